@@ -1,0 +1,1 @@
+"""Molecular machine learning with E(3)-equivariant potentials."""

@@ -1,0 +1,162 @@
+"""AtomGraph: the one batch type, and the conventions every other module refers to.
+
+Conventions, stated once:
+
+- Units: eV, Å, e, amu, fs. Dipoles e·Å, polarizabilities Å³, stress eV/Å³ (tension positive).
+- `edge_index[0]` is the sender j, `edge_index[1]` the receiver i; edges are sorted by receiver.
+- The edge vector points from the receiver to the sender, through the periodic image named by the integer `shifts`:
+  d_e = positions[j] - positions[i] + shifts @ cell.
+- Several molecules share one graph as disconnected pieces; the number of molecules B is `cell.shape[0]`, so that empty molecules count.
+- N atoms, E edges, B molecules, M irrep rows, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class AtomGraph(NamedTuple):
+    """A batch of molecules or crystals with their neighbour pairs.
+
+    positions: (N, 3), float64, Å.
+    atomic_numbers: (N,), int64.
+    edge_index: (2, E), int64; sender j, receiver i, sorted by receiver.
+    shifts: (E, 3), int64 cell counts; see the module docstring.
+    cell: (B, 3, 3), float64, Å, rows are the cell vectors; zeros where there is no cell.
+    pbc: (B, 3), bool.
+    batch: (N,), int64, the molecule of each atom, non-decreasing.
+    total_charge: (B,), int64, e.
+    spin_multiplicity: (B,), int64, 2S + 1.
+    receiver_ptr: (N + 1,), int64; the edges of receiver i are receiver_ptr[i]:receiver_ptr[i + 1].
+    sender_order: (E,), int64; the stable permutation that sorts the edges by sender.
+    """
+
+    positions: Tensor
+    atomic_numbers: Tensor
+    edge_index: Tensor
+    shifts: Tensor
+    cell: Tensor
+    pbc: Tensor
+    batch: Tensor
+    total_charge: Tensor
+    spin_multiplicity: Tensor
+    receiver_ptr: Tensor
+    sender_order: Tensor
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms N."""
+        return self.positions.shape[0]
+
+    @property
+    def n_molecules(self) -> int:
+        """Number of molecules B, empty ones included."""
+        return self.cell.shape[0]
+
+    def to(self, device: torch.device | str) -> AtomGraph:
+        """Return the graph with every tensor on `device`."""
+        return AtomGraph(*(field.to(device) for field in self))
+
+
+def make_graph(
+    positions: Tensor,
+    atomic_numbers: Tensor,
+    edge_index: Tensor,
+    *,
+    shifts: Tensor | None = None,
+    cell: Tensor | None = None,
+    pbc: Tensor | None = None,
+    batch: Tensor | None = None,
+    total_charge: Tensor | None = None,
+    spin_multiplicity: Tensor | None = None,
+) -> AtomGraph:
+    """Complete the given tensors to an AtomGraph; edges are sorted by receiver here.
+
+    Shapes and units are those of `AtomGraph`. Without `batch` all atoms are one molecule; without `cell` there are
+    as many molecules as `total_charge` or else `batch` names.
+    """
+    device, n_atoms, n_edges = positions.device, positions.shape[0], edge_index.shape[1]
+    if batch is None:
+        batch = torch.zeros(n_atoms, dtype=torch.int64, device=device)
+    if cell is not None:
+        n_molecules = cell.shape[0]
+    elif total_charge is not None:
+        n_molecules = total_charge.shape[0]
+    else:
+        n_molecules = int(batch[-1]) + 1 if n_atoms else 1
+    if shifts is None:
+        shifts = torch.zeros(n_edges, 3, dtype=torch.int64, device=device)
+    order = torch.argsort(edge_index[1], stable=True)
+    edge_index, shifts = edge_index[:, order].to(torch.int64), shifts[order].to(torch.int64)
+    return AtomGraph(
+        positions=positions.to(torch.float64),
+        atomic_numbers=atomic_numbers.to(torch.int64),
+        edge_index=edge_index,
+        shifts=shifts,
+        cell=torch.zeros(n_molecules, 3, 3, dtype=torch.float64, device=device) if cell is None else cell.to(torch.float64),
+        pbc=torch.zeros(n_molecules, 3, dtype=torch.bool, device=device) if pbc is None else pbc,
+        batch=batch,
+        total_charge=torch.zeros(n_molecules, dtype=torch.int64, device=device) if total_charge is None else total_charge,
+        spin_multiplicity=torch.ones(n_molecules, dtype=torch.int64, device=device) if spin_multiplicity is None else spin_multiplicity,
+        receiver_ptr=_row_pointers(edge_index[1], n_atoms),
+        sender_order=torch.argsort(edge_index[0], stable=True),
+    )
+
+
+def collate(graphs: Sequence[AtomGraph]) -> AtomGraph:
+    """Join graphs into one; molecules and atoms keep their order.
+
+    Raises ValueError for an empty sequence, because a device cannot be told from nothing.
+    """
+    if not graphs:
+        raise ValueError("collate got no graphs; give at least one")
+    atoms = _offsets([graph.n_atoms for graph in graphs])
+    molecules = _offsets([graph.n_molecules for graph in graphs])
+    edges = _offsets([graph.edge_index.shape[1] for graph in graphs])
+
+    def shifted(field: str, offsets: Sequence[int]) -> list[Tensor]:
+        return [getattr(graph, field) + offset for graph, offset in zip(graphs, offsets, strict=False)]
+
+    def joined(field: str) -> Tensor:
+        return torch.cat([getattr(graph, field) for graph in graphs])
+
+    pointers = [graph.receiver_ptr[:-1] + offset for graph, offset in zip(graphs, edges, strict=False)]
+    return AtomGraph(
+        positions=joined("positions"),
+        atomic_numbers=joined("atomic_numbers"),
+        edge_index=torch.cat(shifted("edge_index", atoms), dim=1),
+        shifts=joined("shifts"),
+        cell=joined("cell"),
+        pbc=joined("pbc"),
+        batch=torch.cat(shifted("batch", molecules)),
+        total_charge=joined("total_charge"),
+        spin_multiplicity=joined("spin_multiplicity"),
+        receiver_ptr=torch.cat([*pointers, graphs[0].receiver_ptr.new_tensor([edges[-1]])]),
+        sender_order=torch.cat(shifted("sender_order", edges)),
+    )
+
+
+def edge_vectors(graph: AtomGraph) -> Tensor:
+    """Return d_e = positions[j] - positions[i] + shifts @ cell: (E, 3), float64, Å; differentiable."""
+    sender, receiver = graph.edge_index
+    difference = graph.positions[sender] - graph.positions[receiver]
+    if not graph.shifts.any():
+        return difference
+    cells = graph.cell[graph.batch[receiver]]
+    return difference + torch.einsum("ei,eij->ej", graph.shifts.to(graph.cell.dtype), cells)
+
+
+def _row_pointers(receivers: Tensor, n_atoms: int) -> Tensor:
+    counts = torch.bincount(receivers, minlength=n_atoms)
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def _offsets(sizes: Sequence[int]) -> list[int]:
+    offsets = [0]
+    for size in sizes:
+        offsets.append(offsets[-1] + size)
+    return offsets
