@@ -1,0 +1,1 @@
+"""Data in: files, data sets and conversions to the batch type."""
