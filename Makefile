@@ -1,0 +1,35 @@
+# make demo   the main job on bundled data: install, predict, relax, run dynamics, train, check
+# make test   install and run the tests
+# PIP_FLAGS reaches pip, for example PIP_FLAGS="--extra-index-url URL" for an index with CPU builds of torch.
+PYTHON ?= python3
+PIP_FLAGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint wheel clean
+
+demo: $(VENV)/.demo
+	$(BIN)/molequi demo --output demo-output --overwrite
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --durations 15 $(PYTEST_FLAGS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+
+wheel: $(VENV)/.test
+	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) build dist molequi.egg-info demo-output
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable ".[test,qm9,tensorboard]"
+	touch $@ $(VENV)/.demo
