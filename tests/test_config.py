@@ -1,0 +1,66 @@
+"""Settings: every mistake is one line that names the key and the remedy; dump and load agree."""
+
+from __future__ import annotations
+
+import pytest
+
+from molequi import config as settings
+from molequi.errors import UserError
+
+MINIMAL = {"name": "x", "data": {"kind": "frames", "path": "a.xyz", "targets": ["energy", "forces"]}}
+
+
+def write(tmp_path, text):
+    path = tmp_path / "experiment.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_dumped_config_reads_back_equal(tmp_path):
+    config = settings.make_config({**MINIMAL, "training": {"learning_rate": "1e-3", "second_stage": {"weights": {"energy": 10}}}})
+    assert config.training.learning_rate == 1e-3
+    assert settings.load_config(write(tmp_path, settings.dump_config(config))) == config
+
+
+def test_overrides_use_dotted_names_and_yaml_values(tmp_path):
+    path = write(tmp_path, settings.dump_config(settings.make_config(MINIMAL)))
+    config = settings.load_config(path, ["training.epochs=3", "data.targets=energy,dipole", "model.n_channels=8", "properties.solubility.unit=mol/L", "init=organic"])
+    assert config.training.epochs == 3
+    assert config.data.targets == ("energy", "dipole")
+    assert config.model.overrides() == {"n_channels": 8}
+    assert config.declared()["solubility"].unit == "mol/L"
+    assert config.init == "organic"
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.epoch=3", ["training.epoch", "did you mean 'training.epochs'"]),
+        ("model.cutof=3", ["did you mean 'model.cutoff'"]),
+        ("data.split.trian=3", ["did you mean 'data.split.train'"]),
+        ("training.epochs=0", ["training.epochs is 0", "greater than 0"]),
+        ("training.schedule=linear", ["training.schedule", "'cosine' or 'plateau'"]),
+        ("properties.foo.irreps=0e", ["properties.foo.unit", "missing"]),
+        ("training.weights.dipole=1", ["training.weights", "'dipole' is not a target"]),
+        ("data.targets=force", ["'force'", "did you mean 'forces'"]),
+        ("data.targets=logS", ["'logS'", "properties.logS.unit"]),
+        ("epochs", ["key=value"]),
+        ("name.x=1", ["'name' is a value"]),
+    ],
+)
+def test_mistakes_name_the_key_and_the_remedy(tmp_path, override, words):
+    path = write(tmp_path, settings.dump_config(settings.make_config(MINIMAL)))
+    with pytest.raises(UserError) as caught:
+        settings.load_config(path, [override])
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_broken_files_are_named(tmp_path):
+    with pytest.raises(UserError, match="line 2"):
+        settings.load_config(write(tmp_path, "name: x\ndata: [\n"))
+    with pytest.raises(UserError, match="mapping"):
+        settings.load_config(write(tmp_path, "- 1\n"))
+    with pytest.raises(UserError, match="no config named 'nonsense'"):
+        settings.load_config("nonsense")
