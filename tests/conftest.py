@@ -1,0 +1,34 @@
+"""Shared helpers: the folder of reference data that is not part of the repository."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Callable[[str], Path]:
+    """Return a function from a file's name to its path; it skips the test where the reference data are absent.
+
+    The folder is the environment variable MOLEQUI_REFERENCE_DATA, else `shared/data` beside the checkout.
+    """
+    folder = Path(os.environ.get("MOLEQUI_REFERENCE_DATA", CHECKOUT.parent / "shared" / "data"))
+
+    def find(name: str) -> Path:
+        path = folder / name
+        if not path.exists():
+            pytest.skip(f"reference data {name!r} are not in {folder.name!r}; set MOLEQUI_REFERENCE_DATA to their folder")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """Return the root of the source tree."""
+    return CHECKOUT
