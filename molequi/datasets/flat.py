@@ -43,7 +43,8 @@ class Frames:
     def __post_init__(self) -> None:
         n_atoms, n_frames = self.positions.shape[0], self.offsets.shape[0] - 1
         if int(self.offsets[-1]) != n_atoms or self.atomic_numbers.shape[0] != n_atoms:
-            raise UserError(f"frames: {n_atoms} positions, {self.atomic_numbers.shape[0]} atomic numbers, but the atom counts add up to {int(self.offsets[-1])}")
+            found = f"{n_atoms} positions, {self.atomic_numbers.shape[0]} atomic numbers"
+            raise UserError(f"frames: {found}, but the atom counts add up to {int(self.offsets[-1])}")
         if set(self.targets) != set(self.properties):
             raise UserError(f"frames: targets {sorted(self.targets)} but properties {sorted(self.properties)}; each target needs its row")
         for name, row in self.properties.items():
@@ -205,7 +206,8 @@ def _as_indices(indices: Tensor, n_frames: int) -> Tensor:
         indices = torch.nonzero(indices)[:, 0]
     indices = indices.to(torch.int64).reshape(-1)
     if len(indices) and not (0 <= int(indices.min()) and int(indices.max()) < n_frames):
-        raise UserError(f"structure {int(indices.max() if indices.max() >= n_frames else indices.min())} is not in the data; it has {n_frames} structures")
+        outside = int(indices.max() if indices.max() >= n_frames else indices.min())
+        raise UserError(f"structure {outside} is not in the data; it has {n_frames} structures")
     return indices
 
 
