@@ -1,0 +1,79 @@
+"""The tensor products in plain torch: any dtype and device, differentiable to any order. The truth that faster kernels are tested against."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molequi.symmetry.coupling import CouplingTable
+
+
+class Block(NamedTuple):
+    """All paths into one output irrep.
+
+    n_rows: 2 l + 1 of the output. path, row_first: (K,), the path and the first-side row of each column.
+    matrix: (rows of the second side, n_rows * K), the coefficients.
+    """
+
+    n_rows: int
+    path: Tensor
+    row_first: Tensor
+    matrix: Tensor
+
+
+@functools.lru_cache(maxsize=256)
+def _blocks(table: CouplingTable, dtype: torch.dtype, device: torch.device) -> tuple[Block, ...]:
+    return tuple(_block(table, output, dtype, device) for output in range(len(table.output)))
+
+
+def _block(table: CouplingTable, output: int, dtype: torch.dtype, device: torch.device) -> Block:
+    starts = np.cumsum([0, *(2 * l + 1 for l, _ in table.first)])
+    mine = [p for p, path in enumerate(table.paths) if path.output == output]
+    columns = [(p, row) for p in mine for row in range(starts[table.paths[p].first], starts[table.paths[p].first + 1])]
+    position = {key: column for column, key in enumerate(columns)}
+    first_row, n_rows = sum(2 * l + 1 for l, _ in table.output[:output]), 2 * table.output[output][0] + 1
+    matrix = np.zeros((sum(2 * l + 1 for l, _ in table.second), n_rows, len(columns)))
+    for t in np.flatnonzero(np.isin(table.path, mine)):
+        matrix[table.row_second[t], table.row_output[t] - first_row, position[int(table.path[t]), int(table.row_first[t])]] += table.value[t]
+    return Block(
+        n_rows,
+        torch.tensor([p for p, _ in columns], dtype=torch.int64, device=device),
+        torch.tensor([row for _, row in columns], dtype=torch.int64, device=device),
+        torch.from_numpy(matrix.reshape(len(matrix), -1)).to(device=device, dtype=dtype),
+    )
+
+
+def convolve(features: Tensor, harmonics: Tensor, radial: Tensor, edge_index: Tensor, table: CouplingTable) -> Tensor:
+    """Sum over the edges of each receiver: A_i[k,c] = sum_e sum_(p;a,b,k) CG[p;a,b,k] h_j[a,c] Y_e[b] R_e[p,c].
+
+    features: (N, rows of table.first, C). harmonics: (E, rows of table.second). radial: (E, paths, C). edge_index: (2, E).
+    Returns (N, rows of table.output, C).
+    """
+    sender, receiver = edge_index
+    n_edges, n_channels = radial.shape[0], features.shape[2]
+    at_sender = features.index_select(0, sender)
+    messages = []
+    for block in _blocks(table, features.dtype, features.device):
+        coefficients = (harmonics @ block.matrix).reshape(n_edges, block.n_rows, len(block.path))
+        weighted = at_sender.index_select(1, block.row_first) * radial.index_select(1, block.path)
+        messages.append(torch.bmm(coefficients, weighted))
+    out = features.new_zeros(features.shape[0], sum(2 * l + 1 for l, _ in table.output), n_channels)
+    return out.index_add(0, receiver, torch.cat(messages, dim=1))
+
+
+def couple(first: Tensor, second: Tensor, weights: Tensor, table: CouplingTable) -> Tensor:
+    """Multiply features of the same node channel by channel: B_i[k,c] = sum_(p;a,b,k) CG[p;a,b,k] w_i[p,c] x_i[a,c] y_i[b,c].
+
+    first: (N, rows of table.first, C). second: (N, rows of table.second, C). weights: (N, paths, C).
+    Returns (N, rows of table.output, C).
+    """
+    products = []
+    for block in _blocks(table, first.dtype, first.device):
+        matrix = block.matrix.reshape(second.shape[1], block.n_rows, len(block.path))
+        weighted = first.index_select(1, block.row_first) * weights.index_select(1, block.path)
+        products.append(torch.einsum("bkp,npc,nbc->nkc", matrix, weighted, second))
+    return torch.cat(products, dim=1)

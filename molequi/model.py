@@ -1,0 +1,227 @@
+"""MolecularModel: backbone -> heads -> response; an AtomGraph in, a dict of named properties out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from ase.data import atomic_masses, chemical_symbols
+from torch import Tensor, nn
+
+from molequi.errors import UserError
+from molequi.graph import AtomGraph, edge_vectors
+from molequi.neighbors import build_graph
+from molequi.nn import heads, response
+from molequi.nn.backbone import Backbone
+from molequi.nn.heads import Head, Molecules
+from molequi.properties import PROPERTIES, Property, get_property, parse_irreps
+from molequi.symmetry.irreps import irreps_name
+
+PRESETS: Mapping[str, dict[str, object]] = {
+    "small": {"n_layers": 2, "n_channels": 32, "l_max": 2, "correlation": 1},
+    "medium": {"n_layers": 3, "n_channels": 64, "l_max": 2, "correlation": 1},
+    "large": {"n_layers": 3, "n_channels": 128, "l_max": 3, "correlation": 2},
+}
+
+# Outputs of one head that belong together: the head is made once, for the first of them.
+_ELECTROSTATIC = ("dipole", "dipole_magnitude", "charges")
+_DERIVED = ("forces", "stress")
+# Nearer than this (Å) two nuclei are a mistake in the input, not chemistry: H2 is 0.74 Å long.
+_COINCIDENT = 0.2
+
+
+class MolecularModel(nn.Module):
+    """A backbone with one head per property.
+
+    properties: the rows it gives; `forces` and `stress` follow from `energy` and need no head.
+    metadata: plain JSON data kept in the checkpoint: name, level of theory per property, (charge, multiplicity) pairs, training.
+    Raises UserError for an output that the backbone cannot reach, naming the missing irreps.
+    """
+
+    def __init__(self, backbone: Backbone, properties: Sequence[Property], *, metadata: dict | None = None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.metadata = {"charge_multiplicity": [[0, 1]], **(metadata or {})}
+        self.outputs = tuple(row.name for row in properties)
+        self.properties = {row.name: row for row in properties}
+        self.heads = nn.ModuleDict()
+        for row in properties:
+            if row.name not in _DERIVED and not (row.name in _ELECTROSTATIC and self._electrostatic_head):
+                self.heads[row.name] = _make_head(row, backbone, self.outputs)
+        if not self.heads:
+            raise UserError(f"a model needs a property to learn, got {list(self.outputs)}; add for example energy")
+        for name in _derived_outputs(self.outputs):
+            self.properties.setdefault(name, PROPERTIES[name])
+        self.register_buffer("masses", torch.tensor(atomic_masses, dtype=torch.float64)[:119], persistent=False)
+
+    @property
+    def _electrostatic_head(self) -> bool:
+        return any(name in self.heads for name in _ELECTROSTATIC)
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the model knows."""
+        return self.backbone.elements
+
+    @property
+    def cutoff(self) -> float:
+        """Cutoff radius, Å."""
+        return self.backbone.cutoff
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the network; positions and energies stay float64."""
+        return self.backbone.embedding.dtype
+
+    def _apply(self, fn, recurse: bool = True):  # noqa: ANN001, ANN202 (signature of torch.nn.Module)
+        """Keep the masses in float64 whatever the dtype of the model."""
+        masses = self.masses
+        super()._apply(fn, recurse)
+        self.masses = masses.to(self.masses.device)
+        return self
+
+    def forward(self, graph: AtomGraph) -> dict[str, Tensor]:
+        """Run every head; differentiable in positions and cell. Keys and units are those of `properties`.
+
+        With an energy also `energies` (N,), eV, and, where the reference energies are isolated atoms, `atomization_energy` (B,), eV,
+        the energy set free when the atoms join: sum of the isolated atoms minus `energy`.
+        """
+        features, molecules = self.backbone(graph), self._molecules(graph)
+        outputs: dict[str, Tensor] = {}
+        for head in self.heads.values():
+            outputs |= head(features, molecules)
+        interaction = outputs.pop("interaction_energy", None)
+        if interaction is not None and self.metadata.get("reference_energies") == "isolated atoms":
+            outputs["atomization_energy"] = -interaction
+        return outputs
+
+    def compute(self, graph: AtomGraph, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> dict[str, Tensor]:
+        """Run the model and, where it has an energy, its derivatives: see `nn.response.with_forces`."""
+        if "energy" in self.heads and (forces or stress):
+            return response.with_forces(self, graph, stress=stress, create_graph=create_graph)
+        if create_graph:
+            return self(graph)
+        with torch.no_grad():
+            return self(graph)
+
+    def hessian(self, graph: AtomGraph) -> Tensor:
+        """Return the Hessian of the energy of one structure: (3N, 3N), eV/Å²."""
+        if "energy" not in self.heads:
+            raise UserError(f"this model has no energy, so it has no Hessian; it gives {', '.join(self.outputs)}")
+        return response.hessian(self, graph)
+
+    def embed(self, graph: AtomGraph) -> Tensor:
+        """Return invariant features of each atom: (N, n_layers * C)."""
+        with torch.no_grad():
+            return self.backbone(graph).invariant
+
+    def check_input(self, graph: AtomGraph) -> None:
+        """Refuse what the model was not trained for.
+
+        Raises UserError for an unknown element, an untrained (charge, multiplicity) pair, or coincident atoms, naming the atom.
+        """
+        known = torch.tensor(self.elements, device=graph.atomic_numbers.device)
+        strange = torch.isin(graph.atomic_numbers, known, invert=True).nonzero()
+        first = torch.cumsum(torch.bincount(graph.batch, minlength=graph.n_molecules), 0)
+        if len(strange):
+            atom = int(strange[0])
+            where = _atom_name(atom, graph, first)
+            symbols = " ".join(chemical_symbols[z] for z in self.elements)
+            raise UserError(f"element {chemical_symbols[int(graph.atomic_numbers[atom])]} ({where}) is not in this model; it knows {symbols}")
+        pairs = {tuple(pair) for pair in self.metadata["charge_multiplicity"]}
+        for molecule, pair in enumerate(zip(graph.total_charge.tolist(), graph.spin_multiplicity.tolist(), strict=True)):
+            if pair not in pairs:
+                trained = ", ".join(f"charge {q:+d} multiplicity {m}" if q else f"charge 0 multiplicity {m}" for q, m in sorted(pairs))
+                where = f" (molecule {molecule})" if graph.n_molecules > 1 else ""
+                raise UserError(f"charge {pair[0]:+d} with spin multiplicity {pair[1]}{where} is outside this model's training, which has {trained}")
+        if graph.edge_index.shape[1]:
+            shortest, edge = edge_vectors(graph).norm(dim=1).min(dim=0)
+            if shortest < _COINCIDENT:
+                pair_of = [_atom_name(int(graph.edge_index[side, edge]), graph, first) for side in (0, 1)]
+                raise UserError(f"{pair_of[0]} and {pair_of[1]} are {float(shortest):.3f} Å apart; nuclei closer than {_COINCIDENT} Å are a mistake in the input")
+
+    def _molecules(self, graph: AtomGraph) -> Molecules:
+        masses = self.masses[graph.atomic_numbers]
+        total = graph.positions.new_zeros(graph.n_molecules).index_add(0, graph.batch, masses).clamp(min=1e-12)
+        weighted = graph.positions.new_zeros(graph.n_molecules, 3).index_add(0, graph.batch, masses[:, None] * graph.positions)
+        centre = weighted / total[:, None]
+        return Molecules(graph.positions - centre[graph.batch], graph.batch, graph.n_molecules, graph.edge_index, graph.atomic_numbers, graph.total_charge, graph.pbc.any(dim=1))
+
+
+def make_model(
+    elements: Iterable[int], properties: Sequence[Property | str], *, preset: str = "small", seed: int = 0, metadata: dict | None = None, **overrides: object
+) -> MolecularModel:
+    """Make a model with random weights; `overrides` are the keyword arguments of `Backbone`.
+
+    The last layer keeps only the irreps that the properties need. Weights are a function of `seed` alone.
+    """
+    if preset not in PRESETS:
+        raise UserError(f"model.preset is {preset!r}; the presets are {', '.join(PRESETS)}")
+    rows = [get_property(row) if isinstance(row, str) else row for row in properties]
+    needed = {irrep for row in rows if row.name not in _DERIVED for irrep in _irreps_of(row)}
+    settings = {**PRESETS[preset], **{name: value for name, value in overrides.items() if value is not None}}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = Backbone(tuple(sorted(set(elements))), irreps_out=tuple(sorted(needed)), **settings)
+        model = MolecularModel(backbone, rows, metadata=metadata)
+    check_reach(model)
+    return model
+
+
+def check_reach(model: MolecularModel) -> None:
+    """Refuse outputs that stay zero: a randomly weighted float64 copy runs on a fixed, dense, chiral cluster.
+
+    Raises UserError naming the property that stays below 1e-10.
+    """
+    import copy
+
+    numbers = [model.elements[k % len(model.elements)] for k in range(len(_CHIRAL_CLUSTER))]
+    unit = min(1.0, model.cutoff / 3.0)
+    graph = build_graph([[unit * x for x in row] for row in _CHIRAL_CLUSTER], numbers, model.cutoff)
+    probe = copy.deepcopy(model).to(torch.float64)
+    with torch.no_grad():
+        outputs = probe(graph)
+    for name, row in model.properties.items():
+        if name in outputs and not row.is_invariant and float(outputs[name].abs().max()) < 1e-10:
+            raise UserError(
+                f"{name} ({row.irreps}) cannot be reached by this network: its output stays zero. "
+                f"Hidden irreps end in {irreps_name(model.backbone.irreps_out)}; use parity=full, n_layers=3 or correlation=2"
+            )
+
+
+_CHIRAL_CLUSTER = ((0.0, 0.0, 0.0), (1.1, 0.1, -0.2), (-0.4, 1.2, 0.3), (0.2, -0.5, 1.4), (1.3, 1.0, 0.9), (-1.0, -0.8, 0.7), (0.6, -1.3, -0.6))
+
+
+def _make_head(row: Property, backbone: Backbone, outputs: tuple[str, ...]) -> Head:
+    sizes = (backbone.irreps_out, backbone.n_channels, backbone.n_invariants)
+    missing = [irrep for irrep in _irreps_of(row) if irrep not in backbone.irreps_out]
+    if missing:
+        raise UserError(
+            f"{row.name} needs {irreps_name(missing)}, which this network's last layer does not have ({irreps_name(backbone.irreps_out)}); "
+            "raise l_max, use parity=full for handed and axial outputs, or add a layer"
+        )
+    if row.name == "energy":
+        return heads.EnergyHead(row, *sizes)
+    if row.name == "charges":
+        return heads.ChargeHead(row, backbone.cutoff, backbone.n_invariants)
+    if row.name in _ELECTROSTATIC:
+        shown = tuple(name for name in _ELECTROSTATIC if name in outputs) if "dipole" not in outputs else _ELECTROSTATIC
+        return heads.DipoleHead(PROPERTIES["dipole"], shown, backbone.irreps_out, backbone.n_channels, (backbone.cutoff, backbone.n_invariants))
+    if row.name == "r2":
+        return heads.SpatialExtentHead(row, *sizes)
+    return heads.SumHead(row, *sizes) if row.extensive or row.per_atom else heads.MeanHead(row, *sizes)
+
+
+def _irreps_of(row: Property) -> tuple[tuple[int, int], ...]:
+    return ((0, 1), (1, -1)) if row.name in ("dipole", "dipole_magnitude") else parse_irreps(row.irreps)
+
+
+def _derived_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
+    derived = [*(_DERIVED if "energy" in outputs else ()), *(_ELECTROSTATIC if "dipole" in outputs else ())]
+    return tuple(derived)
+
+
+def _atom_name(atom: int, graph: AtomGraph, ends: Tensor) -> str:
+    molecule = int(graph.batch[atom])
+    local = atom - (int(ends[molecule - 1]) if molecule else 0)
+    return f"atom {local} of molecule {molecule}" if graph.n_molecules > 1 else f"atom {local}"

@@ -1,0 +1,145 @@
+"""The backbone: from a graph to node features of exact symmetry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from molequi.errors import UserError
+from molequi.graph import AtomGraph, edge_vectors
+from molequi.nn.interaction import Interaction, reachable
+from molequi.nn.radial import envelope
+from molequi.symmetry.harmonics import spherical_harmonics
+from molequi.symmetry.irreps import Irreps, full_irreps, natural_irreps
+
+
+class NodeFeatures(NamedTuple):
+    """What heads see of a molecule.
+
+    equivariant: (N, M, C) rows of the backbone's `irreps_out`. invariant: (N, n_layers * C), the 0e rows of every layer.
+    distances: (E,), Å, and envelope: (E,), u(r_e), both in the model's dtype.
+    """
+
+    equivariant: Tensor
+    invariant: Tensor
+    distances: Tensor
+    envelope: Tensor
+
+
+class Backbone(nn.Module):
+    """Message passing over an AtomGraph.
+
+    elements: the atomic numbers it knows. cutoff: Å. parity: `natural` (0e 1o 2e ...) or `full` (both parities of each l).
+    correlation: 1, or 2 or 3 for products of up to that many messages. irreps_out: of the last layer; all hidden ones by default.
+    Raises UserError for settings that make no network.
+    """
+
+    def __init__(
+        self,
+        elements: Sequence[int],
+        cutoff: float = 5.0,
+        *,
+        n_layers: int = 2,
+        n_channels: int = 32,
+        l_max: int = 2,
+        parity: str = "natural",
+        correlation: int = 1,
+        n_radial: int = 8,
+        irreps_out: Irreps | None = None,
+    ) -> None:
+        super().__init__()
+        _check_settings(elements, cutoff, n_layers, n_channels, l_max, parity, correlation, n_radial)
+        self.elements, self.cutoff, self.l_max, self.n_channels, self.n_layers = tuple(elements), float(cutoff), l_max, n_channels, n_layers
+        self.settings = {"cutoff": float(cutoff), "n_layers": n_layers, "n_channels": n_channels, "l_max": l_max, "parity": parity,
+                         "correlation": correlation, "n_radial": n_radial}
+        hidden = natural_irreps(l_max) if parity == "natural" else full_irreps(l_max)
+        wanted = hidden if irreps_out is None else tuple(irrep for irrep in hidden if irrep in {(0, 1), *irreps_out})
+        self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
+        self.layers = nn.ModuleList()
+        irreps: Irreps = ((0, 1),)
+        for layer in range(n_layers):
+            target = wanted if layer == n_layers - 1 else hidden
+            target = _reach(irreps, target, hidden, l_max, correlation)
+            self.layers.append(Interaction(irreps, target, n_channels, len(elements), (cutoff, n_radial), l_max, correlation=correlation))
+            irreps = target
+        self.irreps_out = irreps
+        self.register_buffer("species_of_number", _species_table(self.elements), persistent=False)
+
+    @property
+    def n_invariants(self) -> int:
+        """Number of invariant features per atom."""
+        return self.n_layers * self.n_channels
+
+    def set_neighbor_count(self, mean: float) -> None:
+        """Set the neighbour count n of every layer; messages are divided by sqrt(n), never by the degree of an atom."""
+        for layer in self.layers:
+            layer.neighbor_count.fill_(max(float(mean), 1e-3))
+
+    def calibrate(self, graph: AtomGraph) -> None:
+        """Set n of each layer to the count that gives its messages unit mean square on `graph`, the first training graphs.
+
+        Neighbours of one element send nearly the same message, so the mean neighbour count alone would understate n.
+        """
+        with torch.no_grad():
+            harmonics, distances, species = self._geometry(graph)
+            features = self.embedding.index_select(0, species)[:, None, :]
+            for layer in self.layers:
+                power = layer.messages(features, harmonics, distances, graph.edge_index).square().mean()
+                if power > 0:
+                    layer.neighbor_count.mul_(power)
+                features = layer(features, harmonics, distances, graph.edge_index, species)
+
+    def forward(self, graph: AtomGraph) -> NodeFeatures:
+        """Compute node features; differentiable in positions and cell."""
+        harmonics, distances, species = self._geometry(graph)
+        features = self.embedding.index_select(0, species)[:, None, :]
+        invariants = []
+        for layer in self.layers:
+            features = layer(features, harmonics, distances, graph.edge_index, species)
+            invariants.append(features[:, 0])
+        return NodeFeatures(features, torch.cat(invariants, dim=1), distances, envelope(distances, self.cutoff))
+
+    def _geometry(self, graph: AtomGraph) -> tuple[Tensor, Tensor, Tensor]:
+        """Harmonics (E, (l_max + 1)^2) and distances (E,) in the model's dtype, species (N,). Edge vectors are formed in float64."""
+        vectors = edge_vectors(graph)
+        squared = vectors.square().sum(dim=1)
+        # A zero vector gets length 1e-6 Å and a zero gradient instead of an undefined direction.
+        distances = torch.where(squared > 1e-12, squared, torch.full_like(squared, 1e-12)).sqrt()
+        dtype = self.embedding.dtype
+        harmonics = spherical_harmonics((vectors / distances[:, None]).to(dtype), self.l_max)
+        return harmonics, distances.to(dtype), self.species_of_number[graph.atomic_numbers]
+
+
+def _reach(irreps: Irreps, target: Irreps, hidden: Irreps, l_max: int, correlation: int) -> Irreps:
+    """Return the irreps of `target` that one layer can fill."""
+    edge = natural_irreps(l_max)
+    messages = reachable(irreps, edge, target)
+    if correlation == 1:
+        return messages
+    once = reachable(irreps, edge, hidden)
+    twice = tuple(sorted({*once, *reachable(once, once, hidden)}))
+    many = {*once, *reachable(twice if correlation == 3 else once, once, hidden)}
+    return tuple(irrep for irrep in target if irrep in many)
+
+
+def _species_table(elements: Sequence[int]) -> Tensor:
+    table = torch.zeros(119, dtype=torch.int64)
+    for species, number in enumerate(elements):
+        table[number] = species
+    return table
+
+
+def _check_settings(elements: Sequence[int], cutoff: float, n_layers: int, n_channels: int, l_max: int, parity: str, correlation: int, n_radial: int) -> None:
+    if not elements or len(set(elements)) != len(elements) or not all(1 <= z <= 118 for z in elements):
+        raise UserError(f"elements must be different atomic numbers from 1 to 118, got {list(elements)}")
+    if not cutoff > 0:
+        raise UserError(f"model.cutoff is {cutoff} Å; it must be positive, 5 is usual")
+    limits = {"n_layers": (n_layers, 1, 16), "n_channels": (n_channels, 1, 4096), "l_max": (l_max, 0, 6), "correlation": (correlation, 1, 3), "n_radial": (n_radial, 1, 64)}
+    for name, (value, low, high) in limits.items():
+        if not low <= value <= high:
+            raise UserError(f"model.{name} is {value}; it must lie between {low} and {high}")
+    if parity not in {"natural", "full"}:
+        raise UserError(f"model.parity is {parity!r}; it must be 'natural' (0e 1o 2e ...) or 'full' (both parities)")

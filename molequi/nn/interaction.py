@@ -1,0 +1,97 @@
+"""One layer of message passing: convolution, optional many-body product, self-connection, gate."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from molequi.kernels import convolve
+from molequi.nn.linear import IrrepsLinear, gate, silu
+from molequi.nn.product import ManyBodyProduct, SharedRows, path_scale
+from molequi.nn.radial import RadialNetwork
+from molequi.symmetry.coupling import coupling_table
+from molequi.symmetry.irreps import Irreps, irreps_name, irrep_of_row, natural_irreps
+
+
+class Interaction(nn.Module):
+    """h' = gate(L A + S_z h), A_i = n^(-1/2) sum_e sum_p CG_p (L h_j) Y_e R_p(r_e), as in NequIP.
+
+    Batzner et al., Nature Communications 13, 2453 (2022), eqs. 1 to 5 and figure 1; with `correlation` > 1, L A becomes the
+    many-body product of MACE. n is one constant per layer, the effective neighbour count of the training set (`Backbone.calibrate`).
+    """
+
+    def __init__(self, irreps_in: Irreps, irreps_out: Irreps, n_channels: int, n_elements: int, radial: tuple[float, int], l_max: int, *, correlation: int = 1) -> None:
+        super().__init__()
+        message_irreps = reachable(irreps_in, natural_irreps(l_max), irreps_out if correlation == 1 else _message_irreps(irreps_in, irreps_out, l_max))
+        self.irreps_out = tuple(irreps_out)
+        self.table = coupling_table(tuple(irreps_in), natural_irreps(l_max), message_irreps)
+        self.up = IrrepsLinear(irreps_in, n_channels, n_channels)
+        self.radial = RadialNetwork(*radial, len(self.table.paths), n_channels)
+        self.register_buffer("path_scale", path_scale(self.table), persistent=False)
+        self.register_buffer("neighbor_count", torch.tensor(12.0))
+        self.product = ManyBodyProduct(message_irreps, irreps_out, n_channels, n_elements, correlation=correlation) if correlation > 1 else None
+        self.down = IrrepsLinear(irreps_out, n_channels, n_channels)
+        self.self_connection = SelfConnection(irreps_in, irreps_out, n_channels, n_elements)
+        self.gate = Gate(irreps_out, n_channels)
+
+    def forward(self, features: Tensor, harmonics: Tensor, distances: Tensor, edge_index: Tensor, species: Tensor) -> Tensor:
+        """Update the features: (N, M_in, C) -> (N, M_out, C); harmonics (E, (l_max + 1)^2), distances (E,) Å."""
+        messages = self.messages(features, harmonics, distances, edge_index)
+        if self.product is not None:
+            messages = self.product(messages, species)
+        return self.gate((self.down(messages) + self.self_connection(features, species)) * 2**-0.5)
+
+    def messages(self, features: Tensor, harmonics: Tensor, distances: Tensor, edge_index: Tensor) -> Tensor:
+        """Return A: (N, M_message, C)."""
+        radial = self.radial(distances) * (self.path_scale * self.neighbor_count.rsqrt())
+        return convolve(self.up(features), harmonics, radial, edge_index, self.table)
+
+
+class SelfConnection(nn.Module):
+    """L (s_z h): a channel-wise factor by species, then a linear map on the irreps that input and output share."""
+
+    def __init__(self, irreps_in: Irreps, irreps_out: Irreps, n_channels: int, n_elements: int) -> None:
+        super().__init__()
+        self.rows = SharedRows(irreps_in, irreps_out)
+        self.factors = nn.Parameter(torch.randn(n_elements, len(self.rows.irreps), n_channels))
+        self.linear = IrrepsLinear(self.rows.irreps, n_channels, n_channels)
+        self.register_buffer("irrep_of_row", irrep_of_row(self.rows.irreps), persistent=False)
+
+    def forward(self, features: Tensor, species: Tensor) -> Tensor:
+        """Map (N, M_in, C), (N,) -> (N, M_out, C)."""
+        factors = self.factors.index_select(1, self.irrep_of_row).index_select(0, species)
+        return self.rows.place(self.linear(self.rows.take(features) * factors))
+
+
+class Gate(nn.Module):
+    """SiLU on 0e; every other irrep is multiplied by a gate made from the 0e rows, so parity and direction stay."""
+
+    def __init__(self, irreps: Irreps, n_channels: int) -> None:
+        super().__init__()
+        if not irreps or irreps[0] != (0, 1):
+            raise ValueError(f"a gate needs 0e as its first irrep, got {irreps_name(irreps)}")
+        self.others = tuple(irreps[1:])
+        self.weight = nn.Parameter(torch.randn(n_channels, len(self.others) * n_channels))
+        self.register_buffer("irrep_of_row", irrep_of_row(self.others), persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, M, C) -> (N, M, C)."""
+        scalars, rest = features[:, :1], features[:, 1:]
+        if not self.others:
+            return silu(scalars)
+        n_channels = features.shape[2]
+        gates = gate(scalars[:, 0] @ (self.weight * n_channels**-0.5)).reshape(-1, len(self.others), n_channels)
+        return torch.cat([silu(scalars), rest * gates.index_select(1, self.irrep_of_row)], dim=1)
+
+
+def reachable(first: Irreps, second: Irreps, wanted: Irreps) -> Irreps:
+    """Return the irreps of `wanted` that couplings of first x second can give, in their order."""
+    return tuple(
+        (l3, p3) for l3, p3 in wanted if any(p1 * p2 == p3 and abs(l1 - l2) <= l3 <= l1 + l2 for l1, p1 in first for l2, p2 in second)
+    )
+
+
+def _message_irreps(irreps_in: Irreps, irreps_out: Irreps, l_max: int) -> Irreps:
+    """With many-body products the message keeps every l up to l_max in the parities that the layer works with."""
+    parities = {p * (-1) ** l for l, p in (*irreps_in, *irreps_out)}
+    return tuple((l, s * (-1) ** l) for l in range(l_max + 1) for s in (1, -1) if s in parities)

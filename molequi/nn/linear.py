@@ -1,0 +1,74 @@
+"""Linear maps and scalar networks with unit variance at initialisation.
+
+Weights are drawn from a unit normal and divided by the square root of their fan-in in the forward pass, so that one
+learning rate suits every width.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from molequi.symmetry.irreps import Irrep, irrep_of_row, irreps_name
+
+
+@functools.lru_cache
+def unit_gain(activation: Callable[[Tensor], Tensor]) -> float:
+    """Return 1 / sqrt(E[f(z)^2]) for z ~ N(0, 1), by trapezoidal quadrature."""
+    z = torch.linspace(-12.0, 12.0, 24001, dtype=torch.float64)
+    density = torch.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
+    return float(torch.trapezoid(activation(z) ** 2 * density, z) ** -0.5)
+
+
+def silu(x: Tensor) -> Tensor:
+    """x * sigmoid(x), scaled to unit second moment under a unit normal."""
+    return functional.silu(x) * unit_gain(functional.silu)
+
+
+def gate(x: Tensor) -> Tensor:
+    """sigmoid(x), scaled to unit second moment under a unit normal."""
+    return torch.sigmoid(x) * unit_gain(torch.sigmoid)
+
+
+class Perceptron(nn.Module):
+    """A scalar network: linear layers with SiLU between them; (..., sizes[0]) -> (..., sizes[-1]).
+
+    Biases start at zero; the last layer has none unless `last_bias`.
+    """
+
+    def __init__(self, sizes: Sequence[int], *, last_bias: bool = False) -> None:
+        super().__init__()
+        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        self.weights = nn.ParameterList(nn.Parameter(torch.randn(a, b)) for a, b in pairs)
+        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(b)) for _, b in (pairs if last_bias else pairs[:-1]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the network."""
+        for layer, weight in enumerate(self.weights):
+            if layer:
+                x = silu(x)
+            scaled = weight * (weight.shape[0] ** -0.5)
+            x = torch.matmul(x, scaled) + self.biases[layer] if layer < len(self.biases) else torch.matmul(x, scaled)
+        return x
+
+
+class IrrepsLinear(nn.Module):
+    """Mix the channels of each irrep: (N, M, C_in) -> (N, M, C_out). No bias, so parity and rotation are untouched."""
+
+    def __init__(self, irreps: Sequence[Irrep], n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.irreps = tuple(irreps)
+        self.n_in = n_in
+        self.weights = nn.ParameterDict({irreps_name([irrep]): nn.Parameter(torch.randn(n_in, n_out)) for irrep in irreps})
+        self.register_buffer("irrep_of_row", irrep_of_row(irreps), persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Apply the map."""
+        stacked = torch.stack([self.weights[irreps_name([irrep])] for irrep in self.irreps]) * (self.n_in**-0.5)
+        per_row = stacked.index_select(0, self.irrep_of_row)
+        return torch.bmm(features.transpose(0, 1), per_row).transpose(0, 1)

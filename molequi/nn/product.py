@@ -1,0 +1,89 @@
+"""Many-body features: products of a node's features with themselves."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from molequi.kernels import couple
+from molequi.nn.linear import IrrepsLinear
+from molequi.symmetry.coupling import CouplingTable, coupling_table
+from molequi.symmetry.irreps import Irreps
+
+
+def path_scale(table: CouplingTable) -> Tensor:
+    """Return 1 / sqrt(number of paths into the same output), per path: (P, 1). Sums of paths then keep unit variance."""
+    counts = [sum(other.output == path.output for other in table.paths) for path in table.paths]
+    return torch.tensor(counts, dtype=torch.float64).rsqrt()[:, None].to(torch.get_default_dtype())
+
+
+class ManyBodyProduct(nn.Module):
+    """B = L1 A + L2 (A A) + L3 ((A A) A), channel by channel, weights by the species of the node.
+
+    Batatia et al., MACE, NeurIPS 2022, eqs. 10 and 11, with the three-fold product built by two pair couplings.
+    features: (N, rows of irreps_in, C); species: (N,) -> (N, rows of irreps_out, C).
+    """
+
+    def __init__(self, irreps_in: Irreps, irreps_out: Irreps, n_channels: int, n_elements: int, *, correlation: int) -> None:
+        super().__init__()
+        pair_out = irreps_out if correlation == 2 else tuple(sorted({*irreps_in, *irreps_out}, key=lambda irrep: (irrep[0], -irrep[1] * (-1) ** irrep[0])))
+        self.tables = [coupling_table(irreps_in, irreps_in, pair_out, symmetric=True)]
+        if correlation == 3:
+            self.tables.append(coupling_table(pair_out, irreps_in, irreps_out))
+        self.species_weights = nn.ParameterList(nn.Parameter(torch.randn(n_elements, len(t.paths), n_channels)) for t in self.tables)
+        self.linears = nn.ModuleList(_Projection(irreps, irreps_out, n_channels) for irreps in (irreps_in, *(t.output for t in self.tables)))
+        for order, table in enumerate(self.tables):
+            self.register_buffer(f"path_scale_{order}", path_scale(table), persistent=False)
+        self.scale = (1 + len(self.tables)) ** -0.5
+
+    def forward(self, features: Tensor, species: Tensor) -> Tensor:
+        """Return the many-body features."""
+        total, power = self.linears[0](features), features
+        for order, table in enumerate(self.tables):
+            weights = self.species_weights[order].index_select(0, species) * getattr(self, f"path_scale_{order}")
+            power = couple(power, features, weights, table)
+            total = total + self.linears[order + 1](power)
+        return total * self.scale
+
+
+class _Projection(nn.Module):
+    """A linear map from one list of irreps to another; irreps that only one side has are dropped or zero."""
+
+    def __init__(self, irreps_in: Irreps, irreps_out: Irreps, n_channels: int) -> None:
+        super().__init__()
+        self.rows = SharedRows(irreps_in, irreps_out)
+        self.linear = IrrepsLinear(self.rows.irreps, n_channels, n_channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.rows.place(self.linear(self.rows.take(features)))
+
+
+class SharedRows(nn.Module):
+    """The rows that two lists of irreps have in common: `take` cuts them out of the first layout, `place` puts them into the second."""
+
+    def __init__(self, irreps_in: Irreps, irreps_out: Irreps) -> None:
+        super().__init__()
+        self.irreps = tuple(irrep for irrep in irreps_out if irrep in irreps_in)
+        self.n_out = sum(2 * l + 1 for l, _ in irreps_out)
+        self.identical_in, self.identical_out = self.irreps == tuple(irreps_in), self.irreps == tuple(irreps_out)
+        self.register_buffer("rows_in", _rows_of(self.irreps, irreps_in), persistent=False)
+        self.register_buffer("rows_out", _rows_of(self.irreps, irreps_out), persistent=False)
+
+    def take(self, features: Tensor) -> Tensor:
+        """Cut the shared rows out: (N, M_in, C) -> (N, M_shared, C)."""
+        return features if self.identical_in else features.index_select(1, self.rows_in)
+
+    def place(self, features: Tensor) -> Tensor:
+        """Put shared rows into the output layout, zeros elsewhere: (N, M_shared, C) -> (N, M_out, C)."""
+        if self.identical_out:
+            return features
+        out = features.new_zeros(features.shape[0], self.n_out, features.shape[2])
+        return out.index_add(1, self.rows_out, features)
+
+
+def _rows_of(wanted: Irreps, layout: Irreps) -> Tensor:
+    rows, start = {}, 0
+    for l, p in layout:
+        rows[(l, p)] = range(start, start + 2 * l + 1)
+        start += 2 * l + 1
+    return torch.tensor([row for irrep in wanted for row in rows[irrep]], dtype=torch.int64)

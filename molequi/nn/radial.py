@@ -1,0 +1,51 @@
+"""Radial functions R(r) = u(r) net(basis(r)), twice differentiable and zero from the cutoff on."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from molequi.nn.linear import Perceptron
+
+# Below this distance (Å) the basis is held constant, so that coincident atoms give finite numbers.
+MINIMUM_DISTANCE = 1e-3
+
+
+def envelope(distances: Tensor, cutoff: float) -> Tensor:
+    """Return u(r): 1 at r = 0, zero with two derivatives at the cutoff and beyond. Same shape as `distances` (Å).
+
+    Gasteiger, Gross, Guennemann, Directional Message Passing for Molecular Graphs, ICLR 2020, eq. 8, with p = 6.
+    """
+    x = (distances / cutoff).clamp(max=1.0)
+    power = 6
+    value = 1.0 + x**power * (-(power + 1) * (power + 2) / 2 + x * (power * (power + 2) - x * (power * (power + 1) / 2)))
+    return torch.where(x < 1.0, value, torch.zeros_like(value))
+
+
+def bessel_basis(distances: Tensor, cutoff: float, n_radial: int) -> Tensor:
+    """Return sqrt(2 c) sin(n pi r / c) / r, whose mean square over [1 Å, c] is about 1: (E,) -> (E, n_radial).
+
+    Same paper, eq. 7, times c; below MINIMUM_DISTANCE the value is held.
+    """
+    frequencies = torch.arange(1, n_radial + 1, dtype=distances.dtype, device=distances.device) * (math.pi / cutoff)
+    safe = distances.clamp(min=MINIMUM_DISTANCE)[:, None]
+    return math.sqrt(2.0 * cutoff) * torch.sin(safe * frequencies) / safe
+
+
+class RadialNetwork(nn.Module):
+    """R_e[p, c] = u(r) net(basis(r))[p, c]: distances (E,) in Å -> (E, n_paths, n_channels).
+
+    The envelope multiplies the network's output, biases included, so R and two derivatives vanish at the cutoff.
+    """
+
+    def __init__(self, cutoff: float, n_radial: int, n_paths: int, n_channels: int, *, n_hidden: int = 32) -> None:
+        super().__init__()
+        self.cutoff, self.n_radial, self.n_paths, self.n_channels = cutoff, n_radial, n_paths, n_channels
+        self.network = Perceptron((n_radial, n_hidden, n_hidden, n_paths * n_channels))
+
+    def forward(self, distances: Tensor) -> Tensor:
+        """Evaluate the functions at `distances`."""
+        values = self.network(bessel_basis(distances, self.cutoff, self.n_radial))
+        return (values * envelope(distances, self.cutoff)[:, None]).reshape(-1, self.n_paths, self.n_channels)
