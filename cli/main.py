@@ -1,0 +1,72 @@
+"""The `molequi` command: its subcommands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from molequi import __version__
+from molequi.cli import check, demo, library, predict, simulate, train
+from molequi.cli.exits import ExitCode, explain
+from molequi.cli.output import say, start_logging
+
+app = typer.Typer(
+    name="molequi",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train, check and use E(3)-equivariant models of molecules. Units: eV, Å, e·Å, fs, K.",
+)
+
+app.command("predict", rich_help_panel="Use a model")(predict.predict)
+app.command("relax", rich_help_panel="Use a model")(simulate.relax)
+app.command("vibrations", rich_help_panel="Use a model")(simulate.vibrations)
+app.command("md", rich_help_panel="Use a model")(simulate.md)
+app.command("embed", rich_help_panel="Use a model")(predict.embed)
+app.command("train", rich_help_panel="Make a model")(train.train)
+app.command("evaluate", rich_help_panel="Make a model")(train.evaluate)
+app.command("check", rich_help_panel="Make a model")(check.check)
+app.add_typer(library.data_app, name="data", rich_help_panel="See what there is")
+app.command("models", rich_help_panel="See what there is")(library.models)
+app.command("demo", rich_help_panel="See what there is")(demo.demo)
+
+
+@app.callback()
+def common(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what the library does.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an internal error; may stand anywhere.")] = False,
+) -> None:
+    """Handle the options before the command; `main` has taken `--debug` out already."""
+    if version:
+        sys.stdout.write(f"molequi {__version__}\n")
+        raise typer.Exit
+    start_logging(verbose=verbose)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    debug = "--debug" in arguments
+    try:
+        code = app([argument for argument in arguments if argument != "--debug"], prog_name="molequi", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `molequi ... | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the outermost frame turns every error into a line and a code)
+        code, text = explain(error, debug=debug)
+        say(text)
+    return int(code or ExitCode.DONE)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without Å is no reason to fail
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,43 @@
+"""The options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Device(str, Enum):
+    """Where a model runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Dtype(str, Enum):
+    """Precision of the network; positions and energies are float64 in any case."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="INPUT...", show_default=False, help="Files that ASE or RDKit read (.xyz .sdf .smi .pdb .cif .traj .db, also .gz), or - for stdin."),
+]
+Input = Annotated[str | None, typer.Argument(metavar="INPUT", show_default=False, help="A file that ASE or RDKit reads, or - for stdin. The first structure is used.")]
+Smiles = Annotated[list[str] | None, typer.Option("--smiles", show_default=False, help="A molecule as SMILES; ETKDGv3 + MMFF94 make its geometry. May be repeated.")]
+OneSmiles = Annotated[str | None, typer.Option("--smiles", show_default=False, help="A molecule as SMILES instead of INPUT; ETKDGv3 + MMFF94 make its geometry.")]
+Model = Annotated[str, typer.Option("--model", "-m", help="A model file, a run directory, or the name of a bundled model.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", show_default=False, help="Where to write.")]
+Charge = Annotated[int | None, typer.Option("--charge", "-q", show_default=False, help="Total charge in e; overrides what the input says.")]
+DeviceOption = Annotated[Device, typer.Option("--device", help="Where the model runs.")]
+DtypeOption = Annotated[Dtype | None, typer.Option("--dtype", show_default=False, help="Precision of the network; the model's own by default.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Structures per batch.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
+Unsafe = Annotated[bool, typer.Option("--unsafe", help="Compute outside the model's charges, spins and elements too; the output is marked.")]

@@ -1,0 +1,94 @@
+"""What the command line prints: tables and JSON on stdout, logs and progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+# A table that is piped into a file must not be folded at 80 columns.
+_PIPE_WIDTH = 220
+
+
+def stdout() -> Console:
+    """Return a console on stdout, as wide as its terminal."""
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+
+
+def stderr() -> Console:
+    """Return a console on stderr."""
+    return Console(file=sys.stderr, width=None if sys.stderr.isatty() else _PIPE_WIDTH, highlight=False)
+
+
+def say(text: str) -> None:
+    """Print a line for people on stderr."""
+    stderr().print(Text(text), soft_wrap=True)
+
+
+def line(text: str) -> None:
+    """Print a line of the result on stdout."""
+    stdout().print(Text(text), soft_wrap=True)
+
+
+def start_logging(*, verbose: bool) -> None:
+    """Send the library's log to stderr: warnings, or everything when `verbose`."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s" if not verbose else "%(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("molequi")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    logger.propagate = False
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, left: Sequence[str] = ()) -> None:
+    """Print rows under their headings; columns are set right, except the first and those named in `left`."""
+    table = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left", pad_edge=False, title_style="bold")
+    for position, column in enumerate(columns):
+        table.add_column(Text(column), justify="left" if position == 0 or column in left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(format_value(value)) for value in row))
+    stdout().print(table)
+
+
+def format_value(value: object, digits: int = 4) -> str:
+    """Write a table's cell: `-` for nothing, numbers with `digits` decimals or powers of ten where these would show nothing."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, float):
+        return str(value)
+    if not math.isfinite(value):
+        return "-"
+    small = value != 0 and abs(value) < 10.0 ** (1 - digits)
+    return f"{value:.2e}" if small or abs(value) >= 1e7 else f"{value:.{digits}f}"
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document on stdout; non-finite numbers become null."""
+    sys.stdout.write(json.dumps(plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Return arrays, tensors and scalars as lists and numbers; NaN and infinities as None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars, tensors
+        return plain(value.tolist())
+    if hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    return str(value)
