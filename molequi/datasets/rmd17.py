@@ -1,0 +1,63 @@
+"""The revised MD17: trajectories of small molecules at PBE/def2-SVP, with their published splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import units
+from torch import Tensor
+
+from molequi.datasets.flat import Frames, make_frames
+from molequi.datasets.flat_file import open_arrays
+from molequi.errors import UserError
+from molequi.properties import PROPERTIES
+
+_KCAL_PER_MOL = units.kcal / units.mol
+# The original archive names its arrays in full and keeps the splits in files of their own.
+_SPELLINGS = {"nuclear_charges": "z", "coords": "R", "energies": "E", "forces": "F"}
+_SPLIT_FILES = ("splits/index_{part}_{index:02d}.csv", "index_{part}_{index:02d}.csv", "../splits/index_{part}_{index:02d}.csv")
+N_SPLITS = 5
+
+
+def load_rmd17(path: str | Path, *, split: int | None = None) -> tuple[Frames, dict[str, Tensor]]:
+    """Read an rMD17 npz: energies (eV), forces (eV/Å), and the rows train and test of the published split 1 to 5.
+
+    The file has either z, R, E, F and train_01 ..., or the original nuclear_charges, coords, energies, forces with the split files beside it.
+    Without `split` the second part is empty. Raises UserError for another kind of file, or a split that is not there.
+    """
+    path = Path(path)
+    arrays = {_SPELLINGS.get(name, name): values for name, values in open_arrays(path).items()}
+    missing = [name for name in ("z", "R", "E", "F") if name not in arrays]
+    if missing:
+        raise UserError(f"{path} is no rMD17 file: array {missing[0]!r} is missing; it has {', '.join(arrays)}")
+    n_frames, n_atoms = arrays["R"].shape[:2]
+    frames = make_frames(
+        torch.from_numpy(arrays["R"].astype(np.float64).reshape(-1, 3)),
+        torch.from_numpy(arrays["z"].astype(np.int64)).repeat(n_frames),
+        torch.full((n_frames,), n_atoms),
+        targets={
+            "energy": torch.from_numpy(arrays["E"].astype(np.float64).reshape(-1) * _KCAL_PER_MOL),
+            "forces": torch.from_numpy(arrays["F"].astype(np.float64).reshape(-1, 3) * _KCAL_PER_MOL),
+        },
+        properties={name: PROPERTIES[name] for name in ("energy", "forces")},
+        source=[f"{path.name}:{index}" for index in range(n_frames)],
+    )
+    return frames, {} if split is None else _published(path, arrays, split)
+
+
+def _published(path: Path, arrays: dict[str, np.ndarray], split: int) -> dict[str, Tensor]:
+    if not 1 <= split <= N_SPLITS:
+        raise UserError(f"rMD17 has the splits 1 to {N_SPLITS}; got {split}")
+    parts = {}
+    for part in ("train", "test"):
+        rows = arrays.get(f"{part}_{split:02d}")
+        if rows is None:
+            found = [path.parent / name.format(part=part, index=split) for name in _SPLIT_FILES]
+            found = [name for name in found if name.is_file()]
+            if not found:
+                raise UserError(f"{path}: no published split {split}: neither an array {part}_{split:02d} nor a file index_{part}_{split:02d}.csv beside it")
+            rows = np.loadtxt(found[0], dtype=np.int64)
+        parts[part] = torch.from_numpy(rows.astype(np.int64))
+    return parts

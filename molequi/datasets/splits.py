@@ -1,0 +1,124 @@
+"""Divides structures into train, valid and test."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molequi.datasets.flat_file import open_arrays
+from molequi.errors import UserError
+
+NAMES = ("train", "valid", "test")
+# Cormorant trains on 100,000 molecules of QM9, tests on a tenth of all, and validates on the rest.
+_CORMORANT_TRAIN = 100_000
+QM9_SIZE = 130_831
+
+
+def random_split(n_frames: int, sizes: Mapping[str, float], seed: int) -> dict[str, Tensor]:
+    """Draw disjoint parts with a seed; a size below 1 is a fraction of the whole, otherwise a count.
+
+    Raises UserError where the parts ask for more structures than there are, or train or valid would be empty.
+    """
+    counts = {name: _count(sizes.get(name, 0), n_frames) for name in NAMES}
+    total = sum(counts.values())
+    if total > n_frames:
+        wanted = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise UserError(f"the split asks for {total} structures ({wanted}) but the data has {n_frames}")
+    # Rounded fractions that cover the whole leave no structure over.
+    if all(0 <= sizes.get(name, 0) < 1 for name in NAMES) and math.isclose(sum(sizes.get(name, 0) for name in NAMES), 1.0):
+        counts["train"] += n_frames - total
+    for name in ("train", "valid"):
+        if not counts[name]:
+            raise UserError(f"the split leaves no structure for {name}: {n_frames} structures, {name} {sizes.get(name, 0)}; give a larger share or more data")
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(n_frames))
+    parts = order.split([counts["train"], counts["valid"], counts["test"], n_frames - sum(counts.values())])
+    return dict(zip(NAMES, parts[:3], strict=True))
+
+
+def cormorant_split(n_molecules: int = QM9_SIZE) -> dict[str, Tensor]:
+    """Return the split of QM9 used by Cormorant, EGNN and LieConv: rows of the set after the uncharacterized molecules are removed.
+
+    As in github.com/risilab/cormorant, src/cormorant/data/prepare/qm9.py: a permutation by NumPy's legacy generator with seed 0, cut into
+    100,000 for training, a rest for validation, and a tenth for testing. Raises UserError for a set of another size.
+    """
+    if n_molecules != QM9_SIZE:
+        raise UserError(f"the Cormorant split belongs to the {QM9_SIZE} molecules of QM9 but the data has {n_molecules}; take split.kind=random")
+    order = torch.from_numpy(np.random.RandomState(0).permutation(n_molecules))  # the legacy generator is the definition
+    n_test = n_molecules // 10
+    return dict(zip(NAMES, order.split([_CORMORANT_TRAIN, n_molecules - _CORMORANT_TRAIN - n_test, n_test]), strict=True))
+
+
+def official_split(train: Tensor, test: Tensor, *, valid: float, seed: int) -> dict[str, Tensor]:
+    """Carve the validation part out of the published training rows; below 1, `valid` is a fraction of them."""
+    n_valid = _count(valid, len(train))
+    if not 0 < n_valid < len(train):
+        raise UserError(f"split.valid={valid} does not fit the {len(train)} published training rows; take for example 50")
+    order = train[torch.from_numpy(np.random.default_rng(seed).permutation(len(train)))]
+    return {"train": order[n_valid:], "valid": order[:n_valid], "test": test}
+
+
+def file_split(path: str | Path, n_frames: int) -> dict[str, Tensor]:
+    """Read a split from an npz (arrays train, valid, test) or a JSON file (lists), 0-based rows.
+
+    Raises UserError for a file that is not such a split, rows that do not exist, or rows in two parts.
+    """
+    path = Path(path)
+    if path.suffix == ".json":
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise UserError(f"{path} is not a readable JSON split ({error})") from error
+    else:
+        data = open_arrays(path)
+    data = {key.removeprefix("split_").replace("validation", "valid"): value for key, value in data.items()} if isinstance(data, dict) else {}
+    if "val" in data:
+        data["valid"] = data.pop("val")
+    missing = [name for name in NAMES if name not in data]
+    if missing:
+        raise UserError(f"{path}: the split has no part {missing[0]!r}; it needs train, valid and test, and has {', '.join(map(str, data)) or 'nothing'}")
+    parts = {name: torch.as_tensor(np.asarray(data[name], dtype=np.int64)) for name in NAMES}
+    return check_split(parts, n_frames, str(path))
+
+
+def check_split(parts: Mapping[str, Tensor], n_frames: int, where: str) -> dict[str, Tensor]:
+    """Return the parts; UserError for rows that do not exist or stand in two parts (or twice)."""
+    rows = torch.cat([parts[name] for name in parts]) if parts else torch.zeros(0, dtype=torch.int64)
+    if len(rows) and (int(rows.min()) < 0 or int(rows.max()) >= n_frames):
+        raise UserError(f"{where}: the split names row {int(rows.max())}, lowest {int(rows.min())}, but the data has rows 0 to {n_frames - 1}")
+    values, counts = torch.unique(rows, return_counts=True)
+    if len(values) < len(rows):
+        raise UserError(f"{where}: row {int(values[counts > 1][0])} stands in the split more than once; a structure belongs to one part only")
+    return dict(parts)
+
+
+def shrink(parts: Mapping[str, Tensor], sizes: Mapping[str, float], seed: int) -> dict[str, Tensor]:
+    """Keep a seeded choice of the given number of rows of each part; sizes below 1 keep the whole part. Smaller choices lie within larger ones."""
+    shrunk = {}
+    for name, rows in parts.items():
+        size = sizes.get(name, 0)
+        if size < 1:
+            shrunk[name] = rows
+            continue
+        if size > len(rows):
+            raise UserError(f"split.{name}={size:g}, but this part of the split has {len(rows)} structures")
+        shrunk[name] = rows[torch.from_numpy(np.random.default_rng(seed).permutation(len(rows))[: int(size)])]
+    return shrunk
+
+
+def restrict(parts: Mapping[str, Tensor], chosen: Tensor, n_frames: int) -> dict[str, Tensor]:
+    """Renumber the parts for the subset `chosen` of the rows; each part keeps its members among them."""
+    position = torch.full((n_frames,), -1, dtype=torch.int64)
+    position[chosen] = torch.arange(len(chosen))
+    return {name: position[rows][position[rows] >= 0] for name, rows in parts.items()}
+
+
+def _count(size: float, n_frames: int) -> int:
+    if size >= 1 and size != int(size):
+        raise UserError(f"split size {size} is neither a fraction below 1 nor a whole number")
+    return int(size) if size >= 1 else round(size * n_frames)
