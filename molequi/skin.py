@@ -100,7 +100,7 @@ def _search_pairs(positions: np.ndarray, atomic_numbers: np.ndarray, cell: np.nd
 
 def _compact(search: _Search, positions: np.ndarray, cell: np.ndarray, cutoff: float, total_charge: int, spin_multiplicity: int) -> AtomGraph:
     """Keep the pairs closer than the cutoff, in order; row pointers and the senders' order follow by counting, without a sort."""
-    difference = positions[search.sender] - positions[search.receiver]
+    difference = positions.take(search.sender, axis=0) - positions.take(search.receiver, axis=0)
     if search.pbc.any():
         difference += search.shifts @ cell
     near = np.einsum("ei,ei->e", difference, difference) < cutoff * cutoff
