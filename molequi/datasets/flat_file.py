@@ -12,7 +12,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -84,8 +84,8 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], *, compress
         partial.unlink(missing_ok=True)
 
 
-def open_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """Read all arrays of an npz, never unpickling.
+def open_arrays(path: str | Path, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Read the arrays of an npz (of the names in `only`, those that are there), never unpickling.
 
     Raises UserError for a file that is missing, not an npz, or holds Python objects.
     """
@@ -96,7 +96,7 @@ def open_arrays(path: str | Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise UserError(f"{path} holds one array; expected an npz file with several")
-            return {name: archive[name] for name in archive.files}
+            return {name: archive[name] for name in archive.files if only is None or name in only}
     except (zipfile.BadZipFile, EOFError, OSError) as error:
         raise UserError(f"{path} is not a readable npz file ({error})") from error
     except ValueError as error:

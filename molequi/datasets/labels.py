@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -58,6 +59,18 @@ class _Source:
     values: dict[int, np.ndarray]
 
 
+def report_lines(report: LabelReport) -> list[str]:
+    """Write the report as lines of a table: label, key, where, frames, unit, min/mean/max."""
+    head = ("label", "key", "where", "frames", "unit in file", "min / mean / max")
+    cells = [head, *((row.name, row.key, row.where, str(row.frames), row.unit, _range(row)) for row in report.rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
+    return ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+
+
+def _range(row: Label) -> str:
+    return f"{row.minimum:.6g} / {row.mean:.6g} / {row.maximum:.6g}"
+
+
 def find_labels(
     structures: Sequence[ase.Atoms],
     targets: Sequence[Property],
@@ -101,10 +114,15 @@ def present_keys(structures: Sequence[ase.Atoms]) -> dict[str, dict[str, int]]:
 
 
 def parse_value(value: Any, row: Property, n_atoms: int) -> np.ndarray | None:
-    """Read one label as an array of the row's shape, (n_atoms, *shape) for a per-atom row; None where it cannot be one."""
+    """Read one label as an array of the row's shape, (n_atoms, *shape) for a per-atom row; None where it cannot be one.
+
+    Text holds numbers apart by spaces, commas or semicolons, with or without brackets; a yes/no label also takes these words.
+    """
     if row.binary and isinstance(value, str | bool | np.bool_):
         word = str(value).strip().lower()
         value = 1.0 if word in _YES else 0.0 if word in _NO else value
+    if isinstance(value, str):
+        value = [word for word in re.split(r"[\s,;\[\]()]+", value) if word] or None
     try:
         numbers = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):

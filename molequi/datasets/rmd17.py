@@ -57,7 +57,8 @@ def _published(path: Path, arrays: dict[str, np.ndarray], split: int) -> dict[st
             found = [path.parent / name.format(part=part, index=split) for name in _SPLIT_FILES]
             found = [name for name in found if name.is_file()]
             if not found:
-                raise UserError(f"{path}: no published split {split}: neither an array {part}_{split:02d} nor a file index_{part}_{split:02d}.csv beside it")
+                names = f"an array {part}_{split:02d} nor a file index_{part}_{split:02d}.csv beside it"
+                raise UserError(f"{path}: no published split {split}: neither {names}; take split.kind=random")
             rows = np.loadtxt(found[0], dtype=np.int64)
         parts[part] = torch.from_numpy(rows.astype(np.int64))
     return parts

@@ -35,7 +35,8 @@ def random_split(n_frames: int, sizes: Mapping[str, float], seed: int) -> dict[s
         counts["train"] += n_frames - total
     for name in ("train", "valid"):
         if not counts[name]:
-            raise UserError(f"the split leaves no structure for {name}: {n_frames} structures, {name} {sizes.get(name, 0)}; give a larger share or more data")
+            share = f"split.{name}={sizes.get(name, 0):g} of {n_frames} structures"
+            raise UserError(f"the split leaves no structure for {name}: {share}; give a larger share or more data")
     order = torch.from_numpy(np.random.default_rng(seed).permutation(n_frames))
     parts = order.split([counts["train"], counts["valid"], counts["test"], n_frames - sum(counts.values())])
     return dict(zip(NAMES, parts[:3], strict=True))
@@ -81,7 +82,7 @@ def file_split(path: str | Path, n_frames: int) -> dict[str, Tensor]:
         data["valid"] = data.pop("val")
     missing = [name for name in NAMES if name not in data]
     if missing:
-        raise UserError(f"{path}: the split has no part {missing[0]!r}; it needs train, valid and test, and has {', '.join(map(str, data)) or 'nothing'}")
+        raise UserError(f"{path}: the split needs train, valid and test; {missing[0]!r} is missing, found {', '.join(map(str, data)) or 'nothing'}")
     parts = {name: torch.as_tensor(np.asarray(data[name], dtype=np.int64)) for name in NAMES}
     return check_split(parts, n_frames, str(path))
 

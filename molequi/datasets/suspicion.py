@@ -72,7 +72,7 @@ def _coordinates(frames: Frames) -> list[str]:
         return []
     median = float(np.median(shortest))
     if abs(median * units.Bohr / _HYDROGEN_BOND - 1) < 0.12:
-        return [f"coordinates: hydrogens have their nearest neighbour at {median:.2f} Å; if the file is in bohr, convert it to Å ({median * units.Bohr:.2f} Å)"]
+        return [f"coordinates: hydrogens have their nearest neighbour at {median:.2f} Å, which is typical of bohr; if so convert the file to Å"]
     return []
 
 

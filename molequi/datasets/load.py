@@ -1,0 +1,188 @@
+"""From the settings of an experiment to structures, labels and splits: the one entry for training and evaluation."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molequi import resources
+from molequi.config import DataSettings, SplitSettings
+from molequi.datasets.flat import Frames
+from molequi.datasets.flat_file import load_npz
+from molequi.datasets.frames import read_frames
+from molequi.datasets.labels import Label, LabelReport, report_lines
+from molequi.datasets.qm9 import load_qm9
+from molequi.datasets.rmd17 import load_rmd17
+from molequi.datasets.splits import check_split, cormorant_split, file_split, official_split, random_split, restrict, shrink
+from molequi.datasets.tables import read_table
+from molequi.errors import UserError
+from molequi.properties import Property, get_property
+
+_LOG = logging.getLogger(__name__)
+_SAMPLES = "samples/"
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A loaded set.
+
+    splits: train, valid, test -> rows. report: where the labels came from. failures: lines that could not be used. notes: plain data.
+    """
+
+    frames: Frames
+    splits: dict[str, Tensor]
+    report: LabelReport
+    failures: tuple[str, ...] = ()
+    notes: dict[str, object] = dataclasses.field(default_factory=dict)
+
+
+def load_dataset(settings: DataSettings, declared: Mapping[str, Property] | None = None) -> tuple[Frames, dict[str, Tensor]]:
+    """Return the structures with their targets, and the rows of train, valid and test; `declared` are the config's own properties.
+
+    Raises UserError for whatever in the settings or the files does not fit.
+    """
+    loaded = open_dataset(settings, declared)
+    return loaded.frames, loaded.splits
+
+
+def open_dataset(settings: DataSettings, declared: Mapping[str, Property] | None = None) -> Dataset:
+    """Load as `load_dataset`, with the report of the labels; the report is logged too."""
+    targets = [get_property(name, declared) for name in settings.targets]
+    loaded = _READERS[settings.kind](settings, targets)
+    for line in report_lines(loaded.report):
+        _LOG.info("%s", line)
+    frames, splits = _divide(settings, loaded)
+    _LOG.info("%d structures: %s", len(frames), ", ".join(f"{name} {len(rows)}" for name, rows in splits.items()))
+    return dataclasses.replace(loaded, frames=frames, splits=splits)
+
+
+def find_data(path: str | Path) -> Path:
+    """Return an existing path, or the bundled file of a name that starts with `samples/`."""
+    if not Path(path).exists() and str(path).startswith(_SAMPLES):
+        return resources.data_path(str(path))
+    return Path(path)
+
+
+def _divide(settings: DataSettings, loaded: Dataset) -> tuple[Frames, dict[str, Tensor]]:
+    frames, limit = loaded.frames, settings.limit
+    chosen = None
+    if limit is not None and limit < len(frames):
+        chosen = torch.from_numpy(np.sort(np.random.default_rng(settings.seed).permutation(len(frames))[:limit]))
+    if settings.split.kind == "random":
+        frames = frames if chosen is None else frames.subset(chosen)
+        return frames, random_split(len(frames), _sizes(settings.split), settings.split.seed)
+    splits = _fixed_split(settings, loaded)
+    if chosen is not None:
+        frames, splits = frames.subset(chosen), restrict(splits, chosen, len(frames))
+    splits = shrink(splits, _sizes(settings.split), settings.split.seed)
+    for name in ("train", "valid"):
+        if not len(splits[name]):
+            raise UserError(f"no structure is left for {name} after data.limit={limit}; raise the limit")
+    return frames, splits
+
+
+def _fixed_split(settings: DataSettings, loaded: Dataset) -> dict[str, Tensor]:
+    split = settings.split
+    if split.kind == "cormorant":
+        return cormorant_split(len(loaded.frames))
+    if split.kind == "file":
+        if split.path is None:
+            raise UserError("split.kind=file needs data.split.path=FILE (npz or JSON with the rows of train, valid and test)")
+        return file_split(split.path, len(loaded.frames))
+    if split.kind == "official":
+        if settings.kind != "rmd17":
+            raise UserError(f"split.kind=official belongs to data.kind=rmd17, not {settings.kind}; take random, file or stored")
+        return official_split(loaded.splits["train"], loaded.splits["test"], valid=split.valid, seed=split.seed)
+    missing = [name for name in ("train", "valid", "test") if name not in loaded.splits]
+    if missing:
+        raise UserError(f"{settings.path} has no stored split (part {missing[0]!r} is missing); take split.kind=random")
+    return check_split(loaded.splits, len(loaded.frames), str(settings.path))
+
+
+def _sizes(split: SplitSettings) -> dict[str, float]:
+    return {"train": split.train, "valid": split.valid, "test": split.test}
+
+
+def _from_frames(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
+    path = _path(settings)
+    files = sorted(glob.glob(str(path))) if not path.exists() and glob.has_magic(str(path)) else [str(path)]
+    if not files:
+        raise UserError(f"data.path={settings.path} matches no file")
+    parts = [read_frames(file, targets=targets, keys=settings.keys, units=settings.units) for file in files]
+    frames = Frames.concatenate([part for part, _ in parts])
+    return Dataset(frames, {}, parts[0][1] if len(parts) == 1 else describe_frames(frames, f"{len(parts)} files"))
+
+
+def _from_qm9(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
+    _refuse_names(settings)
+    loaded = load_qm9(None if settings.path is None else find_data(settings.path))
+    frames = loaded.frames.with_targets([row.name for row in targets])
+    return Dataset(frames, loaded.splits, describe_frames(frames, "QM9"), notes=loaded.notes)
+
+
+def _from_rmd17(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
+    _refuse_names(settings)
+    frames, splits = load_rmd17(_path(settings), split=settings.split.index if settings.split.kind == "official" else None)
+    frames = frames.with_targets([row.name for row in targets])
+    return Dataset(frames, splits, describe_frames(frames, "rMD17"))
+
+
+def _from_table(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
+    table = read_table(_path(settings), targets, keys=settings.keys, units=settings.units, smiles=settings.smiles, seed=settings.seed)
+    return Dataset(table.frames, {}, table.report, table.failures, {"geometry": table.geometry} if table.geometry else {})
+
+
+def _from_npz(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
+    _refuse_names(settings)
+    loaded = load_npz(_path(settings))
+    frames = loaded.frames.with_targets([row.name for row in targets])
+    for row in targets:
+        stored = frames.properties[row.name]
+        if (stored.irreps, stored.unit, stored.per_atom) != (row.irreps, row.unit, row.per_atom):
+            expected = f"declared as {row.irreps} in {row.unit}"
+            raise UserError(f"{settings.path}: {row.name!r} is stored as {stored.irreps} in {stored.unit}, but {expected}")
+    frames = dataclasses.replace(frames, properties={row.name: row for row in targets})
+    return Dataset(frames, loaded.splits, describe_frames(frames, "npz"), notes=loaded.notes)
+
+
+_READERS = {"frames": _from_frames, "qm9": _from_qm9, "rmd17": _from_rmd17, "table": _from_table, "npz": _from_npz}
+
+
+def _path(settings: DataSettings) -> Path:
+    if settings.path is None:
+        raise UserError(f"data.path is not set; name the file with data.path=FILE (data.kind is {settings.kind})")
+    return find_data(settings.path)
+
+
+def _refuse_names(settings: DataSettings) -> None:
+    for name, given in (("keys", settings.keys), ("units", settings.units)):
+        if given:
+            raise UserError(f"data.{name} has no meaning for data.kind={settings.kind}, whose names and units are known; remove it")
+
+
+def describe_frames(frames: Frames, where: str) -> LabelReport:
+    """Report the targets that frames carry; `where` is what they came from. Raises UserError for a target without any number."""
+    rows = []
+    for name, values in frames.targets.items():
+        known = values[~torch.isnan(values)]
+        if not len(known):
+            raise UserError(f"target {name!r} has no label in any of {len(frames)} structures")
+        with_label = frames_with_label(frames, name)
+        rows.append(Label(name, name, where, with_label, frames.properties[name].unit, float(known.min()), float(known.mean()), float(known.max())))
+    return LabelReport(tuple(rows), (), len(frames), {})
+
+
+def frames_with_label(frames: Frames, name: str) -> int:
+    """Count the structures that have at least one number of the target `name`."""
+    known = ~torch.isnan(frames.targets[name].reshape(len(frames.targets[name]), -1)).all(dim=1)
+    if frames.properties[name].per_atom:
+        owners = torch.repeat_interleave(torch.arange(len(frames)), frames.n_atoms)
+        return int(torch.unique(owners[known]).numel())
+    return int(known.sum())
