@@ -17,7 +17,7 @@ from molequi.properties import Property
 _PAIR_MATRIX_LIMIT = 256
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Frames:
     """Many structures and their targets; A atoms in all, B structures.
 
@@ -61,6 +61,9 @@ class Frames:
     def n_atoms(self) -> Tensor:
         """Atoms of each structure: (B,)."""
         return self.offsets.diff()
+
+    def __repr__(self) -> str:
+        return f"Frames({len(self)} structures, {self.positions.shape[0]} atoms, targets: {', '.join(self.targets) or 'none'})"
 
     def elements(self) -> tuple[int, ...]:
         """Return the atomic numbers that occur, ascending."""

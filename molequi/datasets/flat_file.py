@@ -3,6 +3,8 @@
 Arrays: n_atoms, z, pos (Å), cell (Å), pbc, charge (e), multiplicity; one array per property under its name, in the units of
 its row; `split_NAME` with the row numbers of a split; `source` as UTF-8 lines; `meta`, a JSON text with the format number and
 the rows of the properties. Cells, charges and multiplicities that are all zero, zero and one are left out.
+A file whose `meta` names no properties is read too: arrays named as rows of the property table are taken in the table's units, and `split`
+holds 0, 1 or 2 (train, valid, test) for each structure.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +24,7 @@ from torch import Tensor
 
 from molequi.datasets.flat import Frames, make_frames
 from molequi.errors import UserError
-from molequi.properties import from_dict, to_dict
+from molequi.properties import PROPERTIES, Property, from_dict, to_dict
 
 FORMAT = 1
 _RESERVED = {"n_atoms", "z", "pos", "cell", "pbc", "charge", "multiplicity", "source", "meta"}
@@ -106,17 +109,15 @@ def open_arrays(path: str | Path, only: Sequence[str] | None = None) -> dict[str
 
 
 def load_npz(path: str | Path) -> FlatFile:
-    """Read what `save_npz` wrote.
+    """Read a flat npz as the module describes it.
 
     Raises UserError for any other file.
     """
     arrays = open_arrays(path)
     if "meta" not in arrays:
         raise UserError(f"{path} is not a flat npz of this package: it has no `meta`, only {', '.join(sorted(arrays))}")
-    meta = json.loads(str(arrays["meta"]))
-    if meta.get("format") != FORMAT:
-        raise UserError(f"{path} has format {meta.get('format')}; this version reads format {FORMAT}")
-    properties = {row.name: row for row in map(from_dict, meta["properties"])}
+    meta = _meta(arrays, path)
+    properties = _stored_rows(meta, path) if "properties" in meta else _rows_of_the_table(arrays)
     missing = [name for name in ("n_atoms", "z", "pos", *properties) if name not in arrays]
     if missing:
         raise UserError(f"{path}: array {missing[0]!r} is missing; the file is damaged")
@@ -132,7 +133,33 @@ def load_npz(path: str | Path) -> FlatFile:
         electrons=pair("charge", "multiplicity"),
         targets={name: torch.from_numpy(arrays[name]) for name in properties},
         properties=properties,
-        source=arrays["source"].tobytes().decode().split("\n") if "source" in arrays else (),
+        source=arrays["source"].tobytes().decode().split("\n") if "source" in arrays and "properties" in meta else (),
     )
+    notes = meta["notes"] if "properties" in meta else {name: value for name, value in meta.items() if isinstance(value, str | int | float)}
+    return FlatFile(frames, _splits(arrays), notes)
+
+
+def _meta(arrays: Mapping[str, np.ndarray], path: str | Path) -> dict[str, Any]:
+    try:
+        meta = json.loads(str(arrays["meta"]))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: `meta` is not JSON ({error}); the file is damaged or of another program") from error
+    return meta if isinstance(meta, dict) else {}
+
+
+def _stored_rows(meta: Mapping[str, Any], path: str | Path) -> dict[str, Property]:
+    if meta.get("format") != FORMAT:
+        raise UserError(f"{path} has format {meta.get('format')}; this version reads format {FORMAT}")
+    return {row.name: row for row in map(from_dict, meta["properties"])}
+
+
+def _rows_of_the_table(arrays: Mapping[str, np.ndarray]) -> dict[str, Property]:
+    return {name: row for name, row in PROPERTIES.items() if name in arrays}
+
+
+def _splits(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     splits = {name.removeprefix("split_"): torch.from_numpy(rows) for name, rows in arrays.items() if name.startswith("split_")}
-    return FlatFile(frames, splits, meta["notes"])
+    if not splits and "split" in arrays:
+        part = torch.from_numpy(arrays["split"].astype(np.int64))
+        splits = {name: torch.nonzero(part == number)[:, 0] for number, name in enumerate(("train", "valid", "test"))}
+    return splits

@@ -73,6 +73,9 @@ def read_table(
     if not structures:
         raise UserError(f"{path}: none of {len(failures)} lines can be used; the first: {failures[0] if failures else 'the file is empty'}")
     values, report = find_labels(structures, targets, keys=keys, units=units, where=str(path))
+    if suffix in {".csv", ".tsv", ".sdf"}:
+        place = "field" if suffix == ".sdf" else "column"
+        report = dataclasses.replace(report, rows=tuple(dataclasses.replace(row, where=place) for row in report.rows))
     frames = frames_from_atoms(structures, targets=values, properties={row.name: row for row in targets}, source=sources)
     made = sorted({str(atoms.info["geometry"]) for atoms in structures if "geometry" in atoms.info})
     for warning in report.warnings:
