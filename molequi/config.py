@@ -108,9 +108,10 @@ class TrainingSettings(_Settings):
     """The optimisation.
 
     max_minutes: time budget; the schedule then follows the clock. ema: decay of the averaged weights, 0 switches them off. warmup_steps: batches.
-    gradient_clip: largest norm of the gradient. patience: epochs without improvement; null never stops early (plateau: halves the rate after a third of it).
-    weights: loss weight by target; 1 where unnamed. huber: error, in units of the target's scale, beyond which the loss grows linearly; null is plain MSE.
-    reference_energies: least_squares, or element -> eV, or a file with such a mapping (YAML, JSON).
+    gradient_clip: largest norm of the gradient. patience: epochs without improvement before the run ends; null never stops early. schedule plateau
+    halves the rate after a third of the patience.
+    weights: loss weight by target; 1 where unnamed. huber: error beyond which the loss grows linearly, in units of the target's scale; null is
+    plain MSE. reference_energies: least_squares, or element -> eV, or a file with such a mapping (YAML, JSON).
     checkpoint_minutes, checkpoint_steps: write last.ckpt so often within an epoch. devices: processes; nodes: machines.
     """
 
@@ -127,7 +128,7 @@ class TrainingSettings(_Settings):
     weights: dict[str, float] = {}
     huber: Positive | None = 1.0
     second_stage: StageSettings | None = None
-    reference_energies: Literal["least_squares"] | dict[str, float] | str = "least_squares"
+    reference_energies: dict[str, float] | str = "least_squares"
     dtype: Literal["float32", "float64"] = "float32"
     seed: int = 0
     device: str = "auto"
@@ -140,11 +141,16 @@ class TrainingSettings(_Settings):
 
 
 class Config(_Settings):
-    """One experiment: data, model, training; `expected` says what a run gives, with the hardware."""
+    """One experiment: data, model, training.
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    expected: what a run gives, with the hardware. level: level of theory by target, kept in the model. properties: rows beside those of the table.
+    init: a model (path or bundled name) to start from. freeze: what of it stays as it is.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
     description: str = ""
     expected: str = ""
+    level: dict[str, str] = {}
     properties: dict[str, PropertySettings] = {}
     data: DataSettings
     model: ModelSettings = ModelSettings()
@@ -238,7 +244,9 @@ def _check_names(config: Config, where: str) -> None:
             get_property(name, declared)
         except UserError as error:
             raise UserError(f"{where}, data.targets: {error}, e.g. properties.{name}.unit=eV") from None
-    stages = [("training.weights", config.training.weights)]
+    stages: list[tuple[str, Mapping[str, object]]] = [("training.weights", config.training.weights), ("level", config.level)]
+    if config.freeze is not None and config.init is None:
+        raise UserError(f"{where}: freeze is {config.freeze!r} but there is no init; name the model to start from, such as init=organic")
     if config.training.second_stage is not None:
         stages.append(("training.second_stage.weights", config.training.second_stage.weights))
     for group, weights in stages:

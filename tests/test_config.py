@@ -24,7 +24,8 @@ def test_dumped_config_reads_back_equal(tmp_path):
 
 def test_overrides_use_dotted_names_and_yaml_values(tmp_path):
     path = write(tmp_path, settings.dump_config(settings.make_config(MINIMAL)))
-    config = settings.load_config(path, ["training.epochs=3", "data.targets=energy,dipole", "model.n_channels=8", "properties.solubility.unit=mol/L", "init=organic"])
+    overrides = ["training.epochs=3", "data.targets=energy,dipole", "model.n_channels=8", "properties.solubility.unit=mol/L", "init=organic"]
+    config = settings.load_config(path, overrides)
     assert config.training.epochs == 3
     assert config.data.targets == ("energy", "dipole")
     assert config.model.overrides() == {"n_channels": 8}
@@ -44,6 +45,8 @@ def test_overrides_use_dotted_names_and_yaml_values(tmp_path):
         ("training.weights.dipole=1", ["training.weights", "'dipole' is not a target"]),
         ("data.targets=force", ["'force'", "did you mean 'forces'"]),
         ("data.targets=logS", ["'logS'", "properties.logS.unit"]),
+        ("freeze=backbone", ["no init"]),
+        ("level.dipole=DFT", ["'dipole' is not a target"]),
         ("epochs", ["key=value"]),
         ("name.x=1", ["'name' is a value"]),
     ],
@@ -59,7 +62,7 @@ def test_mistakes_name_the_key_and_the_remedy(tmp_path, override, words):
 
 def test_broken_files_are_named(tmp_path):
     with pytest.raises(UserError, match="line 2"):
-        settings.load_config(write(tmp_path, "name: x\ndata: [\n"))
+        settings.load_config(write(tmp_path, "name: x\ndata: }\n"))
     with pytest.raises(UserError, match="mapping"):
         settings.load_config(write(tmp_path, "- 1\n"))
     with pytest.raises(UserError, match="no config named 'nonsense'"):

@@ -1,0 +1,79 @@
+"""Figures from arrays: learning curves and parity plots, drawn without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+_SIZE = (5.0, 4.0)
+_SQUARE = (4.6, 4.5)
+_DPI = 130
+# Up to this many points each is drawn; beyond it a histogram shows where they lie.
+_SCATTER_LIMIT = 5000
+_BLUE, _ORANGE = "#1f5fa8", "#d9822b"
+
+
+def learning_curve(epochs: Sequence[float], losses: Mapping[str, Sequence[float]], errors: Mapping[str, Sequence[float]], path: Path) -> None:
+    """Draw the training losses (left, pure numbers) and the validation errors (right) over the epochs, both logarithmic.
+
+    losses: by target. errors: by name with unit, such as `forces MAE (eV/Å)`. Values that are not positive are left out.
+    """
+    figure = Figure(figsize=(2 * _SIZE[0], _SIZE[1]), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, series, title in ((left, losses, "training loss (in units of each target's scale)"), (right, errors, "validation")):
+        for name, values in series.items():
+            y = np.array([np.nan if value is None or value <= 0 else value for value in values], dtype=float)
+            if np.isfinite(y).any():
+                axes.plot(np.asarray(epochs, dtype=float) + 1, y, label=name, linewidth=1.5, marker="o" if len(y) < 20 else None, markersize=3)
+        axes.set(xlabel="epoch", title=title)
+        axes.set_yscale("log")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(visible=True, which="both", alpha=0.25)
+        if axes.lines:
+            axes.legend(fontsize=8)
+    _save(figure, path)
+
+
+def parity(reference: np.ndarray, predicted: np.ndarray, label: str, unit: str, path: Path, *, note: str = "") -> None:
+    """Draw predicted over reference values (any equal shapes, flattened; NaN references left out) with the line of equality.
+
+    label, unit: of the axes. note: a line in the corner, such as the errors.
+    """
+    x, y = np.ravel(reference), np.ravel(predicted)
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y = x[known], y[known]
+    figure = Figure(figsize=_SQUARE, layout="constrained")
+    axes = figure.subplots()
+    if len(x):
+        _points(axes, x, y)
+        low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
+        margin = 0.03 * (high - low or 1.0)
+        axes.plot([low - margin, high + margin], [low - margin, high + margin], color=_ORANGE, linewidth=1.0, zorder=3)
+        axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
+    axes.set_aspect("equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
+    suffix = "" if unit == "1" else f" ({unit})"
+    axes.set(xlabel=f"reference {label}{suffix}", ylabel=f"predicted {label}{suffix}")
+    axes.grid(visible=True, alpha=0.25)
+    axes.text(0.04, 0.96, note, transform=axes.transAxes, va="top", fontsize=8)
+    _save(figure, path)
+
+
+def _points(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
+    if len(x) <= _SCATTER_LIMIT:
+        axes.scatter(x, y, s=9, color=_BLUE, alpha=0.5, linewidths=0)
+    else:
+        axes.hexbin(x, y, gridsize=90, bins="log", cmap="Blues", mincnt=1, linewidths=0)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=_DPI)

@@ -1,0 +1,263 @@
+"""One run from labelled structures to a run directory: set up Lightning, train, evaluate the best model, draw the plots.
+
+This module imports Lightning, which takes seconds; `training.fit` loads and checks the data before it imports this one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.strategies import DDPStrategy
+from torch import Tensor
+
+from molequi.checkpoint import load_model, save_model
+from molequi.config import Config, TrainingSettings, dump_config
+from molequi.datasets.datamodule import MolecularDataModule
+from molequi.datasets.flat import Frames
+from molequi.errors import NotConvergedError, UserError
+from molequi.plots import learning_curve, parity
+from molequi.properties import Property
+from molequi.training_evaluate import Evaluation, evaluate_frames, save_predictions, without_undefined
+from molequi.training_log import final_table, read_metrics, units_of, with_unit
+from molequi.training_loop import MolecularTraining
+from molequi.training_loss import Objective
+from molequi.training_model import StartingPoint, start_model
+from molequi.training_record import RunRecorder, close_log, open_log
+from molequi.training_schedule import Schedule
+from molequi.training_state import read_state
+from molequi.zoo import as_device
+
+logger = logging.getLogger(__name__)
+
+
+def fit_frames(
+    config: Config,
+    frames: Frames,
+    splits: Mapping[str, Tensor],
+    output: Path,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    messages: Sequence[str] = (),
+) -> Path:
+    """Train on `frames` and fill the run directory `output` (DESIGN §5); returns it.
+
+    messages: what loading the data had to say, for log.txt.
+    Raises UserError where the data cannot be trained on or the run cannot be resumed, NotConvergedError where a loss is not finite, and
+    TrainingInterruptedError where a signal asked to stop.
+    """
+    frames = _labelled(frames, splits, config)
+    state = _resumable_state(splits, output) if resume else None
+    output.mkdir(parents=True, exist_ok=True)
+    _write_text(output / "config.yaml", dump_config(config))
+    _write_text(output / "split.json", json.dumps({name: indices.tolist() for name, indices in splits.items()}))
+    log = open_log(output)
+    try:
+        for message in messages:
+            log.emit(logging.makeLogRecord({"msg": message, "created": time.time()}))
+        start = start_model(config, frames.subset(splits["train"]))
+        if state is None or not state["stop_reason"]:
+            _run(
+                config, start, MolecularDataModule(frames, splits, start.model.cutoff, **_loader_settings(config.training)), output, state, callbacks
+            )
+        if _is_first_process():
+            _finish(config, frames, splits, output)
+    finally:
+        close_log(log)
+    return output
+
+
+def _run(
+    config: Config, start: StartingPoint, data: MolecularDataModule, output: Path, state: dict[str, Any] | None, callbacks: Sequence[Callback]
+) -> None:
+    """Let Lightning train, from the beginning or from `state`."""
+    settings = config.training
+    rows = [data.batches.frames.properties[name] for name in config.data.targets]
+    module = MolecularTraining(
+        start.model, Objective(rows, start.scales, huber=settings.huber), make_schedule(settings),
+        weight_decay=settings.weight_decay, ema=settings.ema, gradient_clip=settings.gradient_clip, seed=settings.seed,
+    )  # fmt: skip
+    module.n_batches = data.n_batches
+    if state is not None:
+        module.load_run_state(state)
+        data.resume_at = (module.position.epoch, module.position.batch)
+    recorder = RunRecorder(
+        output, csv_size=0 if state is None else state["csv_size"], minutes=settings.checkpoint_minutes, steps=settings.checkpoint_steps,
+        tensorboard=settings.logger == "tensorboard",
+    )  # fmt: skip
+    n_weights = sum(parameter.numel() for parameter in start.model.parameters() if parameter.requires_grad)
+    sizes = ", ".join(f"{name} {len(indices)}" for name, indices in data.splits.items())
+    logger.info("%s: %s structures; %d trainable weights; %s batches per epoch", config.name, sizes, n_weights, module.n_batches)
+    with _quiet_lightning(), torch.random.fork_rng():
+        trainer = _make_trainer(settings, output, [recorder, *callbacks])
+        _start_at_epoch(trainer, module)
+        try:
+            trainer.fit(module, datamodule=data)
+        except torch.multiprocessing.ProcessRaisedException as error:
+            _raise_own(error)
+
+
+def _finish(config: Config, frames: Frames, splits: Mapping[str, Tensor], output: Path) -> None:
+    """Evaluate the best model on the test structures (the validation ones where there are none) and write the results."""
+    logger.info("training ended: %s", read_state(output / "last.ckpt")["stop_reason"])
+    split = "test" if len(splits.get("test", ())) else "valid"
+    model = load_model(output / "model.safetensors", device=as_device(config.training.device))
+    evaluation = evaluate_frames(model, frames.subset(splits[split]), names=config.data.targets, batch_size=config.training.batch_size)
+    model.metadata["training"] = {**model.metadata["training"], "evaluated_on": split, "errors": evaluation.result}
+    save_model(model, output / "model.safetensors")
+    save_predictions(evaluation, output / f"{split}_predictions.npz")
+    _write_text(output / "result.json", json.dumps(evaluation.result, indent=1, ensure_ascii=False))
+    draw_run(output, evaluation, config)
+    logger.info("errors on the %d %s structures:\n%s", len(evaluation.frames), split, final_table(evaluation.result))
+
+
+def draw_run(output: Path, evaluation: Evaluation, config: Config) -> None:
+    """Draw the learning curve and the parity plots of a run into `output`/plots."""
+    metrics = read_metrics(output / "metrics.csv")
+    rows = [evaluation.frames.properties[name] for name in config.data.targets]
+    units = units_of(rows)
+    columns = {name: [line.get(name) for line in metrics] for name in (metrics[0] if metrics else ())}
+    losses = {row.name: columns[f"train_loss_{row.name}"] for row in rows if f"train_loss_{row.name}" in columns}
+    shown = [f"{row.name}_per_atom" if row.has_reference else row.name for row in rows]
+    errors = {f"{name} MAE ({units[name]})": columns[f"valid_{name}_mae"] for name in shown if f"valid_{name}_mae" in columns}
+    learning_curve(columns.get("epoch", []), losses, errors, output / "plots" / "learning_curve.png")
+    for row in rows:
+        _draw_parity(evaluation, row, output / "plots" / f"parity_{row.name}.png")
+
+
+def _draw_parity(evaluation: Evaluation, row: Property, path: Path) -> None:
+    prediction, target, label = evaluation.predictions[row.name], evaluation.frames.targets[row.name], row.name
+    if row.binary:
+        prediction, label = prediction.sigmoid(), f"{row.name} (probability)"
+    if row.has_reference:
+        # Totals of different compositions lie thousands of eV apart; what matters is what composition alone does not tell.
+        guess = evaluation.guesses[row.name]
+        prediction, target, label = prediction - guess, target - guess, f"{row.name} - composition fit"
+    errors = evaluation.result[row.name]
+    note = "\n".join(f"{name} {with_unit(errors[key], row.unit, digits=3)}" for name, key in (("MAE", "mae"), ("RMSE", "rmse")))
+    parity(target.numpy(), prediction.numpy(), label, row.unit, path, note=note)
+
+
+def make_schedule(settings: TrainingSettings) -> Schedule:
+    """Return the schedule that the settings describe."""
+    names = {field.name for field in dataclasses.fields(Schedule)} - {"second_stage"}
+    stage = settings.second_stage
+    return Schedule(**{name: getattr(settings, name) for name in names}, second_stage=None if stage is None else (stage.start, stage.weights))
+
+
+def _loader_settings(settings: TrainingSettings) -> dict[str, int]:
+    return {"batch_size": settings.batch_size, "seed": settings.seed, "workers": settings.workers}
+
+
+def _labelled(frames: Frames, splits: Mapping[str, Tensor], config: Config) -> Frames:
+    """Keep the targets; refuse a split without structures or labels to validate on."""
+    frames = frames.with_targets(config.data.targets)
+    n_labels = {name: int((~torch.isnan(values)).sum()) for name, values in frames.targets.items()}
+    frames = without_undefined(frames)
+    for name, values in frames.targets.items():
+        lost = n_labels[name] - int((~torch.isnan(values)).sum())
+        if lost:
+            logger.warning(
+                "%d %s values are left out: a dipole is undefined in a periodic system, a stress without a fully periodic cell", lost, name
+            )
+    for split in ("train", "valid"):
+        if not len(splits.get(split, ())):
+            raise UserError(f"the {split} part has no structures; give data.split.{split} a larger share")
+    valid = frames.subset(splits["valid"])
+    without = [name for name, values in valid.targets.items() if torch.isnan(values).all()]
+    if len(without) == len(valid.targets):
+        raise UserError(f"none of the {len(valid)} validation structures has a label of {', '.join(without)}; use another split")
+    for name in without:
+        logger.warning("none of the validation structures has a label of %s, so it plays no part in choosing the best model", name)
+    return frames
+
+
+def _resumable_state(splits: Mapping[str, Tensor], output: Path) -> dict[str, Any]:
+    """Read last.ckpt and make sure that the split is that of the run."""
+    state = read_state(output / "last.ckpt")
+    saved = json.loads((output / "split.json").read_text(encoding="utf-8"))
+    if saved != {name: indices.tolist() for name, indices in splits.items()}:
+        raise UserError(f"the data give another split than {output / 'split.json'}, so this is not the run to resume; start again with --overwrite")
+    return state
+
+
+def _make_trainer(settings: TrainingSettings, output: Path, callbacks: list[Callback]) -> Trainer:
+    device = as_device(settings.device)
+    accelerator = "gpu" if device.startswith("cuda") else "cpu"
+    devices: int | list[int] = [int(device.partition(":")[2])] if ":" in device else settings.devices
+    return Trainer(
+        accelerator=accelerator, devices=devices, num_nodes=settings.nodes, strategy=_strategy(settings, accelerator), max_epochs=settings.epochs,
+        callbacks=callbacks, logger=False, enable_checkpointing=False, enable_model_summary=False, num_sanity_val_steps=0,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks), use_distributed_sampler=False, inference_mode=False,
+        reload_dataloaders_every_n_epochs=1, default_root_dir=output,
+    )  # fmt: skip
+
+
+def _strategy(settings: TrainingSettings, accelerator: str) -> str | DDPStrategy:
+    if settings.devices * settings.nodes == 1:
+        return "auto"
+    is_launched = "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_PROCID" in os.environ
+    return DDPStrategy(
+        start_method="popen" if is_launched else "spawn",
+        process_group_backend="nccl" if accelerator == "gpu" else "gloo",
+        find_unused_parameters=True,
+    )
+
+
+def _start_at_epoch(trainer: Trainer, module: MolecularTraining) -> None:
+    """Let Lightning count epochs from where the run stands; it hands the number to the batch order and to progress bars."""
+    progress = trainer.fit_loop.epoch_progress
+    for part in (progress.total, progress.current):
+        part.ready = part.started = part.processed = part.completed = module.position.epoch
+
+
+def _is_first_process() -> bool:
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+
+
+def _raise_own(error: torch.multiprocessing.ProcessRaisedException) -> None:
+    """Turn what a spawned process raised back into the error that it was."""
+    last = str(error).strip().splitlines()[-1]
+    for kind in (UserError, NotConvergedError):
+        if f"{kind.__name__}: " in last:
+            raise kind(last.partition(f"{kind.__name__}: ")[2]) from error
+    raise error
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's notes about devices and loaders to itself for a while."""
+    lightning = logging.getLogger("pytorch_lightning")
+    level = lightning.level
+    lightning.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torch\.distributed).*")
+        try:
+            yield
+        finally:
+            lightning.setLevel(level)
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def check_tensorboard(settings: TrainingSettings) -> None:
+    """Raise UserError where TensorBoard is asked for and not installed."""
+    if settings.logger == "tensorboard" and importlib.util.find_spec("tensorboard") is None:
+        raise UserError("training.logger is tensorboard, which is not installed; `pip install molequi[tensorboard]`, or set training.logger=csv")

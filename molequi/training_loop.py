@@ -1,0 +1,232 @@
+"""The Lightning module: one optimiser step, one validation, and the state that makes a run resumable bit for bit.
+
+Every loss term is a sum over known components divided by their number over all processes. Lightning averages gradients over processes, so the local
+loss is multiplied by their number: N processes take the step that one process would.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor
+
+from molequi.datasets.datamodule import Batch, mix_seed
+from molequi.errors import NotConvergedError
+from molequi.metrics import ErrorSums, add_across_processes
+from molequi.model import MolecularModel
+from molequi.properties import Property
+from molequi.training_loss import Objective, atom_counts
+from molequi.training_schedule import Schedule, Watch
+from molequi.training_state import MovingAverage, Position
+
+
+class MolecularTraining(LightningModule):
+    """Trains a model on an objective along a schedule; the settings are those of `config.TrainingSettings`.
+
+    summary: what the last epoch gave: epoch, rate, train losses, validation metrics, score, whether it is the best, seconds.
+    """
+
+    def __init__(
+        self,
+        model: MolecularModel,
+        objective: Objective,
+        schedule: Schedule,
+        *,
+        weight_decay: float = 0.0,
+        ema: float = 0.99,
+        gradient_clip: float = 10.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model, self.objective, self.schedule = model, objective, schedule
+        self.weight_decay, self.gradient_clip, self.seed = weight_decay, gradient_clip, seed
+        self.average = MovingAverage(model, ema)
+        self.position, self.watch = Position(), Watch()
+        self.n_batches, self.stop_reason = 1, ""
+        self.summary: dict[str, Any] = {}
+        self.derivatives = {name: name in objective.names for name in ("forces", "stress")}
+        # Rows: sum of losses, number of components, of each target in this epoch.
+        self.train_sums = torch.zeros(2, len(objective.names), dtype=torch.float64)
+        self.errors: dict[str, ErrorSums] = {}
+        self._resumed_optimizer: dict[str, Any] | None = None
+        self._resumed_epoch = False
+        self._started, self._seconds_before = 0.0, 0.0
+
+    def predict(self, graph: Any, *, create_graph: bool) -> dict[str, Tensor]:
+        """Run the model with the derivatives that the targets ask for."""
+        if any(self.derivatives.values()):
+            return self.model.compute(graph, forces=True, stress=self.derivatives["stress"], create_graph=create_graph)
+        return self.model.compute(graph, forces=False, create_graph=create_graph)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return AdamW over what is not frozen."""
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        return torch.optim.AdamW(parameters, lr=self.schedule.learning_rate, weight_decay=self.weight_decay, foreach=True)
+
+    def on_fit_start(self) -> None:
+        """Put what is not a parameter on the device of the parameters."""
+        self.average.to(self.device)
+        self.train_sums = self.train_sums.to(self.device)
+
+    def on_train_start(self) -> None:
+        """Restore the optimiser, start the clock."""
+        if self._resumed_optimizer is not None:
+            self.optimizers().optimizer.load_state_dict(self._resumed_optimizer)
+            self._resumed_optimizer = None
+        self._started, self._seconds_before = time.monotonic(), self.position.seconds
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the sums of the epoch before, unless this epoch goes on where an interrupted run left it."""
+        if not self._resumed_epoch:
+            self.train_sums.zero_()
+            # A resumed epoch had a shorter loader; from now on the loader is complete and stays.
+            self.trainer.reload_dataloaders_every_n_epochs = 0
+        self._resumed_epoch = False
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of this process's part of the batch."""
+        graph, targets = batch
+        torch.manual_seed(mix_seed(self.seed, self.position.epoch, self.position.batch, self.global_rank))
+        local = self.objective.counts(targets)
+        counts = self._count_everywhere(local)
+        sums = self.objective.sums(self.predict(graph, create_graph=True), targets, graph)
+        progress = self.schedule.progress(self.position, self.n_batches)
+        weights = self.objective.weights(self.schedule.weights_at(progress), sums.device)
+        loss = self.trainer.world_size * (weights * sums / counts.clamp(min=1)).sum()
+        if not torch.isfinite(loss):
+            self._stop_nonfinite(sums)
+        self.train_sums[0] += sums.detach()
+        self.train_sums[1] += local
+        return loss
+
+    def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None) -> None:
+        """Clip the norm of the gradient; a gradient that is not finite ends the run before it touches the weights."""
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clip, foreach=True)
+        if not torch.isfinite(norm):
+            raise NotConvergedError(self._nonfinite_message("the gradient"))
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: LightningOptimizer, optimizer_closure: Any = None) -> None:
+        """Set the rate of this step, take it, and let the averaged weights follow."""
+        rate = self.schedule.rate(self.position, self.n_batches, self.watch.factor)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step(closure=optimizer_closure)
+        self.average.update()
+        self._move_on()
+
+    def on_validation_start(self) -> None:
+        """Validate the averaged weights."""
+        self.average.swap()
+        self.errors = {name: ErrorSums() for name in metric_names(self.objective.rows)}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add up the errors of this process's part of the batch."""
+        graph, targets = batch
+        add_errors(self.errors, self.objective.rows, self.predict(graph, create_graph=False), targets, atom_counts(graph))
+
+    def on_validation_end(self) -> None:
+        """Return to the weights, close the epoch and decide whether to go on."""
+        self.average.swap()
+        add_across_processes(self.errors)
+        results = {name: errors.result() for name, errors in self.errors.items()}
+        train_sums = self.train_sums.clone()
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(train_sums)
+        score = self._score(results)
+        is_best = self.watch.observe(score, self.position.epoch)
+        self.watch.factor = self.schedule.plateau_factor(self.watch)
+        rate = self.schedule.rate(self.position, self.n_batches, self.watch.factor)
+        losses = dict(zip(self.objective.names, (train_sums[0] / train_sums[1].clamp(min=1)).tolist(), strict=True))
+        self.summary = {
+            "epoch": self.position.epoch, "step": self.position.step, "seconds": self.position.seconds, "learning_rate": rate,
+            "train": losses, "valid": results, "score": score, "is_best": is_best,
+        }  # fmt: skip
+        self.position.epoch, self.position.batch = self.position.epoch + 1, 0
+        self.stop_reason = self.schedule.reason_to_stop(self.position, self.watch, self.n_batches) or ""
+        self.trainer.should_stop = bool(self.stop_reason)
+
+    def run_state(self) -> dict[str, Any]:
+        """Return tensors and plain values from which `load_run_state` goes on exactly."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizers().optimizer.state_dict(),
+            "average": self.average.state_dict(),
+            "position": dataclasses.asdict(self.position),
+            "watch": dataclasses.asdict(self.watch),
+            "train_sums": self.train_sums,
+            "stop_reason": self.stop_reason,
+        }
+
+    def load_run_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `run_state` gave; the optimiser follows when the run starts."""
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.position, self.watch = Position(**state["position"]), Watch(**state["watch"])
+        self.train_sums = state["train_sums"].clone()
+        self.stop_reason = state["stop_reason"]
+        self._resumed_optimizer = state["optimizer"]
+        self._resumed_epoch = self.position.batch > 0
+
+    def _move_on(self) -> None:
+        """Count the step; end the epoch early when the time budget is used up."""
+        self.position.batch += 1
+        self.position.step += 1
+        if self.trainer.world_size == 1:
+            self.position.seconds = self._seconds_before + time.monotonic() - self._started
+        if self.schedule.max_minutes is not None and self.position.seconds >= 60.0 * self.schedule.max_minutes:
+            self.trainer.should_stop = True
+
+    def _count_everywhere(self, local: Tensor) -> Tensor:
+        """Add up the counts of all processes; the clock of the first travels along, so that all stop together."""
+        if self.trainer.world_size == 1:
+            return local
+        seconds = self._seconds_before + time.monotonic() - self._started if self.global_rank == 0 else 0.0
+        shared = torch.cat([local, local.new_tensor([seconds])])
+        torch.distributed.all_reduce(shared)
+        self.position.seconds = float(shared[-1])
+        return shared[:-1]
+
+    def _score(self, results: Mapping[str, Mapping[str, Any]]) -> float:
+        """Mean over targets of MAE / scale, weighted as the loss is at the end; infinite where an error is not finite."""
+        total, weight_sum = 0.0, 0.0
+        for row in self.objective.rows:
+            result = results[f"{row.name}_per_atom" if row.has_reference else row.name]
+            mae = float("inf") if result["count"] and result["mae"] is None else result["mae"]
+            if mae is not None:
+                weight = float(self.schedule.final_weights.get(row.name, 1.0))
+                total += weight * mae / self.objective.scales[row.name]
+                weight_sum += weight
+        return total / weight_sum if weight_sum else float("inf")
+
+    def _stop_nonfinite(self, sums: Tensor) -> None:
+        bad = [name for name, value in zip(self.objective.names, sums.detach(), strict=True) if not torch.isfinite(value)]
+        raise NotConvergedError(self._nonfinite_message(f"the loss of {', '.join(bad) or 'all targets'}"))
+
+    def _nonfinite_message(self, what: str) -> str:
+        return (
+            f"{what} is not a finite number in epoch {self.position.epoch}, batch {self.position.batch} (counted from 0); "
+            "the files hold the last good weights: look for wrong labels, or lower training.learning_rate"
+        )
+
+
+def metric_names(rows: tuple[Property, ...]) -> list[str]:
+    """Return the names under which errors are counted: each row, and per atom beside the totals that have references."""
+    return [name for row in rows for name in ([row.name, f"{row.name}_per_atom"] if row.has_reference else [row.name])]
+
+
+def add_errors(
+    errors: Mapping[str, ErrorSums], rows: tuple[Property, ...], predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], n_atoms: Tensor
+) -> None:
+    """Count the errors of a batch. Yes/no labels are compared as probabilities. n_atoms: (B,)."""
+    for row in rows:
+        prediction = predictions[row.name].sigmoid() if row.binary else predictions[row.name]
+        errors[row.name].add(prediction, targets[row.name])
+        if row.has_reference:
+            errors[f"{row.name}_per_atom"].add(prediction / n_atoms, targets[row.name] / n_atoms)
