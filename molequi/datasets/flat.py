@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from molequi.datasets.batching import graph_of_molecules
 from molequi.errors import UserError
 from molequi.graph import AtomGraph, collate
-from molequi.neighbors import batch_of_molecules, build_graph
+from molequi.neighbors import build_graph
 from molequi.properties import Property
 
 # Above this many atoms a cell list beats the pair matrix that the batch path forms.
@@ -107,15 +108,16 @@ class Frames:
         targets = self._select_targets(indices, rows)
         pbc = self.pbc[indices]
         if not len(indices) or (not pbc.any() and int(counts.max()) <= _PAIR_MATRIX_LIMIT):
-            graph = batch_of_molecules(
-                self.positions[rows],
+            graph = graph_of_molecules(
+                self.positions[rows].numpy(),
                 self.atomic_numbers[rows],
-                counts,
+                counts.numpy(),
                 cutoff,
-                total_charge=self.total_charge[indices],
-                spin_multiplicity=self.spin_multiplicity[indices],
+                cell=self.cell[indices],
+                pbc=pbc,
+                electrons=(self.total_charge[indices], self.spin_multiplicity[indices]),
             )
-            return graph._replace(cell=self.cell[indices], pbc=pbc), targets
+            return graph, targets
         return collate([self.graph(index, cutoff) for index in indices.tolist()]), targets
 
     def graph(self, index: int, cutoff: float) -> AtomGraph:
@@ -180,6 +182,9 @@ def make_frames(
 
     periodic: (cell, pbc); without it the structures are open. electrons: (total_charge, spin_multiplicity); without it 0 and 1.
     """
+    finite = torch.isfinite(positions).all(dim=1)
+    if not finite.all():
+        raise UserError(f"position of atom {int((~finite).nonzero()[0])} of the set is not finite; coordinates must be finite numbers in Å")
     counts = n_atoms.to(torch.int64)
     n_frames = len(counts)
     cell, pbc = periodic or (torch.zeros(n_frames, 3, 3), torch.zeros(n_frames, 3, dtype=torch.bool))
