@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
 from molequi.cli.output import line, print_json, print_table
+from molequi.errors import UserError
+
+if TYPE_CHECKING:
+    from molequi.diagnostics import Measurement
+    from molequi.graph import AtomGraph
 
 
 def check(
@@ -23,18 +29,37 @@ def check(
 
     INPUT adds structures of your own to the built-in ones. Exit code 1 when a measurement exceeds its limit.
     """
-    from molequi.cli.models import load_model_for, read_graphs
     from molequi.diagnostics import check_model
+    from molequi.zoo import load
 
-    network = load_model_for(model, device=device, dtype=dtype)
-    graphs = read_graphs(input_, network) if input_ is not None else None
-    measurements = check_model(network, graphs)
+    network = load(model, device=device.value, dtype=options.precision(dtype))
+    measurements = check_model(network, _graphs(input_, network.cutoff))
     if json:
-        print_json({name: {"value": m.value, "limit": m.limit, "ok": m.ok} for name, m in measurements.items()})
+        print_json({name: {"value": item.value, "limit": item.limit, "ok": item.ok} for name, item in measurements.items()})
     else:
-        rows = [(name, f"{m.value:.2e}", f"{m.limit:.0e}", m.unit, "ok" if m.ok else "FAILED", m.description) for name, m in measurements.items()]
-        print_table(f"{model}, {dtype.value if dtype else 'own dtype'}", ("test", "value", "limit", "unit", "result", "what is measured"), rows,
-                    left=("unit", "result", "what is measured"))
-        failed = [name for name, m in measurements.items() if not m.ok]
-        line(f"{len(failed)} of {len(rows)} tests failed: {', '.join(failed)}" if failed else f"all {len(rows)} tests passed")
-    return ExitCode.DONE if all(m.ok for m in measurements.values()) else ExitCode.FAILED
+        _print_measurements(model, measurements)
+    return ExitCode.DONE if all(item.ok for item in measurements.values()) else ExitCode.FAILED
+
+
+def _graphs(source: str | None, cutoff: float) -> list[AtomGraph] | None:
+    from molequi.datasets.convert import graph_from_atoms, read_structures
+
+    if source is None:
+        return None
+    graphs = []
+    for index, atoms in read_structures(source):
+        if isinstance(atoms, str):
+            raise UserError(f"{source}, structure {index}: {atoms}")
+        graphs.append(graph_from_atoms(atoms, cutoff))
+    return graphs
+
+
+def _print_measurements(model: str, measurements: Mapping[str, Measurement]) -> None:
+    rows = [
+        (name, f"{item.value:.1e}", f"{item.limit:.0e}", "ok" if item.ok else "FAILED", item.where, item.description)
+        for name, item in measurements.items()
+    ]
+    print_table(f"Physics of {model}", ("test", "value", "limit", "result", "worst case", "what is measured"), rows,
+                left=("result", "worst case", "what is measured"))
+    failed = [name for name, item in measurements.items() if not item.ok]
+    line(f"{len(failed)} of {len(rows)} tests FAILED: {', '.join(failed)}" if failed else f"All {len(rows)} tests passed.")

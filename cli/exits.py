@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 import traceback
@@ -23,10 +24,6 @@ class ExitCode(IntEnum):
     CTRL_C = 130
 
 
-class Interrupted(Exception):  # noqa: N818  (an order from outside, not an error)
-    """Training was told to stop; it is saved and can be resumed."""
-
-
 def explain(error: BaseException, *, debug: bool) -> tuple[ExitCode, str]:
     """Return the exit code of an error and the line for the user.
 
@@ -36,8 +33,9 @@ def explain(error: BaseException, *, debug: bool) -> tuple[ExitCode, str]:
         return ExitCode.USAGE, f"error: {_one_line(error)}"
     if isinstance(error, NotConvergedError):
         return ExitCode.NOT_CONVERGED, f"stopped: {_one_line(error)}"
-    if isinstance(error, Interrupted):
-        return ExitCode.INTERRUPTED, f"interrupted: {_one_line(error)}"
+    if hasattr(error, "signal_number"):  # TrainingInterruptedError, whose module would bring torch
+        code = ExitCode.CTRL_C if error.signal_number == signal.SIGINT else ExitCode.INTERRUPTED
+        return code, f"interrupted: {_one_line(error)}"
     if hasattr(error, "format_message"):  # typer's usage errors; their classes moved between its releases
         return ExitCode.USAGE, f"error: {_usage_line(error)}"
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":

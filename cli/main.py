@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ def common(
     if version:
         sys.stdout.write(f"molequi {__version__}\n")
         raise typer.Exit
-    start_logging(verbose=verbose)
+    start_logging(logging.INFO if verbose else logging.WARNING)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -37,7 +37,12 @@ Charge = Annotated[int | None, typer.Option("--charge", "-q", show_default=False
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the model runs.")]
 DtypeOption = Annotated[Dtype | None, typer.Option("--dtype", show_default=False, help="Precision of the network; the model's own by default.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Structures per batch.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, show_default=False, help="Structures per batch.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
 Unsafe = Annotated[bool, typer.Option("--unsafe", help="Compute outside the model's charges, spins and elements too; the output is marked.")]
+
+
+def precision(dtype: Dtype | None) -> str | None:
+    """Return the name of the dtype for the library; None is the model's own."""
+    return None if dtype is None else dtype.value

@@ -18,19 +18,18 @@ from rich.text import Text
 _PIPE_WIDTH = 220
 
 
+# One console for everything on stderr, so that log lines pass above a live progress bar.
+STDERR = Console(stderr=True, highlight=False)
+
+
 def stdout() -> Console:
     """Return a console on stdout, as wide as its terminal."""
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
 
 
-def stderr() -> Console:
-    """Return a console on stderr."""
-    return Console(file=sys.stderr, width=None if sys.stderr.isatty() else _PIPE_WIDTH, highlight=False)
-
-
 def say(text: str) -> None:
     """Print a line for people on stderr."""
-    stderr().print(Text(text), soft_wrap=True)
+    STDERR.print(Text(text), soft_wrap=True)
 
 
 def line(text: str) -> None:
@@ -38,13 +37,21 @@ def line(text: str) -> None:
     stdout().print(Text(text), soft_wrap=True)
 
 
-def start_logging(*, verbose: bool) -> None:
-    """Send the library's log to stderr: warnings, or everything when `verbose`."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s" if not verbose else "%(levelname)s %(name)s: %(message)s"))
+class _ConsoleHandler(logging.Handler):
+    """Writes records one line each; tables in the log are for log.txt, the command prints its own."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "\n" in record.getMessage():
+            return
+        prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        say(prefix + self.format(record))
+
+
+def start_logging(level: int = logging.WARNING) -> None:
+    """Send the library's log to stderr, from `level` up."""
     logger = logging.getLogger("molequi")
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO if verbose else logging.WARNING)
+    logger.handlers = [_ConsoleHandler()]
+    logger.setLevel(level)
     logger.propagate = False
 
 

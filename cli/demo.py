@@ -1,0 +1,4 @@
+"""`molequi demo`."""
+def demo() -> int:
+    """Show the main job."""
+    return 0

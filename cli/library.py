@@ -1,0 +1,115 @@
+"""`molequi data` and `molequi models`: what there is to work with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from molequi.cli import options
+from molequi.cli.output import STDERR, line, print_json, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+data_app = typer.Typer(no_args_is_help=True, help="List data sets, prepare one, or see what a file holds.")
+
+Root = Annotated[Path | None, typer.Option("--root", show_default=False, help="Folder of prepared data; the user's cache by default.")]
+
+
+@data_app.command("list")
+def list_data(*, root: Root = None, json: options.Json = False) -> None:
+    """List the bundled samples and the sets that can be prepared."""
+    from molequi.datasets import describe_datasets
+
+    entries = describe_datasets(root)
+    if json:
+        print_json([vars(entry) for entry in entries])
+        return
+    rows = [(entry.name, entry.available, entry.description, entry.where) for entry in entries]
+    print_table("", ("name", "here", "what it is", "data.path, or how to get it"), rows, left=("here", "what it is", "data.path, or how to get it"))
+
+
+@data_app.command("prepare")
+def prepare_data(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="qm9")],
+    *,
+    root: Root = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Use local files and installed packages alone.")] = False,
+) -> None:
+    """Make the file that a data set loads from in seconds."""
+    from rich.progress import Progress
+
+    from molequi.datasets import prepare
+
+    with Progress(console=STDERR, transient=True, disable=not STDERR.is_terminal) as bar:
+        task = bar.add_task(f"preparing {name}: molecules read", total=None)
+        path = prepare(name, root, progress=lambda done: bar.update(task, completed=done), offline=offline)
+    line(str(path))
+
+
+@data_app.command("inspect")
+def inspect_data(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Structures, a table, an npz, a folder or archive of QM9; or a bundled sample by name.")],
+    *,
+    json: options.Json = False,
+) -> None:
+    """Show which labels a file holds, under which keys, in which units."""
+    from molequi.datasets import inspect
+
+    report = inspect(file)
+    labels = [vars(row) for row in report.labels.rows]
+    if json:
+        print_json({"path": report.path, "kind": report.kind, "n_structures": report.n_structures, "labels": labels, "notes": report.notes})
+        return
+    line(f"{report.path}: {report.kind}" + (f", {report.n_structures} structures" if report.n_structures else ""))
+    if labels:
+        rows = [[label[key] for key in ("name", "key", "where", "frames", "unit", "minimum", "mean", "maximum")] for label in labels]
+        print_table("", ("label", "key in the file", "where", "structures", "unit in the file", "min", "mean", "max"), rows,
+                    left=("key in the file", "where", "unit in the file"))
+    else:
+        line("no labels of the property table")
+    _print_keys(report.labels.keys)
+    for note in report.notes:
+        line(note)
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, help="A bundled model; without it all are listed.")] = None,
+    *,
+    json: options.Json = False,
+) -> None:
+    """List the bundled models, or show the card of one: data, level of theory, errors, limits."""
+    from molequi import zoo
+
+    if name is not None:
+        card = zoo.card(name)
+        print_json(card) if json else _print_card(card)
+        return
+    cards = {bundled: zoo.card(bundled) for bundled in zoo.list_models()}
+    if json:
+        print_json(cards)
+        return
+    rows = [(bundled, card.get("description"), zoo.resolve_model(bundled)) for bundled, card in cards.items()]
+    print_table("", ("name", "what it is", "file"), rows, left=("what it is", "file"))
+
+
+def _print_keys(keys: Mapping[str, Mapping[str, int]]) -> None:
+    for place, names in keys.items():
+        if names:
+            line(f"keys in {place}: {', '.join(f'{key} ({count})' for key, count in names.items())}")
+
+
+def _print_card(card: Mapping[str, Any], indent: str = "") -> None:
+    for key, value in card.items():
+        heading = f"{indent}{key.replace('_', ' ')}:"
+        if isinstance(value, dict):
+            line(heading)
+            _print_card(value, indent + "  ")
+        elif isinstance(value, list) and any(isinstance(item, str) and " " in item for item in value):
+            line(heading)
+            for item in value:
+                line(f"{indent}  - {item}")
+        else:
+            line(f"{heading} {', '.join(map(str, value)) if isinstance(value, list) else value}")

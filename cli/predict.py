@@ -1,0 +1,154 @@
+"""`molequi predict` and `molequi embed`: structures in, properties or features out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from molequi.cli import options
+from molequi.cli.exits import ExitCode
+from molequi.cli.output import line, print_json, print_table, say
+from molequi.errors import UserError
+
+if TYPE_CHECKING:
+    from molequi.model import MolecularModel
+    from molequi.properties import Property
+
+Record = Mapping[str, Any]
+
+
+
+def predict(
+    inputs: options.Inputs = None,
+    *,
+    smiles: options.Smiles = None,
+    model: options.Model = "organic",
+    output: options.Output = None,
+    charge: options.Charge = None,
+    conformers: Annotated[int, typer.Option("--conformers", min=1, help="Conformers to make of each SMILES, with the seeds SEED, SEED + 1, ...")] = 1,
+    json: options.Json = False,
+    unsafe: options.Unsafe = False,
+    device: options.DeviceOption = options.Device.cpu,
+    dtype: options.DtypeOption = None,
+    seed: options.Seed = 0,
+    batch_size: options.BatchSize = None,
+    overwrite: options.Overwrite = False,
+) -> int:
+    """Predict energy, forces, dipole and whatever else MODEL gives, for every structure of every INPUT.
+
+    One row per structure. With --output (.xyz, .csv or .json) everything is written there; .xyz files then hold a calculator, so that
+    ase.io.read(FILE).get_forces() works.
+    """
+    from molequi.predict import predict as run
+    from molequi.zoo import load
+
+    network = load(model, device=device.value, dtype=options.precision(dtype))
+    records = run(
+        inputs or [], network, smiles=smiles or [], charge=charge, conformers=conformers, seed=seed,
+        batch_size=batch_size, output=output, overwrite=overwrite, unsafe=unsafe,
+    )  # fmt: skip
+    good = [record for record in records if "error" not in record]
+    if not good and len(records) == 1:
+        raise UserError(f"{_name(records[0])}: {records[0]['error']}")
+    if json:
+        print_json(records)
+    elif good and output is None:
+        _print_records(good, network)
+    for record in records:
+        if "error" in record:
+            say(f"error: {_name(record)}: {record['error']}")
+    if output is not None and good:
+        say(f"{len(good)} of {len(records)} structures written to {output}")
+    if not good:
+        raise UserError(f"none of the {len(records)} structures could be computed; the lines above say why")
+    return ExitCode.DONE if len(good) == len(records) else ExitCode.FAILED
+
+
+def embed(
+    inputs: options.Inputs = None,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", show_default=False, help="An .npz file: features (atoms x F), n_atoms.")] = None,
+    smiles: options.Smiles = None,
+    model: options.Model = "organic",
+    charge: options.Charge = None,
+    json: options.Json = False,
+    device: options.DeviceOption = options.Device.cpu,
+    dtype: options.DtypeOption = None,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Write the invariant features of every atom, for models and analyses of your own.
+
+    The .npz file holds `features`, one row per atom of all structures, and `n_atoms`, one entry per structure.
+    """
+    from molequi.outputs import check_output, written_by_rename
+    from molequi.predict import embed as run
+    from molequi.zoo import load
+
+    if output is None and not json:
+        raise UserError("say where the features go: --output FILE.npz, or --json")
+    if output is not None:
+        if output.suffix != ".npz":
+            raise UserError(f"the output {output} has no known format; use .npz")
+        check_output(output, overwrite=overwrite)
+    features = run(inputs or [], load(model, device=device.value, dtype=options.precision(dtype)), smiles=smiles or [], charge=charge, seed=seed)
+    if json:
+        print_json(features)
+    if output is not None:
+        import numpy as np
+
+        with written_by_rename(output) as temporary:
+            np.savez_compressed(temporary, features=np.concatenate(features), n_atoms=[len(rows) for rows in features])
+        say(f"features of {len(features)} structures, {features[0].shape[1]} per atom, written to {output}")
+
+
+def _name(record: Record) -> str:
+    return f"{record['source']}, structure {record['index']}"
+
+
+def _print_records(records: Sequence[Record], model: MolecularModel) -> None:
+    """One row per molecule; what all rows share is said once, below."""
+    names = [name for name in model.outputs if not model.properties[name].per_atom and name != "stress"]
+    columns = ["#", "source", "formula", "charge e", *(heading for name in names for heading in _headings(model.properties[name]))]
+    if "energy" in names:
+        columns.insert(columns.index("energy eV") + 1, "max|F| eV/Å")
+    rows = []
+    for record in records:
+        cells: list[object] = [record["index"], record["source"], record["formula"], record["total_charge"]]
+        for name in names:
+            cells += _cells(model.properties[name], record)
+            if name == "energy":
+                cells.append(record.get("max_force"))
+        rows.append(cells)
+    print_table("", columns, rows, left=("source", "formula"))
+    line(f"model {records[0]['model']}; level: {records[0]['level'] or 'not stated'}")
+    for note in {record[key] for record in records for key in ("geometry", "dipole_origin", "unsafe") if key in record}:
+        line(note)
+
+
+def _headings(row: Property) -> list[str]:
+    if row.name == "dipole":
+        return ["|dipole| D", "dipole x y z D"]
+    unit = "" if row.unit == "1" else f" {row.unit}"
+    return [f"{row.name}{' probability' if row.binary else ''}{unit}"]
+
+
+def _cells(row: Property, record: Record) -> list[object]:
+    """A scalar as it is, a vector by its components, a tensor by its size: the rest is in the output file."""
+    import numpy as np
+
+    value = record.get("dipole_debye" if row.name == "dipole" else row.name)
+    if value is None:
+        return [None] * len(_headings(row))
+    if row.name == "dipole":
+        return [float(np.linalg.norm(value)), _components(value)]
+    if np.ndim(value) == 1:
+        return [_components(value)]
+    return [float(value) if np.ndim(value) == 0 else "norm " + format(np.linalg.norm(value), ".4f")]
+
+
+def _components(value: Sequence[float]) -> str:
+    return " ".join(f"{part:.3f}" for part in value)

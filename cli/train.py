@@ -1,0 +1,103 @@
+"""`molequi train` and `molequi evaluate`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from molequi.cli import options
+from molequi.cli.output import line, print_json, print_table, say, start_logging
+from molequi.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from molequi.cli.progress import ProgressBar
+
+_COLUMNS = ("property", "unit", "count", "MAE", "RMSE", "max", "R²", "baseline MAE")
+
+
+def train(
+    config: Annotated[str | None, typer.Argument(metavar="CONFIG", show_default=False, help="A YAML file, or the name of a bundled config.")] = None,
+    settings: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False, help="Settings that differ from CONFIG.")] = None,
+    *,
+    output: Annotated[Path | None, typer.Option("--output", "-o", show_default=False, help="Run directory; runs/NAME by default.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the run directory.")] = False,
+    device: Annotated[options.Device | None, typer.Option("--device", show_default=False, help="Same as training.device=...")] = None,
+    dtype: Annotated[options.Dtype | None, typer.Option("--dtype", show_default=False, help="Same as training.dtype=...")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, show_default=False, help="Same as training.seed=...")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, show_default=False, help="Same as training.batch_size=...")] = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+) -> None:
+    """Train the experiment that CONFIG describes, for example `molequi train extxyz data.path=FILE`.
+
+    The run directory holds the model, the resolved config, the split, metrics, predictions for the test set and plots.
+    """
+    from molequi import resources
+
+    if config is None:
+        raise UserError(f"CONFIG is missing; bundled are {', '.join(resources.config_names())}; or give the path of a YAML file")
+    chosen = {"device": device and device.value, "dtype": dtype and dtype.value, "seed": seed, "batch_size": batch_size}
+    overrides = [*(settings or []), *(f"training.{key}={value}" for key, value in chosen.items() if value is not None)]
+    start_logging(logging.INFO)
+
+    from molequi.training import train as run
+
+    folder = run(config, overrides, output, resume=resume, overwrite=overwrite, callbacks=_Callbacks())
+    result = _read_result(folder)
+    if json:
+        print_json(result)
+    else:
+        print_errors("Errors on the test set", result)
+    say(f"everything is in {folder}: {', '.join(sorted(path.name for path in folder.iterdir() if not path.name.startswith('.')))}")
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, a run directory, or the name of a bundled model.")],
+    data: Annotated[str | None, typer.Argument(metavar="DATA", show_default=False, help="A labelled file, or qm9; a run directory knows its own.")] = None,
+    *,
+    split: Annotated[str | None, typer.Option("--split", show_default=False, help="train, valid or test.")] = None,
+    json: options.Json = False,
+    device: options.DeviceOption = options.Device.cpu,
+    dtype: options.DtypeOption = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Structures per batch.")] = 64,
+) -> None:
+    """Compare MODEL with the labels of DATA: MAE, RMSE, largest error and R², beside a fair baseline."""
+    from molequi.training import evaluate as run
+
+    result = run(model, data, split=split, batch_size=batch_size, device=device.value, dtype=options.precision(dtype))
+    if json:
+        print_json(result)
+    else:
+        print_errors(f"Errors of {model}", result)
+
+
+def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print an evaluation, one row per property."""
+    keys = ("mae", "rmse", "max", "r2", "baseline_mae")
+    rows = [(name, "" if row["unit"] == "1" else row["unit"], row["count"], *(row.get(key) for key in keys)) for name, row in result.items()]
+    print_table(title, _COLUMNS, rows, left=("unit",))
+    line("Components of vectors are counted one by one. Baseline: composition least squares for extensive energies, else the training mean, or zero.")
+
+
+class _Callbacks(Sequence):
+    """The progress bar, made when training starts: wrong data are refused before Lightning is imported, which takes seconds."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> ProgressBar:
+        from molequi.cli.progress import ProgressBar
+
+        return [ProgressBar()][index]
+
+
+def _read_result(folder: Path) -> dict[str, Any]:
+    import json
+
+    return json.loads((folder / "result.json").read_text(encoding="utf-8"))
