@@ -157,3 +157,8 @@ def _refusal(model: MolecularModel, graph: AtomGraph, *, unsafe: bool) -> str | 
         logger.warning("outside the model: %s", error)
         return str(error)
     return None
+
+
+def as_calculator(model: str | os.PathLike[str] | MolecularModel | Calculator, *, dtype: torch.dtype | None = None) -> Calculator:
+    """Return the calculator itself, or a new one of a model; `dtype` is that of a new one."""
+    return model if isinstance(model, Calculator) else Calculator(model, dtype=dtype)
