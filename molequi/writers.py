@@ -20,7 +20,8 @@ from molequi.outputs import check_output, written_by_rename
 from molequi.properties import PROPERTIES, Property
 
 Record = Mapping[str, Any]
-_UNITS = {"atomization_energy": "eV", "max_force": "eV/Å", "fmax": "eV/Å", "dipole_debye": "D", "total_charge": "e"}
+_UNITS = {"atomization_energy": "eV", "max_force": "eV/Å", "fmax": "eV/Å", "energy_change": "eV", "dipole_debye": "D", "total_charge": "e"}
+_PER_ATOM = {"positions", "atomic_numbers"}
 
 
 def check_writable(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
@@ -93,7 +94,7 @@ def _flat(record: Record, properties: Mapping[str, Property]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, value in record.items():
         known = properties.get(name)
-        if known is not None and known.per_atom:
+        if name in _PER_ATOM or (known is not None and known.per_atom):
             continue
         unit = known.unit if known is not None else _UNITS.get(name)
         heading = f" [{unit}]" if unit else ""
