@@ -36,6 +36,8 @@ def explain(error: BaseException, *, debug: bool) -> tuple[ExitCode, str]:
     if hasattr(error, "signal_number"):  # TrainingInterruptedError, whose module would bring torch
         code = ExitCode.CTRL_C if error.signal_number == signal.SIGINT else ExitCode.INTERRUPTED
         return code, f"interrupted: {_one_line(error)}"
+    if type(error).__name__ == "NoArgsIsHelpError":  # a group of commands without a command: the help has been printed, or is the message
+        return ExitCode.USAGE, error.format_message()  # type: ignore[attr-defined]
     if hasattr(error, "format_message"):  # typer's usage errors; their classes moved between its releases
         return ExitCode.USAGE, f"error: {_usage_line(error)}"
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
@@ -57,7 +59,7 @@ def _usage_line(error: BaseException) -> str:
     if hasattr(error, "possibilities"):
         hint = f"did you mean {' or '.join(sorted(possibilities))}?" if possibilities else f"`{command} --help` lists the options"
         return f"`{command}` has no option {option}; {hint}"
-    message = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+    message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")  # type: ignore[attr-defined]
     return f"{message}; see `{command} --help`" if "Did you mean" not in message else message
 
 

@@ -51,7 +51,9 @@ def prepare_data(
 
 @data_app.command("inspect")
 def inspect_data(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Structures, a table, an npz, a folder or archive of QM9; or a bundled sample by name.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Structures, a table, an npz, a folder or archive of QM9; or a bundled sample by name.")
+    ],
     *,
     json: options.Json = False,
 ) -> None:
@@ -66,8 +68,12 @@ def inspect_data(
     line(f"{report.path}: {report.kind}" + (f", {report.n_structures} structures" if report.n_structures else ""))
     if labels:
         rows = [[label[key] for key in ("name", "key", "where", "frames", "unit", "minimum", "mean", "maximum")] for label in labels]
-        print_table("", ("label", "key in the file", "where", "structures", "unit in the file", "min", "mean", "max"), rows,
-                    left=("key in the file", "where", "unit in the file"))
+        print_table(
+            "",
+            ("label", "key in the file", "where", "structures", "unit in the file", "min", "mean", "max"),
+            rows,
+            left=("key in the file", "where", "unit in the file"),
+        )
     else:
         line("no labels of the property table")
     _print_keys(report.labels.keys)

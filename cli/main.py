@@ -37,16 +37,19 @@ app.command("models", rich_help_panel="See what there is")(library.models)
 app.command("demo", rich_help_panel="See what there is")(demo.demo)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"molequi {__version__}\n")
+        raise typer.Exit
+
+
 @app.callback()
 def common(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what the library does.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an internal error; may stand anywhere.")] = False,
 ) -> None:
-    """Handle the options before the command; `main` has taken `--debug` out already."""
-    if version:
-        sys.stdout.write(f"molequi {__version__}\n")
-        raise typer.Exit
+    """Handle the options before the command; `run` has taken `--debug` out already."""
     start_logging(logging.INFO if verbose else logging.WARNING)
 
 
@@ -61,7 +64,8 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.DONE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the outermost frame turns every error into a line and a code)
         code, text = explain(error, debug=debug)
-        say(text)
+        if text:
+            say(text)
     return int(code or ExitCode.DONE)
 
 

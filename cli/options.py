@@ -26,11 +26,20 @@ class Dtype(str, Enum):
 
 Inputs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="INPUT...", show_default=False, help="Files that ASE or RDKit read (.xyz .sdf .smi .pdb .cif .traj .db, also .gz), or - for stdin."),
+    typer.Argument(
+        metavar="INPUT...", show_default=False, help="Files that ASE or RDKit read (.xyz .sdf .smi .pdb .cif .traj .db, also .gz), or - for stdin."
+    ),
 ]
-Input = Annotated[str | None, typer.Argument(metavar="INPUT", show_default=False, help="A file that ASE or RDKit reads, or - for stdin. The first structure is used.")]
-Smiles = Annotated[list[str] | None, typer.Option("--smiles", show_default=False, help="A molecule as SMILES; ETKDGv3 + MMFF94 make its geometry. May be repeated.")]
-OneSmiles = Annotated[str | None, typer.Option("--smiles", show_default=False, help="A molecule as SMILES instead of INPUT; ETKDGv3 + MMFF94 make its geometry.")]
+Input = Annotated[
+    str | None,
+    typer.Argument(metavar="INPUT", show_default=False, help="A file that ASE or RDKit reads, or - for stdin. The first structure is used."),
+]
+Smiles = Annotated[
+    list[str] | None, typer.Option("--smiles", show_default=False, help="A molecule as SMILES; ETKDGv3 + MMFF94 make its geometry. May be repeated.")
+]
+OneSmiles = Annotated[
+    str | None, typer.Option("--smiles", show_default=False, help="A molecule as SMILES instead of INPUT; ETKDGv3 + MMFF94 make its geometry.")
+]
 Model = Annotated[str, typer.Option("--model", "-m", help="A model file, a run directory, or the name of a bundled model.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", show_default=False, help="Where to write.")]
 Charge = Annotated[int | None, typer.Option("--charge", "-q", show_default=False, help="Total charge in e; overrides what the input says.")]

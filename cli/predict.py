@@ -42,6 +42,9 @@ def predict(
     One row per structure. With --output (.xyz, .csv or .json) everything is written there; .xyz files then hold a calculator, so that
     ase.io.read(FILE).get_forces() works.
     """
+    if not inputs and not smiles:
+        raise UserError("nothing to predict: give structure files, - for standard input, or --smiles TEXT")
+
     from molequi.predict import predict as run
     from molequi.zoo import load
 
@@ -50,20 +53,13 @@ def predict(
         inputs or [], network, smiles=smiles or [], charge=charge, conformers=conformers, seed=seed,
         batch_size=batch_size, output=output, overwrite=overwrite, unsafe=unsafe,
     )  # fmt: skip
-    good = [record for record in records if "error" not in record]
-    if not good and len(records) == 1:
-        raise UserError(f"{_name(records[0])}: {records[0]['error']}")
+    good = require_good(records)
     if json:
         print_json(records)
-    elif good and output is None:
+    elif output is None:
         _print_records(good, network)
-    for record in records:
-        if "error" in record:
-            say(f"error: {_name(record)}: {record['error']}")
-    if output is not None and good:
+    if output is not None:
         say(f"{len(good)} of {len(records)} structures written to {output}")
-    if not good:
-        raise UserError(f"none of the {len(records)} structures could be computed; the lines above say why")
     return ExitCode.DONE if len(good) == len(records) else ExitCode.FAILED
 
 
@@ -105,12 +101,32 @@ def embed(
         say(f"features of {len(features)} structures, {features[0].shape[1]} per atom, written to {output}")
 
 
-def _name(record: Record) -> str:
-    return f"{record['source']}, structure {record['index']}"
+def require_good(records: Sequence[Record]) -> list[Record]:
+    """Return the records without error; the others are listed.
+
+    Raises UserError where all failed.
+    """
+    good = [record for record in records if "error" not in record]
+    errors = [f"{record['source']}, structure {record['index']}: {record['error']}" for record in records if "error" in record]
+    if not good and len(errors) == 1:
+        raise UserError(errors[0])
+    for text in errors:
+        say(f"error: {text}")
+    if not good:
+        raise UserError(f"none of the {len(records)} structures could be computed; the lines above say why")
+    return good
+
+
+def print_provenance(records: Sequence[Record]) -> None:
+    """Say once what the rows of a table share: the model, its level of theory, where geometries come from."""
+    line(f"model {records[0]['model']}; level: {records[0]['level'] or 'not stated'}")
+    for key, heading in (("geometry", "geometry"), ("dipole_origin", "origin of the dipoles of ions"), ("unsafe", "outside the model, unsafe")):
+        for note in dict.fromkeys(record[key] for record in records if key in record):
+            line(f"{heading}: {note}")
 
 
 def _print_records(records: Sequence[Record], model: MolecularModel) -> None:
-    """One row per molecule; what all rows share is said once, below."""
+    """One row per structure."""
     names = [name for name in model.outputs if not model.properties[name].per_atom and name != "stress"]
     columns = ["#", "source", "formula", "charge e", *(heading for name in names for heading in _headings(model.properties[name]))]
     if "energy" in names:
@@ -124,9 +140,7 @@ def _print_records(records: Sequence[Record], model: MolecularModel) -> None:
                 cells.append(record.get("max_force"))
         rows.append(cells)
     print_table("", columns, rows, left=("source", "formula"))
-    line(f"model {records[0]['model']}; level: {records[0]['level'] or 'not stated'}")
-    for note in {record[key] for record in records for key in ("geometry", "dipole_origin", "unsafe") if key in record}:
-        line(note)
+    print_provenance(records)
 
 
 def _headings(row: Property) -> list[str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
-from molequi.cli.output import STDERR, line, print_json, print_table, say
+from molequi.cli.output import STDERR, print_json, print_table, say
+from molequi.cli.predict import Record, print_provenance, require_good
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
@@ -94,13 +97,25 @@ def relax(
 
     Exit code 3 when a structure did not get there; it is kept as far as it came.
     """
-    from molequi.simulate import relax as run
+    if not inputs and not smiles:
+        raise UserError("nothing to relax: give structure files, - for standard input, or --smiles TEXT")
+
+    from molequi.relaxation import relax as run
 
     calculator = _calculator(model, device, dtype, unsafe=unsafe)
-    results = run(inputs or [], calculator, smiles=smiles or [], charge=charge, fmax=fmax, steps=steps, output=output, overwrite=overwrite, seed=seed)
+    with STDERR.status("relaxing"):
+        records = run(
+            inputs or [], calculator, smiles=smiles or [], charge=charge, seed=seed, fmax=fmax, steps=steps, output=output, overwrite=overwrite
+        )
+    good = require_good(records)
     if json:
-        print_json(results)
-    return ExitCode.DONE
+        print_json(records)
+    else:
+        rows = [(r["index"], r["source"], r["formula"], r["energy"], r["energy_change"], r["fmax"], r["steps"], r["converged"]) for r in good]
+        columns = ("#", "source", "formula", "energy eV", "change eV", "max|F| eV/Å", "steps", "converged")
+        print_table("", columns, rows, left=("source", "formula"))
+        print_provenance(good)
+    return _relax_code(records, good, output)
 
 
 def vibrations(
@@ -111,6 +126,17 @@ def vibrations(
 ) -> int:
     """Compute harmonic frequencies, infrared intensities and the zero-point energy; the structure is relaxed first."""
     return 0
+
+
+def _relax_code(records: Sequence[Record], good: Sequence[Record], output: Path | None) -> ExitCode:
+    """Say what did not work, and which exit code that is."""
+    if output is not None:
+        say(f"{len(good)} of {len(records)} structures written to {output}")
+    unfinished = [record for record in good if not record["converged"]]
+    if unfinished:
+        say(f"{len(unfinished)} of {len(records)} structures did not converge; raise --steps or --fmax")
+        return ExitCode.NOT_CONVERGED
+    return ExitCode.DONE if len(good) == len(records) else ExitCode.FAILED
 
 
 def _one(source: str | None, smiles: str | None, charge: int | None, seed: int) -> Atoms:

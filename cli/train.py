@@ -23,7 +23,9 @@ _COLUMNS = ("property", "unit", "count", "MAE", "RMSE", "max", "R²", "baseline 
 
 def train(
     config: Annotated[str | None, typer.Argument(metavar="CONFIG", show_default=False, help="A YAML file, or the name of a bundled config.")] = None,
-    settings: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False, help="Settings that differ from CONFIG.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False, help="Settings that differ from CONFIG.")
+    ] = None,
     *,
     output: Annotated[Path | None, typer.Option("--output", "-o", show_default=False, help="Run directory; runs/NAME by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the run directory.")] = False,
@@ -59,7 +61,9 @@ def train(
 
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, a run directory, or the name of a bundled model.")],
-    data: Annotated[str | None, typer.Argument(metavar="DATA", show_default=False, help="A labelled file, or qm9; a run directory knows its own.")] = None,
+    data: Annotated[
+        str | None, typer.Argument(metavar="DATA", show_default=False, help="A labelled file, or qm9; a run directory knows its own.")
+    ] = None,
     *,
     split: Annotated[str | None, typer.Option("--split", show_default=False, help="train, valid or test.")] = None,
     json: options.Json = False,
