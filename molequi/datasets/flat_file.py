@@ -96,7 +96,9 @@ def open_arrays(path: str | Path, only: Sequence[str] | None = None) -> dict[str
     if not path.is_file():
         raise UserError(f"{path} does not exist; give the path of an npz file")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, for NumPy leaves the file of a damaged archive open.
+        with path.open("rb") as handle:
+            archive = np.load(handle, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise UserError(f"{path} holds one array; expected an npz file with several")
             return {name: archive[name] for name in archive.files if only is None or name in only}

@@ -38,6 +38,8 @@ def embed(molecule: Chem.Mol, n_conformers: int, seed: int, what: str, info: dic
         raise UserError(f"{what} holds the wildcard *; name an element in its place")
     settings = AllChem.ETKDGv3()
     settings.randomSeed = seed
+    # Otherwise conformer i has the seed (i + 1) * seed, and with seed 0 all conformers are the same.
+    settings.enableSequentialRandomSeeds = True
     with rdBase.BlockLogs():
         conformers = list(AllChem.EmbedMultipleConfs(molecule, n_conformers, settings))
         if len(conformers) < n_conformers:

@@ -59,6 +59,6 @@ def _published(path: Path, arrays: dict[str, np.ndarray], split: int) -> dict[st
             if not found:
                 names = f"an array {part}_{split:02d} nor a file index_{part}_{split:02d}.csv beside it"
                 raise UserError(f"{path}: no published split {split}: neither {names}; take split.kind=random")
-            rows = np.loadtxt(found[0], dtype=np.int64)
+            rows = np.loadtxt(found[0], dtype=np.int64, ndmin=1)
         parts[part] = torch.from_numpy(rows.astype(np.int64))
     return parts

@@ -26,13 +26,13 @@ def random_split(n_frames: int, sizes: Mapping[str, float], seed: int) -> dict[s
     Raises UserError where the parts ask for more structures than there are, or train or valid would be empty.
     """
     counts = {name: _count(sizes.get(name, 0), n_frames) for name in NAMES}
+    # Fractions that cover the whole leave no structure over and ask for none too many, whatever the rounding.
+    if all(0 <= sizes.get(name, 0) < 1 for name in NAMES) and math.isclose(sum(sizes.get(name, 0) for name in NAMES), 1.0):
+        counts["train"] = n_frames - counts["valid"] - counts["test"]
     total = sum(counts.values())
     if total > n_frames:
         wanted = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise UserError(f"the split asks for {total} structures ({wanted}) but the data has {n_frames}")
-    # Rounded fractions that cover the whole leave no structure over.
-    if all(0 <= sizes.get(name, 0) < 1 for name in NAMES) and math.isclose(sum(sizes.get(name, 0) for name in NAMES), 1.0):
-        counts["train"] += n_frames - total
     for name in ("train", "valid"):
         if not counts[name]:
             share = f"split.{name}={sizes.get(name, 0):g} of {n_frames} structures"
