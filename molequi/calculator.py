@@ -58,6 +58,7 @@ class Calculator(AseCalculator):
         self.predictions: Values = {}
         self.implemented_properties = _ase_properties(self.model)
         self._skin = SkinList(self.model.cutoff, skin)
+        self._kept: Atoms | None = None
         self._electrons: tuple[int, int] | None = None
         self._device = next(self.model.parameters()).device
 
@@ -66,9 +67,9 @@ class Calculator(AseCalculator):
         charge = charge_of(atoms, self.charge)
         return charge, multiplicity_of(atoms, charge) if self.spin_multiplicity is None else self.spin_multiplicity
 
-    def graph(self, atoms: Atoms) -> AtomGraph:
-        """Return the structure as the model sees it, on the model's device."""
-        charge, multiplicity = self.electrons(atoms)
+    def graph(self, atoms: Atoms, electrons: tuple[int, int] | None = None) -> AtomGraph:
+        """Return the structure as the model sees it, on the model's device; `electrons` where they are known already."""
+        charge, multiplicity = electrons or self.electrons(atoms)
         graph = self._skin.graph(
             atoms.positions, atoms.numbers, cell=atoms.cell.array, pbc=atoms.pbc, total_charge=charge, spin_multiplicity=multiplicity
         )
@@ -94,14 +95,25 @@ class Calculator(AseCalculator):
     def calculate(self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes) -> None:
         """Compute everything the model gives for this structure; ASE calls it."""
         atoms = self.atoms if atoms is None else atoms
-        graph = self.graph(atoms)
         electrons = self.electrons(atoms)
+        graph = self.graph(atoms, electrons)
         if self._electrons != electrons or set(system_changes) - {"positions", "cell"}:
             self.unsafe_reason = _refusal(self.model, graph, unsafe=self.unsafe)
         outputs = self.model.compute(graph, forces=True, stress=bool(atoms.pbc.all()))
         (self.predictions,) = split_outputs(self.model, graph, outputs)
         self.results = ase_results(self.predictions)
-        self.atoms, self._electrons = atoms.copy(), electrons
+        self._remember(atoms, electrons)
+
+    def _remember(self, atoms: Atoms, electrons: tuple[int, int]) -> None:
+        """Keep what `check_state` compares with; only a structure of other atoms is worth a full copy."""
+        kept = self._kept
+        if kept is None or not np.array_equal(kept.numbers, atoms.numbers):
+            kept = self._kept = atoms.copy()
+        else:
+            kept.positions[:] = atoms.positions
+            kept.cell[:] = atoms.cell
+            kept.pbc[:] = atoms.pbc
+        self.atoms, self._electrons = kept, electrons
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """Return a property in ASE's units and conventions.
@@ -160,5 +172,12 @@ def _refusal(model: MolecularModel, graph: AtomGraph, *, unsafe: bool) -> str | 
 
 
 def as_calculator(model: str | os.PathLike[str] | MolecularModel | Calculator, *, dtype: torch.dtype | None = None) -> Calculator:
-    """Return the calculator itself, or a new one of a model; `dtype` is that of a new one."""
-    return model if isinstance(model, Calculator) else Calculator(model, dtype=dtype)
+    """Return the calculator itself, or a new one of a model, for something that moves atoms; `dtype` is that of a new one.
+
+    Raises UserError for a model without an energy.
+    """
+    calculator = model if isinstance(model, Calculator) else Calculator(model, dtype=dtype)
+    if "forces" not in calculator.implemented_properties:
+        name, outputs = calculator.model.metadata.get("name"), ", ".join(calculator.model.outputs)
+        raise UserError(f"model {name} gives {outputs}, but no energy; to move atoms a model with an energy is needed")
+    return calculator

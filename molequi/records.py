@@ -36,7 +36,7 @@ def split_outputs(model: MolecularModel, graph: AtomGraph, outputs: Mapping[str,
 
     outputs: per-molecule values (B, ...) and per-atom values (N, ...), as `MolecularModel.compute` returns them.
     """
-    counts = torch.bincount(graph.batch, minlength=graph.n_molecules).tolist()
+    counts = torch.bincount(graph.batch, minlength=graph.n_molecules).tolist() if graph.n_molecules != 1 else [graph.n_atoms]
     periodic = graph.pbc.cpu().numpy()
     molecules: list[Values] = [{} for _ in counts]
     for name, value in outputs.items():
@@ -44,7 +44,10 @@ def split_outputs(model: MolecularModel, graph: AtomGraph, outputs: Mapping[str,
         data = value.detach().to("cpu", torch.float64)
         if row is not None and row.binary:
             data = data.sigmoid()
-        parts = data.split(counts) if _is_atomic(name, row) else data.unbind()
+        if not _is_atomic(name, row):
+            parts = data.unbind()
+        else:
+            parts = data.split(counts) if len(counts) != 1 else (data,)
         for molecule, part, pbc in zip(molecules, parts, periodic, strict=True):
             if _is_defined(name, pbc):
                 molecule[name] = part.numpy() if part.ndim else float(part)

@@ -151,15 +151,20 @@ class _Simulation:
 
     def measure(self) -> str | None:
         """Take this moment into the statistics, and return the guard's objection."""
-        energy, forces, temperature = self.atoms.get_potential_energy(), self.calculator.results["forces"], self.temperature()
+        energy, forces = self.calculator.results["energy"], self.calculator.results["forces"]
+        kinetic = self.atoms.get_kinetic_energy()
+        temperature = self._in_kelvin(kinetic)
         problem = self.guard.problem(self.atoms, energy, forces, temperature)
         if problem is None:
-            self.state.statistics.add(self.state.step * self.settings.timestep, energy + self.atoms.get_kinetic_energy(), temperature)
+            self.state.statistics.add(self.state.step * self.settings.timestep, energy + kinetic, temperature)
         return problem
 
     def temperature(self) -> float:
         """Temperature of this moment, K, with the motion of the whole left out of the degrees of freedom."""
-        return 2.0 * self.atoms.get_kinetic_energy() / (self.n_degrees * units.kB)
+        return self._in_kelvin(self.atoms.get_kinetic_energy())
+
+    def _in_kelvin(self, kinetic_energy: float) -> float:
+        return 2.0 * kinetic_energy / (self.n_degrees * units.kB)
 
     def frame(self, stopped: str | None = None) -> Atoms:
         """Return this moment for a file."""

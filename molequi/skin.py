@@ -24,7 +24,7 @@ _SAME_CELL = 1e-15
 
 
 class _Search(NamedTuple):
-    """The last search and what it was made for; edges are sorted by receiver, sender, shift."""
+    """The last search and what it was made for; edges are sorted by receiver, sender, shift. `numbers`, `periodic` and `batch` are for the graph."""
 
     positions: np.ndarray
     atomic_numbers: np.ndarray
@@ -35,6 +35,9 @@ class _Search(NamedTuple):
     shifts: np.ndarray
     receiver_ptr: np.ndarray
     sender_order: np.ndarray
+    numbers: torch.Tensor
+    periodic: torch.Tensor
+    batch: torch.Tensor
 
 
 class SkinList:
@@ -95,7 +98,8 @@ def _search_pairs(positions: np.ndarray, atomic_numbers: np.ndarray, cell: np.nd
     order = np.lexsort((*pairs.shifts.T[::-1], sender, receiver))
     sender, receiver, shifts = sender[order], receiver[order], pairs.shifts[order]
     receiver_ptr = np.concatenate([[0], np.cumsum(np.bincount(receiver, minlength=len(positions)))])
-    return _Search(positions, atomic_numbers, cell, pbc, sender, receiver, shifts, receiver_ptr, np.argsort(sender, kind="stable"))
+    tensors = torch.tensor(atomic_numbers), torch.tensor(pbc)[None], torch.zeros(len(positions), dtype=torch.int64)
+    return _Search(positions, atomic_numbers, cell, pbc, sender, receiver, shifts, receiver_ptr, np.argsort(sender, kind="stable"), *tensors)
 
 
 def _compact(search: _Search, positions: np.ndarray, cell: np.ndarray, cutoff: float, total_charge: int, spin_multiplicity: int) -> AtomGraph:
@@ -109,12 +113,12 @@ def _compact(search: _Search, positions: np.ndarray, cell: np.ndarray, cutoff: f
     order = search.sender_order
     return AtomGraph(
         positions=torch.from_numpy(positions),
-        atomic_numbers=torch.tensor(search.atomic_numbers),
+        atomic_numbers=search.numbers,
         edge_index=torch.from_numpy(np.stack([search.sender[near], search.receiver[near]])),
         shifts=torch.from_numpy(search.shifts[near]),
         cell=torch.from_numpy(cell)[None],
-        pbc=torch.tensor(search.pbc)[None],
-        batch=torch.zeros(len(positions), dtype=torch.int64),
+        pbc=search.periodic,
+        batch=search.batch,
         total_charge=torch.tensor([total_charge]),
         spin_multiplicity=torch.tensor([spin_multiplicity]),
         receiver_ptr=torch.from_numpy(kept_before[search.receiver_ptr]),
