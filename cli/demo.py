@@ -1,4 +1,79 @@
-"""`molequi demo`."""
-def demo() -> int:
-    """Show the main job."""
+"""`molequi demo`: the main job on bundled data, by the commands that a user would type."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from molequi.cli import options
+from molequi.cli.output import line, print_table
+from molequi.errors import UserError
+
+
+def demo(
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for everything that the demo makes.")] = Path("demo-output"),
+    model: options.Model = "organic",
+    minutes: Annotated[float, typer.Option("--minutes", min=0.01, help="Time for training the property model.")] = 1.0,
+    overwrite: options.Overwrite = False,
+) -> int:
+    """Show the main job on bundled data: predict, relax, run dynamics, train a property model, check. Takes about three minutes."""
+    from molequi.outputs import check_output
+    from molequi.resources import data_path
+
+    check_output(output, overwrite=overwrite)
+    output.mkdir(exist_ok=True)
+    molecules = Path(shutil.copy(data_path("samples/molecules.xyz"), output))
+    started = time.monotonic()
+    for title, arguments in _steps(output, molecules, model, minutes):
+        _step(title, [*arguments, "--overwrite"] if overwrite and "--output" in arguments else arguments)
+    line(f"\nDone in {time.monotonic() - started:.0f} s. What it left behind:")
+    _print_files(output)
     return 0
+
+
+def _steps(output: Path, molecules: Path, model: str, minutes: float) -> list[tuple[str, list[str]]]:
+    run = output / "gap"
+    training = ["data.path=samples/qm9_sample.npz", "data.targets=gap", f"training.max_minutes={minutes:g}"]
+    return [
+        ("Energy, forces and dipole of ten molecules", ["predict", str(molecules), "--model", model]),
+        ("The same into a file that ASE reads", ["predict", str(molecules), "--model", model, "--output", str(output / "predictions.xyz")]),
+        ("Relax ethanol, made from its SMILES", ["relax", "--smiles", "CCO", "--model", model, "--output", str(output / "ethanol.xyz")]),
+        (
+            "Molecular dynamics at constant energy, and how well the energy is kept",
+            ["md", str(output / "ethanol.xyz"), "--model", model, "--steps", "1000", "--output", str(output / "trajectory.xyz")],
+        ),
+        ("Train a model of the HOMO-LUMO gap on 3,000 molecules of QM9", ["train", "qm9", *training, "--output", str(run)]),
+        ("Predict gaps with it", ["predict", str(molecules), "--model", str(run)]),
+        ("Check that the bundled model obeys physics", ["check", model]),
+    ]
+
+
+def _step(title: str, arguments: Sequence[str]) -> None:
+    """Show a command, run it, and stop the demo where it fails."""
+    from molequi.cli.main import run
+
+    line(f"\n== {title}\n$ molequi {' '.join(arguments)}")
+    code = run(arguments)
+    if code:
+        raise UserError(f"the demo ends here: the command above gave exit code {int(code)}")
+
+
+def _print_files(output: Path) -> None:
+    notes = {
+        "molecules.xyz": "the input",
+        "predictions.xyz": "energies, forces, dipoles: ase.io.read(FILE).get_forces()",
+        "ethanol.xyz": "the relaxed molecule",
+        "trajectory.xyz": "a frame every 5 fs with energy, forces and momenta",
+        "gap/model.safetensors": "the trained model: molequi predict FILE --model gap",
+        "gap/result.json": "its errors on the test set",
+        "gap/plots/learning_curve.png": "training and validation",
+        "gap/plots/parity_gap.png": "predicted against QM9",
+    }
+    rows = [(str(output / name), note) for name, note in notes.items() if (output / name).exists()]
+    print_table("", ("file", "what it is"), rows, left=("what it is",))

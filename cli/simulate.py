@@ -11,7 +11,7 @@ import typer
 
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
-from molequi.cli.output import STDERR, print_json, print_table, say
+from molequi.cli.output import STDERR, line, print_json, print_table, say
 from molequi.cli.predict import Record, print_provenance, require_good
 from molequi.errors import UserError
 
@@ -123,9 +123,35 @@ def vibrations(
     *,
     smiles: options.OneSmiles = None,
     model: options.Model = "organic",
+    no_relax: Annotated[bool, typer.Option("--no-relax", help="Take the geometry as it is.")] = False,
+    fmax: Annotated[float, typer.Option("--fmax", help="eV/Å, of the relaxation.")] = 1e-3,
+    output: Annotated[Path | None, typer.Option("--output", "-o", show_default=False, help="Folder for frequencies.csv, modes.xyz, ...")] = None,
+    charge: options.Charge = None,
+    json: options.Json = False,
+    unsafe: options.Unsafe = False,
+    device: options.DeviceOption = options.Device.cpu,
+    dtype: options.DtypeOption = options.Dtype.float64,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
 ) -> int:
-    """Compute harmonic frequencies, infrared intensities and the zero-point energy; the structure is relaxed first."""
-    return 0
+    """Compute harmonic frequencies, infrared intensities and the zero-point energy; the structure is relaxed first.
+
+    Imaginary frequencies are printed as negative numbers. Exit code 3 when the relaxation did not converge.
+    """
+    from molequi.vibrations import vibrations as run
+
+    atoms = _one(input_, smiles, charge, seed)
+    calculator = _calculator(model, device, dtype, unsafe=unsafe)
+    with STDERR.status("relaxing, then the Hessian"):
+        result = run(atoms, calculator, relax_first=not no_relax, fmax=fmax, output=output, overwrite=overwrite)
+    if json:
+        print_json(result)
+    else:
+        _print_vibrations(result)
+    if result["converged"] is False:
+        say(f"the relaxation did not converge: the largest force is {result['fmax']:.4f} eV/Å")
+        return ExitCode.NOT_CONVERGED
+    return ExitCode.DONE
 
 
 def _relax_code(records: Sequence[Record], good: Sequence[Record], output: Path | None) -> ExitCode:
@@ -149,6 +175,16 @@ def _calculator(model: str, device: options.Device, dtype: options.Dtype | None,
     from molequi.calculator import Calculator
 
     return Calculator(model, device=device.value, dtype=options.precision(dtype), unsafe=unsafe)
+
+
+def _print_vibrations(result: dict[str, Any]) -> None:
+    intensities = result["ir_km_mol"] or [None] * len(result["frequencies_cm1"])
+    rows = [(mode, f"{frequency:.1f}", value) for mode, (frequency, value) in enumerate(zip(result["frequencies_cm1"], intensities, strict=True))]
+    print_table(f"{result['formula']}: vibrations", ("mode", "frequency cm⁻¹", "IR intensity km/mol"), rows)
+    line(f"zero-point energy {result['zpe_ev']:.4f} eV; {result['n_imaginary']} imaginary; largest force {result['fmax']:.1e} eV/Å")
+    print_provenance([result])
+    if result["output"] is not None:
+        line(f"written to {result['output']}: frequencies.csv, modes.xyz, structure.xyz, result.json")
 
 
 def _print_md(result: dict[str, Any]) -> None:
