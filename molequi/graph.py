@@ -143,7 +143,7 @@ def collate(graphs: Sequence[AtomGraph]) -> AtomGraph:
 def edge_vectors(graph: AtomGraph) -> Tensor:
     """Return d_e = positions[j] - positions[i] + shifts @ cell: (E, 3), float64, Å; differentiable."""
     sender, receiver = graph.edge_index
-    difference = graph.positions[sender] - graph.positions[receiver]
+    difference = graph.positions.index_select(0, sender) - graph.positions.index_select(0, receiver)
     if not graph.shifts.any():
         return difference
     cells = graph.cell[graph.batch[receiver]]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from molequi.errors import UserError
 from molequi.graph import AtomGraph, edge_vectors
+from molequi.kernels import compile_tables, edges_of
 from molequi.nn.interaction import Interaction, reachable
 from molequi.nn.radial import envelope
 from molequi.symmetry.harmonics import spherical_harmonics
@@ -84,21 +85,25 @@ class Backbone(nn.Module):
         Neighbours of one element send nearly the same message, so the mean neighbour count alone would understate n.
         """
         with torch.no_grad():
-            harmonics, distances, species = self._geometry(graph)
+            (harmonics, distances, species), edges = self._geometry(graph), edges_of(graph)
             features = self.embedding.index_select(0, species)[:, None, :]
             for layer in self.layers:
-                power = layer.messages(features, harmonics, distances, graph.edge_index).square().mean()
+                power = layer.messages(features, harmonics, distances, edges).square().mean()
                 if power > 0:
                     layer.neighbor_count.mul_(power)
-                features = layer(features, harmonics, distances, graph.edge_index, species)
+                features = layer(features, harmonics, distances, edges, species)
+
+    def compile_kernels(self) -> None:
+        """Compile the convolutions for the backbone's dtype: seconds once per machine, for jobs of many calls."""
+        compile_tables((layer.table for layer in self.layers), self.embedding.dtype)
 
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions and cell."""
-        harmonics, distances, species = self._geometry(graph)
+        (harmonics, distances, species), edges = self._geometry(graph), edges_of(graph)
         features = self.embedding.index_select(0, species)[:, None, :]
         invariants = []
         for layer in self.layers:
-            features = layer(features, harmonics, distances, graph.edge_index, species)
+            features = layer(features, harmonics, distances, edges, species)
             invariants.append(features[:, 0])
         return NodeFeatures(features, torch.cat(invariants, dim=1), distances, envelope(distances, self.cutoff))
 

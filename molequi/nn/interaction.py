@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from molequi.kernels import convolve
+from molequi.kernels import Edges, convolve
 from molequi.nn.linear import IrrepsLinear, gate, silu
 from molequi.nn.product import ManyBodyProduct, SharedRows, path_scale
 from molequi.nn.radial import RadialNetwork
@@ -34,17 +34,17 @@ class Interaction(nn.Module):
         self.self_connection = SelfConnection(irreps_in, irreps_out, n_channels, n_elements)
         self.gate = Gate(irreps_out, n_channels)
 
-    def forward(self, features: Tensor, harmonics: Tensor, distances: Tensor, edge_index: Tensor, species: Tensor) -> Tensor:
+    def forward(self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor) -> Tensor:
         """Update the features: (N, M_in, C) -> (N, M_out, C); harmonics (E, (l_max + 1)^2), distances (E,) Å."""
-        messages = self.messages(features, harmonics, distances, edge_index)
+        messages = self.messages(features, harmonics, distances, edges)
         if self.product is not None:
             messages = self.product(messages, species)
         return self.gate((self.down(messages) + self.self_connection(features, species)) * 2**-0.5)
 
-    def messages(self, features: Tensor, harmonics: Tensor, distances: Tensor, edge_index: Tensor) -> Tensor:
+    def messages(self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges) -> Tensor:
         """Return A: (N, M_message, C)."""
-        radial = self.radial(distances) * (self.path_scale * self.neighbor_count.rsqrt())
-        return convolve(self.up(features), harmonics, radial, edge_index, self.table)
+        radial = self.radial(distances, self.path_scale * self.neighbor_count.rsqrt())
+        return convolve(self.up(features), harmonics, radial, edges, self.table)
 
 
 class SelfConnection(nn.Module):

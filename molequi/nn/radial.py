@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from molequi.nn.linear import Perceptron
+from molequi.nn.linear import Perceptron, silu
 
 # Below this distance (Å) the basis is held constant, so that coincident atoms give finite numbers.
 MINIMUM_DISTANCE = 1e-3
@@ -37,15 +37,18 @@ def bessel_basis(distances: Tensor, cutoff: float, n_radial: int) -> Tensor:
 class RadialNetwork(nn.Module):
     """R_e[p, c] = u(r) net(basis(r))[p, c]: distances (E,) in Å -> (E, n_paths, n_channels).
 
-    The envelope multiplies the network's output, biases included, so R and two derivatives vanish at the cutoff.
+    The last layer has no bias, so the envelope may multiply its input: R and two derivatives vanish at the cutoff, and
+    the matrix product is the only operation on a tensor of size (E, n_paths, n_channels).
     """
 
     def __init__(self, cutoff: float, n_radial: int, n_paths: int, n_channels: int, *, n_hidden: int = 32) -> None:
         super().__init__()
         self.cutoff, self.n_radial, self.n_paths, self.n_channels = cutoff, n_radial, n_paths, n_channels
-        self.network = Perceptron((n_radial, n_hidden, n_hidden, n_paths * n_channels))
+        self.hidden = Perceptron((n_radial, n_hidden, n_hidden))
+        self.weight = nn.Parameter(torch.randn(n_hidden, n_paths, n_channels))
 
-    def forward(self, distances: Tensor) -> Tensor:
-        """Evaluate the functions at `distances`."""
-        values = self.network(bessel_basis(distances, self.cutoff, self.n_radial))
-        return (values * envelope(distances, self.cutoff)[:, None]).reshape(-1, self.n_paths, self.n_channels)
+    def forward(self, distances: Tensor, path_scale: Tensor) -> Tensor:
+        """Evaluate the functions at `distances`; path_scale (n_paths, 1) multiplies each path."""
+        hidden = silu(self.hidden(bessel_basis(distances, self.cutoff, self.n_radial))) * envelope(distances, self.cutoff)[:, None]
+        scaled = self.weight * (path_scale * len(self.weight) ** -0.5)
+        return (hidden @ scaled.reshape(len(scaled), -1)).reshape(-1, self.n_paths, self.n_channels)

@@ -18,12 +18,12 @@ def spherical_harmonics(directions: Tensor, l_max: int) -> Tensor:
     Component normalisation: the mean square of each component over the sphere is 1. The basis is e3nn's.
     A zero vector, which has no direction, gives the finite values of the polynomials there.
     """
-    monomials = [torch.ones_like(directions[:, :1])]
+    axes = directions.unbind(dim=1)
+    monomials = [[torch.ones_like(axes[0])]]
     for degree in range(1, l_max + 1):
-        last, axis = _monomial_steps(degree)
-        monomials.append(monomials[-1][:, last] * directions[:, axis])
-    matrix = torch.as_tensor(_harmonic_matrix(l_max), dtype=directions.dtype, device=directions.device)
-    return torch.cat(monomials, dim=1) @ matrix
+        monomials.append([monomials[-1][row] * axes[axis] for row, axis in _monomial_steps(degree)])
+    stacked = torch.stack([column for columns in monomials for column in columns], dim=1)
+    return stacked @ torch.as_tensor(_harmonic_matrix(l_max), dtype=directions.dtype, device=directions.device)
 
 
 def _exponents(degree: int) -> list[tuple[int, int, int]]:
@@ -31,14 +31,14 @@ def _exponents(degree: int) -> list[tuple[int, int, int]]:
 
 
 @functools.lru_cache
-def _monomial_steps(degree: int) -> tuple[list[int], list[int]]:
+def _monomial_steps(degree: int) -> list[tuple[int, int]]:
     """For each monomial of this degree: a monomial one degree lower, and the coordinate that multiplies it."""
     lower = {exponent: row for row, exponent in enumerate(_exponents(degree - 1))}
     steps = []
     for exponent in _exponents(degree):
         axis = next(a for a in range(3) if exponent[a] > 0)
         steps.append((lower[tuple(n - (a == axis) for a, n in enumerate(exponent))], axis))  # type: ignore[index]
-    return [row for row, _ in steps], [axis for _, axis in steps]
+    return steps
 
 
 @functools.lru_cache

@@ -1,0 +1,29 @@
+"""The edges of a graph as the kernels walk them: by receiver and by sender."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from molequi.graph import AtomGraph
+
+
+class Edges(NamedTuple):
+    """Edges sorted by receiver, and how to walk them by sender; computed once per graph and shared by all layers.
+
+    index: (2, E), sender and receiver. receiver_ptr, sender_ptr: (N + 1,), row pointers. sender_order: (E,).
+    """
+
+    index: Tensor
+    receiver_ptr: Tensor
+    sender_order: Tensor
+    sender_ptr: Tensor
+
+
+def edges_of(graph: AtomGraph) -> Edges:
+    """Collect the edges of `graph`."""
+    counts = torch.bincount(graph.edge_index[0], minlength=graph.n_atoms)
+    pointers = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    return Edges(graph.edge_index, graph.receiver_ptr, graph.sender_order, pointers)
