@@ -1,8 +1,10 @@
 """The ASE calculator: values against the model, refusals, and independence of one calculator from the next."""
 
+import copy
 import threading
 
 import ase.calculators.calculator
+import ase.io
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.filters import FrechetCellFilter
+from ase.optimize import LBFGS
 
 from molequi.calculator import Calculator
 from molequi.datasets.convert import graph_from_atoms
@@ -233,3 +237,42 @@ def test_single_atom_and_atoms_out_of_reach(morse):
         atoms.calc = Calculator(morse())
         assert np.isfinite(atoms.get_potential_energy())
         np.testing.assert_array_equal(atoms.get_forces(), 0.0)
+
+
+def test_ase_can_store_and_copy_it(network, tmp_path):
+    """What ASE's writers and databases ask of a calculator."""
+    atoms = ice()
+    atoms.calc = Calculator(network)
+    energy, stress = atoms.get_potential_energy(), atoms.get_stress()
+    for name in ("a.traj", "a.xyz", "a.db"):
+        ase.io.write(tmp_path / name, atoms)
+        back = ase.io.read(tmp_path / name)
+        assert back.get_potential_energy() == pytest.approx(energy, abs=1e-8)
+        np.testing.assert_allclose(back.get_stress(), stress, atol=1e-8)
+    twin = copy.deepcopy(atoms)
+    twin.positions *= 1.01
+    assert twin.get_potential_energy() != energy
+    assert atoms.get_potential_energy() == energy
+
+
+def test_cell_relaxes_by_its_stress(morse):
+    """A diamond of Morse carbons, squeezed and sheared, goes back to where no stress is left."""
+    crystal = bulk("C", a=2.6)
+    crystal.set_cell(crystal.cell.array @ (np.eye(3) + 0.03 * np.array([[0, 1, 0], [0, 0, 1], [0, 0, 0]])), scale_atoms=True)
+    crystal.calc = Calculator(morse())
+    with LBFGS(FrechetCellFilter(crystal), logfile=None) as optimizer:
+        assert optimizer.run(fmax=0.01, steps=100)
+    assert np.abs(crystal.get_stress()).max() < 1e-2
+    fresh = crystal.copy()
+    fresh.calc = Calculator(morse(), skin=0.0)
+    np.testing.assert_allclose(crystal.get_forces(), fresh.get_forces(), atol=1e-9)
+
+
+def test_molecule_in_a_cell_without_pbc_is_a_molecule(network):
+    """A cell alone makes nothing periodic: neither the dipole goes nor does a stress come."""
+    boxed, free = molecule("H2O", vacuum=4.0), molecule("H2O")
+    boxed.calc, free.calc = Calculator(network), Calculator(network)
+    assert boxed.get_potential_energy() == pytest.approx(free.get_potential_energy(), abs=1e-10)
+    np.testing.assert_allclose(boxed.get_dipole_moment(), free.get_dipole_moment(), atol=1e-10)
+    with pytest.raises(PropertyNotImplementedError):
+        boxed.get_stress()

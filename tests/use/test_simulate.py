@@ -243,3 +243,21 @@ def test_statistics_are_a_straight_line_fit():
     assert statistics.slope == pytest.approx(np.polyfit(time, energy - energy.mean(), 1)[0], rel=1e-6)
     assert statistics.temperature_mean == pytest.approx(300.0 + time.mean())
     assert Statistics().slope is None
+
+
+def test_model_without_an_energy_cannot_move_atoms(morse, water):
+    with pytest.raises(UserError, match="morse gives dipole, charges, but no energy"):
+        run_md(water, morse(outputs=("dipole", "charges")))
+
+
+def test_unsafe_is_marked(morse, water, tmp_path):
+    water.info["charge"] = 2
+    result = run_md(water, Calculator(morse(), unsafe=True), MDSettings(steps=5, interval=5), output=tmp_path / "md.xyz")
+    assert "charge" in result["unsafe"]
+    assert "charge" in ase.io.read(tmp_path / "md.xyz").info["molequi_unsafe"]
+
+
+def test_smiles_and_files_are_taken_too(morse, tmp_path):
+    path = tmp_path / "in.xyz"
+    ase.io.write(path, [molecule("H2O"), molecule("CH4")])
+    assert run_md(path, morse(), MDSettings(steps=2))["formula"] == "H2O"
