@@ -232,7 +232,9 @@ def _scale(frames: Frames, values: Tensor, row: Property) -> Tensor:
         values = values / frames.n_atoms.to(torch.float64).sqrt().reshape(-1, *[1] * len(row.shape))
     rows = from_cartesian(values, tuple(l for l, _ in parts))
     sizes = [_root_mean_square(rows[..., part]) for part in row_slices(parts)]
-    return torch.tensor([size if size > 0 else 1.0 for size in sizes], dtype=torch.float64)
+    # A part that is zero but for rounding keeps the size of the others, so that it can still be learned.
+    largest = max(sizes)
+    return torch.tensor([size if size > 1e-9 * largest else largest or 1.0 for size in sizes], dtype=torch.float64)
 
 
 def _loss_scale(values: Tensor, row: Property) -> float:

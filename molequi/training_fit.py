@@ -36,8 +36,8 @@ from molequi.training_loop import MolecularTraining
 from molequi.training_loss import Objective
 from molequi.training_model import StartingPoint, start_model
 from molequi.training_record import RunRecorder, close_log, open_log
-from molequi.training_schedule import Schedule
-from molequi.training_state import read_state
+from molequi.training_schedule import Schedule, Watch
+from molequi.training_state import Position, read_state
 from molequi.zoo import as_device
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def fit_frames(
         for message in messages:
             log.emit(logging.makeLogRecord({"msg": message, "created": time.time()}))
         start = start_model(config, frames.subset(splits["train"]))
-        if state is None or not state["stop_reason"]:
+        if state is None or not _is_over(config.training, state, len(splits["train"])):
             _run(
                 config, start, MolecularDataModule(frames, splits, start.model.cutoff, **_loader_settings(config.training)), output, state, callbacks
             )
@@ -192,6 +192,15 @@ def _resumable_state(splits: Mapping[str, Tensor], output: Path) -> dict[str, An
     if saved != {name: indices.tolist() for name, indices in splits.items()}:
         raise UserError(f"the data give another split than {output / 'split.json'}, so this is not the run to resume; start again with --overwrite")
     return state
+
+
+def _is_over(settings: TrainingSettings, state: Mapping[str, Any], n_train: int) -> bool:
+    """Whether nothing is left to do; a finished run may have been given more epochs, minutes or patience."""
+    position = Position(**state["position"])
+    return (
+        position.batch == 0
+        and make_schedule(settings).reason_to_stop(position, Watch(**state["watch"]), -(-n_train // settings.batch_size)) is not None
+    )
 
 
 def _make_trainer(settings: TrainingSettings, output: Path, callbacks: list[Callback]) -> Trainer:

@@ -16,7 +16,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 
-from molequi.datasets.datamodule import Batch, mix_seed
+from molequi.datasets.batches import Batch, mix_seed
 from molequi.errors import NotConvergedError
 from molequi.metrics import ErrorSums, add_across_processes
 from molequi.model import MolecularModel

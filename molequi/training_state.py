@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import pickle
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -113,8 +114,10 @@ def read_state(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path} is missing, so there is nothing to resume; start without --resume")
     try:
+        if not zipfile.is_zipfile(path):
+            raise EOFError("it is damaged or no checkpoint")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
         raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}); start again with --overwrite") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__

@@ -1,0 +1,152 @@
+"""The model that a run starts from: its statistics, and what it takes over from a trained one."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from molequi.checkpoint import load_model, save_model
+from molequi.errors import UserError
+from molequi.normalization import composition
+from molequi.properties import PROPERTIES
+from molequi.training_evaluate import evaluate_frames, predict_frames
+from molequi.training_fit import fit_frames
+from molequi.training_model import start_model
+
+
+def test_new_model_starts_near_the_composition_fit(toy_frames, toy_config):
+    frames = toy_frames(30)
+    start = start_model(toy_config(data={"targets": ["energy", "forces", "dipole"]}), frames)
+    counts, elements = composition(frames)
+    guess = counts @ start.model.heads["energy"].reference[elements]
+    assert float((guess - frames.targets["energy"]).abs().mean()) < 0.5
+    assert float(start.model.heads["energy"].scale) == pytest.approx(float(frames.targets["forces"].square().mean().sqrt()))
+    assert start.scales["dipole"] == pytest.approx(float(frames.targets["dipole"].square().mean().sqrt()))
+    assert start.model.metadata["charge_multiplicity"] == [[0, 1]]
+
+
+def test_charges_of_the_training_set_are_stated(toy_frames, toy_config):
+    frames = toy_frames(6)
+    frames.total_charge[2] = 1
+    frames.spin_multiplicity[2] = 2
+    assert start_model(toy_config(), frames).model.metadata["charge_multiplicity"] == [[0, 1], [1, 2]]
+
+
+@pytest.mark.parametrize("form", ["mapping", "file"])
+def test_given_reference_energies_make_atomization_energies(tmp_path, toy_frames, toy_config, form):
+    given = {"H": -13.0, "C": -1030.0, "O": -2040.0}
+    (tmp_path / "atoms.yaml").write_text("H: -13.0\n6: -1030.0\nO: -2040.0\n", encoding="utf-8")
+    setting = given if form == "mapping" else str(tmp_path / "atoms.yaml")
+    model = start_model(toy_config(training={"reference_energies": setting}), toy_frames(9)).model
+    assert [float(model.heads["energy"].reference[z]) for z in (1, 6, 8)] == [-13.0, -1030.0, -2040.0]
+    graph, _ = toy_frames(9).batch(torch.arange(9), model.cutoff)
+    assert "atomization_energy" in model(graph)
+    assert "atomization_energy" not in start_model(toy_config(), toy_frames(9)).model(graph)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [({"H": -13.0, "O": -2040.0}, r"lacks the elements \[6\]"), ({"Hh": 1.0}, "Hh: 1.0 is not an element"), ("nowhere.yaml", "cannot be read")],
+)
+def test_wrong_reference_energies_are_refused(toy_frames, toy_config, setting, words):
+    with pytest.raises(UserError, match=words):
+        start_model(toy_config(training={"reference_energies": setting}), toy_frames(6))
+
+
+def test_output_that_stays_zero_on_the_data_is_refused(toy_frames, toy_config):
+    frames = toy_frames(6)
+    flat = frames.positions.clone()
+    flat[:, 2] = 0.0
+    row = PROPERTIES["rosenfeld_isotropic"]
+    planar = type(frames)(
+        **{**vars(frames), "positions": flat, "targets": {row.name: torch.rand(6, dtype=torch.float64)}, "properties": {row.name: row}}
+    )
+    config = toy_config(
+        data={"targets": [row.name]}, model={"parity": "full", "n_layers": 3, "l_max": 2}, training={"weights": {}, "dtype": "float64"}
+    )
+    with pytest.raises(UserError, match="rosenfeld_isotropic.*stays zero"):
+        start_model(config, planar)
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory, toy_frames, toy_config, toy_splits):
+    """A run on plenty of frames: the level of theory that is cheap."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    config = toy_config(data={"targets": ["energy", "forces", "dipole"]}, training={"epochs": 12, "batch_size": 8}, model={"n_channels": 8})
+    return fit_frames(config, toy_frames(200, seed=3), toy_splits(180, 10, 10), folder / "run")
+
+
+def other_level(frames):
+    """The same molecules at another level: shifted atoms, forces and interaction 5 % larger."""
+    energy = frames.targets["energy"].clone()
+    counts, elements = composition(frames)
+    atoms = {1: -13.0, 6: -1030.0, 8: -2040.0}
+    base = counts @ torch.tensor([atoms[int(z)] for z in elements], dtype=torch.float64)
+    shift = counts @ torch.tensor([{1: -0.3, 6: -2.0, 8: 1.5}[int(z)] for z in elements], dtype=torch.float64)
+    targets = {"energy": 1.05 * (energy - base) + base + shift, "forces": 1.05 * frames.targets["forces"]}
+    return type(frames)(**{**vars(frames), "targets": targets, "properties": {name: PROPERTIES[name] for name in targets}})
+
+
+def test_fine_tuning_beats_training_from_scratch_on_50_frames(tmp_path, pretrained, toy_frames, toy_config, toy_splits):
+    frames, splits = other_level(toy_frames(80, seed=9)), toy_splits(50, 10, 20)
+    test = frames.subset(splits["test"])
+    errors = {}
+    scratch = toy_config(training={"epochs": 4, "learning_rate": 5e-3}, model={"n_channels": 8})
+    for name, config in (("scratch", scratch), ("tuned", tuned(toy_config, pretrained))):
+        model = load_model(fit_frames(config, frames, splits, tmp_path / name) / "model.safetensors")
+        errors[name] = evaluate_frames(model, test).result
+    assert errors["tuned"]["forces"]["mae"] < 0.7 * errors["scratch"]["forces"]["mae"]
+    assert errors["tuned"]["energy"]["mae"] < 0.7 * errors["scratch"]["energy"]["mae"]
+
+
+def tuned(toy_config, init, **extra):
+    config = toy_config(training={"epochs": 4, "learning_rate": 5e-3, **extra.pop("training", {})}, init=str(init), **extra)
+    return config.model_copy(update={"model": type(config.model)()})
+
+
+def test_reference_energies_are_refitted_before_the_first_step(pretrained, toy_frames, toy_config):
+    frames = other_level(toy_frames(30, seed=5))
+    before = load_model(pretrained / "model.safetensors")
+    start = start_model(tuned(toy_config, pretrained), frames)
+    error = predict_frames(start.model, frames, ["energy"])["energy"] - frames.targets["energy"]
+    naive = predict_frames(before, frames, ["energy"])["energy"] - frames.targets["energy"]
+    assert float(naive.abs().mean()) > 1.0
+    assert float(error.abs().mean()) < 0.15
+    assert start.model.outputs == ("energy", "forces")
+    old = before.state_dict()
+    assert all(torch.equal(value, old[name]) for name, value in start.model.state_dict().items() if name.startswith("backbone"))
+
+
+def test_frozen_backbone_stays_as_it_was(tmp_path, pretrained, toy_frames, toy_config, toy_splits):
+    config = tuned(toy_config, pretrained, freeze="backbone", training={"epochs": 1})
+    run = fit_frames(config, other_level(toy_frames(24, seed=9)), toy_splits(16, 8, 0), tmp_path / "run")
+    old, new = (load_model(path / "model.safetensors").state_dict() for path in (pretrained, run))
+    assert all(torch.equal(old[name], new[name]) for name in old if name.startswith("backbone"))
+    assert not all(torch.equal(old[name], new[name]) for name in new if name.startswith("heads.energy.readout"))
+
+
+def test_new_targets_join_a_trained_backbone(pretrained, toy_frames, toy_config):
+    frames = toy_frames(12)
+    gap = torch.linspace(4.0, 8.0, 12, dtype=torch.float64)
+    gap[2] = math.nan
+    frames = type(frames)(**{**vars(frames), "targets": {"gap": gap}, "properties": {"gap": PROPERTIES["gap"]}})
+    start = start_model(tuned(toy_config, pretrained, data={"targets": ["gap"]}, training={"weights": {}}), frames)
+    assert float(start.model.heads["gap"].shift) == pytest.approx(float(gap.nanmean()))
+    assert all(parameter.requires_grad for parameter in start.model.parameters())
+
+
+def test_unfit_starting_models_are_refused(tmp_path, pretrained, toy_frames, toy_config):
+    nitrogen = toy_frames(4)
+    nitrogen.atomic_numbers[nitrogen.atomic_numbers == 8] = 7
+    with pytest.raises(UserError, match="does not know N.*it knows H C O"):
+        start_model(tuned(toy_config, pretrained), nitrogen)
+    config = toy_config(init=str(pretrained))
+    with pytest.raises(UserError, match="n_channels=8, the config has model.n_channels=4"):
+        start_model(config, toy_frames(4))
+    with pytest.raises(UserError, match="no model 'nonsense'"):
+        start_model(tuned(toy_config, "nonsense"), toy_frames(4))
+    path = tmp_path / "model.safetensors"
+    save_model(load_model(pretrained / "model.safetensors"), path)
+    assert start_model(tuned(toy_config, path), toy_frames(4)).model.elements == (1, 6, 8)
