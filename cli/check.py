@@ -15,6 +15,7 @@ from molequi.errors import UserError
 if TYPE_CHECKING:
     from molequi.diagnostics import Measurement
     from molequi.graph import AtomGraph
+    from molequi.model import MolecularModel
 
 
 def check(
@@ -33,7 +34,7 @@ def check(
     from molequi.zoo import load
 
     network = load(model, device=device.value, dtype=options.precision(dtype))
-    measurements = check_model(network, _graphs(input_, network.cutoff))
+    measurements = check_model(network, _graphs(input_, network))
     if json:
         print_json({name: {"value": item.value, "limit": item.limit, "ok": item.ok} for name, item in measurements.items()})
     else:
@@ -41,16 +42,20 @@ def check(
     return ExitCode.DONE if all(item.ok for item in measurements.values()) else ExitCode.FAILED
 
 
-def _graphs(source: str | None, cutoff: float) -> list[AtomGraph] | None:
+def _graphs(source: str | None, model: MolecularModel) -> list[AtomGraph] | None:
     from molequi.datasets.convert import graph_from_atoms, read_structures
 
     if source is None:
         return None
     graphs = []
     for index, atoms in read_structures(source):
-        if isinstance(atoms, str):
-            raise UserError(f"{source}, structure {index}: {atoms}")
-        graphs.append(graph_from_atoms(atoms, cutoff))
+        try:
+            if isinstance(atoms, str):
+                raise UserError(atoms)
+            graphs.append(graph_from_atoms(atoms, model.cutoff))
+            model.check_input(graphs[-1])
+        except UserError as error:
+            raise UserError(f"{source}, structure {index}: {error}") from None
     return graphs
 
 

@@ -1,0 +1,87 @@
+"""`molequi md`, `relax` and `vibrations`."""
+
+from __future__ import annotations
+
+import json
+
+import ase.io
+import numpy as np
+
+
+def test_md_prints_drift_and_writes_frames(molequi, tiny_model, water, tmp_path):
+    output = tmp_path / "md.xyz"
+    result = molequi("md", water, "--model", tiny_model, "--steps", "20", "--interval", "5", "--temperature", "10", "--output", output)
+    assert result.code == 0, result.err
+    assert "meV/atom/ps" in result.out
+    frames = ase.io.read(output, index=":")
+    assert len(frames) == 5
+    assert np.isfinite(frames[-1].get_forces()).all()
+
+
+def test_md_json(molequi, tiny_model, water):
+    result = molequi("md", water, "--model", tiny_model, "--steps", "4", "--temperature", "10", "--ensemble", "nvt", "--seed", "3", "--json")
+    document = json.loads(result.out)
+    assert {"steps", "drift_mev_atom_ps", "temperature_mean", "stopped"} <= set(document)
+    assert (document["steps"], document["drift_mev_atom_ps"], document["stopped"]) == (4, None, None)
+
+
+def test_md_restart_goes_on(molequi, tiny_model, water, tmp_path):
+    output = tmp_path / "md.xyz"
+    common = ["md", water, "--model", tiny_model, "--temperature", "10", "--interval", "2", "--output", output]
+    assert molequi(*common, "--steps", "4").code == 0
+    in_the_way = molequi(*common, "--steps", "8")
+    assert in_the_way.code == 2
+    assert "--restart" in in_the_way.err
+    assert molequi(*common, "--steps", "8", "--restart").code == 0
+    assert len(ase.io.read(output, index=":")) == 5
+
+
+def test_guard_stops_md_with_3_and_keeps_frames(molequi, tiny_model, water, tmp_path):
+    output = tmp_path / "hot.xyz"
+    result = molequi("md", water, "--model", tiny_model, "--steps", "500", "--temperature", "4000", "--interval", "1", "--output", output)
+    assert result.code == 3
+    assert len(result.err.splitlines()) == 1
+    assert "stopped at step" in result.err
+    assert len(ase.io.read(output, index=":")) >= 1
+
+
+def test_relax_converges_and_says_so(molequi, tiny_model, water, tmp_path):
+    output = tmp_path / "relaxed.xyz"
+    result = molequi("relax", water, "--model", tiny_model, "--fmax", "0.001", "--output", output)
+    assert result.code == 0, result.err
+    assert "yes" in result.out
+    assert np.linalg.norm(ase.io.read(output).get_forces(), axis=1).max() < 0.001
+
+
+def test_relax_that_falls_short_is_3_and_keeps_what_it_has(molequi, tiny_model, water, tmp_path):
+    output = tmp_path / "relaxed.xyz"
+    result = molequi("relax", water, "--model", tiny_model, "--fmax", "1e-9", "--steps", "1", "--output", output, "--json")
+    assert result.code == 3
+    (record,) = json.loads(result.out)
+    assert record["converged"] is False
+    assert "did not converge" in result.err
+    assert output.exists()
+
+
+def test_relax_of_good_and_bad_is_1(molequi, tiny_model, water):
+    result = molequi("relax", water, "--smiles", "CCl", "--model", tiny_model, "--fmax", "1")
+    assert result.code == 1
+    assert "Cl" in result.err
+
+
+def test_vibrations_of_water(molequi, tiny_model, water, tmp_path):
+    folder = tmp_path / "vibrations"
+    document = json.loads(molequi("vibrations", water, "--model", tiny_model, "--output", folder, "--json").out)
+    assert {"frequencies_cm1", "ir_km_mol", "zpe_ev"} <= set(document)
+    assert len(document["frequencies_cm1"]) == 3
+    assert {path.name for path in folder.iterdir()} >= {"frequencies.csv", "modes.xyz", "result.json"}
+    printed = molequi("vibrations", water, "--model", tiny_model, "--no-relax")
+    assert printed.code == 0
+    assert "frequency cm⁻¹" in printed.out
+
+
+def test_bad_settings_are_2(molequi, tiny_model, water):
+    for arguments in (["md", "--timestep", "-1"], ["md", "--friction", "0"], ["relax", "--fmax", "0"], ["md", "--ensemble", "nvp"]):
+        result = molequi(arguments[0], water, "--model", tiny_model, *arguments[1:])
+        assert result.code == 2, arguments
+        assert len(result.err.splitlines()) == 1
