@@ -7,12 +7,12 @@ from pathlib import Path
 
 from molequi.datasets.flat_file import load_npz, open_arrays
 from molequi.datasets.frames import inspect_frames
-from molequi.datasets.labels import PLACES, LabelReport
+from molequi.datasets.labels import LabelReport
 from molequi.datasets.load import describe_frames, find_data
 from molequi.datasets.qm9 import PREPARED, default_root, load_qm9, prepare_qm9, qm9pack_folder
 from molequi.datasets.qm9_sources import COLUMNS, Progress
 from molequi.datasets.rmd17 import load_rmd17
-from molequi.datasets.tables import columns_of
+from molequi.datasets.tables import columns_of, inspect_table
 from molequi.errors import UserError
 
 _SAMPLES = (
@@ -101,9 +101,8 @@ def _inspect_npz(path: Path) -> FileReport:
 
 
 def _inspect_table(path: Path) -> FileReport:
-    columns = columns_of(path)
-    empty = LabelReport((), (), 0, {place: {} for place in PLACES})
-    return FileReport(str(path), "table", 0, empty, (f"columns: {', '.join(columns)}",))
+    report = inspect_table(path)
+    return FileReport(str(path), "table", report.n_frames, report, (*report.warnings, f"columns: {', '.join(columns_of(path))}"))
 
 
 def _lines(notes: dict[str, object]) -> tuple[str, ...]:

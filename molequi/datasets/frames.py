@@ -63,11 +63,16 @@ def inspect_frames(path: str | Path) -> LabelReport:
     structures = [item for item in records(path) if not isinstance(item, str)]
     if not structures:
         raise UserError(f"{path} holds no structure that can be read")
+    return report_everything(structures, str(path))
+
+
+def report_everything(structures: Sequence[ase.Atoms], where: str) -> LabelReport:
+    """Report the labels of the property table that structures carry; `where` names them in messages."""
     present = present_keys(structures)
     rows, warnings = [], []
     for row in _plausible_rows(present):
         try:
-            _, report = find_labels(structures, [row], where=str(path))
+            _, report = find_labels(structures, [row], where=where)
         except UserError as error:
             warnings.append(str(error))
         else:

@@ -15,6 +15,7 @@ import ase
 
 from molequi.datasets.convert import frames_from_atoms
 from molequi.datasets.flat import Frames
+from molequi.datasets.frames import report_everything
 from molequi.datasets.labels import LabelReport, find_labels, parse_value
 from molequi.datasets.molecules import atoms_from_smiles
 from molequi.datasets.readers import records
@@ -87,6 +88,14 @@ def columns_of(path: str | Path) -> list[str]:
     """Return the column names of a CSV or TSV file."""
     with _open(Path(path)) as handle:
         return list(_reader(handle, Path(path)).fieldnames or [])
+
+
+def inspect_table(path: str | Path) -> LabelReport:
+    """Report the columns of a CSV or TSV file that are named like rows of the property table; no conformer is made."""
+    with _open(Path(path)) as handle:
+        lines = [{name: value for name, value in line.items() if name and not _is_missing(value)} for line in _reader(handle, Path(path))]
+    report = report_everything([ase.Atoms(info=line) for line in lines], str(path))
+    return dataclasses.replace(report, rows=tuple(dataclasses.replace(row, where="column") for row in report.rows))
 
 
 def _suffix(path: Path) -> str:

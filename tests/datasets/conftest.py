@@ -35,7 +35,7 @@ def molecules() -> list[dict[str, Any]]:
 def uncharacterized_text() -> str:
     """The list as figshare has it: prose around the numbers. PyG cuts off the first nine lines and the last."""
     numbers = (CHECKOUT / "data" / "samples" / "qm9_uncharacterized.txt").read_text(encoding="utf-8").split()
-    head = "Molecules that failed the consistency check.\n\nThe InChI of the relaxed geometry differs from that of the start.\n\n\n\n\n  Index  from  to\n\n"
+    head = "Molecules that failed the consistency check.\n\nTheir InChI changed.\n\n\n\n\n  Index  from  to\n\n"
     return head + "".join(f"  {number}  InChI=1S/X  InChI=1S/Y\n" for number in numbers) + "\n"
 
 
@@ -107,7 +107,8 @@ def qm9pack_data(molecules: list[dict[str, Any]], tmp_path_factory: pytest.TempP
             for row in chunk:
                 elements = "[" + ",".join(f"'{element}'" for element in row["elements"]) + "]"
                 xyz = "[" + ",".join("[" + ",".join(atom) + "]" for atom in row["xyz"]) + "]"
-                writer.writerow([f"dsgdb9nsd_{row['index']:06d}.xyz", row["index"], row["smiles"], len(row["elements"]), elements, xyz, *row["values"]])
+                name = f"dsgdb9nsd_{row['index']:06d}.xyz"
+                writer.writerow([name, row["index"], row["smiles"], len(row["elements"]), elements, xyz, *row["values"]])
     return folder
 
 

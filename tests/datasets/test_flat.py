@@ -126,10 +126,10 @@ def test_mistakes_are_named() -> None:
         make_frames(torch.tensor([[0.0, 0, 0], [0, float("nan"), 0]]), torch.ones(2), torch.tensor([2]))
     with pytest.raises(UserError, match="no frames to join"):
         Frames.concatenate([])
-    other = make_frames(torch.zeros(1, 3), torch.ones(1), torch.ones(1), targets={"tox": torch.zeros(1)}, properties={"tox": declare("tox", unit="1")})
-    clash = make_frames(torch.zeros(1, 3), torch.ones(1), torch.ones(1), targets={"tox": torch.zeros(1)}, properties={"tox": declare("tox", unit="eV")})
+    atom = torch.zeros(1, 3), torch.ones(1), torch.ones(1)
+    clash = [make_frames(*atom, targets={"tox": torch.zeros(1)}, properties={"tox": declare("tox", unit=unit)}) for unit in ("1", "eV")]
     with pytest.raises(UserError, match="property 'tox' means"):
-        Frames.concatenate([other, clash])
+        Frames.concatenate(clash)
 
 
 @pytest.mark.parametrize("periodic", [False, True])

@@ -15,8 +15,7 @@ from molequi.neighbors import build_graph
 with warnings.catch_warnings():
     # PyTorch Geometric compiles with torch.jit.script when it is imported.
     warnings.simplefilter("ignore", DeprecationWarning)
-    from torch_geometric.datasets.qm9 import QM9 as PyGQM9
-    from torch_geometric.datasets.qm9 import atomrefs
+    from torch_geometric.datasets import qm9 as pyg_qm9
     from torch_geometric.loader import DataLoader
 
     from molequi.datasets.pyg import COLUMNS, QM9, frames_from_data, graph_from_data
@@ -32,13 +31,13 @@ def ours(sdf_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> QM9:
 
 
 @pytest.fixture(scope="module")
-def theirs(sdf_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> PyGQM9:
+def theirs(sdf_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> pyg_qm9.QM9:
     root = tmp_path_factory.mktemp("theirs")
     shutil.copytree(sdf_folder, root / "raw")
-    return PyGQM9(str(root))
+    return pyg_qm9.QM9(str(root))
 
 
-def test_columns_and_units_are_those_of_pyg(ours: QM9, theirs: PyGQM9) -> None:
+def test_columns_and_units_are_those_of_pyg(ours: QM9, theirs: pyg_qm9.QM9) -> None:
     assert len(ours) == len(theirs) == 212 - 5
     mine, other = torch.cat([data.y for data in ours]), torch.cat([data.y for data in theirs])
     assert mine.shape == other.shape == (207, len(COLUMNS))
@@ -47,12 +46,12 @@ def test_columns_and_units_are_those_of_pyg(ours: QM9, theirs: PyGQM9) -> None:
     torch.testing.assert_close(mine[:, plain], other[:, plain], rtol=1e-6, atol=1e-6)
 
 
-def test_atomization_energies_of_methane(ours: QM9, theirs: PyGQM9) -> None:
+def test_atomization_energies_of_methane(ours: QM9, theirs: pyg_qm9.QM9) -> None:
     """The table of the fixture has DeepChem's values for methane, which stand for most molecules in it."""
     torch.testing.assert_close(ours[0].y[0, ATOMIZATION], theirs[0].y[0, ATOMIZATION], rtol=2e-6, atol=0.0)
 
 
-def test_structures_are_those_of_pyg(ours: QM9, theirs: PyGQM9) -> None:
+def test_structures_are_those_of_pyg(ours: QM9, theirs: pyg_qm9.QM9) -> None:
     for mine, other in zip(ours, theirs, strict=True):
         assert torch.equal(mine.z, other.z)
         torch.testing.assert_close(mine.pos, other.pos, rtol=0.0, atol=1e-6)
@@ -61,14 +60,14 @@ def test_structures_are_those_of_pyg(ours: QM9, theirs: PyGQM9) -> None:
         assert mine.num_nodes == other.num_nodes
 
 
-def test_atomref(ours: QM9, theirs: PyGQM9) -> None:
+def test_atomref(ours: QM9, theirs: pyg_qm9.QM9) -> None:
     for column, name in enumerate(COLUMNS):
         mine = ours.atomref(column)
         assert (mine is not None) == (name in {"U0", "U", "H", "G"})
         if mine is not None:
             assert mine.shape == (100, 1)
             torch.testing.assert_close(mine, theirs.atomref(column), rtol=1e-6, atol=1e-5)
-            assert mine[[1, 6, 7, 8, 9], 0].numpy() == pytest.approx(atomrefs[column], rel=1e-6)
+            assert mine[[1, 6, 7, 8, 9], 0].numpy() == pytest.approx(pyg_qm9.atomrefs[column], rel=1e-6)
 
 
 def test_batches_of_pygs_loader_become_graphs(ours: QM9) -> None:
