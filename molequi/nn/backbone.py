@@ -88,9 +88,7 @@ class Backbone(nn.Module):
             (harmonics, distances, species), edges = self._geometry(graph), edges_of(graph)
             features = self.embedding.index_select(0, species)[:, None, :]
             for layer in self.layers:
-                power = layer.messages(features, harmonics, distances, edges).square().mean()
-                if power > 0:
-                    layer.neighbor_count.mul_(power)
+                layer.calibrate(features, harmonics, distances, edges, species)
                 features = layer(features, harmonics, distances, edges, species)
 
     def compile_kernels(self) -> None:

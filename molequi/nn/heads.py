@@ -165,7 +165,7 @@ class ChargeFlow(nn.Module):
         a, b = self.sources(features.invariant).split(self.n_flows, dim=1)
         sender, receiver = molecules.edge_index
         radial = features.envelope[:, None] * torch.exp(-(features.distances[:, None] * (self.widths / self.cutoff)).square())
-        (a_i, b_i), (a_j, b_j) = ((x.index_select(0, side) for x in (a, b)) for side in (receiver, sender))
+        a_i, b_i, a_j, b_j = (x.index_select(0, side) for side in (receiver, sender) for x in (a, b))
         flow = (radial * (a_i * b_j - a_j * b_i)).sum(dim=1) * (0.1 * self.n_flows**-0.5)
         charges = (flow * scale).new_zeros(len(molecules.batch)).index_add(0, receiver, flow * scale)
         if not bool(molecules.total_charge.any()):

@@ -29,6 +29,7 @@ class Interaction(nn.Module):
         self.radial = RadialNetwork(*radial, len(self.table.paths), n_channels)
         self.register_buffer("path_scale", path_scale(self.table), persistent=False)
         self.register_buffer("neighbor_count", torch.tensor(12.0))
+        self.register_buffer("product_scale", torch.tensor(1.0))
         self.product = ManyBodyProduct(message_irreps, irreps_out, n_channels, n_elements, correlation=correlation) if correlation > 1 else None
         self.down = IrrepsLinear(irreps_out, n_channels, n_channels)
         self.self_connection = SelfConnection(irreps_in, irreps_out, n_channels, n_elements)
@@ -38,8 +39,17 @@ class Interaction(nn.Module):
         """Update the features: (N, M_in, C) -> (N, M_out, C); harmonics (E, (l_max + 1)^2), distances (E,) Å."""
         messages = self.messages(features, harmonics, distances, edges)
         if self.product is not None:
-            messages = self.product(messages, species)
+            messages = self.product(messages, species) * self.product_scale
         return self.gate((self.down(messages) + self.self_connection(features, species)) * 2**-0.5)
+
+    def calibrate(self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor) -> None:
+        """Set the two constants so that messages and their products have unit mean square on these atoms."""
+        messages = self.messages(features, harmonics, distances, edges)
+        power = messages.square().mean()
+        if power > 0:
+            self.neighbor_count.mul_(power)
+            if self.product is not None:
+                self.product_scale.copy_(self.product(messages * power.rsqrt(), species).square().mean().clamp(min=1e-12).rsqrt())
 
     def messages(self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges) -> Tensor:
         """Return A: (N, M_message, C)."""

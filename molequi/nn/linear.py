@@ -36,7 +36,7 @@ def gate(x: Tensor) -> Tensor:
 
 
 class Perceptron(nn.Module):
-    """A scalar network: linear layers with SiLU between them; (..., sizes[0]) -> (..., sizes[-1]).
+    """A scalar network: linear layers with SiLU between them; (N, sizes[0]) -> (N, sizes[-1]).
 
     Biases start at zero; the last layer has none unless `last_bias`.
     """
@@ -50,10 +50,11 @@ class Perceptron(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the network."""
         for layer, weight in enumerate(self.weights):
-            if layer:
-                x = silu(x)
-            scaled = weight * (weight.shape[0] ** -0.5)
-            x = torch.matmul(x, scaled) + self.biases[layer] if layer < len(self.biases) else torch.matmul(x, scaled)
+            # The gain of the activation goes into the weights, which are smaller than the features.
+            gain = unit_gain(functional.silu) if layer else 1.0
+            scaled = weight * (gain * weight.shape[0] ** -0.5)
+            x = functional.silu(x) if layer else x
+            x = torch.addmm(self.biases[layer], x, scaled) if layer < len(self.biases) else x @ scaled
         return x
 
 

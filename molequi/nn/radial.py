@@ -6,8 +6,9 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from molequi.nn.linear import Perceptron, silu
+from molequi.nn.linear import Perceptron, unit_gain
 
 # Below this distance (Å) the basis is held constant, so that coincident atoms give finite numbers.
 MINIMUM_DISTANCE = 1e-3
@@ -19,8 +20,8 @@ def envelope(distances: Tensor, cutoff: float) -> Tensor:
     Gasteiger, Gross, Guennemann, Directional Message Passing for Molecular Graphs, ICLR 2020, eq. 8, with p = 6.
     """
     x = (distances / cutoff).clamp(max=1.0)
-    power = 6
-    value = 1.0 + x**power * (-(power + 1) * (power + 2) / 2 + x * (power * (power + 2) - x * (power * (power + 1) / 2)))
+    cube = x * x * x
+    value = 1.0 - cube * cube * (28.0 - x * (48.0 - 21.0 * x))
     return torch.where(x < 1.0, value, torch.zeros_like(value))
 
 
@@ -49,6 +50,6 @@ class RadialNetwork(nn.Module):
 
     def forward(self, distances: Tensor, path_scale: Tensor) -> Tensor:
         """Evaluate the functions at `distances`; path_scale (n_paths, 1) multiplies each path."""
-        hidden = silu(self.hidden(bessel_basis(distances, self.cutoff, self.n_radial))) * envelope(distances, self.cutoff)[:, None]
-        scaled = self.weight * (path_scale * len(self.weight) ** -0.5)
+        hidden = functional.silu(self.hidden(bessel_basis(distances, self.cutoff, self.n_radial))) * envelope(distances, self.cutoff)[:, None]
+        scaled = self.weight * (path_scale * (unit_gain(functional.silu) * len(self.weight) ** -0.5))
         return (hidden @ scaled.reshape(len(scaled), -1)).reshape(-1, self.n_paths, self.n_channels)
