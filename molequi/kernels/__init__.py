@@ -1,10 +1,7 @@
-"""Tensor products behind one interface: the compiled sweeps where they were asked for, plain torch elsewhere."""
+"""Tensor products behind one interface: compiled sweeps where they are asked for, plain torch elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import torch
 from torch import Tensor
 
 from molequi.kernels import cpu, reference
@@ -12,22 +9,16 @@ from molequi.kernels.edges import Edges, edges_of
 from molequi.kernels.reference import couple
 from molequi.symmetry.coupling import CouplingTable
 
-__all__ = ["Edges", "compile_tables", "convolve", "couple", "edges_of"]
+__all__ = ["Edges", "convolve", "couple", "edges_of"]
 
 
-def convolve(features: Tensor, harmonics: Tensor, radial: Tensor, edges: Edges, table: CouplingTable) -> Tensor:
+def convolve(features: Tensor, harmonics: Tensor, radial: Tensor, edges: Edges, table: CouplingTable, *, compiled: bool = False) -> Tensor:
     """Sum over the edges of each receiver: A_i[k,c] = sum_e sum_(p;a,b,k) CG[p;a,b,k] h_j[a,c] Y_e[b] R_e[p,c].
 
     features: (N, rows of table.first, C). harmonics: (E, rows of table.second). radial: (E, paths, C).
-    Returns (N, rows of table.output, C). Differentiable twice with compiled sweeps, to any order without.
+    Returns (N, rows of table.output, C). Plain torch, differentiable to any order; with `compiled` on a CPU the fused sweeps,
+    differentiable twice and compiled at the first call for a table and dtype (seconds, kept on disk).
     """
-    kernels = cpu.lookup(table, features.dtype) if features.device.type == "cpu" else None
-    if kernels is None:
+    if not compiled or features.device.type != "cpu":
         return reference.convolve(features, harmonics, radial, edges.index, table)
-    return cpu.convolve(features, harmonics, radial, edges, kernels, sum(2 * l + 1 for l, _ in table.output))
-
-
-def compile_tables(tables: Iterable[CouplingTable], dtype: torch.dtype) -> None:
-    """Compile the sweeps of these tables (seconds, kept on disk); from then on `convolve` uses them in this process."""
-    for table in tables:
-        cpu.compile_table(table, dtype)
+    return cpu.convolve(features, harmonics, radial, edges, cpu.compiled(table, features.dtype), sum(2 * l + 1 for l, _ in table.output))

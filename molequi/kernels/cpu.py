@@ -3,7 +3,7 @@
 All derivatives of the convolution are the 4-linear form T(h, Y, R, g) = sum CG h_j[a,c] Y_e[b] R_e[p,c] g_i[k,c] with one argument left open,
 so forward, backward and backward of the backward are three sweeps over the edges. Third derivatives are refused by autograd.
 
-Compiling takes seconds, so a table is compiled only on request (`compile_table`), and the source is kept in the user's cache folder:
+Compiling takes seconds, so it is done on request only, and the source is kept in the user's cache folder:
 generated code must live in a file for numba to cache it. Without a writable cache it lives in a temporary folder.
 """
 
@@ -33,19 +33,16 @@ _lock = threading.Lock()
 _compiled: dict[tuple[CouplingTable, torch.dtype], ModuleType] = {}
 
 
-def compile_table(table: CouplingTable, dtype: torch.dtype) -> None:
-    """Compile the sweeps of a table for float32 or float64; later calls of `lookup` find them."""
-    if (table, dtype) not in _compiled:
-        _compiled[table, dtype] = _load(generate.source(table, str(dtype).removeprefix("torch.")))
-
-
-def lookup(table: CouplingTable, dtype: torch.dtype) -> ModuleType | None:
-    """Return the compiled sweeps, or None where nobody asked for them."""
-    return _compiled.get((table, dtype))
+def compiled(table: CouplingTable, dtype: torch.dtype) -> ModuleType:
+    """Return the sweeps of a table for float32 or float64; numba compiles each at its first call."""
+    key = table, dtype
+    if key not in _compiled:
+        _compiled[key] = _load(generate.source(table, str(dtype).removeprefix("torch.")))
+    return _compiled[key]
 
 
 def convolve(features: Tensor, harmonics: Tensor, radial: Tensor, edges: Edges, kernels: ModuleType, n_outputs: int) -> Tensor:
-    """Compute what `reference.convolve` computes; arguments as there, kernels from `lookup`, n_outputs the rows of the output."""
+    """Compute what `reference.convolve` computes; arguments as there, kernels from `compiled`, n_outputs the rows of the output."""
     return _Convolution.apply(features, harmonics, radial, edges, kernels, n_outputs)
 
 

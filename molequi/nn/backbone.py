@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from molequi.errors import UserError
 from molequi.graph import AtomGraph, edge_vectors
-from molequi.kernels import compile_tables, edges_of
+from molequi.kernels import edges_of
 from molequi.nn.interaction import Interaction, reachable
 from molequi.nn.radial import envelope
 from molequi.symmetry.harmonics import spherical_harmonics
@@ -91,9 +91,10 @@ class Backbone(nn.Module):
                 layer.calibrate(features, harmonics, distances, edges, species)
                 features = layer(features, harmonics, distances, edges, species)
 
-    def compile_kernels(self) -> None:
-        """Compile the convolutions for the backbone's dtype: seconds once per machine, for jobs of many calls."""
-        compile_tables((layer.table for layer in self.layers), self.embedding.dtype)
+    def use_compiled_kernels(self, use: bool = True) -> None:
+        """Run the convolutions as compiled CPU sweeps (compiling costs seconds, once per machine), for jobs of many calls."""
+        for layer in self.layers:
+            layer.compiled = use
 
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions and cell."""

@@ -25,6 +25,7 @@ class Interaction(nn.Module):
         message_irreps = reachable(irreps_in, natural_irreps(l_max), irreps_out if correlation == 1 else _message_irreps(irreps_in, irreps_out, l_max))
         self.irreps_out = tuple(irreps_out)
         self.table = coupling_table(tuple(irreps_in), natural_irreps(l_max), message_irreps)
+        self.compiled = False
         self.up = IrrepsLinear(irreps_in, n_channels, n_channels)
         self.radial = RadialNetwork(*radial, len(self.table.paths), n_channels)
         self.register_buffer("path_scale", path_scale(self.table), persistent=False)
@@ -54,7 +55,7 @@ class Interaction(nn.Module):
     def messages(self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges) -> Tensor:
         """Return A: (N, M_message, C)."""
         radial = self.radial(distances, self.path_scale * self.neighbor_count.rsqrt())
-        return convolve(self.up(features), harmonics, radial, edges, self.table)
+        return convolve(self.up(features), harmonics, radial, edges, self.table, compiled=self.compiled)
 
 
 class SelfConnection(nn.Module):
