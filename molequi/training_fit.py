@@ -91,6 +91,7 @@ def _run(
         weight_decay=settings.weight_decay, ema=settings.ema, gradient_clip=settings.gradient_clip, seed=settings.seed,
     )  # fmt: skip
     module.n_batches = data.n_batches
+    start.model.backbone.use_compiled_kernels(wants_compiled_kernels(settings, module.n_batches))
     if state is not None:
         module.load_run_state(state)
         data.resume_at = (module.position.epoch, module.position.batch)
@@ -108,6 +109,13 @@ def _run(
             trainer.fit(module, datamodule=data)
         except torch.multiprocessing.ProcessRaisedException as error:
             _raise_own(error)
+
+
+def wants_compiled_kernels(settings: TrainingSettings, n_batches: int) -> bool:
+    """Say whether compiling pays: it costs up to a minute, once per machine and architecture."""
+    if settings.kernels != "auto":
+        return settings.kernels == "compiled"
+    return n_batches * settings.epochs >= 2000 and (settings.max_minutes or 60.0) >= 5.0
 
 
 def _finish(config: Config, frames: Frames, splits: Mapping[str, Tensor], output: Path) -> None:
