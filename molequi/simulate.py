@@ -156,7 +156,7 @@ class _Simulation:
         temperature = self._in_kelvin(kinetic)
         problem = self.guard.problem(self.atoms, energy, forces, temperature)
         if problem is None:
-            self.state.statistics.add(self.state.step * self.settings.timestep, energy + kinetic, temperature)
+            self.state.statistics.add(self.state.step * self.settings.timestep, float(energy + kinetic), float(temperature))
         return problem
 
     def temperature(self) -> float:
