@@ -8,19 +8,12 @@ from pathlib import Path
 from molequi.datasets.flat_file import load_npz, open_arrays
 from molequi.datasets.frames import inspect_frames
 from molequi.datasets.labels import LabelReport
-from molequi.datasets.load import describe_frames, find_data
+from molequi.datasets.load import SAMPLES, describe_frames, find_data
 from molequi.datasets.qm9 import PREPARED, default_root, load_qm9, prepare_qm9, qm9pack_folder
 from molequi.datasets.qm9_sources import COLUMNS, Progress
 from molequi.datasets.rmd17 import load_rmd17
 from molequi.datasets.tables import columns_of, inspect_table
 from molequi.errors import UserError
-
-_SAMPLES = (
-    ("qm9_sample", "samples/qm9_sample.npz", "3,000 molecules of QM9, all properties, stored split"),
-    ("ethanol", "samples/ethanol.extxyz.gz", "300 frames of rMD17 ethanol with energies and forces"),
-    ("gap_table", "samples/gaps.csv", "SMILES and HOMO-LUMO gaps of QM9, as a chemist's own table"),
-    ("molecules", "samples/molecules.xyz", "ten molecules to predict"),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +46,7 @@ def describe_datasets(root: str | Path | None = None) -> list[DatasetEntry]:
     if not full.available:
         full = dataclasses.replace(full, where=f"molequi data prepare qm9 ({source})")
     trajectories = DatasetEntry("rmd17", "revised MD17, PBE/def2-SVP, CC0; give an npz with data.path", "doi 10.6084/m9.figshare.12672038", False)
-    return [full, trajectories, *(DatasetEntry(name, text, path, find_data(path).is_file()) for name, path, text in _SAMPLES)]
+    return [full, trajectories, *(DatasetEntry(name, text, path, find_data(path).is_file()) for name, (path, text) in SAMPLES.items())]
 
 
 def prepare(name: str, root: str | Path | None = None, *, progress: Progress | None = None, offline: bool = False) -> Path:

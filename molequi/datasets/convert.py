@@ -20,7 +20,7 @@ from molequi.graph import AtomGraph
 from molequi.neighbors import build_graph
 from molequi.properties import Property
 
-_CHARGE_KEYS = ("charge", "total_charge")
+CHARGE_KEYS = ("charge", "total_charge")
 _MULTIPLICITY_KEYS = ("spin_multiplicity", "multiplicity")
 # What a file says about its electrons within a twentieth of e is rounding; more is no total charge.
 _CHARGE_TOLERANCE = 0.05
@@ -70,7 +70,7 @@ def charge_of(atoms: ase.Atoms, charge: int | None = None) -> int:
     if charge is not None:
         return charge
     for key, value in _info(atoms).items():
-        if key.lower() in _CHARGE_KEYS and np.size(value) == 1:
+        if key.lower() in CHARGE_KEYS and np.size(value) == 1:
             return _whole(value, f"charge {value!r} ({key})")
     initial = float(atoms.get_initial_charges().sum())
     if abs(initial - round(initial)) > _CHARGE_TOLERANCE:

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ase
+import torch
 
-from molequi.datasets.convert import frames_from_atoms
+from molequi.datasets.convert import CHARGE_KEYS, frames_from_atoms
 from molequi.datasets.flat import Frames
-from molequi.datasets.labels import LabelReport, find_labels, present_keys
+from molequi.datasets.labels import Label, LabelReport, find_labels, present_keys
 from molequi.datasets.readers import records
 from molequi.datasets.suspicion import suspicious_units
 from molequi.errors import UserError
@@ -52,7 +53,8 @@ def read_frames(
         properties={row.name: row for row in rows},
         source=[f"{name}:{index}" for index in range(len(structures))],
     )
-    report = dataclasses.replace(report, warnings=(*report.warnings, *suspicious_units(frames, units_given=units)))
+    warnings = (*report.warnings, *suspicious_units(frames, units_given=units))
+    report = dataclasses.replace(report, rows=(*report.rows, *_charge_row(report, frames)), warnings=warnings)
     for warning in report.warnings:
         _LOG.warning("%s: %s", path, warning)
     return frames, report
@@ -79,6 +81,16 @@ def report_everything(structures: Sequence[ase.Atoms], where: str) -> LabelRepor
             rows += report.rows
             warnings += report.warnings
     return LabelReport(tuple(rows), tuple(warnings), len(structures), present)
+
+
+def _charge_row(report: LabelReport, frames: Frames) -> list[Label]:
+    """Say which total charges were read; silence would hide a charge under an unexpected key."""
+    charges = frames.total_charge.to(torch.float64)
+    numbers = float(charges.min()), float(charges.mean()), float(charges.max())
+    keys = [(key, count) for key, count in report.keys["info"].items() if str(key).lower() in CHARGE_KEYS]
+    if keys:
+        return [Label("total_charge", keys[0][0], "info", keys[0][1], "e", *numbers)]
+    return [Label("total_charge", "initial_charges", "arrays", len(frames), "e", *numbers)] if frames.total_charge.any() else []
 
 
 def _plausible_rows(present: Mapping[str, Mapping[str, int]]) -> list[Property]:

@@ -7,6 +7,7 @@ import glob
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -26,7 +27,13 @@ from molequi.errors import UserError
 from molequi.properties import Property, get_property
 
 _LOG = logging.getLogger(__name__)
-_SAMPLES = "samples/"
+# Bundled sets by short name; files below `samples/` are found by their path too.
+SAMPLES: Mapping[str, tuple[str, str]] = MappingProxyType({
+    "qm9_sample": ("samples/qm9_sample.npz", "3,000 molecules of QM9, all properties, stored split"),
+    "ethanol_sample": ("samples/ethanol.extxyz.gz", "300 frames of rMD17 ethanol with energies and forces"),
+    "gaps": ("samples/gaps.csv", "SMILES and HOMO-LUMO gaps of 600 molecules of QM9, as a table of one's own"),
+    "molecules": ("samples/molecules.xyz", "ten molecules to predict"),
+})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +71,11 @@ def open_dataset(settings: DataSettings, declared: Mapping[str, Property] | None
 
 
 def find_data(path: str | Path) -> Path:
-    """Return an existing path, or the bundled file of a name that starts with `samples/`."""
-    if not Path(path).exists() and str(path).startswith(_SAMPLES):
-        return resources.data_path(str(path))
+    """Return an existing path, or the bundled file of a name in `SAMPLES` or that starts with `samples/`."""
+    if not Path(path).exists():
+        name = SAMPLES.get(str(path), (str(path), ""))[0]
+        if name.startswith("samples/"):
+            return resources.data_path(name)
     return Path(path)
 
 

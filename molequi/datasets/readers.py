@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -24,39 +26,30 @@ def records(source: str | Path, seed: int = 0) -> Iterator[ase.Atoms | str]:
     """
     if str(source) == "-":
         text = sys.stdin.read()
-        yield from _parse_text(text, _sniff(text), seed)
+        yield from _parse(io.BytesIO(text.encode()), _sniff(text), seed)
         return
     path = Path(source)
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a structure file (.xyz .sdf .smi .pdb .cif .traj .db, also .gz), or --smiles TEXT")
     suffix = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
     if suffix in {".xyz", ".extxyz", ".sdf", ".mol", ".smi", ".smiles"}:
-        with _open_text(path) as handle:
-            yield from _parse_text(_read_text(handle, path), suffix, seed)
+        try:
+            with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as handle:
+                yield from _parse(handle, suffix, seed)  # type: ignore[arg-type]
+        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+            raise UserError(f"{path} cannot be read as text ({error})") from error
     elif suffix == ".db":
         yield from _database(path)
     else:
         yield from _any_format(path)
 
 
-def _open_text(path: Path) -> IO[str]:
-    return gzip.open(path, "rt", encoding="utf-8") if path.suffix.lower() == ".gz" else path.open(encoding="utf-8")
-
-
-def _read_text(handle: IO[str], path: Path) -> str:
-    try:
-        return handle.read()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as text ({error})") from error
-
-
-def _parse_text(text: str, suffix: str, seed: int) -> Iterator[ase.Atoms | str]:
+def _parse(handle: IO[bytes], suffix: str, seed: int) -> Iterator[ase.Atoms | str]:
     if suffix in {".sdf", ".mol"}:
-        yield from read_sdf(io.BytesIO(text.encode()), seed=seed)
-    elif suffix in {".smi", ".smiles"}:
-        yield from _smiles_lines(text, seed)
-    else:
-        yield from _xyz_frames(text)
+        yield from read_sdf(handle, seed=seed)
+        return
+    with io.TextIOWrapper(handle, encoding="utf-8") as lines:
+        yield from _smiles_lines(lines, seed) if suffix in {".smi", ".smiles"} else _xyz_frames(lines)
 
 
 def _sniff(text: str) -> str:
@@ -66,8 +59,8 @@ def _sniff(text: str) -> str:
     return ".sdf" if any(line.startswith("M  END") for line in lines) else ".smi"
 
 
-def _smiles_lines(text: str, seed: int) -> Iterator[ase.Atoms | str]:
-    for number, line in enumerate(text.splitlines(), start=1):
+def _smiles_lines(lines: Iterable[str], seed: int) -> Iterator[ase.Atoms | str]:
+    for number, line in enumerate(lines, start=1):
         words = line.split(maxsplit=1)
         if not words or words[0].startswith("#"):
             continue
@@ -81,32 +74,30 @@ def _smiles_lines(text: str, seed: int) -> Iterator[ase.Atoms | str]:
             yield atoms
 
 
-def _xyz_frames(text: str) -> Iterator[ase.Atoms | str]:
+def _xyz_frames(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
     """Cut an XYZ file into frames by their atom counts, so that one damaged frame costs only itself."""
-    lines = text.splitlines()
-    start = 0
-    while start < len(lines):
-        if not lines[start].strip():
-            start += 1
+    number = 0
+    for head in lines:
+        number += 1
+        if not head.strip():
             continue
-        if not lines[start].strip().isdigit():
-            yield f"line {start + 1}: expected the number of atoms, got {lines[start].strip()[:40]!r}; the rest of the file is not read"
+        if not head.strip().isdigit():
+            yield f"line {number}: expected the number of atoms, got {head.strip()[:40]!r}; the rest of the file is not read"
             return
-        end = start + 2 + int(lines[start])
-        block = lines[start:end]
-        if end > len(lines):
-            yield f"line {start + 1}: the frame should have {int(lines[start])} atoms but the file ends after {max(len(block) - 2, 0)}"
+        n_atoms = int(head)
+        block = [head, *itertools.islice(lines, n_atoms + 1)]
+        if len(block) < n_atoms + 2:
+            yield f"line {number}: the frame should have {n_atoms} atoms but the file ends after {max(len(block) - 2, 0)}"
             return
-        yield _one_frame(block, start + 1)
-        start = end
+        yield _one_frame(block, number)
+        number += n_atoms + 1
 
 
 def _one_frame(block: list[str], first_line: int) -> ase.Atoms | str:
     try:
-        atoms = ase.io.read(io.StringIO("\n".join(block) + "\n"), format="extxyz")
+        return ase.io.read(io.StringIO("".join(block)), format="extxyz")
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         return f"line {first_line}: the frame cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
-    return atoms
 
 
 def _database(path: Path) -> Iterator[ase.Atoms]:

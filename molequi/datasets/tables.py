@@ -28,6 +28,7 @@ _SMILES_NAMES = ("smiles", "canonical_smiles", "smi")
 _COMPONENTS = {(3,): ("x", "y", "z"), (3, 3): ("xx", "xy", "xz", "yx", "yy", "yz", "zx", "zy", "zz")}
 _MISSING = {"", "nan", "na", "n/a", "none", "null", "-"}
 _FAILURES_LOGGED = 20
+_PROGRESS_EVERY = 500
 
 Item = tuple[str, "ase.Atoms | str"]
 
@@ -70,6 +71,8 @@ def read_table(
             continue
         sources.append(label)
         structures.append(item)
+        if len(structures) % _PROGRESS_EVERY == 0:
+            _LOG.info("%s: %d structures so far", path, len(structures))
     _log_failures(path, failures)
     if not structures:
         raise UserError(f"{path}: none of {len(failures)} lines can be used; the first: {failures[0] if failures else 'the file is empty'}")

@@ -89,6 +89,16 @@ def test_other_names_give_the_same_numbers(tmp_path: Path, names: dict[str, str]
     assert {row.key.lower() for row in report.rows} == {key.lower() for key in names.values()}
 
 
+def test_total_charges_are_reported(tmp_path: Path) -> None:
+    structures = [molecule("H2O"), molecule("CH4")]
+    structures[0].info.update(energy=-1.0, Charge=-2)
+    structures[1].info.update(energy=-2.0, Charge=0)
+    ase.io.write(tmp_path / "a.extxyz", structures)
+    frames, report = read_frames(tmp_path / "a.extxyz", targets=["energy"])
+    assert frames.total_charge.tolist() == [-2, 0]
+    assert (report.rows[-1].name, report.rows[-1].key, report.rows[-1].minimum) == ("total_charge", "Charge", -2.0)
+
+
 def test_keys_and_units_of_ones_own(tmp_path: Path) -> None:
     structures = renamed(labelled(), {"energy": "E_ccsd", "forces": "F_ccsd", "dipole": "d"})
     for atoms in structures:

@@ -145,7 +145,7 @@ def test_per_atom_labels_are_counted_by_structure() -> None:
 def test_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flat_qm9: Path) -> None:
     entries = {entry.name: entry for entry in describe_datasets(tmp_path)}
     assert not entries["qm9"].available
-    assert all(entries[name].available for name in ("qm9_sample", "ethanol", "gap_table", "molecules"))
+    assert all(entries[name].available for name in ("qm9_sample", "ethanol_sample", "gaps", "molecules"))
     shutil.copy(flat_qm9, tmp_path / "qm9_core.npz")
     path = prepare("qm9", tmp_path)
     assert {entry.name: entry for entry in describe_datasets(tmp_path)}["qm9"].available
@@ -161,7 +161,7 @@ def test_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flat_qm9: Path
     [
         (SAMPLE, "flat npz", 3000),
         ("samples/ethanol.extxyz.gz", "structures", 300),
-        ("samples/gaps.csv", "table", 600),
+        ("gaps", "table", 600),
         ("samples/drugs.sdf", "structures", 3),
     ],
 )
