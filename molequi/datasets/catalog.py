@@ -12,7 +12,7 @@ from molequi.datasets.load import SAMPLES, describe_frames, find_data
 from molequi.datasets.qm9 import PREPARED, default_root, load_qm9, prepare_qm9, qm9pack_folder
 from molequi.datasets.qm9_sources import COLUMNS, Progress
 from molequi.datasets.rmd17 import load_rmd17
-from molequi.datasets.tables import columns_of, inspect_table
+from molequi.datasets.tables import inspect_table
 from molequi.errors import UserError
 
 
@@ -70,9 +70,10 @@ def inspect(path: str | Path) -> FileReport:
         raise UserError(f"{found} does not exist; give a structure file, a table, or an npz")
     name = found.name.lower().removesuffix(".gz")
     if name.endswith((".csv", ".tsv")):
-        return _inspect_table(found)
+        report = inspect_table(found)
+        return FileReport(str(path), "table", report.n_frames, report, report.warnings)
     if name.endswith(".npz"):
-        return _inspect_npz(found)
+        return dataclasses.replace(_inspect_npz(found), path=str(path))
     if found.is_dir() or name.endswith((".tar.bz2", ".tar")):
         loaded = load_qm9(found)
         return FileReport(str(path), "QM9", len(loaded.frames), describe_frames(loaded.frames, "QM9"), _lines(loaded.notes))
@@ -91,11 +92,6 @@ def _inspect_npz(path: Path) -> FileReport:
         return FileReport(str(path), "rMD17", len(frames), describe_frames(frames, "rMD17"))
     loaded = load_qm9(path)
     return FileReport(str(path), "QM9", len(loaded.frames), describe_frames(loaded.frames, "QM9"), _lines(loaded.notes))
-
-
-def _inspect_table(path: Path) -> FileReport:
-    report = inspect_table(path)
-    return FileReport(str(path), "table", report.n_frames, report, (*report.warnings, f"columns: {', '.join(columns_of(path))}"))
 
 
 def _lines(notes: dict[str, object]) -> tuple[str, ...]:

@@ -87,18 +87,13 @@ def read_table(
     return Table(frames, report, tuple(failures), "; ".join(made))
 
 
-def columns_of(path: str | Path) -> list[str]:
-    """Return the column names of a CSV or TSV file."""
-    with _open(Path(path)) as handle:
-        return list(_reader(handle, Path(path)).fieldnames or [])
-
-
 def inspect_table(path: str | Path) -> LabelReport:
     """Report the columns of a CSV or TSV file that are named like rows of the property table; no conformer is made."""
     with _open(Path(path)) as handle:
         lines = [{name: value for name, value in line.items() if name and not _is_missing(value)} for line in _reader(handle, Path(path))]
     report = report_everything([ase.Atoms(info=line) for line in lines], str(path))
-    return dataclasses.replace(report, rows=tuple(dataclasses.replace(row, where="column") for row in report.rows))
+    rows = tuple(dataclasses.replace(row, where="column") for row in report.rows)
+    return dataclasses.replace(report, rows=rows, keys={"columns": report.keys["info"]})
 
 
 def _suffix(path: Path) -> str:

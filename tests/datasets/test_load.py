@@ -172,7 +172,7 @@ def test_inspect_samples(path: str, kind: str, count: int) -> None:
         assert [row.name for row in report.labels.rows] == ["energy", "forces"]
     if kind == "table":
         assert [(row.name, row.key) for row in report.labels.rows] == [("gap", "gap")]
-        assert report.notes == ("columns: name, smiles, gap",)
+        assert report.labels.keys == {"columns": {"name": 600, "smiles": 600, "gap": 600}}
 
 
 def test_inspect_others(archive: Path, flat_qm9: Path, tmp_path: Path) -> None:

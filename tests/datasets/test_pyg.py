@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from molequi import datasets
 from molequi.datasets.flat_file import load_npz
 from molequi.neighbors import build_graph
 
@@ -98,6 +99,13 @@ def test_filter_and_transform(sdf_folder: Path, tmp_path: Path) -> None:
     assert {len(data.z) for data in small} == {3, 4}
     assert small[0].marked
     assert len(small.frames) == len(small)
+
+
+def test_public_names_exist() -> None:
+    for name in datasets.__all__:
+        assert getattr(datasets, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        datasets.nothing  # noqa: B018
 
 
 def test_bundled_sample_has_the_columns(checkout: Path, tmp_path: Path) -> None:
