@@ -70,9 +70,9 @@ class MolecularTraining(LightningModule):
         return torch.optim.AdamW(parameters, lr=self.schedule.learning_rate, weight_decay=self.weight_decay, foreach=True)
 
     def on_fit_start(self) -> None:
-        """Put what is not a parameter on the device of the parameters."""
+        """Put what is not a parameter on the device of the parameters, in memory of its own."""
         self.average.to(self.device)
-        self.train_sums = self.train_sums.to(self.device)
+        self.train_sums = self.train_sums.to(self.device, copy=True)
 
     def on_train_start(self) -> None:
         """Restore the optimiser, start the clock."""

@@ -66,8 +66,8 @@ class MovingAverage:
             average.copy_(kept)
 
     def to(self, device: torch.device) -> None:
-        """Move the average to the device of the weights."""
-        self.values = {name: value.to(device) for name, value in self.values.items()}
+        """Give the average memory of its own on the device of the weights: what a spawned process receives, it shares with the others."""
+        self.values = {name: value.to(device, copy=True) for name, value in self.values.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain values and tensors."""
