@@ -44,8 +44,9 @@ class PropertySettings(_Settings):
 class SplitSettings(_Settings):
     """How the structures are divided.
 
-    kind: random (seeded), official (rMD17, number `index`), cormorant (QM9), file (`path`: npz or json of index lists), stored (in the data file).
-    train, valid, test: fractions of the whole when below 1, else counts; official and cormorant splits use `valid` to carve it out of train.
+    kind: random (seeded), official (rMD17, number `index`), cormorant (QM9), file (`path`: npz or json of row lists), stored (in the data file).
+    train, valid, test: of a random split fractions of the whole when below 1, else counts; of the others so many of each part, all of it when below 1
+    (official: `valid` structures are taken out of the published training rows).
     """
 
     kind: Literal["random", "official", "cormorant", "file", "stored"] = "random"

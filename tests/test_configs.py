@@ -1,0 +1,71 @@
+"""The bundled experiments: complete, valid, and models can be made of them."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import yaml
+
+from molequi import resources
+from molequi.config import Config, DataSettings, ModelSettings, SplitSettings, TrainingSettings, load_config
+from molequi.datasets.datamodule import MolecularDataModule
+from molequi.datasets.load import load_dataset
+from molequi.model import make_model
+from molequi.nn.backbone import Backbone
+from molequi.properties import Property
+from molequi.training_fit import make_schedule
+from molequi.training_loop import MolecularTraining
+from molequi.training_loss import Objective
+from molequi.training_schedule import Schedule
+
+NAMES = resources.config_names()
+# Settings of machines and of bookkeeping, and of splits that the data do not have, need not stand in every file.
+OPTIONAL = {"kernels", "devices", "nodes", "workers", "logger", "checkpoint_minutes", "checkpoint_steps"}
+
+
+def test_the_promised_experiments_are_there():
+    assert {"extxyz", "property", "qm9", "qm9_sample", "rmd17", "organic"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_is_complete_and_makes_a_model(name):
+    config = load_config(name)
+    text = yaml.safe_load(resources.config_path(name).read_text(encoding="utf-8"))
+    assert config.name == name
+    assert config.description
+    assert set(text) == set(Config.model_fields)
+    assert set(text["data"]) == set(DataSettings.model_fields)
+    assert set(text["training"]) == set(TrainingSettings.model_fields) - OPTIONAL
+    assert {"preset", "cutoff"} <= set(text["model"])
+    model = make_model((1, 6, 7, 8, 9), config.targets(), preset=config.model.preset, **config.model.overrides())
+    assert model.outputs == config.data.targets
+    assert make_schedule(config.training).epochs == config.training.epochs
+
+
+@pytest.mark.parametrize("name", ["qm9_sample"])
+def test_bundled_data_load_as_configured(name):
+    config = load_config(name, ["data.limit=50"])
+    frames, splits = load_dataset(config.data, config.declared())
+    assert len(frames) == 50
+    assert set(frames.targets) == set(config.data.targets)
+    assert all(len(splits[part]) for part in ("train", "valid", "test"))
+
+
+def arguments(kind) -> set[str]:
+    return set(inspect.signature(kind).parameters)
+
+
+def test_settings_are_the_arguments_of_constructors_under_the_same_names():
+    assert set(ModelSettings.model_fields) - {"preset"} == arguments(Backbone) - {"elements", "irreps_out"}
+    assert "preset" in arguments(make_model)
+    training = set(TrainingSettings.model_fields)
+    optimisation = {"weight_decay", "ema", "gradient_clip", "seed"}
+    assert optimisation <= training
+    assert optimisation == arguments(MolecularTraining) - {"model", "objective", "schedule"}
+    assert arguments(Schedule) <= training
+    assert {"batch_size", "seed", "workers"} == (arguments(MolecularDataModule) & training)
+    assert "huber" in arguments(Objective)
+    declared = set(Config.model_fields["properties"].annotation.__args__[1].model_fields)
+    assert declared == arguments(Property) - {"name", "qm9"}
+    assert {"seed", "path", "index", "kind"} <= set(SplitSettings.model_fields)
