@@ -38,8 +38,7 @@ def demo(
 
 
 def _steps(output: Path, molecules: Path, model: str, minutes: float) -> list[tuple[str, list[str]]]:
-    run = output / "gap"
-    training = ["data.path=samples/qm9_sample.npz", "data.targets=gap", f"training.max_minutes={minutes:g}"]
+    run = output / "qm9_sample"
     return [
         ("Energy, forces and dipole of ten molecules", ["predict", str(molecules), "--model", model]),
         ("The same into a file that ASE reads", ["predict", str(molecules), "--model", model, "--output", str(output / "predictions.xyz")]),
@@ -48,8 +47,11 @@ def _steps(output: Path, molecules: Path, model: str, minutes: float) -> list[tu
             "Molecular dynamics at constant energy, and how well the energy is kept",
             ["md", str(output / "ethanol.xyz"), "--model", model, "--steps", "1000", "--output", str(output / "trajectory.xyz")],
         ),
-        ("Train a model of the HOMO-LUMO gap on 3,000 molecules of QM9", ["train", "qm9", *training, "--output", str(run)]),
-        ("Predict gaps with it", ["predict", str(molecules), "--model", str(run)]),
+        (
+            "Train a model of gap and dipole magnitude on 3,000 molecules of QM9, in the given time",
+            ["train", "qm9_sample", f"training.max_minutes={minutes:g}", "--output", str(run)],
+        ),
+        ("Use it", ["predict", str(molecules), "--model", str(run)]),
         ("Check that the bundled model obeys physics", ["check", model]),
     ]
 
@@ -70,10 +72,10 @@ def _print_files(output: Path) -> None:
         "predictions.xyz": "energies, forces, dipoles: ase.io.read(FILE).get_forces()",
         "ethanol.xyz": "the relaxed molecule",
         "trajectory.xyz": "a frame every 5 fs with energy, forces and momenta",
-        "gap/model.safetensors": "the trained model: molequi predict FILE --model gap",
-        "gap/result.json": "its errors on the test set",
-        "gap/plots/learning_curve.png": "training and validation",
-        "gap/plots/parity_gap.png": "predicted against QM9",
+        "qm9_sample/model.safetensors": "the trained model: molequi predict FILE --model qm9_sample",
+        "qm9_sample/result.json": "its errors on the test set",
+        "qm9_sample/plots/learning_curve.png": "training and validation",
+        "qm9_sample/plots/parity_gap.png": "predicted against QM9",
     }
     rows = [(str(output / name), note) for name, note in notes.items() if (output / name).exists()]
     print_table("", ("file", "what it is"), rows, left=("what it is",))

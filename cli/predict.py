@@ -127,7 +127,8 @@ def print_provenance(records: Sequence[Record]) -> None:
 
 def _print_records(records: Sequence[Record], model: MolecularModel) -> None:
     """One row per structure."""
-    names = [name for name in model.outputs if not model.properties[name].per_atom and name != "stress"]
+    hidden = {"stress", "dipole_magnitude" if "dipole" in model.outputs else ""}
+    names = [name for name in model.outputs if not model.properties[name].per_atom and name not in hidden]
     columns = ["#", "source", "formula", "charge e", *(heading for name in names for heading in _headings(model.properties[name]))]
     if "energy" in names:
         columns.insert(columns.index("energy eV") + 1, "max|F| eV/Å")
