@@ -217,7 +217,7 @@ def self_energies() -> tuple[np.ndarray, np.ndarray]:
 def dft_order(arrays: dict[str, np.ndarray], done: Iterable[int], rng: np.random.Generator) -> np.ndarray:
     """Return the frames in the order in which their DFT dipoles are computed.
 
-    Each constitution has a key, exponential with a rate that falls as the fifth power of its number of
+    Each constitution has a key, exponential with a rate that falls as the seventh power of its number of
     atoms and is twenty times as large for held-out constitutions; it comes from the SMILES' hash,
     so that the order survives new frames. Molecules of up to five atoms have key 0. The k-th frame
     of a constitution (those in `done` count first) has k times its key, and at least 20 (k - 1)
@@ -232,7 +232,7 @@ def dft_order(arrays: dict[str, np.ndarray], done: Iterable[int], rng: np.random
     for k, row in enumerate(rows):
         name, n_atoms = str(arrays["constitution"][row]), float(arrays["n_atoms"][row])
         seen[name] += 1
-        rate = 100.0 * n_atoms**-5 * (20.0 if arrays["split"][row] else 1.0)
+        rate = 6400.0 * n_atoms**-7 * (20.0 if arrays["split"][row] else 1.0)
         base = 0.0 if n_atoms <= 5 else -np.log(mo.hash_fraction(f"dft:{name}")) / rate
         keys[k] = base * seen[name] + 20.0 * n_atoms * (seen[name] - 1)
     return rows[np.argsort(keys, kind="stable")]
