@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -138,18 +139,34 @@ class MolecularModel(nn.Module):
             shortest, edge = edge_vectors(graph).norm(dim=1).min(dim=0)
             if shortest < _COINCIDENT:
                 pair_of = [_atom_name(int(graph.edge_index[side, edge]), graph, first) for side in (0, 1)]
-                raise UserError(f"{pair_of[0]} and {pair_of[1]} are {float(shortest):.3f} Å apart; nuclei closer than {_COINCIDENT} Å are a mistake in the input")
+                raise UserError(
+                    f"{pair_of[0]} and {pair_of[1]} are {float(shortest):.3f} Å apart; nuclei closer than {_COINCIDENT} Å are a mistake in the input"
+                )
 
     def _molecules(self, graph: AtomGraph) -> Molecules:
         masses = self.masses[graph.atomic_numbers]
         total = graph.positions.new_zeros(graph.n_molecules).index_add(0, graph.batch, masses).clamp(min=1e-12)
         weighted = graph.positions.new_zeros(graph.n_molecules, 3).index_add(0, graph.batch, masses[:, None] * graph.positions)
         centre = weighted / total[:, None]
-        return Molecules(graph.positions - centre[graph.batch], graph.batch, graph.n_molecules, graph.edge_index, graph.atomic_numbers, graph.total_charge, graph.pbc.any(dim=1))
+        return Molecules(
+            graph.positions - centre[graph.batch],
+            graph.batch,
+            graph.n_molecules,
+            graph.edge_index,
+            graph.atomic_numbers,
+            graph.total_charge,
+            graph.pbc.any(dim=1),
+        )
 
 
 def make_model(
-    elements: Iterable[int], properties: Sequence[Property | str], *, preset: str = "small", seed: int = 0, metadata: dict | None = None, **overrides: object
+    elements: Iterable[int],
+    properties: Sequence[Property | str],
+    *,
+    preset: str = "small",
+    seed: int = 0,
+    metadata: dict | None = None,
+    **overrides: object,
 ) -> MolecularModel:
     """Make a model with random weights; `overrides` are the keyword arguments of `Backbone`.
 
@@ -173,8 +190,6 @@ def check_reach(model: MolecularModel) -> None:
 
     Raises UserError naming the property that stays below 1e-10.
     """
-    import copy
-
     numbers = [model.elements[k % len(model.elements)] for k in range(len(_CHIRAL_CLUSTER))]
     unit = min(1.0, model.cutoff / 3.0)
     graph = build_graph([[unit * x for x in row] for row in _CHIRAL_CLUSTER], numbers, model.cutoff)

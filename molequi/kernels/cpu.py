@@ -83,7 +83,7 @@ class _ConvolutionBackward(torch.autograd.Function):
 
 def _run(kernel, *tensors: Tensor) -> None:  # noqa: ANN001 (a numba dispatcher)
     """Call a sweep with torch's thread count; the outputs are the last tensors, written in place."""
-    import numba
+    import numba  # noqa: PLC0415 (costs a second; the plain path does without)
 
     arrays = [np.ascontiguousarray(tensor.detach().numpy()) for tensor in tensors]
     with _lock:

@@ -42,20 +42,25 @@ class _Terms:
 
     def contracted(self, name: str, source: str) -> list[str]:
         """Lines that contract the coefficients with a row of harmonics."""
-        return [f"{name}_{p}_{k}_{a} = " + " + ".join(f"{self.number(v)} * {source}{b}" for b, v in terms) for (p, k, a), terms in self.entries.items()]
+        return [
+            f"{name}_{p}_{k}_{a} = " + " + ".join(f"{self.number(value)} * {source}{b}" for b, value in entry)
+            for (p, k, a), entry in self.entries.items()
+        ]
 
 
 def source(table: CouplingTable, dtype: str) -> str:
     """Return a module with forward, backward, double_by_receiver and double_by_sender for `float32` or `float64`."""
     terms = _Terms(table, dtype)
-    return "\n\n".join([_HEADER, _by_receiver(terms, double=False), _by_sender(terms, double=False), _by_receiver(terms, double=True), _by_sender(terms, double=True)]) + "\n"
+    sweeps = [sweep(terms, double=double) for double in (False, True) for sweep in (_by_receiver, _by_sender)]
+    return "\n\n".join([_HEADER, *sweeps]) + "\n"
 
 
 def _by_receiver(terms: _Terms, *, double: bool) -> str:
     arguments = "h, y, r, u, v, w, sender, ptr, out" if double else "h, y, r, sender, ptr, out"
-    lines = ["@_jit", f"def {'double_by_receiver' if double else 'forward'}({arguments}):", "    C = h.shape[2]", "    for i in prange(out.shape[0]):",
-             f"        acc = np.zeros(({terms.n_outputs}, C), dtype={terms.dtype})", "        for e in range(ptr[i], ptr[i + 1]):"]
-    edge = ["j = sender[e]", *_load_row(terms, "y"), *(_load_row(terms, "v") if double else []), *terms.contracted("m", "y"), *(terms.contracted("n", "v") if double else [])]
+    name = "double_by_receiver" if double else "forward"
+    lines = ["@_jit", f"def {name}({arguments}):", "    C = h.shape[2]", "    for i in prange(out.shape[0]):"]
+    lines += [f"        acc = np.zeros(({terms.n_outputs}, C), dtype={terms.dtype})", "        for e in range(ptr[i], ptr[i + 1]):"]
+    edge = ["j = sender[e]", *_coefficients(terms, double=double)]
     for p in range(terms.n_paths):
         pairs = terms.pairs(p)
         edge.append("for c in range(C):")
@@ -75,9 +80,15 @@ def _by_receiver(terms: _Terms, *, double: bool) -> str:
 def _by_sender(terms: _Terms, *, double: bool) -> str:
     cotangents = "u, v, w, " if double else ""
     zero = terms.number(0.0)
-    lines = ["@_jit", f"def {'double_by_sender' if double else 'backward'}(h, y, r, g, {cotangents}receiver, order, ptr, dh, dy, dr):", "    C = h.shape[2]", "    for j in prange(h.shape[0]):",
-             f"        acc = np.zeros(({terms.n_inputs}, C), dtype={terms.dtype})", "        for q in range(ptr[j], ptr[j + 1]):"]
-    edge = ["e = order[q]", "i = receiver[e]", *_load_row(terms, "y"), *(_load_row(terms, "v") if double else []), *terms.contracted("m", "y"), *(terms.contracted("n", "v") if double else [])]
+    name = "double_by_sender" if double else "backward"
+    lines = [
+        "@_jit",
+        f"def {name}(h, y, r, g, {cotangents}receiver, order, ptr, dh, dy, dr):",
+        "    C = h.shape[2]",
+        "    for j in prange(h.shape[0]):",
+    ]
+    lines += [f"        acc = np.zeros(({terms.n_inputs}, C), dtype={terms.dtype})", "        for q in range(ptr[j], ptr[j + 1]):"]
+    edge = ["e = order[q]", "i = receiver[e]", *_coefficients(terms, double=double)]
     edge += [f"s_{p}_{k}_{a} = {zero}" for p, k, a in terms.entries]
     for p in range(terms.n_paths):
         edge += ["for c in range(C):", *("    " + line for line in _sender_body(terms, p, double=double))]
@@ -101,11 +112,18 @@ def _sender_body(terms: _Terms, p: int, *, double: bool) -> list[str]:
         mine = [k for k, aa in pairs if aa == a]
         body += [f"h{a} = h[j, {a}, c]", f"t{a} = {' + '.join(f'm_{p}_{k}_{a} * g{k}' for k in mine)}"]
         if double:
-            body += [f"u{a} = u[j, {a}, c]", f"q{a} = {' + '.join(f'n_{p}_{k}_{a} * g{k}' for k in mine)}", f"acc[{a}, c] += R * q{a} + W * t{a}", f"x{a} = R * u{a} + W * h{a}"]
+            body += [f"u{a} = u[j, {a}, c]", f"q{a} = {' + '.join(f'n_{p}_{k}_{a} * g{k}' for k in mine)}"]
+            body += [f"acc[{a}, c] += R * q{a} + W * t{a}", f"x{a} = R * u{a} + W * h{a}"]
         else:
             body += [f"acc[{a}, c] += R * t{a}", f"x{a} = R * h{a}"]
     body.append(f"dr[e, {p}, c] = " + " + ".join(f"u{a} * t{a} + h{a} * q{a}" if double else f"h{a} * t{a}" for a in rows))
     return body + [f"s_{p}_{k}_{a} += x{a} * g{k}" for k, a in pairs]
+
+
+def _coefficients(terms: _Terms, *, double: bool) -> list[str]:
+    """Load the harmonics of the edge (and their cotangents) and contract the table with them."""
+    lines = [*_load_row(terms, "y"), *terms.contracted("m", "y")]
+    return [*lines, *_load_row(terms, "v"), *terms.contracted("n", "v")] if double else lines
 
 
 def _load_row(terms: _Terms, name: str) -> list[str]:

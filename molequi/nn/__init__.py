@@ -1,0 +1,1 @@
+"""Networks with exact symmetry: layers, heads and the derivatives of their outputs."""

@@ -54,8 +54,15 @@ class Backbone(nn.Module):
         super().__init__()
         _check_settings(elements, cutoff, n_layers, n_channels, l_max, parity, correlation, n_radial)
         self.elements, self.cutoff, self.l_max, self.n_channels, self.n_layers = tuple(elements), float(cutoff), l_max, n_channels, n_layers
-        self.settings = {"cutoff": float(cutoff), "n_layers": n_layers, "n_channels": n_channels, "l_max": l_max, "parity": parity,
-                         "correlation": correlation, "n_radial": n_radial}
+        self.settings = {
+            "cutoff": float(cutoff),
+            "n_layers": n_layers,
+            "n_channels": n_channels,
+            "l_max": l_max,
+            "parity": parity,
+            "correlation": correlation,
+            "n_radial": n_radial,
+        }
         hidden = natural_irreps(l_max) if parity == "natural" else full_irreps(l_max)
         wanted = hidden if irreps_out is None else tuple(irrep for irrep in hidden if irrep in {(0, 1), *irreps_out})
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
@@ -136,12 +143,20 @@ def _species_table(elements: Sequence[int]) -> Tensor:
     return table
 
 
-def _check_settings(elements: Sequence[int], cutoff: float, n_layers: int, n_channels: int, l_max: int, parity: str, correlation: int, n_radial: int) -> None:
+def _check_settings(
+    elements: Sequence[int], cutoff: float, n_layers: int, n_channels: int, l_max: int, parity: str, correlation: int, n_radial: int
+) -> None:
     if not elements or len(set(elements)) != len(elements) or not all(1 <= z <= 118 for z in elements):
         raise UserError(f"elements must be different atomic numbers from 1 to 118, got {list(elements)}")
     if not cutoff > 0:
         raise UserError(f"model.cutoff is {cutoff} Å; it must be positive, 5 is usual")
-    limits = {"n_layers": (n_layers, 1, 16), "n_channels": (n_channels, 1, 4096), "l_max": (l_max, 0, 6), "correlation": (correlation, 1, 3), "n_radial": (n_radial, 1, 64)}
+    limits = {
+        "n_layers": (n_layers, 1, 16),
+        "n_channels": (n_channels, 1, 4096),
+        "l_max": (l_max, 0, 6),
+        "correlation": (correlation, 1, 3),
+        "n_radial": (n_radial, 1, 64),
+    }
     for name, (value, low, high) in limits.items():
         if not low <= value <= high:
             raise UserError(f"model.{name} is {value}; it must lie between {low} and {high}")

@@ -10,7 +10,7 @@ from molequi.nn.linear import IrrepsLinear, gate, silu
 from molequi.nn.product import ManyBodyProduct, SharedRows, path_scale
 from molequi.nn.radial import RadialNetwork
 from molequi.symmetry.coupling import coupling_table
-from molequi.symmetry.irreps import Irreps, irreps_name, irrep_of_row, natural_irreps
+from molequi.symmetry.irreps import Irreps, irrep_of_row, irreps_name, natural_irreps
 
 
 class Interaction(nn.Module):
@@ -20,9 +20,12 @@ class Interaction(nn.Module):
     many-body product of MACE. n is one constant per layer, the effective neighbour count of the training set (`Backbone.calibrate`).
     """
 
-    def __init__(self, irreps_in: Irreps, irreps_out: Irreps, n_channels: int, n_elements: int, radial: tuple[float, int], l_max: int, *, correlation: int = 1) -> None:
+    def __init__(
+        self, irreps_in: Irreps, irreps_out: Irreps, n_channels: int, n_elements: int, radial: tuple[float, int], l_max: int, *, correlation: int = 1
+    ) -> None:
         super().__init__()
-        message_irreps = reachable(irreps_in, natural_irreps(l_max), irreps_out if correlation == 1 else _message_irreps(irreps_in, irreps_out, l_max))
+        wanted = irreps_out if correlation == 1 else _message_irreps(irreps_in, irreps_out, l_max)
+        message_irreps = reachable(irreps_in, natural_irreps(l_max), wanted)
         self.irreps_out = tuple(irreps_out)
         self.table = coupling_table(tuple(irreps_in), natural_irreps(l_max), message_irreps)
         self.compiled = False
@@ -30,7 +33,8 @@ class Interaction(nn.Module):
         self.radial = RadialNetwork(*radial, len(self.table.paths), n_channels)
         self.register_buffer("path_scale", path_scale(self.table), persistent=False)
         self.register_buffer("neighbor_count", torch.tensor(12.0))
-        self.register_buffer("product_scale", torch.tensor(1.0))
+        self.register_buffer("product_scale", torch.ones(len(irreps_out)))
+        self.register_buffer("irrep_of_row", irrep_of_row(irreps_out), persistent=False)
         self.product = ManyBodyProduct(message_irreps, irreps_out, n_channels, n_elements, correlation=correlation) if correlation > 1 else None
         self.down = IrrepsLinear(irreps_out, n_channels, n_channels)
         self.self_connection = SelfConnection(irreps_in, irreps_out, n_channels, n_elements)
@@ -40,17 +44,20 @@ class Interaction(nn.Module):
         """Update the features: (N, M_in, C) -> (N, M_out, C); harmonics (E, (l_max + 1)^2), distances (E,) Å."""
         messages = self.messages(features, harmonics, distances, edges)
         if self.product is not None:
-            messages = self.product(messages, species) * self.product_scale
+            messages = self.product(messages, species) * self.product_scale[self.irrep_of_row, None]
         return self.gate((self.down(messages) + self.self_connection(features, species)) * 2**-0.5)
 
     def calibrate(self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor) -> None:
-        """Set the two constants so that messages and their products have unit mean square on these atoms."""
+        """Set the constants that give messages, and each irrep of their products, unit mean square on these atoms."""
         messages = self.messages(features, harmonics, distances, edges)
         power = messages.square().mean()
         if power > 0:
             self.neighbor_count.mul_(power)
             if self.product is not None:
-                self.product_scale.copy_(self.product(messages * power.rsqrt(), species).square().mean().clamp(min=1e-12).rsqrt())
+                rows = self.product(messages * power.rsqrt(), species).square().mean(dim=(0, 2))
+                counts = torch.bincount(self.irrep_of_row).to(rows.dtype)
+                means = torch.zeros_like(self.product_scale).index_add(0, self.irrep_of_row, rows) / counts
+                self.product_scale.copy_(means.clamp(min=1e-12).rsqrt())
 
     def messages(self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges) -> Tensor:
         """Return A: (N, M_message, C)."""
@@ -97,9 +104,7 @@ class Gate(nn.Module):
 
 def reachable(first: Irreps, second: Irreps, wanted: Irreps) -> Irreps:
     """Return the irreps of `wanted` that couplings of first x second can give, in their order."""
-    return tuple(
-        (l3, p3) for l3, p3 in wanted if any(p1 * p2 == p3 and abs(l1 - l2) <= l3 <= l1 + l2 for l1, p1 in first for l2, p2 in second)
-    )
+    return tuple((l3, p3) for l3, p3 in wanted if any(p1 * p2 == p3 and abs(l1 - l2) <= l3 <= l1 + l2 for l1, p1 in first for l2, p2 in second))
 
 
 def _message_irreps(irreps_in: Irreps, irreps_out: Irreps, l_max: int) -> Irreps:

@@ -26,7 +26,7 @@ def unit_gain(activation: Callable[[Tensor], Tensor]) -> float:
 
 
 def silu(x: Tensor) -> Tensor:
-    """x * sigmoid(x), scaled to unit second moment under a unit normal."""
+    """X * sigmoid(x), scaled to unit second moment under a unit normal."""
     return functional.silu(x) * unit_gain(functional.silu)
 
 

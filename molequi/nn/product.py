@@ -26,7 +26,7 @@ class ManyBodyProduct(nn.Module):
 
     def __init__(self, irreps_in: Irreps, irreps_out: Irreps, n_channels: int, n_elements: int, *, correlation: int) -> None:
         super().__init__()
-        pair_out = irreps_out if correlation == 2 else tuple(sorted({*irreps_in, *irreps_out}, key=lambda irrep: (irrep[0], -irrep[1] * (-1) ** irrep[0])))
+        pair_out = irreps_out if correlation == 2 else tuple(sorted({*irreps_in, *irreps_out}))
         self.tables = [coupling_table(irreps_in, irreps_in, pair_out, symmetric=True)]
         if correlation == 3:
             self.tables.append(coupling_table(pair_out, irreps_in, irreps_out))

@@ -1,0 +1,1 @@
+"""Mathematics of groups, without networks: irreps, couplings, harmonics."""

@@ -117,4 +117,5 @@ def coupling_table(first: Irreps, second: Irreps, output: Irreps, *, symmetric: 
                 paths.append(Path(i, j, k))
     joined = [np.concatenate(column) if column else np.zeros(0) for column in columns]
     rows_first, rows_second, rows_output = (rows.astype(np.int64) for rows in joined[:3])
-    return CouplingTable(tuple(first), tuple(second), tuple(output), tuple(paths), joined[4].astype(np.int64), rows_first, rows_second, rows_output, joined[3])
+    path = joined[4].astype(np.int64)
+    return CouplingTable(tuple(first), tuple(second), tuple(output), tuple(paths), path, rows_first, rows_second, rows_output, joined[3])

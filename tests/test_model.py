@@ -1,0 +1,237 @@
+"""MolecularModel: construction, outputs, edge cases, checkpoint."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from ase.build import molecule
+from safetensors.torch import save_file
+
+from molequi.checkpoint import load_model, read_description, save_model
+from molequi.errors import UserError
+from molequi.graph import AtomGraph, collate
+from molequi.model import PRESETS, MolecularModel, make_model
+from molequi.neighbors import build_graph
+from molequi.nn.heads import safe_norm
+from molequi.properties import declare
+
+ELEMENTS = (1, 6, 7, 8)
+
+
+def graph_of(name: str, cutoff: float = 5.0, **charge: int) -> AtomGraph:
+    atoms = molecule(name)
+    return build_graph(atoms.positions, atoms.numbers, cutoff, **charge)
+
+
+def batch(cutoff: float = 5.0) -> AtomGraph:
+    return collate([graph_of(name, cutoff) for name in ("CH3CH2OH", "C6H6", "CH3CONH2", "H2O", "CH3NO2", "isobutane")])
+
+
+@pytest.mark.parametrize("options", [{}, {"parity": "full", "n_layers": 3}, {"correlation": 2}, {"correlation": 3, "parity": "full"}])
+def test_features_start_near_unit_variance_in_every_layer(options: dict) -> None:
+    model = make_model(ELEMENTS, ["energy"], n_channels=16, **options)
+    graph = batch()
+    model.backbone.calibrate(graph)
+    for scalars in model.backbone(graph).invariant.split(16, dim=1):
+        assert 0.2 < float(scalars.square().mean()) < 5.0
+
+
+def test_weights_are_a_function_of_the_seed_and_leave_the_global_state_alone() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, again, other = (make_model(ELEMENTS, ["energy"], seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    pairs = zip(first.parameters(), again.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert not torch.equal(first.backbone.embedding, other.backbone.embedding)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_build_and_count_weights(preset: str) -> None:
+    model = make_model(ELEMENTS, ["energy", "dipole"], preset=preset)
+    assert 10_000 < sum(p.numel() for p in model.parameters()) < 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"l_max": 9}, "l_max"),
+        ({"parity": "odd"}, "parity"),
+        ({"cutoff": -1.0}, "cutoff"),
+        ({"correlation": 4}, "correlation"),
+        ({"preset": "huge"}, "preset"),
+    ],
+)
+def test_impossible_settings_are_refused_by_name(overrides: dict, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        make_model(ELEMENTS, ["energy"], **overrides)
+
+
+def test_outputs_that_the_network_cannot_reach_are_refused() -> None:
+    axial = declare("axial", irreps="1e", unit="1")
+    with pytest.raises(UserError, match="1e"):
+        make_model(ELEMENTS, [axial])
+    handed = declare("handed", irreps="0o", unit="1", extensive=True)
+    with pytest.raises(UserError, match="0o"):
+        make_model(ELEMENTS, [handed], parity="full", n_layers=2, n_channels=8)
+    assert "handed" in make_model(ELEMENTS, [handed], parity="full", n_layers=3, n_channels=8).outputs
+
+
+def test_an_energy_brings_its_company() -> None:
+    model = make_model(ELEMENTS, ["energy", "dipole"])
+    graph = batch()
+    outputs = model.compute(graph, stress=True)
+    assert set(outputs) == {"energy", "energies", "forces", "stress", "dipole", "dipole_magnitude", "charges"}
+    total = torch.zeros(graph.n_molecules, dtype=torch.float64).index_add(0, graph.batch, outputs["energies"])
+    torch.testing.assert_close(total, outputs["energy"])
+    assert torch.isnan(outputs["stress"]).all()
+    torch.testing.assert_close(outputs["dipole"].norm(dim=1) / 0.20819433, outputs["dipole_magnitude"], rtol=1e-6, atol=0.0)
+
+
+def test_atomization_energy_needs_isolated_atoms_as_reference() -> None:
+    model = make_model(ELEMENTS, ["energy"])
+    reference = torch.zeros(119, dtype=torch.float64)
+    reference[[1, 6, 7, 8]] = torch.tensor([-13.6, -1030.0, -1480.0, -2040.0], dtype=torch.float64)
+    model.heads["energy"].set_statistics(scale=0.1, reference=reference)
+    graph = graph_of("H2O")
+    assert "atomization_energy" not in model.compute(graph)
+    model.metadata["reference_energies"] = "isolated atoms"
+    outputs = model.compute(graph)
+    assert float(outputs["atomization_energy"]) == pytest.approx(2 * -13.6 - 2040.0 - float(outputs["energy"]), abs=1e-9)
+
+
+def test_charges_of_neutral_molecules_and_ions_add_up_piece_by_piece() -> None:
+    model = make_model(ELEMENTS, ["dipole"], cutoff=3.0)
+    two = build_graph([*molecule("H2O").positions.tolist(), *(molecule("CH4").positions + 40.0).tolist()], [8, 1, 1, 6, 1, 1, 1, 1], 3.0)
+    charges = model.compute(two)["charges"]
+    assert charges.abs().max() > 1e-3
+    assert float(charges[:3].sum()) == pytest.approx(0.0, abs=1e-5)
+    assert float(charges[3:].sum()) == pytest.approx(0.0, abs=1e-5)
+    ion = model.compute(graph_of("H2O", 3.0, total_charge=-1))["charges"]
+    assert float(ion.sum()) == pytest.approx(-1.0, abs=1e-5)
+
+
+def test_a_dipole_does_not_exist_in_a_crystal() -> None:
+    model = make_model(ELEMENTS, ["energy", "dipole"])
+    cell, pbc = torch.eye(3).numpy() * 6.0, [True, True, True]
+    outputs = model.compute(build_graph(molecule("H2O").positions, [8, 1, 1], 5.0, cell=cell, pbc=pbc), stress=True)
+    assert torch.isnan(outputs["dipole"]).all()
+    assert torch.isfinite(outputs["stress"]).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_atom_no_edges_and_no_atoms_are_defined(dtype: torch.dtype) -> None:
+    model = make_model(ELEMENTS, ["energy", "dipole", "polarizability", "gap", "r2"], n_channels=8).to(dtype)
+    cases = {
+        "one atom": build_graph([[0.0, 0.0, 0.0]], [8], 5.0),
+        "no edges": build_graph([[0.0, 0.0, 0.0], [20.0, 0.0, 0.0]], [8, 1], 5.0),
+        "no atoms": build_graph([], [], 5.0),
+    }
+    for name, graph in cases.items():
+        outputs = model.compute(graph)
+        assert all(torch.isfinite(value).all() for value in outputs.values()), name
+        assert not outputs["forces"].any()
+        assert not outputs["dipole"].abs().gt(1e-6).any()
+    mixed = collate([graph_of("H2O"), cases["no atoms"], cases["one atom"]])
+    torch.testing.assert_close(model.compute(mixed)["energy"][2:], model.compute(cases["one atom"])["energy"])
+
+
+def test_hessian_is_the_derivative_of_the_forces() -> None:
+    model = make_model(ELEMENTS, ["energy"], n_channels=8).to(torch.float64)
+    graph = graph_of("H2O")
+    hessian, step = model.hessian(graph), 1e-4
+    for atom, axis in ((0, 2), (2, 1)):
+        shifted = []
+        for sign in (1, -1):
+            positions = graph.positions.clone()
+            positions[atom, axis] += sign * step
+            shifted.append(model.compute(graph._replace(positions=positions))["forces"].reshape(-1))
+        numeric = -(shifted[0] - shifted[1]) / (2 * step)
+        torch.testing.assert_close(hessian[3 * atom + axis], numeric, atol=1e-5 * float(hessian.abs().max()), rtol=0.0)
+
+
+def test_compiled_kernels_change_nothing_beyond_rounding() -> None:
+    model = make_model(ELEMENTS, ["energy", "dipole"], n_layers=1, n_channels=4, l_max=1).to(torch.float64)
+    graph = batch()
+    expected, hessian = model.compute(graph), model.hessian(graph_of("H2O"))
+    model.backbone.use_compiled_kernels()
+    for name, value in model.compute(graph).items():
+        torch.testing.assert_close(value, expected[name], atol=1e-10, rtol=1e-10)
+    torch.testing.assert_close(model.hessian(graph_of("H2O")), hessian, atol=1e-10, rtol=1e-10)
+
+
+def test_wrong_input_is_refused_with_the_atom_named() -> None:
+    model = make_model(ELEMENTS, ["energy"])
+    with pytest.raises(UserError, match=r"element Cl \(atom 4 of molecule 1\) is not in this model; it knows H C N O"):
+        model.check_input(collate([graph_of("H2O"), build_graph([[3.0 * k, 0.0, 0.0] for k in range(5)], [6, 1, 1, 1, 17], 5.0)]))
+    with pytest.raises(UserError, match=r"charge \+1 with spin multiplicity 1 is outside"):
+        model.check_input(graph_of("H2O", total_charge=1))
+    with pytest.raises(UserError, match=r"multiplicity 3"):
+        model.check_input(graph_of("H2O", spin_multiplicity=3))
+    with pytest.raises(UserError, match=r"0.000 Å apart"):
+        model.check_input(build_graph([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]], [1, 1], 5.0))
+    model.check_input(graph_of("H2O"))
+
+
+def test_coincident_atoms_give_finite_numbers() -> None:
+    model = make_model(ELEMENTS, ["energy", "dipole"])
+    outputs = model.compute(build_graph([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], [1, 1, 8], 5.0))
+    assert all(torch.isfinite(value).all() for value in outputs.values())
+
+
+def test_a_model_needs_something_to_learn() -> None:
+    with pytest.raises(UserError, match="energy"):
+        make_model(ELEMENTS, ["forces"])
+
+
+def test_statistics_never_break_a_symmetry() -> None:
+    model = make_model(ELEMENTS, ["energy", "dipole", "gap"])
+    with pytest.raises(ValueError, match="never shifted"):
+        model.heads["dipole"].set_statistics(shift=1.0)
+    model.heads["gap"].set_statistics(scale=1e-12, shift=7.5)
+    torch.testing.assert_close(model.compute(batch())["gap"], torch.full((6,), 7.5, dtype=torch.float64))
+
+
+def test_safe_norm_has_a_zero_gradient_at_zero() -> None:
+    vectors = torch.tensor([[0.0, 0.0, 0.0], [3.0, 0.0, 4.0]], requires_grad=True)
+    length = safe_norm(vectors)
+    (gradient,) = torch.autograd.grad(length.sum(), vectors)
+    assert length.tolist() == [0.0, 5.0]
+    torch.testing.assert_close(gradient, torch.tensor([[0.0, 0.0, 0.0], [0.6, 0.0, 0.8]]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_checkpoint_gives_back_the_same_model(tmp_path: Path, dtype: torch.dtype) -> None:
+    row = declare("melting_point", irreps="0e", unit="K")
+    model = make_model(ELEMENTS, ["energy", "dipole", row], n_channels=8, parity="full", metadata={"name": "x", "level": {"energy": "PBE"}}).to(dtype)
+    model.heads["energy"].set_statistics(scale=0.3, reference=torch.linspace(-1e5, 0.0, 119, dtype=torch.float64) / 3)
+    save_model(model, tmp_path / "m.safetensors")
+    loaded = load_model(tmp_path / "m.safetensors")
+    assert loaded.metadata == model.metadata
+    assert loaded.dtype == dtype
+    assert loaded.properties["melting_point"].unit == "K"
+    graph = batch()
+    expected = model.compute(graph)
+    for name, value in loaded.compute(graph).items():
+        assert torch.equal(value, expected[name]), name
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_files_that_are_no_model_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no model file"):
+        load_model(tmp_path / "absent.safetensors")
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(UserError, match="not a model file"):
+        load_model(tmp_path / "text.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match="holds no molequi model"):
+        read_description(tmp_path / "other.safetensors")
+
+
+def test_models_share_no_state() -> None:
+    first, second = make_model(ELEMENTS, ["energy"]), make_model(ELEMENTS, ["energy"])
+    first.metadata["name"] = "changed"
+    first.backbone.use_compiled_kernels()
+    assert "name" not in second.metadata
+    assert isinstance(second, MolecularModel)
+    assert not any(layer.compiled for layer in second.backbone.layers)
