@@ -5,35 +5,38 @@ from __future__ import annotations
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from molequi.cli.output import STDERR
 
 
 class ProgressBar(Callback):
-    """Shows batches of the epoch and epochs of the run; nothing where stderr is no terminal."""
+    """Shows how far the epoch and the run are; nothing where stderr is no terminal."""
 
     def __init__(self) -> None:
         self.bar: Progress | None = None
-        self.batches, self.epochs = TaskID(0), TaskID(0)
+        self.run, self.epoch = TaskID(0), TaskID(0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the bar up, in the first process alone."""
         if not STDERR.is_terminal or not trainer.is_global_zero:
             return
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+        columns = TextColumn("{task.description:9}"), BarColumn(), TextColumn("{task.fields[count]:>11}"), TimeElapsedColumn(), TimeRemainingColumn()
         self.bar = Progress(*columns, console=STDERR, transient=True)
-        self.epochs = self.bar.add_task("epochs ", total=pl_module.schedule.epochs, completed=pl_module.position.epoch)
-        self.batches = self.bar.add_task("batches", total=None)
+        self.run = self.bar.add_task("run", total=1.0, count="")
+        self.epoch = self.bar.add_task("epoch", total=None, count="")
         self.bar.start()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Move on by a batch; a time budget moves the upper bar."""
+        """Move on by a batch; the whole run may be so many epochs or a time budget."""
         if self.bar is None:
             return
-        progress = pl_module.schedule.progress(pl_module.position, pl_module.n_batches)
-        self.bar.update(self.epochs, completed=progress * pl_module.schedule.epochs)
-        self.bar.update(self.batches, completed=batch_idx + 1, total=trainer.num_training_batches)
+        position, n_batches = pl_module.position, pl_module.n_batches
+        progress = pl_module.schedule.progress(position, n_batches)
+        self.bar.update(self.run, completed=progress, count=f"{progress:.0%}")
+        self.bar.update(
+            self.epoch, completed=position.batch, total=n_batches, count=f"{position.batch}/{n_batches}", description=f"epoch {position.epoch + 1}"
+        )
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the bar down, also when the run ends with an error."""
