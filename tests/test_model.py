@@ -32,7 +32,7 @@ def test_features_start_near_unit_variance_in_every_layer(options: dict) -> None
     model = make_model(ELEMENTS, ["energy"], n_channels=16, **options)
     graph = batch()
     model.backbone.calibrate(graph)
-    for scalars in model.backbone(graph).invariant.split(16, dim=1):
+    for scalars in model.backbone(graph).invariant.detach().split(16, dim=1):
         assert 0.2 < float(scalars.square().mean()) < 5.0
 
 
