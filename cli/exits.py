@@ -55,10 +55,10 @@ def _usage_line(error: BaseException) -> str:
     """Word typer's message with the command it belongs to and where to read on."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "molequi"
-    option, possibilities = getattr(error, "option_name", None), getattr(error, "possibilities", None)
-    if hasattr(error, "possibilities"):
-        hint = f"did you mean {' or '.join(sorted(possibilities))}?" if possibilities else f"`{command} --help` lists the options"
-        return f"`{command}` has no option {option}; {hint}"
+    if hasattr(error, "possibilities"):  # an unknown option, in some releases of typer a command too
+        name = getattr(error, "option_name", None) or getattr(error, "command_name", None)
+        known = f"did you mean {' or '.join(sorted(error.possibilities))}?" if error.possibilities else f"`{command} --help` lists them"
+        return f"`{command}` has no {'option' if str(name).startswith('-') else 'command'} {name}; {known}"
     message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")  # type: ignore[attr-defined]
     return f"{message}; see `{command} --help`" if "Did you mean" not in message else message
 

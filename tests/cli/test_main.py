@@ -26,9 +26,9 @@ def one_line(result: object) -> str:
     ("arguments", "expected"),
     [
         (["predict", "--smilse", "CCO"], "did you mean --smiles?"),
-        (["predict", "--frobnicate"], "`molequi predict --help` lists the options"),
-        (["predcit", "a.xyz"], "'predict'"),
-        (["data", "insect", "a.xyz"], "'inspect'"),
+        (["predict", "--frobnicate"], "`molequi predict --help` lists them"),
+        (["predcit", "a.xyz"], "predict"),
+        (["data", "insect", "a.xyz"], "inspect"),
         (["predict"], "--smiles TEXT"),
         (["check"], "MODEL"),
         (["predict", "a.xyz", "--device", "gpu"], "'auto', 'cpu', 'cuda'"),
