@@ -2,8 +2,8 @@
 
 Every value is an error divided by the scale of the output that it concerns, except where its unit says otherwise. The scale
 of an output on a structure is the largest change of any of its components when all atoms move at random by 0.2 Å: this is
-the size of what the model has learned there, whatever its reference energies or mean value are. Where the number type cannot
-resolve that change (1e5 roundings of the value itself), 1e5 roundings are the scale.
+the size of what the model has learned there, whatever its reference energies or mean value are. Where the number type of the
+output cannot resolve that change (1e5 roundings of the value itself), 1e5 roundings are the scale.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LIMITS: dict[str, tuple[float, float, str]] = {
     "stress_consistency": (1e-4, 1e-4, "energy difference along a deformation - work of the stress, per largest stress x volume x strain"),
     "energy_at_cutoff": (5e-6, 2e-5, "jump of the energy where an atom leaves the cutoff"),
     "force_at_cutoff": (5e-6, 2e-5, "jump of the forces where an atom leaves the cutoff"),
-    "slope_at_cutoff": (1e-3, 3e-3, "jump of the forces' slope (per Å) where an atom leaves the cutoff"),
+    "slope_at_cutoff": (1e-3, 1e-3, "jump of the forces' slope (per Å) where an atom leaves the cutoff"),
     "outputs_at_cutoff": (5e-6, 2e-5, "jump of the other outputs where an atom leaves the cutoff"),
     "finite": (0.0, 0.0, "values that are not finite"),
     "inputs_unchanged": (0.0, 0.0, "input tensors that the model has changed"),

@@ -95,14 +95,14 @@ def _deformation_error(observer: Observer, structure: Structure, eta: np.ndarray
 def smoothness(observer: Observer, *, total_charge: int = 0, spin_multiplicity: int = 1) -> Iterator[Finding]:
     """Drag an atom out of the others' reach and compare values and slopes on both sides of the cutoff.
 
-    Values come from the parabola through three near points, slopes from the cubic through four points farther apart, which is less
-    sensitive to rounding.
+    Values come from the parabola through three near points, slopes from a cubic fitted to eight points farther apart, which is
+    less sensitive to rounding.
     """
     model = observer.model
     structure, motion = at_cutoff(model.elements, model.cutoff, total_charge=total_charge, spin_multiplicity=spin_multiplicity)
-    steps = np.concatenate([_NEAR * np.arange(1.0, 4.0), _APART * np.arange(1.0, 5.0)])
+    steps = np.concatenate([_NEAR * np.arange(1.0, 4.0), _APART * np.arange(1.0, 9.0)])
     to_value = np.linalg.inv(np.vander(steps[:3], increasing=True))[0]
-    to_slope = np.linalg.inv(np.vander(steps[3:], increasing=True))[1]
+    to_slope = np.linalg.pinv(np.vander(steps[3:], 4, increasing=True))[1]
     inside, outside = (observer.observe([structure.at(structure.positions + sign * step * motion) for step in steps]) for sign in (-1.0, 1.0))
     for name in outside[0]:
         before, after = (np.array([observation[name] for observation in side]) for side in (inside, outside))

@@ -62,6 +62,7 @@ class Observer:
         self.has_energy = "energy" in model.outputs
         self.rows: dict[str, Property] = {**PROPERTIES, **_INTERNAL, **model.properties}
         self._scales: dict[int, tuple[Structure, Observation]] = {}
+        self._rounding: dict[str, float] = {}
 
     def graph(self, structures: Sequence[Structure]) -> AtomGraph:
         """Join structures into one graph on the model's device."""
@@ -83,6 +84,7 @@ class Observer:
     def _observe_batch(self, structures: Sequence[Structure]) -> list[Observation]:
         computed = self.compute(self.graph(structures))
         outputs = {name: value.detach().cpu().double().numpy() for name, value in computed.items() if name in self.rows}
+        self._rounding = {name: torch.finfo(value.dtype).eps for name, value in computed.items()}
         ends = np.cumsum([len(structure.positions) for structure in structures])
         observations = []
         for b, structure in enumerate(structures):
@@ -112,8 +114,7 @@ class Observer:
         scales = {}
         for name, value in base.items():
             parts = np.array([self.part_sizes(name, other[name] - value) for other in moved]).max(axis=0)
-            epsilon = np.finfo(np.float32 if self.dtype == torch.float32 else np.float64).eps
-            floor = _UNRESOLVED * epsilon * np.abs(value).max(initial=0.0)
+            floor = _UNRESOLVED * self._rounding[name] * np.abs(value).max(initial=0.0)
             # A part may vanish for a good reason; what leaks into it is then measured against a tenth of the whole.
             scales[name] = np.maximum(np.maximum(parts, 0.1 * parts.max()), floor)
         return scales
