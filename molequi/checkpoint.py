@@ -78,7 +78,7 @@ def load_model(path: str | Path, *, device: str | torch.device = "cpu", dtype: t
     """
     model = build(read_description(path))
     with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

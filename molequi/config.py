@@ -146,7 +146,8 @@ class TrainingSettings(_Settings):
 class Config(_Settings):
     """One experiment: data, model, training.
 
-    expected: what a run gives, with the hardware. level: level of theory by target, kept in the model. properties: rows beside those of the table.
+    expected: what a run gives, with the hardware. level: level of theory by target, kept in the model. isolated_atoms:
+    element -> energy of the isolated atom at the model's level (eV), for atomization energies. properties: rows beside those of the table.
     init: a model (path or bundled name) to start from. freeze: what of it stays as it is.
     """
 
@@ -154,6 +155,7 @@ class Config(_Settings):
     description: str = ""
     expected: str = ""
     level: dict[str, str] = {}
+    isolated_atoms: dict[str, float] = {}
     properties: dict[str, PropertySettings] = {}
     data: DataSettings
     model: ModelSettings = ModelSettings()

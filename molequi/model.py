@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from ase.data import atomic_masses, chemical_symbols
+from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 from torch import Tensor, nn
 
 from molequi.errors import UserError
@@ -16,7 +16,7 @@ from molequi.nn import heads, response
 from molequi.nn.backbone import Backbone
 from molequi.nn.heads import Head, Molecules
 from molequi.properties import PROPERTIES, Property, get_property, parse_irreps
-from molequi.symmetry.irreps import irreps_name
+from molequi.symmetry.irreps import full_irreps, irreps_name
 
 PRESETS: Mapping[str, dict[str, object]] = {
     "small": {"n_layers": 2, "n_channels": 32, "l_max": 2, "correlation": 1},
@@ -84,16 +84,19 @@ class MolecularModel(nn.Module):
     def forward(self, graph: AtomGraph) -> dict[str, Tensor]:
         """Run every head; differentiable in positions and cell. Keys and units are those of `properties`.
 
-        With an energy also `energies` (N,), eV, and, where the reference energies are isolated atoms, `atomization_energy` (B,), eV,
-        the energy set free when the atoms join: sum of the isolated atoms minus `energy`.
+        With an energy also `energies` (N,), eV, and, where `metadata["isolated_atom_energies"]` (symbol -> eV) covers the model's
+        elements, `atomization_energy` (B,), eV, the energy set free when the atoms join: sum of the isolated atoms minus `energy`.
         """
         features, molecules = self.backbone(graph), self._molecules(graph)
         outputs: dict[str, Tensor] = {}
         for head in self.heads.values():
             outputs |= head(features, molecules)
-        interaction = outputs.pop("interaction_energy", None)
-        if interaction is not None and self.metadata.get("reference_energies") == "isolated atoms":
-            outputs["atomization_energy"] = -interaction
+        isolated = self.metadata.get("isolated_atom_energies", {})
+        if "energy" in outputs and all(chemical_symbols[number] in isolated for number in self.elements):
+            table = graph.positions.new_zeros(119)
+            for symbol, energy in isolated.items():
+                table[atomic_numbers[symbol]] = energy
+            outputs["atomization_energy"] = molecules.sum(table[graph.atomic_numbers]) - outputs["energy"]
         return outputs
 
     def compute(self, graph: AtomGraph, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> dict[str, Tensor]:
@@ -224,10 +227,14 @@ def _make_head(row: Property, backbone: Backbone, outputs: tuple[str, ...]) -> H
         return heads.DipoleHead(PROPERTIES["dipole"], shown, backbone.irreps_out, backbone.n_channels, (backbone.cutoff, backbone.n_invariants))
     if row.name == "r2":
         return heads.SpatialExtentHead(row, *sizes)
+    if row.name == "rosenfeld":
+        return heads.RosenfeldHead(row, *sizes)
     return heads.SumHead(row, *sizes) if row.extensive or row.per_atom else heads.MeanHead(row, *sizes)
 
 
 def _irreps_of(row: Property) -> tuple[tuple[int, int], ...]:
+    if row.name == "rosenfeld":
+        return full_irreps(2)
     return ((0, 1), (1, -1)) if row.name in ("dipole", "dipole_magnitude") else parse_irreps(row.irreps)
 
 

@@ -92,7 +92,7 @@ class MolecularTraining(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of this process's part of the batch."""
         graph, targets = batch
-        torch.manual_seed(mix_seed(self.seed, self.position.epoch, self.position.batch, self.global_rank))
+        self._seed_step()
         local = self.objective.counts(targets)
         counts = self._count_everywhere(local)
         sums = self.objective.sums(self.predict(graph, create_graph=True), targets, graph)
@@ -182,6 +182,14 @@ class MolecularTraining(LightningModule):
             self.position.seconds = self._seconds_before + time.monotonic() - self._started
         if self.schedule.max_minutes is not None and self.position.seconds >= 60.0 * self.schedule.max_minutes:
             self.trainer.should_stop = True
+
+    def _seed_step(self) -> None:
+        """Make whatever is random in a step a function of (seed, epoch, batch, process)."""
+        seed = mix_seed(self.seed, self.position.epoch, self.position.batch, self.global_rank)
+        # torch.manual_seed would also note the call stack for a GPU that is not there, at every step.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _count_everywhere(self, local: Tensor) -> Tensor:
         """Add up the counts of all processes; the clock of the first travels along, so that all stop together."""

@@ -196,7 +196,7 @@ def _refit_references(model: MolecularModel, frames: Frames, rows: Sequence[Prop
 def _metadata(config: Config, frames: Frames, rows: Sequence[Property], given: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
     pairs = torch.unique(torch.stack([frames.total_charge, frames.spin_multiplicity], dim=1), dim=0)
     atoms = isolated_atoms(frames, frames.targets["energy"]) if "energy" in frames.targets else {}
-    is_isolated = "energy" in given or (bool(atoms) and set(atoms) >= set(frames.elements()))
+    isolated = {chemical_symbols[number]: energy for number, energy in {**atoms, **given.get("energy", {})}.items()}
     training: dict[str, Any] = {
         "config": config.name, "init": config.init, "n_structures": len(frames),
         "baseline": {row.name: fit_baseline(frames, row) for row in rows},
@@ -205,7 +205,7 @@ def _metadata(config: Config, frames: Frames, rows: Sequence[Property], given: M
         "name": config.name,
         "level": dict(config.level),
         "charge_multiplicity": pairs.tolist(),
-        "reference_energies": "isolated atoms" if is_isolated else "least squares",
+        "isolated_atom_energies": {**isolated, **config.isolated_atoms},
         "training": training,
     }
 

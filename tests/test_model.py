@@ -88,16 +88,14 @@ def test_an_energy_brings_its_company() -> None:
     torch.testing.assert_close(outputs["dipole"].norm(dim=1) / 0.20819433, outputs["dipole_magnitude"], rtol=1e-6, atol=0.0)
 
 
-def test_atomization_energy_needs_isolated_atoms_as_reference() -> None:
+def test_atomization_energy_needs_the_isolated_atoms_of_every_element() -> None:
     model = make_model(ELEMENTS, ["energy"])
-    reference = torch.zeros(119, dtype=torch.float64)
-    reference[[1, 6, 7, 8]] = torch.tensor([-13.6, -1030.0, -1480.0, -2040.0], dtype=torch.float64)
-    model.heads["energy"].set_statistics(scale=0.1, reference=reference)
     graph = graph_of("H2O")
+    model.metadata["isolated_atom_energies"] = {"H": -13.6, "O": -2041.0}
     assert "atomization_energy" not in model.compute(graph)
-    model.metadata["reference_energies"] = "isolated atoms"
+    model.metadata["isolated_atom_energies"] |= {"C": -1028.4, "N": -1484.0}
     outputs = model.compute(graph)
-    assert float(outputs["atomization_energy"]) == pytest.approx(2 * -13.6 - 2040.0 - float(outputs["energy"]), abs=1e-9)
+    assert float(outputs["atomization_energy"]) == pytest.approx(2 * -13.6 - 2041.0 - float(outputs["energy"]), abs=1e-9)
 
 
 def test_charges_of_neutral_molecules_and_ions_add_up_piece_by_piece() -> None:

@@ -121,13 +121,12 @@ class SumHead(Head):
 
 
 class EnergyHead(SumHead):
-    """The total energy; also `energies` per atom and the learned part alone as `interaction_energy`."""
+    """The total energy, and `energies` per atom."""
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
-        """Return {energy: (B,), energies: (N,), interaction_energy: (B,)}, eV, float64."""
-        learned = self.atomic_values(features).to(torch.float64) + self.shift
-        energies = learned + self.reference[molecules.atomic_numbers]
-        return {self.row.name: molecules.sum(energies), "energies": energies, "interaction_energy": molecules.sum(learned)}
+        """Return {energy: (B,), energies: (N,)}, eV, float64."""
+        energies = self.atomic_values(features).to(torch.float64) + self.shift + self.reference[molecules.atomic_numbers]
+        return {self.row.name: molecules.sum(energies), "energies": energies}
 
 
 class MeanHead(Head):
@@ -225,6 +224,29 @@ class SpatialExtentHead(Head):
         weight = molecules.atomic_numbers * (1.0 + 0.1 * weight)
         values = weight * molecules.positions.square().sum(dim=1) + local * self.scale[0] + self.shift + self.reference[molecules.atomic_numbers]
         return {self.row.name: molecules.sum(values)}
+
+
+class RosenfeldHead(Head):
+    """beta = sum_i beta_i - 1/2 sum_i alpha_i x (r_i - r_COM): a tensor that depends on the origin is no sum of local tensors.
+
+    A shift R of the origin adds -1/2 eps_bcd R_c alpha_ad to beta_ab (Buckingham, Adv. Chem. Phys. 12, 107 (1967)), so each atom brings a local beta_i
+    (0o+1o+2o) and a local polarizability alpha_i (0e+1e+2e) whose antisymmetric part sums to zero over the molecule.
+    """
+
+    def __init__(self, row: Property, irreps_in: Irreps, n_channels: int, n_invariants: int) -> None:
+        super().__init__(row)
+        self.local = TensorReadout(self.irreps, irreps_in, n_channels, n_invariants)
+        self.polarizability = TensorReadout(((0, 1), (1, 1), (2, 1)), irreps_in, n_channels, n_invariants)
+
+    def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
+        """Return {name: (B, 3, 3)}, electric index first, float64."""
+        rows = self.polarizability(features, self.scale).to(torch.float64)
+        counts = molecules.sum(torch.ones_like(rows[:, 0])).clamp(min=1.0)
+        antisymmetric = rows[:, 1:4] - (molecules.sum(rows[:, 1:4]) / counts[:, None])[molecules.batch]
+        alpha = to_cartesian(torch.cat([rows[:, :1], antisymmetric, rows[:, 4:]], dim=1), (0, 1, 2))
+        moved = torch.linalg.cross(molecules.positions[:, None, :].expand_as(alpha), alpha, dim=2)
+        local = to_cartesian(self.local(features, self.scale), (0, 1, 2)).to(torch.float64)
+        return {self.row.name: molecules.sum(local - 0.5 * moved)}
 
 
 def safe_norm(vectors: Tensor) -> Tensor:

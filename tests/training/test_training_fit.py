@@ -96,7 +96,7 @@ def test_model_of_a_run_knows_its_training(finished):
     metadata = load_model(run / "model.safetensors").metadata
     assert metadata["level"] == {"energy": "toy"}
     assert metadata["charge_multiplicity"] == [[0, 1]]
-    assert metadata["reference_energies"] == "least squares"
+    assert metadata["isolated_atom_energies"] == {}
     assert metadata["training"]["n_structures"] == 40
     assert metadata["training"]["errors"]["forces"]["mae"] is not None
 
