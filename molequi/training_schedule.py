@@ -61,8 +61,17 @@ class Schedule:
         return self.second_stage is None or progress >= self.second_stage[0]
 
     def weights_at(self, progress: float) -> Mapping[str, float]:
-        """Return the loss weights at that progress."""
-        return self.weights if self.second_stage is None or progress < self.second_stage[0] else self.second_stage[1]
+        """Return the loss weights at that progress.
+
+        The first fifth of the second stage leads over from the old weights to the new ones, geometrically: Adam scales its steps by past gradients,
+        and a sudden change of scale would throw the model far off.
+        """
+        if self.second_stage is None or progress < self.second_stage[0]:
+            return self.weights
+        start, later = self.second_stage
+        share = min(5.0 * (progress - start) / (1.0 - start), 1.0)
+        pairs = {name: (self.weights.get(name, 1.0), later.get(name, 1.0)) for name in {**self.weights, **later}}
+        return {name: old ** (1.0 - share) * new**share if old > 0 < new else (1.0 - share) * old + share * new for name, (old, new) in pairs.items()}
 
     @property
     def final_weights(self) -> Mapping[str, float]:

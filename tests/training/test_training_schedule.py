@@ -28,11 +28,13 @@ def test_rate_falls_with_the_epochs_or_with_the_clock_whichever_is_further():
     assert timed.progress(Position(seconds=1e9), 10) == 1.0
 
 
-def test_second_stage_changes_weights_and_never_the_meaning_of_the_score():
-    schedule = Schedule(1e-2, epochs=10, weights={"forces": 100.0}, second_stage=(0.7, {"energy": 10.0}))
-    assert schedule.weights_at(0.69) == {"forces": 100.0}
-    assert schedule.weights_at(0.7) == {"energy": 10.0}
-    assert schedule.final_weights == {"energy": 10.0}
+def test_second_stage_leads_over_and_the_score_means_the_same_throughout():
+    schedule = Schedule(1e-2, epochs=10, weights={"forces": 100.0, "dipole": 0.0}, second_stage=(0.7, {"energy": 16.0, "dipole": 2.0}))
+    assert schedule.weights_at(0.69) == {"forces": 100.0, "dipole": 0.0}
+    assert schedule.weights_at(0.73) == pytest.approx({"forces": 10.0, "energy": 4.0, "dipole": 1.0})
+    for progress in (0.76, 1.0):
+        assert schedule.weights_at(progress) == pytest.approx({"forces": 1.0, "energy": 16.0, "dipole": 2.0})
+    assert schedule.final_weights == schedule.weights_at(1.0)
     assert Schedule(1e-2, epochs=1, weights={"forces": 2.0}).final_weights == {"forces": 2.0}
 
 
