@@ -19,11 +19,13 @@ from molequi.model import MolecularModel, make_model
 from molequi.nn.linear import Perceptron
 from molequi.nn.radial import envelope
 from molequi.probes import Structure, at_cutoff, built_in_probes, random_rotation, structures_of
-from molequi.properties import declare
+from molequi.properties import Property, declare, get_property
 
 FAULT = 1e-3
 OWN_FIELDS = ("positions", "atomic_numbers", "cell", "pbc", "batch", "total_charge", "spin_multiplicity")
 ORGANIC = (1, 6, 7, 8)
+HANDED = declare("handed", irreps="0o", unit="1", extensive=True)
+HANDED_TENSOR = declare("handed_tensor", irreps="0o+1o+2o", unit="1", extensive=True)
 
 
 def failed(measurements: dict[str, Measurement]) -> set[str]:
@@ -31,7 +33,7 @@ def failed(measurements: dict[str, Measurement]) -> set[str]:
 
 
 def model_with_biases(
-    seed: int, dtype: torch.dtype, *, properties: tuple[str, ...] = ("energy", "dipole"), elements: tuple[int, ...] = ORGANIC, **settings
+    seed: int, dtype: torch.dtype, *, properties: tuple[str | Property, ...] = ("energy", "dipole"), elements: tuple[int, ...] = ORGANIC, **settings
 ) -> MolecularModel:
     """A random model as training leaves it: biases are not zero, messages have unit variance, energies have a scale and references."""
     model = make_model(elements, properties, seed=seed, **{"n_channels": 6, "l_max": 1, **settings})
@@ -48,11 +50,11 @@ def model_with_biases(
 
 
 def healthy_model(seed: int, dtype: torch.dtype) -> MolecularModel:
-    handed = {"parity": "full", "l_max": 2, "correlation": 2, "n_channels": 4}
+    handed = {"parity": "full", "l_max": 2, "n_layers": 3, "n_channels": 4}
     kinds = (
         (("energy", "dipole"), {"correlation": 1 + seed // 4 % 3}),
         (("energy", "polarizability", "gap", "r2"), {"l_max": 2}),
-        (("energy", "charges", "rosenfeld", "angular_momentum"), handed),
+        (("energy", "charges", HANDED_TENSOR, "angular_momentum"), handed),
         (("polarizability", "homo", "dipole_magnitude"), {"l_max": 2, "n_layers": 1 + seed // 4 % 3, "cutoff": 4.0}),
     )
     properties, settings = kinds[seed % 4]
@@ -172,24 +174,24 @@ def direct_forces(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> Non
     change_results(model, spoil)
 
 
-def handed_model(name: str, dtype: torch.dtype) -> tuple[MolecularModel, float]:
+def handed_model(row: Property, dtype: torch.dtype) -> tuple[MolecularModel, float]:
     """A model of a handed property, and how much that changes on the dense chiral cluster."""
-    other = make_model(ORGANIC, [name], parity="full", correlation=2, l_max=1, n_channels=8, seed=5).to(dtype)
-    return other, Observer(other).scale(name, built_in_probes(ORGANIC)[0])
+    other = make_model(ORGANIC, [row], parity="full", n_layers=3, l_max=1, n_channels=6, seed=5).to(dtype)
+    return other, Observer(other).scale(row.name, built_in_probes(ORGANIC)[0])
 
 
 def axial_part_in_dipole(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """A 1e vector in a 1o output: right under rotations, wrong in the mirror."""
-    other, size = handed_model("angular_momentum", model.dtype)
+    other, size = handed_model(get_property("angular_momentum"), model.dtype)
     factor = FAULT * Observer(model).scale("dipole", built_in_probes(ORGANIC)[0]) / size
     change_outputs(model, lambda graph, outputs: {"dipole": outputs["dipole"] + factor * other(graph)["angular_momentum"]})
 
 
 def scalar_of_wrong_parity(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pseudoscalar in the energy: left and right hands differ."""
-    other, size = handed_model("rosenfeld_isotropic", model.dtype)
+    other, size = handed_model(HANDED, model.dtype)
     factor = FAULT * Observer(model).scale("energy", built_in_probes(ORGANIC)[0]) / size
-    change_outputs(model, lambda graph, outputs: {"energy": outputs["energy"] + factor * other(graph)["rosenfeld_isotropic"]})
+    change_outputs(model, lambda graph, outputs: {"energy": outputs["energy"] + factor * other(graph)["handed"]})
 
 
 def depends_on_order(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
