@@ -33,9 +33,11 @@ class Interaction(nn.Module):
         self.radial = RadialNetwork(*radial, len(self.table.paths), n_channels)
         self.register_buffer("path_scale", path_scale(self.table), persistent=False)
         self.register_buffer("neighbor_count", torch.tensor(12.0))
-        self.register_buffer("product_scale", torch.ones(len(irreps_out)))
+        self.product = None
+        if correlation > 1:
+            self.product = ManyBodyProduct(message_irreps, irreps_out, n_channels, n_elements, correlation=correlation)
+            self.register_buffer("product_scale", torch.ones(len(irreps_out)))
         self.register_buffer("irrep_of_row", irrep_of_row(irreps_out), persistent=False)
-        self.product = ManyBodyProduct(message_irreps, irreps_out, n_channels, n_elements, correlation=correlation) if correlation > 1 else None
         self.down = IrrepsLinear(irreps_out, n_channels, n_channels)
         self.self_connection = SelfConnection(irreps_in, irreps_out, n_channels, n_elements)
         self.gate = Gate(irreps_out, n_channels)
