@@ -229,8 +229,8 @@ class SpatialExtentHead(Head):
 class RosenfeldHead(Head):
     """beta = sum_i beta_i - 1/2 sum_i alpha_i x (r_i - r_COM): a tensor that depends on the origin is no sum of local tensors.
 
-    A shift R of the origin adds -1/2 eps_bcd R_c alpha_ad to beta_ab (Buckingham, Adv. Chem. Phys. 12, 107 (1967)), so each atom brings a local beta_i
-    (0o+1o+2o) and a local polarizability alpha_i (0e+1e+2e) whose antisymmetric part sums to zero over the molecule.
+    A shift R of the origin adds -1/2 eps_bcd R_c alpha_ad to beta_ab, because the magnetic moment changes by R x p / 2. So each atom brings a
+    local beta_i (0o+1o+2o) and a local polarizability alpha_i (0e+1e+2e) whose antisymmetric part sums to zero over the molecule.
     """
 
     def __init__(self, row: Property, irreps_in: Irreps, n_channels: int, n_invariants: int) -> None:
