@@ -55,13 +55,17 @@ def start_logging(level: int = logging.WARNING) -> None:
     logger.propagate = False
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, left: Sequence[str] = ()) -> None:
-    """Print rows under their headings; columns are set right, except the first and those named in `left`."""
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, left: Sequence[str] = (), hidden: Sequence[str] = ()
+) -> None:
+    """Print rows under their headings; columns are set right, except the first and those named in `left`; those in `hidden` are left out."""
     table = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left", pad_edge=False, title_style="bold")
-    for position, column in enumerate(columns):
-        table.add_column(Text(column), justify="left" if position == 0 or column in left else "right", overflow="fold")
+    shown = [position for position, column in enumerate(columns) if column not in hidden]
+    for position in shown:
+        is_left = position == 0 or columns[position] in left
+        table.add_column(Text(columns[position]), justify="left" if is_left else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(format_value(value)) for value in row))
+        table.add_row(*(Text(format_value(row[position])) for position in shown))
     stdout().print(table)
 
 

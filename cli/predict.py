@@ -117,9 +117,16 @@ def require_good(records: Sequence[Record]) -> list[Record]:
     return good
 
 
+def hidden_source(records: Sequence[Record]) -> tuple[str, ...]:
+    """Name the column that says nothing where all rows come from one source."""
+    return ("source",) if len({record["source"] for record in records}) == 1 else ()
+
+
 def print_provenance(records: Sequence[Record]) -> None:
     """Say once what the rows of a table share: the model, its level of theory, where geometries come from."""
     line(f"model {records[0]['model']}; level: {records[0]['level'] or 'not stated'}")
+    if hidden_source(records):
+        line(f"source: {records[0]['source']}")
     for key, heading in (("geometry", "geometry"), ("dipole_origin", "origin of the dipoles of ions"), ("unsafe", "outside the model, unsafe")):
         for note in dict.fromkeys(record[key] for record in records if key in record):
             line(f"{heading}: {note}")
@@ -140,13 +147,13 @@ def _print_records(records: Sequence[Record], model: MolecularModel) -> None:
             if name == "energy":
                 cells.append(record.get("max_force"))
         rows.append(cells)
-    print_table("", columns, rows, left=("source", "formula"))
+    print_table("", columns, rows, left=("source", "formula"), hidden=hidden_source(records))
     print_provenance(records)
 
 
 def _headings(row: Property) -> list[str]:
     if row.name == "dipole":
-        return ["|dipole| D", "dipole x y z D"]
+        return ["|mu| D", "mu D"]
     unit = "" if row.unit == "1" else f" {row.unit}"
     return [f"{row.name}{' probability' if row.binary else ''}{unit}"]
 
@@ -159,11 +166,11 @@ def _cells(row: Property, record: Record) -> list[object]:
     if value is None:
         return [None] * len(_headings(row))
     if row.name == "dipole":
-        return [float(np.linalg.norm(value)), _components(value)]
+        return [f"{np.linalg.norm(value):.3f}", _components(value)]
     if np.ndim(value) == 1:
         return [_components(value)]
     return [float(value) if np.ndim(value) == 0 else "norm " + format(np.linalg.norm(value), ".4f")]
 
 
 def _components(value: Sequence[float]) -> str:
-    return " ".join(f"{part:.3f}" for part in value)
+    return " ".join(f"{part:.2f}" for part in value)

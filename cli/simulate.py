@@ -12,7 +12,7 @@ import typer
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
 from molequi.cli.output import STDERR, line, print_json, print_table, say
-from molequi.cli.predict import Record, print_provenance, require_good
+from molequi.cli.predict import Record, hidden_source, print_provenance, require_good
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def relax(
     else:
         rows = [(r["index"], r["source"], r["formula"], r["energy"], r["energy_change"], r["fmax"], r["steps"], r["converged"]) for r in good]
         columns = ("#", "source", "formula", "energy eV", "change eV", "max|F| eV/Å", "steps", "converged")
-        print_table("", columns, rows, left=("source", "formula"))
+        print_table("", columns, rows, left=("source", "formula"), hidden=hidden_source(good))
         print_provenance(good)
     return _relax_code(records, good, output)
 
@@ -182,7 +182,7 @@ def _print_vibrations(result: dict[str, Any]) -> None:
     rows = [(mode, f"{frequency:.1f}", value) for mode, (frequency, value) in enumerate(zip(result["frequencies_cm1"], intensities, strict=True))]
     print_table(f"{result['formula']}: vibrations", ("mode", "frequency cm⁻¹", "IR intensity km/mol"), rows)
     line(f"zero-point energy {result['zpe_ev']:.4f} eV; {result['n_imaginary']} imaginary; largest force {result['fmax']:.1e} eV/Å")
-    print_provenance([result])
+    line(f"model {result['model']}; level: {result['level'] or 'not stated'}")
     if result["output"] is not None:
         line(f"written to {result['output']}: frequencies.csv, modes.xyz, structure.xyz, result.json")
 

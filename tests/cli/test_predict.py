@@ -12,7 +12,7 @@ import pytest
 def test_table_has_one_row_per_molecule_with_units(molequi, tiny_model, water):
     result = molequi("predict", water, "--smiles", "CCO", "--model", tiny_model)
     assert result.code == 0
-    assert all(text in result.out for text in ("energy eV", "max|F| eV/Å", "|dipole| D", "charge e", "H2O", "C2H6O", "ETKDGv3"))
+    assert all(text in result.out for text in ("energy eV", "max|F| eV/Å", "|mu| D", "charge e", "H2O", "C2H6O", "ETKDGv3"))
     assert len([line for line in result.out.splitlines() if line.strip().startswith("0 ")]) == 2
 
 
