@@ -11,8 +11,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.demo
 	$(BIN)/molequi demo --output demo-output --overwrite
 
+# Two processes of one thread each use two cores best.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --durations 15 $(PYTEST_FLAGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations 15 $(PYTEST_FLAGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

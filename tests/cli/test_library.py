@@ -10,7 +10,7 @@ from molequi.zoo import list_models
 
 def test_data_list_names_the_samples(molequi):
     entries = {entry["name"]: entry for entry in json.loads(molequi("data", "list", "--json").out)}
-    assert {"qm9", "qm9_sample", "ethanol"} <= set(entries)
+    assert {"qm9", "qm9_sample"} <= set(entries)
     assert entries["qm9_sample"]["available"]
     assert "qm9_sample" in molequi("data", "list").out
 
