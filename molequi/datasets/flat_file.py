@@ -110,8 +110,8 @@ def open_arrays(path: str | Path, only: Sequence[str] | None = None) -> dict[str
         raise UserError(f"{path} holds Python objects or damaged arrays ({error}); expected plain number arrays") from error
 
 
-def load_npz(path: str | Path) -> FlatFile:
-    """Read a flat npz as the module describes it.
+def load_npz(path: str | Path, declared: Sequence[Property] = ()) -> FlatFile:
+    """Read a flat npz as the module describes it; `declared` are rows beside the table that a file without rows of its own may hold.
 
     Raises UserError for any other file.
     """
@@ -119,7 +119,7 @@ def load_npz(path: str | Path) -> FlatFile:
     if "meta" not in arrays:
         raise UserError(f"{path} is not a flat npz of this package: it has no `meta`, only {', '.join(sorted(arrays))}")
     meta = _meta(arrays, path)
-    properties = _stored_rows(meta, path) if "properties" in meta else _rows_of_the_table(arrays)
+    properties = _stored_rows(meta, path) if "properties" in meta else _known_rows(arrays, declared)
     missing = [name for name in ("n_atoms", "z", "pos", *properties) if name not in arrays]
     if missing:
         raise UserError(f"{path}: array {missing[0]!r} is missing; the file is damaged")
@@ -155,8 +155,9 @@ def _stored_rows(meta: Mapping[str, Any], path: str | Path) -> dict[str, Propert
     return {row.name: row for row in map(from_dict, meta["properties"])}
 
 
-def _rows_of_the_table(arrays: Mapping[str, np.ndarray]) -> dict[str, Property]:
-    return {name: row for name, row in PROPERTIES.items() if name in arrays}
+def _known_rows(arrays: Mapping[str, np.ndarray], declared: Sequence[Property]) -> dict[str, Property]:
+    rows = {**PROPERTIES, **{row.name: row for row in declared}}
+    return {name: row for name, row in rows.items() if name in arrays}
 
 
 def _splits(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:

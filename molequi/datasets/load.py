@@ -150,7 +150,7 @@ def _from_table(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
 
 def _from_npz(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
     _refuse_names(settings)
-    loaded = load_npz(_path(settings))
+    loaded = load_npz(_path(settings), targets)
     frames = loaded.frames.with_targets([row.name for row in targets])
     for row in targets:
         stored = frames.properties[row.name]

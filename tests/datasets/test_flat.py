@@ -178,6 +178,13 @@ def test_a_file_without_rows_takes_those_of_the_table(tmp_path: Path) -> None:
     assert loaded.notes == {"note": "mine"}
 
 
+def test_a_file_without_rows_may_hold_declared_ones(tmp_path: Path) -> None:
+    row = declare("dipole_gfn2", irreps="1o", unit="e·Å", extensive=True)
+    np.savez(tmp_path / "a.npz", n_atoms=np.array([1]), z=np.array([1]), pos=np.zeros((1, 3)), dipole_gfn2=np.ones((1, 3)), meta="{}")
+    assert load_npz(tmp_path / "a.npz").frames.targets == {}
+    assert load_npz(tmp_path / "a.npz", [row]).frames.properties == {"dipole_gfn2": row}
+
+
 def test_foreign_and_damaged_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.npz does not exist"):
         load_npz(tmp_path / "none.npz")
