@@ -202,8 +202,8 @@ def merge(settings: argparse.Namespace, work: Path) -> None:
     """Rewrite the output with the dipoles computed so far, and its counts."""
     arrays = load(settings.output)
     for name, file in (("dipole", "dft.txt"), ("dipole_gfn2", "gfn2.txt")):
-        rows = read_rows(work / file)
-        for row, value in rows.items():
+        arrays[name] = np.full_like(arrays[name], np.nan)
+        for row, value in read_rows(work / file).items():
             arrays[name][row] = value
     meta = json.loads(str(arrays["meta"])) | {"counts": sa.counts(arrays)}
     LOG.info("%s", meta["counts"])

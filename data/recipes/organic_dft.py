@@ -103,7 +103,7 @@ def use_numpy_products() -> None:
 
 
 def dft_dipole(z: np.ndarray, pos: np.ndarray) -> np.ndarray:
-    """Return the B3LYP/6-31G(2df,p) dipole (3,) in e·Å, to about 0.005 D (small grid, loose convergence).
+    """Return the B3LYP/6-31G(2df,p) dipole (3,) in e·Å, to about 0.005 D (small grid).
 
     Raises RuntimeError where the self-consistent field does not converge.
     """
@@ -113,7 +113,7 @@ def dft_dipole(z: np.ndarray, pos: np.ndarray) -> np.ndarray:
     field = QuickKohnSham(mol, xc="b3lypg")
     field.direct_scf, field._numint = False, CachedIntegrator()
     field.grids.atom_grid = dict.fromkeys(SYMBOLS.values(), (25, 110)) | {"H": (20, 50)}
-    field.conv_tol, field.conv_tol_grad, field.max_cycle = 1e-4, 1e-2, 60
+    field.conv_tol, field.conv_tol_grad, field.max_cycle = 1e-6, 1e-3, 60
     field.kernel()
     if not field.converged:
         raise RuntimeError("The self-consistent field did not converge in 60 cycles.")
