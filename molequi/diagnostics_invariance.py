@@ -116,9 +116,9 @@ def size_consistency(observer: Observer, structures: Sequence[Structure], base: 
 def depends_on_origin(row: Property) -> bool:
     """Whether the value of a neutral molecule depends on the origin, here the centre of mass, so that it is no sum over fragments.
 
-    So do the spatial extent and the angular momentum.
+    So do the spatial extent, the angular momentum and the Rosenfeld tensor.
     """
-    return row.name in {"r2", "angular_momentum"}
+    return row.name in {"r2", "angular_momentum", "rosenfeld"}
 
 
 def _is_neutral(structure: Structure) -> bool:

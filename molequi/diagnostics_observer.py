@@ -21,7 +21,7 @@ _INTERNAL = {
     "energies": Property("energies", "0e", "eV", per_atom=True),
     "atomization_energy": Property("atomization_energy", "0e", "eV", extensive=True),
 }
-_OF_OPEN_STRUCTURES = {"dipole", "dipole_magnitude", "r2", "angular_momentum"}
+_OF_OPEN_STRUCTURES = {"dipole", "dipole_magnitude", "r2", "rosenfeld", "angular_momentum"}
 _PERTURBATION = 0.2  # Å
 _N_PERTURBATIONS = 4
 _UNRESOLVED = 1e5  # roundings of a value below which its changes are not measured against themselves
