@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from molequi.cli.output import STDERR
+from molequi.cli.output import STDERR, start_logging
 
 
 class ProgressBar(Callback):
@@ -16,6 +17,12 @@ class ProgressBar(Callback):
     def __init__(self) -> None:
         self.bar: Progress | None = None
         self.run, self.epoch = TaskID(0), TaskID(0)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Log in a process that was spawned as in the one that spawned it."""
+        if trainer.is_global_zero and not logging.getLogger("molequi").handlers:
+            start_logging(logging.INFO)
+            logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the bar up, in the first process alone."""
