@@ -108,9 +108,13 @@ def _print_keys(keys: Mapping[str, Mapping[str, int]]) -> None:
 
 
 def _print_card(card: Mapping[str, Any], indent: str = "") -> None:
+    """Print nested data as lines; groups that all have fields of their own become a table."""
     for key, value in card.items():
         heading = f"{indent}{key.replace('_', ' ')}:"
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value and all(isinstance(group, dict) for group in value.values()):
+            columns = list(dict.fromkeys(name for group in value.values() for name in group))
+            print_table(heading, ("", *columns), [(name, *(_cell(group.get(column)) for column in columns)) for name, group in value.items()])
+        elif isinstance(value, dict):
             line(heading)
             _print_card(value, indent + "  ")
         elif isinstance(value, list) and any(isinstance(item, str) and " " in item for item in value):
@@ -119,3 +123,7 @@ def _print_card(card: Mapping[str, Any], indent: str = "") -> None:
                 line(f"{indent}  - {item}")
         else:
             line(f"{heading} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+
+
+def _cell(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -173,4 +173,4 @@ def _cells(row: Property, record: Record) -> list[object]:
 
 
 def _components(value: Sequence[float]) -> str:
-    return " ".join(f"{part:.2f}" for part in value)
+    return " ".join(f"{round(float(part), 2) + 0.0:.2f}" for part in value)  # + 0.0: no negative zeros
