@@ -38,7 +38,7 @@ LIMITS: dict[str, tuple[float, float, str]] = {
     "stress_consistency": (1e-4, 1e-4, "energy difference along a deformation - work of the stress, per largest stress x volume x strain"),
     "energy_at_cutoff": (5e-6, 2e-5, "jump of the energy where an atom leaves the cutoff"),
     "force_at_cutoff": (5e-6, 2e-5, "jump of the forces where an atom leaves the cutoff"),
-    "slope_at_cutoff": (1e-3, 1e-3, "jump of the forces' slope (per Å) where an atom leaves the cutoff"),
+    "slope_at_cutoff": (2e-3, 2e-3, "jump of the forces' slope (per Å) where an atom leaves the cutoff"),
     "outputs_at_cutoff": (5e-6, 2e-5, "jump of the other outputs where an atom leaves the cutoff"),
     "finite": (0.0, 0.0, "values that are not finite"),
     "inputs_unchanged": (0.0, 0.0, "input tensors that the model has changed"),

@@ -13,14 +13,14 @@ import numpy as np
 from molequi.diagnostics_observer import Finding, Observer, ratio
 from molequi.probes import Structure, at_cutoff
 
-_N_PATHS = 3
-_N_NODES = 10
+_N_PATHS = 2
+_N_NODES = 8
 # Root mean square displacements (Å) along a path. Long paths are insensitive to rounding, short ones to the roughness of random
 # networks, and a force that is wrong is wrong on all: so a shorter one is tried where a longer one has not agreed.
 _LENGTHS = (0.1, 0.02, 0.004, 0.0008)
 _AGREED = 1e-5
 _STRAIN_PER_LENGTH = 0.3  # 1/Å
-_N_LOOP, _RADII, _UNIT_RADIUS = 24, (0.02, 0.004, 0.0008), 0.1  # Å
+_N_LOOP, _RADII, _UNIT_RADIUS = 16, (0.02, 0.004, 0.0008), 0.1  # Å
 _NEAR, _APART = 0.005, 0.01  # Å, steps at the cutoff for values and slopes
 
 
