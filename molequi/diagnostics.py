@@ -35,7 +35,7 @@ LIMITS: dict[str, tuple[float, float, str]] = {
     "determinism": (1e-9, 1e-4, "change of the outputs in a second call"),
     "force_consistency": (1e-4, 1e-4, "energy difference along a path + work of the forces, per root mean square force x length"),
     "closed_loop_work": (1e-4, 1e-4, "work of the forces around a loop, per root mean square force x length"),
-    "stress_consistency": (1e-4, 1e-4, "energy difference along a deformation - work of the stress, per largest stress x volume x strain"),
+    "stress_consistency": (1e-4, 1e-4, "energy difference along a deformation - work of the stress, per root mean square stress x volume x strain"),
     "energy_at_cutoff": (5e-6, 2e-5, "jump of the energy where an atom leaves the cutoff"),
     "force_at_cutoff": (5e-6, 2e-5, "jump of the forces where an atom leaves the cutoff"),
     "slope_at_cutoff": (2e-3, 2e-3, "jump of the forces' slope (per Å) where an atom leaves the cutoff"),

@@ -13,7 +13,7 @@ import numpy as np
 from molequi.diagnostics_observer import Finding, Observer, ratio
 from molequi.probes import Structure, at_cutoff
 
-_N_PATHS = 2
+_N_PATHS, _N_STRAINS = 2, 4
 _N_NODES = 8
 # Root mean square displacements (Å) along a path. Long paths are insensitive to rounding, short ones to the roughness of random
 # networks, and a force that is wrong is wrong on all: so a shorter one is tried where a longer one has not agreed.
@@ -70,12 +70,12 @@ def stress_consistency(observer: Observer, structures: Sequence[Structure], rng:
     """Compare energy differences along random deformations of atoms and cell with the work of the stress.
 
     With the deformation D(s) = 1 + s eta, dE/ds = V tr(stress eta D^-1); eta has an antisymmetric part, so that an
-    asymmetric stress is found as well. Relative to the largest |V stress| times |eta|.
+    asymmetric stress is found as well. Relative to the root mean square component of V stress times |eta|.
     """
     for structure in structures:
         if not structure.is_periodic:
             continue
-        for _ in range(_N_PATHS):
+        for _ in range(_N_STRAINS):
             eta = _STRAIN_PER_LENGTH * rng.standard_normal((3, 3))
             error = _best(_deformation_error(observer, structure, length * eta) for length in _LENGTHS)
             yield Finding("stress_consistency", error, f"stress of {structure.name}")
@@ -89,7 +89,7 @@ def _deformation_error(observer: Observer, structure: Structure, eta: np.ndarray
     virials = np.array([image.volume * observation["stress"] for image, observation in zip(images[2:], inner, strict=True)])
     rates = np.array([eta @ np.linalg.inv(deformation) for deformation in deformations[2:]])
     work = float(np.einsum("s,sij,sji->", weights, virials, rates))
-    return ratio(abs(float(end["energy"] - start["energy"]) - work), float(np.abs(virials).max() * np.linalg.norm(eta)))
+    return ratio(abs(float(end["energy"] - start["energy"]) - work), float(np.sqrt(np.mean(virials**2)) * np.linalg.norm(eta)))
 
 
 def smoothness(observer: Observer, *, total_charge: int = 0, spin_multiplicity: int = 1) -> Iterator[Finding]:
