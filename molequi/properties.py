@@ -113,7 +113,8 @@ _ROWS = (
     Property("u298", "0e", "eV", "internal energy at 298.15 K", extensive=True, has_reference=True, aliases=("u298",), qm9=("u298", _HARTREE)),
     Property("h298", "0e", "eV", "enthalpy at 298.15 K", extensive=True, has_reference=True, aliases=("h298",), qm9=("h298", _HARTREE)),
     Property("g298", "0e", "eV", "free energy at 298.15 K", extensive=True, has_reference=True, aliases=("g298",), qm9=("g298", _HARTREE)),
-    Property("rosenfeld", "0o+1o+2o", "bohr⁴", "static Rosenfeld tensor, origin at the centre of mass", extensive=True, aliases=("rosenfeld", "beta")),
+    Property("rosenfeld", "0o+1o+2o", "bohr⁴", "static Rosenfeld tensor, origin at the centre of mass", extensive=True,
+             aliases=("rosenfeld", "beta")),
     Property("rosenfeld_isotropic", "0o", "bohr⁴", "a third of the trace of the Rosenfeld tensor", extensive=True, aliases=("rosenfeld_isotropic",)),
     Property("handedness", "0o", "1", "label of a stereocentre: R 1, S 0", per_atom=True, binary=True, aliases=("handedness",)),
     Property("angular_momentum", "1e", "amu·Å²/fs", "sum of r x p about the centre of mass", extensive=True, aliases=("angular_momentum",)),
@@ -133,8 +134,8 @@ def get_property(name: str, declared: Mapping[str, Property] | None = None) -> P
     if name in table:
         return table[name]
     near = difflib.get_close_matches(name, table, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(table))}"
-    raise PropertyError(f"unknown property {name!r}; {hint} A new one is declared in the config under `properties`")
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(table))};"
+    raise PropertyError(f"unknown property {name!r}; {hint} a new one is declared in the config under `properties`")
 
 
 def declare(name: str, **fields: object) -> Property:
