@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 import os
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from molequi.datasets.splits import file_split
 from molequi.errors import UserError
 from molequi.model import MolecularModel
 from molequi.training_evaluate import evaluate_frames
+from molequi.training_state import is_first_process
 from molequi.zoo import load
 
 logger = logging.getLogger(__name__)
@@ -56,15 +58,17 @@ def fit(config: Config, output: Path, *, resume: bool = False, overwrite: bool =
     TrainingInterruptedError where a signal asked to stop (the run is saved).
     """
     config = _with_absolute_paths(config)
+    if config.training.logger == "tensorboard" and importlib.util.find_spec("tensorboard") is None:
+        raise UserError("training.logger is tensorboard, which is not installed; `pip install molequi[tensorboard]`, or set training.logger=csv")
     if resume:
         _refuse_other_run(config, output)
-    else:
+    elif is_first_process():
         _refuse_occupied(output, overwrite=overwrite)
     dataset = open_dataset(config.data, config.declared())
     messages = [*report_lines(dataset.report), *dataset.report.warnings, *dataset.failures]
     # Lightning takes seconds to import; wrong data have been refused by now.
     run = importlib.import_module("molequi.training_fit")
-    if overwrite and not resume:
+    if overwrite and not resume and is_first_process():
         _clear(output)
     return run.fit_frames(config, dataset.frames, dataset.splits, output, resume=resume, callbacks=callbacks, messages=messages)
 

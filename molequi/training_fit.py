@@ -7,37 +7,33 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.util
 import json
 import logging
-import os
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import ProgressBar
-from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning import Callback
 from torch import Tensor
 
 from molequi.checkpoint import load_model, save_model
 from molequi.config import Config, TrainingSettings, dump_config
 from molequi.datasets.datamodule import MolecularDataModule
 from molequi.datasets.flat import Frames
-from molequi.errors import NotConvergedError, UserError
+from molequi.errors import UserError
 from molequi.plots import learning_curve, parity
 from molequi.properties import Property
 from molequi.training_evaluate import Evaluation, evaluate_frames, save_predictions, without_undefined
+from molequi.training_launch import launch
 from molequi.training_log import final_table, read_metrics, units_of, with_unit
 from molequi.training_loop import MolecularTraining
 from molequi.training_loss import Objective
 from molequi.training_model import StartingPoint, start_model
 from molequi.training_record import RunRecorder, close_log, open_log
 from molequi.training_schedule import Schedule, Watch
-from molequi.training_state import Position, read_state
+from molequi.training_state import Position, is_first_process, read_state
 from molequi.zoo import as_device
 
 logger = logging.getLogger(__name__)
@@ -61,6 +57,22 @@ def fit_frames(
     """
     frames = _labelled(frames, splits, config)
     state = _resumable_state(splits, output) if resume else None
+    with _prepared(config, splits, output, messages):
+        start = start_model(config, frames.subset(splits["train"]))
+        if state is None or not _is_over(config.training, state, len(splits["train"])):
+            data = MolecularDataModule(frames, splits, start.model.cutoff, **_loader_settings(config.training))
+            _run(config, start, data, output, state, callbacks)
+        if is_first_process():
+            _finish(config, frames, splits, output)
+    return output
+
+
+@contextlib.contextmanager
+def _prepared(config: Config, splits: Mapping[str, Tensor], output: Path, messages: Sequence[str]) -> Iterator[None]:
+    """Keep the run directory and its log open for a while, in the first process."""
+    if not is_first_process():
+        yield
+        return
     output.mkdir(parents=True, exist_ok=True)
     _write_text(output / "config.yaml", dump_config(config))
     _write_text(output / "split.json", json.dumps({name: indices.tolist() for name, indices in splits.items()}))
@@ -68,16 +80,9 @@ def fit_frames(
     try:
         for message in messages:
             log.emit(logging.makeLogRecord({"msg": message, "created": time.time()}))
-        start = start_model(config, frames.subset(splits["train"]))
-        if state is None or not _is_over(config.training, state, len(splits["train"])):
-            _run(
-                config, start, MolecularDataModule(frames, splits, start.model.cutoff, **_loader_settings(config.training)), output, state, callbacks
-            )
-        if _is_first_process():
-            _finish(config, frames, splits, output)
+        yield
     finally:
         close_log(log)
-    return output
 
 
 def _run(
@@ -102,13 +107,7 @@ def _run(
     n_weights = sum(parameter.numel() for parameter in start.model.parameters() if parameter.requires_grad)
     sizes = ", ".join(f"{name} {len(indices)}" for name, indices in data.splits.items())
     logger.info("%s: %s structures; %d trainable weights; %s batches per epoch", config.name, sizes, n_weights, module.n_batches)
-    with _quiet_lightning(), torch.random.fork_rng():
-        trainer = _make_trainer(settings, output, [recorder, *callbacks])
-        _start_at_epoch(trainer, module)
-        try:
-            trainer.fit(module, datamodule=data)
-        except torch.multiprocessing.ProcessRaisedException as error:
-            _raise_own(error)
+    launch(settings, module, data, output, [recorder, *callbacks])
 
 
 def wants_compiled_kernels(settings: TrainingSettings, n_batches: int) -> bool:
@@ -211,70 +210,7 @@ def _is_over(settings: TrainingSettings, state: Mapping[str, Any], n_train: int)
     )
 
 
-def _make_trainer(settings: TrainingSettings, output: Path, callbacks: list[Callback]) -> Trainer:
-    device = as_device(settings.device)
-    accelerator = "gpu" if device.startswith("cuda") else "cpu"
-    devices: int | list[int] = [int(device.partition(":")[2])] if ":" in device else settings.devices
-    return Trainer(
-        accelerator=accelerator, devices=devices, num_nodes=settings.nodes, strategy=_strategy(settings, accelerator), max_epochs=settings.epochs,
-        callbacks=callbacks, logger=False, enable_checkpointing=False, enable_model_summary=False, num_sanity_val_steps=0,
-        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks), use_distributed_sampler=False, inference_mode=False,
-        reload_dataloaders_every_n_epochs=1, default_root_dir=output,
-    )  # fmt: skip
-
-
-def _strategy(settings: TrainingSettings, accelerator: str) -> str | DDPStrategy:
-    if settings.devices * settings.nodes == 1:
-        return "auto"
-    is_launched = "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_PROCID" in os.environ
-    return DDPStrategy(
-        start_method="popen" if is_launched else "spawn",
-        process_group_backend="nccl" if accelerator == "gpu" else "gloo",
-        find_unused_parameters=True,
-    )
-
-
-def _start_at_epoch(trainer: Trainer, module: MolecularTraining) -> None:
-    """Let Lightning count epochs from where the run stands; it hands the number to the batch order and to progress bars."""
-    progress = trainer.fit_loop.epoch_progress
-    for part in (progress.total, progress.current):
-        part.ready = part.started = part.processed = part.completed = module.position.epoch
-
-
-def _is_first_process() -> bool:
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
-
-
-def _raise_own(error: torch.multiprocessing.ProcessRaisedException) -> None:
-    """Turn what a spawned process raised back into the error that it was."""
-    last = str(error).strip().splitlines()[-1]
-    for kind in (UserError, NotConvergedError):
-        if f"{kind.__name__}: " in last:
-            raise kind(last.partition(f"{kind.__name__}: ")[2]) from error
-    raise error
-
-
-@contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's notes about devices and loaders to itself for a while."""
-    lightning = logging.getLogger("pytorch_lightning")
-    level = lightning.level
-    lightning.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torch\.distributed).*")
-        try:
-            yield
-        finally:
-            lightning.setLevel(level)
-
-
 def _write_text(path: Path, text: str) -> None:
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
-
-
-def check_tensorboard(settings: TrainingSettings) -> None:
-    """Raise UserError where TensorBoard is asked for and not installed."""
-    if settings.logger == "tensorboard" and importlib.util.find_spec("tensorboard") is None:
-        raise UserError("training.logger is tensorboard, which is not installed; `pip install molequi[tensorboard]`, or set training.logger=csv")

@@ -6,6 +6,7 @@ loss is multiplied by their number: N processes take the step that one process w
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import time
 from collections.abc import Mapping
@@ -49,6 +50,8 @@ class MolecularTraining(LightningModule):
         self.average = MovingAverage(model, ema)
         self.position, self.watch = Position(), Watch()
         self.n_batches, self.stop_reason = 1, ""
+        # Number of a signal that asks this process to stop, and whether all processes know of such a request.
+        self.stop_signal, self.is_stop_agreed = 0, False
         self.summary: dict[str, Any] = {}
         self.derivatives = {name: name in objective.names for name in ("forces", "stress")}
         # Rows: sum of losses, number of components, of each target in this epoch.
@@ -73,11 +76,15 @@ class MolecularTraining(LightningModule):
         """Put what is not a parameter on the device of the parameters, in memory of its own."""
         self.average.to(self.device)
         self.train_sums = self.train_sums.to(self.device, copy=True)
+        if self.global_rank:
+            # The sums of an epoch that is resumed are those of all processes together: the first one carries them on.
+            self.train_sums.zero_()
 
     def on_train_start(self) -> None:
         """Restore the optimiser, start the clock."""
         if self._resumed_optimizer is not None:
-            self.optimizers().optimizer.load_state_dict(self._resumed_optimizer)
+            # A copy, because the optimiser keeps the tensors, and spawned processes receive them in shared memory.
+            self.optimizers().optimizer.load_state_dict(copy.deepcopy(self._resumed_optimizer))
             self._resumed_optimizer = None
         self._started, self._seconds_before = time.monotonic(), self.position.seconds
 
@@ -114,6 +121,7 @@ class MolecularTraining(LightningModule):
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: LightningOptimizer, optimizer_closure: Any = None) -> None:
         """Set the rate of this step, take it, and let the averaged weights follow."""
+        self._enter_stage(optimizer)
         rate = self.schedule.rate(self.position, self.n_batches, self.watch.factor)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -136,9 +144,7 @@ class MolecularTraining(LightningModule):
         self.average.swap()
         add_across_processes(self.errors)
         results = {name: errors.result() for name, errors in self.errors.items()}
-        train_sums = self.train_sums.clone()
-        if self.trainer.world_size > 1:
-            torch.distributed.all_reduce(train_sums)
+        train_sums = self.total_train_sums()
         score = self._score(results)
         is_best = self.watch.observe(score, self.position.epoch)
         self.watch.factor = self.schedule.plateau_factor(self.watch)
@@ -152,8 +158,15 @@ class MolecularTraining(LightningModule):
         self.stop_reason = self.schedule.reason_to_stop(self.position, self.watch, self.n_batches) or ""
         self.trainer.should_stop = bool(self.stop_reason)
 
+    def total_train_sums(self) -> Tensor:
+        """Return the sums of this epoch over all processes; all of them must ask."""
+        sums = self.train_sums.clone()
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(sums)
+        return sums
+
     def run_state(self) -> dict[str, Any]:
-        """Return tensors and plain values from which `load_run_state` goes on exactly."""
+        """Return tensors and plain values from which `load_run_state` goes on exactly; `train_sums` are those of this process."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizers().optimizer.state_dict(),
@@ -174,6 +187,16 @@ class MolecularTraining(LightningModule):
         self._resumed_optimizer = state["optimizer"]
         self._resumed_epoch = self.position.batch > 0
 
+    def _enter_stage(self, optimizer: LightningOptimizer) -> None:
+        """Forget Adam's moments when the loss weights change.
+
+        They scale the steps by the gradients of the past; where the new ones are larger, thousands of steps would be too long.
+        """
+        is_last = self.schedule.is_last_stage(self.schedule.progress(self.position, self.n_batches))
+        if self.schedule.second_stage is not None and is_last and not self.position.stage_step:
+            optimizer.optimizer.state.clear()
+            self.position.stage_step = self.position.step
+
     def _move_on(self) -> None:
         """Count the step; end the epoch early when the time budget is used up."""
         self.position.batch += 1
@@ -192,14 +215,14 @@ class MolecularTraining(LightningModule):
             torch.cuda.manual_seed(seed)
 
     def _count_everywhere(self, local: Tensor) -> Tensor:
-        """Add up the counts of all processes; the clock of the first travels along, so that all stop together."""
+        """Add up the counts of all processes; the clock of the first and requests to stop travel along, so that all stop at the same step."""
         if self.trainer.world_size == 1:
             return local
         seconds = self._seconds_before + time.monotonic() - self._started if self.global_rank == 0 else 0.0
-        shared = torch.cat([local, local.new_tensor([seconds])])
+        shared = torch.cat([local, local.new_tensor([seconds, float(self.stop_signal != 0)])])
         torch.distributed.all_reduce(shared)
-        self.position.seconds = float(shared[-1])
-        return shared[:-1]
+        self.position.seconds, self.is_stop_agreed = float(shared[-2]), bool(shared[-1])
+        return shared[:-2]
 
     def _score(self, results: Mapping[str, Mapping[str, Any]]) -> float:
         """Mean over targets of MAE / scale, weighted as the loss is at the end; infinite where an error is not finite."""

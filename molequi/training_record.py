@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +31,17 @@ class RunRecorder(Callback):
         self.minutes, self.steps, self.tensorboard = minutes, steps, tensorboard
         self.metrics: MetricsFile | None = None
         self.writer: Any = None
-        self.requested: int | None = None
         self._saved_at = 0.0
         self._handlers: dict[int, Any] = {}
         self._log: logging.Handler | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: MolecularTraining) -> None:
         """Open the files; take over the signals that end a run."""
-        self._saved_at = time.monotonic()
+        self._saved_at = pl_module.position.seconds
         if threading.current_thread() is threading.main_thread():
-            self._handlers = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
+            self._handlers = {
+                number: signal.signal(number, functools.partial(_request_stop, pl_module)) for number in (signal.SIGINT, signal.SIGTERM)
+            }
         if not trainer.is_global_zero:
             return
         self.metrics = MetricsFile(self.output / "metrics.csv", self.csv_size)
@@ -56,9 +57,9 @@ class RunRecorder(Callback):
         if position.batch >= pl_module.n_batches:
             return
         due = self.steps is not None and position.step % self.steps == 0
-        if due or self.requested is not None or time.monotonic() - self._saved_at > 60.0 * self.minutes:
+        if due or _is_stopping(trainer, pl_module) or position.seconds - self._saved_at > 60.0 * self.minutes:
             self._save(trainer, pl_module)
-        self._stop_if_requested()
+        self._stop_if_requested(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: MolecularTraining) -> None:
         """Write the epoch's line, the best model, last.ckpt, in this order: last.ckpt says how much of the others counts."""
@@ -76,7 +77,7 @@ class RunRecorder(Callback):
                 with pl_module.average.applied():
                     save_model(pl_module.model, self.output / "model.safetensors")
         self._save(trainer, pl_module)
-        self._stop_if_requested()
+        self._stop_if_requested(trainer, pl_module)
 
     def teardown(self, trainer: Trainer, pl_module: MolecularTraining, stage: str) -> None:
         """Give back the signals; close the log."""
@@ -91,20 +92,30 @@ class RunRecorder(Callback):
             self._log = None
 
     def _save(self, trainer: Trainer, module: MolecularTraining) -> None:
+        sums = module.total_train_sums()
         if trainer.is_global_zero:
-            write_state({**module.run_state(), "csv_size": self.metrics.size}, self.output / "last.ckpt")
-        self._saved_at = time.monotonic()
+            write_state({**module.run_state(), "train_sums": sums, "csv_size": self.metrics.size}, self.output / "last.ckpt")
+        self._saved_at = module.position.seconds
 
-    def _request(self, number: int, frame: Any) -> None:
-        if self.requested is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.requested = number
-
-    def _stop_if_requested(self) -> None:
-        if self.requested is not None:
+    def _stop_if_requested(self, trainer: Trainer, module: MolecularTraining) -> None:
+        if _is_stopping(trainer, module):
+            # The first process to leave takes the others with it: let all have saved.
+            trainer.strategy.barrier()
+            number = module.stop_signal or int(signal.SIGTERM)
             raise TrainingInterruptedError(
-                f"training stopped by {signal.Signals(self.requested).name}; it is saved in {self.output}, go on with --resume", self.requested
+                f"training stopped by {signal.Signals(number).name}; it is saved in {self.output}, go on with --resume", number
             )
+
+
+def _is_stopping(trainer: Trainer, module: MolecularTraining) -> bool:
+    return module.is_stop_agreed if trainer.world_size > 1 else module.stop_signal != 0
+
+
+def _request_stop(module: MolecularTraining, number: int, frame: Any) -> None:
+    """Note the signal; the run ends after the current step. A second Ctrl-C ends it at once."""
+    if module.stop_signal and number == signal.SIGINT:
+        raise KeyboardInterrupt
+    module.stop_signal = number
 
 
 def open_log(output: Path) -> logging.Handler:

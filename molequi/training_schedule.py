@@ -31,7 +31,7 @@ class Watch:
 class Schedule:
     """What happens when; the settings of the same names in `config.TrainingSettings`.
 
-    Progress runs from 0 to 1: the done fraction of the epochs or of the time budget, whichever is further.
+    Progress runs from 0 to 1: the done fraction of the epochs or of the time budget, whichever is further. Each stage begins with a warm-up.
     weights: loss weight by target. second_stage: (start, weights), the fraction of the run from which other weights hold.
     """
 
@@ -54,24 +54,15 @@ class Schedule:
     def rate(self, position: Position, n_batches: int, factor: float = 1.0) -> float:
         """Return the learning rate of the next step. factor: of the plateau schedule."""
         shape = cosine(self.progress(position, n_batches)) if self.schedule == "cosine" else factor
-        return self.learning_rate * warmup(position.step, self.warmup_steps) * shape
+        return self.learning_rate * warmup(position.step - position.stage_step, self.warmup_steps) * shape
 
     def is_last_stage(self, progress: float) -> bool:
         """Whether the loss weights will not change again."""
         return self.second_stage is None or progress >= self.second_stage[0]
 
     def weights_at(self, progress: float) -> Mapping[str, float]:
-        """Return the loss weights at that progress.
-
-        The first fifth of the second stage leads over from the old weights to the new ones, geometrically: Adam scales its steps by past gradients,
-        and a sudden change of scale would throw the model far off.
-        """
-        if self.second_stage is None or progress < self.second_stage[0]:
-            return self.weights
-        start, later = self.second_stage
-        share = min(5.0 * (progress - start) / (1.0 - start), 1.0)
-        pairs = {name: (self.weights.get(name, 1.0), later.get(name, 1.0)) for name in {**self.weights, **later}}
-        return {name: old ** (1.0 - share) * new**share if old > 0 < new else (1.0 - share) * old + share * new for name, (old, new) in pairs.items()}
+        """Return the loss weights at that progress."""
+        return self.weights if self.second_stage is None or progress < self.second_stage[0] else self.second_stage[1]
 
     @property
     def final_weights(self) -> Mapping[str, float]:

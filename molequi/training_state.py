@@ -88,12 +88,22 @@ class MovingAverage:
 
 @dataclasses.dataclass
 class Position:
-    """Where a run stands. batch: batches of the current epoch that are done. step: optimiser steps in all. seconds: time spent so far."""
+    """Where a run stands.
+
+    batch: batches of the current epoch that are done. step: optimiser steps in all. seconds: time spent so far. stage_step: the step at which the
+    second stage of the loss began, 0 before.
+    """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
     seconds: float = 0.0
+    stage_step: int = 0
+
+
+def is_first_process() -> bool:
+    """Whether this process writes for all those that a launcher (torchrun, SLURM) started; true where there is no launcher."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
 def write_state(state: Mapping[str, Any], path: Path) -> None:

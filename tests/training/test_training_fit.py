@@ -123,7 +123,7 @@ def test_same_seed_gives_the_same_run_and_another_seed_does_not(tmp_path, toy_fr
 
 def test_resume_after_an_interruption_in_mid_epoch_is_exact(tmp_path, toy_frames, toy_config, toy_splits):
     frames, splits = toy_frames(24), toy_splits(18, 6, 0)
-    config = toy_config(training={"epochs": 3, "ema": 0.9, "warmup_steps": 3})
+    config = toy_config(training={"epochs": 3, "ema": 0.9, "warmup_steps": 3, "second_stage": {"start": 0.4, "weights": {"energy": 10.0}}})
     whole = fit_frames(config, frames, splits, tmp_path / "whole")
     with pytest.raises(TrainingInterruptedError, match="--resume") as caught:
         fit_frames(config, frames, splits, tmp_path / "cut", callbacks=[KillAt(7, signal.SIGTERM)])

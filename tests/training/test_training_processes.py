@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ from molequi.datasets.flat_file import save_npz
 from molequi.training import fit
 from molequi.training_fit import fit_frames
 from molequi.training_log import read_metrics
-from molequi.training_state import read_state
+from molequi.training_state import TrainingInterruptedError, read_state
 
 KILLED = """
 import os, signal, sys
@@ -58,24 +60,51 @@ def test_kill_in_mid_epoch_and_resume_gives_the_weights_of_an_uninterrupted_run(
     assert (whole / "result.json").read_bytes() == (cut / "result.json").read_bytes()
 
 
+@pytest.fixture
+def no_sigterm():
+    """Keep a late SIGTERM from ending the tests."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def stop_when_saved(path) -> threading.Thread:
+    """Send this process a SIGTERM as soon as `path` is there."""
+
+    def wait() -> None:
+        for _ in range(60_000):
+            if path.exists():
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            time.sleep(0.005)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
 @pytest.mark.slow
-def test_two_processes_take_the_steps_of_one(tmp_path, toy_frames, toy_config, toy_splits):
+@pytest.mark.usefixtures("no_sigterm")
+def test_two_processes_take_the_steps_of_one_even_when_stopped_and_resumed(tmp_path, toy_frames, toy_config, toy_splits):
     frames, splits = toy_frames(27), toy_splits(17, 7, 3)
     # Molecules of unequal size, gaps that leave one process without a label, and a last batch of one structure.
     frames.targets["energy"][::2] = math.nan
     frames.targets["forces"][10:25] = math.nan
     frames.targets["dipole"][3:] = math.nan
-    runs = {}
-    for name, devices in (("one", 1), ("two", 2)):
-        config = toy_config(
-            data={"targets": ["energy", "forces", "dipole"]}, training={"epochs": 3, "dtype": "float64", "devices": devices, "patience": 50}
-        )
-        runs[name] = fit_frames(config, frames, splits, tmp_path / name)
-    one, two = (load_model(run / "model.safetensors").state_dict() for run in runs.values())
-    for name, value in one.items():
-        assert torch.allclose(value, two[name], rtol=1e-8, atol=1e-9), name
-    first, second = (read_metrics(run / "metrics.csv") for run in runs.values())
-    assert len(first) == len(second) == 3
-    for line, other in zip(first, second, strict=True):
+    targets, training = {"targets": ["energy", "forces", "dipole"]}, {"epochs": 5, "dtype": "float64", "patience": 50}
+    one = fit_frames(toy_config(data=targets, training=training), frames, splits, tmp_path / "one")
+    config = toy_config(data=targets, training={**training, "devices": 2})
+    thread = stop_when_saved(tmp_path / "two" / "last.ckpt")
+    with pytest.raises(TrainingInterruptedError, match="SIGTERM"):
+        fit_frames(config, frames, splits, tmp_path / "two")
+    thread.join()
+    assert read_state(tmp_path / "two" / "last.ckpt")["position"]["epoch"] < 5
+    two = fit_frames(config, frames, splits, tmp_path / "two", resume=True)
+    first, second = (load_model(run / "model.safetensors").state_dict() for run in (one, two))
+    for name, value in first.items():
+        assert torch.allclose(value, second[name], rtol=1e-6, atol=1e-7), name
+    lines = [read_metrics(run / "metrics.csv") for run in (one, two)]
+    assert len(lines[0]) == len(lines[1]) == 5
+    for line, other in zip(*lines, strict=True):
         known = {name: value for name, value in line.items() if name != "seconds" and value is not None}
         assert known == pytest.approx({name: other[name] for name in known}, rel=1e-6, abs=1e-9)

@@ -28,14 +28,13 @@ def test_rate_falls_with_the_epochs_or_with_the_clock_whichever_is_further():
     assert timed.progress(Position(seconds=1e9), 10) == 1.0
 
 
-def test_second_stage_leads_over_and_the_score_means_the_same_throughout():
-    schedule = Schedule(1e-2, epochs=10, weights={"forces": 100.0, "dipole": 0.0}, second_stage=(0.7, {"energy": 16.0, "dipole": 2.0}))
-    assert schedule.weights_at(0.69) == {"forces": 100.0, "dipole": 0.0}
-    assert schedule.weights_at(0.73) == pytest.approx({"forces": 10.0, "energy": 4.0, "dipole": 1.0})
-    for progress in (0.76, 1.0):
-        assert schedule.weights_at(progress) == pytest.approx({"forces": 1.0, "energy": 16.0, "dipole": 2.0})
-    assert schedule.final_weights == schedule.weights_at(1.0)
+def test_second_stage_changes_weights_warms_up_again_and_leaves_the_score_its_meaning():
+    schedule = Schedule(1e-2, epochs=10, warmup_steps=3, schedule="plateau", weights={"forces": 100.0}, second_stage=(0.7, {"energy": 10.0}))
+    assert schedule.weights_at(0.69) == {"forces": 100.0}
+    assert schedule.weights_at(0.7) == schedule.final_weights == {"energy": 10.0}
     assert Schedule(1e-2, epochs=1, weights={"forces": 2.0}).final_weights == {"forces": 2.0}
+    assert schedule.rate(Position(epoch=6, step=60), 10) == 1e-2
+    assert schedule.rate(Position(epoch=7, step=70, stage_step=70), 10) == 0.25e-2
 
 
 def test_plateau_halves_the_rate_until_something_improves():
