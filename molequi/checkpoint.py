@@ -47,6 +47,8 @@ def save_model(model: MolecularModel, path: str | Path) -> None:
     part = path.with_name(path.name + ".part")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, part, metadata={_KEY: json.dumps(describe(model))})
+    # The writer makes private files; a model is for everybody who may read its folder.
+    part.chmod(0o644)
     os.replace(part, path)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ase.data import chemical_symbols
 from torch import Tensor
 
 from molequi.datasets.flat import Frames
@@ -40,6 +41,10 @@ def evaluate_frames(model: MolecularModel, frames: Frames, *, names: Sequence[st
 
     Baselines come from the model's training set, as its metadata keep them. Raises UserError where model and data have no property in common.
     """
+    unknown = [chemical_symbols[number] for number in frames.elements() if number not in model.elements]
+    if unknown:
+        known = " ".join(chemical_symbols[number] for number in model.elements)
+        raise UserError(f"the structures contain {' '.join(unknown)}, which this model does not know; it knows {known}")
     rows = _shared_rows(model, frames, names)
     frames = without_undefined(frames)
     predictions = predict_frames(model, frames, [row.name for row in rows], batch_size=batch_size)
