@@ -12,7 +12,7 @@ Stages, each resumable (`--stage NAME` runs one; the files between them lie in O
   energies  label them with the ANI-1ccx ensemble, reject some, write OUTPUT
   gfn2      GFN2-xTB dipole of every frame         } appended to a checkpoint, row by row;
   dft       B3LYP dipoles until --minutes are over } `merge` brings them into OUTPUT
-  merge     rewrite OUTPUT with all dipoles so far
+  merge     rewrite OUTPUT with all dipoles so far, and OUTPUT's twin `_start`, whose `dipole` is GFN2's
 
 Format: arrays of one npz without pickles; the atoms of molecule i are rows off[i]:off[i+1],
 off = concat([0], cumsum(n_atoms)); absent labels are NaN.
@@ -208,6 +208,11 @@ def merge(settings: argparse.Namespace, work: Path) -> None:
     meta = json.loads(str(arrays["meta"])) | {"counts": sa.counts(arrays)}
     LOG.info("%s", meta["counts"])
     save(settings.output, arrays | {"meta": np.array(json.dumps(meta))})
+    # The first half of the training learns GFN2-xTB's vectors as its dipole.
+    start = {name: values for name, values in arrays.items() if name not in ("dipole_gfn2", "dipole_magnitude")}
+    meta["levels"] = meta["levels"] | {"dipole": "GFN2-xTB (tblite)"}
+    path = settings.output.with_name(f"{settings.output.stem}_start.npz")
+    save(path, start | {"dipole": arrays["dipole_gfn2"], "meta": np.array(json.dumps(meta))})
 
 
 STAGES = {
