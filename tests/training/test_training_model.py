@@ -9,6 +9,7 @@ import torch
 
 from molequi.checkpoint import load_model, save_model
 from molequi.errors import UserError
+from molequi.model import make_model
 from molequi.normalization import composition
 from molequi.properties import PROPERTIES
 from molequi.training_evaluate import evaluate_frames, predict_frames
@@ -150,3 +151,9 @@ def test_unfit_starting_models_are_refused(tmp_path, pretrained, toy_frames, toy
     path = tmp_path / "model.safetensors"
     save_model(load_model(pretrained / "model.safetensors"), path)
     assert start_model(tuned(toy_config, path), toy_frames(4)).model.elements == (1, 6, 8)
+
+
+def test_evaluation_refuses_elements_that_the_model_does_not_know(toy_frames):
+    model = make_model([1, 6], ["energy"], n_channels=4)
+    with pytest.raises(UserError, match="contain O, which this model does not know; it knows H C"):
+        evaluate_frames(model, toy_frames(6))
