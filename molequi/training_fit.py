@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ase.data import chemical_symbols
 from pytorch_lightning import Callback
 from torch import Tensor
 
@@ -183,6 +184,7 @@ def _labelled(frames: Frames, splits: Mapping[str, Tensor], config: Config) -> F
     for split in ("train", "valid"):
         if not len(splits.get(split, ())):
             raise UserError(f"the {split} part has no structures; give data.split.{split} a larger share")
+    _refuse_new_elements(frames, splits)
     valid = frames.subset(splits["valid"])
     without = [name for name, values in valid.targets.items() if torch.isnan(values).all()]
     if len(without) == len(valid.targets):
@@ -190,6 +192,22 @@ def _labelled(frames: Frames, splits: Mapping[str, Tensor], config: Config) -> F
     for name in without:
         logger.warning("none of the validation structures has a label of %s, so it plays no part in choosing the best model", name)
     return frames
+
+
+def _refuse_new_elements(frames: Frames, splits: Mapping[str, Tensor]) -> None:
+    """Refuse parts with elements that training never sees: the model will not know them."""
+    known = frames.subset(splits["train"]).elements()
+    for split in ("valid", "test"):
+        part = frames.subset(splits.get(split, torch.zeros(0, dtype=torch.int64)))
+        new = [number for number in part.elements() if number not in known]
+        if new:
+            first = int(torch.isin(part.atomic_numbers, torch.tensor(new)).nonzero()[0])
+            where = frames.label(int(splits[split][int(torch.searchsorted(part.offsets, first, right=True)) - 1]))
+            symbols = " ".join(chemical_symbols[number] for number in new)
+            raise UserError(
+                f"the {split} part contains {symbols} ({where}), the training part does not: "
+                "train on more structures, take another data.split.seed, or leave these structures out"
+            )
 
 
 def _resumable_state(splits: Mapping[str, Tensor], output: Path) -> dict[str, Any]:

@@ -223,6 +223,14 @@ def test_tensorboard_when_asked_for(tmp_path, toy_frames, toy_config, toy_splits
     assert list((run / "tensorboard").glob("events*"))
 
 
+def test_elements_that_training_never_sees_are_refused_at_once(tmp_path, toy_frames, toy_config, toy_splits):
+    frames = toy_frames(20)
+    frames.atomic_numbers[-2] = 9
+    with pytest.raises(UserError, match=r"the test part contains F \(structure 19\), the training part does not"):
+        fit_frames(toy_config(), frames, toy_splits(14, 3, 3), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_occupied_output_and_foreign_runs_are_refused(finished, tmp_path):
     run, config = finished
     before = (run / "model.safetensors").read_bytes()
