@@ -119,8 +119,8 @@ class TrainingSettings(_Settings):
 
     epochs: Count = 100
     max_minutes: Positive | None = None
-    batch_size: Count = 32
-    learning_rate: Positive = 2e-3
+    batch_size: Count = 16
+    learning_rate: Positive = 1e-2
     weight_decay: float = Field(0.0, ge=0)
     ema: float = Field(0.99, ge=0, lt=1)
     warmup_steps: int = Field(100, ge=0)
@@ -128,7 +128,7 @@ class TrainingSettings(_Settings):
     gradient_clip: Positive = 10.0
     patience: Count | None = None
     weights: dict[str, float] = {}
-    huber: Positive | None = 1.0
+    huber: Positive | None = 0.1
     second_stage: StageSettings | None = None
     reference_energies: dict[str, float] | str = "least_squares"
     dtype: Literal["float32", "float64"] = "float32"

@@ -232,4 +232,4 @@ def test_models_share_no_state() -> None:
     first.backbone.use_compiled_kernels()
     assert "name" not in second.metadata
     assert isinstance(second, MolecularModel)
-    assert not any(layer.compiled for layer in second.backbone.layers)
+    assert not any(layer.fused for layer in second.backbone.layers)

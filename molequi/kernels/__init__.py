@@ -1,4 +1,4 @@
-"""Tensor products behind one interface: compiled sweeps where they are asked for, plain torch elsewhere."""
+"""Tensor products behind one interface: fused sweeps where they are asked for, plain torch elsewhere."""
 
 from __future__ import annotations
 
@@ -12,13 +12,24 @@ from molequi.symmetry.coupling import CouplingTable
 __all__ = ["Edges", "convolve", "couple", "edges_of"]
 
 
-def convolve(features: Tensor, harmonics: Tensor, radial: Tensor, edges: Edges, table: CouplingTable, *, compiled: bool = False) -> Tensor:
+def convolve(
+    features: Tensor,
+    harmonics: Tensor,
+    distances: Tensor,
+    coefficients: Tensor,
+    edges: Edges,
+    table: CouplingTable,
+    cutoff: float,
+    *,
+    fused: bool = False,
+) -> Tensor:
     """Sum over the edges of each receiver: A_i[k,c] = sum_e sum_(p;a,b,k) CG[p;a,b,k] h_j[a,c] Y_e[b] R_e[p,c].
 
-    features: (N, rows of table.first, C). harmonics: (E, rows of table.second). radial: (E, paths, C).
-    Returns (N, rows of table.output, C). Plain torch, differentiable to any order; with `compiled` on a CPU the fused sweeps,
-    differentiable twice and compiled at the first call for a table and dtype (seconds, kept on disk).
+    features: (N, rows of table.first, C). harmonics: (E, rows of table.second). distances: (E,), Å; cutoff: Å.
+    coefficients: (K + 3, paths, C), of the splines R (see `splines`). Returns (N, rows of table.output, C).
+    Plain torch, differentiable to any order; with `fused` on a CPU the fused sweeps, differentiable twice and compiled at the first call
+    for a table and dtype (seconds, kept on disk).
     """
-    if not compiled or features.device.type != "cpu":
-        return reference.convolve(features, harmonics, radial, edges.index, table)
-    return cpu.convolve(features, harmonics, radial, edges, cpu.compiled(table, features.dtype), sum(2 * l + 1 for l, _ in table.output))
+    if not fused or features.device.type != "cpu":
+        return reference.convolve(features, harmonics, distances, coefficients, edges.index, table, cutoff)
+    return cpu.convolve(features, harmonics, distances, coefficients, edges, table, cutoff)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molequi.kernels import splines
 from molequi.symmetry.coupling import CouplingTable
 
 
@@ -47,20 +48,23 @@ def _block(table: CouplingTable, output: int, dtype: torch.dtype, device: torch.
     )
 
 
-def convolve(features: Tensor, harmonics: Tensor, radial: Tensor, edge_index: Tensor, table: CouplingTable) -> Tensor:
+def convolve(
+    features: Tensor, harmonics: Tensor, distances: Tensor, coefficients: Tensor, edge_index: Tensor, table: CouplingTable, cutoff: float
+) -> Tensor:
     """Sum over the edges of each receiver: A_i[k,c] = sum_e sum_(p;a,b,k) CG[p;a,b,k] h_j[a,c] Y_e[b] R_e[p,c].
 
-    features: (N, rows of table.first, C). harmonics: (E, rows of table.second). radial: (E, paths, C). edge_index: (2, E).
-    Returns (N, rows of table.output, C).
+    features: (N, rows of table.first, C). harmonics: (E, rows of table.second). distances: (E,), Å. edge_index: (2, E).
+    coefficients: (K + 3, paths, C), of R as a spline: see `splines`. Returns (N, rows of table.output, C).
     """
+    radial = splines.evaluate(coefficients, distances, cutoff)
     sender, receiver = edge_index
     n_edges, n_channels = radial.shape[0], features.shape[2]
     at_sender = features.index_select(0, sender)
     messages = []
     for block in _blocks(table, features.dtype, features.device):
-        coefficients = (harmonics @ block.matrix).reshape(n_edges, block.n_rows, len(block.path))
+        matrix = (harmonics @ block.matrix).reshape(n_edges, block.n_rows, len(block.path))
         weighted = at_sender.index_select(1, block.row_first) * radial.index_select(1, block.path)
-        messages.append(torch.bmm(coefficients, weighted))
+        messages.append(torch.bmm(matrix, weighted))
     out = features.new_zeros(features.shape[0], sum(2 * l + 1 for l, _ in table.output), n_channels)
     return out.index_add(0, receiver, torch.cat(messages, dim=1))
 

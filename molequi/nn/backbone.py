@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from molequi.errors import UserError
 from molequi.graph import AtomGraph, edge_vectors
@@ -93,7 +94,7 @@ class Backbone(nn.Module):
         """
         with torch.no_grad():
             (harmonics, distances, species), edges = self._geometry(graph), edges_of(graph)
-            features = self.embedding.index_select(0, species)[:, None, :]
+            features = functional.embedding(species, self.embedding)[:, None, :]
             for layer in self.layers:
                 layer.calibrate(features, harmonics, distances, edges, species)
                 features = layer(features, harmonics, distances, edges, species)
@@ -101,12 +102,12 @@ class Backbone(nn.Module):
     def use_compiled_kernels(self, use: bool = True) -> None:
         """Run the convolutions as compiled CPU sweeps (compiling costs seconds, once per machine), for jobs of many calls."""
         for layer in self.layers:
-            layer.compiled = use
+            layer.fused = use
 
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions and cell."""
         (harmonics, distances, species), edges = self._geometry(graph), edges_of(graph)
-        features = self.embedding.index_select(0, species)[:, None, :]
+        features = functional.embedding(species, self.embedding)[:, None, :]
         invariants = []
         for layer in self.layers:
             features = layer(features, harmonics, distances, edges, species)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from molequi.kernels import Edges, convolve
-from molequi.nn.linear import IrrepsLinear, gate, silu
+from molequi.nn.linear import IrrepsLinear, gate, silu, spread
 from molequi.nn.product import ManyBodyProduct, SharedRows, path_scale
 from molequi.nn.radial import RadialNetwork
 from molequi.symmetry.coupling import coupling_table
@@ -28,7 +29,7 @@ class Interaction(nn.Module):
         message_irreps = reachable(irreps_in, natural_irreps(l_max), wanted)
         self.irreps_out = tuple(irreps_out)
         self.table = coupling_table(tuple(irreps_in), natural_irreps(l_max), message_irreps)
-        self.compiled = False
+        self.fused = False
         self.up = IrrepsLinear(irreps_in, n_channels, n_channels)
         self.radial = RadialNetwork(*radial, len(self.table.paths), n_channels)
         self.register_buffer("path_scale", path_scale(self.table), persistent=False)
@@ -63,8 +64,8 @@ class Interaction(nn.Module):
 
     def messages(self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges) -> Tensor:
         """Return A: (N, M_message, C)."""
-        radial = self.radial(distances, self.path_scale * self.neighbor_count.rsqrt())
-        return convolve(self.up(features), harmonics, radial, edges, self.table, compiled=self.compiled)
+        splines = self.radial(self.path_scale * self.neighbor_count.rsqrt())
+        return convolve(self.up(features), harmonics, distances, splines, edges, self.table, self.radial.cutoff, fused=self.fused)
 
 
 class SelfConnection(nn.Module):
@@ -75,12 +76,11 @@ class SelfConnection(nn.Module):
         self.rows = SharedRows(irreps_in, irreps_out)
         self.factors = nn.Parameter(torch.randn(n_elements, len(self.rows.irreps), n_channels))
         self.linear = IrrepsLinear(self.rows.irreps, n_channels, n_channels)
-        self.register_buffer("irrep_of_row", irrep_of_row(self.rows.irreps), persistent=False)
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """Map (N, M_in, C), (N,) -> (N, M_out, C)."""
-        factors = self.factors.index_select(1, self.irrep_of_row).index_select(0, species)
-        return self.rows.place(self.linear(self.rows.take(features) * factors))
+        factors = functional.embedding(species, self.factors.flatten(1)).reshape(len(species), *self.factors.shape[1:])
+        return self.rows.place(self.linear(self.rows.take(features) * spread(factors, self.rows.irreps, dim=1)))
 
 
 class Gate(nn.Module):
@@ -92,7 +92,6 @@ class Gate(nn.Module):
             raise ValueError(f"a gate needs 0e as its first irrep, got {irreps_name(irreps)}")
         self.others = tuple(irreps[1:])
         self.weight = nn.Parameter(torch.randn(n_channels, len(self.others) * n_channels))
-        self.register_buffer("irrep_of_row", irrep_of_row(self.others), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, M, C) -> (N, M, C)."""
@@ -101,7 +100,7 @@ class Gate(nn.Module):
             return silu(scalars)
         n_channels = features.shape[2]
         gates = gate(scalars[:, 0] @ (self.weight * n_channels**-0.5)).reshape(-1, len(self.others), n_channels)
-        return torch.cat([silu(scalars), rest * gates.index_select(1, self.irrep_of_row)], dim=1)
+        return torch.cat([silu(scalars), rest * spread(gates, self.others, dim=1)], dim=1)
 
 
 def reachable(first: Irreps, second: Irreps, wanted: Irreps) -> Irreps:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from molequi.symmetry.irreps import Irrep, irrep_of_row, irreps_name
+from molequi.symmetry.irreps import Irrep, irreps_name
 
 
 @functools.lru_cache
@@ -58,6 +58,16 @@ class Perceptron(nn.Module):
         return x
 
 
+def spread(values: Tensor, irreps: Sequence[Irrep], dim: int) -> Tensor:
+    """Repeat what each irrep has for each of its rows: size len(irreps) along `dim` becomes M.
+
+    By views and one copy: the derivative of an index would scatter, which costs many times as much.
+    """
+    parts = [values.narrow(dim, k, 1) for k in range(len(irreps))]
+    sizes = [2 * l + 1 for l, _ in irreps]
+    return torch.cat([part.expand(*part.shape[:dim], size, *part.shape[dim + 1 :]) for part, size in zip(parts, sizes, strict=True)], dim=dim)
+
+
 class IrrepsLinear(nn.Module):
     """Mix the channels of each irrep: (N, M, C_in) -> (N, M, C_out). No bias, so parity and rotation are untouched."""
 
@@ -66,10 +76,9 @@ class IrrepsLinear(nn.Module):
         self.irreps = tuple(irreps)
         self.n_in = n_in
         self.weights = nn.ParameterDict({irreps_name([irrep]): nn.Parameter(torch.randn(n_in, n_out)) for irrep in irreps})
-        self.register_buffer("irrep_of_row", irrep_of_row(irreps), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Apply the map."""
         stacked = torch.stack([self.weights[irreps_name([irrep])] for irrep in self.irreps]) * (self.n_in**-0.5)
-        per_row = stacked.index_select(0, self.irrep_of_row)
+        per_row = spread(stacked, self.irreps, dim=0)
         return torch.bmm(features.transpose(0, 1), per_row).transpose(0, 1)
