@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -101,12 +102,14 @@ class MolecularModel(nn.Module):
 
     def compute(self, graph: AtomGraph, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> dict[str, Tensor]:
         """Run the model and, where it has an energy, its derivatives: see `nn.response.with_forces`."""
+        start = time.perf_counter()
         if "energy" in self.heads and (forces or stress):
-            return response.with_forces(self, graph, stress=stress, create_graph=create_graph)
-        if create_graph:
-            return self(graph)
-        with torch.no_grad():
-            return self(graph)
+            outputs = response.with_forces(self, graph, stress=stress, create_graph=create_graph)
+        else:
+            with torch.set_grad_enabled(create_graph):
+                outputs = self(graph)
+        self.backbone.spent(time.perf_counter() - start)
+        return outputs
 
     def hessian(self, graph: AtomGraph) -> Tensor:
         """Return the Hessian of the energy of one structure: (3N, 3N), eV/Å²."""

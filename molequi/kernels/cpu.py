@@ -22,7 +22,8 @@ NaN distances give NaN; from the cutoff on an edge gives zero, exactly.
 from __future__ import annotations
 
 import functools
-from types import ModuleType
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,17 +37,17 @@ from molequi.symmetry.irreps import Irreps, irreps_name, n_rows
 
 
 def convolve(
-    features: Tensor, harmonics: Tensor, distances: Tensor, coefficients: Tensor, edges: Edges, table: CouplingTable, cutoff: float
+    features: Tensor, harmonics: Tensor, distances: Tensor, coefficients: Tensor, edges: Edges, table: CouplingTable, cutoff: float, kernels: str
 ) -> Tensor:
-    """Compute what `reference.convolve` computes, arguments as there; differentiable twice."""
-    return _forward(features, harmonics, distances, coefficients, list(edges), _name(table), cutoff)
+    """Compute what `reference.convolve` computes, arguments as there, with `unrolled` or `table` kernels; differentiable twice."""
+    return _forward(features, harmonics, distances, coefficients, list(edges), _name(table, kernels), cutoff)
 
 
 @torch.library.custom_op("molequi::convolve", mutates_args=())
 def _forward(h: Tensor, y: Tensor, r: Tensor, s: Tensor, edges: list[Tensor], table: str, cutoff: float) -> Tensor:
     index, receiver_ptr, _, _ = edges
     sweeps = _sweeps(table, h.dtype)
-    out = h.new_empty(h.shape[0], sweeps.N_OUTPUTS, h.shape[2])
+    out = h.new_empty(h.shape[0], sweeps.n_outputs, h.shape[2])
     threads.run(sweeps.forward, _arrays(h, y, r, s, index[0], receiver_ptr), _map(s, cutoff), _arrays(out), _chunks(receiver_ptr, s))
     return out
 
@@ -55,15 +56,12 @@ def _forward(h: Tensor, y: Tensor, r: Tensor, s: Tensor, edges: list[Tensor], ta
 def _backward(
     h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor, edges: list[Tensor], table: str, cutoff: float, wants_s: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return dh, dy, dr, ds; without `wants_s`, ds is empty."""
+    """Return dh, dy, dr, ds; ds is empty without `wants_s`."""
     index, _, sender_order, sender_ptr = edges
     sweeps, chunks = _sweeps(table, h.dtype), _chunks(sender_ptr, s)
     inputs = _arrays(h, y, r, s, g, index[1], sender_order, sender_ptr)
     dh, dy, dr = gradients = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (h, y, r)]
-    if not wants_s:
-        threads.run(sweeps.backward_without_s, inputs, _map(s, cutoff), _arrays(*gradients), chunks)
-        return dh, dy, dr, s.new_empty(0)
-    ds = s.new_empty(len(chunks), *s.shape)
+    ds = s.new_empty(len(chunks), *s.shape) if wants_s else s.new_empty(len(chunks), 0, 0, 0)
     threads.run(sweeps.backward, inputs, _map(s, cutoff), _arrays(*gradients), chunks, of_chunk=ds.numpy())
     return dh, dy, dr, ds.sum(0)
 
@@ -76,13 +74,13 @@ def _double_backward(  # noqa: PLR0913, PLR0917 (an operator's tensors are argum
     """Return dh, dy, dr, ds, dg of <u, dh> + <v, dy> + <w, dr> + <z, ds>."""
     index, receiver_ptr, sender_order, sender_ptr = edges
     sweeps, chunks, numbers = _sweeps(table, h.dtype), _chunks(sender_ptr, s), _map(s, cutoff)
-    cotangents, suffix = ((u, v, w), "") if z is None else ((u, v, w, z), "_with_z")
+    cotangents = u, v, w, s.new_empty(0, 0, 0) if z is None else z
     dh, dy, dr, dg = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (h, y, r, g))
     ds = s.new_empty(len(chunks), *s.shape)
     inputs = _arrays(h, y, r, s, g, *cotangents, index[1], sender_order, sender_ptr)
-    threads.run(getattr(sweeps, f"double_by_sender{suffix}"), inputs, numbers, _arrays(dh, dy, dr), chunks, of_chunk=ds.numpy())
+    threads.run(sweeps.double_by_sender, inputs, numbers, _arrays(dh, dy, dr), chunks, of_chunk=ds.numpy())
     inputs = _arrays(h, y, r, s, *cotangents, index[0], receiver_ptr)
-    threads.run(getattr(sweeps, f"double_by_receiver{suffix}"), inputs, numbers, _arrays(dg), _chunks(receiver_ptr, s))
+    threads.run(sweeps.double_by_receiver, inputs, numbers, _arrays(dg), _chunks(receiver_ptr, s))
     return dh, dy, dr, ds.sum(0), dg
 
 
@@ -121,7 +119,7 @@ def _(h: Tensor, y: Tensor, r: Tensor, s: Tensor, *rest: object) -> Tensor:
 
 @_backward.register_fake
 def _(h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor, *rest: object) -> tuple[Tensor, ...]:
-    return (*(x.new_empty(x.shape) for x in (h, y, r)), s.new_empty(s.shape if rest[3] else 0))
+    return (*(x.new_empty(x.shape) for x in (h, y, r)), s.new_empty(s.shape if rest[3] else (0, 0, 0)))
 
 
 @_double_backward.register_fake
@@ -135,26 +133,45 @@ def _is_wanted(tensor: Tensor) -> bool:
     return node is None or torch._C._will_engine_execute_node(node)
 
 
-def _name(table: CouplingTable) -> str:
+def _name(table: CouplingTable, kernels: str) -> str:
+    """What an operator is told of its table: `unrolled 0e+1o|0e+1o|0e`."""
     name = "|".join(irreps_name(irreps) for irreps in (table.first, table.second, table.output))
     _tables.setdefault(name, table)
-    return name
+    return f"{kernels} {name}"
 
 
 _tables: dict[str, CouplingTable] = {}
 
 
 def _table(name: str) -> CouplingTable:
-    if name not in _tables:
-        sides: list[Irreps] = [tuple((int(word[:-1]), 1 if word[-1] == "e" else -1) for word in side.split("+")) for side in name.split("|")]
-        _tables[name] = coupling_table(*sides)
-    return _tables[name]
+    irreps = name.split(" ")[1]
+    if irreps not in _tables:
+        sides: list[Irreps] = [tuple((int(word[:-1]), 1 if word[-1] == "e" else -1) for word in side.split("+")) for side in irreps.split("|")]
+        _tables[irreps] = coupling_table(*sides)
+    return _tables[irreps]
+
+
+class _Sweeps(NamedTuple):
+    """The sweeps of one table; each is called with the nodes' range, inputs, numbers and outputs. An empty z or ds is left out."""
+
+    n_outputs: int
+    forward: Callable
+    backward: Callable
+    double_by_receiver: Callable
+    double_by_sender: Callable
 
 
 @functools.lru_cache
-def _sweeps(name: str, dtype: torch.dtype) -> ModuleType:
+def _sweeps(name: str, dtype: torch.dtype) -> _Sweeps:
     """Return the sweeps of a table for float32 or float64; numba compiles each at its first call."""
-    return modules.load(generate.source(_table(name), str(dtype).removeprefix("torch.")))
+    table, n_outputs, type_name = _table(name), n_rows(_table(name).output), str(dtype).removeprefix("torch.")
+    if name.startswith("unrolled"):
+        module = modules.load(generate.source(table, type_name))
+        return _Sweeps(n_outputs, module.forward, module.backward, module.double_by_receiver, module.double_by_sender)
+    from molequi.kernels import static  # noqa: PLC0415 (numba costs a second; the plain path does without)
+
+    walk = static.pairs_of(table, np.dtype(type_name).type)
+    return _Sweeps(n_outputs, *(functools.partial(sweep, *walk) for sweep in (static.forward, static.backward, static.double_by_receiver, static.double_by_sender)))
 
 
 def _map(s: Tensor, cutoff: float) -> tuple[np.floating, np.floating, np.floating]:

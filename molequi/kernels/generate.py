@@ -67,29 +67,42 @@ class _Terms:
 def source(table: CouplingTable, dtype: str) -> str:
     """Return a module with the sweeps `forward`, `backward`, `double_by_receiver` and `double_by_sender` for `float32` or `float64`.
 
-    `backward_without_s` leaves ds out; the `_with_z` forms take the cotangent of ds.
+    An empty ds is left out, an empty z counts as zero; each has a function of its own, so that only what is used is compiled.
     """
     terms = _Terms(table, dtype)
     sweeps = [
         _by_receiver(terms, "forward", double=False, with_z=False),
-        _by_sender(terms, "backward_without_s", double=False, with_s=False, with_z=False),
-        _by_sender(terms, "backward", double=False, with_s=True, with_z=False),
-        _by_receiver(terms, "double_by_receiver", double=True, with_z=False),
-        _by_sender(terms, "double_by_sender", double=True, with_s=True, with_z=False),
-        _by_receiver(terms, "double_by_receiver_with_z", double=True, with_z=True),
-        _by_sender(terms, "double_by_sender_with_z", double=True, with_s=True, with_z=True),
+        _by_sender(terms, "_backward_with_s", double=False, with_s=True, with_z=False),
+        _by_sender(terms, "_backward_without_s", double=False, with_s=False, with_z=False),
+        _CHOICES,
+        _by_receiver(terms, "_double_by_receiver_with_z", double=True, with_z=True),
+        _by_receiver(terms, "_double_by_receiver_without_z", double=True, with_z=False),
+        _by_sender(terms, "_double_by_sender_with_z", double=True, with_s=True, with_z=True),
+        _by_sender(terms, "_double_by_sender_without_z", double=True, with_s=True, with_z=False),
     ]
     return "\n\n\n".join([_HEADER + _constants(terms), *sweeps]) + "\n"
 
 
+_CHOICES = '''def backward(*arguments):
+    (_backward_with_s if len(arguments[-1]) else _backward_without_s)(*arguments)
+
+
+def double_by_receiver(*arguments):
+    (_double_by_receiver_with_z if len(arguments[9]) else _double_by_receiver_without_z)(*arguments)
+
+
+def double_by_sender(*arguments):
+    (_double_by_sender_with_z if len(arguments[10]) else _double_by_sender_without_z)(*arguments)'''
+
+
 def _constants(terms: _Terms) -> str:
     values = {"one": 1.0, "two": 2.0, "three": 3.0, "half": 0.5, "third": 1 / 3, "sixth": 1 / 6}
-    return "\n".join([f"N_OUTPUTS = {terms.n_outputs}", *(f"{name} = {terms.number(value)}" for name, value in values.items())])
+    return "\n".join(f"{name} = {terms.number(value)}" for name, value in values.items())
 
 
 def _by_receiver(terms: _Terms, name: str, *, double: bool, with_z: bool) -> str:
     """Sum over the edges of each receiver: A, or in the backward of the backward dg = sum (m R) u + (m W + n R) h."""
-    cotangents = "u, v, w, " + ("z, " if with_z else "") if double else ""
+    cotangents = "u, v, w, z, " if double else ""
     edge = ["j = sender[e]", *_interval(terms, ["continue"], n_derivatives=int(double)), *(["we = w[e]"] if double else [])]
     edge += terms.contracted("m", "y") + (terms.contracted("n", "v") if double else [])
     for p in range(terms.n_paths):
@@ -116,7 +129,7 @@ def _by_receiver(terms: _Terms, name: str, *, double: bool, with_z: bool) -> str
 
 def _by_sender(terms: _Terms, name: str, *, double: bool, with_s: bool, with_z: bool) -> str:
     """Sum over the edges of each sender: dh; and dy, dr of each edge; ds of these senders."""
-    cotangents = "u, v, w, " + ("z, " if with_z else "") if double else ""
+    cotangents = "u, v, w, z, " if double else ""
     skip = [*(f"dy[e, {b}] = zero" for b in range(terms.n_harmonics)), "dr[e] = zero", "continue"]
     edge = ["e = order[o]", "i = receiver[e]", *_interval(terms, skip, n_derivatives=2 if double else 1), *(["we = w[e]"] if double else [])]
     edge += terms.contracted("m", "y") + (terms.contracted("n", "v") if double else [])
@@ -131,7 +144,7 @@ def _by_sender(terms: _Terms, name: str, *, double: bool, with_s: bool, with_z: 
     edge.append("dr[e] = slope")
     node = ["acc[:] = zero", "for o in range(ptr[j], ptr[j + 1]):", *_indented(edge), "dh[j] = acc"]
     lines = [
-        f"def {name}(first, last, h, y, r, s, g, {cotangents}receiver, order, ptr, cutoff, scale, shift, dh, dy, dr{', ds' if with_s else ''}):",
+        f"def {name}(first, last, h, y, r, s, g, {cotangents}receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds):",
         f"    zero, C, K = {terms.number(0.0)}, h.shape[2], s.shape[0] - 3",
         f"    acc = np.empty(({terms.n_inputs}, C), dtype={terms.dtype})",
         *(["    ds[:] = zero"] if with_s else []),

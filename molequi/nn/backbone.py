@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,11 +12,16 @@ from torch.nn import functional
 
 from molequi.errors import UserError
 from molequi.graph import AtomGraph, edge_vectors
-from molequi.kernels import edges_of
+from molequi.kernels import KERNELS, edges_of
 from molequi.nn.interaction import Interaction, reachable
 from molequi.nn.radial import envelope
 from molequi.symmetry.harmonics import spherical_harmonics
 from molequi.symmetry.irreps import Irreps, full_irreps, natural_irreps
+
+logger = logging.getLogger(__name__)
+
+# Seconds of computing after which `auto` kernels are compiled: about what compiling takes.
+TABLE_AFTER, UNROLLED_AFTER = 3.0, 30.0
 
 
 class NodeFeatures(NamedTuple):
@@ -75,6 +81,7 @@ class Backbone(nn.Module):
             self.layers.append(Interaction(irreps, target, n_channels, len(elements), (cutoff, n_radial), l_max, correlation=correlation))
             irreps = target
         self.irreps_out = irreps
+        self.use_kernels("auto")
         self.register_buffer("species_of_number", _species_table(self.elements), persistent=False)
 
     @property
@@ -99,10 +106,29 @@ class Backbone(nn.Module):
                 layer.calibrate(features, harmonics, distances, edges, species)
                 features = layer(features, harmonics, distances, edges, species)
 
-    def use_compiled_kernels(self, use: bool = True) -> None:
-        """Run the convolutions as compiled CPU sweeps (compiling costs seconds, once per machine), for jobs of many calls."""
+    def use_kernels(self, kernels: str) -> None:
+        """Choose who computes the convolutions on the CPU.
+
+        `reference`: plain torch. `table`: fused sweeps, compiled once per dtype and machine. `unrolled`: faster ones, compiled for this network.
+        `auto`: plain torch first, so that small jobs start at once, then one after the other as a job has lasted longer than compiling would.
+        """
+        if kernels not in {"auto", *KERNELS}:
+            raise UserError(f"kernels is {kernels!r}; choose one of auto, {', '.join(KERNELS)}")
+        self.kernels, self._seconds = kernels, 0.0
+        self._set_kernels("reference" if kernels == "auto" else kernels)
+
+    def spent(self, seconds: float) -> None:
+        """Count the time that a pass took; with `auto` kernels it decides what is worth compiling."""
+        if self.kernels == "auto" and self.embedding.device.type == "cpu":
+            self._seconds += seconds
+            wanted = "unrolled" if self._seconds > UNROLLED_AFTER else "table" if self._seconds > TABLE_AFTER else "reference"
+            if wanted != self.layers[0].kernels:
+                logger.info("a long job: its convolutions are compiled now (%s), once on this machine", wanted)
+                self._set_kernels(wanted)
+
+    def _set_kernels(self, kernels: str) -> None:
         for layer in self.layers:
-            layer.fused = use
+            layer.kernels = kernels
 
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions and cell."""

@@ -29,7 +29,7 @@ class Interaction(nn.Module):
         message_irreps = reachable(irreps_in, natural_irreps(l_max), wanted)
         self.irreps_out = tuple(irreps_out)
         self.table = coupling_table(tuple(irreps_in), natural_irreps(l_max), message_irreps)
-        self.fused = False
+        self.kernels = "reference"
         self.up = IrrepsLinear(irreps_in, n_channels, n_channels)
         self.radial = RadialNetwork(*radial, len(self.table.paths), n_channels)
         self.register_buffer("path_scale", path_scale(self.table), persistent=False)
@@ -65,7 +65,7 @@ class Interaction(nn.Module):
     def messages(self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges) -> Tensor:
         """Return A: (N, M_message, C)."""
         splines = self.radial(self.path_scale * self.neighbor_count.rsqrt())
-        return convolve(self.up(features), harmonics, distances, splines, edges, self.table, self.radial.cutoff, fused=self.fused)
+        return convolve(self.up(features), harmonics, distances, splines, edges, self.table, self.radial.cutoff, kernels=self.kernels)
 
 
 class SelfConnection(nn.Module):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from e3nn import o3
 
-from molequi.kernels import Edges, convolve, cpu, edges_of, modules, splines, threads
+from molequi.kernels import KERNELS, Edges, convolve, cpu, edges_of, modules, splines, threads
 from molequi.kernels.reference import couple
 from molequi.neighbors import build_graph
 from molequi.symmetry.coupling import CouplingTable, coupling_table
@@ -80,45 +80,49 @@ def test_reference_agrees_with_e3nn(name: str, n_channels: int) -> None:
         torch.testing.assert_close(mine, other, atol=1e-10, rtol=0.0)
 
 
+@pytest.mark.parametrize("kernels", ["table", "unrolled"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_fused_sweeps_give_the_values_and_derivatives_of_the_reference(dtype: torch.dtype, tolerance: float) -> None:
+def test_fused_sweeps_give_the_values_and_derivatives_of_the_reference(kernels: str, dtype: torch.dtype, tolerance: float) -> None:
     tensors, edges = arguments(SMALL, 5, dtype)
     g = torch.randn(9, n_rows(SMALL.output), 5, dtype=dtype, generator=torch.Generator().manual_seed(4)).requires_grad_(True)
     results = []
-    for fused in (False, True):
-        out = convolve(*tensors, edges, SMALL, CUTOFF, fused=fused)
+    for name in ("reference", kernels):
+        out = convolve(*tensors, edges, SMALL, CUTOFF, kernels=name)
         first = torch.autograd.grad((out * g).sum(), tensors, create_graph=True)
         second = torch.autograd.grad(sum(x.square().sum() for x in first), (*tensors, g))
         # As in training on forces: the first pass leaves the coefficients out.
-        forces = torch.autograd.grad((convolve(*tensors, edges, SMALL, CUTOFF, fused=fused) * g).sum(), tensors[:3], create_graph=True)
+        forces = torch.autograd.grad((convolve(*tensors, edges, SMALL, CUTOFF, kernels=name) * g).sum(), tensors[:3], create_graph=True)
         training = torch.autograd.grad(sum(x.square().sum() for x in forces), tensors[3])
         results.append([out, *first, *second, *forces, *training])
     for mine, other in zip(results[1], results[0], strict=True):
         torch.testing.assert_close(mine, other, atol=tolerance * float(other.detach().abs().max()), rtol=0.0)
 
 
-def test_fused_sweeps_pass_numeric_first_and_second_derivatives() -> None:
+@pytest.mark.parametrize("kernels", ["table", "unrolled"])
+def test_fused_sweeps_pass_numeric_first_and_second_derivatives(kernels: str) -> None:
     tensors, edges = arguments(SMALL, 2)
 
     def function(*inputs: torch.Tensor) -> torch.Tensor:
-        return convolve(*inputs, edges, SMALL, CUTOFF, fused=True)
+        return convolve(*inputs, edges, SMALL, CUTOFF, kernels=kernels)
 
     assert torch.autograd.gradcheck(function, tensors, atol=1e-6)
     assert torch.autograd.gradgradcheck(function, tensors, atol=1e-5)
 
 
-def test_third_derivatives_are_refused() -> None:
+@pytest.mark.parametrize("kernels", ["table", "unrolled"])
+def test_third_derivatives_are_refused(kernels: str) -> None:
     tensors, edges = arguments(SMALL, 2)
-    out = convolve(*tensors, edges, SMALL, CUTOFF, fused=True).square().sum()
+    out = convolve(*tensors, edges, SMALL, CUTOFF, kernels=kernels).square().sum()
     (first,) = torch.autograd.grad(out, tensors[2], create_graph=True)
     (second,) = torch.autograd.grad(first.sum(), tensors[2], create_graph=True)
     with pytest.raises(RuntimeError, match="convolve_double_backward"):
         torch.autograd.grad(second.sum(), tensors[2])
 
 
-def test_operators_pass_opcheck() -> None:
+@pytest.mark.parametrize("kernels", ["table", "unrolled"])
+def test_operators_pass_opcheck(kernels: str) -> None:
     tensors, edges = arguments(SMALL, 2)
-    walk = (list(edges), cpu._name(SMALL), CUTOFF)
+    walk = (list(edges), cpu._name(SMALL, kernels), CUTOFF)
     torch.library.opcheck(cpu._forward, (*tensors, *walk))
     g = torch.randn(9, n_rows(SMALL.output), 2, dtype=torch.float64).requires_grad_(True)
     for wants_s in (False, True):
@@ -128,47 +132,49 @@ def test_operators_pass_opcheck() -> None:
     torch.library.opcheck(cpu._double_backward, (*detached, *cotangents, *walk), test_utils=("test_schema", "test_faketensor"))
 
 
-def test_fused_sweeps_of_an_empty_graph_are_zero() -> None:
+@pytest.mark.parametrize("kernels", ["table", "unrolled"])
+def test_fused_sweeps_of_an_empty_graph_are_zero(kernels: str) -> None:
     (h, _, _, s), _ = arguments(SMALL, 2)
     edges = edges_of(build_graph([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0]], [1, 1], 2.0))
     nothing = torch.zeros(0, 4, dtype=torch.float64)
     for n_atoms in (0, 1, 2):
         ptr = torch.zeros(n_atoms + 1, dtype=torch.int64)
         here = Edges(edges.index, ptr, edges.sender_order, ptr)
-        out = convolve(h[:n_atoms], nothing, nothing[:, 0], s, here, SMALL, CUTOFF, fused=True)
+        out = convolve(h[:n_atoms], nothing, nothing[:, 0], s, here, SMALL, CUTOFF, kernels=kernels)
         assert out.shape == (n_atoms, 4, 2)
         assert not out.any()
 
 
-@pytest.mark.parametrize("fused", [False, True])
-def test_a_nan_that_comes_in_comes_out(fused: bool) -> None:
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_a_nan_that_comes_in_comes_out(kernels: str) -> None:
     (h, y, r, s), edges = arguments(SMALL, 2)
     poisoned, lost = h.detach().clone(), r.detach().clone()
     poisoned[0], lost[5] = torch.nan, torch.nan
-    out = convolve(poisoned, y, r, s, edges, SMALL, CUTOFF, fused=fused)
+    out = convolve(poisoned, y, r, s, edges, SMALL, CUTOFF, kernels=kernels)
     seen = edges.index[1][(edges.index[0] == 0) & (r < CUTOFF)]
     assert torch.isnan(out[seen]).any(dim=(1, 2)).all()
-    out = convolve(h, y, lost, s, edges, SMALL, CUTOFF, fused=fused)
+    out = convolve(h, y, lost, s, edges, SMALL, CUTOFF, kernels=kernels)
     assert torch.isnan(out[edges.index[1][5]]).any()
 
 
-@pytest.mark.parametrize("fused", [False, True])
-def test_an_edge_from_the_cutoff_on_counts_for_nothing(fused: bool) -> None:
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_an_edge_from_the_cutoff_on_counts_for_nothing(kernels: str) -> None:
     (h, y, r, s), edges = arguments(SMALL, 2, torch.float32)
     near = r.detach() < CUTOFF
     gone = r.detach().clone()
     gone[:] = torch.tensor([CUTOFF, CUTOFF * 2, torch.inf]).repeat(len(r))[: len(r)]
-    assert not convolve(h, y, gone, s, edges, SMALL, CUTOFF, fused=fused).any()
+    assert not convolve(h, y, gone, s, edges, SMALL, CUTOFF, kernels=kernels).any()
     assert int(near.sum()) == len(r) - 1
 
 
+@pytest.mark.parametrize("kernels", ["table", "unrolled"])
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
-def test_the_number_of_threads_changes_nothing_beyond_rounding(n_threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_threads_changes_nothing_beyond_rounding(kernels: str, n_threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     tensors, edges = arguments(SMALL, 3)
     expected = torch.autograd.grad(convolve(*tensors, edges, SMALL, CUTOFF).square().sum(), tensors)
     monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
     monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
-    found = torch.autograd.grad(convolve(*tensors, edges, SMALL, CUTOFF, fused=True).square().sum(), tensors)
+    found = torch.autograd.grad(convolve(*tensors, edges, SMALL, CUTOFF, kernels=kernels).square().sum(), tensors)
     for mine, other in zip(found, expected, strict=True):
         torch.testing.assert_close(mine, other, atol=1e-11, rtol=1e-11)
 
