@@ -143,7 +143,9 @@ class Calculator(AseCalculator):
         return None
 
 
-def _ready(model: str | os.PathLike[str] | MolecularModel, device: str | None, dtype: str | torch.dtype | None, kernels: str | None) -> MolecularModel:
+def _ready(
+    model: str | os.PathLike[str] | MolecularModel, device: str | None, dtype: str | torch.dtype | None, kernels: str | None
+) -> MolecularModel:
     if isinstance(model, str | os.PathLike):
         ready = load(model, device=device or "cpu", dtype=dtype)
     elif device is None and dtype is None and kernels is None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from molequi.kernels import cpu, reference
+from molequi.kernels import cpu, products, reference
 from molequi.kernels.edges import Edges, edges_of
-from molequi.kernels.reference import couple
 from molequi.symmetry.coupling import CouplingTable
 
 __all__ = ["KERNELS", "Edges", "convolve", "couple", "edges_of"]
@@ -35,3 +34,14 @@ def convolve(
     if kernels == "reference" or features.device.type != "cpu":
         return reference.convolve(features, harmonics, distances, coefficients, edges.index, table, cutoff)
     return cpu.convolve(features, harmonics, distances, coefficients, edges, table, cutoff, kernels)
+
+
+def couple(first: Tensor, second: Tensor, weights: Tensor, species: Tensor, table: CouplingTable, *, kernels: str = "reference") -> Tensor:
+    """Multiply features of the same node channel by channel: B_i[k,c] = sum_(p;a,b,k) CG[p;a,b,k] w[s_i,p,c] x_i[a,c] y_i[b,c].
+
+    first: (N, rows of table.first, C). second: (N, rows of table.second, C). weights: (species, paths, C). species: (N,).
+    Returns (N, rows of table.output, C). kernels: as in `convolve`; the fused forms are one here.
+    """
+    if kernels == "reference" or first.device.type != "cpu":
+        return reference.couple(first, second, weights, species, table)
+    return products.couple(first, second, weights, species, table)

@@ -32,15 +32,16 @@ from torch.autograd.function import FunctionCtx
 
 from molequi.kernels import generate, modules, splines, threads
 from molequi.kernels.edges import Edges
-from molequi.symmetry.coupling import CouplingTable, coupling_table
-from molequi.symmetry.irreps import Irreps, irreps_name, n_rows
+from molequi.kernels.operators import arrays, is_wanted, name_of, table_named
+from molequi.symmetry.coupling import CouplingTable
+from molequi.symmetry.irreps import n_rows
 
 
 def convolve(
     features: Tensor, harmonics: Tensor, distances: Tensor, coefficients: Tensor, edges: Edges, table: CouplingTable, cutoff: float, kernels: str
 ) -> Tensor:
     """Compute what `reference.convolve` computes, arguments as there, with `unrolled` or `table` kernels; differentiable twice."""
-    return _forward(features, harmonics, distances, coefficients, list(edges), _name(table, kernels), cutoff)
+    return _forward(features, harmonics, distances, coefficients, list(edges), f"{kernels} {name_of(table)}", cutoff)
 
 
 @torch.library.custom_op("molequi::convolve", mutates_args=())
@@ -48,7 +49,7 @@ def _forward(h: Tensor, y: Tensor, r: Tensor, s: Tensor, edges: list[Tensor], ta
     index, receiver_ptr, _, _ = edges
     sweeps = _sweeps(table, h.dtype)
     out = h.new_empty(h.shape[0], sweeps.n_outputs, h.shape[2])
-    threads.run(sweeps.forward, _arrays(h, y, r, s, index[0], receiver_ptr), _map(s, cutoff), _arrays(out), _chunks(receiver_ptr, s))
+    threads.run(sweeps.forward, arrays(h, y, r, s, index[0], receiver_ptr), _map(s, cutoff), arrays(out), _chunks(receiver_ptr, s))
     return out
 
 
@@ -59,10 +60,10 @@ def _backward(
     """Return dh, dy, dr, ds; ds is empty without `wants_s`."""
     index, _, sender_order, sender_ptr = edges
     sweeps, chunks = _sweeps(table, h.dtype), _chunks(sender_ptr, s)
-    inputs = _arrays(h, y, r, s, g, index[1], sender_order, sender_ptr)
+    inputs = arrays(h, y, r, s, g, index[1], sender_order, sender_ptr)
     dh, dy, dr = gradients = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (h, y, r)]
     ds = s.new_empty(len(chunks), *s.shape) if wants_s else s.new_empty(len(chunks), 0, 0, 0)
-    threads.run(sweeps.backward, inputs, _map(s, cutoff), _arrays(*gradients), chunks, of_chunk=ds.numpy())
+    threads.run(sweeps.backward, inputs, _map(s, cutoff), arrays(*gradients), chunks, of_chunk=ds.numpy())
     return dh, dy, dr, ds.sum(0)
 
 
@@ -77,10 +78,10 @@ def _double_backward(  # noqa: PLR0913, PLR0917 (an operator's tensors are argum
     cotangents = u, v, w, s.new_empty(0, 0, 0) if z is None else z
     dh, dy, dr, dg = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (h, y, r, g))
     ds = s.new_empty(len(chunks), *s.shape)
-    inputs = _arrays(h, y, r, s, g, *cotangents, index[1], sender_order, sender_ptr)
-    threads.run(sweeps.double_by_sender, inputs, numbers, _arrays(dh, dy, dr), chunks, of_chunk=ds.numpy())
-    inputs = _arrays(h, y, r, s, *cotangents, index[0], receiver_ptr)
-    threads.run(sweeps.double_by_receiver, inputs, numbers, _arrays(dg), _chunks(receiver_ptr, s))
+    inputs = arrays(h, y, r, s, g, *cotangents, index[1], sender_order, sender_ptr)
+    threads.run(sweeps.double_by_sender, inputs, numbers, arrays(dh, dy, dr), chunks, of_chunk=ds.numpy())
+    inputs = arrays(h, y, r, s, *cotangents, index[0], receiver_ptr)
+    threads.run(sweeps.double_by_receiver, inputs, numbers, arrays(dg), _chunks(receiver_ptr, s))
     return dh, dy, dr, ds.sum(0), dg
 
 
@@ -91,7 +92,7 @@ def _keep_forward(ctx: FunctionCtx, inputs: tuple, output: Tensor) -> None:
 
 def _forward_gradients(ctx: FunctionCtx, g: Tensor) -> tuple[Tensor | None, ...]:
     tensors = ctx.saved_tensors
-    wants_s = ctx.needs_input_grad[3] and _is_wanted(tensors[3])
+    wants_s = ctx.needs_input_grad[3] and is_wanted(tensors[3])
     dh, dy, dr, ds = _backward(*tensors, g, *ctx.rest, wants_s)
     return (dh, dy, dr, ds if wants_s else None, [None] * 4, None, None)
 
@@ -114,7 +115,7 @@ _backward.register_autograd(_backward_gradients, setup_context=_keep_backward)
 
 @_forward.register_fake
 def _(h: Tensor, y: Tensor, r: Tensor, s: Tensor, *rest: object) -> Tensor:
-    return h.new_empty(h.shape[0], n_rows(_table(str(rest[1])).output), h.shape[2])
+    return h.new_empty(h.shape[0], n_rows(table_named(str(rest[1]).split()[1]).output), h.shape[2])
 
 
 @_backward.register_fake
@@ -125,30 +126,6 @@ def _(h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor, *rest: object) -> t
 @_double_backward.register_fake
 def _(h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor, *rest: object) -> tuple[Tensor, ...]:
     return tuple(x.new_empty(x.shape) for x in (h, y, r, s, g))
-
-
-def _is_wanted(tensor: Tensor) -> bool:
-    """Tell whether the running backward pass goes on to `tensor`; forces need no gradient of the weights, and ds is the dearest part."""
-    node = tensor.grad_fn
-    return node is None or torch._C._will_engine_execute_node(node)
-
-
-def _name(table: CouplingTable, kernels: str) -> str:
-    """What an operator is told of its table: `unrolled 0e+1o|0e+1o|0e`."""
-    name = "|".join(irreps_name(irreps) for irreps in (table.first, table.second, table.output))
-    _tables.setdefault(name, table)
-    return f"{kernels} {name}"
-
-
-_tables: dict[str, CouplingTable] = {}
-
-
-def _table(name: str) -> CouplingTable:
-    irreps = name.split(" ")[1]
-    if irreps not in _tables:
-        sides: list[Irreps] = [tuple((int(word[:-1]), 1 if word[-1] == "e" else -1) for word in side.split("+")) for side in irreps.split("|")]
-        _tables[irreps] = coupling_table(*sides)
-    return _tables[irreps]
 
 
 class _Sweeps(NamedTuple):
@@ -163,15 +140,18 @@ class _Sweeps(NamedTuple):
 
 @functools.lru_cache
 def _sweeps(name: str, dtype: torch.dtype) -> _Sweeps:
-    """Return the sweeps of a table for float32 or float64; numba compiles each at its first call."""
-    table, n_outputs, type_name = _table(name), n_rows(_table(name).output), str(dtype).removeprefix("torch.")
-    if name.startswith("unrolled"):
+    """Return the sweeps of a table for float32 or float64; numba compiles each at its first call. name: `unrolled 0e+1o|0e+1o|0e`, say."""
+    kernels, irreps = name.split()
+    table, type_name = table_named(irreps), str(dtype).removeprefix("torch.")
+    n_outputs = n_rows(table.output)
+    if kernels == "unrolled":
         module = modules.load(generate.source(table, type_name))
         return _Sweeps(n_outputs, module.forward, module.backward, module.double_by_receiver, module.double_by_sender)
-    from molequi.kernels import static  # noqa: PLC0415 (numba costs a second; the plain path does without)
+    from molequi.kernels import table_sweeps  # noqa: PLC0415 (numba costs a second; the plain path does without)
 
-    walk = static.pairs_of(table, np.dtype(type_name).type)
-    return _Sweeps(n_outputs, *(functools.partial(sweep, *walk) for sweep in (static.forward, static.backward, static.double_by_receiver, static.double_by_sender)))
+    walk = table_sweeps.pairs_of(table, np.dtype(type_name).type)
+    sweeps = table_sweeps.forward, table_sweeps.backward, table_sweeps.double_by_receiver, table_sweeps.double_by_sender
+    return _Sweeps(n_outputs, *(functools.partial(sweep, *walk) for sweep in sweeps))
 
 
 def _map(s: Tensor, cutoff: float) -> tuple[np.floating, np.floating, np.floating]:
@@ -185,7 +165,3 @@ def _chunks(pointers: Tensor, s: Tensor) -> list[tuple[int, int]]:
     # Half a unit of work per node, so that nodes without edges are shared out too.
     work = pointers.numpy() + 0.5 * np.arange(len(pointers))
     return threads.cut(work, cost=float(work[-1]) * s.shape[1] * s.shape[2])
-
-
-def _arrays(*tensors: Tensor) -> list[np.ndarray]:
-    return [np.ascontiguousarray(x.detach().numpy()) for x in tensors]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from molequi.kernels import splines
 from molequi.symmetry.coupling import CouplingTable
@@ -69,15 +70,16 @@ def convolve(
     return out.index_add(0, receiver, torch.cat(messages, dim=1))
 
 
-def couple(first: Tensor, second: Tensor, weights: Tensor, table: CouplingTable) -> Tensor:
-    """Multiply features of the same node channel by channel: B_i[k,c] = sum_(p;a,b,k) CG[p;a,b,k] w_i[p,c] x_i[a,c] y_i[b,c].
+def couple(first: Tensor, second: Tensor, weights: Tensor, species: Tensor, table: CouplingTable) -> Tensor:
+    """Multiply features of the same node channel by channel: B_i[k,c] = sum_(p;a,b,k) CG[p;a,b,k] w[s_i,p,c] x_i[a,c] y_i[b,c].
 
-    first: (N, rows of table.first, C). second: (N, rows of table.second, C). weights: (N, paths, C).
+    first: (N, rows of table.first, C). second: (N, rows of table.second, C). weights: (species, paths, C). species: (N,).
     Returns (N, rows of table.output, C).
     """
+    own = functional.embedding(species, weights.flatten(1)).reshape(len(species), *weights.shape[1:])
     products = []
     for block in _blocks(table, first.dtype, first.device):
         matrix = block.matrix.reshape(second.shape[1], block.n_rows, len(block.path))
-        weighted = first.index_select(1, block.row_first) * weights.index_select(1, block.path)
+        weighted = first.index_select(1, block.row_first) * own.index_select(1, block.path)
         products.append(torch.einsum("bkp,npc,nbc->nkc", matrix, weighted, second))
     return torch.cat(products, dim=1)

@@ -14,6 +14,7 @@ from molequi.errors import UserError
 from molequi.graph import AtomGraph, edge_vectors
 from molequi.kernels import KERNELS, edges_of
 from molequi.nn.interaction import Interaction, reachable
+from molequi.nn.product import ManyBodyProduct
 from molequi.nn.radial import envelope
 from molequi.symmetry.harmonics import spherical_harmonics
 from molequi.symmetry.irreps import Irreps, full_irreps, natural_irreps
@@ -127,8 +128,9 @@ class Backbone(nn.Module):
                 self._set_kernels(wanted)
 
     def _set_kernels(self, kernels: str) -> None:
-        for layer in self.layers:
-            layer.kernels = kernels
+        for module in self.modules():
+            if isinstance(module, Interaction | ManyBodyProduct):
+                module.kernels = kernels
 
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions and cell."""

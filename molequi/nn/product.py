@@ -35,13 +35,14 @@ class ManyBodyProduct(nn.Module):
         for order, table in enumerate(self.tables):
             self.register_buffer(f"path_scale_{order}", path_scale(table), persistent=False)
         self.scale = (1 + len(self.tables)) ** -0.5
+        self.kernels = "reference"
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """Return the many-body features."""
         total, power = self.linears[0](features), features
         for order, table in enumerate(self.tables):
-            weights = self.species_weights[order].index_select(0, species) * getattr(self, f"path_scale_{order}")
-            power = couple(power, features, weights, table)
+            weights = self.species_weights[order] * getattr(self, f"path_scale_{order}")
+            power = couple(power, features, weights, species, table, kernels=self.kernels)
             total = total + self.linears[order + 1](power)
         return total * self.scale
 

@@ -78,6 +78,7 @@ class CouplingTable:
     first, second, output: the irreps of each side. paths: the allowed couplings.
     path, row_first, row_second, row_output: (T,), int64; value: (T,), float64. Entry t says that path[t] adds
     value[t] * a[row_first[t]] * b[row_second[t]] to row_output[t]. Each path alone gives rows of unit variance from rows of unit variance.
+    symmetric: whether the two sides are the same tensor.
     """
 
     first: Irreps
@@ -89,6 +90,7 @@ class CouplingTable:
     row_second: np.ndarray
     row_output: np.ndarray
     value: np.ndarray
+    symmetric: bool = False
 
 
 @functools.lru_cache
@@ -118,4 +120,4 @@ def coupling_table(first: Irreps, second: Irreps, output: Irreps, *, symmetric: 
     joined = [np.concatenate(column) if column else np.zeros(0) for column in columns]
     rows_first, rows_second, rows_output = (rows.astype(np.int64) for rows in joined[:3])
     path = joined[4].astype(np.int64)
-    return CouplingTable(tuple(first), tuple(second), tuple(output), tuple(paths), path, rows_first, rows_second, rows_output, joined[3])
+    return CouplingTable(tuple(first), tuple(second), tuple(output), tuple(paths), path, rows_first, rows_second, rows_output, joined[3], symmetric)

@@ -8,10 +8,10 @@ import torch
 from e3nn import o3
 
 from molequi.kernels import KERNELS, Edges, convolve, cpu, edges_of, modules, splines, threads
-from molequi.kernels.reference import couple
+from molequi.kernels.operators import name_of
 from molequi.neighbors import build_graph
 from molequi.symmetry.coupling import CouplingTable, coupling_table
-from molequi.symmetry.irreps import Irreps, full_irreps, irreps_name, n_rows, natural_irreps
+from molequi.symmetry.irreps import Irreps, full_irreps, n_rows, natural_irreps
 
 TABLES = {
     "natural": coupling_table(natural_irreps(3), natural_irreps(3), natural_irreps(3)),
@@ -122,7 +122,7 @@ def test_third_derivatives_are_refused(kernels: str) -> None:
 @pytest.mark.parametrize("kernels", ["table", "unrolled"])
 def test_operators_pass_opcheck(kernels: str) -> None:
     tensors, edges = arguments(SMALL, 2)
-    walk = (list(edges), cpu._name(SMALL, kernels), CUTOFF)
+    walk = (list(edges), f"{kernels} {name_of(SMALL)}", CUTOFF)
     torch.library.opcheck(cpu._forward, (*tensors, *walk))
     g = torch.randn(9, n_rows(SMALL.output), 2, dtype=torch.float64).requires_grad_(True)
     for wants_s in (False, True):
@@ -185,18 +185,3 @@ def test_an_unwritable_cache_does_not_fail(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
     module = modules.load("VALUE = 1\n")
     assert module.VALUE == 1
-
-
-@pytest.mark.parametrize("irreps", [natural_irreps(2), full_irreps(1)])
-def test_node_products_agree_with_e3nn(irreps: Irreps) -> None:
-    table = coupling_table(irreps, irreps, irreps)
-    generator = torch.Generator().manual_seed(5)
-    x, y = (torch.randn(4, n_rows(irreps), 1, dtype=torch.float64, generator=generator) for _ in range(2))
-    weights = torch.randn(4, len(table.paths), 1, dtype=torch.float64, generator=generator)
-    instructions = [(path.first, path.second, path.output, "uuu", True) for path in table.paths]
-    product = o3.TensorProduct(
-        irreps_name(irreps), irreps_name(irreps), irreps_name(irreps), instructions,
-        irrep_normalization="component", path_normalization="none", shared_weights=False, internal_weights=False,
-    ).to(torch.float64)  # fmt: skip
-    expected = product(x[..., 0], y[..., 0], weights[..., 0])
-    torch.testing.assert_close(couple(x, y, weights, table)[..., 0], expected, atol=1e-11, rtol=0.0)

@@ -4,6 +4,8 @@ They compute what the unrolled sweeps of `generate` compute, with the same argum
 The letters are those of `kernels.cpu` and `generate`; a pair is an (output row k, input row a) of a path p, a term one coefficient of a pair.
 """
 
+# ruff: noqa: ANN001, ANN201, ANN202, PLR0913, PLR0917 (numba infers the types; a sweep takes its tensors one by one)
+
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -36,20 +38,20 @@ def pairs_of(table: CouplingTable, dtype: type) -> Pairs:
 
 
 @_inline
-def _contract(terms, values, row, out):  # noqa: ANN001, ANN202
+def _contract(terms, values, row, out):
     out[:] = 0
     for t in range(len(values)):
         out[terms[t, 0]] += values[t] * row[terms[t, 1]]
 
 
 @_inline
-def _basis(r, cutoff, scale, shift, n_intervals, weights):  # noqa: ANN001, ANN202
+def _basis(r, cutoff, scale, shift, n_intervals, weights):
     """Write the basis functions at r and their two derivatives to weights (3, 4); return the knot interval, -1 from the cutoff on."""
     if r >= cutoff:
         return -1
     near = 1.0 / (r + shift)
     x = scale * (1.0 - shift * near)
-    b = 0 if x != x else min(int(x), n_intervals - 1)
+    b = 0 if np.isnan(x) else min(int(x), n_intervals - 1)
     t = x - b
     u = 1.0 - t
     slope = scale * shift * near * near
@@ -65,14 +67,14 @@ def _basis(r, cutoff, scale, shift, n_intervals, weights):  # noqa: ANN001, ANN2
 
 
 @_inline
-def _spline(weights, s, b, out):  # noqa: ANN001, ANN202
+def _spline(weights, s, b, out):
     for p in range(s.shape[1]):
         for c in range(s.shape[2]):
             out[p, c] = weights[0] * s[b, p, c] + weights[1] * s[b + 1, p, c] + weights[2] * s[b + 2, p, c] + weights[3] * s[b + 3, p, c]
 
 
 @_inline
-def _turn(weights, w, s, z, b, out):  # noqa: ANN001, ANN202
+def _turn(weights, w, s, z, b, out):
     """Write what reaches a radial function: w R' + sum B z, or with the weights of one derivative more w R'' + sum B' z."""
     _spline(weights[1], s, b, out)
     for p in range(s.shape[1]):
@@ -83,14 +85,14 @@ def _turn(weights, w, s, z, b, out):  # noqa: ANN001, ANN202
 
 
 @_inline
-def _add_evaluated(weights, z, b, out):  # noqa: ANN001, ANN202
+def _add_evaluated(weights, z, b, out):
     for p in range(out.shape[0]):
         for c in range(out.shape[1]):
             out[p, c] += weights[0] * z[b, p, c] + weights[1] * z[b + 1, p, c] + weights[2] * z[b + 2, p, c] + weights[3] * z[b + 3, p, c]
 
 
 @_inline
-def _add_spline(weights, power, b, ds):  # noqa: ANN001, ANN202
+def _add_spline(weights, power, b, ds):
     """Add to the coefficients what reaches the radial functions of an edge."""
     for k in range(4):
         for p in range(power.shape[0]):
@@ -99,14 +101,14 @@ def _add_spline(weights, power, b, ds):  # noqa: ANN001, ANN202
 
 
 @_inline
-def _gather(terms, values, sums, out):  # noqa: ANN001, ANN202
+def _gather(terms, values, sums, out):
     """Contract the coefficients with the sums of each pair: the gradient of the harmonics."""
     for t in range(len(values)):
         out[terms[t, 1]] += values[t] * sums[terms[t, 0]]
 
 
 @_inline
-def _dot(x, y):  # noqa: ANN001, ANN202
+def _dot(x, y):
     total = x.dtype.type(0)
     for p in range(x.shape[0]):
         for c in range(x.shape[1]):
@@ -115,7 +117,7 @@ def _dot(x, y):  # noqa: ANN001, ANN202
 
 
 @_jit
-def forward(pairs, terms, values, first, last, h, y, r, s, sender, ptr, cutoff, scale, shift, out):  # noqa: ANN001, ANN201
+def forward(pairs, terms, values, first, last, h, y, r, s, sender, ptr, cutoff, scale, shift, out):
     """Write A of the receivers from `first` to `last`."""
     m, weights, radial = np.empty(len(pairs), h.dtype), np.empty((3, 4), h.dtype), np.empty(s.shape[1:], h.dtype)
     for i in range(first, last):
@@ -133,7 +135,7 @@ def forward(pairs, terms, values, first, last, h, y, r, s, sender, ptr, cutoff, 
 
 
 @_jit
-def backward(pairs, terms, values, first, last, h, y, r, s, g, receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds):  # noqa: ANN001, ANN201
+def backward(pairs, terms, values, first, last, h, y, r, s, g, receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds):
     """Write dh of the senders from `first` to `last`, dy and dr of their edges, and what they add to ds; an empty ds is left out."""
     m, sums, weights = np.empty(len(pairs), h.dtype), np.empty(len(pairs), h.dtype), np.empty((3, 4), h.dtype)
     radial, slope, power = np.empty(s.shape[1:], h.dtype), np.empty(s.shape[1:], h.dtype), np.empty(s.shape[1:], h.dtype)
@@ -167,7 +169,7 @@ def backward(pairs, terms, values, first, last, h, y, r, s, g, receiver, order, 
 
 
 @_jit
-def double_by_receiver(pairs, terms, values, first, last, h, y, r, s, u, v, w, z, sender, ptr, cutoff, scale, shift, out):  # noqa: ANN001, ANN201
+def double_by_receiver(pairs, terms, values, first, last, h, y, r, s, u, v, w, z, sender, ptr, cutoff, scale, shift, out):
     """Write dg of the receivers from `first` to `last`; an empty z counts as zero."""
     m, n, weights = np.empty(len(pairs), h.dtype), np.empty(len(pairs), h.dtype), np.empty((3, 4), h.dtype)
     radial, turned = np.empty(s.shape[1:], h.dtype), np.empty(s.shape[1:], h.dtype)
@@ -188,7 +190,7 @@ def double_by_receiver(pairs, terms, values, first, last, h, y, r, s, u, v, w, z
 
 
 @_jit
-def double_by_sender(pairs, terms, values, first, last, h, y, r, s, g, u, v, w, z, receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds):  # noqa: ANN001, ANN201
+def double_by_sender(pairs, terms, values, first, last, h, y, r, s, g, u, v, w, z, receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds):
     """Write dh of the senders from `first` to `last`, dy and dr of their edges, and what they add to ds; an empty z counts as zero."""
     m, n, sums = np.empty(len(pairs), h.dtype), np.empty(len(pairs), h.dtype), np.empty(len(pairs), h.dtype)
     weights, radial, turned = np.empty((3, 4), h.dtype), np.empty(s.shape[1:], h.dtype), np.empty(s.shape[1:], h.dtype)
