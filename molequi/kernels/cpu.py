@@ -147,8 +147,7 @@ def _sweeps(name: str, dtype: torch.dtype) -> _Sweeps:
     if kernels == "unrolled":
         module = modules.load(generate.source(table, type_name))
         return _Sweeps(n_outputs, module.forward, module.backward, module.double_by_receiver, module.double_by_sender)
-    from molequi.kernels import table_sweeps  # noqa: PLC0415 (numba costs a second; the plain path does without)
-
+    table_sweeps = modules.compiled("table_sweeps")
     walk = table_sweeps.pairs_of(table, np.dtype(type_name).type)
     sweeps = table_sweeps.forward, table_sweeps.backward, table_sweeps.double_by_receiver, table_sweeps.double_by_sender
     return _Sweeps(n_outputs, *(functools.partial(sweep, *walk) for sweep in sweeps))
