@@ -1,6 +1,7 @@
 """Modules that numba compiles, imported when they are first needed: numba itself costs a second, which the plain path does without.
 
-Generated source is kept in the user's cache folder. Generated code must live in a file for numba to cache what it compiles. Without a writable cache folder it lives in a temporary one.
+Generated source is kept in the user's cache folder: code must live in a file for numba to cache what it compiles.
+Without a writable cache folder it lives in a temporary one.
 """
 
 from __future__ import annotations

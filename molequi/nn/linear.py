@@ -82,3 +82,27 @@ class IrrepsLinear(nn.Module):
         stacked = torch.stack([self.weights[irreps_name([irrep])] for irrep in self.irreps]) * (self.n_in**-0.5)
         per_row = spread(stacked, self.irreps, dim=0)
         return torch.bmm(features.transpose(0, 1), per_row).transpose(0, 1)
+
+
+class PathLinear(nn.Module):
+    """Mix the channels of all paths into each irrep: (N, rows of the separate paths, C) -> (N, M, C), as NequIP and MACE do after their convolution.
+
+    outputs: the irrep of each path, equal ones next to each other (a table with `separate`).
+    """
+
+    def __init__(self, outputs: Sequence[Irrep], n_channels: int) -> None:
+        super().__init__()
+        self.irreps = tuple(dict.fromkeys(outputs))
+        self.counts = tuple(list(outputs).count(irrep) for irrep in self.irreps)
+        self.sizes = [count * (2 * l + 1) for count, (l, _) in zip(self.counts, self.irreps, strict=True)]
+        pairs = zip(self.irreps, self.counts, strict=True)
+        self.weights = nn.ParameterDict({irreps_name([irrep]): nn.Parameter(torch.randn(count * n_channels, n_channels)) for irrep, count in pairs})
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Apply the map."""
+        mixed = []
+        for irrep, count, part in zip(self.irreps, self.counts, features.split(self.sizes, dim=1), strict=True):
+            weight = self.weights[irreps_name([irrep])]
+            rows = part.unflatten(1, (count, 2 * irrep[0] + 1)).transpose(1, 2).flatten(2)
+            mixed.append(rows @ (weight * weight.shape[0] ** -0.5))
+        return torch.cat(mixed, dim=1)
