@@ -15,7 +15,7 @@ from molequi.neighbors import build_graph
 from molequi.nn import heads, response
 from molequi.nn.backbone import Backbone
 from molequi.nn.heads import Head, Molecules
-from molequi.properties import PROPERTIES, Property, get_property, parse_irreps
+from molequi.properties import OPEN_ONLY, PROPERTIES, Property, get_property, parse_irreps
 from molequi.symmetry.irreps import full_irreps, irreps_name
 
 PRESETS: Mapping[str, dict[str, object]] = {
@@ -47,7 +47,7 @@ class MolecularModel(nn.Module):
         self.properties = {row.name: row for row in properties}
         self.heads = nn.ModuleDict()
         for row in properties:
-            if row.name not in _DERIVED and not (row.name in _ELECTROSTATIC and self._electrostatic_head):
+            if row.name not in _DERIVED and not self._is_served(row.name):
                 self.heads[row.name] = _make_head(row, backbone, self.outputs)
         if not self.heads:
             raise UserError(f"a model needs a property to learn, got {list(self.outputs)}; add for example energy")
@@ -55,9 +55,11 @@ class MolecularModel(nn.Module):
             self.properties.setdefault(name, PROPERTIES[name])
         self.register_buffer("masses", torch.tensor(atomic_masses, dtype=torch.float64)[:119], persistent=False)
 
-    @property
-    def _electrostatic_head(self) -> bool:
-        return any(name in self.heads for name in _ELECTROSTATIC)
+    def _is_served(self, name: str) -> bool:
+        """Whether another property's head gives this one too."""
+        if name == "rosenfeld_isotropic":
+            return "rosenfeld" in self.outputs
+        return name in _ELECTROSTATIC and any(other in self.heads for other in _ELECTROSTATIC)
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -86,11 +88,16 @@ class MolecularModel(nn.Module):
 
         With an energy also `energies` (N,), eV, and, where `metadata["isolated_atom_energies"]` (symbol -> eV) covers the model's
         elements, `atomization_energy` (B,), eV, the energy set free when the atoms join: sum of the isolated atoms minus `energy`.
+        What depends on where a periodic structure is cut (`properties.OPEN_ONLY`) is NaN there.
         """
         features, molecules = self.backbone(graph), self._molecules(graph)
         outputs: dict[str, Tensor] = {}
         for head in self.heads.values():
             outputs |= head(features, molecules)
+        is_periodic = graph.pbc.any(dim=1)
+        for name in OPEN_ONLY.intersection(outputs):
+            mask = is_periodic.reshape(-1, *[1] * (outputs[name].ndim - 1))
+            outputs[name] = outputs[name].masked_fill(mask, torch.nan)
         isolated = self.metadata.get("isolated_atom_energies", {})
         if "energy" in outputs and all(chemical_symbols[number] in isolated for number in self.elements):
             table = graph.positions.new_zeros(119)
@@ -158,7 +165,6 @@ class MolecularModel(nn.Module):
             graph.edge_index,
             graph.atomic_numbers,
             graph.total_charge,
-            graph.pbc.any(dim=1),
         )
 
 
@@ -228,7 +234,7 @@ def _make_head(row: Property, backbone: Backbone, outputs: tuple[str, ...]) -> H
     if row.name == "r2":
         return heads.SpatialExtentHead(row, *sizes)
     if row.name == "rosenfeld":
-        return heads.RosenfeldHead(row, *sizes)
+        return heads.RosenfeldHead(row, backbone.irreps_out, backbone.n_channels, (backbone.cutoff, backbone.n_invariants))
     return heads.SumHead(row, *sizes) if row.extensive or row.per_atom else heads.MeanHead(row, *sizes)
 
 
@@ -239,8 +245,8 @@ def _irreps_of(row: Property) -> tuple[tuple[int, int], ...]:
 
 
 def _derived_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
-    derived = [*(_DERIVED if "energy" in outputs else ()), *(_ELECTROSTATIC if "dipole" in outputs else ())]
-    return tuple(derived)
+    company = {"energy": _DERIVED, "dipole": _ELECTROSTATIC, "rosenfeld": ("rosenfeld_isotropic",)}
+    return tuple(name for output, names in company.items() if output in outputs for name in names)
 
 
 def _atom_name(atom: int, graph: AtomGraph, ends: Tensor) -> str:

@@ -179,7 +179,8 @@ def _labelled(frames: Frames, splits: Mapping[str, Tensor], config: Config) -> F
         lost = n_labels[name] - int((~torch.isnan(values)).sum())
         if lost:
             logger.warning(
-                "%d %s values are left out: a dipole is undefined in a periodic system, a stress without a fully periodic cell", lost, name
+                "%d %s values are left out: %s", lost, name,
+                "a stress needs a fully periodic cell" if name == "stress" else "a periodic system has none, it depends on where the cell is cut",
             )
     for split in ("train", "valid"):
         if not len(splits.get(split, ())):

@@ -32,8 +32,8 @@ def declared(irreps: str, *, per_atom: bool = False, extensive: bool = True) -> 
 HEADS = {
     "natural": ("energy", "dipole", "polarizability", "gap", "r2", "cv",
                 declared("1o", extensive=False), declared("0e+2e", per_atom=True), declared("3o")),
-    "full": ("energy", "angular_momentum", *(declared(irreps) for irreps in ("0o", "1o", "1e", "2e", "2o", "0e+2e", "0o+1o+2o", "0e+1e+2e")),
-             declared("0o", extensive=False), declared("0o", per_atom=True), declare("is_right", irreps="0o", unit="1", per_atom=True, binary=True)),
+    "full": ("energy", "angular_momentum", "rosenfeld",
+             *(declared(irreps) for irreps in ("0o", "1o", "1e", "2e", "2o", "0e+2e", "0o+1o+2o", "0e+1e+2e")), declared("0o", extensive=False), declared("0o", per_atom=True), declare("is_right", irreps="0o", unit="1", per_atom=True, binary=True)),
     "products": ("energy", "dipole", "homo"),
 }  # fmt: skip
 SETTINGS = {
@@ -275,7 +275,7 @@ def test_far_neutral_fragments_add_up(model: MolecularModel) -> None:
     """Extensive outputs add, per-atom ones stand side by side.
 
     Left out: means over atoms, and what depends on the origin, the centre of mass, which moves when a fragment is added: the spatial
-    extent grows with the distance of the fragments.
+    extent grows with the distance of the fragments. The trace of the Rosenfeld tensor does not.
     """
     first, second = molecules()[1], molecules()[2]
     alone, joined = [outputs_of(model, s) for s in (first, second)], outputs_of(model, first.beside(second, 40.0))
@@ -283,10 +283,11 @@ def test_far_neutral_fragments_add_up(model: MolecularModel) -> None:
     for name, row in rows_of(model).items():
         if name in joined and row.per_atom:
             expected[name] = torch.cat([outputs[name] for outputs in alone])
-        elif name in joined and row.extensive and name != "r2":
+        elif name in joined and row.extensive and name not in {"r2", "rosenfeld"}:
             expected[name] = alone[0][name] + alone[1][name]
     assert {"energy", "energies", "forces"} <= set(expected)
     assert_same(model, {name: joined[name] for name in expected}, expected)
+    assert "rosenfeld_isotropic" in expected or "rosenfeld" not in joined
     if "r2" in joined:
         assert joined["r2"] > 100.0 + alone[0]["r2"] + alone[1]["r2"]
 

@@ -109,12 +109,17 @@ def test_charges_of_neutral_molecules_and_ions_add_up_piece_by_piece() -> None:
     assert float(ion.sum()) == pytest.approx(-1.0, abs=1e-5)
 
 
-def test_a_dipole_does_not_exist_in_a_crystal() -> None:
-    model = make_model(ELEMENTS, ["energy", "dipole"])
-    cell, pbc = torch.eye(3).numpy() * 6.0, [True, True, True]
-    outputs = model.compute(build_graph(molecule("H2O").positions, [8, 1, 1], 5.0, cell=cell, pbc=pbc), stress=True)
-    assert torch.isnan(outputs["dipole"]).all()
-    assert torch.isfinite(outputs["stress"]).all()
+def test_what_depends_on_where_a_crystal_is_cut_does_not_exist() -> None:
+    rows = ["energy", "dipole", "r2", "rosenfeld", "angular_momentum", "charges"]
+    model = make_model(ELEMENTS, rows, n_layers=3, n_channels=4, parity="full")
+    cell = torch.eye(3).numpy() * 6.0
+    crystal, slab = (build_graph(molecule("H2O").positions, [8, 1, 1], 5.0, cell=cell, pbc=[True, True, full]) for full in (True, False))
+    outputs = model.compute(collate([crystal, graph_of("H2O"), slab]), stress=True)
+    for name in ("dipole", "dipole_magnitude", "r2", "rosenfeld", "rosenfeld_isotropic", "angular_momentum"):
+        assert torch.isnan(outputs[name][[0, 2]]).all(), name
+        assert torch.isfinite(outputs[name][1]).all(), name
+    assert torch.isfinite(outputs["stress"][0]).all()
+    assert torch.isfinite(outputs["charges"]).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
