@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import torch
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 from torch import Tensor, nn
 
 from molequi.errors import UserError
-from molequi.graph import AtomGraph, edge_vectors
-from molequi.neighbors import build_graph
+from molequi.graph import AtomGraph, collate, edge_vectors
 from molequi.nn import heads, response
 from molequi.nn.backbone import Backbone
 from molequi.nn.heads import Head, Molecules
+from molequi.probes import built_in_probes, calibration_structures
 from molequi.properties import OPEN_ONLY, PROPERTIES, Property, get_property, parse_irreps
 from molequi.symmetry.irreps import full_irreps, irreps_name
 
@@ -179,7 +180,8 @@ def make_model(
 ) -> MolecularModel:
     """Make a model with random weights; `overrides` are the keyword arguments of `Backbone`.
 
-    The last layer keeps only the irreps that the properties need. Weights are a function of `seed` alone.
+    The last layer keeps only the irreps that the properties need. Weights are a function of `seed` alone, and calibrated on fixed structures,
+    so that features and outputs start of order one; training calibrates again, on its data.
     """
     if preset not in PRESETS:
         raise UserError(f"model.preset is {preset!r}; the presets are {', '.join(PRESETS)}")
@@ -190,6 +192,7 @@ def make_model(
         torch.manual_seed(seed)
         backbone = Backbone(tuple(sorted(set(elements))), irreps_out=tuple(sorted(needed)), **settings)
         model = MolecularModel(backbone, rows, metadata=metadata)
+    backbone.calibrate(collate([structure.graph(backbone.cutoff) for structure in calibration_structures(backbone.elements)]))
     check_reach(model)
     return model
 
@@ -199,9 +202,7 @@ def check_reach(model: MolecularModel) -> None:
 
     Raises UserError naming the property that stays below 1e-10.
     """
-    numbers = [model.elements[k % len(model.elements)] for k in range(len(_CHIRAL_CLUSTER))]
-    unit = min(1.0, model.cutoff / 3.0)
-    graph = build_graph([[unit * x for x in row] for row in _CHIRAL_CLUSTER], numbers, model.cutoff)
+    graph = built_in_probes(model.elements)[0].mapped(min(1.0, model.cutoff / 3.0) * np.eye(3)).graph(model.cutoff)
     probe = copy.deepcopy(model).to(torch.float64)
     with torch.no_grad():
         outputs = probe(graph)
@@ -211,9 +212,6 @@ def check_reach(model: MolecularModel) -> None:
                 f"{name} ({row.irreps}) cannot be reached by this network: its output stays zero. "
                 f"Hidden irreps end in {irreps_name(model.backbone.irreps_out)}; use parity=full, n_layers=3 or correlation=2"
             )
-
-
-_CHIRAL_CLUSTER = ((0.0, 0.0, 0.0), (1.1, 0.1, -0.2), (-0.4, 1.2, 0.3), (0.2, -0.5, 1.4), (1.3, 1.0, 0.9), (-1.0, -0.8, 0.7), (0.6, -1.3, -0.6))
 
 
 def _make_head(row: Property, backbone: Backbone, outputs: tuple[str, ...]) -> Head:

@@ -28,6 +28,22 @@ def test_new_model_starts_near_the_composition_fit(toy_frames, toy_config):
     assert start.model.metadata["charge_multiplicity"] == [[0, 1]]
 
 
+def test_training_calibrates_on_its_own_structures(toy_frames, toy_config):
+    """Not on those of `make_model`: messages have unit mean square on the data, whatever their density."""
+    counts = []
+    for stretch in (1.0, 1.5):
+        frames = toy_frames(9)
+        frames = type(frames)(**{**vars(frames), "positions": stretch * frames.positions})
+        model = start_model(toy_config(model={"n_layers": 2, "correlation": 3}), frames).model
+        graph, _ = frames.batch(torch.arange(9), model.cutoff)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        model.backbone.calibrate(graph)
+        for name, value in model.state_dict().items():
+            torch.testing.assert_close(value, before[name], rtol=1e-4, atol=0.0)
+        counts.append(float(model.backbone.layers[0].neighbor_count))
+    assert counts[0] > 2 * counts[1]
+
+
 def test_charges_of_the_training_set_are_stated(toy_frames, toy_config):
     frames = toy_frames(6)
     frames.total_charge[2] = 1
