@@ -17,7 +17,7 @@ from molequi.nn.backbone import Backbone
 from molequi.nn.heads import Head, Molecules
 from molequi.probes import built_in_probes, calibration_structures
 from molequi.properties import OPEN_ONLY, PROPERTIES, Property, get_property, parse_irreps
-from molequi.symmetry.irreps import full_irreps, irreps_name
+from molequi.symmetry.irreps import Irreps, from_cartesian, full_irreps, irreps_name, row_slices
 
 PRESETS: Mapping[str, dict[str, object]] = {
     "small": {"n_layers": 2, "n_channels": 32, "l_max": 2, "correlation": 1},
@@ -198,20 +198,40 @@ def make_model(
 
 
 def check_reach(model: MolecularModel) -> None:
-    """Refuse outputs that stay zero: a randomly weighted float64 copy runs on a fixed, dense, chiral cluster.
+    """Refuse outputs of which a part stays zero on a fixed, dense, chiral cluster.
 
-    Raises UserError naming the property that stays below 1e-10.
+    Raises UserError naming the property and the irreps that it does not reach.
     """
-    graph = built_in_probes(model.elements)[0].mapped(min(1.0, model.cutoff / 3.0) * np.eye(3)).graph(model.cutoff)
+    cluster = built_in_probes(model.elements)[0].mapped(min(1.0, model.cutoff / 3.0) * np.eye(3))
+    for name, irreps in unreached(model, cluster.graph(model.cutoff)).items():
+        raise UserError(
+            f"{name} ({model.properties[name].irreps}) cannot be reached by this network: its {irreps_name(irreps)} part stays zero. "
+            f"Hidden irreps end in {irreps_name(model.backbone.irreps_out)}; use parity=full, n_layers=3 or correlation=2"
+        )
+
+
+def unreached(model: MolecularModel, graph: AtomGraph) -> dict[str, Irreps]:
+    """Return, by property, the irreps that stay below 1e-10 of the feature scale everywhere on `graph`; properties that are reached are left out.
+
+    A float64 copy runs. A part is compared in units of its own scale, but not below what rounding leaves in it of a part 10⁴ times as large.
+    """
     probe = copy.deepcopy(model).to(torch.float64)
     with torch.no_grad():
         outputs = probe(graph)
+    features = float(probe.embed(graph).abs().max()) if graph.n_atoms else 0.0
+    missing = {}
     for name, row in model.properties.items():
-        if name in outputs and not row.is_invariant and float(outputs[name].abs().max()) < 1e-10:
-            raise UserError(
-                f"{name} ({row.irreps}) cannot be reached by this network: its output stays zero. "
-                f"Hidden irreps end in {irreps_name(model.backbone.irreps_out)}; use parity=full, n_layers=3 or correlation=2"
-            )
+        if name not in outputs or row.is_invariant:
+            continue
+        irreps = parse_irreps(row.irreps)
+        rows = from_cartesian(outputs[name].nan_to_num(), tuple(l for l, _ in irreps))
+        sizes = [float(rows[..., part].abs().max()) if rows.numel() else 0.0 for part in row_slices(irreps)]
+        scales = model.heads[name].scale.tolist() if name in model.heads else [1.0] * len(irreps)
+        limits = [1e-10 * features * max(scale, 1e-4 * max(scales)) for scale in scales]
+        zero = tuple(irrep for irrep, size, limit in zip(irreps, sizes, limits, strict=True) if size <= limit)
+        if zero:
+            missing[name] = zero
+    return missing
 
 
 def _make_head(row: Property, backbone: Backbone, outputs: tuple[str, ...]) -> Head:

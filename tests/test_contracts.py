@@ -33,7 +33,8 @@ HEADS = {
     "natural": ("energy", "dipole", "polarizability", "gap", "r2", "cv",
                 declared("1o", extensive=False), declared("0e+2e", per_atom=True), declared("3o")),
     "full": ("energy", "angular_momentum", "rosenfeld",
-             *(declared(irreps) for irreps in ("0o", "1o", "1e", "2e", "2o", "0e+2e", "0o+1o+2o", "0e+1e+2e")), declared("0o", extensive=False), declared("0o", per_atom=True), declare("is_right", irreps="0o", unit="1", per_atom=True, binary=True)),
+             *(declared(irreps) for irreps in ("0o", "1o", "1e", "2e", "2o", "0e+2e", "0o+1o+2o", "0e+1e+2e")),
+             declared("0o", extensive=False), declared("0o", per_atom=True), declare("is_right", irreps="0o", unit="1", per_atom=True, binary=True)),
     "products": ("energy", "dipole", "homo"),
 }  # fmt: skip
 SETTINGS = {

@@ -10,8 +10,9 @@ from safetensors.torch import save_file
 from molequi.checkpoint import load_model, read_description, save_model
 from molequi.errors import UserError
 from molequi.graph import AtomGraph, collate
-from molequi.model import PRESETS, MolecularModel, make_model
+from molequi.model import PRESETS, MolecularModel, check_reach, make_model
 from molequi.neighbors import build_graph
+from molequi.nn.backbone import Backbone
 from molequi.nn.heads import safe_norm
 from molequi.probes import built_in_probes
 from molequi.properties import declare
@@ -101,6 +102,28 @@ def test_outputs_that_the_network_cannot_reach_are_refused() -> None:
     with pytest.raises(UserError, match="0o"):
         make_model(ELEMENTS, [handed], parity="full", n_layers=2, n_channels=8)
     assert "handed" in make_model(ELEMENTS, [handed], parity="full", n_layers=3, n_channels=8).outputs
+
+
+def test_every_part_of_an_output_must_be_reached() -> None:
+    """One layer of pair products reaches 0e and 2e but no 1e: a tensor of all three would stay symmetric for ever."""
+    tensor = declare("tensor", irreps="0e+1e+2e", unit="1", extensive=True)
+    with pytest.raises(UserError, match=r"tensor \(0e\+1e\+2e\) cannot be reached by this network: its 1e part stays zero"):
+        make_model(ELEMENTS, [tensor], parity="full", n_layers=1, correlation=2, n_channels=8)
+    assert "tensor" in make_model(ELEMENTS, [tensor], parity="full", n_layers=2, n_channels=8).outputs
+
+
+@pytest.mark.parametrize(("size", "n_layers", "is_reached"), [(1e-12, 3, True), (1e8, 1, False)])
+def test_reach_is_judged_relative_to_the_size_of_the_features(size: float, n_layers: int, is_reached: bool) -> None:
+    """Small features are no zeros, and rounding of large ones, 1e-16 of them, is nothing: one layer of triple products has no 0o."""
+    handed = declare("handed", irreps="0o", unit="1", extensive=True)
+    model = MolecularModel(Backbone(ELEMENTS, parity="full", n_layers=n_layers, n_channels=8, correlation=3 if n_layers == 1 else 1), [handed])
+    with torch.no_grad():
+        model.backbone.embedding.mul_(size)
+    if is_reached:
+        check_reach(model)
+    else:
+        with pytest.raises(UserError, match="0o part stays zero"):
+            check_reach(model)
 
 
 def test_an_energy_brings_its_company() -> None:
