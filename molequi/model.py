@@ -10,7 +10,7 @@ import torch
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 from torch import Tensor, nn
 
-from molequi.errors import UserError
+from molequi.errors import UnknownElementError, UserError
 from molequi.graph import AtomGraph, collate, edge_vectors
 from molequi.nn import heads, response
 from molequi.nn.backbone import Backbone
@@ -55,6 +55,7 @@ class MolecularModel(nn.Module):
         for name in _derived_outputs(self.outputs):
             self.properties.setdefault(name, PROPERTIES[name])
         self.register_buffer("masses", torch.tensor(atomic_masses, dtype=torch.float64)[:119], persistent=False)
+        self.register_buffer("is_known", torch.isin(torch.arange(119), torch.tensor(self.elements)), persistent=False)
 
     def _is_served(self, name: str) -> bool:
         """Whether another property's head gives this one too."""
@@ -90,7 +91,9 @@ class MolecularModel(nn.Module):
         With an energy also `energies` (N,), eV, and, where `metadata["isolated_atom_energies"]` (symbol -> eV) covers the model's
         elements, `atomization_energy` (B,), eV, the energy set free when the atoms join: sum of the isolated atoms minus `energy`.
         What depends on where a periodic structure is cut (`properties.OPEN_ONLY`) is NaN there.
+        Raises UnknownElementError for an element that the model has no weights for.
         """
+        self._refuse_unknown_elements(graph)
         features, molecules = self.backbone(graph), self._molecules(graph)
         outputs: dict[str, Tensor] = {}
         for head in self.heads.values():
@@ -124,22 +127,16 @@ class MolecularModel(nn.Module):
 
     def embed(self, graph: AtomGraph) -> Tensor:
         """Return invariant features of each atom: (N, n_layers * C)."""
+        self._refuse_unknown_elements(graph)
         with torch.no_grad():
             return self.backbone(graph).invariant
 
     def check_input(self, graph: AtomGraph) -> None:
         """Refuse what the model was not trained for.
 
-        Raises UserError for an unknown element, an untrained (charge, multiplicity) pair, or coincident atoms, naming the atom.
+        Raises UnknownElementError, or UserError for an untrained (charge, multiplicity) pair or coincident atoms, naming the atom.
         """
-        known = torch.tensor(self.elements, device=graph.atomic_numbers.device)
-        strange = torch.isin(graph.atomic_numbers, known, invert=True).nonzero()
-        first = torch.cumsum(torch.bincount(graph.batch, minlength=graph.n_molecules), 0)
-        if len(strange):
-            atom = int(strange[0])
-            where = _atom_name(atom, graph, first)
-            symbols = " ".join(chemical_symbols[z] for z in self.elements)
-            raise UserError(f"element {chemical_symbols[int(graph.atomic_numbers[atom])]} ({where}) is not in this model; it knows {symbols}")
+        self._refuse_unknown_elements(graph)
         pairs = {tuple(pair) for pair in self.metadata["charge_multiplicity"]}
         for molecule, pair in enumerate(zip(graph.total_charge.tolist(), graph.spin_multiplicity.tolist(), strict=True)):
             if pair not in pairs:
@@ -149,10 +146,17 @@ class MolecularModel(nn.Module):
         if graph.edge_index.shape[1]:
             shortest, edge = edge_vectors(graph).norm(dim=1).min(dim=0)
             if shortest < _COINCIDENT:
-                pair_of = [_atom_name(int(graph.edge_index[side, edge]), graph, first) for side in (0, 1)]
+                pair_of = [_atom_name(int(graph.edge_index[side, edge]), graph) for side in (0, 1)]
                 raise UserError(
                     f"{pair_of[0]} and {pair_of[1]} are {float(shortest):.3f} Å apart; nuclei closer than {_COINCIDENT} Å are a mistake in the input"
                 )
+
+    def _refuse_unknown_elements(self, graph: AtomGraph) -> None:
+        if not bool(self.is_known[graph.atomic_numbers].all()):
+            atom = int((~self.is_known[graph.atomic_numbers]).nonzero()[0])
+            symbol = chemical_symbols[int(graph.atomic_numbers[atom])]
+            known = " ".join(chemical_symbols[z] for z in self.elements)
+            raise UnknownElementError(f"element {symbol} ({_atom_name(atom, graph)}) is not in this model; it knows {known} and can compute no others")
 
     def _molecules(self, graph: AtomGraph) -> Molecules:
         masses = self.masses[graph.atomic_numbers]
@@ -267,7 +271,8 @@ def _derived_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for output, names in company.items() if output in outputs for name in names)
 
 
-def _atom_name(atom: int, graph: AtomGraph, ends: Tensor) -> str:
+def _atom_name(atom: int, graph: AtomGraph) -> str:
     molecule = int(graph.batch[atom])
+    ends = torch.cumsum(torch.bincount(graph.batch, minlength=graph.n_molecules), 0)
     local = atom - (int(ends[molecule - 1]) if molecule else 0)
     return f"atom {local} of molecule {molecule}" if graph.n_molecules > 1 else f"atom {local}"

@@ -8,7 +8,7 @@ from ase.build import molecule
 from safetensors.torch import save_file
 
 from molequi.checkpoint import load_model, read_description, save_model
-from molequi.errors import UserError
+from molequi.errors import UnknownElementError, UserError
 from molequi.graph import AtomGraph, collate
 from molequi.model import PRESETS, MolecularModel, check_reach, make_model
 from molequi.neighbors import build_graph
@@ -223,6 +223,15 @@ def test_wrong_input_is_refused_with_the_atom_named() -> None:
     with pytest.raises(UserError, match=r"0.000 Å apart"):
         model.check_input(build_graph([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]], [1, 1], 5.0))
     model.check_input(graph_of("H2O"))
+
+
+def test_unknown_elements_are_never_computed_as_others() -> None:
+    """The check comes with the computation, so that no option leads around it."""
+    model = make_model(ELEMENTS, ["energy", "dipole"], n_channels=8)
+    graph = build_graph([[0.0, 0.0, 0.0], [0.0, 0.0, 1.3]], [1, 17], 5.0)
+    for compute in (model, model.compute, model.hessian, model.embed, model.check_input):
+        with pytest.raises(UnknownElementError, match=r"element Cl \(atom 1\) is not in this model; it knows H C N O and can compute no others"):
+            compute(graph)
 
 
 def test_coincident_atoms_give_finite_numbers() -> None:

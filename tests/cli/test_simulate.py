@@ -6,6 +6,7 @@ import json
 
 import ase.io
 import numpy as np
+import pytest
 
 
 def test_md_prints_drift_and_writes_frames(molequi, tiny_model, water, tmp_path):
@@ -78,6 +79,16 @@ def test_vibrations_of_water(molequi, tiny_model, water, tmp_path):
     printed = molequi("vibrations", water, "--model", tiny_model, "--no-relax")
     assert printed.code == 0
     assert "frequency cm⁻¹" in printed.out
+
+
+@pytest.mark.parametrize("command", ["predict", "md", "relax", "vibrations"])
+def test_unknown_elements_are_refused_whatever_is_allowed(molequi, tiny_model, tmp_path, command):
+    output = tmp_path / "out.xyz"
+    result = molequi(command, "--smiles", "CCl", "--model", tiny_model, "--unsafe", "--output", output)
+    assert result.code == 2
+    assert result.err.splitlines()[-1].endswith("element Cl (atom 1) is not in this model; it knows H C N O and can compute no others")
+    assert not result.out
+    assert not output.exists()
 
 
 def test_bad_settings_are_2(molequi, tiny_model, water):

@@ -93,6 +93,15 @@ def test_charge_is_refused_and_unsafe_marks_the_record(network, tmp_path):
     assert "charge +2" in ase.io.read(tmp_path / "out.xyz").info["molequi_unsafe"]
 
 
+def test_unknown_elements_are_refused_whatever_is_allowed(network, tmp_path):
+    good, bad = predict([molecule("CH4"), molecule("CH3Cl")], network, unsafe=True, output=tmp_path / "out.json")
+    assert np.isfinite(good["energy"])
+    assert set(bad) == {"source", "index", "error"}
+    assert "element Cl (atom 1) is not in this model" in bad["error"]
+    with pytest.raises(UserError, match="element Cl"):
+        embed(molecule("CH3Cl"), network)
+
+
 def test_smiles_and_conformers(network):
     (record,) = predict(smiles="CCO", model=network)
     assert record["formula"] == "C2H6O"
