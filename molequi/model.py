@@ -156,7 +156,8 @@ class MolecularModel(nn.Module):
             atom = int((~self.is_known[graph.atomic_numbers]).nonzero()[0])
             symbol = chemical_symbols[int(graph.atomic_numbers[atom])]
             known = " ".join(chemical_symbols[z] for z in self.elements)
-            raise UnknownElementError(f"element {symbol} ({_atom_name(atom, graph)}) is not in this model; it knows {known} and can compute no others")
+            where = _atom_name(atom, graph)
+            raise UnknownElementError(f"element {symbol} ({where}) is not in this model; it knows {known} and can compute no others")
 
     def _molecules(self, graph: AtomGraph) -> Molecules:
         masses = self.masses[graph.atomic_numbers]

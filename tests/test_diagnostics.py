@@ -14,7 +14,7 @@ import molequi.nn.radial
 from molequi.diagnostics import LIMITS, Measurement, check_model
 from molequi.diagnostics_observer import Observer, rotation_of_rows
 from molequi.errors import UserError
-from molequi.graph import collate, make_graph
+from molequi.graph import AtomGraph, collate, make_graph
 from molequi.model import MolecularModel, make_model
 from molequi.nn.linear import Perceptron
 from molequi.nn.radial import envelope
@@ -95,11 +95,33 @@ def test_measurements_become_json() -> None:
 def test_own_structures_are_measured() -> None:
     model = model_with_biases(0, torch.float64)
     water = Structure("water", np.array([[0.0, 0.0, 0.12], [0.0, 0.76, -0.48], [0.0, -0.76, -0.48]]), np.array([8, 1, 1]))
-    measurements = check_model(model, [collate([water.graph(model.cutoff)] * 2)])
+    measurements = check_model(model, [collate([water.graph(model.cutoff)] * 2)], with_probes=False)
     assert failed(measurements) == set()
     assert "stress_consistency" not in measurements
     with pytest.raises(UserError, match="no atoms"):
         check_model(model, [water.at(np.zeros((0, 3))).permuted(np.zeros(0, dtype=int)).graph(5.0)])
+
+
+def test_own_structures_come_beside_the_probes() -> None:
+    """Faults on the probes and faults on structures of one's own are both found; the worst case is named."""
+    model = model_with_biases(0, torch.float64, properties=("gap",))
+    water = Structure("water", np.array([[0.0, 0.0, 0.12], [0.0, 0.76, -0.48], [0.0, -0.76, -0.48]]), np.array([8, 1, 1]))
+    compute = model.compute
+
+    def broken_for(n_atoms: int) -> Callable:
+        def wrong(graph: AtomGraph, **options: bool) -> dict[str, torch.Tensor]:
+            outputs = compute(graph, **options)
+            first = graph.positions.new_zeros(graph.n_molecules).index_add(0, graph.batch, graph.positions[:, 0])
+            mine = torch.bincount(graph.batch, minlength=graph.n_molecules) == n_atoms
+            return {"gap": outputs["gap"] + mine * first}
+
+        return wrong
+
+    for n_atoms, where in ((3, "gap of structure 0"), (10, "gap of lactonitrile")):
+        model.compute = broken_for(n_atoms)
+        found = check_model(model, [water.graph(model.cutoff)])["translation"]
+        assert not found.ok
+        assert found.where == where
 
 
 def test_same_numbers_every_time() -> None:
@@ -286,7 +308,7 @@ def test_planted_fault_is_found(fault: Callable, dtype: torch.dtype, monkeypatch
     model = model_with_biases(0, dtype)
     fault(model, monkeypatch)
     cluster, _, _, crystal = built_in_probes(ORGANIC)
-    found = failed(check_model(model, [cluster.graph(model.cutoff), crystal.graph(model.cutoff)]))
+    found = failed(check_model(model, [cluster.graph(model.cutoff), crystal.graph(model.cutoff)], with_probes=False))
     assert FAULTS[fault] <= found
 
 
