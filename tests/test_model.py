@@ -1,13 +1,9 @@
-"""MolecularModel: construction, outputs, edge cases, checkpoint."""
-
-from pathlib import Path
+"""MolecularModel: construction, outputs, edge cases."""
 
 import pytest
 import torch
 from ase.build import molecule
-from safetensors.torch import save_file
 
-from molequi.checkpoint import load_model, read_description, save_model
 from molequi.errors import UnknownElementError, UserError
 from molequi.graph import AtomGraph, collate
 from molequi.model import PRESETS, MolecularModel, check_reach, make_model
@@ -259,34 +255,6 @@ def test_safe_norm_has_a_zero_gradient_at_zero() -> None:
     (gradient,) = torch.autograd.grad(length.sum(), vectors)
     assert length.tolist() == [0.0, 5.0]
     torch.testing.assert_close(gradient, torch.tensor([[0.0, 0.0, 0.0], [0.6, 0.0, 0.8]]))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_checkpoint_gives_back_the_same_model(tmp_path: Path, dtype: torch.dtype) -> None:
-    row = declare("melting_point", irreps="0e", unit="K")
-    model = make_model(ELEMENTS, ["energy", "dipole", row], n_channels=8, parity="full", metadata={"name": "x", "level": {"energy": "PBE"}}).to(dtype)
-    model.heads["energy"].set_statistics(scale=0.3, reference=torch.linspace(-1e5, 0.0, 119, dtype=torch.float64) / 3)
-    save_model(model, tmp_path / "m.safetensors")
-    loaded = load_model(tmp_path / "m.safetensors")
-    assert loaded.metadata == model.metadata
-    assert loaded.dtype == dtype
-    assert loaded.properties["melting_point"].unit == "K"
-    graph = batch()
-    expected = model.compute(graph)
-    for name, value in loaded.compute(graph).items():
-        assert torch.equal(value, expected[name]), name
-    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
-
-
-def test_files_that_are_no_model_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no model file"):
-        load_model(tmp_path / "absent.safetensors")
-    (tmp_path / "text.safetensors").write_text("hello")
-    with pytest.raises(UserError, match="not a model file"):
-        load_model(tmp_path / "text.safetensors")
-    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(UserError, match="holds no molequi model"):
-        read_description(tmp_path / "other.safetensors")
 
 
 def test_models_share_no_state() -> None:
