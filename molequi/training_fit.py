@@ -54,7 +54,7 @@ def fit_frames(
 
     messages: what loading the data had to say, for log.txt.
     Raises UserError where the data cannot be trained on or the run cannot be resumed, NotConvergedError where a loss is not finite, and
-    TrainingInterruptedError where a signal asked to stop.
+    RunInterruptedError where a signal asked to stop.
     """
     frames = _labelled(frames, splits, config)
     state = _resumable_state(splits, output) if resume else None
