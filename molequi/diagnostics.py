@@ -64,20 +64,20 @@ class Measurement:
         return self.value <= self.limit
 
 
-def check_model(model: CheckableModel, graphs: Sequence[AtomGraph] | None = None, *, seed: int = 0) -> dict[str, Measurement]:
-    """Measure a model on the built-in probes, or on the structures in `graphs`.
+def check_model(model: CheckableModel, graphs: Sequence[AtomGraph] = (), *, with_probes: bool = True, seed: int = 0) -> dict[str, Measurement]:
+    """Measure a model on the built-in probes and on the structures in `graphs`, or without the probes on these alone.
 
     Returns one `Measurement` per test; `rotation` and `inversion` have one per output (and irrep), as `inversion.dipole.1o`.
     A test that does not apply, such as forces of a model without an energy, is absent.
-    Raises UserError where `graphs` holds no atoms.
+    Raises UserError where `graphs` holds structures but no atoms.
     """
     charge, multiplicity = _charge_state(model)
-    if graphs is None:
-        structures = built_in_probes(model.elements, total_charge=charge, spin_multiplicity=multiplicity)
-    else:
-        structures = [structure for graph in graphs for structure in structures_of(graph) if len(structure.positions)]
-    if not structures:
+    pieces = [structure for graph in graphs for structure in structures_of(graph) if len(structure.positions)]
+    if not pieces and (len(graphs) or not with_probes):
         raise UserError("the structures to check have no atoms; give at least one with atoms, or none to use the built-in ones")
+    structures = [dataclasses.replace(structure, name=f"structure {number}") for number, structure in enumerate(pieces)]
+    if with_probes:
+        structures = [*built_in_probes(model.elements, total_charge=charge, spin_multiplicity=multiplicity), *structures]
     observer, rng = Observer(model), np.random.default_rng(seed)
     worst: dict[str, Finding] = {}
     for finding in _findings(observer, structures, rng, (charge, multiplicity)):
