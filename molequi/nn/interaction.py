@@ -7,11 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molequi.kernels import Edges, convolve
+from molequi.nn.derived import derived
 from molequi.nn.linear import IrrepsLinear, PathLinear, gate, silu, spread
 from molequi.nn.product import ManyBodyProduct, SharedRows, path_scale
 from molequi.nn.radial import RadialNetwork
 from molequi.symmetry.coupling import coupling_table
-from molequi.symmetry.irreps import Irreps, irrep_of_row, irreps_name, natural_irreps
+from molequi.symmetry.irreps import Irreps, irrep_of_row, irreps_name, n_rows, natural_irreps
 
 
 class Interaction(nn.Module):
@@ -78,7 +79,7 @@ class Interaction(nn.Module):
 
     def messages(self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges) -> Tensor:
         """Return A: (N, M_message, C)."""
-        splines = self.radial(self.path_scale * self.neighbor_count.rsqrt())
+        splines = derived(self, lambda: self.radial(self.path_scale * self.neighbor_count.rsqrt()))
         return self.mix(convolve(self.up(features), harmonics, distances, splines, edges, self.table, self.radial.cutoff, kernels=self.kernels))
 
 
@@ -93,8 +94,9 @@ class SelfConnection(nn.Module):
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """Map (N, M_in, C), (N,) -> (N, M_out, C)."""
-        factors = functional.embedding(species, self.factors.flatten(1)).reshape(len(species), *self.factors.shape[1:])
-        return self.rows.place(self.linear(self.rows.take(features) * spread(factors, self.rows.irreps, dim=1)))
+        table = derived(self, lambda: spread(self.factors, self.rows.irreps, dim=1).flatten(1))
+        factors = functional.embedding(species, table).reshape(len(species), n_rows(self.rows.irreps), self.factors.shape[2])
+        return self.rows.place(self.linear(self.rows.take(features) * factors))
 
 
 class Gate(nn.Module):

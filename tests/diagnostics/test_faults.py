@@ -188,7 +188,7 @@ FAULTS = {
     depends_on_batch: {"batch"},
     depends_on_size: {"size_consistency", "supercell"},
     wrong_stress: {"stress_consistency"},
-    random_numbers: {"determinism"},
+    random_numbers: {"determinism", "fused_kernels"},
     changed_input: {"inputs_unchanged"},
     not_a_number: {"finite", "rotation.dipole"},
     few_neighbors: {"permutation"},

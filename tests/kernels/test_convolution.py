@@ -133,7 +133,7 @@ def test_third_derivatives_are_refused(kernels: str) -> None:
 @pytest.mark.parametrize("kernels", ["table", "unrolled"])
 def test_operators_pass_opcheck(kernels: str) -> None:
     tensors, edges = arguments(SMALL, 2)
-    walk = (list(edges), f"{kernels} {name_of(SMALL)}", CUTOFF)
+    walk = (*edges, f"{kernels} {name_of(SMALL)}", CUTOFF)
     torch.library.opcheck(cpu._forward, (*tensors, *walk))
     g = torch.randn(9, n_rows(SMALL.output), 2, dtype=torch.float64).requires_grad_(True)
     for wants_s in (False, True):
