@@ -27,8 +27,9 @@ logger = logging.getLogger(__name__)
 class Calculator(AseCalculator):
     """Energies, forces, dipoles, charges and stress of a model, for ASE.
 
-    model: a bundled name, a path, or a loaded model (copied where `device` or `dtype` ask for another). charge, spin_multiplicity:
+    model: a bundled name, a path, or a loaded model (copied where `device`, `dtype` or `kernels` ask for another). charge, spin_multiplicity:
     override what the structure says (see `datasets.convert.charge_of` and `multiplicity_of`). skin: Å, of the neighbour list.
+    kernels: `auto` (the default of loaded models), `reference`, `table` or `unrolled`: see `Backbone.use_kernels`.
     unsafe: compute outside the model's elements, charges and spins too; `unsafe_reason` then says what the model was not made for.
 
     Units are ASE's: eV, Å, e. `energy` is the total energy at the model's level of theory. There is no stress unless the cell is fully periodic,
@@ -47,10 +48,11 @@ class Calculator(AseCalculator):
         charge: int | None = None,
         spin_multiplicity: int | None = None,
         skin: float = 0.5,
+        kernels: str | None = None,
         unsafe: bool = False,
     ) -> None:
         super().__init__()
-        self.model = _ready(model, device, dtype)
+        self.model = _ready(model, device, dtype, kernels)
         self.charge = charge
         self.spin_multiplicity = spin_multiplicity
         self.unsafe = unsafe
@@ -141,13 +143,19 @@ class Calculator(AseCalculator):
         return None
 
 
-def _ready(model: str | os.PathLike[str] | MolecularModel, device: str | None, dtype: str | torch.dtype | None) -> MolecularModel:
+def _ready(
+    model: str | os.PathLike[str] | MolecularModel, device: str | None, dtype: str | torch.dtype | None, kernels: str | None
+) -> MolecularModel:
     if isinstance(model, str | os.PathLike):
-        return load(model, device=device or "cpu", dtype=dtype)
-    if device is None and dtype is None:
+        ready = load(model, device=device or "cpu", dtype=dtype)
+    elif device is None and dtype is None and kernels is None:
         return model
-    # Others may be using the model as it is.
-    return copy.deepcopy(model).to(device=None if device is None else as_device(device), dtype=as_dtype(dtype))
+    else:
+        # Others may be using the model as it is.
+        ready = copy.deepcopy(model).to(device=None if device is None else as_device(device), dtype=as_dtype(dtype))
+    if kernels is not None:
+        ready.backbone.use_kernels(kernels)
+    return ready
 
 
 def _ase_properties(model: MolecularModel) -> list[str]:

@@ -92,6 +92,9 @@ class ModelSettings(_Settings):
     parity: Literal["natural", "full"] | None = None
     correlation: int | None = Field(None, ge=1, le=3)
     n_radial: Count | None = None
+    n_hidden: Count | None = None
+    l_hidden: int | None = Field(None, ge=0, le=6)
+    mixing: Literal["merged", "separate"] | None = None
 
     def overrides(self) -> dict[str, Any]:
         """Return the arguments that are set, without the preset."""
@@ -113,14 +116,14 @@ class TrainingSettings(_Settings):
     halves the rate after a third of the patience.
     weights: loss weight by target; 1 where unnamed. huber: error beyond which the loss grows linearly, in units of the target's scale; null is
     plain MSE. reference_energies: least_squares, or element -> eV, or a file with such a mapping (YAML, JSON).
-    kernels: compiled convolutions on the CPU, about five times faster but seconds to compile, or plain torch; auto compiles for long runs.
+    kernels: who computes the convolutions on the CPU, see `Backbone.use_kernels`; auto compiles where a run is long enough.
     checkpoint_minutes, checkpoint_steps: write last.ckpt so often within an epoch. devices: processes; nodes: machines.
     """
 
     epochs: Count = 100
     max_minutes: Positive | None = None
-    batch_size: Count = 32
-    learning_rate: Positive = 2e-3
+    batch_size: Count = 16
+    learning_rate: Positive = 1e-2
     weight_decay: float = Field(0.0, ge=0)
     ema: float = Field(0.99, ge=0, lt=1)
     warmup_steps: int = Field(100, ge=0)
@@ -128,13 +131,13 @@ class TrainingSettings(_Settings):
     gradient_clip: Positive = 10.0
     patience: Count | None = None
     weights: dict[str, float] = {}
-    huber: Positive | None = 1.0
+    huber: Positive | None = 0.1
     second_stage: StageSettings | None = None
     reference_energies: dict[str, float] | str = "least_squares"
     dtype: Literal["float32", "float64"] = "float32"
     seed: int = 0
     device: str = "auto"
-    kernels: Literal["auto", "reference", "compiled"] = "auto"
+    kernels: Literal["auto", "reference", "table", "unrolled"] = "auto"
     devices: Count = 1
     nodes: Count = 1
     workers: int = Field(0, ge=0)

@@ -33,6 +33,7 @@ LIMITS: dict[str, tuple[float, float, str]] = {
     "supercell": (1e-9, 1e-4, "outputs of two cells side by side - those of one cell, per cell"),
     "size_consistency": (1e-9, 1e-4, "extensive and per-atom outputs of two far fragments - those of each alone"),
     "determinism": (1e-9, 1e-4, "change of the outputs in a second call"),
+    "fused_kernels": (1e-9, 1e-4, "outputs with fused convolutions - those with plain torch"),
     "force_consistency": (1e-4, 1e-4, "energy difference along a path + work of the forces, per root mean square force x length"),
     "closed_loop_work": (1e-4, 1e-4, "work of the forces around a loop, per root mean square force x length"),
     "stress_consistency": (1e-4, 1e-4, "energy difference along a deformation - work of the stress, per root mean square stress x volume x strain"),
@@ -100,6 +101,7 @@ def _findings(observer: Observer, structures: Sequence[Structure], rng: np.rando
     yield from invariance.batching(observer, structures, base)
     yield from invariance.supercell(observer, structures, base)
     yield from invariance.size_consistency(observer, structures, base)
+    yield from invariance.fused_kernels(observer, structures)
     if observer.has_energy:
         yield from consistency.force_consistency(observer, structures, rng)
         yield from consistency.closed_loop_work(observer, structures, rng)

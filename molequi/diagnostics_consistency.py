@@ -21,7 +21,7 @@ _LENGTHS = (0.1, 0.02, 0.004, 0.0008)
 _AGREED = 1e-5
 _STRAIN_PER_LENGTH = 0.3  # 1/Å
 _N_LOOP, _RADII, _UNIT_RADIUS = 16, (0.02, 0.004, 0.0008), 0.1  # Å
-_NEAR, _APART = 0.005, 0.01  # Å, steps at the cutoff for values and slopes
+_STEP = 0.005  # Å, at the cutoff; eight of them stay within the last knot interval of the radial splines
 
 
 def force_consistency(observer: Observer, structures: Sequence[Structure], rng: np.random.Generator) -> Iterator[Finding]:
@@ -95,21 +95,20 @@ def _deformation_error(observer: Observer, structure: Structure, eta: np.ndarray
 def smoothness(observer: Observer, *, total_charge: int = 0, spin_multiplicity: int = 1) -> Iterator[Finding]:
     """Drag an atom out of the others' reach and compare values and slopes on both sides of the cutoff.
 
-    Values come from the parabola through three near points, slopes from a cubic fitted to eight points farther apart, which is
-    less sensitive to rounding.
+    Values come from the parabola through three points, slopes from one fitted to eight, which is less sensitive to rounding.
     """
     model = observer.model
     structure, motion = at_cutoff(model.elements, model.cutoff, total_charge=total_charge, spin_multiplicity=spin_multiplicity)
-    steps = np.concatenate([_NEAR * np.arange(1.0, 4.0), _APART * np.arange(1.0, 9.0)])
+    steps = _STEP * np.arange(1.0, 9.0)
     to_value = np.linalg.inv(np.vander(steps[:3], increasing=True))[0]
-    to_slope = np.linalg.pinv(np.vander(steps[3:], 4, increasing=True))[1]
+    to_slope = np.linalg.pinv(np.vander(steps, 3, increasing=True))[1]
     inside, outside = (observer.observe([structure.at(structure.positions + sign * step * motion) for step in steps]) for sign in (-1.0, 1.0))
     for name in outside[0]:
         before, after = (np.array([observation[name] for observation in side]) for side in (inside, outside))
         test = {"energy": "energy_at_cutoff", "forces": "force_at_cutoff"}.get(name, "outputs_at_cutoff")
         yield observer.finding(test, name, np.tensordot(to_value, after[:3] - before[:3], axes=1), structure)
         if name == "forces":
-            yield observer.finding("slope_at_cutoff", name, np.tensordot(to_slope, after[3:] + before[3:], axes=1), structure)
+            yield observer.finding("slope_at_cutoff", name, np.tensordot(to_slope, after + before, axes=1), structure)
 
 
 def _gauss_legendre() -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -14,6 +16,7 @@ from molequi.errors import UnknownElementError, UserError
 from molequi.graph import AtomGraph, collate, edge_vectors
 from molequi.nn import heads, response
 from molequi.nn.backbone import Backbone
+from molequi.nn.derived import weights_at_rest
 from molequi.nn.heads import Head, Molecules
 from molequi.probes import built_in_probes, calibration_structures
 from molequi.properties import OPEN_ONLY, PROPERTIES, Property, get_property, parse_irreps
@@ -112,18 +115,22 @@ class MolecularModel(nn.Module):
 
     def compute(self, graph: AtomGraph, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> dict[str, Tensor]:
         """Run the model and, where it has an energy, its derivatives: see `nn.response.with_forces`."""
-        if "energy" in self.heads and (forces or stress):
-            return response.with_forces(self, graph, stress=stress, create_graph=create_graph)
-        if create_graph:
-            return self(graph)
-        with torch.no_grad():
-            return self(graph)
+        start = time.perf_counter()
+        with contextlib.nullcontext() if create_graph else weights_at_rest(self):
+            if "energy" in self.heads and (forces or stress):
+                outputs = response.with_forces(self, graph, stress=stress, create_graph=create_graph)
+            else:
+                with torch.set_grad_enabled(create_graph):
+                    outputs = self(graph)
+        self.backbone.spent(time.perf_counter() - start)
+        return outputs
 
     def hessian(self, graph: AtomGraph) -> Tensor:
         """Return the Hessian of the energy of one structure: (3N, 3N), eV/Å²."""
         if "energy" not in self.heads:
             raise UserError(f"this model has no energy, so it has no Hessian; it gives {', '.join(self.outputs)}")
-        return response.hessian(self, graph)
+        with weights_at_rest(self):
+            return response.hessian(self, graph)
 
     def embed(self, graph: AtomGraph) -> Tensor:
         """Return invariant features of each atom: (N, n_layers * C)."""

@@ -97,7 +97,7 @@ def _run(
         weight_decay=settings.weight_decay, ema=settings.ema, gradient_clip=settings.gradient_clip, seed=settings.seed,
     )  # fmt: skip
     module.n_batches = data.n_batches
-    start.model.backbone.use_compiled_kernels(wants_compiled_kernels(settings, module.n_batches))
+    start.model.backbone.use_kernels(choose_kernels(settings, module.n_batches))
     if state is not None:
         module.load_run_state(state)
         data.resume_at = (module.position.epoch, module.position.batch)
@@ -111,11 +111,12 @@ def _run(
     launch(settings, module, data, output, [recorder, *callbacks])
 
 
-def wants_compiled_kernels(settings: TrainingSettings, n_batches: int) -> bool:
+def choose_kernels(settings: TrainingSettings, n_batches: int) -> str:
     """Say whether compiling pays: it costs up to a minute, once per machine and architecture."""
     if settings.kernels != "auto":
-        return settings.kernels == "compiled"
-    return n_batches * settings.epochs >= 2000 and (settings.max_minutes or 60.0) >= 5.0
+        return settings.kernels
+    is_long = n_batches * settings.epochs >= 2000 and (settings.max_minutes or 60.0) >= 5.0
+    return "unrolled" if is_long else "table" if n_batches * settings.epochs >= 200 else "reference"
 
 
 def _finish(config: Config, frames: Frames, splits: Mapping[str, Tensor], output: Path) -> None:

@@ -198,14 +198,31 @@ def test_hessian_is_the_derivative_of_the_forces() -> None:
         torch.testing.assert_close(hessian[3 * atom + axis], numeric, atol=1e-5 * float(hessian.abs().max()), rtol=0.0)
 
 
-def test_compiled_kernels_change_nothing_beyond_rounding() -> None:
+def test_fused_kernels_change_nothing_beyond_rounding() -> None:
     model = make_model(ELEMENTS, ["energy", "dipole"], n_layers=1, n_channels=4, l_max=1).to(torch.float64)
     graph = batch()
     expected, hessian = model.compute(graph), model.hessian(graph_of("H2O"))
-    model.backbone.use_compiled_kernels()
+    model.backbone.use_kernels("unrolled")
     for name, value in model.compute(graph).items():
         torch.testing.assert_close(value, expected[name], atol=1e-10, rtol=1e-10)
     torch.testing.assert_close(model.hessian(graph_of("H2O")), hessian, atol=1e-10, rtol=1e-10)
+
+
+def test_kernels_are_compiled_when_plain_torch_has_cost_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_model(ELEMENTS, ["energy"], n_layers=1, n_channels=4, l_max=1).to(torch.float64)
+    graph = batch()
+    expected = model.compute(graph)["forces"]
+    assert not any(layer.kernels != "reference" for layer in model.backbone.layers)
+    monkeypatch.setattr("molequi.nn.backbone.TABLE_AFTER", 1e-6)
+    model.backbone.use_kernels("reference")
+    model.compute(graph)
+    assert not any(layer.kernels != "reference" for layer in model.backbone.layers)
+    model.backbone.use_kernels("auto")
+    model.compute(graph)
+    assert all(layer.kernels != "reference" for layer in model.backbone.layers)
+    torch.testing.assert_close(model.compute(graph)["forces"], expected, atol=1e-10, rtol=1e-10)
+    with pytest.raises(UserError, match="kernels is 'fast'; choose one of auto, reference, table, unrolled"):
+        model.backbone.use_kernels("fast")
 
 
 def test_wrong_input_is_refused_with_the_atom_named() -> None:
@@ -260,7 +277,7 @@ def test_safe_norm_has_a_zero_gradient_at_zero() -> None:
 def test_models_share_no_state() -> None:
     first, second = make_model(ELEMENTS, ["energy"]), make_model(ELEMENTS, ["energy"])
     first.metadata["name"] = "changed"
-    first.backbone.use_compiled_kernels()
+    first.backbone.use_kernels("unrolled")
     assert "name" not in second.metadata
     assert isinstance(second, MolecularModel)
-    assert not any(layer.compiled for layer in second.backbone.layers)
+    assert not any(layer.kernels != "reference" for layer in second.backbone.layers)

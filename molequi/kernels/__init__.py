@@ -1,24 +1,47 @@
-"""Tensor products behind one interface: compiled sweeps where they are asked for, plain torch elsewhere."""
+"""Tensor products behind one interface: fused sweeps where they are asked for, plain torch elsewhere."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from molequi.kernels import cpu, reference
+from molequi.kernels import cpu, products, reference
 from molequi.kernels.edges import Edges, edges_of
-from molequi.kernels.reference import couple
 from molequi.symmetry.coupling import CouplingTable
 
-__all__ = ["Edges", "convolve", "couple", "edges_of"]
+__all__ = ["KERNELS", "Edges", "convolve", "couple", "edges_of"]
+
+KERNELS = ("reference", "table", "unrolled")
 
 
-def convolve(features: Tensor, harmonics: Tensor, radial: Tensor, edges: Edges, table: CouplingTable, *, compiled: bool = False) -> Tensor:
+def convolve(
+    features: Tensor,
+    harmonics: Tensor,
+    distances: Tensor,
+    coefficients: Tensor,
+    edges: Edges,
+    table: CouplingTable,
+    cutoff: float,
+    *,
+    kernels: str = "reference",
+) -> Tensor:
     """Sum over the edges of each receiver: A_i[k,c] = sum_e sum_(p;a,b,k) CG[p;a,b,k] h_j[a,c] Y_e[b] R_e[p,c].
 
-    features: (N, rows of table.first, C). harmonics: (E, rows of table.second). radial: (E, paths, C).
-    Returns (N, rows of table.output, C). Plain torch, differentiable to any order; with `compiled` on a CPU the fused sweeps,
-    differentiable twice and compiled at the first call for a table and dtype (seconds, kept on disk).
+    features: (N, rows of table.first, C). harmonics: (E, rows of table.second). distances: (E,), Å; cutoff: Å.
+    coefficients: (K + 3, paths, C), of the splines R (see `splines`). Returns (N, rows of table.output, C).
+    kernels: `reference` is plain torch, on any device, differentiable to any order. On a CPU two fused forms are differentiable twice: `table`,
+    compiled once per dtype for every table (seconds, kept on disk), and `unrolled`, about twice as fast and compiled for each table.
     """
-    if not compiled or features.device.type != "cpu":
-        return reference.convolve(features, harmonics, radial, edges.index, table)
-    return cpu.convolve(features, harmonics, radial, edges, cpu.compiled(table, features.dtype), sum(2 * l + 1 for l, _ in table.output))
+    if kernels == "reference" or features.device.type != "cpu":
+        return reference.convolve(features, harmonics, distances, coefficients, edges.index, table, cutoff)
+    return cpu.convolve(features, harmonics, distances, coefficients, edges, table, cutoff, kernels)
+
+
+def couple(first: Tensor, second: Tensor, weights: Tensor, species: Tensor, table: CouplingTable, *, kernels: str = "reference") -> Tensor:
+    """Multiply features of the same node channel by channel: B_i[k,c] = sum_(p;a,b,k) CG[p;a,b,k] w[s_i,p,c] x_i[a,c] y_i[b,c].
+
+    first: (N, rows of table.first, C). second: (N, rows of table.second, C). weights: (species, paths, C). species: (N,).
+    Returns (N, rows of table.output, C). kernels: as in `convolve`; the fused forms are one here.
+    """
+    if kernels == "reference" or first.device.type != "cpu":
+        return reference.couple(first, second, weights, species, table)
+    return products.couple(first, second, weights, species, table)

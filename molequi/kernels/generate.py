@@ -1,8 +1,11 @@
 """Write unrolled sweeps for one coupling table: Python source that numba compiles.
 
 Every coefficient is a literal and every row a register, so an edge costs its multiplications and one pass over its data.
-Names in the generated code: y the harmonics, r the radial functions, g the gradient at the receiver; u, v, w the cotangents
-of h, y, r in the backward of the backward; m and n the coefficients contracted with y and v.
+A sweep serves the nodes from `first` to `last`, so that several threads can share the work.
+
+Names in the generated code, as in `kernels.cpu`: h the features, y the harmonics, r the distances, s the spline coefficients, g the gradient at the
+receiver; R, D, S the radial function and its two derivatives on an edge; u, v, w, z the cotangents of dh, dy, dr, ds in the backward of the
+backward; W = w D + sum B z the cotangent that reaches R. m and n are the coefficients contracted with y and v; q = h m g is what multiplies R.
 """
 
 from __future__ import annotations
@@ -14,10 +17,21 @@ from molequi.symmetry.coupling import CouplingTable
 _HEADER = '''"""Generated: the convolution's sweeps for one coupling table."""
 import numba
 import numpy as np
-from numba import prange
 
-_jit = numba.njit(parallel=True, fastmath={"contract", "reassoc", "nsz", "arcp"}, cache=True, nogil=True, error_model="numpy")
+_jit = numba.njit(fastmath={"contract", "reassoc", "nsz", "arcp"}, cache=True, nogil=True, error_model="numpy")
 '''
+
+# The four cubic B-splines that are not zero on an interval, as polynomials in t in [0, 1), and their derivatives in t.
+_BASIS = (
+    (
+        "(one - t) * (one - t) * (one - t) * sixth",
+        "((half * t - one) * t) * t + two * third",
+        "((-half * t + half) * t + half) * t + sixth",
+        "t * t * t * sixth",
+    ),
+    ("-half * (one - t) * (one - t)", "(three * half * t - two) * t", "(-three * half * t + one) * t + half", "half * t * t"),
+    ("one - t", "three * t - two", "one - three * t", "t"),
+)
 
 
 class _Terms:
@@ -41,90 +55,155 @@ class _Terms:
         return f"{self.dtype}({float(np.dtype(self.dtype[3:]).type(value))!r})"
 
     def contracted(self, name: str, source: str) -> list[str]:
-        """Lines that contract the coefficients with a row of harmonics."""
-        return [
+        """Lines that load a row of harmonics and contract the coefficients with it."""
+        loads = [f"{source}{b} = {source}[e, {b}]" for b in range(self.n_harmonics)]
+        sums = [
             f"{name}_{p}_{k}_{a} = " + " + ".join(f"{self.number(value)} * {source}{b}" for b, value in entry)
             for (p, k, a), entry in self.entries.items()
         ]
+        return loads + sums
 
 
 def source(table: CouplingTable, dtype: str) -> str:
-    """Return a module with forward, backward, double_by_receiver and double_by_sender for `float32` or `float64`."""
+    """Return a module with the sweeps `forward`, `backward`, `double_by_receiver` and `double_by_sender` for `float32` or `float64`.
+
+    An empty ds is left out, an empty z counts as zero; each has a function of its own, so that only what is used is compiled.
+    """
     terms = _Terms(table, dtype)
-    sweeps = [sweep(terms, double=double) for double in (False, True) for sweep in (_by_receiver, _by_sender)]
-    return "\n\n".join([_HEADER, *sweeps]) + "\n"
+    sweeps = [
+        _by_receiver(terms, "forward", double=False, with_z=False),
+        _by_sender(terms, "_backward_with_s", double=False, with_s=True, with_z=False),
+        _by_sender(terms, "_backward_without_s", double=False, with_s=False, with_z=False),
+        _CHOICES,
+        _by_receiver(terms, "_double_by_receiver_with_z", double=True, with_z=True),
+        _by_receiver(terms, "_double_by_receiver_without_z", double=True, with_z=False),
+        _by_sender(terms, "_double_by_sender_with_z", double=True, with_s=True, with_z=True),
+        _by_sender(terms, "_double_by_sender_without_z", double=True, with_s=True, with_z=False),
+    ]
+    return "\n\n\n".join([_HEADER + _constants(terms), *sweeps]) + "\n"
 
 
-def _by_receiver(terms: _Terms, *, double: bool) -> str:
-    arguments = "h, y, r, u, v, w, sender, ptr, out" if double else "h, y, r, sender, ptr, out"
-    name = "double_by_receiver" if double else "forward"
-    lines = ["@_jit", f"def {name}({arguments}):", "    C = h.shape[2]", "    for i in prange(out.shape[0]):"]
-    lines += [f"        acc = np.zeros(({terms.n_outputs}, C), dtype={terms.dtype})", "        for e in range(ptr[i], ptr[i + 1]):"]
-    edge = ["j = sender[e]", *_coefficients(terms, double=double)]
+_CHOICES = '''def backward(*arguments):
+    (_backward_with_s if len(arguments[-1]) else _backward_without_s)(*arguments)
+
+
+def double_by_receiver(*arguments):
+    (_double_by_receiver_with_z if len(arguments[9]) else _double_by_receiver_without_z)(*arguments)
+
+
+def double_by_sender(*arguments):
+    (_double_by_sender_with_z if len(arguments[10]) else _double_by_sender_without_z)(*arguments)'''
+
+
+def _constants(terms: _Terms) -> str:
+    values = {"one": 1.0, "two": 2.0, "three": 3.0, "half": 0.5, "third": 1 / 3, "sixth": 1 / 6}
+    return "\n".join(f"{name} = {terms.number(value)}" for name, value in values.items())
+
+
+def _by_receiver(terms: _Terms, name: str, *, double: bool, with_z: bool) -> str:
+    """Sum over the edges of each receiver: A, or in the backward of the backward dg = sum (m R) u + (m W + n R) h."""
+    cotangents = "u, v, w, z, " if double else ""
+    edge = ["j = sender[e]", *_interval(terms, ["continue"], n_derivatives=int(double)), *(["we = w[e]"] if double else [])]
+    edge += terms.contracted("m", "y") + (terms.contracted("n", "v") if double else [])
     for p in range(terms.n_paths):
         pairs = terms.pairs(p)
-        edge.append("for c in range(C):")
-        body = [f"R = r[e, {p}, c]", *([f"W = w[e, {p}, c]"] if double else [])]
+        body = _radial(p, n_derivatives=int(double))
+        body += [f"W = we * D{_spline('B', 'z', p) if with_z else ''}"] if double else []
         for a in sorted({a for _, a in pairs}):
-            body += [f"z{a} = R * h[j, {a}, c]", *([f"x{a} = R * u[j, {a}, c] + W * h[j, {a}, c]"] if double else [])]
+            body += [f"h{a} = h[j, {a}, c]", f"x{a} = R * h{a}", *([f"t{a} = R * u[j, {a}, c] + W * h{a}"] if double else [])]
         for k in sorted({k for k, _ in pairs}):
-            mine = [a for kk, a in pairs if kk == k]
-            sums = [f"m_{p}_{k}_{a} * {'x' if double else 'z'}{a}" for a in mine] + ([f"n_{p}_{k}_{a} * z{a}" for a in mine] if double else [])
+            rows = [a for kk, a in pairs if kk == k]
+            sums = [f"m_{p}_{k}_{a} * {'t' if double else 'x'}{a}" for a in rows] + ([f"n_{p}_{k}_{a} * x{a}" for a in rows] if double else [])
             body.append(f"acc[{k}, c] += {' + '.join(sums)}")
-        edge += ["    " + line for line in body]
-    lines += ["            " + line for line in edge]
-    lines += [f"        for k in range({terms.n_outputs}):", "            for c in range(C):", "                out[i, k, c] = acc[k, c]"]
-    return "\n".join(lines)
-
-
-def _by_sender(terms: _Terms, *, double: bool) -> str:
-    cotangents = "u, v, w, " if double else ""
-    zero = terms.number(0.0)
-    name = "double_by_sender" if double else "backward"
+        edge += ["for c in range(C):", *_indented(body)]
+    node = ["acc[:] = zero", "for e in range(ptr[i], ptr[i + 1]):", *_indented(edge), "out[i] = acc"]
     lines = [
-        "@_jit",
-        f"def {name}(h, y, r, g, {cotangents}receiver, order, ptr, dh, dy, dr):",
-        "    C = h.shape[2]",
-        "    for j in prange(h.shape[0]):",
+        f"def {name}(first, last, h, y, r, s, {cotangents}sender, ptr, cutoff, scale, shift, out):",
+        f"    zero, C, K = {terms.number(0.0)}, h.shape[2], s.shape[0] - 3",
+        f"    acc = np.empty(({terms.n_outputs}, C), dtype={terms.dtype})",
+        "    for i in range(first, last):",
+        *_indented(node, 2),
     ]
-    lines += [f"        acc = np.zeros(({terms.n_inputs}, C), dtype={terms.dtype})", "        for q in range(ptr[j], ptr[j + 1]):"]
-    edge = ["e = order[q]", "i = receiver[e]", *_coefficients(terms, double=double)]
-    edge += [f"s_{p}_{k}_{a} = {zero}" for p, k, a in terms.entries]
+    return "@_jit\n" + "\n".join(lines)
+
+
+def _by_sender(terms: _Terms, name: str, *, double: bool, with_s: bool, with_z: bool) -> str:
+    """Sum over the edges of each sender: dh; and dy, dr of each edge; ds of these senders."""
+    cotangents = "u, v, w, z, " if double else ""
+    skip = [*(f"dy[e, {b}] = zero" for b in range(terms.n_harmonics)), "dr[e] = zero", "continue"]
+    edge = ["e = order[o]", "i = receiver[e]", *_interval(terms, skip, n_derivatives=2 if double else 1), *(["we = w[e]"] if double else [])]
+    edge += terms.contracted("m", "y") + (terms.contracted("n", "v") if double else [])
+    edge += [f"k_{p}_{k}_{a} = zero" for p, k, a in terms.entries] + ["slope = zero"]
     for p in range(terms.n_paths):
-        edge += ["for c in range(C):", *("    " + line for line in _sender_body(terms, p, double=double))]
+        edge += ["for c in range(C):", *_indented(_sender_body(terms, p, double=double, with_s=with_s, with_z=with_z))]
     gradients: dict[int, list[str]] = {b: [] for b in range(terms.n_harmonics)}
     for (p, k, a), entry in terms.entries.items():
         for b, value in entry:
-            gradients[b].append(f"{terms.number(value)} * s_{p}_{k}_{a}")
-    edge += [f"dy[e, {b}] = {' + '.join(parts) or zero}" for b, parts in gradients.items()]
-    lines += ["            " + line for line in edge]
-    lines += [f"        for a in range({terms.n_inputs}):", "            for c in range(C):", "                dh[j, a, c] = acc[a, c]"]
-    return "\n".join(lines)
+            gradients[b].append(f"{terms.number(value)} * k_{p}_{k}_{a}")
+    edge += [f"dy[e, {b}] = {' + '.join(parts) or 'zero'}" for b, parts in gradients.items()]
+    edge.append("dr[e] = slope")
+    node = ["acc[:] = zero", "for o in range(ptr[j], ptr[j + 1]):", *_indented(edge), "dh[j] = acc"]
+    lines = [
+        f"def {name}(first, last, h, y, r, s, g, {cotangents}receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds):",
+        f"    zero, C, K = {terms.number(0.0)}, h.shape[2], s.shape[0] - 3",
+        f"    acc = np.empty(({terms.n_inputs}, C), dtype={terms.dtype})",
+        *(["    ds[:] = zero"] if with_s else []),
+        "    for j in range(first, last):",
+        *_indented(node, 2),
+    ]
+    return "@_jit\n" + "\n".join(lines)
 
 
-def _sender_body(terms: _Terms, p: int, *, double: bool) -> list[str]:
-    """One path of the sender sweep: t = m g and q = n g per input row, then the three gradients."""
+def _sender_body(terms: _Terms, p: int, *, double: bool, with_s: bool, with_z: bool) -> list[str]:
+    """One path of the sender sweep: per input row t = m g and f = n g, then all gradients."""
     pairs = terms.pairs(p)
     rows = sorted({a for _, a in pairs})
-    body = [f"R = r[e, {p}, c]", *([f"W = w[e, {p}, c]"] if double else [])]
+    body = _radial(p, n_derivatives=2 if double else 1)
+    if double:
+        body.append(f"W = we * D{_spline('B', 'z', p) if with_z else ''}")
     body += [f"g{k} = g[i, {k}, c]" for k in sorted({k for k, _ in pairs})]
     for a in rows:
         mine = [k for k, aa in pairs if aa == a]
         body += [f"h{a} = h[j, {a}, c]", f"t{a} = {' + '.join(f'm_{p}_{k}_{a} * g{k}' for k in mine)}"]
         if double:
-            body += [f"u{a} = u[j, {a}, c]", f"q{a} = {' + '.join(f'n_{p}_{k}_{a} * g{k}' for k in mine)}"]
-            body += [f"acc[{a}, c] += R * q{a} + W * t{a}", f"x{a} = R * u{a} + W * h{a}"]
+            body += [f"u{a} = u[j, {a}, c]", f"f{a} = {' + '.join(f'n_{p}_{k}_{a} * g{k}' for k in mine)}"]
+            body += [f"acc[{a}, c] += R * f{a} + W * t{a}", f"x{a} = R * u{a} + W * h{a}"]
         else:
             body += [f"acc[{a}, c] += R * t{a}", f"x{a} = R * h{a}"]
-    body.append(f"dr[e, {p}, c] = " + " + ".join(f"u{a} * t{a} + h{a} * q{a}" if double else f"h{a} * t{a}" for a in rows))
-    return body + [f"s_{p}_{k}_{a} += x{a} * g{k}" for k, a in pairs]
+    body.append("q = " + " + ".join(f"h{a} * t{a}" for a in rows))
+    if double:
+        body.append("d = " + " + ".join(f"u{a} * t{a} + h{a} * f{a}" for a in rows))
+        curvature = f"(we * S{_spline('D', 'z', p)})" if with_z else "we * S"
+        body += [f"slope += D * d + {curvature} * q", "dq = we * q"]
+    else:
+        body.append("slope += D * q")
+    if with_s:
+        body += [f"ds[b + {k}, {p}, c] += " + (f"B{k} * d + D{k} * dq" if double else f"B{k} * q") for k in range(4)]
+    return body + [f"k_{p}_{k}_{a} += x{a} * g{k}" for k, a in pairs]
 
 
-def _coefficients(terms: _Terms, *, double: bool) -> list[str]:
-    """Load the harmonics of the edge (and their cotangents) and contract the table with them."""
-    lines = [*_load_row(terms, "y"), *terms.contracted("m", "y")]
-    return [*lines, *_load_row(terms, "v"), *terms.contracted("n", "v")] if double else lines
+def _interval(terms: _Terms, skip: list[str], *, n_derivatives: int) -> list[str]:
+    """Lines that find the knot interval of an edge and the basis there; an edge at or beyond the cutoff is skipped, NaN stays NaN."""
+    lines = ["if r[e] >= cutoff:", *_indented(skip), "near = one / (r[e] + shift)", "xe = scale * (one - shift * near)"]
+    lines += ["b = 0 if xe != xe else min(int(xe), K - 1)", f"t = xe - {terms.dtype}(b)"]
+    lines += ["x1 = scale * shift * near * near"] if n_derivatives >= 1 else []
+    lines += ["x2 = -two * x1 * near"] if n_derivatives == 2 else []
+    for order, name in enumerate("BDS"[: n_derivatives + 1]):
+        lines += [f"{name}{k} = {('', 'x1 * ', 'x1 * x1 * ')[order]}({polynomial})" for k, polynomial in enumerate(_BASIS[order])]
+        # The chain rule of x(r): R'' = B'' x'^2 + B' x''.
+        lines += [f"S{k} += x2 * ({polynomial})" for k, polynomial in enumerate(_BASIS[1])] if order == 2 else []
+    return lines
 
 
-def _load_row(terms: _Terms, name: str) -> list[str]:
-    return [f"{name}{b} = {name}[e, {b}]" for b in range(terms.n_harmonics)]
+def _radial(p: int, *, n_derivatives: int) -> list[str]:
+    loads = [f"s{k} = s[b + {k}, {p}, c]" for k in range(4)]
+    sums = zip("RDS", "BDS", strict=True)
+    return loads + [f"{value} = " + " + ".join(f"{basis}{k} * s{k}" for k in range(4)) for value, basis in list(sums)[: n_derivatives + 1]]
+
+
+def _spline(basis: str, array: str, p: int) -> str:
+    return "".join(f" + {basis}{k} * {array}[b + {k}, {p}, c]" for k in range(4))
+
+
+def _indented(lines: list[str], times: int = 1) -> list[str]:
+    return [" " * (4 * times) + line for line in lines]

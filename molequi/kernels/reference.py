@@ -8,7 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from molequi.kernels import splines
 from molequi.symmetry.coupling import CouplingTable
 
 
@@ -47,33 +49,37 @@ def _block(table: CouplingTable, output: int, dtype: torch.dtype, device: torch.
     )
 
 
-def convolve(features: Tensor, harmonics: Tensor, radial: Tensor, edge_index: Tensor, table: CouplingTable) -> Tensor:
+def convolve(
+    features: Tensor, harmonics: Tensor, distances: Tensor, coefficients: Tensor, edge_index: Tensor, table: CouplingTable, cutoff: float
+) -> Tensor:
     """Sum over the edges of each receiver: A_i[k,c] = sum_e sum_(p;a,b,k) CG[p;a,b,k] h_j[a,c] Y_e[b] R_e[p,c].
 
-    features: (N, rows of table.first, C). harmonics: (E, rows of table.second). radial: (E, paths, C). edge_index: (2, E).
-    Returns (N, rows of table.output, C).
+    features: (N, rows of table.first, C). harmonics: (E, rows of table.second). distances: (E,), Å. edge_index: (2, E).
+    coefficients: (K + 3, paths, C), of R as a spline: see `splines`. Returns (N, rows of table.output, C).
     """
+    radial = splines.evaluate(coefficients, distances, cutoff)
     sender, receiver = edge_index
     n_edges, n_channels = radial.shape[0], features.shape[2]
     at_sender = features.index_select(0, sender)
     messages = []
     for block in _blocks(table, features.dtype, features.device):
-        coefficients = (harmonics @ block.matrix).reshape(n_edges, block.n_rows, len(block.path))
+        matrix = (harmonics @ block.matrix).reshape(n_edges, block.n_rows, len(block.path))
         weighted = at_sender.index_select(1, block.row_first) * radial.index_select(1, block.path)
-        messages.append(torch.bmm(coefficients, weighted))
+        messages.append(torch.bmm(matrix, weighted))
     out = features.new_zeros(features.shape[0], sum(2 * l + 1 for l, _ in table.output), n_channels)
     return out.index_add(0, receiver, torch.cat(messages, dim=1))
 
 
-def couple(first: Tensor, second: Tensor, weights: Tensor, table: CouplingTable) -> Tensor:
-    """Multiply features of the same node channel by channel: B_i[k,c] = sum_(p;a,b,k) CG[p;a,b,k] w_i[p,c] x_i[a,c] y_i[b,c].
+def couple(first: Tensor, second: Tensor, weights: Tensor, species: Tensor, table: CouplingTable) -> Tensor:
+    """Multiply features of the same node channel by channel: B_i[k,c] = sum_(p;a,b,k) CG[p;a,b,k] w[s_i,p,c] x_i[a,c] y_i[b,c].
 
-    first: (N, rows of table.first, C). second: (N, rows of table.second, C). weights: (N, paths, C).
+    first: (N, rows of table.first, C). second: (N, rows of table.second, C). weights: (species, paths, C). species: (N,).
     Returns (N, rows of table.output, C).
     """
+    own = functional.embedding(species, weights.flatten(1)).reshape(len(species), *weights.shape[1:])
     products = []
     for block in _blocks(table, first.dtype, first.device):
         matrix = block.matrix.reshape(second.shape[1], block.n_rows, len(block.path))
-        weighted = first.index_select(1, block.row_first) * weights.index_select(1, block.path)
+        weighted = first.index_select(1, block.row_first) * own.index_select(1, block.path)
         products.append(torch.einsum("bkp,npc,nbc->nkc", matrix, weighted, second))
     return torch.cat(products, dim=1)

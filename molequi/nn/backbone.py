@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from molequi.errors import UserError
 from molequi.graph import AtomGraph, edge_vectors
-from molequi.kernels import edges_of
+from molequi.kernels import KERNELS, edges_of
 from molequi.nn.interaction import Interaction, reachable
+from molequi.nn.product import ManyBodyProduct
 from molequi.nn.radial import envelope
 from molequi.symmetry.harmonics import spherical_harmonics
 from molequi.symmetry.irreps import Irreps, full_irreps, natural_irreps
+
+logger = logging.getLogger(__name__)
+
+# Seconds of computing after which `auto` kernels are compiled: about what compiling takes.
+TABLE_AFTER, UNROLLED_AFTER = 3.0, 30.0
 
 
 class NodeFeatures(NamedTuple):
@@ -34,11 +42,13 @@ class Backbone(nn.Module):
     """Message passing over an AtomGraph.
 
     elements: the atomic numbers it knows. cutoff: Å. parity: `natural` (0e 1o 2e ...) or `full` (both parities of each l).
-    correlation: 1, or 2 or 3 for products of up to that many messages. irreps_out: of the last layer; all hidden ones by default.
+    correlation: 1, or 2 or 3 for products of up to that many messages. l_hidden: largest l of the features between layers, l_max
+    by default. mixing: `merged` or `separate` paths, see `Interaction`. n_hidden: width of the radial networks. irreps_out: of the last
+    layer; all hidden ones by default.
     Raises UserError for settings that make no network.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all keyword settings of an architecture)
         self,
         elements: Sequence[int],
         cutoff: float = 5.0,
@@ -49,10 +59,17 @@ class Backbone(nn.Module):
         parity: str = "natural",
         correlation: int = 1,
         n_radial: int = 8,
+        n_hidden: int = 32,
+        l_hidden: int | None = None,
+        mixing: str = "merged",
         irreps_out: Irreps | None = None,
     ) -> None:
         super().__init__()
         _check_settings(elements, cutoff, n_layers, n_channels, l_max, parity, correlation, n_radial)
+        if mixing not in {"merged", "separate"}:
+            raise UserError(f"model.mixing is {mixing!r}; it must be 'merged' or 'separate'")
+        if l_hidden is not None and not 0 <= l_hidden <= l_max:
+            raise UserError(f"model.l_hidden is {l_hidden}; it must lie between 0 and l_max, {l_max}")
         self.elements, self.cutoff, self.l_max, self.n_channels, self.n_layers = tuple(elements), float(cutoff), l_max, n_channels, n_layers
         self.settings = {
             "cutoff": float(cutoff),
@@ -62,18 +79,24 @@ class Backbone(nn.Module):
             "parity": parity,
             "correlation": correlation,
             "n_radial": n_radial,
+            "n_hidden": n_hidden,
+            "l_hidden": l_hidden,
+            "mixing": mixing,
         }
-        hidden = natural_irreps(l_max) if parity == "natural" else full_irreps(l_max)
+        l_between = l_max if l_hidden is None else l_hidden
+        hidden = natural_irreps(l_between) if parity == "natural" else full_irreps(l_between)
         wanted = hidden if irreps_out is None else tuple(irrep for irrep in hidden if irrep in {(0, 1), *irreps_out})
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         self.layers = nn.ModuleList()
         irreps: Irreps = ((0, 1),)
         for layer in range(n_layers):
             target = wanted if layer == n_layers - 1 else hidden
-            target = _reach(irreps, target, hidden, l_max, correlation)
-            self.layers.append(Interaction(irreps, target, n_channels, len(elements), (cutoff, n_radial), l_max, correlation=correlation))
+            target = _reach(irreps, target, natural_irreps(l_max) if parity == "natural" else full_irreps(l_max), l_max, correlation)
+            sizes = (n_channels, len(elements), (cutoff, n_radial, n_hidden), l_max)
+            self.layers.append(Interaction(irreps, target, *sizes, correlation=correlation, mixing=mixing))
             irreps = target
         self.irreps_out = irreps
+        self.use_kernels("auto")
         self.register_buffer("species_of_number", _species_table(self.elements), persistent=False)
 
     @property
@@ -93,20 +116,40 @@ class Backbone(nn.Module):
         """
         with torch.no_grad():
             (harmonics, distances, species), edges = self._geometry(graph), edges_of(graph)
-            features = self.embedding.index_select(0, species)[:, None, :]
+            features = functional.embedding(species, self.embedding)[:, None, :]
             for layer in self.layers:
                 layer.calibrate(features, harmonics, distances, edges, species)
                 features = layer(features, harmonics, distances, edges, species)
 
-    def use_compiled_kernels(self, use: bool = True) -> None:
-        """Run the convolutions as compiled CPU sweeps (compiling costs seconds, once per machine), for jobs of many calls."""
-        for layer in self.layers:
-            layer.compiled = use
+    def use_kernels(self, kernels: str) -> None:
+        """Choose who computes the convolutions on the CPU.
+
+        `reference`: plain torch. `table`: fused sweeps, compiled once per dtype and machine. `unrolled`: faster ones, compiled for this network.
+        `auto`: plain torch first, so that small jobs start at once, then one after the other as a job has lasted longer than compiling would.
+        """
+        if kernels not in {"auto", *KERNELS}:
+            raise UserError(f"kernels is {kernels!r}; choose one of auto, {', '.join(KERNELS)}")
+        self.kernels, self._seconds = kernels, 0.0
+        self._set_kernels("reference" if kernels == "auto" else kernels)
+
+    def spent(self, seconds: float) -> None:
+        """Count the time that a pass took; with `auto` kernels it decides what is worth compiling."""
+        if self.kernels == "auto" and self.embedding.device.type == "cpu":
+            self._seconds += seconds
+            wanted = "unrolled" if self._seconds > UNROLLED_AFTER else "table" if self._seconds > TABLE_AFTER else "reference"
+            if wanted != self.layers[0].kernels:
+                logger.info("a long job: its convolutions are compiled now (%s), once on this machine", wanted)
+                self._set_kernels(wanted)
+
+    def _set_kernels(self, kernels: str) -> None:
+        for module in self.modules():
+            if isinstance(module, Interaction | ManyBodyProduct):
+                module.kernels = kernels
 
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions and cell."""
         (harmonics, distances, species), edges = self._geometry(graph), edges_of(graph)
-        features = self.embedding.index_select(0, species)[:, None, :]
+        features = functional.embedding(species, self.embedding)[:, None, :]
         invariants = []
         for layer in self.layers:
             features = layer(features, harmonics, distances, edges, species)

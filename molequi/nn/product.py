@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from molequi.kernels import couple
+from molequi.nn.derived import derived
 from molequi.nn.linear import IrrepsLinear
 from molequi.symmetry.coupling import CouplingTable, coupling_table
 from molequi.symmetry.irreps import Irreps
@@ -35,13 +36,14 @@ class ManyBodyProduct(nn.Module):
         for order, table in enumerate(self.tables):
             self.register_buffer(f"path_scale_{order}", path_scale(table), persistent=False)
         self.scale = (1 + len(self.tables)) ** -0.5
+        self.kernels = "reference"
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """Return the many-body features."""
+        weights = derived(self, lambda: [w * getattr(self, f"path_scale_{order}") for order, w in enumerate(self.species_weights)])
         total, power = self.linears[0](features), features
         for order, table in enumerate(self.tables):
-            weights = self.species_weights[order].index_select(0, species) * getattr(self, f"path_scale_{order}")
-            power = couple(power, features, weights, table)
+            power = couple(power, features, weights[order], species, table, kernels=self.kernels)
             total = total + self.linears[order + 1](power)
         return total * self.scale
 

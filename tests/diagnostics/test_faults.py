@@ -7,11 +7,13 @@ from collections.abc import Callable
 import pytest
 import torch
 
+import molequi.kernels.splines
 import molequi.nn.backbone
 import molequi.nn.radial
 from molequi.diagnostics import check_model
 from molequi.diagnostics_observer import Observer
 from molequi.graph import make_graph
+from molequi.kernels import splines
 from molequi.model import MolecularModel, make_model
 from molequi.nn.radial import envelope
 from molequi.probes import built_in_probes
@@ -45,23 +47,27 @@ def leak_of_edge_direction(model: MolecularModel, monkeypatch: pytest.MonkeyPatc
 
 
 def hard_cutoff(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An envelope that ends at a thousandth instead of zero."""
+    """Radial functions and an envelope that end at a thousandth instead of zero."""
 
-    def spoil(distances, cutoff):
-        return torch.where(distances < cutoff, envelope(distances, cutoff) + FAULT, torch.zeros_like(distances))
+    def spoil(function: Callable) -> Callable:
+        def spoilt(*arguments):
+            values, inside = function(*arguments), (arguments[-2] < arguments[-1]).to(arguments[-2])
+            return values + FAULT * inside.reshape(-1, *(1,) * (values.ndim - 1))
 
-    monkeypatch.setattr(molequi.nn.radial, "envelope", spoil)
-    monkeypatch.setattr(molequi.nn.backbone, "envelope", spoil)
+        return spoilt
+
+    monkeypatch.setattr(molequi.kernels.splines, "evaluate", spoil(splines.evaluate))
+    monkeypatch.setattr(molequi.nn.backbone, "envelope", spoil(envelope))
 
 
 def kink_at_cutoff(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cosine cutoff, whose second derivative jumps."""
+    """Radial functions whose second derivative jumps, as those with the cosine cutoff do."""
 
-    def spoil(distances, cutoff):
-        return torch.where(distances < cutoff, 0.5 * (1.0 + torch.cos(torch.pi * distances / cutoff)), torch.zeros_like(distances))
+    def spoilt(coefficients, distances, cutoff):
+        return evaluate(coefficients, distances, cutoff) + 0.5 * (1.0 - distances / cutoff).clamp(min=0.0).square()[:, None, None]
 
-    monkeypatch.setattr(molequi.nn.radial, "envelope", spoil)
-    monkeypatch.setattr(molequi.nn.backbone, "envelope", spoil)
+    evaluate = splines.evaluate
+    monkeypatch.setattr(molequi.kernels.splines, "evaluate", spoilt)
 
 
 def change_outputs(model: MolecularModel, change: Callable) -> None:
@@ -182,7 +188,7 @@ FAULTS = {
     depends_on_batch: {"batch"},
     depends_on_size: {"size_consistency", "supercell"},
     wrong_stress: {"stress_consistency"},
-    random_numbers: {"determinism"},
+    random_numbers: {"determinism", "fused_kernels"},
     changed_input: {"inputs_unchanged"},
     not_a_number: {"finite", "rotation.dipole"},
     few_neighbors: {"permutation"},

@@ -1,28 +1,31 @@
 """The convolution against e3nn's tensor product, and the compiled sweeps against the reference."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from e3nn import o3
 
-from molequi.kernels import Edges, convolve, cpu, edges_of
-from molequi.kernels.reference import couple
+from molequi.kernels import KERNELS, Edges, convolve, cpu, edges_of, modules, splines, threads
+from molequi.kernels.operators import name_of
 from molequi.neighbors import build_graph
 from molequi.symmetry.coupling import CouplingTable, coupling_table
-from molequi.symmetry.irreps import Irreps, full_irreps, irreps_name, n_rows, natural_irreps
+from molequi.symmetry.irreps import Irreps, full_irreps, n_rows, natural_irreps
 
 TABLES = {
     "natural": coupling_table(natural_irreps(3), natural_irreps(3), natural_irreps(3)),
     "full": coupling_table(full_irreps(2), natural_irreps(2), full_irreps(2)),
     "scalars in": coupling_table(((0, 1),), natural_irreps(3), natural_irreps(3)),
+    "separate": coupling_table(((0, 1), (1, -1)), natural_irreps(3), natural_irreps(2), separate=True),
 }
+CUTOFF, N_INTERVALS = 2.5, 9
 # Small, because each numba sweep of it must compile within seconds.
 SMALL = coupling_table(((0, 1), (1, -1)), natural_irreps(1), ((0, 1), (1, -1)))
 
 
-def arguments(table: CouplingTable, n_channels: int, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, Edges]:
-    """Random tensors on the edges of nine atoms, the last of which has no neighbours."""
+def arguments(table: CouplingTable, n_channels: int, dtype: torch.dtype = torch.float64) -> tuple[list[torch.Tensor], Edges]:
+    """Random h, Y, r, s on the edges of nine atoms; the last has no neighbours, one edge lies beyond the cutoff."""
     generator = torch.Generator().manual_seed(0)
     positions = torch.rand(9, 3, dtype=torch.float64, generator=generator) * 3.0
     positions[8] = 50.0
@@ -32,11 +35,16 @@ def arguments(table: CouplingTable, n_channels: int, dtype: torch.dtype = torch.
     def random(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, dtype=torch.float64, generator=generator).to(dtype).requires_grad_(True)
 
-    return random(9, n_rows(table.first), n_channels), random(n_edges, n_rows(table.second)), random(n_edges, len(table.paths), n_channels), edges
+    distances = 0.2 + 2.2 * torch.rand(n_edges, dtype=torch.float64, generator=generator)
+    distances[3] = CUTOFF + 0.1
+    tensors = [random(9, n_rows(table.first), n_channels), random(n_edges, n_rows(table.second)), distances.to(dtype).requires_grad_(True)]
+    return [*tensors, random(N_INTERVALS + 3, len(table.paths), n_channels)], edges
 
 
-def e3nn_convolution(h: torch.Tensor, y: torch.Tensor, r: torch.Tensor, edges: Edges, table: CouplingTable) -> torch.Tensor:
-    """The same sum by e3nn: one weighted channel-wise path at a time."""
+def e3nn_convolution(tensors: list[torch.Tensor], edges: Edges, table: CouplingTable) -> tuple[torch.Tensor, Callable]:
+    """The same sum by e3nn, one weighted channel-wise path at a time, and the map of our layout to e3nn's."""
+    h, y, distances, coefficients = tensors
+    r = splines.evaluate(coefficients, distances, CUTOFF)
     n_channels, sender, receiver = h.shape[2], *edges.index
 
     def layout(irreps: Irreps, multiplicity: int) -> o3.Irreps:
@@ -63,76 +71,128 @@ def e3nn_convolution(h: torch.Tensor, y: torch.Tensor, r: torch.Tensor, edges: E
 @pytest.mark.parametrize("n_channels", [1, 5])
 def test_reference_agrees_with_e3nn(name: str, n_channels: int) -> None:
     table = TABLES[name]
-    h, y, r, edges = arguments(table, n_channels)
-    expected, flat = e3nn_convolution(h, y, r, edges, table)
-    out = flat(convolve(h, y, r, edges, table))
+    tensors, edges = arguments(table, n_channels)
+    expected, flat = e3nn_convolution(tensors, edges, table)
+    out = flat(convolve(*tensors, edges, table, CUTOFF))
     torch.testing.assert_close(out, expected, atol=1e-11, rtol=0.0)
     cotangent = torch.randn(out.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    ours, theirs = (torch.autograd.grad((x * cotangent).sum(), (h, y, r)) for x in (out, expected))
+    ours, theirs = (torch.autograd.grad((x * cotangent).sum(), tensors) for x in (out, expected))
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, atol=1e-10, rtol=0.0)
 
 
+@pytest.mark.parametrize("kernels", ["table", "unrolled"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_compiled_sweeps_give_the_values_and_gradients_of_the_reference(dtype: torch.dtype, tolerance: float) -> None:
-    h, y, r, edges = arguments(SMALL, 5, dtype)
+def test_fused_sweeps_give_the_values_and_derivatives_of_the_reference(kernels: str, dtype: torch.dtype, tolerance: float) -> None:
+    tensors, edges = arguments(SMALL, 5, dtype)
     g = torch.randn(9, n_rows(SMALL.output), 5, dtype=dtype, generator=torch.Generator().manual_seed(4)).requires_grad_(True)
     results = []
-    for compiled in (False, True):
-        out = convolve(h, y, r, edges, SMALL, compiled=compiled)
-        first = torch.autograd.grad((out * g).sum(), (h, y, r), create_graph=True)
-        second = torch.autograd.grad(sum(x.square().sum() for x in first), (h, y, r, g))
-        results.append([out, *first, *second])
+    for name in ("reference", kernels):
+        out = convolve(*tensors, edges, SMALL, CUTOFF, kernels=name)
+        first = torch.autograd.grad((out * g).sum(), tensors, create_graph=True)
+        second = torch.autograd.grad(sum(x.square().sum() for x in first), (*tensors, g))
+        # As in training on forces: the first pass leaves the coefficients out.
+        forces = torch.autograd.grad((convolve(*tensors, edges, SMALL, CUTOFF, kernels=name) * g).sum(), tensors[:3], create_graph=True)
+        training = torch.autograd.grad(sum(x.square().sum() for x in forces), tensors[3])
+        results.append([out, *first, *second, *forces, *training])
     for mine, other in zip(results[1], results[0], strict=True):
         torch.testing.assert_close(mine, other, atol=tolerance * float(other.detach().abs().max()), rtol=0.0)
 
 
-def test_compiled_sweeps_pass_numeric_first_and_second_derivatives() -> None:
-    h, y, r, edges = arguments(SMALL, 2)
+@pytest.mark.parametrize("kernels", ["table", "unrolled"])
+def test_fused_sweeps_pass_numeric_first_and_second_derivatives(kernels: str) -> None:
+    tensors, edges = arguments(SMALL, 2)
 
-    def function(*tensors: torch.Tensor) -> torch.Tensor:
-        return convolve(*tensors, edges, SMALL, compiled=True)
+    def function(*inputs: torch.Tensor) -> torch.Tensor:
+        return convolve(*inputs, edges, SMALL, CUTOFF, kernels=kernels)
 
-    assert torch.autograd.gradcheck(function, (h, y, r), atol=1e-6)
-    assert torch.autograd.gradgradcheck(function, (h, y, r), atol=1e-6)
+    assert torch.autograd.gradcheck(function, tensors, atol=1e-6)
+    assert torch.autograd.gradgradcheck(function, tensors, atol=1e-5)
 
 
-def test_compiled_sweeps_of_an_empty_graph_are_zero() -> None:
-    h, _, _, _ = arguments(SMALL, 2)
+@pytest.mark.parametrize("kernels", ["table", "unrolled"])
+def test_separate_paths_sum_to_merged_ones(kernels: str) -> None:
+    separate = coupling_table(SMALL.first, SMALL.second, SMALL.output, separate=True)
+    (h, y, r, s), edges = arguments(SMALL, 3)
+    order = [SMALL.paths.index(path._replace(output=SMALL.output.index(separate.output[path.output]))) for path in separate.paths]
+    parts = convolve(h, y, r, s[:, order], edges, separate, CUTOFF, kernels=kernels).split([2 * l + 1 for l, _ in separate.output], dim=1)
+    summed = [sum(part for part, irrep in zip(parts, separate.output, strict=True) if irrep == wanted) for wanted in SMALL.output]
+    torch.testing.assert_close(torch.cat(summed, dim=1), convolve(h, y, r, s, edges, SMALL, CUTOFF), atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kernels", ["table", "unrolled"])
+def test_third_derivatives_are_refused(kernels: str) -> None:
+    tensors, edges = arguments(SMALL, 2)
+    out = convolve(*tensors, edges, SMALL, CUTOFF, kernels=kernels).square().sum()
+    (first,) = torch.autograd.grad(out, tensors[2], create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), tensors[2], create_graph=True)
+    with pytest.raises(RuntimeError, match="convolve_double_backward"):
+        torch.autograd.grad(second.sum(), tensors[2])
+
+
+@pytest.mark.parametrize("kernels", ["table", "unrolled"])
+def test_operators_pass_opcheck(kernels: str) -> None:
+    tensors, edges = arguments(SMALL, 2)
+    walk = (*edges, f"{kernels} {name_of(SMALL)}", CUTOFF)
+    torch.library.opcheck(cpu._forward, (*tensors, *walk))
+    g = torch.randn(9, n_rows(SMALL.output), 2, dtype=torch.float64).requires_grad_(True)
+    for wants_s in (False, True):
+        torch.library.opcheck(cpu._backward, (*tensors, g, *walk, wants_s))
+    cotangents = [torch.randn_like(x) for x in tensors]
+    detached = [x.detach() for x in (*tensors, g)]
+    torch.library.opcheck(cpu._double_backward, (*detached, *cotangents, *walk), test_utils=("test_schema", "test_faketensor"))
+
+
+@pytest.mark.parametrize("kernels", ["table", "unrolled"])
+def test_fused_sweeps_of_an_empty_graph_are_zero(kernels: str) -> None:
+    (h, _, _, s), _ = arguments(SMALL, 2)
     edges = edges_of(build_graph([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0]], [1, 1], 2.0))
     nothing = torch.zeros(0, 4, dtype=torch.float64)
-    out = convolve(h[:2], nothing, torch.zeros(0, len(SMALL.paths), 2, dtype=torch.float64), edges, SMALL, compiled=True)
-    assert out.shape == (2, 4, 2)
-    assert not out.any()
+    for n_atoms in (0, 1, 2):
+        ptr = torch.zeros(n_atoms + 1, dtype=torch.int64)
+        here = Edges(edges.index, ptr, edges.sender_order, ptr)
+        out = convolve(h[:n_atoms], nothing, nothing[:, 0], s, here, SMALL, CUTOFF, kernels=kernels)
+        assert out.shape == (n_atoms, 4, 2)
+        assert not out.any()
 
 
-def test_a_nan_that_comes_in_comes_out() -> None:
-    h, y, r, edges = arguments(SMALL, 2)
-    poisoned = h.detach().clone()
-    poisoned[0] = torch.nan
-    out = convolve(poisoned, y, r, edges, SMALL, compiled=True)
-    neighbours = edges.index[1][edges.index[0] == 0]
-    assert torch.isnan(out[neighbours]).any(dim=(1, 2)).all()
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_a_nan_that_comes_in_comes_out(kernels: str) -> None:
+    (h, y, r, s), edges = arguments(SMALL, 2)
+    poisoned, lost = h.detach().clone(), r.detach().clone()
+    poisoned[0], lost[5] = torch.nan, torch.nan
+    out = convolve(poisoned, y, r, s, edges, SMALL, CUTOFF, kernels=kernels)
+    seen = edges.index[1][(edges.index[0] == 0) & (r < CUTOFF)]
+    assert torch.isnan(out[seen]).any(dim=(1, 2)).all()
+    out = convolve(h, y, lost, s, edges, SMALL, CUTOFF, kernels=kernels)
+    assert torch.isnan(out[edges.index[1][5]]).any()
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_an_edge_from_the_cutoff_on_counts_for_nothing(kernels: str) -> None:
+    (h, y, r, s), edges = arguments(SMALL, 2, torch.float32)
+    near = r.detach() < CUTOFF
+    gone = r.detach().clone()
+    gone[:] = torch.tensor([CUTOFF, CUTOFF * 2, torch.inf]).repeat(len(r))[: len(r)]
+    assert not convolve(h, y, gone, s, edges, SMALL, CUTOFF, kernels=kernels).any()
+    assert int(near.sum()) == len(r) - 1
+
+
+@pytest.mark.parametrize("kernels", ["table", "unrolled"])
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_the_number_of_threads_changes_nothing_beyond_rounding(kernels: str, n_threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors, edges = arguments(SMALL, 3)
+    expected = torch.autograd.grad(convolve(*tensors, edges, SMALL, CUTOFF).square().sum(), tensors)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
+    monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
+    found = torch.autograd.grad(convolve(*tensors, edges, SMALL, CUTOFF, kernels=kernels).square().sum(), tensors)
+    for mine, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-11, rtol=1e-11)
 
 
 def test_an_unwritable_cache_does_not_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    module = cpu._load("VALUE = 1\n")
+    module = modules.load("VALUE = 1\n")
     assert module.VALUE == 1
-
-
-@pytest.mark.parametrize("irreps", [natural_irreps(2), full_irreps(1)])
-def test_node_products_agree_with_e3nn(irreps: Irreps) -> None:
-    table = coupling_table(irreps, irreps, irreps)
-    generator = torch.Generator().manual_seed(5)
-    x, y = (torch.randn(4, n_rows(irreps), 1, dtype=torch.float64, generator=generator) for _ in range(2))
-    weights = torch.randn(4, len(table.paths), 1, dtype=torch.float64, generator=generator)
-    instructions = [(path.first, path.second, path.output, "uuu", True) for path in table.paths]
-    product = o3.TensorProduct(
-        irreps_name(irreps), irreps_name(irreps), irreps_name(irreps), instructions,
-        irrep_normalization="component", path_normalization="none", shared_weights=False, internal_weights=False,
-    ).to(torch.float64)  # fmt: skip
-    expected = product(x[..., 0], y[..., 0], weights[..., 0])
-    torch.testing.assert_close(couple(x, y, weights, table)[..., 0], expected, atol=1e-11, rtol=0.0)

@@ -1,8 +1,14 @@
 """Radial functions vanish smoothly at the cutoff and stay finite at zero."""
 
+import functools
+
 import pytest
 import torch
+from ase.build import molecule
 
+from molequi import load
+from molequi.kernels import splines
+from molequi.neighbors import build_graph
 from molequi.nn.radial import RadialNetwork, bessel_basis, envelope
 
 CUTOFF = 4.0
@@ -33,17 +39,44 @@ def test_bessel_basis_is_its_formula() -> None:
     torch.testing.assert_close(bessel_basis(r, CUTOFF, 3), expected, atol=1e-12, rtol=0.0)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_radial_network_is_finite_at_zero_and_zero_beyond_the_cutoff_after_biases_move(dtype: torch.dtype) -> None:
+def network(cutoff: float = CUTOFF, dtype: torch.dtype = torch.float64) -> RadialNetwork:
     torch.manual_seed(0)
-    network = RadialNetwork(CUTOFF, 8, 3, 4).to(dtype)
-    for bias in network.hidden.biases:
+    made = RadialNetwork(cutoff, 8, 3, 4).to(dtype)
+    for bias in made.hidden.biases:
         torch.nn.init.normal_(bias)
+    return made
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_radial_functions_are_finite_at_zero_and_zero_from_the_cutoff_on_after_biases_move(dtype: torch.dtype) -> None:
     r = torch.tensor([0.0, 1e-9, 2.0, CUTOFF, 5.0], dtype=dtype, requires_grad=True)
-    values = network(r, torch.ones(3, 1, dtype=dtype))
+    values = splines.evaluate(network(dtype=dtype)(torch.ones(3, 1, dtype=dtype)), r, CUTOFF)
     (gradient,) = torch.autograd.grad(values.sum(), r)
     assert values.shape == (5, 3, 4)
     assert torch.isfinite(values).all()
     assert torch.isfinite(gradient).all()
     assert not values[3:].any()
     assert values[2].abs().min() > 0
+
+
+def test_splines_are_the_network_to_a_hundred_thousandth_in_value() -> None:
+    ones, made = torch.ones(3, 1, dtype=torch.float64), network()
+    r = torch.linspace(0.4, CUTOFF, 997, dtype=torch.float64, requires_grad=True)
+    exact, spline = made.evaluate(r, ones), splines.evaluate(made(ones), r, CUTOFF)
+    (exact_slope,), (slope,) = (torch.autograd.grad(x.sum(), r, retain_graph=True) for x in (exact, spline))
+    assert float((spline - exact).detach().abs().max()) < 1e-5 * float(exact.detach().abs().max())
+    # Slopes converge in the third power only, and these random networks are rougher than trained ones.
+    assert float((slope - exact_slope).abs().max()) < 1e-3 * float(exact_slope.abs().max())
+
+
+def test_forces_of_the_bundled_model_are_those_of_its_network_on_every_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load("organic", dtype="float64")
+    atoms = molecule("CH3CONH2")
+    atoms.rattle(0.05, seed=0)
+    graph = build_graph(atoms.positions, atoms.numbers, model.cutoff)
+    forces = model.compute(graph)["forces"]
+    layers = model.backbone.layers
+    calls = iter([functools.partial(layer.radial.evaluate, path_scale=layer.path_scale * layer.neighbor_count.rsqrt()) for layer in layers])
+    monkeypatch.setattr(splines, "evaluate", lambda coefficients, distances, cutoff: next(calls)(distances))
+    on_edges = model.compute(graph)["forces"]
+    assert 1e-12 < float((forces - on_edges).abs().max()) < 1e-4

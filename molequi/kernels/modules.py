@@ -1,0 +1,55 @@
+"""Modules that numba compiles, imported when they are first needed: numba itself costs a second, which the plain path does without.
+
+Generated source is kept in the user's cache folder: code must live in a file for numba to cache what it compiles.
+Without a writable cache folder it lives in a temporary one.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import importlib.util
+import os
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+
+def cache_folder() -> Path:
+    """Return the folder for generated kernels."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "molequi" / "kernels"
+
+
+def compiled(name: str) -> ModuleType:
+    """Import `molequi.kernels.<name>`, whose functions numba compiles at their first call and keeps on disk."""
+    return importlib.import_module(f"molequi.kernels.{name}")
+
+
+@functools.lru_cache
+def load(text: str) -> ModuleType:
+    """Import the module whose source is `text`; its name is the hash of the text."""
+    name = f"molequi_sweeps_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    try:
+        path = _store(cache_folder(), name, text)
+    except OSError:
+        path = _store(Path(tempfile.mkdtemp(prefix="molequi-")), name, text)
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    # numba's cache finds compiled functions by the name of an imported module.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _store(folder: Path, name: str, text: str) -> Path:
+    """Write the source by rename, so that processes that start together never read half of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.py"
+    if not path.is_file() or path.read_text() != text:
+        with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".part", delete=False) as part:
+            part.write(text)
+        os.replace(part.name, path)
+    return path

@@ -1,0 +1,114 @@
+"""Products of a node's features with themselves on the CPU: sweeps over the nodes behind three torch operators.
+
+As in the convolution, all derivatives of B_i[k,c] = sum_p w[s_i,p,c] sum_(a,b,k) CG[p;a,b,k] x_i[a,c] y_i[b,c] are the 4-linear form
+
+    T(x, y, w, g) = sum_i sum_p sum_(a,b,k) CG[p;a,b,k] w[s_i,p,c] x_i[a,c] y_i[b,c] g_i[k,c]
+
+with one argument left open. The backward of the backward takes cotangents u, v, z of dx, dy, dw and is the gradient of
+L = T(u, y, w, g) + T(x, v, w, g) + T(x, y, z, g). Third derivatives are refused by autograd.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from molequi.kernels import modules, threads
+from molequi.kernels.operators import arrays, is_wanted, name_of, table_named
+from molequi.symmetry.coupling import CouplingTable
+from molequi.symmetry.irreps import n_rows
+
+
+def couple(first: Tensor, second: Tensor, weights: Tensor, species: Tensor, table: CouplingTable) -> Tensor:
+    """Compute what `reference.couple` computes, arguments as there; differentiable twice."""
+    return _forward(first, second, weights, species, name_of(table))
+
+
+@torch.library.custom_op("molequi::couple", mutates_args=())
+def _forward(x: Tensor, y: Tensor, w: Tensor, species: Tensor, table: str) -> Tensor:
+    out = x.new_empty(x.shape[0], n_rows(table_named(table).output), x.shape[2])
+    _run("forward", table, x, [x, y, w, species], [out])
+    return out
+
+
+@torch.library.custom_op("molequi::couple_backward", mutates_args=())
+def _backward(x: Tensor, y: Tensor, w: Tensor, g: Tensor, species: Tensor, table: str, wants_w: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Return dx, dy, dw; dw is empty without `wants_w`."""
+    dx, dy = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, y))
+    return dx, dy, _run("backward", table, x, [x, y, w, g, species], [dx, dy], shared=w.shape if wants_w else (0, 0, 0))
+
+
+@torch.library.custom_op("molequi::couple_double_backward", mutates_args=())
+def _double_backward(
+    x: Tensor, y: Tensor, w: Tensor, g: Tensor, u: Tensor, v: Tensor, z: Tensor | None, species: Tensor, table: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return dx, dy, dw, dg of <u, dx> + <v, dy> + <z, dw>."""
+    dx, dy, dg = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, y, g))
+    z = w.new_empty(0, 0, 0) if z is None else z
+    return dx, dy, _run("double_backward", table, x, [x, y, w, g, u, v, z, species], [dx, dy, dg], shared=w.shape), dg
+
+
+def _run(sweep: str, table: str, like: Tensor, inputs: list[Tensor], outputs: list[Tensor], shared: tuple[int, ...] | None = None) -> Tensor | None:
+    """Share the nodes out among threads; what they add to an array of shape `shared` is summed and returned."""
+    terms, values = _terms(table, like.dtype)
+    chunks = threads.cut(np.arange(like.shape[0] + 1), cost=len(values) * like.shape[2])
+    parts = None if shared is None else like.new_empty(len(chunks), *shared)
+    kernel = functools.partial(getattr(modules.compiled("product_sweeps"), sweep), terms, values)
+    threads.run(kernel, arrays(*inputs), (), arrays(*outputs), chunks, of_chunk=None if parts is None else parts.numpy())
+    return None if parts is None else parts.sum(0)
+
+
+@functools.lru_cache
+def _terms(name: str, dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray]:
+    table = table_named(name)
+    terms = np.stack([table.path, table.row_first, table.row_second, table.row_output], axis=1)
+    order = np.lexsort((table.row_second, table.row_first, table.row_output, table.path))
+    return terms[order], table.value[order].astype(str(dtype).removeprefix("torch."))
+
+
+def _keep_forward(ctx: FunctionCtx, inputs: tuple, output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:4])
+    ctx.table = inputs[4]
+
+
+def _forward_gradients(ctx: FunctionCtx, g: Tensor) -> tuple[Tensor | None, ...]:
+    x, y, w, species = ctx.saved_tensors
+    wants_w = ctx.needs_input_grad[2] and is_wanted(w)
+    dx, dy, dw = _backward(x, y, w, g, species, ctx.table, wants_w)
+    return dx, dy, dw if wants_w else None, None, None
+
+
+def _keep_backward(ctx: FunctionCtx, inputs: tuple, output: tuple[Tensor, ...]) -> None:
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(*inputs[:5])
+    ctx.table, ctx.wants_w = inputs[5:]
+
+
+def _backward_gradients(ctx: FunctionCtx, u: Tensor | None, v: Tensor | None, z: Tensor | None) -> tuple[Tensor | None, ...]:
+    x, y, w, g, species = ctx.saved_tensors
+    u, v = (torch.zeros_like(t) if cotangent is None else cotangent for cotangent, t in ((u, x), (v, y)))
+    dx, dy, dw, dg = _double_backward(x, y, w, g, u, v, z if ctx.wants_w else None, species, ctx.table)
+    return dx, dy, dw, dg, None, None, None
+
+
+_forward.register_autograd(_forward_gradients, setup_context=_keep_forward)
+_backward.register_autograd(_backward_gradients, setup_context=_keep_backward)
+
+
+@_forward.register_fake
+def _(x: Tensor, y: Tensor, w: Tensor, species: Tensor, table: str) -> Tensor:
+    return x.new_empty(x.shape[0], n_rows(table_named(table).output), x.shape[2])
+
+
+@_backward.register_fake
+def _(x: Tensor, y: Tensor, w: Tensor, g: Tensor, species: Tensor, table: str, wants_w: bool) -> tuple[Tensor, ...]:
+    return x.new_empty(x.shape), y.new_empty(y.shape), w.new_empty(w.shape if wants_w else (0, 0, 0))
+
+
+@_double_backward.register_fake
+def _(x: Tensor, y: Tensor, w: Tensor, g: Tensor, *rest: object) -> tuple[Tensor, ...]:
+    return tuple(t.new_empty(t.shape) for t in (x, y, w, g))
