@@ -15,7 +15,7 @@ import argparse
 import json
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,6 +64,15 @@ def start(arguments: argparse.Namespace) -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(arguments.threads)
     torch.set_default_dtype(torch.float32)
+
+
+def counts(model: torch.nn.Module, groups: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
+    """Return the numbers of weights by group: the first of `groups` one of whose marks is in the weight's name, else `other`."""
+    found = dict.fromkeys([*groups, "other"], 0)
+    for name, weight in model.named_parameters():
+        group = next((group for group, marks in groups.items() if any(mark in name for mark in marks)), "other")
+        found[group] += weight.numel()
+    return {group: count for group, count in found.items() if count}
 
 
 def squares(energy: torch.Tensor, forces: torch.Tensor) -> torch.Tensor:

@@ -36,15 +36,6 @@ def model_of(name: str, kernels: str) -> MolecularModel:
     return model
 
 
-def counts(model: MolecularModel) -> dict[str, int]:
-    """Return the numbers of weights by group; what no group claims is `other`."""
-    found = dict.fromkeys([*GROUPS, "other"], 0)
-    for name, weight in model.named_parameters():
-        group = next((group for group, marks in GROUPS.items() if any(mark in name for mark in marks)), "other")
-        found[group] += weight.numel()
-    return {group: count for group, count in found.items() if count}
-
-
 def graph_of(structures: Iterable[ase.Atoms], cutoff: float) -> AtomGraph:
     """Return the structures as one graph."""
     return collate([build_graph(x.positions, x.numbers, cutoff, cell=x.cell.array if x.pbc.any() else None, pbc=x.pbc) for x in structures])
@@ -64,7 +55,7 @@ def main() -> None:
         model.zero_grad()
 
     subject = measure.Subject(
-        f"molequi {arguments.model}", arguments.mode, counts(model), lambda structures: graph_of(structures, model.cutoff),
+        f"molequi {arguments.model}", arguments.mode, measure.counts(model, GROUPS), lambda structures: graph_of(structures, model.cutoff),
         model.compute, train_step, lambda: Calculator(model),
     )  # fmt: skip
     measure.run(subject, arguments)
