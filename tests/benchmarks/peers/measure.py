@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from systems import aspirin, median_seconds, systems  # noqa: E402 (the folder above is on the path from here on)
+from systems import aspirin, median_seconds, systems
 
 TASKS = ("energy_forces", "train_step", "md")
 # Calls before the clock starts, calls timed; in each process.
@@ -103,9 +103,9 @@ def run(subject: Subject, arguments: argparse.Namespace) -> None:
 
 def _seconds_per_step(calculator: Any, n_steps: int) -> float:
     """Return the median time of a step of velocity Verlet."""
-    from ase import units  # noqa: PLC0415 (not every task needs it)
-    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution  # noqa: PLC0415
-    from ase.md.verlet import VelocityVerlet  # noqa: PLC0415
+    from ase import units
+    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+    from ase.md.verlet import VelocityVerlet
 
     atoms = aspirin()
     atoms.calc = calculator
