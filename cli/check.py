@@ -42,11 +42,11 @@ def check(
     return ExitCode.DONE if all(item.ok for item in measurements.values()) else ExitCode.FAILED
 
 
-def _graphs(source: str | None, model: MolecularModel) -> list[AtomGraph] | None:
+def _graphs(source: str | None, model: MolecularModel) -> list[AtomGraph]:
     from molequi.datasets.convert import graph_from_atoms, read_structures
 
     if source is None:
-        return None
+        return []
     graphs = []
     for index, atoms in read_structures(source):
         try:

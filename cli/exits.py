@@ -9,7 +9,7 @@ import traceback
 from enum import IntEnum
 from pathlib import Path
 
-from molequi.errors import NotConvergedError, UserError
+from molequi.errors import NotConvergedError, RunInterruptedError, UserError
 
 
 class ExitCode(IntEnum):
@@ -33,7 +33,7 @@ def explain(error: BaseException, *, debug: bool) -> tuple[ExitCode, str]:
         return ExitCode.USAGE, f"error: {_one_line(error)}"
     if isinstance(error, NotConvergedError):
         return ExitCode.NOT_CONVERGED, f"stopped: {_one_line(error)}"
-    if hasattr(error, "signal_number"):  # TrainingInterruptedError, whose module would bring torch
+    if isinstance(error, RunInterruptedError):
         code = ExitCode.CTRL_C if error.signal_number == signal.SIGINT else ExitCode.INTERRUPTED
         return code, f"interrupted: {_one_line(error)}"
     if type(error).__name__ == "NoArgsIsHelpError":  # a group of commands without a command: the help has been printed, or is the message

@@ -49,7 +49,7 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything ran
 BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, show_default=False, help="Structures per batch.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
-Unsafe = Annotated[bool, typer.Option("--unsafe", help="Compute outside the model's charges, spins and elements too; the output is marked.")]
+Unsafe = Annotated[bool, typer.Option("--unsafe", help="Compute other charges and spins than the model's too; the output is marked.")]
 
 
 def precision(dtype: Dtype | None) -> str | None:

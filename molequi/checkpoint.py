@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
+import molequi
 from molequi.errors import UserError
 from molequi.model import MolecularModel
 from molequi.nn.backbone import Backbone
@@ -23,6 +25,7 @@ def describe(model: MolecularModel) -> dict:
     """Return everything but the weights as plain JSON data: what `build` needs to make the same network."""
     return {
         "format": FORMAT,
+        "version": molequi.__version__,
         "elements": list(model.elements),
         "backbone": {**model.backbone.settings, "irreps_out": [list(irrep) for irrep in model.backbone.irreps_out]},
         "properties": [to_dict(model.properties[name]) for name in model.outputs],
@@ -67,24 +70,56 @@ def read_description(path: str | Path) -> dict:
         raise UserError(f"{path} is not a model file: {error}; molequi writes .safetensors files") from error
     if text is None:
         raise UserError(f"{path} is a safetensors file but holds no molequi model")
-    description = json.loads(text)
-    if description.get("format") != FORMAT:
-        raise UserError(f"{path} has model format {description.get('format')}; this molequi reads format {FORMAT}: install the version that wrote it")
+    try:
+        description = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged: its description is not JSON ({error}); copy the file again, or train the model again") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        found = description.get("format") if isinstance(description, dict) else None
+        raise UserError(_unusable(path, description, f"its model format is {found}, format {FORMAT} can be read"))
     return description
 
 
 def load_model(path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> MolecularModel:
     """Read a model in evaluation mode; `dtype` recasts the network.
 
-    Raises UserError as `read_description`, and where the tensors do not fit the description.
+    Raises UserError as `read_description`, and where description and tensors make no network of this version.
     """
-    model = build(read_description(path))
+    description = read_description(path)
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise UserError(f"{path} is damaged: its tensors do not fit its description ({str(error).splitlines()[0]})") from error
+        model = build(description)
+        misfit = _misfit(model.state_dict(), tensors)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        misfit = f"its description makes no network ({type(error).__name__}: {' '.join(str(error).split())})"
+    if misfit is not None:
+        raise UserError(_unusable(path, description, misfit))
+    model.load_state_dict(tensors)
     if dtype is not None:
         model = model.to(dtype)
     return model.to(device).eval().requires_grad_(False)
+
+
+def _misfit(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None:
+    """Return the first difference of two sets of tensors in words."""
+    for name, tensor in expected.items():
+        if name not in found:
+            return f"it has no tensor {name}"
+        if found[name].shape != tensor.shape:
+            return f"its tensor {name} has shape {tuple(found[name].shape)} instead of {tuple(tensor.shape)}"
+    unknown = sorted(set(found) - set(expected))
+    return f"its tensor {unknown[0]} has no place in the network" if unknown else None
+
+
+def _unusable(path: Path, description: object, reason: str) -> str:
+    """Say that a file cannot be used, who wrote it, and what to do."""
+    here, writer = molequi.__version__, description.get("version") if isinstance(description, dict) else None
+    if writer is None:
+        return (
+            f"{path} is damaged, or was written by an older molequi than this {here}: {reason}; "
+            "copy the file again, install the version that wrote it, or train the model again"
+        )
+    if writer == here:
+        return f"{path} is damaged, or was written by an unreleased molequi {here}: {reason}; copy the file again, or train the model again"
+    return f"{path} was written by molequi {writer}, this is molequi {here}: {reason}; install molequi {writer}, or train the model again"

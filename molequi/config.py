@@ -92,6 +92,9 @@ class ModelSettings(_Settings):
     parity: Literal["natural", "full"] | None = None
     correlation: int | None = Field(None, ge=1, le=3)
     n_radial: Count | None = None
+    n_hidden: Count | None = None
+    l_hidden: int | None = Field(None, ge=0, le=6)
+    mixing: Literal["merged", "separate"] | None = None
 
     def overrides(self) -> dict[str, Any]:
         """Return the arguments that are set, without the preset."""

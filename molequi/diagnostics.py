@@ -33,6 +33,7 @@ LIMITS: dict[str, tuple[float, float, str]] = {
     "supercell": (1e-9, 1e-4, "outputs of two cells side by side - those of one cell, per cell"),
     "size_consistency": (1e-9, 1e-4, "extensive and per-atom outputs of two far fragments - those of each alone"),
     "determinism": (1e-9, 1e-4, "change of the outputs in a second call"),
+    "fused_kernels": (1e-9, 1e-4, "outputs with fused convolutions - those with plain torch"),
     "force_consistency": (1e-4, 1e-4, "energy difference along a path + work of the forces, per root mean square force x length"),
     "closed_loop_work": (1e-4, 1e-4, "work of the forces around a loop, per root mean square force x length"),
     "stress_consistency": (1e-4, 1e-4, "energy difference along a deformation - work of the stress, per root mean square stress x volume x strain"),
@@ -64,20 +65,20 @@ class Measurement:
         return self.value <= self.limit
 
 
-def check_model(model: CheckableModel, graphs: Sequence[AtomGraph] | None = None, *, seed: int = 0) -> dict[str, Measurement]:
-    """Measure a model on the built-in probes, or on the structures in `graphs`.
+def check_model(model: CheckableModel, graphs: Sequence[AtomGraph] = (), *, with_probes: bool = True, seed: int = 0) -> dict[str, Measurement]:
+    """Measure a model on the built-in probes and on the structures in `graphs`, or without the probes on these alone.
 
     Returns one `Measurement` per test; `rotation` and `inversion` have one per output (and irrep), as `inversion.dipole.1o`.
     A test that does not apply, such as forces of a model without an energy, is absent.
-    Raises UserError where `graphs` holds no atoms.
+    Raises UserError where `graphs` holds structures but no atoms.
     """
     charge, multiplicity = _charge_state(model)
-    if graphs is None:
-        structures = built_in_probes(model.elements, total_charge=charge, spin_multiplicity=multiplicity)
-    else:
-        structures = [structure for graph in graphs for structure in structures_of(graph) if len(structure.positions)]
-    if not structures:
+    pieces = [structure for graph in graphs for structure in structures_of(graph) if len(structure.positions)]
+    if not pieces and (len(graphs) or not with_probes):
         raise UserError("the structures to check have no atoms; give at least one with atoms, or none to use the built-in ones")
+    structures = [dataclasses.replace(structure, name=f"structure {number}") for number, structure in enumerate(pieces)]
+    if with_probes:
+        structures = [*built_in_probes(model.elements, total_charge=charge, spin_multiplicity=multiplicity), *structures]
     observer, rng = Observer(model), np.random.default_rng(seed)
     worst: dict[str, Finding] = {}
     for finding in _findings(observer, structures, rng, (charge, multiplicity)):
@@ -100,6 +101,7 @@ def _findings(observer: Observer, structures: Sequence[Structure], rng: np.rando
     yield from invariance.batching(observer, structures, base)
     yield from invariance.supercell(observer, structures, base)
     yield from invariance.size_consistency(observer, structures, base)
+    yield from invariance.fused_kernels(observer, structures)
     if observer.has_energy:
         yield from consistency.force_consistency(observer, structures, rng)
         yield from consistency.closed_loop_work(observer, structures, rng)

@@ -75,6 +75,21 @@ def determinism(observer: Observer, structures: Sequence[Structure], base: Seque
     yield from _unchanged(observer, "determinism", structures, base, observer.observe(structures))
 
 
+def fused_kernels(observer: Observer, structures: Sequence[Structure]) -> Iterator[Finding]:
+    """Compare the fused convolutions with plain torch; a model without a choice of kernels, or on another device, has nothing to compare."""
+    backbone = getattr(observer.model, "backbone", None)
+    if backbone is None or next(backbone.parameters()).device.type != "cpu":
+        return
+    chosen, results = backbone.kernels, []
+    try:
+        for kernels in ("reference", "table"):
+            backbone.use_kernels(kernels)
+            results.append(observer.observe(structures))
+    finally:
+        backbone.use_kernels(chosen)
+    yield from _unchanged(observer, "fused_kernels", structures, *results)
+
+
 def supercell(observer: Observer, structures: Sequence[Structure], base: Sequence[Observation]) -> Iterator[Finding]:
     """Compare two cells side by side with one cell."""
     for structure, before in zip(structures, base, strict=True):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from molequi.graph import AtomGraph, collate
 from molequi.probes import Structure
-from molequi.properties import PROPERTIES, Property, parse_irreps
+from molequi.properties import OPEN_ONLY, PROPERTIES, Property, parse_irreps
 from molequi.symmetry.harmonics import spherical_harmonics
 from molequi.symmetry.irreps import from_cartesian, row_slices
 
@@ -21,7 +21,6 @@ _INTERNAL = {
     "energies": Property("energies", "0e", "eV", per_atom=True),
     "atomization_energy": Property("atomization_energy", "0e", "eV", extensive=True),
 }
-_OF_OPEN_STRUCTURES = {"dipole", "dipole_magnitude", "r2", "rosenfeld", "angular_momentum"}
 _PERTURBATION = 0.2  # Å
 _N_PERTURBATIONS = 4
 _UNRESOLVED = 1e5  # roundings of a value below which its changes are not measured against themselves
@@ -139,10 +138,10 @@ class Observer:
 
 
 def is_defined(name: str, structure: Structure) -> bool:
-    """Whether an output has a meaning: there is no stress without a full cell, no dipole or spatial extent with periods."""
+    """Whether an output has a meaning: there is no stress without a full cell, nothing that depends on where a periodic structure is cut."""
     if name == "stress":
         return structure.is_periodic
-    return structure.is_open or name not in _OF_OPEN_STRUCTURES
+    return structure.is_open or name not in OPEN_ONLY
 
 
 def ratio(size: float, scale: float) -> float:

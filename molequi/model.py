@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import torch
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 from torch import Tensor, nn
 
-from molequi.errors import UserError
-from molequi.graph import AtomGraph, edge_vectors
-from molequi.neighbors import build_graph
+from molequi.errors import UnknownElementError, UserError
+from molequi.graph import AtomGraph, collate, edge_vectors
 from molequi.nn import heads, response
 from molequi.nn.backbone import Backbone
+from molequi.nn.derived import weights_at_rest
 from molequi.nn.heads import Head, Molecules
-from molequi.properties import PROPERTIES, Property, get_property, parse_irreps
-from molequi.symmetry.irreps import full_irreps, irreps_name
+from molequi.probes import built_in_probes, calibration_structures
+from molequi.properties import OPEN_ONLY, PROPERTIES, Property, get_property, parse_irreps
+from molequi.symmetry.irreps import Irreps, from_cartesian, full_irreps, irreps_name, row_slices
 
 PRESETS: Mapping[str, dict[str, object]] = {
     "small": {"n_layers": 2, "n_channels": 32, "l_max": 2, "correlation": 1},
@@ -48,17 +51,20 @@ class MolecularModel(nn.Module):
         self.properties = {row.name: row for row in properties}
         self.heads = nn.ModuleDict()
         for row in properties:
-            if row.name not in _DERIVED and not (row.name in _ELECTROSTATIC and self._electrostatic_head):
+            if row.name not in _DERIVED and not self._is_served(row.name):
                 self.heads[row.name] = _make_head(row, backbone, self.outputs)
         if not self.heads:
             raise UserError(f"a model needs a property to learn, got {list(self.outputs)}; add for example energy")
         for name in _derived_outputs(self.outputs):
             self.properties.setdefault(name, PROPERTIES[name])
         self.register_buffer("masses", torch.tensor(atomic_masses, dtype=torch.float64)[:119], persistent=False)
+        self.register_buffer("is_known", torch.isin(torch.arange(119), torch.tensor(self.elements)), persistent=False)
 
-    @property
-    def _electrostatic_head(self) -> bool:
-        return any(name in self.heads for name in _ELECTROSTATIC)
+    def _is_served(self, name: str) -> bool:
+        """Whether another property's head gives this one too."""
+        if name == "rosenfeld_isotropic":
+            return "rosenfeld" in self.outputs
+        return name in _ELECTROSTATIC and any(other in self.heads for other in _ELECTROSTATIC)
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -87,11 +93,18 @@ class MolecularModel(nn.Module):
 
         With an energy also `energies` (N,), eV, and, where `metadata["isolated_atom_energies"]` (symbol -> eV) covers the model's
         elements, `atomization_energy` (B,), eV, the energy set free when the atoms join: sum of the isolated atoms minus `energy`.
+        What depends on where a periodic structure is cut (`properties.OPEN_ONLY`) is NaN there.
+        Raises UnknownElementError for an element that the model has no weights for.
         """
+        self._refuse_unknown_elements(graph)
         features, molecules = self.backbone(graph), self._molecules(graph)
         outputs: dict[str, Tensor] = {}
         for head in self.heads.values():
             outputs |= head(features, molecules)
+        is_periodic = graph.pbc.any(dim=1)
+        for name in OPEN_ONLY.intersection(outputs):
+            mask = is_periodic.reshape(-1, *[1] * (outputs[name].ndim - 1))
+            outputs[name] = outputs[name].masked_fill(mask, torch.nan)
         isolated = self.metadata.get("isolated_atom_energies", {})
         if "energy" in outputs and all(chemical_symbols[number] in isolated for number in self.elements):
             table = graph.positions.new_zeros(119)
@@ -103,11 +116,12 @@ class MolecularModel(nn.Module):
     def compute(self, graph: AtomGraph, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> dict[str, Tensor]:
         """Run the model and, where it has an energy, its derivatives: see `nn.response.with_forces`."""
         start = time.perf_counter()
-        if "energy" in self.heads and (forces or stress):
-            outputs = response.with_forces(self, graph, stress=stress, create_graph=create_graph)
-        else:
-            with torch.set_grad_enabled(create_graph):
-                outputs = self(graph)
+        with contextlib.nullcontext() if create_graph else weights_at_rest(self):
+            if "energy" in self.heads and (forces or stress):
+                outputs = response.with_forces(self, graph, stress=stress, create_graph=create_graph)
+            else:
+                with torch.set_grad_enabled(create_graph):
+                    outputs = self(graph)
         self.backbone.spent(time.perf_counter() - start)
         return outputs
 
@@ -115,26 +129,21 @@ class MolecularModel(nn.Module):
         """Return the Hessian of the energy of one structure: (3N, 3N), eV/Å²."""
         if "energy" not in self.heads:
             raise UserError(f"this model has no energy, so it has no Hessian; it gives {', '.join(self.outputs)}")
-        return response.hessian(self, graph)
+        with weights_at_rest(self):
+            return response.hessian(self, graph)
 
     def embed(self, graph: AtomGraph) -> Tensor:
         """Return invariant features of each atom: (N, n_layers * C)."""
+        self._refuse_unknown_elements(graph)
         with torch.no_grad():
             return self.backbone(graph).invariant
 
     def check_input(self, graph: AtomGraph) -> None:
         """Refuse what the model was not trained for.
 
-        Raises UserError for an unknown element, an untrained (charge, multiplicity) pair, or coincident atoms, naming the atom.
+        Raises UnknownElementError, or UserError for an untrained (charge, multiplicity) pair or coincident atoms, naming the atom.
         """
-        known = torch.tensor(self.elements, device=graph.atomic_numbers.device)
-        strange = torch.isin(graph.atomic_numbers, known, invert=True).nonzero()
-        first = torch.cumsum(torch.bincount(graph.batch, minlength=graph.n_molecules), 0)
-        if len(strange):
-            atom = int(strange[0])
-            where = _atom_name(atom, graph, first)
-            symbols = " ".join(chemical_symbols[z] for z in self.elements)
-            raise UserError(f"element {chemical_symbols[int(graph.atomic_numbers[atom])]} ({where}) is not in this model; it knows {symbols}")
+        self._refuse_unknown_elements(graph)
         pairs = {tuple(pair) for pair in self.metadata["charge_multiplicity"]}
         for molecule, pair in enumerate(zip(graph.total_charge.tolist(), graph.spin_multiplicity.tolist(), strict=True)):
             if pair not in pairs:
@@ -144,10 +153,18 @@ class MolecularModel(nn.Module):
         if graph.edge_index.shape[1]:
             shortest, edge = edge_vectors(graph).norm(dim=1).min(dim=0)
             if shortest < _COINCIDENT:
-                pair_of = [_atom_name(int(graph.edge_index[side, edge]), graph, first) for side in (0, 1)]
+                pair_of = [_atom_name(int(graph.edge_index[side, edge]), graph) for side in (0, 1)]
                 raise UserError(
                     f"{pair_of[0]} and {pair_of[1]} are {float(shortest):.3f} Å apart; nuclei closer than {_COINCIDENT} Å are a mistake in the input"
                 )
+
+    def _refuse_unknown_elements(self, graph: AtomGraph) -> None:
+        if not bool(self.is_known[graph.atomic_numbers].all()):
+            atom = int((~self.is_known[graph.atomic_numbers]).nonzero()[0])
+            symbol = chemical_symbols[int(graph.atomic_numbers[atom])]
+            known = " ".join(chemical_symbols[z] for z in self.elements)
+            where = _atom_name(atom, graph)
+            raise UnknownElementError(f"element {symbol} ({where}) is not in this model; it knows {known} and can compute no others")
 
     def _molecules(self, graph: AtomGraph) -> Molecules:
         masses = self.masses[graph.atomic_numbers]
@@ -161,7 +178,6 @@ class MolecularModel(nn.Module):
             graph.edge_index,
             graph.atomic_numbers,
             graph.total_charge,
-            graph.pbc.any(dim=1),
         )
 
 
@@ -176,7 +192,8 @@ def make_model(
 ) -> MolecularModel:
     """Make a model with random weights; `overrides` are the keyword arguments of `Backbone`.
 
-    The last layer keeps only the irreps that the properties need. Weights are a function of `seed` alone.
+    The last layer keeps only the irreps that the properties need. Weights are a function of `seed` alone, and calibrated on fixed structures,
+    so that features and outputs start of order one; training calibrates again, on its data.
     """
     if preset not in PRESETS:
         raise UserError(f"model.preset is {preset!r}; the presets are {', '.join(PRESETS)}")
@@ -187,30 +204,46 @@ def make_model(
         torch.manual_seed(seed)
         backbone = Backbone(tuple(sorted(set(elements))), irreps_out=tuple(sorted(needed)), **settings)
         model = MolecularModel(backbone, rows, metadata=metadata)
+    backbone.calibrate(collate([structure.graph(backbone.cutoff) for structure in calibration_structures(backbone.elements)]))
     check_reach(model)
     return model
 
 
 def check_reach(model: MolecularModel) -> None:
-    """Refuse outputs that stay zero: a randomly weighted float64 copy runs on a fixed, dense, chiral cluster.
+    """Refuse outputs of which a part stays zero on a fixed, dense, chiral cluster.
 
-    Raises UserError naming the property that stays below 1e-10.
+    Raises UserError naming the property and the irreps that it does not reach.
     """
-    numbers = [model.elements[k % len(model.elements)] for k in range(len(_CHIRAL_CLUSTER))]
-    unit = min(1.0, model.cutoff / 3.0)
-    graph = build_graph([[unit * x for x in row] for row in _CHIRAL_CLUSTER], numbers, model.cutoff)
+    cluster = built_in_probes(model.elements)[0].mapped(min(1.0, model.cutoff / 3.0) * np.eye(3))
+    for name, irreps in unreached(model, cluster.graph(model.cutoff)).items():
+        raise UserError(
+            f"{name} ({model.properties[name].irreps}) cannot be reached by this network: its {irreps_name(irreps)} part stays zero. "
+            f"Hidden irreps end in {irreps_name(model.backbone.irreps_out)}; use parity=full, n_layers=3 or correlation=2"
+        )
+
+
+def unreached(model: MolecularModel, graph: AtomGraph) -> dict[str, Irreps]:
+    """Return, by property, the irreps that stay below 1e-10 of the feature scale everywhere on `graph`; properties that are reached are left out.
+
+    A float64 copy runs. A part is compared in units of its own scale, but not below what rounding leaves in it of a part 10⁴ times as large.
+    """
     probe = copy.deepcopy(model).to(torch.float64)
     with torch.no_grad():
         outputs = probe(graph)
+    features = float(probe.embed(graph).abs().max()) if graph.n_atoms else 0.0
+    missing = {}
     for name, row in model.properties.items():
-        if name in outputs and not row.is_invariant and float(outputs[name].abs().max()) < 1e-10:
-            raise UserError(
-                f"{name} ({row.irreps}) cannot be reached by this network: its output stays zero. "
-                f"Hidden irreps end in {irreps_name(model.backbone.irreps_out)}; use parity=full, n_layers=3 or correlation=2"
-            )
-
-
-_CHIRAL_CLUSTER = ((0.0, 0.0, 0.0), (1.1, 0.1, -0.2), (-0.4, 1.2, 0.3), (0.2, -0.5, 1.4), (1.3, 1.0, 0.9), (-1.0, -0.8, 0.7), (0.6, -1.3, -0.6))
+        if name not in outputs or row.is_invariant:
+            continue
+        irreps = parse_irreps(row.irreps)
+        rows = from_cartesian(outputs[name].nan_to_num(), tuple(l for l, _ in irreps))
+        sizes = [float(rows[..., part].abs().max()) if rows.numel() else 0.0 for part in row_slices(irreps)]
+        scales = model.heads[name].scale.tolist() if name in model.heads else [1.0] * len(irreps)
+        limits = [1e-10 * features * max(scale, 1e-4 * max(scales)) for scale in scales]
+        zero = tuple(irrep for irrep, size, limit in zip(irreps, sizes, limits, strict=True) if size <= limit)
+        if zero:
+            missing[name] = zero
+    return missing
 
 
 def _make_head(row: Property, backbone: Backbone, outputs: tuple[str, ...]) -> Head:
@@ -231,7 +264,7 @@ def _make_head(row: Property, backbone: Backbone, outputs: tuple[str, ...]) -> H
     if row.name == "r2":
         return heads.SpatialExtentHead(row, *sizes)
     if row.name == "rosenfeld":
-        return heads.RosenfeldHead(row, *sizes)
+        return heads.RosenfeldHead(row, backbone.irreps_out, backbone.n_channels, (backbone.cutoff, backbone.n_invariants))
     return heads.SumHead(row, *sizes) if row.extensive or row.per_atom else heads.MeanHead(row, *sizes)
 
 
@@ -242,11 +275,12 @@ def _irreps_of(row: Property) -> tuple[tuple[int, int], ...]:
 
 
 def _derived_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
-    derived = [*(_DERIVED if "energy" in outputs else ()), *(_ELECTROSTATIC if "dipole" in outputs else ())]
-    return tuple(derived)
+    company = {"energy": _DERIVED, "dipole": _ELECTROSTATIC, "rosenfeld": ("rosenfeld_isotropic",)}
+    return tuple(name for output, names in company.items() if output in outputs for name in names)
 
 
-def _atom_name(atom: int, graph: AtomGraph, ends: Tensor) -> str:
+def _atom_name(atom: int, graph: AtomGraph) -> str:
     molecule = int(graph.batch[atom])
+    ends = torch.cumsum(torch.bincount(graph.batch, minlength=graph.n_molecules), 0)
     local = atom - (int(ends[molecule - 1]) if molecule else 0)
     return f"atom {local} of molecule {molecule}" if graph.n_molecules > 1 else f"atom {local}"

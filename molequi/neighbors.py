@@ -106,47 +106,6 @@ def graph_from_pairs(
     )
 
 
-def batch_of_molecules(
-    positions: torch.Tensor,
-    atomic_numbers: torch.Tensor,
-    n_atoms: torch.Tensor,
-    cutoff: float,
-    *,
-    total_charge: torch.Tensor | None = None,
-    spin_multiplicity: torch.Tensor | None = None,
-) -> AtomGraph:
-    """Build one graph of many open molecules at once; this is the path of the data loaders.
-
-    positions: (N, 3), Å, the molecules one after the other. atomic_numbers: (N,). n_atoms: (B,). cutoff: Å.
-    """
-    counts = n_atoms.numpy().astype(np.int64)
-    sender, receiver = _molecule_pairs(np.asarray(positions, dtype=np.float64), counts, cutoff)
-    batch = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
-    zero, one = torch.zeros(len(counts), dtype=torch.int64), torch.ones(len(counts), dtype=torch.int64)
-    return make_graph(
-        positions,
-        atomic_numbers,
-        torch.from_numpy(np.stack([sender, receiver])),
-        batch=batch,
-        total_charge=zero if total_charge is None else total_charge,
-        spin_multiplicity=one if spin_multiplicity is None else spin_multiplicity,
-    )
-
-
-def _molecule_pairs(positions: np.ndarray, counts: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
-    """All ordered pairs inside each molecule closer than the cutoff, receivers ascending."""
-    first = np.cumsum(counts) - counts
-    # Atom i of a molecule with n atoms owns n candidate rows; their senders count up from the molecule's first atom.
-    per_atom = np.repeat(counts, counts)
-    receiver = np.repeat(np.arange(len(positions)), per_atom)
-    row_start = np.cumsum(per_atom) - per_atom
-    sender = np.arange(len(receiver)) + np.repeat(np.repeat(first, counts) - row_start, per_atom)
-    difference = positions[sender] - positions[receiver]
-    near = np.einsum("ei,ei->e", difference, difference) < cutoff * cutoff
-    near &= sender != receiver
-    return sender[near], receiver[near]
-
-
 def _dense_pairs(positions: np.ndarray, cutoff: float) -> Pairs:
     difference = positions[None, :] - positions[:, None]
     near = np.einsum("ijk,ijk->ij", difference, difference) < cutoff * cutoff

@@ -13,7 +13,7 @@ import torch
 from ase import Atoms
 
 from molequi.datasets.convert import graph_from_atoms
-from molequi.errors import UserError
+from molequi.errors import UnknownElementError, UserError
 from molequi.graph import AtomGraph, collate
 from molequi.model import MolecularModel
 from molequi.records import Values, labelled_atoms, make_record, split_outputs
@@ -52,7 +52,7 @@ def predict(
     """Predict everything a model gives for every structure; one record each, in the order of the inputs.
 
     inputs, smiles, charge, conformers, seed: see `structures.read_inputs`. model: a bundled name, a path, or a loaded model.
-    output: .xyz, .extxyz (also .gz), .csv or .json. unsafe: compute outside the model's elements, charges and spins too, and mark the record.
+    output: .xyz, .extxyz (also .gz), .csv or .json. unsafe: compute outside the model's charges and spins too, and mark the record.
     A record holds source, index, formula, model, level, and the values by their names in the property table, in its units;
     or source, index and error. Raises UserError where nothing can be computed at all.
     """
@@ -125,7 +125,7 @@ def _prepare(structure: Structure, model: MolecularModel, *, unsafe: bool) -> _C
     try:
         model.check_input(graph)
     except UserError as error:
-        if not unsafe:
+        if not unsafe or isinstance(error, UnknownElementError):
             return _Case(structure, error=str(error))
         logger.warning("%s is outside the model: %s", structure, error)
         return _Case(structure, graph, doubt=str(error))

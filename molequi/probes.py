@@ -1,4 +1,4 @@
-"""Structures for measuring physics, and the motions that physics has an answer for: used by `diagnostics.py`.
+"""Structures for measuring physics and for setting up models, and the motions that physics has an answer for: used by `diagnostics.py`, `model.py`.
 
 The built-in probes are fixed: a dense chiral cluster (no symmetry, so that nothing vanishes by accident), an organic molecule,
 a planar one and a triclinic cell smaller than usual cutoffs.
@@ -102,12 +102,19 @@ _CRYSTAL = [[1.74, 0.87, 2.94], [2.51, 2.48, 0.37], [2.57, 1.71, 2.1], [1.52, 2.
 _CRYSTAL_CELL = [[3.9, 0.0, 0.0], [0.7, 3.4, 0.0], [-0.4, 0.9, 4.2]]
 
 
+# Water, R. L. Cook, F. C. De Lucia, P. Helminger, J. Mol. Spectrosc. 53 (1974) 62.
+_WATER = [[0.0, 0.0, 0.0], [0.9586, 0.0, 0.0], [-0.2400, 0.9281, 0.0]]
+
+# A lattice without symmetry, as dense as molecules are at their bonds: products of many messages must not grow beyond what they are here.
+_LATTICE = np.array([[1.4, 0.0, 0.0], [0.3, 1.35, 0.0], [-0.2, 0.35, 1.45]])
+
+
 def built_in_probes(elements: Sequence[int], *, total_charge: int = 0, spin_multiplicity: int = 1) -> list[Structure]:
     """Return the fixed probes; an element outside `elements` is replaced by one of them in turn."""
     cycle = np.resize(np.array(sorted(elements)), 16)
 
     def probe(name: str, positions: list[list[float]], numbers: Sequence[int], cell: list[list[float]] | None = None) -> Structure:
-        known = [z if z in elements else int(cycle[k]) for k, z in enumerate(numbers)]
+        known = _known(numbers, elements)
         return Structure(
             name,
             np.array(positions),
@@ -124,6 +131,23 @@ def built_in_probes(elements: Sequence[int], *, total_charge: int = 0, spin_mult
         probe("formamide, planar", _PLANAR, [7, 6, 8, 1, 1, 1]),
         probe("triclinic cell of 5 atoms", _CRYSTAL, cycle[:5].tolist(), _CRYSTAL_CELL),
     ]
+
+
+def calibration_structures(elements: Sequence[int]) -> list[Structure]:
+    """Return the built-in probes, a very small molecule and a dense cluster that has every element: what a new model may well be used for."""
+    n_atoms = max(27, len(elements))
+    side = np.arange(-3, 4) + 0.1
+    lattice = np.stack(np.meshgrid(side, side, side), axis=-1).reshape(-1, 3) @ _LATTICE
+    nearest = lattice[np.argsort(np.linalg.norm(lattice, axis=1), kind="stable")[:n_atoms]]
+    cluster = Structure("dense cluster of every element", nearest, np.resize(np.array(sorted(elements)), n_atoms))
+    water = Structure("water", np.array(_WATER), np.array(_known([8, 1, 1], elements)))
+    return [*built_in_probes(elements), water, cluster]
+
+
+def _known(numbers: Sequence[int], elements: Sequence[int]) -> list[int]:
+    """Replace what is not in `elements` by one of them in turn."""
+    cycle = np.resize(np.array(sorted(elements)), len(numbers))
+    return [z if z in elements else int(cycle[k]) for k, z in enumerate(numbers)]
 
 
 def structures_of(graph: AtomGraph) -> list[Structure]:

@@ -124,6 +124,9 @@ _ROWS = (
 
 PROPERTIES: Mapping[str, Property] = MappingProxyType({row.name: row for row in _ROWS})
 
+# What depends on where a periodic structure is cut, because positions enter as they are: undefined as soon as one direction is periodic.
+OPEN_ONLY = frozenset({"dipole", "dipole_magnitude", "r2", "rosenfeld", "rosenfeld_isotropic", "angular_momentum"})
+
 
 def get_property(name: str, declared: Mapping[str, Property] | None = None) -> Property:
     """Look a row up by name, in `declared` first.

@@ -2,7 +2,8 @@
 
 Rules that every output follows, stated once:
 
-- no stress unless the cell is fully periodic, no dipole where any direction is periodic;
+- no stress unless the cell is fully periodic; no dipole where any direction is periodic, nor anything else of `properties.OPEN_ONLY`: these are
+  None in a record and absent from a file;
 - a yes/no property is given as its probability;
 - dipoles of ions refer to the centre of mass, and the record says so.
 """
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from molequi.graph import AtomGraph
 from molequi.model import MolecularModel
-from molequi.properties import DEBYE, Property
+from molequi.properties import DEBYE, OPEN_ONLY, Property
 
 # Per atom beside the rows of the property table.
 _ATOMIC = {"energies"}
@@ -62,6 +63,7 @@ def make_record(model: MolecularModel, atoms: Atoms, values: Values, *, total_ch
     record: dict[str, Any] = {"formula": atoms.get_chemical_formula(), "n_atoms": len(atoms), "total_charge": total_charge,
                               "model": model.metadata.get("name"), "level": level_text(model)}
     record.update({name: value for name, value in values.items() if name != "energies"})
+    record.update({name: None for name in model.properties if name in OPEN_ONLY and name not in values})
     if "forces" in values:
         record["max_force"] = max_force(values["forces"])
     if "dipole" in values:
@@ -127,4 +129,4 @@ def _is_atomic(name: str, row: Property | None) -> bool:
 def _is_defined(name: str, pbc: np.ndarray) -> bool:
     if name == "stress":
         return bool(pbc.all())
-    return name != "dipole" or not pbc.any()
+    return name not in OPEN_ONLY or not pbc.any()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -19,9 +20,10 @@ from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
 
 from molequi.calculator import Calculator, as_calculator
-from molequi.errors import UserError
+from molequi.errors import RunInterruptedError, UserError
 from molequi.model import MolecularModel
 from molequi.records import labelled_atoms, level_text
+from molequi.signals import SignalWatch
 from molequi.simulate_guard import Guard
 from molequi.simulate_record import State, Statistics, Trajectory
 from molequi.structures import Input, one_structure
@@ -78,7 +80,8 @@ def run_md(
     output: an extended XYZ file that gets every `interval`-th frame as it is reached, with energy, forces, dipole and momenta; the state to
     continue from with `restart` lies beside it. progress: called with (step, steps, atoms) at every frame.
     Returns steps, time_ps, drift_mev_atom_ps (None for nvt), temperature_mean (K), stopped (None, or the guard's reason), frames and labels.
-    Raises UserError for a structure outside the model, settings that cannot be, or an output that is in the way.
+    Raises UserError for a structure outside the model, settings that cannot be, or an output that is in the way, and RunInterruptedError where
+    SIGINT or SIGTERM asked to stop: after the step that is being made, with its state saved.
     """
     settings = settings or MDSettings()
     atoms = structure.copy() if isinstance(structure, Atoms) else one_structure(structure).atoms
@@ -92,7 +95,8 @@ def run_md(
             atoms.get_forces()
             simulation.begin()
             trajectory.start(overwrite=overwrite)
-        stopped = _run(simulation, trajectory, progress)
+        with SignalWatch() as signals:
+            stopped = _run(simulation, trajectory, progress, signals)
     return {**simulation.summary(), "stopped": stopped, "output": None if output is None else str(output)}
 
 
@@ -209,7 +213,7 @@ class _Simulation:
         self.dynamics = Langevin(atoms, settings.timestep * units.fs, temperature_K=kelvin, friction=friction, fixcm=False, rng=self.random)
 
 
-def _run(simulation: _Simulation, trajectory: Trajectory, progress: Progress | None) -> str | None:
+def _run(simulation: _Simulation, trajectory: Trajectory, progress: Progress | None, signals: SignalWatch) -> str | None:
     """Go on to the last step, or to where a guard objects; return its objection."""
     state, settings = simulation.state, simulation.settings
     # A restored state has been measured already.
@@ -226,8 +230,16 @@ def _run(simulation: _Simulation, trajectory: Trajectory, progress: Progress | N
         if state.step >= settings.steps:
             trajectory.save(simulation.present())
             return None
+        if signals.number:
+            trajectory.save(simulation.present())
+            raise RunInterruptedError(_interruption(state.step, trajectory, signals.number), signals.number)
         simulation.advance()
         is_new = True
+
+
+def _interruption(step: int, trajectory: Trajectory, number: int) -> str:
+    kept = "nothing is kept, for there is no output" if trajectory.path is None else f"it is saved in {trajectory.path}, go on with --restart"
+    return f"dynamics stopped by {signal.Signals(number).name} at step {step}; {kept}"
 
 
 def _stop(simulation: _Simulation, trajectory: Trajectory, problem: str) -> str:

@@ -55,7 +55,7 @@ def fit(config: Config, output: Path, *, resume: bool = False, overwrite: bool =
 
     resume: go on with the run in `output`, bit for bit on the CPU. overwrite: replace what is there. callbacks: Lightning's.
     Raises UserError for whatever in config, data or output does not fit, before anything is written; NotConvergedError where a loss is not finite;
-    TrainingInterruptedError where a signal asked to stop (the run is saved).
+    RunInterruptedError where a signal asked to stop (the run is saved).
     """
     config = _with_absolute_paths(config)
     if config.training.logger == "tensorboard" and importlib.util.find_spec("tensorboard") is None:

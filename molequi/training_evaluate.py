@@ -17,9 +17,7 @@ from molequi.errors import UserError
 from molequi.metrics import ErrorSums
 from molequi.model import MolecularModel
 from molequi.normalization import baseline_prediction
-from molequi.properties import Property
-
-_PERIODIC_HAS_NO = ("dipole", "dipole_magnitude")
+from molequi.properties import OPEN_ONLY, Property
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +75,9 @@ def predict_frames(model: MolecularModel, frames: Frames, names: Sequence[str], 
 
 
 def without_undefined(frames: Frames) -> Frames:
-    """Drop labels that no model can be asked for: dipoles of periodic systems, stress without a fully periodic cell."""
+    """Drop labels that no model can be asked for: `properties.OPEN_ONLY` of periodic systems, stress without a fully periodic cell."""
     targets = dict(frames.targets)
-    blocked = {**dict.fromkeys(_PERIODIC_HAS_NO, frames.pbc.any(dim=1)), "stress": ~frames.pbc.all(dim=1)}
+    blocked = {**dict.fromkeys(OPEN_ONLY, frames.pbc.any(dim=1)), "stress": ~frames.pbc.all(dim=1)}
     for name in set(targets) & set(blocked):
         mask = blocked[name].reshape(-1, *[1] * (targets[name].ndim - 1))
         targets[name] = torch.where(mask, torch.nan, targets[name])

@@ -54,7 +54,7 @@ def fit_frames(
 
     messages: what loading the data had to say, for log.txt.
     Raises UserError where the data cannot be trained on or the run cannot be resumed, NotConvergedError where a loss is not finite, and
-    TrainingInterruptedError where a signal asked to stop.
+    RunInterruptedError where a signal asked to stop.
     """
     frames = _labelled(frames, splits, config)
     state = _resumable_state(splits, output) if resume else None
@@ -180,7 +180,8 @@ def _labelled(frames: Frames, splits: Mapping[str, Tensor], config: Config) -> F
         lost = n_labels[name] - int((~torch.isnan(values)).sum())
         if lost:
             logger.warning(
-                "%d %s values are left out: a dipole is undefined in a periodic system, a stress without a fully periodic cell", lost, name
+                "%d %s values are left out: %s", lost, name,
+                "a stress needs a fully periodic cell" if name == "stress" else "a periodic system has none, it depends on where the cell is cut",
             )
     for split in ("train", "valid"):
         if not len(splits.get(split, ())):

@@ -19,9 +19,8 @@ from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.strategies import DDPStrategy
 
 from molequi.config import TrainingSettings
-from molequi.errors import NotConvergedError, UserError
+from molequi.errors import NotConvergedError, RunInterruptedError, UserError
 from molequi.training_loop import MolecularTraining
-from molequi.training_state import TrainingInterruptedError
 from molequi.zoo import as_device
 
 
@@ -96,9 +95,9 @@ def _raise_own(error: torch.multiprocessing.ProcessRaisedException) -> None:
     for kind in (UserError, NotConvergedError):
         if f"{kind.__name__}: " in last:
             raise kind(last.partition(f"{kind.__name__}: ")[2]) from error
-    if f"{TrainingInterruptedError.__name__}: " in last:
-        message = last.partition(f"{TrainingInterruptedError.__name__}: ")[2]
-        raise TrainingInterruptedError(message, int(signal.SIGINT if "SIGINT" in message else signal.SIGTERM)) from error
+    if f"{RunInterruptedError.__name__}: " in last:
+        message = last.partition(f"{RunInterruptedError.__name__}: ")[2]
+        raise RunInterruptedError(message, int(signal.SIGINT if "SIGINT" in message else signal.SIGTERM)) from error
     raise error
 
 

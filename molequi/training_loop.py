@@ -22,6 +22,7 @@ from molequi.errors import NotConvergedError
 from molequi.metrics import ErrorSums, add_across_processes
 from molequi.model import MolecularModel
 from molequi.properties import Property
+from molequi.signals import SignalWatch
 from molequi.training_loss import Objective, atom_counts
 from molequi.training_schedule import Schedule, Watch
 from molequi.training_state import MovingAverage, Position
@@ -50,8 +51,8 @@ class MolecularTraining(LightningModule):
         self.average = MovingAverage(model, ema)
         self.position, self.watch = Position(), Watch()
         self.n_batches, self.stop_reason = 1, ""
-        # Number of a signal that asks this process to stop, and whether all processes know of such a request.
-        self.stop_signal, self.is_stop_agreed = 0, False
+        # Whether a signal asked this process to stop, and whether all processes know of such a request.
+        self.signals, self.is_stop_agreed = SignalWatch(), False
         self.summary: dict[str, Any] = {}
         self.derivatives = {name: name in objective.names for name in ("forces", "stress")}
         # Rows: sum of losses, number of components, of each target in this epoch.
@@ -219,7 +220,7 @@ class MolecularTraining(LightningModule):
         if self.trainer.world_size == 1:
             return local
         seconds = self._seconds_before + time.monotonic() - self._started if self.global_rank == 0 else 0.0
-        shared = torch.cat([local, local.new_tensor([seconds, float(self.stop_signal != 0)])])
+        shared = torch.cat([local, local.new_tensor([seconds, float(self.signals.number != 0)])])
         torch.distributed.all_reduce(shared)
         self.position.seconds, self.is_stop_agreed = float(shared[-2]), bool(shared[-1])
         return shared[:-2]

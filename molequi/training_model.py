@@ -16,9 +16,10 @@ from molequi.checkpoint import load_model
 from molequi.config import Config
 from molequi.datasets.flat import Frames
 from molequi.errors import UserError
-from molequi.model import MolecularModel, make_model
+from molequi.model import MolecularModel, make_model, unreached
 from molequi.normalization import ReferenceEnergies, Statistics, composition, fit_baseline, fit_references, fit_statistics, isolated_atoms
-from molequi.properties import DEBYE, PROPERTIES, Property
+from molequi.properties import DEBYE, PROPERTIES, Property, parse_irreps
+from molequi.symmetry.irreps import Irrep, from_cartesian, irreps_name, row_slices
 from molequi.training_evaluate import predict_frames
 from molequi.zoo import resolve_model
 
@@ -71,18 +72,24 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
 def refuse_unreached(model: MolecularModel, frames: Frames) -> None:
     """Run the untrained model on the first training structures.
 
-    Raises UserError for an output that stays below 1e-10 of its scale there, which training could not change.
+    Raises UserError for a target of which a part stays zero there although its labels do not, which training could not change.
     """
-    graph, _ = frames.batch(torch.arange(min(_N_PROBES, len(frames))), model.cutoff)
-    with torch.no_grad():
-        outputs = model(graph)
-    for name, head in model.heads.items():
-        values = outputs[name].nan_to_num()
-        if not model.properties[name].is_invariant and values.numel() and float(values.abs().max()) < 1e-10 * float(head.scale.max()):
+    graph, targets = frames.batch(torch.arange(min(_N_PROBES, len(frames))), model.cutoff)
+    for name, irreps in unreached(model, graph).items():
+        wanted = [irrep for irrep in irreps if name in targets and irrep in _labelled_parts(targets[name], model.properties[name])]
+        if wanted:
             raise UserError(
-                f"target {name!r} ({model.properties[name].irreps}) stays zero on the first {graph.n_molecules} training structures: "
-                "no network of this shape can learn it; raise model.cutoff, model.n_layers or model.l_max, or set model.parity=full"
+                f"the {irreps_name(wanted)} part of target {name!r} ({model.properties[name].irreps}) stays zero on the first {graph.n_molecules} "
+                "training structures, its labels do not: no network of this shape can learn it; "
+                "raise model.cutoff, model.n_layers or model.l_max, or set model.parity=full"
             )
+
+
+def _labelled_parts(values: Tensor, row: Property) -> list[Irrep]:
+    """Return the irreps of which labels hold more than rounding, a thousandth of the largest."""
+    irreps = parse_irreps(row.irreps)
+    rows = from_cartesian(values.nan_to_num(), tuple(l for l, _ in irreps)).abs()
+    return [irrep for irrep, part in zip(irreps, row_slices(irreps), strict=True) if rows.numel() and rows[..., part].max() > 1e-3 * rows.max()]
 
 
 def read_reference_energies(path: Path) -> dict[str, Any]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import signal
-import threading
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 
 from molequi.checkpoint import save_model
+from molequi.errors import RunInterruptedError
 from molequi.training_log import MetricsFile, epoch_line, metrics_row
 from molequi.training_loop import MolecularTraining
-from molequi.training_state import TrainingInterruptedError, write_state
+from molequi.training_state import write_state
 
 logger = logging.getLogger(__name__)
 
@@ -32,16 +31,12 @@ class RunRecorder(Callback):
         self.metrics: MetricsFile | None = None
         self.writer: Any = None
         self._saved_at = 0.0
-        self._handlers: dict[int, Any] = {}
         self._log: logging.Handler | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: MolecularTraining) -> None:
         """Open the files; take over the signals that end a run."""
         self._saved_at = pl_module.position.seconds
-        if threading.current_thread() is threading.main_thread():
-            self._handlers = {
-                number: signal.signal(number, functools.partial(_request_stop, pl_module)) for number in (signal.SIGINT, signal.SIGTERM)
-            }
+        pl_module.signals.start()
         if not trainer.is_global_zero:
             return
         self.metrics = MetricsFile(self.output / "metrics.csv", self.csv_size)
@@ -81,9 +76,7 @@ class RunRecorder(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: MolecularTraining, stage: str) -> None:
         """Give back the signals; close the log."""
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers = {}
+        pl_module.signals.stop()
         if self.writer is not None:
             self.writer.close()
             self.writer = None
@@ -101,21 +94,14 @@ class RunRecorder(Callback):
         if _is_stopping(trainer, module):
             # The first process to leave takes the others with it: let all have saved.
             trainer.strategy.barrier()
-            number = module.stop_signal or int(signal.SIGTERM)
-            raise TrainingInterruptedError(
+            number = module.signals.number or int(signal.SIGTERM)
+            raise RunInterruptedError(
                 f"training stopped by {signal.Signals(number).name}; it is saved in {self.output}, go on with --resume", number
             )
 
 
 def _is_stopping(trainer: Trainer, module: MolecularTraining) -> bool:
-    return module.is_stop_agreed if trainer.world_size > 1 else module.stop_signal != 0
-
-
-def _request_stop(module: MolecularTraining, number: int, frame: Any) -> None:
-    """Note the signal; the run ends after the current step. A second Ctrl-C ends it at once."""
-    if module.stop_signal and number == signal.SIGINT:
-        raise KeyboardInterrupt
-    module.stop_signal = number
+    return module.is_stop_agreed if trainer.world_size > 1 else module.signals.number != 0
 
 
 def open_log(output: Path) -> logging.Handler:

@@ -19,17 +19,6 @@ from molequi.errors import UserError
 FORMAT = 1
 
 
-class TrainingInterruptedError(RuntimeError):
-    """A signal asked the run to stop; it is saved and `--resume` goes on from there. signal_number: which one."""
-
-    def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message, signal_number)
-        self.signal_number = signal_number
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
 class MovingAverage:
     """Exponential moving average of the trainable parameters: a <- a + (1 - d)(w - a), d = min(decay, (1 + n) / (10 + n)) at step n.
 

@@ -94,7 +94,7 @@ def _flat(record: Record, properties: Mapping[str, Property]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, value in record.items():
         known = properties.get(name)
-        if name in _PER_ATOM or (known is not None and known.per_atom):
+        if name in _PER_ATOM or (known is not None and (known.per_atom or (value is None and known.shape))):
             continue
         unit = known.unit if known is not None else _UNITS.get(name)
         heading = f" [{unit}]" if unit else ""

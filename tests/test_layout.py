@@ -15,7 +15,7 @@ PACKAGE = ROOT / "molequi"
 
 # Modules and subpackages from the most basic to the most derived. A module may import what stands on the lines before its own.
 ORDER = (
-    ("errors", "outputs", "resources"),
+    ("errors", "outputs", "resources", "signals"),
     ("graph",),
     ("neighbors",),
     ("skin",),

@@ -1,18 +1,16 @@
-"""MolecularModel: construction, outputs, edge cases, checkpoint."""
-
-from pathlib import Path
+"""MolecularModel: construction, outputs, edge cases."""
 
 import pytest
 import torch
 from ase.build import molecule
-from safetensors.torch import save_file
 
-from molequi.checkpoint import load_model, read_description, save_model
-from molequi.errors import UserError
+from molequi.errors import UnknownElementError, UserError
 from molequi.graph import AtomGraph, collate
-from molequi.model import PRESETS, MolecularModel, make_model
+from molequi.model import PRESETS, MolecularModel, check_reach, make_model
 from molequi.neighbors import build_graph
+from molequi.nn.backbone import Backbone
 from molequi.nn.heads import safe_norm
+from molequi.probes import built_in_probes
 from molequi.properties import declare
 
 ELEMENTS = (1, 6, 7, 8)
@@ -27,13 +25,38 @@ def batch(cutoff: float = 5.0) -> AtomGraph:
     return collate([graph_of(name, cutoff) for name in ("CH3CH2OH", "C6H6", "CH3CONH2", "H2O", "CH3NO2", "isobutane")])
 
 
-@pytest.mark.parametrize("options", [{}, {"parity": "full", "n_layers": 3}, {"correlation": 2}, {"correlation": 3, "parity": "full"}])
-def test_features_start_near_unit_variance_in_every_layer(options: dict) -> None:
-    model = make_model(ELEMENTS, ["energy"], n_channels=16, **options)
+def mean_squares(model: MolecularModel, graph: AtomGraph) -> list[float]:
+    """Mean square of all features, layer by layer."""
+    sizes: list[float] = []
+    hooks = [layer.register_forward_hook(lambda _, __, out: sizes.append(float(out.detach().square().mean()))) for layer in model.backbone.layers]
+    model.embed(graph)
+    for hook in hooks:
+        hook.remove()
+    return sizes
+
+
+@pytest.mark.parametrize("parity", ["natural", "full"])
+@pytest.mark.parametrize("correlation", [1, 2, 3])
+def test_features_start_of_order_one_in_every_layer(correlation: int, parity: str) -> None:
+    """Uncalibrated, three layers of triple products reach 1e13. Calibrated on the structures themselves they come within a factor of ten."""
     graph = batch()
-    model.backbone.calibrate(graph)
-    for scalars in model.backbone(graph).invariant.detach().split(16, dim=1):
-        assert 0.2 < float(scalars.square().mean()) < 5.0
+    for seed in range(3):
+        model = make_model(ELEMENTS, ["energy"], n_channels=16, n_layers=3, correlation=correlation, parity=parity, seed=seed)
+        assert all(0.01 < size < 20.0 for size in mean_squares(model, graph)), mean_squares(model, graph)
+        model.backbone.calibrate(graph)
+        assert all(0.1 < size < 10.0 for size in mean_squares(model, graph)), mean_squares(model, graph)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("elements", [(1,), (1, 6, 7, 8), tuple(range(1, 87))], ids=len)
+def test_outputs_of_a_new_model_are_of_order_one(preset: str, elements: tuple[int, ...]) -> None:
+    rows = ["energy", "dipole", "gap", "polarizability"]
+    model = make_model(elements, rows, preset=preset)
+    structures = [structure.graph(model.cutoff) for structure in built_in_probes(elements)[:3]]
+    outputs = model.compute(collate(structures))
+    per_atom = outputs["energy"] / torch.tensor([graph.n_atoms for graph in structures])
+    for values in (per_atom, outputs["forces"], outputs["dipole"], outputs["gap"], outputs["polarizability"]):
+        assert 1e-2 < float(values.square().mean().sqrt()) < 1e2
 
 
 def test_weights_are_a_function_of_the_seed_and_leave_the_global_state_alone() -> None:
@@ -77,6 +100,28 @@ def test_outputs_that_the_network_cannot_reach_are_refused() -> None:
     assert "handed" in make_model(ELEMENTS, [handed], parity="full", n_layers=3, n_channels=8).outputs
 
 
+def test_every_part_of_an_output_must_be_reached() -> None:
+    """One layer of pair products reaches 0e and 2e but no 1e: a tensor of all three would stay symmetric for ever."""
+    tensor = declare("tensor", irreps="0e+1e+2e", unit="1", extensive=True)
+    with pytest.raises(UserError, match=r"tensor \(0e\+1e\+2e\) cannot be reached by this network: its 1e part stays zero"):
+        make_model(ELEMENTS, [tensor], parity="full", n_layers=1, correlation=2, n_channels=8)
+    assert "tensor" in make_model(ELEMENTS, [tensor], parity="full", n_layers=2, n_channels=8).outputs
+
+
+@pytest.mark.parametrize(("size", "n_layers", "is_reached"), [(1e-12, 3, True), (1e8, 1, False)])
+def test_reach_is_judged_relative_to_the_size_of_the_features(size: float, n_layers: int, is_reached: bool) -> None:
+    """Small features are no zeros, and rounding of large ones, 1e-16 of them, is nothing: one layer of triple products has no 0o."""
+    handed = declare("handed", irreps="0o", unit="1", extensive=True)
+    model = MolecularModel(Backbone(ELEMENTS, parity="full", n_layers=n_layers, n_channels=8, correlation=3 if n_layers == 1 else 1), [handed])
+    with torch.no_grad():
+        model.backbone.embedding.mul_(size)
+    if is_reached:
+        check_reach(model)
+    else:
+        with pytest.raises(UserError, match="0o part stays zero"):
+            check_reach(model)
+
+
 def test_an_energy_brings_its_company() -> None:
     model = make_model(ELEMENTS, ["energy", "dipole"])
     graph = batch()
@@ -109,12 +154,17 @@ def test_charges_of_neutral_molecules_and_ions_add_up_piece_by_piece() -> None:
     assert float(ion.sum()) == pytest.approx(-1.0, abs=1e-5)
 
 
-def test_a_dipole_does_not_exist_in_a_crystal() -> None:
-    model = make_model(ELEMENTS, ["energy", "dipole"])
-    cell, pbc = torch.eye(3).numpy() * 6.0, [True, True, True]
-    outputs = model.compute(build_graph(molecule("H2O").positions, [8, 1, 1], 5.0, cell=cell, pbc=pbc), stress=True)
-    assert torch.isnan(outputs["dipole"]).all()
-    assert torch.isfinite(outputs["stress"]).all()
+def test_what_depends_on_where_a_crystal_is_cut_does_not_exist() -> None:
+    rows = ["energy", "dipole", "r2", "rosenfeld", "angular_momentum", "charges"]
+    model = make_model(ELEMENTS, rows, n_layers=3, n_channels=4, parity="full")
+    cell = torch.eye(3).numpy() * 6.0
+    crystal, slab = (build_graph(molecule("H2O").positions, [8, 1, 1], 5.0, cell=cell, pbc=[True, True, full]) for full in (True, False))
+    outputs = model.compute(collate([crystal, graph_of("H2O"), slab]), stress=True)
+    for name in ("dipole", "dipole_magnitude", "r2", "rosenfeld", "rosenfeld_isotropic", "angular_momentum"):
+        assert torch.isnan(outputs[name][[0, 2]]).all(), name
+        assert torch.isfinite(outputs[name][1]).all(), name
+    assert torch.isfinite(outputs["stress"][0]).all()
+    assert torch.isfinite(outputs["charges"]).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -188,6 +238,15 @@ def test_wrong_input_is_refused_with_the_atom_named() -> None:
     model.check_input(graph_of("H2O"))
 
 
+def test_unknown_elements_are_never_computed_as_others() -> None:
+    """The check comes with the computation, so that no option leads around it."""
+    model = make_model(ELEMENTS, ["energy", "dipole"], n_channels=8)
+    graph = build_graph([[0.0, 0.0, 0.0], [0.0, 0.0, 1.3]], [1, 17], 5.0)
+    for compute in (model, model.compute, model.hessian, model.embed, model.check_input):
+        with pytest.raises(UnknownElementError, match=r"element Cl \(atom 1\) is not in this model; it knows H C N O and can compute no others"):
+            compute(graph)
+
+
 def test_coincident_atoms_give_finite_numbers() -> None:
     model = make_model(ELEMENTS, ["energy", "dipole"])
     outputs = model.compute(build_graph([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], [1, 1, 8], 5.0))
@@ -213,34 +272,6 @@ def test_safe_norm_has_a_zero_gradient_at_zero() -> None:
     (gradient,) = torch.autograd.grad(length.sum(), vectors)
     assert length.tolist() == [0.0, 5.0]
     torch.testing.assert_close(gradient, torch.tensor([[0.0, 0.0, 0.0], [0.6, 0.0, 0.8]]))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_checkpoint_gives_back_the_same_model(tmp_path: Path, dtype: torch.dtype) -> None:
-    row = declare("melting_point", irreps="0e", unit="K")
-    model = make_model(ELEMENTS, ["energy", "dipole", row], n_channels=8, parity="full", metadata={"name": "x", "level": {"energy": "PBE"}}).to(dtype)
-    model.heads["energy"].set_statistics(scale=0.3, reference=torch.linspace(-1e5, 0.0, 119, dtype=torch.float64) / 3)
-    save_model(model, tmp_path / "m.safetensors")
-    loaded = load_model(tmp_path / "m.safetensors")
-    assert loaded.metadata == model.metadata
-    assert loaded.dtype == dtype
-    assert loaded.properties["melting_point"].unit == "K"
-    graph = batch()
-    expected = model.compute(graph)
-    for name, value in loaded.compute(graph).items():
-        assert torch.equal(value, expected[name]), name
-    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
-
-
-def test_files_that_are_no_model_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no model file"):
-        load_model(tmp_path / "absent.safetensors")
-    (tmp_path / "text.safetensors").write_text("hello")
-    with pytest.raises(UserError, match="not a model file"):
-        load_model(tmp_path / "text.safetensors")
-    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(UserError, match="holds no molequi model"):
-        read_description(tmp_path / "other.safetensors")
 
 
 def test_models_share_no_state() -> None:

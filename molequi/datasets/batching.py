@@ -1,7 +1,7 @@
 """One graph of many small open molecules, as fast as a training loop asks for them.
 
-The same result as `neighbors.batch_of_molecules`, without sorting: candidate pairs are laid out receiver by receiver, so the edges come in order; and
-because every pair occurs in both directions, the edge that comes m-th when sorted by sender is the reverse of the m-th edge.
+The same result as `neighbors.build_graph` of each and `graph.collate`, without sorting: candidate pairs are laid out receiver by receiver, so the
+edges come in order; and because every pair occurs in both directions, the edge that comes m-th when sorted by sender is the reverse of the m-th edge.
 """
 
 from __future__ import annotations

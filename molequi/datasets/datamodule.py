@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 
 import torch
@@ -68,4 +69,11 @@ class MolecularDataModule(LightningDataModule):
             # A forked child that enters OpenMP is killed; spawned ones are not.
             multiprocessing_context="spawn" if self.workers else None,
             persistent_workers=self.workers > 0,
+            worker_init_fn=leave_signals_to_the_parent,
         )
+
+
+def leave_signals_to_the_parent(worker: int) -> None:
+    """Keep a loader process alive when Ctrl-C or a batch system signals all processes of a run: the parent needs its next batch to stop in order."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

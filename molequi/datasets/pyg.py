@@ -14,7 +14,6 @@ from torch_geometric.data import Batch, Data, InMemoryDataset
 from molequi.datasets.flat import Frames, make_frames
 from molequi.datasets.qm9 import QM9_PROPERTIES, atom_references, load_qm9, prepare_qm9
 from molequi.graph import AtomGraph
-from molequi.neighbors import batch_of_molecules
 
 # Column -> (property, factor from the table's unit to PyG's): D, bohr³, eV, bohr², eV, cal/(mol K), GHz.
 _COLUMNS: Mapping[str, tuple[str, float]] = MappingProxyType({
@@ -74,9 +73,8 @@ class QM9(InMemoryDataset):
 
 def graph_from_data(data: Data | Batch, cutoff: float) -> AtomGraph:
     """Build the graph of a `Data` or of the `Batch` that PyG's DataLoader makes; cutoff in Å."""
-    batch = data.batch if isinstance(data, Batch) else torch.zeros(len(data.z), dtype=torch.int64)
-    n_molecules = data.num_graphs if isinstance(data, Batch) else 1
-    return batch_of_molecules(data.pos.to(torch.float64), data.z, torch.bincount(batch, minlength=n_molecules), cutoff)
+    frames = frames_from_data(data)
+    return frames.batch(torch.arange(len(frames)), cutoff)[0]
 
 
 def frames_from_data(data: Data | Batch) -> Frames:

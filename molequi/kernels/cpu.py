@@ -41,12 +41,13 @@ def convolve(
     features: Tensor, harmonics: Tensor, distances: Tensor, coefficients: Tensor, edges: Edges, table: CouplingTable, cutoff: float, kernels: str
 ) -> Tensor:
     """Compute what `reference.convolve` computes, arguments as there, with `unrolled` or `table` kernels; differentiable twice."""
-    return _forward(features, harmonics, distances, coefficients, list(edges), f"{kernels} {name_of(table)}", cutoff)
+    return _forward(features, harmonics, distances, coefficients, *edges, f"{kernels} {name_of(table)}", cutoff)
 
 
 @torch.library.custom_op("molequi::convolve", mutates_args=())
-def _forward(h: Tensor, y: Tensor, r: Tensor, s: Tensor, edges: list[Tensor], table: str, cutoff: float) -> Tensor:
-    index, receiver_ptr, _, _ = edges
+def _forward(
+    h: Tensor, y: Tensor, r: Tensor, s: Tensor, index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, table: str, cutoff: float
+) -> Tensor:
     sweeps = _sweeps(table, h.dtype)
     out = h.new_empty(h.shape[0], sweeps.n_outputs, h.shape[2])
     threads.run(sweeps.forward, arrays(h, y, r, s, index[0], receiver_ptr), _map(s, cutoff), arrays(out), _chunks(receiver_ptr, s))
@@ -54,13 +55,13 @@ def _forward(h: Tensor, y: Tensor, r: Tensor, s: Tensor, edges: list[Tensor], ta
 
 
 @torch.library.custom_op("molequi::convolve_backward", mutates_args=())
-def _backward(
-    h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor, edges: list[Tensor], table: str, cutoff: float, wants_s: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _backward(  # noqa: PLR0913, PLR0917
+    h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor,
+    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, table: str, cutoff: float, wants_s: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds; ds is empty without `wants_s`."""
-    index, _, sender_order, sender_ptr = edges
     sweeps, chunks = _sweeps(table, h.dtype), _chunks(sender_ptr, s)
-    inputs = arrays(h, y, r, s, g, index[1], sender_order, sender_ptr)
+    inputs = arrays(h, y, r, s, g, index[1], order, sender_ptr)
     dh, dy, dr = gradients = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (h, y, r)]
     ds = s.new_empty(len(chunks), *s.shape) if wants_s else s.new_empty(len(chunks), 0, 0, 0)
     threads.run(sweeps.backward, inputs, _map(s, cutoff), arrays(*gradients), chunks, of_chunk=ds.numpy())
@@ -68,17 +69,16 @@ def _backward(
 
 
 @torch.library.custom_op("molequi::convolve_double_backward", mutates_args=())
-def _double_backward(  # noqa: PLR0913, PLR0917 (an operator's tensors are arguments each)
+def _double_backward(  # noqa: PLR0913, PLR0917
     h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor, u: Tensor, v: Tensor, w: Tensor, z: Tensor | None,
-    edges: list[Tensor], table: str, cutoff: float,
+    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, table: str, cutoff: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds, dg of <u, dh> + <v, dy> + <w, dr> + <z, ds>."""
-    index, receiver_ptr, sender_order, sender_ptr = edges
     sweeps, chunks, numbers = _sweeps(table, h.dtype), _chunks(sender_ptr, s), _map(s, cutoff)
     cotangents = u, v, w, s.new_empty(0, 0, 0) if z is None else z
     dh, dy, dr, dg = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (h, y, r, g))
     ds = s.new_empty(len(chunks), *s.shape)
-    inputs = arrays(h, y, r, s, g, *cotangents, index[1], sender_order, sender_ptr)
+    inputs = arrays(h, y, r, s, g, *cotangents, index[1], order, sender_ptr)
     threads.run(sweeps.double_by_sender, inputs, numbers, arrays(dh, dy, dr), chunks, of_chunk=ds.numpy())
     inputs = arrays(h, y, r, s, *cotangents, index[0], receiver_ptr)
     threads.run(sweeps.double_by_receiver, inputs, numbers, arrays(dg), _chunks(receiver_ptr, s))
@@ -94,19 +94,19 @@ def _forward_gradients(ctx: FunctionCtx, g: Tensor) -> tuple[Tensor | None, ...]
     tensors = ctx.saved_tensors
     wants_s = ctx.needs_input_grad[3] and is_wanted(tensors[3])
     dh, dy, dr, ds = _backward(*tensors, g, *ctx.rest, wants_s)
-    return (dh, dy, dr, ds if wants_s else None, [None] * 4, None, None)
+    return (dh, dy, dr, ds if wants_s else None, *(None,) * 6)
 
 
 def _keep_backward(ctx: FunctionCtx, inputs: tuple, output: tuple[Tensor, ...]) -> None:
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(*inputs[:5])
-    ctx.rest, ctx.wants_s = inputs[5:8], inputs[8]
+    ctx.rest, ctx.wants_s = inputs[5:11], inputs[11]
 
 
 def _backward_gradients(ctx: FunctionCtx, u: Tensor | None, v: Tensor | None, w: Tensor | None, z: Tensor | None) -> tuple[Tensor | None, ...]:
     h, y, r, s, g = ctx.saved_tensors
     u, v, w = (torch.zeros_like(x) if cotangent is None else cotangent for cotangent, x in ((u, h), (v, y), (w, r)))
-    return (*_double_backward(h, y, r, s, g, u, v, w, z if ctx.wants_s else None, *ctx.rest), [None] * 4, None, None, None)
+    return (*_double_backward(h, y, r, s, g, u, v, w, z if ctx.wants_s else None, *ctx.rest), *(None,) * 7)
 
 
 _forward.register_autograd(_forward_gradients, setup_context=_keep_forward)
@@ -115,12 +115,12 @@ _backward.register_autograd(_backward_gradients, setup_context=_keep_backward)
 
 @_forward.register_fake
 def _(h: Tensor, y: Tensor, r: Tensor, s: Tensor, *rest: object) -> Tensor:
-    return h.new_empty(h.shape[0], n_rows(table_named(str(rest[1]).split()[1]).output), h.shape[2])
+    return h.new_empty(h.shape[0], n_rows(table_named(str(rest[4]).split()[1]).output), h.shape[2])
 
 
 @_backward.register_fake
 def _(h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor, *rest: object) -> tuple[Tensor, ...]:
-    return (*(x.new_empty(x.shape) for x in (h, y, r)), s.new_empty(s.shape if rest[3] else (0, 0, 0)))
+    return (*(x.new_empty(x.shape) for x in (h, y, r)), s.new_empty(s.shape if rest[6] else (0, 0, 0)))
 
 
 @_double_backward.register_fake
@@ -147,8 +147,7 @@ def _sweeps(name: str, dtype: torch.dtype) -> _Sweeps:
     if kernels == "unrolled":
         module = modules.load(generate.source(table, type_name))
         return _Sweeps(n_outputs, module.forward, module.backward, module.double_by_receiver, module.double_by_sender)
-    from molequi.kernels import table_sweeps  # noqa: PLC0415 (numba costs a second; the plain path does without)
-
+    table_sweeps = modules.compiled("table_sweeps")
     walk = table_sweeps.pairs_of(table, np.dtype(type_name).type)
     sweeps = table_sweeps.forward, table_sweeps.backward, table_sweeps.double_by_receiver, table_sweeps.double_by_sender
     return _Sweeps(n_outputs, *(functools.partial(sweep, *walk) for sweep in sweeps))
@@ -161,7 +160,4 @@ def _map(s: Tensor, cutoff: float) -> tuple[np.floating, np.floating, np.floatin
 
 
 def _chunks(pointers: Tensor, s: Tensor) -> list[tuple[int, int]]:
-    """Cut the nodes into ranges of nearly equal numbers of edges, one for each thread that has enough to do."""
-    # Half a unit of work per node, so that nodes without edges are shared out too.
-    work = pointers.numpy() + 0.5 * np.arange(len(pointers))
-    return threads.cut(work, cost=float(work[-1]) * s.shape[1] * s.shape[2])
+    return threads.cut(pointers.numpy(), cost=s.shape[1] * s.shape[2])

@@ -24,6 +24,6 @@ class Edges(NamedTuple):
 
 def edges_of(graph: AtomGraph) -> Edges:
     """Collect the edges of `graph`."""
-    counts = torch.bincount(graph.edge_index[0], minlength=graph.n_atoms)
-    pointers = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    senders = graph.edge_index[0].index_select(0, graph.sender_order)
+    pointers = torch.searchsorted(senders, torch.arange(graph.n_atoms + 1, device=senders.device))
     return Edges(graph.edge_index, graph.receiver_ptr, graph.sender_order, pointers)

@@ -14,7 +14,10 @@ _tables: dict[str, CouplingTable] = {}
 
 def name_of(table: CouplingTable) -> str:
     """Return the name by which an operator, whose arguments are tensors and text, is told of its table: `0e+1o|0e+1o|0e`."""
-    name = "|".join(irreps_name(irreps) for irreps in (table.first, table.second, table.output)) + ("|symmetric" if table.symmetric else "")
+    # The outputs of separate paths are named once each.
+    output = tuple(dict.fromkeys(table.output))
+    flags = ["symmetric"] * table.symmetric + ["separate"] * table.separate
+    name = "|".join([*(irreps_name(irreps) for irreps in (table.first, table.second, output)), *flags])
     _tables.setdefault(name, table)
     return name
 
@@ -22,8 +25,8 @@ def name_of(table: CouplingTable) -> str:
 def table_named(name: str) -> CouplingTable:
     """Return the table of a name from `name_of`, in any process."""
     if name not in _tables:
-        first, second, output, *symmetric = name.split("|")
-        _tables[name] = coupling_table(_irreps(first), _irreps(second), _irreps(output), symmetric=bool(symmetric))
+        first, second, output, *flags = name.split("|")
+        _tables[name] = coupling_table(_irreps(first), _irreps(second), _irreps(output), **dict.fromkeys(flags, True))
     return _tables[name]
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from molequi.kernels import threads
+from molequi.kernels import modules, threads
 from molequi.kernels.operators import arrays, is_wanted, name_of, table_named
 from molequi.symmetry.coupling import CouplingTable
 from molequi.symmetry.irreps import n_rows
@@ -54,12 +54,10 @@ def _double_backward(
 
 def _run(sweep: str, table: str, like: Tensor, inputs: list[Tensor], outputs: list[Tensor], shared: tuple[int, ...] | None = None) -> Tensor | None:
     """Share the nodes out among threads; what they add to an array of shape `shared` is summed and returned."""
-    from molequi.kernels import product_sweeps  # noqa: PLC0415 (numba costs a second; the plain path does without)
-
     terms, values = _terms(table, like.dtype)
-    chunks = threads.cut(np.arange(like.shape[0] + 1), cost=float(like.shape[0] * len(values) * like.shape[2]))
+    chunks = threads.cut(np.arange(like.shape[0] + 1), cost=len(values) * like.shape[2])
     parts = None if shared is None else like.new_empty(len(chunks), *shared)
-    kernel = functools.partial(getattr(product_sweeps, sweep), terms, values)
+    kernel = functools.partial(getattr(modules.compiled("product_sweeps"), sweep), terms, values)
     threads.run(kernel, arrays(*inputs), (), arrays(*outputs), chunks, of_chunk=None if parts is None else parts.numpy())
     return None if parts is None else parts.sum(0)
 

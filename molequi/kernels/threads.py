@@ -18,13 +18,17 @@ import torch
 _WORTH_A_THREAD = 100_000
 
 
-def cut(work: np.ndarray, cost: float) -> list[tuple[int, int]]:
-    """Cut nodes into ranges [first, last) of equal work, at most one per thread that torch would use.
+def cut(pointers: np.ndarray, cost: int) -> list[tuple[int, int]]:
+    """Cut nodes into ranges [first, last) of equal work, one for each of torch's threads that has enough to do.
 
-    work: (N + 1,), the work before each node, ascending. cost: multiplications of all nodes together, roughly.
+    pointers: (N + 1,), the edges before each node. cost: multiplications per edge, roughly.
     """
-    n_nodes = len(work) - 1
-    n_chunks = max(1, min(torch.get_num_threads(), n_nodes, int(cost / _WORTH_A_THREAD)))
+    n_nodes = len(pointers) - 1
+    n_chunks = max(1, min(torch.get_num_threads(), n_nodes, int(pointers[-1]) * cost // _WORTH_A_THREAD))
+    if n_chunks == 1:
+        return [(0, n_nodes)]
+    # Half an edge per node, so that nodes without edges are shared out too.
+    work = pointers + 0.5 * np.arange(n_nodes + 1)
     inner = np.searchsorted(work, work[-1] * np.arange(1, n_chunks) / n_chunks).tolist()
     edges = [0, *inner, n_nodes]
     return list(zip(edges[:-1], edges[1:], strict=True))

@@ -42,11 +42,13 @@ class Backbone(nn.Module):
     """Message passing over an AtomGraph.
 
     elements: the atomic numbers it knows. cutoff: Å. parity: `natural` (0e 1o 2e ...) or `full` (both parities of each l).
-    correlation: 1, or 2 or 3 for products of up to that many messages. irreps_out: of the last layer; all hidden ones by default.
+    correlation: 1, or 2 or 3 for products of up to that many messages. l_hidden: largest l of the features between layers, l_max
+    by default. mixing: `merged` or `separate` paths, see `Interaction`. n_hidden: width of the radial networks. irreps_out: of the last
+    layer; all hidden ones by default.
     Raises UserError for settings that make no network.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all keyword settings of an architecture)
         self,
         elements: Sequence[int],
         cutoff: float = 5.0,
@@ -57,10 +59,17 @@ class Backbone(nn.Module):
         parity: str = "natural",
         correlation: int = 1,
         n_radial: int = 8,
+        n_hidden: int = 32,
+        l_hidden: int | None = None,
+        mixing: str = "merged",
         irreps_out: Irreps | None = None,
     ) -> None:
         super().__init__()
         _check_settings(elements, cutoff, n_layers, n_channels, l_max, parity, correlation, n_radial)
+        if mixing not in {"merged", "separate"}:
+            raise UserError(f"model.mixing is {mixing!r}; it must be 'merged' or 'separate'")
+        if l_hidden is not None and not 0 <= l_hidden <= l_max:
+            raise UserError(f"model.l_hidden is {l_hidden}; it must lie between 0 and l_max, {l_max}")
         self.elements, self.cutoff, self.l_max, self.n_channels, self.n_layers = tuple(elements), float(cutoff), l_max, n_channels, n_layers
         self.settings = {
             "cutoff": float(cutoff),
@@ -70,16 +79,21 @@ class Backbone(nn.Module):
             "parity": parity,
             "correlation": correlation,
             "n_radial": n_radial,
+            "n_hidden": n_hidden,
+            "l_hidden": l_hidden,
+            "mixing": mixing,
         }
-        hidden = natural_irreps(l_max) if parity == "natural" else full_irreps(l_max)
+        l_between = l_max if l_hidden is None else l_hidden
+        hidden = natural_irreps(l_between) if parity == "natural" else full_irreps(l_between)
         wanted = hidden if irreps_out is None else tuple(irrep for irrep in hidden if irrep in {(0, 1), *irreps_out})
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         self.layers = nn.ModuleList()
         irreps: Irreps = ((0, 1),)
         for layer in range(n_layers):
             target = wanted if layer == n_layers - 1 else hidden
-            target = _reach(irreps, target, hidden, l_max, correlation)
-            self.layers.append(Interaction(irreps, target, n_channels, len(elements), (cutoff, n_radial), l_max, correlation=correlation))
+            target = _reach(irreps, target, natural_irreps(l_max) if parity == "natural" else full_irreps(l_max), l_max, correlation)
+            sizes = (n_channels, len(elements), (cutoff, n_radial, n_hidden), l_max)
+            self.layers.append(Interaction(irreps, target, *sizes, correlation=correlation, mixing=mixing))
             irreps = target
         self.irreps_out = irreps
         self.use_kernels("auto")

@@ -23,7 +23,7 @@ class Molecules(NamedTuple):
     """What heads see of the graph.
 
     positions: (N, 3), float64, Å, relative to each molecule's centre of mass. batch: (N,). n_molecules: B.
-    edge_index: (2, E). atomic_numbers: (N,). total_charge: (B,), e. is_periodic: (B,), bool.
+    edge_index: (2, E). atomic_numbers: (N,). total_charge: (B,), e.
     """
 
     positions: Tensor
@@ -32,7 +32,6 @@ class Molecules(NamedTuple):
     edge_index: Tensor
     atomic_numbers: Tensor
     total_charge: Tensor
-    is_periodic: Tensor
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum per-atom values (N, ...) over each molecule in float64: (B, ...)."""
@@ -163,7 +162,7 @@ class ChargeFlow(nn.Module):
         """Return charges: (N,), e."""
         a, b = self.sources(features.invariant).split(self.n_flows, dim=1)
         sender, receiver = molecules.edge_index
-        radial = features.envelope[:, None] * torch.exp(-(features.distances[:, None] * (self.widths / self.cutoff)).square())
+        radial = flow_radial(features, self.widths / self.cutoff)
         a_i, b_i, a_j, b_j = (x.index_select(0, side) for side in (receiver, sender) for x in (a, b))
         flow = (radial * (a_i * b_j - a_j * b_i)).sum(dim=1) * (0.1 * self.n_flows**-0.5)
         charges = (flow * scale).new_zeros(len(molecules.batch)).index_add(0, receiver, flow * scale)
@@ -172,6 +171,35 @@ class ChargeFlow(nn.Module):
         weights = functional.softplus(self.attention(features.invariant))[:, 0]
         share = weights / molecules.sum(weights).to(weights.dtype).clamp(min=1e-12)[molecules.batch]
         return charges + share * molecules.total_charge.to(weights.dtype)[molecules.batch]
+
+
+def flow_radial(features: NodeFeatures, inverse_widths: Tensor) -> Tensor:
+    """Return u(r_e) exp(-(r_e w_f)^2) for inverse widths (F,), 1/Å: (E, F)."""
+    return features.envelope[:, None] * torch.exp(-(features.distances[:, None] * inverse_widths).square())
+
+
+class AxialFlow(nn.Module):
+    """Axial vectors (1e) a_i = sum_j f_ij with f_ij = -f_ji, so that they sum to zero over every connected piece.
+
+    f_ij = u(r_ij) sum_c rho_c(r_ij) (s_ic v_jc - s_jc v_ic) with 0e values s and 1e vectors v of the atoms.
+    """
+
+    def __init__(self, cutoff: float, irreps_in: Irreps, n_channels: int, n_invariants: int, *, n_flows: int = 8) -> None:
+        super().__init__()
+        self.cutoff, self.n_flows = cutoff, n_flows
+        self.rows = dict(zip(irreps_in, row_slices(irreps_in), strict=True))[(1, 1)]
+        self.sources = Perceptron((n_invariants, N_HIDDEN, n_flows), last_bias=True)
+        self.vectors = nn.Parameter(torch.randn(n_channels, n_flows))
+        self.widths = nn.Parameter(torch.linspace(0.5, 4.0, n_flows))
+
+    def forward(self, features: NodeFeatures, molecules: Molecules) -> Tensor:
+        """Return the vectors: (N, 3), float64, so that their sums vanish to its rounding."""
+        s, v = self.sources(features.invariant), features.equivariant[:, self.rows] @ (self.vectors * len(self.vectors) ** -0.5)
+        sender, receiver = molecules.edge_index
+        s_i, v_i, s_j, v_j = (x.index_select(0, side) for side in (receiver, sender) for x in (s, v))
+        radial = flow_radial(features, self.widths / self.cutoff)[:, None, :]
+        flow = (radial * (s_i[:, None] * v_j - s_j[:, None] * v_i)).sum(dim=2).to(torch.float64) * (0.1 * self.n_flows**-0.5)
+        return flow.new_zeros(len(molecules.batch), 3).index_add(0, receiver, flow)
 
 
 class ChargeHead(Head):
@@ -190,7 +218,7 @@ class DipoleHead(Head):
     """mu = sum_i q_i (r_i - r_COM) + sum_i mu_i, from - to +; its length in debye; the charges.
 
     Charge-equilibrating flows and atomic dipoles as in PhysNet's and PaiNN's dipoles (Unke and Meuwly, JCTC 15, 3678 (2019), eq. 8;
-    Schuett et al., ICML 2021, eq. 8). For an ion the origin is the centre of mass. A periodic system has no dipole: NaN.
+    Schuett et al., ICML 2021, eq. 8). For an ion the origin is the centre of mass.
     """
 
     def __init__(self, row: Property, outputs: tuple[str, ...], irreps_in: Irreps, n_channels: int, sizes: tuple[float, int]) -> None:
@@ -205,7 +233,6 @@ class DipoleHead(Head):
         charges = self.flow(features, molecules, self.scale[0])
         atomic = self.readout(features, self.scale)
         dipole = molecules.sum(charges.to(torch.float64)[:, None] * molecules.positions + atomic)
-        dipole = torch.where(molecules.is_periodic[:, None], torch.full_like(dipole, torch.nan), dipole)
         known = {"dipole": dipole, "dipole_magnitude": safe_norm(dipole) / DEBYE, "charges": charges}
         return {name: known[name] for name in self.outputs}
 
@@ -227,26 +254,29 @@ class SpatialExtentHead(Head):
 
 
 class RosenfeldHead(Head):
-    """beta = sum_i beta_i - 1/2 sum_i alpha_i x (r_i - r_COM): a tensor that depends on the origin is no sum of local tensors.
+    """beta = sum_i beta_i - 1/2 sum_i (r_i - r_COM) x alpha_i, and a third of its trace: a tensor that depends on the origin is no sum of local ones.
 
     A shift R of the origin adds -1/2 eps_bcd R_c alpha_ad to beta_ab, because the magnetic moment changes by R x p / 2. So each atom brings a
-    local beta_i (0o+1o+2o) and a local polarizability alpha_i (0e+1e+2e) whose antisymmetric part sums to zero over the molecule.
+    local beta_i (0o+1o+2o) and a local polarizability alpha_i (0e+1e+2e). The trace sees only the antisymmetric part of alpha_i, which flows
+    along edges: it sums to zero over every connected piece, whose trace then depends neither on the origin nor on other pieces far away.
     """
 
-    def __init__(self, row: Property, irreps_in: Irreps, n_channels: int, n_invariants: int) -> None:
+    def __init__(self, row: Property, irreps_in: Irreps, n_channels: int, sizes: tuple[float, int]) -> None:
         super().__init__(row)
+        cutoff, n_invariants = sizes
         self.local = TensorReadout(self.irreps, irreps_in, n_channels, n_invariants)
-        self.polarizability = TensorReadout(((0, 1), (1, 1), (2, 1)), irreps_in, n_channels, n_invariants)
+        self.symmetric = TensorReadout(((0, 1), (2, 1)), irreps_in, n_channels, n_invariants)
+        self.flow = AxialFlow(cutoff, irreps_in, n_channels, n_invariants)
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
-        """Return {name: (B, 3, 3)}, electric index first, float64."""
-        rows = self.polarizability(features, self.scale).to(torch.float64)
-        counts = molecules.sum(torch.ones_like(rows[:, 0])).clamp(min=1.0)
-        antisymmetric = rows[:, 1:4] - (molecules.sum(rows[:, 1:4]) / counts[:, None])[molecules.batch]
-        alpha = to_cartesian(torch.cat([rows[:, :1], antisymmetric, rows[:, 4:]], dim=1), (0, 1, 2))
+        """Return {rosenfeld: (B, 3, 3), electric index first, rosenfeld_isotropic: (B,)}, bohr⁴, float64."""
+        symmetric = self.symmetric(features, self.scale[1:]).to(torch.float64)
+        antisymmetric = self.flow(features, molecules) * self.scale[0]
+        alpha = to_cartesian(torch.cat([symmetric[:, :1], antisymmetric, symmetric[:, 1:]], dim=1), (0, 1, 2))
         moved = torch.linalg.cross(molecules.positions[:, None, :].expand_as(alpha), alpha, dim=2)
         local = to_cartesian(self.local(features, self.scale), (0, 1, 2)).to(torch.float64)
-        return {self.row.name: molecules.sum(local - 0.5 * moved)}
+        tensor = molecules.sum(local - 0.5 * moved)
+        return {"rosenfeld": tensor, "rosenfeld_isotropic": tensor.diagonal(dim1=1, dim2=2).mean(dim=1)}
 
 
 def safe_norm(vectors: Tensor) -> Tensor:

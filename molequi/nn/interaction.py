@@ -7,39 +7,54 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molequi.kernels import Edges, convolve
-from molequi.nn.linear import IrrepsLinear, gate, silu, spread
+from molequi.nn.derived import derived
+from molequi.nn.linear import IrrepsLinear, PathLinear, gate, silu, spread
 from molequi.nn.product import ManyBodyProduct, SharedRows, path_scale
 from molequi.nn.radial import RadialNetwork
 from molequi.symmetry.coupling import coupling_table
-from molequi.symmetry.irreps import Irreps, irrep_of_row, irreps_name, natural_irreps
+from molequi.symmetry.irreps import Irreps, irrep_of_row, irreps_name, n_rows, natural_irreps
 
 
 class Interaction(nn.Module):
     """h' = gate(L A + S_z h), A_i = n^(-1/2) sum_e sum_p CG_p (L h_j) Y_e R_p(r_e), as in NequIP.
 
     Batzner et al., Nature Communications 13, 2453 (2022), eqs. 1 to 5 and figure 1; with `correlation` > 1, L A becomes the
-    many-body product of MACE. n is one constant per layer, the effective neighbour count of the training set (`Backbone.calibrate`).
+    many-body product of MACE. `mixing` says whether the paths into an irrep are summed channel by channel (merged), or mixed by one linear
+    map of all their channels, as in NequIP and MACE (separate). n is one constant per layer, the effective neighbour count of the training
+    set (`Backbone.calibrate`).
     """
 
     def __init__(
-        self, irreps_in: Irreps, irreps_out: Irreps, n_channels: int, n_elements: int, radial: tuple[float, int], l_max: int, *, correlation: int = 1
+        self,
+        irreps_in: Irreps,
+        irreps_out: Irreps,
+        n_channels: int,
+        n_elements: int,
+        radial: tuple[float, int, int],
+        l_max: int,
+        *,
+        correlation: int = 1,
+        mixing: str = "merged",
     ) -> None:
         super().__init__()
         wanted = irreps_out if correlation == 1 else _message_irreps(irreps_in, irreps_out, l_max)
         message_irreps = reachable(irreps_in, natural_irreps(l_max), wanted)
+        separate = mixing == "separate"
         self.irreps_out = tuple(irreps_out)
-        self.table = coupling_table(tuple(irreps_in), natural_irreps(l_max), message_irreps)
+        self.table = coupling_table(tuple(irreps_in), natural_irreps(l_max), message_irreps, separate=separate)
         self.kernels = "reference"
         self.up = IrrepsLinear(irreps_in, n_channels, n_channels)
-        self.radial = RadialNetwork(*radial, len(self.table.paths), n_channels)
+        self.radial = RadialNetwork(*radial[:2], len(self.table.paths), n_channels, n_hidden=radial[2])
         self.register_buffer("path_scale", path_scale(self.table), persistent=False)
         self.register_buffer("neighbor_count", torch.tensor(12.0))
+        self.mix = PathLinear(self.table.output, n_channels) if separate else nn.Identity()
         self.product = None
         if correlation > 1:
             self.product = ManyBodyProduct(message_irreps, irreps_out, n_channels, n_elements, correlation=correlation)
             self.register_buffer("product_scale", torch.ones(len(irreps_out)))
         self.register_buffer("irrep_of_row", irrep_of_row(irreps_out), persistent=False)
-        self.down = IrrepsLinear(irreps_out, n_channels, n_channels)
+        # Separate paths without a product are mixed already.
+        self.down = nn.Identity() if separate and correlation == 1 else IrrepsLinear(irreps_out, n_channels, n_channels)
         self.self_connection = SelfConnection(irreps_in, irreps_out, n_channels, n_elements)
         self.gate = Gate(irreps_out, n_channels)
 
@@ -64,8 +79,8 @@ class Interaction(nn.Module):
 
     def messages(self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges) -> Tensor:
         """Return A: (N, M_message, C)."""
-        splines = self.radial(self.path_scale * self.neighbor_count.rsqrt())
-        return convolve(self.up(features), harmonics, distances, splines, edges, self.table, self.radial.cutoff, kernels=self.kernels)
+        splines = derived(self, lambda: self.radial(self.path_scale * self.neighbor_count.rsqrt()))
+        return self.mix(convolve(self.up(features), harmonics, distances, splines, edges, self.table, self.radial.cutoff, kernels=self.kernels))
 
 
 class SelfConnection(nn.Module):
@@ -79,8 +94,9 @@ class SelfConnection(nn.Module):
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """Map (N, M_in, C), (N,) -> (N, M_out, C)."""
-        factors = functional.embedding(species, self.factors.flatten(1)).reshape(len(species), *self.factors.shape[1:])
-        return self.rows.place(self.linear(self.rows.take(features) * spread(factors, self.rows.irreps, dim=1)))
+        table = derived(self, lambda: spread(self.factors, self.rows.irreps, dim=1).flatten(1))
+        factors = functional.embedding(species, table).reshape(len(species), n_rows(self.rows.irreps), self.factors.shape[2])
+        return self.rows.place(self.linear(self.rows.take(features) * factors))
 
 
 class Gate(nn.Module):

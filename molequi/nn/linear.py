@@ -7,6 +7,7 @@ learning rate suits every width.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from molequi.nn.derived import derived
 from molequi.symmetry.irreps import Irrep, irreps_name
 
 
@@ -49,13 +51,16 @@ class Perceptron(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the network."""
-        for layer, weight in enumerate(self.weights):
-            # The gain of the activation goes into the weights, which are smaller than the features.
-            gain = unit_gain(functional.silu) if layer else 1.0
-            scaled = weight * (gain * weight.shape[0] ** -0.5)
+        n_biases = len(self.biases)
+        for layer, weight in enumerate(derived(self, self._scaled)):
             x = functional.silu(x) if layer else x
-            x = torch.addmm(self.biases[layer], x, scaled) if layer < len(self.biases) else x @ scaled
+            x = torch.addmm(self.biases[layer], x, weight) if layer < n_biases else x @ weight
         return x
+
+    def _scaled(self) -> list[Tensor]:
+        """The weights times the gains of the activations: fewer numbers than the features."""
+        gains = itertools.chain([1.0], itertools.repeat(unit_gain(functional.silu)))
+        return [weight * (gain * weight.shape[0] ** -0.5) for weight, gain in zip(self.weights, gains, strict=False)]
 
 
 def spread(values: Tensor, irreps: Sequence[Irrep], dim: int) -> Tensor:
@@ -79,6 +84,34 @@ class IrrepsLinear(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Apply the map."""
+        return torch.bmm(features.transpose(0, 1), derived(self, self._per_row)).transpose(0, 1)
+
+    def _per_row(self) -> Tensor:
         stacked = torch.stack([self.weights[irreps_name([irrep])] for irrep in self.irreps]) * (self.n_in**-0.5)
-        per_row = spread(stacked, self.irreps, dim=0)
-        return torch.bmm(features.transpose(0, 1), per_row).transpose(0, 1)
+        return spread(stacked, self.irreps, dim=0)
+
+
+class PathLinear(nn.Module):
+    """Mix the channels of all paths into each irrep: (N, rows of the separate paths, C) -> (N, M, C), as NequIP and MACE do after their convolution.
+
+    outputs: the irrep of each path, equal ones next to each other (a table with `separate`).
+    """
+
+    def __init__(self, outputs: Sequence[Irrep], n_channels: int) -> None:
+        super().__init__()
+        self.irreps = tuple(dict.fromkeys(outputs))
+        self.counts = tuple(list(outputs).count(irrep) for irrep in self.irreps)
+        self.sizes = [count * (2 * l + 1) for count, (l, _) in zip(self.counts, self.irreps, strict=True)]
+        pairs = zip(self.irreps, self.counts, strict=True)
+        self.weights = nn.ParameterDict({irreps_name([irrep]): nn.Parameter(torch.randn(count * n_channels, n_channels)) for irrep, count in pairs})
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Apply the map."""
+        mixed = []
+        parts = zip(self.irreps, self.counts, features.split(self.sizes, dim=1), derived(self, self._scaled), strict=True)
+        for (l, _), count, part, weight in parts:
+            mixed.append(part.unflatten(1, (count, 2 * l + 1)).transpose(1, 2).flatten(2) @ weight)
+        return torch.cat(mixed, dim=1)
+
+    def _scaled(self) -> list[Tensor]:
+        return [weight * weight.shape[0] ** -0.5 for weight in self.weights.values()]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from molequi.kernels import couple
+from molequi.nn.derived import derived
 from molequi.nn.linear import IrrepsLinear
 from molequi.symmetry.coupling import CouplingTable, coupling_table
 from molequi.symmetry.irreps import Irreps
@@ -39,10 +40,10 @@ class ManyBodyProduct(nn.Module):
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """Return the many-body features."""
+        weights = derived(self, lambda: [w * getattr(self, f"path_scale_{order}") for order, w in enumerate(self.species_weights)])
         total, power = self.linears[0](features), features
         for order, table in enumerate(self.tables):
-            weights = self.species_weights[order] * getattr(self, f"path_scale_{order}")
-            power = couple(power, features, weights, species, table, kernels=self.kernels)
+            power = couple(power, features, weights[order], species, table, kernels=self.kernels)
             total = total + self.linears[order + 1](power)
         return total * self.scale
 

@@ -78,7 +78,7 @@ class CouplingTable:
     first, second, output: the irreps of each side. paths: the allowed couplings.
     path, row_first, row_second, row_output: (T,), int64; value: (T,), float64. Entry t says that path[t] adds
     value[t] * a[row_first[t]] * b[row_second[t]] to row_output[t]. Each path alone gives rows of unit variance from rows of unit variance.
-    symmetric: whether the two sides are the same tensor.
+    symmetric: whether the two sides are the same tensor. separate: whether each path has an output of its own.
     """
 
     first: Irreps
@@ -91,33 +91,38 @@ class CouplingTable:
     row_output: np.ndarray
     value: np.ndarray
     symmetric: bool = False
+    separate: bool = False
 
 
 @functools.lru_cache
-def coupling_table(first: Irreps, second: Irreps, output: Irreps, *, symmetric: bool = False) -> CouplingTable:
+def coupling_table(first: Irreps, second: Irreps, output: Irreps, *, symmetric: bool = False, separate: bool = False) -> CouplingTable:
     """List every path that parity and the triangle rule allow.
 
     With `symmetric` the two sides are the same tensor: only paths with first <= second are kept, and those that vanish
-    for equal arguments (antisymmetric squares) are left out.
+    for equal arguments (antisymmetric squares) are left out. With `separate` paths are not summed: each has an irrep of the output of its own, those
+    of one irrep next to each other.
     """
+    allowed = [
+        Path(i, j, k)
+        for i, (l1, p1) in enumerate(first)
+        for j, (l2, p2) in enumerate(second)
+        for k, (l3, p3) in enumerate(output)
+        if p1 * p2 == p3 and abs(l1 - l2) <= l3 <= l1 + l2 and not (symmetric and (i > j or (i == j and (l1 + l2 + l3) % 2 == 1)))
+    ]
+    if separate:
+        allowed.sort(key=lambda path: path.output)
+        output = tuple(output[path.output] for path in allowed)
+        allowed = [path._replace(output=k) for k, path in enumerate(allowed)]
     starts = [np.cumsum([0, *(2 * l + 1 for l, _ in irreps)]) for irreps in (first, second, output)]
-    paths: list[Path] = []
     columns: list[list[np.ndarray]] = [[], [], [], [], []]
-    for i, (l1, p1) in enumerate(first):
-        for j, (l2, p2) in enumerate(second):
-            for k, (l3, p3) in enumerate(output):
-                if p1 * p2 != p3 or not abs(l1 - l2) <= l3 <= l1 + l2:
-                    continue
-                if symmetric and (i > j or (i == j and (l1 + l2 + l3) % 2 == 1)):
-                    continue
-                tensor = wigner_3j(l1, l2, l3) * sqrt(2 * l3 + 1)
-                rows = np.nonzero(np.abs(tensor) > 1e-12)
-                for column, values in zip(columns, (*rows, tensor[rows], np.full(len(rows[0]), len(paths))), strict=True):
-                    column.append(values)
-                for column, start in zip(columns, (starts[0][i], starts[1][j], starts[2][k]), strict=False):
-                    column[-1] = column[-1] + start
-                paths.append(Path(i, j, k))
+    for p, path in enumerate(allowed):
+        tensor = wigner_3j(first[path.first][0], second[path.second][0], output[path.output][0]) * sqrt(2 * output[path.output][0] + 1)
+        rows = np.nonzero(np.abs(tensor) > 1e-12)
+        for column, values in zip(columns, (*rows, tensor[rows], np.full(len(rows[0]), p)), strict=True):
+            column.append(values)
+        for column, start, position in zip(columns, starts, path, strict=False):
+            column[-1] = column[-1] + start[position]
     joined = [np.concatenate(column) if column else np.zeros(0) for column in columns]
     rows_first, rows_second, rows_output = (rows.astype(np.int64) for rows in joined[:3])
-    path = joined[4].astype(np.int64)
-    return CouplingTable(tuple(first), tuple(second), tuple(output), tuple(paths), path, rows_first, rows_second, rows_output, joined[3], symmetric)
+    columns_of_table = joined[4].astype(np.int64), rows_first, rows_second, rows_output, joined[3]
+    return CouplingTable(tuple(first), tuple(second), tuple(output), tuple(allowed), *columns_of_table, symmetric, separate)

@@ -10,6 +10,7 @@ Integrator: BAOAB, 0.5 fs, friction 0.01/fs (Leimkuhler and Matthews, J. Chem. P
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 
@@ -20,7 +21,6 @@ from ase.data import atomic_masses, covalent_radii
 
 from molequi.datasets.flat import Frames
 from molequi.datasets.flat_file import load_npz, open_arrays
-from molequi.neighbors import batch_of_molecules
 from molequi.zoo import load
 
 
@@ -37,8 +37,7 @@ def unseen(path: str, count: int) -> tuple[Frames, list[str]]:
 
 def bonds(frames: Frames) -> torch.Tensor:
     """Return the bonded pairs: (P, 2)."""
-    n_atoms = frames.n_atoms
-    graph = batch_of_molecules(frames.positions, frames.atomic_numbers, n_atoms, 2.0)
+    graph, _ = frames.batch(torch.arange(len(frames)), 2.0)
     i, j = graph.edge_index
     radii = torch.tensor(covalent_radii)[frames.atomic_numbers]
     near = (frames.positions[i] - frames.positions[j]).norm(dim=1) < 1.3 * (radii[i] + radii[j])
@@ -58,7 +57,7 @@ def run(model_name: str, frames: Frames, picoseconds: float, temperature: float 
     keep = math.exp(-friction * step)
 
     def forces(x: torch.Tensor) -> torch.Tensor:
-        graph = batch_of_molecules(x, frames.atomic_numbers, frames.n_atoms, model.cutoff)
+        graph, _ = dataclasses.replace(frames, positions=x).batch(torch.arange(len(frames)), model.cutoff)
         return model.compute(graph)["forces"]
 
     def noise() -> torch.Tensor:

@@ -70,6 +70,8 @@ def test_check_takes_structures_and_refuses_strangers(molequi, tiny_model, water
     printed = molequi("check", tiny_model, water)
     assert printed.code == 0
     assert "tests passed" in printed.out
+    # INPUT comes beside the built-in structures: the crystal's tests are there too.
+    assert "stress_consistency" in printed.out
     strange = tmp_path / "hcl.xyz"
     strange.write_text("2\n\nH 0 0 0\nCl 0 0 1.27\n")
     result = molequi("check", tiny_model, strange)

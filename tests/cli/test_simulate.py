@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import ase.io
 import numpy as np
+import pytest
 
 
 def test_md_prints_drift_and_writes_frames(molequi, tiny_model, water, tmp_path):
@@ -78,6 +84,37 @@ def test_vibrations_of_water(molequi, tiny_model, water, tmp_path):
     printed = molequi("vibrations", water, "--model", tiny_model, "--no-relax")
     assert printed.code == 0
     assert "frequency cm⁻¹" in printed.out
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_keeps_frames_that_can_be_read_and_continued(molequi, tiny_model, water, tmp_path, number, code):
+    output = tmp_path / "md.xyz"
+    common = ["md", str(water), "--model", str(tiny_model), "--temperature", "10", "--interval", "1", "--output", str(output)]
+    command = [sys.executable, "-m", "molequi.cli", *common, "--steps", "10000000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    deadline = time.monotonic() + 120
+    while not (output.exists() and output.stat().st_size > 5000) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == code, text
+    assert text.splitlines()[-1].startswith(f"interrupted: dynamics stopped by {number.name} at step ")
+    assert "Traceback" not in text
+    frames = ase.io.read(output, index=":")
+    last = frames[-1].info["molequi_step"]
+    assert [atoms.info["molequi_step"] for atoms in frames] == list(range(last + 1))
+    assert molequi(*common, "--steps", last + 3, "--restart").code == 0
+    assert len(ase.io.read(output, index=":")) == last + 4
+
+
+@pytest.mark.parametrize("command", ["predict", "md", "relax", "vibrations"])
+def test_unknown_elements_are_refused_whatever_is_allowed(molequi, tiny_model, tmp_path, command):
+    output = tmp_path / "out.xyz"
+    result = molequi(command, "--smiles", "CCl", "--model", tiny_model, "--unsafe", "--output", output)
+    assert result.code == 2
+    assert result.err.splitlines()[-1].endswith("element Cl (atom 1) is not in this model; it knows H C N O and can compute no others")
+    assert not result.out
+    assert not output.exists()
 
 
 def test_bad_settings_are_2(molequi, tiny_model, water):

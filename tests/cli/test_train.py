@@ -103,16 +103,28 @@ def test_wrong_setting_is_one_line(molequi, config, tmp_path, setting, expected)
     assert not (tmp_path / "run").exists()
 
 
-def test_sigterm_saves_and_is_75_and_resume_finishes(config, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code", "setting"),
+    [
+        (signal.SIGINT, 130, "training.workers=0"),
+        (signal.SIGTERM, 75, "training.workers=1"),
+        pytest.param(signal.SIGINT, 130, "training.devices=2", marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_saves_the_run_and_resume_finishes_it(config, tmp_path, number, code, setting):
+    """As from a terminal: Ctrl-C reaches every process of the run at once."""
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "molequi.cli", "train", str(config), "training.epochs=100000", "--output", str(folder)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    deadline = time.monotonic() + 120
+    command = [sys.executable, "-m", "molequi.cli", "train", str(config), "training.epochs=100000", setting, "--output", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+    deadline = time.monotonic() + 240
     while not (folder / "last.ckpt").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    _, text = process.communicate(timeout=60)
-    assert process.returncode == 75, text
+    os.killpg(process.pid, number)
+    _, text = process.communicate(timeout=120)
+    assert process.returncode == code, text
+    assert "Traceback" not in text
+    assert f"stopped by {number.name}" in text.splitlines()[-1]
     assert "--resume" in text.splitlines()[-1]
     epochs = len((folder / "metrics.csv").read_text().splitlines()) - 1
     assert run(["train", str(config), f"training.epochs={epochs + 2}", "--output", str(folder), "--resume"]) == 0

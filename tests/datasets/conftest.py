@@ -6,11 +6,15 @@ import csv
 import io
 import json
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ase
 import numpy as np
 import pytest
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
@@ -127,3 +131,27 @@ def flat_qm9(molecules: list[dict[str, Any]], tmp_path_factory: pytest.TempPathF
         **{column: values[:, position] for position, column in enumerate(COLUMNS)},
     )
     return path
+
+
+def ethanol_frames(n_frames: int = 4) -> list[ase.Atoms]:
+    """Ethanol at random around its minimum, with labels of plausible size in a calculator."""
+    generator = np.random.default_rng(0)
+    structures = []
+    for _ in range(n_frames):
+        atoms = molecule("CH3CH2OH")
+        atoms.positions += 0.03 * generator.normal(size=(9, 3))
+        atoms.calc = SinglePointCalculator(
+            atoms,
+            energy=-4209.0 + generator.normal(),
+            forces=generator.normal(size=(9, 3)),
+            dipole=0.3 * generator.normal(size=3),
+            charges=generator.normal(size=9),
+        )
+        structures.append(atoms)
+    return structures
+
+
+@pytest.fixture
+def labelled() -> Callable[..., list[ase.Atoms]]:
+    """Return the function that makes labelled frames of ethanol."""
+    return ethanol_frames

@@ -41,6 +41,15 @@ def test_every_file_is_described_with_its_checksum(checkout: Path, described: di
         assert all(cells), f"data/README.md: {name} has an empty cell"
 
 
+def test_samples_come_from_the_recipe_or_are_said_to_be_copies(checkout: Path, described: dict[str, tuple[list[str], str]]) -> None:
+    recipe = (checkout / "data" / "recipes" / "samples.py").read_text(encoding="utf-8")
+    made = set(re.findall(r'SAMPLES / "([^"]+)"', recipe))
+    samples = {name.removeprefix("samples/"): cells for name, (cells, _) in described.items() if name.startswith("samples/")}
+    assert made <= set(samples)
+    for name, cells in samples.items():
+        assert ("copied" in cells[1]) == (name not in made), f"data/README.md: the source of {name}"
+
+
 def test_the_package_stays_small(checkout: Path) -> None:
     samples = [path for path in (checkout / "data" / "samples").iterdir() if path.is_file()]
     assert (checkout / "data" / "samples" / "qm9_sample.npz").stat().st_size < 1.5e6

@@ -13,7 +13,7 @@ from molequi.datasets.flat import Frames, make_frames
 from molequi.datasets.flat_file import load_npz, open_arrays, save_npz
 from molequi.errors import UserError
 from molequi.graph import AtomGraph, collate
-from molequi.neighbors import batch_of_molecules, build_graph
+from molequi.neighbors import build_graph
 from molequi.properties import PROPERTIES, declare
 
 CUTOFF = 3.0
@@ -72,14 +72,7 @@ def test_batch_is_the_collated_singles(periodic: bool, rows: list[int]) -> None:
 def test_fast_batch_is_the_plain_one(cutoff: float) -> None:
     frames = random_frames((7, 30, 1, 2, 0, 12), seed=3)
     graph, _ = frames.batch(torch.arange(6), cutoff)
-    plain = batch_of_molecules(
-        frames.positions,
-        frames.atomic_numbers,
-        frames.n_atoms,
-        cutoff,
-        total_charge=frames.total_charge,
-        spin_multiplicity=frames.spin_multiplicity,
-    )
+    plain = collate([frames.graph(row, cutoff) for row in range(6)])
     for name, mine, other in zip(AtomGraph._fields, graph, plain, strict=True):
         assert torch.equal(mine, other), name
 

@@ -19,26 +19,6 @@ from molequi.datasets.labels import report_lines
 from molequi.errors import UserError
 from molequi.properties import declare
 
-N_FRAMES = 4
-
-
-def labelled(n_frames: int = N_FRAMES) -> list[ase.Atoms]:
-    """Ethanol at random around its minimum, with labels of plausible size in a calculator."""
-    generator = np.random.default_rng(0)
-    structures = []
-    for _ in range(n_frames):
-        atoms = molecule("CH3CH2OH")
-        atoms.positions += 0.03 * generator.normal(size=(9, 3))
-        atoms.calc = SinglePointCalculator(
-            atoms,
-            energy=-4209.0 + generator.normal(),
-            forces=generator.normal(size=(9, 3)),
-            dipole=0.3 * generator.normal(size=3),
-            charges=generator.normal(size=9),
-        )
-        structures.append(atoms)
-    return structures
-
 
 def renamed(structures: list[ase.Atoms], names: dict[str, str]) -> list[ase.Atoms]:
     """Move the results out of the calculator, under other names, to where a code of its own would write them."""
@@ -56,7 +36,7 @@ def renamed(structures: list[ase.Atoms], names: dict[str, str]) -> list[ase.Atom
 
 
 @pytest.mark.parametrize("name", ["a.extxyz", "a.xyz", "a.xyz.gz", "a.traj", "a.db"])
-def test_what_ase_writes_is_found_without_flags(tmp_path: Path, name: str) -> None:
+def test_what_ase_writes_is_found_without_flags(tmp_path: Path, name: str, labelled) -> None:
     structures = labelled()
     ase.io.write(tmp_path / name, structures)
     frames, report = read_frames(tmp_path / name, targets=["energy", "forces", "dipole"])
@@ -77,7 +57,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("names", NAMES)
-def test_other_names_give_the_same_numbers(tmp_path: Path, names: dict[str, str]) -> None:
+def test_other_names_give_the_same_numbers(tmp_path: Path, names: dict[str, str], labelled) -> None:
     structures = labelled()
     ase.io.write(tmp_path / "a.extxyz", structures)
     ase.io.write(tmp_path / "b.extxyz", renamed(structures, names), format="extxyz")
@@ -99,7 +79,7 @@ def test_total_charges_are_reported(tmp_path: Path) -> None:
     assert (report.rows[-1].name, report.rows[-1].key, report.rows[-1].minimum) == ("total_charge", "Charge", -2.0)
 
 
-def test_keys_and_units_of_ones_own(tmp_path: Path) -> None:
+def test_keys_and_units_of_ones_own(tmp_path: Path, labelled) -> None:
     structures = renamed(labelled(), {"energy": "E_ccsd", "forces": "F_ccsd", "dipole": "d"})
     for atoms in structures:
         atoms.info["E_ccsd"] /= units.Hartree
@@ -116,7 +96,7 @@ def test_keys_and_units_of_ones_own(tmp_path: Path) -> None:
     assert report.warnings == ()
 
 
-def test_missing_labels_name_what_is_there(tmp_path: Path) -> None:
+def test_missing_labels_name_what_is_there(tmp_path: Path, labelled) -> None:
     ase.io.write(tmp_path / "a.extxyz", renamed(labelled(), {"energy": "E_ccsd", "forces": "F_ccsd"}))
     start = time.perf_counter()
     with pytest.raises(UserError) as error:
@@ -130,14 +110,14 @@ def test_missing_labels_name_what_is_there(tmp_path: Path) -> None:
         read_frames(tmp_path / "a.extxyz", targets=["energy"], keys={"energy": "nothing"})
 
 
-def test_a_long_file_without_the_label_is_given_up_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_file_without_the_label_is_given_up_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labelled) -> None:
     monkeypatch.setattr("molequi.datasets.frames._FRAMES_BEFORE_GIVING_UP", 3)
     ase.io.write(tmp_path / "a.extxyz", labelled())
     with pytest.raises(UserError, match="first frames: no labels for the target 'polarizability' in 3 frames"):
         read_frames(tmp_path / "a.extxyz", targets=["polarizability"])
 
 
-def test_a_key_of_the_wrong_shape_is_explained(tmp_path: Path) -> None:
+def test_a_key_of_the_wrong_shape_is_explained(tmp_path: Path, labelled) -> None:
     structures = labelled()
     for atoms in structures:
         atoms.calc.results.pop("dipole")
@@ -150,7 +130,7 @@ def test_a_key_of_the_wrong_shape_is_explained(tmp_path: Path) -> None:
         read_frames(tmp_path / "a.extxyz", targets=["polarizability"])
 
 
-def test_settings_for_no_target_are_refused(tmp_path: Path) -> None:
+def test_settings_for_no_target_are_refused(tmp_path: Path, labelled) -> None:
     ase.io.write(tmp_path / "a.extxyz", labelled())
     with pytest.raises(UserError, match="data.units names 'forces', which is no target; the targets are energy"):
         read_frames(tmp_path / "a.extxyz", targets=["energy"], units={"forces": "eV/Å"})
@@ -158,7 +138,7 @@ def test_settings_for_no_target_are_refused(tmp_path: Path) -> None:
         read_frames(tmp_path / "a.extxyz", targets=["energy"], units={"energy": "hartre"})
 
 
-def test_two_candidates_are_told_apart(tmp_path: Path) -> None:
+def test_two_candidates_are_told_apart(tmp_path: Path, labelled) -> None:
     """MACE and others write their own results beside the reference; a REF_ name is the reference."""
     structures = labelled()
     for index, atoms in enumerate(structures):
@@ -171,7 +151,7 @@ def test_two_candidates_are_told_apart(tmp_path: Path) -> None:
     assert frames.targets["energy"][0] < -4000
 
 
-def test_gaps_are_missing_not_zero(tmp_path: Path) -> None:
+def test_gaps_are_missing_not_zero(tmp_path: Path, labelled) -> None:
     structures = labelled()
     structures[1].calc.results.pop("dipole")
     del structures[2].calc.results["forces"]
@@ -185,7 +165,7 @@ def test_gaps_are_missing_not_zero(tmp_path: Path) -> None:
     assert len([warning for warning in report.warnings if "1 of 4 frames have no label" in warning]) == 3
 
 
-def test_constraints_do_not_zero_the_forces(tmp_path: Path) -> None:
+def test_constraints_do_not_zero_the_forces(tmp_path: Path, labelled) -> None:
     structures = labelled()
     for atoms in structures:
         atoms.set_constraint(FixAtoms([0, 4]))
@@ -198,7 +178,7 @@ def test_constraints_do_not_zero_the_forces(tmp_path: Path) -> None:
         assert report.warnings == ()
 
 
-def test_forces_zeroed_by_a_constraint_count_as_missing(tmp_path: Path) -> None:
+def test_forces_zeroed_by_a_constraint_count_as_missing(tmp_path: Path, labelled) -> None:
     structures = labelled()
     structures[0].calc.results["forces"][[0, 4]] = 0.0
     structures[0].set_constraint(FixAtoms([0, 4]))
@@ -206,43 +186,6 @@ def test_forces_zeroed_by_a_constraint_count_as_missing(tmp_path: Path) -> None:
     frames, report = read_frames(tmp_path / "a.extxyz", targets=["forces"])
     assert frames.targets["forces"].isnan().any(dim=1).nonzero()[:, 0].tolist() == [0, 4]
     assert any("2 constrained atoms in 1 frames" in warning for warning in report.warnings)
-
-
-def test_zero_labels_are_reported(tmp_path: Path) -> None:
-    structures = labelled()
-    for atoms in structures:
-        atoms.calc.results["dipole"] = np.zeros(3)
-    ase.io.write(tmp_path / "a.extxyz", structures)
-    assert "all 4 labels are exactly zero" in read_frames(tmp_path / "a.extxyz", targets=["dipole"])[1].warnings[0]
-
-
-@pytest.mark.parametrize(
-    ("target", "factor", "expected"),
-    [
-        ("energy", 1 / units.Hartree, "fit total energies in Ha; if so set data.units.energy=Ha"),
-        ("energy", units.mol / units.kcal, "fit total energies in kcal/mol"),
-        ("energy", units.mol / units.kJ, "fit total energies in kJ/mol"),
-        ("forces", units.mol / units.kcal, "kcal/mol/Å would fit"),
-        ("energy", 1.0, None),
-        ("forces", 1.0, None),
-    ],
-)
-def test_suspicious_units(tmp_path: Path, target: str, factor: float, expected: str | None) -> None:
-    structures = labelled()
-    for atoms in structures:
-        atoms.calc.results[target] = atoms.calc.results[target] * factor
-    ase.io.write(tmp_path / "a.extxyz", structures)
-    warnings = read_frames(tmp_path / "a.extxyz", targets=[target])[1].warnings
-    assert len(warnings) == (expected is not None)
-    assert expected is None or expected in warnings[0]
-
-
-def test_coordinates_in_bohr_are_suspicious(tmp_path: Path) -> None:
-    structures = labelled()
-    for atoms in structures:
-        atoms.positions /= units.Bohr
-    ase.io.write(tmp_path / "a.extxyz", structures)
-    assert "typical of bohr" in read_frames(tmp_path / "a.extxyz", targets=["energy"])[1].warnings[0]
 
 
 def test_tensors_and_stress(tmp_path: Path) -> None:
@@ -277,7 +220,7 @@ def test_declared_rows_and_yes_no(tmp_path: Path) -> None:
         read_frames(tmp_path / "a.extxyz", targets=rows)
 
 
-def test_infinite_labels_and_damaged_frames(tmp_path: Path) -> None:
+def test_infinite_labels_and_damaged_frames(tmp_path: Path, labelled) -> None:
     structures = labelled()
     structures[2].calc.results["energy"] = np.inf
     ase.io.write(tmp_path / "a.traj", structures)
@@ -288,7 +231,7 @@ def test_infinite_labels_and_damaged_frames(tmp_path: Path) -> None:
         read_frames(tmp_path / "a.xyz", targets=["energy"])
 
 
-def test_report_is_a_table(tmp_path: Path) -> None:
+def test_report_is_a_table(tmp_path: Path, labelled) -> None:
     ase.io.write(tmp_path / "a.extxyz", labelled())
     _, report = read_frames(tmp_path / "a.extxyz", targets=["energy", "forces"])
     head, energy, forces = report_lines(report)
@@ -297,7 +240,7 @@ def test_report_is_a_table(tmp_path: Path) -> None:
     assert forces.split()[4] == "eV/Å"
 
 
-def test_inspect_finds_everything(tmp_path: Path) -> None:
+def test_inspect_finds_everything(tmp_path: Path, labelled) -> None:
     structures = labelled()
     for atoms in structures:
         atoms.info["REF_energy"] = -1.0

@@ -6,6 +6,7 @@ import shutil
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from molequi.neighbors import build_graph
 with warnings.catch_warnings():
     # PyTorch Geometric compiles with torch.jit.script when it is imported.
     warnings.simplefilter("ignore", DeprecationWarning)
+    from torch_geometric.data import Batch, Data
     from torch_geometric.datasets import qm9 as pyg_qm9
     from torch_geometric.loader import DataLoader
 
@@ -86,6 +88,15 @@ def test_batches_of_pygs_loader_become_graphs(ours: QM9) -> None:
         torch.testing.assert_close(graph_from_data(data, 3.0).positions, single.positions)
         offset += data.num_nodes
     assert frames_from_data(batch).n_atoms.tolist() == [ours[index].num_nodes for index in range(6)]
+
+
+def test_a_large_molecule_becomes_a_graph_without_a_matrix_of_all_pairs() -> None:
+    positions = 30.0 * torch.rand(300, 3, generator=torch.Generator().manual_seed(0))
+    data = Batch.from_data_list([Data(z=torch.ones(n, dtype=torch.int64), pos=positions[:n]) for n in (300, 2)])
+    graph = graph_from_data(data, 4.0)
+    single = build_graph(positions.double().numpy(), np.ones(300), 4.0)
+    assert torch.equal(graph.edge_index[:, : single.edge_index.shape[1]], single.edge_index)
+    assert graph.n_molecules == 2
 
 
 def test_filter_and_transform(sdf_folder: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ TABLES = {
     "natural": coupling_table(natural_irreps(3), natural_irreps(3), natural_irreps(3)),
     "full": coupling_table(full_irreps(2), natural_irreps(2), full_irreps(2)),
     "scalars in": coupling_table(((0, 1),), natural_irreps(3), natural_irreps(3)),
+    "separate": coupling_table(((0, 1), (1, -1)), natural_irreps(3), natural_irreps(2), separate=True),
 }
 CUTOFF, N_INTERVALS = 2.5, 9
 # Small, because each numba sweep of it must compile within seconds.
@@ -110,6 +111,16 @@ def test_fused_sweeps_pass_numeric_first_and_second_derivatives(kernels: str) ->
 
 
 @pytest.mark.parametrize("kernels", ["table", "unrolled"])
+def test_separate_paths_sum_to_merged_ones(kernels: str) -> None:
+    separate = coupling_table(SMALL.first, SMALL.second, SMALL.output, separate=True)
+    (h, y, r, s), edges = arguments(SMALL, 3)
+    order = [SMALL.paths.index(path._replace(output=SMALL.output.index(separate.output[path.output]))) for path in separate.paths]
+    parts = convolve(h, y, r, s[:, order], edges, separate, CUTOFF, kernels=kernels).split([2 * l + 1 for l, _ in separate.output], dim=1)
+    summed = [sum(part for part, irrep in zip(parts, separate.output, strict=True) if irrep == wanted) for wanted in SMALL.output]
+    torch.testing.assert_close(torch.cat(summed, dim=1), convolve(h, y, r, s, edges, SMALL, CUTOFF), atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kernels", ["table", "unrolled"])
 def test_third_derivatives_are_refused(kernels: str) -> None:
     tensors, edges = arguments(SMALL, 2)
     out = convolve(*tensors, edges, SMALL, CUTOFF, kernels=kernels).square().sum()
@@ -122,7 +133,7 @@ def test_third_derivatives_are_refused(kernels: str) -> None:
 @pytest.mark.parametrize("kernels", ["table", "unrolled"])
 def test_operators_pass_opcheck(kernels: str) -> None:
     tensors, edges = arguments(SMALL, 2)
-    walk = (list(edges), f"{kernels} {name_of(SMALL)}", CUTOFF)
+    walk = (*edges, f"{kernels} {name_of(SMALL)}", CUTOFF)
     torch.library.opcheck(cpu._forward, (*tensors, *walk))
     g = torch.randn(9, n_rows(SMALL.output), 2, dtype=torch.float64).requires_grad_(True)
     for wants_s in (False, True):

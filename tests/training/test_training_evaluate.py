@@ -63,11 +63,12 @@ def test_yes_no_labels_are_compared_as_probabilities(model, toy_frames):
 
 def test_dipoles_of_periodic_systems_and_stress_of_slabs_are_left_out():
     pbc = torch.tensor([[False] * 3, [True, True, False], [True] * 3])
-    targets = {"dipole": torch.ones(3, 3), "stress": torch.ones(3, 3, 3), "gap": torch.ones(3)}
+    targets = {"dipole": torch.ones(3, 3), "r2": torch.ones(3), "stress": torch.ones(3, 3, 3), "gap": torch.ones(3)}
     rows = {name: PROPERTIES[name] for name in targets}
     cells = 9.0 * torch.eye(3).expand(3, 3, 3)
     frames = without_undefined(make_frames(torch.zeros(3, 3), torch.ones(3), torch.ones(3), periodic=(cells, pbc), targets=targets, properties=rows))
     assert torch.isnan(frames.targets["dipole"]).any(dim=1).tolist() == [False, True, True]
+    assert torch.isnan(frames.targets["r2"]).tolist() == [False, True, True]
     assert torch.isnan(frames.targets["stress"]).any(dim=2).any(dim=1).tolist() == [True, True, False]
     assert not torch.isnan(frames.targets["gap"]).any()
 

@@ -15,12 +15,12 @@ from molequi.checkpoint import load_model
 from molequi.config import load_config
 from molequi.datasets.flat import Frames
 from molequi.datasets.flat_file import save_npz
-from molequi.errors import NotConvergedError, UserError
+from molequi.errors import NotConvergedError, RunInterruptedError, UserError
 from molequi.properties import declare
 from molequi.training import evaluate, fit, train
 from molequi.training_fit import fit_frames
 from molequi.training_log import read_metrics
-from molequi.training_state import TrainingInterruptedError, read_state
+from molequi.training_state import read_state
 
 
 class KillAt(Callback):
@@ -125,7 +125,7 @@ def test_resume_after_an_interruption_in_mid_epoch_is_exact(tmp_path, toy_frames
     frames, splits = toy_frames(24), toy_splits(18, 6, 0)
     config = toy_config(training={"epochs": 3, "ema": 0.9, "warmup_steps": 3, "second_stage": {"start": 0.4, "weights": {"energy": 10.0}}})
     whole = fit_frames(config, frames, splits, tmp_path / "whole")
-    with pytest.raises(TrainingInterruptedError, match="--resume") as caught:
+    with pytest.raises(RunInterruptedError, match="--resume") as caught:
         fit_frames(config, frames, splits, tmp_path / "cut", callbacks=[KillAt(7, signal.SIGTERM)])
     assert caught.value.signal_number == signal.SIGTERM
     assert read_state(tmp_path / "cut" / "last.ckpt")["position"]["batch"] == 3

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from molequi.checkpoint import load_model, save_model
+from molequi.datasets.flat import make_frames
 from molequi.errors import UserError
 from molequi.model import make_model
 from molequi.normalization import composition
-from molequi.properties import PROPERTIES
+from molequi.properties import PROPERTIES, declare
 from molequi.training_evaluate import evaluate_frames, predict_frames
 from molequi.training_fit import fit_frames
 from molequi.training_model import start_model
@@ -26,6 +27,22 @@ def test_new_model_starts_near_the_composition_fit(toy_frames, toy_config):
     assert float(start.model.heads["energy"].scale) == pytest.approx(float(frames.targets["forces"].square().mean().sqrt()))
     assert start.scales["dipole"] == pytest.approx(float(frames.targets["dipole"].square().mean().sqrt()))
     assert start.model.metadata["charge_multiplicity"] == [[0, 1]]
+
+
+def test_training_calibrates_on_its_own_structures(toy_frames, toy_config):
+    """Not on those of `make_model`: messages have unit mean square on the data, whatever their density."""
+    counts = []
+    for stretch in (1.0, 1.5):
+        frames = toy_frames(9)
+        frames = type(frames)(**{**vars(frames), "positions": stretch * frames.positions})
+        model = start_model(toy_config(model={"n_layers": 2, "correlation": 3}), frames).model
+        graph, _ = frames.batch(torch.arange(9), model.cutoff)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        model.backbone.calibrate(graph)
+        for name, value in model.state_dict().items():
+            torch.testing.assert_close(value, before[name], rtol=1e-4, atol=0.0)
+        counts.append(float(model.backbone.layers[0].neighbor_count))
+    assert counts[0] > 2 * counts[1]
 
 
 def test_charges_of_the_training_set_are_stated(toy_frames, toy_config):
@@ -67,8 +84,35 @@ def test_output_that_stays_zero_on_the_data_is_refused(toy_frames, toy_config):
     config = toy_config(
         data={"targets": [row.name]}, model={"parity": "full", "n_layers": 3, "l_max": 2}, training={"weights": {}, "dtype": "float64"}
     )
-    with pytest.raises(UserError, match="rosenfeld_isotropic.*stays zero"):
+    with pytest.raises(UserError, match="0o part of target 'rosenfeld_isotropic'.*stays zero"):
         start_model(config, planar)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_part_that_stays_zero_is_refused_unless_its_labels_are_zero_too(toy_config, dtype):
+    """Pairs of atoms have no 1e in a tensor 0e+1e+2e, whatever the network, but 0e and 2e."""
+    row = declare("tensor", irreps="0e+1e+2e", unit="1", extensive=True)
+    labels = torch.rand(4, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    config = toy_config(
+        data={"targets": ["tensor"]}, model={"parity": "full", "n_layers": 2, "l_max": 2}, training={"weights": {}, "dtype": dtype},
+        properties={"tensor": {"irreps": row.irreps, "unit": "1", "extensive": True}},
+    )  # fmt: skip
+    positions = torch.tensor([[0.0, 0.0, 0.0], [0.6, 0.8, 0.5]] * 4, dtype=torch.float64)
+    for values in (labels, labels + labels.mT):
+        frames = make_frames(positions, torch.tensor([1, 8] * 4), torch.full((4,), 2), targets={"tensor": values}, properties={"tensor": row})
+        if torch.equal(values, values.mT):
+            start_model(config, frames)
+        else:
+            with pytest.raises(UserError, match="the 1e part of target 'tensor'.*stays zero on the first 4 training structures, its labels do not"):
+                start_model(config, frames)
+
+
+def test_targets_that_are_zero_for_good_reason_are_no_obstacle(toy_frames, toy_config):
+    """Single atoms have no dipole, and theirs is zero."""
+    frames = toy_frames(4, molecules=((6,), (8,)))
+    assert not frames.targets["dipole"].any()
+    start = start_model(toy_config(data={"targets": ["energy", "dipole"]}, training={"weights": {}}), frames)
+    assert start.scales["dipole"] == 1.0
 
 
 @pytest.fixture(scope="module")

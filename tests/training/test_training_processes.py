@@ -16,10 +16,11 @@ import torch
 from molequi.checkpoint import load_model
 from molequi.config import dump_config, load_config
 from molequi.datasets.flat_file import save_npz
+from molequi.errors import RunInterruptedError
 from molequi.training import fit
 from molequi.training_fit import fit_frames
 from molequi.training_log import read_metrics
-from molequi.training_state import TrainingInterruptedError, read_state
+from molequi.training_state import read_state
 
 KILLED = """
 import os, signal, sys
@@ -95,7 +96,7 @@ def test_two_processes_take_the_steps_of_one_even_when_stopped_and_resumed(tmp_p
     one = fit_frames(toy_config(data=targets, training=training), frames, splits, tmp_path / "one")
     config = toy_config(data=targets, training={**training, "devices": 2})
     thread = stop_when_saved(tmp_path / "two" / "last.ckpt")
-    with pytest.raises(TrainingInterruptedError, match="SIGTERM"):
+    with pytest.raises(RunInterruptedError, match="SIGTERM"):
         fit_frames(config, frames, splits, tmp_path / "two")
     thread.join()
     assert read_state(tmp_path / "two" / "last.ckpt")["position"]["epoch"] < 5

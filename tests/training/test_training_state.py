@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from molequi.errors import UserError
-from molequi.training_state import MovingAverage, TrainingInterruptedError, read_state, write_state
+from molequi.errors import RunInterruptedError, UserError
+from molequi.training_state import MovingAverage, read_state, write_state
 
 
 def test_average_follows_the_equation_and_leaves_frozen_weights_alone():
@@ -74,5 +74,5 @@ def test_bad_state_files_are_refused(tmp_path):
 
 
 def test_interruption_survives_the_way_between_processes():
-    error = pickle.loads(pickle.dumps(TrainingInterruptedError("stopped", 15)))
+    error = pickle.loads(pickle.dumps(RunInterruptedError("stopped", 15)))
     assert (str(error), error.signal_number) == ("stopped", 15)

@@ -136,6 +136,13 @@ def test_unsafe_computes_and_says_so(morse):
     assert calculator.unsafe_reason is None
 
 
+def test_unknown_elements_are_refused_whatever_is_allowed(network):
+    atoms = molecule("CH3Cl")
+    atoms.calc = Calculator(network, unsafe=True)
+    with pytest.raises(UserError, match=r"element Cl \(atom 1\) is not in this model"):
+        atoms.get_potential_energy()
+
+
 def test_results_are_kept_until_something_changes(water):
     calculator, calls = water.calc, []
     compute = calculator.model.compute

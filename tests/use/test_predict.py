@@ -93,6 +93,15 @@ def test_charge_is_refused_and_unsafe_marks_the_record(network, tmp_path):
     assert "charge +2" in ase.io.read(tmp_path / "out.xyz").info["molequi_unsafe"]
 
 
+def test_unknown_elements_are_refused_whatever_is_allowed(network, tmp_path):
+    good, bad = predict([molecule("CH4"), molecule("CH3Cl")], network, unsafe=True, output=tmp_path / "out.json")
+    assert np.isfinite(good["energy"])
+    assert set(bad) == {"source", "index", "error"}
+    assert "element Cl (atom 1) is not in this model" in bad["error"]
+    with pytest.raises(UserError, match="element Cl"):
+        embed(molecule("CH3Cl"), network)
+
+
 def test_smiles_and_conformers(network):
     (record,) = predict(smiles="CCO", model=network)
     assert record["formula"] == "C2H6O"
@@ -156,13 +165,29 @@ def test_periodic_structures_get_stress_and_no_dipole(morse, tmp_path):
     assert full["stress"].shape == (3, 3)
     assert "stress" not in partial
     assert "stress" not in open_one
-    assert "dipole" not in full
-    assert "dipole" not in partial
-    assert "dipole" in open_one
+    assert full["dipole"] is partial["dipole"] is None
+    assert open_one["dipole"].shape == (3,)
     first, second, _ = ase.io.read(output, ":")
     np.testing.assert_allclose(first.get_stress(voigt=False), full["stress"], atol=1e-9)
     with pytest.raises(PropertyNotImplementedError):
         second.get_stress()
+
+
+def test_what_depends_on_where_a_crystal_is_cut_is_null(tmp_path):
+    names = ["dipole_magnitude", "r2", "rosenfeld", "angular_momentum"]
+    model = make_model((1, 8), names, n_layers=3, n_channels=4, parity="full")
+    crystal = molecule("H2O", cell=[5.0, 5.0, 5.0], pbc=[True, False, False])
+    predict([crystal, molecule("H2O")], model, output=tmp_path / "out.json")
+    predict([crystal, molecule("H2O")], model, output=tmp_path / "out.csv")
+    cut, free = json.loads((tmp_path / "out.json").read_text())
+    for name in (*names, "rosenfeld_isotropic"):
+        assert cut[name] is None
+        assert np.isfinite(np.array(free[name])).all()
+    with (tmp_path / "out.csv").open(encoding="utf-8") as file:
+        first, second = csv.DictReader(file)
+    assert "rosenfeld [bohr⁴]" not in first
+    assert first["rosenfeld_xy [bohr⁴]"] == first["r2 [Å²]"] == ""
+    assert float(second["rosenfeld_xy [bohr⁴]"]) == free["rosenfeld"][0][1]
 
 
 def test_csv_has_units_components_and_errors(network, tmp_path):

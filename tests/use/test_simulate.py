@@ -1,5 +1,7 @@
 """Molecular dynamics: physics in closed form, exact restarts, guards."""
 
+import signal
+
 import ase.io
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from scipy.optimize import minimize_scalar
 
 from molequi import simulate_record
 from molequi.calculator import Calculator
-from molequi.errors import UserError
+from molequi.errors import RunInterruptedError, UserError
 from molequi.simulate import MDSettings, run_md
 from molequi.simulate_record import Statistics
 
@@ -129,6 +131,24 @@ def test_restart_with_more_steps_equals_one_long_run(network, water, tmp_path):
     result = run_md(water, network, MDSettings(steps=40, **options), output=parts, restart=True)
     assert parts.read_bytes() == long.read_bytes()
     assert result["drift_mev_atom_ps"] == expected["drift_mev_atom_ps"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_state_and_restart_goes_on_to_the_last_bit(network, water, tmp_path, number):
+    options = {"temperature": 50.0, "interval": 3, "max_stretch": None}
+    whole = run_md(water, network, MDSettings(steps=20, **options), output=tmp_path / "whole.xyz")
+    with pytest.raises(RunInterruptedError, match=f"stopped by {number.name} at step 6; it is saved in .*cut.xyz, go on with --restart") as caught:
+        run_md(
+            water, network, MDSettings(steps=20, **options), output=tmp_path / "cut.xyz",
+            progress=lambda step, *_: signal.raise_signal(number) if step == 6 else None,
+        )  # fmt: skip
+    assert caught.value.signal_number == number
+    assert len(ase.io.read(tmp_path / "cut.xyz", index=":")) == 3
+    cut = run_md(water, network, MDSettings(steps=20, **options), output=tmp_path / "cut.xyz", restart=True)
+    assert (tmp_path / "cut.xyz").read_bytes() == (tmp_path / "whole.xyz").read_bytes()
+    assert {**cut, "output": None} == {**whole, "output": None}
+    with pytest.raises(RunInterruptedError, match="nothing is kept, for there is no output"):
+        run_md(water, network, MDSettings(steps=20, **options), progress=lambda *_: signal.raise_signal(number))
 
 
 def test_restart_of_something_else_is_refused(morse, water, tmp_path):

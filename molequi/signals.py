@@ -1,0 +1,48 @@
+"""Signals that ask a run to stop: noted, so that the run ends where it can be saved."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import Any
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+# A terminal sends Ctrl-C to every process of a run, and a parent passes it on: within a second, two are one.
+_SAME_REQUEST = 1.0
+
+
+class SignalWatch:
+    """Takes over SIGINT and SIGTERM between `start` and `stop`, or as a context manager; does nothing outside the main thread.
+
+    number: the first signal that came, 0 before. A second Ctrl-C ends the process at once.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._noted_at = 0.0
+        self._handlers: dict[int, Any] = {}
+
+    def start(self) -> None:
+        """Note signals from now on."""
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {number: signal.signal(number, self._note) for number in _STOPPING}
+
+    def stop(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def __enter__(self) -> SignalWatch:
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+    def _note(self, number: int, _frame: Any) -> None:
+        if not self.number:
+            self.number, self._noted_at = number, time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - self._noted_at > _SAME_REQUEST:
+            raise KeyboardInterrupt
