@@ -24,7 +24,10 @@ _WATER = ((8, 0.0, 0.0, 0.119), (1, 0.0, 0.763, -0.477), (1, 0.0, -0.763, -0.477
 
 
 class Timing(NamedTuple):
-    """One row. ms: median of `n_calls` energies and forces, neighbour pairs known. compiled_s: compiling before the first of them, s; 0 from a cache."""
+    """One row.
+
+    ms: median of `n_calls` energies and forces, neighbour pairs known. compiled_s: time of compiling before the first of them, s; 0 from a cache.
+    """
 
     system: str
     atoms: int

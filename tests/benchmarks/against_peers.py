@@ -78,14 +78,15 @@ def collect(lines: Sequence[Mapping]) -> Times:
 def compare(match: Match, python: str, arguments: argparse.Namespace) -> tuple[Times, Times]:
     """Run the rounds of one match: ours, the peer in each mode, ours, ... A mode that gives nothing in the first round is left out of the others."""
     ours, theirs, modes = [], [], list(match.modes if arguments.modes is None else arguments.modes.split(","))
+    limits = arguments.threads, arguments.timeout
     shared = ["--tasks", match.tasks, "--systems", arguments.systems, "--elements", match.elements]
     if arguments.repeats:
         shared += ["--repeats", str(arguments.repeats)]
     for number in range(arguments.rounds):
         for mode in list(modes):
             if mode == modes[0]:
-                ours += measured(sys.executable, "time_ours.py", [*shared, *match.ours, "--mode", arguments.kernels], arguments.threads, arguments.timeout)
-            found = measured(python, f"time_{match.peer}.py", [*shared, *match.theirs, "--mode", mode], arguments.threads, arguments.timeout)
+                ours += measured(sys.executable, "time_ours.py", [*shared, *match.ours, "--mode", arguments.kernels], *limits)
+            found = measured(python, f"time_{match.peer}.py", [*shared, *match.theirs, "--mode", mode], *limits)
             theirs += found
             if not any("ms" in line for line in found) and len(modes) > 1:
                 modes.remove(mode)

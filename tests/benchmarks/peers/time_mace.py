@@ -1,4 +1,4 @@
-"""MACE: `pip install torch mace-torch`. Modes: eager, script (TorchScript, as its LAMMPS interface uses), compile (torch.compile, as its calculator does).
+"""MACE: `pip install torch mace-torch`. Modes: eager, script (TorchScript, as for LAMMPS), compile (torch.compile, as in its calculator).
 
 Batatia, Kovács, Simm, Ortner, Csányi, NeurIPS 2022. Random weights.
 """

@@ -20,7 +20,7 @@ GROUPS = {
     "self-connection": (".self_connection.",),
     "products": (".product.",),
     "gates": (".gate.",),
-    "linear": (".up.", ".down."),
+    "linear": (".up.", ".down.", ".mix"),
     "readout": ("heads.",),
 }
 
