@@ -37,7 +37,7 @@ class Match(NamedTuple):
 MATCHES = (
     Match("mace", ("--model", "bench_mace"), (), ("eager", "script", "compile"), "energy_forces,train_step"),
     Match("mace", ("--model", "organic"), ("--hidden", "128x0e"), ("eager", "script", "compile"), "md"),
-    Match("nequip", ("--model", "bench_nequip"), (), ("eager", "script", "compile"), "energy_forces,train_step"),
+    Match("nequip", ("--model", "bench_nequip"), (), ("compile", "aotinductor", "eager"), "energy_forces,train_step"),
     Match("torchani", ("--model", "organic"), (), ("eager", "script"), "energy_forces", elements="1,6,7,8"),
 )
 

@@ -58,11 +58,15 @@ def in_mode(model: torch.nn.Module, mode: str) -> torch.nn.Module:
     return model
 
 
-def batch_of(structures: Iterable[ase.Atoms], cutoff: float) -> dict[str, Any]:
-    """Return the structures as MACE takes them."""
+def batch_of(structures: Iterable[ase.Atoms], cutoff: float, mode: str) -> dict[str, Any]:
+    """Return the structures as MACE takes them; its compiled form wants to be told what is differentiated."""
     table = tools.AtomicNumberTable(NUMBERS)
     graphs = [data.AtomicData.from_config(data.config_from_atoms(atoms), z_table=table, cutoff=cutoff) for atoms in structures]
-    return next(iter(torch_geometric.dataloader.DataLoader(graphs, batch_size=len(graphs), shuffle=False))).to_dict()
+    batch = next(iter(torch_geometric.dataloader.DataLoader(graphs, batch_size=len(graphs), shuffle=False))).to_dict()
+    if mode == "compile":
+        for name in ("positions", "node_attrs"):
+            batch[name].requires_grad_(True)
+    return batch
 
 
 def main() -> None:
@@ -90,8 +94,10 @@ def main() -> None:
         return MACECalculator(models=in_mode(gentle, arguments.mode), device="cpu", default_dtype="float32")
 
     subject = measure.Subject(
-        f"MACE {arguments.hidden}", arguments.mode, measure.counts(plain, GROUPS), lambda structures: batch_of(structures, arguments.cutoff),
-        lambda batch: frozen(batch, training=False, compute_force=True), train_step, calculator,
+        f"MACE {arguments.hidden}", arguments.mode, measure.counts(plain, GROUPS),
+        lambda structures: batch_of(structures, arguments.cutoff, arguments.mode),
+        # Only so does its compiled form give forces; its calculator does the same.
+        lambda batch: frozen(batch, training=arguments.mode == "compile", compute_force=True), train_step, calculator,
     )  # fmt: skip
     measure.run(subject, arguments)
 

@@ -1,12 +1,13 @@
-"""NequIP: `pip install torch nequip`. Modes: eager, script (TorchScript), compile (torch.compile, its training mode).
+"""NequIP: `pip install torch nequip`. Modes: compile (torch.compile, for training), aotinductor (for use: energies and forces alone), eager.
 
-Batzner et al., Nature Communications 13, 2453 (2022). Random weights.
+Its TorchScript mode ended with torch 2.10. Batzner et al., Nature Communications 13, 2453 (2022). Random weights.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import ase
 import measure
@@ -14,7 +15,11 @@ import torch
 from nequip.data import AtomicDataDict, from_ase
 from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper, NeighborListTransform
 from nequip.model import NequIPGNNModel
+from nequip.model.inference_models.aotinductor import load_aotinductor_model
+from nequip.scripts._compile_utils import ASE_OUTPUTS, BATCH_INPUTS, COMPILE_TARGET_DICT
+from nequip.utils.aot import aot_export_model
 from nequip.utils.global_state import set_global_state
+from systems import aspirin
 
 NAMES = ["H", "C", "N", "O", "F"]
 GROUPS = {
@@ -41,36 +46,52 @@ def batch_of(cutoff: float) -> Callable[[Iterable[ase.Atoms]], Batch]:
     return lambda structures: AtomicDataDict.batched_from_list([neighbours(types(from_ase(atoms))) for atoms in structures])
 
 
+def exported(model: torch.nn.Module, batch: Batch, path: str) -> torch.nn.Module:
+    """Return the model compiled ahead of time as `nequip-compile --mode aotinductor --target batch` does; kept at `path`."""
+    if not Path(path).exists():
+        target = COMPILE_TARGET_DICT["batch"]
+        sizes = {kind: torch.export.Dim(f"num_{kind}s", min=2, max=10**7) for kind in ("graph", "node", "edge")}
+        data, sizes = target["data_settings"](dict(batch)), target["batch_map_settings"](sizes)
+        metadata = {key: str(value) for key, value in model.metadata.items()}
+        configs = {"aot_inductor.metadata": metadata}
+        aot_export_model(model, torch.device("cpu"), target["input"], target["output"], data, sizes, path, configs)
+    return load_aotinductor_model(path, "cpu", BATCH_INPUTS, ASE_OUTPUTS)[0]
+
+
 def main() -> None:
     """Time a model."""
-    parser = measure.options(__doc__, modes=("eager", "script", "compile"))
+    parser = measure.options(__doc__, modes=("compile", "aotinductor", "eager"))
     parser.add_argument("--l-max", type=int, default=2)
     parser.add_argument("--features", type=int, default=64)
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--cutoff", type=float, default=5.0)
+    parser.add_argument("--exported", default="nequip_benchmark.nequip.pt2", help="where the model compiled ahead of time is kept")
     arguments = parser.parse_args()
     measure.start(arguments)
     set_global_state()
     plain = model_of(arguments, "compile" if arguments.mode == "compile" else "eager")
-    network = torch.jit.script(plain) if arguments.mode == "script" else plain
 
-    def call(batch: Batch) -> Batch:
+    ahead = arguments.mode == "aotinductor"
+    inference = exported(plain, batch_of(arguments.cutoff)([aspirin()]), arguments.exported) if ahead else plain
+
+    def call(network: torch.nn.Module, batch: Batch) -> Batch:
         # The model adds what it computes to the dictionary that it is given.
         return network({name: value.clone() if torch.is_tensor(value) else value for name, value in batch.items()})
 
     def energy_forces(batch: Batch) -> Batch:
-        network.eval()
-        return call(batch)
+        plain.eval()
+        return call(inference, batch)
 
     def train_step(batch: Batch) -> None:
-        network.train()
-        outputs = call(batch)
+        plain.train()
+        outputs = call(plain, batch)
         measure.squares(outputs["total_energy"], outputs["forces"]).backward()
-        network.zero_grad()
+        plain.zero_grad()
 
     name = f"NequIP l {arguments.l_max}, {arguments.features} features"
+    weights = measure.counts(plain, GROUPS)
     measure.run(
-        measure.Subject(name, arguments.mode, measure.counts(plain, GROUPS), batch_of(arguments.cutoff), energy_forces, train_step), arguments
+        measure.Subject(name, arguments.mode, weights, batch_of(arguments.cutoff), energy_forces, None if ahead else train_step), arguments
     )
 
 
