@@ -6,6 +6,7 @@ Its TorchScript mode ended with torch 2.10. Batzner et al., Nature Communication
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -65,14 +66,16 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=64)
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--cutoff", type=float, default=5.0)
-    parser.add_argument("--exported", default="nequip_benchmark.nequip.pt2", help="where the model compiled ahead of time is kept")
+    parser.add_argument("--exported", metavar="FILE.nequip.pt2", help="where the model compiled ahead of time is kept; by default a temporary folder")
     arguments = parser.parse_args()
+    sizes = f"{arguments.l_max}_{arguments.features}_{arguments.layers}_{arguments.cutoff:g}"
+    kept = arguments.exported or str(Path(tempfile.gettempdir()) / f"nequip_{sizes}_torch_{torch.__version__}.nequip.pt2")
     measure.start(arguments)
     set_global_state()
     plain = model_of(arguments, "compile" if arguments.mode == "compile" else "eager")
 
     ahead = arguments.mode == "aotinductor"
-    inference = exported(plain, batch_of(arguments.cutoff)([aspirin()]), arguments.exported) if ahead else plain
+    inference = exported(plain, batch_of(arguments.cutoff)([aspirin()]), kept) if ahead else plain
 
     def call(network: torch.nn.Module, batch: Batch) -> Batch:
         # The model adds what it computes to the dictionary that it is given.
