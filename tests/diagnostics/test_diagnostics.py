@@ -42,7 +42,7 @@ def test_random_healthy_models_pass(seed: int, failed, model_with_biases) -> Non
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("settings", [{"correlation": 2, "parity": "full"}, {"correlation": 3}], ids=str)
+@pytest.mark.parametrize("settings", [{"correlation": 2, "parity": "full"}, {"correlation": 3}, {"correlation": 3, "parity": "full"}], ids=str)
 def test_new_models_with_products_pass(settings: dict, dtype: torch.dtype, failed) -> None:
     model = make_model(ORGANIC, ["energy", "dipole", "polarizability"], n_channels=8, **settings).to(dtype)
     measurements = check_model(model)
