@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from molequi.kernels import cpu, products, reference
+from molequi.kernels import convolution, products, reference
 from molequi.kernels.edges import Edges, edges_of
 from molequi.symmetry.coupling import CouplingTable
 
@@ -33,7 +33,7 @@ def convolve(
     """
     if kernels == "reference" or features.device.type != "cpu":
         return reference.convolve(features, harmonics, distances, coefficients, edges.index, table, cutoff)
-    return cpu.convolve(features, harmonics, distances, coefficients, edges, table, cutoff, kernels)
+    return convolution.convolve(features, harmonics, distances, coefficients, edges, table, cutoff, kernels)
 
 
 def couple(first: Tensor, second: Tensor, weights: Tensor, species: Tensor, table: CouplingTable, *, kernels: str = "reference") -> Tensor:
