@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from molequi.kernels import convolution, products, reference
+from molequi.kernels import convolution, cuda, products, reference
 from molequi.kernels.edges import Edges, edges_of
 from molequi.symmetry.coupling import CouplingTable
 
@@ -29,18 +29,19 @@ def convolve(
     features: (N, rows of table.first, C). harmonics: (E, rows of table.second). distances: (E,), Å; cutoff: Å.
     coefficients: (K + 3, paths, C), of the splines R (see `splines`). Returns (N, rows of table.output, C).
     kernels: `reference` is plain torch, on any device, differentiable to any order. On a CPU two fused forms are differentiable twice: `table`,
-    compiled once per dtype for every table (seconds, kept on disk), and `unrolled`, about twice as fast and compiled for each table.
+    compiled once per dtype for every table (seconds, kept on disk), and `unrolled`, about twice as fast and compiled for each table. On a GPU both
+    mean the same Triton kernels, compiled for each table; without Triton, and on other devices, the reference serves.
     """
-    if kernels == "reference" or features.device.type != "cpu":
-        return reference.convolve(features, harmonics, distances, coefficients, edges.index, table, cutoff)
-    return convolution.convolve(features, harmonics, distances, coefficients, edges, table, cutoff, kernels)
+    if kernels != "reference" and (features.device.type == "cpu" or cuda.serves(features)):
+        return convolution.convolve(features, harmonics, distances, coefficients, edges, table, cutoff, kernels)
+    return reference.convolve(features, harmonics, distances, coefficients, edges.index, table, cutoff)
 
 
 def couple(first: Tensor, second: Tensor, weights: Tensor, species: Tensor, table: CouplingTable, *, kernels: str = "reference") -> Tensor:
     """Multiply features of the same node channel by channel: B_i[k,c] = sum_(p;a,b,k) CG[p;a,b,k] w[s_i,p,c] x_i[a,c] y_i[b,c].
 
     first: (N, rows of table.first, C). second: (N, rows of table.second, C). weights: (species, paths, C). species: (N,).
-    Returns (N, rows of table.output, C). kernels: as in `convolve`; the fused forms are one here.
+    Returns (N, rows of table.output, C). kernels: as in `convolve`; the fused forms are one here, on a CPU, and elsewhere the reference serves.
     """
     if kernels == "reference" or first.device.type != "cpu":
         return reference.couple(first, second, weights, species, table)

@@ -1,4 +1,4 @@
-"""The fused convolution: sweeps over the edges behind three torch operators, by numba on a CPU (`cpu`).
+"""The fused convolution: sweeps over the edges behind three torch operators, by numba on a CPU (`cpu`) and by Triton on a GPU (`cuda`).
 
 All derivatives of the convolution are the 4-linear form
 
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from molequi.kernels import cpu
+from molequi.kernels import cpu, cuda
 from molequi.kernels.edges import Edges
 from molequi.kernels.operators import is_wanted, name_of, table_named
 from molequi.symmetry.coupling import CouplingTable
@@ -42,6 +42,9 @@ def convolve(
 forward = torch.library.custom_op("molequi::convolve", cpu.forward, mutates_args=(), device_types="cpu")
 backward = torch.library.custom_op("molequi::convolve_backward", cpu.backward, mutates_args=(), device_types="cpu")
 double_backward = torch.library.custom_op("molequi::convolve_double_backward", cpu.double_backward, mutates_args=(), device_types="cpu")
+forward.register_kernel("cuda", cuda.forward)
+backward.register_kernel("cuda", cuda.backward)
+double_backward.register_kernel("cuda", cuda.double_backward)
 
 
 def _keep_forward(ctx: FunctionCtx, inputs: tuple, output: Tensor) -> None:

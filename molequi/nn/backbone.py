@@ -122,10 +122,11 @@ class Backbone(nn.Module):
                 features = layer(features, harmonics, distances, edges, species)
 
     def use_kernels(self, kernels: str) -> None:
-        """Choose who computes the convolutions on the CPU.
+        """Choose who computes the convolutions.
 
         `reference`: plain torch. `table`: fused sweeps, compiled once per dtype and machine. `unrolled`: faster ones, compiled for this network.
         `auto`: plain torch first, so that small jobs start at once, then one after the other as a job has lasted longer than compiling would.
+        On a GPU `table` and `unrolled` are the same Triton kernels, and `auto` is plain torch.
         """
         if kernels not in {"auto", *KERNELS}:
             raise UserError(f"kernels is {kernels!r}; choose one of auto, {', '.join(KERNELS)}")
