@@ -2,8 +2,9 @@
 
 These kernels have run under Triton's interpreter and have been compiled for GPUs, but they have not run on one yet: neither their results there nor
 their speed are known, and the sizes below are not tuned. Compiled for compute capability 9.0 in float32, the sweeps of 10 paths with 40 output rows
-take 48 to 168 registers a thread and those of 30 paths with both parities all 255, some spilled; compiling takes seconds a sweep, or minutes for
-the latter. Triton keeps what it compiled on disk.
+take 48 to 168 registers a thread and those of 30 paths with both parities up to 255, some spilled. Compiling takes seconds a sweep for the former;
+for the latter minutes, and the backward of the backward did not end within ten on a busy core. In the former most of the time is Triton's pass
+TritonGPUCoalesce, which seems to grow faster than the code. Triton keeps what it compiled on disk.
 
 A program serves one node and a block of channels, one channel per thread of one warp. It walks the edges of the receiver, or of the sender, keeps the
 rows in registers and writes each once. dy and dr, sums over all channels, are written as one part per block and summed by torch. No output of a node
