@@ -14,7 +14,7 @@ from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 
 from molequi.datasets.convert import charge_of, multiplicity_of
-from molequi.errors import UserError
+from molequi.errors import UnknownElementError, UserError
 from molequi.graph import AtomGraph
 from molequi.model import MolecularModel
 from molequi.records import Values, ase_results, split_outputs
@@ -30,7 +30,7 @@ class Calculator(AseCalculator):
     model: a bundled name, a path, or a loaded model (copied where `device`, `dtype` or `kernels` ask for another). charge, spin_multiplicity:
     override what the structure says (see `datasets.convert.charge_of` and `multiplicity_of`). skin: Å, of the neighbour list.
     kernels: `auto` (the default of loaded models), `reference`, `table` or `unrolled`: see `Backbone.use_kernels`.
-    unsafe: compute outside the model's elements, charges and spins too; `unsafe_reason` then says what the model was not made for.
+    unsafe: compute outside the model's charges and spins too; `unsafe_reason` then says what the model was not made for.
 
     Units are ASE's: eV, Å, e. `energy` is the total energy at the model's level of theory. There is no stress unless the cell is fully periodic,
     and no dipole where any direction is periodic. Everything the last calculation gave, by the names of the property table, is in `predictions`.
@@ -172,7 +172,7 @@ def _refusal(model: MolecularModel, graph: AtomGraph, *, unsafe: bool) -> str | 
     try:
         model.check_input(graph)
     except UserError as error:
-        if not unsafe:
+        if not unsafe or isinstance(error, UnknownElementError):
             raise
         logger.warning("outside the model: %s", error)
         return str(error)

@@ -137,7 +137,7 @@ class TrainingSettings(_Settings):
     dtype: Literal["float32", "float64"] = "float32"
     seed: int = 0
     device: str = "auto"
-    kernels: Literal["auto", "reference", "table", "unrolled"] = "auto"
+    kernels: Literal["auto", "reference", "table", "unrolled", "triton"] = "auto"
     devices: Count = 1
     nodes: Count = 1
     workers: int = Field(0, ge=0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import time
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -115,14 +114,13 @@ class MolecularModel(nn.Module):
 
     def compute(self, graph: AtomGraph, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> dict[str, Tensor]:
         """Run the model and, where it has an energy, its derivatives: see `nn.response.with_forces`."""
-        start = time.perf_counter()
         with contextlib.nullcontext() if create_graph else weights_at_rest(self):
             if "energy" in self.heads and (forces or stress):
                 outputs = response.with_forces(self, graph, stress=stress, create_graph=create_graph)
             else:
                 with torch.set_grad_enabled(create_graph):
                     outputs = self(graph)
-        self.backbone.spent(time.perf_counter() - start)
+        self.backbone.count_pass(graph.edge_index.shape[1])
         return outputs
 
     def hessian(self, graph: AtomGraph) -> Tensor:

@@ -5,11 +5,12 @@ Integrators are ASE's. The drift is the slope of a straight line through the tot
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ from molequi.structures import Input, one_structure
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, Atoms], None]
+# Steps from which compiling the table-driven or the unrolled convolutions pays, once per machine, for a small molecule.
+TABLE_STEPS, UNROLLED_STEPS = 500, 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +90,7 @@ def run_md(
     atoms = structure.copy() if isinstance(structure, Atoms) else one_structure(structure).atoms
     calculator = as_calculator(model)
     simulation = _Simulation(atoms, calculator, settings)
-    with Trajectory(output, simulation.identity()) as trajectory:
+    with Trajectory(output, simulation.identity()) as trajectory, _settled_kernels(calculator.model, settings.steps):
         if restart:
             simulation.restore(trajectory.resume())
         else:
@@ -98,6 +101,20 @@ def run_md(
         with SignalWatch() as signals:
             stopped = _run(simulation, trajectory, progress, signals)
     return {**simulation.summary(), "stopped": stopped, "output": None if output is None else str(output)}
+
+
+@contextlib.contextmanager
+def _settled_kernels(model: MolecularModel, steps: int) -> Iterator[None]:
+    """Choose `auto` kernels by the number of steps, not by the clock: a run that was interrupted must go on to the last bit."""
+    backbone = getattr(model, "backbone", None)
+    if backbone is None or backbone.kernels != "auto":
+        yield
+        return
+    backbone.use_kernels("unrolled" if steps >= UNROLLED_STEPS else "table" if steps >= TABLE_STEPS else "reference")
+    try:
+        yield
+    finally:
+        backbone.use_kernels("auto")
 
 
 class _Simulation:

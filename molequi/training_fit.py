@@ -130,6 +130,8 @@ def _finish(config: Config, frames: Frames, splits: Mapping[str, Tensor], output
     save_predictions(evaluation, output / f"{split}_predictions.npz")
     _write_text(output / "result.json", json.dumps(evaluation.result, indent=1, ensure_ascii=False))
     draw_run(output, evaluation, config)
+    if not any(row["count"] for row in evaluation.result.values()):
+        logger.warning("none of the %d %s structures has a label, so nothing is known of the model's errors there", len(evaluation.frames), split)
     logger.info("errors on the %d %s structures:\n%s", len(evaluation.frames), split, final_table(evaluation.result))
 
 

@@ -42,6 +42,7 @@ ORDER = (
     ("simulate",),
     ("relaxation", "vibrations"),
     ("predict",),
+    ("bench",),
     ("align",),
     ("report",),
 )

@@ -21,8 +21,9 @@ from molequi.symmetry.irreps import Irreps, full_irreps, natural_irreps
 
 logger = logging.getLogger(__name__)
 
-# Seconds of computing after which `auto` kernels are compiled: about what compiling takes.
-TABLE_AFTER, UNROLLED_AFTER = 3.0, 30.0
+# Multiplications of all passes together after which `auto` kernels are compiled: about as long as compiling takes. Counted, not timed,
+# so that the same calls always give the same numbers.
+TABLE_AFTER, UNROLLED_AFTER = 2e9, 3e10
 
 
 class NodeFeatures(NamedTuple):
@@ -125,22 +126,23 @@ class Backbone(nn.Module):
         """Choose who computes the convolutions.
 
         `reference`: plain torch. `table`: fused sweeps, compiled once per dtype and machine. `unrolled`: faster ones, compiled for this network.
-        `auto`: plain torch first, so that small jobs start at once, then one after the other as a job has lasted longer than compiling would.
-        On a GPU `table` and `unrolled` are the same Triton kernels, and `auto` is plain torch.
+        `auto`: plain torch first, so that small jobs start at once, then one after the other as more has been computed than compiling costs.
+        `triton`: fused sweeps on a GPU, by name only until they have run on one; the other fused forms are for the CPU.
         """
         if kernels not in {"auto", *KERNELS}:
             raise UserError(f"kernels is {kernels!r}; choose one of auto, {', '.join(KERNELS)}")
-        self.kernels, self._seconds = kernels, 0.0
+        self.kernels, self._work = kernels, 0
         self._set_kernels("reference" if kernels == "auto" else kernels)
 
-    def spent(self, seconds: float) -> None:
-        """Count the time that a pass took; with `auto` kernels it decides what is worth compiling."""
-        if self.kernels == "auto" and self.embedding.device.type == "cpu":
-            self._seconds += seconds
-            wanted = "unrolled" if self._seconds > UNROLLED_AFTER else "table" if self._seconds > TABLE_AFTER else "reference"
-            if wanted != self.layers[0].kernels:
-                logger.info("a long job: its convolutions are compiled now (%s), once on this machine", wanted)
-                self._set_kernels(wanted)
+    def count_pass(self, n_edges: int) -> None:
+        """Count a pass over so many edges; with `auto` kernels the work done so far decides what is worth compiling."""
+        if self.kernels != "auto" or self.embedding.device.type != "cpu":
+            return
+        self._work += n_edges * self.n_channels * sum(len(layer.table.value) for layer in self.layers)
+        wanted = "unrolled" if self._work > UNROLLED_AFTER else "table" if self._work > TABLE_AFTER else "reference"
+        if wanted != self.layers[0].kernels:
+            logger.info("a long job: its convolutions are compiled now (%s), once on this machine", wanted)
+            self._set_kernels(wanted)
 
     def _set_kernels(self, kernels: str) -> None:
         for module in self.modules():

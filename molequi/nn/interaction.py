@@ -75,6 +75,8 @@ class Interaction(nn.Module):
                 rows = self.product(messages * power.rsqrt(), species).square().mean(dim=(0, 2))
                 counts = torch.bincount(self.irrep_of_row).to(rows.dtype)
                 means = torch.zeros_like(self.product_scale).index_add(0, self.irrep_of_row, rows) / counts
+                # What symmetry forbids holds rounding, which must not be raised to the size of the rest: it would break the symmetry in float32.
+                means = torch.where(means > 1e-8 * means.max(), means, means.max())
                 self.product_scale.copy_(means.clamp(min=1e-12).rsqrt())
 
     def messages(self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges) -> Tensor:

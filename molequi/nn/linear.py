@@ -114,4 +114,6 @@ class PathLinear(nn.Module):
         return torch.cat(mixed, dim=1)
 
     def _scaled(self) -> list[Tensor]:
-        return [weight * weight.shape[0] ** -0.5 for weight in self.weights.values()]
+        # By name: a ParameterDict sorts its keys, and 1e comes before 1o there.
+        weights = (self.weights[irreps_name([irrep])] for irrep in self.irreps)
+        return [weight * weight.shape[0] ** -0.5 for weight in weights]

@@ -41,6 +41,14 @@ def test_random_healthy_models_pass(seed: int, failed, model_with_biases) -> Non
     assert failed(measurements) == set(), {name: measurements[name] for name in failed(measurements)}
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("settings", [{"correlation": 2, "parity": "full"}, {"correlation": 3}, {"correlation": 3, "parity": "full"}], ids=str)
+def test_new_models_with_products_pass(settings: dict, dtype: torch.dtype, failed) -> None:
+    model = make_model(ORGANIC, ["energy", "dipole", "polarizability"], n_channels=8, **settings).to(dtype)
+    measurements = check_model(model)
+    assert failed(measurements) == set(), {name: measurements[name] for name in failed(measurements)}
+
+
 def test_limits_leave_room_on_both_sides() -> None:
     """A fault of a thousandth lies above each relative limit; the slope at the cutoff is there for kinks, not for small faults."""
     for name, (double, single, description) in LIMITS.items():

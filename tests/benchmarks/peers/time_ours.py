@@ -1,0 +1,66 @@
+"""molequi: a model of a config with random weights, or a bundled one. Modes are the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import ase
+import measure
+import torch
+
+from molequi import Calculator, load
+from molequi.config import load_config
+from molequi.graph import AtomGraph, collate
+from molequi.model import MolecularModel, make_model
+from molequi.neighbors import build_graph
+
+GROUPS = {
+    "embedding": ("backbone.embedding",),
+    "radial": (".radial.",),
+    "self-connection": (".self_connection.",),
+    "products": (".product.",),
+    "gates": (".gate.",),
+    "linear": (".up.", ".down.", ".mix"),
+    "readout": ("heads.",),
+}
+
+
+def model_of(name: str, kernels: str) -> MolecularModel:
+    """Return the bundled model of that name, or one of the config of that name for H C N O F."""
+    if name.startswith("bench_"):
+        settings = load_config(name).model
+        model = make_model((1, 6, 7, 8, 9), ["energy", "forces"], preset=settings.preset, **settings.overrides())
+    else:
+        model = load(name)
+    model.backbone.use_kernels(kernels)
+    return model
+
+
+def graph_of(structures: Iterable[ase.Atoms], cutoff: float) -> AtomGraph:
+    """Return the structures as one graph."""
+    return collate([build_graph(x.positions, x.numbers, cutoff, cell=x.cell.array if x.pbc.any() else None, pbc=x.pbc) for x in structures])
+
+
+def main() -> None:
+    """Time a model."""
+    parser = measure.options(__doc__, modes=("unrolled", "table", "reference"))
+    parser.add_argument("--model", default="organic", help="a bundled model, or a config whose name begins with bench_")
+    arguments = parser.parse_args()
+    measure.start(arguments)
+    model = model_of(arguments.model, arguments.mode)
+
+    def train_step(graph: AtomGraph) -> None:
+        outputs = model.compute(graph, create_graph=True)
+        measure.squares(outputs["energy"], outputs["forces"]).backward()
+        model.zero_grad()
+
+    subject = measure.Subject(
+        f"molequi {arguments.model}", arguments.mode, measure.counts(model, GROUPS), lambda structures: graph_of(structures, model.cutoff),
+        model.compute, train_step, lambda: Calculator(model),
+    )  # fmt: skip
+    measure.run(subject, arguments)
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    main()
