@@ -13,7 +13,7 @@ from numba.core import event
 from molequi.datasets.convert import graph_from_atoms, read_structures
 from molequi.errors import UserError
 from molequi.graph import AtomGraph
-from molequi.kernels import KERNELS
+from molequi.kernels import CPU_KERNELS
 from molequi.model import MolecularModel
 from molequi.neighbors import build_graph
 from molequi.resources import data_path
@@ -46,7 +46,7 @@ def systems(cutoff: float) -> dict[str, AtomGraph]:
 
 
 def bench(
-    model: MolecularModel, graphs: Mapping[str, AtomGraph] | None = None, *, kernels: Sequence[str] = KERNELS, seconds: float = 1.5
+    model: MolecularModel, graphs: Mapping[str, AtomGraph] | None = None, *, kernels: Sequence[str] = CPU_KERNELS, seconds: float = 1.5
 ) -> Iterator[Timing]:
     """Time energy and forces of each graph with each kind of kernels; a row comes as soon as it is measured.
 

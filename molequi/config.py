@@ -116,7 +116,7 @@ class TrainingSettings(_Settings):
     halves the rate after a third of the patience.
     weights: loss weight by target; 1 where unnamed. huber: error beyond which the loss grows linearly, in units of the target's scale; null is
     plain MSE. reference_energies: least_squares, or element -> eV, or a file with such a mapping (YAML, JSON).
-    kernels: who computes the convolutions on the CPU, see `Backbone.use_kernels`; auto compiles where a run is long enough.
+    kernels: who computes the convolutions, see `Backbone.use_kernels`; auto compiles where a run is long enough.
     checkpoint_minutes, checkpoint_steps: write last.ckpt so often within an epoch. devices: processes; nodes: machines.
     """
 
@@ -137,7 +137,7 @@ class TrainingSettings(_Settings):
     dtype: Literal["float32", "float64"] = "float32"
     seed: int = 0
     device: str = "auto"
-    kernels: Literal["auto", "reference", "table", "unrolled"] = "auto"
+    kernels: Literal["auto", "reference", "table", "unrolled", "triton"] = "auto"
     devices: Count = 1
     nodes: Count = 1
     workers: int = Field(0, ge=0)

@@ -221,7 +221,7 @@ def test_kernels_are_compiled_when_enough_has_been_computed(monkeypatch: pytest.
     model.compute(graph)
     assert all(layer.kernels != "reference" for layer in model.backbone.layers)
     torch.testing.assert_close(model.compute(graph)["forces"], expected, atol=1e-10, rtol=1e-10)
-    with pytest.raises(UserError, match="kernels is 'fast'; choose one of auto, reference, table, unrolled"):
+    with pytest.raises(UserError, match="kernels is 'fast'; choose one of auto, reference, table, unrolled, triton"):
         model.backbone.use_kernels("fast")
 
 

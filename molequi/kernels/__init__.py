@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from molequi.kernels import cpu, products, reference
+from molequi.kernels import convolution, cuda, products, reference
 from molequi.kernels.edges import Edges, edges_of
 from molequi.symmetry.coupling import CouplingTable
 
-__all__ = ["KERNELS", "Edges", "convolve", "couple", "edges_of"]
+__all__ = ["CPU_KERNELS", "KERNELS", "Edges", "convolve", "couple", "edges_of"]
 
-KERNELS = ("reference", "table", "unrolled")
+KERNELS = ("reference", "table", "unrolled", "triton")
+_ON_CPU = ("table", "unrolled")
+CPU_KERNELS = ("reference", *_ON_CPU)
 
 
 def convolve(
@@ -29,19 +31,20 @@ def convolve(
     features: (N, rows of table.first, C). harmonics: (E, rows of table.second). distances: (E,), Å; cutoff: Å.
     coefficients: (K + 3, paths, C), of the splines R (see `splines`). Returns (N, rows of table.output, C).
     kernels: `reference` is plain torch, on any device, differentiable to any order. On a CPU two fused forms are differentiable twice: `table`,
-    compiled once per dtype for every table (seconds, kept on disk), and `unrolled`, about twice as fast and compiled for each table.
+    compiled once per dtype for every table (seconds, kept on disk), and `unrolled`, about twice as fast and compiled for each table. `triton`
+    is their form for GPUs. Where a form does not serve the device, the reference does.
     """
-    if kernels == "reference" or features.device.type != "cpu":
-        return reference.convolve(features, harmonics, distances, coefficients, edges.index, table, cutoff)
-    return cpu.convolve(features, harmonics, distances, coefficients, edges, table, cutoff, kernels)
+    if (kernels in _ON_CPU and features.device.type == "cpu") or (kernels == "triton" and cuda.serves(features)):
+        return convolution.convolve(features, harmonics, distances, coefficients, edges, table, cutoff, kernels)
+    return reference.convolve(features, harmonics, distances, coefficients, edges.index, table, cutoff)
 
 
 def couple(first: Tensor, second: Tensor, weights: Tensor, species: Tensor, table: CouplingTable, *, kernels: str = "reference") -> Tensor:
     """Multiply features of the same node channel by channel: B_i[k,c] = sum_(p;a,b,k) CG[p;a,b,k] w[s_i,p,c] x_i[a,c] y_i[b,c].
 
     first: (N, rows of table.first, C). second: (N, rows of table.second, C). weights: (species, paths, C). species: (N,).
-    Returns (N, rows of table.output, C). kernels: as in `convolve`; the fused forms are one here.
+    Returns (N, rows of table.output, C). kernels: as in `convolve`; the fused forms are one here, on a CPU, and elsewhere the reference serves.
     """
-    if kernels == "reference" or first.device.type != "cpu":
-        return reference.couple(first, second, weights, species, table)
-    return products.couple(first, second, weights, species, table)
+    if kernels in _ON_CPU and first.device.type == "cpu":
+        return products.couple(first, second, weights, species, table)
+    return reference.couple(first, second, weights, species, table)

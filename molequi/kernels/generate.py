@@ -3,8 +3,8 @@
 Every coefficient is a literal and every row a register, so an edge costs its multiplications and one pass over its data.
 A sweep serves the nodes from `first` to `last`, so that several threads can share the work.
 
-Names in the generated code, as in `kernels.cpu`: h the features, y the harmonics, r the distances, s the spline coefficients, g the gradient at the
-receiver; R, D, S the radial function and its two derivatives on an edge; u, v, w, z the cotangents of dh, dy, dr, ds in the backward of the
+Names in the generated code, as in `kernels.convolution`: h the features, y the harmonics, r the distances, s the spline coefficients, g the gradient
+at the receiver; R, D, S the radial function and its two derivatives on an edge; u, v, w, z the cotangents of dh, dy, dr, ds in the backward of the
 backward; W = w D + sum B z the cotangent that reaches R. m and n are the coefficients contracted with y and v; q = h m g is what multiplies R.
 """
 
@@ -21,6 +21,9 @@ import numpy as np
 _jit = numba.njit(fastmath={"contract", "reassoc", "nsz", "arcp"}, cache=True, nogil=True, error_model="numpy")
 '''
 
+# Names of numbers in the generated code, to be defined in the dtype of the features.
+CONSTANTS = {"one": 1.0, "two": 2.0, "three": 3.0, "half": 0.5, "third": 1 / 3, "sixth": 1 / 6}
+
 # The four cubic B-splines that are not zero on an interval, as polynomials in t in [0, 1), and their derivatives in t.
 _BASIS = (
     (
@@ -34,7 +37,7 @@ _BASIS = (
 )
 
 
-class _Terms:
+class Terms:
     """The table as sums over terms: which coefficients each (path, output row, input row) needs."""
 
     def __init__(self, table: CouplingTable, dtype: str) -> None:
@@ -52,6 +55,7 @@ class _Terms:
         return [(k, a) for p, k, a in self.entries if p == path]
 
     def number(self, value: float) -> str:
+        """A literal of the dtype."""
         return f"{self.dtype}({float(np.dtype(self.dtype[3:]).type(value))!r})"
 
     def contracted(self, name: str, source: str) -> list[str]:
@@ -69,7 +73,7 @@ def source(table: CouplingTable, dtype: str) -> str:
 
     An empty ds is left out, an empty z counts as zero; each has a function of its own, so that only what is used is compiled.
     """
-    terms = _Terms(table, dtype)
+    terms = Terms(table, dtype)
     sweeps = [
         _by_receiver(terms, "forward", double=False, with_z=False),
         _by_sender(terms, "_backward_with_s", double=False, with_s=True, with_z=False),
@@ -95,12 +99,11 @@ def double_by_sender(*arguments):
     (_double_by_sender_with_z if len(arguments[10]) else _double_by_sender_without_z)(*arguments)'''
 
 
-def _constants(terms: _Terms) -> str:
-    values = {"one": 1.0, "two": 2.0, "three": 3.0, "half": 0.5, "third": 1 / 3, "sixth": 1 / 6}
-    return "\n".join(f"{name} = {terms.number(value)}" for name, value in values.items())
+def _constants(terms: Terms) -> str:
+    return "\n".join(f"{name} = {terms.number(value)}" for name, value in CONSTANTS.items())
 
 
-def _by_receiver(terms: _Terms, name: str, *, double: bool, with_z: bool) -> str:
+def _by_receiver(terms: Terms, name: str, *, double: bool, with_z: bool) -> str:
     """Sum over the edges of each receiver: A, or in the backward of the backward dg = sum (m R) u + (m W + n R) h."""
     cotangents = "u, v, w, z, " if double else ""
     edge = ["j = sender[e]", *_interval(terms, ["continue"], n_derivatives=int(double)), *(["we = w[e]"] if double else [])]
@@ -115,19 +118,19 @@ def _by_receiver(terms: _Terms, name: str, *, double: bool, with_z: bool) -> str
             rows = [a for kk, a in pairs if kk == k]
             sums = [f"m_{p}_{k}_{a} * {'t' if double else 'x'}{a}" for a in rows] + ([f"n_{p}_{k}_{a} * x{a}" for a in rows] if double else [])
             body.append(f"acc[{k}, c] += {' + '.join(sums)}")
-        edge += ["for c in range(C):", *_indented(body)]
-    node = ["acc[:] = zero", "for e in range(ptr[i], ptr[i + 1]):", *_indented(edge), "out[i] = acc"]
+        edge += ["for c in range(C):", *indented(body)]
+    node = ["acc[:] = zero", "for e in range(ptr[i], ptr[i + 1]):", *indented(edge), "out[i] = acc"]
     lines = [
         f"def {name}(first, last, h, y, r, s, {cotangents}sender, ptr, cutoff, scale, shift, out):",
         f"    zero, C, K = {terms.number(0.0)}, h.shape[2], s.shape[0] - 3",
         f"    acc = np.empty(({terms.n_outputs}, C), dtype={terms.dtype})",
         "    for i in range(first, last):",
-        *_indented(node, 2),
+        *indented(node, 2),
     ]
     return "@_jit\n" + "\n".join(lines)
 
 
-def _by_sender(terms: _Terms, name: str, *, double: bool, with_s: bool, with_z: bool) -> str:
+def _by_sender(terms: Terms, name: str, *, double: bool, with_s: bool, with_z: bool) -> str:
     """Sum over the edges of each sender: dh; and dy, dr of each edge; ds of these senders."""
     cotangents = "u, v, w, z, " if double else ""
     skip = [*(f"dy[e, {b}] = zero" for b in range(terms.n_harmonics)), "dr[e] = zero", "continue"]
@@ -135,26 +138,26 @@ def _by_sender(terms: _Terms, name: str, *, double: bool, with_s: bool, with_z: 
     edge += terms.contracted("m", "y") + (terms.contracted("n", "v") if double else [])
     edge += [f"k_{p}_{k}_{a} = zero" for p, k, a in terms.entries] + ["slope = zero"]
     for p in range(terms.n_paths):
-        edge += ["for c in range(C):", *_indented(_sender_body(terms, p, double=double, with_s=with_s, with_z=with_z))]
+        edge += ["for c in range(C):", *indented(_sender_body(terms, p, double=double, with_s=with_s, with_z=with_z))]
     gradients: dict[int, list[str]] = {b: [] for b in range(terms.n_harmonics)}
     for (p, k, a), entry in terms.entries.items():
         for b, value in entry:
             gradients[b].append(f"{terms.number(value)} * k_{p}_{k}_{a}")
     edge += [f"dy[e, {b}] = {' + '.join(parts) or 'zero'}" for b, parts in gradients.items()]
     edge.append("dr[e] = slope")
-    node = ["acc[:] = zero", "for o in range(ptr[j], ptr[j + 1]):", *_indented(edge), "dh[j] = acc"]
+    node = ["acc[:] = zero", "for o in range(ptr[j], ptr[j + 1]):", *indented(edge), "dh[j] = acc"]
     lines = [
         f"def {name}(first, last, h, y, r, s, g, {cotangents}receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds):",
         f"    zero, C, K = {terms.number(0.0)}, h.shape[2], s.shape[0] - 3",
         f"    acc = np.empty(({terms.n_inputs}, C), dtype={terms.dtype})",
         *(["    ds[:] = zero"] if with_s else []),
         "    for j in range(first, last):",
-        *_indented(node, 2),
+        *indented(node, 2),
     ]
     return "@_jit\n" + "\n".join(lines)
 
 
-def _sender_body(terms: _Terms, p: int, *, double: bool, with_s: bool, with_z: bool) -> list[str]:
+def _sender_body(terms: Terms, p: int, *, double: bool, with_s: bool, with_z: bool) -> list[str]:
     """One path of the sender sweep: per input row t = m g and f = n g, then all gradients."""
     pairs = terms.pairs(p)
     rows = sorted({a for _, a in pairs})
@@ -182,11 +185,16 @@ def _sender_body(terms: _Terms, p: int, *, double: bool, with_s: bool, with_z: b
     return body + [f"k_{p}_{k}_{a} += x{a} * g{k}" for k, a in pairs]
 
 
-def _interval(terms: _Terms, skip: list[str], *, n_derivatives: int) -> list[str]:
-    """Lines that find the knot interval of an edge and the basis there; an edge at or beyond the cutoff is skipped, NaN stays NaN."""
-    lines = ["if r[e] >= cutoff:", *_indented(skip), "near = one / (r[e] + shift)", "xe = scale * (one - shift * near)"]
+def _interval(terms: Terms, skip: list[str], *, n_derivatives: int) -> list[str]:
+    """Lines that find the knot interval b of an edge and the basis there; an edge at or beyond the cutoff is skipped, NaN stays NaN."""
+    lines = ["if r[e] >= cutoff:", *indented(skip), "near = one / (r[e] + shift)", "xe = scale * (one - shift * near)"]
     lines += ["b = 0 if xe != xe else min(int(xe), K - 1)", f"t = xe - {terms.dtype}(b)"]
-    lines += ["x1 = scale * shift * near * near"] if n_derivatives >= 1 else []
+    return lines + basis(n_derivatives=n_derivatives)
+
+
+def basis(*, n_derivatives: int) -> list[str]:
+    """Lines that compute the basis B and its derivatives D, S in r, from the place t in the interval and near = 1 / (r + shift)."""
+    lines = ["x1 = scale * shift * near * near"] if n_derivatives >= 1 else []
     lines += ["x2 = -two * x1 * near"] if n_derivatives == 2 else []
     for order, name in enumerate("BDS"[: n_derivatives + 1]):
         lines += [f"{name}{k} = {('', 'x1 * ', 'x1 * x1 * ')[order]}({polynomial})" for k, polynomial in enumerate(_BASIS[order])]
@@ -195,15 +203,20 @@ def _interval(terms: _Terms, skip: list[str], *, n_derivatives: int) -> list[str
     return lines
 
 
+def radial_sums(*, n_derivatives: int) -> list[str]:
+    """Lines that compute R and its derivatives D, S from the coefficients s0 to s3."""
+    letters = list(zip("RDS", "BDS", strict=True))[: n_derivatives + 1]
+    return [f"{value} = " + " + ".join(f"{function}{k} * s{k}" for k in range(4)) for value, function in letters]
+
+
 def _radial(p: int, *, n_derivatives: int) -> list[str]:
-    loads = [f"s{k} = s[b + {k}, {p}, c]" for k in range(4)]
-    sums = zip("RDS", "BDS", strict=True)
-    return loads + [f"{value} = " + " + ".join(f"{basis}{k} * s{k}" for k in range(4)) for value, basis in list(sums)[: n_derivatives + 1]]
+    return [f"s{k} = s[b + {k}, {p}, c]" for k in range(4)] + radial_sums(n_derivatives=n_derivatives)
 
 
 def _spline(basis: str, array: str, p: int) -> str:
     return "".join(f" + {basis}{k} * {array}[b + {k}, {p}, c]" for k in range(4))
 
 
-def _indented(lines: list[str], times: int = 1) -> list[str]:
+def indented(lines: list[str], times: int = 1) -> list[str]:
+    """Move the lines of a block to the right."""
     return [" " * (4 * times) + line for line in lines]

@@ -1,7 +1,7 @@
 """Sweeps that read the coupling table from arrays: static source, compiled once per dtype for every table.
 
 They compute what the unrolled sweeps of `generate` compute, with the same arguments after the table, at about half of their speed.
-The letters are those of `kernels.cpu` and `generate`; a pair is an (output row k, input row a) of a path p, a term one coefficient of a pair.
+The letters are those of `kernels.convolution` and `generate`; a pair is an (output row k, input row a) of a path p, a term one coefficient of a pair.
 """
 
 # ruff: noqa: ANN001, ANN201, ANN202, PLR0913, PLR0917 (numba infers the types; a sweep takes its tensors one by one)

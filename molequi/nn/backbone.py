@@ -123,10 +123,11 @@ class Backbone(nn.Module):
                 features = layer(features, harmonics, distances, edges, species)
 
     def use_kernels(self, kernels: str) -> None:
-        """Choose who computes the convolutions on the CPU.
+        """Choose who computes the convolutions.
 
         `reference`: plain torch. `table`: fused sweeps, compiled once per dtype and machine. `unrolled`: faster ones, compiled for this network.
         `auto`: plain torch first, so that small jobs start at once, then one after the other as more has been computed than compiling costs.
+        `triton`: fused sweeps on a GPU, by name only until they have run on one; the other fused forms are for the CPU.
         """
         if kernels not in {"auto", *KERNELS}:
             raise UserError(f"kernels is {kernels!r}; choose one of auto, {', '.join(KERNELS)}")

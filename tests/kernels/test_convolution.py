@@ -7,7 +7,7 @@ import pytest
 import torch
 from e3nn import o3
 
-from molequi.kernels import KERNELS, Edges, convolve, cpu, edges_of, modules, splines, threads
+from molequi.kernels import KERNELS, Edges, convolution, convolve, edges_of, modules, splines, threads
 from molequi.kernels.operators import name_of
 from molequi.neighbors import build_graph
 from molequi.symmetry.coupling import CouplingTable, coupling_table
@@ -134,13 +134,13 @@ def test_third_derivatives_are_refused(kernels: str) -> None:
 def test_operators_pass_opcheck(kernels: str) -> None:
     tensors, edges = arguments(SMALL, 2)
     walk = (*edges, f"{kernels} {name_of(SMALL)}", CUTOFF)
-    torch.library.opcheck(cpu._forward, (*tensors, *walk))
+    torch.library.opcheck(convolution.forward, (*tensors, *walk))
     g = torch.randn(9, n_rows(SMALL.output), 2, dtype=torch.float64).requires_grad_(True)
     for wants_s in (False, True):
-        torch.library.opcheck(cpu._backward, (*tensors, g, *walk, wants_s))
+        torch.library.opcheck(convolution.backward, (*tensors, g, *walk, wants_s))
     cotangents = [torch.randn_like(x) for x in tensors]
     detached = [x.detach() for x in (*tensors, g)]
-    torch.library.opcheck(cpu._double_backward, (*detached, *cotangents, *walk), test_utils=("test_schema", "test_faketensor"))
+    torch.library.opcheck(convolution.double_backward, (*detached, *cotangents, *walk), test_utils=("test_schema", "test_faketensor"))
 
 
 @pytest.mark.parametrize("kernels", ["table", "unrolled"])
