@@ -1,6 +1,7 @@
 """Sweeps that read the coupling table from arrays: static source, compiled once per dtype for every table.
 
-They compute what the unrolled sweeps of `generate` compute, with the same arguments after the table, at about half of their speed.
+They compute what the unrolled sweeps of `generate` compute, with the same arguments after the table. Measured at 128
+channels they take 1.7 times as long forward, and no longer in passes that include the gradient of the spline coefficients.
 The letters are those of `kernels.convolution` and `generate`; a pair is an (output row k, input row a) of a path p, a term one coefficient of a pair.
 """
 
