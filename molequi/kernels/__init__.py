@@ -31,7 +31,7 @@ def convolve(
     features: (N, rows of table.first, C). harmonics: (E, rows of table.second). distances: (E,), Å; cutoff: Å.
     coefficients: (K + 3, paths, C), of the splines R (see `splines`). Returns (N, rows of table.output, C).
     kernels: `reference` is plain torch, on any device, differentiable to any order. On a CPU two fused forms are differentiable twice: `table`,
-    compiled once per dtype for every table (seconds, kept on disk), and `unrolled`, compiled for each table, faster forward. `triton`
+    compiled once per dtype for every table (seconds, kept on disk), and `unrolled`, compiled for each table, faster for forces. `triton`
     is their form for GPUs. Where a form does not serve the device, the reference does.
     """
     if (kernels in _ON_CPU and features.device.type == "cpu") or (kernels == "triton" and cuda.serves(features)):
