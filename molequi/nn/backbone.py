@@ -125,7 +125,7 @@ class Backbone(nn.Module):
     def use_kernels(self, kernels: str) -> None:
         """Choose who computes the convolutions.
 
-        `reference`: plain torch. `table`: fused sweeps, compiled once per dtype and machine. `unrolled`: compiled for this network, faster for forces.
+        `reference`: plain torch. `table`: fused sweeps, compiled once per dtype and machine. `unrolled`: compiled for a network, faster for forces.
         `auto`: plain torch first, so that small jobs start at once, then one after the other as more has been computed than compiling costs.
         `triton`: fused sweeps on a GPU, by name only until they have run on one; the other fused forms are for the CPU.
         """
