@@ -15,7 +15,7 @@ from molequi.errors import UnknownElementError, UserError
 from molequi.graph import AtomGraph, collate, edge_vectors
 from molequi.nn import heads, response
 from molequi.nn.backbone import Backbone
-from molequi.nn.derived import weights_at_rest
+from molequi.nn.derived import is_differentiated_once, weights_at_rest
 from molequi.nn.heads import Head, Molecules
 from molequi.probes import built_in_probes, calibration_structures
 from molequi.properties import OPEN_ONLY, PROPERTIES, Property, get_property, parse_irreps
@@ -98,8 +98,10 @@ class MolecularModel(nn.Module):
         self._refuse_unknown_elements(graph)
         features, molecules = self.backbone(graph), self._molecules(graph)
         outputs: dict[str, Tensor] = {}
-        for head in self.heads.values():
-            outputs |= head(features, molecules)
+        for name, head in self.heads.items():
+            # Where only forces will be asked for, other properties need no gradients.
+            with torch.set_grad_enabled(torch.is_grad_enabled() and (name == "energy" or not is_differentiated_once())):
+                outputs |= head(features, molecules)
         is_periodic = graph.pbc.any(dim=1)
         for name in OPEN_ONLY.intersection(outputs):
             mask = is_periodic.reshape(-1, *[1] * (outputs[name].ndim - 1))
@@ -114,7 +116,7 @@ class MolecularModel(nn.Module):
 
     def compute(self, graph: AtomGraph, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> dict[str, Tensor]:
         """Run the model and, where it has an energy, its derivatives: see `nn.response.with_forces`."""
-        with contextlib.nullcontext() if create_graph else weights_at_rest(self):
+        with contextlib.nullcontext() if create_graph else weights_at_rest(self, first_derivatives_only=True):
             if "energy" in self.heads and (forces or stress):
                 outputs = response.with_forces(self, graph, stress=stress, create_graph=create_graph)
             else:

@@ -28,28 +28,31 @@ def couple(first: Tensor, second: Tensor, weights: Tensor, species: Tensor, tabl
     return _forward(first, second, weights, species, name_of(table))
 
 
-@torch.library.custom_op("molequi::couple", mutates_args=())
-def _forward(x: Tensor, y: Tensor, w: Tensor, species: Tensor, table: str) -> Tensor:
+def forward(x: Tensor, y: Tensor, w: Tensor, species: Tensor, table: str) -> Tensor:
+    """Return B."""
     out = x.new_empty(x.shape[0], n_rows(table_named(table).output), x.shape[2])
     _run("forward", table, x, [x, y, w, species], [out])
     return out
 
 
-@torch.library.custom_op("molequi::couple_backward", mutates_args=())
-def _backward(x: Tensor, y: Tensor, w: Tensor, g: Tensor, species: Tensor, table: str, wants_w: bool) -> tuple[Tensor, Tensor, Tensor]:
+def backward(x: Tensor, y: Tensor, w: Tensor, g: Tensor, species: Tensor, table: str, wants_w: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return dx, dy, dw; dw is empty without `wants_w`."""
     dx, dy = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, y))
     return dx, dy, _run("backward", table, x, [x, y, w, g, species], [dx, dy], shared=w.shape if wants_w else (0, 0, 0))
 
 
-@torch.library.custom_op("molequi::couple_double_backward", mutates_args=())
-def _double_backward(
+def double_backward(
     x: Tensor, y: Tensor, w: Tensor, g: Tensor, u: Tensor, v: Tensor, z: Tensor | None, species: Tensor, table: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return dx, dy, dw, dg of <u, dx> + <v, dy> + <z, dw>."""
     dx, dy, dg = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, y, g))
     z = w.new_empty(0, 0, 0) if z is None else z
     return dx, dy, _run("double_backward", table, x, [x, y, w, g, u, v, z, species], [dx, dy, dg], shared=w.shape), dg
+
+
+_forward = torch.library.custom_op("molequi::couple", forward, mutates_args=())
+_backward = torch.library.custom_op("molequi::couple_backward", backward, mutates_args=())
+_double_backward = torch.library.custom_op("molequi::couple_double_backward", double_backward, mutates_args=())
 
 
 def _run(sweep: str, table: str, like: Tensor, inputs: list[Tensor], outputs: list[Tensor], shared: tuple[int, ...] | None = None) -> Tensor | None:

@@ -11,17 +11,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from molequi.kernels import splines
-from molequi.symmetry.coupling import CouplingTable
+from molequi.symmetry.coupling import CouplingTable, rows_of
 
 
 class Block(NamedTuple):
     """All paths into one output irrep.
 
-    n_rows: 2 l + 1 of the output. path, row_first: (K,), the path and the first-side row of each column.
+    rows: (2 l + 1,), of the output. path, row_first: (K,), the path and the first-side row of each column.
     matrix: (rows of the second side, n_rows * K), the coefficients.
     """
 
-    n_rows: int
+    rows: Tensor
     path: Tensor
     row_first: Tensor
     matrix: Tensor
@@ -37,12 +37,14 @@ def _block(table: CouplingTable, output: int, dtype: torch.dtype, device: torch.
     mine = [p for p, path in enumerate(table.paths) if path.output == output]
     columns = [(p, row) for p in mine for row in range(starts[table.paths[p].first], starts[table.paths[p].first + 1])]
     position = {key: column for column, key in enumerate(columns)}
-    first_row, n_rows = sum(2 * l + 1 for l, _ in table.output[:output]), 2 * table.output[output][0] + 1
-    matrix = np.zeros((sum(2 * l + 1 for l, _ in table.second), n_rows, len(columns)))
-    for t in np.flatnonzero(np.isin(table.path, mine)):
-        matrix[table.row_second[t], table.row_output[t] - first_row, position[int(table.path[t]), int(table.row_first[t])]] += table.value[t]
+    terms = np.flatnonzero(np.isin(table.path, mine))
+    rows = rows_of(table.output, alternating=table.separate)[output]
+    matrix = np.zeros((sum(2 * l + 1 for l, _ in table.second), len(rows), len(columns)))
+    for t in terms:
+        row = np.searchsorted(rows, table.row_output[t])
+        matrix[table.row_second[t], row, position[int(table.path[t]), int(table.row_first[t])]] += table.value[t]
     return Block(
-        n_rows,
+        torch.from_numpy(rows).to(device=device),
         torch.tensor([p for p, _ in columns], dtype=torch.int64, device=device),
         torch.tensor([row for _, row in columns], dtype=torch.int64, device=device),
         torch.from_numpy(matrix.reshape(len(matrix), -1)).to(device=device, dtype=dtype),
@@ -63,11 +65,13 @@ def convolve(
     at_sender = features.index_select(0, sender)
     messages = []
     for block in _blocks(table, features.dtype, features.device):
-        matrix = (harmonics @ block.matrix).reshape(n_edges, block.n_rows, len(block.path))
+        matrix = (harmonics @ block.matrix).reshape(n_edges, len(block.rows), len(block.path))
         weighted = at_sender.index_select(1, block.row_first) * radial.index_select(1, block.path)
         messages.append(torch.bmm(matrix, weighted))
-    out = features.new_zeros(features.shape[0], sum(2 * l + 1 for l, _ in table.output), n_channels)
-    return out.index_add(0, receiver, torch.cat(messages, dim=1))
+    joined = torch.cat(messages, dim=1)
+    if table.separate:
+        joined = joined.index_select(1, torch.cat([block.rows for block in _blocks(table, features.dtype, features.device)]).argsort())
+    return features.new_zeros(features.shape[0], joined.shape[1], n_channels).index_add(0, receiver, joined)
 
 
 def couple(first: Tensor, second: Tensor, weights: Tensor, species: Tensor, table: CouplingTable) -> Tensor:
@@ -79,7 +83,7 @@ def couple(first: Tensor, second: Tensor, weights: Tensor, species: Tensor, tabl
     own = functional.embedding(species, weights.flatten(1)).reshape(len(species), *weights.shape[1:])
     products = []
     for block in _blocks(table, first.dtype, first.device):
-        matrix = block.matrix.reshape(second.shape[1], block.n_rows, len(block.path))
+        matrix = block.matrix.reshape(second.shape[1], len(block.rows), len(block.path))
         weighted = first.index_select(1, block.row_first) * own.index_select(1, block.path)
         products.append(torch.einsum("bkp,npc,nbc->nkc", matrix, weighted, second))
     return torch.cat(products, dim=1)

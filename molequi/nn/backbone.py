@@ -12,10 +12,12 @@ from torch.nn import functional
 
 from molequi.errors import UserError
 from molequi.graph import AtomGraph, edge_vectors
-from molequi.kernels import KERNELS, edges_of
+from molequi.kernels import KERNELS, bare, edges_of
+from molequi.nn.derived import derived, is_differentiated_once
 from molequi.nn.interaction import Interaction, reachable
 from molequi.nn.product import ManyBodyProduct
 from molequi.nn.radial import envelope
+from molequi.nn.resting import RestingPass, rest
 from molequi.symmetry.harmonics import spherical_harmonics
 from molequi.symmetry.irreps import Irreps, full_irreps, natural_irreps
 
@@ -152,19 +154,22 @@ class Backbone(nn.Module):
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions and cell."""
         (harmonics, distances, species), edges = self._geometry(graph), edges_of(graph)
-        features = functional.embedding(species, self.embedding)[:, None, :]
-        invariants = []
-        for layer in self.layers:
-            features = layer(features, harmonics, distances, edges, species)
-            invariants.append(features[:, 0])
-        return NodeFeatures(features, torch.cat(invariants, dim=1), distances, envelope(distances, self.cutoff))
+        if is_differentiated_once() and bare.serves(harmonics, self.layers[0].kernels):
+            layers = derived(self, lambda: rest(self.embedding, self.layers))
+            features, invariant = RestingPass.apply(harmonics, distances, layers, edges, species)
+        else:
+            features, invariants = functional.embedding(species, self.embedding)[:, None, :], []
+            for layer in self.layers:
+                features = layer(features, harmonics, distances, edges, species)
+                invariants.append(features[:, 0])
+            invariant = torch.cat(invariants, dim=1)
+        return NodeFeatures(features, invariant, distances, envelope(distances, self.cutoff))
 
     def _geometry(self, graph: AtomGraph) -> tuple[Tensor, Tensor, Tensor]:
         """Harmonics (E, (l_max + 1)^2) and distances (E,) in the model's dtype, species (N,). Edge vectors are formed in float64."""
         vectors = edge_vectors(graph)
-        squared = vectors.square().sum(dim=1)
         # A zero vector gets length 1e-6 Å and a zero gradient instead of an undefined direction.
-        distances = torch.where(squared > 1e-12, squared, torch.full_like(squared, 1e-12)).sqrt()
+        distances = vectors.square().sum(dim=1).clamp(min=1e-12).sqrt()
         dtype = self.embedding.dtype
         harmonics = spherical_harmonics((vectors / distances[:, None]).to(dtype), self.l_max)
         return harmonics, distances.to(dtype), self.species_of_number[graph.atomic_numbers]

@@ -20,17 +20,26 @@ _state = threading.local()
 
 
 @contextlib.contextmanager
-def weights_at_rest(model: nn.Module) -> Iterator[None]:
-    """Within this context `derived` may keep results for as long as no parameter or buffer of `model` changes."""
+def weights_at_rest(model: nn.Module, *, first_derivatives_only: bool = False) -> Iterator[None]:
+    """Within this context `derived` may keep results for as long as no parameter or buffer of `model` changes.
+
+    first_derivatives_only: nobody will differentiate twice, or with respect to the weights; `is_differentiated_once` then says so.
+    """
     tensors = itertools.chain(model.parameters(), model.buffers())
     fingerprint = [(tensor.data_ptr(), tensor._version, tensor.dtype) for tensor in tensors]
     if model.__dict__.get("_resting", (None,))[0] != fingerprint:
         model.__dict__["_resting"] = fingerprint, object()
-    before, _state.token = getattr(_state, "token", None), model.__dict__["_resting"][1]
+    before = getattr(_state, "token", None), getattr(_state, "once", False)
+    _state.token, _state.once = model.__dict__["_resting"][1], first_derivatives_only
     try:
         yield
     finally:
-        _state.token = before
+        _state.token, _state.once = before
+
+
+def is_differentiated_once() -> bool:
+    """Tell whether only first derivatives with respect to positions will be asked for, by `weights_at_rest`."""
+    return getattr(_state, "once", False)
 
 
 def derived(module: nn.Module, compute: Callable[[], T]) -> T:

@@ -94,7 +94,7 @@ class IrrepsLinear(nn.Module):
 class PathLinear(nn.Module):
     """Mix the channels of all paths into each irrep: (N, rows of the separate paths, C) -> (N, M, C), as NequIP and MACE do after their convolution.
 
-    outputs: the irrep of each path, equal ones next to each other (a table with `separate`).
+    outputs: the irrep of each path, equal ones next to each other; their rows alternate as those of a table with `separate`.
     """
 
     def __init__(self, outputs: Sequence[Irrep], n_channels: int) -> None:
@@ -110,8 +110,9 @@ class PathLinear(nn.Module):
         mixed = []
         parts = zip(self.irreps, self.counts, features.split(self.sizes, dim=1), derived(self, self._scaled), strict=True)
         for (l, _), count, part, weight in parts:
-            mixed.append(part.unflatten(1, (count, 2 * l + 1)).transpose(1, 2).flatten(2) @ weight)
-        return torch.cat(mixed, dim=1)
+            paths = part.unflatten(1, (2 * l + 1, count)).flatten(2)
+            mixed.append(torch.bmm(paths.transpose(0, 1), weight.expand(2 * l + 1, -1, -1)))
+        return torch.cat(mixed).transpose(0, 1)
 
     def _scaled(self) -> list[Tensor]:
         # By name: a ParameterDict sorts its keys, and 1e comes before 1o there.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from math import factorial, sqrt
 from typing import NamedTuple
 
@@ -78,7 +79,8 @@ class CouplingTable:
     first, second, output: the irreps of each side. paths: the allowed couplings.
     path, row_first, row_second, row_output: (T,), int64; value: (T,), float64. Entry t says that path[t] adds
     value[t] * a[row_first[t]] * b[row_second[t]] to row_output[t]. Each path alone gives rows of unit variance from rows of unit variance.
-    symmetric: whether the two sides are the same tensor. separate: whether each path has an output of its own.
+    symmetric: whether the two sides are the same tensor. separate: whether each path has an output of its own; the rows of the paths into one
+    irrep then alternate, all paths' first components, then all their second ones, so that a linear map over the paths needs no copy.
     """
 
     first: Irreps
@@ -99,8 +101,7 @@ def coupling_table(first: Irreps, second: Irreps, output: Irreps, *, symmetric: 
     """List every path that parity and the triangle rule allow.
 
     With `symmetric` the two sides are the same tensor: only paths with first <= second are kept, and those that vanish
-    for equal arguments (antisymmetric squares) are left out. With `separate` paths are not summed: each has an irrep of the output of its own, those
-    of one irrep next to each other.
+    for equal arguments (antisymmetric squares) are left out. With `separate` paths are not summed: each has an irrep of the output of its own.
     """
     allowed = [
         Path(i, j, k)
@@ -113,16 +114,27 @@ def coupling_table(first: Irreps, second: Irreps, output: Irreps, *, symmetric: 
         allowed.sort(key=lambda path: path.output)
         output = tuple(output[path.output] for path in allowed)
         allowed = [path._replace(output=k) for k, path in enumerate(allowed)]
-    starts = [np.cumsum([0, *(2 * l + 1 for l, _ in irreps)]) for irreps in (first, second, output)]
+    rows = [rows_of(first), rows_of(second), rows_of(output, alternating=separate)]
     columns: list[list[np.ndarray]] = [[], [], [], [], []]
     for p, path in enumerate(allowed):
         tensor = wigner_3j(first[path.first][0], second[path.second][0], output[path.output][0]) * sqrt(2 * output[path.output][0] + 1)
-        rows = np.nonzero(np.abs(tensor) > 1e-12)
-        for column, values in zip(columns, (*rows, tensor[rows], np.full(len(rows[0]), p)), strict=True):
+        where = np.nonzero(np.abs(tensor) > 1e-12)
+        placed = [side[position][component] for side, position, component in zip(rows, path, where, strict=True)]
+        for column, values in zip(columns, (*placed, tensor[where], np.full(len(where[0]), p)), strict=True):
             column.append(values)
-        for column, start, position in zip(columns, starts, path, strict=False):
-            column[-1] = column[-1] + start[position]
     joined = [np.concatenate(column) if column else np.zeros(0) for column in columns]
     rows_first, rows_second, rows_output = (rows.astype(np.int64) for rows in joined[:3])
     columns_of_table = joined[4].astype(np.int64), rows_first, rows_second, rows_output, joined[3]
     return CouplingTable(tuple(first), tuple(second), tuple(output), tuple(allowed), *columns_of_table, symmetric, separate)
+
+
+def rows_of(irreps: Irreps, *, alternating: bool = False) -> list[np.ndarray]:
+    """Return the rows of each irrep; with `alternating` equal ones, which stand next to each other, share their rows in turn."""
+    rows: list[np.ndarray] = []
+    start = 0
+    for (l, _), group in itertools.groupby(irreps):
+        count, size = len(list(group)), 2 * l + 1
+        block = np.arange(start, start + count * size)
+        rows += list(block.reshape(size, count).T if alternating else block.reshape(count, size))
+        start += count * size
+    return rows

@@ -18,27 +18,32 @@ def spherical_harmonics(directions: Tensor, l_max: int) -> Tensor:
     Component normalisation: the mean square of each component over the sphere is 1. The basis is e3nn's.
     A zero vector, which has no direction, gives the finite values of the polynomials there.
     """
-    axes = directions.unbind(dim=1)
-    monomials = [[torch.ones_like(axes[0])]]
-    for degree in range(1, l_max + 1):
-        monomials.append([monomials[-1][row] * axes[axis] for row, axis in _monomial_steps(degree)])
-    stacked = torch.stack([column for columns in monomials for column in columns], dim=1)
-    return stacked @ torch.as_tensor(_harmonic_matrix(l_max), dtype=directions.dtype, device=directions.device)
+    if l_max == 0:
+        return torch.ones_like(directions[:, :1])
+    selections, constants, matrix = (torch.as_tensor(x, dtype=directions.dtype, device=directions.device) for x in _monomial_factors(l_max))
+    monomials, *others = torch.addmm(constants, directions, selections).chunk(l_max, dim=1)
+    for factors in others:
+        monomials = monomials * factors
+    return monomials @ matrix
+
+
+@functools.lru_cache
+def _monomial_factors(l_max: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every monomial as a product of l_max factors, each a coordinate or 1: few operations, whose derivatives are few too.
+
+    Returns the matrix (3, l_max * monomials) that selects coordinates, the ones (l_max * monomials,), and the harmonics' coefficients.
+    """
+    exponents = [exponent for degree in range(l_max + 1) for exponent in _exponents(degree)]
+    factors = np.full((l_max, len(exponents)), 3)
+    for column, powers in enumerate(exponents):
+        axes = np.repeat(np.arange(3), powers)
+        factors[: len(axes), column] = axes
+    chosen = np.eye(4)[factors.reshape(-1)].T
+    return chosen[:3], chosen[3], _harmonic_matrix(l_max)
 
 
 def _exponents(degree: int) -> list[tuple[int, int, int]]:
     return [(degree - y - z, y, z) for y in range(degree + 1) for z in range(degree + 1 - y)]
-
-
-@functools.lru_cache
-def _monomial_steps(degree: int) -> list[tuple[int, int]]:
-    """For each monomial of this degree: a monomial one degree lower, and the coordinate that multiplies it."""
-    lower = {exponent: row for row, exponent in enumerate(_exponents(degree - 1))}
-    steps = []
-    for exponent in _exponents(degree):
-        axis = next(a for a in range(3) if exponent[a] > 0)
-        steps.append((lower[tuple(n - (a == axis) for a, n in enumerate(exponent))], axis))  # type: ignore[index]
-    return steps
 
 
 @functools.lru_cache

@@ -10,7 +10,7 @@ from e3nn import o3
 from molequi.kernels import KERNELS, Edges, convolution, convolve, edges_of, modules, splines, threads
 from molequi.kernels.operators import name_of
 from molequi.neighbors import build_graph
-from molequi.symmetry.coupling import CouplingTable, coupling_table
+from molequi.symmetry.coupling import CouplingTable, coupling_table, rows_of
 from molequi.symmetry.irreps import Irreps, full_irreps, n_rows, natural_irreps
 
 TABLES = {
@@ -56,15 +56,13 @@ def e3nn_convolution(tensors: list[torch.Tensor], edges: Edges, table: CouplingT
         irrep_normalization="component", path_normalization="none", shared_weights=False, internal_weights=False,
     ).to(torch.float64)  # fmt: skip
 
-    def flat(features: torch.Tensor, irreps: Irreps) -> torch.Tensor:
-        parts, start = [], 0
-        for l, _ in irreps:
-            parts.append(features[:, start : start + 2 * l + 1].transpose(1, 2).reshape(len(features), -1))
-            start += 2 * l + 1
+    def flat(features: torch.Tensor, irreps: Irreps, *, alternating: bool = False) -> torch.Tensor:
+        parts = [features[:, rows].transpose(1, 2).reshape(len(features), -1) for rows in rows_of(irreps, alternating=alternating)]
         return torch.cat(parts, dim=1)
 
     messages = product(flat(h, table.first)[sender], y, r.reshape(len(r), -1))
-    return messages.new_zeros(len(h), messages.shape[1]).index_add(0, receiver, messages), lambda out: flat(out, table.output)
+    summed = messages.new_zeros(len(h), messages.shape[1]).index_add(0, receiver, messages)
+    return summed, lambda out: flat(out, table.output, alternating=table.separate)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -115,7 +113,8 @@ def test_separate_paths_sum_to_merged_ones(kernels: str) -> None:
     separate = coupling_table(SMALL.first, SMALL.second, SMALL.output, separate=True)
     (h, y, r, s), edges = arguments(SMALL, 3)
     order = [SMALL.paths.index(path._replace(output=SMALL.output.index(separate.output[path.output]))) for path in separate.paths]
-    parts = convolve(h, y, r, s[:, order], edges, separate, CUTOFF, kernels=kernels).split([2 * l + 1 for l, _ in separate.output], dim=1)
+    out = convolve(h, y, r, s[:, order], edges, separate, CUTOFF, kernels=kernels)
+    parts = [out[:, rows] for rows in rows_of(separate.output, alternating=True)]
     summed = [sum(part for part, irrep in zip(parts, separate.output, strict=True) if irrep == wanted) for wanted in SMALL.output]
     torch.testing.assert_close(torch.cat(summed, dim=1), convolve(h, y, r, s, edges, SMALL, CUTOFF), atol=1e-12, rtol=1e-12)
 

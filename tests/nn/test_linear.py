@@ -19,7 +19,7 @@ def test_path_linear_mixes_each_irrep_by_its_own_weights(outputs: tuple[tuple[in
     for irrep in dict.fromkeys(outputs):
         count, size = outputs.count(irrep), 2 * irrep[0] + 1
         weight = mix.weights[irreps_name([irrep])].reshape(count, n_channels, n_channels)
-        paths = features[:, start : start + count * size].reshape(5, count, size, n_channels)
-        expected.append(torch.einsum("nprc,pcd->nrd", paths, weight) * (count * n_channels) ** -0.5)
+        paths = features[:, start : start + count * size].reshape(5, size, count, n_channels)
+        expected.append(torch.einsum("nrpc,pcd->nrd", paths, weight) * (count * n_channels) ** -0.5)
         start += count * size
     torch.testing.assert_close(mix(features), torch.cat(expected, dim=1))

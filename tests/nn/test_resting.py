@@ -1,0 +1,87 @@
+"""The backbone written out gives what the backbone gives: against plain torch and its autograd, for every kind of layer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from ase.build import molecule
+
+from molequi.graph import AtomGraph, collate
+from molequi.model import MolecularModel, make_model
+from molequi.neighbors import build_graph
+from molequi.nn import backbone as backbone_module
+
+LAYERS = [
+    {"parity": "natural", "correlation": 1, "mixing": "merged"},
+    {"parity": "natural", "correlation": 3, "mixing": "separate", "l_hidden": 1},
+    {"parity": "natural", "correlation": 2, "mixing": "merged", "n_layers": 3},
+    {"parity": "full", "correlation": 1, "mixing": "separate", "n_layers": 3},
+    {"parity": "full", "correlation": 3, "mixing": "merged", "l_hidden": 1},
+    {"parity": "full", "correlation": 2, "mixing": "separate", "n_layers": 1},
+    {"parity": "natural", "correlation": 1, "mixing": "merged", "l_max": 0},
+]
+
+
+def graph_of(*names: str, cutoff: float = 4.0) -> AtomGraph:
+    atoms = [molecule(name) for name in names]
+    return collate([build_graph(x.positions + 0.05 * torch.rand(len(x), 3).numpy(), x.numbers, cutoff) for x in atoms])
+
+
+def model_of(outputs: list[str], **settings: object) -> MolecularModel:
+    model = make_model((1, 6, 8), outputs, **{"n_layers": 2, "n_channels": 3, "l_max": 2, "cutoff": 4.0, **settings}).to(torch.float64)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():  # what starts as zero would hide what it multiplies
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape, generator=generator, dtype=weight.dtype))
+    return model
+
+
+@pytest.mark.parametrize("settings", LAYERS, ids=lambda settings: "-".join(str(value) for value in settings.values()))
+@pytest.mark.parametrize("outputs", [["energy"], ["energy", "dipole"]], ids=["energy", "dipole"])
+def test_outputs_and_forces_are_those_of_autograd(settings: dict, outputs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    if "dipole" in outputs and settings.get("l_max") == 0:
+        pytest.skip("without l = 1 there is no dipole")
+    torch.manual_seed(0)
+    model, graph = model_of(outputs, **settings), graph_of("CH3CH2OH", "H2O", "O")
+    model.backbone.use_kernels("reference")
+    expected = model.compute(graph)
+    calls = []
+    apply = backbone_module.RestingPass.apply
+    monkeypatch.setattr(backbone_module.RestingPass, "apply", lambda *arguments: calls.append(1) or apply(*arguments))
+    model.backbone.use_kernels("table")
+    actual = model.compute(graph)
+    assert calls == [1]
+    assert actual.keys() == expected.keys()
+    for name, value in actual.items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-11, atol=1e-11 * float(expected[name].abs().max()), msg=name)
+
+
+def test_empty_graphs_and_isolated_atoms() -> None:
+    model = model_of(["energy"], correlation=2)
+    lonely = collate([graph_of("O"), graph_of("H")])
+    empty = build_graph(torch.zeros(0, 3).numpy(), [], 4.0)
+    for graph in (lonely, empty):
+        model.backbone.use_kernels("reference")
+        expected = model.compute(graph)
+        model.backbone.use_kernels("table")
+        for name, value in model.compute(graph).items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-12, atol=1e-12)
+
+
+def test_training_and_hessians_do_not_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("a pass that can be differentiated once only")
+
+    monkeypatch.setattr(backbone_module.RestingPass, "apply", refuse)
+    model, graph = model_of(["energy"]), graph_of("H2O")
+    model.backbone.use_kernels("table")
+    outputs = model.compute(graph, create_graph=True)
+    outputs["forces"].square().sum().backward()
+    assert model.hessian(graph).shape == (9, 9)
+
+
+def test_other_properties_ask_for_no_gradients_in_a_prediction() -> None:
+    model, graph = model_of(["energy", "dipole"]), graph_of("H2O")
+    outputs = model.compute(graph, create_graph=True)
+    assert outputs["dipole"].requires_grad
+    assert not any(value.requires_grad for value in model.compute(graph).values())
