@@ -6,7 +6,7 @@ A sweep keeps what belongs to its node in cache. ds, which all nodes share, gets
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,18 +14,29 @@ import torch
 from torch import Tensor
 
 from molequi.kernels import generate, modules, splines, threads
+from molequi.kernels.edges import Edges
 from molequi.kernels.operators import arrays, table_named
 from molequi.symmetry.irreps import n_rows
+
+# Bytes of spline coefficients that a sweep works on at a time: half of a second-level cache of 1 MiB.
+_CACHE = 2**19
 
 
 def forward(
     h: Tensor, y: Tensor, r: Tensor, s: Tensor, index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, table: str, cutoff: float
 ) -> Tensor:
     """Return A."""
-    sweeps = _sweeps(table, h.dtype)
-    out = h.new_empty(h.shape[0], sweeps.n_outputs, h.shape[2])
-    threads.run(sweeps.forward, arrays(h, y, r, s, index[0], receiver_ptr), _map(s, cutoff), arrays(out), _chunks(receiver_ptr, s))
+    out = h.new_empty(h.shape[0], n_rows(table_named(table.split()[1]).output), h.shape[2])
+    write_forward((h, y, r, s), Edges(index, receiver_ptr, order, sender_ptr), table, cutoff, out)
     return out
+
+
+def write_forward(tensors: Sequence[Tensor], edges: Edges, table: str, cutoff: float, out: Tensor) -> None:
+    """Write A of h, y, r, s to `out`, contiguous."""
+    *_, s = tensors
+    inputs = arrays(*tensors, edges.index[0], edges.receiver_ptr)
+    sweeps = _sweeps(table, s.dtype, _together(s))
+    threads.run(sweeps.forward, inputs, _map(s, cutoff), arrays(out), _chunks(edges.receiver_ptr, s))
 
 
 def backward(  # noqa: PLR0913, PLR0917
@@ -33,12 +44,19 @@ def backward(  # noqa: PLR0913, PLR0917
     index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, table: str, cutoff: float, wants_s: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds; ds is empty without `wants_s`."""
-    sweeps, chunks = _sweeps(table, h.dtype), _chunks(sender_ptr, s)
-    inputs = arrays(h, y, r, s, g, index[1], order, sender_ptr)
     dh, dy, dr = gradients = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (h, y, r)]
+    edges = Edges(index, receiver_ptr, order, sender_ptr)
+    return dh, dy, dr, write_backward((h, y, r, s, g), edges, table, cutoff, gradients, wants_s=wants_s)
+
+
+def write_backward(tensors: Sequence[Tensor], edges: Edges, table: str, cutoff: float, gradients: Sequence[Tensor], *, wants_s: bool) -> Tensor:
+    """Write dh, dy, dr of h, y, r, s, g to `gradients`, contiguous; return ds, empty without `wants_s`."""
+    *_, s, _ = tensors
+    sweeps, chunks = _sweeps(table, s.dtype, _together(s)), _chunks(edges.sender_ptr, s)
+    inputs = arrays(*tensors, edges.index[1], edges.sender_order, edges.sender_ptr)
     ds = s.new_empty(len(chunks), *s.shape) if wants_s else s.new_empty(len(chunks), 0, 0, 0)
     threads.run(sweeps.backward, inputs, _map(s, cutoff), arrays(*gradients), chunks, of_chunk=ds.numpy())
-    return dh, dy, dr, ds.sum(0)
+    return ds.sum(0)
 
 
 def double_backward(  # noqa: PLR0913, PLR0917
@@ -46,7 +64,7 @@ def double_backward(  # noqa: PLR0913, PLR0917
     index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, table: str, cutoff: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds, dg of <u, dh> + <v, dy> + <w, dr> + <z, ds>."""
-    sweeps, chunks, numbers = _sweeps(table, h.dtype), _chunks(sender_ptr, s), _map(s, cutoff)
+    sweeps, chunks, numbers = _sweeps(table, h.dtype, _together(s)), _chunks(sender_ptr, s), _map(s, cutoff)
     cotangents = u, v, w, s.new_empty(0, 0, 0) if z is None else z
     dh, dy, dr, dg = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (h, y, r, g))
     ds = s.new_empty(len(chunks), *s.shape)
@@ -60,26 +78,29 @@ def double_backward(  # noqa: PLR0913, PLR0917
 class _Sweeps(NamedTuple):
     """The sweeps of one table; each is called with the nodes' range, inputs, numbers and outputs. An empty z or ds is left out."""
 
-    n_outputs: int
     forward: Callable
     backward: Callable
     double_by_receiver: Callable
     double_by_sender: Callable
 
 
+def _together(s: Tensor) -> int:
+    """How many paths' coefficients fit into the cache of a core together."""
+    return max(1, round(_CACHE / (s.shape[0] * s.shape[2] * s.element_size())))
+
+
 @functools.lru_cache
-def _sweeps(name: str, dtype: torch.dtype) -> _Sweeps:
+def _sweeps(name: str, dtype: torch.dtype, n_together: int) -> _Sweeps:
     """Return the sweeps of a table for float32 or float64; numba compiles each at its first call. name: `unrolled 0e+1o|0e+1o|0e`, say."""
     kernels, irreps = name.split()
     table, type_name = table_named(irreps), str(dtype).removeprefix("torch.")
-    n_outputs = n_rows(table.output)
     if kernels == "unrolled":
-        module = modules.load(generate.source(table, type_name))
-        return _Sweeps(n_outputs, module.forward, module.backward, module.double_by_receiver, module.double_by_sender)
+        module = modules.load(generate.source(table, type_name, min(n_together, len(table.paths)) or 1))
+        return _Sweeps(module.forward, module.backward, module.double_by_receiver, module.double_by_sender)
     table_sweeps = modules.compiled("table_sweeps")
     walk = table_sweeps.pairs_of(table, np.dtype(type_name).type)
     sweeps = table_sweeps.forward, table_sweeps.backward, table_sweeps.double_by_receiver, table_sweeps.double_by_sender
-    return _Sweeps(n_outputs, *(functools.partial(sweep, *walk) for sweep in sweeps))
+    return _Sweeps(*(functools.partial(sweep, *walk) for sweep in sweeps))
 
 
 def _map(s: Tensor, cutoff: float) -> tuple[np.floating, np.floating, np.floating]:

@@ -1,7 +1,8 @@
 """Write unrolled sweeps for one coupling table: Python source that numba compiles.
 
 Every coefficient is a literal and every row a register, so an edge costs its multiplications and one pass over its data.
-A sweep serves the nodes from `first` to `last`, so that several threads can share the work.
+A sweep serves the nodes from `first` to `last`, so that several threads can share the work. It walks their edges once for each group of paths:
+the spline coefficients of a group fit into the second-level cache, those of all paths would come from memory for every edge.
 
 Names in the generated code, as in `kernels.convolution`: h the features, y the harmonics, r the distances, s the spline coefficients, g the gradient
 at the receiver; R, D, S the radial function and its two derivatives on an edge; u, v, w, z the cotangents of dh, dy, dr, ds in the backward of the
@@ -9,6 +10,9 @@ backward; W = w D + sum B z the cotangent that reaches R. m and n are the coeffi
 """
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -58,33 +62,45 @@ class Terms:
         """A literal of the dtype."""
         return f"{self.dtype}({float(np.dtype(self.dtype[3:]).type(value))!r})"
 
-    def contracted(self, name: str, source: str) -> list[str]:
-        """Lines that load a row of harmonics and contract the coefficients with it."""
-        loads = [f"{source}{b} = {source}[e, {b}]" for b in range(self.n_harmonics)]
+    def of(self, group: range) -> dict[tuple[int, int, int], list[tuple[int, float]]]:
+        """The entries of a group of paths."""
+        return {key: entry for key, entry in self.entries.items() if key[0] in group}
+
+    def contracted(self, name: str, source: str, group: range) -> list[str]:
+        """Lines that load a row of harmonics and contract the coefficients of a group of paths with it."""
+        entries = self.of(group)
+        loads = [f"{source}{b} = {source}[e, {b}]" for b in sorted({b for entry in entries.values() for b, _ in entry})]
         sums = [
             f"{name}_{p}_{k}_{a} = " + " + ".join(f"{self.number(value)} * {source}{b}" for b, value in entry)
-            for (p, k, a), entry in self.entries.items()
+            for (p, k, a), entry in entries.items()
         ]
         return loads + sums
 
 
-def source(table: CouplingTable, dtype: str) -> str:
+def source(table: CouplingTable, dtype: str, n_together: int) -> str:
     """Return a module with the sweeps `forward`, `backward`, `double_by_receiver` and `double_by_sender` for `float32` or `float64`.
 
-    An empty ds is left out, an empty z counts as zero; each has a function of its own, so that only what is used is compiled.
+    n_together: paths in a group. An empty ds is left out, an empty z counts as zero; each has functions of its own, so that only what is used is
+    compiled.
     """
     terms = Terms(table, dtype)
-    sweeps = [
-        _by_receiver(terms, "forward", double=False, with_z=False),
-        _by_sender(terms, "_backward_with_s", double=False, with_s=True, with_z=False),
-        _by_sender(terms, "_backward_without_s", double=False, with_s=False, with_z=False),
-        _CHOICES,
-        _by_receiver(terms, "_double_by_receiver_with_z", double=True, with_z=True),
-        _by_receiver(terms, "_double_by_receiver_without_z", double=True, with_z=False),
-        _by_sender(terms, "_double_by_sender_with_z", double=True, with_s=True, with_z=True),
-        _by_sender(terms, "_double_by_sender_without_z", double=True, with_s=True, with_z=False),
-    ]
-    return "\n\n\n".join([_HEADER + _constants(terms), *sweeps]) + "\n"
+    # A table without paths still has its outputs to clear.
+    groups = [range(first, min(first + n_together, terms.n_paths)) for first in range(0, max(terms.n_paths, 1), n_together)]
+    writers = {
+        "forward": functools.partial(_by_receiver, double=False, with_z=False),
+        "_backward_with_s": functools.partial(_by_sender, double=False, with_s=True, with_z=False),
+        "_backward_without_s": functools.partial(_by_sender, double=False, with_s=False, with_z=False),
+        "_double_by_receiver_with_z": functools.partial(_by_receiver, double=True, with_z=True),
+        "_double_by_receiver_without_z": functools.partial(_by_receiver, double=True, with_z=False),
+        "_double_by_sender_with_z": functools.partial(_by_sender, double=True, with_s=True, with_z=True),
+        "_double_by_sender_without_z": functools.partial(_by_sender, double=True, with_s=True, with_z=False),
+    }
+    parts = [_HEADER + _constants(terms), _CHOICES]
+    for name, write in writers.items():
+        parts += [write(terms, f"{name}_{number}", group) for number, group in enumerate(groups)]
+        calls = [f"{name}_{number}(*arguments)" for number in range(len(groups))]
+        parts.append("\n".join([f"def {name}(*arguments):", *indented(calls)]))
+    return "\n\n\n".join(parts) + "\n"
 
 
 _CHOICES = '''def backward(*arguments):
@@ -103,62 +119,66 @@ def _constants(terms: Terms) -> str:
     return "\n".join(f"{name} = {terms.number(value)}" for name, value in CONSTANTS.items())
 
 
-def _by_receiver(terms: Terms, name: str, *, double: bool, with_z: bool) -> str:
+def _by_receiver(terms: Terms, name: str, group: range, *, double: bool, with_z: bool) -> str:
     """Sum over the edges of each receiver: A, or in the backward of the backward dg = sum (m R) u + (m W + n R) h."""
-    cotangents = "u, v, w, z, " if double else ""
+    cotangents, rows = "u, v, w, z, " if double else "", sorted({k for _, k, _ in terms.of(group)})
     edge = ["j = sender[e]", *_interval(terms, ["continue"], n_derivatives=int(double)), *(["we = w[e]"] if double else [])]
-    edge += terms.contracted("m", "y") + (terms.contracted("n", "v") if double else [])
-    for p in range(terms.n_paths):
+    edge += terms.contracted("m", "y", group) + (terms.contracted("n", "v", group) if double else [])
+    for p in group:
         pairs = terms.pairs(p)
         body = _radial(p, n_derivatives=int(double))
         body += [f"W = we * D{_spline('B', 'z', p) if with_z else ''}"] if double else []
         for a in sorted({a for _, a in pairs}):
             body += [f"h{a} = h[j, {a}, c]", f"x{a} = R * h{a}", *([f"t{a} = R * u[j, {a}, c] + W * h{a}"] if double else [])]
         for k in sorted({k for k, _ in pairs}):
-            rows = [a for kk, a in pairs if kk == k]
-            sums = [f"m_{p}_{k}_{a} * {'t' if double else 'x'}{a}" for a in rows] + ([f"n_{p}_{k}_{a} * x{a}" for a in rows] if double else [])
-            body.append(f"acc[{k}, c] += {' + '.join(sums)}")
+            mine = [a for kk, a in pairs if kk == k]
+            sums = [f"m_{p}_{k}_{a} * {'t' if double else 'x'}{a}" for a in mine] + ([f"n_{p}_{k}_{a} * x{a}" for a in mine] if double else [])
+            body.append(f"acc[{rows.index(k)}, c] += {' + '.join(sums)}")
         edge += ["for c in range(C):", *indented(body)]
-    node = ["acc[:] = zero", "for e in range(ptr[i], ptr[i + 1]):", *indented(edge), "out[i] = acc"]
+    node = ["acc[:] = zero", "for e in range(ptr[i], ptr[i + 1]):", *indented(edge)]
     lines = [
         f"def {name}(first, last, h, y, r, s, {cotangents}sender, ptr, cutoff, scale, shift, out):",
         f"    zero, C, K = {terms.number(0.0)}, h.shape[2], s.shape[0] - 3",
-        f"    acc = np.empty(({terms.n_outputs}, C), dtype={terms.dtype})",
+        f"    acc = np.empty(({len(rows)}, C), dtype={terms.dtype})",
         "    for i in range(first, last):",
-        *indented(node, 2),
+        *(["        out[i] = zero"] if group.start == 0 else []),
+        *indented([*node, *(f"out[i, {k}] += acc[{place}]" for place, k in enumerate(rows))], 2),
     ]
     return "@_jit\n" + "\n".join(lines)
 
 
-def _by_sender(terms: Terms, name: str, *, double: bool, with_s: bool, with_z: bool) -> str:
+def _by_sender(terms: Terms, name: str, group: range, *, double: bool, with_s: bool, with_z: bool) -> str:
     """Sum over the edges of each sender: dh; and dy, dr of each edge; ds of these senders."""
-    cotangents = "u, v, w, z, " if double else ""
-    skip = [*(f"dy[e, {b}] = zero" for b in range(terms.n_harmonics)), "dr[e] = zero", "continue"]
-    edge = ["e = order[o]", "i = receiver[e]", *_interval(terms, skip, n_derivatives=2 if double else 1), *(["we = w[e]"] if double else [])]
-    edge += terms.contracted("m", "y") + (terms.contracted("n", "v") if double else [])
-    edge += [f"k_{p}_{k}_{a} = zero" for p, k, a in terms.entries] + ["slope = zero"]
-    for p in range(terms.n_paths):
-        edge += ["for c in range(C):", *indented(_sender_body(terms, p, double=double, with_s=with_s, with_z=with_z))]
-    gradients: dict[int, list[str]] = {b: [] for b in range(terms.n_harmonics)}
-    for (p, k, a), entry in terms.entries.items():
+    cotangents, rows = "u, v, w, z, " if double else "", sorted({a for _, _, a in terms.of(group)})
+    is_first = group.start == 0
+    start = [f"dy[e, {b}] = zero" for b in range(terms.n_harmonics)] + ["dr[e] = zero"] if is_first else []
+    edge = ["e = order[o]", "i = receiver[e]", *start]
+    edge += [*_interval(terms, ["continue"], n_derivatives=2 if double else 1), *(["we = w[e]"] if double else [])]
+    edge += terms.contracted("m", "y", group) + (terms.contracted("n", "v", group) if double else [])
+    edge += [f"k_{p}_{k}_{a} = zero" for p, k, a in terms.of(group)] + ["slope = zero"]
+    for p in group:
+        edge += ["for c in range(C):", *indented(_sender_body(terms, p, rows, double=double, with_s=with_s, with_z=with_z))]
+    gradients: dict[int, list[str]] = {}
+    for (p, k, a), entry in terms.of(group).items():
         for b, value in entry:
-            gradients[b].append(f"{terms.number(value)} * k_{p}_{k}_{a}")
-    edge += [f"dy[e, {b}] = {' + '.join(parts) or 'zero'}" for b, parts in gradients.items()]
-    edge.append("dr[e] = slope")
-    node = ["acc[:] = zero", "for o in range(ptr[j], ptr[j + 1]):", *indented(edge), "dh[j] = acc"]
+            gradients.setdefault(b, []).append(f"{terms.number(value)} * k_{p}_{k}_{a}")
+    edge += [f"dy[e, {b}] += {' + '.join(parts)}" for b, parts in gradients.items()]
+    edge.append("dr[e] += slope")
     lines = [
         f"def {name}(first, last, h, y, r, s, g, {cotangents}receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds):",
         f"    zero, C, K = {terms.number(0.0)}, h.shape[2], s.shape[0] - 3",
-        f"    acc = np.empty(({terms.n_inputs}, C), dtype={terms.dtype})",
-        *(["    ds[:] = zero"] if with_s else []),
+        f"    acc = np.empty(({len(rows)}, C), dtype={terms.dtype})",
+        *(["    ds[:] = zero"] if with_s and is_first else []),
         "    for j in range(first, last):",
-        *indented(node, 2),
+        *(["        dh[j] = zero"] if is_first else []),
+        *indented(["acc[:] = zero", "for o in range(ptr[j], ptr[j + 1]):", *indented(edge)], 2),
+        *indented([f"dh[j, {a}] += acc[{place}]" for place, a in enumerate(rows)], 2),
     ]
     return "@_jit\n" + "\n".join(lines)
 
 
-def _sender_body(terms: Terms, p: int, *, double: bool, with_s: bool, with_z: bool) -> list[str]:
-    """One path of the sender sweep: per input row t = m g and f = n g, then all gradients."""
+def _sender_body(terms: Terms, p: int, sums: Sequence[int], *, double: bool, with_s: bool, with_z: bool) -> list[str]:
+    """One path of the sender sweep: per input row t = m g and f = n g, then all gradients; sums: the input rows that `acc` holds."""
     pairs = terms.pairs(p)
     rows = sorted({a for _, a in pairs})
     body = _radial(p, n_derivatives=2 if double else 1)
@@ -170,9 +190,9 @@ def _sender_body(terms: Terms, p: int, *, double: bool, with_s: bool, with_z: bo
         body += [f"h{a} = h[j, {a}, c]", f"t{a} = {' + '.join(f'm_{p}_{k}_{a} * g{k}' for k in mine)}"]
         if double:
             body += [f"u{a} = u[j, {a}, c]", f"f{a} = {' + '.join(f'n_{p}_{k}_{a} * g{k}' for k in mine)}"]
-            body += [f"acc[{a}, c] += R * f{a} + W * t{a}", f"x{a} = R * u{a} + W * h{a}"]
+            body += [f"acc[{sums.index(a)}, c] += R * f{a} + W * t{a}", f"x{a} = R * u{a} + W * h{a}"]
         else:
-            body += [f"acc[{a}, c] += R * t{a}", f"x{a} = R * h{a}"]
+            body += [f"acc[{sums.index(a)}, c] += R * t{a}", f"x{a} = R * h{a}"]
     body.append("q = " + " + ".join(f"h{a} * t{a}" for a in rows))
     if double:
         body.append("d = " + " + ".join(f"u{a} * t{a} + h{a} * f{a}" for a in rows))

@@ -11,6 +11,7 @@ L = T(u, y, w, g) + T(x, v, w, g) + T(x, y, z, g). Third derivatives are refused
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -31,14 +32,14 @@ def couple(first: Tensor, second: Tensor, weights: Tensor, species: Tensor, tabl
 def forward(x: Tensor, y: Tensor, w: Tensor, species: Tensor, table: str) -> Tensor:
     """Return B."""
     out = x.new_empty(x.shape[0], n_rows(table_named(table).output), x.shape[2])
-    _run("forward", table, x, [x, y, w, species], [out])
+    run("forward", table, [x, y, w, species], [out])
     return out
 
 
 def backward(x: Tensor, y: Tensor, w: Tensor, g: Tensor, species: Tensor, table: str, wants_w: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Return dx, dy, dw; dw is empty without `wants_w`."""
     dx, dy = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, y))
-    return dx, dy, _run("backward", table, x, [x, y, w, g, species], [dx, dy], shared=w.shape if wants_w else (0, 0, 0))
+    return dx, dy, run("backward", table, [x, y, w, g, species], [dx, dy], shared=w.shape if wants_w else (0, 0, 0))
 
 
 def double_backward(
@@ -47,7 +48,7 @@ def double_backward(
     """Return dx, dy, dw, dg of <u, dx> + <v, dy> + <z, dw>."""
     dx, dy, dg = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, y, g))
     z = w.new_empty(0, 0, 0) if z is None else z
-    return dx, dy, _run("double_backward", table, x, [x, y, w, g, u, v, z, species], [dx, dy, dg], shared=w.shape), dg
+    return dx, dy, run("double_backward", table, [x, y, w, g, u, v, z, species], [dx, dy, dg], shared=w.shape), dg
 
 
 _forward = torch.library.custom_op("molequi::couple", forward, mutates_args=())
@@ -55,8 +56,9 @@ _backward = torch.library.custom_op("molequi::couple_backward", backward, mutate
 _double_backward = torch.library.custom_op("molequi::couple_double_backward", double_backward, mutates_args=())
 
 
-def _run(sweep: str, table: str, like: Tensor, inputs: list[Tensor], outputs: list[Tensor], shared: tuple[int, ...] | None = None) -> Tensor | None:
-    """Share the nodes out among threads; what they add to an array of shape `shared` is summed and returned."""
+def run(sweep: str, table: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], shared: tuple[int, ...] | None = None) -> Tensor | None:
+    """Share the nodes out among threads, which write to `outputs`, contiguous; what they add to an array of shape `shared` is summed and returned."""
+    like = inputs[0]
     terms, values = _terms(table, like.dtype)
     chunks = threads.cut(np.arange(like.shape[0] + 1), cost=len(values) * like.shape[2])
     parts = None if shared is None else like.new_empty(len(chunks), *shared)

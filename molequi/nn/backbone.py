@@ -17,7 +17,7 @@ from molequi.nn.derived import derived, is_differentiated_once
 from molequi.nn.interaction import Interaction, reachable
 from molequi.nn.product import ManyBodyProduct
 from molequi.nn.radial import envelope
-from molequi.nn.resting import RestingPass, rest
+from molequi.nn.resting import RestingLayers, RestingPass
 from molequi.symmetry.harmonics import spherical_harmonics
 from molequi.symmetry.irreps import Irreps, full_irreps, natural_irreps
 
@@ -155,7 +155,7 @@ class Backbone(nn.Module):
         """Compute node features; differentiable in positions and cell."""
         (harmonics, distances, species), edges = self._geometry(graph), edges_of(graph)
         if is_differentiated_once() and bare.serves(harmonics, self.layers[0].kernels):
-            layers = derived(self, lambda: rest(self.embedding, self.layers))
+            layers = derived(self, lambda: RestingLayers(self.embedding, self.layers))
             features, invariant = RestingPass.apply(harmonics, distances, layers, edges, species)
         else:
             features, invariants = functional.embedding(species, self.embedding)[:, None, :], []

@@ -7,7 +7,6 @@ every call, and for a molecule of twenty atoms it costs as much as all the rest.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -25,8 +24,7 @@ def weights_at_rest(model: nn.Module, *, first_derivatives_only: bool = False) -
 
     first_derivatives_only: nobody will differentiate twice, or with respect to the weights; `is_differentiated_once` then says so.
     """
-    tensors = itertools.chain(model.parameters(), model.buffers())
-    fingerprint = [(tensor.data_ptr(), tensor._version, tensor.dtype) for tensor in tensors]
+    fingerprint = [(tensor.data_ptr(), tensor._version, tensor.dtype) for tensor in _tensors_of(model)]
     if model.__dict__.get("_resting", (None,))[0] != fingerprint:
         model.__dict__["_resting"] = fingerprint, object()
     before = getattr(_state, "token", None), getattr(_state, "once", False)
@@ -35,6 +33,18 @@ def weights_at_rest(model: nn.Module, *, first_derivatives_only: bool = False) -
         yield
     finally:
         _state.token, _state.once = before
+
+
+def _tensors_of(model: nn.Module) -> Iterator[torch.Tensor]:
+    """Yield all parameters and buffers; `Module.parameters` takes longer than a layer, because it looks for shared ones."""
+    waiting = [model]
+    while waiting:
+        module = waiting.pop()
+        waiting.extend(module._modules.values())
+        for kind in (module._parameters, module._buffers):
+            for tensor in kind.values():
+                if tensor is not None:
+                    yield tensor
 
 
 def is_differentiated_once() -> bool:

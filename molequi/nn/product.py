@@ -75,11 +75,9 @@ class SharedRows(nn.Module):
         """Cut the shared rows out: (N, M_in, C) -> (N, M_shared, C)."""
         return features if self.identical_in else features.index_select(1, self.rows_in)
 
-    def untake(self, features: Tensor, n_in: int) -> Tensor:
-        """Put shared rows back where `take` found them, zeros elsewhere: (N, M_shared, C) -> (N, n_in, C)."""
-        if self.identical_in:
-            return features
-        return features.new_zeros(features.shape[0], n_in, features.shape[2]).index_copy(1, self.rows_in, features)
+    def add_untaken(self, features: Tensor, out: Tensor) -> Tensor:
+        """Add shared rows (N, M_shared, C) to `out` (N, M_in, C) where `take` found them; return it."""
+        return out.add_(features) if self.identical_in else out.index_add_(1, self.rows_in, features)
 
     def place(self, features: Tensor) -> Tensor:
         """Put shared rows into the output layout, zeros elsewhere: (N, M_shared, C) -> (N, M_out, C)."""

@@ -13,114 +13,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
-from torch.nn import functional
 
 from molequi.kernels import Edges, bare
+from molequi.nn.arena import Arena, ArenaPool
 from molequi.nn.interaction import Interaction
-from molequi.nn.linear import PathLinear, unit_gain
+from molequi.nn.linear import PathLinear
 from molequi.nn.product import SharedRows
+from molequi.nn.resting_maps import PathMix, RestingGate, RowMap
+from molequi.symmetry.coupling import CouplingTable
 from molequi.symmetry.irreps import n_rows
-
-
-class Run(NamedTuple):
-    """Neighbouring rows of an input that are mapped to neighbouring rows of the output; weight: (rows, C, C)."""
-
-    start_in: int
-    start_out: int
-    weight: Tensor
-
-    def rows_in(self, features: Tensor) -> Tensor:
-        """Return these rows first: (rows, N, C), a view."""
-        return features.narrow(1, self.start_in, len(self.weight)).transpose(0, 1)
-
-    def rows_out(self, features: Tensor) -> Tensor:
-        """Return these rows first: (rows, N, C), a view."""
-        return features.narrow(1, self.start_out, len(self.weight)).transpose(0, 1)
-
-
-class RowMap:
-    """A linear map from rows to rows, added to what is there: out[:, k] += in[:, a] W_k for the pairs (a, k) of `rows`."""
-
-    def __init__(self, rows_in: Sequence[int], rows_out: Sequence[int], weight: Tensor) -> None:
-        starts = [0, *(k for k in range(1, len(rows_in)) if (rows_in[k] - rows_in[k - 1], rows_out[k] - rows_out[k - 1]) != (1, 1)), len(rows_in)]
-        pairs = zip(starts[:-1], starts[1:], strict=True)
-        self.runs = [Run(rows_in[a], rows_out[a], weight[a:b].contiguous()) for a, b in pairs if b > a]
-
-    def add(self, features: Tensor, out: Tensor) -> None:
-        """Add the map of features (N, M_in, C) to out (N, M_out, C)."""
-        for run in self.runs:
-            run.rows_out(out).baddbmm_(run.rows_in(features), run.weight)
-
-    def add_transposed(self, gradient: Tensor, out: Tensor) -> None:
-        """Add the gradient with respect to the input: (N, M_out, C) -> (N, M_in, C)."""
-        for run in self.runs:
-            run.rows_in(out).baddbmm_(run.rows_out(gradient), run.weight.transpose(1, 2))
-
-
-class PathMix:
-    """`PathLinear` on the alternating rows of separate paths, without a copy."""
-
-    def __init__(self, mix: PathLinear, factor: float) -> None:
-        self.weights = [weight * factor for weight in mix._scaled()]
-        self.sizes = [2 * l + 1 for l, _ in mix.irreps]
-        self.counts, self.n_rows = mix.counts, sum(mix.sizes)
-
-    def _parts(self, paths: Tensor, rows: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """For each irrep its rows of the paths (2 l + 1, N, paths * C), of the output (2 l + 1, N, C), and the weight."""
-        parts, start_in, start_out = [], 0, 0
-        for size, count, weight in zip(self.sizes, self.counts, self.weights, strict=True):
-            block = paths.narrow(1, start_in, size * count).unflatten(1, (size, count)).flatten(2).transpose(0, 1)
-            parts.append((block, rows.narrow(1, start_out, size).transpose(0, 1), weight.expand(size, -1, -1)))
-            start_in, start_out = start_in + size * count, start_out + size
-        return parts
-
-    def forward(self, paths: Tensor) -> Tensor:
-        """Map (N, rows of the separate paths, C) -> (N, M, C)."""
-        out = paths.new_empty(paths.shape[0], sum(self.sizes), paths.shape[2])
-        for block, rows, weight in self._parts(paths, out):
-            torch.bmm(block, weight, out=rows)
-        return out
-
-    def transposed(self, gradient: Tensor) -> Tensor:
-        """Map the gradient back: (N, M, C) -> (N, rows of the separate paths, C)."""
-        out = gradient.new_empty(gradient.shape[0], self.n_rows, gradient.shape[2])
-        for block, rows, weight in self._parts(out, gradient):
-            torch.bmm(rows, weight.transpose(1, 2), out=block)
-        return out
-
-
-class RestingGate:
-    """`Gate` and its gradient."""
-
-    def __init__(self, weight: Tensor, sizes: Sequence[int]) -> None:
-        self.weight, self.sizes = weight, sizes
-        self.silu_gain, self.gate_gain = unit_gain(functional.silu), unit_gain(torch.sigmoid)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the gated features (N, M, C) and the gates (N, irreps * C), to be kept."""
-        out, scalars = torch.empty_like(x), x[:, 0]
-        out[:, 0] = functional.silu(scalars) * self.silu_gain
-        gates = torch.sigmoid(scalars @ self.weight)
-        for rows_in, rows_out, one in zip(*self._split(x, out), gates.split(x.shape[2], dim=1), strict=False):
-            torch.mul(rows_in, (one * self.gate_gain)[:, None], out=rows_out)
-        return out, gates
-
-    def gradient(self, x: Tensor, gates: Tensor, g: Tensor) -> Tensor:
-        """Return the gradient with respect to x."""
-        out, scalars = torch.empty_like(x), x[:, 0]
-        sigmoid = torch.sigmoid(scalars)
-        own = g[:, 0] * (sigmoid * (1.0 + scalars * (1.0 - sigmoid)) * self.silu_gain)
-        pulls = []
-        for rows_x, rows_g, rows_out, one in zip(*self._split(x, g, out), gates.split(x.shape[2], dim=1), strict=False):
-            torch.mul(rows_g, (one * self.gate_gain)[:, None], out=rows_out)
-            pulls.append((rows_g * rows_x).sum(dim=1))
-        if pulls:
-            own = own + (torch.cat(pulls, dim=1) * (gates * (1.0 - gates) * self.gate_gain)) @ self.weight.T
-        out[:, 0] = own
-        return out
-
-    def _split(self, *features: Tensor) -> list[tuple[Tensor, ...]]:
-        return [x[:, 1:].split(self.sizes, dim=1) if self.sizes else () for x in features]
 
 
 class Kept(NamedTuple):
@@ -150,7 +51,7 @@ class RestingLayer:
         self.connection_rows = layer.self_connection.rows
         self.factors = layer.self_connection.factors.repeat_interleave(torch.tensor([2 * l + 1 for l, _ in self.connection_rows.irreps]), dim=1)
         self.connection = _row_map(self.connection_rows, layer.self_connection.linear._per_row() * half, taken=True)
-        self.products: list[tuple[str, Tensor]] = []
+        self.products: list[tuple[CouplingTable, Tensor]] = []
         self.maps: list[RowMap] = []
         if not is_direct:
             self._set_update(layer, layer.down._per_row() * half)
@@ -173,58 +74,64 @@ class RestingLayer:
             rows = projection.rows
             self.maps.append(_row_map(rows, torch.bmm(projection.linear._per_row(), after.index_select(0, rows.rows_out))))
         for order, (table, weight) in enumerate(zip(product.tables, product.species_weights, strict=True)):
-            self.products.append((bare.name_of(table), weight * getattr(product, f"path_scale_{order}")))
+            self.products.append((table, weight * getattr(product, f"path_scale_{order}")))
 
     def _connect(self, x: Tensor, species: Tensor, out: Tensor) -> None:
         self.connection.add(self.connection_rows.take(x) * self.factors.index_select(0, species), out)
 
-    def forward(self, x: Tensor | None, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor) -> tuple[Tensor, Kept]:
-        """Return the features (N, M_out, C) of this layer; x is None for the first one."""
+    def forward(self, x: Tensor | None, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor, arena: Arena) -> tuple[Tensor, Kept]:
+        """Return the features (N, M_out, C) of this layer, a buffer of the arena; x is None for the first one."""
+        n_nodes, n_channels = len(species), self.splines.shape[2]
+        h, y = (arena.empty(self.splines, n_nodes, rows, n_channels) for rows in (len(self.up), self.n_rows_out))
         if x is None:
-            h, y = self.element_up.index_select(0, species), self.element_connection.index_select(0, species)
+            torch.index_select(self.element_up, 0, species, out=h)
+            torch.index_select(self.element_connection, 0, species, out=y)
         else:
-            h = x.new_empty(x.shape[0], len(self.up), x.shape[2])
             torch.bmm(x.transpose(0, 1), self.up, out=h.transpose(0, 1))
-            y = x.new_zeros(x.shape[0], self.n_rows_out, x.shape[2])
-            self._connect(x, species, y)
-        messages = bare.convolve(h, harmonics, distances, self.splines, edges, self.table, self.cutoff, self.kernels)
+            self._connect(x, species, y.zero_())
+        messages = arena.empty(h, n_nodes, n_rows(self.table.output), n_channels)
+        bare.convolve(h, harmonics, distances, self.splines, edges, self.table, self.cutoff, self.kernels, messages)
         if self.mix is not None:
-            messages = self.mix.forward(messages)
+            messages = self.mix.forward(messages, arena)
         powers = [messages]
-        for name, weights in self.products:
-            powers.append(bare.couple(powers[-1], messages, weights, species, name))
+        for table, weights in self.products:
+            powers.append(arena.empty(h, n_nodes, n_rows(table.output), n_channels))
+            bare.couple(powers[-2], messages, weights, species, table, powers[-1])
         for row_map, power in zip(self.maps, powers, strict=False):
             row_map.add(power, y)
         if not self.maps:
             y += messages if self.mix is not None else messages * 2**-0.5
-        out, gates = self.gate.forward(y)
+        out, gates = self.gate.forward(y, arena)
         return out, Kept(h, powers, y, gates)
 
     def gradient(
-        self, g: Tensor, kept: Kept, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor
+        self, g: Tensor, kept: Kept, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor, arena: Arena
     ) -> tuple[Tensor | None, Tensor, Tensor]:
         """Return the gradients with respect to x (None for the first layer), harmonics and distances; g: of the features."""
-        g = self.gate.gradient(kept.before, kept.gates, g)
-        raw = self._messages_gradient(g, kept.powers, species)
+        g = self.gate.gradient(kept.before, kept.gates, g, arena)
+        raw = self._messages_gradient(g, kept.powers, species, arena)
         if self.mix is not None:
-            raw = self.mix.transposed(raw)
-        dh, dy, dr = bare.convolve_gradient(kept.h, harmonics, distances, self.splines, raw, edges, self.table, self.cutoff, self.kernels)
+            raw = self.mix.transposed(raw, arena)
+        dh, dy, dr = gradients = [arena.empty(x, *x.shape) for x in (kept.h, harmonics, distances)]
+        bare.convolve_gradient(kept.h, harmonics, distances, self.splines, raw, edges, self.table, self.cutoff, self.kernels, gradients)
         if self.element_up is not None:
             return None, dy, dr
-        dx = torch.bmm(dh.transpose(0, 1), self.up.transpose(1, 2)).transpose(0, 1)
-        taken = g.new_zeros(g.shape[0], self.factors.shape[1], g.shape[2])
+        dx = arena.empty(dh, *dh.shape)
+        torch.bmm(dh.transpose(0, 1), self.up.transpose(1, 2), out=dx.transpose(0, 1))
+        taken = arena.zeros(g, g.shape[0], self.factors.shape[1], g.shape[2])
         self.connection.add_transposed(g, taken)
-        return dx + self.connection_rows.untake(taken * self.factors.index_select(0, species), dx.shape[1]), dy, dr
+        return self.connection_rows.add_untaken(taken.mul_(self.factors.index_select(0, species)), dx), dy, dr
 
-    def _messages_gradient(self, g: Tensor, powers: list[Tensor], species: Tensor) -> Tensor:
+    def _messages_gradient(self, g: Tensor, powers: list[Tensor], species: Tensor, arena: Arena) -> Tensor:
         if not self.maps:
             return g if self.mix is not None else g * 2**-0.5
-        pulls = [torch.zeros_like(power) for power in powers]
+        pulls = [arena.zeros(power, *power.shape) for power in powers]
         for row_map, pull in zip(self.maps, pulls, strict=True):
             row_map.add_transposed(g, pull)
         for order in range(len(self.products) - 1, -1, -1):
-            name, weights = self.products[order]
-            first, second = bare.couple_gradient(powers[order], powers[0], weights, pulls[order + 1], species, name)
+            table, weights = self.products[order]
+            both = first, second = [arena.empty(x, *x.shape) for x in (powers[order], powers[0])]
+            bare.couple_gradient(powers[order], powers[0], weights, pulls[order + 1], species, table, both)
             pulls[order] += first
             pulls[0] += second
         return pulls[0]
@@ -235,9 +142,12 @@ def _row_map(rows: SharedRows, weight: Tensor, *, taken: bool = False) -> RowMap
     return RowMap(list(range(len(weight))) if taken else rows.rows_in.tolist(), rows.rows_out.tolist(), weight)
 
 
-def rest(embedding: Tensor, layers: Sequence[Interaction]) -> list[RestingLayer]:
-    """Write out the layers of a backbone."""
-    return [RestingLayer(layer, None if number else embedding[:, None, :]) for number, layer in enumerate(layers)]
+class RestingLayers:
+    """The layers of a backbone written out, and the buffers that their passes use."""
+
+    def __init__(self, embedding: Tensor, layers: Sequence[Interaction]) -> None:
+        self.layers = [RestingLayer(layer, None if number else embedding[:, None, :]) for number, layer in enumerate(layers)]
+        self.arenas = ArenaPool()
 
 
 class RestingPass(torch.autograd.Function):
@@ -245,28 +155,34 @@ class RestingPass(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, harmonics: Tensor, distances: Tensor, layers: Sequence[RestingLayer], edges: Edges, species: Tensor
+        ctx: FunctionCtx, harmonics: Tensor, distances: Tensor, resting: RestingLayers, edges: Edges, species: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Run the layers and keep what their gradients need."""
-        x, invariants, ctx.kept = None, [], []
-        for layer in layers:
-            x, kept = layer.forward(x, harmonics, distances, edges, species)
+        x, invariants, ctx.kept, arena = None, [], [], resting.arenas.take()
+        for layer in resting.layers:
+            x, kept = layer.forward(x, harmonics, distances, edges, species, arena)
             ctx.kept.append(kept)
             invariants.append(x[:, 0])
-        ctx.save_for_backward(harmonics, distances)
-        ctx.rest = layers, edges, species
-        return x, torch.cat(invariants, dim=1)
+        features, invariant = x.clone(), torch.cat(invariants, dim=1)
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(harmonics, distances)
+            ctx.rest = resting, edges, species, arena
+        else:
+            resting.arenas.give_back(arena)
+        return features, invariant
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, g: Tensor, of_invariants: Tensor) -> tuple[Tensor | None, ...]:
-        """Go back through the layers."""
-        (harmonics, distances), (layers, edges, species) = ctx.saved_tensors, ctx.rest
+        """Go back through the layers; once, because their buffers are given back."""
+        (harmonics, distances), (resting, edges, species, arena) = ctx.saved_tensors, ctx.rest
+        ctx.rest = None
         total_y, total_r, g = torch.zeros_like(harmonics), torch.zeros_like(distances), g.clone()
-        parts = of_invariants.chunk(len(layers), dim=1)
-        for layer, kept, part in zip(reversed(layers), reversed(ctx.kept), reversed(parts), strict=True):
+        parts = of_invariants.chunk(len(resting.layers), dim=1)
+        for layer, kept, part in zip(reversed(resting.layers), reversed(ctx.kept), reversed(parts), strict=True):
             g[:, 0] += part
-            g, dy, dr = layer.gradient(g, kept, harmonics, distances, edges, species)
+            g, dy, dr = layer.gradient(g, kept, harmonics, distances, edges, species, arena)
             total_y += dy
             total_r += dr
+        resting.arenas.give_back(arena)
         return total_y, total_r, None, None, None

@@ -7,7 +7,7 @@ import pytest
 import torch
 from e3nn import o3
 
-from molequi.kernels import KERNELS, Edges, convolution, convolve, edges_of, modules, splines, threads
+from molequi.kernels import KERNELS, Edges, convolution, convolve, cpu, edges_of, modules, splines, threads
 from molequi.kernels.operators import name_of
 from molequi.neighbors import build_graph
 from molequi.symmetry.coupling import CouplingTable, coupling_table, rows_of
@@ -81,8 +81,12 @@ def test_reference_agrees_with_e3nn(name: str, n_channels: int) -> None:
 
 @pytest.mark.parametrize("kernels", ["table", "unrolled"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_fused_sweeps_give_the_values_and_derivatives_of_the_reference(kernels: str, dtype: torch.dtype, tolerance: float) -> None:
+@pytest.mark.parametrize("n_together", [2, 100], ids=["groups", "together"])
+def test_fused_sweeps_give_the_values_and_derivatives_of_the_reference(
+    kernels: str, dtype: torch.dtype, tolerance: float, n_together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tensors, edges = arguments(SMALL, 5, dtype)
+    monkeypatch.setattr(cpu, "_CACHE", n_together * tensors[3][:, 0].numel() * tensors[3].element_size())
     g = torch.randn(9, n_rows(SMALL.output), 5, dtype=dtype, generator=torch.Generator().manual_seed(4)).requires_grad_(True)
     results = []
     for name in ("reference", kernels):

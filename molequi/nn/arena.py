@@ -1,0 +1,66 @@
+"""Buffers that a pass takes again at its next call.
+
+Memory fresh from the operating system costs as much as the arithmetic done on it: every page is cleared and mapped when it is first touched.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+# Bytes above which buffers are given back after a pass.
+_KEPT = 2**30
+
+
+class Arena:
+    """The n-th tensor taken after `restart` lies where the n-th tensor lay before. One pass at a time may use it."""
+
+    def __init__(self) -> None:
+        self._buffers: list[Tensor] = []
+        self._next = 0
+
+    def restart(self) -> None:
+        """Begin a pass: all tensors taken before are forgotten."""
+        self._next = 0
+        if sum(buffer.numel() * buffer.element_size() for buffer in self._buffers) > _KEPT:
+            self._buffers.clear()
+
+    def empty(self, like: Tensor, *shape: int) -> Tensor:
+        """Return a contiguous tensor of this shape with the dtype of `like`; its values are arbitrary."""
+        size = math.prod(shape)
+        if self._next == len(self._buffers):
+            self._buffers.append(like.new_empty(size))
+        elif self._buffers[self._next].numel() < size or self._buffers[self._next].dtype != like.dtype:
+            # Somewhat larger, because the number of edges changes a little from step to step.
+            self._buffers[self._next] = torch.empty(size + size // 8, dtype=like.dtype, device=like.device)
+        self._next += 1
+        return self._buffers[self._next - 1][:size].view(shape)
+
+    def zeros(self, like: Tensor, *shape: int) -> Tensor:
+        """Return a tensor of zeros."""
+        return self.empty(like, *shape).zero_()
+
+
+class ArenaPool:
+    """Arenas that nobody uses; passes that run at the same time get one each."""
+
+    def __init__(self) -> None:
+        self._free: list[Arena] = []
+
+    def __deepcopy__(self, memo: dict) -> ArenaPool:
+        return ArenaPool()
+
+    def take(self) -> Arena:
+        """Return an arena to be used by one pass."""
+        try:
+            arena = self._free.pop()
+        except IndexError:
+            arena = Arena()
+        arena.restart()
+        return arena
+
+    def give_back(self, arena: Arena) -> None:
+        """Take an arena back whose tensors nobody needs any more."""
+        self._free.append(arena)
