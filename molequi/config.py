@@ -95,6 +95,7 @@ class ModelSettings(_Settings):
     n_hidden: Count | None = None
     l_hidden: int | None = Field(None, ge=0, le=6)
     mixing: Literal["merged", "separate"] | None = None
+    self_connection: Literal["factors", "matrices"] | None = None
 
     def overrides(self) -> dict[str, Any]:
         """Return the arguments that are set, without the preset."""

@@ -46,8 +46,8 @@ class Backbone(nn.Module):
 
     elements: the atomic numbers it knows. cutoff: Å. parity: `natural` (0e 1o 2e ...) or `full` (both parities of each l).
     correlation: 1, or 2 or 3 for products of up to that many messages. l_hidden: largest l of the features between layers, l_max
-    by default. mixing: `merged` or `separate` paths, see `Interaction`. n_hidden: width of the radial networks. irreps_out: of the last
-    layer; all hidden ones by default.
+    by default. mixing: `merged` or `separate` paths, see `Interaction`. n_hidden: width of the radial networks. self_connection: `factors` or
+    `matrices` by species, see `SelfConnection`. irreps_out: of the last layer; all hidden ones by default.
     Raises UserError for settings that make no network.
     """
 
@@ -65,12 +65,13 @@ class Backbone(nn.Module):
         n_hidden: int = 32,
         l_hidden: int | None = None,
         mixing: str = "merged",
+        self_connection: str = "factors",
         irreps_out: Irreps | None = None,
     ) -> None:
         super().__init__()
         _check_settings(elements, cutoff, n_layers, n_channels, l_max, parity, correlation, n_radial)
-        if mixing not in {"merged", "separate"}:
-            raise UserError(f"model.mixing is {mixing!r}; it must be 'merged' or 'separate'")
+        _check_choice("mixing", mixing, ("merged", "separate"))
+        _check_choice("self_connection", self_connection, ("factors", "matrices"))
         if l_hidden is not None and not 0 <= l_hidden <= l_max:
             raise UserError(f"model.l_hidden is {l_hidden}; it must lie between 0 and l_max, {l_max}")
         self.elements, self.cutoff, self.l_max, self.n_channels, self.n_layers = tuple(elements), float(cutoff), l_max, n_channels, n_layers
@@ -85,6 +86,7 @@ class Backbone(nn.Module):
             "n_hidden": n_hidden,
             "l_hidden": l_hidden,
             "mixing": mixing,
+            "self_connection": self_connection,
         }
         l_between = l_max if l_hidden is None else l_hidden
         hidden = natural_irreps(l_between) if parity == "natural" else full_irreps(l_between)
@@ -96,7 +98,7 @@ class Backbone(nn.Module):
             target = wanted if layer == n_layers - 1 else hidden
             target = _reach(irreps, target, natural_irreps(l_max) if parity == "natural" else full_irreps(l_max), l_max, correlation)
             sizes = (n_channels, len(elements), (cutoff, n_radial, n_hidden), l_max)
-            self.layers.append(Interaction(irreps, target, *sizes, correlation=correlation, mixing=mixing))
+            self.layers.append(Interaction(irreps, target, *sizes, correlation=correlation, mixing=mixing, self_connection=self_connection))
             irreps = target
         self.irreps_out = irreps
         self.use_kernels("auto")
@@ -192,6 +194,11 @@ def _species_table(elements: Sequence[int]) -> Tensor:
     for species, number in enumerate(elements):
         table[number] = species
     return table
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UserError(f"model.{name} is {value!r}; it must be {' or '.join(map(repr, choices))}")
 
 
 def _check_settings(

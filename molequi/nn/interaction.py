@@ -12,7 +12,7 @@ from molequi.nn.linear import IrrepsLinear, PathLinear, gate, silu, spread
 from molequi.nn.product import ManyBodyProduct, SharedRows, path_scale
 from molequi.nn.radial import RadialNetwork
 from molequi.symmetry.coupling import coupling_table
-from molequi.symmetry.irreps import Irreps, irrep_of_row, irreps_name, n_rows, natural_irreps
+from molequi.symmetry.irreps import Irreps, irrep_of_row, irreps_name, natural_irreps
 
 
 class Interaction(nn.Module):
@@ -35,6 +35,7 @@ class Interaction(nn.Module):
         *,
         correlation: int = 1,
         mixing: str = "merged",
+        self_connection: str = "factors",
     ) -> None:
         super().__init__()
         wanted = irreps_out if correlation == 1 else _message_irreps(irreps_in, irreps_out, l_max)
@@ -55,7 +56,7 @@ class Interaction(nn.Module):
         self.register_buffer("irrep_of_row", irrep_of_row(irreps_out), persistent=False)
         # Separate paths without a product are mixed already.
         self.down = nn.Identity() if separate and correlation == 1 else IrrepsLinear(irreps_out, n_channels, n_channels)
-        self.self_connection = SelfConnection(irreps_in, irreps_out, n_channels, n_elements)
+        self.self_connection = SelfConnection(irreps_in, irreps_out, n_channels, n_elements, matrices=self_connection == "matrices")
         self.gate = Gate(irreps_out, n_channels)
 
     def forward(self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor) -> Tensor:
@@ -86,19 +87,45 @@ class Interaction(nn.Module):
 
 
 class SelfConnection(nn.Module):
-    """L (s_z h): a channel-wise factor by species, then a linear map on the irreps that input and output share."""
+    """L (s_z h): a channel-wise factor by species, then a linear map on the irreps that input and output share.
 
-    def __init__(self, irreps_in: Irreps, irreps_out: Irreps, n_channels: int, n_elements: int) -> None:
+    With `matrices` L_z h: a map for each species, as in NequIP and MACE; as many weights as there are elements, as much work too.
+    """
+
+    def __init__(self, irreps_in: Irreps, irreps_out: Irreps, n_channels: int, n_elements: int, *, matrices: bool = False) -> None:
         super().__init__()
         self.rows = SharedRows(irreps_in, irreps_out)
-        self.factors = nn.Parameter(torch.randn(n_elements, len(self.rows.irreps), n_channels))
-        self.linear = IrrepsLinear(self.rows.irreps, n_channels, n_channels)
+        self.matrices, self.n_elements = matrices, n_elements
+        if not matrices:
+            self.factors = nn.Parameter(torch.randn(n_elements, len(self.rows.irreps), n_channels))
+        self.linear = IrrepsLinear(self.rows.irreps, n_channels * (n_elements if matrices else 1), n_channels)
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """Map (N, M_in, C), (N,) -> (N, M_out, C)."""
-        table = derived(self, lambda: spread(self.factors, self.rows.irreps, dim=1).flatten(1))
-        factors = functional.embedding(species, table).reshape(len(species), n_rows(self.rows.irreps), self.factors.shape[2])
-        return self.rows.place(self.linear(self.rows.take(features) * factors))
+        table = derived(self, self.table)
+        return self.rows.place(self.linear(self.spread(self.rows.take(features), table, species)))
+
+    def table(self) -> Tensor:
+        """Return what multiplies the features of each species: factors (S, M_shared * C), or (S, S) with sqrt(S) where it is the species itself."""
+        if self.matrices:
+            # The linear map divides by sqrt(S C), though only C channels are not zero.
+            return torch.eye(self.n_elements, device=self.rows.rows_in.device, dtype=self.linear.dtype) * self.n_elements**0.5
+        return spread(self.factors, self.rows.irreps, dim=1).flatten(1)
+
+    def spread(self, features: Tensor, table: Tensor, species: Tensor) -> Tensor:
+        """Return what the linear map takes: (N, M_shared, C) -> (N, M_shared, C), or (N, M_shared, S * C) of which one C is not zero."""
+        chosen = functional.embedding(species, table)
+        if self.matrices:
+            return (features[:, :, None] * chosen[:, None, :, None]).flatten(2)
+        return features * chosen.reshape(features.shape)
+
+    def spread_transposed(self, gradient: Tensor, table: Tensor, species: Tensor) -> Tensor:
+        """Return the gradient with respect to the features of `spread`."""
+        chosen = functional.embedding(species, table)
+        if self.matrices:
+            parts = gradient.unflatten(2, (self.n_elements, -1))
+            return torch.einsum("nmsc,ns->nmc", parts, chosen)
+        return gradient * chosen.reshape(gradient.shape)
 
 
 class Gate(nn.Module):

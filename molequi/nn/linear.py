@@ -86,6 +86,11 @@ class IrrepsLinear(nn.Module):
         """Apply the map."""
         return torch.bmm(features.transpose(0, 1), derived(self, self._per_row)).transpose(0, 1)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the weights."""
+        return next(iter(self.weights.values())).dtype
+
     def _per_row(self) -> Tensor:
         stacked = torch.stack([self.weights[irreps_name([irrep])] for irrep in self.irreps]) * (self.n_in**-0.5)
         return spread(stacked, self.irreps, dim=0)

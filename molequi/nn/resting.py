@@ -48,9 +48,8 @@ class RestingLayer:
         is_direct = isinstance(layer.down, nn.Identity)
         self.mix = PathMix(layer.mix, half if is_direct else 1.0) if isinstance(layer.mix, PathLinear) else None
         self.up = layer.up._per_row()
-        self.connection_rows = layer.self_connection.rows
-        self.factors = layer.self_connection.factors.repeat_interleave(torch.tensor([2 * l + 1 for l, _ in self.connection_rows.irreps]), dim=1)
-        self.connection = _row_map(self.connection_rows, layer.self_connection.linear._per_row() * half, taken=True)
+        self.self_connection, self.species_table = layer.self_connection, layer.self_connection.table()
+        self.connection = _row_map(layer.self_connection.rows, layer.self_connection.linear._per_row() * half, taken=True)
         self.products: list[tuple[CouplingTable, Tensor]] = []
         self.maps: list[RowMap] = []
         if not is_direct:
@@ -77,7 +76,7 @@ class RestingLayer:
             self.products.append((table, weight * getattr(product, f"path_scale_{order}")))
 
     def _connect(self, x: Tensor, species: Tensor, out: Tensor) -> None:
-        self.connection.add(self.connection_rows.take(x) * self.factors.index_select(0, species), out)
+        self.connection.add(self.self_connection.spread(self.self_connection.rows.take(x), self.species_table, species), out)
 
     def forward(self, x: Tensor | None, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor, arena: Arena) -> tuple[Tensor, Kept]:
         """Return the features (N, M_out, C) of this layer, a buffer of the arena; x is None for the first one."""
@@ -118,9 +117,10 @@ class RestingLayer:
             return None, dy, dr
         dx = arena.empty(dh, *dh.shape)
         torch.bmm(dh.transpose(0, 1), self.up.transpose(1, 2), out=dx.transpose(0, 1))
-        taken = arena.zeros(g, g.shape[0], self.factors.shape[1], g.shape[2])
-        self.connection.add_transposed(g, taken)
-        return self.connection_rows.add_untaken(taken.mul_(self.factors.index_select(0, species)), dx), dy, dr
+        rows = self.self_connection.rows
+        pull = arena.zeros(g, g.shape[0], n_rows(rows.irreps), self.connection.n_channels_in)
+        self.connection.add_transposed(g, pull)
+        return rows.add_untaken(self.self_connection.spread_transposed(pull, self.species_table, species), dx), dy, dr
 
     def _messages_gradient(self, g: Tensor, powers: list[Tensor], species: Tensor, arena: Arena) -> Tensor:
         if not self.maps:

@@ -14,7 +14,7 @@ from molequi.nn.linear import PathLinear, unit_gain
 
 
 class Run(NamedTuple):
-    """Neighbouring rows of an input that are mapped to neighbouring rows of the output; weight: (rows, C, C)."""
+    """Neighbouring rows of an input that are mapped to neighbouring rows of the output; weight: (rows, C_in, C)."""
 
     start_in: int
     start_out: int
@@ -33,6 +33,7 @@ class RowMap:
     """A linear map from rows to rows, added to what is there: out[:, k] += in[:, a] W_k for the pairs (a, k) of `rows`."""
 
     def __init__(self, rows_in: Sequence[int], rows_out: Sequence[int], weight: Tensor) -> None:
+        self.n_channels_in = weight.shape[1]
         starts = [0, *(k for k in range(1, len(rows_in)) if (rows_in[k] - rows_in[k - 1], rows_out[k] - rows_out[k - 1]) != (1, 1)), len(rows_in)]
         pairs = zip(starts[:-1], starts[1:], strict=True)
         self.runs = [Run(rows_in[a], rows_out[a], weight[a:b].contiguous()) for a, b in pairs if b > a]

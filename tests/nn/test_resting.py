@@ -19,6 +19,7 @@ LAYERS = [
     {"parity": "full", "correlation": 3, "mixing": "merged", "l_hidden": 1},
     {"parity": "full", "correlation": 2, "mixing": "separate", "n_layers": 1},
     {"parity": "natural", "correlation": 1, "mixing": "merged", "l_max": 0},
+    {"parity": "full", "correlation": 2, "mixing": "separate", "self_connection": "matrices", "n_layers": 3, "l_hidden": 1},
 ]
 
 
