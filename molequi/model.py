@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -116,14 +115,19 @@ class MolecularModel(nn.Module):
 
     def compute(self, graph: AtomGraph, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> dict[str, Tensor]:
         """Run the model and, where it has an energy, its derivatives: see `nn.response.with_forces`."""
-        with contextlib.nullcontext() if create_graph else weights_at_rest(self, first_derivatives_only=True):
-            if "energy" in self.heads and (forces or stress):
-                outputs = response.with_forces(self, graph, stress=stress, create_graph=create_graph)
-            else:
-                with torch.set_grad_enabled(create_graph):
-                    outputs = self(graph)
+        if create_graph:
+            outputs = self._compute(graph, forces=forces, stress=stress, create_graph=True)
+        else:
+            with weights_at_rest(self, first_derivatives_only=True), self.backbone.threads_for(graph):
+                outputs = self._compute(graph, forces=forces, stress=stress, create_graph=False)
         self.backbone.count_pass(graph.edge_index.shape[1])
         return outputs
+
+    def _compute(self, graph: AtomGraph, *, forces: bool, stress: bool, create_graph: bool) -> dict[str, Tensor]:
+        if "energy" in self.heads and (forces or stress):
+            return response.with_forces(self, graph, stress=stress, create_graph=create_graph)
+        with torch.set_grad_enabled(create_graph):
+            return self(graph)
 
     def hessian(self, graph: AtomGraph) -> Tensor:
         """Return the Hessian of the energy of one structure: (3N, 3N), eV/Å²."""

@@ -1,6 +1,6 @@
-"""The fused sweeps as plain functions, for whoever writes out gradients by hand: no autograd, no dispatch, results in given buffers.
+"""The fused sweeps as plain functions, for whoever writes out gradients by hand: no autograd, no dispatch, no threads, results in given buffers.
 
-Float tensors on a CPU; buffers are contiguous.
+Float tensors on a CPU; buffers are contiguous. Each call serves the nodes of a range: receivers forward, senders backward.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ def serves(tensor: Tensor, kernels: str) -> bool:
 
 
 def convolve(
-    h: Tensor, y: Tensor, r: Tensor, s: Tensor, edges: Edges, table: CouplingTable, cutoff: float, kernels: str, out: Tensor
+    inputs: Sequence[Tensor], edges: Edges, table: CouplingTable, cutoff: float, kernels: str, out: Tensor, nodes: tuple[int, int]
 ) -> None:
-    """Write A: see `kernels.convolve`."""
-    cpu.write_forward((h, y, r, s), edges, f"{kernels} {name_of(table)}", cutoff, out)
+    """Write A of the inputs h, y, r, s: see `kernels.convolve`."""
+    cpu.write_forward(inputs, edges, f"{kernels} {name_of(table)}", cutoff, out, [nodes])
 
 
 def convolve_gradient(
-    h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor, edges: Edges, table: CouplingTable, cutoff: float, kernels: str, out: Sequence[Tensor]
+    inputs: Sequence[Tensor], edges: Edges, table: CouplingTable, cutoff: float, kernels: str, out: Sequence[Tensor], nodes: tuple[int, int]
 ) -> None:
-    """Write dh, dy, dr for the gradient g of A."""
-    cpu.write_backward((h, y, r, s, g), edges, f"{kernels} {name_of(table)}", cutoff, out, wants_s=False)
+    """Write dh, dy, dr of the inputs h, y, r, s, g, where g is the gradient of A."""
+    cpu.write_backward(inputs, edges, f"{kernels} {name_of(table)}", cutoff, out, [nodes], wants_s=False)
 
 
-def couple(x: Tensor, y: Tensor, w: Tensor, species: Tensor, table: CouplingTable, out: Tensor) -> None:
-    """Write B: see `kernels.couple`."""
-    products.run("forward", name_of(table), [x, y, w, species], [out])
+def couple(inputs: Sequence[Tensor], table: CouplingTable, out: Tensor, nodes: tuple[int, int]) -> None:
+    """Write B of the inputs x, y, w, species: see `kernels.couple`."""
+    products.run("forward", name_of(table), inputs, [out], [nodes])
 
 
-def couple_gradient(x: Tensor, y: Tensor, w: Tensor, g: Tensor, species: Tensor, table: CouplingTable, out: Sequence[Tensor]) -> None:
-    """Write dx, dy for the gradient g of B."""
-    products.run("backward", name_of(table), [x, y, w, g, species], out, shared=(0, 0, 0))
+def couple_gradient(inputs: Sequence[Tensor], table: CouplingTable, out: Sequence[Tensor], nodes: tuple[int, int]) -> None:
+    """Write dx, dy of the inputs x, y, w, g, species, where g is the gradient of B."""
+    products.run("backward", name_of(table), inputs, out, [nodes], shared=(0, 0, 0))

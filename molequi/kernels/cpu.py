@@ -27,16 +27,16 @@ def forward(
 ) -> Tensor:
     """Return A."""
     out = h.new_empty(h.shape[0], n_rows(table_named(table.split()[1]).output), h.shape[2])
-    write_forward((h, y, r, s), Edges(index, receiver_ptr, order, sender_ptr), table, cutoff, out)
+    write_forward((h, y, r, s), Edges(index, receiver_ptr, order, sender_ptr), table, cutoff, out, _chunks(receiver_ptr, s))
     return out
 
 
-def write_forward(tensors: Sequence[Tensor], edges: Edges, table: str, cutoff: float, out: Tensor) -> None:
-    """Write A of h, y, r, s to `out`, contiguous."""
+def write_forward(tensors: Sequence[Tensor], edges: Edges, table: str, cutoff: float, out: Tensor, chunks: Sequence[tuple[int, int]]) -> None:
+    """Write A of h, y, r, s to `out`, contiguous; chunks: ranges of receivers, a thread each."""
     *_, s = tensors
     inputs = arrays(*tensors, edges.index[0], edges.receiver_ptr)
     sweeps = _sweeps(table, s.dtype, _together(s))
-    threads.run(sweeps.forward, inputs, _map(s, cutoff), arrays(out), _chunks(edges.receiver_ptr, s))
+    threads.run(sweeps.forward, inputs, _map(s, cutoff), arrays(out), chunks)
 
 
 def backward(  # noqa: PLR0913, PLR0917
@@ -46,13 +46,22 @@ def backward(  # noqa: PLR0913, PLR0917
     """Return dh, dy, dr, ds; ds is empty without `wants_s`."""
     dh, dy, dr = gradients = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (h, y, r)]
     edges = Edges(index, receiver_ptr, order, sender_ptr)
-    return dh, dy, dr, write_backward((h, y, r, s, g), edges, table, cutoff, gradients, wants_s=wants_s)
+    return dh, dy, dr, write_backward((h, y, r, s, g), edges, table, cutoff, gradients, _chunks(sender_ptr, s), wants_s=wants_s)
 
 
-def write_backward(tensors: Sequence[Tensor], edges: Edges, table: str, cutoff: float, gradients: Sequence[Tensor], *, wants_s: bool) -> Tensor:
-    """Write dh, dy, dr of h, y, r, s, g to `gradients`, contiguous; return ds, empty without `wants_s`."""
+def write_backward(
+    tensors: Sequence[Tensor],
+    edges: Edges,
+    table: str,
+    cutoff: float,
+    gradients: Sequence[Tensor],
+    chunks: Sequence[tuple[int, int]],
+    *,
+    wants_s: bool,
+) -> Tensor:
+    """Write dh, dy, dr of h, y, r, s, g to `gradients`, contiguous; return ds, empty without `wants_s`. chunks: ranges of senders."""
     *_, s, _ = tensors
-    sweeps, chunks = _sweeps(table, s.dtype, _together(s)), _chunks(edges.sender_ptr, s)
+    sweeps = _sweeps(table, s.dtype, _together(s))
     inputs = arrays(*tensors, edges.index[1], edges.sender_order, edges.sender_ptr)
     ds = s.new_empty(len(chunks), *s.shape) if wants_s else s.new_empty(len(chunks), 0, 0, 0)
     threads.run(sweeps.backward, inputs, _map(s, cutoff), arrays(*gradients), chunks, of_chunk=ds.numpy())

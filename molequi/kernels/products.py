@@ -56,11 +56,22 @@ _backward = torch.library.custom_op("molequi::couple_backward", backward, mutate
 _double_backward = torch.library.custom_op("molequi::couple_double_backward", double_backward, mutates_args=())
 
 
-def run(sweep: str, table: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], shared: tuple[int, ...] | None = None) -> Tensor | None:
-    """Share the nodes out among threads, which write to `outputs`, contiguous; what they add to an array of shape `shared` is summed and returned."""
+def run(
+    sweep: str,
+    table: str,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    chunks: Sequence[tuple[int, int]] | None = None,
+    *,
+    shared: tuple[int, ...] | None = None,
+) -> Tensor | None:
+    """Write to `outputs`, contiguous, in a thread for each of `chunks`, ranges of nodes, by default those worth one.
+
+    What the threads add to an array of shape `shared` is summed and returned.
+    """
     like = inputs[0]
     terms, values = _terms(table, like.dtype)
-    chunks = threads.cut(np.arange(like.shape[0] + 1), cost=len(values) * like.shape[2])
+    chunks = chunks or threads.cut(np.arange(like.shape[0] + 1), cost=len(values) * like.shape[2])
     parts = None if shared is None else like.new_empty(len(chunks), *shared)
     kernel = functools.partial(getattr(modules.compiled("product_sweeps"), sweep), terms, values)
     threads.run(kernel, arrays(*inputs), (), arrays(*outputs), chunks, of_chunk=None if parts is None else parts.numpy())

@@ -6,25 +6,52 @@ behind in a forked child, and idle ones do not spin, as those of OpenMP do.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import torch
 
-# Multiplications that are worth a thread of their own: some 0.1 ms, several times what starting it costs.
-_WORTH_A_THREAD = 100_000
+T = TypeVar("T")
+_state = threading.local()
+
+# What is worth a thread of its own, in units of `cost`: half a millisecond, several times what waking it up costs.
+_WORTH_A_THREAD = 300_000
 
 
-def cut(pointers: np.ndarray, cost: int) -> list[tuple[int, int]]:
+def available() -> int:
+    """Return how many threads a sweep may have: torch's number, also `without_openmp`."""
+    return getattr(_state, "n_threads", None) or torch.get_num_threads()
+
+
+@contextlib.contextmanager
+def without_openmp() -> Iterator[None]:
+    """Give torch's own operations one thread: those of OpenMP spin for milliseconds after each, on the cores that the sweeps need."""
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    _state.n_threads = before
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        _state.n_threads = None
+
+
+def cut(pointers: np.ndarray, cost: int, worth: int = _WORTH_A_THREAD) -> list[tuple[int, int]]:
     """Cut nodes into ranges [first, last) of equal work, one for each of torch's threads that has enough to do.
 
-    pointers: (N + 1,), the edges before each node. cost: multiplications per edge, roughly.
+    pointers: (N + 1,), the edges before each node. cost: of an edge, in radial functions or coefficients. worth: cost that is worth a thread.
     """
     n_nodes = len(pointers) - 1
-    n_chunks = max(1, min(torch.get_num_threads(), n_nodes, int(pointers[-1]) * cost // _WORTH_A_THREAD))
+    n_chunks = max(1, min(available(), n_nodes, int(pointers[-1]) * cost // worth))
     if n_chunks == 1:
         return [(0, n_nodes)]
     # Half an edge per node, so that nodes without edges are shared out too.
@@ -44,6 +71,19 @@ def run(
     calls[0]()
     for future in waiting:
         future.result()
+
+
+def each(task: Callable[[T], None], shares: Sequence[T]) -> None:
+    """Run task(share) for every share, each in a thread in which torch has one thread: several pools would wait for each other's spinning."""
+    waiting = [_pool(os.getpid()).submit(_alone, task, share) for share in shares[1:]]
+    _alone(task, shares[0])
+    for future in waiting:
+        future.result()
+
+
+def _alone(task: Callable[[T], None], share: T) -> None:
+    with without_openmp():
+        task(share)
 
 
 @functools.lru_cache(maxsize=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 from molequi.errors import UserError
 from molequi.graph import AtomGraph, edge_vectors
-from molequi.kernels import KERNELS, bare, edges_of
+from molequi.kernels import KERNELS, bare, edges_of, threads
 from molequi.nn.derived import derived, is_differentiated_once
 from molequi.nn.interaction import Interaction, reachable
 from molequi.nn.product import ManyBodyProduct
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 # Multiplications of all passes together after which `auto` kernels are compiled: about as long as compiling takes. Counted, not timed,
 # so that the same calls always give the same numbers.
 TABLE_AFTER, UNROLLED_AFTER = 2e9, 3e10
+# From here on what torch does in its own threads takes longer than they spin.
+_MANY_EDGES = 200_000
 
 
 class NodeFeatures(NamedTuple):
@@ -147,6 +150,11 @@ class Backbone(nn.Module):
         if wanted != self.layers[0].kernels:
             logger.info("a long job: its convolutions are compiled now (%s), once on this machine", wanted)
             self._set_kernels(wanted)
+
+    def threads_for(self, graph: AtomGraph) -> contextlib.AbstractContextManager[None]:
+        """Return a context for a prediction: up to some size all but the sweeps is done by one thread, whose helpers would be in the way."""
+        is_small = graph.edge_index.shape[1] < _MANY_EDGES and bare.serves(self.embedding, self.layers[0].kernels)
+        return threads.without_openmp() if is_small else contextlib.nullcontext()
 
     def _set_kernels(self, kernels: str) -> None:
         for module in self.modules():

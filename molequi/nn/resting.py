@@ -2,11 +2,13 @@
 
 Predictions, dynamics and relaxations need the features and one gradient, with respect to harmonics and distances. Linear maps that follow one
 another are then multiplied once, what the first layer makes of each element is a table, and a molecule of twenty atoms costs a quarter of the
-operations. The numbers are those of `Backbone.forward` up to rounding.
+operations. A thread takes its share of the nodes from one convolution to the next, so that threads meet once a layer. The numbers are those of
+`Backbone.forward` up to rounding.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from molequi.kernels import Edges, bare
+from molequi.kernels import Edges, bare, threads
 from molequi.nn.arena import Arena, ArenaPool
 from molequi.nn.interaction import Interaction
 from molequi.nn.linear import PathLinear
@@ -23,14 +25,49 @@ from molequi.nn.resting_maps import PathMix, RestingGate, RowMap
 from molequi.symmetry.coupling import CouplingTable
 from molequi.symmetry.irreps import n_rows
 
+# Radial functions to evaluate that are worth a thread of their own: some milliseconds, for below that threads wait for each other.
+_WORTH_A_THREAD = 1_000_000
 
-class Kept(NamedTuple):
-    """What a layer keeps for its gradient. h: its features after the first map. powers: of the messages. before, gates: of the gate."""
+
+class Buffers(NamedTuple):
+    """What a layer computes, and keeps for its gradient; all (N, rows, C).
+
+    h: features after the first map. raw: the messages as the convolution gives them; powers: of the messages. before, gates, out: of the gate.
+    """
 
     h: Tensor
+    raw: Tensor
     powers: list[Tensor]
     before: Tensor
     gates: Tensor
+    out: Tensor
+
+
+class Gradients(NamedTuple):
+    """Gradients with respect to what `Buffers` of the same names hold, and to harmonics y, distances r and the layer's input x."""
+
+    h: Tensor
+    raw: Tensor
+    powers: list[Tensor]
+    pairs: list[tuple[Tensor, Tensor]]
+    before: Tensor
+    y: Tensor
+    r: Tensor
+    x: Tensor
+
+
+class Walk(NamedTuple):
+    """What all layers walk over. nodes: the range that the running thread serves."""
+
+    harmonics: Tensor
+    distances: Tensor
+    edges: Edges
+    species: Tensor
+    nodes: tuple[int, int]
+
+    def own(self, tensor: Tensor) -> Tensor:
+        """Return the rows of this thread's nodes."""
+        return tensor[self.nodes[0] : self.nodes[1]]
 
 
 class RestingLayer:
@@ -42,7 +79,7 @@ class RestingLayer:
     def __init__(self, layer: Interaction, elements: Tensor | None) -> None:
         self.kernels, self.table, self.cutoff = layer.kernels, layer.table, layer.radial.cutoff
         self.splines = layer.radial(layer.path_scale * layer.neighbor_count.rsqrt())
-        self.n_rows_out = n_rows(layer.irreps_out)
+        self.n_rows_out, self.n_messages = n_rows(layer.irreps_out), n_rows(dict.fromkeys(layer.table.output))
         self.gate = RestingGate(layer.gate.weight * layer.gate.weight.shape[0] ** -0.5, [2 * l + 1 for l, _ in layer.gate.others])
         half = 2**-0.5
         is_direct = isinstance(layer.down, nn.Identity)
@@ -78,63 +115,83 @@ class RestingLayer:
     def _connect(self, x: Tensor, species: Tensor, out: Tensor) -> None:
         self.connection.add(self.self_connection.spread(self.self_connection.rows.take(x), self.species_table, species), out)
 
-    def forward(self, x: Tensor | None, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor, arena: Arena) -> tuple[Tensor, Kept]:
-        """Return the features (N, M_out, C) of this layer, a buffer of the arena; x is None for the first one."""
-        n_nodes, n_channels = len(species), self.splines.shape[2]
-        h, y = (arena.empty(self.splines, n_nodes, rows, n_channels) for rows in (len(self.up), self.n_rows_out))
+    def buffers(self, n_nodes: int, arena: Arena) -> Buffers:
+        """Return memory for one pass."""
+
+        def empty(rows: int) -> Tensor:
+            return arena.empty(self.splines, n_nodes, rows, self.splines.shape[2])
+
+        raw, n_messages = empty(n_rows(self.table.output)), self.n_messages
+        powers = [empty(n_messages) if self.mix is not None else raw, *(empty(n_rows(table.output)) for table, _ in self.products)]
+        return Buffers(empty(len(self.up)), raw, powers, empty(self.n_rows_out), empty(len(self.gate.sizes)), empty(self.n_rows_out))
+
+    def gradients(self, buffers: Buffers, walk: Walk, arena: Arena) -> Gradients:
+        """Return memory for the gradient of one pass."""
+
+        def like(x: Tensor) -> Tensor:
+            return arena.empty(x, *x.shape)
+
+        powers = [like(power) for power in buffers.powers]
+        pairs = [(like(power), like(powers[0])) for power in powers[:-1]]
+        raw = like(buffers.raw) if self.mix is not None else powers[0]
+        return Gradients(like(buffers.h), raw, powers, pairs, like(buffers.before), like(walk.harmonics), like(walk.distances), like(buffers.h))
+
+    def start(self, x: Tensor | None, buffers: Buffers, walk: Walk) -> None:
+        """Compute h and what reaches the gate past the convolution; x is None for the first layer."""
+        h, y, species = walk.own(buffers.h), walk.own(buffers.before), walk.own(walk.species)
         if x is None:
             torch.index_select(self.element_up, 0, species, out=h)
             torch.index_select(self.element_connection, 0, species, out=y)
         else:
-            torch.bmm(x.transpose(0, 1), self.up, out=h.transpose(0, 1))
-            self._connect(x, species, y.zero_())
-        messages = arena.empty(h, n_nodes, n_rows(self.table.output), n_channels)
-        bare.convolve(h, harmonics, distances, self.splines, edges, self.table, self.cutoff, self.kernels, messages)
-        if self.mix is not None:
-            messages = self.mix.forward(messages, arena)
-        powers = [messages]
-        for table, weights in self.products:
-            powers.append(arena.empty(h, n_nodes, n_rows(table.output), n_channels))
-            bare.couple(powers[-2], messages, weights, species, table, powers[-1])
-        for row_map, power in zip(self.maps, powers, strict=False):
-            row_map.add(power, y)
-        if not self.maps:
-            y += messages if self.mix is not None else messages * 2**-0.5
-        out, gates = self.gate.forward(y, arena)
-        return out, Kept(h, powers, y, gates)
+            torch.bmm(walk.own(x).transpose(0, 1), self.up, out=h.transpose(0, 1))
+            self._connect(walk.own(x), species, y.zero_())
 
-    def gradient(
-        self, g: Tensor, kept: Kept, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor, arena: Arena
-    ) -> tuple[Tensor | None, Tensor, Tensor]:
-        """Return the gradients with respect to x (None for the first layer), harmonics and distances; g: of the features."""
-        g = self.gate.gradient(kept.before, kept.gates, g, arena)
-        raw = self._messages_gradient(g, kept.powers, species, arena)
+    def finish(self, buffers: Buffers, walk: Walk) -> None:
+        """Compute the features from the h of all nodes."""
+        edge_inputs = walk.harmonics, walk.distances, self.splines
+        bare.convolve((buffers.h, *edge_inputs), walk.edges, self.table, self.cutoff, self.kernels, buffers.raw, walk.nodes)
+        messages, y = buffers.powers[0], walk.own(buffers.before)
         if self.mix is not None:
-            raw = self.mix.transposed(raw, arena)
-        dh, dy, dr = gradients = [arena.empty(x, *x.shape) for x in (kept.h, harmonics, distances)]
-        bare.convolve_gradient(kept.h, harmonics, distances, self.splines, raw, edges, self.table, self.cutoff, self.kernels, gradients)
-        if self.element_up is not None:
-            return None, dy, dr
-        dx = arena.empty(dh, *dh.shape)
-        torch.bmm(dh.transpose(0, 1), self.up.transpose(1, 2), out=dx.transpose(0, 1))
-        rows = self.self_connection.rows
-        pull = arena.zeros(g, g.shape[0], n_rows(rows.irreps), self.connection.n_channels_in)
-        self.connection.add_transposed(g, pull)
-        return rows.add_untaken(self.self_connection.spread_transposed(pull, self.species_table, species), dx), dy, dr
-
-    def _messages_gradient(self, g: Tensor, powers: list[Tensor], species: Tensor, arena: Arena) -> Tensor:
+            self.mix.forward(walk.own(buffers.raw), walk.own(messages))
+        for order, (table, weights) in enumerate(self.products):
+            inputs = buffers.powers[order], messages, weights, walk.species
+            bare.couple(inputs, table, buffers.powers[order + 1], walk.nodes)
+        for row_map, power in zip(self.maps, buffers.powers, strict=False):
+            row_map.add(walk.own(power), y)
         if not self.maps:
-            return g if self.mix is not None else g * 2**-0.5
-        pulls = [arena.zeros(power, *power.shape) for power in powers]
-        for row_map, pull in zip(self.maps, pulls, strict=True):
-            row_map.add_transposed(g, pull)
+            y.add_(walk.own(messages), alpha=1.0 if self.mix is not None else 2**-0.5)
+        self.gate.forward(y, walk.own(buffers.gates), walk.own(buffers.out))
+
+    def pull(self, g: Tensor, buffers: Buffers, gradients: Gradients, walk: Walk) -> None:
+        """Compute the gradient with respect to the raw messages; g: of the features."""
+        before = walk.own(gradients.before)
+        self.gate.gradient(walk.own(buffers.before), walk.own(buffers.gates), walk.own(g), before)
+        pulls = [walk.own(power) for power in gradients.powers]
+        if not self.maps:
+            torch.mul(before, 1.0 if self.mix is not None else 2**-0.5, out=pulls[0])
+        for row_map, pull in zip(self.maps, pulls, strict=False):
+            row_map.add_transposed(before, pull.zero_())
         for order in range(len(self.products) - 1, -1, -1):
-            table, weights = self.products[order]
-            both = first, second = [arena.empty(x, *x.shape) for x in (powers[order], powers[0])]
-            bare.couple_gradient(powers[order], powers[0], weights, pulls[order + 1], species, table, both)
-            pulls[order] += first
-            pulls[0] += second
-        return pulls[0]
+            (table, weights), pair = self.products[order], gradients.pairs[order]
+            inputs = buffers.powers[order], buffers.powers[0], weights, gradients.powers[order + 1], walk.species
+            bare.couple_gradient(inputs, table, pair, walk.nodes)
+            pulls[order] += walk.own(pair[0])
+            pulls[0] += walk.own(pair[1])
+        if self.mix is not None:
+            self.mix.transposed(pulls[0], walk.own(gradients.raw))
+
+    def push(self, buffers: Buffers, gradients: Gradients, walk: Walk) -> None:
+        """Compute the gradients with respect to harmonics, distances and the layer's input from those of all nodes' raw messages."""
+        inputs = buffers.h, walk.harmonics, walk.distances, self.splines, gradients.raw
+        outputs = gradients.h, gradients.y, gradients.r
+        bare.convolve_gradient(inputs, walk.edges, self.table, self.cutoff, self.kernels, outputs, walk.nodes)
+        if self.element_up is not None:
+            return
+        dx, before, connection = walk.own(gradients.x), walk.own(gradients.before), self.self_connection
+        torch.bmm(walk.own(gradients.h).transpose(0, 1), self.up.transpose(1, 2), out=dx.transpose(0, 1))
+        pull = before.new_zeros(len(before), n_rows(connection.rows.irreps), self.connection.n_channels_in)
+        self.connection.add_transposed(before, pull)
+        connection.rows.add_untaken(connection.spread_transposed(pull, self.species_table, walk.own(walk.species)), dx)
 
 
 def _row_map(rows: SharedRows, weight: Tensor, *, taken: bool = False) -> RowMap:
@@ -149,6 +206,40 @@ class RestingLayers:
         self.layers = [RestingLayer(layer, None if number else embedding[:, None, :]) for number, layer in enumerate(layers)]
         self.arenas = ArenaPool()
 
+    def chunks(self, edges: Edges) -> list[tuple[int, int]]:
+        """Share the nodes out among threads, each of which takes its nodes from one convolution to the next."""
+        cost = sum(layer.splines.shape[1] * layer.splines.shape[2] for layer in self.layers)
+        return threads.cut(edges.receiver_ptr.numpy(), cost=cost, worth=_WORTH_A_THREAD)
+
+    def forward(self, walks: Sequence[Walk], arena: Arena) -> list[Buffers]:
+        """Run the layers; the last one's features are the result."""
+        kept = [layer.buffers(len(walks[0].species), arena) for layer in self.layers]
+        threads.each(lambda walk: self.layers[0].start(None, kept[0], walk), walks)
+        for number, layer in enumerate(self.layers):
+            threads.each(functools.partial(self._forward_step, number, layer, kept), walks)
+        return kept
+
+    def _forward_step(self, number: int, layer: RestingLayer, kept: list[Buffers], walk: Walk) -> None:
+        layer.finish(kept[number], walk)
+        if number + 1 < len(self.layers):
+            self.layers[number + 1].start(kept[number].out, kept[number + 1], walk)
+
+    def backward(self, g: Tensor, invariant: Sequence[Tensor], kept: list[Buffers], walks: Sequence[Walk], arena: Arena) -> list[Gradients]:
+        """Go back through the layers; g: gradient of the features, overwritten; invariant: (N, C) of each layer's invariants."""
+        pulled = [layer.gradients(buffers, walks[0], arena) for layer, buffers in zip(self.layers, kept, strict=True)]
+        g[:, 0] += invariant[-1]
+        threads.each(lambda walk: self.layers[-1].pull(g, kept[-1], pulled[-1], walk), walks)
+        for number in range(len(self.layers) - 1, -1, -1):
+            threads.each(functools.partial(self._backward_step, number, invariant, kept, pulled), walks)
+        return pulled
+
+    def _backward_step(self, number: int, invariant: Sequence[Tensor], kept: list[Buffers], pulled: list[Gradients], walk: Walk) -> None:
+        self.layers[number].push(kept[number], pulled[number], walk)
+        if number:
+            g = pulled[number].x
+            walk.own(g)[:, 0] += walk.own(invariant[number - 1])
+            self.layers[number - 1].pull(g, kept[number - 1], pulled[number - 1], walk)
+
 
 class RestingPass(torch.autograd.Function):
     """All layers: harmonics (E, rows), distances (E,), Å -> features (N, M_out, C) and invariants (N, n_layers * C)."""
@@ -158,15 +249,12 @@ class RestingPass(torch.autograd.Function):
         ctx: FunctionCtx, harmonics: Tensor, distances: Tensor, resting: RestingLayers, edges: Edges, species: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Run the layers and keep what their gradients need."""
-        x, invariants, ctx.kept, arena = None, [], [], resting.arenas.take()
-        for layer in resting.layers:
-            x, kept = layer.forward(x, harmonics, distances, edges, species, arena)
-            ctx.kept.append(kept)
-            invariants.append(x[:, 0])
-        features, invariant = x.clone(), torch.cat(invariants, dim=1)
+        arena = resting.arenas.take()
+        walks = [Walk(harmonics, distances, edges, species, nodes) for nodes in resting.chunks(edges)]
+        kept = resting.forward(walks, arena)
+        features, invariant = kept[-1].out.clone(), torch.cat([buffers.out[:, 0] for buffers in kept], dim=1)
         if any(ctx.needs_input_grad):
-            ctx.save_for_backward(harmonics, distances)
-            ctx.rest = resting, edges, species, arena
+            ctx.rest = resting, walks, kept, arena
         else:
             resting.arenas.give_back(arena)
         return features, invariant
@@ -175,14 +263,8 @@ class RestingPass(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, g: Tensor, of_invariants: Tensor) -> tuple[Tensor | None, ...]:
         """Go back through the layers; once, because their buffers are given back."""
-        (harmonics, distances), (resting, edges, species, arena) = ctx.saved_tensors, ctx.rest
-        ctx.rest = None
-        total_y, total_r, g = torch.zeros_like(harmonics), torch.zeros_like(distances), g.clone()
-        parts = of_invariants.chunk(len(resting.layers), dim=1)
-        for layer, kept, part in zip(reversed(resting.layers), reversed(ctx.kept), reversed(parts), strict=True):
-            g[:, 0] += part
-            g, dy, dr = layer.gradient(g, kept, harmonics, distances, edges, species, arena)
-            total_y += dy
-            total_r += dr
+        (resting, walks, kept, arena), ctx.rest = ctx.rest, None
+        pulled = resting.backward(g.clone(), of_invariants.chunk(len(kept), dim=1), kept, walks, arena)
+        harmonics, distances = (torch.stack(parts).sum(dim=0) for parts in ([x.y for x in pulled], [x.r for x in pulled]))
         resting.arenas.give_back(arena)
-        return total_y, total_r, None, None, None
+        return harmonics, distances, None, None, None

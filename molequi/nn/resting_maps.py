@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from molequi.nn.arena import Arena
 from molequi.nn.linear import PathLinear, unit_gain
 
 
@@ -55,7 +54,7 @@ class PathMix:
     def __init__(self, mix: PathLinear, factor: float) -> None:
         self.weights = [weight * factor for weight in mix._scaled()]
         self.sizes = [2 * l + 1 for l, _ in mix.irreps]
-        self.counts, self.n_rows = mix.counts, sum(mix.sizes)
+        self.counts = mix.counts
 
     def _parts(self, paths: Tensor, rows: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
         """For each irrep its rows of the paths (2 l + 1, N, paths * C), of the output (2 l + 1, N, C), and the weight."""
@@ -66,19 +65,15 @@ class PathMix:
             start_in, start_out = start_in + size * count, start_out + size
         return parts
 
-    def forward(self, paths: Tensor, arena: Arena) -> Tensor:
+    def forward(self, paths: Tensor, out: Tensor) -> None:
         """Map (N, rows of the separate paths, C) -> (N, M, C)."""
-        out = arena.empty(paths, paths.shape[0], sum(self.sizes), paths.shape[2])
         for block, rows, weight in self._parts(paths, out):
             torch.bmm(block, weight, out=rows)
-        return out
 
-    def transposed(self, gradient: Tensor, arena: Arena) -> Tensor:
+    def transposed(self, gradient: Tensor, out: Tensor) -> None:
         """Map the gradient back: (N, M, C) -> (N, rows of the separate paths, C)."""
-        out = arena.empty(gradient, gradient.shape[0], self.n_rows, gradient.shape[2])
         for block, rows, weight in self._parts(out, gradient):
             torch.bmm(rows, weight.transpose(1, 2), out=block)
-        return out
 
 
 class RestingGate:
@@ -88,28 +83,29 @@ class RestingGate:
         self.weight, self.sizes = weight, sizes
         self.silu_gain, self.gate_gain = unit_gain(functional.silu), unit_gain(torch.sigmoid)
 
-    def forward(self, x: Tensor, arena: Arena) -> tuple[Tensor, Tensor]:
-        """Return the gated features (N, M, C) and the gates (N, irreps * C), to be kept."""
-        out, scalars = arena.empty(x, *x.shape), x[:, 0]
+    def forward(self, x: Tensor, gates: Tensor, out: Tensor) -> None:
+        """Write the gated features (N, M, C) to out, and the gates (N, irreps, C), to be kept."""
+        scalars = x[:, 0]
         torch.mul(functional.silu(scalars), self.silu_gain, out=out[:, 0])
-        gates = torch.sigmoid(scalars @ self.weight)
-        for rows_in, rows_out, one in zip(*self._split(x, out), gates.split(x.shape[2], dim=1), strict=False):
-            torch.mul(rows_in, (one * self.gate_gain)[:, None], out=rows_out)
-        return out, gates
+        if self.sizes:
+            torch.sigmoid(torch.mm(scalars, self.weight, out=gates.flatten(1)), out=gates.flatten(1))
+        for number, (rows_in, rows_out) in enumerate(self._split(x, out)):
+            torch.mul(rows_in, gates[:, number : number + 1] * self.gate_gain, out=rows_out)
 
-    def gradient(self, x: Tensor, gates: Tensor, g: Tensor, arena: Arena) -> Tensor:
-        """Return the gradient with respect to x."""
-        out, scalars = arena.empty(x, *x.shape), x[:, 0]
+    def gradient(self, x: Tensor, gates: Tensor, g: Tensor, out: Tensor) -> None:
+        """Write the gradient with respect to x to out."""
+        scalars = x[:, 0]
         sigmoid = torch.sigmoid(scalars)
         own = g[:, 0] * (sigmoid * (1.0 + scalars * (1.0 - sigmoid)) * self.silu_gain)
         pulls = []
-        for rows_x, rows_g, rows_out, one in zip(*self._split(x, g, out), gates.split(x.shape[2], dim=1), strict=False):
-            torch.mul(rows_g, (one * self.gate_gain)[:, None], out=rows_out)
+        for number, (rows_x, rows_g, rows_out) in enumerate(self._split(x, g, out)):
+            torch.mul(rows_g, gates[:, number : number + 1] * self.gate_gain, out=rows_out)
             pulls.append((rows_g * rows_x).sum(dim=1))
         if pulls:
-            own = own + (torch.cat(pulls, dim=1) * (gates * (1.0 - gates) * self.gate_gain)) @ self.weight.T
+            flat = gates.flatten(1)
+            own = own + (torch.cat(pulls, dim=1) * (flat * (1.0 - flat) * self.gate_gain)) @ self.weight.T
         out[:, 0] = own
-        return out
 
     def _split(self, *features: Tensor) -> list[tuple[Tensor, ...]]:
-        return [x[:, 1:].split(self.sizes, dim=1) if self.sizes else () for x in features]
+        """The rows of each gated irrep, of all the features given."""
+        return list(zip(*(x[:, 1:].split(self.sizes, dim=1) if self.sizes else () for x in features), strict=True))

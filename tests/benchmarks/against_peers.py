@@ -75,11 +75,16 @@ def collect(lines: Sequence[Mapping]) -> Times:
     return Times(lines[0]["subject"] if lines else "nothing", times, parameters)
 
 
+def tasks_of(match: Match, arguments: argparse.Namespace) -> list[str]:
+    """Return the tasks of a match that were asked for."""
+    return [task for task in match.tasks.split(",") if task in arguments.tasks.split(",")]
+
+
 def compare(match: Match, python: str, arguments: argparse.Namespace) -> tuple[Times, Times]:
     """Run the rounds of one match: ours, the peer in each mode, ours, ... A mode that gives nothing in the first round is left out of the others."""
     ours, theirs, modes = [], [], list(match.modes if arguments.modes is None else arguments.modes.split(","))
     limits = arguments.threads, arguments.timeout
-    shared = ["--tasks", match.tasks, "--systems", arguments.systems, "--elements", match.elements]
+    shared = ["--tasks", ",".join(tasks_of(match, arguments)), "--systems", arguments.systems, "--elements", match.elements]
     if arguments.repeats:
         shared += ["--repeats", str(arguments.repeats)]
     for number in range(arguments.rounds):
@@ -143,6 +148,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--systems", default="aspirin,water192,molecules64")
+    parser.add_argument("--tasks", default="energy_forces,train_step,md")
     parser.add_argument("--kernels", default="unrolled", help="ours: unrolled, table or reference")
     parser.add_argument("--modes", help="of the peers, with commas between, instead of all that they have")
     parser.add_argument("--repeats", type=int, help="calls of a task in a process")
@@ -152,7 +158,7 @@ def main() -> None:
     rows, sizes = [], []
     for match in MATCHES:
         python = getattr(arguments, match.peer)
-        if python is not None:
+        if python is not None and tasks_of(match, arguments):
             sides = compare(match, python, arguments)
             rows += rows_of(*sides)
             if sides[1].parameters and "md" not in match.tasks:

@@ -10,6 +10,7 @@ from molequi.graph import AtomGraph, collate
 from molequi.model import MolecularModel, make_model
 from molequi.neighbors import build_graph
 from molequi.nn import backbone as backbone_module
+from molequi.nn import resting
 
 LAYERS = [
     {"parity": "natural", "correlation": 1, "mixing": "merged"},
@@ -38,8 +39,8 @@ def model_of(outputs: list[str], **settings: object) -> MolecularModel:
 
 
 @pytest.mark.parametrize("settings", LAYERS, ids=lambda settings: "-".join(str(value) for value in settings.values()))
-@pytest.mark.parametrize("outputs", [["energy"], ["energy", "dipole"]], ids=["energy", "dipole"])
-def test_outputs_and_forces_are_those_of_autograd(settings: dict, outputs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("outputs", "n_threads"), [(["energy"], 1), (["energy", "dipole"], 3)], ids=["energy", "dipole-threads"])
+def test_outputs_and_forces_are_those_of_autograd(settings: dict, outputs: list[str], n_threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if "dipole" in outputs and settings.get("l_max") == 0:
         pytest.skip("without l = 1 there is no dipole")
     torch.manual_seed(0)
@@ -49,8 +50,15 @@ def test_outputs_and_forces_are_those_of_autograd(settings: dict, outputs: list[
     calls = []
     apply = backbone_module.RestingPass.apply
     monkeypatch.setattr(backbone_module.RestingPass, "apply", lambda *arguments: calls.append(1) or apply(*arguments))
+    monkeypatch.setattr(resting, "_WORTH_A_THREAD", 1)
     model.backbone.use_kernels("table")
-    actual = model.compute(graph)
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        actual = model.compute(graph)
+        assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
     assert calls == [1]
     assert actual.keys() == expected.keys()
     for name, value in actual.items():
