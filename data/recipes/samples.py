@@ -21,6 +21,7 @@ import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from rdkit import Chem
 
+from molequi.datasets.axial import load_axial
 from molequi.datasets.chiral_sets import load_qm9_chirality
 from molequi.datasets.flat_file import FlatFile, open_arrays, save_npz, write_arrays
 from molequi.datasets.molecules import atoms_from_smiles
@@ -28,6 +29,7 @@ from molequi.datasets.qm9 import load_qm9, qm9pack_folder
 from molequi.datasets.rmd17 import load_rmd17
 from molequi.datasets.rosenfeld import load_rosenfeld
 from molequi.datasets.splits import restrict
+from molequi.datasets.stereo import constitution_of
 from molequi.errors import UserError
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
@@ -37,7 +39,7 @@ N_ETHANOL = 300
 N_TABLE = 600
 N_ALANINE = {0: 160, 1: 20, 2: 20}
 N_CHIRAL = 300
-N_AXIAL = 20
+N_AXIAL = {"train": 14, "valid": 3, "test": 3}
 MOLECULES = {
     "water": "O", "methane": "C", "ammonia": "N", "methanol": "CO", "formaldehyde": "C=O", "acetic acid": "CC(=O)O", "acetone": "CC(C)=O",
     "glycine": "NCC(=O)O", "benzene": "c1ccccc1", "pyridine": "c1ccncc1",
@@ -151,12 +153,15 @@ def write_rows(loaded: FlatFile, target: Path) -> None:
 
 
 def write_axial(source: Path) -> None:
-    """Draw molecules and copy the records of all their conformers."""
+    """Draw molecules from each part and copy the records of all their conformers."""
+    loaded, _ = load_axial(source)
+    generator = np.random.default_rng(SEED)
+    chosen = set()
+    for part, count in N_AXIAL.items():
+        names = list(dict.fromkeys(loaded.groups[row] for row in loaded.splits[part].tolist()))
+        chosen |= {names[number] for number in generator.permutation(len(names))[:count]}
     blocks = [block + "$$$$\n" for block in gzip.decompress(source.read_bytes()).decode().split("$$$$\n") if block.strip()]
-    names = [block.partition("\n")[0] for block in blocks]
-    molecules = list(dict.fromkeys(names))
-    chosen = {molecules[number] for number in np.random.default_rng(SEED).permutation(len(molecules))[:N_AXIAL]}
-    text = "".join(block for block, name in zip(blocks, names, strict=True) if name in chosen)
+    text = "".join(block for block in blocks if constitution_of(block.partition("\n")[0]) in chosen)
     (SAMPLES / "axial.sdf.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 

@@ -111,6 +111,8 @@ def _divide(settings: DataSettings, loaded: Dataset) -> Dataset:
     splits = shrink(splits, sizes, seed)
     for name in ("train", "valid"):
         if not len(splits[name]):
+            if limit is None:
+                raise UserError(f"data.split.kind={settings.split.kind} has no structure for {name} in these data; take split.kind=random")
             raise UserError(f"no structure is left for {name} after data.limit={limit}; raise the limit")
     if groups:
         check_groups(splits, groups, f"data.split.kind={settings.split.kind}")

@@ -45,29 +45,28 @@ def random_split(n_frames: int, sizes: Mapping[str, float], seed: int) -> dict[s
 
 
 def grouped_split(groups: Sequence[str], sizes: Mapping[str, float], seed: int) -> dict[str, Tensor]:
-    """Draw parts of whole groups with a seed; sizes as in `random_split`, met to within the size of one group.
+    """Draw parts of whole groups with a seed; sizes as in `random_split`, met to within half a group, and at least one group for each part.
 
     groups: one name for each structure; those of the same name stay together. Raises UserError where train or valid would be empty.
     """
     counts = {name: len(rows) for name, rows in random_split(len(groups), sizes, seed).items()}
-    names = list(dict.fromkeys(groups))
-    members: dict[str, list[int]] = {name: [] for name in names}
+    if sum(counts.values()) == len(groups):
+        counts["train"] = len(groups)  # what the rounding of the others leaves over
+    members: dict[str, list[int]] = {}
     for row, name in enumerate(groups):
-        members[name].append(row)
-    parts: dict[str, list[int]] = {name: [] for name in NAMES}
-    limits = np.cumsum([counts[name] for name in NAMES])
-    taken = 0
-    for number in np.random.default_rng(seed).permutation(len(names)):
-        rows = members[names[number]]
-        # The middle of a group decides, so that no part drifts by more than half a group.
-        place = int(np.searchsorted(limits, taken + len(rows) / 2))
-        if place < len(NAMES):
-            parts[NAMES[place]] += rows
-        taken += len(rows)
+        members.setdefault(name, []).append(row)
+    names = list(members)
+    waiting = [members[names[number]] for number in np.random.default_rng(seed).permutation(len(names))]
+    parts = {}
+    for part in ("valid", "test", "train"):
+        rows: list[int] = []
+        while waiting and len(rows) < counts[part] and (not rows or len(rows) + len(waiting[-1]) / 2 <= counts[part]):
+            rows += waiting.pop()
+        parts[part] = torch.tensor(sorted(rows), dtype=torch.int64)
     for name in ("train", "valid"):
-        if not parts[name]:
+        if not len(parts[name]):
             raise UserError(f"the split leaves no structure for {name}: {len(groups)} structures are {len(names)} groups that stay together")
-    return {name: torch.tensor(sorted(rows), dtype=torch.int64) for name, rows in parts.items()}
+    return {name: parts[name] for name in NAMES}
 
 
 def hashed_split(groups: Sequence[str], salt: str, *, train: float = 0.8, valid: float = 0.1) -> dict[str, Tensor]:
