@@ -29,6 +29,8 @@ from molequi.properties import PROPERTIES
 
 _LOG = logging.getLogger(__name__)
 _TRIALS = 20
+# Embeddings of one stereoisomer among several, of which some may not exist; molecules of drug size need one or two.
+_ATTEMPTS = 20
 _TARGETS = ("handedness", "axial_handedness")
 _SWAPPED = {"R": "S", "S": "R", "M": "P", "P": "M"}
 _FAILURES_LOGGED = 20
@@ -77,10 +79,11 @@ def read_chiral(
         try:
             if isinstance(item, str):
                 raise UserError(item)
-            made = hands(item, n_conformers=n_conformers, seed=seed, max_isomers=max_isomers)
+            made, problems = _made(item, n_conformers, seed, max_isomers)
         except UserError as error:
             failures.append(f"{where}: {error}")
             continue
+        failures += [f"{where}: {problem}" for problem in problems]
         keys = [(isomer.smiles, tuple(sorted(isomer.labels.axes.values()))) for isomer in made]
         fresh = [isomer for isomer, key in zip(made, keys, strict=True) if _has_coordinates(item) or key not in seen]
         n_repeated += len(made) - len(fresh)
@@ -96,19 +99,33 @@ def read_chiral(
 def hands(molecule: Chem.Mol, *, n_conformers: int = 1, seed: int = 0, max_isomers: int = 32) -> list[Stereoisomer]:
     """Place every stereoisomer of a molecule in space, a chiral one followed by its reflection.
 
-    A molecule with coordinates in space keeps them, and its stereo marks are read off them. Raises UserError where it cannot be placed.
+    A molecule with coordinates in space keeps them, and its stereo marks are read off them. Of several stereoisomers those that cannot be placed,
+    such as trans bridgeheads of a small cage, are left out. Raises UserError where none can be placed.
     """
+    return _made(molecule, n_conformers, seed, max_isomers)[0]
+
+
+def _made(molecule: Chem.Mol, n_conformers: int, seed: int, max_isomers: int) -> tuple[list[Stereoisomer], list[str]]:
+    """Return the stereoisomers with their reflections, and what is wrong with those that were left out."""
     if _has_coordinates(molecule):
         complete = Chem.AddHs(molecule, addCoords=True)
-        placed = [_stereoisomer(read_stereo(complete), "the file's coordinates")]
+        placed, problems = [_stereoisomer(read_stereo(complete), "the file's coordinates")], []
     else:
-        placed = [_placed(isomer, n_conformers, seed) for isomer in stereoisomers(molecule, max_isomers)]
+        placed, problems = [], []
+        isomers = stereoisomers(molecule, max_isomers)
+        for isomer in isomers:
+            try:
+                placed.append(_placed(isomer, n_conformers, seed, _ATTEMPTS if len(isomers) > 1 else 0))
+            except UserError as error:
+                problems.append(str(error))
+        if not placed:
+            raise UserError(problems[0])
     made = []
     for isomer in placed:
         made.append(isomer)
         if isomer.labels.kind in {"chiral", "unknown"}:
             made.append(dataclasses.replace(_stereoisomer(reflected(isomer.molecule), isomer.geometry), is_reflection=True))
-    return made
+    return made, problems
 
 
 def stereoisomers(molecule: Chem.Mol, max_isomers: int = 32) -> list[Chem.Mol]:
@@ -128,17 +145,23 @@ def stereoisomers(molecule: Chem.Mol, max_isomers: int = 32) -> list[Chem.Mol]:
     return kept
 
 
-def _placed(molecule: Chem.Mol, n_conformers: int, seed: int) -> Stereoisomer:
+def _placed(molecule: Chem.Mol, n_conformers: int, seed: int, max_attempts: int) -> Stereoisomer:
     what = f"SMILES {Chem.MolToSmiles(molecule)!r}"
     wanted = label_molecule(molecule)
     if marked_axes(molecule):
         placed, method = _placed_with_axes(molecule, wanted, n_conformers, seed, what)
     else:
-        placed, method = place(molecule, n_conformers, seed, what)
+        placed, method = place(molecule, n_conformers, seed, what, max_attempts=max_attempts)
     found = _stereoisomer(read_stereo(placed), f"ETKDGv3 + {method}, seed {seed}")
-    if found.labels.atoms[: len(wanted.atoms)] != wanted.atoms:
+    if _contradicts(molecule, wanted, found.labels):
         raise UserError(f"{what} was placed with the centres {_brief(found.labels)} in place of {_brief(wanted)}; give coordinates in an SDF")
     return found
+
+
+def _contradicts(molecule: Chem.Mol, wanted: StereoLabels, found: StereoLabels) -> bool:
+    """Whether the coordinates have other centres; the nitrogen of a bridgehead, whose hand follows from the cage, is not read off them."""
+    pairs = zip(molecule.GetAtoms(), wanted.atoms, found.atoms, strict=False)
+    return any(label != read and not (atom.GetAtomicNum() == 7 and not read) for atom, label, read in pairs)
 
 
 def _placed_with_axes(molecule: Chem.Mol, wanted: StereoLabels, n_conformers: int, seed: int, what: str) -> tuple[Chem.Mol, str]:

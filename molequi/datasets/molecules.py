@@ -38,9 +38,10 @@ def embed(molecule: Chem.Mol, n_conformers: int, seed: int, what: str, info: dic
     return [atoms_from_molecule(placed, conformer.GetId(), note) for conformer in placed.GetConformers()]
 
 
-def place(molecule: Chem.Mol, n_conformers: int, seed: int, what: str) -> tuple[Chem.Mol, str]:
+def place(molecule: Chem.Mol, n_conformers: int, seed: int, what: str, *, max_attempts: int = 0) -> tuple[Chem.Mol, str]:
     """Return the molecule with all hydrogens and conformers by ETKDGv3, relaxed, and the force field's name.
 
+    max_attempts: embeddings tried for each conformer, in either of two ways; 0 leaves the number to RDKit (ten for each atom).
     Raises UserError, naming `what`, where it cannot be placed.
     """
     molecule = Chem.AddHs(molecule)
@@ -48,6 +49,7 @@ def place(molecule: Chem.Mol, n_conformers: int, seed: int, what: str) -> tuple[
         raise UserError(f"{what} holds the wildcard *; name an element in its place")
     settings = AllChem.ETKDGv3()
     settings.randomSeed = seed
+    settings.maxIterations = max_attempts
     # Otherwise conformer i has the seed (i + 1) * seed, and with seed 0 all conformers are the same.
     settings.enableSequentialRandomSeeds = True
     with rdBase.BlockLogs():

@@ -96,6 +96,17 @@ def test_file_of_smiles_with_bad_lines(tmp_path: Path, caplog: pytest.LogCapture
     assert "UFF (MMFF94 has no parameters)" in made.notes["geometry"]
 
 
+def test_cages_that_cannot_be_are_left_out() -> None:
+    """Camphor has two bridgeheads and so four sets of marks, of which a bond of three rings allows two; quinine has a nitrogen besides."""
+    made = read_chiral(["CC1(C)C2CCC1(C)C(=O)C2", "COc1ccc2nccc([C@@H](O)[C@@H]3C[C@@H]4CCN3C[C@@H]4C=C)c2c1", "F[C@]12C[C@@](F)(C1)C2"])
+    assert Counter(made.groups) == {"CC12CCC(CC1=O)C2(C)C": 2, "C=CC1CN2CCC1CC2C(O)c1ccnc2ccc(OC)cc12": 2}
+    assert [failure.split(": ")[0] for failure in made.failures] == ["SMILES 0", "SMILES 1", "SMILES 2"]
+    assert all("could not be placed in space" in failure for failure in made.failures)
+    # (8S,9R)-quinine, carbon by carbon as drawn: C9 is R, C8 is S.
+    quinine = made.labels[2].atoms
+    assert (quinine[10], quinine[12]) == ("R", "S")
+
+
 def test_same_seed_gives_the_same_coordinates() -> None:
     first, again, other = (read_chiral(["CC(O)C(C)N"], seed=seed).frames.positions for seed in (0, 0, 1))
     assert torch.equal(first, again)
