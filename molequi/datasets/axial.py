@@ -48,12 +48,11 @@ def load_axial(path: str | Path, table: str | Path | None = None) -> tuple[FlatF
             continue
         if any(label in {"M", "P"} for label in found.axes.values()):
             structures.append(item)
-            sources.append(f"{where} {item.GetProp('_Name')}".strip() if item.HasProp("_Name") else where)
             groups.append(constitution_of(item))
+            sources.append(f"{where} {groups[-1]}")
             labels.append(found)
     if not structures:
-        why = failures[0] if failures else dict(unlabelled) or "the file is empty"
-        raise UserError(f"{path}: no conformer has an axis with a label M or P; {why}")
+        raise UserError(f"{path}: no conformer has an axis with a label M or P; {failures[0] if failures else dict(unlabelled) or 'it is empty'}")
     charges = torch.tensor([Chem.GetFormalCharge(molecule) for molecule in structures])
     frames = make_frames(
         torch.from_numpy(np.concatenate([molecule.GetConformer().GetPositions() for molecule in structures])),
@@ -65,7 +64,7 @@ def load_axial(path: str | Path, table: str | Path | None = None) -> tuple[FlatF
         source=sources,
     )
     senses = Counter(sense for label in labels for sense in label.axes.values())
-    notes = {"set": "axial", **{name: senses[name] for name in ("M", "P")}, "axes_without_label": dict(unlabelled)}
+    notes = {"set": "axial", "M": senses["M"], "P": senses["P"], "axes_without_label": dict(unlabelled)}
     return FlatFile(frames, hashed_split(groups, _SALT), notes, tuple(groups)), tuple(failures)
 
 
