@@ -33,9 +33,15 @@ def list_data(*, root: Root = None, json: options.Json = False) -> None:
 
 @data_app.command("prepare")
 def prepare_data(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="qm9")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="qm9, alanine, qm9_chirality, rosenfeld or axial")],
     *,
     root: Root = None,
+    source: Annotated[
+        list[Path] | None, typer.Option("--source", metavar="FILE", show_default=False, help="The set's own file; rosenfeld takes several.")
+    ] = None,
+    structures: Annotated[
+        Path | None, typer.Option("--structures", metavar="QM9", show_default=False, help="QM9, for labels that name its molecules.")
+    ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Use local files and installed packages alone.")] = False,
 ) -> None:
     """Make the file that a data set loads from in seconds."""
@@ -45,7 +51,9 @@ def prepare_data(
 
     with Progress(console=STDERR, transient=True, disable=not STDERR.is_terminal) as bar:
         task = bar.add_task(f"preparing {name}: molecules read", total=None)
-        path = prepare(name, root, progress=lambda done: bar.update(task, completed=done), offline=offline)
+        path = prepare(
+            name, root, sources=source or (), structures=structures, progress=lambda done: bar.update(task, completed=done), offline=offline
+        )
     line(str(path))
 
 

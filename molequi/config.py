@@ -44,7 +44,8 @@ class PropertySettings(_Settings):
 class SplitSettings(_Settings):
     """How the structures are divided.
 
-    kind: random (seeded), official (rMD17, number `index`), cormorant (QM9), file (`path`: npz or json of row lists), stored (in the data file).
+    kind: random (seeded; groups of mirror images and conformers stay whole), official (published or fixed; of rMD17 the number `index`), cormorant
+    (QM9), file (`path`: npz or json of row lists), stored (in the data file).
     train, valid, test: of a random split fractions of the whole when below 1, else counts; of the others so many of each part, all of it when below 1
     (official: `valid` structures are taken out of the published training rows).
     """
@@ -62,15 +63,18 @@ class DataSettings(_Settings):
     """Which structures and labels to learn from; targets are names of the property table.
 
     keys: target -> the label's name in the file. units: target -> the unit it has there. smiles: the SMILES column of a table.
+    structures: QM9, where the labels name its molecules (rosenfeld, qm9_chirality). conformers: so many of each stereoisomer (chiral).
     limit: use only so many structures, drawn with `seed`; the seed also places conformers.
     """
 
-    kind: Literal["frames", "qm9", "rmd17", "table", "npz"]
+    kind: Literal["frames", "qm9", "rmd17", "table", "npz", "chiral", "alanine", "qm9_chirality", "rosenfeld", "axial"]
     path: str | None = None
     targets: tuple[str, ...] = Field(min_length=1)
     keys: dict[str, str] = {}
     units: dict[str, str] = {}
     smiles: str | None = None
+    structures: str | None = None
+    conformers: Count = 1
     limit: Count | None = None
     seed: int = 0
     split: SplitSettings = SplitSettings()

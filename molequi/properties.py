@@ -117,6 +117,8 @@ _ROWS = (
              aliases=("rosenfeld", "beta")),
     Property("rosenfeld_isotropic", "0o", "bohr⁴", "a third of the trace of the Rosenfeld tensor", extensive=True, aliases=("rosenfeld_isotropic",)),
     Property("handedness", "0o", "1", "label of a stereocentre: R 1, S 0", per_atom=True, binary=True, aliases=("handedness",)),
+    Property("axial_handedness", "0o", "1", "label of both ends of a chiral axis: P 1, M 0", per_atom=True, binary=True,
+             aliases=("axial_handedness",)),
     Property("angular_momentum", "1e", "amu·Å²/fs", "sum of r x p about the centre of mass", extensive=True, aliases=("angular_momentum",)),
 )
 

@@ -1,6 +1,8 @@
-"""Makes the files of data/samples from the full QM9 and rMD17; run as `python data/recipes/samples.py QM9 RMD17_ETHANOL`.
+"""Makes the files of data/samples from the full sets; run as `python data/recipes/samples.py QM9 RMD17_ETHANOL CHIRALITY`.
 
-QM9: anything that `molequi.datasets.load_qm9` reads. RMD17_ETHANOL: the npz of revised MD17's ethanol. SMILES come from the installed qm9pack.
+QM9: a file that `molequi.datasets.load_qm9` reads, with qm9_chirality.csv.gz beside it. RMD17_ETHANOL: the npz of revised MD17's ethanol.
+CHIRALITY: the folder of alanine_L_conformers.npz, qm9_rosenfeld.npz, rota_axial_conformers.sdf.gz and cmcds10_ecd.json.
+SMILES come from the installed qm9pack.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import argparse
 import csv
 import gzip
 import io
+import json
 from pathlib import Path
 
 import ase
@@ -18,10 +21,15 @@ import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from rdkit import Chem
 
-from molequi.datasets.flat_file import save_npz
+from molequi.datasets.axial import load_axial
+from molequi.datasets.chiral_sets import load_qm9_chirality
+from molequi.datasets.flat_file import FlatFile, open_arrays, save_npz, write_arrays
 from molequi.datasets.molecules import atoms_from_smiles
 from molequi.datasets.qm9 import load_qm9, qm9pack_folder
 from molequi.datasets.rmd17 import load_rmd17
+from molequi.datasets.rosenfeld import load_rosenfeld
+from molequi.datasets.splits import restrict
+from molequi.datasets.stereo import constitution_of
 from molequi.errors import UserError
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
@@ -29,6 +37,9 @@ SEED = 0
 QM9_SPLIT = {"train": 2400, "valid": 300, "test": 300}
 N_ETHANOL = 300
 N_TABLE = 600
+N_ALANINE = {0: 160, 1: 20, 2: 20}
+N_CHIRAL = 300
+N_AXIAL = {"train": 14, "valid": 3, "test": 3}
 MOLECULES = {
     "water": "O", "methane": "C", "ammonia": "N", "methanol": "CO", "formaldehyde": "C=O", "acetic acid": "CC(=O)O", "acetone": "CC(C)=O",
     "glycine": "NCC(=O)O", "benzene": "c1ccccc1", "pyridine": "c1ccncc1",
@@ -41,12 +52,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("qm9", type=Path)
     parser.add_argument("ethanol", type=Path)
+    parser.add_argument("chirality", type=Path)
     arguments = parser.parse_args()
     SAMPLES.mkdir(exist_ok=True)
     chosen = write_qm9(arguments.qm9)
     write_table(arguments.qm9, chosen)
     write_ethanol(arguments.ethanol)
     write_structures()
+    write_alanine(arguments.chirality / "alanine_L_conformers.npz")
+    labels = arguments.qm9.parent / "qm9_chirality.csv.gz"
+    write_rows(load_qm9_chirality(labels, arguments.qm9), SAMPLES / "qm9_chirality_sample.npz")
+    write_rows(load_rosenfeld(arguments.chirality / "qm9_rosenfeld.npz", arguments.qm9), SAMPLES / "rosenfeld_sample.npz")
+    write_axial(arguments.chirality / "rota_axial_conformers.sdf.gz")
+    write_ecd(arguments.chirality / "cmcds10_ecd.json")
 
 
 def write_qm9(source: Path) -> torch.Tensor:
@@ -113,6 +131,47 @@ def write_structures() -> None:
             molecule.AddConformer(conformer)
             molecule.SetProp("_Name", name)
             writer.write(molecule)
+
+
+def write_alanine(source: Path) -> None:
+    """Draw frames of L-alanine from each part, in their order; the loader makes the other hand."""
+    arrays = open_arrays(source)
+    generator = np.random.default_rng(SEED)
+    rows = np.sort(np.concatenate([generator.permutation(np.flatnonzero(arrays["split"] == part))[:count] for part, count in N_ALANINE.items()]))
+    write_arrays(SAMPLES / "alanine.npz", {"z": arrays["z"], "R": arrays["R"][rows], "split": arrays["split"][rows]})
+
+
+def write_rows(loaded: FlatFile, target: Path) -> None:
+    """Draw molecules that keep their part and their group."""
+    n_frames = len(loaded.frames)
+    rows = torch.from_numpy(np.sort(np.random.default_rng(SEED).permutation(n_frames)[:N_CHIRAL]))
+    splits = restrict(loaded.splits, rows, n_frames)
+    groups = [loaded.groups[row] for row in rows.tolist()]
+    notes = {"set": loaded.notes["set"], "molecules": N_CHIRAL, "sample": f"seeded random choice, numpy default_rng({SEED})"}
+    notes |= {"level": loaded.notes["level"]} if "level" in loaded.notes else {}
+    save_npz(loaded.frames.subset(rows), target, splits=splits, notes=notes, groups=groups, position_dtype="float32")
+
+
+def write_axial(source: Path) -> None:
+    """Draw molecules from each part and copy the records of all their conformers."""
+    loaded, _ = load_axial(source)
+    generator = np.random.default_rng(SEED)
+    chosen = set()
+    for part, count in N_AXIAL.items():
+        names = list(dict.fromkeys(loaded.groups[row] for row in loaded.splits[part].tolist()))
+        chosen |= {names[number] for number in generator.permutation(len(names))[:count]}
+    blocks = [block + "$$$$\n" for block in gzip.decompress(source.read_bytes()).decode().split("$$$$\n") if block.strip()]
+    text = "".join(block for block in blocks if constitution_of(block.partition("\n")[0]) in chosen)
+    (SAMPLES / "axial.sdf.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def write_ecd(source: Path) -> None:
+    """Copy the molecules without what can be computed from the rest."""
+    data = json.loads(source.read_text(encoding="utf-8"))
+    for molecule in data["molecules"]:
+        for name in ("R_input", "wavelength_nm"):
+            del molecule[name]
+    (SAMPLES / "ecd.json").write_text(json.dumps(data, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 def _named(name: str, smiles: str) -> ase.Atoms:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
+from molequi.datasets.chiral_sets import load_alanine
+from molequi.datasets.ecd import load_ecd
 from molequi.datasets.flat_file import load_npz, open_arrays
 from molequi.datasets.frames import inspect_frames
-from molequi.datasets.labels import LabelReport
+from molequi.datasets.labels import Label, LabelReport
 from molequi.datasets.load import SAMPLES, describe_frames, find_data
+from molequi.datasets.named_sets import SETS, prepare_set
 from molequi.datasets.qm9 import PREPARED, default_root, load_qm9, prepare_qm9, qm9pack_folder
 from molequi.datasets.qm9_sources import COLUMNS, Progress
 from molequi.datasets.rmd17 import load_rmd17
+from molequi.datasets.rosenfeld import read_tensors, tensor_targets
 from molequi.datasets.tables import inspect_table
 from molequi.errors import UserError
+from molequi.properties import PROPERTIES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,18 +54,39 @@ def describe_datasets(root: str | Path | None = None) -> list[DatasetEntry]:
     if not full.available:
         full = dataclasses.replace(full, where=f"molequi data prepare qm9 ({source})")
     trajectories = DatasetEntry("rmd17", "revised MD17, PBE/def2-SVP, CC0; give an npz with data.path", "doi 10.6084/m9.figshare.12672038", False)
-    return [full, trajectories, *(DatasetEntry(name, text, path, find_data(path).is_file()) for name, (path, text) in SAMPLES.items())]
+    named = [_named(name, folder) for name in SETS]
+    return [full, trajectories, *named, *(DatasetEntry(name, text, path, find_data(path).is_file()) for name, (path, text) in SAMPLES.items())]
 
 
-def prepare(name: str, root: str | Path | None = None, *, progress: Progress | None = None, offline: bool = False) -> Path:
+def _named(name: str, folder: Path) -> DatasetEntry:
+    path = folder / f"{name}.npz"
+    where = str(path) if path.is_file() else f"molequi data prepare {name} --source {SETS[name].file}{' --structures QM9' * SETS[name].joins_qm9}"
+    return DatasetEntry(name, SETS[name].description, where, path.is_file())
+
+
+def prepare(
+    name: str,
+    root: str | Path | None = None,
+    *,
+    sources: Sequence[str | Path] = (),
+    structures: str | Path | None = None,
+    progress: Progress | None = None,
+    offline: bool = False,
+) -> Path:
     """Make the prepared file of a data set in `root` and return its path; a file that is there already is kept.
 
+    sources, structures: as in `named_sets.prepare_set`, for the sets that are made from a file of their own.
     Raises UserError for a set that cannot be prepared, or where no source is at hand.
     """
+    folder = default_root() if root is None else Path(root)
+    if name.lower() in SETS:
+        return prepare_set(name.lower(), folder, sources, structures)
     if name.lower() != "qm9":
         hint = "; for rMD17 download the npz (doi 10.6084/m9.figshare.12672038) and set data.path" if name.lower() == "rmd17" else ""
-        raise UserError(f"there is no data set {name!r} to prepare; known is qm9{hint}")
-    return prepare_qm9(default_root() if root is None else root, progress=progress, offline=offline)
+        raise UserError(f"there is no data set {name!r} to prepare; known is qm9, {', '.join(SETS)}{hint}")
+    if sources or structures:
+        raise UserError("--source and --structures belong to the sets of handed molecules; QM9 is found in the folder --root")
+    return prepare_qm9(folder, progress=progress, offline=offline)
 
 
 def inspect(path: str | Path) -> FileReport:
@@ -74,6 +103,8 @@ def inspect(path: str | Path) -> FileReport:
         return FileReport(str(path), "table", report.n_frames, report, report.warnings)
     if name.endswith(".npz"):
         return dataclasses.replace(_inspect_npz(found), path=str(path))
+    if name.endswith(".json"):
+        return _inspect_ecd(str(path), found)
     if found.is_dir() or name.endswith((".tar.bz2", ".tar")):
         loaded = load_qm9(found)
         return FileReport(str(path), "QM9", len(loaded.frames), describe_frames(loaded.frames, "QM9"), _lines(loaded.notes))
@@ -82,16 +113,42 @@ def inspect(path: str | Path) -> FileReport:
 
 
 def _inspect_npz(path: Path) -> FileReport:
-    names = open_arrays(path, only=("meta", "R", "coords", *COLUMNS))
+    names = open_arrays(path, only=("meta", "R", "coords", "E", "split", "beta", *COLUMNS))
     if "meta" in names:
         loaded = load_npz(path)
         splits = {f"split {name}": len(rows) for name, rows in loaded.splits.items()}
         return FileReport(str(path), "flat npz", len(loaded.frames), describe_frames(loaded.frames, "npz"), _lines({**loaded.notes, **splits}))
+    if "beta" in names:
+        return _inspect_rosenfeld(path)
+    if "R" in names and "split" in names and "E" not in names:
+        alanine = load_alanine(path)
+        parts = {f"split {name}": len(rows) for name, rows in alanine.splits.items()}
+        return FileReport(str(path), "alanine", len(alanine.frames), describe_frames(alanine.frames, "alanine"), _lines({**alanine.notes, **parts}))
     if "R" in names or "coords" in names:
         frames, _ = load_rmd17(path)
         return FileReport(str(path), "rMD17", len(frames), describe_frames(frames, "rMD17"))
     loaded = load_qm9(path)
     return FileReport(str(path), "QM9", len(loaded.frames), describe_frames(loaded.frames, "QM9"), _lines(loaded.notes))
+
+
+def _inspect_rosenfeld(path: Path) -> FileReport:
+    """Report the tensors without their geometries, which stand in QM9."""
+    arrays = read_tensors(path)
+    n_molecules = len(arrays["index"])
+    stored = {"rosenfeld": "beta", "rosenfeld_isotropic": "beta", "polarizability": "alpha"}
+    rows = []
+    for name, values in tensor_targets(arrays).items():
+        low, high = torch.aminmax(values)
+        rows.append(Label(name, stored.get(name, name), "array", n_molecules, PROPERTIES[name].unit, float(low), float(values.mean()), float(high)))
+    note = "geometries are those of QM9: data.kind=rosenfeld joins them (data.structures)"
+    return FileReport(str(path), "Rosenfeld tensors", n_molecules, LabelReport(tuple(rows), (), n_molecules, {}), (note,))
+
+
+def _inspect_ecd(name: str, path: Path) -> FileReport:
+    molecules = load_ecd(path)
+    n_states = sum(len(molecule.energies) for molecule in molecules)
+    note = f"{n_states} excited states with electric and magnetic transition dipoles (molequi.datasets.load_ecd)"
+    return FileReport(name, "ECD reference", len(molecules), LabelReport((), (), len(molecules), {}), (note,))
 
 
 def _lines(notes: dict[str, object]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The flat npz: Frames and their stored splits in one file of plain arrays.
 
 Arrays: n_atoms, z, pos (Å), cell (Å), pbc, charge (e), multiplicity; one array per property under its name, in the units of
-its row; `split_NAME` with the row numbers of a split; `source` as UTF-8 lines; `meta`, a JSON text with the format number and
+its row; `split_NAME` with the row numbers of a split; `source` and `group` as UTF-8 lines; `meta`, a JSON text with the format number and
 the rows of the properties. Cells, charges and multiplicities that are all zero, zero and one are left out.
 A file whose `meta` names no properties is read too: arrays named as rows of the property table are taken in the table's units, and `split`
 holds 0, 1 or 2 (train, valid, test) for each structure.
@@ -27,16 +27,17 @@ from molequi.errors import UserError
 from molequi.properties import PROPERTIES, Property, from_dict, to_dict
 
 FORMAT = 1
-_RESERVED = {"n_atoms", "z", "pos", "cell", "pbc", "charge", "multiplicity", "source", "meta"}
+_RESERVED = {"n_atoms", "z", "pos", "cell", "pbc", "charge", "multiplicity", "source", "group", "meta"}
 
 
 @dataclasses.dataclass(frozen=True)
 class FlatFile:
-    """What a flat npz holds. notes: plain JSON data about the origin of the set."""
+    """What a flat npz holds. notes: plain JSON data about the origin of the set. groups: of each structure, or none; see `splits.grouped_split`."""
 
     frames: Frames
     splits: dict[str, Tensor]
     notes: dict[str, object]
+    groups: tuple[str, ...] = ()
 
 
 def save_npz(
@@ -45,6 +46,7 @@ def save_npz(
     *,
     splits: Mapping[str, Tensor] | None = None,
     notes: Mapping[str, object] | None = None,
+    groups: Sequence[str] = (),
     compress: bool = True,
     position_dtype: str = "float64",
 ) -> None:
@@ -63,8 +65,8 @@ def save_npz(
         arrays |= {"cell": frames.cell.numpy(), "pbc": frames.pbc.numpy()}
     if frames.total_charge.any() or (frames.spin_multiplicity != 1).any():
         arrays |= {"charge": frames.total_charge.numpy(), "multiplicity": frames.spin_multiplicity.numpy()}
-    if frames.source:
-        arrays["source"] = np.frombuffer("\n".join(frames.source).encode(), dtype=np.uint8)
+    texts = {"source": frames.source, "group": groups}
+    arrays |= {name: np.frombuffer("\n".join(lines).encode(), dtype=np.uint8) for name, lines in texts.items() if lines}
     arrays |= {name: values.numpy() for name, values in frames.targets.items()}
     arrays |= {f"split_{name}": rows.numpy().astype(np.int64) for name, rows in (splits or {}).items()}
     write_arrays(path, arrays, compress=compress)
@@ -127,6 +129,9 @@ def load_npz(path: str | Path, declared: Sequence[Property] = ()) -> FlatFile:
     def pair(first: str, second: str) -> tuple[Tensor, Tensor] | None:
         return (torch.from_numpy(arrays[first]), torch.from_numpy(arrays[second])) if first in arrays else None
 
+    def lines(name: str) -> tuple[str, ...]:
+        return tuple(arrays[name].tobytes().decode().split("\n")) if name in arrays and "properties" in meta else ()
+
     frames = make_frames(
         torch.from_numpy(arrays["pos"]),
         torch.from_numpy(arrays["z"]),
@@ -135,10 +140,13 @@ def load_npz(path: str | Path, declared: Sequence[Property] = ()) -> FlatFile:
         electrons=pair("charge", "multiplicity"),
         targets={name: torch.from_numpy(arrays[name]) for name in properties},
         properties=properties,
-        source=arrays["source"].tobytes().decode().split("\n") if "source" in arrays and "properties" in meta else (),
+        source=lines("source"),
     )
     notes = meta["notes"] if "properties" in meta else {name: value for name, value in meta.items() if isinstance(value, str | int | float)}
-    return FlatFile(frames, _splits(arrays), notes)
+    groups = lines("group")
+    if groups and len(groups) != len(frames):
+        raise UserError(f"{path} names {len(groups)} groups for {len(frames)} structures; the file is damaged")
+    return FlatFile(frames, _splits(arrays), notes, groups)
 
 
 def _meta(arrays: Mapping[str, np.ndarray], path: str | Path) -> dict[str, Any]:

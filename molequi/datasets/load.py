@@ -9,19 +9,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from molequi import resources
 from molequi.config import DataSettings, SplitSettings
+from molequi.datasets.chiral import read_chiral
 from molequi.datasets.flat import Frames
 from molequi.datasets.flat_file import load_npz
 from molequi.datasets.frames import read_frames
 from molequi.datasets.labels import Label, LabelReport, report_lines
+from molequi.datasets.named_sets import SETS, load_set
 from molequi.datasets.qm9 import load_qm9
 from molequi.datasets.rmd17 import load_rmd17
-from molequi.datasets.splits import check_split, cormorant_split, file_split, official_split, random_split, restrict, shrink
+from molequi.datasets.splits import (
+    check_groups,
+    check_split,
+    choose,
+    cormorant_split,
+    file_split,
+    grouped_split,
+    official_split,
+    random_split,
+    restrict,
+    shrink,
+)
 from molequi.datasets.tables import read_table
 from molequi.errors import UserError
 from molequi.properties import Property, get_property
@@ -32,6 +44,11 @@ SAMPLES: Mapping[str, tuple[str, str]] = MappingProxyType({
     "qm9_sample": ("samples/qm9_sample.npz", "3,000 molecules of QM9, all properties, stored split"),
     "ethanol_sample": ("samples/ethanol.extxyz.gz", "300 frames of rMD17 ethanol with energies and forces"),
     "gaps": ("samples/gaps.csv", "SMILES and HOMO-LUMO gaps of 600 molecules of QM9, as a table of one's own"),
+    "alanine_sample": ("samples/alanine.npz", "200 frames of L-alanine, read with their reflections by data.kind=alanine"),
+    "qm9_chirality_sample": ("samples/qm9_chirality_sample.npz", "300 molecules of QM9 with one R or S centre, stored split"),
+    "rosenfeld_sample": ("samples/rosenfeld_sample.npz", "Rosenfeld tensors of 300 molecules of QM9, stored split"),
+    "axial_sample": ("samples/axial.sdf.gz", "conformers of 20 axially chiral molecules, read by data.kind=axial"),
+    "ecd_sample": ("samples/ecd.json", "200 excited states of ten molecules, for molequi.datasets.load_ecd"),
     "molecules": ("samples/molecules.xyz", "ten molecules to predict"),
 })
 
@@ -41,6 +58,7 @@ class Dataset:
     """A loaded set.
 
     splits: train, valid, test -> rows. report: where the labels came from. failures: lines that could not be used. notes: plain data.
+    groups: of each structure, or none; a group never stands in two parts.
     """
 
     frames: Frames
@@ -48,6 +66,7 @@ class Dataset:
     report: LabelReport
     failures: tuple[str, ...] = ()
     notes: dict[str, object] = dataclasses.field(default_factory=dict)
+    groups: tuple[str, ...] = ()
 
 
 def load_dataset(settings: DataSettings, declared: Mapping[str, Property] | None = None) -> tuple[Frames, dict[str, Tensor]]:
@@ -65,9 +84,9 @@ def open_dataset(settings: DataSettings, declared: Mapping[str, Property] | None
     loaded = _READERS[settings.kind](settings, targets)
     for line in report_lines(loaded.report):
         _LOG.info("%s", line)
-    frames, splits = _divide(settings, loaded)
-    _LOG.info("%d structures: %s", len(frames), ", ".join(f"{name} {len(rows)}" for name, rows in splits.items()))
-    return dataclasses.replace(loaded, frames=frames, splits=splits)
+    loaded = _divide(settings, loaded)
+    _LOG.info("%d structures: %s", len(loaded.frames), ", ".join(f"{name} {len(rows)}" for name, rows in loaded.splits.items()))
+    return loaded
 
 
 def find_data(path: str | Path) -> Path:
@@ -79,22 +98,25 @@ def find_data(path: str | Path) -> Path:
     return Path(path)
 
 
-def _divide(settings: DataSettings, loaded: Dataset) -> tuple[Frames, dict[str, Tensor]]:
-    frames, limit = loaded.frames, settings.limit
-    chosen = None
-    if limit is not None and limit < len(frames):
-        chosen = torch.from_numpy(np.sort(np.random.default_rng(settings.seed).permutation(len(frames))[:limit]))
-    if settings.split.kind == "random":
-        frames = frames if chosen is None else frames.subset(chosen)
-        return frames, random_split(len(frames), _sizes(settings.split), settings.split.seed)
-    splits = _fixed_split(settings, loaded)
+def _divide(settings: DataSettings, loaded: Dataset) -> Dataset:
+    frames, groups, limit, sizes, seed = loaded.frames, loaded.groups, settings.limit, _sizes(settings.split), settings.split.seed
+    chosen = None if limit is None or limit >= len(frames) else choose(len(frames), limit, settings.seed, groups)
+    splits = None if settings.split.kind == "random" else _fixed_split(settings, loaded)
     if chosen is not None:
-        frames, splits = frames.subset(chosen), restrict(splits, chosen, len(frames))
-    splits = shrink(splits, _sizes(settings.split), settings.split.seed)
+        splits = None if splits is None else restrict(splits, chosen, len(frames))
+        frames, groups = frames.subset(chosen), tuple(groups[row] for row in chosen.tolist()) if groups else ()
+    if splits is None:
+        splits = grouped_split(groups, sizes, seed) if groups else random_split(len(frames), sizes, seed)
+        return dataclasses.replace(loaded, frames=frames, splits=splits, groups=groups)
+    splits = shrink(splits, sizes, seed)
     for name in ("train", "valid"):
         if not len(splits[name]):
+            if limit is None:
+                raise UserError(f"data.split.kind={settings.split.kind} has no structure for {name} in these data; take split.kind=random")
             raise UserError(f"no structure is left for {name} after data.limit={limit}; raise the limit")
-    return frames, splits
+    if groups:
+        check_groups(splits, groups, f"data.split.kind={settings.split.kind}")
+    return dataclasses.replace(loaded, frames=frames, splits=splits, groups=groups)
 
 
 def _fixed_split(settings: DataSettings, loaded: Dataset) -> dict[str, Tensor]:
@@ -106,9 +128,16 @@ def _fixed_split(settings: DataSettings, loaded: Dataset) -> dict[str, Tensor]:
             raise UserError("split.kind=file needs data.split.path=FILE (npz or JSON with the rows of train, valid and test)")
         return file_split(split.path, len(loaded.frames))
     if split.kind == "official":
+        if settings.kind in SETS:
+            return _stored_split(settings, loaded)
         if settings.kind != "rmd17":
-            raise UserError(f"split.kind=official belongs to data.kind=rmd17, not {settings.kind}; take random, file or stored")
+            kinds = ", ".join(("rmd17", *SETS))
+            raise UserError(f"split.kind=official belongs to data.kind={kinds}, not {settings.kind}; take random, file or stored")
         return official_split(loaded.splits["train"], loaded.splits["test"], valid=split.valid, seed=split.seed)
+    return _stored_split(settings, loaded)
+
+
+def _stored_split(settings: DataSettings, loaded: Dataset) -> dict[str, Tensor]:
     missing = [name for name in ("train", "valid", "test") if name not in loaded.splits]
     if missing:
         raise UserError(f"{settings.path} has no stored split (part {missing[0]!r} is missing); take split.kind=random")
@@ -158,10 +187,46 @@ def _from_npz(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
             expected = f"declared as {row.irreps} in {row.unit}"
             raise UserError(f"{settings.path}: {row.name!r} is stored as {stored.irreps} in {stored.unit}, but {expected}")
     frames = dataclasses.replace(frames, properties={row.name: row for row in targets})
-    return Dataset(frames, loaded.splits, describe_frames(frames, "npz"), notes=loaded.notes)
+    return Dataset(frames, loaded.splits, describe_frames(frames, "npz"), notes=loaded.notes, groups=loaded.groups)
 
 
-_READERS = {"frames": _from_frames, "qm9": _from_qm9, "rmd17": _from_rmd17, "table": _from_table, "npz": _from_npz}
+def _from_chiral(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
+    _refuse_names(settings)
+    made = read_chiral(_path(settings), smiles=settings.smiles, n_conformers=settings.conformers, seed=settings.seed)
+    frames = made.frames.with_targets([row.name for row in targets])
+    return Dataset(frames, {}, describe_frames(frames, "CIP label"), made.failures, made.notes, made.groups)
+
+
+def _from_set(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
+    _refuse_names(settings)
+    loaded, failures = load_set(settings.kind, None if settings.path is None else _files(settings.path), settings.structures)
+    frames = loaded.frames.with_targets([row.name for row in targets])
+    return Dataset(frames, loaded.splits, describe_frames(frames, settings.kind), failures, loaded.notes, loaded.groups)
+
+
+_READERS = {
+    "frames": _from_frames,
+    "qm9": _from_qm9,
+    "rmd17": _from_rmd17,
+    "table": _from_table,
+    "npz": _from_npz,
+    "chiral": _from_chiral,
+    **dict.fromkeys(SETS, _from_set),
+}
+
+
+def _files(text: str) -> list[Path]:
+    """Resolve one path, several between commas, or patterns with *."""
+    whole = find_data(text)
+    if whole.exists():
+        return [whole]
+    files = []
+    for part in (part.strip() for part in text.split(",")):
+        found = sorted(glob.glob(part)) if glob.has_magic(part) else [part]
+        if not found:
+            raise UserError(f"data.path={part} matches no file")
+        files += [find_data(name) for name in found]
+    return files
 
 
 def _path(settings: DataSettings) -> Path:

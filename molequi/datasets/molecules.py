@@ -33,11 +33,23 @@ def conformers_from_smiles(smiles: str, n_conformers: int, seed: int = 0) -> lis
 
 def embed(molecule: Chem.Mol, n_conformers: int, seed: int, what: str, info: dict[str, object]) -> list[ase.Atoms]:
     """Place the atoms of a molecule in space; `what` names it in messages."""
+    placed, method = place(molecule, n_conformers, seed, what)
+    note = {**info, "geometry": f"ETKDGv3 + {method}, seed {seed}"}
+    return [atoms_from_molecule(placed, conformer.GetId(), note) for conformer in placed.GetConformers()]
+
+
+def place(molecule: Chem.Mol, n_conformers: int, seed: int, what: str, *, max_attempts: int = 0) -> tuple[Chem.Mol, str]:
+    """Return the molecule with all hydrogens and conformers by ETKDGv3, relaxed, and the force field's name.
+
+    max_attempts: embeddings tried for each conformer, in either of two ways; 0 leaves the number to RDKit (ten for each atom).
+    Raises UserError, naming `what`, where it cannot be placed.
+    """
     molecule = Chem.AddHs(molecule)
     if any(atom.GetAtomicNum() == 0 for atom in molecule.GetAtoms()):
         raise UserError(f"{what} holds the wildcard *; name an element in its place")
     settings = AllChem.ETKDGv3()
     settings.randomSeed = seed
+    settings.maxIterations = max_attempts
     # Otherwise conformer i has the seed (i + 1) * seed, and with seed 0 all conformers are the same.
     settings.enableSequentialRandomSeeds = True
     with rdBase.BlockLogs():
@@ -48,9 +60,7 @@ def embed(molecule: Chem.Mol, n_conformers: int, seed: int, what: str, info: dic
             conformers = list(AllChem.EmbedMultipleConfs(molecule, n_conformers, settings))
         if not conformers:
             raise UserError(f"{what} could not be placed in space (ETKDGv3, seed {seed}); give coordinates in an XYZ or SDF file")
-        method = _relax(molecule)
-    note = {**info, "geometry": f"ETKDGv3 + {method}, seed {seed}"}
-    return [atoms_from_molecule(molecule, conformer, note) for conformer in conformers]
+        return molecule, _relax(molecule)
 
 
 def atoms_from_molecule(molecule: Chem.Mol, conformer: int = -1, info: dict[str, object] | None = None) -> ase.Atoms:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,51 @@ def random_split(n_frames: int, sizes: Mapping[str, float], seed: int) -> dict[s
     order = torch.from_numpy(np.random.default_rng(seed).permutation(n_frames))
     parts = order.split([counts["train"], counts["valid"], counts["test"], n_frames - sum(counts.values())])
     return dict(zip(NAMES, parts[:3], strict=True))
+
+
+def grouped_split(groups: Sequence[str], sizes: Mapping[str, float], seed: int) -> dict[str, Tensor]:
+    """Draw parts of whole groups with a seed; sizes as in `random_split`, met to within half a group, and at least one group for each part.
+
+    groups: one name for each structure; those of the same name stay together. Raises UserError where train or valid would be empty.
+    """
+    counts = {name: len(rows) for name, rows in random_split(len(groups), sizes, seed).items()}
+    if sum(counts.values()) == len(groups):
+        counts["train"] = len(groups)  # what the rounding of the others leaves over
+    members: dict[str, list[int]] = {}
+    for row, name in enumerate(groups):
+        members.setdefault(name, []).append(row)
+    names = list(members)
+    waiting = [members[names[number]] for number in np.random.default_rng(seed).permutation(len(names))]
+    parts = {}
+    for part in ("valid", "test", "train"):
+        rows: list[int] = []
+        while waiting and len(rows) < counts[part] and (not rows or len(rows) + len(waiting[-1]) / 2 <= counts[part]):
+            rows += waiting.pop()
+        parts[part] = torch.tensor(sorted(rows), dtype=torch.int64)
+    for name in ("train", "valid"):
+        if not len(parts[name]):
+            raise UserError(f"the split leaves no structure for {name}: {len(groups)} structures are {len(names)} groups that stay together")
+    return {name: parts[name] for name in NAMES}
+
+
+def hashed_split(groups: Sequence[str], salt: str, *, train: float = 0.8, valid: float = 0.1) -> dict[str, Tensor]:
+    """Give each group its part by its own name, whatever else is in the set: a set may grow and every group keeps its part.
+
+    The first four bytes of the SHA-256 of `salt:group` as a fraction: below `train` it trains, below `train + valid` it validates, else it tests.
+    """
+    fractions = np.array([int.from_bytes(hashlib.sha256(f"{salt}:{name}".encode()).digest()[:4], "big") / 2**32 for name in groups])
+    places = np.searchsorted([train, train + valid], fractions, side="right")
+    return {name: torch.from_numpy(np.flatnonzero(places == number)) for number, name in enumerate(NAMES)}
+
+
+def check_groups(parts: Mapping[str, Tensor], groups: Sequence[str], where: str) -> None:
+    """Raise UserError where structures of one group stand in two parts: mirror images or conformers of what is tested would be learned from."""
+    home: dict[str, str] = {}
+    for part, rows in parts.items():
+        for row in rows.tolist():
+            if home.setdefault(groups[row], part) != part:
+                why = "its mirror images and conformers belong into one part"
+                raise UserError(f"{where}: {groups[row]!r} stands in {home[groups[row]]} and in {part}; {why}; take split.kind=random")
 
 
 def cormorant_split(n_molecules: int = QM9_SIZE) -> dict[str, Tensor]:
@@ -96,6 +143,20 @@ def check_split(parts: Mapping[str, Tensor], n_frames: int, where: str) -> dict[
     if len(values) < len(rows):
         raise UserError(f"{where}: row {int(values[counts > 1][0])} stands in the split more than once; a structure belongs to one part only")
     return dict(parts)
+
+
+def choose(n_frames: int, limit: int, seed: int, groups: Sequence[str] = ()) -> Tensor:
+    """Return a seeded choice of `limit` rows, ascending; of whole groups, and so a few rows fewer, where there are groups."""
+    order = np.random.default_rng(seed).permutation(n_frames)
+    if not groups:
+        return torch.from_numpy(np.sort(order[:limit]))
+    sizes = Counter(groups)
+    names, total = set(), 0
+    for name in dict.fromkeys(groups[row] for row in order):
+        if total + sizes[name] <= limit:
+            names.add(name)
+            total += sizes[name]
+    return torch.tensor([row for row, name in enumerate(groups) if name in names], dtype=torch.int64)
 
 
 def shrink(parts: Mapping[str, Tensor], sizes: Mapping[str, float], seed: int) -> dict[str, Tensor]:

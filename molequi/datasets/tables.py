@@ -61,7 +61,7 @@ def read_table(
     path, keys = Path(path), keys or {}
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a CSV, SDF or extxyz file")
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     items = _csv_items(path, targets, keys, smiles, seed) if suffix in {".csv", ".tsv"} else _file_items(path, seed)
     sources, structures, failures = [], [], []
     for label, item in items:
@@ -89,27 +89,30 @@ def read_table(
 
 def inspect_table(path: str | Path) -> LabelReport:
     """Report the columns of a CSV or TSV file that are named like rows of the property table; no conformer is made."""
-    with _open(Path(path)) as handle:
-        lines = [{name: value for name, value in line.items() if name and not _is_missing(value)} for line in _reader(handle, Path(path))]
+    with open_table(Path(path)) as handle:
+        lines = [{name: value for name, value in line.items() if name and not _is_missing(value)} for line in table_reader(handle, Path(path))]
     report = report_everything([ase.Atoms(info=line) for line in lines], str(path))
     rows = tuple(dataclasses.replace(row, where="column") for row in report.rows)
     return dataclasses.replace(report, rows=rows, keys={"columns": report.keys["info"]})
 
 
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
+    """Return the suffix in lower case, that before `.gz` for a compressed file."""
     return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
 
 
-def _open(path: Path) -> io.TextIOBase:
+def open_table(path: Path) -> io.TextIOBase:
+    """Open a text file, compressed or not."""
     if path.suffix.lower() == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig", newline="")  # type: ignore[return-value]
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _reader(handle: io.TextIOBase, path: Path) -> csv.DictReader[str]:
+def table_reader(handle: io.TextIOBase, path: Path) -> csv.DictReader[str]:
+    """Read the lines of a CSV or TSV file as dicts; the delimiter is guessed from the first line."""
     first = handle.readline()
     handle.seek(0)
-    delimiter = "\t" if _suffix(path) == ".tsv" else max(",;\t", key=first.count)
+    delimiter = "\t" if suffix_of(path) == ".tsv" else max(",;\t", key=first.count)
     return csv.DictReader(handle, delimiter=delimiter, skipinitialspace=True)
 
 
@@ -119,13 +122,13 @@ def _csv_items(path: Path, targets: Sequence[Property], keys: Mapping[str, str],
             kind = "a value per atom" if row.per_atom else f"a vector or tensor ({row.irreps})"
             reason = f"{path.name} has only SMILES, where the order of atoms and the axes are arbitrary"
             raise UserError(f"target {row.name!r} is {kind}, but {reason}; give an SDF or extxyz file")
-    with _open(path) as handle:
-        reader = _reader(handle, path)
+    with open_table(path) as handle:
+        reader = table_reader(handle, path)
         try:
             columns = [name for name in reader.fieldnames or () if name is not None]
         except (UnicodeDecodeError, csv.Error) as error:
             raise UserError(f"{path} cannot be read as a table ({error})") from error
-        column = _smiles_column(path, columns, smiles)
+        column = smiles_column(path, columns, smiles)
         _check_columns(path, columns, targets, keys)
         for line in reader:
             text = (line[column] or "").strip()
@@ -142,7 +145,8 @@ def _csv_items(path: Path, targets: Sequence[Property], keys: Mapping[str, str],
             yield label, atoms
 
 
-def _smiles_column(path: Path, columns: Sequence[str], wanted: str | None) -> str:
+def smiles_column(path: Path, columns: Sequence[str], wanted: str | None) -> str:
+    """Return the name of the column with SMILES. Raises UserError that lists the columns."""
     if wanted is not None:
         if wanted not in columns:
             raise UserError(f"{path} has no column {wanted!r} for SMILES; its columns are {', '.join(columns)}")

@@ -44,6 +44,18 @@ def test_data_prepare_offline_without_a_source_is_clear(molequi, tmp_path, monke
     assert "qm9pack" in result.err
 
 
+def test_data_prepare_from_a_file_of_its_own(molequi, tmp_path):
+    result = molequi("data", "prepare", "alanine", "--root", tmp_path, "--source", data_path("samples/alanine.npz"))
+    assert result.code == 0
+    assert result.out.strip() == str(tmp_path / "alanine.npz")
+    inspected = json.loads(molequi("data", "inspect", tmp_path / "alanine.npz", "--json").out)
+    assert (inspected["n_structures"], inspected["labels"][0]["name"]) == (400, "handedness")
+    result = molequi("data", "prepare", "axial", "--root", tmp_path)
+    assert result.code == 2
+    assert len(result.err.splitlines()) == 1
+    assert "give it with --source FILE" in result.err
+
+
 def test_every_bundled_model_has_a_card(molequi):
     names = json.loads(molequi("models", "--json").out)
     assert set(names) == set(list_models())

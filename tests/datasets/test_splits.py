@@ -11,7 +11,19 @@ import pytest
 import torch
 
 from molequi.datasets.rmd17 import load_rmd17
-from molequi.datasets.splits import check_split, cormorant_split, file_split, official_split, random_split, restrict, shrink
+from molequi.datasets.splits import (
+    check_groups,
+    check_split,
+    choose,
+    cormorant_split,
+    file_split,
+    grouped_split,
+    hashed_split,
+    official_split,
+    random_split,
+    restrict,
+    shrink,
+)
 from molequi.errors import UserError
 
 
@@ -153,3 +165,61 @@ def test_not_rmd17(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", R=np.zeros((1, 1, 3)))
     with pytest.raises(UserError, match="is no rMD17 file: array 'z' is missing"):
         load_rmd17(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_groups_stay_together(seed: int, size: int) -> None:
+    groups = [f"g{row // size}" for row in range(210)]
+    order = np.random.default_rng(seed).permutation(210)
+    groups = [groups[row] for row in order]
+    parts = grouped_split(groups, {"train": 0.8, "valid": 0.1, "test": 0.1}, seed)
+    assert sorted(torch.cat(list(parts.values())).tolist()) == list(range(210))
+    check_groups(parts, groups, "here")
+    for name, share in (("valid", 21), ("test", 21), ("train", 168)):
+        assert abs(len(parts[name]) - share) <= size
+    again = grouped_split(groups, {"train": 0.8, "valid": 0.1, "test": 0.1}, seed)
+    assert all(torch.equal(parts[name], again[name]) for name in parts)
+
+
+def test_few_large_groups() -> None:
+    parts = grouped_split(["a"] * 5 + ["b"] * 5 + ["c"] * 5, {"train": 0.8, "valid": 0.1, "test": 0.1}, 0)
+    assert sorted(len(rows) for rows in parts.values()) == [5, 5, 5]
+    some = grouped_split([str(row // 2) for row in range(40)], {"train": 10, "valid": 4, "test": 4}, 0)
+    assert [len(some[name]) for name in ("train", "valid", "test")] == [10, 4, 4]
+    with pytest.raises(UserError, match="no structure for train: 10 structures are 1 groups that stay together"):
+        grouped_split(["a"] * 10, {"train": 0.8, "valid": 0.1, "test": 0.1}, 0)
+
+
+def test_groups_in_two_parts_are_found() -> None:
+    parts = {"train": torch.tensor([0, 1]), "test": torch.tensor([2])}
+    check_groups(parts, ["CC", "CO", "CN"], "a.npz")
+    with pytest.raises(UserError, match="a.npz: 'CC' stands in train and in test; its mirror images and conformers belong into one part"):
+        check_groups(parts, ["CC", "CO", "CC"], "a.npz")
+
+
+def test_hashed_split_does_not_depend_on_the_rest_of_the_set() -> None:
+    names = [f"C{'C' * length}{'O' * oxygens}" for length in range(60) for oxygens in range(60)]
+    whole = hashed_split(names, "salt")
+    shares = [len(whole[name]) / len(names) for name in ("train", "valid", "test")]
+    np.testing.assert_allclose(shares, [0.8, 0.1, 0.1], atol=0.02)
+    part_of = {names[row]: part for part, rows in whole.items() for row in rows.tolist()}
+    few = names[7::13]
+    for part, rows in hashed_split(few, "salt").items():
+        assert all(part_of[few[row]] == part for row in rows.tolist())
+    other = hashed_split(names, "pepper")
+    assert not torch.equal(whole["test"], other["test"])
+
+
+def test_hashed_split_is_that_of_the_documentation() -> None:
+    """`printf molequi:chiral:CC | sha256sum` begins with c5b61c89, which is 0.772 of 2^32; CCN with d9cd5591 (0.851), CC=O with ebe9db54 (0.922)."""
+    parts = hashed_split(["CC", "CCN", "CC=O"], "molequi:chiral")
+    assert {name: rows.tolist() for name, rows in parts.items()} == {"train": [0], "valid": [1], "test": [2]}
+
+
+def test_choice_of_whole_groups() -> None:
+    groups = [str(row // 3) for row in range(30)]
+    chosen = choose(30, 10, 0, groups)
+    assert len(chosen) == 9
+    assert {groups[row] for row in chosen.tolist()} == {groups[row] for row in chosen.tolist()[::3]}
+    assert torch.equal(choose(30, 10, 0), torch.from_numpy(np.sort(np.random.default_rng(0).permutation(30)[:10])))

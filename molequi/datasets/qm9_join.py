@@ -1,0 +1,83 @@
+"""Geometries, SMILES and splits for labels that name molecules by their number in QM9."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molequi.datasets.flat import Frames
+from molequi.datasets.flat_file import open_arrays
+from molequi.datasets.qm9 import PREPARED, default_root, load_qm9, qm9pack_folder
+from molequi.datasets.splits import hashed_split
+from molequi.datasets.stereo import constitution_of
+from molequi.errors import UserError
+
+_LOG = logging.getLogger(__name__)
+EXTRA = "qm9_extra.npz"
+RESERVED = "reserved.txt"
+# One salt for all sets: a constitution has the same part in each of them.
+_SALT = "molequi:chiral"
+
+
+def join_qm9(numbers: np.ndarray, structures: str | Path | None, where: str) -> Frames:
+    """Return the geometries of QM9 with these numbers (gdb9, from 1), in their order, without targets; positions are QM9's own.
+
+    structures: whatever `load_qm9` reads. where: names the labels in messages. Raises UserError for a number that QM9 does not have.
+    """
+    if structures is None and qm9pack_folder() is None and not (default_root() / PREPARED).is_file():
+        raise UserError(f"{where} names molecules of QM9, which is not prepared; run `molequi data prepare qm9`, or set data.structures to its file")
+    frames = load_qm9(structures).frames.with_targets([])
+    rows = {int(text.split()[1]): row for row, text in enumerate(frames.source)}
+    missing = [number for number in numbers.tolist() if number not in rows]
+    if missing:
+        place = f"the {len(rows)} molecules of {structures or 'the prepared QM9'}"
+        raise UserError(f"{where}: number {missing[0]} ({len(missing)} in all) is not among {place}; give the full QM9 as data.structures")
+    return frames.subset(torch.tensor([rows[number] for number in numbers.tolist()], dtype=torch.int64))
+
+
+def qm9_smiles(numbers: np.ndarray, folders: Sequence[Path], where: str) -> list[str]:
+    """Return the SMILES of molecules of QM9 from `qm9_extra.npz` in one of the folders, else from an installed qm9pack.
+
+    Raises UserError that says where they were looked for.
+    """
+    found: dict[int, str] = {}
+    path = next((folder / EXTRA for folder in folders if (folder / EXTRA).is_file()), None)
+    pack = qm9pack_folder()
+    if path is not None:
+        arrays = open_arrays(path, only=("index", "smiles"))
+        if set(arrays) != {"index", "smiles"}:
+            raise UserError(f"{path}: expected the arrays index and smiles, found {', '.join(arrays) or 'neither'}")
+        found = dict(zip(arrays["index"].tolist(), arrays["smiles"].tolist(), strict=True))
+    elif pack is not None:
+        for part in sorted(pack.glob("qm9_part*.csv")):
+            with part.open(encoding="utf-8", newline="") as handle:
+                found.update({int(line["Index"]): line["SMILES"] for line in csv.DictReader(handle)})
+    missing = [number for number in numbers.tolist() if number not in found]
+    if missing:
+        looked = ", ".join(map(str, dict.fromkeys(folders)))
+        raise UserError(
+            f"{where}: no SMILES for number {missing[0]}, which groups the mirror images and conformers; "
+            f"put {EXTRA} (arrays index, smiles) into one of {looked}, or `pip install qm9pack`"
+        )
+    return [found[number] for number in numbers.tolist()]
+
+
+def constitution_split(groups: Sequence[str], folder: Path) -> dict[str, Tensor]:
+    """Divide constitutions 80/10/10 by `hashed_split`; those that `reserved.txt` in the folder lists, if there is one, only test."""
+    parts = hashed_split(groups, _SALT)
+    path = folder / RESERVED
+    if not path.is_file():
+        return parts
+    reserved = {constitution_of(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
+    kept = torch.tensor([name not in reserved for name in groups], dtype=torch.bool)
+    moved = torch.cat([parts[name][~kept[parts[name]]] for name in ("train", "valid")])
+    if len(moved):
+        _LOG.info("%s: %d structures moved to the test part", path, len(moved))
+    parts |= {name: parts[name][kept[parts[name]]] for name in ("train", "valid")}
+    return {**parts, "test": torch.cat([parts["test"], moved]).sort().values}
