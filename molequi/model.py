@@ -118,7 +118,7 @@ class MolecularModel(nn.Module):
         if create_graph:
             outputs = self._compute(graph, forces=forces, stress=stress, create_graph=True)
         else:
-            with weights_at_rest(self, first_derivatives_only=True), self.backbone.threads_for(graph):
+            with weights_at_rest(self, first_derivatives_only=True), self.backbone.threads_for_prediction():
                 outputs = self._compute(graph, forces=forces, stress=stress, create_graph=False)
         self.backbone.count_pass(graph.edge_index.shape[1])
         return outputs

@@ -74,7 +74,7 @@ def run(
 
 
 def each(task: Callable[[T], None], shares: Sequence[T]) -> None:
-    """Run task(share) for every share, each in a thread in which torch has one thread: several pools would wait for each other's spinning."""
+    """Run task(share) for every share, without autograd, each in a thread in which torch has no others: its spinning ones would be in the way."""
     waiting = [_pool(os.getpid()).submit(_alone, task, share) for share in shares[1:]]
     _alone(task, shares[0])
     for future in waiting:
@@ -82,7 +82,7 @@ def each(task: Callable[[T], None], shares: Sequence[T]) -> None:
 
 
 def _alone(task: Callable[[T], None], share: T) -> None:
-    with without_openmp():
+    with without_openmp(), torch.no_grad():
         task(share)
 
 

@@ -10,9 +10,6 @@ import math
 import torch
 from torch import Tensor
 
-# Bytes above which buffers are given back after a pass.
-_KEPT = 2**30
-
 
 class Arena:
     """The n-th tensor taken after `restart` lies where the n-th tensor lay before. One pass at a time may use it."""
@@ -21,11 +18,13 @@ class Arena:
         self._buffers: list[Tensor] = []
         self._next = 0
 
-    def restart(self) -> None:
-        """Begin a pass: all tensors taken before are forgotten."""
-        self._next = 0
-        if sum(buffer.numel() * buffer.element_size() for buffer in self._buffers) > _KEPT:
-            self._buffers.clear()
+    def mark(self) -> int:
+        """Return a place to go back to."""
+        return self._next
+
+    def restart(self, mark: int = 0) -> None:
+        """Forget all tensors that were taken after `mark`: their memory is given out again."""
+        self._next = mark
 
     def empty(self, like: Tensor, *shape: int) -> Tensor:
         """Return a contiguous tensor of this shape with the dtype of `like`; its values are arbitrary."""
@@ -37,10 +36,6 @@ class Arena:
             self._buffers[self._next] = torch.empty(size + size // 8, dtype=like.dtype, device=like.device)
         self._next += 1
         return self._buffers[self._next - 1][:size].view(shape)
-
-    def zeros(self, like: Tensor, *shape: int) -> Tensor:
-        """Return a tensor of zeros."""
-        return self.empty(like, *shape).zero_()
 
 
 class ArenaPool:
@@ -62,5 +57,5 @@ class ArenaPool:
         return arena
 
     def give_back(self, arena: Arena) -> None:
-        """Take an arena back whose tensors nobody needs any more."""
+        """Take an arena back whose tensors nobody needs any more; its memory is kept for as long as the pool."""
         self._free.append(arena)

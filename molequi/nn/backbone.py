@@ -18,7 +18,8 @@ from molequi.nn.derived import derived, is_differentiated_once
 from molequi.nn.interaction import Interaction, reachable
 from molequi.nn.product import ManyBodyProduct
 from molequi.nn.radial import envelope
-from molequi.nn.resting import RestingLayers, RestingPass
+from molequi.nn.resting import RestingLayers
+from molequi.nn.resting_pass import RestingPass
 from molequi.symmetry.harmonics import spherical_harmonics
 from molequi.symmetry.irreps import Irreps, full_irreps, natural_irreps
 
@@ -27,8 +28,6 @@ logger = logging.getLogger(__name__)
 # Multiplications of all passes together after which `auto` kernels are compiled: about as long as compiling takes. Counted, not timed,
 # so that the same calls always give the same numbers.
 TABLE_AFTER, UNROLLED_AFTER = 2e9, 3e10
-# From here on what torch does in its own threads takes longer than they spin.
-_MANY_EDGES = 200_000
 
 
 class NodeFeatures(NamedTuple):
@@ -123,7 +122,8 @@ class Backbone(nn.Module):
         Neighbours of one element send nearly the same message, so the mean neighbour count alone would understate n.
         """
         with torch.no_grad():
-            (harmonics, distances, species), edges = self._geometry(graph), edges_of(graph)
+            species, edges = self.species_of_number[graph.atomic_numbers], edges_of(graph)
+            harmonics, distances = self._geometry(edge_vectors(graph))
             features = functional.embedding(species, self.embedding)[:, None, :]
             for layer in self.layers:
                 layer.calibrate(features, harmonics, distances, edges, species)
@@ -151,10 +151,10 @@ class Backbone(nn.Module):
             logger.info("a long job: its convolutions are compiled now (%s), once on this machine", wanted)
             self._set_kernels(wanted)
 
-    def threads_for(self, graph: AtomGraph) -> contextlib.AbstractContextManager[None]:
-        """Return a context for a prediction: up to some size all but the sweeps is done by one thread, whose helpers would be in the way."""
-        is_small = graph.edge_index.shape[1] < _MANY_EDGES and bare.serves(self.embedding, self.layers[0].kernels)
-        return threads.without_openmp() if is_small else contextlib.nullcontext()
+    def threads_for_prediction(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context for a prediction: where there are sweeps, OpenMP's threads would be in their way."""
+        serves = bare.serves(self.embedding, self.layers[0].kernels)
+        return threads.without_openmp() if serves else contextlib.nullcontext()
 
     def _set_kernels(self, kernels: str) -> None:
         for module in self.modules():
@@ -163,11 +163,12 @@ class Backbone(nn.Module):
 
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions and cell."""
-        (harmonics, distances, species), edges = self._geometry(graph), edges_of(graph)
-        if is_differentiated_once() and bare.serves(harmonics, self.layers[0].kernels):
+        species, edges, vectors = self.species_of_number[graph.atomic_numbers], edges_of(graph), edge_vectors(graph)
+        if is_differentiated_once() and bare.serves(self.embedding, self.layers[0].kernels):
             layers = derived(self, lambda: RestingLayers(self.embedding, self.layers))
-            features, invariant = RestingPass.apply(harmonics, distances, layers, edges, species)
+            features, invariant, distances = RestingPass.apply(vectors, self._geometry, layers, edges, species)
         else:
+            harmonics, distances = self._geometry(vectors)
             features, invariants = functional.embedding(species, self.embedding)[:, None, :], []
             for layer in self.layers:
                 features = layer(features, harmonics, distances, edges, species)
@@ -175,14 +176,12 @@ class Backbone(nn.Module):
             invariant = torch.cat(invariants, dim=1)
         return NodeFeatures(features, invariant, distances, envelope(distances, self.cutoff))
 
-    def _geometry(self, graph: AtomGraph) -> tuple[Tensor, Tensor, Tensor]:
-        """Harmonics (E, (l_max + 1)^2) and distances (E,) in the model's dtype, species (N,). Edge vectors are formed in float64."""
-        vectors = edge_vectors(graph)
+    def _geometry(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Harmonics (E, (l_max + 1)^2) and distances (E,) in the model's dtype, of edge vectors in float64."""
         # A zero vector gets length 1e-6 Å and a zero gradient instead of an undefined direction.
         distances = vectors.square().sum(dim=1).clamp(min=1e-12).sqrt()
         dtype = self.embedding.dtype
-        harmonics = spherical_harmonics((vectors / distances[:, None]).to(dtype), self.l_max)
-        return harmonics, distances.to(dtype), self.species_of_number[graph.atomic_numbers]
+        return spherical_harmonics((vectors / distances[:, None]).to(dtype), self.l_max), distances.to(dtype)
 
 
 def _reach(irreps: Irreps, target: Irreps, hidden: Irreps, l_max: int, correlation: int) -> Irreps:

@@ -1,4 +1,4 @@
-"""The backbone with its weights at rest: forward pass and gradient written out, without a graph of autograd.
+"""The layers of a backbone with their weights at rest: forward pass and gradient written out, without a graph of autograd.
 
 Predictions, dynamics and relaxations need the features and one gradient, with respect to harmonics and distances. Linear maps that follow one
 another are then multiplied once, what the first layer makes of each element is a table, and a molecule of twenty atoms costs a quarter of the
@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
 
 from molequi.kernels import Edges, bare, threads
 from molequi.nn.arena import Arena, ArenaPool
@@ -32,7 +31,8 @@ _WORTH_A_THREAD = 1_000_000
 class Buffers(NamedTuple):
     """What a layer computes, and keeps for its gradient; all (N, rows, C).
 
-    h: features after the first map. raw: the messages as the convolution gives them; powers: of the messages. before, gates, out: of the gate.
+    h: features after the first map. raw: the messages as the convolution gives them, not kept where they are mixed. powers: of the messages.
+    before, gates, out: of the gate.
     """
 
     h: Tensor
@@ -43,17 +43,23 @@ class Buffers(NamedTuple):
     out: Tensor
 
 
+class Inputs(NamedTuple):
+    """Gradients with respect to what a layer is given: features x (N, M_in, C), harmonics y (E, rows), distances r (E,)."""
+
+    x: Tensor
+    y: Tensor
+    r: Tensor
+
+
 class Gradients(NamedTuple):
-    """Gradients with respect to what `Buffers` of the same names hold, and to harmonics y, distances r and the layer's input x."""
+    """Gradients with respect to what `Buffers` of the same names hold; pair: those of the two factors of a product."""
 
     h: Tensor
     raw: Tensor
     powers: list[Tensor]
-    pairs: list[tuple[Tensor, Tensor]]
+    pair: tuple[Tensor, Tensor]
     before: Tensor
-    y: Tensor
-    r: Tensor
-    x: Tensor
+    inputs: Inputs
 
 
 class Walk(NamedTuple):
@@ -115,26 +121,31 @@ class RestingLayer:
     def _connect(self, x: Tensor, species: Tensor, out: Tensor) -> None:
         self.connection.add(self.self_connection.spread(self.self_connection.rows.take(x), self.species_table, species), out)
 
-    def buffers(self, n_nodes: int, arena: Arena) -> Buffers:
-        """Return memory for one pass."""
+    @property
+    def n_raw(self) -> int:
+        """Numbers per node of the raw messages that are not kept."""
+        return 0 if self.mix is None else n_rows(self.table.output) * self.splines.shape[2]
+
+    def buffers(self, n_nodes: int, arena: Arena, scratch: Tensor) -> Buffers:
+        """Return memory for one pass; raw messages that are mixed at once lie in `scratch`."""
 
         def empty(rows: int) -> Tensor:
             return arena.empty(self.splines, n_nodes, rows, self.splines.shape[2])
 
-        raw, n_messages = empty(n_rows(self.table.output)), self.n_messages
-        powers = [empty(n_messages) if self.mix is not None else raw, *(empty(n_rows(table.output)) for table, _ in self.products)]
+        powers = [empty(self.n_messages), *(empty(n_rows(table.output)) for table, _ in self.products)]
+        raw = powers[0] if self.mix is None else scratch[: n_nodes * self.n_raw].view(n_nodes, -1, self.splines.shape[2])
         return Buffers(empty(len(self.up)), raw, powers, empty(self.n_rows_out), empty(len(self.gate.sizes)), empty(self.n_rows_out))
 
-    def gradients(self, buffers: Buffers, walk: Walk, arena: Arena) -> Gradients:
+    def gradients(self, buffers: Buffers, inputs: Inputs, arena: Arena) -> Gradients:
         """Return memory for the gradient of one pass."""
 
         def like(x: Tensor) -> Tensor:
             return arena.empty(x, *x.shape)
 
         powers = [like(power) for power in buffers.powers]
-        pairs = [(like(power), like(powers[0])) for power in powers[:-1]]
-        raw = like(buffers.raw) if self.mix is not None else powers[0]
-        return Gradients(like(buffers.h), raw, powers, pairs, like(buffers.before), like(walk.harmonics), like(walk.distances), like(buffers.h))
+        largest = max(powers, key=torch.Tensor.numel)
+        raw = powers[0] if self.mix is None else buffers.raw
+        return Gradients(like(buffers.h), raw, powers, (like(largest), like(largest)), like(buffers.before), inputs)
 
     def start(self, x: Tensor | None, buffers: Buffers, walk: Walk) -> None:
         """Compute h and what reaches the gate past the convolution; x is None for the first layer."""
@@ -166,14 +177,15 @@ class RestingLayer:
         """Compute the gradient with respect to the raw messages; g: of the features."""
         before = walk.own(gradients.before)
         self.gate.gradient(walk.own(buffers.before), walk.own(buffers.gates), walk.own(g), before)
-        pulls = [walk.own(power) for power in gradients.powers]
+        pulled, pulls = gradients.powers, [walk.own(power) for power in gradients.powers]
         if not self.maps:
             torch.mul(before, 1.0 if self.mix is not None else 2**-0.5, out=pulls[0])
         for row_map, pull in zip(self.maps, pulls, strict=False):
             row_map.add_transposed(before, pull.zero_())
         for order in range(len(self.products) - 1, -1, -1):
-            (table, weights), pair = self.products[order], gradients.pairs[order]
-            inputs = buffers.powers[order], buffers.powers[0], weights, gradients.powers[order + 1], walk.species
+            table, weights = self.products[order]
+            pair = [x.flatten()[: y.numel()].view(y.shape) for x, y in zip(gradients.pair, (pulled[order], pulled[0]), strict=True)]
+            inputs = buffers.powers[order], buffers.powers[0], weights, pulled[order + 1], walk.species
             bare.couple_gradient(inputs, table, pair, walk.nodes)
             pulls[order] += walk.own(pair[0])
             pulls[0] += walk.own(pair[1])
@@ -183,11 +195,11 @@ class RestingLayer:
     def push(self, buffers: Buffers, gradients: Gradients, walk: Walk) -> None:
         """Compute the gradients with respect to harmonics, distances and the layer's input from those of all nodes' raw messages."""
         inputs = buffers.h, walk.harmonics, walk.distances, self.splines, gradients.raw
-        outputs = gradients.h, gradients.y, gradients.r
+        outputs = gradients.h, gradients.inputs.y, gradients.inputs.r
         bare.convolve_gradient(inputs, walk.edges, self.table, self.cutoff, self.kernels, outputs, walk.nodes)
         if self.element_up is not None:
             return
-        dx, before, connection = walk.own(gradients.x), walk.own(gradients.before), self.self_connection
+        dx, before, connection = walk.own(gradients.inputs.x), walk.own(gradients.before), self.self_connection
         torch.bmm(walk.own(gradients.h).transpose(0, 1), self.up.transpose(1, 2), out=dx.transpose(0, 1))
         pull = before.new_zeros(len(before), n_rows(connection.rows.irreps), self.connection.n_channels_in)
         self.connection.add_transposed(before, pull)
@@ -213,58 +225,30 @@ class RestingLayers:
 
     def forward(self, walks: Sequence[Walk], arena: Arena) -> list[Buffers]:
         """Run the layers; the last one's features are the result."""
-        kept = [layer.buffers(len(walks[0].species), arena) for layer in self.layers]
+        n_nodes = len(walks[0].species)
+        scratch = arena.empty(walks[0].harmonics, n_nodes * max(layer.n_raw for layer in self.layers))
+        kept = [layer.buffers(n_nodes, arena, scratch) for layer in self.layers]
         threads.each(lambda walk: self.layers[0].start(None, kept[0], walk), walks)
-        for number, layer in enumerate(self.layers):
-            threads.each(functools.partial(self._forward_step, number, layer, kept), walks)
+        for number in range(len(self.layers)):
+            threads.each(functools.partial(self._forward_step, number, kept), walks)
         return kept
 
-    def _forward_step(self, number: int, layer: RestingLayer, kept: list[Buffers], walk: Walk) -> None:
-        layer.finish(kept[number], walk)
+    def _forward_step(self, number: int, kept: list[Buffers], walk: Walk) -> None:
+        self.layers[number].finish(kept[number], walk)
         if number + 1 < len(self.layers):
             self.layers[number + 1].start(kept[number].out, kept[number + 1], walk)
 
-    def backward(self, g: Tensor, invariant: Sequence[Tensor], kept: list[Buffers], walks: Sequence[Walk], arena: Arena) -> list[Gradients]:
-        """Go back through the layers; g: gradient of the features, overwritten; invariant: (N, C) of each layer's invariants."""
-        pulled = [layer.gradients(buffers, walks[0], arena) for layer, buffers in zip(self.layers, kept, strict=True)]
-        g[:, 0] += invariant[-1]
-        threads.each(lambda walk: self.layers[-1].pull(g, kept[-1], pulled[-1], walk), walks)
+    def backward(self, g: Tensor, of_invariants: Sequence[Tensor], kept: list[Buffers], walks: Sequence[Walk], arena: Arena) -> list[Inputs]:
+        """Go back through the layers; g: gradient of the features, overwritten; of_invariants: (N, C) of each layer's invariants."""
+        like = [(buffers.h, walks[0].harmonics, walks[0].distances) for buffers in kept]
+        inputs = [Inputs(*(arena.empty(x, *x.shape) for x in tensors)) for tensors in like]
+        mark = arena.mark()
         for number in range(len(self.layers) - 1, -1, -1):
-            threads.each(functools.partial(self._backward_step, number, invariant, kept, pulled), walks)
-        return pulled
-
-    def _backward_step(self, number: int, invariant: Sequence[Tensor], kept: list[Buffers], pulled: list[Gradients], walk: Walk) -> None:
-        self.layers[number].push(kept[number], pulled[number], walk)
-        if number:
-            g = pulled[number].x
-            walk.own(g)[:, 0] += walk.own(invariant[number - 1])
-            self.layers[number - 1].pull(g, kept[number - 1], pulled[number - 1], walk)
-
-
-class RestingPass(torch.autograd.Function):
-    """All layers: harmonics (E, rows), distances (E,), Å -> features (N, M_out, C) and invariants (N, n_layers * C)."""
-
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx, harmonics: Tensor, distances: Tensor, resting: RestingLayers, edges: Edges, species: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Run the layers and keep what their gradients need."""
-        arena = resting.arenas.take()
-        walks = [Walk(harmonics, distances, edges, species, nodes) for nodes in resting.chunks(edges)]
-        kept = resting.forward(walks, arena)
-        features, invariant = kept[-1].out.clone(), torch.cat([buffers.out[:, 0] for buffers in kept], dim=1)
-        if any(ctx.needs_input_grad):
-            ctx.rest = resting, walks, kept, arena
-        else:
-            resting.arenas.give_back(arena)
-        return features, invariant
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, g: Tensor, of_invariants: Tensor) -> tuple[Tensor | None, ...]:
-        """Go back through the layers; once, because their buffers are given back."""
-        (resting, walks, kept, arena), ctx.rest = ctx.rest, None
-        pulled = resting.backward(g.clone(), of_invariants.chunk(len(kept), dim=1), kept, walks, arena)
-        harmonics, distances = (torch.stack(parts).sum(dim=0) for parts in ([x.y for x in pulled], [x.r for x in pulled]))
-        resting.arenas.give_back(arena)
-        return harmonics, distances, None, None, None
+            layer, buffers = self.layers[number], kept[number]
+            arena.restart(mark)  # one layer's gradients at a time
+            gradients = layer.gradients(buffers, inputs[number], arena)
+            g[:, 0] += of_invariants[number]
+            threads.each(functools.partial(layer.pull, g, buffers, gradients), walks)
+            threads.each(functools.partial(layer.push, buffers, gradients), walks)
+            g = inputs[number].x
+        return inputs

@@ -10,7 +10,7 @@ from molequi.graph import AtomGraph, collate
 from molequi.model import MolecularModel, make_model
 from molequi.neighbors import build_graph
 from molequi.nn import backbone as backbone_module
-from molequi.nn import resting
+from molequi.nn import resting, resting_pass
 
 LAYERS = [
     {"parity": "natural", "correlation": 1, "mixing": "merged"},
@@ -51,6 +51,7 @@ def test_outputs_and_forces_are_those_of_autograd(settings: dict, outputs: list[
     apply = backbone_module.RestingPass.apply
     monkeypatch.setattr(backbone_module.RestingPass, "apply", lambda *arguments: calls.append(1) or apply(*arguments))
     monkeypatch.setattr(resting, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(resting_pass, "_BLOCK", 16)
     model.backbone.use_kernels("table")
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
