@@ -84,6 +84,15 @@ def parse_irreps(text: str) -> tuple[tuple[int, int], ...]:
     return tuple(parts)
 
 
+def part_names(row: Property) -> tuple[str, ...]:
+    """Name the irrep parts of a row: `rosenfeld[0o]`, ...; a row of one irrep is its own only part. Repeated irreps are numbered, `pair[0e.2]`."""
+    words = row.irreps.replace(" ", "").replace("1x", "").split("+")
+    if len(words) == 1:
+        return (row.name,)
+    numbers = [f".{words[: k + 1].count(word)}" if words.count(word) > 1 else "" for k, word in enumerate(words)]
+    return tuple(f"{row.name}[{word}{number}]" for word, number in zip(words, numbers, strict=True))
+
+
 _HARTREE = units.Hartree
 _BOHR = units.Bohr
 
