@@ -125,6 +125,10 @@ _ROWS = (
     Property("rosenfeld", "0o+1o+2o", "bohr⁴", "static Rosenfeld tensor, origin at the centre of mass", extensive=True,
              aliases=("rosenfeld", "beta")),
     Property("rosenfeld_isotropic", "0o", "bohr⁴", "a third of the trace of the Rosenfeld tensor", extensive=True, aliases=("rosenfeld_isotropic",)),
+    Property("specific_rotation", "0o", "deg/[dm (g/cm³)]", "specific rotation at 589.3 nm from the static rosenfeld_isotropic and the molar mass",
+             aliases=("specific_rotation",)),
+    Property("rotatory_strength", "0o", "1e-40 erg·esu·cm/G", "rotatory strength of an electronic transition, in cgs units",
+             aliases=("rotatory_strength",)),
     Property("handedness", "0o", "1", "label of a stereocentre: R 1, S 0", per_atom=True, binary=True, aliases=("handedness",)),
     Property("angular_momentum", "1e", "amu·Å²/fs", "sum of r x p about the centre of mass", extensive=True, aliases=("angular_momentum",)),
 )
@@ -134,7 +138,7 @@ _ROWS = (
 PROPERTIES: Mapping[str, Property] = MappingProxyType({row.name: row for row in _ROWS})
 
 # What depends on where a periodic structure is cut, because positions enter as they are: undefined as soon as one direction is periodic.
-OPEN_ONLY = frozenset({"dipole", "dipole_magnitude", "r2", "rosenfeld", "rosenfeld_isotropic", "angular_momentum"})
+OPEN_ONLY = frozenset({"dipole", "dipole_magnitude", "r2", "rosenfeld", "rosenfeld_isotropic", "specific_rotation", "angular_momentum"})
 
 
 def get_property(name: str, declared: Mapping[str, Property] | None = None) -> Property:
