@@ -46,9 +46,10 @@ def epoch_line(summary: Mapping[str, Any], rows: Sequence[Property]) -> str:
 
 
 def final_table(result: Mapping[str, Mapping[str, Any]]) -> str:
-    """Lay out an evaluation (DESIGN §5) as text: one row per property, in the property's unit."""
-    header = ["property", "unit", "count", "MAE", "RMSE", "max", "R2", "baseline MAE"]
-    body = [[name, row["unit"], str(row["count"]), *(_number(row.get(column)) for column in _COLUMNS)] for name, row in result.items()]
+    """Lay out an evaluation (DESIGN §5) as text: one row per property, in the property's unit; the accuracy where a yes/no label has one."""
+    accuracy = ["accuracy"] if any("accuracy" in row for row in result.values()) else []
+    header = ["property", "unit", "count", "MAE", "RMSE", "max", "R2", "baseline MAE", *accuracy]
+    body = [[name, row["unit"], str(row["count"]), *(_number(row.get(column)) for column in (*_COLUMNS, *accuracy))] for name, row in result.items()]
     widths = [max(len(line[k]) for line in [header, *body]) for k in range(len(header))]
     lines = [
         "  ".join(cell.ljust(width) if k < 2 else cell.rjust(width) for k, (cell, width) in enumerate(zip(line, widths, strict=True)))

@@ -60,6 +60,13 @@ def test_final_table_lines_up():
     assert lines[2].split()[-2] == "-"
 
 
+def test_final_table_has_the_accuracy_of_yes_no_labels():
+    row = {"unit": "1", "count": 4, "mae": 0.1, "rmse": 0.2, "max": 0.4, "r2": 0.8, "baseline_mae": 0.5, "accuracy": 0.75}
+    lines = final_table({"handedness": row}).splitlines()
+    assert lines[0].split()[-1] == "accuracy"
+    assert lines[1].split()[-1] == "0.75"
+
+
 def test_metrics_file_is_cut_to_what_the_run_remembers(tmp_path):
     path = tmp_path / "metrics.csv"
     file = MetricsFile(path)
