@@ -75,7 +75,7 @@ def normalize(sets: Mapping[str, Atoms]) -> dict[str, Atoms]:
     width = first.even.std(axis=0).max()
     sizes = np.sqrt((first.odd**2).mean(axis=0))
     scale = (sizes + 0.05 * np.sqrt((sizes**2).mean())) * np.sqrt(len(sizes))
-    return {name: s._replace(even=(s.even / width).astype(np.float32), odd=(s.odd / scale).astype(np.float32)) for name, s in sets.items()}
+    return {name: s._replace(even=s.even / width, odd=s.odd / scale) for name, s in sets.items()}
 
 
 def kernels(first: Atoms, second: Atoms, bandwidths: Sequence[float]) -> np.ndarray:
