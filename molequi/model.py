@@ -274,7 +274,9 @@ def _make_head(row: Property, backbone: Backbone, outputs: tuple[str, ...]) -> H
 def _irreps_of(row: Property) -> tuple[tuple[int, int], ...]:
     if row.name == "rosenfeld":
         return full_irreps(2)
-    return ((0, 1), (1, -1)) if row.name in ("dipole", "dipole_magnitude") else parse_irreps(row.irreps)
+    irreps = ((0, 1), (1, -1)) if row.name in ("dipole", "dipole_magnitude") else parse_irreps(row.irreps)
+    # Triple products of vectors are pseudoscalars too.
+    return tuple(dict.fromkeys((*irreps, (1, -1)))) if (0, -1) in irreps else irreps
 
 
 def _derived_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
