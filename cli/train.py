@@ -82,10 +82,11 @@ def evaluate(
 
 
 def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print an evaluation, one row per property."""
-    keys = ("mae", "rmse", "max", "r2", "baseline_mae")
+    """Print an evaluation, one row per property; the accuracy where a yes/no label has one."""
+    judged = any("accuracy" in row for row in result.values())
+    keys = ("mae", "rmse", "max", "r2", "baseline_mae", *(["accuracy"] if judged else []))
     rows = [(name, "" if row["unit"] == "1" else row["unit"], row["count"], *(row.get(key) for key in keys)) for name, row in result.items()]
-    print_table(title, _COLUMNS, rows, left=("unit",))
+    print_table(title, (*_COLUMNS, *(["accuracy"] if judged else [])), rows, left=("unit",))
     line("Components of vectors are counted one by one. Baseline: composition least squares for extensive energies, else the training mean, or zero.")
 
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from molequi import resources
 from molequi.errors import UserError
-from molequi.properties import Property, declare, get_property
+from molequi.properties import Property, declare, get_property, part_names
 
 Positive = typing.Annotated[float, Field(gt=0)]
 Count = typing.Annotated[int, Field(gt=0)]
@@ -119,9 +119,9 @@ class TrainingSettings(_Settings):
     max_minutes: time budget; the schedule then follows the clock. ema: decay of the averaged weights, 0 switches them off. warmup_steps: batches.
     gradient_clip: largest norm of the gradient. patience: epochs without improvement before the run ends; null never stops early. schedule plateau
     halves the rate after a third of the patience.
-    weights: loss weight by target; 1 where unnamed. huber: error beyond which the loss grows linearly, in units of the target's scale; null is
-    plain MSE. reference_energies: least_squares, or element -> eV, or a file with such a mapping (YAML, JSON).
-    kernels: who computes the convolutions, see `Backbone.use_kernels`; auto compiles where a run is long enough.
+    weights: loss weight by target, 1 where unnamed, shared equally by its irrep parts; or by part, such as `rosenfeld[0o]`. huber: error beyond
+    which the loss grows linearly, in units of the target's scale; null is plain MSE. reference_energies: least_squares, or element -> eV, or a
+    file with such a mapping (YAML, JSON). kernels: who computes the convolutions, see `Backbone.use_kernels`; auto compiles where a run is long.
     checkpoint_minutes, checkpoint_steps: write last.ckpt so often within an epoch. devices: processes; nodes: machines.
     """
 
@@ -257,15 +257,16 @@ def _check_names(config: Config, where: str) -> None:
             get_property(name, declared)
         except UserError as error:
             raise UserError(f"{where}, data.targets: {error}, e.g. properties.{name}.unit=eV") from None
-    stages: list[tuple[str, Mapping[str, object]]] = [("training.weights", config.training.weights), ("level", config.level)]
     if config.freeze is not None and config.init is None:
         raise UserError(f"{where}: freeze is {config.freeze!r} but there is no init; name the model to start from, such as init=organic")
-    if config.training.second_stage is not None:
-        stages.append(("training.second_stage.weights", config.training.second_stage.weights))
-    for group, weights in stages:
-        for name in weights:
-            if name not in config.data.targets:
-                raise UserError(f"{where}, {group}: {name!r} is not a target; the targets are {', '.join(config.data.targets)}")
+    parts = [*config.data.targets, *(part for row in config.targets() for part in part_names(row) if part != row.name)]
+    stage = config.training.second_stage
+    groups = [("level", config.level, config.data.targets), ("training.weights", config.training.weights, parts)]
+    groups += [] if stage is None else [("training.second_stage.weights", stage.weights, parts)]
+    for group, entries, known in groups:
+        for name in entries:
+            if name not in known:
+                raise UserError(f"{where}, {group}: {name!r} is not a target; the targets are {', '.join(known)}")
 
 
 def _explain(error: pydantic.ValidationError, where: str) -> str:

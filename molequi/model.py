@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from molequi.errors import UnknownElementError, UserError
 from molequi.graph import AtomGraph, collate, edge_vectors
-from molequi.nn import heads, response
+from molequi.nn import handed_heads, heads, response
 from molequi.nn.backbone import Backbone
 from molequi.nn.derived import is_differentiated_once, weights_at_rest
 from molequi.nn.heads import Head, Molecules
@@ -29,6 +29,8 @@ PRESETS: Mapping[str, dict[str, object]] = {
 # Outputs of one head that belong together: the head is made once, for the first of them.
 _ELECTROSTATIC = ("dipole", "dipole_magnitude", "charges")
 _DERIVED = ("forces", "stress")
+# The head of the first of these that is asked for gives those behind it too.
+_OPTICAL = ("rosenfeld", "rosenfeld_isotropic", "specific_rotation")
 # Nearer than this (Å) two nuclei are a mistake in the input, not chemistry: H2 is 0.74 Å long.
 _COINCIDENT = 0.2
 
@@ -60,8 +62,8 @@ class MolecularModel(nn.Module):
 
     def _is_served(self, name: str) -> bool:
         """Whether another property's head gives this one too."""
-        if name == "rosenfeld_isotropic":
-            return "rosenfeld" in self.outputs
+        if name in _OPTICAL:
+            return any(other in self.outputs for other in _OPTICAL[: _OPTICAL.index(name)])
         return name in _ELECTROSTATIC and any(other in self.heads for other in _ELECTROSTATIC)
 
     @property
@@ -182,6 +184,7 @@ class MolecularModel(nn.Module):
             graph.edge_index,
             graph.atomic_numbers,
             graph.total_charge,
+            total,
         )
 
 
@@ -268,18 +271,22 @@ def _make_head(row: Property, backbone: Backbone, outputs: tuple[str, ...]) -> H
     if row.name == "r2":
         return heads.SpatialExtentHead(row, *sizes)
     if row.name == "rosenfeld":
-        return heads.RosenfeldHead(row, backbone.irreps_out, backbone.n_channels, (backbone.cutoff, backbone.n_invariants))
+        return handed_heads.RosenfeldHead(row, backbone.irreps_out, backbone.n_channels, (backbone.cutoff, backbone.n_invariants))
+    if row.name == "rosenfeld_isotropic":
+        return handed_heads.OpticalRotationHead(row, *sizes)
     return heads.SumHead(row, *sizes) if row.extensive or row.per_atom else heads.MeanHead(row, *sizes)
 
 
 def _irreps_of(row: Property) -> tuple[tuple[int, int], ...]:
     if row.name == "rosenfeld":
         return full_irreps(2)
-    return ((0, 1), (1, -1)) if row.name in ("dipole", "dipole_magnitude") else parse_irreps(row.irreps)
+    irreps = ((0, 1), (1, -1)) if row.name in ("dipole", "dipole_magnitude") else parse_irreps(row.irreps)
+    # Triple products of vectors are pseudoscalars too.
+    return tuple(dict.fromkeys((*irreps, (1, -1)))) if (0, -1) in irreps else irreps
 
 
 def _derived_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
-    company = {"energy": _DERIVED, "dipole": _ELECTROSTATIC, "rosenfeld": ("rosenfeld_isotropic",)}
+    company = {"energy": _DERIVED, "dipole": _ELECTROSTATIC, "rosenfeld": _OPTICAL, "rosenfeld_isotropic": _OPTICAL[1:]}
     return tuple(name for output, names in company.items() if output in outputs for name in names)
 
 
