@@ -7,6 +7,7 @@ are built in single precision. What comes out is exact to about 1e-10 Ha. Atomic
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,12 +19,13 @@ from molequi.label_levels import LabelError
 
 _ROUGH = 1e-3  # largest element of the orbital gradient, orthonormal orbitals, down to which single precision serves
 _TIGHT = 6e-7
+_DEPENDENT = 1e-6  # smallest eigenvalue of the overlap, as in PySCF
 _MAX_CYCLES = 60
 _DIIS = 12
 
 
 class HartreeFock(NamedTuple):
-    """A converged field. energy: Ha; orbitals: (n, n), occupied first; levels: (n,); factors: of its two-electron integrals."""
+    """A converged field. energy: Ha; orbitals: (n, m), occupied first; levels: (m,); factors: of its two-electron integrals."""
 
     mol: Any
     energy: float
@@ -91,8 +93,10 @@ class _History:
 
 
 def _inverse_root(overlap: np.ndarray) -> np.ndarray:
+    """Return X (n, m) with X^T S X = 1; combinations of basis functions that all but vanish are left out."""
     weights, vectors = np.linalg.eigh(overlap)
-    return vectors / np.sqrt(weights)
+    kept = weights > _DEPENDENT
+    return vectors[:, kept] / np.sqrt(weights[kept])
 
 
 def _guess(mol: Any) -> np.ndarray:
@@ -108,5 +112,7 @@ def _guess(mol: Any) -> np.ndarray:
 def _atom_orbitals(symbol: str, basis: str, has_core: bool) -> np.ndarray:
     """Return the spherical atom's orbitals times the root of half their occupation (n, n)."""
     atom = gto.M(atom=symbol, basis=basis, ecp={symbol: basis} if has_core else {}, spin=None, verbose=0)
-    _, _, orbitals, occupations = atom_hf.get_atm_nrhf(atom)[symbol]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own deprecated functions
+        _, _, orbitals, occupations = atom_hf.get_atm_nrhf(atom)[symbol]
     return orbitals * np.sqrt(0.5 * occupations)

@@ -97,5 +97,10 @@ def choose_properties(level: Level, names: Sequence[str] = ()) -> tuple[str, ...
 
 def require_package(level: Level) -> None:
     """Raise UserError where the package that computes the level is not installed."""
-    if importlib.util.find_spec(level.package) is None:
+    if not is_installed(level.package):
         raise UserError(f'{level} is computed by {level.package}, which is not installed: pip install "molequi[labels]"')
+
+
+def is_installed(package: str) -> bool:
+    """Tell whether a package can be imported, without importing it."""
+    return importlib.util.find_spec(package) is not None

@@ -2,7 +2,7 @@
 
 With A ± B the orbital Hessians, r the dipole operator and l = r x nabla between virtual and occupied orbitals, a field of frequency w gives
 (A + B) p - w q = r and (A - B) q - w p = 0; then alpha = 4 p·r and beta = -2 q·l / w, whose static limit is beta = -2 u·x with
-(A + B) u = r, (A - B) x = l. Conventions of doi:10.1016/S0009-2614(03)00709-8 (length gauge). Atomic units.
+(A + B) u = r, (A - B) x = l. Length gauge, conventions of Ruud et al., Chem. Phys. Lett. 373 (2003) 606. Atomic units.
 """
 
 from __future__ import annotations

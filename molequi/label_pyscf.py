@@ -90,6 +90,8 @@ def converge(level: Level, mol: gto.Mole, density: np.ndarray | None = None) -> 
         field = (dft.UKS if mol.spin else dft.RKS)(mol, xc=level.method)
     else:
         field = (scf.UHF if mol.spin else scf.RHF)(mol)
+    field.chkfile = None
+    field._chkfile.close()  # an empty file per field that would stay open
     if level.kind != "mp2":
         field = field.density_fit()
     field.conv_tol, field.conv_tol_grad, field.max_cycle = 1e-10, 1e-6, _MAX_CYCLES

@@ -4,7 +4,7 @@ With A ± B the orbital Hessians, r the dipole operator and l = r x nabla betwee
 
   (A + B) u = r,  (A - B) w = l,  alpha = 4 u·r,  beta = -2 u·w
 
-(length gauge; conventions of doi:10.1016/S0009-2614(03)00709-8). Up to ten heavy atoms in a small basis, two Cholesky factorizations are
+(length gauge, conventions of Ruud et al., Chem. Phys. Lett. 373 (2003) 606). Up to ten heavy atoms in a small basis, two Cholesky factorizations are
 several times quicker than iterations. Single precision is good for 1e-6 of the tensors' norms. Atomic units; o occupied and v virtual
 orbitals, P auxiliary functions; pairs (i, a) are numbered i v + a.
 """
@@ -59,9 +59,9 @@ def orbital_hessians(field: HartreeFock) -> tuple[np.ndarray, np.ndarray]:
 
 def _orbital_factors(field: HartreeFock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return B_P,ia (o, v, P) and, packed as lower triangles, B_P,ab (v (v + 1) / 2, P) and B_P,ij (o (o + 1) / 2, P)."""
-    n, o = len(field.levels), field.n_occupied
+    o, n = field.n_occupied, len(field.orbitals)
     orbitals = np.ascontiguousarray(field.orbitals.T, dtype=np.float32)
-    half = (orbitals @ field.factors.cube.reshape(n, -1)).reshape(n, n, -1)
+    half = (orbitals @ field.factors.cube.reshape(n, -1)).reshape(len(orbitals), n, -1)
     mixed = orbitals[o:] @ half[:o]
     return mixed, _pairs(orbitals[o:], half[o:]), _pairs(orbitals[:o], half[:o])
 
