@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from pyscf import df
+from pyscf import df, gto
 from scipy.linalg import blas, cholesky, polar
 
+_EXPONENT_CUTOFF = 30.0  # pairs of primitives below exp(-30) are skipped, which moves no integral by more than 1e-13; PySCF goes on to exp(-60)
 _BLOCK = 128  # auxiliary functions unpacked at a time in double precision
 
 
@@ -38,7 +39,8 @@ class Anchor(NamedTuple):
 
 def fitting_factors(mol: Any) -> Factors:
     """Compute B for a built `pyscf.gto.Mole`."""
-    auxiliary = df.addons.make_auxmol(mol)
+    auxiliary, mol = df.addons.make_auxmol(mol), mol.copy()
+    mol._env[gto.PTR_EXPCUTOFF] = _EXPONENT_CUTOFF
     metric = cholesky(auxiliary.intor("int2c2e"), lower=True, check_finite=False)
     integrals = df.incore.aux_e2(mol, auxiliary, "int3c2e", aosym="s2ij")
     double = np.ascontiguousarray(blas.dtrsm(1.0, metric, integrals, side=1, lower=1, trans_a=1, overwrite_b=1))
