@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,10 +10,11 @@ from ase import Atoms
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
 
+from molequi.datasets import stereo
 from molequi.datasets.flat import Frames
-from molequi.datasets.flat_file import open_arrays
 from molequi.datasets.load import find_data
-from molequi.datasets.qm9 import default_root, load_qm9, qm9pack_folder
+from molequi.datasets.qm9 import default_root, load_qm9
+from molequi.datasets.qm9_join import known_smiles
 from molequi.errors import UserError
 from molequi.structures import Structure, read_inputs
 
@@ -92,22 +92,10 @@ def constitution_of(structure: Structure) -> str:
 
 def constitution(smiles: str) -> str | None:
     """Return the canonical SMILES without stereo marks, or None for a SMILES that cannot be read."""
-    with rdBase.BlockLogs():
-        molecule = Chem.MolFromSmiles(smiles.strip())
-    return None if molecule is None or not smiles.strip() else _without_marks(molecule)
-
-
-def qm9_smiles(folder: Path | None) -> dict[int, str]:
-    """Return QM9's own SMILES by number: from `qm9_extra.npz` in the folder, else from an installed qm9pack; empty where neither is there."""
-    path = folder / "qm9_extra.npz" if folder is not None else None
-    if path is not None and path.is_file():
-        arrays = open_arrays(path, only=("index", "smiles"))
-        return dict(zip(arrays["index"].tolist(), arrays["smiles"].tolist(), strict=True))
-    pack, found = qm9pack_folder(), {}
-    for part in sorted(pack.glob("qm9_part*.csv")) if pack is not None else ():
-        with part.open(encoding="utf-8", newline="") as handle:
-            found.update({int(line["Index"]): line["SMILES"] for line in csv.DictReader(handle)})
-    return found
+    try:
+        return stereo.constitution_of(smiles.strip())
+    except UserError:
+        return None
 
 
 def _is_flat(item: str) -> bool:
@@ -124,7 +112,7 @@ def _from_flat(item: str, numbers: np.ndarray | None) -> list[Structure]:
     missing = [int(number) for number in numbers if int(number) not in known]
     if missing:
         raise UserError(f"{item} has no number {missing[0]} ({len(missing)} of the {len(numbers)} rows); it has {min(known)} to {max(known)}")
-    smiles = qm9_smiles(default_root() if path is None else path if path.is_dir() else path.parent)
+    smiles = known_smiles([default_root() if path is None else path if path.is_dir() else path.parent])
     structures = []
     for number in map(int, numbers):
         row = known[number]
@@ -161,14 +149,6 @@ def _perceived(atoms: Atoms) -> str | None:
         molecule = Chem.MolFromXYZBlock("\n".join([str(len(atoms)), "", *lines, ""]))
         try:
             rdDetermineBonds.DetermineBonds(molecule, charge=int(atoms.info.get("charge", 0)))
-            return _without_marks(molecule)
+            return stereo.constitution_of(molecule)
         except (ValueError, RuntimeError):
             return None
-
-
-def _without_marks(molecule: Chem.Mol) -> str:
-    # Marks first: a hydrogen that carries the mark of a double bond would stay.
-    copy = Chem.Mol(molecule)
-    Chem.RemoveStereochemistry(copy)
-    with rdBase.BlockLogs():
-        return Chem.MolToSmiles(Chem.RemoveHs(copy))

@@ -8,8 +8,9 @@ from ase.io import write
 
 from molequi.datasets.convert import atoms_from_smiles
 from molequi.datasets.qm9 import load_qm9
+from molequi.datasets.qm9_join import known_smiles
 from molequi.errors import UserError
-from molequi.label_inputs import constitution, constitution_of, gather, qm9_smiles, read_excluded, read_rows
+from molequi.label_inputs import constitution, constitution_of, gather, read_excluded, read_rows
 from molequi.resources import data_path
 from molequi.structures import Structure
 
@@ -61,7 +62,7 @@ def test_molecules_of_qm9_by_their_own_numbers(tmp_path):
 
 def test_smiles_of_qm9_stand_beside_it(tmp_path):
     np.savez(tmp_path / "qm9_extra.npz", index=np.array([4, 9]), smiles=np.array(["C#C", "CC#C"]))
-    assert qm9_smiles(tmp_path) == {4: "C#C", 9: "CC#C"}
+    assert known_smiles([tmp_path]) == {4: "C#C", 9: "CC#C"}
 
 
 @pytest.mark.parametrize(("marked", "bare"), [("C[C@H](N)C(=O)O", "CC(N)C(=O)O"), ("C/C=C/C", "CC=CC"), ("[H]/N=C/C", "CC=N"), ("OC", "CO")])
