@@ -88,8 +88,10 @@ class TripleProducts(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Map (N, 3, C) -> (N, 1, n_products)."""
-        a, b, c = (vectors @ (self.maps * len(self.maps) ** -0.5)).chunk(3, dim=2)
-        return (torch.linalg.cross(a, b, dim=1) * c).sum(dim=1, keepdim=True) * 6**-0.5
+        # As a batched product: the operator @ rounds differently where weights have gradients.
+        maps = (self.maps * len(self.maps) ** -0.5).expand(3, -1, -1)
+        a, b, c = torch.bmm(vectors.transpose(0, 1), maps).chunk(3, dim=2)
+        return (torch.linalg.cross(a, b, dim=0) * c).sum(dim=0)[:, None, :] * 6**-0.5
 
 
 class TensorReadout(nn.Module):
