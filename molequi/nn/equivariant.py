@@ -83,9 +83,8 @@ class PointwiseActivation(Activation):
         super().__init__()
         if not (rho.is_permutation or rho.is_trivial) and not (rho.is_signed_permutation and _is_odd(function)):
             hint = "signs need an odd function such as tanh" if rho.is_signed_permutation else "use GatedActivation, or NormActivation"
-            raise UserError(
-                f"a function of each component breaks {rho.group.name} on {rho.name or 'this representation'}, which does not permute components; {hint}"
-            )
+            what = rho.name or "these vectors"
+            raise UserError(f"a function of each component breaks {rho.group.name}, which does not permute the components of {what}; {hint}")
         self.rho_in = self.rho_out = rho
         self.function, self.bias = function, InvariantBias(rho)
 
@@ -103,7 +102,7 @@ class NormActivation(Activation):
     def __init__(self, rho: Representation, function: Callable[[Tensor], Tensor] = torch.sigmoid) -> None:
         super().__init__()
         if not rho.is_orthogonal:
-            raise UserError(f"{rho.group.name} changes the length of {rho.name or 'these vectors'}, so a function of it breaks the symmetry; use GatedActivation")
+            raise UserError(f"{rho.group.name} changes lengths of {rho.name or 'these vectors'}, so norms break the symmetry; use GatedActivation")
         self.rho_in = self.rho_out = rho
         self.function = function
         self.bias = nn.Parameter(torch.zeros(len(rho.blocks)))

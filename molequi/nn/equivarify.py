@@ -34,18 +34,21 @@ class Lift(nn.Module):
     """F^: x -> (F(g^-1 x))_g, one copy for each element, or for each coset g H of a subgroup that F does not notice: (|G / H|, *z).
 
     network: F. act: how the group moves inputs. invariant_under: elements of H = {h: F(h x) = F(x)}; copies of the same coset are equal, so
-    the minimal lift keeps one of each. It has the weights of F, no more.
+    the minimal lift keeps one of each. at_once: F takes inputs with one more axis in front, so all copies are one call.
+    It has the weights of F, no more.
     """
 
-    def __init__(self, network: nn.Module, group: FiniteGroup, act: Action, *, invariant_under: Sequence[int] = (0,)) -> None:
+    def __init__(self, network: nn.Module, group: FiniteGroup, act: Action, *, invariant_under: Sequence[int] = (0,), at_once: bool = False) -> None:
         super().__init__()
-        self.network, self.group, self.act = network, group, act
+        self.network, self.group, self.act, self.at_once = network, group, act, at_once
         self.cosets = subgroup_of(group, invariant_under)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the copies of the output."""
+    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
+        """Return the copies of the output; the group leaves the `context`, further arguments of F, alone."""
         turned = [self.act(self.group.matrices[self.group.inverse[g]], x) for g in self.cosets[:, 0]]
-        return torch.stack([self.network(one) for one in turned])
+        if self.at_once:
+            return self.network(torch.stack(turned), *context)
+        return torch.stack([self.network(one, *context) for one in turned])
 
     def move(self, element: int, copies: Tensor) -> Tensor:
         """Return g s, (g s)(g'H) = s(g^-1 g'H)."""
@@ -118,7 +121,7 @@ def joint_classes(copies: Tensor, group: FiniteGroup) -> Tensor:
     return copies.transpose(0, 1).flatten(1)
 
 
-def unnoticed(network: Callable[[Tensor], Tensor], group: FiniteGroup, act: Action, x: Tensor, tolerance: float = 1e-9) -> list[int]:
+def unnoticed(network: Callable[[Tensor], Tensor], group: FiniteGroup, act: Action, x: Tensor, *, tolerance: float = 1e-9) -> list[int]:
     """Return the elements with F(g x) = F(x) on generic inputs x, to `tolerance` of the largest output: the H of a minimal lift."""
     with torch.no_grad():
         still = network(x)

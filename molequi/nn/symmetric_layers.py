@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from molequi.errors import UserError
 from molequi.nn.linear import spread
-from molequi.symmetry.irreps import Irrep, irrep_of_row, row_slices
+from molequi.symmetry.irreps import Irrep, row_slices
 
 
 class IrrepsDropout(nn.Module):
@@ -61,26 +61,31 @@ class IrrepsNorm(nn.Module):
         return torch.cat(parts, dim=1)
 
 
-class IrrepsMaxPool(nn.Module):
-    """For each molecule, irrep and channel take the components of the atom where this irrep is longest; a 0e irrep: where it is largest."""
+class IrrepsPool(nn.Module):
+    """Sum each irrep over the atoms of a molecule with softmax weights of its own length, for 0e of its value: most counts the atom where it is long.
 
-    def __init__(self, irreps: Sequence[Irrep]) -> None:
+    The weight is one number for all components of an irrep of a channel. A softmax instead of a maximum, which would jump where two atoms tie,
+    as those that a symmetry of the molecule exchanges do. sharpness: factor of the length in the exponent.
+    """
+
+    def __init__(self, irreps: Sequence[Irrep], sharpness: float = 1.0) -> None:
         super().__init__()
-        self.irreps = tuple(irreps)
-        self.register_buffer("irrep_of_row", irrep_of_row(irreps), persistent=False)
+        self.irreps, self.sharpness = tuple(irreps), sharpness
 
     def forward(self, features: Tensor, batch: Tensor, n_molecules: int) -> Tensor:
         """Pool (N, M, C) over the atoms of each molecule, batch (N,): (n_molecules, M, C); zeros where there are no atoms."""
         parts = [features[:, rows] for rows in row_slices(self.irreps)]
-        sizes = [part[:, 0] if irrep == (0, 1) else part.square().sum(dim=1) for irrep, part in zip(self.irreps, parts, strict=True)]
-        size = torch.stack(sizes, dim=1)
+        # The small number keeps the derivative of a length finite at zero.
+        sizes = [
+            part[:, 0] if irrep == (0, 1) else (part.square().sum(dim=1) + 1e-12).sqrt() for irrep, part in zip(self.irreps, parts, strict=True)
+        ]
+        size = self.sharpness * torch.stack(sizes, dim=1)
         place = batch[:, None, None].expand_as(size)
-        largest = size.new_full((n_molecules, *size.shape[1:]), -torch.inf).scatter_reduce(0, place, size, "amax")
-        # Of atoms that tie, which those of a symmetric molecule do, all are kept and averaged: the order of the atoms must not matter.
-        winners = (size >= largest[batch]).to(features.dtype)
-        counts = features.new_zeros(largest.shape).index_add(0, batch, winners).clamp(min=1.0)
-        weights = spread(winners / counts[batch], self.irreps, dim=1)
-        return features.new_zeros(n_molecules, *features.shape[1:]).index_add(0, batch, weights * features)
+        largest = size.detach().new_full((n_molecules, *size.shape[1:]), -torch.inf).scatter_reduce(0, place, size.detach(), "amax")
+        weights = torch.exp(size - largest[batch])
+        total = weights.new_zeros(largest.shape).index_add(0, batch, weights)
+        shares = spread(weights / total[batch], self.irreps, dim=1)
+        return features.new_zeros(n_molecules, *features.shape[1:]).index_add(0, batch, shares * features)
 
 
 def mean_pool(features: Tensor, batch: Tensor, n_molecules: int) -> Tensor:

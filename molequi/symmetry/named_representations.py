@@ -44,7 +44,7 @@ def gl_vector(n: int) -> Representation:
 
 
 def lorentz_vector() -> Representation:
-    """Return SO(1,3) on four-vectors (t, x, y, z): three rotations, three boosts, and -1, which turns time and space around, for the other component."""
+    """Return SO(1,3) on four-vectors (t, x, y, z): three rotations, three boosts, and -1 for the other component."""
     generators = []
     for i, j in ((1, 2), (2, 3), (3, 1)):
         matrix = np.zeros((4, 4))
