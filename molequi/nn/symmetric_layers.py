@@ -76,9 +76,7 @@ class IrrepsPool(nn.Module):
         """Pool (N, M, C) over the atoms of each molecule, batch (N,): (n_molecules, M, C); zeros where there are no atoms."""
         parts = [features[:, rows] for rows in row_slices(self.irreps)]
         # The small number keeps the derivative of a length finite at zero.
-        sizes = [
-            part[:, 0] if irrep == (0, 1) else (part.square().sum(dim=1) + 1e-12).sqrt() for irrep, part in zip(self.irreps, parts, strict=True)
-        ]
+        sizes = [part[:, 0] if irrep == (0, 1) else (part.square().sum(dim=1) + 1e-12).sqrt() for irrep, part in zip(self.irreps, parts, strict=True)]
         size = self.sharpness * torch.stack(sizes, dim=1)
         place = batch[:, None, None].expand_as(size)
         largest = size.detach().new_full((n_molecules, *size.shape[1:]), -torch.inf).scatter_reduce(0, place, size.detach(), "amax")
@@ -104,7 +102,7 @@ class LowPassStride(nn.Module):
     n_taps: even. periodic: whether the image goes on at its edges; zeros lie outside otherwise.
     """
 
-    def __init__(self, n_taps: int = 4, *, periodic: bool = False) -> None:
+    def __init__(self, n_taps: int = 6, *, periodic: bool = False) -> None:
         super().__init__()
         if n_taps < 2 or n_taps % 2:
             raise UserError(f"the filter has {n_taps} taps; an even number of 2 or more puts its centre between two pixels")

@@ -30,7 +30,7 @@ def _rotation_generators(l: int) -> np.ndarray:
     found = []
     for axis in torch.eye(3, dtype=torch.float64):
         velocity = torch.linalg.cross(axis.expand_as(points), points)
-        _, slope = torch.func.jvp(lambda x: spherical_harmonics(x, l)[:, l * l :], (points,), (velocity,))
+        _, slope = torch.autograd.functional.jvp(lambda x: spherical_harmonics(x, l)[:, l * l :], points, velocity)
         matrix = np.linalg.lstsq(values, slope.numpy(), rcond=None)[0].T
         found.append((matrix - matrix.T) / 2)
     generators = np.array(found)

@@ -167,7 +167,7 @@ def test_sparse_null_space_grows_its_block(monkeypatch: pytest.MonkeyPatch) -> N
 def test_inexact_generators_are_refused() -> None:
     angle = 2 * np.pi / 5
     exact = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    worse = exact + 1e-7 * np.array([[1.0, 0.0], [0.0, -1.0]])
+    worse = (1 + 1e-7) * exact
     assert intertwiners(represent("C5", [exact]), represent("C5", [exact])).dim == 2
     with pytest.raises(UserError, match="dimension is in doubt"):
         intertwiners(represent("C5", [worse]), represent("C5", [exact]))
