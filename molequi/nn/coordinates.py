@@ -18,10 +18,10 @@ from molequi.symmetry.finite_groups import FiniteGroup
 
 
 class CoordinateNetwork(nn.Module):
-    """h_i' = h_i + net(n^(-1/2) sum_j u(r_ij) silu(A h_j + B h_i + D (b(r_ij), b(r_ij) x/r, b(r_ij) y/r, b(r_ij) z/r))), b Bessel functions.
+    """h_i' = (h_i + net(n^(-1/2) sum_j u(r_ij) silu(A h_j + B h_i + D b(r_ij) (1, x/r, y/r, z/r)))) / sqrt(2), b Bessel functions.
 
-    Every component of an edge vector is an input of its own, so that turning a molecule changes everything.
-    n is 12, a usual number of neighbours.
+    Every component of an edge vector is an input of its own, so that turning a molecule changes everything. n is a constant of each layer, see
+    `EquivarifiedBackbone.calibrate`.
     """
 
     def __init__(self, n_elements: int, cutoff: float, n_channels: int, n_layers: int, *, n_radial: int = 8) -> None:
@@ -31,6 +31,7 @@ class CoordinateNetwork(nn.Module):
         self.sides = nn.ModuleList(Perceptron((n_channels, 2 * n_channels), last_bias=True) for _ in range(n_layers))
         self.geometry = nn.ModuleList(Perceptron((4 * n_radial, n_channels)) for _ in range(n_layers))
         self.updates = nn.ModuleList(Perceptron((n_channels, n_channels, n_channels), last_bias=True) for _ in range(n_layers))
+        self.register_buffer("neighbor_count", torch.full((n_layers,), 12.0))
         self.last = Perceptron((n_channels, n_channels, 4 * n_channels))
 
     def forward(self, vectors: Tensor, species: Tensor, edge_index: Tensor) -> Tensor:
@@ -45,11 +46,11 @@ class CoordinateNetwork(nn.Module):
         directions = functional.pad(vectors / distances[..., None], (1, 0), value=1.0)
         inputs, u = (basis[..., None, :] * directions[..., :, None]).flatten(-2), envelope(distances, self.cutoff)[..., None]
         h = self.embedding[species].expand(*shape[:-1], -1, -1)
-        for side, geometry, update in zip(self.sides, self.geometry, self.updates, strict=True):
+        for side, geometry, update, count in zip(self.sides, self.geometry, self.updates, self.neighbor_count, strict=True):
             a, b = _linear(side, h).split(self.n_channels, dim=-1)
             messages = u * silu(a.index_select(-2, senders) + b.index_select(-2, receivers) + _linear(geometry, inputs))
-            total = torch.zeros_like(h).index_add(-2, receivers, messages) * 12.0**-0.5
-            h = h + _linear(update, total)
+            total = torch.zeros_like(h).index_add(-2, receivers, messages) * count.rsqrt()
+            h = (h + _linear(update, total)) * 2**-0.5
         return _linear(self.last, h).unflatten(-1, (4, self.n_channels))
 
 
@@ -84,6 +85,16 @@ class EquivarifiedBackbone(nn.Module):
         turned = torch.einsum("gxy,gnyc->nxc", self.matrices.to(vectors.dtype), copies[:, :, 1:]) / len(copies)
         distances = (vectors.square().sum(dim=-1) + 1e-12).sqrt()
         return NodeFeatures(torch.cat([scalars[:, None], turned], dim=1), scalars, distances, envelope(distances, self.cutoff))
+
+    def calibrate(self, graph: AtomGraph) -> None:
+        """Set n of each layer so that its messages have unit mean square on `graph`, the first training graphs."""
+        network, inputs = self.lift.network, []
+        with torch.no_grad():
+            for layer, update in enumerate(network.updates):
+                hook = update.register_forward_pre_hook(lambda _module, arguments: inputs.append(arguments[0]))
+                self(graph)
+                hook.remove()
+                network.neighbor_count[layer] *= inputs.pop().square().mean().clamp(min=1e-6)
 
     def use_kernels(self, kernels: str) -> None:
         """Take any choice of kernels: there is no convolution to fuse."""
