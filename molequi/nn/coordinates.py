@@ -70,7 +70,6 @@ class EquivarifiedBackbone(nn.Module):
         table = torch.zeros(119, dtype=torch.int64)
         table[torch.tensor(self.elements)] = torch.arange(len(self.elements))
         self.register_buffer("species_of_number", table, persistent=False)
-        self.register_buffer("matrices", torch.as_tensor(group.matrices), persistent=False)
 
     @property
     def embedding(self) -> Tensor:
@@ -82,7 +81,8 @@ class EquivarifiedBackbone(nn.Module):
         vectors = edge_vectors(graph).to(self.embedding.dtype)
         copies = self.lift(vectors, self.species_of_number[graph.atomic_numbers], graph.edge_index)
         scalars = copies[:, :, 0].mean(dim=0)
-        turned = torch.einsum("gxy,gnyc->nxc", self.matrices.to(vectors.dtype), copies[:, :, 1:]) / len(copies)
+        matrices = torch.as_tensor(self.lift.group.matrices, dtype=vectors.dtype, device=vectors.device)
+        turned = torch.einsum("gxy,gnyc->nxc", matrices, copies[:, :, 1:]) / len(copies)
         distances = (vectors.square().sum(dim=-1) + 1e-12).sqrt()
         return NodeFeatures(torch.cat([scalars[:, None], turned], dim=1), scalars, distances, envelope(distances, self.cutoff))
 

@@ -12,12 +12,26 @@ from molequi.symmetry.intertwiners import intertwiners, invariants
 from molequi.symmetry.representations import Representation, direct_sum, same_group, trivial
 
 
-class EquivariantLinear(nn.Module):
+class _Exact(nn.Module):
+    """Keeps its basis in float64 whatever the dtype of the weights, so that a network made in float32 is exact in float64 too."""
+
+    exact: str
+
+    def _apply(self, fn, recurse: bool = True):  # noqa: ANN001, ANN202 (signature of torch.nn.Module)
+        basis = getattr(self, self.exact)
+        super()._apply(fn, recurse)
+        setattr(self, self.exact, basis.to(getattr(self, self.exact).device))
+        return self
+
+
+class EquivariantLinear(_Exact):
     """v -> A v with A = sum_k c_k B_k over a basis B_k of the intertwiners: (..., n_in) -> (..., n_out).
 
     The coefficients c are the weights, drawn so that each component of the output has about unit variance where those of the input have.
     Raises UserError where a summand of rho_out is reached by nothing in rho_in: it would stay zero.
     """
+
+    exact = "value"
 
     def __init__(self, rho_in: Representation, rho_out: Representation) -> None:
         super().__init__()
@@ -40,30 +54,33 @@ class EquivariantLinear(nn.Module):
         column = torch.as_tensor(basis.col, dtype=torch.int64)
         self.register_buffer("place", place, persistent=False)
         self.register_buffer("column", column, persistent=False)
-        self.register_buffer("value", (torch.as_tensor(basis.data) * scale[column]).to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("value", torch.as_tensor(basis.data) * scale[column], persistent=False)
         self.coefficients = nn.Parameter(torch.randn(basis.shape[1]))
 
     def matrix(self) -> Tensor:
         """Return A: (n_out, n_in)."""
-        flat = self.value.new_zeros(self.rho_out.dim * self.rho_in.dim)
-        return flat.index_add(0, self.place, self.value * self.coefficients[self.column]).unflatten(0, (self.rho_out.dim, self.rho_in.dim))
+        flat = self.coefficients.new_zeros(self.rho_out.dim * self.rho_in.dim)
+        values = self.value.to(flat.dtype) * self.coefficients[self.column]
+        return flat.index_add(0, self.place, values).unflatten(0, (self.rho_out.dim, self.rho_in.dim))
 
     def forward(self, v: Tensor) -> Tensor:
         """Apply the map."""
         return v @ self.matrix().T
 
 
-class InvariantBias(nn.Module):
+class InvariantBias(_Exact):
     """Add a vector that the group leaves alone, v -> v + b with rho(g) b = b: the only biases that keep the symmetry."""
+
+    exact = "basis"
 
     def __init__(self, rho: Representation) -> None:
         super().__init__()
-        self.register_buffer("basis", torch.as_tensor(invariants(rho)).to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("basis", torch.as_tensor(invariants(rho)), persistent=False)
         self.coefficients = nn.Parameter(torch.zeros(len(self.basis)))
 
     def forward(self, v: Tensor) -> Tensor:
         """Add the bias."""
-        return v + self.coefficients @ self.basis
+        return v + self.coefficients @ self.basis.to(self.coefficients.dtype)
 
 
 class Activation(nn.Module):
