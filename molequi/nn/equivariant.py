@@ -98,7 +98,7 @@ class PointwiseActivation(Activation):
 
     def __init__(self, rho: Representation, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        if not (rho.is_permutation or rho.is_trivial) and not (rho.is_signed_permutation and _is_odd(function)):
+        if not rho.is_permutation and not (rho.is_signed_permutation and _is_odd(function)):
             hint = "signs need an odd function such as tanh" if rho.is_signed_permutation else "use GatedActivation, or NormActivation"
             what = rho.name or "these vectors"
             raise UserError(f"a function of each component breaks {rho.group.name}, which does not permute the components of {what}; {hint}")

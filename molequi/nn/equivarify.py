@@ -26,7 +26,14 @@ def turn_images(matrix: np.ndarray, images: Tensor) -> Tensor:
 
 
 def turn_positions(matrix: np.ndarray, positions: Tensor) -> Tensor:
-    """Let a matrix act on positions (..., 3): x -> g x."""
+    """Let a matrix act on positions (..., d): x -> g x.
+
+    Raises UserError for a group of another dimension.
+    """
+    if len(matrix) != positions.shape[-1]:
+        raise UserError(
+            f"a {len(matrix)} x {len(matrix)} matrix cannot turn {positions.shape[-1]} coordinates; use point_group in space"
+        )
     return positions @ torch.as_tensor(matrix, dtype=positions.dtype, device=positions.device).T
 
 

@@ -39,7 +39,8 @@ class IrrepsNorm(nn.Module):
     """Divide each irrep of an atom by the root mean square of its components over all channels, times a weight per channel.
 
     0e irreps are centred over the channels first and get a bias, all others have neither: a mean of vectors is a vector and would be harmless,
-    but a constant vector is not. It acts on each atom alone, so that batches do not matter.
+    but a constant vector is not. It acts on each atom alone, so that batches do not matter. epsilon is added to the mean square, and keeps what
+    symmetry forbids, which is rounding, from being raised to size one.
     """
 
     def __init__(self, irreps: Sequence[Irrep], n_channels: int, *, epsilon: float = 1e-5) -> None:

@@ -59,12 +59,6 @@ class Representation:
         identity = sparse.eye_array(self.dim)
         return all(_is_zero(m.T @ m - identity) for m in self.finite) and all(_is_zero(m.T + m) for m in self.algebra)
 
-    @functools.cached_property
-    def is_trivial(self) -> bool:
-        """Whether every group element leaves every vector alone."""
-        identity = sparse.eye_array(self.dim)
-        return all(_is_zero(m - identity) for m in self.finite) and all(_is_zero(m) for m in self.algebra)
-
 
 def represent(group: str, finite: Sequence[np.ndarray] = (), algebra: Sequence[np.ndarray] = (), *, name: str = "") -> Representation:
     """Make a representation from matrices (n, n), dense or sparse, in an order that all representations of the group share.

@@ -43,6 +43,11 @@ def test_lift_is_exactly_equivariant(group) -> None:
     assert n_weights(lift) == n_weights(lift.network)
 
 
+def test_images_refuse_turns_that_are_no_quarters() -> None:
+    with pytest.raises(UserError, match="square grid"):
+        Lift(network(), cyclic_group(3), turn_images)(images())
+
+
 def test_quarter_turn_cycles_four_copies_as_the_paper_writes_it() -> None:
     lift, x = Lift(network(), C4, turn_images), images()
     z0, z1, z2, z3 = lift(x)
@@ -60,6 +65,20 @@ def test_probabilities_shift_by_ten_slots() -> None:
     torch.testing.assert_close(turned.softmax(1), torch.roll(logits.softmax(1), 10, dims=1), atol=1e-15, rtol=0)
     with pytest.raises(UserError, match="lift over the whole group"):
         joint_classes(lift(x)[:2], C4)
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_training_does_not_notice_whether_images_are_turned(*, stacked: bool) -> None:
+    """Loss and gradients of images turned by k quarters with labels in block k are those of upright images."""
+    lift, _ = layered(stacked=stacked)
+    x, numbers, quarters = images(), torch.tensor([3, 1, 4, 1, 5]), torch.tensor([0, 1, 2, 3, 1])
+    turned = torch.stack([turn_images(C4.matrices[int(k)], image) for k, image in zip(quarters, x, strict=True)])
+    found = []
+    for inputs, labels in ((x, numbers), (turned, 10 * quarters + numbers)):
+        loss = nn.functional.cross_entropy(joint_classes(lift(inputs), C4), labels)
+        found.append([loss.detach(), *torch.autograd.grad(loss, list(lift.parameters()))])
+    for upright, other in zip(*found, strict=True):
+        torch.testing.assert_close(other, upright, atol=1e-14, rtol=1e-12)
 
 
 def layered(*, stacked: bool) -> tuple[LayerwiseLift, list[nn.Module]]:
@@ -135,6 +154,8 @@ def test_positions_and_all_copies_at_once() -> None:
     coordinates = CoordinateNetwork(119, 4.0, 4, 2).double()
     vectors = cluster.positions[cluster.edge_index[0]] - cluster.positions[cluster.edge_index[1]]
     context = cluster.atomic_numbers, cluster.edge_index
+    with pytest.raises(UserError, match="2 x 2 matrix cannot turn 3 coordinates"):
+        Lift(coordinates, C4, turn_positions)(vectors, *context)
     one, many = (Lift(coordinates, group, turn_positions, at_once=at_once)(vectors, *context) for at_once in (False, True))
     assert one.shape == (48, cluster.n_atoms, 4, 4)
     torch.testing.assert_close(one, many, atol=1e-12, rtol=0)

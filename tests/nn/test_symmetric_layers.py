@@ -71,14 +71,14 @@ def test_mean_is_linear_and_keeps_everything() -> None:
     torch.testing.assert_close(mean_pool(values, BATCH, 4), torch.tensor([2.0, 5.5, 9.0, 0.0]))
 
 
-def hooked(layer: Callable[[Tensor], Tensor]) -> MolecularModel:
+def hooked(layer: Callable[[Tensor, Tensor, int], Tensor]) -> MolecularModel:
     """A model whose last features go through a layer; random numbers are the same in every call."""
     model = make_model((1, 6, 7, 8), ("energy", "dipole"), n_channels=C, l_max=1).double()
 
-    def change(_module, _inputs, features):
+    def change(_module, inputs, features):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
-            return features._replace(equivariant=layer(features.equivariant))
+            return features._replace(equivariant=layer(features.equivariant, inputs[0].batch, inputs[0].n_molecules))
 
     model.backbone.register_forward_hook(change)
     return model
@@ -86,8 +86,9 @@ def hooked(layer: Callable[[Tensor], Tensor]) -> MolecularModel:
 
 NATURAL = ((0, 1), (1, -1))
 HOOKED = {
-    "dropout": (IrrepsDropout(NATURAL, 0.5), naive_dropout),
-    "normalisation": (IrrepsNorm(NATURAL, C).double(), layer_norm),
+    "dropout": (lambda x, _batch, _n: IrrepsDropout(NATURAL, 0.5)(x), lambda x, _batch, _n: naive_dropout(x)),
+    "normalisation": (lambda x, _batch, _n: IrrepsNorm(NATURAL, C).to(x)(x), lambda x, _batch, _n: layer_norm(x)),
+    "pooling": (lambda x, batch, n: x + IrrepsPool(NATURAL)(x, batch, n)[batch], lambda x, batch, n: x + max_pool(x, batch, n)[batch]),
 }
 
 
@@ -96,7 +97,7 @@ def test_check_of_a_model_finds_the_twin(name: str) -> None:
     layer, twin = HOOKED[name]
     probes = [probe.graph(5.0) for probe in built_in_probes((1, 6, 7, 8))[:1]]
 
-    def failed(one: Callable[[Tensor], Tensor]) -> set[str]:
+    def failed(one: Callable[[Tensor, Tensor, int], Tensor]) -> set[str]:
         return {test for test, found in check_model(hooked(one), probes, with_probes=False).items() if not found.ok}
 
     mine = {test for test in failed(layer) if test.startswith(("rotation", "inversion"))}
