@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
 from molequi.errors import UserError
-from molequi.symmetry.representations import Representation, is_monomial, same_group, trivial
+from molequi.symmetry.representations import Representation, identity, is_monomial, same_group, trivial
 
 # Singular values relative to the largest: below the first they are zero, above the second they are not, and there must be none in between.
 _ZERO, _NOT_ZERO = 1e-9, 1e-5
@@ -96,7 +96,7 @@ def _basis_of_pair(rho_in: Representation, rho_out: Representation) -> sparse.cs
 def _equations(of_in: sparse.csr_array, of_out: sparse.csr_array) -> sparse.csr_array:
     """Return E with E vec(A) = vec(rho_out A - A rho_in), rows of A one after the other."""
     n_out, n_in = of_out.shape[0], of_in.shape[0]
-    left, right = sparse.kron(of_out, sparse.eye_array(n_in), format="csr"), sparse.kron(sparse.eye_array(n_out), of_in.T, format="csr")
+    left, right = sparse.kron(of_out, identity(n_in), format="csr"), sparse.kron(identity(n_out), of_in.T, format="csr")
     return sparse.csr_array(left - right)
 
 
@@ -107,7 +107,7 @@ def _orbit_basis(pairs: list[tuple[sparse.csr_array, sparse.csr_array]], size: i
     component that holds an entry with both signs, which is therefore zero.
     """
     if not pairs:
-        return sparse.csc_array(sparse.eye_array(size))
+        return sparse.csc_array(identity(size))
     starts, ends = [], []
     for of_in, of_out in pairs:
         moved = sparse.kron(of_out, of_in, format="coo")
@@ -116,7 +116,7 @@ def _orbit_basis(pairs: list[tuple[sparse.csr_array, sparse.csr_array]], size: i
             starts.append(moved.col.astype(np.int64) + sign * size)
             ends.append(moved.row.astype(np.int64) + (sign ^ flips) * size)
     start, end = np.concatenate(starts), np.concatenate(ends)
-    graph = sparse.coo_array((np.ones(len(start), dtype=np.int8), (start, end)), shape=(2 * size, 2 * size))
+    graph = sparse.coo_matrix((np.ones(len(start), dtype=np.int8), (start, end)), shape=(2 * size, 2 * size))
     label = connected_components(graph, directed=False)[1]
     plus, minus = label[:size], label[size:]
     kept = np.flatnonzero(plus != minus)
@@ -139,7 +139,7 @@ def _sparse_null_space(matrix: sparse.csr_array) -> np.ndarray:
     """Find the null space of E by inverse iteration of E^T E + shift on a block of vectors that grows until it holds more than the null space."""
     gram = sparse.csc_array(matrix.T @ matrix)
     largest, size = float(np.sqrt(abs(gram).sum(axis=0).max())), matrix.shape[1]
-    solver, rng = splu(sparse.csc_matrix(gram + 1e-10 * largest**2 * sparse.eye_array(size))), np.random.default_rng(0)
+    solver, rng = splu(sparse.csc_matrix(gram + 1e-10 * largest**2 * identity(size))), np.random.default_rng(0)
     width = 16
     while True:
         width = min(2 * width, size)

@@ -56,8 +56,8 @@ class Representation:
     @functools.cached_property
     def is_orthogonal(self) -> bool:
         """Whether every group element keeps the Euclidean norm."""
-        identity = sparse.eye_array(self.dim)
-        return all(_is_zero(m.T @ m - identity) for m in self.finite) and all(_is_zero(m.T + m) for m in self.algebra)
+        one = identity(self.dim)
+        return all(_is_zero(m.T @ m - one) for m in self.finite) and all(_is_zero(m.T + m) for m in self.algebra)
 
 
 def represent(group: str, finite: Sequence[np.ndarray] = (), algebra: Sequence[np.ndarray] = (), *, name: str = "") -> Representation:
@@ -100,7 +100,7 @@ def multiple(count: int, part: Representation) -> Representation:
 def tensor_product(first: Representation, second: Representation) -> Representation:
     """Return the tensor product; component (a, b) has number a * second.dim + b."""
     group = same_group(first, second)
-    one, two = sparse.eye_array(first.dim), sparse.eye_array(second.dim)
+    one, two = identity(first.dim), identity(second.dim)
     finite = tuple(_kron(a, b) for a, b in zip(first.finite, second.finite, strict=True))
     algebra = tuple(sparse.csr_array(_kron(a, two) + _kron(one, b)) for a, b in zip(first.algebra, second.algebra, strict=True))
     return Representation(group, first.dim * second.dim, finite, algebra, f"{first.name}x{second.name}")
@@ -114,7 +114,7 @@ def dual(part: Representation) -> Representation:
 
 def outer_product(first: Representation, second: Representation) -> Representation:
     """Return the representation of G x H on the tensor product of a representation of G and one of H."""
-    one, two = sparse.eye_array(first.dim), sparse.eye_array(second.dim)
+    one, two = identity(first.dim), identity(second.dim)
     group = Group(f"{first.group.name} x {second.group.name}", *(a + b for a, b in zip(first.group[1:], second.group[1:], strict=True)))
     finite = (*(_kron(m, two) for m in first.finite), *(_kron(one, m) for m in second.finite))
     algebra = (*(_kron(m, two) for m in first.algebra), *(_kron(one, m) for m in second.algebra))
@@ -131,6 +131,11 @@ def same_group(*parts: Representation) -> Group:
         names = ", ".join(sorted(f"{g.name} ({g.n_finite} finite, {g.n_algebra} infinitesimal generators)" for g in groups))
         raise UserError(f"representations of different groups meet: {names or 'none given'}; all must represent one group")
     return next(iter(groups))
+
+
+def identity(size: int) -> sparse.csr_array:
+    """Return the identity matrix; `sparse.eye_array` is younger than the oldest SciPy allowed here."""
+    return sparse.csr_array(sparse.identity(size, format="csr"))
 
 
 def is_monomial(matrix: sparse.csr_array) -> bool:
