@@ -86,9 +86,13 @@ class DataSettings(_Settings):
 
 
 class ModelSettings(_Settings):
-    """The architecture: a preset, and those arguments of `Backbone` that differ from it."""
+    """The architecture: a preset, and those arguments of the backbone that differ from it.
+
+    kind: tensors (`nn.backbone.Backbone`, the default) or invariants (`nn.invariants.InvariantBackbone`); each takes its own arguments.
+    """
 
     preset: str = "small"
+    kind: Literal["tensors", "invariants"] | None = None
     cutoff: Positive | None = None
     n_layers: Count | None = None
     n_channels: Count | None = None
@@ -100,6 +104,7 @@ class ModelSettings(_Settings):
     l_hidden: int | None = Field(None, ge=0, le=6)
     mixing: Literal["merged", "separate"] | None = None
     self_connection: Literal["factors", "matrices"] | None = None
+    near_cutoff: Positive | None = None
 
     def overrides(self) -> dict[str, Any]:
         """Return the arguments that are set, without the preset."""

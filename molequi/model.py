@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from molequi.errors import UnknownElementError, UserError
 from molequi.graph import AtomGraph, collate, edge_vectors
 from molequi.nn import heads, response
-from molequi.nn.backbone import Backbone
 from molequi.nn.derived import is_differentiated_once, weights_at_rest
 from molequi.nn.heads import Head, Molecules
+from molequi.nn.kinds import AnyBackbone, make_backbone
 from molequi.probes import built_in_probes, calibration_structures
 from molequi.properties import OPEN_ONLY, PROPERTIES, Property, get_property, parse_irreps
 from molequi.symmetry.irreps import Irreps, from_cartesian, full_irreps, irreps_name, row_slices
@@ -41,7 +41,7 @@ class MolecularModel(nn.Module):
     Raises UserError for an output that the backbone cannot reach, naming the missing irreps.
     """
 
-    def __init__(self, backbone: Backbone, properties: Sequence[Property], *, metadata: dict | None = None) -> None:
+    def __init__(self, backbone: AnyBackbone, properties: Sequence[Property], *, metadata: dict | None = None) -> None:
         super().__init__()
         self.backbone = backbone
         self.metadata = {"charge_multiplicity": [[0, 1]], **(metadata or {})}
@@ -190,11 +190,12 @@ def make_model(
     properties: Sequence[Property | str],
     *,
     preset: str = "small",
+    kind: str = "tensors",
     seed: int = 0,
     metadata: dict | None = None,
     **overrides: object,
 ) -> MolecularModel:
-    """Make a model with random weights; `overrides` are the keyword arguments of `Backbone`.
+    """Make a model with random weights; `overrides` are the keyword arguments of the backbone, whose `kind` is a key of `nn.kinds.BACKBONES`.
 
     The last layer keeps only the irreps that the properties need. Weights are a function of `seed` alone, and calibrated on fixed structures,
     so that features and outputs start of order one; training calibrates again, on its data.
@@ -203,10 +204,9 @@ def make_model(
         raise UserError(f"model.preset is {preset!r}; the presets are {', '.join(PRESETS)}")
     rows = [get_property(row) if isinstance(row, str) else row for row in properties]
     needed = {irrep for row in rows if row.name not in _DERIVED for irrep in _irreps_of(row)}
-    settings = {**PRESETS[preset], **{name: value for name, value in overrides.items() if value is not None}}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone = Backbone(tuple(sorted(set(elements))), irreps_out=tuple(sorted(needed)), **settings)
+        backbone = make_backbone(kind, tuple(sorted(set(elements))), tuple(sorted(needed)), PRESETS[preset], overrides)
         model = MolecularModel(backbone, rows, metadata=metadata)
     backbone.calibrate(collate([structure.graph(backbone.cutoff) for structure in calibration_structures(backbone.elements)]))
     check_reach(model)
@@ -250,13 +250,13 @@ def unreached(model: MolecularModel, graph: AtomGraph) -> dict[str, Irreps]:
     return missing
 
 
-def _make_head(row: Property, backbone: Backbone, outputs: tuple[str, ...]) -> Head:
+def _make_head(row: Property, backbone: AnyBackbone, outputs: tuple[str, ...]) -> Head:
     sizes = (backbone.irreps_out, backbone.n_channels, backbone.n_invariants)
     missing = [irrep for irrep in _irreps_of(row) if irrep not in backbone.irreps_out]
     if missing:
         raise UserError(
             f"{row.name} needs {irreps_name(missing)}, which this network's last layer does not have ({irreps_name(backbone.irreps_out)}); "
-            "raise l_max, use parity=full for handed and axial outputs, or add a layer"
+            f"{backbone.advice}"
         )
     if row.name == "energy":
         return heads.EnergyHead(row, *sizes)

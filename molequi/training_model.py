@@ -170,8 +170,8 @@ def _adopt(config: Config, frames: Frames, outputs: Sequence[Property]) -> tuple
             f"init={config.init} does not know {' '.join(unknown)}, which the training structures contain; it knows {known}: train without init"
         )
     for name, value in config.model.overrides().items():
-        if source.backbone.settings[name] != value:
-            found = source.backbone.settings[name]
+        found = {"kind": source.backbone.kind, **source.backbone.settings}.get(name)
+        if found != value:
             raise UserError(
                 f"init={config.init} has {name}={found}, the config has model.{name}={value}; leave the model section out, or train without init"
             )
