@@ -49,11 +49,15 @@ class MolecularModel(nn.Module):
         self.properties = {row.name: row for row in properties}
         self.heads = nn.ModuleDict()
         for row in properties:
+            if row.name in _DERIVED and backbone.force_obstacle is not None:
+                raise UserError(f"{row.name} cannot be learned by this network: {backbone.force_obstacle}")
             if row.name not in _DERIVED and not self._is_served(row.name):
                 self.heads[row.name] = _make_head(row, backbone, self.outputs)
         if not self.heads:
             raise UserError(f"a model needs a property to learn, got {list(self.outputs)}; add for example energy")
         for name in _derived_outputs(self.outputs):
+            if name in _DERIVED and backbone.force_obstacle is not None:
+                continue
             self.properties.setdefault(name, PROPERTIES[name])
         self.register_buffer("masses", torch.tensor(atomic_masses, dtype=torch.float64)[:119], persistent=False)
         self.register_buffer("is_known", torch.isin(torch.arange(119), torch.tensor(self.elements)), persistent=False)
@@ -62,7 +66,7 @@ class MolecularModel(nn.Module):
         """Whether another property's head gives this one too."""
         if name == "rosenfeld_isotropic":
             return "rosenfeld" in self.outputs
-        return name in _ELECTROSTATIC and any(other in self.heads for other in _ELECTROSTATIC)
+        return name in _ELECTROSTATIC and self.backbone.has_vectors and any(other in self.heads for other in _ELECTROSTATIC)
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -114,7 +118,7 @@ class MolecularModel(nn.Module):
         return outputs
 
     def compute(self, graph: AtomGraph, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> dict[str, Tensor]:
-        """Run the model and, where it has an energy, its derivatives: see `nn.response.with_forces`."""
+        """Run the model and, where it has an energy that can be differentiated, its derivatives: see `nn.response.with_forces`."""
         if create_graph:
             outputs = self._compute(graph, forces=forces, stress=stress, create_graph=True)
         else:
@@ -124,7 +128,7 @@ class MolecularModel(nn.Module):
         return outputs
 
     def _compute(self, graph: AtomGraph, *, forces: bool, stress: bool, create_graph: bool) -> dict[str, Tensor]:
-        if "energy" in self.heads and (forces or stress):
+        if "energy" in self.heads and (forces or stress) and self.backbone.force_obstacle is None:
             return response.with_forces(self, graph, stress=stress, create_graph=create_graph)
         with torch.set_grad_enabled(create_graph):
             return self(graph)
@@ -133,6 +137,8 @@ class MolecularModel(nn.Module):
         """Return the Hessian of the energy of one structure: (3N, 3N), eV/Å²."""
         if "energy" not in self.heads:
             raise UserError(f"this model has no energy, so it has no Hessian; it gives {', '.join(self.outputs)}")
+        if self.backbone.force_obstacle is not None:
+            raise UserError(f"this model has no Hessian: {self.backbone.force_obstacle}")
         with weights_at_rest(self):
             return response.hessian(self, graph)
 
@@ -252,6 +258,8 @@ def unreached(model: MolecularModel, graph: AtomGraph) -> dict[str, Irreps]:
 
 def _make_head(row: Property, backbone: AnyBackbone, outputs: tuple[str, ...]) -> Head:
     sizes = (backbone.irreps_out, backbone.n_channels, backbone.n_invariants)
+    if row.name == "dipole_magnitude" and not backbone.has_vectors:
+        return heads.MeanHead(row, *sizes)
     missing = [irrep for irrep in _irreps_of(row) if irrep not in backbone.irreps_out]
     if missing:
         raise UserError(

@@ -9,12 +9,13 @@ from types import MappingProxyType
 from molequi.errors import UserError
 from molequi.nn.backbone import Backbone
 from molequi.nn.invariants import InvariantBackbone
+from molequi.nn.lieconv_backbone import LieConvBackbone
 from molequi.nn.plain import PlainBackbone
 from molequi.symmetry.irreps import Irreps
 
 AnyBackbone = Backbone | PlainBackbone
 
-BACKBONES: Mapping[str, type[AnyBackbone]] = MappingProxyType({kind.kind: kind for kind in (Backbone, InvariantBackbone)})
+BACKBONES: Mapping[str, type[AnyBackbone]] = MappingProxyType({kind.kind: kind for kind in (Backbone, InvariantBackbone, LieConvBackbone)})
 
 
 def make_backbone(

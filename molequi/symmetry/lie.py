@@ -27,14 +27,14 @@ class LieGroup:
     """What LieConv needs of a group; subclasses say the rest.
 
     dim: of the algebra. point_dim: of the space it acts on. orbit_dim: length of the orbit embedding. matrix_dim: m.
-    is_free: whether only the identity keeps a point where it is, so that a point has one lift.
+    is_free: whether only the identity keeps a point where it is, so that a point has one lift. lifts_origin: whether the origin has a lift.
     """
 
     dim: int
     point_dim: int
     orbit_dim: int
     matrix_dim: int
-    is_free = True
+    is_free, lifts_origin = True, True
 
     def exp(self, coordinates: Tensor) -> Tensor:
         """Return the elements of coordinates (..., dim) in the algebra: (..., m, m)."""

@@ -16,7 +16,7 @@ from molequi.symmetry.rotations import plane_angle, plane_rotation
 class Scalings(LieGroup):
     """R*: x -> r x; coordinate log r. Orbits are rays, told by x / |x|."""
 
-    dim = 1
+    dim, lifts_origin = 1, False
 
     def __init__(self, point_dim: int) -> None:
         self.point_dim = self.orbit_dim = self.matrix_dim = point_dim
@@ -57,7 +57,7 @@ class Scalings(LieGroup):
 class LogPolar(LieGroup):
     """R* x SO(2): scalings and turns of the plane; coordinates (log r, angle). All points but the origin are one orbit."""
 
-    dim, point_dim, orbit_dim, matrix_dim = 2, 2, 0, 2
+    dim, point_dim, orbit_dim, matrix_dim, lifts_origin = 2, 2, 0, 2, False
 
     def exp(self, coordinates: Tensor) -> Tensor:
         """Return the turned scaling."""
@@ -88,7 +88,7 @@ class LogPolar(LieGroup):
 class Squeezes(LieGroup):
     """R* x SQ: (x, y) -> (r s x, r y / s); coordinates (log r, log s). Each open quadrant is an orbit, told by the signs of x and y."""
 
-    dim, point_dim, orbit_dim, matrix_dim = 2, 2, 2, 2
+    dim, point_dim, orbit_dim, matrix_dim, lifts_origin = 2, 2, 2, 2, False
 
     def exp(self, coordinates: Tensor) -> Tensor:
         """Return the diagonal matrix."""
