@@ -84,7 +84,7 @@ class MaskedBatchNorm(nn.Module):
         return result if mask is None else result * mask[..., None]
 
     def _moments(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        weight = x.new_ones(x.shape[:-1]) if mask is None else mask.to(x.dtype)
+        weight = x.new_ones(x.shape[:-1]) if mask is None else mask.expand(x.shape[:-1]).to(x.dtype)
         count, dims = weight.sum().clamp(min=1.0), tuple(range(x.ndim - 1))
         mean = (x * weight[..., None]).sum(dims) / count
         variance = ((x - mean).square() * weight[..., None]).sum(dims) / count

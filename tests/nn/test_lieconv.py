@@ -197,6 +197,14 @@ def test_an_orbit_counts_in_the_distance():
     assert cloud.coordinates[0, 1, 0].tolist() == pytest.approx([math.pi / 2, 3.0, 1.0])
 
 
+def test_sets_may_share_a_cloud():
+    """One cloud for all sets gives what copies of it give, in training too."""
+    net, features = network(2, "T(2)", stages=[Stage(2.0, 0.5), Stage()]).train(), random(4, N_POINTS, N_IN)
+    cloud = cloud_of(2, "T(2)", random(1, N_POINTS, 2, seed=1), torch.ones(1, N_POINTS, dtype=torch.bool))
+    copies = Cloud(*(part.expand(4, *part.shape[1:]) for part in cloud))
+    torch.testing.assert_close(net(cloud, features)[0], net(copies, features)[0], rtol=0, atol=1e-12)
+
+
 def test_measuring_sets_the_moments_and_leaves_the_rest():
     net, features, mask = network(3, "T(3)").eval(), random(400, 4, N_IN), torch.ones(400, 4, dtype=torch.bool)
     cloud = cloud_of(3, "T(3)", 3.0 * random(400, 4, 3, seed=1), mask)
