@@ -48,9 +48,10 @@ def homo_rows(runs: Path, sizes: Sequence[int], settings: Sequence[str]) -> list
             config = _config(group, "homo", size, ("model.augmentation=none",), settings)
             model, frames = _trained(config, runs / f"homo_{_slug(group)}_{size}")
             row: dict[str, object] = {"group": group, "train": size}
-            for index, move in enumerate(MOVES):
+            published = PUBLISHED_HOMO.get(group) if size == PUBLISHED_SIZE else None
+            for move, figure in zip(MOVES, published or (None,) * len(MOVES), strict=True):
                 mean, spread = _error(model, frames, move, "homo")
-                row |= {move: 1e3 * mean, f"{move} ±": 1e3 * spread, f"paper, {move}": PUBLISHED_HOMO.get(group, (None,) * 4)[index] if size == PUBLISHED_SIZE else None}
+                row |= {move: 1e3 * mean, f"{move} ±": 1e3 * spread, f"paper, {move}": figure}
             rows.append(row)
     return rows
 
@@ -84,7 +85,7 @@ def curve_rows(runs: Path, sizes: Sequence[int], settings: Sequence[str]) -> lis
 
 def _config(group: str, target: str, size: int, lieconv: Sequence[str], settings: Sequence[str]) -> Config:
     """Return the config of a run: LieConv in a group, or, for E(3), the small preset of the tensor backbone."""
-    common = [*SMALL, f"data.targets=[{target}]", f"level={{{target}: B3LYP/6-31G(2df,p)}}", f"data.split.train={size}"]
+    common = [*SMALL, f"data.targets=[{target}]", f"level={json.dumps({target: 'B3LYP/6-31G(2df,p)'})}", f"data.split.train={size}"]
     if group == "E(3)":
         model = f"model={json.dumps(E3)}"
         kept = [text for text in (*common, *settings) if not text.startswith("model.")]
