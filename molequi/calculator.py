@@ -53,6 +53,7 @@ class Calculator(AseCalculator):
     ) -> None:
         super().__init__()
         self.model = _ready(model, device, dtype, kernels)
+        _refuse_without_forces(self.model)
         self.charge = charge
         self.spin_multiplicity = spin_multiplicity
         self.unsafe = unsafe
@@ -156,6 +157,14 @@ def _ready(
     if kernels is not None:
         ready.backbone.use_kernels(kernels)
     return ready
+
+
+def _refuse_without_forces(model: MolecularModel) -> None:
+    """Refuse a model whose energy has no continuous derivative: it cannot move atoms."""
+    if "energy" in model.outputs and model.backbone.force_obstacle is not None:
+        raise UserError(
+            f"model {model.metadata.get('name')} has no continuous forces: {model.backbone.force_obstacle}; `molequi predict` gives its energies"
+        )
 
 
 def _ase_properties(model: MolecularModel) -> list[str]:

@@ -14,7 +14,7 @@ from torch import Tensor
 import molequi
 from molequi.errors import UserError
 from molequi.model import MolecularModel
-from molequi.nn.backbone import Backbone
+from molequi.nn.kinds import BACKBONES
 from molequi.properties import from_dict, to_dict
 
 FORMAT = 1
@@ -27,6 +27,7 @@ def describe(model: MolecularModel) -> dict:
         "format": FORMAT,
         "version": molequi.__version__,
         "elements": list(model.elements),
+        "kind": model.backbone.kind,
         "backbone": {**model.backbone.settings, "irreps_out": [list(irrep) for irrep in model.backbone.irreps_out]},
         "properties": [to_dict(model.properties[name]) for name in model.outputs],
         "dtype": str(model.dtype).removeprefix("torch."),
@@ -36,11 +37,12 @@ def describe(model: MolecularModel) -> dict:
 
 def build(description: dict) -> MolecularModel:
     """Make the network that `describe` described, with random weights and in its dtype."""
-    settings = dict(description["backbone"])
+    # Files older than the choice of kinds have none.
+    kind, settings = BACKBONES[description.get("kind", "tensors")], dict(description["backbone"])
     settings["irreps_out"] = tuple((l, p) for l, p in settings["irreps_out"])
     rows = [from_dict(row) for row in description["properties"]]
     with torch.random.fork_rng(devices=[]):
-        model = MolecularModel(Backbone(description["elements"], **settings), rows, metadata=description["metadata"])
+        model = MolecularModel(kind(description["elements"], **settings), rows, metadata=description["metadata"])
     return model.to(getattr(torch, description["dtype"]))
 
 

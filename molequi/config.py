@@ -86,9 +86,14 @@ class DataSettings(_Settings):
 
 
 class ModelSettings(_Settings):
-    """The architecture: a preset, and those arguments of `Backbone` that differ from it."""
+    """The architecture: a preset, and those arguments of the backbone that differ from it.
+
+    kind: tensors (`nn.backbone.Backbone`, the default), invariants (`nn.invariants.InvariantBackbone`) or lieconv
+    (`nn.lieconv_backbone.LieConvBackbone`); each takes its own arguments.
+    """
 
     preset: str = "small"
+    kind: Literal["tensors", "invariants", "lieconv"] | None = None
     cutoff: Positive | None = None
     n_layers: Count | None = None
     n_channels: Count | None = None
@@ -100,6 +105,13 @@ class ModelSettings(_Settings):
     l_hidden: int | None = Field(None, ge=0, le=6)
     mixing: Literal["merged", "separate"] | None = None
     self_connection: Literal["factors", "matrices"] | None = None
+    near_cutoff: Positive | None = None
+    group: str | None = None
+    n_lifts: Count | None = None
+    lifts: Literal["sampled", "fixed"] | None = None
+    radius: Positive | None = None
+    n_middle: Count | None = None
+    augmentation: Literal["none", "rotations"] | None = None
 
     def overrides(self) -> dict[str, Any]:
         """Return the arguments that are set, without the preset."""

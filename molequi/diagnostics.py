@@ -80,10 +80,11 @@ def check_model(model: CheckableModel, graphs: Sequence[AtomGraph] = (), *, with
     pieces = [structure for graph in graphs for structure in structures_of(graph) if len(structure.positions)]
     if not pieces and (len(graphs) or not with_probes):
         raise UserError("the structures to check have no atoms; give at least one with atoms, or none to use the built-in ones")
+    observer, rng = Observer(model), np.random.default_rng(seed)
     structures = [dataclasses.replace(structure, name=f"structure {number}") for number, structure in enumerate(pieces)]
     if with_probes:
-        structures = [*built_in_probes(model.elements, total_charge=charge, spin_multiplicity=multiplicity), *structures]
-    observer, rng = Observer(model), np.random.default_rng(seed)
+        probes = built_in_probes(model.elements, total_charge=charge, spin_multiplicity=multiplicity)
+        structures = [*(probe for probe in probes if probe.is_open or not observer.is_open_only), *structures]
     worst: dict[str, Finding] = {}
     for finding in _findings(observer, structures, rng, (charge, multiplicity)):
         # Written so that a value which is not a number is kept as the worst.
@@ -108,7 +109,7 @@ def _findings(observer: Observer, structures: Sequence[Structure], rng: np.rando
     yield from invariance.supercell(observer, structures, base)
     yield from invariance.size_consistency(observer, structures, base)
     yield from invariance.fused_kernels(observer, structures)
-    if observer.has_energy:
+    if observer.has_forces:
         yield from consistency.force_consistency(observer, structures, rng)
         yield from consistency.closed_loop_work(observer, structures, rng)
         yield from consistency.stress_consistency(observer, structures, rng)

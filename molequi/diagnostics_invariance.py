@@ -78,7 +78,7 @@ def determinism(observer: Observer, structures: Sequence[Structure], base: Seque
 def fused_kernels(observer: Observer, structures: Sequence[Structure]) -> Iterator[Finding]:
     """Compare the fused convolutions with plain torch; a model without a choice of kernels, or on another device, has nothing to compare."""
     backbone = getattr(observer.model, "backbone", None)
-    if backbone is None or next(backbone.parameters()).device.type != "cpu":
+    if backbone is None or not backbone.has_fused_kernels or next(backbone.parameters()).device.type != "cpu":
         return
     chosen, results = backbone.kernels, []
     try:

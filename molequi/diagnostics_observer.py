@@ -58,7 +58,9 @@ class Observer:
         self.model = model
         weights = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros((), dtype=torch.float64))
         self.dtype, self.device = weights.dtype, weights.device
-        self.has_energy = "energy" in model.outputs
+        backbone = getattr(model, "backbone", None)
+        self.is_open_only = getattr(backbone, "is_open_only", False)
+        self.has_forces = "energy" in model.outputs and getattr(backbone, "force_obstacle", None) is None
         self.rows: dict[str, Property] = {**PROPERTIES, **_INTERNAL, **model.properties}
         self._scales: dict[int, tuple[Structure, Observation]] = {}
         self._rounding: dict[str, float] = {}
@@ -69,7 +71,7 @@ class Observer:
 
     def compute(self, graph: AtomGraph) -> dict[str, Tensor]:
         """Run the model on a graph; stress is asked for where a structure is periodic in all directions."""
-        return self.model.compute(graph, forces=self.has_energy, stress=self.has_energy and bool(graph.pbc.all(dim=1).any()))
+        return self.model.compute(graph, forces=self.has_forces, stress=self.has_forces and bool(graph.pbc.all(dim=1).any()))
 
     def observe(self, structures: Sequence[Structure]) -> list[Observation]:
         """Run the model on structures, many in a batch."""

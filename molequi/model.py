@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from molequi.errors import UnknownElementError, UserError
 from molequi.graph import AtomGraph, collate, edge_vectors
 from molequi.nn import handed_heads, heads, response
-from molequi.nn.backbone import Backbone
 from molequi.nn.derived import is_differentiated_once, weights_at_rest
 from molequi.nn.heads import Head, Molecules
+from molequi.nn.kinds import AnyBackbone, make_backbone
 from molequi.probes import built_in_probes, calibration_structures
 from molequi.properties import OPEN_ONLY, PROPERTIES, Property, get_property, parse_irreps
 from molequi.symmetry.irreps import Irreps, from_cartesian, full_irreps, irreps_name, row_slices
@@ -43,7 +43,7 @@ class MolecularModel(nn.Module):
     Raises UserError for an output that the backbone cannot reach, naming the missing irreps.
     """
 
-    def __init__(self, backbone: Backbone, properties: Sequence[Property], *, metadata: dict | None = None) -> None:
+    def __init__(self, backbone: AnyBackbone, properties: Sequence[Property], *, metadata: dict | None = None) -> None:
         super().__init__()
         self.backbone = backbone
         self.metadata = {"charge_multiplicity": [[0, 1]], **(metadata or {})}
@@ -51,11 +51,15 @@ class MolecularModel(nn.Module):
         self.properties = {row.name: row for row in properties}
         self.heads = nn.ModuleDict()
         for row in properties:
+            if row.name in _DERIVED and backbone.force_obstacle is not None:
+                raise UserError(f"{row.name} cannot be learned by this network: {backbone.force_obstacle}")
             if row.name not in _DERIVED and not self._is_served(row.name):
                 self.heads[row.name] = _make_head(row, backbone, self.outputs)
         if not self.heads:
             raise UserError(f"a model needs a property to learn, got {list(self.outputs)}; add for example energy")
         for name in _derived_outputs(self.outputs):
+            if name in _DERIVED and backbone.force_obstacle is not None:
+                continue
             self.properties.setdefault(name, PROPERTIES[name])
         self.register_buffer("masses", torch.tensor(atomic_masses, dtype=torch.float64)[:119], persistent=False)
         self.register_buffer("is_known", torch.isin(torch.arange(119), torch.tensor(self.elements)), persistent=False)
@@ -64,7 +68,7 @@ class MolecularModel(nn.Module):
         """Whether another property's head gives this one too."""
         if name in _OPTICAL:
             return any(other in self.outputs for other in _OPTICAL[: _OPTICAL.index(name)])
-        return name in _ELECTROSTATIC and any(other in self.heads for other in _ELECTROSTATIC)
+        return name in _ELECTROSTATIC and self.backbone.has_vectors and any(other in self.heads for other in _ELECTROSTATIC)
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -116,7 +120,7 @@ class MolecularModel(nn.Module):
         return outputs
 
     def compute(self, graph: AtomGraph, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> dict[str, Tensor]:
-        """Run the model and, where it has an energy, its derivatives: see `nn.response.with_forces`."""
+        """Run the model and, where it has an energy that can be differentiated, its derivatives: see `nn.response.with_forces`."""
         if create_graph:
             outputs = self._compute(graph, forces=forces, stress=stress, create_graph=True)
         else:
@@ -126,7 +130,7 @@ class MolecularModel(nn.Module):
         return outputs
 
     def _compute(self, graph: AtomGraph, *, forces: bool, stress: bool, create_graph: bool) -> dict[str, Tensor]:
-        if "energy" in self.heads and (forces or stress):
+        if "energy" in self.heads and (forces or stress) and self.backbone.force_obstacle is None:
             return response.with_forces(self, graph, stress=stress, create_graph=create_graph)
         with torch.set_grad_enabled(create_graph):
             return self(graph)
@@ -135,6 +139,8 @@ class MolecularModel(nn.Module):
         """Return the Hessian of the energy of one structure: (3N, 3N), eV/Å²."""
         if "energy" not in self.heads:
             raise UserError(f"this model has no energy, so it has no Hessian; it gives {', '.join(self.outputs)}")
+        if self.backbone.force_obstacle is not None:
+            raise UserError(f"this model has no Hessian: {self.backbone.force_obstacle}")
         with weights_at_rest(self):
             return response.hessian(self, graph)
 
@@ -193,11 +199,12 @@ def make_model(
     properties: Sequence[Property | str],
     *,
     preset: str = "small",
+    kind: str = "tensors",
     seed: int = 0,
     metadata: dict | None = None,
     **overrides: object,
 ) -> MolecularModel:
-    """Make a model with random weights; `overrides` are the keyword arguments of `Backbone`.
+    """Make a model with random weights; `overrides` are the keyword arguments of the backbone, whose `kind` is a key of `nn.kinds.BACKBONES`.
 
     The last layer keeps only the irreps that the properties need. Weights are a function of `seed` alone, and calibrated on fixed structures,
     so that features and outputs start of order one; training calibrates again, on its data.
@@ -206,10 +213,9 @@ def make_model(
         raise UserError(f"model.preset is {preset!r}; the presets are {', '.join(PRESETS)}")
     rows = [get_property(row) if isinstance(row, str) else row for row in properties]
     needed = {irrep for row in rows if row.name not in _DERIVED for irrep in _irreps_of(row)}
-    settings = {**PRESETS[preset], **{name: value for name, value in overrides.items() if value is not None}}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone = Backbone(tuple(sorted(set(elements))), irreps_out=tuple(sorted(needed)), **settings)
+        backbone = make_backbone(kind, tuple(sorted(set(elements))), tuple(sorted(needed)), PRESETS[preset], overrides)
         model = MolecularModel(backbone, rows, metadata=metadata)
     backbone.calibrate(collate([structure.graph(backbone.cutoff) for structure in calibration_structures(backbone.elements)]))
     check_reach(model)
@@ -253,13 +259,15 @@ def unreached(model: MolecularModel, graph: AtomGraph) -> dict[str, Irreps]:
     return missing
 
 
-def _make_head(row: Property, backbone: Backbone, outputs: tuple[str, ...]) -> Head:
+def _make_head(row: Property, backbone: AnyBackbone, outputs: tuple[str, ...]) -> Head:
     sizes = (backbone.irreps_out, backbone.n_channels, backbone.n_invariants)
+    if row.name == "dipole_magnitude" and not backbone.has_vectors:
+        return heads.MeanHead(row, *sizes)
     missing = [irrep for irrep in _irreps_of(row) if irrep not in backbone.irreps_out]
     if missing:
         raise UserError(
             f"{row.name} needs {irreps_name(missing)}, which this network's last layer does not have ({irreps_name(backbone.irreps_out)}); "
-            "raise l_max, use parity=full for handed and axial outputs, or add a layer"
+            f"{backbone.advice}"
         )
     if row.name == "energy":
         return heads.EnergyHead(row, *sizes)

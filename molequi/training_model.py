@@ -17,6 +17,7 @@ from molequi.config import Config
 from molequi.datasets.flat import Frames
 from molequi.errors import UserError
 from molequi.model import MolecularModel, make_model, unreached
+from molequi.nn.heads import ChargeHead, DipoleHead
 from molequi.normalization import ReferenceEnergies, Statistics, composition, fit_baseline, fit_references, fit_statistics, isolated_atoms
 from molequi.properties import DEBYE, PROPERTIES, Property, parse_irreps
 from molequi.symmetry.irreps import Irrep, from_cartesian, irreps_name, row_slices
@@ -26,7 +27,6 @@ from molequi.zoo import resolve_model
 logger = logging.getLogger(__name__)
 
 _DERIVED = ("forces", "stress")
-_ELECTROSTATIC = ("dipole", "dipole_magnitude", "charges")
 # Structures that measure the mean neighbour count and whether an output can be reached.
 _N_PROBES = 64
 
@@ -134,7 +134,7 @@ def _apply_statistics(model: MolecularModel, frames: Frames, statistics: Mapping
     for name, head in model.heads.items():
         if name in skip:
             continue
-        if name in _ELECTROSTATIC:
+        if isinstance(head, ChargeHead | DipoleHead):
             head.set_statistics(scale=_electrostatic_scale(frames, statistics))
         elif name in statistics:
             entry = statistics[name]
@@ -170,8 +170,8 @@ def _adopt(config: Config, frames: Frames, outputs: Sequence[Property]) -> tuple
             f"init={config.init} does not know {' '.join(unknown)}, which the training structures contain; it knows {known}: train without init"
         )
     for name, value in config.model.overrides().items():
-        if source.backbone.settings[name] != value:
-            found = source.backbone.settings[name]
+        found = {"kind": source.backbone.kind, **source.backbone.settings}.get(name)
+        if found != value:
             raise UserError(
                 f"init={config.init} has {name}={found}, the config has model.{name}={value}; leave the model section out, or train without init"
             )

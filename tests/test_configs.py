@@ -12,7 +12,7 @@ from molequi.config import Config, DataSettings, ModelSettings, SplitSettings, T
 from molequi.datasets.datamodule import MolecularDataModule
 from molequi.datasets.load import load_dataset
 from molequi.model import make_model
-from molequi.nn.backbone import Backbone
+from molequi.nn.kinds import BACKBONES
 from molequi.properties import Property
 from molequi.training_fit import make_schedule
 from molequi.training_loop import MolecularTraining
@@ -57,8 +57,10 @@ def arguments(kind) -> set[str]:
 
 
 def test_settings_are_the_arguments_of_constructors_under_the_same_names():
-    assert set(ModelSettings.model_fields) - {"preset"} == arguments(Backbone) - {"elements", "irreps_out"}
-    assert "preset" in arguments(make_model)
+    backbones = set().union(*(arguments(kind) for kind in BACKBONES.values()))
+    assert set(ModelSettings.model_fields) - {"preset", "kind"} == backbones - {"elements", "irreps_out"}
+    assert {"preset", "kind"} <= arguments(make_model)
+    assert set(ModelSettings.model_fields["kind"].annotation.__args__[0].__args__) == set(BACKBONES)
     training = set(TrainingSettings.model_fields)
     optimisation = {"weight_decay", "ema", "gradient_clip", "seed"}
     assert optimisation <= training

@@ -53,6 +53,11 @@ class Backbone(nn.Module):
     Raises UserError for settings that make no network.
     """
 
+    kind, has_fused_kernels = "tensors", True
+    has_vectors, is_open_only, force_obstacle = True, False, None
+    # What to change where an output needs other irreps than the network has.
+    advice = "raise l_max, use parity=full for handed and axial outputs, or add a layer"
+
     def __init__(  # noqa: PLR0913 (all keyword settings of an architecture)
         self,
         elements: Sequence[int],
@@ -104,7 +109,7 @@ class Backbone(nn.Module):
             irreps = target
         self.irreps_out = irreps
         self.use_kernels("auto")
-        self.register_buffer("species_of_number", _species_table(self.elements), persistent=False)
+        self.register_buffer("species_of_number", species_table(self.elements), persistent=False)
 
     @property
     def n_invariants(self) -> int:
@@ -196,7 +201,8 @@ def _reach(irreps: Irreps, target: Irreps, hidden: Irreps, l_max: int, correlati
     return tuple(irrep for irrep in target if irrep in many)
 
 
-def _species_table(elements: Sequence[int]) -> Tensor:
+def species_table(elements: Sequence[int]) -> Tensor:
+    """Return (119,), the place of each atomic number in `elements`; 0 for the others, which a model refuses."""
     table = torch.zeros(119, dtype=torch.int64)
     for species, number in enumerate(elements):
         table[number] = species

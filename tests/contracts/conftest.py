@@ -18,7 +18,7 @@ ORGANIC = (1, 6, 7, 8)
 CUTOFF = 4.5
 # Largest error of an output relative to its largest value: rounding, with room for sums over atoms.
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 5e-5}
-KINDS = ("natural", "full", "products")
+KINDS = ("natural", "full", "products", "invariants")
 
 
 def declared(irreps: str, *, per_atom: bool = False, extensive: bool = True) -> Property:
@@ -33,11 +33,13 @@ HEADS = {
              *(declared(irreps) for irreps in ("0o", "1o", "1e", "2e", "2o", "0e+2e", "0o+1o+2o", "0e+1e+2e")),
              declared("0o", extensive=False), declared("0o", per_atom=True), declare("is_right", irreps="0o", unit="1", per_atom=True, binary=True)),
     "products": ("energy", "dipole", "homo"),
+    "invariants": ("energy", "charges", "homo", declared("0o"), declared("0o", extensive=False), declared("0o", per_atom=True)),
 }  # fmt: skip
 SETTINGS = {
     "natural": {"n_layers": 2, "l_max": 3, "n_channels": 6},
     "full": {"n_layers": 3, "l_max": 2, "n_channels": 4, "parity": "full"},
     "products": {"n_layers": 2, "l_max": 2, "n_channels": 4, "correlation": 3},
+    "invariants": {"kind": "invariants", "parity": "full", "n_channels": 6, "near_cutoff": 3.0},
 }
 
 

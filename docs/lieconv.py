@@ -1,0 +1,59 @@
+"""Draws `lieconv.png`: `python docs/lieconv.py docs/lieconv.png`."""
+
+from __future__ import annotations
+
+import sys
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.axes import Axes
+
+from molequi.graph import collate
+from molequi.model import make_model
+from molequi.nn.lieconv import make_cloud
+from molequi.probes import built_in_probes
+from molequi.symmetry.groups import group_named
+
+GROUPS, N_NEIGHBOURS, N_DRAWS = ("T(2)", "SO(2)", "R*xSO(2)"), 24, 200
+
+
+def draw_neighbourhood(axes: Axes, name: str) -> None:
+    """Mark the nearest pixels of one pixel in the metric of a group."""
+    side = torch.arange(16, dtype=torch.float64) - 7.5
+    points = torch.cartesian_prod(side, side)
+    lift = group_named(name, 2).lift(points[None])
+    mask = torch.ones(1, len(points), dtype=torch.bool)
+    distances = make_cloud(group_named(name, 2), lift.elements[:, :, 0], lift.orbits[:, :, 0], mask, torch.float64).distances[0]
+    centre = int((points - torch.tensor([4.5, 1.5])).norm(dim=1).argmin())
+    near = distances[centre].argsort()[:N_NEIGHBOURS]
+    axes.scatter(*points.T, s=4, color="0.85")
+    axes.scatter(*points[near].T, s=14, color="C0")
+    axes.scatter(*points[centre], s=30, color="C3")
+    axes.plot(0, 0, "k+")
+    axes.set(title=f"nearest pixels in {name}", xticks=[], yticks=[], aspect="equal")
+
+
+def draw_spread(axes: Axes) -> None:
+    """Show the output of a LieConv-SE(3) with random weights on one molecule, over resamplings of its lifts."""
+    molecule = built_in_probes((1, 6, 7, 8))[1]
+    for place, n_lifts in enumerate((1, 4, 16)):
+        model = make_model((1, 6, 7, 8), ["homo"], kind="lieconv", group="SE(3)", n_lifts=n_lifts, n_channels=16).eval()
+        torch.manual_seed(0)
+        graphs = collate([molecule.graph(model.cutoff)] * 10)
+        values = torch.cat([model.compute(graphs, forces=False)["homo"] for _ in range(N_DRAWS // 10)])
+        axes.scatter(place + 0.25 * (torch.rand(len(values)) - 0.5), values, s=3, color="C0", alpha=0.5)
+        axes.errorbar(place + 0.25, float(values.mean()), float(values.std()), fmt="o", color="C3", markersize=3, capsize=3)
+    axes.set(title=f"SE(3), {N_DRAWS} resamplings", xticks=range(3), xticklabels=["1 lift", "4 lifts", "16 lifts"], ylabel="output (eV)")
+
+
+def main(picture: str) -> None:
+    """Draw three neighbourhoods and the spread over lifts."""
+    figure, axes = plt.subplots(1, 4, figsize=(10, 2.6), width_ratios=[1, 1, 1, 1.3], layout="constrained")
+    for panel, name in zip(axes, GROUPS, strict=False):
+        draw_neighbourhood(panel, name)
+    draw_spread(axes[3])
+    figure.savefig(picture, dpi=100)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
