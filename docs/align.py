@@ -39,7 +39,7 @@ def main(picture: str) -> None:
         turns = torch.deg2rad(angles)[:, None, None] * torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 0]], dtype=torch.float64)
         scores = score_at(correlations(pair.a, pair.b, L_MAX), torch.linalg.matrix_exp(turns) @ best.rotation)
         left.plot(angles, scores, color=color, label=f"{label}: {best.score:.2f}")
-        right.plot(torch.arange(1, 10_001), scan_orientations(pair).sort(descending=True).values, color=color)
+        right.plot(torch.arange(1, 10_001), scan_orientations(pair).sort(descending=True).values, color=color, label=label)
     left.set(xlabel="turned about z from the best orientation (degrees)", ylabel="score", xticks=range(-180, 181, 90), ylim=(None, 1.05))
     left.legend(frameon=False, loc="upper right")
     right.set(xlabel="rank of the orientation", xscale="log", ylim=left.get_ylim(), title="10,000 orientations, one run of the network")

@@ -59,15 +59,15 @@ def test_radial_functions_are_bessel_functions():
 
 
 def test_products_of_rows_are_overlaps_of_atoms(organic, molecules):
-    """Both fields of two molecules, against sums over pairs of atoms, for which nothing is expanded; and both against integrals on a grid in space."""
+    """Both fields of two molecules against sums over pairs of atoms, for which nothing is expanded; those of charge against a grid in space."""
     a, b = described(organic, molecules["CCO"]), described(organic, molecules["C=O"])
     shells = shells_for(a, b)
     fields = [fields_of(molecule, shells, 16) for molecule in (a, b)]
     exact = exact_overlaps(a, b)
     expanded = [float((x[0] * y[0]).sum()) for x, y in zip(*fields, strict=True)]
     np.testing.assert_allclose(expanded, exact, rtol=2e-5, atol=1e-9)
-    step = 0.25
-    axis = np.arange(-6.0, 6.0, step)
+    step = 0.4
+    axis = np.arange(-9.0, 9.0, step)
     points = torch.tensor(np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3))
     charges = [_charge_density(molecule, points) for molecule in (a, b)]
     assert float((charges[0] * charges[1]).sum()) * step**3 == pytest.approx(exact[1], rel=1e-6)
@@ -130,7 +130,7 @@ def test_random_rotations_are_found_again(organic):
         parts = [described(organic, x) for x in (atoms, turned(atoms, rotation))]
         shells = shells_for(*parts)
         pose = best_pose(Pair(*(unit_features(fields_of(part, shells), 0.5) for part in parts)))
-        assert pose.score == pytest.approx(1.0, abs=1e-9)
+        assert pose.score == pytest.approx(1.0, abs=1e-6)  # a symmetry of QM9's geometries holds to about 1e-4 Å
         if float(angle_between(pose.rotation, torch.as_tensor(rotation))) < 2.0:
             continue
         unlike += 1
@@ -193,7 +193,7 @@ def test_refinement_does_not_lose_to_the_scan(organic, molecules):
 def test_single_atoms_and_lines_have_no_best_orientation_and_no_trouble(organic):
     nitrogen = Atoms("N2", [[0, 0, 0], [0, 0, 1.1]])
     assert align(nitrogen, turned(nitrogen, random_rotation(np.random.default_rng(1))), organic)["score"] == pytest.approx(1.0, abs=1e-9)
-    assert align(Atoms("N"), nitrogen, organic, charge_weight=0.0)["score"] < 1.0
+    assert align(Atoms("O"), nitrogen, organic, charge_weight=0.0)["score"] < 1.0
 
 
 def test_a_model_of_charges_alone_will_do(molecules):
@@ -209,7 +209,7 @@ def test_a_model_of_charges_alone_will_do(molecules):
         (Atoms(), {}, "structure 0 of atoms"),
         (Atoms("ClH", [[0, 0, 0], [0, 0, 1.3]]), {}, r"structure 0 of atoms: element Cl \(atom 0\) is not in this model"),
         (Atoms("N2", [[0, 0, 0], [0, 0, 1.1]]), {"charge": 1}, "charge"),
-        (Atoms("N"), {"charge_weight": 0.5}, "finds no charges in it, so there is no electrostatic overlap; use a charge weight of 0"),
+        (Atoms("O"), {"charge_weight": 0.5}, "finds no charges in it, so there is no electrostatic overlap; use a charge weight of 0"),
         (Atoms("N2", [[0, 0, 0], [0, 0, 1.1]]), {"charge_weight": 1.5}, "the charge weight is 1.5; it must lie between 0"),
         (Atoms("N2", [[0, 0, 0], [0, 0, 1.1]]), {"charge_weight": float("nan")}, "the charge weight is nan"),
         (Atoms("N2", [[0, 0, 0], [0, 0, 1.1]]), {"n_poses": -1}, "number of poses to list is -1"),
