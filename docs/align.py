@@ -41,8 +41,8 @@ def main(picture: str) -> None:
         left.plot(angles, scores, color=color, label=f"{label}: {best.score:.2f}")
         right.plot(torch.arange(1, 10_001), scan_orientations(pair).sort(descending=True).values, color=color, label=label)
     left.set(xlabel="turned about z from the best orientation (degrees)", ylabel="score", xticks=range(-180, 181, 90), ylim=(None, 1.05))
-    left.legend(frameon=False, loc="upper right")
-    right.set(xlabel="rank of the orientation", xscale="log", ylim=left.get_ylim(), title="10,000 orientations, one run of the network")
+    right.set(xlabel="rank of the orientation", xscale="log", ylim=left.get_ylim(), title="all 10,000 orientations")
+    right.legend(frameon=False, loc="lower left")
     left.set_title("alanine laid on alanine")
     for axes in (left, right):
         axes.margins(x=0)

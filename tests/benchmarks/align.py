@@ -148,6 +148,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = load(options.model, dtype=options.dtype)
+    model.backbone.use_kernels("unrolled")  # the fastest, for both ways
     result = {
         "scan": [compare(name, options.poses, model) for name in PAIRS],
         "rotations": recover(options.molecules, load(options.model, dtype="float64")),

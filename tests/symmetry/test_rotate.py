@@ -7,9 +7,10 @@ from e3nn import o3
 from torch import Tensor
 
 from molequi.graph import AtomGraph
+from molequi.model import make_model
 from molequi.nn.backbone import Backbone
 from molequi.probes import Structure, built_in_probes, random_rotation
-from molequi.symmetry.irreps import Irreps, full_irreps, irreps_name, n_rows, natural_irreps, rotate, wigner_matrices
+from molequi.symmetry.irreps import Irreps, full_irreps, irreps_name, n_rows, natural_irreps, rotate, row_slices, wigner_matrices
 from molequi.zoo import load
 
 
@@ -71,18 +72,24 @@ def hidden_features(backbone: Backbone, graph: AtomGraph) -> list[Tensor]:
     return found
 
 
+@pytest.mark.parametrize("name", ["organic", "both parities"])
 @pytest.mark.parametrize("sign", [1.0, -1.0], ids=["rotation", "with inversion"])
-def test_hidden_features_of_a_turned_molecule_are_the_turned_ones(molecule: Structure, sign: float, rotations: Tensor) -> None:
-    """network(R x) = D(R) network(x), in every layer of the bundled model."""
-    model = load("organic", dtype="float64")
+def test_hidden_features_of_a_turned_molecule_are_the_turned_ones(name: str, molecule: Structure, sign: float, rotations: Tensor) -> None:
+    """network(R x) = D(R) network(x), in every layer of the bundled model, and of a random one with even and odd features of each l."""
+    handed = {"n_layers": 3, "n_channels": 6, "l_max": 2, "parity": "full"}
+    model = load("organic", dtype="float64") if name == "organic" else make_model([1, 6, 7, 8], ["rosenfeld"], **handed).to(torch.float64)
     matrix = sign * rotations[1]
     before = hidden_features(model.backbone, molecule.graph(model.cutoff))
     after = hidden_features(model.backbone, molecule.mapped(matrix.numpy()).graph(model.cutoff))
     assert len(before) == model.backbone.n_layers
-    degrees = set()
+    seen = set()
     for layer, old, new in zip(model.backbone.layers, before, after, strict=True):
-        degrees |= {l for l, _ in layer.irreps_out}
-        turned = rotate(old, matrix, layer.irreps_out)
-        torch.testing.assert_close(new, turned, atol=1e-11 * float(old.abs().max()), rtol=0.0)
-        assert float((new - old).abs().max()) > 1e-2 * float(old.abs().max())  # turning does something to them
-    assert degrees == set(range(model.backbone.l_max + 1))
+        seen |= set(layer.irreps_out)
+        for part, rows in zip(layer.irreps_out, row_slices(layer.irreps_out), strict=True):
+            scale = float(old[:, rows].abs().max())
+            turned = rotate(old[:, rows], matrix, (part,))
+            torch.testing.assert_close(new[:, rows], turned, atol=1e-11 * scale, rtol=0.0)
+            assert scale > 1e-6
+            if part[0] > 0:  # turning does something to them
+                assert float((new[:, rows] - old[:, rows]).abs().max()) > 1e-2 * scale
+    assert seen == set(natural_irreps(2) if name == "organic" else full_irreps(2))
