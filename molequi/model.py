@@ -101,7 +101,7 @@ class MolecularModel(nn.Module):
         Raises UnknownElementError for an element that the model has no weights for.
         """
         self._refuse_unknown_elements(graph)
-        features, molecules = self.backbone(graph), self._molecules(graph)
+        features, molecules = self.backbone(graph), self.molecules(graph)
         outputs: dict[str, Tensor] = {}
         for name, head in self.heads.items():
             # Where only forces will be asked for, other properties need no gradients.
@@ -178,7 +178,8 @@ class MolecularModel(nn.Module):
             where = _atom_name(atom, graph)
             raise UnknownElementError(f"element {symbol} ({where}) is not in this model; it knows {known} and can compute no others")
 
-    def _molecules(self, graph: AtomGraph) -> Molecules:
+    def molecules(self, graph: AtomGraph) -> Molecules:
+        """Return what heads see of a graph beside its features; positions refer to the centre of mass."""
         masses = self.masses[graph.atomic_numbers]
         total = graph.positions.new_zeros(graph.n_molecules).index_add(0, graph.batch, masses).clamp(min=1e-12)
         weighted = graph.positions.new_zeros(graph.n_molecules, 3).index_add(0, graph.batch, masses[:, None] * graph.positions)

@@ -235,11 +235,14 @@ class DipoleHead(Head):
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
         """Return the asked ones of {dipole: (B, 3) e·Å, dipole_magnitude: (B,) D, charges: (N,) e}."""
-        charges = self.flow(features, molecules, self.scale[0])
-        atomic = self.readout(features, self.scale)
+        charges, atomic = self.multipoles(features, molecules)
         dipole = molecules.sum(charges.to(torch.float64)[:, None] * molecules.positions + atomic)
         known = {"dipole": dipole, "dipole_magnitude": safe_norm(dipole) / DEBYE, "charges": charges}
         return {name: known[name] for name in self.outputs}
+
+    def multipoles(self, features: NodeFeatures, molecules: Molecules) -> tuple[Tensor, Tensor]:
+        """Return the charges (N,), e, and atomic dipoles (N, 3), e·Å, whose sum is the dipole."""
+        return self.flow(features, molecules, self.scale[0]), self.readout(features, self.scale)
 
 
 class SpatialExtentHead(Head):

@@ -96,7 +96,7 @@ def test_flows_sum_to_zero_over_every_piece(model: MolecularModel) -> None:
     for dtype, limit in ((torch.float64, 1e-14), (torch.float32, 1e-14)):
         network = model.to(dtype)
         with torch.no_grad():
-            vectors = network.heads["rosenfeld"].flow(network.backbone(joined), network._molecules(joined))
+            vectors = network.heads["rosenfeld"].flow(network.backbone(joined), network.molecules(joined))
         assert vectors.abs().max() > 1e-4
         for piece in vectors.split([len(first.positions), len(second.positions)]):
             assert piece.sum(dim=0).abs().max() < limit
