@@ -1,6 +1,6 @@
 """What symmetry buys: exact against approximate or missing symmetry, on the same data.
 
-    python tests/benchmarks/symmetry_buys.py [--parts abcd] [--steps 200] [--output FILE] [--json]
+    python tests/benchmarks/symmetry_buys.py [--parts abcd] [--steps 200] [--picoseconds 10] [--output FILE] [--json]
 
 a: distances, angles and dihedrals beside features that turn; b: forces as a vector output beside the gradient of an energy; c: penalty, frame and
 group averaging, augmentation; d: stress and forces after training along x only. With --output a run that was stopped goes on, row by row.
@@ -38,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", default="abcd")
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--picoseconds", type=float, default=10.0, help="of the dynamics of part b")
     parser.add_argument("--output", type=Path, help="file of finished rows")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -46,7 +47,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows, tables = Rows(arguments.output, {"steps": arguments.steps}), {}
     for part in arguments.parts:
-        found = importlib.import_module(f"buys.{PARTS[part]}").run(rows, arguments.steps)
+        found = importlib.import_module(f"buys.{PARTS[part]}").run(rows, arguments.steps, arguments.picoseconds)
         tables |= found
         if not arguments.json:
             for name, table in found.items():

@@ -70,7 +70,7 @@ def force_row(settings: dict[str, object], train: Molecule, test: Molecule, step
     }  # fmt: skip
 
 
-def run(rows: Rows, steps: int) -> dict[str, list[Row]]:
+def run(rows: Rows, steps: int, _picoseconds: float) -> dict[str, list[Row]]:
     """Return the tables `hands` and `ethanol`."""
     hands = [rows.get("hands", name, lambda i=irreps, s=settings: hand_row(i, s, steps // 2)) for name, irreps, settings in HANDS]
     frames = ethanol()

@@ -142,7 +142,7 @@ VARIANTS = {
 }  # fmt: skip
 
 
-def run(rows: Rows, steps: int) -> dict[str, list[Row]]:
+def run(rows: Rows, steps: int, _picoseconds: float) -> dict[str, list[Row]]:
     """Return the table `soft`, one row for each variant and number of frames."""
     frames = ethanol()
     test = frames.subset(slice(-N_TEST, None))

@@ -165,7 +165,7 @@ def molecule_row(kind: str, train: Molecule, test: Molecule, steps: int) -> Row:
     return ratios(errors) | {"unit": "meV/Å", "weights": n_weights(model), "seconds": seconds}
 
 
-def run(rows: Rows, steps: int) -> dict[str, list[Row]]:
+def run(rows: Rows, steps: int, _picoseconds: float) -> dict[str, list[Row]]:
     """Return the tables `stress` and `distorted_forces`."""
     materials = {
         "exact (energy of invariants)": lambda: (IsotropicEnergy(), False), "components": lambda: (ComponentNetwork(), False),
