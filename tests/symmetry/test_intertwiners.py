@@ -20,6 +20,7 @@ from molequi.symmetry.named_representations import (
     lorentz_vector,
     matrix_representation,
     o3_irrep,
+    permutation_representation,
     regular_representation,
     symmetric_points,
     wallpaper_representation,
@@ -178,5 +179,9 @@ def test_other_groups_are_refused() -> None:
         intertwiners(lorentz_vector(), o3_irrep(1, -1))
     with pytest.raises(UserError, match="all square"):
         represent("Z", [np.eye(2), np.eye(3)])
+    with pytest.raises(UserError, match="p4 and p4m"):
+        wallpaper_representation("p6", 4)
+    with pytest.raises(UserError, match="no permutation"):
+        permutation_representation("S(3)", [np.array([0, 0, 1])])
     with pytest.raises(UserError, match="finite"):
         represent("Z", [sparse.csr_array(np.array([[np.nan]]))])
