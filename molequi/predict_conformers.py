@@ -31,8 +31,9 @@ from molequi.zoo import load
 
 # eV/Å: far below what moves a conformer's energy by kT. Steps: a conformer that needs more is left out by name.
 _FMAX, _STEPS = 0.02, 500
-# Two geometries are one conformer where energies (eV), distances (Å) and handed triple products (of the product of lengths) agree to this.
-_SAME_ENERGY, _SAME_DISTANCE, _SAME_HAND = 0.002, 0.1, 0.02
+# Two geometries are one conformer where energies (eV), distances (Å) and handed triple products agree to this. Those of mirror images differ by twice
+# their size, 2e-3 and more for gauche chains; what relaxation leaves of a torsion moves them by 3e-4.
+_SAME_ENERGY, _SAME_DISTANCE, _SAME_HAND, _NO_HAND = 0.002, 0.1, 0.2, 5e-4
 
 
 class Pool(NamedTuple):
@@ -105,7 +106,8 @@ def is_same_conformer(first: Atoms, second: Atoms) -> bool:
     for a, b in zip(_distances(first), _distances(second), strict=True):
         if np.abs(a - b).max(initial=0.0) > _SAME_DISTANCE:
             return False
-    return bool(np.abs(_handed(first) - _handed(second)).max(initial=0.0) <= _SAME_HAND)
+    a, b = _handed(first), _handed(second)
+    return bool(np.abs(a - b).max(initial=0.0) <= max(_NO_HAND, _SAME_HAND * max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0))))
 
 
 def _has_mean(row: Property) -> bool:
