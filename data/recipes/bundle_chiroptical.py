@@ -83,9 +83,7 @@ def scores(model: MolecularModel, test: Frames) -> dict[str, object]:
         "R² of rosenfeld_isotropic": _r2(guess, truth),
         "MAE of rosenfeld_isotropic (bohr⁴)": round(float((guess - truth).abs().mean()), 4),
         "MAE of predicting zero (bohr⁴)": round(float(truth.abs().mean()), 4),
-        f"sign right where |rosenfeld_isotropic| > {SIGN_LIMIT} bohr⁴ (%)": round(
-            100 * float((guess.sign() == truth.sign())[large].double().mean()), 1
-        ),
+        f"sign right where |rosenfeld_isotropic| > {SIGN_LIMIT} bohr⁴ (%)": round(100 * float(is_right.double().mean()), 1),
         **result,
         "mirror violation over the spread": float((_isotropic(value) + _isotropic(other)).abs().max() / truth.std(correction=0)),
     }
