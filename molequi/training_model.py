@@ -66,7 +66,9 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     model.metadata = {**model.metadata, **_metadata(config, frames, rows, given)}
     for row in rows:
         _report(row, statistics[row.name], frames)
-    return StartingPoint(model, {part: scale for entry in statistics.values() for part, scale in entry.loss_scales.items()})
+    scales = {part: scale for entry in statistics.values() for part, scale in entry.loss_scales.items()}
+    model.metadata["training"]["spread"] = dict(scales)
+    return StartingPoint(model, scales)
 
 
 def refuse_unreached(model: MolecularModel, frames: Frames) -> None:
