@@ -48,13 +48,15 @@ def _springs(settings: SpringSettings) -> DynamicsData:
 
 def _molecule(settings: MoleculeSettings) -> DynamicsData:
     """Scales are the root mean square changes of q and p within a segment, for momenta are of another size than positions."""
+    n_train, n_test = (round(1000.0 * length / settings.timestep) + 1 for length in (settings.train, settings.test))
+    if n_train <= 10 * N_TRANSITIONS:
+        raise UserError(f"data.train is {settings.train} ps, {n_train} states of {settings.timestep} fs; give at least {10 * N_TRANSITIONS + 1}")
+    if n_test <= N_TRANSITIONS:
+        raise UserError(f"data.test is {settings.test} ps, {n_test} states of {settings.timestep} fs; give at least {N_TRANSITIONS + 1}")
     teacher = make_teacher(settings)
     both = run_teacher(teacher, settings)
-    n_train, n_test = (round(1000.0 * length / settings.timestep) + 1 for length in (settings.train, settings.test))
     pieces = cut(Segments(both.states[:1, :n_train], both.times, both.systems))
     n_valid = pieces.n_systems // 10
-    if n_valid == 0:
-        raise UserError(f"data.train is {settings.train} ps, {n_train} states of {settings.timestep} fs; give at least {10 * N_TRANSITIONS + 1}")
     seen = Segments(both.states[1:, :n_test], both.times[:n_test], both.systems.pick(torch.ones(1, dtype=torch.int64)))
     train = pieces.pick(torch.arange(pieces.n_systems - n_valid))
     changes = train.states[:, 1:] - train.states[:, :1]
