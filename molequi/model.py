@@ -214,6 +214,8 @@ def make_model(
         raise UserError(f"model.preset is {preset!r}; the presets are {', '.join(PRESETS)}")
     rows = [get_property(row) if isinstance(row, str) else row for row in properties]
     needed = {irrep for row in rows if row.name not in _DERIVED for irrep in _irreps_of(row)}
+    # Triple products of vectors are pseudoscalars too.
+    needed |= {(1, -1)} if (0, -1) in needed else set()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = make_backbone(kind, tuple(sorted(set(elements))), tuple(sorted(needed)), PRESETS[preset], overrides)
@@ -289,9 +291,7 @@ def _make_head(row: Property, backbone: AnyBackbone, outputs: tuple[str, ...]) -
 def _irreps_of(row: Property) -> tuple[tuple[int, int], ...]:
     if row.name == "rosenfeld":
         return full_irreps(2)
-    irreps = ((0, 1), (1, -1)) if row.name in ("dipole", "dipole_magnitude") else parse_irreps(row.irreps)
-    # Triple products of vectors are pseudoscalars too.
-    return tuple(dict.fromkeys((*irreps, (1, -1)))) if (0, -1) in irreps else irreps
+    return ((0, 1), (1, -1)) if row.name in ("dipole", "dipole_magnitude") else parse_irreps(row.irreps)
 
 
 def _derived_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
