@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from molequi import __version__
-from molequi.cli import bench, check, demo, library, predict, simulate, train
+from molequi.cli import align, bench, check, demo, label, library, predict, simulate, train
 from molequi.cli.exits import ExitCode, explain
 from molequi.cli.output import say, start_logging
 
@@ -28,7 +28,9 @@ app.command("predict", rich_help_panel="Use a model")(predict.predict)
 app.command("relax", rich_help_panel="Use a model")(simulate.relax)
 app.command("vibrations", rich_help_panel="Use a model")(simulate.vibrations)
 app.command("md", rich_help_panel="Use a model")(simulate.md)
+app.command("align", rich_help_panel="Use a model")(align.align)
 app.command("embed", rich_help_panel="Use a model")(predict.embed)
+app.command("label", rich_help_panel="Make a model")(label.label)
 app.command("train", rich_help_panel="Make a model")(train.train)
 app.command("evaluate", rich_help_panel="Make a model")(train.evaluate)
 app.command("check", rich_help_panel="Make a model")(check.check)

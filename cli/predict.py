@@ -10,6 +10,7 @@ import typer
 
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
+from molequi.cli.hands import hand_cells, hand_headings, print_level, print_means
 from molequi.cli.output import line, print_json, print_table, say
 from molequi.errors import UserError
 
@@ -29,6 +30,9 @@ def predict(
     output: options.Output = None,
     charge: options.Charge = None,
     conformers: Annotated[int, typer.Option("--conformers", min=1, help="Conformers to make of each SMILES, with the seeds SEED, SEED + 1, ...")] = 1,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", show_default=False, help="With --conformers: their Boltzmann mean at so many K, by `organic`.")
+    ] = None,
     json: options.Json = False,
     unsafe: options.Unsafe = False,
     device: options.DeviceOption = options.Device.cpu,
@@ -40,15 +44,25 @@ def predict(
     """Predict energy, forces, dipole and whatever else MODEL gives, for every structure of every INPUT.
 
     One row per structure. With --output (.xyz, .csv or .json) everything is written there; .xyz files then hold a calculator, so that
-    ase.io.read(FILE).get_forces() works.
+    ase.io.read(FILE).get_forces() works. An optical rotation comes with its sign, or with none where it is zero to rounding, and with R and S of
+    the geometry. --conformers N --temperature K relaxes N conformers and gives their Boltzmann mean and each conformer's values.
     """
     if not inputs and not smiles:
         raise UserError("nothing to predict: give structure files, - for standard input, or --smiles TEXT")
 
     from molequi.predict import predict as run
+    from molequi.predict_conformers import predict_means
     from molequi.zoo import load
 
     network = load(model, device=device.value, dtype=options.precision(dtype))
+    if temperature is not None:
+        if conformers < 2 or unsafe:
+            raise UserError("--temperature asks for a mean over conformers: say how many with --conformers N, at least 2, and leave --unsafe out")
+        means = predict_means(
+            inputs or [], network, smiles=smiles or [], charge=charge, conformers=conformers, temperature=temperature, seed=seed,
+            output=output, overwrite=overwrite,
+        )  # fmt: skip
+        return print_means(means, network, json=json)
     records = run(
         inputs or [], network, smiles=smiles or [], charge=charge, conformers=conformers, seed=seed,
         batch_size=batch_size, output=output, overwrite=overwrite, unsafe=unsafe,
@@ -135,7 +149,7 @@ def print_provenance(records: Sequence[Record]) -> None:
 def _print_records(records: Sequence[Record], model: MolecularModel) -> None:
     """One row per structure."""
     hidden = {"stress", "dipole_magnitude" if "dipole" in model.outputs else ""}
-    names = [name for name in model.outputs if not model.properties[name].per_atom and name not in hidden]
+    names = [name for name in model.outputs if not model.properties[name].per_atom and name not in hidden | {"specific_rotation"}]
     columns = ["#", "source", "formula", "charge e", *(heading for name in names for heading in _headings(model.properties[name]))]
     if "energy" in names:
         columns.insert(columns.index("energy eV") + 1, "max|F| eV/Å")
@@ -146,9 +160,10 @@ def _print_records(records: Sequence[Record], model: MolecularModel) -> None:
             cells += _cells(model.properties[name], record)
             if name == "energy":
                 cells.append(record.get("max_force"))
-        rows.append(cells)
-    print_table("", columns, rows, left=("source", "formula"), hidden=hidden_source(records))
+        rows.append([*cells, *hand_cells(model, record)])
+    print_table("", [*columns, *hand_headings(model)], rows, left=("source", "formula"), hidden=hidden_source(records))
     print_provenance(records)
+    print_level(model)
 
 
 def _headings(row: Property) -> list[str]:

@@ -54,6 +54,8 @@ def train(
     result = _read_result(folder)
     if json:
         print_json(result)
+    elif all("value" in row for row in result.values()):
+        print_table("Learned dynamics on the test set", ("quantity", "value", "unit"), _values(result), left=("unit",))
     else:
         print_errors("Errors on the test set", result)
     say(f"everything is in {folder}: {', '.join(sorted(path.name for path in folder.iterdir() if not path.name.startswith('.')))}")
@@ -82,11 +84,16 @@ def evaluate(
 
 
 def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print an evaluation, one row per property."""
-    keys = ("mae", "rmse", "max", "r2", "baseline_mae")
+    """Print an evaluation, one row per property; the accuracy where a yes/no label has one."""
+    judged = any("accuracy" in row for row in result.values())
+    keys = ("mae", "rmse", "max", "r2", "baseline_mae", *(["accuracy"] if judged else []))
     rows = [(name, "" if row["unit"] == "1" else row["unit"], row["count"], *(row.get(key) for key in keys)) for name, row in result.items()]
-    print_table(title, _COLUMNS, rows, left=("unit",))
+    print_table(title, (*_COLUMNS, *(["accuracy"] if judged else [])), rows, left=("unit",))
     line("Components of vectors are counted one by one. Baseline: composition least squares for extensive energies, else the training mean, or zero.")
+
+
+def _values(result: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, float | None, str]]:
+    return [(name.replace("_", " "), row["value"], "" if row["unit"] == "1" else row["unit"]) for name, row in result.items()]
 
 
 class _Callbacks(Sequence):

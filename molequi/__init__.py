@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from molequi import datasets
     from molequi.calculator import Calculator
+    from molequi.label import label
     from molequi.predict import embed, predict
     from molequi.training import evaluate, train
     from molequi.zoo import load
 
 __version__ = "0.1.0"
-__all__ = ["Calculator", "datasets", "embed", "evaluate", "load", "predict", "train"]
+__all__ = ["Calculator", "datasets", "embed", "evaluate", "label", "load", "predict", "train"]
 
 _HOMES = {
     "Calculator": "molequi.calculator",
     "embed": "molequi.predict",
     "evaluate": "molequi.training",
+    "label": "molequi.label",
     "load": "molequi.zoo",
     "predict": "molequi.predict",
     "train": "molequi.training",

@@ -5,30 +5,19 @@ The names are those of the constructor arguments that they reach. Values on the 
 
 from __future__ import annotations
 
-import difflib
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
-import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from molequi import resources
 from molequi.errors import UserError
-from molequi.properties import Property, declare, get_property
-
-Positive = typing.Annotated[float, Field(gt=0)]
-Count = typing.Annotated[int, Field(gt=0)]
+from molequi.properties import Property, declare, get_property, part_names
+from molequi.settings import Count, Positive, Settings, dump_settings, read_settings, validate
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PropertySettings(_Settings):
+class PropertySettings(Settings):
     """A property of the user's own; the fields are those of `properties.Property`."""
 
     irreps: str = "0e"
@@ -41,7 +30,7 @@ class PropertySettings(_Settings):
     aliases: tuple[str, ...] = ()
 
 
-class SplitSettings(_Settings):
+class SplitSettings(Settings):
     """How the structures are divided.
 
     kind: random (seeded; groups of mirror images and conformers stay whole), official (published or fixed; of rMD17 the number `index`), cormorant
@@ -59,7 +48,7 @@ class SplitSettings(_Settings):
     path: str | None = None
 
 
-class DataSettings(_Settings):
+class DataSettings(Settings):
     """Which structures and labels to learn from; targets are names of the property table.
 
     keys: target -> the label's name in the file. units: target -> the unit it has there. smiles: the SMILES column of a table.
@@ -85,7 +74,7 @@ class DataSettings(_Settings):
         return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
 
-class ModelSettings(_Settings):
+class ModelSettings(Settings):
     """The architecture: a preset, and those arguments of the backbone that differ from it.
 
     kind: tensors (`nn.backbone.Backbone`, the default), invariants (`nn.invariants.InvariantBackbone`) or lieconv
@@ -118,22 +107,22 @@ class ModelSettings(_Settings):
         return self.model_dump(exclude={"preset"}, exclude_none=True)
 
 
-class StageSettings(_Settings):
+class StageSettings(Settings):
     """The second stage of a run: from the fraction `start` of it on, the loss weights are `weights`."""
 
     start: float = Field(0.75, gt=0, lt=1)
     weights: dict[str, float]
 
 
-class TrainingSettings(_Settings):
+class TrainingSettings(Settings):
     """The optimisation.
 
     max_minutes: time budget; the schedule then follows the clock. ema: decay of the averaged weights, 0 switches them off. warmup_steps: batches.
     gradient_clip: largest norm of the gradient. patience: epochs without improvement before the run ends; null never stops early. schedule plateau
     halves the rate after a third of the patience.
-    weights: loss weight by target; 1 where unnamed. huber: error beyond which the loss grows linearly, in units of the target's scale; null is
-    plain MSE. reference_energies: least_squares, or element -> eV, or a file with such a mapping (YAML, JSON).
-    kernels: who computes the convolutions, see `Backbone.use_kernels`; auto compiles where a run is long enough.
+    weights: loss weight by target, 1 where unnamed, shared equally by its irrep parts; or by part, such as `rosenfeld[0o]`. huber: error beyond
+    which the loss grows linearly, in units of the target's scale; null is plain MSE. reference_energies: least_squares, or element -> eV, or a
+    file with such a mapping (YAML, JSON). kernels: who computes the convolutions, see `Backbone.use_kernels`; auto compiles where a run is long.
     checkpoint_minutes, checkpoint_steps: write last.ckpt so often within an epoch. devices: processes; nodes: machines.
     """
 
@@ -163,7 +152,7 @@ class TrainingSettings(_Settings):
     checkpoint_steps: Count | None = None
 
 
-class Config(_Settings):
+class Config(Settings):
     """One experiment: data, model, training.
 
     expected: what a run gives, with the hardware. level: level of theory by target, kept in the model. isolated_atoms:
@@ -204,13 +193,7 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
 
     Raises UserError for a missing file, broken YAML, an unknown key (naming the nearest) or a value out of range.
     """
-    path = Path(source)
-    if not path.is_file():
-        path = resources.config_path(str(source))
-    data = _read_yaml(path)
-    for text in overrides:
-        _apply_override(data, text)
-    return make_config(data, str(source))
+    return make_config(read_settings(source, overrides), str(source))
 
 
 def make_config(data: Mapping[str, Any], where: str = "config") -> Config:
@@ -218,48 +201,14 @@ def make_config(data: Mapping[str, Any], where: str = "config") -> Config:
 
     Raises UserError as `load_config`.
     """
-    try:
-        config = Config.model_validate(data)
-    except pydantic.ValidationError as error:
-        raise UserError(_explain(error, where)) from None
+    config = validate(Config, data, where)
     _check_names(config, where)
     return config
 
 
 def dump_config(config: Config) -> str:
     """Return the config as YAML that `load_config` reads back to an equal one."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=150)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise UserError(f"{path}{f', line {mark.line + 1}' if mark else ''}: not YAML: {getattr(error, 'problem', error)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a config: {error}") from None
-    if not isinstance(data, dict):
-        raise UserError(f"{path}: holds {type(data).__name__}; a config is a mapping with at least `name` and `data`")
-    return data
-
-
-def _apply_override(data: dict[str, Any], text: str) -> None:
-    key, separator, value = text.partition("=")
-    if not separator or not key.strip():
-        raise UserError(f"setting {text!r} is not of the form key=value, for example training.epochs=20")
-    *parents, last = key.strip().split(".")
-    node = data
-    for parent in parents:
-        if node.get(parent) is None:
-            node[parent] = {}
-        node = node[parent]
-        if not isinstance(node, dict):
-            raise UserError(f"setting {key!r}: {parent!r} is a value, not a group; write {parent}=...")
-    try:
-        node[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        node[last] = value
+    return dump_settings(config)
 
 
 def _check_names(config: Config, where: str) -> None:
@@ -269,50 +218,13 @@ def _check_names(config: Config, where: str) -> None:
             get_property(name, declared)
         except UserError as error:
             raise UserError(f"{where}, data.targets: {error}, e.g. properties.{name}.unit=eV") from None
-    stages: list[tuple[str, Mapping[str, object]]] = [("training.weights", config.training.weights), ("level", config.level)]
     if config.freeze is not None and config.init is None:
         raise UserError(f"{where}: freeze is {config.freeze!r} but there is no init; name the model to start from, such as init=organic")
-    if config.training.second_stage is not None:
-        stages.append(("training.second_stage.weights", config.training.second_stage.weights))
-    for group, weights in stages:
-        for name in weights:
-            if name not in config.data.targets:
-                raise UserError(f"{where}, {group}: {name!r} is not a target; the targets are {', '.join(config.data.targets)}")
-
-
-def _explain(error: pydantic.ValidationError, where: str) -> str:
-    """Word the first mistake as one line with its dotted key."""
-    first = error.errors(include_url=False)[0]
-    path = [str(part) for part in first["loc"] if not str(part).startswith(("literal[", "dict[", "str", "tuple"))]
-    key = ".".join(path)
-    if first["type"] == "extra_forbidden":
-        known = _keys_at(path[:-1])
-        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean {'.'.join([*path[:-1], near[0]])!r}?" if near else f"known are {', '.join(known)}"
-        return f"{where}: unknown key {key!r}; {hint}"
-    if first["type"] == "missing":
-        return f"{where}: {key!r} is missing; add it to the file or as {key}=... on the command line"
-    return f"{where}: {key} is {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
-
-
-def _keys_at(path: Sequence[str]) -> list[str]:
-    """Names of the settings below the dotted `path`."""
-    settings: Any = Config
-    for part in path:
-        field = settings.model_fields.get(part) if _is_settings(settings) else None
-        if field is not None:
-            settings = next((choice for choice in _choices(field.annotation) if _is_settings(choice)), None)
-    return list(settings.model_fields) if _is_settings(settings) else []
-
-
-def _choices(annotation: Any) -> list[Any]:
-    """The alternatives of a union; for a mapping, the type of its values."""
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        return list(typing.get_args(annotation))
-    if typing.get_origin(annotation) is dict:
-        return [typing.get_args(annotation)[1]]
-    return [annotation]
-
-
-def _is_settings(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, _Settings)
+    parts = [*config.data.targets, *(part for row in config.targets() for part in part_names(row) if part != row.name)]
+    stage = config.training.second_stage
+    groups = [("level", config.level, config.data.targets), ("training.weights", config.training.weights, parts)]
+    groups += [] if stage is None else [("training.second_stage.weights", stage.weights, parts)]
+    for group, entries, known in groups:
+        for name in entries:
+            if name not in known:
+                raise UserError(f"{where}, {group}: {name!r} is not a target; the targets are {', '.join(known)}")

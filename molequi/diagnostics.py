@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from molequi import diagnostics_consistency as consistency
+from molequi import diagnostics_hands as hands
 from molequi import diagnostics_invariance as invariance
 from molequi.diagnostics_observer import CheckableModel, Finding, Observation, Observer
 from molequi.errors import UserError
@@ -26,6 +27,8 @@ from molequi.probes import Structure, built_in_probes, structures_of
 LIMITS: dict[str, tuple[float, float, str]] = {
     "rotation": (1e-9, 1e-4, "output of rotated structure - rotated output"),
     "inversion": (1e-9, 1e-4, "output of the mirror image (x -> -x) - parity x output"),
+    "achiral": (1e-9, 1e-4, "pseudoscalars of structures that are their own mirror image"),
+    "hand_separation": (1e-9, 1e-4, "error of the mirror law, per difference between the hands of a chiral structure"),
     "translation": (1e-9, 1e-4, "change of the outputs when the structure moves by 50 Å"),
     "permutation": (1e-9, 1e-4, "change of the outputs when the atoms are listed in another order"),
     "batch": (1e-9, 1e-4, "outputs in a batch - outputs one by one"),
@@ -68,7 +71,8 @@ class Measurement:
 def check_model(model: CheckableModel, graphs: Sequence[AtomGraph] = (), *, with_probes: bool = True, seed: int = 0) -> dict[str, Measurement]:
     """Measure a model on the built-in probes and on the structures in `graphs`, or without the probes on these alone.
 
-    Returns one `Measurement` per test; `rotation` and `inversion` have one per output (and irrep), as `inversion.dipole.1o`.
+    Returns one `Measurement` per test; `rotation` and `inversion` have one per output (and irrep), as `inversion.dipole.1o`; so have `achiral` and
+    `hand_separation`, which belong to outputs with a 0o part.
     A test that does not apply, such as forces of a model without an energy, is absent.
     Raises UserError where `graphs` holds structures but no atoms.
     """
@@ -96,6 +100,8 @@ def _findings(observer: Observer, structures: Sequence[Structure], rng: np.rando
     yield from invariance.determinism(observer, structures, base)
     yield from invariance.rotation(observer, structures, base, rng)
     yield from invariance.inversion(observer, structures, base)
+    yield from hands.achiral(observer, total_charge=state[0], spin_multiplicity=state[1])
+    yield from hands.hand_separation(observer, total_charge=state[0], spin_multiplicity=state[1])
     yield from invariance.translation(observer, structures, base, rng)
     yield from invariance.wrapping(observer, structures, base, rng)
     yield from invariance.permutation(observer, structures, base, rng)

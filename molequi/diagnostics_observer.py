@@ -12,8 +12,7 @@ from torch import Tensor
 from molequi.graph import AtomGraph, collate
 from molequi.probes import Structure
 from molequi.properties import OPEN_ONLY, PROPERTIES, Property, parse_irreps
-from molequi.symmetry.harmonics import spherical_harmonics
-from molequi.symmetry.irreps import from_cartesian, row_slices
+from molequi.symmetry.irreps import from_cartesian, row_slices, wigner_matrices
 
 Observation = dict[str, np.ndarray]  # output name -> (*shape) or, for an output per atom, (N, *shape)
 
@@ -155,12 +154,4 @@ def ratio(size: float, scale: float) -> float:
 
 def rotation_of_rows(l: int, rotation: np.ndarray) -> np.ndarray:
     """Return the matrix D of a proper rotation on the rows of degree l, from Y(R x) = D Y(x): (2l + 1, 2l + 1)."""
-    if l <= 1:
-        return np.ones((1, 1)) if l == 0 else rotation
-    directions = np.random.default_rng(0).standard_normal((4 * l + 4, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-
-    def harmonics(vectors: np.ndarray) -> np.ndarray:
-        return spherical_harmonics(torch.as_tensor(vectors), l)[:, l * l :].numpy()
-
-    return np.linalg.lstsq(harmonics(directions), harmonics(directions @ rotation.T), rcond=None)[0].T
+    return wigner_matrices(torch.as_tensor(rotation, dtype=torch.float64), l)[l].numpy()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from molequi.errors import UnknownElementError, UserError
 from molequi.graph import AtomGraph, collate, edge_vectors
-from molequi.nn import heads, response
+from molequi.nn import handed_heads, heads, response
 from molequi.nn.derived import is_differentiated_once, weights_at_rest
 from molequi.nn.heads import Head, Molecules
 from molequi.nn.kinds import AnyBackbone, make_backbone
@@ -29,6 +29,8 @@ PRESETS: Mapping[str, dict[str, object]] = {
 # Outputs of one head that belong together: the head is made once, for the first of them.
 _ELECTROSTATIC = ("dipole", "dipole_magnitude", "charges")
 _DERIVED = ("forces", "stress")
+# The head of the first of these that is asked for gives those behind it too.
+_OPTICAL = ("rosenfeld", "rosenfeld_isotropic", "specific_rotation")
 # Nearer than this (Å) two nuclei are a mistake in the input, not chemistry: H2 is 0.74 Å long.
 _COINCIDENT = 0.2
 
@@ -64,8 +66,8 @@ class MolecularModel(nn.Module):
 
     def _is_served(self, name: str) -> bool:
         """Whether another property's head gives this one too."""
-        if name == "rosenfeld_isotropic":
-            return "rosenfeld" in self.outputs
+        if name in _OPTICAL:
+            return any(other in self.outputs for other in _OPTICAL[: _OPTICAL.index(name)])
         return name in _ELECTROSTATIC and self.backbone.has_vectors and any(other in self.heads for other in _ELECTROSTATIC)
 
     @property
@@ -99,7 +101,7 @@ class MolecularModel(nn.Module):
         Raises UnknownElementError for an element that the model has no weights for.
         """
         self._refuse_unknown_elements(graph)
-        features, molecules = self.backbone(graph), self._molecules(graph)
+        features, molecules = self.backbone(graph), self.molecules(graph)
         outputs: dict[str, Tensor] = {}
         for name, head in self.heads.items():
             # Where only forces will be asked for, other properties need no gradients.
@@ -176,7 +178,8 @@ class MolecularModel(nn.Module):
             where = _atom_name(atom, graph)
             raise UnknownElementError(f"element {symbol} ({where}) is not in this model; it knows {known} and can compute no others")
 
-    def _molecules(self, graph: AtomGraph) -> Molecules:
+    def molecules(self, graph: AtomGraph) -> Molecules:
+        """Return what heads see of a graph beside its features; positions refer to the centre of mass."""
         masses = self.masses[graph.atomic_numbers]
         total = graph.positions.new_zeros(graph.n_molecules).index_add(0, graph.batch, masses).clamp(min=1e-12)
         weighted = graph.positions.new_zeros(graph.n_molecules, 3).index_add(0, graph.batch, masses[:, None] * graph.positions)
@@ -188,6 +191,7 @@ class MolecularModel(nn.Module):
             graph.edge_index,
             graph.atomic_numbers,
             graph.total_charge,
+            total,
         )
 
 
@@ -278,18 +282,22 @@ def _make_head(row: Property, backbone: AnyBackbone, outputs: tuple[str, ...]) -
     if row.name == "r2":
         return heads.SpatialExtentHead(row, *sizes)
     if row.name == "rosenfeld":
-        return heads.RosenfeldHead(row, backbone.irreps_out, backbone.n_channels, (backbone.cutoff, backbone.n_invariants))
+        return handed_heads.RosenfeldHead(row, backbone.irreps_out, backbone.n_channels, (backbone.cutoff, backbone.n_invariants))
+    if row.name == "rosenfeld_isotropic":
+        return handed_heads.OpticalRotationHead(row, *sizes)
     return heads.SumHead(row, *sizes) if row.extensive or row.per_atom else heads.MeanHead(row, *sizes)
 
 
 def _irreps_of(row: Property) -> tuple[tuple[int, int], ...]:
     if row.name == "rosenfeld":
         return full_irreps(2)
-    return ((0, 1), (1, -1)) if row.name in ("dipole", "dipole_magnitude") else parse_irreps(row.irreps)
+    irreps = ((0, 1), (1, -1)) if row.name in ("dipole", "dipole_magnitude") else parse_irreps(row.irreps)
+    # Triple products of vectors are pseudoscalars too.
+    return tuple(dict.fromkeys((*irreps, (1, -1)))) if (0, -1) in irreps else irreps
 
 
 def _derived_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
-    company = {"energy": _DERIVED, "dipole": _ELECTROSTATIC, "rosenfeld": ("rosenfeld_isotropic",)}
+    company = {"energy": _DERIVED, "dipole": _ELECTROSTATIC, "rosenfeld": _OPTICAL, "rosenfeld_isotropic": _OPTICAL[1:]}
     return tuple(name for output, names in company.items() if output in outputs for name in names)
 
 

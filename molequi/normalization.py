@@ -18,6 +18,7 @@ from molequi.datasets.flat import Frames
 from molequi.errors import UserError
 from molequi.properties import Property, parse_irreps
 from molequi.symmetry.irreps import from_cartesian, row_slices
+from molequi.symmetry.parts import split_parts
 
 N_ELEMENTS = 119
 
@@ -50,14 +51,14 @@ class Statistics:
     """What training needs to know of one property.
 
     scale: of each irrep part, for the head. shift: of a 0e property, per atom where it is extensive. reference: for rows with references.
-    loss_scale: typical size of what the loss compares, in the property's unit (per atom for energies).
+    loss_scales: typical size of what the loss compares, by irrep part (`symmetry.parts`), in the property's unit (per atom for energies).
     count: labels (components counted) in the training set.
     """
 
     scale: Tensor
     shift: float
     reference: ReferenceEnergies | None
-    loss_scale: float
+    loss_scales: dict[str, float]
     count: int
 
 
@@ -143,11 +144,11 @@ def fit_statistics(frames: Frames, row: Property, *, given: Mapping[int, float] 
         reference = _references(frames, row, given) if row.has_reference else _contributions(frames, values)
         counts, elements = composition(frames)
         values = values - counts @ reference.values[elements]
-    loss_scale = _spread(values / frames.n_atoms) if row.has_reference else _loss_scale(values, row)
+    loss_scales = {row.name: _spread(values / frames.n_atoms)} if row.has_reference else _loss_scales(values, row)
     if row.is_invariant and (row.has_reference or not is_sum_of_scalars(row)):
         shift = _shift(frames, values, row)
         values = values - (shift * frames.n_atoms if is_sum_of_scalars(row) else shift)
-    return Statistics(_scale(frames, values, row), shift, reference, loss_scale, count)
+    return Statistics(_scale(frames, values, row), shift, reference, loss_scales, count)
 
 
 def fit_baseline(frames: Frames, row: Property) -> dict[str, float]:
@@ -161,7 +162,8 @@ def fit_baseline(frames: Frames, row: Property) -> dict[str, float]:
         return {str(number): float(fitted.values[number]) for number in frames.elements()}
     if row.is_invariant:
         return {"mean": float(values.nanmean())}
-    return {}
+    # Without knowing the hand, both labels are as likely.
+    return {"mean": 0.5} if row.binary else {}
 
 
 def is_sum_of_scalars(row: Property) -> bool:
@@ -237,10 +239,17 @@ def _scale(frames: Frames, values: Tensor, row: Property) -> Tensor:
     return torch.tensor([size if size > 1e-9 * largest else largest or 1.0 for size in sizes], dtype=torch.float64)
 
 
-def _loss_scale(values: Tensor, row: Property) -> float:
+def _loss_scales(values: Tensor, row: Property) -> dict[str, float]:
+    """Spread of scalars, root mean square of what symmetry centres at zero; a part that is zero but for rounding takes the size of the others."""
     if row.binary:
-        return 1.0
-    return _spread(values) if row.is_invariant else (_root_mean_square(values) or 1.0)
+        return {row.name: 1.0}
+    if row.is_invariant:
+        return {row.name: _spread(values)}
+    parts, sizes = split_parts(row, values), {}
+    for (name, part), irrep in zip(parts.items(), parse_irreps(row.irreps), strict=True):
+        sizes[name] = _spread(part) if irrep == (0, 1) else _root_mean_square(part)
+    largest = max(_root_mean_square(part) for part in parts.values())
+    return {name: size if size > 1e-9 * largest else largest or 1.0 for name, size in sizes.items()}
 
 
 def _spread(values: Tensor) -> float:

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from molequi.datasets.convert import graph_from_atoms
 from molequi.errors import UnknownElementError, UserError
 from molequi.graph import AtomGraph, collate
 from molequi.model import MolecularModel
+from molequi.predict_hands import MARKS, hand, is_handed, mirrored_values
 from molequi.records import Values, labelled_atoms, make_record, split_outputs
 from molequi.structures import Input, Structure, read_inputs
 from molequi.writers import check_writable, write_results
@@ -26,7 +28,7 @@ logger = logging.getLogger(__name__)
 # Enough atoms to fill the vector units, few enough that a batch of a crystal's many edges stays small.
 _ATOMS_PER_BATCH = 1024
 # What a structure in an output file carries of its record, beside the values.
-_MARKS = ("model", "level", "dipole_origin", "unsafe")
+_MARKS = ("model", "level", "dipole_origin", "unsafe", *MARKS)
 
 
 class Prediction(NamedTuple):
@@ -54,7 +56,8 @@ def predict(
     inputs, smiles, charge, conformers, seed: see `structures.read_inputs`. model: a bundled name, a path, or a loaded model.
     output: .xyz, .extxyz (also .gz), .csv or .json. unsafe: compute outside the model's charges and spins too, and mark the record.
     A record holds source, index, formula, model, level, and the values by their names in the property table, in its units;
-    or source, index and error. Raises UserError where nothing can be computed at all.
+    or source, index and error.
+    Beside an optical rotation stands what `predict_hands.hand` says. Raises UserError where nothing can be computed at all.
     """
     if output is not None:
         check_writable(output, overwrite=overwrite)
@@ -138,18 +141,21 @@ def _predict_batch(structures: list[Structure], model: MolecularModel, *, unsafe
     if graphs:
         graph = collate(graphs).to(_device(model))
         values = iter(split_outputs(model, graph, model.compute(graph, forces=True, stress=bool(graph.pbc.all(dim=1).any()))))
+        images = iter(mirrored_values(model, graph)) if is_handed(model) else repeat(None)
     for case in cases:
         if case.graph is None:
             yield Prediction({**case.structure.labels(), "error": case.error}, None)
         else:
-            yield _prediction(case, model, next(values))
+            yield _prediction(case, model, next(values), next(images))
 
 
-def _prediction(case: _Case, model: MolecularModel, values: Values) -> Prediction:
+def _prediction(case: _Case, model: MolecularModel, values: Values, image: Values | None) -> Prediction:
     atoms, charge = case.structure.atoms, int(case.graph.total_charge[0])
     if not math.isfinite(values.get("energy", 0.0)):
         return Prediction({**case.structure.labels(), "error": "the model gives no finite energy for this geometry"}, None)
     record = {**case.structure.labels(), **make_record(model, atoms, values, total_charge=charge)}
+    if image is not None:
+        record.update(hand(model, atoms, values, image, charge=charge))
     if case.doubt is not None:
         record["unsafe"] = case.doubt
     return Prediction(record, labelled_atoms(model, atoms, values, {name: record.get(name) for name in _MARKS}))

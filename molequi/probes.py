@@ -133,6 +133,31 @@ def built_in_probes(elements: Sequence[int], *, total_charge: int = 0, spin_mult
     ]
 
 
+# Seeds of clusters without any symmetry of their own; the copies that an improper rotation makes of them have that symmetry and no mirror plane.
+_SEEDS = [[1.1, 0.35, 0.45], [1.9, -0.45, 0.85], [0.55, 1.65, 1.3]]
+_S4 = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
+
+
+def achiral_probes(elements: Sequence[int], *, total_charge: int = 0, spin_multiplicity: int = 1) -> list[tuple[Structure, np.ndarray]]:
+    """Return structures with an improper symmetry and the matrix (3, 3) of that symmetry about the origin.
+
+    One has a mirror plane, one an inversion centre alone as meso compounds have in their staggered form, one a fourfold improper axis alone.
+    """
+    cycle, seeds = np.resize(np.array(sorted(elements)), len(_SEEDS)), np.array(_SEEDS)
+    planar = np.array(_known([7, 6, 8, 1, 1, 1], elements))
+
+    def copies(name: str, matrix: np.ndarray, order: int) -> Structure:
+        positions = np.concatenate([seeds @ np.linalg.matrix_power(matrix, k).T for k in range(order)])
+        return Structure(name, positions, np.tile(cycle, order), total_charge=total_charge, spin_multiplicity=spin_multiplicity)
+
+    flat = Structure("formamide, planar", np.array(_PLANAR), planar, total_charge=total_charge, spin_multiplicity=spin_multiplicity)
+    return [
+        (flat, np.diag([1.0, 1.0, -1.0])),
+        (copies("cluster with an inversion centre", -np.eye(3), 2), -np.eye(3)),
+        (copies("cluster with an S4 axis", _S4, 4), _S4),
+    ]
+
+
 def calibration_structures(elements: Sequence[int]) -> list[Structure]:
     """Return the built-in probes, a very small molecule and a dense cluster that has every element: what a new model may well be used for."""
     n_atoms = max(27, len(elements))

@@ -84,6 +84,15 @@ def parse_irreps(text: str) -> tuple[tuple[int, int], ...]:
     return tuple(parts)
 
 
+def part_names(row: Property) -> tuple[str, ...]:
+    """Name the irrep parts of a row: `rosenfeld[0o]`, ...; a row of one irrep is its own only part. Repeated irreps are numbered, `pair[0e.2]`."""
+    words = row.irreps.replace(" ", "").replace("1x", "").split("+")
+    if len(words) == 1:
+        return (row.name,)
+    numbers = [f".{words[: k + 1].count(word)}" if words.count(word) > 1 else "" for k, word in enumerate(words)]
+    return tuple(f"{row.name}[{word}{number}]" for word, number in zip(words, numbers, strict=True))
+
+
 _HARTREE = units.Hartree
 _BOHR = units.Bohr
 
@@ -116,6 +125,10 @@ _ROWS = (
     Property("rosenfeld", "0o+1o+2o", "bohr⁴", "static Rosenfeld tensor, origin at the centre of mass", extensive=True,
              aliases=("rosenfeld", "beta")),
     Property("rosenfeld_isotropic", "0o", "bohr⁴", "a third of the trace of the Rosenfeld tensor", extensive=True, aliases=("rosenfeld_isotropic",)),
+    Property("specific_rotation", "0o", "deg/[dm (g/cm³)]", "specific rotation at 589.3 nm from the static rosenfeld_isotropic and the molar mass",
+             aliases=("specific_rotation",)),
+    Property("rotatory_strength", "0o", "1e-40 erg·esu·cm/G", "rotatory strength of an electronic transition, in cgs units",
+             aliases=("rotatory_strength",)),
     Property("handedness", "0o", "1", "label of a stereocentre: R 1, S 0", per_atom=True, binary=True, aliases=("handedness",)),
     Property("axial_handedness", "0o", "1", "label of both ends of a chiral axis: P 1, M 0", per_atom=True, binary=True,
              aliases=("axial_handedness",)),
@@ -127,7 +140,7 @@ _ROWS = (
 PROPERTIES: Mapping[str, Property] = MappingProxyType({row.name: row for row in _ROWS})
 
 # What depends on where a periodic structure is cut, because positions enter as they are: undefined as soon as one direction is periodic.
-OPEN_ONLY = frozenset({"dipole", "dipole_magnitude", "r2", "rosenfeld", "rosenfeld_isotropic", "angular_momentum"})
+OPEN_ONLY = frozenset({"dipole", "dipole_magnitude", "r2", "rosenfeld", "rosenfeld_isotropic", "specific_rotation", "angular_momentum"})
 
 
 def get_property(name: str, declared: Mapping[str, Property] | None = None) -> Property:

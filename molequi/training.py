@@ -21,8 +21,11 @@ from molequi.datasets.load import open_dataset
 from molequi.datasets.qm9 import load_qm9
 from molequi.datasets.rmd17 import load_rmd17
 from molequi.datasets.splits import file_split
+from molequi.dynamics_config import is_dynamics, load_dynamics_config
+from molequi.dynamics_train import train_dynamics
 from molequi.errors import UserError
 from molequi.model import MolecularModel
+from molequi.settings import read_settings
 from molequi.training_evaluate import evaluate_frames
 from molequi.training_state import is_first_process
 from molequi.zoo import load
@@ -42,11 +45,15 @@ def train(
     overwrite: bool = False,
     callbacks: Sequence[Any] = (),
 ) -> Path:
-    """Train the experiment of a YAML file, or of the bundled config of that name; returns the run directory.
+    """Train the experiment of a YAML file, or of the bundled config of that name, molecular or of dynamics; returns the run directory.
 
     overrides: such as `training.epochs=20`. output: by default `runs/NAME`. The other arguments are those of `fit`.
     """
-    settings = load_config(os.fspath(config), overrides)
+    name, overrides = os.fspath(config), list(overrides)
+    if is_dynamics(read_settings(name, overrides)):
+        dynamics = load_dynamics_config(name, overrides)
+        return train_dynamics(dynamics, Path("runs") / dynamics.name if output is None else Path(output), resume=resume, overwrite=overwrite)
+    settings = load_config(name, overrides)
     return fit(settings, Path("runs") / settings.name if output is None else Path(output), resume=resume, overwrite=overwrite, callbacks=callbacks)
 
 

@@ -17,14 +17,16 @@ from molequi.errors import UserError
 from molequi.metrics import ErrorSums
 from molequi.model import MolecularModel
 from molequi.normalization import baseline_prediction
-from molequi.properties import OPEN_ONLY, Property
+from molequi.properties import OPEN_ONLY, Property, part_names
+from molequi.symmetry.parts import split_parts
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
     """What a model gave for labelled structures.
 
-    result: {property: {mae, rmse, max, r2, unit, count, baseline_mae}}, None where undefined. predictions: shaped as the targets of `frames`.
+    result: {property: {mae, rmse, max, r2, unit, count, baseline_mae}}, None where undefined; beside a property of several irreps its parts,
+    such as `rosenfeld[0o]`, and `accuracy` where it is a yes/no label. predictions: shaped as the targets of `frames`.
     guesses: what the baseline predicts, NaN where there is none.
     """
 
@@ -55,6 +57,11 @@ def evaluate_frames(model: MolecularModel, frames: Frames, *, names: Sequence[st
         guesses[row.name] = guess
         prediction = predictions[row.name].sigmoid() if row.binary else predictions[row.name]
         result[row.name] = {"unit": row.unit, **_errors(prediction, target, guess)}
+        if row.binary:
+            result[row.name]["accuracy"] = _accuracy(prediction, target)
+        if len(part_names(row)) > 1:
+            values, labels, guessed = (split_parts(row, x) for x in (prediction, target, guess))
+            result |= {name: {"unit": row.unit, **_errors(values[name], labels[name], guessed[name])} for name in labels}
         if row.has_reference:
             n_atoms = frames.n_atoms.to(torch.float64).clamp(min=1)
             result[f"{row.name}_per_atom"] = {"unit": f"{row.unit}/atom", **_errors(prediction / n_atoms, target / n_atoms, guess / n_atoms)}
@@ -105,6 +112,14 @@ def _shared_rows(model: MolecularModel, frames: Frames, names: Sequence[str] | N
         what = f"asked for {', '.join(missing)}" if missing else "nothing to compare"
         raise UserError(f"{what}: the data have {', '.join(frames.targets) or 'no labels'}, the model gives {', '.join(model.properties)}")
     return [model.properties[name] for name in names or shared]
+
+
+def _accuracy(prediction: Tensor, target: Tensor) -> float | None:
+    """Fraction of the known labels on whose side of one half the probability lies; exactly one half, no decision, counts half."""
+    known = ~torch.isnan(target)
+    if not known.any():
+        return None
+    return float((1.0 + (prediction[known] - 0.5).sign() * (target[known] - 0.5).sign()).mean() / 2.0)
 
 
 def _errors(prediction: Tensor, target: Tensor, guess: Tensor) -> Mapping[str, Any]:

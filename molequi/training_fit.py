@@ -25,7 +25,7 @@ from molequi.datasets.datamodule import MolecularDataModule
 from molequi.datasets.flat import Frames
 from molequi.errors import UserError
 from molequi.plots import learning_curve, parity
-from molequi.properties import Property
+from molequi.properties import Property, part_names
 from molequi.training_evaluate import Evaluation, evaluate_frames, save_predictions, without_undefined
 from molequi.training_launch import launch
 from molequi.training_log import final_table, read_metrics, units_of, with_unit
@@ -142,7 +142,8 @@ def draw_run(output: Path, evaluation: Evaluation, config: Config) -> None:
     rows = [evaluation.frames.properties[name] for name in config.data.targets]
     units = units_of(rows)
     columns = {name: [line.get(name) for line in metrics] for name in (metrics[0] if metrics else ())}
-    losses = {row.name: columns[f"train_loss_{row.name}"] for row in rows if f"train_loss_{row.name}" in columns}
+    terms = [name for row in rows for name in part_names(row)]
+    losses = {name: columns[f"train_loss_{name}"] for name in terms if f"train_loss_{name}" in columns}
     shown = [f"{row.name}_per_atom" if row.has_reference else row.name for row in rows]
     errors = {f"{name} MAE ({units[name]})": columns[f"valid_{name}_mae"] for name in shown if f"valid_{name}_mae" in columns}
     learning_curve(columns.get("epoch", []), losses, errors, output / "plots" / "learning_curve.png")

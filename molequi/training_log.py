@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from molequi.properties import Property
+from molequi.properties import Property, part_names
 
 # Units that read better with the prefix milli while the number is below one.
 _MILLI = {"eV": "meV", "eV/Å": "meV/Å", "eV/atom": "meV/atom", "eV/Å³": "meV/Å³"}
@@ -26,26 +26,30 @@ def with_unit(value: float | None, unit: str, *, digits: int = 4) -> str:
 
 def units_of(rows: Sequence[Property]) -> dict[str, str]:
     """Return the unit of each metric name of the rows."""
-    return {name: unit for row in rows for name, unit in ((row.name, row.unit), (f"{row.name}_per_atom", f"{row.unit}/atom"))}
+    units = {name: row.unit for row in rows for name in (row.name, *part_names(row))}
+    return {**units, **{f"{row.name}_per_atom": f"{row.unit}/atom" for row in rows}}
 
 
 def epoch_line(summary: Mapping[str, Any], rows: Sequence[Property]) -> str:
-    """Say in one line where training stands: validation MAE of each target with its unit; `*` marks the best epoch so far."""
+    """Say in one line where training stands: validation MAE with its unit, R2 of the parts of tensors; `*` marks the best epoch so far."""
     units = units_of(rows)
     errors = [
         f"{name} {with_unit(values['mae'], units[name], digits=3)}"
         for name, values in summary["valid"].items()
-        if values["count"] and f"{name}_per_atom" not in summary["valid"]
+        if values["count"] and f"{name}_per_atom" not in summary["valid"] and "[" not in name
     ]
+    parts = [f"{name} {values['r2']:.3f}" for name, values in summary["valid"].items() if "[" in name and values["r2"] is not None]
+    errors += [f"R2 {' '.join(parts)}"] if parts else []
     loss = sum(summary["train"].values()) / max(len(summary["train"]), 1)
     start = f"epoch {summary['epoch'] + 1}  {summary['seconds']:.0f} s  rate {summary['learning_rate']:.1e}  loss {loss:.3g}"
     return f"{start}  valid MAE: {', '.join(errors)}{' *' if summary['is_best'] else ''}"
 
 
 def final_table(result: Mapping[str, Mapping[str, Any]]) -> str:
-    """Lay out an evaluation (DESIGN §5) as text: one row per property, in the property's unit."""
-    header = ["property", "unit", "count", "MAE", "RMSE", "max", "R2", "baseline MAE"]
-    body = [[name, row["unit"], str(row["count"]), *(_number(row.get(column)) for column in _COLUMNS)] for name, row in result.items()]
+    """Lay out an evaluation (DESIGN §5) as text: one row per property, in the property's unit; the accuracy where a yes/no label has one."""
+    accuracy = ["accuracy"] if any("accuracy" in row for row in result.values()) else []
+    header = ["property", "unit", "count", "MAE", "RMSE", "max", "R2", "baseline MAE", *accuracy]
+    body = [[name, row["unit"], str(row["count"]), *(_number(row.get(column)) for column in (*_COLUMNS, *accuracy))] for name, row in result.items()]
     widths = [max(len(line[k]) for line in [header, *body]) for k in range(len(header))]
     lines = [
         "  ".join(cell.ljust(width) if k < 2 else cell.rjust(width) for k, (cell, width) in enumerate(zip(line, widths, strict=True)))
@@ -60,7 +64,7 @@ def metrics_row(summary: Mapping[str, Any]) -> dict[str, float | int | str]:
     row["seconds"] = round(row["seconds"], 3)
     row["is_best"] = int(summary["is_best"])
     row |= {f"train_loss_{name}": value for name, value in summary["train"].items()}
-    row |= {f"valid_{name}_{metric}": values[metric] for name, values in summary["valid"].items() for metric in ("mae", "rmse")}
+    row |= {f"valid_{name}_{metric}": values[metric] for name, values in summary["valid"].items() for metric in ("mae", "rmse", "r2")}
     return {name: "" if value is None else value for name, value in row.items()}
 
 

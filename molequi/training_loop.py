@@ -21,8 +21,9 @@ from molequi.datasets.batches import Batch, mix_seed
 from molequi.errors import NotConvergedError
 from molequi.metrics import ErrorSums, add_across_processes
 from molequi.model import MolecularModel
-from molequi.properties import Property
+from molequi.properties import Property, part_names
 from molequi.signals import SignalWatch
+from molequi.symmetry.parts import split_parts
 from molequi.training_loss import Objective, atom_counts
 from molequi.training_schedule import Schedule, Watch
 from molequi.training_state import MovingAverage, Position
@@ -54,7 +55,7 @@ class MolecularTraining(LightningModule):
         # Whether a signal asked this process to stop, and whether all processes know of such a request.
         self.signals, self.is_stop_agreed = SignalWatch(), False
         self.summary: dict[str, Any] = {}
-        self.derivatives = {name: name in objective.names for name in ("forces", "stress")}
+        self.derivatives = {name: name in {row.name for row in objective.rows} for name in ("forces", "stress")}
         # Rows: sum of losses, number of components, of each target in this epoch.
         self.train_sums = torch.zeros(2, len(objective.names), dtype=torch.float64)
         self.errors: dict[str, ErrorSums] = {}
@@ -226,14 +227,13 @@ class MolecularTraining(LightningModule):
         return shared[:-2]
 
     def _score(self, results: Mapping[str, Mapping[str, Any]]) -> float:
-        """Mean over targets of MAE / scale, weighted as the loss is at the end; infinite where an error is not finite."""
+        """Mean over terms of MAE / scale, weighted as the loss is at the end; infinite where an error is not finite."""
         total, weight_sum = 0.0, 0.0
-        for row in self.objective.rows:
-            result = results[f"{row.name}_per_atom" if row.has_reference else row.name]
+        for name, weight in self.objective.by_term(self.schedule.final_weights).items():
+            result = results.get(f"{name}_per_atom", results[name])
             mae = float("inf") if result["count"] and result["mae"] is None else result["mae"]
             if mae is not None:
-                weight = float(self.schedule.final_weights.get(row.name, 1.0))
-                total += weight * mae / self.objective.scales[row.name]
+                total += weight * mae / self.objective.scales[name]
                 weight_sum += weight
         return total / weight_sum if weight_sum else float("inf")
 
@@ -249,8 +249,11 @@ class MolecularTraining(LightningModule):
 
 
 def metric_names(rows: tuple[Property, ...]) -> list[str]:
-    """Return the names under which errors are counted: each row, and per atom beside the totals that have references."""
-    return [name for row in rows for name in ([row.name, f"{row.name}_per_atom"] if row.has_reference else [row.name])]
+    """Return the names under which errors are counted: each row, per atom beside the totals that have references, and each part of a tensor."""
+    names = []
+    for row in rows:
+        names += [row.name, f"{row.name}_per_atom"] if row.has_reference else dict.fromkeys([row.name, *part_names(row)])
+    return names
 
 
 def add_errors(
@@ -262,3 +265,7 @@ def add_errors(
         errors[row.name].add(prediction, targets[row.name])
         if row.has_reference:
             errors[f"{row.name}_per_atom"].add(prediction / n_atoms, targets[row.name] / n_atoms)
+        if len(part_names(row)) > 1:
+            labels = split_parts(row, targets[row.name])
+            for name, part in split_parts(row, prediction).items():
+                errors[name].add(part, labels[name])

@@ -32,7 +32,7 @@ _N_PROBES = 64
 
 
 class StartingPoint(NamedTuple):
-    """A model ready to train, and the loss scale of each target."""
+    """A model ready to train, and the loss scale of each part of each target."""
 
     model: MolecularModel
     scales: dict[str, float]
@@ -70,7 +70,9 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     if config.freeze:
         # What is frozen keeps its moments too.
         model.backbone.eval()
-    return StartingPoint(model, {name: entry.loss_scale for name, entry in statistics.items()})
+    scales = {part: scale for entry in statistics.values() for part, scale in entry.loss_scales.items()}
+    model.metadata["training"]["spread"] = dict(scales)
+    return StartingPoint(model, scales)
 
 
 def refuse_unreached(model: MolecularModel, frames: Frames) -> None:
@@ -223,7 +225,8 @@ def _metadata(config: Config, frames: Frames, rows: Sequence[Property], given: M
 
 def _report(row: Property, statistics: Statistics, frames: Frames) -> None:
     reference: ReferenceEnergies | None = statistics.reference
-    text = f"{row.name}: {statistics.count} labels in {len(frames)} training structures, loss scale {statistics.loss_scale:.4g} {row.unit}"
+    scales = ", ".join(f"{scale:.4g}" for scale in statistics.loss_scales.values())
+    text = f"{row.name}: {statistics.count} labels in {len(frames)} training structures, loss scale {scales} {row.unit}"
     if row.has_reference and reference is not None:
         values = ", ".join(f"{chemical_symbols[number]} {float(reference.values[number]):.4f}" for number in frames.elements())
         text += f", reference energies ({row.unit}) {values}; rank {reference.rank} of {reference.n_elements} elements"

@@ -20,7 +20,8 @@ from molequi.outputs import check_output, written_by_rename
 from molequi.properties import PROPERTIES, Property
 
 Record = Mapping[str, Any]
-_UNITS = {"atomization_energy": "eV", "max_force": "eV/Å", "fmax": "eV/Å", "energy_change": "eV", "dipole_debye": "D", "total_charge": "e"}
+_UNITS = {"atomization_energy": "eV", "max_force": "eV/Å", "fmax": "eV/Å", "energy_change": "eV", "dipole_debye": "D", "total_charge": "e",
+          "mirror_error": PROPERTIES["specific_rotation"].unit}
 _PER_ATOM = {"positions", "atomic_numbers"}
 
 
@@ -98,7 +99,9 @@ def _flat(record: Record, properties: Mapping[str, Property]) -> dict[str, Any]:
             continue
         unit = known.unit if known is not None else _UNITS.get(name)
         heading = f" [{unit}]" if unit else ""
-        if isinstance(value, np.ndarray):
+        if isinstance(value, Mapping):
+            row[name + heading] = " ".join(f"{key}:{item}" for key, item in value.items())
+        elif isinstance(value, np.ndarray):
             row.update({f"{name}_{_component(index, value.shape)}{heading}": float(part) for index, part in np.ndenumerate(value)})
         else:
             row[name + heading] = value

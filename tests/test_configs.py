@@ -19,7 +19,8 @@ from molequi.training_loop import MolecularTraining
 from molequi.training_loss import Objective
 from molequi.training_schedule import Schedule
 
-NAMES = resources.config_names()
+DYNAMICS = ("spring", "trajectory")  # tests/dynamics/test_training.py looks at these
+NAMES = [name for name in resources.config_names() if name not in DYNAMICS]
 # Settings of machines and of bookkeeping, and of splits that the data do not have, need not stand in every file.
 OPTIONAL = {"kernels", "devices", "nodes", "workers", "logger", "checkpoint_minutes", "checkpoint_steps"}
 

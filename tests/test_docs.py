@@ -1,4 +1,4 @@
-"""README.md: its commands run, its tables are true."""
+"""README.md and the tutorials: their commands run, their tables are true."""
 
 from __future__ import annotations
 
@@ -15,26 +15,34 @@ from molequi.properties import PROPERTIES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ["README.md", "docs/hands.md"]
 # A fenced block, and the reason before it why no test runs it: needs the network, or is a test of its own.
 BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>[^>]+) -->\n)?```(?P<language>sh|python)\n(?P<code>.*?)```", re.DOTALL)
 
 
-def blocks() -> list[re.Match[str]]:
-    return list(BLOCK.finditer(README))
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
 
 
-def test_every_block_is_run_or_says_why_not() -> None:
-    assert len(blocks()) == README.count("```") // 2 - README.count("```text") - README.count("```yaml")
-    for block in blocks():
+def blocks(page: str) -> list[re.Match[str]]:
+    return list(BLOCK.finditer(text_of(page)))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_is_run_or_says_why_not(page: str) -> None:
+    text = text_of(page)
+    assert len(blocks(page)) == text.count("```") // 2 - text.count("```text") - text.count("```yaml")
+    for block in blocks(page):
         if block["reason"]:
             assert len(block["reason"]) > 10
 
 
 @pytest.mark.slow
-def test_blocks_run_one_after_the_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_run_one_after_the_other(page: str, tmp_path: Path) -> None:
     """In one folder, as a reader would type them; `data/` is where it is in a checkout."""
     shutil.copytree(ROOT / "data" / "samples", tmp_path / "data" / "samples")
-    for block in (block for block in blocks() if not block["reason"]):
+    for block in (block for block in blocks(page) if not block["reason"]):
         code = block["code"]
         command = ["bash", "-euo", "pipefail", "-c", code] if block["language"] == "sh" else [sys.executable, "-c", code]
         environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -42,9 +50,10 @@ def test_blocks_run_one_after_the_other(tmp_path: Path) -> None:
         assert run.returncode == 0, f"{code}\n{run.stdout[-2000:]}\n{run.stderr[-4000:]}"
 
 
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text_of(page)):
+        assert ((ROOT / page).parent / target).exists(), target
 
 
 @pytest.mark.parametrize("name", PROPERTIES)

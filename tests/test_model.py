@@ -110,15 +110,15 @@ def test_every_part_of_an_output_must_be_reached() -> None:
 
 @pytest.mark.parametrize(("size", "n_layers", "is_reached"), [(1e-12, 3, True), (1e8, 1, False)])
 def test_reach_is_judged_relative_to_the_size_of_the_features(size: float, n_layers: int, is_reached: bool) -> None:
-    """Small features are no zeros, and rounding of large ones, 1e-16 of them, is nothing: one layer of triple products has no 0o."""
-    handed = declare("handed", irreps="0o", unit="1", extensive=True)
-    model = MolecularModel(Backbone(ELEMENTS, parity="full", n_layers=n_layers, n_channels=8, correlation=3 if n_layers == 1 else 1), [handed])
+    """Small features are no zeros, and rounding of large ones, 1e-16 of them, is nothing: one layer of pair products has no 1e."""
+    axial = declare("axial", irreps="1e", unit="1", extensive=True)
+    model = MolecularModel(Backbone(ELEMENTS, parity="full", n_layers=n_layers, n_channels=8, correlation=2 if n_layers == 1 else 1), [axial])
     with torch.no_grad():
         model.backbone.embedding.mul_(size)
     if is_reached:
         check_reach(model)
     else:
-        with pytest.raises(UserError, match="0o part stays zero"):
+        with pytest.raises(UserError, match="1e part stays zero"):
             check_reach(model)
 
 

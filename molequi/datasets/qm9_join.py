@@ -41,23 +41,27 @@ def join_qm9(numbers: np.ndarray, structures: str | Path | None, where: str) -> 
     return frames.subset(torch.tensor([rows[number] for number in numbers.tolist()], dtype=torch.int64))
 
 
-def qm9_smiles(numbers: np.ndarray, folders: Sequence[Path], where: str) -> list[str]:
-    """Return the SMILES of molecules of QM9 from `qm9_extra.npz` in one of the folders, else from an installed qm9pack.
-
-    Raises UserError that says where they were looked for.
-    """
-    found: dict[int, str] = {}
+def known_smiles(folders: Sequence[Path]) -> dict[int, str]:
+    """Return QM9's own SMILES by number, from `qm9_extra.npz` in one of the folders, else from an installed qm9pack; empty where neither is there."""
     path = next((folder / EXTRA for folder in folders if (folder / EXTRA).is_file()), None)
-    pack = qm9pack_folder()
     if path is not None:
         arrays = open_arrays(path, only=("index", "smiles"))
         if set(arrays) != {"index", "smiles"}:
             raise UserError(f"{path}: expected the arrays index and smiles, found {', '.join(arrays) or 'neither'}")
-        found = dict(zip(arrays["index"].tolist(), arrays["smiles"].tolist(), strict=True))
-    elif pack is not None:
-        for part in sorted(pack.glob("qm9_part*.csv")):
-            with part.open(encoding="utf-8", newline="") as handle:
-                found.update({int(line["Index"]): line["SMILES"] for line in csv.DictReader(handle)})
+        return dict(zip(arrays["index"].tolist(), arrays["smiles"].tolist(), strict=True))
+    pack, found = qm9pack_folder(), {}
+    for part in sorted(pack.glob("qm9_part*.csv")) if pack is not None else ():
+        with part.open(encoding="utf-8", newline="") as handle:
+            found.update({int(line["Index"]): line["SMILES"] for line in csv.DictReader(handle)})
+    return found
+
+
+def qm9_smiles(numbers: np.ndarray, folders: Sequence[Path], where: str) -> list[str]:
+    """Return the SMILES of molecules of QM9, see `known_smiles`.
+
+    Raises UserError that says where they were looked for.
+    """
+    found = known_smiles(folders)
     missing = [number for number in numbers.tolist() if number not in found]
     if missing:
         looked = ", ".join(map(str, dict.fromkeys(folders)))

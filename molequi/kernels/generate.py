@@ -157,7 +157,8 @@ def _by_sender(terms: Terms, name: str, group: range, *, double: bool, with_s: b
     edge += terms.contracted("m", "y", group) + (terms.contracted("n", "v", group) if double else [])
     edge += [f"k_{p}_{k}_{a} = zero" for p, k, a in terms.of(group)] + ["slope = zero"]
     for p in group:
-        edge += ["for c in range(C):", *indented(_sender_body(terms, p, rows, double=double, with_s=with_s, with_z=with_z))]
+        edge += ["for c in range(C):", *indented(_sender_body(terms, p, group.start, rows, double=double, with_s=with_s, with_z=with_z))]
+    edge += _coefficients(group, double=double) if with_s else []
     gradients: dict[int, list[str]] = {}
     for (p, k, a), entry in terms.of(group).items():
         for b, value in entry:
@@ -168,6 +169,7 @@ def _by_sender(terms: Terms, name: str, group: range, *, double: bool, with_s: b
         f"def {name}(first, last, h, y, r, s, g, {cotangents}receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds):",
         f"    zero, C, K = {terms.number(0.0)}, h.shape[2], s.shape[0] - 3",
         f"    acc = np.empty(({len(rows)}, C), dtype={terms.dtype})",
+        *(f"    {name} = np.empty(({len(group)}, C), dtype={terms.dtype})" for name in ["reached", *["turned"] * double] * with_s),
         *(["    ds[:] = zero"] if with_s and is_first else []),
         "    for j in range(first, last):",
         *(["        dh[j] = zero"] if is_first else []),
@@ -177,8 +179,11 @@ def _by_sender(terms: Terms, name: str, group: range, *, double: bool, with_s: b
     return "@_jit\n" + "\n".join(lines)
 
 
-def _sender_body(terms: Terms, p: int, sums: Sequence[int], *, double: bool, with_s: bool, with_z: bool) -> list[str]:
-    """One path of the sender sweep: per input row t = m g and f = n g, then all gradients; sums: the input rows that `acc` holds."""
+def _sender_body(terms: Terms, p: int, first: int, sums: Sequence[int], *, double: bool, with_s: bool, with_z: bool) -> list[str]:
+    """One path of the sender sweep: per input row t = m g and f = n g, then all gradients.
+
+    sums: the input rows that `acc` holds. What reaches the coefficients is kept per path, counted from `first`: see `_coefficients`.
+    """
     pairs = terms.pairs(p)
     rows = sorted({a for _, a in pairs})
     body = _radial(p, n_derivatives=2 if double else 1)
@@ -201,8 +206,17 @@ def _sender_body(terms: Terms, p: int, sums: Sequence[int], *, double: bool, wit
     else:
         body.append("slope += D * q")
     if with_s:
-        body += [f"ds[b + {k}, {p}, c] += " + (f"B{k} * d + D{k} * dq" if double else f"B{k} * q") for k in range(4)]
+        body += [f"reached[{p - first}, c] = d", f"turned[{p - first}, c] = dq"] if double else [f"reached[{p - first}, c] = q"]
     return body + [f"k_{p}_{k}_{a} += x{a} * g{k}" for k, a in pairs]
+
+
+def _coefficients(group: range, *, double: bool) -> list[str]:
+    """Lines that add what reached the radial functions of an edge to ds: a loop for each knot, which the compiler can see to be plain sums."""
+    lines = []
+    for k in range(4):
+        value = f"B{k} * reached[p, c]" + (f" + D{k} * turned[p, c]" if double else "")
+        lines += [f"for p in range({len(group)}):", "    for c in range(C):", f"        ds[b + {k}, {group.start} + p, c] += {value}"]
+    return lines
 
 
 def _interval(terms: Terms, skip: list[str], *, n_derivatives: int) -> list[str]:

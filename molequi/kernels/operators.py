@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from molequi.symmetry.irreps import Irreps, irreps_name
 _tables: dict[str, CouplingTable] = {}
 
 
+@functools.lru_cache(maxsize=1024)
 def name_of(table: CouplingTable) -> str:
     """Return the name by which an operator, whose arguments are tensors and text, is told of its table: `0e+1o|0e+1o|0e`."""
     # The outputs of separate paths are named once each.

@@ -14,7 +14,7 @@ from torch.nn import functional
 from molequi.nn.backbone import NodeFeatures
 from molequi.nn.linear import Perceptron, gate
 from molequi.properties import DEBYE, Property, parse_irreps
-from molequi.symmetry.irreps import Irreps, row_slices, to_cartesian
+from molequi.symmetry.irreps import Irrep, Irreps, row_slices, to_cartesian
 
 N_HIDDEN = 32
 
@@ -23,7 +23,7 @@ class Molecules(NamedTuple):
     """What heads see of the graph.
 
     positions: (N, 3), float64, Å, relative to each molecule's centre of mass. batch: (N,). n_molecules: B.
-    edge_index: (2, E). atomic_numbers: (N,). total_charge: (B,), e.
+    edge_index: (2, E). atomic_numbers: (N,). total_charge: (B,), e. masses: (B,), float64, g/mol.
     """
 
     positions: Tensor
@@ -32,6 +32,7 @@ class Molecules(NamedTuple):
     edge_index: Tensor
     atomic_numbers: Tensor
     total_charge: Tensor
+    masses: Tensor
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum per-atom values (N, ...) over each molecule in float64: (B, ...)."""
@@ -74,18 +75,40 @@ class Head(nn.Module):
         return self
 
 
+class TripleProducts(nn.Module):
+    """Pseudoscalars t_k = (a_k x b_k) . c_k of three vectors that are mixed, each by its own map, from the channels of the 1o rows.
+
+    Three different maps are needed: a product of a vector with itself has no hand. With maps to 1, p and p^2, p the rank of a neighbour, t is the
+    signed volume of ranked neighbours, which is what R and S mean.
+    """
+
+    def __init__(self, n_channels: int, n_products: int) -> None:
+        super().__init__()
+        self.maps = nn.Parameter(torch.randn(n_channels, 3 * n_products))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Map (N, 3, C) -> (N, 1, n_products)."""
+        # As a batched product: the operator @ rounds differently where weights have gradients.
+        maps = (self.maps * len(self.maps) ** -0.5).expand(3, -1, -1)
+        a, b, c = torch.bmm(vectors.transpose(0, 1), maps).chunk(3, dim=2)
+        return (torch.linalg.cross(a, b, dim=0) * c).sum(dim=0)[:, None, :] * 6**-0.5
+
+
 class TensorReadout(nn.Module):
     """One value per atom for each irrep: a scalar network for 0e, gated linear maps for the rest.
 
-    v_i = sum_c w_c h_ic g_c(invariants): the gate is 0e, so the value has the irrep of its rows and no bias.
+    v_i = sum_c w_c h_ic g_c(invariants): the gate is 0e, so the value has the irrep of its rows and no bias. Beside the 0o rows stand as
+    many triple products of the 1o rows, where there are any.
     """
 
     def __init__(self, irreps: Irreps, irreps_in: Irreps, n_channels: int, n_invariants: int) -> None:
         super().__init__()
         self.irreps = irreps
         self.slices = dict(zip(irreps_in, row_slices(irreps_in), strict=True))
-        self.networks = nn.ModuleList(Perceptron((n_invariants, N_HIDDEN, 1 if irrep == (0, 1) else n_channels), last_bias=False) for irrep in irreps)
-        self.weights = nn.ParameterList(nn.Parameter(torch.randn(n_channels)) for irrep in irreps if irrep != (0, 1))
+        self.triples = TripleProducts(n_channels, n_channels) if (0, -1) in irreps and (1, -1) in irreps_in else None
+        sizes = [1 if irrep == (0, 1) else 2 * n_channels if irrep == (0, -1) and self.triples is not None else n_channels for irrep in irreps]
+        self.networks = nn.ModuleList(Perceptron((n_invariants, N_HIDDEN, size), last_bias=False) for size in sizes)
+        self.weights = nn.ParameterList(nn.Parameter(torch.randn(size)) for irrep, size in zip(irreps, sizes, strict=True) if irrep != (0, 1))
 
     def forward(self, features: NodeFeatures, scale: Tensor) -> Tensor:
         """Return the rows: (N, sum of 2 l + 1)."""
@@ -96,8 +119,14 @@ class TensorReadout(nn.Module):
                 parts.append(scalars * factor)
             else:
                 weight = next(weights) * gate(scalars) * (factor * scalars.shape[1] ** -0.5)
-                parts.append(torch.einsum("nmc,nc->nm", features.equivariant[:, self.slices[irrep]], weight))
+                parts.append(torch.einsum("nmc,nc->nm", self._rows(irrep, features.equivariant), weight))
         return torch.cat(parts, dim=1)
+
+    def _rows(self, irrep: Irrep, features: Tensor) -> Tensor:
+        rows = features[:, self.slices[irrep]]
+        if irrep != (0, -1) or self.triples is None:
+            return rows
+        return torch.cat([rows, self.triples(features[:, self.slices[(1, -1)]])], dim=2)
 
 
 class SumHead(Head):
@@ -178,30 +207,6 @@ def flow_radial(features: NodeFeatures, inverse_widths: Tensor) -> Tensor:
     return features.envelope[:, None] * torch.exp(-(features.distances[:, None] * inverse_widths).square())
 
 
-class AxialFlow(nn.Module):
-    """Axial vectors (1e) a_i = sum_j f_ij with f_ij = -f_ji, so that they sum to zero over every connected piece.
-
-    f_ij = u(r_ij) sum_c rho_c(r_ij) (s_ic v_jc - s_jc v_ic) with 0e values s and 1e vectors v of the atoms.
-    """
-
-    def __init__(self, cutoff: float, irreps_in: Irreps, n_channels: int, n_invariants: int, *, n_flows: int = 8) -> None:
-        super().__init__()
-        self.cutoff, self.n_flows = cutoff, n_flows
-        self.rows = dict(zip(irreps_in, row_slices(irreps_in), strict=True))[(1, 1)]
-        self.sources = Perceptron((n_invariants, N_HIDDEN, n_flows), last_bias=True)
-        self.vectors = nn.Parameter(torch.randn(n_channels, n_flows))
-        self.widths = nn.Parameter(torch.linspace(0.5, 4.0, n_flows))
-
-    def forward(self, features: NodeFeatures, molecules: Molecules) -> Tensor:
-        """Return the vectors: (N, 3), float64, so that their sums vanish to its rounding."""
-        s, v = self.sources(features.invariant), features.equivariant[:, self.rows] @ (self.vectors * len(self.vectors) ** -0.5)
-        sender, receiver = molecules.edge_index
-        s_i, v_i, s_j, v_j = (x.index_select(0, side) for side in (receiver, sender) for x in (s, v))
-        radial = flow_radial(features, self.widths / self.cutoff)[:, None, :]
-        flow = (radial * (s_i[:, None] * v_j - s_j[:, None] * v_i)).sum(dim=2).to(torch.float64) * (0.1 * self.n_flows**-0.5)
-        return flow.new_zeros(len(molecules.batch), 3).index_add(0, receiver, flow)
-
-
 class ChargeHead(Head):
     """Partial charges alone."""
 
@@ -230,11 +235,14 @@ class DipoleHead(Head):
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
         """Return the asked ones of {dipole: (B, 3) e·Å, dipole_magnitude: (B,) D, charges: (N,) e}."""
-        charges = self.flow(features, molecules, self.scale[0])
-        atomic = self.readout(features, self.scale)
+        charges, atomic = self.multipoles(features, molecules)
         dipole = molecules.sum(charges.to(torch.float64)[:, None] * molecules.positions + atomic)
         known = {"dipole": dipole, "dipole_magnitude": safe_norm(dipole) / DEBYE, "charges": charges}
         return {name: known[name] for name in self.outputs}
+
+    def multipoles(self, features: NodeFeatures, molecules: Molecules) -> tuple[Tensor, Tensor]:
+        """Return the charges (N,), e, and atomic dipoles (N, 3), e·Å, whose sum is the dipole."""
+        return self.flow(features, molecules, self.scale[0]), self.readout(features, self.scale)
 
 
 class SpatialExtentHead(Head):
@@ -251,32 +259,6 @@ class SpatialExtentHead(Head):
         weight = molecules.atomic_numbers * (1.0 + 0.1 * weight)
         values = weight * molecules.positions.square().sum(dim=1) + local * self.scale[0] + self.shift + self.reference[molecules.atomic_numbers]
         return {self.row.name: molecules.sum(values)}
-
-
-class RosenfeldHead(Head):
-    """beta = sum_i beta_i - 1/2 sum_i (r_i - r_COM) x alpha_i, and a third of its trace: a tensor that depends on the origin is no sum of local ones.
-
-    A shift R of the origin adds -1/2 eps_bcd R_c alpha_ad to beta_ab, because the magnetic moment changes by R x p / 2. So each atom brings a
-    local beta_i (0o+1o+2o) and a local polarizability alpha_i (0e+1e+2e). The trace sees only the antisymmetric part of alpha_i, which flows
-    along edges: it sums to zero over every connected piece, whose trace then depends neither on the origin nor on other pieces far away.
-    """
-
-    def __init__(self, row: Property, irreps_in: Irreps, n_channels: int, sizes: tuple[float, int]) -> None:
-        super().__init__(row)
-        cutoff, n_invariants = sizes
-        self.local = TensorReadout(self.irreps, irreps_in, n_channels, n_invariants)
-        self.symmetric = TensorReadout(((0, 1), (2, 1)), irreps_in, n_channels, n_invariants)
-        self.flow = AxialFlow(cutoff, irreps_in, n_channels, n_invariants)
-
-    def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
-        """Return {rosenfeld: (B, 3, 3), electric index first, rosenfeld_isotropic: (B,)}, bohr⁴, float64."""
-        symmetric = self.symmetric(features, self.scale[1:]).to(torch.float64)
-        antisymmetric = self.flow(features, molecules) * self.scale[0]
-        alpha = to_cartesian(torch.cat([symmetric[:, :1], antisymmetric, symmetric[:, 1:]], dim=1), (0, 1, 2))
-        moved = torch.linalg.cross(molecules.positions[:, None, :].expand_as(alpha), alpha, dim=2)
-        local = to_cartesian(self.local(features, self.scale), (0, 1, 2)).to(torch.float64)
-        tensor = molecules.sum(local - 0.5 * moved)
-        return {"rosenfeld": tensor, "rosenfeld_isotropic": tensor.diagonal(dim1=1, dim2=2).mean(dim=1)}
 
 
 def safe_norm(vectors: Tensor) -> Tensor:

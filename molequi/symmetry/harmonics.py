@@ -27,6 +27,21 @@ def spherical_harmonics(directions: Tensor, l_max: int) -> Tensor:
     return monomials @ matrix
 
 
+def solid_harmonics_along(solid: Tensor, vectors: Tensor) -> Tensor:
+    """Return the derivatives v . grad of the solid harmonics |d|^l Y_l(d) along vectors (E, 3), from the solid ones themselves: (E, (l_max + 1)^2).
+
+    solid: `spherical_harmonics` of vectors of any length. The gradient lowers the degree: grad_i S_lm = (l / k) sum_n C[n, i, m] S_(l-1)n with the
+    coupling C of l - 1 and 1 to l, where d . grad S_l = l S_l (Euler) and its value at the pole y fix k.
+    """
+    parts = [torch.zeros_like(solid[:, :1])]
+    for l in range(1, round(sqrt(solid.shape[1]))):
+        coupling = wigner_3j(l - 1, 1, l)
+        factor = l / (coupling[l - 1, 1, l] * sqrt((2 * l - 1) / (2 * l + 1)))
+        lowering = torch.as_tensor(factor * coupling, dtype=solid.dtype, device=solid.device)
+        parts.append(torch.einsum("en,ei,nim->em", solid[:, (l - 1) ** 2 : l * l], vectors, lowering))
+    return torch.cat(parts, dim=1)
+
+
 @functools.lru_cache
 def _monomial_factors(l_max: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Every monomial as a product of l_max factors, each a coordinate or 1: few operations, whose derivatives are few too.

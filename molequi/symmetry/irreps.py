@@ -77,3 +77,38 @@ def from_cartesian(tensor: Tensor, degrees: tuple[int, ...]) -> Tensor:
         return tensor
     basis = torch.as_tensor(_cartesian_basis(degrees), dtype=tensor.dtype, device=tensor.device)
     return torch.einsum("xym,...xy->...m", basis, tensor)
+
+
+def wigner_matrices(rotation: Tensor, l_max: int) -> tuple[Tensor, ...]:
+    """Return D^0 ... D^l_max of proper rotations (..., 3, 3), from Y_l(R x) = D^l Y_l(x): (..., 2l + 1, 2l + 1) each.
+
+    D^l = (2l + 1) C^T (D^(l-1) x R) C with the stretched coupling C of l - 1 and 1: a polynomial in R, exact and smooth at every R, for
+    which no angles are needed.
+    """
+    matrices = [torch.ones_like(rotation[..., :1, :1])]
+    for l in range(1, l_max + 1):
+        coupling = torch.as_tensor(np.sqrt(2 * l + 1) * wigner_3j(l - 1, 1, l), dtype=rotation.dtype, device=rotation.device)
+        turned = torch.einsum("...ab,bjn->...ajn", matrices[-1], coupling)
+        turned = torch.einsum("...ij,...ajn->...ain", rotation, turned)
+        matrices.append(torch.einsum("aim,...ain->...mn", coupling, turned))
+    return tuple(matrices)
+
+
+def rotate(features: Tensor, rotation: Tensor, irreps: Sequence[Irrep]) -> Tensor:
+    """Turn features (..., M, C) by an orthogonal matrix (3, 3): D(R) on the rows of each irrep; an improper R = -P also brings its parity.
+
+    The features of a turned structure, without running the network: network(R x) = D(R) network(x). D is computed in float64.
+    Raises ValueError for a matrix that is not orthogonal, or rows that are not those of `irreps`.
+    """
+    matrix = torch.as_tensor(rotation, dtype=torch.float64, device=features.device)
+    if matrix.shape != (3, 3) or not torch.allclose(matrix @ matrix.T, torch.eye(3, dtype=torch.float64, device=matrix.device), atol=1e-6):
+        raise ValueError("a rotation must be an orthogonal 3x3 matrix, R R^T = 1 to 1e-6")
+    if features.ndim < 2 or features.shape[-2] != n_rows(irreps):
+        raise ValueError(f"features of {irreps_name(irreps)} have the shape (..., {n_rows(irreps)}, channels), got {tuple(features.shape)}")
+    sign = 1.0 if torch.linalg.det(matrix) > 0 else -1.0
+    matrices = wigner_matrices(sign * matrix, max((l for l, _ in irreps), default=0))
+    parts = []
+    for (l, p), rows in zip(irreps, row_slices(irreps), strict=True):
+        parity = p if sign < 0 else 1
+        parts.append(parity * (matrices[l].to(features.dtype) @ features[..., rows, :]))
+    return torch.cat(parts, dim=-2)

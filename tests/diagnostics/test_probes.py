@@ -8,7 +8,7 @@ import torch
 
 from molequi.diagnostics_observer import rotation_of_rows
 from molequi.graph import collate
-from molequi.probes import at_cutoff, built_in_probes, random_rotation, structures_of
+from molequi.probes import Structure, achiral_probes, at_cutoff, built_in_probes, random_rotation, structures_of
 
 ORGANIC = (1, 6, 7, 8)
 
@@ -41,6 +41,29 @@ def test_probes_have_the_symmetries_they_claim() -> None:
         lengths = np.linalg.norm(structure.positions[:, None] - structure.positions[None], axis=-1)
         assert lengths[~np.eye(len(lengths), dtype=bool)].min() > 0.9
     assert {z for probe in built_in_probes((29,)) for z in probe.atomic_numbers} == {29}
+
+
+@pytest.mark.parametrize("elements", [ORGANIC, (29,)], ids=len)
+def test_achiral_probes_have_one_improper_symmetry(elements: tuple[int, ...]) -> None:
+    """Each is mapped to itself by its own matrix; of the three kinds of symmetry the clusters have no other."""
+    mirrors = [np.eye(3) - 2 * np.outer(n, n) for n in np.random.default_rng(0).standard_normal((200, 3)) / np.sqrt(3)]
+    probes = achiral_probes(elements)
+    for structure, matrix in probes:
+        assert np.linalg.det(matrix) == pytest.approx(-1.0)
+        assert is_mapped_to_itself(structure, matrix)
+        lengths = np.linalg.norm(structure.positions[:, None] - structure.positions[None], axis=-1)
+        assert lengths[~np.eye(len(lengths), dtype=bool)].min() > 0.7
+    (_, plane), (inverted, centre), (turned, axis) = probes
+    assert not is_mapped_to_itself(inverted, plane)
+    assert not is_mapped_to_itself(inverted, axis)
+    assert not is_mapped_to_itself(turned, centre)
+    assert not any(is_mapped_to_itself(turned, mirror) for mirror in [plane, *mirrors])
+
+
+def is_mapped_to_itself(structure: Structure, matrix: np.ndarray) -> bool:
+    gaps = np.linalg.norm((structure.positions @ matrix.T)[:, None] - structure.positions[None], axis=-1)
+    image = gaps.argmin(axis=1)
+    return bool(gaps.min(axis=1).max() < 1e-12) and bool(np.array_equal(structure.atomic_numbers[image], structure.atomic_numbers))
 
 
 def test_structures_survive_the_way_through_a_graph() -> None:

@@ -7,6 +7,7 @@ from ase.data import atomic_masses
 
 from molequi.graph import AtomGraph, collate
 from molequi.model import MolecularModel, make_model
+from molequi.nn.heads import TripleProducts
 from molequi.probes import Structure, built_in_probes
 
 ELEMENTS = (1, 6, 7, 8)
@@ -24,6 +25,30 @@ def probes() -> list[Structure]:
 
 def graph(*structures: Structure) -> AtomGraph:
     return collate([structure.graph(CUTOFF) for structure in structures])
+
+
+def test_triple_products_are_signed_volumes_of_three_different_vectors() -> None:
+    products = TripleProducts(3, 1).to(torch.float64)
+    vectors = torch.randn(5, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with torch.no_grad():
+        products.maps.copy_(3**0.5 * torch.eye(3))
+        torch.testing.assert_close(products(vectors)[:, 0, 0], torch.linalg.det(vectors) * 6**-0.5)
+        assert torch.equal(products(-vectors), -products(vectors))
+        products.maps[:, 1] = products.maps[:, 0]
+        assert products(vectors).abs().max() < 1e-15
+
+
+def test_the_hand_of_ranked_neighbours_is_read_off_by_triple_products() -> None:
+    """Maps to 1, p and p^2 of neighbours with ranks p: the sign of the volume does not depend on the values of the ranks but on their order."""
+    generator = torch.Generator().manual_seed(1)
+    products = TripleProducts(3, 1).to(torch.float64)
+    directions = torch.randn(50, 3, 3, generator=generator, dtype=torch.float64)
+    ranks = torch.rand(50, 3, generator=generator, dtype=torch.float64).sort(dim=1).values
+    powers = ranks[:, :, None] ** torch.arange(3)
+    with torch.no_grad():
+        products.maps.copy_(torch.eye(3))
+        found = products(torch.einsum("nkx,nkc->nxc", directions, powers))
+    assert torch.equal(found[:, 0, 0].sign(), torch.linalg.det(directions).sign())
 
 
 def test_the_isotropic_part_is_a_third_of_the_trace(model: MolecularModel) -> None:
@@ -71,7 +96,7 @@ def test_flows_sum_to_zero_over_every_piece(model: MolecularModel) -> None:
     for dtype, limit in ((torch.float64, 1e-14), (torch.float32, 1e-14)):
         network = model.to(dtype)
         with torch.no_grad():
-            vectors = network.heads["rosenfeld"].flow(network.backbone(joined), network._molecules(joined))
+            vectors = network.heads["rosenfeld"].flow(network.backbone(joined), network.molecules(joined))
         assert vectors.abs().max() > 1e-4
         for piece in vectors.split([len(first.positions), len(second.positions)]):
             assert piece.sum(dim=0).abs().max() < limit

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from ase.build import molecule
@@ -11,6 +13,7 @@ from molequi.model import MolecularModel, make_model
 from molequi.neighbors import build_graph
 from molequi.nn import backbone as backbone_module
 from molequi.nn import resting, resting_pass
+from molequi.nn.arena import Arena
 
 LAYERS = [
     {"parity": "natural", "correlation": 1, "mixing": "merged"},
@@ -95,3 +98,29 @@ def test_other_properties_ask_for_no_gradients_in_a_prediction() -> None:
     outputs = model.compute(graph, create_graph=True)
     assert outputs["dipole"].requires_grad
     assert not any(value.requires_grad for value in model.compute(graph).values())
+
+
+def test_threads_that_share_a_model_do_not_share_buffers() -> None:
+    model = model_of(["energy"], correlation=2)
+    graphs = [graph_of("CH3CH2OH"), graph_of("H2O", "CH4"), graph_of("C6H6")] * 4
+    model.backbone.use_kernels("table")
+    expected = [model.compute(graph) for graph in graphs]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(model.compute, graphs))
+    for mine, other in zip(found, expected, strict=True):
+        for name, value in mine.items():
+            torch.testing.assert_close(value, other[name], rtol=0.0, atol=0.0)
+
+
+def test_an_arena_gives_the_same_memory_again_and_never_twice_in_a_pass() -> None:
+    arena, like = Arena(), torch.zeros(1)
+    first = [arena.empty(like, 2, 3), arena.empty(like, 4)]
+    mark = arena.mark()
+    last = arena.empty(like, 5)
+    assert len({tensor.data_ptr() for tensor in (*first, last)}) == 3
+    arena.restart(mark)
+    assert arena.empty(like, 5).data_ptr() == last.data_ptr()
+    arena.restart()
+    assert arena.empty(like, 3, 2).data_ptr() == first[0].data_ptr()
+    larger = arena.empty(like.double(), 7, 7)
+    assert larger.shape == (7, 7) and larger.dtype == torch.float64

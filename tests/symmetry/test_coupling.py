@@ -6,7 +6,7 @@ import torch
 from e3nn import o3
 
 from molequi.symmetry.coupling import coupling_table, wigner_3j
-from molequi.symmetry.harmonics import spherical_harmonics
+from molequi.symmetry.harmonics import solid_harmonics_along, spherical_harmonics
 from molequi.symmetry.irreps import from_cartesian, full_irreps, irreps_name, n_rows, natural_irreps, row_slices, to_cartesian
 
 TRIANGLES = [(a, b, c) for a in range(4) for b in range(4) for c in range(abs(a - b), a + b + 1)]
@@ -33,6 +33,16 @@ def test_harmonics_are_those_of_e3nn(l_max: int) -> None:
     vectors = torch.nn.functional.normalize(torch.randn(40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), dim=1)
     expected = o3.spherical_harmonics(list(range(l_max + 1)), vectors, normalize=False, normalization="component")
     torch.testing.assert_close(spherical_harmonics(vectors, l_max), expected, atol=1e-12, rtol=0.0)
+
+
+def test_derivatives_of_solid_harmonics_along_vectors() -> None:
+    """Against automatic differentiation of the polynomials, at lengths other than 1 and at the origin."""
+    generator = torch.Generator().manual_seed(4)
+    points, vectors = (2 * torch.randn(6, 3, dtype=torch.float64, generator=generator) for _ in range(2))
+    points[0] = 0.0
+    gradient = torch.autograd.functional.jacobian(lambda x: spherical_harmonics(x, 5).sum(dim=0), points)
+    expected = torch.einsum("mei,ei->em", gradient, vectors)
+    torch.testing.assert_close(solid_harmonics_along(spherical_harmonics(points, 5), vectors), expected, atol=1e-10, rtol=1e-10)
 
 
 def test_harmonics_of_a_zero_vector_are_finite_with_finite_gradients() -> None:

@@ -116,13 +116,13 @@ def test_shifts_and_scales_follow_the_kind_of_property():
     frames = frames_of(molecules, targets, rows)
     found = {name: fit_statistics(frames, row) for name, row in rows.items()}
     assert found["gap"].shift == 3.0
-    assert found["gap"].loss_scale == pytest.approx((8 / 3) ** 0.5)
+    assert found["gap"].loss_scales["gap"] == pytest.approx((8 / 3) ** 0.5)
     assert float(found["volume"].reference.values[6]) == pytest.approx(5.0)
     assert found["volume"].shift == 0.0
     assert found["toxic"].shift == pytest.approx(math.log(3.0))
-    assert found["toxic"].loss_scale == found["toxic"].scale.item() == 1.0
+    assert found["toxic"].loss_scales["toxic"] == found["toxic"].scale.item() == 1.0
     assert found["dipole"].shift == 0.0
-    assert found["dipole"].loss_scale == 2.0
+    assert found["dipole"].loss_scales["dipole"] == 2.0
     assert found["charges"].shift == pytest.approx(0.0)
     assert found["polarizability"].scale.shape == (2,)
     # The traceless part is empty here: it takes the size of the trace instead of 0.

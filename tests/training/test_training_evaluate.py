@@ -59,6 +59,39 @@ def test_yes_no_labels_are_compared_as_probabilities(model, toy_frames):
     expected = (evaluation.predictions["toxic"].sigmoid() - labels)[:3].abs().mean()
     assert evaluation.result["toxic"]["mae"] == pytest.approx(float(expected))
     assert evaluation.result["toxic"]["max"] <= 1.0
+    is_right = (evaluation.predictions["toxic"] > 0) == (labels > 0.5)
+    assert evaluation.result["toxic"]["accuracy"] == pytest.approx(float(is_right[:3].double().mean()))
+    nothing = dataclasses.replace(frames, targets={"toxic": torch.full((4,), torch.nan)})
+    assert evaluate_frames(model, nothing).result["toxic"]["accuracy"] is None
+
+
+def test_an_even_chance_counts_half_and_is_the_baseline_of_handed_labels(toy_frames):
+    """Natural-parity features give no handedness: a logit of zero decides nothing."""
+    row = declare("hand", irreps="0o", unit="1", per_atom=True, binary=True)
+    frames = toy_frames(2)
+    labels = torch.arange(len(frames.positions), dtype=torch.float64) % 2
+    frames = dataclasses.replace(frames, targets={"hand": labels}, properties={"hand": row})
+    model = make_model((1, 6, 8), [row], n_channels=4, n_layers=3, parity="full")
+    with torch.no_grad():
+        for weight in model.heads["hand"].parameters():
+            weight.zero_()
+    model.metadata["training"] = {"baseline": {"hand": fit_baseline(frames, row)}}
+    result = evaluate_frames(model, frames).result["hand"]
+    assert (result["accuracy"], result["mae"], result["baseline_mae"]) == (0.5, 0.5, 0.5)
+
+
+def test_parts_of_a_tensor_stand_beside_it(toy_frames):
+    """Sums of squares of the parts add up to that of the tensor."""
+    frames = toy_frames(5)
+    tensor = torch.randn(5, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    frames = dataclasses.replace(frames, targets={"rosenfeld": tensor}, properties={"rosenfeld": PROPERTIES["rosenfeld"]})
+    model = make_model((1, 6, 8), ["rosenfeld"], n_channels=4, n_layers=3, parity="full")
+    result = evaluate_frames(model, frames).result
+    parts = [result[f"rosenfeld[{irrep}]"] for irrep in ("0o", "1o", "2o")]
+    assert [part["count"] for part in parts] == [5, 15, 25]
+    assert all(part["unit"] == "bohr⁴" for part in parts)
+    squares = sum(part["count"] * part["rmse"] ** 2 for part in parts)
+    assert squares == pytest.approx(45 * result["rosenfeld"]["rmse"] ** 2)
 
 
 def test_dipoles_of_periodic_systems_and_stress_of_slabs_are_left_out():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from molequi.graph import collate, make_graph
-from molequi.properties import PROPERTIES, declare
+from molequi.properties import PROPERTIES, declare, part_names
 from molequi.training_loss import Objective, atom_counts
 
 ROWS = (PROPERTIES["energy"], PROPERTIES["forces"], PROPERTIES["gap"], declare("toxic", unit="1", binary=True))
@@ -59,6 +59,32 @@ def test_sums_add_up_over_any_cut_and_missing_labels_have_no_gradient():
     assert predictions["energy"].grad[1] == 0
     assert float(predictions["forces"].grad[4:6].abs().max()) == 0
     assert all(torch.isfinite(value.grad).all() for value in predictions.values())
+
+
+def test_parts_of_a_tensor_have_their_own_scales_and_weights():
+    row = PROPERTIES["rosenfeld"]
+    objective = Objective([row], {"rosenfeld[0o]": 0.5, "rosenfeld[1o]": 2.0, "rosenfeld[2o]": 4.0}, huber=None)
+    # The trace is 3, its part 3 / sqrt(3); the antisymmetric part is sqrt(2) long, the rest nothing.
+    error = torch.tensor([[1.0, 1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)[None]
+    labels = {"rosenfeld": torch.zeros_like(error)}
+    assert objective.names == ("rosenfeld[0o]", "rosenfeld[1o]", "rosenfeld[2o]")
+    assert objective.sums({"rosenfeld": error}, labels, graph_of([1])).tolist() == pytest.approx([3.0 / 0.25, 2.0 / 4.0, 0.0])
+    assert objective.counts(labels).tolist() == [1, 3, 5]
+    assert objective.weights({}).tolist() == pytest.approx([1 / 3] * 3)
+    assert objective.weights({"rosenfeld": 3.0, "rosenfeld[0o]": 4.0}).tolist() == pytest.approx([4 / 6, 1 / 6, 1 / 6])
+
+
+def test_a_tensor_with_a_missing_component_counts_nothing_and_has_no_gradient():
+    row = PROPERTIES["rosenfeld"]
+    objective = Objective([row], dict.fromkeys(part_names(row), 1.0))
+    labels = torch.ones(2, 3, 3, dtype=torch.float64)
+    labels[0, 1, 2] = math.nan
+    prediction = torch.zeros(2, 3, 3, dtype=torch.float64, requires_grad=True)
+    assert objective.counts({"rosenfeld": labels}).tolist() == [1, 3, 5]
+    objective.sums({"rosenfeld": prediction}, {"rosenfeld": labels}, graph_of([1, 1])).sum().backward()
+    assert torch.equal(prediction.grad[0], torch.zeros(3, 3, dtype=torch.float64))
+    assert torch.isfinite(prediction.grad[1]).all()
+    assert prediction.grad[1].abs().max() > 0
 
 
 def test_an_empty_part_gives_zero():

@@ -1,0 +1,71 @@
+"""`molequi align`: one molecule laid upon another."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from molequi.cli import options
+from molequi.cli.exits import ExitCode
+from molequi.cli.output import line, print_json, print_table, say
+
+
+def align(
+    a: Annotated[str, typer.Argument(metavar="A", show_default=False, help="A file, or - for stdin; its first structure is turned.")],
+    b: Annotated[str, typer.Argument(metavar="B", show_default=False, help="The molecule that stays.")],
+    *,
+    model: options.Model = "organic",
+    charge_weight: Annotated[float, typer.Option("--charge-weight", help="Of the electrostatic overlap in the score; shape has the rest.")] = 0.5,
+    poses: Annotated[int, typer.Option("--poses", min=0, help="Poses of the scan to list, best first.")] = 10,
+    output: options.Output = None,
+    charge: options.Charge = None,
+    json: options.Json = False,
+    device: options.DeviceOption = options.Device.cpu,
+    dtype: options.DtypeOption = options.Dtype.float64,
+    overwrite: options.Overwrite = False,
+) -> int:
+    """Turn A onto B: scan 10,000 orientations by their overlap of shape and charge, and refine the best.
+
+    The network runs once for each molecule; a turned molecule's features are the turned features. A score of 1 is a perfect match.
+    OUTPUT is an .xyz file with A as it was laid, then B.
+    """
+    from molequi.align import align as run
+    from molequi.zoo import load
+
+    network = load(model, device=device.value, dtype=options.precision(dtype))
+    record = run(a, b, network, charge_weight=charge_weight, n_poses=poses, charge=charge, output=output, overwrite=overwrite)
+    if json:
+        print_json(record)
+    else:
+        _print(record)
+    if output is not None:
+        say(f"A as it was laid, then B, written to {output}")
+    return ExitCode.DONE
+
+
+def _print(record: dict[str, Any]) -> None:
+    names = [f"{record[side]['formula']} ({record[side]['source']})" for side in "ab"]
+    rows = [
+        ("score", record["score"]),
+        ("shape, Carbo index", record["shape"]),
+        ("charge, Carbo index", record["electrostatic"]),
+        ("score of A's mirror image", record["mirror_score"]),
+        ("part of the shapes resolved", record["resolved"]["shape"]),
+        ("part of the charges resolved", record["resolved"]["electrostatic"]),
+    ]
+    line(f"{names[0]} laid on {names[1]}")
+    print_table("", ("after refinement", "value"), rows)
+    line("x -> R (x - a) + b with the rows of R, a and b in Å:")
+    for place, vector in (("R", row) for row in record["rotation"]):
+        line(f"  {place}  {_vector(vector)}")
+    line(f"  a  {_vector(record['centre_a'])}\n  b  {_vector(record['centre_b'])}")
+    if record["top"]:
+        top = [(rank, pose["pose"], pose["score"]) for rank, pose in enumerate(record["top"], start=1)]
+        line(f"best of {record['n_poses']:,} poses scanned:")
+        print_table("", ("rank", "pose", "score"), top)
+    line(f"model {record['model']}; charges: {record['level'] or 'level not stated'}")
+
+
+def _vector(values: Any) -> str:
+    return " ".join(f"{value:9.5f}" for value in values)

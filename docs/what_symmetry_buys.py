@@ -1,0 +1,70 @@
+"""Draws `what_symmetry_buys.png` from the rows of the script: `python docs/what_symmetry_buys.py ROWS.json docs/what_symmetry_buys.png`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+Rows = dict[str, dict[str, float]]
+
+
+def hands(axes: Axes, rows: Rows) -> None:
+    """Part a: accuracy."""
+    found = {row["model"]: row["accuracy_percent"] for key, row in rows.items() if key.startswith("hands: ")}
+    names = [f"{name.replace(' distances, angles, dihedrals', ' dihedrals').replace('E(3) features, ', 'E(3), ')}" for name in found]
+    axes.barh(names[::-1], list(found.values())[::-1], color=["C2" if value > 75 else "0.7" for value in list(found.values())[::-1]])
+    axes.axvline(50, color="0.3", linewidth=0.8, linestyle=":")
+    axes.set(xlabel="accuracy (%)", title="a  L or D alanine", xlim=(0, 105))
+
+
+def loops(axes: Axes, rows: Rows) -> None:
+    """Part b: work around loops, on a logarithmic scale."""
+    found = {row["model"]: row["loop_work_mev"] for key, row in rows.items() if key.startswith("direct, ")}
+    axes.barh(list(found)[::-1], list(found.values())[::-1], color=["C3", "C2"])
+    axes.set(xscale="log", xlabel="|work| around a loop (meV)", title="b  forces that are no gradient")
+
+
+def curves(axes: Axes, rows: Rows) -> None:
+    """Part c: error of turned frames against the number of frames."""
+    points: dict[str, list[tuple[float, float]]] = {}
+    for key, row in rows.items():
+        if key.startswith("soft"):
+            points.setdefault(row["model"], []).append((row["frames"], row["error_turned_mev_a"]))
+    for name, line in points.items():
+        axes.plot(*zip(*sorted(line), strict=True), marker="o", markersize=3, label=name)
+    axes.set(xscale="log", yscale="log", xlabel="frames", ylabel="force error, turned (meV/Å)", title="c  soft and hard symmetry")
+    axes.legend(frameon=False, fontsize=6)
+
+
+def axes_of_stress(axes: Axes, rows: Rows) -> None:
+    """Part d: error ratios over 20 random axes."""
+    for place, (prefix, label) in enumerate((("stress: ", "stress"), ("forces: ", "forces"))):
+        found = [row for key, row in rows.items() if key.startswith(prefix)]
+        for index, row in enumerate(found):
+            at = place * (len(found) + 1) + index
+            axes.plot([row["ratio_axes_min"], row["ratio_axes_max"]], [at, at], color=f"C{index}", linewidth=3)
+            axes.plot(row["ratio_y"], at, "o", color="black", markersize=4)
+            axes.text(row["ratio_axes_max"] * 1.1, at, f"{label}: {row['model']}", va="center", fontsize=6)
+    axes.set(xscale="log", xlabel="error / error along x (dot: y; bar: 20 axes)", title="d  trained along x only", yticks=[], xlim=(0.7, 3e3))
+    axes.invert_yaxis()
+
+
+def main(sources: list[str], picture: str) -> None:
+    """Draw the four parts from the rows of one file or several."""
+    rows = {key: row for source in sources for key, row in json.loads(Path(source).read_text(encoding="utf-8"))["rows"].items()}
+    figure, axes = plt.subplots(2, 2, figsize=(9, 5), layout="constrained")
+    for panel, draw in zip(axes.flat, (hands, loops, curves, axes_of_stress), strict=True):
+        draw(panel, rows)
+        panel.title.set_fontsize(9)
+        panel.tick_params(labelsize=7)
+        panel.xaxis.label.set_fontsize(8)
+        panel.yaxis.label.set_fontsize(8)
+    figure.savefig(picture, dpi=100)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:-1], sys.argv[-1])

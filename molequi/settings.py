@@ -1,0 +1,126 @@
+"""Settings in general: closed groups of values, read from YAML and the command line; mistakes become one line that names the key."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from molequi import resources
+from molequi.errors import UserError
+
+Positive = typing.Annotated[float, Field(gt=0)]
+Count = typing.Annotated[int, Field(gt=0)]
+SettingsT = typing.TypeVar("SettingsT", bound="Settings")
+
+
+class Settings(BaseModel):
+    """A group of settings: closed, so that an unknown key is an error, and constant."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def read_settings(source: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a YAML file, or the config bundled under that name, and apply `overrides`; nothing is validated.
+
+    Raises UserError for a missing file or broken YAML.
+    """
+    path = Path(source)
+    if not path.is_file():
+        path = resources.config_path(str(source))
+    data = _read_yaml(path)
+    for text in overrides:
+        _apply_override(data, text)
+    return data
+
+
+def validate(kind: type[SettingsT], data: Mapping[str, Any], where: str) -> SettingsT:
+    """Return plain data as settings of that kind; `where` names their origin in messages.
+
+    Raises UserError for an unknown key (naming the nearest) or a value out of range.
+    """
+    try:
+        return kind.model_validate(data)
+    except pydantic.ValidationError as error:
+        raise UserError(_explain(error, where, kind)) from None
+
+
+def dump_settings(settings: Settings) -> str:
+    """Return the settings as YAML that `read_settings` reads back to an equal one."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=150)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise UserError(f"{path}{f', line {mark.line + 1}' if mark else ''}: not YAML: {getattr(error, 'problem', error)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a config: {error}") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: holds {type(data).__name__}; a config is a mapping with at least `name` and `data`")
+    return data
+
+
+def _apply_override(data: dict[str, Any], text: str) -> None:
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise UserError(f"setting {text!r} is not of the form key=value, for example training.epochs=20")
+    *parents, last = key.strip().split(".")
+    node = data
+    for parent in parents:
+        if node.get(parent) is None:
+            node[parent] = {}
+        node = node[parent]
+        if not isinstance(node, dict):
+            raise UserError(f"setting {key!r}: {parent!r} is a value, not a group; write {parent}=...")
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        node[last] = value
+
+
+def _explain(error: pydantic.ValidationError, where: str, kind: type[Settings]) -> str:
+    """Word the first mistake as one line with its dotted key."""
+    first = error.errors(include_url=False)[0]
+    path = [str(part) for part in first["loc"] if not str(part).startswith(("literal[", "dict[", "str", "tuple"))]
+    key = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(kind, path[:-1])
+        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {'.'.join([*path[:-1], near[0]])!r}?" if near else f"known are {', '.join(known)}"
+        return f"{where}: unknown key {key!r}; {hint}"
+    if first["type"] == "missing":
+        return f"{where}: {key!r} is missing; add it to the file or as {key}=... on the command line"
+    return f"{where}: {key} is {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _keys_at(kind: type[Settings], path: Sequence[str]) -> list[str]:
+    """Names of the settings of that kind below the dotted `path`."""
+    settings: Any = kind
+    for part in path:
+        field = settings.model_fields.get(part) if _is_settings(settings) else None
+        if field is not None:
+            settings = next((choice for choice in _choices(field.annotation) if _is_settings(choice)), None)
+    return list(settings.model_fields) if _is_settings(settings) else []
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """The alternatives of a union; for a mapping, the type of its values."""
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        return list(typing.get_args(annotation))
+    if typing.get_origin(annotation) is dict:
+        return [typing.get_args(annotation)[1]]
+    return [annotation]
+
+
+def _is_settings(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Settings)

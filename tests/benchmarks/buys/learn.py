@@ -1,0 +1,201 @@
+"""What the parts of `symmetry_buys.py` share: fitting, rotations, networks on raw coordinates, a model of molecules, rows that are kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from molequi.datasets.flat import Frames
+from molequi.datasets.frames import read_frames
+from molequi.graph import AtomGraph, make_graph
+from molequi.model import MolecularModel, make_model
+from molequi.nn.linear import Perceptron
+from molequi.probes import random_rotation
+from molequi.properties import Property, declare
+from molequi.resources import data_path
+
+CUTOFF = 5.0  # Å
+DIRECT = declare("direct_forces", irreps="1o", unit="eV/Å", per_atom=True)
+Row = dict[str, object]
+
+
+class Rows:
+    """Rows by name; with a file, those of an earlier run with the same settings are not computed again."""
+
+    def __init__(self, path: Path | None, settings: dict[str, object]) -> None:
+        self.path, self.settings = path, settings
+        self.known: dict[str, Row] = {}
+        if path is not None and path.is_file():
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            self.known = kept["rows"] if kept["settings"] == settings else {}
+
+    def get(self, part: str, name: str, compute: Callable[[], Row]) -> Row:
+        """Return a row, computed and written to the file if it is not there."""
+        key = f"{part}: {name}"
+        if key not in self.known:
+            self.known[key] = {"model": name, **compute()}
+            if self.path is not None:
+                partial = self.path.with_name(f"{self.path.name}.partial")
+                partial.write_text(json.dumps({"settings": self.settings, "rows": self.known}, indent=1), encoding="utf-8")
+                partial.replace(self.path)
+        return self.known[key]
+
+
+def fit(parameters: Iterable[nn.Parameter], loss: Callable[[int], Tensor], steps: int, rate: float = 1e-2) -> float:
+    """Take `steps` steps of Adam with a cosine schedule down `loss(step)`; return the processor seconds."""
+    optimizer = torch.optim.Adam(list(parameters), lr=rate)
+    start = time.process_time()
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * 0.5 * (1.0 + math.cos(math.pi * step / steps))
+        optimizer.zero_grad()
+        loss(step).backward()
+        optimizer.step()
+    return time.process_time() - start
+
+
+def rotations(seed: int, n: int) -> Tensor:
+    """Draw n proper rotations uniformly: (n, 3, 3)."""
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(np.stack([random_rotation(rng) for _ in range(n)]))
+
+
+def rotations_of_x(axes: Tensor, seed: int) -> Tensor:
+    """Return a rotation for each unit vector (n, 3) that carries x onto it; the turn about the axis is random: (n, 3, 3)."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = []
+    for axis in axes:
+        other = torch.randn(3, generator=generator, dtype=axis.dtype)
+        second = torch.nn.functional.normalize(other - (other @ axis) * axis, dim=0)
+        rows.append(torch.stack([axis, second, torch.linalg.cross(axis, second)], dim=1))
+    return torch.stack(rows)
+
+
+def turned(values: Tensor, matrices: Tensor) -> Tensor:
+    """Turn vectors (S, N, 3) of sample s by matrices[s] or by one matrix."""
+    return values @ matrices.transpose(-1, -2)
+
+
+class CoordinateNetwork(nn.Module):
+    """A perceptron from centred coordinates to vectors, (S, N, 3) -> (S, N, 3): no symmetry but that of translation."""
+
+    def __init__(self, positions: Tensor, vectors: Tensor, *, n_hidden: int = 128, seed: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        n_atoms = positions.shape[1]
+        self.network = Perceptron((3 * n_atoms, n_hidden, n_hidden, 3 * n_atoms), last_bias=True).to(positions.dtype)
+        centred = positions - positions.mean(dim=1, keepdim=True)
+        # Coordinates are compared with their mean, so that a small motion is not a small number beside a large one.
+        self.register_buffer("mean", centred.mean(dim=0))
+        self.register_buffer("spread", (centred - self.mean).std())
+        self.register_buffer("size", vectors.std())
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """Return the vectors."""
+        centred = positions - positions.mean(dim=1, keepdim=True)
+        inputs = (centred - self.mean) / self.spread
+        return self.network(inputs.flatten(1)).reshape(positions.shape) * self.size
+
+
+class Molecule:
+    """Frames of one molecule as dense arrays, and its graph with every pair of atoms.
+
+    positions, forces: (S, N, 3), Å and eV/Å. energies: (S,), eV. numbers: (N,).
+    """
+
+    def __init__(self, positions: Tensor, forces: Tensor, energies: Tensor, numbers: Tensor) -> None:
+        self.positions, self.forces, self.energies, self.numbers = positions, forces, energies, numbers
+
+    @staticmethod
+    def of(frames: Frames) -> Molecule:
+        """Take frames that are all of one molecule."""
+        n = int(frames.n_atoms[0])
+        shape = (len(frames), n, 3)
+        return Molecule(
+            frames.positions.reshape(shape), frames.targets["forces"].reshape(shape), frames.targets["energy"].reshape(-1), frames.atomic_numbers[:n]
+        )
+
+    def subset(self, rows: Tensor | slice) -> Molecule:
+        """Return some of the frames."""
+        return Molecule(self.positions[rows], self.forces[rows], self.energies[rows], self.numbers)
+
+    def turned(self, matrices: Tensor) -> Molecule:
+        """Return all frames turned, each by its own matrix or all by one."""
+        return Molecule(turned(self.positions, matrices), turned(self.forces, matrices), self.energies, self.numbers)
+
+    def graph(self, positions: Tensor) -> AtomGraph:
+        """Return one graph of frames (S, N, 3): all pairs, because the kernels leave out those beyond the cutoff themselves."""
+        return pair_graph(positions, self.numbers)
+
+
+def pair_graph(positions: Tensor, numbers: Tensor) -> AtomGraph:
+    """Join frames (S, N, 3) of one molecule into a graph with every pair of its atoms."""
+    n_frames, n = positions.shape[:2]
+    first, second = torch.nonzero(~torch.eye(n, dtype=torch.bool)).T
+    offsets = n * torch.arange(n_frames)[:, None]
+    edges = torch.stack([(second + offsets).flatten(), (first + offsets).flatten()])
+    return make_graph(
+        positions.reshape(-1, 3), numbers.repeat(n_frames), edges, batch=torch.arange(n_frames).repeat_interleave(n),
+        total_charge=torch.zeros(n_frames, dtype=torch.int64),
+    )  # fmt: skip
+
+
+def ethanol() -> Molecule:
+    """Return the 300 bundled frames of rMD17 ethanol, in a random order."""
+    frames = Molecule.of(read_frames(data_path("samples/ethanol.extxyz.gz"), targets=("energy", "forces"))[0])
+    return frames.subset(torch.from_numpy(np.random.default_rng(0).permutation(len(frames.positions))))
+
+
+def molecular_model(frames: Molecule, rows: list[Property | str], **settings: object) -> MolecularModel:
+    """Make a calibrated model whose outputs have the scale and the mean of `frames`."""
+    model = make_model(frames.numbers.tolist(), rows, cutoff=CUTOFF, **settings)
+    model.backbone.calibrate(frames.graph(frames.positions[:16]))
+    size = float(frames.forces.std())
+    for name, head in model.heads.items():
+        head.set_statistics(size, float(frames.energies.mean()) / len(frames.numbers) if name == "energy" else 0.0)
+    return model
+
+
+def train_model(model: MolecularModel, frames: Molecule, steps: int, *, batch: int = 8, rate: float = 1e-2, direct: bool = False) -> float:
+    """Train on energies and forces, either the gradient or, with `direct`, the head of vectors; return the processor seconds."""
+    size, n = frames.forces.std(), len(frames.numbers)
+    order = batches(len(frames.positions), batch, steps)
+
+    def loss(step: int) -> Tensor:
+        rows = order[step]
+        graph = frames.graph(frames.positions[rows])
+        outputs = model(graph) if direct else model.compute(graph, create_graph=True)
+        error = ((outputs[DIRECT.name if direct else "forces"] - frames.forces[rows].reshape(-1, 3)) / size).square().mean()
+        return error + 0.1 * ((outputs["energy"] - frames.energies[rows]) / size).square().mean() / n if "energy" in outputs else error
+
+    return fit(model.parameters(), loss, steps, rate)
+
+
+def predict(model: MolecularModel, frames: Molecule, *, direct: bool = False) -> tuple[Tensor, Tensor]:
+    """Return forces (S, N, 3) and energies (S,) of all frames; zeros where the model has no energy."""
+    outputs = model.compute(frames.graph(frames.positions), forces=not direct)
+    forces = outputs[DIRECT.name if direct else "forces"].detach().reshape(frames.positions.shape).to(torch.float64)
+    return forces, outputs.get("energy", torch.zeros(len(frames.positions), dtype=torch.float64)).detach()
+
+
+def batches(n: int, batch: int, steps: int, seed: int = 0) -> list[Tensor]:
+    """Draw the rows of each step."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randint(n, (min(batch, n),), generator=generator) for _ in range(steps)]
+
+
+def n_weights(model: nn.Module) -> int:
+    """Count trainable numbers."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def mean_error(found: Tensor, wanted: Tensor) -> float:
+    """Mean length of the error of vectors (S, N, 3): a measure that does not depend on the axes."""
+    return (found - wanted).norm(dim=-1).mean().item()

@@ -1,0 +1,46 @@
+"""The SO(3) twin: the same network with every parity relabelled even, so that it does not know what the mirror does.
+
+Reflections are then lost as a law: cross products of polar vectors pass for polar vectors, and a handed output is only as odd as training made it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from unittest import mock
+
+from molequi.datasets.flat import Frames
+from molequi.symmetry.irreps import Irreps
+
+
+def even_irreps(l_max: int) -> Irreps:
+    """Return 0e, 1e, 2e, ... up to l_max."""
+    return tuple((l, 1) for l in range(l_max + 1))
+
+
+@contextlib.contextmanager
+def without_parity() -> Iterator[None]:
+    """Let networks that are made here (with `parity: natural`) treat harmonics and features as even; they stay so afterwards."""
+    with contextlib.ExitStack() as stack:
+        for place in ("molequi.nn.backbone.natural_irreps", "molequi.nn.interaction.natural_irreps", "molequi.model.full_irreps"):
+            stack.enter_context(mock.patch(place, even_irreps))
+        yield
+
+
+def relabelled(frames: Frames) -> Frames:
+    """Call every target even: 0o+1o+2o becomes 0e+1e+2e."""
+    rows = {name: dataclasses.replace(row, irreps=row.irreps.replace("o", "e")) for name, row in frames.properties.items()}
+    return dataclasses.replace(frames, properties=rows)
+
+
+def mirrored(frames: Frames) -> Frames:
+    """Return the images x -> -x of structures with Rosenfeld tensors, polarizabilities and handedness: odd targets change sign, R becomes S."""
+    laws = {
+        "rosenfeld": lambda y: -y,
+        "rosenfeld_isotropic": lambda y: -y,
+        "polarizability": lambda y: y,
+        "handedness": lambda y: 1.0 - y,
+    }
+    targets = {name: laws[name](values) for name, values in frames.targets.items()}
+    return dataclasses.replace(frames, positions=-frames.positions, targets=targets)

@@ -1,0 +1,60 @@
+"""What symmetry buys: exact against approximate or missing symmetry, on the same data.
+
+    python tests/benchmarks/symmetry_buys.py [--parts abcd] [--steps 200] [--picoseconds 10] [--output FILE] [--json]
+
+a: distances, angles and dihedrals beside features that turn; b: forces as a vector output beside the gradient of an energy; c: penalty, frame and
+group averaging, augmentation; d: stress and forces after training along x only. With --output a run that was stopped goes on, row by row.
+--steps: of the slower models; networks on raw numbers take ten times as many. Seconds are processor seconds of one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.append(str(Path(__file__).resolve().parent))
+from buys.learn import Row, Rows
+
+PARTS = {"a": "invariants", "b": "direct", "c": "soft", "d": "stress"}
+
+
+def show(name: str, rows: list[Row]) -> None:
+    """Print a table."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [[f"{row[key]:.4g}" if isinstance(row.get(key), float) else str(row.get(key, "")) for key in columns] for row in rows]
+    widths = [max(len(text) for text in column) for column in zip(columns, *cells, strict=True)]
+    print(f"\n{name}")
+    for line in (columns, *cells):
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip(), flush=True)
+
+
+def main() -> None:
+    """Run the parts and print their tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", default="abcd")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--picoseconds", type=float, default=10.0, help="of the dynamics of part b")
+    parser.add_argument("--output", type=Path, help="file of finished rows")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    if set(arguments.parts) - set(PARTS):
+        parser.error(f"--parts is {arguments.parts!r}; choose among {', '.join(PARTS)}")
+    torch.set_num_threads(1)
+    rows, tables = Rows(arguments.output, {"steps": arguments.steps}), {}
+    for part in arguments.parts:
+        found = importlib.import_module(f"buys.{PARTS[part]}").run(rows, arguments.steps, arguments.picoseconds)
+        tables |= found
+        if not arguments.json:
+            for name, table in found.items():
+                show(name, table)
+    if arguments.json:
+        print(json.dumps(tables))
+
+
+if __name__ == "__main__":
+    main()
