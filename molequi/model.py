@@ -205,7 +205,9 @@ def make_model(
     metadata: dict | None = None,
     **overrides: object,
 ) -> MolecularModel:
-    """Make a model with random weights; `overrides` are the keyword arguments of the backbone, whose `kind` is a key of `nn.kinds.BACKBONES`.
+    """Make a model with random weights, in evaluation mode.
+
+    `overrides` are the keyword arguments of the backbone, whose `kind` is a key of `nn.kinds.BACKBONES`.
 
     The last layer keeps only the irreps that the properties need. Weights are a function of `seed` alone, and calibrated on fixed structures,
     so that features and outputs start of order one; training calibrates again, on its data.
@@ -222,7 +224,7 @@ def make_model(
         model = MolecularModel(backbone, rows, metadata=metadata)
     backbone.calibrate(collate([structure.graph(backbone.cutoff) for structure in calibration_structures(backbone.elements)]))
     check_reach(model)
-    return model
+    return model.eval()
 
 
 def check_reach(model: MolecularModel) -> None:

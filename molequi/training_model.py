@@ -66,6 +66,10 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     model.metadata = {**model.metadata, **_metadata(config, frames, rows, given)}
     for row in rows:
         _report(row, statistics[row.name], frames)
+    model.train()
+    if config.freeze:
+        # What is frozen keeps its moments too.
+        model.backbone.eval()
     scales = {part: scale for entry in statistics.values() for part, scale in entry.loss_scales.items()}
     model.metadata["training"]["spread"] = dict(scales)
     return StartingPoint(model, scales)

@@ -1,6 +1,7 @@
 """LieConv beside its paper: saving of the reordered sums, QM9 tables, learning curves, turned digits.
 
     python tests/benchmarks/lieconv.py saving [--json]
+    python tests/benchmarks/lieconv.py lifts [--json]                                         equivariance over resamplings of 1, 4, 16 lifts
     python tests/benchmarks/lieconv.py homo --runs FOLDER [--sizes 5000,20000] [--json]       the four-by-four table and the E(3) model's row
     python tests/benchmarks/lieconv.py ranking --runs FOLDER [--sizes 100000] [--json]        groups, trained with turned molecules
     python tests/benchmarks/lieconv.py curves --runs FOLDER [--sizes 1000,5000,20000] [--json]  alpha, mu and homo by LieConv-T(3) and the E(3) model
@@ -18,6 +19,7 @@ import sys
 from pathlib import Path
 
 import lieconv_digits
+import lieconv_lifts
 import lieconv_qm9
 import lieconv_saving
 
@@ -40,6 +42,8 @@ def rows_of(arguments: argparse.Namespace) -> list[dict[str, object]]:
     """Do what is asked for and return its table."""
     if arguments.what == "saving":
         return lieconv_saving.rows()
+    if arguments.what == "lifts":
+        return lieconv_lifts.rows()
     if arguments.runs is None:
         sys.exit("--runs names the folder that keeps the runs")
     if arguments.what == "digits":
@@ -52,7 +56,7 @@ def rows_of(arguments: argparse.Namespace) -> list[dict[str, object]]:
 def main() -> None:
     """Print a table, or one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["saving", *DEFAULT_SIZES, "digits"])
+    parser.add_argument("what", choices=["saving", "lifts", *DEFAULT_SIZES, "digits"])
     parser.add_argument("--runs", type=Path)
     parser.add_argument("--sizes", help="numbers of training molecules")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")

@@ -25,7 +25,7 @@ TOLERANCE = {torch.float64: 1e-11, torch.float32: 1e-5}
 
 def make(*properties: str, dtype: torch.dtype = torch.float64, **settings: object) -> MolecularModel:
     settings = {"n_channels": 16, "n_hidden": 8, "n_middle": 4, **settings}
-    return make_model(ORGANIC, properties or ("energy", "homo"), kind="lieconv", **settings).to(dtype).eval()
+    return make_model(ORGANIC, properties or ("energy", "homo"), kind="lieconv", **settings).to(dtype)
 
 
 def graph_of(*structures: Structure) -> AtomGraph:
@@ -191,6 +191,15 @@ def test_augmentation_turns_in_training_only():
     outputs = [model(graph_of())["homo"] for _ in range(2)]
     assert not torch.equal(*outputs)
     assert torch.equal(still(graph_of())["homo"], still(graph_of())["homo"])
+
+
+def test_a_new_model_predicts_and_keeps_its_moments():
+    """It comes in evaluation mode: a prediction depends on its molecule alone and changes nothing."""
+    model = make("energy")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    alone = model.compute(graph_of(MOLECULES[0]))["energy"]
+    torch.testing.assert_close(model.compute(graph_of())["energy"][:1], alone, rtol=1e-12, atol=0)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def test_empty_molecules_count():

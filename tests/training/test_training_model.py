@@ -201,3 +201,17 @@ def test_evaluation_refuses_elements_that_the_model_does_not_know(toy_frames):
     model = make_model([1, 6], ["energy"], n_channels=4)
     with pytest.raises(UserError, match="contain O, which this model does not know; it knows H C"):
         evaluate_frames(model, toy_frames(6))
+
+
+@pytest.mark.parametrize("freeze", [None, "backbone"])
+def test_moments_of_lieconv_move_unless_the_backbone_is_frozen(toy_config, toy_frames, tmp_path, freeze):
+    settings = {"kind": "lieconv", "n_channels": 8}
+    small = toy_config(model={"l_max": None, **settings})
+    start = start_model(small, toy_frames(12))
+    assert start.model.training
+    save_model(start.model, tmp_path / "model.safetensors")
+    config = toy_config(model={"l_max": None, **settings, "n_channels": 8}, init=str(tmp_path / "model.safetensors"), freeze=freeze)
+    model = start_model(config, toy_frames(12)).model
+    before = model.backbone.network.norm.mean.clone()
+    model.compute(toy_frames(12, seed=1).batch(torch.arange(12), model.cutoff)[0], create_graph=True)
+    assert torch.equal(model.backbone.network.norm.mean, before) == (freeze == "backbone")
