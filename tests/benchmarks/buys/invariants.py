@@ -25,7 +25,7 @@ HANDS = (
 )
 FORCES = (
     ("distances alone", {"kind": "tensors", "l_max": 0}),
-    ("distances, angles, dihedrals", {"kind": "invariants"}),
+    ("distances, angles, dihedrals", {"kind": "invariants", "near_cutoff": 2.0}),
     ("E(3) features, l <= 1", {"kind": "tensors", "l_max": 1}),
     ("E(3) features, l <= 2", {"kind": "tensors", "l_max": 2}),
 )
@@ -72,7 +72,7 @@ def force_row(settings: dict[str, object], train: Molecule, test: Molecule, step
 
 def run(rows: Rows, steps: int, _picoseconds: float) -> dict[str, list[Row]]:
     """Return the tables `hands` and `ethanol`."""
-    hands = [rows.get("hands", name, lambda i=irreps, s=settings: hand_row(i, s, steps // 2)) for name, irreps, settings in HANDS]
+    hands = [rows.get("hands", name, lambda i=irreps, s=settings: hand_row(i, s, steps)) for name, irreps, settings in HANDS]
     frames = ethanol()
     train, test = frames.subset(slice(N_TRAIN)), frames.subset(slice(N_TRAIN, None))
     return {"hands": hands, "ethanol": [rows.get("ethanol", name, lambda s=settings: force_row(s, train, test, steps)) for name, settings in FORCES]}

@@ -77,17 +77,11 @@ def group_frames(positions: Tensor) -> Tensor:
 
 def network_of(kind: str, train: Molecule) -> nn.Module:
     """Make the network of a variant."""
-    network = CoordinateNetwork(train.positions, train.forces)
-    if kind == "group":
-        return Averaged(_without_mean(network), group_frames)
-    if kind == "frames":
-        return Averaged(_without_mean(network), principal_frames)
-    return network
-
-
-def _without_mean(network: CoordinateNetwork) -> CoordinateNetwork:
-    network.mean.zero_()
-    return network
+    # Inputs are scaled by what the network will see: frames as they lie, or in all orientations.
+    seen = train if kind == "plain" else train.turned(rotations(13, len(train.positions)))
+    network = CoordinateNetwork(seen.positions, train.forces)
+    averages = {"group": group_frames, "frames": principal_frames}
+    return Averaged(network, averages[kind]) if kind in averages else network
 
 
 def train_soft(kind: str, model: nn.Module, train: Molecule, steps: int) -> float:

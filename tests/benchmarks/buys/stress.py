@@ -150,7 +150,8 @@ def molecule_row(kind: str, train: Molecule, test: Molecule, steps: int) -> Row:
         seconds = train_model(model, train, steps)
         answer = lambda frames: predict(model, frames)[0]  # noqa: E731
     else:
-        model = CoordinateNetwork(train.positions, train.forces)
+        seen = train.turned(rotations(13, len(train.positions))) if kind == "augmented" else train
+        model = CoordinateNetwork(seen.positions, train.forces)
         order, matrices = batches(len(train.positions), 32, 10 * steps), rotations(3, 4096)
 
         def loss(step: int) -> Tensor:
