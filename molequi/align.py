@@ -70,13 +70,11 @@ def align(
     parts = [describe(structure, network) for structure in structures]
     shells = shells_for(*parts)
     fields = [fields_of(part, shells) for part in parts]
-    for structure, field in zip(structures, fields, strict=True):
-        if charge_weight > 0 and float(field.charge.norm()) < _NO_CHARGE:
-            raise UserError(f"{structure}: the model finds no charges in it, so there is no electrostatic overlap; use a charge weight of 0")
+    if charge_weight > 0:
+        _require_charges(structures, fields)
     pair = Pair(*(unit_features(field, charge_weight) for field in fields))
-    scores, best = scan_orientations(pair), best_pose(pair)
+    scores, rotations, best = scan_orientations(pair), grid_rotations(), best_pose(pair)
     mirrored = best_pose(pair._replace(a=rotate(pair.a, -torch.eye(3), natural_irreps(L_MAX))))
-    rotations = grid_rotations()
     turned = [rotate(x[0], best.rotation, natural_irreps(L_MAX)) for x in fields[0]]
     indices = [carbo(x, y[0]) for x, y in zip(turned, fields[1], strict=True)]
     record = {
@@ -174,6 +172,12 @@ def _check(charge_weight: float, n_poses: int) -> None:
         raise UserError(f"the charge weight is {charge_weight}; it must lie between 0 (shape alone) and 1 (electrostatics alone)")
     if not 0 <= n_poses <= N_ORIENTATIONS:
         raise UserError(f"the number of poses to list is {n_poses}; it must lie between 0 and {N_ORIENTATIONS}")
+
+
+def _require_charges(structures: list[Structure], fields: list[Fields]) -> None:
+    for structure, field in zip(structures, fields, strict=True):
+        if float(field.charge.norm()) < _NO_CHARGE:
+            raise UserError(f"{structure}: the model finds no charges in it, so there is no electrostatic overlap; use a charge weight of 0")
 
 
 def _check_output(path: str | os.PathLike[str], *, overwrite: bool) -> None:
