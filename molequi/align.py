@@ -62,23 +62,18 @@ def align(
     The record holds score, shape and electrostatic (Carbo indices) after local refinement, rotation (3, 3), centre_a and centre_b (Å),
     mirror_score, the best of A's mirror image, and resolved, the parts of the fields that the expansion holds.
     """
-    _check(charge_weight, n_poses)
-    if output is not None:
-        _check_output(output, overwrite=overwrite)
+    _check(charge_weight, n_poses, output, overwrite=overwrite)
     network = load(model, dtype="float64") if isinstance(model, str | os.PathLike) else model
     structures = [one_structure(item, charge=charge) for item in (a, b)]
     parts = [describe(structure, network) for structure in structures]
     shells = shells_for(*parts)
     fields = [fields_of(part, shells) for part in parts]
-    for structure, field in zip(structures, fields, strict=True):
-        if charge_weight > 0 and float(field.charge.norm()) < _NO_CHARGE:
-            raise UserError(f"{structure}: the model finds no charges in it, so there is no electrostatic overlap; use a charge weight of 0")
+    if charge_weight > 0:
+        _require_charges(structures, fields)
     pair = Pair(*(unit_features(field, charge_weight) for field in fields))
-    scores, best = scan_orientations(pair), best_pose(pair)
+    scores, rotations, best = scan_orientations(pair), grid_rotations(), best_pose(pair)
     mirrored = best_pose(pair._replace(a=rotate(pair.a, -torch.eye(3), natural_irreps(L_MAX))))
-    rotations = grid_rotations()
-    turned = [rotate(x[0], best.rotation, natural_irreps(L_MAX)) for x in fields[0]]
-    indices = [carbo(x, y[0]) for x, y in zip(turned, fields[1], strict=True)]
+    indices = [carbo(rotate(x[0], best.rotation, natural_irreps(L_MAX)), y[0]) for x, y in zip(*fields, strict=True)]
     record = {
         **_labels(structures, network), "charge_weight": charge_weight, "score": best.score, "shape": indices[0], "electrostatic": indices[1],
         "rotation": best.rotation.numpy(), "centre_a": parts[0].centre[0].numpy(), "centre_b": parts[1].centre[0].numpy(),
@@ -169,11 +164,19 @@ def _plain(atoms: Atoms) -> Atoms:
     return Atoms(atoms.numbers, atoms.positions, info={"charge": atoms.info["charge"]})
 
 
-def _check(charge_weight: float, n_poses: int) -> None:
+def _check(charge_weight: float, n_poses: int, output: str | os.PathLike[str] | None, *, overwrite: bool) -> None:
     if not 0 <= charge_weight <= 1:
         raise UserError(f"the charge weight is {charge_weight}; it must lie between 0 (shape alone) and 1 (electrostatics alone)")
     if not 0 <= n_poses <= N_ORIENTATIONS:
         raise UserError(f"the number of poses to list is {n_poses}; it must lie between 0 and {N_ORIENTATIONS}")
+    if output is not None:
+        _check_output(output, overwrite=overwrite)
+
+
+def _require_charges(structures: list[Structure], fields: list[Fields]) -> None:
+    for structure, field in zip(structures, fields, strict=True):
+        if float(field.charge.norm()) < _NO_CHARGE:
+            raise UserError(f"{structure}: the model finds no charges in it, so there is no electrostatic overlap; use a charge weight of 0")
 
 
 def _check_output(path: str | os.PathLike[str], *, overwrite: bool) -> None:

@@ -112,33 +112,23 @@ def shells_for(*molecules: Multipoles) -> Shells:
 
 
 def fields_of(molecule: Multipoles, shells: Shells, l_max: int = L_MAX) -> Fields:
-    """Expand a molecule's shape and charge about its centre."""
-    ones = torch.ones_like(molecule.charges)
-    none = torch.zeros_like(molecule.dipoles)
-    norm = (CHARGE_EXPONENT / math.pi) ** 1.5
-    exponents = torch.full_like(ones[0], CHARGE_EXPONENT)
-    return Fields(
-        _expand(molecule.positions, shape_exponents(molecule.atomic_numbers), (ones, none), shells, l_max),
-        _expand(molecule.positions, exponents, (norm * molecule.charges, norm * molecule.dipoles), shells, l_max),
-    )
-
-
-def _expand(positions: Tensor, exponents: Tensor, weights: tuple[Tensor, Tensor], shells: Shells, l_max: int) -> Tensor:
-    """Rows of sum_i (w_i + v_i . d/dr_i) exp(-a_i |r - r_i|^2): (B, (l_max + 1)^2, K); w: (B, N), v: (B, N, 3)."""
-    scalars, vectors = weights
-    solid = spherical_harmonics(positions.reshape(-1, 3), l_max)  # of d_i, not of its direction: |d|^l Y_l
-    along = solid_harmonics_along(solid, vectors.reshape(-1, 3))
-    solid, along = (x.reshape(*positions.shape[:2], -1) for x in (solid, along))
-    radial = radial_functions(positions.norm(dim=-1), exponents, shells.radii, l_max + 1)
-    towards = (positions * vectors).sum(dim=-1)
-    rows = []
-    for l in range(l_max + 1):
-        mine = slice(l * l, (l + 1) ** 2)
-        moved = scalars - 2 * exponents * towards
-        rows.append(torch.einsum("bnk,bnm->bmk", radial[l], moved[..., None] * solid[..., mine] + along[..., mine]))
-        rise = (2 * exponents * towards)[..., None] * solid[..., mine]
-        rows[-1] += torch.einsum("bnk,bnm->bmk", radial[l + 1] * shells.radii, rise)
-    return torch.cat(rows, dim=1) * (4 * math.pi * shells.weights).sqrt() * shells.radii
+    """Expand a molecule's shape and charge about its centre; an atomic dipole is the derivative of its atom's Gaussian along it."""
+    exponents, norm = torch.full_like(molecule.charges[0], CHARGE_EXPONENT), (CHARGE_EXPONENT / math.pi) ** 1.5
+    solid = spherical_harmonics(molecule.positions.reshape(-1, 3), l_max)  # of d_i, not of its direction: |d|^l Y_l
+    along = solid_harmonics_along(solid, norm * molecule.dipoles.reshape(-1, 3))
+    solid, along = (x.reshape(*molecule.charges.shape, -1) for x in (solid, along))
+    distances, places = molecule.positions.norm(dim=-1), range(l_max + 1)
+    shape = radial_functions(distances, shape_exponents(molecule.atomic_numbers), shells.radii, l_max)
+    charge = radial_functions(distances, exponents, shells.radii, l_max + 1)
+    rise = 2 * CHARGE_EXPONENT * norm * (molecule.positions * molecule.dipoles).sum(dim=-1)[..., None]
+    still = norm * molecule.charges[..., None] - rise
+    rows: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for l, mine in zip(places, (slice(l * l, (l + 1) ** 2) for l in places), strict=True):
+        part = solid[..., mine]
+        rows[0].append(part.mT @ shape[l])
+        rows[1].append((still * part + along[..., mine]).mT @ charge[l] + (rise * part).mT @ (charge[l + 1] * shells.radii))
+    volume = (4 * math.pi * shells.weights).sqrt() * shells.radii
+    return Fields(*(torch.cat(parts, dim=1) * volume for parts in rows))
 
 
 def radial_functions(distances: Tensor, exponents: Tensor, radii: Tensor, l_max: int) -> Tensor:

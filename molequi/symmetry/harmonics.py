@@ -38,7 +38,8 @@ def solid_harmonics_along(solid: Tensor, vectors: Tensor) -> Tensor:
         coupling = wigner_3j(l - 1, 1, l)
         factor = l / (coupling[l - 1, 1, l] * sqrt((2 * l - 1) / (2 * l + 1)))
         lowering = torch.as_tensor(factor * coupling, dtype=solid.dtype, device=solid.device)
-        parts.append(torch.einsum("en,ei,nim->em", solid[:, (l - 1) ** 2 : l * l], vectors, lowering))
+        pairs = solid[:, (l - 1) ** 2 : l * l, None] * vectors[:, None, :]
+        parts.append(pairs.flatten(1) @ lowering.flatten(0, 1))
     return torch.cat(parts, dim=1)
 
 
