@@ -58,4 +58,4 @@ def _finish(figure: Figure, path: Path) -> None:
     figure.axes[-1].legend(fontsize=6.5, loc="best")
     FigureCanvasAgg(figure)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
+    figure.savefig(path, dpi=80)

@@ -22,7 +22,6 @@ from molequi.datasets.qm9 import load_qm9
 from molequi.datasets.rmd17 import load_rmd17
 from molequi.datasets.splits import file_split
 from molequi.dynamics_config import is_dynamics, load_dynamics_config
-from molequi.dynamics_train import train_dynamics
 from molequi.errors import UserError
 from molequi.model import MolecularModel
 from molequi.settings import read_settings
@@ -52,7 +51,8 @@ def train(
     name, overrides = os.fspath(config), list(overrides)
     if is_dynamics(read_settings(name, overrides)):
         dynamics = load_dynamics_config(name, overrides)
-        return train_dynamics(dynamics, Path("runs") / dynamics.name if output is None else Path(output), resume=resume, overwrite=overwrite)
+        run = importlib.import_module("molequi.dynamics_train")  # it draws, and matplotlib takes a while to import
+        return run.train_dynamics(dynamics, Path("runs") / dynamics.name if output is None else Path(output), resume=resume, overwrite=overwrite)
     settings = load_config(name, overrides)
     return fit(settings, Path("runs") / settings.name if output is None else Path(output), resume=resume, overwrite=overwrite, callbacks=callbacks)
 

@@ -53,6 +53,18 @@ def test_train_prints_epochs_and_the_errors_with_units(molequi, config, tmp_path
     assert "batch_size: 12" in (tmp_path / "run" / "config.yaml").read_text()
 
 
+def test_train_prints_what_dynamics_learned(molequi, tmp_path):
+    few = ("data.n_particles=2", "data.train=8", "data.valid=4", "data.test=4", "data.rollouts=2", "data.n_steps=101")
+    command = ("train", "spring", *few, "model.kind=fc", "model.width=4", "training.epochs=1", "--output", tmp_path / "run")
+    result = molequi(*command)
+    assert result.code == 0, result.err
+    assert all(text in result.out for text in ("Learned dynamics", "rollout energy error", "angular momentum change"))
+    assert "epoch 1" in result.err
+    assert "--overwrite" in molequi(*command).err
+    document = json.loads(molequi(*command, "--overwrite", "--json").out)
+    assert document["test_mse"]["unit"] == "1"
+
+
 def test_evaluate_repeats_the_result_of_the_run(molequi, run_directory):
     result = molequi("evaluate", run_directory, "--split", "test", "--json")
     assert result.code == 0, result.err
