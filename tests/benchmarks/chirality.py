@@ -28,6 +28,7 @@ from molequi.checkpoint import load_model
 from molequi.config import Config, load_config, make_config
 from molequi.datasets.flat import Frames
 from molequi.datasets.flat_file import load_npz
+from molequi.datasets.splits import shrink
 from molequi.errors import UserError
 from molequi.model import MolecularModel, make_model
 from molequi.properties import PROPERTIES, Property
@@ -49,14 +50,12 @@ class Task(NamedTuple):
 
 
 def open_task(name: str, path: str, overrides: list[str], n_train: int | None) -> Task:
-    """Read the set and the settings; n_train: train on the first so many structures."""
+    """Read the set and the settings; n_train: train on so many structures, the same ones for all methods, smaller choices within larger ones."""
     loaded = load_npz(path)
     target, targets = ("rosenfeld_isotropic", ["rosenfeld", "polarizability"]) if name == "d2" else ("handedness", ["handedness"])
-    config = load_config(CONFIGS[name], [f"data.targets={json.dumps(targets)}", "level={}", *overrides])
-    weights = {key: value for key, value in config.training.weights.items() if key.partition("[")[0] in targets}
-    config = make_config({**config.model_dump(), "training": {**config.training.model_dump(), "weights": weights}})
+    config = changed(load_config(CONFIGS[name], ["level={}", *overrides]), targets)
     frames = loaded.frames.with_targets(list(dict.fromkeys([*targets, target])))
-    splits = {part: rows[:n_train] if part == "train" and n_train else rows for part, rows in loaded.splits.items()}
+    splits = shrink(loaded.splits, {"train": n_train or 0}, config.training.seed)
     return Task(name, target, config, {part: frames.subset(rows) for part, rows in splits.items()})
 
 
@@ -249,7 +248,7 @@ def main() -> None:
     parser.add_argument("file")
     parser.add_argument("--only", nargs="+", choices=METHODS)
     parser.add_argument("--epochs", type=int)
-    parser.add_argument("--train", type=int, help="train on the first so many structures of the training part")
+    parser.add_argument("--train", type=int, help="train on so many structures")
     parser.add_argument("--set", nargs="+", default=[], help="other settings of the config, such as training.seed=1")
     parser.add_argument("--runs", default="runs/chirality")
     parser.add_argument("--json", action="store_true")
