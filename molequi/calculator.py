@@ -161,9 +161,10 @@ def _ready(
 
 def _refuse_without_forces(model: MolecularModel) -> None:
     """Refuse a model whose energy has no continuous derivative: it cannot move atoms."""
-    if "energy" in model.outputs and model.backbone.force_obstacle is not None:
+    obstacle = getattr(getattr(model, "backbone", None), "force_obstacle", None)
+    if "energy" in model.outputs and obstacle is not None:
         raise UserError(
-            f"model {model.metadata.get('name')} has no continuous forces: {model.backbone.force_obstacle}; `molequi predict` gives its energies"
+            f"model {model.metadata.get('name')} has no continuous forces: {obstacle}; `molequi predict` gives its energies"
         )
 
 

@@ -62,6 +62,10 @@ class EquivarifiedBackbone(nn.Module):
     elements: atomic numbers. cutoff: Å.
     """
 
+    # What `nn.plain` says of each kind; this one is made by hand, no config names it.
+    kind, advice, has_fused_kernels = "equivarified", "it has scalars and vectors only", False
+    has_vectors, is_open_only, force_obstacle = True, False, None
+
     def __init__(self, elements: Sequence[int], group: FiniteGroup, cutoff: float = 5.0, *, n_channels: int = 32, n_layers: int = 2) -> None:
         super().__init__()
         self.elements, self.cutoff, self.n_channels = tuple(elements), float(cutoff), n_channels
