@@ -57,8 +57,10 @@ def test_small_strain_gives_hookes_law(part):
 def test_only_the_exact_model_knows_other_axes(part):
     stress = part("stress")
     rows = []
-    for model in (stress.IsotropicEnergy(n_hidden=8), stress.ComponentNetwork(n_hidden=8)):
-        rows.append(stress.stress_row(model, stress.train_stress(model, steps=100)))
+    for kind in (stress.IsotropicEnergy, stress.ComponentNetwork):
+        torch.manual_seed(0)
+        model = kind()
+        rows.append(stress.stress_row(model, stress.train_stress(model, steps=200)))
     exact, naive = rows
     assert exact["ratio_y"] == pytest.approx(1.0, abs=1e-9)
     assert exact["ratio_axes_min"] == pytest.approx(1.0, abs=1e-9)
