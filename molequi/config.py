@@ -227,4 +227,5 @@ def _check_names(config: Config, where: str) -> None:
     for group, entries, known in groups:
         for name in entries:
             if name not in known:
-                raise UserError(f"{where}, {group}: {name!r} is not a target; the targets are {', '.join(known)}")
+                targets = f"{name!r} is not a target; the targets are {', '.join(known)}"
+                raise UserError(f"{where}, {group}: {targets}. Add it to data.targets, or drop what the config has there: {group}={{}}")

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from molequi.errors import UnknownElementError, UserError
 from molequi.graph import AtomGraph, collate, edge_vectors
-from molequi.nn import handed_heads, heads, response
+from molequi.model_heads import DERIVED, derived_outputs, irreps_of, is_served, make_head
+from molequi.nn import response
 from molequi.nn.derived import is_differentiated_once, weights_at_rest
-from molequi.nn.heads import Head, Molecules
+from molequi.nn.heads import Molecules
 from molequi.nn.kinds import AnyBackbone, make_backbone
 from molequi.probes import built_in_probes, calibration_structures
 from molequi.properties import OPEN_ONLY, PROPERTIES, Property, get_property, parse_irreps
-from molequi.symmetry.irreps import Irreps, from_cartesian, full_irreps, irreps_name, row_slices
+from molequi.symmetry.irreps import Irreps, from_cartesian, irreps_name, row_slices
 
 PRESETS: Mapping[str, dict[str, object]] = {
     "small": {"n_layers": 2, "n_channels": 32, "l_max": 2, "correlation": 1},
@@ -26,11 +27,6 @@ PRESETS: Mapping[str, dict[str, object]] = {
     "large": {"n_layers": 3, "n_channels": 128, "l_max": 3, "correlation": 2},
 }
 
-# Outputs of one head that belong together: the head is made once, for the first of them.
-_ELECTROSTATIC = ("dipole", "dipole_magnitude", "charges")
-_DERIVED = ("forces", "stress")
-# The head of the first of these that is asked for gives those behind it too.
-_OPTICAL = ("rosenfeld", "rosenfeld_isotropic", "specific_rotation")
 # Nearer than this (Å) two nuclei are a mistake in the input, not chemistry: H2 is 0.74 Å long.
 _COINCIDENT = 0.2
 
@@ -51,24 +47,18 @@ class MolecularModel(nn.Module):
         self.properties = {row.name: row for row in properties}
         self.heads = nn.ModuleDict()
         for row in properties:
-            if row.name in _DERIVED and backbone.force_obstacle is not None:
+            if row.name in DERIVED and backbone.force_obstacle is not None:
                 raise UserError(f"{row.name} cannot be learned by this network: {backbone.force_obstacle}")
-            if row.name not in _DERIVED and not self._is_served(row.name):
-                self.heads[row.name] = _make_head(row, backbone, self.outputs)
+            if row.name not in DERIVED and not is_served(row.name, self.outputs, self.heads, backbone):
+                self.heads[row.name] = make_head(row, backbone, self.outputs)
         if not self.heads:
             raise UserError(f"a model needs a property to learn, got {list(self.outputs)}; add for example energy")
-        for name in _derived_outputs(self.outputs):
-            if name in _DERIVED and backbone.force_obstacle is not None:
+        for name in derived_outputs(self.outputs):
+            if name in DERIVED and backbone.force_obstacle is not None:
                 continue
             self.properties.setdefault(name, PROPERTIES[name])
         self.register_buffer("masses", torch.tensor(atomic_masses, dtype=torch.float64)[:119], persistent=False)
         self.register_buffer("is_known", torch.isin(torch.arange(119), torch.tensor(self.elements)), persistent=False)
-
-    def _is_served(self, name: str) -> bool:
-        """Whether another property's head gives this one too."""
-        if name in _OPTICAL:
-            return any(other in self.outputs for other in _OPTICAL[: _OPTICAL.index(name)])
-        return name in _ELECTROSTATIC and self.backbone.has_vectors and any(other in self.heads for other in _ELECTROSTATIC)
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -215,7 +205,7 @@ def make_model(
     if preset not in PRESETS:
         raise UserError(f"model.preset is {preset!r}; the presets are {', '.join(PRESETS)}")
     rows = [get_property(row) if isinstance(row, str) else row for row in properties]
-    needed = {irrep for row in rows if row.name not in _DERIVED for irrep in _irreps_of(row)}
+    needed = {irrep for row in rows if row.name not in DERIVED for irrep in irreps_of(row)}
     # Triple products of vectors are pseudoscalars too.
     needed |= {(1, -1)} if (0, -1) in needed else set()
     with torch.random.fork_rng(devices=[]):
@@ -262,43 +252,6 @@ def unreached(model: MolecularModel, graph: AtomGraph) -> dict[str, Irreps]:
         if zero:
             missing[name] = zero
     return missing
-
-
-def _make_head(row: Property, backbone: AnyBackbone, outputs: tuple[str, ...]) -> Head:
-    sizes = (backbone.irreps_out, backbone.n_channels, backbone.n_invariants)
-    if row.name == "dipole_magnitude" and not backbone.has_vectors:
-        return heads.MeanHead(row, *sizes)
-    missing = [irrep for irrep in _irreps_of(row) if irrep not in backbone.irreps_out]
-    if missing:
-        raise UserError(
-            f"{row.name} needs {irreps_name(missing)}, which this network's last layer does not have ({irreps_name(backbone.irreps_out)}); "
-            f"{backbone.advice}"
-        )
-    if row.name == "energy":
-        return heads.EnergyHead(row, *sizes)
-    if row.name == "charges":
-        return heads.ChargeHead(row, backbone.cutoff, backbone.n_invariants)
-    if row.name in _ELECTROSTATIC:
-        shown = tuple(name for name in _ELECTROSTATIC if name in outputs) if "dipole" not in outputs else _ELECTROSTATIC
-        return heads.DipoleHead(PROPERTIES["dipole"], shown, backbone.irreps_out, backbone.n_channels, (backbone.cutoff, backbone.n_invariants))
-    if row.name == "r2":
-        return heads.SpatialExtentHead(row, *sizes)
-    if row.name == "rosenfeld":
-        return handed_heads.RosenfeldHead(row, backbone.irreps_out, backbone.n_channels, (backbone.cutoff, backbone.n_invariants))
-    if row.name == "rosenfeld_isotropic":
-        return handed_heads.OpticalRotationHead(row, *sizes)
-    return heads.SumHead(row, *sizes) if row.extensive or row.per_atom else heads.MeanHead(row, *sizes)
-
-
-def _irreps_of(row: Property) -> tuple[tuple[int, int], ...]:
-    if row.name == "rosenfeld":
-        return full_irreps(2)
-    return ((0, 1), (1, -1)) if row.name in ("dipole", "dipole_magnitude") else parse_irreps(row.irreps)
-
-
-def _derived_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
-    company = {"energy": _DERIVED, "dipole": _ELECTROSTATIC, "rosenfeld": _OPTICAL, "rosenfeld_isotropic": _OPTICAL[1:]}
-    return tuple(name for output, names in company.items() if output in outputs for name in names)
 
 
 def _atom_name(atom: int, graph: AtomGraph) -> str:

@@ -17,6 +17,7 @@ from molequi.config import Config
 from molequi.datasets.flat import Frames
 from molequi.errors import UserError
 from molequi.model import MolecularModel, make_model, unreached
+from molequi.model_heads import DERIVED
 from molequi.nn.heads import ChargeHead, DipoleHead
 from molequi.normalization import ReferenceEnergies, Statistics, composition, fit_baseline, fit_references, fit_statistics, isolated_atoms
 from molequi.properties import DEBYE, PROPERTIES, Property, parse_irreps
@@ -26,7 +27,7 @@ from molequi.zoo import resolve_model
 
 logger = logging.getLogger(__name__)
 
-_DERIVED = ("forces", "stress")
+
 # Structures that measure the mean neighbour count and whether an output can be reached.
 _N_PROBES = 64
 
@@ -132,7 +133,7 @@ def _given_references(setting: dict[str, float] | str, rows: Sequence[Property])
 def _outputs(rows: Sequence[Property]) -> list[Property]:
     """The rows that the model must give: forces and stress come from an energy."""
     names = {row.name for row in rows}
-    missing = [PROPERTIES["energy"]] if names & set(_DERIVED) and "energy" not in names else []
+    missing = [PROPERTIES["energy"]] if names & set(DERIVED) and "energy" not in names else []
     return [*missing, *rows]
 
 
@@ -187,7 +188,7 @@ def _adopt(config: Config, frames: Frames, outputs: Sequence[Property]) -> tuple
     kept = [name for name, head in model.heads.items() if name in source.heads and type(head) is type(source.heads[name])]
     for name in kept:
         model.heads[name].load_state_dict(source.heads[name].state_dict())
-    dropped = sorted(set(source.outputs) - {row.name for row in outputs} - set(_DERIVED))
+    dropped = sorted(set(source.outputs) - {row.name for row in outputs} - set(DERIVED))
     if dropped:
         logger.info("outputs of %s that are not trained here are dropped: %s", config.init, ", ".join(dropped))
     return model.eval(), kept
