@@ -50,7 +50,7 @@ class InvariantBackbone(PlainBackbone):
     Networks on distances, angles and dihedrals: Gasteiger, Becker, Guennemann, GemNet, NeurIPS 2021; this one is our own and smaller.
     """
 
-    kind = "invariants"
+    kind, has_turning_features = "invariants", True
     advice = "a network on invariants has scalars only: use parity=full (signed dihedrals) for 0o, and model.kind=tensors for vectors and tensors"
 
     def __init__(

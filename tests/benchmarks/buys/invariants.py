@@ -15,6 +15,7 @@ from molequi.model import make_model
 from molequi.properties import declare
 from molequi.resources import data_path
 
+HAND_STEPS = 200
 # Name, irreps of the label, settings. An even number (0e) is all that unsigned numbers can give.
 HANDS = (
     ("unsigned distances, angles, dihedrals", "0e", {"kind": "invariants", "parity": "natural", "near_cutoff": 2.0}),
@@ -73,10 +74,10 @@ def force_row(settings: dict[str, object], train: Molecule, test: Molecule, step
 
 
 def run(rows: Rows, settings: Settings) -> dict[str, list[Row]]:
-    """Return the tables `hands`, of a tenth of the steps, and `ethanol`."""
-    steps, kept = settings.steps, rows.settings
-    rows.settings = {"steps": max(1, steps // 10), "data": "alanine"}
-    hands = [rows.get("hands", name, lambda i=irreps, s=model: hand_row(i, s, max(1, steps // 10))) for name, irreps, model in HANDS]
+    """Return the tables `hands` and `ethanol`."""
+    steps, kept, few = settings.steps, rows.settings, min(settings.steps, HAND_STEPS)
+    rows.settings = {"steps": few, "data": "alanine"}
+    hands = [rows.get("hands", name, lambda i=irreps, s=model: hand_row(i, s, few)) for name, irreps, model in HANDS]
     rows.settings = kept
     train, test = ethanol(settings.ethanol)
     return {"hands": hands, "ethanol": [rows.get("ethanol", name, lambda s=model: force_row(s, train, test, steps)) for name, model in FORCES]}
