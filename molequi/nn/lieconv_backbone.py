@@ -59,7 +59,7 @@ class LieConvBackbone(PlainBackbone):
         }  # fmt: skip
         super().__init__(elements, n_channels, n_layers, settings)
         self.group = group_named(group, 3)
-        _check_choices(lifts, augmentation, n_lifts)
+        _check_choices(lifts, augmentation)
         _check_group(self.group, group, n_lifts)
         stages = [Stage(math.inf if radius is None else float(radius))] * n_layers
         self.network = LieResNet(n_channels, n_channels, n_coordinates(self.group), stages, n_hidden=n_hidden, n_middle=n_middle)
@@ -132,10 +132,8 @@ def _check_group(group: LieGroup, name: str, n_lifts: int) -> None:
         raise UserError(f"model.n_lifts is {n_lifts}, but an atom has only one lift to {name}, whose elements all move every point; set it to 1")
 
 
-def _check_choices(lifts: str, augmentation: str, n_lifts: int) -> None:
+def _check_choices(lifts: str, augmentation: str) -> None:
     if lifts not in {"sampled", "fixed"}:
         raise UserError(f"model.lifts is {lifts!r}; it must be 'sampled' (drawn in every call) or 'fixed'")
     if augmentation not in {"none", "rotations"}:
         raise UserError(f"model.augmentation is {augmentation!r}; it must be 'none' or 'rotations'")
-    if n_lifts < 1:
-        raise UserError(f"model.n_lifts is {n_lifts}; an atom needs at least one lift")
