@@ -79,16 +79,25 @@ def read_sdf(handle: IO[bytes], *, seed: int = 0) -> Iterator[ase.Atoms | str]:
 
     Missing hydrogens are added, at their places for a record in space, with a new conformer for a flat drawing; `info["geometry"]` says so.
     """
+    for index, molecule in enumerate(sdf_molecules(handle)):
+        if molecule is None:
+            yield f"record {index + 1} cannot be read as an SDF molecule"
+            continue
+        try:
+            yield _from_record(molecule, index, seed)
+        except UserError as error:
+            yield str(error)
+
+
+def sdf_molecules(handle: IO[bytes]) -> Iterator[Chem.Mol | None]:
+    """Yield the records of an SDF as they stand there, None for a damaged one; what reading the handle raises is raised here."""
     with rdBase.BlockLogs():
         supplier = Chem.ForwardSDMolSupplier(handle, sanitize=False, removeHs=False)
-        for index, molecule in enumerate(supplier):
-            if molecule is None:
-                yield f"record {index + 1} cannot be read as an SDF molecule"
-                continue
-            try:
-                yield _from_record(molecule, index, seed)
-            except UserError as error:
-                yield str(error)
+        try:
+            yield from supplier
+        except SystemError as error:
+            # RDKit's wrapper covers the error of a handle, such as the early end of a compressed file.
+            raise error.__cause__ or error from None
 
 
 def _from_record(molecule: Chem.Mol, index: int, seed: int) -> ase.Atoms:
