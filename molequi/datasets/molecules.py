@@ -28,7 +28,20 @@ def conformers_from_smiles(smiles: str, n_conformers: int, seed: int = 0) -> lis
         molecule = Chem.MolFromSmiles(smiles.strip())
     if molecule is None or not smiles.strip():
         raise UserError(f"SMILES {smiles.strip()!r} cannot be read; check brackets, ring closures and valences")
-    return embed(molecule, n_conformers, seed, f"SMILES {smiles.strip()!r}", {"smiles": smiles.strip()})
+    conformers = embed(molecule, n_conformers, seed, f"SMILES {smiles.strip()!r}", {"smiles": smiles.strip()})
+    lost = marked_allenes(smiles)
+    for atoms in conformers if lost else ():
+        atoms.info["geometry"] += f"; the mark @ of the allene at atom {lost[0]} is not understood: either hand"
+    return conformers
+
+
+def marked_allenes(smiles: str) -> list[int]:
+    """Return the middle atoms of allenes whose hand a SMILES marks, which RDKit forgets when it reads one."""
+    if "@" not in smiles:
+        return []
+    molecule = Chem.MolFromSmiles(smiles.strip(), sanitize=False)
+    marked = [atom for atom in molecule.GetAtoms() if atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED and atom.GetDegree() == 2]
+    return [atom.GetIdx() for atom in marked if all(bond.GetBondType() == Chem.BondType.DOUBLE for bond in atom.GetBonds())]
 
 
 def embed(molecule: Chem.Mol, n_conformers: int, seed: int, what: str, info: dict[str, object]) -> list[ase.Atoms]:
