@@ -61,6 +61,10 @@ class LieGroup:
         identity = torch.eye(self.matrix_dim, dtype=like.dtype, device=like.device)
         return identity.expand(*shape, self.matrix_dim, self.matrix_dim)
 
+    def stabilizers_of(self, points: Tensor, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
+        """Draw, for each point (..., point_dim), elements that keep the origin of its orbit in place: (*shape, m, m) with shape (..., L)."""
+        return self.stabilizer(shape, points, generator)
+
     def act(self, elements: Tensor, points: Tensor) -> Tensor:
         """Return u x: (..., point_dim)."""
         return torch.einsum("...ij,...j->...i", elements, points)
@@ -81,7 +85,7 @@ class LieGroup:
     def lift(self, points: Tensor, n_lifts: int = 1, generator: torch.Generator | None = None, stabilizers: Tensor | None = None) -> Lift:
         """Lift points (..., point_dim) by Haar samples, drawn for every point, or by the given stabilizer elements (n_lifts, m, m)."""
         shape = (*points.shape[:-1], n_lifts)
-        inner = self.stabilizer(shape, points, generator) if stabilizers is None else stabilizers.to(points)
+        inner = self.stabilizers_of(points, shape, generator) if stabilizers is None else stabilizers.to(points)
         elements = self.section(points)[..., None, :, :] @ inner
         orbits = self.orbit(points)[..., None, :].expand(*shape, self.orbit_dim)
         return Lift(elements, orbits)
