@@ -28,6 +28,7 @@ from molequi.structures import Structure
 from molequi.writers import check_writable, write_results
 
 _ASE_RESULTS = ("energy", "forces", "dipole", "charges")
+_COINCIDENT = 0.2  # Å, as for models
 _KEPT_NOTES = ("name", "smiles", "geometry", "gdb")
 Progress = Callable[[int, int, int], None]
 
@@ -117,8 +118,7 @@ def _sift(structures: Sequence[Structure], excluded: frozenset[str] | None) -> t
         try:
             if structure.atoms is None:
                 raise UserError(structure.error or "cannot be read")
-            if structure.atoms.pbc.any():
-                raise UserError("it is periodic; labels are for molecules (switch pbc off)")
+            _refuse_impossible(structure.atoms)
             if excluded is not None and constitution_of(structure) in excluded:
                 n_excluded += 1
             else:
@@ -126,6 +126,19 @@ def _sift(structures: Sequence[Structure], excluded: frozenset[str] | None) -> t
         except UserError as error:
             failures.append((str(structure), str(error)))
     return wanted, failures, n_excluded
+
+
+def _refuse_impossible(atoms: Atoms) -> None:
+    """Refuse what no program computes, whose own words for it say nothing to a chemist."""
+    if atoms.pbc.any():
+        raise UserError("it is periodic; labels are for molecules (switch pbc off)")
+    charge = int(atoms.info["charge"])
+    if (n_electrons := int(atoms.numbers.sum()) - charge) < 1:
+        raise UserError(f"with charge {charge:+d} it has {n_electrons} electrons; at least 1 is needed")
+    distances = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))
+    if len(atoms) > 1 and distances.min() < _COINCIDENT:
+        first, second = np.unravel_index(distances.argmin(), distances.shape)
+        raise UserError(f"atoms {first} and {second} are {distances.min():.3f} Å apart; nuclei closer than {_COINCIDENT} Å are a mistake")
 
 
 def _molecule(structure: Structure) -> Molecule:

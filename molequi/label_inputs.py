@@ -14,7 +14,7 @@ from molequi.datasets import stereo
 from molequi.datasets.flat import Frames
 from molequi.datasets.load import find_data
 from molequi.datasets.qm9 import default_root, load_qm9
-from molequi.datasets.qm9_join import known_smiles
+from molequi.datasets.qm9_join import known_smiles, read_constitutions
 from molequi.errors import UserError
 from molequi.structures import Structure, read_inputs
 
@@ -51,7 +51,10 @@ def read_rows(text: str) -> np.ndarray:
         return np.arange(int(start), int(stop))
     if not Path(text).is_file():
         raise UserError(f"--rows {text} is neither a range such as 1:1001 nor a file with one number per line")
-    lines = Path(text).read_text(encoding="utf-8").splitlines()
+    try:
+        lines = Path(text).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--rows {text} cannot be read as text ({error}); one whole number per line is expected") from error
     for place, line in enumerate(lines, start=1):
         if line.strip() and not line.strip().isdigit():
             raise UserError(f"{text}, line {place}: {line.strip()[:40]!r} is no number; one whole number per line is expected")
@@ -62,19 +65,14 @@ def read_rows(text: str) -> np.ndarray:
 
 
 def read_excluded(path: str | Path) -> frozenset[str]:
-    """Read a list of SMILES, one per line, as constitutions. Raises UserError that names the line which cannot be read."""
+    """Read a list of SMILES, one per line, as constitutions. Raises UserError that names the line which cannot be read, or for an empty list."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no file {path}; --exclude takes a list of SMILES, one per line")
-    found = set()
-    for place, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        words = line.split()
-        if words and not words[0].startswith("#"):
-            name = constitution(words[0])
-            if name is None:
-                raise UserError(f"{path}, line {place}: SMILES {words[0]!r} cannot be read")
-            found.add(name)
-    return frozenset(found)
+    found = read_constitutions(path)
+    if not found:
+        raise UserError(f"{path} lists no SMILES, so that --exclude would leave nothing out; give one per line, or no --exclude")
+    return found
 
 
 def constitution_of(structure: Structure) -> str:

@@ -24,7 +24,7 @@ from molequi.model import MolecularModel
 from molequi.predict import predict
 from molequi.predict_hands import ROTATION, sign_of, smallest_rotation
 from molequi.properties import Property
-from molequi.relaxation import relax_atoms
+from molequi.relaxation import Relaxed, relax_atoms
 from molequi.structures import Input, Structure, read_inputs
 from molequi.writers import check_writable, write_results
 from molequi.zoo import load
@@ -37,11 +37,15 @@ _SAME_ENERGY, _SAME_DISTANCE, _SAME_HAND, _NO_HAND = 0.002, 0.1, 0.2, 5e-4
 
 
 class Pool(NamedTuple):
-    """The different conformers of one molecule, by energy. energies: eV. left_out: number of the conformer and why, in words."""
+    """The different conformers of one molecule, by energy.
+
+    energies: eV. left_out: number of the conformer and why, in words. is_achiral: whether the mirror image of each is a conformer too.
+    """
 
     atoms: list[Atoms]
     energies: np.ndarray
     left_out: list[str]
+    is_achiral: bool
 
 
 def predict_means(
@@ -122,14 +126,14 @@ def _pool(structure: Structure, count: int, seed: int, calculator: Calculator) -
     starts = conformers_from_smiles(text, count, seed)
     if drawn is not None:
         starts = [structure.atoms, *starts]
-    wanted = sorted(label_molecule(Chem.MolFromSmiles(text)).atoms)
-    is_achiral = label_molecule(Chem.MolFromSmiles(text)).kind in {"achiral", "meso"}
+    labels = label_molecule(Chem.MolFromSmiles(text))
+    wanted, is_achiral = sorted(labels.atoms), labels.kind in {"achiral", "meso"}
     kept: list[tuple[float, Atoms]] = []
     left_out = []
     for number, start in enumerate(starts):
         atoms = Atoms(start.numbers, start.positions, info={"charge": structure.atoms.info["charge"], "smiles": text})
         atoms.calc = calculator
-        relaxed = relax_atoms(atoms, fmax=_FMAX, steps=_STEPS)
+        relaxed = _relaxed(atoms)
         energy = relaxed.atoms.get_potential_energy()
         problem = f"not relaxed in {_STEPS} steps" if not relaxed.converged else _changed(relaxed.atoms, wanted)
         if problem:
@@ -141,13 +145,21 @@ def _pool(structure: Structure, count: int, seed: int, calculator: Calculator) -
     if not kept:
         raise UserError(f"no conformer of {structure} is left: {'; '.join(left_out[:3])}")
     kept.sort(key=lambda pair: pair[0])
-    return Pool([atoms for _, atoms in kept], np.array([energy for energy, _ in kept]), left_out)
+    return Pool([atoms for _, atoms in kept], np.array([energy for energy, _ in kept]), left_out, is_achiral)
+
+
+def _relaxed(atoms: Atoms) -> Relaxed:
+    """Relax a conformer. Raises UserError that says which of the two models does not know it."""
+    try:
+        return relax_atoms(atoms, fmax=_FMAX, steps=_STEPS)
+    except UserError as error:
+        raise UserError(f"its conformers have no energies by the model {atoms.calc.model.metadata.get('name')}: {error}") from error
 
 
 def _bonds(structure: Structure) -> tuple[str, GeometryLabels | None]:
     """Return a SMILES with all stereo marks, and what was read where it came from coordinates.
 
-    Raises UserError where stereocentres are open: conformers would be of several molecules.
+    Raises UserError where stereocentres are open, or an allene may be handed: conformers would be of several molecules.
     """
     if "ETKDG" in str(structure.atoms.info.get("geometry")) and "smiles" in structure.atoms.info:
         text, read = str(structure.atoms.info["smiles"]), None
@@ -157,6 +169,8 @@ def _bonds(structure: Structure) -> tuple[str, GeometryLabels | None]:
             raise UserError(f"no conformers without bonds: {read.status}")
         text = read.smiles
     molecule = Chem.MolFromSmiles(text)
+    if label_molecule(molecule).kind == "unknown":
+        raise UserError(f"{text} has an allene, whose hand no SMILES keeps, so its conformers are of both hands; predict geometries one by one")
     for entry in Chem.FindPotentialStereo(molecule):
         is_nitrogen = entry.type == Chem.StereoType.Atom_Tetrahedral and molecule.GetAtomWithIdx(entry.centeredOn).GetAtomicNum() == 7
         if entry.specified == Chem.StereoSpecified.Unspecified and not is_nitrogen:
@@ -176,14 +190,16 @@ def _changed(atoms: Atoms, wanted: list[str]) -> str:
 
 def _record(structure: Structure, pool: Pool, model: MolecularModel, names: list[str], temperature: float) -> dict[str, Any]:
     rows = predict(pool.atoms, model)
-    bad = next((row["error"] for row in rows if "error" in row), None)
+    # A conformer may pass for its own mirror image and be so only to the precision of its relaxation.
+    images = predict([_mirrored(atoms) for atoms in pool.atoms], model) if pool.is_achiral else rows
+    bad = next((row["error"] for row in (*rows, *images) if "error" in row), None)
     if bad is not None:
         raise UserError(bad)
     weights = boltzmann_weights(pool.energies, temperature)
     shared = {name: rows[0][name] for name in ("formula", "n_atoms", "total_charge", "model", "level")}
     record = {**structure.labels(), **shared, "temperature": temperature}
     for name in names:
-        record[name] = float(weights @ [row[name] for row in rows])
+        record[name] = float(weights @ [(row[name] + image[name]) / 2 for row, image in zip(rows, images, strict=True)])
     kept = [*names, *(("rotation_sign", "mirror_error", "cip", "cip_note") if ROTATION in names else ())]
     if ROTATION in names:
         record["mirror_error"] = float(weights @ [row["mirror_error"] for row in rows])
@@ -200,7 +216,7 @@ def _record(structure: Structure, pool: Pool, model: MolecularModel, names: list
 
 
 def _mirrored(atoms: Atoms) -> Atoms:
-    return Atoms(atoms.numbers, -atoms.positions)
+    return Atoms(atoms.numbers, -atoms.positions, info=dict(atoms.info))
 
 
 def _distances(atoms: Atoms) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -114,5 +115,5 @@ def _table_axes(path: Path) -> dict[str, list[Axis]]:
             if not {"SMILES", "label"} <= set(reader.fieldnames or ()):
                 raise UserError(f"{path}: expected the columns SMILES and label, found {', '.join(reader.fieldnames or ()) or 'none'}")
             return {line["SMILES"]: _parse(line["label"]) for line in reader}
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+        except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
             raise UserError(f"{path} cannot be read as a table ({error})") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def _one_centre(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, Sequenc
                 atoms.append(int(atom))
                 labels.append(float(label == "R"))
                 groups.append(constitution_of(line["smiles_3d"]))
-        except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
             raise UserError(f"{path} cannot be read as a table ({error})") from error
     if not numbers:
         raise UserError(f"{path} has no molecule with exactly one R or S centre")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rdkit import Chem, rdBase
 
+from molequi.datasets.molecules import sdf_molecules
 from molequi.datasets.tables import open_table, smiles_column, suffix_of, table_reader
 from molequi.errors import UserError
 
@@ -34,7 +36,7 @@ def molecules(source: str | Path | Sequence[str], smiles: str | None = None) -> 
         raise UserError(f"{path}: stereoisomers are made from .smi, .csv, .tsv, .sdf or .mol files, not {suffix or 'a file without suffix'}")
     try:
         yield from _table(path, smiles) if readers[suffix] is _table else readers[suffix](path)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise UserError(f"{path} cannot be read as text ({error})") from error
 
 
@@ -66,7 +68,7 @@ def _table(path: Path, smiles: str | None = None) -> Iterator[Item]:
 
 def _records(path: Path) -> Iterator[Item]:
     with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as handle, rdBase.BlockLogs():
-        for number, molecule in enumerate(Chem.ForwardSDMolSupplier(handle, sanitize=False, removeHs=False), start=1):
+        for number, molecule in enumerate(sdf_molecules(handle), start=1):
             yield f"{path.name}: record {number}", _checked(molecule)
 
 

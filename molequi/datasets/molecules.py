@@ -28,7 +28,20 @@ def conformers_from_smiles(smiles: str, n_conformers: int, seed: int = 0) -> lis
         molecule = Chem.MolFromSmiles(smiles.strip())
     if molecule is None or not smiles.strip():
         raise UserError(f"SMILES {smiles.strip()!r} cannot be read; check brackets, ring closures and valences")
-    return embed(molecule, n_conformers, seed, f"SMILES {smiles.strip()!r}", {"smiles": smiles.strip()})
+    conformers = embed(molecule, n_conformers, seed, f"SMILES {smiles.strip()!r}", {"smiles": smiles.strip()})
+    lost = marked_allenes(smiles)
+    for atoms in conformers if lost else ():
+        atoms.info["geometry"] += f"; the mark @ of the allene at atom {lost[0]} is not understood: either hand"
+    return conformers
+
+
+def marked_allenes(smiles: str) -> list[int]:
+    """Return the middle atoms of allenes whose hand a SMILES marks, which RDKit forgets when it reads one."""
+    if "@" not in smiles:
+        return []
+    molecule = Chem.MolFromSmiles(smiles.strip(), sanitize=False)
+    marked = [atom for atom in molecule.GetAtoms() if atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED and atom.GetDegree() == 2]
+    return [atom.GetIdx() for atom in marked if all(bond.GetBondType() == Chem.BondType.DOUBLE for bond in atom.GetBonds())]
 
 
 def embed(molecule: Chem.Mol, n_conformers: int, seed: int, what: str, info: dict[str, object]) -> list[ase.Atoms]:
@@ -79,16 +92,25 @@ def read_sdf(handle: IO[bytes], *, seed: int = 0) -> Iterator[ase.Atoms | str]:
 
     Missing hydrogens are added, at their places for a record in space, with a new conformer for a flat drawing; `info["geometry"]` says so.
     """
+    for index, molecule in enumerate(sdf_molecules(handle)):
+        if molecule is None:
+            yield f"record {index + 1} cannot be read as an SDF molecule"
+            continue
+        try:
+            yield _from_record(molecule, index, seed)
+        except UserError as error:
+            yield str(error)
+
+
+def sdf_molecules(handle: IO[bytes]) -> Iterator[Chem.Mol | None]:
+    """Yield the records of an SDF as they stand there, None for a damaged one; what reading the handle raises is raised here."""
     with rdBase.BlockLogs():
         supplier = Chem.ForwardSDMolSupplier(handle, sanitize=False, removeHs=False)
-        for index, molecule in enumerate(supplier):
-            if molecule is None:
-                yield f"record {index + 1} cannot be read as an SDF molecule"
-                continue
-            try:
-                yield _from_record(molecule, index, seed)
-            except UserError as error:
-                yield str(error)
+        try:
+            yield from supplier
+        except SystemError as error:
+            # RDKit's wrapper covers the error of a handle, such as the early end of a compressed file.
+            raise error.__cause__ or error from None
 
 
 def _from_record(molecule: Chem.Mol, index: int, seed: int) -> ase.Atoms:

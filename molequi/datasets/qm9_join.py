@@ -78,10 +78,30 @@ def constitution_split(groups: Sequence[str], folder: Path) -> dict[str, Tensor]
     path = folder / RESERVED
     if not path.is_file():
         return parts
-    reserved = {constitution_of(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
+    reserved = read_constitutions(path)
     kept = torch.tensor([name not in reserved for name in groups], dtype=torch.bool)
     moved = torch.cat([parts[name][~kept[parts[name]]] for name in ("train", "valid")])
     if len(moved):
         _LOG.info("%s: %d structures moved to the test part", path, len(moved))
     parts |= {name: parts[name][kept[parts[name]]] for name in ("train", "valid")}
     return {**parts, "test": torch.cat([parts["test"], moved]).sort().values}
+
+
+def read_constitutions(path: Path) -> frozenset[str]:
+    """Read a list of SMILES, the first word of each line, as constitutions; lines that begin with # are notes.
+
+    Raises UserError that names the line which cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as text ({error}); expected a list of SMILES, one per line") from error
+    found = set()
+    for place, line in enumerate(lines, start=1):
+        words = line.split()
+        if words and not words[0].startswith("#"):
+            try:
+                found.add(constitution_of(words[0]))
+            except UserError as error:
+                raise UserError(f"{path}, line {place}: {error}") from error
+    return frozenset(found)

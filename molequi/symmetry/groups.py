@@ -85,7 +85,10 @@ class Translations(LieGroup):
 
 
 class PlaneRotations(LieGroup):
-    """SO(2) about the origin; orbits are circles, told by |x|."""
+    """SO(2) about the origin; orbits are circles, told by |x|.
+
+    A point exactly at the origin has one lift too, the identity, which does not turn with the other points: keep the centre off the points.
+    """
 
     dim, point_dim, orbit_dim, matrix_dim = 1, 2, 1, 2
 
@@ -119,7 +122,7 @@ class PlaneRotations(LieGroup):
 
 
 class SpaceRotations(LieGroup):
-    """SO(3) about the origin; the stabilizer of a point are the turns about its axis, orbits are spheres, told by |x|."""
+    """SO(3) about the origin; the stabilizer of a point are the turns about its axis, of the origin all turns; orbits are spheres, told by |x|."""
 
     dim, point_dim, orbit_dim, matrix_dim, is_free = 3, 3, 1, 3, False
 
@@ -149,6 +152,11 @@ class SpaceRotations(LieGroup):
         matrix = torch.eye(3, dtype=like.dtype, device=like.device).repeat(*shape, 1, 1)
         matrix[..., :2, :2] = turn
         return matrix
+
+    def stabilizers_of(self, points: Tensor, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
+        """Draw turns about the z axis, and of a point at the origin, which all rotations keep there, any rotations."""
+        turns, at_origin = self.stabilizer(shape, points, generator), (points == 0).all(-1)
+        return torch.where(at_origin[..., None, None, None], haar_space(shape, points, generator), turns) if bool(at_origin.any()) else turns
 
     def basis(self) -> Tensor:
         """Return the generators of turns about x, y and z."""

@@ -18,8 +18,11 @@ from scipy.sparse.linalg import splu
 from molequi.errors import UserError
 from molequi.symmetry.representations import Representation, identity, is_monomial, same_group, trivial
 
-# Singular values relative to the largest: below the first they are zero, above the second they are not, and there must be none in between.
+# Singular values of equations whose generators have entries up to 1, relative to the largest if that is above 1: below the first they are zero,
+# above the second they are not, and there must be none in between.
 _ZERO, _NOT_ZERO = 1e-9, 1e-5
+# Equations of such generators that hold nothing above this are satisfied by all maps: what is left is rounding.
+_ROUNDING = 1e-13
 # Unknowns up to which the null space is found by a dense singular value decomposition.
 LARGEST_DENSE = 1500
 
@@ -84,7 +87,7 @@ def _basis_of_pair(rho_in: Representation, rho_out: Representation) -> sparse.cs
     orbits = _orbit_basis(easy, rho_out.dim * rho_in.dim)
     rest = [pair for pair in pairs if not any(pair is one for one in easy)] + list(zip(rho_in.algebra, rho_out.algebra, strict=True))
     equations = [_equations(*pair) @ orbits for pair in rest]
-    equations = [matrix for matrix in equations if matrix.nnz and abs(matrix).max() > 0]
+    equations = [matrix for matrix in equations if matrix.nnz and abs(matrix).max() > _ROUNDING]
     if not equations or orbits.shape[1] == 0:
         return sparse.csc_array(orbits)
     stacked = sparse.csr_array(sparse.vstack(equations))
@@ -94,10 +97,11 @@ def _basis_of_pair(rho_in: Representation, rho_out: Representation) -> sparse.cs
 
 
 def _equations(of_in: sparse.csr_array, of_out: sparse.csr_array) -> sparse.csr_array:
-    """Return E with E vec(A) = vec(rho_out A - A rho_in), rows of A one after the other."""
+    """Return E with E vec(A) = vec(rho_out A - A rho_in), rows of A one after the other, in units of the largest entry of both matrices."""
     n_out, n_in = of_out.shape[0], of_in.shape[0]
     left, right = sparse.kron(of_out, identity(n_in), format="csr"), sparse.kron(identity(n_out), of_in.T, format="csr")
-    return sparse.csr_array(left - right)
+    size = max(abs(matrix).max() if matrix.nnz else 0.0 for matrix in (of_in, of_out))
+    return sparse.csr_array((left - right) / (size or 1.0))
 
 
 def _orbit_basis(pairs: list[tuple[sparse.csr_array, sparse.csr_array]], size: int) -> sparse.csc_array:
@@ -132,13 +136,13 @@ def _dense_null_space(matrix: np.ndarray) -> np.ndarray:
     triangle = np.linalg.qr(matrix, mode="r") if matrix.shape[0] > matrix.shape[1] else matrix
     _, sizes, right = np.linalg.svd(triangle, full_matrices=True)
     sizes = np.concatenate([sizes, np.zeros(len(right) - len(sizes))])
-    return _with_signs(right[_is_null(sizes, sizes[0])].T)
+    return _with_signs(right[_is_null(sizes, max(sizes[0], 1.0))].T)
 
 
 def _sparse_null_space(matrix: sparse.csr_array) -> np.ndarray:
     """Find the null space of E by inverse iteration of E^T E + shift on a block of vectors that grows until it holds more than the null space."""
     gram = sparse.csc_array(matrix.T @ matrix)
-    largest, size = float(np.sqrt(abs(gram).sum(axis=0).max())), matrix.shape[1]
+    largest, size = max(float(np.sqrt(abs(gram).sum(axis=0).max())), 1.0), matrix.shape[1]
     solver, rng = splu(sparse.csc_matrix(gram + 1e-10 * largest**2 * identity(size))), np.random.default_rng(0)
     width = 16
     while True:

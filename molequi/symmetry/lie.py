@@ -61,6 +61,10 @@ class LieGroup:
         identity = torch.eye(self.matrix_dim, dtype=like.dtype, device=like.device)
         return identity.expand(*shape, self.matrix_dim, self.matrix_dim)
 
+    def stabilizers_of(self, points: Tensor, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
+        """Draw, for each point (..., point_dim), elements that keep the origin of its orbit in place: (*shape, m, m) with shape (..., L)."""
+        return self.stabilizer(shape, points, generator)
+
     def act(self, elements: Tensor, points: Tensor) -> Tensor:
         """Return u x: (..., point_dim)."""
         return torch.einsum("...ij,...j->...i", elements, points)
@@ -83,7 +87,7 @@ class LieGroup:
         shape = (*points.shape[:-1], n_lifts)
         elements = self.section(points)[..., None, :, :]
         if stabilizers is not None or not self.is_free:
-            elements = elements @ (self.stabilizer(shape, points, generator) if stabilizers is None else stabilizers.to(points))
+            elements = elements @ (self.stabilizers_of(points, shape, generator) if stabilizers is None else stabilizers.to(points))
         return Lift(elements.expand(*shape, -1, -1), self.orbit(points)[..., None, :].expand(*shape, self.orbit_dim))
 
 

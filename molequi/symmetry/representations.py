@@ -63,12 +63,15 @@ class Representation:
 def represent(group: str, finite: Sequence[np.ndarray] = (), algebra: Sequence[np.ndarray] = (), *, name: str = "") -> Representation:
     """Make a representation from matrices (n, n), dense or sparse, in an order that all representations of the group share.
 
-    Raises UserError where the matrices are no square matrices of one size, or none are given.
+    Raises UserError where the matrices are no square matrices of one size, complex, or none are given.
     """
-    matrices = [sparse.csr_array(np.asarray(m) if not sparse.issparse(m) else m, dtype=np.float64) for m in (*finite, *algebra)]
-    shapes = {matrix.shape for matrix in matrices}
-    if len(shapes) != 1 or len(set(next(iter(shapes)))) != 1:
+    given = [m if sparse.issparse(m) else np.asarray(m) for m in (*finite, *algebra)]
+    shapes = {matrix.shape for matrix in given}
+    if len(shapes) != 1 or len(shape := next(iter(shapes))) != 2 or shape[0] != shape[1]:
         raise UserError(f"generators of {group} have shapes {sorted(shapes)}; give at least one, all square and of one size")
+    if any(np.iscomplexobj(m.data if sparse.issparse(m) else m) for m in given):
+        raise UserError(f"a generator of {group} is complex; give real matrices: real and imaginary parts as components of their own")
+    matrices = [sparse.csr_array(matrix, dtype=np.float64) for matrix in given]
     if any(not np.isfinite(matrix.data).all() for matrix in matrices):
         raise UserError(f"a generator of {group} holds numbers that are not finite")
     for matrix in matrices:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import ase
@@ -181,6 +182,17 @@ def test_files_of_other_kinds(tmp_path: Path) -> None:
     (tmp_path / "a.smi").write_text("C1CC\n")
     with pytest.raises(UserError, match=r"no molecule can be used; a.smi:1: SMILES 'C1CC' cannot be read"):
         read_chiral(tmp_path / "a.smi")
+
+
+@pytest.mark.parametrize("name", ["a.sdf.gz", "a.smi.gz", "a.csv.gz"])
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: data[:40] + b"\xff" * 60 + data[100:]])
+def test_a_damaged_compressed_file_is_one_line(tmp_path: Path, name: str, damage: Callable[[bytes], bytes]) -> None:
+    lines = "".join(f"C({n * n}\n" for n in range(300))
+    text = "".join(Chem.MolToMolBlock(hands(Chem.MolFromSmiles("CO"), seed=n)[0].molecule) + "$$$$\n" for n in range(9)) if "sdf" in name else lines
+    data = gzip.compress(("smiles\n" * ("csv" in name) + text).encode())
+    (tmp_path / name).write_bytes(damage(data))
+    with pytest.raises(UserError, match=rf"{name} cannot be read as text"):
+        read_chiral(tmp_path / name)
 
 
 def test_kind_chiral_of_the_settings(tmp_path: Path) -> None:

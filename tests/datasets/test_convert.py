@@ -133,6 +133,20 @@ def test_damaged_records_of_smiles_and_sdf(tmp_path: Path) -> None:
     assert second == "record 2 cannot be read as an SDF molecule"
 
 
+def test_the_lost_mark_of_an_allene_is_said() -> None:
+    for smiles in ("CC=[C@]=CC", "[C@@](=CC)=CC"):
+        assert "the mark @ of the allene at atom" in atoms_from_smiles(smiles).info["geometry"]
+    for smiles in ("CC=C=CC", "C[C@H](O)F", "C[C@H](F)C=C=C"):
+        assert "allene" not in atoms_from_smiles(smiles).info["geometry"]
+
+
+def test_a_compressed_sdf_that_ends_early(tmp_path: Path) -> None:
+    data = gzip.compress((Chem.MolToMolBlock(embedded("CCO")) + "$$$$\n").encode())
+    (tmp_path / "a.sdf.gz").write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError, match=r"a.sdf.gz cannot be read as text \(Compressed file ended"):
+        read_all(tmp_path / "a.sdf.gz")
+
+
 def test_hydrogens_missing_from_an_sdf(tmp_path: Path) -> None:
     flat = Chem.MolFromSmiles("CCO")
     AllChem.Compute2DCoords(flat)

@@ -129,6 +129,11 @@ def test_reserved_constitutions_only_test(tmp_path: Path) -> None:
     assert {7, 20} <= set(parts["test"].tolist())
     assert sorted(torch.cat(list(parts.values())).tolist()) == list(range(40))
     assert set(free["test"].tolist()) <= set(parts["test"].tolist())
+    (tmp_path / "reserved.txt").write_text(f"# a remark\n{names[20]} its name\n")
+    assert len(constitution_split(names, tmp_path)["test"]) == len(set(free["test"].tolist()) | {20})
+    (tmp_path / "reserved.txt").write_text("CO\nC1CC\n")
+    with pytest.raises(UserError, match=r"reserved.txt, line 2: SMILES 'C1CC' cannot be read"):
+        constitution_split(names, tmp_path)
 
 
 def test_sample_belongs_together(checkout: Path) -> None:

@@ -145,6 +145,17 @@ def test_the_same_molecule_twice_is_computed_once(program, tmp_path):
     assert program() == 1
 
 
+def test_what_no_program_computes_is_said_in_words(program, tmp_path):
+    path = tmp_path / "odd.xyz"
+    proton, twice = Atoms("H", [[0.0, 0.0, 0.0]], info={"charge": 1}), Atoms("H2O", [[0.0, 0.0, 0.0], [0.0, 0.9, 0.0], [0.0, 0.0, 0.1]])
+    write(path, [proton, twice, molecule("H2O")])
+    result = label(path, "hf/6-31g", tmp_path / "labels.xyz", run=RunSettings(1))
+    assert (result.n_labelled, program()) == (1, 1)
+    first, second = (reason for _, reason in result.failures)
+    assert first == "with charge +1 it has 0 electrons; at least 1 is needed"
+    assert second.startswith("atoms 0 and 2 are 0.100 Å apart")
+
+
 def test_where_all_fail_nothing_is_written(program, tmp_path):
     result = label((), "hf/6-31g", tmp_path / "labels.xyz", smiles=["C"], charge=2, run=RunSettings(1))
     assert result.n_labelled == 0

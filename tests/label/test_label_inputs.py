@@ -94,3 +94,15 @@ def test_list_of_excluded_molecules(tmp_path):
         read_excluded(path)
     with pytest.raises(UserError, match="one per line"):
         read_excluded(Path("nosuch.smi"))
+    path.write_text("# a remark\n\n")
+    with pytest.raises(UserError, match="lists no SMILES, so that --exclude would leave nothing out"):
+        read_excluded(path)
+
+
+def test_lists_that_are_no_text(tmp_path):
+    path = tmp_path / "list"
+    path.write_bytes(b"\x80\x81\xff\n")
+    with pytest.raises(UserError, match=r"list cannot be read as text .*expected a list of SMILES"):
+        read_excluded(path)
+    with pytest.raises(UserError, match=r"--rows .*list cannot be read as text"):
+        read_rows(str(path))

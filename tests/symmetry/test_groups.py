@@ -214,6 +214,18 @@ def test_stabilizer_samples_do_not_depend_on_the_frame():
     assert float(angles.mean()) == pytest.approx(math.pi / 2 + 2 / math.pi, abs=0.01)
 
 
+def test_a_point_at_the_origin_has_all_rotations_for_lifts():
+    """Whatever direction another point has, the turn between the two lifts is a Haar rotation, of mean angle pi/2 + 2/pi."""
+    group, generator = group_named("SO(3)", 3), torch.Generator().manual_seed(0)
+    for direction in ([0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.3, -0.5, -0.8]):
+        points = torch.tensor([[0.0, 0.0, 0.0], direction], dtype=torch.float64).expand(20000, 2, 3)
+        elements = group.lift(points, 1, generator).elements[:, :, 0]
+        angles = group.relative(elements[:, 0], elements[:, 1]).norm(dim=1)
+        assert float(angles.mean()) == pytest.approx(math.pi / 2 + 2 / math.pi, abs=0.02)
+        pole = group.orbit(points[:, 1]) * torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+        torch.testing.assert_close(group.act(elements[:, 1], pole), points[:, 1])
+
+
 @pytest.mark.parametrize(("name", "point"), [("R*", [0.0, 0.0]), ("R*xSO(2)", [0.0, 0.0]), ("R*xSQ", [1.0, 0.0])])
 def test_points_without_a_lift_are_refused(name, point):
     points = torch.tensor([[1.0, 1.0], point], dtype=torch.float64)

@@ -174,6 +174,27 @@ def test_inexact_generators_are_refused() -> None:
         intertwiners(represent("C5", [worse]), represent("C5", [exact]))
 
 
+def test_rounding_is_no_equation() -> None:
+    """det R = 1 + 2e-16 stands for the same group element as 1: one map, dense or sparse, whatever the size of the generators."""
+    turn = np.array([[np.cos(1.0), -np.sin(1.0)], [np.sin(1.0), np.cos(1.0)]])
+    determinant = np.array([[np.linalg.det(np.linalg.matrix_power(turn, 5))]])
+    assert determinant != 1.0
+    rho = represent("Z", [determinant])
+    assert intertwiners(rho, trivial(rho.group)).dim == 1
+    # Twice the same element, once as a product: everything that commutes with the turn does with what is the turn but for rounding.
+    other = represent("Z", [turn @ turn @ np.linalg.inv(turn)])
+    assert intertwiners(represent("Z", [turn]), other).dim == 2
+    assert not np.array_equal(other.finite[0].toarray(), turn)
+
+
+@pytest.mark.parametrize("factor", [1e-8, 1e8])
+def test_the_scale_of_an_infinitesimal_generator_does_not_matter(factor: float) -> None:
+    vector = o3_irrep(1, -1)
+    scaled = represent("O(3)", vector.finite, [factor * vector.algebra[0], *vector.algebra[1:]])
+    assert intertwiners(scaled, scaled).dim == 1
+    assert intertwiners(tensor_product(scaled, scaled), scaled).dim == 0
+
+
 def test_other_groups_are_refused() -> None:
     with pytest.raises(UserError, match="different groups"):
         intertwiners(lorentz_vector(), o3_irrep(1, -1))
@@ -183,5 +204,9 @@ def test_other_groups_are_refused() -> None:
         wallpaper_representation("p6", 4)
     with pytest.raises(UserError, match="no permutation"):
         permutation_representation("S(3)", [np.array([0, 0, 1])])
+    with pytest.raises(UserError, match="all square"):
+        represent("Z", [np.ones(2)])
+    with pytest.raises(UserError, match="is complex; give real matrices"):
+        represent("U(1)", [np.array([[1j]])])
     with pytest.raises(UserError, match="finite"):
         represent("Z", [sparse.csr_array(np.array([[np.nan]]))])

@@ -48,6 +48,16 @@ def test_butane_is_inactive_because_its_conformers_come_in_pairs(chiral):
     assert record["conformers"][0]["relative_energy"] == 0.0
 
 
+def test_an_achiral_molecule_is_inactive_though_a_conformer_is_only_nearly_flat(chiral):
+    """The trans form of H2O2 relaxes from near planarity to something not quite planar, which has a rotation of its own."""
+    turn = np.radians(179.0)
+    hooh = ase.Atoms("OOHH", [[0, 0, 0], [0, 0, 1.45], [0.94, 0, -0.15], [0.94 * np.cos(turn), 0.94 * np.sin(turn), 1.6]])
+    (record,) = predict_means(hooh, chiral, conformers=1, temperature=298.15)
+    assert any(entry["rotation_sign"] for entry in record["conformers"])
+    assert record["rotation_sign"] is None
+    assert abs(record["specific_rotation"]) < 1e-3 * max(abs(entry["specific_rotation"]) for entry in record["conformers"])
+
+
 def test_the_mean_is_that_of_the_weights_and_flips_with_the_molecule(chiral):
     one, other = predict_means(smiles=["CC[C@H](C)O", "CC[C@@H](C)O"], model=chiral, conformers=8, temperature=300.0)
     for record in (one, other):
@@ -76,7 +86,13 @@ def test_other_scalars_have_a_mean_and_vectors_have_none():
 
 
 @pytest.mark.parametrize(
-    ("smiles", "said"), [("CCC(C)O", "leaves a stereo centre open"), ("CC=CCO", "stereo double bond open"), ("CC[Si](C)C", "Si")]
+    ("smiles", "said"),
+    [
+        ("CCC(C)O", "leaves a stereo centre open"),
+        ("CC=CCO", "stereo double bond open"),
+        ("CC[Si](C)C", "no energies by the model organic: element Si"),
+        ("CC=C=CC", "has an allene, whose hand no SMILES keeps"),
+    ],
 )
 def test_what_has_no_mean_is_said(chiral, smiles, said):
     (record,) = predict_means(smiles=smiles, model=chiral, conformers=2, temperature=298.15)
