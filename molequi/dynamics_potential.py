@@ -61,7 +61,7 @@ class MolecularPotential(PotentialModel):
 
 
 def make_potential(kind: str, overrides: Mapping[str, object], frames: Frames, train: Segments, seed: int) -> MolecularPotential:
-    """Return the untrained potential of the molecule in `frames`, scaled to the forces in `train` and calibrated on its geometries.
+    """Return the untrained potential of the molecule in `frames`, calibrated on `train`: there its forces have the size of the true ones.
 
     kind: of the backbone, a key of `nn.kinds.BACKBONES`; overrides: `preset`, and arguments of the backbone. Batch norms keep the moments of this
     calibration: a potential must not depend on the batch. Raises UserError for a backbone whose energy has no continuous derivative.
@@ -73,5 +73,6 @@ def make_potential(kind: str, overrides: Mapping[str, object], frames: Frames, t
     some = train.states[:: max(train.n_systems // 64, 1), 0, 0]
     model.backbone.calibrate(potential._graph(some))
     forces = train.states[:, :, 1].diff(dim=1) / train.times.diff()[:, None, None]
-    model.heads["energy"].set_statistics(float(forces.square().mean().sqrt()))
+    head, own = model.heads["energy"], potential.forces(some)
+    head.set_statistics(float(head.scale) * float(forces.square().mean().sqrt() / own.square().mean().sqrt()))
     return potential

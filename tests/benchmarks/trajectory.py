@@ -1,10 +1,10 @@
 """What does a potential learned from a trajectory alone get right? Forces and energies of a molecule on a trajectory that it has not seen.
 
-    python tests/benchmarks/trajectory.py --output runs/trajectory [--models tensors,invariant] [--train 0.5] [--epochs 18] [--json]
+    python tests/benchmarks/trajectory.py --output runs/trajectory [--models tensors,invariant] [--train 0.5] [--epochs 12] [--json]
 
 The teacher, the bundled model `organic`, moves ethanol at 300 K: `--train` ps to learn from, another 1 ps to test on. Each model is a folder of
 `molequi train trajectory`, with the changes below; what is there is not run again, and an interrupted run goes on. At the defaults
-about eight minutes of a core.
+about seven minutes of a core.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/trajectory"))
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--train", type=float, default=0.5)
-    parser.add_argument("--epochs", type=int, default=18)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     models, rows = arguments.models.split(","), []
