@@ -17,6 +17,8 @@ Field = Callable[[Tensor], Tensor]
 
 # Transitions of a training segment, as published.
 N_TRANSITIONS = 4
+# Derivatives that a step of the integrator takes.
+N_STAGES = 4
 _MAX_SUBSTEPS = 2**12
 
 

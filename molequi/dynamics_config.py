@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from molequi.config import ModelSettings
 from molequi.dynamics_models import RECIPES
 from molequi.errors import UserError
+from molequi.nn.kinds import BACKBONES
 from molequi.settings import Count, Positive, Settings, read_settings, validate
 
 
@@ -48,11 +50,20 @@ class MoleculeSettings(Settings):
 
 
 class NetworkSettings(Settings):
-    """Which model, see `dynamics_models.RECIPES`; null sizes are the published ones."""
+    """Which model: one of `dynamics_models.RECIPES`, null sizes being the published ones; for a molecule also one of `nn.kinds.BACKBONES`.
+
+    width: channels, of a backbone too. backbone: preset, and what else a backbone takes.
+    """
 
     kind: str = "invariant"
     width: Count | None = None
     n_layers: Count | None = None
+    backbone: ModelSettings = ModelSettings()
+
+    def overrides(self) -> dict[str, Any]:
+        """Return the preset and the arguments of the backbone that are set."""
+        sizes = {name: value for name, value in (("n_channels", self.width), ("n_layers", self.n_layers)) if value is not None}
+        return {"preset": self.backbone.preset, **self.backbone.overrides(), **sizes}
 
 
 class OptimisationSettings(Settings):
@@ -117,6 +128,17 @@ def load_dynamics_config(source: str | Path, overrides: Sequence[str] = ()) -> D
 def make_dynamics_config(data: Mapping[str, Any], where: str = "config") -> DynamicsConfig:
     """Validate plain data of dynamics (see `is_dynamics`); `where` names their origin in messages."""
     config = validate(_CONFIGS[data["data"]["kind"]], data, where)
-    if config.model.kind not in RECIPES:
-        raise UserError(f"{where}: model.kind is {config.model.kind!r}; known are {', '.join(RECIPES)}")
+    _check_model(config, where)
     return config
+
+
+def _check_model(config: DynamicsConfig, where: str) -> None:
+    model = config.model
+    known = RECIPES if isinstance(config.data, SpringSettings) else {**RECIPES, **BACKBONES}
+    if model.kind not in known:
+        raise UserError(f"{where}: model.kind is {model.kind!r}; known are {', '.join(known)}")
+    for name, here in (("kind", "kind"), ("n_channels", "width"), ("n_layers", "n_layers")):
+        if getattr(model.backbone, name) is not None:
+            raise UserError(f"{where}: model.backbone.{name} is said by model.{here}; set that")
+    if model.kind not in BACKBONES and model.backbone != ModelSettings():
+        raise UserError(f"{where}: model.backbone is for {', '.join(BACKBONES)}, model.kind is {model.kind}; remove it")

@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from molequi.dynamics import PotentialModel, Segments, Systems, angular_momentum, kinetic_energy, linear_momentum, rk4
+from molequi.dynamics import HamiltonianModel, PotentialModel, Segments, Systems, angular_momentum, linear_momentum, rk4
 from molequi.dynamics_data import DynamicsData
-from molequi.dynamics_molecule import Teacher
+from molequi.dynamics_potential import MolecularPotential
 
 # Steps of RK4 between two states of a rollout: its error is then far below a model's.
 _SUBSTEPS = 2
 # Frames of an unseen trajectory on which forces are compared.
 _N_FORCE_FRAMES = 200
+# States whose energies are computed at once.
+_CHUNK = 200
 
 
 class Rollout(NamedTuple):
@@ -39,9 +41,13 @@ def segment_error(model: nn.Module, segments: Segments, scales: Tensor, *, n_sub
     return ((predicted[:, 1:] - segments.states[:, 1:]) / scales[:, None, None]).square().mean()
 
 
-def true_energy(truth: PotentialModel, states: Tensor, systems: Systems) -> Tensor:
-    """Return the true H of states (B, T, 2, N, d): (B, T)."""
-    return torch.stack([kinetic_energy(z, systems) + truth.potential(z[:, 0], systems) for z in states.unbind(1)], dim=1)
+@torch.no_grad()
+def energies_along(model: HamiltonianModel, states: Tensor, systems: Systems) -> Tensor:
+    """Return H of states (B, T, 2, N, d) by a model: (B, T)."""
+    n_systems, n_times = states.shape[:2]
+    owners = torch.arange(n_systems, device=states.device).repeat_interleave(n_times)
+    parts = zip(states.flatten(0, 1).split(_CHUNK), owners.split(_CHUNK), strict=True)
+    return torch.cat([model.energy(part, systems.pick(rows)) for part, rows in parts]).reshape(n_systems, n_times)
 
 
 @torch.no_grad()
@@ -49,7 +55,7 @@ def follow(model: nn.Module, truth: PotentialModel, trajectories: Segments, *, n
     """Roll the model out from the first states of true trajectories and compare."""
     systems, states = trajectories.systems, trajectories.states
     predicted = rk4(lambda z: model(z, systems), states[:, 0], trajectories.times, n_substeps)
-    energy = true_energy(truth, predicted, systems)
+    energy = energies_along(truth, predicted, systems)
     change = energy - energy[:, :1]
     return Rollout(
         predicted=predicted,
@@ -74,9 +80,9 @@ def measure(model: nn.Module, data: DynamicsData) -> tuple[dict[str, dict[str, A
         errors = [segment_error(model, data.test.pick(rows), data.scales) for rows in torch.arange(data.test.n_systems).split(200)]
     weights = [len(rows) for rows in torch.arange(data.test.n_systems).split(200)]
     test = sum(float(error) * weight for error, weight in zip(errors, weights, strict=True)) / sum(weights)
-    rollout = follow(model, data.truth, data.rollouts, n_substeps=1 if isinstance(data.truth, Teacher) else _SUBSTEPS)
+    rollout = follow(model, data.truth, data.rollouts, n_substeps=1 if isinstance(data.truth, MolecularPotential) else _SUBSTEPS)
     result = {"test_mse": _row(test)}
-    if isinstance(data.truth, Teacher):
+    if isinstance(data.truth, MolecularPotential):
         return result | _molecule_rows(model, data.truth, data.rollouts, rollout), rollout
     result["rollout_state_mse"] = _row(rollout.state[1:].mean())
     result["rollout_energy_error"] = _row(rollout.energy[1:].mean())
@@ -85,25 +91,33 @@ def measure(model: nn.Module, data: DynamicsData) -> tuple[dict[str, dict[str, A
     return result, rollout
 
 
-def _molecule_rows(model: nn.Module, teacher: Teacher, trajectory: Segments, rollout: Rollout) -> dict[str, dict[str, Any]]:
+def _molecule_rows(model: nn.Module, teacher: MolecularPotential, trajectory: Segments, rollout: Rollout) -> dict[str, dict[str, Any]]:
     """Compare forces on frames of the unseen trajectory, and the teacher's energy along the rollout with its start.
 
-    A rollout of the teacher itself by the same integrator changes that energy too, by `teacher_energy_change`.
+    A rollout of the teacher itself by the same integrator changes that energy too, by `teacher_energy_change`; what a model with an energy follows
+    changes its own by `own_energy_change`.
     """
     every = max(trajectory.states.shape[1] // _N_FORCE_FRAMES, 1)
     frames = trajectory.states[0, ::every]
     copies = trajectory.systems.pick(torch.zeros(len(frames), dtype=torch.int64))
     with torch.no_grad():
         learned, true = model(frames, copies)[:, 1], teacher.forces(frames[:, 0])
-    own = true_energy(teacher, trajectory.states, trajectory.systems)
-    return {
+    rows = {
         "force_mae": _row((learned - true).abs().mean(), "eV/Å"),
         "force_baseline_mae": _row(true.abs().mean(), "eV/Å"),
         "energy_error_mean": _row(rollout.energy_change.abs().mean(), "eV"),
         "energy_error_max": _row(rollout.energy_change.abs().max(), "eV"),
-        "teacher_energy_change": _row((own - own[:, :1]).abs().max(), "eV"),
+        "teacher_energy_change": _row(_largest_change(teacher, trajectory.states, trajectory.systems), "eV"),
         "linear_momentum_per_atom": _row(linear_momentum(rollout.predicted).norm(dim=-1).max() / frames.shape[2], "sqrt(amu eV)"),
     }
+    if isinstance(model, HamiltonianModel):
+        rows["own_energy_change"] = _row(_largest_change(model, rollout.predicted, trajectory.systems), "eV")
+    return rows
+
+
+def _largest_change(model: HamiltonianModel, states: Tensor, systems: Systems) -> Tensor:
+    energies = energies_along(model, states, systems)
+    return (energies - energies[:, :1]).abs().max()
 
 
 def _row(value: Tensor | float, unit: str = "1") -> dict[str, Any]:

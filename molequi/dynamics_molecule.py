@@ -5,54 +5,26 @@ Units: eV, Å, amu; the unit of time that follows is `ase.units`'s, 10.18 fs.
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import torch
 from ase import units
 from ase.data import atomic_masses
-from torch import Tensor
 
 from molequi import resources
 from molequi.datasets.convert import frames_from_atoms, read_structures
 from molequi.datasets.flat import Frames
-from molequi.dynamics import N_TRANSITIONS, PotentialModel, Segments, Systems, rk4
+from molequi.dynamics import N_TRANSITIONS, Segments, Systems, rk4
 from molequi.dynamics_config import MoleculeSettings
+from molequi.dynamics_potential import MolecularPotential
 from molequi.errors import UserError
-from molequi.graph import AtomGraph
-from molequi.model import MolecularModel
 from molequi.zoo import load
 
 # Time for the potential and kinetic energy to share what they began with, fs.
 _SETTLING = 50.0
 
 
-class Teacher(PotentialModel):
-    """The energy of a molecular model; all systems are copies of one molecule, whose elements `frames` holds."""
-
-    def __init__(self, model: MolecularModel, frames: Frames) -> None:
-        super().__init__()
-        self.model, self.frames = model, frames
-
-    def potential(self, positions: Tensor, systems: Systems) -> Tensor:
-        """Return V, eV: (B,); not differentiable, `forces` is its gradient."""
-        return self.model.compute(self._graph(positions), forces=False)["energy"]
-
-    def forces(self, positions: Tensor) -> Tensor:
-        """Return -dV/dq, eV/Å: (B, N, 3)."""
-        return self.model.compute(self._graph(positions))["forces"].to(positions).reshape(positions.shape)
-
-    def forward(self, state: Tensor, systems: Systems) -> Tensor:
-        """Return velocities and forces."""
-        return torch.stack((state[:, 1] / systems.masses[..., None], self.forces(state[:, 0])), dim=1)
-
-    def _graph(self, positions: Tensor) -> AtomGraph:
-        copies = self.frames.subset(torch.zeros(len(positions), dtype=torch.int64))
-        moved = dataclasses.replace(copies, positions=positions.detach().reshape(-1, 3).double())
-        return moved.batch(torch.arange(len(positions)), self.model.cutoff)[0]
-
-
-def make_teacher(settings: MoleculeSettings) -> Teacher:
+def make_teacher(settings: MoleculeSettings) -> MolecularPotential:
     """Return the teacher of one molecule.
 
     Raises UserError where the file does not hold one molecule that the teacher knows.
@@ -68,7 +40,7 @@ def make_teacher(settings: MoleculeSettings) -> Teacher:
     if bool(frames.pbc.any()):
         raise UserError(f"data.path {settings.path} is periodic; give a molecule")
     model.check_input(frames.batch(torch.arange(1), model.cutoff)[0])
-    return Teacher(model, frames)
+    return MolecularPotential(model, frames)
 
 
 def describe_molecule(frames: Frames, n_systems: int) -> Systems:
@@ -80,7 +52,7 @@ def describe_molecule(frames: Frames, n_systems: int) -> Systems:
     return Systems(*copies)
 
 
-def run_teacher(teacher: Teacher, settings: MoleculeSettings) -> Segments:
+def run_teacher(teacher: MolecularPotential, settings: MoleculeSettings) -> Segments:
     """Return two trajectories from the same geometry with different velocities, as long as the longer of the two that are asked for.
 
     Velocities are drawn at twice the temperature, without momentum; what the first 50 fs show is thrown away.

@@ -16,12 +16,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from molequi.dynamics import Segments, draw_angles
+from molequi.dynamics import N_STAGES, N_TRANSITIONS, Segments, draw_angles
 from molequi.dynamics_config import DynamicsConfig, load_dynamics_config
 from molequi.dynamics_data import DynamicsData, make_data
 from molequi.dynamics_evaluate import Rollout, measure, segment_error
 from molequi.dynamics_models import RECIPES, Shape, make_dynamics
+from molequi.dynamics_potential import LEARNING_RATE, MolecularPotential, make_potential
 from molequi.errors import NotConvergedError, RunInterruptedError, UserError
+from molequi.nn.kinds import BACKBONES
 from molequi.outputs import written_by_rename
 from molequi.plots import learning_curve
 from molequi.plots_dynamics import rollout_errors
@@ -36,14 +38,15 @@ _FILES = ("config.yaml", "model.safetensors", "last.ckpt", "metrics.csv", "resul
 _PLOTS = ("plots/learning_curve.png", "plots/rollout.png")
 
 
-def train_dynamics(config: DynamicsConfig, output: Path, *, resume: bool = False, overwrite: bool = False) -> Path:
+def train_dynamics(config: DynamicsConfig, output: Path, *, resume: bool = False, overwrite: bool = False, data: DynamicsData | None = None) -> Path:
     """Train a config and fill the run directory `output`; returns it.
 
+    data: those of the config, where they are made already.
     Raises UserError for whatever does not fit, before anything is written; NotConvergedError where the loss is not finite; RunInterruptedError
     where a signal asked to stop (the run is saved).
     """
     _prepare(config, output, resume=resume, overwrite=overwrite)
-    data = make_data(config)
+    data = make_data(config) if data is None else data
     model = build(config, data)
     output.mkdir(parents=True, exist_ok=True)
     (output / "config.yaml").write_text(dump_settings(config), encoding="utf-8")
@@ -64,12 +67,21 @@ def train_dynamics(config: DynamicsConfig, output: Path, *, resume: bool = False
 
 def build(config: DynamicsConfig, data: DynamicsData) -> nn.Module:
     """Return the untrained model of a config; its weights follow from the seed."""
-    recipe, states, features = RECIPES[config.model.kind], data.train.states, data.train.systems.features
-    width, n_layers = config.model.width or recipe.width, config.model.n_layers or recipe.n_layers
-    with torch.random.fork_rng():
-        torch.manual_seed(config.training.seed)
-        model = make_dynamics(config.model.kind, Shape(states.shape[3], states.shape[4], features.shape[2], width, n_layers))
+    settings, seed = config.model, config.training.seed
+    if settings.kind in BACKBONES:
+        model = make_potential(settings.kind, settings.overrides(), data.truth.frames, data.train, seed)
+    else:
+        recipe, states, features = RECIPES[settings.kind], data.train.states, data.train.systems.features
+        shape = Shape(states.shape[3], states.shape[4], features.shape[2], settings.width or recipe.width, settings.n_layers or recipe.n_layers)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = make_dynamics(settings.kind, shape)
     return model.to(as_device(config.training.device), getattr(torch, config.training.dtype))
+
+
+def _learning_rate(config: DynamicsConfig) -> float:
+    given = config.training.learning_rate
+    return given or (LEARNING_RATE if config.model.kind in BACKBONES else RECIPES[config.model.kind].learning_rate)
 
 
 class DynamicsRun:
@@ -82,7 +94,9 @@ class DynamicsRun:
         self.scales = data.scales.to(parameter)
         self.n_epochs = self.settings.epochs or round(100 * math.sqrt(1000 / data.train.n_systems))
         self.n_batches = math.ceil(self.train.n_systems / self.settings.batch_size)
-        self.optimiser = torch.optim.Adam(model.parameters(), lr=self.settings.learning_rate or RECIPES[config.model.kind].learning_rate)
+        if isinstance(model, MolecularPotential):
+            model.choose_kernels(self.n_epochs * self.n_batches * N_STAGES * N_TRANSITIONS * self.settings.substeps)
+        self.optimiser = torch.optim.Adam(model.parameters(), lr=_learning_rate(config))
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, self.n_epochs * self.n_batches)
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = _copy(model)

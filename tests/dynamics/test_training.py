@@ -215,6 +215,7 @@ def test_molecule_is_learned_by_the_same_code(tmp_path):
         "energy_error_mean": "eV",
         "energy_error_max": "eV",
         "teacher_energy_change": "eV",
+        "own_energy_change": "eV",
         "linear_momentum_per_atom": "sqrt(amu eV)",
     }
     assert result["linear_momentum_per_atom"]["value"] < 1e-10
