@@ -17,13 +17,14 @@ import torch
 from molequi import diagnostics_consistency as consistency
 from molequi import diagnostics_hands as hands
 from molequi import diagnostics_invariance as invariance
+from molequi import diagnostics_networks as networks
 from molequi.diagnostics_observer import CheckableModel, Finding, Observation, Observer
 from molequi.errors import UserError
 from molequi.graph import AtomGraph
 from molequi.probes import Structure, built_in_probes, structures_of
 
 # Per test: the limit in float64, the limit in float32, what is measured. Faults of 1e-3 of the scale lie above every limit
-# (the slope's excepted: it is there for cutoffs that bend the force), healthy models well below.
+# (the slopes' excepted: they are there for cutoffs that bend the force), healthy models well below.
 LIMITS: dict[str, tuple[float, float, str]] = {
     "rotation": (1e-9, 1e-4, "output of rotated structure - rotated output"),
     "inversion": (1e-9, 1e-4, "output of the mirror image (x -> -x) - parity x output"),
@@ -44,6 +45,11 @@ LIMITS: dict[str, tuple[float, float, str]] = {
     "force_at_cutoff": (5e-6, 2e-5, "jump of the forces where an atom leaves the cutoff"),
     "slope_at_cutoff": (2e-3, 2e-3, "jump of the forces' slope (per Å) where an atom leaves the cutoff"),
     "outputs_at_cutoff": (5e-6, 2e-5, "jump of the other outputs where an atom leaves the cutoff"),
+    "energy_at_near_cutoff": (5e-6, 2e-5, "jump of the energy where an atom leaves the cutoff of angles and dihedrals"),
+    "force_at_near_cutoff": (5e-6, 2e-5, "jump of the forces where an atom leaves the cutoff of angles and dihedrals"),
+    "slope_at_near_cutoff": (1e-2, 1e-2, "jump of the forces' slope (per Å) where an atom leaves the cutoff of angles and dihedrals"),
+    "outputs_at_near_cutoff": (5e-6, 2e-5, "jump of the other outputs where an atom leaves the cutoff of angles and dihedrals"),
+    "moved_lifts": (1e-9, 1e-4, "features of lifts moved by an element of the group - features of the lifts"),
     "finite": (0.0, 0.0, "values that are not finite"),
     "inputs_unchanged": (0.0, 0.0, "input tensors that the model has changed"),
 }
@@ -72,7 +78,7 @@ def check_model(model: CheckableModel, graphs: Sequence[AtomGraph] = (), *, with
     """Measure a model on the built-in probes and on the structures in `graphs`, or without the probes on these alone.
 
     Returns one `Measurement` per test; `rotation` and `inversion` have one per output (and irrep), as `inversion.dipole.1o`; so have `achiral` and
-    `hand_separation`, which belong to outputs with a 0o part.
+    `hand_separation`, which belong to outputs with a 0o part. `features` are those of the network's last layer, where these turn.
     A test that does not apply, such as forces of a model without an energy, is absent.
     Raises UserError where `graphs` holds structures but no atoms.
     """
@@ -113,7 +119,10 @@ def _findings(observer: Observer, structures: Sequence[Structure], rng: np.rando
         yield from consistency.force_consistency(observer, structures, rng)
         yield from consistency.closed_loop_work(observer, structures, rng)
         yield from consistency.stress_consistency(observer, structures, rng)
-    yield from consistency.smoothness(observer, total_charge=state[0], spin_multiplicity=state[1])
+    yield from consistency.smoothness(observer, observer.model.cutoff, total_charge=state[0], spin_multiplicity=state[1])
+    yield from networks.near_cutoff(observer, total_charge=state[0], spin_multiplicity=state[1])
+    yield from networks.hidden_features(observer, structures, rng)
+    yield from networks.moved_lifts(observer, structures, rng)
 
 
 def _measurement(finding: Finding, dtype: torch.dtype) -> Measurement:

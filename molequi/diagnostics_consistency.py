@@ -92,23 +92,25 @@ def _deformation_error(observer: Observer, structure: Structure, eta: np.ndarray
     return ratio(abs(float(end["energy"] - start["energy"]) - work), float(np.sqrt(np.mean(virials**2)) * np.linalg.norm(eta)))
 
 
-def smoothness(observer: Observer, *, total_charge: int = 0, spin_multiplicity: int = 1) -> Iterator[Finding]:
-    """Drag an atom out of the others' reach and compare values and slopes on both sides of the cutoff.
+def smoothness(
+    observer: Observer, cutoff: float, name: str = "cutoff", *, step: float = _STEP, total_charge: int = 0, spin_multiplicity: int = 1
+) -> Iterator[Finding]:
+    """Drag an atom out of the others' reach, `cutoff` (Å), and compare values and slopes on both sides.
 
-    Values come from the parabola through three points, slopes from one fitted to eight, which is less sensitive to rounding.
+    step: Å, of the points that are compared. name: of the cutoff, after which the tests are named. Values come from the parabola through
+    three points, slopes from one fitted to eight, which is less sensitive to rounding.
     """
-    model = observer.model
-    structure, motion = at_cutoff(model.elements, model.cutoff, total_charge=total_charge, spin_multiplicity=spin_multiplicity)
-    steps = _STEP * np.arange(1.0, 9.0)
+    structure, motion = at_cutoff(observer.model.elements, cutoff, total_charge=total_charge, spin_multiplicity=spin_multiplicity)
+    steps = step * np.arange(1.0, 9.0)
     to_value = np.linalg.inv(np.vander(steps[:3], increasing=True))[0]
     to_slope = np.linalg.pinv(np.vander(steps, 3, increasing=True))[1]
     inside, outside = (observer.observe([structure.at(structure.positions + sign * step * motion) for step in steps]) for sign in (-1.0, 1.0))
-    for name in outside[0]:
-        before, after = (np.array([observation[name] for observation in side]) for side in (inside, outside))
-        test = {"energy": "energy_at_cutoff", "forces": "force_at_cutoff"}.get(name, "outputs_at_cutoff")
-        yield observer.finding(test, name, np.tensordot(to_value, after[:3] - before[:3], axes=1), structure)
-        if name == "forces":
-            yield observer.finding("slope_at_cutoff", name, np.tensordot(to_slope, after + before, axes=1), structure)
+    for output in outside[0]:
+        before, after = (np.array([observation[output] for observation in side]) for side in (inside, outside))
+        what = {"energy": "energy", "forces": "force"}.get(output, "outputs")
+        yield observer.finding(f"{what}_at_{name}", output, np.tensordot(to_value, after[:3] - before[:3], axes=1), structure)
+        if output == "forces":
+            yield observer.finding(f"slope_at_{name}", output, np.tensordot(to_slope, after + before, axes=1), structure)
 
 
 def _gauss_legendre() -> tuple[np.ndarray, np.ndarray]:

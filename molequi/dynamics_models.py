@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from molequi.dynamics import HamiltonianModel, PotentialModel, Systems
 from molequi.errors import UserError
-from molequi.nn.lifted import LiftedNetwork, PairCoordinates, pairs_motion, pairs_rotation, pairs_translation, pairs_trivial
+from molequi.nn.lifted import LiftedNetwork
 from molequi.nn.particles import FullyConnected, InvariantGraph, ObjectGraph
 
 
@@ -93,10 +93,10 @@ class GraphHamiltonian(HamiltonianModel):
 class LiftedField(nn.Module):
     """LieConv: the time derivative by convolutions over the group; momenta are features, which the group does not turn."""
 
-    def __init__(self, shape: Shape, *, pairs: PairCoordinates) -> None:
+    def __init__(self, shape: Shape, *, group: str) -> None:
         super().__init__()
         n = 2 * shape.n_dimensions
-        self.network = LiftedNetwork(pairs, shape.n_features + shape.n_dimensions, n, shape.width, shape.n_layers)
+        self.network = LiftedNetwork(group, shape.n_features + shape.n_dimensions, n, shape.width, shape.n_layers)
 
     def forward(self, state: Tensor, systems: Systems) -> Tensor:
         """Return the time derivative of the state."""
@@ -107,9 +107,9 @@ class LiftedField(nn.Module):
 class LiftedPotential(PotentialModel):
     """HLieConv: V(q) by convolutions over the group and a mean over the particles; `is_centred`: q relative to its mean."""
 
-    def __init__(self, shape: Shape, *, pairs: PairCoordinates, is_centred: bool = False) -> None:
+    def __init__(self, shape: Shape, *, group: str, is_centred: bool = False) -> None:
         super().__init__()
-        self.network = LiftedNetwork(pairs, shape.n_features, 1, shape.width, shape.n_layers)
+        self.network = LiftedNetwork(group, shape.n_features, 1, shape.width, shape.n_layers)
         self.is_centred = is_centred
 
     def potential(self, positions: Tensor, systems: Systems) -> Tensor:
@@ -150,12 +150,12 @@ RECIPES = {
     "h-fc": Recipe(FlatHamiltonian, 256, 4, 1e-2),
     "ogn": Recipe(GraphField, 256, 1, 1e-2),
     "hogn": Recipe(GraphHamiltonian, 256, 1, 1e-2),
-    "lieconv-t2": Recipe(partial(LiftedField, pairs=pairs_translation), 384, 4, 1e-3, planar=True),
-    "hlieconv-trivial": Recipe(partial(LiftedPotential, pairs=pairs_trivial), 384, 4, 1e-3, planar=True),
-    "hlieconv-t2": Recipe(partial(LiftedPotential, pairs=pairs_translation), 384, 4, 1e-3, planar=True),
-    "hlieconv-so2": Recipe(partial(LiftedPotential, pairs=pairs_rotation), 384, 4, 1e-3, planar=True),
-    "hlieconv-so2-centred": Recipe(partial(LiftedPotential, pairs=pairs_rotation, is_centred=True), 384, 4, 1e-3, planar=True),
-    "hlieconv-se2": Recipe(partial(LiftedPotential, pairs=pairs_motion), 384, 4, 1e-3, planar=True),
+    "lieconv-t2": Recipe(partial(LiftedField, group="T(2)"), 384, 4, 1e-3, planar=True),
+    "hlieconv-trivial": Recipe(partial(LiftedPotential, group="trivial"), 384, 4, 1e-3, planar=True),
+    "hlieconv-t2": Recipe(partial(LiftedPotential, group="T(2)"), 384, 4, 1e-3, planar=True),
+    "hlieconv-so2": Recipe(partial(LiftedPotential, group="SO(2)"), 384, 4, 1e-3, planar=True),
+    "hlieconv-so2-centred": Recipe(partial(LiftedPotential, group="SO(2)", is_centred=True), 384, 4, 1e-3, planar=True),
+    "hlieconv-se2": Recipe(partial(LiftedPotential, group="SE(2)"), 384, 4, 1e-3, planar=True),
     "invariant": Recipe(InvariantPotential, 64, 1, 3e-3),
 }
 

@@ -99,7 +99,7 @@ def test_rotations_carry_x_onto_the_axis(part):
 
 def test_averages_are_exact_for_their_rotations_and_plain_networks_for_none(part):
     soft, learn = part("soft"), part("learn")
-    frames = learn.ethanol().subset(slice(8))
+    frames = learn.ethanol(None)[0].subset(slice(8))
     assert len(soft.cube()) == 24
     networks = {kind: soft.network_of(kind, frames) for kind in ("plain", "group", "frames")}
     rows = {kind: soft.measured(lambda each, network=network: network(each.positions).detach(), frames) for kind, network in networks.items()}
@@ -111,7 +111,7 @@ def test_averages_are_exact_for_their_rotations_and_plain_networks_for_none(part
 
 def test_loop_work_of_a_gradient_is_nothing_and_of_a_vector_output_is_not(part):
     direct, learn = part("direct"), part("learn")
-    frames = learn.ethanol().subset(slice(20))
+    frames = learn.ethanol(None)[0].subset(slice(20))
     works = []
     for rows, is_direct in ((["energy"], False), (["energy", learn.DIRECT], True)):
         model = learn.molecular_model(frames, rows, n_channels=4, l_max=1).to(torch.float64)
@@ -152,7 +152,7 @@ def test_hands_are_labelled_and_unsigned_numbers_cannot_tell_them(part):
 
 def test_finished_rows_are_not_computed_again(part, tmp_path):
     rows = part("learn").Rows(tmp_path / "rows.json", {"steps": 1})
-    assert rows.get("a", "one", lambda: {"value": 1.0}) == {"model": "one", "value": 1.0}
+    assert rows.get("a", "one", lambda: {"value": 1.0}) == {"model": "one", "steps": 1, "value": 1.0}
     again = part("learn").Rows(tmp_path / "rows.json", {"steps": 1})
     assert again.get("a", "one", lambda: pytest.fail("computed again"))["value"] == 1.0
     other = part("learn").Rows(tmp_path / "rows.json", {"steps": 2})
@@ -170,3 +170,7 @@ def test_script_prints_one_document(part, capsys, monkeypatch):
     with pytest.raises(SystemExit, match="2"):
         script.main()
     assert "--parts is 'xy'" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["symmetry_buys.py", "--ethanol", "missing.npz"])
+    with pytest.raises(SystemExit, match="2"):
+        script.main()
+    assert "there is no file missing.npz" in capsys.readouterr().err

@@ -55,6 +55,7 @@ class Backbone(nn.Module):
 
     kind, has_fused_kernels = "tensors", True
     has_vectors, is_open_only, force_obstacle = True, False, None
+    has_turning_features = True
     # What to change where an output needs other irreps than the network has.
     advice = "raise l_max, use parity=full for handed and axial outputs, or add a layer"
 

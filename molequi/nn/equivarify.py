@@ -31,9 +31,7 @@ def turn_positions(matrix: np.ndarray, positions: Tensor) -> Tensor:
     Raises UserError for a group of another dimension.
     """
     if len(matrix) != positions.shape[-1]:
-        raise UserError(
-            f"a {len(matrix)} x {len(matrix)} matrix cannot turn {positions.shape[-1]} coordinates; use point_group in space"
-        )
+        raise UserError(f"a {len(matrix)} x {len(matrix)} matrix cannot turn {positions.shape[-1]} coordinates; use point_group in space")
     return positions @ torch.as_tensor(matrix, dtype=positions.dtype, device=positions.device).T
 
 

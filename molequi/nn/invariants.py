@@ -18,19 +18,22 @@ from molequi.nn.radial import bessel_basis, envelope
 from molequi.nn.tuples import Angles, Dihedrals, find_angles, find_dihedrals
 from molequi.symmetry.irreps import Irreps
 
+# Å: of the displacements that measure how steep messages are; and the length over which a message may change by its whole size, about what sums
+# over distances have.
+SHAKE, SMOOTH = 0.05, 0.4
+
 
 class Geometry(NamedTuple):
     """The invariants of a graph in the model's dtype; `near` are the places of the edges shorter than the near cutoff.
 
-    basis, near_basis: radial functions (E, n_radial) and (near edges, n_radial); envelope, near_envelope: (E, 1) and (near edges, 1), which carry all
-    messages smoothly to zero at the cutoffs. tuples: angles, proper and improper dihedrals.
+    basis: radial functions (E, n_radial). envelope, near_envelope: (E, 1) and (near edges, 1), which carry all messages smoothly to zero at the
+    cutoffs. tuples: angles, proper and improper dihedrals.
     """
 
     edge_index: Tensor
     basis: Tensor
     envelope: Tensor
     near: Tensor
-    near_basis: Tensor
     near_envelope: Tensor
     tuples: tuple[Angles, Dihedrals, Dihedrals]
 
@@ -38,15 +41,16 @@ class Geometry(NamedTuple):
 class InvariantBackbone(PlainBackbone):
     """Message passing on distances (within `cutoff`), angles and dihedrals (of edges within `near_cutoff`, Å).
 
-    h_i <- h_i + net(h_i, sum_j R(r_ij) h_j, sum_jk F(cos) a_ij a_ik, sum_abc F(cos, cos, cos) a b c, o_i^2), where a_ij = R'(r_ij) h_j and a, b, c
-    are those of the three edges of a dihedral; proper and improper ones have sums of their own.
-    parity: `natural` (unsigned dihedrals: h alone, 0e) or `full` (signed ones: also o, 0o, made of sin(dihedral) F(cos, cos, cos) a b c and
+    h_i <- (h_i + net(h_i, sum_j R(r_ij) h_j, sum_jk F(cos) a_ij b_ik, sum_abc F(cos, cos, cos) a c b, o_i tanh o_i)) / sqrt 2, where the weights
+    a, c, b of the first edge of a tuple, of its axis and of the last are gates g(r_ij, h_j) between 0 and 1. Proper and improper dihedrals
+    have sums of their own, and every sum is divided by a constant, see `calibrate`.
+    parity: `natural` (unsigned dihedrals: h alone, 0e) or `full` (signed ones: also o, 0o, made of sin(dihedral) F(cos, cos, cos) a c b and
     o_i <- (o_i + sum_j R(r_ij) o_j + ...) gate(h_i), so that a mirror turns o into -o exactly).
     A sum of such numbers is no vector: there are no dipoles.
     Networks on distances, angles and dihedrals: Gasteiger, Becker, Guennemann, GemNet, NeurIPS 2021; this one is our own and smaller.
     """
 
-    kind = "invariants"
+    kind, has_turning_features = "invariants", True
     advice = "a network on invariants has scalars only: use parity=full (signed dihedrals) for 0o, and model.kind=tensors for vectors and tensors"
 
     def __init__(
@@ -88,13 +92,15 @@ class InvariantBackbone(PlainBackbone):
         return NodeFeatures(rows, torch.cat(invariants, dim=1), distances, envelope(distances, self.cutoff))
 
     def calibrate(self, graph: AtomGraph) -> None:
-        """Set the constants that give the messages of each layer unit mean square on `graph`, the first training graphs."""
+        """Set the constants that messages are divided by in each layer, from `graph`, the first training graphs: see `_size`."""
+        noise = torch.randn(graph.positions.shape, generator=torch.Generator().manual_seed(0), dtype=graph.positions.dtype)
+        shaken = graph._replace(positions=graph.positions + SHAKE * noise.to(graph.positions.device))
         with torch.no_grad():
-            (geometry, _), even = self._geometry(graph), self._start(graph)
-            odd = torch.zeros_like(even)
+            geometries = [self._geometry(each)[0] for each in (graph, shaken)]
+            features = [(even, torch.zeros_like(even)) for even in [self._start(graph)] * 2]
             for layer in self.layers:
-                layer.calibrate(even, odd, geometry)
-                even, odd = layer(even, odd, geometry)
+                layer.calibrate(*([*layer.messages(*each, geometry)] for each, geometry in zip(features, geometries, strict=True)))
+                features = [layer(*each, geometry) for each, geometry in zip(features, geometries, strict=True)]
 
     def _start(self, graph: AtomGraph) -> Tensor:
         return functional.embedding(self.species_of_number[graph.atomic_numbers], self.embedding)
@@ -110,68 +116,72 @@ class InvariantBackbone(PlainBackbone):
         angles = find_angles(units, edge_index[1], graph.n_atoms)
         tuples = (angles, *find_dihedrals(units, edge_index, graph.shifts[near], graph.n_atoms))
         cast = tuple(type(item)(*(x.to(dtype) if x.is_floating_point() else x for x in item)) for item in tuples)
-        far, close = (self._radial(r, cutoff) for r, cutoff in ((distances, self.cutoff), (short, self.near_cutoff)))
-        return Geometry(graph.edge_index, *far, near, *close, cast), distances.to(dtype)
-
-    def _radial(self, distances: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
-        basis, u = bessel_basis(distances, cutoff, self.n_radial), envelope(distances, cutoff)[:, None]
-        return basis.to(self.embedding.dtype), u.to(self.embedding.dtype)
+        basis = bessel_basis(distances, self.cutoff, self.n_radial).to(dtype)
+        far, close = (envelope(r, cutoff)[:, None].to(dtype) for r, cutoff in ((distances, self.cutoff), (short, self.near_cutoff)))
+        return Geometry(graph.edge_index, basis, far, near, close, cast), distances.to(dtype)
 
 
 class InvariantLayer(nn.Module):
-    """One layer of `InvariantBackbone`: even features (N, C) and, with signed dihedrals, odd ones (N, C)."""
+    """One layer of `InvariantBackbone`: even features (N, C) and, with signed dihedrals, odd ones (N, C).
+
+    Of the edges of a tuple, the first, the axis and the last are weighed each by a gate of its own, g(r_ij, h_j) u(r_ij). The gates lie between 0 and
+    1: products of three factors that may be large would be dominated by a few tuples and as steep as these. And were the three gates one, signed
+    improper dihedrals would nearly cancel, because the sine changes its sign when two edges change places.
+    """
 
     def __init__(self, n_channels: int, n_radial: int, n_hidden: int, *, is_signed: bool) -> None:
         super().__init__()
         self.n_channels, self.is_signed = n_channels, is_signed
         self.radial = Perceptron((n_radial, n_hidden, n_channels), last_bias=True)
-        # Between 0 and 1: products of three steep functions would make steeper, badly rounded energies.
-        self.near_gate = Perceptron((n_radial, n_hidden, n_channels), last_bias=True)
+        self.near_gate = Perceptron((n_radial, n_hidden, 3 * n_channels), last_bias=True)
         self.angular = nn.ModuleList(Perceptron((size, n_hidden, n_channels), last_bias=True) for size in (1, 3, 3))
-        self.mix = Perceptron((n_channels, 2 * n_channels))
+        self.mix = Perceptron((n_channels, 4 * n_channels))
         self.update = Perceptron(((6 if is_signed else 5) * n_channels, 2 * n_channels, n_channels))
-        self.register_buffer("size", torch.ones(4))
+        self.register_buffer("size", torch.ones(4, n_channels))
+        self.register_buffer("odd_size", torch.ones(3 if is_signed else 0, n_channels))
         if is_signed:
             self.handed = nn.ModuleList(Perceptron((3, n_hidden, n_channels), last_bias=True) for _ in range(2))
             self.odd_mix = Perceptron((n_channels, n_channels))
             self.odd_gate = Perceptron((n_channels, n_hidden, n_channels), last_bias=True)
-            self.register_buffer("odd_size", torch.ones(3))
 
     def forward(self, even: Tensor, odd: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
         """Return the new features; with unsigned dihedrals `odd` stays as it is."""
-        far, near = self.radial(geometry.basis) * geometry.envelope, self._near(even, geometry)
-        parts = [even, *(x / size for x, size in zip(self._even_messages(even, far, near, geometry), self.size, strict=True))]
+        even_messages, odd_messages = self.messages(even, odd, geometry)
+        parts = [even, *(even_messages / self.size[:, None])]
         if self.is_signed:
-            messages = [x / size for x, size in zip(self._odd_messages(odd, far, near, geometry), self.odd_size, strict=True)]
-            odd = (odd + sum(messages)) * (0.5 * gate(self.odd_gate(even)))
-            parts.append(odd.square())
+            odd = (odd + (odd_messages / self.odd_size[:, None]).sum(dim=0)) * (0.5 * gate(self.odd_gate(even)))
+            # Even in o, and no steeper than o itself where that is large.
+            parts.append(odd * torch.tanh(odd))
         return (even + self.update(torch.cat(parts, dim=1))) * 0.5**0.5, odd
 
-    def calibrate(self, even: Tensor, odd: Tensor, geometry: Geometry) -> None:
-        """Set the sizes of the messages to their root mean square; 1 where there are none."""
+    def calibrate(self, messages: Sequence[Tensor], shaken: Sequence[Tensor]) -> None:
+        """Set the sizes of the messages from those of some structures and of the same structures shaken by SHAKE."""
+        for buffer, still, moved in zip((self.size, self.odd_size), messages, shaken, strict=True):
+            buffer.copy_(_size(still, moved))
+
+    def messages(self, even: Tensor, odd: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
+        """Return the sums at each atom.
+
+        Even: (4, N, C), over distances, angles, proper and improper dihedrals. Odd: (3, N, C), over neighbours, proper and improper signed
+        dihedrals, which a mirror turns into their negatives; (0, N, C) with unsigned ones.
+        """
         far, near = self.radial(geometry.basis) * geometry.envelope, self._near(even, geometry)
-        self.size.copy_(torch.stack([_size(x) for x in self._even_messages(even, far, near, geometry)]))
-        if self.is_signed:
-            self.odd_size.copy_(torch.stack([_size(x) for x in self._odd_messages(odd, far, near, geometry)]))
-
-    def _near(self, even: Tensor, geometry: Geometry) -> Tensor:
-        """What the near edges bring to angles and dihedrals: (near edges, C)."""
-        senders = self.mix(even)[:, self.n_channels :].index_select(0, geometry.edge_index[0, geometry.near])
-        return gate(self.near_gate(geometry.near_basis)) * geometry.near_envelope * senders
-
-    def _even_messages(self, even: Tensor, far: Tensor, near: Tensor, geometry: Geometry) -> list[Tensor]:
-        """Sums over distances, angles, proper and improper dihedrals at each atom: four (N, C)."""
+        products = [_product(near, item.edges) for item in geometry.tuples]
         sums = [_convolve(far, self.mix(even)[:, : self.n_channels], geometry)]
-        for network, item in zip(self.angular, geometry.tuples, strict=True):
-            sums.append(_gather(network(item.cosines) * _product(near, item.edges), item.centre, even))
-        return sums
+        for network, item, product in zip(self.angular, geometry.tuples, products, strict=True):
+            sums.append(_gather(network(item.cosines) * product, item.centre, even))
+        if not self.is_signed:
+            return torch.stack(sums), even.new_empty(0, *even.shape)
+        signed = [_convolve(far, self.odd_mix(odd), geometry)]
+        for network, item, product in zip(self.handed, geometry.tuples[1:], products[1:], strict=True):
+            signed.append(_gather(item.sine[:, None] * network(item.cosines) * product, item.centre, odd))
+        return torch.stack(sums), torch.stack(signed)
 
-    def _odd_messages(self, odd: Tensor, far: Tensor, near: Tensor, geometry: Geometry) -> list[Tensor]:
-        """Sums over neighbours, proper and improper signed dihedrals at each atom: three (N, C) that a mirror turns into their negatives."""
-        sums = [_convolve(far, self.odd_mix(odd), geometry)]
-        for network, item in zip(self.handed, geometry.tuples[1:], strict=True):
-            sums.append(_gather(item.sine[:, None] * network(item.cosines) * _product(near, item.edges), item.centre, odd))
-        return sums
+    def _near(self, even: Tensor, geometry: Geometry) -> tuple[Tensor, ...]:
+        """What the near edges bring to angles and dihedrals as first edge, axis and last edge: three (near edges, C)."""
+        senders = self.mix(even)[:, self.n_channels :].index_select(0, geometry.edge_index[0, geometry.near])
+        gates = gate((self.near_gate(geometry.basis.index_select(0, geometry.near)) + senders) * 0.5**0.5)
+        return (gates * geometry.near_envelope).chunk(3, dim=1)
 
 
 def _convolve(radial: Tensor, values: Tensor, geometry: Geometry) -> Tensor:
@@ -183,14 +193,25 @@ def _gather(messages: Tensor, centre: Tensor, like: Tensor) -> Tensor:
     return torch.zeros_like(like).index_add(0, centre, messages)
 
 
-def _product(near: Tensor, edges: Tensor) -> Tensor:
+def _product(near: tuple[Tensor, ...], edges: Tensor) -> Tensor:
     """Multiply what the edges of each tuple bring: (T, C)."""
-    product = near.index_select(0, edges[:, 0])
-    for place in edges.T[1:]:
-        product = product * near.index_select(0, place)
+    places = edges.unbind(dim=1)
+    product = near[0].index_select(0, places[0])
+    for role, place in zip(near[3 - len(places) + 1 :], places[1:], strict=True):
+        product = product * role.index_select(0, place)
     return product
 
 
-def _size(messages: Tensor) -> Tensor:
-    size = messages.square().mean().sqrt()
+def _size(messages: Tensor, shaken: Tensor) -> Tensor:
+    """Return what to divide messages (K, N, C) by: (K, C), per channel their root mean square, or SMOOTH times their slope if that is more.
+
+    Their slope: by how much they change, root mean square, when every coordinate moves by SHAKE times a unit normal, per SHAKE. Products of edges
+    and odd messages, which nearly cancel in most molecules, are small and steep: at unit size they would start with forces far too
+    large. 1 where there are no messages.
+    """
+    size = torch.maximum(_rms(messages), (SMOOTH / SHAKE) * _rms(shaken - messages))
     return torch.where(size > 0, size, torch.ones_like(size))
+
+
+def _rms(values: Tensor) -> Tensor:
+    return values.square().mean(dim=1).sqrt()

@@ -19,6 +19,8 @@ from molequi.symmetry.lie import LieGroup
 
 # Chooses points to keep: (cloud, fraction, generator) -> indices (B, K) and which of them are real (B, K).
 Subsampling = Callable[["Cloud", float, torch.Generator | None], tuple[Tensor, Tensor]]
+# Makes a module for a number of channels: (x (..., C), mask (...) or None) -> (..., C).
+Norm = Callable[[int], nn.Module]
 
 
 class Cloud(NamedTuple):
@@ -45,17 +47,28 @@ class Cloud(NamedTuple):
         return Cloud(coordinates, torch.take_along_dim(self.distances, index[:, None, :], dim=2), mask)
 
 
-def make_cloud(group: LieGroup, elements: Tensor, orbits: Tensor, mask: Tensor, dtype: torch.dtype) -> Cloud:
-    """Relate all lifted points to each other.
+def pair_coordinates(group: LieGroup, elements: Tensor, orbits: Tensor) -> Tensor:
+    """Return (log(v_j^-1 u_i), q_i, q_j) of all pairs: (B, n, n, A).
 
-    elements: (B, n, m, m). orbits: (B, n, orbit_dim). mask: (B, n). The distance is sqrt(||log||_F² + |q_i - q_j|²).
+    elements: (B, n, m, m). orbits: (B, n, orbit_dim).
     """
     relative = group.relative(elements[:, :, None], elements[:, None, :])
-    n_points = mask.shape[1]
-    receiver, sender = orbits[:, :, None].expand(-1, -1, n_points, -1), orbits[:, None].expand(-1, n_points, -1, -1)
+    if not group.orbit_dim:
+        return relative
+    n_points = orbits.shape[1]
+    return torch.cat([relative, orbits[:, :, None].expand(-1, -1, n_points, -1), orbits[:, None].expand(-1, n_points, -1, -1)], -1)
+
+
+def make_cloud(group: LieGroup, elements: Tensor, orbits: Tensor, mask: Tensor, dtype: torch.dtype) -> Cloud:
+    """Relate all lifted points to each other; arguments as of `pair_coordinates`, mask (B, n).
+
+    The distance is sqrt(||log||_F² + |q_i - q_j|²).
+    """
+    coordinates = pair_coordinates(group, elements, orbits)
     with torch.no_grad():
+        relative, receiver, sender = coordinates.split([group.dim, group.orbit_dim, group.orbit_dim], dim=-1)
         distances = torch.hypot(group.length(relative), (receiver - sender).square().sum(-1).sqrt())
-    return Cloud(torch.cat([relative, receiver, sender], -1).to(dtype), distances, mask)
+    return Cloud(coordinates.to(dtype), distances, mask)
 
 
 def n_coordinates(group: LieGroup) -> int:
@@ -111,14 +124,25 @@ def measuring(network: nn.Module) -> Iterator[None]:
             norm.momentum = momentum
 
 
-class KernelNetwork(nn.Module):
-    """s(a): three layers of linear, batch norm and Swish, (P, A) -> (P, n_middle)."""
+class Unnormalised(nn.Module):
+    """Stands where a norm would and leaves everything as it is, for functions whose value must not depend on a batch, such as a Hamiltonian."""
 
-    def __init__(self, n_in: int, n_hidden: int, n_middle: int) -> None:
+    def __init__(self, _n_channels: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, _mask: Tensor | None = None) -> Tensor:
+        """Return x."""
+        return x
+
+
+class KernelNetwork(nn.Module):
+    """s(a): three layers of linear, norm and Swish, (..., A) -> (..., n_middle)."""
+
+    def __init__(self, n_in: int, n_hidden: int, n_middle: int, norm: Norm = MaskedBatchNorm) -> None:
         super().__init__()
         sizes = (n_in, n_hidden, n_hidden, n_middle)
         self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
-        self.norms = nn.ModuleList(MaskedBatchNorm(size) for size in sizes[1:])
+        self.norms = nn.ModuleList(norm(size) for size in sizes[1:])
 
     def forward(self, coordinates: Tensor) -> Tensor:
         """Apply the network."""
@@ -134,10 +158,20 @@ class LieConv(nn.Module):
     The kernel matrices (pairs, C_out, C_in) are never made: n_middle numbers per pair are. n_pair: A. radius: of the neighbourhood, in the distance.
     """
 
-    def __init__(self, n_in: int, n_out: int, n_pair: int, *, n_hidden: int = 32, n_middle: int = 16, radius: float = math.inf) -> None:
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        n_pair: int,
+        *,
+        n_hidden: int = 32,
+        n_middle: int = 16,
+        radius: float = math.inf,
+        norm: Norm = MaskedBatchNorm,
+    ) -> None:
         super().__init__()
         self.n_middle, self.radius = n_middle, radius
-        self.kernel = KernelNetwork(n_pair, n_hidden, n_middle)
+        self.kernel = KernelNetwork(n_pair, n_hidden, n_middle, norm)
         self.mix = nn.Linear(n_middle * n_in, n_out)
 
     def forward(self, cloud: Cloud, features: Tensor, receivers: tuple[Tensor, Tensor] | None = None) -> Tensor:
@@ -145,6 +179,9 @@ class LieConv(nn.Module):
         here = cloud.mask if receivers is None else receivers[1]
         seen = cloud if receivers is None else cloud.received_by(receivers[0])
         near = (seen.distances <= self.radius) & here[:, :, None] & cloud.mask[:, None, :]
+        if bool(near.all()):
+            mixed = torch.einsum("bijm,bjc->bimc", self.kernel(seen.coordinates), features) / near.shape[2]
+            return self.mix(mixed.flatten(2))
         pairs = near.nonzero(as_tuple=True)
         weights = features.new_zeros(*near.shape, self.n_middle).index_put(pairs, self.kernel(seen.coordinates[pairs]))
         mixed = torch.einsum("bijm,bjc->bimc", weights, features) / near.sum(2).clamp(min=1)[:, :, None, None]
@@ -157,13 +194,23 @@ class BottleneckBlock(nn.Module):
     Where channels are added the shortcut is padded with zeros; where points are dropped it drops them too.
     """
 
-    def __init__(self, n_in: int, n_out: int, n_pair: int, *, n_hidden: int = 32, n_middle: int = 16, radius: float = math.inf) -> None:
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        n_pair: int,
+        *,
+        n_hidden: int = 32,
+        n_middle: int = 16,
+        radius: float = math.inf,
+        norm: Norm = MaskedBatchNorm,
+    ) -> None:
         super().__init__()
         narrow_in, narrow_out = max(1, n_in // 4), max(1, n_out // 4)
         self.n_added = n_out - n_in
-        self.norms = nn.ModuleList(MaskedBatchNorm(size) for size in (n_in, narrow_in, narrow_out))
+        self.norms = nn.ModuleList(norm(size) for size in (n_in, narrow_in, narrow_out))
         self.enter, self.leave = nn.Linear(n_in, narrow_in), nn.Linear(narrow_out, n_out)
-        self.convolution = LieConv(narrow_in, narrow_out, n_pair, n_hidden=n_hidden, n_middle=n_middle, radius=radius)
+        self.convolution = LieConv(narrow_in, narrow_out, n_pair, n_hidden=n_hidden, n_middle=n_middle, radius=radius, norm=norm)
 
     def forward(self, cloud: Cloud, features: Tensor, receivers: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Return (B, n, C_out), or (B, K, C_out) at `receivers`."""
@@ -185,7 +232,7 @@ class Stage(NamedTuple):
 class LieResNet(nn.Module):
     """A residual network of bottleneck blocks over a cloud: features (B, n, C_in) -> (B, K, n_channels) and the mask (B, K) of what is left.
 
-    subsample: chooses the points of stages that do not keep all of them.
+    subsample: chooses the points of stages that do not keep all of them. norm: makes what normalises so many channels.
     """
 
     def __init__(
@@ -198,14 +245,15 @@ class LieResNet(nn.Module):
         n_hidden: int = 32,
         n_middle: int = 16,
         subsample: Subsampling | None = None,
+        norm: Norm = MaskedBatchNorm,
     ) -> None:
         super().__init__()
         self.fractions = tuple(stage.fraction for stage in stages)
         self.subsample = farthest_points if subsample is None else subsample
         self.enter = nn.Linear(n_in, n_channels)
-        sizes = {"n_hidden": n_hidden, "n_middle": n_middle}
+        sizes = {"n_hidden": n_hidden, "n_middle": n_middle, "norm": norm}
         self.blocks = nn.ModuleList(BottleneckBlock(n_channels, n_channels, n_pair, radius=stage.radius, **sizes) for stage in stages)
-        self.norm = MaskedBatchNorm(n_channels)
+        self.norm = norm(n_channels)
 
     def forward(self, cloud: Cloud, features: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Apply the network; `generator` is for random subsampling."""

@@ -59,7 +59,7 @@ class LieConvBackbone(PlainBackbone):
         }  # fmt: skip
         super().__init__(elements, n_channels, n_layers, settings)
         self.group = group_named(group, 3)
-        _check_choices(lifts, augmentation, n_lifts)
+        _check_choices(lifts, augmentation)
         _check_group(self.group, group, n_lifts)
         stages = [Stage(math.inf if radius is None else float(radius))] * n_layers
         self.network = LieResNet(n_channels, n_channels, n_coordinates(self.group), stages, n_hidden=n_hidden, n_middle=n_middle)
@@ -84,14 +84,14 @@ class LieConvBackbone(PlainBackbone):
             return "the lift to SO(3) jumps where an atom crosses the plane z = 0, and the logarithm where two are half a turn apart"
         return None
 
-    def forward(self, graph: AtomGraph) -> NodeFeatures:
+    def forward(self, graph: AtomGraph, motion: Tensor | None = None) -> NodeFeatures:
         """Compute node features; differentiable in positions.
 
-        Raises UserError for a periodic structure.
+        motion: an element of the group that moves every lift, (m, m), which changes nothing. Raises UserError for a periodic structure.
         """
         if bool(graph.pbc.any()):
             raise UserError("a periodic structure has no end, and LieConv takes every atom of a structure into account; use model.kind=tensors")
-        features = self._features(graph.positions, graph.atomic_numbers, graph.batch, graph.n_molecules)
+        features = self._features(graph.positions, graph.atomic_numbers, graph.batch, graph.n_molecules, motion)
         square = edge_vectors(graph).square().sum(dim=1)
         distances = square.clamp(min=1e-12).sqrt().to(features.dtype)
         return NodeFeatures(features[:, None, :], features, distances, envelope(distances, self.cutoff))
@@ -103,7 +103,7 @@ class LieConvBackbone(PlainBackbone):
             torch.manual_seed(_SEED)
             self._features(graph.positions[is_open], graph.atomic_numbers[is_open], graph.batch[is_open], graph.n_molecules)
 
-    def _features(self, positions: Tensor, atomic_numbers: Tensor, batch: Tensor, n_molecules: int) -> Tensor:
+    def _features(self, positions: Tensor, atomic_numbers: Tensor, batch: Tensor, n_molecules: int, motion: Tensor | None = None) -> Tensor:
         counts = torch.bincount(batch, minlength=n_molecules)
         place = torch.arange(len(batch), device=batch.device) - (counts.cumsum(0) - counts)[batch]
         size = int(counts.max()) if len(batch) else 0
@@ -113,8 +113,9 @@ class LieConvBackbone(PlainBackbone):
         if self.training and self.turns:
             points = torch.einsum("bij,bnj->bni", haar_space((n_molecules,), points), points)
         lift = self.group.lift(points, self.n_lifts, stabilizers=None if self.is_sampled else self.stabilizers)
+        elements = lift.elements if motion is None else motion.to(lift.elements) @ lift.elements
         repeated = mask.repeat_interleave(self.n_lifts, dim=1)
-        cloud = make_cloud(self.group, lift.elements.flatten(1, 2), lift.orbits.flatten(1, 2), repeated, self.embedding.dtype)
+        cloud = make_cloud(self.group, elements.flatten(1, 2), lift.orbits.flatten(1, 2), repeated, self.embedding.dtype)
         features, _ = self.network(cloud, nn.functional.embedding(species, self.embedding).repeat_interleave(self.n_lifts, dim=1))
         return features.unflatten(1, (size, self.n_lifts)).mean(2)[batch, place]
 
@@ -131,10 +132,8 @@ def _check_group(group: LieGroup, name: str, n_lifts: int) -> None:
         raise UserError(f"model.n_lifts is {n_lifts}, but an atom has only one lift to {name}, whose elements all move every point; set it to 1")
 
 
-def _check_choices(lifts: str, augmentation: str, n_lifts: int) -> None:
+def _check_choices(lifts: str, augmentation: str) -> None:
     if lifts not in {"sampled", "fixed"}:
         raise UserError(f"model.lifts is {lifts!r}; it must be 'sampled' (drawn in every call) or 'fixed'")
     if augmentation not in {"none", "rotations"}:
         raise UserError(f"model.augmentation is {augmentation!r}; it must be 'none' or 'rotations'")
-    if n_lifts < 1:
-        raise UserError(f"model.n_lifts is {n_lifts}; an atom needs at least one lift")

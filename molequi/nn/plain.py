@@ -25,6 +25,8 @@ class PlainBackbone(nn.Module):
     kind, advice, has_fused_kernels, kernels = "", "", False, "reference"
     # Whether it has vectors for a dipole; whether it takes open structures only; why its energy has no continuous forces, where it has none.
     has_vectors, is_open_only, force_obstacle = False, False, None
+    # Whether network(Rx) = D(R) network(x) for every rotation and mirror R.
+    has_turning_features = False
 
     def __init__(self, elements: Sequence[int], n_channels: int, n_layers: int, settings: Mapping[str, object]) -> None:
         super().__init__()

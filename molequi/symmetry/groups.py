@@ -28,6 +28,8 @@ from molequi.symmetry.rotations import (
     haar_space,
     left_jacobian,
     plane_angle,
+    plane_angle_between,
+    plane_cross,
     plane_rotation,
     rotation_exp,
     rotation_from_z,
@@ -42,17 +44,18 @@ class Translations(LieGroup):
     def __init__(self, point_dim: int, axes: tuple[int, ...]) -> None:
         self.point_dim, self.axes, self.dim = point_dim, axes, len(axes)
         self.others = tuple(axis for axis in range(point_dim) if axis not in axes)
-        self.orbit_dim, self.matrix_dim = len(self.others), point_dim + 1
+        self.orbit_dim, self.matrix_dim, self.is_whole = len(self.others), point_dim + 1, axes == tuple(range(point_dim))
 
     def exp(self, coordinates: Tensor) -> Tensor:
         """Return the motion by a vector."""
-        vector = coordinates @ torch.eye(self.point_dim, dtype=coordinates.dtype, device=coordinates.device)[list(self.axes)]
-        linear = torch.eye(self.point_dim, dtype=coordinates.dtype, device=coordinates.device).expand(*vector.shape[:-1], -1, -1)
-        return motion(linear, vector)
+        identity = torch.eye(self.point_dim, dtype=coordinates.dtype, device=coordinates.device)
+        vector = coordinates if self.is_whole else coordinates @ identity[list(self.axes)]
+        return motion(identity.expand(*vector.shape[:-1], -1, -1), vector)
 
     def log(self, elements: Tensor) -> Tensor:
         """Return the vector."""
-        return elements[..., list(self.axes), -1]
+        vector = elements[..., :-1, -1]
+        return vector if self.is_whole else vector[..., list(self.axes)]
 
     def inverse(self, elements: Tensor) -> Tensor:
         """Move back."""
@@ -64,11 +67,13 @@ class Translations(LieGroup):
 
     def section(self, points: Tensor) -> Tensor:
         """Move along the axes to the point."""
-        return self.exp(points[..., list(self.axes)])
+        if not self.axes:
+            return translation_to(torch.zeros_like(points))
+        return self.exp(points if self.is_whole else points[..., list(self.axes)])
 
     def orbit(self, points: Tensor) -> Tensor:
         """Return the coordinates that no translation changes."""
-        return points[..., list(self.others)]
+        return points if self.dim == 0 else points[..., list(self.others)]
 
     def act(self, elements: Tensor, points: Tensor) -> Tensor:
         """Move the points."""
@@ -98,6 +103,10 @@ class PlaneRotations(LieGroup):
     def inverse(self, elements: Tensor) -> Tensor:
         """Turn back."""
         return elements.transpose(-1, -2)
+
+    def relative(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the angle between the images of the x axis."""
+        return plane_angle_between(first[..., 0], second[..., 0])[..., None]
 
     def section(self, points: Tensor) -> Tensor:
         """Turn the x axis to the point; at the origin, not at all."""
@@ -167,7 +176,20 @@ class PlaneMotions(LieGroup):
 
     def log(self, elements: Tensor) -> Tensor:
         """Return angle and velocity."""
-        angle, vector = plane_angle(elements[..., :2, :2]), elements[..., :2, 2]
+        return self._log(plane_angle(elements[..., :2, :2]), elements[..., :2, 2])
+
+    def relative(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return angle and velocity of the motion between, without its matrix: pairs are many."""
+        return self.between(first[..., :2, :2], first[..., :2, 2], second[..., :2, :2], second[..., :2, 2])
+
+    def between(self, first: Tensor, to_first: Tensor, second: Tensor, to_second: Tensor) -> Tensor:
+        """Return `relative` of motions given by turns (..., 2, 2) and shifts (..., 2); turns that are constant then cost no derivatives."""
+        x_axis, step = second[..., 0], to_first - to_second
+        shift = torch.stack([(x_axis * step).sum(-1), plane_cross(x_axis, step)], -1)
+        return self._log(plane_angle_between(first[..., 0], x_axis), shift)
+
+    @staticmethod
+    def _log(angle: Tensor, vector: Tensor) -> Tensor:
         along, across = (1.0 - angle.square() * cotangent_remainder(angle.square()))[..., None], (0.5 * angle)[..., None]
         return torch.cat([angle[..., None], along * vector - across * _quarter_turn(vector)], -1)
 

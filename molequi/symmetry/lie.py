@@ -85,10 +85,10 @@ class LieGroup:
     def lift(self, points: Tensor, n_lifts: int = 1, generator: torch.Generator | None = None, stabilizers: Tensor | None = None) -> Lift:
         """Lift points (..., point_dim) by Haar samples, drawn for every point, or by the given stabilizer elements (n_lifts, m, m)."""
         shape = (*points.shape[:-1], n_lifts)
-        inner = self.stabilizers_of(points, shape, generator) if stabilizers is None else stabilizers.to(points)
-        elements = self.section(points)[..., None, :, :] @ inner
-        orbits = self.orbit(points)[..., None, :].expand(*shape, self.orbit_dim)
-        return Lift(elements, orbits)
+        elements = self.section(points)[..., None, :, :]
+        if stabilizers is not None or not self.is_free:
+            elements = elements @ (self.stabilizers_of(points, shape, generator) if stabilizers is None else stabilizers.to(points))
+        return Lift(elements.expand(*shape, -1, -1), self.orbit(points)[..., None, :].expand(*shape, self.orbit_dim))
 
 
 def safe_norm(points: Tensor) -> Tensor:

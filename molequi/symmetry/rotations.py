@@ -24,6 +24,16 @@ def plane_angle(matrix: Tensor) -> Tensor:
     return torch.atan2(matrix[..., 1, 0] - matrix[..., 0, 1], matrix[..., 0, 0] + matrix[..., 1, 1])
 
 
+def plane_cross(first: Tensor, second: Tensor) -> Tensor:
+    """Return x_1 y_2 - y_1 x_2 of vectors of the plane (..., 2): (...)."""
+    return first[..., 0] * second[..., 1] - first[..., 1] * second[..., 0]
+
+
+def plane_angle_between(first: Tensor, second: Tensor) -> Tensor:
+    """Return the angle in (-pi, pi] that turns the second vector of the plane (..., 2) to the direction of the first: (...)."""
+    return torch.atan2(plane_cross(second, first), (first * second).sum(-1))
+
+
 def cross_matrix(vectors: Tensor) -> Tensor:
     """Return the matrix of x -> v x x for vectors (..., 3): (..., 3, 3)."""
     x, y, z = vectors.unbind(-1)

@@ -11,7 +11,8 @@ from molequi.dynamics import HamiltonianModel, angular_momentum, linear_momentum
 from molequi.dynamics_models import RECIPES, Shape, make_dynamics
 from molequi.dynamics_springs import sample_springs
 from molequi.errors import UserError
-from molequi.nn.lifted import LiftedConvolution, pairs_motion, pairs_rotation
+from molequi.nn.lieconv import Cloud, LieConv, Unnormalised
+from molequi.nn.lifted import LiftedNetwork
 
 TRANSLATION = {"hogn", "lieconv-t2", "hlieconv-t2", "hlieconv-so2-centred", "hlieconv-se2", "invariant"}
 ROTATION = {"hlieconv-so2", "hlieconv-so2-centred", "invariant"}
@@ -139,7 +140,7 @@ def test_logarithm_of_se2_against_the_matrix_exponential():
     """Also where two lifts have the same angle, and nearly so."""
     q = torch.tensor([[[0.3, -0.2], [1.0, 0.5], [-0.7, 0.1], [0.2, 0.9]]], dtype=torch.float64)
     angles = torch.tensor([[0.4, 0.4, 0.4 + 1e-5, 5.9]], dtype=torch.float64)
-    logs = pairs_motion(q, angles)[0]
+    logs = LiftedNetwork("SE(2)", 1, 1, 4, 1).lift(q, angles).coordinates[0]
 
     def element(k: int) -> torch.Tensor:
         matrix = torch.eye(3, dtype=torch.float64)
@@ -155,7 +156,7 @@ def test_logarithm_of_se2_against_the_matrix_exponential():
 
 def test_logarithm_of_so2_is_the_turn_from_one_point_to_the_other():
     q = torch.tensor([[[2.0, 0.0], [0.0, 0.5]]], dtype=torch.float64)
-    pairs = pairs_rotation(q, torch.zeros(1, 2))[0]
+    pairs = LiftedNetwork("SO(2)", 1, 1, 4, 1).lift(q, torch.zeros(1, 2)).coordinates[0]
     torch.testing.assert_close(pairs[1, 0], torch.tensor([math.pi / 2, 0.5, 2.0], dtype=torch.float64))
     torch.testing.assert_close(pairs[0, 1], torch.tensor([-math.pi / 2, 2.0, 0.5], dtype=torch.float64))
 
@@ -163,10 +164,11 @@ def test_logarithm_of_so2_is_the_turn_from_one_point_to_the_other():
 def test_reordered_convolution_equals_the_one_with_a_kernel_for_every_pair():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        layer = LiftedConvolution(3, 6).double()
+        layer = LieConv(6, 6, 3, norm=Unnormalised).double()
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(2, 5, 5, 3, dtype=torch.float64, generator=generator)
     f = torch.randn(2, 5, 6, dtype=torch.float64, generator=generator)
-    kernels = torch.einsum("osc,bijs->bijoc", layer.weights.weight.unflatten(1, (-1, 6)), layer.inner(a))
-    expected = torch.einsum("bijoc,bjc->bio", kernels, f) / 5 + layer.weights.bias
-    torch.testing.assert_close(layer(a, f), expected)
+    kernels = torch.einsum("osc,bijs->bijoc", layer.mix.weight.unflatten(1, (-1, 6)), layer.kernel(a))
+    expected = torch.einsum("bijoc,bjc->bio", kernels, f) / 5 + layer.mix.bias
+    cloud = Cloud(a, torch.zeros(2, 5, 5), torch.ones(2, 5, dtype=torch.bool))
+    torch.testing.assert_close(layer(cloud, f), expected)

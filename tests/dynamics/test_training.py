@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from molequi import resources
+from molequi.checkpoint import save_model
 from molequi.dynamics_config import (
     DynamicsConfig,
     MoleculeSettings,
@@ -25,7 +26,8 @@ from molequi.dynamics_evaluate import follow, measure, segment_error
 from molequi.dynamics_molecule import cut, describe_molecule, make_teacher, run_teacher
 from molequi.dynamics_springs import Springs
 from molequi.dynamics_train import DynamicsRun, build, load_dynamics, train_dynamics
-from molequi.errors import RunInterruptedError, UserError
+from molequi.errors import NotConvergedError, RunInterruptedError, UserError
+from molequi.model import make_model
 from molequi.plots_dynamics import errors_against_data
 from molequi.training import train
 
@@ -145,6 +147,21 @@ def test_resume_without_a_run_is_refused(tmp_path):
         load_dynamics(tmp_path)
 
 
+def test_occupied_and_foreign_outputs_are_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file is a file; give the name of a folder"):
+        train_dynamics(small(), tmp_path / "file")
+    parts = make_data(small())
+    with pytest.raises(UserError, match="last.ckpt has format 0, format .* can be read; start again with --overwrite"):
+        DynamicsRun(small(), parts, build(small(), parts)).load_state_dict({"format": 0})
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("molequi.dynamics_train.segment_error", lambda *_arguments, **_options: torch.tensor(float("nan"), requires_grad=True))
+    with pytest.raises(NotConvergedError, match="not finite in epoch 1; lower training.learning_rate"):
+        train_dynamics(small(), tmp_path / "run")
+
+
 def test_true_dynamics_have_no_error_and_false_ones_do():
     data = make_data(small())
     assert float(segment_error(Springs(), data.test, data.scales)) < 1e-9
@@ -212,8 +229,19 @@ def test_molecule_is_learned_by_the_same_code(tmp_path):
         ({"path": "samples/nothing.xyz"}, "samples/nothing.xyz"),
         ({"teacher": "organics"}, "organic"),
         ({"train": 0.001}, "give at least 41"),
+        ({"test": 0.001}, r"data.test is 0.001 ps, 3 states of .* fs; give at least 5"),
     ],
 )
 def test_wrong_molecules_are_refused(changes, message):
     with pytest.raises(UserError, match=message):
         make_data(molecule(**changes))
+
+
+def test_teachers_without_an_energy_and_crystals_are_refused(tmp_path):
+    save_model(make_model((1, 6, 8), ["dipole"], n_channels=4), tmp_path / "dipole.safetensors")
+    with pytest.raises(UserError, match=r"dipole.safetensors predicts dipole.*; give a model with an energy"):
+        make_data(molecule(teacher=str(tmp_path / "dipole.safetensors")))
+    crystal = tmp_path / "crystal.xyz"
+    crystal.write_text('2\nLattice="9 0 0 0 9 0 0 0 9" pbc="T T T"\nO 0 0 0\nH 0 0 1\n')
+    with pytest.raises(UserError, match="crystal.xyz is periodic; give a molecule"):
+        make_data(molecule(path=str(crystal)))

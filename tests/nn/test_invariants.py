@@ -15,7 +15,7 @@ from molequi.graph import collate
 from molequi.model import make_model
 from molequi.nn.backbone import Backbone
 from molequi.nn.kinds import BACKBONES
-from molequi.probes import Structure, built_in_probes
+from molequi.probes import Structure, built_in_probes, random_rotation
 
 ORGANIC = (1, 6, 7, 8)
 PROBES = built_in_probes(ORGANIC)[:3]
@@ -72,14 +72,32 @@ def test_energy_is_smooth_where_a_neighbour_leaves_the_near_cutoff():
     assert np.abs(np.diff(jumps)).max() < 20 * step * max(1.0, jumps.max())
 
 
-def test_messages_have_unit_size_after_calibration():
-    model = make("full")
+@pytest.mark.parametrize("parity", ["natural", "full"])
+def test_features_start_neither_small_nor_steep(parity):
+    """Of order one, and changing by no more per Å than sums over distances do, whatever the seed: else forces start far too large."""
     graph = collate([probe.graph(5.0) for probe in PROBES])
-    model.backbone.calibrate(graph)
-    features = model.backbone(graph)
-    for row in features.equivariant.unbind(dim=1):
-        assert 0.05 < float(row.detach().square().mean()) < 20
-    assert features.invariant.shape == (graph.n_atoms, model.backbone.n_invariants)
+    moved = graph._replace(positions=graph.positions + 1e-4 * torch.from_numpy(np.random.default_rng(1).standard_normal(graph.positions.shape)))
+    for seed in range(3):
+        backbone = make(parity, seed=seed).backbone
+        backbone.calibrate(graph)
+        still, slopes = backbone(graph), []
+        for before, after in zip(still[:2], backbone(moved)[:2], strict=True):
+            slopes.append((((after - before) / 1e-4).square().mean().sqrt() / before.square().mean().sqrt()).item())
+        assert max(slopes) < 6.0
+        assert 0.1 < still.invariant.detach().square().mean() < 3.0
+        assert still.invariant.shape == (graph.n_atoms, backbone.n_invariants)
+
+
+def test_nothing_but_rounding_is_not_raised_to_unit_size():
+    """Signed dihedrals of flat structures are zero; a network calibrated on these keeps its laws on others."""
+    positions = np.array([[0.0, 0, 0], [1.1, 0, 0], [-0.5, 1.0, 0], [1.6, -0.9, 0], [-0.5, -1.0, 0]])
+    tilted = positions @ random_rotation(np.random.default_rng(0)).T
+    model = make("full")
+    model.backbone.calibrate(Structure("flat", tilted, np.array([6, 6, 1, 1, 8])).graph(5.0))
+    assert model.backbone.layers[0].odd_size[1:].min() > 1e-4
+    graph = PROBES[1].graph(5.0)
+    mirrored = graph._replace(positions=-graph.positions)
+    torch.testing.assert_close(model(mirrored)["handedness"], -model(graph)["handedness"], atol=1e-12, rtol=0)
 
 
 def test_kind_and_settings_survive_a_file(tmp_path):

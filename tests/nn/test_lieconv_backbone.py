@@ -144,6 +144,7 @@ def test_so3_does_jump():
         ({"group": "T(3)", "n_lifts": 4}, "model.n_lifts is 4, but an atom has only one lift to T\\(3\\)"),
         ({"group": "R*"}, "model.group is R\\*, in which an atom at the origin has no lift"),
         ({"l_max": 2}, "model.l_max has no meaning for model.kind=lieconv"),
+        ({"group": "SE(3)", "n_lifts": 0}, "model.n_lifts is 0; it must be positive"),
         ({"radius": -1.0}, "model.radius is -1.0; it must be positive"),
     ],
 )

@@ -223,6 +223,13 @@ def test_what_cannot_be_aligned_is_refused(organic, molecules, atoms, options, m
         align(molecules["CCO"], atoms, organic, **options)
 
 
+def test_elements_without_a_radius_are_refused():
+    atoms = Atoms("FeO", [[0, 0, 0], [0, 0, 1.5]])
+    model = make_model([8, 26], ["charges"], n_layers=1, n_channels=4)
+    with pytest.raises(UserError, match=r"no van der Waals radius is known for Fe \(atom 0\)"):
+        align(atoms, atoms, model)
+
+
 def test_a_model_without_charges_is_refused(molecules):
     model = make_model([1, 6, 7, 8], ["energy"], n_layers=1, n_channels=4)
     with pytest.raises(UserError, match="aligning needs a model with charges or a dipole; this one gives energy"):

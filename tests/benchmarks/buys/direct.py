@@ -8,12 +8,12 @@ from collections.abc import Callable
 import torch
 from ase import units
 from ase.data import atomic_masses
-from buys.learn import DIRECT, Molecule, Row, Rows, ethanol, mean_error, molecular_model, n_weights, predict, train_model
+from buys.learn import DIRECT, Molecule, Row, Rows, Settings, ethanol, mean_error, molecular_model, n_weights, predict, train_model
 from torch import Tensor
 
 from molequi.model import MolecularModel
 
-N_TRAIN, N_LOOPS, N_POINTS = 225, 20, 128
+N_LOOPS, N_POINTS = 20, 128
 RADIUS = 0.2  # Å, of a loop in the space of all coordinates
 TIMESTEP, TEMPERATURE, TOO_HOT = 0.5, 300.0, 5000.0  # fs, K, K
 
@@ -95,12 +95,10 @@ def row_of(train: Molecule, test: Molecule, steps: int, picoseconds: float, *, d
     }  # fmt: skip
 
 
-def run(rows: Rows, steps: int, picoseconds: float) -> dict[str, list[Row]]:
+def run(rows: Rows, settings: Settings) -> dict[str, list[Row]]:
     """Return the table `direct`."""
-    frames = ethanol()
-    train, test = frames.subset(slice(N_TRAIN)), frames.subset(slice(N_TRAIN, None))
-    table = []
+    (train, test), picoseconds, table = ethanol(settings.ethanol), settings.picoseconds, []
     for name, direct in (("gradient of an energy", False), ("vector output (1o)", True)):
         part = f"direct, {picoseconds:g} ps"
-        table.append(rows.get(part, name, lambda d=direct: row_of(train, test, steps, picoseconds, direct=d)))
+        table.append(rows.get(part, name, lambda d=direct: row_of(train, test, settings.steps, picoseconds, direct=d)))
     return {"direct": table}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import torch
-from buys.learn import Molecule, Row, Rows, batches, ethanol, fit, mean_error, molecular_model, n_weights, predict, train_model
+from buys.learn import Molecule, Row, Rows, Settings, batches, ethanol, fit, mean_error, molecular_model, n_weights, predict, train_model
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,7 +15,7 @@ from molequi.model import make_model
 from molequi.properties import declare
 from molequi.resources import data_path
 
-N_TRAIN = 225
+HAND_STEPS = 200
 # Name, irreps of the label, settings. An even number (0e) is all that unsigned numbers can give.
 HANDS = (
     ("unsigned distances, angles, dihedrals", "0e", {"kind": "invariants", "parity": "natural", "near_cutoff": 2.0}),
@@ -24,8 +24,11 @@ HANDS = (
     ("E(3) features, 0o output", "0o", {"kind": "tensors", "l_max": 1, "n_layers": 3, "parity": "full"}),
 )
 FORCES = (
-    ("distances alone", {"kind": "tensors", "l_max": 0}),
-    ("distances, angles, dihedrals", {"kind": "invariants", "near_cutoff": 2.0}),
+    ("distances alone (E(3) network, l = 0)", {"kind": "tensors", "l_max": 0}),
+    # No edge is as short, so that there is no angle.
+    ("distances alone", {"kind": "invariants", "near_cutoff": 0.5}),
+    ("unsigned distances, angles, dihedrals", {"kind": "invariants"}),
+    ("signed distances, angles, dihedrals", {"kind": "invariants", "parity": "full"}),
     ("E(3) features, l <= 1", {"kind": "tensors", "l_max": 1}),
     ("E(3) features, l <= 2", {"kind": "tensors", "l_max": 2}),
 )
@@ -70,9 +73,11 @@ def force_row(settings: dict[str, object], train: Molecule, test: Molecule, step
     }  # fmt: skip
 
 
-def run(rows: Rows, steps: int, _picoseconds: float) -> dict[str, list[Row]]:
+def run(rows: Rows, settings: Settings) -> dict[str, list[Row]]:
     """Return the tables `hands` and `ethanol`."""
-    hands = [rows.get("hands", name, lambda i=irreps, s=settings: hand_row(i, s, steps)) for name, irreps, settings in HANDS]
-    frames = ethanol()
-    train, test = frames.subset(slice(N_TRAIN)), frames.subset(slice(N_TRAIN, None))
-    return {"hands": hands, "ethanol": [rows.get("ethanol", name, lambda s=settings: force_row(s, train, test, steps)) for name, settings in FORCES]}
+    steps, kept, few = settings.steps, rows.settings, min(settings.steps, HAND_STEPS)
+    rows.settings = {"steps": few, "data": "alanine"}
+    hands = [rows.get("hands", name, lambda i=irreps, s=model: hand_row(i, s, few)) for name, irreps, model in HANDS]
+    rows.settings = kept
+    train, test = ethanol(settings.ethanol)
+    return {"hands": hands, "ethanol": [rows.get("ethanol", name, lambda s=model: force_row(s, train, test, steps)) for name, model in FORCES]}

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from molequi.datasets.flat import Frames
 from molequi.datasets.frames import read_frames
+from molequi.datasets.rmd17 import load_rmd17
 from molequi.graph import AtomGraph, make_graph
 from molequi.model import MolecularModel, make_model
 from molequi.nn.linear import Perceptron
@@ -22,28 +24,42 @@ from molequi.properties import Property, declare
 from molequi.resources import data_path
 
 CUTOFF = 5.0  # Å
+N_PUBLISHED, N_BUNDLED = 500, 225
 DIRECT = declare("direct_forces", irreps="1o", unit="eV/Å", per_atom=True)
 Row = dict[str, object]
 
 
-class Rows:
-    """Rows by name; with a file, those of an earlier run with the same settings are not computed again."""
+class Settings(NamedTuple):
+    """Of a run: steps of the slower models, length of the dynamics, a file of rMD17 ethanol or the bundled sample."""
 
-    def __init__(self, path: Path | None, settings: dict[str, object]) -> None:
+    steps: int
+    picoseconds: float = 10.0
+    ethanol: Path | None = None
+
+    @property
+    def kept(self) -> Row:
+        """What a row says of the run that it is from."""
+        return {"steps": self.steps, "data": "bundled sample" if self.ethanol is None else self.ethanol.name}
+
+
+class Rows:
+    """Rows by name; with a file, those of an earlier run with the same settings are not computed again.
+
+    settings: what the rows to come have in common; may be set anew between parts.
+    """
+
+    def __init__(self, path: Path | None, settings: Row) -> None:
         self.path, self.settings = path, settings
-        self.known: dict[str, Row] = {}
-        if path is not None and path.is_file():
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            self.known = kept["rows"] if kept["settings"] == settings else {}
+        self.known: dict[str, Row] = json.loads(path.read_text(encoding="utf-8"))["rows"] if path is not None and path.is_file() else {}
 
     def get(self, part: str, name: str, compute: Callable[[], Row]) -> Row:
         """Return a row, computed and written to the file if it is not there."""
         key = f"{part}: {name}"
-        if key not in self.known:
-            self.known[key] = {"model": name, **compute()}
+        if key not in self.known or any(self.known[key].get(setting) != value for setting, value in self.settings.items()):
+            self.known[key] = {"model": name, **self.settings, **compute()}
             if self.path is not None:
                 partial = self.path.with_name(f"{self.path.name}.partial")
-                partial.write_text(json.dumps({"settings": self.settings, "rows": self.known}, indent=1), encoding="utf-8")
+                partial.write_text(json.dumps({"rows": self.known}, indent=1), encoding="utf-8")
                 partial.replace(self.path)
         return self.known[key]
 
@@ -147,10 +163,15 @@ def pair_graph(positions: Tensor, numbers: Tensor) -> AtomGraph:
     )  # fmt: skip
 
 
-def ethanol() -> Molecule:
-    """Return the 300 bundled frames of rMD17 ethanol, in a random order."""
-    frames = Molecule.of(read_frames(data_path("samples/ethanol.extxyz.gz"), targets=("energy", "forces"))[0])
-    return frames.subset(torch.from_numpy(np.random.default_rng(0).permutation(len(frames.positions))))
+def ethanol(path: Path | None) -> tuple[Molecule, Molecule]:
+    """Return frames of rMD17 ethanol to train on and to test: 500 and 500 of the first published split, or 225 and 75 of the bundled sample."""
+    if path is not None:
+        frames, splits = load_rmd17(path, split=1)
+        every = Molecule.of(frames)
+        return every.subset(splits["train"][:N_PUBLISHED]), every.subset(splits["test"][:N_PUBLISHED])
+    every = Molecule.of(read_frames(data_path("samples/ethanol.extxyz.gz"), targets=("energy", "forces"))[0])
+    every = every.subset(torch.from_numpy(np.random.default_rng(0).permutation(len(every.positions))))
+    return every.subset(slice(N_BUNDLED)), every.subset(slice(N_BUNDLED, None))
 
 
 def molecular_model(frames: Molecule, rows: list[Property | str], **settings: object) -> MolecularModel:
@@ -179,10 +200,13 @@ def train_model(model: MolecularModel, frames: Molecule, steps: int, *, batch: i
 
 
 def predict(model: MolecularModel, frames: Molecule, *, direct: bool = False) -> tuple[Tensor, Tensor]:
-    """Return forces (S, N, 3) and energies (S,) of all frames; zeros where the model has no energy."""
-    outputs = model.compute(frames.graph(frames.positions), forces=not direct)
-    forces = outputs[DIRECT.name if direct else "forces"].detach().reshape(frames.positions.shape).to(torch.float64)
-    return forces, outputs.get("energy", torch.zeros(len(frames.positions), dtype=torch.float64)).detach()
+    """Return forces (S, N, 3) and energies (S,) of all frames, 25 at a time; zeros where the model has no energy."""
+    forces, energies = [], []
+    for positions in frames.positions.split(25):
+        outputs = model.compute(frames.graph(positions), forces=not direct)
+        forces.append(outputs[DIRECT.name if direct else "forces"].detach().reshape(positions.shape).to(torch.float64))
+        energies.append(outputs.get("energy", torch.zeros(len(positions), dtype=torch.float64)).detach())
+    return torch.cat(forces), torch.cat(energies)
 
 
 def batches(n: int, batch: int, steps: int, seed: int = 0) -> list[Tensor]:

@@ -18,6 +18,7 @@ from buys.learn import (
     Molecule,
     Row,
     Rows,
+    Settings,
     batches,
     ethanol,
     fit,
@@ -31,7 +32,7 @@ from buys.learn import (
 )
 from torch import Tensor, nn
 
-SIZES, N_TEST, BATCH, PENALTY = (25, 75, 225), 75, 32, 1.0
+SIZES, BATCH, PENALTY = (25, 75, 225), 32, 1.0
 
 
 def cube() -> Tensor:
@@ -136,13 +137,12 @@ VARIANTS = {
 }  # fmt: skip
 
 
-def run(rows: Rows, steps: int, _picoseconds: float) -> dict[str, list[Row]]:
+def run(rows: Rows, settings: Settings) -> dict[str, list[Row]]:
     """Return the table `soft`, one row for each variant and number of frames."""
-    frames = ethanol()
-    test = frames.subset(slice(-N_TEST, None))
+    frames, test = ethanol(settings.ethanol)
     table = []
     for name, kind in VARIANTS.items():
-        for size in SIZES:
+        for size in sorted({*SIZES, len(frames.positions)}):
             train = frames.subset(slice(size))
-            table.append(rows.get(f"soft, {size} frames", name, lambda k=kind, t=train: soft_row(k, t, test, steps)))
+            table.append(rows.get(f"soft, {size} frames", name, lambda k=kind, t=train: soft_row(k, t, test, settings.steps)))
     return {"soft": table}

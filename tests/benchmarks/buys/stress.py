@@ -9,6 +9,7 @@ from buys.learn import (
     Molecule,
     Row,
     Rows,
+    Settings,
     batches,
     fit,
     mean_error,
@@ -166,8 +167,9 @@ def molecule_row(kind: str, train: Molecule, test: Molecule, steps: int) -> Row:
     return ratios(errors) | {"unit": "meV/Å", "weights": n_weights(model), "seconds": seconds}
 
 
-def run(rows: Rows, steps: int, _picoseconds: float) -> dict[str, list[Row]]:
+def run(rows: Rows, settings: Settings) -> dict[str, list[Row]]:
     """Return the tables `stress` and `distorted_forces`."""
+    steps = settings.steps
     materials = {
         "exact (energy of invariants)": lambda: (IsotropicEnergy(), False), "components": lambda: (ComponentNetwork(), False),
         "components, turned in training": lambda: (ComponentNetwork(), True),
