@@ -9,6 +9,7 @@ import typer
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
 from molequi.cli.output import line, print_json, print_table, say
+from molequi.errors import UserError
 
 
 def align(
@@ -30,6 +31,9 @@ def align(
     The network runs once for each molecule; a turned molecule's features are the turned features. A score of 1 is a perfect match.
     OUTPUT is an .xyz file with A as it was laid, then B.
     """
+    if a == b == "-":
+        raise UserError("A and B are both standard input, which can be read once; give a file for one of them")
+
     from molequi.align import align as run
     from molequi.zoo import load
 

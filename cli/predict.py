@@ -163,6 +163,9 @@ def _print_records(records: Sequence[Record], model: MolecularModel) -> None:
         rows.append([*cells, *hand_cells(model, record)])
     print_table("", [*columns, *hand_headings(model)], rows, left=("source", "formula"), hidden=hidden_source(records))
     print_provenance(records)
+    of_atoms = [name for name in model.outputs if model.properties[name].per_atom and name not in {"forces", "charges"}]
+    if of_atoms:
+        line(f"values of atoms ({', '.join(of_atoms)}) are in --output FILE.xyz or .json, and in --json")
     print_level(model)
 
 

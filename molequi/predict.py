@@ -63,6 +63,8 @@ def predict(
         check_writable(output, overwrite=overwrite)
     structures = read_inputs(inputs, smiles=smiles, charge=charge, conformers=conformers, seed=seed)
     loaded = load(model) if isinstance(model, str | os.PathLike) else model
+    if output is not None:
+        _require_place(output, loaded)
     predictions = list(iter_predictions(structures, loaded, batch_size=batch_size, unsafe=unsafe))
     if output is not None:
         write_results(output, [prediction.record for prediction in predictions], [prediction.atoms for prediction in predictions], loaded.properties)
@@ -107,6 +109,13 @@ def embed(
             raise UserError(f"{structure}: {case.error}")
         features.append(loaded.embed(case.graph.to(_device(loaded))).cpu().numpy())
     return features
+
+
+def _require_place(output: str | os.PathLike[str], model: MolecularModel) -> None:
+    """Refuse a table, which has no place for values of atoms, for a model that gives nothing else."""
+    if str(output).lower().endswith(".csv") and all(row.per_atom for row in model.properties.values()):
+        names = ", ".join(model.properties)
+        raise UserError(f"the output {output} has a row per structure, but the model gives values of atoms ({names}); use .xyz, .extxyz or .json")
 
 
 class _Case(NamedTuple):

@@ -17,7 +17,7 @@ from rdkit import Chem
 
 from molequi.calculator import Calculator, as_calculator
 from molequi.datasets.molecules import conformers_from_smiles
-from molequi.datasets.stereo import label_molecule
+from molequi.datasets.stereo import StereoLabels, constitution_of, label_molecule
 from molequi.datasets.stereo_geometry import GeometryLabels, labels_from_geometry
 from molequi.errors import UserError
 from molequi.model import MolecularModel
@@ -34,6 +34,9 @@ _FMAX, _STEPS = 0.02, 500
 # Two geometries are one conformer where energies (eV), distances (Å) and handed triple products agree to this. Those of mirror images differ by twice
 # their size, 2e-3 and more for gauche chains; what relaxation leaves of a torsion moves them by 3e-4.
 _SAME_ENERGY, _SAME_DISTANCE, _SAME_HAND, _NO_HAND = 0.002, 0.1, 0.2, 5e-4
+
+
+_NITROGEN = 7
 
 
 class Pool(NamedTuple):
@@ -126,8 +129,10 @@ def _pool(structure: Structure, count: int, seed: int, calculator: Calculator) -
     starts = conformers_from_smiles(text, count, seed)
     if drawn is not None:
         starts = [structure.atoms, *starts]
-    labels = label_molecule(Chem.MolFromSmiles(text))
-    wanted, is_achiral = sorted(labels.atoms), labels.kind in {"achiral", "meso"}
+    molecule = Chem.MolFromSmiles(text)
+    labels = label_molecule(molecule)
+    wanted = _centres([atom.GetAtomicNum() for atom in molecule.GetAtoms()], labels)
+    is_achiral = labels.kind in {"achiral", "meso"}
     kept: list[tuple[float, Atoms]] = []
     left_out = []
     for number, start in enumerate(starts):
@@ -135,7 +140,7 @@ def _pool(structure: Structure, count: int, seed: int, calculator: Calculator) -
         atoms.calc = calculator
         relaxed = _relaxed(atoms)
         energy = relaxed.atoms.get_potential_energy()
-        problem = f"not relaxed in {_STEPS} steps" if not relaxed.converged else _changed(relaxed.atoms, wanted)
+        problem = f"not relaxed in {_STEPS} steps" if not relaxed.converged else _changed(start, relaxed.atoms, wanted)
         if problem:
             left_out.append(f"conformer {number}: {problem}")
             continue
@@ -172,20 +177,27 @@ def _bonds(structure: Structure) -> tuple[str, GeometryLabels | None]:
     if label_molecule(molecule).kind == "unknown":
         raise UserError(f"{text} has an allene, whose hand no SMILES keeps, so its conformers are of both hands; predict geometries one by one")
     for entry in Chem.FindPotentialStereo(molecule):
-        is_nitrogen = entry.type == Chem.StereoType.Atom_Tetrahedral and molecule.GetAtomWithIdx(entry.centeredOn).GetAtomicNum() == 7
+        is_nitrogen = entry.type == Chem.StereoType.Atom_Tetrahedral and molecule.GetAtomWithIdx(entry.centeredOn).GetAtomicNum() == _NITROGEN
         if entry.specified == Chem.StereoSpecified.Unspecified and not is_nitrogen:
             kind = "double bond" if entry.type == Chem.StereoType.Bond_Double else "centre"
             raise UserError(f"{text} leaves a stereo {kind} open, so its conformers are of several molecules; mark it in the SMILES (@, / or \\)")
     return text, read
 
 
-def _changed(atoms: Atoms, wanted: list[str]) -> str:
-    """Say how relaxation changed the molecule, if it did: the centres' labels are compared, hydrogens have none."""
-    found = labels_from_geometry(atoms)
+def _centres(numbers: Iterable[int], labels: StereoLabels) -> list[str]:
+    """Return the sorted labels of the stereocentres; nitrogen turns over, or has the hand of its cage, and is not read off coordinates."""
+    return sorted(label for number, label in zip(numbers, labels.atoms, strict=True) if label and number != _NITROGEN)
+
+
+def _changed(start: Atoms, relaxed: Atoms, wanted: list[str]) -> str:
+    """Say how relaxation changed the molecule, if it did: bonds, or labels of centres."""
+    before, found = labels_from_geometry(start), labels_from_geometry(relaxed)
     if found.labels is None:
         return f"after relaxation {found.status}"
-    labels, before = sorted(label for label in found.labels.atoms if label), [label for label in wanted if label]
-    return "" if labels == before else f"its stereocentres became {' '.join(labels) or 'none'} in place of {' '.join(before) or 'none'}"
+    if before.labels is not None and (bonds := constitution_of(found.smiles)) != (old := constitution_of(before.smiles)):
+        return f"its bonds became those of {bonds} in place of {old}"
+    centres = _centres(relaxed.numbers, found.labels)
+    return "" if centres == wanted else f"its stereocentres became {' '.join(centres) or 'none'} in place of {' '.join(wanted) or 'none'}"
 
 
 def _record(structure: Structure, pool: Pool, model: MolecularModel, names: list[str], temperature: float) -> dict[str, Any]:

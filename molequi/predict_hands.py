@@ -74,8 +74,8 @@ def smallest_rotation(model: MolecularModel, atoms: Atoms) -> float:
 
 
 def rotation_factor(atoms: Atoms) -> float:
-    """Return the specific rotation for each bohr⁴ of rosenfeld_isotropic."""
-    return ROTATION_PER_BOHR4 / float(atoms.get_masses().sum())
+    """Return the specific rotation for each bohr⁴ of rosenfeld_isotropic; a structure without atoms has none."""
+    return ROTATION_PER_BOHR4 / float(atoms.get_masses().sum()) if len(atoms) else 0.0
 
 
 def training_spread(model: MolecularModel) -> float:

@@ -15,7 +15,7 @@ from molequi.properties import PROPERTIES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ["README.md", "docs/hands.md"]
+PAGES = ["README.md", "docs/hands.md", "docs/intertwiners.md", "docs/align.md"]
 # A fenced block, and the reason before it why no test runs it: needs the network, or is a test of its own.
 BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>[^>]+) -->\n)?```(?P<language>sh|python)\n(?P<code>.*?)```", re.DOTALL)
 

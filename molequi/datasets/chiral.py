@@ -91,6 +91,8 @@ def read_chiral(
         structures += [(where, isomer, number) for isomer in fresh for number in range(isomer.molecule.GetNumConformers())]
     for failure in failures[:_FAILURES_LOGGED]:
         _LOG.warning("skipped %s", failure)
+    if len(failures) > _FAILURES_LOGGED:
+        _LOG.warning("skipped %d more of %s", len(failures) - _FAILURES_LOGGED, source if isinstance(source, str | Path) else "the SMILES")
     if not structures:
         raise UserError(f"{source}: no molecule can be used; {failures[0] if failures else 'there is none'}")
     return _joined(structures, failures, n_repeated)

@@ -65,7 +65,10 @@ def _molecule(row: dict[str, Any], where: str) -> EcdMolecule:
     missing = [name for name in ("symbols", *_STATES) if not isinstance(row, dict) or name not in row]
     if missing:
         raise UserError(f"{where}: the field {missing[0]!r} is missing")
-    unknown = [symbol for symbol in row["symbols"] if symbol not in atomic_numbers]
+    lists = [name for name in ("symbols", "E_eV") if not isinstance(row[name], list)]
+    if lists:
+        raise UserError(f"{where}: the field {lists[0]!r} is no list; expected one entry for each {'atom' if lists[0] == 'symbols' else 'state'}")
+    unknown = [symbol for symbol in row["symbols"] if str(symbol) not in atomic_numbers]
     if unknown:
         raise UserError(f"{where}: {unknown[0]!r} is no element")
     place = row.get("R_std") or row.get("R_input")

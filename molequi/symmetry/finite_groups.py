@@ -37,8 +37,10 @@ class FiniteGroup:
 def generated_group(name: str, generators: Sequence[np.ndarray]) -> FiniteGroup:
     """Return the group that d x d matrices generate.
 
-    Raises UserError where products go on for more than 1,000 elements, as those of a turn by an irrational angle do.
+    Raises UserError where there are none, and where products go on for more than 1,000 elements, as those of a turn by an irrational angle do.
     """
+    if not len(generators):
+        raise UserError(f"{name} has no generators; give at least one matrix, the identity for the trivial group")
     size = len(generators[0])
     elements, places = [np.eye(size)], {_key(np.eye(size)): 0}
     for element in elements:
@@ -62,12 +64,12 @@ def _key(matrix: np.ndarray) -> tuple[float, ...]:
 
 def cyclic_group(n: int) -> FiniteGroup:
     """Return C_n, the turns of the plane by 2 pi / n."""
-    return generated_group(f"C{n}", [_exact(_turn(n)[:2, :2])])
+    return generated_group(f"C{n}", [_turn(n)[:2, :2]])
 
 
 def dihedral_group(n: int) -> FiniteGroup:
     """Return D_n of the plane: the turns by 2 pi / n and n mirrors, 2n elements."""
-    return generated_group(f"D{n}", [_exact(_turn(n)[:2, :2]), np.diag([1.0, -1.0])])
+    return generated_group(f"D{n}", [_turn(n)[:2, :2], np.diag([1.0, -1.0])])
 
 
 @functools.lru_cache
@@ -104,7 +106,9 @@ def point_group(name: str) -> FiniteGroup:
 
 
 def _turn(n: int) -> np.ndarray:
-    """Return the rotation about z by 2 pi / n."""
+    """Return the rotation about z by 2 pi / n, n at least 1."""
+    if n < 1:
+        raise UserError(f"a turn by 360/{n} degrees makes no group; n must be at least 1")
     cosine, sine = np.cos(2 * np.pi / n), np.sin(2 * np.pi / n)
     return _exact(np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]]))
 
@@ -118,9 +122,12 @@ def _exact(matrix: np.ndarray) -> np.ndarray:
 def subgroup_of(group: FiniteGroup, elements: Sequence[int]) -> np.ndarray:
     """Return the left cosets g H of the subgroup H with these elements: (|G| / |H|, |H|), H first, representatives in the first column.
 
-    Raises UserError where the elements are not closed under products.
+    Raises UserError where the elements are none of the group's, or not closed under products.
     """
     subgroup = np.unique(np.asarray(elements, dtype=np.int64))
+    outside = subgroup[(subgroup < 0) | (subgroup >= group.order)]
+    if len(outside):
+        raise UserError(f"{group.name} has no element {outside[0]}; its {group.order} elements are numbered from 0")
     if len(subgroup) == 0 or not np.isin(group.table[np.ix_(subgroup, subgroup)], subgroup).all():
         raise UserError(f"elements {subgroup.tolist()} of {group.name} form no subgroup: a product of two of them is not among them")
     cosets, seen = [], set()

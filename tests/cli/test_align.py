@@ -56,3 +56,6 @@ def test_bad_input_is_one_line(molequi, turned, tmp_path):
     assert existing.code == 2
     assert "--overwrite" in existing.err
     assert molequi("align", turned).code == 2
+    twice = molequi("align", "-", "-")
+    assert (twice.code, twice.err.count("\n")) == (2, 1)
+    assert "both standard input" in twice.err

@@ -61,3 +61,17 @@ def test_temperature_needs_conformers(molequi, chiral):
     result = molequi("predict", "--smiles", "CO", "--model", chiral, "--temperature", "300")
     assert result.code == 2
     assert "--conformers N" in result.err
+
+
+def test_values_of_atoms_are_pointed_at_and_have_no_place_in_a_table(molequi, tmp_path):
+    path = tmp_path / "rs.safetensors"
+    save_model(make_model([1, 6, 8], ["handedness"], n_channels=8, n_layers=3, parity="full", metadata={"name": "rs"}), path)
+    result = molequi("predict", "--smiles", "C[C@H](O)C=O", "--model", path)
+    assert result.code == 0
+    assert "values of atoms (handedness) are in --output FILE.xyz or .json" in result.out
+    (record,) = json.loads(molequi("predict", "--smiles", "C[C@H](O)C=O", "--model", path, "--json").out)
+    assert len(record["handedness"]) == record["n_atoms"]
+    refused = molequi("predict", "--smiles", "C[C@H](O)C=O", "--model", path, "--output", tmp_path / "out.csv")
+    assert refused.code == 2
+    assert "gives values of atoms (handedness); use .xyz, .extxyz or .json" in refused.err
+    assert not (tmp_path / "out.csv").exists()

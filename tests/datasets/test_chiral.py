@@ -184,6 +184,13 @@ def test_files_of_other_kinds(tmp_path: Path) -> None:
         read_chiral(tmp_path / "a.smi")
 
 
+def test_no_failure_goes_unsaid(caplog: pytest.LogCaptureFixture) -> None:
+    made = read_chiral(["CO", *[f"C{n}(" for n in range(1, 26)]])
+    assert len(made.failures) == 25
+    assert len(caplog.messages) == 21
+    assert caplog.messages[-1] == "skipped 5 more of the SMILES"
+
+
 @pytest.mark.parametrize("name", ["a.sdf.gz", "a.smi.gz", "a.csv.gz"])
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: data[:40] + b"\xff" * 60 + data[100:]])
 def test_a_damaged_compressed_file_is_one_line(tmp_path: Path, name: str, damage: Callable[[bytes], bytes]) -> None:

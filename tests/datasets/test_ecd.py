@@ -93,5 +93,7 @@ def test_damaged_files(tmp_path: Path, checkout: Path) -> None:
     assert "molecule 0: the field 'mu_m' is missing" in complaint({"molecules": [{k: v for k, v in first.items() if k != "mu_m"}]})
     assert "mu_e has shape (19, 3)" in complaint({"molecules": [{**first, "mu_e": first["mu_e"][1:]}]})
     assert "'Xx' is no element" in complaint({"molecules": [{**first, "symbols": ["Xx", *first["symbols"][1:]]}]})
+    assert "the field 'E_eV' is no list; expected one entry for each state" in complaint({"molecules": [{**first, "E_eV": 7.1}]})
+    assert "[1] is no element" in complaint({"molecules": [{**first, "symbols": [[1], *first["symbols"][1:]]}]})
     assert "something else than numbers" in complaint({"molecules": [{**first, "f": ["a"] * 20}]})
     assert "the field 'R_std' is missing" in complaint({"molecules": [{k: v for k, v in first.items() if k != "R_std"}]})

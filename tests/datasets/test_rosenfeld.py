@@ -9,18 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from ase import units
+from ase import Atoms, units
 from ase.data import atomic_masses
+from ase.io import write
 
 from molequi.config import DataSettings
 from molequi.datasets.catalog import inspect
 from molequi.datasets.flat_file import load_npz
 from molequi.datasets.load import open_dataset
+from molequi.datasets.named_sets import prepare_set
 from molequi.datasets.qm9 import load_qm9
 from molequi.datasets.qm9_join import constitution_split
 from molequi.datasets.rosenfeld import load_rosenfeld
 from molequi.datasets.splits import hashed_split
 from molequi.errors import UserError
+from molequi.label import labelled
+from molequi.structures import Structure
 
 
 def tensors(numbers: list[int], seed: int = 0) -> dict[str, np.ndarray]:
@@ -57,6 +61,53 @@ def test_units_and_order(tmp_path: Path, flat_qm9: Path, numbers: list[int], mol
     np.testing.assert_allclose(frames.targets["polarizability"].numpy(), raw["alpha"] * 0.529177210903**3, rtol=1e-7)
     np.testing.assert_allclose(frames.targets["dipole"].numpy(), raw["dipole"] * 0.529177210903, rtol=1e-7)
     np.testing.assert_allclose(frames.targets["energy"].numpy(), raw["energy"] * 27.211386245988, rtol=1e-7)
+
+
+def labelled_frames(flat_qm9: Path, raw: dict[str, np.ndarray]) -> list[Atoms]:
+    """What `molequi label` writes of molecules of QM9 with these tensors."""
+    frames, made = load_qm9(flat_qm9).frames, []
+    for k, number in enumerate(raw["index"].tolist()):
+        row = frames.source.index(f"gdb {number}")
+        rows = slice(int(frames.offsets[row]), int(frames.offsets[row + 1]))
+        atoms = Atoms(frames.atomic_numbers[rows].numpy(), frames.positions[rows].numpy(), info={"gdb": number, "smiles": str(raw["smiles"][k])})
+        values = {"energy": raw["energy"][k] * units.Hartree, "dipole": raw["dipole"][k] * units.Bohr}
+        values |= {"polarizability": raw["alpha"][k] * units.Bohr**3, "rosenfeld": raw["beta"][k]}
+        atoms.info |= {"charge": 0, "spin_multiplicity": 1}
+        structure, marks = Structure("qm9", number, atoms), {"level": "HF/6-31G, density fitting", "program": "PySCF"}
+        made.append(labelled(structure, values, marks))
+    return made
+
+
+def test_labels_of_the_label_command_join_the_set(tmp_path: Path, flat_qm9: Path, numbers: list[int]) -> None:
+    raw = tensors(numbers)
+    np.savez(tmp_path / "all.npz", **raw)
+    np.savez(tmp_path / "first.npz", **{name: array[:4] for name, array in raw.items()})
+    write(tmp_path / "more.xyz.gz", labelled_frames(flat_qm9, {name: array[4:] for name, array in raw.items()}), format="extxyz")
+    whole = load_rosenfeld(tmp_path / "all.npz", flat_qm9)
+    grown = load_rosenfeld([tmp_path / "first.npz", tmp_path / "more.xyz.gz"], flat_qm9)
+    assert grown.frames.source == whole.frames.source
+    assert grown.groups == whole.groups
+    for name, values in whole.frames.targets.items():
+        torch.testing.assert_close(grown.frames.targets[name], values, rtol=1e-12, atol=1e-7)
+    prepared = prepare_set("rosenfeld", tmp_path, [tmp_path / "first.npz", tmp_path / "more.xyz.gz"], flat_qm9)
+    assert len(load_npz(prepared).frames) == len(numbers)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda atoms: atoms.info.pop("gdb"), r"frame 1 has no gdb; expected what `molequi label qm9` writes"),
+        (lambda atoms: atoms.info.pop("rosenfeld"), "frame 1 has no rosenfeld"),
+        (lambda atoms: atoms.info.update(level="HF/6-31G*"), r"frame 1 was labelled at HF/6-31G\*; the set is HF/6-31G throughout"),
+        (lambda atoms: atoms.rattle(0.01), "labels of other geometries than those of QM9"),
+    ],
+)
+def test_labels_of_something_else_are_refused(tmp_path: Path, flat_qm9: Path, numbers: list[int], change: Callable[[Atoms], object], message: str):
+    frames = labelled_frames(flat_qm9, tensors(numbers[:3]))
+    change(frames[1])
+    write(tmp_path / "a.xyz", frames, format="extxyz")
+    with pytest.raises(UserError, match=message):
+        load_rosenfeld(tmp_path / "a.xyz", flat_qm9)
 
 
 def test_several_files_and_a_set_that_grows(tmp_path: Path, flat_qm9: Path, numbers: list[int]) -> None:

@@ -33,6 +33,11 @@ def test_unknown_point_group_is_refused(name: str) -> None:
 
 
 def test_infinite_group_is_refused() -> None:
+    for make in (cyclic_group, dihedral_group):
+        with pytest.raises(UserError, match="n must be at least 1"):
+            make(0)
+    with pytest.raises(UserError, match="has no generators"):
+        generated_group("nothing", [])
     with pytest.raises(UserError, match="more than 1000 elements"):
         generated_group("turns by 1 radian", [np.array([[np.cos(1), -np.sin(1)], [np.sin(1), np.cos(1)]])])
 
@@ -45,6 +50,8 @@ def test_plane_groups_and_cosets() -> None:
     assert cosets.shape == (2, 4)
     assert set(cosets[0]) == set(turns)
     assert sorted(cosets.ravel()) == list(range(8))
+    with pytest.raises(UserError, match=rf"has no element {group.order}; its {group.order} elements"):
+        subgroup_of(group, [0, group.order])
     with pytest.raises(UserError, match="form no subgroup"):
         subgroup_of(group, [0, group.generators[0]])
 

@@ -11,7 +11,7 @@ from scipy import constants
 from molequi.datasets.molecules import atoms_from_smiles
 from molequi.errors import UserError
 from molequi.model import MolecularModel, make_model
-from molequi.predict_conformers import averaged, boltzmann_weights, is_same_conformer, predict_means
+from molequi.predict_conformers import _changed, averaged, boltzmann_weights, is_same_conformer, predict_means
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,23 @@ def test_coordinates_give_the_molecule_and_its_hand(chiral):
     bare = ase.Atoms(atoms.numbers, atoms.positions)
     (record,) = predict_means(bare, chiral, conformers=2, temperature=298.15)
     assert list(record["cip"].values()) == ["S"]
+
+
+def test_a_marked_nitrogen_is_not_asked_for():
+    """RDKit labels the nitrogen of an aziridine that the SMILES marks, and reads none off coordinates."""
+    (record,) = predict_means(smiles="C[N@]1C[C@@H]1C", conformers=2, temperature=298.15)
+    assert record["conformers"]
+    assert record["left_out"] == []
+
+
+def test_a_conformer_that_became_another_molecule_is_named():
+    ether, alcohol = molecule("CH3OCH3"), molecule("CH3CH2OH")
+    assert _changed(ether, alcohol, []) == "its bonds became those of CCO in place of COC"
+    assert _changed(ether, ether, []) == ""
+    hand = atoms_from_smiles("C[C@H](O)C=O")
+    assert _changed(hand, hand, ["S"]) == ""
+    mirror = ase.Atoms(hand.numbers, -hand.positions)
+    assert _changed(hand, mirror, ["S"]) == "its stereocentres became R in place of S"
 
 
 def test_other_scalars_have_a_mean_and_vectors_have_none():

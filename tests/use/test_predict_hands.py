@@ -84,6 +84,12 @@ def test_unknown_bonds_are_said(chiral):
     assert "unpaired" in record["cip_note"]
 
 
+def test_a_structure_without_atoms_does_not_rotate(chiral):
+    record, other = predict([ase.Atoms(), molecule("H2O")], chiral)
+    assert (record["specific_rotation"], record["rotation_sign"]) == (0.0, None)
+    assert other["cip"] == {}
+
+
 def test_other_models_say_nothing_of_hands():
     model = make_model([1, 8], ["energy"], n_channels=4, l_max=1)
     (record,) = predict(molecule("H2O"), model)
