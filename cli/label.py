@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,8 @@ from molequi.cli import options
 from molequi.cli.exits import ExitCode
 from molequi.cli.output import STDERR, line, print_json, say
 from molequi.errors import UserError
+
+EVERY = 60.0  # seconds between lines where stderr is a file, such as the log of a job, and shows no bar
 
 
 def label(
@@ -54,9 +57,13 @@ def label(
     names = [name.strip() for name in (properties or "").split(",") if name.strip()]
     columns = TextColumn("labels"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn()
     with Progress(*columns, console=STDERR, transient=True, disable=not STDERR.is_terminal) as bar:
-        task = bar.add_task("", total=None)
+        task, said = bar.add_task("", total=None), time.monotonic()
 
         def show(done: int, total: int, failed: int) -> None:
+            nonlocal said
+            if not STDERR.is_terminal and time.monotonic() - said > EVERY:
+                said = time.monotonic()
+                say(f"{done} of {total} labels, {failed} failed")
             bar.update(task, completed=done, total=total, description=f"{failed} failed" if failed else "")
 
         run = RunSettings(processes, resume, overwrite, show)

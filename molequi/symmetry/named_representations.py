@@ -18,7 +18,12 @@ from molequi.symmetry.representations import Representation, represent
 
 @functools.lru_cache
 def o3_irrep(l: int, parity: int) -> Representation:
-    """Return the irrep of O(3) on the real spherical harmonics of degree l: inversion, and the three rotations' generators."""
+    """Return the irrep of O(3) on the real spherical harmonics of degree l: inversion, and the three rotations' generators.
+
+    Raises UserError where there is no such irrep.
+    """
+    if l < 0 or parity not in {1, -1}:
+        raise UserError(f"there is no irrep of O(3) with l = {l} and parity {parity}; l is 0 or more, parity 1 or -1")
     return represent("O(3)", [parity * np.eye(2 * l + 1)], list(_rotation_generators(l)), name=irreps_name([(l, parity)]))
 
 

@@ -7,6 +7,8 @@ import json
 import pytest
 from ase.io import read
 
+from molequi.cli import label as module
+
 
 def test_without_the_program_it_says_what_to_install(molequi, water, monkeypatch):
     monkeypatch.setattr("molequi.label_levels.is_installed", lambda _name: False)
@@ -37,14 +39,17 @@ def test_wrong_usage_is_one_line_and_2(molequi, water, monkeypatch, tmp_path, ar
     assert not list(tmp_path.glob("labels*"))
 
 
-def test_hartree_fock_end_to_end(molequi, water, tmp_path):
+def test_hartree_fock_end_to_end(molequi, water, tmp_path, monkeypatch):
     pytest.importorskip("pyscf", reason="PySCF is not installed: pip install 'molequi[labels]'")
     with water.open("a") as file:
         file.write("2\n\nI 0 0 0\nH 0 0 1.6\n")
     output = tmp_path / "labels.xyz"
+    monkeypatch.setattr(module, "EVERY", 0.0)
     result = molequi("label", water, "--level", "HF/6-31G", "--output", output, "--processes", 1)
     assert result.code == 1
-    assert result.err.strip() == f"error: structure 1 of {water}: the basis 6-31g has no functions for I"
+    progress, problem = result.err.strip().splitlines()[-2:]
+    assert progress == "2 of 2 labels, 1 failed"
+    assert problem == f"error: structure 1 of {water}: the basis 6-31g has no functions for I"
     assert "level: HF/6-31G, density fitting; program: PySCF" in result.out
     assert "1 labelled, 1 failed; written to" in result.out
     atoms = read(output)
@@ -59,7 +64,7 @@ def test_hartree_fock_end_to_end(molequi, water, tmp_path):
 def test_xtb_end_to_end(molequi, water, tmp_path):
     pytest.importorskip("tblite", reason="tblite is not installed: pip install 'molequi[labels]'")
     output, excluded = tmp_path / "labels.extxyz", tmp_path / "none.smi"
-    excluded.touch()
+    excluded.write_text("CCC\n")
     result = molequi("label", water, "--level", "gfn2-xtb", "--output", output, "--json", "--exclude", excluded)
     assert result.code == 0
     report = json.loads(result.out)

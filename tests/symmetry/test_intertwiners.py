@@ -200,6 +200,8 @@ def test_other_groups_are_refused() -> None:
         intertwiners(lorentz_vector(), o3_irrep(1, -1))
     with pytest.raises(UserError, match="all square"):
         represent("Z", [np.eye(2), np.eye(3)])
+    with pytest.raises(UserError, match="l = 1 and parity 2"):
+        o3_irrep(1, 2)
     with pytest.raises(UserError, match="p4 and p4m"):
         wallpaper_representation("p6", 4)
     with pytest.raises(UserError, match="no permutation"):
