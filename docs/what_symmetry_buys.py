@@ -21,6 +21,25 @@ def hands(axes: Axes, rows: Rows) -> None:
     axes.set(xlabel="accuracy (%)", title="a  L or D alanine", xlim=(0, 105))
 
 
+def ethanol(axes: Axes, rows: Rows) -> None:
+    """Part a: force errors."""
+    found = {row["model"]: row["force_mae_mev_a"] for key, row in rows.items() if key.startswith("ethanol: ")}
+    names = [name.replace(" (E(3) network, l = 0)", ", l = 0").replace(" distances, angles, dihedrals", " dihedrals") for name in found]
+    colors = ["0.7" if "alone" in name else "C0" if "dihedrals" in name else "C2" for name in found]
+    axes.barh(names[::-1], list(found.values())[::-1], color=colors[::-1])
+    axes.set(xlabel="force MAE (meV/Å)", title="a  ethanol, equal steps")
+
+
+def drifts(axes: Axes, rows: Rows) -> None:
+    """Part b: drift of the energy, on a logarithmic scale."""
+    found = {row["model"]: row for key, row in rows.items() if key.startswith("direct, ")}
+    values = [abs(row["drift_mev_atom_ps"]) for row in found.values()]
+    axes.barh(list(found)[::-1], values[::-1], color=["C3", "C2"])
+    for place, row in enumerate(list(found.values())[::-1]):
+        axes.text(min(values), place, f"  {row['ps']:.3g} ps", va="center", fontsize=7)
+    axes.set(xscale="log", xlabel="|drift| (meV/atom/ps)", title="b  dynamics from 300 K")
+
+
 def loops(axes: Axes, rows: Rows) -> None:
     """Part b: work around loops, on a logarithmic scale."""
     found = {row["model"]: row["loop_work_mev"] for key, row in rows.items() if key.startswith("direct, ")}
@@ -37,7 +56,10 @@ def curves(axes: Axes, rows: Rows) -> None:
     for name, line in points.items():
         axes.plot(*zip(*sorted(line), strict=True), marker="o", markersize=3, label=name)
     axes.set(xscale="log", yscale="log", xlabel="frames", ylabel="force error, turned (meV/Å)", title="c  soft and hard symmetry")
-    axes.legend(frameon=False, fontsize=6)
+    axes.minorticks_off()
+    axes.set_xticks(frames := sorted({at for line in points.values() for at, _ in line}), [str(at) for at in frames])
+    axes.set_yticks([400, 1000, 2000, 4000], ["400", "1000", "2000", "4000"])
+    axes.legend(frameon=False, fontsize=6, labelspacing=0.15, loc=(0.3, 0.12))
 
 
 def axes_of_stress(axes: Axes, rows: Rows) -> None:
@@ -48,22 +70,22 @@ def axes_of_stress(axes: Axes, rows: Rows) -> None:
             at = place * (len(found) + 1) + index
             axes.plot([row["ratio_axes_min"], row["ratio_axes_max"]], [at, at], color=f"C{index}", linewidth=3)
             axes.plot(row["ratio_y"], at, "o", color="black", markersize=4)
-            axes.text(row["ratio_axes_max"] * 1.1, at, f"{label}: {row['model']}", va="center", fontsize=6)
-    axes.set(xscale="log", xlabel="error / error along x (dot: y; bar: 20 axes)", title="d  trained along x only", yticks=[], xlim=(0.7, 3e3))
+            axes.text(max(row["ratio_axes_max"], row["ratio_y"]) * 1.4, at, f"{label}: {row['model']}", va="center", fontsize=6)
+    axes.set(xscale="log", xlabel="error / error along x (dot: y; bar: 20 axes)", title="d  trained along x only", yticks=[], xlim=(0.7, 2e4))
     axes.invert_yaxis()
 
 
 def main(sources: list[str], picture: str) -> None:
-    """Draw the four parts from the rows of one file or several."""
+    """Draw the parts from the rows of one file or several."""
     rows = {key: row for source in sources for key, row in json.loads(Path(source).read_text(encoding="utf-8"))["rows"].items()}
-    figure, axes = plt.subplots(2, 2, figsize=(9, 5), layout="constrained")
-    for panel, draw in zip(axes.flat, (hands, loops, curves, axes_of_stress), strict=True):
+    figure, axes = plt.subplots(2, 3, figsize=(11, 5), layout="constrained")
+    for panel, draw in zip(axes.flat, (hands, loops, curves, ethanol, drifts, axes_of_stress), strict=True):
         draw(panel, rows)
         panel.title.set_fontsize(9)
         panel.tick_params(labelsize=7)
         panel.xaxis.label.set_fontsize(8)
         panel.yaxis.label.set_fontsize(8)
-    figure.savefig(picture, dpi=100)
+    figure.savefig(picture, dpi=85, pil_kwargs={"optimize": True})
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ def molecule_row(kind: str, train: Molecule, test: Molecule, steps: int) -> Row:
 
 def run(rows: Rows, settings: Settings) -> dict[str, list[Row]]:
     """Return the tables `stress` and `distorted_forces`."""
-    steps = settings.steps
+    steps, rows.settings = settings.steps, {"steps": settings.steps}
     materials = {
         "exact (energy of invariants)": lambda: (IsotropicEnergy(), False), "components": lambda: (ComponentNetwork(), False),
         "components, turned in training": lambda: (ComponentNetwork(), True),
