@@ -23,7 +23,7 @@ def even_irreps(l_max: int) -> Irreps:
 def without_parity() -> Iterator[None]:
     """Let networks that are made here (with `parity: natural`) treat harmonics and features as even; they stay so afterwards."""
     with contextlib.ExitStack() as stack:
-        for place in ("molequi.nn.backbone.natural_irreps", "molequi.nn.interaction.natural_irreps", "molequi.model.full_irreps"):
+        for place in ("molequi.nn.backbone.natural_irreps", "molequi.nn.interaction.natural_irreps", "molequi.model_heads.full_irreps"):
             stack.enter_context(mock.patch(place, even_irreps))
         yield
 
