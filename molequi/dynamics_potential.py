@@ -69,6 +69,8 @@ def make_potential(kind: str, overrides: Mapping[str, object], frames: Frames, t
     model = make_model(frames.elements(), ["energy"], kind=kind, seed=seed, **overrides)
     if model.backbone.force_obstacle is not None:
         raise UserError(f"model.kind {kind} cannot be a potential: {model.backbone.force_obstacle}")
+    if model.backbone.settings.get("augmentation", "none") != "none":
+        raise UserError("model.backbone.augmentation turns the molecules of a batch, a trajectory has one that moves; set it to none")
     potential = MolecularPotential(model, frames)
     some = train.states[:: max(train.n_systems // 64, 1), 0, 0]
     model.backbone.calibrate(potential._graph(some))

@@ -13,6 +13,7 @@ import argparse
 import functools
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from molequi.dynamics_config import DynamicsConfig, load_dynamics_config
@@ -33,15 +34,16 @@ def config_of(model: str, arguments: argparse.Namespace) -> DynamicsConfig:
     return load_dynamics_config("trajectory", [f"model.kind={model}", *MODELS[model], *shared])
 
 
-def run(model: str, arguments: argparse.Namespace, data: functools.partial[DynamicsData]) -> dict[str, object]:
+def run(model: str, arguments: argparse.Namespace, data: Callable[[], DynamicsData]) -> dict[str, object]:
     """Train, or read what was trained; returns the result of one run. cpu_seconds: of training and test in the last call, without the data."""
-    folder = arguments.output / model
+    folder = arguments.output / f"{model}-{arguments.train:g}-{arguments.epochs}"
+    seconds = folder / "seconds.txt"
     if not (folder / "result.json").is_file():
         made, start = data(), time.process_time()
         train_dynamics(config_of(model, arguments), folder, resume=(folder / "config.yaml").is_file(), data=made)
-        (folder / "seconds.txt").write_text(f"{time.process_time() - start:.1f}\n")
+        seconds.write_text(f"{time.process_time() - start:.1f}\n")
     result = {name: row["value"] for name, row in json.loads((folder / "result.json").read_text()).items()}
-    return {"model": model, "cpu_seconds": float((folder / "seconds.txt").read_text()), **result}
+    return {"model": model, "cpu_seconds": float(seconds.read_text()) if seconds.is_file() else None, **result}
 
 
 def main() -> None:

@@ -122,6 +122,8 @@ def test_lieconv_without_continuous_forces_is_refused(potential):
         potential("lieconv", group="SE(3)")
     with pytest.raises(UserError, match="its neighbourhoods are hard"):
         potential("lieconv", radius=2.0)
+    with pytest.raises(UserError, match="model.backbone.augmentation turns the molecules"):
+        potential("lieconv", augmentation="rotations")
 
 
 @pytest.mark.parametrize(
