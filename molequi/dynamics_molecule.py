@@ -5,15 +5,13 @@ Units: eV, Å, amu; the unit of time that follows is `ase.units`'s, 10.18 fs.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from ase import units
 from ase.data import atomic_masses
 
-from molequi import resources
 from molequi.datasets.convert import frames_from_atoms, read_structures
 from molequi.datasets.flat import Frames
+from molequi.datasets.load import find_data
 from molequi.dynamics import N_TRANSITIONS, Segments, Systems, rk4
 from molequi.dynamics_config import MoleculeSettings
 from molequi.dynamics_potential import MolecularPotential
@@ -29,8 +27,7 @@ def make_teacher(settings: MoleculeSettings) -> MolecularPotential:
 
     Raises UserError where the file does not hold one molecule that the teacher knows.
     """
-    path = Path(settings.path)
-    structures = [found for _, found in read_structures(path if path.exists() else resources.data_path(settings.path))]
+    structures = [found for _, found in read_structures(find_data(settings.path))]
     broken = [found for found in structures if isinstance(found, str)]
     if len(structures) != 1 or broken:
         raise UserError(f"data.path {settings.path} holds {broken[0] if broken else f'{len(structures)} structures'}; give a file with one molecule")

@@ -21,7 +21,8 @@ def data_path(name: str) -> Path:
     """
     path = folder("_data") / name
     if not path.exists():
-        raise UserError(f"the bundled file {name!r} is missing; it was looked for in {path.parent}; install molequi again")
+        there = ", ".join(sorted(found.name for found in path.parent.glob("*"))) or "nothing"
+        raise UserError(f"there is no bundled file {name!r}; {path.parent} has {there}")
     return path
 
 

@@ -95,7 +95,7 @@ def test_mistakes_in_the_settings(tmp_path: Path) -> None:
     sample = {"kind": "npz", "path": SAMPLE}
     with pytest.raises(UserError, match="data.path is not set"):
         load_dataset(settings(kind="frames", targets=["energy"]))
-    with pytest.raises(UserError, match="bundled file 'samples/none.npz' is missing"):
+    with pytest.raises(UserError, match="no bundled file 'samples/none.npz'"):
         load_dataset(settings(kind="npz", path="samples/none.npz", targets=["gap"]))
     with pytest.raises(UserError, match="target 'forces' is not in the data; it has .*gap"):
         load_dataset(settings(**sample, targets=["forces"]))

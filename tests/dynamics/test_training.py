@@ -227,7 +227,8 @@ def test_molecule_is_learned_by_the_same_code(tmp_path):
     ("changes", "message"),
     [
         ({"path": "samples/molecules.xyz"}, "give a file with one molecule"),
-        ({"path": "samples/nothing.xyz"}, "samples/nothing.xyz"),
+        ({"path": "samples/nothing.xyz"}, "no bundled file 'samples/nothing.xyz'"),
+        ({"path": "nothing.xyz"}, "nothing.xyz does not exist"),
         ({"teacher": "organics"}, "organic"),
         ({"train": 0.001}, "give at least 41"),
         ({"test": 0.001}, r"data.test is 0.001 ps, 3 states of .* fs; give at least 5"),
