@@ -73,8 +73,6 @@ def scores(model: MolecularModel, test: Frames) -> dict[str, object]:
     """Return R², error and sign of the isotropic part on both hands, R² by irrep part of the tensor, and how exactly the hands are mirrored."""
     row, label = PROPERTIES["rosenfeld"], test.targets["rosenfeld"]
     image = dataclasses.replace(test, positions=-test.positions)
-    # The same sums for a structure and its image: kernels that change in between would show as a violation of the mirror law.
-    model.backbone.use_kernels("table")
     value, other = (predict_frames(model, frames, ["rosenfeld"])["rosenfeld"] for frames in (test, image))
     parts = zip(split_parts(row, value).items(), split_parts(row, label).values(), strict=True)
     result: dict[str, object] = {f"R² of {name}": _r2(x, y) for (name, x), y in parts}
@@ -114,6 +112,8 @@ def make_card(model: MolecularModel, loaded: FlatFile, reserved: Path, name: str
     seen = model.metadata.get("training", {}).get("n_structures")
     if seen != len(parts["train"]):
         raise UserError(f"the run saw {seen} training structures, this set has {len(parts['train'])}; give the set that the run was trained on")
+    # The same sums for a structure and its image: kernels that change in between would show as a violation of the mirror law.
+    model.backbone.use_kernels("table")
     return {
         "name": name,
         "description": "Rosenfeld tensor and optical rotation, with polarizability and dipole, of neutral closed-shell molecules",
