@@ -75,6 +75,14 @@ class Walk(NamedTuple):
         """Return the rows of this thread's nodes."""
         return tensor[self.nodes[0] : self.nodes[1]]
 
+    def share(self, scratch: Tensor, like: Tensor) -> Tensor:
+        """Return a tensor like (N, M, C) in scratch (N, M' >= M, C), where this thread's nodes lie in what are its nodes of scratch too.
+
+        Threads that are at different M then do not write into each other's nodes.
+        """
+        first = self.nodes[0] * (scratch.shape[1] - like.shape[1]) * like.shape[2]
+        return scratch.flatten()[first : first + like.numel()].view(like.shape)
+
 
 class RestingLayer:
     """An `Interaction`: h = U x, A = mix(convolve(h)), y = W_1 A + W_2 A A + W_3 A A A + S x, gate(y), each W one product of all its maps.
@@ -184,7 +192,7 @@ class RestingLayer:
             row_map.add_transposed(before, pull.zero_())
         for order in range(len(self.products) - 1, -1, -1):
             table, weights = self.products[order]
-            pair = [x.flatten()[: y.numel()].view(y.shape) for x, y in zip(gradients.pair, (pulled[order], pulled[0]), strict=True)]
+            pair = [walk.share(x, y) for x, y in zip(gradients.pair, (pulled[order], pulled[0]), strict=True)]
             inputs = buffers.powers[order], buffers.powers[0], weights, pulled[order + 1], walk.species
             bare.couple_gradient(inputs, table, pair, walk.nodes)
             pulls[order] += walk.own(pair[0])

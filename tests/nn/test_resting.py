@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,11 +10,13 @@ import torch
 from ase.build import molecule
 
 from molequi.graph import AtomGraph, collate
+from molequi.kernels import bare
 from molequi.model import MolecularModel, make_model
 from molequi.neighbors import build_graph
 from molequi.nn import backbone as backbone_module
 from molequi.nn import resting, resting_pass
 from molequi.nn.arena import Arena
+from molequi.symmetry.coupling import CouplingTable
 
 LAYERS = [
     {"parity": "natural", "correlation": 1, "mixing": "merged"},
@@ -67,6 +70,33 @@ def test_outputs_and_forces_are_those_of_autograd(settings: dict, outputs: list[
     assert actual.keys() == expected.keys()
     for name, value in actual.items():
         torch.testing.assert_close(value, expected[name], rtol=1e-11, atol=1e-11 * float(expected[name].abs().max()), msg=name)
+
+
+def test_threads_at_different_powers_write_into_memory_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread may be at the third power of its messages while another is at the second, which has other rows: their scratch must not overlap."""
+    model, graph = model_of(["energy"], parity="full", correlation=3), graph_of("CH3CH2OH", "H2O", "O")
+    spans: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    couple_gradient = bare.couple_gradient
+
+    def spy(inputs: tuple, table: CouplingTable, pair: list[torch.Tensor], nodes: tuple[int, int]) -> None:
+        for x in pair:
+            start, step = x.data_ptr(), x.stride(0) * x.element_size()
+            spans.setdefault(nodes, []).append((start + nodes[0] * step, start + nodes[1] * step))
+        couple_gradient(inputs, table, pair, nodes)
+
+    monkeypatch.setattr(bare, "couple_gradient", spy)
+    monkeypatch.setattr(resting, "_WORTH_A_THREAD", 1)
+    model.backbone.use_kernels("table")
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        model.compute(graph)
+    finally:
+        torch.set_num_threads(before)
+    assert len(spans) == 3
+    assert all(len({last - first for first, last in own}) > 1 for own in spans.values())
+    for one, other in itertools.combinations(spans.values(), 2):
+        assert all(last <= start or end <= first for first, last in one for start, end in other)
 
 
 def test_empty_graphs_and_isolated_atoms() -> None:
