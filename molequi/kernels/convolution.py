@@ -24,6 +24,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
+from torch.library import custom_op
 
 from molequi.kernels import cpu, cuda
 from molequi.kernels.edges import Edges
@@ -39,9 +40,9 @@ def convolve(
     return forward(features, harmonics, distances, coefficients, *edges, f"{kernels} {name_of(table)}", cutoff)
 
 
-forward = torch.library.custom_op("molequi::convolve", cpu.forward, mutates_args=(), device_types="cpu")
-backward = torch.library.custom_op("molequi::convolve_backward", cpu.backward, mutates_args=(), device_types="cpu")
-double_backward = torch.library.custom_op("molequi::convolve_double_backward", cpu.double_backward, mutates_args=(), device_types="cpu")
+forward = custom_op("molequi::convolve", cpu.forward, mutates_args=(), device_types="cpu")
+backward = custom_op("molequi::convolve_backward", cpu.backward, mutates_args=(), device_types="cpu")
+double_backward = custom_op("molequi::convolve_double_backward", cpu.double_backward, mutates_args=(), device_types="cpu")
 forward.register_kernel("cuda", cuda.forward)
 backward.register_kernel("cuda", cuda.backward)
 double_backward.register_kernel("cuda", cuda.double_backward)

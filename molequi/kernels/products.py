@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
+from torch.library import custom_op
 
 from molequi.kernels import modules, threads
 from molequi.kernels.operators import arrays, is_wanted, name_of, table_named
@@ -51,9 +52,9 @@ def double_backward(
     return dx, dy, run("double_backward", table, [x, y, w, g, u, v, z, species], [dx, dy, dg], shared=w.shape), dg
 
 
-_forward = torch.library.custom_op("molequi::couple", forward, mutates_args=())
-_backward = torch.library.custom_op("molequi::couple_backward", backward, mutates_args=())
-_double_backward = torch.library.custom_op("molequi::couple_double_backward", double_backward, mutates_args=())
+_forward = custom_op("molequi::couple", forward, mutates_args=())
+_backward = custom_op("molequi::couple_backward", backward, mutates_args=())
+_double_backward = custom_op("molequi::couple_double_backward", double_backward, mutates_args=())
 
 
 def run(

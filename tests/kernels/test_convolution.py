@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from e3nn import o3
+from torch.library import opcheck
 
 from molequi.kernels import KERNELS, Edges, convolution, convolve, cpu, edges_of, modules, splines, threads
 from molequi.kernels.operators import name_of
@@ -137,13 +138,13 @@ def test_third_derivatives_are_refused(kernels: str) -> None:
 def test_operators_pass_opcheck(kernels: str) -> None:
     tensors, edges = arguments(SMALL, 2)
     walk = (*edges, f"{kernels} {name_of(SMALL)}", CUTOFF)
-    torch.library.opcheck(convolution.forward, (*tensors, *walk))
+    opcheck(convolution.forward, (*tensors, *walk))
     g = torch.randn(9, n_rows(SMALL.output), 2, dtype=torch.float64).requires_grad_(True)
     for wants_s in (False, True):
-        torch.library.opcheck(convolution.backward, (*tensors, g, *walk, wants_s))
+        opcheck(convolution.backward, (*tensors, g, *walk, wants_s))
     cotangents = [torch.randn_like(x) for x in tensors]
     detached = [x.detach() for x in (*tensors, g)]
-    torch.library.opcheck(convolution.double_backward, (*detached, *cotangents, *walk), test_utils=("test_schema", "test_faketensor"))
+    opcheck(convolution.double_backward, (*detached, *cotangents, *walk), test_utils=("test_schema", "test_faketensor"))
 
 
 @pytest.mark.parametrize("kernels", ["table", "unrolled"])

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch.library import opcheck
 
 from molequi.kernels import Edges, convolution, convolve, cpu, cuda, cuda_sweeps, edges_of, modules
 from molequi.kernels.operators import name_of
@@ -167,10 +168,10 @@ def test_operators_pass_opcheck(device: str) -> None:
     walk, tests = (*edges, f"table {name_of(SMALL)}", CUTOFF), ("test_schema", "test_faketensor")
     h, y, r, s = (x.detach() for x in tensors)
     g = torch.randn_like(h)
-    torch.library.opcheck(convolution.forward, (h, y, r, s, *walk), test_utils=tests)
-    torch.library.opcheck(convolution.backward, (h, y, r, s, g, *walk, True), test_utils=tests)
-    torch.library.opcheck(convolution.backward, (h, y, r, s, g, *walk, False), test_utils=tests)
-    torch.library.opcheck(convolution.double_backward, (h, y, r, s, g, h, y, r, s, *walk), test_utils=tests)
+    opcheck(convolution.forward, (h, y, r, s, *walk), test_utils=tests)
+    opcheck(convolution.backward, (h, y, r, s, g, *walk, True), test_utils=tests)
+    opcheck(convolution.backward, (h, y, r, s, g, *walk, False), test_utils=tests)
+    opcheck(convolution.double_backward, (h, y, r, s, g, h, y, r, s, *walk), test_utils=tests)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from e3nn import o3
+from torch.library import opcheck
 
 from molequi.kernels import couple, products
 from molequi.kernels.operators import name_of
@@ -67,10 +68,10 @@ def test_sweeps_pass_numeric_derivatives_and_opcheck() -> None:
 
     assert torch.autograd.gradcheck(function, tensors, atol=1e-6)
     assert torch.autograd.gradgradcheck(function, tensors, atol=1e-5)
-    torch.library.opcheck(products._forward, (*tensors, SPECIES, name_of(table)))
+    opcheck(products._forward, (*tensors, SPECIES, name_of(table)))
     g = torch.randn(4, n_rows(table.output), 2, dtype=torch.float64).requires_grad_(True)
     for wants_w in (False, True):
-        torch.library.opcheck(products._backward, (*tensors, g, SPECIES, name_of(table), wants_w))
+        opcheck(products._backward, (*tensors, g, SPECIES, name_of(table), wants_w))
 
 
 def test_products_of_no_atoms_are_empty() -> None:
