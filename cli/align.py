@@ -34,8 +34,8 @@ def align(
     if a == b == "-":
         raise UserError("A and B are both standard input, which can be read once; give a file for one of them")
 
-    from molequi.align import align as run
-    from molequi.zoo import load
+    from molequi.alignment.align import align as run
+    from molequi.models.zoo import load
 
     network = load(model, device=device.value, dtype=options.precision(dtype))
     record = run(a, b, network, charge_weight=charge_weight, n_poses=poses, charge=charge, output=output, overwrite=overwrite)

@@ -11,7 +11,7 @@ from molequi.cli import options
 from molequi.cli.output import STDERR, line, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from molequi.bench import Timing
+    from molequi.prediction.benchmark import Timing
 
 
 def bench(
@@ -26,8 +26,8 @@ def bench(
     """
     import torch
 
-    from molequi.bench import bench as run
-    from molequi.zoo import load
+    from molequi.models.zoo import load
+    from molequi.prediction.benchmark import bench as run
 
     network = load(model, dtype=options.precision(dtype))
     rows = []

@@ -13,9 +13,9 @@ from molequi.cli.output import line, print_json, print_table
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
-    from molequi.diagnostics import Measurement
-    from molequi.graph import AtomGraph
-    from molequi.model import MolecularModel
+    from molequi.diagnostics.check import Measurement
+    from molequi.graphs.graph import AtomGraph
+    from molequi.models.molecular import MolecularModel
 
 
 def check(
@@ -30,8 +30,8 @@ def check(
 
     INPUT adds structures of your own to the built-in ones. Exit code 1 when a measurement exceeds its limit.
     """
-    from molequi.diagnostics import check_model
-    from molequi.zoo import load
+    from molequi.diagnostics.check import check_model
+    from molequi.models.zoo import load
 
     network = load(model, device=device.value, dtype=options.precision(dtype))
     measurements = check_model(network, _graphs(input_, network))
@@ -43,7 +43,7 @@ def check(
 
 
 def _graphs(source: str | None, model: MolecularModel) -> list[AtomGraph]:
-    from molequi.datasets.convert import graph_from_atoms, read_structures
+    from molequi.structures.atoms import graph_from_atoms, read_structures
 
     if source is None:
         return []

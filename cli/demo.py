@@ -23,8 +23,8 @@ def demo(
     overwrite: options.Overwrite = False,
 ) -> int:
     """Show the main job on bundled data: predict, relax, run dynamics, train a property model, check. Takes about three minutes."""
-    from molequi.outputs import check_output
-    from molequi.resources import data_path
+    from molequi.runtime.files import check_output
+    from molequi.runtime.resources import data_path
 
     check_output(output, overwrite=overwrite)
     output.mkdir(exist_ok=True)

@@ -51,8 +51,8 @@ def label(
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    from molequi.label import RunSettings
-    from molequi.label import label as compute
+    from molequi.labeling.run import RunSettings
+    from molequi.labeling.run import label as compute
 
     names = [name.strip() for name in (properties or "").split(",") if name.strip()]
     columns = TextColumn("labels"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn()

@@ -95,7 +95,7 @@ def models(
     json: options.Json = False,
 ) -> None:
     """List the bundled models, or show the card of one: data, level of theory, errors, limits."""
-    from molequi import zoo
+    from molequi.models import zoo
 
     if name is not None:
         card = zoo.card(name)

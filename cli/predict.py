@@ -10,12 +10,12 @@ import typer
 
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
-from molequi.cli.hands import hand_cells, hand_headings, print_level, print_means
+from molequi.cli.optical_rotation import hand_cells, hand_headings, print_level, print_means
 from molequi.cli.output import line, print_json, print_table, say
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
-    from molequi.model import MolecularModel
+    from molequi.models.molecular import MolecularModel
     from molequi.properties import Property
 
 Record = Mapping[str, Any]
@@ -50,9 +50,9 @@ def predict(
     if not inputs and not smiles:
         raise UserError("nothing to predict: give structure files, - for standard input, or --smiles TEXT")
 
-    from molequi.predict import predict as run
-    from molequi.predict_conformers import predict_means
-    from molequi.zoo import load
+    from molequi.models.zoo import load
+    from molequi.prediction.predict import predict as run
+    from molequi.simulation.conformers import predict_means
 
     network = load(model, device=device.value, dtype=options.precision(dtype))
     if temperature is not None:
@@ -94,9 +94,9 @@ def embed(
 
     The .npz file holds `features`, one row per atom of all structures, and `n_atoms`, one entry per structure.
     """
-    from molequi.outputs import check_output, written_by_rename
-    from molequi.predict import embed as run
-    from molequi.zoo import load
+    from molequi.models.zoo import load
+    from molequi.prediction.predict import embed as run
+    from molequi.runtime.files import check_output, written_by_rename
 
     if output is None and not json:
         raise UserError("say where the features go: --output FILE.npz, or --json")

@@ -18,7 +18,7 @@ from molequi.errors import UserError
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from molequi.calculator import Calculator
+    from molequi.simulation.calculator import Calculator
 
 
 class Ensemble(str, Enum):
@@ -55,7 +55,7 @@ def md(
     """
     from rich.progress import Progress
 
-    from molequi.simulate import MDSettings, run_md
+    from molequi.simulation.md import MDSettings, run_md
 
     if restart and output is None:
         raise UserError("--restart needs --output FILE: the trajectory to go on with")
@@ -100,7 +100,7 @@ def relax(
     if not inputs and not smiles:
         raise UserError("nothing to relax: give structure files, - for standard input, or --smiles TEXT")
 
-    from molequi.relaxation import relax as run
+    from molequi.simulation.relaxation import relax as run
 
     calculator = _calculator(model, device, dtype, unsafe=unsafe)
     with STDERR.status("relaxing"):
@@ -138,7 +138,7 @@ def vibrations(
 
     Imaginary frequencies are printed as negative numbers. Exit code 3 when the relaxation did not converge.
     """
-    from molequi.vibrations import vibrations as run
+    from molequi.simulation.vibrations import vibrations as run
 
     atoms = _one(input_, smiles, charge, seed)
     calculator = _calculator(model, device, dtype, unsafe=unsafe)
@@ -166,13 +166,13 @@ def _relax_code(records: Sequence[Record], good: Sequence[Record], output: Path 
 
 
 def _one(source: str | None, smiles: str | None, charge: int | None, seed: int) -> Atoms:
-    from molequi.structures import one_structure
+    from molequi.structures.inputs import one_structure
 
     return one_structure(source, smiles=smiles, charge=charge, seed=seed).atoms
 
 
 def _calculator(model: str, device: options.Device, dtype: options.Dtype | None, *, unsafe: bool) -> Calculator:
-    from molequi.calculator import Calculator
+    from molequi.simulation.calculator import Calculator
 
     return Calculator(model, device=device.value, dtype=options.precision(dtype), unsafe=unsafe)
 

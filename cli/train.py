@@ -40,7 +40,7 @@ def train(
 
     The run directory holds the model, the resolved config, the split, metrics, predictions for the test set and plots.
     """
-    from molequi import resources
+    from molequi.runtime import resources
 
     if config is None:
         raise UserError(f"CONFIG is missing; bundled are {', '.join(resources.config_names())}; or give the path of a YAML file")
@@ -48,7 +48,7 @@ def train(
     overrides = [*(settings or []), *(f"training.{key}={value}" for key, value in chosen.items() if value is not None)]
     start_logging(logging.INFO)
 
-    from molequi.training import train as run
+    from molequi.training.run import train as run
 
     folder = run(config, overrides, output, resume=resume, overwrite=overwrite, callbacks=_Callbacks())
     result = _read_result(folder)
@@ -74,7 +74,7 @@ def evaluate(
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Structures per batch.")] = 64,
 ) -> None:
     """Compare MODEL with the labels of DATA: MAE, RMSE, largest error and R², beside a fair baseline."""
-    from molequi.training import evaluate as run
+    from molequi.training.run import evaluate as run
 
     result = run(model, data, split=split, batch_size=batch_size, device=device.value, dtype=options.precision(dtype))
     if json:

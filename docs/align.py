@@ -8,14 +8,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from molequi.align import Pair, best_pose, scan_orientations, unit_features
-from molequi.align_fields import L_MAX, Multipoles, fields_of, multipoles, shells_for
-from molequi.datasets.molecules import atoms_from_smiles
-from molequi.neighbors import build_graph
-from molequi.probes import random_rotation
-from molequi.symmetry.irreps import natural_irreps, rotate
-from molequi.symmetry.orientations import correlations, score_at
-from molequi.zoo import load
+from molequi.alignment.align import Pair, best_pose, scan_orientations, unit_features
+from molequi.alignment.fields import L_MAX, Multipoles, fields_of, multipoles, shells_for
+from molequi.alignment.orientations import correlations, score_at
+from molequi.graphs.neighbors import build_graph
+from molequi.models.probes import random_rotation
+from molequi.models.zoo import load
+from molequi.o3.irreps import natural_irreps, rotate
+from molequi.structures.molecules import atoms_from_smiles
 
 SMILES = "C[C@H](N)C(=O)O"
 

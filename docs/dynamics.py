@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from molequi.dynamics_models import RECIPES
+from molequi.hamiltonian.models import RECIPES
 from molequi.plots_dynamics import rollout_errors
 
 

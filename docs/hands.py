@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from molequi.datasets.flat import Frames
-from molequi.datasets.flat_file import load_npz
-from molequi.datasets.molecules import atoms_from_smiles
-from molequi.predict import predict
-from molequi.training_evaluate import predict_frames
-from molequi.zoo import load
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.npz import load_npz
+from molequi.models.zoo import load
+from molequi.prediction.predict import predict
+from molequi.structures.molecules import atoms_from_smiles
+from molequi.training.evaluation import predict_frames
 
 ONE, OTHER = "C0", "C3"
 

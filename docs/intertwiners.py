@@ -8,13 +8,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from molequi.model import MolecularModel, make_model
-from molequi.nn.coordinates import EquivarifiedBackbone
-from molequi.probes import Structure, built_in_probes
+from molequi.groups.finite import point_group
+from molequi.groups.intertwiners import intertwiners
+from molequi.groups.named_representations import wallpaper_representation
+from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.probes import Structure, built_in_probes
+from molequi.nn.backbones.equivarified import EquivarifiedBackbone
 from molequi.properties import get_property
-from molequi.symmetry.finite_groups import point_group
-from molequi.symmetry.intertwiners import intertwiners
-from molequi.symmetry.named_representations import wallpaper_representation
 
 ELEMENTS, CUTOFF, PIXELS = (1, 6, 7, 8), 4.0, 7
 

@@ -8,11 +8,11 @@ import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
 
-from molequi.graph import collate
-from molequi.model import make_model
-from molequi.nn.lieconv import make_cloud
-from molequi.probes import built_in_probes
-from molequi.symmetry.groups import group_named
+from molequi.graphs.graph import collate
+from molequi.groups.lie_groups import group_named
+from molequi.groups.lieconv import make_cloud
+from molequi.models.molecular import make_model
+from molequi.models.probes import built_in_probes
 
 GROUPS, N_NEIGHBOURS, N_DRAWS = ("T(2)", "SO(2)", "R*xSO(2)"), 24, 200
 

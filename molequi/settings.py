@@ -13,8 +13,8 @@ import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from molequi import resources
 from molequi.errors import UserError
+from molequi.runtime import resources
 
 Positive = typing.Annotated[float, Field(gt=0)]
 Count = typing.Annotated[int, Field(gt=0)]

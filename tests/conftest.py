@@ -7,6 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from morse import MorseModel
+
+from molequi.models.molecular import make_model
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -32,3 +36,15 @@ def reference_data() -> Callable[[str], Path]:
 def checkout() -> Path:
     """Return the root of the source tree."""
     return CHECKOUT
+
+
+@pytest.fixture(scope="session")
+def morse():
+    """Return the class of the analytic model."""
+    return MorseModel
+
+
+@pytest.fixture(scope="session")
+def network():
+    """Return a small network with random weights, float64: energy, forces and dipole of H C N O."""
+    return make_model([1, 6, 7, 8], ["energy", "forces", "dipole"], n_layers=1, n_channels=8, metadata={"name": "random"}).to(torch.float64)

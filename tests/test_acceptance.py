@@ -18,24 +18,24 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from molequi.checkpoint import save_model
 from molequi.cli.main import run
-from molequi.graph import collate
-from molequi.model import MolecularModel, make_model
-from molequi.predict import predict
-from molequi.probes import built_in_probes
+from molequi.graphs.graph import collate
+from molequi.models.checkpoint import save_model
+from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.probes import built_in_probes
+from molequi.prediction.predict import predict
 from molequi.properties import declare
 
 HERE = "tests/test_acceptance.py"
 WHERE = {
     "A1 labels and units": (
-        "tests/datasets/test_frames.py::test_what_ase_writes_is_found_without_flags",
-        "tests/datasets/test_frames.py::test_other_names_give_the_same_numbers",
-        "tests/datasets/test_frames.py::test_missing_labels_name_what_is_there",
-        "tests/datasets/test_frames.py::test_constraints_do_not_zero_the_forces",
-        "tests/datasets/test_suspicion.py::test_suspicious_units",
-        "tests/datasets/test_suspicion.py::test_zero_labels_are_reported",
-        "tests/datasets/test_frames.py::test_report_is_a_table",
+        "tests/datasets/formats/test_extxyz.py::test_what_ase_writes_is_found_without_flags",
+        "tests/datasets/formats/test_extxyz.py::test_other_names_give_the_same_numbers",
+        "tests/datasets/formats/test_extxyz.py::test_missing_labels_name_what_is_there",
+        "tests/datasets/formats/test_extxyz.py::test_constraints_do_not_zero_the_forces",
+        "tests/datasets/formats/test_unit_checks.py::test_suspicious_units",
+        "tests/datasets/formats/test_unit_checks.py::test_zero_labels_are_reported",
+        "tests/datasets/formats/test_extxyz.py::test_report_is_a_table",
     ),
     "A2 pins, pickles, process-wide settings": (
         "tests/test_process.py::test_importing_changes_nothing_of_the_process",
@@ -43,26 +43,26 @@ WHERE = {
         "tests/test_process.py::test_dependencies_have_no_upper_pins_but_that_of_e3nn",
     ),
     "A3 memory and speed": (
-        "tests/use/test_predict.py::test_batches_are_limited_by_atoms",
-        "tests/use/test_calculator.py::test_results_are_kept_until_something_changes",
+        "tests/prediction/test_predict.py::test_batches_are_limited_by_atoms",
+        "tests/simulation/test_calculator.py::test_results_are_kept_until_something_changes",
         "tests/test_layout.py::test_import_is_light",
         "tests/test_process.py::test_networks_run_without_compilation",
     ),
     "A4 resume, averages, which file is the model": (
-        "tests/training/test_training_processes.py::test_kill_in_mid_epoch_and_resume_gives_the_weights_of_an_uninterrupted_run",
-        "tests/training/test_training_state.py::test_average_is_restored_exactly",
-        "tests/training/test_training_fit.py::test_run_directory_is_complete_and_reusable",
-        "tests/use/test_zoo.py::test_path_first_then_run_directory_then_name",
+        "tests/training/test_processes.py::test_kill_in_mid_epoch_and_resume_gives_the_weights_of_an_uninterrupted_run",
+        "tests/training/test_state.py::test_average_is_restored_exactly",
+        "tests/training/test_fit.py::test_run_directory_is_complete_and_reusable",
+        "tests/models/test_zoo.py::test_path_first_then_run_directory_then_name",
     ),
     "A5 dipoles": (
-        "tests/use/test_calculator.py::test_values_are_those_of_the_model",
-        "tests/use/test_calculator.py::test_no_dipole_where_periodic",
-        "tests/use/test_predict.py::test_record_holds_what_the_model_gives",
+        "tests/simulation/test_calculator.py::test_values_are_those_of_the_model",
+        "tests/simulation/test_calculator.py::test_no_dipole_where_periodic",
+        "tests/prediction/test_predict.py::test_record_holds_what_the_model_gives",
         "tests/contracts/test_motions.py::test_translation_changes_no_dipole_of_an_ion",
-        "tests/test_model.py::test_an_energy_brings_its_company",
+        "tests/models/test_molecular.py::test_an_energy_brings_its_company",
     ),
     "A6 stress without a cell": (
-        "tests/use/test_calculator.py::test_no_stress_unless_fully_periodic",
+        "tests/simulation/test_calculator.py::test_no_stress_unless_fully_periodic",
         "tests/contracts/test_derivatives.py::test_stress_exists_only_for_full_cells",
     ),
     "A7 isolated and coincident atoms, small cells, no edges": (
@@ -72,21 +72,21 @@ WHERE = {
         "tests/contracts/test_domain.py::test_dense_neighbourhoods_are_not_truncated",
     ),
     "A8 tables that repeat, parity and chirality": (
-        "tests/training/test_training_fit.py::test_same_seed_gives_the_same_run_and_another_seed_does_not",
+        "tests/training/test_fit.py::test_same_seed_gives_the_same_run_and_another_seed_does_not",
         "tests/datasets/test_splits.py::test_rmd17",
         "tests/contracts/test_motions.py::test_outputs_follow_orthogonal_maps",
     ),
     "A9 unseen element": (
         f"{HERE}::test_unseen_element_is_named_with_atom_and_frame",
-        "tests/use/test_calculator.py::test_unknown_element_is_refused_by_name",
+        "tests/simulation/test_calculator.py::test_unknown_element_is_refused_by_name",
     ),
     "B1 frames of ase.io.write train": (f"{HERE}::test_files_of_ase_train_without_flags_under_either_set_of_names",),
     "B2 REF_ names give the same numbers": (f"{HERE}::test_files_of_ase_train_without_flags_under_either_set_of_names",),
     "B3 missing labels": (f"{HERE}::test_missing_labels_are_exit_2_before_lightning_is_imported",),
-    "B4 kill and resume": ("tests/training/test_training_processes.py::test_kill_in_mid_epoch_and_resume_gives_the_weights_of_an_uninterrupted_run",),
+    "B4 kill and resume": ("tests/training/test_processes.py::test_kill_in_mid_epoch_and_resume_gives_the_weights_of_an_uninterrupted_run",),
     "B5 e3nn 0.5 and 0.6": (
-        "tests/symmetry/test_e3nn.py::test_coefficients_are_those_of_both_versions_of_e3nn",
-        "tests/symmetry/test_e3nn.py::test_harmonics_are_those_of_both_versions_of_e3nn",
+        "tests/o3/test_e3nn.py::test_coefficients_are_those_of_both_versions_of_e3nn",
+        "tests/o3/test_e3nn.py::test_harmonics_are_those_of_both_versions_of_e3nn",
         "tests/test_process.py::test_predictions_do_not_import_e3nn",
     ),
     "B6 edges of the domain": (
@@ -94,12 +94,12 @@ WHERE = {
         "tests/contracts/test_domain.py::test_a_thousand_atoms",
         "tests/contracts/test_domain.py::test_unseen_element_is_named",
         "tests/contracts/test_domain.py::test_periodic_structures_are_their_images",
-        "tests/use/test_calculator.py::test_single_atom_and_atoms_out_of_reach",
-        "tests/use/test_predict.py::test_single_atoms_and_empty_space",
+        "tests/simulation/test_calculator.py::test_single_atom_and_atoms_out_of_reach",
+        "tests/prediction/test_predict.py::test_single_atoms_and_empty_space",
     ),
     "B7 no pickle": (
         "tests/test_process.py::test_models_open_without_pickle",
-        "tests/training/test_training_state.py::test_state_file_holds_plain_data_and_opens_without_pickle",
+        "tests/training/test_state.py::test_state_file_holds_plain_data_and_opens_without_pickle",
     ),
     "B8 mirror law": ("tests/contracts/test_motions.py::test_mirror_law_holds_to_the_last_bit", f"{HERE}::test_mirror_law_holds_after_training"),
     "B9 forces": (
@@ -107,15 +107,15 @@ WHERE = {
         "tests/contracts/test_derivatives.py::test_energy_forces_and_slopes_are_smooth_at_the_cutoff",
     ),
     "B10 drift": (
-        "tests/use/test_simulate.py::test_nve_conserves_energy_and_momentum",
+        "tests/simulation/test_md.py::test_nve_conserves_energy_and_momentum",
         "tests/cli/test_simulate.py::test_md_prints_drift_and_writes_frames",
     ),
     "B11 --help": ("tests/test_layout.py::test_import_is_light",),
     "B12 two calculators": (
-        "tests/use/test_calculator.py::test_two_calculators_do_not_disturb_each_other",
-        "tests/use/test_calculator.py::test_two_threads_give_what_one_gives",
-        "tests/use/test_calculator.py::test_class_of_ase_stays_as_it_is",
-        "tests/use/test_processes.py::test_loader_with_workers_after_a_prediction",
+        "tests/simulation/test_calculator.py::test_two_calculators_do_not_disturb_each_other",
+        "tests/simulation/test_calculator.py::test_two_threads_give_what_one_gives",
+        "tests/simulation/test_calculator.py::test_class_of_ase_stays_as_it_is",
+        "tests/simulation/test_processes.py::test_loader_with_workers_after_a_prediction",
     ),
     "B13 a fresh install downgrades nothing": (
         "tests/test_process.py::test_dependencies_have_no_upper_pins_but_that_of_e3nn",

@@ -7,19 +7,19 @@ import inspect
 import pytest
 import yaml
 
-from molequi import resources
 from molequi.config import Config, DataSettings, ModelSettings, SplitSettings, TrainingSettings, load_config
 from molequi.datasets.datamodule import MolecularDataModule
 from molequi.datasets.load import load_dataset
-from molequi.model import make_model
-from molequi.nn.kinds import BACKBONES
+from molequi.models.molecular import make_model
+from molequi.nn.backbones.registry import BACKBONES
 from molequi.properties import Property
-from molequi.training_fit import make_schedule
-from molequi.training_loop import MolecularTraining
-from molequi.training_loss import Objective
-from molequi.training_schedule import Schedule
+from molequi.runtime import resources
+from molequi.training.fit import make_schedule
+from molequi.training.loss import Objective
+from molequi.training.module import MolecularTraining
+from molequi.training.schedule import Schedule
 
-DYNAMICS = ("spring", "trajectory")  # tests/dynamics/test_training.py looks at these
+DYNAMICS = ("spring", "trajectory")  # tests/hamiltonian/test_train.py looks at these
 NAMES = [name for name in resources.config_names() if name not in DYNAMICS]
 # Settings of machines and of bookkeeping, and of splits that the data do not have, need not stand in every file.
 OPTIONAL = {"kernels", "devices", "nodes", "workers", "logger", "checkpoint_minutes", "checkpoint_steps"}

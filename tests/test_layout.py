@@ -1,4 +1,4 @@
-"""The order of modules: every own import points up this list, at the top of the file."""
+"""The house: folders in import order and the files inside each; every own import points up."""
 
 from __future__ import annotations
 
@@ -13,56 +13,61 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "molequi"
 
-# Modules and subpackages from the most basic to the most derived. A module may import what stands on the lines before its own.
-ORDER = (
-    ("errors", "outputs", "resources", "signals"),
-    ("graph",),
-    ("neighbors",),
-    ("skin",),
-    ("probes",),
-    ("properties",),
-    ("settings",),
-    ("config",),
-    ("symmetry",),
-    ("kernels",),
-    ("nn",),
-    ("model",),
-    ("diagnostics",),
-    ("plots",),
-    ("datasets",),
-    ("checkpoint",),
-    ("zoo",),
-    ("normalization",),
-    ("metrics",),
-    ("dynamics",),
-    ("training",),
-    ("records",),
-    ("structures", "writers"),
-    ("label",),
-    ("calculator",),
-    ("simulate",),
-    ("relaxation", "vibrations"),
-    ("predict",),
-    ("bench",),
-    ("align",),
-    ("report",),
+# Folders from the most basic to the most derived and, inside each, the files in the same order ("" is the package's root).
+# A module may import what stands before it. A folder's own `__init__` comes after its files.
+ORDER: tuple[tuple[str, str], ...] = (
+    ("", "errors version plots"),
+    ("o3", "clebsch_gordan irreps spherical_harmonics"),
+    ("graphs", "graph batched neighbors verlet"),
+    ("runtime", "files resources signals device"),
+    ("", "properties"),
+    ("groups", "stable rotations scalings lie lie_groups finite representations intertwiners named_representations networks equivarify lieconv"),
+    ("structures", "cip molecules readers atoms inputs writers perception"),
+    ("", "settings"),
+    ("kernels", "edges tables splines threads jit_cache codegen_numba codegen_triton numba_convolution numba_products reference"),
+    ("kernels", "cpu cuda convolution products inplace"),
+    ("", "config"),
+    ("nn", "weight_cache linear radial product interaction irreps_layers response"),
+    ("nn.frozen", "workspace maps layers autograd"),
+    ("nn.backbones", "base spherical angles invariant lieconv equivarified registry"),
+    ("nn.heads", "base readout electrostatics optical registry"),
+    ("datasets", "in_memory npz splits download"),
+    ("datasets.formats", "units unit_checks labels extxyz tables"),
+    ("datasets.qm9", "sources qm9 pyg"),
+    ("datasets.chirality", "sources qm9_labels enantiomers mirror labelled_sets axial rosenfeld ecd"),
+    ("datasets", "rmd17 registry load catalog sampler datamodule"),
+    ("models", "probes molecular checkpoint zoo"),
+    ("diagnostics", "observer invariance consistency parity networks check layers"),
+    ("prediction", "records optical_rotation predict benchmark"),
+    ("labeling", "levels protocol density_fitting hartree_fock response_direct response_iterative backend_pyscf backend_xtb"),
+    ("labeling", "inputs journal workers run"),
+    ("alignment", "orientations fields align"),
+    ("hamiltonian", "mechanics springs graph_networks lie_networks models potential config molecule data evaluation train"),
+    ("training", "state schedule parts metrics log loss normalization evaluation module callbacks launch setup fit run"),
+    ("", "experiments"),
+    ("simulation", "calculator trajectory guard md relaxation vibrations conformers"),
 )
-RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
-FILE_FORMATS = {"datasets", "label", "records", "structures", "writers", "calculator", "simulate", "relaxation", "vibrations"}
-FILE_FORMATS |= {"predict", "align", "report"}
-
-
-def rank_of(part: str) -> int | None:
-    """`training_loop` shares the line of `training`: a concept that needs several files."""
-    return RANK.get(part, RANK.get(part.partition("_")[0]))
-
-
-def modules() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+MODULES = tuple(".".join(filter(None, ("molequi", folder, name))) for folder, names in ORDER for name in names.split())
+RANK = {name: rank for rank, name in enumerate(MODULES)}
+# Where ASE's and RDKit's objects may appear; the units and tables of `ase.units` and `ase.data` may be used anywhere.
+FILE_FORMATS = ("structures", "datasets", "labeling", "prediction", "alignment", "simulation")
 
 
 def name_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
+
+
+def is_folder(name: str) -> bool:
+    return FILES[name].name == "__init__.py"
+
+
+def rank_of(name: str) -> int:
+    """A folder's `__init__` may use everything in the folder, so it has the rank of its last file."""
+    return max(rank for module, rank in RANK.items() if module.startswith(f"{name}.")) if is_folder(name) else RANK[name]
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
@@ -74,63 +79,61 @@ def imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
             yield from ((node, f"{'.' * node.level}{node.module or ''}.{alias.name}") for alias in node.names)
 
 
-def own_part(name: str) -> str | None:
-    """`molequi.nn.radial.bessel` -> `nn`."""
-    parts = name.split(".")
-    return parts[1] if parts[0] == "molequi" and len(parts) > 1 else None
+def own_module(name: str) -> str | None:
+    """`molequi.nn.radial.bessel_basis` -> `molequi.nn.radial`; None for a foreign name."""
+    while name and name not in FILES:
+        name = name.rpartition(".")[0]
+    return name or None
 
 
-@pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_imports_point_up(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    here = own_part(name_of(path))
-    assert here is not None
-    assert rank_of(here) is not None, f"{here} has no place in the order of modules; give it one in this test"
+def test_order_lists_every_file_once_and_nothing_else() -> None:
+    assert len(set(MODULES)) == len(MODULES)
+    assert set(MODULES) == {name for name in FILES if not is_folder(name)}
+
+
+def test_root_of_the_package_is_small() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= 10
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_imports_point_up(name: str) -> None:
+    tree = TREES[name]
     top_level = {id(node) for node in tree.body} | {
         id(child) for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" for child in node.body
     }
-    for node, name in imports(tree):
-        where = f"{path.name}:{node.lineno} imports {name}"
-        assert not name.startswith("."), f"{where}: relative"
-        part = own_part(name)
-        if part is None:
-            continue
+    for node, imported in imports(tree):
+        where = f"{name}:{node.lineno} imports {imported}"
+        assert not imported.startswith("."), f"{where}: relative"
         assert id(node) in top_level, f"{where} inside a function or block"
-        if part == here:
+        target = own_module(imported)
+        if target is None or target == name:
             continue
-        assert rank_of(part) is not None, f"{where}, which has no place in the order"
-        # Files that share a line of the order may use each other; that they form no cycle is tested below.
-        assert rank_of(part) <= rank_of(here), f"{where}, which stands below it"
-        assert {part, here} != {"datasets", "nn"}, f"{where}: datasets and nn must not know each other"
+        inside = is_folder(target) and name.startswith(f"{target}.")
+        assert not inside, f"{where}, the folder that it stands in"
+        assert rank_of(target) <= rank_of(name), f"{where}, which stands below it"
+        assert {target.split(".")[1], name.split(".")[1]} != {"datasets", "nn"}, f"{where}: datasets and nn must not know each other"
 
 
-def test_modules_form_no_cycle() -> None:
-    names = {name_of(path) for path in modules()}
-    graph = {}
-    for path in modules():
-        found = {name for _, name in imports(ast.parse(path.read_text(encoding="utf-8")))}
-        targets = {name if name in names else name.rpartition(".")[0] for name in found}
-        graph[name_of(path)] = targets & names - {name_of(path)}
-    # Take away what needs nothing that is left, and what nothing that is left needs: a circle has neither.
-    while free := {name for name, needs in graph.items() if not needs & set(graph)} | (set(graph) - set().union(*graph.values())):
-        graph = {name: needs for name, needs in graph.items() if name not in free}
-    assert not graph, f"these modules import each other in a circle: {sorted(graph)}"
+@pytest.mark.parametrize("name", [name for name in FILES if not is_folder(name)])
+def test_nothing_is_imported_by_a_string(name: str) -> None:
+    calls = [node for node in ast.walk(TREES[name]) if isinstance(node, ast.Attribute | ast.Name)]
+    by_string = [node.lineno for node in calls if "import_module" in ast.unparse(node) or ast.unparse(node) == "__import__"]
+    assert not by_string, f"{name}:{by_string}"
 
 
-@pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_file_formats_stay_at_the_boundary(path: Path) -> None:
-    here = own_part(name_of(path))
-    if here in FILE_FORMATS or here.partition("_")[0] in FILE_FORMATS:
+@pytest.mark.parametrize("name", FILES)
+def test_file_formats_stay_at_the_boundary(name: str) -> None:
+    if name.split(".")[1] in FILE_FORMATS:
         return
-    for node, name in imports(ast.parse(path.read_text(encoding="utf-8"))):
-        foreign = name.split(".")[0] in {"ase", "rdkit"} and not name.startswith("ase.units") and not name.startswith("ase.data")
-        assert not foreign, f"{path.name}:{node.lineno} imports {name}; ASE and RDKit objects belong to {sorted(FILE_FORMATS)}"
+    for node, imported in imports(TREES[name]):
+        foreign = imported.split(".")[0] in {"ase", "rdkit"} and not imported.startswith(("ase.units", "ase.data"))
+        assert not foreign, f"{name}:{node.lineno} imports {imported}; ASE and RDKit objects belong to {FILE_FORMATS}"
 
 
 def test_every_package_is_installed() -> None:
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no TOML reader")
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    own = {name_of(path.parent) for path in PACKAGE.rglob("__init__.py")} | {"molequi"}
+    own = {name for name in FILES if is_folder(name)} | {"molequi"}
     assert set(settings["packages"]) == own | {"molequi.cli", "molequi._configs", "molequi._data"}
 
 
@@ -143,14 +146,10 @@ def test_import_is_light(module: str) -> None:
     assert run.stdout.strip() == "[]"
 
 
-def test_predict_stays_a_function_beside_its_module() -> None:
-    code = "import molequi, molequi.predict; from molequi.predict import predict; assert molequi.predict is predict is molequi.predict"
-    subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-
-def test_unknown_public_name_is_refused() -> None:
+def test_public_names_exist_and_others_are_refused() -> None:
     import molequi
 
     with pytest.raises(AttributeError, match="it has Calculator"):
         molequi.Calculater  # noqa: B018
     assert set(molequi.__all__) <= set(dir(molequi))
+    assert all(getattr(molequi, name) is not None for name in molequi.__all__)

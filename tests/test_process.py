@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from molequi.checkpoint import load_model, save_model
-from molequi.model import make_model
+from molequi.models.checkpoint import load_model, save_model
+from molequi.models.molecular import make_model
 
 
 def in_new_process(code: str) -> str:
@@ -37,7 +37,8 @@ def test_importing_changes_nothing_of_the_process() -> None:
         "import os, torch, ase.calculators.calculator as c; "
         "state = lambda: (dict(os.environ), torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(), "
         "torch.get_rng_state().tolist(), sorted(vars(c.Calculator)), list(c.all_properties)); before = state(); "
-        "import molequi.calculator, molequi.predict, molequi.simulate, molequi.training, molequi.diagnostics; "
+        "import molequi.simulation.calculator, molequi.prediction.predict, molequi.simulation.md, molequi.training.run; "
+        "import molequi.diagnostics.check; "
         "after = state(); print([a == b for a, b in zip(before, after)])"
     )
     assert in_new_process(code) == str([True] * 7)
@@ -64,7 +65,8 @@ def test_models_open_without_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_networks_run_without_compilation() -> None:
     """A first energy costs what every energy costs: nothing is compiled unless asked for."""
     code = (
-        "import sys; from ase.build import molecule; from molequi.model import make_model; from molequi.calculator import Calculator; "
+        "import sys; from ase.build import molecule; from molequi.models.molecular import make_model; "
+        "from molequi.simulation.calculator import Calculator; "
         "atoms = molecule('H2O'); atoms.calc = Calculator(make_model((1, 8), ['energy'], n_channels=4)); atoms.get_forces(); "
         "print([name for name in ('numba', 'torch._dynamo', 'triton') if name in sys.modules])"
     )

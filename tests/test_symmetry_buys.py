@@ -14,8 +14,8 @@ import torch
 from ase import units
 from torch import Tensor
 
-from molequi.datasets.chiral_sets import load_alanine
-from molequi.resources import data_path
+from molequi.datasets.chirality.labelled_sets import load_alanine
+from molequi.runtime.resources import data_path
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 

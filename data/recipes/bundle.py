@@ -16,13 +16,13 @@ import torch
 from ase.build import molecule
 from ase.units import Debye
 
-from molequi.checkpoint import save_model
-from molequi.datasets.flat import Frames
-from molequi.datasets.flat_file import load_npz, open_arrays
-from molequi.model import MolecularModel
-from molequi.neighbors import build_graph
-from molequi.training_evaluate import predict_frames
-from molequi.zoo import load
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.npz import load_npz, open_arrays
+from molequi.graphs.neighbors import build_graph
+from molequi.models.checkpoint import save_model
+from molequi.models.molecular import MolecularModel
+from molequi.models.zoo import load
+from molequi.training.evaluation import predict_frames
 
 MODELS = Path(__file__).parents[1] / "models"
 

@@ -19,16 +19,16 @@ from pathlib import Path
 import torch
 from ase.data import chemical_symbols
 
-from molequi.checkpoint import save_model
-from molequi.datasets.flat import Frames
-from molequi.datasets.flat_file import FlatFile, load_npz
-from molequi.datasets.stereo import constitution_of
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.npz import FlatFile, load_npz
 from molequi.errors import UserError
-from molequi.model import MolecularModel
+from molequi.models.checkpoint import save_model
+from molequi.models.molecular import MolecularModel
+from molequi.models.zoo import load
 from molequi.properties import PROPERTIES
-from molequi.symmetry.parts import split_parts
-from molequi.training_evaluate import predict_frames
-from molequi.zoo import load
+from molequi.structures.cip import constitution_of
+from molequi.training.evaluation import predict_frames
+from molequi.training.parts import split_parts
 
 MODELS = Path(__file__).parents[1] / "models"
 SIGN_LIMIT = 0.05  # bohr⁴: the sign of smaller values is not asked for

@@ -21,16 +21,16 @@ import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from rdkit import Chem
 
-from molequi.datasets.axial import load_axial
-from molequi.datasets.chiral_sets import load_qm9_chirality
-from molequi.datasets.flat_file import FlatFile, open_arrays, save_npz, write_arrays
-from molequi.datasets.molecules import atoms_from_smiles
-from molequi.datasets.qm9 import load_qm9, qm9pack_folder
+from molequi.datasets.chirality.axial import load_axial
+from molequi.datasets.chirality.labelled_sets import load_qm9_chirality
+from molequi.datasets.chirality.rosenfeld import load_rosenfeld
+from molequi.datasets.npz import FlatFile, open_arrays, save_npz, write_arrays
+from molequi.datasets.qm9.qm9 import load_qm9, qm9pack_folder
 from molequi.datasets.rmd17 import load_rmd17
-from molequi.datasets.rosenfeld import load_rosenfeld
 from molequi.datasets.splits import restrict
-from molequi.datasets.stereo import constitution_of
 from molequi.errors import UserError
+from molequi.structures.cip import constitution_of
+from molequi.structures.molecules import atoms_from_smiles
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 SEED = 0

@@ -6,40 +6,40 @@ import importlib
 
 # Loaded on first use: PyTorch Geometric and RDKit take a second each.
 _NAMES = {
-    "Frames": "flat",
-    "make_frames": "flat",
-    "FlatFile": "flat_file",
-    "load_npz": "flat_file",
-    "save_npz": "flat_file",
-    "LabelReport": "labels",
-    "read_frames": "frames",
-    "read_table": "tables",
-    "read_structures": "convert",
-    "graph_from_atoms": "convert",
-    "frames_from_atoms": "convert",
-    "atoms_from_smiles": "molecules",
-    "conformers_from_smiles": "molecules",
-    "load_qm9": "qm9",
-    "atom_references": "qm9",
-    "load_rmd17": "rmd17",
-    "read_chiral": "chiral",
-    "hands": "chiral",
-    "stereoisomers": "chiral",
-    "labels_from_geometry": "stereo_geometry",
-    "constitution_of": "stereo",
-    "mirror_frames": "mirror",
-    "load_alanine": "chiral_sets",
-    "load_qm9_chirality": "chiral_sets",
-    "load_rosenfeld": "rosenfeld",
-    "load_axial": "axial",
-    "load_ecd": "ecd",
-    "Dataset": "load",
-    "load_dataset": "load",
-    "open_dataset": "load",
-    "describe_datasets": "catalog",
-    "prepare": "catalog",
-    "inspect": "catalog",
-    "QM9": "pyg",
+    "Frames": "molequi.datasets.in_memory",
+    "make_frames": "molequi.datasets.in_memory",
+    "FlatFile": "molequi.datasets.npz",
+    "load_npz": "molequi.datasets.npz",
+    "save_npz": "molequi.datasets.npz",
+    "LabelReport": "molequi.datasets.formats.labels",
+    "read_frames": "molequi.datasets.formats.extxyz",
+    "read_table": "molequi.datasets.formats.tables",
+    "read_structures": "molequi.structures.atoms",
+    "graph_from_atoms": "molequi.structures.atoms",
+    "frames_from_atoms": "molequi.structures.atoms",
+    "atoms_from_smiles": "molequi.structures.molecules",
+    "conformers_from_smiles": "molequi.structures.molecules",
+    "load_qm9": "molequi.datasets.qm9.qm9",
+    "atom_references": "molequi.datasets.qm9.qm9",
+    "load_rmd17": "molequi.datasets.rmd17",
+    "read_chiral": "molequi.datasets.chirality.enantiomers",
+    "hands": "molequi.datasets.chirality.enantiomers",
+    "stereoisomers": "molequi.datasets.chirality.enantiomers",
+    "labels_from_geometry": "molequi.structures.perception",
+    "constitution_of": "molequi.structures.cip",
+    "mirror_frames": "molequi.datasets.chirality.mirror",
+    "load_alanine": "molequi.datasets.chirality.labelled_sets",
+    "load_qm9_chirality": "molequi.datasets.chirality.labelled_sets",
+    "load_rosenfeld": "molequi.datasets.chirality.rosenfeld",
+    "load_axial": "molequi.datasets.chirality.axial",
+    "load_ecd": "molequi.datasets.chirality.ecd",
+    "Dataset": "molequi.datasets.load",
+    "load_dataset": "molequi.datasets.load",
+    "open_dataset": "molequi.datasets.load",
+    "describe_datasets": "molequi.datasets.catalog",
+    "prepare": "molequi.datasets.catalog",
+    "inspect": "molequi.datasets.catalog",
+    "QM9": "molequi.datasets.qm9.pyg",
 }
 
 __all__ = list(_NAMES)
@@ -48,7 +48,7 @@ __all__ = list(_NAMES)
 def __getattr__(name: str) -> object:
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+    return getattr(importlib.import_module(_NAMES[name]), name)
 
 
 def __dir__() -> list[str]:

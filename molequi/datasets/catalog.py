@@ -8,18 +8,18 @@ from pathlib import Path
 
 import torch
 
-from molequi.datasets.chiral_sets import load_alanine
-from molequi.datasets.ecd import load_ecd
-from molequi.datasets.flat_file import load_npz, open_arrays
-from molequi.datasets.frames import inspect_frames
-from molequi.datasets.labels import Label, LabelReport
+from molequi.datasets.chirality.ecd import load_ecd
+from molequi.datasets.chirality.labelled_sets import load_alanine
+from molequi.datasets.chirality.rosenfeld import read_tensors, tensor_targets
+from molequi.datasets.formats.extxyz import inspect_frames
+from molequi.datasets.formats.labels import Label, LabelReport
+from molequi.datasets.formats.tables import inspect_table
 from molequi.datasets.load import SAMPLES, describe_frames, find_data
-from molequi.datasets.named_sets import SETS, prepare_set
-from molequi.datasets.qm9 import PREPARED, default_root, load_qm9, prepare_qm9, qm9pack_folder
-from molequi.datasets.qm9_sources import COLUMNS, Progress
+from molequi.datasets.npz import load_npz, open_arrays
+from molequi.datasets.qm9.qm9 import PREPARED, default_root, load_qm9, prepare_qm9, qm9pack_folder
+from molequi.datasets.qm9.sources import COLUMNS, Progress
+from molequi.datasets.registry import SETS, prepare_set
 from molequi.datasets.rmd17 import load_rmd17
-from molequi.datasets.rosenfeld import read_tensors, tensor_targets
-from molequi.datasets.tables import inspect_table
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES
 

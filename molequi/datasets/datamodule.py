@@ -10,8 +10,8 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from molequi.datasets.batches import Batch, BatchOrder, GraphBatches, unchanged
-from molequi.datasets.flat import Frames
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.sampler import Batch, BatchOrder, GraphBatches, unchanged
 
 
 class MolecularDataModule(LightningDataModule):

@@ -12,15 +12,15 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from molequi import resources
 from molequi.config import DataSettings, SplitSettings
-from molequi.datasets.chiral import read_chiral
-from molequi.datasets.flat import Frames
-from molequi.datasets.flat_file import load_npz
-from molequi.datasets.frames import read_frames
-from molequi.datasets.labels import Label, LabelReport, report_lines
-from molequi.datasets.named_sets import SETS, load_set
-from molequi.datasets.qm9 import load_qm9
+from molequi.datasets.chirality.enantiomers import read_chiral
+from molequi.datasets.formats.extxyz import read_frames
+from molequi.datasets.formats.labels import Label, LabelReport, report_lines
+from molequi.datasets.formats.tables import read_table
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.npz import load_npz
+from molequi.datasets.qm9.qm9 import load_qm9
+from molequi.datasets.registry import SETS, load_set
 from molequi.datasets.rmd17 import load_rmd17
 from molequi.datasets.splits import (
     check_groups,
@@ -34,9 +34,9 @@ from molequi.datasets.splits import (
     restrict,
     shrink,
 )
-from molequi.datasets.tables import read_table
 from molequi.errors import UserError
 from molequi.properties import Property, get_property
+from molequi.runtime import resources
 
 _LOG = logging.getLogger(__name__)
 # Bundled sets by short name; files below `samples/` are found by their path too.

@@ -9,8 +9,8 @@ import torch
 from ase import units
 from torch import Tensor
 
-from molequi.datasets.flat import Frames, make_frames
-from molequi.datasets.flat_file import open_arrays
+from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.npz import open_arrays
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES
 

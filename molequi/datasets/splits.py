@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.datasets.flat_file import open_arrays
+from molequi.datasets.npz import open_arrays
 from molequi.errors import UserError
 
 NAMES = ("train", "valid", "test")

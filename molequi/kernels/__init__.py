@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from molequi.kernels import bare, convolution, cuda, products, reference
+from molequi.kernels import convolution, cuda, inplace, products, reference
 from molequi.kernels.edges import Edges, edges_of
-from molequi.symmetry.coupling import CouplingTable
+from molequi.o3.clebsch_gordan import CouplingTable
 
-__all__ = ["CPU_KERNELS", "KERNELS", "Edges", "bare", "convolve", "couple", "edges_of"]
+__all__ = ["CPU_KERNELS", "KERNELS", "Edges", "convolve", "couple", "edges_of", "inplace"]
 
 KERNELS = ("reference", "table", "unrolled", "triton")
 _ON_CPU = ("table", "unrolled")

@@ -28,9 +28,9 @@ from torch.library import custom_op
 
 from molequi.kernels import cpu, cuda
 from molequi.kernels.edges import Edges
-from molequi.kernels.operators import is_wanted, name_of, table_named
-from molequi.symmetry.coupling import CouplingTable
-from molequi.symmetry.irreps import n_rows
+from molequi.kernels.tables import is_wanted, name_of, table_named
+from molequi.o3.clebsch_gordan import CouplingTable
+from molequi.o3.irreps import n_rows
 
 
 def convolve(

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.kernels import generate, modules, splines, threads
+from molequi.kernels import codegen_numba, jit_cache, splines, threads
 from molequi.kernels.edges import Edges
-from molequi.kernels.operators import arrays, table_named
-from molequi.symmetry.irreps import n_rows
+from molequi.kernels.tables import arrays, table_named
+from molequi.o3.irreps import n_rows
 
 # Bytes of spline coefficients that a sweep works on at a time: half of a second-level cache of 1 MiB.
 _CACHE = 2**19
@@ -104,9 +104,9 @@ def _sweeps(name: str, dtype: torch.dtype, n_together: int) -> _Sweeps:
     kernels, irreps = name.split()
     table, type_name = table_named(irreps), str(dtype).removeprefix("torch.")
     if kernels == "unrolled":
-        module = modules.load(generate.source(table, type_name, min(n_together, len(table.paths)) or 1))
+        module = jit_cache.load(codegen_numba.source(table, type_name, min(n_together, len(table.paths)) or 1))
         return _Sweeps(module.forward, module.backward, module.double_by_receiver, module.double_by_sender)
-    table_sweeps = modules.compiled("table_sweeps")
+    table_sweeps = jit_cache.compiled("numba_convolution")
     walk = table_sweeps.pairs_of(table, np.dtype(type_name).type)
     sweeps = table_sweeps.forward, table_sweeps.backward, table_sweeps.double_by_receiver, table_sweeps.double_by_sender
     return _Sweeps(*(functools.partial(sweep, *walk) for sweep in sweeps))

@@ -26,9 +26,9 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from molequi.kernels import cuda_sweeps, modules, splines
-from molequi.kernels.operators import table_named
-from molequi.symmetry.irreps import n_rows
+from molequi.kernels import codegen_triton, jit_cache, splines
+from molequi.kernels.tables import table_named
+from molequi.o3.irreps import n_rows
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def double_backward(  # noqa: PLR0913, PLR0917
 @functools.lru_cache
 def _sweeps(name: str) -> ModuleType:
     """Return the kernels of a table; Triton compiles each at its first call. name: `table 0e+1o|0e+1o|0e`, say; both words mean the same here."""
-    return modules.load(cuda_sweeps.source(table_named(name.split()[1])))
+    return jit_cache.load(codegen_triton.source(table_named(name.split()[1])))
 
 
 def _gradients_by_sender(h: Tensor, y: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from molequi.graph import AtomGraph
+from molequi.graphs.graph import AtomGraph
 
 
 class Edges(NamedTuple):

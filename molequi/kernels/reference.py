@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from molequi.kernels import splines
-from molequi.symmetry.coupling import CouplingTable, rows_of
+from molequi.o3.clebsch_gordan import CouplingTable, rows_of
 
 
 class Block(NamedTuple):

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molequi.kernels import Edges, convolve
-from molequi.nn.derived import derived
 from molequi.nn.linear import IrrepsLinear, PathLinear, gate, silu, spread
 from molequi.nn.product import ManyBodyProduct, SharedRows, path_scale
 from molequi.nn.radial import RadialNetwork
-from molequi.symmetry.coupling import coupling_table
-from molequi.symmetry.irreps import Irreps, irrep_of_row, irreps_name, natural_irreps
+from molequi.nn.weight_cache import derived
+from molequi.o3.clebsch_gordan import coupling_table
+from molequi.o3.irreps import Irreps, irrep_of_row, irreps_name, natural_irreps
 
 
 class Interaction(nn.Module):

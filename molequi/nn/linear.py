@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from molequi.nn.derived import derived
-from molequi.symmetry.irreps import Irrep, irreps_name
+from molequi.nn.weight_cache import derived
+from molequi.o3.irreps import Irrep, irreps_name
 
 
 @functools.lru_cache

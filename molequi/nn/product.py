@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from molequi.kernels import couple
-from molequi.nn.derived import derived
 from molequi.nn.linear import IrrepsLinear
-from molequi.symmetry.coupling import CouplingTable, coupling_table
-from molequi.symmetry.irreps import Irreps
+from molequi.nn.weight_cache import derived
+from molequi.o3.clebsch_gordan import CouplingTable, coupling_table
+from molequi.o3.irreps import Irreps
 
 
 def path_scale(table: CouplingTable) -> Tensor:

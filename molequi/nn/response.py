@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from molequi.graph import AtomGraph
+from molequi.graphs.graph import AtomGraph
 
 Outputs = dict[str, Tensor]
 

@@ -18,17 +18,17 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from molequi.align import Pair, align, best_pose, ranking, scan_orientations, unit_features
-from molequi.align_fields import Multipoles, Shells, fields_of, multipoles, shells_for
-from molequi.datasets.convert import atoms_from_smiles
-from molequi.datasets.flat_file import load_npz
+from molequi.alignment.align import Pair, align, best_pose, ranking, scan_orientations, unit_features
+from molequi.alignment.fields import Multipoles, Shells, fields_of, multipoles, shells_for
+from molequi.alignment.orientations import angle_between, grid_rotations
 from molequi.datasets.load import find_data
-from molequi.graph import collate
-from molequi.model import MolecularModel
-from molequi.neighbors import build_graph
-from molequi.probes import random_rotation
-from molequi.symmetry.orientations import angle_between, grid_rotations
-from molequi.zoo import load
+from molequi.datasets.npz import load_npz
+from molequi.graphs.graph import collate
+from molequi.graphs.neighbors import build_graph
+from molequi.models.molecular import MolecularModel
+from molequi.models.probes import random_rotation
+from molequi.models.zoo import load
+from molequi.structures.atoms import atoms_from_smiles
 
 WEIGHT, BATCH, TOP = 0.5, 50, 100
 PAIRS = {"ethanol on lactonitrile": ("CCO", "C[C@H](O)C#N"), "alanine on lactic acid": ("C[C@H](N)C(=O)O", "C[C@@H](O)C(=O)O")}

@@ -24,17 +24,17 @@ from hands import ridge
 from hands.twin import mirrored, relabelled, without_parity
 from torch import Tensor
 
-from molequi.checkpoint import load_model
 from molequi.config import Config, load_config, make_config
-from molequi.datasets.flat import Frames
-from molequi.datasets.flat_file import load_npz
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.npz import load_npz
 from molequi.datasets.splits import shrink
 from molequi.errors import UserError
-from molequi.model import MolecularModel, make_model
+from molequi.models.checkpoint import load_model
+from molequi.models.molecular import MolecularModel, make_model
 from molequi.properties import PROPERTIES, Property
-from molequi.symmetry.parts import split_parts
-from molequi.training_evaluate import predict_frames
-from molequi.training_fit import fit_frames
+from molequi.training.evaluation import predict_frames
+from molequi.training.fit import fit_frames
+from molequi.training.parts import split_parts
 
 CONFIGS = {"d0": "alanine", "d1": "handedness", "d2": "chiroptical"}
 SIGN_LIMIT = 0.05  # bohr⁴: the sign of smaller values is not asked for

@@ -23,12 +23,12 @@ from e3nn import o3
 from systems import median_seconds, water_box
 from torch import Tensor
 
+from molequi.graphs.neighbors import build_graph
 from molequi.kernels import Edges, convolve, edges_of, splines
-from molequi.neighbors import build_graph
 from molequi.nn.radial import RadialNetwork
-from molequi.symmetry.coupling import CouplingTable, coupling_table
-from molequi.symmetry.harmonics import spherical_harmonics
-from molequi.symmetry.irreps import Irreps, natural_irreps, row_slices
+from molequi.o3.clebsch_gordan import CouplingTable, coupling_table
+from molequi.o3.irreps import Irreps, natural_irreps, row_slices
+from molequi.o3.spherical_harmonics import spherical_harmonics
 
 CUTOFF = 5.0
 PASSES = ("forward", "backward", "double_backward")

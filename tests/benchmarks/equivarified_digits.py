@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from molequi.nn.equivarify import EachCopy, LayerwiseLift, Lift, StackedCopies, joint_classes, turn_images
-from molequi.symmetry.finite_groups import cyclic_group
+from molequi.groups.equivarify import EachCopy, LayerwiseLift, Lift, StackedCopies, joint_classes, turn_images
+from molequi.groups.finite import cyclic_group
 
 C4 = cyclic_group(4)
 N_TRAIN, BATCH, RATE = 1297, 64, 3e-3

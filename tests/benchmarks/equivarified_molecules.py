@@ -23,13 +23,13 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from molequi.graph import AtomGraph, collate
-from molequi.model import MolecularModel, make_model
-from molequi.neighbors import build_graph
-from molequi.nn.coordinates import EquivarifiedBackbone
-from molequi.probes import random_rotation
+from molequi.graphs.graph import AtomGraph, collate
+from molequi.graphs.neighbors import build_graph
+from molequi.groups.finite import point_group
+from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.probes import random_rotation
+from molequi.nn.backbones.equivarified import EquivarifiedBackbone
 from molequi.properties import get_property
-from molequi.symmetry.finite_groups import point_group
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "samples" / "ethanol.extxyz.gz"
 CUTOFF, CHANNELS, BATCH, RATE = 5.0, 32, 8, 5e-3

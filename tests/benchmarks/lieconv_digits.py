@@ -16,9 +16,9 @@ import scipy.ndimage
 import torch
 from torch import Tensor, nn
 
-from molequi.nn.lieconv import Cloud, LieResNet, Stage, make_cloud, masked_mean, n_coordinates
-from molequi.symmetry.groups import group_named
-from molequi.symmetry.lie import LieGroup
+from molequi.groups.lie import LieGroup
+from molequi.groups.lie_groups import group_named
+from molequi.groups.lieconv import Cloud, LieResNet, Stage, make_cloud, masked_mean, n_coordinates
 
 # RotMNIST, error in %.
 PUBLISHED = {"trivial": 1.58, "T(1)y": 1.49, "T(2)": 1.44, "SO(2)": 1.42, "R*xSO(2)": 1.27, "SE(2)": 1.24}

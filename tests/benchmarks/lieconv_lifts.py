@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.graph import collate
-from molequi.model import MolecularModel, make_model
-from molequi.probes import Structure, built_in_probes, random_rotation
+from molequi.graphs.graph import collate
+from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.probes import Structure, built_in_probes, random_rotation
 
 GROUPS, LIFTS, N_DRAWS, BATCH, ELEMENTS = ("trivial", "T(3)", "SO(3)", "SE(3)"), (1, 4, 16), 200, 10, (1, 6, 7, 8)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from molequi.datasets.flat import Frames
-from molequi.datasets.flat_file import load_npz
+from molequi.datasets.in_memory import Frames
 from molequi.datasets.load import find_data
+from molequi.datasets.npz import load_npz
 
 BATCH, CUTOFF, N_MOLECULES, ROUNDS = 100, 5.0, 20_000, 5
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from molequi.dynamics_config import load_dynamics_config
-from molequi.dynamics_models import RECIPES
-from molequi.dynamics_train import train_dynamics
+from molequi.hamiltonian.config import load_dynamics_config
+from molequi.hamiltonian.models import RECIPES
+from molequi.hamiltonian.train import train_dynamics
 from molequi.plots_dynamics import errors_against_data, rollout_errors
 
 # Width, layers and learning rate of --small: what a shared core trains in minutes.

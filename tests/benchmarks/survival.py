@@ -19,9 +19,9 @@ import torch
 from ase import units
 from ase.data import atomic_masses, covalent_radii
 
-from molequi.datasets.flat import Frames
-from molequi.datasets.flat_file import load_npz, open_arrays
-from molequi.zoo import load
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.npz import load_npz, open_arrays
+from molequi.models.zoo import load
 
 
 def unseen(path: str, count: int) -> tuple[Frames, list[str]]:

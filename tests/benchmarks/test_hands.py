@@ -10,9 +10,9 @@ import torch
 from hands import ridge
 from hands.twin import mirrored, relabelled, without_parity
 
-from molequi.datasets.flat import Frames, make_frames
-from molequi.model import make_model
-from molequi.probes import built_in_probes, random_rotation
+from molequi.datasets.in_memory import Frames, make_frames
+from molequi.models.molecular import make_model
+from molequi.models.probes import built_in_probes, random_rotation
 from molequi.properties import PROPERTIES
 
 ORGANIC = (1, 6, 7, 8)

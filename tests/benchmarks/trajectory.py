@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from molequi.dynamics_config import DynamicsConfig, load_dynamics_config
-from molequi.dynamics_data import DynamicsData, make_data
-from molequi.dynamics_train import train_dynamics
+from molequi.hamiltonian.config import DynamicsConfig, load_dynamics_config
+from molequi.hamiltonian.data import DynamicsData, make_data
+from molequi.hamiltonian.train import train_dynamics
 
 # What differs from configs/trajectory.yaml: distances alone; LieConv over T(3), not invariant under rotations; the E(3) backbone.
 MODELS = {

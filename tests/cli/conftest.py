@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
-from molequi.checkpoint import save_model
 from molequi.cli.main import run
-from molequi.model import make_model
+from molequi.models.checkpoint import save_model
+from molequi.models.molecular import make_model
 from molequi.properties import get_property
 
 

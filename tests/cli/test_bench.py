@@ -6,17 +6,17 @@ import json
 
 import pytest
 
-from molequi import bench
-from molequi.neighbors import build_graph
-from molequi.zoo import load
+from molequi.graphs.neighbors import build_graph
+from molequi.models.zoo import load
+from molequi.prediction import benchmark
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """One water molecule, plain torch, a single call."""
     graph = build_graph([[0.0, 0.0, 0.119], [0.0, 0.763, -0.477], [0.0, -0.763, -0.477]], [8, 1, 1], 5.0)
-    original = bench.bench
-    monkeypatch.setattr(bench, "bench", lambda model: original(model, {"water": graph}, kernels=("reference",), seconds=0.0))
+    original = benchmark.bench
+    monkeypatch.setattr(benchmark, "bench", lambda model: original(model, {"water": graph}, kernels=("reference",), seconds=0.0))
 
 
 @pytest.mark.usefixtures("quick")
@@ -32,7 +32,7 @@ def test_bench_prints_a_row_for_each_system_and_kernels(molequi, tiny_model):
 
 def test_bench_systems_are_those_it_promises(tiny_model):
     model = load(tiny_model)
-    graphs = bench.systems(model.cutoff)
+    graphs = benchmark.systems(model.cutoff)
     assert [graph.n_atoms for graph in graphs.values()] == [21, 192, 1536]
     for graph in graphs.values():
         model.check_input(graph)
@@ -43,7 +43,7 @@ def test_bench_says_what_was_compiled_and_gives_the_kernels_back(tiny_model, mon
 
     model = load(tiny_model)
     model.backbone.use_kernels("reference")
-    graph = {"box": next(iter(bench.systems(model.cutoff).values()))}
+    graph = {"box": next(iter(benchmark.systems(model.cutoff).values()))}
     compute = model.compute
     compiled = iter([True])
 
@@ -53,15 +53,15 @@ def test_bench_says_what_was_compiled_and_gives_the_kernels_back(tiny_model, mon
         return compute(of)
 
     monkeypatch.setattr(model, "compute", compute_after_compiling)
-    first, second = bench.bench(model, {**graph, "again": graph["box"]}, kernels=("reference",), seconds=0.0)
+    first, second = benchmark.bench(model, {**graph, "again": graph["box"]}, kernels=("reference",), seconds=0.0)
     assert first.compiled_s > 0
     assert second.compiled_s == 0
     assert model.backbone.kernels == "reference"
 
 
 def test_bench_refuses_a_model_without_energy(molequi, tmp_path):
-    from molequi.checkpoint import save_model
-    from molequi.model import make_model
+    from molequi.models.checkpoint import save_model
+    from molequi.models.molecular import make_model
 
     path = tmp_path / "dipole.safetensors"
     save_model(make_model([1, 6, 7, 8], ["dipole"], n_channels=4, l_max=1, metadata={"name": "dipole", "level": {}}), path)

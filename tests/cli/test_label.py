@@ -11,7 +11,7 @@ from molequi.cli import label as module
 
 
 def test_without_the_program_it_says_what_to_install(molequi, water, monkeypatch):
-    monkeypatch.setattr("molequi.label_levels.is_installed", lambda _name: False)
+    monkeypatch.setattr("molequi.labeling.levels.is_installed", lambda _name: False)
     result = molequi("label", water)
     assert (result.code, result.out) == (2, "")
     assert result.err.strip() == 'error: hf/6-31g is computed by pyscf, which is not installed: pip install "molequi[labels]"'
@@ -30,7 +30,7 @@ def test_without_the_program_it_says_what_to_install(molequi, water, monkeypatch
     ],
 )
 def test_wrong_usage_is_one_line_and_2(molequi, water, monkeypatch, tmp_path, arguments, message):
-    monkeypatch.setattr("molequi.label_levels.is_installed", lambda _name: True)
+    monkeypatch.setattr("molequi.labeling.levels.is_installed", lambda _name: True)
     monkeypatch.chdir(tmp_path)
     result = molequi("label", *([water] if arguments else []), *arguments)
     assert (result.code, result.out) == (2, "")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from molequi.resources import config_names, data_path
-from molequi.zoo import list_models
+from molequi.models.zoo import list_models
+from molequi.runtime.resources import config_names, data_path
 
 
 def test_data_list_names_the_samples(molequi):
@@ -36,7 +36,7 @@ def test_data_prepare_of_nothing_known(molequi):
 
 
 def test_data_prepare_offline_without_a_source_is_clear(molequi, tmp_path, monkeypatch):
-    monkeypatch.setattr("molequi.datasets.qm9.qm9pack_folder", lambda: None)
+    monkeypatch.setattr("molequi.datasets.qm9.qm9.qm9pack_folder", lambda: None)
     monkeypatch.chdir(tmp_path)
     result = molequi("data", "prepare", "qm9", "--root", tmp_path / "root", "--offline")
     assert result.code == 2

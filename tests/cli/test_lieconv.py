@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from molequi.checkpoint import save_model
 from molequi.cli.main import run
-from molequi.model import make_model
+from molequi.models.checkpoint import save_model
+from molequi.models.molecular import make_model
 
 CONFIG = """
 name: lie

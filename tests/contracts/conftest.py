@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from molequi.graph import collate
-from molequi.model import MolecularModel, make_model
-from molequi.probes import Structure, built_in_probes
+from molequi.graphs.graph import collate
+from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.probes import Structure, built_in_probes
 from molequi.properties import Property, declare
 
 ORGANIC = (1, 6, 7, 8)

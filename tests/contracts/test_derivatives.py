@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from molequi.graph import collate
-from molequi.model import MolecularModel
-from molequi.probes import Structure, at_cutoff, built_in_probes
+from molequi.graphs.graph import collate
+from molequi.models.molecular import MolecularModel
+from molequi.models.probes import Structure, at_cutoff, built_in_probes
 
 ORGANIC = (1, 6, 7, 8)
 CUTOFF = 4.5  # Å, of the models in conftest.py

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from molequi.errors import UserError
-from molequi.model import MolecularModel, make_model
-from molequi.neighbors import build_graph
-from molequi.probes import Structure, built_in_probes
+from molequi.graphs.neighbors import build_graph
+from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.probes import Structure, built_in_probes
 
 ORGANIC = (1, 6, 7, 8)
 CUTOFF = 4.5  # Å, of the models in conftest.py

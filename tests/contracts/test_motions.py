@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from molequi.graph import collate
-from molequi.model import MolecularModel
-from molequi.probes import Structure, built_in_probes, random_rotation
+from molequi.graphs.graph import collate
+from molequi.models.molecular import MolecularModel
+from molequi.models.probes import Structure, built_in_probes, random_rotation
 from molequi.properties import Property
 
 ORGANIC = (1, 6, 7, 8)

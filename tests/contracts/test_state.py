@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from molequi.checkpoint import load_model, save_model
-from molequi.graph import AtomGraph, collate
-from molequi.model import MolecularModel
-from molequi.probes import built_in_probes
+from molequi.graphs.graph import AtomGraph, collate
+from molequi.models.checkpoint import load_model, save_model
+from molequi.models.molecular import MolecularModel
+from molequi.models.probes import built_in_probes
 
 ORGANIC = (1, 6, 7, 8)
 CUTOFF = 4.5  # Å, of the models in conftest.py

@@ -11,10 +11,10 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
-from molequi.datasets.flat_file import load_npz
+from molequi.datasets.npz import load_npz
 from molequi.errors import UserError
-from molequi.model import make_model
-from molequi.zoo import load
+from molequi.models.molecular import make_model
+from molequi.models.zoo import load
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "samples" / "rosenfeld_sample.npz"
@@ -99,7 +99,7 @@ def test_another_training_set_is_refused(recipe, loaded, model, reserved):
 def test_where_hf_fails_names_real_molecules(recipe):
     from rdkit import Chem
 
-    from molequi.datasets.stereo import label_molecule
+    from molequi.structures.cip import label_molecule
 
     for entry, centres in zip(recipe.WHERE_HF_FAILS, (["R", "R"], ["S", "S"]), strict=True):
         labels = label_molecule(Chem.MolFromSmiles(entry["smiles"]))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from molequi.datasets.batches import BatchOrder, mix_seed
 from molequi.datasets.datamodule import MolecularDataModule
-from molequi.datasets.flat import make_frames
+from molequi.datasets.in_memory import make_frames
+from molequi.datasets.sampler import BatchOrder, mix_seed
 from molequi.properties import PROPERTIES
 
 

@@ -15,10 +15,10 @@ from ase.build import molecule
 from molequi.config import DataSettings
 from molequi.datasets import load as load_module
 from molequi.datasets.catalog import describe_datasets, inspect, prepare
-from molequi.datasets.downloads import fetch
-from molequi.datasets.flat import make_frames
-from molequi.datasets.flat_file import load_npz, save_npz
+from molequi.datasets.download import fetch
+from molequi.datasets.in_memory import make_frames
 from molequi.datasets.load import describe_frames, find_data, load_dataset, open_dataset
+from molequi.datasets.npz import load_npz, save_npz
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, declare
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from molequi.diagnostics import Measurement
-from molequi.graph import collate
-from molequi.model import MolecularModel, make_model
+from molequi.diagnostics.check import Measurement
+from molequi.graphs.graph import collate
+from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.probes import built_in_probes
 from molequi.nn.linear import Perceptron
-from molequi.probes import built_in_probes
 from molequi.properties import Property
 
 ORGANIC = (1, 6, 7, 8)

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 import molequi.kernels.splines
-import molequi.nn.backbone
+import molequi.nn.backbones.spherical
 import molequi.nn.radial
-from molequi.diagnostics import check_model
-from molequi.diagnostics_observer import Observer
-from molequi.graph import make_graph
+from molequi.diagnostics.check import check_model
+from molequi.diagnostics.observer import Observer
+from molequi.graphs.graph import make_graph
 from molequi.kernels import splines
-from molequi.model import MolecularModel, make_model
+from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.probes import built_in_probes
 from molequi.nn.radial import envelope
-from molequi.probes import built_in_probes
 from molequi.properties import Property, declare, get_property
 
 FAULT = 1e-3
@@ -37,13 +37,13 @@ def leak_into_features(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -
 
 def leak_of_edge_direction(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """One component of the edge vectors among the scalar harmonics: invisible to translations."""
-    harmonics = molequi.nn.backbone.spherical_harmonics
+    harmonics = molequi.nn.backbones.spherical.spherical_harmonics
 
     def spoil(directions, l_max):
         rows = harmonics(directions, l_max)
         return rows + FAULT * directions[:, :1] * torch.nn.functional.one_hot(torch.tensor(0), rows.shape[1]).to(rows)
 
-    monkeypatch.setattr(molequi.nn.backbone, "spherical_harmonics", spoil)
+    monkeypatch.setattr(molequi.nn.backbones.spherical, "spherical_harmonics", spoil)
 
 
 def hard_cutoff(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +57,7 @@ def hard_cutoff(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
         return spoilt
 
     monkeypatch.setattr(molequi.kernels.splines, "evaluate", spoil(splines.evaluate))
-    monkeypatch.setattr(molequi.nn.backbone, "envelope", spoil(envelope))
+    monkeypatch.setattr(molequi.nn.backbones.spherical, "envelope", spoil(envelope))
 
 
 def kink_at_cutoff(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:

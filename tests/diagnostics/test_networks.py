@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-import molequi.nn.invariants
-from molequi.diagnostics import Measurement, check_model
-from molequi.model import MolecularModel, make_model
+import molequi.nn.backbones.invariant
+from molequi.diagnostics.check import Measurement, check_model
+from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.probes import built_in_probes
 from molequi.nn.radial import envelope
-from molequi.probes import built_in_probes
 
 ORGANIC = (1, 6, 7, 8)
 DTYPES = [torch.float64, torch.float32]
@@ -32,7 +32,7 @@ def few(model: MolecularModel) -> dict[str, Measurement]:
 def spoil_envelope(monkeypatch: pytest.MonkeyPatch, spoil: Callable) -> None:
     """Add something to the envelope of the nearer cutoff alone."""
     changed = lambda r, cutoff: envelope(r, cutoff) + (spoil(r, cutoff) if cutoff == NEAR_CUTOFF else 0.0)  # noqa: E731
-    monkeypatch.setattr(molequi.nn.invariants, "envelope", changed)
+    monkeypatch.setattr(molequi.nn.backbones.invariant, "envelope", changed)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -8,11 +8,11 @@ import torch
 from e3nn import o3
 from torch.library import opcheck
 
-from molequi.kernels import KERNELS, Edges, convolution, convolve, cpu, edges_of, modules, splines, threads
-from molequi.kernels.operators import name_of
-from molequi.neighbors import build_graph
-from molequi.symmetry.coupling import CouplingTable, coupling_table, rows_of
-from molequi.symmetry.irreps import Irreps, full_irreps, n_rows, natural_irreps
+from molequi.graphs.neighbors import build_graph
+from molequi.kernels import KERNELS, Edges, convolution, convolve, cpu, edges_of, jit_cache, splines, threads
+from molequi.kernels.tables import name_of
+from molequi.o3.clebsch_gordan import CouplingTable, coupling_table, rows_of
+from molequi.o3.irreps import Irreps, full_irreps, n_rows, natural_irreps
 
 TABLES = {
     "natural": coupling_table(natural_irreps(3), natural_irreps(3), natural_irreps(3)),
@@ -198,5 +198,5 @@ def test_an_unwritable_cache_does_not_fail(tmp_path: Path, monkeypatch: pytest.M
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
-    module = modules.load("VALUE = 1\n")
+    module = jit_cache.load("VALUE = 1\n")
     assert module.VALUE == 1

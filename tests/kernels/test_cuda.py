@@ -15,11 +15,11 @@ import pytest
 import torch
 from torch.library import opcheck
 
-from molequi.kernels import Edges, convolution, convolve, cpu, cuda, cuda_sweeps, edges_of, modules
-from molequi.kernels.operators import name_of
-from molequi.neighbors import build_graph
-from molequi.symmetry.coupling import CouplingTable, coupling_table
-from molequi.symmetry.irreps import n_rows, natural_irreps
+from molequi.graphs.neighbors import build_graph
+from molequi.kernels import Edges, codegen_triton, convolution, convolve, cpu, cuda, edges_of, jit_cache
+from molequi.kernels.tables import name_of
+from molequi.o3.clebsch_gordan import CouplingTable, coupling_table
+from molequi.o3.irreps import n_rows, natural_irreps
 
 IS_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 HAS_TRITON = importlib.util.find_spec("triton") is not None
@@ -194,7 +194,7 @@ def test_the_sweeps_compile_for_a_gpu_that_is_not_there(dtype: str) -> None:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    module = modules.load(cuda_sweeps.source(SMALL))
+    module = jit_cache.load(codegen_triton.source(SMALL))
     numbers = {"C": 5, "K": N_INTERVALS, "cutoff": CUTOFF, "scale": 6.0, "shift": 1.25, "BLOCK": 32, "WITH_Z": True}
     indices = {"sender", "receiver", "order", "ptr"}
     for name in ("forward", "backward", "splines", "double_by_receiver", "double_by_sender", "double_splines"):

@@ -6,9 +6,9 @@ from e3nn import o3
 from torch.library import opcheck
 
 from molequi.kernels import couple, products
-from molequi.kernels.operators import name_of
-from molequi.symmetry.coupling import CouplingTable, coupling_table
-from molequi.symmetry.irreps import Irreps, full_irreps, irreps_name, n_rows, natural_irreps
+from molequi.kernels.tables import name_of
+from molequi.o3.clebsch_gordan import CouplingTable, coupling_table
+from molequi.o3.irreps import Irreps, full_irreps, irreps_name, n_rows, natural_irreps
 
 SPECIES = torch.tensor([1, 0, 0, 1])
 TABLES = {

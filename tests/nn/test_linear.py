@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from molequi.nn.linear import PathLinear
-from molequi.symmetry.irreps import irreps_name
+from molequi.o3.irreps import irreps_name
 
 
 @pytest.mark.parametrize("outputs", [((0, 1), (1, -1), (1, -1)), ((0, 1), (1, -1), (1, -1), (1, 1))], ids=["natural", "full"])

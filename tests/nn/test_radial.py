@@ -7,8 +7,8 @@ import torch
 from ase.build import molecule
 
 from molequi import load
+from molequi.graphs.neighbors import build_graph
 from molequi.kernels import splines
-from molequi.neighbors import build_graph
 from molequi.nn.radial import RadialNetwork, bessel_basis, envelope
 
 CUTOFF = 4.0

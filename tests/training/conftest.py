@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from molequi.config import Config, make_config
-from molequi.datasets.flat import Frames, make_frames
+from molequi.datasets.in_memory import Frames, make_frames
 from molequi.properties import PROPERTIES
 
 # Reference energies, pair strengths and charges of the toy chemistry, by atomic number.

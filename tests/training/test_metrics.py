@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from molequi.metrics import ErrorSums, add_across_processes
+from molequi.training.metrics import ErrorSums, add_across_processes
 
 
 def test_pieces_add_up_to_the_direct_formulas():

@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 
-from molequi.datasets.flat import Frames, make_frames
+from molequi.datasets.in_memory import Frames, make_frames
 from molequi.errors import UserError
-from molequi.normalization import (
+from molequi.properties import PROPERTIES, declare
+from molequi.training.normalization import (
     baseline_prediction,
     composition,
     fit_baseline,
@@ -19,7 +20,6 @@ from molequi.normalization import (
     nearest_prior,
     tabulated_atoms,
 )
-from molequi.properties import PROPERTIES, declare
 
 HARTREE = 27.211386
 ATOMS = {1: -13.0, 6: -1030.0, 8: -2040.0}

@@ -11,7 +11,7 @@ from ase.data import atomic_masses
 from buys.learn import DIRECT, Molecule, Row, Rows, Settings, ethanol, mean_error, molecular_model, n_weights, predict, train_model
 from torch import Tensor
 
-from molequi.model import MolecularModel
+from molequi.models.molecular import MolecularModel
 
 N_LOOPS, N_POINTS = 20, 128
 RADIUS = 0.2  # Å, of a loop in the space of all coordinates

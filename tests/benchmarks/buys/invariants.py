@@ -9,11 +9,11 @@ from buys.learn import Molecule, Row, Rows, Settings, batches, ethanol, fit, mea
 from torch import Tensor
 from torch.nn import functional
 
-from molequi.datasets.chiral_sets import load_alanine
-from molequi.datasets.flat import Frames
-from molequi.model import make_model
+from molequi.datasets.chirality.labelled_sets import load_alanine
+from molequi.datasets.in_memory import Frames
+from molequi.models.molecular import make_model
 from molequi.properties import declare
-from molequi.resources import data_path
+from molequi.runtime.resources import data_path
 
 HAND_STEPS = 200
 # Name, irreps of the label, settings. An even number (0e) is all that unsigned numbers can give.

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from molequi.datasets.flat import Frames
-from molequi.datasets.frames import read_frames
+from molequi.datasets.formats.extxyz import read_frames
+from molequi.datasets.in_memory import Frames
 from molequi.datasets.rmd17 import load_rmd17
-from molequi.graph import AtomGraph, make_graph
-from molequi.model import MolecularModel, make_model
+from molequi.graphs.graph import AtomGraph, make_graph
+from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.probes import random_rotation
 from molequi.nn.linear import Perceptron
-from molequi.probes import random_rotation
 from molequi.properties import Property, declare
-from molequi.resources import data_path
+from molequi.runtime.resources import data_path
 
 CUTOFF = 5.0  # Å
 N_PUBLISHED, N_BUNDLED = 500, 225

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from molequi.datasets.flat import Frames
+from molequi.datasets.in_memory import Frames
 
 _CENTRES, _WIDTH = (1.2, 2.2, 3.4), 0.9  # Å, of the radial functions
 _CUTOFF = 5.0  # Å

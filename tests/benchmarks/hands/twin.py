@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Iterator
 from unittest import mock
 
-from molequi.datasets.flat import Frames
-from molequi.symmetry.irreps import Irreps
+from molequi.datasets.in_memory import Frames
+from molequi.o3.irreps import Irreps
 
 
 def even_irreps(l_max: int) -> Irreps:
@@ -23,7 +23,8 @@ def even_irreps(l_max: int) -> Irreps:
 def without_parity() -> Iterator[None]:
     """Let networks that are made here (with `parity: natural`) treat harmonics and features as even; they stay so afterwards."""
     with contextlib.ExitStack() as stack:
-        for place in ("molequi.nn.backbone.natural_irreps", "molequi.nn.interaction.natural_irreps", "molequi.model_heads.full_irreps"):
+        places = "backbones.spherical.natural_irreps", "interaction.natural_irreps", "heads.registry.full_irreps"
+        for place in (f"molequi.nn.{name}" for name in places):
             stack.enter_context(mock.patch(place, even_irreps))
         yield
 

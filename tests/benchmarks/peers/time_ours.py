@@ -10,9 +10,9 @@ import torch
 
 from molequi import Calculator, load
 from molequi.config import load_config
-from molequi.graph import AtomGraph, collate
-from molequi.model import MolecularModel, make_model
-from molequi.neighbors import build_graph
+from molequi.graphs.graph import AtomGraph, collate
+from molequi.graphs.neighbors import build_graph
+from molequi.models.molecular import MolecularModel, make_model
 
 GROUPS = {
     "embedding": ("backbone.embedding",),

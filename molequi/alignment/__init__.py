@@ -1,0 +1,1 @@
+"""Turn one molecule onto another by what a model sees of them."""

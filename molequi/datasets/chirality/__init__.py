@@ -1,0 +1,1 @@
+"""Data of molecules that have hands."""

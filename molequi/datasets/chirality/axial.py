@@ -1,0 +1,119 @@
+"""Axially chiral molecules: conformers from an SDF that names the axes, labelled M or P by their own coordinates."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from rdkit import Chem
+
+from molequi.datasets.chirality.sources import molecules
+from molequi.datasets.formats.tables import open_table, table_reader
+from molequi.datasets.in_memory import make_frames
+from molequi.datasets.npz import FlatFile
+from molequi.datasets.splits import hashed_split
+from molequi.errors import UserError
+from molequi.properties import PROPERTIES
+from molequi.structures.cip import Axis, StereoLabels, axis_label, constitution_of
+
+_FIELD = "axes"
+_SALT = "molequi:axial"
+_TARGET = {"axial_handedness": PROPERTIES["axial_handedness"]}
+
+
+def load_axial(path: str | Path, table: str | Path | None = None) -> tuple[FlatFile, tuple[str, ...]]:
+    """Read conformers and the labels of their axes, and what could not be used; the target is `axial_handedness` at both ends of an axis.
+
+    path: an SDF in whose field `axes` stand the two atoms (0-based) of each axis, such as `[(5, 6), (17, 18)]`. table: a CSV with the
+    columns SMILES and label, which must name the same axes for a record whose title is that SMILES. Only single bonds between planar atoms
+    have a label: allenes, spiro atoms, pairs of stereocentres and ends whose substituents rank alike are counted in the notes, and conformers
+    without any label are left out. Hydrogens are not added: a record without them stays a frame of heavy atoms, taken as closed-shell.
+    Conformers are grouped by the stereo-free SMILES; the split is 80/10/10 by its name. Raises UserError where nothing can be used.
+    """
+    expected = {} if table is None else _table_axes(Path(table))
+    structures, sources, groups, labels, failures = [], [], [], [], []
+    unlabelled: Counter[str] = Counter()
+    for where, item in molecules(path):
+        try:
+            if isinstance(item, str):
+                raise UserError(item)
+            found = _labels(item, _axes(item, expected), unlabelled)
+        except UserError as error:
+            failures.append(f"{where}: {error}")
+            continue
+        if any(label in {"M", "P"} for label in found.axes.values()):
+            structures.append(item)
+            groups.append(constitution_of(item))
+            sources.append(f"{where} {groups[-1]}")
+            labels.append(found)
+    if not structures:
+        raise UserError(f"{path}: no conformer has an axis with a label M or P; {failures[0] if failures else dict(unlabelled) or 'it is empty'}")
+    charges = torch.tensor([Chem.GetFormalCharge(molecule) for molecule in structures])
+    frames = make_frames(
+        torch.from_numpy(np.concatenate([molecule.GetConformer().GetPositions() for molecule in structures])),
+        torch.tensor([atom.GetAtomicNum() for molecule in structures for atom in molecule.GetAtoms()]),
+        torch.tensor([molecule.GetNumAtoms() for molecule in structures]),
+        electrons=(charges, torch.ones_like(charges)),
+        targets={"axial_handedness": torch.from_numpy(np.concatenate([label.axial_handedness for label in labels]))},
+        properties=_TARGET,
+        source=sources,
+    )
+    senses = Counter(sense for label in labels for sense in label.axes.values())
+    notes = {"set": "axial", "M": senses["M"], "P": senses["P"], "axes_without_label": dict(unlabelled)}
+    return FlatFile(frames, hashed_split(groups, _SALT), notes, tuple(groups)), tuple(failures)
+
+
+def _labels(molecule: Chem.Mol, axes: Sequence[Axis], unlabelled: Counter[str]) -> StereoLabels:
+    found = {}
+    for axis in axes:
+        try:
+            label = axis_label(molecule, axis) if len(axis) == 2 else ""
+            reason = "substituents rank alike" if len(axis) == 2 else "an axis through one atom"
+        except UserError:
+            label, reason = "", "no single bond between planar atoms"
+        if label:
+            found[axis] = label
+        else:
+            unlabelled[reason] += 1
+    return StereoLabels(("",) * molecule.GetNumAtoms(), found, "chiral" if found else "unknown")
+
+
+def _axes(molecule: Chem.Mol, expected: dict[str, list[Axis]]) -> list[Axis]:
+    if not molecule.GetNumConformers() or not molecule.GetConformer().Is3D():
+        raise UserError("has no coordinates in space, which M and P are read from")
+    if not molecule.HasProp(_FIELD):
+        raise UserError(f"has no field {_FIELD!r} with the atoms of its axes, such as [(5, 6)]")
+    axes = _parse(molecule.GetProp(_FIELD))
+    outside = [axis for axis in axes if any(not 0 <= atom < molecule.GetNumAtoms() for atom in axis)]
+    if outside:
+        raise UserError(f"names the axis {outside[0]}, but its atoms run from 0 to {molecule.GetNumAtoms() - 1}")
+    name = molecule.GetProp("_Name") if molecule.HasProp("_Name") else ""
+    if name in expected and sorted(expected[name]) != sorted(axes):
+        raise UserError(f"has the axes {axes} but the table has {expected[name]}")
+    return axes
+
+
+def _parse(text: str) -> list[Axis]:
+    try:
+        return [tuple(int(atom) for atom in axis) for axis in ast.literal_eval(text)]  # type: ignore[misc]
+    except (ValueError, SyntaxError, TypeError):
+        raise UserError(f"the axes {text[:60]!r} cannot be read; write for example [(5, 6), (17, 18)]") from None
+
+
+def _table_axes(path: Path) -> dict[str, list[Axis]]:
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; expected a CSV with the columns SMILES and label")
+    with open_table(path) as handle:
+        try:
+            reader = table_reader(handle, path)
+            if not {"SMILES", "label"} <= set(reader.fieldnames or ()):
+                raise UserError(f"{path}: expected the columns SMILES and label, found {', '.join(reader.fieldnames or ()) or 'none'}")
+            return {line["SMILES"]: _parse(line["label"]) for line in reader}
+        except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
+            raise UserError(f"{path} cannot be read as a table ({error})") from error

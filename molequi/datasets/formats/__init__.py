@@ -1,0 +1,1 @@
+"""Labelled files: keys, units and tables of any origin."""

@@ -1,0 +1,226 @@
+"""Frames: many structures as flat tensors with offsets, and the npz file that holds them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from molequi.errors import UserError
+from molequi.graphs.batched import graph_of_molecules
+from molequi.graphs.graph import AtomGraph, collate
+from molequi.graphs.neighbors import build_graph
+from molequi.properties import Property
+
+# Above this many atoms a cell list beats the pair matrix that the batch path forms.
+_PAIR_MATRIX_LIMIT = 256
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Frames:
+    """Many structures and their targets; A atoms in all, B structures.
+
+    positions: (A, 3), float64, Å. atomic_numbers: (A,), int64.
+    offsets: (B + 1,), int64; structure b owns the atoms offsets[b]:offsets[b + 1].
+    cell: (B, 3, 3), float64, Å. pbc: (B, 3), bool. total_charge: (B,), int64, e. spin_multiplicity: (B,), int64.
+    targets: by property name, (B, *shape) or (A, *shape), float64, units of `properties`; NaN where missing.
+    properties: the row of each target.
+    source: where each structure came from, such as `file.xyz:12`, or empty.
+    """
+
+    positions: Tensor
+    atomic_numbers: Tensor
+    offsets: Tensor
+    cell: Tensor
+    pbc: Tensor
+    total_charge: Tensor
+    spin_multiplicity: Tensor
+    targets: dict[str, Tensor] = dataclasses.field(default_factory=dict)
+    properties: dict[str, Property] = dataclasses.field(default_factory=dict)
+    source: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n_atoms, n_frames = self.positions.shape[0], self.offsets.shape[0] - 1
+        if int(self.offsets[-1]) != n_atoms or self.atomic_numbers.shape[0] != n_atoms:
+            found = f"{n_atoms} positions, {self.atomic_numbers.shape[0]} atomic numbers"
+            raise UserError(f"frames: {found}, but the atom counts add up to {int(self.offsets[-1])}")
+        if set(self.targets) != set(self.properties):
+            raise UserError(f"frames: targets {sorted(self.targets)} but properties {sorted(self.properties)}; each target needs its row")
+        for name, row in self.properties.items():
+            expected = (n_atoms if row.per_atom else n_frames, *row.shape)
+            if tuple(self.targets[name].shape) != expected:
+                raise UserError(f"target {name!r} has shape {tuple(self.targets[name].shape)}; expected {expected}")
+        if self.source and len(self.source) != n_frames:
+            raise UserError(f"frames: {len(self.source)} sources for {n_frames} structures")
+
+    def __len__(self) -> int:
+        return self.offsets.shape[0] - 1
+
+    @property
+    def n_atoms(self) -> Tensor:
+        """Atoms of each structure: (B,)."""
+        return self.offsets.diff()
+
+    def __repr__(self) -> str:
+        return f"Frames({len(self)} structures, {self.positions.shape[0]} atoms, targets: {', '.join(self.targets) or 'none'})"
+
+    def elements(self) -> tuple[int, ...]:
+        """Return the atomic numbers that occur, ascending."""
+        return tuple(int(number) for number in torch.unique(self.atomic_numbers))
+
+    def label(self, index: int) -> str:
+        """Name structure `index` for messages."""
+        return self.source[index] if self.source else f"structure {index}"
+
+    def subset(self, indices: Tensor) -> Frames:
+        """Return the structures `indices` (int64 or bool mask), in that order."""
+        indices = _as_indices(indices, len(self))
+        rows, counts = self._atom_rows(indices)
+        return Frames(
+            positions=self.positions[rows],
+            atomic_numbers=self.atomic_numbers[rows],
+            offsets=offsets_of(counts),
+            cell=self.cell[indices],
+            pbc=self.pbc[indices],
+            total_charge=self.total_charge[indices],
+            spin_multiplicity=self.spin_multiplicity[indices],
+            targets=self._select_targets(indices, rows),
+            properties=dict(self.properties),
+            source=tuple(self.source[i] for i in indices.tolist()) if self.source else (),
+        )
+
+    def with_targets(self, names: Sequence[str]) -> Frames:
+        """Keep only the targets `names`.
+
+        Raises UserError for a name that is not there.
+        """
+        for name in names:
+            if name not in self.targets:
+                raise UserError(f"target {name!r} is not in the data; it has {', '.join(sorted(self.targets)) or 'no targets'}")
+        return dataclasses.replace(self, targets={n: self.targets[n] for n in names}, properties={n: self.properties[n] for n in names})
+
+    def batch(self, indices: Tensor, cutoff: float) -> tuple[AtomGraph, dict[str, Tensor]]:
+        """Return the graph of the structures `indices` with pairs closer than `cutoff` (Å), and their targets."""
+        indices = _as_indices(indices, len(self))
+        rows, counts = self._atom_rows(indices)
+        targets = self._select_targets(indices, rows)
+        pbc = self.pbc[indices]
+        if not len(indices) or (not pbc.any() and int(counts.max()) <= _PAIR_MATRIX_LIMIT):
+            graph = graph_of_molecules(
+                self.positions[rows].numpy(),
+                self.atomic_numbers[rows],
+                counts.numpy(),
+                cutoff,
+                cell=self.cell[indices],
+                pbc=pbc,
+                electrons=(self.total_charge[indices], self.spin_multiplicity[indices]),
+            )
+            return graph, targets
+        return collate([self.graph(index, cutoff) for index in indices.tolist()]), targets
+
+    def graph(self, index: int, cutoff: float) -> AtomGraph:
+        """Return the graph of one structure."""
+        atoms = slice(int(self.offsets[index]), int(self.offsets[index + 1]))
+        return build_graph(
+            self.positions[atoms].numpy(),
+            self.atomic_numbers[atoms].numpy(),
+            cutoff,
+            cell=self.cell[index].numpy(),
+            pbc=self.pbc[index].numpy(),
+            total_charge=int(self.total_charge[index]),
+            spin_multiplicity=int(self.spin_multiplicity[index]),
+        )
+
+    @staticmethod
+    def concatenate(parts: Sequence[Frames]) -> Frames:
+        """Join frames; a target that one of them lacks is NaN there.
+
+        Raises UserError for no parts, or where two parts give a property another meaning.
+        """
+        if not parts:
+            raise UserError("there are no frames to join; give at least one set")
+        properties: dict[str, Property] = {}
+        for part in parts:
+            for name, row in part.properties.items():
+                if properties.setdefault(name, row) != row:
+                    raise UserError(f"property {name!r} means {row} in one set and {properties[name]} in another")
+        joined = {field: torch.cat([getattr(part, field) for part in parts]) for field in _TENSORS}
+        targets = {name: torch.cat([_target_or_nan(part, row) for part in parts]) for name, row in properties.items()}
+        source = tuple(text for part in parts for text in (part.source or ("",) * len(part))) if any(part.source for part in parts) else ()
+        offsets = offsets_of(torch.cat([part.n_atoms for part in parts]))
+        return Frames(**joined, offsets=offsets, targets=targets, properties=properties, source=source)
+
+    def _atom_rows(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        first = self.offsets[indices]
+        counts = self.offsets[indices + 1] - first
+        ends = counts.cumsum(0)
+        total = int(ends[-1]) if len(ends) else 0
+        rows = torch.arange(total) + torch.repeat_interleave(first - ends + counts, counts, output_size=total)
+        return rows, counts
+
+    def _select_targets(self, indices: Tensor, rows: Tensor) -> dict[str, Tensor]:
+        return {name: values[rows if self.properties[name].per_atom else indices] for name, values in self.targets.items()}
+
+
+_TENSORS = ("positions", "atomic_numbers", "cell", "pbc", "total_charge", "spin_multiplicity")
+
+
+def make_frames(
+    positions: Tensor,
+    atomic_numbers: Tensor,
+    n_atoms: Tensor,
+    *,
+    periodic: tuple[Tensor, Tensor] | None = None,
+    electrons: tuple[Tensor, Tensor] | None = None,
+    targets: Mapping[str, Tensor] | None = None,
+    properties: Mapping[str, Property] | None = None,
+    source: Sequence[str] = (),
+) -> Frames:
+    """Complete the given tensors to Frames; shapes and units as in `Frames`, `n_atoms` (B,).
+
+    periodic: (cell, pbc); without it the structures are open. electrons: (total_charge, spin_multiplicity); without it 0 and 1.
+    """
+    finite = torch.isfinite(positions).all(dim=1)
+    if not finite.all():
+        raise UserError(f"position of atom {int((~finite).nonzero()[0])} of the set is not finite; coordinates must be finite numbers in Å")
+    counts = n_atoms.to(torch.int64)
+    n_frames = len(counts)
+    cell, pbc = periodic or (torch.zeros(n_frames, 3, 3), torch.zeros(n_frames, 3, dtype=torch.bool))
+    charge, multiplicity = electrons or (torch.zeros(n_frames), torch.ones(n_frames))
+    return Frames(
+        positions=positions.to(torch.float64),
+        atomic_numbers=atomic_numbers.to(torch.int64),
+        offsets=offsets_of(counts),
+        cell=cell.to(torch.float64),
+        pbc=pbc.to(torch.bool),
+        total_charge=charge.to(torch.int64),
+        spin_multiplicity=multiplicity.to(torch.int64),
+        targets={name: values.to(torch.float64) for name, values in (targets or {}).items()},
+        properties=dict(properties or {}),
+        source=tuple(source),
+    )
+
+
+def offsets_of(counts: Tensor) -> Tensor:
+    """Turn the atom counts (B,) into offsets (B + 1,)."""
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def _as_indices(indices: Tensor, n_frames: int) -> Tensor:
+    indices = torch.as_tensor(indices)
+    if indices.dtype == torch.bool:
+        indices = torch.nonzero(indices)[:, 0]
+    indices = indices.to(torch.int64).reshape(-1)
+    if len(indices) and not (0 <= int(indices.min()) and int(indices.max()) < n_frames):
+        outside = int(indices.max() if indices.max() >= n_frames else indices.min())
+        raise UserError(f"structure {outside} is not in the data; it has {n_frames} structures")
+    return indices
+
+
+def _target_or_nan(part: Frames, row: Property) -> Tensor:
+    if row.name in part.targets:
+        return part.targets[row.name]
+    n_rows = part.positions.shape[0] if row.per_atom else len(part)
+    return torch.full((n_rows, *row.shape), torch.nan, dtype=torch.float64)

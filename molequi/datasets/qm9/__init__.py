@@ -1,0 +1,1 @@
+"""QM9 in every form in which it is published."""

@@ -1,0 +1,80 @@
+"""The order of batches, a pure function of (seed, epoch), and how processes share each batch without padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from molequi.datasets.in_memory import Frames
+from molequi.graphs.graph import AtomGraph
+
+Batch = tuple[AtomGraph, dict[str, Tensor]]
+
+
+class BatchOrder(Sampler[Tensor]):
+    """Structure numbers of each batch of one epoch, for one of `world_size` processes.
+
+    The global batch is what one process alone would see; process r takes every world_size-th structure of it from the r-th on, so parts differ by
+    at most one structure and may be empty.
+
+    indices: (n,), int64, the structures of the split. epoch, first_batch: set by `set_epoch`.
+    """
+
+    def __init__(self, indices: Tensor, batch_size: int, *, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
+        self.indices, self.batch_size, self.shuffle, self.seed = indices, batch_size, shuffle, seed
+        self.rank, self.world_size = rank, world_size
+        self.epoch, self.first_batch = 0, 0
+
+    def set_epoch(self, epoch: int, first_batch: int | None = None) -> None:
+        """Choose the epoch to serve next; a run that resumes within an epoch starts at its batch `first_batch`."""
+        if first_batch is not None:
+            self.first_batch = first_batch
+        elif epoch != self.epoch:
+            self.first_batch = 0
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.n_batches - self.first_batch
+
+    @property
+    def n_batches(self) -> int:
+        """Batches of a whole epoch."""
+        return -(-len(self.indices) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        order = self.indices
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
+            order = order[torch.randperm(len(order), generator=generator)]
+        for batch in order.split(self.batch_size)[self.first_batch :]:
+            yield batch[self.rank :: self.world_size]
+
+
+class GraphBatches(Dataset[Batch]):
+    """Maps structure numbers (b,) to the graph and targets of these structures. cutoff: Å."""
+
+    def __init__(self, frames: Frames, cutoff: float) -> None:
+        self.frames, self.cutoff = frames, cutoff
+
+    def __getitem__(self, indices: Tensor) -> Batch:
+        return self.frames.batch(indices, self.cutoff)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+def mix_seed(*numbers: int) -> int:
+    """Return a seed below 2**63 that depends on all the numbers and their order."""
+    state = 0x9E3779B97F4A7C15
+    for number in numbers:
+        state = (state ^ (number & 0xFFFFFFFFFFFFFFFF)) * 0xBF58476D1CE4E5B9 % 2**64
+        state ^= state >> 31
+    return state % 2**63
+
+
+def unchanged(batch: Batch) -> Batch:
+    """Return the batch: the loader has nothing left to collate."""
+    return batch

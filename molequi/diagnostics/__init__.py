@@ -1,0 +1,1 @@
+"""Does a model obey physics? Measured, one row for each law."""

@@ -1,0 +1,157 @@
+"""A model's outputs on many structures as float64 arrays, how they transform, and the scale of each: used by `diagnostics.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molequi.graphs.graph import AtomGraph, collate
+from molequi.models.probes import Structure
+from molequi.o3.irreps import from_cartesian, row_slices, wigner_matrices
+from molequi.properties import OPEN_ONLY, PROPERTIES, Property, parse_irreps
+
+Observation = dict[str, np.ndarray]  # output name -> (*shape) or, for an output per atom, (N, *shape)
+
+_INTERNAL = {
+    "energies": Property("energies", "0e", "eV", per_atom=True),
+    "atomization_energy": Property("atomization_energy", "0e", "eV", extensive=True),
+}
+_PERTURBATION = 0.2  # Å
+_N_PERTURBATIONS = 4
+_UNRESOLVED = 1e5  # roundings of a value below which its changes are not measured against themselves
+_CHUNK = 400  # atoms evaluated together
+
+
+class Finding(NamedTuple):
+    """One error measured: for which test, how large relative to its scale, and on which output and structure."""
+
+    test: str
+    value: float
+    where: str
+
+
+class CheckableModel(Protocol):
+    """What a check needs of a model; `MolecularModel` has it."""
+
+    cutoff: float
+    elements: Sequence[int]
+    properties: dict[str, Property]
+    outputs: Sequence[str]
+    metadata: dict
+
+    def compute(self, graph: AtomGraph, *, forces: bool, stress: bool) -> dict[str, Tensor]:
+        """Return the outputs with forces (N, 3), eV/Å, and stress (B, 3, 3), eV/Å³."""
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Return the weights."""
+
+
+class Observer:
+    """Runs a model on structures and knows how its outputs transform."""
+
+    def __init__(self, model: CheckableModel) -> None:
+        self.model = model
+        weights = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros((), dtype=torch.float64))
+        self.dtype, self.device = weights.dtype, weights.device
+        backbone = getattr(model, "backbone", None)
+        self.is_open_only = getattr(backbone, "is_open_only", False)
+        self.has_forces = "energy" in model.outputs and getattr(backbone, "force_obstacle", None) is None
+        self.rows: dict[str, Property] = {**PROPERTIES, **_INTERNAL, **model.properties}
+        self._scales: dict[int, tuple[Structure, Observation]] = {}
+        self._rounding: dict[str, float] = {}
+
+    def graph(self, structures: Sequence[Structure]) -> AtomGraph:
+        """Join structures into one graph on the model's device."""
+        return collate([structure.graph(self.model.cutoff) for structure in structures]).to(self.device)
+
+    def compute(self, graph: AtomGraph) -> dict[str, Tensor]:
+        """Run the model on a graph; stress is asked for where a structure is periodic in all directions."""
+        return self.model.compute(graph, forces=self.has_forces, stress=self.has_forces and bool(graph.pbc.all(dim=1).any()))
+
+    def observe(self, structures: Sequence[Structure]) -> list[Observation]:
+        """Run the model on structures, many in a batch."""
+        batches: list[list[Structure]] = [[]]
+        for structure in structures:
+            if sum(len(s.positions) for s in batches[-1]) + len(structure.positions) > _CHUNK and batches[-1]:
+                batches.append([])
+            batches[-1].append(structure)
+        return [observation for batch in batches for observation in self._observe_batch(batch)]
+
+    def _observe_batch(self, structures: Sequence[Structure]) -> list[Observation]:
+        computed = self.compute(self.graph(structures))
+        outputs = {name: value.detach().cpu().double().numpy() for name, value in computed.items() if name in self.rows}
+        self._rounding = {name: torch.finfo(value.dtype).eps for name, value in computed.items()}
+        ends = np.cumsum([len(structure.positions) for structure in structures])
+        observations = []
+        for b, structure in enumerate(structures):
+            atoms = slice(ends[b] - len(structure.positions), ends[b])
+            mine = {name: value[atoms] if self.rows[name].per_atom else value[b] for name, value in outputs.items()}
+            observations.append({name: np.asarray(value) for name, value in mine.items() if is_defined(name, structure)})
+        return observations
+
+    def scales(self, structure: Structure) -> Observation:
+        """Return, for every output, its change when all atoms move by 0.2 Å, one number per irrep; see `diagnostics.py`."""
+        if id(structure) not in self._scales:
+            self._scales[id(structure)] = structure, self._measure_scales(structure)
+        return self._scales[id(structure)][1]
+
+    def scale(self, name: str, structure: Structure) -> float:
+        """Return the scale of a whole output."""
+        return float(self.scales(structure)[name].max(initial=0.0))
+
+    def finding(self, test: str, name: str, error: np.ndarray, structure: Structure) -> Finding:
+        """Relate the error of a whole output to its scale on `structure`."""
+        return Finding(test, ratio(float(np.abs(error).max(initial=0.0)), self.scale(name, structure)), f"{name} of {structure.name}")
+
+    def _measure_scales(self, structure: Structure) -> Observation:
+        rng = np.random.default_rng(7)
+        moves = _PERTURBATION / np.sqrt(3) * rng.standard_normal((_N_PERTURBATIONS, *structure.positions.shape))
+        base, *moved = self.observe([structure, *(structure.at(structure.positions + move) for move in moves)])
+        scales = {}
+        for name, value in base.items():
+            parts = np.array([self.part_sizes(name, other[name] - value) for other in moved]).max(axis=0)
+            floor = _UNRESOLVED * self._rounding[name] * np.abs(value).max(initial=0.0)
+            # A part may vanish for a good reason; what leaks into it is then measured against a tenth of the whole.
+            scales[name] = np.maximum(np.maximum(parts, 0.1 * parts.max()), floor)
+        return scales
+
+    def parts(self, name: str, value: np.ndarray) -> list[tuple[int, int, np.ndarray]]:
+        """Split an output into its irreps: l, parity, rows (..., 2l + 1)."""
+        irreps = parse_irreps(self.rows[name].irreps)
+        rows = from_cartesian(torch.as_tensor(value), tuple(l for l, _ in irreps)).numpy()
+        return [(l, p, rows[..., mine]) for (l, p), mine in zip(irreps, row_slices(irreps), strict=True)]
+
+    def part_sizes(self, name: str, value: np.ndarray) -> np.ndarray:
+        """Return the largest component of each irrep of an output: (number of irreps,)."""
+        return np.array([np.abs(part).max(initial=0.0) for _, _, part in self.parts(name, value)])
+
+    def rotated(self, name: str, value: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+        """Turn an output by a proper rotation (3, 3); Cartesian outputs by the matrix itself."""
+        degrees = tuple(l for l, _ in parse_irreps(self.rows[name].irreps))
+        if degrees in {(0, 2), (0, 1, 2)}:
+            return rotation @ value @ rotation.T
+        turned = [part @ rotation_of_rows(l, rotation).T for l, _, part in self.parts(name, value)]
+        return np.concatenate(turned, axis=-1).reshape(value.shape)
+
+
+def is_defined(name: str, structure: Structure) -> bool:
+    """Whether an output has a meaning: there is no stress without a full cell, nothing that depends on where a periodic structure is cut."""
+    if name == "stress":
+        return structure.is_periodic
+    return structure.is_open or name not in OPEN_ONLY
+
+
+def ratio(size: float, scale: float) -> float:
+    """Return size / scale; nothing relative to nothing is 0."""
+    if size == 0.0:
+        return 0.0
+    return size / scale if scale > 0.0 else float("inf")
+
+
+def rotation_of_rows(l: int, rotation: np.ndarray) -> np.ndarray:
+    """Return the matrix D of a proper rotation on the rows of degree l, from Y(R x) = D Y(x): (2l + 1, 2l + 1)."""
+    return wigner_matrices(torch.as_tensor(rotation, dtype=torch.float64), l)[l].numpy()

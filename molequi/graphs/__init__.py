@@ -1,0 +1,1 @@
+"""The batch type, and the ways to it."""

@@ -1,0 +1,1 @@
+"""Symmetry in general: Lie groups, finite groups, their representations and networks made for them."""

@@ -1,0 +1,1 @@
+"""Mechanics learned from trajectories."""

@@ -1,0 +1,171 @@
+"""The models of dynamics: each joins a network to what it stands for, the time derivative F, a Hamiltonian H or a potential V.
+
+Published sizes and learning rates are those of Finzi et al. (ICML 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from molequi.errors import UserError
+from molequi.hamiltonian.graph_networks import FullyConnected, InvariantGraph, ObjectGraph
+from molequi.hamiltonian.lie_networks import LiftedNetwork
+from molequi.hamiltonian.mechanics import HamiltonianModel, PotentialModel, Systems
+
+
+class Shape(NamedTuple):
+    """What a network is made for and how large: particles, dimensions, features of a particle, width, layers."""
+
+    n_particles: int
+    n_dimensions: int
+    n_features: int
+    width: int
+    n_layers: int
+
+
+def _inputs(state: Tensor, systems: Systems) -> Tensor:
+    """Return q, p and the features of each particle: (B, N, 2 d + c)."""
+    return torch.cat((state[:, 0], state[:, 1], systems.features), dim=-1)
+
+
+def _centred(positions: Tensor) -> Tensor:
+    return positions - positions.mean(-2, keepdim=True)
+
+
+class FlatField(nn.Module):
+    """FC: the time derivative by a perceptron."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        n_inputs = shape.n_particles * (2 * shape.n_dimensions + shape.n_features)
+        self.network = FullyConnected(n_inputs, 2 * shape.n_particles * shape.n_dimensions, shape.width, shape.n_layers)
+
+    def forward(self, state: Tensor, systems: Systems) -> Tensor:
+        """Return the time derivative of the state."""
+        return self.network(_inputs(state, systems)).reshape(state.shape)
+
+
+class FlatHamiltonian(HamiltonianModel):
+    """H-FC: H(q, p) by a perceptron."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        n_inputs = shape.n_particles * (2 * shape.n_dimensions + shape.n_features)
+        self.network = FullyConnected(n_inputs, 1, shape.width, shape.n_layers)
+
+    def energy(self, state: Tensor, systems: Systems) -> Tensor:
+        """Return H of every system: (B,)."""
+        return self.network(_inputs(state, systems))[:, 0]
+
+
+class GraphField(nn.Module):
+    """OGN: the time derivative by a graph network, from its nodes."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.network = ObjectGraph(2 * shape.n_dimensions + shape.n_features, shape.width, shape.n_layers)
+        self.head = nn.Linear(shape.width, 2 * shape.n_dimensions)
+
+    def forward(self, state: Tensor, systems: Systems) -> Tensor:
+        """Return the time derivative of the state."""
+        return _as_state(self.head(self.network(_inputs(state, systems))[0]))
+
+
+class GraphHamiltonian(HamiltonianModel):
+    """HOGN: H(q, p) by a graph network, from its whole; positions relative to their mean."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.network = ObjectGraph(2 * shape.n_dimensions + shape.n_features, shape.width, shape.n_layers)
+        self.head = nn.Linear(shape.width, 1)
+
+    def energy(self, state: Tensor, systems: Systems) -> Tensor:
+        """Return H of every system: (B,)."""
+        centred = torch.stack((_centred(state[:, 0]), state[:, 1]), dim=1)
+        return self.head(self.network(_inputs(centred, systems))[1])[:, 0]
+
+
+class LiftedField(nn.Module):
+    """LieConv: the time derivative by convolutions over the group; momenta are features, which the group does not turn."""
+
+    def __init__(self, shape: Shape, *, group: str) -> None:
+        super().__init__()
+        n = 2 * shape.n_dimensions
+        self.network = LiftedNetwork(group, shape.n_features + shape.n_dimensions, n, shape.width, shape.n_layers)
+
+    def forward(self, state: Tensor, systems: Systems) -> Tensor:
+        """Return the time derivative of the state."""
+        features = torch.cat((systems.features, state[:, 1]), dim=-1)
+        return _as_state(self.network(state[:, 0], features, systems.angles))
+
+
+class LiftedPotential(PotentialModel):
+    """HLieConv: V(q) by convolutions over the group and a mean over the particles; `is_centred`: q relative to its mean."""
+
+    def __init__(self, shape: Shape, *, group: str, is_centred: bool = False) -> None:
+        super().__init__()
+        self.network = LiftedNetwork(group, shape.n_features, 1, shape.width, shape.n_layers)
+        self.is_centred = is_centred
+
+    def potential(self, positions: Tensor, systems: Systems) -> Tensor:
+        """Return V of every system: (B,)."""
+        positions = _centred(positions) if self.is_centred else positions
+        return self.network(positions, systems.features, systems.angles).mean((1, 2))
+
+
+class InvariantPotential(PotentialModel):
+    """V(q) by messages that see distances alone: invariant under E(n), in any dimension."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.network = InvariantGraph(shape.n_features, shape.width, shape.n_layers)
+
+    def potential(self, positions: Tensor, systems: Systems) -> Tensor:
+        """Return V of every system: (B,)."""
+        return self.network(positions, systems.features)
+
+
+def _as_state(outputs: Tensor) -> Tensor:
+    """Turn rows (B, N, 2 d) of velocities and forces into (B, 2, N, d)."""
+    return torch.stack(outputs.chunk(2, dim=-1), dim=1)
+
+
+class Recipe(NamedTuple):
+    """How a model is made, and its published (for `invariant` our) width, layers and learning rate; planar: made for two dimensions only."""
+
+    make: Callable[[Shape], nn.Module]
+    width: int
+    n_layers: int
+    learning_rate: float
+    planar: bool = False
+
+
+RECIPES = {
+    "fc": Recipe(FlatField, 256, 4, 1e-2),
+    "h-fc": Recipe(FlatHamiltonian, 256, 4, 1e-2),
+    "ogn": Recipe(GraphField, 256, 1, 1e-2),
+    "hogn": Recipe(GraphHamiltonian, 256, 1, 1e-2),
+    "lieconv-t2": Recipe(partial(LiftedField, group="T(2)"), 384, 4, 1e-3, planar=True),
+    "hlieconv-trivial": Recipe(partial(LiftedPotential, group="trivial"), 384, 4, 1e-3, planar=True),
+    "hlieconv-t2": Recipe(partial(LiftedPotential, group="T(2)"), 384, 4, 1e-3, planar=True),
+    "hlieconv-so2": Recipe(partial(LiftedPotential, group="SO(2)"), 384, 4, 1e-3, planar=True),
+    "hlieconv-so2-centred": Recipe(partial(LiftedPotential, group="SO(2)", is_centred=True), 384, 4, 1e-3, planar=True),
+    "hlieconv-se2": Recipe(partial(LiftedPotential, group="SE(2)"), 384, 4, 1e-3, planar=True),
+    "invariant": Recipe(InvariantPotential, 64, 1, 3e-3),
+}
+
+
+def make_dynamics(kind: str, shape: Shape) -> nn.Module:
+    """Return an untrained model; draws its weights from torch's generator.
+
+    Raises UserError for a model that cannot treat these dimensions.
+    """
+    if RECIPES[kind].planar and shape.n_dimensions != 2:
+        able = ", ".join(name for name, recipe in RECIPES.items() if not recipe.planar)
+        raise UserError(f"model {kind} is made for two dimensions, the data have {shape.n_dimensions}; take {able}")
+    return RECIPES[kind].make(shape)

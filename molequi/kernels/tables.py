@@ -1,0 +1,49 @@
+"""What the operators on the CPU share: names of tables, arrays, and which gradients are wanted."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molequi.o3.clebsch_gordan import CouplingTable, coupling_table
+from molequi.o3.irreps import Irreps, irreps_name
+
+_tables: dict[str, CouplingTable] = {}
+
+
+@functools.lru_cache(maxsize=1024)
+def name_of(table: CouplingTable) -> str:
+    """Return the name by which an operator, whose arguments are tensors and text, is told of its table: `0e+1o|0e+1o|0e`."""
+    # The outputs of separate paths are named once each.
+    output = tuple(dict.fromkeys(table.output))
+    flags = ["symmetric"] * table.symmetric + ["separate"] * table.separate
+    name = "|".join([*(irreps_name(irreps) for irreps in (table.first, table.second, output)), *flags])
+    _tables.setdefault(name, table)
+    return name
+
+
+def table_named(name: str) -> CouplingTable:
+    """Return the table of a name from `name_of`, in any process."""
+    if name not in _tables:
+        first, second, output, *flags = name.split("|")
+        _tables[name] = coupling_table(_irreps(first), _irreps(second), _irreps(output), **dict.fromkeys(flags, True))
+    return _tables[name]
+
+
+def _irreps(text: str) -> Irreps:
+    return tuple((int(word[:-1]), 1 if word[-1] == "e" else -1) for word in text.split("+"))
+
+
+def arrays(*tensors: Tensor) -> list[np.ndarray]:
+    """Return the tensors as contiguous arrays, without a copy where they are that already."""
+    return [np.ascontiguousarray(x.detach().numpy()) for x in tensors]
+
+
+def is_wanted(tensor: Tensor) -> bool:
+    """Tell whether the running backward pass goes on to `tensor`; forces need no gradients of the weights, which are the dearest."""
+    node = tensor.grad_fn
+    # What torch's own multi-gradient hooks ask.
+    return node is None or torch._C._will_engine_execute_node(node)

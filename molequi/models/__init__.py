@@ -1,0 +1,1 @@
+"""Models: a backbone with its heads, saved and loaded."""

@@ -1,0 +1,127 @@
+"""One safetensors file holds a model: tensors, and JSON metadata with a format number. No pickle, no code."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+import molequi
+from molequi.errors import UserError
+from molequi.models.molecular import MolecularModel
+from molequi.nn.backbones.registry import BACKBONES
+from molequi.properties import from_dict, to_dict
+
+FORMAT = 1
+_KEY = "molequi"
+
+
+def describe(model: MolecularModel) -> dict:
+    """Return everything but the weights as plain JSON data: what `build` needs to make the same network."""
+    return {
+        "format": FORMAT,
+        "version": molequi.__version__,
+        "elements": list(model.elements),
+        "kind": model.backbone.kind,
+        "backbone": {**model.backbone.settings, "irreps_out": [list(irrep) for irrep in model.backbone.irreps_out]},
+        "properties": [to_dict(model.properties[name]) for name in model.outputs],
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "metadata": model.metadata,
+    }
+
+
+def build(description: dict) -> MolecularModel:
+    """Make the network that `describe` described, with random weights and in its dtype."""
+    # Files older than the choice of kinds have none.
+    kind, settings = BACKBONES[description.get("kind", "tensors")], dict(description["backbone"])
+    settings["irreps_out"] = tuple((l, p) for l, p in settings["irreps_out"])
+    rows = [from_dict(row) for row in description["properties"]]
+    with torch.random.fork_rng(devices=[]):
+        model = MolecularModel(kind(description["elements"], **settings), rows, metadata=description["metadata"])
+    return model.to(getattr(torch, description["dtype"]))
+
+
+def save_model(model: MolecularModel, path: str | Path) -> None:
+    """Write the model to `path` by rename, so that a reader never sees half a file."""
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, part, metadata={_KEY: json.dumps(describe(model))})
+    # The writer makes private files; a model is for everybody who may read its folder.
+    part.chmod(0o644)
+    os.replace(part, path)
+
+
+def read_description(path: str | Path) -> dict:
+    """Read a model file's metadata without its weights.
+
+    Raises UserError where the file is missing, is no molequi model, or has a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no model file at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(_KEY)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a model file: {error}; molequi writes .safetensors files") from error
+    if text is None:
+        raise UserError(f"{path} is a safetensors file but holds no molequi model")
+    try:
+        description = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged: its description is not JSON ({error}); copy the file again, or train the model again") from error
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        found = description.get("format") if isinstance(description, dict) else None
+        raise UserError(_unusable(path, description, f"its model format is {found}, format {FORMAT} can be read"))
+    return description
+
+
+def load_model(path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> MolecularModel:
+    """Read a model in evaluation mode; `dtype` recasts the network.
+
+    Raises UserError as `read_description`, and where description and tensors make no network of this version.
+    """
+    description = read_description(path)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    try:
+        model = build(description)
+        misfit = _misfit(model.state_dict(), tensors)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        misfit = f"its description makes no network ({type(error).__name__}: {' '.join(str(error).split())})"
+    if misfit is not None:
+        raise UserError(_unusable(path, description, misfit))
+    model.load_state_dict(tensors)
+    if dtype is not None:
+        model = model.to(dtype)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def _misfit(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None:
+    """Return the first difference of two sets of tensors in words."""
+    for name, tensor in expected.items():
+        if name not in found:
+            return f"it has no tensor {name}"
+        if found[name].shape != tensor.shape:
+            return f"its tensor {name} has shape {tuple(found[name].shape)} instead of {tuple(tensor.shape)}"
+    unknown = sorted(set(found) - set(expected))
+    return f"its tensor {unknown[0]} has no place in the network" if unknown else None
+
+
+def _unusable(path: Path, description: object, reason: str) -> str:
+    """Say that a file cannot be used, who wrote it, and what to do."""
+    here, writer = molequi.__version__, description.get("version") if isinstance(description, dict) else None
+    if writer is None:
+        return (
+            f"{path} is damaged, or was written by an older molequi than this {here}: {reason}; "
+            "copy the file again, install the version that wrote it, or train the model again"
+        )
+    if writer == here:
+        return f"{path} is damaged, or was written by an unreleased molequi {here}: {reason}; copy the file again, or train the model again"
+    return f"{path} was written by molequi {writer}, this is molequi {here}: {reason}; install molequi {writer}, or train the model again"

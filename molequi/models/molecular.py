@@ -1,0 +1,261 @@
+"""MolecularModel: backbone -> heads -> response; an AtomGraph in, a dict of named properties out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from ase.data import atomic_masses, atomic_numbers, chemical_symbols
+from torch import Tensor, nn
+
+from molequi.errors import UnknownElementError, UserError
+from molequi.graphs.graph import AtomGraph, collate, edge_vectors
+from molequi.models.probes import built_in_probes, calibration_structures
+from molequi.nn import response
+from molequi.nn.backbones.registry import AnyBackbone, make_backbone
+from molequi.nn.heads.base import Molecules
+from molequi.nn.heads.registry import DERIVED, derived_outputs, irreps_of, is_served, make_head
+from molequi.nn.weight_cache import is_differentiated_once, weights_at_rest
+from molequi.o3.irreps import Irreps, from_cartesian, irreps_name, row_slices
+from molequi.properties import OPEN_ONLY, PROPERTIES, Property, get_property, parse_irreps
+
+PRESETS: Mapping[str, dict[str, object]] = {
+    "small": {"n_layers": 2, "n_channels": 32, "l_max": 2, "correlation": 1},
+    "medium": {"n_layers": 3, "n_channels": 64, "l_max": 2, "correlation": 1},
+    "large": {"n_layers": 3, "n_channels": 128, "l_max": 3, "correlation": 2},
+}
+
+# Nearer than this (Å) two nuclei are a mistake in the input, not chemistry: H2 is 0.74 Å long.
+_COINCIDENT = 0.2
+
+
+class MolecularModel(nn.Module):
+    """A backbone with one head per property.
+
+    properties: the rows it gives; `forces` and `stress` follow from `energy` and need no head.
+    metadata: plain JSON data kept in the checkpoint: name, level of theory per property, (charge, multiplicity) pairs, training.
+    Raises UserError for an output that the backbone cannot reach, naming the missing irreps.
+    """
+
+    def __init__(self, backbone: AnyBackbone, properties: Sequence[Property], *, metadata: dict | None = None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.metadata = {"charge_multiplicity": [[0, 1]], **(metadata or {})}
+        self.outputs = tuple(row.name for row in properties)
+        self.properties = {row.name: row for row in properties}
+        self.heads = nn.ModuleDict()
+        for row in properties:
+            if row.name in DERIVED and backbone.force_obstacle is not None:
+                raise UserError(f"{row.name} cannot be learned by this network: {backbone.force_obstacle}")
+            if row.name not in DERIVED and not is_served(row.name, self.outputs, self.heads, backbone):
+                self.heads[row.name] = make_head(row, backbone, self.outputs)
+        if not self.heads:
+            raise UserError(f"a model needs a property to learn, got {list(self.outputs)}; add for example energy")
+        for name in derived_outputs(self.outputs):
+            if name in DERIVED and backbone.force_obstacle is not None:
+                continue
+            self.properties.setdefault(name, PROPERTIES[name])
+        self.register_buffer("masses", torch.tensor(atomic_masses, dtype=torch.float64)[:119], persistent=False)
+        self.register_buffer("is_known", torch.isin(torch.arange(119), torch.tensor(self.elements)), persistent=False)
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the model knows."""
+        return self.backbone.elements
+
+    @property
+    def cutoff(self) -> float:
+        """Cutoff radius, Å."""
+        return self.backbone.cutoff
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the network; positions and energies stay float64."""
+        return self.backbone.embedding.dtype
+
+    def _apply(self, fn, recurse: bool = True):  # noqa: ANN001, ANN202 (signature of torch.nn.Module)
+        """Keep the masses in float64 whatever the dtype of the model."""
+        masses = self.masses
+        super()._apply(fn, recurse)
+        self.masses = masses.to(self.masses.device)
+        return self
+
+    def forward(self, graph: AtomGraph) -> dict[str, Tensor]:
+        """Run every head; differentiable in positions and cell. Keys and units are those of `properties`.
+
+        With an energy also `energies` (N,), eV, and, where `metadata["isolated_atom_energies"]` (symbol -> eV) covers the model's
+        elements, `atomization_energy` (B,), eV, the energy set free when the atoms join: sum of the isolated atoms minus `energy`.
+        What depends on where a periodic structure is cut (`properties.OPEN_ONLY`) is NaN there.
+        Raises UnknownElementError for an element that the model has no weights for.
+        """
+        self._refuse_unknown_elements(graph)
+        features, molecules = self.backbone(graph), self.molecules(graph)
+        outputs: dict[str, Tensor] = {}
+        for name, head in self.heads.items():
+            # Where only forces will be asked for, other properties need no gradients.
+            with torch.set_grad_enabled(torch.is_grad_enabled() and (name == "energy" or not is_differentiated_once())):
+                outputs |= head(features, molecules)
+        is_periodic = graph.pbc.any(dim=1)
+        for name in OPEN_ONLY.intersection(outputs):
+            mask = is_periodic.reshape(-1, *[1] * (outputs[name].ndim - 1))
+            outputs[name] = outputs[name].masked_fill(mask, torch.nan)
+        isolated = self.metadata.get("isolated_atom_energies", {})
+        if "energy" in outputs and all(chemical_symbols[number] in isolated for number in self.elements):
+            table = graph.positions.new_zeros(119)
+            for symbol, energy in isolated.items():
+                table[atomic_numbers[symbol]] = energy
+            outputs["atomization_energy"] = molecules.sum(table[graph.atomic_numbers]) - outputs["energy"]
+        return outputs
+
+    def compute(self, graph: AtomGraph, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> dict[str, Tensor]:
+        """Run the model and, where it has an energy that can be differentiated, its derivatives: see `nn.response.with_forces`."""
+        if create_graph:
+            outputs = self._compute(graph, forces=forces, stress=stress, create_graph=True)
+        else:
+            with weights_at_rest(self, first_derivatives_only=True), self.backbone.threads_for_prediction():
+                outputs = self._compute(graph, forces=forces, stress=stress, create_graph=False)
+        self.backbone.count_pass(graph.edge_index.shape[1])
+        return outputs
+
+    def _compute(self, graph: AtomGraph, *, forces: bool, stress: bool, create_graph: bool) -> dict[str, Tensor]:
+        if "energy" in self.heads and (forces or stress) and self.backbone.force_obstacle is None:
+            return response.with_forces(self, graph, stress=stress, create_graph=create_graph)
+        with torch.set_grad_enabled(create_graph):
+            return self(graph)
+
+    def hessian(self, graph: AtomGraph) -> Tensor:
+        """Return the Hessian of the energy of one structure: (3N, 3N), eV/Å²."""
+        if "energy" not in self.heads:
+            raise UserError(f"this model has no energy, so it has no Hessian; it gives {', '.join(self.outputs)}")
+        if self.backbone.force_obstacle is not None:
+            raise UserError(f"this model has no Hessian: {self.backbone.force_obstacle}")
+        with weights_at_rest(self):
+            return response.hessian(self, graph)
+
+    def embed(self, graph: AtomGraph) -> Tensor:
+        """Return invariant features of each atom: (N, n_layers * C)."""
+        self._refuse_unknown_elements(graph)
+        with torch.no_grad():
+            return self.backbone(graph).invariant
+
+    def check_input(self, graph: AtomGraph) -> None:
+        """Refuse what the model was not trained for.
+
+        Raises UnknownElementError, or UserError for an untrained (charge, multiplicity) pair or coincident atoms, naming the atom.
+        """
+        self._refuse_unknown_elements(graph)
+        pairs = {tuple(pair) for pair in self.metadata["charge_multiplicity"]}
+        for molecule, pair in enumerate(zip(graph.total_charge.tolist(), graph.spin_multiplicity.tolist(), strict=True)):
+            if pair not in pairs:
+                trained = ", ".join(f"charge {q:+d} multiplicity {m}" if q else f"charge 0 multiplicity {m}" for q, m in sorted(pairs))
+                where = f" (molecule {molecule})" if graph.n_molecules > 1 else ""
+                raise UserError(f"charge {pair[0]:+d} with spin multiplicity {pair[1]}{where} is outside this model's training, which has {trained}")
+        if graph.edge_index.shape[1]:
+            shortest, edge = edge_vectors(graph).norm(dim=1).min(dim=0)
+            if shortest < _COINCIDENT:
+                pair_of = [_atom_name(int(graph.edge_index[side, edge]), graph) for side in (0, 1)]
+                raise UserError(
+                    f"{pair_of[0]} and {pair_of[1]} are {float(shortest):.3f} Å apart; nuclei closer than {_COINCIDENT} Å are a mistake in the input"
+                )
+
+    def _refuse_unknown_elements(self, graph: AtomGraph) -> None:
+        if not bool(self.is_known[graph.atomic_numbers].all()):
+            atom = int((~self.is_known[graph.atomic_numbers]).nonzero()[0])
+            symbol = chemical_symbols[int(graph.atomic_numbers[atom])]
+            known = " ".join(chemical_symbols[z] for z in self.elements)
+            where = _atom_name(atom, graph)
+            raise UnknownElementError(f"element {symbol} ({where}) is not in this model; it knows {known} and can compute no others")
+
+    def molecules(self, graph: AtomGraph) -> Molecules:
+        """Return what heads see of a graph beside its features; positions refer to the centre of mass."""
+        masses = self.masses[graph.atomic_numbers]
+        total = graph.positions.new_zeros(graph.n_molecules).index_add(0, graph.batch, masses).clamp(min=1e-12)
+        weighted = graph.positions.new_zeros(graph.n_molecules, 3).index_add(0, graph.batch, masses[:, None] * graph.positions)
+        centre = weighted / total[:, None]
+        return Molecules(
+            graph.positions - centre[graph.batch],
+            graph.batch,
+            graph.n_molecules,
+            graph.edge_index,
+            graph.atomic_numbers,
+            graph.total_charge,
+            total,
+        )
+
+
+def make_model(
+    elements: Iterable[int],
+    properties: Sequence[Property | str],
+    *,
+    preset: str = "small",
+    kind: str = "tensors",
+    seed: int = 0,
+    metadata: dict | None = None,
+    **overrides: object,
+) -> MolecularModel:
+    """Make a model with random weights, in evaluation mode.
+
+    `overrides` are the keyword arguments of the backbone, whose `kind` is a key of `nn.kinds.BACKBONES`.
+
+    The last layer keeps only the irreps that the properties need. Weights are a function of `seed` alone, and calibrated on fixed structures,
+    so that features and outputs start of order one; training calibrates again, on its data.
+    """
+    if preset not in PRESETS:
+        raise UserError(f"model.preset is {preset!r}; the presets are {', '.join(PRESETS)}")
+    rows = [get_property(row) if isinstance(row, str) else row for row in properties]
+    needed = {irrep for row in rows if row.name not in DERIVED for irrep in irreps_of(row)}
+    # Triple products of vectors are pseudoscalars too.
+    needed |= {(1, -1)} if (0, -1) in needed else set()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = make_backbone(kind, tuple(sorted(set(elements))), tuple(sorted(needed)), PRESETS[preset], overrides)
+        model = MolecularModel(backbone, rows, metadata=metadata)
+    backbone.calibrate(collate([structure.graph(backbone.cutoff) for structure in calibration_structures(backbone.elements)]))
+    check_reach(model)
+    return model.eval()
+
+
+def check_reach(model: MolecularModel) -> None:
+    """Refuse outputs of which a part stays zero on a fixed, dense, chiral cluster.
+
+    Raises UserError naming the property and the irreps that it does not reach.
+    """
+    cluster = built_in_probes(model.elements)[0].mapped(min(1.0, model.cutoff / 3.0) * np.eye(3))
+    for name, irreps in unreached(model, cluster.graph(model.cutoff)).items():
+        raise UserError(
+            f"{name} ({model.properties[name].irreps}) cannot be reached by this network: its {irreps_name(irreps)} part stays zero. "
+            f"Hidden irreps end in {irreps_name(model.backbone.irreps_out)}; use parity=full, n_layers=3 or correlation=2"
+        )
+
+
+def unreached(model: MolecularModel, graph: AtomGraph) -> dict[str, Irreps]:
+    """Return, by property, the irreps that stay below 1e-10 of the feature scale everywhere on `graph`; properties that are reached are left out.
+
+    A float64 copy runs. A part is compared in units of its own scale, but not below what rounding leaves in it of a part 10⁴ times as large.
+    """
+    probe = copy.deepcopy(model).to(torch.float64)
+    with torch.no_grad():
+        outputs = probe(graph)
+    features = float(probe.embed(graph).abs().max()) if graph.n_atoms else 0.0
+    missing = {}
+    for name, row in model.properties.items():
+        if name not in outputs or row.is_invariant:
+            continue
+        irreps = parse_irreps(row.irreps)
+        rows = from_cartesian(outputs[name].nan_to_num(), tuple(l for l, _ in irreps))
+        sizes = [float(rows[..., part].abs().max()) if rows.numel() else 0.0 for part in row_slices(irreps)]
+        scales = model.heads[name].scale.tolist() if name in model.heads else [1.0] * len(irreps)
+        limits = [1e-10 * features * max(scale, 1e-4 * max(scales)) for scale in scales]
+        zero = tuple(irrep for irrep, size, limit in zip(irreps, sizes, limits, strict=True) if size <= limit)
+        if zero:
+            missing[name] = zero
+    return missing
+
+
+def _atom_name(atom: int, graph: AtomGraph) -> str:
+    molecule = int(graph.batch[atom])
+    ends = torch.cumsum(torch.bincount(graph.batch, minlength=graph.n_molecules), 0)
+    local = atom - (int(ends[molecule - 1]) if molecule else 0)
+    return f"atom {local} of molecule {molecule}" if graph.n_molecules > 1 else f"atom {local}"

@@ -1,0 +1,102 @@
+"""The bundled models, and how a model is named: an existing path first, else a bundled name."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from molequi.errors import UserError
+from molequi.models.checkpoint import load_model
+from molequi.models.molecular import MolecularModel
+from molequi.runtime.resources import folder
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def list_models() -> tuple[str, ...]:
+    """Return the names of the bundled models."""
+    return tuple(sorted(path.stem for path in _models().glob("*.safetensors")))
+
+
+def card(name: str) -> dict[str, Any]:
+    """Return the card of a bundled model: its data, level of theory, errors and limits.
+
+    Raises UserError for a name that is not bundled.
+    """
+    if name not in list_models():
+        raise UserError(_unknown(name))
+    path = _models() / f"{name}.json"
+    if not path.is_file():
+        raise UserError(f"the bundled model {name!r} has no card: {path.name} is missing beside it; install molequi again")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def resolve_model(name_or_path: str | os.PathLike[str]) -> Path:
+    """Return the file of a model: a path to it, a run directory, or the name of a bundled model.
+
+    Raises UserError that lists the bundled names.
+    """
+    path = Path(name_or_path)
+    if path.is_dir():
+        model = path / "model.safetensors"
+        if not model.is_file():
+            raise UserError(f"the folder {path} holds no model.safetensors; give a run directory of `molequi train` or the model's file")
+        return model
+    if path.exists():
+        return path
+    name = str(name_or_path)
+    if name in list_models():
+        return _models() / f"{name}.safetensors"
+    raise UserError(_unknown(name))
+
+
+def load(model: str | os.PathLike[str] = "organic", *, device: str = "cpu", dtype: str | torch.dtype | None = None) -> MolecularModel:
+    """Load a model, ready to predict.
+
+    model: as in `resolve_model`. device: as torch names it, or `auto`. dtype: of the network, its own by default.
+    """
+    return load_model(resolve_model(model), device=as_device(device), dtype=as_dtype(dtype))
+
+
+def as_device(device: str) -> str:
+    """Return the device's name for torch; `auto` is the GPU where there is one.
+
+    Raises UserError for a GPU that is not there.
+    """
+    has_gpu = torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if has_gpu else "cpu"
+    if device.startswith("cuda") and not has_gpu:
+        raise UserError("device cuda was asked for, but torch finds no GPU here; use --device cpu")
+    return device
+
+
+def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """Return the torch dtype of a name.
+
+    Raises UserError for anything but float32 and float64.
+    """
+    if dtype is None:
+        return None
+    found = _DTYPES.get(str(dtype).removeprefix("torch."))
+    if found is None:
+        raise UserError(f"dtype {dtype!r} is not possible; it is {' or '.join(_DTYPES)}")
+    return found
+
+
+def _models() -> Path:
+    return folder("_data") / "models"
+
+
+def _unknown(name: str) -> str:
+    bundled = list_models()
+    if not bundled:
+        return f"no model {name!r}: no such file or folder, and this installation has no bundled models"
+    near = difflib.get_close_matches(name, bundled, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"no model {name!r}: no such file or folder, and the bundled models are {', '.join(bundled)}{hint}"

@@ -1,0 +1,36 @@
+"""The kinds of backbones by the name that a config gives them, and what each of them owes the model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from molequi.errors import UserError
+from molequi.nn.backbones.base import PlainBackbone
+from molequi.nn.backbones.invariant import InvariantBackbone
+from molequi.nn.backbones.lieconv import LieConvBackbone
+from molequi.nn.backbones.spherical import Backbone
+from molequi.o3.irreps import Irreps
+
+AnyBackbone = Backbone | PlainBackbone
+
+BACKBONES: Mapping[str, type[AnyBackbone]] = MappingProxyType({kind.kind: kind for kind in (Backbone, InvariantBackbone, LieConvBackbone)})
+
+
+def make_backbone(
+    kind: str, elements: Sequence[int], irreps_out: Irreps, preset: Mapping[str, object], overrides: Mapping[str, object]
+) -> AnyBackbone:
+    """Make a backbone of a kind: of `preset` the arguments that it takes, `overrides` where they are not None.
+
+    Raises UserError for an unknown kind, and for an override that the kind has no argument for.
+    """
+    if kind not in BACKBONES:
+        raise UserError(f"model.kind is {kind!r}; the kinds are {', '.join(BACKBONES)}")
+    known = set(inspect.signature(BACKBONES[kind]).parameters) - {"elements", "irreps_out"}
+    given = {name: value for name, value in overrides.items() if value is not None}
+    for name in given:
+        if name not in known:
+            raise UserError(f"model.{name} has no meaning for model.kind={kind}, which takes {', '.join(sorted(known))}; remove it")
+    settings = {name: value for name, value in preset.items() if name in known}
+    return BACKBONES[kind](elements, irreps_out=irreps_out, **{**settings, **given})

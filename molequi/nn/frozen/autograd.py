@@ -1,0 +1,81 @@
+"""The backbone's layers written out, as one step of autograd from edge vectors to features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from molequi.kernels import Edges, threads
+from molequi.nn.frozen.layers import RestingLayers, Walk
+from molequi.o3.irreps import n_rows
+
+# Edges whose geometry is computed at a time.
+_BLOCK = 2**13
+
+Geometry = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+class RestingPass(torch.autograd.Function):
+    """All layers: edge vectors (E, 3), Å -> features (N, M_out, C), invariants (N, n_layers * C), distances (E,), Å, without a gradient.
+
+    geometry: vectors -> harmonics (E, rows) and distances (E,) in the model's dtype. It runs block by block, and again for its gradient.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, vectors: Tensor, geometry: Geometry, resting: RestingLayers, edges: Edges, species: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Run the layers and keep what their gradients need."""
+        arena, chunks = resting.arenas.take(), resting.chunks(edges)
+        like, n_edges = resting.layers[0].splines, len(vectors)
+        harmonics = arena.empty(like, n_edges, n_rows(resting.layers[0].table.second))
+        distances = like.new_empty(n_edges)
+
+        def measure(block: slice) -> None:
+            harmonics[block], distances[block] = geometry(vectors[block])
+
+        _blockwise(measure, n_edges, len(chunks))
+        walks = [Walk(harmonics, distances, edges, species, nodes) for nodes in chunks]
+        kept = resting.forward(walks, arena)
+        features, invariant = kept[-1].out.clone(), torch.cat([buffers.out[:, 0] for buffers in kept], dim=1)
+        ctx.mark_non_differentiable(distances)
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(vectors)
+            ctx.rest = geometry, resting, walks, kept, arena
+        else:
+            resting.arenas.give_back(arena)
+        return features, invariant, distances
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, g: Tensor, of_invariants: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        """Go back through the layers; once, because their buffers are given back."""
+        (geometry, resting, walks, kept, arena), ctx.rest, (vectors,) = ctx.rest, None, ctx.saved_tensors
+        inputs = resting.backward(g.clone(), of_invariants.chunk(len(kept), dim=1), kept, walks, arena)
+        out = torch.empty_like(vectors)
+
+        def go_back(block: slice) -> None:
+            with torch.enable_grad():
+                part = vectors[block].detach().requires_grad_(True)
+                sums = sum(x.y[block] for x in inputs), sum(x.r[block] for x in inputs)
+                pairs = [(value, total) for value, total in zip(geometry(part), sums, strict=True) if value.requires_grad]
+                (out[block],) = torch.autograd.grad([value for value, _ in pairs], part, [total for _, total in pairs])
+
+        _blockwise(go_back, len(vectors), len(walks))
+        resting.arenas.give_back(arena)
+        return out, None, None, None, None
+
+
+def _blockwise(task: Callable[[slice], None], n_edges: int, n_threads: int) -> None:
+    """Call task for blocks of edges that are small enough for the cache, shared out among threads."""
+    blocks = [slice(first, min(first + _BLOCK, n_edges)) for first in range(0, n_edges, _BLOCK)]
+    shares = [blocks[number::n_threads] for number in range(n_threads)]
+
+    def run(share: list[slice]) -> None:
+        for block in share:
+            task(block)
+
+    threads.each(run, [share for share in shares if share] or [[]])

@@ -1,0 +1,1 @@
+"""Files or SMILES in, named properties out."""

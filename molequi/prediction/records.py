@@ -1,0 +1,132 @@
+"""What a model computed, as records for people and programs: names of the property table, values in its units.
+
+Rules that every output follows, stated once:
+
+- no stress unless the cell is fully periodic; no dipole where any direction is periodic, nor anything else of `properties.OPEN_ONLY`: these are
+  None in a record and absent from a file;
+- a yes/no property is given as its probability;
+- dipoles of ions refer to the centre of mass, and the record says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
+from torch import Tensor
+
+from molequi.graphs.graph import AtomGraph
+from molequi.models.molecular import MolecularModel
+from molequi.properties import DEBYE, OPEN_ONLY, Property
+
+# Per atom beside the rows of the property table.
+_ATOMIC = {"energies"}
+_ASE_NAMES = ("energy", "free_energy", "energies", "forces", "stress", "dipole", "charges")
+PREFIX = "molequi_"
+
+Values = dict[str, "float | np.ndarray"]
+
+
+def split_outputs(model: MolecularModel, graph: AtomGraph, outputs: Mapping[str, Tensor]) -> list[Values]:
+    """Split what a batch gave into one dictionary per molecule: floats and arrays, on the CPU, float64.
+
+    outputs: per-molecule values (B, ...) and per-atom values (N, ...), as `MolecularModel.compute` returns them.
+    """
+    counts = torch.bincount(graph.batch, minlength=graph.n_molecules).tolist() if graph.n_molecules != 1 else [graph.n_atoms]
+    periodic = graph.pbc.cpu().numpy()
+    molecules: list[Values] = [{} for _ in counts]
+    for name, value in outputs.items():
+        row = model.properties.get(name)
+        data = value.detach().to("cpu", torch.float64)
+        if row is not None and row.binary:
+            data = data.sigmoid()
+        if not _is_atomic(name, row):
+            parts = data.unbind()
+        else:
+            parts = data.split(counts) if len(counts) != 1 else (data,)
+        for molecule, part, pbc in zip(molecules, parts, periodic, strict=True):
+            if _is_defined(name, pbc):
+                molecule[name] = part.numpy() if part.ndim else float(part)
+    return molecules
+
+
+def make_record(model: MolecularModel, atoms: Atoms, values: Values, *, total_charge: int) -> dict[str, Any]:
+    """Return the record of one molecule: formula, model, level, and its values with the usual companions.
+
+    max_force: eV/Å; dipole_debye: D, the vector; dipole_origin where the molecule is charged.
+    """
+    record: dict[str, Any] = {"formula": atoms.get_chemical_formula(), "n_atoms": len(atoms), "total_charge": total_charge,
+                              "model": model.metadata.get("name"), "level": level_text(model)}
+    record.update({name: value for name, value in values.items() if name != "energies"})
+    record.update({name: None for name in model.properties if name in OPEN_ONLY and name not in values})
+    if "forces" in values:
+        record["max_force"] = max_force(values["forces"])
+    if "dipole" in values:
+        record["dipole_debye"] = values["dipole"] / DEBYE
+        if total_charge:
+            record["dipole_origin"] = "center of mass"
+    return record
+
+
+def max_force(forces: np.ndarray) -> float:
+    """Return the length of the longest force, in its unit; forces: (N, 3)."""
+    return float(np.sqrt(np.square(forces).sum(axis=1)).max(initial=0.0))
+
+
+def level_text(model: MolecularModel) -> str | None:
+    """Return the level of theory of a model's outputs as one text."""
+    level = model.metadata.get("level")
+    if not isinstance(level, Mapping):
+        return level or None
+    texts = {name: text for name, text in level.items() if text}
+    if len(set(texts.values())) <= 1:
+        return next(iter(texts.values()), None)
+    return "; ".join(f"{name}: {text}" for name, text in texts.items())
+
+
+def ase_results(values: Values) -> dict[str, Any]:
+    """Return the values that ASE has names for, in its conventions: stress as a Voigt 6-vector, free_energy beside energy."""
+    results = {name: values[name] for name in _ASE_NAMES if name in values}
+    if "energy" in results:
+        results["free_energy"] = results["energy"]
+    if "stress" in results:
+        results["stress"] = full_3x3_to_voigt_6_stress(results["stress"])
+    return results
+
+
+def labelled_atoms(model: MolecularModel, atoms: Atoms, values: Values, extra: Mapping[str, Any]) -> Atoms:
+    """Return a copy of the structure for a file: results in a SinglePointCalculator, everything else under `molequi_` keys.
+
+    extra: single values that go into `info`; None is left out. Labels that the file had under the same names are replaced.
+    """
+    labelled = atoms.copy()
+    for name in (*_ASE_NAMES, "magmom", "magmoms", "stresses"):
+        labelled.info.pop(name, None)
+        labelled.arrays.pop(name, None)
+    results = ase_results(values)
+    # Files gain nothing from a second copy of the energy.
+    labelled.calc = SinglePointCalculator(labelled, **{name: value for name, value in results.items() if name not in {"free_energy", "energies"}})
+    for name, value in values.items():
+        if name in _ASE_NAMES:
+            continue
+        target = labelled.arrays if _is_atomic(name, model.properties.get(name)) else labelled.info
+        target[PREFIX + name] = value
+    labelled.info.update({PREFIX + name: value for name, value in extra.items() if value is not None})
+    # A line break (data fields of an SDF have them) would end the comment line of an XYZ file too early.
+    labelled.info.update({name: " ".join(value.split()) for name, value in labelled.info.items() if isinstance(value, str)})
+    return labelled
+
+
+def _is_atomic(name: str, row: Property | None) -> bool:
+    return name in _ATOMIC or (row is not None and row.per_atom)
+
+
+def _is_defined(name: str, pbc: np.ndarray) -> bool:
+    if name == "stress":
+        return bool(pbc.all())
+    return name not in OPEN_ONLY or not pbc.any()

@@ -1,0 +1,1 @@
+"""What every program needs beside its science: files, signals, bundled resources."""

@@ -1,0 +1,1 @@
+"""Structures that move: the ASE calculator, dynamics, relaxation, vibrations."""

@@ -1,0 +1,201 @@
+"""The ASE calculator: a model behind `atoms.get_potential_energy()`."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator as AseCalculator
+from ase.calculators.calculator import PropertyNotImplementedError, all_changes
+
+from molequi.errors import UnknownElementError, UserError
+from molequi.graphs.graph import AtomGraph
+from molequi.graphs.verlet import SkinList
+from molequi.models.molecular import MolecularModel
+from molequi.models.zoo import as_device, as_dtype, load
+from molequi.prediction.records import Values, ase_results, split_outputs
+from molequi.structures.atoms import charge_of, multiplicity_of
+
+logger = logging.getLogger(__name__)
+
+
+class Calculator(AseCalculator):
+    """Energies, forces, dipoles, charges and stress of a model, for ASE.
+
+    model: a bundled name, a path, or a loaded model (copied where `device`, `dtype` or `kernels` ask for another). charge, spin_multiplicity:
+    override what the structure says (see `datasets.convert.charge_of` and `multiplicity_of`). skin: Å, of the neighbour list.
+    kernels: `auto` (the default of loaded models), `reference`, `table` or `unrolled`: see `Backbone.use_kernels`.
+    unsafe: compute outside the model's charges and spins too; `unsafe_reason` then says what the model was not made for.
+
+    Units are ASE's: eV, Å, e. `energy` is the total energy at the model's level of theory. There is no stress unless the cell is fully periodic,
+    and no dipole where any direction is periodic. Everything the last calculation gave, by the names of the property table, is in `predictions`.
+    Raises UserError for structures the model does not know.
+    """
+
+    name = "molequi"
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | MolecularModel = "organic",
+        *,
+        device: str | None = None,
+        dtype: str | torch.dtype | None = None,
+        charge: int | None = None,
+        spin_multiplicity: int | None = None,
+        skin: float = 0.5,
+        kernels: str | None = None,
+        unsafe: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = _ready(model, device, dtype, kernels)
+        _refuse_without_forces(self.model)
+        self.charge = charge
+        self.spin_multiplicity = spin_multiplicity
+        self.unsafe = unsafe
+        self.unsafe_reason: str | None = None
+        self.predictions: Values = {}
+        self.implemented_properties = _ase_properties(self.model)
+        self._skin = SkinList(self.model.cutoff, skin)
+        self._kept: Atoms | None = None
+        self._electrons: tuple[int, int] | None = None
+        self._device = next(self.model.parameters()).device
+
+    def electrons(self, atoms: Atoms) -> tuple[int, int]:
+        """Return the total charge in e and the spin multiplicity that a structure is computed with."""
+        charge = charge_of(atoms, self.charge)
+        return charge, multiplicity_of(atoms, charge) if self.spin_multiplicity is None else self.spin_multiplicity
+
+    def graph(self, atoms: Atoms, electrons: tuple[int, int] | None = None) -> AtomGraph:
+        """Return the structure as the model sees it, on the model's device; `electrons` where they are known already."""
+        charge, multiplicity = electrons or self.electrons(atoms)
+        graph = self._skin.graph(
+            atoms.positions, atoms.numbers, cell=atoms.cell.array, pbc=atoms.pbc, total_charge=charge, spin_multiplicity=multiplicity
+        )
+        return graph if self._device.type == "cpu" else graph.to(self._device)
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """Return what changed since the last calculation; exact, and charges written in `info` count.
+
+        ASE's own comparison takes longer than a small model; and a changed `info['charge']` would go unseen.
+        """
+        last = self.atoms
+        if last is None:
+            return list(all_changes)
+        changes = [name for name in ("numbers", "positions") if not np.array_equal(getattr(last, name), getattr(atoms, name))]
+        if not np.array_equal(last.cell.array, atoms.cell.array):
+            changes.append("cell")
+        if not np.array_equal(last.pbc, atoms.pbc):
+            changes.append("pbc")
+        if self.electrons(atoms) != self._electrons:
+            changes.append("initial_charges")
+        return changes
+
+    def calculate(self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes) -> None:
+        """Compute everything the model gives for this structure; ASE calls it."""
+        atoms = self.atoms if atoms is None else atoms
+        electrons = self.electrons(atoms)
+        graph = self.graph(atoms, electrons)
+        if self._electrons != electrons or set(system_changes) - {"positions", "cell"}:
+            self.unsafe_reason = _refusal(self.model, graph, unsafe=self.unsafe)
+        outputs = self.model.compute(graph, forces=True, stress=bool(atoms.pbc.all()))
+        (self.predictions,) = split_outputs(self.model, graph, outputs)
+        self.results = ase_results(self.predictions)
+        self._remember(atoms, electrons)
+
+    def _remember(self, atoms: Atoms, electrons: tuple[int, int]) -> None:
+        """Keep what `check_state` compares with; only a structure of other atoms is worth a full copy."""
+        kept = self._kept
+        if kept is None or not np.array_equal(kept.numbers, atoms.numbers):
+            kept = self._kept = atoms.copy()
+        else:
+            kept.positions[:] = atoms.positions
+            kept.cell[:] = atoms.cell
+            kept.pbc[:] = atoms.pbc
+        self.atoms, self._electrons = kept, electrons
+
+    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+        """Return a property in ASE's units and conventions.
+
+        Raises PropertyNotImplementedError that says why the model or the structure has none.
+        """
+        reason = self._why_not(name, self.atoms if atoms is None else atoms)
+        if reason is not None:
+            raise PropertyNotImplementedError(reason)
+        return super().get_property(name, atoms, allow_calculation)
+
+    def todict(self, skip_default: bool = True) -> dict[str, Any]:
+        """Return what ASE stores about the calculator."""
+        return {"model": self.model.metadata.get("name")}
+
+    def _why_not(self, name: str, atoms: Atoms | None) -> str | None:
+        if name not in self.implemented_properties:
+            return f"this model has no {name}; it gives {', '.join(self.implemented_properties)}"
+        if atoms is None:
+            return None
+        if name == "stress" and not atoms.pbc.all():
+            return f"stress needs a fully periodic cell; this structure has pbc {atoms.pbc.tolist()}"
+        if name == "dipole" and atoms.pbc.any():
+            return f"a periodic structure has no dipole of its own, for it depends on where the cell is cut; this one has pbc {atoms.pbc.tolist()}"
+        return None
+
+
+def _ready(
+    model: str | os.PathLike[str] | MolecularModel, device: str | None, dtype: str | torch.dtype | None, kernels: str | None
+) -> MolecularModel:
+    if isinstance(model, str | os.PathLike):
+        ready = load(model, device=device or "cpu", dtype=dtype)
+    elif device is None and dtype is None and kernels is None:
+        return model
+    else:
+        # Others may be using the model as it is.
+        ready = copy.deepcopy(model).to(device=None if device is None else as_device(device), dtype=as_dtype(dtype))
+    if kernels is not None:
+        ready.backbone.use_kernels(kernels)
+    return ready
+
+
+def _refuse_without_forces(model: MolecularModel) -> None:
+    """Refuse a model whose energy has no continuous derivative: it cannot move atoms."""
+    obstacle = getattr(getattr(model, "backbone", None), "force_obstacle", None)
+    if "energy" in model.outputs and obstacle is not None:
+        raise UserError(
+            f"model {model.metadata.get('name')} has no continuous forces: {obstacle}; `molequi predict` gives its energies"
+        )
+
+
+def _ase_properties(model: MolecularModel) -> list[str]:
+    names = [name for name in ("dipole", "charges") if name in model.outputs]
+    if "dipole" in names and "charges" not in names:
+        names.append("charges")
+    if "energy" in model.outputs:
+        names = ["energy", "free_energy", "energies", "forces", "stress", *names]
+    return names
+
+
+def _refusal(model: MolecularModel, graph: AtomGraph, *, unsafe: bool) -> str | None:
+    """Return what the model was not made for, None where all is well; without `unsafe` that is an error."""
+    try:
+        model.check_input(graph)
+    except UserError as error:
+        if not unsafe or isinstance(error, UnknownElementError):
+            raise
+        logger.warning("outside the model: %s", error)
+        return str(error)
+    return None
+
+
+def as_calculator(model: str | os.PathLike[str] | MolecularModel | Calculator, *, dtype: torch.dtype | None = None) -> Calculator:
+    """Return the calculator itself, or a new one of a model, for something that moves atoms; `dtype` is that of a new one.
+
+    Raises UserError for a model without an energy.
+    """
+    calculator = model if isinstance(model, Calculator) else Calculator(model, dtype=dtype)
+    if "forces" not in calculator.implemented_properties:
+        name, outputs = calculator.model.metadata.get("name"), ", ".join(calculator.model.outputs)
+        raise UserError(f"model {name} gives {outputs}, but no energy; to move atoms a model with an energy is needed")
+    return calculator

@@ -1,0 +1,1 @@
+"""Structures in and out: files, SMILES, stereochemistry. ASE and RDKit live here."""

@@ -1,0 +1,172 @@
+"""Structures from files and SMILES, and ASE atoms to graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ase
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+from torch import Tensor
+
+from molequi.datasets.in_memory import Frames, make_frames
+from molequi.errors import UserError
+from molequi.graphs.graph import AtomGraph
+from molequi.graphs.neighbors import build_graph
+from molequi.properties import Property
+from molequi.structures.molecules import atoms_from_molecule, atoms_from_smiles
+from molequi.structures.readers import records
+
+CHARGE_KEYS = ("charge", "total_charge")
+_MULTIPLICITY_KEYS = ("spin_multiplicity", "multiplicity")
+# What a file says about its electrons within a twentieth of e is rounding; more is no total charge.
+_CHARGE_TOLERANCE = 0.05
+
+__all__ = [
+    "atoms_from_molecule",
+    "atoms_from_smiles",
+    "charge_of",
+    "check_atoms",
+    "frames_from_atoms",
+    "graph_from_atoms",
+    "multiplicity_of",
+    "read_structures",
+]
+
+
+def read_structures(source: str | Path, *, charge: int | None = None, seed: int = 0) -> Iterator[tuple[int, ase.Atoms | str]]:
+    """Read every structure of a file, or of standard input for `-`; a damaged one comes as its error text and the others go on.
+
+    Reads .xyz, .extxyz, .sdf, .mol, .smi, .db, .traj and what else ASE knows, each also with .gz. The atoms carry
+    `info["charge"]` and `info["spin_multiplicity"]`; `charge` overrides what the file says; `seed` is that of conformers made from SMILES.
+    Raises UserError for a file that is missing, empty or of unknown format.
+    """
+    found = False
+    for index, item in enumerate(records(source, seed)):
+        found = True
+        if isinstance(item, str):
+            yield index, item
+            continue
+        try:
+            item.info["charge"] = charge_of(item, charge)
+            item.info["spin_multiplicity"] = multiplicity_of(item, item.info["charge"])
+            check_atoms(item)
+        except UserError as error:
+            yield index, str(error)
+        else:
+            yield index, item
+    if not found:
+        raise UserError(f"{source} holds no structures")
+
+
+def charge_of(atoms: ase.Atoms, charge: int | None = None) -> int:
+    """Return the total charge (e): the argument, `info["charge"|"total_charge"]`, the initial charges, or formal charges, in this order.
+
+    Raises UserError for a charge that is not a whole number.
+    """
+    if charge is not None:
+        return charge
+    for key, value in _info(atoms).items():
+        if key.lower() in CHARGE_KEYS and np.size(value) == 1:
+            return _whole(value, f"charge {value!r} ({key})")
+    initial = float(atoms.get_initial_charges().sum())
+    if abs(initial - round(initial)) > _CHARGE_TOLERANCE:
+        raise UserError(f"the initial charges add up to {initial:.3f} e, not a whole number; write charge=0 or the like in the comment line")
+    if atoms.has("initial_charges"):
+        return round(initial)
+    return int(atoms.info.get("formal_charge", 0))
+
+
+def multiplicity_of(atoms: ase.Atoms, charge: int) -> int:
+    """Return 2S + 1: `info["spin_multiplicity"|"multiplicity"]`, else the lowest that the number of electrons allows.
+
+    Raises UserError for a multiplicity that the number of electrons forbids.
+    """
+    n_electrons = int(atoms.numbers.sum()) - charge
+    for key, value in _info(atoms).items():
+        if key.lower() in _MULTIPLICITY_KEYS and np.size(value) == 1:
+            multiplicity = _whole(value, f"multiplicity {value!r} ({key})")
+            if multiplicity < 1 or (n_electrons + multiplicity) % 2 == 0:
+                what = f"{atoms.get_chemical_formula()} with charge {charge}"
+                raise UserError(f"multiplicity {multiplicity} does not go with the {n_electrons} electrons of {what}")
+            return multiplicity
+    return 1 + n_electrons % 2
+
+
+def check_atoms(atoms: ase.Atoms) -> None:
+    """Raise UserError for unknown elements, coordinates that are not finite, or a periodic direction without a cell vector."""
+    unknown = np.flatnonzero((atoms.numbers < 1) | (atoms.numbers >= len(chemical_symbols)))
+    if len(unknown):
+        raise UserError(f"atom {unknown[0]} is no element (symbol {atoms.symbols[unknown[0]]}); remove it or name its element")
+    bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
+    if len(bad):
+        raise UserError(f"position of atom {bad[0]} is not finite: {atoms.positions[bad[0]]}; coordinates must be finite numbers in Å")
+    for axis in np.flatnonzero(atoms.pbc):
+        if np.linalg.norm(atoms.cell[axis]) < 1e-9:
+            raise UserError(f"pbc is on along axis {axis} but its cell vector is zero; give a cell or switch pbc off")
+
+
+def graph_from_atoms(atoms: ase.Atoms, cutoff: float, charge: int | None = None) -> AtomGraph:
+    """Build the graph of one structure with pairs closer than `cutoff` (Å); `charge` (e) overrides what the atoms carry."""
+    check_atoms(atoms)
+    total = charge_of(atoms, charge)
+    return build_graph(
+        atoms.positions,
+        atoms.numbers,
+        cutoff,
+        cell=np.asarray(atoms.cell),
+        pbc=np.asarray(atoms.pbc),
+        total_charge=total,
+        spin_multiplicity=multiplicity_of(atoms, total),
+    )
+
+
+def frames_from_atoms(
+    structures: Sequence[ase.Atoms],
+    *,
+    targets: Mapping[str, Tensor] | None = None,
+    properties: Mapping[str, Property] | None = None,
+    source: Sequence[str] = (),
+) -> Frames:
+    """Join structures to Frames; targets as in `Frames`.
+
+    Raises UserError that names the structure at fault.
+    """
+    charges, multiplicities = [], []
+    for index, atoms in enumerate(structures):
+        try:
+            check_atoms(atoms)
+            charges.append(charge_of(atoms))
+            multiplicities.append(multiplicity_of(atoms, charges[-1]))
+        except UserError as error:
+            raise UserError(f"{source[index] if source else f'structure {index}'}: {error}") from error
+    return make_frames(
+        torch.from_numpy(np.concatenate([atoms.positions for atoms in structures] or [np.zeros((0, 3))])),
+        torch.from_numpy(np.concatenate([atoms.numbers for atoms in structures] or [np.zeros(0, dtype=np.int64)])),
+        torch.tensor([len(atoms) for atoms in structures], dtype=torch.int64),
+        periodic=(
+            torch.from_numpy(np.stack([np.asarray(atoms.cell) for atoms in structures]) if structures else np.zeros((0, 3, 3))),
+            torch.from_numpy(np.stack([atoms.pbc for atoms in structures]) if structures else np.zeros((0, 3), dtype=bool)),
+        ),
+        electrons=(torch.tensor(charges, dtype=torch.int64), torch.tensor(multiplicities, dtype=torch.int64)),
+        targets=targets,
+        properties=properties,
+        source=source,
+    )
+
+
+def _info(atoms: ase.Atoms) -> dict[str, Any]:
+    return {str(key): value for key, value in atoms.info.items()}
+
+
+def _whole(value: object, what: str) -> int:
+    try:
+        number = float(np.asarray(value).item())  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise UserError(f"{what} is not a number") from None
+    if not np.isfinite(number) or abs(number - round(number)) > _CHARGE_TOLERANCE:
+        raise UserError(f"{what} is not a whole number")
+    return round(number)

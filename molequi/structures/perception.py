@@ -1,0 +1,129 @@
+"""R and S read off a geometry: bonds are given, or found from the distances and the charge."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import ase
+import numpy as np
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdDetermineBonds
+
+from molequi.errors import UserError
+from molequi.structures.atoms import charge_of, multiplicity_of
+from molequi.structures.cip import StereoLabels, constitution_of, label_molecule, read_stereo
+
+# Assignments of bond orders tried before giving up; molecules of QM9 need a few dozen.
+_MAX_ASSIGNMENTS = 20_000
+# A bond is shorter than so many times the sum of the covalent radii; the shorter limit tells strained cages, where others touch.
+_BOND_FACTORS = (1.3, 1.2)
+_ORDERS = {1.0: Chem.BondType.SINGLE, 1.5: Chem.BondType.AROMATIC, 2.0: Chem.BondType.DOUBLE, 3.0: Chem.BondType.TRIPLE}
+
+
+@dataclasses.dataclass(frozen=True)
+class GeometryLabels:
+    """What a geometry says about its handedness.
+
+    labels: of N atoms, or None where there are none to be had. status: `ok`, else why not. smiles: with stereo marks, or empty.
+    """
+
+    labels: StereoLabels | None
+    status: str = "ok"
+    smiles: str = ""
+
+    @property
+    def centres(self) -> dict[int, str]:
+        """Atom (0-based) -> R, S, r or s."""
+        return {} if self.labels is None else {number: label for number, label in enumerate(self.labels.atoms) if label}
+
+
+def labels_from_geometry(
+    atoms: ase.Atoms,
+    *,
+    charge: int | None = None,
+    bonds: Sequence[tuple[int, int, float]] | None = None,
+    formal_charges: Sequence[int] | None = None,
+) -> GeometryLabels:
+    """Read the CIP label of every stereocentre off the coordinates; `status` says why there is none rather than raising.
+
+    charge: e, overrides what the atoms carry. bonds: (first, second, order) with order 1, 1.5, 2 or 3; without them RDKit finds bonds and orders
+    from distances and charge, for which every hydrogen must be there. formal_charges: (N,), e, with `bonds` where they are not zero.
+    A flat or handed conformer without stereocentre has no labels, and axes none either: see `stereo.axis_label`.
+    """
+    try:
+        molecule = _molecule(atoms, charge, bonds, formal_charges)
+        molecule = read_stereo(molecule)
+        return GeometryLabels(label_molecule(molecule), smiles=Chem.MolToSmiles(Chem.RemoveHs(molecule)))
+    except UserError as error:
+        return GeometryLabels(None, str(error))
+
+
+def constitution_from_geometry(atoms: ase.Atoms, *, charge: int | None = None) -> str:
+    """Return the stereo-free SMILES of a geometry; see `labels_from_geometry`. Raises UserError where bonds cannot be found."""
+    return constitution_of(_molecule(atoms, charge, None, None))
+
+
+def _molecule(
+    atoms: ase.Atoms, charge: int | None, bonds: Sequence[tuple[int, int, float]] | None, formal_charges: Sequence[int] | None
+) -> Chem.Mol:
+    if atoms.pbc.any():
+        raise UserError("no labels for a periodic structure: cut the molecule out of it first")
+    if not np.isfinite(atoms.positions).all():
+        raise UserError("no labels: a coordinate is not finite")
+    molecule = _bare(atoms)
+    return _found_bonds(molecule, atoms, charge) if bonds is None else _given_bonds(molecule, bonds, formal_charges)
+
+
+def _bare(atoms: ase.Atoms) -> Chem.RWMol:
+    molecule = Chem.RWMol()
+    for number in atoms.numbers:
+        atom = Chem.Atom(int(number))
+        atom.SetNoImplicit(True)
+        molecule.AddAtom(atom)
+    conformer = Chem.Conformer(len(atoms))
+    conformer.SetPositions(np.ascontiguousarray(atoms.positions, dtype=np.float64))
+    conformer.Set3D(True)
+    molecule.AddConformer(conformer)
+    return molecule
+
+
+def _found_bonds(molecule: Chem.RWMol, atoms: ase.Atoms, charge: int | None) -> Chem.Mol:
+    formula, total = atoms.get_chemical_formula(), charge_of(atoms, charge)
+    advice = "give the right charge and all hydrogens, or the bonds (an SDF)"
+    if multiplicity_of(atoms, total) != 1:
+        raise UserError(f"bonds of {formula} with charge {total} cannot be found: it has unpaired electrons; {advice}")
+    problem = ""
+    for factor in _BOND_FACTORS:
+        copy = Chem.RWMol(molecule)
+        try:
+            with rdBase.BlockLogs():
+                rdDetermineBonds.DetermineBonds(copy, charge=total, useVdw=True, covFactor=factor, maxIterations=_MAX_ASSIGNMENTS)
+                Chem.SanitizeMol(copy)
+        except (ValueError, RuntimeError) as error:
+            problem = problem or _brief(error)
+            continue
+        if not any(atom.GetNumRadicalElectrons() for atom in copy.GetAtoms()):
+            return copy.GetMol()
+        problem = problem or "a valence stays open"
+    raise UserError(f"bonds of {formula} with charge {total} cannot be found ({problem}); {advice}")
+
+
+def _given_bonds(molecule: Chem.RWMol, bonds: Sequence[tuple[int, int, float]], formal_charges: Sequence[int] | None) -> Chem.Mol:
+    n_atoms = molecule.GetNumAtoms()
+    for first, second, order in bonds:
+        if not (0 <= first < n_atoms and 0 <= second < n_atoms and first != second and float(order) in _ORDERS):
+            raise UserError(f"bond {first}-{second} of order {order} is none: atoms run from 0 to {n_atoms - 1}, orders are 1, 1.5, 2 and 3")
+        molecule.AddBond(int(first), int(second), _ORDERS[float(order)])
+    for atom, value in zip(molecule.GetAtoms(), formal_charges or [0] * n_atoms, strict=True):
+        atom.SetFormalCharge(int(value))
+    try:
+        with rdBase.BlockLogs():
+            Chem.SanitizeMol(molecule)
+    except ValueError as error:
+        raise UserError(f"the bonds make no molecule ({_brief(error)}); check orders and formal charges") from error
+    return molecule.GetMol()
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]

@@ -1,0 +1,115 @@
+"""Lightning's trainer for one process or several, and how signals and errors pass between processes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningDataModule, Trainer
+from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.strategies import DDPStrategy
+
+from molequi.config import TrainingSettings
+from molequi.errors import NotConvergedError, RunInterruptedError, UserError
+from molequi.models.zoo import as_device
+from molequi.training.module import MolecularTraining
+
+
+def launch(settings: TrainingSettings, module: MolecularTraining, data: LightningDataModule, output: Path, callbacks: list[Callback]) -> None:
+    """Run Lightning's loop on the devices, processes and machines of the settings.
+
+    Raises what the loop raises, also where it ran in a spawned process.
+    """
+    with _quiet_lightning(), torch.random.fork_rng(), _signals_passed_on(settings):
+        trainer = _make_trainer(settings, output, callbacks)
+        _start_at_epoch(trainer, module)
+        try:
+            trainer.fit(module, datamodule=data)
+        except torch.multiprocessing.ProcessRaisedException as error:
+            _raise_own(error)
+
+
+def _make_trainer(settings: TrainingSettings, output: Path, callbacks: list[Callback]) -> Trainer:
+    device = as_device(settings.device)
+    accelerator = "gpu" if device.startswith("cuda") else "cpu"
+    devices: int | list[int] = [int(device.partition(":")[2])] if ":" in device else settings.devices
+    return Trainer(
+        accelerator=accelerator, devices=devices, num_nodes=settings.nodes, strategy=_strategy(settings, accelerator), max_epochs=settings.epochs,
+        callbacks=callbacks, logger=False, enable_checkpointing=False, enable_model_summary=False, num_sanity_val_steps=0,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks), use_distributed_sampler=False, inference_mode=False,
+        reload_dataloaders_every_n_epochs=1, default_root_dir=output,
+    )  # fmt: skip
+
+
+def _strategy(settings: TrainingSettings, accelerator: str) -> str | DDPStrategy:
+    launched = int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    if launched not in (1, settings.devices * settings.nodes):
+        raise UserError(f"torchrun started {launched} processes; set training.devices and training.nodes so that their product is {launched}")
+    if settings.devices * settings.nodes == 1:
+        return "auto"
+    return DDPStrategy(
+        start_method="popen" if launched > 1 or settings.nodes > 1 else "spawn",
+        process_group_backend="nccl" if accelerator == "gpu" else "gloo",
+        find_unused_parameters=True,
+    )
+
+
+def _start_at_epoch(trainer: Trainer, module: MolecularTraining) -> None:
+    """Let Lightning count epochs from where the run stands; it hands the number to the batch order and to progress bars."""
+    progress = trainer.fit_loop.epoch_progress
+    for part in (progress.total, progress.current):
+        part.ready = part.started = part.processed = part.completed = module.position.epoch
+
+
+@contextlib.contextmanager
+def _signals_passed_on(settings: TrainingSettings) -> Iterator[None]:
+    """Let the spawned processes of a run decide about SIGTERM and Ctrl-C, for a parent that just died would leave them behind."""
+    if settings.devices * settings.nodes == 1 or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def pass_on(number: int, frame: Any) -> None:
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, number)
+
+    handlers = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _raise_own(error: torch.multiprocessing.ProcessRaisedException) -> None:
+    """Turn what a spawned process raised back into the error that it was."""
+    last = str(error).strip().splitlines()[-1]
+    for kind in (UserError, NotConvergedError):
+        if f"{kind.__name__}: " in last:
+            raise kind(last.partition(f"{kind.__name__}: ")[2]) from error
+    if f"{RunInterruptedError.__name__}: " in last:
+        message = last.partition(f"{RunInterruptedError.__name__}: ")[2]
+        raise RunInterruptedError(message, int(signal.SIGINT if "SIGINT" in message else signal.SIGTERM)) from error
+    raise error
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's notes about devices and loaders to itself for a while."""
+    lightning = logging.getLogger("pytorch_lightning")
+    level = lightning.level
+    lightning.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torch\.distributed).*")
+        try:
+            yield
+        finally:
+            lightning.setLevel(level)

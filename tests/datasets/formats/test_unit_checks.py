@@ -1,0 +1,50 @@
+"""Labels that look wrong are reported: all zero, or of a size that fits another unit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ase
+import ase.io
+import numpy as np
+import pytest
+from ase import units
+
+from molequi.datasets.formats.extxyz import read_frames
+
+
+def test_zero_labels_are_reported(tmp_path: Path, labelled) -> None:
+    structures = labelled()
+    for atoms in structures:
+        atoms.calc.results["dipole"] = np.zeros(3)
+    ase.io.write(tmp_path / "a.extxyz", structures)
+    assert "all 4 labels are exactly zero" in read_frames(tmp_path / "a.extxyz", targets=["dipole"])[1].warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "factor", "expected"),
+    [
+        ("energy", 1 / units.Hartree, "fit total energies in Ha; if so set data.units.energy=Ha"),
+        ("energy", units.mol / units.kcal, "fit total energies in kcal/mol"),
+        ("energy", units.mol / units.kJ, "fit total energies in kJ/mol"),
+        ("forces", units.mol / units.kcal, "kcal/mol/Å would fit"),
+        ("energy", 1.0, None),
+        ("forces", 1.0, None),
+    ],
+)
+def test_suspicious_units(tmp_path: Path, target: str, factor: float, expected: str | None, labelled) -> None:
+    structures = labelled()
+    for atoms in structures:
+        atoms.calc.results[target] = atoms.calc.results[target] * factor
+    ase.io.write(tmp_path / "a.extxyz", structures)
+    warnings = read_frames(tmp_path / "a.extxyz", targets=[target])[1].warnings
+    assert len(warnings) == (expected is not None)
+    assert expected is None or expected in warnings[0]
+
+
+def test_coordinates_in_bohr_are_suspicious(tmp_path: Path, labelled) -> None:
+    structures = labelled()
+    for atoms in structures:
+        atoms.positions /= units.Bohr
+    ase.io.write(tmp_path / "a.extxyz", structures)
+    assert "typical of bohr" in read_frames(tmp_path / "a.extxyz", targets=["energy"])[1].warnings[0]

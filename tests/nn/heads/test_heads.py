@@ -1,0 +1,103 @@
+"""Heads whose outputs depend on positions as well as on features."""
+
+import numpy as np
+import pytest
+import torch
+from ase.data import atomic_masses
+
+from molequi.graphs.graph import AtomGraph, collate
+from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.probes import Structure, built_in_probes
+from molequi.nn.heads.base import TripleProducts
+
+ELEMENTS = (1, 6, 7, 8)
+CUTOFF = 4.0
+
+
+@pytest.fixture(scope="module")
+def model() -> MolecularModel:
+    return make_model(ELEMENTS, ["rosenfeld"], n_layers=3, n_channels=8, parity="full", cutoff=CUTOFF).to(torch.float64)
+
+
+def probes() -> list[Structure]:
+    return built_in_probes(ELEMENTS)[:3]
+
+
+def graph(*structures: Structure) -> AtomGraph:
+    return collate([structure.graph(CUTOFF) for structure in structures])
+
+
+def test_triple_products_are_signed_volumes_of_three_different_vectors() -> None:
+    products = TripleProducts(3, 1).to(torch.float64)
+    vectors = torch.randn(5, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with torch.no_grad():
+        products.maps.copy_(3**0.5 * torch.eye(3))
+        torch.testing.assert_close(products(vectors)[:, 0, 0], torch.linalg.det(vectors) * 6**-0.5)
+        assert torch.equal(products(-vectors), -products(vectors))
+        products.maps[:, 1] = products.maps[:, 0]
+        assert products(vectors).abs().max() < 1e-15
+
+
+def test_the_hand_of_ranked_neighbours_is_read_off_by_triple_products() -> None:
+    """Maps to 1, p and p^2 of neighbours with ranks p: the sign of the volume does not depend on the values of the ranks but on their order."""
+    generator = torch.Generator().manual_seed(1)
+    products = TripleProducts(3, 1).to(torch.float64)
+    directions = torch.randn(50, 3, 3, generator=generator, dtype=torch.float64)
+    ranks = torch.rand(50, 3, generator=generator, dtype=torch.float64).sort(dim=1).values
+    powers = ranks[:, :, None] ** torch.arange(3)
+    with torch.no_grad():
+        products.maps.copy_(torch.eye(3))
+        found = products(torch.einsum("nkx,nkc->nxc", directions, powers))
+    assert torch.equal(found[:, 0, 0].sign(), torch.linalg.det(directions).sign())
+
+
+def test_the_isotropic_part_is_a_third_of_the_trace(model: MolecularModel) -> None:
+    outputs = model.compute(graph(*probes()))
+    torch.testing.assert_close(outputs["rosenfeld_isotropic"], torch.einsum("bii->b", outputs["rosenfeld"]) / 3)
+    assert outputs["rosenfeld_isotropic"][:2].abs().min() > 1e-4
+
+
+def test_one_head_serves_the_tensor_and_its_trace() -> None:
+    for names in (["rosenfeld_isotropic", "rosenfeld"], ["rosenfeld", "rosenfeld_isotropic"]):
+        network = make_model(ELEMENTS, names, n_layers=3, n_channels=4, parity="full")
+        assert list(network.heads) == ["rosenfeld"]
+    assert list(make_model(ELEMENTS, ["rosenfeld_isotropic"], n_layers=3, n_channels=4, parity="full").heads) == ["rosenfeld_isotropic"]
+
+
+@pytest.mark.parametrize("distance", [20.0, 400.0])
+def test_traces_of_far_fragments_add_up(model: MolecularModel, distance: float) -> None:
+    first, second, _ = probes()
+    alone = model.compute(graph(first, second))
+    joined = model.compute(graph(first.beside(second, distance)))
+    torch.testing.assert_close(joined["rosenfeld_isotropic"], alone["rosenfeld_isotropic"].sum(dim=0, keepdim=True), rtol=1e-10, atol=0.0)
+    # The tensor itself refers to the common centre of mass.
+    assert (joined["rosenfeld"] - alone["rosenfeld"].sum(dim=0)).abs().max() > 1e-2
+
+
+def test_a_shift_of_the_origin_adds_a_tensor_linear_in_the_shift(model: MolecularModel) -> None:
+    """beta_ab gains -1/2 eps_bcd R_c alpha_ad: a far atom, which moves the centre of mass by R, leaves the magnetic index along R alone."""
+    molecule = probes()[1]
+    masses = atomic_masses[molecule.atomic_numbers]
+    centre = masses @ molecule.positions / masses.sum()
+    before, moved = model.compute(graph(molecule))["rosenfeld"][0], []
+    for distance in (-50.0, 50.0):
+        positions = np.concatenate([molecule.positions, [centre + [distance, 0.0, 0.0]]])
+        moved.append(model.compute(graph(Structure("with an atom", positions, np.append(molecule.atomic_numbers, 8))))["rosenfeld"][0])
+    change = (moved[1] - moved[0]) / 2
+    size = float(change.abs().max())
+    assert size > 1e-2
+    assert change[:, 0].abs().max() < 1e-12 * size
+    torch.testing.assert_close((moved[0] + moved[1]) / 2, before, atol=1e-12 * size, rtol=0.0)
+
+
+def test_flows_sum_to_zero_over_every_piece(model: MolecularModel) -> None:
+    first, second, _ = probes()
+    joined = graph(first.beside(second, 30.0))
+    for dtype, limit in ((torch.float64, 1e-14), (torch.float32, 1e-14)):
+        network = model.to(dtype)
+        with torch.no_grad():
+            vectors = network.heads["rosenfeld"].flow(network.backbone(joined), network.molecules(joined))
+        assert vectors.abs().max() > 1e-4
+        for piece in vectors.split([len(first.positions), len(second.positions)]):
+            assert piece.sum(dim=0).abs().max() < limit
+    model.to(torch.float64)

@@ -1,0 +1,47 @@
+"""Signals that ask a run to stop are noted, once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from molequi.runtime import signals
+from molequi.runtime.signals import SignalWatch
+
+
+def test_signals_are_noted_and_given_back() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with SignalWatch() as watch:
+        assert watch.number == 0
+        signal.raise_signal(signal.SIGTERM)
+        assert watch.number == signal.SIGTERM
+        # The same request, passed on by a parent process.
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert watch.number == signal.SIGTERM
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_second_ctrl_c_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "_SAME_REQUEST", 0.0)
+    with SignalWatch() as watch:
+        signal.raise_signal(signal.SIGINT)
+        assert watch.number == signal.SIGINT
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_other_threads_leave_signals_alone() -> None:
+    before, seen = signal.getsignal(signal.SIGINT), []
+
+    def work() -> None:
+        with SignalWatch():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]

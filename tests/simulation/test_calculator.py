@@ -1,0 +1,285 @@
+"""The ASE calculator: values against the model, refusals, and independence of one calculator from the next."""
+
+import copy
+import threading
+
+import ase.calculators.calculator
+import ase.io
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.filters import FrechetCellFilter
+from ase.optimize import LBFGS
+
+from molequi.errors import UserError
+from molequi.properties import DEBYE
+from molequi.simulation.calculator import Calculator
+from molequi.structures.atoms import graph_from_atoms
+
+
+@pytest.fixture
+def water(morse):
+    atoms = molecule("H2O")
+    atoms.calc = Calculator(morse())
+    return atoms
+
+
+def ice(pbc=(True, True, True)):
+    atoms = molecule("H2O")
+    atoms.set_cell([[5.0, 0, 0], [1.0, 4.6, 0], [0.3, -0.4, 4.8]])
+    atoms.pbc = pbc
+    return atoms
+
+
+def test_values_are_those_of_the_model(network):
+    atoms = molecule("CH3CH2OH")
+    atoms.calc = Calculator(network)
+    expected = network.compute(graph_from_atoms(atoms, network.cutoff))
+    assert atoms.get_potential_energy() == pytest.approx(float(expected["energy"]), abs=1e-12)
+    assert atoms.get_potential_energy(force_consistent=True) == atoms.get_potential_energy()
+    np.testing.assert_allclose(atoms.get_forces(), expected["forces"], atol=1e-12)
+    np.testing.assert_allclose(atoms.get_dipole_moment(), expected["dipole"][0], atol=1e-12)
+    np.testing.assert_allclose(atoms.get_charges(), expected["charges"], atol=1e-12)
+    np.testing.assert_allclose(atoms.get_potential_energies().sum(), atoms.get_potential_energy(), atol=1e-9)
+    assert atoms.calc.predictions["dipole_magnitude"] == pytest.approx(np.linalg.norm(atoms.get_dipole_moment()) / DEBYE)
+
+
+def test_forces_and_stress_are_derivatives(water, morse):
+    np.testing.assert_allclose(water.get_forces(), calculate_numerical_forces(water, eps=1e-4), atol=1e-6)
+    crystal = ice()
+    crystal.calc = Calculator(morse())
+    np.testing.assert_allclose(crystal.get_stress(), calculate_numerical_stress(crystal, eps=1e-5), atol=1e-7)
+
+
+def test_compressed_crystal_pushes_outwards(morse):
+    """The sign: negative stress is pressure, as in ASE."""
+    crystal = bulk("C", a=2.2)
+    crystal.calc = Calculator(morse())
+    assert crystal.get_stress()[:3].max() < 0
+
+
+@pytest.mark.parametrize("pbc", [(False, False, False), (True, True, False), (True, False, False)])
+def test_no_stress_unless_fully_periodic(morse, pbc):
+    atoms = ice(pbc)
+    atoms.calc = Calculator(morse())
+    with pytest.raises(PropertyNotImplementedError, match="stress needs a fully periodic cell"):
+        atoms.get_stress()
+    assert np.isfinite(atoms.get_potential_energy())
+
+
+def test_no_dipole_where_periodic(morse):
+    atoms = ice((False, True, False))
+    atoms.calc = Calculator(morse())
+    with pytest.raises(PropertyNotImplementedError, match="periodic structure has no dipole"):
+        atoms.get_dipole_moment()
+    assert "dipole" not in atoms.calc.results
+    assert atoms.get_charges().shape == (3,)
+
+
+def test_property_that_the_model_lacks_is_named(morse):
+    atoms = molecule("H2O")
+    atoms.calc = Calculator(morse(outputs=("dipole", "charges")))
+    assert atoms.get_dipole_moment().shape == (3,)
+    with pytest.raises(PropertyNotImplementedError, match="no energy; it gives dipole, charges"):
+        atoms.get_potential_energy()
+
+
+def test_unknown_element_is_refused_by_name(morse):
+    atoms = molecule("CH3Cl")
+    atoms.calc = Calculator(morse())
+    with pytest.raises(UserError, match=r"element Cl \(atom 1\) is not in this model; it knows H C N O"):
+        atoms.get_potential_energy()
+
+
+@pytest.mark.parametrize("mark", ["info charge", "info total_charge", "initial charges", "option"])
+def test_charge_is_found_and_refused(morse, mark):
+    atoms = molecule("H2O")
+    option = None
+    if mark == "option":
+        option = -2
+    elif mark == "initial charges":
+        atoms.set_initial_charges([-2.0, 0.0, 0.0])
+    else:
+        atoms.info[mark.split()[1]] = -2
+    atoms.calc = Calculator(morse(), charge=option)
+    with pytest.raises(UserError, match="charge"):
+        atoms.get_potential_energy()
+
+
+def test_option_overrides_what_the_structure_says(morse):
+    atoms = molecule("H2O")
+    atoms.info["charge"] = 2
+    atoms.calc = Calculator(morse(), charge=0)
+    assert np.isfinite(atoms.get_potential_energy())
+
+
+def test_charge_written_later_is_seen(water):
+    water.get_potential_energy()
+    water.info["charge"] = 2
+    with pytest.raises(UserError, match="charge"):
+        water.get_potential_energy()
+
+
+def test_unsafe_computes_and_says_so(morse):
+    atoms = molecule("H2O")
+    atoms.info["charge"] = 2
+    calculator = atoms.calc = Calculator(morse(), unsafe=True)
+    assert np.isfinite(atoms.get_potential_energy())
+    assert "charge" in calculator.unsafe_reason
+    assert atoms.get_charges().sum() == pytest.approx(2.0)
+    atoms.info["charge"] = 0
+    atoms.get_potential_energy()
+    assert calculator.unsafe_reason is None
+
+
+def test_unknown_elements_are_refused_whatever_is_allowed(network):
+    atoms = molecule("CH3Cl")
+    atoms.calc = Calculator(network, unsafe=True)
+    with pytest.raises(UserError, match=r"element Cl \(atom 1\) is not in this model"):
+        atoms.get_potential_energy()
+
+
+def test_results_are_kept_until_something_changes(water):
+    calculator, calls = water.calc, []
+    compute = calculator.model.compute
+    calculator.model.compute = lambda *args, **kwargs: calls.append(1) or compute(*args, **kwargs)
+    water.get_forces(), water.get_potential_energy(), water.get_dipole_moment()
+    assert len(calls) == 1
+    water.positions[0, 0] += 1e-12
+    water.get_forces()
+    assert len(calls) == 2
+    water.numbers[0] = 6
+    water.get_forces()
+    assert len(calls) == 3
+    water.set_cell([9.0, 9.0, 9.0])
+    water.pbc = True
+    water.get_stress()
+    assert len(calls) == 4
+
+
+def test_returned_arrays_are_the_callers_own(water):
+    forces = water.get_forces()
+    forces[:] = 0.0
+    assert np.abs(water.get_forces()).max() > 0
+
+
+def test_input_is_not_changed(water):
+    before = water.copy()
+    water.get_forces()
+    assert water == before
+    assert water.info == before.info
+
+
+def test_moving_atoms_follow_a_fresh_calculator(network):
+    rng = np.random.default_rng(0)
+    atoms = molecule("C6H6")
+    atoms.calc = Calculator(network)
+    for _ in range(6):
+        atoms.positions += rng.normal(scale=0.1, size=atoms.positions.shape)
+        fresh = atoms.copy()
+        fresh.calc = Calculator(network, skin=0.0)
+        np.testing.assert_allclose(atoms.get_forces(), fresh.get_forces(), atol=1e-10)
+
+
+def test_asked_for_dtype_does_not_touch_the_given_model(network):
+    calculator = Calculator(network, dtype="float32")
+    assert calculator.model.dtype == torch.float32
+    assert network.dtype == torch.float64
+    atoms = molecule("H2O")
+    atoms.calc = calculator
+    assert atoms.get_forces().dtype == np.float64
+
+
+def test_class_of_ase_stays_as_it_is(morse):
+    base = ase.calculators.calculator
+    before = {name: id(value) for name, value in vars(base.Calculator).items()}, list(base.all_properties), list(base.all_changes)
+    atoms = molecule("H2O")
+    atoms.calc = Calculator(morse())
+    atoms.get_forces()
+    assert before == ({name: id(value) for name, value in vars(base.Calculator).items()}, list(base.all_properties), list(base.all_changes))
+    assert base.Calculator.implemented_properties == []
+
+
+def test_two_calculators_do_not_disturb_each_other(morse, network):
+    one, two = molecule("H2O"), molecule("H2O")
+    one.calc, two.calc = Calculator(morse(outputs=("energy",))), Calculator(network)
+    alone = one.get_potential_energy(), two.get_potential_energy()
+    two.positions *= 1.1
+    two.get_forces()
+    assert one.get_potential_energy() == alone[0]
+    assert "dipole" in two.calc.implemented_properties
+    assert "dipole" not in one.calc.implemented_properties
+
+
+def test_two_threads_give_what_one_gives(network):
+    """Both the model and the ASE machinery are shared; each thread has its calculator."""
+
+    def walk(seed, results):
+        rng = np.random.default_rng(seed)
+        atoms = molecule("CH3OH" if seed else "NH3")
+        atoms.calc = Calculator(network)
+        for _ in range(15):
+            atoms.positions += rng.normal(scale=0.02, size=atoms.positions.shape)
+            results.append(atoms.get_forces())
+
+    alone, together = ([], []), ([], [])
+    for seed in (0, 1):
+        walk(seed, alone[seed])
+    threads = [threading.Thread(target=walk, args=(seed, together[seed])) for seed in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for seed in (0, 1):
+        assert len(together[seed]) == 15
+        np.testing.assert_allclose(np.array(together[seed]), np.array(alone[seed]), atol=1e-12)
+
+
+def test_single_atom_and_atoms_out_of_reach(morse):
+    for atoms in (Atoms("O"), Atoms("OO", positions=[[0, 0, 0], [20.0, 0, 0]])):
+        atoms.calc = Calculator(morse())
+        assert np.isfinite(atoms.get_potential_energy())
+        np.testing.assert_array_equal(atoms.get_forces(), 0.0)
+
+
+def test_ase_can_store_and_copy_it(network, tmp_path):
+    """What ASE's writers and databases ask of a calculator."""
+    atoms = ice()
+    atoms.calc = Calculator(network)
+    energy, stress = atoms.get_potential_energy(), atoms.get_stress()
+    for name in ("a.traj", "a.xyz", "a.db"):
+        ase.io.write(tmp_path / name, atoms)
+        back = ase.io.read(tmp_path / name)
+        assert back.get_potential_energy() == pytest.approx(energy, abs=1e-8)
+        np.testing.assert_allclose(back.get_stress(), stress, atol=1e-8)
+    twin = copy.deepcopy(atoms)
+    twin.positions *= 1.01
+    assert twin.get_potential_energy() != energy
+    assert atoms.get_potential_energy() == energy
+
+
+def test_cell_relaxes_by_its_stress(morse):
+    """A diamond of Morse carbons, squeezed and sheared, goes back to where no stress is left."""
+    crystal = bulk("C", a=2.6)
+    crystal.set_cell(crystal.cell.array @ (np.eye(3) + 0.03 * np.array([[0, 1, 0], [0, 0, 1], [0, 0, 0]])), scale_atoms=True)
+    crystal.calc = Calculator(morse())
+    with LBFGS(FrechetCellFilter(crystal), logfile=None) as optimizer:
+        assert optimizer.run(fmax=0.01, steps=100)
+    assert np.abs(crystal.get_stress()).max() < 1e-2
+    fresh = crystal.copy()
+    fresh.calc = Calculator(morse(), skin=0.0)
+    np.testing.assert_allclose(crystal.get_forces(), fresh.get_forces(), atol=1e-9)
+
+
+def test_molecule_in_a_cell_without_pbc_is_a_molecule(network):
+    """A cell alone makes nothing periodic: neither the dipole goes nor does a stress come."""
+    boxed, free = molecule("H2O", vacuum=4.0), molecule("H2O")
+    boxed.calc, free.calc = Calculator(network), Calculator(network)
+    assert boxed.get_potential_energy() == pytest.approx(free.get_potential_energy(), abs=1e-10)
+    np.testing.assert_allclose(boxed.get_dipole_moment(), free.get_dipole_moment(), atol=1e-10)
+    with pytest.raises(PropertyNotImplementedError):
+        boxed.get_stress()

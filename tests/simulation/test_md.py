@@ -1,0 +1,283 @@
+"""Molecular dynamics: physics in closed form, exact restarts, guards."""
+
+import signal
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms, units
+from ase.build import molecule
+from ase.constraints import FixAtoms
+from scipy.optimize import minimize_scalar
+
+from molequi.errors import RunInterruptedError, UserError
+from molequi.simulation import trajectory
+from molequi.simulation.calculator import Calculator
+from molequi.simulation.md import MDSettings, run_md
+from molequi.simulation.trajectory import Statistics
+
+
+@pytest.fixture
+def water():
+    atoms = molecule("H2O")
+    atoms.info["charge"] = 0
+    return atoms
+
+
+def diatomic(distance, speed=0.0):
+    """Oxygen and carbon at rest or flying apart with `speed` (Å/fs)."""
+    atoms = Atoms("CO", positions=[[0, 0, 0], [distance, 0, 0]])
+    atoms.set_velocities(np.array([[-1.0, 0, 0], [1.0, 0, 0]]) * speed / units.fs)
+    return atoms
+
+
+def momentum(atoms):
+    return np.abs(atoms.get_momenta().sum(axis=0)).max()
+
+
+def test_diatomic_swings_with_the_period_of_its_spring(morse, tmp_path):
+    """omega^2 = V''(r) / reduced mass, for a stretch small enough to be harmonic; the drift is nil."""
+
+    def potential(r):
+        return 8.0 * ((1 - np.exp(-2.3 * (r - 1.16))) ** 2 - 1) * (1 - (r / 5.0) ** 2) ** 3
+
+    length = minimize_scalar(potential, bracket=(1.0, 1.2)).x
+    spring = (potential(length + 1e-3) - 2 * potential(length) + potential(length - 1e-3)) / 1e-6
+    output = tmp_path / "md.xyz"
+    settings = MDSettings(temperature=None, timestep=0.1, steps=600, interval=2)
+    result = run_md(diatomic(length + 0.002), morse(), settings, output=output)
+    frames = ase.io.read(output, ":")
+    times, stretch = np.array([[atoms.info["molequi_time_fs"], atoms.get_distance(0, 1) - length] for atoms in frames]).T
+    # The middle of the swing: the Morse wall is a little harder than its other side.
+    stretch -= (stretch.max() + stretch.min()) / 2
+    before = np.flatnonzero(np.diff(np.sign(stretch)))
+    crossings = times[before] - stretch[before] * np.diff(times)[before] / np.diff(stretch)[before]
+    period = 2 * np.diff(crossings).mean()
+    mass = np.prod(diatomic(1.0).get_masses()) / diatomic(1.0).get_masses().sum()
+    expected = 2 * np.pi / np.sqrt(spring / mass) / units.fs
+    assert period == pytest.approx(expected, rel=1e-3)
+    assert abs(result["drift_mev_atom_ps"]) < 1e-3
+    assert result["stopped"] is None
+
+
+def test_nve_conserves_energy_and_momentum(morse, water, tmp_path):
+    output = tmp_path / "md.xyz"
+    result = run_md(water, morse(), MDSettings(steps=400, interval=20, timestep=0.25), output=output)
+    frames = ase.io.read(output, ":")
+    total = np.array([atoms.get_total_energy() for atoms in frames])
+    assert len(frames) == result["frames"] == 21
+    assert np.abs(total - total[0]).max() < 2e-3
+    assert max(momentum(atoms) for atoms in frames) < 1e-6
+    assert (result["steps"], result["time_ps"]) == (400, 0.1)
+    assert 0 < result["temperature_mean"] < 1000
+
+
+def test_temperature_of_the_first_frame_is_exact(morse, water, tmp_path):
+    run_md(water, morse(), MDSettings(steps=0, temperature=432.0), output=tmp_path / "md.xyz")
+    frame = ase.io.read(tmp_path / "md.xyz")
+    assert frame.info["molequi_temperature"] == pytest.approx(432.0)
+    assert 2 * frame.get_kinetic_energy() / (6 * units.kB) == pytest.approx(432.0, rel=1e-5)
+
+
+def test_thermostat_holds_temperature_and_centre(morse, water, tmp_path):
+    centre = water.get_center_of_mass()
+    output = tmp_path / "md.xyz"
+    result = run_md(water, morse(), MDSettings("nvt", 300.0, 1.0, 800, interval=100, friction=0.1, seed=1), output=output)
+    assert result["temperature_mean"] == pytest.approx(300.0, rel=0.25)
+    assert result["drift_mev_atom_ps"] is None
+    last = ase.io.read(output, "-1")
+    np.testing.assert_allclose(last.get_center_of_mass(), centre, atol=1e-6)
+    assert last.constraints == []
+
+
+def test_seeds_decide(morse, water, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run_md(water, morse(), MDSettings("nvt", steps=20, seed=seed), output=tmp_path / f"{name}.xyz")
+    a, b, c = ((tmp_path / f"{name}.xyz").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("ensemble", ["nve", "nvt"])
+@pytest.mark.parametrize(("tail", "seconds"), [(b"", 0.0), (b"3\nhalf a fra", 0.0), (b"", np.inf)])
+def test_restart_goes_on_to_the_last_bit(network, water, tmp_path, monkeypatch, ensemble, tail, seconds):
+    """Killed between two frames, with or without a torn frame at the end of the file, after a fresh or an old state was saved."""
+    monkeypatch.setattr(trajectory, "SECONDS_BETWEEN_SAVES", seconds)
+    settings = MDSettings(ensemble, steps=45, interval=7, timestep=0.5, max_stretch=None)
+    whole, torn = tmp_path / "whole.xyz", tmp_path / "torn.xyz"
+    expected = run_md(water, network, settings, output=whole)
+
+    def kill(step, steps, atoms):
+        if step >= 28:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        run_md(water, network, settings, output=torn, progress=kill)
+    with torn.open("ab") as file:
+        file.write(tail)
+    result = run_md(water, network, settings, output=torn, restart=True)
+    assert torn.read_bytes() == whole.read_bytes()
+    assert {**result, "output": None} == {**expected, "output": None}
+
+
+def test_restart_with_more_steps_equals_one_long_run(network, water, tmp_path):
+    long, parts = tmp_path / "long.xyz", tmp_path / "parts.xyz"
+    options = {"interval": 5, "max_stretch": None}
+    expected = run_md(water, network, MDSettings(steps=40, **options), output=long)
+    run_md(water, network, MDSettings(steps=17, **options), output=parts)
+    result = run_md(water, network, MDSettings(steps=40, **options), output=parts, restart=True)
+    assert parts.read_bytes() == long.read_bytes()
+    assert result["drift_mev_atom_ps"] == expected["drift_mev_atom_ps"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_the_state_and_restart_goes_on_to_the_last_bit(network, water, tmp_path, number):
+    options = {"temperature": 50.0, "interval": 3, "max_stretch": None}
+    whole = run_md(water, network, MDSettings(steps=20, **options), output=tmp_path / "whole.xyz")
+    with pytest.raises(RunInterruptedError, match=f"stopped by {number.name} at step 6; it is saved in .*cut.xyz, go on with --restart") as caught:
+        run_md(
+            water, network, MDSettings(steps=20, **options), output=tmp_path / "cut.xyz",
+            progress=lambda step, *_: signal.raise_signal(number) if step == 6 else None,
+        )  # fmt: skip
+    assert caught.value.signal_number == number
+    assert len(ase.io.read(tmp_path / "cut.xyz", index=":")) == 3
+    cut = run_md(water, network, MDSettings(steps=20, **options), output=tmp_path / "cut.xyz", restart=True)
+    assert (tmp_path / "cut.xyz").read_bytes() == (tmp_path / "whole.xyz").read_bytes()
+    assert {**cut, "output": None} == {**whole, "output": None}
+    with pytest.raises(RunInterruptedError, match="nothing is kept, for there is no output"):
+        run_md(water, network, MDSettings(steps=20, **options), progress=lambda *_: signal.raise_signal(number))
+
+
+def test_restart_of_something_else_is_refused(morse, water, tmp_path):
+    output = tmp_path / "md.xyz"
+    run_md(water, morse(), MDSettings(steps=10), output=output)
+    with pytest.raises(UserError, match=r"was run with timestep 0\.5, now it is 0\.25"):
+        run_md(water, morse(), MDSettings(steps=20, timestep=0.25), output=output, restart=True)
+    with pytest.raises(UserError, match="was run with atoms OH2, now it is CH4"):
+        run_md(molecule("CH4"), morse(), MDSettings(steps=20), output=output, restart=True)
+    with pytest.raises(UserError, match="nothing to restart"):
+        run_md(water, morse(), MDSettings(steps=20), output=tmp_path / "other.xyz", restart=True)
+    with pytest.raises(UserError, match="needs --output"):
+        run_md(water, morse(), MDSettings(steps=20), restart=True)
+
+
+def test_output_in_the_way_is_kept(morse, water, tmp_path):
+    output = tmp_path / "md.xyz"
+    run_md(water, morse(), MDSettings(steps=10), output=output)
+    before = output.read_bytes()
+    with pytest.raises(UserError, match="exists already; give --restart"):
+        run_md(water, morse(), MDSettings(steps=20), output=output)
+    assert output.read_bytes() == before
+    run_md(water, morse(), MDSettings(steps=20), output=output, overwrite=True)
+    assert len(ase.io.read(output, ":")) == 3
+
+
+def test_refused_structure_leaves_no_file(morse, tmp_path):
+    with pytest.raises(UserError, match="element Cl"):
+        run_md(molecule("CH3Cl"), morse(), output=tmp_path / "md.xyz")
+    with pytest.raises(UserError, match="no velocities"):
+        run_md(molecule("CH4"), morse(), MDSettings(temperature=None), output=tmp_path / "md.xyz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_broken_bond_stops_and_frames_are_kept(morse, tmp_path):
+    output = tmp_path / "md.xyz"
+    result = run_md(diatomic(1.16, speed=0.02), morse(), MDSettings(temperature=None, steps=500, interval=2, max_stretch=0.88), output=output)
+    assert "the bond C0-O1 stretched" in result["stopped"]
+    assert result["steps"] < 100
+    frames = ase.io.read(output, ":")
+    assert len(frames) == result["frames"] > 3
+    assert "C0-O1" in frames[-1].info["molequi_stopped"]
+
+
+def test_blow_up_stops(morse, tmp_path):
+    """Two atoms on top of each other's wall fly apart at tens of thousands of kelvin."""
+    result = run_md(diatomic(0.5), morse(), MDSettings(temperature=None, steps=500, max_stretch=None), output=tmp_path / "md.xyz")
+    assert "temperature rose to" in result["stopped"]
+    assert len(ase.io.read(tmp_path / "md.xyz", ":")) == result["frames"]
+
+
+def test_forces_that_are_not_finite_stop(morse, water, tmp_path):
+    model = morse()
+    compute, calls = model.compute, []
+
+    def failing(graph, **options):
+        calls.append(1)
+        outputs = compute(graph, **options)
+        return outputs if len(calls) < 15 else {**outputs, "forces": outputs["forces"] * float("nan")}
+
+    model.compute = failing
+    result = run_md(water, model, MDSettings(steps=50, interval=5), output=tmp_path / "md.xyz")
+    assert "forces are no longer finite" in result["stopped"]
+    frames = ase.io.read(tmp_path / "md.xyz", ":")
+    assert np.isfinite([atoms.get_forces() for atoms in frames]).all()
+    assert len(frames) == 3
+
+
+def test_held_atoms_stay(morse, water):
+    water.set_constraint(FixAtoms([0]))
+    seen = []
+    run_md(water, morse(), MDSettings(steps=20, interval=5), progress=lambda step, steps, atoms: seen.append(atoms.positions[0].copy()))
+    np.testing.assert_array_equal(seen, np.tile(water.positions[0], (5, 1)))
+
+
+def test_periodic_run_keeps_the_cell_and_bonds_through_the_wall(morse, tmp_path):
+    atoms = molecule("H2O", cell=[6.0, 6.0, 6.0], pbc=True)
+    atoms.wrap()
+    result = run_md(atoms, morse(), MDSettings(steps=40, interval=10, timestep=0.25), output=tmp_path / "md.xyz")
+    assert result["stopped"] is None
+    last = ase.io.read(tmp_path / "md.xyz", "-1")
+    assert last.cell.lengths() == pytest.approx([6.0] * 3)
+    assert np.isfinite(last.get_stress()).all()
+
+
+def test_input_and_calculator_are_not_changed(morse, water):
+    before = water.copy()
+    calculator = Calculator(morse())
+    run_md(water, calculator, MDSettings("nvt", steps=5))
+    assert water == before
+    assert not water.has("momenta")
+    assert water.calc is None
+    assert water.constraints == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"ensemble": "npt"}, "choose nve"), ({"timestep": 0.0}, "timestep is 0"), ({"temperature": -1.0}, "temperature is -1"),
+     ({"interval": 0}, "interval 0"), ({"ensemble": "nvt", "temperature": None}, "needs a temperature"), ({"friction": float("nan")}, "friction")],
+)
+def test_settings_that_cannot_be(options, message):
+    with pytest.raises(UserError, match=message):
+        MDSettings(**options)
+
+
+def test_statistics_are_a_straight_line_fit():
+    rng = np.random.default_rng(0)
+    time, energy = np.arange(50) * 0.5, -4000.0 + 1e-5 * np.arange(50) + rng.normal(scale=1e-4, size=50)
+    statistics = Statistics()
+    for t, e in zip(time, energy, strict=True):
+        statistics.add(t, e, 300.0 + t)
+    assert statistics.slope == pytest.approx(np.polyfit(time, energy - energy.mean(), 1)[0], rel=1e-6)
+    assert statistics.temperature_mean == pytest.approx(300.0 + time.mean())
+    assert Statistics().slope is None
+
+
+def test_model_without_an_energy_cannot_move_atoms(morse, water):
+    with pytest.raises(UserError, match="morse gives dipole, charges, but no energy"):
+        run_md(water, morse(outputs=("dipole", "charges")))
+
+
+def test_unsafe_is_marked(morse, water, tmp_path):
+    water.info["charge"] = 2
+    result = run_md(water, Calculator(morse(), unsafe=True), MDSettings(steps=5, interval=5), output=tmp_path / "md.xyz")
+    assert "charge" in result["unsafe"]
+    assert "charge" in ase.io.read(tmp_path / "md.xyz").info["molequi_unsafe"]
+
+
+def test_smiles_and_files_are_taken_too(morse, tmp_path):
+    path = tmp_path / "in.xyz"
+    ase.io.write(path, [molecule("H2O"), molecule("CH4")])
+    assert run_md(path, morse(), MDSettings(steps=2))["formula"] == "H2O"

@@ -1,0 +1,150 @@
+"""Evaluation: every component counted, beside a baseline that knows the training set alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from molequi.datasets.in_memory import make_frames
+from molequi.datasets.npz import save_npz
+from molequi.errors import UserError
+from molequi.models.molecular import make_model
+from molequi.properties import PROPERTIES, declare
+from molequi.training.evaluation import evaluate_frames, predict_frames, save_predictions, without_undefined
+from molequi.training.normalization import fit_baseline
+from molequi.training.run import evaluate
+
+
+@pytest.fixture(scope="module")
+def model():
+    rows = [PROPERTIES["energy"], PROPERTIES["forces"], PROPERTIES["dipole"], declare("toxic", unit="1", binary=True)]
+    return make_model((1, 6, 8), rows, n_channels=4, n_layers=1, cutoff=4.0).eval()
+
+
+def test_errors_are_those_of_the_predictions_whatever_the_batches(model, toy_frames):
+    frames = toy_frames(7)
+    frames.targets["forces"][4] = math.nan
+    whole, cut = evaluate_frames(model, frames), evaluate_frames(model, frames, batch_size=2)
+    error = (whole.predictions["forces"] - frames.targets["forces"])[~torch.isnan(frames.targets["forces"])]
+    assert whole.result["forces"]["mae"] == pytest.approx(float(error.abs().mean()), rel=1e-12)
+    assert whole.result["forces"]["count"] == 3 * len(frames.positions) - 3
+    assert (whole.result["forces"]["unit"], whole.result["energy_per_atom"]["unit"]) == ("eV/Å", "eV/atom")
+    for name, row in whole.result.items():
+        numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
+        assert numbers == pytest.approx({key: cut.result[name][key] for key in numbers}, rel=1e-5)
+    assert whole.result["energy"]["baseline_mae"] is None
+
+
+def test_baseline_comes_from_the_training_set(model, toy_frames):
+    train, test = toy_frames(30, seed=1), toy_frames(6, seed=2)
+    known = {row.name: fit_baseline(train, row) for row in (PROPERTIES["energy"], PROPERTIES["dipole"])}
+    model.metadata["training"] = {"baseline": known}
+    result = evaluate_frames(model, test).result
+    del model.metadata["training"]
+    assert 0 < result["energy"]["baseline_mae"] < 1.0
+    assert result["dipole"]["baseline_mae"] == pytest.approx(float(test.targets["dipole"].abs().mean()))
+    assert result["forces"]["baseline_mae"] is None
+
+
+def test_yes_no_labels_are_compared_as_probabilities(model, toy_frames):
+    frames = toy_frames(4)
+    row = model.properties["toxic"]
+    labels = torch.tensor([1.0, 0.0, 1.0, math.nan], dtype=torch.float64)
+    frames = dataclasses.replace(frames, targets={"toxic": labels}, properties={"toxic": row})
+    evaluation = evaluate_frames(model, frames)
+    expected = (evaluation.predictions["toxic"].sigmoid() - labels)[:3].abs().mean()
+    assert evaluation.result["toxic"]["mae"] == pytest.approx(float(expected))
+    assert evaluation.result["toxic"]["max"] <= 1.0
+    is_right = (evaluation.predictions["toxic"] > 0) == (labels > 0.5)
+    assert evaluation.result["toxic"]["accuracy"] == pytest.approx(float(is_right[:3].double().mean()))
+    nothing = dataclasses.replace(frames, targets={"toxic": torch.full((4,), torch.nan)})
+    assert evaluate_frames(model, nothing).result["toxic"]["accuracy"] is None
+
+
+def test_an_even_chance_counts_half_and_is_the_baseline_of_handed_labels(toy_frames):
+    """Natural-parity features give no handedness: a logit of zero decides nothing."""
+    row = declare("hand", irreps="0o", unit="1", per_atom=True, binary=True)
+    frames = toy_frames(2)
+    labels = torch.arange(len(frames.positions), dtype=torch.float64) % 2
+    frames = dataclasses.replace(frames, targets={"hand": labels}, properties={"hand": row})
+    model = make_model((1, 6, 8), [row], n_channels=4, n_layers=3, parity="full")
+    with torch.no_grad():
+        for weight in model.heads["hand"].parameters():
+            weight.zero_()
+    model.metadata["training"] = {"baseline": {"hand": fit_baseline(frames, row)}}
+    result = evaluate_frames(model, frames).result["hand"]
+    assert (result["accuracy"], result["mae"], result["baseline_mae"]) == (0.5, 0.5, 0.5)
+
+
+def test_parts_of_a_tensor_stand_beside_it(toy_frames):
+    """Sums of squares of the parts add up to that of the tensor."""
+    frames = toy_frames(5)
+    tensor = torch.randn(5, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    frames = dataclasses.replace(frames, targets={"rosenfeld": tensor}, properties={"rosenfeld": PROPERTIES["rosenfeld"]})
+    model = make_model((1, 6, 8), ["rosenfeld"], n_channels=4, n_layers=3, parity="full")
+    result = evaluate_frames(model, frames).result
+    parts = [result[f"rosenfeld[{irrep}]"] for irrep in ("0o", "1o", "2o")]
+    assert [part["count"] for part in parts] == [5, 15, 25]
+    assert all(part["unit"] == "bohr⁴" for part in parts)
+    squares = sum(part["count"] * part["rmse"] ** 2 for part in parts)
+    assert squares == pytest.approx(45 * result["rosenfeld"]["rmse"] ** 2)
+
+
+def test_dipoles_of_periodic_systems_and_stress_of_slabs_are_left_out():
+    pbc = torch.tensor([[False] * 3, [True, True, False], [True] * 3])
+    targets = {"dipole": torch.ones(3, 3), "r2": torch.ones(3), "stress": torch.ones(3, 3, 3), "gap": torch.ones(3)}
+    rows = {name: PROPERTIES[name] for name in targets}
+    cells = 9.0 * torch.eye(3).expand(3, 3, 3)
+    frames = without_undefined(make_frames(torch.zeros(3, 3), torch.ones(3), torch.ones(3), periodic=(cells, pbc), targets=targets, properties=rows))
+    assert torch.isnan(frames.targets["dipole"]).any(dim=1).tolist() == [False, True, True]
+    assert torch.isnan(frames.targets["r2"]).tolist() == [False, True, True]
+    assert torch.isnan(frames.targets["stress"]).any(dim=2).any(dim=1).tolist() == [True, True, False]
+    assert not torch.isnan(frames.targets["gap"]).any()
+
+
+def test_stress_of_a_crystal_is_evaluated(model):
+    cells = 3.0 * torch.eye(3).expand(2, 3, 3) + 0.1
+    targets = {"stress": torch.zeros(2, 3, 3), "energy": torch.zeros(2)}
+    frames = make_frames(
+        torch.rand(4, 3, generator=torch.Generator().manual_seed(0)) * 2, torch.tensor([6, 1, 6, 1]), torch.tensor([2, 2]),
+        periodic=(cells, torch.ones(2, 3, dtype=torch.bool)), targets=targets, properties={name: PROPERTIES[name] for name in targets},
+    )  # fmt: skip
+    result = evaluate_frames(model, frames).result
+    assert result["stress"]["count"] == 18
+    assert result["stress"]["mae"] > 0
+
+
+def test_nothing_in_common_is_refused(model, toy_frames):
+    gap = dataclasses.replace(toy_frames(3), targets={"gap": torch.ones(3)}, properties={"gap": PROPERTIES["gap"]})
+    with pytest.raises(UserError, match="the data have gap, the model gives energy"):
+        evaluate_frames(model, gap)
+    with pytest.raises(UserError, match="asked for gap"):
+        evaluate_frames(model, toy_frames(3), names=["energy", "gap"])
+    with pytest.raises(UserError, match="evaluate got no data"):
+        evaluate(model)
+
+
+def test_files_with_and_without_splits(tmp_path, model, toy_frames, toy_splits):
+    save_npz(toy_frames(10), tmp_path / "toy.npz", splits=toy_splits(6, 2, 2))
+    assert evaluate(model, tmp_path / "toy.npz")["dipole"]["count"] == 30
+    assert evaluate(model, tmp_path / "toy.npz", split="test")["dipole"]["count"] == 6
+    with pytest.raises(UserError, match="split 'tset' is not known"):
+        evaluate(model, tmp_path / "toy.npz", split="tset")
+
+
+def test_saved_predictions_are_plain_arrays_beside_their_references(tmp_path, model, toy_frames):
+    evaluation = evaluate_frames(model, toy_frames(4), names=["dipole"])
+    save_predictions(evaluation, tmp_path / "test_predictions.npz")
+    with np.load(tmp_path / "test_predictions.npz", allow_pickle=False) as arrays:
+        assert set(arrays.files) == {"n_atoms", "atomic_numbers", "dipole", "dipole_predicted"}
+        assert np.array_equal(arrays["dipole_predicted"], evaluation.predictions["dipole"].numpy())
+    assert [path.name for path in tmp_path.iterdir()] == ["test_predictions.npz"]
+
+
+def test_no_structures_give_empty_predictions(model, toy_frames):
+    nothing = toy_frames(3).subset(torch.zeros(0, dtype=torch.int64))
+    assert predict_frames(model, nothing, ["forces"])["forces"].shape == (0, 3)
