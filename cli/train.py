@@ -48,7 +48,7 @@ def train(
     overrides = [*(settings or []), *(f"training.{key}={value}" for key, value in chosen.items() if value is not None)]
     start_logging(logging.INFO)
 
-    from molequi.training.run import train as run
+    from molequi.experiments import train as run
 
     folder = run(config, overrides, output, resume=resume, overwrite=overwrite, callbacks=_Callbacks())
     result = _read_result(folder)

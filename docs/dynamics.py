@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from molequi.hamiltonian.models import RECIPES
-from molequi.plots_dynamics import rollout_errors
+from molequi.plots import rollout_errors
 
 
 def main(runs: str, picture: str) -> None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from molequi.version import __version__
+
 if TYPE_CHECKING:
     from molequi import datasets
+    from molequi.experiments import train
     from molequi.labeling.run import label
     from molequi.models.zoo import load
     from molequi.prediction.predict import embed, predict
     from molequi.simulation.calculator import Calculator
-    from molequi.training.run import evaluate, train
+    from molequi.training.run import evaluate
 
-__version__ = "0.1.0"
-__all__ = ["Calculator", "datasets", "embed", "evaluate", "label", "load", "predict", "train"]
+__all__ = ["Calculator", "datasets", "embed", "evaluate", "label", "load", "predict", "train", "__version__"]
 
 _HOMES = {
     "Calculator": "molequi.simulation.calculator",
@@ -26,7 +28,7 @@ _HOMES = {
     "label": "molequi.labeling.run",
     "load": "molequi.models.zoo",
     "predict": "molequi.prediction.predict",
-    "train": "molequi.training.run",
+    "train": "molequi.experiments",
 }
 
 

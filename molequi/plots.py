@@ -1,4 +1,4 @@
-"""Figures from arrays: learning curves and parity plots, drawn without a display."""
+"""Figures from arrays, drawn without a display: learning curves, parity plots, errors of learned dynamics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from matplotlib.ticker import MaxNLocator
 
 _SIZE = (5.0, 4.0)
 _SQUARE = (4.6, 4.5)
+_PANEL = (3.1, 3.0)
 _DPI = 130
+_PANELS = (("state", "state MSE"), ("energy", "relative energy error"), ("linear", "change of linear momentum"), ("angular", "of angular momentum"))
 # Up to this many points each is drawn; beyond it a histogram shows where they lie.
 _SCATTER_LIMIT = 5000
 _BLUE, _ORANGE = "#1f5fa8", "#d9822b"
@@ -74,7 +76,52 @@ def _points(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
         axes.hexbin(x, y, gridsize=90, bins="log", cmap="Blues", mincnt=1, linewidths=0)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path, *, dpi: int = _DPI) -> None:
     FigureCanvasAgg(figure)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=_DPI)
+    figure.savefig(path, dpi=dpi)
+
+
+def rollout_errors(times: np.ndarray, curves: Mapping[str, Mapping[str, np.ndarray]], path: Path) -> None:
+    """Draw errors over time, a panel each for states, energy, linear and angular momentum, a line for each model.
+
+    times: (T,). curves: model -> state, energy, linear, angular -> (T,). Zeros and values that are not finite are left out.
+    """
+    figure = Figure(figsize=(4 * _PANEL[0], _PANEL[1]), layout="constrained")
+    for axes, (name, title) in zip(figure.subplots(1, 4), _PANELS, strict=True):
+        for number, (model, errors) in enumerate(curves.items()):
+            _line(axes, times, errors[name], model, number)
+        axes.set(xlabel="time", title=title)
+    _save_logarithmic(figure, path)
+
+
+def errors_against_data(errors: Mapping[str, Mapping[int, Sequence[float]]], path: Path) -> None:
+    """Draw the test error over the number of training trajectories: geometric means over seeds, and a point for each seed.
+
+    errors: model -> trajectories -> the error of each seed.
+    """
+    figure = Figure(figsize=(2 * _PANEL[0], 1.3 * _PANEL[1]), layout="constrained")
+    axes = figure.subplots()
+    for number, (model, by_size) in enumerate(errors.items()):
+        sizes = sorted(by_size)
+        means = np.array([np.exp(np.mean(np.log(np.asarray(by_size[size], dtype=float)))) for size in sizes])
+        _line(axes, np.array(sizes, dtype=float), means, model, number, marker="o")
+        for size in sizes:
+            axes.plot([size] * len(by_size[size]), by_size[size], ".", color=f"C{number}", markersize=3, alpha=0.5)
+    axes.set_xscale("log")
+    axes.set(xlabel="training trajectories", ylabel="test MSE of the predicted states")
+    _save_logarithmic(figure, path)
+
+
+def _line(axes: Axes, x: np.ndarray, y: np.ndarray, label: str, number: int, marker: str | None = None) -> None:
+    shown = np.where(np.isfinite(y) & (y > 0), y, np.nan)
+    style = "-" if number < 10 else "--"
+    axes.plot(x, shown, style, label=label, color=f"C{number % 10}", linewidth=1.2, marker=marker, markersize=4)
+
+
+def _save_logarithmic(figure: Figure, path: Path) -> None:
+    for axes in figure.axes:
+        axes.set_yscale("log")
+        axes.grid(visible=True, alpha=0.25)
+    figure.axes[-1].legend(fontsize=6.5, loc="best")
+    _save(figure, path, dpi=80)

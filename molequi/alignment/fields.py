@@ -22,7 +22,7 @@ from torch import Tensor
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
 from molequi.models.molecular import MolecularModel
-from molequi.nn.heads.base import ChargeHead, DipoleHead
+from molequi.nn.heads.electrostatics import ChargeHead, DipoleHead
 from molequi.nn.weight_cache import weights_at_rest
 from molequi.o3.spherical_harmonics import solid_harmonics_along, spherical_harmonics
 

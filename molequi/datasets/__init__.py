@@ -16,7 +16,7 @@ _NAMES = {
     "read_table": "molequi.datasets.formats.tables",
     "read_structures": "molequi.structures.atoms",
     "graph_from_atoms": "molequi.structures.atoms",
-    "frames_from_atoms": "molequi.structures.atoms",
+    "frames_from_atoms": "molequi.datasets.in_memory",
     "atoms_from_smiles": "molequi.structures.molecules",
     "conformers_from_smiles": "molequi.structures.molecules",
     "load_qm9": "molequi.datasets.qm9.qm9",

@@ -14,11 +14,11 @@ from molequi.datasets.chirality.rosenfeld import read_tensors, tensor_targets
 from molequi.datasets.formats.extxyz import inspect_frames
 from molequi.datasets.formats.labels import Label, LabelReport
 from molequi.datasets.formats.tables import inspect_table
-from molequi.datasets.load import SAMPLES, describe_frames, find_data
+from molequi.datasets.load import describe_frames
 from molequi.datasets.npz import load_npz, open_arrays
 from molequi.datasets.qm9.qm9 import PREPARED, default_root, load_qm9, prepare_qm9, qm9pack_folder
 from molequi.datasets.qm9.sources import COLUMNS, Progress
-from molequi.datasets.registry import SETS, prepare_set
+from molequi.datasets.registry import SAMPLES, SETS, find_data, prepare_set
 from molequi.datasets.rmd17 import load_rmd17
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES

@@ -7,7 +7,6 @@ import glob
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from molequi.datasets.formats.tables import read_table
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.npz import load_npz
 from molequi.datasets.qm9.qm9 import load_qm9
-from molequi.datasets.registry import SETS, load_set
+from molequi.datasets.registry import SETS, find_data, load_set
 from molequi.datasets.rmd17 import load_rmd17
 from molequi.datasets.splits import (
     check_groups,
@@ -36,21 +35,8 @@ from molequi.datasets.splits import (
 )
 from molequi.errors import UserError
 from molequi.properties import Property, get_property
-from molequi.runtime import resources
 
 _LOG = logging.getLogger(__name__)
-# Bundled sets by short name; files below `samples/` are found by their path too.
-SAMPLES: Mapping[str, tuple[str, str]] = MappingProxyType({
-    "qm9_sample": ("samples/qm9_sample.npz", "3,000 molecules of QM9, all properties, stored split"),
-    "ethanol_sample": ("samples/ethanol.extxyz.gz", "300 frames of rMD17 ethanol with energies and forces"),
-    "gaps": ("samples/gaps.csv", "SMILES and HOMO-LUMO gaps of 600 molecules of QM9, as a table of one's own"),
-    "alanine_sample": ("samples/alanine.npz", "200 frames of L-alanine, read with their reflections by data.kind=alanine"),
-    "qm9_chirality_sample": ("samples/qm9_chirality_sample.npz", "300 molecules of QM9 with one R or S centre, stored split"),
-    "rosenfeld_sample": ("samples/rosenfeld_sample.npz", "Rosenfeld tensors of 300 molecules of QM9, stored split"),
-    "axial_sample": ("samples/axial.sdf.gz", "conformers of 20 axially chiral molecules, read by data.kind=axial"),
-    "ecd_sample": ("samples/ecd.json", "200 excited states of ten molecules, for molequi.datasets.load_ecd"),
-    "molecules": ("samples/molecules.xyz", "ten molecules to predict"),
-})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,15 +73,6 @@ def open_dataset(settings: DataSettings, declared: Mapping[str, Property] | None
     loaded = _divide(settings, loaded)
     _LOG.info("%d structures: %s", len(loaded.frames), ", ".join(f"{name} {len(rows)}" for name, rows in loaded.splits.items()))
     return loaded
-
-
-def find_data(path: str | Path) -> Path:
-    """Return an existing path, or the bundled file of a name in `SAMPLES` or that starts with `samples/`."""
-    if not Path(path).exists():
-        name = SAMPLES.get(str(path), (str(path), ""))[0]
-        if name.startswith("samples/"):
-            return resources.data_path(name)
-    return Path(path)
 
 
 def _divide(settings: DataSettings, loaded: Dataset) -> Dataset:

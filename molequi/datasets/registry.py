@@ -14,6 +14,7 @@ from molequi.datasets.chirality.rosenfeld import load_rosenfeld
 from molequi.datasets.npz import FlatFile, load_npz, open_arrays, save_npz
 from molequi.datasets.qm9.qm9 import default_root
 from molequi.errors import UserError
+from molequi.runtime import resources
 
 _LOG = logging.getLogger(__name__)
 
@@ -87,3 +88,26 @@ def prepare_set(name: str, root: str | Path, sources: Sequence[str | Path] = (),
 
 def _is_prepared(path: Path) -> bool:
     return path.suffix == ".npz" and "meta" in open_arrays(path, only=("meta",))
+
+
+# Bundled sets by short name; files below `samples/` are found by their path too.
+SAMPLES: Mapping[str, tuple[str, str]] = MappingProxyType({
+    "qm9_sample": ("samples/qm9_sample.npz", "3,000 molecules of QM9, all properties, stored split"),
+    "ethanol_sample": ("samples/ethanol.extxyz.gz", "300 frames of rMD17 ethanol with energies and forces"),
+    "gaps": ("samples/gaps.csv", "SMILES and HOMO-LUMO gaps of 600 molecules of QM9, as a table of one's own"),
+    "alanine_sample": ("samples/alanine.npz", "200 frames of L-alanine, read with their reflections by data.kind=alanine"),
+    "qm9_chirality_sample": ("samples/qm9_chirality_sample.npz", "300 molecules of QM9 with one R or S centre, stored split"),
+    "rosenfeld_sample": ("samples/rosenfeld_sample.npz", "Rosenfeld tensors of 300 molecules of QM9, stored split"),
+    "axial_sample": ("samples/axial.sdf.gz", "conformers of 20 axially chiral molecules, read by data.kind=axial"),
+    "ecd_sample": ("samples/ecd.json", "200 excited states of ten molecules, for molequi.datasets.load_ecd"),
+    "molecules": ("samples/molecules.xyz", "ten molecules to predict"),
+})
+
+
+def find_data(path: str | Path) -> Path:
+    """Return an existing path, or the bundled file of a name in `SAMPLES` or that starts with `samples/`."""
+    if not Path(path).exists():
+        name = SAMPLES.get(str(path), (str(path), ""))[0]
+        if name.startswith("samples/"):
+            return resources.data_path(name)
+    return Path(path)

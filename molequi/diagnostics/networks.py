@@ -11,7 +11,7 @@ from torch import Tensor
 from molequi.diagnostics.consistency import smoothness
 from molequi.diagnostics.observer import Finding, Observer, ratio, rotation_of_rows
 from molequi.models.probes import Structure, random_rotation
-from molequi.nn.backbones.spherical import NodeFeatures
+from molequi.nn.backbones.base import NodeFeatures
 from molequi.o3.irreps import irreps_name, row_slices
 
 _SEED = 0

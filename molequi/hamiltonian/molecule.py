@@ -9,14 +9,14 @@ import torch
 from ase import units
 from ase.data import atomic_masses
 
-from molequi.datasets.in_memory import Frames
-from molequi.datasets.load import find_data
+from molequi.datasets.in_memory import Frames, frames_from_atoms
+from molequi.datasets.registry import find_data
 from molequi.errors import UserError
 from molequi.hamiltonian.config import MoleculeSettings
 from molequi.hamiltonian.mechanics import N_TRANSITIONS, Segments, Systems, rk4
 from molequi.hamiltonian.potential import MolecularPotential
 from molequi.models.zoo import load
-from molequi.structures.atoms import frames_from_atoms, read_structures
+from molequi.structures.atoms import read_structures
 
 # Time for the potential and kinetic energy to share what they began with, fs.
 _SETTLING = 50.0

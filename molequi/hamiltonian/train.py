@@ -23,10 +23,9 @@ from molequi.hamiltonian.evaluation import Rollout, measure, segment_error
 from molequi.hamiltonian.mechanics import N_STAGES, N_TRANSITIONS, Segments, draw_angles
 from molequi.hamiltonian.models import RECIPES, Shape, make_dynamics
 from molequi.hamiltonian.potential import LEARNING_RATE, MolecularPotential, make_potential
-from molequi.models.zoo import as_device
 from molequi.nn.backbones.registry import BACKBONES
-from molequi.plots import learning_curve
-from molequi.plots_dynamics import rollout_errors
+from molequi.plots import learning_curve, rollout_errors
+from molequi.runtime.device import as_device
 from molequi.runtime.files import written_by_rename
 from molequi.runtime.signals import SignalWatch
 from molequi.settings import dump_settings

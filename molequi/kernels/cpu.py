@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.kernels import codegen_numba, jit_cache, splines, threads
+from molequi.kernels import codegen_numba, compiled, jit_cache, splines, threads
 from molequi.kernels.edges import Edges
 from molequi.kernels.tables import arrays, table_named
 from molequi.o3.irreps import n_rows
@@ -106,7 +106,7 @@ def _sweeps(name: str, dtype: torch.dtype, n_together: int) -> _Sweeps:
     if kernels == "unrolled":
         module = jit_cache.load(codegen_numba.source(table, type_name, min(n_together, len(table.paths)) or 1))
         return _Sweeps(module.forward, module.backward, module.double_by_receiver, module.double_by_sender)
-    table_sweeps = jit_cache.compiled("numba_convolution")
+    table_sweeps = compiled.convolution
     walk = table_sweeps.pairs_of(table, np.dtype(type_name).type)
     sweeps = table_sweeps.forward, table_sweeps.backward, table_sweeps.double_by_receiver, table_sweeps.double_by_sender
     return _Sweeps(*(functools.partial(sweep, *walk) for sweep in sweeps))

@@ -1,4 +1,4 @@
-"""Modules that numba compiles, imported when they are first needed: numba itself costs a second, which the plain path does without.
+"""Modules of generated kernels, imported when they are first needed.
 
 Generated source is kept in the user's cache folder: code must live in a file for numba to cache what it compiles.
 Without a writable cache folder it lives in a temporary one.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import importlib.util
 import os
 import sys
@@ -21,11 +20,6 @@ def cache_folder() -> Path:
     """Return the folder for generated kernels."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "molequi" / "kernels"
-
-
-def compiled(name: str) -> ModuleType:
-    """Import `molequi.kernels.<name>`, whose functions numba compiles at their first call and keeps on disk."""
-    return importlib.import_module(f"molequi.kernels.{name}")
 
 
 @functools.lru_cache

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.library import custom_op
 
-from molequi.kernels import jit_cache, threads
+from molequi.kernels import compiled, threads
 from molequi.kernels.tables import arrays, is_wanted, name_of, table_named
 from molequi.o3.clebsch_gordan import CouplingTable
 from molequi.o3.irreps import n_rows
@@ -74,7 +74,7 @@ def run(
     terms, values = _terms(table, like.dtype)
     chunks = chunks or threads.cut(np.arange(like.shape[0] + 1), cost=len(values) * like.shape[2])
     parts = None if shared is None else like.new_empty(len(chunks), *shared)
-    kernel = functools.partial(getattr(jit_cache.compiled("numba_products"), sweep), terms, values)
+    kernel = functools.partial(getattr(compiled.products, sweep), terms, values)
     threads.run(kernel, arrays(*inputs), (), arrays(*outputs), chunks, of_chunk=None if parts is None else parts.numpy())
     return None if parts is None else parts.sum(0)
 

@@ -12,8 +12,8 @@ from rdkit.Chem import rdDetermineBonds
 
 from molequi.datasets.chirality.qm9_labels import known_smiles, read_constitutions
 from molequi.datasets.in_memory import Frames
-from molequi.datasets.load import find_data
 from molequi.datasets.qm9.qm9 import default_root, load_qm9
+from molequi.datasets.registry import find_data
 from molequi.errors import UserError
 from molequi.structures import cip
 from molequi.structures.inputs import Structure, read_inputs

@@ -11,11 +11,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-import molequi
 from molequi.errors import UserError
 from molequi.models.molecular import MolecularModel
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.properties import from_dict, to_dict
+from molequi.version import __version__
 
 FORMAT = 1
 _KEY = "molequi"
@@ -25,7 +25,7 @@ def describe(model: MolecularModel) -> dict:
     """Return everything but the weights as plain JSON data: what `build` needs to make the same network."""
     return {
         "format": FORMAT,
-        "version": molequi.__version__,
+        "version": __version__,
         "elements": list(model.elements),
         "kind": model.backbone.kind,
         "backbone": {**model.backbone.settings, "irreps_out": [list(irrep) for irrep in model.backbone.irreps_out]},
@@ -116,7 +116,7 @@ def _misfit(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None
 
 def _unusable(path: Path, description: object, reason: str) -> str:
     """Say that a file cannot be used, who wrote it, and what to do."""
-    here, writer = molequi.__version__, description.get("version") if isinstance(description, dict) else None
+    here, writer = __version__, description.get("version") if isinstance(description, dict) else None
     if writer is None:
         return (
             f"{path} is damaged, or was written by an older molequi than this {here}: {reason}; "

@@ -13,9 +13,8 @@ import torch
 from molequi.errors import UserError
 from molequi.models.checkpoint import load_model
 from molequi.models.molecular import MolecularModel
+from molequi.runtime.device import as_device, as_dtype
 from molequi.runtime.resources import folder
-
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def list_models() -> tuple[str, ...]:
@@ -61,32 +60,6 @@ def load(model: str | os.PathLike[str] = "organic", *, device: str = "cpu", dtyp
     model: as in `resolve_model`. device: as torch names it, or `auto`. dtype: of the network, its own by default.
     """
     return load_model(resolve_model(model), device=as_device(device), dtype=as_dtype(dtype))
-
-
-def as_device(device: str) -> str:
-    """Return the device's name for torch; `auto` is the GPU where there is one.
-
-    Raises UserError for a GPU that is not there.
-    """
-    has_gpu = torch.cuda.is_available()
-    if device == "auto":
-        return "cuda" if has_gpu else "cpu"
-    if device.startswith("cuda") and not has_gpu:
-        raise UserError("device cuda was asked for, but torch finds no GPU here; use --device cpu")
-    return device
-
-
-def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    """Return the torch dtype of a name.
-
-    Raises UserError for anything but float32 and float64.
-    """
-    if dtype is None:
-        return None
-    found = _DTYPES.get(str(dtype).removeprefix("torch."))
-    if found is None:
-        raise UserError(f"dtype {dtype!r} is not possible; it is {' or '.join(_DTYPES)}")
-    return found
 
 
 def _models() -> Path:

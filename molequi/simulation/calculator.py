@@ -17,8 +17,9 @@ from molequi.errors import UnknownElementError, UserError
 from molequi.graphs.graph import AtomGraph
 from molequi.graphs.verlet import SkinList
 from molequi.models.molecular import MolecularModel
-from molequi.models.zoo import as_device, as_dtype, load
+from molequi.models.zoo import load
 from molequi.prediction.records import Values, ase_results, split_outputs
+from molequi.runtime.device import as_device, as_dtype
 from molequi.structures.atoms import charge_of, multiplicity_of
 
 logger = logging.getLogger(__name__)

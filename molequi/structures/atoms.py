@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ase
 import numpy as np
-import torch
 from ase.data import chemical_symbols
-from torch import Tensor
 
-from molequi.datasets.in_memory import Frames, make_frames
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
 from molequi.graphs.neighbors import build_graph
-from molequi.properties import Property
 from molequi.structures.molecules import atoms_from_molecule, atoms_from_smiles
 from molequi.structures.readers import records
 
@@ -30,7 +26,6 @@ __all__ = [
     "atoms_from_smiles",
     "charge_of",
     "check_atoms",
-    "frames_from_atoms",
     "graph_from_atoms",
     "multiplicity_of",
     "read_structures",
@@ -121,40 +116,6 @@ def graph_from_atoms(atoms: ase.Atoms, cutoff: float, charge: int | None = None)
         pbc=np.asarray(atoms.pbc),
         total_charge=total,
         spin_multiplicity=multiplicity_of(atoms, total),
-    )
-
-
-def frames_from_atoms(
-    structures: Sequence[ase.Atoms],
-    *,
-    targets: Mapping[str, Tensor] | None = None,
-    properties: Mapping[str, Property] | None = None,
-    source: Sequence[str] = (),
-) -> Frames:
-    """Join structures to Frames; targets as in `Frames`.
-
-    Raises UserError that names the structure at fault.
-    """
-    charges, multiplicities = [], []
-    for index, atoms in enumerate(structures):
-        try:
-            check_atoms(atoms)
-            charges.append(charge_of(atoms))
-            multiplicities.append(multiplicity_of(atoms, charges[-1]))
-        except UserError as error:
-            raise UserError(f"{source[index] if source else f'structure {index}'}: {error}") from error
-    return make_frames(
-        torch.from_numpy(np.concatenate([atoms.positions for atoms in structures] or [np.zeros((0, 3))])),
-        torch.from_numpy(np.concatenate([atoms.numbers for atoms in structures] or [np.zeros(0, dtype=np.int64)])),
-        torch.tensor([len(atoms) for atoms in structures], dtype=torch.int64),
-        periodic=(
-            torch.from_numpy(np.stack([np.asarray(atoms.cell) for atoms in structures]) if structures else np.zeros((0, 3, 3))),
-            torch.from_numpy(np.stack([atoms.pbc for atoms in structures]) if structures else np.zeros((0, 3), dtype=bool)),
-        ),
-        electrons=(torch.tensor(charges, dtype=torch.int64), torch.tensor(multiplicities, dtype=torch.int64)),
-        targets=targets,
-        properties=properties,
-        source=source,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
 
 from molequi.errors import RunInterruptedError
 from molequi.models.checkpoint import save_model
@@ -43,7 +44,8 @@ class RunRecorder(Callback):
         if trainer.world_size > 1:
             self._log = open_log(self.output)
         if self.tensorboard:
-            self.writer = _summary_writer(self.output / "tensorboard")
+            # Lightning imports the optional package when the writer is first asked for.
+            self.writer = TensorBoardLogger(self.output, name=None, version="tensorboard").experiment
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: MolecularTraining, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Write last.ckpt when it is due; stop when asked to."""
@@ -126,10 +128,3 @@ def close_log(handler: logging.Handler) -> None:
     package.removeHandler(handler)
     package.setLevel(handler.previous_level)  # type: ignore[attr-defined]
     handler.close()
-
-
-def _summary_writer(folder: Path) -> Any:
-    # Only here: the package is optional, and slow to import.
-    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
-
-    return SummaryWriter(folder)

@@ -24,9 +24,9 @@ from molequi.datasets.datamodule import MolecularDataModule
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
 from molequi.models.checkpoint import load_model, save_model
-from molequi.models.zoo import as_device
 from molequi.plots import learning_curve, parity
 from molequi.properties import Property, part_names
+from molequi.runtime.device import as_device
 from molequi.training.callbacks import RunRecorder, close_log, open_log
 from molequi.training.evaluation import Evaluation, evaluate_frames, save_predictions, without_undefined
 from molequi.training.launch import launch

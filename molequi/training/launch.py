@@ -20,7 +20,7 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from molequi.config import TrainingSettings
 from molequi.errors import NotConvergedError, RunInterruptedError, UserError
-from molequi.models.zoo import as_device
+from molequi.runtime.device import as_device
 from molequi.training.module import MolecularTraining
 
 

@@ -18,7 +18,7 @@ from molequi.errors import UserError
 from molequi.models.checkpoint import load_model
 from molequi.models.molecular import MolecularModel, make_model, unreached
 from molequi.models.zoo import resolve_model
-from molequi.nn.heads.base import ChargeHead, DipoleHead
+from molequi.nn.heads.electrostatics import ChargeHead, DipoleHead
 from molequi.nn.heads.registry import DERIVED
 from molequi.o3.irreps import Irrep, from_cartesian, irreps_name, row_slices
 from molequi.properties import DEBYE, PROPERTIES, Property, parse_irreps

@@ -11,8 +11,8 @@ from ase import Atoms
 from molequi.alignment.align import Pair, align, best_pose, ranking, scan_orientations, unit_features
 from molequi.alignment.fields import L_MAX, Multipoles, exact_overlaps, fields_of, multipoles, radial_functions, shells_for
 from molequi.alignment.orientations import angle_between, grid_rotations, score_at
-from molequi.datasets.load import find_data
 from molequi.datasets.npz import load_npz
+from molequi.datasets.registry import find_data
 from molequi.errors import UserError
 from molequi.graphs.graph import collate
 from molequi.graphs.neighbors import build_graph

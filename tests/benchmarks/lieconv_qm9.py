@@ -13,11 +13,11 @@ from torch import Tensor
 from molequi.config import Config, load_config
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.load import load_dataset
+from molequi.experiments import fit
 from molequi.groups.rotations import haar_space
 from molequi.models.checkpoint import load_model
 from molequi.models.molecular import MolecularModel
 from molequi.training.evaluation import evaluate_frames
-from molequi.training.run import fit
 
 # What the paper gives, meV: test molecules as they are, moved by T(3), SO(3), SE(3); 20,000 training molecules, no augmentation.
 PUBLISHED_HOMO = {"trivial": (173, 183, 239, 243), "T(3)": (113, 113, 133, 133), "SO(3)": (159, 238, 160, 240), "SE(3)": (62, 62, 63, 62)}

@@ -21,7 +21,7 @@ import numpy as np
 from molequi.hamiltonian.config import load_dynamics_config
 from molequi.hamiltonian.models import RECIPES
 from molequi.hamiltonian.train import train_dynamics
-from molequi.plots_dynamics import errors_against_data, rollout_errors
+from molequi.plots import errors_against_data, rollout_errors
 
 # Width, layers and learning rate of --small: what a shared core trains in minutes.
 SMALL = {

@@ -17,8 +17,9 @@ from molequi.datasets import load as load_module
 from molequi.datasets.catalog import describe_datasets, inspect, prepare
 from molequi.datasets.download import fetch
 from molequi.datasets.in_memory import make_frames
-from molequi.datasets.load import describe_frames, find_data, load_dataset, open_dataset
+from molequi.datasets.load import describe_frames, load_dataset, open_dataset
 from molequi.datasets.npz import load_npz, save_npz
+from molequi.datasets.registry import find_data
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, declare
 

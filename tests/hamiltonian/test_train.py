@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from molequi.errors import NotConvergedError, RunInterruptedError, UserError
+from molequi.experiments import train
 from molequi.hamiltonian.config import (
     DynamicsConfig,
     MoleculeSettings,
@@ -27,9 +28,8 @@ from molequi.hamiltonian.springs import Springs
 from molequi.hamiltonian.train import DynamicsRun, build, load_dynamics, train_dynamics
 from molequi.models.checkpoint import save_model
 from molequi.models.molecular import make_model
-from molequi.plots_dynamics import errors_against_data
+from molequi.plots import errors_against_data
 from molequi.runtime import resources
-from molequi.training.run import train
 
 SMALL = {
     "name": "small",

@@ -10,7 +10,7 @@ from molequi.graphs.neighbors import build_graph
 from molequi.models.molecular import PRESETS, MolecularModel, check_reach, make_model
 from molequi.models.probes import built_in_probes
 from molequi.nn.backbones.spherical import Backbone
-from molequi.nn.heads.base import safe_norm
+from molequi.nn.heads.electrostatics import safe_norm
 from molequi.properties import declare
 
 ELEMENTS = (1, 6, 7, 8)

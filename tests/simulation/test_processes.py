@@ -3,8 +3,8 @@
 from ase.build import molecule
 
 from molequi.datasets.datamodule import MolecularDataModule
+from molequi.datasets.in_memory import frames_from_atoms
 from molequi.prediction.predict import predict
-from molequi.structures.atoms import frames_from_atoms
 
 
 def test_loader_with_workers_after_a_prediction(network):

@@ -16,10 +16,10 @@ import torch
 from molequi.config import dump_config, load_config
 from molequi.datasets.npz import save_npz
 from molequi.errors import RunInterruptedError
+from molequi.experiments import fit
 from molequi.models.checkpoint import load_model
 from molequi.training.fit import fit_frames
 from molequi.training.log import read_metrics
-from molequi.training.run import fit
 from molequi.training.state import read_state
 
 KILLED = """
@@ -27,7 +27,7 @@ import os, signal, sys
 from pathlib import Path
 from pytorch_lightning import Callback
 from molequi.config import load_config
-from molequi.training.run import fit
+from molequi.experiments import fit
 
 class Kill(Callback):
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):

@@ -20,10 +20,9 @@ from rdkit import Chem, rdBase
 from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, GetStereoisomerCount, StereoEnumerationOptions
 
 from molequi.datasets.chirality.sources import molecules
-from molequi.datasets.in_memory import Frames
+from molequi.datasets.in_memory import Frames, frames_from_atoms
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES
-from molequi.structures.atoms import frames_from_atoms
 from molequi.structures.cip import StereoLabels, constitution_of, label_molecule, marked_axes, opposite, read_stereo, reflected, same_stereoisomer
 from molequi.structures.molecules import atoms_from_molecule, place
 

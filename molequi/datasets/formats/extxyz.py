@@ -12,10 +12,10 @@ import torch
 
 from molequi.datasets.formats.labels import Label, LabelReport, find_labels, present_keys
 from molequi.datasets.formats.unit_checks import suspicious_units
-from molequi.datasets.in_memory import Frames
+from molequi.datasets.in_memory import Frames, frames_from_atoms
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, Property, get_property
-from molequi.structures.atoms import CHARGE_KEYS, frames_from_atoms
+from molequi.structures.atoms import CHARGE_KEYS
 from molequi.structures.readers import records
 
 _LOG = logging.getLogger(__name__)

@@ -15,10 +15,9 @@ import ase
 
 from molequi.datasets.formats.extxyz import report_everything
 from molequi.datasets.formats.labels import LabelReport, find_labels, parse_value
-from molequi.datasets.in_memory import Frames
+from molequi.datasets.in_memory import Frames, frames_from_atoms
 from molequi.errors import UserError
 from molequi.properties import Property
-from molequi.structures.atoms import frames_from_atoms
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.readers import records
 

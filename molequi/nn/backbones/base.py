@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from molequi.errors import UserError
-from molequi.nn.backbones.spherical import species_table
 from molequi.o3.irreps import Irreps
 
 MAX_NUMBER = 118
@@ -57,3 +57,24 @@ class PlainBackbone(nn.Module):
     def threads_for_prediction(self) -> contextlib.AbstractContextManager[None]:
         """Return a context that leaves torch's threads as they are."""
         return contextlib.nullcontext()
+
+
+class NodeFeatures(NamedTuple):
+    """What heads see of a molecule.
+
+    equivariant: (N, M, C) rows of the backbone's `irreps_out`. invariant: (N, n_layers * C), the 0e rows of every layer.
+    distances: (E,), Å, and envelope: (E,), u(r_e), both in the model's dtype.
+    """
+
+    equivariant: Tensor
+    invariant: Tensor
+    distances: Tensor
+    envelope: Tensor
+
+
+def species_table(elements: Sequence[int]) -> Tensor:
+    """Return (119,), the place of each atomic number in `elements`; 0 for the others, which a model refuses."""
+    table = torch.zeros(119, dtype=torch.int64)
+    for species, number in enumerate(elements):
+        table[number] = species
+    return table

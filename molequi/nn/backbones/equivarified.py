@@ -12,7 +12,7 @@ from torch.nn import functional
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.groups.equivarify import Lift, turn_positions
 from molequi.groups.finite import FiniteGroup
-from molequi.nn.backbones.spherical import NodeFeatures
+from molequi.nn.backbones.base import NodeFeatures
 from molequi.nn.linear import Perceptron, silu
 from molequi.nn.radial import bessel_basis, envelope
 

@@ -12,8 +12,7 @@ from torch.nn import functional
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.nn.backbones.angles import Angles, Dihedrals, find_angles, find_dihedrals
-from molequi.nn.backbones.base import PlainBackbone
-from molequi.nn.backbones.spherical import NodeFeatures
+from molequi.nn.backbones.base import NodeFeatures, PlainBackbone
 from molequi.nn.linear import Perceptron, gate
 from molequi.nn.radial import bessel_basis, envelope
 from molequi.o3.irreps import Irreps

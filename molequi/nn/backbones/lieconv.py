@@ -14,8 +14,7 @@ from molequi.groups.lie import LieGroup
 from molequi.groups.lie_groups import group_named
 from molequi.groups.lieconv import LieResNet, Stage, make_cloud, measuring, n_coordinates
 from molequi.groups.rotations import haar_space
-from molequi.nn.backbones.base import PlainBackbone
-from molequi.nn.backbones.spherical import NodeFeatures
+from molequi.nn.backbones.base import NodeFeatures, PlainBackbone
 from molequi.nn.radial import envelope
 from molequi.o3.irreps import Irreps
 

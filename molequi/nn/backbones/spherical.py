@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch.nn import functional
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.kernels import KERNELS, edges_of, inplace, threads
+from molequi.nn.backbones.base import NodeFeatures, species_table
 from molequi.nn.frozen.autograd import RestingPass
 from molequi.nn.frozen.layers import RestingLayers
 from molequi.nn.interaction import Interaction, reachable
@@ -28,19 +28,6 @@ logger = logging.getLogger(__name__)
 # Multiplications of all passes together after which `auto` kernels are compiled: about as long as compiling takes. Counted, not timed,
 # so that the same calls always give the same numbers.
 TABLE_AFTER, UNROLLED_AFTER = 2e9, 3e10
-
-
-class NodeFeatures(NamedTuple):
-    """What heads see of a molecule.
-
-    equivariant: (N, M, C) rows of the backbone's `irreps_out`. invariant: (N, n_layers * C), the 0e rows of every layer.
-    distances: (E,), Å, and envelope: (E,), u(r_e), both in the model's dtype.
-    """
-
-    equivariant: Tensor
-    invariant: Tensor
-    distances: Tensor
-    envelope: Tensor
 
 
 class Backbone(nn.Module):
@@ -200,14 +187,6 @@ def _reach(irreps: Irreps, target: Irreps, hidden: Irreps, l_max: int, correlati
     twice = tuple(sorted({*once, *reachable(once, once, hidden)}))
     many = {*once, *reachable(twice if correlation == 3 else once, once, hidden)}
     return tuple(irrep for irrep in target if irrep in many)
-
-
-def species_table(elements: Sequence[int]) -> Tensor:
-    """Return (119,), the place of each atomic number in `elements`; 0 for the others, which a model refuses."""
-    table = torch.zeros(119, dtype=torch.int64)
-    for species, number in enumerate(elements):
-        table[number] = species
-    return table
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -8,8 +8,11 @@ import torch
 from ase import units
 from torch import Tensor, nn
 
-from molequi.nn.backbones.spherical import NodeFeatures
-from molequi.nn.heads.base import N_HIDDEN, Head, Molecules, SumHead, TensorReadout, flow_radial
+from molequi.nn.backbones.base import NodeFeatures
+from molequi.nn.heads.base import Head, Molecules
+from molequi.nn.heads.electrostatics import flow_radial
+from molequi.nn.heads.pooling import SumHead
+from molequi.nn.heads.readout import N_HIDDEN, TensorReadout
 from molequi.nn.linear import Perceptron
 from molequi.o3.irreps import Irreps, row_slices, to_cartesian
 from molequi.properties import Property

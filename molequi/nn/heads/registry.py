@@ -6,7 +6,7 @@ from collections.abc import Container, Sequence
 
 from molequi.errors import UserError
 from molequi.nn.backbones.registry import AnyBackbone
-from molequi.nn.heads import base, optical
+from molequi.nn.heads import electrostatics, optical, pooling
 from molequi.nn.heads.base import Head
 from molequi.o3.irreps import Irreps, full_irreps, irreps_name
 from molequi.properties import PROPERTIES, Property, parse_irreps
@@ -25,7 +25,7 @@ def make_head(row: Property, backbone: AnyBackbone, outputs: tuple[str, ...]) ->
     """
     sizes = (backbone.irreps_out, backbone.n_channels, backbone.n_invariants)
     if row.name == "dipole_magnitude" and not backbone.has_vectors:
-        return base.MeanHead(row, *sizes)
+        return pooling.MeanHead(row, *sizes)
     missing = [irrep for irrep in irreps_of(row) if irrep not in backbone.irreps_out]
     if missing:
         raise UserError(
@@ -33,19 +33,19 @@ def make_head(row: Property, backbone: AnyBackbone, outputs: tuple[str, ...]) ->
             f"{backbone.advice}"
         )
     if row.name == "energy":
-        return base.EnergyHead(row, *sizes)
+        return pooling.EnergyHead(row, *sizes)
     if row.name == "charges":
-        return base.ChargeHead(row, backbone.cutoff, backbone.n_invariants)
+        return electrostatics.ChargeHead(row, backbone.cutoff, backbone.n_invariants)
     if row.name in _ELECTROSTATIC:
         shown = tuple(name for name in _ELECTROSTATIC if name in outputs) if "dipole" not in outputs else _ELECTROSTATIC
-        return base.DipoleHead(PROPERTIES["dipole"], shown, backbone.irreps_out, backbone.n_channels, (backbone.cutoff, backbone.n_invariants))
+        return electrostatics.DipoleHead(PROPERTIES["dipole"], shown, backbone.irreps_out, backbone.n_channels, (backbone.cutoff, backbone.n_invariants))
     if row.name == "r2":
-        return base.SpatialExtentHead(row, *sizes)
+        return pooling.SpatialExtentHead(row, *sizes)
     if row.name == "rosenfeld":
         return optical.RosenfeldHead(row, backbone.irreps_out, backbone.n_channels, (backbone.cutoff, backbone.n_invariants))
     if row.name == "rosenfeld_isotropic":
         return optical.OpticalRotationHead(row, *sizes)
-    return base.SumHead(row, *sizes) if row.extensive or row.per_atom else base.MeanHead(row, *sizes)
+    return pooling.SumHead(row, *sizes) if row.extensive or row.per_atom else pooling.MeanHead(row, *sizes)
 
 
 def irreps_of(row: Property) -> Irreps:

@@ -16,9 +16,9 @@ from molequi.datasets.catalog import describe_datasets, inspect, prepare
 from molequi.datasets.chirality.axial import load_axial
 from molequi.datasets.chirality.labelled_sets import load_alanine, load_qm9_chirality
 from molequi.datasets.in_memory import Frames
-from molequi.datasets.load import SAMPLES, load_dataset, open_dataset
+from molequi.datasets.load import load_dataset, open_dataset
 from molequi.datasets.npz import load_npz
-from molequi.datasets.registry import SETS
+from molequi.datasets.registry import SAMPLES, SETS
 from molequi.datasets.splits import check_groups
 from molequi.errors import UserError
 from molequi.structures.perception import labels_from_geometry

@@ -8,7 +8,7 @@ from ase.data import atomic_masses
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.models.molecular import MolecularModel, make_model
 from molequi.models.probes import Structure, built_in_probes
-from molequi.nn.heads.base import TripleProducts
+from molequi.nn.heads.readout import TripleProducts
 
 ELEMENTS = (1, 6, 7, 8)
 CUTOFF = 4.0

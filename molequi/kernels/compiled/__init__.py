@@ -1,0 +1,24 @@
+"""Kernels that numba compiles at their first call and keeps on disk.
+
+The modules are imported when they are first used: numba itself costs a second, which the plain path does without.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from molequi.kernels.compiled import convolution, products
+
+__all__ = ["convolution", "products"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name == "convolution":
+        import molequi.kernels.compiled.convolution as module
+    elif name == "products":
+        import molequi.kernels.compiled.products as module
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return module

@@ -1,0 +1,92 @@
+"""Heads of charges and dipoles: charges flow along edges, so every connected piece keeps its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from molequi.nn.backbones.base import NodeFeatures
+from molequi.nn.heads.base import Head, Molecules
+from molequi.nn.heads.readout import N_HIDDEN, TensorReadout
+from molequi.nn.linear import Perceptron
+from molequi.o3.irreps import Irreps
+from molequi.properties import DEBYE, Property
+
+
+class ChargeFlow(nn.Module):
+    """Partial charges q_i = q0_i + sum_j f_ij with f_ij = -f_ji, so that every connected piece keeps its charge.
+
+    f_ij = u(r_ij) sum_c rho_c(r_ij) (a_ic b_jc - a_jc b_ic); q0 spreads the total charge with positive 0e weights.
+    """
+
+    def __init__(self, cutoff: float, n_invariants: int, *, n_flows: int = 8) -> None:
+        super().__init__()
+        self.cutoff, self.n_flows = cutoff, n_flows
+        self.sources = Perceptron((n_invariants, N_HIDDEN, 2 * n_flows), last_bias=True)
+        self.widths = nn.Parameter(torch.linspace(0.5, 4.0, n_flows))
+        self.attention = Perceptron((n_invariants, N_HIDDEN, 1))
+
+    def forward(self, features: NodeFeatures, molecules: Molecules, scale: Tensor) -> Tensor:
+        """Return charges: (N,), e."""
+        a, b = self.sources(features.invariant).split(self.n_flows, dim=1)
+        sender, receiver = molecules.edge_index
+        radial = flow_radial(features, self.widths / self.cutoff)
+        a_i, b_i, a_j, b_j = (x.index_select(0, side) for side in (receiver, sender) for x in (a, b))
+        flow = (radial * (a_i * b_j - a_j * b_i)).sum(dim=1) * (0.1 * self.n_flows**-0.5)
+        charges = (flow * scale).new_zeros(len(molecules.batch)).index_add(0, receiver, flow * scale)
+        if not bool(molecules.total_charge.any()):
+            return charges
+        weights = functional.softplus(self.attention(features.invariant))[:, 0]
+        share = weights / molecules.sum(weights).to(weights.dtype).clamp(min=1e-12)[molecules.batch]
+        return charges + share * molecules.total_charge.to(weights.dtype)[molecules.batch]
+
+
+def flow_radial(features: NodeFeatures, inverse_widths: Tensor) -> Tensor:
+    """Return u(r_e) exp(-(r_e w_f)^2) for inverse widths (F,), 1/Å: (E, F)."""
+    return features.envelope[:, None] * torch.exp(-(features.distances[:, None] * inverse_widths).square())
+
+
+class ChargeHead(Head):
+    """Partial charges alone."""
+
+    def __init__(self, row: Property, cutoff: float, n_invariants: int) -> None:
+        super().__init__(row)
+        self.flow = ChargeFlow(cutoff, n_invariants)
+
+    def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
+        """Return {charges: (N,)}, e."""
+        return {self.row.name: self.flow(features, molecules, self.scale[0])}
+
+
+class DipoleHead(Head):
+    """mu = sum_i q_i (r_i - r_COM) + sum_i mu_i, from - to +; its length in debye; the charges.
+
+    Charge-equilibrating flows and atomic dipoles as in PhysNet's and PaiNN's dipoles (Unke and Meuwly, JCTC 15, 3678 (2019), eq. 8;
+    Schuett et al., ICML 2021, eq. 8). For an ion the origin is the centre of mass.
+    """
+
+    def __init__(self, row: Property, outputs: tuple[str, ...], irreps_in: Irreps, n_channels: int, sizes: tuple[float, int]) -> None:
+        super().__init__(row)
+        cutoff, n_invariants = sizes
+        self.outputs = outputs
+        self.flow = ChargeFlow(cutoff, n_invariants)
+        self.readout = TensorReadout(((1, -1),), irreps_in, n_channels, n_invariants)
+
+    def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
+        """Return the asked ones of {dipole: (B, 3) e·Å, dipole_magnitude: (B,) D, charges: (N,) e}."""
+        charges, atomic = self.multipoles(features, molecules)
+        dipole = molecules.sum(charges.to(torch.float64)[:, None] * molecules.positions + atomic)
+        known = {"dipole": dipole, "dipole_magnitude": safe_norm(dipole) / DEBYE, "charges": charges}
+        return {name: known[name] for name in self.outputs}
+
+    def multipoles(self, features: NodeFeatures, molecules: Molecules) -> tuple[Tensor, Tensor]:
+        """Return the charges (N,), e, and atomic dipoles (N, 3), e·Å, whose sum is the dipole."""
+        return self.flow(features, molecules, self.scale[0]), self.readout(features, self.scale)
+
+
+def safe_norm(vectors: Tensor) -> Tensor:
+    """Return the length of vectors (..., 3); its gradient at zero is zero instead of undefined."""
+    squared = vectors.square().sum(dim=-1)
+    nonzero = squared > 0
+    return torch.where(nonzero, torch.where(nonzero, squared, torch.ones_like(squared)).sqrt(), torch.zeros_like(squared))
