@@ -13,12 +13,28 @@ from molequi.errors import UserError
 
 
 def align(
-    a: Annotated[str, typer.Argument(metavar="A", show_default=False, help="A file, or - for stdin; its first structure is turned.")],
-    b: Annotated[str, typer.Argument(metavar="B", show_default=False, help="The molecule that stays.")],
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="A",
+            show_default=False,
+            help="A file, or - for stdin; its first structure is turned.",
+        ),
+    ],
+    b: Annotated[
+        str, typer.Argument(metavar="B", show_default=False, help="The molecule that stays.")
+    ],
     *,
     model: options.Model = "organic",
-    charge_weight: Annotated[float, typer.Option("--charge-weight", help="Of the electrostatic overlap in the score; shape has the rest.")] = 0.5,
-    poses: Annotated[int, typer.Option("--poses", min=0, help="Poses of the scan to list, best first.")] = 10,
+    charge_weight: Annotated[
+        float,
+        typer.Option(
+            "--charge-weight", help="Of the electrostatic overlap in the score; shape has the rest."
+        ),
+    ] = 0.5,
+    poses: Annotated[
+        int, typer.Option("--poses", min=0, help="Poses of the scan to list, best first.")
+    ] = 10,
     output: options.Output = None,
     charge: options.Charge = None,
     json: options.Json = False,
@@ -28,17 +44,28 @@ def align(
 ) -> int:
     """Turn A onto B: scan 10,000 orientations by their overlap of shape and charge, and refine the best.
 
-    The network runs once for each molecule; a turned molecule's features are the turned features. A score of 1 is a perfect match.
-    OUTPUT is an .xyz file with A as it was laid, then B.
+    The network runs once for each molecule; a turned molecule's features are the turned features. A
+    score of 1 is a perfect match. OUTPUT is an .xyz file with A as it was laid, then B.
     """
     if a == b == "-":
-        raise UserError("A and B are both standard input, which can be read once; give a file for one of them")
+        raise UserError(
+            "A and B are both standard input, which can be read once; give a file for one of them"
+        )
 
     from molequi.alignment.align import align as run
     from molequi.models.zoo import load
 
     network = load(model, device=device.value, dtype=options.precision(dtype))
-    record = run(a, b, network, charge_weight=charge_weight, n_poses=poses, charge=charge, output=output, overwrite=overwrite)
+    record = run(
+        a,
+        b,
+        network,
+        charge_weight=charge_weight,
+        n_poses=poses,
+        charge=charge,
+        output=output,
+        overwrite=overwrite,
+    )
     if json:
         print_json(record)
     else:
@@ -65,7 +92,9 @@ def _print(record: dict[str, Any]) -> None:
         line(f"  {place}  {_vector(vector)}")
     line(f"  a  {_vector(record['centre_a'])}\n  b  {_vector(record['centre_b'])}")
     if record["top"]:
-        top = [(rank, pose["pose"], pose["score"]) for rank, pose in enumerate(record["top"], start=1)]
+        top = [
+            (rank, pose["pose"], pose["score"]) for rank, pose in enumerate(record["top"], start=1)
+        ]
         line(f"best of {record['n_poses']:,} poses scanned:")
         print_table("", ("rank", "pose", "score"), top)
     line(f"model {record['model']}; charges: {record['level'] or 'level not stated'}")

@@ -15,14 +15,20 @@ if TYPE_CHECKING:
 
 
 def bench(
-    model: Annotated[str, typer.Argument(metavar="[MODEL]", help="A model file, a run directory, or the name of a bundled model.")] = "organic",
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="[MODEL]", help="A model file, a run directory, or the name of a bundled model."
+        ),
+    ] = "organic",
     *,
     dtype: options.DtypeOption = None,
     json: options.Json = False,
 ) -> None:
     """Time energy and forces of MODEL on a molecule and on two boxes of water, with each kind of kernels.
 
-    Under a minute, unless something has to be compiled first, which is said; it is kept for the next time.
+    Under a minute, unless something has to be compiled first, which is said; it is kept for the
+    next time.
     """
     import torch
 
@@ -38,13 +44,34 @@ def bench(
         if STDERR.is_terminal:
             say(f"{row.kernels}, {row.system}: {row.ms:.1f} ms")
     if json:
-        print_json({"model": model, "threads": torch.get_num_threads(), "rows": [row._asdict() for row in rows]})
+        print_json(
+            {
+                "model": model,
+                "threads": torch.get_num_threads(),
+                "rows": [row._asdict() for row in rows],
+            }
+        )
         return
     _print_rows(model, torch.get_num_threads(), rows)
 
 
 def _print_rows(model: str, n_threads: int, rows: Sequence[Timing]) -> None:
-    cells = [(row.system, row.atoms, row.kernels, f"{row.ms:.2f}", f"{row.atoms_per_second:,.0f}", row.n_calls) for row in rows]
+    cells = [
+        (
+            row.system,
+            row.atoms,
+            row.kernels,
+            f"{row.ms:.2f}",
+            f"{row.atoms_per_second:,.0f}",
+            row.n_calls,
+        )
+        for row in rows
+    ]
     title = f"Energy and forces of {model}, {n_threads} threads"
-    print_table(title, ("system", "atoms", "kernels", "ms", "atoms/s", "calls"), cells, left=("kernels",))
-    line("Medians; neighbour pairs are known. Commands choose the kernels themselves: plain torch (reference) first, compiled ones in long jobs.")
+    print_table(
+        title, ("system", "atoms", "kernels", "ms", "atoms/s", "calls"), cells, left=("kernels",)
+    )
+    line(
+        "Medians; neighbour pairs are known. Commands choose the kernels themselves: plain torch "
+        "(reference) first, compiled ones in long jobs."
+    )

@@ -19,16 +19,24 @@ if TYPE_CHECKING:
 
 
 def check(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, a run directory, or the name of a bundled model.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A model file, a run directory, or the name of a bundled model."
+        ),
+    ],
     input_: options.Input = None,
     *,
     device: options.DeviceOption = options.Device.cpu,
     dtype: options.DtypeOption = options.Dtype.float64,
     json: options.Json = False,
 ) -> int:
-    """Measure whether MODEL obeys physics: rotation, mirror, permutation, size, forces, stress, smoothness.
+    """Measure whether MODEL obeys physics.
 
-    INPUT adds structures of your own to the built-in ones. Exit code 1 when a measurement exceeds its limit.
+    Rotation, mirror, permutation, size, forces, stress, smoothness.
+
+    INPUT adds structures of your own to the built-in ones. Exit code 1 when a measurement exceeds
+    its limit.
     """
     from molequi.diagnostics.check import check_model
     from molequi.models.zoo import load
@@ -36,7 +44,12 @@ def check(
     network = load(model, device=device.value, dtype=options.precision(dtype))
     measurements = check_model(network, _graphs(input_, network))
     if json:
-        print_json({name: {"value": item.value, "limit": item.limit, "ok": item.ok} for name, item in measurements.items()})
+        print_json(
+            {
+                name: {"value": item.value, "limit": item.limit, "ok": item.ok}
+                for name, item in measurements.items()
+            }
+        )
     else:
         _print_measurements(model, measurements)
     return ExitCode.DONE if all(item.ok for item in measurements.values()) else ExitCode.FAILED
@@ -60,10 +73,25 @@ def _graphs(source: str | None, model: MolecularModel) -> list[AtomGraph]:
 
 
 def _print_measurements(model: str, measurements: Mapping[str, Measurement]) -> None:
-    rows = [(name, f"{item.value:.1e}", f"{item.limit:.0e}", "ok" if item.ok else "FAILED", item.where) for name, item in measurements.items()]
-    print_table(f"Physics of {model}", ("test", "value", "limit", "result", "worst case"), rows, left=("result", "worst case"))
+    rows = [
+        (name, f"{item.value:.1e}", f"{item.limit:.0e}", "ok" if item.ok else "FAILED", item.where)
+        for name, item in measurements.items()
+    ]
+    print_table(
+        f"Physics of {model}",
+        ("test", "value", "limit", "result", "worst case"),
+        rows,
+        left=("result", "worst case"),
+    )
     failed = {name: item for name, item in measurements.items() if not item.ok}
     for name, item in failed.items():
         line(f"FAILED {name}: {item.description}; {item.where}")
-    line(f"{len(failed)} of {len(rows)} tests failed." if failed else f"All {len(rows)} tests passed.")
-    line("Values are errors relative to the size of what the model has learned, where not said otherwise.")
+    line(
+        f"{len(failed)} of {len(rows)} tests failed."
+        if failed
+        else f"All {len(rows)} tests passed."
+    )
+    line(
+        "Values are errors relative to the size of what the model has learned, where not said "
+        "otherwise."
+    )

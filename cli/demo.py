@@ -17,12 +17,19 @@ from molequi.errors import UserError
 
 def demo(
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for everything that the demo makes.")] = Path("demo-output"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for everything that the demo makes.")
+    ] = Path("demo-output"),
     model: options.Model = "organic",
-    minutes: Annotated[float, typer.Option("--minutes", min=0.01, help="Time for training the property model.")] = 1.0,
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=0.01, help="Time for training the property model.")
+    ] = 1.0,
     overwrite: options.Overwrite = False,
 ) -> int:
-    """Show the main job on bundled data: predict, relax, run dynamics, train a property model, check. Takes about three minutes."""
+    """Show the main job on bundled data.
+
+    Predict, relax, run dynamics, train a property model, check. Takes about three minutes.
+    """
     from molequi.runtime.files import check_output
     from molequi.runtime.resources import data_path
 
@@ -31,24 +38,55 @@ def demo(
     molecules = Path(shutil.copy(data_path("samples/molecules.xyz"), output))
     started = time.monotonic()
     for title, arguments in _steps(output, molecules, model, minutes):
-        _step(title, [*arguments, "--overwrite"] if overwrite and "--output" in arguments else arguments)
+        _step(
+            title,
+            [*arguments, "--overwrite"] if overwrite and "--output" in arguments else arguments,
+        )
     line(f"\nDone in {time.monotonic() - started:.0f} s. What it left behind:")
     _print_files(output)
     return 0
 
 
-def _steps(output: Path, molecules: Path, model: str, minutes: float) -> list[tuple[str, list[str]]]:
+def _steps(
+    output: Path, molecules: Path, model: str, minutes: float
+) -> list[tuple[str, list[str]]]:
     run = output / "qm9_sample"
     return [
-        ("Energy, forces and dipole of ten molecules", ["predict", str(molecules), "--model", model]),
-        ("The same into a file that ASE reads", ["predict", str(molecules), "--model", model, "--output", str(output / "predictions.xyz")]),
-        ("Relax ethanol, made from its SMILES", ["relax", "--smiles", "CCO", "--model", model, "--output", str(output / "ethanol.xyz")]),
         (
-            "Molecular dynamics at constant energy, and how well the energy is kept",
-            ["md", str(output / "ethanol.xyz"), "--model", model, "--steps", "1000", "--output", str(output / "trajectory.xyz")],
+            "Energy, forces and dipole of ten molecules",
+            ["predict", str(molecules), "--model", model],
         ),
         (
-            "Train a model of gap and dipole magnitude on 3,000 molecules of QM9, in the given time",
+            "The same into a file that ASE reads",
+            [
+                "predict",
+                str(molecules),
+                "--model",
+                model,
+                "--output",
+                str(output / "predictions.xyz"),
+            ],
+        ),
+        (
+            "Relax ethanol, made from its SMILES",
+            ["relax", "--smiles", "CCO", "--model", model, "--output", str(output / "ethanol.xyz")],
+        ),
+        (
+            "Molecular dynamics at constant energy, and how well the energy is kept",
+            [
+                "md",
+                str(output / "ethanol.xyz"),
+                "--model",
+                model,
+                "--steps",
+                "1000",
+                "--output",
+                str(output / "trajectory.xyz"),
+            ],
+        ),
+        (
+            "Train a model of gap and dipole magnitude on 3,000 molecules of QM9, in the given "
+            "time",
             ["train", "qm9_sample", f"training.max_minutes={minutes:g}", "--output", str(run)],
         ),
         ("Use it", ["predict", str(molecules), "--model", str(run)]),

@@ -36,9 +36,13 @@ def explain(error: BaseException, *, debug: bool) -> tuple[ExitCode, str]:
     if isinstance(error, RunInterruptedError):
         code = ExitCode.CTRL_C if error.signal_number == signal.SIGINT else ExitCode.INTERRUPTED
         return code, f"interrupted: {_one_line(error)}"
-    if type(error).__name__ == "NoArgsIsHelpError":  # a group of commands without a command: the help has been printed, or is the message
+    if (
+        type(error).__name__ == "NoArgsIsHelpError"
+    ):  # a group of commands without a command: the help has been printed, or is the message
         return ExitCode.USAGE, error.format_message()  # type: ignore[attr-defined]
-    if hasattr(error, "format_message"):  # typer's usage errors; their classes moved between its releases
+    if hasattr(
+        error, "format_message"
+    ):  # typer's usage errors; their classes moved between its releases
         return ExitCode.USAGE, f"error: {_usage_line(error)}"
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
         return ExitCode.CTRL_C, "stopped by Ctrl-C"
@@ -55,9 +59,15 @@ def _usage_line(error: BaseException) -> str:
     """Word typer's message with the command it belongs to and where to read on."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "molequi"
-    if hasattr(error, "possibilities"):  # an unknown option, in some releases of typer a command too
+    if hasattr(
+        error, "possibilities"
+    ):  # an unknown option, in some releases of typer a command too
         name = getattr(error, "option_name", None) or getattr(error, "command_name", None)
-        known = f"did you mean {' or '.join(sorted(error.possibilities))}?" if error.possibilities else f"`{command} --help` lists them"
+        known = (
+            f"did you mean {' or '.join(sorted(error.possibilities))}?"
+            if error.possibilities
+            else f"`{command} --help` lists them"
+        )
         return f"`{command}` has no {'option' if str(name).startswith('-') else 'command'} {name}; {known}"
     message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")  # type: ignore[attr-defined]
     return f"{message}; see `{command} --help`" if "Did you mean" not in message else message
@@ -70,7 +80,9 @@ def _internal_line(error: BaseException, *, debug: bool) -> str:
         sys.stderr.write(text)
         return what
     try:
-        with tempfile.NamedTemporaryFile("w", prefix="molequi-", suffix=".txt", delete=False, encoding="utf-8") as file:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="molequi-", suffix=".txt", delete=False, encoding="utf-8"
+        ) as file:
             file.write(f"molequi {' '.join(sys.argv[1:])}\n{text}")
     except OSError:
         return f"{what} (run again with --debug for the traceback)"

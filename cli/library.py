@@ -13,9 +13,16 @@ from molequi.cli.output import STDERR, line, print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-data_app = typer.Typer(no_args_is_help=True, help="List data sets, prepare one, or see what a file holds.")
+data_app = typer.Typer(
+    no_args_is_help=True, help="List data sets, prepare one, or see what a file holds."
+)
 
-Root = Annotated[Path | None, typer.Option("--root", show_default=False, help="Folder of prepared data; the user's cache by default.")]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        "--root", show_default=False, help="Folder of prepared data; the user's cache by default."
+    ),
+]
 
 
 @data_app.command("list")
@@ -28,21 +35,42 @@ def list_data(*, root: Root = None, json: options.Json = False) -> None:
         print_json([vars(entry) for entry in entries])
         return
     rows = [(entry.name, entry.available, entry.description, entry.where) for entry in entries]
-    print_table("", ("name", "here", "what it is", "data.path, or how to get it"), rows, left=("here", "what it is", "data.path, or how to get it"))
+    print_table(
+        "",
+        ("name", "here", "what it is", "data.path, or how to get it"),
+        rows,
+        left=("here", "what it is", "data.path, or how to get it"),
+    )
 
 
 @data_app.command("prepare")
 def prepare_data(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="qm9, alanine, qm9_chirality, rosenfeld or axial")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="qm9, alanine, qm9_chirality, rosenfeld or axial")
+    ],
     *,
     root: Root = None,
     source: Annotated[
-        list[Path] | None, typer.Option("--source", metavar="FILE", show_default=False, help="The set's own file; rosenfeld takes several.")
+        list[Path] | None,
+        typer.Option(
+            "--source",
+            metavar="FILE",
+            show_default=False,
+            help="The set's own file; rosenfeld takes several.",
+        ),
     ] = None,
     structures: Annotated[
-        Path | None, typer.Option("--structures", metavar="QM9", show_default=False, help="QM9, for labels that name its molecules.")
+        Path | None,
+        typer.Option(
+            "--structures",
+            metavar="QM9",
+            show_default=False,
+            help="QM9, for labels that name its molecules.",
+        ),
     ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Use local files and installed packages alone.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Use local files and installed packages alone.")
+    ] = False,
 ) -> None:
     """Make the file that a data set loads from in seconds."""
     from rich.progress import Progress
@@ -52,7 +80,12 @@ def prepare_data(
     with Progress(console=STDERR, transient=True, disable=not STDERR.is_terminal) as bar:
         task = bar.add_task(f"preparing {name}: molecules read", total=None)
         path = prepare(
-            name, root, sources=source or (), structures=structures, progress=lambda done: bar.update(task, completed=done), offline=offline
+            name,
+            root,
+            sources=source or (),
+            structures=structures,
+            progress=lambda done: bar.update(task, completed=done),
+            offline=offline,
         )
     line(str(path))
 
@@ -60,7 +93,11 @@ def prepare_data(
 @data_app.command("inspect")
 def inspect_data(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Structures, a table, an npz, a folder or archive of QM9; or a bundled sample by name.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="Structures, a table, an npz, a folder or archive of QM9; or a bundled sample by name.",
+        ),
     ],
     *,
     json: options.Json = False,
@@ -71,14 +108,40 @@ def inspect_data(
     report = inspect(file)
     labels = [vars(row) for row in report.labels.rows]
     if json:
-        print_json({"path": report.path, "kind": report.kind, "n_structures": report.n_structures, "labels": labels, "notes": report.notes})
+        print_json(
+            {
+                "path": report.path,
+                "kind": report.kind,
+                "n_structures": report.n_structures,
+                "labels": labels,
+                "notes": report.notes,
+            }
+        )
         return
-    line(f"{report.path}: {report.kind}" + (f", {report.n_structures} structures" if report.n_structures else ""))
+    line(
+        f"{report.path}: {report.kind}"
+        + (f", {report.n_structures} structures" if report.n_structures else "")
+    )
     if labels:
-        rows = [[label[key] for key in ("name", "key", "where", "frames", "unit", "minimum", "mean", "maximum")] for label in labels]
+        rows = [
+            [
+                label[key]
+                for key in ("name", "key", "where", "frames", "unit", "minimum", "mean", "maximum")
+            ]
+            for label in labels
+        ]
         print_table(
             "",
-            ("label", "key in the file", "where", "structures", "unit in the file", "min", "mean", "max"),
+            (
+                "label",
+                "key in the file",
+                "where",
+                "structures",
+                "unit in the file",
+                "min",
+                "mean",
+                "max",
+            ),
             rows,
             left=("key in the file", "where", "unit in the file"),
         )
@@ -90,7 +153,12 @@ def inspect_data(
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, help="A bundled model; without it all are listed.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", show_default=False, help="A bundled model; without it all are listed."
+        ),
+    ] = None,
     *,
     json: options.Json = False,
 ) -> None:
@@ -105,27 +173,45 @@ def models(
     if json:
         print_json(cards)
         return
-    rows = [(bundled, card.get("description"), zoo.resolve_model(bundled)) for bundled, card in cards.items()]
+    rows = [
+        (bundled, card.get("description"), zoo.resolve_model(bundled))
+        for bundled, card in cards.items()
+    ]
     print_table("", ("name", "what it is", "file"), rows, left=("what it is", "file"))
 
 
 def _print_keys(keys: Mapping[str, Mapping[str, int]]) -> None:
     for place, names in keys.items():
         if names:
-            line(f"keys in {place}: {', '.join(f'{key} ({count})' for key, count in names.items())}")
+            line(
+                f"keys in {place}: {', '.join(f'{key} ({count})' for key, count in names.items())}"
+            )
 
 
 def _print_card(card: Mapping[str, Any], indent: str = "") -> None:
     """Print nested data as lines; groups that all have fields of their own become a table."""
     for key, value in card.items():
         heading = f"{indent}{key.replace('_', ' ')}:"
-        if isinstance(value, dict) and value and all(isinstance(group, dict) for group in value.values()):
+        if (
+            isinstance(value, dict)
+            and value
+            and all(isinstance(group, dict) for group in value.values())
+        ):
             columns = list(dict.fromkeys(name for group in value.values() for name in group))
-            print_table(heading, ("", *columns), [(name, *(_cell(group.get(column)) for column in columns)) for name, group in value.items()])
+            print_table(
+                heading,
+                ("", *columns),
+                [
+                    (name, *(_cell(group.get(column)) for column in columns))
+                    for name, group in value.items()
+                ],
+            )
         elif isinstance(value, dict):
             line(heading)
             _print_card(value, indent + "  ")
-        elif isinstance(value, list) and any(isinstance(item, str) and " " in item for item in value):
+        elif isinstance(value, list) and any(
+            isinstance(item, str) and " " in item for item in value
+        ):
             line(heading)
             for item in value:
                 line(f"{indent}  - {item}")

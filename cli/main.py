@@ -48,9 +48,21 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def common(
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what the library does.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an internal error; may stand anywhere.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log what the library does.")
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug", help="Show the traceback of an internal error; may stand anywhere."
+        ),
+    ] = False,
 ) -> None:
     """Handle the options before the command; `run` has taken `--debug` out already."""
     start_logging(logging.INFO if verbose else logging.WARNING)
@@ -60,7 +72,11 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     debug = "--debug" in arguments
     try:
-        code = app([argument for argument in arguments if argument != "--debug"], prog_name="molequi", standalone_mode=False)
+        code = app(
+            [argument for argument in arguments if argument != "--debug"],
+            prog_name="molequi",
+            standalone_mode=False,
+        )
         sys.stdout.flush()
     except BrokenPipeError:  # `molequi ... | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,7 @@
-"""How an optical rotation is printed: with its sign or without, the CIP labels read off the geometry, and what it stands for."""
+"""How an optical rotation is printed.
+
+With its sign or without, the CIP labels read off the geometry, and what it stands for.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,11 @@ _ROTATION = "specific_rotation"
 
 def hand_headings(model: MolecularModel) -> list[str]:
     """Return the headings of what `hand_cells` gives."""
-    return [f"{_ROTATION} {model.properties[_ROTATION].unit}", "sign", "R/S (0-based)"] if _ROTATION in model.properties else []
+    return (
+        [f"{_ROTATION} {model.properties[_ROTATION].unit}", "sign", "R/S (0-based)"]
+        if _ROTATION in model.properties
+        else []
+    )
 
 
 def hand_cells(model: MolecularModel, record: Record) -> list[object]:
@@ -28,7 +35,11 @@ def hand_cells(model: MolecularModel, record: Record) -> list[object]:
     value = record.get(_ROTATION)
     if value is None:
         return [None, None, _centres(record)]
-    return [f"{value:+.2f}" if record["rotation_sign"] else f"{abs(value):.2f}", _sign(record), _centres(record)]
+    return [
+        f"{value:+.2f}" if record["rotation_sign"] else f"{abs(value):.2f}",
+        _sign(record),
+        _centres(record),
+    ]
 
 
 def print_level(model: MolecularModel, conformers: str = "this conformer") -> None:
@@ -46,9 +57,17 @@ def print_means(records: Sequence[Record], model: MolecularModel, *, json: bool)
     Raises UserError where all failed.
     """
     good = [record for record in records if "error" not in record]
-    errors = [f"{record['source']}, structure {record['index']}: {record['error']}" for record in records if "error" in record]
+    errors = [
+        f"{record['source']}, structure {record['index']}: {record['error']}"
+        for record in records
+        if "error" in record
+    ]
     if not good:
-        raise UserError(errors[0] if len(errors) == 1 else f"none of {len(errors)} structures has a mean; the first: {errors[0]}")
+        raise UserError(
+            errors[0]
+            if len(errors) == 1
+            else f"none of {len(errors)} structures has a mean; the first: {errors[0]}"
+        )
     for text in errors:
         say(f"error: {text}")
     if json:
@@ -56,22 +75,36 @@ def print_means(records: Sequence[Record], model: MolecularModel, *, json: bool)
         return ExitCode.DONE if not errors else ExitCode.FAILED
     for record in good:
         _print_mean(record, model)
-    line(f"model {good[0]['model']}; energies by organic; level: {good[0]['level'] or 'not stated'}")
+    line(
+        f"model {good[0]['model']}; energies by organic; level: {good[0]['level'] or 'not stated'}"
+    )
     print_level(model, f"mean over conformers at {good[0]['temperature']:g} K")
     return ExitCode.DONE if not errors else ExitCode.FAILED
 
 
 def _print_mean(record: Record, model: MolecularModel) -> None:
-    names = [name for name in model.properties if isinstance(record.get(name), float) and name != _ROTATION]
+    names = [
+        name
+        for name in model.properties
+        if isinstance(record.get(name), float) and name != _ROTATION
+    ]
     units = {name: model.properties[name].unit for name in names}
     headings = [name if units[name] == "1" else f"{name} {units[name]}" for name in names]
     rows = [
-        [number, entry["weight"], entry["relative_energy"], *(entry[name] for name in names), *hand_cells(model, entry)]
+        [
+            number,
+            entry["weight"],
+            entry["relative_energy"],
+            *(entry[name] for name in names),
+            *hand_cells(model, entry),
+        ]
         for number, entry in enumerate(record["conformers"])
     ]
     rows.append(["mean", 1.0, None, *(record[name] for name in names), *hand_cells(model, record)])
     title = f"{record['source']}, structure {record['index']}: {record['formula']}, {record['temperature']:g} K"
-    print_table(title, ["conformer", "weight", "relative energy eV", *headings, *hand_headings(model)], rows)
+    print_table(
+        title, ["conformer", "weight", "relative energy eV", *headings, *hand_headings(model)], rows
+    )
     for text in record["left_out"]:
         line(f"left out: {text}")
 
@@ -82,4 +115,8 @@ def _sign(record: Record) -> str:
 
 def _centres(record: Record) -> str | None:
     centres = record.get("cip")
-    return None if centres is None else " ".join(f"{number}{label}" for number, label in centres.items()) or "none"
+    return (
+        None
+        if centres is None
+        else " ".join(f"{number}{label}" for number, label in centres.items()) or "none"
+    )

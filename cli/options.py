@@ -27,29 +27,76 @@ class Dtype(str, Enum):
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="INPUT...", show_default=False, help="Files that ASE or RDKit read (.xyz .sdf .smi .pdb .cif .traj .db, also .gz), or - for stdin."
+        metavar="INPUT...",
+        show_default=False,
+        help="Files that ASE or RDKit read (.xyz .sdf .smi .pdb .cif .traj .db, also .gz), or - for stdin.",
     ),
 ]
 Input = Annotated[
     str | None,
-    typer.Argument(metavar="INPUT", show_default=False, help="A file that ASE or RDKit reads, or - for stdin. The first structure is used."),
+    typer.Argument(
+        metavar="INPUT",
+        show_default=False,
+        help="A file that ASE or RDKit reads, or - for stdin. The first structure is used.",
+    ),
 ]
 Smiles = Annotated[
-    list[str] | None, typer.Option("--smiles", show_default=False, help="A molecule as SMILES; ETKDGv3 + MMFF94 make its geometry. May be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--smiles",
+        show_default=False,
+        help="A molecule as SMILES; ETKDGv3 + MMFF94 make its geometry. May be repeated.",
+    ),
 ]
 OneSmiles = Annotated[
-    str | None, typer.Option("--smiles", show_default=False, help="A molecule as SMILES instead of INPUT; ETKDGv3 + MMFF94 make its geometry.")
+    str | None,
+    typer.Option(
+        "--smiles",
+        show_default=False,
+        help="A molecule as SMILES instead of INPUT; ETKDGv3 + MMFF94 make its geometry.",
+    ),
 ]
-Model = Annotated[str, typer.Option("--model", "-m", help="A model file, a run directory, or the name of a bundled model.")]
-Output = Annotated[Path | None, typer.Option("--output", "-o", show_default=False, help="Where to write.")]
-Charge = Annotated[int | None, typer.Option("--charge", "-q", show_default=False, help="Total charge in e; overrides what the input says.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", help="A model file, a run directory, or the name of a bundled model."
+    ),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", show_default=False, help="Where to write.")
+]
+Charge = Annotated[
+    int | None,
+    typer.Option(
+        "--charge",
+        "-q",
+        show_default=False,
+        help="Total charge in e; overrides what the input says.",
+    ),
+]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the model runs.")]
-DtypeOption = Annotated[Dtype | None, typer.Option("--dtype", show_default=False, help="Precision of the network; the model's own by default.")]
+DtypeOption = Annotated[
+    Dtype | None,
+    typer.Option(
+        "--dtype", show_default=False, help="Precision of the network; the model's own by default."
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", min=1, show_default=False, help="Structures per batch.")]
+BatchSize = Annotated[
+    int | None,
+    typer.Option("--batch-size", min=1, show_default=False, help="Structures per batch."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")]
-Unsafe = Annotated[bool, typer.Option("--unsafe", help="Compute other charges and spins than the model's too; the output is marked.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")
+]
+Unsafe = Annotated[
+    bool,
+    typer.Option(
+        "--unsafe",
+        help="Compute other charges and spins than the model's too; the output is marked.",
+    ),
+]
 
 
 def precision(dtype: Dtype | None) -> str | None:

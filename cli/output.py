@@ -24,7 +24,9 @@ STDERR = Console(stderr=True, highlight=False)
 
 def stdout() -> Console:
     """Return a console on stdout, as wide as its terminal."""
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+    return Console(
+        file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False
+    )
 
 
 def say(text: str) -> None:
@@ -38,7 +40,10 @@ def line(text: str) -> None:
 
 
 class _ConsoleHandler(logging.Handler):
-    """Writes records one line each; tables in the log are for log.txt, the command prints its own."""
+    """Writes records one line each.
+
+    Tables in the log are for log.txt, the command prints its own.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         if "\n" in record.getMessage():
@@ -56,14 +61,31 @@ def start_logging(level: int = logging.WARNING) -> None:
 
 
 def print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, left: Sequence[str] = (), hidden: Sequence[str] = ()
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    left: Sequence[str] = (),
+    hidden: Sequence[str] = (),
 ) -> None:
-    """Print rows under their headings; columns are set right, except the first and those named in `left`; those in `hidden` are left out."""
-    table = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left", pad_edge=False, title_style="bold")
+    """Print rows under their headings.
+
+    Columns are set right, except the first and those named in `left`; those in `hidden` are left
+    out.
+    """
+    table = Table(
+        title=title or None,
+        box=SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+        title_style="bold",
+    )
     shown = [position for position, column in enumerate(columns) if column not in hidden]
     for position in shown:
         is_left = position == 0 or columns[position] in left
-        table.add_column(Text(columns[position]), justify="left" if is_left else "right", overflow="fold")
+        table.add_column(
+            Text(columns[position]), justify="left" if is_left else "right", overflow="fold"
+        )
     for row in rows:
         table.add_row(*(Text(format_value(row[position])) for position in shown))
     stdout().print(table)
@@ -85,7 +107,9 @@ def format_value(value: object, digits: int = 4) -> str:
 
 def print_json(document: object) -> None:
     """Print one JSON document on stdout; non-finite numbers become null."""
-    sys.stdout.write(json.dumps(plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.write(
+        json.dumps(plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    )
 
 
 def plain(value: Any) -> Any:

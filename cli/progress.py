@@ -1,4 +1,7 @@
-"""The progress bar of training: a callback that is handed to the library. It brings Lightning, so it is imported when training starts."""
+"""The progress bar of training: a callback that is handed to the library.
+
+It brings Lightning, so it is imported when training starts.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,14 @@ import logging
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from molequi.cli.output import STDERR, start_logging
 
@@ -28,13 +38,21 @@ class ProgressBar(Callback):
         """Put the bar up, in the first process alone."""
         if not STDERR.is_terminal or not trainer.is_global_zero:
             return
-        columns = TextColumn("{task.description:9}"), BarColumn(), TextColumn("{task.fields[count]:>11}"), TimeElapsedColumn(), TimeRemainingColumn()
+        columns = (
+            TextColumn("{task.description:9}"),
+            BarColumn(),
+            TextColumn("{task.fields[count]:>11}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         self.bar = Progress(*columns, console=STDERR, transient=True)
         self.run = self.bar.add_task("run", total=1.0, count="")
         self.epoch = self.bar.add_task("epoch", total=None, count="")
         self.bar.start()
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Move on by a batch; the whole run may be so many epochs or a time budget."""
         if self.bar is None:
             return
@@ -42,7 +60,11 @@ class ProgressBar(Callback):
         progress = pl_module.schedule.progress(position, n_batches)
         self.bar.update(self.run, completed=progress, count=f"{progress:.0%}")
         self.bar.update(
-            self.epoch, completed=position.batch, total=n_batches, count=f"{position.batch}/{n_batches}", description=f"epoch {position.epoch + 1}"
+            self.epoch,
+            completed=position.batch,
+            total=n_batches,
+            count=f"{position.batch}/{n_batches}",
+            description=f"epoch {position.epoch + 1}",
         )
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

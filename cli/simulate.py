@@ -33,12 +33,26 @@ def md(
     *,
     smiles: options.OneSmiles = None,
     model: options.Model = "organic",
-    ensemble: Annotated[Ensemble, typer.Option("--ensemble", help="nve: velocity Verlet; nvt: Langevin.")] = Ensemble.nve,
-    temperature: Annotated[float, typer.Option("--temperature", "-t", min=0, help="K, of the first velocities, and of the nvt thermostat.")] = 300.0,
+    ensemble: Annotated[
+        Ensemble, typer.Option("--ensemble", help="nve: velocity Verlet; nvt: Langevin.")
+    ] = Ensemble.nve,
+    temperature: Annotated[
+        float,
+        typer.Option(
+            "--temperature",
+            "-t",
+            min=0,
+            help="K, of the first velocities, and of the nvt thermostat.",
+        ),
+    ] = 300.0,
     timestep: Annotated[float, typer.Option("--timestep", help="fs.")] = 0.5,
-    steps: Annotated[int, typer.Option("--steps", "-n", min=0, help="In all, those before a restart included.")] = 1000,
+    steps: Annotated[
+        int, typer.Option("--steps", "-n", min=0, help="In all, those before a restart included.")
+    ] = 1000,
     interval: Annotated[int, typer.Option("--interval", min=1, help="Steps between frames.")] = 10,
-    friction: Annotated[float, typer.Option("--friction", help="1/fs, of the nvt thermostat.")] = 0.01,
+    friction: Annotated[
+        float, typer.Option("--friction", help="1/fs, of the nvt thermostat.")
+    ] = 0.01,
     output: options.Output = None,
     restart: Annotated[bool, typer.Option("--restart", help="Go on where OUTPUT ends.")] = False,
     charge: options.Charge = None,
@@ -49,9 +63,12 @@ def md(
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
 ) -> int:
-    """Run molecular dynamics. OUTPUT is an extended XYZ file with energy, forces and momenta of every frame.
+    """Run molecular dynamics.
 
-    Exit code 3 when a guard stops the run (a bond tears, the energy explodes); the frames up to there are kept.
+    OUTPUT is an extended XYZ file with energy, forces and momenta of every frame.
+
+    Exit code 3 when a guard stops the run (a bond tears, the energy explodes); the frames up to
+    there are kept.
     """
     from rich.progress import Progress
 
@@ -60,7 +77,13 @@ def md(
     if restart and output is None:
         raise UserError("--restart needs --output FILE: the trajectory to go on with")
     settings = MDSettings(
-        ensemble=ensemble.value, temperature=temperature, timestep=timestep, steps=steps, interval=interval, friction=friction, seed=seed
+        ensemble=ensemble.value,
+        temperature=temperature,
+        timestep=timestep,
+        steps=steps,
+        interval=interval,
+        friction=friction,
+        seed=seed,
     )
     atoms = _one(input_, smiles, charge, seed)
     calculator = _calculator(model, device, dtype, unsafe=unsafe)
@@ -82,7 +105,10 @@ def relax(
     *,
     smiles: options.Smiles = None,
     model: options.Model = "organic",
-    fmax: Annotated[float, typer.Option("--fmax", help="eV/Å, the largest force on an atom of a relaxed structure.")] = 0.01,
+    fmax: Annotated[
+        float,
+        typer.Option("--fmax", help="eV/Å, the largest force on an atom of a relaxed structure."),
+    ] = 0.01,
     steps: Annotated[int, typer.Option("--steps", "-n", min=0, help="At most.")] = 500,
     output: options.Output = None,
     charge: options.Charge = None,
@@ -93,26 +119,59 @@ def relax(
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
 ) -> int:
-    """Move the atoms of every structure to the nearest energy minimum. OUTPUT is an extended XYZ file.
+    """Move the atoms of every structure to the nearest energy minimum.
+
+    OUTPUT is an extended XYZ file.
 
     Exit code 3 when a structure did not get there; it is kept as far as it came.
     """
     if not inputs and not smiles:
-        raise UserError("nothing to relax: give structure files, - for standard input, or --smiles TEXT")
+        raise UserError(
+            "nothing to relax: give structure files, - for standard input, or --smiles TEXT"
+        )
 
     from molequi.simulation.relaxation import relax as run
 
     calculator = _calculator(model, device, dtype, unsafe=unsafe)
     with STDERR.status("relaxing"):
         records = run(
-            inputs or [], calculator, smiles=smiles or [], charge=charge, seed=seed, fmax=fmax, steps=steps, output=output, overwrite=overwrite
+            inputs or [],
+            calculator,
+            smiles=smiles or [],
+            charge=charge,
+            seed=seed,
+            fmax=fmax,
+            steps=steps,
+            output=output,
+            overwrite=overwrite,
         )
     good = require_good(records)
     if json:
         print_json(records)
     else:
-        rows = [(r["index"], r["source"], r["formula"], r["energy"], r["energy_change"], r["fmax"], r["steps"], r["converged"]) for r in good]
-        columns = ("#", "source", "formula", "energy eV", "change eV", "max|F| eV/Å", "steps", "converged")
+        rows = [
+            (
+                r["index"],
+                r["source"],
+                r["formula"],
+                r["energy"],
+                r["energy_change"],
+                r["fmax"],
+                r["steps"],
+                r["converged"],
+            )
+            for r in good
+        ]
+        columns = (
+            "#",
+            "source",
+            "formula",
+            "energy eV",
+            "change eV",
+            "max|F| eV/Å",
+            "steps",
+            "converged",
+        )
         print_table("", columns, rows, left=("source", "formula"), hidden=hidden_source(good))
         print_provenance(good)
     return _relax_code(records, good, output)
@@ -123,9 +182,16 @@ def vibrations(
     *,
     smiles: options.OneSmiles = None,
     model: options.Model = "organic",
-    no_relax: Annotated[bool, typer.Option("--no-relax", help="Take the geometry as it is.")] = False,
+    no_relax: Annotated[
+        bool, typer.Option("--no-relax", help="Take the geometry as it is.")
+    ] = False,
     fmax: Annotated[float, typer.Option("--fmax", help="eV/Å, of the relaxation.")] = 1e-3,
-    output: Annotated[Path | None, typer.Option("--output", "-o", show_default=False, help="Folder for frequencies.csv, modes.xyz, ...")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", show_default=False, help="Folder for frequencies.csv, modes.xyz, ..."
+        ),
+    ] = None,
     charge: options.Charge = None,
     json: options.Json = False,
     unsafe: options.Unsafe = False,
@@ -134,16 +200,26 @@ def vibrations(
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
 ) -> int:
-    """Compute harmonic frequencies, infrared intensities and the zero-point energy; the structure is relaxed first.
+    """Compute harmonic frequencies, infrared intensities and the zero-point energy.
 
-    Imaginary frequencies are printed as negative numbers. Exit code 3 when the relaxation did not converge.
+    The structure is relaxed first.
+
+    Imaginary frequencies are printed as negative numbers. Exit code 3 when the relaxation did not
+    converge.
     """
     from molequi.simulation.vibrations import vibrations as run
 
     atoms = _one(input_, smiles, charge, seed)
     calculator = _calculator(model, device, dtype, unsafe=unsafe)
     with STDERR.status("relaxing, then the Hessian"):
-        result = run(atoms, calculator, relax_first=not no_relax, fmax=fmax, output=output, overwrite=overwrite)
+        result = run(
+            atoms,
+            calculator,
+            relax_first=not no_relax,
+            fmax=fmax,
+            output=output,
+            overwrite=overwrite,
+        )
     if json:
         print_json(result)
     else:
@@ -160,7 +236,10 @@ def _relax_code(records: Sequence[Record], good: Sequence[Record], output: Path 
         say(f"{len(good)} of {len(records)} structures written to {output}")
     unfinished = [record for record in good if not record["converged"]]
     if unfinished:
-        say(f"{len(unfinished)} of {len(records)} structures did not converge; raise --steps or --fmax")
+        say(
+            f"{len(unfinished)} of {len(records)} structures did not converge; raise --steps or "
+            "--fmax"
+        )
         return ExitCode.NOT_CONVERGED
     return ExitCode.DONE if len(good) == len(records) else ExitCode.FAILED
 
@@ -171,7 +250,9 @@ def _one(source: str | None, smiles: str | None, charge: int | None, seed: int) 
     return one_structure(source, smiles=smiles, charge=charge, seed=seed).atoms
 
 
-def _calculator(model: str, device: options.Device, dtype: options.Dtype | None, *, unsafe: bool) -> Calculator:
+def _calculator(
+    model: str, device: options.Device, dtype: options.Dtype | None, *, unsafe: bool
+) -> Calculator:
     from molequi.simulation.calculator import Calculator
 
     return Calculator(model, device=device.value, dtype=options.precision(dtype), unsafe=unsafe)
@@ -179,12 +260,24 @@ def _calculator(model: str, device: options.Device, dtype: options.Dtype | None,
 
 def _print_vibrations(result: dict[str, Any]) -> None:
     intensities = result["ir_km_mol"] or [None] * len(result["frequencies_cm1"])
-    rows = [(mode, f"{frequency:.1f}", value) for mode, (frequency, value) in enumerate(zip(result["frequencies_cm1"], intensities, strict=True))]
-    print_table(f"{result['formula']}: vibrations", ("mode", "frequency cm⁻¹", "IR intensity km/mol"), rows)
-    line(f"zero-point energy {result['zpe_ev']:.4f} eV; {result['n_imaginary']} imaginary; largest force {result['fmax']:.1e} eV/Å")
+    rows = [
+        (mode, f"{frequency:.1f}", value)
+        for mode, (frequency, value) in enumerate(
+            zip(result["frequencies_cm1"], intensities, strict=True)
+        )
+    ]
+    print_table(
+        f"{result['formula']}: vibrations", ("mode", "frequency cm⁻¹", "IR intensity km/mol"), rows
+    )
+    line(
+        f"zero-point energy {result['zpe_ev']:.4f} eV; {result['n_imaginary']} imaginary; largest "
+        f"force {result['fmax']:.1e} eV/Å"
+    )
     line(f"model {result['model']}; level: {result['level'] or 'not stated'}")
     if result["output"] is not None:
-        line(f"written to {result['output']}: frequencies.csv, modes.xyz, structure.xyz, result.json")
+        line(
+            f"written to {result['output']}: frequencies.csv, modes.xyz, structure.xyz, result.json"
+        )
 
 
 def _print_md(result: dict[str, Any]) -> None:
@@ -192,7 +285,10 @@ def _print_md(result: dict[str, Any]) -> None:
         ("structure", f"{result['formula']}, {result['n_atoms']} atoms"),
         ("model", result["model"]),
         ("ensemble", f"{result['ensemble']}, timestep {result['timestep_fs']:g} fs"),
-        ("length", f"{result['steps']} steps, {result['time_ps']:.3f} ps, {result['frames']} frames"),
+        (
+            "length",
+            f"{result['steps']} steps, {result['time_ps']:.3f} ps, {result['frames']} frames",
+        ),
         ("mean temperature", f"{result['temperature_mean']:.1f} K"),
     ]
     if result["drift_mev_atom_ps"] is not None:

@@ -22,61 +22,138 @@ _COLUMNS = ("property", "unit", "count", "MAE", "RMSE", "max", "R²", "baseline 
 
 
 def train(
-    config: Annotated[str | None, typer.Argument(metavar="CONFIG", show_default=False, help="A YAML file, or the name of a bundled config.")] = None,
+    config: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="CONFIG",
+            show_default=False,
+            help="A YAML file, or the name of a bundled config.",
+        ),
+    ] = None,
     settings: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", show_default=False, help="Settings that differ from CONFIG.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", show_default=False, help="Settings that differ from CONFIG."
+        ),
     ] = None,
     *,
-    output: Annotated[Path | None, typer.Option("--output", "-o", show_default=False, help="Run directory; runs/NAME by default.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the run directory.")] = False,
-    device: Annotated[options.Device | None, typer.Option("--device", show_default=False, help="Same as training.device=...")] = None,
-    dtype: Annotated[options.Dtype | None, typer.Option("--dtype", show_default=False, help="Same as training.dtype=...")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, show_default=False, help="Same as training.seed=...")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, show_default=False, help="Same as training.batch_size=...")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", show_default=False, help="Run directory; runs/NAME by default."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the run directory.")
+    ] = False,
+    device: Annotated[
+        options.Device | None,
+        typer.Option("--device", show_default=False, help="Same as training.device=..."),
+    ] = None,
+    dtype: Annotated[
+        options.Dtype | None,
+        typer.Option("--dtype", show_default=False, help="Same as training.dtype=..."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, show_default=False, help="Same as training.seed=..."),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size", min=1, show_default=False, help="Same as training.batch_size=..."
+        ),
+    ] = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
 ) -> None:
     """Train the experiment that CONFIG describes, for example `molequi train extxyz data.path=FILE`.
 
-    The run directory holds the model, the resolved config, the split, metrics, predictions for the test set and plots.
+    The run directory holds the model, the resolved config, the split, metrics, predictions for the
+    test set and plots.
     """
     from molequi.runtime import resources
 
     if config is None:
-        raise UserError(f"CONFIG is missing; bundled are {', '.join(resources.config_names())}; or give the path of a YAML file")
-    chosen = {"device": device and device.value, "dtype": dtype and dtype.value, "seed": seed, "batch_size": batch_size}
-    overrides = [*(settings or []), *(f"training.{key}={value}" for key, value in chosen.items() if value is not None)]
+        raise UserError(
+            f"CONFIG is missing; bundled are {', '.join(resources.config_names())}; or give the "
+            "path of a YAML file"
+        )
+    chosen = {
+        "device": device and device.value,
+        "dtype": dtype and dtype.value,
+        "seed": seed,
+        "batch_size": batch_size,
+    }
+    overrides = [
+        *(settings or []),
+        *(f"training.{key}={value}" for key, value in chosen.items() if value is not None),
+    ]
     start_logging(logging.INFO)
 
     from molequi.experiments import train as run
 
-    folder = run(config, overrides, output, resume=resume, overwrite=overwrite, callbacks=_Callbacks())
+    folder = run(
+        config, overrides, output, resume=resume, overwrite=overwrite, callbacks=_Callbacks()
+    )
     result = _read_result(folder)
     if json:
         print_json(result)
     elif all("value" in row for row in result.values()):
-        print_table("Learned dynamics on the test set", ("quantity", "value", "unit"), _values(result), left=("unit",))
+        print_table(
+            "Learned dynamics on the test set",
+            ("quantity", "value", "unit"),
+            _values(result),
+            left=("unit",),
+        )
     else:
         print_errors("Errors on the test set", result)
-    say(f"everything is in {folder}: {', '.join(sorted(path.name for path in folder.iterdir() if not path.name.startswith('.')))}")
+    say(
+        f"everything is in {folder}: "
+        f"{', '.join(sorted(path.name for path in folder.iterdir() if not path.name.startswith('.')))}"
+    )
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, a run directory, or the name of a bundled model.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A model file, a run directory, or the name of a bundled model."
+        ),
+    ],
     data: Annotated[
-        str | None, typer.Argument(metavar="DATA", show_default=False, help="A labelled file, or qm9; a run directory knows its own.")
+        str | None,
+        typer.Argument(
+            metavar="DATA",
+            show_default=False,
+            help="A labelled file, or qm9; a run directory knows its own.",
+        ),
     ] = None,
     *,
-    split: Annotated[str | None, typer.Option("--split", show_default=False, help="train, valid or test.")] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", show_default=False, help="train, valid or test.")
+    ] = None,
     json: options.Json = False,
     device: options.DeviceOption = options.Device.cpu,
     dtype: options.DtypeOption = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Structures per batch.")] = 64,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Structures per batch.")
+    ] = 64,
 ) -> None:
-    """Compare MODEL with the labels of DATA: MAE, RMSE, largest error and R², beside a fair baseline."""
+    """Compare MODEL with the labels of DATA.
+
+    MAE, RMSE, largest error and R², beside a fair baseline.
+    """
     from molequi.training.run import evaluate as run
 
-    result = run(model, data, split=split, batch_size=batch_size, device=device.value, dtype=options.precision(dtype))
+    result = run(
+        model,
+        data,
+        split=split,
+        batch_size=batch_size,
+        device=device.value,
+        dtype=options.precision(dtype),
+    )
     if json:
         print_json(result)
     else:
@@ -87,17 +164,34 @@ def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
     """Print an evaluation, one row per property; the accuracy where a yes/no label has one."""
     judged = any("accuracy" in row for row in result.values())
     keys = ("mae", "rmse", "max", "r2", "baseline_mae", *(["accuracy"] if judged else []))
-    rows = [(name, "" if row["unit"] == "1" else row["unit"], row["count"], *(row.get(key) for key in keys)) for name, row in result.items()]
+    rows = [
+        (
+            name,
+            "" if row["unit"] == "1" else row["unit"],
+            row["count"],
+            *(row.get(key) for key in keys),
+        )
+        for name, row in result.items()
+    ]
     print_table(title, (*_COLUMNS, *(["accuracy"] if judged else [])), rows, left=("unit",))
-    line("Components of vectors are counted one by one. Baseline: composition least squares for extensive energies, else the training mean, or zero.")
+    line(
+        "Components of vectors are counted one by one. Baseline: composition least squares for "
+        "extensive energies, else the training mean, or zero."
+    )
 
 
 def _values(result: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, float | None, str]]:
-    return [(name.replace("_", " "), row["value"], "" if row["unit"] == "1" else row["unit"]) for name, row in result.items()]
+    return [
+        (name.replace("_", " "), row["value"], "" if row["unit"] == "1" else row["unit"])
+        for name, row in result.items()
+    ]
 
 
 class _Callbacks(Sequence):
-    """The progress bar, made when training starts: wrong data are refused before Lightning is imported, which takes seconds."""
+    """The progress bar, made when training starts.
+
+    Wrong data are refused before Lightning is imported, which takes seconds.
+    """
 
     def __len__(self) -> int:
         return 1

@@ -28,7 +28,10 @@ def main(picture: str) -> None:
     def described(positions: np.ndarray) -> Multipoles:
         return multipoles(model, build_graph(positions, atoms.numbers, model.cutoff))
 
-    parts = [described(x) for x in (atoms.positions @ random_rotation(np.random.default_rng(0)).T, atoms.positions)]
+    parts = [
+        described(x)
+        for x in (atoms.positions @ random_rotation(np.random.default_rng(0)).T, atoms.positions)
+    ]
     shells = shells_for(*parts)
     same = Pair(*(unit_features(fields_of(part, shells), 0.5) for part in parts))
     wrong = same._replace(a=rotate(same.a, -torch.eye(3), natural_irreps(L_MAX)))
@@ -36,12 +39,31 @@ def main(picture: str) -> None:
     angles = torch.linspace(-180, 180, 361, dtype=torch.float64)
     for pair, color, label in ((same, "C0", "same hand"), (wrong, "C3", "wrong hand")):
         best = best_pose(pair)
-        turns = torch.deg2rad(angles)[:, None, None] * torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 0]], dtype=torch.float64)
-        scores = score_at(correlations(pair.a, pair.b, L_MAX), torch.linalg.matrix_exp(turns) @ best.rotation)
+        turns = torch.deg2rad(angles)[:, None, None] * torch.tensor(
+            [[0.0, -1, 0], [1, 0, 0], [0, 0, 0]], dtype=torch.float64
+        )
+        scores = score_at(
+            correlations(pair.a, pair.b, L_MAX), torch.linalg.matrix_exp(turns) @ best.rotation
+        )
         left.plot(angles, scores, color=color, label=f"{label}: {best.score:.2f}")
-        right.plot(torch.arange(1, 10_001), scan_orientations(pair).sort(descending=True).values, color=color, label=label)
-    left.set(xlabel="turned about z from the best orientation (degrees)", ylabel="score", xticks=range(-180, 181, 90), ylim=(None, 1.05))
-    right.set(xlabel="rank of the orientation", xscale="log", ylim=left.get_ylim(), title="all 10,000 orientations")
+        right.plot(
+            torch.arange(1, 10_001),
+            scan_orientations(pair).sort(descending=True).values,
+            color=color,
+            label=label,
+        )
+    left.set(
+        xlabel="turned about z from the best orientation (degrees)",
+        ylabel="score",
+        xticks=range(-180, 181, 90),
+        ylim=(None, 1.05),
+    )
+    right.set(
+        xlabel="rank of the orientation",
+        xscale="log",
+        ylim=left.get_ylim(),
+        title="all 10,000 orientations",
+    )
     right.legend(frameon=False, loc="lower left")
     left.set_title("alanine laid on alanine")
     for axes in (left, right):

@@ -1,4 +1,7 @@
-"""Draws `dynamics.png` from the runs of the benchmark: `python docs/dynamics.py runs/springs docs/dynamics.png`."""
+"""Draws `dynamics.png` from the runs of the benchmark.
+
+`python docs/dynamics.py runs/springs docs/dynamics.png`.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,19 @@ def main(runs: str, picture: str) -> None:
     """Plot errors along rollouts of each model's run with most trajectories and the smallest seed."""
     curves, times = {}, np.zeros(0)
     for model in RECIPES:
-        found = [path for path in Path(runs).glob(f"{model}-*/rollout.npz") if path.parent.name.removeprefix(f"{model}-").replace("-", "").isdigit()]
+        found = [
+            path
+            for path in Path(runs).glob(f"{model}-*/rollout.npz")
+            if path.parent.name.removeprefix(f"{model}-").replace("-", "").isdigit()
+        ]
         if found:
-            sizes = {path: [int(text) for text in path.parent.name.removeprefix(f"{model}-").split("-")] for path in found}
-            curves[model] = dict(np.load(max(found, key=lambda path: (sizes[path][0], -sizes[path][1]))))
+            sizes = {
+                path: [int(text) for text in path.parent.name.removeprefix(f"{model}-").split("-")]
+                for path in found
+            }
+            curves[model] = dict(
+                np.load(max(found, key=lambda path: (sizes[path][0], -sizes[path][1])))
+            )
             times = curves[model]["times"]
     rollout_errors(times, curves, Path(picture))
 

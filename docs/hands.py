@@ -1,6 +1,9 @@
-"""Draws `hands.png` of the tutorial: `python docs/hands.py ROSENFELD.npz MODEL EVEN DISTANCES docs/hands.png`.
+"""Draws `hands.png` of the tutorial.
 
-MODEL gives the Rosenfeld tensor; EVEN and DISTANCES are what `tests/benchmarks/chirality.py d2 --only 0e_only distances_only` trained.
+`python docs/hands.py ROSENFELD.npz MODEL EVEN DISTANCES docs/hands.png`.
+
+MODEL gives the Rosenfeld tensor; EVEN and DISTANCES are what `tests/benchmarks/chirality.py d2
+--only 0e_only distances_only` trained.
 """
 
 from __future__ import annotations
@@ -39,14 +42,23 @@ def draw(axes: Axes, title: str, computed: np.ndarray, predicted: list[np.ndarra
     axes.scatter(-computed, predicted[1], s=5, color=OTHER, label="mirror image")
     label, value = np.concatenate([computed, -computed]), np.concatenate(predicted)
     r2 = 1.0 - np.square(value - label).sum() / np.square(label).sum()
-    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="HF/6-31G (bohr⁴)", title=f"{title}\nR² {r2:.2f}")
+    axes.set(
+        xlim=(-limit, limit),
+        ylim=(-limit, limit),
+        aspect="equal",
+        xlabel="HF/6-31G (bohr⁴)",
+        title=f"{title}\nR² {r2:.2f}",
+    )
 
 
 def draw_dipoles(axes: Axes) -> None:
     """Plot a component and the length of the dipoles of two hands while both turn about the same axis."""
     atoms = atoms_from_smiles("C[C@H](O)C#N")
     poses = np.linspace(0.0, 360.0, 37)
-    for positions, color, style in ((atoms.positions, ONE, "-"), (atoms.positions * [-1, 1, 1], OTHER, "--")):
+    for positions, color, style in (
+        (atoms.positions, ONE, "-"),
+        (atoms.positions * [-1, 1, 1], OTHER, "--"),
+    ):
         turned = []
         for angle in poses:
             pose = ase.Atoms(atoms.numbers, positions)
@@ -54,10 +66,21 @@ def draw_dipoles(axes: Axes) -> None:
             turned.append(pose)
         dipoles = np.array([record["dipole_debye"] for record in predict(turned, "organic")])
         axes.plot(poses, dipoles[:, 0], color=color, linestyle=style)
-        axes.plot(poses, np.linalg.norm(dipoles, axis=1), color=color, linestyle=style, linewidth=2 if style == "-" else 1)
+        axes.plot(
+            poses,
+            np.linalg.norm(dipoles, axis=1),
+            color=color,
+            linestyle=style,
+            linewidth=2 if style == "-" else 1,
+        )
     axes.annotate("|mu|: the same", (5, np.linalg.norm(dipoles[0]) + 0.15), fontsize=8)
     axes.annotate("mu_x: its sign is that of the pose", (5, dipoles[:, 0].min() - 0.5), fontsize=8)
-    axes.set(xlabel="both turned about y (degrees)", ylabel="D", title="dipoles of two hands\nlactonitrile", xticks=[0, 90, 180, 270, 360])
+    axes.set(
+        xlabel="both turned about y (degrees)",
+        ylabel="D",
+        title="dipoles of two hands\nlactonitrile",
+        xticks=[0, 90, 180, 270, 360],
+    )
     axes.margins(y=0.15)
 
 

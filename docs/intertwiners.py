@@ -29,7 +29,10 @@ def filters() -> np.ndarray:
 def coordinate_model(name: str) -> MolecularModel:
     """Return a coordinate network with random weights, lifted over a point group."""
     torch.manual_seed(0)
-    return MolecularModel(EquivarifiedBackbone(ELEMENTS, point_group(name), CUTOFF, n_channels=16), [get_property("energy")]).double()
+    return MolecularModel(
+        EquivarifiedBackbone(ELEMENTS, point_group(name), CUTOFF, n_channels=16),
+        [get_property("energy")],
+    ).double()
 
 
 def force_errors(model: MolecularModel, probe: Structure, angles: np.ndarray) -> list[float]:
@@ -37,7 +40,9 @@ def force_errors(model: MolecularModel, probe: Structure, angles: np.ndarray) ->
     still = model.compute(probe.graph(CUTOFF))["forces"]
     errors = []
     for angle in np.radians(angles):
-        turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+        turn = np.array(
+            [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+        )
         moved = model.compute(probe.mapped(turn).graph(CUTOFF))["forces"] @ torch.as_tensor(turn)
         errors.append(float((moved - still).square().mean().sqrt() / still.square().mean().sqrt()))
     return errors
@@ -58,8 +63,14 @@ def main(picture: str) -> None:
         "E(3)": make_model(ELEMENTS, ["energy"], cutoff=CUTOFF, n_channels=16).double(),
     }
     for name, model in curves.items():
-        axes.semilogy(angles, np.maximum(force_errors(model, probe, angles), 1e-17), label=name, marker=".")
-    axes.set(xlabel="turn about z (degrees)", ylabel="change of forces / their size", xticks=[0, 45, 90, 135, 180])
+        axes.semilogy(
+            angles, np.maximum(force_errors(model, probe, angles), 1e-17), label=name, marker="."
+        )
+    axes.set(
+        xlabel="turn about z (degrees)",
+        ylabel="change of forces / their size",
+        xticks=[0, 45, 90, 135, 180],
+    )
     axes.set_title("random weights", fontsize=10)
     axes.legend(frameon=False, fontsize=8)
     figure.savefig(picture, dpi=90)

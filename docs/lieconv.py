@@ -23,7 +23,9 @@ def draw_neighbourhood(axes: Axes, name: str) -> None:
     points = torch.cartesian_prod(side, side)
     lift = group_named(name, 2).lift(points[None])
     mask = torch.ones(1, len(points), dtype=torch.bool)
-    distances = make_cloud(group_named(name, 2), lift.elements[:, :, 0], lift.orbits[:, :, 0], mask, torch.float64).distances[0]
+    distances = make_cloud(
+        group_named(name, 2), lift.elements[:, :, 0], lift.orbits[:, :, 0], mask, torch.float64
+    ).distances[0]
     centre = int((points - torch.tensor([4.5, 1.5])).norm(dim=1).argmin())
     near = distances[centre].argsort()[:N_NEIGHBOURS]
     axes.scatter(*points.T, s=4, color="0.85")
@@ -37,18 +39,39 @@ def draw_spread(axes: Axes) -> None:
     """Show the output of a LieConv-SE(3) with random weights on one molecule, over resamplings of its lifts."""
     molecule = built_in_probes((1, 6, 7, 8))[1]
     for place, n_lifts in enumerate((1, 4, 16)):
-        model = make_model((1, 6, 7, 8), ["homo"], kind="lieconv", group="SE(3)", n_lifts=n_lifts, n_channels=16).eval()
+        model = make_model(
+            (1, 6, 7, 8), ["homo"], kind="lieconv", group="SE(3)", n_lifts=n_lifts, n_channels=16
+        ).eval()
         torch.manual_seed(0)
         graphs = collate([molecule.graph(model.cutoff)] * 10)
-        values = torch.cat([model.compute(graphs, forces=False)["homo"] for _ in range(N_DRAWS // 10)])
-        axes.scatter(place + 0.25 * (torch.rand(len(values)) - 0.5), values, s=3, color="C0", alpha=0.5)
-        axes.errorbar(place + 0.25, float(values.mean()), float(values.std()), fmt="o", color="C3", markersize=3, capsize=3)
-    axes.set(title=f"SE(3), {N_DRAWS} resamplings", xticks=range(3), xticklabels=["1 lift", "4 lifts", "16 lifts"], ylabel="output (eV)")
+        values = torch.cat(
+            [model.compute(graphs, forces=False)["homo"] for _ in range(N_DRAWS // 10)]
+        )
+        axes.scatter(
+            place + 0.25 * (torch.rand(len(values)) - 0.5), values, s=3, color="C0", alpha=0.5
+        )
+        axes.errorbar(
+            place + 0.25,
+            float(values.mean()),
+            float(values.std()),
+            fmt="o",
+            color="C3",
+            markersize=3,
+            capsize=3,
+        )
+    axes.set(
+        title=f"SE(3), {N_DRAWS} resamplings",
+        xticks=range(3),
+        xticklabels=["1 lift", "4 lifts", "16 lifts"],
+        ylabel="output (eV)",
+    )
 
 
 def main(picture: str) -> None:
     """Draw three neighbourhoods and the spread over lifts."""
-    figure, axes = plt.subplots(1, 4, figsize=(10, 2.6), width_ratios=[1, 1, 1, 1.3], layout="constrained")
+    figure, axes = plt.subplots(
+        1, 4, figsize=(10, 2.6), width_ratios=[1, 1, 1, 1.3], layout="constrained"
+    )
     for panel, name in zip(axes, GROUPS, strict=False):
         draw_neighbourhood(panel, name)
     draw_spread(axes[3])

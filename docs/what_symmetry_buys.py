@@ -1,4 +1,7 @@
-"""Draws `what_symmetry_buys.png` from the rows of the script: `python docs/what_symmetry_buys.py ROWS.json docs/what_symmetry_buys.png`."""
+"""Draws `what_symmetry_buys.png` from the rows of the script.
+
+`python docs/what_symmetry_buys.py ROWS.json docs/what_symmetry_buys.png`.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,37 @@ Rows = dict[str, dict[str, float]]
 
 def hands(axes: Axes, rows: Rows) -> None:
     """Part a: accuracy."""
-    found = {row["model"]: row["accuracy_percent"] for key, row in rows.items() if key.startswith("hands: ")}
-    names = [f"{name.replace(' distances, angles, dihedrals', ' dihedrals').replace('E(3) features, ', 'E(3), ')}" for name in found]
-    axes.barh(names[::-1], list(found.values())[::-1], color=["C2" if value > 75 else "0.7" for value in list(found.values())[::-1]])
+    found = {
+        row["model"]: row["accuracy_percent"]
+        for key, row in rows.items()
+        if key.startswith("hands: ")
+    }
+    names = [
+        f"{name.replace(' distances, angles, dihedrals', ' dihedrals').replace('E(3) features, ', 'E(3), ')}"
+        for name in found
+    ]
+    axes.barh(
+        names[::-1],
+        list(found.values())[::-1],
+        color=["C2" if value > 75 else "0.7" for value in list(found.values())[::-1]],
+    )
     axes.axvline(50, color="0.3", linewidth=0.8, linestyle=":")
     axes.set(xlabel="accuracy (%)", title="a  L or D alanine", xlim=(0, 105))
 
 
 def ethanol(axes: Axes, rows: Rows) -> None:
     """Part a: force errors."""
-    found = {row["model"]: row["force_mae_mev_a"] for key, row in rows.items() if key.startswith("ethanol: ")}
-    names = [name.replace(" (E(3) network, l = 0)", ", l = 0").replace(" distances, angles, dihedrals", " dihedrals") for name in found]
+    found = {
+        row["model"]: row["force_mae_mev_a"]
+        for key, row in rows.items()
+        if key.startswith("ethanol: ")
+    }
+    names = [
+        name.replace(" (E(3) network, l = 0)", ", l = 0").replace(
+            " distances, angles, dihedrals", " dihedrals"
+        )
+        for name in found
+    ]
     colors = ["0.7" if "alone" in name else "C0" if "dihedrals" in name else "C2" for name in found]
     axes.barh(names[::-1], list(found.values())[::-1], color=colors[::-1])
     axes.set(xlabel="force MAE (meV/Å)", title="a  ethanol, equal steps")
@@ -42,9 +65,15 @@ def drifts(axes: Axes, rows: Rows) -> None:
 
 def loops(axes: Axes, rows: Rows) -> None:
     """Part b: work around loops, on a logarithmic scale."""
-    found = {row["model"]: row["loop_work_mev"] for key, row in rows.items() if key.startswith("direct, ")}
+    found = {
+        row["model"]: row["loop_work_mev"]
+        for key, row in rows.items()
+        if key.startswith("direct, ")
+    }
     axes.barh(list(found)[::-1], list(found.values())[::-1], color=["C3", "C2"])
-    axes.set(xscale="log", xlabel="|work| around a loop (meV)", title="b  forces that are no gradient")
+    axes.set(
+        xscale="log", xlabel="|work| around a loop (meV)", title="b  forces that are no gradient"
+    )
 
 
 def curves(axes: Axes, rows: Rows) -> None:
@@ -55,9 +84,18 @@ def curves(axes: Axes, rows: Rows) -> None:
             points.setdefault(row["model"], []).append((row["frames"], row["error_turned_mev_a"]))
     for name, line in points.items():
         axes.plot(*zip(*sorted(line), strict=True), marker="o", markersize=3, label=name)
-    axes.set(xscale="log", yscale="log", xlabel="frames", ylabel="force error, turned (meV/Å)", title="c  soft and hard symmetry")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="frames",
+        ylabel="force error, turned (meV/Å)",
+        title="c  soft and hard symmetry",
+    )
     axes.minorticks_off()
-    axes.set_xticks(frames := sorted({at for line in points.values() for at, _ in line}), [str(at) for at in frames])
+    axes.set_xticks(
+        frames := sorted({at for line in points.values() for at, _ in line}),
+        [str(at) for at in frames],
+    )
     axes.set_yticks([400, 1000, 2000, 4000], ["400", "1000", "2000", "4000"])
     axes.legend(frameon=False, fontsize=6, labelspacing=0.15, loc=(0.3, 0.12))
 
@@ -68,18 +106,41 @@ def axes_of_stress(axes: Axes, rows: Rows) -> None:
         found = [row for key, row in rows.items() if key.startswith(prefix)]
         for index, row in enumerate(found):
             at = place * (len(found) + 1) + index
-            axes.plot([row["ratio_axes_min"], row["ratio_axes_max"]], [at, at], color=f"C{index}", linewidth=3)
+            axes.plot(
+                [row["ratio_axes_min"], row["ratio_axes_max"]],
+                [at, at],
+                color=f"C{index}",
+                linewidth=3,
+            )
             axes.plot(row["ratio_y"], at, "o", color="black", markersize=4)
-            axes.text(max(row["ratio_axes_max"], row["ratio_y"]) * 1.4, at, f"{label}: {row['model']}", va="center", fontsize=6)
-    axes.set(xscale="log", xlabel="error / error along x (dot: y; bar: 20 axes)", title="d  trained along x only", yticks=[], xlim=(0.7, 2e4))
+            axes.text(
+                max(row["ratio_axes_max"], row["ratio_y"]) * 1.4,
+                at,
+                f"{label}: {row['model']}",
+                va="center",
+                fontsize=6,
+            )
+    axes.set(
+        xscale="log",
+        xlabel="error / error along x (dot: y; bar: 20 axes)",
+        title="d  trained along x only",
+        yticks=[],
+        xlim=(0.7, 2e4),
+    )
     axes.invert_yaxis()
 
 
 def main(sources: list[str], picture: str) -> None:
     """Draw the parts from the rows of one file or several."""
-    rows = {key: row for source in sources for key, row in json.loads(Path(source).read_text(encoding="utf-8"))["rows"].items()}
+    rows = {
+        key: row
+        for source in sources
+        for key, row in json.loads(Path(source).read_text(encoding="utf-8"))["rows"].items()
+    }
     figure, axes = plt.subplots(2, 3, figsize=(11, 5), layout="constrained")
-    for panel, draw in zip(axes.flat, (hands, loops, curves, ethanol, drifts, axes_of_stress), strict=True):
+    for panel, draw in zip(
+        axes.flat, (hands, loops, curves, ethanol, drifts, axes_of_stress), strict=True
+    ):
         draw(panel, rows)
         panel.title.set_fontsize(9)
         panel.tick_params(labelsize=7)

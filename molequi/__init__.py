@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from molequi.simulation.calculator import Calculator
     from molequi.training.run import evaluate
 
-__all__ = ["Calculator", "datasets", "embed", "evaluate", "label", "load", "predict", "train", "__version__"]
+__all__ = [
+    "Calculator",
+    "datasets",
+    "embed",
+    "evaluate",
+    "label",
+    "load",
+    "predict",
+    "train",
+    "__version__",
+]
 
 _HOMES = {
     "Calculator": "molequi.simulation.calculator",

@@ -1,6 +1,9 @@
-"""Settings of an experiment: one self-contained YAML file, validated; an unknown key is an error that names the nearest one.
+"""Settings of an experiment: one self-contained YAML file, validated.
 
-The names are those of the constructor arguments that they reach. Values on the command line (`a.b=c`) are read as YAML.
+An unknown key is an error that names the nearest one.
+
+The names are those of the constructor arguments that they reach. Values on the command line
+(`a.b=c`) are read as YAML.
 """
 
 from __future__ import annotations
@@ -33,10 +36,12 @@ class PropertySettings(Settings):
 class SplitSettings(Settings):
     """How the structures are divided.
 
-    kind: random (seeded; groups of mirror images and conformers stay whole), official (published or fixed; of rMD17 the number `index`), cormorant
-    (QM9), file (`path`: npz or json of row lists), stored (in the data file).
-    train, valid, test: of a random split fractions of the whole when below 1, else counts; of the others so many of each part, all of it when below 1
-    (official: `valid` structures are taken out of the published training rows).
+    kind: random (seeded; groups of mirror images and conformers stay whole), official (published or
+    fixed; of rMD17 the number `index`), cormorant (QM9), file (`path`: npz or json of row lists),
+    stored (in the data file).
+    train, valid, test: of a random split fractions of the whole when below 1, else counts; of the
+    others so many of each part, all of it when below 1 (official: `valid` structures are taken out
+    of the published training rows).
     """
 
     kind: Literal["random", "official", "cormorant", "file", "stored"] = "random"
@@ -51,12 +56,25 @@ class SplitSettings(Settings):
 class DataSettings(Settings):
     """Which structures and labels to learn from; targets are names of the property table.
 
-    keys: target -> the label's name in the file. units: target -> the unit it has there. smiles: the SMILES column of a table.
-    structures: QM9, where the labels name its molecules (rosenfeld, qm9_chirality). conformers: so many of each stereoisomer (chiral).
+    keys: target -> the label's name in the file. units: target -> the unit it has there. smiles:
+    the SMILES column of a table.
+    structures: QM9, where the labels name its molecules (rosenfeld, qm9_chirality). conformers: so
+    many of each stereoisomer (chiral).
     limit: use only so many structures, drawn with `seed`; the seed also places conformers.
     """
 
-    kind: Literal["frames", "qm9", "rmd17", "table", "npz", "chiral", "alanine", "qm9_chirality", "rosenfeld", "axial"]
+    kind: Literal[
+        "frames",
+        "qm9",
+        "rmd17",
+        "table",
+        "npz",
+        "chiral",
+        "alanine",
+        "qm9_chirality",
+        "rosenfeld",
+        "axial",
+    ]
     path: str | None = None
     targets: tuple[str, ...] = Field(min_length=1)
     keys: dict[str, str] = {}
@@ -77,8 +95,9 @@ class DataSettings(Settings):
 class ModelSettings(Settings):
     """The architecture: a preset, and those arguments of the backbone that differ from it.
 
-    kind: tensors (`nn.backbone.Backbone`, the default), invariants (`nn.invariants.InvariantBackbone`) or lieconv
-    (`nn.lieconv_backbone.LieConvBackbone`); each takes its own arguments.
+    kind: tensors (`nn.backbone.Backbone`, the default), invariants
+    (`nn.invariants.InvariantBackbone`) or lieconv (`nn.lieconv_backbone.LieConvBackbone`); each
+    takes its own arguments.
     """
 
     preset: str = "small"
@@ -117,13 +136,17 @@ class StageSettings(Settings):
 class TrainingSettings(Settings):
     """The optimisation.
 
-    max_minutes: time budget; the schedule then follows the clock. ema: decay of the averaged weights, 0 switches them off. warmup_steps: batches.
-    gradient_clip: largest norm of the gradient. patience: epochs without improvement before the run ends; null never stops early. schedule plateau
-    halves the rate after a third of the patience.
-    weights: loss weight by target, 1 where unnamed, shared equally by its irrep parts; or by part, such as `rosenfeld[0o]`. huber: error beyond
-    which the loss grows linearly, in units of the target's scale; null is plain MSE. reference_energies: least_squares, or element -> eV, or a
-    file with such a mapping (YAML, JSON). kernels: who computes the convolutions, see `Backbone.use_kernels`; auto compiles where a run is long.
-    checkpoint_minutes, checkpoint_steps: write last.ckpt so often within an epoch. devices: processes; nodes: machines.
+    max_minutes: time budget; the schedule then follows the clock. ema: decay of the averaged
+    weights, 0 switches them off. warmup_steps: batches.
+    gradient_clip: largest norm of the gradient. patience: epochs without improvement before the run
+    ends; null never stops early. schedule plateau halves the rate after a third of the patience.
+    weights: loss weight by target, 1 where unnamed, shared equally by its irrep parts; or by part,
+    such as `rosenfeld[0o]`. huber: error beyond which the loss grows linearly, in units of the
+    target's scale; null is plain MSE. reference_energies: least_squares, or element -> eV, or a
+    file with such a mapping (YAML, JSON). kernels: who computes the convolutions, see
+    `Backbone.use_kernels`; auto compiles where a run is long.
+    checkpoint_minutes, checkpoint_steps: write last.ckpt so often within an epoch. devices:
+    processes; nodes: machines.
     """
 
     epochs: Count = 100
@@ -143,7 +166,7 @@ class TrainingSettings(Settings):
     dtype: Literal["float32", "float64"] = "float32"
     seed: int = 0
     device: str = "auto"
-    kernels: Literal["auto", "reference", "table", "unrolled", "triton"] = "auto"
+    kernels: Literal["auto", "reference", "generic", "specialized", "triton"] = "auto"
     devices: Count = 1
     nodes: Count = 1
     workers: int = Field(0, ge=0)
@@ -155,8 +178,9 @@ class TrainingSettings(Settings):
 class Config(Settings):
     """One experiment: data, model, training.
 
-    expected: what a run gives, with the hardware. level: level of theory by target, kept in the model. isolated_atoms:
-    element -> energy of the isolated atom at the model's level (eV), for atomization energies. properties: rows beside those of the table.
+    expected: what a run gives, with the hardware. level: level of theory by target, kept in the
+    model. isolated_atoms: element -> energy of the isolated atom at the model's level (eV), for
+    atomization energies. properties: rows beside those of the table.
     init: a model (path or bundled name) to start from. freeze: what of it stays as it is.
     """
 
@@ -191,7 +215,8 @@ class Config(Settings):
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, or the config bundled under that name, and apply `overrides` such as `training.epochs=3`.
 
-    Raises UserError for a missing file, broken YAML, an unknown key (naming the nearest) or a value out of range.
+    Raises UserError for a missing file, broken YAML, an unknown key (naming the nearest) or a value
+    out of range.
     """
     return make_config(read_settings(source, overrides), str(source))
 
@@ -217,15 +242,29 @@ def _check_names(config: Config, where: str) -> None:
         try:
             get_property(name, declared)
         except UserError as error:
-            raise UserError(f"{where}, data.targets: {error}, e.g. properties.{name}.unit=eV") from None
+            raise UserError(
+                f"{where}, data.targets: {error}, e.g. properties.{name}.unit=eV"
+            ) from None
     if config.freeze is not None and config.init is None:
-        raise UserError(f"{where}: freeze is {config.freeze!r} but there is no init; name the model to start from, such as init=organic")
-    parts = [*config.data.targets, *(part for row in config.targets() for part in part_names(row) if part != row.name)]
+        raise UserError(
+            f"{where}: freeze is {config.freeze!r} but there is no init; name the model to start "
+            "from, such as init=organic"
+        )
+    parts = [
+        *config.data.targets,
+        *(part for row in config.targets() for part in part_names(row) if part != row.name),
+    ]
     stage = config.training.second_stage
-    groups = [("level", config.level, config.data.targets), ("training.weights", config.training.weights, parts)]
+    groups = [
+        ("level", config.level, config.data.targets),
+        ("training.weights", config.training.weights, parts),
+    ]
     groups += [] if stage is None else [("training.second_stage.weights", stage.weights, parts)]
     for group, entries, known in groups:
         for name in entries:
             if name not in known:
                 targets = f"{name!r} is not a target; the targets are {', '.join(known)}"
-                raise UserError(f"{where}, {group}: {targets}. Add it to data.targets, or drop what the config has there: {group}={{}}")
+                raise UserError(
+                    f"{where}, {group}: {targets}. Add it to data.targets, or drop what the config "
+                    f"has there: {group}={{}}"
+                )

@@ -2,15 +2,23 @@
 
 
 class UserError(ValueError):
-    """Wrong input or usage. The message is one line: what was got, where, and what would be right. Exit code 2."""
+    """Wrong input or usage. The message is one line: what was got, where, and what would be right.
+
+    Exit code 2.
+    """
 
 
 class UnknownElementError(UserError):
-    """A structure holds an element that the model has no weights for: nothing can be computed, whatever the user allows."""
+    """A structure holds an element that the model has no weights for.
+
+    Nothing can be computed, whatever the user allows.
+    """
 
 
 class RunInterruptedError(RuntimeError):
-    """A signal asked a run to stop; what it has is saved, and it can go on from there. Exit code 130 for Ctrl-C, 75 otherwise.
+    """A signal asked a run to stop; what it has is saved, and it can go on from there.
+
+    Exit code 130 for Ctrl-C, 75 otherwise.
 
     signal_number: which signal.
     """
@@ -24,4 +32,7 @@ class RunInterruptedError(RuntimeError):
 
 
 class NotConvergedError(RuntimeError):
-    """A simulation stopped before its goal or was stopped by a physics guard. Frames so far are kept. Exit code 3."""
+    """A simulation stopped before its goal or was stopped by a physics guard.
+
+    Frames so far are kept. Exit code 3.
+    """

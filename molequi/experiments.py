@@ -15,7 +15,12 @@ from molequi.datasets.load import open_dataset
 from molequi.errors import UserError
 from molequi.hamiltonian.config import is_dynamics, load_dynamics_config
 from molequi.settings import read_settings
-from molequi.training.run_directory import clear, refuse_occupied, refuse_other_run, with_absolute_paths
+from molequi.training.run_directory import (
+    clear,
+    refuse_occupied,
+    refuse_other_run,
+    with_absolute_paths,
+)
 from molequi.training.state import is_first_process
 
 
@@ -30,26 +35,50 @@ def train(
 ) -> Path:
     """Train the experiment of a YAML file, or of the bundled config of that name, molecular or of dynamics; returns the run directory.
 
-    overrides: such as `training.epochs=20`. output: by default `runs/NAME`. The other arguments are those of `fit`.
+    overrides: such as `training.epochs=20`. output: by default `runs/NAME`. The other arguments are
+    those of `fit`.
     """
     name, overrides = os.fspath(config), list(overrides)
     if is_dynamics(read_settings(name, overrides)):
         dynamics = load_dynamics_config(name, overrides)
-        return hamiltonian.train_dynamics(dynamics, Path("runs") / dynamics.name if output is None else Path(output), resume=resume, overwrite=overwrite)
+        return hamiltonian.train_dynamics(
+            dynamics,
+            Path("runs") / dynamics.name if output is None else Path(output),
+            resume=resume,
+            overwrite=overwrite,
+        )
     settings = load_config(name, overrides)
-    return fit(settings, Path("runs") / settings.name if output is None else Path(output), resume=resume, overwrite=overwrite, callbacks=callbacks)
+    return fit(
+        settings,
+        Path("runs") / settings.name if output is None else Path(output),
+        resume=resume,
+        overwrite=overwrite,
+        callbacks=callbacks,
+    )
 
 
-def fit(config: Config, output: Path, *, resume: bool = False, overwrite: bool = False, callbacks: Sequence[Any] = ()) -> Path:
+def fit(
+    config: Config,
+    output: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    callbacks: Sequence[Any] = (),
+) -> Path:
     """Train a config and fill the run directory `output` (DESIGN §5); returns it.
 
-    resume: go on with the run in `output`, bit for bit on the CPU. overwrite: replace what is there. callbacks: Lightning's.
-    Raises UserError for whatever in config, data or output does not fit, before anything is written; NotConvergedError where a loss is not finite;
-    RunInterruptedError where a signal asked to stop (the run is saved).
+    resume: go on with the run in `output`, bit for bit on the CPU. overwrite: replace what is
+    there. callbacks: Lightning's.
+    Raises UserError for whatever in config, data or output does not fit, before anything is
+    written; NotConvergedError where a loss is not finite; RunInterruptedError where a signal asked
+    to stop (the run is saved).
     """
     config = with_absolute_paths(config)
     if config.training.logger == "tensorboard" and importlib.util.find_spec("tensorboard") is None:
-        raise UserError("training.logger is tensorboard, which is not installed; `pip install molequi[tensorboard]`, or set training.logger=csv")
+        raise UserError(
+            "training.logger is tensorboard, which is not installed; `pip install "
+            "molequi[tensorboard]`, or set training.logger=csv"
+        )
     if resume:
         refuse_other_run(config, output)
     elif is_first_process():
@@ -58,4 +87,12 @@ def fit(config: Config, output: Path, *, resume: bool = False, overwrite: bool =
     messages = [*report_lines(dataset.report), *dataset.report.warnings, *dataset.failures]
     if overwrite and not resume and is_first_process():
         clear(output)
-    return training.fit_frames(config, dataset.frames, dataset.splits, output, resume=resume, callbacks=callbacks, messages=messages)
+    return training.fit_frames(
+        config,
+        dataset.frames,
+        dataset.splits,
+        output,
+        resume=resume,
+        callbacks=callbacks,
+        messages=messages,
+    )

@@ -1,4 +1,7 @@
-"""Figures from arrays, drawn without a display: learning curves, parity plots, errors of learned dynamics."""
+"""Figures from arrays, drawn without a display.
+
+Learning curves, parity plots, errors of learned dynamics.
+"""
 
 from __future__ import annotations
 
@@ -15,25 +18,50 @@ _SIZE = (5.0, 4.0)
 _SQUARE = (4.6, 4.5)
 _PANEL = (3.1, 3.0)
 _DPI = 130
-_PANELS = (("state", "state MSE"), ("energy", "relative energy error"), ("linear", "change of linear momentum"), ("angular", "of angular momentum"))
+_PANELS = (
+    ("state", "state MSE"),
+    ("energy", "relative energy error"),
+    ("linear", "change of linear momentum"),
+    ("angular", "of angular momentum"),
+)
 # Up to this many points each is drawn; beyond it a histogram shows where they lie.
 _SCATTER_LIMIT = 5000
 _BLUE, _ORANGE = "#1f5fa8", "#d9822b"
 
 
-def learning_curve(epochs: Sequence[float], losses: Mapping[str, Sequence[float]], errors: Mapping[str, Sequence[float]], path: Path) -> None:
+def learning_curve(
+    epochs: Sequence[float],
+    losses: Mapping[str, Sequence[float]],
+    errors: Mapping[str, Sequence[float]],
+    path: Path,
+) -> None:
     """Draw the training losses (left, pure numbers) and the validation errors (right) over the epochs, both logarithmic.
 
-    losses: by target. errors: by name with unit, such as `forces MAE (eV/Å)`. Values that are not positive are left out.
+    losses: by target. errors: by name with unit, such as `forces MAE (eV/Å)`. Values that are not
+    positive are left out.
     """
     figure = Figure(figsize=(2 * _SIZE[0], _SIZE[1]))
     # Fixed margins: a layout engine measures every tick label, which takes longer than the drawing.
-    left, right = figure.subplots(1, 2, gridspec_kw={"left": 0.07, "right": 0.98, "bottom": 0.13, "top": 0.91, "wspace": 0.18})
-    for axes, series, title in ((left, losses, "training loss (in units of each target's scale)"), (right, errors, "validation")):
+    left, right = figure.subplots(
+        1, 2, gridspec_kw={"left": 0.07, "right": 0.98, "bottom": 0.13, "top": 0.91, "wspace": 0.18}
+    )
+    for axes, series, title in (
+        (left, losses, "training loss (in units of each target's scale)"),
+        (right, errors, "validation"),
+    ):
         for name, values in series.items():
-            y = np.array([np.nan if value is None or value <= 0 else value for value in values], dtype=float)
+            y = np.array(
+                [np.nan if value is None or value <= 0 else value for value in values], dtype=float
+            )
             if np.isfinite(y).any():
-                axes.plot(np.asarray(epochs, dtype=float) + 1, y, label=name, linewidth=1.5, marker="o" if len(y) < 20 else None, markersize=3)
+                axes.plot(
+                    np.asarray(epochs, dtype=float) + 1,
+                    y,
+                    label=name,
+                    linewidth=1.5,
+                    marker="o" if len(y) < 20 else None,
+                    markersize=3,
+                )
         axes.set(xlabel="epoch", title=title)
         axes.set_yscale("log")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -43,8 +71,18 @@ def learning_curve(epochs: Sequence[float], losses: Mapping[str, Sequence[float]
     _save(figure, path)
 
 
-def parity(reference: np.ndarray, predicted: np.ndarray, label: str, unit: str, path: Path, *, note: str = "") -> None:
-    """Draw predicted over reference values (any equal shapes, flattened; NaN references left out) with the line of equality.
+def parity(
+    reference: np.ndarray,
+    predicted: np.ndarray,
+    label: str,
+    unit: str,
+    path: Path,
+    *,
+    note: str = "",
+) -> None:
+    """Draw predicted over reference values (any equal shapes, flattened.
+
+    NaN references left out) with the line of equality.
 
     label, unit: of the axes. note: a line in the corner, such as the errors.
     """
@@ -57,7 +95,13 @@ def parity(reference: np.ndarray, predicted: np.ndarray, label: str, unit: str, 
         _points(axes, x, y)
         low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
         margin = 0.03 * (high - low or 1.0)
-        axes.plot([low - margin, high + margin], [low - margin, high + margin], color=_ORANGE, linewidth=1.0, zorder=3)
+        axes.plot(
+            [low - margin, high + margin],
+            [low - margin, high + margin],
+            color=_ORANGE,
+            linewidth=1.0,
+            zorder=3,
+        )
         axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin))
     axes.set_aspect("equal")
     for axis in (axes.xaxis, axes.yaxis):
@@ -82,10 +126,13 @@ def _save(figure: Figure, path: Path, *, dpi: int = _DPI) -> None:
     figure.savefig(path, dpi=dpi)
 
 
-def rollout_errors(times: np.ndarray, curves: Mapping[str, Mapping[str, np.ndarray]], path: Path) -> None:
+def rollout_errors(
+    times: np.ndarray, curves: Mapping[str, Mapping[str, np.ndarray]], path: Path
+) -> None:
     """Draw errors over time, a panel each for states, energy, linear and angular momentum, a line for each model.
 
-    times: (T,). curves: model -> state, energy, linear, angular -> (T,). Zeros and values that are not finite are left out.
+    times: (T,). curves: model -> state, energy, linear, angular -> (T,). Zeros and values that are
+    not finite are left out.
     """
     figure = Figure(figsize=(4 * _PANEL[0], _PANEL[1]), layout="constrained")
     for axes, (name, title) in zip(figure.subplots(1, 4), _PANELS, strict=True):
@@ -96,7 +143,9 @@ def rollout_errors(times: np.ndarray, curves: Mapping[str, Mapping[str, np.ndarr
 
 
 def errors_against_data(errors: Mapping[str, Mapping[int, Sequence[float]]], path: Path) -> None:
-    """Draw the test error over the number of training trajectories: geometric means over seeds, and a point for each seed.
+    """Draw the test error over the number of training trajectories.
+
+    Geometric means over seeds, and a point for each seed.
 
     errors: model -> trajectories -> the error of each seed.
     """
@@ -104,19 +153,39 @@ def errors_against_data(errors: Mapping[str, Mapping[int, Sequence[float]]], pat
     axes = figure.subplots()
     for number, (model, by_size) in enumerate(errors.items()):
         sizes = sorted(by_size)
-        means = np.array([np.exp(np.mean(np.log(np.asarray(by_size[size], dtype=float)))) for size in sizes])
+        means = np.array(
+            [np.exp(np.mean(np.log(np.asarray(by_size[size], dtype=float)))) for size in sizes]
+        )
         _line(axes, np.array(sizes, dtype=float), means, model, number, marker="o")
         for size in sizes:
-            axes.plot([size] * len(by_size[size]), by_size[size], ".", color=f"C{number}", markersize=3, alpha=0.5)
+            axes.plot(
+                [size] * len(by_size[size]),
+                by_size[size],
+                ".",
+                color=f"C{number}",
+                markersize=3,
+                alpha=0.5,
+            )
     axes.set_xscale("log")
     axes.set(xlabel="training trajectories", ylabel="test MSE of the predicted states")
     _save_logarithmic(figure, path)
 
 
-def _line(axes: Axes, x: np.ndarray, y: np.ndarray, label: str, number: int, marker: str | None = None) -> None:
+def _line(
+    axes: Axes, x: np.ndarray, y: np.ndarray, label: str, number: int, marker: str | None = None
+) -> None:
     shown = np.where(np.isfinite(y) & (y > 0), y, np.nan)
     style = "-" if number < 10 else "--"
-    axes.plot(x, shown, style, label=label, color=f"C{number % 10}", linewidth=1.2, marker=marker, markersize=4)
+    axes.plot(
+        x,
+        shown,
+        style,
+        label=label,
+        color=f"C{number % 10}",
+        linewidth=1.2,
+        marker=marker,
+        markersize=4,
+    )
 
 
 def _save_logarithmic(figure: Figure, path: Path) -> None:

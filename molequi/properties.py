@@ -1,10 +1,12 @@
 """The table of properties: what a model can predict, of which symmetry, in which unit, and under which names files carry it.
 
-A new target is a new row here, or a row declared in a config (`declare`); it is never a new model class.
+A new target is a new row here, or a row declared in a config (`declare`); it is never a new model
+class.
 
-Values are Cartesian wherever chemists write them so: a scalar has shape (), `1o` and `1e` have (3,), the pairs
-`0e+2e` (symmetric) and `0o+1o+2o` or `0e+1e+2e` (general) have (3, 3). Other irreps keep their components, (dim,).
-Per-molecule values stack to (B, *shape), per-atom values to (N, *shape).
+Values are Cartesian wherever chemists write them so: a scalar has shape (), `1o` and `1e` have
+(3,), the pairs `0e+2e` (symmetric) and `0o+1o+2o` or `0e+1e+2e` (general) have (3, 3). Other irreps
+keep their components, (dim,). Per-molecule values stack to (B, *shape), per-atom values to (N,
+*shape).
 """
 
 from __future__ import annotations
@@ -55,7 +57,10 @@ class Property:
     def __post_init__(self) -> None:
         parse_irreps(self.irreps)
         if self.binary and self.irreps not in {"0e", "0o"}:
-            raise PropertyError(f"property {self.name!r} is yes/no but has irreps {self.irreps}; a yes/no label is 0e or 0o")
+            raise PropertyError(
+                f"property {self.name!r} is yes/no but has irreps {self.irreps}; a yes/no label is "
+                "0e or 0o"
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -79,17 +84,25 @@ def parse_irreps(text: str) -> tuple[tuple[int, int], ...]:
     for word in text.replace(" ", "").split("+"):
         match = re.fullmatch(r"(?:1x)?(\d+)([eo])", word)
         if match is None:
-            raise PropertyError(f"irreps {text!r}: {word!r} is not an irrep; write for example 0e, 1o or 0e+2e")
+            raise PropertyError(
+                f"irreps {text!r}: {word!r} is not an irrep; write for example 0e, 1o or 0e+2e"
+            )
         parts.append((int(match.group(1)), 1 if match.group(2) == "e" else -1))
     return tuple(parts)
 
 
 def part_names(row: Property) -> tuple[str, ...]:
-    """Name the irrep parts of a row: `rosenfeld[0o]`, ...; a row of one irrep is its own only part. Repeated irreps are numbered, `pair[0e.2]`."""
+    """Name the irrep parts of a row: `rosenfeld[0o]`, ...; a row of one irrep is its own only part.
+
+    Repeated irreps are numbered, `pair[0e.2]`.
+    """
     words = row.irreps.replace(" ", "").replace("1x", "").split("+")
     if len(words) == 1:
         return (row.name,)
-    numbers = [f".{words[: k + 1].count(word)}" if words.count(word) > 1 else "" for k, word in enumerate(words)]
+    numbers = [
+        f".{words[: k + 1].count(word)}" if words.count(word) > 1 else ""
+        for k, word in enumerate(words)
+    ]
     return tuple(f"{row.name}[{word}{number}]" for word, number in zip(words, numbers, strict=True))
 
 
@@ -139,8 +152,19 @@ _ROWS = (
 
 PROPERTIES: Mapping[str, Property] = MappingProxyType({row.name: row for row in _ROWS})
 
-# What depends on where a periodic structure is cut, because positions enter as they are: undefined as soon as one direction is periodic.
-OPEN_ONLY = frozenset({"dipole", "dipole_magnitude", "r2", "rosenfeld", "rosenfeld_isotropic", "specific_rotation", "angular_momentum"})
+# What depends on where a periodic structure is cut, because positions enter as they are: undefined
+# as soon as one direction is periodic.
+OPEN_ONLY = frozenset(
+    {
+        "dipole",
+        "dipole_magnitude",
+        "r2",
+        "rosenfeld",
+        "rosenfeld_isotropic",
+        "specific_rotation",
+        "angular_momentum",
+    }
+)
 
 
 def get_property(name: str, declared: Mapping[str, Property] | None = None) -> Property:
@@ -153,33 +177,50 @@ def get_property(name: str, declared: Mapping[str, Property] | None = None) -> P
         return table[name]
     near = difflib.get_close_matches(name, table, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(table))};"
-    raise PropertyError(f"unknown property {name!r}; {hint} a new one is declared in the config under `properties`")
+    raise PropertyError(
+        f"unknown property {name!r}; {hint} a new one is declared in the config under `properties`"
+    )
 
 
 def declare(name: str, **fields: object) -> Property:
     """Make a row from a config's declaration; `fields` are those of `Property` except the name.
 
-    Raises PropertyError for an unknown field, a missing unit or irreps, or a name that the table already gives another meaning.
+    Raises PropertyError for an unknown field, a missing unit or irreps, or a name that the table
+    already gives another meaning.
     """
     known = {field.name for field in dataclasses.fields(Property)} - {"name", "qm9"}
     for key in fields:
         if key not in known:
-            raise PropertyError(f"property {name!r}: unknown field {key!r}; the fields are {', '.join(sorted(known))}")
+            raise PropertyError(
+                f"property {name!r}: unknown field {key!r}; the fields are "
+                f"{', '.join(sorted(known))}"
+            )
     fields.setdefault("irreps", "0e")
     if "unit" not in fields:
-        raise PropertyError(f"property {name!r} has no unit; add for example `unit: eV` (or `unit: '1'` for a pure number)")
+        raise PropertyError(
+            f"property {name!r} has no unit; add for example `unit: eV` (or `unit: '1'` for a pure "
+            "number)"
+        )
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise PropertyError(f"property name {name!r} is not an identifier; use letters, digits and _")
+        raise PropertyError(
+            f"property name {name!r} is not an identifier; use letters, digits and _"
+        )
     if "aliases" in fields:
         fields["aliases"] = tuple(str(alias).lower() for alias in fields["aliases"])  # type: ignore[attr-defined]
     if name in PROPERTIES:
-        raise PropertyError(f"property {name!r} is in the table already; declare yours under another name")
+        raise PropertyError(
+            f"property {name!r} is in the table already; declare yours under another name"
+        )
     return Property(name, **fields)  # type: ignore[arg-type]
 
 
 def to_dict(row: Property) -> dict[str, object]:
     """Return the row as plain data for a checkpoint."""
-    return {**dataclasses.asdict(row), "aliases": list(row.aliases), "qm9": list(row.qm9) if row.qm9 else None}
+    return {
+        **dataclasses.asdict(row),
+        "aliases": list(row.aliases),
+        "qm9": list(row.qm9) if row.qm9 else None,
+    }
 
 
 def from_dict(data: Mapping[str, object]) -> Property:

@@ -1,4 +1,7 @@
-"""Settings in general: closed groups of values, read from YAML and the command line; mistakes become one line that names the key."""
+"""Settings in general: closed groups of values, read from YAML and the command line.
+
+Mistakes become one line that names the key.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ class Settings(BaseModel):
 
 
 def read_settings(source: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Read a YAML file, or the config bundled under that name, and apply `overrides`; nothing is validated.
+    """Read a YAML file, or the config bundled under that name, and apply `overrides`.
+
+    Nothing is validated.
 
     Raises UserError for a missing file or broken YAML.
     """
@@ -54,7 +59,9 @@ def validate(kind: type[SettingsT], data: Mapping[str, Any], where: str) -> Sett
 
 def dump_settings(settings: Settings) -> str:
     """Return the settings as YAML that `read_settings` reads back to an equal one."""
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=150)
+    return yaml.safe_dump(
+        settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=150
+    )
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -62,18 +69,26 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise UserError(f"{path}{f', line {mark.line + 1}' if mark else ''}: not YAML: {getattr(error, 'problem', error)}") from None
+        raise UserError(
+            f"{path}{f', line {mark.line + 1}' if mark else ''}: not YAML: "
+            f"{getattr(error, 'problem', error)}"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a config: {error}") from None
     if not isinstance(data, dict):
-        raise UserError(f"{path}: holds {type(data).__name__}; a config is a mapping with at least `name` and `data`")
+        raise UserError(
+            f"{path}: holds {type(data).__name__}; a config is a mapping with at least `name` and "
+            "`data`"
+        )
     return data
 
 
 def _apply_override(data: dict[str, Any], text: str) -> None:
     key, separator, value = text.partition("=")
     if not separator or not key.strip():
-        raise UserError(f"setting {text!r} is not of the form key=value, for example training.epochs=20")
+        raise UserError(
+            f"setting {text!r} is not of the form key=value, for example training.epochs=20"
+        )
     *parents, last = key.strip().split(".")
     node = data
     for parent in parents:
@@ -81,7 +96,9 @@ def _apply_override(data: dict[str, Any], text: str) -> None:
             node[parent] = {}
         node = node[parent]
         if not isinstance(node, dict):
-            raise UserError(f"setting {key!r}: {parent!r} is a value, not a group; write {parent}=...")
+            raise UserError(
+                f"setting {key!r}: {parent!r} is a value, not a group; write {parent}=..."
+            )
     try:
         node[last] = yaml.safe_load(value)
     except yaml.YAMLError:
@@ -91,15 +108,25 @@ def _apply_override(data: dict[str, Any], text: str) -> None:
 def _explain(error: pydantic.ValidationError, where: str, kind: type[Settings]) -> str:
     """Word the first mistake as one line with its dotted key."""
     first = error.errors(include_url=False)[0]
-    path = [str(part) for part in first["loc"] if not str(part).startswith(("literal[", "dict[", "str", "tuple"))]
+    path = [
+        str(part)
+        for part in first["loc"]
+        if not str(part).startswith(("literal[", "dict[", "str", "tuple"))
+    ]
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
         known = _keys_at(kind, path[:-1])
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean {'.'.join([*path[:-1], near[0]])!r}?" if near else f"known are {', '.join(known)}"
+        hint = (
+            f"did you mean {'.'.join([*path[:-1], near[0]])!r}?"
+            if near
+            else f"known are {', '.join(known)}"
+        )
         return f"{where}: unknown key {key!r}; {hint}"
     if first["type"] == "missing":
-        return f"{where}: {key!r} is missing; add it to the file or as {key}=... on the command line"
+        return (
+            f"{where}: {key!r} is missing; add it to the file or as {key}=... on the command line"
+        )
     return f"{where}: {key} is {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
@@ -109,7 +136,9 @@ def _keys_at(kind: type[Settings], path: Sequence[str]) -> list[str]:
     for part in path:
         field = settings.model_fields.get(part) if _is_settings(settings) else None
         if field is not None:
-            settings = next((choice for choice in _choices(field.annotation) if _is_settings(choice)), None)
+            settings = next(
+                (choice for choice in _choices(field.annotation) if _is_settings(choice)), None
+            )
     return list(settings.model_fields) if _is_settings(settings) else []
 
 

@@ -17,16 +17,22 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def reference_data() -> Callable[[str], Path]:
-    """Return a function from a file's name to its path; it skips the test where the reference data are absent.
+    """Return a function from a file's name to its path.
 
-    The folder is the environment variable MOLEQUI_REFERENCE_DATA, else `shared/data` beside the checkout.
+    It skips the test where the reference data are absent.
+
+    The folder is the environment variable MOLEQUI_REFERENCE_DATA, else `shared/data` beside the
+    checkout.
     """
     folder = Path(os.environ.get("MOLEQUI_REFERENCE_DATA", CHECKOUT.parent / "shared" / "data"))
 
     def find(name: str) -> Path:
         path = folder / name
         if not path.exists():
-            pytest.skip(f"reference data {name!r} are not in {folder.name!r}; set MOLEQUI_REFERENCE_DATA to their folder")
+            pytest.skip(
+                f"reference data {name!r} are not in {folder.name!r}; set MOLEQUI_REFERENCE_DATA "
+                "to their folder"
+            )
         return path
 
     return find
@@ -47,4 +53,10 @@ def morse():
 @pytest.fixture(scope="session")
 def network():
     """Return a small network with random weights, float64: energy, forces and dipole of H C N O."""
-    return make_model([1, 6, 7, 8], ["energy", "forces", "dipole"], n_layers=1, n_channels=8, metadata={"name": "random"}).to(torch.float64)
+    return make_model(
+        [1, 6, 7, 8],
+        ["energy", "forces", "dipole"],
+        n_layers=1,
+        n_channels=8,
+        metadata={"name": "random"},
+    ).to(torch.float64)

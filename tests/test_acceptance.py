@@ -1,6 +1,9 @@
-"""What users of other packages lose their days on, item by item: where each is tested, and the tests that stand nowhere else.
+"""What users of other packages lose their days on, item by item.
 
-`A` items are the troubles, `B` items the acceptance list. Every test named here exists (tested below).
+Where each is tested, and the tests that stand nowhere else.
+
+`A` items are the troubles, `B` items the acceptance list. Every test named here exists (tested
+below).
 """
 
 from __future__ import annotations
@@ -80,10 +83,16 @@ WHERE = {
         f"{HERE}::test_unseen_element_is_named_with_atom_and_frame",
         "tests/simulation/test_calculator.py::test_unknown_element_is_refused_by_name",
     ),
-    "B1 frames of ase.io.write train": (f"{HERE}::test_files_of_ase_train_without_flags_under_either_set_of_names",),
-    "B2 REF_ names give the same numbers": (f"{HERE}::test_files_of_ase_train_without_flags_under_either_set_of_names",),
+    "B1 frames of ase.io.write train": (
+        f"{HERE}::test_files_of_ase_train_without_flags_under_either_set_of_names",
+    ),
+    "B2 REF_ names give the same numbers": (
+        f"{HERE}::test_files_of_ase_train_without_flags_under_either_set_of_names",
+    ),
     "B3 missing labels": (f"{HERE}::test_missing_labels_are_exit_2_before_lightning_is_imported",),
-    "B4 kill and resume": ("tests/training/test_processes.py::test_kill_in_mid_epoch_and_resume_gives_the_weights_of_an_uninterrupted_run",),
+    "B4 kill and resume": (
+        "tests/training/test_processes.py::test_kill_in_mid_epoch_and_resume_gives_the_weights_of_an_uninterrupted_run",
+    ),
     "B5 e3nn 0.5 and 0.6": (
         "tests/o3/test_e3nn.py::test_coefficients_are_those_of_both_versions_of_e3nn",
         "tests/o3/test_e3nn.py::test_harmonics_are_those_of_both_versions_of_e3nn",
@@ -101,7 +110,10 @@ WHERE = {
         "tests/test_process.py::test_models_open_without_pickle",
         "tests/training/test_state.py::test_state_file_holds_plain_data_and_opens_without_pickle",
     ),
-    "B8 mirror law": ("tests/contracts/test_motions.py::test_mirror_law_holds_to_the_last_bit", f"{HERE}::test_mirror_law_holds_after_training"),
+    "B8 mirror law": (
+        "tests/contracts/test_motions.py::test_mirror_law_holds_to_the_last_bit",
+        f"{HERE}::test_mirror_law_holds_after_training",
+    ),
     "B9 forces": (
         "tests/contracts/test_derivatives.py::test_forces_are_the_numeric_gradient",
         "tests/contracts/test_derivatives.py::test_energy_forces_and_slopes_are_smooth_at_the_cutoff",
@@ -129,7 +141,11 @@ WHERE = {
 def test_named_tests_exist(item: str, checkout: Path) -> None:
     for test in WHERE[item]:
         file, _, name = test.partition("::")
-        functions = {node.name for node in ast.walk(ast.parse((checkout / file).read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef)}
+        functions = {
+            node.name
+            for node in ast.walk(ast.parse((checkout / file).read_text(encoding="utf-8")))
+            if isinstance(node, ast.FunctionDef)
+        }
         assert name in functions, f"{item}: {test} is gone"
 
 
@@ -140,14 +156,21 @@ def labelled_frames(n_frames: int) -> list[Atoms]:
     """Hydrogen peroxide at random, with a spring energy between all pairs and its forces."""
     rng, frames = np.random.default_rng(0), []
     for _ in range(n_frames):
-        positions = np.array([[0.0, 0.7, 0.0], [0.0, -0.7, 0.0], [0.8, 0.9, 0.4], [-0.8, -0.9, 0.4]]) + 0.05 * rng.standard_normal((4, 3))
+        positions = np.array(
+            [[0.0, 0.7, 0.0], [0.0, -0.7, 0.0], [0.8, 0.9, 0.4], [-0.8, -0.9, 0.4]]
+        ) + 0.05 * rng.standard_normal((4, 3))
         atoms = Atoms("O2H2", positions)
         vectors = positions[:, None] - positions[None]
         lengths = np.linalg.norm(vectors, axis=-1) + np.eye(4)
         stretch = np.where(np.eye(4) > 0, 0.0, lengths - 1.5)
         forces = -(stretch / lengths)[..., None] * vectors
         dipole = 0.2 * (positions[2:].sum(axis=0) - positions[:2].sum(axis=0))
-        atoms.calc = SinglePointCalculator(atoms, energy=-4110.0 + 0.25 * (stretch**2).sum(), forces=forces.sum(axis=1), dipole=dipole)
+        atoms.calc = SinglePointCalculator(
+            atoms,
+            energy=-4110.0 + 0.25 * (stretch**2).sum(),
+            forces=forces.sum(axis=1),
+            dipole=dipole,
+        )
         frames.append(atoms)
     return frames
 
@@ -160,7 +183,14 @@ def under_reference_names(atoms: Atoms) -> Atoms:
     return renamed
 
 
-TINY = ("model.n_channels=4", "model.l_max=1", "model.n_layers=1", "training.epochs=1", "training.second_stage=null", "training.device=cpu")
+TINY = (
+    "model.n_channels=4",
+    "model.l_max=1",
+    "model.n_layers=1",
+    "training.epochs=1",
+    "training.second_stage=null",
+    "training.device=cpu",
+)
 
 
 def test_files_of_ase_train_without_flags_under_either_set_of_names(tmp_path: Path) -> None:
@@ -169,7 +199,11 @@ def test_files_of_ase_train_without_flags_under_either_set_of_names(tmp_path: Pa
     write(tmp_path / "renamed.extxyz", [under_reference_names(atoms) for atoms in frames])
     results = []
     for name in ("calculator", "renamed"):
-        settings = [f"data.path={tmp_path / name}.extxyz", "data.targets=energy,forces,dipole", *TINY]
+        settings = [
+            f"data.path={tmp_path / name}.extxyz",
+            "data.targets=energy,forces,dipole",
+            *TINY,
+        ]
         assert run(["train", "extxyz", *settings, "--output", str(tmp_path / name)]) == 0
         results.append(json.loads((tmp_path / name / "result.json").read_text()))
     assert {"energy", "forces", "dipole"} <= set(results[0])
@@ -178,7 +212,10 @@ def test_files_of_ase_train_without_flags_under_either_set_of_names(tmp_path: Pa
 
 
 def test_missing_labels_are_exit_2_before_lightning_is_imported(tmp_path: Path) -> None:
-    """Within seconds, because the labels are looked for before anything slow happens; the keys that are there are named."""
+    """Within seconds, because the labels are looked for before anything slow happens.
+
+    The keys that are there are named.
+    """
     frames = labelled_frames(8)
     for atoms in frames:
         del atoms.calc.results["forces"]
@@ -186,10 +223,13 @@ def test_missing_labels_are_exit_2_before_lightning_is_imported(tmp_path: Path) 
     output = tmp_path / "run"
     code = (
         "import sys; from molequi.cli.main import run; "
-        f"code = run(['train', 'extxyz', 'data.path={tmp_path / 'frames.extxyz'}', '--output', '{output}']); "
+        f"code = run(['train', 'extxyz', 'data.path={tmp_path / 'frames.extxyz'}', '--output', "
+        f"'{output}']); "
         "print(code, 'pytorch_lightning' in sys.modules)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout.split() == ["2", "False"]
     assert "forces" in result.stderr
     assert "energy" in result.stderr
@@ -203,8 +243,13 @@ def test_missing_labels_are_exit_2_before_lightning_is_imported(tmp_path: Path) 
 
 def test_unseen_element_is_named_with_atom_and_frame(tmp_path: Path) -> None:
     water = Atoms("OH2", [[0.0, 0.0, 0.0], [0.8, 0.6, 0.0], [-0.8, 0.6, 0.0]])
-    write(tmp_path / "mols.xyz", [water, water, water, Atoms("CH3Cl", np.eye(5, 3) * 1.5 + np.arange(5)[:, None])])
-    save_model(make_model((1, 6, 7, 8), ["energy"], n_channels=4, l_max=1), tmp_path / "m.safetensors")
+    write(
+        tmp_path / "mols.xyz",
+        [water, water, water, Atoms("CH3Cl", np.eye(5, 3) * 1.5 + np.arange(5)[:, None])],
+    )
+    save_model(
+        make_model((1, 6, 7, 8), ["energy"], n_channels=4, l_max=1), tmp_path / "m.safetensors"
+    )
     records = predict([str(tmp_path / "mols.xyz")], model=str(tmp_path / "m.safetensors"))
     assert [("energy" in record) for record in records] == [True, True, True, False]
     assert records[3]["index"] == 3
@@ -217,15 +262,29 @@ def test_unseen_element_is_named_with_atom_and_frame(tmp_path: Path) -> None:
 
 
 def trained_model() -> MolecularModel:
-    rows = ["energy", *(declare(f"out_{irreps}", irreps=irreps, unit="1", extensive=True) for irreps in ("0o", "1o", "1e", "2e"))]
-    model = make_model((1, 6, 7, 8), rows, n_layers=3, n_channels=4, l_max=2, parity="full").to(torch.float64)
+    rows = [
+        "energy",
+        *(
+            declare(f"out_{irreps}", irreps=irreps, unit="1", extensive=True)
+            for irreps in ("0o", "1o", "1e", "2e")
+        ),
+    ]
+    model = make_model((1, 6, 7, 8), rows, n_layers=3, n_channels=4, l_max=2, parity="full").to(
+        torch.float64
+    )
     graph = collate([probe.graph(model.cutoff) for probe in built_in_probes(model.elements)[:3]])
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     generator = torch.Generator().manual_seed(0)
-    targets = {name: torch.randn(value.shape, generator=generator, dtype=value.dtype) for name, value in model(graph).items()}
+    targets = {
+        name: torch.randn(value.shape, generator=generator, dtype=value.dtype)
+        for name, value in model(graph).items()
+    }
     for _ in range(20):
         outputs = model.compute(graph, create_graph=True)
-        loss = sum((outputs[name] - target).square().mean() for name, target in targets.items()) + outputs["forces"].square().mean()
+        loss = (
+            sum((outputs[name] - target).square().mean() for name, target in targets.items())
+            + outputs["forces"].square().mean()
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -235,7 +294,17 @@ def trained_model() -> MolecularModel:
 def test_mirror_law_holds_after_training() -> None:
     model = trained_model()
     graph = collate([probe.graph(model.cutoff) for probe in built_in_probes(model.elements)])
-    before, after = model.compute(graph), model.compute(graph._replace(positions=-graph.positions, cell=-graph.cell))
-    for name, sign in (("energy", 1), ("forces", -1), ("out_0o", -1), ("out_1o", -1), ("out_1e", 1), ("out_2e", 1)):
+    before, after = (
+        model.compute(graph),
+        model.compute(graph._replace(positions=-graph.positions, cell=-graph.cell)),
+    )
+    for name, sign in (
+        ("energy", 1),
+        ("forces", -1),
+        ("out_0o", -1),
+        ("out_1o", -1),
+        ("out_1e", 1),
+        ("out_2e", 1),
+    ):
         assert before[name].abs().max() > 1e-2, name
         torch.testing.assert_close(after[name], sign * before[name], atol=1e-6, rtol=0.0)

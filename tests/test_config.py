@@ -7,7 +7,10 @@ import pytest
 from molequi import config as settings
 from molequi.errors import UserError
 
-MINIMAL = {"name": "x", "data": {"kind": "frames", "path": "a.xyz", "targets": ["energy", "forces"]}}
+MINIMAL = {
+    "name": "x",
+    "data": {"kind": "frames", "path": "a.xyz", "targets": ["energy", "forces"]},
+}
 
 
 def write(tmp_path, text):
@@ -17,14 +20,25 @@ def write(tmp_path, text):
 
 
 def test_dumped_config_reads_back_equal(tmp_path):
-    config = settings.make_config({**MINIMAL, "training": {"learning_rate": "1e-3", "second_stage": {"weights": {"energy": 10}}}})
+    config = settings.make_config(
+        {
+            **MINIMAL,
+            "training": {"learning_rate": "1e-3", "second_stage": {"weights": {"energy": 10}}},
+        }
+    )
     assert config.training.learning_rate == 1e-3
     assert settings.load_config(write(tmp_path, settings.dump_config(config))) == config
 
 
 def test_overrides_use_dotted_names_and_yaml_values(tmp_path):
     path = write(tmp_path, settings.dump_config(settings.make_config(MINIMAL)))
-    overrides = ["training.epochs=3", "data.targets=energy,dipole", "model.n_channels=8", "properties.solubility.unit=mol/L", "init=organic"]
+    overrides = [
+        "training.epochs=3",
+        "data.targets=energy,dipole",
+        "model.n_channels=8",
+        "properties.solubility.unit=mol/L",
+        "init=organic",
+    ]
     config = settings.load_config(path, overrides)
     assert config.training.epochs == 3
     assert config.data.targets == ("energy", "dipole")

@@ -7,7 +7,14 @@ import inspect
 import pytest
 import yaml
 
-from molequi.config import Config, DataSettings, ModelSettings, SplitSettings, TrainingSettings, load_config
+from molequi.config import (
+    Config,
+    DataSettings,
+    ModelSettings,
+    SplitSettings,
+    TrainingSettings,
+    load_config,
+)
 from molequi.datasets.datamodule import MolecularDataModule
 from molequi.datasets.load import load_dataset
 from molequi.models.molecular import make_model
@@ -21,8 +28,17 @@ from molequi.training.schedule import Schedule
 
 DYNAMICS = ("spring", "trajectory")  # tests/hamiltonian/test_train.py looks at these
 NAMES = [name for name in resources.config_names() if name not in DYNAMICS]
-# Settings of machines and of bookkeeping, and of splits that the data do not have, need not stand in every file.
-OPTIONAL = {"kernels", "devices", "nodes", "workers", "logger", "checkpoint_minutes", "checkpoint_steps"}
+# Settings of machines and of bookkeeping, and of splits that the data do not have, need not stand
+# in every file.
+OPTIONAL = {
+    "kernels",
+    "devices",
+    "nodes",
+    "workers",
+    "logger",
+    "checkpoint_minutes",
+    "checkpoint_steps",
+}
 
 
 def test_the_promised_experiments_are_there():
@@ -37,9 +53,15 @@ def test_config_is_complete_and_makes_a_model(name):
     assert config.description
     assert set(text) == set(Config.model_fields)
     assert set(text["data"]) == set(DataSettings.model_fields)
-    assert set(TrainingSettings.model_fields) - OPTIONAL <= set(text["training"]) <= set(TrainingSettings.model_fields)
+    assert (
+        set(TrainingSettings.model_fields) - OPTIONAL
+        <= set(text["training"])
+        <= set(TrainingSettings.model_fields)
+    )
     assert {"preset", "cutoff"} <= set(text["model"])
-    model = make_model((1, 6, 7, 8, 9), config.targets(), preset=config.model.preset, **config.model.overrides())
+    model = make_model(
+        (1, 6, 7, 8, 9), config.targets(), preset=config.model.preset, **config.model.overrides()
+    )
     assert model.outputs == config.data.targets
     assert make_schedule(config.training).epochs == config.training.epochs
 
@@ -59,7 +81,10 @@ def arguments(kind) -> set[str]:
 
 def test_settings_are_the_arguments_of_constructors_under_the_same_names():
     backbones = set().union(*(arguments(kind) for kind in BACKBONES.values()))
-    assert set(ModelSettings.model_fields) - {"preset", "kind"} == backbones - {"elements", "irreps_out"}
+    assert set(ModelSettings.model_fields) - {"preset", "kind"} == backbones - {
+        "elements",
+        "irreps_out",
+    }
     assert {"preset", "kind"} <= arguments(make_model)
     assert set(ModelSettings.model_fields["kind"].annotation.__args__[0].__args__) == set(BACKBONES)
     training = set(TrainingSettings.model_fields)

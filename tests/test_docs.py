@@ -16,8 +16,12 @@ from molequi.properties import PROPERTIES
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = ["README.md", "docs/hands.md", "docs/intertwiners.md", "docs/align.md"]
-# A fenced block, and the reason before it why no test runs it: needs the network, or is a test of its own.
-BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>[^>]+) -->\n)?```(?P<language>sh|python)\n(?P<code>.*?)```", re.DOTALL)
+# A fenced block, and the reason before it why no test runs it: needs the network, or is a test of
+# its own.
+BLOCK = re.compile(
+    r"(?:<!-- not run: (?P<reason>[^>]+) -->\n)?```(?P<language>sh|python)\n(?P<code>.*?)```",
+    re.DOTALL,
+)
 
 
 def text_of(page: str) -> str:
@@ -31,7 +35,9 @@ def blocks(page: str) -> list[re.Match[str]]:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_is_run_or_says_why_not(page: str) -> None:
     text = text_of(page)
-    assert len(blocks(page)) == text.count("```") // 2 - text.count("```text") - text.count("```yaml")
+    assert len(blocks(page)) == text.count("```") // 2 - text.count("```text") - text.count(
+        "```yaml"
+    )
     for block in blocks(page):
         if block["reason"]:
             assert len(block["reason"]) > 10
@@ -44,9 +50,18 @@ def test_blocks_run_one_after_the_other(page: str, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "data" / "samples", tmp_path / "data" / "samples")
     for block in (block for block in blocks(page) if not block["reason"]):
         code = block["code"]
-        command = ["bash", "-euo", "pipefail", "-c", code] if block["language"] == "sh" else [sys.executable, "-c", code]
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        command = (
+            ["bash", "-euo", "pipefail", "-c", code]
+            if block["language"] == "sh"
+            else [sys.executable, "-c", code]
+        )
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        run = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
         assert run.returncode == 0, f"{code}\n{run.stdout[-2000:]}\n{run.stderr[-4000:]}"
 
 

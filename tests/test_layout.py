@@ -13,15 +13,20 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "molequi"
 
-# Folders from the most basic to the most derived and, inside each, the files in the same order ("" is the package's root).
-# A module may import what stands before it. A folder's own `__init__` comes after its files.
+# Folders from the most basic to the most derived and, inside each, the files in the same order (""
+# is the package's root). A module may import what stands before it. A folder's own `__init__` comes
+# after its files.
 ORDER: tuple[tuple[str, str], ...] = (
     ("", "errors version plots"),
     ("o3", "clebsch_gordan irreps spherical_harmonics"),
     ("graphs", "graph batched neighbors verlet"),
     ("runtime", "files resources signals device"),
     ("", "properties"),
-    ("groups", "stable rotations lie scalings lie_groups finite representations intertwiners named_representations networks equivarify lieconv"),
+    (
+        "groups",
+        "stable rotations lie scalings lie_groups finite representations intertwiners "
+        "named_representations networks equivarify lieconv",
+    ),
     ("structures", "cip molecules readers atoms inputs writers perception"),
     ("", "settings"),
     ("kernels", "edges tables splines threads jit_cache codegen_numba codegen_triton reference"),
@@ -35,22 +40,42 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("datasets", "in_memory npz splits download"),
     ("datasets.formats", "units unit_checks labels extxyz tables"),
     ("datasets.qm9", "sources qm9 pyg"),
-    ("datasets.chirality", "sources qm9_labels enantiomers mirror labelled_sets axial rosenfeld ecd"),
+    (
+        "datasets.chirality",
+        "sources qm9_labels enantiomers mirror labelled_sets axial rosenfeld ecd",
+    ),
     ("datasets", "rmd17 registry load catalog sampler datamodule"),
     ("models", "probes molecular checkpoint zoo"),
-    ("diagnostics", "observer invariance consistency parity networks check layers"),
+    ("diagnostics", "model_runner invariance consistency parity networks check layers"),
     ("prediction", "records optical_rotation predict benchmark"),
-    ("labeling", "levels protocol density_fitting hartree_fock response_direct response_iterative backend_pyscf backend_xtb"),
+    (
+        "labeling",
+        "levels protocol density_fitting hartree_fock response_direct response_iterative "
+        "backend_pyscf backend_xtb",
+    ),
     ("labeling", "inputs journal workers run"),
     ("alignment", "orientations fields align"),
-    ("hamiltonian", "mechanics springs graph_networks lie_networks models potential config molecule data evaluation train"),
-    ("training", "state schedule parts metrics loss normalization evaluation log module callbacks launch setup fit run_directory run"),
+    (
+        "hamiltonian",
+        "mechanics springs graph_networks lie_networks models potential config molecule data "
+        "evaluation train",
+    ),
+    (
+        "training",
+        "state schedule parts metrics loss normalization evaluation log module callbacks launch "
+        "setup fit run_directory run",
+    ),
     ("", "experiments"),
     ("simulation", "calculator trajectory guard md relaxation vibrations conformers"),
 )
-MODULES = tuple(".".join(filter(None, ("molequi", folder, name))) for folder, names in ORDER for name in names.split())
+MODULES = tuple(
+    ".".join(filter(None, ("molequi", folder, name)))
+    for folder, names in ORDER
+    for name in names.split()
+)
 RANK = {name: rank for rank, name in enumerate(MODULES)}
-# Where ASE's and RDKit's objects may appear; the units and tables of `ase.units` and `ase.data` may be used anywhere.
+# Where ASE's and RDKit's objects may appear; the units and tables of `ase.units` and `ase.data` may
+# be used anywhere.
 FILE_FORMATS = ("structures", "datasets", "labeling", "prediction", "alignment", "simulation")
 
 
@@ -58,7 +83,9 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"}
+FILES = {
+    name_of(path): path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"
+}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
 
 
@@ -68,7 +95,11 @@ def is_folder(name: str) -> bool:
 
 def rank_of(name: str) -> int:
     """A folder's `__init__` may use everything in the folder, so it has the rank of its last file."""
-    return max(rank for module, rank in RANK.items() if module.startswith(f"{name}.")) if is_folder(name) else RANK[name]
+    return (
+        max(rank for module, rank in RANK.items() if module.startswith(f"{name}."))
+        if is_folder(name)
+        else RANK[name]
+    )
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
@@ -77,7 +108,10 @@ def imports(tree: ast.AST) -> Iterator[tuple[ast.stmt, str]]:
         if isinstance(node, ast.Import):
             yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from ((node, f"{'.' * node.level}{node.module or ''}.{alias.name}") for alias in node.names)
+            yield from (
+                (node, f"{'.' * node.level}{node.module or ''}.{alias.name}")
+                for alias in node.names
+            )
 
 
 def own_module(name: str) -> str | None:
@@ -100,7 +134,10 @@ def test_root_of_the_package_is_small() -> None:
 def test_imports_point_up(name: str) -> None:
     tree = TREES[name]
     top_level = {id(node) for node in tree.body} | {
-        id(child) for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" for child in node.body
+        id(child)
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for child in node.body
     }
     for node, imported in imports(tree):
         where = f"{name}:{node.lineno} imports {imported}"
@@ -112,13 +149,19 @@ def test_imports_point_up(name: str) -> None:
         inside = is_folder(target) and name.startswith(f"{target}.")
         assert not inside, f"{where}, the folder that it stands in"
         assert rank_of(target) <= rank_of(name), f"{where}, which stands below it"
-        assert {target.split(".")[1], name.split(".")[1]} != {"datasets", "nn"}, f"{where}: datasets and nn must not know each other"
+        assert {target.split(".")[1], name.split(".")[1]} != {"datasets", "nn"}, (
+            f"{where}: datasets and nn must not know each other"
+        )
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if not is_folder(name)])
 def test_nothing_is_imported_by_a_string(name: str) -> None:
     calls = [node for node in ast.walk(TREES[name]) if isinstance(node, ast.Attribute | ast.Name)]
-    by_string = [node.lineno for node in calls if "import_module" in ast.unparse(node) or ast.unparse(node) == "__import__"]
+    by_string = [
+        node.lineno
+        for node in calls
+        if "import_module" in ast.unparse(node) or ast.unparse(node) == "__import__"
+    ]
     assert not by_string, f"{name}:{by_string}"
 
 
@@ -127,13 +170,20 @@ def test_file_formats_stay_at_the_boundary(name: str) -> None:
     if name.split(".")[1] in FILE_FORMATS:
         return
     for node, imported in imports(TREES[name]):
-        foreign = imported.split(".")[0] in {"ase", "rdkit"} and not imported.startswith(("ase.units", "ase.data"))
-        assert not foreign, f"{name}:{node.lineno} imports {imported}; ASE and RDKit objects belong to {FILE_FORMATS}"
+        foreign = imported.split(".")[0] in {"ase", "rdkit"} and not imported.startswith(
+            ("ase.units", "ase.data")
+        )
+        assert not foreign, (
+            f"{name}:{node.lineno} imports {imported}; ASE and RDKit objects belong to "
+            f"{FILE_FORMATS}"
+        )
 
 
 def test_every_package_is_installed() -> None:
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no TOML reader")
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "setuptools"
+    ]
     own = {name for name in FILES if is_folder(name)} | {"molequi"}
     assert set(settings["packages"]) == own | {"molequi.cli", "molequi._configs", "molequi._data"}
 

@@ -16,14 +16,18 @@ from molequi.models.molecular import make_model
 
 
 def in_new_process(code: str) -> str:
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 
 
 def test_predictions_do_not_import_e3nn(tmp_path: Path) -> None:
     """So a checkpoint gives the same energies whatever version of e3nn is installed."""
-    save_model(make_model((1, 8), ["energy", "dipole"], n_channels=4, l_max=1), tmp_path / "m.safetensors")
+    save_model(
+        make_model((1, 8), ["energy", "dipole"], n_channels=4, l_max=1), tmp_path / "m.safetensors"
+    )
     code = (
         "import sys, molequi; from ase.build import molecule; atoms = molecule('H2O'); "
         f"atoms.calc = molequi.Calculator({str(tmp_path / 'm.safetensors')!r}); "
@@ -35,9 +39,12 @@ def test_predictions_do_not_import_e3nn(tmp_path: Path) -> None:
 def test_importing_changes_nothing_of_the_process() -> None:
     code = (
         "import os, torch, ase.calculators.calculator as c; "
-        "state = lambda: (dict(os.environ), torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(), "
-        "torch.get_rng_state().tolist(), sorted(vars(c.Calculator)), list(c.all_properties)); before = state(); "
-        "import molequi.simulation.calculator, molequi.prediction.predict, molequi.simulation.md, molequi.training.run; "
+        "state = lambda: (dict(os.environ), torch.get_default_dtype(), torch.get_num_threads(), "
+        "torch.is_grad_enabled(), "
+        "torch.get_rng_state().tolist(), sorted(vars(c.Calculator)), list(c.all_properties)); "
+        "before = state(); "
+        "import molequi.simulation.calculator, molequi.prediction.predict, molequi.simulation.md, "
+        "molequi.training.run; "
         "import molequi.diagnostics.check; "
         "after = state(); print([a == b for a, b in zip(before, after)])"
     )
@@ -57,7 +64,9 @@ def test_models_open_without_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(f"pickle.{name}", barred)
     monkeypatch.setattr(torch, "load", barred)
     loaded = load_model(path)
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
+    assert all(
+        torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items()
+    )
     length = int.from_bytes(path.read_bytes()[:8], "little")
     assert set(json.loads(path.read_bytes()[8 : 8 + length])["__metadata__"]) == {"molequi"}
 
@@ -65,9 +74,11 @@ def test_models_open_without_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_networks_run_without_compilation() -> None:
     """A first energy costs what every energy costs: nothing is compiled unless asked for."""
     code = (
-        "import sys; from ase.build import molecule; from molequi.models.molecular import make_model; "
+        "import sys; from ase.build import molecule; from molequi.models.molecular import "
+        "make_model; "
         "from molequi.simulation.calculator import Calculator; "
-        "atoms = molecule('H2O'); atoms.calc = Calculator(make_model((1, 8), ['energy'], n_channels=4)); atoms.get_forces(); "
+        "atoms = molecule('H2O'); atoms.calc = Calculator(make_model((1, 8), ['energy'], "
+        "n_channels=4)); atoms.get_forces(); "
         "print([name for name in ('numba', 'torch._dynamo', 'triton') if name in sys.modules])"
     )
     assert in_new_process(code) == "[]"
@@ -82,7 +93,9 @@ def test_dependencies_have_no_upper_pins_but_that_of_e3nn(checkout: Path) -> Non
     """Nothing that is installed already has to be downgraded."""
     settings = project(checkout)
     extras = [line for lines in settings["optional-dependencies"].values() for line in lines]
-    pinned = [line for line in (*settings["dependencies"], *extras) if re.search(r"<|==|~=|!=", line)]
+    pinned = [
+        line for line in (*settings["dependencies"], *extras) if re.search(r"<|==|~=|!=", line)
+    ]
     assert pinned == ["e3nn>=0.5,<0.7"]
     assert settings["requires-python"] == ">=3.10"
 
@@ -92,7 +105,10 @@ def test_constraints_pin_every_dependency(checkout: Path) -> None:
     from packaging.requirements import Requirement
     from packaging.version import Version
 
-    lines = [line.split("#")[0].split(";")[0].strip() for line in (checkout / "constraints.txt").read_text(encoding="utf-8").splitlines()]
+    lines = [
+        line.split("#")[0].split(";")[0].strip()
+        for line in (checkout / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    ]
     pins: dict[str, list[Version]] = {}
     for line in filter(None, lines):
         name, _, version = line.partition("==")

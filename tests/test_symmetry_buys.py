@@ -1,4 +1,7 @@
-"""The functions behind tests/benchmarks/symmetry_buys.py: laws against other derivations, symmetry where it is claimed and none where it is not."""
+"""The functions behind tests/benchmarks/symmetry_buys.py.
+
+Laws against other derivations, symmetry where it is claimed and none where it is not.
+"""
 
 from __future__ import annotations
 
@@ -42,15 +45,26 @@ def test_stress_is_the_derivative_of_the_energy(part):
     strain = random_strain(8).requires_grad_(True)
     squares = torch.linalg.eigvalsh(torch.eye(3, dtype=torch.float64) + 2.0 * strain)
     log_volume = 0.5 * squares.log().sum(dim=1)
-    energy = 0.5 * stress.MU * (squares.sum(dim=1) - 3.0) - stress.MU * log_volume + 0.5 * stress.LAMBDA * log_volume.square()
-    torch.testing.assert_close(stress.stress_of(strain.detach()), torch.autograd.grad(energy.sum(), strain)[0], rtol=1e-10, atol=1e-12)
+    energy = (
+        0.5 * stress.MU * (squares.sum(dim=1) - 3.0)
+        - stress.MU * log_volume
+        + 0.5 * stress.LAMBDA * log_volume.square()
+    )
+    torch.testing.assert_close(
+        stress.stress_of(strain.detach()),
+        torch.autograd.grad(energy.sum(), strain)[0],
+        rtol=1e-10,
+        atol=1e-12,
+    )
 
 
 def test_small_strain_gives_hookes_law(part):
     stress = part("stress")
     strain = 1e-6 * random_strain(4)
     trace = strain.diagonal(dim1=1, dim2=2).sum(dim=1)
-    hooke = 2.0 * stress.MU * strain + stress.LAMBDA * trace[:, None, None] * torch.eye(3, dtype=torch.float64)
+    hooke = 2.0 * stress.MU * strain + stress.LAMBDA * trace[:, None, None] * torch.eye(
+        3, dtype=torch.float64
+    )
     torch.testing.assert_close(stress.stress_of(strain), hooke, rtol=0, atol=1e-11)
 
 
@@ -86,14 +100,18 @@ def test_forces_of_distorted_molecules_are_the_gradient_of_mmff(part):
         moved[0][atom, axis] -= step
         moved[1][atom, axis] += step
         low, high = (stress.mmff(molecule, each)[0] for each in moved)
-        assert (low - high) / (2 * step) == pytest.approx(frames.forces[1, atom, axis].item(), abs=1e-4)
+        assert (low - high) / (2 * step) == pytest.approx(
+            frames.forces[1, atom, axis].item(), abs=1e-4
+        )
 
 
 def test_rotations_carry_x_onto_the_axis(part):
     axes = torch.nn.functional.normalize(torch.randn(5, 3, dtype=torch.float64), dim=1)
     matrices = part("learn").rotations_of_x(axes, 0)
     torch.testing.assert_close(matrices[:, :, 0], axes)
-    torch.testing.assert_close(matrices @ matrices.mT, torch.eye(3, dtype=torch.float64).expand(5, 3, 3))
+    torch.testing.assert_close(
+        matrices @ matrices.mT, torch.eye(3, dtype=torch.float64).expand(5, 3, 3)
+    )
     assert torch.linalg.det(matrices) == pytest.approx(np.ones(5))
 
 
@@ -102,7 +120,10 @@ def test_averages_are_exact_for_their_rotations_and_plain_networks_for_none(part
     frames = learn.ethanol(None)[0].subset(slice(8))
     assert len(soft.cube()) == 24
     networks = {kind: soft.network_of(kind, frames) for kind in ("plain", "group", "frames")}
-    rows = {kind: soft.measured(lambda each, network=network: network(each.positions).detach(), frames) for kind, network in networks.items()}
+    rows = {
+        kind: soft.measured(lambda each, network=network: network(each.positions).detach(), frames)
+        for kind, network in networks.items()
+    }
     assert rows["frames"]["violation_percent"] < 1e-9
     assert rows["group"]["violation_cube_percent"] < 1e-9
     assert rows["group"]["violation_percent"] > 1.0
@@ -123,7 +144,10 @@ def test_loop_work_of_a_gradient_is_nothing_and_of_a_vector_output_is_not(part):
 def test_dynamics_keep_the_energy_of_a_spring_and_heat_in_a_whirl(part):
     """A spring of two hydrogen atoms keeps its energy; a force that turns does work on them."""
     direct = part("direct")
-    start, numbers = torch.tensor([[-0.4, 0.0, 0.0], [0.4, 0.0, 0.0]], dtype=torch.float64), torch.tensor([1, 1])
+    start, numbers = (
+        torch.tensor([[-0.4, 0.0, 0.0], [0.4, 0.0, 0.0]], dtype=torch.float64),
+        torch.tensor([1, 1]),
+    )
 
     def spring(positions: Tensor) -> tuple[Tensor, float]:
         bond = positions[1] - positions[0]
@@ -133,7 +157,9 @@ def test_dynamics_keep_the_energy_of_a_spring_and_heat_in_a_whirl(part):
 
     def whirl(positions: Tensor) -> tuple[Tensor, float]:
         forces, energy = spring(positions)
-        return forces + 0.5 * torch.stack([-positions[:, 1], positions[:, 0], torch.zeros(2, dtype=torch.float64)], dim=1), energy
+        return forces + 0.5 * torch.stack(
+            [-positions[:, 1], positions[:, 0], torch.zeros(2, dtype=torch.float64)], dim=1
+        ), energy
 
     quiet, heated = (direct.nve(law, start, numbers, 0.5) for law in (spring, whirl))
     assert quiet["ps"] == pytest.approx(0.5)
@@ -152,7 +178,11 @@ def test_hands_are_labelled_and_unsigned_numbers_cannot_tell_them(part):
 
 def test_finished_rows_are_not_computed_again(part, tmp_path):
     rows = part("learn").Rows(tmp_path / "rows.json", {"steps": 1})
-    assert rows.get("a", "one", lambda: {"value": 1.0}) == {"model": "one", "steps": 1, "value": 1.0}
+    assert rows.get("a", "one", lambda: {"value": 1.0}) == {
+        "model": "one",
+        "steps": 1,
+        "value": 1.0,
+    }
     again = part("learn").Rows(tmp_path / "rows.json", {"steps": 1})
     assert again.get("a", "one", lambda: pytest.fail("computed again"))["value"] == 1.0
     other = part("learn").Rows(tmp_path / "rows.json", {"steps": 2})

@@ -1,9 +1,11 @@
-"""Put a trained `organic` model into the package: its file, and its card with the errors on held-out constitutions.
+"""Put a trained `organic` model into the package.
+
+Its file, and its card with the errors on held-out constitutions.
 
     python data/recipes/bundle.py RUN organic.npz [--name organic]
 
-RUN is the run directory of `molequi train organic`, organic.npz the set that `organic.py` made. Writes data/models/NAME.safetensors and NAME.json and
-prints the rows for data/README.md.
+RUN is the run directory of `molequi train organic`, organic.npz the set that `organic.py` made.
+Writes data/models/NAME.safetensors and NAME.json and prints the rows for data/README.md.
 """
 
 import argparse
@@ -27,7 +29,9 @@ from molequi.training.evaluation import predict_frames
 MODELS = Path(__file__).parents[1] / "models"
 
 
-def errors(model: MolecularModel, frames: Frames, sources: np.ndarray, names: list[str]) -> dict[str, object]:
+def errors(
+    model: MolecularModel, frames: Frames, sources: np.ndarray, names: list[str]
+) -> dict[str, object]:
     """Return the mean absolute errors over all frames and by the origin of the geometry."""
     rows = ["energy", "forces", "dipole"]
     predicted = predict_frames(model, frames, rows)
@@ -35,7 +39,9 @@ def errors(model: MolecularModel, frames: Frames, sources: np.ndarray, names: li
     force = (predicted["forces"] - frames.targets["forces"]).abs().numpy()
     energy = ((predicted["energy"] - frames.targets["energy"]) / frames.n_atoms).abs().numpy()
     vector = (predicted["dipole"] - frames.targets["dipole"]).norm(dim=1).numpy() / Debye
-    length = (predicted["dipole"].norm(dim=1) / Debye - frames.targets["dipole_magnitude"]).abs().numpy()
+    length = (
+        (predicted["dipole"].norm(dim=1) / Debye - frames.targets["dipole_magnitude"]).abs().numpy()
+    )
 
     def mean(values: np.ndarray, digits: int) -> float | None:
         known = values[np.isfinite(values)]
@@ -60,20 +66,27 @@ def errors(model: MolecularModel, frames: Frames, sources: np.ndarray, names: li
 def water_dipole(model: MolecularModel) -> float:
     """Return water's dipole along the line from O to the middle of the hydrogens, D."""
     atoms = molecule("H2O")
-    dipole = model.compute(build_graph(atoms.positions, atoms.numbers, model.cutoff))["dipole"][0].numpy()
+    dipole = model.compute(build_graph(atoms.positions, atoms.numbers, model.cutoff))["dipole"][
+        0
+    ].numpy()
     axis = atoms.positions[1:].mean(axis=0) - atoms.positions[0]
     return float(dipole @ axis / np.linalg.norm(axis) / Debye)
 
 
 def main() -> None:
     """Evaluate, write, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--name", default="organic")
     arguments = parser.parse_args()
     model = load(arguments.run)
-    flat, arrays = load_npz(arguments.data), open_arrays(arguments.data, only=("source", "constitution", "meta"))
+    flat, arrays = (
+        load_npz(arguments.data),
+        open_arrays(arguments.data, only=("source", "constitution", "meta")),
+    )
     meta, test = json.loads(str(arrays["meta"])), flat.splits["test"]
     model.metadata["name"] = arguments.name
     counts = meta["counts"]
@@ -90,17 +103,24 @@ def main() -> None:
             "geometries": counts["source"],
         },
         "model": {**model.backbone.settings, "weights": sum(p.numel() for p in model.parameters())},
-        "errors on held-out constitutions": errors(model, flat.frames.subset(test), arrays["source"][test.numpy()], meta["sources"]),
+        "errors on held-out constitutions": errors(
+            model, flat.frames.subset(test), arrays["source"][test.numpy()], meta["sources"]
+        ),
         "water, dipole from O to the hydrogens (D)": round(water_dipole(model), 3),
         "limits": [
-            "neutral, closed-shell molecules of H, C, N and O; ions, radicals and other elements are refused",
-            "up to 9 heavy atoms in training; no crystals; reactions and broken bonds only as far as stretched bonds of the training set go",
-            "interactions beyond 5 Å between atoms are absent, and pairs of molecules are few in training",
+            "neutral, closed-shell molecules of H, C, N and O; ions, radicals and other elements "
+            "are refused",
+            "up to 9 heavy atoms in training; no crystals; reactions and broken bonds only as far "
+            "as stretched bonds of the training set go",
+            "interactions beyond 5 Å between atoms are absent, and pairs of molecules are few in "
+            "training",
         ],
     }
     MODELS.mkdir(exist_ok=True)
     save_model(model, MODELS / f"{arguments.name}.safetensors")
-    (MODELS / f"{arguments.name}.json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (MODELS / f"{arguments.name}.json").write_text(
+        json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     for suffix in ("safetensors", "json"):
         path = MODELS / f"{arguments.name}.{suffix}"
         print(path.name, hashlib.sha256(path.read_bytes()).hexdigest())

@@ -1,10 +1,15 @@
-"""Put a trained `chiroptical` model into the package: its file, and its card with the errors on the test part.
+"""Put a trained `chiroptical` model into the package.
 
-    python data/recipes/bundle_chiroptical.py RUN rosenfeld.npz reserved.txt [--name chiroptical] [--models data/models]
+Its file, and its card with the errors on the test part.
 
-RUN is the run directory of `molequi train chiroptical data.path=rosenfeld.npz`, rosenfeld.npz the same set with its stored split and groups,
-reserved.txt a list of SMILES, one a line, that nothing may have learned from. Refuses a model that saw one of these constitutions, or whose test
-constitutions stand in its training part. Writes NAME.safetensors and NAME.json and prints the rows for data/README.md.
+    python data/recipes/bundle_chiroptical.py RUN rosenfeld.npz reserved.txt [--name chiroptical]
+    [--models data/models]
+
+RUN is the run directory of `molequi train chiroptical data.path=rosenfeld.npz`, rosenfeld.npz the
+same set with its stored split and groups, reserved.txt a list of SMILES, one a line, that nothing
+may have learned from. Refuses a model that saw one of these constitutions, or whose test
+constitutions stand in its training part. Writes NAME.safetensors and NAME.json and prints the rows
+for data/README.md.
 """
 
 from __future__ import annotations
@@ -34,8 +39,9 @@ MODELS = Path(__file__).parents[1] / "models"
 SIGN_LIMIT = 0.05  # bohr⁴: the sign of smaller values is not asked for
 MAX_BYTES = 1_000_000
 
-# What the level itself gets wrong, in deg/[dm (g/cm³)] at 589 nm. HF with a large basis and experiment: K. Ruud, P. J. Stephens, F. J. Devlin,
-# P. R. Taylor, J. R. Cheeseman, M. J. Frisch, Chem. Phys. Lett. 373 (2003) 606, tables 4 and 5 (molecules 6 and 14). HF/6-31G, static: by
+# What the level itself gets wrong, in deg/[dm (g/cm³)] at 589 nm. HF with a large basis and
+# experiment: K. Ruud, P. J. Stephens, F. J. Devlin, P. R. Taylor, J. R. Cheeseman, M. J. Frisch,
+# Chem. Phys. Lett. 373 (2003) 606, tables 4 and 5 (molecules 6 and 14). HF/6-31G, static: by
 # `molequi relax --smiles SMILES --output m.xyz` and `molequi label m.xyz --level hf/6-31g`.
 WHERE_HF_FAILS = [
     {
@@ -63,7 +69,11 @@ def overlap(groups: list[str], reserved: Path) -> int:
 
     Raises UserError for an empty list: an overlap with nothing would say nothing.
     """
-    listed = {constitution_of(line.split()[0]) for line in reserved.read_text(encoding="utf-8").splitlines() if line.strip()}
+    listed = {
+        constitution_of(line.split()[0])
+        for line in reserved.read_text(encoding="utf-8").splitlines()
+        if line.strip()
+    }
     if not listed:
         raise UserError(f"{reserved} lists no SMILES; expected one a line")
     return len({constitution_of(group) for group in groups} & listed)
@@ -73,47 +83,82 @@ def scores(model: MolecularModel, test: Frames) -> dict[str, object]:
     """Return R², error and sign of the isotropic part on both hands, R² by irrep part of the tensor, and how exactly the hands are mirrored."""
     row, label = PROPERTIES["rosenfeld"], test.targets["rosenfeld"]
     image = dataclasses.replace(test, positions=-test.positions)
-    value, other = (predict_frames(model, frames, ["rosenfeld"])["rosenfeld"] for frames in (test, image))
+    value, other = (
+        predict_frames(model, frames, ["rosenfeld"])["rosenfeld"] for frames in (test, image)
+    )
     parts = zip(split_parts(row, value).items(), split_parts(row, label).values(), strict=True)
     result: dict[str, object] = {f"R² of {name}": _r2(x, y) for (name, x), y in parts}
-    guess, truth = torch.cat([_isotropic(value), _isotropic(other)]), torch.cat([_isotropic(label), -_isotropic(label)])
+    guess, truth = (
+        torch.cat([_isotropic(value), _isotropic(other)]),
+        torch.cat([_isotropic(label), -_isotropic(label)]),
+    )
     is_right = (guess.sign() == truth.sign())[truth.abs() > SIGN_LIMIT]
     return {
         "structures, both hands": len(truth),
         "R² of rosenfeld_isotropic": _r2(guess, truth),
         "MAE of rosenfeld_isotropic (bohr⁴)": round(float((guess - truth).abs().mean()), 4),
         "MAE of predicting zero (bohr⁴)": round(float(truth.abs().mean()), 4),
-        f"sign right where |rosenfeld_isotropic| > {SIGN_LIMIT} bohr⁴ (%)": round(100 * float(is_right.double().mean()), 1),
+        f"sign right where |rosenfeld_isotropic| > {SIGN_LIMIT} bohr⁴ (%)": round(
+            100 * float(is_right.double().mean()), 1
+        ),
         **result,
-        "mirror violation over the spread": float((_isotropic(value) + _isotropic(other)).abs().max() / truth.std(correction=0)),
+        "mirror violation over the spread": float(
+            (_isotropic(value) + _isotropic(other)).abs().max() / truth.std(correction=0)
+        ),
     }
 
 
 def spread(frames: Frames) -> float:
-    """Return the root mean square of the 0o part of the tensors in the orthonormal basis, bohr⁴: what `predict` compares a rotation with."""
-    return float(split_parts(PROPERTIES["rosenfeld"], frames.targets["rosenfeld"])["rosenfeld[0o]"].square().mean().sqrt())
+    """Return the root mean square of the 0o part of the tensors in the orthonormal basis, bohr⁴.
+
+    What `predict` compares a rotation with.
+    """
+    return float(
+        split_parts(PROPERTIES["rosenfeld"], frames.targets["rosenfeld"])["rosenfeld[0o]"]
+        .square()
+        .mean()
+        .sqrt()
+    )
 
 
-def make_card(model: MolecularModel, loaded: FlatFile, reserved: Path, name: str) -> dict[str, object]:
+def make_card(
+    model: MolecularModel, loaded: FlatFile, reserved: Path, name: str
+) -> dict[str, object]:
     """Measure everything that the card states.
 
-    Raises UserError where reserved constitutions were learned from, or the split lets a constitution straddle it.
+    Raises UserError where reserved constitutions were learned from, or the split lets a
+    constitution straddle it.
     """
     if not loaded.groups:
-        raise UserError("the set has no groups, so that its split cannot be checked; prepare it by `molequi data prepare rosenfeld`")
+        raise UserError(
+            "the set has no groups, so that its split cannot be checked; prepare it by `molequi "
+            "data prepare rosenfeld`"
+        )
     parts = {part: loaded.frames.subset(rows) for part, rows in loaded.splits.items()}
-    groups = {part: {loaded.groups[int(row)] for row in rows} for part, rows in loaded.splits.items()}
+    groups = {
+        part: {loaded.groups[int(row)] for row in rows} for part, rows in loaded.splits.items()
+    }
     shared = groups["train"] & groups["test"]
     if shared:
-        raise UserError(f"{len(shared)} constitutions stand in training and test, such as {sorted(shared)[0]}; the split must be grouped")
+        raise UserError(
+            f"{len(shared)} constitutions stand in training and test, such as {sorted(shared)[0]}; "
+            "the split must be grouped"
+        )
     common = overlap(list(loaded.groups), reserved)
     if common:
-        raise UserError(f"{common} constitutions of the set stand in {reserved.name}; label and train without them")
+        raise UserError(
+            f"{common} constitutions of the set stand in {reserved.name}; label and train without "
+            "them"
+        )
     seen = model.metadata.get("training", {}).get("n_structures")
     if seen != len(parts["train"]):
-        raise UserError(f"the run saw {seen} training structures, this set has {len(parts['train'])}; give the set that the run was trained on")
-    # The same sums for a structure and its image: kernels that change in between would show as a violation of the mirror law.
-    model.backbone.use_kernels("table")
+        raise UserError(
+            f"the run saw {seen} training structures, this set has {len(parts['train'])}; give the "
+            "set that the run was trained on"
+        )
+    # The same sums for a structure and its image: kernels that change in between would show as a
+    # violation of the mirror law.
+    model.backbone.use_kernels("generic")
     return {
         "name": name,
         "description": "Rosenfeld tensor and optical rotation, with polarizability and dipole, of neutral closed-shell molecules",
@@ -122,17 +167,29 @@ def make_card(model: MolecularModel, loaded: FlatFile, reserved: Path, name: str
         "data": {
             "geometries": "QM9 (B3LYP/6-31G(2df,p) minima), one conformer each",
             "split": "by constitution (stereo-free SMILES), so that hands and conformers stay in one part",
-            **{part: {"structures": len(frames), "constitutions": len(groups[part])} for part, frames in parts.items()},
-            "spread of rosenfeld_isotropic in training (bohr⁴)": round(spread(parts["train"]) / math.sqrt(3.0), 4),
+            **{
+                part: {"structures": len(frames), "constitutions": len(groups[part])}
+                for part, frames in parts.items()
+            },
+            "spread of rosenfeld_isotropic in training (bohr⁴)": round(
+                spread(parts["train"]) / math.sqrt(3.0), 4
+            ),
         },
         "reserved constitutions in the data": common,
         "model": {**model.backbone.settings, "weights": sum(p.numel() for p in model.parameters())},
         "errors on the test part": scores(model, parts["test"]),
-        "where Hartree-Fock itself fails": {"unit": PROPERTIES["specific_rotation"].unit, "source": SOURCE, "molecules": WHERE_HF_FAILS},
+        "where Hartree-Fock itself fails": {
+            "unit": PROPERTIES["specific_rotation"].unit,
+            "source": SOURCE,
+            "molecules": WHERE_HF_FAILS,
+        },
         "limits": [
-            "it predicts HF/6-31G at zero frequency, not experiment: basis, electron correlation, wavelength, solvent and vibrations are absent",
-            "a rotation belongs to the conformer: average flexible molecules with `--conformers N --temperature K`",
-            "neutral, closed-shell molecules of the elements above with up to 9 heavy atoms, at relaxed geometries",
+            "it predicts HF/6-31G at zero frequency, not experiment: basis, electron correlation, "
+            "wavelength, solvent and vibrations are absent",
+            "a rotation belongs to the conformer: average flexible molecules with `--conformers N "
+            "--temperature K`",
+            "neutral, closed-shell molecules of the elements above with up to 9 heavy atoms, at "
+            "relaxed geometries",
             "R and S are read off the geometry, and say nothing about the sign of a rotation",
         ],
     }
@@ -140,7 +197,9 @@ def make_card(model: MolecularModel, loaded: FlatFile, reserved: Path, name: str
 
 def main() -> None:
     """Measure, write, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("reserved", type=Path)
@@ -168,8 +227,12 @@ def write(model: MolecularModel, card: dict[str, object], folder: Path, name: st
     save_model(model, path)
     if path.stat().st_size > MAX_BYTES:
         path.unlink()
-        raise UserError(f"the model takes more than {MAX_BYTES} bytes; train a smaller one to bundle it")
-    path.with_suffix(".json").write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        raise UserError(
+            f"the model takes more than {MAX_BYTES} bytes; train a smaller one to bundle it"
+        )
+    path.with_suffix(".json").write_text(
+        json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     for written in (path, path.with_suffix(".json")):
         print(written.name, hashlib.sha256(written.read_bytes()).hexdigest())
     print(json.dumps(card["errors on the test part"], indent=1, ensure_ascii=False))
@@ -180,7 +243,9 @@ def _isotropic(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _r2(value: torch.Tensor, label: torch.Tensor) -> float:
-    return round(1.0 - float((value - label).square().sum() / (label - label.mean(dim=0)).square().sum()), 4)
+    return round(
+        1.0 - float((value - label).square().sum() / (label - label.mean(dim=0)).square().sum()), 4
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ Stages, each resumable (`--stage NAME` runs one; the files between them lie in O
   energies  label them with the ANI-1ccx ensemble, reject some, write OUTPUT
   gfn2      GFN2-xTB dipole of every frame         } appended to a checkpoint, row by row;
   dft       B3LYP dipoles until --minutes are over } `merge` brings them into OUTPUT
-  merge     rewrite OUTPUT with all dipoles so far, and OUTPUT's twin `_start`, whose `dipole` is GFN2's
+  merge     rewrite OUTPUT with all dipoles so far, and OUTPUT's twin `_start`, whose `dipole` is
+  GFN2's
 
 Format: arrays of one npz without pickles; the atoms of molecule i are rows off[i]:off[i+1],
 off = concat([0], cumsum(n_atoms)); absent labels are NaN.
@@ -76,7 +77,9 @@ def make_frames(settings: argparse.Namespace, work: Path) -> None:
     common = mo.common_molecules(excluded, (mo.TINY if share < 0.1 else (*mo.TINY, *mo.COMMON)))
     common = sa.quench(common, work / "quench")
     known = {m.constitution for m in common}
-    qm9 = [m._replace(split=mo.TRAIN) if m.constitution in known else m for m in mo.qm9_molecules(main)]
+    qm9 = [
+        m._replace(split=mo.TRAIN) if m.constitution in known else m for m in mo.qm9_molecules(main)
+    ]
     frames = sa.static_frames(qm9, common, mo.qm9_molecules(extra), share, rng)
     arrays = fr.flatten(frames)
     LOG.info("%d geometries of %d constitutions", len(frames), len(set(arrays["constitution"])))
@@ -129,13 +132,28 @@ def make_energies(settings: argparse.Namespace, work: Path) -> None:
     reasons = reasons_to_reject(arrays)
     del arrays["disagreement"]
     bad = [f"{fr.SOURCES[s]}:{r}" for s, r in zip(arrays["source"], reasons, strict=True) if r]
-    LOG.info("rejected %d of %d: %s", len(bad), len(reasons), rejected := dict(sorted(Counter(bad).items())))
+    LOG.info(
+        "rejected %d of %d: %s",
+        len(bad),
+        len(reasons),
+        rejected := dict(sorted(Counter(bad).items())),
+    )
     blank = np.full((len(reasons), 3), np.nan)
-    arrays |= {"forces": arrays["forces"].astype(np.float32), "dipole": blank, "dipole_gfn2": blank.copy()}
+    arrays |= {
+        "forces": arrays["forces"].astype(np.float32),
+        "dipole": blank,
+        "dipole_gfn2": blank.copy(),
+    }
     arrays = select_frames(arrays, reasons == "")
     numbers, energies = sa.self_energies()
     arrays |= {"reference_numbers": numbers, "reference_energies": energies}
-    meta = {"levels": LEVELS, "rejected": rejected, "seed": settings.seed, "sources": fr.SOURCES, "versions": versions()}
+    meta = {
+        "levels": LEVELS,
+        "rejected": rejected,
+        "seed": settings.seed,
+        "sources": fr.SOURCES,
+        "versions": versions(),
+    }
     save(settings.output, arrays | {"meta": np.array(json.dumps(meta))})
     merge(settings, work)
 
@@ -209,7 +227,11 @@ def merge(settings: argparse.Namespace, work: Path) -> None:
     LOG.info("%s", meta["counts"])
     save(settings.output, arrays | {"meta": np.array(json.dumps(meta))})
     # The first half of the training learns GFN2-xTB's vectors as its dipole.
-    start = {name: values for name, values in arrays.items() if name not in ("dipole_gfn2", "dipole_magnitude")}
+    start = {
+        name: values
+        for name, values in arrays.items()
+        if name not in ("dipole_gfn2", "dipole_magnitude")
+    }
     meta["levels"] = meta["levels"] | {"dipole": "GFN2-xTB (tblite)"}
     path = settings.output.with_name(f"{settings.output.stem}_start.npz")
     save(path, start | {"dipole": arrays["dipole_gfn2"], "meta": np.array(json.dumps(meta))})
@@ -223,13 +245,19 @@ STAGES = {
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--exclude", type=Path, help="file of SMILES to leave out, one per line")
-    parser.add_argument("--sample", type=float, default=1.0, metavar="N", help="share of the full set to make")
+    parser.add_argument(
+        "--sample", type=float, default=1.0, metavar="N", help="share of the full set to make"
+    )
     parser.add_argument("--limit", type=int, help="read only this many molecules of QM9")
     parser.add_argument("--stage", choices=[*STAGES, "all"], default="all")
-    parser.add_argument("--minutes", type=float, default=90.0, help="time for one run of gfn2 or dft")
+    parser.add_argument(
+        "--minutes", type=float, default=90.0, help="time for one run of gfn2 or dft"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=20260101)
     return parser.parse_args(arguments)
@@ -242,9 +270,16 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     work = settings.output.with_suffix(".work")
     work.mkdir(parents=True, exist_ok=True)
-    finished = {"frames": work / "frames.npz", "md": work / "md.npz", "hydrogen": work / "hydrogen.npz", "energies": settings.output}
+    finished = {
+        "frames": work / "frames.npz",
+        "md": work / "md.npz",
+        "hydrogen": work / "hydrogen.npz",
+        "energies": settings.output,
+    }
     for name, stage in STAGES.items():
-        if settings.stage == name or (settings.stage == "all" and not finished.get(name, work / "none").exists()):
+        if settings.stage == name or (
+            settings.stage == "all" and not finished.get(name, work / "none").exists()
+        ):
             LOG.info("stage %s", name)
             stage(settings, work)
 

@@ -12,7 +12,8 @@ from pyscf import dft, gto, lib
 from pyscf.df import incore
 
 SYMBOLS = {1: "H", 6: "C", 7: "N", 8: "O"}
-# 6-31G(2df,p) as Gaussian defines it: d exponents 2 x and 1/2 x 0.8, six Cartesian d functions, seven pure f.
+# 6-31G(2df,p) as Gaussian defines it: d exponents 2 x and 1/2 x 0.8, six Cartesian d functions,
+# seven pure f.
 D_EXPONENTS = (1.6, 0.4)
 F_EXPONENTS = {"C": 0.8, "N": 1.0, "O": 1.4}
 
@@ -44,7 +45,13 @@ class CachedIntegrator(dft.numint.NumInt):
         self.blocks: dict[tuple[int, int], list] = {}
 
     def block_loop(
-        self, mol: gto.Mole, grids: Any, nao: int | None = None, deriv: int = 0, *args: Any, **kwargs: Any
+        self,
+        mol: gto.Mole,
+        grids: Any,
+        nao: int | None = None,
+        deriv: int = 0,
+        *args: Any,
+        **kwargs: Any,
     ) -> Iterator:
         """Yield what PySCF's loop yields."""
         key = (deriv, len(grids.weights))
@@ -54,13 +61,18 @@ class CachedIntegrator(dft.numint.NumInt):
         yield from self.blocks[key]
 
 
-def coulomb_exchange(factors: np.ndarray, density: np.ndarray, occupied: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def coulomb_exchange(
+    factors: np.ndarray, density: np.ndarray, occupied: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return J and K (n, n) from density-fitting factors (L, n, n).
 
-    occupied: (n, o) orbitals times the root of their occupation, with density = occupied occupied^T.
+    occupied: (n, o) orbitals times the root of their occupation, with density = occupied
+    occupied^T.
     """
     n = len(density)
-    coulomb = (factors.reshape(-1, n * n).T @ (factors.reshape(-1, n * n) @ density.ravel())).reshape(n, n)
+    coulomb = (
+        factors.reshape(-1, n * n).T @ (factors.reshape(-1, n * n) @ density.ravel())
+    ).reshape(n, n)
     if occupied is None:
         half = (factors.reshape(-1, n) @ density).reshape(factors.shape)
         exchange = np.tensordot(half, factors, axes=([0, 2], [0, 2]))
@@ -76,7 +88,9 @@ class QuickKohnSham(dft.rks.RKS):
 
     factors: np.ndarray | None = None
 
-    def get_jk(self, mol: Any = None, dm: Any = None, *args: Any, **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
+    def get_jk(
+        self, mol: Any = None, dm: Any = None, *args: Any, **kwargs: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return Coulomb and exchange matrices."""
         if self.factors is None:
             fit = incore.cholesky_eri(self.mol, auxbasis="def2-universal-jkfit")
@@ -91,7 +105,9 @@ class QuickKohnSham(dft.rks.RKS):
 def use_numpy_products() -> None:
     """Let PySCF's matrix products run in numpy; the BLAS in its wheels is several times slower."""
 
-    def ddot(a: np.ndarray, b: np.ndarray, alpha: float = 1, c: np.ndarray | None = None, beta: float = 0) -> np.ndarray:
+    def ddot(
+        a: np.ndarray, b: np.ndarray, alpha: float = 1, c: np.ndarray | None = None, beta: float = 0
+    ) -> np.ndarray:
         product = alpha * (a @ b) if alpha != 1 else a @ b
         if c is None:
             return product

@@ -71,7 +71,13 @@ def rattle(pos: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarra
 
 
 def stretch(
-    z: np.ndarray, pos: np.ndarray, low: float, high: float, rng: np.random.Generator, *, only_xh: bool
+    z: np.ndarray,
+    pos: np.ndarray,
+    low: float,
+    high: float,
+    rng: np.random.Generator,
+    *,
+    only_xh: bool,
 ) -> np.ndarray | None:
     """Scale one open bond by a factor in [low, high], both sides rigid, then rattle by 0.02 Å.
 
@@ -99,7 +105,9 @@ def twist(z: np.ndarray, pos: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
     Half of the bonds stay; None where nothing can turn.
     """
-    choices = [c for c in open_bonds(z, pos) if z[c[0]] > 1 and z[c[1]] > 1 and 1 < c[2].sum() < len(z) - 1]
+    choices = [
+        c for c in open_bonds(z, pos) if z[c[0]] > 1 and z[c[1]] > 1 and 1 < c[2].sum() < len(z) - 1
+    ]
     if not choices:
         return None
     moved = pos.copy()
@@ -107,7 +115,9 @@ def twist(z: np.ndarray, pos: np.ndarray, rng: np.random.Generator) -> np.ndarra
         i, j, side = choices[row]
         if rank == 0 or rng.random() < 0.5:
             angle = rng.uniform(-np.pi, np.pi)
-            moved[side] = moved[j] + rotate_about(moved[side] - moved[j], moved[j] - moved[i], angle)
+            moved[side] = moved[j] + rotate_about(
+                moved[side] - moved[j], moved[j] - moved[i], angle
+            )
     return rattle(moved, 0.03, rng)
 
 
@@ -124,7 +134,9 @@ def random_rotation(rng: np.random.Generator) -> np.ndarray:
 
 
 def place_pair(
-    first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
+    first: tuple[np.ndarray, np.ndarray],
+    second: tuple[np.ndarray, np.ndarray],
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Put two molecules (z, pos) beside each other in random orientations; returns (z, pos).
 
@@ -145,7 +157,9 @@ def place_pair(
     return np.concatenate([z1, z2]), np.concatenate([pos1, pos2 + high * direction])
 
 
-def rejection(pos: np.ndarray, energy_above: float, disagreement: float, largest_force: float) -> str:
+def rejection(
+    pos: np.ndarray, energy_above: float, disagreement: float, largest_force: float
+) -> str:
     """Name the reason to drop a frame, '' to keep it.
 
     close: two atoms nearer than 0.6 Å; energy: more than 15 eV above the relaxed molecule;
@@ -160,7 +174,10 @@ def rejection(pos: np.ndarray, energy_above: float, disagreement: float, largest
 
 
 def flatten(frames: Sequence[Frame]) -> dict[str, np.ndarray]:
-    """Lay frames out as flat arrays: n_atoms, z, pos, constitution, split, source, dipole_magnitude."""
+    """Lay frames out as flat arrays.
+
+    N_atoms, z, pos, constitution, split, source, dipole_magnitude.
+    """
     return {
         "n_atoms": np.array([len(f.z) for f in frames], dtype=np.int32),
         "z": np.concatenate([f.z for f in frames]).astype(np.uint8),

@@ -161,7 +161,9 @@ def embed(smiles: str, n_conformers: int) -> list[tuple[np.ndarray, np.ndarray]]
     return [(z, mol.GetConformer(i).GetPositions()) for i in ids]
 
 
-def common_molecules(excluded: set[str], smiles: Sequence[str] = (*TINY, *COMMON)) -> list[Molecule]:
+def common_molecules(
+    excluded: set[str], smiles: Sequence[str] = (*TINY, *COMMON)
+) -> list[Molecule]:
     """Embed the tiny and common compounds, which always belong to the training part.
 
     The energies of QM9's `mu` do not belong to these geometries: mu is NaN.

@@ -34,13 +34,18 @@ def draw(molecules: Sequence[mo.Molecule], n: int, rng: np.random.Generator) -> 
     return [molecules[order[k]] for k in np.searchsorted(edges, points)]
 
 
-def frame(molecule: mo.Molecule, pos: np.ndarray, source: str, mu: float = float("nan")) -> fr.Frame:
+def frame(
+    molecule: mo.Molecule, pos: np.ndarray, source: str, mu: float = float("nan")
+) -> fr.Frame:
     """Make a frame of a molecule at `pos`."""
     return fr.Frame(molecule.z, pos, molecule.constitution, molecule.split, fr.CODE[source], mu)
 
 
 def dynamics(
-    molecules: Sequence[mo.Molecule], temperatures: np.ndarray, snapshots: Sequence[int], folder: Path
+    molecules: Sequence[mo.Molecule],
+    temperatures: np.ndarray,
+    snapshots: Sequence[int],
+    folder: Path,
 ) -> list[np.ndarray]:
     """Run Langevin dynamics of all molecules; returns (len(snapshots), n, 3) Å for each.
 
@@ -70,7 +75,11 @@ def quench(molecules: Sequence[mo.Molecule], folder: Path) -> list[mo.Molecule]:
 
 
 def sample_md(
-    molecules: Sequence[mo.Molecule], snapshots: Sequence[int], source: str, folder: Path, rng: np.random.Generator
+    molecules: Sequence[mo.Molecule],
+    snapshots: Sequence[int],
+    source: str,
+    folder: Path,
+    rng: np.random.Generator,
 ) -> list[fr.Frame]:
     """Return the snapshots of one trajectory of every molecule, temperatures of TEMPERATURES."""
     temperatures = rng.choice(TEMPERATURES, len(molecules))
@@ -88,7 +97,9 @@ def sample_each(
     return [frame(m, pos, source) for m, pos in drawn if pos is not None]
 
 
-def make_pairs(molecules: Sequence[mo.Molecule], n: int, rng: np.random.Generator) -> list[mo.Molecule]:
+def make_pairs(
+    molecules: Sequence[mo.Molecule], n: int, rng: np.random.Generator
+) -> list[mo.Molecule]:
     """Join n pairs of molecules with at most five heavy atoms, both of the same split."""
     small = [m for m in molecules if mo.heavy_atoms(m.z) <= 5]
     pairs = []
@@ -121,7 +132,9 @@ def static_frames(
     return frames + [frame(m, m.pos, "extra", m.mu) for m in extra]
 
 
-def moving_frames(molecules: Sequence[mo.Molecule], share: float, work: Path, rng: np.random.Generator) -> list[fr.Frame]:
+def moving_frames(
+    molecules: Sequence[mo.Molecule], share: float, work: Path, rng: np.random.Generator
+) -> list[fr.Frame]:
     """Make all frames by dynamics, pairs first; `share` scales every count."""
     pairs = make_pairs(molecules, max(1, round(PAIR_TRAJECTORIES * share)), rng)
     frames = sample_md(pairs, PAIR_SNAPSHOTS, "pair_md", work / "pair_md", rng)
@@ -148,19 +161,30 @@ def hydrogen_frames(rng: np.random.Generator, n: int = 60) -> dict[str, np.ndarr
     from organic_teachers import hydrogen_molecule  # noqa: PLC0415
 
     lengths = np.concatenate([[0.7414], rng.uniform(0.6, 1.2, n)])
-    bonds = np.array([random[0] for random in (fr.random_rotation(rng) for _ in lengths)]) * lengths[:, None]
+    bonds = (
+        np.array([random[0] for random in (fr.random_rotation(rng) for _ in lengths)])
+        * lengths[:, None]
+    )
     sources = [fr.CODE["relaxed"]] + [fr.CODE["xh"]] * n
     frames = [
-        fr.Frame(np.array([1, 1]), np.array([-0.5 * bond, 0.5 * bond]), "[H][H]", mo.TRAIN, source, 0.0)
+        fr.Frame(
+            np.array([1, 1]), np.array([-0.5 * bond, 0.5 * bond]), "[H][H]", mo.TRAIN, source, 0.0
+        )
         for bond, source in zip(bonds, sources, strict=True)
     ]
     energy, slope = hydrogen_molecule(lengths)
     pull = (slope / lengths)[:, None] * bonds
     forces = np.stack([pull, -pull], axis=1).reshape(-1, 3)
-    return fr.flatten(frames) | {"energy": energy, "forces": forces, "disagreement": np.zeros(len(frames))}
+    return fr.flatten(frames) | {
+        "energy": energy,
+        "forces": forces,
+        "disagreement": np.zeros(len(frames)),
+    }
 
 
-def label_all(arrays: dict[str, np.ndarray], folder: Path, chunk: int = 2048) -> dict[str, np.ndarray]:
+def label_all(
+    arrays: dict[str, np.ndarray], folder: Path, chunk: int = 2048
+) -> dict[str, np.ndarray]:
     """Return energy (B,) eV, forces (A, 3) eV/Å and disagreement (B,) eV/Å of flat frames.
 
     Every chunk is kept in `folder`, so that a stopped run goes on where it was.
@@ -197,12 +221,17 @@ def label_chunk(arrays: dict[str, np.ndarray], rows: range) -> dict[str, np.ndar
 
 
 def relaxed_energies(arrays: dict[str, np.ndarray], energy: np.ndarray) -> np.ndarray:
-    """Return for every frame the energy (eV) of its relaxed constitution; pairs add their members'."""
+    """Return for every frame the energy (eV) of its relaxed constitution.
+
+    Pairs add their members'.
+    """
     known: dict[str, float] = {}
     for name, source, value in zip(arrays["constitution"], arrays["source"], energy, strict=True):
         if fr.SOURCES[source] in ("equilibrium", "relaxed", "extra"):
             known[str(name)] = min(value, known.get(str(name), np.inf))
-    return np.array([sum(known[part] for part in str(name).split(".")) for name in arrays["constitution"]])
+    return np.array(
+        [sum(known[part] for part in str(name).split(".")) for name in arrays["constitution"]]
+    )
 
 
 def self_energies() -> tuple[np.ndarray, np.ndarray]:
@@ -214,14 +243,17 @@ def self_energies() -> tuple[np.ndarray, np.ndarray]:
     return numbers, np.array(list(energies.values()))
 
 
-def dft_order(arrays: dict[str, np.ndarray], done: Iterable[int], rng: np.random.Generator) -> np.ndarray:
+def dft_order(
+    arrays: dict[str, np.ndarray], done: Iterable[int], rng: np.random.Generator
+) -> np.ndarray:
     """Return the frames in the order in which their DFT dipoles are computed.
 
-    Each constitution has a key, exponential with a rate that falls as the seventh power of its number of
-    atoms and is twenty times as large for held-out constitutions; it comes from the SMILES' hash,
-    so that the order survives new frames. Molecules of up to five atoms have key 0. The k-th frame
-    of a constitution (those in `done` count first) has k times its key, and at least 20 (k - 1)
-    times its number of atoms; nine tenths of the equilibrium frames, whose |mu| QM9 knows, come last.
+    Each constitution has a key, exponential with a rate that falls as the seventh power of its
+    number of atoms and is twenty times as large for held-out constitutions; it comes from the
+    SMILES' hash, so that the order survives new frames. Molecules of up to five atoms have key 0.
+    The k-th frame of a constitution (those in `done` count first) has k times its key, and at least
+    20 (k - 1) times its number of atoms; nine tenths of the equilibrium frames, whose |mu| QM9
+    knows, come last.
     """
     rows = rng.permutation(np.flatnonzero(arrays["source"] != fr.CODE["extra"]))
     settled = (arrays["source"][rows] == fr.CODE["equilibrium"]) & (rng.random(len(rows)) < 0.9)

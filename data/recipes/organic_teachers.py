@@ -47,7 +47,9 @@ class Ani:
         shifts = [self.model.sae_dict[s] for s in "HCNO"]
         self.model.energy_shifter.self_energies = torch.tensor(shifts, dtype=torch.float64)
 
-    def members(self, z: torch.Tensor, pos: torch.Tensor, n_members: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def members(
+        self, z: torch.Tensor, pos: torch.Tensor, n_members: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return energies (K, B) in eV and forces (K, B, n, 3) in eV/Å of the first K networks."""
         x = pos.to(self.dtype).requires_grad_(True)
         species, aev = self.model.aev_computer(self.model.species_converter((z, x)))
@@ -60,7 +62,9 @@ class Ani:
             forces.append(-gradient.double() * units.Hartree)
         return torch.stack(energies), torch.stack(forces)
 
-    def label(self, z: torch.Tensor, pos: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def label(
+        self, z: torch.Tensor, pos: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return mean energies (B,), mean forces (B, n, 3) and the networks' disagreement (B,).
 
         Disagreement: the largest standard deviation of an atom's force vector, eV/Å.

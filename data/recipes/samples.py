@@ -1,8 +1,11 @@
-"""Makes the files of data/samples from the full sets; run as `python data/recipes/samples.py QM9 RMD17_ETHANOL CHIRALITY`.
+"""Makes the files of data/samples from the full sets.
 
-QM9: a file that `molequi.datasets.load_qm9` reads, with qm9_chirality.csv.gz beside it. RMD17_ETHANOL: the npz of revised MD17's ethanol.
-CHIRALITY: the folder of alanine_L_conformers.npz, qm9_rosenfeld.npz, rota_axial_conformers.sdf.gz and cmcds10_ecd.json.
-SMILES come from the installed qm9pack.
+Run as `python data/recipes/samples.py QM9 RMD17_ETHANOL CHIRALITY`.
+
+QM9: a file that `molequi.datasets.load_qm9` reads, with qm9_chirality.csv.gz beside it.
+RMD17_ETHANOL: the npz of revised MD17's ethanol.
+CHIRALITY: the folder of alanine_L_conformers.npz, qm9_rosenfeld.npz, rota_axial_conformers.sdf.gz
+and cmcds10_ecd.json. SMILES come from the installed qm9pack.
 """
 
 from __future__ import annotations
@@ -44,7 +47,11 @@ MOLECULES = {
     "water": "O", "methane": "C", "ammonia": "N", "methanol": "CO", "formaldehyde": "C=O", "acetic acid": "CC(=O)O", "acetone": "CC(C)=O",
     "glycine": "NCC(=O)O", "benzene": "c1ccccc1", "pyridine": "c1ccncc1",
 }  # fmt: skip
-DRUGS = {"aspirin": "CC(=O)Oc1ccccc1C(=O)O", "paracetamol": "CC(=O)Nc1ccc(O)cc1", "caffeine": "Cn1cnc2c1c(=O)n(C)c(=O)n2C"}
+DRUGS = {
+    "aspirin": "CC(=O)Oc1ccccc1C(=O)O",
+    "paracetamol": "CC(=O)Nc1ccc(O)cc1",
+    "caffeine": "Cn1cnc2c1c(=O)n(C)c(=O)n2C",
+}
 
 
 def main() -> None:
@@ -62,7 +69,10 @@ def main() -> None:
     write_alanine(arguments.chirality / "alanine_L_conformers.npz")
     labels = arguments.qm9.parent / "qm9_chirality.csv.gz"
     write_rows(load_qm9_chirality(labels, arguments.qm9), SAMPLES / "qm9_chirality_sample.npz")
-    write_rows(load_rosenfeld(arguments.chirality / "qm9_rosenfeld.npz", arguments.qm9), SAMPLES / "rosenfeld_sample.npz")
+    write_rows(
+        load_rosenfeld(arguments.chirality / "qm9_rosenfeld.npz", arguments.qm9),
+        SAMPLES / "rosenfeld_sample.npz",
+    )
     write_axial(arguments.chirality / "rota_axial_conformers.sdf.gz")
     write_ecd(arguments.chirality / "cmcds10_ecd.json")
 
@@ -75,8 +85,18 @@ def write_qm9(source: Path) -> torch.Tensor:
     rows = torch.from_numpy(np.sort(generator.permutation(len(loaded.frames))[:n_sample]))
     order = torch.from_numpy(generator.permutation(n_sample))
     splits = dict(zip(QM9_SPLIT, order.split(list(QM9_SPLIT.values())), strict=True))
-    notes = {**loaded.notes, "molecules": n_sample, "sample": f"seeded random choice, numpy default_rng({SEED})"}
-    save_npz(loaded.frames.subset(rows), SAMPLES / "qm9_sample.npz", splits=splits, notes=notes, position_dtype="float32")
+    notes = {
+        **loaded.notes,
+        "molecules": n_sample,
+        "sample": f"seeded random choice, numpy default_rng({SEED})",
+    }
+    save_npz(
+        loaded.frames.subset(rows),
+        SAMPLES / "qm9_sample.npz",
+        splits=splits,
+        notes=notes,
+        position_dtype="float32",
+    )
     return rows
 
 
@@ -95,7 +115,13 @@ def write_table(source: Path, taken: torch.Tensor) -> None:
                 atoms_from_smiles(text, SEED)
             except UserError:
                 continue
-            writer.writerow([frames.source[row].replace(" ", "_"), text, f"{float(frames.targets['gap'][row]):.4f}"])
+            writer.writerow(
+                [
+                    frames.source[row].replace(" ", "_"),
+                    text,
+                    f"{float(frames.targets['gap'][row]):.4f}",
+                ]
+            )
             written += 1
             if written == N_TABLE:
                 return
@@ -109,9 +135,13 @@ def write_ethanol(source: Path) -> None:
     text = io.StringIO()
     for index in range(len(subset)):
         atoms_slice = slice(int(subset.offsets[index]), int(subset.offsets[index + 1]))
-        atoms = ase.Atoms(subset.atomic_numbers[atoms_slice].numpy(), subset.positions[atoms_slice].numpy())
+        atoms = ase.Atoms(
+            subset.atomic_numbers[atoms_slice].numpy(), subset.positions[atoms_slice].numpy()
+        )
         forces = subset.targets["forces"][atoms_slice].numpy()
-        atoms.calc = SinglePointCalculator(atoms, energy=float(subset.targets["energy"][index]), forces=forces)
+        atoms.calc = SinglePointCalculator(
+            atoms, energy=float(subset.targets["energy"][index]), forces=forces
+        )
         ase.io.write(text, atoms, format="extxyz")
     (SAMPLES / "ethanol.extxyz.gz").write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
 
@@ -137,8 +167,18 @@ def write_alanine(source: Path) -> None:
     """Draw frames of L-alanine from each part, in their order; the loader makes the other hand."""
     arrays = open_arrays(source)
     generator = np.random.default_rng(SEED)
-    rows = np.sort(np.concatenate([generator.permutation(np.flatnonzero(arrays["split"] == part))[:count] for part, count in N_ALANINE.items()]))
-    write_arrays(SAMPLES / "alanine.npz", {"z": arrays["z"], "R": arrays["R"][rows], "split": arrays["split"][rows]})
+    rows = np.sort(
+        np.concatenate(
+            [
+                generator.permutation(np.flatnonzero(arrays["split"] == part))[:count]
+                for part, count in N_ALANINE.items()
+            ]
+        )
+    )
+    write_arrays(
+        SAMPLES / "alanine.npz",
+        {"z": arrays["z"], "R": arrays["R"][rows], "split": arrays["split"][rows]},
+    )
 
 
 def write_rows(loaded: FlatFile, target: Path) -> None:
@@ -147,9 +187,20 @@ def write_rows(loaded: FlatFile, target: Path) -> None:
     rows = torch.from_numpy(np.sort(np.random.default_rng(SEED).permutation(n_frames)[:N_CHIRAL]))
     splits = restrict(loaded.splits, rows, n_frames)
     groups = [loaded.groups[row] for row in rows.tolist()]
-    notes = {"set": loaded.notes["set"], "molecules": N_CHIRAL, "sample": f"seeded random choice, numpy default_rng({SEED})"}
+    notes = {
+        "set": loaded.notes["set"],
+        "molecules": N_CHIRAL,
+        "sample": f"seeded random choice, numpy default_rng({SEED})",
+    }
     notes |= {"level": loaded.notes["level"]} if "level" in loaded.notes else {}
-    save_npz(loaded.frames.subset(rows), target, splits=splits, notes=notes, groups=groups, position_dtype="float32")
+    save_npz(
+        loaded.frames.subset(rows),
+        target,
+        splits=splits,
+        notes=notes,
+        groups=groups,
+        position_dtype="float32",
+    )
 
 
 def write_axial(source: Path) -> None:
@@ -160,7 +211,11 @@ def write_axial(source: Path) -> None:
     for part, count in N_AXIAL.items():
         names = list(dict.fromkeys(loaded.groups[row] for row in loaded.splits[part].tolist()))
         chosen |= {names[number] for number in generator.permutation(len(names))[:count]}
-    blocks = [block + "$$$$\n" for block in gzip.decompress(source.read_bytes()).decode().split("$$$$\n") if block.strip()]
+    blocks = [
+        block + "$$$$\n"
+        for block in gzip.decompress(source.read_bytes()).decode().split("$$$$\n")
+        if block.strip()
+    ]
     text = "".join(block for block in blocks if constitution_of(block.partition("\n")[0]) in chosen)
     (SAMPLES / "axial.sdf.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
@@ -171,7 +226,9 @@ def write_ecd(source: Path) -> None:
     for molecule in data["molecules"]:
         for name in ("R_input", "wavelength_nm"):
             del molecule[name]
-    (SAMPLES / "ecd.json").write_text(json.dumps(data, separators=(",", ":")) + "\n", encoding="utf-8")
+    (SAMPLES / "ecd.json").write_text(
+        json.dumps(data, separators=(",", ":")) + "\n", encoding="utf-8"
+    )
 
 
 def _named(name: str, smiles: str) -> ase.Atoms:

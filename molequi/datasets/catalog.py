@@ -26,7 +26,10 @@ from molequi.properties import PROPERTIES
 
 @dataclasses.dataclass(frozen=True)
 class DatasetEntry:
-    """One data set. name: for `prepare` or `data.path`. where: its file, or how to get it. available: whether it is there now."""
+    """One data set. name: for `prepare` or `data.path`. where.
+
+    Its file, or how to get it. available: whether it is there now.
+    """
 
     name: str
     description: str
@@ -36,7 +39,10 @@ class DatasetEntry:
 
 @dataclasses.dataclass(frozen=True)
 class FileReport:
-    """What a file holds. kind: what it is taken for. n_structures: 0 where unknown. labels: those of the property table. notes: plain lines."""
+    """What a file holds. kind: what it is taken for. n_structures: 0 where unknown. labels.
+
+    Those of the property table. notes: plain lines.
+    """
 
     path: str
     kind: str
@@ -49,18 +55,44 @@ def describe_datasets(root: str | Path | None = None) -> list[DatasetEntry]:
     """List the bundled samples and the sets that `prepare` makes in `root`."""
     folder = default_root() if root is None else Path(root)
     prepared = folder / PREPARED
-    source = "made from the installed qm9pack" if qm9pack_folder() else "from files, `pip install qm9pack`, or a download"
-    full = DatasetEntry("qm9", "130,831 molecules, 15 properties, B3LYP/6-31G(2df,p), CC0", str(prepared), prepared.is_file())
+    source = (
+        "made from the installed qm9pack"
+        if qm9pack_folder()
+        else "from files, `pip install qm9pack`, or a download"
+    )
+    full = DatasetEntry(
+        "qm9",
+        "130,831 molecules, 15 properties, B3LYP/6-31G(2df,p), CC0",
+        str(prepared),
+        prepared.is_file(),
+    )
     if not full.available:
         full = dataclasses.replace(full, where=f"molequi data prepare qm9 ({source})")
-    trajectories = DatasetEntry("rmd17", "revised MD17, PBE/def2-SVP, CC0; give an npz with data.path", "doi 10.6084/m9.figshare.12672038", False)
+    trajectories = DatasetEntry(
+        "rmd17",
+        "revised MD17, PBE/def2-SVP, CC0; give an npz with data.path",
+        "doi 10.6084/m9.figshare.12672038",
+        False,
+    )
     named = [_named(name, folder) for name in SETS]
-    return [full, trajectories, *named, *(DatasetEntry(name, text, path, find_data(path).is_file()) for name, (path, text) in SAMPLES.items())]
+    return [
+        full,
+        trajectories,
+        *named,
+        *(
+            DatasetEntry(name, text, path, find_data(path).is_file())
+            for name, (path, text) in SAMPLES.items()
+        ),
+    ]
 
 
 def _named(name: str, folder: Path) -> DatasetEntry:
     path = folder / f"{name}.npz"
-    where = str(path) if path.is_file() else f"molequi data prepare {name} --source {SETS[name].file}{' --structures QM9' * SETS[name].joins_qm9}"
+    where = (
+        str(path)
+        if path.is_file()
+        else f"molequi data prepare {name} --source {SETS[name].file}{' --structures QM9' * SETS[name].joins_qm9}"
+    )
     return DatasetEntry(name, SETS[name].description, where, path.is_file())
 
 
@@ -73,19 +105,31 @@ def prepare(
     progress: Progress | None = None,
     offline: bool = False,
 ) -> Path:
-    """Make the prepared file of a data set in `root` and return its path; a file that is there already is kept.
+    """Make the prepared file of a data set in `root` and return its path.
 
-    sources, structures: as in `named_sets.prepare_set`, for the sets that are made from a file of their own.
+    A file that is there already is kept.
+
+    sources, structures: as in `named_sets.prepare_set`, for the sets that are made from a file of
+    their own.
     Raises UserError for a set that cannot be prepared, or where no source is at hand.
     """
     folder = default_root() if root is None else Path(root)
     if name.lower() in SETS:
         return prepare_set(name.lower(), folder, sources, structures)
     if name.lower() != "qm9":
-        hint = "; for rMD17 download the npz (doi 10.6084/m9.figshare.12672038) and set data.path" if name.lower() == "rmd17" else ""
-        raise UserError(f"there is no data set {name!r} to prepare; known is qm9, {', '.join(SETS)}{hint}")
+        hint = (
+            "; for rMD17 download the npz (doi 10.6084/m9.figshare.12672038) and set data.path"
+            if name.lower() == "rmd17"
+            else ""
+        )
+        raise UserError(
+            f"there is no data set {name!r} to prepare; known is qm9, {', '.join(SETS)}{hint}"
+        )
     if sources or structures:
-        raise UserError("--source and --structures belong to the sets of handed molecules; QM9 is found in the folder --root")
+        raise UserError(
+            "--source and --structures belong to the sets of handed molecules; QM9 is found in the "
+            "folder --root"
+        )
     return prepare_qm9(folder, progress=progress, offline=offline)
 
 
@@ -107,7 +151,13 @@ def inspect(path: str | Path) -> FileReport:
         return _inspect_ecd(str(path), found)
     if found.is_dir() or name.endswith((".tar.bz2", ".tar")):
         loaded = load_qm9(found)
-        return FileReport(str(path), "QM9", len(loaded.frames), describe_frames(loaded.frames, "QM9"), _lines(loaded.notes))
+        return FileReport(
+            str(path),
+            "QM9",
+            len(loaded.frames),
+            describe_frames(loaded.frames, "QM9"),
+            _lines(loaded.notes),
+        )
     report = inspect_frames(found)
     return FileReport(str(path), "structures", report.n_frames, report, report.warnings)
 
@@ -117,18 +167,36 @@ def _inspect_npz(path: Path) -> FileReport:
     if "meta" in names:
         loaded = load_npz(path)
         splits = {f"split {name}": len(rows) for name, rows in loaded.splits.items()}
-        return FileReport(str(path), "flat npz", len(loaded.frames), describe_frames(loaded.frames, "npz"), _lines({**loaded.notes, **splits}))
+        return FileReport(
+            str(path),
+            "flat npz",
+            len(loaded.frames),
+            describe_frames(loaded.frames, "npz"),
+            _lines({**loaded.notes, **splits}),
+        )
     if "beta" in names:
         return _inspect_rosenfeld(path)
     if "R" in names and "split" in names and "E" not in names:
         alanine = load_alanine(path)
         parts = {f"split {name}": len(rows) for name, rows in alanine.splits.items()}
-        return FileReport(str(path), "alanine", len(alanine.frames), describe_frames(alanine.frames, "alanine"), _lines({**alanine.notes, **parts}))
+        return FileReport(
+            str(path),
+            "alanine",
+            len(alanine.frames),
+            describe_frames(alanine.frames, "alanine"),
+            _lines({**alanine.notes, **parts}),
+        )
     if "R" in names or "coords" in names:
         frames, _ = load_rmd17(path)
         return FileReport(str(path), "rMD17", len(frames), describe_frames(frames, "rMD17"))
     loaded = load_qm9(path)
-    return FileReport(str(path), "QM9", len(loaded.frames), describe_frames(loaded.frames, "QM9"), _lines(loaded.notes))
+    return FileReport(
+        str(path),
+        "QM9",
+        len(loaded.frames),
+        describe_frames(loaded.frames, "QM9"),
+        _lines(loaded.notes),
+    )
 
 
 def _inspect_rosenfeld(path: Path) -> FileReport:
@@ -139,16 +207,35 @@ def _inspect_rosenfeld(path: Path) -> FileReport:
     rows = []
     for name, values in tensor_targets(arrays).items():
         low, high = torch.aminmax(values)
-        rows.append(Label(name, stored.get(name, name), "array", n_molecules, PROPERTIES[name].unit, float(low), float(values.mean()), float(high)))
+        rows.append(
+            Label(
+                name,
+                stored.get(name, name),
+                "array",
+                n_molecules,
+                PROPERTIES[name].unit,
+                float(low),
+                float(values.mean()),
+                float(high),
+            )
+        )
     note = "geometries are those of QM9: data.kind=rosenfeld joins them (data.structures)"
-    return FileReport(str(path), "Rosenfeld tensors", n_molecules, LabelReport(tuple(rows), (), n_molecules, {}), (note,))
+    return FileReport(
+        str(path),
+        "Rosenfeld tensors",
+        n_molecules,
+        LabelReport(tuple(rows), (), n_molecules, {}),
+        (note,),
+    )
 
 
 def _inspect_ecd(name: str, path: Path) -> FileReport:
     molecules = load_ecd(path)
     n_states = sum(len(molecule.energies) for molecule in molecules)
     note = f"{n_states} excited states with electric and magnetic transition dipoles (molequi.datasets.load_ecd)"
-    return FileReport(name, "ECD reference", len(molecules), LabelReport((), (), len(molecules), {}), (note,))
+    return FileReport(
+        name, "ECD reference", len(molecules), LabelReport((), (), len(molecules), {}), (note,)
+    )
 
 
 def _lines(notes: dict[str, object]) -> tuple[str, ...]:

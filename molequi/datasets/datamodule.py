@@ -17,11 +17,21 @@ from molequi.datasets.sampler import Batch, BatchOrder, GraphBatches, unchanged
 class MolecularDataModule(LightningDataModule):
     """Loaders of the splits of one set of structures.
 
-    splits: train, valid, test -> structure numbers. cutoff: Å. batch_size: structures over all processes together. workers: loader processes.
+    splits: train, valid, test -> structure numbers. cutoff: Å. batch_size: structures over all
+    processes together. workers: loader processes.
     resume_at: (epoch, batch) of the training order to go on from.
     """
 
-    def __init__(self, frames: Frames, splits: Mapping[str, Tensor], cutoff: float, *, batch_size: int = 32, seed: int = 0, workers: int = 0) -> None:
+    def __init__(
+        self,
+        frames: Frames,
+        splits: Mapping[str, Tensor],
+        cutoff: float,
+        *,
+        batch_size: int = 32,
+        seed: int = 0,
+        workers: int = 0,
+    ) -> None:
         super().__init__()
         self.batches = GraphBatches(frames, cutoff)
         self.splits = dict(splits)
@@ -35,8 +45,19 @@ class MolecularDataModule(LightningDataModule):
 
     def order(self, split: str) -> BatchOrder:
         """Return the batch order of a split for this process; only training shuffles."""
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
-        order = BatchOrder(self.splits[split], self.batch_size, shuffle=split == "train", seed=self.seed, rank=rank, world_size=world_size)
+        rank, world_size = (
+            (self.trainer.global_rank, self.trainer.world_size)
+            if self.trainer is not None
+            else (0, 1)
+        )
+        order = BatchOrder(
+            self.splits[split],
+            self.batch_size,
+            shuffle=split == "train",
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+        )
         epoch, first_batch = self.resume_at
         if split == "train" and (self.trainer is None or self.trainer.current_epoch == epoch):
             order.set_epoch(epoch, first_batch)
@@ -54,7 +75,9 @@ class MolecularDataModule(LightningDataModule):
         """Return the loader of the test batches."""
         return self._loader("test")
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
         """Move a batch; float64 tensors stay float64."""
         graph, targets = batch
         return graph.to(device), {name: values.to(device) for name, values in targets.items()}
@@ -74,6 +97,9 @@ class MolecularDataModule(LightningDataModule):
 
 
 def leave_signals_to_the_parent(worker: int) -> None:
-    """Keep a loader process alive when Ctrl-C or a batch system signals all processes of a run: the parent needs its next batch to stop in order."""
+    """Keep a loader process alive when Ctrl-C or a batch system signals all processes of a run.
+
+    The parent needs its next batch to stop in order.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

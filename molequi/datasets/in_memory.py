@@ -27,8 +27,10 @@ class Frames:
 
     positions: (A, 3), float64, Å. atomic_numbers: (A,), int64.
     offsets: (B + 1,), int64; structure b owns the atoms offsets[b]:offsets[b + 1].
-    cell: (B, 3, 3), float64, Å. pbc: (B, 3), bool. total_charge: (B,), int64, e. spin_multiplicity: (B,), int64.
-    targets: by property name, (B, *shape) or (A, *shape), float64, units of `properties`; NaN where missing.
+    cell: (B, 3, 3), float64, Å. pbc: (B, 3), bool. total_charge: (B,), int64, e. spin_multiplicity:
+    (B,), int64.
+    targets: by property name, (B, *shape) or (A, *shape), float64, units of `properties`; NaN where
+    missing.
     properties: the row of each target.
     source: where each structure came from, such as `file.xyz:12`, or empty.
     """
@@ -48,13 +50,21 @@ class Frames:
         n_atoms, n_frames = self.positions.shape[0], self.offsets.shape[0] - 1
         if int(self.offsets[-1]) != n_atoms or self.atomic_numbers.shape[0] != n_atoms:
             found = f"{n_atoms} positions, {self.atomic_numbers.shape[0]} atomic numbers"
-            raise UserError(f"frames: {found}, but the atom counts add up to {int(self.offsets[-1])}")
+            raise UserError(
+                f"frames: {found}, but the atom counts add up to {int(self.offsets[-1])}"
+            )
         if set(self.targets) != set(self.properties):
-            raise UserError(f"frames: targets {sorted(self.targets)} but properties {sorted(self.properties)}; each target needs its row")
+            raise UserError(
+                f"frames: targets {sorted(self.targets)} but properties {sorted(self.properties)}; "
+                "each target needs its row"
+            )
         for name, row in self.properties.items():
             expected = (n_atoms if row.per_atom else n_frames, *row.shape)
             if tuple(self.targets[name].shape) != expected:
-                raise UserError(f"target {name!r} has shape {tuple(self.targets[name].shape)}; expected {expected}")
+                raise UserError(
+                    f"target {name!r} has shape {tuple(self.targets[name].shape)}; expected "
+                    f"{expected}"
+                )
         if self.source and len(self.source) != n_frames:
             raise UserError(f"frames: {len(self.source)} sources for {n_frames} structures")
 
@@ -101,8 +111,15 @@ class Frames:
         """
         for name in names:
             if name not in self.targets:
-                raise UserError(f"target {name!r} is not in the data; it has {', '.join(sorted(self.targets)) or 'no targets'}")
-        return dataclasses.replace(self, targets={n: self.targets[n] for n in names}, properties={n: self.properties[n] for n in names})
+                raise UserError(
+                    f"target {name!r} is not in the data; it has "
+                    f"{', '.join(sorted(self.targets)) or 'no targets'}"
+                )
+        return dataclasses.replace(
+            self,
+            targets={n: self.targets[n] for n in names},
+            properties={n: self.properties[n] for n in names},
+        )
 
     def batch(self, indices: Tensor, cutoff: float) -> tuple[AtomGraph, dict[str, Tensor]]:
         """Return the graph of the structures `indices` with pairs closer than `cutoff` (Å), and their targets."""
@@ -148,23 +165,40 @@ class Frames:
         for part in parts:
             for name, row in part.properties.items():
                 if properties.setdefault(name, row) != row:
-                    raise UserError(f"property {name!r} means {row} in one set and {properties[name]} in another")
+                    raise UserError(
+                        f"property {name!r} means {row} in one set and {properties[name]} in "
+                        "another"
+                    )
         joined = {field: torch.cat([getattr(part, field) for part in parts]) for field in _TENSORS}
-        targets = {name: torch.cat([_target_or_nan(part, row) for part in parts]) for name, row in properties.items()}
-        source = tuple(text for part in parts for text in (part.source or ("",) * len(part))) if any(part.source for part in parts) else ()
+        targets = {
+            name: torch.cat([_target_or_nan(part, row) for part in parts])
+            for name, row in properties.items()
+        }
+        source = (
+            tuple(text for part in parts for text in (part.source or ("",) * len(part)))
+            if any(part.source for part in parts)
+            else ()
+        )
         offsets = offsets_of(torch.cat([part.n_atoms for part in parts]))
-        return Frames(**joined, offsets=offsets, targets=targets, properties=properties, source=source)
+        return Frames(
+            **joined, offsets=offsets, targets=targets, properties=properties, source=source
+        )
 
     def _atom_rows(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         first = self.offsets[indices]
         counts = self.offsets[indices + 1] - first
         ends = counts.cumsum(0)
         total = int(ends[-1]) if len(ends) else 0
-        rows = torch.arange(total) + torch.repeat_interleave(first - ends + counts, counts, output_size=total)
+        rows = torch.arange(total) + torch.repeat_interleave(
+            first - ends + counts, counts, output_size=total
+        )
         return rows, counts
 
     def _select_targets(self, indices: Tensor, rows: Tensor) -> dict[str, Tensor]:
-        return {name: values[rows if self.properties[name].per_atom else indices] for name, values in self.targets.items()}
+        return {
+            name: values[rows if self.properties[name].per_atom else indices]
+            for name, values in self.targets.items()
+        }
 
 
 _TENSORS = ("positions", "atomic_numbers", "cell", "pbc", "total_charge", "spin_multiplicity")
@@ -183,14 +217,21 @@ def make_frames(
 ) -> Frames:
     """Complete the given tensors to Frames; shapes and units as in `Frames`, `n_atoms` (B,).
 
-    periodic: (cell, pbc); without it the structures are open. electrons: (total_charge, spin_multiplicity); without it 0 and 1.
+    periodic: (cell, pbc); without it the structures are open. electrons: (total_charge,
+    spin_multiplicity); without it 0 and 1.
     """
     finite = torch.isfinite(positions).all(dim=1)
     if not finite.all():
-        raise UserError(f"position of atom {int((~finite).nonzero()[0])} of the set is not finite; coordinates must be finite numbers in Å")
+        raise UserError(
+            f"position of atom {int((~finite).nonzero()[0])} of the set is not finite; coordinates "
+            "must be finite numbers in Å"
+        )
     counts = n_atoms.to(torch.int64)
     n_frames = len(counts)
-    cell, pbc = periodic or (torch.zeros(n_frames, 3, 3), torch.zeros(n_frames, 3, dtype=torch.bool))
+    cell, pbc = periodic or (
+        torch.zeros(n_frames, 3, 3),
+        torch.zeros(n_frames, 3, dtype=torch.bool),
+    )
     charge, multiplicity = electrons or (torch.zeros(n_frames), torch.ones(n_frames))
     return Frames(
         positions=positions.to(torch.float64),
@@ -247,16 +288,33 @@ def frames_from_atoms(
             charges.append(charge_of(atoms))
             multiplicities.append(multiplicity_of(atoms, charges[-1]))
         except UserError as error:
-            raise UserError(f"{source[index] if source else f'structure {index}'}: {error}") from error
+            raise UserError(
+                f"{source[index] if source else f'structure {index}'}: {error}"
+            ) from error
     return make_frames(
-        torch.from_numpy(np.concatenate([atoms.positions for atoms in structures] or [np.zeros((0, 3))])),
-        torch.from_numpy(np.concatenate([atoms.numbers for atoms in structures] or [np.zeros(0, dtype=np.int64)])),
+        torch.from_numpy(
+            np.concatenate([atoms.positions for atoms in structures] or [np.zeros((0, 3))])
+        ),
+        torch.from_numpy(
+            np.concatenate([atoms.numbers for atoms in structures] or [np.zeros(0, dtype=np.int64)])
+        ),
         torch.tensor([len(atoms) for atoms in structures], dtype=torch.int64),
         periodic=(
-            torch.from_numpy(np.stack([np.asarray(atoms.cell) for atoms in structures]) if structures else np.zeros((0, 3, 3))),
-            torch.from_numpy(np.stack([atoms.pbc for atoms in structures]) if structures else np.zeros((0, 3), dtype=bool)),
+            torch.from_numpy(
+                np.stack([np.asarray(atoms.cell) for atoms in structures])
+                if structures
+                else np.zeros((0, 3, 3))
+            ),
+            torch.from_numpy(
+                np.stack([atoms.pbc for atoms in structures])
+                if structures
+                else np.zeros((0, 3), dtype=bool)
+            ),
         ),
-        electrons=(torch.tensor(charges, dtype=torch.int64), torch.tensor(multiplicities, dtype=torch.int64)),
+        electrons=(
+            torch.tensor(charges, dtype=torch.int64),
+            torch.tensor(multiplicities, dtype=torch.int64),
+        ),
         targets=targets,
         properties=properties,
         source=source,

@@ -1,4 +1,7 @@
-"""From the settings of an experiment to structures, labels and splits: the one entry for training and evaluation."""
+"""From the settings of an experiment to structures, labels and splits.
+
+The one entry for training and evaluation.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,8 @@ _LOG = logging.getLogger(__name__)
 class Dataset:
     """A loaded set.
 
-    splits: train, valid, test -> rows. report: where the labels came from. failures: lines that could not be used. notes: plain data.
+    splits: train, valid, test -> rows. report: where the labels came from. failures: lines that
+    could not be used. notes: plain data.
     groups: of each structure, or none; a group never stands in two parts.
     """
 
@@ -55,8 +59,12 @@ class Dataset:
     groups: tuple[str, ...] = ()
 
 
-def load_dataset(settings: DataSettings, declared: Mapping[str, Property] | None = None) -> tuple[Frames, dict[str, Tensor]]:
-    """Return the structures with their targets, and the rows of train, valid and test; `declared` are the config's own properties.
+def load_dataset(
+    settings: DataSettings, declared: Mapping[str, Property] | None = None
+) -> tuple[Frames, dict[str, Tensor]]:
+    """Return the structures with their targets, and the rows of train, valid and test.
+
+    `declared` are the config's own properties.
 
     Raises UserError for whatever in the settings or the files does not fit.
     """
@@ -71,26 +79,50 @@ def open_dataset(settings: DataSettings, declared: Mapping[str, Property] | None
     for line in report_lines(loaded.report):
         _LOG.info("%s", line)
     loaded = _divide(settings, loaded)
-    _LOG.info("%d structures: %s", len(loaded.frames), ", ".join(f"{name} {len(rows)}" for name, rows in loaded.splits.items()))
+    _LOG.info(
+        "%d structures: %s",
+        len(loaded.frames),
+        ", ".join(f"{name} {len(rows)}" for name, rows in loaded.splits.items()),
+    )
     return loaded
 
 
 def _divide(settings: DataSettings, loaded: Dataset) -> Dataset:
-    frames, groups, limit, sizes, seed = loaded.frames, loaded.groups, settings.limit, _sizes(settings.split), settings.split.seed
-    chosen = None if limit is None or limit >= len(frames) else choose(len(frames), limit, settings.seed, groups)
+    frames, groups, limit, sizes, seed = (
+        loaded.frames,
+        loaded.groups,
+        settings.limit,
+        _sizes(settings.split),
+        settings.split.seed,
+    )
+    chosen = (
+        None
+        if limit is None or limit >= len(frames)
+        else choose(len(frames), limit, settings.seed, groups)
+    )
     splits = None if settings.split.kind == "random" else _fixed_split(settings, loaded)
     if chosen is not None:
         splits = None if splits is None else restrict(splits, chosen, len(frames))
-        frames, groups = frames.subset(chosen), tuple(groups[row] for row in chosen.tolist()) if groups else ()
+        frames, groups = (
+            frames.subset(chosen),
+            tuple(groups[row] for row in chosen.tolist()) if groups else (),
+        )
     if splits is None:
-        splits = grouped_split(groups, sizes, seed) if groups else random_split(len(frames), sizes, seed)
+        splits = (
+            grouped_split(groups, sizes, seed) if groups else random_split(len(frames), sizes, seed)
+        )
         return dataclasses.replace(loaded, frames=frames, splits=splits, groups=groups)
     splits = shrink(splits, sizes, seed)
     for name in ("train", "valid"):
         if not len(splits[name]):
             if limit is None:
-                raise UserError(f"data.split.kind={settings.split.kind} has no structure for {name} in these data; take split.kind=random")
-            raise UserError(f"no structure is left for {name} after data.limit={limit}; raise the limit")
+                raise UserError(
+                    f"data.split.kind={settings.split.kind} has no structure for {name} in these "
+                    "data; take split.kind=random"
+                )
+            raise UserError(
+                f"no structure is left for {name} after data.limit={limit}; raise the limit"
+            )
     if groups:
         check_groups(splits, groups, f"data.split.kind={settings.split.kind}")
     return dataclasses.replace(loaded, frames=frames, splits=splits, groups=groups)
@@ -102,22 +134,33 @@ def _fixed_split(settings: DataSettings, loaded: Dataset) -> dict[str, Tensor]:
         return cormorant_split(len(loaded.frames))
     if split.kind == "file":
         if split.path is None:
-            raise UserError("split.kind=file needs data.split.path=FILE (npz or JSON with the rows of train, valid and test)")
+            raise UserError(
+                "split.kind=file needs data.split.path=FILE (npz or JSON with the rows of train, "
+                "valid and test)"
+            )
         return file_split(split.path, len(loaded.frames))
     if split.kind == "official":
         if settings.kind in SETS:
             return _stored_split(settings, loaded)
         if settings.kind != "rmd17":
             kinds = ", ".join(("rmd17", *SETS))
-            raise UserError(f"split.kind=official belongs to data.kind={kinds}, not {settings.kind}; take random, file or stored")
-        return official_split(loaded.splits["train"], loaded.splits["test"], valid=split.valid, seed=split.seed)
+            raise UserError(
+                f"split.kind=official belongs to data.kind={kinds}, not {settings.kind}; take "
+                "random, file or stored"
+            )
+        return official_split(
+            loaded.splits["train"], loaded.splits["test"], valid=split.valid, seed=split.seed
+        )
     return _stored_split(settings, loaded)
 
 
 def _stored_split(settings: DataSettings, loaded: Dataset) -> dict[str, Tensor]:
     missing = [name for name in ("train", "valid", "test") if name not in loaded.splits]
     if missing:
-        raise UserError(f"{settings.path} has no stored split (part {missing[0]!r} is missing); take split.kind=random")
+        raise UserError(
+            f"{settings.path} has no stored split (part {missing[0]!r} is missing); take "
+            "split.kind=random"
+        )
     return check_split(loaded.splits, len(loaded.frames), str(settings.path))
 
 
@@ -127,12 +170,23 @@ def _sizes(split: SplitSettings) -> dict[str, float]:
 
 def _from_frames(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
     path = _path(settings)
-    files = sorted(glob.glob(str(path))) if not path.exists() and glob.has_magic(str(path)) else [str(path)]
+    files = (
+        sorted(glob.glob(str(path)))
+        if not path.exists() and glob.has_magic(str(path))
+        else [str(path)]
+    )
     if not files:
         raise UserError(f"data.path={settings.path} matches no file")
-    parts = [read_frames(file, targets=targets, keys=settings.keys, units=settings.units) for file in files]
+    parts = [
+        read_frames(file, targets=targets, keys=settings.keys, units=settings.units)
+        for file in files
+    ]
     frames = Frames.concatenate([part for part, _ in parts])
-    return Dataset(frames, {}, parts[0][1] if len(parts) == 1 else describe_frames(frames, f"{len(parts)} files"))
+    return Dataset(
+        frames,
+        {},
+        parts[0][1] if len(parts) == 1 else describe_frames(frames, f"{len(parts)} files"),
+    )
 
 
 def _from_qm9(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
@@ -144,14 +198,29 @@ def _from_qm9(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
 
 def _from_rmd17(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
     _refuse_names(settings)
-    frames, splits = load_rmd17(_path(settings), split=settings.split.index if settings.split.kind == "official" else None)
+    frames, splits = load_rmd17(
+        _path(settings), split=settings.split.index if settings.split.kind == "official" else None
+    )
     frames = frames.with_targets([row.name for row in targets])
     return Dataset(frames, splits, describe_frames(frames, "rMD17"))
 
 
 def _from_table(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
-    table = read_table(_path(settings), targets, keys=settings.keys, units=settings.units, smiles=settings.smiles, seed=settings.seed)
-    return Dataset(table.frames, {}, table.report, table.failures, {"geometry": table.geometry} if table.geometry else {})
+    table = read_table(
+        _path(settings),
+        targets,
+        keys=settings.keys,
+        units=settings.units,
+        smiles=settings.smiles,
+        seed=settings.seed,
+    )
+    return Dataset(
+        table.frames,
+        {},
+        table.report,
+        table.failures,
+        {"geometry": table.geometry} if table.geometry else {},
+    )
 
 
 def _from_npz(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
@@ -162,23 +231,48 @@ def _from_npz(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
         stored = frames.properties[row.name]
         if (stored.irreps, stored.unit, stored.per_atom) != (row.irreps, row.unit, row.per_atom):
             expected = f"declared as {row.irreps} in {row.unit}"
-            raise UserError(f"{settings.path}: {row.name!r} is stored as {stored.irreps} in {stored.unit}, but {expected}")
+            raise UserError(
+                f"{settings.path}: {row.name!r} is stored as {stored.irreps} in {stored.unit}, but "
+                f"{expected}"
+            )
     frames = dataclasses.replace(frames, properties={row.name: row for row in targets})
-    return Dataset(frames, loaded.splits, describe_frames(frames, "npz"), notes=loaded.notes, groups=loaded.groups)
+    return Dataset(
+        frames,
+        loaded.splits,
+        describe_frames(frames, "npz"),
+        notes=loaded.notes,
+        groups=loaded.groups,
+    )
 
 
 def _from_chiral(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
     _refuse_names(settings)
-    made = read_chiral(_path(settings), smiles=settings.smiles, n_conformers=settings.conformers, seed=settings.seed)
+    made = read_chiral(
+        _path(settings),
+        smiles=settings.smiles,
+        n_conformers=settings.conformers,
+        seed=settings.seed,
+    )
     frames = made.frames.with_targets([row.name for row in targets])
-    return Dataset(frames, {}, describe_frames(frames, "CIP label"), made.failures, made.notes, made.groups)
+    return Dataset(
+        frames, {}, describe_frames(frames, "CIP label"), made.failures, made.notes, made.groups
+    )
 
 
 def _from_set(settings: DataSettings, targets: Sequence[Property]) -> Dataset:
     _refuse_names(settings)
-    loaded, failures = load_set(settings.kind, None if settings.path is None else _files(settings.path), settings.structures)
+    loaded, failures = load_set(
+        settings.kind, None if settings.path is None else _files(settings.path), settings.structures
+    )
     frames = loaded.frames.with_targets([row.name for row in targets])
-    return Dataset(frames, loaded.splits, describe_frames(frames, settings.kind), failures, loaded.notes, loaded.groups)
+    return Dataset(
+        frames,
+        loaded.splits,
+        describe_frames(frames, settings.kind),
+        failures,
+        loaded.notes,
+        loaded.groups,
+    )
 
 
 _READERS = {
@@ -208,25 +302,45 @@ def _files(text: str) -> list[Path]:
 
 def _path(settings: DataSettings) -> Path:
     if settings.path is None:
-        raise UserError(f"data.path is not set; name the file with data.path=FILE (data.kind is {settings.kind})")
+        raise UserError(
+            "data.path is not set; name the file with data.path=FILE (data.kind is "
+            f"{settings.kind})"
+        )
     return find_data(settings.path)
 
 
 def _refuse_names(settings: DataSettings) -> None:
     for name, given in (("keys", settings.keys), ("units", settings.units)):
         if given:
-            raise UserError(f"data.{name} has no meaning for data.kind={settings.kind}, whose names and units are known; remove it")
+            raise UserError(
+                f"data.{name} has no meaning for data.kind={settings.kind}, whose names and units "
+                "are known; remove it"
+            )
 
 
 def describe_frames(frames: Frames, where: str) -> LabelReport:
-    """Report the targets that frames carry; `where` is what they came from. Raises UserError for a target without any number."""
+    """Report the targets that frames carry; `where` is what they came from.
+
+    Raises UserError for a target without any number.
+    """
     rows = []
     for name, values in frames.targets.items():
         known = values[~torch.isnan(values)]
         if not len(known):
             raise UserError(f"target {name!r} has no label in any of {len(frames)} structures")
         with_label = frames_with_label(frames, name)
-        rows.append(Label(name, name, where, with_label, frames.properties[name].unit, float(known.min()), float(known.mean()), float(known.max())))
+        rows.append(
+            Label(
+                name,
+                name,
+                where,
+                with_label,
+                frames.properties[name].unit,
+                float(known.min()),
+                float(known.mean()),
+                float(known.max()),
+            )
+        )
     return LabelReport(tuple(rows), (), len(frames), {})
 
 

@@ -1,10 +1,11 @@
 """The flat npz: Frames and their stored splits in one file of plain arrays.
 
-Arrays: n_atoms, z, pos (Å), cell (Å), pbc, charge (e), multiplicity; one array per property under its name, in the units of
-its row; `split_NAME` with the row numbers of a split; `source` and `group` as UTF-8 lines; `meta`, a JSON text with the format number and
-the rows of the properties. Cells, charges and multiplicities that are all zero, zero and one are left out.
-A file whose `meta` names no properties is read too: arrays named as rows of the property table are taken in the table's units, and `split`
-holds 0, 1 or 2 (train, valid, test) for each structure.
+Arrays: n_atoms, z, pos (Å), cell (Å), pbc, charge (e), multiplicity; one array per property under
+its name, in the units of its row; `split_NAME` with the row numbers of a split; `source` and
+`group` as UTF-8 lines; `meta`, a JSON text with the format number and the rows of the properties.
+Cells, charges and multiplicities that are all zero, zero and one are left out. A file whose `meta`
+names no properties is read too: arrays named as rows of the property table are taken in the table's
+units, and `split` holds 0, 1 or 2 (train, valid, test) for each structure.
 """
 
 from __future__ import annotations
@@ -27,12 +28,26 @@ from molequi.errors import UserError
 from molequi.properties import PROPERTIES, Property, from_dict, to_dict
 
 FORMAT = 1
-_RESERVED = {"n_atoms", "z", "pos", "cell", "pbc", "charge", "multiplicity", "source", "group", "meta"}
+_RESERVED = {
+    "n_atoms",
+    "z",
+    "pos",
+    "cell",
+    "pbc",
+    "charge",
+    "multiplicity",
+    "source",
+    "group",
+    "meta",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class FlatFile:
-    """What a flat npz holds. notes: plain JSON data about the origin of the set. groups: of each structure, or none; see `splits.grouped_split`."""
+    """What a flat npz holds. notes: plain JSON data about the origin of the set. groups.
+
+    Of each structure, or none; see `splits.grouped_split`.
+    """
 
     frames: Frames
     splits: dict[str, Tensor]
@@ -53,8 +68,15 @@ def save_npz(
     """Write the flat npz by rename, so that a reader never sees half a file."""
     clash = {name for name in frames.targets if name in _RESERVED or name.startswith("split_")}
     if clash:
-        raise UserError(f"property {sorted(clash)[0]!r} cannot be stored in an npz file: the name is taken; declare it under another one")
-    meta = {"format": FORMAT, "properties": [to_dict(row) for row in frames.properties.values()], "notes": dict(notes or {})}
+        raise UserError(
+            f"property {sorted(clash)[0]!r} cannot be stored in an npz file: the name is taken; "
+            "declare it under another one"
+        )
+    meta = {
+        "format": FORMAT,
+        "properties": [to_dict(row) for row in frames.properties.values()],
+        "notes": dict(notes or {}),
+    }
     arrays = {
         "n_atoms": frames.n_atoms.numpy().astype(np.int32),
         "z": frames.atomic_numbers.numpy().astype(np.uint8),
@@ -64,15 +86,26 @@ def save_npz(
     if frames.cell.any() or frames.pbc.any():
         arrays |= {"cell": frames.cell.numpy(), "pbc": frames.pbc.numpy()}
     if frames.total_charge.any() or (frames.spin_multiplicity != 1).any():
-        arrays |= {"charge": frames.total_charge.numpy(), "multiplicity": frames.spin_multiplicity.numpy()}
+        arrays |= {
+            "charge": frames.total_charge.numpy(),
+            "multiplicity": frames.spin_multiplicity.numpy(),
+        }
     texts = {"source": frames.source, "group": groups}
-    arrays |= {name: np.frombuffer("\n".join(lines).encode(), dtype=np.uint8) for name, lines in texts.items() if lines}
+    arrays |= {
+        name: np.frombuffer("\n".join(lines).encode(), dtype=np.uint8)
+        for name, lines in texts.items()
+        if lines
+    }
     arrays |= {name: values.numpy() for name, values in frames.targets.items()}
-    arrays |= {f"split_{name}": rows.numpy().astype(np.int64) for name, rows in (splits or {}).items()}
+    arrays |= {
+        f"split_{name}": rows.numpy().astype(np.int64) for name, rows in (splits or {}).items()
+    }
     write_arrays(path, arrays, compress=compress)
 
 
-def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], *, compress: bool = True) -> None:
+def write_arrays(
+    path: str | Path, arrays: Mapping[str, np.ndarray], *, compress: bool = True
+) -> None:
     """Write an npz by rename. The same arrays give the same bytes: the entries carry no date."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,8 +115,14 @@ def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], *, compress
         with zipfile.ZipFile(partial, "w", method) as archive:
             for name, values in arrays.items():
                 buffer = io.BytesIO()
-                np.lib.format.write_array(buffer, np.ascontiguousarray(values).reshape(np.shape(values)), allow_pickle=False)
-                archive.writestr(zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), buffer.getvalue(), method)
+                np.lib.format.write_array(
+                    buffer,
+                    np.ascontiguousarray(values).reshape(np.shape(values)),
+                    allow_pickle=False,
+                )
+                archive.writestr(
+                    zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), buffer.getvalue(), method
+                )
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -109,17 +148,24 @@ def open_arrays(path: str | Path, only: Sequence[str] | None = None) -> dict[str
     except ValueError as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{path} holds Python objects or damaged arrays ({error}); expected plain number arrays") from error
+        raise UserError(
+            f"{path} holds Python objects or damaged arrays ({error}); expected plain number arrays"
+        ) from error
 
 
 def load_npz(path: str | Path, declared: Sequence[Property] = ()) -> FlatFile:
-    """Read a flat npz as the module describes it; `declared` are rows beside the table that a file without rows of its own may hold.
+    """Read a flat npz as the module describes it.
+
+    `declared` are rows beside the table that a file without rows of its own may hold.
 
     Raises UserError for any other file.
     """
     arrays = open_arrays(path)
     if "meta" not in arrays:
-        raise UserError(f"{path} is not a flat npz of this package: it has no `meta`, only {', '.join(sorted(arrays))}")
+        raise UserError(
+            f"{path} is not a flat npz of this package: it has no `meta`, only "
+            f"{', '.join(sorted(arrays))}"
+        )
     meta = _meta(arrays, path)
     properties = _stored_rows(meta, path) if "properties" in meta else _known_rows(arrays, declared)
     missing = [name for name in ("n_atoms", "z", "pos", *properties) if name not in arrays]
@@ -127,10 +173,18 @@ def load_npz(path: str | Path, declared: Sequence[Property] = ()) -> FlatFile:
         raise UserError(f"{path}: array {missing[0]!r} is missing; the file is damaged")
 
     def pair(first: str, second: str) -> tuple[Tensor, Tensor] | None:
-        return (torch.from_numpy(arrays[first]), torch.from_numpy(arrays[second])) if first in arrays else None
+        return (
+            (torch.from_numpy(arrays[first]), torch.from_numpy(arrays[second]))
+            if first in arrays
+            else None
+        )
 
     def lines(name: str) -> tuple[str, ...]:
-        return tuple(arrays[name].tobytes().decode().split("\n")) if name in arrays and "properties" in meta else ()
+        return (
+            tuple(arrays[name].tobytes().decode().split("\n"))
+            if name in arrays and "properties" in meta
+            else ()
+        )
 
     frames = make_frames(
         torch.from_numpy(arrays["pos"]),
@@ -142,10 +196,16 @@ def load_npz(path: str | Path, declared: Sequence[Property] = ()) -> FlatFile:
         properties=properties,
         source=lines("source"),
     )
-    notes = meta["notes"] if "properties" in meta else {name: value for name, value in meta.items() if isinstance(value, str | int | float)}
+    notes = (
+        meta["notes"]
+        if "properties" in meta
+        else {name: value for name, value in meta.items() if isinstance(value, str | int | float)}
+    )
     groups = lines("group")
     if groups and len(groups) != len(frames):
-        raise UserError(f"{path} names {len(groups)} groups for {len(frames)} structures; the file is damaged")
+        raise UserError(
+            f"{path} names {len(groups)} groups for {len(frames)} structures; the file is damaged"
+        )
     return FlatFile(frames, _splits(arrays), notes, groups)
 
 
@@ -153,24 +213,37 @@ def _meta(arrays: Mapping[str, np.ndarray], path: str | Path) -> dict[str, Any]:
     try:
         meta = json.loads(str(arrays["meta"]))
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}: `meta` is not JSON ({error}); the file is damaged or of another program") from error
+        raise UserError(
+            f"{path}: `meta` is not JSON ({error}); the file is damaged or of another program"
+        ) from error
     return meta if isinstance(meta, dict) else {}
 
 
 def _stored_rows(meta: Mapping[str, Any], path: str | Path) -> dict[str, Property]:
     if meta.get("format") != FORMAT:
-        raise UserError(f"{path} has format {meta.get('format')}; this version reads format {FORMAT}")
+        raise UserError(
+            f"{path} has format {meta.get('format')}; this version reads format {FORMAT}"
+        )
     return {row.name: row for row in map(from_dict, meta["properties"])}
 
 
-def _known_rows(arrays: Mapping[str, np.ndarray], declared: Sequence[Property]) -> dict[str, Property]:
+def _known_rows(
+    arrays: Mapping[str, np.ndarray], declared: Sequence[Property]
+) -> dict[str, Property]:
     rows = {**PROPERTIES, **{row.name: row for row in declared}}
     return {name: row for name, row in rows.items() if name in arrays}
 
 
 def _splits(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-    splits = {name.removeprefix("split_"): torch.from_numpy(rows) for name, rows in arrays.items() if name.startswith("split_")}
+    splits = {
+        name.removeprefix("split_"): torch.from_numpy(rows)
+        for name, rows in arrays.items()
+        if name.startswith("split_")
+    }
     if not splits and "split" in arrays:
         part = torch.from_numpy(arrays["split"].astype(np.int64))
-        splits = {name: torch.nonzero(part == number)[:, 0] for number, name in enumerate(("train", "valid", "test"))}
+        splits = {
+            name: torch.nonzero(part == number)[:, 0]
+            for number, name in enumerate(("train", "valid", "test"))
+        }
     return splits

@@ -17,21 +17,28 @@ from molequi.properties import PROPERTIES
 _KCAL_PER_MOL = units.kcal / units.mol
 # The original archive names its arrays in full and keeps the splits in files of their own.
 _SPELLINGS = {"nuclear_charges": "z", "coords": "R", "energies": "E", "forces": "F"}
-_SPLIT_FILES = ("splits/index_{part}_{index:02d}.csv", "index_{part}_{index:02d}.csv", "../splits/index_{part}_{index:02d}.csv")
+_SPLIT_FILES = (
+    "splits/index_{part}_{index:02d}.csv",
+    "index_{part}_{index:02d}.csv",
+    "../splits/index_{part}_{index:02d}.csv",
+)
 N_SPLITS = 5
 
 
 def load_rmd17(path: str | Path, *, split: int | None = None) -> tuple[Frames, dict[str, Tensor]]:
     """Read an rMD17 npz: energies (eV), forces (eV/Å), and the rows train and test of the published split 1 to 5.
 
-    The file has either z, R, E, F and train_01 ..., or the original nuclear_charges, coords, energies, forces with the split files beside it.
-    Without `split` the second part is empty. Raises UserError for another kind of file, or a split that is not there.
+    The file has either z, R, E, F and train_01 ..., or the original nuclear_charges, coords,
+    energies, forces with the split files beside it. Without `split` the second part is empty.
+    Raises UserError for another kind of file, or a split that is not there.
     """
     path = Path(path)
     arrays = {_SPELLINGS.get(name, name): values for name, values in open_arrays(path).items()}
     missing = [name for name in ("z", "R", "E", "F") if name not in arrays]
     if missing:
-        raise UserError(f"{path} is no rMD17 file: array {missing[0]!r} is missing; it has {', '.join(arrays)}")
+        raise UserError(
+            f"{path} is no rMD17 file: array {missing[0]!r} is missing; it has {', '.join(arrays)}"
+        )
     n_frames, n_atoms = arrays["R"].shape[:2]
     frames = make_frames(
         torch.from_numpy(arrays["R"].astype(np.float64).reshape(-1, 3)),
@@ -39,7 +46,9 @@ def load_rmd17(path: str | Path, *, split: int | None = None) -> tuple[Frames, d
         torch.full((n_frames,), n_atoms),
         targets={
             "energy": torch.from_numpy(arrays["E"].astype(np.float64).reshape(-1) * _KCAL_PER_MOL),
-            "forces": torch.from_numpy(arrays["F"].astype(np.float64).reshape(-1, 3) * _KCAL_PER_MOL),
+            "forces": torch.from_numpy(
+                arrays["F"].astype(np.float64).reshape(-1, 3) * _KCAL_PER_MOL
+            ),
         },
         properties={name: PROPERTIES[name] for name in ("energy", "forces")},
         source=[f"{path.name}:{index}" for index in range(n_frames)],
@@ -57,8 +66,12 @@ def _published(path: Path, arrays: dict[str, np.ndarray], split: int) -> dict[st
             found = [path.parent / name.format(part=part, index=split) for name in _SPLIT_FILES]
             found = [name for name in found if name.is_file()]
             if not found:
-                names = f"an array {part}_{split:02d} nor a file index_{part}_{split:02d}.csv beside it"
-                raise UserError(f"{path}: no published split {split}: neither {names}; take split.kind=random")
+                names = (
+                    f"an array {part}_{split:02d} nor a file index_{part}_{split:02d}.csv beside it"
+                )
+                raise UserError(
+                    f"{path}: no published split {split}: neither {names}; take split.kind=random"
+                )
             rows = np.loadtxt(found[0], dtype=np.int64, ndmin=1)
         parts[part] = torch.from_numpy(rows.astype(np.int64))
     return parts

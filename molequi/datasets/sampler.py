@@ -17,19 +17,31 @@ Batch = tuple[AtomGraph, dict[str, Tensor]]
 class BatchOrder(Sampler[Tensor]):
     """Structure numbers of each batch of one epoch, for one of `world_size` processes.
 
-    The global batch is what one process alone would see; process r takes every world_size-th structure of it from the r-th on, so parts differ by
-    at most one structure and may be empty.
+    The global batch is what one process alone would see; process r takes every world_size-th
+    structure of it from the r-th on, so parts differ by at most one structure and may be empty.
 
     indices: (n,), int64, the structures of the split. epoch, first_batch: set by `set_epoch`.
     """
 
-    def __init__(self, indices: Tensor, batch_size: int, *, shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self,
+        indices: Tensor,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
         self.indices, self.batch_size, self.shuffle, self.seed = indices, batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size
         self.epoch, self.first_batch = 0, 0
 
     def set_epoch(self, epoch: int, first_batch: int | None = None) -> None:
-        """Choose the epoch to serve next; a run that resumes within an epoch starts at its batch `first_batch`."""
+        """Choose the epoch to serve next.
+
+        A run that resumes within an epoch starts at its batch `first_batch`.
+        """
         if first_batch is not None:
             self.first_batch = first_batch
         elif epoch != self.epoch:

@@ -1,4 +1,7 @@
-"""Laws of networks that their outputs do not show: hidden features turn, lifts may move, a nearer cutoff is smooth too. Used by `diagnostics.py`."""
+"""Laws of networks that their outputs do not show.
+
+Hidden features turn, lifts may move, a nearer cutoff is smooth too. Used by `diagnostics.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,63 +12,97 @@ import torch
 from torch import Tensor
 
 from molequi.diagnostics.consistency import smoothness
-from molequi.diagnostics.observer import Finding, Observer, ratio, rotation_of_rows
+from molequi.diagnostics.model_runner import Deviation, ModelRunner, ratio, rotation_of_rows
 from molequi.models.probes import Structure, random_rotation
 from molequi.nn.backbones.base import NodeFeatures
 from molequi.o3.irreps import irreps_name, row_slices
 
 _SEED = 0
-# Å. The atoms still feel each other at the nearer cutoff, so that values and slopes change faster there than at the last one.
+# Å. The atoms still feel each other at the nearer cutoff, so that values and slopes change faster
+# there than at the last one.
 _STEP = 0.0005
 
 
-def hidden_features(observer: Observer, structures: Sequence[Structure], rng: np.random.Generator) -> Iterator[Finding]:
+def hidden_features(
+    runner: ModelRunner, structures: Sequence[Structure], rng: np.random.Generator
+) -> Iterator[Deviation]:
     """Compare the features of the last layer of turned and mirrored structures with turned and mirrored features, network(Rx) = D(R) network(x).
 
-    Relative to the root mean square of the rows of an irrep, or to a tenth of the largest of all irreps where that is more.
+    Relative to the root mean square of the rows of an irrep, or to a tenth of the largest of all
+    irreps where that is more.
     """
-    backbone = getattr(observer.model, "backbone", None)
+    backbone = getattr(runner.model, "backbone", None)
     if not getattr(backbone, "has_turning_features", False):
         return
     rotation = random_rotation(rng)
     for structure in structures:
-        still, turned, mirrored = (_features(observer, structure.mapped(matrix)) for matrix in (np.eye(3), rotation, -np.eye(3)))
+        still, turned, mirrored = (
+            _features(runner, structure.mapped(matrix))
+            for matrix in (np.eye(3), rotation, -np.eye(3))
+        )
         rows = row_slices(backbone.irreps_out)
         sizes = [_size(still.equivariant[:, mine]) for mine in rows]
         for (l, parity), mine, size in zip(backbone.irreps_out, rows, sizes, strict=True):
             matrix = torch.as_tensor(rotation_of_rows(l, rotation)).to(still.equivariant)
-            scale, where = max(size, 0.1 * max(sizes)), f"{irreps_name([(l, parity)])} features of {structure.name}"
-            yield Finding("rotation.features", _error(turned.equivariant[:, mine], matrix @ still.equivariant[:, mine], scale), where)
+            scale, where = (
+                max(size, 0.1 * max(sizes)),
+                f"{irreps_name([(l, parity)])} features of {structure.name}",
+            )
+            yield Deviation(
+                "rotation.features",
+                _error(turned.equivariant[:, mine], matrix @ still.equivariant[:, mine], scale),
+                where,
+            )
             name = f"inversion.features.{irreps_name([(l, parity)])}"
-            yield Finding(name, _error(mirrored.equivariant[:, mine], parity * still.equivariant[:, mine], scale), where)
+            yield Deviation(
+                name,
+                _error(mirrored.equivariant[:, mine], parity * still.equivariant[:, mine], scale),
+                where,
+            )
 
 
-def moved_lifts(observer: Observer, structures: Sequence[Structure], rng: np.random.Generator) -> Iterator[Finding]:
+def moved_lifts(
+    runner: ModelRunner, structures: Sequence[Structure], rng: np.random.Generator
+) -> Iterator[Deviation]:
     """Compare a LieConv network's features of lifts u with those of lifts g u, g a random element of its group: the same, however lifts are drawn."""
-    backbone = getattr(observer.model, "backbone", None)
+    backbone = getattr(runner.model, "backbone", None)
     group = getattr(backbone, "group", None)
     if group is None or group.dim == 0:
         return
     motion = group.exp(torch.as_tensor(rng.standard_normal(group.dim)))
     for structure in structures:
-        still, moved = (_features(observer, structure, motion=element) for element in (None, motion))
+        still, moved = (_features(runner, structure, motion=element) for element in (None, motion))
         error = _error(moved.invariant, still.invariant, _size(still.invariant))
-        yield Finding("moved_lifts", error, f"features of {structure.name}, lifts moved in {observer.model.backbone.settings['group']}")
+        yield Deviation(
+            "moved_lifts",
+            error,
+            f"features of {structure.name}, lifts moved in "
+            f"{runner.model.backbone.settings['group']}",
+        )
 
 
-def near_cutoff(observer: Observer, *, total_charge: int = 0, spin_multiplicity: int = 1) -> Iterator[Finding]:
+def near_cutoff(
+    runner: ModelRunner, *, total_charge: int = 0, spin_multiplicity: int = 1
+) -> Iterator[Deviation]:
     """Drag an atom out of the nearer cutoff of angles and dihedrals, where a network has one."""
-    cutoff = getattr(getattr(observer.model, "backbone", None), "near_cutoff", None)
+    cutoff = getattr(getattr(runner.model, "backbone", None), "near_cutoff", None)
     if cutoff is not None:
-        yield from smoothness(observer, cutoff, "near_cutoff", step=_STEP, total_charge=total_charge, spin_multiplicity=spin_multiplicity)
+        yield from smoothness(
+            runner,
+            cutoff,
+            "near_cutoff",
+            step=_STEP,
+            total_charge=total_charge,
+            spin_multiplicity=spin_multiplicity,
+        )
 
 
-def _features(observer: Observer, structure: Structure, **options: Tensor | None) -> NodeFeatures:
+def _features(runner: ModelRunner, structure: Structure, **options: Tensor | None) -> NodeFeatures:
     """Run the backbone alone; random numbers are the same in every call."""
-    devices = [observer.device] if observer.device.type == "cuda" else []
+    devices = [runner.device] if runner.device.type == "cuda" else []
     with torch.no_grad(), torch.random.fork_rng(devices=devices):
         torch.manual_seed(_SEED)
-        return observer.model.backbone(observer.graph([structure]), **options)
+        return runner.model.backbone(runner.graph([structure]), **options)
 
 
 def _size(values: Tensor) -> float:

@@ -1,6 +1,9 @@
-"""What pseudoscalar (0o) outputs must do beside changing sign in the mirror: vanish where a structure is its own mirror image, and tell hands apart.
+"""What pseudoscalar (0o) outputs must do beside changing sign in the mirror.
 
-Used by `diagnostics.py`. The other parts of a tensor need not vanish on an achiral structure: a vector may lie in a mirror plane.
+Vanish where a structure is its own mirror image, and tell hands apart.
+
+Used by `diagnostics.py`. The other parts of a tensor need not vanish on an achiral structure: a
+vector may lie in a mirror plane.
 """
 
 from __future__ import annotations
@@ -9,53 +12,80 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from molequi.diagnostics.observer import Finding, Observer, ratio
+from molequi.diagnostics.model_runner import Deviation, ModelRunner, ratio
 from molequi.models.probes import Structure, achiral_probes, built_in_probes
 from molequi.properties import parse_irreps
 
 _PSEUDOSCALAR = (0, -1)
 
 
-def achiral(observer: Observer, *, total_charge: int = 0, spin_multiplicity: int = 1) -> Iterator[Finding]:
-    """Measure pseudoscalars of structures with a mirror plane, an inversion centre or an S4 axis: zero, or opposite on atoms that change places."""
-    if not _pseudoscalars(observer):
+def achiral(
+    runner: ModelRunner, *, total_charge: int = 0, spin_multiplicity: int = 1
+) -> Iterator[Deviation]:
+    """Measure pseudoscalars of structures with a mirror plane, an inversion centre or an S4 axis.
+
+    Zero, or opposite on atoms that change places.
+    """
+    if not _pseudoscalars(runner):
         return
-    probes = achiral_probes(observer.model.elements, total_charge=total_charge, spin_multiplicity=spin_multiplicity)
+    probes = achiral_probes(
+        runner.model.elements, total_charge=total_charge, spin_multiplicity=spin_multiplicity
+    )
     for structure, matrix in probes:
         image = _images(structure, matrix)
-        (observation,) = observer.observe([structure])
-        for name, part in _pseudoscalars(observer):
-            value = observer.parts(name, observation[name])[part][2]
-            error = value + value[image] if observer.rows[name].per_atom else value
-            scale = observer.scales(structure)[name][part]
-            yield Finding(f"achiral.{name}.0o", ratio(float(np.abs(error).max(initial=0.0)), scale), f"{name} of {structure.name}")
+        (outputs,) = runner.observe([structure])
+        for name, part in _pseudoscalars(runner):
+            value = runner.parts(name, outputs[name])[part][2]
+            error = value + value[image] if runner.rows[name].per_atom else value
+            scale = runner.scales(structure)[name][part]
+            yield Deviation(
+                f"achiral.{name}.0o",
+                ratio(float(np.abs(error).max(initial=0.0)), scale),
+                f"{name} of {structure.name}",
+            )
 
 
-def hand_separation(observer: Observer, *, total_charge: int = 0, spin_multiplicity: int = 1) -> Iterator[Finding]:
+def hand_separation(
+    runner: ModelRunner, *, total_charge: int = 0, spin_multiplicity: int = 1
+) -> Iterator[Deviation]:
     """Relate the error of the mirror law to the difference between two hands, on the one of two chiral structures where it is smaller.
 
-    The image lists its atoms backwards, so that a pseudoscalar of nothing but rounding does not pass: its sign would follow the mirror, too.
+    The image lists its atoms backwards, so that a pseudoscalar of nothing but rounding does not
+    pass: its sign would follow the mirror, too.
     """
-    if not _pseudoscalars(observer):
+    if not _pseudoscalars(runner):
         return
-    chiral = built_in_probes(observer.model.elements, total_charge=total_charge, spin_multiplicity=spin_multiplicity)[:2]
-    backwards = [structure.mapped(-np.eye(3)).permuted(np.arange(len(structure.positions))[::-1]) for structure in chiral]
-    hands = list(zip(chiral, observer.observe(chiral), observer.observe(backwards), strict=True))
-    for name, part in _pseudoscalars(observer):
+    chiral = built_in_probes(
+        runner.model.elements, total_charge=total_charge, spin_multiplicity=spin_multiplicity
+    )[:2]
+    backwards = [
+        structure.mapped(-np.eye(3)).permuted(np.arange(len(structure.positions))[::-1])
+        for structure in chiral
+    ]
+    hands = list(zip(chiral, runner.observe(chiral), runner.observe(backwards), strict=True))
+    for name, part in _pseudoscalars(runner):
         ratios = []
         for structure, first, second in hands:
-            value, other = (observer.parts(name, hand[name])[part][2] for hand in (first, second))
-            other = other[::-1] if observer.rows[name].per_atom else other
-            error, difference = (float(np.abs(value + sign * other).max(initial=0.0)) for sign in (1.0, -1.0))
-            ratios.append((error / difference if difference > 0.0 else float("inf"), structure.name))
+            value, other = (runner.parts(name, hand[name])[part][2] for hand in (first, second))
+            other = other[::-1] if runner.rows[name].per_atom else other
+            error, difference = (
+                float(np.abs(value + sign * other).max(initial=0.0)) for sign in (1.0, -1.0)
+            )
+            ratios.append(
+                (error / difference if difference > 0.0 else float("inf"), structure.name)
+            )
         best, where = min(ratios)
-        yield Finding(f"hand_separation.{name}.0o", best, f"{name} of {where}")
+        yield Deviation(f"hand_separation.{name}.0o", best, f"{name} of {where}")
 
 
-def _pseudoscalars(observer: Observer) -> list[tuple[str, int]]:
+def _pseudoscalars(runner: ModelRunner) -> list[tuple[str, int]]:
     """Name the outputs with a 0o part, and the place of that part."""
-    rows = {name: parse_irreps(row.irreps) for name, row in observer.model.properties.items()}
-    return [(name, irreps.index(_PSEUDOSCALAR)) for name, irreps in rows.items() if _PSEUDOSCALAR in irreps]
+    rows = {name: parse_irreps(row.irreps) for name, row in runner.model.properties.items()}
+    return [
+        (name, irreps.index(_PSEUDOSCALAR))
+        for name, irreps in rows.items()
+        if _PSEUDOSCALAR in irreps
+    ]
 
 
 def _images(structure: Structure, matrix: np.ndarray) -> np.ndarray:

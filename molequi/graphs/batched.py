@@ -1,7 +1,8 @@
 """One graph of many small open molecules, as fast as a training loop asks for them.
 
-The same result as `neighbors.build_graph` of each and `graph.collate`, without sorting: candidate pairs are laid out receiver by receiver, so the
-edges come in order; and because every pair occurs in both directions, the edge that comes m-th when sorted by sender is the reverse of the m-th edge.
+The same result as `neighbors.build_graph` of each and `graph.collate`, without sorting: candidate
+pairs are laid out receiver by receiver, so the edges come in order; and because every pair occurs
+in both directions, the edge that comes m-th when sorted by sender is the reverse of the m-th edge.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ def graph_of_molecules(
 ) -> AtomGraph:
     """Build the graph of molecules with open boundaries.
 
-    positions: (N, 3), float64, Å, finite, the molecules one after the other. counts: (B,), atoms of each. cutoff: Å.
-    cell: (B, 3, 3), Å, and pbc: (B, 3), all False, are only carried along. electrons: total_charge (B,) and spin_multiplicity (B,).
+    positions: (N, 3), float64, Å, finite, the molecules one after the other. counts: (B,), atoms of
+    each. cutoff: Å.
+    cell: (B, 3, 3), Å, and pbc: (B, 3), all False, are only carried along. electrons: total_charge
+    (B,) and spin_multiplicity (B,).
     """
     n_atoms = len(positions)
     sender, receiver, reverse = _candidates(counts)
@@ -55,10 +58,14 @@ def graph_of_molecules(
 
 
 def _candidates(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All ordered pairs of atoms of one molecule: sender, receiver, and the number of the reverse pair; receivers and then senders ascend."""
+    """All ordered pairs of atoms of one molecule.
+
+    Sender, receiver, and the number of the reverse pair; receivers and then senders ascend.
+    """
     first = np.cumsum(counts) - counts
     squares = counts * counts
-    # Pair p of a molecule with n atoms has the local receiver p // n and the local sender p % n; its reverse is number sender * n + receiver.
+    # Pair p of a molecule with n atoms has the local receiver p // n and the local sender p % n;
+    # its reverse is number sender * n + receiver.
     start = np.repeat(np.cumsum(squares) - squares, squares)
     size = np.repeat(counts, squares)
     pair = np.arange(len(size)) - start

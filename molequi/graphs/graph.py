@@ -4,9 +4,11 @@ Conventions, stated once:
 
 - Units: eV, Å, e, amu, fs. Dipoles e·Å, polarizabilities Å³, stress eV/Å³ (tension positive).
 - `edge_index[0]` is the sender j, `edge_index[1]` the receiver i; edges are sorted by receiver.
-- The edge vector points from the receiver to the sender, through the periodic image named by the integer `shifts`:
+- The edge vector points from the receiver to the sender, through the periodic image named by the
+integer `shifts`:
   d_e = positions[j] - positions[i] + shifts @ cell.
-- Several molecules share one graph as disconnected pieces; the number of molecules B is `cell.shape[0]`, so that empty molecules count.
+- Several molecules share one graph as disconnected pieces; the number of molecules B is
+`cell.shape[0]`, so that empty molecules count.
 - N atoms, E edges, B molecules, M irrep rows, C channels.
 """
 
@@ -76,8 +78,8 @@ def make_graph(
 ) -> AtomGraph:
     """Complete the given tensors to an AtomGraph; edges are sorted by receiver here.
 
-    Shapes and units are those of `AtomGraph`. Without `batch` all atoms are one molecule; without `cell` there are
-    as many molecules as `total_charge` or else `batch` names.
+    Shapes and units are those of `AtomGraph`. Without `batch` all atoms are one molecule; without
+    `cell` there are as many molecules as `total_charge` or else `batch` names.
     """
     device, n_atoms, n_edges = positions.device, positions.shape[0], edge_index.shape[1]
     if batch is None:
@@ -97,11 +99,17 @@ def make_graph(
         atomic_numbers=atomic_numbers.to(torch.int64),
         edge_index=edge_index,
         shifts=shifts,
-        cell=torch.zeros(n_molecules, 3, 3, dtype=torch.float64, device=device) if cell is None else cell.to(torch.float64),
+        cell=torch.zeros(n_molecules, 3, 3, dtype=torch.float64, device=device)
+        if cell is None
+        else cell.to(torch.float64),
         pbc=torch.zeros(n_molecules, 3, dtype=torch.bool, device=device) if pbc is None else pbc,
         batch=batch,
-        total_charge=torch.zeros(n_molecules, dtype=torch.int64, device=device) if total_charge is None else total_charge,
-        spin_multiplicity=torch.ones(n_molecules, dtype=torch.int64, device=device) if spin_multiplicity is None else spin_multiplicity,
+        total_charge=torch.zeros(n_molecules, dtype=torch.int64, device=device)
+        if total_charge is None
+        else total_charge,
+        spin_multiplicity=torch.ones(n_molecules, dtype=torch.int64, device=device)
+        if spin_multiplicity is None
+        else spin_multiplicity,
         receiver_ptr=_row_pointers(edge_index[1], n_atoms),
         sender_order=torch.argsort(edge_index[0], stable=True),
     )
@@ -119,12 +127,16 @@ def collate(graphs: Sequence[AtomGraph]) -> AtomGraph:
     edges = _offsets([graph.edge_index.shape[1] for graph in graphs])
 
     def shifted(field: str, offsets: Sequence[int]) -> list[Tensor]:
-        return [getattr(graph, field) + offset for graph, offset in zip(graphs, offsets, strict=False)]
+        return [
+            getattr(graph, field) + offset for graph, offset in zip(graphs, offsets, strict=False)
+        ]
 
     def joined(field: str) -> Tensor:
         return torch.cat([getattr(graph, field) for graph in graphs])
 
-    pointers = [graph.receiver_ptr[:-1] + offset for graph, offset in zip(graphs, edges, strict=False)]
+    pointers = [
+        graph.receiver_ptr[:-1] + offset for graph, offset in zip(graphs, edges, strict=False)
+    ]
     return AtomGraph(
         positions=joined("positions"),
         atomic_numbers=joined("atomic_numbers"),
@@ -141,7 +153,10 @@ def collate(graphs: Sequence[AtomGraph]) -> AtomGraph:
 
 
 def edge_vectors(graph: AtomGraph) -> Tensor:
-    """Return d_e = positions[j] - positions[i] + shifts @ cell: (E, 3), float64, Å; differentiable."""
+    """Return d_e = positions[j] - positions[i] + shifts @ cell: (E, 3), float64, Å.
+
+    Differentiable.
+    """
     sender, receiver = graph.edge_index
     difference = graph.positions.index_select(0, sender) - graph.positions.index_select(0, receiver)
     if not graph.shifts.any():

@@ -1,12 +1,14 @@
 """Skin lists: neighbour pairs of one moving structure, searched anew only when an unlisted pair may have come into reach.
 
-The list holds all pairs closer than cutoff + skin. Let F map the periodic cell vectors of the search onto today's, u_i be what
-atom i moved beyond that map, and strain = |F - 1| (largest singular value). A pair outside the list is still at least
-(cutoff + skin)(1 - strain) - 2 max|u| apart, so the list is complete while
+The list holds all pairs closer than cutoff + skin. Let F map the periodic cell vectors of the
+search onto today's, u_i be what atom i moved beyond that map, and strain = |F - 1| (largest
+singular value). A pair outside the list is still at least (cutoff + skin)(1 - strain) - 2 max|u|
+apart, so the list is complete while
 
     2 max|u| + strain (cutoff + skin) <= skin.
 
-An atom that is wrapped into another cell has moved by a cell vector, so wrapping leads to a new search by the same rule.
+An atom that is wrapped into another cell has moved by a cell vector, so wrapping leads to a new
+search by the same rule.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ _SAME_CELL = 1e-15
 
 
 class _Search(NamedTuple):
-    """The last search and what it was made for; edges are sorted by receiver, sender, shift. `numbers`, `periodic` and `batch` are for the graph."""
+    """The last search and what it was made for; edges are sorted by receiver, sender, shift.
+
+    `numbers`, `periodic` and `batch` are for the graph.
+    """
 
     positions: np.ndarray
     atomic_numbers: np.ndarray
@@ -40,7 +45,7 @@ class _Search(NamedTuple):
     batch: torch.Tensor
 
 
-class SkinList:
+class VerletList:
     """Neighbour pairs that follow one structure through a simulation.
 
     cutoff: Å. skin: Å; 0 searches at every change. `n_searches` counts the searches made so far.
@@ -49,7 +54,10 @@ class SkinList:
 
     def __init__(self, cutoff: float, skin: float = 0.5) -> None:
         if cutoff <= 0 or skin < 0:
-            raise ValueError(f"cutoff is {cutoff} Å and skin {skin} Å; the cutoff must be positive, the skin at least 0")
+            raise ValueError(
+                f"cutoff is {cutoff} Å and skin {skin} Å; the cutoff must be positive, the skin at "
+                "least 0"
+            )
         self.cutoff = cutoff
         self.skin = skin
         self.n_searches = 0
@@ -67,19 +75,36 @@ class SkinList:
     ) -> AtomGraph:
         """Return the graph of today's structure with exactly the pairs closer than the cutoff.
 
-        Arguments, edges and errors are those of `neighbors.build_graph`; the order of the edges depends on the structure alone.
+        Arguments, edges and errors are those of `neighbors.build_graph`; the order of the edges
+        depends on the structure alone.
         """
         positions = np.array(positions, dtype=np.float64).reshape(-1, 3)
         cell = np.zeros((3, 3)) if cell is None else np.array(cell, dtype=np.float64)
         pbc = np.zeros(3, dtype=bool) if pbc is None else np.array(pbc, dtype=bool)
         search = self._search
         if search is None or not self._is_complete(search, positions, atomic_numbers, cell, pbc):
-            search = self._search = _search_pairs(positions, np.array(atomic_numbers, dtype=np.int64), cell, pbc, self.cutoff + self.skin)
+            search = self._search = _search_pairs(
+                positions,
+                np.array(atomic_numbers, dtype=np.int64),
+                cell,
+                pbc,
+                self.cutoff + self.skin,
+            )
             self.n_searches += 1
         return _compact(search, positions, cell, self.cutoff, total_charge, spin_multiplicity)
 
-    def _is_complete(self, search: _Search, positions: np.ndarray, atomic_numbers: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> bool:
-        if not (np.array_equal(search.atomic_numbers, atomic_numbers) and np.array_equal(search.pbc, pbc)):
+    def _is_complete(
+        self,
+        search: _Search,
+        positions: np.ndarray,
+        atomic_numbers: np.ndarray,
+        cell: np.ndarray,
+        pbc: np.ndarray,
+    ) -> bool:
+        if not (
+            np.array_equal(search.atomic_numbers, atomic_numbers)
+            and np.array_equal(search.pbc, pbc)
+        ):
             return False
         moved, strain = positions - search.positions, 0.0
         if pbc.any() and np.abs(cell - search.cell).max() > _SAME_CELL:
@@ -91,19 +116,50 @@ class SkinList:
         return 2.0 * farthest + strain * (self.cutoff + self.skin) <= self.skin
 
 
-def _search_pairs(positions: np.ndarray, atomic_numbers: np.ndarray, cell: np.ndarray, pbc: np.ndarray, reach: float) -> _Search:
+def _search_pairs(
+    positions: np.ndarray,
+    atomic_numbers: np.ndarray,
+    cell: np.ndarray,
+    pbc: np.ndarray,
+    reach: float,
+) -> _Search:
     pairs = neighbor_pairs(positions, reach, cell=cell, pbc=pbc)
     sender, receiver = pairs.edge_index
     # Shifts too, because the pairs of a simulation that is continued must come in the same order.
     order = np.lexsort((*pairs.shifts.T[::-1], sender, receiver))
     sender, receiver, shifts = sender[order], receiver[order], pairs.shifts[order]
     receiver_ptr = np.concatenate([[0], np.cumsum(np.bincount(receiver, minlength=len(positions)))])
-    tensors = torch.tensor(atomic_numbers), torch.tensor(pbc)[None], torch.zeros(len(positions), dtype=torch.int64)
-    return _Search(positions, atomic_numbers, cell, pbc, sender, receiver, shifts, receiver_ptr, np.argsort(sender, kind="stable"), *tensors)
+    tensors = (
+        torch.tensor(atomic_numbers),
+        torch.tensor(pbc)[None],
+        torch.zeros(len(positions), dtype=torch.int64),
+    )
+    return _Search(
+        positions,
+        atomic_numbers,
+        cell,
+        pbc,
+        sender,
+        receiver,
+        shifts,
+        receiver_ptr,
+        np.argsort(sender, kind="stable"),
+        *tensors,
+    )
 
 
-def _compact(search: _Search, positions: np.ndarray, cell: np.ndarray, cutoff: float, total_charge: int, spin_multiplicity: int) -> AtomGraph:
-    """Keep the pairs closer than the cutoff, in order; row pointers and the senders' order follow by counting, without a sort."""
+def _compact(
+    search: _Search,
+    positions: np.ndarray,
+    cell: np.ndarray,
+    cutoff: float,
+    total_charge: int,
+    spin_multiplicity: int,
+) -> AtomGraph:
+    """Keep the pairs closer than the cutoff, in order.
+
+    Row pointers and the senders' order follow by counting, without a sort.
+    """
     difference = positions.take(search.sender, axis=0) - positions.take(search.receiver, axis=0)
     if search.pbc.any():
         difference += search.shifts @ cell

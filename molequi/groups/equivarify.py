@@ -1,7 +1,8 @@
 """Equivarification: any network, made exactly equivariant under a finite group by a lift of its output space.
 
-(F^(x))(g) = F(g^-1 x) takes X to Z^G, on which (g s)(g') = s(g^-1 g'); then F^(g x) = g F^(x), and the projection p(s) = s(e) gives F back
-(E. Bao and L. Song, Equivariant neural networks and equivarification, 2019). The copies s(g) are the first axis of every tensor here.
+(F^(x))(g) = F(g^-1 x) takes X to Z^G, on which (g s)(g') = s(g^-1 g'); then F^(g x) = g F^(x), and
+the projection p(s) = s(e) gives F back (E. Bao and L. Song, Equivariant neural networks and
+equivarification, 2019). The copies s(g) are the first axis of every tensor here.
 """
 
 from __future__ import annotations
@@ -31,26 +32,43 @@ def turn_positions(matrix: np.ndarray, positions: Tensor) -> Tensor:
     Raises UserError for a group of another dimension.
     """
     if len(matrix) != positions.shape[-1]:
-        raise UserError(f"a {len(matrix)} x {len(matrix)} matrix cannot turn {positions.shape[-1]} coordinates; use point_group in space")
+        raise UserError(
+            f"a {len(matrix)} x {len(matrix)} matrix cannot turn {positions.shape[-1]} "
+            "coordinates; use point_group in space"
+        )
     return positions @ torch.as_tensor(matrix, dtype=positions.dtype, device=positions.device).T
 
 
 class Lift(nn.Module):
     """F^: x -> (F(g^-1 x))_g, one copy for each element, or for each coset g H of a subgroup that F does not notice: (|G / H|, *z).
 
-    network: F. act: how the group moves inputs. invariant_under: elements of H = {h: F(h x) = F(x)}; copies of the same coset are equal, so
-    the minimal lift keeps one of each. at_once: F takes inputs with one more axis in front, so all copies are one call.
-    It has the weights of F, no more.
+    network: F. act: how the group moves inputs. invariant_under: elements of H = {h: F(h x) =
+    F(x)}; copies of the same coset are equal, so the minimal lift keeps one of each. at_once: F
+    takes inputs with one more axis in front, so all copies are one call. It has the weights of F,
+    no more.
     """
 
-    def __init__(self, network: nn.Module, group: FiniteGroup, act: Action, *, invariant_under: Sequence[int] = (0,), at_once: bool = False) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        group: FiniteGroup,
+        act: Action,
+        *,
+        invariant_under: Sequence[int] = (0,),
+        at_once: bool = False,
+    ) -> None:
         super().__init__()
         self.network, self.group, self.act, self.at_once = network, group, act, at_once
         self.cosets = subgroup_of(group, invariant_under)
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
-        """Return the copies of the output; the group leaves the `context`, further arguments of F, alone."""
-        turned = [self.act(self.group.matrices[self.group.inverse[g]], x) for g in self.cosets[:, 0]]
+        """Return the copies of the output.
+
+        The group leaves the `context`, further arguments of F, alone.
+        """
+        turned = [
+            self.act(self.group.matrices[self.group.inverse[g]], x) for g in self.cosets[:, 0]
+        ]
         if self.at_once:
             return self.network(torch.stack(turned), *context)
         return torch.stack([self.network(one, *context) for one in turned])
@@ -63,7 +81,9 @@ class Lift(nn.Module):
         """Return, for each copy, the number of the one that g brings there: (|G / H|,)."""
         coset_of = np.empty(self.group.order, dtype=np.int64)
         coset_of[self.cosets] = np.arange(len(self.cosets))[:, None]
-        return torch.as_tensor(coset_of[self.group.table[self.group.inverse[element], self.cosets[:, 0]]])
+        return torch.as_tensor(
+            coset_of[self.group.table[self.group.inverse[element], self.cosets[:, 0]]]
+        )
 
 
 class LayerwiseLift(nn.Module):
@@ -82,7 +102,10 @@ class LayerwiseLift(nn.Module):
 
 
 class EachCopy(nn.Module):
-    """The pure lift of a layer F, s -> (F(s(g)))_g: the same layer for every copy, with the weights of F."""
+    """The pure lift of a layer F, s -> (F(s(g)))_g.
+
+    The same layer for every copy, with the weights of F.
+    """
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -94,9 +117,12 @@ class EachCopy(nn.Module):
 
 
 class StackedCopies(nn.Module):
-    """The lift of an ordinary layer F that sees all copies: s -> (F(g^-1 s))_g, (g^-1 s)(g') = s(g g').
+    """The lift of an ordinary layer F that sees all copies.
 
-    layer: takes (B, |G| * C, ...), copies after one another in the order of the group: its input, and its weights, are |G| times as large.
+    S -> (F(g^-1 s))_g, (g^-1 s)(g') = s(g g').
+
+    layer: takes (B, |G| * C, ...), copies after one another in the order of the group: its input,
+    and its weights, are |G| times as large.
     """
 
     def __init__(self, layer: nn.Module, group: FiniteGroup) -> None:
@@ -116,17 +142,30 @@ def project(copies: Tensor) -> Tensor:
 
 
 def joint_classes(copies: Tensor, group: FiniteGroup) -> Tensor:
-    """Give a lifted classifier one vector of logits for class and motion together: (|G|, B, K) -> (B, |G| K).
+    """Give a lifted classifier one vector of logits for class and motion together.
 
-    Block g holds F(g^-1 x), so that an upright input moved by g has its class in block g; moving the input permutes the blocks.
+    (|G|, B, K) -> (B, |G| K).
+
+    Block g holds F(g^-1 x), so that an upright input moved by g has its class in block g; moving
+    the input permutes the blocks.
     Raises UserError for a lift that is not over the whole group.
     """
     if len(copies) != group.order:
-        raise UserError(f"there are {len(copies)} copies and {group.order} motions in {group.name}; label motions with a lift over the whole group")
+        raise UserError(
+            f"there are {len(copies)} copies and {group.order} motions in {group.name}; label "
+            "motions with a lift over the whole group"
+        )
     return copies.transpose(0, 1).flatten(1)
 
 
-def unnoticed(network: Callable[[Tensor], Tensor], group: FiniteGroup, act: Action, x: Tensor, *, tolerance: float = 1e-9) -> list[int]:
+def unnoticed(
+    network: Callable[[Tensor], Tensor],
+    group: FiniteGroup,
+    act: Action,
+    x: Tensor,
+    *,
+    tolerance: float = 1e-9,
+) -> list[int]:
     """Return the elements with F(g x) = F(x) on generic inputs x, to `tolerance` of the largest output: the H of a minimal lift."""
     with torch.no_grad():
         still = network(x)

@@ -19,7 +19,8 @@ _DIGITS = 6
 class FiniteGroup:
     """A finite group of d x d matrices; element 0 is the identity.
 
-    matrices: (|G|, d, d). table: (|G|, |G|), the element a b at [a, b]. inverse: (|G|,). generators: elements that make all others.
+    matrices: (|G|, d, d). table: (|G|, |G|), the element a b at [a, b]. inverse: (|G|,).
+    generators: elements that make all others.
     """
 
     name: str
@@ -37,10 +38,14 @@ class FiniteGroup:
 def generated_group(name: str, generators: Sequence[np.ndarray]) -> FiniteGroup:
     """Return the group that d x d matrices generate.
 
-    Raises UserError where there are none, and where products go on for more than 1,000 elements, as those of a turn by an irrational angle do.
+    Raises UserError where there are none, and where products go on for more than 1,000 elements, as
+    those of a turn by an irrational angle do.
     """
     if not len(generators):
-        raise UserError(f"{name} has no generators; give at least one matrix, the identity for the trivial group")
+        raise UserError(
+            f"{name} has no generators; give at least one matrix, the identity for the trivial "
+            "group"
+        )
     size = len(generators[0])
     elements, places = [np.eye(size)], {_key(np.eye(size)): 0}
     for element in elements:
@@ -48,13 +53,22 @@ def generated_group(name: str, generators: Sequence[np.ndarray]) -> FiniteGroup:
             product = generator @ element
             if _key(product) not in places:
                 if len(elements) == _LARGEST:
-                    raise UserError(f"the generators of {name} make more than {_LARGEST} elements; give generators of a finite group")
+                    raise UserError(
+                        f"the generators of {name} make more than {_LARGEST} elements; give "
+                        "generators of a finite group"
+                    )
                 places[_key(product)] = len(elements)
                 elements.append(product)
     matrices = np.array(elements)
     table = np.array([[places[_key(a @ b)] for b in matrices] for a in matrices])
     inverse = np.argmin(table, axis=1)  # the identity has the smallest number
-    return FiniteGroup(name, matrices, table, inverse, tuple(places[_key(np.asarray(matrix))] for matrix in generators))
+    return FiniteGroup(
+        name,
+        matrices,
+        table,
+        inverse,
+        tuple(places[_key(np.asarray(matrix))] for matrix in generators),
+    )
 
 
 def _key(matrix: np.ndarray) -> tuple[float, ...]:
@@ -74,11 +88,18 @@ def dihedral_group(n: int) -> FiniteGroup:
 
 @functools.lru_cache
 def point_group(name: str) -> FiniteGroup:
-    """Return the point group of a Schoenflies symbol: C1 Ci Cs, Cn Cnv Cnh, Dn Dnh Dnd, S4 S6 ..., T Td Th, O Oh; the main axis is z.
+    """Return the point group of a Schoenflies symbol.
+
+    C1 Ci Cs, Cn Cnv Cnh, Dn Dnh Dnd, S4 S6 ..., T Td Th, O Oh; the main axis is z.
 
     Raises UserError for any other name.
     """
-    flip, horizontal, inversion, mirror = np.diag([1.0, -1, -1]), np.diag([1.0, 1, -1]), -np.eye(3), np.diag([1.0, -1, 1])
+    flip, horizontal, inversion, mirror = (
+        np.diag([1.0, -1, -1]),
+        np.diag([1.0, 1, -1]),
+        -np.eye(3),
+        np.diag([1.0, -1, 1]),
+    )
     threefold = np.eye(3)[[2, 0, 1]]
     fixed = {
         "C1": [np.eye(3)],
@@ -94,15 +115,30 @@ def point_group(name: str) -> FiniteGroup:
         return generated_group(name, fixed[name])
     match = re.fullmatch(r"(C|D|S)([1-9]\d?)(v|h|d)?", name)
     if match is None:
-        raise UserError(f"{name!r} is no point group known here; write C3, C2v, C4h, D3, D6h, D2d, S4, Ci, Cs, T, Td, Th, O or Oh")
+        raise UserError(
+            f"{name!r} is no point group known here; write C3, C2v, C4h, D3, D6h, D2d, S4, Ci, Cs, "
+            "T, Td, Th, O or Oh"
+        )
     family, n, kind = match[1], int(match[2]), match[3]
     half = _turn(2 * n) @ mirror @ _turn(2 * n).T
-    extra = {"Cv": [mirror], "Ch": [horizontal], "D": [flip], "Dh": [flip, horizontal], "Dd": [flip, half], "C": []}
+    extra = {
+        "Cv": [mirror],
+        "Ch": [horizontal],
+        "D": [flip],
+        "Dh": [flip, horizontal],
+        "Dd": [flip, half],
+        "C": [],
+    }
     if family == "S" and not kind and n % 2 == 0:
         return generated_group(name, [_exact(_turn(n) @ horizontal)])
     if family + (kind or "") not in extra:
-        raise UserError(f"{name!r} is no point group known here; S is followed by an even number, C by v or h, D by h or d, or nothing")
-    return generated_group(name, [_exact(matrix) for matrix in (_turn(n), *extra[family + (kind or "")])])
+        raise UserError(
+            f"{name!r} is no point group known here; S is followed by an even number, C by v or h, "
+            "D by h or d, or nothing"
+        )
+    return generated_group(
+        name, [_exact(matrix) for matrix in (_turn(n), *extra[family + (kind or "")])]
+    )
 
 
 def _turn(n: int) -> np.ndarray:
@@ -114,22 +150,33 @@ def _turn(n: int) -> np.ndarray:
 
 
 def _exact(matrix: np.ndarray) -> np.ndarray:
-    """Replace numbers within rounding of -1, 0 and 1 by these: cos(pi / 2) is not 0 in floating point."""
+    """Replace numbers within rounding of -1, 0 and 1 by these.
+
+    Cos(pi / 2) is not 0 in floating point.
+    """
     whole = np.round(matrix)
     return np.where(np.abs(matrix - whole) < 1e-12, whole, matrix) + 0.0
 
 
 def subgroup_of(group: FiniteGroup, elements: Sequence[int]) -> np.ndarray:
-    """Return the left cosets g H of the subgroup H with these elements: (|G| / |H|, |H|), H first, representatives in the first column.
+    """Return the left cosets g H of the subgroup H with these elements.
+
+    (|G| / |H|, |H|), H first, representatives in the first column.
 
     Raises UserError where the elements are none of the group's, or not closed under products.
     """
     subgroup = np.unique(np.asarray(elements, dtype=np.int64))
     outside = subgroup[(subgroup < 0) | (subgroup >= group.order)]
     if len(outside):
-        raise UserError(f"{group.name} has no element {outside[0]}; its {group.order} elements are numbered from 0")
+        raise UserError(
+            f"{group.name} has no element {outside[0]}; its {group.order} elements are numbered "
+            "from 0"
+        )
     if len(subgroup) == 0 or not np.isin(group.table[np.ix_(subgroup, subgroup)], subgroup).all():
-        raise UserError(f"elements {subgroup.tolist()} of {group.name} form no subgroup: a product of two of them is not among them")
+        raise UserError(
+            f"elements {subgroup.tolist()} of {group.name} form no subgroup: a product of two of "
+            "them is not among them"
+        )
     cosets, seen = [], set()
     for element in range(group.order):
         if element not in seen:
@@ -150,10 +197,16 @@ def _grid_sources(matrix: tuple[tuple[int, ...], ...], size: int) -> np.ndarray:
 def grid_sources(matrix: np.ndarray, size: int) -> np.ndarray:
     """Return, for each pixel x of a grid of equal sides about its centre, the pixel M^-1 x that M brings there: (size^d,).
 
-    So that turned = image.flatten()[sources] is (M f)(x) = f(M^-1 x). Axis 0 of the grid is the first coordinate.
+    So that turned = image.flatten()[sources] is (M f)(x) = f(M^-1 x). Axis 0 of the grid is the
+    first coordinate.
     Raises UserError for a matrix that does not map the grid to itself.
     """
     whole = np.round(matrix).astype(int)
-    if not np.allclose(whole, matrix) or not np.array_equal(whole @ whole.T, np.eye(len(whole), dtype=int)):
-        raise UserError("only turns by quarters and mirrors along axes or diagonals map a square grid to itself; use C1, C2, C4, D1, D2 or D4")
+    if not np.allclose(whole, matrix) or not np.array_equal(
+        whole @ whole.T, np.eye(len(whole), dtype=int)
+    ):
+        raise UserError(
+            "only turns by quarters and mirrors along axes or diagonals map a square grid to "
+            "itself; use C1, C2, C4, D1, D2 or D4"
+        )
     return _grid_sources(tuple(map(tuple, whole.tolist())), size)

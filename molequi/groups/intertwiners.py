@@ -1,9 +1,11 @@
 """All equivariant linear maps between two representations, as a null space.
 
-A rho_in(g) = rho_out(g) A for every generator g and A drho_in(X) = drho_out(X) A for every generator X of the Lie algebra are linear equations
-for the entries of A; what solves all of them is the space of intertwiners (L. H. Lim and B. J. Nelson, What is an equivariant neural network?,
-2022; for the sparse case compare M. Finzi, M. Welling and A. G. Wilson, A practical method for constructing equivariant multilayer perceptrons,
-ICML 2021). Equations of permutations, with or without signs, are solved first, exactly, by the orbits of the entries.
+A rho_in(g) = rho_out(g) A for every generator g and A drho_in(X) = drho_out(X) A for every
+generator X of the Lie algebra are linear equations for the entries of A; what solves all of them is
+the space of intertwiners (L. H. Lim and B. J. Nelson, What is an equivariant neural network?, 2022;
+for the sparse case compare M. Finzi, M. Welling and A. G. Wilson, A practical method for
+constructing equivariant multilayer perceptrons, ICML 2021). Equations of permutations, with or
+without signs, are solved first, exactly, by the orbits of the entries.
 """
 
 from __future__ import annotations
@@ -16,12 +18,20 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
 from molequi.errors import UserError
-from molequi.groups.representations import Representation, identity, is_monomial, same_group, trivial
+from molequi.groups.representations import (
+    Representation,
+    identity,
+    is_monomial,
+    same_group,
+    trivial,
+)
 
-# Singular values of equations whose generators have entries up to 1, relative to the largest if that is above 1: below the first they are zero,
-# above the second they are not, and there must be none in between.
+# Singular values of equations whose generators have entries up to 1, relative to the largest if
+# that is above 1: below the first they are zero, above the second they are not, and there must be
+# none in between.
 _ZERO, _NOT_ZERO = 1e-9, 1e-5
-# Equations of such generators that hold nothing above this are satisfied by all maps: what is left is rounding.
+# Equations of such generators that hold nothing above this are satisfied by all maps: what is left
+# is rounding.
 _ROUNDING = 1e-13
 # Unknowns up to which the null space is found by a dense singular value decomposition.
 LARGEST_DENSE = 1500
@@ -51,8 +61,9 @@ class Intertwiners:
 def intertwiners(rho_in: Representation, rho_out: Representation) -> Intertwiners:
     """Return a basis of all A with A rho_in(g) = rho_out(g) A; of direct sums block by block.
 
-    Raises UserError for representations of different groups, and where the numerical rank is not beyond doubt: generators that are wrong
-    in the sixth digit give small singular values that are not zero.
+    Raises UserError for representations of different groups, and where the numerical rank is not
+    beyond doubt: generators that are wrong in the sixth digit give small singular values that are
+    not zero.
     """
     same_group(rho_in, rho_out)
     found: dict[tuple[int, int], sparse.csc_array] = {}
@@ -85,13 +96,19 @@ def _basis_of_pair(rho_in: Representation, rho_out: Representation) -> sparse.cs
     pairs = list(zip(rho_in.finite, rho_out.finite, strict=True))
     easy = [pair for pair in pairs if is_monomial(pair[0]) and is_monomial(pair[1])]
     orbits = _orbit_basis(easy, rho_out.dim * rho_in.dim)
-    rest = [pair for pair in pairs if not any(pair is one for one in easy)] + list(zip(rho_in.algebra, rho_out.algebra, strict=True))
+    rest = [pair for pair in pairs if not any(pair is one for one in easy)] + list(
+        zip(rho_in.algebra, rho_out.algebra, strict=True)
+    )
     equations = [_equations(*pair) @ orbits for pair in rest]
     equations = [matrix for matrix in equations if matrix.nnz and abs(matrix).max() > _ROUNDING]
     if not equations or orbits.shape[1] == 0:
         return sparse.csc_array(orbits)
     stacked = sparse.csr_array(sparse.vstack(equations))
-    null = _dense_null_space(stacked.toarray()) if stacked.shape[1] <= LARGEST_DENSE else _sparse_null_space(stacked)
+    null = (
+        _dense_null_space(stacked.toarray())
+        if stacked.shape[1] <= LARGEST_DENSE
+        else _sparse_null_space(stacked)
+    )
     null = np.where(np.abs(null) < 1e-14, 0.0, null)
     return sparse.csc_array(orbits @ sparse.csc_array(null))
 
@@ -99,16 +116,22 @@ def _basis_of_pair(rho_in: Representation, rho_out: Representation) -> sparse.cs
 def _equations(of_in: sparse.csr_array, of_out: sparse.csr_array) -> sparse.csr_array:
     """Return E with E vec(A) = vec(rho_out A - A rho_in), rows of A one after the other, in units of the largest entry of both matrices."""
     n_out, n_in = of_out.shape[0], of_in.shape[0]
-    left, right = sparse.kron(of_out, identity(n_in), format="csr"), sparse.kron(identity(n_out), of_in.T, format="csr")
+    left, right = (
+        sparse.kron(of_out, identity(n_in), format="csr"),
+        sparse.kron(identity(n_out), of_in.T, format="csr"),
+    )
     size = max(abs(matrix).max() if matrix.nnz else 0.0 for matrix in (of_in, of_out))
     return sparse.csr_array((left - right) / (size or 1.0))
 
 
-def _orbit_basis(pairs: list[tuple[sparse.csr_array, sparse.csr_array]], size: int) -> sparse.csc_array:
+def _orbit_basis(
+    pairs: list[tuple[sparse.csr_array, sparse.csr_array]], size: int
+) -> sparse.csc_array:
     """Solve A = rho_out A rho_in^T for signed permutations: (size, number of orbits).
 
-    Entry k and its image hold the same number up to a sign. In the graph of all (entry, sign) an orbit is a pair of components, or one
-    component that holds an entry with both signs, which is therefore zero.
+    Entry k and its image hold the same number up to a sign. In the graph of all (entry, sign) an
+    orbit is a pair of components, or one component that holds an entry with both signs, which is
+    therefore zero.
     """
     if not pairs:
         return sparse.csc_array(identity(size))
@@ -120,11 +143,14 @@ def _orbit_basis(pairs: list[tuple[sparse.csr_array, sparse.csr_array]], size: i
             starts.append(moved.col.astype(np.int64) + sign * size)
             ends.append(moved.row.astype(np.int64) + (sign ^ flips) * size)
     start, end = np.concatenate(starts), np.concatenate(ends)
-    graph = sparse.coo_matrix((np.ones(len(start), dtype=np.int8), (start, end)), shape=(2 * size, 2 * size))
+    graph = sparse.coo_matrix(
+        (np.ones(len(start), dtype=np.int8), (start, end)), shape=(2 * size, 2 * size)
+    )
     label = connected_components(graph, directed=False)[1]
     plus, minus = label[:size], label[size:]
     kept = np.flatnonzero(plus != minus)
-    # An orbit has two components, one for each sign of its number: the smaller label names it and is the positive one.
+    # An orbit has two components, one for each sign of its number: the smaller label names it and
+    # is the positive one.
     names = np.minimum(plus, minus)[kept]
     _, orbit, counts = np.unique(names, return_inverse=True, return_counts=True)
     values = np.where(plus[kept] == names, 1.0, -1.0) / np.sqrt(counts[orbit])
@@ -132,7 +158,8 @@ def _orbit_basis(pairs: list[tuple[sparse.csr_array, sparse.csr_array]], size: i
 
 
 def _dense_null_space(matrix: np.ndarray) -> np.ndarray:
-    # A triangular factor has the same singular values and is much smaller than many stacked generators.
+    # A triangular factor has the same singular values and is much smaller than many stacked
+    # generators.
     triangle = np.linalg.qr(matrix, mode="r") if matrix.shape[0] > matrix.shape[1] else matrix
     _, sizes, right = np.linalg.svd(triangle, full_matrices=True)
     sizes = np.concatenate([sizes, np.zeros(len(right) - len(sizes))])
@@ -143,7 +170,10 @@ def _sparse_null_space(matrix: sparse.csr_array) -> np.ndarray:
     """Find the null space of E by inverse iteration of E^T E + shift on a block of vectors that grows until it holds more than the null space."""
     gram = sparse.csc_array(matrix.T @ matrix)
     largest, size = max(float(np.sqrt(abs(gram).sum(axis=0).max())), 1.0), matrix.shape[1]
-    solver, rng = splu(sparse.csc_matrix(gram + 1e-10 * largest**2 * identity(size))), np.random.default_rng(0)
+    solver, rng = (
+        splu(sparse.csc_matrix(gram + 1e-10 * largest**2 * identity(size))),
+        np.random.default_rng(0),
+    )
     width = 16
     while True:
         width = min(2 * width, size)
@@ -161,14 +191,18 @@ def _is_null(sizes: np.ndarray, largest: float) -> np.ndarray:
     doubtful = sizes[(sizes > _ZERO * largest) & (sizes < _NOT_ZERO * largest)]
     if len(doubtful):
         raise UserError(
-            f"the dimension is in doubt: a singular value is {doubtful.min() / largest:.1e} of the largest, neither zero nor not; "
+            f"the dimension is in doubt: a singular value is {doubtful.min() / largest:.1e} of the "
+            "largest, neither zero nor not; "
             "give the generators to full double precision"
         )
     return sizes <= _ZERO * largest
 
 
 def _with_signs(columns: np.ndarray) -> np.ndarray:
-    """Make the largest entry of each column positive, so that results do not depend on the linear algebra library's signs."""
+    """Make the largest entry of each column positive.
+
+    So that results do not depend on the linear algebra library's signs.
+    """
     if columns.shape[1] == 0:
         return columns
     largest = columns[np.abs(columns).argmax(axis=0), np.arange(columns.shape[1])]

@@ -1,6 +1,7 @@
 """The Lie groups of LieConv: translations, rotations, rigid motions, scalings and squeezes of the plane and of space.
 
-Exponential and logarithm in closed form, stable at angle 0 and pi, with finite second derivatives. What a method is for says `lie.LieGroup`.
+Exponential and logarithm in closed form, stable at angle 0 and pi, with finite second derivatives.
+What a method is for says `lie.LieGroup`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,16 @@ import torch
 from torch import Tensor
 
 from molequi.errors import UserError
-from molequi.groups.lie import LieGroup, act_by_motion, inverse_motion, motion, polar_angle, safe_norm, translation_basis, translation_to
+from molequi.groups.lie import (
+    LieGroup,
+    act_by_motion,
+    inverse_motion,
+    motion,
+    polar_angle,
+    safe_norm,
+    translation_basis,
+    translation_to,
+)
 from molequi.groups.rotations import (
     cross_matrix,
     haar_plane,
@@ -30,12 +40,19 @@ from molequi.groups.stable import cotangent_remainder, sinc, versine
 
 
 class Translations(LieGroup):
-    """T(k): translations along `axes` of points in `point_dim` dimensions; the orbit is told by the other coordinates. No axes: the trivial group."""
+    """T(k): translations along `axes` of points in `point_dim` dimensions.
+
+    The orbit is told by the other coordinates. No axes: the trivial group.
+    """
 
     def __init__(self, point_dim: int, axes: tuple[int, ...]) -> None:
         self.point_dim, self.axes, self.dim = point_dim, axes, len(axes)
         self.others = tuple(axis for axis in range(point_dim) if axis not in axes)
-        self.orbit_dim, self.matrix_dim, self.is_whole = len(self.others), point_dim + 1, axes == tuple(range(point_dim))
+        self.orbit_dim, self.matrix_dim, self.is_whole = (
+            len(self.others),
+            point_dim + 1,
+            axes == tuple(range(point_dim)),
+        )
 
     def exp(self, coordinates: Tensor) -> Tensor:
         """Return the motion by a vector."""
@@ -78,7 +95,8 @@ class Translations(LieGroup):
 class PlaneRotations(LieGroup):
     """SO(2) about the origin; orbits are circles, told by |x|.
 
-    A point exactly at the origin has one lift too, the identity, which does not turn with the other points: keep the centre off the points.
+    A point exactly at the origin has one lift too, the identity, which does not turn with the other
+    points: keep the centre off the points.
     """
 
     dim, point_dim, orbit_dim, matrix_dim = 1, 2, 1, 2
@@ -113,7 +131,11 @@ class PlaneRotations(LieGroup):
 
 
 class SpaceRotations(LieGroup):
-    """SO(3) about the origin; the stabilizer of a point are the turns about its axis, of the origin all turns; orbits are spheres, told by |x|."""
+    """SO(3) about the origin.
+
+    The stabilizer of a point are the turns about its axis, of the origin all turns; orbits are
+    spheres, told by |x|.
+    """
 
     dim, point_dim, orbit_dim, matrix_dim, is_free = 3, 3, 1, 3, False
 
@@ -137,17 +159,27 @@ class SpaceRotations(LieGroup):
         """Return the distance from the origin."""
         return safe_norm(points)
 
-    def stabilizer(self, shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def stabilizer(
+        self, shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Draw turns about the z axis."""
         turn = haar_plane(shape, like, generator)
         matrix = torch.eye(3, dtype=like.dtype, device=like.device).repeat(*shape, 1, 1)
         matrix[..., :2, :2] = turn
         return matrix
 
-    def stabilizers_of(self, points: Tensor, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
+    def stabilizers_of(
+        self, points: Tensor, shape: tuple[int, ...], generator: torch.Generator | None = None
+    ) -> Tensor:
         """Draw turns about the z axis, and of a point at the origin, which all rotations keep there, any rotations."""
         turns, at_origin = self.stabilizer(shape, points, generator), (points == 0).all(-1)
-        return torch.where(at_origin[..., None, None, None], haar_space(shape, points, generator), turns) if bool(at_origin.any()) else turns
+        return (
+            torch.where(
+                at_origin[..., None, None, None], haar_space(shape, points, generator), turns
+            )
+            if bool(at_origin.any())
+            else turns
+        )
 
     def basis(self) -> Tensor:
         """Return the generators of turns about x, y and z."""
@@ -162,7 +194,10 @@ class PlaneMotions(LieGroup):
     def exp(self, coordinates: Tensor) -> Tensor:
         """Return the motion that turns and moves at constant speed for unit time."""
         angle, vector = coordinates[..., 0], coordinates[..., 1:]
-        along, across = sinc(angle.square())[..., None], (angle * versine(angle.square()))[..., None]
+        along, across = (
+            sinc(angle.square())[..., None],
+            (angle * versine(angle.square()))[..., None],
+        )
         return motion(plane_rotation(angle), along * vector + across * _quarter_turn(vector))
 
     def log(self, elements: Tensor) -> Tensor:
@@ -171,17 +206,25 @@ class PlaneMotions(LieGroup):
 
     def relative(self, first: Tensor, second: Tensor) -> Tensor:
         """Return angle and velocity of the motion between, without its matrix: pairs are many."""
-        return self.between(first[..., :2, :2], first[..., :2, 2], second[..., :2, :2], second[..., :2, 2])
+        return self.between(
+            first[..., :2, :2], first[..., :2, 2], second[..., :2, :2], second[..., :2, 2]
+        )
 
     def between(self, first: Tensor, to_first: Tensor, second: Tensor, to_second: Tensor) -> Tensor:
-        """Return `relative` of motions given by turns (..., 2, 2) and shifts (..., 2); turns that are constant then cost no derivatives."""
+        """Return `relative` of motions given by turns (..., 2, 2) and shifts (..., 2).
+
+        Turns that are constant then cost no derivatives.
+        """
         x_axis, step = second[..., 0], to_first - to_second
         shift = torch.stack([(x_axis * step).sum(-1), plane_cross(x_axis, step)], -1)
         return self._log(plane_angle_between(first[..., 0], x_axis), shift)
 
     @staticmethod
     def _log(angle: Tensor, vector: Tensor) -> Tensor:
-        along, across = (1.0 - angle.square() * cotangent_remainder(angle.square()))[..., None], (0.5 * angle)[..., None]
+        along, across = (
+            (1.0 - angle.square() * cotangent_remainder(angle.square()))[..., None],
+            (0.5 * angle)[..., None],
+        )
         return torch.cat([angle[..., None], along * vector - across * _quarter_turn(vector)], -1)
 
     def inverse(self, elements: Tensor) -> Tensor:
@@ -192,7 +235,9 @@ class PlaneMotions(LieGroup):
         """Move the origin to the point."""
         return translation_to(points)
 
-    def stabilizer(self, shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def stabilizer(
+        self, shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Draw turns about the origin."""
         turn = haar_plane(shape, like, generator)
         return motion(turn, turn.new_zeros(*shape, 2))
@@ -209,14 +254,19 @@ class PlaneMotions(LieGroup):
 
 
 class SpaceMotions(LieGroup):
-    """SE(3), coordinates (rotation vector, velocity); one orbit, and the stabilizer of the origin is SO(3)."""
+    """SE(3), coordinates (rotation vector, velocity).
+
+    One orbit, and the stabilizer of the origin is SO(3).
+    """
 
     dim, point_dim, orbit_dim, matrix_dim, is_free = 6, 3, 0, 4, False
 
     def exp(self, coordinates: Tensor) -> Tensor:
         """Return the screw motion of unit time."""
         turn, velocity = coordinates.split(3, dim=-1)
-        return motion(rotation_exp(turn), torch.einsum("...ij,...j->...i", left_jacobian(turn), velocity))
+        return motion(
+            rotation_exp(turn), torch.einsum("...ij,...j->...i", left_jacobian(turn), velocity)
+        )
 
     def log(self, elements: Tensor) -> Tensor:
         """Return rotation vector and velocity."""
@@ -233,7 +283,9 @@ class SpaceMotions(LieGroup):
         """Move the origin to the point."""
         return translation_to(points)
 
-    def stabilizer(self, shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def stabilizer(
+        self, shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         """Draw turns about the origin."""
         turn = haar_space(shape, like, generator)
         return motion(turn, turn.new_zeros(*shape, 3))
@@ -283,5 +335,8 @@ def group_named(name: str, point_dim: int) -> LieGroup:
     """
     table = GROUPS[point_dim]
     if name not in table:
-        raise UserError(f"there is no group {name!r} on points in {point_dim} dimensions; choose one of {', '.join(table)}")
+        raise UserError(
+            f"there is no group {name!r} on points in {point_dim} dimensions; choose one of "
+            f"{', '.join(table)}"
+        )
     return table[name]()

@@ -1,7 +1,8 @@
 """LieConv: convolutions over points lifted to a Lie group (Finzi, Stanton, Izmailov, Wilson, ICML 2020).
 
-h_i = 1/n_i sum over the neighbours d(u_i, v_j) <= r of k(a_ij) f_j, with a_ij = (log(v_j^-1 u_i), q_i, q_j) and q the embedded orbit. What enters are
-relative elements only, so a motion of all lifts changes nothing. B point sets, n lifted points in each, C channels, A coordinates of a pair.
+h_i = 1/n_i sum over the neighbours d(u_i, v_j) <= r of k(a_ij) f_j, with a_ij = (log(v_j^-1 u_i),
+q_i, q_j) and q the embedded orbit. What enters are relative elements only, so a motion of all lifts
+changes nothing. B point sets, n lifted points in each, C channels, A coordinates of a pair.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from torch.nn import functional
 
 from molequi.groups.lie import LieGroup
 
-# Chooses points to keep: (cloud, fraction, generator) -> indices (B, K) and which of them are real (B, K).
+# Chooses points to keep: (cloud, fraction, generator) -> indices (B, K) and which of them are real
+# (B, K).
 Subsampling = Callable[["Cloud", float, torch.Generator | None], tuple[Tensor, Tensor]]
 # Makes a module for a number of channels: (x (..., C), mask (...) or None) -> (..., C).
 Norm = Callable[[int], nn.Module]
@@ -26,7 +28,8 @@ Norm = Callable[[int], nn.Module]
 class Cloud(NamedTuple):
     """Lifted points seen from each other.
 
-    coordinates: (B, n, n, A), of receiver i and sender j. distances: (B, n, n), without derivatives. mask: (B, n), bool, False where padded.
+    coordinates: (B, n, n, A), of receiver i and sender j. distances: (B, n, n), without
+    derivatives. mask: (B, n), bool, False where padded.
     """
 
     coordinates: Tensor
@@ -38,13 +41,21 @@ class Cloud(NamedTuple):
         return self.received_by(index)._columns(index, mask)
 
     def received_by(self, index: Tensor) -> Cloud:
-        """Keep only the receivers `index`: coordinates (B, K, n, A); the mask stays that of the senders."""
+        """Keep only the receivers `index`: coordinates (B, K, n, A).
+
+        The mask stays that of the senders.
+        """
         coordinates = torch.take_along_dim(self.coordinates, index[:, :, None, None], dim=1)
-        return self._replace(coordinates=coordinates, distances=torch.take_along_dim(self.distances, index[:, :, None], dim=1))
+        return self._replace(
+            coordinates=coordinates,
+            distances=torch.take_along_dim(self.distances, index[:, :, None], dim=1),
+        )
 
     def _columns(self, index: Tensor, mask: Tensor) -> Cloud:
         coordinates = torch.take_along_dim(self.coordinates, index[:, None, :, None], dim=2)
-        return Cloud(coordinates, torch.take_along_dim(self.distances, index[:, None, :], dim=2), mask)
+        return Cloud(
+            coordinates, torch.take_along_dim(self.distances, index[:, None, :], dim=2), mask
+        )
 
 
 def pair_coordinates(group: LieGroup, elements: Tensor, orbits: Tensor) -> Tensor:
@@ -56,17 +67,28 @@ def pair_coordinates(group: LieGroup, elements: Tensor, orbits: Tensor) -> Tenso
     if not group.orbit_dim:
         return relative
     n_points = orbits.shape[1]
-    return torch.cat([relative, orbits[:, :, None].expand(-1, -1, n_points, -1), orbits[:, None].expand(-1, n_points, -1, -1)], -1)
+    return torch.cat(
+        [
+            relative,
+            orbits[:, :, None].expand(-1, -1, n_points, -1),
+            orbits[:, None].expand(-1, n_points, -1, -1),
+        ],
+        -1,
+    )
 
 
-def make_cloud(group: LieGroup, elements: Tensor, orbits: Tensor, mask: Tensor, dtype: torch.dtype) -> Cloud:
+def make_cloud(
+    group: LieGroup, elements: Tensor, orbits: Tensor, mask: Tensor, dtype: torch.dtype
+) -> Cloud:
     """Relate all lifted points to each other; arguments as of `pair_coordinates`, mask (B, n).
 
     The distance is sqrt(||log||_F² + |q_i - q_j|²).
     """
     coordinates = pair_coordinates(group, elements, orbits)
     with torch.no_grad():
-        relative, receiver, sender = coordinates.split([group.dim, group.orbit_dim, group.orbit_dim], dim=-1)
+        relative, receiver, sender = coordinates.split(
+            [group.dim, group.orbit_dim, group.orbit_dim], dim=-1
+        )
         distances = torch.hypot(group.length(relative), (receiver - sender).square().sum(-1).sqrt())
     return Cloud(coordinates.to(dtype), distances, mask)
 
@@ -77,20 +99,29 @@ def n_coordinates(group: LieGroup) -> int:
 
 
 class MaskedBatchNorm(nn.Module):
-    """Batch normalisation over what is not padded: y = weight (x - mean) / sqrt(variance + 1e-5) + bias, for each channel.
+    """Batch normalisation over what is not padded.
 
-    In training with the moments of the batch, of which a running mean is kept (momentum 0.1, as in Ioffe and Szegedy 2015); else with that.
+    Y = weight (x - mean) / sqrt(variance + 1e-5) + bias, for each channel.
+
+    In training with the moments of the batch, of which a running mean is kept (momentum 0.1, as in
+    Ioffe and Szegedy 2015); else with that.
     """
 
     def __init__(self, n_channels: int) -> None:
         super().__init__()
         self.momentum = 0.1
-        self.weight, self.bias = nn.Parameter(torch.ones(n_channels)), nn.Parameter(torch.zeros(n_channels))
+        self.weight, self.bias = (
+            nn.Parameter(torch.ones(n_channels)),
+            nn.Parameter(torch.zeros(n_channels)),
+        )
         self.register_buffer("mean", torch.zeros(n_channels))
         self.register_buffer("variance", torch.ones(n_channels))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Normalise (..., C); mask: (...), bool, all where there is none. What is masked out comes back as zero."""
+        """Normalise (..., C); mask: (...), bool, all where there is none.
+
+        What is masked out comes back as zero.
+        """
         mean, variance = self._moments(x, mask) if self.training else (self.mean, self.variance)
         scale = self.weight * torch.rsqrt(variance + 1e-5)
         result = x * scale + (self.bias - mean * scale)
@@ -110,7 +141,10 @@ class MaskedBatchNorm(nn.Module):
 @contextlib.contextmanager
 def measuring(network: nn.Module) -> Iterator[None]:
     """Within this context a forward pass sets the running moments of every `MaskedBatchNorm` to those of its batch."""
-    norms, was_training = [module for module in network.modules() if isinstance(module, MaskedBatchNorm)], network.training
+    norms, was_training = (
+        [module for module in network.modules() if isinstance(module, MaskedBatchNorm)],
+        network.training,
+    )
     momenta = [norm.momentum for norm in norms]
     try:
         network.train()
@@ -138,10 +172,14 @@ class Unnormalised(nn.Module):
 class KernelNetwork(nn.Module):
     """s(a): three layers of linear, norm and Swish, (..., A) -> (..., n_middle)."""
 
-    def __init__(self, n_in: int, n_hidden: int, n_middle: int, norm: Norm = MaskedBatchNorm) -> None:
+    def __init__(
+        self, n_in: int, n_hidden: int, n_middle: int, norm: Norm = MaskedBatchNorm
+    ) -> None:
         super().__init__()
         sizes = (n_in, n_hidden, n_hidden, n_middle)
-        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.linears = nn.ModuleList(
+            nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        )
         self.norms = nn.ModuleList(norm(size) for size in sizes[1:])
 
     def forward(self, coordinates: Tensor) -> Tensor:
@@ -155,7 +193,8 @@ class KernelNetwork(nn.Module):
 class LieConv(nn.Module):
     """One convolution, with the sums in PointConv's order (Wu, Qi, Li, CVPR 2019): k = W s(a), so first b_i = sum_j s_ij f_j^T, then W b_i.
 
-    The kernel matrices (pairs, C_out, C_in) are never made: n_middle numbers per pair are. n_pair: A. radius: of the neighbourhood, in the distance.
+    The kernel matrices (pairs, C_out, C_in) are never made: n_middle numbers per pair are. n_pair:
+    A. radius: of the neighbourhood, in the distance.
     """
 
     def __init__(
@@ -174,24 +213,35 @@ class LieConv(nn.Module):
         self.kernel = KernelNetwork(n_pair, n_hidden, n_middle, norm)
         self.mix = nn.Linear(n_middle * n_in, n_out)
 
-    def forward(self, cloud: Cloud, features: Tensor, receivers: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def forward(
+        self, cloud: Cloud, features: Tensor, receivers: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
         """Convolve features (B, n, C_in): (B, n, C_out), or (B, K, C_out) at receivers (B, K) given with their mask (B, K)."""
         here = cloud.mask if receivers is None else receivers[1]
         seen = cloud if receivers is None else cloud.received_by(receivers[0])
         near = (seen.distances <= self.radius) & here[:, :, None] & cloud.mask[:, None, :]
         if bool(near.all()):
-            mixed = torch.einsum("bijm,bjc->bimc", self.kernel(seen.coordinates), features) / near.shape[2]
+            mixed = (
+                torch.einsum("bijm,bjc->bimc", self.kernel(seen.coordinates), features)
+                / near.shape[2]
+            )
             return self.mix(mixed.flatten(2))
         pairs = near.nonzero(as_tuple=True)
-        weights = features.new_zeros(*near.shape, self.n_middle).index_put(pairs, self.kernel(seen.coordinates[pairs]))
-        mixed = torch.einsum("bijm,bjc->bimc", weights, features) / near.sum(2).clamp(min=1)[:, :, None, None]
+        weights = features.new_zeros(*near.shape, self.n_middle).index_put(
+            pairs, self.kernel(seen.coordinates[pairs])
+        )
+        mixed = (
+            torch.einsum("bijm,bjc->bimc", weights, features)
+            / near.sum(2).clamp(min=1)[:, :, None, None]
+        )
         return self.mix(mixed.flatten(2)) * here[..., None]
 
 
 class BottleneckBlock(nn.Module):
     """x + linear(swish(bn(conv(swish(bn(linear(swish(bn(x)))))))), the convolution on a quarter of the channels.
 
-    Where channels are added the shortcut is padded with zeros; where points are dropped it drops them too.
+    Where channels are added the shortcut is padded with zeros; where points are dropped it drops
+    them too.
     """
 
     def __init__(
@@ -210,15 +260,29 @@ class BottleneckBlock(nn.Module):
         self.n_added = n_out - n_in
         self.norms = nn.ModuleList(norm(size) for size in (n_in, narrow_in, narrow_out))
         self.enter, self.leave = nn.Linear(n_in, narrow_in), nn.Linear(narrow_out, n_out)
-        self.convolution = LieConv(narrow_in, narrow_out, n_pair, n_hidden=n_hidden, n_middle=n_middle, radius=radius, norm=norm)
+        self.convolution = LieConv(
+            narrow_in,
+            narrow_out,
+            n_pair,
+            n_hidden=n_hidden,
+            n_middle=n_middle,
+            radius=radius,
+            norm=norm,
+        )
 
-    def forward(self, cloud: Cloud, features: Tensor, receivers: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def forward(
+        self, cloud: Cloud, features: Tensor, receivers: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
         """Return (B, n, C_out), or (B, K, C_out) at `receivers`."""
         here = cloud.mask if receivers is None else receivers[1]
         x = self.enter(functional.silu(self.norms[0](features, cloud.mask)))
         x = self.convolution(cloud, functional.silu(self.norms[1](x, cloud.mask)), receivers)
         x = self.leave(functional.silu(self.norms[2](x, here)))
-        kept = features if receivers is None else torch.take_along_dim(features, receivers[0][..., None], dim=1)
+        kept = (
+            features
+            if receivers is None
+            else torch.take_along_dim(features, receivers[0][..., None], dim=1)
+        )
         return functional.pad(kept, (0, self.n_added)) + x
 
 
@@ -230,9 +294,12 @@ class Stage(NamedTuple):
 
 
 class LieResNet(nn.Module):
-    """A residual network of bottleneck blocks over a cloud: features (B, n, C_in) -> (B, K, n_channels) and the mask (B, K) of what is left.
+    """A residual network of bottleneck blocks over a cloud.
 
-    subsample: chooses the points of stages that do not keep all of them. norm: makes what normalises so many channels.
+    Features (B, n, C_in) -> (B, K, n_channels) and the mask (B, K) of what is left.
+
+    subsample: chooses the points of stages that do not keep all of them. norm: makes what
+    normalises so many channels.
     """
 
     def __init__(
@@ -252,10 +319,15 @@ class LieResNet(nn.Module):
         self.subsample = farthest_points if subsample is None else subsample
         self.enter = nn.Linear(n_in, n_channels)
         sizes = {"n_hidden": n_hidden, "n_middle": n_middle, "norm": norm}
-        self.blocks = nn.ModuleList(BottleneckBlock(n_channels, n_channels, n_pair, radius=stage.radius, **sizes) for stage in stages)
+        self.blocks = nn.ModuleList(
+            BottleneckBlock(n_channels, n_channels, n_pair, radius=stage.radius, **sizes)
+            for stage in stages
+        )
         self.norm = norm(n_channels)
 
-    def forward(self, cloud: Cloud, features: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, cloud: Cloud, features: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Apply the network; `generator` is for random subsampling."""
         x = self.enter(features) * cloud.mask[..., None]
         for block, fraction in zip(self.blocks, self.fractions, strict=True):
@@ -270,17 +342,29 @@ def masked_mean(features: Tensor, mask: Tensor) -> Tensor:
     return (features * mask[..., None]).sum(1) / mask.sum(1).clamp(min=1)[:, None]
 
 
-def random_points(cloud: Cloud, fraction: float, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-    """Keep a random part of the points of each set, at least one: indices (B, K) and mask (B, K)."""
-    order = torch.rand(cloud.mask.shape, generator=generator, device=cloud.mask.device).masked_fill(~cloud.mask, 2.0).argsort(1)
+def random_points(
+    cloud: Cloud, fraction: float, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """Keep a random part of the points of each set, at least one.
+
+    Indices (B, K) and mask (B, K).
+    """
+    order = (
+        torch.rand(cloud.mask.shape, generator=generator, device=cloud.mask.device)
+        .masked_fill(~cloud.mask, 2.0)
+        .argsort(1)
+    )
     mask = _kept(cloud.mask, fraction)
     return order[:, : mask.shape[1]], mask
 
 
-def farthest_points(cloud: Cloud, fraction: float, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+def farthest_points(
+    cloud: Cloud, fraction: float, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
     """Keep points one by one, from the first on, each the farthest from those before it in the metric of the group.
 
-    Distances do not change when the lifts move, so neither does the choice. Indices (B, K) and mask (B, K).
+    Distances do not change when the lifts move, so neither does the choice. Indices (B, K) and mask
+    (B, K).
     """
     mask = _kept(cloud.mask, fraction)
     index = cloud.mask.long().argmax(1, keepdim=True)
@@ -288,11 +372,16 @@ def farthest_points(cloud: Cloud, fraction: float, generator: torch.Generator | 
     for _ in range(mask.shape[1] - 1):
         latest = torch.take_along_dim(cloud.distances, index[:, -1:, None], dim=1)[:, 0]
         nearest = torch.minimum(nearest, latest).scatter(1, index[:, -1:], -1.0)
-        index = torch.cat([index, nearest.masked_fill(~cloud.mask, -2.0).argmax(1, keepdim=True)], 1)
+        index = torch.cat(
+            [index, nearest.masked_fill(~cloud.mask, -2.0).argmax(1, keepdim=True)], 1
+        )
     return index[:, : mask.shape[1]], mask
 
 
 def _kept(mask: Tensor, fraction: float) -> Tensor:
-    """Return which of the first K places are taken, K the largest number kept of any set: (B, K)."""
+    """Return which of the first K places are taken, K the largest number kept of any set.
+
+    (B, K).
+    """
     counts = torch.ceil(mask.sum(1) * fraction).long()
     return torch.arange(int(counts.max()), device=mask.device) < counts[:, None]

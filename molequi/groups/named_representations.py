@@ -1,4 +1,7 @@
-"""Representations of groups that have a name: O(3), GL(n), the Lorentz group, permutations, finite groups of matrices, symmetries of a grid."""
+"""Representations of groups that have a name.
+
+O(3), GL(n), the Lorentz group, permutations, finite groups of matrices, symmetries of a grid.
+"""
 
 from __future__ import annotations
 
@@ -18,24 +21,39 @@ from molequi.o3.spherical_harmonics import spherical_harmonics
 
 @functools.lru_cache
 def o3_irrep(l: int, parity: int) -> Representation:
-    """Return the irrep of O(3) on the real spherical harmonics of degree l: inversion, and the three rotations' generators.
+    """Return the irrep of O(3) on the real spherical harmonics of degree l.
+
+    Inversion, and the three rotations' generators.
 
     Raises UserError where there is no such irrep.
     """
     if l < 0 or parity not in {1, -1}:
-        raise UserError(f"there is no irrep of O(3) with l = {l} and parity {parity}; l is 0 or more, parity 1 or -1")
-    return represent("O(3)", [parity * np.eye(2 * l + 1)], list(_rotation_generators(l)), name=irreps_name([(l, parity)]))
+        raise UserError(
+            f"there is no irrep of O(3) with l = {l} and parity {parity}; l is 0 or more, parity 1 "
+            "or -1"
+        )
+    return represent(
+        "O(3)",
+        [parity * np.eye(2 * l + 1)],
+        list(_rotation_generators(l)),
+        name=irreps_name([(l, parity)]),
+    )
 
 
 def _rotation_generators(l: int) -> np.ndarray:
-    """Return X_k with d/dt Y(exp(t K_k) x) = X_k Y(x), K_k v = e_k x v: (3, 2l + 1, 2l + 1), antisymmetric."""
+    """Return X_k with d/dt Y(exp(t K_k) x) = X_k Y(x), K_k v = e_k x v.
+
+    (3, 2l + 1, 2l + 1), antisymmetric.
+    """
     points = np.random.default_rng(l).standard_normal((6 * l + 6, 3))
     points = torch.as_tensor(points / np.linalg.norm(points, axis=1, keepdims=True))
     values = spherical_harmonics(points, l)[:, l * l :].numpy()
     found = []
     for axis in torch.eye(3, dtype=torch.float64):
         velocity = torch.linalg.cross(axis.expand_as(points), points)
-        _, slope = torch.autograd.functional.jvp(lambda x: spherical_harmonics(x, l)[:, l * l :], points, velocity)
+        _, slope = torch.autograd.functional.jvp(
+            lambda x: spherical_harmonics(x, l)[:, l * l :], points, velocity
+        )
         matrix = np.linalg.lstsq(values, slope.numpy(), rcond=None)[0].T
         found.append((matrix - matrix.T) / 2)
     generators = np.array(found)
@@ -45,7 +63,9 @@ def _rotation_generators(l: int) -> np.ndarray:
 def gl_vector(n: int) -> Representation:
     """Return GL(n) on R^n: its Lie algebra, all n x n matrices, and a reflection for the other component."""
     reflection = np.diag([-1.0, *np.ones(n - 1)])
-    return represent(f"GL({n})", [reflection], list(np.eye(n * n).reshape(n * n, n, n)), name="vector")
+    return represent(
+        f"GL({n})", [reflection], list(np.eye(n * n).reshape(n * n, n, n)), name="vector"
+    )
 
 
 def lorentz_vector() -> Representation:
@@ -62,7 +82,9 @@ def lorentz_vector() -> Representation:
     return represent("SO(1,3)", [-np.eye(4)], generators, name="four-vector")
 
 
-def permutation_representation(group: str, permutations: Sequence[np.ndarray], name: str = "permutation") -> Representation:
+def permutation_representation(
+    group: str, permutations: Sequence[np.ndarray], name: str = "permutation"
+) -> Representation:
     """Return the representation with (rho v)[k] = v[sources[k]] for each generator's `sources`.
 
     Raises UserError for anything but a permutation.
@@ -71,7 +93,12 @@ def permutation_representation(group: str, permutations: Sequence[np.ndarray], n
     for sources in permutations:
         if not np.array_equal(np.sort(sources), np.arange(len(sources))):
             raise UserError(f"a generator of {group} is no permutation of 0 ... {len(sources) - 1}")
-        matrices.append(sparse.csr_array((np.ones(len(sources)), (np.arange(len(sources)), sources)), shape=(len(sources),) * 2))
+        matrices.append(
+            sparse.csr_array(
+                (np.ones(len(sources)), (np.arange(len(sources)), sources)),
+                shape=(len(sources),) * 2,
+            )
+        )
     return represent(group, matrices, name=name)
 
 
@@ -89,12 +116,19 @@ def matrix_representation(group: FiniteGroup) -> Representation:
 
 def regular_representation(group: FiniteGroup) -> Representation:
     """Return the regular representation, (g s)(g') = s(g^-1 g')."""
-    return permutation_representation(group.name, [group.table[group.inverse[g]] for g in group.generators], "regular")
+    return permutation_representation(
+        group.name, [group.table[group.inverse[g]] for g in group.generators], "regular"
+    )
 
 
 def image_representation(group: FiniteGroup, size: int) -> Representation:
-    """Return C_n or D_n (n = 1, 2, 4) on images of size x size pixels, turned about their centre: (g f)(x) = f(g^-1 x)."""
-    return permutation_representation(group.name, [grid_sources(group.matrices[g], size) for g in group.generators], "image")
+    """Return C_n or D_n (n = 1, 2, 4) on images of size x size pixels, turned about their centre.
+
+    (g f)(x) = f(g^-1 x).
+    """
+    return permutation_representation(
+        group.name, [grid_sources(group.matrices[g], size) for g in group.generators], "image"
+    )
 
 
 def wallpaper_representation(name: str, size: int) -> Representation:
@@ -107,4 +141,6 @@ def wallpaper_representation(name: str, size: int) -> Representation:
     turn, mirror = (dihedral_group(4).matrices[g] for g in dihedral_group(4).generators)
     shift = np.roll(np.arange(size * size).reshape(size, size), 1, axis=0).ravel()
     kept = [turn] if name == "p4" else [turn, mirror]
-    return permutation_representation(f"{name} on {size} x {size}", [*(grid_sources(m, size) for m in kept), shift], "image")
+    return permutation_representation(
+        f"{name} on {size} x {size}", [*(grid_sources(m, size) for m in kept), shift], "image"
+    )

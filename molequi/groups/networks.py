@@ -13,7 +13,10 @@ from molequi.groups.representations import Representation, direct_sum, same_grou
 
 
 class _Exact(nn.Module):
-    """Keeps its basis in float64 whatever the dtype of the weights, so that a network made in float32 is exact in float64 too."""
+    """Keeps its basis in float64 whatever the dtype of the weights.
+
+    So that a network made in float32 is exact in float64 too.
+    """
 
     exact: str
 
@@ -25,9 +28,12 @@ class _Exact(nn.Module):
 
 
 class EquivariantLinear(_Exact):
-    """v -> A v with A = sum_k c_k B_k over a basis B_k of the intertwiners: (..., n_in) -> (..., n_out).
+    """v -> A v with A = sum_k c_k B_k over a basis B_k of the intertwiners.
 
-    The coefficients c are the weights, drawn so that each component of the output has about unit variance where those of the input have.
+    (..., n_in) -> (..., n_out).
+
+    The coefficients c are the weights, drawn so that each component of the output has about unit
+    variance where those of the input have.
     Raises UserError where a summand of rho_out is reached by nothing in rho_in: it would stay zero.
     """
 
@@ -40,15 +46,20 @@ class EquivariantLinear(_Exact):
         place = torch.as_tensor(basis.row, dtype=torch.int64)
         block_of_row = torch.repeat_interleave(torch.tensor([part.dim for part in rho_out.blocks]))
         block_of_map = torch.zeros(basis.shape[1], dtype=torch.int64)
-        block_of_map[torch.as_tensor(basis.col, dtype=torch.int64)] = block_of_row[place // rho_in.dim]
+        block_of_map[torch.as_tensor(basis.col, dtype=torch.int64)] = block_of_row[
+            place // rho_in.dim
+        ]
         counts = torch.bincount(block_of_map, minlength=len(rho_out.blocks))
         for number, part in enumerate(rho_out.blocks):
             if counts[number] == 0:
                 raise UserError(
-                    f"no equivariant linear map leads from {rho_in.name or 'the input'} to {part.name or 'summand'} (summand {number} of the output) "
-                    f"under {rho_in.group.name}: it would stay zero; leave it out, or give the input what it can come from"
+                    f"no equivariant linear map leads from {rho_in.name or 'the input'} to "
+                    f"{part.name or 'summand'} (summand {number} of the output) "
+                    f"under {rho_in.group.name}: it would stay zero; leave it out, or give the "
+                    "input what it can come from"
                 )
-        # Columns have unit norm: n maps into a block of size d give its components the variance n / d.
+        # Columns have unit norm: n maps into a block of size d give its components the variance n /
+        # d.
         sizes = torch.tensor([part.dim for part in rho_out.blocks], dtype=torch.float64)
         scale = (sizes / counts).sqrt()[block_of_map]
         column = torch.as_tensor(basis.col, dtype=torch.int64)
@@ -61,7 +72,9 @@ class EquivariantLinear(_Exact):
         """Return A: (n_out, n_in)."""
         flat = self.coefficients.new_zeros(self.rho_out.dim * self.rho_in.dim)
         values = self.value.to(flat.dtype) * self.coefficients[self.column]
-        return flat.index_add(0, self.place, values).unflatten(0, (self.rho_out.dim, self.rho_in.dim))
+        return flat.index_add(0, self.place, values).unflatten(
+            0, (self.rho_out.dim, self.rho_in.dim)
+        )
 
     def forward(self, v: Tensor) -> Tensor:
         """Apply the map."""
@@ -69,7 +82,10 @@ class EquivariantLinear(_Exact):
 
 
 class InvariantBias(_Exact):
-    """Add a vector that the group leaves alone, v -> v + b with rho(g) b = b: the only biases that keep the symmetry."""
+    """Add a vector that the group leaves alone, v -> v + b with rho(g) b = b.
+
+    The only biases that keep the symmetry.
+    """
 
     exact = "basis"
 
@@ -84,7 +100,10 @@ class InvariantBias(_Exact):
 
 
 class Activation(nn.Module):
-    """What `EquivariantNetwork` puts between linear maps: it takes vectors of `rho_in` and gives vectors of `rho_out`."""
+    """What `EquivariantNetwork` puts between linear maps.
+
+    It takes vectors of `rho_in` and gives vectors of `rho_out`.
+    """
 
     rho_in: Representation
     rho_out: Representation
@@ -93,15 +112,23 @@ class Activation(nn.Module):
 class PointwiseActivation(Activation):
     """s_b(v) = s(v + b), component by component, b invariant (Lim and Nelson, Definition 1).
 
-    Raises UserError unless the group permutes the components; it may change their signs too where s is odd.
+    Raises UserError unless the group permutes the components; it may change their signs too where s
+    is odd.
     """
 
     def __init__(self, rho: Representation, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         if not rho.is_permutation and not (rho.is_signed_permutation and _is_odd(function)):
-            hint = "signs need an odd function such as tanh" if rho.is_signed_permutation else "use GatedActivation, or NormActivation"
+            hint = (
+                "signs need an odd function such as tanh"
+                if rho.is_signed_permutation
+                else "use GatedActivation, or NormActivation"
+            )
             what = rho.name or "these vectors"
-            raise UserError(f"a function of each component breaks {rho.group.name}, which does not permute the components of {what}; {hint}")
+            raise UserError(
+                f"a function of each component breaks {rho.group.name}, which does not permute the "
+                f"components of {what}; {hint}"
+            )
         self.rho_in = self.rho_out = rho
         self.function, self.bias = function, InvariantBias(rho)
 
@@ -116,10 +143,15 @@ class NormActivation(Activation):
     Raises UserError where the group changes lengths, as boosts and general linear maps do.
     """
 
-    def __init__(self, rho: Representation, function: Callable[[Tensor], Tensor] = torch.sigmoid) -> None:
+    def __init__(
+        self, rho: Representation, function: Callable[[Tensor], Tensor] = torch.sigmoid
+    ) -> None:
         super().__init__()
         if not rho.is_orthogonal:
-            raise UserError(f"{rho.group.name} changes lengths of {rho.name or 'these vectors'}, so norms break the symmetry; use GatedActivation")
+            raise UserError(
+                f"{rho.group.name} changes lengths of {rho.name or 'these vectors'}, so norms "
+                "break the symmetry; use GatedActivation"
+            )
         self.rho_in = self.rho_out = rho
         self.function = function
         self.bias = nn.Parameter(torch.zeros(len(rho.blocks)))
@@ -133,9 +165,14 @@ class NormActivation(Activation):
 
 
 class GatedActivation(Activation):
-    """(z_1 ... z_n, v_1 ... v_n) -> v_k s(z_k + b_k) with an invariant z_k for each summand k: right for every group and representation."""
+    """(z_1 ... z_n, v_1 ... v_n) -> v_k s(z_k + b_k) with an invariant z_k for each summand k.
 
-    def __init__(self, rho: Representation, function: Callable[[Tensor], Tensor] = torch.sigmoid) -> None:
+    Right for every group and representation.
+    """
+
+    def __init__(
+        self, rho: Representation, function: Callable[[Tensor], Tensor] = torch.sigmoid
+    ) -> None:
         super().__init__()
         gates = trivial(rho.group, "gate")
         self.rho_in, self.rho_out = direct_sum(*[gates] * len(rho.blocks), rho), rho
@@ -145,22 +182,32 @@ class GatedActivation(Activation):
     def forward(self, v: Tensor) -> Tensor:
         """Scale each summand by its gate."""
         gates, rest = v.split([len(self.rho_out.blocks), self.rho_out.dim], dim=-1)
-        return _scaled(rest.split([part.dim for part in self.rho_out.blocks], dim=-1), self.function(gates + self.bias))
+        return _scaled(
+            rest.split([part.dim for part in self.rho_out.blocks], dim=-1),
+            self.function(gates + self.bias),
+        )
 
 
 class EquivariantNetwork(nn.Module):
-    """f(v) = A_k s_{b_{k-1}} A_{k-1} ... s_{b_1} A_1 v, A_i intertwiners: (..., n_in) -> (..., n_out).
+    """f(v) = A_k s_{b_{k-1}} A_{k-1} ... s_{b_1} A_1 v, A_i intertwiners.
 
-    Definition 1 of L. H. Lim and B. J. Nelson, What is an equivariant neural network? (2022): biases stand inside the activations. The hidden
-    representations are those of the activations. Raises UserError for representations of different groups.
+    (..., n_in) -> (..., n_out).
+
+    Definition 1 of L. H. Lim and B. J. Nelson, What is an equivariant neural network? (2022):
+    biases stand inside the activations. The hidden representations are those of the activations.
+    Raises UserError for representations of different groups.
     """
 
-    def __init__(self, rho_in: Representation, activations: Sequence[Activation], rho_out: Representation) -> None:
+    def __init__(
+        self, rho_in: Representation, activations: Sequence[Activation], rho_out: Representation
+    ) -> None:
         super().__init__()
         same_group(rho_in, rho_out, *(activation.rho_in for activation in activations))
         before = [rho_in, *(activation.rho_out for activation in activations)]
         after = [*(activation.rho_in for activation in activations), rho_out]
-        self.maps = nn.ModuleList(EquivariantLinear(start, end) for start, end in zip(before, after, strict=True))
+        self.maps = nn.ModuleList(
+            EquivariantLinear(start, end) for start, end in zip(before, after, strict=True)
+        )
         self.activations = nn.ModuleList(activations)
 
     def forward(self, v: Tensor) -> Tensor:
@@ -171,7 +218,10 @@ class EquivariantNetwork(nn.Module):
 
 
 def _scaled(parts: Sequence[Tensor], factors: Tensor) -> Tensor:
-    return torch.cat([part * factor for part, factor in zip(parts, factors.split(1, dim=-1), strict=True)], dim=-1)
+    return torch.cat(
+        [part * factor for part, factor in zip(parts, factors.split(1, dim=-1), strict=True)],
+        dim=-1,
+    )
 
 
 def _is_odd(function: Callable[[Tensor], Tensor]) -> bool:

@@ -1,4 +1,6 @@
-"""Rotations of the plane and of space: exponential, logarithm, Haar samples, and rotations that carry an axis to a given direction.
+"""Rotations of the plane and of space.
+
+Exponential, logarithm, Haar samples, and rotations that carry an axis to a given direction.
 
 All in closed form, with finite second derivatives everywhere, angle 0 and pi included.
 """
@@ -46,13 +48,18 @@ def rotation_exp(vectors: Tensor) -> Tensor:
     """Return the rotation about `vectors` (..., 3) by their length: (..., 3, 3) (Rodrigues)."""
     square = vectors.square().sum(-1)[..., None, None]
     cross = cross_matrix(vectors)
-    return torch.eye(3, dtype=vectors.dtype, device=vectors.device) + sinc(square) * cross + versine(square) * (cross @ cross)
+    return (
+        torch.eye(3, dtype=vectors.dtype, device=vectors.device)
+        + sinc(square) * cross
+        + versine(square) * (cross @ cross)
+    )
 
 
 def rotation_log(matrix: Tensor) -> Tensor:
     """Return the rotation vectors, at most pi long, of (..., 3, 3): (..., 3).
 
-    By the quaternion, whose logarithm has no special point: log R = 2 (t / sin t) v for the quaternion (cos t, v) with cos t >= 0.
+    By the quaternion, whose logarithm has no special point: log R = 2 (t / sin t) v for the
+    quaternion (cos t, v) with cos t >= 0.
     """
     quaternion = quaternion_of(matrix)
     sign = torch.where(quaternion[..., :1] < 0, -1.0, 1.0).to(quaternion.dtype)
@@ -63,7 +70,8 @@ def rotation_log(matrix: Tensor) -> Tensor:
 def quaternion_of(matrix: Tensor) -> Tensor:
     """Return a unit quaternion (real part first) of each rotation (..., 3, 3): (..., 4), of either sign.
 
-    Shepperd's method, J. Guid. Control 1, 223 (1978): the largest of four expressions is at least 1, so no root is taken near zero.
+    Shepperd's method, J. Guid. Control 1, 223 (1978): the largest of four expressions is at least
+    1, so no root is taken near zero.
     """
     m = [[matrix[..., i, j] for j in range(3)] for i in range(3)]
     a, b, c = m[2][1] - m[1][2], m[0][2] - m[2][0], m[1][0] - m[0][1]
@@ -71,7 +79,12 @@ def quaternion_of(matrix: Tensor) -> Tensor:
     diagonal = (
         1 + m[0][0] + m[1][1] + m[2][2], 1 + m[0][0] - m[1][1] - m[2][2], 1 - m[0][0] + m[1][1] - m[2][2], 1 - m[0][0] - m[1][1] + m[2][2],
     )  # fmt: skip
-    rows = ((diagonal[0], a, b, c), (a, diagonal[1], d, e), (b, d, diagonal[2], f), (c, e, f, diagonal[3]))
+    rows = (
+        (diagonal[0], a, b, c),
+        (a, diagonal[1], d, e),
+        (b, d, diagonal[2], f),
+        (c, e, f, diagonal[3]),
+    )
     table = torch.stack([torch.stack(row, -1) for row in rows], -2)
     best = torch.stack(diagonal, -1).argmax(-1)[..., None]
     row = torch.take_along_dim(table, best[..., None], dim=-2).squeeze(-2)
@@ -82,16 +95,32 @@ def left_jacobian(vectors: Tensor) -> Tensor:
     """Return V = integral over s in (0, 1) of exp(s v): (..., 3, 3), the translation part of the exponential of SE(3)."""
     square = vectors.square().sum(-1)[..., None, None]
     cross = cross_matrix(vectors)
-    return torch.eye(3, dtype=vectors.dtype, device=vectors.device) + versine(square) * cross + cubic_remainder(square) * (cross @ cross)
+    return (
+        torch.eye(3, dtype=vectors.dtype, device=vectors.device)
+        + versine(square) * cross
+        + cubic_remainder(square) * (cross @ cross)
+    )
 
 
-def haar_plane(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Draw rotations of the plane uniformly: (*shape, 2, 2), in dtype and on the device of `like`."""
-    return plane_rotation(2.0 * math.pi * torch.rand(shape, generator=generator, dtype=like.dtype, device=like.device))
+def haar_plane(
+    shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw rotations of the plane uniformly.
+
+    (*shape, 2, 2), in dtype and on the device of `like`.
+    """
+    return plane_rotation(
+        2.0 * math.pi * torch.rand(shape, generator=generator, dtype=like.dtype, device=like.device)
+    )
 
 
-def haar_space(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Draw rotations of space from the Haar measure, by uniform unit quaternions: (*shape, 3, 3)."""
+def haar_space(
+    shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw rotations of space from the Haar measure, by uniform unit quaternions.
+
+    (*shape, 3, 3).
+    """
     quaternion = torch.randn((*shape, 4), generator=generator, dtype=like.dtype, device=like.device)
     w, x, y, z = (quaternion / quaternion.norm(dim=-1, keepdim=True)).unbind(-1)
     rows = (
@@ -103,7 +132,9 @@ def haar_space(shape: tuple[int, ...], like: Tensor, generator: torch.Generator 
 
 
 def rotation_from_z(points: Tensor) -> Tensor:
-    """Return rotations that carry the z axis to the direction of points (..., 3); at the origin any does, and it is the identity: (..., 3, 3).
+    """Return rotations that carry the z axis to the direction of points (..., 3).
+
+    At the origin any does, and it is the identity: (..., 3, 3).
 
     No choice is continuous over the whole sphere; this one jumps at the equator.
     """
@@ -111,11 +142,19 @@ def rotation_from_z(points: Tensor) -> Tensor:
     is_zero = square == 0
     pole = torch.zeros_like(points)
     pole[..., 2] = 1.0
-    direction = torch.where(is_zero, pole, points) / torch.where(is_zero, torch.ones_like(square), square).sqrt()
+    direction = (
+        torch.where(is_zero, pole, points)
+        / torch.where(is_zero, torch.ones_like(square), square).sqrt()
+    )
     below = (direction[..., 2] < 0)[..., None]
-    # In the lower half a half-turn about x, itself a rotation, brings the direction to the upper half and back.
+    # In the lower half a half-turn about x, itself a rotation, brings the direction to the upper
+    # half and back.
     turn = torch.where(below, direction.new_tensor([1.0, -1.0, -1.0]), direction.new_ones(3))
     x, y, z = (turn * direction).unbind(-1)
     shared = 1.0 / (1.0 + z)
-    rows = ((1 - x * x * shared, -x * y * shared, x), (-x * y * shared, 1 - y * y * shared, y), (-x, -y, z))
+    rows = (
+        (1 - x * x * shared, -x * y * shared, x),
+        (-x * y * shared, 1 - y * y * shared, y),
+        (-x, -y, z),
+    )
     return turn[..., None] * torch.stack([torch.stack(row, -1) for row in rows], -2)

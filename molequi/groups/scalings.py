@@ -1,4 +1,6 @@
-"""Scalings R*, log-polar maps R* x SO(2) and squeezes R* x SQ: groups for which a point at the centre has no lift.
+"""Scalings R*, log-polar maps R* x SO(2) and squeezes R* x SQ.
+
+Groups for which a point at the centre has no lift.
 
 Here R* are the positive numbers. Elements are matrices on the points themselves.
 """
@@ -23,7 +25,9 @@ class Scalings(LieGroup):
 
     def exp(self, coordinates: Tensor) -> Tensor:
         """Return the scaling by e to the coordinate."""
-        return torch.exp(coordinates)[..., None] * torch.eye(self.point_dim, dtype=coordinates.dtype, device=coordinates.device)
+        return torch.exp(coordinates)[..., None] * torch.eye(
+            self.point_dim, dtype=coordinates.dtype, device=coordinates.device
+        )
 
     def log(self, elements: Tensor) -> Tensor:
         """Return the logarithm of the factor."""
@@ -55,7 +59,10 @@ class Scalings(LieGroup):
 
 
 class LogPolar(LieGroup):
-    """R* x SO(2): scalings and turns of the plane; coordinates (log r, angle). All points but the origin are one orbit."""
+    """R* x SO(2): scalings and turns of the plane; coordinates (log r, angle).
+
+    All points but the origin are one orbit.
+    """
 
     dim, point_dim, orbit_dim, matrix_dim, lifts_origin = 2, 2, 0, 2, False
 
@@ -65,14 +72,18 @@ class LogPolar(LieGroup):
 
     def log(self, elements: Tensor) -> Tensor:
         """Return the logarithm of the factor, and the angle."""
-        return torch.stack([0.5 * elements[..., 0].square().sum(-1).log(), plane_angle(elements)], -1)
+        return torch.stack(
+            [0.5 * elements[..., 0].square().sum(-1).log(), plane_angle(elements)], -1
+        )
 
     def inverse(self, elements: Tensor) -> Tensor:
         """Scale and turn back."""
         return elements.transpose(-1, -2) / elements[..., 0].square().sum(-1)[..., None, None]
 
     def section(self, points: Tensor) -> Tensor:
-        """Turn and scale the unit vector along x to the point: as a complex number, the point itself.
+        """Turn and scale the unit vector along x to the point.
+
+        As a complex number, the point itself.
 
         Raises UserError for a point at the origin.
         """
@@ -82,11 +93,16 @@ class LogPolar(LieGroup):
 
     def basis(self) -> Tensor:
         """Return the generators of scalings and of turns."""
-        return torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[0.0, -1.0], [1.0, 0.0]]], dtype=torch.float64)
+        return torch.tensor(
+            [[[1.0, 0.0], [0.0, 1.0]], [[0.0, -1.0], [1.0, 0.0]]], dtype=torch.float64
+        )
 
 
 class Squeezes(LieGroup):
-    """R* x SQ: (x, y) -> (r s x, r y / s); coordinates (log r, log s). Each open quadrant is an orbit, told by the signs of x and y."""
+    """R* x SQ: (x, y) -> (r s x, r y / s); coordinates (log r, log s).
+
+    Each open quadrant is an orbit, told by the signs of x and y.
+    """
 
     dim, point_dim, orbit_dim, matrix_dim, lifts_origin = 2, 2, 2, 2, False
 
@@ -118,10 +134,15 @@ class Squeezes(LieGroup):
 
     def basis(self) -> Tensor:
         """Return the generators of scalings and of squeezes."""
-        return torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, -1.0]]], dtype=torch.float64)
+        return torch.tensor(
+            [[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, -1.0]]], dtype=torch.float64
+        )
 
 
 def _refuse(points: Tensor, wrong: Tensor, where: str) -> None:
     if bool(wrong.any()):
         index = wrong.nonzero()[0].tolist()
-        raise UserError(f"point {index} lies {where}, where this group has no lift: {points[tuple(index)].tolist()}; move the centre off the points")
+        raise UserError(
+            f"point {index} lies {where}, where this group has no lift: "
+            f"{points[tuple(index)].tolist()}; move the centre off the points"
+        )

@@ -1,6 +1,9 @@
-"""Even functions of an angle, as functions of its square: finite with all derivatives at zero, where the closed forms are 0/0.
+"""Even functions of an angle, as functions of its square.
 
-Below `_SMALL` the Taylor series is summed, above it the closed form evaluated; at the seam both agree to rounding, with their derivatives.
+Finite with all derivatives at zero, where the closed forms are 0/0.
+
+Below `_SMALL` the Taylor series is summed, above it the closed form evaluated; at the seam both
+agree to rounding, with their derivatives.
 """
 
 from __future__ import annotations
@@ -40,11 +43,18 @@ def cubic_remainder(square: Tensor) -> Tensor:
 
 def cotangent_remainder(square: Tensor) -> Tensor:
     """Return (1 - (t/2) cot(t/2)) / t² of t², for t below 2 pi."""
-    return _even(square, _BERNOULLI, lambda t: (1.0 - 0.5 * t * torch.cos(0.5 * t) / torch.sin(0.5 * t)) / t.square())
+    return _even(
+        square,
+        _BERNOULLI,
+        lambda t: (1.0 - 0.5 * t * torch.cos(0.5 * t) / torch.sin(0.5 * t)) / t.square(),
+    )
 
 
 def angle_per_sine(square: Tensor, cosine: Tensor) -> Tensor:
-    """Return t / sin(t) from sin(t)² and cos(t) >= 0: finite up to t = pi/2, where the cosine is zero."""
+    """Return t / sin(t) from sin(t)² and cos(t) >= 0.
+
+    Finite up to t = pi/2, where the cosine is zero.
+    """
     small = square < 0.05
     series = _horner(torch.where(small, square, torch.zeros_like(square)), _ARCSINE)
     sine = torch.where(small, torch.ones_like(square), square).sqrt()
@@ -56,7 +66,10 @@ def _factorials(first: int) -> tuple[float, ...]:
 
 
 def _even(square: Tensor, series: Sequence[float], closed: Callable[[Tensor], Tensor]) -> Tensor:
-    """Choose between series and closed form; each sees harmless numbers where it is not chosen, so that no derivative is NaN."""
+    """Choose between series and closed form.
+
+    Each sees harmless numbers where it is not chosen, so that no derivative is NaN.
+    """
     small = square < _SMALL
     near = _horner(torch.where(small, square, torch.zeros_like(square)), series)
     far = closed(torch.where(small, torch.ones_like(square), square).sqrt())

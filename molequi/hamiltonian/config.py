@@ -1,4 +1,7 @@
-"""Settings of an experiment with dynamics: data that are trajectories, a model of `dynamics_models`, training through the integrator."""
+"""Settings of an experiment with dynamics.
+
+Data that are trajectories, a model of `dynamics_models`, training through the integrator.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,8 @@ class SpringSettings(Settings):
 class MoleculeSettings(Settings):
     """One trajectory of a molecule under a model to train on, another one to test on.
 
-    path: a file with one structure, or a bundled sample. teacher: the model. temperature: K, on average. timestep: fs between states.
+    path: a file with one structure, or a bundled sample. teacher: the model. temperature: K, on
+    average. timestep: fs between states.
     train, test: length of the two trajectories, ps; a tenth of the first validates.
     """
 
@@ -50,7 +54,9 @@ class MoleculeSettings(Settings):
 
 
 class NetworkSettings(Settings):
-    """Which model: one of `dynamics_models.RECIPES`, null sizes being the published ones; for a molecule also one of `nn.kinds.BACKBONES`.
+    """Which model: one of `dynamics_models.RECIPES`, null sizes being the published ones.
+
+    For a molecule also one of `nn.kinds.BACKBONES`.
 
     width: channels, of a backbone too. backbone: preset, and what else a backbone takes.
     """
@@ -62,15 +68,20 @@ class NetworkSettings(Settings):
 
     def overrides(self) -> dict[str, Any]:
         """Return the preset and the arguments of the backbone that are set."""
-        sizes = {name: value for name, value in (("n_channels", self.width), ("n_layers", self.n_layers)) if value is not None}
+        sizes = {
+            name: value
+            for name, value in (("n_channels", self.width), ("n_layers", self.n_layers))
+            if value is not None
+        }
         return {"preset": self.backbone.preset, **self.backbone.overrides(), **sizes}
 
 
 class OptimisationSettings(Settings):
     """Adam on the squared error of the integrated states, with a cosine schedule.
 
-    epochs: null for the published 100 sqrt(1000 / D), D segments. learning_rate: null for the published one. patience: epochs without improvement
-    before the run ends. substeps: steps of RK4 between two states. dtype: of training; tests are in float64.
+    epochs: null for the published 100 sqrt(1000 / D), D segments. learning_rate: null for the
+    published one. patience: epochs without improvement before the run ends. substeps: steps of RK4
+    between two states. dtype: of training; tests are in float64.
     """
 
     epochs: Count | None = None
@@ -126,7 +137,10 @@ def load_dynamics_config(source: str | Path, overrides: Sequence[str] = ()) -> D
 
 
 def make_dynamics_config(data: Mapping[str, Any], where: str = "config") -> DynamicsConfig:
-    """Validate plain data of dynamics (see `is_dynamics`); `where` names their origin in messages."""
+    """Validate plain data of dynamics (see `is_dynamics`).
+
+    `where` names their origin in messages.
+    """
     config = validate(_CONFIGS[data["data"]["kind"]], data, where)
     _check_model(config, where)
     return config
@@ -141,4 +155,7 @@ def _check_model(config: DynamicsConfig, where: str) -> None:
         if getattr(model.backbone, name) is not None:
             raise UserError(f"{where}: model.backbone.{name} is said by model.{here}; set that")
     if model.kind not in BACKBONES and model.backbone != ModelSettings():
-        raise UserError(f"{where}: model.backbone is for {', '.join(BACKBONES)}, model.kind is {model.kind}; remove it")
+        raise UserError(
+            f"{where}: model.backbone is for {', '.join(BACKBONES)}, model.kind is {model.kind}; "
+            "remove it"
+        )

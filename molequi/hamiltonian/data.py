@@ -30,35 +30,60 @@ class DynamicsData(NamedTuple):
 
 def make_data(config: DynamicsConfig) -> DynamicsData:
     """Make the data of a config, the same ones for the same settings."""
-    return _springs(config.data) if isinstance(config.data, SpringSettings) else _molecule(config.data)
+    return (
+        _springs(config.data) if isinstance(config.data, SpringSettings) else _molecule(config.data)
+    )
 
 
 def _springs(settings: SpringSettings) -> DynamicsData:
-    """Every part has a random stream of its own: more training data are the same ones and others."""
-    times = torch.arange(settings.n_steps, dtype=torch.float64) * settings.duration / settings.n_steps
+    """Every part has a random stream of its own.
+
+    More training data are the same ones and others.
+    """
+    times = (
+        torch.arange(settings.n_steps, dtype=torch.float64) * settings.duration / settings.n_steps
+    )
     n_rollouts = min(settings.rollouts, settings.test)
     parts = []
-    for number, (count, n_whole) in enumerate(((settings.train, 0), (settings.valid, 0), (settings.test, n_rollouts))):
+    for number, (count, n_whole) in enumerate(
+        ((settings.train, 0), (settings.valid, 0), (settings.test, n_rollouts))
+    ):
         generator = torch.Generator().manual_seed(3 * settings.seed + number)
         pieces, whole = make_segments(count, n_whole, settings.n_particles, times, generator)
         parts.append(pieces._replace(systems=draw_angles(pieces.systems, generator)))
-    rollouts = Segments(whole.states[:, :101], times[:101], parts[2].systems.pick(torch.arange(n_rollouts)))
+    rollouts = Segments(
+        whole.states[:, :101], times[:101], parts[2].systems.pick(torch.arange(n_rollouts))
+    )
     return DynamicsData(*parts, rollouts, Springs(), torch.ones(2, dtype=torch.float64))
 
 
 def _molecule(settings: MoleculeSettings) -> DynamicsData:
     """Scales are the root mean square changes of q and p within a segment, for momenta are of another size than positions."""
-    n_train, n_test = (round(1000.0 * length / settings.timestep) + 1 for length in (settings.train, settings.test))
+    n_train, n_test = (
+        round(1000.0 * length / settings.timestep) + 1 for length in (settings.train, settings.test)
+    )
     if n_train <= 10 * N_TRANSITIONS:
-        raise UserError(f"data.train is {settings.train} ps, {n_train} states of {settings.timestep} fs; give at least {10 * N_TRANSITIONS + 1}")
+        raise UserError(
+            f"data.train is {settings.train} ps, {n_train} states of {settings.timestep} fs; give "
+            f"at least {10 * N_TRANSITIONS + 1}"
+        )
     if n_test <= N_TRANSITIONS:
-        raise UserError(f"data.test is {settings.test} ps, {n_test} states of {settings.timestep} fs; give at least {N_TRANSITIONS + 1}")
+        raise UserError(
+            f"data.test is {settings.test} ps, {n_test} states of {settings.timestep} fs; give at "
+            f"least {N_TRANSITIONS + 1}"
+        )
     teacher = make_teacher(settings)
     both = run_teacher(teacher, settings)
     pieces = cut(Segments(both.states[:1, :n_train], both.times, both.systems))
     n_valid = pieces.n_systems // 10
-    seen = Segments(both.states[1:, :n_test], both.times[:n_test], both.systems.pick(torch.ones(1, dtype=torch.int64)))
+    seen = Segments(
+        both.states[1:, :n_test],
+        both.times[:n_test],
+        both.systems.pick(torch.ones(1, dtype=torch.int64)),
+    )
     train = pieces.pick(torch.arange(pieces.n_systems - n_valid))
     changes = train.states[:, 1:] - train.states[:, :1]
     valid = pieces.pick(torch.arange(pieces.n_systems - n_valid, pieces.n_systems))
-    return DynamicsData(train, valid, cut(seen), seen, teacher, changes.square().mean((0, 1, 3, 4)).sqrt())
+    return DynamicsData(
+        train, valid, cut(seen), seen, teacher, changes.square().mean((0, 1, 3, 4)).sqrt()
+    )

@@ -1,4 +1,7 @@
-"""How well learned dynamics follow the true ones: errors of states, energies and momenta along a rollout."""
+"""How well learned dynamics follow the true ones.
+
+Errors of states, energies and momenta along a rollout.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from molequi.hamiltonian.data import DynamicsData
-from molequi.hamiltonian.mechanics import HamiltonianModel, PotentialModel, Segments, Systems, angular_momentum, linear_momentum, rk4
+from molequi.hamiltonian.mechanics import (
+    HamiltonianModel,
+    PotentialModel,
+    Segments,
+    Systems,
+    angular_momentum,
+    linear_momentum,
+    rk4,
+)
 from molequi.hamiltonian.potential import MolecularPotential
 
 # Steps of RK4 between two states of a rollout: its error is then far below a model's.
@@ -23,8 +34,10 @@ _CHUNK = 200
 class Rollout(NamedTuple):
     """A rollout in numbers at each of T times.
 
-    predicted: (B, T, 2, N, d). state: (T,), mean square error of all entries. energy_change: (B, T), H(predicted) - H(start), H the true one.
-    energy: (T,), mean of its size over |H(start)|. linear, angular: (T,), rms change of the momentum over the rms momentum.
+    predicted: (B, T, 2, N, d). state: (T,), mean square error of all entries. energy_change: (B,
+    T), H(predicted) - H(start), H the true one.
+    energy: (T,), mean of its size over |H(start)|. linear, angular: (T,), rms change of the
+    momentum over the rms momentum.
     """
 
     predicted: Tensor
@@ -35,9 +48,16 @@ class Rollout(NamedTuple):
     angular: Tensor
 
 
-def segment_error(model: nn.Module, segments: Segments, scales: Tensor, *, n_substeps: int = 1) -> Tensor:
-    """Return the mean square error of the predicted states, in units of `scales` (2,) for q and p; differentiable where gradients are enabled."""
-    predicted = rk4(lambda z: model(z, segments.systems), segments.states[:, 0], segments.times, n_substeps)
+def segment_error(
+    model: nn.Module, segments: Segments, scales: Tensor, *, n_substeps: int = 1
+) -> Tensor:
+    """Return the mean square error of the predicted states, in units of `scales` (2,) for q and p.
+
+    Differentiable where gradients are enabled.
+    """
+    predicted = rk4(
+        lambda z: model(z, segments.systems), segments.states[:, 0], segments.times, n_substeps
+    )
     return ((predicted[:, 1:] - segments.states[:, 1:]) / scales[:, None, None]).square().mean()
 
 
@@ -47,11 +67,15 @@ def energies_along(model: HamiltonianModel, states: Tensor, systems: Systems) ->
     n_systems, n_times = states.shape[:2]
     owners = torch.arange(n_systems, device=states.device).repeat_interleave(n_times)
     parts = zip(states.flatten(0, 1).split(_CHUNK), owners.split(_CHUNK), strict=True)
-    return torch.cat([model.energy(part, systems.pick(rows)) for part, rows in parts]).reshape(n_systems, n_times)
+    return torch.cat([model.energy(part, systems.pick(rows)) for part, rows in parts]).reshape(
+        n_systems, n_times
+    )
 
 
 @torch.no_grad()
-def follow(model: nn.Module, truth: PotentialModel, trajectories: Segments, *, n_substeps: int = _SUBSTEPS) -> Rollout:
+def follow(
+    model: nn.Module, truth: PotentialModel, trajectories: Segments, *, n_substeps: int = _SUBSTEPS
+) -> Rollout:
     """Roll the model out from the first states of true trajectories and compare."""
     systems, states = trajectories.systems, trajectories.states
     predicted = rk4(lambda z: model(z, systems), states[:, 0], trajectories.times, n_substeps)
@@ -77,10 +101,20 @@ def measure(model: nn.Module, data: DynamicsData) -> tuple[dict[str, dict[str, A
     """Return the results of a model in float64, each with value and unit, and its rollout."""
     model = model.double()
     with torch.no_grad():
-        errors = [segment_error(model, data.test.pick(rows), data.scales) for rows in torch.arange(data.test.n_systems).split(200)]
+        errors = [
+            segment_error(model, data.test.pick(rows), data.scales)
+            for rows in torch.arange(data.test.n_systems).split(200)
+        ]
     weights = [len(rows) for rows in torch.arange(data.test.n_systems).split(200)]
-    test = sum(float(error) * weight for error, weight in zip(errors, weights, strict=True)) / sum(weights)
-    rollout = follow(model, data.truth, data.rollouts, n_substeps=1 if isinstance(data.truth, MolecularPotential) else _SUBSTEPS)
+    test = sum(float(error) * weight for error, weight in zip(errors, weights, strict=True)) / sum(
+        weights
+    )
+    rollout = follow(
+        model,
+        data.truth,
+        data.rollouts,
+        n_substeps=1 if isinstance(data.truth, MolecularPotential) else _SUBSTEPS,
+    )
     result = {"test_mse": _row(test)}
     if isinstance(data.truth, MolecularPotential):
         return result | _molecule_rows(model, data.truth, data.rollouts, rollout), rollout
@@ -91,11 +125,14 @@ def measure(model: nn.Module, data: DynamicsData) -> tuple[dict[str, dict[str, A
     return result, rollout
 
 
-def _molecule_rows(model: nn.Module, teacher: MolecularPotential, trajectory: Segments, rollout: Rollout) -> dict[str, dict[str, Any]]:
+def _molecule_rows(
+    model: nn.Module, teacher: MolecularPotential, trajectory: Segments, rollout: Rollout
+) -> dict[str, dict[str, Any]]:
     """Compare forces on frames of the unseen trajectory, and the teacher's energy along the rollout with its start.
 
-    A rollout of the teacher itself by the same integrator changes that energy too, by `teacher_energy_change`; what a model with an energy follows
-    changes its own by `own_energy_change`.
+    A rollout of the teacher itself by the same integrator changes that energy too, by
+    `teacher_energy_change`; what a model with an energy follows changes its own by
+    `own_energy_change`.
     """
     every = max(trajectory.states.shape[1] // _N_FORCE_FRAMES, 1)
     frames = trajectory.states[0, ::every]
@@ -107,11 +144,17 @@ def _molecule_rows(model: nn.Module, teacher: MolecularPotential, trajectory: Se
         "force_baseline_mae": _row(true.abs().mean(), "eV/Å"),
         "energy_error_mean": _row(rollout.energy_change.abs().mean(), "eV"),
         "energy_error_max": _row(rollout.energy_change.abs().max(), "eV"),
-        "teacher_energy_change": _row(_largest_change(teacher, trajectory.states, trajectory.systems), "eV"),
-        "linear_momentum_per_atom": _row(linear_momentum(rollout.predicted).norm(dim=-1).max() / frames.shape[2], "sqrt(amu eV)"),
+        "teacher_energy_change": _row(
+            _largest_change(teacher, trajectory.states, trajectory.systems), "eV"
+        ),
+        "linear_momentum_per_atom": _row(
+            linear_momentum(rollout.predicted).norm(dim=-1).max() / frames.shape[2], "sqrt(amu eV)"
+        ),
     }
     if isinstance(model, HamiltonianModel):
-        rows["own_energy_change"] = _row(_largest_change(model, rollout.predicted, trajectory.systems), "eV")
+        rows["own_energy_change"] = _row(
+            _largest_change(model, rollout.predicted, trajectory.systems), "eV"
+        )
     return rows
 
 

@@ -1,6 +1,9 @@
-"""Networks on a fixed set of interacting particles: fully connected, graph, and graph on distances alone.
+"""Networks on a fixed set of interacting particles.
 
-B systems, N particles, d dimensions, c features. Every particle sees every other one: the systems are small.
+Fully connected, graph, and graph on distances alone.
+
+B systems, N particles, d dimensions, c features. Every particle sees every other one: the systems
+are small.
 """
 
 from __future__ import annotations
@@ -20,7 +23,10 @@ def perceptron(sizes: Sequence[int], *, ends_linear: bool = True) -> nn.Sequenti
 
 
 class FullyConnected(nn.Module):
-    """A perceptron on all features of all particles at once: no symmetry, not even under exchange of particles."""
+    """A perceptron on all features of all particles at once.
+
+    No symmetry, not even under exchange of particles.
+    """
 
     def __init__(self, n_inputs: int, n_outputs: int, width: int, n_layers: int) -> None:
         super().__init__()
@@ -32,7 +38,9 @@ class FullyConnected(nn.Module):
 
 
 class GraphBlock(nn.Module):
-    """A full graph-network block: edges, then nodes, then the whole (Battaglia et al., arXiv:1806.01261, algorithm 1).
+    """A full graph-network block.
+
+    Edges, then nodes, then the whole (Battaglia et al., arXiv:1806.01261, algorithm 1).
 
     e_ij' = f(h_j, h_i, e_ij, u); h_i' = f(h_i, sum_j e_ij', u); u' = f(u, sum e', sum h').
     n_inputs: sizes of h, e and u.
@@ -49,18 +57,26 @@ class GraphBlock(nn.Module):
         """Update nodes h (B, N, .), edges e (B, N, N, .) from j (third axis) to i (second), and the whole u (B, .)."""
         n = h.shape[1]
         senders, receivers = h[:, None].expand(-1, n, -1, -1), h[:, :, None].expand(-1, -1, n, -1)
-        e = self.edges(torch.cat((senders, receivers, e, u[:, None, None].expand(-1, n, n, -1)), dim=-1))
+        e = self.edges(
+            torch.cat((senders, receivers, e, u[:, None, None].expand(-1, n, n, -1)), dim=-1)
+        )
         h = self.nodes(torch.cat((h, e.sum(2), u[:, None].expand(-1, n, -1)), dim=-1))
         u = self.whole(torch.cat((u, e.sum((1, 2)), h.sum(1)), dim=-1))
         return h, e, u
 
 
 class ObjectGraph(nn.Module):
-    """Graph-network blocks on constant edges: symmetric under exchange of particles, not in space (OGN, HOGN)."""
+    """Graph-network blocks on constant edges.
+
+    Symmetric under exchange of particles, not in space (OGN, HOGN).
+    """
 
     def __init__(self, n_features: int, width: int, n_layers: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(GraphBlock((n_features, 1, 1) if k == 0 else (width,) * 3, width) for k in range(n_layers))
+        self.blocks = nn.ModuleList(
+            GraphBlock((n_features, 1, 1) if k == 0 else (width,) * 3, width)
+            for k in range(n_layers)
+        )
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Map features (B, N, c) to nodes (B, N, width) and the whole (B, width)."""
@@ -74,17 +90,28 @@ class ObjectGraph(nn.Module):
 class InvariantGraph(nn.Module):
     """An energy invariant under all motions and reflections of any dimension, and under exchange of particles.
 
-    m_ij = f(h_i, h_j, s_ij), h_i' = h_i + f(h_i, sum_j m_ij) as in Satorras et al. (arXiv:2102.09844, without its position updates);
-    V = sum over i < j of (g(h_i, h_j, s_ij) + g(h_j, h_i, s_ij)). s_ij are functions of |q_i - q_j|: its square, and Gaussians up to `reach`.
+    m_ij = f(h_i, h_j, s_ij), h_i' = h_i + f(h_i, sum_j m_ij) as in Satorras et al.
+    (arXiv:2102.09844, without its position updates); V = sum over i < j of (g(h_i, h_j, s_ij) +
+    g(h_j, h_i, s_ij)). s_ij are functions of |q_i - q_j|: its square, and Gaussians up to `reach`.
     """
 
-    def __init__(self, n_features: int, width: int, n_layers: int, *, reach: float = 4.0, n_gaussians: int = 16) -> None:
+    def __init__(
+        self,
+        n_features: int,
+        width: int,
+        n_layers: int,
+        *,
+        reach: float = 4.0,
+        n_gaussians: int = 16,
+    ) -> None:
         super().__init__()
         self.register_buffer("centres", torch.linspace(0.0, reach, n_gaussians))
         self.spacing = reach / (n_gaussians - 1)
         n_edge = 2 * width + 1 + n_gaussians
         self.embedding = nn.Linear(n_features, width)
-        self.messages = nn.ModuleList(perceptron([n_edge, width, width], ends_linear=False) for _ in range(n_layers))
+        self.messages = nn.ModuleList(
+            perceptron([n_edge, width, width], ends_linear=False) for _ in range(n_layers)
+        )
         self.updates = nn.ModuleList(perceptron([2 * width, width, width]) for _ in range(n_layers))
         self.pair_energy = perceptron([n_edge, width, width, 1])
 
@@ -95,7 +122,9 @@ class InvariantGraph(nn.Module):
         square = (positions[:, i] - positions[:, j]).square().sum(-1, keepdim=True)
         # The root has no derivative at 0; coinciding particles meet a distance of 1e-6.
         distance = (square + 1e-12).sqrt()
-        scalars = torch.cat((square, torch.exp(-0.5 * ((distance - self.centres) / self.spacing).square())), dim=-1)
+        scalars = torch.cat(
+            (square, torch.exp(-0.5 * ((distance - self.centres) / self.spacing).square())), dim=-1
+        )
         h = self.embedding(features)
         for message, update in zip(self.messages, self.updates, strict=True):
             m = message(torch.cat((h[:, i], h[:, j], scalars), dim=-1))

@@ -1,4 +1,7 @@
-"""The network of Finzi et al. (ICML 2020) for dynamics: particles lifted to a Lie group, one element each."""
+"""The network of Finzi et al.
+
+(ICML 2020) for dynamics: particles lifted to a Lie group, one element each.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,32 @@ import torch
 from torch import Tensor, nn
 
 from molequi.groups.lie_groups import PlaneMotions, group_named
-from molequi.groups.lieconv import Cloud, LieResNet, Stage, Unnormalised, n_coordinates, pair_coordinates
+from molequi.groups.lieconv import (
+    Cloud,
+    LieResNet,
+    Stage,
+    Unnormalised,
+    n_coordinates,
+    pair_coordinates,
+)
 from molequi.groups.rotations import plane_rotation
 
 
 class LiftedNetwork(nn.Module):
     """`LieResNet` without norms, every particle everybody's neighbour, and a linear head.
 
-    group: a name in `symmetry.groups`, of points in the plane. Invariant exactly under translations and SO(2), and under SE(2) where the angles turn
-    with the positions.
+    group: a name in `symmetry.groups`, of points in the plane. Invariant exactly under translations
+    and SO(2), and under SE(2) where the angles turn with the positions.
     """
 
-    def __init__(self, group: str, n_features: int, n_outputs: int, width: int, n_layers: int) -> None:
+    def __init__(
+        self, group: str, n_features: int, n_outputs: int, width: int, n_layers: int
+    ) -> None:
         super().__init__()
         self.group = group_named(group, 2)
-        self.network = LieResNet(n_features, width, n_coordinates(self.group), [Stage()] * n_layers, norm=Unnormalised)
+        self.network = LieResNet(
+            n_features, width, n_coordinates(self.group), [Stage()] * n_layers, norm=Unnormalised
+        )
         self.head = nn.Linear(width, n_outputs)
 
     def forward(self, positions: Tensor, features: Tensor, angles: Tensor) -> Tensor:
@@ -28,7 +42,10 @@ class LiftedNetwork(nn.Module):
         return self.head(self.network(self.lift(positions, angles), features)[0])
 
     def lift(self, positions: Tensor, angles: Tensor) -> Cloud:
-        """Lift every particle to one element: of SE(2) the turn by its angle, then the shift to its position."""
+        """Lift every particle to one element.
+
+        Of SE(2) the turn by its angle, then the shift to its position.
+        """
         every = torch.ones(positions.shape[:2], dtype=torch.bool, device=positions.device)
         # Nobody is too far to be a neighbour: there is no distance to compute.
         distances = positions.new_zeros(()).expand(*every.shape, every.shape[1])
@@ -37,6 +54,8 @@ class LiftedNetwork(nn.Module):
     def _coordinates(self, positions: Tensor, angles: Tensor) -> Tensor:
         if isinstance(self.group, PlaneMotions):
             turns = plane_rotation(angles)
-            return self.group.between(turns[:, :, None], positions[:, :, None], turns[:, None], positions[:, None])
+            return self.group.between(
+                turns[:, :, None], positions[:, :, None], turns[:, None], positions[:, None]
+            )
         elements, orbits = self.group.lift(positions)
         return pair_coordinates(self.group, elements.squeeze(2), orbits.squeeze(2))

@@ -25,7 +25,8 @@ _MAX_SUBSTEPS = 2**12
 class Systems(NamedTuple):
     """What does not change in time.
 
-    masses: (B, N). features: (B, N, c), invariant. angles: (B, N), the turn with which a particle is lifted to SE(2); other models ignore it.
+    masses: (B, N). features: (B, N, c), invariant. angles: (B, N), the turn with which a particle
+    is lifted to SE(2); other models ignore it.
     """
 
     masses: Tensor
@@ -42,7 +43,10 @@ class Systems(NamedTuple):
 
 
 class Segments(NamedTuple):
-    """Pieces of trajectories, one for each system: states (B, T, 2, N, d) at `times` (T,), counted from the first."""
+    """Pieces of trajectories, one for each system.
+
+    States (B, T, 2, N, d) at `times` (T,), counted from the first.
+    """
 
     states: Tensor
     times: Tensor
@@ -65,12 +69,18 @@ class Segments(NamedTuple):
 def join(parts: Sequence[Segments]) -> Segments:
     """Return the segments of all parts, which share their times, one after the other."""
     fields = zip(*(part.systems for part in parts), strict=True)
-    return Segments(torch.cat([part.states for part in parts]), parts[0].times, Systems(*(torch.cat(field) for field in fields)))
+    return Segments(
+        torch.cat([part.states for part in parts]),
+        parts[0].times,
+        Systems(*(torch.cat(field) for field in fields)),
+    )
 
 
 def draw_angles(systems: Systems, generator: torch.Generator) -> Systems:
     """Lift every particle anew, uniformly."""
-    angles = 2.0 * torch.pi * torch.rand(systems.masses.shape, generator=generator, dtype=torch.float64)
+    angles = (
+        2.0 * torch.pi * torch.rand(systems.masses.shape, generator=generator, dtype=torch.float64)
+    )
     return systems._replace(angles=angles.to(systems.masses))
 
 
@@ -113,9 +123,12 @@ def _gradient(energy: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
 
 
 def rk4(field: Field, state: Tensor, times: Tensor, n_substeps: int = 1) -> Tensor:
-    """Integrate a time-independent field by the classical Runge-Kutta scheme of fourth order; differentiable through every step.
+    """Integrate a time-independent field by the classical Runge-Kutta scheme of fourth order.
 
-    times: (T,), the first is that of `state`; between two of them lie `n_substeps` equal steps. Returns (B, T, 2, N, d).
+    Differentiable through every step.
+
+    times: (T,), the first is that of `state`; between two of them lie `n_substeps` equal steps.
+    Returns (B, T, 2, N, d).
     """
     states = [state]
     for step in (times.diff() / n_substeps).tolist():
@@ -129,10 +142,13 @@ def rk4(field: Field, state: Tensor, times: Tensor, n_substeps: int = 1) -> Tens
     return torch.stack(states, dim=1)
 
 
-def integrate(field: Field, state: Tensor, times: Tensor, tolerance: float, *, n_substeps: int = 1) -> Tensor:
+def integrate(
+    field: Field, state: Tensor, times: Tensor, tolerance: float, *, n_substeps: int = 1
+) -> Tensor:
     """Halve the steps of `rk4` until the trajectory changes by less than `tolerance`, in the norm and relative to the norm of each system's states.
 
-    The difference of two runs is 16 times the error of the finer one, so the error is well below `tolerance`.
+    The difference of two runs is 16 times the error of the finer one, so the error is well below
+    `tolerance`.
     Raises NotConvergedError where thousands of steps between two times do not reach it.
     """
     coarse = rk4(field, state, times, n_substeps)

@@ -19,7 +19,10 @@ from molequi.hamiltonian.mechanics import HamiltonianModel, PotentialModel, Syst
 
 
 class Shape(NamedTuple):
-    """What a network is made for and how large: particles, dimensions, features of a particle, width, layers."""
+    """What a network is made for and how large.
+
+    Particles, dimensions, features of a particle, width, layers.
+    """
 
     n_particles: int
     n_dimensions: int
@@ -43,7 +46,9 @@ class FlatField(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         n_inputs = shape.n_particles * (2 * shape.n_dimensions + shape.n_features)
-        self.network = FullyConnected(n_inputs, 2 * shape.n_particles * shape.n_dimensions, shape.width, shape.n_layers)
+        self.network = FullyConnected(
+            n_inputs, 2 * shape.n_particles * shape.n_dimensions, shape.width, shape.n_layers
+        )
 
     def forward(self, state: Tensor, systems: Systems) -> Tensor:
         """Return the time derivative of the state."""
@@ -68,7 +73,9 @@ class GraphField(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.network = ObjectGraph(2 * shape.n_dimensions + shape.n_features, shape.width, shape.n_layers)
+        self.network = ObjectGraph(
+            2 * shape.n_dimensions + shape.n_features, shape.width, shape.n_layers
+        )
         self.head = nn.Linear(shape.width, 2 * shape.n_dimensions)
 
     def forward(self, state: Tensor, systems: Systems) -> Tensor:
@@ -81,7 +88,9 @@ class GraphHamiltonian(HamiltonianModel):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.network = ObjectGraph(2 * shape.n_dimensions + shape.n_features, shape.width, shape.n_layers)
+        self.network = ObjectGraph(
+            2 * shape.n_dimensions + shape.n_features, shape.width, shape.n_layers
+        )
         self.head = nn.Linear(shape.width, 1)
 
     def energy(self, state: Tensor, systems: Systems) -> Tensor:
@@ -91,12 +100,17 @@ class GraphHamiltonian(HamiltonianModel):
 
 
 class LiftedField(nn.Module):
-    """LieConv: the time derivative by convolutions over the group; momenta are features, which the group does not turn."""
+    """LieConv: the time derivative by convolutions over the group.
+
+    Momenta are features, which the group does not turn.
+    """
 
     def __init__(self, shape: Shape, *, group: str) -> None:
         super().__init__()
         n = 2 * shape.n_dimensions
-        self.network = LiftedNetwork(group, shape.n_features + shape.n_dimensions, n, shape.width, shape.n_layers)
+        self.network = LiftedNetwork(
+            group, shape.n_features + shape.n_dimensions, n, shape.width, shape.n_layers
+        )
 
     def forward(self, state: Tensor, systems: Systems) -> Tensor:
         """Return the time derivative of the state."""
@@ -105,7 +119,10 @@ class LiftedField(nn.Module):
 
 
 class LiftedPotential(PotentialModel):
-    """HLieConv: V(q) by convolutions over the group and a mean over the particles; `is_centred`: q relative to its mean."""
+    """HLieConv: V(q) by convolutions over the group and a mean over the particles.
+
+    `is_centred`: q relative to its mean.
+    """
 
     def __init__(self, shape: Shape, *, group: str, is_centred: bool = False) -> None:
         super().__init__()
@@ -136,7 +153,10 @@ def _as_state(outputs: Tensor) -> Tensor:
 
 
 class Recipe(NamedTuple):
-    """How a model is made, and its published (for `invariant` our) width, layers and learning rate; planar: made for two dimensions only."""
+    """How a model is made, and its published (for `invariant` our) width, layers and learning rate.
+
+    Planar: made for two dimensions only.
+    """
 
     make: Callable[[Shape], nn.Module]
     width: int
@@ -151,10 +171,14 @@ RECIPES = {
     "ogn": Recipe(GraphField, 256, 1, 1e-2),
     "hogn": Recipe(GraphHamiltonian, 256, 1, 1e-2),
     "lieconv-t2": Recipe(partial(LiftedField, group="T(2)"), 384, 4, 1e-3, planar=True),
-    "hlieconv-trivial": Recipe(partial(LiftedPotential, group="trivial"), 384, 4, 1e-3, planar=True),
+    "hlieconv-trivial": Recipe(
+        partial(LiftedPotential, group="trivial"), 384, 4, 1e-3, planar=True
+    ),
     "hlieconv-t2": Recipe(partial(LiftedPotential, group="T(2)"), 384, 4, 1e-3, planar=True),
     "hlieconv-so2": Recipe(partial(LiftedPotential, group="SO(2)"), 384, 4, 1e-3, planar=True),
-    "hlieconv-so2-centred": Recipe(partial(LiftedPotential, group="SO(2)", is_centred=True), 384, 4, 1e-3, planar=True),
+    "hlieconv-so2-centred": Recipe(
+        partial(LiftedPotential, group="SO(2)", is_centred=True), 384, 4, 1e-3, planar=True
+    ),
     "hlieconv-se2": Recipe(partial(LiftedPotential, group="SE(2)"), 384, 4, 1e-3, planar=True),
     "invariant": Recipe(InvariantPotential, 64, 1, 3e-3),
 }
@@ -167,5 +191,8 @@ def make_dynamics(kind: str, shape: Shape) -> nn.Module:
     """
     if RECIPES[kind].planar and shape.n_dimensions != 2:
         able = ", ".join(name for name, recipe in RECIPES.items() if not recipe.planar)
-        raise UserError(f"model {kind} is made for two dimensions, the data have {shape.n_dimensions}; take {able}")
+        raise UserError(
+            f"model {kind} is made for two dimensions, the data have {shape.n_dimensions}; take "
+            f"{able}"
+        )
     return RECIPES[kind].make(shape)

@@ -1,4 +1,6 @@
-"""Trajectories of a molecule under a molecular model: what a potential is learned from, and the teacher that it is compared with.
+"""Trajectories of a molecule under a molecular model.
+
+What a potential is learned from, and the teacher that it is compared with.
 
 Units: eV, Å, amu; the unit of time that follows is `ase.units`'s, 10.18 fs.
 """
@@ -30,10 +32,20 @@ def make_teacher(settings: MoleculeSettings) -> MolecularPotential:
     structures = [found for _, found in read_structures(find_data(settings.path))]
     broken = [found for found in structures if isinstance(found, str)]
     if len(structures) != 1 or broken:
-        raise UserError(f"data.path {settings.path} holds {broken[0] if broken else f'{len(structures)} structures'}; give a file with one molecule")
-    frames, model = frames_from_atoms(structures, source=(settings.path,)), load(settings.teacher, dtype="float64")
+        raise UserError(
+            f"data.path {settings.path} holds "
+            f"{broken[0] if broken else f'{len(structures)} structures'}; give a file with one "
+            "molecule"
+        )
+    frames, model = (
+        frames_from_atoms(structures, source=(settings.path,)),
+        load(settings.teacher, dtype="float64"),
+    )
     if "energy" not in model.outputs:
-        raise UserError(f"data.teacher {settings.teacher} predicts {', '.join(model.outputs)}; give a model with an energy")
+        raise UserError(
+            f"data.teacher {settings.teacher} predicts {', '.join(model.outputs)}; give a model "
+            "with an energy"
+        )
     if bool(frames.pbc.any()):
         raise UserError(f"data.path {settings.path} is periodic; give a molecule")
     model.check_input(frames.batch(torch.arange(1), model.cutoff)[0])
@@ -45,22 +57,36 @@ def describe_molecule(frames: Frames, n_systems: int) -> Systems:
     elements = torch.unique(frames.atomic_numbers)
     features = (frames.atomic_numbers[:, None] == elements).double()
     masses = torch.from_numpy(atomic_masses)[frames.atomic_numbers]
-    copies = (field.expand(n_systems, *field.shape) for field in (masses, features, torch.zeros_like(masses)))
+    copies = (
+        field.expand(n_systems, *field.shape)
+        for field in (masses, features, torch.zeros_like(masses))
+    )
     return Systems(*copies)
 
 
 def run_teacher(teacher: MolecularPotential, settings: MoleculeSettings) -> Segments:
     """Return two trajectories from the same geometry with different velocities, as long as the longer of the two that are asked for.
 
-    Velocities are drawn at twice the temperature, without momentum; what the first 50 fs show is thrown away.
+    Velocities are drawn at twice the temperature, without momentum; what the first 50 fs show is
+    thrown away.
     """
     generator = torch.Generator().manual_seed(settings.seed)
     systems = describe_molecule(teacher.frames, 2)
-    noise = torch.randn(2, *teacher.frames.positions.shape, dtype=torch.float64, generator=generator)
+    noise = torch.randn(
+        2, *teacher.frames.positions.shape, dtype=torch.float64, generator=generator
+    )
     p = noise * (2.0 * settings.temperature * units.kB * systems.masses[..., None]).sqrt()
-    p = p - systems.masses[..., None] * p.sum(1, keepdim=True) / systems.masses.sum(1)[:, None, None]
-    n_settling, n_kept = (round(length / settings.timestep) for length in (_SETTLING, 1000.0 * max(settings.train, settings.test)))
-    times = torch.arange(n_settling + n_kept + 1, dtype=torch.float64) * settings.timestep * units.fs
+    p = (
+        p
+        - systems.masses[..., None] * p.sum(1, keepdim=True) / systems.masses.sum(1)[:, None, None]
+    )
+    n_settling, n_kept = (
+        round(length / settings.timestep)
+        for length in (_SETTLING, 1000.0 * max(settings.train, settings.test))
+    )
+    times = (
+        torch.arange(n_settling + n_kept + 1, dtype=torch.float64) * settings.timestep * units.fs
+    )
     start = torch.stack((teacher.frames.positions.expand_as(p), p), dim=1)
     with torch.no_grad():
         states = rk4(lambda state: teacher(state, systems), start, times)
@@ -71,4 +97,8 @@ def cut(trajectory: Segments) -> Segments:
     """Cut one trajectory into pieces of 4 transitions, each starting where the one before ends."""
     starts = torch.arange(0, trajectory.states.shape[1] - N_TRANSITIONS, N_TRANSITIONS)
     states = trajectory.states[0, starts[:, None] + torch.arange(N_TRANSITIONS + 1)]
-    return Segments(states, trajectory.times[: N_TRANSITIONS + 1], trajectory.systems.pick(torch.zeros(len(starts), dtype=torch.int64)))
+    return Segments(
+        states,
+        trajectory.times[: N_TRANSITIONS + 1],
+        trajectory.systems.pick(torch.zeros(len(starts), dtype=torch.int64)),
+    )

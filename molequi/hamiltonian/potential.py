@@ -1,4 +1,6 @@
-"""The energy of a `MolecularModel`, whatever its backbone, as the potential of one molecule: the teacher of a trajectory, and what learns from one.
+"""The energy of a `MolecularModel`, whatever its backbone, as the potential of one molecule.
+
+The teacher of a trajectory, and what learns from one.
 
 Units: eV, Å, amu; the unit of time that follows is `ase.units`'s, 10.18 fs.
 """
@@ -24,7 +26,10 @@ _COMPILED_FROM = 1000
 
 
 class MolecularPotential(PotentialModel):
-    """V(q) by a molecular model in evaluation mode; all systems are copies of one molecule, whose elements `frames` holds."""
+    """V(q) by a molecular model in evaluation mode.
+
+    All systems are copies of one molecule, whose elements `frames` holds.
+    """
 
     def __init__(self, model: MolecularModel, frames: Frames) -> None:
         super().__init__()
@@ -39,42 +44,64 @@ class MolecularPotential(PotentialModel):
 
     def forces(self, positions: Tensor) -> Tensor:
         """Return -dV/dq, eV/Å, without derivatives: (B, N, 3)."""
-        return self.model.compute(self._graph(positions))["forces"].to(positions).reshape(positions.shape)
+        return (
+            self.model.compute(self._graph(positions))["forces"]
+            .to(positions)
+            .reshape(positions.shape)
+        )
 
     def forward(self, state: Tensor, systems: Systems) -> Tensor:
         """Return velocities and forces, differentiable where gradients are enabled."""
         if torch.is_grad_enabled():
             return super().forward(state, systems)
-        return torch.stack((state[:, 1] / systems.masses[..., None], self.forces(state[:, 0])), dim=1)
+        return torch.stack(
+            (state[:, 1] / systems.masses[..., None], self.forces(state[:, 0])), dim=1
+        )
 
     def choose_kernels(self, n_passes: int) -> None:
-        """Compile the convolutions where they are called often enough, and say so once: a resumed run must compute what the whole one does."""
+        """Compile the convolutions where they are called often enough, and say so once.
+
+        A resumed run must compute what the whole one does.
+        """
         backbone = self.model.backbone
         if backbone.has_fused_kernels and backbone.embedding.device.type == "cpu":
-            backbone.use_kernels("table" if n_passes >= _COMPILED_FROM else "reference")
+            backbone.use_kernels("generic" if n_passes >= _COMPILED_FROM else "reference")
 
     def _graph(self, positions: Tensor) -> AtomGraph:
         """Return the graph of the molecule at these positions, which are detached in it."""
         copies = self.frames.subset(torch.zeros(len(positions), dtype=torch.int64))
-        moved = dataclasses.replace(copies, positions=positions.detach().reshape(-1, 3).double().cpu())
+        moved = dataclasses.replace(
+            copies, positions=positions.detach().reshape(-1, 3).double().cpu()
+        )
         return moved.batch(torch.arange(len(positions)), self.model.cutoff)[0].to(positions.device)
 
 
-def make_potential(kind: str, overrides: Mapping[str, object], frames: Frames, train: Segments, seed: int) -> MolecularPotential:
+def make_potential(
+    kind: str, overrides: Mapping[str, object], frames: Frames, train: Segments, seed: int
+) -> MolecularPotential:
     """Return the untrained potential of the molecule in `frames`, calibrated on `train`: there its forces have the size of the true ones.
 
-    kind: of the backbone, a key of `nn.kinds.BACKBONES`; overrides: `preset`, and arguments of the backbone. Batch norms keep the moments of this
-    calibration: a potential must not depend on the batch. Raises UserError for a backbone whose energy has no continuous derivative.
+    kind: of the backbone, a key of `nn.kinds.BACKBONES`; overrides: `preset`, and arguments of the
+    backbone. Batch norms keep the moments of this
+    calibration: a potential must not depend on the batch. Raises UserError for a backbone whose
+    energy has no continuous derivative.
     """
     model = make_model(frames.elements(), ["energy"], kind=kind, seed=seed, **overrides)
-    if model.backbone.force_obstacle is not None:
-        raise UserError(f"model.kind {kind} cannot be a potential: {model.backbone.force_obstacle}")
+    if model.backbone.no_forces_reason is not None:
+        raise UserError(
+            f"model.kind {kind} cannot be a potential: {model.backbone.no_forces_reason}"
+        )
     if model.backbone.settings.get("augmentation", "none") != "none":
-        raise UserError("model.backbone.augmentation turns the molecules of a batch, a trajectory has one that moves; set it to none")
+        raise UserError(
+            "model.backbone.augmentation turns the molecules of a batch, a trajectory has one that "
+            "moves; set it to none"
+        )
     potential = MolecularPotential(model, frames)
     some = train.states[:: max(train.n_systems // 64, 1), 0, 0]
     model.backbone.calibrate(potential._graph(some))
     forces = train.states[:, :, 1].diff(dim=1) / train.times.diff()[:, None, None]
     head, own = model.heads["energy"], potential.forces(some)
-    head.set_statistics(float(head.scale) * float(forces.square().mean().sqrt() / own.square().mean().sqrt()))
+    head.set_statistics(
+        float(head.scale) * float(forces.square().mean().sqrt() / own.square().mean().sqrt())
+    )
     return potential

@@ -1,4 +1,7 @@
-"""Train a model of dynamics through the integrator, and fill a run directory; interrupted runs go on where they stopped."""
+"""Train a model of dynamics through the integrator, and fill a run directory.
+
+Interrupted runs go on where they stopped.
+"""
 
 from __future__ import annotations
 
@@ -33,16 +36,30 @@ from molequi.settings import dump_settings
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-_FILES = ("config.yaml", "model.safetensors", "last.ckpt", "metrics.csv", "result.json", "rollout.npz")
+_FILES = (
+    "config.yaml",
+    "model.safetensors",
+    "last.ckpt",
+    "metrics.csv",
+    "result.json",
+    "rollout.npz",
+)
 _PLOTS = ("plots/learning_curve.png", "plots/rollout.png")
 
 
-def train_dynamics(config: DynamicsConfig, output: Path, *, resume: bool = False, overwrite: bool = False, data: DynamicsData | None = None) -> Path:
+def train_dynamics(
+    config: DynamicsConfig,
+    output: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    data: DynamicsData | None = None,
+) -> Path:
     """Train a config and fill the run directory `output`; returns it.
 
     data: those of the config, where they are made already.
-    Raises UserError for whatever does not fit, before anything is written; NotConvergedError where the loss is not finite; RunInterruptedError
-    where a signal asked to stop (the run is saved).
+    Raises UserError for whatever does not fit, before anything is written; NotConvergedError where
+    the loss is not finite; RunInterruptedError where a signal asked to stop (the run is saved).
     """
     _prepare(config, output, resume=resume, overwrite=overwrite)
     data = make_data(config) if data is None else data
@@ -57,7 +74,11 @@ def train_dynamics(config: DynamicsConfig, output: Path, *, resume: bool = False
             run.epoch()
             run.save(output)
             if watch.number:
-                raise RunInterruptedError(f"stopped by signal {watch.number} after epoch {len(run.history)}; --resume goes on", watch.number)
+                raise RunInterruptedError(
+                    f"stopped by signal {watch.number} after epoch {len(run.history)}; --resume "
+                    "goes on",
+                    watch.number,
+                )
     model.load_state_dict(run.best)
     result, rollout = measure(model.cpu(), data)
     _write(config, run, output, rollout, result)
@@ -68,10 +89,22 @@ def build(config: DynamicsConfig, data: DynamicsData) -> nn.Module:
     """Return the untrained model of a config; its weights follow from the seed."""
     settings, seed = config.model, config.training.seed
     if settings.kind in BACKBONES:
-        model = make_potential(settings.kind, settings.overrides(), data.truth.frames, data.train, seed)
+        model = make_potential(
+            settings.kind, settings.overrides(), data.truth.frames, data.train, seed
+        )
     else:
-        recipe, states, features = RECIPES[settings.kind], data.train.states, data.train.systems.features
-        shape = Shape(states.shape[3], states.shape[4], features.shape[2], settings.width or recipe.width, settings.n_layers or recipe.n_layers)
+        recipe, states, features = (
+            RECIPES[settings.kind],
+            data.train.states,
+            data.train.systems.features,
+        )
+        shape = Shape(
+            states.shape[3],
+            states.shape[4],
+            features.shape[2],
+            settings.width or recipe.width,
+            settings.n_layers or recipe.n_layers,
+        )
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             model = make_dynamics(settings.kind, shape)
@@ -80,7 +113,11 @@ def build(config: DynamicsConfig, data: DynamicsData) -> nn.Module:
 
 def _learning_rate(config: DynamicsConfig) -> float:
     given = config.training.learning_rate
-    return given or (LEARNING_RATE if config.model.kind in BACKBONES else RECIPES[config.model.kind].learning_rate)
+    return given or (
+        LEARNING_RATE
+        if config.model.kind in BACKBONES
+        else RECIPES[config.model.kind].learning_rate
+    )
 
 
 class DynamicsRun:
@@ -89,14 +126,20 @@ class DynamicsRun:
     def __init__(self, config: DynamicsConfig, data: DynamicsData, model: nn.Module) -> None:
         self.settings, self.model = config.training, model
         parameter = next(model.parameters())
-        self.train, self.valid = (part.to(parameter.dtype).to(parameter.device) for part in (data.train, data.valid))
+        self.train, self.valid = (
+            part.to(parameter.dtype).to(parameter.device) for part in (data.train, data.valid)
+        )
         self.scales = data.scales.to(parameter)
         self.n_epochs = self.settings.epochs or round(100 * math.sqrt(1000 / data.train.n_systems))
         self.n_batches = math.ceil(self.train.n_systems / self.settings.batch_size)
         if isinstance(model, MolecularPotential):
-            model.choose_kernels(self.n_epochs * self.n_batches * N_STAGES * N_TRANSITIONS * self.settings.substeps)
+            model.choose_kernels(
+                self.n_epochs * self.n_batches * N_STAGES * N_TRANSITIONS * self.settings.substeps
+            )
         self.optimiser = torch.optim.Adam(model.parameters(), lr=_learning_rate(config))
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, self.n_epochs * self.n_batches)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+            self.optimiser, self.n_epochs * self.n_batches
+        )
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = _copy(model)
         self.rollout_times = data.rollouts.times.numpy()
@@ -104,29 +147,42 @@ class DynamicsRun:
     def is_done(self) -> bool:
         """Tell whether all epochs are over, or the patience."""
         patience = self.settings.patience
-        return len(self.history) >= self.n_epochs or (patience is not None and len(self.history) - 1 - self.best_epoch() >= patience > 0)
+        return len(self.history) >= self.n_epochs or (
+            patience is not None and len(self.history) - 1 - self.best_epoch() >= patience > 0
+        )
 
     def best_epoch(self) -> int:
         """Return the epoch with the smallest validation error, 0 before there is one."""
         return min(range(len(self.history)), key=lambda k: self.history[k]["valid"], default=0)
 
     def epoch(self) -> None:
-        """Train for one epoch and validate; the order of segments and the lifts follow from seed and epoch."""
+        """Train for one epoch and validate.
+
+        The order of segments and the lifts follow from seed and epoch.
+        """
         generator = torch.Generator().manual_seed((self.settings.seed << 20) + len(self.history))
         order, losses = torch.randperm(self.train.n_systems, generator=generator), []
         for rows in order.split(self.settings.batch_size):
             batch = self.train.pick(rows.to(self.scales.device))
-            losses.append(self._step(batch._replace(systems=draw_angles(batch.systems, generator))) * len(rows))
+            losses.append(
+                self._step(batch._replace(systems=draw_angles(batch.systems, generator)))
+                * len(rows)
+            )
         valid = self._validate()
         self.history.append({"loss": sum(losses) / self.train.n_systems, "valid": valid})
         if self.best_epoch() == len(self.history) - 1:
             self.best = _copy(self.model)
-        logger.info("epoch %d  loss %.3g  valid %.3g", len(self.history), self.history[-1]["loss"], valid)
+        logger.info(
+            "epoch %d  loss %.3g  valid %.3g", len(self.history), self.history[-1]["loss"], valid
+        )
 
     def _step(self, batch: Segments) -> float:
         loss = segment_error(self.model, batch, self.scales, n_substeps=self.settings.substeps)
         if not bool(torch.isfinite(loss)):
-            raise NotConvergedError(f"the loss is not finite in epoch {len(self.history) + 1}; lower training.learning_rate")
+            raise NotConvergedError(
+                f"the loss is not finite in epoch {len(self.history) + 1}; lower "
+                "training.learning_rate"
+            )
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
@@ -136,19 +192,36 @@ class DynamicsRun:
     def _validate(self) -> float:
         total = 0.0
         with torch.no_grad():
-            for rows in torch.arange(self.valid.n_systems, device=self.scales.device).split(self.settings.batch_size):
-                total += float(segment_error(self.model, self.valid.pick(rows), self.scales, n_substeps=self.settings.substeps)) * len(rows)
+            for rows in torch.arange(self.valid.n_systems, device=self.scales.device).split(
+                self.settings.batch_size
+            ):
+                total += float(
+                    segment_error(
+                        self.model,
+                        self.valid.pick(rows),
+                        self.scales,
+                        n_substeps=self.settings.substeps,
+                    )
+                ) * len(rows)
         return total / self.valid.n_systems if math.isfinite(total) else math.inf
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the rest of the run depends on, as tensors and plain values."""
         parts = {"model": self.model, "optimiser": self.optimiser, "schedule": self.schedule}
-        return {"format": FORMAT, **{name: part.state_dict() for name, part in parts.items()}, "history": self.history, "best": self.best}
+        return {
+            "format": FORMAT,
+            **{name: part.state_dict() for name, part in parts.items()},
+            "history": self.history,
+            "best": self.best,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the state of another run with the same settings."""
         if state.get("format") != FORMAT:
-            raise UserError(f"last.ckpt has format {state.get('format')}, format {FORMAT} can be read; start again with --overwrite")
+            raise UserError(
+                f"last.ckpt has format {state.get('format')}, format {FORMAT} can be read; start "
+                "again with --overwrite"
+            )
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
@@ -158,7 +231,10 @@ class DynamicsRun:
         """Write last.ckpt and metrics.csv."""
         with written_by_rename(output / "last.ckpt") as path:
             torch.save(self.state_dict(), path)
-        with written_by_rename(output / "metrics.csv") as path, path.open("w", newline="", encoding="utf-8") as file:
+        with (
+            written_by_rename(output / "metrics.csv") as path,
+            path.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, ("epoch", "loss", "valid"))
             writer.writeheader()
             writer.writerows({"epoch": k, **row} for k, row in enumerate(self.history))
@@ -168,10 +244,18 @@ def load_dynamics(folder: str | os.PathLike[str]) -> tuple[nn.Module, DynamicsCo
     """Return the trained model of a run directory in float64, its config, and its data made again."""
     path = Path(folder)
     if not (path / "result.json").is_file():
-        raise UserError(f"{path} holds no finished run of dynamics (result.json is missing); train with --resume first")
+        raise UserError(
+            f"{path} holds no finished run of dynamics (result.json is missing); train with "
+            "--resume first"
+        )
     config = load_dynamics_config(path / "config.yaml")
     data = make_data(config)
-    model = build(config.model_copy(update={"training": config.training.model_copy(update={"device": "cpu"})}), data)
+    model = build(
+        config.model_copy(
+            update={"training": config.training.model_copy(update={"device": "cpu"})}
+        ),
+        data,
+    )
     model.load_state_dict(load_file(path / "model.safetensors"))
     return model.double().eval().requires_grad_(False), config, data
 
@@ -182,9 +266,14 @@ def _prepare(config: DynamicsConfig, output: Path, *, resume: bool, overwrite: b
         raise UserError(f"the output {output} is a file; give the name of a folder")
     if resume:
         if not (output / "config.yaml").is_file():
-            raise UserError(f"{output} holds no run to resume (config.yaml is missing); start without --resume")
+            raise UserError(
+                f"{output} holds no run to resume (config.yaml is missing); start without --resume"
+            )
         if load_dynamics_config(output / "config.yaml") != config:
-            raise UserError(f"--resume: the settings differ from those in {output / 'config.yaml'}; give the same ones, or --overwrite")
+            raise UserError(
+                f"--resume: the settings differ from those in {output / 'config.yaml'}; give the "
+                "same ones, or --overwrite"
+            )
     elif output.is_dir() and any(output.iterdir()):
         if not overwrite:
             remedy = "--resume goes on with the run there, --overwrite replaces it, --output names another place"
@@ -197,16 +286,33 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
-def _write(config: DynamicsConfig, run: DynamicsRun, output: Path, rollout: Rollout, result: Mapping[str, Any]) -> None:
+def _write(
+    config: DynamicsConfig,
+    run: DynamicsRun,
+    output: Path,
+    rollout: Rollout,
+    result: Mapping[str, Any],
+) -> None:
     """Write the model, the figures and, last, result.json: where it is, the run is complete."""
     description = json.dumps({"format": FORMAT, "dynamics": config.model.kind})
     with written_by_rename(output / "model.safetensors") as path:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in run.best.items()}, path, metadata={"molequi_dynamics": description})
-    curves = {name: getattr(rollout, name).numpy() for name in ("state", "energy", "linear", "angular")}
+        save_file(
+            {name: tensor.cpu().contiguous() for name, tensor in run.best.items()},
+            path,
+            metadata={"molequi_dynamics": description},
+        )
+    curves = {
+        name: getattr(rollout, name).numpy() for name in ("state", "energy", "linear", "angular")
+    }
     with written_by_rename(output / "rollout.npz") as path:
         np.savez(path, times=run.rollout_times, **curves)
     losses, errors = ([row[name] for row in run.history] for name in ("loss", "valid"))
-    learning_curve(range(len(run.history)), {"states": losses}, {"states MSE": errors}, output / "plots" / "learning_curve.png")
+    learning_curve(
+        range(len(run.history)),
+        {"states": losses},
+        {"states MSE": errors},
+        output / "plots" / "learning_curve.png",
+    )
     rollout_errors(run.rollout_times, {config.model.kind: curves}, output / "plots" / "rollout.png")
     with written_by_rename(output / "result.json") as path:
         path.write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -1,4 +1,7 @@
-"""Tensor products behind one interface: fused sweeps where they are asked for, plain torch elsewhere."""
+"""Tensor products behind one interface.
+
+Fused kernels where they are asked for, plain torch elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ from molequi.o3.clebsch_gordan import CouplingTable
 
 __all__ = ["CPU_KERNELS", "KERNELS", "Edges", "convolve", "couple", "edges_of", "inplace"]
 
-KERNELS = ("reference", "table", "unrolled", "triton")
-_ON_CPU = ("table", "unrolled")
+KERNELS = ("reference", "generic", "specialized", "triton")
+_ON_CPU = ("generic", "specialized")
 CPU_KERNELS = ("reference", *_ON_CPU)
 
 
@@ -26,24 +29,47 @@ def convolve(
     *,
     kernels: str = "reference",
 ) -> Tensor:
-    """Sum over the edges of each receiver: A_i[k,c] = sum_e sum_(p;a,b,k) CG[p;a,b,k] h_j[a,c] Y_e[b] R_e[p,c].
+    """Sum over the edges of each receiver.
 
-    features: (N, rows of table.first, C). harmonics: (E, rows of table.second). distances: (E,), Å; cutoff: Å.
-    coefficients: (K + 3, paths, C), of the splines R (see `splines`). Returns (N, rows of table.output, C).
-    kernels: `reference` is plain torch, on any device, differentiable to any order. On a CPU two fused forms are differentiable twice: `table`,
-    compiled once per dtype for every table (seconds, kept on disk), and `unrolled`, compiled for each table, faster for forces. `triton`
+    A_i[k,c] = sum_e sum_(p;a,b,k) CG[p;a,b,k] h_j[a,c] Y_e[b] R_e[p,c].
+
+    features: (N, rows of table.first, C). harmonics: (E, rows of table.second). distances: (E,), Å;
+    cutoff: Å.
+    coefficients: (K + 3, paths, C), of the splines R (see `splines`). Returns (N, rows of
+    table.output, C).
+    kernels: `reference` is plain torch, on any device, differentiable to any order. On a CPU two
+    fused forms are differentiable twice: `generic`, compiled once per dtype for every table
+    (seconds, kept on disk), and `specialized`, compiled for each table, faster for forces. `triton`
     is their form for GPUs. Where a form does not serve the device, the reference does.
     """
-    if (kernels in _ON_CPU and features.device.type == "cpu") or (kernels == "triton" and cuda.serves(features)):
-        return convolution.convolve(features, harmonics, distances, coefficients, edges, table, cutoff, kernels)
-    return reference.convolve(features, harmonics, distances, coefficients, edges.index, table, cutoff)
+    if (kernels in _ON_CPU and features.device.type == "cpu") or (
+        kernels == "triton" and cuda.serves(features)
+    ):
+        return convolution.convolve(
+            features, harmonics, distances, coefficients, edges, table, cutoff, kernels
+        )
+    return reference.convolve(
+        features, harmonics, distances, coefficients, edges.index, table, cutoff
+    )
 
 
-def couple(first: Tensor, second: Tensor, weights: Tensor, species: Tensor, table: CouplingTable, *, kernels: str = "reference") -> Tensor:
-    """Multiply features of the same node channel by channel: B_i[k,c] = sum_(p;a,b,k) CG[p;a,b,k] w[s_i,p,c] x_i[a,c] y_i[b,c].
+def couple(
+    first: Tensor,
+    second: Tensor,
+    weights: Tensor,
+    species: Tensor,
+    table: CouplingTable,
+    *,
+    kernels: str = "reference",
+) -> Tensor:
+    """Multiply features of the same node channel by channel.
 
-    first: (N, rows of table.first, C). second: (N, rows of table.second, C). weights: (species, paths, C). species: (N,).
-    Returns (N, rows of table.output, C). kernels: as in `convolve`; the fused forms are one here, on a CPU, and elsewhere the reference serves.
+    B_i[k,c] = sum_(p;a,b,k) CG[p;a,b,k] w[s_i,p,c] x_i[a,c] y_i[b,c].
+
+    first: (N, rows of table.first, C). second: (N, rows of table.second, C). weights: (species,
+    paths, C). species: (N,).
+    Returns (N, rows of table.output, C). kernels: as in `convolve`; the fused forms are one here,
+    on a CPU, and elsewhere the reference serves.
     """
     if kernels in _ON_CPU and first.device.type == "cpu":
         return products.couple(first, second, weights, species, table)

@@ -1,12 +1,15 @@
-"""Write unrolled sweeps for one coupling table: Python source that numba compiles.
+"""Write specialized kernels for one coupling table: Python source that numba compiles.
 
-Every coefficient is a literal and every row a register, so an edge costs its multiplications and one pass over its data.
-A sweep serves the nodes from `first` to `last`, so that several threads can share the work. It walks their edges once for each group of paths:
-the spline coefficients of a group fit into the second-level cache, those of all paths would come from memory for every edge.
+Every coefficient is a literal and every row a register, so an edge costs its multiplications and
+one pass over its data. A kernel serves the nodes from `first` to `last`, so that several threads
+can share the work. It walks their edges once for each group of paths: the spline coefficients of a
+group fit into the second-level cache, those of all paths would come from memory for every edge.
 
-Names in the generated code, as in `kernels.convolution`: h the features, y the harmonics, r the distances, s the spline coefficients, g the gradient
-at the receiver; R, D, S the radial function and its two derivatives on an edge; u, v, w, z the cotangents of dh, dy, dr, ds in the backward of the
-backward; W = w D + sum B z the cotangent that reaches R. m and n are the coefficients contracted with y and v; q = h m g is what multiplies R.
+Names in the generated code, as in `kernels.convolution`: h the features, y the harmonics, r the
+distances, s the spline coefficients, g the gradient at the receiver; R, D, S the radial function
+and its two derivatives on an edge; u, v, w, z the cotangents of dh, dy, dr, ds in the backward of
+the backward; W = w D + sum B z the cotangent that reaches R. m and n are the coefficients
+contracted with y and v; q = h m g is what multiplies R.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import numpy as np
 
 from molequi.o3.clebsch_gordan import CouplingTable
 
-_HEADER = '''"""Generated: the convolution's sweeps for one coupling table."""
+_HEADER = '''"""Generated: the convolution's kernels for one coupling table."""
 import numba
 import numpy as np
 
@@ -28,7 +31,8 @@ _jit = numba.njit(fastmath={"contract", "reassoc", "nsz", "arcp"}, cache=True, n
 # Names of numbers in the generated code, to be defined in the dtype of the features.
 CONSTANTS = {"one": 1.0, "two": 2.0, "three": 3.0, "half": 0.5, "third": 1 / 3, "sixth": 1 / 6}
 
-# The four cubic B-splines that are not zero on an interval, as polynomials in t in [0, 1), and their derivatives in t.
+# The four cubic B-splines that are not zero on an interval, as polynomials in t in [0, 1), and
+# their derivatives in t.
 _BASIS = (
     (
         "(one - t) * (one - t) * (one - t) * sixth",
@@ -36,7 +40,12 @@ _BASIS = (
         "((-half * t + half) * t + half) * t + sixth",
         "t * t * t * sixth",
     ),
-    ("-half * (one - t) * (one - t)", "(three * half * t - two) * t", "(-three * half * t + one) * t + half", "half * t * t"),
+    (
+        "-half * (one - t) * (one - t)",
+        "(three * half * t - two) * t",
+        "(-three * half * t + one) * t + half",
+        "half * t * t",
+    ),
     ("one - t", "three * t - two", "one - three * t", "t"),
 )
 
@@ -51,7 +60,14 @@ class Terms:
         self.n_outputs = sum(2 * l + 1 for l, _ in table.output)
         self.n_paths = len(table.paths)
         self.entries: dict[tuple[int, int, int], list[tuple[int, float]]] = {}
-        for p, a, b, k, value in zip(table.path, table.row_first, table.row_second, table.row_output, table.value, strict=True):
+        for p, a, b, k, value in zip(
+            table.path,
+            table.row_first,
+            table.row_second,
+            table.row_output,
+            table.value,
+            strict=True,
+        ):
             self.entries.setdefault((int(p), int(k), int(a)), []).append((int(b), float(value)))
 
     def pairs(self, path: int) -> list[tuple[int, int]]:
@@ -69,31 +85,44 @@ class Terms:
     def contracted(self, name: str, source: str, group: range) -> list[str]:
         """Lines that load a row of harmonics and contract the coefficients of a group of paths with it."""
         entries = self.of(group)
-        loads = [f"{source}{b} = {source}[e, {b}]" for b in sorted({b for entry in entries.values() for b, _ in entry})]
+        loads = [
+            f"{source}{b} = {source}[e, {b}]"
+            for b in sorted({b for entry in entries.values() for b, _ in entry})
+        ]
         sums = [
-            f"{name}_{p}_{k}_{a} = " + " + ".join(f"{self.number(value)} * {source}{b}" for b, value in entry)
+            f"{name}_{p}_{k}_{a} = "
+            + " + ".join(f"{self.number(value)} * {source}{b}" for b, value in entry)
             for (p, k, a), entry in entries.items()
         ]
         return loads + sums
 
 
 def source(table: CouplingTable, dtype: str, n_together: int) -> str:
-    """Return a module with the sweeps `forward`, `backward`, `double_by_receiver` and `double_by_sender` for `float32` or `float64`.
+    """Return a module with the kernels `forward`, `backward`, `double_by_receiver` and `double_by_sender` for `float32` or `float64`.
 
-    n_together: paths in a group. An empty ds is left out, an empty z counts as zero; each has functions of its own, so that only what is used is
-    compiled.
+    n_together: paths in a group. An empty ds is left out, an empty z counts as zero; each has
+    functions of its own, so that only what is used is compiled.
     """
     terms = Terms(table, dtype)
     # A table without paths still has its outputs to clear.
-    groups = [range(first, min(first + n_together, terms.n_paths)) for first in range(0, max(terms.n_paths, 1), n_together)]
+    groups = [
+        range(first, min(first + n_together, terms.n_paths))
+        for first in range(0, max(terms.n_paths, 1), n_together)
+    ]
     writers = {
         "forward": functools.partial(_by_receiver, double=False, with_z=False),
         "_backward_with_s": functools.partial(_by_sender, double=False, with_s=True, with_z=False),
-        "_backward_without_s": functools.partial(_by_sender, double=False, with_s=False, with_z=False),
+        "_backward_without_s": functools.partial(
+            _by_sender, double=False, with_s=False, with_z=False
+        ),
         "_double_by_receiver_with_z": functools.partial(_by_receiver, double=True, with_z=True),
         "_double_by_receiver_without_z": functools.partial(_by_receiver, double=True, with_z=False),
-        "_double_by_sender_with_z": functools.partial(_by_sender, double=True, with_s=True, with_z=True),
-        "_double_by_sender_without_z": functools.partial(_by_sender, double=True, with_s=True, with_z=False),
+        "_double_by_sender_with_z": functools.partial(
+            _by_sender, double=True, with_s=True, with_z=True
+        ),
+        "_double_by_sender_without_z": functools.partial(
+            _by_sender, double=True, with_s=True, with_z=False
+        ),
     }
     parts = [_HEADER + _constants(terms), _CHOICES]
     for name, write in writers.items():
@@ -103,7 +132,7 @@ def source(table: CouplingTable, dtype: str, n_together: int) -> str:
     return "\n\n\n".join(parts) + "\n"
 
 
-_CHOICES = '''def backward(*arguments):
+_CHOICES = """def backward(*arguments):
     (_backward_with_s if len(arguments[-1]) else _backward_without_s)(*arguments)
 
 
@@ -112,7 +141,7 @@ def double_by_receiver(*arguments):
 
 
 def double_by_sender(*arguments):
-    (_double_by_sender_with_z if len(arguments[10]) else _double_by_sender_without_z)(*arguments)'''
+    (_double_by_sender_with_z if len(arguments[10]) else _double_by_sender_without_z)(*arguments)"""
 
 
 def _constants(terms: Terms) -> str:
@@ -120,19 +149,34 @@ def _constants(terms: Terms) -> str:
 
 
 def _by_receiver(terms: Terms, name: str, group: range, *, double: bool, with_z: bool) -> str:
-    """Sum over the edges of each receiver: A, or in the backward of the backward dg = sum (m R) u + (m W + n R) h."""
+    """Sum over the edges of each receiver.
+
+    A, or in the backward of the backward dg = sum (m R) u + (m W + n R) h.
+    """
     cotangents, rows = "u, v, w, z, " if double else "", sorted({k for _, k, _ in terms.of(group)})
-    edge = ["j = sender[e]", *_interval(terms, ["continue"], n_derivatives=int(double)), *(["we = w[e]"] if double else [])]
-    edge += terms.contracted("m", "y", group) + (terms.contracted("n", "v", group) if double else [])
+    edge = [
+        "j = sender[e]",
+        *_interval(terms, ["continue"], n_derivatives=int(double)),
+        *(["we = w[e]"] if double else []),
+    ]
+    edge += terms.contracted("m", "y", group) + (
+        terms.contracted("n", "v", group) if double else []
+    )
     for p in group:
         pairs = terms.pairs(p)
         body = _radial(p, n_derivatives=int(double))
         body += [f"W = we * D{_spline('B', 'z', p) if with_z else ''}"] if double else []
         for a in sorted({a for _, a in pairs}):
-            body += [f"h{a} = h[j, {a}, c]", f"x{a} = R * h{a}", *([f"t{a} = R * u[j, {a}, c] + W * h{a}"] if double else [])]
+            body += [
+                f"h{a} = h[j, {a}, c]",
+                f"x{a} = R * h{a}",
+                *([f"t{a} = R * u[j, {a}, c] + W * h{a}"] if double else []),
+            ]
         for k in sorted({k for k, _ in pairs}):
             mine = [a for kk, a in pairs if kk == k]
-            sums = [f"m_{p}_{k}_{a} * {'t' if double else 'x'}{a}" for a in mine] + ([f"n_{p}_{k}_{a} * x{a}" for a in mine] if double else [])
+            sums = [f"m_{p}_{k}_{a} * {'t' if double else 'x'}{a}" for a in mine] + (
+                [f"n_{p}_{k}_{a} * x{a}" for a in mine] if double else []
+            )
             body.append(f"acc[{rows.index(k)}, c] += {' + '.join(sums)}")
         edge += ["for c in range(C):", *indented(body)]
     node = ["acc[:] = zero", "for e in range(ptr[i], ptr[i + 1]):", *indented(edge)]
@@ -147,17 +191,35 @@ def _by_receiver(terms: Terms, name: str, group: range, *, double: bool, with_z:
     return "@_jit\n" + "\n".join(lines)
 
 
-def _by_sender(terms: Terms, name: str, group: range, *, double: bool, with_s: bool, with_z: bool) -> str:
+def _by_sender(
+    terms: Terms, name: str, group: range, *, double: bool, with_s: bool, with_z: bool
+) -> str:
     """Sum over the edges of each sender: dh; and dy, dr of each edge; ds of these senders."""
     cotangents, rows = "u, v, w, z, " if double else "", sorted({a for _, _, a in terms.of(group)})
     is_first = group.start == 0
-    start = [f"dy[e, {b}] = zero" for b in range(terms.n_harmonics)] + ["dr[e] = zero"] if is_first else []
+    start = (
+        [f"dy[e, {b}] = zero" for b in range(terms.n_harmonics)] + ["dr[e] = zero"]
+        if is_first
+        else []
+    )
     edge = ["e = order[o]", "i = receiver[e]", *start]
-    edge += [*_interval(terms, ["continue"], n_derivatives=2 if double else 1), *(["we = w[e]"] if double else [])]
-    edge += terms.contracted("m", "y", group) + (terms.contracted("n", "v", group) if double else [])
+    edge += [
+        *_interval(terms, ["continue"], n_derivatives=2 if double else 1),
+        *(["we = w[e]"] if double else []),
+    ]
+    edge += terms.contracted("m", "y", group) + (
+        terms.contracted("n", "v", group) if double else []
+    )
     edge += [f"k_{p}_{k}_{a} = zero" for p, k, a in terms.of(group)] + ["slope = zero"]
     for p in group:
-        edge += ["for c in range(C):", *indented(_sender_body(terms, p, group.start, rows, double=double, with_s=with_s, with_z=with_z))]
+        edge += [
+            "for c in range(C):",
+            *indented(
+                _sender_body(
+                    terms, p, group.start, rows, double=double, with_s=with_s, with_z=with_z
+                )
+            ),
+        ]
     edge += _coefficients(group, double=double) if with_s else []
     gradients: dict[int, list[str]] = {}
     for (p, k, a), entry in terms.of(group).items():
@@ -166,10 +228,14 @@ def _by_sender(terms: Terms, name: str, group: range, *, double: bool, with_s: b
     edge += [f"dy[e, {b}] += {' + '.join(parts)}" for b, parts in gradients.items()]
     edge.append("dr[e] += slope")
     lines = [
-        f"def {name}(first, last, h, y, r, s, g, {cotangents}receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds):",
+        f"def {name}(first, last, h, y, r, s, g, {cotangents}receiver, order, ptr, cutoff, scale, "
+        "shift, dh, dy, dr, ds):",
         f"    zero, C, K = {terms.number(0.0)}, h.shape[2], s.shape[0] - 3",
         f"    acc = np.empty(({len(rows)}, C), dtype={terms.dtype})",
-        *(f"    {name} = np.empty(({len(group)}, C), dtype={terms.dtype})" for name in ["reached", *["turned"] * double] * with_s),
+        *(
+            f"    {name} = np.empty(({len(group)}, C), dtype={terms.dtype})"
+            for name in ["reached", *["turned"] * double] * with_s
+        ),
         *(["    ds[:] = zero"] if with_s and is_first else []),
         "    for j in range(first, last):",
         *(["        dh[j] = zero"] if is_first else []),
@@ -179,10 +245,20 @@ def _by_sender(terms: Terms, name: str, group: range, *, double: bool, with_s: b
     return "@_jit\n" + "\n".join(lines)
 
 
-def _sender_body(terms: Terms, p: int, first: int, sums: Sequence[int], *, double: bool, with_s: bool, with_z: bool) -> list[str]:
-    """One path of the sender sweep: per input row t = m g and f = n g, then all gradients.
+def _sender_body(
+    terms: Terms,
+    p: int,
+    first: int,
+    sums: Sequence[int],
+    *,
+    double: bool,
+    with_s: bool,
+    with_z: bool,
+) -> list[str]:
+    """One path of the sender kernel: per input row t = m g and f = n g, then all gradients.
 
-    sums: the input rows that `acc` holds. What reaches the coefficients is kept per path, counted from `first`: see `_coefficients`.
+    sums: the input rows that `acc` holds. What reaches the coefficients is kept per path, counted
+    from `first`: see `_coefficients`.
     """
     pairs = terms.pairs(p)
     rows = sorted({a for _, a in pairs})
@@ -192,10 +268,19 @@ def _sender_body(terms: Terms, p: int, first: int, sums: Sequence[int], *, doubl
     body += [f"g{k} = g[i, {k}, c]" for k in sorted({k for k, _ in pairs})]
     for a in rows:
         mine = [k for k, aa in pairs if aa == a]
-        body += [f"h{a} = h[j, {a}, c]", f"t{a} = {' + '.join(f'm_{p}_{k}_{a} * g{k}' for k in mine)}"]
+        body += [
+            f"h{a} = h[j, {a}, c]",
+            f"t{a} = {' + '.join(f'm_{p}_{k}_{a} * g{k}' for k in mine)}",
+        ]
         if double:
-            body += [f"u{a} = u[j, {a}, c]", f"f{a} = {' + '.join(f'n_{p}_{k}_{a} * g{k}' for k in mine)}"]
-            body += [f"acc[{sums.index(a)}, c] += R * f{a} + W * t{a}", f"x{a} = R * u{a} + W * h{a}"]
+            body += [
+                f"u{a} = u[j, {a}, c]",
+                f"f{a} = {' + '.join(f'n_{p}_{k}_{a} * g{k}' for k in mine)}",
+            ]
+            body += [
+                f"acc[{sums.index(a)}, c] += R * f{a} + W * t{a}",
+                f"x{a} = R * u{a} + W * h{a}",
+            ]
         else:
             body += [f"acc[{sums.index(a)}, c] += R * t{a}", f"x{a} = R * h{a}"]
     body.append("q = " + " + ".join(f"h{a} * t{a}" for a in rows))
@@ -206,22 +291,41 @@ def _sender_body(terms: Terms, p: int, first: int, sums: Sequence[int], *, doubl
     else:
         body.append("slope += D * q")
     if with_s:
-        body += [f"reached[{p - first}, c] = d", f"turned[{p - first}, c] = dq"] if double else [f"reached[{p - first}, c] = q"]
+        body += (
+            [f"reached[{p - first}, c] = d", f"turned[{p - first}, c] = dq"]
+            if double
+            else [f"reached[{p - first}, c] = q"]
+        )
     return body + [f"k_{p}_{k}_{a} += x{a} * g{k}" for k, a in pairs]
 
 
 def _coefficients(group: range, *, double: bool) -> list[str]:
-    """Lines that add what reached the radial functions of an edge to ds: a loop for each knot, which the compiler can see to be plain sums."""
+    """Lines that add what reached the radial functions of an edge to ds.
+
+    A loop for each knot, which the compiler can see to be plain sums.
+    """
     lines = []
     for k in range(4):
         value = f"B{k} * reached[p, c]" + (f" + D{k} * turned[p, c]" if double else "")
-        lines += [f"for p in range({len(group)}):", "    for c in range(C):", f"        ds[b + {k}, {group.start} + p, c] += {value}"]
+        lines += [
+            f"for p in range({len(group)}):",
+            "    for c in range(C):",
+            f"        ds[b + {k}, {group.start} + p, c] += {value}",
+        ]
     return lines
 
 
 def _interval(terms: Terms, skip: list[str], *, n_derivatives: int) -> list[str]:
-    """Lines that find the knot interval b of an edge and the basis there; an edge at or beyond the cutoff is skipped, NaN stays NaN."""
-    lines = ["if r[e] >= cutoff:", *indented(skip), "near = one / (r[e] + shift)", "xe = scale * (one - shift * near)"]
+    """Lines that find the knot interval b of an edge and the basis there.
+
+    An edge at or beyond the cutoff is skipped, NaN stays NaN.
+    """
+    lines = [
+        "if r[e] >= cutoff:",
+        *indented(skip),
+        "near = one / (r[e] + shift)",
+        "xe = scale * (one - shift * near)",
+    ]
     lines += ["b = 0 if xe != xe else min(int(xe), K - 1)", f"t = xe - {terms.dtype}(b)"]
     return lines + basis(n_derivatives=n_derivatives)
 
@@ -231,20 +335,32 @@ def basis(*, n_derivatives: int) -> list[str]:
     lines = ["x1 = scale * shift * near * near"] if n_derivatives >= 1 else []
     lines += ["x2 = -two * x1 * near"] if n_derivatives == 2 else []
     for order, name in enumerate("BDS"[: n_derivatives + 1]):
-        lines += [f"{name}{k} = {('', 'x1 * ', 'x1 * x1 * ')[order]}({polynomial})" for k, polynomial in enumerate(_BASIS[order])]
+        lines += [
+            f"{name}{k} = {('', 'x1 * ', 'x1 * x1 * ')[order]}({polynomial})"
+            for k, polynomial in enumerate(_BASIS[order])
+        ]
         # The chain rule of x(r): R'' = B'' x'^2 + B' x''.
-        lines += [f"S{k} += x2 * ({polynomial})" for k, polynomial in enumerate(_BASIS[1])] if order == 2 else []
+        lines += (
+            [f"S{k} += x2 * ({polynomial})" for k, polynomial in enumerate(_BASIS[1])]
+            if order == 2
+            else []
+        )
     return lines
 
 
 def radial_sums(*, n_derivatives: int) -> list[str]:
     """Lines that compute R and its derivatives D, S from the coefficients s0 to s3."""
     letters = list(zip("RDS", "BDS", strict=True))[: n_derivatives + 1]
-    return [f"{value} = " + " + ".join(f"{function}{k} * s{k}" for k in range(4)) for value, function in letters]
+    return [
+        f"{value} = " + " + ".join(f"{function}{k} * s{k}" for k in range(4))
+        for value, function in letters
+    ]
 
 
 def _radial(p: int, *, n_derivatives: int) -> list[str]:
-    return [f"s{k} = s[b + {k}, {p}, c]" for k in range(4)] + radial_sums(n_derivatives=n_derivatives)
+    return [f"s{k} = s[b + {k}, {p}, c]" for k in range(4)] + radial_sums(
+        n_derivatives=n_derivatives
+    )
 
 
 def _spline(basis: str, array: str, p: int) -> str:

@@ -1,19 +1,23 @@
-"""The fused convolution: sweeps over the edges behind three torch operators, by numba on a CPU (`cpu`) and by Triton on a GPU (`cuda`).
+"""The fused convolution: kernels over the edges behind three torch operators, by numba on a CPU (`cpu`) and by Triton on a GPU (`cuda`).
 
 All derivatives of the convolution are the 4-linear form
 
     T(h, Y, R, g) = sum_e sum_p sum_(a,b,k) CG[p;a,b,k] h_j[a,c] Y_e[b] R_e[p,c] g_i[k,c]
 
-with one argument left open, where R_e[p,c] = sum_k B_k(r_e) s[n_e + k, p, c] is a cubic B-spline (the four basis functions that are not zero on the
-interval n_e of r_e): T is linear in the coefficients s too, and r enters through B, B' and B''. With q_e[p,c] = sum CG h_j Y_e g_i:
+with one argument left open, where R_e[p,c] = sum_k B_k(r_e) s[n_e + k, p, c] is a cubic B-spline
+(the four basis functions that are not zero on the interval n_e of r_e): T is linear in the
+coefficients s too, and r enters through B, B' and B''. With q_e[p,c] = sum CG h_j Y_e g_i:
 
-    forward    A_i   = sum_e CG h_j Y_e R_e                                            edges by receiver
-    backward   dh_j  = sum_e CG Y_e R_e g_i,   dY_e = sum_c CG h_j R_e g_i,            edges by sender
+    forward    A_i   = sum_e CG h_j Y_e R_e                                            edges by
+    receiver
+    backward   dh_j  = sum_e CG Y_e R_e g_i,   dY_e = sum_c CG h_j R_e g_i,            edges by
+    sender
                dr_e  = sum_pc R'_e q_e,        ds[n_e + k] = sum_e B_k q_e
 
-The backward of the backward takes cotangents u, v, w, z of dh, dY, dr, ds. It is the gradient of
-L = sum_e sum_pc [R_e (q[u,Y,g] + q[h,v,g]) + W_e q[h,Y,g]] with W_e = w_e R'_e + sum_k B_k z[n_e + k]: the same form again, swept once by sender
-(dh, dY, dr, ds) and once by receiver (dg). A sweep accumulates what belongs to its node and writes every row once, without atomics; how ds, which all
+The backward of the backward takes cotangents u, v, w, z of dh, dY, dr, ds. It is the gradient of L
+= sum_e sum_pc [R_e (q[u,Y,g] + q[h,v,g]) + W_e q[h,Y,g]] with W_e = w_e R'_e + sum_k B_k z[n_e +
+k]: the same form again, swept once by sender (dh, dY, dr, ds) and once by receiver (dg). A kernel
+accumulates what belongs to its node and writes every row once, without atomics; how ds, which all
 nodes share, is summed differs by device. Third derivatives are refused by autograd.
 
 NaN distances give NaN; from the cutoff on an edge gives zero, exactly.
@@ -34,15 +38,28 @@ from molequi.o3.irreps import n_rows
 
 
 def convolve(
-    features: Tensor, harmonics: Tensor, distances: Tensor, coefficients: Tensor, edges: Edges, table: CouplingTable, cutoff: float, kernels: str
+    features: Tensor,
+    harmonics: Tensor,
+    distances: Tensor,
+    coefficients: Tensor,
+    edges: Edges,
+    table: CouplingTable,
+    cutoff: float,
+    kernels: str,
 ) -> Tensor:
-    """Compute what `reference.convolve` computes, arguments as there, with `unrolled` or `table` kernels; differentiable twice."""
-    return forward(features, harmonics, distances, coefficients, *edges, f"{kernels} {name_of(table)}", cutoff)
+    """Compute what `reference.convolve` computes, arguments as there, with `specialized` or `generic` kernels; differentiable twice."""
+    return forward(
+        features, harmonics, distances, coefficients, *edges, f"{kernels} {name_of(table)}", cutoff
+    )
 
 
 forward = custom_op("molequi::convolve", cpu.forward, mutates_args=(), device_types="cpu")
-backward = custom_op("molequi::convolve_backward", cpu.backward, mutates_args=(), device_types="cpu")
-double_backward = custom_op("molequi::convolve_double_backward", cpu.double_backward, mutates_args=(), device_types="cpu")
+backward = custom_op(
+    "molequi::convolve_backward", cpu.backward, mutates_args=(), device_types="cpu"
+)
+double_backward = custom_op(
+    "molequi::convolve_double_backward", cpu.double_backward, mutates_args=(), device_types="cpu"
+)
 forward.register_kernel("cuda", cuda.forward)
 backward.register_kernel("cuda", cuda.backward)
 double_backward.register_kernel("cuda", cuda.double_backward)
@@ -66,10 +83,18 @@ def _keep_backward(ctx: FunctionCtx, inputs: tuple, output: tuple[Tensor, ...]) 
     ctx.rest, ctx.wants_s = inputs[5:11], inputs[11]
 
 
-def _backward_gradients(ctx: FunctionCtx, u: Tensor | None, v: Tensor | None, w: Tensor | None, z: Tensor | None) -> tuple[Tensor | None, ...]:
+def _backward_gradients(
+    ctx: FunctionCtx, u: Tensor | None, v: Tensor | None, w: Tensor | None, z: Tensor | None
+) -> tuple[Tensor | None, ...]:
     h, y, r, s, g = ctx.saved_tensors
-    u, v, w = (torch.zeros_like(x) if cotangent is None else cotangent for cotangent, x in ((u, h), (v, y), (w, r)))
-    return (*double_backward(h, y, r, s, g, u, v, w, z if ctx.wants_s else None, *ctx.rest), *(None,) * 7)
+    u, v, w = (
+        torch.zeros_like(x) if cotangent is None else cotangent
+        for cotangent, x in ((u, h), (v, y), (w, r))
+    )
+    return (
+        *double_backward(h, y, r, s, g, u, v, w, z if ctx.wants_s else None, *ctx.rest),
+        *(None,) * 7,
+    )
 
 
 forward.register_autograd(_forward_gradients, setup_context=_keep_forward)
@@ -83,7 +108,10 @@ def _(h: Tensor, y: Tensor, r: Tensor, s: Tensor, *rest: object) -> Tensor:
 
 @backward.register_fake
 def _(h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor, *rest: object) -> tuple[Tensor, ...]:
-    return (*(x.new_empty(x.shape) for x in (h, y, r)), s.new_empty(s.shape if rest[6] else (0, 0, 0)))
+    return (
+        *(x.new_empty(x.shape) for x in (h, y, r)),
+        s.new_empty(s.shape if rest[6] else (0, 0, 0)),
+    )
 
 
 @double_backward.register_fake

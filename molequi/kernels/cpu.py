@@ -1,6 +1,9 @@
-"""The convolution's operators on the CPU: numba sweeps shared out among threads; the derivation stands in `kernels.convolution`.
+"""The convolution's operators on the CPU: numba kernels shared out among threads.
 
-A sweep keeps what belongs to its node in cache. ds, which all nodes share, gets one array per thread.
+The derivation stands in `kernels.convolution`.
+
+A kernel keeps what belongs to its node in cache. ds, which all nodes share, gets one array per
+thread.
 """
 
 from __future__ import annotations
@@ -18,25 +21,49 @@ from molequi.kernels.edges import Edges
 from molequi.kernels.tables import arrays, table_named
 from molequi.o3.irreps import n_rows
 
-# Bytes of spline coefficients that a sweep works on at a time: half of a second-level cache of 1 MiB.
+# Bytes of spline coefficients that a kernel works on at a time: half of a second-level cache of 1
+# MiB.
 _CACHE = 2**19
 
 
 def forward(
-    h: Tensor, y: Tensor, r: Tensor, s: Tensor, index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, table: str, cutoff: float
+    h: Tensor,
+    y: Tensor,
+    r: Tensor,
+    s: Tensor,
+    index: Tensor,
+    receiver_ptr: Tensor,
+    order: Tensor,
+    sender_ptr: Tensor,
+    table: str,
+    cutoff: float,
 ) -> Tensor:
     """Return A."""
     out = h.new_empty(h.shape[0], n_rows(table_named(table.split()[1]).output), h.shape[2])
-    write_forward((h, y, r, s), Edges(index, receiver_ptr, order, sender_ptr), table, cutoff, out, _chunks(receiver_ptr, s))
+    write_forward(
+        (h, y, r, s),
+        Edges(index, receiver_ptr, order, sender_ptr),
+        table,
+        cutoff,
+        out,
+        _chunks(receiver_ptr, s),
+    )
     return out
 
 
-def write_forward(tensors: Sequence[Tensor], edges: Edges, table: str, cutoff: float, out: Tensor, chunks: Sequence[tuple[int, int]]) -> None:
+def write_forward(
+    tensors: Sequence[Tensor],
+    edges: Edges,
+    table: str,
+    cutoff: float,
+    out: Tensor,
+    chunks: Sequence[tuple[int, int]],
+) -> None:
     """Write A of h, y, r, s to `out`, contiguous; chunks: ranges of receivers, a thread each."""
     *_, s = tensors
     inputs = arrays(*tensors, edges.index[0], edges.receiver_ptr)
-    sweeps = _sweeps(table, s.dtype, _together(s))
-    threads.run(sweeps.forward, inputs, _map(s, cutoff), arrays(out), chunks)
+    kernels = _kernels(table, s.dtype, _together(s))
+    threads.run(kernels.forward, inputs, _map(s, cutoff), arrays(out), chunks)
 
 
 def backward(  # noqa: PLR0913, PLR0917
@@ -44,9 +71,24 @@ def backward(  # noqa: PLR0913, PLR0917
     index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, table: str, cutoff: float, wants_s: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds; ds is empty without `wants_s`."""
-    dh, dy, dr = gradients = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (h, y, r)]
+    dh, dy, dr = gradients = [
+        torch.empty_like(x, memory_format=torch.contiguous_format) for x in (h, y, r)
+    ]
     edges = Edges(index, receiver_ptr, order, sender_ptr)
-    return dh, dy, dr, write_backward((h, y, r, s, g), edges, table, cutoff, gradients, _chunks(sender_ptr, s), wants_s=wants_s)
+    return (
+        dh,
+        dy,
+        dr,
+        write_backward(
+            (h, y, r, s, g),
+            edges,
+            table,
+            cutoff,
+            gradients,
+            _chunks(sender_ptr, s),
+            wants_s=wants_s,
+        ),
+    )
 
 
 def write_backward(
@@ -59,12 +101,17 @@ def write_backward(
     *,
     wants_s: bool,
 ) -> Tensor:
-    """Write dh, dy, dr of h, y, r, s, g to `gradients`, contiguous; return ds, empty without `wants_s`. chunks: ranges of senders."""
+    """Write dh, dy, dr of h, y, r, s, g to `gradients`, contiguous.
+
+    Return ds, empty without `wants_s`. chunks: ranges of senders.
+    """
     *_, s, _ = tensors
-    sweeps = _sweeps(table, s.dtype, _together(s))
+    kernels = _kernels(table, s.dtype, _together(s))
     inputs = arrays(*tensors, edges.index[1], edges.sender_order, edges.sender_ptr)
     ds = s.new_empty(len(chunks), *s.shape) if wants_s else s.new_empty(len(chunks), 0, 0, 0)
-    threads.run(sweeps.backward, inputs, _map(s, cutoff), arrays(*gradients), chunks, of_chunk=ds.numpy())
+    threads.run(
+        kernels.backward, inputs, _map(s, cutoff), arrays(*gradients), chunks, of_chunk=ds.numpy()
+    )
     return ds.sum(0)
 
 
@@ -73,19 +120,30 @@ def double_backward(  # noqa: PLR0913, PLR0917
     index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, table: str, cutoff: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds, dg of <u, dh> + <v, dy> + <w, dr> + <z, ds>."""
-    sweeps, chunks, numbers = _sweeps(table, h.dtype, _together(s)), _chunks(sender_ptr, s), _map(s, cutoff)
+    kernels, chunks, numbers = (
+        _kernels(table, h.dtype, _together(s)),
+        _chunks(sender_ptr, s),
+        _map(s, cutoff),
+    )
     cotangents = u, v, w, s.new_empty(0, 0, 0) if z is None else z
-    dh, dy, dr, dg = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (h, y, r, g))
+    dh, dy, dr, dg = (
+        torch.empty_like(x, memory_format=torch.contiguous_format) for x in (h, y, r, g)
+    )
     ds = s.new_empty(len(chunks), *s.shape)
     inputs = arrays(h, y, r, s, g, *cotangents, index[1], order, sender_ptr)
-    threads.run(sweeps.double_by_sender, inputs, numbers, arrays(dh, dy, dr), chunks, of_chunk=ds.numpy())
+    threads.run(
+        kernels.double_by_sender, inputs, numbers, arrays(dh, dy, dr), chunks, of_chunk=ds.numpy()
+    )
     inputs = arrays(h, y, r, s, *cotangents, index[0], receiver_ptr)
-    threads.run(sweeps.double_by_receiver, inputs, numbers, arrays(dg), _chunks(receiver_ptr, s))
+    threads.run(kernels.double_by_receiver, inputs, numbers, arrays(dg), _chunks(receiver_ptr, s))
     return dh, dy, dr, ds.sum(0), dg
 
 
-class _Sweeps(NamedTuple):
-    """The sweeps of one table; each is called with the nodes' range, inputs, numbers and outputs. An empty z or ds is left out."""
+class _Kernels(NamedTuple):
+    """The kernels of one table; each is called with the nodes' range, inputs, numbers and outputs.
+
+    An empty z or ds is left out.
+    """
 
     forward: Callable
     backward: Callable
@@ -99,23 +157,39 @@ def _together(s: Tensor) -> int:
 
 
 @functools.lru_cache
-def _sweeps(name: str, dtype: torch.dtype, n_together: int) -> _Sweeps:
-    """Return the sweeps of a table for float32 or float64; numba compiles each at its first call. name: `unrolled 0e+1o|0e+1o|0e`, say."""
-    kernels, irreps = name.split()
+def _kernels(name: str, dtype: torch.dtype, n_together: int) -> _Kernels:
+    """Return the kernels of a table for float32 or float64.
+
+    Numba compiles each at its first call. name: `specialized 0e+1o|0e+1o|0e`, say.
+    """
+    form, irreps = name.split()
     table, type_name = table_named(irreps), str(dtype).removeprefix("torch.")
-    if kernels == "unrolled":
-        module = jit_cache.load(codegen_numba.source(table, type_name, min(n_together, len(table.paths)) or 1))
-        return _Sweeps(module.forward, module.backward, module.double_by_receiver, module.double_by_sender)
-    table_sweeps = compiled.convolution
-    walk = table_sweeps.pairs_of(table, np.dtype(type_name).type)
-    sweeps = table_sweeps.forward, table_sweeps.backward, table_sweeps.double_by_receiver, table_sweeps.double_by_sender
-    return _Sweeps(*(functools.partial(sweep, *walk) for sweep in sweeps))
+    if form == "specialized":
+        module = jit_cache.load(
+            codegen_numba.source(table, type_name, min(n_together, len(table.paths)) or 1)
+        )
+        return _Kernels(
+            module.forward, module.backward, module.double_by_receiver, module.double_by_sender
+        )
+    generic = compiled.convolution
+    walk = generic.pairs_of(table, np.dtype(type_name).type)
+    kernels = (
+        generic.forward,
+        generic.backward,
+        generic.double_by_receiver,
+        generic.double_by_sender,
+    )
+    return _Kernels(*(functools.partial(kernel, *walk) for kernel in kernels))
 
 
 def _map(s: Tensor, cutoff: float) -> tuple[np.floating, np.floating, np.floating]:
     """The cutoff and the numbers of the knots' map x(r) = scale (1 - shift / (r + shift)), in the dtype of the coefficients."""
     number = np.dtype(str(s.dtype).removeprefix("torch.")).type
-    return number(cutoff), number((s.shape[0] - 3) * (1.0 + splines.STRETCH)), number(splines.STRETCH * cutoff)
+    return (
+        number(cutoff),
+        number((s.shape[0] - 3) * (1.0 + splines.STRETCH)),
+        number(splines.STRETCH * cutoff),
+    )
 
 
 def _chunks(pointers: Tensor, s: Tensor) -> list[tuple[int, int]]:

@@ -1,18 +1,25 @@
-"""The convolution's operators on a GPU: Triton sweeps, written for each coupling table; the derivation stands in `kernels.convolution`.
+"""The convolution's operators on a GPU: Triton kernels, written for each coupling table.
 
-These kernels have run under Triton's interpreter and have been compiled for GPUs, but they have not run on one yet: neither their results there nor
-their speed are known, and the sizes below are not tuned. Compiled for compute capability 9.0 in float32, the sweeps of 10 paths with 40 output rows
-take 48 to 168 registers a thread and those of 30 paths with both parities up to 255, some spilled. Compiling takes seconds a sweep for the former;
-for the latter minutes, and the backward of the backward did not end within ten on a busy core. In the former most of the time is Triton's pass
+The derivation stands in `kernels.convolution`.
+
+These kernels have run under Triton's interpreter and have been compiled for GPUs, but they have not
+run on one yet: neither their results there nor their speed are known, and the sizes below are not
+tuned. Compiled for compute capability 9.0 in float32, the kernels of 10 paths with 40 output rows
+take 48 to 168 registers a thread and those of 30 paths with both parities up to 255, some spilled.
+Compiling takes seconds a kernel for the former; for the latter minutes, and the backward of the
+backward did not end within ten on a busy core. In the former most of the time is Triton's pass
 TritonGPUCoalesce, which seems to grow faster than the code. Triton keeps what it compiled on disk.
 
-A program serves one node and a block of channels, one channel per thread of one warp. It walks the edges of the receiver, or of the sender, keeps the
-rows in registers and writes each once. dy and dr, sums over all channels, are written as one part per block and summed by torch. No output of a node
-or an edge needs atomics, and all of them come out the same in every run.
+A program serves one node and a block of channels, one channel per thread of one warp. It walks the
+edges of the receiver, or of the sender, keeps the rows in registers and writes each once. dy and
+dr, sums over all channels, are written as one part per block and summed by torch. No output of a
+node or an edge needs atomics, and all of them come out the same in every run.
 
-ds is shared by all nodes. Added edge by edge it would take 4 P C atomic additions an edge, most to the few knots around the lengths of bonds. So it
-has sweeps of its own over the edges sorted by knot: a program sums its share of one interval for one path in registers, then adds four rows
-atomically. The order of these additions varies, so ds is reproducible up to rounding only. Without `wants_s`, as for forces, none of this runs.
+ds is shared by all nodes. Added edge by edge it would take 4 P C atomic additions an edge, most to
+the few knots around the lengths of bonds. So it has kernels of its own over the edges sorted by
+knot: a program sums its share of one interval for one path in registers, then adds four rows
+atomically. The order of these additions varies, so ds is reproducible up to rounding only. Without
+`wants_s`, as for forces, none of this runs.
 """
 
 from __future__ import annotations
@@ -32,14 +39,19 @@ from molequi.o3.irreps import n_rows
 
 logger = logging.getLogger(__name__)
 
-# Channels of a program: one for each thread of a warp, so that the rows of any table fit into registers.
+# Channels of a program: one for each thread of a warp, so that the rows of any table fit into
+# registers.
 _BLOCK = 32
-# Edges in an interval of the knots, on average, that are worth a program of their own; and the most programs that share an interval.
+# Edges in an interval of the knots, on average, that are worth a program of their own; and the most
+# programs that share an interval.
 _SHARE, _MOST_SHARES = 16, 64
 
 
 def serves(features: Tensor) -> bool:
-    """Tell whether these kernels can compute with `features`; without Triton plain torch serves, which is logged once."""
+    """Tell whether these kernels can compute with `features`.
+
+    Without Triton plain torch serves, which is logged once.
+    """
     return features.is_cuda and features.dtype in {torch.float32, torch.float64} and _has_triton()
 
 
@@ -47,16 +59,28 @@ def serves(features: Tensor) -> bool:
 def _has_triton() -> bool:
     found = importlib.util.find_spec("triton") is not None
     if not found:
-        logger.warning("Triton is not installed: convolutions on the GPU are computed by plain torch, which is slower (pip install triton)")
+        logger.warning(
+            "Triton is not installed: convolutions on the GPU are computed by plain torch, which "
+            "is slower (pip install triton)"
+        )
     return found
 
 
 def forward(
-    h: Tensor, y: Tensor, r: Tensor, s: Tensor, index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, table: str, cutoff: float
+    h: Tensor,
+    y: Tensor,
+    r: Tensor,
+    s: Tensor,
+    index: Tensor,
+    receiver_ptr: Tensor,
+    order: Tensor,
+    sender_ptr: Tensor,
+    table: str,
+    cutoff: float,
 ) -> Tensor:
     """Return A."""
     out = h.new_empty(h.shape[0], n_rows(table_named(table.split()[1]).output), h.shape[2])
-    _sweep_nodes(_sweeps(table).forward, [h, y, r, s, index[0], receiver_ptr, out], s, cutoff)
+    _launch_by_node(_kernels(table).forward, [h, y, r, s, index[0], receiver_ptr, out], s, cutoff)
     return out
 
 
@@ -65,9 +89,15 @@ def backward(  # noqa: PLR0913, PLR0917
     index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, table: str, cutoff: float, wants_s: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds; ds is empty without `wants_s`."""
-    sweeps, (dh, dy, dr) = _sweeps(table), _gradients_by_sender(h, y, r)
-    _sweep_nodes(sweeps.backward, [h, y, r, s, g, index[1], order, sender_ptr, dh, dy, dr], s, cutoff)
-    ds = _sweep_knots(sweeps.splines, [h, y, r, g, *index], r, s, cutoff) if wants_s else s.new_empty(0, 0, 0)
+    kernels, (dh, dy, dr) = _kernels(table), _gradients_by_sender(h, y, r)
+    _launch_by_node(
+        kernels.backward, [h, y, r, s, g, index[1], order, sender_ptr, dh, dy, dr], s, cutoff
+    )
+    ds = (
+        _launch_by_knot(kernels.splines, [h, y, r, g, *index], r, s, cutoff)
+        if wants_s
+        else s.new_empty(0, 0, 0)
+    )
     return dh, dy.sum(1), dr.sum(1), ds
 
 
@@ -76,55 +106,94 @@ def double_backward(  # noqa: PLR0913, PLR0917
     index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, table: str, cutoff: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds, dg of <u, dh> + <v, dy> + <w, dr> + <z, ds>."""
-    sweeps, (dh, dy, dr), dg = _sweeps(table), _gradients_by_sender(h, y, r), torch.empty_like(g, memory_format=torch.contiguous_format)
+    kernels, (dh, dy, dr), dg = (
+        _kernels(table),
+        _gradients_by_sender(h, y, r),
+        torch.empty_like(g, memory_format=torch.contiguous_format),
+    )
     # Where z is left out the kernels do not read it; any tensor stands in its place.
     cotangents, with_z = [u, v, w, s if z is None else z], z is not None
     inputs = [h, y, r, s, g, *cotangents, index[1], order, sender_ptr]
-    _sweep_nodes(sweeps.double_by_sender, [*inputs, dh, dy, dr], s, cutoff, WITH_Z=with_z)
-    _sweep_nodes(sweeps.double_by_receiver, [h, y, r, s, *cotangents, index[0], receiver_ptr, dg], s, cutoff, WITH_Z=with_z)
-    ds = _sweep_knots(sweeps.double_splines, [h, y, r, g, u, v, w, *index], r, s, cutoff)
+    _launch_by_node(kernels.double_by_sender, [*inputs, dh, dy, dr], s, cutoff, WITH_Z=with_z)
+    _launch_by_node(
+        kernels.double_by_receiver,
+        [h, y, r, s, *cotangents, index[0], receiver_ptr, dg],
+        s,
+        cutoff,
+        WITH_Z=with_z,
+    )
+    ds = _launch_by_knot(kernels.double_splines, [h, y, r, g, u, v, w, *index], r, s, cutoff)
     return dh, dy.sum(1), dr.sum(1), ds, dg
 
 
 @functools.lru_cache
-def _sweeps(name: str) -> ModuleType:
-    """Return the kernels of a table; Triton compiles each at its first call. name: `table 0e+1o|0e+1o|0e`, say; both words mean the same here."""
+def _kernels(name: str) -> ModuleType:
+    """Return the kernels of a table.
+
+    Triton compiles each at its first call. name: `table 0e+1o|0e+1o|0e`, say; both words mean the
+    same here.
+    """
     return jit_cache.load(codegen_triton.source(table_named(name.split()[1])))
 
 
 def _gradients_by_sender(h: Tensor, y: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what a sweep by sender writes: dh, and dy and dr in one part per block of channels; zero, for it leaves out edges beyond the cutoff."""
+    """Return what a kernel by sender writes: dh, and dy and dr in one part per block of channels.
+
+    Zero, for it leaves out edges beyond the cutoff.
+    """
     n_blocks = _n_blocks(h)
-    return torch.empty_like(h, memory_format=torch.contiguous_format), y.new_zeros(len(y), n_blocks, y.shape[1]), r.new_zeros(len(r), n_blocks)
+    return (
+        torch.empty_like(h, memory_format=torch.contiguous_format),
+        y.new_zeros(len(y), n_blocks, y.shape[1]),
+        r.new_zeros(len(r), n_blocks),
+    )
 
 
 def _n_blocks(features: Tensor) -> int:
     return -(-features.shape[2] // _BLOCK)
 
 
-def _sweep_nodes(kernel: Callable, tensors: Sequence[Tensor], s: Tensor, cutoff: float, **flags: bool) -> None:
-    """Run a sweep whose programs are the nodes and the blocks of channels."""
+def _launch_by_node(
+    kernel: Callable, tensors: Sequence[Tensor], s: Tensor, cutoff: float, **flags: bool
+) -> None:
+    """Run a kernel whose programs are the nodes and the blocks of channels."""
     _launch(kernel, (tensors[0].shape[0], _n_blocks(tensors[0])), tensors, s, cutoff, **flags)
 
 
-def _sweep_knots(kernel: Callable, inputs: Sequence[Tensor], r: Tensor, s: Tensor, cutoff: float) -> Tensor:
-    """Return ds by a sweep over the edges sorted by knot."""
+def _launch_by_knot(
+    kernel: Callable, inputs: Sequence[Tensor], r: Tensor, s: Tensor, cutoff: float
+) -> Tensor:
+    """Return ds by a kernel over the edges sorted by knot."""
     n_intervals, n_paths, _ = s.shape
     n_intervals -= 3
     order, pointers = _by_knot(r, n_intervals, cutoff)
     n_shares = max(1, min(_MOST_SHARES, len(r) // (_SHARE * n_intervals)))
     ds = torch.zeros_like(s, memory_format=torch.contiguous_format)
-    _launch(kernel, (n_intervals, n_shares, n_paths * _n_blocks(inputs[0])), [*inputs, order, pointers, ds], s, cutoff)
+    _launch(
+        kernel,
+        (n_intervals, n_shares, n_paths * _n_blocks(inputs[0])),
+        [*inputs, order, pointers, ds],
+        s,
+        cutoff,
+    )
     return ds
 
 
 def _by_knot(r: Tensor, n_intervals: int, cutoff: float) -> tuple[Tensor, Tensor]:
-    """Return the edges sorted by the interval of the knots, and where each interval begins: (E,), (K + 1,); those beyond the cutoff come last.
+    """Return the edges sorted by the interval of the knots, and where each interval begins.
 
-    A distance that rounding moves to the next interval does no harm: the pieces of a spline meet with two derivatives.
+    (E,), (K + 1,); those beyond the cutoff come last.
+
+    A distance that rounding moves to the next interval does no harm: the pieces of a spline meet
+    with two derivatives.
     """
     scale, shift = _map(n_intervals, cutoff)
-    interval = (scale * (1.0 - shift / (r + shift))).nan_to_num(0.0).clamp(0, n_intervals - 1).to(torch.int64)
+    interval = (
+        (scale * (1.0 - shift / (r + shift)))
+        .nan_to_num(0.0)
+        .clamp(0, n_intervals - 1)
+        .to(torch.int64)
+    )
     interval = torch.where(r >= cutoff, n_intervals, interval)
     interval, order = torch.sort(interval, stable=True)
     return order, torch.searchsorted(interval, torch.arange(n_intervals + 1, device=r.device))
@@ -135,11 +204,25 @@ def _map(n_intervals: int, cutoff: float) -> tuple[float, float]:
     return n_intervals * (1.0 + splines.STRETCH), splines.STRETCH * cutoff
 
 
-def _launch(kernel: Callable, grid: tuple[int, ...], tensors: Sequence[Tensor], s: Tensor, cutoff: float, **flags: bool) -> None:
+def _launch(
+    kernel: Callable,
+    grid: tuple[int, ...],
+    tensors: Sequence[Tensor],
+    s: Tensor,
+    cutoff: float,
+    **flags: bool,
+) -> None:
     if 0 in grid:
         return
     n_intervals = s.shape[0] - 3
     scale, shift = _map(n_intervals, cutoff)
-    numbers = {"C": s.shape[2], "K": n_intervals, "cutoff": cutoff, "scale": scale, "shift": shift, "BLOCK": _BLOCK}
+    numbers = {
+        "C": s.shape[2],
+        "K": n_intervals,
+        "cutoff": cutoff,
+        "scale": scale,
+        "shift": shift,
+        "BLOCK": _BLOCK,
+    }
     with torch.cuda.device_of(s):
         kernel[grid](*(x.contiguous() for x in tensors), **numbers, **flags, num_warps=_BLOCK // 32)

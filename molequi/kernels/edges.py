@@ -11,9 +11,12 @@ from molequi.graphs.graph import AtomGraph
 
 
 class Edges(NamedTuple):
-    """Edges sorted by receiver, and how to walk them by sender; computed once per graph and shared by all layers.
+    """Edges sorted by receiver, and how to walk them by sender.
 
-    index: (2, E), sender and receiver. receiver_ptr, sender_ptr: (N + 1,), row pointers. sender_order: (E,).
+    Computed once per graph and shared by all layers.
+
+    index: (2, E), sender and receiver. receiver_ptr, sender_ptr: (N + 1,), row pointers.
+    sender_order: (E,).
     """
 
     index: Tensor

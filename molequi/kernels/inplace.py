@@ -1,6 +1,9 @@
-"""The fused sweeps as plain functions, for whoever writes out gradients by hand: no autograd, no dispatch, no threads, results in given buffers.
+"""The fused kernels as plain functions, for whoever writes out gradients by hand.
 
-Float tensors on a CPU; buffers are contiguous. Each call serves the nodes of a range: receivers forward, senders backward.
+No autograd, no dispatch, no threads, results in given buffers.
+
+Float tensors on a CPU; buffers are contiguous. Each call serves the nodes of a range: receivers
+forward, senders backward.
 """
 
 from __future__ import annotations
@@ -16,29 +19,47 @@ from molequi.o3.clebsch_gordan import CouplingTable
 
 
 def serves(tensor: Tensor, kernels: str) -> bool:
-    """Tell whether there are sweeps for this tensor."""
-    return kernels in {"table", "unrolled"} and tensor.device.type == "cpu"
+    """Tell whether there are kernels for this tensor."""
+    return kernels in {"generic", "specialized"} and tensor.device.type == "cpu"
 
 
 def convolve(
-    inputs: Sequence[Tensor], edges: Edges, table: CouplingTable, cutoff: float, kernels: str, out: Tensor, nodes: tuple[int, int]
+    inputs: Sequence[Tensor],
+    edges: Edges,
+    table: CouplingTable,
+    cutoff: float,
+    kernels: str,
+    out: Tensor,
+    nodes: tuple[int, int],
 ) -> None:
     """Write A of the inputs h, y, r, s: see `kernels.convolve`."""
     cpu.write_forward(inputs, edges, f"{kernels} {name_of(table)}", cutoff, out, [nodes])
 
 
 def convolve_gradient(
-    inputs: Sequence[Tensor], edges: Edges, table: CouplingTable, cutoff: float, kernels: str, out: Sequence[Tensor], nodes: tuple[int, int]
+    inputs: Sequence[Tensor],
+    edges: Edges,
+    table: CouplingTable,
+    cutoff: float,
+    kernels: str,
+    out: Sequence[Tensor],
+    nodes: tuple[int, int],
 ) -> None:
     """Write dh, dy, dr of the inputs h, y, r, s, g, where g is the gradient of A."""
-    cpu.write_backward(inputs, edges, f"{kernels} {name_of(table)}", cutoff, out, [nodes], wants_s=False)
+    cpu.write_backward(
+        inputs, edges, f"{kernels} {name_of(table)}", cutoff, out, [nodes], wants_s=False
+    )
 
 
-def couple(inputs: Sequence[Tensor], table: CouplingTable, out: Tensor, nodes: tuple[int, int]) -> None:
+def couple(
+    inputs: Sequence[Tensor], table: CouplingTable, out: Tensor, nodes: tuple[int, int]
+) -> None:
     """Write B of the inputs x, y, w, species: see `kernels.couple`."""
     products.run("forward", name_of(table), inputs, [out], [nodes])
 
 
-def couple_gradient(inputs: Sequence[Tensor], table: CouplingTable, out: Sequence[Tensor], nodes: tuple[int, int]) -> None:
+def couple_gradient(
+    inputs: Sequence[Tensor], table: CouplingTable, out: Sequence[Tensor], nodes: tuple[int, int]
+) -> None:
     """Write dx, dy of the inputs x, y, w, g, species, where g is the gradient of B."""
     products.run("backward", name_of(table), inputs, out, [nodes], shared=(0, 0, 0))

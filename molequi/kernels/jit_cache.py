@@ -1,7 +1,7 @@
 """Modules of generated kernels, imported when they are first needed.
 
-Generated source is kept in the user's cache folder: code must live in a file for numba to cache what it compiles.
-Without a writable cache folder it lives in a temporary one.
+Generated source is kept in the user's cache folder: code must live in a file for numba to cache
+what it compiles. Without a writable cache folder it lives in a temporary one.
 """
 
 from __future__ import annotations

@@ -1,11 +1,15 @@
-"""Products of a node's features with themselves on the CPU: sweeps over the nodes behind three torch operators.
+"""Products of a node's features with themselves on the CPU.
 
-As in the convolution, all derivatives of B_i[k,c] = sum_p w[s_i,p,c] sum_(a,b,k) CG[p;a,b,k] x_i[a,c] y_i[b,c] are the 4-linear form
+Kernels over the nodes behind three torch operators.
+
+As in the convolution, all derivatives of B_i[k,c] = sum_p w[s_i,p,c] sum_(a,b,k) CG[p;a,b,k]
+x_i[a,c] y_i[b,c] are the 4-linear form
 
     T(x, y, w, g) = sum_i sum_p sum_(a,b,k) CG[p;a,b,k] w[s_i,p,c] x_i[a,c] y_i[b,c] g_i[k,c]
 
-with one argument left open. The backward of the backward takes cotangents u, v, z of dx, dy, dw and is the gradient of
-L = T(u, y, w, g) + T(x, v, w, g) + T(x, y, z, g). Third derivatives are refused by autograd.
+with one argument left open. The backward of the backward takes cotangents u, v, z of dx, dy, dw and
+is the gradient of L = T(u, y, w, g) + T(x, v, w, g) + T(x, y, z, g). Third derivatives are refused
+by autograd.
 """
 
 from __future__ import annotations
@@ -25,7 +29,9 @@ from molequi.o3.clebsch_gordan import CouplingTable
 from molequi.o3.irreps import n_rows
 
 
-def couple(first: Tensor, second: Tensor, weights: Tensor, species: Tensor, table: CouplingTable) -> Tensor:
+def couple(
+    first: Tensor, second: Tensor, weights: Tensor, species: Tensor, table: CouplingTable
+) -> Tensor:
     """Compute what `reference.couple` computes, arguments as there; differentiable twice."""
     return _forward(first, second, weights, species, name_of(table))
 
@@ -37,19 +43,44 @@ def forward(x: Tensor, y: Tensor, w: Tensor, species: Tensor, table: str) -> Ten
     return out
 
 
-def backward(x: Tensor, y: Tensor, w: Tensor, g: Tensor, species: Tensor, table: str, wants_w: bool) -> tuple[Tensor, Tensor, Tensor]:
+def backward(
+    x: Tensor, y: Tensor, w: Tensor, g: Tensor, species: Tensor, table: str, wants_w: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return dx, dy, dw; dw is empty without `wants_w`."""
     dx, dy = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, y))
-    return dx, dy, run("backward", table, [x, y, w, g, species], [dx, dy], shared=w.shape if wants_w else (0, 0, 0))
+    return (
+        dx,
+        dy,
+        run(
+            "backward",
+            table,
+            [x, y, w, g, species],
+            [dx, dy],
+            shared=w.shape if wants_w else (0, 0, 0),
+        ),
+    )
 
 
 def double_backward(
-    x: Tensor, y: Tensor, w: Tensor, g: Tensor, u: Tensor, v: Tensor, z: Tensor | None, species: Tensor, table: str
+    x: Tensor,
+    y: Tensor,
+    w: Tensor,
+    g: Tensor,
+    u: Tensor,
+    v: Tensor,
+    z: Tensor | None,
+    species: Tensor,
+    table: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return dx, dy, dw, dg of <u, dx> + <v, dy> + <z, dw>."""
     dx, dy, dg = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, y, g))
     z = w.new_empty(0, 0, 0) if z is None else z
-    return dx, dy, run("double_backward", table, [x, y, w, g, u, v, z, species], [dx, dy, dg], shared=w.shape), dg
+    return (
+        dx,
+        dy,
+        run("double_backward", table, [x, y, w, g, u, v, z, species], [dx, dy, dg], shared=w.shape),
+        dg,
+    )
 
 
 _forward = custom_op("molequi::couple", forward, mutates_args=())
@@ -58,7 +89,7 @@ _double_backward = custom_op("molequi::couple_double_backward", double_backward,
 
 
 def run(
-    sweep: str,
+    name: str,
     table: str,
     inputs: Sequence[Tensor],
     outputs: Sequence[Tensor],
@@ -74,8 +105,15 @@ def run(
     terms, values = _terms(table, like.dtype)
     chunks = chunks or threads.cut(np.arange(like.shape[0] + 1), cost=len(values) * like.shape[2])
     parts = None if shared is None else like.new_empty(len(chunks), *shared)
-    kernel = functools.partial(getattr(compiled.products, sweep), terms, values)
-    threads.run(kernel, arrays(*inputs), (), arrays(*outputs), chunks, of_chunk=None if parts is None else parts.numpy())
+    kernel = functools.partial(getattr(compiled.products, name), terms, values)
+    threads.run(
+        kernel,
+        arrays(*inputs),
+        (),
+        arrays(*outputs),
+        chunks,
+        of_chunk=None if parts is None else parts.numpy(),
+    )
     return None if parts is None else parts.sum(0)
 
 
@@ -105,10 +143,16 @@ def _keep_backward(ctx: FunctionCtx, inputs: tuple, output: tuple[Tensor, ...]) 
     ctx.table, ctx.wants_w = inputs[5:]
 
 
-def _backward_gradients(ctx: FunctionCtx, u: Tensor | None, v: Tensor | None, z: Tensor | None) -> tuple[Tensor | None, ...]:
+def _backward_gradients(
+    ctx: FunctionCtx, u: Tensor | None, v: Tensor | None, z: Tensor | None
+) -> tuple[Tensor | None, ...]:
     x, y, w, g, species = ctx.saved_tensors
-    u, v = (torch.zeros_like(t) if cotangent is None else cotangent for cotangent, t in ((u, x), (v, y)))
-    dx, dy, dw, dg = _double_backward(x, y, w, g, u, v, z if ctx.wants_w else None, species, ctx.table)
+    u, v = (
+        torch.zeros_like(t) if cotangent is None else cotangent for cotangent, t in ((u, x), (v, y))
+    )
+    dx, dy, dw, dg = _double_backward(
+        x, y, w, g, u, v, z if ctx.wants_w else None, species, ctx.table
+    )
     return dx, dy, dw, dg, None, None, None
 
 
@@ -122,8 +166,14 @@ def _(x: Tensor, y: Tensor, w: Tensor, species: Tensor, table: str) -> Tensor:
 
 
 @_backward.register_fake
-def _(x: Tensor, y: Tensor, w: Tensor, g: Tensor, species: Tensor, table: str, wants_w: bool) -> tuple[Tensor, ...]:
-    return x.new_empty(x.shape), y.new_empty(y.shape), w.new_empty(w.shape if wants_w else (0, 0, 0))
+def _(
+    x: Tensor, y: Tensor, w: Tensor, g: Tensor, species: Tensor, table: str, wants_w: bool
+) -> tuple[Tensor, ...]:
+    return (
+        x.new_empty(x.shape),
+        y.new_empty(y.shape),
+        w.new_empty(w.shape if wants_w else (0, 0, 0)),
+    )
 
 
 @_double_backward.register_fake

@@ -1,4 +1,7 @@
-"""The tensor products in plain torch: any dtype and device, differentiable to any order. The truth that faster kernels are tested against."""
+"""The tensor products in plain torch: any dtype and device, differentiable to any order.
+
+The truth that faster kernels are tested against.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ from molequi.o3.clebsch_gordan import CouplingTable, rows_of
 class Block(NamedTuple):
     """All paths into one output irrep.
 
-    rows: (2 l + 1,), of the output. path, row_first: (K,), the path and the first-side row of each column.
+    rows: (2 l + 1,), of the output. path, row_first: (K,), the path and the first-side row of each
+    column.
     matrix: (rows of the second side, n_rows * K), the coefficients.
     """
 
@@ -35,14 +39,20 @@ def _blocks(table: CouplingTable, dtype: torch.dtype, device: torch.device) -> t
 def _block(table: CouplingTable, output: int, dtype: torch.dtype, device: torch.device) -> Block:
     starts = np.cumsum([0, *(2 * l + 1 for l, _ in table.first)])
     mine = [p for p, path in enumerate(table.paths) if path.output == output]
-    columns = [(p, row) for p in mine for row in range(starts[table.paths[p].first], starts[table.paths[p].first + 1])]
+    columns = [
+        (p, row)
+        for p in mine
+        for row in range(starts[table.paths[p].first], starts[table.paths[p].first + 1])
+    ]
     position = {key: column for column, key in enumerate(columns)}
     terms = np.flatnonzero(np.isin(table.path, mine))
     rows = rows_of(table.output, alternating=table.separate)[output]
     matrix = np.zeros((sum(2 * l + 1 for l, _ in table.second), len(rows), len(columns)))
     for t in terms:
         row = np.searchsorted(rows, table.row_output[t])
-        matrix[table.row_second[t], row, position[int(table.path[t]), int(table.row_first[t])]] += table.value[t]
+        matrix[table.row_second[t], row, position[int(table.path[t]), int(table.row_first[t])]] += (
+            table.value[t]
+        )
     return Block(
         torch.from_numpy(rows).to(device=device),
         torch.tensor([p for p, _ in columns], dtype=torch.int64, device=device),
@@ -52,12 +62,22 @@ def _block(table: CouplingTable, output: int, dtype: torch.dtype, device: torch.
 
 
 def convolve(
-    features: Tensor, harmonics: Tensor, distances: Tensor, coefficients: Tensor, edge_index: Tensor, table: CouplingTable, cutoff: float
+    features: Tensor,
+    harmonics: Tensor,
+    distances: Tensor,
+    coefficients: Tensor,
+    edge_index: Tensor,
+    table: CouplingTable,
+    cutoff: float,
 ) -> Tensor:
-    """Sum over the edges of each receiver: A_i[k,c] = sum_e sum_(p;a,b,k) CG[p;a,b,k] h_j[a,c] Y_e[b] R_e[p,c].
+    """Sum over the edges of each receiver.
 
-    features: (N, rows of table.first, C). harmonics: (E, rows of table.second). distances: (E,), Å. edge_index: (2, E).
-    coefficients: (K + 3, paths, C), of R as a spline: see `splines`. Returns (N, rows of table.output, C).
+    A_i[k,c] = sum_e sum_(p;a,b,k) CG[p;a,b,k] h_j[a,c] Y_e[b] R_e[p,c].
+
+    features: (N, rows of table.first, C). harmonics: (E, rows of table.second). distances: (E,), Å.
+    edge_index: (2, E).
+    coefficients: (K + 3, paths, C), of R as a spline: see `splines`. Returns (N, rows of
+    table.output, C).
     """
     radial = splines.evaluate(coefficients, distances, cutoff)
     sender, receiver = edge_index
@@ -70,17 +90,31 @@ def convolve(
         messages.append(torch.bmm(matrix, weighted))
     joined = torch.cat(messages, dim=1)
     if table.separate:
-        joined = joined.index_select(1, torch.cat([block.rows for block in _blocks(table, features.dtype, features.device)]).argsort())
-    return features.new_zeros(features.shape[0], joined.shape[1], n_channels).index_add(0, receiver, joined)
+        joined = joined.index_select(
+            1,
+            torch.cat(
+                [block.rows for block in _blocks(table, features.dtype, features.device)]
+            ).argsort(),
+        )
+    return features.new_zeros(features.shape[0], joined.shape[1], n_channels).index_add(
+        0, receiver, joined
+    )
 
 
-def couple(first: Tensor, second: Tensor, weights: Tensor, species: Tensor, table: CouplingTable) -> Tensor:
-    """Multiply features of the same node channel by channel: B_i[k,c] = sum_(p;a,b,k) CG[p;a,b,k] w[s_i,p,c] x_i[a,c] y_i[b,c].
+def couple(
+    first: Tensor, second: Tensor, weights: Tensor, species: Tensor, table: CouplingTable
+) -> Tensor:
+    """Multiply features of the same node channel by channel.
 
-    first: (N, rows of table.first, C). second: (N, rows of table.second, C). weights: (species, paths, C). species: (N,).
+    B_i[k,c] = sum_(p;a,b,k) CG[p;a,b,k] w[s_i,p,c] x_i[a,c] y_i[b,c].
+
+    first: (N, rows of table.first, C). second: (N, rows of table.second, C). weights: (species,
+    paths, C). species: (N,).
     Returns (N, rows of table.output, C).
     """
-    own = functional.embedding(species, weights.flatten(1)).reshape(len(species), *weights.shape[1:])
+    own = functional.embedding(species, weights.flatten(1)).reshape(
+        len(species), *weights.shape[1:]
+    )
     products = []
     for block in _blocks(table, first.dtype, first.device):
         matrix = block.matrix.reshape(second.shape[1], len(block.rows), len(block.path))

@@ -1,7 +1,10 @@
-"""Radial functions as cubic B-splines from 0 to the cutoff: twice continuously differentiable, and zero from the cutoff on.
+"""Radial functions as cubic B-splines from 0 to the cutoff.
 
-R(r) = sum_k B(x(r) - k) s[k + 1] for k = -1 ... K + 1, where B is the cubic B-spline of de Boor (A Practical Guide to Splines, 1978, chapter IX), of
-support (-2, 2), and x = K (1 + a) r / (r + a c) runs from 0 to K at the cutoff c: knots lie five times as close at 1 Å, where bonds are stiff, as at
+Twice continuously differentiable, and zero from the cutoff on.
+
+R(r) = sum_k B(x(r) - k) s[k + 1] for k = -1 ... K + 1, where B is the cubic B-spline of de Boor (A
+Practical Guide to Splines, 1978, chapter IX), of support (-2, 2), and x = K (1 + a) r / (r + a c)
+runs from 0 to K at the cutoff c: knots lie five times as close at 1 Å, where bonds are stiff, as at
 5 Å. The last three coefficients, whose functions reach across the cutoff, must be zero.
 """
 
@@ -18,16 +21,22 @@ STRETCH = 0.5
 
 
 def knots(n_intervals: int, cutoff: float, device: torch.device | None = None) -> Tensor:
-    """Return the positions of the K + 3 coefficients, Å, float64; the first lies below zero, the last beyond the cutoff."""
+    """Return the positions of the K + 3 coefficients, Å, float64.
+
+    The first lies below zero, the last beyond the cutoff.
+    """
     x = torch.arange(-1, n_intervals + 2, dtype=torch.float64, device=device)
     return STRETCH * cutoff * x / (n_intervals * (1.0 + STRETCH) - x)
 
 
 def interpolate(values: Tensor) -> Tensor:
-    """Return the coefficients of the spline through the `values` of an even function at the knots: (K + 3, ...) -> (K + 3, ...).
+    """Return the coefficients of the spline through the `values` of an even function at the knots.
 
-    (s_{k-1} + 4 s_k + s_{k+1}) / 6 = f_k from 0 to the last knot but one before the cutoff; s_{-1} = s_1, because f is even.
-    The error falls with the fourth power of the distance of the knots (de Boor, chapter V).
+    (K + 3, ...) -> (K + 3, ...).
+
+    (s_{k-1} + 4 s_k + s_{k+1}) / 6 = f_k from 0 to the last knot but one before the cutoff; s_{-1}
+    = s_1, because f is even. The error falls with the fourth power of the distance of the knots (de
+    Boor, chapter V).
     """
     inverse = _interpolation(len(values) - 3).to(values)
     return torch.tensordot(inverse, values, dims=1)
@@ -35,9 +44,16 @@ def interpolate(values: Tensor) -> Tensor:
 
 @functools.lru_cache
 def _interpolation(n_intervals: int) -> Tensor:
-    """The inverse of the interpolation equations: (K + 3, K + 3), float64; the rows of the three coefficients at the cutoff are zero."""
+    """The inverse of the interpolation equations: (K + 3, K + 3), float64.
+
+    The rows of the three coefficients at the cutoff are zero.
+    """
     n = n_intervals
-    equations = np.diag(np.full(n, 4 / 6)) + np.diag(np.full(n - 1, 1 / 6), 1) + np.diag(np.full(n - 1, 1 / 6), -1)
+    equations = (
+        np.diag(np.full(n, 4 / 6))
+        + np.diag(np.full(n - 1, 1 / 6), 1)
+        + np.diag(np.full(n - 1, 1 / 6), -1)
+    )
     equations[0, :3] = 1.0, 0.0, -1.0
     matrix = np.zeros((n + 3, n + 3))
     matrix[:n, 1:n] = np.linalg.inv(equations)[:, 1:]
@@ -45,7 +61,9 @@ def _interpolation(n_intervals: int) -> Tensor:
 
 
 def evaluate(coefficients: Tensor, distances: Tensor, cutoff: float) -> Tensor:
-    """Return the splines at `distances`: (K + 3, P, C), (E,) -> (E, P, C). NaN stays NaN; differentiable to any order.
+    """Return the splines at `distances`: (K + 3, P, C), (E,) -> (E, P, C).
+
+    NaN stays NaN; differentiable to any order.
 
     The third derivative is constant on each interval.
     """
@@ -53,9 +71,21 @@ def evaluate(coefficients: Tensor, distances: Tensor, cutoff: float) -> Tensor:
     x = n_intervals * (1.0 + STRETCH) * (1.0 - STRETCH * cutoff / (distances + STRETCH * cutoff))
     is_inside = ~(distances >= cutoff)
     # Rounding may bring x to K below the cutoff.
-    interval = torch.where(is_inside, x.detach().nan_to_num(0.0), torch.zeros_like(x)).floor().clamp(max=n_intervals - 1).to(torch.int64)
+    interval = (
+        torch.where(is_inside, x.detach().nan_to_num(0.0), torch.zeros_like(x))
+        .floor()
+        .clamp(max=n_intervals - 1)
+        .to(torch.int64)
+    )
     t = torch.where(is_inside, x - interval, torch.zeros_like(x))
     s = 1.0 - t
-    basis = (s * s * s / 6.0, ((0.5 * t - 1.0) * t) * t + 2.0 / 3.0, ((-0.5 * t + 0.5) * t + 0.5) * t + 1.0 / 6.0, t * t * t / 6.0)
-    values = sum(b[:, None, None] * coefficients.index_select(0, interval + k) for k, b in enumerate(basis))
+    basis = (
+        s * s * s / 6.0,
+        ((0.5 * t - 1.0) * t) * t + 2.0 / 3.0,
+        ((-0.5 * t + 0.5) * t + 0.5) * t + 1.0 / 6.0,
+        t * t * t / 6.0,
+    )
+    values = sum(
+        b[:, None, None] * coefficients.index_select(0, interval + k) for k, b in enumerate(basis)
+    )
     return torch.where(is_inside[:, None, None], values, torch.zeros_like(values))

@@ -20,7 +20,9 @@ def name_of(table: CouplingTable) -> str:
     # The outputs of separate paths are named once each.
     output = tuple(dict.fromkeys(table.output))
     flags = ["symmetric"] * table.symmetric + ["separate"] * table.separate
-    name = "|".join([*(irreps_name(irreps) for irreps in (table.first, table.second, output)), *flags])
+    name = "|".join(
+        [*(irreps_name(irreps) for irreps in (table.first, table.second, output)), *flags]
+    )
     _tables.setdefault(name, table)
     return name
 
@@ -29,7 +31,9 @@ def table_named(name: str) -> CouplingTable:
     """Return the table of a name from `name_of`, in any process."""
     if name not in _tables:
         first, second, output, *flags = name.split("|")
-        _tables[name] = coupling_table(_irreps(first), _irreps(second), _irreps(output), **dict.fromkeys(flags, True))
+        _tables[name] = coupling_table(
+            _irreps(first), _irreps(second), _irreps(output), **dict.fromkeys(flags, True)
+        )
     return _tables[name]
 
 
@@ -43,7 +47,10 @@ def arrays(*tensors: Tensor) -> list[np.ndarray]:
 
 
 def is_wanted(tensor: Tensor) -> bool:
-    """Tell whether the running backward pass goes on to `tensor`; forces need no gradients of the weights, which are the dearest."""
+    """Tell whether the running backward pass goes on to `tensor`.
+
+    Forces need no gradients of the weights, which are the dearest.
+    """
     node = tensor.grad_fn
     # What torch's own multi-gradient hooks ask.
     return node is None or torch._C._will_engine_execute_node(node)

@@ -1,7 +1,8 @@
-"""Sweeps shared out among threads.
+"""Kernels shared out among threads.
 
-Compiled sweeps run without the interpreter's lock, so Python's own threads serve: they may be started by several callers at once, they leave nothing
-behind in a forked child, and idle ones do not spin, as those of OpenMP do.
+Compiled kernels run without the interpreter's lock, so Python's own threads serve: they may be
+started by several callers at once, they leave nothing behind in a forked child, and idle ones do
+not spin, as those of OpenMP do.
 """
 
 from __future__ import annotations
@@ -20,18 +21,22 @@ import torch
 T = TypeVar("T")
 _state = threading.local()
 
-# What is worth a thread of its own, in units of `cost`: half a millisecond, several times what waking it up costs.
+# What is worth a thread of its own, in units of `cost`: half a millisecond, several times what
+# waking it up costs.
 _WORTH_A_THREAD = 300_000
 
 
 def available() -> int:
-    """Return how many threads a sweep may have: torch's number, also `without_openmp`."""
+    """Return how many threads a kernel may have: torch's number, also `without_openmp`."""
     return getattr(_state, "n_threads", None) or torch.get_num_threads()
 
 
 @contextlib.contextmanager
 def without_openmp() -> Iterator[None]:
-    """Give torch's own operations one thread: those of OpenMP spin for milliseconds after each, on the cores that the sweeps need."""
+    """Give torch's own operations one thread.
+
+    Those of OpenMP spin for milliseconds after each, on the cores that the kernels need.
+    """
     before = torch.get_num_threads()
     if before == 1:
         yield
@@ -48,7 +53,8 @@ def without_openmp() -> Iterator[None]:
 def cut(pointers: np.ndarray, cost: int, worth: int = _WORTH_A_THREAD) -> list[tuple[int, int]]:
     """Cut nodes into ranges [first, last) of equal work, one for each of torch's threads that has enough to do.
 
-    pointers: (N + 1,), the edges before each node. cost: of an edge, in radial functions or coefficients. worth: cost that is worth a thread.
+    pointers: (N + 1,), the edges before each node. cost: of an edge, in radial functions or
+    coefficients. worth: cost that is worth a thread.
     """
     n_nodes = len(pointers) - 1
     n_chunks = max(1, min(available(), n_nodes, int(pointers[-1]) * cost // worth))
@@ -62,11 +68,23 @@ def cut(pointers: np.ndarray, cost: int, worth: int = _WORTH_A_THREAD) -> list[t
 
 
 def run(
-    sweep: Callable, inputs: Sequence, numbers: Sequence, outputs: Sequence, chunks: Sequence[tuple[int, int]], *, of_chunk: np.ndarray | None = None
+    kernel: Callable,
+    inputs: Sequence,
+    numbers: Sequence,
+    outputs: Sequence,
+    chunks: Sequence[tuple[int, int]],
+    *,
+    of_chunk: np.ndarray | None = None,
 ) -> None:
-    """Call sweep(first, last, *inputs, *numbers, *outputs) for every chunk; of_chunk[k] goes to the k-th as its last argument."""
+    """Call kernel(first, last, *inputs, *numbers, *outputs) for every chunk.
+
+    Of_chunk[k] goes to the k-th as its last argument.
+    """
     own = [()] * len(chunks) if of_chunk is None else [(part,) for part in of_chunk]
-    calls = [functools.partial(sweep, *chunk, *inputs, *numbers, *outputs, *mine) for chunk, mine in zip(chunks, own, strict=True)]
+    calls = [
+        functools.partial(kernel, *chunk, *inputs, *numbers, *outputs, *mine)
+        for chunk, mine in zip(chunks, own, strict=True)
+    ]
     waiting = [_pool(os.getpid()).submit(call) for call in calls[1:]]
     calls[0]()
     for future in waiting:

@@ -1,7 +1,8 @@
 """Labels by PySCF: Hartree-Fock, density functionals and MP2 in any basis that it has.
 
-Molecules are shifted to their centre of mass first: dipoles of ions and Rosenfeld tensors refer to it. Closed-shell Hartree-Fock of small
-molecules takes the quick way of `label_fock` and `label_response`; everything else PySCF's own fields, density-fitted but for MP2.
+Molecules are shifted to their centre of mass first: dipoles of ions and Rosenfeld tensors refer to
+it. Closed-shell Hartree-Fock of small molecules takes the quick way of `label_fock` and
+`label_response`; everything else PySCF's own fields, density-fitted but for MP2.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from molequi.labeling.response_direct import static_response
 from molequi.labeling.response_iterative import response
 from molequi.properties import DEBYE
 
-# Up to so many basis functions and pairs of occupied and virtual orbitals the direct solution fits into about 1 GB.
+# Up to so many basis functions and pairs of occupied and virtual orbitals the direct solution fits
+# into about 1 GB.
 _MOST_FUNCTIONS = 300
 _MOST_PAIRS = 8000
 _MAX_CYCLES = 100
@@ -37,21 +39,31 @@ _MAX_CYCLES = 100
 def check(level: Level, elements: Sequence[int]) -> str:
     """Return the program and its version.
 
-    Raises UserError where the functional does not exist, or where the basis does not, or has none of the elements.
+    Raises UserError where the functional does not exist, or where the basis does not, or has none
+    of the elements.
     """
     if level.kind == "dft":
         _check_functional(level)
     if elements and not any(_has_basis(level.basis, number) for number in elements):
         symbols = ", ".join(chemical_symbols[number] for number in elements)
-        raise UserError(f"{level}: PySCF has no basis {level.basis!r} for {symbols}; names are such as 6-31g, def2-svp, cc-pvdz")
+        raise UserError(
+            f"{level}: PySCF has no basis {level.basis!r} for {symbols}; names are such as 6-31g, "
+            "def2-svp, cc-pvdz"
+        )
     return f"PySCF {pyscf.__version__}"
 
 
 def compute(level: Level, properties: Sequence[str], molecule: Molecule) -> Values:
-    """Return the properties in the units of the table. Raises LabelError where this molecule cannot be computed."""
+    """Return the properties in the units of the table.
+
+    Raises LabelError where this molecule cannot be computed.
+    """
     wanted = set(properties)
     if wanted & RESPONSE and molecule.multiplicity != 1:
-        raise LabelError(f"open shell (multiplicity {molecule.multiplicity}): response properties are for closed shells only")
+        raise LabelError(
+            f"open shell (multiplicity {molecule.multiplicity}): response properties are for "
+            "closed shells only"
+        )
     mol = build(level, molecule)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -60,7 +72,9 @@ def compute(level: Level, properties: Sequence[str], molecule: Molecule) -> Valu
         if level.kind == "hf" and molecule.multiplicity == 1 and _is_small(mol):
             return _quick(level, mol, wanted)
         field = converge(level, mol)
-        values = _of_density(mol, field.make_rdm1(), float(field.e_tot)) | _of_levels(*_frontier(field))
+        values = _of_density(mol, field.make_rdm1(), float(field.e_tot)) | _of_levels(
+            *_frontier(field)
+        )
         if "forces" in wanted:
             values["forces"] = _forces(field)
         if wanted & RESPONSE:
@@ -69,16 +83,28 @@ def compute(level: Level, properties: Sequence[str], molecule: Molecule) -> Valu
 
 
 def build(level: Level, molecule: Molecule) -> gto.Mole:
-    """Return PySCF's molecule at its centre of mass. Raises LabelError where the basis lacks an element."""
+    """Return PySCF's molecule at its centre of mass.
+
+    Raises LabelError where the basis lacks an element.
+    """
     symbols = [chemical_symbols[number] for number in molecule.numbers]
     for number in np.unique(molecule.numbers):
         if not _has_basis(level.basis, int(number)):
-            raise LabelError(f"the basis {level.basis} has no functions for {chemical_symbols[number]}")
+            raise LabelError(
+                f"the basis {level.basis} has no functions for {chemical_symbols[number]}"
+            )
     masses = atomic_masses[molecule.numbers]
     centred = molecule.positions - masses @ molecule.positions / masses.sum()
     cores = {symbol: level.basis for symbol in set(symbols) if _has_core(level.basis, symbol)}
     atoms = list(zip(symbols, centred.tolist(), strict=True))
-    return gto.M(atom=atoms, basis=level.basis, ecp=cores, charge=molecule.charge, spin=molecule.multiplicity - 1, verbose=0)
+    return gto.M(
+        atom=atoms,
+        basis=level.basis,
+        ecp=cores,
+        charge=molecule.charge,
+        spin=molecule.multiplicity - 1,
+        verbose=0,
+    )
 
 
 def converge(level: Level, mol: gto.Mole, density: np.ndarray | None = None) -> Any:
@@ -104,7 +130,9 @@ def converge(level: Level, mol: gto.Mole, density: np.ndarray | None = None) -> 
 def _quick(level: Level, mol: gto.Mole, wanted: set[str]) -> Values:
     field = hartree_fock.solve(mol)
     o = field.n_occupied
-    values = _of_density(mol, field.density, field.energy) | _of_levels(field.levels[:o], field.levels[o:])
+    values = _of_density(mol, field.density, field.energy) | _of_levels(
+        field.levels[:o], field.levels[o:]
+    )
     if wanted & RESPONSE:
         values |= _tensors(*static_response(field))
     if "forces" in wanted:
@@ -135,7 +163,10 @@ def _of_density(mol: gto.Mole, density: np.ndarray, energy: float) -> Values:
     """Return energy, dipole and Mulliken charges."""
     density = density if density.ndim == 2 else density.sum(axis=0)
     charges = mol.atom_charges()
-    dipole = (charges @ mol.atom_coords() - np.einsum("xij,ji->x", mol.intor_symmetric("int1e_r", comp=3), density)) * units.Bohr
+    dipole = (
+        charges @ mol.atom_coords()
+        - np.einsum("xij,ji->x", mol.intor_symmetric("int1e_r", comp=3), density)
+    ) * units.Bohr
     populations = np.einsum("ij,ji->i", density, mol.intor_symmetric("int1e_ovlp"))
     owned = np.array([populations[start:stop].sum() for _, _, start, stop in mol.aoslice_by_atom()])
     return {
@@ -172,7 +203,9 @@ def _tensors(alpha: np.ndarray, beta: np.ndarray) -> Values:
 
 def _is_small(mol: gto.Mole) -> bool:
     occupied = mol.nelectron // 2
-    return 0 < occupied < mol.nao <= _MOST_FUNCTIONS and occupied * (mol.nao - occupied) <= _MOST_PAIRS
+    return (
+        0 < occupied < mol.nao <= _MOST_FUNCTIONS and occupied * (mol.nao - occupied) <= _MOST_PAIRS
+    )
 
 
 def _check_functional(level: Level) -> None:
@@ -183,9 +216,15 @@ def _check_functional(level: Level) -> None:
     except (KeyError, ValueError, AssertionError, NotImplementedError):
         dispersion, known = None, False
     if dispersion or name.endswith(("-d", "_d")):
-        raise UserError(f"{level}: dispersion corrections are not available; take the functional without one, or one such as wb97m-v")
+        raise UserError(
+            f"{level}: dispersion corrections are not available; take the functional without one, "
+            "or one such as wb97m-v"
+        )
     if not known:
-        raise UserError(f"{level}: {name!r} is no method that PySCF knows; give hf, mp2, or a functional such as b3lyp, pbe0, wb97x-v, r2scan")
+        raise UserError(
+            f"{level}: {name!r} is no method that PySCF knows; give hf, mp2, or a functional such "
+            "as b3lyp, pbe0, wb97x-v, r2scan"
+        )
 
 
 @functools.lru_cache(maxsize=256)
@@ -200,7 +239,10 @@ def _has_basis(name: str, number: int) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _has_core(name: str, symbol: str) -> bool:
-    """Tell whether the basis comes with an effective core potential for the element; PySCF uses it only where told."""
+    """Tell whether the basis comes with an effective core potential for the element.
+
+    PySCF uses it only where told.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

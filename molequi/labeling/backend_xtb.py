@@ -29,11 +29,20 @@ def check(level: Level, elements: Sequence[int]) -> str:
 
 
 def compute(level: Level, properties: Sequence[str], molecule: Molecule) -> Values:
-    """Return the properties in the units of the table; dipoles refer to the centre of mass. Raises LabelError."""
+    """Return the properties in the units of the table; dipoles refer to the centre of mass.
+
+    Raises LabelError.
+    """
     masses = atomic_masses[molecule.numbers]
     centred = molecule.positions - masses @ molecule.positions / masses.sum()
     try:
-        calculator = Calculator(XTB[level.method], molecule.numbers, centred / units.Bohr, charge=molecule.charge, uhf=molecule.multiplicity - 1)
+        calculator = Calculator(
+            XTB[level.method],
+            molecule.numbers,
+            centred / units.Bohr,
+            charge=molecule.charge,
+            uhf=molecule.multiplicity - 1,
+        )
         calculator.set("verbosity", 0)
         result = calculator.singlepoint()
     except TBLiteRuntimeError as error:

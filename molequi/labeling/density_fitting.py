@@ -1,8 +1,9 @@
 """Density fitting in memory: Coulomb and exchange matrices of small molecules on one thread.
 
-(mn|kl) = sum_P B_P,mn B_P,kl, with PySCF's integrals and the auxiliary basis that it pairs with the orbital basis. The products are large
-matrix products of numpy's BLAS: several times faster than those in PySCF's wheels. Atomic units; n basis functions, o occupied orbitals,
-P auxiliary functions; symmetric pairs are packed as the lower triangle.
+(mn|kl) = sum_P B_P,mn B_P,kl, with PySCF's integrals and the auxiliary basis that it pairs with the
+orbital basis. The products are large matrix products of numpy's BLAS: several times faster than
+those in PySCF's wheels. Atomic units; n basis functions, o occupied orbitals, P auxiliary
+functions; symmetric pairs are packed as the lower triangle.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ _BLOCK = 128  # auxiliary functions unpacked at a time in double precision
 
 
 class Factors(NamedTuple):
-    """B in three forms. double: (n (n + 1) / 2, P); single: the same in float32; cube: (n, n, P) in float32."""
+    """B in three forms. double: (n (n + 1) / 2, P); single: the same in float32.
+
+    Cube: (n, n, P) in float32.
+    """
 
     double: np.ndarray
     single: np.ndarray
@@ -28,7 +32,8 @@ class Factors(NamedTuple):
 class Anchor(NamedTuple):
     """A density whose matrices are known in double precision, to build others from.
 
-    occupied: (n, o); density: (n, n); two_electron: 2J - K; half: sum_m C_mi B_P,mn as (n, o P) in float32.
+    occupied: (n, o); density: (n, n); two_electron: 2J - K; half: sum_m C_mi B_P,mn as (n, o P) in
+    float32.
     """
 
     occupied: np.ndarray
@@ -43,7 +48,9 @@ def fitting_factors(mol: Any) -> Factors:
     mol._env[gto.PTR_EXPCUTOFF] = _EXPONENT_CUTOFF
     metric = cholesky(auxiliary.intor("int2c2e"), lower=True, check_finite=False)
     integrals = df.incore.aux_e2(mol, auxiliary, "int3c2e", aosym="s2ij")
-    double = np.ascontiguousarray(blas.dtrsm(1.0, metric, integrals, side=1, lower=1, trans_a=1, overwrite_b=1))
+    double = np.ascontiguousarray(
+        blas.dtrsm(1.0, metric, integrals, side=1, lower=1, trans_a=1, overwrite_b=1)
+    )
     single = double.astype(np.float32)
     return Factors(double, single, unpack(single, mol.nao))
 
@@ -72,13 +79,21 @@ def anchor(factors: Factors, occupied: np.ndarray) -> Anchor:
     for start in range(0, factors.double.shape[1], _BLOCK):
         half = _half(unpack(factors.double[:, start : start + _BLOCK], n), occupied)
         exchange += half @ half.T
-    return Anchor(occupied, density, 2.0 * _coulomb(factors.double, density) - exchange, _half(factors.cube, occupied))
+    return Anchor(
+        occupied,
+        density,
+        2.0 * _coulomb(factors.double, density) - exchange,
+        _half(factors.cube, occupied),
+    )
 
 
-def two_electron(factors: Factors, known: Anchor, occupied: np.ndarray, overlap: np.ndarray) -> np.ndarray:
+def two_electron(
+    factors: Factors, known: Anchor, occupied: np.ndarray, overlap: np.ndarray
+) -> np.ndarray:
     """Return 2J - K (n, n) of occupied occupied^T near an anchor.
 
-    Only the difference is built in single precision: an error of about 1e-7 times the distance of the two densities.
+    Only the difference is built in single precision: an error of about 1e-7 times the distance of
+    the two densities.
     """
     rotation, _ = polar(occupied.T @ overlap @ known.occupied)
     change = _half(factors.cube, occupied @ rotation - known.occupied)

@@ -1,7 +1,10 @@
-"""Closed-shell Hartree-Fock for thousands of small molecules: few allocations, large products, no files.
+"""Closed-shell Hartree-Fock for thousands of small molecules.
 
-While the orbitals are rough, the field is built in single precision; then once in double precision, and from there on only its changes
-are built in single precision. What comes out is exact to about 1e-10 Ha. Atomic units; n basis functions, o occupied orbitals.
+Few allocations, large products, no files.
+
+While the orbitals are rough, the field is built in single precision; then once in double precision,
+and from there on only its changes are built in single precision. What comes out is exact to about
+1e-10 Ha. Atomic units; n basis functions, o occupied orbitals.
 """
 
 from __future__ import annotations
@@ -14,7 +17,13 @@ import numpy as np
 from pyscf import gto, scf
 from pyscf.scf import atom_hf
 
-from molequi.labeling.density_fitting import Factors, anchor, fitting_factors, two_electron, two_electron_rough
+from molequi.labeling.density_fitting import (
+    Factors,
+    anchor,
+    fitting_factors,
+    two_electron,
+    two_electron_rough,
+)
 from molequi.labeling.levels import LabelError
 
 _ROUGH = 1e-3  # largest element of the orbital gradient, orthonormal orbitals, down to which single precision serves
@@ -25,7 +34,10 @@ _DIIS = 12
 
 
 class HartreeFock(NamedTuple):
-    """A converged field. energy: Ha; orbitals: (n, m), occupied first; levels: (m,); factors: of its two-electron integrals."""
+    """A converged field. energy: Ha; orbitals: (n, m), occupied first; levels: (m,).
+
+    Factors: of its two-electron integrals.
+    """
 
     mol: Any
     energy: float
@@ -56,7 +68,11 @@ def solve(mol: Any) -> HartreeFock:
     root = _inverse_root(overlap)
     occupied, known, history = _guess(mol), None, _History()
     for _ in range(_MAX_CYCLES):
-        repulsion = two_electron_rough(factors, occupied) if known is None else two_electron(factors, known, occupied, overlap)
+        repulsion = (
+            two_electron_rough(factors, occupied)
+            if known is None
+            else two_electron(factors, known, occupied, overlap)
+        )
         density, fock = occupied @ occupied.T, core + repulsion
         gradient = root.T @ (fock @ density @ overlap) @ root
         gradient -= gradient.T
@@ -88,12 +104,19 @@ class _History:
         matrix = np.zeros((size + 1, size + 1))
         matrix[:size, :size] = (gradients / scale[:, None]) @ (gradients / scale[:, None]).T
         matrix[size, :size] = matrix[:size, size] = 1.0 / scale * scale.min()
-        weights = np.linalg.lstsq(matrix, np.eye(size + 1)[size], rcond=1e-13)[0][:size] / scale * scale.min()
+        weights = (
+            np.linalg.lstsq(matrix, np.eye(size + 1)[size], rcond=1e-13)[0][:size]
+            / scale
+            * scale.min()
+        )
         return np.tensordot(weights, np.stack([fock for fock, _ in self.pairs]), axes=1)
 
 
 def _inverse_root(overlap: np.ndarray) -> np.ndarray:
-    """Return X (n, m) with X^T S X = 1; combinations of basis functions that all but vanish are left out."""
+    """Return X (n, m) with X^T S X = 1.
+
+    Combinations of basis functions that all but vanish are left out.
+    """
     weights, vectors = np.linalg.eigh(overlap)
     kept = weights > _DEPENDENT
     return vectors[:, kept] / np.sqrt(weights[kept])
@@ -111,7 +134,9 @@ def _guess(mol: Any) -> np.ndarray:
 @functools.lru_cache(maxsize=256)
 def _atom_orbitals(symbol: str, basis: str, has_core: bool) -> np.ndarray:
     """Return the spherical atom's orbitals times the root of half their occupation (n, n)."""
-    atom = gto.M(atom=symbol, basis=basis, ecp={symbol: basis} if has_core else {}, spin=None, verbose=0)
+    atom = gto.M(
+        atom=symbol, basis=basis, ecp={symbol: basis} if has_core else {}, spin=None, verbose=0
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its own deprecated functions
         _, _, orbitals, occupations = atom_hf.get_atm_nrhf(atom)[symbol]

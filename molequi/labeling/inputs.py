@@ -1,4 +1,7 @@
-"""Which molecules are to be labelled: files, SMILES or QM9, chosen by number, without those whose constitution is on a list."""
+"""Which molecules are to be labelled.
+
+Files, SMILES or QM9, chosen by number, without those whose constitution is on a list.
+"""
 
 from __future__ import annotations
 
@@ -22,61 +25,98 @@ QM9 = "qm9"
 _FLAT_SUFFIXES = (".npz", ".tar.bz2", ".tar.gz", ".tar")
 
 
-def gather(inputs: Sequence[str], smiles: Sequence[str], *, charge: int | None, seed: int, rows: str | None) -> list[Structure]:
-    """Return the structures of all inputs, in order; for an npz, QM9's own files or the word `qm9` the index is QM9's number.
+def gather(
+    inputs: Sequence[str], smiles: Sequence[str], *, charge: int | None, seed: int, rows: str | None
+) -> list[Structure]:
+    """Return the structures of all inputs, in order.
 
-    rows: `a:b` or a file with one number per line, in the order to take; of one input alone. Raises UserError before anything is computed.
+    For an npz, QM9's own files or the word `qm9` the index is QM9's number.
+
+    rows: `a:b` or a file with one number per line, in the order to take; of one input alone. Raises
+    UserError before anything is computed.
     """
     if rows is None:
         numbers = None
     elif len(inputs) + len(smiles) == 1 and inputs:
         numbers = read_rows(rows)
     else:
-        raise UserError(f"--rows {rows} counts the structures of one INPUT; {len(inputs)} files and {len(smiles)} SMILES were given")
+        raise UserError(
+            f"--rows {rows} counts the structures of one INPUT; {len(inputs)} files and "
+            f"{len(smiles)} SMILES were given"
+        )
     structures: list[Structure] = []
     for item in inputs:
         if _is_flat(item):
             structures += _from_flat(item, numbers)
         else:
-            structures += _chosen(list(read_inputs([find_data(item) if item != "-" else item], charge=charge, seed=seed)), numbers, item)
+            structures += _chosen(
+                list(
+                    read_inputs(
+                        [find_data(item) if item != "-" else item], charge=charge, seed=seed
+                    )
+                ),
+                numbers,
+                item,
+            )
     if smiles or not inputs:
         structures += read_inputs((), smiles=smiles, charge=charge, seed=seed)
     return structures
 
 
 def read_rows(text: str) -> np.ndarray:
-    """Read `a:b` as the numbers from a to b - 1, or a file of numbers. Raises UserError for anything else."""
+    """Read `a:b` as the numbers from a to b - 1, or a file of numbers.
+
+    Raises UserError for anything else.
+    """
     start, colon, stop = text.partition(":")
     if colon and start.isdigit() and stop.isdigit() and int(start) < int(stop):
         return np.arange(int(start), int(stop))
     if not Path(text).is_file():
-        raise UserError(f"--rows {text} is neither a range such as 1:1001 nor a file with one number per line")
+        raise UserError(
+            f"--rows {text} is neither a range such as 1:1001 nor a file with one number per line"
+        )
     try:
         lines = Path(text).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--rows {text} cannot be read as text ({error}); one whole number per line is expected") from error
+        raise UserError(
+            f"--rows {text} cannot be read as text ({error}); one whole number per line is expected"
+        ) from error
     for place, line in enumerate(lines, start=1):
         if line.strip() and not line.strip().isdigit():
-            raise UserError(f"{text}, line {place}: {line.strip()[:40]!r} is no number; one whole number per line is expected")
+            raise UserError(
+                f"{text}, line {place}: {line.strip()[:40]!r} is no number; one whole number per "
+                "line is expected"
+            )
     numbers = np.array([int(line) for line in lines if line.strip()], dtype=np.int64)
     if len(np.unique(numbers)) < len(numbers):
-        raise UserError(f"{text} names {len(numbers) - len(np.unique(numbers))} numbers twice; leave each in once")
+        raise UserError(
+            f"{text} names {len(numbers) - len(np.unique(numbers))} numbers twice; leave each in "
+            "once"
+        )
     return numbers
 
 
 def read_excluded(path: str | Path) -> frozenset[str]:
-    """Read a list of SMILES, one per line, as constitutions. Raises UserError that names the line which cannot be read, or for an empty list."""
+    """Read a list of SMILES, one per line, as constitutions.
+
+    Raises UserError that names the line which cannot be read, or for an empty list.
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no file {path}; --exclude takes a list of SMILES, one per line")
     found = read_constitutions(path)
     if not found:
-        raise UserError(f"{path} lists no SMILES, so that --exclude would leave nothing out; give one per line, or no --exclude")
+        raise UserError(
+            f"{path} lists no SMILES, so that --exclude would leave nothing out; give one per "
+            "line, or no --exclude"
+        )
     return found
 
 
 def constitution_of(structure: Structure) -> str:
-    """Return the canonical SMILES without stereo marks: from the SMILES that came with the structure, else from its geometry.
+    """Return the canonical SMILES without stereo marks.
+
+    From the SMILES that came with the structure, else from its geometry.
 
     Raises UserError where neither can be had: what cannot be compared with a list must not pass it.
     """
@@ -84,7 +124,10 @@ def constitution_of(structure: Structure) -> str:
     given = atoms.info.get("smiles")
     name = constitution(given) if isinstance(given, str) else _perceived(atoms)
     if name is None:
-        raise UserError("its SMILES is not known and no bonds could be found, so it cannot be compared with the excluded molecules")
+        raise UserError(
+            "its SMILES is not known and no bonds could be found, so it cannot be compared with "
+            "the excluded molecules"
+        )
     return name
 
 
@@ -98,7 +141,9 @@ def constitution(smiles: str) -> str | None:
 
 def _is_flat(item: str) -> bool:
     path = find_data(item)
-    return (item == QM9 and not path.exists()) or path.is_dir() or path.name.endswith(_FLAT_SUFFIXES)
+    return (
+        (item == QM9 and not path.exists()) or path.is_dir() or path.name.endswith(_FLAT_SUFFIXES)
+    )
 
 
 def _from_flat(item: str, numbers: np.ndarray | None) -> list[Structure]:
@@ -109,14 +154,25 @@ def _from_flat(item: str, numbers: np.ndarray | None) -> list[Structure]:
         numbers = np.fromiter(known, dtype=np.int64)
     missing = [int(number) for number in numbers if int(number) not in known]
     if missing:
-        raise UserError(f"{item} has no number {missing[0]} ({len(missing)} of the {len(numbers)} rows); it has {min(known)} to {max(known)}")
-    smiles = known_smiles([default_root() if path is None else path if path.is_dir() else path.parent])
+        raise UserError(
+            f"{item} has no number {missing[0]} ({len(missing)} of the {len(numbers)} rows); it "
+            f"has {min(known)} to {max(known)}"
+        )
+    smiles = known_smiles(
+        [default_root() if path is None else path if path.is_dir() else path.parent]
+    )
     structures = []
     for number in map(int, numbers):
         row = known[number]
         start, stop = int(frames.offsets[row]), int(frames.offsets[row + 1])
-        atoms = Atoms(frames.atomic_numbers[start:stop].numpy(), frames.positions[start:stop].numpy())
-        atoms.info.update(charge=int(frames.total_charge[row]), spin_multiplicity=int(frames.spin_multiplicity[row]), gdb=number)
+        atoms = Atoms(
+            frames.atomic_numbers[start:stop].numpy(), frames.positions[start:stop].numpy()
+        )
+        atoms.info.update(
+            charge=int(frames.total_charge[row]),
+            spin_multiplicity=int(frames.spin_multiplicity[row]),
+            gdb=number,
+        )
         if number in smiles:
             atoms.info["smiles"] = smiles[number]
         structures.append(Structure(item, number, atoms))
@@ -131,18 +187,26 @@ def _numbers_of(frames: Frames) -> dict[int, int]:
     return {row: row for row in range(len(frames))}
 
 
-def _chosen(structures: list[Structure], numbers: np.ndarray | None, item: str) -> Iterable[Structure]:
+def _chosen(
+    structures: list[Structure], numbers: np.ndarray | None, item: str
+) -> Iterable[Structure]:
     if numbers is None:
         return structures
     missing = [int(number) for number in numbers if number >= len(structures)]
     if missing:
-        raise UserError(f"{item} has no structure {missing[0]}; its {len(structures)} structures are numbered from 0")
+        raise UserError(
+            f"{item} has no structure {missing[0]}; its {len(structures)} structures are numbered "
+            "from 0"
+        )
     return [structures[int(number)] for number in numbers]
 
 
 def _perceived(atoms: Atoms) -> str | None:
     """Find bonds by RDKit (doi:10.1002/bkcs.10334) and return the constitution."""
-    lines = [f"{symbol} {x:.8f} {y:.8f} {z:.8f}" for symbol, (x, y, z) in zip(atoms.symbols, atoms.positions, strict=True)]
+    lines = [
+        f"{symbol} {x:.8f} {y:.8f} {z:.8f}"
+        for symbol, (x, y, z) in zip(atoms.symbols, atoms.positions, strict=True)
+    ]
     with rdBase.BlockLogs():
         molecule = Chem.MolFromXYZBlock("\n".join([str(len(atoms)), "", *lines, ""]))
         try:

@@ -1,7 +1,10 @@
-"""The journal of a labelling run: one line per molecule, appended as soon as it is computed, so that nothing is computed twice.
+"""The journal of a labelling run.
 
-A line is found again by what was computed (elements, positions, charge, multiplicity), not by its place among the inputs, so an interrupted run
-may go on with more inputs, or the same in another order.
+One line per molecule, appended as soon as it is computed, so that nothing is computed twice.
+
+A line is found again by what was computed (elements, positions, charge, multiplicity), not by its
+place among the inputs, so an interrupted run may go on with more inputs, or the same in another
+order.
 """
 
 from __future__ import annotations
@@ -35,7 +38,10 @@ def name_of(molecule: Molecule) -> str:
 
 
 class Journal:
-    """Answers on disk. path: of the journal. identity: what all its answers share; another identity is refused. Use as a context manager."""
+    """Answers on disk. path: of the journal. identity: what all its answers share.
+
+    Another identity is refused. Use as a context manager.
+    """
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         self.path, self.identity = path, {"format": FORMAT, **identity}
@@ -54,7 +60,12 @@ class Journal:
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -72,11 +83,19 @@ class Journal:
             entries = [json.loads(line) for line in lines]
             self.answers = {entry.pop("molecule"): entry for entry in entries[1:]}
         except (ValueError, KeyError, AttributeError) as error:
-            raise UserError(f"{self.path} is no journal of molequi label ({error}); remove it or give another output") from error
+            raise UserError(
+                f"{self.path} is no journal of molequi label ({error}); remove it or give another "
+                "output"
+            ) from error
         if entries and entries[0] != self.identity:
             changed = [key for key in self.identity if entries[0].get(key) != self.identity[key]]
-            was, now = ({key: source.get(key) for key in changed} for source in (entries[0], self.identity))
-            raise UserError(f"{self.path} was written for {was}, not {now}; use the same settings, --overwrite, or another output")
+            was, now = (
+                {key: source.get(key) for key in changed} for source in (entries[0], self.identity)
+            )
+            raise UserError(
+                f"{self.path} was written for {was}, not {now}; use the same settings, "
+                "--overwrite, or another output"
+            )
         if len(whole) < len(data):
             with self.path.open("r+b") as file:
                 file.truncate(len(whole))

@@ -12,22 +12,40 @@ import numpy as np
 
 from molequi.errors import UserError
 
-XTB: Mapping[str, str] = MappingProxyType({"gfn2-xtb": "GFN2-xTB", "gfn1-xtb": "GFN1-xTB", "ipea1-xtb": "IPEA1-xTB"})
+XTB: Mapping[str, str] = MappingProxyType(
+    {"gfn2-xtb": "GFN2-xTB", "gfn1-xtb": "GFN1-xTB", "ipea1-xtb": "IPEA1-xTB"}
+)
 # The response of a mean field to a static electric and magnetic field.
-RESPONSE = frozenset({"polarizability", "isotropic_polarizability", "rosenfeld", "rosenfeld_isotropic"})
-_MEAN_FIELD = ("energy", "forces", "dipole", "dipole_magnitude", "charges", "homo", "lumo", "gap", *sorted(RESPONSE))
-_AVAILABLE: Mapping[str, tuple[str, ...]] = MappingProxyType({
-    "hf": _MEAN_FIELD,
-    "mp2": ("energy", "forces"),
-    "dft": _MEAN_FIELD,
-    "xtb": ("energy", "forces", "dipole", "dipole_magnitude", "charges"),
-})
-_DEFAULT: Mapping[str, tuple[str, ...]] = MappingProxyType({
-    "hf": ("energy", "dipole", "polarizability", "rosenfeld"),
-    "mp2": ("energy", "forces"),
-    "dft": ("energy", "forces", "dipole"),
-    "xtb": ("energy", "forces", "dipole", "charges"),
-})
+RESPONSE = frozenset(
+    {"polarizability", "isotropic_polarizability", "rosenfeld", "rosenfeld_isotropic"}
+)
+_MEAN_FIELD = (
+    "energy",
+    "forces",
+    "dipole",
+    "dipole_magnitude",
+    "charges",
+    "homo",
+    "lumo",
+    "gap",
+    *sorted(RESPONSE),
+)
+_AVAILABLE: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "hf": _MEAN_FIELD,
+        "mp2": ("energy", "forces"),
+        "dft": _MEAN_FIELD,
+        "xtb": ("energy", "forces", "dipole", "dipole_magnitude", "charges"),
+    }
+)
+_DEFAULT: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "hf": ("energy", "dipole", "polarizability", "rosenfeld"),
+        "mp2": ("energy", "forces"),
+        "dft": ("energy", "forces", "dipole"),
+        "xtb": ("energy", "forces", "dipole", "charges"),
+    }
+)
 
 
 class LabelError(RuntimeError):
@@ -35,7 +53,10 @@ class LabelError(RuntimeError):
 
 
 class Molecule(NamedTuple):
-    """What is to be computed. numbers: (N,); positions: (N, 3), Å; charge: e; multiplicity: 2S + 1."""
+    """What is to be computed. numbers: (N,); positions: (N, 3), Å; charge: e.
+
+    Multiplicity: 2S + 1.
+    """
 
     numbers: np.ndarray
     positions: np.ndarray
@@ -45,7 +66,10 @@ class Molecule(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """A level of theory. method: hf, mp2, a functional, or a name of `XTB`; basis: empty for xTB."""
+    """A level of theory. method: hf, mp2, a functional, or a name of `XTB`.
+
+    Basis: empty for xTB.
+    """
 
     method: str
     basis: str = ""
@@ -76,18 +100,25 @@ class Level:
 def parse_level(text: str) -> Level:
     """Read `hf/6-31g`, `b3lyp/def2-svp`, `mp2/cc-pvdz` or `gfn2-xtb`.
 
-    Whether the functional and the basis exist is known where they are computed. Raises UserError for any other form.
+    Whether the functional and the basis exist is known where they are computed. Raises UserError
+    for any other form.
     """
     method, slash, basis = text.strip().lower().partition("/")
     if method in XTB and not slash:
         return Level(method)
     if not slash or not method or not basis:
-        raise UserError(f"unknown level {text!r}; give METHOD/BASIS, such as hf/6-31g, b3lyp/def2-svp or mp2/cc-pvdz, or one of {', '.join(XTB)}")
+        raise UserError(
+            f"unknown level {text!r}; give METHOD/BASIS, such as hf/6-31g, b3lyp/def2-svp or "
+            f"mp2/cc-pvdz, or one of {', '.join(XTB)}"
+        )
     return Level(method, basis)
 
 
 def choose_properties(level: Level, names: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the properties to compute, the level's usual ones where none are named. Raises UserError for one that the level does not give."""
+    """Return the properties to compute, the level's usual ones where none are named.
+
+    Raises UserError for one that the level does not give.
+    """
     available = _AVAILABLE[level.kind]
     for name in names:
         if name not in available:
@@ -98,7 +129,9 @@ def choose_properties(level: Level, names: Sequence[str] = ()) -> tuple[str, ...
 def require_package(level: Level) -> None:
     """Raise UserError where the package that computes the level is not installed."""
     if not is_installed(level.package):
-        raise UserError(f'{level} is computed by {level.package}, which is not installed: pip install "molequi[labels]"')
+        raise UserError(
+            f'{level} is computed by {level.package}, which is not installed: pip install "molequi[labels]"'
+        )
 
 
 def is_installed(package: str) -> bool:

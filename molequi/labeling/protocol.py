@@ -1,7 +1,8 @@
 """A process that labels molecules: one JSON line in, one JSON line out.
 
-The first line holds the level, the properties and the elements, and is answered by {"program": text} or {"refused": text}; each further line
-is a molecule, answered by {"values": {...}} or {"error": text}. Arrays are nested lists; numbers survive to the last bit.
+The first line holds the level, the properties and the elements, and is answered by {"program":
+text} or {"refused": text}; each further line is a molecule, answered by {"values": {...}} or
+{"error": text}. Arrays are nested lists; numbers survive to the last bit.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ Compute = Callable[[Level, Sequence[str], Molecule], Values]
 
 
 def serve(check: Check, compute: Compute) -> None:
-    """Answer on standard output until standard input ends. What a program prints goes to standard error, where it disturbs nothing."""
+    """Answer on standard output until standard input ends.
+
+    What a program prints goes to standard error, where it disturbs nothing.
+    """
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         converse(sys.stdin, answers, check, compute)
@@ -44,8 +48,15 @@ def converse(questions: IO[str], answers: IO[str], check: Check, compute: Comput
         _write(answers, _answer(compute, level, properties, json.loads(line)))
 
 
-def _answer(compute: Compute, level: Level, properties: Sequence[str], question: dict) -> dict[str, object]:
-    molecule = Molecule(np.array(question["numbers"]), np.array(question["positions"]), question["charge"], question["multiplicity"])
+def _answer(
+    compute: Compute, level: Level, properties: Sequence[str], question: dict
+) -> dict[str, object]:
+    molecule = Molecule(
+        np.array(question["numbers"]),
+        np.array(question["positions"]),
+        question["charge"],
+        question["multiplicity"],
+    )
     try:
         values = compute(level, properties, molecule)
     except LabelError as error:

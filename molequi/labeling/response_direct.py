@@ -1,12 +1,16 @@
-"""Static response of a Hartree-Fock field: polarizability and Rosenfeld tensor by one direct solution.
+"""Static response of a Hartree-Fock field.
 
-With A ± B the orbital Hessians, r the dipole operator and l = r x nabla between occupied and virtual orbitals,
+Polarizability and Rosenfeld tensor by one direct solution.
+
+With A ± B the orbital Hessians, r the dipole operator and l = r x nabla between occupied and
+virtual orbitals,
 
   (A + B) u = r,  (A - B) w = l,  alpha = 4 u·r,  beta = -2 u·w
 
-(length gauge, conventions of Ruud et al., Chem. Phys. Lett. 373 (2003) 606). Up to ten heavy atoms in a small basis, two Cholesky factorizations are
-several times quicker than iterations. Single precision is good for 1e-6 of the tensors' norms. Atomic units; o occupied and v virtual
-orbitals, P auxiliary functions; pairs (i, a) are numbered i v + a.
+(length gauge, conventions of Ruud et al., Chem. Phys. Lett. 373 (2003) 606). Up to ten heavy atoms
+in a small basis, two Cholesky factorizations are several times quicker than iterations. Single
+precision is good for 1e-6 of the tensors' norms. Atomic units; o occupied and v virtual orbitals, P
+auxiliary functions; pairs (i, a) are numbered i v + a.
 """
 
 from __future__ import annotations
@@ -21,11 +25,20 @@ from molequi.labeling.levels import LabelError
 def static_response(field: HartreeFock) -> tuple[np.ndarray, np.ndarray]:
     """Return the polarizability (3, 3) in bohr³ and the Rosenfeld tensor (3, 3) in bohr⁴, rows electric, columns magnetic.
 
-    The origin of both operators is that of the coordinates. Raises LabelError where the field is no minimum.
+    The origin of both operators is that of the coordinates. Raises LabelError where the field is no
+    minimum.
     """
     occupied, virtual = field.orbitals[:, : field.n_occupied], field.orbitals[:, field.n_occupied :]
-    electric = (virtual.T @ field.mol.intor_symmetric("int1e_r", comp=3) @ occupied).transpose(0, 2, 1).reshape(3, -1)
-    magnetic = (virtual.T @ field.mol.intor("int1e_cg_irxp", comp=3, hermi=2) @ occupied).transpose(0, 2, 1).reshape(3, -1)
+    electric = (
+        (virtual.T @ field.mol.intor_symmetric("int1e_r", comp=3) @ occupied)
+        .transpose(0, 2, 1)
+        .reshape(3, -1)
+    )
+    magnetic = (
+        (virtual.T @ field.mol.intor("int1e_cg_irxp", comp=3, hermi=2) @ occupied)
+        .transpose(0, 2, 1)
+        .reshape(3, -1)
+    )
     plus, minus = orbital_hessians(field)
     u = _solve(plus, electric)
     w = _solve(minus, magnetic)
@@ -46,7 +59,11 @@ def orbital_hessians(field: HartreeFock) -> tuple[np.ndarray, np.ndarray]:
         block = plus.reshape(o, v, o, v)[i, :, : i + 1]
         crossed = block.transpose(2, 1, 0).copy()  # (ib|ja) as [a, j, b]
         first = i * (i + 1) // 2
-        exchange = np.take(direct[first : first + i + 1], place, axis=1).reshape(i + 1, v, v).transpose(1, 0, 2)
+        exchange = (
+            np.take(direct[first : first + i + 1], place, axis=1)
+            .reshape(i + 1, v, v)
+            .transpose(1, 0, 2)
+        )
         minus.reshape(o, v, o, v)[i, :, : i + 1] = crossed - exchange
         block *= 4.0
         block -= crossed
@@ -83,9 +100,15 @@ def _places(size: int) -> np.ndarray:
 
 
 def _solve(matrix: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Solve matrix x = row for each row; the matrix is symmetric, given by its lower triangle, and overwritten."""
+    """Solve matrix x = row for each row.
+
+    The matrix is symmetric, given by its lower triangle, and overwritten.
+    """
     # The transpose is what LAPACK calls Fortran order; there the lower triangle is the upper one.
     factor, info = lapack.spotrf(matrix.T, lower=0, clean=0, overwrite_a=1)
     if info:
-        raise LabelError("the Hartree-Fock field is no minimum (its orbital Hessian is not positive): it has no static response")
+        raise LabelError(
+            "the Hartree-Fock field is no minimum (its orbital Hessian is not positive): it has no "
+            "static response"
+        )
     return lapack.spotrs(factor, rows.T, lower=0)[0].T.astype(np.float64)

@@ -1,8 +1,11 @@
-"""Linear response of a closed-shell mean field by iteration: any functional, any size, any frequency.
+"""Linear response of a closed-shell mean field by iteration.
 
-With A ± B the orbital Hessians, r the dipole operator and l = r x nabla between virtual and occupied orbitals, a field of frequency w gives
-(A + B) p - w q = r and (A - B) q - w p = 0; then alpha = 4 p·r and beta = -2 q·l / w, whose static limit is beta = -2 u·x with
-(A + B) u = r, (A - B) x = l. Length gauge, conventions of Ruud et al., Chem. Phys. Lett. 373 (2003) 606. Atomic units.
+Any functional, any size, any frequency.
+
+With A ± B the orbital Hessians, r the dipole operator and l = r x nabla between virtual and
+occupied orbitals, a field of frequency w gives (A + B) p - w q = r and (A - B) q - w p = 0; then
+alpha = 4 p·r and beta = -2 q·l / w, whose static limit is beta = -2 u·x with (A + B) u = r, (A - B)
+x = l. Length gauge, conventions of Ruud et al., Chem. Phys. Lett. 373 (2003) 606. Atomic units.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ Operator = Callable[[np.ndarray], np.ndarray]
 def response(field: Any, frequency: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Return the polarizability (3, 3) in bohr³ and the Rosenfeld tensor (3, 3) in bohr⁴, rows electric, columns magnetic.
 
-    field: a converged `pyscf.scf.RHF` or `pyscf.dft.RKS`. frequency: Ha, below the first excitation. The origin is that of the coordinates.
+    field: a converged `pyscf.scf.RHF` or `pyscf.dft.RKS`. frequency: Ha, below the first
+    excitation. The origin is that of the coordinates.
     Raises LabelError where the equations do not converge.
     """
     plus, minus, gaps = _hessians(field)
@@ -36,17 +40,29 @@ def response(field: Any, frequency: float = 0.0) -> tuple[np.ndarray, np.ndarray
         p, q = z[:, :size], z[:, size:]
         return np.hstack([plus(p) - frequency * q, minus(q) - frequency * p])
 
-    z = _solve(coupled, np.concatenate([gaps, gaps]), np.hstack([electric, np.zeros_like(electric)]))
+    z = _solve(
+        coupled, np.concatenate([gaps, gaps]), np.hstack([electric, np.zeros_like(electric)])
+    )
     return 4.0 * z[:, :size] @ electric.T, -2.0 * z[:, size:] @ magnetic.T / frequency
 
 
 def specific_rotation(rosenfeld: np.ndarray, mass: float, frequency: float) -> float:
     """Return [alpha] in deg/[dm (g/cm³)] for a Rosenfeld tensor (bohr⁴) at a frequency (Ha) and a molar mass in g/mol.
 
-    28800 pi² N_A nu² beta / M with the wave number nu in 1/cm and beta, a third of the trace, in cm⁴.
+    28800 pi² N_A nu² beta / M with the wave number nu in 1/cm and beta, a third of the trace, in
+    cm⁴.
     """
     wave_number = frequency * 219474.6313632
-    return 28800.0 * np.pi**2 * 6.02214076e23 * wave_number**2 * np.trace(rosenfeld) / 3.0 * 0.529177210903e-8**4 / mass
+    return (
+        28800.0
+        * np.pi**2
+        * 6.02214076e23
+        * wave_number**2
+        * np.trace(rosenfeld)
+        / 3.0
+        * 0.529177210903e-8**4
+        / mass
+    )
 
 
 def _hessians(field: Any) -> tuple[Operator, Operator, np.ndarray]:
@@ -59,18 +75,26 @@ def _hessians(field: Any) -> tuple[Operator, Operator, np.ndarray]:
         def apply(rows: np.ndarray) -> np.ndarray:
             density = 2.0 * virtual @ rows.reshape(len(rows), virtual.shape[1], -1) @ occupied.T
             density = density + sign * density.transpose(0, 2, 1)
-            return gaps * rows + (virtual.T @ np.asarray(potential(density)) @ occupied).reshape(len(rows), -1)
+            return gaps * rows + (virtual.T @ np.asarray(potential(density)) @ occupied).reshape(
+                len(rows), -1
+            )
 
         return apply
 
-    return operator(field.gen_response(hermi=1), 1.0), operator(field.gen_response(hermi=2), -1.0), gaps
+    return (
+        operator(field.gen_response(hermi=1), 1.0),
+        operator(field.gen_response(hermi=2), -1.0),
+        gaps,
+    )
 
 
 def _transitions(field: Any) -> tuple[np.ndarray, np.ndarray]:
     occupied, virtual = _orbitals(field)
     electric = field.mol.intor_symmetric("int1e_r", comp=3)
     magnetic = field.mol.intor("int1e_cg_irxp", comp=3, hermi=2)
-    return (virtual.T @ electric @ occupied).reshape(3, -1), (virtual.T @ magnetic @ occupied).reshape(3, -1)
+    return (virtual.T @ electric @ occupied).reshape(3, -1), (
+        virtual.T @ magnetic @ occupied
+    ).reshape(3, -1)
 
 
 def _orbitals(field: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -94,4 +118,7 @@ def _solve(apply: Operator, diagonal: np.ndarray, rows: np.ndarray) -> np.ndarra
         directions, images = np.vstack([directions, new]), np.vstack([images, apply(new)])
         weights = np.linalg.lstsq(images.T, rows.T, rcond=None)[0].T
         residual = rows - weights @ images
-    raise LabelError(f"the response equations did not converge in {_MAX_CYCLES} cycles (residual {np.abs(residual).max():.1e})")
+    raise LabelError(
+        f"the response equations did not converge in {_MAX_CYCLES} cycles (residual "
+        f"{np.abs(residual).max():.1e})"
+    )

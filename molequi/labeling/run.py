@@ -1,7 +1,10 @@
-"""Reference labels for training: molecules in, extended XYZ with energies, forces, dipoles and response tensors out.
+"""Reference labels for training.
 
-What is computed stands in a journal beside the output from the moment it is known; the output itself appears by rename when all is done.
-Names and units are those of the property table, so that `molequi train` reads the file as it is.
+Molecules in, extended XYZ with energies, forces, dipoles and response tensors out.
+
+What is computed stands in a journal beside the output from the moment it is known; the output
+itself appears by rename when all is done. Names and units are those of the property table, so that
+`molequi train` reads the file as it is.
 """
 
 from __future__ import annotations
@@ -35,7 +38,10 @@ Progress = Callable[[int, int, int], None]
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """What a run gave. failures: (structure, reason). n_excluded: left out because their constitution is on the list."""
+    """What a run gave. failures: (structure, reason). n_excluded.
+
+    Left out because their constitution is on the list.
+    """
 
     output: Path
     level: str
@@ -61,10 +67,13 @@ def label(
 ) -> Labelled:
     """Label every structure of the inputs at a level of theory and write them, with their labels, as extended XYZ.
 
-    inputs: files that `molequi.predict` reads, an npz of structures, QM9's own files, or the word `qm9` for the prepared set. level: METHOD/BASIS by
-    PySCF, or gfn2-xtb by tblite. properties: names of the property table; the level's usual ones where none are named. rows, exclude: see
-    `label_inputs`. charge: e, overrides what the inputs say; seed: of the conformers made from SMILES.
-    Raises UserError before anything is computed where the question makes no sense, RunInterruptedError where a signal stopped it.
+    inputs: files that `molequi.predict` reads, an npz of structures, QM9's own files, or the word
+    `qm9` for the prepared set. level: METHOD/BASIS by PySCF, or gfn2-xtb by tblite. properties:
+    names of the property table; the level's usual ones where none are named. rows, exclude: see
+    `label_inputs`. charge: e, overrides what the inputs say; seed: of the conformers made from
+    SMILES.
+    Raises UserError before anything is computed where the question makes no sense,
+    RunInterruptedError where a signal stopped it.
     """
     run = run or RunSettings()
     parsed = parse_level(level)
@@ -72,14 +81,24 @@ def label(
     require_package(parsed)
     target = _check_target(output, run)
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    structures = gather([os.fspath(item) for item in inputs], smiles, charge=charge, seed=seed, rows=rows)
-    wanted, failures, n_excluded = _sift(structures, read_excluded(exclude) if exclude is not None else None)
+    structures = gather(
+        [os.fspath(item) for item in inputs], smiles, charge=charge, seed=seed, rows=rows
+    )
+    wanted, failures, n_excluded = _sift(
+        structures, read_excluded(exclude) if exclude is not None else None
+    )
     molecules = {name_of(molecule): molecule for molecule in map(_molecule, wanted)}
     worker = Worker(parsed, chosen, _elements(molecules.values()))
     try:
         identity = {"level": str(parsed), "properties": list(chosen), "program": worker.program}
         with Journal(journal_path(target), identity) as journal:
-            _compute(journal, molecules, worker, lambda: Worker(parsed, chosen, _elements(molecules.values())), run)
+            _compute(
+                journal,
+                molecules,
+                worker,
+                lambda: Worker(parsed, chosen, _elements(molecules.values())),
+                run,
+            )
     finally:
         worker.close()
     return _finish(target, journal, wanted, failures, n_excluded, parsed)
@@ -87,9 +106,12 @@ def label(
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
-    """How a run is carried out. n_processes: of one thread each; by default one per core that this process may use.
+    """How a run is carried out. n_processes: of one thread each.
 
-    resume: go on with the journal of an interrupted run. overwrite: replace output and journal. progress: called with done, total, failed.
+    By default one per core that this process may use.
+
+    resume: go on with the journal of an interrupted run. overwrite: replace output and journal.
+    progress: called with done, total, failed.
     """
 
     n_processes: int | None = None
@@ -102,16 +124,23 @@ def _check_target(output: str | os.PathLike[str], run: RunSettings) -> Path:
     """Refuse what is in the way; with `overwrite` the old journal goes."""
     target = check_writable(output, overwrite=run.overwrite)
     if not {".xyz", ".extxyz"} & set(target.suffixes):
-        raise UserError(f"the output {target} has no known format for labels; use .xyz or .extxyz, also .gz")
+        raise UserError(
+            f"the output {target} has no known format for labels; use .xyz or .extxyz, also .gz"
+        )
     journal = journal_path(target)
     if run.overwrite and not run.resume:
         journal.unlink(missing_ok=True)
     elif not run.resume:
-        check_output(journal, remedy="it is the journal of an unfinished run: give --resume to go on with it, or --overwrite")
+        check_output(
+            journal,
+            remedy="it is the journal of an unfinished run: give --resume to go on with it, or --overwrite",
+        )
     return target
 
 
-def _sift(structures: Sequence[Structure], excluded: frozenset[str] | None) -> tuple[list[Structure], list[tuple[str, str]], int]:
+def _sift(
+    structures: Sequence[Structure], excluded: frozenset[str] | None
+) -> tuple[list[Structure], list[tuple[str, str]], int]:
     """Divide into what is to be computed, what cannot be (with the reason), and the number of excluded ones."""
     wanted, failures, n_excluded = [], [], 0
     for structure in structures:
@@ -134,27 +163,48 @@ def _refuse_impossible(atoms: Atoms) -> None:
         raise UserError("it is periodic; labels are for molecules (switch pbc off)")
     charge = int(atoms.info["charge"])
     if (n_electrons := int(atoms.numbers.sum()) - charge) < 1:
-        raise UserError(f"with charge {charge:+d} it has {n_electrons} electrons; at least 1 is needed")
+        raise UserError(
+            f"with charge {charge:+d} it has {n_electrons} electrons; at least 1 is needed"
+        )
     distances = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))
     if len(atoms) > 1 and distances.min() < _COINCIDENT:
         first, second = np.unravel_index(distances.argmin(), distances.shape)
-        raise UserError(f"atoms {first} and {second} are {distances.min():.3f} Å apart; nuclei closer than {_COINCIDENT} Å are a mistake")
+        raise UserError(
+            f"atoms {first} and {second} are {distances.min():.3f} Å apart; nuclei closer than "
+            f"{_COINCIDENT} Å are a mistake"
+        )
 
 
 def _molecule(structure: Structure) -> Molecule:
     atoms = structure.atoms
-    return Molecule(atoms.numbers, atoms.positions, int(atoms.info["charge"]), int(atoms.info["spin_multiplicity"]))
+    return Molecule(
+        atoms.numbers,
+        atoms.positions,
+        int(atoms.info["charge"]),
+        int(atoms.info["spin_multiplicity"]),
+    )
 
 
 def _elements(molecules: Sequence[Molecule]) -> list[int]:
     return sorted({int(number) for molecule in molecules for number in molecule.numbers})
 
 
-def _compute(journal: Journal, molecules: Mapping[str, Molecule], first: Worker, make: Callable[[], Worker], run: RunSettings) -> None:
-    """Answer what the journal has no answer for yet. Raises RunInterruptedError, with all answers so far in the journal."""
+def _compute(
+    journal: Journal,
+    molecules: Mapping[str, Molecule],
+    first: Worker,
+    make: Callable[[], Worker],
+    run: RunSettings,
+) -> None:
+    """Answer what the journal has no answer for yet.
+
+    Raises RunInterruptedError, with all answers so far in the journal.
+    """
     todo = {name: molecule for name, molecule in molecules.items() if name not in journal.answers}
     names, total = list(todo), len(molecules)
-    n_failed = sum("error" in journal.answers[name] for name in molecules if name in journal.answers)
+    n_failed = sum(
+        "error" in journal.answers[name] for name in molecules if name in journal.answers
+    )
     n_processes = max(1, min(run.n_processes or _usable_cores(), len(todo)))
     report = run.progress or (lambda *_: None)
     report(total - len(todo), total, n_failed)
@@ -175,7 +225,12 @@ def _usable_cores() -> int:
 
 
 def _finish(
-    target: Path, journal: Journal, wanted: Sequence[Structure], failures: list[tuple[str, str]], n_excluded: int, level: Level
+    target: Path,
+    journal: Journal,
+    wanted: Sequence[Structure],
+    failures: list[tuple[str, str]],
+    n_excluded: int,
+    level: Level,
 ) -> Labelled:
     frames = []
     marks = {"level": level.text, "program": journal.identity["program"]}
@@ -189,22 +244,48 @@ def _finish(
         write_results(target, [{} for _ in frames], frames)
     journal.path.unlink()
     properties = tuple(journal.identity["properties"])
-    return Labelled(target, marks["level"], marks["program"], properties, len(frames), n_excluded, tuple(failures))
+    return Labelled(
+        target,
+        marks["level"],
+        marks["program"],
+        properties,
+        len(frames),
+        n_excluded,
+        tuple(failures),
+    )
 
 
 def labelled(structure: Structure, values: Mapping[str, Any], marks: Mapping[str, str]) -> Atoms:
-    """Return the structure with its labels, where `datasets.labels` finds them: what ASE has a name for in a calculator, the rest in `info`.
+    """Return the structure with its labels, where `datasets.labels` finds them.
 
-    Labels that came with the structure are gone. The dipole of an ion refers to the centre of mass, and `dipole_origin` says so.
+    What ASE has a name for in a calculator, the rest in `info`.
+
+    Labels that came with the structure are gone. The dipole of an ion refers to the centre of mass,
+    and `dipole_origin` says so.
     """
     source = structure.atoms
     atoms = Atoms(source.numbers, source.positions)
-    atoms.info.update({key: _one_line(source.info[key]) for key in _KEPT_NOTES if isinstance(source.info.get(key), str | int)})
-    atoms.info.update(charge=int(source.info["charge"]), spin_multiplicity=int(source.info["spin_multiplicity"]), **marks)
+    atoms.info.update(
+        {
+            key: _one_line(source.info[key])
+            for key in _KEPT_NOTES
+            if isinstance(source.info.get(key), str | int)
+        }
+    )
+    atoms.info.update(
+        charge=int(source.info["charge"]),
+        spin_multiplicity=int(source.info["spin_multiplicity"]),
+        **marks,
+    )
     if "dipole" in values and atoms.info["charge"]:
         atoms.info["dipole_origin"] = "center of mass"
-    arrays = {name: np.asarray(value) if np.ndim(value) else float(value) for name, value in values.items()}
-    atoms.calc = SinglePointCalculator(atoms, **{name: arrays[name] for name in _ASE_RESULTS if name in arrays})
+    arrays = {
+        name: np.asarray(value) if np.ndim(value) else float(value)
+        for name, value in values.items()
+    }
+    atoms.calc = SinglePointCalculator(
+        atoms, **{name: arrays[name] for name in _ASE_RESULTS if name in arrays}
+    )
     for name, value in arrays.items():
         if name not in _ASE_RESULTS:
             (atoms.arrays if PROPERTIES[name].per_atom else atoms.info)[name] = value

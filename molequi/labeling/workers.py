@@ -19,8 +19,13 @@ from molequi.labeling.levels import Level, Molecule
 Answer = dict[str, Any]
 _MODULES = {"pyscf": "molequi.labeling.backend_pyscf", "tblite": "molequi.labeling.backend_xtb"}
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-# glibc would hand every large array back to the system and fetch it again, molecule by molecule: a tenth of the time.
-_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**31), "MALLOC_TRIM_THRESHOLD_": str(2**33), "MALLOC_TOP_PAD_": str(2**26)}
+# glibc would hand every large array back to the system and fetch it again, molecule by molecule: a
+# tenth of the time.
+_KEEP_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**31),
+    "MALLOC_TRIM_THRESHOLD_": str(2**33),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
 
 
 class Worker:
@@ -30,14 +35,21 @@ class Worker:
     """
 
     def __init__(self, level: Level, properties: Sequence[str], elements: Sequence[int]) -> None:
-        self._task = {"level": [level.method, level.basis], "properties": list(properties), "elements": list(elements)}
+        self._task = {
+            "level": [level.method, level.basis],
+            "properties": list(properties),
+            "elements": list(elements),
+        }
         self._module = _MODULES[level.package]
         self.program = ""
         self._lock, self._stopped = threading.Lock(), False
         self._start()
 
     def ask(self, molecule: Molecule) -> Answer:
-        """Return the answer for a molecule: values or an error. A process that dies is replaced, and its death is the error."""
+        """Return the answer for a molecule: values or an error.
+
+        A process that dies is replaced, and its death is the error.
+        """
         question = {
             "numbers": [int(number) for number in molecule.numbers],
             "positions": [[float(x) for x in row] for row in molecule.positions],
@@ -105,13 +117,22 @@ class Worker:
         self._messages.seek(0)
         last = self._messages.read().decode("utf-8", errors="replace").strip().splitlines()[-1:]
         self._messages.close()
-        return f"signal {-code}" + (" (out of memory?)" if code == -9 else "") if code < 0 else " ".join([f"exit code {code}", *last])
+        return (
+            f"signal {-code}" + (" (out of memory?)" if code == -9 else "")
+            if code < 0
+            else " ".join([f"exit code {code}", *last])
+        )
 
 
-def answers(first: Worker, molecules: Iterable[Molecule], n_processes: int, make: Callable[[], Worker]) -> Iterator[tuple[int, Answer] | None]:
-    """Yield (index, answer) as the workers finish, and None twice a second in between, so that the caller can stop.
+def answers(
+    first: Worker, molecules: Iterable[Molecule], n_processes: int, make: Callable[[], Worker]
+) -> Iterator[tuple[int, Answer] | None]:
+    """Yield (index, answer) as the workers finish, and None twice a second in between.
 
-    first: a worker that runs already; it is closed here. make: starts another one. What is in work when the caller stops is given up.
+    So that the caller can stop.
+
+    first: a worker that runs already; it is closed here. make: starts another one. What is in work
+    when the caller stops is given up.
     """
     tasks, results = enumerate(molecules), queue.SimpleQueue()
     lock, workers = threading.Lock(), [first]
@@ -132,7 +153,10 @@ def answers(first: Worker, molecules: Iterable[Molecule], n_processes: int, make
         results.put(None)
 
     stopping = threading.Event()
-    threads = [threading.Thread(target=serve, args=(first if number == 0 else None,), daemon=True) for number in range(n_processes)]
+    threads = [
+        threading.Thread(target=serve, args=(first if number == 0 else None,), daemon=True)
+        for number in range(n_processes)
+    ]
     for thread in threads:
         thread.start()
     try:

@@ -1,4 +1,7 @@
-"""One safetensors file holds a model: tensors, and JSON metadata with a format number. No pickle, no code."""
+"""One safetensors file holds a model: tensors, and JSON metadata with a format number.
+
+No pickle, no code.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,19 @@ _KEY = "molequi"
 
 
 def describe(model: MolecularModel) -> dict:
-    """Return everything but the weights as plain JSON data: what `build` needs to make the same network."""
+    """Return everything but the weights as plain JSON data.
+
+    What `build` needs to make the same network.
+    """
     return {
         "format": FORMAT,
         "version": __version__,
         "elements": list(model.elements),
         "kind": model.backbone.kind,
-        "backbone": {**model.backbone.settings, "irreps_out": [list(irrep) for irrep in model.backbone.irreps_out]},
+        "backbone": {
+            **model.backbone.settings,
+            "irreps_out": [list(irrep) for irrep in model.backbone.irreps_out],
+        },
         "properties": [to_dict(model.properties[name]) for name in model.outputs],
         "dtype": str(model.dtype).removeprefix("torch."),
         "metadata": model.metadata,
@@ -42,7 +51,9 @@ def build(description: dict) -> MolecularModel:
     settings["irreps_out"] = tuple((l, p) for l, p in settings["irreps_out"])
     rows = [from_dict(row) for row in description["properties"]]
     with torch.random.fork_rng(devices=[]):
-        model = MolecularModel(kind(description["elements"], **settings), rows, metadata=description["metadata"])
+        model = MolecularModel(
+            kind(description["elements"], **settings), rows, metadata=description["metadata"]
+        )
     return model.to(getattr(torch, description["dtype"]))
 
 
@@ -50,7 +61,9 @@ def save_model(model: MolecularModel, path: str | Path) -> None:
     """Write the model to `path` by rename, so that a reader never sees half a file."""
     path = Path(path)
     part = path.with_name(path.name + ".part")
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    }
     save_file(tensors, part, metadata={_KEY: json.dumps(describe(model))})
     # The writer makes private files; a model is for everybody who may read its folder.
     part.chmod(0o644)
@@ -69,23 +82,35 @@ def read_description(path: str | Path) -> dict:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_KEY)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a model file: {error}; molequi writes .safetensors files") from error
+        raise UserError(
+            f"{path} is not a model file: {error}; molequi writes .safetensors files"
+        ) from error
     if text is None:
         raise UserError(f"{path} is a safetensors file but holds no molequi model")
     try:
         description = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"{path} is damaged: its description is not JSON ({error}); copy the file again, or train the model again") from error
+        raise UserError(
+            f"{path} is damaged: its description is not JSON ({error}); copy the file again, or "
+            "train the model again"
+        ) from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         found = description.get("format") if isinstance(description, dict) else None
-        raise UserError(_unusable(path, description, f"its model format is {found}, format {FORMAT} can be read"))
+        raise UserError(
+            _unusable(
+                path, description, f"its model format is {found}, format {FORMAT} can be read"
+            )
+        )
     return description
 
 
-def load_model(path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> MolecularModel:
+def load_model(
+    path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> MolecularModel:
     """Read a model in evaluation mode; `dtype` recasts the network.
 
-    Raises UserError as `read_description`, and where description and tensors make no network of this version.
+    Raises UserError as `read_description`, and where description and tensors make no network of
+    this version.
     """
     description = read_description(path)
     with safe_open(path, framework="pt") as file:
@@ -116,7 +141,10 @@ def _misfit(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None
 
 def _unusable(path: Path, description: object, reason: str) -> str:
     """Say that a file cannot be used, who wrote it, and what to do."""
-    here, writer = __version__, description.get("version") if isinstance(description, dict) else None
+    here, writer = (
+        __version__,
+        description.get("version") if isinstance(description, dict) else None,
+    )
     if writer is None:
         return (
             f"{path} is damaged, or was written by an older molequi than this {here}: {reason}; "

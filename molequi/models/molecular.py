@@ -1,4 +1,7 @@
-"""MolecularModel: backbone -> heads -> response; an AtomGraph in, a dict of named properties out."""
+"""MolecularModel: backbone -> heads -> response.
+
+An AtomGraph in, a dict of named properties out.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +38,14 @@ class MolecularModel(nn.Module):
     """A backbone with one head per property.
 
     properties: the rows it gives; `forces` and `stress` follow from `energy` and need no head.
-    metadata: plain JSON data kept in the checkpoint: name, level of theory per property, (charge, multiplicity) pairs, training.
+    metadata: plain JSON data kept in the checkpoint: name, level of theory per property, (charge,
+    multiplicity) pairs, training.
     Raises UserError for an output that the backbone cannot reach, naming the missing irreps.
     """
 
-    def __init__(self, backbone: AnyBackbone, properties: Sequence[Property], *, metadata: dict | None = None) -> None:
+    def __init__(
+        self, backbone: AnyBackbone, properties: Sequence[Property], *, metadata: dict | None = None
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.metadata = {"charge_multiplicity": [[0, 1]], **(metadata or {})}
@@ -47,18 +53,29 @@ class MolecularModel(nn.Module):
         self.properties = {row.name: row for row in properties}
         self.heads = nn.ModuleDict()
         for row in properties:
-            if row.name in DERIVED and backbone.force_obstacle is not None:
-                raise UserError(f"{row.name} cannot be learned by this network: {backbone.force_obstacle}")
-            if row.name not in DERIVED and not is_served(row.name, self.outputs, self.heads, backbone):
+            if row.name in DERIVED and backbone.no_forces_reason is not None:
+                raise UserError(
+                    f"{row.name} cannot be learned by this network: {backbone.no_forces_reason}"
+                )
+            if row.name not in DERIVED and not is_served(
+                row.name, self.outputs, self.heads, backbone
+            ):
                 self.heads[row.name] = make_head(row, backbone, self.outputs)
         if not self.heads:
-            raise UserError(f"a model needs a property to learn, got {list(self.outputs)}; add for example energy")
+            raise UserError(
+                f"a model needs a property to learn, got {list(self.outputs)}; add for example "
+                "energy"
+            )
         for name in derived_outputs(self.outputs):
-            if name in DERIVED and backbone.force_obstacle is not None:
+            if name in DERIVED and backbone.no_forces_reason is not None:
                 continue
             self.properties.setdefault(name, PROPERTIES[name])
-        self.register_buffer("masses", torch.tensor(atomic_masses, dtype=torch.float64)[:119], persistent=False)
-        self.register_buffer("is_known", torch.isin(torch.arange(119), torch.tensor(self.elements)), persistent=False)
+        self.register_buffer(
+            "masses", torch.tensor(atomic_masses, dtype=torch.float64)[:119], persistent=False
+        )
+        self.register_buffer(
+            "is_known", torch.isin(torch.arange(119), torch.tensor(self.elements)), persistent=False
+        )
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -83,11 +100,14 @@ class MolecularModel(nn.Module):
         return self
 
     def forward(self, graph: AtomGraph) -> dict[str, Tensor]:
-        """Run every head; differentiable in positions and cell. Keys and units are those of `properties`.
+        """Run every head; differentiable in positions and cell.
 
-        With an energy also `energies` (N,), eV, and, where `metadata["isolated_atom_energies"]` (symbol -> eV) covers the model's
-        elements, `atomization_energy` (B,), eV, the energy set free when the atoms join: sum of the isolated atoms minus `energy`.
-        What depends on where a periodic structure is cut (`properties.OPEN_ONLY`) is NaN there.
+        Keys and units are those of `properties`.
+
+        With an energy also `energies` (N,), eV, and, where `metadata["isolated_atom_energies"]`
+        (symbol -> eV) covers the model's elements, `atomization_energy` (B,), eV, the energy set
+        free when the atoms join: sum of the isolated atoms minus `energy`. What depends on where a
+        periodic structure is cut (`properties.OPEN_ONLY`) is NaN there.
         Raises UnknownElementError for an element that the model has no weights for.
         """
         self._refuse_unknown_elements(graph)
@@ -95,32 +115,53 @@ class MolecularModel(nn.Module):
         outputs: dict[str, Tensor] = {}
         for name, head in self.heads.items():
             # Where only forces will be asked for, other properties need no gradients.
-            with torch.set_grad_enabled(torch.is_grad_enabled() and (name == "energy" or not is_differentiated_once())):
+            with torch.set_grad_enabled(
+                torch.is_grad_enabled() and (name == "energy" or not is_differentiated_once())
+            ):
                 outputs |= head(features, molecules)
         is_periodic = graph.pbc.any(dim=1)
         for name in OPEN_ONLY.intersection(outputs):
             mask = is_periodic.reshape(-1, *[1] * (outputs[name].ndim - 1))
             outputs[name] = outputs[name].masked_fill(mask, torch.nan)
         isolated = self.metadata.get("isolated_atom_energies", {})
-        if "energy" in outputs and all(chemical_symbols[number] in isolated for number in self.elements):
+        if "energy" in outputs and all(
+            chemical_symbols[number] in isolated for number in self.elements
+        ):
             table = graph.positions.new_zeros(119)
             for symbol, energy in isolated.items():
                 table[atomic_numbers[symbol]] = energy
-            outputs["atomization_energy"] = molecules.sum(table[graph.atomic_numbers]) - outputs["energy"]
+            outputs["atomization_energy"] = (
+                molecules.sum(table[graph.atomic_numbers]) - outputs["energy"]
+            )
         return outputs
 
-    def compute(self, graph: AtomGraph, *, forces: bool = True, stress: bool = False, create_graph: bool = False) -> dict[str, Tensor]:
-        """Run the model and, where it has an energy that can be differentiated, its derivatives: see `nn.response.with_forces`."""
+    def compute(
+        self,
+        graph: AtomGraph,
+        *,
+        forces: bool = True,
+        stress: bool = False,
+        create_graph: bool = False,
+    ) -> dict[str, Tensor]:
+        """Run the model and, where it has an energy that can be differentiated, its derivatives.
+
+        See `nn.response.with_forces`.
+        """
         if create_graph:
             outputs = self._compute(graph, forces=forces, stress=stress, create_graph=True)
         else:
-            with weights_at_rest(self, first_derivatives_only=True), self.backbone.threads_for_prediction():
+            with (
+                weights_at_rest(self, first_derivatives_only=True),
+                self.backbone.threads_for_prediction(),
+            ):
                 outputs = self._compute(graph, forces=forces, stress=stress, create_graph=False)
         self.backbone.count_pass(graph.edge_index.shape[1])
         return outputs
 
-    def _compute(self, graph: AtomGraph, *, forces: bool, stress: bool, create_graph: bool) -> dict[str, Tensor]:
-        if "energy" in self.heads and (forces or stress) and self.backbone.force_obstacle is None:
+    def _compute(
+        self, graph: AtomGraph, *, forces: bool, stress: bool, create_graph: bool
+    ) -> dict[str, Tensor]:
+        if "energy" in self.heads and (forces or stress) and self.backbone.no_forces_reason is None:
             return response.with_forces(self, graph, stress=stress, create_graph=create_graph)
         with torch.set_grad_enabled(create_graph):
             return self(graph)
@@ -128,9 +169,12 @@ class MolecularModel(nn.Module):
     def hessian(self, graph: AtomGraph) -> Tensor:
         """Return the Hessian of the energy of one structure: (3N, 3N), eV/Å²."""
         if "energy" not in self.heads:
-            raise UserError(f"this model has no energy, so it has no Hessian; it gives {', '.join(self.outputs)}")
-        if self.backbone.force_obstacle is not None:
-            raise UserError(f"this model has no Hessian: {self.backbone.force_obstacle}")
+            raise UserError(
+                "this model has no energy, so it has no Hessian; it gives "
+                f"{', '.join(self.outputs)}"
+            )
+        if self.backbone.no_forces_reason is not None:
+            raise UserError(f"this model has no Hessian: {self.backbone.no_forces_reason}")
         with weights_at_rest(self):
             return response.hessian(self, graph)
 
@@ -143,21 +187,31 @@ class MolecularModel(nn.Module):
     def check_input(self, graph: AtomGraph) -> None:
         """Refuse what the model was not trained for.
 
-        Raises UnknownElementError, or UserError for an untrained (charge, multiplicity) pair or coincident atoms, naming the atom.
+        Raises UnknownElementError, or UserError for an untrained (charge, multiplicity) pair or
+        coincident atoms, naming the atom.
         """
         self._refuse_unknown_elements(graph)
         pairs = {tuple(pair) for pair in self.metadata["charge_multiplicity"]}
-        for molecule, pair in enumerate(zip(graph.total_charge.tolist(), graph.spin_multiplicity.tolist(), strict=True)):
+        for molecule, pair in enumerate(
+            zip(graph.total_charge.tolist(), graph.spin_multiplicity.tolist(), strict=True)
+        ):
             if pair not in pairs:
-                trained = ", ".join(f"charge {q:+d} multiplicity {m}" if q else f"charge 0 multiplicity {m}" for q, m in sorted(pairs))
+                trained = ", ".join(
+                    f"charge {q:+d} multiplicity {m}" if q else f"charge 0 multiplicity {m}"
+                    for q, m in sorted(pairs)
+                )
                 where = f" (molecule {molecule})" if graph.n_molecules > 1 else ""
-                raise UserError(f"charge {pair[0]:+d} with spin multiplicity {pair[1]}{where} is outside this model's training, which has {trained}")
+                raise UserError(
+                    f"charge {pair[0]:+d} with spin multiplicity {pair[1]}{where} is outside this "
+                    f"model's training, which has {trained}"
+                )
         if graph.edge_index.shape[1]:
             shortest, edge = edge_vectors(graph).norm(dim=1).min(dim=0)
             if shortest < _COINCIDENT:
                 pair_of = [_atom_name(int(graph.edge_index[side, edge]), graph) for side in (0, 1)]
                 raise UserError(
-                    f"{pair_of[0]} and {pair_of[1]} are {float(shortest):.3f} Å apart; nuclei closer than {_COINCIDENT} Å are a mistake in the input"
+                    f"{pair_of[0]} and {pair_of[1]} are {float(shortest):.3f} Å apart; nuclei "
+                    f"closer than {_COINCIDENT} Å are a mistake in the input"
                 )
 
     def _refuse_unknown_elements(self, graph: AtomGraph) -> None:
@@ -166,13 +220,25 @@ class MolecularModel(nn.Module):
             symbol = chemical_symbols[int(graph.atomic_numbers[atom])]
             known = " ".join(chemical_symbols[z] for z in self.elements)
             where = _atom_name(atom, graph)
-            raise UnknownElementError(f"element {symbol} ({where}) is not in this model; it knows {known} and can compute no others")
+            raise UnknownElementError(
+                f"element {symbol} ({where}) is not in this model; it knows {known} and can "
+                "compute no others"
+            )
 
     def molecules(self, graph: AtomGraph) -> Molecules:
-        """Return what heads see of a graph beside its features; positions refer to the centre of mass."""
+        """Return what heads see of a graph beside its features.
+
+        Positions refer to the centre of mass.
+        """
         masses = self.masses[graph.atomic_numbers]
-        total = graph.positions.new_zeros(graph.n_molecules).index_add(0, graph.batch, masses).clamp(min=1e-12)
-        weighted = graph.positions.new_zeros(graph.n_molecules, 3).index_add(0, graph.batch, masses[:, None] * graph.positions)
+        total = (
+            graph.positions.new_zeros(graph.n_molecules)
+            .index_add(0, graph.batch, masses)
+            .clamp(min=1e-12)
+        )
+        weighted = graph.positions.new_zeros(graph.n_molecules, 3).index_add(
+            0, graph.batch, masses[:, None] * graph.positions
+        )
         centre = weighted / total[:, None]
         return Molecules(
             graph.positions - centre[graph.batch],
@@ -197,10 +263,12 @@ def make_model(
 ) -> MolecularModel:
     """Make a model with random weights, in evaluation mode.
 
-    `overrides` are the keyword arguments of the backbone, whose `kind` is a key of `nn.kinds.BACKBONES`.
+    `overrides` are the keyword arguments of the backbone, whose `kind` is a key of
+    `nn.kinds.BACKBONES`.
 
-    The last layer keeps only the irreps that the properties need. Weights are a function of `seed` alone, and calibrated on fixed structures,
-    so that features and outputs start of order one; training calibrates again, on its data.
+    The last layer keeps only the irreps that the properties need. Weights are a function of `seed`
+    alone, and calibrated on fixed structures, so that features and outputs start of order one;
+    training calibrates again, on its data.
     """
     if preset not in PRESETS:
         raise UserError(f"model.preset is {preset!r}; the presets are {', '.join(PRESETS)}")
@@ -210,9 +278,18 @@ def make_model(
     needed |= {(1, -1)} if (0, -1) in needed else set()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone = make_backbone(kind, tuple(sorted(set(elements))), tuple(sorted(needed)), PRESETS[preset], overrides)
+        backbone = make_backbone(
+            kind, tuple(sorted(set(elements))), tuple(sorted(needed)), PRESETS[preset], overrides
+        )
         model = MolecularModel(backbone, rows, metadata=metadata)
-    backbone.calibrate(collate([structure.graph(backbone.cutoff) for structure in calibration_structures(backbone.elements)]))
+    backbone.calibrate(
+        collate(
+            [
+                structure.graph(backbone.cutoff)
+                for structure in calibration_structures(backbone.elements)
+            ]
+        )
+    )
     check_reach(model)
     return model.eval()
 
@@ -225,15 +302,18 @@ def check_reach(model: MolecularModel) -> None:
     cluster = built_in_probes(model.elements)[0].mapped(min(1.0, model.cutoff / 3.0) * np.eye(3))
     for name, irreps in unreached(model, cluster.graph(model.cutoff)).items():
         raise UserError(
-            f"{name} ({model.properties[name].irreps}) cannot be reached by this network: its {irreps_name(irreps)} part stays zero. "
-            f"Hidden irreps end in {irreps_name(model.backbone.irreps_out)}; use parity=full, n_layers=3 or correlation=2"
+            f"{name} ({model.properties[name].irreps}) cannot be reached by this network: its "
+            f"{irreps_name(irreps)} part stays zero. "
+            f"Hidden irreps end in {irreps_name(model.backbone.irreps_out)}; use parity=full, "
+            "n_layers=3 or correlation=2"
         )
 
 
 def unreached(model: MolecularModel, graph: AtomGraph) -> dict[str, Irreps]:
     """Return, by property, the irreps that stay below 1e-10 of the feature scale everywhere on `graph`; properties that are reached are left out.
 
-    A float64 copy runs. A part is compared in units of its own scale, but not below what rounding leaves in it of a part 10⁴ times as large.
+    A float64 copy runs. A part is compared in units of its own scale, but not below what rounding
+    leaves in it of a part 10⁴ times as large.
     """
     probe = copy.deepcopy(model).to(torch.float64)
     with torch.no_grad():
@@ -245,10 +325,15 @@ def unreached(model: MolecularModel, graph: AtomGraph) -> dict[str, Irreps]:
             continue
         irreps = parse_irreps(row.irreps)
         rows = from_cartesian(outputs[name].nan_to_num(), tuple(l for l, _ in irreps))
-        sizes = [float(rows[..., part].abs().max()) if rows.numel() else 0.0 for part in row_slices(irreps)]
+        sizes = [
+            float(rows[..., part].abs().max()) if rows.numel() else 0.0
+            for part in row_slices(irreps)
+        ]
         scales = model.heads[name].scale.tolist() if name in model.heads else [1.0] * len(irreps)
         limits = [1e-10 * features * max(scale, 1e-4 * max(scales)) for scale in scales]
-        zero = tuple(irrep for irrep, size, limit in zip(irreps, sizes, limits, strict=True) if size <= limit)
+        zero = tuple(
+            irrep for irrep, size, limit in zip(irreps, sizes, limits, strict=True) if size <= limit
+        )
         if zero:
             missing[name] = zero
     return missing

@@ -1,7 +1,7 @@
 """Structures for measuring physics and for setting up models, and the motions that physics has an answer for: used by `diagnostics.py`, `model.py`.
 
-The built-in probes are fixed: a dense chiral cluster (no symmetry, so that nothing vanishes by accident), an organic molecule,
-a planar one and a triclinic cell smaller than usual cutoffs.
+The built-in probes are fixed: a dense chiral cluster (no symmetry, so that nothing vanishes by
+accident), an organic molecule, a planar one and a triclinic cell smaller than usual cutoffs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from molequi.graphs.neighbors import build_graph
 class Structure:
     """One molecule or crystal.
 
-    positions: (N, 3), Å. atomic_numbers: (N,). cell: (3, 3), Å, rows are the cell vectors. pbc: (3,), bool.
+    positions: (N, 3), Å. atomic_numbers: (N,). cell: (3, 3), Å, rows are the cell vectors. pbc:
+    (3,), bool.
     total_charge: e. spin_multiplicity: 2S + 1.
     """
 
@@ -63,25 +64,42 @@ class Structure:
         return dataclasses.replace(self, positions=positions)
 
     def mapped(self, matrix: np.ndarray) -> Structure:
-        """Apply x -> matrix x to atoms and cell: a rotation, an inversion or a deformation, (3, 3)."""
-        return dataclasses.replace(self, positions=self.positions @ matrix.T, cell=self.cell @ matrix.T)
+        """Apply x -> matrix x to atoms and cell.
+
+        A rotation, an inversion or a deformation, (3, 3).
+        """
+        return dataclasses.replace(
+            self, positions=self.positions @ matrix.T, cell=self.cell @ matrix.T
+        )
 
     def permuted(self, order: np.ndarray) -> Structure:
         """Return the atoms in another order: (N,)."""
-        return dataclasses.replace(self, positions=self.positions[order], atomic_numbers=self.atomic_numbers[order])
+        return dataclasses.replace(
+            self, positions=self.positions[order], atomic_numbers=self.atomic_numbers[order]
+        )
 
     def doubled(self) -> Structure:
         """Return two cells side by side along the first cell vector."""
         cell = self.cell * np.array([[2.0], [1.0], [1.0]])
         positions = np.concatenate([self.positions, self.positions + self.cell[0]])
-        return dataclasses.replace(self, positions=positions, atomic_numbers=np.tile(self.atomic_numbers, 2), cell=cell)
+        return dataclasses.replace(
+            self, positions=positions, atomic_numbers=np.tile(self.atomic_numbers, 2), cell=cell
+        )
 
     def beside(self, other: Structure, distance: float) -> Structure:
-        """Join an open structure with a copy of another one moved by `distance` (Å) along x; both must be neutral."""
+        """Join an open structure with a copy of another one moved by `distance` (Å) along x.
+
+        Both must be neutral.
+        """
         moved = other.positions + np.array([distance, 0.0, 0.0])
         numbers = np.concatenate([self.atomic_numbers, other.atomic_numbers])
         name = f"{self.name} and, {distance:g} Å away, {other.name}"
-        return dataclasses.replace(self, name=name, positions=np.concatenate([self.positions, moved]), atomic_numbers=numbers)
+        return dataclasses.replace(
+            self,
+            name=name,
+            positions=np.concatenate([self.positions, moved]),
+            atomic_numbers=numbers,
+        )
 
 
 _CLUSTER = [
@@ -96,24 +114,45 @@ _ORGANIC = [
 ]  # fmt: skip
 
 # Formamide, MMFF94 geometry, in the plane z = 0.
-_PLANAR = [[-0.691, -0.047, 0.0], [0.663, 0.061, 0.0], [1.412, -0.903, 0.0], [-1.095, -0.974, 0.0], [-1.302, 0.757, 0.0], [1.013, 1.106, 0.0]]
+_PLANAR = [
+    [-0.691, -0.047, 0.0],
+    [0.663, 0.061, 0.0],
+    [1.412, -0.903, 0.0],
+    [-1.095, -0.974, 0.0],
+    [-1.302, 0.757, 0.0],
+    [1.013, 1.106, 0.0],
+]
 
-_CRYSTAL = [[1.74, 0.87, 2.94], [2.51, 2.48, 0.37], [2.57, 1.71, 2.1], [1.52, 2.67, 2.39], [2.36, 0.42, 0.95]]
+_CRYSTAL = [
+    [1.74, 0.87, 2.94],
+    [2.51, 2.48, 0.37],
+    [2.57, 1.71, 2.1],
+    [1.52, 2.67, 2.39],
+    [2.36, 0.42, 0.95],
+]
 _CRYSTAL_CELL = [[3.9, 0.0, 0.0], [0.7, 3.4, 0.0], [-0.4, 0.9, 4.2]]
 
 
 # Water, R. L. Cook, F. C. De Lucia, P. Helminger, J. Mol. Spectrosc. 53 (1974) 62.
 _WATER = [[0.0, 0.0, 0.0], [0.9586, 0.0, 0.0], [-0.2400, 0.9281, 0.0]]
 
-# A lattice without symmetry, as dense as molecules are at their bonds: products of many messages must not grow beyond what they are here.
+# A lattice without symmetry, as dense as molecules are at their bonds: products of many messages
+# must not grow beyond what they are here.
 _LATTICE = np.array([[1.4, 0.0, 0.0], [0.3, 1.35, 0.0], [-0.2, 0.35, 1.45]])
 
 
-def built_in_probes(elements: Sequence[int], *, total_charge: int = 0, spin_multiplicity: int = 1) -> list[Structure]:
+def built_in_probes(
+    elements: Sequence[int], *, total_charge: int = 0, spin_multiplicity: int = 1
+) -> list[Structure]:
     """Return the fixed probes; an element outside `elements` is replaced by one of them in turn."""
     cycle = np.resize(np.array(sorted(elements)), 16)
 
-    def probe(name: str, positions: list[list[float]], numbers: Sequence[int], cell: list[list[float]] | None = None) -> Structure:
+    def probe(
+        name: str,
+        positions: list[list[float]],
+        numbers: Sequence[int],
+        cell: list[list[float]] | None = None,
+    ) -> Structure:
         known = _known(numbers, elements)
         return Structure(
             name,
@@ -133,24 +172,42 @@ def built_in_probes(elements: Sequence[int], *, total_charge: int = 0, spin_mult
     ]
 
 
-# Seeds of clusters without any symmetry of their own; the copies that an improper rotation makes of them have that symmetry and no mirror plane.
+# Seeds of clusters without any symmetry of their own; the copies that an improper rotation makes of
+# them have that symmetry and no mirror plane.
 _SEEDS = [[1.1, 0.35, 0.45], [1.9, -0.45, 0.85], [0.55, 1.65, 1.3]]
 _S4 = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 
 
-def achiral_probes(elements: Sequence[int], *, total_charge: int = 0, spin_multiplicity: int = 1) -> list[tuple[Structure, np.ndarray]]:
+def achiral_probes(
+    elements: Sequence[int], *, total_charge: int = 0, spin_multiplicity: int = 1
+) -> list[tuple[Structure, np.ndarray]]:
     """Return structures with an improper symmetry and the matrix (3, 3) of that symmetry about the origin.
 
-    One has a mirror plane, one an inversion centre alone as meso compounds have in their staggered form, one a fourfold improper axis alone.
+    One has a mirror plane, one an inversion centre alone as meso compounds have in their staggered
+    form, one a fourfold improper axis alone.
     """
     cycle, seeds = np.resize(np.array(sorted(elements)), len(_SEEDS)), np.array(_SEEDS)
     planar = np.array(_known([7, 6, 8, 1, 1, 1], elements))
 
     def copies(name: str, matrix: np.ndarray, order: int) -> Structure:
-        positions = np.concatenate([seeds @ np.linalg.matrix_power(matrix, k).T for k in range(order)])
-        return Structure(name, positions, np.tile(cycle, order), total_charge=total_charge, spin_multiplicity=spin_multiplicity)
+        positions = np.concatenate(
+            [seeds @ np.linalg.matrix_power(matrix, k).T for k in range(order)]
+        )
+        return Structure(
+            name,
+            positions,
+            np.tile(cycle, order),
+            total_charge=total_charge,
+            spin_multiplicity=spin_multiplicity,
+        )
 
-    flat = Structure("formamide, planar", np.array(_PLANAR), planar, total_charge=total_charge, spin_multiplicity=spin_multiplicity)
+    flat = Structure(
+        "formamide, planar",
+        np.array(_PLANAR),
+        planar,
+        total_charge=total_charge,
+        spin_multiplicity=spin_multiplicity,
+    )
     return [
         (flat, np.diag([1.0, 1.0, -1.0])),
         (copies("cluster with an inversion centre", -np.eye(3), 2), -np.eye(3)),
@@ -159,12 +216,17 @@ def achiral_probes(elements: Sequence[int], *, total_charge: int = 0, spin_multi
 
 
 def calibration_structures(elements: Sequence[int]) -> list[Structure]:
-    """Return the built-in probes, a very small molecule and a dense cluster that has every element: what a new model may well be used for."""
+    """Return the built-in probes, a very small molecule and a dense cluster that has every element.
+
+    What a new model may well be used for.
+    """
     n_atoms = max(27, len(elements))
     side = np.arange(-3, 4) + 0.1
     lattice = np.stack(np.meshgrid(side, side, side), axis=-1).reshape(-1, 3) @ _LATTICE
     nearest = lattice[np.argsort(np.linalg.norm(lattice, axis=1), kind="stable")[:n_atoms]]
-    cluster = Structure("dense cluster of every element", nearest, np.resize(np.array(sorted(elements)), n_atoms))
+    cluster = Structure(
+        "dense cluster of every element", nearest, np.resize(np.array(sorted(elements)), n_atoms)
+    )
     water = Structure("water", np.array(_WATER), np.array(_known([8, 1, 1], elements)))
     return [*built_in_probes(elements), water, cluster]
 
@@ -194,12 +256,23 @@ def structures_of(graph: AtomGraph) -> list[Structure]:
     return pieces
 
 
-# The fixed atoms lie on a sphere around the first dragged one (y and z in Å), so that all of them cross the cutoff together.
-_ON_SPHERE = [[0.0, 0.0], [1.1, 0.2], [-0.9, 0.8], [0.1, -1.2], [-1.1, -0.6], [0.4, 1.3], [1.2, -1.0]]
+# The fixed atoms lie on a sphere around the first dragged one (y and z in Å), so that all of them
+# cross the cutoff together.
+_ON_SPHERE = [
+    [0.0, 0.0],
+    [1.1, 0.2],
+    [-0.9, 0.8],
+    [0.1, -1.2],
+    [-1.1, -0.6],
+    [0.4, 1.3],
+    [1.2, -1.0],
+]
 _DRAGGED = [[0.0, 0.0, 0.0], [1.1, 0.4, -0.5], [1.0, -0.8, 0.2]]
 
 
-def at_cutoff(elements: Sequence[int], cutoff: float, *, total_charge: int = 0, spin_multiplicity: int = 1) -> tuple[Structure, np.ndarray]:
+def at_cutoff(
+    elements: Sequence[int], cutoff: float, *, total_charge: int = 0, spin_multiplicity: int = 1
+) -> tuple[Structure, np.ndarray]:
     """Return two fragments held together by one atom that lies exactly at the cutoff from seven others, and the motion that parts them.
 
     The motion, (N, 3), moves the second fragment by 1 Å.
@@ -210,7 +283,13 @@ def at_cutoff(elements: Sequence[int], cutoff: float, *, total_charge: int = 0, 
     motion = np.zeros_like(positions)
     motion[len(fixed) :, 0] = 1.0
     numbers = np.resize(np.array(sorted(elements)), len(positions))
-    structure = Structure("an atom at the cutoff", positions, numbers, total_charge=total_charge, spin_multiplicity=spin_multiplicity)
+    structure = Structure(
+        "an atom at the cutoff",
+        positions,
+        numbers,
+        total_charge=total_charge,
+        spin_multiplicity=spin_multiplicity,
+    )
     return structure, motion
 
 

@@ -31,7 +31,10 @@ def card(name: str) -> dict[str, Any]:
         raise UserError(_unknown(name))
     path = _models() / f"{name}.json"
     if not path.is_file():
-        raise UserError(f"the bundled model {name!r} has no card: {path.name} is missing beside it; install molequi again")
+        raise UserError(
+            f"the bundled model {name!r} has no card: {path.name} is missing beside it; install "
+            "molequi again"
+        )
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -44,7 +47,10 @@ def resolve_model(name_or_path: str | os.PathLike[str]) -> Path:
     if path.is_dir():
         model = path / "model.safetensors"
         if not model.is_file():
-            raise UserError(f"the folder {path} holds no model.safetensors; give a run directory of `molequi train` or the model's file")
+            raise UserError(
+                f"the folder {path} holds no model.safetensors; give a run directory of `molequi "
+                "train` or the model's file"
+            )
         return model
     if path.exists():
         return path
@@ -54,10 +60,16 @@ def resolve_model(name_or_path: str | os.PathLike[str]) -> Path:
     raise UserError(_unknown(name))
 
 
-def load(model: str | os.PathLike[str] = "organic", *, device: str = "cpu", dtype: str | torch.dtype | None = None) -> MolecularModel:
+def load(
+    model: str | os.PathLike[str] = "organic",
+    *,
+    device: str = "cpu",
+    dtype: str | torch.dtype | None = None,
+) -> MolecularModel:
     """Load a model, ready to predict.
 
-    model: as in `resolve_model`. device: as torch names it, or `auto`. dtype: of the network, its own by default.
+    model: as in `resolve_model`. device: as torch names it, or `auto`. dtype: of the network, its
+    own by default.
     """
     return load_model(resolve_model(model), device=as_device(device), dtype=as_dtype(dtype))
 

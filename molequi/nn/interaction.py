@@ -18,10 +18,11 @@ from molequi.o3.irreps import Irreps, irrep_of_row, irreps_name, natural_irreps
 class Interaction(nn.Module):
     """h' = gate(L A + S_z h), A_i = n^(-1/2) sum_e sum_p CG_p (L h_j) Y_e R_p(r_e), as in NequIP.
 
-    Batzner et al., Nature Communications 13, 2453 (2022), eqs. 1 to 5 and figure 1; with `correlation` > 1, L A becomes the
-    many-body product of MACE. `mixing` says whether the paths into an irrep are summed channel by channel (merged), or mixed by one linear
-    map of all their channels, as in NequIP and MACE (separate). n is one constant per layer, the effective neighbour count of the training
-    set (`Backbone.calibrate`).
+    Batzner et al., Nature Communications 13, 2453 (2022), eqs. 1 to 5 and figure 1; with
+    `correlation` > 1, L A becomes the many-body product of MACE. `mixing` says whether the paths
+    into an irrep are summed channel by channel (merged), or mixed by one linear map of all their
+    channels, as in NequIP and MACE (separate). n is one constant per layer, the effective neighbour
+    count of the training set (`Backbone.calibrate`).
     """
 
     def __init__(
@@ -42,31 +43,50 @@ class Interaction(nn.Module):
         message_irreps = reachable(irreps_in, natural_irreps(l_max), wanted)
         separate = mixing == "separate"
         self.irreps_out = tuple(irreps_out)
-        self.table = coupling_table(tuple(irreps_in), natural_irreps(l_max), message_irreps, separate=separate)
+        self.table = coupling_table(
+            tuple(irreps_in), natural_irreps(l_max), message_irreps, separate=separate
+        )
         self.kernels = "reference"
         self.up = IrrepsLinear(irreps_in, n_channels, n_channels)
-        self.radial = RadialNetwork(*radial[:2], len(self.table.paths), n_channels, n_hidden=radial[2])
+        self.radial = RadialNetwork(
+            *radial[:2], len(self.table.paths), n_channels, n_hidden=radial[2]
+        )
         self.register_buffer("path_scale", path_scale(self.table), persistent=False)
         self.register_buffer("neighbor_count", torch.tensor(12.0))
         self.mix = PathLinear(self.table.output, n_channels) if separate else nn.Identity()
         self.product = None
         if correlation > 1:
-            self.product = ManyBodyProduct(message_irreps, irreps_out, n_channels, n_elements, correlation=correlation)
+            self.product = ManyBodyProduct(
+                message_irreps, irreps_out, n_channels, n_elements, correlation=correlation
+            )
             self.register_buffer("product_scale", torch.ones(len(irreps_out)))
         self.register_buffer("irrep_of_row", irrep_of_row(irreps_out), persistent=False)
         # Separate paths without a product are mixed already.
-        self.down = nn.Identity() if separate and correlation == 1 else IrrepsLinear(irreps_out, n_channels, n_channels)
-        self.self_connection = SelfConnection(irreps_in, irreps_out, n_channels, n_elements, matrices=self_connection == "matrices")
+        self.down = (
+            nn.Identity()
+            if separate and correlation == 1
+            else IrrepsLinear(irreps_out, n_channels, n_channels)
+        )
+        self.self_connection = SelfConnection(
+            irreps_in, irreps_out, n_channels, n_elements, matrices=self_connection == "matrices"
+        )
         self.gate = Gate(irreps_out, n_channels)
 
-    def forward(self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor) -> Tensor:
-        """Update the features: (N, M_in, C) -> (N, M_out, C); harmonics (E, (l_max + 1)^2), distances (E,) Å."""
+    def forward(
+        self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor
+    ) -> Tensor:
+        """Update the features: (N, M_in, C) -> (N, M_out, C).
+
+        Harmonics (E, (l_max + 1)^2), distances (E,) Å.
+        """
         messages = self.messages(features, harmonics, distances, edges)
         if self.product is not None:
             messages = self.product(messages, species) * self.product_scale[self.irrep_of_row, None]
         return self.gate((self.down(messages) + self.self_connection(features, species)) * 2**-0.5)
 
-    def calibrate(self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor) -> None:
+    def calibrate(
+        self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor
+    ) -> None:
         """Set the constants that give messages, and each irrep of their products, unit mean square on these atoms."""
         messages = self.messages(features, harmonics, distances, edges)
         power = messages.square().mean()
@@ -75,30 +95,58 @@ class Interaction(nn.Module):
             if self.product is not None:
                 rows = self.product(messages * power.rsqrt(), species).square().mean(dim=(0, 2))
                 counts = torch.bincount(self.irrep_of_row).to(rows.dtype)
-                means = torch.zeros_like(self.product_scale).index_add(0, self.irrep_of_row, rows) / counts
-                # What symmetry forbids holds rounding, which must not be raised to the size of the rest: it would break the symmetry in float32.
+                means = (
+                    torch.zeros_like(self.product_scale).index_add(0, self.irrep_of_row, rows)
+                    / counts
+                )
+                # What symmetry forbids holds rounding, which must not be raised to the size of the
+                # rest: it would break the symmetry in float32.
                 means = torch.where(means > 1e-8 * means.max(), means, means.max())
                 self.product_scale.copy_(means.clamp(min=1e-12).rsqrt())
 
-    def messages(self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges) -> Tensor:
+    def messages(
+        self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges
+    ) -> Tensor:
         """Return A: (N, M_message, C)."""
         splines = derived(self, lambda: self.radial(self.path_scale * self.neighbor_count.rsqrt()))
-        return self.mix(convolve(self.up(features), harmonics, distances, splines, edges, self.table, self.radial.cutoff, kernels=self.kernels))
+        return self.mix(
+            convolve(
+                self.up(features),
+                harmonics,
+                distances,
+                splines,
+                edges,
+                self.table,
+                self.radial.cutoff,
+                kernels=self.kernels,
+            )
+        )
 
 
 class SelfConnection(nn.Module):
     """L (s_z h): a channel-wise factor by species, then a linear map on the irreps that input and output share.
 
-    With `matrices` L_z h: a map for each species, as in NequIP and MACE; as many weights as there are elements, as much work too.
+    With `matrices` L_z h: a map for each species, as in NequIP and MACE; as many weights as there
+    are elements, as much work too.
     """
 
-    def __init__(self, irreps_in: Irreps, irreps_out: Irreps, n_channels: int, n_elements: int, *, matrices: bool = False) -> None:
+    def __init__(
+        self,
+        irreps_in: Irreps,
+        irreps_out: Irreps,
+        n_channels: int,
+        n_elements: int,
+        *,
+        matrices: bool = False,
+    ) -> None:
         super().__init__()
         self.rows = SharedRows(irreps_in, irreps_out)
         self.matrices, self.n_elements = matrices, n_elements
         if not matrices:
             self.factors = nn.Parameter(torch.randn(n_elements, len(self.rows.irreps), n_channels))
-        self.linear = IrrepsLinear(self.rows.irreps, n_channels * (n_elements if matrices else 1), n_channels)
+        self.linear = IrrepsLinear(
+            self.rows.irreps, n_channels * (n_elements if matrices else 1), n_channels
+        )
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """Map (N, M_in, C), (N,) -> (N, M_out, C)."""
@@ -106,14 +154,23 @@ class SelfConnection(nn.Module):
         return self.rows.place(self.linear(self.spread(self.rows.take(features), table, species)))
 
     def table(self) -> Tensor:
-        """Return what multiplies the features of each species: factors (S, M_shared * C), or (S, S) with sqrt(S) where it is the species itself."""
+        """Return what multiplies the features of each species.
+
+        Factors (S, M_shared * C), or (S, S) with sqrt(S) where it is the species itself.
+        """
         if self.matrices:
             # The linear map divides by sqrt(S C), though only C channels are not zero.
-            return torch.eye(self.n_elements, device=self.rows.rows_in.device, dtype=self.linear.dtype) * self.n_elements**0.5
+            return (
+                torch.eye(self.n_elements, device=self.rows.rows_in.device, dtype=self.linear.dtype)
+                * self.n_elements**0.5
+            )
         return spread(self.factors, self.rows.irreps, dim=1).flatten(1)
 
     def spread(self, features: Tensor, table: Tensor, species: Tensor) -> Tensor:
-        """Return what the linear map takes: (N, M_shared, C) -> (N, M_shared, C), or (N, M_shared, S * C) of which one C is not zero."""
+        """Return what the linear map takes.
+
+        (N, M_shared, C) -> (N, M_shared, C), or (N, M_shared, S * C) of which one C is not zero.
+        """
         chosen = functional.embedding(species, table)
         if self.matrices:
             return (features[:, :, None] * chosen[:, None, :, None]).flatten(2)
@@ -129,7 +186,10 @@ class SelfConnection(nn.Module):
 
 
 class Gate(nn.Module):
-    """SiLU on 0e; every other irrep is multiplied by a gate made from the 0e rows, so parity and direction stay."""
+    """SiLU on 0e.
+
+    Every other irrep is multiplied by a gate made from the 0e rows, so parity and direction stay.
+    """
 
     def __init__(self, irreps: Irreps, n_channels: int) -> None:
         super().__init__()
@@ -144,13 +204,21 @@ class Gate(nn.Module):
         if not self.others:
             return silu(scalars)
         n_channels = features.shape[2]
-        gates = gate(scalars[:, 0] @ (self.weight * n_channels**-0.5)).reshape(-1, len(self.others), n_channels)
+        gates = gate(scalars[:, 0] @ (self.weight * n_channels**-0.5)).reshape(
+            -1, len(self.others), n_channels
+        )
         return torch.cat([silu(scalars), rest * spread(gates, self.others, dim=1)], dim=1)
 
 
 def reachable(first: Irreps, second: Irreps, wanted: Irreps) -> Irreps:
     """Return the irreps of `wanted` that couplings of first x second can give, in their order."""
-    return tuple((l3, p3) for l3, p3 in wanted if any(p1 * p2 == p3 and abs(l1 - l2) <= l3 <= l1 + l2 for l1, p1 in first for l2, p2 in second))
+    return tuple(
+        (l3, p3)
+        for l3, p3 in wanted
+        if any(
+            p1 * p2 == p3 and abs(l1 - l2) <= l3 <= l1 + l2 for l1, p1 in first for l2, p2 in second
+        )
+    )
 
 
 def _message_irreps(irreps_in: Irreps, irreps_out: Irreps, l_max: int) -> Irreps:

@@ -1,6 +1,9 @@
-"""Dropout, normalisation, pooling and striding that keep the symmetry. Each has an ordinary twin that breaks it.
+"""Dropout, normalisation, pooling and striding that keep the symmetry.
 
-Features are (N, M, C), rows of irreps as in DESIGN: what acts on a number of each irrep, such as its norm, may not act on each row.
+Each has an ordinary twin that breaks it.
+
+Features are (N, M, C), rows of irreps as in DESIGN: what acts on a number of each irrep, such as
+its norm, may not act on each row.
 """
 
 from __future__ import annotations
@@ -38,8 +41,9 @@ class IrrepsDropout(nn.Module):
 class IrrepsNorm(nn.Module):
     """Divide each irrep of an atom by the root mean square of its components over all channels, times a weight per channel.
 
-    0e irreps are centred over the channels first and get a bias, all others have neither: a mean of vectors is a vector and would be harmless,
-    but a constant vector is not. It acts on each atom alone, so that batches do not matter. epsilon is added to the mean square, and keeps what
+    0e irreps are centred over the channels first and get a bias, all others have neither: a mean of
+    vectors is a vector and would be harmless, but a constant vector is not. It acts on each atom
+    alone, so that batches do not matter. epsilon is added to the mean square, and keeps what
     symmetry forbids, which is rounding, from being raised to size one.
     """
 
@@ -48,7 +52,9 @@ class IrrepsNorm(nn.Module):
         self.irreps, self.epsilon = tuple(irreps), epsilon
         self.slices = row_slices(irreps)
         self.weight = nn.Parameter(torch.ones(len(self.irreps), n_channels))
-        self.bias = nn.Parameter(torch.zeros(sum(irrep == (0, 1) for irrep in self.irreps), n_channels))
+        self.bias = nn.Parameter(
+            torch.zeros(sum(irrep == (0, 1) for irrep in self.irreps), n_channels)
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise (N, M, C)."""
@@ -57,7 +63,11 @@ class IrrepsNorm(nn.Module):
             part = features[:, rows]
             if irrep == (0, 1):
                 part = part - part.mean(dim=2, keepdim=True)
-            part = part * (part.square().mean(dim=(1, 2), keepdim=True) + self.epsilon).rsqrt() * weight
+            part = (
+                part
+                * (part.square().mean(dim=(1, 2), keepdim=True) + self.epsilon).rsqrt()
+                * weight
+            )
             parts.append(part + next(scalars) if irrep == (0, 1) else part)
         return torch.cat(parts, dim=1)
 
@@ -65,8 +75,9 @@ class IrrepsNorm(nn.Module):
 class IrrepsPool(nn.Module):
     """Sum each irrep over the atoms of a molecule with softmax weights of its own length, for 0e of its value: most counts the atom where it is long.
 
-    The weight is one number for all components of an irrep of a channel. A softmax instead of a maximum, which would jump where two atoms tie,
-    as those that a symmetry of the molecule exchanges do. sharpness: factor of the length in the exponent.
+    The weight is one number for all components of an irrep of a channel. A softmax instead of a
+    maximum, which would jump where two atoms tie, as those that a symmetry of the molecule
+    exchanges do. sharpness: factor of the length in the exponent.
     """
 
     def __init__(self, irreps: Sequence[Irrep], sharpness: float = 1.0) -> None:
@@ -74,21 +85,36 @@ class IrrepsPool(nn.Module):
         self.irreps, self.sharpness = tuple(irreps), sharpness
 
     def forward(self, features: Tensor, batch: Tensor, n_molecules: int) -> Tensor:
-        """Pool (N, M, C) over the atoms of each molecule, batch (N,): (n_molecules, M, C); zeros where there are no atoms."""
+        """Pool (N, M, C) over the atoms of each molecule, batch (N,): (n_molecules, M, C).
+
+        Zeros where there are no atoms.
+        """
         parts = [features[:, rows] for rows in row_slices(self.irreps)]
         # The small number keeps the derivative of a length finite at zero.
-        sizes = [part[:, 0] if irrep == (0, 1) else (part.square().sum(dim=1) + 1e-12).sqrt() for irrep, part in zip(self.irreps, parts, strict=True)]
+        sizes = [
+            part[:, 0] if irrep == (0, 1) else (part.square().sum(dim=1) + 1e-12).sqrt()
+            for irrep, part in zip(self.irreps, parts, strict=True)
+        ]
         size = self.sharpness * torch.stack(sizes, dim=1)
         place = batch[:, None, None].expand_as(size)
-        largest = size.detach().new_full((n_molecules, *size.shape[1:]), -torch.inf).scatter_reduce(0, place, size.detach(), "amax")
+        largest = (
+            size.detach()
+            .new_full((n_molecules, *size.shape[1:]), -torch.inf)
+            .scatter_reduce(0, place, size.detach(), "amax")
+        )
         weights = torch.exp(size - largest[batch])
         total = weights.new_zeros(largest.shape).index_add(0, batch, weights)
         shares = spread(weights / total[batch], self.irreps, dim=1)
-        return features.new_zeros(n_molecules, *features.shape[1:]).index_add(0, batch, shares * features)
+        return features.new_zeros(n_molecules, *features.shape[1:]).index_add(
+            0, batch, shares * features
+        )
 
 
 def mean_pool(features: Tensor, batch: Tensor, n_molecules: int) -> Tensor:
-    """Average (N, ...) over the atoms of each molecule: (n_molecules, ...); linear, so it keeps every representation."""
+    """Average (N, ...) over the atoms of each molecule: (n_molecules, ...).
+
+    Linear, so it keeps every representation.
+    """
     counts = torch.bincount(batch, minlength=n_molecules).clamp(min=1).to(features.dtype)
     total = features.new_zeros(n_molecules, *features.shape[1:]).index_add(0, batch, features)
     return total / counts.reshape(-1, *[1] * (features.ndim - 1))
@@ -97,27 +123,42 @@ def mean_pool(features: Tensor, batch: Tensor, n_molecules: int) -> Tensor:
 class LowPassStride(nn.Module):
     """Halve an image of even sides, (B, C, n, n), after a low-pass filter whose centre is the centre of the 2 x 2 pixels that become one.
 
-    The filter is the outer product of a row of binomial coefficients with itself, nearly a Gaussian and so nearly isotropic; turned by quarters
-    and mirrored it is itself. Taking every second pixel instead prefers one corner, and folds fine structure into coarse
-    (R. Zhang, Making convolutional networks shift-invariant again, ICML 2019).
+    The filter is the outer product of a row of binomial coefficients with itself, nearly a Gaussian
+    and so nearly isotropic; turned by quarters and mirrored it is itself. Taking every second pixel
+    instead prefers one corner, and folds fine structure into coarse (R. Zhang, Making convolutional
+    networks shift-invariant again, ICML 2019).
     n_taps: even. periodic: whether the image goes on at its edges; zeros lie outside otherwise.
     """
 
     def __init__(self, n_taps: int = 6, *, periodic: bool = False) -> None:
         super().__init__()
         if n_taps < 2 or n_taps % 2:
-            raise UserError(f"the filter has {n_taps} taps; an even number of 2 or more puts its centre between two pixels")
+            raise UserError(
+                f"the filter has {n_taps} taps; an even number of 2 or more puts its centre "
+                "between two pixels"
+            )
         row = torch.ones(1, dtype=torch.float64)
         for _ in range(n_taps - 1):
             row = functional.pad(row, (1, 0)) + functional.pad(row, (0, 1))
         row = row / row.sum()
         self.periodic, self.margin = periodic, n_taps // 2 - 1
-        self.register_buffer("filter", torch.outer(row, row)[None, None].to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer(
+            "filter",
+            torch.outer(row, row)[None, None].to(torch.get_default_dtype()),
+            persistent=False,
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Filter and take one pixel of four: (B, C, n / 2, n / 2)."""
         if images.shape[-1] % 2 or images.shape[-2] % 2:
-            raise UserError(f"an image of {images.shape[-2]} x {images.shape[-1]} pixels has no symmetric half; give it even sides")
-        padded = functional.pad(images, (self.margin,) * 4, mode="circular" if self.periodic else "constant")
+            raise UserError(
+                f"an image of {images.shape[-2]} x {images.shape[-1]} pixels has no symmetric "
+                "half; give it even sides"
+            )
+        padded = functional.pad(
+            images, (self.margin,) * 4, mode="circular" if self.periodic else "constant"
+        )
         channels = images.shape[1]
-        return functional.conv2d(padded, self.filter.expand(channels, 1, -1, -1), stride=2, groups=channels)
+        return functional.conv2d(
+            padded, self.filter.expand(channels, 1, -1, -1), stride=2, groups=channels
+        )

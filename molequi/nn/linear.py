@@ -1,7 +1,7 @@
 """Linear maps and scalar networks with unit variance at initialisation.
 
-Weights are drawn from a unit normal and divided by the square root of their fan-in in the forward pass, so that one
-learning rate suits every width.
+Weights are drawn from a unit normal and divided by the square root of their fan-in in the forward
+pass, so that one learning rate suits every width.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class Perceptron(nn.Module):
         super().__init__()
         pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
         self.weights = nn.ParameterList(nn.Parameter(torch.randn(a, b)) for a, b in pairs)
-        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(b)) for _, b in (pairs if last_bias else pairs[:-1]))
+        self.biases = nn.ParameterList(
+            nn.Parameter(torch.zeros(b)) for _, b in (pairs if last_bias else pairs[:-1])
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the network."""
@@ -60,7 +62,10 @@ class Perceptron(nn.Module):
     def _scaled(self) -> list[Tensor]:
         """The weights times the gains of the activations: fewer numbers than the features."""
         gains = itertools.chain([1.0], itertools.repeat(unit_gain(functional.silu)))
-        return [weight * (gain * weight.shape[0] ** -0.5) for weight, gain in zip(self.weights, gains, strict=False)]
+        return [
+            weight * (gain * weight.shape[0] ** -0.5)
+            for weight, gain in zip(self.weights, gains, strict=False)
+        ]
 
 
 def spread(values: Tensor, irreps: Sequence[Irrep], dim: int) -> Tensor:
@@ -70,17 +75,28 @@ def spread(values: Tensor, irreps: Sequence[Irrep], dim: int) -> Tensor:
     """
     parts = [values.narrow(dim, k, 1) for k in range(len(irreps))]
     sizes = [2 * l + 1 for l, _ in irreps]
-    return torch.cat([part.expand(*part.shape[:dim], size, *part.shape[dim + 1 :]) for part, size in zip(parts, sizes, strict=True)], dim=dim)
+    return torch.cat(
+        [
+            part.expand(*part.shape[:dim], size, *part.shape[dim + 1 :])
+            for part, size in zip(parts, sizes, strict=True)
+        ],
+        dim=dim,
+    )
 
 
 class IrrepsLinear(nn.Module):
-    """Mix the channels of each irrep: (N, M, C_in) -> (N, M, C_out). No bias, so parity and rotation are untouched."""
+    """Mix the channels of each irrep: (N, M, C_in) -> (N, M, C_out).
+
+    No bias, so parity and rotation are untouched.
+    """
 
     def __init__(self, irreps: Sequence[Irrep], n_in: int, n_out: int) -> None:
         super().__init__()
         self.irreps = tuple(irreps)
         self.n_in = n_in
-        self.weights = nn.ParameterDict({irreps_name([irrep]): nn.Parameter(torch.randn(n_in, n_out)) for irrep in irreps})
+        self.weights = nn.ParameterDict(
+            {irreps_name([irrep]): nn.Parameter(torch.randn(n_in, n_out)) for irrep in irreps}
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """Apply the map."""
@@ -92,28 +108,46 @@ class IrrepsLinear(nn.Module):
         return next(iter(self.weights.values())).dtype
 
     def _per_row(self) -> Tensor:
-        stacked = torch.stack([self.weights[irreps_name([irrep])] for irrep in self.irreps]) * (self.n_in**-0.5)
+        stacked = torch.stack([self.weights[irreps_name([irrep])] for irrep in self.irreps]) * (
+            self.n_in**-0.5
+        )
         return spread(stacked, self.irreps, dim=0)
 
 
 class PathLinear(nn.Module):
-    """Mix the channels of all paths into each irrep: (N, rows of the separate paths, C) -> (N, M, C), as NequIP and MACE do after their convolution.
+    """Mix the channels of all paths into each irrep.
 
-    outputs: the irrep of each path, equal ones next to each other; their rows alternate as those of a table with `separate`.
+    (N, rows of the separate paths, C) -> (N, M, C), as NequIP and MACE do after their convolution.
+
+    outputs: the irrep of each path, equal ones next to each other; their rows alternate as those of
+    a table with `separate`.
     """
 
     def __init__(self, outputs: Sequence[Irrep], n_channels: int) -> None:
         super().__init__()
         self.irreps = tuple(dict.fromkeys(outputs))
         self.counts = tuple(list(outputs).count(irrep) for irrep in self.irreps)
-        self.sizes = [count * (2 * l + 1) for count, (l, _) in zip(self.counts, self.irreps, strict=True)]
+        self.sizes = [
+            count * (2 * l + 1) for count, (l, _) in zip(self.counts, self.irreps, strict=True)
+        ]
         pairs = zip(self.irreps, self.counts, strict=True)
-        self.weights = nn.ParameterDict({irreps_name([irrep]): nn.Parameter(torch.randn(count * n_channels, n_channels)) for irrep, count in pairs})
+        self.weights = nn.ParameterDict(
+            {
+                irreps_name([irrep]): nn.Parameter(torch.randn(count * n_channels, n_channels))
+                for irrep, count in pairs
+            }
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """Apply the map."""
         mixed = []
-        parts = zip(self.irreps, self.counts, features.split(self.sizes, dim=1), derived(self, self._scaled), strict=True)
+        parts = zip(
+            self.irreps,
+            self.counts,
+            features.split(self.sizes, dim=1),
+            derived(self, self._scaled),
+            strict=True,
+        )
         for (l, _), count, part, weight in parts:
             paths = part.unflatten(1, (2 * l + 1, count)).flatten(2)
             mixed.append(torch.bmm(paths.transpose(0, 1), weight.expand(2 * l + 1, -1, -1)))

@@ -13,7 +13,10 @@ from molequi.o3.irreps import Irreps
 
 
 def path_scale(table: CouplingTable) -> Tensor:
-    """Return 1 / sqrt(number of paths into the same output), per path: (P, 1). Sums of paths then keep unit variance."""
+    """Return 1 / sqrt(number of paths into the same output), per path: (P, 1).
+
+    Sums of paths then keep unit variance.
+    """
     counts = [sum(other.output == path.output for other in table.paths) for path in table.paths]
     return torch.tensor(counts, dtype=torch.float64).rsqrt()[:, None].to(torch.get_default_dtype())
 
@@ -21,18 +24,32 @@ def path_scale(table: CouplingTable) -> Tensor:
 class ManyBodyProduct(nn.Module):
     """B = L1 A + L2 (A A) + L3 ((A A) A), channel by channel, weights by the species of the node.
 
-    Batatia et al., MACE, NeurIPS 2022, eqs. 10 and 11, with the three-fold product built by two pair couplings.
+    Batatia et al., MACE, NeurIPS 2022, eqs. 10 and 11, with the three-fold product built by two
+    pair couplings.
     features: (N, rows of irreps_in, C); species: (N,) -> (N, rows of irreps_out, C).
     """
 
-    def __init__(self, irreps_in: Irreps, irreps_out: Irreps, n_channels: int, n_elements: int, *, correlation: int) -> None:
+    def __init__(
+        self,
+        irreps_in: Irreps,
+        irreps_out: Irreps,
+        n_channels: int,
+        n_elements: int,
+        *,
+        correlation: int,
+    ) -> None:
         super().__init__()
         pair_out = irreps_out if correlation == 2 else tuple(sorted({*irreps_in, *irreps_out}))
         self.tables = [coupling_table(irreps_in, irreps_in, pair_out, symmetric=True)]
         if correlation == 3:
             self.tables.append(coupling_table(pair_out, irreps_in, irreps_out))
-        self.species_weights = nn.ParameterList(nn.Parameter(torch.randn(n_elements, len(t.paths), n_channels)) for t in self.tables)
-        self.linears = nn.ModuleList(_Projection(irreps, irreps_out, n_channels) for irreps in (irreps_in, *(t.output for t in self.tables)))
+        self.species_weights = nn.ParameterList(
+            nn.Parameter(torch.randn(n_elements, len(t.paths), n_channels)) for t in self.tables
+        )
+        self.linears = nn.ModuleList(
+            _Projection(irreps, irreps_out, n_channels)
+            for irreps in (irreps_in, *(t.output for t in self.tables))
+        )
         for order, table in enumerate(self.tables):
             self.register_buffer(f"path_scale_{order}", path_scale(table), persistent=False)
         self.scale = (1 + len(self.tables)) ** -0.5
@@ -40,7 +57,13 @@ class ManyBodyProduct(nn.Module):
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """Return the many-body features."""
-        weights = derived(self, lambda: [w * getattr(self, f"path_scale_{order}") for order, w in enumerate(self.species_weights)])
+        weights = derived(
+            self,
+            lambda: [
+                w * getattr(self, f"path_scale_{order}")
+                for order, w in enumerate(self.species_weights)
+            ],
+        )
         total, power = self.linears[0](features), features
         for order, table in enumerate(self.tables):
             power = couple(power, features, weights[order], species, table, kernels=self.kernels)
@@ -49,7 +72,10 @@ class ManyBodyProduct(nn.Module):
 
 
 class _Projection(nn.Module):
-    """A linear map from one list of irreps to another; irreps that only one side has are dropped or zero."""
+    """A linear map from one list of irreps to another.
+
+    Irreps that only one side has are dropped or zero.
+    """
 
     def __init__(self, irreps_in: Irreps, irreps_out: Irreps, n_channels: int) -> None:
         super().__init__()
@@ -61,13 +87,19 @@ class _Projection(nn.Module):
 
 
 class SharedRows(nn.Module):
-    """The rows that two lists of irreps have in common: `take` cuts them out of the first layout, `place` puts them into the second."""
+    """The rows that two lists of irreps have in common.
+
+    `take` cuts them out of the first layout, `place` puts them into the second.
+    """
 
     def __init__(self, irreps_in: Irreps, irreps_out: Irreps) -> None:
         super().__init__()
         self.irreps = tuple(irrep for irrep in irreps_out if irrep in irreps_in)
         self.n_out = sum(2 * l + 1 for l, _ in irreps_out)
-        self.identical_in, self.identical_out = self.irreps == tuple(irreps_in), self.irreps == tuple(irreps_out)
+        self.identical_in, self.identical_out = (
+            self.irreps == tuple(irreps_in),
+            self.irreps == tuple(irreps_out),
+        )
         self.register_buffer("rows_in", _rows_of(self.irreps, irreps_in), persistent=False)
         self.register_buffer("rows_out", _rows_of(self.irreps, irreps_out), persistent=False)
 
@@ -76,11 +108,19 @@ class SharedRows(nn.Module):
         return features if self.identical_in else features.index_select(1, self.rows_in)
 
     def add_untaken(self, features: Tensor, out: Tensor) -> Tensor:
-        """Add shared rows (N, M_shared, C) to `out` (N, M_in, C) where `take` found them; return it."""
-        return out.add_(features) if self.identical_in else out.index_add_(1, self.rows_in, features)
+        """Add shared rows (N, M_shared, C) to `out` (N, M_in, C) where `take` found them.
+
+        Return it.
+        """
+        return (
+            out.add_(features) if self.identical_in else out.index_add_(1, self.rows_in, features)
+        )
 
     def place(self, features: Tensor) -> Tensor:
-        """Put shared rows into the output layout, zeros elsewhere: (N, M_shared, C) -> (N, M_out, C)."""
+        """Put shared rows into the output layout, zeros elsewhere.
+
+        (N, M_shared, C) -> (N, M_out, C).
+        """
         if self.identical_out:
             return features
         out = features.new_zeros(features.shape[0], self.n_out, features.shape[2])

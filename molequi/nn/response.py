@@ -1,4 +1,7 @@
-"""Derivatives of the energy: forces, stress, Hessian. All by autograd, so they are exact and conservative."""
+"""Derivatives of the energy: forces, stress, Hessian.
+
+All by autograd, so they are exact and conservative.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,17 @@ from molequi.graphs.graph import AtomGraph
 Outputs = dict[str, Tensor]
 
 
-def with_forces(network: Callable[[AtomGraph], Outputs], graph: AtomGraph, *, stress: bool = False, create_graph: bool = False) -> Outputs:
+def with_forces(
+    network: Callable[[AtomGraph], Outputs],
+    graph: AtomGraph,
+    *,
+    stress: bool = False,
+    create_graph: bool = False,
+) -> Outputs:
     """Run `network` and add forces (N, 3) = -dE/dx, eV/Å, and with `stress` the stress (B, 3, 3) = dE/dstrain / V, eV/Å³.
 
-    The stress is NaN where the cell is not fully periodic. Without `create_graph` every output is detached.
+    The stress is NaN where the cell is not fully periodic. Without `create_graph` every output is
+    detached.
     """
     with torch.enable_grad():
         positions = graph.positions.detach().requires_grad_(True)
@@ -27,19 +37,29 @@ def with_forces(network: Callable[[AtomGraph], Outputs], graph: AtomGraph, *, st
             strained = graph._replace(positions=moved, cell=graph.cell + graph.cell @ symmetric)
             inputs.append(strain)
         outputs = network(strained)
-        gradients = torch.autograd.grad(outputs["energy"].sum(), inputs, create_graph=create_graph, allow_unused=True, materialize_grads=True)
+        gradients = torch.autograd.grad(
+            outputs["energy"].sum(),
+            inputs,
+            create_graph=create_graph,
+            allow_unused=True,
+            materialize_grads=True,
+        )
     result = outputs if create_graph else {name: value.detach() for name, value in outputs.items()}
     result = {**result, "forces": -gradients[0]}
     if stress:
         volume = torch.linalg.det(graph.cell).abs()
         full = graph.pbc.all(dim=1) & (volume > 0)
         values = gradients[1] / torch.where(full, volume, torch.ones_like(volume))[:, None, None]
-        result["stress"] = torch.where(full[:, None, None], values, torch.full_like(values, torch.nan))
+        result["stress"] = torch.where(
+            full[:, None, None], values, torch.full_like(values, torch.nan)
+        )
     return result
 
 
 def hessian(network: Callable[[AtomGraph], Outputs], graph: AtomGraph) -> Tensor:
-    """Return d2E/dx2 of one structure: (3N, 3N), eV/Å², float64, symmetrised; rows ordered atom by atom, x y z.
+    """Return d2E/dx2 of one structure: (3N, 3N), eV/Å², float64, symmetrised.
+
+    Rows ordered atom by atom, x y z.
 
     Raises ValueError for a graph of several molecules, whose Hessians would be mixed up.
     """
@@ -48,9 +68,16 @@ def hessian(network: Callable[[AtomGraph], Outputs], graph: AtomGraph) -> Tensor
     with torch.enable_grad():
         positions = graph.positions.detach().requires_grad_(True)
         energy = network(graph._replace(positions=positions))["energy"].sum()
-        gradient = torch.autograd.grad(energy, positions, create_graph=True, allow_unused=True, materialize_grads=True)[0].reshape(-1)
+        gradient = torch.autograd.grad(
+            energy, positions, create_graph=True, allow_unused=True, materialize_grads=True
+        )[0].reshape(-1)
         if not gradient.requires_grad:
-            return torch.zeros(len(gradient), len(gradient), dtype=gradient.dtype, device=gradient.device)
-        rows = [torch.autograd.grad(component, positions, retain_graph=True)[0].reshape(-1) for component in gradient]
+            return torch.zeros(
+                len(gradient), len(gradient), dtype=gradient.dtype, device=gradient.device
+            )
+        rows = [
+            torch.autograd.grad(component, positions, retain_graph=True)[0].reshape(-1)
+            for component in gradient
+        ]
     matrix = torch.stack(rows) if rows else gradient.new_zeros(0, 0)
     return 0.5 * (matrix + matrix.T).detach()

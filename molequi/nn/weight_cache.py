@@ -1,7 +1,8 @@
 """Tensors that follow from weights alone, kept while the weights stay as they are.
 
-A prediction needs no gradients of the weights. What is computed from them only, scaled weights or radial functions at the knots, is then the same in
-every call, and for a molecule of twenty atoms it costs as much as all the rest.
+A prediction needs no gradients of the weights. What is computed from them only, scaled weights or
+radial functions at the knots, is then the same in every call, and for a molecule of twenty atoms it
+costs as much as all the rest.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ _state = threading.local()
 def weights_at_rest(model: nn.Module, *, first_derivatives_only: bool = False) -> Iterator[None]:
     """Within this context `derived` may keep results for as long as no parameter or buffer of `model` changes.
 
-    first_derivatives_only: nobody will differentiate twice, or with respect to the weights; `is_differentiated_once` then says so.
+    first_derivatives_only: nobody will differentiate twice, or with respect to the weights;
+    `is_differentiated_once` then says so.
     """
-    fingerprint = [(tensor.data_ptr(), tensor._version, tensor.dtype) for tensor in _tensors_of(model)]
+    fingerprint = [
+        (tensor.data_ptr(), tensor._version, tensor.dtype) for tensor in _tensors_of(model)
+    ]
     if model.__dict__.get("_resting", (None,))[0] != fingerprint:
         model.__dict__["_resting"] = fingerprint, object()
     before = getattr(_state, "token", None), getattr(_state, "once", False)
@@ -36,7 +40,10 @@ def weights_at_rest(model: nn.Module, *, first_derivatives_only: bool = False) -
 
 
 def _tensors_of(model: nn.Module) -> Iterator[torch.Tensor]:
-    """Yield all parameters and buffers; `Module.parameters` takes longer than a layer, because it looks for shared ones."""
+    """Yield all parameters and buffers.
+
+    `Module.parameters` takes longer than a layer, because it looks for shared ones.
+    """
     waiting = [model]
     while waiting:
         module = waiting.pop()

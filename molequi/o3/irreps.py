@@ -1,7 +1,8 @@
 """Irreps of O(3): the row layout of feature tensors, and the bridge between irrep rows and Cartesian tensors.
 
-An irrep is a pair (l, p): degree l and parity p = ±1. A feature tensor is (N, M, C): M rows, 2l + 1 for each irrep in
-the order of its list, and the same C channels for each row. The basis is that of e3nn: l = 1 rows are (x, y, z).
+An irrep is a pair (l, p): degree l and parity p = ±1. A feature tensor is (N, M, C): M rows, 2l + 1
+for each irrep in the order of its list, and the same C channels for each row. The basis is that of
+e3nn: l = 1 rows are (x, y, z).
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def row_slices(irreps: Sequence[Irrep]) -> tuple[slice, ...]:
 
 def irrep_of_row(irreps: Sequence[Irrep]) -> Tensor:
     """Return, for each row, the position of its irrep in the list: (M,), int64."""
-    return torch.tensor([k for k, (l, _) in enumerate(irreps) for _ in range(2 * l + 1)], dtype=torch.int64)
+    return torch.tensor(
+        [k for k, (l, _) in enumerate(irreps) for _ in range(2 * l + 1)], dtype=torch.int64
+    )
 
 
 @functools.lru_cache
@@ -70,7 +73,10 @@ def to_cartesian(rows: Tensor, degrees: tuple[int, ...]) -> Tensor:
 
 
 def from_cartesian(tensor: Tensor, degrees: tuple[int, ...]) -> Tensor:
-    """Invert `to_cartesian`; the parts of a 3x3 tensor outside `degrees` are dropped. Returns (..., M)."""
+    """Invert `to_cartesian`; the parts of a 3x3 tensor outside `degrees` are dropped.
+
+    Returns (..., M).
+    """
     if degrees == (0,):
         return tensor.unsqueeze(-1)
     if degrees not in {(0, 2), (0, 1, 2)}:
@@ -80,14 +86,20 @@ def from_cartesian(tensor: Tensor, degrees: tuple[int, ...]) -> Tensor:
 
 
 def wigner_matrices(rotation: Tensor, l_max: int) -> tuple[Tensor, ...]:
-    """Return D^0 ... D^l_max of proper rotations (..., 3, 3), from Y_l(R x) = D^l Y_l(x): (..., 2l + 1, 2l + 1) each.
+    """Return D^0 ...
 
-    D^l = (2l + 1) C^T (D^(l-1) x R) C with the stretched coupling C of l - 1 and 1: a polynomial in R, exact and smooth at every R, for
-    which no angles are needed.
+    D^l_max of proper rotations (..., 3, 3), from Y_l(R x) = D^l Y_l(x): (..., 2l + 1, 2l + 1) each.
+
+    D^l = (2l + 1) C^T (D^(l-1) x R) C with the stretched coupling C of l - 1 and 1: a polynomial in
+    R, exact and smooth at every R, for which no angles are needed.
     """
     matrices = [torch.ones_like(rotation[..., :1, :1])]
     for l in range(1, l_max + 1):
-        coupling = torch.as_tensor(np.sqrt(2 * l + 1) * wigner_3j(l - 1, 1, l), dtype=rotation.dtype, device=rotation.device)
+        coupling = torch.as_tensor(
+            np.sqrt(2 * l + 1) * wigner_3j(l - 1, 1, l),
+            dtype=rotation.dtype,
+            device=rotation.device,
+        )
         turned = torch.einsum("...ab,bjn->...ajn", matrices[-1], coupling)
         turned = torch.einsum("...ij,...ajn->...ain", rotation, turned)
         matrices.append(torch.einsum("aim,...ain->...mn", coupling, turned))
@@ -95,16 +107,24 @@ def wigner_matrices(rotation: Tensor, l_max: int) -> tuple[Tensor, ...]:
 
 
 def rotate(features: Tensor, rotation: Tensor, irreps: Sequence[Irrep]) -> Tensor:
-    """Turn features (..., M, C) by an orthogonal matrix (3, 3): D(R) on the rows of each irrep; an improper R = -P also brings its parity.
+    """Turn features (..., M, C) by an orthogonal matrix (3, 3): D(R) on the rows of each irrep.
 
-    The features of a turned structure, without running the network: network(R x) = D(R) network(x). D is computed in float64.
+    An improper R = -P also brings its parity.
+
+    The features of a turned structure, without running the network: network(R x) = D(R) network(x).
+    D is computed in float64.
     Raises ValueError for a matrix that is not orthogonal, or rows that are not those of `irreps`.
     """
     matrix = torch.as_tensor(rotation, dtype=torch.float64, device=features.device)
-    if matrix.shape != (3, 3) or not torch.allclose(matrix @ matrix.T, torch.eye(3, dtype=torch.float64, device=matrix.device), atol=1e-6):
+    if matrix.shape != (3, 3) or not torch.allclose(
+        matrix @ matrix.T, torch.eye(3, dtype=torch.float64, device=matrix.device), atol=1e-6
+    ):
         raise ValueError("a rotation must be an orthogonal 3x3 matrix, R R^T = 1 to 1e-6")
     if features.ndim < 2 or features.shape[-2] != n_rows(irreps):
-        raise ValueError(f"features of {irreps_name(irreps)} have the shape (..., {n_rows(irreps)}, channels), got {tuple(features.shape)}")
+        raise ValueError(
+            f"features of {irreps_name(irreps)} have the shape (..., {n_rows(irreps)}, channels), "
+            f"got {tuple(features.shape)}"
+        )
     sign = 1.0 if torch.linalg.det(matrix) > 0 else -1.0
     matrices = wigner_matrices(sign * matrix, max((l for l, _ in irreps), default=0))
     parts = []

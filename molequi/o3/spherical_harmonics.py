@@ -15,12 +15,15 @@ from molequi.o3.clebsch_gordan import wigner_3j
 def spherical_harmonics(directions: Tensor, l_max: int) -> Tensor:
     """Return Y_0 ... Y_l_max of unit vectors: (E, 3) -> (E, (l_max + 1)^2).
 
-    Component normalisation: the mean square of each component over the sphere is 1. The basis is e3nn's.
-    A zero vector, which has no direction, gives the finite values of the polynomials there.
+    Component normalisation: the mean square of each component over the sphere is 1. The basis is
+    e3nn's. A zero vector, which has no direction, gives the finite values of the polynomials there.
     """
     if l_max == 0:
         return torch.ones_like(directions[:, :1])
-    selections, constants, matrix = (torch.as_tensor(x, dtype=directions.dtype, device=directions.device) for x in _monomial_factors(l_max))
+    selections, constants, matrix = (
+        torch.as_tensor(x, dtype=directions.dtype, device=directions.device)
+        for x in _monomial_factors(l_max)
+    )
     monomials, *others = torch.addmm(constants, directions, selections).chunk(l_max, dim=1)
     for factors in others:
         monomials = monomials * factors
@@ -30,8 +33,9 @@ def spherical_harmonics(directions: Tensor, l_max: int) -> Tensor:
 def solid_harmonics_along(solid: Tensor, vectors: Tensor) -> Tensor:
     """Return the derivatives v . grad of the solid harmonics |d|^l Y_l(d) along vectors (E, 3), from the solid ones themselves: (E, (l_max + 1)^2).
 
-    solid: `spherical_harmonics` of vectors of any length. The gradient lowers the degree: grad_i S_lm = (l / k) sum_n C[n, i, m] S_(l-1)n with the
-    coupling C of l - 1 and 1 to l, where d . grad S_l = l S_l (Euler) and its value at the pole y fix k.
+    solid: `spherical_harmonics` of vectors of any length. The gradient lowers the degree: grad_i
+    S_lm = (l / k) sum_n C[n, i, m] S_(l-1)n with the coupling C of l - 1 and 1 to l, where d . grad
+    S_l = l S_l (Euler) and its value at the pole y fix k.
     """
     parts = [torch.zeros_like(solid[:, :1])]
     for l in range(1, round(sqrt(solid.shape[1]))):
@@ -45,9 +49,12 @@ def solid_harmonics_along(solid: Tensor, vectors: Tensor) -> Tensor:
 
 @functools.lru_cache
 def _monomial_factors(l_max: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every monomial as a product of l_max factors, each a coordinate or 1: few operations, whose derivatives are few too.
+    """Every monomial as a product of l_max factors, each a coordinate or 1.
 
-    Returns the matrix (3, l_max * monomials) that selects coordinates, the ones (l_max * monomials,), and the harmonics' coefficients.
+    Few operations, whose derivatives are few too.
+
+    Returns the matrix (3, l_max * monomials) that selects coordinates, the ones (l_max *
+    monomials,), and the harmonics' coefficients.
     """
     exponents = [exponent for degree in range(l_max + 1) for exponent in _exponents(degree)]
     factors = np.full((l_max, len(exponents)), 3)
@@ -66,7 +73,8 @@ def _exponents(degree: int) -> list[tuple[int, int, int]]:
 def _harmonic_matrix(l_max: int) -> np.ndarray:
     """Coefficients of every harmonic in the monomials of degree 0 to l_max, by the coupling Y_l = c (Y_{l-1} x Y_1)_l.
 
-    The stretched coupling of unit vectors is proportional to Y_l; its norm is fixed at the pole y, where Y_l has a single component.
+    The stretched coupling of unit vectors is proportional to Y_l; its norm is fixed at the pole y,
+    where Y_l has a single component.
     """
     blocks = [np.ones((1, 1))]
     for l in range(1, l_max + 1):

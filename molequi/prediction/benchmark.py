@@ -18,7 +18,8 @@ from molequi.models.molecular import MolecularModel
 from molequi.runtime.resources import data_path
 from molequi.structures.atoms import graph_from_atoms, read_structures
 
-# Water at the density of the liquid, Å: the distance of the molecules on their lattice, and O H H of one.
+# Water at the density of the liquid, Å: the distance of the molecules on their lattice, and O H H
+# of one.
 _SPACING = 3.1044
 _WATER = ((8, 0.0, 0.0, 0.119), (1, 0.0, 0.763, -0.477), (1, 0.0, -0.763, -0.477))
 
@@ -26,7 +27,8 @@ _WATER = ((8, 0.0, 0.0, 0.119), (1, 0.0, 0.763, -0.477), (1, 0.0, -0.763, -0.477
 class Timing(NamedTuple):
     """One row.
 
-    ms: median of `n_calls` energies and forces, neighbour pairs known. compiled_s: time of compiling before the first of them, s; 0 from a cache.
+    ms: median of `n_calls` energies and forces, neighbour pairs known. compiled_s: time of
+    compiling before the first of them, s; 0 from a cache.
     """
 
     system: str
@@ -39,24 +41,35 @@ class Timing(NamedTuple):
 
 
 def systems(cutoff: float) -> dict[str, AtomGraph]:
-    """Return the structures to time: aspirin, 21 atoms, and boxes of 192 and 1,536 atoms of water; cutoff in Å."""
+    """Return the structures to time: aspirin, 21 atoms, and boxes of 192 and 1,536 atoms of water.
+
+    Cutoff in Å.
+    """
     (_, atoms), *_ = read_structures(data_path("samples/aspirin.xyz"))
     boxes = {f"water box {3 * n**3:,}": _water_box(n, cutoff) for n in (4, 8)}
     return {"aspirin": graph_from_atoms(atoms, cutoff), **boxes}
 
 
 def bench(
-    model: MolecularModel, graphs: Mapping[str, AtomGraph] | None = None, *, kernels: Sequence[str] = CPU_KERNELS, seconds: float = 1.5
+    model: MolecularModel,
+    graphs: Mapping[str, AtomGraph] | None = None,
+    *,
+    kernels: Sequence[str] = CPU_KERNELS,
+    seconds: float = 1.5,
 ) -> Iterator[Timing]:
-    """Time energy and forces of each graph with each kind of kernels; a row comes as soon as it is measured.
+    """Time energy and forces of each graph with each kind of kernels.
 
-    graphs: by name, those of `systems` by default. seconds: how long each row is measured, after a first call, at least one call.
-    The model ends with the kernels it had.
+    A row comes as soon as it is measured.
+
+    graphs: by name, those of `systems` by default. seconds: how long each row is measured, after a
+    first call, at least one call. The model ends with the kernels it had.
     Raises UserError for a model without an energy or one that does not know the elements.
     """
     graphs = systems(model.cutoff) if graphs is None else graphs
     if "energy" not in model.heads:
-        raise UserError(f"energy and forces are what is timed; this model gives {', '.join(model.outputs)}")
+        raise UserError(
+            f"energy and forces are what is timed; this model gives {', '.join(model.outputs)}"
+        )
     for graph in graphs.values():
         model.check_input(graph)
     before = model.backbone.kernels
@@ -68,7 +81,15 @@ def bench(
                     model.compute(graph)
                 times = _times(lambda of=graph: model.compute(of), seconds)
                 median = statistics.median(times)
-                yield Timing(name, graph.n_atoms, kind, 1e3 * median, graph.n_atoms / median, len(times), _seconds_of(recorder.buffer))
+                yield Timing(
+                    name,
+                    graph.n_atoms,
+                    kind,
+                    1e3 * median,
+                    graph.n_atoms / median,
+                    len(times),
+                    _seconds_of(recorder.buffer),
+                )
     finally:
         model.backbone.use_kernels(before)
 
@@ -84,7 +105,10 @@ def _times(call: Callable[[], object], seconds: float) -> list[float]:
 
 
 def _seconds_of(events: Sequence[tuple[float, event.Event]]) -> float:
-    """Return how long compiling took: the time that lies between the start and the end of any compilation."""
+    """Return how long compiling took.
+
+    The time that lies between the start and the end of any compilation.
+    """
     total, depth, began = 0.0, 0, 0.0
     for moment, entry in events:
         if entry.is_start:
@@ -99,8 +123,12 @@ def _seconds_of(events: Sequence[tuple[float, event.Event]]) -> float:
 def _water_box(n: int, cutoff: float) -> AtomGraph:
     """Return n³ water molecules on a cubic lattice, each turned at random."""
     generator = np.random.default_rng(0)
-    sites = _SPACING * np.stack(np.meshgrid(*3 * [np.arange(n)], indexing="ij"), axis=-1).reshape(-1, 1, 3)
+    sites = _SPACING * np.stack(np.meshgrid(*3 * [np.arange(n)], indexing="ij"), axis=-1).reshape(
+        -1, 1, 3
+    )
     turns = np.linalg.qr(generator.normal(size=(n**3, 3, 3)))[0]
     positions = np.einsum("mij,aj->mai", turns, [row[1:] for row in _WATER]) + sites
     numbers = np.tile([row[0] for row in _WATER], n**3)
-    return build_graph(positions, numbers, cutoff, cell=np.eye(3) * n * _SPACING, pbc=np.ones(3, dtype=bool))
+    return build_graph(
+        positions, numbers, cutoff, cell=np.eye(3) * n * _SPACING, pbc=np.ones(3, dtype=bool)
+    )

@@ -1,7 +1,10 @@
-"""What stands beside an optical rotation: its sign where it has one, how exactly it is mirrored, and the CIP labels of the geometry.
+"""What stands beside an optical rotation.
 
-A pseudoscalar of an achiral geometry is zero only to rounding, and the sign of rounding says nothing. So the mirror image is computed too: a value v
-with v' on the mirror image has a sign only where |v| is above |v + v'| and above 1e-5 of its spread in training.
+Its sign where it has one, how exactly it is mirrored, and the CIP labels of the geometry.
+
+A pseudoscalar of an achiral geometry is zero only to rounding, and the sign of rounding says
+nothing. So the mirror image is computed too: a value v with v' on the mirror image has a sign only
+where |v| is above |v + v'| and above 1e-5 of its spread in training.
 """
 
 from __future__ import annotations
@@ -34,28 +37,46 @@ def is_handed(model: MolecularModel) -> bool:
 def mirrored_values(model: MolecularModel, graph: AtomGraph) -> list[Values]:
     """Compute the mirror images of a batch; see `records.split_outputs`.
 
-    The plane is oblique: x -> -x would change signs alone, so that rounding would be mirrored too and the error be zero by accident.
+    The plane is oblique: x -> -x would change signs alone, so that rounding would be mirrored too
+    and the error be zero by accident.
     """
-    normal = torch.tensor([1.0, 2.0, 3.0], dtype=graph.positions.dtype, device=graph.positions.device) / math.sqrt(14.0)
-    plane = torch.eye(3, dtype=normal.dtype, device=normal.device) - 2.0 * torch.outer(normal, normal)
+    normal = torch.tensor(
+        [1.0, 2.0, 3.0], dtype=graph.positions.dtype, device=graph.positions.device
+    ) / math.sqrt(14.0)
+    plane = torch.eye(3, dtype=normal.dtype, device=normal.device) - 2.0 * torch.outer(
+        normal, normal
+    )
     image = graph._replace(positions=graph.positions @ plane, cell=graph.cell @ plane)
     with torch.no_grad():
         return split_outputs(model, image, model.compute(image, forces=False))
 
 
-def hand(model: MolecularModel, atoms: Atoms, values: Values, image: Values, *, charge: int) -> dict[str, Any]:
-    """Return what a record holds beside a specific rotation: rotation_sign, mirror_error, cip, and cip_note where there are no labels.
+def hand(
+    model: MolecularModel, atoms: Atoms, values: Values, image: Values, *, charge: int
+) -> dict[str, Any]:
+    """Return what a record holds beside a specific rotation.
 
-    rotation_sign: `+`, `-` or None. mirror_error: deg/[dm (g/cm³)]. cip: atom (0-based) -> R, S, r or s, read off the geometry, not predicted.
+    Rotation_sign, mirror_error, cip, and cip_note where there are no labels.
+
+    rotation_sign: `+`, `-` or None. mirror_error: deg/[dm (g/cm³)]. cip: atom (0-based) -> R, S, r
+    or s, read off the geometry, not predicted.
     """
     labels = labels_from_geometry(atoms, charge=charge)
-    cip: dict[str, Any] = {"cip": {str(number): label for number, label in labels.centres.items()} if labels.labels is not None else None}
+    cip: dict[str, Any] = {
+        "cip": {str(number): label for number, label in labels.centres.items()}
+        if labels.labels is not None
+        else None
+    }
     if labels.labels is None:
         cip["cip_note"] = labels.status
     if ROTATION not in values:
         return {**dict.fromkeys(MARKS), **cip}
     error = abs(values[ROTATION] + image[ROTATION])
-    return {"rotation_sign": sign_of(values[ROTATION], error, smallest_rotation(model, atoms)), "mirror_error": error, **cip}
+    return {
+        "rotation_sign": sign_of(values[ROTATION], error, smallest_rotation(model, atoms)),
+        "mirror_error": error,
+        **cip,
+    }
 
 
 def sign_of(value: float, error: float, smallest: float) -> str | None:
@@ -74,25 +95,34 @@ def smallest_rotation(model: MolecularModel, atoms: Atoms) -> float:
 
 
 def rotation_factor(atoms: Atoms) -> float:
-    """Return the specific rotation for each bohr⁴ of rosenfeld_isotropic; a structure without atoms has none."""
+    """Return the specific rotation for each bohr⁴ of rosenfeld_isotropic.
+
+    A structure without atoms has none.
+    """
     return ROTATION_PER_BOHR4 / float(atoms.get_masses().sum()) if len(atoms) else 0.0
 
 
 def training_spread(model: MolecularModel) -> float:
     """Return the spread of the odd scalar in the training set, in the unit of what was trained (rosenfeld_isotropic for the tensor).
 
-    Models keep it as `metadata["training"]["spread"]`; one without has the scale of its head, which is of that order.
+    Models keep it as `metadata["training"]["spread"]`; one without has the scale of its head, which
+    is of that order.
     """
     spread: Mapping[str, float] = model.metadata.get("training", {}).get("spread", {})
     if "rosenfeld" in model.outputs:
         # In the orthonormal basis of the parts the identity has length sqrt(3).
-        return spread.get("rosenfeld[0o]", float(model.heads["rosenfeld"].scale[0])) / math.sqrt(3.0)
+        return spread.get("rosenfeld[0o]", float(model.heads["rosenfeld"].scale[0])) / math.sqrt(
+            3.0
+        )
     name = "rosenfeld_isotropic" if "rosenfeld_isotropic" in model.outputs else ROTATION
     return spread.get(name, float(model.heads[name].scale[0]))
 
 
 def rotation_level(model: MolecularModel, conformers: str = "this conformer") -> str:
-    """Say in one line what the rotations of a model stand for: its own level of theory, the geometry, and that it is no experiment."""
+    """Say in one line what the rotations of a model stand for.
+
+    Its own level of theory, the geometry, and that it is no experiment.
+    """
     level = model.metadata.get("level") or ""
     if isinstance(level, Mapping):
         level = next((level[name] for name in _LEVELS if level.get(name)), "")

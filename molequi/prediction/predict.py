@@ -25,14 +25,18 @@ from molequi.structures.writers import check_writable, write_results
 
 logger = logging.getLogger(__name__)
 
-# Enough atoms to fill the vector units, few enough that a batch of a crystal's many edges stays small.
+# Enough atoms to fill the vector units, few enough that a batch of a crystal's many edges stays
+# small.
 _ATOMS_PER_BATCH = 1024
 # What a structure in an output file carries of its record, beside the values.
 _MARKS = ("model", "level", "dipole_origin", "unsafe", *MARKS)
 
 
 class Prediction(NamedTuple):
-    """The record of one structure, and the structure with its results for a file; `atoms` is None where the record holds an error."""
+    """The record of one structure, and the structure with its results for a file.
+
+    `atoms` is None where the record holds an error.
+    """
 
     record: dict[str, Any]
     atoms: Atoms | None
@@ -51,13 +55,17 @@ def predict(
     overwrite: bool = False,
     unsafe: bool = False,
 ) -> list[dict[str, Any]]:
-    """Predict everything a model gives for every structure; one record each, in the order of the inputs.
+    """Predict everything a model gives for every structure.
 
-    inputs, smiles, charge, conformers, seed: see `structures.read_inputs`. model: a bundled name, a path, or a loaded model.
-    output: .xyz, .extxyz (also .gz), .csv or .json. unsafe: compute outside the model's charges and spins too, and mark the record.
-    A record holds source, index, formula, model, level, and the values by their names in the property table, in its units;
-    or source, index and error.
-    Beside an optical rotation stands what `predict_hands.hand` says. Raises UserError where nothing can be computed at all.
+    One record each, in the order of the inputs.
+
+    inputs, smiles, charge, conformers, seed: see `structures.read_inputs`. model: a bundled name, a
+    path, or a loaded model.
+    output: .xyz, .extxyz (also .gz), .csv or .json. unsafe: compute outside the model's charges and
+    spins too, and mark the record. A record holds source, index, formula, model, level, and the
+    values by their names in the property table, in its units; or source, index and error. Beside an
+    optical rotation stands what `predict_hands.hand` says. Raises UserError where nothing can be
+    computed at all.
     """
     if output is not None:
         check_writable(output, overwrite=overwrite)
@@ -67,19 +75,30 @@ def predict(
         _require_place(output, loaded)
     predictions = list(iter_predictions(structures, loaded, batch_size=batch_size, unsafe=unsafe))
     if output is not None:
-        write_results(output, [prediction.record for prediction in predictions], [prediction.atoms for prediction in predictions], loaded.properties)
+        write_results(
+            output,
+            [prediction.record for prediction in predictions],
+            [prediction.atoms for prediction in predictions],
+            loaded.properties,
+        )
     return [prediction.record for prediction in predictions]
 
 
 def iter_predictions(
-    structures: Iterable[Structure], model: MolecularModel, *, batch_size: int | None = None, unsafe: bool = False
+    structures: Iterable[Structure],
+    model: MolecularModel,
+    *,
+    batch_size: int | None = None,
+    unsafe: bool = False,
 ) -> Iterator[Prediction]:
     """Predict structures as they come, in batches of about a thousand atoms, or of `batch_size` structures; the order is kept."""
     waiting: list[Structure] = []
     n_atoms = 0
     for structure in structures:
         size = 0 if structure.atoms is None else len(structure.atoms)
-        full = n_atoms + size > _ATOMS_PER_BATCH if batch_size is None else len(waiting) >= batch_size
+        full = (
+            n_atoms + size > _ATOMS_PER_BATCH if batch_size is None else len(waiting) >= batch_size
+        )
         if waiting and full:
             yield from _predict_batch(waiting, model, unsafe=unsafe)
             waiting, n_atoms = [], 0
@@ -99,7 +118,8 @@ def embed(
 ) -> list[np.ndarray]:
     """Return invariant features of every atom of every structure: (N, F) each.
 
-    Arguments as `predict`. Raises UserError that names a structure which cannot be read or is outside the model.
+    Arguments as `predict`. Raises UserError that names a structure which cannot be read or is
+    outside the model.
     """
     loaded = load(model) if isinstance(model, str | os.PathLike) else model
     features = []
@@ -113,13 +133,21 @@ def embed(
 
 def _require_place(output: str | os.PathLike[str], model: MolecularModel) -> None:
     """Refuse a table, which has no place for values of atoms, for a model that gives nothing else."""
-    if str(output).lower().endswith(".csv") and all(row.per_atom for row in model.properties.values()):
+    if str(output).lower().endswith(".csv") and all(
+        row.per_atom for row in model.properties.values()
+    ):
         names = ", ".join(model.properties)
-        raise UserError(f"the output {output} has a row per structure, but the model gives values of atoms ({names}); use .xyz, .extxyz or .json")
+        raise UserError(
+            f"the output {output} has a row per structure, but the model gives values of atoms "
+            f"({names}); use .xyz, .extxyz or .json"
+        )
 
 
 class _Case(NamedTuple):
-    """A structure ready to compute; without a graph it has an error, and `doubt` is what the model was not made for."""
+    """A structure ready to compute.
+
+    Without a graph it has an error, and `doubt` is what the model was not made for.
+    """
 
     structure: Structure
     graph: AtomGraph | None = None
@@ -144,12 +172,20 @@ def _prepare(structure: Structure, model: MolecularModel, *, unsafe: bool) -> _C
     return _Case(structure, graph)
 
 
-def _predict_batch(structures: list[Structure], model: MolecularModel, *, unsafe: bool) -> Iterator[Prediction]:
+def _predict_batch(
+    structures: list[Structure], model: MolecularModel, *, unsafe: bool
+) -> Iterator[Prediction]:
     cases = [_prepare(structure, model, unsafe=unsafe) for structure in structures]
     graphs = [case.graph for case in cases if case.graph is not None]
     if graphs:
         graph = collate(graphs).to(_device(model))
-        values = iter(split_outputs(model, graph, model.compute(graph, forces=True, stress=bool(graph.pbc.all(dim=1).any()))))
+        values = iter(
+            split_outputs(
+                model,
+                graph,
+                model.compute(graph, forces=True, stress=bool(graph.pbc.all(dim=1).any())),
+            )
+        )
         images = iter(mirrored_values(model, graph)) if is_handed(model) else repeat(None)
     for case in cases:
         if case.graph is None:
@@ -158,16 +194,26 @@ def _predict_batch(structures: list[Structure], model: MolecularModel, *, unsafe
             yield _prediction(case, model, next(values), next(images))
 
 
-def _prediction(case: _Case, model: MolecularModel, values: Values, image: Values | None) -> Prediction:
+def _prediction(
+    case: _Case, model: MolecularModel, values: Values, image: Values | None
+) -> Prediction:
     atoms, charge = case.structure.atoms, int(case.graph.total_charge[0])
     if not math.isfinite(values.get("energy", 0.0)):
-        return Prediction({**case.structure.labels(), "error": "the model gives no finite energy for this geometry"}, None)
+        return Prediction(
+            {
+                **case.structure.labels(),
+                "error": "the model gives no finite energy for this geometry",
+            },
+            None,
+        )
     record = {**case.structure.labels(), **make_record(model, atoms, values, total_charge=charge)}
     if image is not None:
         record.update(hand(model, atoms, values, image, charge=charge))
     if case.doubt is not None:
         record["unsafe"] = case.doubt
-    return Prediction(record, labelled_atoms(model, atoms, values, {name: record.get(name) for name in _MARKS}))
+    return Prediction(
+        record, labelled_atoms(model, atoms, values, {name: record.get(name) for name in _MARKS})
+    )
 
 
 def _device(model: MolecularModel) -> torch.device:

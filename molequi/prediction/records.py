@@ -1,8 +1,11 @@
-"""What a model computed, as records for people and programs: names of the property table, values in its units.
+"""What a model computed, as records for people and programs.
+
+Names of the property table, values in its units.
 
 Rules that every output follows, stated once:
 
-- no stress unless the cell is fully periodic; no dipole where any direction is periodic, nor anything else of `properties.OPEN_ONLY`: these are
+- no stress unless the cell is fully periodic; no dipole where any direction is periodic, nor
+anything else of `properties.OPEN_ONLY`: these are
   None in a record and absent from a file;
 - a yes/no property is given as its probability;
 - dipoles of ions refer to the centre of mass, and the record says so.
@@ -32,12 +35,21 @@ PREFIX = "molequi_"
 Values = dict[str, "float | np.ndarray"]
 
 
-def split_outputs(model: MolecularModel, graph: AtomGraph, outputs: Mapping[str, Tensor]) -> list[Values]:
-    """Split what a batch gave into one dictionary per molecule: floats and arrays, on the CPU, float64.
+def split_outputs(
+    model: MolecularModel, graph: AtomGraph, outputs: Mapping[str, Tensor]
+) -> list[Values]:
+    """Split what a batch gave into one dictionary per molecule.
 
-    outputs: per-molecule values (B, ...) and per-atom values (N, ...), as `MolecularModel.compute` returns them.
+    Floats and arrays, on the CPU, float64.
+
+    outputs: per-molecule values (B, ...) and per-atom values (N, ...), as `MolecularModel.compute`
+    returns them.
     """
-    counts = torch.bincount(graph.batch, minlength=graph.n_molecules).tolist() if graph.n_molecules != 1 else [graph.n_atoms]
+    counts = (
+        torch.bincount(graph.batch, minlength=graph.n_molecules).tolist()
+        if graph.n_molecules != 1
+        else [graph.n_atoms]
+    )
     periodic = graph.pbc.cpu().numpy()
     molecules: list[Values] = [{} for _ in counts]
     for name, value in outputs.items():
@@ -55,15 +67,26 @@ def split_outputs(model: MolecularModel, graph: AtomGraph, outputs: Mapping[str,
     return molecules
 
 
-def make_record(model: MolecularModel, atoms: Atoms, values: Values, *, total_charge: int) -> dict[str, Any]:
-    """Return the record of one molecule: formula, model, level, and its values with the usual companions.
+def make_record(
+    model: MolecularModel, atoms: Atoms, values: Values, *, total_charge: int
+) -> dict[str, Any]:
+    """Return the record of one molecule.
+
+    Formula, model, level, and its values with the usual companions.
 
     max_force: eV/Å; dipole_debye: D, the vector; dipole_origin where the molecule is charged.
     """
-    record: dict[str, Any] = {"formula": atoms.get_chemical_formula(), "n_atoms": len(atoms), "total_charge": total_charge,
-                              "model": model.metadata.get("name"), "level": level_text(model)}
+    record: dict[str, Any] = {
+        "formula": atoms.get_chemical_formula(),
+        "n_atoms": len(atoms),
+        "total_charge": total_charge,
+        "model": model.metadata.get("name"),
+        "level": level_text(model),
+    }
     record.update({name: value for name, value in values.items() if name != "energies"})
-    record.update({name: None for name in model.properties if name in OPEN_ONLY and name not in values})
+    record.update(
+        {name: None for name in model.properties if name in OPEN_ONLY and name not in values}
+    )
     if "forces" in values:
         record["max_force"] = max_force(values["forces"])
     if "dipole" in values:
@@ -90,7 +113,10 @@ def level_text(model: MolecularModel) -> str | None:
 
 
 def ase_results(values: Values) -> dict[str, Any]:
-    """Return the values that ASE has names for, in its conventions: stress as a Voigt 6-vector, free_energy beside energy."""
+    """Return the values that ASE has names for, in its conventions.
+
+    Stress as a Voigt 6-vector, free_energy beside energy.
+    """
     results = {name: values[name] for name in _ASE_NAMES if name in values}
     if "energy" in results:
         results["free_energy"] = results["energy"]
@@ -99,10 +125,15 @@ def ase_results(values: Values) -> dict[str, Any]:
     return results
 
 
-def labelled_atoms(model: MolecularModel, atoms: Atoms, values: Values, extra: Mapping[str, Any]) -> Atoms:
-    """Return a copy of the structure for a file: results in a SinglePointCalculator, everything else under `molequi_` keys.
+def labelled_atoms(
+    model: MolecularModel, atoms: Atoms, values: Values, extra: Mapping[str, Any]
+) -> Atoms:
+    """Return a copy of the structure for a file.
 
-    extra: single values that go into `info`; None is left out. Labels that the file had under the same names are replaced.
+    Results in a SinglePointCalculator, everything else under `molequi_` keys.
+
+    extra: single values that go into `info`; None is left out. Labels that the file had under the
+    same names are replaced.
     """
     labelled = atoms.copy()
     for name in (*_ASE_NAMES, "magmom", "magmoms", "stresses"):
@@ -110,15 +141,31 @@ def labelled_atoms(model: MolecularModel, atoms: Atoms, values: Values, extra: M
         labelled.arrays.pop(name, None)
     results = ase_results(values)
     # Files gain nothing from a second copy of the energy.
-    labelled.calc = SinglePointCalculator(labelled, **{name: value for name, value in results.items() if name not in {"free_energy", "energies"}})
+    labelled.calc = SinglePointCalculator(
+        labelled,
+        **{
+            name: value
+            for name, value in results.items()
+            if name not in {"free_energy", "energies"}
+        },
+    )
     for name, value in values.items():
         if name in _ASE_NAMES:
             continue
         target = labelled.arrays if _is_atomic(name, model.properties.get(name)) else labelled.info
         target[PREFIX + name] = value
-    labelled.info.update({PREFIX + name: value for name, value in extra.items() if value is not None})
-    # A line break (data fields of an SDF have them) would end the comment line of an XYZ file too early.
-    labelled.info.update({name: " ".join(value.split()) for name, value in labelled.info.items() if isinstance(value, str)})
+    labelled.info.update(
+        {PREFIX + name: value for name, value in extra.items() if value is not None}
+    )
+    # A line break (data fields of an SDF have them) would end the comment line of an XYZ file too
+    # early.
+    labelled.info.update(
+        {
+            name: " ".join(value.split())
+            for name, value in labelled.info.items()
+            if isinstance(value, str)
+        }
+    )
     return labelled
 
 

@@ -11,14 +11,23 @@ from pathlib import Path
 from molequi.errors import UserError
 
 
-def check_output(path: str | os.PathLike[str], *, overwrite: bool = False, remedy: str = "give --overwrite or another name") -> Path:
+def check_output(
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    remedy: str = "give --overwrite or another name",
+) -> Path:
     """Return the path of an output that may be written.
 
-    Raises UserError where a non-empty file or folder is in the way and `overwrite` is not set, or where the parent folder is missing.
+    Raises UserError where a non-empty file or folder is in the way and `overwrite` is not set, or
+    where the parent folder is missing.
     """
     path = Path(path)
     if not path.parent.is_dir():
-        raise UserError(f"the folder {path.parent} of the output {path.name} does not exist; make it first or give another place")
+        raise UserError(
+            f"the folder {path.parent} of the output {path.name} does not exist; make it first or "
+            "give another place"
+        )
     if path.is_dir():
         occupied = any(path.iterdir())
     else:
@@ -30,7 +39,9 @@ def check_output(path: str | os.PathLike[str], *, overwrite: bool = False, remed
 
 @contextmanager
 def written_by_rename(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; it takes the name `path` when the block ends well and is removed otherwise.
+    """Yield a path beside `path` to write to.
+
+    It takes the name `path` when the block ends well and is removed otherwise.
 
     The temporary name keeps the suffixes, because writers choose the format by them.
     """

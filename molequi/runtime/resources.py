@@ -1,6 +1,9 @@
-"""Finds the bundled configs, samples and models: in the installed package, or beside it in a checkout.
+"""Finds the bundled configs, samples and models.
 
-The search is anchored at the files of the running package, so the current folder, even another checkout, plays no part.
+In the installed package, or beside it in a checkout.
+
+The search is anchored at the files of the running package, so the current folder, even another
+checkout, plays no part.
 """
 
 from __future__ import annotations
@@ -33,7 +36,10 @@ def config_path(name: str) -> Path:
     """
     path = folder("_configs") / f"{name.removesuffix('.yaml')}.yaml"
     if not path.is_file():
-        raise UserError(f"no config named {name!r}; bundled are {', '.join(config_names())}; or give the path of a YAML file")
+        raise UserError(
+            f"no config named {name!r}; bundled are {', '.join(config_names())}; or give the path "
+            "of a YAML file"
+        )
     return path
 
 

@@ -8,12 +8,15 @@ import time
 from typing import Any
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
-# A terminal sends Ctrl-C to every process of a run, and a parent passes it on: within a second, two are one.
+# A terminal sends Ctrl-C to every process of a run, and a parent passes it on: within a second, two
+# are one.
 _SAME_REQUEST = 1.0
 
 
 class SignalWatch:
-    """Takes over SIGINT and SIGTERM between `start` and `stop`, or as a context manager; does nothing outside the main thread.
+    """Takes over SIGINT and SIGTERM between `start` and `stop`, or as a context manager.
+
+    Does nothing outside the main thread.
 
     number: the first signal that came, 0 before. A second Ctrl-C ends the process at once.
     """

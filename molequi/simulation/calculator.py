@@ -15,7 +15,7 @@ from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 
 from molequi.errors import UnknownElementError, UserError
 from molequi.graphs.graph import AtomGraph
-from molequi.graphs.verlet import SkinList
+from molequi.graphs.verlet import VerletList
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import load
 from molequi.prediction.records import Values, ase_results, split_outputs
@@ -28,13 +28,17 @@ logger = logging.getLogger(__name__)
 class Calculator(AseCalculator):
     """Energies, forces, dipoles, charges and stress of a model, for ASE.
 
-    model: a bundled name, a path, or a loaded model (copied where `device`, `dtype` or `kernels` ask for another). charge, spin_multiplicity:
-    override what the structure says (see `datasets.convert.charge_of` and `multiplicity_of`). skin: Å, of the neighbour list.
-    kernels: `auto` (the default of loaded models), `reference`, `table` or `unrolled`: see `Backbone.use_kernels`.
-    unsafe: compute outside the model's charges and spins too; `unsafe_reason` then says what the model was not made for.
+    model: a bundled name, a path, or a loaded model (copied where `device`, `dtype` or `kernels`
+    ask for another). charge, spin_multiplicity: override what the structure says (see
+    `datasets.convert.charge_of` and `multiplicity_of`). skin: Å, of the neighbour list.
+    kernels: `auto` (the default of loaded models), `reference`, `generic` or `specialized`: see
+    `Backbone.use_kernels`.
+    unsafe: compute outside the model's charges and spins too; `unsafe_reason` then says what the
+    model was not made for.
 
-    Units are ASE's: eV, Å, e. `energy` is the total energy at the model's level of theory. There is no stress unless the cell is fully periodic,
-    and no dipole where any direction is periodic. Everything the last calculation gave, by the names of the property table, is in `predictions`.
+    Units are ASE's: eV, Å, e. `energy` is the total energy at the model's level of theory. There is
+    no stress unless the cell is fully periodic, and no dipole where any direction is periodic.
+    Everything the last calculation gave, by the names of the property table, is in `predictions`.
     Raises UserError for structures the model does not know.
     """
 
@@ -61,7 +65,7 @@ class Calculator(AseCalculator):
         self.unsafe_reason: str | None = None
         self.predictions: Values = {}
         self.implemented_properties = _ase_properties(self.model)
-        self._skin = SkinList(self.model.cutoff, skin)
+        self._skin = VerletList(self.model.cutoff, skin)
         self._kept: Atoms | None = None
         self._electrons: tuple[int, int] | None = None
         self._device = next(self.model.parameters()).device
@@ -69,25 +73,42 @@ class Calculator(AseCalculator):
     def electrons(self, atoms: Atoms) -> tuple[int, int]:
         """Return the total charge in e and the spin multiplicity that a structure is computed with."""
         charge = charge_of(atoms, self.charge)
-        return charge, multiplicity_of(atoms, charge) if self.spin_multiplicity is None else self.spin_multiplicity
+        return charge, multiplicity_of(
+            atoms, charge
+        ) if self.spin_multiplicity is None else self.spin_multiplicity
 
     def graph(self, atoms: Atoms, electrons: tuple[int, int] | None = None) -> AtomGraph:
-        """Return the structure as the model sees it, on the model's device; `electrons` where they are known already."""
+        """Return the structure as the model sees it, on the model's device.
+
+        `electrons` where they are known already.
+        """
         charge, multiplicity = electrons or self.electrons(atoms)
         graph = self._skin.graph(
-            atoms.positions, atoms.numbers, cell=atoms.cell.array, pbc=atoms.pbc, total_charge=charge, spin_multiplicity=multiplicity
+            atoms.positions,
+            atoms.numbers,
+            cell=atoms.cell.array,
+            pbc=atoms.pbc,
+            total_charge=charge,
+            spin_multiplicity=multiplicity,
         )
         return graph if self._device.type == "cpu" else graph.to(self._device)
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
-        """Return what changed since the last calculation; exact, and charges written in `info` count.
+        """Return what changed since the last calculation.
 
-        ASE's own comparison takes longer than a small model; and a changed `info['charge']` would go unseen.
+        Exact, and charges written in `info` count.
+
+        ASE's own comparison takes longer than a small model; and a changed `info['charge']` would
+        go unseen.
         """
         last = self.atoms
         if last is None:
             return list(all_changes)
-        changes = [name for name in ("numbers", "positions") if not np.array_equal(getattr(last, name), getattr(atoms, name))]
+        changes = [
+            name
+            for name in ("numbers", "positions")
+            if not np.array_equal(getattr(last, name), getattr(atoms, name))
+        ]
         if not np.array_equal(last.cell.array, atoms.cell.array):
             changes.append("cell")
         if not np.array_equal(last.pbc, atoms.pbc):
@@ -96,7 +117,12 @@ class Calculator(AseCalculator):
             changes.append("initial_charges")
         return changes
 
-    def calculate(self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes) -> None:
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
         """Compute everything the model gives for this structure; ASE calls it."""
         atoms = self.atoms if atoms is None else atoms
         electrons = self.electrons(atoms)
@@ -109,7 +135,10 @@ class Calculator(AseCalculator):
         self._remember(atoms, electrons)
 
     def _remember(self, atoms: Atoms, electrons: tuple[int, int]) -> None:
-        """Keep what `check_state` compares with; only a structure of other atoms is worth a full copy."""
+        """Keep what `check_state` compares with.
+
+        Only a structure of other atoms is worth a full copy.
+        """
         kept = self._kept
         if kept is None or not np.array_equal(kept.numbers, atoms.numbers):
             kept = self._kept = atoms.copy()
@@ -119,7 +148,9 @@ class Calculator(AseCalculator):
             kept.pbc[:] = atoms.pbc
         self.atoms, self._electrons = kept, electrons
 
-    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+    def get_property(
+        self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
+    ) -> Any:
         """Return a property in ASE's units and conventions.
 
         Raises PropertyNotImplementedError that says why the model or the structure has none.
@@ -139,14 +170,19 @@ class Calculator(AseCalculator):
         if atoms is None:
             return None
         if name == "stress" and not atoms.pbc.all():
-            return f"stress needs a fully periodic cell; this structure has pbc {atoms.pbc.tolist()}"
+            return (
+                f"stress needs a fully periodic cell; this structure has pbc {atoms.pbc.tolist()}"
+            )
         if name == "dipole" and atoms.pbc.any():
             return f"a periodic structure has no dipole of its own, for it depends on where the cell is cut; this one has pbc {atoms.pbc.tolist()}"
         return None
 
 
 def _ready(
-    model: str | os.PathLike[str] | MolecularModel, device: str | None, dtype: str | torch.dtype | None, kernels: str | None
+    model: str | os.PathLike[str] | MolecularModel,
+    device: str | None,
+    dtype: str | torch.dtype | None,
+    kernels: str | None,
 ) -> MolecularModel:
     if isinstance(model, str | os.PathLike):
         ready = load(model, device=device or "cpu", dtype=dtype)
@@ -154,7 +190,9 @@ def _ready(
         return model
     else:
         # Others may be using the model as it is.
-        ready = copy.deepcopy(model).to(device=None if device is None else as_device(device), dtype=as_dtype(dtype))
+        ready = copy.deepcopy(model).to(
+            device=None if device is None else as_device(device), dtype=as_dtype(dtype)
+        )
     if kernels is not None:
         ready.backbone.use_kernels(kernels)
     return ready
@@ -162,10 +200,11 @@ def _ready(
 
 def _refuse_without_forces(model: MolecularModel) -> None:
     """Refuse a model whose energy has no continuous derivative: it cannot move atoms."""
-    obstacle = getattr(getattr(model, "backbone", None), "force_obstacle", None)
+    obstacle = getattr(getattr(model, "backbone", None), "no_forces_reason", None)
     if "energy" in model.outputs and obstacle is not None:
         raise UserError(
-            f"model {model.metadata.get('name')} has no continuous forces: {obstacle}; `molequi predict` gives its energies"
+            f"model {model.metadata.get('name')} has no continuous forces: {obstacle}; `molequi "
+            "predict` gives its energies"
         )
 
 
@@ -179,7 +218,10 @@ def _ase_properties(model: MolecularModel) -> list[str]:
 
 
 def _refusal(model: MolecularModel, graph: AtomGraph, *, unsafe: bool) -> str | None:
-    """Return what the model was not made for, None where all is well; without `unsafe` that is an error."""
+    """Return what the model was not made for, None where all is well.
+
+    Without `unsafe` that is an error.
+    """
     try:
         model.check_input(graph)
     except UserError as error:
@@ -190,13 +232,20 @@ def _refusal(model: MolecularModel, graph: AtomGraph, *, unsafe: bool) -> str | 
     return None
 
 
-def as_calculator(model: str | os.PathLike[str] | MolecularModel | Calculator, *, dtype: torch.dtype | None = None) -> Calculator:
-    """Return the calculator itself, or a new one of a model, for something that moves atoms; `dtype` is that of a new one.
+def as_calculator(
+    model: str | os.PathLike[str] | MolecularModel | Calculator, *, dtype: torch.dtype | None = None
+) -> Calculator:
+    """Return the calculator itself, or a new one of a model, for something that moves atoms.
+
+    `dtype` is that of a new one.
 
     Raises UserError for a model without an energy.
     """
     calculator = model if isinstance(model, Calculator) else Calculator(model, dtype=dtype)
     if "forces" not in calculator.implemented_properties:
         name, outputs = calculator.model.metadata.get("name"), ", ".join(calculator.model.outputs)
-        raise UserError(f"model {name} gives {outputs}, but no energy; to move atoms a model with an energy is needed")
+        raise UserError(
+            f"model {name} gives {outputs}, but no energy; to move atoms a model with an energy is "
+            "needed"
+        )
     return calculator

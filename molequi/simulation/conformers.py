@@ -1,8 +1,8 @@
 """Boltzmann means over conformers: what a measurement of a flexible molecule sees.
 
-Conformers come from the bonds (ETKDGv3 and MMFF94), are relaxed with a model that has energies, counted once each, and weighted by
-w_k = exp(-(E_k - E_min) / kT) / Z. Only what does not turn with the molecule has a mean: scalars, even and odd, no
-vectors, tensors or values of atoms.
+Conformers come from the bonds (ETKDGv3 and MMFF94), are relaxed with a model that has energies,
+counted once each, and weighted by w_k = exp(-(E_k - E_min) / kT) / Z. Only what does not turn with
+the molecule has a mean: scalars, even and odd, no vectors, tensors or values of atoms.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ from molequi.structures.molecules import conformers_from_smiles
 from molequi.structures.perception import GeometryLabels, labels_from_geometry
 from molequi.structures.writers import check_writable, write_results
 
-# eV/Å: far below what moves a conformer's energy by kT. Steps: a conformer that needs more is left out by name.
+# eV/Å: far below what moves a conformer's energy by kT. Steps: a conformer that needs more is left
+# out by name.
 _FMAX, _STEPS = 0.02, 500
-# Two geometries are one conformer where energies (eV), distances (Å) and handed triple products agree to this. Those of mirror images differ by twice
-# their size, 2e-3 and more for gauche chains; what relaxation leaves of a torsion moves them by 3e-4.
+# Two geometries are one conformer where energies (eV), distances (Å) and handed triple products
+# agree to this. Those of mirror images differ by twice their size, 2e-3 and more for gauche chains;
+# what relaxation leaves of a torsion moves them by 3e-4.
 _SAME_ENERGY, _SAME_DISTANCE, _SAME_HAND, _NO_HAND = 0.002, 0.1, 0.2, 5e-4
 
 
@@ -42,7 +44,8 @@ _NITROGEN = 7
 class Pool(NamedTuple):
     """The different conformers of one molecule, by energy.
 
-    energies: eV. left_out: number of the conformer and why, in words. is_achiral: whether the mirror image of each is a conformer too.
+    energies: eV. left_out: number of the conformer and why, in words. is_achiral: whether the
+    mirror image of each is a conformer too.
     """
 
     atoms: list[Atoms]
@@ -64,12 +67,16 @@ def predict_means(
     output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> list[dict[str, Any]]:
-    """Predict every molecule as the Boltzmann mean over its conformers; one record each, in the order of the inputs.
+    """Predict every molecule as the Boltzmann mean over its conformers.
 
-    inputs, smiles, charge, seed: see `structures.read_inputs`; a structure with coordinates gives its bonds and stereocentres. temperature: K.
-    energies: the model that relaxes and weighs. output: a .json file.
-    A record holds temperature (K), the means by the names of the property table, and `conformers`: each with weight, relative_energy (eV)
-    and values; or source, index and error. Raises UserError where the model has nothing with a mean.
+    One record each, in the order of the inputs.
+
+    inputs, smiles, charge, seed: see `structures.read_inputs`; a structure with coordinates gives
+    its bonds and stereocentres. temperature: K.
+    energies: the model that relaxes and weighs. output: a .json file. A record holds temperature
+    (K), the means by the names of the property table, and `conformers`: each with weight,
+    relative_energy (eV) and values; or source, index and error. Raises UserError where the model
+    has nothing with a mean.
     """
     if not temperature > 0:
         raise UserError(f"temperature is {temperature} K; it must be positive, 298.15 is usual")
@@ -97,8 +104,14 @@ def averaged(model: MolecularModel) -> list[str]:
     """
     names = [name for name, row in model.properties.items() if _has_mean(row)]
     if not names:
-        given = ", ".join(f"{name} ({row.irreps}{', per atom' if row.per_atom else ''})" for name, row in model.properties.items())
-        raise UserError(f"--temperature asks for a mean over conformers, but {given} turns with the molecule or belongs to its atoms; leave it out")
+        given = ", ".join(
+            f"{name} ({row.irreps}{', per atom' if row.per_atom else ''})"
+            for name, row in model.properties.items()
+        )
+        raise UserError(
+            f"--temperature asks for a mean over conformers, but {given} turns with the molecule "
+            "or belongs to its atoms; leave it out"
+        )
     return names
 
 
@@ -109,12 +122,18 @@ def boltzmann_weights(energies: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def is_same_conformer(first: Atoms, second: Atoms) -> bool:
-    """Whether two geometries of one molecule agree but for a rotation and the names of equal atoms; mirror images are not the same."""
+    """Whether two geometries of one molecule agree but for a rotation and the names of equal atoms.
+
+    Mirror images are not the same.
+    """
     for a, b in zip(_distances(first), _distances(second), strict=True):
         if np.abs(a - b).max(initial=0.0) > _SAME_DISTANCE:
             return False
     a, b = _handed(first), _handed(second)
-    return bool(np.abs(a - b).max(initial=0.0) <= max(_NO_HAND, _SAME_HAND * max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0))))
+    return bool(
+        np.abs(a - b).max(initial=0.0)
+        <= max(_NO_HAND, _SAME_HAND * max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0)))
+    )
 
 
 def _has_mean(row: Property) -> bool:
@@ -122,7 +141,10 @@ def _has_mean(row: Property) -> bool:
 
 
 def _pool(structure: Structure, count: int, seed: int, calculator: Calculator) -> Pool:
-    """Make, relax and count the conformers of a structure; of an achiral molecule each together with its mirror image."""
+    """Make, relax and count the conformers of a structure.
+
+    Of an achiral molecule each together with its mirror image.
+    """
     if structure.atoms is None:
         raise UserError(structure.error)
     text, drawn = _bonds(structure)
@@ -136,21 +158,36 @@ def _pool(structure: Structure, count: int, seed: int, calculator: Calculator) -
     kept: list[tuple[float, Atoms]] = []
     left_out = []
     for number, start in enumerate(starts):
-        atoms = Atoms(start.numbers, start.positions, info={"charge": structure.atoms.info["charge"], "smiles": text})
+        atoms = Atoms(
+            start.numbers,
+            start.positions,
+            info={"charge": structure.atoms.info["charge"], "smiles": text},
+        )
         atoms.calc = calculator
         relaxed = _relaxed(atoms)
         energy = relaxed.atoms.get_potential_energy()
-        problem = f"not relaxed in {_STEPS} steps" if not relaxed.converged else _changed(start, relaxed.atoms, wanted)
+        problem = (
+            f"not relaxed in {_STEPS} steps"
+            if not relaxed.converged
+            else _changed(start, relaxed.atoms, wanted)
+        )
         if problem:
             left_out.append(f"conformer {number}: {problem}")
             continue
         for geometry in (relaxed.atoms, _mirrored(relaxed.atoms))[: 2 if is_achiral else 1]:
-            if not any(abs(energy - other) < _SAME_ENERGY and is_same_conformer(geometry, known) for other, known in kept):
-                kept.append((energy, Atoms(geometry.numbers, geometry.positions, info=dict(atoms.info))))
+            if not any(
+                abs(energy - other) < _SAME_ENERGY and is_same_conformer(geometry, known)
+                for other, known in kept
+            ):
+                kept.append(
+                    (energy, Atoms(geometry.numbers, geometry.positions, info=dict(atoms.info)))
+                )
     if not kept:
         raise UserError(f"no conformer of {structure} is left: {'; '.join(left_out[:3])}")
     kept.sort(key=lambda pair: pair[0])
-    return Pool([atoms for _, atoms in kept], np.array([energy for energy, _ in kept]), left_out, is_achiral)
+    return Pool(
+        [atoms for _, atoms in kept], np.array([energy for energy, _ in kept]), left_out, is_achiral
+    )
 
 
 def _relaxed(atoms: Atoms) -> Relaxed:
@@ -158,13 +195,17 @@ def _relaxed(atoms: Atoms) -> Relaxed:
     try:
         return relax_atoms(atoms, fmax=_FMAX, steps=_STEPS)
     except UserError as error:
-        raise UserError(f"its conformers have no energies by the model {atoms.calc.model.metadata.get('name')}: {error}") from error
+        raise UserError(
+            "its conformers have no energies by the model "
+            f"{atoms.calc.model.metadata.get('name')}: {error}"
+        ) from error
 
 
 def _bonds(structure: Structure) -> tuple[str, GeometryLabels | None]:
     """Return a SMILES with all stereo marks, and what was read where it came from coordinates.
 
-    Raises UserError where stereocentres are open, or an allene may be handed: conformers would be of several molecules.
+    Raises UserError where stereocentres are open, or an allene may be handed: conformers would be
+    of several molecules.
     """
     if "ETKDG" in str(structure.atoms.info.get("geometry")) and "smiles" in structure.atoms.info:
         text, read = str(structure.atoms.info["smiles"]), None
@@ -175,18 +216,34 @@ def _bonds(structure: Structure) -> tuple[str, GeometryLabels | None]:
         text = read.smiles
     molecule = Chem.MolFromSmiles(text)
     if label_molecule(molecule).kind == "unknown":
-        raise UserError(f"{text} has an allene, whose hand no SMILES keeps, so its conformers are of both hands; predict geometries one by one")
+        raise UserError(
+            f"{text} has an allene, whose hand no SMILES keeps, so its conformers are of both "
+            "hands; predict geometries one by one"
+        )
     for entry in Chem.FindPotentialStereo(molecule):
-        is_nitrogen = entry.type == Chem.StereoType.Atom_Tetrahedral and molecule.GetAtomWithIdx(entry.centeredOn).GetAtomicNum() == _NITROGEN
+        is_nitrogen = (
+            entry.type == Chem.StereoType.Atom_Tetrahedral
+            and molecule.GetAtomWithIdx(entry.centeredOn).GetAtomicNum() == _NITROGEN
+        )
         if entry.specified == Chem.StereoSpecified.Unspecified and not is_nitrogen:
             kind = "double bond" if entry.type == Chem.StereoType.Bond_Double else "centre"
-            raise UserError(f"{text} leaves a stereo {kind} open, so its conformers are of several molecules; mark it in the SMILES (@, / or \\)")
+            raise UserError(
+                f"{text} leaves a stereo {kind} open, so its conformers are of several molecules; "
+                "mark it in the SMILES (@, / or \\)"
+            )
     return text, read
 
 
 def _centres(numbers: Iterable[int], labels: StereoLabels) -> list[str]:
-    """Return the sorted labels of the stereocentres; nitrogen turns over, or has the hand of its cage, and is not read off coordinates."""
-    return sorted(label for number, label in zip(numbers, labels.atoms, strict=True) if label and number != _NITROGEN)
+    """Return the sorted labels of the stereocentres.
+
+    Nitrogen turns over, or has the hand of its cage, and is not read off coordinates.
+    """
+    return sorted(
+        label
+        for number, label in zip(numbers, labels.atoms, strict=True)
+        if label and number != _NITROGEN
+    )
 
 
 def _changed(start: Atoms, relaxed: Atoms, wanted: list[str]) -> str:
@@ -194,28 +251,47 @@ def _changed(start: Atoms, relaxed: Atoms, wanted: list[str]) -> str:
     before, found = labels_from_geometry(start), labels_from_geometry(relaxed)
     if found.labels is None:
         return f"after relaxation {found.status}"
-    if before.labels is not None and (bonds := constitution_of(found.smiles)) != (old := constitution_of(before.smiles)):
+    if before.labels is not None and (bonds := constitution_of(found.smiles)) != (
+        old := constitution_of(before.smiles)
+    ):
         return f"its bonds became those of {bonds} in place of {old}"
     centres = _centres(relaxed.numbers, found.labels)
-    return "" if centres == wanted else f"its stereocentres became {' '.join(centres) or 'none'} in place of {' '.join(wanted) or 'none'}"
+    return (
+        ""
+        if centres == wanted
+        else f"its stereocentres became {' '.join(centres) or 'none'} in place of {' '.join(wanted) or 'none'}"
+    )
 
 
-def _record(structure: Structure, pool: Pool, model: MolecularModel, names: list[str], temperature: float) -> dict[str, Any]:
+def _record(
+    structure: Structure, pool: Pool, model: MolecularModel, names: list[str], temperature: float
+) -> dict[str, Any]:
     rows = predict(pool.atoms, model)
-    # A conformer may pass for its own mirror image and be so only to the precision of its relaxation.
+    # A conformer may pass for its own mirror image and be so only to the precision of its
+    # relaxation.
     images = predict([_mirrored(atoms) for atoms in pool.atoms], model) if pool.is_achiral else rows
     bad = next((row["error"] for row in (*rows, *images) if "error" in row), None)
     if bad is not None:
         raise UserError(bad)
     weights = boltzmann_weights(pool.energies, temperature)
-    shared = {name: rows[0][name] for name in ("formula", "n_atoms", "total_charge", "model", "level")}
+    shared = {
+        name: rows[0][name] for name in ("formula", "n_atoms", "total_charge", "model", "level")
+    }
     record = {**structure.labels(), **shared, "temperature": temperature}
     for name in names:
-        record[name] = float(weights @ [(row[name] + image[name]) / 2 for row, image in zip(rows, images, strict=True)])
-    kept = [*names, *(("rotation_sign", "mirror_error", "cip", "cip_note") if ROTATION in names else ())]
+        record[name] = float(
+            weights
+            @ [(row[name] + image[name]) / 2 for row, image in zip(rows, images, strict=True)]
+        )
+    kept = [
+        *names,
+        *(("rotation_sign", "mirror_error", "cip", "cip_note") if ROTATION in names else ()),
+    ]
     if ROTATION in names:
         record["mirror_error"] = float(weights @ [row["mirror_error"] for row in rows])
-        record["rotation_sign"] = sign_of(record[ROTATION], record["mirror_error"], smallest_rotation(model, pool.atoms[0]))
+        record["rotation_sign"] = sign_of(
+            record[ROTATION], record["mirror_error"], smallest_rotation(model, pool.atoms[0])
+        )
         record.update({name: rows[0][name] for name in ("cip", "cip_note") if name in rows[0]})
     record["conformers"] = [
         {
@@ -235,7 +311,12 @@ def _distances(atoms: Atoms) -> list[np.ndarray]:
     """Return the sorted distances of every pair of elements, Å."""
     distances = atoms.get_all_distances()
     elements = np.unique(atoms.numbers)
-    return [np.sort(distances[np.ix_(atoms.numbers == a, atoms.numbers == b)], axis=None) for a in elements for b in elements if a <= b]
+    return [
+        np.sort(distances[np.ix_(atoms.numbers == a, atoms.numbers == b)], axis=None)
+        for a in elements
+        for b in elements
+        if a <= b
+    ]
 
 
 def _handed(atoms: Atoms) -> np.ndarray:
@@ -245,7 +326,12 @@ def _handed(atoms: Atoms) -> np.ndarray:
     """
     vectors = atoms.positions[None] - atoms.positions[:, None]
     lengths = np.linalg.norm(vectors, axis=2)[..., None]
-    sums = [(atoms.numbers[None, :, None] * vectors * np.exp(-k * lengths)).sum(axis=1) for k in (0.5, 1.0, 2.0)]
+    sums = [
+        (atoms.numbers[None, :, None] * vectors * np.exp(-k * lengths)).sum(axis=1)
+        for k in (0.5, 1.0, 2.0)
+    ]
     triple = np.einsum("nx,nx->n", np.cross(sums[0], sums[1]), sums[2])
     triple /= max(np.prod([np.linalg.norm(part, axis=1) for part in sums], axis=0).max(), 1e-12)
-    return np.concatenate([np.sort(triple[atoms.numbers == element]) for element in np.unique(atoms.numbers)])
+    return np.concatenate(
+        [np.sort(triple[atoms.numbers == element]) for element in np.unique(atoms.numbers)]
+    )

@@ -18,8 +18,9 @@ _TIMES_TOO_HOT = 10.0
 class Guard:
     """Watches forces, temperature and the bonds of the first structure.
 
-    temperature: K, that the simulation is meant to have; ten times as much, and at least 5000 K, is a blow-up. max_stretch: a bond longer than
-    this times the sum of its covalent radii is broken; None watches no bonds.
+    temperature: K, that the simulation is meant to have; ten times as much, and at least 5000 K, is
+    a blow-up. max_stretch: a bond longer than this times the sum of its covalent radii is broken;
+    None watches no bonds.
     """
 
     def __init__(self, atoms: Atoms, temperature: float, max_stretch: float | None) -> None:
@@ -28,10 +29,18 @@ class Guard:
         self._max_stretch = max_stretch
         radii = covalent_radii[atoms.numbers]
         reach = 2.0 * _BONDED * float(radii.max(initial=0.0)) + 0.1
-        (sender, receiver), shifts = neighbor_pairs(atoms.positions, reach, cell=atoms.cell.array, pbc=atoms.pbc)
-        length = np.linalg.norm(atoms.positions[sender] - atoms.positions[receiver] + shifts @ atoms.cell.array, axis=1)
+        (sender, receiver), shifts = neighbor_pairs(
+            atoms.positions, reach, cell=atoms.cell.array, pbc=atoms.pbc
+        )
+        length = np.linalg.norm(
+            atoms.positions[sender] - atoms.positions[receiver] + shifts @ atoms.cell.array, axis=1
+        )
         bonded = (length < _BONDED * (radii[sender] + radii[receiver])) & (sender <= receiver)
-        self._sender, self._receiver, self._shifts = sender[bonded], receiver[bonded], shifts[bonded].astype(np.float64)
+        self._sender, self._receiver, self._shifts = (
+            sender[bonded],
+            receiver[bonded],
+            shifts[bonded].astype(np.float64),
+        )
         self._normal = radii[self._sender] + radii[self._receiver]
 
     @property
@@ -39,18 +48,27 @@ class Guard:
         """Number of bonds that are watched."""
         return 0 if self._max_stretch is None else len(self._normal)
 
-    def problem(self, atoms: Atoms, energy: float, forces: np.ndarray, temperature: float) -> str | None:
-        """Return what has gone wrong, or None. energy: eV. forces: (N, 3), eV/Å. temperature: K, of this moment."""
+    def problem(
+        self, atoms: Atoms, energy: float, forces: np.ndarray, temperature: float
+    ) -> str | None:
+        """Return what has gone wrong, or None. energy: eV. forces: (N, 3), eV/Å. temperature.
+
+        K, of this moment.
+        """
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
             return "the forces are no longer finite"
         if not temperature <= self._hottest:
-            return f"the temperature rose to {temperature:.0f} K (the limit is {self._hottest:.0f} K)"
+            return (
+                f"the temperature rose to {temperature:.0f} K (the limit is {self._hottest:.0f} K)"
+            )
         return self._broken_bond(atoms)
 
     def _broken_bond(self, atoms: Atoms) -> str | None:
         if not self.n_bonds:
             return None
-        vectors = atoms.positions.take(self._sender, axis=0) - atoms.positions.take(self._receiver, axis=0)
+        vectors = atoms.positions.take(self._sender, axis=0) - atoms.positions.take(
+            self._receiver, axis=0
+        )
         if atoms.pbc.any():
             vectors += self._shifts @ atoms.cell.array
         stretch = np.sqrt(np.einsum("ij,ij->i", vectors, vectors)) / self._normal

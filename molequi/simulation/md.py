@@ -1,6 +1,7 @@
 """Molecular dynamics: velocity Verlet (NVE) and Langevin (NVT), with guards, statistics and exact restarts.
 
-Integrators are ASE's. The drift is the slope of a straight line through the total energy of every step.
+Integrators are ASE's. The drift is the slope of a straight line through the total energy of every
+step.
 """
 
 from __future__ import annotations
@@ -31,18 +32,22 @@ from molequi.structures.inputs import Input, one_structure
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, Atoms], None]
-# Steps from which compiling the table-driven or the unrolled convolutions pays, once per machine, for a small molecule.
-TABLE_STEPS, UNROLLED_STEPS = 500, 10_000
+# Steps from which compiling the table-driven or the unrolled convolutions pays, once per machine,
+# for a small molecule.
+GENERIC_STEPS, SPECIALIZED_STEPS = 500, 10_000
 
 
 @dataclasses.dataclass(frozen=True)
 class MDSettings:
     """How to run.
 
-    ensemble: `nve` or `nvt`. temperature: K, of the initial velocities and of the thermostat; None keeps the velocities that the structure has.
-    A relaxed structure run as `nve` ends near half of it, because vibrations share their energy with the bonds. timestep: fs.
-    steps: in all, those before a restart included. interval: steps between frames. friction: 1/fs, of the thermostat.
-    max_stretch: a bond longer than this times its covalent length stops the run; None watches no bonds.
+    ensemble: `nve` or `nvt`. temperature: K, of the initial velocities and of the thermostat; None
+    keeps the velocities that the structure has. A relaxed structure run as `nve` ends near half of
+    it, because vibrations share their energy with the bonds. timestep: fs.
+    steps: in all, those before a restart included. interval: steps between frames. friction: 1/fs,
+    of the thermostat.
+    max_stretch: a bond longer than this times its covalent length stops the run; None watches no
+    bonds.
     """
 
     ensemble: str = "nve"
@@ -56,7 +61,10 @@ class MDSettings:
 
     def __post_init__(self) -> None:
         if self.ensemble not in {"nve", "nvt"}:
-            raise UserError(f"ensemble {self.ensemble!r} is not available; choose nve (velocity Verlet) or nvt (Langevin)")
+            raise UserError(
+                f"ensemble {self.ensemble!r} is not available; choose nve (velocity Verlet) or nvt "
+                "(Langevin)"
+            )
         if self.temperature is None and self.ensemble == "nvt":
             raise UserError("nvt needs a temperature in K for its thermostat")
         if self.temperature is not None and not 0 <= self.temperature < np.inf:
@@ -65,7 +73,10 @@ class MDSettings:
             if not least < getattr(self, name) < np.inf:
                 raise UserError(f"{name} is {getattr(self, name)}{unit}; it must be positive")
         if self.steps < 0 or self.interval < 1:
-            raise UserError(f"steps is {self.steps} and interval {self.interval}; steps must be at least 0, interval at least 1")
+            raise UserError(
+                f"steps is {self.steps} and interval {self.interval}; steps must be at least 0, "
+                "interval at least 1"
+            )
 
 
 def run_md(
@@ -80,17 +91,23 @@ def run_md(
 ) -> dict[str, Any]:
     """Run molecular dynamics of the first structure of an input, and return what came of it.
 
-    output: an extended XYZ file that gets every `interval`-th frame as it is reached, with energy, forces, dipole and momenta; the state to
-    continue from with `restart` lies beside it. progress: called with (step, steps, atoms) at every frame.
-    Returns steps, time_ps, drift_mev_atom_ps (None for nvt), temperature_mean (K), stopped (None, or the guard's reason), frames and labels.
-    Raises UserError for a structure outside the model, settings that cannot be, or an output that is in the way, and RunInterruptedError where
-    SIGINT or SIGTERM asked to stop: after the step that is being made, with its state saved.
+    output: an extended XYZ file that gets every `interval`-th frame as it is reached, with energy,
+    forces, dipole and momenta; the state to continue from with `restart` lies beside it. progress:
+    called with (step, steps, atoms) at every frame.
+    Returns steps, time_ps, drift_mev_atom_ps (None for nvt), temperature_mean (K), stopped (None,
+    or the guard's reason), frames and labels.
+    Raises UserError for a structure outside the model, settings that cannot be, or an output that
+    is in the way, and RunInterruptedError where SIGINT or SIGTERM asked to stop: after the step
+    that is being made, with its state saved.
     """
     settings = settings or MDSettings()
     atoms = structure.copy() if isinstance(structure, Atoms) else one_structure(structure).atoms
     calculator = as_calculator(model)
     simulation = _Simulation(atoms, calculator, settings)
-    with Trajectory(output, simulation.identity()) as trajectory, _settled_kernels(calculator.model, settings.steps):
+    with (
+        Trajectory(output, simulation.identity()) as trajectory,
+        _settled_kernels(calculator.model, settings.steps),
+    ):
         if restart:
             simulation.restore(trajectory.resume())
         else:
@@ -100,17 +117,30 @@ def run_md(
             trajectory.start(overwrite=overwrite)
         with SignalWatch() as signals:
             stopped = _run(simulation, trajectory, progress, signals)
-    return {**simulation.summary(), "stopped": stopped, "output": None if output is None else str(output)}
+    return {
+        **simulation.summary(),
+        "stopped": stopped,
+        "output": None if output is None else str(output),
+    }
 
 
 @contextlib.contextmanager
 def _settled_kernels(model: MolecularModel, steps: int) -> Iterator[None]:
-    """Choose `auto` kernels by the number of steps, not by the clock: a run that was interrupted must go on to the last bit."""
+    """Choose `auto` kernels by the number of steps, not by the clock.
+
+    A run that was interrupted must go on to the last bit.
+    """
     backbone = getattr(model, "backbone", None)
     if backbone is None or backbone.kernels != "auto":
         yield
         return
-    backbone.use_kernels("unrolled" if steps >= UNROLLED_STEPS else "table" if steps >= TABLE_STEPS else "reference")
+    backbone.use_kernels(
+        "specialized"
+        if steps >= SPECIALIZED_STEPS
+        else "generic"
+        if steps >= GENERIC_STEPS
+        else "reference"
+    )
     try:
         yield
     finally:
@@ -125,20 +155,32 @@ class _Simulation:
         self.constraints = list(atoms.constraints)
         atoms.calc = calculator
         self.random = np.random.Generator(np.random.PCG64(settings.seed))
-        # The centre of mass stays where it is, unless atoms are held in place or there is nothing else to move.
+        # The centre of mass stays where it is, unless atoms are held in place or there is nothing
+        # else to move.
         self.is_free = not self.constraints and len(atoms) > 1
-        n_removed = sum(constraint.get_removed_dof(atoms) for constraint in self.constraints) + (3 if self.is_free else 0)
+        n_removed = sum(constraint.get_removed_dof(atoms) for constraint in self.constraints) + (
+            3 if self.is_free else 0
+        )
         self.n_degrees = max(3 * len(atoms) - n_removed, 1)
         if settings.timestep > 1.0 and (atoms.numbers == 1).any():
-            logger.warning("a timestep of %g fs is long for molecules with hydrogen; 0.5 fs is usual", settings.timestep)
+            logger.warning(
+                "a timestep of %g fs is long for molecules with hydrogen; 0.5 fs is usual",
+                settings.timestep,
+            )
 
     def identity(self) -> dict[str, Any]:
         """What must agree when the simulation is continued."""
         settings = dataclasses.asdict(self.settings)
         del settings["steps"]
-        return {"atoms": self.atoms.get_chemical_formula(mode="reduce"), "cell": self.atoms.cell.array.tolist(), "pbc": self.atoms.pbc.tolist(),
-                "model": self.calculator.model.metadata.get("name"), "dtype": str(self.calculator.model.dtype),
-                "charge and multiplicity": list(self.calculator.electrons(self.atoms)), **settings}
+        return {
+            "atoms": self.atoms.get_chemical_formula(mode="reduce"),
+            "cell": self.atoms.cell.array.tolist(),
+            "pbc": self.atoms.pbc.tolist(),
+            "model": self.calculator.model.metadata.get("name"),
+            "dtype": str(self.calculator.model.dtype),
+            "charge and multiplicity": list(self.calculator.electrons(self.atoms)),
+            **settings,
+        }
 
     def begin(self) -> None:
         """Draw velocities from the Maxwell-Boltzmann distribution where asked, take out the motion of the whole, and stand at step 0."""
@@ -150,11 +192,21 @@ class _Simulation:
             raise UserError("the structure has no velocities to keep; give a temperature in K")
         if self.is_free:
             masses = atoms.get_masses()[:, None]
-            atoms.set_momenta(atoms.get_momenta() - masses * atoms.get_momenta().sum(axis=0) / masses.sum())
+            atoms.set_momenta(
+                atoms.get_momenta() - masses * atoms.get_momenta().sum(axis=0) / masses.sum()
+            )
         if temperature is not None and self.temperature() > 0:
-            # Exactly the temperature asked for, whatever the few random numbers of a small molecule gave.
+            # Exactly the temperature asked for, whatever the few random numbers of a small molecule
+            # gave.
             atoms.set_momenta(atoms.get_momenta() * np.sqrt(temperature / self.temperature()))
-        self.state = State(0, atoms.positions, atoms.get_momenta(), atoms.get_positions(), self.random.bit_generator.state, Statistics())
+        self.state = State(
+            0,
+            atoms.positions,
+            atoms.get_momenta(),
+            atoms.get_positions(),
+            self.random.bit_generator.state,
+            Statistics(),
+        )
         self._make_dynamics()
 
     def restore(self, state: State) -> None:
@@ -177,7 +229,11 @@ class _Simulation:
         temperature = self._in_kelvin(kinetic)
         problem = self.guard.problem(self.atoms, energy, forces, temperature)
         if problem is None:
-            self.state.statistics.add(self.state.step * self.settings.timestep, float(energy + kinetic), float(temperature))
+            self.state.statistics.add(
+                self.state.step * self.settings.timestep,
+                float(energy + kinetic),
+                float(temperature),
+            )
         return problem
 
     def temperature(self) -> float:
@@ -189,31 +245,57 @@ class _Simulation:
 
     def frame(self, stopped: str | None = None) -> Atoms:
         """Return this moment for a file."""
-        labels = {"step": self.state.step, "time_fs": self.state.step * self.settings.timestep, "temperature": self.temperature(), "stopped": stopped,
-                  "model": self.calculator.model.metadata.get("name"), "unsafe": self.calculator.unsafe_reason}
-        frame = labelled_atoms(self.calculator.model, self.atoms, self.calculator.predictions, labels)
+        labels = {
+            "step": self.state.step,
+            "time_fs": self.state.step * self.settings.timestep,
+            "temperature": self.temperature(),
+            "stopped": stopped,
+            "model": self.calculator.model.metadata.get("name"),
+            "unsafe": self.calculator.unsafe_reason,
+        }
+        frame = labelled_atoms(
+            self.calculator.model, self.atoms, self.calculator.predictions, labels
+        )
         frame.set_constraint(self.constraints)
         return frame
 
     def present(self) -> State:
         """Return the state of this moment, to be saved."""
-        self.state.positions, self.state.momenta, self.state.random = self.atoms.positions, self.atoms.get_momenta(), self.random.bit_generator.state
+        self.state.positions, self.state.momenta, self.state.random = (
+            self.atoms.positions,
+            self.atoms.get_momenta(),
+            self.random.bit_generator.state,
+        )
         return self.state
 
     def summary(self) -> dict[str, Any]:
         """Return the results so far."""
-        statistics, model, n_atoms = self.state.statistics, self.calculator.model, max(len(self.atoms), 1)
+        statistics, model, n_atoms = (
+            self.state.statistics,
+            self.calculator.model,
+            max(len(self.atoms), 1),
+        )
         slope = statistics.slope if self.settings.ensemble == "nve" else None
         result = {
-            "formula": self.atoms.get_chemical_formula(), "n_atoms": len(self.atoms), "model": model.metadata.get("name"), "level": level_text(model),
-            "ensemble": self.settings.ensemble, "timestep_fs": self.settings.timestep, "seed": self.settings.seed,
-            "steps": self.state.step, "time_ps": self.state.step * self.settings.timestep / 1000.0,
+            "formula": self.atoms.get_chemical_formula(),
+            "n_atoms": len(self.atoms),
+            "model": model.metadata.get("name"),
+            "level": level_text(model),
+            "ensemble": self.settings.ensemble,
+            "timestep_fs": self.settings.timestep,
+            "seed": self.settings.seed,
+            "steps": self.state.step,
+            "time_ps": self.state.step * self.settings.timestep / 1000.0,
             # eV/fs -> meV/ps
             "drift_mev_atom_ps": None if slope is None else slope * 1e6 / n_atoms,
             "temperature_mean": statistics.temperature_mean if statistics.n else None,
             "frames": self.state.n_frames,
         }
-        return {**result, "unsafe": self.calculator.unsafe_reason} if self.calculator.unsafe_reason else result
+        return (
+            {**result, "unsafe": self.calculator.unsafe_reason}
+            if self.calculator.unsafe_reason
+            else result
+        )
 
     def _make_dynamics(self) -> None:
         settings, atoms = self.settings, self.atoms
@@ -227,10 +309,19 @@ class _Simulation:
         if self.is_free:
             atoms.set_constraint(FixCom())
         friction, kelvin = settings.friction / units.fs, settings.temperature
-        self.dynamics = Langevin(atoms, settings.timestep * units.fs, temperature_K=kelvin, friction=friction, fixcm=False, rng=self.random)
+        self.dynamics = Langevin(
+            atoms,
+            settings.timestep * units.fs,
+            temperature_K=kelvin,
+            friction=friction,
+            fixcm=False,
+            rng=self.random,
+        )
 
 
-def _run(simulation: _Simulation, trajectory: Trajectory, progress: Progress | None, signals: SignalWatch) -> str | None:
+def _run(
+    simulation: _Simulation, trajectory: Trajectory, progress: Progress | None, signals: SignalWatch
+) -> str | None:
     """Go on to the last step, or to where a guard objects; return its objection."""
     state, settings = simulation.state, simulation.settings
     # A restored state has been measured already.
@@ -249,13 +340,19 @@ def _run(simulation: _Simulation, trajectory: Trajectory, progress: Progress | N
             return None
         if signals.number:
             trajectory.save(simulation.present())
-            raise RunInterruptedError(_interruption(state.step, trajectory, signals.number), signals.number)
+            raise RunInterruptedError(
+                _interruption(state.step, trajectory, signals.number), signals.number
+            )
         simulation.advance()
         is_new = True
 
 
 def _interruption(step: int, trajectory: Trajectory, number: int) -> str:
-    kept = "nothing is kept, for there is no output" if trajectory.path is None else f"it is saved in {trajectory.path}, go on with --restart"
+    kept = (
+        "nothing is kept, for there is no output"
+        if trajectory.path is None
+        else f"it is saved in {trajectory.path}, go on with --restart"
+    )
     return f"dynamics stopped by {signal.Signals(number).name} at step {step}; {kept}"
 
 

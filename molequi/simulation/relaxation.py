@@ -24,7 +24,10 @@ _OPTIMIZERS = {"bfgs": BFGS, "fire": FIRE}
 
 
 class Relaxed(NamedTuple):
-    """A structure as far as it came. fmax: eV/Å, the largest force left on a free atom; steps: made."""
+    """A structure as far as it came. fmax: eV/Å, the largest force left on a free atom.
+
+    Steps: made.
+    """
 
     atoms: Atoms
     converged: bool
@@ -45,25 +48,33 @@ def relax(
     output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> list[dict[str, Any]]:
-    """Relax every structure until no force exceeds `fmax` (eV/Å), in at most `steps` steps; one record each.
+    """Relax every structure until no force exceeds `fmax` (eV/Å), in at most `steps` steps.
 
-    inputs, smiles, charge, seed: see `structures.read_inputs`. optimizer: `bfgs`, or `fire` for structures of many hundred atoms.
-    output: .xyz, .extxyz (also .gz), .csv or .json; structures that did not converge are kept there as far as they came, and marked.
-    Records are those of `predict` for the last geometry, with converged, fmax (eV/Å), steps, energy_change (eV), atomic_numbers and positions (Å).
+    One record each.
+
+    inputs, smiles, charge, seed: see `structures.read_inputs`. optimizer: `bfgs`, or `fire` for
+    structures of many hundred atoms.
+    output: .xyz, .extxyz (also .gz), .csv or .json; structures that did not converge are kept there
+    as far as they came, and marked. Records are those of `predict` for the last geometry, with
+    converged, fmax (eV/Å), steps, energy_change (eV), atomic_numbers and positions (Å).
     """
     _check(fmax, steps, optimizer)
     if output is not None:
         check_writable(output, overwrite=overwrite)
     structures = read_inputs(inputs, smiles=smiles, charge=charge, seed=seed)
     calculator = as_calculator(model)
-    results = [_relax_one(structure, calculator, fmax, steps, optimizer) for structure in structures]
+    results = [
+        _relax_one(structure, calculator, fmax, steps, optimizer) for structure in structures
+    ]
     records, relaxed = [record for record, _ in results], [atoms for _, atoms in results]
     if output is not None:
         write_results(output, records, relaxed, calculator.model.properties)
     return records
 
 
-def relax_atoms(atoms: Atoms, *, fmax: float = 0.01, steps: int = 500, optimizer: str = "bfgs") -> Relaxed:
+def relax_atoms(
+    atoms: Atoms, *, fmax: float = 0.01, steps: int = 500, optimizer: str = "bfgs"
+) -> Relaxed:
     """Relax a copy of a structure with its own calculator; constraints are kept."""
     _check(fmax, steps, optimizer)
     relaxed = atoms.copy()
@@ -71,13 +82,18 @@ def relax_atoms(atoms: Atoms, *, fmax: float = 0.01, steps: int = 500, optimizer
     dynamics = _OPTIMIZERS[optimizer](relaxed, logfile=None)
     for _ in dynamics.irun(fmax=fmax, steps=steps):
         if not np.isfinite(relaxed.get_forces()).all():
-            logger.warning("the relaxation stopped at step %d: the forces are no longer finite", dynamics.nsteps)
+            logger.warning(
+                "the relaxation stopped at step %d: the forces are no longer finite",
+                dynamics.nsteps,
+            )
             break
     left = max_force(relaxed.get_forces())
     return Relaxed(relaxed, left < fmax, left, dynamics.nsteps)
 
 
-def _relax_one(structure: Structure, calculator: Calculator, fmax: float, steps: int, optimizer: str) -> tuple[dict[str, Any], Atoms | None]:
+def _relax_one(
+    structure: Structure, calculator: Calculator, fmax: float, steps: int, optimizer: str
+) -> tuple[dict[str, Any], Atoms | None]:
     if structure.atoms is None:
         return {**structure.labels(), "error": structure.error}, None
     atoms = structure.atoms.copy()
@@ -89,9 +105,14 @@ def _relax_one(structure: Structure, calculator: Calculator, fmax: float, steps:
     result = relax_atoms(atoms, fmax=fmax, steps=steps, optimizer=optimizer)
     values = calculator.predictions
     record = {
-        **structure.labels(), **make_record(calculator.model, atoms, values, total_charge=calculator.electrons(atoms)[0]),
-        "converged": result.converged, "fmax": result.fmax, "steps": result.steps, "energy_change": values["energy"] - before,
-        "atomic_numbers": result.atoms.numbers, "positions": result.atoms.positions,
+        **structure.labels(),
+        **make_record(calculator.model, atoms, values, total_charge=calculator.electrons(atoms)[0]),
+        "converged": result.converged,
+        "fmax": result.fmax,
+        "steps": result.steps,
+        "energy_change": values["energy"] - before,
+        "atomic_numbers": result.atoms.numbers,
+        "positions": result.atoms.positions,
     }
     if calculator.unsafe_reason is not None:
         record["unsafe"] = calculator.unsafe_reason
@@ -105,4 +126,6 @@ def _check(fmax: float, steps: int, optimizer: str) -> None:
     if steps < 0:
         raise UserError(f"steps is {steps}; it must be at least 0")
     if optimizer not in _OPTIMIZERS:
-        raise UserError(f"optimizer {optimizer!r} is not available; choose {' or '.join(_OPTIMIZERS)}")
+        raise UserError(
+            f"optimizer {optimizer!r} is not available; choose {' or '.join(_OPTIMIZERS)}"
+        )

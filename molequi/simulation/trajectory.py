@@ -1,4 +1,7 @@
-"""What a simulation leaves behind: frames on disk, running statistics, and the state to go on from exactly."""
+"""What a simulation leaves behind.
+
+Frames on disk, running statistics, and the state to go on from exactly.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,10 @@ class Statistics:
 
 @dataclasses.dataclass
 class State:
-    """A moment of a simulation, complete to the last bit. positions: (N, 3), Å; momenta: (N, 3), ASE's units; first: positions of step 0."""
+    """A moment of a simulation, complete to the last bit. positions: (N, 3), Å.
+
+    Momenta: (N, 3), ASE's units; first: positions of step 0.
+    """
 
     step: int
     positions: np.ndarray
@@ -67,8 +73,8 @@ class State:
 class Trajectory:
     """An extended XYZ file that grows frame by frame, and beside it a state to go on from, never more than a second or a frame old.
 
-    path: None keeps nothing. identity: plain values that must agree when the simulation is continued (atoms, model, settings).
-    Use as a context manager.
+    path: None keeps nothing. identity: plain values that must agree when the simulation is
+    continued (atoms, model, settings). Use as a context manager.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, identity: dict[str, Any]) -> None:
@@ -90,8 +96,15 @@ class Trajectory:
         if self.path is None:
             return
         if self.path.suffix.lower() not in {".xyz", ".extxyz"}:
-            raise UserError(f"the trajectory {self.path} must end in .xyz or .extxyz; convert it afterwards with `ase convert`")
-        check_output(self.path, overwrite=overwrite, remedy="give --restart to continue it, --overwrite to replace it, or another name")
+            raise UserError(
+                f"the trajectory {self.path} must end in .xyz or .extxyz; convert it afterwards "
+                "with `ase convert`"
+            )
+        check_output(
+            self.path,
+            overwrite=overwrite,
+            remedy="give --restart to continue it, --overwrite to replace it, or another name",
+        )
         self.state_path.unlink(missing_ok=True)
         self._file = self.path.open("w+b")
 
@@ -103,14 +116,28 @@ class Trajectory:
         if self.path is None:
             raise UserError("--restart needs --output FILE, the trajectory to continue")
         if not (self.path.is_file() and self.state_path.is_file()):
-            raise UserError(f"nothing to restart: {self.path} and {self.state_path.name} must both be there; leave --restart out to begin")
+            raise UserError(
+                f"nothing to restart: {self.path} and {self.state_path.name} must both be there; "
+                "leave --restart out to begin"
+            )
         with np.load(self.state_path, allow_pickle=False) as arrays:
             texts = json.loads(str(arrays["json"]))
-            state = State(texts["step"], arrays["positions"], arrays["momenta"], arrays["first"], texts["random"], Statistics(**texts["statistics"]),
-                          texts["n_frames"], texts["n_bytes"])
+            state = State(
+                texts["step"],
+                arrays["positions"],
+                arrays["momenta"],
+                arrays["first"],
+                texts["random"],
+                Statistics(**texts["statistics"]),
+                texts["n_frames"],
+                texts["n_bytes"],
+            )
         self._check_identity(texts["identity"])
         if self.path.stat().st_size < state.n_bytes:
-            raise UserError(f"{self.path} is shorter than when its state was saved; it cannot be continued, start again with --overwrite")
+            raise UserError(
+                f"{self.path} is shorter than when its state was saved; it cannot be continued, "
+                "start again with --overwrite"
+            )
         self._file = self.path.open("r+b")
         # Frames after the state will come again.
         self._file.truncate(state.n_bytes)
@@ -118,7 +145,10 @@ class Trajectory:
         return state
 
     def write(self, frame: Atoms, state: State) -> None:
-        """Append a frame, then save the state where that is due; a crash in between loses nothing."""
+        """Append a frame, then save the state where that is due.
+
+        A crash in between loses nothing.
+        """
         state.n_frames += 1
         if self._file is None:
             return
@@ -134,20 +164,41 @@ class Trajectory:
         """Save the state, which may be later than the last frame."""
         if self._file is None:
             return
-        texts = {"format": FORMAT, "identity": self.identity, "step": state.step, "random": state.random, "n_frames": state.n_frames,
-                 "n_bytes": state.n_bytes, "statistics": dataclasses.asdict(state.statistics)}
+        texts = {
+            "format": FORMAT,
+            "identity": self.identity,
+            "step": state.step,
+            "random": state.random,
+            "n_frames": state.n_frames,
+            "n_bytes": state.n_bytes,
+            "statistics": dataclasses.asdict(state.statistics),
+        }
         with written_by_rename(self.state_path) as temporary, temporary.open("wb") as file:
-            np.savez(file, json=json.dumps(texts), positions=state.positions, momenta=state.momenta, first=state.first)
+            np.savez(
+                file,
+                json=json.dumps(texts),
+                positions=state.positions,
+                momenta=state.momenta,
+                first=state.first,
+            )
         self._saved_at = time.monotonic()
 
     def __enter__(self) -> Trajectory:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._file is not None:
             self._file.close()
 
     def _check_identity(self, saved: dict[str, Any]) -> None:
         for name, value in self.identity.items():
             if saved.get(name) != value:
-                raise UserError(f"{self.path} was run with {name} {saved.get(name)}, now it is {value}; restart with the same, or use another output")
+                raise UserError(
+                    f"{self.path} was run with {name} {saved.get(name)}, now it is {value}; "
+                    "restart with the same, or use another output"
+                )

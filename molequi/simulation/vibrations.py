@@ -1,8 +1,10 @@
 """Vibrations: harmonic frequencies, infrared intensities and the zero-point energy, from the exact Hessian.
 
-With masses m, Hessian H and the orthonormal basis P of all mass-weighted motions that are no translation or rotation of the whole,
+With masses m, Hessian H and the orthonormal basis P of all mass-weighted motions that are no
+translation or rotation of the whole,
 
-    P^T m^-1/2 H m^-1/2 P w = omega^2 w,    Q-direction v = P w,    A = N_A |d mu / d Q|^2 / (12 epsilon_0 c^2).
+    P^T m^-1/2 H m^-1/2 P w = omega^2 w,    Q-direction v = P w,    A = N_A |d mu / d Q|^2 / (12
+    epsilon_0 c^2).
 
 (E. B. Wilson, J. C. Decius, P. C. Cross, Molecular Vibrations, 1955, chapters 2 and 7.)
 """
@@ -36,7 +38,8 @@ logger = logging.getLogger(__name__)
 _WAVENUMBER = units._hbar * units.J * units.second / units.invcm
 # (d mu / d Q)^2 in e²/amu to km/mol.
 _INTENSITY = units._Nav / (12.0 * units._eps0 * units._c**2) * units._e**2 / units._amu / 1000.0
-# Atoms nearer than this (Å) to one line make a linear molecule: relaxed geometries are straight to a few thousandths.
+# Atoms nearer than this (Å) to one line make a linear molecule: relaxed geometries are straight to
+# a few thousandths.
 _STRAIGHT = 0.02
 _RELAXATION_STEPS = 1000
 _MAX_FORCE_WITHOUT_RELAXATION = 0.05
@@ -45,7 +48,8 @@ _MAX_FORCE_WITHOUT_RELAXATION = 0.05
 class NormalModes(NamedTuple):
     """Harmonic modes of one structure, K of them.
 
-    frequencies: (K,), cm^-1, ascending, imaginary ones negative. weighted: (K, N, 3), unit vectors in mass-weighted coordinates.
+    frequencies: (K,), cm^-1, ascending, imaginary ones negative. weighted: (K, N, 3), unit vectors
+    in mass-weighted coordinates.
     is_linear: whether there are 3N - 5 of them.
     """
 
@@ -65,10 +69,12 @@ def vibrations(
 ) -> dict[str, Any]:
     """Compute the vibrations of the first structure of an input, relaxed first unless told otherwise.
 
-    A model given by name or path runs in float64. fmax: eV/Å, of the relaxation. output: a folder for frequencies.csv, modes.xyz (displacements as
-    a column), structure.xyz and result.json. Constraints are lifted. Of a periodic structure only the translations are taken out.
-    Returns frequencies_cm1 (imaginary ones negative), ir_km_mol (None without a dipole), zpe_ev, n_imaginary, linear, fmax, converged (None where
-    nothing was relaxed) and labels. Raises UserError for a structure outside the model or an output that is in the way.
+    A model given by name or path runs in float64. fmax: eV/Å, of the relaxation. output: a folder
+    for frequencies.csv, modes.xyz (displacements as a column), structure.xyz and result.json.
+    Constraints are lifted. Of a periodic structure only the translations are taken out.
+    Returns frequencies_cm1 (imaginary ones negative), ir_km_mol (None without a dipole), zpe_ev,
+    n_imaginary, linear, fmax, converged (None where nothing was relaxed) and labels. Raises
+    UserError for a structure outside the model or an output that is in the way.
     """
     if output is not None:
         check_output(output, overwrite=overwrite)
@@ -81,28 +87,48 @@ def vibrations(
         atoms, converged, n_steps = relaxed.atoms, relaxed.converged, relaxed.steps
     left = max_force(atoms.get_forces())
     if not relax_first and left > _MAX_FORCE_WITHOUT_RELAXATION:
-        logger.warning("the largest force is %.3f eV/Å: frequencies away from a minimum mean little", left)
+        logger.warning(
+            "the largest force is %.3f eV/Å: frequencies away from a minimum mean little", left
+        )
     graph = calculator.graph(atoms)
-    modes = normal_modes(calculator.model.hessian(graph).cpu().numpy(), atoms.get_masses(), atoms.positions, is_periodic=bool(atoms.pbc.any()))
+    modes = normal_modes(
+        calculator.model.hessian(graph).cpu().numpy(),
+        atoms.get_masses(),
+        atoms.positions,
+        is_periodic=bool(atoms.pbc.any()),
+    )
     intensities = None
     if "dipole" in calculator.implemented_properties and not atoms.pbc.any():
-        intensities = infrared_intensities(modes, dipole_derivative(calculator.model, graph), atoms.get_masses())
-    result = {**_labels(atoms, calculator), **_summary(modes, intensities), "fmax": left, "converged": converged, "relaxation_steps": n_steps,
-              "output": None if output is None else str(output)}
+        intensities = infrared_intensities(
+            modes, dipole_derivative(calculator.model, graph), atoms.get_masses()
+        )
+    result = {
+        **_labels(atoms, calculator),
+        **_summary(modes, intensities),
+        "fmax": left,
+        "converged": converged,
+        "relaxation_steps": n_steps,
+        "output": None if output is None else str(output),
+    }
     if output is not None:
         _write(Path(output), atoms, calculator, modes, result)
     return result
 
 
-def normal_modes(hessian: np.ndarray, masses: np.ndarray, positions: np.ndarray, *, is_periodic: bool = False) -> NormalModes:
+def normal_modes(
+    hessian: np.ndarray, masses: np.ndarray, positions: np.ndarray, *, is_periodic: bool = False
+) -> NormalModes:
     """Diagonalise a Hessian with translations and, for a molecule, rotations taken out.
 
     hessian: (3N, 3N), eV/Å². masses: (N,), amu. positions: (N, 3), Å.
     """
     is_linear = not is_periodic and _is_linear(positions, masses)
     n_rigid = 3 if is_periodic or len(masses) == 1 else 5 if is_linear else 6
-    # The left singular vectors: first the rigid motions, then an orthonormal basis of everything else.
-    basis = np.linalg.svd(_rigid_motions(positions, masses, with_rotations=not is_periodic), full_matrices=True)[0][:, n_rigid:]
+    # The left singular vectors: first the rigid motions, then an orthonormal basis of everything
+    # else.
+    basis = np.linalg.svd(
+        _rigid_motions(positions, masses, with_rotations=not is_periodic), full_matrices=True
+    )[0][:, n_rigid:]
     root = np.repeat(np.sqrt(masses), 3)
     omega_squared, vectors = np.linalg.eigh(basis.T @ (hessian / np.outer(root, root)) @ basis)
     frequencies = np.sign(omega_squared) * np.sqrt(np.abs(omega_squared)) * _WAVENUMBER
@@ -114,17 +140,26 @@ def dipole_derivative(model: MolecularModel, graph: AtomGraph) -> np.ndarray:
     with torch.enable_grad():
         positions = graph.positions.detach().requires_grad_(True)
         dipole = model(graph._replace(positions=positions))["dipole"][0]
-        rows = [torch.autograd.grad(component, positions, retain_graph=True)[0] for component in dipole]
+        rows = [
+            torch.autograd.grad(component, positions, retain_graph=True)[0] for component in dipole
+        ]
     return torch.stack(rows).cpu().numpy()
 
 
-def infrared_intensities(modes: NormalModes, derivative: np.ndarray, masses: np.ndarray) -> np.ndarray:
-    """Return the infrared intensities: (K,), km/mol. derivative: d mu / d x, (3, N, 3), e. masses: (N,), amu."""
+def infrared_intensities(
+    modes: NormalModes, derivative: np.ndarray, masses: np.ndarray
+) -> np.ndarray:
+    """Return the infrared intensities: (K,), km/mol. derivative: d mu / d x, (3, N, 3), e. masses.
+
+    (N,), amu.
+    """
     per_mode = np.einsum("xni,kni->kx", derivative, modes.weighted / np.sqrt(masses)[None, :, None])
     return _INTENSITY * np.square(per_mode).sum(axis=1)
 
 
-def _rigid_motions(positions: np.ndarray, masses: np.ndarray, *, with_rotations: bool) -> np.ndarray:
+def _rigid_motions(
+    positions: np.ndarray, masses: np.ndarray, *, with_rotations: bool
+) -> np.ndarray:
     """Return translations, and rotations about the centre of mass, as columns in mass-weighted coordinates: (3N, 3 or 6)."""
     root = np.sqrt(masses)[:, None]
     centred = positions - masses @ positions / masses.sum()
@@ -143,24 +178,43 @@ def _is_linear(positions: np.ndarray, masses: np.ndarray) -> bool:
 
 
 def _labels(atoms: Atoms, calculator: Calculator) -> dict[str, Any]:
-    labels = {"formula": atoms.get_chemical_formula(), "n_atoms": len(atoms), "total_charge": calculator.electrons(atoms)[0],
-              "model": calculator.model.metadata.get("name"), "level": level_text(calculator.model), "energy": atoms.get_potential_energy()}
+    labels = {
+        "formula": atoms.get_chemical_formula(),
+        "n_atoms": len(atoms),
+        "total_charge": calculator.electrons(atoms)[0],
+        "model": calculator.model.metadata.get("name"),
+        "level": level_text(calculator.model),
+        "energy": atoms.get_potential_energy(),
+    }
     return {**labels, "unsafe": calculator.unsafe_reason} if calculator.unsafe_reason else labels
 
 
 def _summary(modes: NormalModes, intensities: np.ndarray | None) -> dict[str, Any]:
     real = modes.frequencies[modes.frequencies > 0]
-    return {"frequencies_cm1": modes.frequencies.tolist(), "ir_km_mol": None if intensities is None else intensities.tolist(),
-            "zpe_ev": float(0.5 * real.sum() * units.invcm), "n_imaginary": int((modes.frequencies < 0).sum()), "linear": modes.is_linear}
+    return {
+        "frequencies_cm1": modes.frequencies.tolist(),
+        "ir_km_mol": None if intensities is None else intensities.tolist(),
+        "zpe_ev": float(0.5 * real.sum() * units.invcm),
+        "n_imaginary": int((modes.frequencies < 0).sum()),
+        "linear": modes.is_linear,
+    }
 
 
-def _write(folder: Path, atoms: Atoms, calculator: Calculator, modes: NormalModes, result: dict[str, Any]) -> None:
+def _write(
+    folder: Path, atoms: Atoms, calculator: Calculator, modes: NormalModes, result: dict[str, Any]
+) -> None:
     folder.mkdir(exist_ok=True)
     intensities = result["ir_km_mol"] or [None] * len(modes.frequencies)
-    with written_by_rename(folder / "frequencies.csv") as path, path.open("w", encoding="utf-8", newline="") as file:
+    with (
+        written_by_rename(folder / "frequencies.csv") as path,
+        path.open("w", encoding="utf-8", newline="") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["mode", "frequency [cm^-1]", "ir [km/mol]", "imaginary"])
-        writer.writerows([k, f, i, "yes" if f < 0 else "no"] for k, (f, i) in enumerate(zip(modes.frequencies.tolist(), intensities, strict=True)))
+        writer.writerows(
+            [k, f, i, "yes" if f < 0 else "no"]
+            for k, (f, i) in enumerate(zip(modes.frequencies.tolist(), intensities, strict=True))
+        )
     with written_by_rename(folder / "modes.xyz") as path, path.open("w", encoding="utf-8") as file:
         for k, mode in enumerate(modes.weighted / np.sqrt(atoms.get_masses())[None, :, None]):
             frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
@@ -170,8 +224,14 @@ def _write(folder: Path, atoms: Atoms, calculator: Calculator, modes: NormalMode
             if intensities[k] is not None:
                 frame.info["ir_km_mol"] = intensities[k]
             write_xyz(file, frame)
-    with written_by_rename(folder / "structure.xyz") as path, path.open("w", encoding="utf-8") as file:
+    with (
+        written_by_rename(folder / "structure.xyz") as path,
+        path.open("w", encoding="utf-8") as file,
+    ):
         marks = {name: result.get(name) for name in ("model", "level", "unsafe", "fmax")}
         write_xyz(file, labelled_atoms(calculator.model, atoms, calculator.predictions, marks))
     with written_by_rename(folder / "result.json") as path:
-        path.write_text(json.dumps(plain(result), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        path.write_text(
+            json.dumps(plain(result), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+            encoding="utf-8",
+        )

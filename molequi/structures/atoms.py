@@ -32,11 +32,16 @@ __all__ = [
 ]
 
 
-def read_structures(source: str | Path, *, charge: int | None = None, seed: int = 0) -> Iterator[tuple[int, ase.Atoms | str]]:
-    """Read every structure of a file, or of standard input for `-`; a damaged one comes as its error text and the others go on.
+def read_structures(
+    source: str | Path, *, charge: int | None = None, seed: int = 0
+) -> Iterator[tuple[int, ase.Atoms | str]]:
+    """Read every structure of a file, or of standard input for `-`.
 
-    Reads .xyz, .extxyz, .sdf, .mol, .smi, .db, .traj and what else ASE knows, each also with .gz. The atoms carry
-    `info["charge"]` and `info["spin_multiplicity"]`; `charge` overrides what the file says; `seed` is that of conformers made from SMILES.
+    A damaged one comes as its error text and the others go on.
+
+    Reads .xyz, .extxyz, .sdf, .mol, .smi, .db, .traj and what else ASE knows, each also with .gz.
+    The atoms carry `info["charge"]` and `info["spin_multiplicity"]`; `charge` overrides what the
+    file says; `seed` is that of conformers made from SMILES.
     Raises UserError for a file that is missing, empty or of unknown format.
     """
     found = False
@@ -69,7 +74,10 @@ def charge_of(atoms: ase.Atoms, charge: int | None = None) -> int:
             return _whole(value, f"charge {value!r} ({key})")
     initial = float(atoms.get_initial_charges().sum())
     if abs(initial - round(initial)) > _CHARGE_TOLERANCE:
-        raise UserError(f"the initial charges add up to {initial:.3f} e, not a whole number; write charge=0 or the like in the comment line")
+        raise UserError(
+            f"the initial charges add up to {initial:.3f} e, not a whole number; write charge=0 or "
+            "the like in the comment line"
+        )
     if atoms.has("initial_charges"):
         return round(initial)
     return int(atoms.info.get("formal_charge", 0))
@@ -86,7 +94,10 @@ def multiplicity_of(atoms: ase.Atoms, charge: int) -> int:
             multiplicity = _whole(value, f"multiplicity {value!r} ({key})")
             if multiplicity < 1 or (n_electrons + multiplicity) % 2 == 0:
                 what = f"{atoms.get_chemical_formula()} with charge {charge}"
-                raise UserError(f"multiplicity {multiplicity} does not go with the {n_electrons} electrons of {what}")
+                raise UserError(
+                    f"multiplicity {multiplicity} does not go with the {n_electrons} electrons of "
+                    f"{what}"
+                )
             return multiplicity
     return 1 + n_electrons % 2
 
@@ -95,17 +106,29 @@ def check_atoms(atoms: ase.Atoms) -> None:
     """Raise UserError for unknown elements, coordinates that are not finite, or a periodic direction without a cell vector."""
     unknown = np.flatnonzero((atoms.numbers < 1) | (atoms.numbers >= len(chemical_symbols)))
     if len(unknown):
-        raise UserError(f"atom {unknown[0]} is no element (symbol {atoms.symbols[unknown[0]]}); remove it or name its element")
+        raise UserError(
+            f"atom {unknown[0]} is no element (symbol {atoms.symbols[unknown[0]]}); remove it or "
+            "name its element"
+        )
     bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
     if len(bad):
-        raise UserError(f"position of atom {bad[0]} is not finite: {atoms.positions[bad[0]]}; coordinates must be finite numbers in Å")
+        raise UserError(
+            f"position of atom {bad[0]} is not finite: {atoms.positions[bad[0]]}; coordinates must "
+            "be finite numbers in Å"
+        )
     for axis in np.flatnonzero(atoms.pbc):
         if np.linalg.norm(atoms.cell[axis]) < 1e-9:
-            raise UserError(f"pbc is on along axis {axis} but its cell vector is zero; give a cell or switch pbc off")
+            raise UserError(
+                f"pbc is on along axis {axis} but its cell vector is zero; give a cell or switch "
+                "pbc off"
+            )
 
 
 def graph_from_atoms(atoms: ase.Atoms, cutoff: float, charge: int | None = None) -> AtomGraph:
-    """Build the graph of one structure with pairs closer than `cutoff` (Å); `charge` (e) overrides what the atoms carry."""
+    """Build the graph of one structure with pairs closer than `cutoff` (Å).
+
+    `charge` (e) overrides what the atoms carry.
+    """
     check_atoms(atoms)
     total = charge_of(atoms, charge)
     return build_graph(

@@ -1,9 +1,11 @@
 """CIP labels of RDKit molecules, mirror images, and what stays the same under them.
 
-Labels come from RDKit's new labeler (`rdCIPLabeler`). R, S and M, P change places in the mirror; the pseudo-asymmetric r, s and m, p do not.
-A stereocentre needs no chiral molecule: meso compounds have R and S centres and are their own mirror images. What has no label
-here although it may be handed: allenes and other chains of double bonds, spiro and planar chirality, helices, and conformers. An axis
-(biaryls, anilides) is labelled where the input marks it, by a wedge in a molfile, or where its two atoms are named.
+Labels come from RDKit's new labeler (`rdCIPLabeler`). R, S and M, P change places in the mirror;
+the pseudo-asymmetric r, s and m, p do not. A stereocentre needs no chiral molecule: meso compounds
+have R and S centres and are their own mirror images. What has no label here although it may be
+handed: allenes and other chains of double bonds, spiro and planar chirality, helices, and
+conformers. An axis (biaryls, anilides) is labelled where the input marks it, by a wedge in a
+molfile, or where its two atoms are named.
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ _SIGNS = {"R": 1, "S": -1, "P": 1, "M": -1}
 class StereoLabels:
     """The labels of one molecule of N atoms.
 
-    atoms: R, S, r, s or an empty text for each atom. axes: the two atoms of an axis -> M, P, m or p.
-    kind: chiral, meso (its own mirror image in spite of R and S), achiral, or unknown (M and P axes in equal number, or an allene).
+    atoms: R, S, r, s or an empty text for each atom. axes: the two atoms of an axis -> M, P, m or
+    p.
+    kind: chiral, meso (its own mirror image in spite of R and S), achiral, or unknown (M and P axes
+    in equal number, or an allene).
     """
 
     atoms: tuple[str, ...]
@@ -39,7 +43,10 @@ class StereoLabels:
 
     @property
     def signs(self) -> np.ndarray:
-        """Handedness by atom: (N,), 1 for R, -1 for S, 0 elsewhere; r and s count as 0, for they do not change in the mirror."""
+        """Handedness by atom: (N,), 1 for R, -1 for S, 0 elsewhere.
+
+        R and s count as 0, for they do not change in the mirror.
+        """
         return np.array([_SIGNS.get(label, 0) for label in self.atoms], dtype=np.int64)
 
     @property
@@ -66,15 +73,22 @@ def label_molecule(molecule: Chem.Mol) -> StereoLabels:
     for part in (*copy.GetAtoms(), *copy.GetBonds()):
         part.ClearProp("_CIPCode")
     _assign(copy)
-    atoms = tuple(atom.GetProp("_CIPCode") if atom.HasProp("_CIPCode") else "" for atom in copy.GetAtoms())
-    axes = {(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()): bond.GetProp("_CIPCode") for bond in _marked_axes(copy) if bond.HasProp("_CIPCode")}
+    atoms = tuple(
+        atom.GetProp("_CIPCode") if atom.HasProp("_CIPCode") else "" for atom in copy.GetAtoms()
+    )
+    axes = {
+        (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()): bond.GetProp("_CIPCode")
+        for bond in _marked_axes(copy)
+        if bond.HasProp("_CIPCode")
+    }
     return StereoLabels(atoms, axes, _kind(copy, atoms, tuple(axes.values())))
 
 
 def axis_label(molecule: Chem.Mol, axis: Axis) -> str:
     """Return M, P, m or p of the single bond between two planar atoms as the coordinates have it.
 
-    An empty text means that the two substituents of an end rank alike. Raises UserError where the atoms are no such axis.
+    An empty text means that the two substituents of an end rank alike. Raises UserError where the
+    atoms are no such axis.
     """
     copy = Chem.Mol(molecule)
     bond = _mark_axis(copy, axis)
@@ -103,7 +117,10 @@ def reflected(molecule: Chem.Mol) -> Chem.Mol:
 
 
 def opposite(molecule: Chem.Mol) -> Chem.Mol:
-    """Return a copy with every tetrahedral mark and every marked axis inverted; coordinates stay."""
+    """Return a copy with every tetrahedral mark and every marked axis inverted.
+
+    Coordinates stay.
+    """
     copy = Chem.Mol(molecule)
     for atom in copy.GetAtoms():
         atom.InvertChirality()
@@ -114,15 +131,22 @@ def opposite(molecule: Chem.Mol) -> Chem.Mol:
 
 def same_stereoisomer(first: Chem.Mol, second: Chem.Mol) -> bool:
     """Tell whether two molecules are the same, marks of centres and double bonds included, axes left out."""
-    # The canonical SMILES of symmetric cages may differ by their spelling alone; a match of all atoms decides.
+    # The canonical SMILES of symmetric cages may differ by their spelling alone; a match of all
+    # atoms decides.
     a, b = Chem.RemoveHs(first), Chem.RemoveHs(second)
     if Chem.MolToSmiles(a) == Chem.MolToSmiles(b):
         return True
-    return a.GetNumAtoms() == b.GetNumAtoms() and constitution_of(a) == constitution_of(b) and a.HasSubstructMatch(b, useChirality=True)
+    return (
+        a.GetNumAtoms() == b.GetNumAtoms()
+        and constitution_of(a) == constitution_of(b)
+        and a.HasSubstructMatch(b, useChirality=True)
+    )
 
 
 def constitution_of(molecule: Chem.Mol | str) -> str:
-    """Return the canonical SMILES without stereo marks: the key that both hands, all diastereomers and all conformers share.
+    """Return the canonical SMILES without stereo marks.
+
+    The key that both hands, all diastereomers and all conformers share.
 
     Raises UserError for a SMILES that cannot be read.
     """
@@ -130,7 +154,9 @@ def constitution_of(molecule: Chem.Mol | str) -> str:
         with rdBase.BlockLogs():
             parsed = Chem.MolFromSmiles(molecule)
         if parsed is None or not molecule.strip():
-            raise UserError(f"SMILES {molecule!r} cannot be read; check brackets, ring closures and valences")
+            raise UserError(
+                f"SMILES {molecule!r} cannot be read; check brackets, ring closures and valences"
+            )
         molecule = parsed
     # Marks first: a hydrogen that carries the mark of a double bond would stay.
     copy = Chem.Mol(molecule)
@@ -150,18 +176,32 @@ def _assign(molecule: Chem.Mol, bonds: Sequence[int] | None = None) -> None:
             if bonds is None:
                 rdCIPLabeler.AssignCIPLabels(molecule, maxRecursiveIterations=_MAX_COMPARISONS)
             else:
-                rdCIPLabeler.AssignCIPLabels(molecule, atomsToLabel=[], bondsToLabel=bonds, maxRecursiveIterations=_MAX_COMPARISONS)
+                rdCIPLabeler.AssignCIPLabels(
+                    molecule,
+                    atomsToLabel=[],
+                    bondsToLabel=bonds,
+                    maxRecursiveIterations=_MAX_COMPARISONS,
+                )
     except RuntimeError as error:
-        raise UserError(f"CIP labels of {Chem.MolToSmiles(molecule)} cannot be found ({' '.join(str(error).split())[:120]})") from error
+        raise UserError(
+            f"CIP labels of {Chem.MolToSmiles(molecule)} cannot be found "
+            f"({' '.join(str(error).split())[:120]})"
+        ) from error
 
 
 def _mark_axis(molecule: Chem.Mol, axis: Axis) -> int:
     """Mark a bond as an axis of the sense its coordinates have; return its number."""
     bond = molecule.GetBondBetweenAtoms(*axis)
     ends = [molecule.GetAtomWithIdx(number) for number in axis]
-    planar = all(atom.GetHybridization() == Chem.HybridizationType.SP2 and atom.GetDegree() > 1 for atom in ends)
+    planar = all(
+        atom.GetHybridization() == Chem.HybridizationType.SP2 and atom.GetDegree() > 1
+        for atom in ends
+    )
     if bond is None or bond.GetBondType() != Chem.BondType.SINGLE or not planar:
-        raise UserError(f"atoms {axis[0]} and {axis[1]} are no axis: M and P belong to a single bond between two planar (sp2) atoms")
+        raise UserError(
+            f"atoms {axis[0]} and {axis[1]} are no axis: M and P belong to a single bond between "
+            "two planar (sp2) atoms"
+        )
     first, second = bond.GetBeginAtom(), bond.GetEndAtom()
     left = min(atom.GetIdx() for atom in first.GetNeighbors() if atom.GetIdx() != second.GetIdx())
     right = min(atom.GetIdx() for atom in second.GetNeighbors() if atom.GetIdx() != first.GetIdx())
@@ -180,7 +220,9 @@ def _marked_axes(molecule: Chem.Mol) -> list[Chem.Bond]:
 
 def _kind(molecule: Chem.Mol, atoms: Sequence[str], axes: Sequence[str]) -> str:
     labels = [*atoms, *axes]
-    if any(labels.count(first) != labels.count(second) for first, second in (("R", "S"), ("M", "P"))):
+    if any(
+        labels.count(first) != labels.count(second) for first, second in (("R", "S"), ("M", "P"))
+    ):
         return "chiral"
     if not same_stereoisomer(molecule, opposite(molecule)):
         return "chiral"

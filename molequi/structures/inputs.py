@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 from ase import Atoms
 
 from molequi.errors import UserError
-from molequi.structures.atoms import atoms_from_smiles, charge_of, check_atoms, multiplicity_of, read_structures
+from molequi.structures.atoms import (
+    atoms_from_smiles,
+    charge_of,
+    check_atoms,
+    multiplicity_of,
+    read_structures,
+)
 
 Input = str | os.PathLike[str] | Atoms
 # What the reader noted about where the structure comes from, worth repeating beside a result.
@@ -21,7 +27,8 @@ _NOTES = ("name", "smiles", "geometry")
 class Structure(NamedTuple):
     """One structure to compute, or why there is none.
 
-    source: the file, `-`, or the SMILES. index: 0-based in the source. conformer: 0-based, where several were asked for.
+    source: the file, `-`, or the SMILES. index: 0-based in the source. conformer: 0-based, where
+    several were asked for.
     """
 
     source: str
@@ -36,7 +43,13 @@ class Structure(NamedTuple):
         if self.conformer is not None:
             labels["conformer"] = self.conformer
         if self.atoms is not None:
-            labels.update({name: self.atoms.info[name] for name in _NOTES if isinstance(self.atoms.info.get(name), str)})
+            labels.update(
+                {
+                    name: self.atoms.info[name]
+                    for name in _NOTES
+                    if isinstance(self.atoms.info.get(name), str)
+                }
+            )
         return labels
 
     def __str__(self) -> str:
@@ -45,54 +58,97 @@ class Structure(NamedTuple):
 
 
 def read_inputs(
-    inputs: Input | Iterable[Input] = (), *, smiles: str | Sequence[str] = (), charge: int | None = None, conformers: int = 1, seed: int = 0
+    inputs: Input | Iterable[Input] = (),
+    *,
+    smiles: str | Sequence[str] = (),
+    charge: int | None = None,
+    conformers: int = 1,
+    seed: int = 0,
 ) -> Iterator[Structure]:
-    """Read files, `-` for standard input, ASE atoms and SMILES, in this order; a damaged structure comes with its error.
+    """Read files, `-` for standard input, ASE atoms and SMILES, in this order.
 
-    charge: e, overrides what the inputs say. conformers: how many to make of each SMILES, by ETKDGv3 and MMFF94 with
-    the seeds `seed`, `seed + 1`, ...
-    Raises UserError, before anything is computed, where a file is missing or there is nothing to read.
+    A damaged structure comes with its error.
+
+    charge: e, overrides what the inputs say. conformers: how many to make of each SMILES, by
+    ETKDGv3 and MMFF94 with the seeds `seed`, `seed + 1`, ...
+    Raises UserError, before anything is computed, where a file is missing or there is nothing to
+    read.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike | Atoms) else list(inputs)
     smiles = [smiles] if isinstance(smiles, str) else list(smiles)
     if not inputs and not smiles:
-        raise UserError("nothing to compute: give a structure file, - for standard input, or a SMILES")
+        raise UserError(
+            "nothing to compute: give a structure file, - for standard input, or a SMILES"
+        )
     if conformers < 1:
         raise UserError(f"conformers is {conformers}; at least 1 is needed")
     for path in inputs:
         if not isinstance(path, Atoms) and str(path) != "-" and not Path(path).exists():
-            raise UserError(f"no file {path}; an input is a structure file, - for standard input, or --smiles TEXT")
-    files = (structure for position, item in enumerate(inputs) for structure in _read(item, position, charge, conformers, seed))
-    return chain(files, (structure for text in smiles for structure in _embed(text, text, 0, charge, (conformers, seed))))
+            raise UserError(
+                f"no file {path}; an input is a structure file, - for standard input, or --smiles "
+                "TEXT"
+            )
+    files = (
+        structure
+        for position, item in enumerate(inputs)
+        for structure in _read(item, position, charge, conformers, seed)
+    )
+    return chain(
+        files,
+        (
+            structure
+            for text in smiles
+            for structure in _embed(text, text, 0, charge, (conformers, seed))
+        ),
+    )
 
 
-def one_structure(source: Input | None = None, *, smiles: str | None = None, charge: int | None = None, seed: int = 0) -> Structure:
+def one_structure(
+    source: Input | None = None,
+    *,
+    smiles: str | None = None,
+    charge: int | None = None,
+    seed: int = 0,
+) -> Structure:
     """Read the first structure of an input or make one from a SMILES; arguments as `read_inputs`.
 
     Raises UserError where it cannot be read.
     """
     if source is not None and smiles is not None:
         raise UserError("give either an input file or a SMILES, not both")
-    structure = next(read_inputs(() if source is None else source, smiles=() if smiles is None else smiles, charge=charge, seed=seed))
+    structure = next(
+        read_inputs(
+            () if source is None else source,
+            smiles=() if smiles is None else smiles,
+            charge=charge,
+            seed=seed,
+        )
+    )
     if structure.atoms is None:
         raise UserError(f"{structure}: {structure.error}")
     return structure
 
 
-def _read(item: Input, position: int, charge: int | None, conformers: int, seed: int) -> Iterator[Structure]:
+def _read(
+    item: Input, position: int, charge: int | None, conformers: int, seed: int
+) -> Iterator[Structure]:
     if isinstance(item, Atoms):
         yield _from_atoms(item, position, charge)
         return
     for index, found in read_structures(item, charge=charge, seed=seed):
         if isinstance(found, str):
             yield Structure(str(item), index, None, found)
-        elif conformers > 1 and "smiles" in found.info and "ETKDG" in str(found.info.get("geometry")):
+        elif (
+            conformers > 1 and "smiles" in found.info and "ETKDG" in str(found.info.get("geometry"))
+        ):
             yield from _embed(found.info["smiles"], str(item), index, charge, (conformers, seed))
         else:
             yield Structure(str(item), index, found)
 
 
-def _embed(smiles: str, source: str, index: int, charge: int | None, settings: tuple[int, int]) -> Iterator[Structure]:
+def _embed(
+    smiles: str, source: str, index: int, charge: int | None, settings: tuple[int, int]
+) -> Iterator[Structure]:
     conformers, seed = settings
     for conformer in range(conformers):
         number = conformer if conformers > 1 else None

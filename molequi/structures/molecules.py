@@ -1,4 +1,7 @@
-"""RDKit molecules and SMILES to ASE atoms: conformers by ETKDGv3 and MMFF94, formal charges kept."""
+"""RDKit molecules and SMILES to ASE atoms.
+
+Conformers by ETKDGv3 and MMFF94, formal charges kept.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ _MAX_ITERATIONS = 2000
 def atoms_from_smiles(smiles: str, seed: int = 0) -> ase.Atoms:
     """Make one conformer of a SMILES by ETKDGv3 and MMFF94; hydrogens are added.
 
-    The method and seed stand in `info["geometry"]`. Raises UserError for a SMILES that cannot be read or embedded.
+    The method and seed stand in `info["geometry"]`. Raises UserError for a SMILES that cannot be
+    read or embedded.
     """
     return conformers_from_smiles(smiles, 1, seed)[0]
 
@@ -27,11 +31,17 @@ def conformers_from_smiles(smiles: str, n_conformers: int, seed: int = 0) -> lis
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles.strip())
     if molecule is None or not smiles.strip():
-        raise UserError(f"SMILES {smiles.strip()!r} cannot be read; check brackets, ring closures and valences")
-    conformers = embed(molecule, n_conformers, seed, f"SMILES {smiles.strip()!r}", {"smiles": smiles.strip()})
+        raise UserError(
+            f"SMILES {smiles.strip()!r} cannot be read; check brackets, ring closures and valences"
+        )
+    conformers = embed(
+        molecule, n_conformers, seed, f"SMILES {smiles.strip()!r}", {"smiles": smiles.strip()}
+    )
     lost = marked_allenes(smiles)
     for atoms in conformers if lost else ():
-        atoms.info["geometry"] += f"; the mark @ of the allene at atom {lost[0]} is not understood: either hand"
+        atoms.info["geometry"] += (
+            f"; the mark @ of the allene at atom {lost[0]} is not understood: either hand"
+        )
     return conformers
 
 
@@ -40,21 +50,36 @@ def marked_allenes(smiles: str) -> list[int]:
     if "@" not in smiles:
         return []
     molecule = Chem.MolFromSmiles(smiles.strip(), sanitize=False)
-    marked = [atom for atom in molecule.GetAtoms() if atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED and atom.GetDegree() == 2]
-    return [atom.GetIdx() for atom in marked if all(bond.GetBondType() == Chem.BondType.DOUBLE for bond in atom.GetBonds())]
+    marked = [
+        atom
+        for atom in molecule.GetAtoms()
+        if atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED and atom.GetDegree() == 2
+    ]
+    return [
+        atom.GetIdx()
+        for atom in marked
+        if all(bond.GetBondType() == Chem.BondType.DOUBLE for bond in atom.GetBonds())
+    ]
 
 
-def embed(molecule: Chem.Mol, n_conformers: int, seed: int, what: str, info: dict[str, object]) -> list[ase.Atoms]:
+def embed(
+    molecule: Chem.Mol, n_conformers: int, seed: int, what: str, info: dict[str, object]
+) -> list[ase.Atoms]:
     """Place the atoms of a molecule in space; `what` names it in messages."""
     placed, method = place(molecule, n_conformers, seed, what)
     note = {**info, "geometry": f"ETKDGv3 + {method}, seed {seed}"}
-    return [atoms_from_molecule(placed, conformer.GetId(), note) for conformer in placed.GetConformers()]
+    return [
+        atoms_from_molecule(placed, conformer.GetId(), note) for conformer in placed.GetConformers()
+    ]
 
 
-def place(molecule: Chem.Mol, n_conformers: int, seed: int, what: str, *, max_attempts: int = 0) -> tuple[Chem.Mol, str]:
+def place(
+    molecule: Chem.Mol, n_conformers: int, seed: int, what: str, *, max_attempts: int = 0
+) -> tuple[Chem.Mol, str]:
     """Return the molecule with all hydrogens and conformers by ETKDGv3, relaxed, and the force field's name.
 
-    max_attempts: embeddings tried for each conformer, in either of two ways; 0 leaves the number to RDKit (ten for each atom).
+    max_attempts: embeddings tried for each conformer, in either of two ways; 0 leaves the number to
+    RDKit (ten for each atom).
     Raises UserError, naming `what`, where it cannot be placed.
     """
     molecule = Chem.AddHs(molecule)
@@ -63,22 +88,35 @@ def place(molecule: Chem.Mol, n_conformers: int, seed: int, what: str, *, max_at
     settings = AllChem.ETKDGv3()
     settings.randomSeed = seed
     settings.maxIterations = max_attempts
-    # Otherwise conformer i has the seed (i + 1) * seed, and with seed 0 all conformers are the same.
+    # Otherwise conformer i has the seed (i + 1) * seed, and with seed 0 all conformers are the
+    # same.
     settings.enableSequentialRandomSeeds = True
     with rdBase.BlockLogs():
         conformers = list(AllChem.EmbedMultipleConfs(molecule, n_conformers, settings))
         if len(conformers) < n_conformers:
-            # Strained cages need random starting coordinates instead of those of the distance matrix.
+            # Strained cages need random starting coordinates instead of those of the distance
+            # matrix.
             settings.useRandomCoords = True
             conformers = list(AllChem.EmbedMultipleConfs(molecule, n_conformers, settings))
         if not conformers:
-            raise UserError(f"{what} could not be placed in space (ETKDGv3, seed {seed}); give coordinates in an XYZ or SDF file")
+            raise UserError(
+                f"{what} could not be placed in space (ETKDGv3, seed {seed}); give coordinates in "
+                "an XYZ or SDF file"
+            )
         return molecule, _relax(molecule)
 
 
-def atoms_from_molecule(molecule: Chem.Mol, conformer: int = -1, info: dict[str, object] | None = None) -> ase.Atoms:
-    """Copy one conformer of a molecule that has all its hydrogens; `info` gets the formal charge, radicals and the given notes."""
-    atoms = ase.Atoms([atom.GetAtomicNum() for atom in molecule.GetAtoms()], molecule.GetConformer(conformer).GetPositions())
+def atoms_from_molecule(
+    molecule: Chem.Mol, conformer: int = -1, info: dict[str, object] | None = None
+) -> ase.Atoms:
+    """Copy one conformer of a molecule that has all its hydrogens.
+
+    `info` gets the formal charge, radicals and the given notes.
+    """
+    atoms = ase.Atoms(
+        [atom.GetAtomicNum() for atom in molecule.GetAtoms()],
+        molecule.GetConformer(conformer).GetPositions(),
+    )
     atoms.info["formal_charge"] = Chem.GetFormalCharge(molecule)
     n_unpaired = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
     if n_unpaired:
@@ -88,9 +126,12 @@ def atoms_from_molecule(molecule: Chem.Mol, conformer: int = -1, info: dict[str,
 
 
 def read_sdf(handle: IO[bytes], *, seed: int = 0) -> Iterator[ase.Atoms | str]:
-    """Read the records of an SDF with their data fields in `info`; a damaged record comes as its error text.
+    """Read the records of an SDF with their data fields in `info`.
 
-    Missing hydrogens are added, at their places for a record in space, with a new conformer for a flat drawing; `info["geometry"]` says so.
+    A damaged record comes as its error text.
+
+    Missing hydrogens are added, at their places for a record in space, with a new conformer for a
+    flat drawing; `info["geometry"]` says so.
     """
     for index, molecule in enumerate(sdf_molecules(handle)):
         if molecule is None:
@@ -103,13 +144,17 @@ def read_sdf(handle: IO[bytes], *, seed: int = 0) -> Iterator[ase.Atoms | str]:
 
 
 def sdf_molecules(handle: IO[bytes]) -> Iterator[Chem.Mol | None]:
-    """Yield the records of an SDF as they stand there, None for a damaged one; what reading the handle raises is raised here."""
+    """Yield the records of an SDF as they stand there, None for a damaged one.
+
+    What reading the handle raises is raised here.
+    """
     with rdBase.BlockLogs():
         supplier = Chem.ForwardSDMolSupplier(handle, sanitize=False, removeHs=False)
         try:
             yield from supplier
         except SystemError as error:
-            # RDKit's wrapper covers the error of a handle, such as the early end of a compressed file.
+            # RDKit's wrapper covers the error of a handle, such as the early end of a compressed
+            # file.
             raise error.__cause__ or error from None
 
 
@@ -123,23 +168,37 @@ def _from_record(molecule: Chem.Mol, index: int, seed: int) -> ase.Atoms:
     try:
         Chem.SanitizeMol(molecule)
     except (Chem.MolSanitizeException, ValueError) as error:
-        # Coordinates suffice where all hydrogens are there; without valences nobody can tell what is missing.
+        # Coordinates suffice where all hydrogens are there; without valences nobody can tell what
+        # is missing.
         if not any(atom.GetAtomicNum() == 1 for atom in molecule.GetAtoms()):
-            raise UserError(f"record {index + 1}: {' '.join(str(error).split())}; hydrogens cannot be added") from error
+            raise UserError(
+                f"record {index + 1}: {' '.join(str(error).split())}; hydrogens cannot be added"
+            ) from error
         return atoms_from_molecule(molecule, info=info)
     if not sum(atom.GetTotalNumHs() for atom in molecule.GetAtoms()):
         return atoms_from_molecule(molecule, info=info)
     if molecule.GetConformer().Is3D():
-        return atoms_from_molecule(Chem.AddHs(molecule, addCoords=True), info={**info, "geometry": "hydrogens added to the file's coordinates"})
+        return atoms_from_molecule(
+            Chem.AddHs(molecule, addCoords=True),
+            info={**info, "geometry": "hydrogens added to the file's coordinates"},
+        )
     return embed(molecule, 1, seed, f"record {index + 1}", info)[0]
 
 
 def _relax(molecule: Chem.Mol) -> str:
     """Relax all conformers and name the force field."""
     if AllChem.MMFFHasAllMoleculeParams(molecule):
-        results, method = AllChem.MMFFOptimizeMoleculeConfs(molecule, maxIters=_MAX_ITERATIONS, mmffVariant="MMFF94"), "MMFF94"
+        results, method = (
+            AllChem.MMFFOptimizeMoleculeConfs(
+                molecule, maxIters=_MAX_ITERATIONS, mmffVariant="MMFF94"
+            ),
+            "MMFF94",
+        )
     elif AllChem.UFFHasAllMoleculeParams(molecule):
-        results, method = AllChem.UFFOptimizeMoleculeConfs(molecule, maxIters=_MAX_ITERATIONS), "UFF (MMFF94 has no parameters)"
+        results, method = (
+            AllChem.UFFOptimizeMoleculeConfs(molecule, maxIters=_MAX_ITERATIONS),
+            "UFF (MMFF94 has no parameters)",
+        )
     else:
         return "no relaxation (no force field has parameters)"
     return method if all(flag == 0 for flag, _ in results) else f"{method} (not converged)"

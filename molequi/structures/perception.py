@@ -16,16 +16,23 @@ from molequi.structures.cip import StereoLabels, constitution_of, label_molecule
 
 # Assignments of bond orders tried before giving up; molecules of QM9 need a few dozen.
 _MAX_ASSIGNMENTS = 20_000
-# A bond is shorter than so many times the sum of the covalent radii; the shorter limit tells strained cages, where others touch.
+# A bond is shorter than so many times the sum of the covalent radii; the shorter limit tells
+# strained cages, where others touch.
 _BOND_FACTORS = (1.3, 1.2)
-_ORDERS = {1.0: Chem.BondType.SINGLE, 1.5: Chem.BondType.AROMATIC, 2.0: Chem.BondType.DOUBLE, 3.0: Chem.BondType.TRIPLE}
+_ORDERS = {
+    1.0: Chem.BondType.SINGLE,
+    1.5: Chem.BondType.AROMATIC,
+    2.0: Chem.BondType.DOUBLE,
+    3.0: Chem.BondType.TRIPLE,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class GeometryLabels:
     """What a geometry says about its handedness.
 
-    labels: of N atoms, or None where there are none to be had. status: `ok`, else why not. smiles: with stereo marks, or empty.
+    labels: of N atoms, or None where there are none to be had. status: `ok`, else why not. smiles:
+    with stereo marks, or empty.
     """
 
     labels: StereoLabels | None
@@ -35,7 +42,11 @@ class GeometryLabels:
     @property
     def centres(self) -> dict[int, str]:
         """Atom (0-based) -> R, S, r or s."""
-        return {} if self.labels is None else {number: label for number, label in enumerate(self.labels.atoms) if label}
+        return (
+            {}
+            if self.labels is None
+            else {number: label for number, label in enumerate(self.labels.atoms) if label}
+        )
 
 
 def labels_from_geometry(
@@ -45,34 +56,49 @@ def labels_from_geometry(
     bonds: Sequence[tuple[int, int, float]] | None = None,
     formal_charges: Sequence[int] | None = None,
 ) -> GeometryLabels:
-    """Read the CIP label of every stereocentre off the coordinates; `status` says why there is none rather than raising.
+    """Read the CIP label of every stereocentre off the coordinates.
 
-    charge: e, overrides what the atoms carry. bonds: (first, second, order) with order 1, 1.5, 2 or 3; without them RDKit finds bonds and orders
-    from distances and charge, for which every hydrogen must be there. formal_charges: (N,), e, with `bonds` where they are not zero.
-    A flat or handed conformer without stereocentre has no labels, and axes none either: see `stereo.axis_label`.
+    `status` says why there is none rather than raising.
+
+    charge: e, overrides what the atoms carry. bonds: (first, second, order) with order 1, 1.5, 2 or
+    3; without them RDKit finds bonds and orders from distances and charge, for which every hydrogen
+    must be there. formal_charges: (N,), e, with `bonds` where they are not zero. A flat or handed
+    conformer without stereocentre has no labels, and axes none either: see `stereo.axis_label`.
     """
     try:
         molecule = _molecule(atoms, charge, bonds, formal_charges)
         molecule = read_stereo(molecule)
-        return GeometryLabels(label_molecule(molecule), smiles=Chem.MolToSmiles(Chem.RemoveHs(molecule)))
+        return GeometryLabels(
+            label_molecule(molecule), smiles=Chem.MolToSmiles(Chem.RemoveHs(molecule))
+        )
     except UserError as error:
         return GeometryLabels(None, str(error))
 
 
 def constitution_from_geometry(atoms: ase.Atoms, *, charge: int | None = None) -> str:
-    """Return the stereo-free SMILES of a geometry; see `labels_from_geometry`. Raises UserError where bonds cannot be found."""
+    """Return the stereo-free SMILES of a geometry; see `labels_from_geometry`.
+
+    Raises UserError where bonds cannot be found.
+    """
     return constitution_of(_molecule(atoms, charge, None, None))
 
 
 def _molecule(
-    atoms: ase.Atoms, charge: int | None, bonds: Sequence[tuple[int, int, float]] | None, formal_charges: Sequence[int] | None
+    atoms: ase.Atoms,
+    charge: int | None,
+    bonds: Sequence[tuple[int, int, float]] | None,
+    formal_charges: Sequence[int] | None,
 ) -> Chem.Mol:
     if atoms.pbc.any():
         raise UserError("no labels for a periodic structure: cut the molecule out of it first")
     if not np.isfinite(atoms.positions).all():
         raise UserError("no labels: a coordinate is not finite")
     molecule = _bare(atoms)
-    return _found_bonds(molecule, atoms, charge) if bonds is None else _given_bonds(molecule, bonds, formal_charges)
+    return (
+        _found_bonds(molecule, atoms, charge)
+        if bonds is None
+        else _given_bonds(molecule, bonds, formal_charges)
+    )
 
 
 def _bare(atoms: ase.Atoms) -> Chem.RWMol:
@@ -92,13 +118,22 @@ def _found_bonds(molecule: Chem.RWMol, atoms: ase.Atoms, charge: int | None) -> 
     formula, total = atoms.get_chemical_formula(), charge_of(atoms, charge)
     advice = "give the right charge and all hydrogens, or the bonds (an SDF)"
     if multiplicity_of(atoms, total) != 1:
-        raise UserError(f"bonds of {formula} with charge {total} cannot be found: it has unpaired electrons; {advice}")
+        raise UserError(
+            f"bonds of {formula} with charge {total} cannot be found: it has unpaired electrons; "
+            f"{advice}"
+        )
     problem = ""
     for factor in _BOND_FACTORS:
         copy = Chem.RWMol(molecule)
         try:
             with rdBase.BlockLogs():
-                rdDetermineBonds.DetermineBonds(copy, charge=total, useVdw=True, covFactor=factor, maxIterations=_MAX_ASSIGNMENTS)
+                rdDetermineBonds.DetermineBonds(
+                    copy,
+                    charge=total,
+                    useVdw=True,
+                    covFactor=factor,
+                    maxIterations=_MAX_ASSIGNMENTS,
+                )
                 Chem.SanitizeMol(copy)
         except (ValueError, RuntimeError) as error:
             problem = problem or _brief(error)
@@ -109,11 +144,23 @@ def _found_bonds(molecule: Chem.RWMol, atoms: ase.Atoms, charge: int | None) -> 
     raise UserError(f"bonds of {formula} with charge {total} cannot be found ({problem}); {advice}")
 
 
-def _given_bonds(molecule: Chem.RWMol, bonds: Sequence[tuple[int, int, float]], formal_charges: Sequence[int] | None) -> Chem.Mol:
+def _given_bonds(
+    molecule: Chem.RWMol,
+    bonds: Sequence[tuple[int, int, float]],
+    formal_charges: Sequence[int] | None,
+) -> Chem.Mol:
     n_atoms = molecule.GetNumAtoms()
     for first, second, order in bonds:
-        if not (0 <= first < n_atoms and 0 <= second < n_atoms and first != second and float(order) in _ORDERS):
-            raise UserError(f"bond {first}-{second} of order {order} is none: atoms run from 0 to {n_atoms - 1}, orders are 1, 1.5, 2 and 3")
+        if not (
+            0 <= first < n_atoms
+            and 0 <= second < n_atoms
+            and first != second
+            and float(order) in _ORDERS
+        ):
+            raise UserError(
+                f"bond {first}-{second} of order {order} is none: atoms run from 0 to "
+                f"{n_atoms - 1}, orders are 1, 1.5, 2 and 3"
+            )
         molecule.AddBond(int(first), int(second), _ORDERS[float(order)])
     for atom, value in zip(molecule.GetAtoms(), formal_charges or [0] * n_atoms, strict=True):
         atom.SetFormalCharge(int(value))
@@ -121,7 +168,9 @@ def _given_bonds(molecule: Chem.RWMol, bonds: Sequence[tuple[int, int, float]], 
         with rdBase.BlockLogs():
             Chem.SanitizeMol(molecule)
     except ValueError as error:
-        raise UserError(f"the bonds make no molecule ({_brief(error)}); check orders and formal charges") from error
+        raise UserError(
+            f"the bonds make no molecule ({_brief(error)}); check orders and formal charges"
+        ) from error
     return molecule.GetMol()
 
 

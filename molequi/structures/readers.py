@@ -1,4 +1,7 @@
-"""Reads structures as files have them: one record after the other, a damaged one as its error text."""
+"""Reads structures as files have them.
+
+One record after the other, a damaged one as its error text.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,12 @@ from molequi.structures.molecules import atoms_from_smiles, read_sdf
 
 
 def records(source: str | Path, seed: int = 0) -> Iterator[ase.Atoms | str]:
-    """Yield every structure as the file has it, or the text of what is wrong with it; `-` is standard input.
+    """Yield every structure as the file has it, or the text of what is wrong with it.
 
-    `seed` is that of conformers made from SMILES. Raises UserError for a file that is missing or of unknown format.
+    `-` is standard input.
+
+    `seed` is that of conformers made from SMILES. Raises UserError for a file that is missing or of
+    unknown format.
     """
     if str(source) == "-":
         text = sys.stdin.read()
@@ -30,7 +36,10 @@ def records(source: str | Path, seed: int = 0) -> Iterator[ase.Atoms | str]:
         return
     path = Path(source)
     if not path.is_file():
-        raise UserError(f"{path} does not exist; give a structure file (.xyz .sdf .smi .pdb .cif .traj .db, also .gz), or --smiles TEXT")
+        raise UserError(
+            f"{path} does not exist; give a structure file (.xyz .sdf .smi .pdb .cif .traj .db, "
+            "also .gz), or --smiles TEXT"
+        )
     suffix = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
     if suffix in {".xyz", ".extxyz", ".sdf", ".mol", ".smi", ".smiles"}:
         try:
@@ -49,7 +58,9 @@ def _parse(handle: IO[bytes], suffix: str, seed: int) -> Iterator[ase.Atoms | st
         yield from read_sdf(handle, seed=seed)
         return
     with io.TextIOWrapper(handle, encoding="utf-8") as lines:
-        yield from _smiles_lines(lines, seed) if suffix in {".smi", ".smiles"} else _xyz_frames(lines)
+        yield from (
+            _smiles_lines(lines, seed) if suffix in {".smi", ".smiles"} else _xyz_frames(lines)
+        )
 
 
 def _sniff(text: str) -> str:
@@ -75,7 +86,10 @@ def _smiles_lines(lines: Iterable[str], seed: int) -> Iterator[ase.Atoms | str]:
 
 
 def _xyz_frames(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
-    """Cut an XYZ file into frames by their atom counts, so that one damaged frame costs only itself."""
+    """Cut an XYZ file into frames by their atom counts.
+
+    So that one damaged frame costs only itself.
+    """
     number = 0
     for head in lines:
         number += 1
@@ -115,7 +129,14 @@ def _any_format(path: Path) -> Iterator[ase.Atoms]:
     try:
         frames = ase.io.read(path, index=":")
     except ase.io.formats.UnknownFileTypeError as error:
-        raise UserError(f"{path} has a format that ASE does not know ({error}); use .xyz, .sdf, .smi, .pdb, .cif, .traj or .db") from error
-    except Exception as error:  # ASE's readers raise whatever a damaged file makes them stumble over
-        raise UserError(f"{path} cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:160]})") from error
+        raise UserError(
+            f"{path} has a format that ASE does not know ({error}); use .xyz, .sdf, .smi, .pdb, "
+            ".cif, .traj or .db"
+        ) from error
+    except (
+        Exception
+    ) as error:  # ASE's readers raise whatever a damaged file makes them stumble over
+        raise UserError(
+            f"{path} cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
+        ) from error
     yield from frames

@@ -20,8 +20,15 @@ from molequi.properties import PROPERTIES, Property
 from molequi.runtime.files import check_output, written_by_rename
 
 Record = Mapping[str, Any]
-_UNITS = {"atomization_energy": "eV", "max_force": "eV/Å", "fmax": "eV/Å", "energy_change": "eV", "dipole_debye": "D", "total_charge": "e",
-          "mirror_error": PROPERTIES["specific_rotation"].unit}
+_UNITS = {
+    "atomization_energy": "eV",
+    "max_force": "eV/Å",
+    "fmax": "eV/Å",
+    "energy_change": "eV",
+    "dipole_debye": "D",
+    "total_charge": "e",
+    "mirror_error": PROPERTIES["specific_rotation"].unit,
+}
 _PER_ATOM = {"positions", "atomic_numbers"}
 
 
@@ -35,11 +42,17 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
 
 
 def write_results(
-    path: str | os.PathLike[str], records: Sequence[Record], structures: Sequence[Atoms | None], properties: Mapping[str, Property] | None = None
+    path: str | os.PathLike[str],
+    records: Sequence[Record],
+    structures: Sequence[Atoms | None],
+    properties: Mapping[str, Property] | None = None,
 ) -> None:
-    """Write records (.csv, .json) or structures with their results (.xyz, .extxyz, also .gz); the file appears by rename.
+    """Write records (.csv, .json) or structures with their results (.xyz, .extxyz, also .gz).
 
-    properties: rows beside the property table, for the units in a CSV heading. Nothing is written where every structure failed.
+    The file appears by rename.
+
+    properties: rows beside the property table, for the units in a CSV heading. Nothing is written
+    where every structure failed.
     """
     if all("error" in record for record in records):
         return
@@ -60,27 +73,60 @@ def plain(value: Any) -> Any:
 
 def _writer(path: Path) -> Callable[..., None]:
     suffixes = path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]
-    writers = {".xyz": _write_xyz, ".extxyz": _write_xyz, ".xyz.gz": _write_xyz, ".extxyz.gz": _write_xyz, ".csv": _write_csv, ".json": _write_json}
+    writers = {
+        ".xyz": _write_xyz,
+        ".extxyz": _write_xyz,
+        ".xyz.gz": _write_xyz,
+        ".extxyz.gz": _write_xyz,
+        ".csv": _write_csv,
+        ".json": _write_json,
+    }
     writer = writers.get("".join(suffixes).lower())
     if writer is None:
         raise UserError(f"the output {path} has no known format; use {', '.join(writers)}")
     return writer
 
 
-def _write_xyz(path: Path, records: Sequence[Record], structures: Sequence[Atoms | None], properties: Mapping[str, Property]) -> None:
-    opened = gzip.open(path, "wt", encoding="utf-8") if path.suffix.lower() == ".gz" else path.open("w", encoding="utf-8")
+def _write_xyz(
+    path: Path,
+    records: Sequence[Record],
+    structures: Sequence[Atoms | None],
+    properties: Mapping[str, Property],
+) -> None:
+    opened = (
+        gzip.open(path, "wt", encoding="utf-8")
+        if path.suffix.lower() == ".gz"
+        else path.open("w", encoding="utf-8")
+    )
     with opened as file:
         for atoms in structures:
             if atoms is not None:
                 write_xyz(file, atoms)
 
 
-def _write_json(path: Path, records: Sequence[Record], structures: Sequence[Atoms | None], properties: Mapping[str, Property]) -> None:
-    path.write_text(json.dumps(plain(list(records)), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+def _write_json(
+    path: Path,
+    records: Sequence[Record],
+    structures: Sequence[Atoms | None],
+    properties: Mapping[str, Property],
+) -> None:
+    path.write_text(
+        json.dumps(plain(list(records)), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        encoding="utf-8",
+    )
 
 
-def _write_csv(path: Path, records: Sequence[Record], structures: Sequence[Atoms | None], properties: Mapping[str, Property]) -> None:
-    """One row per structure; vectors and tensors of the molecule take a column per component, per-atom values are left to the other formats."""
+def _write_csv(
+    path: Path,
+    records: Sequence[Record],
+    structures: Sequence[Atoms | None],
+    properties: Mapping[str, Property],
+) -> None:
+    """One row per structure.
+
+    Vectors and tensors of the molecule take a column per component, per-atom values are left to the
+    other formats.
+    """
     rows = [_flat(record, properties) for record in records]
     columns = dict.fromkeys(column for row in rows for column in row if column != "error")
     if any("error" in row for row in rows):
@@ -95,14 +141,21 @@ def _flat(record: Record, properties: Mapping[str, Property]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, value in record.items():
         known = properties.get(name)
-        if name in _PER_ATOM or (known is not None and (known.per_atom or (value is None and known.shape))):
+        if name in _PER_ATOM or (
+            known is not None and (known.per_atom or (value is None and known.shape))
+        ):
             continue
         unit = known.unit if known is not None else _UNITS.get(name)
         heading = f" [{unit}]" if unit else ""
         if isinstance(value, Mapping):
             row[name + heading] = " ".join(f"{key}:{item}" for key, item in value.items())
         elif isinstance(value, np.ndarray):
-            row.update({f"{name}_{_component(index, value.shape)}{heading}": float(part) for index, part in np.ndenumerate(value)})
+            row.update(
+                {
+                    f"{name}_{_component(index, value.shape)}{heading}": float(part)
+                    for index, part in np.ndenumerate(value)
+                }
+            )
         else:
             row[name + heading] = value
     return row

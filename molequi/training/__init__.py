@@ -1,6 +1,7 @@
 """Training of models of molecules.
 
-`fit_frames` is loaded when it is first used: Lightning takes seconds to import, and wrong data are refused before that.
+`fit_frames` is loaded when it is first used: Lightning takes seconds to import, and wrong data are
+refused before that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The callback that keeps the run directory: metrics.csv, log lines, the best model and last.ckpt; and that obeys a request to stop."""
+"""The callback that keeps the run directory: metrics.csv, log lines, the best model and last.ckpt.
+
+And that obeys a request to stop.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,20 @@ logger = logging.getLogger(__name__)
 class RunRecorder(Callback):
     """Writes `output` from the first process.
 
-    csv_size: bytes of metrics.csv that a resumed run keeps. minutes, steps: how often last.ckpt is written within an epoch, beside every epoch's end.
+    csv_size: bytes of metrics.csv that a resumed run keeps. minutes, steps: how often last.ckpt is
+    written within an epoch, beside every epoch's end.
     tensorboard: log there too.
     """
 
-    def __init__(self, output: Path, *, csv_size: int = 0, minutes: float = 10.0, steps: int | None = None, tensorboard: bool = False) -> None:
+    def __init__(
+        self,
+        output: Path,
+        *,
+        csv_size: int = 0,
+        minutes: float = 10.0,
+        steps: int | None = None,
+        tensorboard: bool = False,
+    ) -> None:
         self.output, self.csv_size = output, csv_size
         self.minutes, self.steps, self.tensorboard = minutes, steps, tensorboard
         self.metrics: MetricsFile | None = None
@@ -45,21 +57,37 @@ class RunRecorder(Callback):
             self._log = open_log(self.output)
         if self.tensorboard:
             # Lightning imports the optional package when the writer is first asked for.
-            self.writer = TensorBoardLogger(self.output, name=None, version="tensorboard").experiment
+            self.writer = TensorBoardLogger(
+                self.output, name=None, version="tensorboard"
+            ).experiment
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: MolecularTraining, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: MolecularTraining,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
         """Write last.ckpt when it is due; stop when asked to."""
         position = pl_module.position
         # At the last batch the end of the epoch follows at once and writes everything.
         if position.batch >= pl_module.n_batches:
             return
         due = self.steps is not None and position.step % self.steps == 0
-        if due or _is_stopping(trainer, pl_module) or position.seconds - self._saved_at > 60.0 * self.minutes:
+        if (
+            due
+            or _is_stopping(trainer, pl_module)
+            or position.seconds - self._saved_at > 60.0 * self.minutes
+        ):
             self._save(trainer, pl_module)
         self._stop_if_requested(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: MolecularTraining) -> None:
-        """Write the epoch's line, the best model, last.ckpt, in this order: last.ckpt says how much of the others counts."""
+        """Write the epoch's line, the best model, last.ckpt, in this order.
+
+        Last.ckpt says how much of the others counts.
+        """
         if trainer.is_global_zero:
             summary = pl_module.summary
             row = metrics_row(summary)
@@ -89,7 +117,10 @@ class RunRecorder(Callback):
     def _save(self, trainer: Trainer, module: MolecularTraining) -> None:
         sums = module.total_train_sums()
         if trainer.is_global_zero:
-            write_state({**module.run_state(), "train_sums": sums, "csv_size": self.metrics.size}, self.output / "last.ckpt")
+            write_state(
+                {**module.run_state(), "train_sums": sums, "csv_size": self.metrics.size},
+                self.output / "last.ckpt",
+            )
         self._saved_at = module.position.seconds
 
     def _stop_if_requested(self, trainer: Trainer, module: MolecularTraining) -> None:
@@ -98,7 +129,9 @@ class RunRecorder(Callback):
             trainer.strategy.barrier()
             number = module.signals.number or int(signal.SIGTERM)
             raise RunInterruptedError(
-                f"training stopped by {signal.Signals(number).name}; it is saved in {self.output}, go on with --resume", number
+                f"training stopped by {signal.Signals(number).name}; it is saved in {self.output}, "
+                "go on with --resume",
+                number,
             )
 
 

@@ -25,8 +25,9 @@ from molequi.training.parts import split_parts
 class Evaluation:
     """What a model gave for labelled structures.
 
-    result: {property: {mae, rmse, max, r2, unit, count, baseline_mae}}, None where undefined; beside a property of several irreps its parts,
-    such as `rosenfeld[0o]`, and `accuracy` where it is a yes/no label. predictions: shaped as the targets of `frames`.
+    result: {property: {mae, rmse, max, r2, unit, count, baseline_mae}}, None where undefined;
+    beside a property of several irreps its parts, such as `rosenfeld[0o]`, and `accuracy` where it
+    is a yes/no label. predictions: shaped as the targets of `frames`.
     guesses: what the baseline predicts, NaN where there is none.
     """
 
@@ -36,15 +37,27 @@ class Evaluation:
     frames: Frames
 
 
-def evaluate_frames(model: MolecularModel, frames: Frames, *, names: Sequence[str] | None = None, batch_size: int = 64) -> Evaluation:
+def evaluate_frames(
+    model: MolecularModel,
+    frames: Frames,
+    *,
+    names: Sequence[str] | None = None,
+    batch_size: int = 64,
+) -> Evaluation:
     """Predict every structure and compare with its targets, or with those called `names`.
 
-    Baselines come from the model's training set, as its metadata keep them. Raises UserError where model and data have no property in common.
+    Baselines come from the model's training set, as its metadata keep them. Raises UserError where
+    model and data have no property in common.
     """
-    unknown = [chemical_symbols[number] for number in frames.elements() if number not in model.elements]
+    unknown = [
+        chemical_symbols[number] for number in frames.elements() if number not in model.elements
+    ]
     if unknown:
         known = " ".join(chemical_symbols[number] for number in model.elements)
-        raise UserError(f"the structures contain {' '.join(unknown)}, which this model does not know; it knows {known}")
+        raise UserError(
+            f"the structures contain {' '.join(unknown)}, which this model does not know; it knows "
+            f"{known}"
+        )
     rows = _shared_rows(model, frames, names)
     frames = without_undefined(frames)
     predictions = predict_frames(model, frames, [row.name for row in rows], batch_size=batch_size)
@@ -53,7 +66,11 @@ def evaluate_frames(model: MolecularModel, frames: Frames, *, names: Sequence[st
     guesses: dict[str, Tensor] = {}
     for row in rows:
         target = frames.targets[row.name]
-        guess = baseline_prediction(frames, row, baselines[row.name]) if row.name in baselines else torch.full_like(target, torch.nan)
+        guess = (
+            baseline_prediction(frames, row, baselines[row.name])
+            if row.name in baselines
+            else torch.full_like(target, torch.nan)
+        )
         guesses[row.name] = guess
         prediction = predictions[row.name].sigmoid() if row.binary else predictions[row.name]
         result[row.name] = {"unit": row.unit, **_errors(prediction, target, guess)}
@@ -61,28 +78,47 @@ def evaluate_frames(model: MolecularModel, frames: Frames, *, names: Sequence[st
             result[row.name]["accuracy"] = _accuracy(prediction, target)
         if len(part_names(row)) > 1:
             values, labels, guessed = (split_parts(row, x) for x in (prediction, target, guess))
-            result |= {name: {"unit": row.unit, **_errors(values[name], labels[name], guessed[name])} for name in labels}
+            result |= {
+                name: {"unit": row.unit, **_errors(values[name], labels[name], guessed[name])}
+                for name in labels
+            }
         if row.has_reference:
             n_atoms = frames.n_atoms.to(torch.float64).clamp(min=1)
-            result[f"{row.name}_per_atom"] = {"unit": f"{row.unit}/atom", **_errors(prediction / n_atoms, target / n_atoms, guess / n_atoms)}
+            result[f"{row.name}_per_atom"] = {
+                "unit": f"{row.unit}/atom",
+                **_errors(prediction / n_atoms, target / n_atoms, guess / n_atoms),
+            }
     return Evaluation(result, predictions, guesses, frames)
 
 
-def predict_frames(model: MolecularModel, frames: Frames, names: Sequence[str], *, batch_size: int = 64) -> dict[str, Tensor]:
-    """Return the named outputs for all structures in their order: (B, *shape) or (A, *shape), float64, on the CPU."""
+def predict_frames(
+    model: MolecularModel, frames: Frames, names: Sequence[str], *, batch_size: int = 64
+) -> dict[str, Tensor]:
+    """Return the named outputs for all structures in their order.
+
+    (B, *shape) or (A, *shape), float64, on the CPU.
+    """
     device = next(model.parameters()).device
     derivatives = {name: name in names for name in ("forces", "stress")}
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     for indices in torch.arange(len(frames)).split(batch_size):
         graph, _ = frames.batch(indices, model.cutoff)
-        outputs = model.compute(graph.to(device), forces=any(derivatives.values()), stress=derivatives["stress"])
+        outputs = model.compute(
+            graph.to(device), forces=any(derivatives.values()), stress=derivatives["stress"]
+        )
         for name, values in parts.items():
             values.append(outputs[name].to("cpu", torch.float64))
-    return {name: torch.cat(values) if values else torch.zeros_like(frames.targets[name]) for name, values in parts.items()}
+    return {
+        name: torch.cat(values) if values else torch.zeros_like(frames.targets[name])
+        for name, values in parts.items()
+    }
 
 
 def without_undefined(frames: Frames) -> Frames:
-    """Drop labels that no model can be asked for: `properties.OPEN_ONLY` of periodic systems, stress without a fully periodic cell."""
+    """Drop labels that no model can be asked for.
+
+    `properties.OPEN_ONLY` of periodic systems, stress without a fully periodic cell.
+    """
     targets = dict(frames.targets)
     blocked = {**dict.fromkeys(OPEN_ONLY, frames.pbc.any(dim=1)), "stress": ~frames.pbc.all(dim=1)}
     for name in set(targets) & set(blocked):
@@ -92,9 +128,15 @@ def without_undefined(frames: Frames) -> Frames:
 
 
 def save_predictions(evaluation: Evaluation, path: Path) -> None:
-    """Write references and predictions side by side: `NAME` and `NAME_predicted`, with n_atoms and atomic_numbers; plain arrays, no pickle."""
+    """Write references and predictions side by side.
+
+    `NAME` and `NAME_predicted`, with n_atoms and atomic_numbers; plain arrays, no pickle.
+    """
     frames = evaluation.frames
-    arrays: dict[str, np.ndarray] = {"n_atoms": frames.n_atoms.numpy(), "atomic_numbers": frames.atomic_numbers.numpy()}
+    arrays: dict[str, np.ndarray] = {
+        "n_atoms": frames.n_atoms.numpy(),
+        "atomic_numbers": frames.atomic_numbers.numpy(),
+    }
     if frames.source:
         arrays["source"] = np.array(frames.source)
     for name, values in evaluation.predictions.items():
@@ -105,21 +147,31 @@ def save_predictions(evaluation: Evaluation, path: Path) -> None:
     partial.replace(path)
 
 
-def _shared_rows(model: MolecularModel, frames: Frames, names: Sequence[str] | None) -> list[Property]:
+def _shared_rows(
+    model: MolecularModel, frames: Frames, names: Sequence[str] | None
+) -> list[Property]:
     shared = [name for name in frames.targets if name in model.properties]
     missing = [name for name in names or () if name not in shared]
     if missing or not shared:
         what = f"asked for {', '.join(missing)}" if missing else "nothing to compare"
-        raise UserError(f"{what}: the data have {', '.join(frames.targets) or 'no labels'}, the model gives {', '.join(model.properties)}")
+        raise UserError(
+            f"{what}: the data have {', '.join(frames.targets) or 'no labels'}, the model gives "
+            f"{', '.join(model.properties)}"
+        )
     return [model.properties[name] for name in names or shared]
 
 
 def _accuracy(prediction: Tensor, target: Tensor) -> float | None:
-    """Fraction of the known labels on whose side of one half the probability lies; exactly one half, no decision, counts half."""
+    """Fraction of the known labels on whose side of one half the probability lies.
+
+    Exactly one half, no decision, counts half.
+    """
     known = ~torch.isnan(target)
     if not known.any():
         return None
-    return float((1.0 + (prediction[known] - 0.5).sign() * (target[known] - 0.5).sign()).mean() / 2.0)
+    return float(
+        (1.0 + (prediction[known] - 0.5).sign() * (target[known] - 0.5).sign()).mean() / 2.0
+    )
 
 
 def _errors(prediction: Tensor, target: Tensor, guess: Tensor) -> Mapping[str, Any]:

@@ -1,6 +1,9 @@
-"""One run from labelled structures to a run directory: set up Lightning, train, evaluate the best model, draw the plots.
+"""One run from labelled structures to a run directory.
 
-This module imports Lightning, which takes seconds; `training.fit` loads and checks the data before it imports this one.
+Set up Lightning, train, evaluate the best model, draw the plots.
+
+This module imports Lightning, which takes seconds; `training.fit` loads and checks the data before
+it imports this one.
 """
 
 from __future__ import annotations
@@ -28,12 +31,17 @@ from molequi.plots import learning_curve, parity
 from molequi.properties import Property, part_names
 from molequi.runtime.device import as_device
 from molequi.training.callbacks import RunRecorder, close_log, open_log
-from molequi.training.evaluation import Evaluation, evaluate_frames, save_predictions, without_undefined
+from molequi.training.evaluation import (
+    Evaluation,
+    evaluate_frames,
+    save_predictions,
+    without_undefined,
+)
 from molequi.training.launch import launch
 from molequi.training.log import final_table, read_metrics, units_of, with_unit
 from molequi.training.loss import Objective
 from molequi.training.module import MolecularTraining
-from molequi.training.schedule import Schedule, Watch
+from molequi.training.schedule import EarlyStopping, Schedule
 from molequi.training.setup import StartingPoint, start_model
 from molequi.training.state import Position, is_first_process, read_state
 
@@ -53,15 +61,18 @@ def fit_frames(
     """Train on `frames` and fill the run directory `output` (DESIGN §5); returns it.
 
     messages: what loading the data had to say, for log.txt.
-    Raises UserError where the data cannot be trained on or the run cannot be resumed, NotConvergedError where a loss is not finite, and
-    RunInterruptedError where a signal asked to stop.
+    Raises UserError where the data cannot be trained on or the run cannot be resumed,
+    NotConvergedError where a loss is not finite, and RunInterruptedError where a signal asked to
+    stop.
     """
     frames = _labelled(frames, splits, config)
     state = _resumable_state(splits, output) if resume else None
     with _prepared(config, splits, output, messages):
         start = start_model(config, frames.subset(splits["train"]))
         if state is None or not _is_over(config.training, state, len(splits["train"])):
-            data = MolecularDataModule(frames, splits, start.model.cutoff, **_loader_settings(config.training))
+            data = MolecularDataModule(
+                frames, splits, start.model.cutoff, **_loader_settings(config.training)
+            )
             _run(config, start, data, output, state, callbacks)
         if is_first_process():
             _finish(config, frames, splits, output)
@@ -69,14 +80,19 @@ def fit_frames(
 
 
 @contextlib.contextmanager
-def _prepared(config: Config, splits: Mapping[str, Tensor], output: Path, messages: Sequence[str]) -> Iterator[None]:
+def _prepared(
+    config: Config, splits: Mapping[str, Tensor], output: Path, messages: Sequence[str]
+) -> Iterator[None]:
     """Keep the run directory and its log open for a while, in the first process."""
     if not is_first_process():
         yield
         return
     output.mkdir(parents=True, exist_ok=True)
     _write_text(output / "config.yaml", dump_config(config))
-    _write_text(output / "split.json", json.dumps({name: indices.tolist() for name, indices in splits.items()}))
+    _write_text(
+        output / "split.json",
+        json.dumps({name: indices.tolist() for name, indices in splits.items()}),
+    )
     log = open_log(output)
     try:
         for message in messages:
@@ -87,7 +103,12 @@ def _prepared(config: Config, splits: Mapping[str, Tensor], output: Path, messag
 
 
 def _run(
-    config: Config, start: StartingPoint, data: MolecularDataModule, output: Path, state: dict[str, Any] | None, callbacks: Sequence[Callback]
+    config: Config,
+    start: StartingPoint,
+    data: MolecularDataModule,
+    output: Path,
+    state: dict[str, Any] | None,
+    callbacks: Sequence[Callback],
 ) -> None:
     """Let Lightning train, from the beginning or from `state`."""
     settings = config.training
@@ -106,9 +127,17 @@ def _run(
         output, csv_size=0 if state is None else state["csv_size"], minutes=settings.checkpoint_minutes, steps=settings.checkpoint_steps,
         tensorboard=settings.logger == "tensorboard",
     )  # fmt: skip
-    n_weights = sum(parameter.numel() for parameter in start.model.parameters() if parameter.requires_grad)
+    n_weights = sum(
+        parameter.numel() for parameter in start.model.parameters() if parameter.requires_grad
+    )
     sizes = ", ".join(f"{name} {len(indices)}" for name, indices in data.splits.items())
-    logger.info("%s: %s structures; %d trainable weights; %s batches per epoch", config.name, sizes, n_weights, module.n_batches)
+    logger.info(
+        "%s: %s structures; %d trainable weights; %s batches per epoch",
+        config.name,
+        sizes,
+        n_weights,
+        module.n_batches,
+    )
     launch(settings, module, data, output, [recorder, *callbacks])
 
 
@@ -117,7 +146,13 @@ def choose_kernels(settings: TrainingSettings, n_batches: int) -> str:
     if settings.kernels != "auto":
         return settings.kernels
     is_long = n_batches * settings.epochs >= 2000 and (settings.max_minutes or 60.0) >= 5.0
-    return "unrolled" if is_long else "table" if n_batches * settings.epochs >= 200 else "reference"
+    return (
+        "specialized"
+        if is_long
+        else "generic"
+        if n_batches * settings.epochs >= 200
+        else "reference"
+    )
 
 
 def _finish(config: Config, frames: Frames, splits: Mapping[str, Tensor], output: Path) -> None:
@@ -125,15 +160,34 @@ def _finish(config: Config, frames: Frames, splits: Mapping[str, Tensor], output
     logger.info("training ended: %s", read_state(output / "last.ckpt")["stop_reason"])
     split = "test" if len(splits.get("test", ())) else "valid"
     model = load_model(output / "model.safetensors", device=as_device(config.training.device))
-    evaluation = evaluate_frames(model, frames.subset(splits[split]), names=config.data.targets, batch_size=config.training.batch_size)
-    model.metadata["training"] = {**model.metadata["training"], "evaluated_on": split, "errors": evaluation.result}
+    evaluation = evaluate_frames(
+        model,
+        frames.subset(splits[split]),
+        names=config.data.targets,
+        batch_size=config.training.batch_size,
+    )
+    model.metadata["training"] = {
+        **model.metadata["training"],
+        "evaluated_on": split,
+        "errors": evaluation.result,
+    }
     save_model(model, output / "model.safetensors")
     save_predictions(evaluation, output / f"{split}_predictions.npz")
     _write_text(output / "result.json", json.dumps(evaluation.result, indent=1, ensure_ascii=False))
     draw_run(output, evaluation, config)
     if not any(row["count"] for row in evaluation.result.values()):
-        logger.warning("none of the %d %s structures has a label, so nothing is known of the model's errors there", len(evaluation.frames), split)
-    logger.info("errors on the %d %s structures:\n%s", len(evaluation.frames), split, final_table(evaluation.result))
+        logger.warning(
+            "none of the %d %s structures has a label, so nothing is known of the model's errors "
+            "there",
+            len(evaluation.frames),
+            split,
+        )
+    logger.info(
+        "errors on the %d %s structures:\n%s",
+        len(evaluation.frames),
+        split,
+        final_table(evaluation.result),
+    )
 
 
 def draw_run(output: Path, evaluation: Evaluation, config: Config) -> None:
@@ -141,26 +195,48 @@ def draw_run(output: Path, evaluation: Evaluation, config: Config) -> None:
     metrics = read_metrics(output / "metrics.csv")
     rows = [evaluation.frames.properties[name] for name in config.data.targets]
     units = units_of(rows)
-    columns = {name: [line.get(name) for line in metrics] for name in (metrics[0] if metrics else ())}
+    columns = {
+        name: [line.get(name) for line in metrics] for name in (metrics[0] if metrics else ())
+    }
     terms = [name for row in rows for name in part_names(row)]
-    losses = {name: columns[f"train_loss_{name}"] for name in terms if f"train_loss_{name}" in columns}
+    losses = {
+        name: columns[f"train_loss_{name}"] for name in terms if f"train_loss_{name}" in columns
+    }
     shown = [f"{row.name}_per_atom" if row.has_reference else row.name for row in rows]
-    errors = {f"{name} MAE ({units[name]})": columns[f"valid_{name}_mae"] for name in shown if f"valid_{name}_mae" in columns}
-    learning_curve(columns.get("epoch", []), losses, errors, output / "plots" / "learning_curve.png")
+    errors = {
+        f"{name} MAE ({units[name]})": columns[f"valid_{name}_mae"]
+        for name in shown
+        if f"valid_{name}_mae" in columns
+    }
+    learning_curve(
+        columns.get("epoch", []), losses, errors, output / "plots" / "learning_curve.png"
+    )
     for row in rows:
         _draw_parity(evaluation, row, output / "plots" / f"parity_{row.name}.png")
 
 
 def _draw_parity(evaluation: Evaluation, row: Property, path: Path) -> None:
-    prediction, target, label = evaluation.predictions[row.name], evaluation.frames.targets[row.name], row.name
+    prediction, target, label = (
+        evaluation.predictions[row.name],
+        evaluation.frames.targets[row.name],
+        row.name,
+    )
     if row.binary:
         prediction, label = prediction.sigmoid(), f"{row.name} (probability)"
     if row.has_reference:
-        # Totals of different compositions lie thousands of eV apart; what matters is what composition alone does not tell.
+        # Totals of different compositions lie thousands of eV apart; what matters is what
+        # composition alone does not tell.
         guess = evaluation.guesses[row.name]
-        prediction, target, label = prediction - guess, target - guess, f"{row.name} - composition fit"
+        prediction, target, label = (
+            prediction - guess,
+            target - guess,
+            f"{row.name} - composition fit",
+        )
     errors = evaluation.result[row.name]
-    note = "\n".join(f"{name} {with_unit(errors[key], row.unit, digits=3)}" for name, key in (("MAE", "mae"), ("RMSE", "rmse")))
+    note = "\n".join(
+        f"{name} {with_unit(errors[key], row.unit, digits=3)}"
+        for name, key in (("MAE", "mae"), ("RMSE", "rmse"))
+    )
     parity(target.numpy(), prediction.numpy(), label, row.unit, path, note=note)
 
 
@@ -168,7 +244,10 @@ def make_schedule(settings: TrainingSettings) -> Schedule:
     """Return the schedule that the settings describe."""
     names = {field.name for field in dataclasses.fields(Schedule)} - {"second_stage"}
     stage = settings.second_stage
-    return Schedule(**{name: getattr(settings, name) for name in names}, second_stage=None if stage is None else (stage.start, stage.weights))
+    return Schedule(
+        **{name: getattr(settings, name) for name in names},
+        second_stage=None if stage is None else (stage.start, stage.weights),
+    )
 
 
 def _loader_settings(settings: TrainingSettings) -> dict[str, int]:
@@ -184,19 +263,32 @@ def _labelled(frames: Frames, splits: Mapping[str, Tensor], config: Config) -> F
         lost = n_labels[name] - int((~torch.isnan(values)).sum())
         if lost:
             logger.warning(
-                "%d %s values are left out: %s", lost, name,
-                "a stress needs a fully periodic cell" if name == "stress" else "a periodic system has none, it depends on where the cell is cut",
+                "%d %s values are left out: %s",
+                lost,
+                name,
+                "a stress needs a fully periodic cell"
+                if name == "stress"
+                else "a periodic system has none, it depends on where the cell is cut",
             )
     for split in ("train", "valid"):
         if not len(splits.get(split, ())):
-            raise UserError(f"the {split} part has no structures; give data.split.{split} a larger share")
+            raise UserError(
+                f"the {split} part has no structures; give data.split.{split} a larger share"
+            )
     _refuse_new_elements(frames, splits)
     valid = frames.subset(splits["valid"])
     without = [name for name, values in valid.targets.items() if torch.isnan(values).all()]
     if len(without) == len(valid.targets):
-        raise UserError(f"none of the {len(valid)} validation structures has a label of {', '.join(without)}; use another split")
+        raise UserError(
+            f"none of the {len(valid)} validation structures has a label of {', '.join(without)}; "
+            "use another split"
+        )
     for name in without:
-        logger.warning("none of the validation structures has a label of %s, so it plays no part in choosing the best model", name)
+        logger.warning(
+            "none of the validation structures has a label of %s, so it plays no part in choosing "
+            "the best model",
+            name,
+        )
     return frames
 
 
@@ -208,11 +300,14 @@ def _refuse_new_elements(frames: Frames, splits: Mapping[str, Tensor]) -> None:
         new = [number for number in part.elements() if number not in known]
         if new:
             first = int(torch.isin(part.atomic_numbers, torch.tensor(new)).nonzero()[0])
-            where = frames.label(int(splits[split][int(torch.searchsorted(part.offsets, first, right=True)) - 1]))
+            where = frames.label(
+                int(splits[split][int(torch.searchsorted(part.offsets, first, right=True)) - 1])
+            )
             symbols = " ".join(chemical_symbols[number] for number in new)
             raise UserError(
                 f"the {split} part contains {symbols} ({where}), the training part does not: "
-                "train on more structures, take another data.split.seed, or leave these structures out"
+                "train on more structures, take another data.split.seed, or leave these structures "
+                "out"
             )
 
 
@@ -221,16 +316,25 @@ def _resumable_state(splits: Mapping[str, Tensor], output: Path) -> dict[str, An
     state = read_state(output / "last.ckpt")
     saved = json.loads((output / "split.json").read_text(encoding="utf-8"))
     if saved != {name: indices.tolist() for name, indices in splits.items()}:
-        raise UserError(f"the data give another split than {output / 'split.json'}, so this is not the run to resume; start again with --overwrite")
+        raise UserError(
+            f"the data give another split than {output / 'split.json'}, so this is not the run to "
+            "resume; start again with --overwrite"
+        )
     return state
 
 
 def _is_over(settings: TrainingSettings, state: Mapping[str, Any], n_train: int) -> bool:
-    """Whether nothing is left to do; a finished run may have been given more epochs, minutes or patience."""
+    """Whether nothing is left to do.
+
+    A finished run may have been given more epochs, minutes or patience.
+    """
     position = Position(**state["position"])
     return (
         position.batch == 0
-        and make_schedule(settings).reason_to_stop(position, Watch(**state["watch"]), -(-n_train // settings.batch_size)) is not None
+        and make_schedule(settings).reason_to_stop(
+            position, EarlyStopping(**state["watch"]), -(-n_train // settings.batch_size)
+        )
+        is not None
     )
 
 

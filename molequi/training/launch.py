@@ -24,7 +24,13 @@ from molequi.runtime.device import as_device
 from molequi.training.module import MolecularTraining
 
 
-def launch(settings: TrainingSettings, module: MolecularTraining, data: LightningDataModule, output: Path, callbacks: list[Callback]) -> None:
+def launch(
+    settings: TrainingSettings,
+    module: MolecularTraining,
+    data: LightningDataModule,
+    output: Path,
+    callbacks: list[Callback],
+) -> None:
     """Run Lightning's loop on the devices, processes and machines of the settings.
 
     Raises what the loop raises, also where it ran in a spawned process.
@@ -41,7 +47,9 @@ def launch(settings: TrainingSettings, module: MolecularTraining, data: Lightnin
 def _make_trainer(settings: TrainingSettings, output: Path, callbacks: list[Callback]) -> Trainer:
     device = as_device(settings.device)
     accelerator = "gpu" if device.startswith("cuda") else "cpu"
-    devices: int | list[int] = [int(device.partition(":")[2])] if ":" in device else settings.devices
+    devices: int | list[int] = (
+        [int(device.partition(":")[2])] if ":" in device else settings.devices
+    )
     return Trainer(
         accelerator=accelerator, devices=devices, num_nodes=settings.nodes, strategy=_strategy(settings, accelerator), max_epochs=settings.epochs,
         callbacks=callbacks, logger=False, enable_checkpointing=False, enable_model_summary=False, num_sanity_val_steps=0,
@@ -53,7 +61,10 @@ def _make_trainer(settings: TrainingSettings, output: Path, callbacks: list[Call
 def _strategy(settings: TrainingSettings, accelerator: str) -> str | DDPStrategy:
     launched = int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
     if launched not in (1, settings.devices * settings.nodes):
-        raise UserError(f"torchrun started {launched} processes; set training.devices and training.nodes so that their product is {launched}")
+        raise UserError(
+            f"torchrun started {launched} processes; set training.devices and training.nodes so "
+            f"that their product is {launched}"
+        )
     if settings.devices * settings.nodes == 1:
         return "auto"
     return DDPStrategy(
@@ -64,7 +75,10 @@ def _strategy(settings: TrainingSettings, accelerator: str) -> str | DDPStrategy
 
 
 def _start_at_epoch(trainer: Trainer, module: MolecularTraining) -> None:
-    """Let Lightning count epochs from where the run stands; it hands the number to the batch order and to progress bars."""
+    """Let Lightning count epochs from where the run stands.
+
+    It hands the number to the batch order and to progress bars.
+    """
     progress = trainer.fit_loop.epoch_progress
     for part in (progress.total, progress.current):
         part.ready = part.started = part.processed = part.completed = module.position.epoch
@@ -73,7 +87,10 @@ def _start_at_epoch(trainer: Trainer, module: MolecularTraining) -> None:
 @contextlib.contextmanager
 def _signals_passed_on(settings: TrainingSettings) -> Iterator[None]:
     """Let the spawned processes of a run decide about SIGTERM and Ctrl-C, for a parent that just died would leave them behind."""
-    if settings.devices * settings.nodes == 1 or threading.current_thread() is not threading.main_thread():
+    if (
+        settings.devices * settings.nodes == 1
+        or threading.current_thread() is not threading.main_thread()
+    ):
         yield
         return
 
@@ -81,7 +98,9 @@ def _signals_passed_on(settings: TrainingSettings) -> Iterator[None]:
         for child in multiprocessing.active_children():
             os.kill(child.pid, number)
 
-    handlers = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {
+        number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
@@ -97,7 +116,9 @@ def _raise_own(error: torch.multiprocessing.ProcessRaisedException) -> None:
             raise kind(last.partition(f"{kind.__name__}: ")[2]) from error
     if f"{RunInterruptedError.__name__}: " in last:
         message = last.partition(f"{RunInterruptedError.__name__}: ")[2]
-        raise RunInterruptedError(message, int(signal.SIGINT if "SIGINT" in message else signal.SIGTERM)) from error
+        raise RunInterruptedError(
+            message, int(signal.SIGINT if "SIGINT" in message else signal.SIGTERM)
+        ) from error
     raise error
 
 
@@ -108,7 +129,9 @@ def _quiet_lightning() -> Iterator[None]:
     level = lightning.level
     lightning.setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torch\.distributed).*")
+        warnings.filterwarnings(
+            "ignore", module=r"(pytorch_lightning|lightning_fabric|torch\.distributed).*"
+        )
         try:
             yield
         finally:

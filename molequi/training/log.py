@@ -31,14 +31,21 @@ def units_of(rows: Sequence[Property]) -> dict[str, str]:
 
 
 def epoch_line(summary: Mapping[str, Any], rows: Sequence[Property]) -> str:
-    """Say in one line where training stands: validation MAE with its unit, R2 of the parts of tensors; `*` marks the best epoch so far."""
+    """Say in one line where training stands.
+
+    Validation MAE with its unit, R2 of the parts of tensors; `*` marks the best epoch so far.
+    """
     units = units_of(rows)
     errors = [
         f"{name} {with_unit(values['mae'], units[name], digits=3)}"
         for name, values in summary["valid"].items()
         if values["count"] and f"{name}_per_atom" not in summary["valid"] and "[" not in name
     ]
-    parts = [f"{name} {values['r2']:.3f}" for name, values in summary["valid"].items() if "[" in name and values["r2"] is not None]
+    parts = [
+        f"{name} {values['r2']:.3f}"
+        for name, values in summary["valid"].items()
+        if "[" in name and values["r2"] is not None
+    ]
     errors += [f"R2 {' '.join(parts)}"] if parts else []
     loss = sum(summary["train"].values()) / max(len(summary["train"]), 1)
     start = f"epoch {summary['epoch'] + 1}  {summary['seconds']:.0f} s  rate {summary['learning_rate']:.1e}  loss {loss:.3g}"
@@ -46,13 +53,27 @@ def epoch_line(summary: Mapping[str, Any], rows: Sequence[Property]) -> str:
 
 
 def final_table(result: Mapping[str, Mapping[str, Any]]) -> str:
-    """Lay out an evaluation (DESIGN §5) as text: one row per property, in the property's unit; the accuracy where a yes/no label has one."""
+    """Lay out an evaluation (DESIGN §5) as text: one row per property, in the property's unit.
+
+    The accuracy where a yes/no label has one.
+    """
     accuracy = ["accuracy"] if any("accuracy" in row for row in result.values()) else []
     header = ["property", "unit", "count", "MAE", "RMSE", "max", "R2", "baseline MAE", *accuracy]
-    body = [[name, row["unit"], str(row["count"]), *(_number(row.get(column)) for column in (*_COLUMNS, *accuracy))] for name, row in result.items()]
+    body = [
+        [
+            name,
+            row["unit"],
+            str(row["count"]),
+            *(_number(row.get(column)) for column in (*_COLUMNS, *accuracy)),
+        ]
+        for name, row in result.items()
+    ]
     widths = [max(len(line[k]) for line in [header, *body]) for k in range(len(header))]
     lines = [
-        "  ".join(cell.ljust(width) if k < 2 else cell.rjust(width) for k, (cell, width) in enumerate(zip(line, widths, strict=True)))
+        "  ".join(
+            cell.ljust(width) if k < 2 else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
         for line in [header, *body]
     ]
     return "\n".join(line.rstrip() for line in lines)
@@ -60,11 +81,17 @@ def final_table(result: Mapping[str, Mapping[str, Any]]) -> str:
 
 def metrics_row(summary: Mapping[str, Any]) -> dict[str, float | int | str]:
     """Flatten an epoch's summary to one line of metrics.csv; undefined values are empty."""
-    row: dict[str, Any] = {name: summary[name] for name in ("epoch", "step", "seconds", "learning_rate", "score")}
+    row: dict[str, Any] = {
+        name: summary[name] for name in ("epoch", "step", "seconds", "learning_rate", "score")
+    }
     row["seconds"] = round(row["seconds"], 3)
     row["is_best"] = int(summary["is_best"])
     row |= {f"train_loss_{name}": value for name, value in summary["train"].items()}
-    row |= {f"valid_{name}_{metric}": values[metric] for name, values in summary["valid"].items() for metric in ("mae", "rmse", "r2")}
+    row |= {
+        f"valid_{name}_{metric}": values[metric]
+        for name, values in summary["valid"].items()
+        for metric in ("mae", "rmse", "r2")
+    }
     return {name: "" if value is None else value for name, value in row.items()}
 
 
@@ -97,7 +124,10 @@ class MetricsFile:
 def read_metrics(path: Path) -> list[dict[str, float | None]]:
     """Read metrics.csv as numbers; empty cells are None."""
     with path.open(newline="", encoding="utf-8") as file:
-        return [{name: float(value) if value else None for name, value in row.items()} for row in csv.DictReader(file)]
+        return [
+            {name: float(value) if value else None for name, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
 
 
 def _number(value: float | None) -> str:

@@ -1,9 +1,11 @@
 """Losses as sums and counts: they add up over molecules, batches and processes, whatever is missing where.
 
-Each irrep part of a target (`symmetry.parts`) is compared in units of its own scale (`normalization.Statistics.loss_scales`; energies per
-atom), so that weights are pure numbers. The loss of a batch is sum_t w_t S_t / n_t / sum_t w_t with S_t the sum of the Huber losses of part t over
-its n_t known components (P. J. Huber, Ann. Math. Stat. 35 (1964) 73: quadratic up to `huber`, then linear, so that wrong labels and hot
-frames do not rule), or of the cross-entropies of a yes/no label.
+Each irrep part of a target (`symmetry.parts`) is compared in units of its own scale
+(`normalization.Statistics.loss_scales`; energies per atom), so that weights are pure numbers. The
+loss of a batch is sum_t w_t S_t / n_t / sum_t w_t with S_t the sum of the Huber losses of part t
+over its n_t known components (P. J. Huber, Ann. Math. Stat. 35 (1964) 73: quadratic up to `huber`,
+then linear, so that wrong labels and hot frames do not rule), or of the cross-entropies of a yes/no
+label.
 """
 
 from __future__ import annotations
@@ -22,10 +24,13 @@ from molequi.training.parts import split_parts
 class Objective:
     """The loss terms of the targets `rows`, one for each irrep part.
 
-    scales: by the name of the part, in the target's unit. huber: in units of the scale; None is the squared error alone. names: of the terms.
+    scales: by the name of the part, in the target's unit. huber: in units of the scale; None is the
+    squared error alone. names: of the terms.
     """
 
-    def __init__(self, rows: Sequence[Property], scales: Mapping[str, float], *, huber: float | None = 1.0) -> None:
+    def __init__(
+        self, rows: Sequence[Property], scales: Mapping[str, float], *, huber: float | None = 1.0
+    ) -> None:
         self.rows, self.huber = tuple(rows), huber
         self.names = tuple(name for row in rows for name in part_names(row))
         self.scales = {name: float(scales[name]) for name in self.names}
@@ -35,39 +40,69 @@ class Objective:
         parts = [part for row in self.rows for part in split_parts(row, targets[row.name]).values()]
         return torch.stack([(~torch.isnan(part)).sum().to(torch.float64) for part in parts])
 
-    def sums(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], graph: AtomGraph) -> Tensor:
+    def sums(
+        self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], graph: AtomGraph
+    ) -> Tensor:
         """Return the sum of the losses of each term: (T,), float64, differentiable."""
-        return torch.stack([term for row in self.rows for term in self._sums(row, predictions[row.name], targets[row.name], graph)])
+        return torch.stack(
+            [
+                term
+                for row in self.rows
+                for term in self._sums(row, predictions[row.name], targets[row.name], graph)
+            ]
+        )
 
     def weights(self, weights: Mapping[str, float], device: torch.device | None = None) -> Tensor:
-        """Return the weight of each term, adding up to 1: (T,), float64; `weights` as in `by_term`."""
-        values = torch.tensor(list(self.by_term(weights).values()), dtype=torch.float64, device=device)
+        """Return the weight of each term, adding up to 1: (T,), float64.
+
+        `weights` as in `by_term`.
+        """
+        values = torch.tensor(
+            list(self.by_term(weights).values()), dtype=torch.float64, device=device
+        )
         return values / values.sum()
 
     def by_term(self, weights: Mapping[str, float]) -> dict[str, float]:
-        """Return the weight of each term: its own, else an equal share of that of its target, which is 1 where `weights` names none."""
+        """Return the weight of each term.
+
+        Its own, else an equal share of that of its target, which is 1 where `weights` names none.
+        """
         shares = {}
         for row in self.rows:
             names = part_names(row)
-            shares |= {name: float(weights.get(name, weights.get(row.name, 1.0) / len(names))) for name in names}
+            shares |= {
+                name: float(weights.get(name, weights.get(row.name, 1.0) / len(names)))
+                for name in names
+            }
         return shares
 
-    def _sums(self, row: Property, prediction: Tensor, target: Tensor, graph: AtomGraph) -> list[Tensor]:
+    def _sums(
+        self, row: Property, prediction: Tensor, target: Tensor, graph: AtomGraph
+    ) -> list[Tensor]:
         known = ~torch.isnan(target)
         if row.binary:
-            loss = functional.binary_cross_entropy_with_logits(prediction.to(torch.float64), torch.where(known, target, 0.0), reduction="none")
+            loss = functional.binary_cross_entropy_with_logits(
+                prediction.to(torch.float64), torch.where(known, target, 0.0), reduction="none"
+            )
             return [torch.where(known, loss, 0.0).sum()]
         error = prediction.to(torch.float64) - target
         if row.has_reference:
             error = error / atom_counts(graph).clamp(min=1)
         # A tensor of which a component is missing has no known part.
         labels, errors = split_parts(row, target), split_parts(row, error)
-        return [self._size(torch.where(torch.isnan(labels[name]), 0.0, errors[name]) / self.scales[name]).sum() for name in labels]
+        return [
+            self._size(
+                torch.where(torch.isnan(labels[name]), 0.0, errors[name]) / self.scales[name]
+            ).sum()
+            for name in labels
+        ]
 
     def _size(self, error: Tensor) -> Tensor:
         if self.huber is None:
             return error.square()
-        return 2.0 * functional.huber_loss(error, torch.zeros_like(error), reduction="none", delta=self.huber)
+        return 2.0 * functional.huber_loss(
+            error, torch.zeros_like(error), reduction="none", delta=self.huber
+        )
 
 
 def atom_counts(graph: AtomGraph) -> Tensor:

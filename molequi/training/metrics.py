@@ -20,32 +20,62 @@ _N_SUMS = 6
 class ErrorSums:
     """Sums of the errors of one property.
 
-    centre: number near the mean of the targets; it keeps the variance exact for totals of thousands of eV.
-    values: (7,), float64: count, sum |e|, sum e², sum (y - centre), sum (y - centre)², sum of baseline |e|, max |e|.
+    centre: number near the mean of the targets; it keeps the variance exact for totals of thousands
+    of eV.
+    values: (7,), float64: count, sum |e|, sum e², sum (y - centre), sum (y - centre)², sum of
+    baseline |e|, max |e|.
     """
 
     centre: float = 0.0
-    values: Tensor = dataclasses.field(default_factory=lambda: torch.zeros(_N_SUMS + 1, dtype=torch.float64))
+    values: Tensor = dataclasses.field(
+        default_factory=lambda: torch.zeros(_N_SUMS + 1, dtype=torch.float64)
+    )
 
     def add(self, prediction: Tensor, target: Tensor, baseline: Tensor | None = None) -> None:
-        """Count the entries of `target` that are not NaN; all arguments have one shape. baseline: what a fair guess predicts."""
+        """Count the entries of `target` that are not NaN.
+
+        All arguments have one shape. baseline: what a fair guess predicts.
+        """
         known = ~torch.isnan(target)
         expected = target[known].to(torch.float64)
         if not len(expected):
             return
         error = (prediction.detach()[known].to(torch.float64) - expected).abs()
         centred = expected - self.centre
-        guess = error.new_tensor(math.nan) if baseline is None else (baseline.expand_as(target)[known] - expected).abs().sum()
-        sums = torch.stack([error.new_tensor(float(len(error))), error.sum(), error.square().sum(), centred.sum(), centred.square().sum(), guess])
+        guess = (
+            error.new_tensor(math.nan)
+            if baseline is None
+            else (baseline.expand_as(target)[known] - expected).abs().sum()
+        )
+        sums = torch.stack(
+            [
+                error.new_tensor(float(len(error))),
+                error.sum(),
+                error.square().sum(),
+                centred.sum(),
+                centred.square().sum(),
+                guess,
+            ]
+        )
         self.values = self.values.to(sums.device)
         self.values[:_N_SUMS] += sums
         self.values[_N_SUMS] = torch.maximum(self.values[_N_SUMS], error.max())
 
     def result(self) -> dict[str, float | int | None]:
-        """Return mae, rmse, max, r2, count and baseline_mae; None where nothing was counted or a value is undefined."""
+        """Return mae, rmse, max, r2, count and baseline_mae.
+
+        None where nothing was counted or a value is undefined.
+        """
         count, absolute, squared, shifted, shifted_squared, guess, largest = self.values.tolist()
         if count == 0:
-            return {"mae": None, "rmse": None, "max": None, "r2": None, "count": 0, "baseline_mae": None}
+            return {
+                "mae": None,
+                "rmse": None,
+                "max": None,
+                "r2": None,
+                "count": 0,
+                "baseline_mae": None,
+            }
         variance = shifted_squared - shifted * shifted / count
         has_variance = variance > 1e-12 * max(shifted_squared, 1e-300)
         result = {
@@ -56,11 +86,17 @@ class ErrorSums:
             "count": int(count),
             "baseline_mae": guess / count,
         }
-        return {name: value if value is not None and math.isfinite(value) else None for name, value in result.items()}
+        return {
+            name: value if value is not None and math.isfinite(value) else None
+            for name, value in result.items()
+        }
 
 
 def add_across_processes(sums: Mapping[str, ErrorSums]) -> None:
-    """Add up what the processes of a distributed run have counted, in place; nothing happens in a single process."""
+    """Add up what the processes of a distributed run have counted, in place.
+
+    Nothing happens in a single process.
+    """
     if not sums or not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return
     device = next(iter(sums.values())).values.device

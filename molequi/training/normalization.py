@@ -1,6 +1,9 @@
-"""Statistics of the training set: reference energies, shifts and scales of the heads, scales of the losses, and the baselines.
+"""Statistics of the training set.
 
-All of it is computed once, before training, from the training structures alone, and travels with the model.
+Reference energies, shifts and scales of the heads, scales of the losses, and the baselines.
+
+All of it is computed once, before training, from the training structures alone, and travels with
+the model.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from molequi.training.parts import split_parts
 
 N_ELEMENTS = 119
 
-# Ground-state energies of the atoms H to Ar, Ha: S. J. Chakravorty et al., Phys. Rev. A 47 (1993) 3649.
+# Ground-state energies of the atoms H to Ar, Ha: S. J. Chakravorty et al., Phys. Rev. A 47 (1993)
+# 3649.
 _ATOMS = (
     -0.5, -2.903724, -7.478060, -14.667360, -24.653910, -37.845000, -54.589200, -75.067300, -99.733900,
     -128.937600, -162.254600, -200.053000, -242.346000, -289.359000, -341.259000, -398.110000, -460.148000, -527.540000,
@@ -33,7 +37,8 @@ _ATOMS = (
 class ReferenceEnergies:
     """Per-element energies by atomic number, (119,), float64; elements that do not occur hold 0.
 
-    rank: of the composition matrix of the structures they were fitted to; below n_elements the data do not tell all elements apart.
+    rank: of the composition matrix of the structures they were fitted to; below n_elements the data
+    do not tell all elements apart.
     """
 
     values: Tensor
@@ -50,8 +55,10 @@ class ReferenceEnergies:
 class Statistics:
     """What training needs to know of one property.
 
-    scale: of each irrep part, for the head. shift: of a 0e property, per atom where it is extensive. reference: for rows with references.
-    loss_scales: typical size of what the loss compares, by irrep part (`symmetry.parts`), in the property's unit (per atom for energies).
+    scale: of each irrep part, for the head. shift: of a 0e property, per atom where it is
+    extensive. reference: for rows with references.
+    loss_scales: typical size of what the loss compares, by irrep part (`symmetry.parts`), in the
+    property's unit (per atom for energies).
     count: labels (components counted) in the training set.
     """
 
@@ -65,8 +72,8 @@ class Statistics:
 def tabulated_atoms() -> Tensor:
     """Return total energies of isolated atoms by atomic number, (119,), eV, float64; entry 0 is 0.
 
-    H to Ar are tabulated; heavier atoms follow the statistical-atom series of Schwinger, -0.7687 Z^(7/3) + Z^2 / 2 - 0.2699 Z^(5/3) Ha
-    (Phys. Rev. A 24 (1981) 2353), good to half a per cent.
+    H to Ar are tabulated; heavier atoms follow the statistical-atom series of Schwinger, -0.7687
+    Z^(7/3) + Z^2 / 2 - 0.2699 Z^(5/3) Ha (Phys. Rev. A 24 (1981) 2353), good to half a per cent.
     """
     z = torch.arange(N_ELEMENTS, dtype=torch.float64)
     energies = -0.768745 * z ** (7 / 3) + 0.5 * z**2 - 0.269900 * z ** (5 / 3)
@@ -75,18 +82,27 @@ def tabulated_atoms() -> Tensor:
 
 
 def composition(frames: Frames) -> tuple[Tensor, Tensor]:
-    """Return how many atoms of each element each structure has: counts (B, n_elements), float64, and the elements, ascending."""
+    """Return how many atoms of each element each structure has.
+
+    Counts (B, n_elements), float64, and the elements, ascending.
+    """
     elements, column = torch.unique(frames.atomic_numbers, return_inverse=True)
     row = torch.repeat_interleave(torch.arange(len(frames)), frames.n_atoms)
     counts = torch.zeros(len(frames), len(elements), dtype=torch.float64)
     return counts.index_put_((row, column), counts.new_ones(()), accumulate=True), elements
 
 
-def fit_references(frames: Frames, totals: Tensor, *, around: Tensor | None = None, given: Mapping[int, float] | None = None) -> ReferenceEnergies:
+def fit_references(
+    frames: Frames,
+    totals: Tensor,
+    *,
+    around: Tensor | None = None,
+    given: Mapping[int, float] | None = None,
+) -> ReferenceEnergies:
     """Fit per-element energies to the totals (B,): minimum-norm least squares around given atoms.
 
-    around: (119,), where elements stay that the data do not tell apart; without it, zero. given: elements that are not fitted.
-    NaN totals are left out.
+    around: (119,), where elements stay that the data do not tell apart; without it, zero. given:
+    elements that are not fitted. NaN totals are left out.
     """
     counts, elements = composition(frames)
     known = torch.isfinite(totals)
@@ -100,7 +116,9 @@ def fit_references(frames: Frames, totals: Tensor, *, around: Tensor | None = No
     matrix = counts[known][:, free]
     rank = int(torch.linalg.matrix_rank(matrix)) if matrix.numel() else 0
     if rank:
-        values[elements[free]] += torch.linalg.lstsq(matrix, residual[:, None], rcond=1e-10, driver="gelsd").solution[:, 0]
+        values[elements[free]] += torch.linalg.lstsq(
+            matrix, residual[:, None], rcond=1e-10, driver="gelsd"
+        ).solution[:, 0]
     return ReferenceEnergies(values, rank + int((~free).sum()), len(elements))
 
 
@@ -118,7 +136,12 @@ def nearest_prior(frames: Frames, totals: Tensor, unit: str) -> Tensor:
 
 def isolated_atoms(frames: Frames, totals: Tensor) -> dict[int, float]:
     """Return the energies of the structures that are one neutral atom in open space, the lowest for each element."""
-    alone = (frames.n_atoms == 1) & ~frames.pbc.any(dim=1) & (frames.total_charge == 0) & torch.isfinite(totals)
+    alone = (
+        (frames.n_atoms == 1)
+        & ~frames.pbc.any(dim=1)
+        & (frames.total_charge == 0)
+        & torch.isfinite(totals)
+    )
     found: dict[int, float] = {}
     for index in torch.nonzero(alone)[:, 0].tolist():
         number = int(frames.atomic_numbers[int(frames.offsets[index])])
@@ -126,25 +149,35 @@ def isolated_atoms(frames: Frames, totals: Tensor) -> dict[int, float]:
     return found
 
 
-def fit_statistics(frames: Frames, row: Property, *, given: Mapping[int, float] | None = None) -> Statistics:
+def fit_statistics(
+    frames: Frames, row: Property, *, given: Mapping[int, float] | None = None
+) -> Statistics:
     """Return the statistics of one target of the training structures.
 
-    given: reference energies by atomic number, in place of a fit; isolated atoms among the structures count as given too.
+    given: reference energies by atomic number, in place of a fit; isolated atoms among the
+    structures count as given too.
     Raises UserError where the target has no labels, or `given` lacks an element.
     """
     values = frames.targets[row.name]
     count = int((~torch.isnan(values)).sum())
     if not count:
         raise UserError(
-            f"target {row.name!r} has no label in the {len(frames)} training structures; give data that has it, or leave it out of data.targets"
+            f"target {row.name!r} has no label in the {len(frames)} training structures; give data "
+            "that has it, or leave it out of data.targets"
         )
     values = values - _first_guess(frames, row)
     reference, shift = None, 0.0
     if is_sum_of_scalars(row):
-        reference = _references(frames, row, given) if row.has_reference else _contributions(frames, values)
+        reference = (
+            _references(frames, row, given) if row.has_reference else _contributions(frames, values)
+        )
         counts, elements = composition(frames)
         values = values - counts @ reference.values[elements]
-    loss_scales = {row.name: _spread(values / frames.n_atoms)} if row.has_reference else _loss_scales(values, row)
+    loss_scales = (
+        {row.name: _spread(values / frames.n_atoms)}
+        if row.has_reference
+        else _loss_scales(values, row)
+    )
     if row.is_invariant and (row.has_reference or not is_sum_of_scalars(row)):
         shift = _shift(frames, values, row)
         values = values - (shift * frames.n_atoms if is_sum_of_scalars(row) else shift)
@@ -154,7 +187,8 @@ def fit_statistics(frames: Frames, row: Property, *, given: Mapping[int, float] 
 def fit_baseline(frames: Frames, row: Property) -> dict[str, float]:
     """Return what a fair guess knows of the training set, as plain data for `baseline_prediction`.
 
-    Composition least squares for totals with references (`{"6": eV, ...}`), the mean for other scalars (`{"mean": ...}`), nothing for the rest.
+    Composition least squares for totals with references (`{"6": eV, ...}`), the mean for other
+    scalars (`{"mean": ...}`), nothing for the rest.
     """
     values = frames.targets[row.name]
     if row.has_reference:
@@ -172,7 +206,10 @@ def is_sum_of_scalars(row: Property) -> bool:
 
 
 def baseline_prediction(frames: Frames, row: Property, baseline: Mapping[str, float]) -> Tensor:
-    """Return the guess for each value of `row`, shaped as its target in `frames`; NaN for compositions the guess knows nothing of."""
+    """Return the guess for each value of `row`, shaped as its target in `frames`.
+
+    NaN for compositions the guess knows nothing of.
+    """
     if row.has_reference:
         table = torch.full((N_ELEMENTS,), torch.nan, dtype=torch.float64)
         for number, value in baseline.items():
@@ -182,16 +219,26 @@ def baseline_prediction(frames: Frames, row: Property, baseline: Mapping[str, fl
     return torch.full_like(frames.targets[row.name], baseline.get("mean", 0.0))
 
 
-def _references(frames: Frames, row: Property, given: Mapping[int, float] | None) -> ReferenceEnergies:
+def _references(
+    frames: Frames, row: Property, given: Mapping[int, float] | None
+) -> ReferenceEnergies:
     totals = frames.targets[row.name]
     if given is None:
-        return fit_references(frames, totals, around=nearest_prior(frames, totals, row.unit), given=isolated_atoms(frames, totals))
+        return fit_references(
+            frames,
+            totals,
+            around=nearest_prior(frames, totals, row.unit),
+            given=isolated_atoms(frames, totals),
+        )
     missing = [number for number in frames.elements() if number not in given]
     if missing:
         raise UserError(
-            f"training.reference_energies lacks the elements {missing} (atomic numbers) of the training set; give them or use least_squares"
+            f"training.reference_energies lacks the elements {missing} (atomic numbers) of the "
+            "training set; give them or use least_squares"
         )
-    return fit_references(frames, totals, given={number: given[number] for number in frames.elements()})
+    return fit_references(
+        frames, totals, given={number: given[number] for number in frames.elements()}
+    )
 
 
 def _contributions(frames: Frames, values: Tensor) -> ReferenceEnergies:
@@ -199,7 +246,9 @@ def _contributions(frames: Frames, values: Tensor) -> ReferenceEnergies:
     known = torch.isfinite(values)
     n_atoms = frames.n_atoms[known].to(torch.float64)
     per_atom = float((values[known] * n_atoms).sum() / n_atoms.square().sum().clamp(min=1))
-    return fit_references(frames, values, around=torch.full((N_ELEMENTS,), per_atom, dtype=torch.float64))
+    return fit_references(
+        frames, values, around=torch.full((N_ELEMENTS,), per_atom, dtype=torch.float64)
+    )
 
 
 def _first_guess(frames: Frames, row: Property) -> Tensor | float:
@@ -209,9 +258,16 @@ def _first_guess(frames: Frames, row: Property) -> Tensor | float:
     structure = torch.repeat_interleave(torch.arange(len(frames)), frames.n_atoms)
     masses = torch.tensor(atomic_masses, dtype=torch.float64)[frames.atomic_numbers]
     total = torch.zeros(len(frames), dtype=torch.float64).index_add(0, structure, masses)
-    centre = torch.zeros(len(frames), 3, dtype=torch.float64).index_add(0, structure, masses[:, None] * frames.positions) / total[:, None]
+    centre = (
+        torch.zeros(len(frames), 3, dtype=torch.float64).index_add(
+            0, structure, masses[:, None] * frames.positions
+        )
+        / total[:, None]
+    )
     squared = (frames.positions - centre[structure]).square().sum(dim=1)
-    return torch.zeros(len(frames), dtype=torch.float64).index_add(0, structure, squared * frames.atomic_numbers)
+    return torch.zeros(len(frames), dtype=torch.float64).index_add(
+        0, structure, squared * frames.atomic_numbers
+    )
 
 
 def _shift(frames: Frames, values: Tensor, row: Property) -> float:
@@ -226,7 +282,10 @@ def _shift(frames: Frames, values: Tensor, row: Property) -> float:
 
 
 def _scale(frames: Frames, values: Tensor, row: Property) -> Tensor:
-    """Root mean square of each irrep part of what the head must add to its shift; of a sum, per root of the atom count."""
+    """Root mean square of each irrep part of what the head must add to its shift.
+
+    Of a sum, per root of the atom count.
+    """
     parts = parse_irreps(row.irreps)
     if row.binary:
         return torch.ones(len(parts), dtype=torch.float64)
@@ -234,13 +293,19 @@ def _scale(frames: Frames, values: Tensor, row: Property) -> Tensor:
         values = values / frames.n_atoms.to(torch.float64).sqrt().reshape(-1, *[1] * len(row.shape))
     rows = from_cartesian(values, tuple(l for l, _ in parts))
     sizes = [_root_mean_square(rows[..., part]) for part in row_slices(parts)]
-    # A part that is zero but for rounding keeps the size of the others, so that it can still be learned.
+    # A part that is zero but for rounding keeps the size of the others, so that it can still be
+    # learned.
     largest = max(sizes)
-    return torch.tensor([size if size > 1e-9 * largest else largest or 1.0 for size in sizes], dtype=torch.float64)
+    return torch.tensor(
+        [size if size > 1e-9 * largest else largest or 1.0 for size in sizes], dtype=torch.float64
+    )
 
 
 def _loss_scales(values: Tensor, row: Property) -> dict[str, float]:
-    """Spread of scalars, root mean square of what symmetry centres at zero; a part that is zero but for rounding takes the size of the others."""
+    """Spread of scalars, root mean square of what symmetry centres at zero.
+
+    A part that is zero but for rounding takes the size of the others.
+    """
     if row.binary:
         return {row.name: 1.0}
     if row.is_invariant:

@@ -24,6 +24,7 @@ from molequi.training.evaluation import evaluate_frames
 
 logger = logging.getLogger(__name__)
 
+
 def evaluate(
     model: MolecularModel | str | os.PathLike[str] = "organic",
     data: Frames | str | os.PathLike[str] | None = None,
@@ -33,18 +34,25 @@ def evaluate(
     device: str = "cpu",
     dtype: str | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Return the errors of a model on labelled structures: {property: {mae, rmse, max, r2, unit, count, baseline_mae}}, None where undefined.
+    """Return the errors of a model on labelled structures: {property.
 
-    data: frames, a labelled file, `qm9`, or None for the data that the run directory `model` was trained on. split: train, valid or test, of the
-    run directory or else of the file. Raises UserError where model and data have nothing in common.
+    {mae, rmse, max, r2, unit, count, baseline_mae}}, None where undefined.
+
+    data: frames, a labelled file, `qm9`, or None for the data that the run directory `model` was
+    trained on. split: train, valid or test, of the run directory or else of the file. Raises
+    UserError where model and data have nothing in common.
     """
     run = Path(model) if not isinstance(model, MolecularModel) and Path(model).is_dir() else None
-    network = model if isinstance(model, MolecularModel) else load(model, device=device, dtype=dtype)
+    network = (
+        model if isinstance(model, MolecularModel) else load(model, device=device, dtype=dtype)
+    )
     if isinstance(data, Frames):
         frames, splits = data, {}
     elif data is None:
         if run is None:
-            raise UserError("evaluate got no data; give a labelled file, or a run directory as the model")
+            raise UserError(
+                "evaluate got no data; give a labelled file, or a run directory as the model"
+            )
         config = load_config(run / "config.yaml")
         dataset = open_dataset(config.data, config.declared())
         frames, splits = dataset.frames, dataset.splits
@@ -55,13 +63,16 @@ def evaluate(
     if split is not None:
         if split not in splits:
             raise UserError(
-                f"split {split!r} is not known for these data; they have {', '.join(splits) or 'none'}: leave --split out, or give a run directory"
+                f"split {split!r} is not known for these data; they have "
+                f"{', '.join(splits) or 'none'}: leave --split out, or give a run directory"
             )
         frames = frames.subset(splits[split])
     return evaluate_frames(network, frames, batch_size=batch_size).result
 
 
-def _read_labelled(data: str | os.PathLike[str], model: MolecularModel) -> tuple[Frames, dict[str, torch.Tensor]]:
+def _read_labelled(
+    data: str | os.PathLike[str], model: MolecularModel
+) -> tuple[Frames, dict[str, torch.Tensor]]:
     """Read every label of a file that the model predicts, and the splits that it stores."""
     path = Path(data)
     if str(data) == "qm9" or path.suffix == ".npz":
@@ -73,12 +84,15 @@ def _read_labelled(data: str | os.PathLike[str], model: MolecularModel) -> tuple
             frames, splits = flat.frames, flat.splits
         else:
             frames, splits = load_rmd17(path)
-        return frames.with_targets([name for name in frames.targets if name in model.properties]), splits
+        return frames.with_targets(
+            [name for name in frames.targets if name in model.properties]
+        ), splits
     found = [row.name for row in inspect_frames(path).rows]
     declared = [name for name in model.outputs if name not in found and name in model.properties]
     names = [name for name in found if name in model.properties]
     if not names and not declared:
-        raise UserError(f"{path} has no label of {', '.join(model.properties)}; it has {', '.join(found) or 'none that is known'}")
+        raise UserError(
+            f"{path} has no label of {', '.join(model.properties)}; it has "
+            f"{', '.join(found) or 'none that is known'}"
+        )
     return read_frames(path, targets=[model.properties[name] for name in names or declared])[0], {}
-
-

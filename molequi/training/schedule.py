@@ -10,8 +10,11 @@ from molequi.training.state import Position
 
 
 @dataclasses.dataclass
-class Watch:
-    """Follows the validation score: the best one, epochs since then, and the factor that a plateau schedule has reached."""
+class EarlyStopping:
+    """Follows the validation score.
+
+    The best one, epochs since then, and the factor that a plateau schedule has reached.
+    """
 
     best: float = math.inf
     best_epoch: int = -1
@@ -31,8 +34,10 @@ class Watch:
 class Schedule:
     """What happens when; the settings of the same names in `config.TrainingSettings`.
 
-    Progress runs from 0 to 1: the done fraction of the epochs or of the time budget, whichever is further. Each stage begins with a warm-up.
-    weights: loss weight by target. second_stage: (start, weights), the fraction of the run from which other weights hold.
+    Progress runs from 0 to 1: the done fraction of the epochs or of the time budget, whichever is
+    further. Each stage begins with a warm-up.
+    weights: loss weight by target. second_stage: (start, weights), the fraction of the run from
+    which other weights hold.
     """
 
     learning_rate: float
@@ -54,7 +59,11 @@ class Schedule:
     def rate(self, position: Position, n_batches: int, factor: float = 1.0) -> float:
         """Return the learning rate of the next step. factor: of the plateau schedule."""
         shape = cosine(self.progress(position, n_batches)) if self.schedule == "cosine" else factor
-        return self.learning_rate * warmup(position.step - position.stage_step, self.warmup_steps) * shape
+        return (
+            self.learning_rate
+            * warmup(position.step - position.stage_step, self.warmup_steps)
+            * shape
+        )
 
     def is_last_stage(self, progress: float) -> bool:
         """Whether the loss weights will not change again."""
@@ -62,27 +71,51 @@ class Schedule:
 
     def weights_at(self, progress: float) -> Mapping[str, float]:
         """Return the loss weights at that progress."""
-        return self.weights if self.second_stage is None or progress < self.second_stage[0] else self.second_stage[1]
+        return (
+            self.weights
+            if self.second_stage is None or progress < self.second_stage[0]
+            else self.second_stage[1]
+        )
 
     @property
     def final_weights(self) -> Mapping[str, float]:
-        """Loss weights at the end; they also weight the validation score, so that it means the same in both stages."""
+        """Loss weights at the end.
+
+        They also weight the validation score, so that it means the same in both stages.
+        """
         return self.weights_at(1.0)
 
-    def plateau_factor(self, watch: Watch) -> float:
-        """Return the factor after an epoch: halved whenever a third of the patience (default 25 epochs) has passed without a better score."""
-        wait = max(1, (self.patience or 25) // 3)
-        halve = self.schedule == "plateau" and watch.epochs_since_best and watch.epochs_since_best % wait == 0
-        return 0.5 * watch.factor if halve else watch.factor
+    def plateau_factor(self, stopping: EarlyStopping) -> float:
+        """Return the factor after an epoch.
 
-    def reason_to_stop(self, position: Position, watch: Watch, n_batches: int) -> str | None:
-        """Return why the run is over after an epoch, or None. Patience counts in the last stage alone."""
+        Halved whenever a third of the patience (default 25 epochs) has passed without a better
+        score.
+        """
+        wait = max(1, (self.patience or 25) // 3)
+        halve = (
+            self.schedule == "plateau"
+            and stopping.epochs_since_best
+            and stopping.epochs_since_best % wait == 0
+        )
+        return 0.5 * stopping.factor if halve else stopping.factor
+
+    def reason_to_stop(
+        self, position: Position, stopping: EarlyStopping, n_batches: int
+    ) -> str | None:
+        """Return why the run is over after an epoch, or None.
+
+        Patience counts in the last stage alone.
+        """
         if self.max_minutes is not None and position.seconds >= 60.0 * self.max_minutes:
             return f"the time budget of {self.max_minutes:g} minutes is used up"
         if position.epoch >= self.epochs:
             return f"all {self.epochs} epochs are done"
-        if self.patience is not None and watch.epochs_since_best >= self.patience and self.is_last_stage(self.progress(position, n_batches)):
-            return f"no better score for {watch.epochs_since_best} epochs"
+        if (
+            self.patience is not None
+            and stopping.epochs_since_best >= self.patience
+            and self.is_last_stage(self.progress(position, n_batches))
+        ):
+            return f"no better score for {stopping.epochs_since_best} epochs"
         return None
 
 
@@ -92,5 +125,8 @@ def warmup(step: int, n_steps: int) -> float:
 
 
 def cosine(progress: float, floor: float = 0.01) -> float:
-    """Return floor + (1 - floor) (1 + cos(pi p)) / 2, p the done fraction of the run (I. Loshchilov, F. Hutter, arXiv 1608.03983)."""
+    """Return floor + (1 - floor) (1 + cos(pi p)) / 2, p the done fraction of the run (I.
+
+    Loshchilov, F. Hutter, arXiv 1608.03983).
+    """
     return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))

@@ -23,7 +23,15 @@ from molequi.nn.heads.registry import DERIVED
 from molequi.o3.irreps import Irrep, from_cartesian, irreps_name, row_slices
 from molequi.properties import DEBYE, PROPERTIES, Property, parse_irreps
 from molequi.training.evaluation import predict_frames
-from molequi.training.normalization import ReferenceEnergies, Statistics, composition, fit_baseline, fit_references, fit_statistics, isolated_atoms
+from molequi.training.normalization import (
+    ReferenceEnergies,
+    Statistics,
+    composition,
+    fit_baseline,
+    fit_references,
+    fit_statistics,
+    isolated_atoms,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +50,8 @@ class StartingPoint(NamedTuple):
 def start_model(config: Config, frames: Frames) -> StartingPoint:
     """Make the model of a config and set its statistics from the training structures `frames`.
 
-    Raises UserError for a target without labels, an `init` that does not fit, or an output that the network cannot reach on these structures.
+    Raises UserError for a target without labels, an `init` that does not fit, or an output that the
+    network cannot reach on these structures.
     """
     rows = [frames.properties[name] for name in config.data.targets]
     given = _given_references(config.training.reference_energies, rows)
@@ -50,7 +59,13 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     outputs = _outputs(rows)
     dtype = getattr(torch, config.training.dtype)
     if config.init is None:
-        model = make_model(frames.elements(), outputs, preset=config.model.preset, seed=config.training.seed, **config.model.overrides())
+        model = make_model(
+            frames.elements(),
+            outputs,
+            preset=config.model.preset,
+            seed=config.training.seed,
+            **config.model.overrides(),
+        )
         probe = frames.batch(torch.arange(min(_N_PROBES, len(frames))), model.cutoff)[0]
         model.backbone.calibrate(probe)
         _apply_statistics(model, frames, statistics, skip=())
@@ -61,7 +76,9 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
             model.requires_grad_(True)
         else:
             model.heads.requires_grad_(True)
-        _refit_references(model, frames, [row for row in rows if row.name in kept and row.has_reference], given)
+        _refit_references(
+            model, frames, [row for row in rows if row.name in kept and row.has_reference], given
+        )
     model = model.to(dtype)
     refuse_unreached(model, frames)
     model.metadata = {**model.metadata, **_metadata(config, frames, rows, given)}
@@ -71,7 +88,9 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     if config.freeze:
         # What is frozen keeps its moments too.
         model.backbone.eval()
-    scales = {part: scale for entry in statistics.values() for part, scale in entry.loss_scales.items()}
+    scales = {
+        part: scale for entry in statistics.values() for part, scale in entry.loss_scales.items()
+    }
     model.metadata["training"]["spread"] = dict(scales)
     return StartingPoint(model, scales)
 
@@ -79,14 +98,20 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
 def refuse_unreached(model: MolecularModel, frames: Frames) -> None:
     """Run the untrained model on the first training structures.
 
-    Raises UserError for a target of which a part stays zero there although its labels do not, which training could not change.
+    Raises UserError for a target of which a part stays zero there although its labels do not, which
+    training could not change.
     """
     graph, targets = frames.batch(torch.arange(min(_N_PROBES, len(frames))), model.cutoff)
     for name, irreps in unreached(model, graph).items():
-        wanted = [irrep for irrep in irreps if name in targets and irrep in _labelled_parts(targets[name], model.properties[name])]
+        wanted = [
+            irrep
+            for irrep in irreps
+            if name in targets and irrep in _labelled_parts(targets[name], model.properties[name])
+        ]
         if wanted:
             raise UserError(
-                f"the {irreps_name(wanted)} part of target {name!r} ({model.properties[name].irreps}) stays zero on the first {graph.n_molecules} "
+                f"the {irreps_name(wanted)} part of target {name!r} "
+                f"({model.properties[name].irreps}) stays zero on the first {graph.n_molecules} "
                 "training structures, its labels do not: no network of this shape can learn it; "
                 "raise model.cutoff, model.n_layers or model.l_max, or set model.parity=full"
             )
@@ -96,7 +121,11 @@ def _labelled_parts(values: Tensor, row: Property) -> list[Irrep]:
     """Return the irreps of which labels hold more than rounding, a thousandth of the largest."""
     irreps = parse_irreps(row.irreps)
     rows = from_cartesian(values.nan_to_num(), tuple(l for l, _ in irreps)).abs()
-    return [irrep for irrep, part in zip(irreps, row_slices(irreps), strict=True) if rows.numel() and rows[..., part].max() > 1e-3 * rows.max()]
+    return [
+        irrep
+        for irrep, part in zip(irreps, row_slices(irreps), strict=True)
+        if rows.numel() and rows[..., part].max() > 1e-3 * rows.max()
+    ]
 
 
 def read_reference_energies(path: Path) -> dict[str, Any]:
@@ -107,25 +136,39 @@ def read_reference_energies(path: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"training.reference_energies: {path} cannot be read ({error}); give a YAML or JSON mapping such as H: -13.6") from None
+        raise UserError(
+            f"training.reference_energies: {path} cannot be read ({error}); give a YAML or JSON "
+            "mapping such as H: -13.6"
+        ) from None
     if not isinstance(data, dict):
-        raise UserError(f"training.reference_energies: {path} holds {type(data).__name__}; give a mapping of elements to energies such as H: -13.6")
+        raise UserError(
+            f"training.reference_energies: {path} holds {type(data).__name__}; give a mapping of "
+            "elements to energies such as H: -13.6"
+        )
     return data
 
 
-def _given_references(setting: dict[str, float] | str, rows: Sequence[Property]) -> dict[str, dict[int, float]]:
+def _given_references(
+    setting: dict[str, float] | str, rows: Sequence[Property]
+) -> dict[str, dict[int, float]]:
     """Return by row and atomic number what the config gives; nothing for least squares."""
     if setting == "least_squares":
         return {}
     names = [row.name for row in rows if row.has_reference]
     if len(names) > 1:
-        raise UserError(f"training.reference_energies cannot serve {' and '.join(names)} at once; train one of them, or use least_squares")
+        raise UserError(
+            f"training.reference_energies cannot serve {' and '.join(names)} at once; train one of "
+            "them, or use least_squares"
+        )
     data = read_reference_energies(Path(setting)) if isinstance(setting, str) else setting
     table = {}
     for symbol, value in data.items():
         number = atomic_numbers.get(str(symbol)) or (int(symbol) if str(symbol).isdigit() else 0)
         if not 1 <= number <= 118 or isinstance(value, bool) or not isinstance(value, int | float):
-            raise UserError(f"training.reference_energies: {symbol}: {value!r} is not an element and its energy, such as H: -13.6")
+            raise UserError(
+                f"training.reference_energies: {symbol}: {value!r} is not an element and its "
+                "energy, such as H: -13.6"
+            )
         table[number] = float(value)
     return {name: table for name in names}
 
@@ -137,7 +180,13 @@ def _outputs(rows: Sequence[Property]) -> list[Property]:
     return [*missing, *rows]
 
 
-def _apply_statistics(model: MolecularModel, frames: Frames, statistics: Mapping[str, Statistics], *, skip: Sequence[str]) -> None:
+def _apply_statistics(
+    model: MolecularModel,
+    frames: Frames,
+    statistics: Mapping[str, Statistics],
+    *,
+    skip: Sequence[str],
+) -> None:
     for name, head in model.heads.items():
         if name in skip:
             continue
@@ -152,7 +201,10 @@ def _apply_statistics(model: MolecularModel, frames: Frames, statistics: Mapping
 
 
 def _head_scale(name: str, statistics: Mapping[str, Statistics]) -> Tensor | float:
-    """Scale of a head; an energy with forces takes their size, because they are what most of its labels say."""
+    """Scale of a head.
+
+    An energy with forces takes their size, because they are what most of its labels say.
+    """
     if name == "energy" and "forces" in statistics:
         return statistics["forces"].scale
     return statistics[name].scale if name in statistics else 1.0
@@ -163,38 +215,62 @@ def _electrostatic_scale(frames: Frames, statistics: Mapping[str, Statistics]) -
         return float(statistics["dipole"].scale[0])
     if "dipole_magnitude" in statistics:
         values = frames.targets["dipole_magnitude"] / frames.n_atoms.to(torch.float64).sqrt()
-        return max(float(values[~torch.isnan(values)].square().mean().sqrt()) * DEBYE / 3**0.5, 1e-3)
+        return max(
+            float(values[~torch.isnan(values)].square().mean().sqrt()) * DEBYE / 3**0.5, 1e-3
+        )
     return float(statistics["charges"].scale[0])
 
 
-def _adopt(config: Config, frames: Frames, outputs: Sequence[Property]) -> tuple[MolecularModel, list[str]]:
-    """Take the backbone and the fitting heads of the model `config.init`; returns the names of these heads too."""
+def _adopt(
+    config: Config, frames: Frames, outputs: Sequence[Property]
+) -> tuple[MolecularModel, list[str]]:
+    """Take the backbone and the fitting heads of the model `config.init`.
+
+    Returns the names of these heads too.
+    """
     source = load_model(resolve_model(config.init))
-    unknown = [chemical_symbols[number] for number in frames.elements() if number not in source.elements]
+    unknown = [
+        chemical_symbols[number] for number in frames.elements() if number not in source.elements
+    ]
     if unknown:
         known = " ".join(chemical_symbols[number] for number in source.elements)
         raise UserError(
-            f"init={config.init} does not know {' '.join(unknown)}, which the training structures contain; it knows {known}: train without init"
+            f"init={config.init} does not know {' '.join(unknown)}, which the training structures "
+            f"contain; it knows {known}: train without init"
         )
     for name, value in config.model.overrides().items():
         found = {"kind": source.backbone.kind, **source.backbone.settings}.get(name)
         if found != value:
             raise UserError(
-                f"init={config.init} has {name}={found}, the config has model.{name}={value}; leave the model section out, or train without init"
+                f"init={config.init} has {name}={found}, the config has model.{name}={value}; "
+                "leave the model section out, or train without init"
             )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         model = MolecularModel(source.backbone, outputs, metadata=source.metadata)
-    kept = [name for name, head in model.heads.items() if name in source.heads and type(head) is type(source.heads[name])]
+    kept = [
+        name
+        for name, head in model.heads.items()
+        if name in source.heads and type(head) is type(source.heads[name])
+    ]
     for name in kept:
         model.heads[name].load_state_dict(source.heads[name].state_dict())
     dropped = sorted(set(source.outputs) - {row.name for row in outputs} - set(DERIVED))
     if dropped:
-        logger.info("outputs of %s that are not trained here are dropped: %s", config.init, ", ".join(dropped))
+        logger.info(
+            "outputs of %s that are not trained here are dropped: %s",
+            config.init,
+            ", ".join(dropped),
+        )
     return model.eval(), kept
 
 
-def _refit_references(model: MolecularModel, frames: Frames, rows: Sequence[Property], given: Mapping[str, Mapping[int, float]]) -> None:
+def _refit_references(
+    model: MolecularModel,
+    frames: Frames,
+    rows: Sequence[Property],
+    given: Mapping[str, Mapping[int, float]],
+) -> None:
     """Move the reference energies so that the trained network fits the totals of the new level of theory best."""
     for row in rows:
         head = model.heads[row.name]
@@ -204,13 +280,26 @@ def _refit_references(model: MolecularModel, frames: Frames, rows: Sequence[Prop
         totals = frames.targets[row.name] - learned
         fitted = fit_references(frames, totals, around=old, given=given.get(row.name))
         head.reference.copy_(fitted.values)
-        logger.info("%s: reference energies refitted (rank %d of %d elements)", row.name, fitted.rank, fitted.n_elements)
+        logger.info(
+            "%s: reference energies refitted (rank %d of %d elements)",
+            row.name,
+            fitted.rank,
+            fitted.n_elements,
+        )
 
 
-def _metadata(config: Config, frames: Frames, rows: Sequence[Property], given: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
+def _metadata(
+    config: Config,
+    frames: Frames,
+    rows: Sequence[Property],
+    given: Mapping[str, Mapping[int, float]],
+) -> dict[str, Any]:
     pairs = torch.unique(torch.stack([frames.total_charge, frames.spin_multiplicity], dim=1), dim=0)
     atoms = isolated_atoms(frames, frames.targets["energy"]) if "energy" in frames.targets else {}
-    isolated = {chemical_symbols[number]: energy for number, energy in {**atoms, **given.get("energy", {})}.items()}
+    isolated = {
+        chemical_symbols[number]: energy
+        for number, energy in {**atoms, **given.get("energy", {})}.items()
+    }
     training: dict[str, Any] = {
         "config": config.name, "init": config.init, "n_structures": len(frames),
         "baseline": {row.name: fit_baseline(frames, row) for row in rows},
@@ -229,7 +318,10 @@ def _report(row: Property, statistics: Statistics, frames: Frames) -> None:
     scales = ", ".join(f"{scale:.4g}" for scale in statistics.loss_scales.values())
     text = f"{row.name}: {statistics.count} labels in {len(frames)} training structures, loss scale {scales} {row.unit}"
     if row.has_reference and reference is not None:
-        values = ", ".join(f"{chemical_symbols[number]} {float(reference.values[number]):.4f}" for number in frames.elements())
+        values = ", ".join(
+            f"{chemical_symbols[number]} {float(reference.values[number]):.4f}"
+            for number in frames.elements()
+        )
         text += f", reference energies ({row.unit}) {values}; rank {reference.rank} of {reference.n_elements} elements"
         if not reference.is_determined:
             text += " (the rest stays at tabulated atoms)"

@@ -1,4 +1,7 @@
-"""What a run must remember to continue exactly: averaged weights and position; and the file that holds it all."""
+"""What a run must remember to continue exactly: averaged weights and position.
+
+And the file that holds it all.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,25 @@ from molequi.errors import UserError
 FORMAT = 1
 
 
-class MovingAverage:
-    """Exponential moving average of the trainable parameters: a <- a + (1 - d)(w - a), d = min(decay, (1 + n) / (10 + n)) at step n.
+class EMA:
+    """Exponential moving average of the trainable parameters.
 
-    The rising d (as in TensorFlow's ExponentialMovingAverage) lets the average leave the random start at once. decay 0: the weights themselves.
+    A <- a + (1 - d)(w - a), d = min(decay, (1 + n) / (10 + n)) at step n.
+
+    The rising d (as in TensorFlow's ExponentialMovingAverage) lets the average leave the random
+    start at once. decay 0: the weights themselves.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay, self.n_steps = decay, 0
-        self.parameters = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
-        self.values = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        self.parameters = {
+            name: parameter
+            for name, parameter in module.named_parameters()
+            if parameter.requires_grad
+        }
+        self.values = {
+            name: parameter.detach().clone() for name, parameter in self.parameters.items()
+        }
 
     @torch.no_grad()
     def update(self) -> None:
@@ -55,7 +67,10 @@ class MovingAverage:
             average.copy_(kept)
 
     def to(self, device: torch.device) -> None:
-        """Give the average memory of its own on the device of the weights: what a spawned process receives, it shares with the others."""
+        """Give the average memory of its own on the device of the weights.
+
+        What a spawned process receives, it shares with the others.
+        """
         self.values = {name: value.to(device, copy=True) for name, value in self.values.items()}
 
     def state_dict(self) -> dict[str, Any]:
@@ -79,8 +94,8 @@ class MovingAverage:
 class Position:
     """Where a run stands.
 
-    batch: batches of the current epoch that are done. step: optimiser steps in all. seconds: time spent so far. stage_step: the step at which the
-    second stage of the loss began, 0 before.
+    batch: batches of the current epoch that are done. step: optimiser steps in all. seconds: time
+    spent so far. stage_step: the step at which the second stage of the loss began, 0 before.
     """
 
     epoch: int = 0
@@ -91,7 +106,10 @@ class Position:
 
 
 def is_first_process() -> bool:
-    """Whether this process writes for all those that a launcher (torchrun, SLURM) started; true where there is no launcher."""
+    """Whether this process writes for all those that a launcher (torchrun, SLURM) started.
+
+    True where there is no launcher.
+    """
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
 
 
@@ -117,8 +135,13 @@ def read_state(path: Path) -> dict[str, Any]:
             raise EOFError("it is damaged or no checkpoint")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path} cannot be read ({str(error).splitlines()[0]}); start again with --overwrite") from None
+        raise UserError(
+            f"{path} cannot be read ({str(error).splitlines()[0]}); start again with --overwrite"
+        ) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
-        raise UserError(f"{path} has format {found}; this version resumes format {FORMAT}; start again with --overwrite")
+        raise UserError(
+            f"{path} has format {found}; this version resumes format {FORMAT}; start again with "
+            "--overwrite"
+        )
     return state

@@ -8,8 +8,23 @@ import pytest
 import torch
 from ase import Atoms
 
-from molequi.alignment.align import Pair, align, best_pose, ranking, scan_orientations, unit_features
-from molequi.alignment.fields import L_MAX, Multipoles, exact_overlaps, fields_of, multipoles, radial_functions, shells_for
+from molequi.alignment.align import (
+    Pair,
+    align,
+    best_pose,
+    ranking,
+    scan_orientations,
+    unit_features,
+)
+from molequi.alignment.fields import (
+    L_MAX,
+    Multipoles,
+    exact_overlaps,
+    fields_of,
+    multipoles,
+    radial_functions,
+    shells_for,
+)
 from molequi.alignment.orientations import angle_between, grid_rotations, score_at
 from molequi.datasets.npz import load_npz
 from molequi.datasets.registry import find_data
@@ -36,7 +51,10 @@ def molecules():
 
 
 def described(model, *poses: Atoms) -> Multipoles:
-    return multipoles(model, collate([build_graph(atoms.positions, atoms.numbers, model.cutoff) for atoms in poses]))
+    return multipoles(
+        model,
+        collate([build_graph(atoms.positions, atoms.numbers, model.cutoff) for atoms in poses]),
+    )
 
 
 def turned(atoms: Atoms, matrix, shift=(0.0, 0.0, 0.0)) -> Atoms:
@@ -46,7 +64,10 @@ def turned(atoms: Atoms, matrix, shift=(0.0, 0.0, 0.0)) -> Atoms:
 def test_radial_functions_are_bessel_functions():
     from scipy.special import spherical_in
 
-    distances, exponents, radii = (torch.tensor(x, dtype=torch.float64) for x in ([0.05, 0.7, 9.0], [0.5, 0.8, 1.7], [0.2, 2.0, 11.0]))
+    distances, exponents, radii = (
+        torch.tensor(x, dtype=torch.float64)
+        for x in ([0.05, 0.7, 9.0], [0.5, 0.8, 1.7], [0.2, 2.0, 11.0])
+    )
     found = radial_functions(distances, exponents, radii, 13)
     d, a, r = distances.numpy()[:, None], exponents.numpy()[:, None], radii.numpy()
     for l in range(14):
@@ -59,7 +80,10 @@ def test_radial_functions_are_bessel_functions():
 
 
 def test_products_of_rows_are_overlaps_of_atoms(organic, molecules):
-    """Both fields of two molecules against sums over pairs of atoms, for which nothing is expanded; those of charge against a grid in space."""
+    """Both fields of two molecules against sums over pairs of atoms, for which nothing is expanded.
+
+    Those of charge against a grid in space.
+    """
     a, b = described(organic, molecules["CCO"]), described(organic, molecules["C=O"])
     shells = shells_for(a, b)
     fields = [fields_of(molecule, shells, 16) for molecule in (a, b)]
@@ -68,10 +92,13 @@ def test_products_of_rows_are_overlaps_of_atoms(organic, molecules):
     np.testing.assert_allclose(expanded, exact, rtol=2e-5, atol=1e-9)
     step = 0.4
     axis = np.arange(-9.0, 9.0, step)
-    points = torch.tensor(np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3))
+    points = torch.tensor(
+        np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    )
     charges = [_charge_density(molecule, points) for molecule in (a, b)]
     assert float((charges[0] * charges[1]).sum()) * step**3 == pytest.approx(exact[1], rel=1e-6)
-    # The charge field has the model's own dipole: centre of mass and centre of shape differ, which a neutral molecule does not feel.
+    # The charge field has the model's own dipole: centre of mass and centre of shape differ, which
+    # a neutral molecule does not feel.
     moment = (charges[0][:, None] * points).sum(dim=0) * step**3
     graph = build_graph(molecules["CCO"].positions, molecules["CCO"].numbers, organic.cutoff)
     np.testing.assert_allclose(moment, organic.compute(graph, forces=False)["dipole"][0], atol=1e-6)
@@ -80,19 +107,34 @@ def test_products_of_rows_are_overlaps_of_atoms(organic, molecules):
 def _charge_density(molecule: Multipoles, points: torch.Tensor) -> torch.Tensor:
     """The density in space, e/Å³; an atomic dipole as two charges a little apart."""
     density, half = torch.zeros(len(points), dtype=torch.float64), 1e-4
-    for position, charge, dipole in zip(molecule.positions[0], molecule.charges[0], molecule.dipoles[0], strict=True):
-        for weight, place in ((charge, position), (1 / (2 * half), position + half * dipole), (-1 / (2 * half), position - half * dipole)):
-            density += weight * (0.5 / np.pi) ** 1.5 * torch.exp(-0.5 * (points - place).square().sum(dim=1))
+    for position, charge, dipole in zip(
+        molecule.positions[0], molecule.charges[0], molecule.dipoles[0], strict=True
+    ):
+        for weight, place in (
+            (charge, position),
+            (1 / (2 * half), position + half * dipole),
+            (-1 / (2 * half), position - half * dipole),
+        ):
+            density += (
+                weight
+                * (0.5 / np.pi) ** 1.5
+                * torch.exp(-0.5 * (points - place).square().sum(dim=1))
+            )
     return density
 
 
 def test_fields_of_a_turned_molecule_are_the_turned_fields(organic, molecules):
     atoms, matrix = molecules["CCO"], -random_rotation(np.random.default_rng(2))
-    before, after = described(organic, atoms), described(organic, turned(atoms, matrix, (3.0, -1.0, 2.0)))
+    before, after = (
+        described(organic, atoms),
+        described(organic, turned(atoms, matrix, (3.0, -1.0, 2.0))),
+    )
     shells = shells_for(before)
     for old, new in zip(fields_of(before, shells), fields_of(after, shells), strict=True):
         expected = rotate(old[0], torch.as_tensor(matrix), natural_irreps(L_MAX))
-        torch.testing.assert_close(new[0], expected, atol=1e-12 * float(old.abs().max()) + 1e-13, rtol=0.0)
+        torch.testing.assert_close(
+            new[0], expected, atol=1e-12 * float(old.abs().max()) + 1e-13, rtol=0.0
+        )
 
 
 def test_ranking_is_that_of_running_the_network_again(organic, molecules):
@@ -106,7 +148,9 @@ def test_ranking_is_that_of_running_the_network_again(organic, molecules):
     again = []
     for some in chosen.split(50):
         fields = fields_of(described(organic, *(turned(a, rotations[k]) for k in some)), shells)
-        again += [float((unit_features(fields, 0.5, pose) * pair.b).sum()) for pose in range(len(some))]
+        again += [
+            float((unit_features(fields, 0.5, pose) * pair.b).sum()) for pose in range(len(some))
+        ]
     again = torch.tensor(again, dtype=torch.float64)
     torch.testing.assert_close(scores, again, atol=1e-12, rtol=0.0)
     assert torch.equal(ranking(scores)[:100], ranking(again)[:100])
@@ -119,18 +163,31 @@ def test_equal_scores_keep_the_order_of_the_grid():
 
 
 def test_random_rotations_are_found_again(organic):
-    """Of 50 molecules of QM9; where a symmetry maps a molecule on itself, the atoms' places are what must agree."""
+    """Of 50 molecules of QM9.
+
+    Where a symmetry maps a molecule on itself, the atoms' places are what must agree.
+    """
     frames = load_npz(find_data("samples/qm9_sample.npz")).frames
-    known = [k for k in range(120) if set(frames.batch(torch.tensor([k]), 5.0)[0].atomic_numbers.tolist()) <= set(organic.elements)][:50]
+    known = [
+        k
+        for k in range(120)
+        if set(frames.batch(torch.tensor([k]), 5.0)[0].atomic_numbers.tolist())
+        <= set(organic.elements)
+    ][:50]
     assert len(known) == 50
     rng, unlike = np.random.default_rng(0), 0
     for k in known:
         graph = frames.batch(torch.tensor([k]), 5.0)[0]
-        atoms, rotation = Atoms(graph.atomic_numbers.numpy(), graph.positions.numpy()), random_rotation(rng)
+        atoms, rotation = (
+            Atoms(graph.atomic_numbers.numpy(), graph.positions.numpy()),
+            random_rotation(rng),
+        )
         parts = [described(organic, x) for x in (atoms, turned(atoms, rotation))]
         shells = shells_for(*parts)
         pose = best_pose(Pair(*(unit_features(fields_of(part, shells), 0.5) for part in parts)))
-        assert pose.score == pytest.approx(1.0, abs=1e-6)  # a symmetry of QM9's geometries holds to about 1e-4 Å
+        assert pose.score == pytest.approx(
+            1.0, abs=1e-6
+        )  # a symmetry of QM9's geometries holds to about 1e-4 Å
         if float(angle_between(pose.rotation, torch.as_tensor(rotation))) < 2.0:
             continue
         unlike += 1
@@ -155,7 +212,11 @@ def test_the_wrong_hand_scores_lower(organic, molecules, smiles):
 
 
 def test_a_planar_molecule_has_no_hand(organic, molecules):
-    record = align(molecules["C=O"], turned(molecules["C=O"], random_rotation(np.random.default_rng(8))), organic)
+    record = align(
+        molecules["C=O"],
+        turned(molecules["C=O"], random_rotation(np.random.default_rng(8))),
+        organic,
+    )
     assert record["mirror_score"] == pytest.approx(record["score"], abs=1e-9)
 
 
@@ -166,7 +227,11 @@ def test_the_record_lays_the_atoms_and_writes_them(organic, molecules, tmp_path)
     laid, target = ase.io.read(tmp_path / "laid.xyz", index=":")
     np.testing.assert_allclose(laid.positions, b.positions, atol=1e-6)
     np.testing.assert_allclose(target.positions, b.positions, atol=1e-6)
-    np.testing.assert_allclose((a.positions - record["centre_a"]) @ record["rotation"].T + record["centre_b"], b.positions, atol=1e-7)
+    np.testing.assert_allclose(
+        (a.positions - record["centre_a"]) @ record["rotation"].T + record["centre_b"],
+        b.positions,
+        atol=1e-7,
+    )
     assert laid.info["molequi_score"] == pytest.approx(1.0)
     assert [record["shape"], record["electrostatic"]] == pytest.approx([1.0, 1.0])
     assert record["top"][0]["score"] >= record["top"][1]["score"] >= record["top"][2]["score"]
@@ -192,31 +257,75 @@ def test_refinement_does_not_lose_to_the_scan(organic, molecules):
 
 def test_single_atoms_and_lines_have_no_best_orientation_and_no_trouble(organic):
     nitrogen = Atoms("N2", [[0, 0, 0], [0, 0, 1.1]])
-    assert align(nitrogen, turned(nitrogen, random_rotation(np.random.default_rng(1))), organic)["score"] == pytest.approx(1.0, abs=1e-9)
+    assert align(nitrogen, turned(nitrogen, random_rotation(np.random.default_rng(1))), organic)[
+        "score"
+    ] == pytest.approx(1.0, abs=1e-9)
     assert align(Atoms("O"), nitrogen, organic, charge_weight=0.0)["score"] < 1.0
 
 
 def test_a_model_of_charges_alone_will_do(molecules):
     model = make_model([1, 6, 7, 8], ["charges"], n_layers=1, n_channels=4).to(torch.float64)
-    record = align(molecules["CCO"], turned(molecules["CCO"], random_rotation(np.random.default_rng(1))), model)
+    record = align(
+        molecules["CCO"], turned(molecules["CCO"], random_rotation(np.random.default_rng(1))), model
+    )
     assert record["score"] == pytest.approx(1.0, abs=1e-9)
 
 
 @pytest.mark.parametrize(
     ("atoms", "options", "message"),
     [
-        (Atoms("N2", [[0, 0, 0], [0, 0, 1.1]], cell=[9, 9, 9], pbc=True), {}, "structure 0 of atoms is periodic; align compares molecules"),
+        (
+            Atoms("N2", [[0, 0, 0], [0, 0, 1.1]], cell=[9, 9, 9], pbc=True),
+            {},
+            "structure 0 of atoms is periodic; align compares molecules",
+        ),
         (Atoms(), {}, "structure 0 of atoms"),
-        (Atoms("ClH", [[0, 0, 0], [0, 0, 1.3]]), {}, r"structure 0 of atoms: element Cl \(atom 0\) is not in this model"),
+        (
+            Atoms("ClH", [[0, 0, 0], [0, 0, 1.3]]),
+            {},
+            r"structure 0 of atoms: element Cl \(atom 0\) is not in this model",
+        ),
         (Atoms("N2", [[0, 0, 0], [0, 0, 1.1]]), {"charge": 1}, "charge"),
-        (Atoms("O"), {"charge_weight": 0.5}, "finds no charges in it, so there is no electrostatic overlap; use a charge weight of 0"),
-        (Atoms("N2", [[0, 0, 0], [0, 0, 1.1]]), {"charge_weight": 1.5}, "the charge weight is 1.5; it must lie between 0"),
-        (Atoms("N2", [[0, 0, 0], [0, 0, 1.1]]), {"charge_weight": float("nan")}, "the charge weight is nan"),
+        (
+            Atoms("O"),
+            {"charge_weight": 0.5},
+            "finds no charges in it, so there is no electrostatic overlap; use a charge weight of "
+            "0",
+        ),
+        (
+            Atoms("N2", [[0, 0, 0], [0, 0, 1.1]]),
+            {"charge_weight": 1.5},
+            "the charge weight is 1.5; it must lie between 0",
+        ),
+        (
+            Atoms("N2", [[0, 0, 0], [0, 0, 1.1]]),
+            {"charge_weight": float("nan")},
+            "the charge weight is nan",
+        ),
         (Atoms("N2", [[0, 0, 0], [0, 0, 1.1]]), {"n_poses": -1}, "number of poses to list is -1"),
-        (Atoms("N2", [[0, 0, 0], [0, 0, 1.1]]), {"output": "x.csv"}, "x.csv holds two molecules; use .xyz or .extxyz"),
-        (Atoms("N2", [[0, 0, 0], [0, 0, 60.0]]), {}, "an atom is 30.0 Å from the centre of its molecule; alignment reaches to 25 Å"),
+        (
+            Atoms("N2", [[0, 0, 0], [0, 0, 1.1]]),
+            {"output": "x.csv"},
+            "x.csv holds two molecules; use .xyz or .extxyz",
+        ),
+        (
+            Atoms("N2", [[0, 0, 0], [0, 0, 60.0]]),
+            {},
+            "an atom is 30.0 Å from the centre of its molecule; alignment reaches to 25 Å",
+        ),
     ],
-    ids=["periodic", "empty", "element", "charge", "no charges", "weight", "nan weight", "poses", "format", "large"],
+    ids=[
+        "periodic",
+        "empty",
+        "element",
+        "charge",
+        "no charges",
+        "weight",
+        "nan weight",
+        "poses",
+        "format",
+        "large",
+    ],
 )
 def test_what_cannot_be_aligned_is_refused(organic, molecules, atoms, options, message):
     with pytest.raises(UserError, match=message):
@@ -232,7 +341,9 @@ def test_elements_without_a_radius_are_refused():
 
 def test_a_model_without_charges_is_refused(molecules):
     model = make_model([1, 6, 7, 8], ["energy"], n_layers=1, n_channels=4)
-    with pytest.raises(UserError, match="aligning needs a model with charges or a dipole; this one gives energy"):
+    with pytest.raises(
+        UserError, match="aligning needs a model with charges or a dipole; this one gives energy"
+    ):
         align(molecules["CCO"], molecules["CCO"], model)
 
 
@@ -242,7 +353,11 @@ def test_scores_at_the_grid_are_scores(organic, molecules):
     shells = shells_for(*parts)
     pair = Pair(*(unit_features(fields_of(part, shells), 0.3) for part in parts))
     pose = best_pose(pair)
-    assert float((rotate(pair.a, pose.rotation, natural_irreps(L_MAX)) * pair.b).sum()) == pytest.approx(pose.score, abs=1e-12)
+    assert float(
+        (rotate(pair.a, pose.rotation, natural_irreps(L_MAX)) * pair.b).sum()
+    ) == pytest.approx(pose.score, abs=1e-12)
     from molequi.alignment.orientations import correlations
 
-    assert bool((score_at(correlations(*pair, L_MAX), grid_rotations()[::101]) <= pose.score + 1e-12).all())
+    assert bool(
+        (score_at(correlations(*pair, L_MAX), grid_rotations()[::101]) <= pose.score + 1e-12).all()
+    )

@@ -1,12 +1,15 @@
 """Number and angle of handwritten digits turned by quarter turns, by lifts over C4 (Bao and Song, 2019), on scikit-learn's 8 x 8 images.
 
-    python tests/benchmarks/equivarified_digits.py [--epochs 40] [--seeds 0,1,2] [--output digits.jsonl] [--json]
+    python tests/benchmarks/equivarified_digits.py [--epochs 40] [--seeds 0,1,2] [--output
+    digits.jsonl] [--json]
 
-Needs scikit-learn, which holds the images: 1,297 to train, 500 to test. Every image of the test set is turned by 0, 1, 2 or 3 quarters,
-all four in turn, and number and angle must both be right, one class of 40. `pure`: every layer lifted by itself, as many weights as the ordinary
-network. `stacked`: the second and third convolution see all four copies, four times their weights. `ordinary`: the same layers with 40 outputs,
-trained on upright images, or on images turned at random. A lift is trained on upright images and once more on turned ones, from the same start.
-With --output finished rows are kept in a file, and a second run goes on from there.
+Needs scikit-learn, which holds the images: 1,297 to train, 500 to test. Every image of the test set
+is turned by 0, 1, 2 or 3 quarters, all four in turn, and number and angle must both be right, one
+class of 40. `pure`: every layer lifted by itself, as many weights as the ordinary network.
+`stacked`: the second and third convolution see all four copies, four times their weights.
+`ordinary`: the same layers with 40 outputs, trained on upright images, or on images turned at
+random. A lift is trained on upright images and once more on turned ones, from the same start. With
+--output finished rows are kept in a file, and a second run goes on from there.
 """
 
 from __future__ import annotations
@@ -21,7 +24,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from molequi.groups.equivarify import EachCopy, LayerwiseLift, Lift, StackedCopies, joint_classes, turn_images
+from molequi.groups.equivarify import (
+    EachCopy,
+    LayerwiseLift,
+    Lift,
+    StackedCopies,
+    joint_classes,
+    turn_images,
+)
 from molequi.groups.finite import cyclic_group
 
 C4 = cyclic_group(4)
@@ -45,7 +55,13 @@ def layers(copies: int, n_classes: int) -> list[nn.Module]:
     a, b, c = CHANNELS
     tail = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * c, n_classes))
     first = nn.Sequential(nn.Conv2d(1, a, 3, padding=1), nn.ReLU())
-    return [first, nn.Conv2d(copies * a, b, 3, padding=1), nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)), nn.Conv2d(copies * b, c, 3, padding=1), tail]
+    return [
+        first,
+        nn.Conv2d(copies * a, b, 3, padding=1),
+        nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)),
+        nn.Conv2d(copies * b, c, 3, padding=1),
+        tail,
+    ]
 
 
 def network(kind: str) -> nn.Module:
@@ -77,15 +93,22 @@ def turned(images: Tensor, quarters: Tensor) -> Tensor:
     return stack[quarters, torch.arange(len(images))]
 
 
-def train(model: nn.Module, images: Tensor, numbers: Tensor, epochs: int, *, turn: bool) -> list[float]:
-    """Train on images upright or turned at random; return the loss of every step. The order of the images is the same in both."""
+def train(
+    model: nn.Module, images: Tensor, numbers: Tensor, epochs: int, *, turn: bool
+) -> list[float]:
+    """Train on images upright or turned at random; return the loss of every step.
+
+    The order of the images is the same in both.
+    """
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     order, angles, losses = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1), []
     for _ in range(epochs):
         for batch in torch.randperm(len(images), generator=order).split(BATCH):
             quarters = torch.randint(4, (len(batch),), generator=angles) * int(turn)
-            loss = functional.cross_entropy(model(turned(images[batch], quarters)), 10 * quarters + numbers[batch])
+            loss = functional.cross_entropy(
+                model(turned(images[batch], quarters)), 10 * quarters + numbers[batch]
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -118,25 +141,53 @@ def row(kind: str, seed: int, epochs: int, *, turn: bool) -> dict[str, object]:
     start = time.process_time()
     losses = train(model, images, numbers, epochs, turn=turn)
     seconds = time.process_time() - start
-    weights = {f"conv{k + 1}": module.weight.numel() for k, module in enumerate(m for m in model.modules() if isinstance(m, nn.Conv2d))}
+    weights = {
+        f"conv{k + 1}": module.weight.numel()
+        for k, module in enumerate(m for m in model.modules() if isinstance(m, nn.Conv2d))
+    }
     total = sum(p.numel() for p in model.parameters())
     found = scores(model.eval(), test_images, test_numbers)
     first = {"first_losses": losses[:20], "last_loss": float(np.mean(losses[-20:]))}
-    return {"network": kind, "turned": turn, "seed": seed, "epochs": epochs, "weights": total, **weights, **found, **first, "seconds": seconds}
+    return {
+        "network": kind,
+        "turned": turn,
+        "seed": seed,
+        "epochs": epochs,
+        "weights": total,
+        **weights,
+        **found,
+        **first,
+        "seconds": seconds,
+    }
 
 
 def main() -> None:
     """Train every network with every seed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--output", type=Path, help="a file of finished rows, one JSON document a line")
+    parser.add_argument(
+        "--output", type=Path, help="a file of finished rows, one JSON document a line"
+    )
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    done = [json.loads(line) for line in arguments.output.read_text().splitlines()] if arguments.output and arguments.output.exists() else []
+    done = (
+        [json.loads(line) for line in arguments.output.read_text().splitlines()]
+        if arguments.output and arguments.output.exists()
+        else []
+    )
     rows = []
     for seed in map(int, arguments.seeds.split(",")):
-        for kind, turn in (("pure", False), ("pure", True), ("stacked", False), ("stacked", True), ("ordinary", False), ("ordinary", True)):
+        for kind, turn in (
+            ("pure", False),
+            ("pure", True),
+            ("stacked", False),
+            ("stacked", True),
+            ("ordinary", False),
+            ("ordinary", True),
+        ):
             wanted = {"network": kind, "turned": turn, "seed": seed, "epochs": arguments.epochs}
             kept = [one for one in done if wanted.items() <= one.items()]
             rows.append(kept[0] if kept else row(kind, seed, arguments.epochs, turn=turn))
@@ -145,13 +196,21 @@ def main() -> None:
                     file.write(json.dumps(rows[-1]) + "\n")
             if not arguments.json:
                 line = "{network:9s} turned={turned!s:5} seed {seed}  {weights:6d} weights  joint {joint:.3f}  number {number:.3f}  angle {angle:.3f}"
-                print((line + "  shift error {shift_error:.1e}  {seconds:.0f} s").format(**rows[-1]), flush=True)
+                print(
+                    (line + "  shift error {shift_error:.1e}  {seconds:.0f} s").format(**rows[-1]),
+                    flush=True,
+                )
     if arguments.json:
         print(json.dumps(rows))
         return
     for upright, other in zip(rows[::2], rows[1::2], strict=True):
-        gap = max(abs(a - b) for a, b in zip(upright["first_losses"], other["first_losses"], strict=True))
-        print(f"{upright['network']:9s} seed {upright['seed']}: largest difference of the loss upright and turned in the first 20 steps {gap:.1e}")
+        gap = max(
+            abs(a - b) for a, b in zip(upright["first_losses"], other["first_losses"], strict=True)
+        )
+        print(
+            f"{upright['network']:9s} seed {upright['seed']}: largest difference of the loss "
+            f"upright and turned in the first 20 steps {gap:.1e}"
+        )
 
 
 if __name__ == "__main__":

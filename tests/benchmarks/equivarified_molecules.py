@@ -1,13 +1,17 @@
 """A network on raw coordinates made exactly O_h-equivariant, in error and cost beside the E(3) model: ethanol, energies and forces.
 
-    python tests/benchmarks/equivarified_molecules.py [--data FILE] [--steps 300] [--seeds 0] [--output molecules.jsonl] [--json]
+    python tests/benchmarks/equivarified_molecules.py [--data FILE] [--steps 300] [--seeds 0]
+    [--output molecules.jsonl] [--json]
 
-FILE: frames with energies and forces that ASE reads; by default the bundled sample of revised MD17. The first 200 frames train (in a fixed random
-order), the last 100 test, as they are and turned at random. `coordinates`: the network itself; `augmented`: the same, trained on randomly turned
-frames; `O`, `Oh`: lifted over the cubic groups; `E3`: our model with as many channels and layers. All take the same steps, batches and schedule,
-and none has seen another's settings: the figures compare symmetry, not tuning. `group error`, `rotation error`: largest change of the forces under
-the elements of O_h, under 10 random rotations, relative to their root mean square, in float64. Times are processor seconds of one thread.
-With --output finished rows are kept in a file, and a second run goes on from there.
+FILE: frames with energies and forces that ASE reads; by default the bundled sample of revised MD17.
+The first 200 frames train (in a fixed random order), the last 100 test, as they are and turned at
+random. `coordinates`: the network itself; `augmented`: the same, trained on randomly turned frames;
+`O`, `Oh`: lifted over the cubic groups; `E3`: our model with as many channels and layers. All take
+the same steps, batches and schedule, and none has seen another's settings: the figures compare
+symmetry, not tuning. `group error`, `rotation error`: largest change of the forces under the
+elements of O_h, under 10 random rotations, relative to their root mean square, in float64. Times
+are processor seconds of one thread. With --output finished rows are kept in a file, and a second
+run goes on from there.
 """
 
 from __future__ import annotations
@@ -34,8 +38,10 @@ from molequi.properties import get_property
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "samples" / "ethanol.extxyz.gz"
 CUTOFF, CHANNELS, BATCH, RATE = 5.0, 32, 8, 5e-3
 LINE = (
-    "{model:11s} seed {seed}  {weights:6d} weights  forces {force_mev_A:6.1f} meV/Å, turned {turned_force_mev_A:6.1f}  "
-    "energy {energy_mev:5.1f} meV, turned {turned_energy_mev:6.1f}  group error {group_error:.0e}  rotation error {rotation_error:.0e}  "
+    "{model:11s} seed {seed}  {weights:6d} weights  forces {force_mev_A:6.1f} meV/Å, turned "
+    "{turned_force_mev_A:6.1f}  "
+    "energy {energy_mev:5.1f} meV, turned {turned_energy_mev:6.1f}  group error {group_error:.0e}  "
+    "rotation error {rotation_error:.0e}  "
     "{ms:.2f} ms  step {ms_per_step:.0f} ms"
 )
 KINDS = ("coordinates", "augmented", "O", "Oh", "E3")
@@ -51,26 +57,44 @@ def model_of(kind: str, frames: list[Atoms], seed: int) -> tuple[MolecularModel,
     """Return an untrained model whose energies start at the mean, and the spread of the forces, its unit of energy."""
     elements = tuple(sorted(set(frames[0].numbers.tolist())))
     if kind == "E3":
-        model = make_model(elements, ["energy"], seed=seed, cutoff=CUTOFF, n_channels=CHANNELS, n_layers=2, l_max=2)
+        model = make_model(
+            elements, ["energy"], seed=seed, cutoff=CUTOFF, n_channels=CHANNELS, n_layers=2, l_max=2
+        )
         model.backbone.use_kernels("reference")
     else:
         torch.manual_seed(seed)
         group = point_group(kind if kind in {"O", "Oh"} else "C1")
-        model = MolecularModel(EquivarifiedBackbone(elements, group, CUTOFF, n_channels=CHANNELS, n_layers=2), [get_property("energy")])
+        model = MolecularModel(
+            EquivarifiedBackbone(elements, group, CUTOFF, n_channels=CHANNELS, n_layers=2),
+            [get_property("energy")],
+        )
     model.backbone.calibrate(collate([graph_of(atoms) for atoms in frames[:8]]))
     scale = float(np.std([atoms.get_forces() for atoms in frames]))
-    model.heads["energy"].set_statistics(scale, float(np.mean([atoms.get_potential_energy() for atoms in frames])) / len(frames[0]))
+    model.heads["energy"].set_statistics(
+        scale, float(np.mean([atoms.get_potential_energy() for atoms in frames])) / len(frames[0])
+    )
     return model, scale
 
 
-def batch_of(frames: list[Atoms], turns: list[np.ndarray | None]) -> tuple[AtomGraph, Tensor, Tensor]:
+def batch_of(
+    frames: list[Atoms], turns: list[np.ndarray | None]
+) -> tuple[AtomGraph, Tensor, Tensor]:
     """Return graph, energies and forces of frames, each turned by its matrix."""
-    forces = [atoms.get_forces() @ (np.eye(3) if turn is None else turn).T for atoms, turn in zip(frames, turns, strict=True)]
+    forces = [
+        atoms.get_forces() @ (np.eye(3) if turn is None else turn).T
+        for atoms, turn in zip(frames, turns, strict=True)
+    ]
     energies = torch.tensor([atoms.get_potential_energy() for atoms in frames], dtype=torch.float64)
-    return collate([graph_of(atoms, turn) for atoms, turn in zip(frames, turns, strict=True)]), energies, torch.as_tensor(np.concatenate(forces))
+    return (
+        collate([graph_of(atoms, turn) for atoms, turn in zip(frames, turns, strict=True)]),
+        energies,
+        torch.as_tensor(np.concatenate(forces)),
+    )
 
 
-def train(model: MolecularModel, frames: list[Atoms], scale: float, steps: int, seed: int, *, turn: bool) -> float:
+def train(
+    model: MolecularModel, frames: list[Atoms], scale: float, steps: int, seed: int, *, turn: bool
+) -> float:
     """Train in place; return processor seconds per step."""
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
@@ -78,11 +102,15 @@ def train(model: MolecularModel, frames: list[Atoms], scale: float, steps: int, 
     spent = 0.0
     for _ in range(steps):
         chosen = [frames[k] for k in rng.choice(len(frames), BATCH, replace=False)]
-        graph, energies, forces = batch_of(chosen, [random_rotation(rng) if turn else None for _ in chosen])
+        graph, energies, forces = batch_of(
+            chosen, [random_rotation(rng) if turn else None for _ in chosen]
+        )
         start = time.process_time()
         outputs = model.compute(graph, create_graph=True)
         n_atoms = len(chosen[0])
-        loss = ((outputs["energy"] - energies) / (scale * n_atoms)).square().mean() + ((outputs["forces"] - forces) / scale).square().mean()
+        loss = ((outputs["energy"] - energies) / (scale * n_atoms)).square().mean() + (
+            (outputs["forces"] - forces) / scale
+        ).square().mean()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
@@ -92,7 +120,9 @@ def train(model: MolecularModel, frames: list[Atoms], scale: float, steps: int, 
     return spent / steps
 
 
-def errors(model: MolecularModel, frames: list[Atoms], turns: list[np.ndarray | None]) -> dict[str, float]:
+def errors(
+    model: MolecularModel, frames: list[Atoms], turns: list[np.ndarray | None]
+) -> dict[str, float]:
     """Return mean absolute errors, meV and meV/Å, and processor time of a prediction, ms per frame."""
     energy, force, spent = [], [], 0.0
     for k in range(0, len(frames), BATCH):
@@ -102,7 +132,11 @@ def errors(model: MolecularModel, frames: list[Atoms], turns: list[np.ndarray | 
         spent += time.process_time() - start
         energy.append((outputs["energy"] - energies).abs())
         force.append((outputs["forces"] - forces).abs().flatten())
-    return {"energy_mev": 1e3 * float(torch.cat(energy).mean()), "force_mev_A": 1e3 * float(torch.cat(force).mean()), "ms": 1e3 * spent / len(frames)}
+    return {
+        "energy_mev": 1e3 * float(torch.cat(energy).mean()),
+        "force_mev_A": 1e3 * float(torch.cat(force).mean()),
+        "ms": 1e3 * spent / len(frames),
+    }
 
 
 def violation(model: MolecularModel, atoms: Atoms, matrices: list[np.ndarray]) -> float:
@@ -119,7 +153,10 @@ def row(kind: str, frames: list[Atoms], steps: int, seed: int) -> dict[str, obje
     model, scale = model_of(kind, trained, seed)
     seconds = train(model, trained, scale, steps, seed, turn=kind == "augmented")
     rng = np.random.default_rng(1)
-    upright, turned = errors(model, tested, [None] * 100), errors(model, tested, [random_rotation(rng) for _ in tested])
+    upright, turned = (
+        errors(model, tested, [None] * 100),
+        errors(model, tested, [random_rotation(rng) for _ in tested]),
+    )
     exact = model.double()
     group, rotations = list(point_group("Oh").matrices), [random_rotation(rng) for _ in range(10)]
     return {
@@ -131,16 +168,24 @@ def row(kind: str, frames: list[Atoms], steps: int, seed: int) -> dict[str, obje
 
 def main() -> None:
     """Train every model with every seed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, default=SAMPLE)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--models", default=",".join(KINDS))
-    parser.add_argument("--output", type=Path, help="a file of finished rows, one JSON document a line")
+    parser.add_argument(
+        "--output", type=Path, help="a file of finished rows, one JSON document a line"
+    )
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     frames = ase.io.read(arguments.data, index=":")
-    done = [json.loads(line) for line in arguments.output.read_text().splitlines()] if arguments.output and arguments.output.exists() else []
+    done = (
+        [json.loads(line) for line in arguments.output.read_text().splitlines()]
+        if arguments.output and arguments.output.exists()
+        else []
+    )
     rows = []
     for seed in map(int, arguments.seeds.split(",")):
         for kind in arguments.models.split(","):

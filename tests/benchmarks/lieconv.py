@@ -1,14 +1,20 @@
 """LieConv beside its paper: saving of the reordered sums, QM9 tables, learning curves, turned digits.
 
     python tests/benchmarks/lieconv.py saving [--json]
-    python tests/benchmarks/lieconv.py lifts [--json]                                         equivariance over resamplings of 1, 4, 16 lifts
-    python tests/benchmarks/lieconv.py homo --runs FOLDER [--sizes 5000,20000] [--json]       the four-by-four table and the E(3) model's row
-    python tests/benchmarks/lieconv.py ranking --runs FOLDER [--sizes 100000] [--json]        groups, trained with turned molecules
-    python tests/benchmarks/lieconv.py curves --runs FOLDER [--sizes 1000,5000,20000] [--json]  alpha, mu and homo by LieConv-T(3) and the E(3) model
-    python tests/benchmarks/lieconv.py digits --runs FOLDER [--scaled] [--json]               turned 8x8 digits; needs scikit-learn
+    python tests/benchmarks/lieconv.py lifts [--json]
+    equivariance over resamplings of 1, 4, 16 lifts
+    python tests/benchmarks/lieconv.py homo --runs FOLDER [--sizes 5000,20000] [--json]       the
+    four-by-four table and the E(3) model's row
+    python tests/benchmarks/lieconv.py ranking --runs FOLDER [--sizes 100000] [--json]
+    groups, trained with turned molecules python tests/benchmarks/lieconv.py curves --runs FOLDER
+    [--sizes 1000,5000,20000] [--json]  alpha, mu and homo by LieConv-T(3) and the E(3) model
+    python tests/benchmarks/lieconv.py digits --runs FOLDER [--scaled] [--json]               turned
+    8x8 digits; needs scikit-learn
 
-Every run is kept under FOLDER: a finished one is read, an interrupted one goes on. `molequi data prepare qm9` first. `--set key=value` changes the
-config of the QM9 runs, such as training.epochs=100 or model.n_channels=256; the defaults are networks for a CPU, far smaller than the paper's.
+Every run is kept under FOLDER: a finished one is read, an interrupted one goes on. `molequi data
+prepare qm9` first. `--set key=value` changes the config of the QM9 runs, such as
+training.epochs=100 or model.n_channels=256; the defaults are networks for a CPU, far smaller than
+the paper's.
 """
 
 from __future__ import annotations
@@ -31,7 +37,10 @@ def table_of(rows: list[dict[str, object]]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [names, *([_text(row.get(name)) for name in names] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        for line in cells
+    )
 
 
 def _text(value: object) -> str:
@@ -47,22 +56,37 @@ def rows_of(arguments: argparse.Namespace) -> list[dict[str, object]]:
     if arguments.runs is None:
         sys.exit("--runs names the folder that keeps the runs")
     if arguments.what == "digits":
-        return lieconv_digits.rows(arguments.runs, scaled=arguments.scaled, epochs=arguments.epochs, groups=arguments.groups)
+        return lieconv_digits.rows(
+            arguments.runs,
+            scaled=arguments.scaled,
+            epochs=arguments.epochs,
+            groups=arguments.groups,
+        )
     sizes = [int(size) for size in (arguments.sizes or DEFAULT_SIZES[arguments.what]).split(",")]
-    table = {"homo": lieconv_qm9.homo_rows, "ranking": lieconv_qm9.ranking_rows, "curves": lieconv_qm9.curve_rows}[arguments.what]
+    table = {
+        "homo": lieconv_qm9.homo_rows,
+        "ranking": lieconv_qm9.ranking_rows,
+        "curves": lieconv_qm9.curve_rows,
+    }[arguments.what]
     return table(arguments.runs, sizes, arguments.set)
 
 
 def main() -> None:
     """Print a table, or one JSON document."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["saving", "lifts", *DEFAULT_SIZES, "digits"])
     parser.add_argument("--runs", type=Path)
     parser.add_argument("--sizes", help="numbers of training molecules")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--scaled", action="store_true", help="digits are scaled by 0.7 to 1.1 as well")
+    parser.add_argument(
+        "--scaled", action="store_true", help="digits are scaled by 0.7 to 1.1 as well"
+    )
     parser.add_argument("--epochs", type=int, default=20, help="of the digits")
-    parser.add_argument("--groups", help="of the digits, separated by commas; all of them by default")
+    parser.add_argument(
+        "--groups", help="of the digits, separated by commas; all of them by default"
+    )
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     rows = rows_of(arguments)

@@ -1,7 +1,10 @@
-"""Turned (and scaled) 8x8 digits, the small stand-in for RotMNIST: LieConv in six groups, with subsampling.
+"""Turned (and scaled) 8x8 digits, the small stand-in for RotMNIST.
 
-Every image of scikit-learn's digits is turned by its own random angle, and with `scaled` scaled too, by bilinear interpolation on the grid, in
-training and test alike. Pixels are points at -3.5 ... 3.5 of the plane, none at the centre, so that log-polar coordinates exist for all of them.
+LieConv in six groups, with subsampling.
+
+Every image of scikit-learn's digits is turned by its own random angle, and with `scaled` scaled
+too, by bilinear interpolation on the grid, in training and test alike. Pixels are points at -3.5
+... 3.5 of the plane, none at the centre, so that log-polar coordinates exist for all of them.
 """
 
 from __future__ import annotations
@@ -21,8 +24,16 @@ from molequi.groups.lie_groups import group_named
 from molequi.groups.lieconv import Cloud, LieResNet, Stage, make_cloud, masked_mean, n_coordinates
 
 # RotMNIST, error in %.
-PUBLISHED = {"trivial": 1.58, "T(1)y": 1.49, "T(2)": 1.44, "SO(2)": 1.42, "R*xSO(2)": 1.27, "SE(2)": 1.24}
-# Share of all pairs that a neighbourhood holds, in the first layer and after points are dropped: the radius follows from it, group by group.
+PUBLISHED = {
+    "trivial": 1.58,
+    "T(1)y": 1.49,
+    "T(2)": 1.44,
+    "SO(2)": 1.42,
+    "R*xSO(2)": 1.27,
+    "SE(2)": 1.24,
+}
+# Share of all pairs that a neighbourhood holds, in the first layer and after points are dropped:
+# the radius follows from it, group by group.
 SHARES, FRACTIONS = (0.15, 0.3, 1.0), (0.5, 0.5, 1.0)
 N_TRAIN, N_CHANNELS, BATCH, RATE, RESAMPLINGS = 1200, 64, 50, 3e-3, 4
 
@@ -40,16 +51,23 @@ class DigitNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of images (B, 64); lifts are sampled anew."""
-        features, mask = self.network(_cloud(self.group, self.points, len(images)), images[..., None])
+        features, mask = self.network(
+            _cloud(self.group, self.points, len(images)), images[..., None]
+        )
         return self.read(masked_mean(features, mask))
 
     def _radii(self) -> list[float]:
-        distances = _cloud(self.group, self.points, 4, torch.Generator().manual_seed(0)).distances.flatten()
-        # A little more, because distances on a grid come in equal lots, and rounding must not split them.
+        distances = _cloud(
+            self.group, self.points, 4, torch.Generator().manual_seed(0)
+        ).distances.flatten()
+        # A little more, because distances on a grid come in equal lots, and rounding must not split
+        # them.
         return [1.0001 * float(torch.quantile(distances, share)) for share in SHARES]
 
 
-def _cloud(group: LieGroup, points: Tensor, n_images: int, generator: torch.Generator | None = None) -> Cloud:
+def _cloud(
+    group: LieGroup, points: Tensor, n_images: int, generator: torch.Generator | None = None
+) -> Cloud:
     n_images = 1 if group.is_free else n_images
     lift = group.lift(points.expand(n_images, -1, -1), 1, generator)
     mask = torch.ones(n_images, len(points), dtype=torch.bool)
@@ -66,7 +84,10 @@ def rows(runs: Path, *, scaled: bool, epochs: int, groups: str | None) -> list[d
         path = runs / f"digits_{slug}{'_scaled' if scaled else ''}_{epochs}.json"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(_run(name, images, labels, epochs, path.with_suffix(".pt"))), encoding="utf-8")
+            path.write_text(
+                json.dumps(_run(name, images, labels, epochs, path.with_suffix(".pt"))),
+                encoding="utf-8",
+            )
         found = json.loads(path.read_text(encoding="utf-8"))
         table.append({"group": name, **found, "paper, RotMNIST %": PUBLISHED.get(name)})
     return table
@@ -82,9 +103,15 @@ def turned_digits(*, scaled: bool) -> tuple[Tensor, Tensor]:
     centre, turned = np.array([3.5, 3.5]), []
     for image in digits.images:
         angle, factor = rng.uniform(0, 2 * np.pi), rng.uniform(0.7, 1.1) if scaled else 1.0
-        matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / factor
-        turned.append(scipy.ndimage.affine_transform(image / 16.0, matrix, centre - matrix @ centre, order=1))
-    return torch.tensor(np.array(turned), dtype=torch.float32).flatten(1), torch.tensor(digits.target)
+        matrix = (
+            np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / factor
+        )
+        turned.append(
+            scipy.ndimage.affine_transform(image / 16.0, matrix, centre - matrix @ centre, order=1)
+        )
+    return torch.tensor(np.array(turned), dtype=torch.float32).flatten(1), torch.tensor(
+        digits.target
+    )
 
 
 def _run(name: str, images: Tensor, labels: Tensor, epochs: int, state: Path) -> dict[str, object]:
@@ -95,7 +122,11 @@ def _run(name: str, images: Tensor, labels: Tensor, epochs: int, state: Path) ->
     order, first = torch.randperm(len(images), generator=torch.Generator().manual_seed(1)), 0
     if state.exists():
         kept = torch.load(state, weights_only=True)
-        model.load_state_dict(kept["model"]), optimizer.load_state_dict(kept["optimizer"]), schedule.load_state_dict(kept["schedule"])
+        (
+            model.load_state_dict(kept["model"]),
+            optimizer.load_state_dict(kept["optimizer"]),
+            schedule.load_state_dict(kept["schedule"]),
+        )
         first = kept["epoch"]
     for epoch in range(first, epochs):
         torch.manual_seed(1000 + epoch)
@@ -105,10 +136,25 @@ def _run(name: str, images: Tensor, labels: Tensor, epochs: int, state: Path) ->
             loss.backward()
             optimizer.step()
         schedule.step()
-        torch.save({"epoch": epoch + 1, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}, state)
+        torch.save(
+            {
+                "epoch": epoch + 1,
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+            },
+            state,
+        )
         sys.stderr.write(f"{name} epoch {epoch + 1} loss {float(loss.detach()):.3f}\n")
-    errors = [_error(model, images[order[N_TRAIN:]], labels[order[N_TRAIN:]], seed) for seed in range(RESAMPLINGS)]
-    return {"error %": float(np.mean(errors)), "± over lifts": float(np.std(errors)), "epochs": epochs}
+    errors = [
+        _error(model, images[order[N_TRAIN:]], labels[order[N_TRAIN:]], seed)
+        for seed in range(RESAMPLINGS)
+    ]
+    return {
+        "error %": float(np.mean(errors)),
+        "± over lifts": float(np.std(errors)),
+        "epochs": epochs,
+    }
 
 
 def _batches(order: Tensor) -> Iterator[Tensor]:

@@ -19,8 +19,14 @@ from molequi.models.checkpoint import load_model
 from molequi.models.molecular import MolecularModel
 from molequi.training.evaluation import evaluate_frames
 
-# What the paper gives, meV: test molecules as they are, moved by T(3), SO(3), SE(3); 20,000 training molecules, no augmentation.
-PUBLISHED_HOMO = {"trivial": (173, 183, 239, 243), "T(3)": (113, 113, 133, 133), "SO(3)": (159, 238, 160, 240), "SE(3)": (62, 62, 63, 62)}
+# What the paper gives, meV: test molecules as they are, moved by T(3), SO(3), SE(3); 20,000
+# training molecules, no augmentation.
+PUBLISHED_HOMO = {
+    "trivial": (173, 183, 239, 243),
+    "T(3)": (113, 113, 133, 133),
+    "SO(3)": (159, 238, 160, 240),
+    "SE(3)": (62, 62, 63, 62),
+}
 PUBLISHED_SIZE = 20000
 PUBLISHED_RANKING = {"trivial": 31.7, "SO(3)": 65.4, "T(3)": 29.6, "SE(3)": 26.8}
 # All of QM9: alpha bohr³, mu D, homo meV.
@@ -56,7 +62,9 @@ def homo_rows(runs: Path, sizes: Sequence[int], settings: Sequence[str]) -> list
     return rows
 
 
-def ranking_rows(runs: Path, sizes: Sequence[int], settings: Sequence[str]) -> list[dict[str, object]]:
+def ranking_rows(
+    runs: Path, sizes: Sequence[int], settings: Sequence[str]
+) -> list[dict[str, object]]:
     """Return HOMO errors (meV) by group, trained on molecules turned at random."""
     rows = []
     for size in sizes:
@@ -64,15 +72,27 @@ def ranking_rows(runs: Path, sizes: Sequence[int], settings: Sequence[str]) -> l
             config = _config(group, "homo", size, ("model.augmentation=rotations",), settings)
             model, frames = _trained(config, runs / f"ranking_{_slug(group)}_{size}")
             mean, spread = _error(model, frames, "SO(3)", "homo")
-            rows.append({"group": group, "train": size, "homo meV": 1e3 * mean, "±": 1e3 * spread, "paper (100,000)": published})
+            rows.append(
+                {
+                    "group": group,
+                    "train": size,
+                    "homo meV": 1e3 * mean,
+                    "±": 1e3 * spread,
+                    "paper (100,000)": published,
+                }
+            )
     return rows
 
 
-def curve_rows(runs: Path, sizes: Sequence[int], settings: Sequence[str]) -> list[dict[str, object]]:
+def curve_rows(
+    runs: Path, sizes: Sequence[int], settings: Sequence[str]
+) -> list[dict[str, object]]:
     """Return errors of LieConv-T(3) and of the E(3) model against the number of training molecules."""
     rows = []
     for target, published in PUBLISHED_T3.items():
-        factor, unit = {"homo": (1e3, "meV"), "dipole_magnitude": (1.0, "D")}.get(target, (1.0 / BOHR3, "bohr³"))
+        factor, unit = {"homo": (1e3, "meV"), "dipole_magnitude": (1.0, "D")}.get(
+            target, (1.0 / BOHR3, "bohr³")
+        )
         for size in sizes:
             row: dict[str, object] = {"target": target, "unit": unit, "train": size}
             for group in ("T(3)", "E(3)"):
@@ -83,13 +103,25 @@ def curve_rows(runs: Path, sizes: Sequence[int], settings: Sequence[str]) -> lis
     return rows
 
 
-def _config(group: str, target: str, size: int, lieconv: Sequence[str], settings: Sequence[str]) -> Config:
-    """Return the config of a run: LieConv in a group, or, for E(3), the small preset of the tensor backbone."""
-    common = [*SMALL, f"data.targets=[{target}]", f"level={json.dumps({target: 'B3LYP/6-31G(2df,p)'})}", f"data.split.train={size}"]
+def _config(
+    group: str, target: str, size: int, lieconv: Sequence[str], settings: Sequence[str]
+) -> Config:
+    """Return the config of a run.
+
+    LieConv in a group, or, for E(3), the small preset of the tensor backbone.
+    """
+    common = [
+        *SMALL,
+        f"data.targets=[{target}]",
+        f"level={json.dumps({target: 'B3LYP/6-31G(2df,p)'})}",
+        f"data.split.train={size}",
+    ]
     if group == "E(3)":
         model = f"model={json.dumps(E3)}"
         kept = [text for text in (*common, *settings) if not text.startswith("model.")]
-        return load_config("lieconv_qm9", [model, "training.learning_rate=5e-3", "training.ema=0.99", *kept])
+        return load_config(
+            "lieconv_qm9", [model, "training.learning_rate=5e-3", "training.ema=0.99", *kept]
+        )
     return load_config("lieconv_qm9", [*common, f"model.group={group}", *lieconv, *settings])
 
 
@@ -117,7 +149,9 @@ def _moved(frames: Frames, move: str) -> Tensor:
     owner = torch.repeat_interleave(torch.arange(len(frames)), frames.n_atoms)
     positions = frames.positions
     if move in {"SO(3)", "SE(3)"}:
-        positions = torch.einsum("nij,nj->ni", haar_space((len(frames),), positions)[owner], positions)
+        positions = torch.einsum(
+            "nij,nj->ni", haar_space((len(frames),), positions)[owner], positions
+        )
     if move in {"T(3)", "SE(3)"}:
         positions = positions + 0.5 * torch.randn(len(frames), 3, dtype=positions.dtype)[owner]
     return positions

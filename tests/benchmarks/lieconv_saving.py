@@ -1,4 +1,7 @@
-"""What PointConv's order of the sums saves: a LieConv layer against the same sum over kernel matrices, in processor time and memory."""
+"""What PointConv's order of the sums saves.
+
+A LieConv layer against the same sum over kernel matrices, in processor time and memory.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,12 @@ def direct(convolution: LieConv, cloud: Cloud, features: Tensor) -> Tensor:
     """Return the same features by the definition: a matrix (C_out, C_in) for every pair."""
     n_out, n_in = convolution.mix.out_features, features.shape[2]
     s = convolution.kernel(cloud.coordinates.flatten(0, 2))
-    kernels = torch.einsum("omc,pm->poc", convolution.mix.weight.reshape(n_out, convolution.n_middle, n_in), s)
-    sums = torch.einsum("bijoc,bjc->bio", kernels.reshape(*cloud.distances.shape, n_out, n_in), features)
+    kernels = torch.einsum(
+        "omc,pm->poc", convolution.mix.weight.reshape(n_out, convolution.n_middle, n_in), s
+    )
+    sums = torch.einsum(
+        "bijoc,bjc->bio", kernels.reshape(*cloud.distances.shape, n_out, n_in), features
+    )
     return sums / features.shape[1] + convolution.mix.bias
 
 
@@ -34,13 +41,21 @@ def rows() -> list[dict[str, object]]:
 
 def _row(n_molecules: int, n_atoms: int, n_channels: int) -> dict[str, object]:
     group = group_named("T(3)", 3)
-    points, mask = torch.randn(n_molecules, n_atoms, 3), torch.ones(n_molecules, n_atoms, dtype=torch.bool)
+    points, mask = (
+        torch.randn(n_molecules, n_atoms, 3),
+        torch.ones(n_molecules, n_atoms, dtype=torch.bool),
+    )
     cloud = make_cloud(group, group.section(points), group.orbit(points), mask, torch.float32)
     features = torch.randn(n_molecules, n_atoms, n_channels, requires_grad=True)
     convolution = LieConv(n_channels, n_channels, 3).eval()
     with torch.no_grad():
-        difference = (convolution(cloud, features) - direct(convolution, cloud, features)).abs().max()
-    seconds = [_processor_seconds(lambda f=form: f().sum().backward()) for form in _forms(convolution, cloud, features)]
+        difference = (
+            (convolution(cloud, features) - direct(convolution, cloud, features)).abs().max()
+        )
+    seconds = [
+        _processor_seconds(lambda f=form: f().sum().backward())
+        for form in _forms(convolution, cloud, features)
+    ]
     held = [_bytes_held(form) / 2**20 for form in _forms(convolution, cloud, features)]
     return {
         "molecules": n_molecules, "atoms": n_atoms, "channels": n_channels, "difference": float(difference),
@@ -49,7 +64,9 @@ def _row(n_molecules: int, n_atoms: int, n_channels: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _forms(convolution: LieConv, cloud: Cloud, features: Tensor) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
+def _forms(
+    convolution: LieConv, cloud: Cloud, features: Tensor
+) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
     return lambda: direct(convolution, cloud, features), lambda: convolution(cloud, features)
 
 
@@ -65,7 +82,10 @@ def _processor_seconds(call: Callable[[], object]) -> float:
 
 
 def _bytes_held(call: Callable[[], Tensor]) -> int:
-    """Return the bytes that autograd keeps between forward and backward, each storage once: what limits the batch in training."""
+    """Return the bytes that autograd keeps between forward and backward, each storage once.
+
+    What limits the batch in training.
+    """
     storages: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:

@@ -1,6 +1,9 @@
-"""Molecules per second of the data loader, on one core: `python tests/benchmarks/loader.py [PREPARED_QM9]`.
+"""Molecules per second of the data loader, on one core.
 
-Batches of 100 with their neighbour pairs at 5 Å, from a prepared QM9 (without an argument the bundled sample).
+`python tests/benchmarks/loader.py [PREPARED_QM9]`.
+
+Batches of 100 with their neighbour pairs at 5 Å, from a prepared QM9 (without an argument the
+bundled sample).
 Goal: more than 20,000 per second; a prepared QM9 loads in less than 2 s.
 """
 
@@ -39,9 +42,14 @@ def main() -> None:
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else find_data("samples/qm9_sample.npz")
     start = time.perf_counter()
     frames = load_npz(path).frames.with_targets(["u0", "gap"])
-    sys.stdout.write(f"{path.name}: {len(frames)} molecules loaded in {time.perf_counter() - start:.2f} s\n")
+    sys.stdout.write(
+        f"{path.name}: {len(frames)} molecules loaded in {time.perf_counter() - start:.2f} s\n"
+    )
     wall, processor = rate(frames)
-    sys.stdout.write(f"batches of {BATCH}, pairs within {CUTOFF} Å: {wall:,.0f} molecules/s ({processor:,.0f} per second of processor time)\n")
+    sys.stdout.write(
+        f"batches of {BATCH}, pairs within {CUTOFF} Å: {wall:,.0f} molecules/s ({processor:,.0f} "
+        "per second of processor time)\n"
+    )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python tests/benchmarks/scaling.py --config bench_mace --sizes 4,8,16,32 [--json]
 
-A box of size n holds n³ molecules, 3 n³ atoms. `ms` is the median of a call on a known list of neighbours, `peak_gib` the largest resident memory of
-the process, interpreter and libraries included. The slope is that of the logarithms, by least squares: 1 is linear.
+A box of size n holds n³ molecules, 3 n³ atoms. `ms` is the median of a call on a known list of
+neighbours, `peak_gib` the largest resident memory of the process, interpreter and libraries
+included. The slope is that of the logarithms, by least squares: 1 is linear.
 """
 
 from __future__ import annotations
@@ -33,27 +34,45 @@ def one_size(config: str, n: int, kernels: str) -> dict[str, float]:
     model = model_of(config, kernels)
     graph = graph_of([water_box(n)], model.cutoff)
     if n > 2:
-        # Compiling, loading and starting threads are not what is measured; a small box has them all.
+        # Compiling, loading and starting threads are not what is measured; a small box has them
+        # all.
         model.compute(graph_of([water_box(2)], model.cutoff))
     start = time.perf_counter()
     model.compute(graph)
     repeats = int(np.clip(SECONDS / (time.perf_counter() - start), 1, MOST))
     seconds = median_seconds(lambda: model.compute(graph), repeats, warmup=0)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return {"atoms": graph.n_atoms, "ms": 1e3 * seconds, "us_per_atom": 1e6 * seconds / graph.n_atoms, "peak_gib": peak / 2**30}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
+    return {
+        "atoms": graph.n_atoms,
+        "ms": 1e3 * seconds,
+        "us_per_atom": 1e6 * seconds / graph.n_atoms,
+        "peak_gib": peak / 2**30,
+    }
 
 
 def slope_of(rows: list[dict[str, float]]) -> float:
     """Return the exponent of the time in the number of atoms."""
-    return float(np.polyfit(np.log([row["atoms"] for row in rows]), np.log([row["ms"] for row in rows]), 1)[0])
+    return float(
+        np.polyfit(np.log([row["atoms"] for row in rows]), np.log([row["ms"] for row in rows]), 1)[
+            0
+        ]
+    )
 
 
 def main() -> None:
     """Run a process for each size, or, with --one, measure that size in this one."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", default="bench_mace", help="a config whose name begins with bench_, or a bundled model that knows H and O")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--config",
+        default="bench_mace",
+        help="a config whose name begins with bench_, or a bundled model that knows H and O",
+    )
     parser.add_argument("--sizes", default="4,8,16,32")
-    parser.add_argument("--kernels", default="unrolled")
+    parser.add_argument("--kernels", default="specialized")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true")
@@ -64,16 +83,37 @@ def main() -> None:
         return
     rows = []
     for size in arguments.sizes.split(","):
-        options = ["--config", arguments.config, "--kernels", arguments.kernels, "--threads", str(arguments.threads)]
+        options = [
+            "--config",
+            arguments.config,
+            "--kernels",
+            arguments.kernels,
+            "--threads",
+            str(arguments.threads),
+        ]
         environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
-        result = subprocess.run([sys.executable, __file__, *options, "--one", size], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        result = subprocess.run(
+            [sys.executable, __file__, *options, "--one", size],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
         rows.append(json.loads(result.stdout))
         if not arguments.json:
-            print("{atoms:8,d} atoms {ms:10.1f} ms {us_per_atom:8.1f} µs/atom {peak_gib:6.2f} GiB".format(**rows[-1]), flush=True)
+            print(
+                "{atoms:8,d} atoms {ms:10.1f} ms {us_per_atom:8.1f} µs/atom {peak_gib:6.2f} GiB".format(
+                    **rows[-1]
+                ),
+                flush=True,
+            )
     if arguments.json:
         print(json.dumps(rows))
     elif len(rows) > 1:
-        print(f"log-log slope {slope_of(rows):.3f}; time per atom, largest against smallest: {rows[-1]['us_per_atom'] / rows[0]['us_per_atom']:.2f}")
+        print(
+            f"log-log slope {slope_of(rows):.3f}; time per atom, largest against smallest: "
+            f"{rows[-1]['us_per_atom'] / rows[0]['us_per_atom']:.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """Do molecules that a model has never seen survive dynamics? Langevin dynamics of many molecules at once.
 
-    python tests/benchmarks/survival.py [--model organic] [--data organic.npz] [--count 20] [--picoseconds 10] [--json]
+    python tests/benchmarks/survival.py [--model organic] [--data organic.npz] [--count 20]
+    [--picoseconds 10] [--json]
 
-Molecules: the first `count` test constitutions of at most 20 atoms in the set that `data/recipes/organic.py` makes. A molecule is lost when a bond of
-the first frame becomes longer than 1.75 covalent distances, when two atoms come closer than 0.5 Å, or when a number is not finite.
-Integrator: BAOAB, 0.5 fs, friction 0.01/fs (Leimkuhler and Matthews, J. Chem. Phys. 138, 174102 (2013)).
+Molecules: the first `count` test constitutions of at most 20 atoms in the set that
+`data/recipes/organic.py` makes. A molecule is lost when a bond of the first frame becomes longer
+than 1.75 covalent distances, when two atoms come closer than 0.5 Å, or when a number is not finite.
+Integrator: BAOAB, 0.5 fs, friction 0.01/fs (Leimkuhler and Matthews, J. Chem. Phys. 138, 174102
+(2013)).
 """
 
 from __future__ import annotations
@@ -26,9 +29,14 @@ from molequi.models.zoo import load
 
 def unseen(path: str, count: int) -> tuple[Frames, list[str]]:
     """Return one frame of each of the first `count` test constitutions with at most 20 atoms, and their SMILES."""
-    frames, arrays = load_npz(path).frames, open_arrays(path, only=("split", "constitution", "n_atoms"))
+    frames, arrays = (
+        load_npz(path).frames,
+        open_arrays(path, only=("split", "constitution", "n_atoms")),
+    )
     chosen: dict[str, int] = {}
-    for row in np.flatnonzero((arrays["split"] == 2) & (arrays["n_atoms"] <= 20) & (arrays["n_atoms"] >= 6)):
+    for row in np.flatnonzero(
+        (arrays["split"] == 2) & (arrays["n_atoms"] <= 20) & (arrays["n_atoms"] >= 6)
+    ):
         if "." not in str(arrays["constitution"][row]):
             chosen.setdefault(str(arrays["constitution"][row]), int(row))
     names = sorted(chosen)[:: max(len(chosen) // count, 1)][:count]
@@ -44,10 +52,15 @@ def bonds(frames: Frames) -> torch.Tensor:
     return graph.edge_index[:, near & (i < j)].T
 
 
-def run(model_name: str, frames: Frames, picoseconds: float, temperature: float = 300.0, seed: int = 0) -> dict[str, object]:
-    """Run the dynamics; returns the time each molecule lived (ps) and the mean temperature of the survivors (K)."""
+def run(
+    model_name: str, frames: Frames, picoseconds: float, temperature: float = 300.0, seed: int = 0
+) -> dict[str, object]:
+    """Run the dynamics.
+
+    Returns the time each molecule lived (ps) and the mean temperature of the survivors (K).
+    """
     model = load(model_name)
-    model.backbone.use_kernels("unrolled")
+    model.backbone.use_kernels("specialized")
     generator = torch.Generator().manual_seed(seed)
     step, friction, kT = 0.5 * units.fs, 0.01 / units.fs, temperature * units.kB
     masses = torch.tensor(atomic_masses)[frames.atomic_numbers][:, None]
@@ -57,11 +70,16 @@ def run(model_name: str, frames: Frames, picoseconds: float, temperature: float 
     keep = math.exp(-friction * step)
 
     def forces(x: torch.Tensor) -> torch.Tensor:
-        graph, _ = dataclasses.replace(frames, positions=x).batch(torch.arange(len(frames)), model.cutoff)
+        graph, _ = dataclasses.replace(frames, positions=x).batch(
+            torch.arange(len(frames)), model.cutoff
+        )
         return model.compute(graph)["forces"]
 
     def noise() -> torch.Tensor:
-        return torch.randn(frames.positions.shape, dtype=torch.float64, generator=generator) * (kT / masses).sqrt()
+        return (
+            torch.randn(frames.positions.shape, dtype=torch.float64, generator=generator)
+            * (kT / masses).sqrt()
+        )
 
     x, v = frames.positions.clone(), noise()
     f, lived, heat = forces(x), torch.full((len(frames),), math.inf, dtype=torch.float64), []
@@ -78,18 +96,27 @@ def run(model_name: str, frames: Frames, picoseconds: float, temperature: float 
         gone[owner[~torch.isfinite(x).all(dim=1)]] = True
         lived[gone & alive] = number * 0.0005
         dead = ~torch.isinf(lived)[owner]
-        x, v = torch.where(dead[:, None], frames.positions, x), torch.where(dead[:, None], torch.zeros_like(v), v)
+        x, v = (
+            torch.where(dead[:, None], frames.positions, x),
+            torch.where(dead[:, None], torch.zeros_like(v), v),
+        )
         f = forces(x)
         v = v + 0.5 * step * f / masses
         if number > n_steps // 5:
             heat.append(float((masses * v * v).sum() / (3 * units.kB * (~dead).sum().clamp(min=1))))
     times = [min(float(time), picoseconds) for time in lived]
-    return {"lived_ps": times, "survived": int(torch.isinf(lived).sum()), "temperature_mean": float(np.mean(heat))}
+    return {
+        "lived_ps": times,
+        "survived": int(torch.isinf(lived).sum()),
+        "temperature_mean": float(np.mean(heat)),
+    }
 
 
 def main() -> None:
     """Parse, run, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="organic")
     parser.add_argument("--data", default="organic.npz")
     parser.add_argument("--count", type=int, default=20)
@@ -103,7 +130,10 @@ def main() -> None:
         return
     for name, time, n_atoms in zip(names, result["lived_ps"], frames.n_atoms.tolist(), strict=True):
         print(f"{name:30s} {n_atoms:3d} atoms  {time:7.2f} ps")
-    print(f"{result['survived']} of {len(names)} survived {arguments.picoseconds:g} ps at {result['temperature_mean']:.0f} K")
+    print(
+        f"{result['survived']} of {len(names)} survived {arguments.picoseconds:g} ps at "
+        f"{result['temperature_mean']:.0f} K"
+    )
 
 
 if __name__ == "__main__":

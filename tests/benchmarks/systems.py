@@ -1,7 +1,10 @@
-"""The structures that every comparison of speeds uses, and the clock. Needs NumPy and ASE alone, so that the environments of the peers can read it.
+"""The structures that every comparison of speeds uses, and the clock.
+
+Needs NumPy and ASE alone, so that the environments of the peers can read it.
 
 - `aspirin`: one molecule, 21 atoms.
-- `water192`: a periodic box of 64 water molecules at the density of the liquid; 10,510 pairs within 5 Å.
+- `water192`: a periodic box of 64 water molecules at the density of the liquid; 10,510 pairs within
+5 Å.
 - `molecules64`: 64 organic molecules of H C N O F, 9 to 14 atoms each, as one batch.
 """
 
@@ -42,8 +45,12 @@ def water_box(n: int, seed: int = 0) -> Atoms:
     for site in np.ndindex(n, n, n):
         angle = np.radians(generator.uniform(0.0, 360.0))
         axis = generator.normal(size=3)
-        positions[site] = _turned(water.positions, angle, axis / np.linalg.norm(axis)) + _SPACING * np.array(site)
-    return Atoms(np.tile(water.numbers, n**3), positions.reshape(-1, 3), cell=3 * [n * _SPACING], pbc=True)
+        positions[site] = _turned(
+            water.positions, angle, axis / np.linalg.norm(axis)
+        ) + _SPACING * np.array(site)
+    return Atoms(
+        np.tile(water.numbers, n**3), positions.reshape(-1, 3), cell=3 * [n * _SPACING], pbc=True
+    )
 
 
 def _turned(positions: np.ndarray, angle: float, axis: np.ndarray) -> np.ndarray:
@@ -53,20 +60,39 @@ def _turned(positions: np.ndarray, angle: float, axis: np.ndarray) -> np.ndarray
 
 
 def molecules(n: int = 64, seed: int = 0) -> list[Atoms]:
-    """Return n rattled molecules: those of the G2 set that have H C N O F alone and 9 atoms or more, over and over."""
+    """Return n rattled molecules.
+
+    Those of the G2 set that have H C N O F alone and 9 atoms or more, over and over.
+    """
     generator = np.random.default_rng(seed)
-    large = [atoms for atoms in map(molecule, g2.names) if set(atoms.symbols) <= set("HCNOF") and len(atoms) >= 9]
+    large = [
+        atoms
+        for atoms in map(molecule, g2.names)
+        if set(atoms.symbols) <= set("HCNOF") and len(atoms) >= 9
+    ]
     rattled = [large[k % len(large)].copy() for k in range(n)]
     for atoms in rattled:
         atoms.rattle(_RATTLE, rng=generator)
     return rattled
 
 
-def systems(names: Collection[str] | None = None, elements: Collection[int] = (1, 6, 7, 8, 9)) -> dict[str, list[Atoms]]:
-    """Return the systems by name, each a list of structures; molecules with other than the `elements` are left out."""
-    makers = {"aspirin": lambda: [aspirin()], "water192": lambda: [water_box(4)], "molecules64": molecules}
+def systems(
+    names: Collection[str] | None = None, elements: Collection[int] = (1, 6, 7, 8, 9)
+) -> dict[str, list[Atoms]]:
+    """Return the systems by name, each a list of structures.
+
+    Molecules with other than the `elements` are left out.
+    """
+    makers = {
+        "aspirin": lambda: [aspirin()],
+        "water192": lambda: [water_box(4)],
+        "molecules64": molecules,
+    }
     chosen = makers if names is None else names
-    return {name: [atoms for atoms in makers[name]() if set(atoms.numbers) <= set(elements)] for name in chosen}
+    return {
+        name: [atoms for atoms in makers[name]() if set(atoms.numbers) <= set(elements)]
+        for name in chosen
+    }
 
 
 def median_seconds(function: Callable[[], object], repeats: int = 7, warmup: int = 3) -> float:

@@ -41,7 +41,13 @@ def molequi(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Result
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained model with gentle forces: H C N O, energy and dipole."""
-    model = make_model([1, 6, 7, 8], [get_property("energy"), get_property("dipole")], n_channels=8, l_max=1, metadata={"name": "tiny", "level": {}})
+    model = make_model(
+        [1, 6, 7, 8],
+        [get_property("energy"), get_property("dipole")],
+        n_channels=8,
+        l_max=1,
+        metadata={"name": "tiny", "level": {}},
+    )
     model.heads["energy"].set_statistics(1e-3)
     path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
     save_model(model, path)

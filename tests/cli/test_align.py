@@ -23,7 +23,17 @@ def turned(tmp_path):
 
 def test_align_prints_and_writes(molequi, tiny_model, turned, tmp_path):
     output = tmp_path / "laid.xyz"
-    result = molequi("align", f"{SAMPLES}/ethanol.xyz", turned, "--model", tiny_model, "--output", output, "--poses", 2)
+    result = molequi(
+        "align",
+        f"{SAMPLES}/ethanol.xyz",
+        turned,
+        "--model",
+        tiny_model,
+        "--output",
+        output,
+        "--poses",
+        2,
+    )
     assert result.code == 0, result.err
     assert "score of A's mirror image" in result.out
     assert "model tiny" in result.out
@@ -43,7 +53,9 @@ def test_align_gives_one_document(molequi, turned):
 
 
 def test_the_same_command_gives_the_same_numbers(molequi, turned):
-    first, second = (molequi("align", f"{SAMPLES}/aspirin.xyz", turned, "--json").out for _ in range(2))
+    first, second = (
+        molequi("align", f"{SAMPLES}/aspirin.xyz", turned, "--json").out for _ in range(2)
+    )
     assert first == second
 
 

@@ -14,7 +14,10 @@ def test_without_the_program_it_says_what_to_install(molequi, water, monkeypatch
     monkeypatch.setattr("molequi.labeling.levels.is_installed", lambda _name: False)
     result = molequi("label", water)
     assert (result.code, result.out) == (2, "")
-    assert result.err.strip() == 'error: hf/6-31g is computed by pyscf, which is not installed: pip install "molequi[labels]"'
+    assert (
+        result.err.strip()
+        == 'error: hf/6-31g is computed by pyscf, which is not installed: pip install "molequi[labels]"'
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,7 +68,9 @@ def test_xtb_end_to_end(molequi, water, tmp_path):
     pytest.importorskip("tblite", reason="tblite is not installed: pip install 'molequi[labels]'")
     output, excluded = tmp_path / "labels.extxyz", tmp_path / "none.smi"
     excluded.write_text("CCC\n")
-    result = molequi("label", water, "--level", "gfn2-xtb", "--output", output, "--json", "--exclude", excluded)
+    result = molequi(
+        "label", water, "--level", "gfn2-xtb", "--output", output, "--json", "--exclude", excluded
+    )
     assert result.code == 0
     report = json.loads(result.out)
     assert (report["n_labelled"], report["n_excluded"], report["failures"]) == (1, 0, [])

@@ -19,7 +19,9 @@ def test_data_inspect_shows_labels_with_units(molequi):
     result = molequi("data", "inspect", data_path("samples/ethanol.extxyz.gz"))
     assert result.code == 0
     assert all(text in result.out for text in ("energy", "forces", "eV/Å", "structures"))
-    document = json.loads(molequi("data", "inspect", data_path("samples/ethanol.extxyz.gz"), "--json").out)
+    document = json.loads(
+        molequi("data", "inspect", data_path("samples/ethanol.extxyz.gz"), "--json").out
+    )
     assert {label["name"] for label in document["labels"]} == {"energy", "forces"}
 
 
@@ -45,7 +47,15 @@ def test_data_prepare_offline_without_a_source_is_clear(molequi, tmp_path, monke
 
 
 def test_data_prepare_from_a_file_of_its_own(molequi, tmp_path):
-    result = molequi("data", "prepare", "alanine", "--root", tmp_path, "--source", data_path("samples/alanine.npz"))
+    result = molequi(
+        "data",
+        "prepare",
+        "alanine",
+        "--root",
+        tmp_path,
+        "--source",
+        data_path("samples/alanine.npz"),
+    )
     assert result.code == 0
     assert result.out.strip() == str(tmp_path / "alanine.npz")
     inspected = json.loads(molequi("data", "inspect", tmp_path / "alanine.npz", "--json").out)

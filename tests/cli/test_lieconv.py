@@ -1,4 +1,7 @@
-"""LieConv on the command line: it trains, predicts and is checked as any backbone, and moves atoms only where it has forces."""
+"""LieConv on the command line.
+
+It trains, predicts and is checked as any backbone, and moves atoms only where it has forces.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,17 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sampled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose lifts are drawn in every call."""
     path = tmp_path_factory.mktemp("models") / "sampled.safetensors"
-    save_model(make_model((1, 6, 8), ["energy"], kind="lieconv", group="SE(3)", n_channels=8, metadata={"name": "sampled", "level": {}}), path)
+    save_model(
+        make_model(
+            (1, 6, 8),
+            ["energy"],
+            kind="lieconv",
+            group="SE(3)",
+            n_channels=8,
+            metadata={"name": "sampled", "level": {}},
+        ),
+        path,
+    )
     return path
 
 
@@ -46,7 +59,9 @@ def test_trains_on_forces_and_goes_on_where_it_was_stopped(molequi, config, tmp_
     assert result["forces"]["count"] == 8 * 9 * 3
     assert json.loads(molequi("evaluate", straight, "--split", "test", "--json").out) == result
     # Running moments, momenta and random numbers are part of the state.
-    states = [torch.load(folder / "last.ckpt", weights_only=True)["model"] for folder in (parts, straight)]
+    states = [
+        torch.load(folder / "last.ckpt", weights_only=True)["model"] for folder in (parts, straight)
+    ]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert any(name.endswith("variance") for name in states[0])
 

@@ -96,13 +96,21 @@ def test_internal_error_keeps_its_traceback_in_a_file(molequi, monkeypatch):
 
 
 def test_closed_pipe_is_quiet():
-    run = subprocess.run(["bash", "-c", f"{sys.executable} -m molequi.cli data list | true"], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m molequi.cli data list | true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_ascii_terminal_is_no_error(molequi):
     run = subprocess.run(
-        [sys.executable, "-m", "molequi.cli", "--help"], capture_output=True, check=False, env={"PYTHONIOENCODING": "ascii", "PATH": ""}
+        [sys.executable, "-m", "molequi.cli", "--help"],
+        capture_output=True,
+        check=False,
+        env={"PYTHONIOENCODING": "ascii", "PATH": ""},
     )
     assert run.returncode == 0
     assert b"Usage" in run.stdout

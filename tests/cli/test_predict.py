@@ -12,14 +12,26 @@ import pytest
 def test_table_has_one_row_per_molecule_with_units(molequi, tiny_model, water):
     result = molequi("predict", water, "--smiles", "CCO", "--model", tiny_model)
     assert result.code == 0
-    assert all(text in result.out for text in ("energy eV", "max|F| eV/Å", "|mu| D", "charge e", "H2O", "C2H6O", "ETKDGv3"))
+    assert all(
+        text in result.out
+        for text in ("energy eV", "max|F| eV/Å", "|mu| D", "charge e", "H2O", "C2H6O", "ETKDGv3")
+    )
     assert len([line for line in result.out.splitlines() if line.strip().startswith("0 ")]) == 2
 
 
 def test_json_alone_is_on_stdout(molequi, tiny_model, water):
     result = molequi("predict", water, "--model", tiny_model, "--json")
     (record,) = json.loads(result.out)
-    assert {"source", "index", "formula", "energy", "forces", "dipole", "dipole_debye", "charges"} <= set(record)
+    assert {
+        "source",
+        "index",
+        "formula",
+        "energy",
+        "forces",
+        "dipole",
+        "dipole_debye",
+        "charges",
+    } <= set(record)
     assert record["index"] == 0
     assert np.shape(record["forces"]) == (3, 3)
     assert result.err == ""
@@ -34,7 +46,10 @@ def test_output_file_carries_a_calculator(molequi, tiny_model, water, tmp_path):
     again = molequi("predict", water, "--model", tiny_model, "--output", output)
     assert again.code == 2
     assert "--overwrite" in again.err
-    assert molequi("predict", water, "--model", tiny_model, "--output", output, "--overwrite").code == 0
+    assert (
+        molequi("predict", water, "--model", tiny_model, "--output", output, "--overwrite").code
+        == 0
+    )
 
 
 def test_a_bad_molecule_does_not_cost_the_good_ones(molequi, tiny_model, water):
@@ -47,14 +62,19 @@ def test_a_bad_molecule_does_not_cost_the_good_ones(molequi, tiny_model, water):
 
 
 def test_nothing_good_is_an_error(molequi, tiny_model, tmp_path):
-    result = molequi("predict", "--smiles", "CCl", "--model", tiny_model, "--output", tmp_path / "out.xyz")
+    result = molequi(
+        "predict", "--smiles", "CCl", "--model", tiny_model, "--output", tmp_path / "out.xyz"
+    )
     assert result.code == 2
     assert "element Cl (atom 1)" in result.err
     assert len(result.err.splitlines()) == 1
     assert not (tmp_path / "out.xyz").exists()
 
 
-@pytest.mark.parametrize(("arguments", "expected"), [(["nosuch.xyz"], "nosuch.xyz"), (["--smiles", "not a molecule"], "not a molecule")])
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [(["nosuch.xyz"], "nosuch.xyz"), (["--smiles", "not a molecule"], "not a molecule")],
+)
 def test_unreadable_input_is_named(molequi, tiny_model, arguments, expected):
     result = molequi("predict", *arguments, "--model", tiny_model)
     assert result.code == 2
@@ -71,14 +91,20 @@ def test_charge_outside_training_is_refused_unless_unsafe(molequi, tiny_model, w
 
 
 def test_dtype_is_that_of_the_network(molequi, tiny_model, water):
-    outputs = [molequi("predict", water, "--model", tiny_model, "--dtype", name, "--json").out for name in ("float32", "float64")]
+    outputs = [
+        molequi("predict", water, "--model", tiny_model, "--dtype", name, "--json").out
+        for name in ("float32", "float64")
+    ]
     single, double = (json.loads(output)[0] for output in outputs)
     assert 0 < abs(single["energy"] - double["energy"]) < 1e-4
 
 
 def test_embed_writes_features_per_atom(molequi, tiny_model, water, tmp_path):
     output = tmp_path / "features.npz"
-    assert molequi("embed", water, "--smiles", "CCO", "--model", tiny_model, "--output", output).code == 0
+    assert (
+        molequi("embed", water, "--smiles", "CCO", "--model", tiny_model, "--output", output).code
+        == 0
+    )
     with np.load(output, allow_pickle=False) as arrays:
         assert arrays["n_atoms"].tolist() == [3, 9]
         assert arrays["features"].shape == (12, 16)

@@ -16,7 +16,20 @@ import pytest
 
 def test_md_prints_drift_and_writes_frames(molequi, tiny_model, water, tmp_path):
     output = tmp_path / "md.xyz"
-    result = molequi("md", water, "--model", tiny_model, "--steps", "20", "--interval", "5", "--temperature", "10", "--output", output)
+    result = molequi(
+        "md",
+        water,
+        "--model",
+        tiny_model,
+        "--steps",
+        "20",
+        "--interval",
+        "5",
+        "--temperature",
+        "10",
+        "--output",
+        output,
+    )
     assert result.code == 0, result.err
     assert "meV/atom/ps" in result.out
     frames = ase.io.read(output, index=":")
@@ -25,15 +38,44 @@ def test_md_prints_drift_and_writes_frames(molequi, tiny_model, water, tmp_path)
 
 
 def test_md_json(molequi, tiny_model, water):
-    result = molequi("md", water, "--model", tiny_model, "--steps", "4", "--temperature", "10", "--ensemble", "nvt", "--seed", "3", "--json")
+    result = molequi(
+        "md",
+        water,
+        "--model",
+        tiny_model,
+        "--steps",
+        "4",
+        "--temperature",
+        "10",
+        "--ensemble",
+        "nvt",
+        "--seed",
+        "3",
+        "--json",
+    )
     document = json.loads(result.out)
     assert {"steps", "drift_mev_atom_ps", "temperature_mean", "stopped"} <= set(document)
-    assert (document["steps"], document["drift_mev_atom_ps"], document["stopped"]) == (4, None, None)
+    assert (document["steps"], document["drift_mev_atom_ps"], document["stopped"]) == (
+        4,
+        None,
+        None,
+    )
 
 
 def test_md_restart_goes_on(molequi, tiny_model, water, tmp_path):
     output = tmp_path / "md.xyz"
-    common = ["md", water, "--model", tiny_model, "--temperature", "10", "--interval", "2", "--output", output]
+    common = [
+        "md",
+        water,
+        "--model",
+        tiny_model,
+        "--temperature",
+        "10",
+        "--interval",
+        "2",
+        "--output",
+        output,
+    ]
     assert molequi(*common, "--steps", "4").code == 0
     in_the_way = molequi(*common, "--steps", "8")
     assert in_the_way.code == 2
@@ -44,7 +86,20 @@ def test_md_restart_goes_on(molequi, tiny_model, water, tmp_path):
 
 def test_guard_stops_md_with_3_and_keeps_frames(molequi, tiny_model, water, tmp_path):
     output = tmp_path / "hot.xyz"
-    result = molequi("md", water, "--model", tiny_model, "--steps", "500", "--temperature", "4000", "--interval", "1", "--output", output)
+    result = molequi(
+        "md",
+        water,
+        "--model",
+        tiny_model,
+        "--steps",
+        "500",
+        "--temperature",
+        "4000",
+        "--interval",
+        "1",
+        "--output",
+        output,
+    )
     assert result.code == 3
     assert len(result.err.splitlines()) == 1
     assert "stopped at step" in result.err
@@ -61,7 +116,19 @@ def test_relax_converges_and_says_so(molequi, tiny_model, water, tmp_path):
 
 def test_relax_that_falls_short_is_3_and_keeps_what_it_has(molequi, tiny_model, water, tmp_path):
     output = tmp_path / "relaxed.xyz"
-    result = molequi("relax", water, "--model", tiny_model, "--fmax", "1e-9", "--steps", "1", "--output", output, "--json")
+    result = molequi(
+        "relax",
+        water,
+        "--model",
+        tiny_model,
+        "--fmax",
+        "1e-9",
+        "--steps",
+        "1",
+        "--output",
+        output,
+        "--json",
+    )
     assert result.code == 3
     (record,) = json.loads(result.out)
     assert record["converged"] is False
@@ -77,28 +144,55 @@ def test_relax_of_good_and_bad_is_1(molequi, tiny_model, water):
 
 def test_vibrations_of_water(molequi, tiny_model, water, tmp_path):
     folder = tmp_path / "vibrations"
-    document = json.loads(molequi("vibrations", water, "--model", tiny_model, "--output", folder, "--json").out)
+    document = json.loads(
+        molequi("vibrations", water, "--model", tiny_model, "--output", folder, "--json").out
+    )
     assert {"frequencies_cm1", "ir_km_mol", "zpe_ev"} <= set(document)
     assert len(document["frequencies_cm1"]) == 3
-    assert {path.name for path in folder.iterdir()} >= {"frequencies.csv", "modes.xyz", "result.json"}
+    assert {path.name for path in folder.iterdir()} >= {
+        "frequencies.csv",
+        "modes.xyz",
+        "result.json",
+    }
     printed = molequi("vibrations", water, "--model", tiny_model, "--no-relax")
     assert printed.code == 0
     assert "frequency cm⁻¹" in printed.out
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
-def test_a_signal_keeps_frames_that_can_be_read_and_continued(molequi, tiny_model, water, tmp_path, number, code):
+def test_a_signal_keeps_frames_that_can_be_read_and_continued(
+    molequi, tiny_model, water, tmp_path, number, code
+):
     output = tmp_path / "md.xyz"
-    common = ["md", str(water), "--model", str(tiny_model), "--temperature", "10", "--interval", "1", "--output", str(output)]
+    common = [
+        "md",
+        str(water),
+        "--model",
+        str(tiny_model),
+        "--temperature",
+        "10",
+        "--interval",
+        "1",
+        "--output",
+        str(output),
+    ]
     command = [sys.executable, "-m", "molequi.cli", *common, "--steps", "10000000"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     deadline = time.monotonic() + 120
-    while not (output.exists() and output.stat().st_size > 5000) and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not (output.exists() and output.stat().st_size > 5000)
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.05)
     process.send_signal(number)
     _, text = process.communicate(timeout=60)
     assert process.returncode == code, text
-    assert text.splitlines()[-1].startswith(f"interrupted: dynamics stopped by {number.name} at step ")
+    assert text.splitlines()[-1].startswith(
+        f"interrupted: dynamics stopped by {number.name} at step "
+    )
     assert "Traceback" not in text
     frames = ase.io.read(output, index=":")
     last = frames[-1].info["molequi_step"]
@@ -110,15 +204,24 @@ def test_a_signal_keeps_frames_that_can_be_read_and_continued(molequi, tiny_mode
 @pytest.mark.parametrize("command", ["predict", "md", "relax", "vibrations"])
 def test_unknown_elements_are_refused_whatever_is_allowed(molequi, tiny_model, tmp_path, command):
     output = tmp_path / "out.xyz"
-    result = molequi(command, "--smiles", "CCl", "--model", tiny_model, "--unsafe", "--output", output)
+    result = molequi(
+        command, "--smiles", "CCl", "--model", tiny_model, "--unsafe", "--output", output
+    )
     assert result.code == 2
-    assert result.err.splitlines()[-1].endswith("element Cl (atom 1) is not in this model; it knows H C N O and can compute no others")
+    assert result.err.splitlines()[-1].endswith(
+        "element Cl (atom 1) is not in this model; it knows H C N O and can compute no others"
+    )
     assert not result.out
     assert not output.exists()
 
 
 def test_bad_settings_are_2(molequi, tiny_model, water):
-    for arguments in (["md", "--timestep", "-1"], ["md", "--friction", "0"], ["relax", "--fmax", "0"], ["md", "--ensemble", "nvp"]):
+    for arguments in (
+        ["md", "--timestep", "-1"],
+        ["md", "--friction", "0"],
+        ["relax", "--fmax", "0"],
+        ["md", "--ensemble", "nvp"],
+    ):
         result = molequi(arguments[0], water, "--model", tiny_model, *arguments[1:])
         assert result.code == 2, arguments
         assert len(result.err.splitlines()) == 1

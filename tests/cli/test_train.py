@@ -39,26 +39,58 @@ def run_directory(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def test_run_directory_is_complete(run_directory):
     names = {path.name for path in run_directory.iterdir()}
-    assert names >= {"config.yaml", "split.json", "model.safetensors", "last.ckpt", "metrics.csv", "log.txt", "result.json", "plots"}
+    assert names >= {
+        "config.yaml",
+        "split.json",
+        "model.safetensors",
+        "last.ckpt",
+        "metrics.csv",
+        "log.txt",
+        "result.json",
+        "plots",
+    }
     assert "test_predictions.npz" in names
     assert "seed: 3" in (run_directory / "config.yaml").read_text()
     assert {path.suffix for path in (run_directory / "plots").iterdir()} == {".png"}
 
 
 def test_train_prints_epochs_and_the_errors_with_units(molequi, config, tmp_path):
-    result = molequi("train", config, "training.epochs=1", "--output", tmp_path / "run", "--batch-size", "12")
+    result = molequi(
+        "train", config, "training.epochs=1", "--output", tmp_path / "run", "--batch-size", "12"
+    )
     assert result.code == 0
     assert all(text in result.out for text in ("forces", "eV/Å", "baseline MAE", "energy_per_atom"))
-    assert all(text in result.err for text in ("epoch 1", "eV/Å", "energy  energy", str(tmp_path / "run"))), result.err
+    assert all(
+        text in result.err for text in ("epoch 1", "eV/Å", "energy  energy", str(tmp_path / "run"))
+    ), result.err
     assert "batch_size: 12" in (tmp_path / "run" / "config.yaml").read_text()
 
 
 def test_train_prints_what_dynamics_learned(molequi, tmp_path):
-    few = ("data.n_particles=2", "data.train=8", "data.valid=4", "data.test=4", "data.rollouts=2", "data.n_steps=101")
-    command = ("train", "spring", *few, "model.kind=fc", "model.width=4", "training.epochs=1", "--output", tmp_path / "run")
+    few = (
+        "data.n_particles=2",
+        "data.train=8",
+        "data.valid=4",
+        "data.test=4",
+        "data.rollouts=2",
+        "data.n_steps=101",
+    )
+    command = (
+        "train",
+        "spring",
+        *few,
+        "model.kind=fc",
+        "model.width=4",
+        "training.epochs=1",
+        "--output",
+        tmp_path / "run",
+    )
     result = molequi(*command)
     assert result.code == 0, result.err
-    assert all(text in result.out for text in ("Learned dynamics", "rollout energy error", "angular momentum change"))
+    assert all(
+        text in result.out
+        for text in ("Learned dynamics", "rollout energy error", "angular momentum change")
+    )
     assert "epoch 1" in result.err
     assert "--overwrite" in molequi(*command).err
     document = json.loads(molequi(*command, "--overwrite", "--json").out)
@@ -68,7 +100,10 @@ def test_train_prints_what_dynamics_learned(molequi, tmp_path):
 def test_evaluate_repeats_the_result_of_the_run(molequi, run_directory):
     result = molequi("evaluate", run_directory, "--split", "test", "--json")
     assert result.code == 0, result.err
-    document, saved = json.loads(result.out), json.loads((run_directory / "result.json").read_text())
+    document, saved = (
+        json.loads(result.out),
+        json.loads((run_directory / "result.json").read_text()),
+    )
     assert set(document) == {"energy", "energy_per_atom", "forces"}
     assert set(document["forces"]) == {"mae", "rmse", "max", "r2", "unit", "count", "baseline_mae"}
     assert document["forces"]["mae"] == pytest.approx(saved["forces"]["mae"], rel=1e-6)
@@ -77,7 +112,9 @@ def test_evaluate_repeats_the_result_of_the_run(molequi, run_directory):
 
 
 def test_trained_model_predicts_by_its_directory(molequi, run_directory):
-    (record,) = json.loads(molequi("predict", "--smiles", "CCO", "--model", run_directory, "--json").out)
+    (record,) = json.loads(
+        molequi("predict", "--smiles", "CCO", "--model", run_directory, "--json").out
+    )
     assert record["model"] == "small"
 
 
@@ -126,11 +163,27 @@ def test_wrong_setting_is_one_line(molequi, config, tmp_path, setting, expected)
 def test_a_signal_saves_the_run_and_resume_finishes_it(config, tmp_path, number, code, setting):
     """As from a terminal: Ctrl-C reaches every process of the run at once."""
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "molequi.cli", "train", str(config), "training.epochs=100000", setting, "--output", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "molequi.cli",
+        "train",
+        str(config),
+        "training.epochs=100000",
+        setting,
+        "--output",
+        str(folder),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
     deadline = time.monotonic() + 240
-    while not (folder / "last.ckpt").exists() and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not (folder / "last.ckpt").exists()
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.2)
     os.killpg(process.pid, number)
     _, text = process.communicate(timeout=120)
@@ -139,5 +192,17 @@ def test_a_signal_saves_the_run_and_resume_finishes_it(config, tmp_path, number,
     assert f"stopped by {number.name}" in text.splitlines()[-1]
     assert "--resume" in text.splitlines()[-1]
     epochs = len((folder / "metrics.csv").read_text().splitlines()) - 1
-    assert run(["train", str(config), f"training.epochs={epochs + 2}", "--output", str(folder), "--resume"]) == 0
+    assert (
+        run(
+            [
+                "train",
+                str(config),
+                f"training.epochs={epochs + 2}",
+                "--output",
+                str(folder),
+                "--resume",
+            ]
+        )
+        == 0
+    )
     assert len((folder / "metrics.csv").read_text().splitlines()) - 1 == epochs + 2

@@ -1,4 +1,7 @@
-"""What every model promises, over heads and number types, in explicit formulas: no helper of the physics report is used here."""
+"""What every model promises, over heads and number types, in explicit formulas.
+
+No helper of the physics report is used here.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,11 @@ KINDS = ("natural", "full", "products", "invariants")
 
 
 def declared(irreps: str, *, per_atom: bool = False, extensive: bool = True) -> Property:
-    name = f"out_{irreps.replace('+', '_')}" + ("_atom" if per_atom else "") + ("" if extensive or per_atom else "_mean")
+    name = (
+        f"out_{irreps.replace('+', '_')}"
+        + ("_atom" if per_atom else "")
+        + ("" if extensive or per_atom else "_mean")
+    )
     return declare(name, irreps=irreps, unit="1", per_atom=per_atom, extensive=extensive)
 
 
@@ -46,7 +53,9 @@ SETTINGS = {
 @functools.lru_cache
 def make(kind: str, dtype: torch.dtype = torch.float64) -> MolecularModel:
     model = make_model(ORGANIC, HEADS[kind], seed=3, cutoff=CUTOFF, **SETTINGS[kind])
-    model.backbone.calibrate(collate([structure.graph(CUTOFF) for structure in built_in_probes(ORGANIC)[:3]]))
+    model.backbone.calibrate(
+        collate([structure.graph(CUTOFF) for structure in built_in_probes(ORGANIC)[:3]])
+    )
     model.heads["energy"].set_statistics(2.0, 0.5, -30.0 * torch.arange(119, dtype=torch.float64))
     return model.to(dtype)
 
@@ -73,8 +82,12 @@ def tolerance() -> dict[torch.dtype, float]:
     return TOLERANCE
 
 
-def compute(model: MolecularModel, *structures: Structure, stress: bool = False) -> dict[str, Tensor]:
-    return model.compute(collate([structure.graph(model.cutoff) for structure in structures]), stress=stress)
+def compute(
+    model: MolecularModel, *structures: Structure, stress: bool = False
+) -> dict[str, Tensor]:
+    return model.compute(
+        collate([structure.graph(model.cutoff) for structure in structures]), stress=stress
+    )
 
 
 def rows(model: MolecularModel) -> dict[str, Property]:
@@ -87,7 +100,9 @@ def compare(model: MolecularModel, found: dict[str, Tensor], expected: dict[str,
     for name, value in expected.items():
         error, size = (found[name] - value).abs().max(), value.abs().max()
         assert torch.isfinite(size), name
-        assert float(error) <= TOLERANCE[model.dtype] * max(1e-2, float(size)), f"{name}: error {float(error):.1e}, size {float(size):.1e}"
+        assert float(error) <= TOLERANCE[model.dtype] * max(1e-2, float(size)), (
+            f"{name}: error {float(error):.1e}, size {float(size):.1e}"
+        )
 
 
 @pytest.fixture

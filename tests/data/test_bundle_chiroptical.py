@@ -39,8 +39,19 @@ def loaded():
 
 @pytest.fixture(scope="module")
 def model(loaded):
-    metadata = {"name": "x", "level": {"rosenfeld": "HF/6-31G"}, "training": {"n_structures": len(loaded.splits["train"])}}
-    return make_model(loaded.frames.elements(), ["rosenfeld"], n_channels=4, n_layers=3, parity="full", metadata=metadata)
+    metadata = {
+        "name": "x",
+        "level": {"rosenfeld": "HF/6-31G"},
+        "training": {"n_structures": len(loaded.splits["train"])},
+    }
+    return make_model(
+        loaded.frames.elements(),
+        ["rosenfeld"],
+        n_channels=4,
+        n_layers=3,
+        parity="full",
+        metadata=metadata,
+    )
 
 
 @pytest.fixture
@@ -59,7 +70,9 @@ def test_card_counts_and_measures(recipe, loaded, model, reserved, tmp_path):
     assert {"R² of rosenfeld[0o]", "R² of rosenfeld[1o]", "R² of rosenfeld[2o]"} <= set(errors)
     assert errors["mirror violation over the spread"] < 1e-5
     recipe.write(model, card, tmp_path / "models", "chiroptical")
-    assert json.loads((tmp_path / "models" / "chiroptical.json").read_text(encoding="utf-8")) == json.loads(json.dumps(card))
+    assert json.loads(
+        (tmp_path / "models" / "chiroptical.json").read_text(encoding="utf-8")
+    ) == json.loads(json.dumps(card))
     assert load(tmp_path / "models" / "chiroptical.safetensors").outputs == model.outputs
 
 
@@ -81,7 +94,12 @@ def test_reserved_or_shared_constitutions_are_refused(recipe, loaded, model, res
     reserved.write_text(loaded.groups[0] + "\n")
     with pytest.raises(UserError, match="1 constitutions of the set stand in reserved.txt"):
         recipe.make_card(model, loaded, reserved, "x")
-    assert recipe.overlap(["C[C@H]1CO1"], SimpleNamespace(read_text=lambda encoding: "CC1CO1\nCC\n", name="r")) == 1
+    assert (
+        recipe.overlap(
+            ["C[C@H]1CO1"], SimpleNamespace(read_text=lambda encoding: "CC1CO1\nCC\n", name="r")
+        )
+        == 1
+    )
     reserved.write_text("\n")
     with pytest.raises(UserError, match="lists no SMILES"):
         recipe.make_card(model, loaded, reserved, "x")

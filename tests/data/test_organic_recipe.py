@@ -10,7 +10,10 @@ import pytest
 
 GOLDEN = {"CCO": 0, "c1nncnn1": 1, "c1cocn1": 2}
 RECIPES = Path(__file__).parents[2] / "data" / "recipes"
-WATER = (np.array([8, 1, 1]), np.array([[0.0, 0.0, 0.0], [0.0, 0.757, 0.587], [0.0, -0.757, 0.587]]))
+WATER = (
+    np.array([8, 1, 1]),
+    np.array([[0.0, 0.0, 0.0], [0.0, 0.757, 0.587], [0.0, -0.757, 0.587]]),
+)
 # Ethanol, staggered, Å.
 ETHANOL = (
     np.array([6, 6, 8, 1, 1, 1, 1, 1, 1]),
@@ -59,7 +62,9 @@ def test_split_is_stable_and_balanced(molecules: ModuleType) -> None:
 
 
 def test_stereoisomers_and_spellings_share_a_split(molecules: ModuleType) -> None:
-    names = {molecules.constitution_of(s) for s in ("C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "OC(=O)C(C)N")}
+    names = {
+        molecules.constitution_of(s) for s in ("C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "OC(=O)C(C)N")
+    }
     assert len(names) == 1
     assert molecules.constitution_of("not a molecule") == ""
 
@@ -91,7 +96,14 @@ def test_common_molecules_are_neutral_and_train(molecules: ModuleType) -> None:
         (0.97, 0.0, float("nan"), 20.0, "disagreement"),
     ],
 )
-def test_rejection(frames: ModuleType, distance: float, above: float, disagreement: float, force: float, reason: str) -> None:
+def test_rejection(
+    frames: ModuleType,
+    distance: float,
+    above: float,
+    disagreement: float,
+    force: float,
+    reason: str,
+) -> None:
     pos = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, distance]])
     assert frames.rejection(pos, above, disagreement, force) == reason
 
@@ -120,7 +132,9 @@ def test_generators_are_deterministic_under_a_seed(frames: ModuleType, name: str
 def test_stretch_changes_one_bond_and_keeps_both_sides_rigid(frames: ModuleType) -> None:
     z, pos = ETHANOL
     moved = frames.stretch(z, pos, 1.5, 1.5, np.random.default_rng(0), only_xh=True)
-    change = frames.distances(moved)[frames.bonds(z, pos)] / frames.distances(pos)[frames.bonds(z, pos)]
+    change = (
+        frames.distances(moved)[frames.bonds(z, pos)] / frames.distances(pos)[frames.bonds(z, pos)]
+    )
     assert np.count_nonzero(change > 1.3) == 2  # one bond, seen from both ends
     assert np.abs(change[change < 1.3] - 1.0).max() < 0.12
 
@@ -148,11 +162,16 @@ def test_pairs_touch_but_do_not_overlap(frames: ModuleType) -> None:
         gap = np.linalg.norm(pos[:3, None] - pos[None, 3:], axis=-1).min()
         assert 1.5 < gap < 5.0
         np.testing.assert_array_equal(z, np.concatenate([WATER[0], ETHANOL[0]]))
-        np.testing.assert_allclose(frames.distances(pos[:3])[0, 1:], frames.distances(WATER[1])[0, 1:], rtol=1e-12)
+        np.testing.assert_allclose(
+            frames.distances(pos[:3])[0, 1:], frames.distances(WATER[1])[0, 1:], rtol=1e-12
+        )
 
 
 def test_flat_arrays_round_trip(frames: ModuleType) -> None:
-    items = [frames.Frame(*WATER, "O", 0, 0, 1.85), frames.Frame(*ETHANOL, "CCO", 2, 1, float("nan"))]
+    items = [
+        frames.Frame(*WATER, "O", 0, 0, 1.85),
+        frames.Frame(*ETHANOL, "CCO", 2, 1, float("nan")),
+    ]
     flat = frames.flatten(items)
     off = frames.offsets(flat["n_atoms"])
     np.testing.assert_array_equal(flat["pos"][off[1] : off[2]], ETHANOL[1])
@@ -190,8 +209,13 @@ def test_dft_order_is_stable_and_starts_with_small_molecules() -> None:
 
 def test_relaxed_energies_of_pairs_add_up() -> None:
     pytest.importorskip("pandas")
-    arrays = {"constitution": np.array(["O", "CCO", "CCO.O", "O"]), "source": np.array([8, 0, 6, 1])}
-    energies = recipe("organic_sampling").relaxed_energies(arrays, np.array([-1.0, -3.0, -4.5, -0.2]))
+    arrays = {
+        "constitution": np.array(["O", "CCO", "CCO.O", "O"]),
+        "source": np.array([8, 0, 6, 1]),
+    }
+    energies = recipe("organic_sampling").relaxed_energies(
+        arrays, np.array([-1.0, -3.0, -4.5, -0.2])
+    )
     np.testing.assert_allclose(energies, [-1.0, -3.0, -4.0, -1.0])
 
 
@@ -220,7 +244,13 @@ def test_fitted_coulomb_and_exchange_agree_between_their_two_forms() -> None:
 
 def test_dft_dipole_reproduces_qm9_water() -> None:
     pytest.importorskip("pyscf")
-    pos = np.array([[-0.0343605, 0.9775396, 0.0076016], [0.0647665, 0.0205722, 0.0015346], [0.8717904, 1.3007925, 0.0006931]])
+    pos = np.array(
+        [
+            [-0.0343605, 0.9775396, 0.0076016],
+            [0.0647665, 0.0205722, 0.0015346],
+            [0.8717904, 1.3007925, 0.0006931],
+        ]
+    )
     dipole = recipe("organic_dft").dft_dipole(WATER[0], pos)
     assert np.linalg.norm(dipole) * 4.8032 == pytest.approx(1.8511, abs=0.01)  # D, entry 3 of QM9
     assert dipole @ (pos[1] + pos[2] - 2 * pos[0]) > 0

@@ -40,10 +40,14 @@ def test_resumed_epoch_serves_the_rest_and_the_next_one_all():
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_processes_share_each_batch_without_padding(world_size):
     whole = epoch_of(BatchOrder(torch.arange(13), 4, shuffle=True), 1)
-    parts = [epoch_of(BatchOrder(torch.arange(13), 4, shuffle=True, rank=rank, world_size=world_size), 1) for rank in range(world_size)]
+    parts = [
+        epoch_of(BatchOrder(torch.arange(13), 4, shuffle=True, rank=rank, world_size=world_size), 1)
+        for rank in range(world_size)
+    ]
     for k, batch in enumerate(whole):
         assert sorted(sum((part[k] for part in parts), [])) == sorted(batch)
-    # 13 structures in batches of 4 leave one for the last batch: the other processes get an empty part of it.
+    # 13 structures in batches of 4 leave one for the last batch: the other processes get an empty
+    # part of it.
     assert [len(part[-1]) for part in parts] == [1] + [0] * (world_size - 1)
 
 
@@ -63,7 +67,13 @@ def test_loader_gives_graphs_and_targets(workers):
         targets={"energy": energy},
         properties={"energy": PROPERTIES["energy"]},
     )
-    module = MolecularDataModule(frames, {"train": torch.arange(4), "valid": torch.tensor([4])}, 6.0, batch_size=3, workers=workers)
+    module = MolecularDataModule(
+        frames,
+        {"train": torch.arange(4), "valid": torch.tensor([4])},
+        6.0,
+        batch_size=3,
+        workers=workers,
+    )
     batches = list(module.train_dataloader())
     assert [graph.n_molecules for graph, _ in batches] == [3, 1]
     assert module.n_batches == 2

@@ -19,7 +19,9 @@ from molequi.properties import PROPERTIES, declare
 CUTOFF = 3.0
 
 
-def random_frames(counts: tuple[int, ...] = (3, 1, 0, 5, 4), *, periodic: bool = False, seed: int = 0) -> Frames:
+def random_frames(
+    counts: tuple[int, ...] = (3, 1, 0, 5, 4), *, periodic: bool = False, seed: int = 0
+) -> Frames:
     generator = torch.Generator().manual_seed(seed)
     n_atoms, n_frames = sum(counts), len(counts)
     cell = (4.0 * torch.eye(3, dtype=torch.float64)).expand(n_frames, 3, 3).clone()
@@ -27,7 +29,9 @@ def random_frames(counts: tuple[int, ...] = (3, 1, 0, 5, 4), *, periodic: bool =
         2.0 * torch.randn(n_atoms, 3, generator=generator, dtype=torch.float64),
         torch.randint(1, 9, (n_atoms,), generator=generator),
         torch.tensor(counts),
-        periodic=(cell, torch.arange(3 * n_frames).reshape(n_frames, 3) % 2 == 0) if periodic else None,
+        periodic=(cell, torch.arange(3 * n_frames).reshape(n_frames, 3) % 2 == 0)
+        if periodic
+        else None,
         electrons=(torch.arange(n_frames) - 1, torch.arange(n_frames) + 1),
         targets={
             "energy": torch.randn(n_frames, generator=generator),
@@ -64,8 +68,13 @@ def test_batch_is_the_collated_singles(periodic: bool, rows: list[int]) -> None:
             assert mine.dtype == other.dtype, name
             assert torch.equal(mine, other), name
     assert targets["energy"].tolist() == frames.targets["energy"][rows].tolist()
-    forces = [frames.targets["forces"][int(frames.offsets[row]) : int(frames.offsets[row + 1])] for row in rows]
-    assert torch.equal(targets["forces"], torch.cat([torch.zeros(0, 3, dtype=torch.float64), *forces]))
+    forces = [
+        frames.targets["forces"][int(frames.offsets[row]) : int(frames.offsets[row + 1])]
+        for row in rows
+    ]
+    assert torch.equal(
+        targets["forces"], torch.cat([torch.zeros(0, 3, dtype=torch.float64), *forces])
+    )
 
 
 @pytest.mark.parametrize("cutoff", [0.5, 2.0, 5.0, 100.0])
@@ -80,7 +89,9 @@ def test_fast_batch_is_the_plain_one(cutoff: float) -> None:
 def test_large_open_structures_take_the_cell_list() -> None:
     generator = torch.Generator().manual_seed(0)
     positions = 30.0 * torch.rand(400, 3, generator=generator, dtype=torch.float64)
-    frames = make_frames(torch.cat([positions, positions[:5]]), torch.ones(405), torch.tensor([400, 5]))
+    frames = make_frames(
+        torch.cat([positions, positions[:5]]), torch.ones(405), torch.tensor([400, 5])
+    )
     graph, _ = frames.batch(torch.tensor([0, 1]), 4.0)
     distances = torch.cdist(positions, positions)
     expected = ((distances < 4.0) & ~torch.eye(400, dtype=torch.bool)).nonzero()
@@ -95,7 +106,9 @@ def test_subset_concatenate_and_targets() -> None:
     direct = frames.subset(torch.tensor([3, 0]))
     assert torch.equal(again.positions, direct.positions)
     assert again.source == direct.source == ("a.xyz:3", "a.xyz:0")
-    assert torch.equal(frames.subset(torch.tensor([True, False, False, True, False])).n_atoms, torch.tensor([3, 5]))
+    assert torch.equal(
+        frames.subset(torch.tensor([True, False, False, True, False])).n_atoms, torch.tensor([3, 5])
+    )
     mixed = Frames.concatenate([frames.with_targets(["energy"]), frames.with_targets(["forces"])])
     assert mixed.targets["energy"].isnan().tolist() == [False] * 5 + [True] * 5
     assert mixed.targets["forces"].isnan().all(dim=1).tolist() == [True] * 13 + [False] * 13
@@ -109,18 +122,33 @@ def test_mistakes_are_named() -> None:
         frames.batch(torch.tensor([5]), CUTOFF)
     with pytest.raises(UserError, match="structure -1 is not in the data"):
         frames.subset(torch.tensor([-1]))
-    with pytest.raises(UserError, match="target 'dipole' is not in the data; it has energy, forces"):
+    with pytest.raises(
+        UserError, match="target 'dipole' is not in the data; it has energy, forces"
+    ):
         frames.with_targets(["dipole"])
     with pytest.raises(UserError, match=r"'energy' has shape \(2,\); expected \(1,\)"):
-        make_frames(torch.zeros(1, 3), torch.ones(1), torch.ones(1), targets={"energy": torch.zeros(2)}, properties={"energy": PROPERTIES["energy"]})
+        make_frames(
+            torch.zeros(1, 3),
+            torch.ones(1),
+            torch.ones(1),
+            targets={"energy": torch.zeros(2)},
+            properties={"energy": PROPERTIES["energy"]},
+        )
     with pytest.raises(UserError, match="add up to 3"):
         make_frames(torch.zeros(1, 3), torch.ones(1), torch.tensor([3]))
     with pytest.raises(UserError, match="position of atom 1 of the set is not finite"):
-        make_frames(torch.tensor([[0.0, 0, 0], [0, float("nan"), 0]]), torch.ones(2), torch.tensor([2]))
+        make_frames(
+            torch.tensor([[0.0, 0, 0], [0, float("nan"), 0]]), torch.ones(2), torch.tensor([2])
+        )
     with pytest.raises(UserError, match="no frames to join"):
         Frames.concatenate([])
     atom = torch.zeros(1, 3), torch.ones(1), torch.ones(1)
-    clash = [make_frames(*atom, targets={"tox": torch.zeros(1)}, properties={"tox": declare("tox", unit=unit)}) for unit in ("1", "eV")]
+    clash = [
+        make_frames(
+            *atom, targets={"tox": torch.zeros(1)}, properties={"tox": declare("tox", unit=unit)}
+        )
+        for unit in ("1", "eV")
+    ]
     with pytest.raises(UserError, match="property 'tox' means"):
         Frames.concatenate(clash)
 
@@ -132,14 +160,28 @@ def test_file_round_trip(tmp_path: Path, periodic: bool, compress: bool) -> None
     splits = {"train": torch.tensor([0, 3]), "valid": torch.tensor([1]), "test": torch.tensor([4])}
     save_npz(frames, tmp_path / "a.npz", splits=splits, notes={"level": "none"}, compress=compress)
     loaded = load_npz(tmp_path / "a.npz")
-    for name in ("positions", "atomic_numbers", "offsets", "cell", "pbc", "total_charge", "spin_multiplicity"):
+    for name in (
+        "positions",
+        "atomic_numbers",
+        "offsets",
+        "cell",
+        "pbc",
+        "total_charge",
+        "spin_multiplicity",
+    ):
         mine, other = getattr(loaded.frames, name), getattr(frames, name)
         assert mine.dtype == other.dtype
         assert torch.equal(mine, other), name
     assert loaded.frames.properties == frames.properties
-    assert all(torch.equal(loaded.frames.targets[name], values) for name, values in frames.targets.items())
+    assert all(
+        torch.equal(loaded.frames.targets[name], values) for name, values in frames.targets.items()
+    )
     assert loaded.frames.source == frames.source
-    assert {name: rows.tolist() for name, rows in loaded.splits.items()} == {"train": [0, 3], "valid": [1], "test": [4]}
+    assert {name: rows.tolist() for name, rows in loaded.splits.items()} == {
+        "train": [0, 3],
+        "valid": [1],
+        "test": [4],
+    }
     assert loaded.notes == {"level": "none"}
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
@@ -152,13 +194,22 @@ def test_same_frames_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_declared_property_survives(tmp_path: Path) -> None:
     row = declare("melting_point", unit="K", binary=False, aliases=["mp"])
-    frames = make_frames(torch.zeros(1, 3), torch.ones(1), torch.ones(1), targets={row.name: torch.tensor([273.0])}, properties={row.name: row})
+    frames = make_frames(
+        torch.zeros(1, 3),
+        torch.ones(1),
+        torch.ones(1),
+        targets={row.name: torch.tensor([273.0])},
+        properties={row.name: row},
+    )
     save_npz(frames, tmp_path / "a.npz")
     assert load_npz(tmp_path / "a.npz").frames.properties == {"melting_point": row}
 
 
 def test_a_file_without_rows_takes_those_of_the_table(tmp_path: Path) -> None:
-    """Sets made by other programs: arrays named as in the table, and one number per structure for the split."""
+    """Sets made by other programs.
+
+    Arrays named as in the table, and one number per structure for the split.
+    """
     np.savez(
         tmp_path / "a.npz",
         n_atoms=np.array([1, 2]), z=np.array([1, 6, 8]), pos=np.zeros((3, 3), dtype=np.float32), energy=np.array([1.0, np.nan]),
@@ -167,13 +218,24 @@ def test_a_file_without_rows_takes_those_of_the_table(tmp_path: Path) -> None:
     loaded = load_npz(tmp_path / "a.npz")
     assert set(loaded.frames.targets) == {"energy", "forces"}
     assert loaded.frames.targets["forces"].dtype == torch.float64
-    assert {name: rows.tolist() for name, rows in loaded.splits.items()} == {"train": [0], "valid": [], "test": [1]}
+    assert {name: rows.tolist() for name, rows in loaded.splits.items()} == {
+        "train": [0],
+        "valid": [],
+        "test": [1],
+    }
     assert loaded.notes == {"note": "mine"}
 
 
 def test_a_file_without_rows_may_hold_declared_ones(tmp_path: Path) -> None:
     row = declare("dipole_gfn2", irreps="1o", unit="e·Å", extensive=True)
-    np.savez(tmp_path / "a.npz", n_atoms=np.array([1]), z=np.array([1]), pos=np.zeros((1, 3)), dipole_gfn2=np.ones((1, 3)), meta="{}")
+    np.savez(
+        tmp_path / "a.npz",
+        n_atoms=np.array([1]),
+        z=np.array([1]),
+        pos=np.zeros((1, 3)),
+        dipole_gfn2=np.ones((1, 3)),
+        meta="{}",
+    )
     assert load_npz(tmp_path / "a.npz").frames.targets == {}
     assert load_npz(tmp_path / "a.npz", [row]).frames.properties == {"dipole_gfn2": row}
 
@@ -199,10 +261,20 @@ def test_foreign_and_damaged_files(tmp_path: Path) -> None:
     np.savez(tmp_path / "newer.npz", meta=json.dumps({"format": 99, "properties": []}))
     with pytest.raises(UserError, match="has format 99; this version reads format 1"):
         load_npz(tmp_path / "newer.npz")
-    np.savez(tmp_path / "partial.npz", meta=json.dumps({"format": 1, "properties": [], "notes": {}}), n_atoms=np.zeros(1))
+    np.savez(
+        tmp_path / "partial.npz",
+        meta=json.dumps({"format": 1, "properties": [], "notes": {}}),
+        n_atoms=np.zeros(1),
+    )
     with pytest.raises(UserError, match="array 'z' is missing"):
         load_npz(tmp_path / "partial.npz")
     row = declare("pos", unit="1")
-    frames = make_frames(torch.zeros(1, 3), torch.ones(1), torch.ones(1), targets={"pos": torch.zeros(1)}, properties={"pos": row})
+    frames = make_frames(
+        torch.zeros(1, 3),
+        torch.ones(1),
+        torch.ones(1),
+        targets={"pos": torch.zeros(1)},
+        properties={"pos": row},
+    )
     with pytest.raises(UserError, match="'pos' cannot be stored"):
         save_npz(frames, tmp_path / "a.npz")

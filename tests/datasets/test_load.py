@@ -32,7 +32,9 @@ def settings(**fields: object) -> DataSettings:
 
 @pytest.mark.parametrize("kind", ["qm9", "npz"])
 def test_bundled_sample_with_its_stored_split(kind: str) -> None:
-    loaded = open_dataset(settings(kind=kind, path=SAMPLE, targets=["gap", "u0"], split={"kind": "stored"}))
+    loaded = open_dataset(
+        settings(kind=kind, path=SAMPLE, targets=["gap", "u0"], split={"kind": "stored"})
+    )
     assert [len(loaded.splits[name]) for name in ("train", "valid", "test")] == [2400, 300, 300]
     assert sorted(torch.cat(list(loaded.splits.values())).tolist()) == list(range(3000))
     assert list(loaded.frames.targets) == ["gap", "u0"]
@@ -41,11 +43,21 @@ def test_bundled_sample_with_its_stored_split(kind: str) -> None:
 
 
 def test_limit_and_sizes() -> None:
-    frames, splits = load_dataset(settings(kind="npz", path=SAMPLE, targets="gap", limit=500, split={"train": 300, "valid": 50, "test": 0.1}))
+    frames, splits = load_dataset(
+        settings(
+            kind="npz",
+            path=SAMPLE,
+            targets="gap",
+            limit=500,
+            split={"train": 300, "valid": 50, "test": 0.1},
+        )
+    )
     assert len(frames) == 500
     assert [len(splits[name]) for name in ("train", "valid", "test")] == [300, 50, 50]
     stored = {"kind": "stored", "train": 200}
-    smaller, parts = load_dataset(settings(kind="npz", path=SAMPLE, targets="gap", limit=1000, split=stored))
+    smaller, parts = load_dataset(
+        settings(kind="npz", path=SAMPLE, targets="gap", limit=1000, split=stored)
+    )
     assert (len(smaller), len(parts["train"])) == (1000, 200)
     whole = load_npz(find_data(SAMPLE))
     allowed = {whole.frames.source[row] for row in whole.splits["train"].tolist()}
@@ -55,7 +67,9 @@ def test_limit_and_sizes() -> None:
 def test_rmd17_and_its_published_split(reference_data: Callable[[str], Path]) -> None:
     path = str(reference_data("rmd17/rmd17_ethanol.npz"))
     fields = {"kind": "rmd17", "path": path, "targets": ["energy", "forces"]}
-    frames, splits = load_dataset(settings(**fields, split={"kind": "official", "index": 3, "valid": 50}))
+    frames, splits = load_dataset(
+        settings(**fields, split={"kind": "official", "index": 3, "valid": 50})
+    )
     assert [len(splits[name]) for name in ("train", "valid", "test")] == [950, 50, 1000]
     with np.load(path) as arrays:
         assert sorted(splits["test"].tolist()) == sorted(arrays["test_03"].tolist())
@@ -64,7 +78,11 @@ def test_rmd17_and_its_published_split(reference_data: Callable[[str], Path]) ->
 
 
 def test_full_qm9_with_the_cormorant_split(reference_data: Callable[[str], Path]) -> None:
-    fields = {"kind": "qm9", "path": str(reference_data("qm9/qm9_core.npz")), "targets": ["dipole_magnitude"]}
+    fields = {
+        "kind": "qm9",
+        "path": str(reference_data("qm9/qm9_core.npz")),
+        "targets": ["dipole_magnitude"],
+    }
     frames, splits = load_dataset(settings(**fields, split={"kind": "cormorant", "train": 1000}))
     assert [len(splits[name]) for name in ("train", "valid", "test")] == [1000, 17748, 13083]
     assert len(frames) == 130831
@@ -76,7 +94,9 @@ def test_frames_of_several_files(tmp_path: Path) -> None:
         for index, atoms in enumerate(structures):
             atoms.info["energy"] = float(index)
         ase.io.write(tmp_path / name, structures)
-    frames, _ = load_dataset(settings(kind="frames", path=str(tmp_path / "*.xyz"), targets=["energy"]))
+    frames, _ = load_dataset(
+        settings(kind="frames", path=str(tmp_path / "*.xyz"), targets=["energy"])
+    )
     assert frames.source[4:6] == ("a.xyz:4", "b.xyz:0")
     with pytest.raises(UserError, match="matches no file"):
         load_dataset(settings(kind="frames", path=str(tmp_path / "*.traj"), targets=["energy"]))
@@ -85,8 +105,13 @@ def test_frames_of_several_files(tmp_path: Path) -> None:
 def test_table_with_declared_targets(tmp_path: Path) -> None:
     lines = [f"{'C' * (index + 1)},{index},{index % 2}" for index in range(10)]
     (tmp_path / "a.csv").write_text("smiles,logp,active\n" + "\n".join(lines))
-    declared = {"logp": declare("logp", unit="1"), "active": declare("active", unit="1", binary=True)}
-    loaded = open_dataset(settings(kind="table", path=str(tmp_path / "a.csv"), targets=["logp", "active"]), declared)
+    declared = {
+        "logp": declare("logp", unit="1"),
+        "active": declare("active", unit="1", binary=True),
+    }
+    loaded = open_dataset(
+        settings(kind="table", path=str(tmp_path / "a.csv"), targets=["logp", "active"]), declared
+    )
     assert loaded.frames.properties == declared
     assert loaded.notes == {"geometry": "ETKDGv3 + MMFF94, seed 0"}
     assert [len(loaded.splits[name]) for name in ("train", "valid", "test")] == [8, 1, 1]
@@ -110,20 +135,39 @@ def test_mistakes_in_the_settings(tmp_path: Path) -> None:
         load_dataset(settings(**sample, targets=["gap"], units={"gap": "Ha"}))
     with pytest.raises(UserError, match="no structure is left for train after data.limit=1"):
         load_dataset(settings(**sample, targets=["gap"], limit=1, split={"kind": "stored"}))
-    frames = make_frames(torch.zeros(4, 3), torch.ones(4), torch.ones(4), targets={"gap": torch.ones(4)}, properties={"gap": PROPERTIES["gap"]})
+    frames = make_frames(
+        torch.zeros(4, 3),
+        torch.ones(4),
+        torch.ones(4),
+        targets={"gap": torch.ones(4)},
+        properties={"gap": PROPERTIES["gap"]},
+    )
     save_npz(frames, tmp_path / "a.npz")
     with pytest.raises(UserError, match="has no stored split"):
-        load_dataset(settings(kind="npz", path=str(tmp_path / "a.npz"), targets=["gap"], split={"kind": "stored"}))
+        load_dataset(
+            settings(
+                kind="npz", path=str(tmp_path / "a.npz"), targets=["gap"], split={"kind": "stored"}
+            )
+        )
 
 
 def test_a_stored_property_of_another_unit_is_refused(tmp_path: Path) -> None:
     row = declare("barrier", unit="kcal/mol")
-    frames = make_frames(torch.zeros(9, 3), torch.ones(9), torch.ones(9), targets={"barrier": torch.ones(9)}, properties={"barrier": row})
+    frames = make_frames(
+        torch.zeros(9, 3),
+        torch.ones(9),
+        torch.ones(9),
+        targets={"barrier": torch.ones(9)},
+        properties={"barrier": row},
+    )
     save_npz(frames, tmp_path / "a.npz")
     fields = {"kind": "npz", "path": str(tmp_path / "a.npz"), "targets": ["barrier"]}
     with pytest.raises(UserError, match="stored as 0e in kcal/mol, but declared as 0e in eV"):
         load_dataset(settings(**fields), {"barrier": declare("barrier", unit="eV")})
-    assert load_dataset(settings(**fields), {"barrier": row})[0].targets["barrier"].tolist() == [1.0] * 9
+    assert (
+        load_dataset(settings(**fields), {"barrier": row})[0].targets["barrier"].tolist()
+        == [1.0] * 9
+    )
 
 
 def test_labels_are_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -137,7 +181,13 @@ def test_per_atom_labels_are_counted_by_structure() -> None:
     forces = torch.full((5, 3), torch.nan)
     forces[4] = 1.0
     row = {"forces": PROPERTIES["forces"]}
-    frames = make_frames(torch.zeros(5, 3), torch.ones(5), torch.tensor([2, 3]), targets={"forces": forces}, properties=row)
+    frames = make_frames(
+        torch.zeros(5, 3),
+        torch.ones(5),
+        torch.tensor([2, 3]),
+        targets={"forces": forces},
+        properties=row,
+    )
     assert describe_frames(frames, "x").rows[0].frames == 1
     with pytest.raises(UserError, match="target 'forces' has no label in any of 1 structures"):
         describe_frames(frames.subset(torch.tensor([0])), "x")
@@ -146,7 +196,9 @@ def test_per_atom_labels_are_counted_by_structure() -> None:
 def test_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flat_qm9: Path) -> None:
     entries = {entry.name: entry for entry in describe_datasets(tmp_path)}
     assert not entries["qm9"].available
-    assert all(entries[name].available for name in ("qm9_sample", "ethanol_sample", "gaps", "molecules"))
+    assert all(
+        entries[name].available for name in ("qm9_sample", "ethanol_sample", "gaps", "molecules")
+    )
     shutil.copy(flat_qm9, tmp_path / "qm9_core.npz")
     path = prepare("qm9", tmp_path)
     assert {entry.name: entry for entry in describe_datasets(tmp_path)}["qm9"].available
@@ -179,8 +231,17 @@ def test_inspect_samples(path: str, kind: str, count: int) -> None:
 def test_inspect_others(archive: Path, flat_qm9: Path, tmp_path: Path) -> None:
     assert (inspect(archive).kind, inspect(archive).n_structures) == ("QM9", 8)
     assert inspect(flat_qm9).kind == "QM9"
-    np.savez(tmp_path / "r.npz", z=np.array([1]), R=np.zeros((2, 1, 3)), E=np.ones(2), F=np.ones((2, 1, 3)))
-    assert (inspect(tmp_path / "r.npz").kind, inspect(tmp_path / "r.npz").n_structures) == ("rMD17", 2)
+    np.savez(
+        tmp_path / "r.npz",
+        z=np.array([1]),
+        R=np.zeros((2, 1, 3)),
+        E=np.ones(2),
+        F=np.ones((2, 1, 3)),
+    )
+    assert (inspect(tmp_path / "r.npz").kind, inspect(tmp_path / "r.npz").n_structures) == (
+        "rMD17",
+        2,
+    )
     with pytest.raises(UserError, match="does not exist"):
         inspect(tmp_path / "none.xyz")
 

@@ -90,7 +90,11 @@ def test_file_split(tmp_path: Path, spelling: str, suffix: str) -> None:
     else:
         path.write_text(json.dumps(rows))
     parts = file_split(path, 4)
-    assert {name: part.tolist() for name, part in parts.items()} == {"train": [0, 2], "valid": [1], "test": [3]}
+    assert {name: part.tolist() for name, part in parts.items()} == {
+        "train": [0, 2],
+        "valid": [1],
+        "test": [3],
+    }
 
 
 def test_wrong_split_files(tmp_path: Path) -> None:
@@ -109,22 +113,37 @@ def test_wrong_split_files(tmp_path: Path) -> None:
 
 
 def test_smaller_choices_lie_within_larger_ones() -> None:
-    parts = {"train": torch.arange(100, 200), "valid": torch.arange(20), "test": torch.arange(20, 40)}
-    small, large = (shrink(parts, {"train": size, "valid": 0.1, "test": 0.1}, seed=3) for size in (10, 40))
-    assert set(small["train"].tolist()) < set(large["train"].tolist()) < set(parts["train"].tolist())
+    parts = {
+        "train": torch.arange(100, 200),
+        "valid": torch.arange(20),
+        "test": torch.arange(20, 40),
+    }
+    small, large = (
+        shrink(parts, {"train": size, "valid": 0.1, "test": 0.1}, seed=3) for size in (10, 40)
+    )
+    assert (
+        set(small["train"].tolist()) < set(large["train"].tolist()) < set(parts["train"].tolist())
+    )
     assert torch.equal(small["valid"], parts["valid"])
     with pytest.raises(UserError, match="split.train=101"):
         shrink(parts, {"train": 101}, seed=0)
 
 
 def test_restrict_renumbers() -> None:
-    parts = restrict({"train": torch.tensor([5, 0, 3]), "test": torch.tensor([1])}, torch.tensor([0, 1, 5]), 6)
+    parts = restrict(
+        {"train": torch.tensor([5, 0, 3]), "test": torch.tensor([1])}, torch.tensor([0, 1, 5]), 6
+    )
     assert {name: rows.tolist() for name, rows in parts.items()} == {"train": [2, 0], "test": [1]}
 
 
 def write_rmd17(path: Path, *, original: bool) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(0)
-    arrays = {"z": np.array([8, 1, 1]), "R": generator.normal(size=(6, 3, 3)), "E": generator.normal(size=6), "F": generator.normal(size=(6, 3, 3))}
+    arrays = {
+        "z": np.array([8, 1, 1]),
+        "R": generator.normal(size=(6, 3, 3)),
+        "E": generator.normal(size=6),
+        "F": generator.normal(size=(6, 3, 3)),
+    }
     if original:
         names = {"z": "nuclear_charges", "R": "coords", "E": "energies", "F": "forces"}
         np.savez(path, **{names[name]: values for name, values in arrays.items()})
@@ -132,7 +151,12 @@ def write_rmd17(path: Path, *, original: bool) -> dict[str, np.ndarray]:
         np.savetxt(path.parent / "splits" / "index_train_02.csv", [1, 3, 5], fmt="%d")
         np.savetxt(path.parent / "splits" / "index_test_02.csv", [0], fmt="%d")
     else:
-        np.savez(path, **arrays, train_02=np.array([1, 3, 5], dtype=np.int16), test_02=np.array([0], dtype=np.int16))
+        np.savez(
+            path,
+            **arrays,
+            train_02=np.array([1, 3, 5], dtype=np.int16),
+            test_02=np.array([0], dtype=np.int16),
+        )
     return arrays
 
 
@@ -142,10 +166,15 @@ def test_rmd17(tmp_path: Path, original: bool) -> None:
     frames, splits = load_rmd17(tmp_path / "rmd17_water.npz", split=2)
     # 1 kcal/mol = 43.364 meV.
     assert frames.targets["energy"].numpy() == pytest.approx(arrays["E"] * 0.0433641, rel=1e-5)
-    assert frames.targets["forces"].numpy() == pytest.approx(arrays["F"].reshape(-1, 3) * 0.0433641, rel=1e-5)
+    assert frames.targets["forces"].numpy() == pytest.approx(
+        arrays["F"].reshape(-1, 3) * 0.0433641, rel=1e-5
+    )
     assert np.array_equal(frames.positions.numpy(), arrays["R"].reshape(-1, 3))
     assert frames.atomic_numbers.tolist() == [8, 1, 1] * 6
-    assert {name: rows.tolist() for name, rows in splits.items()} == {"train": [1, 3, 5], "test": [0]}
+    assert {name: rows.tolist() for name, rows in splits.items()} == {
+        "train": [1, 3, 5],
+        "test": [0],
+    }
     with pytest.raises(UserError, match="no published split 1"):
         load_rmd17(tmp_path / "rmd17_water.npz", split=1)
     with pytest.raises(UserError, match="splits 1 to 5; got 6"):
@@ -183,18 +212,27 @@ def test_groups_stay_together(seed: int, size: int) -> None:
 
 
 def test_few_large_groups() -> None:
-    parts = grouped_split(["a"] * 5 + ["b"] * 5 + ["c"] * 5, {"train": 0.8, "valid": 0.1, "test": 0.1}, 0)
+    parts = grouped_split(
+        ["a"] * 5 + ["b"] * 5 + ["c"] * 5, {"train": 0.8, "valid": 0.1, "test": 0.1}, 0
+    )
     assert sorted(len(rows) for rows in parts.values()) == [5, 5, 5]
-    some = grouped_split([str(row // 2) for row in range(40)], {"train": 10, "valid": 4, "test": 4}, 0)
+    some = grouped_split(
+        [str(row // 2) for row in range(40)], {"train": 10, "valid": 4, "test": 4}, 0
+    )
     assert [len(some[name]) for name in ("train", "valid", "test")] == [10, 4, 4]
-    with pytest.raises(UserError, match="no structure for train: 10 structures are 1 groups that stay together"):
+    with pytest.raises(
+        UserError, match="no structure for train: 10 structures are 1 groups that stay together"
+    ):
         grouped_split(["a"] * 10, {"train": 0.8, "valid": 0.1, "test": 0.1}, 0)
 
 
 def test_groups_in_two_parts_are_found() -> None:
     parts = {"train": torch.tensor([0, 1]), "test": torch.tensor([2])}
     check_groups(parts, ["CC", "CO", "CN"], "a.npz")
-    with pytest.raises(UserError, match="a.npz: 'CC' stands in train and in test; its mirror images and conformers belong into one part"):
+    with pytest.raises(
+        UserError,
+        match="a.npz: 'CC' stands in train and in test; its mirror images and conformers belong into one part",
+    ):
         check_groups(parts, ["CC", "CO", "CC"], "a.npz")
 
 
@@ -212,9 +250,16 @@ def test_hashed_split_does_not_depend_on_the_rest_of_the_set() -> None:
 
 
 def test_hashed_split_is_that_of_the_documentation() -> None:
-    """`printf molequi:chiral:CC | sha256sum` begins with c5b61c89, which is 0.772 of 2^32; CCN with d9cd5591 (0.851), CC=O with ebe9db54 (0.922)."""
+    """`printf molequi:chiral:CC | sha256sum` begins with c5b61c89, which is 0.772 of 2^32.
+
+    CCN with d9cd5591 (0.851), CC=O with ebe9db54 (0.922).
+    """
     parts = hashed_split(["CC", "CCN", "CC=O"], "molequi:chiral")
-    assert {name: rows.tolist() for name, rows in parts.items()} == {"train": [0], "valid": [1], "test": [2]}
+    assert {name: rows.tolist() for name, rows in parts.items()} == {
+        "train": [0],
+        "valid": [1],
+        "test": [2],
+    }
 
 
 def test_choice_of_whole_groups() -> None:
@@ -222,4 +267,6 @@ def test_choice_of_whole_groups() -> None:
     chosen = choose(30, 10, 0, groups)
     assert len(chosen) == 9
     assert {groups[row] for row in chosen.tolist()} == {groups[row] for row in chosen.tolist()[::3]}
-    assert torch.equal(choose(30, 10, 0), torch.from_numpy(np.sort(np.random.default_rng(0).permutation(30)[:10])))
+    assert torch.equal(
+        choose(30, 10, 0), torch.from_numpy(np.sort(np.random.default_rng(0).permutation(30)[:10]))
+    )

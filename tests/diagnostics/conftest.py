@@ -22,9 +22,17 @@ def names_of_failed(measurements: dict[str, Measurement]) -> set[str]:
 
 
 def make(
-    seed: int, dtype: torch.dtype, *, properties: tuple[str | Property, ...] = ("energy", "dipole"), elements: tuple[int, ...] = ORGANIC, **settings
+    seed: int,
+    dtype: torch.dtype,
+    *,
+    properties: tuple[str | Property, ...] = ("energy", "dipole"),
+    elements: tuple[int, ...] = ORGANIC,
+    **settings,
 ) -> MolecularModel:
-    """A random model as training leaves it: biases are not zero, messages have unit variance, energies have a scale and references."""
+    """A random model as training leaves it.
+
+    Biases are not zero, messages have unit variance, energies have a scale and references.
+    """
     model = make_model(elements, properties, seed=seed, **{"n_channels": 6, "l_max": 1, **settings})
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -32,9 +40,13 @@ def make(
             if isinstance(module, Perceptron):
                 for bias in module.biases:
                     bias.copy_(0.3 * torch.randn(bias.shape, generator=generator))
-    model.backbone.calibrate(collate([probe.graph(model.cutoff) for probe in built_in_probes(elements)]))
+    model.backbone.calibrate(
+        collate([probe.graph(model.cutoff) for probe in built_in_probes(elements)])
+    )
     if "energy" in properties:
-        model.heads["energy"].set_statistics(2.5, -4.0, -300.0 * torch.arange(119, dtype=torch.float64))
+        model.heads["energy"].set_statistics(
+            2.5, -4.0, -300.0 * torch.arange(119, dtype=torch.float64)
+        )
     return model.to(dtype)
 
 

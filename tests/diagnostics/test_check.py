@@ -28,7 +28,10 @@ def variety(seed: int) -> dict:
         (("energy", "dipole"), {"correlation": 1 + seed // 4 % 3}),
         (("energy", "polarizability", "gap", "r2"), {"l_max": 2}),
         (("energy", "charges", HANDED_TENSOR, "angular_momentum", "rosenfeld"), handed),
-        (("polarizability", "homo", "dipole_magnitude"), {"l_max": 2, "n_layers": 1 + seed // 4 % 3, "cutoff": 4.0}),
+        (
+            ("polarizability", "homo", "dipole_magnitude"),
+            {"l_max": 2, "n_layers": 1 + seed // 4 % 3, "cutoff": 4.0},
+        ),
     )
     properties, settings = kinds[seed % 4]
     elements = (ORGANIC, (1,), (8, 14), (29,), ORGANIC)[seed // 4]
@@ -37,28 +40,62 @@ def variety(seed: int) -> dict:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_random_healthy_models_pass(seed: int, failed, model_with_biases) -> None:
-    measurements = check_model(model_with_biases(seed, torch.float32 if seed % 3 else torch.float64, **variety(seed)))
-    assert failed(measurements) == set(), {name: measurements[name] for name in failed(measurements)}
+    measurements = check_model(
+        model_with_biases(seed, torch.float32 if seed % 3 else torch.float64, **variety(seed))
+    )
+    assert failed(measurements) == set(), {
+        name: measurements[name] for name in failed(measurements)
+    }
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("settings", [{"correlation": 2, "parity": "full"}, {"correlation": 3}, {"correlation": 3, "parity": "full"}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"correlation": 2, "parity": "full"},
+        {"correlation": 3},
+        {"correlation": 3, "parity": "full"},
+    ],
+    ids=str,
+)
 def test_new_models_with_products_pass(settings: dict, dtype: torch.dtype, failed) -> None:
-    model = make_model(ORGANIC, ["energy", "dipole", "polarizability"], n_channels=8, **settings).to(dtype)
+    model = make_model(
+        ORGANIC, ["energy", "dipole", "polarizability"], n_channels=8, **settings
+    ).to(dtype)
     measurements = check_model(model)
-    assert failed(measurements) == set(), {name: measurements[name] for name in failed(measurements)}
+    assert failed(measurements) == set(), {
+        name: measurements[name] for name in failed(measurements)
+    }
 
 
 def test_limits_leave_room_on_both_sides() -> None:
-    """A fault of a thousandth lies above each relative limit; the slope at the cutoff is there for kinks, not for small faults."""
+    """A fault of a thousandth lies above each relative limit.
+
+    The slope at the cutoff is there for kinks, not for small faults.
+    """
     for name, (double, single, description) in LIMITS.items():
         assert description
-        assert 0.0 <= double <= single < {"slope_at_cutoff": 3 * FAULT, "slope_at_near_cutoff": 20 * FAULT}.get(name, FAULT)
+        assert (
+            0.0
+            <= double
+            <= single
+            < {"slope_at_cutoff": 3 * FAULT, "slope_at_near_cutoff": 20 * FAULT}.get(name, FAULT)
+        )
 
 
 def test_report_covers_every_output_and_irrep(model_with_biases) -> None:
-    names = set(check_model(model_with_biases(0, torch.float64, properties=("energy", "polarizability"), l_max=2)))
-    assert {"rotation.energy", "rotation.forces", "rotation.stress", "inversion.polarizability.0e", "inversion.polarizability.2e"} <= names
+    names = set(
+        check_model(
+            model_with_biases(0, torch.float64, properties=("energy", "polarizability"), l_max=2)
+        )
+    )
+    assert {
+        "rotation.energy",
+        "rotation.forces",
+        "rotation.stress",
+        "inversion.polarizability.0e",
+        "inversion.polarizability.2e",
+    } <= names
     assert {name.split(".")[0] for name in names} == {
         name for name in LIMITS if name not in {"achiral", "hand_separation", "moved_lifts"} and not name.endswith("_near_cutoff")
     }  # fmt: skip
@@ -68,17 +105,33 @@ def test_report_covers_every_output_and_irrep(model_with_biases) -> None:
 def test_model_without_energy_is_not_asked_for_forces(model_with_biases) -> None:
     names = set(check_model(model_with_biases(0, torch.float64, properties=("gap",))))
     assert "rotation.gap" in names
-    assert not names & {"force_consistency", "closed_loop_work", "stress_consistency", "energy_at_cutoff", "force_at_cutoff"}
+    assert not names & {
+        "force_consistency",
+        "closed_loop_work",
+        "stress_consistency",
+        "energy_at_cutoff",
+        "force_at_cutoff",
+    }
 
 
 def test_measurements_become_json(model_with_biases) -> None:
     measurements = check_model(model_with_biases(0, torch.float32, properties=("gap",)))
-    json.dumps({name: {"value": m.value, "limit": m.limit, "ok": m.ok} for name, m in measurements.items()}, allow_nan=False)
+    json.dumps(
+        {
+            name: {"value": m.value, "limit": m.limit, "ok": m.ok}
+            for name, m in measurements.items()
+        },
+        allow_nan=False,
+    )
 
 
 def test_own_structures_are_measured(failed, model_with_biases) -> None:
     model = model_with_biases(0, torch.float64)
-    water = Structure("water", np.array([[0.0, 0.0, 0.12], [0.0, 0.76, -0.48], [0.0, -0.76, -0.48]]), np.array([8, 1, 1]))
+    water = Structure(
+        "water",
+        np.array([[0.0, 0.0, 0.12], [0.0, 0.76, -0.48], [0.0, -0.76, -0.48]]),
+        np.array([8, 1, 1]),
+    )
     measurements = check_model(model, [collate([water.graph(model.cutoff)] * 2)], with_probes=False)
     assert failed(measurements) == set()
     assert "stress_consistency" not in measurements
@@ -87,15 +140,24 @@ def test_own_structures_are_measured(failed, model_with_biases) -> None:
 
 
 def test_own_structures_come_beside_the_probes(model_with_biases) -> None:
-    """Faults on the probes and faults on structures of one's own are both found; the worst case is named."""
+    """Faults on the probes and faults on structures of one's own are both found.
+
+    The worst case is named.
+    """
     model = model_with_biases(0, torch.float64, properties=("gap",))
-    water = Structure("water", np.array([[0.0, 0.0, 0.12], [0.0, 0.76, -0.48], [0.0, -0.76, -0.48]]), np.array([8, 1, 1]))
+    water = Structure(
+        "water",
+        np.array([[0.0, 0.0, 0.12], [0.0, 0.76, -0.48], [0.0, -0.76, -0.48]]),
+        np.array([8, 1, 1]),
+    )
     compute = model.compute
 
     def broken_for(n_atoms: int) -> Callable:
         def wrong(graph: AtomGraph, **options: bool) -> dict[str, torch.Tensor]:
             outputs = compute(graph, **options)
-            first = graph.positions.new_zeros(graph.n_molecules).index_add(0, graph.batch, graph.positions[:, 0])
+            first = graph.positions.new_zeros(graph.n_molecules).index_add(
+                0, graph.batch, graph.positions[:, 0]
+            )
             mine = torch.bincount(graph.batch, minlength=graph.n_molecules) == n_atoms
             return {"gap": outputs["gap"] + mine * first}
 

@@ -11,7 +11,7 @@ import molequi.kernels.splines
 import molequi.nn.backbones.spherical
 import molequi.nn.radial
 from molequi.diagnostics.check import check_model
-from molequi.diagnostics.observer import Observer
+from molequi.diagnostics.model_runner import ModelRunner
 from molequi.graphs.graph import make_graph
 from molequi.kernels import splines
 from molequi.models.molecular import MolecularModel, make_model
@@ -20,7 +20,15 @@ from molequi.nn.radial import envelope
 from molequi.properties import Property, declare, get_property
 
 FAULT = 1e-3
-OWN_FIELDS = ("positions", "atomic_numbers", "cell", "pbc", "batch", "total_charge", "spin_multiplicity")
+OWN_FIELDS = (
+    "positions",
+    "atomic_numbers",
+    "cell",
+    "pbc",
+    "batch",
+    "total_charge",
+    "spin_multiplicity",
+)
 ORGANIC = (1, 6, 7, 8)
 HANDED = declare("handed", irreps="0o", unit="1", extensive=True)
 
@@ -41,7 +49,9 @@ def leak_of_edge_direction(model: MolecularModel, monkeypatch: pytest.MonkeyPatc
 
     def spoil(directions, l_max):
         rows = harmonics(directions, l_max)
-        return rows + FAULT * directions[:, :1] * torch.nn.functional.one_hot(torch.tensor(0), rows.shape[1]).to(rows)
+        return rows + FAULT * directions[:, :1] * torch.nn.functional.one_hot(
+            torch.tensor(0), rows.shape[1]
+        ).to(rows)
 
     monkeypatch.setattr(molequi.nn.backbones.spherical, "spherical_harmonics", spoil)
 
@@ -64,7 +74,10 @@ def kink_at_cutoff(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> No
     """Radial functions whose second derivative jumps, as those with the cosine cutoff do."""
 
     def spoilt(coefficients, distances, cutoff):
-        return evaluate(coefficients, distances, cutoff) + 0.5 * (1.0 - distances / cutoff).clamp(min=0.0).square()[:, None, None]
+        return (
+            evaluate(coefficients, distances, cutoff)
+            + 0.5 * (1.0 - distances / cutoff).clamp(min=0.0).square()[:, None, None]
+        )
 
     evaluate = splines.evaluate
     monkeypatch.setattr(molequi.kernels.splines, "evaluate", spoilt)
@@ -79,38 +92,60 @@ def change_outputs(model: MolecularModel, change: Callable) -> None:
 def change_results(model: MolecularModel, change: Callable) -> None:
     """Let `change(graph, results)` edit what `compute` gives, after derivatives are taken."""
     compute = model.compute
-    model.compute = lambda graph, **options: {**(results := compute(graph, **options)), **change(graph, results)}
+    model.compute = lambda graph, **options: {
+        **(results := compute(graph, **options)),
+        **change(graph, results),
+    }
 
 
 def direct_forces(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Equivariant forces that are no gradient: a vector of the last layer is added to the true ones."""
+    """Equivariant forces that are no gradient.
+
+    A vector of the last layer is added to the true ones.
+    """
 
     def spoil(graph, results):
         with torch.no_grad():
             vectors = model.backbone(graph).equivariant[:, 1:4, 0]
-        return {"forces": results["forces"] + FAULT * results["forces"].square().mean().sqrt() / vectors.square().mean().sqrt() * vectors}
+        return {
+            "forces": results["forces"]
+            + FAULT
+            * results["forces"].square().mean().sqrt()
+            / vectors.square().mean().sqrt()
+            * vectors
+        }
 
     change_results(model, spoil)
 
 
 def handed_model(row: Property, dtype: torch.dtype) -> tuple[MolecularModel, float]:
     """A model of a handed property, and how much that changes on the dense chiral cluster."""
-    other = make_model(ORGANIC, [row], parity="full", n_layers=3, l_max=1, n_channels=6, seed=5).to(dtype)
-    return other, Observer(other).scale(row.name, built_in_probes(ORGANIC)[0])
+    other = make_model(ORGANIC, [row], parity="full", n_layers=3, l_max=1, n_channels=6, seed=5).to(
+        dtype
+    )
+    return other, ModelRunner(other).scale(row.name, built_in_probes(ORGANIC)[0])
 
 
 def axial_part_in_dipole(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """A 1e vector in a 1o output: right under rotations, wrong in the mirror."""
     other, size = handed_model(get_property("angular_momentum"), model.dtype)
-    factor = FAULT * Observer(model).scale("dipole", built_in_probes(ORGANIC)[0]) / size
-    change_outputs(model, lambda graph, outputs: {"dipole": outputs["dipole"] + factor * other(graph)["angular_momentum"]})
+    factor = FAULT * ModelRunner(model).scale("dipole", built_in_probes(ORGANIC)[0]) / size
+    change_outputs(
+        model,
+        lambda graph, outputs: {
+            "dipole": outputs["dipole"] + factor * other(graph)["angular_momentum"]
+        },
+    )
 
 
 def scalar_of_wrong_parity(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pseudoscalar in the energy: left and right hands differ."""
     other, size = handed_model(HANDED, model.dtype)
-    factor = FAULT * Observer(model).scale("energy", built_in_probes(ORGANIC)[0]) / size
-    change_outputs(model, lambda graph, outputs: {"energy": outputs["energy"] + factor * other(graph)["handed"]})
+    factor = FAULT * ModelRunner(model).scale("energy", built_in_probes(ORGANIC)[0]) / size
+    change_outputs(
+        model,
+        lambda graph, outputs: {"energy": outputs["energy"] + factor * other(graph)["handed"]},
+    )
 
 
 def depends_on_order(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +160,9 @@ def depends_on_batch(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> 
     """Features normalised over the whole batch, a little."""
 
     def spoil(_module, _inputs, features):
-        return features._replace(invariant=features.invariant + 5 * FAULT * features.invariant.mean(dim=0))
+        return features._replace(
+            invariant=features.invariant + 5 * FAULT * features.invariant.mean(dim=0)
+        )
 
     model.backbone.register_forward_hook(spoil)
 
@@ -141,12 +178,19 @@ def depends_on_size(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def wrong_stress(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    change_results(model, lambda graph, results: {"stress": results["stress"] * (1 + FAULT)} if "stress" in results else {})
+    change_results(
+        model,
+        lambda graph, results: (
+            {"stress": results["stress"] * (1 + FAULT)} if "stress" in results else {}
+        ),
+    )
 
 
 def random_numbers(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
     def spoil(_module, _inputs, features):
-        return features._replace(invariant=features.invariant + FAULT * torch.randn_like(features.invariant))
+        return features._replace(
+            invariant=features.invariant + FAULT * torch.randn_like(features.invariant)
+        )
 
     model.backbone.register_forward_hook(spoil)
 
@@ -160,7 +204,9 @@ def changed_input(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def not_a_number(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    change_results(model, lambda graph, results: {"dipole": torch.full_like(results["dipole"], torch.nan)})
+    change_results(
+        model, lambda graph, results: {"dipole": torch.full_like(results["dipole"], torch.nan)}
+    )
 
 
 def few_neighbors(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +217,9 @@ def few_neighbors(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> Non
         receiver = graph.edge_index[1]
         kept = torch.arange(len(receiver)) - graph.receiver_ptr[receiver] < 6
         own = {name: getattr(graph, name) for name in OWN_FIELDS}
-        return forward(make_graph(**own, edge_index=graph.edge_index[:, kept], shifts=graph.shifts[kept]))
+        return forward(
+            make_graph(**own, edge_index=graph.edge_index[:, kept], shifts=graph.shifts[kept])
+        )
 
     model.forward = spoil
 
@@ -195,19 +243,28 @@ FAULTS = {
 }
 
 
-# Float32 has the wider limits, so it is the harder of the two; the faults that every model is feared for run in both.
+# Float32 has the wider limits, so it is the harder of the two; the faults that every model is
+# feared for run in both.
 IN_BOTH = (leak_into_features, hard_cutoff, direct_forces, axial_part_in_dipole)
 
 
 CASES = [(fault, torch.float32) for fault in FAULTS] + [(fault, torch.float64) for fault in IN_BOTH]
 
 
-@pytest.mark.parametrize(("fault", "dtype"), CASES, ids=[f"{fault.__name__}-{str(dtype)[-7:]}" for fault, dtype in CASES])
-def test_planted_fault_is_found(fault: Callable, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, failed, model_with_biases) -> None:
+@pytest.mark.parametrize(
+    ("fault", "dtype"), CASES, ids=[f"{fault.__name__}-{str(dtype)[-7:]}" for fault, dtype in CASES]
+)
+def test_planted_fault_is_found(
+    fault: Callable, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, failed, model_with_biases
+) -> None:
     model = model_with_biases(0, dtype)
     fault(model, monkeypatch)
     cluster, _, _, crystal = built_in_probes(ORGANIC)
-    found = failed(check_model(model, [cluster.graph(model.cutoff), crystal.graph(model.cutoff)], with_probes=False))
+    found = failed(
+        check_model(
+            model, [cluster.graph(model.cutoff), crystal.graph(model.cutoff)], with_probes=False
+        )
+    )
     assert FAULTS[fault] <= found
 
 

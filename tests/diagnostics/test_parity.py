@@ -1,4 +1,7 @@
-"""Rows of the report about hands: pseudoscalars on achiral structures, and the distance between two hands."""
+"""Rows of the report about hands.
+
+Pseudoscalars on achiral structures, and the distance between two hands.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,15 @@ def make(dtype: torch.dtype) -> MolecularModel:
     return make_model(ORGANIC, ROWS, parity="full", n_layers=3, n_channels=4, seed=1).to(dtype)
 
 
-def change(model: MolecularModel, edit: Callable[[AtomGraph, dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> None:
+def change(
+    model: MolecularModel,
+    edit: Callable[[AtomGraph, dict[str, torch.Tensor]], dict[str, torch.Tensor]],
+) -> None:
     compute = model.compute
-    model.compute = lambda graph, **options: {**(outputs := compute(graph, **options)), **edit(graph, outputs)}
+    model.compute = lambda graph, **options: {
+        **(outputs := compute(graph, **options)),
+        **edit(graph, outputs),
+    }
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -44,26 +53,53 @@ def test_every_pseudoscalar_has_its_rows_and_healthy_ones_pass(dtype: torch.dtyp
 def test_a_part_that_does_not_know_the_hand_is_found(dtype: torch.dtype, failed) -> None:
     """A thousandth of an even number in a pseudoscalar."""
     model = make(dtype)
-    change(model, lambda graph, outputs: {"handed": outputs["handed"] + 1e-3 * torch.bincount(graph.batch, minlength=graph.n_molecules)})
-    assert {"inversion.handed.0o", "achiral.handed.0o", "hand_separation.handed.0o"} <= failed(check_model(model))
+    change(
+        model,
+        lambda graph, outputs: {
+            "handed": outputs["handed"]
+            + 1e-3 * torch.bincount(graph.batch, minlength=graph.n_molecules)
+        },
+    )
+    assert {"inversion.handed.0o", "achiral.handed.0o", "hand_separation.handed.0o"} <= failed(
+        check_model(model)
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_law_that_holds_for_chiral_structures_alone_is_found(dtype: torch.dtype, failed) -> None:
-    """A pseudoscalar made of its sign: it flips in the mirror, but rounding decides where it should vanish."""
+    """A pseudoscalar made of its sign.
+
+    It flips in the mirror, but rounding decides where it should vanish.
+    """
     model = make(dtype)
 
     def signs(graph: AtomGraph, outputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        noise = 1e-3 * graph.positions.new_zeros(graph.n_molecules).index_add(0, graph.batch, graph.positions.prod(dim=1)).sign()
+        noise = (
+            1e-3
+            * graph.positions.new_zeros(graph.n_molecules)
+            .index_add(0, graph.batch, graph.positions.prod(dim=1))
+            .sign()
+        )
         return {"handed": torch.where(outputs["handed"].abs() < 1e-5, noise, outputs["handed"])}
 
     change(model, signs)
     assert failed(check_model(model)) & {"achiral.handed.0o"}
 
 
-@pytest.mark.parametrize("edit", [lambda value: 0.0 * value, lambda value: 1e-18 * torch.arange(1.0, 1.0 + value.numel()).reshape(value.shape)])
-def test_an_output_without_a_hand_is_found(edit: Callable[[torch.Tensor], torch.Tensor], failed) -> None:
-    """Zero flips in the mirror as the law asks, and tells nothing; rounding that follows the order of the atoms does neither."""
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda value: 0.0 * value,
+        lambda value: 1e-18 * torch.arange(1.0, 1.0 + value.numel()).reshape(value.shape),
+    ],
+)
+def test_an_output_without_a_hand_is_found(
+    edit: Callable[[torch.Tensor], torch.Tensor], failed
+) -> None:
+    """Zero flips in the mirror as the law asks, and tells nothing.
+
+    Rounding that follows the order of the atoms does neither.
+    """
     model = make(torch.float64)
     change(model, lambda graph, outputs: {"sign": edit(outputs["sign"])})
     assert "hand_separation.sign.0o" in failed(check_model(model))

@@ -6,7 +6,7 @@ import torch
 
 from molequi.graphs.graph import AtomGraph
 from molequi.graphs.neighbors import build_graph
-from molequi.graphs.verlet import SkinList
+from molequi.graphs.verlet import VerletList
 
 CUTOFF = 4.0
 
@@ -28,9 +28,19 @@ def assert_is_fresh(graph: AtomGraph, positions, numbers, cell, pbc):
     torch.testing.assert_close(graph.receiver_ptr, fresh.receiver_ptr)
     # The senders' order must sort this graph's own edges, stably.
     torch.testing.assert_close(graph.sender_order, torch.argsort(graph.edge_index[0], stable=True))
-    for field in ("positions", "atomic_numbers", "cell", "pbc", "batch", "total_charge", "spin_multiplicity"):
+    for field in (
+        "positions",
+        "atomic_numbers",
+        "cell",
+        "pbc",
+        "batch",
+        "total_charge",
+        "spin_multiplicity",
+    ):
         torch.testing.assert_close(getattr(graph, field), getattr(fresh, field), rtol=0, atol=0)
-    assert all(getattr(graph, field).dtype == getattr(fresh, field).dtype for field in AtomGraph._fields)
+    assert all(
+        getattr(graph, field).dtype == getattr(fresh, field).dtype for field in AtomGraph._fields
+    )
 
 
 CELLS = {
@@ -50,7 +60,7 @@ def test_random_walk_equals_fresh_search(name):
     n_atoms, cell, pbc = CELLS[name]
     positions, numbers = random_structure(n_atoms, cell)
     rng = np.random.default_rng(1)
-    skin = SkinList(CUTOFF, 0.6)
+    skin = VerletList(CUTOFF, 0.6)
     for _ in range(40):
         graph = skin.graph(positions, numbers, cell=cell, pbc=pbc)
         assert_is_fresh(graph, positions, numbers, cell, pbc)
@@ -61,7 +71,7 @@ def test_random_walk_equals_fresh_search(name):
 
 def test_pair_just_outside_comes_in_at_the_limit_of_the_rule():
     """Two atoms that were unlisted by a hair approach by what the rule allows, then by a little more."""
-    skin = SkinList(CUTOFF, 0.5)
+    skin = VerletList(CUTOFF, 0.5)
     start = np.array([[0.0, 0, 0], [CUTOFF + 0.5 + 1e-6, 0, 0]])
     skin.graph(start, [1, 1])
     for step in (0.2, 0.2499, 0.2501, 0.3):
@@ -73,22 +83,27 @@ def test_pair_just_outside_comes_in_at_the_limit_of_the_rule():
 def test_wrapping_in_mid_run():
     n_atoms, cell, pbc = CELLS["triclinic"]
     positions, numbers = random_structure(n_atoms, cell)
-    skin = SkinList(CUTOFF, 0.5)
+    skin = VerletList(CUTOFF, 0.5)
     skin.graph(positions, numbers, cell=cell, pbc=pbc)
     wrapped = positions + np.array([1, -2, 1]) @ cell * (np.arange(n_atoms) % 3 == 0)[:, None]
     assert_is_fresh(skin.graph(wrapped, numbers, cell=cell, pbc=pbc), wrapped, numbers, cell, pbc)
     assert skin.n_searches == 2
 
 
-@pytest.mark.parametrize("name", ["triclinic", "slab", "slab without a third vector", "wire", "cutoff three times the cell"])
+@pytest.mark.parametrize(
+    "name",
+    ["triclinic", "slab", "slab without a third vector", "wire", "cutoff three times the cell"],
+)
 def test_cell_that_breathes_and_shears_with_its_atoms(name):
     """As in NPT: atoms follow the cell; the list is kept for a while, and never misses a pair."""
     n_atoms, cell, pbc = CELLS[name]
     positions, numbers = random_structure(n_atoms, cell)
     rng = np.random.default_rng(2)
-    skin = SkinList(CUTOFF, 0.6)
+    skin = VerletList(CUTOFF, 0.6)
     for _ in range(40):
-        assert_is_fresh(skin.graph(positions, numbers, cell=cell, pbc=pbc), positions, numbers, cell, pbc)
+        assert_is_fresh(
+            skin.graph(positions, numbers, cell=cell, pbc=pbc), positions, numbers, cell, pbc
+        )
         strain = np.eye(3) + rng.normal(scale=0.004, size=(3, 3)) - 0.004 * np.eye(3)
         cell = cell @ strain
         positions = positions @ strain + rng.normal(scale=0.005, size=positions.shape)
@@ -98,38 +113,62 @@ def test_cell_that_breathes_and_shears_with_its_atoms(name):
 def test_cell_changed_under_fixed_atoms():
     n_atoms, cell, pbc = CELLS["triclinic"]
     positions, numbers = random_structure(n_atoms, cell)
-    skin = SkinList(CUTOFF, 0.5)
+    skin = VerletList(CUTOFF, 0.5)
     for scale in (1.0, 0.97, 0.9, 1.1):
-        assert_is_fresh(skin.graph(positions, numbers, cell=cell * scale, pbc=pbc), positions, numbers, cell * scale, pbc)
+        assert_is_fresh(
+            skin.graph(positions, numbers, cell=cell * scale, pbc=pbc),
+            positions,
+            numbers,
+            cell * scale,
+            pbc,
+        )
 
 
 def test_numbers_and_pbc_lead_to_a_new_search():
     n_atoms, cell, pbc = CELLS["triclinic"]
     positions, numbers = random_structure(n_atoms, cell)
-    skin = SkinList(CUTOFF, 0.5)
+    skin = VerletList(CUTOFF, 0.5)
     skin.graph(positions, numbers, cell=cell, pbc=pbc)
-    assert_is_fresh(skin.graph(positions, numbers[::-1], cell=cell, pbc=pbc), positions, numbers[::-1].copy(), cell, pbc)
-    assert_is_fresh(skin.graph(positions, numbers, cell=cell, pbc=[True, True, False]), positions, numbers, cell, [True, True, False])
-    assert_is_fresh(skin.graph(positions[:5], numbers[:5], cell=cell, pbc=pbc), positions[:5], numbers[:5], cell, pbc)
+    assert_is_fresh(
+        skin.graph(positions, numbers[::-1], cell=cell, pbc=pbc),
+        positions,
+        numbers[::-1].copy(),
+        cell,
+        pbc,
+    )
+    assert_is_fresh(
+        skin.graph(positions, numbers, cell=cell, pbc=[True, True, False]),
+        positions,
+        numbers,
+        cell,
+        [True, True, False],
+    )
+    assert_is_fresh(
+        skin.graph(positions[:5], numbers[:5], cell=cell, pbc=pbc),
+        positions[:5],
+        numbers[:5],
+        cell,
+        pbc,
+    )
     assert skin.n_searches == 4
 
 
 def test_order_of_edges_does_not_depend_on_the_history():
     n_atoms, cell, pbc = CELLS["cutoff three times the cell"]
     positions, numbers = random_structure(n_atoms, cell)
-    walked = SkinList(CUTOFF, 0.5)
+    walked = VerletList(CUTOFF, 0.5)
     for shift in (0.0, 0.05, 0.1):
         moved = positions + np.array([[shift, 0, 0], [0, -shift, 0], [0, 0, 0]])
         graph = walked.graph(moved, numbers, cell=cell, pbc=pbc)
     assert walked.n_searches == 1
-    again = SkinList(CUTOFF, 0.5).graph(moved, numbers, cell=cell, pbc=pbc)
+    again = VerletList(CUTOFF, 0.5).graph(moved, numbers, cell=cell, pbc=pbc)
     for field in AtomGraph._fields:
         assert torch.equal(getattr(graph, field), getattr(again, field))
 
 
 def test_graph_does_not_share_memory_with_its_source():
     positions = np.array([[0.0, 0, 0], [1.0, 0, 0]])
-    skin = SkinList(CUTOFF, 0.5)
+    skin = VerletList(CUTOFF, 0.5)
     graph = skin.graph(positions, [1, 1])
     positions += 5.0
     assert float(graph.positions.abs().max()) == 1.0
@@ -138,13 +177,13 @@ def test_graph_does_not_share_memory_with_its_source():
 
 
 def test_empty_and_single_atom():
-    assert SkinList(CUTOFF).graph(np.zeros((0, 3)), []).n_molecules == 1
-    graph = SkinList(CUTOFF).graph(np.zeros((1, 3)), [6])
+    assert VerletList(CUTOFF).graph(np.zeros((0, 3)), []).n_molecules == 1
+    graph = VerletList(CUTOFF).graph(np.zeros((1, 3)), [6])
     assert graph.edge_index.shape == (2, 0)
 
 
 def test_position_that_is_not_finite_is_named():
-    skin = SkinList(CUTOFF)
+    skin = VerletList(CUTOFF)
     positions = np.array([[0.0, 0, 0], [1.0, 0, 0]])
     skin.graph(positions, [1, 1])
     positions[1, 0] = np.nan

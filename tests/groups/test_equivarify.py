@@ -10,7 +10,17 @@ from torch import nn
 from molequi.diagnostics.check import check_model
 from molequi.errors import UserError
 from molequi.graphs.graph import collate
-from molequi.groups.equivarify import EachCopy, LayerwiseLift, Lift, StackedCopies, joint_classes, project, turn_images, turn_positions, unnoticed
+from molequi.groups.equivarify import (
+    EachCopy,
+    LayerwiseLift,
+    Lift,
+    StackedCopies,
+    joint_classes,
+    project,
+    turn_images,
+    turn_positions,
+    unnoticed,
+)
 from molequi.groups.finite import cyclic_group, dihedral_group, point_group
 from molequi.models.molecular import MolecularModel
 from molequi.models.probes import built_in_probes, random_rotation
@@ -22,7 +32,9 @@ C4 = cyclic_group(4)
 
 def network(n_out: int = 10, channels: int = 1) -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, n_out)).double()
+    return nn.Sequential(
+        nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, n_out)
+    ).double()
 
 
 def images(channels: int = 1) -> torch.Tensor:
@@ -33,7 +45,9 @@ def n_weights(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-@pytest.mark.parametrize("group", [C4, dihedral_group(4), dihedral_group(2)], ids=lambda group: group.name)
+@pytest.mark.parametrize(
+    "group", [C4, dihedral_group(4), dihedral_group(2)], ids=lambda group: group.name
+)
 def test_lift_is_exactly_equivariant(group) -> None:
     lift, x = Lift(network(), group, turn_images), images()
     copies = lift(x)
@@ -62,7 +76,9 @@ def test_probabilities_shift_by_ten_slots() -> None:
     assert logits.shape == (5, 40)
     turned = joint_classes(lift(turn_images(C4.matrices[1], x)), C4)
     assert torch.equal(turned, torch.roll(logits, 10, dims=1))
-    torch.testing.assert_close(turned.softmax(1), torch.roll(logits.softmax(1), 10, dims=1), atol=1e-15, rtol=0)
+    torch.testing.assert_close(
+        turned.softmax(1), torch.roll(logits.softmax(1), 10, dims=1), atol=1e-15, rtol=0
+    )
     with pytest.raises(UserError, match="lift over the whole group"):
         joint_classes(lift(x)[:2], C4)
 
@@ -72,7 +88,9 @@ def test_training_does_not_notice_whether_images_are_turned(*, stacked: bool) ->
     """Loss and gradients of images turned by k quarters with labels in block k are those of upright images."""
     lift, _ = layered(stacked=stacked)
     x, numbers, quarters = images(), torch.tensor([3, 1, 4, 1, 5]), torch.tensor([0, 1, 2, 3, 1])
-    turned = torch.stack([turn_images(C4.matrices[int(k)], image) for k, image in zip(quarters, x, strict=True)])
+    turned = torch.stack(
+        [turn_images(C4.matrices[int(k)], image) for k, image in zip(quarters, x, strict=True)]
+    )
     found = []
     for inputs, labels in ((x, numbers), (turned, 10 * quarters + numbers)):
         loss = nn.functional.cross_entropy(joint_classes(lift(inputs), C4), labels)
@@ -85,10 +103,23 @@ def layered(*, stacked: bool) -> tuple[LayerwiseLift, list[nn.Module]]:
     """Three convolutions and a linear layer; the later ones act on each copy, or on all."""
     torch.manual_seed(0)
     factor = 4 if stacked else 1
-    layers = [nn.Conv2d(1, 3, 3), nn.Conv2d(factor * 3, 5, 3), nn.Conv2d(factor * 5, 6, 3), nn.Linear(6 * 4, 10)]
+    layers = [
+        nn.Conv2d(1, 3, 3),
+        nn.Conv2d(factor * 3, 5, 3),
+        nn.Conv2d(factor * 5, 6, 3),
+        nn.Linear(6 * 4, 10),
+    ]
     wrap = (lambda layer: StackedCopies(layer, C4)) if stacked else EachCopy
-    later = [wrap(layers[1]), nn.ReLU(), wrap(layers[2]), EachCopy(nn.Flatten()), EachCopy(layers[3])]
-    return LayerwiseLift(Lift(nn.Sequential(layers[0], nn.ReLU()), C4, turn_images), later).double(), layers
+    later = [
+        wrap(layers[1]),
+        nn.ReLU(),
+        wrap(layers[2]),
+        EachCopy(nn.Flatten()),
+        EachCopy(layers[3]),
+    ]
+    return LayerwiseLift(
+        Lift(nn.Sequential(layers[0], nn.ReLU()), C4, turn_images), later
+    ).double(), layers
 
 
 @pytest.mark.parametrize("stacked", [False, True])
@@ -97,17 +128,27 @@ def test_layer_by_layer_form_is_equivariant(*, stacked: bool) -> None:
     x = images()
     copies = lift(x)
     for g in range(4):
-        torch.testing.assert_close(lift(turn_images(C4.matrices[g], x)), lift.first.move(g, copies), atol=1e-14, rtol=0)
+        torch.testing.assert_close(
+            lift(turn_images(C4.matrices[g], x)), lift.first.move(g, copies), atol=1e-14, rtol=0
+        )
     plain = [nn.Conv2d(1, 3, 3), nn.Conv2d(3, 5, 3), nn.Conv2d(5, 6, 3), nn.Linear(24, 10)]
     weights = [layer.weight.numel() for layer in layers]
     factors = [1, 4, 4, 1] if stacked else [1, 1, 1, 1]
-    assert weights == [factor * layer.weight.numel() for factor, layer in zip(factors, plain, strict=True)]
+    assert weights == [
+        factor * layer.weight.numel() for factor, layer in zip(factors, plain, strict=True)
+    ]
     assert n_weights(lift) == n_weights(nn.ModuleList(layers))
 
 
 def test_pure_lift_layer_by_layer_is_the_lift_of_the_whole() -> None:
     lift, layers = layered(stacked=False)
-    whole = Lift(nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2], nn.Flatten(), layers[3]), C4, turn_images)
+    whole = Lift(
+        nn.Sequential(
+            layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2], nn.Flatten(), layers[3]
+        ),
+        C4,
+        turn_images,
+    )
     torch.testing.assert_close(lift(images()), whole(images()), atol=1e-14, rtol=0)
 
 
@@ -123,12 +164,17 @@ def test_minimal_lift_keeps_one_copy_of_equal_ones() -> None:
     found = unnoticed(Blind(), C4, turn_images, x)
     assert found == [0, 2]
     assert unnoticed(plain, C4, turn_images, x) == [0]
-    full, minimal = Lift(Blind(), C4, turn_images), Lift(Blind(), C4, turn_images, invariant_under=found)
+    full, minimal = (
+        Lift(Blind(), C4, turn_images),
+        Lift(Blind(), C4, turn_images, invariant_under=found),
+    )
     copies = minimal(x)
     assert copies.shape == (2, 5, 10)
     torch.testing.assert_close(copies, full(x)[:2], atol=1e-14, rtol=0)
     for g in range(4):
-        torch.testing.assert_close(minimal(turn_images(C4.matrices[g], x)), minimal.move(g, copies), atol=1e-14, rtol=0)
+        torch.testing.assert_close(
+            minimal(turn_images(C4.matrices[g], x)), minimal.move(g, copies), atol=1e-14, rtol=0
+        )
     with pytest.raises(UserError, match="form no subgroup"):
         Lift(Blind(), C4, turn_images, invariant_under=[0, 1])
 
@@ -145,7 +191,9 @@ def test_minimal_lift_over_a_subgroup_that_is_not_normal() -> None:
     lift, x = Lift(Blind(), group, turn_images, invariant_under=[0, mirror]), images()
     assert len(lift(x)) == 4
     for g in range(group.order):
-        torch.testing.assert_close(lift(turn_images(group.matrices[g], x)), lift.move(g, lift(x)), atol=1e-14, rtol=0)
+        torch.testing.assert_close(
+            lift(turn_images(group.matrices[g], x)), lift.move(g, lift(x)), atol=1e-14, rtol=0
+        )
 
 
 def test_positions_and_all_copies_at_once() -> None:
@@ -156,7 +204,10 @@ def test_positions_and_all_copies_at_once() -> None:
     context = cluster.atomic_numbers, cluster.edge_index
     with pytest.raises(UserError, match="2 x 2 matrix cannot turn 3 coordinates"):
         Lift(coordinates, C4, turn_positions)(vectors, *context)
-    one, many = (Lift(coordinates, group, turn_positions, at_once=at_once)(vectors, *context) for at_once in (False, True))
+    one, many = (
+        Lift(coordinates, group, turn_positions, at_once=at_once)(vectors, *context)
+        for at_once in (False, True)
+    )
     assert one.shape == (48, cluster.n_atoms, 4, 4)
     torch.testing.assert_close(one, many, atol=1e-12, rtol=0)
 
@@ -173,10 +224,19 @@ def test_molecular_network_is_exact_under_the_point_group_and_no_further() -> No
     probe = built_in_probes((1, 6, 7, 8))[0]
 
     def errors(model: MolecularModel, matrix: np.ndarray) -> dict[str, float]:
-        still, moved = (model.compute(structure.graph(4.0)) for structure in (probe, probe.mapped(matrix)))
+        still, moved = (
+            model.compute(structure.graph(4.0)) for structure in (probe, probe.mapped(matrix))
+        )
         turn = torch.as_tensor(matrix)
-        expected = {"energy": still["energy"], "forces": still["forces"] @ turn.T, "dipole": still["dipole"] @ turn.T}
-        return {name: float((moved[name] - value).abs().max() / value.abs().max()) for name, value in expected.items()}
+        expected = {
+            "energy": still["energy"],
+            "forces": still["forces"] @ turn.T,
+            "dipole": still["dipole"] @ turn.T,
+        }
+        return {
+            name: float((moved[name] - value).abs().max() / value.abs().max())
+            for name, value in expected.items()
+        }
 
     group = point_group("Oh")
     for element in (1, 7, 20, 47):

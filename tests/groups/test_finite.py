@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from molequi.errors import UserError
-from molequi.groups.finite import cyclic_group, dihedral_group, generated_group, grid_sources, point_group, subgroup_of
+from molequi.groups.finite import (
+    cyclic_group,
+    dihedral_group,
+    generated_group,
+    grid_sources,
+    point_group,
+    subgroup_of,
+)
 
 ORDERS = {
     "C1": 1, "Ci": 2, "Cs": 2, "C3": 3, "C2v": 4, "C4h": 8, "D3": 6, "D6h": 24, "D2d": 8, "D3d": 12, "S4": 4, "S6": 6,
@@ -20,7 +27,9 @@ def test_point_groups(name: str) -> None:
     assert group.order == ORDERS[name]
     products = np.einsum("aij,bjk->abik", group.matrices, group.matrices)
     np.testing.assert_allclose(products, group.matrices[group.table], atol=1e-9)
-    np.testing.assert_allclose(group.matrices[group.inverse], np.swapaxes(group.matrices, 1, 2), atol=1e-9)
+    np.testing.assert_allclose(
+        group.matrices[group.inverse], np.swapaxes(group.matrices, 1, 2), atol=1e-9
+    )
     # Proper rotations are all of a group or half of it.
     has_mirrors = name in {"Ci", "Cs"} or name[-1] in "vhd" or name[0] == "S"
     assert np.mean(np.linalg.det(group.matrices) > 0) == (0.5 if has_mirrors else 1.0)
@@ -39,7 +48,9 @@ def test_infinite_group_is_refused() -> None:
     with pytest.raises(UserError, match="has no generators"):
         generated_group("nothing", [])
     with pytest.raises(UserError, match="more than 1000 elements"):
-        generated_group("turns by 1 radian", [np.array([[np.cos(1), -np.sin(1)], [np.sin(1), np.cos(1)]])])
+        generated_group(
+            "turns by 1 radian", [np.array([[np.cos(1), -np.sin(1)], [np.sin(1), np.cos(1)]])]
+        )
 
 
 def test_plane_groups_and_cosets() -> None:
@@ -50,7 +61,9 @@ def test_plane_groups_and_cosets() -> None:
     assert cosets.shape == (2, 4)
     assert set(cosets[0]) == set(turns)
     assert sorted(cosets.ravel()) == list(range(8))
-    with pytest.raises(UserError, match=rf"has no element {group.order}; its {group.order} elements"):
+    with pytest.raises(
+        UserError, match=rf"has no element {group.order}; its {group.order} elements"
+    ):
         subgroup_of(group, [0, group.order])
     with pytest.raises(UserError, match="form no subgroup"):
         subgroup_of(group, [0, group.generators[0]])
@@ -60,6 +73,8 @@ def test_quarter_turn_moves_pixels_as_numpy_does() -> None:
     image = np.arange(36).reshape(6, 6)
     quarter = cyclic_group(4).matrices[1]
     # A turn from the first axis to the second is NumPy's.
-    np.testing.assert_array_equal(image.ravel()[grid_sources(quarter, 6)].reshape(6, 6), np.rot90(image))
+    np.testing.assert_array_equal(
+        image.ravel()[grid_sources(quarter, 6)].reshape(6, 6), np.rot90(image)
+    )
     with pytest.raises(UserError, match="square grid"):
         grid_sources(cyclic_group(3).matrices[1], 6)

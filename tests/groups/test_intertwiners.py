@@ -25,7 +25,15 @@ from molequi.groups.named_representations import (
     symmetric_points,
     wallpaper_representation,
 )
-from molequi.groups.representations import direct_sum, dual, multiple, outer_product, represent, tensor_product, trivial
+from molequi.groups.representations import (
+    direct_sum,
+    dual,
+    multiple,
+    outer_product,
+    represent,
+    tensor_product,
+    trivial,
+)
 
 IRREPS = [(l, p) for l in range(4) for p in (1, -1)]
 
@@ -33,7 +41,10 @@ IRREPS = [(l, p) for l in range(4) for p in (1, -1)]
 def commutes(rho_in, rho_out) -> float:
     """The largest entry of A rho_in - rho_out A over the basis and the generators."""
     maps = intertwiners(rho_in, rho_out).maps()
-    pairs = [*zip(rho_in.finite, rho_out.finite, strict=True), *zip(rho_in.algebra, rho_out.algebra, strict=True)]
+    pairs = [
+        *zip(rho_in.finite, rho_out.finite, strict=True),
+        *zip(rho_in.algebra, rho_out.algebra, strict=True),
+    ]
     return max(np.abs(maps @ a.toarray() - b.toarray() @ maps).max(initial=0.0) for a, b in pairs)
 
 
@@ -58,7 +69,12 @@ def test_couplings_are_clebsch_gordan_tensors(l1: int, l2: int) -> None:
         found = intertwiners(pair, o3_irrep(l3, sign * (-1) ** (l1 + l2)))
         assert found.dim == (sign == 1 and abs(l1 - l2) <= l3 <= l1 + l2)
         if found.dim:
-            expected = o3.wigner_3j(l1, l2, l3, dtype=torch.float64).permute(2, 0, 1).numpy().reshape(2 * l3 + 1, -1)
+            expected = (
+                o3.wigner_3j(l1, l2, l3, dtype=torch.float64)
+                .permute(2, 0, 1)
+                .numpy()
+                .reshape(2 * l3 + 1, -1)
+            )
             assert min(np.abs(found.maps()[0] - s * expected).max() for s in (1, -1)) < 1e-12
 
 
@@ -69,7 +85,9 @@ def test_direct_sum_counts_pairs_of_equal_irreps() -> None:
     found = intertwiners(rho_in, rho_out)
     assert found.dim == 3 * 4 + 2 * 1 + 1 * 2
     assert commutes(rho_in, rho_out) < 1e-12
-    np.testing.assert_allclose((found.basis.T @ found.basis).toarray(), np.eye(found.dim), atol=1e-12)
+    np.testing.assert_allclose(
+        (found.basis.T @ found.basis).toarray(), np.eye(found.dim), atol=1e-12
+    )
 
 
 def test_direct_sum_agrees_with_the_null_space_of_the_whole() -> None:
@@ -81,13 +99,21 @@ def test_direct_sum_agrees_with_the_null_space_of_the_whole() -> None:
 
 @pytest.mark.parametrize("m", [2, 5])
 def test_centre_of_mass_is_the_only_point(m: int) -> None:
-    """GL(3) moves m points together, S_m exchanges them: one map to a point, and mean and differences from points to points."""
+    """GL(3) moves m points together, S_m exchanges them.
+
+    One map to a point, and mean and differences from points to points.
+    """
     points = symmetric_points(m)
-    cloud, point = outer_product(gl_vector(3), points), outer_product(gl_vector(3), trivial(points.group))
+    cloud, point = (
+        outer_product(gl_vector(3), points),
+        outer_product(gl_vector(3), trivial(points.group)),
+    )
     found = intertwiners(cloud, point)
     assert found.dim == 1
     positions = np.random.default_rng(0).standard_normal((3, m))
-    np.testing.assert_allclose(found.maps()[0] @ positions.ravel(), np.sqrt(m / 3) * positions.mean(axis=1), atol=1e-12)
+    np.testing.assert_allclose(
+        found.maps()[0] @ positions.ravel(), np.sqrt(m / 3) * positions.mean(axis=1), atol=1e-12
+    )
     assert intertwiners(cloud, cloud).dim == 2
 
 
@@ -101,14 +127,19 @@ def orbits_of_a_pixel(n: int, *, mirrors: bool) -> int:
 
 @pytest.mark.parametrize("n", [4, 5, 8, 9])
 def test_wallpaper_groups_have_convolutions(n: int) -> None:
-    """A map that commutes with shifts is a convolution; turns and mirrors make its filter constant on their orbits."""
+    """A map that commutes with shifts is a convolution.
+
+    Turns and mirrors make its filter constant on their orbits.
+    """
     for name in ("p4", "p4m"):
         rho = wallpaper_representation(name, n)
         assert intertwiners(rho, rho).dim == orbits_of_a_pixel(n, mirrors=name == "p4m")
         assert commutes(rho, rho) == 0.0
 
 
-@pytest.mark.parametrize(("n", "expected"), [(4, (4**4 + 2 * 4**2) // 8), (5, (5**4 + 3 + 4 * 5**2) // 8)])
+@pytest.mark.parametrize(
+    ("n", "expected"), [(4, (4**4 + 2 * 4**2) // 8), (5, (5**4 + 3 + 4 * 5**2) // 8)]
+)
 def test_square_acts_on_images(n: int, expected: int) -> None:
     """The orbits of D4 on pairs of pixels, by Burnside's lemma."""
     rho = image_representation(dihedral_group(4), n)
@@ -125,14 +156,20 @@ def test_large_grid_needs_no_linear_algebra() -> None:
 def test_lorentz_group() -> None:
     vector = lorentz_vector()
     scalar, pair = trivial(vector.group), tensor_product(vector, vector)
-    np.testing.assert_allclose(np.abs(intertwiners(vector, vector).maps()), [np.eye(4) / 2], atol=1e-12)
+    np.testing.assert_allclose(
+        np.abs(intertwiners(vector, vector).maps()), [np.eye(4) / 2], atol=1e-12
+    )
     assert intertwiners(vector, scalar).dim == 0
     metric = invariants(pair).reshape(-1, 4, 4)
-    np.testing.assert_allclose(metric * np.sign(metric[0, 0, 0]), [np.diag([1, -1, -1, -1]) / 2], atol=1e-12)
+    np.testing.assert_allclose(
+        metric * np.sign(metric[0, 0, 0]), [np.diag([1, -1, -1, -1]) / 2], atol=1e-12
+    )
     # Three ways to pair four vectors, and the volume that they span.
     assert len(invariants(tensor_product(pair, pair))) == 4
     # Lowering an index is the map to the dual.
-    np.testing.assert_allclose(np.abs(intertwiners(vector, dual(vector)).maps()), np.abs(metric), atol=1e-12)
+    np.testing.assert_allclose(
+        np.abs(intertwiners(vector, dual(vector)).maps()), np.abs(metric), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", ["C3", "C3v", "D2d", "Td", "Oh"])
@@ -175,13 +212,17 @@ def test_inexact_generators_are_refused() -> None:
 
 
 def test_rounding_is_no_equation() -> None:
-    """det R = 1 + 2e-16 stands for the same group element as 1: one map, dense or sparse, whatever the size of the generators."""
+    """det R = 1 + 2e-16 stands for the same group element as 1.
+
+    One map, dense or sparse, whatever the size of the generators.
+    """
     turn = np.array([[np.cos(1.0), -np.sin(1.0)], [np.sin(1.0), np.cos(1.0)]])
     determinant = np.array([[np.linalg.det(np.linalg.matrix_power(turn, 5))]])
     assert determinant != 1.0
     rho = represent("Z", [determinant])
     assert intertwiners(rho, trivial(rho.group)).dim == 1
-    # Twice the same element, once as a product: everything that commutes with the turn does with what is the turn but for rounding.
+    # Twice the same element, once as a product: everything that commutes with the turn does with
+    # what is the turn but for rounding.
     other = represent("Z", [turn @ turn @ np.linalg.inv(turn)])
     assert intertwiners(represent("Z", [turn]), other).dim == 2
     assert not np.array_equal(other.finite[0].toarray(), turn)

@@ -18,17 +18,37 @@ from molequi.groups.named_representations import (
     symmetric_points,
     wallpaper_representation,
 )
-from molequi.groups.networks import EquivariantLinear, EquivariantNetwork, GatedActivation, NormActivation, PointwiseActivation
-from molequi.groups.representations import Representation, direct_sum, multiple, tensor_product, trivial
+from molequi.groups.networks import (
+    EquivariantLinear,
+    EquivariantNetwork,
+    GatedActivation,
+    NormActivation,
+    PointwiseActivation,
+)
+from molequi.groups.representations import (
+    Representation,
+    direct_sum,
+    multiple,
+    tensor_product,
+    trivial,
+)
 
 
-def motions(rho_in: Representation, rho_out: Representation) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Matrices of group elements: the finite generators, and exponentials of combinations of the algebra's."""
+def motions(
+    rho_in: Representation, rho_out: Representation
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Matrices of group elements.
+
+    The finite generators, and exponentials of combinations of the algebra's.
+    """
     pairs = [(a.toarray(), b.toarray()) for a, b in zip(rho_in.finite, rho_out.finite, strict=True)]
     found = [(torch.as_tensor(a), torch.as_tensor(b)) for a, b in pairs]
     if rho_in.algebra:
         weights = np.random.default_rng(3).standard_normal(len(rho_in.algebra))
-        lie = [sum(w * m.toarray() for w, m in zip(weights, rho.algebra, strict=True)) for rho in (rho_in, rho_out)]
+        lie = [
+            sum(w * m.toarray() for w, m in zip(weights, rho.algebra, strict=True))
+            for rho in (rho_in, rho_out)
+        ]
         found.append(tuple(torch.matrix_exp(torch.as_tensor(m)) for m in lie))
     return found
 
@@ -37,7 +57,10 @@ def defect(network: torch.nn.Module, rho_in: Representation, rho_out: Representa
     v = torch.as_tensor(np.random.default_rng(1).standard_normal((5, rho_in.dim)))
     with torch.no_grad():
         still = network(v)
-        return max(float((network(v @ a.T) - still @ b.T).abs().max() / still.abs().max()) for a, b in motions(rho_in, rho_out))
+        return max(
+            float((network(v @ a.T) - still @ b.T).abs().max() / still.abs().max())
+            for a, b in motions(rho_in, rho_out)
+        )
 
 
 def doubled(module: torch.nn.Module) -> torch.nn.Module:
@@ -52,8 +75,14 @@ def doubled(module: torch.nn.Module) -> torch.nn.Module:
 
 def o3_case():
     rho = direct_sum(multiple(4, o3_irrep(0, 1)), multiple(3, o3_irrep(1, -1)), o3_irrep(2, 1))
-    rho_in = direct_sum(o3_irrep(0, 1), tensor_product(o3_irrep(1, -1), o3_irrep(1, -1)), o3_irrep(1, -1))
-    return rho_in, [GatedActivation(rho), NormActivation(rho)], direct_sum(o3_irrep(0, 1), o3_irrep(1, -1), o3_irrep(2, 1))
+    rho_in = direct_sum(
+        o3_irrep(0, 1), tensor_product(o3_irrep(1, -1), o3_irrep(1, -1)), o3_irrep(1, -1)
+    )
+    return (
+        rho_in,
+        [GatedActivation(rho), NormActivation(rho)],
+        direct_sum(o3_irrep(0, 1), o3_irrep(1, -1), o3_irrep(2, 1)),
+    )
 
 
 def lorentz_case():
@@ -66,12 +95,20 @@ def lorentz_case():
 def image_case():
     image = wallpaper_representation("p4m", 6)
     scalar = trivial(image.group)
-    return image, [PointwiseActivation(multiple(2, image), functional.silu)], direct_sum(scalar, image)
+    return (
+        image,
+        [PointwiseActivation(multiple(2, image), functional.silu)],
+        direct_sum(scalar, image),
+    )
 
 
 def cloud_case():
     points = symmetric_points(6)
-    return multiple(3, points), [PointwiseActivation(multiple(4, points), torch.relu)], direct_sum(points, trivial(points.group))
+    return (
+        multiple(3, points),
+        [PointwiseActivation(multiple(4, points), torch.relu)],
+        direct_sum(points, trivial(points.group)),
+    )
 
 
 def point_group_case():
@@ -79,7 +116,11 @@ def point_group_case():
     group = point_group("Oh")
     vector, regular = matrix_representation(group), regular_representation(group)
     hidden = PointwiseActivation(direct_sum(multiple(2, vector), regular), torch.tanh)
-    return direct_sum(vector, trivial(vector.group)), [hidden], direct_sum(vector, trivial(vector.group))
+    return (
+        direct_sum(vector, trivial(vector.group)),
+        [hidden],
+        direct_sum(vector, trivial(vector.group)),
+    )
 
 
 @pytest.mark.parametrize("case", [o3_case, lorentz_case, image_case, cloud_case, point_group_case])
@@ -95,7 +136,10 @@ def test_network_is_equivariant(case) -> None:
 
 
 def test_biases_of_permutations_are_used() -> None:
-    """A bias that the group leaves alone may be added; one of the orbits of D4 on 3 x 3 pixels has no other."""
+    """A bias that the group leaves alone may be added.
+
+    One of the orbits of D4 on 3 x 3 pixels has no other.
+    """
     rho = image_representation(dihedral_group(4), 3)
     activation = PointwiseActivation(rho, torch.relu).double()
     assert activation.bias.coefficients.shape == (3,)  # centre, edges, corners
@@ -123,14 +167,36 @@ def test_weights_are_as_many_as_maps() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: PointwiseActivation(o3_irrep(1, -1), torch.tanh), "use GatedActivation, or NormActivation"),
+        (
+            lambda: PointwiseActivation(o3_irrep(1, -1), torch.tanh),
+            "use GatedActivation, or NormActivation",
+        ),
         (lambda: PointwiseActivation(o3_irrep(0, -1), torch.relu), "signs need an odd function"),
-        (lambda: PointwiseActivation(lorentz_vector(), torch.relu), "does not permute the components of four-vector"),
-        (lambda: PointwiseActivation(matrix_representation(point_group("C3")), torch.tanh), "use GatedActivation"),
+        (
+            lambda: PointwiseActivation(lorentz_vector(), torch.relu),
+            "does not permute the components of four-vector",
+        ),
+        (
+            lambda: PointwiseActivation(matrix_representation(point_group("C3")), torch.tanh),
+            "use GatedActivation",
+        ),
         (lambda: NormActivation(lorentz_vector()), "changes lengths of four-vector"),
-        (lambda: EquivariantLinear(o3_irrep(0, 1), o3_irrep(1, -1)), r"no equivariant linear map leads from 0e to 1o \(summand 0"),
-        (lambda: EquivariantLinear(o3_irrep(1, 1), direct_sum(o3_irrep(1, 1), o3_irrep(1, -1))), r"summand 1 of the output"),
-        (lambda: EquivariantNetwork(o3_irrep(0, 1), [NormActivation(matrix_representation(point_group("Oh")))], o3_irrep(0, 1)), "different groups"),
+        (
+            lambda: EquivariantLinear(o3_irrep(0, 1), o3_irrep(1, -1)),
+            r"no equivariant linear map leads from 0e to 1o \(summand 0",
+        ),
+        (
+            lambda: EquivariantLinear(o3_irrep(1, 1), direct_sum(o3_irrep(1, 1), o3_irrep(1, -1))),
+            r"summand 1 of the output",
+        ),
+        (
+            lambda: EquivariantNetwork(
+                o3_irrep(0, 1),
+                [NormActivation(matrix_representation(point_group("Oh")))],
+                o3_irrep(0, 1),
+            ),
+            "different groups",
+        ),
         (lambda: direct_sum(o3_irrep(0, 1), lorentz_vector()), "different groups"),
     ],
 )
@@ -144,6 +210,8 @@ def test_what_is_refused_would_break_the_symmetry() -> None:
     vector, lorentz = o3_irrep(1, -1), lorentz_vector()
     assert defect(torch.tanh, vector, vector) > 0.05
     assert defect(torch.relu, o3_irrep(0, -1), o3_irrep(0, -1)) > 0.05
-    assert defect(lambda v: v * torch.sigmoid(v.norm(dim=-1, keepdim=True)), lorentz, lorentz) > 0.05
+    assert (
+        defect(lambda v: v * torch.sigmoid(v.norm(dim=-1, keepdim=True)), lorentz, lorentz) > 0.05
+    )
     image = image_representation(dihedral_group(4), 3)
     assert defect(lambda v: torch.relu(v + torch.arange(9)), image, image) > 0.05

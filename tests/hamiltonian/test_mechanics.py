@@ -1,4 +1,7 @@
-"""Integration, the generator of springs, conserved quantities; SciPy and closed forms are the oracles."""
+"""Integration, the generator of springs, conserved quantities.
+
+SciPy and closed forms are the oracles.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,21 @@ from scipy.integrate import solve_ivp
 from molequi.errors import NotConvergedError
 from molequi.hamiltonian.config import make_dynamics_config
 from molequi.hamiltonian.data import make_data
-from molequi.hamiltonian.mechanics import Segments, angular_momentum, integrate, kinetic_energy, linear_momentum, rk4
-from molequi.hamiltonian.springs import Springs, draw_segments, make_segments, make_trajectories, sample_springs
+from molequi.hamiltonian.mechanics import (
+    Segments,
+    angular_momentum,
+    integrate,
+    kinetic_energy,
+    linear_momentum,
+    rk4,
+)
+from molequi.hamiltonian.springs import (
+    Springs,
+    draw_segments,
+    make_segments,
+    make_trajectories,
+    sample_springs,
+)
 
 TIMES = torch.arange(21, dtype=torch.float64) * 0.05
 
@@ -25,7 +41,15 @@ def test_trajectories_agree_with_scipy_and_with_rk4_to_tolerance():
         force = -2.0 * (k[:, None] * k)[..., None] * (q[:, None] - q)
         return np.stack((p / m[:, None], force.sum(1))).ravel()
 
-    solution = solve_ivp(equations, (0.0, 1.0), made.states[0, 0].numpy().ravel(), method="DOP853", t_eval=TIMES.numpy(), rtol=1e-11, atol=1e-12)
+    solution = solve_ivp(
+        equations,
+        (0.0, 1.0),
+        made.states[0, 0].numpy().ravel(),
+        method="DOP853",
+        t_eval=TIMES.numpy(),
+        rtol=1e-11,
+        atol=1e-12,
+    )
     np.testing.assert_allclose(made.states[0].numpy().reshape(21, -1), solution.y.T, atol=1e-8)
     model = Springs()
     own = integrate(lambda z: model(z, made.systems), made.states[:, 0], TIMES, 1e-8)
@@ -33,14 +57,23 @@ def test_trajectories_agree_with_scipy_and_with_rk4_to_tolerance():
 
 
 def test_rk4_is_of_fourth_order_and_differentiable():
-    """The oscillator q' = p, p' = -w q: the error of exp falls 16-fold when steps are halved; d/dw against the closed form."""
-    start, w = torch.tensor([[[[1.0]], [[0.0]]]], dtype=torch.float64), torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    """The oscillator q' = p, p' = -w q: the error of exp falls 16-fold when steps are halved.
+
+    D/dw against the closed form.
+    """
+    start, w = (
+        torch.tensor([[[[1.0]], [[0.0]]]], dtype=torch.float64),
+        torch.tensor(2.0, dtype=torch.float64, requires_grad=True),
+    )
 
     def field(z: torch.Tensor) -> torch.Tensor:
         return torch.stack((z[:, 1], -w * z[:, 0]), dim=1)
 
     times = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    errors = [abs(float(rk4(field, start, times, n)[0, 1, 0, 0, 0].detach()) - np.cos(np.sqrt(2.0))) for n in (8, 16)]
+    errors = [
+        abs(float(rk4(field, start, times, n)[0, 1, 0, 0, 0].detach()) - np.cos(np.sqrt(2.0)))
+        for n in (8, 16)
+    ]
     assert 14.0 < errors[0] / errors[1] < 18.0
     (gradient,) = torch.autograd.grad(rk4(field, start, times, 64)[0, 1, 0, 0, 0], w)
     assert float(gradient) == pytest.approx(-np.sin(np.sqrt(2.0)) / (2.0 * np.sqrt(2.0)), abs=1e-7)
@@ -76,7 +109,11 @@ def test_segments_are_pieces_of_their_trajectories():
     pieces = draw_segments(whole, generator)
     assert pieces.states.shape == (6, 5, 2, 3, 2)
     for row in range(6):
-        (start,) = (k for k in range(0, 50, 5) if torch.equal(whole.states[row, k : k + 5], pieces.states[row]))
+        (start,) = (
+            k
+            for k in range(0, 50, 5)
+            if torch.equal(whole.states[row, k : k + 5], pieces.states[row])
+        )
         assert start % 5 == 0
     cut, first = make_segments(1003, 2, 3, whole.times, generator)
     assert (cut.n_systems, first.n_systems, first.states.shape[1]) == (1003, 2, 50)
@@ -86,8 +123,14 @@ def test_energy_and_momenta_of_the_true_dynamics_are_constant():
     made = make_trajectories(3, 4, TIMES, torch.Generator().manual_seed(2))
     model = Springs()
     energy = torch.stack([model.energy(z, made.systems) for z in made.states.unbind(1)], dim=1)
-    for quantity in (energy[..., None], linear_momentum(made.states), angular_momentum(made.states)):
-        torch.testing.assert_close(quantity, quantity[:, :1].expand_as(quantity), atol=1e-10, rtol=1e-10)
+    for quantity in (
+        energy[..., None],
+        linear_momentum(made.states),
+        angular_momentum(made.states),
+    ):
+        torch.testing.assert_close(
+            quantity, quantity[:, :1].expand_as(quantity), atol=1e-10, rtol=1e-10
+        )
 
 
 def test_angular_momentum_is_the_cross_product():
@@ -103,7 +146,19 @@ def test_angular_momentum_is_the_cross_product():
 def test_more_training_data_leave_validation_and_test_as_they_are():
     def data(**changes: int):
         return make_data(
-            make_dynamics_config({"name": "a", "data": {"kind": "springs", "train": 3, "valid": 2, "test": 2, "n_steps": 120, **changes}})
+            make_dynamics_config(
+                {
+                    "name": "a",
+                    "data": {
+                        "kind": "springs",
+                        "train": 3,
+                        "valid": 2,
+                        "test": 2,
+                        "n_steps": 120,
+                        **changes,
+                    },
+                }
+            )
         )
 
     small, large = data(), data(train=5)

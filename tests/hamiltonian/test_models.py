@@ -1,4 +1,7 @@
-"""What each model of dynamics promises: symmetry of its energy, and so what a rollout conserves; and what it does not promise."""
+"""What each model of dynamics promises: symmetry of its energy, and so what a rollout conserves.
+
+And what it does not promise.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,14 @@ from molequi.hamiltonian.mechanics import HamiltonianModel, angular_momentum, li
 from molequi.hamiltonian.models import RECIPES, Shape, make_dynamics
 from molequi.hamiltonian.springs import sample_springs
 
-TRANSLATION = {"hogn", "lieconv-t2", "hlieconv-t2", "hlieconv-so2-centred", "hlieconv-se2", "invariant"}
+TRANSLATION = {
+    "hogn",
+    "lieconv-t2",
+    "hlieconv-t2",
+    "hlieconv-so2-centred",
+    "hlieconv-se2",
+    "invariant",
+}
 ROTATION = {"hlieconv-so2", "hlieconv-so2-centred", "invariant"}
 EXCHANGE = set(RECIPES) - {"fc", "h-fc"}
 HAMILTONIAN = set(RECIPES) - {"fc", "ogn", "lieconv-t2"}
@@ -24,7 +34,10 @@ MODELS = pytest.mark.parametrize("kind", RECIPES)
 
 
 def turn(angle: float) -> torch.Tensor:
-    return torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], dtype=torch.float64)
+    return torch.tensor(
+        [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]],
+        dtype=torch.float64,
+    )
 
 
 def defect(model, state, systems, moved, moved_systems, back) -> float:
@@ -54,26 +67,46 @@ def test_se2_is_exact_where_the_lifts_turn_along(springs, small_model):
     state, systems = springs
     R = turn(0.8)
     turned = systems._replace(angles=systems.angles + 0.8)
-    assert defect(small_model("hlieconv-se2"), state, systems, state @ R.T, turned, lambda f: f @ R) < ROUNDING
+    assert (
+        defect(small_model("hlieconv-se2"), state, systems, state @ R.T, turned, lambda f: f @ R)
+        < ROUNDING
+    )
 
 
 @MODELS
 def test_exchange_of_particles(kind, springs, small_model):
     state, systems = springs
     order = torch.tensor([3, 0, 4, 1, 2])
-    moved = type(systems)(systems.masses[:, order], systems.features[:, order], systems.angles[:, order])
-    found = defect(small_model(kind), state, systems, state[:, :, order], moved, lambda f: f[:, :, order.argsort()])
+    moved = type(systems)(
+        systems.masses[:, order], systems.features[:, order], systems.angles[:, order]
+    )
+    found = defect(
+        small_model(kind),
+        state,
+        systems,
+        state[:, :, order],
+        moved,
+        lambda f: f[:, :, order.argsort()],
+    )
     assert (found < ROUNDING) == (kind in EXCHANGE), found
 
 
 @MODELS
 def test_momenta_along_a_rollout(kind, springs, small_model):
-    """Linear momentum is linear in the state, so any Runge-Kutta scheme keeps it to rounding; angular momentum to the error of the steps."""
+    """Linear momentum is linear in the state, so any Runge-Kutta scheme keeps it to rounding.
+
+    Angular momentum to the error of the steps.
+    """
     state, systems = springs
     model = small_model(kind)
     with torch.no_grad():
-        states = rk4(lambda z: model(z, systems), state, torch.arange(11, dtype=torch.float64) * 0.05, 2)
-    linear, angular = ((m(states)[:, -1] - m(states)[:, 0]).abs().max() for m in (linear_momentum, angular_momentum))
+        states = rk4(
+            lambda z: model(z, systems), state, torch.arange(11, dtype=torch.float64) * 0.05, 2
+        )
+    linear, angular = (
+        (m(states)[:, -1] - m(states)[:, 0]).abs().max()
+        for m in (linear_momentum, angular_momentum)
+    )
     assert (float(linear) < 1e-12) == (kind in TRANSLATION & HAMILTONIAN), linear
     assert (float(angular) < 1e-8) == (kind in ROTATION & HAMILTONIAN), angular
 
@@ -89,11 +122,15 @@ def test_field_is_the_symplectic_gradient(kind, springs, small_model):
     with torch.no_grad():
         f = model(state, systems)
     gradient = torch.stack((-f[:, 1], f[:, 0]), dim=1)
-    torch.testing.assert_close((gradient * step).sum((1, 2, 3)), (up - down).detach() / 2e-5, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(
+        (gradient * step).sum((1, 2, 3)), (up - down).detach() / 2e-5, rtol=1e-6, atol=1e-8
+    )
 
 
 @MODELS
-def test_loss_through_the_integrator_reaches_every_weight_that_forces_depend_on(kind, springs, small_model):
+def test_loss_through_the_integrator_reaches_every_weight_that_forces_depend_on(
+    kind, springs, small_model
+):
     """The gradient of the loss with respect to the weights, against a difference quotient along itself."""
     state, systems = springs
     model, times = small_model(kind), torch.arange(3, dtype=torch.float64) * 0.1
@@ -109,7 +146,9 @@ def test_loss_through_the_integrator_reaches_every_weight_that_forces_depend_on(
     for step in (1e-3, -2e-3):
         with torch.no_grad():
             for weight, gradient in zip(weights, gradients, strict=True):
-                weight.add_(torch.zeros_like(weight) if gradient is None else gradient, alpha=step / slope)
+                weight.add_(
+                    torch.zeros_like(weight) if gradient is None else gradient, alpha=step / slope
+                )
         values.append(float(loss().detach()))
     assert (values[0] - values[1]) / 2e-3 == pytest.approx(slope, rel=1e-3)
 
@@ -120,10 +159,17 @@ def test_invariant_potential_in_any_dimension(small_model, n_dimensions):
     model = small_model("invariant", n_dimensions)
     _, systems = sample_springs(2, 5, generator)
     q = torch.randn(2, 5, n_dimensions, dtype=torch.float64, generator=generator)
-    R = torch.linalg.qr(torch.randn(n_dimensions, n_dimensions, dtype=torch.float64, generator=generator))[0]
+    R = torch.linalg.qr(
+        torch.randn(n_dimensions, n_dimensions, dtype=torch.float64, generator=generator)
+    )[0]
     reflection = torch.diag(torch.tensor([-1.0] + [1.0] * (n_dimensions - 1), dtype=torch.float64))
     for Q in (R, R @ reflection):
-        torch.testing.assert_close(model.potential(q @ Q.T + 3.0, systems), model.potential(q, systems), rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(
+            model.potential(q @ Q.T + 3.0, systems),
+            model.potential(q, systems),
+            rtol=1e-11,
+            atol=1e-12,
+        )
 
 
 @MODELS
@@ -150,15 +196,26 @@ def test_logarithm_of_se2_against_the_matrix_exponential():
     for i in range(4):
         for j in range(4):
             t, x, y = logs[i, j].tolist()
-            generator = torch.tensor([[0.0, -t, x], [t, 0.0, y], [0.0, 0.0, 0.0]], dtype=torch.float64)
-            torch.testing.assert_close(torch.matrix_exp(generator), torch.linalg.inv(element(j)) @ element(i), atol=1e-9, rtol=1e-9)
+            generator = torch.tensor(
+                [[0.0, -t, x], [t, 0.0, y], [0.0, 0.0, 0.0]], dtype=torch.float64
+            )
+            torch.testing.assert_close(
+                torch.matrix_exp(generator),
+                torch.linalg.inv(element(j)) @ element(i),
+                atol=1e-9,
+                rtol=1e-9,
+            )
 
 
 def test_logarithm_of_so2_is_the_turn_from_one_point_to_the_other():
     q = torch.tensor([[[2.0, 0.0], [0.0, 0.5]]], dtype=torch.float64)
     pairs = LiftedNetwork("SO(2)", 1, 1, 4, 1).lift(q, torch.zeros(1, 2)).coordinates[0]
-    torch.testing.assert_close(pairs[1, 0], torch.tensor([math.pi / 2, 0.5, 2.0], dtype=torch.float64))
-    torch.testing.assert_close(pairs[0, 1], torch.tensor([-math.pi / 2, 2.0, 0.5], dtype=torch.float64))
+    torch.testing.assert_close(
+        pairs[1, 0], torch.tensor([math.pi / 2, 0.5, 2.0], dtype=torch.float64)
+    )
+    torch.testing.assert_close(
+        pairs[0, 1], torch.tensor([-math.pi / 2, 2.0, 0.5], dtype=torch.float64)
+    )
 
 
 def test_reordered_convolution_equals_the_one_with_a_kernel_for_every_pair():
@@ -168,7 +225,9 @@ def test_reordered_convolution_equals_the_one_with_a_kernel_for_every_pair():
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(2, 5, 5, 3, dtype=torch.float64, generator=generator)
     f = torch.randn(2, 5, 6, dtype=torch.float64, generator=generator)
-    kernels = torch.einsum("osc,bijs->bijoc", layer.mix.weight.unflatten(1, (-1, 6)), layer.kernel(a))
+    kernels = torch.einsum(
+        "osc,bijs->bijoc", layer.mix.weight.unflatten(1, (-1, 6)), layer.kernel(a)
+    )
     expected = torch.einsum("bijoc,bjc->bio", kernels, f) / 5 + layer.mix.bias
     cloud = Cloud(a, torch.zeros(2, 5, 5), torch.ones(2, 5, dtype=torch.bool))
     torch.testing.assert_close(layer(cloud, f), expected)

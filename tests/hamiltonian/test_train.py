@@ -1,4 +1,7 @@
-"""Training of dynamics: it learns, resumes bit for bit, refuses what is wrong; figures; a molecule by the same code."""
+"""Training of dynamics: it learns, resumes bit for bit, refuses what is wrong; figures.
+
+A molecule by the same code.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,16 @@ from molequi.runtime import resources
 
 SMALL = {
     "name": "small",
-    "data": {"kind": "springs", "n_particles": 3, "train": 40, "valid": 10, "test": 10, "rollouts": 3, "n_steps": 120, "duration": 1.2},
+    "data": {
+        "kind": "springs",
+        "n_particles": 3,
+        "train": 40,
+        "valid": 10,
+        "test": 10,
+        "rollouts": 3,
+        "n_steps": 120,
+        "duration": 1.2,
+    },
     "model": {"kind": "invariant", "width": 8, "n_layers": 1},
     "training": {"epochs": 3, "batch_size": 20, "device": "cpu"},
 }
@@ -45,17 +57,29 @@ def small(**training: object) -> DynamicsConfig:
 
 @pytest.mark.parametrize("name", ["spring", "trajectory"])
 def test_bundled_configs_are_complete(name):
-    config, text = load_dynamics_config(name), yaml.safe_load(resources.config_path(name).read_text(encoding="utf-8"))
+    config, text = (
+        load_dynamics_config(name),
+        yaml.safe_load(resources.config_path(name).read_text(encoding="utf-8")),
+    )
     assert config.name == name
     assert set(text) == set(DynamicsConfig.model_fields)
-    assert set(text["data"]) == set((SpringSettings if name == "spring" else MoleculeSettings).model_fields)
+    assert set(text["data"]) == set(
+        (SpringSettings if name == "spring" else MoleculeSettings).model_fields
+    )
     assert set(text["model"]) == set(NetworkSettings.model_fields)
     assert set(text["training"]) == set(OptimisationSettings.model_fields)
 
 
 def test_spring_config_has_the_published_settings():
     data = load_dynamics_config("spring").data
-    assert (data.n_particles, data.duration, data.n_steps, data.train, data.valid, data.test) == (6, 5.0, 500, 3000, 2000, 2000)
+    assert (data.n_particles, data.duration, data.n_steps, data.train, data.valid, data.test) == (
+        6,
+        5.0,
+        500,
+        3000,
+        2000,
+        2000,
+    )
     config = make_dynamics_config({**SMALL, "training": {"epochs": None, "device": "cpu"}})
     parts = make_data(config)
     assert DynamicsRun(config, parts, build(config, parts)).n_epochs == 500  # 100 sqrt(1000 / 40)
@@ -152,13 +176,21 @@ def test_occupied_and_foreign_outputs_are_refused(tmp_path):
     with pytest.raises(UserError, match="file is a file; give the name of a folder"):
         train_dynamics(small(), tmp_path / "file")
     parts = make_data(small())
-    with pytest.raises(UserError, match="last.ckpt has format 0, format .* can be read; start again with --overwrite"):
+    with pytest.raises(
+        UserError,
+        match="last.ckpt has format 0, format .* can be read; start again with --overwrite",
+    ):
         DynamicsRun(small(), parts, build(small(), parts)).load_state_dict({"format": 0})
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr("molequi.hamiltonian.train.segment_error", lambda *_arguments, **_options: torch.tensor(float("nan"), requires_grad=True))
-    with pytest.raises(NotConvergedError, match="not finite in epoch 1; lower training.learning_rate"):
+    monkeypatch.setattr(
+        "molequi.hamiltonian.train.segment_error",
+        lambda *_arguments, **_options: torch.tensor(float("nan"), requires_grad=True),
+    )
+    with pytest.raises(
+        NotConvergedError, match="not finite in epoch 1; lower training.learning_rate"
+    ):
         train_dynamics(small(), tmp_path / "run")
 
 
@@ -167,7 +199,10 @@ def test_true_dynamics_have_no_error_and_false_ones_do():
     assert float(segment_error(Springs(), data.test, data.scales)) < 1e-9
     rollout = follow(Springs(), data.truth, data.rollouts)
     assert float(rollout.state.max()) < 1e-8
-    assert max(float(curve.max()) for curve in (rollout.energy, rollout.linear, rollout.angular)) < 1e-5
+    assert (
+        max(float(curve.max()) for curve in (rollout.energy, rollout.linear, rollout.angular))
+        < 1e-5
+    )
 
     def frozen(state, _systems):
         return torch.zeros_like(state)
@@ -179,14 +214,29 @@ def test_true_dynamics_have_no_error_and_false_ones_do():
 
 
 def test_data_figure_draws_what_it_is_given(tmp_path):
-    errors_against_data({"fc": {10: [0.1, 0.2], 100: [0.05]}, "hogn": {10: [0.01]}}, tmp_path / "data.png")
+    errors_against_data(
+        {"fc": {10: [0.1, 0.2], 100: [0.05]}, "hogn": {10: [0.01]}}, tmp_path / "data.png"
+    )
     errors_against_data({"fc": {10: [0.1]}}, tmp_path / "less.png")
     assert (tmp_path / "data.png").stat().st_size > (tmp_path / "less.png").stat().st_size > 1000
 
 
 def molecule(**changes: object) -> DynamicsConfig:
-    data = {"kind": "molecule", "path": "samples/ethanol.xyz", "train": 0.024, "test": 0.01, **changes}
-    return make_dynamics_config({"name": "m", "data": data, "model": {"width": 8, "n_layers": 1}, "training": {"epochs": 2, "device": "cpu"}})
+    data = {
+        "kind": "molecule",
+        "path": "samples/ethanol.xyz",
+        "train": 0.024,
+        "test": 0.01,
+        **changes,
+    }
+    return make_dynamics_config(
+        {
+            "name": "m",
+            "data": data,
+            "model": {"width": 8, "n_layers": 1},
+            "training": {"epochs": 2, "device": "cpu"},
+        }
+    )
 
 
 def test_teacher_conserves_energy_and_its_forces_are_gradients():
@@ -201,7 +251,9 @@ def test_teacher_conserves_energy_and_its_forces_are_gradients():
     step = torch.randn(q.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     systems = describe_molecule(teacher.frames, 1)
     up, down = (teacher.potential(q + sign * 1e-4 * step, systems) for sign in (1.0, -1.0))
-    assert float((up - down) / 2e-4) == pytest.approx(-float((teacher.forces(q) * step).sum()), rel=1e-5)
+    assert float((up - down) / 2e-4) == pytest.approx(
+        -float((teacher.forces(q) * step).sum()), rel=1e-5
+    )
     pieces = cut(both)
     assert pieces.states.shape == (12, 5, 2, 9, 3)
     assert torch.equal(pieces.states[1, 0], pieces.states[0, 4])
@@ -219,7 +271,11 @@ def test_molecule_is_learned_by_the_same_code(tmp_path):
         "linear_momentum_per_atom": "sqrt(amu eV)",
     }
     assert result["linear_momentum_per_atom"]["value"] < 1e-10
-    assert result["energy_error_max"]["value"] >= result["energy_error_mean"]["value"] > result["teacher_energy_change"]["value"]
+    assert (
+        result["energy_error_max"]["value"]
+        >= result["energy_error_mean"]["value"]
+        > result["teacher_energy_change"]["value"]
+    )
     assert np.load(tmp_path / "run" / "rollout.npz")["state"].shape == (21,)
 
 
@@ -241,7 +297,9 @@ def test_wrong_molecules_are_refused(changes, message):
 
 def test_teachers_without_an_energy_and_crystals_are_refused(tmp_path):
     save_model(make_model((1, 6, 8), ["dipole"], n_channels=4), tmp_path / "dipole.safetensors")
-    with pytest.raises(UserError, match=r"dipole.safetensors predicts dipole.*; give a model with an energy"):
+    with pytest.raises(
+        UserError, match=r"dipole.safetensors predicts dipole.*; give a model with an energy"
+    ):
         make_data(molecule(teacher=str(tmp_path / "dipole.safetensors")))
     crystal = tmp_path / "crystal.xyz"
     crystal.write_text('2\nLattice="9 0 0 0 9 0 0 0 9" pbc="T T T"\nO 0 0 0\nH 0 0 1\n')

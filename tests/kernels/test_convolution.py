@@ -1,4 +1,4 @@
-"""The convolution against e3nn's tensor product, and the compiled sweeps against the reference."""
+"""The convolution against e3nn's tensor product, and the compiled kernels against the reference."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,17 @@ from e3nn import o3
 from torch.library import opcheck
 
 from molequi.graphs.neighbors import build_graph
-from molequi.kernels import KERNELS, Edges, convolution, convolve, cpu, edges_of, jit_cache, splines, threads
+from molequi.kernels import (
+    KERNELS,
+    Edges,
+    convolution,
+    convolve,
+    cpu,
+    edges_of,
+    jit_cache,
+    splines,
+    threads,
+)
 from molequi.kernels.tables import name_of
 from molequi.o3.clebsch_gordan import CouplingTable, coupling_table, rows_of
 from molequi.o3.irreps import Irreps, full_irreps, n_rows, natural_irreps
@@ -18,15 +28,22 @@ TABLES = {
     "natural": coupling_table(natural_irreps(3), natural_irreps(3), natural_irreps(3)),
     "full": coupling_table(full_irreps(2), natural_irreps(2), full_irreps(2)),
     "scalars in": coupling_table(((0, 1),), natural_irreps(3), natural_irreps(3)),
-    "separate": coupling_table(((0, 1), (1, -1)), natural_irreps(3), natural_irreps(2), separate=True),
+    "separate": coupling_table(
+        ((0, 1), (1, -1)), natural_irreps(3), natural_irreps(2), separate=True
+    ),
 }
 CUTOFF, N_INTERVALS = 2.5, 9
-# Small, because each numba sweep of it must compile within seconds.
+# Small, because each numba kernel of it must compile within seconds.
 SMALL = coupling_table(((0, 1), (1, -1)), natural_irreps(1), ((0, 1), (1, -1)))
 
 
-def arguments(table: CouplingTable, n_channels: int, dtype: torch.dtype = torch.float64) -> tuple[list[torch.Tensor], Edges]:
-    """Random h, Y, r, s on the edges of nine atoms; the last has no neighbours, one edge lies beyond the cutoff."""
+def arguments(
+    table: CouplingTable, n_channels: int, dtype: torch.dtype = torch.float64
+) -> tuple[list[torch.Tensor], Edges]:
+    """Random h, Y, r, s on the edges of nine atoms.
+
+    The last has no neighbours, one edge lies beyond the cutoff.
+    """
     generator = torch.Generator().manual_seed(0)
     positions = torch.rand(9, 3, dtype=torch.float64, generator=generator) * 3.0
     positions[8] = 50.0
@@ -34,15 +51,25 @@ def arguments(table: CouplingTable, n_channels: int, dtype: torch.dtype = torch.
     n_edges = edges.index.shape[1]
 
     def random(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, dtype=torch.float64, generator=generator).to(dtype).requires_grad_(True)
+        return (
+            torch.randn(*shape, dtype=torch.float64, generator=generator)
+            .to(dtype)
+            .requires_grad_(True)
+        )
 
     distances = 0.2 + 2.2 * torch.rand(n_edges, dtype=torch.float64, generator=generator)
     distances[3] = CUTOFF + 0.1
-    tensors = [random(9, n_rows(table.first), n_channels), random(n_edges, n_rows(table.second)), distances.to(dtype).requires_grad_(True)]
+    tensors = [
+        random(9, n_rows(table.first), n_channels),
+        random(n_edges, n_rows(table.second)),
+        distances.to(dtype).requires_grad_(True),
+    ]
     return [*tensors, random(N_INTERVALS + 3, len(table.paths), n_channels)], edges
 
 
-def e3nn_convolution(tensors: list[torch.Tensor], edges: Edges, table: CouplingTable) -> tuple[torch.Tensor, Callable]:
+def e3nn_convolution(
+    tensors: list[torch.Tensor], edges: Edges, table: CouplingTable
+) -> tuple[torch.Tensor, Callable]:
     """The same sum by e3nn, one weighted channel-wise path at a time, and the map of our layout to e3nn's."""
     h, y, distances, coefficients = tensors
     r = splines.evaluate(coefficients, distances, CUTOFF)
@@ -58,7 +85,10 @@ def e3nn_convolution(tensors: list[torch.Tensor], edges: Edges, table: CouplingT
     ).to(torch.float64)  # fmt: skip
 
     def flat(features: torch.Tensor, irreps: Irreps, *, alternating: bool = False) -> torch.Tensor:
-        parts = [features[:, rows].transpose(1, 2).reshape(len(features), -1) for rows in rows_of(irreps, alternating=alternating)]
+        parts = [
+            features[:, rows].transpose(1, 2).reshape(len(features), -1)
+            for rows in rows_of(irreps, alternating=alternating)
+        ]
         return torch.cat(parts, dim=1)
 
     messages = product(flat(h, table.first)[sender], y, r.reshape(len(r), -1))
@@ -74,35 +104,51 @@ def test_reference_agrees_with_e3nn(name: str, n_channels: int) -> None:
     expected, flat = e3nn_convolution(tensors, edges, table)
     out = flat(convolve(*tensors, edges, table, CUTOFF))
     torch.testing.assert_close(out, expected, atol=1e-11, rtol=0.0)
-    cotangent = torch.randn(out.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    cotangent = torch.randn(
+        out.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3)
+    )
     ours, theirs = (torch.autograd.grad((x * cotangent).sum(), tensors) for x in (out, expected))
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, atol=1e-10, rtol=0.0)
 
 
-@pytest.mark.parametrize("kernels", ["table", "unrolled"])
+@pytest.mark.parametrize("kernels", ["generic", "specialized"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("n_together", [2, 100], ids=["groups", "together"])
 def test_fused_sweeps_give_the_values_and_derivatives_of_the_reference(
-    kernels: str, dtype: torch.dtype, tolerance: float, n_together: int, monkeypatch: pytest.MonkeyPatch
+    kernels: str,
+    dtype: torch.dtype,
+    tolerance: float,
+    n_together: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tensors, edges = arguments(SMALL, 5, dtype)
-    monkeypatch.setattr(cpu, "_CACHE", n_together * tensors[3][:, 0].numel() * tensors[3].element_size())
-    g = torch.randn(9, n_rows(SMALL.output), 5, dtype=dtype, generator=torch.Generator().manual_seed(4)).requires_grad_(True)
+    monkeypatch.setattr(
+        cpu, "_CACHE", n_together * tensors[3][:, 0].numel() * tensors[3].element_size()
+    )
+    g = torch.randn(
+        9, n_rows(SMALL.output), 5, dtype=dtype, generator=torch.Generator().manual_seed(4)
+    ).requires_grad_(True)
     results = []
     for name in ("reference", kernels):
         out = convolve(*tensors, edges, SMALL, CUTOFF, kernels=name)
         first = torch.autograd.grad((out * g).sum(), tensors, create_graph=True)
         second = torch.autograd.grad(sum(x.square().sum() for x in first), (*tensors, g))
         # As in training on forces: the first pass leaves the coefficients out.
-        forces = torch.autograd.grad((convolve(*tensors, edges, SMALL, CUTOFF, kernels=name) * g).sum(), tensors[:3], create_graph=True)
+        forces = torch.autograd.grad(
+            (convolve(*tensors, edges, SMALL, CUTOFF, kernels=name) * g).sum(),
+            tensors[:3],
+            create_graph=True,
+        )
         training = torch.autograd.grad(sum(x.square().sum() for x in forces), tensors[3])
         results.append([out, *first, *second, *forces, *training])
     for mine, other in zip(results[1], results[0], strict=True):
-        torch.testing.assert_close(mine, other, atol=tolerance * float(other.detach().abs().max()), rtol=0.0)
+        torch.testing.assert_close(
+            mine, other, atol=tolerance * float(other.detach().abs().max()), rtol=0.0
+        )
 
 
-@pytest.mark.parametrize("kernels", ["table", "unrolled"])
+@pytest.mark.parametrize("kernels", ["generic", "specialized"])
 def test_fused_sweeps_pass_numeric_first_and_second_derivatives(kernels: str) -> None:
     tensors, edges = arguments(SMALL, 2)
 
@@ -113,18 +159,26 @@ def test_fused_sweeps_pass_numeric_first_and_second_derivatives(kernels: str) ->
     assert torch.autograd.gradgradcheck(function, tensors, atol=1e-5)
 
 
-@pytest.mark.parametrize("kernels", ["table", "unrolled"])
+@pytest.mark.parametrize("kernels", ["generic", "specialized"])
 def test_separate_paths_sum_to_merged_ones(kernels: str) -> None:
     separate = coupling_table(SMALL.first, SMALL.second, SMALL.output, separate=True)
     (h, y, r, s), edges = arguments(SMALL, 3)
-    order = [SMALL.paths.index(path._replace(output=SMALL.output.index(separate.output[path.output]))) for path in separate.paths]
+    order = [
+        SMALL.paths.index(path._replace(output=SMALL.output.index(separate.output[path.output])))
+        for path in separate.paths
+    ]
     out = convolve(h, y, r, s[:, order], edges, separate, CUTOFF, kernels=kernels)
     parts = [out[:, rows] for rows in rows_of(separate.output, alternating=True)]
-    summed = [sum(part for part, irrep in zip(parts, separate.output, strict=True) if irrep == wanted) for wanted in SMALL.output]
-    torch.testing.assert_close(torch.cat(summed, dim=1), convolve(h, y, r, s, edges, SMALL, CUTOFF), atol=1e-12, rtol=1e-12)
+    summed = [
+        sum(part for part, irrep in zip(parts, separate.output, strict=True) if irrep == wanted)
+        for wanted in SMALL.output
+    ]
+    torch.testing.assert_close(
+        torch.cat(summed, dim=1), convolve(h, y, r, s, edges, SMALL, CUTOFF), atol=1e-12, rtol=1e-12
+    )
 
 
-@pytest.mark.parametrize("kernels", ["table", "unrolled"])
+@pytest.mark.parametrize("kernels", ["generic", "specialized"])
 def test_third_derivatives_are_refused(kernels: str) -> None:
     tensors, edges = arguments(SMALL, 2)
     out = convolve(*tensors, edges, SMALL, CUTOFF, kernels=kernels).square().sum()
@@ -134,7 +188,7 @@ def test_third_derivatives_are_refused(kernels: str) -> None:
         torch.autograd.grad(second.sum(), tensors[2])
 
 
-@pytest.mark.parametrize("kernels", ["table", "unrolled"])
+@pytest.mark.parametrize("kernels", ["generic", "specialized"])
 def test_operators_pass_opcheck(kernels: str) -> None:
     tensors, edges = arguments(SMALL, 2)
     walk = (*edges, f"{kernels} {name_of(SMALL)}", CUTOFF)
@@ -144,10 +198,14 @@ def test_operators_pass_opcheck(kernels: str) -> None:
         opcheck(convolution.backward, (*tensors, g, *walk, wants_s))
     cotangents = [torch.randn_like(x) for x in tensors]
     detached = [x.detach() for x in (*tensors, g)]
-    opcheck(convolution.double_backward, (*detached, *cotangents, *walk), test_utils=("test_schema", "test_faketensor"))
+    opcheck(
+        convolution.double_backward,
+        (*detached, *cotangents, *walk),
+        test_utils=("test_schema", "test_faketensor"),
+    )
 
 
-@pytest.mark.parametrize("kernels", ["table", "unrolled"])
+@pytest.mark.parametrize("kernels", ["generic", "specialized"])
 def test_fused_sweeps_of_an_empty_graph_are_zero(kernels: str) -> None:
     (h, _, _, s), _ = arguments(SMALL, 2)
     edges = edges_of(build_graph([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0]], [1, 1], 2.0))
@@ -182,14 +240,18 @@ def test_an_edge_from_the_cutoff_on_counts_for_nothing(kernels: str) -> None:
     assert int(near.sum()) == len(r) - 1
 
 
-@pytest.mark.parametrize("kernels", ["table", "unrolled"])
+@pytest.mark.parametrize("kernels", ["generic", "specialized"])
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
-def test_the_number_of_threads_changes_nothing_beyond_rounding(kernels: str, n_threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_threads_changes_nothing_beyond_rounding(
+    kernels: str, n_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tensors, edges = arguments(SMALL, 3)
     expected = torch.autograd.grad(convolve(*tensors, edges, SMALL, CUTOFF).square().sum(), tensors)
     monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
     monkeypatch.setattr(threads, "_WORTH_A_THREAD", 1)
-    found = torch.autograd.grad(convolve(*tensors, edges, SMALL, CUTOFF, kernels=kernels).square().sum(), tensors)
+    found = torch.autograd.grad(
+        convolve(*tensors, edges, SMALL, CUTOFF, kernels=kernels).square().sum(), tensors
+    )
     for mine, other in zip(found, expected, strict=True):
         torch.testing.assert_close(mine, other, atol=1e-11, rtol=1e-11)
 

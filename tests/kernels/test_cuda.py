@@ -1,7 +1,10 @@
-"""The Triton sweeps against the reference: on a GPU, and on the CPU by Triton's interpreter; and that they compile for a GPU that is not there.
+"""The Triton kernels against the reference: on a GPU, and on the CPU by Triton's interpreter.
 
-Triton is hundreds of MB and not among the test requirements. With it, `TRITON_INTERPRET=1 pytest tests/kernels/test_cuda.py` runs what needs the
-interpreter, which must be chosen before Triton is imported; without the variable one test here starts that in a process of its own.
+And that they compile for a GPU that is not there.
+
+Triton is hundreds of MB and not among the test requirements. With it, `TRITON_INTERPRET=1 pytest
+tests/kernels/test_cuda.py` runs what needs the interpreter, which must be chosen before Triton is
+imported; without the variable one test here starts that in a process of its own.
 """
 
 import importlib.util
@@ -16,7 +19,16 @@ import torch
 from torch.library import opcheck
 
 from molequi.graphs.neighbors import build_graph
-from molequi.kernels import Edges, codegen_triton, convolution, convolve, cpu, cuda, edges_of, jit_cache
+from molequi.kernels import (
+    Edges,
+    codegen_triton,
+    convolution,
+    convolve,
+    cpu,
+    cuda,
+    edges_of,
+    jit_cache,
+)
 from molequi.kernels.tables import name_of
 from molequi.o3.clebsch_gordan import CouplingTable, coupling_table
 from molequi.o3.irreps import n_rows, natural_irreps
@@ -33,12 +45,19 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 def needs_triton() -> None:
     if not HAS_TRITON:
-        pytest.skip("Triton is not installed; `pip install triton` in the version that torch names, then run this file again")
+        pytest.skip(
+            "Triton is not installed; `pip install triton` in the version that torch names, then "
+            "run this file again"
+        )
 
 
 @pytest.fixture(params=["interpreter", "cuda"])
 def device(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Yield `cuda`; or `cpu`, with the operators on the CPU replaced by the Triton kernels, which the interpreter runs on tensors there."""
+    """Yield `cuda`.
+
+    Or `cpu`, with the operators on the CPU replaced by the Triton kernels, which the interpreter
+    runs on tensors there.
+    """
     needs_triton()
     if request.param == "cuda":
         if not torch.cuda.is_available():
@@ -48,7 +67,9 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
         yield "cuda"
         return
     if not IS_INTERPRETED:
-        pytest.skip("TRITON_INTERPRET=1 is not set, see test_the_interpreter_in_a_process_of_its_own")
+        pytest.skip(
+            "TRITON_INTERPRET=1 is not set, see test_the_interpreter_in_a_process_of_its_own"
+        )
     for name in OPERATORS:
         getattr(convolution, name).register_kernel("cpu", getattr(cuda, name))
     yield "cpu"
@@ -57,25 +78,45 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def fused(device: str) -> str:
-    """The name by which the Triton kernels are asked for; under the interpreter they stand in for the kernels of the CPU."""
-    return "triton" if device == "cuda" else "table"
+    """The name by which the Triton kernels are asked for.
+
+    Under the interpreter they stand in for the kernels of the CPU.
+    """
+    return "triton" if device == "cuda" else "generic"
 
 
-def arguments(table: CouplingTable, n_channels: int, dtype: torch.dtype, device: str) -> tuple[list[torch.Tensor], Edges]:
-    """Random h, Y, r, s on the edges of five atoms; the last has no neighbours, one edge lies beyond the cutoff, one in the first interval."""
+def arguments(
+    table: CouplingTable, n_channels: int, dtype: torch.dtype, device: str
+) -> tuple[list[torch.Tensor], Edges]:
+    """Random h, Y, r, s on the edges of five atoms.
+
+    The last has no neighbours, one edge lies beyond the cutoff, one in the first interval.
+    """
     generator = torch.Generator().manual_seed(0)
-    positions = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.2, 0.0], [0.0, 0.0, 2.4], [50.0, 0.0, 0.0]]
+    positions = [
+        [0.0, 0.0, 0.0],
+        [1.0, 0.0, 0.0],
+        [0.0, 1.2, 0.0],
+        [0.0, 0.0, 2.4],
+        [50.0, 0.0, 0.0],
+    ]
     edges = edges_of(build_graph(positions, [1] * 5, CUTOFF))
     n_edges = edges.index.shape[1]
 
     def random(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, dtype=torch.float64, generator=generator).to(device, dtype).requires_grad_(True)
+        return (
+            torch.randn(*shape, dtype=torch.float64, generator=generator)
+            .to(device, dtype)
+            .requires_grad_(True)
+        )
 
     distances = 0.2 + 2.2 * torch.rand(n_edges, dtype=torch.float64, generator=generator)
     distances[:2] = torch.tensor([0.05, CUTOFF + 0.1])
     h, y = random(5, n_rows(table.first), n_channels), random(n_edges, n_rows(table.second))
     s = random(N_INTERVALS + 3, len(table.paths), n_channels)
-    return [h, y, distances.to(device, dtype).requires_grad_(True), s], Edges(*(x.to(device) for x in edges))
+    return [h, y, distances.to(device, dtype).requires_grad_(True), s], Edges(
+        *(x.to(device) for x in edges)
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,14 +124,23 @@ def arguments(table: CouplingTable, n_channels: int, dtype: torch.dtype, device:
     [(SMALL, 35, torch.float64), (SMALL, 3, torch.float32), (BOTH_PARITIES, 1, torch.float64)],
     ids=["two blocks", "float32", "both parities"],
 )
-def test_triton_gives_the_values_and_derivatives_of_the_reference(table: CouplingTable, n_channels: int, dtype: torch.dtype, device: str) -> None:
+def test_triton_gives_the_values_and_derivatives_of_the_reference(
+    table: CouplingTable, n_channels: int, dtype: torch.dtype, device: str
+) -> None:
     tensors, edges = arguments(table, n_channels, dtype, device)
     generator = torch.Generator().manual_seed(4)
 
     def like(tensor: torch.Tensor) -> torch.Tensor:
-        return torch.randn(tensor.shape, dtype=torch.float64, generator=generator).to(tensor).requires_grad_(True)
+        return (
+            torch.randn(tensor.shape, dtype=torch.float64, generator=generator)
+            .to(tensor)
+            .requires_grad_(True)
+        )
 
-    g, cotangents = like(convolve(*tensors, edges, table, CUTOFF)), [like(tensor) for tensor in tensors]
+    g, cotangents = (
+        like(convolve(*tensors, edges, table, CUTOFF)),
+        [like(tensor) for tensor in tensors],
+    )
     results = []
     for kernels in ("reference", fused(device)):
         out = convolve(*tensors, edges, table, CUTOFF, kernels=kernels)
@@ -104,13 +154,20 @@ def test_triton_gives_the_values_and_derivatives_of_the_reference(table: Couplin
     assert results[1][0].grad_fn.name() != results[0][0].grad_fn.name()
     for mine, other in zip(results[1], results[0], strict=True):
         assert mine.shape == other.shape
-        torch.testing.assert_close(mine, other, atol=TOLERANCE[dtype] * float(other.detach().abs().max()), rtol=0.0)
+        torch.testing.assert_close(
+            mine, other, atol=TOLERANCE[dtype] * float(other.detach().abs().max()), rtol=0.0
+        )
 
 
-def test_programs_that_share_an_interval_add_up(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_programs_that_share_an_interval_add_up(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tensors, edges = arguments(SMALL, 2, torch.float64, device)
     monkeypatch.setattr(cuda, "_SHARE", 1)
-    outputs = [convolve(*tensors, edges, SMALL, CUTOFF, kernels=kernels) for kernels in ("reference", fused(device))]
+    outputs = [
+        convolve(*tensors, edges, SMALL, CUTOFF, kernels=kernels)
+        for kernels in ("reference", fused(device))
+    ]
     expected, found = (torch.autograd.grad(out.square().sum(), tensors[3]) for out in outputs)
     assert len(tensors[2]) // N_INTERVALS > 1
     torch.testing.assert_close(found, expected, atol=1e-11, rtol=1e-11)
@@ -118,13 +175,22 @@ def test_programs_that_share_an_interval_add_up(device: str, monkeypatch: pytest
 
 def test_an_empty_graph_gives_zero(device: str) -> None:
     (h, _, _, s), _ = arguments(SMALL, 2, torch.float64, device)
-    index, nothing = torch.zeros(2, 0, dtype=torch.int64, device=device), torch.zeros(0, 4, dtype=torch.float64, device=device)
+    index, nothing = (
+        torch.zeros(2, 0, dtype=torch.int64, device=device),
+        torch.zeros(0, 4, dtype=torch.float64, device=device),
+    )
     harmonics, distances = nothing.requires_grad_(True), nothing[:, 0].detach().requires_grad_(True)
     for n_atoms in (0, 1, 2):
         pointers = torch.zeros(n_atoms + 1, dtype=torch.int64, device=device)
         features = h.detach()[:n_atoms].requires_grad_(True)
         tensors = features, harmonics, distances, s
-        out = convolve(*tensors, Edges(index, pointers, index[0], pointers), SMALL, CUTOFF, kernels=fused(device))
+        out = convolve(
+            *tensors,
+            Edges(index, pointers, index[0], pointers),
+            SMALL,
+            CUTOFF,
+            kernels=fused(device),
+        )
         assert out.shape == (n_atoms, 4, 2)
         first = torch.autograd.grad(out.sum(), tensors, create_graph=True)
         second = torch.autograd.grad(sum(x.sum() for x in first), tensors)
@@ -135,7 +201,11 @@ def test_an_empty_graph_gives_zero(device: str) -> None:
 
 def test_edges_from_the_cutoff_on_count_for_nothing_and_nan_comes_out(device: str) -> None:
     (h, y, r, s), edges = arguments(SMALL, 2, torch.float32, device)
-    gone = torch.tensor([CUTOFF, CUTOFF * 2, torch.inf], device=device).repeat(len(r))[: len(r)].requires_grad_(True)
+    gone = (
+        torch.tensor([CUTOFF, CUTOFF * 2, torch.inf], device=device)
+        .repeat(len(r))[: len(r)]
+        .requires_grad_(True)
+    )
     # Not even a NaN reaches further than the cutoff.
     lost = torch.full_like(h, torch.nan)
     out = convolve(lost, y, gone, s, edges, SMALL, CUTOFF, kernels=fused(device))
@@ -179,8 +249,24 @@ def test_the_interpreter_in_a_process_of_its_own() -> None:
     needs_triton()
     if IS_INTERPRETED:
         pytest.skip("this is that process")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "interpreter and not process", __file__]
-    run = subprocess.run(command, env=os.environ | {"TRITON_INTERPRET": "1"}, capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "interpreter and not process",
+        __file__,
+    ]
+    run = subprocess.run(
+        command,
+        env=os.environ | {"TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert run.returncode == 0, run.stdout + run.stderr
     assert " passed" in run.stdout
 
@@ -195,17 +281,41 @@ def test_the_sweeps_compile_for_a_gpu_that_is_not_there(dtype: str) -> None:
     from triton.compiler import ASTSource
 
     module = jit_cache.load(codegen_triton.source(SMALL))
-    numbers = {"C": 5, "K": N_INTERVALS, "cutoff": CUTOFF, "scale": 6.0, "shift": 1.25, "BLOCK": 32, "WITH_Z": True}
+    numbers = {
+        "C": 5,
+        "K": N_INTERVALS,
+        "cutoff": CUTOFF,
+        "scale": 6.0,
+        "shift": 1.25,
+        "BLOCK": 32,
+        "WITH_Z": True,
+    }
     indices = {"sender", "receiver", "order", "ptr"}
-    for name in ("forward", "backward", "splines", "double_by_receiver", "double_by_sender", "double_splines"):
+    for name in (
+        "forward",
+        "backward",
+        "splines",
+        "double_by_receiver",
+        "double_by_sender",
+        "double_splines",
+    ):
         kernel = getattr(module, name)
         constants = {x: numbers[x] for x in kernel.arg_names if x in numbers}
-        types = {x: "constexpr" if x in constants else "*i64" if x in indices else f"*{dtype}" for x in kernel.arg_names}
-        compiled = compile_kernel(ASTSource(kernel, types, constants), target=GPUTarget("cuda", 80, 32), options={"num_warps": 1})
+        types = {
+            x: "constexpr" if x in constants else "*i64" if x in indices else f"*{dtype}"
+            for x in kernel.arg_names
+        }
+        compiled = compile_kernel(
+            ASTSource(kernel, types, constants),
+            target=GPUTarget("cuda", 80, 32),
+            options={"num_warps": 1},
+        )
         assert ("atom" in compiled.asm["ptx"]) == ("splines" in name)
 
 
-def test_without_triton_one_line_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_triton_one_line_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     cuda._has_triton.cache_clear()
     with caplog.at_level(logging.WARNING):

@@ -32,7 +32,7 @@ METHYLOXIRANE = (
 WATER = ([8, 1, 1], [[0.0, 0.0, 0.1173], [0.0, 0.7572, -0.4692], [0.0, -0.7572, -0.4692]])
 
 # The charge says what happens; each molecule that is computed leaves a line in the file COUNT.
-PROGRAM = '''
+PROGRAM = """
 import os, time
 import numpy as np
 from molequi.errors import UserError
@@ -73,7 +73,7 @@ def compute(level, properties, molecule):
 
 if __name__ == "__main__":
     serve(check, compute)
-'''
+"""
 
 
 def molecule(geometry: tuple, unit: float = 1.0, **electrons: int) -> Molecule:
@@ -101,7 +101,10 @@ def water() -> Molecule:
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Put our program in PySCF's place; returns a function that counts the molecules computed so far."""
+    """Put our program in PySCF's place.
+
+    Returns a function that counts the molecules computed so far.
+    """
     (tmp_path / "a_program.py").write_text(PROGRAM)
     count = tmp_path / "count"
     count.touch()

@@ -20,7 +20,9 @@ from molequi.properties import DEBYE
 
 
 def hydrogen(distance: float = 0.74, **electrons: int) -> Molecule:
-    return Molecule(np.array([1, 1]), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, distance]]), **electrons)
+    return Molecule(
+        np.array([1, 1]), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, distance]]), **electrons
+    )
 
 
 def atom(number: int, **electrons: int) -> Molecule:
@@ -28,7 +30,10 @@ def atom(number: int, **electrons: int) -> Molecule:
 
 
 def test_energies_of_the_literature():
-    """Szabo and Ostlund: H2 at 1.4 bohr, table 3.11, and the hydrogen atom, in 6-31G; density fitting costs 1e-5."""
+    """Szabo and Ostlund: H2 at 1.4 bohr, table 3.11, and the hydrogen atom, in 6-31G.
+
+    Density fitting costs 1e-5.
+    """
     energy = compute(parse_level("hf/6-31g"), ("energy",), hydrogen(1.4 * units.Bohr))["energy"]
     assert energy / units.Hartree == pytest.approx(-1.127, abs=5e-4)
     energy = compute(parse_level("hf/6-31g"), ("energy",), atom(1, multiplicity=2))["energy"]
@@ -36,11 +41,15 @@ def test_energies_of_the_literature():
 
 
 def test_water_points_from_oxygen_to_hydrogen(water):
-    values = compute(parse_level("hf/6-31g"), ("dipole", "charges", "dipole_magnitude", "homo", "gap"), water)
+    values = compute(
+        parse_level("hf/6-31g"), ("dipole", "charges", "dipole_magnitude", "homo", "gap"), water
+    )
     assert values["dipole"][2] < -0.4  # the hydrogens are at negative z; e·Å
     assert np.abs(values["dipole"][:2]).max() < 1e-6
     assert values["dipole_magnitude"] == pytest.approx(-values["dipole"][2] / DEBYE)
-    assert values["dipole_magnitude"] == pytest.approx(2.63, abs=0.1)  # CCCBDB, HF/6-31G at its own geometry
+    assert values["dipole_magnitude"] == pytest.approx(
+        2.63, abs=0.1
+    )  # CCCBDB, HF/6-31G at its own geometry
     assert values["charges"].sum() == pytest.approx(0.0, abs=1e-6)
     assert values["charges"][0] < -0.5
     assert values["homo"] == pytest.approx(-13.5, abs=0.3)  # Koopmans
@@ -51,14 +60,19 @@ def test_water_points_from_oxygen_to_hydrogen(water):
 def test_forces_are_the_slope_of_the_energy(text):
     level, step = parse_level(text), 1e-3
     forces = compute(level, ("energy", "forces"), hydrogen(0.8))["forces"]
-    high, low = (compute(level, ("energy",), hydrogen(0.8 + shift))["energy"] for shift in (step, -step))
+    high, low = (
+        compute(level, ("energy",), hydrogen(0.8 + shift))["energy"] for shift in (step, -step)
+    )
     assert np.abs(forces[:, :2]).max() < 1e-4
     assert forces[1, 2] == pytest.approx(-(high - low) / (2 * step), abs=1e-3)
     assert forces.sum(axis=0) == pytest.approx(0.0, abs=1e-4)
 
 
 def test_a_big_molecule_goes_the_other_way(water, monkeypatch):
-    level, names = parse_level("hf/6-31g"), ("energy", "dipole", "charges", "homo", "lumo", "polarizability", "rosenfeld")
+    level, names = (
+        parse_level("hf/6-31g"),
+        ("energy", "dipole", "charges", "homo", "lumo", "polarizability", "rosenfeld"),
+    )
     quick = compute(level, names, water)
     monkeypatch.setattr(backend_pyscf, "_MOST_PAIRS", 0)
     slow = compute(level, names, water)
@@ -88,14 +102,31 @@ def test_polarizability_is_the_slope_of_the_dipole(water, monkeypatch):
 
 
 def test_dipole_of_an_ion_refers_to_the_centre_of_mass():
-    ion = Molecule(np.array([7, 1, 1, 1, 1]), np.array([[0, 0, 0], [0.6, 0.6, 0.6], [-0.6, -0.6, 0.6], [-0.6, 0.6, -0.6], [0.6, -0.6, -0.7]]), 1)
-    here, there = (compute(parse_level("hf/sto-3g"), ("dipole",), ion._replace(positions=ion.positions + shift))["dipole"] for shift in (0.0, 5.0))
+    ion = Molecule(
+        np.array([7, 1, 1, 1, 1]),
+        np.array(
+            [[0, 0, 0], [0.6, 0.6, 0.6], [-0.6, -0.6, 0.6], [-0.6, 0.6, -0.6], [0.6, -0.6, -0.7]]
+        ),
+        1,
+    )
+    here, there = (
+        compute(
+            parse_level("hf/sto-3g"), ("dipole",), ion._replace(positions=ion.positions + shift)
+        )["dipole"]
+        for shift in (0.0, 5.0)
+    )
     assert np.abs(here - there).max() < 1e-5
 
 
 def test_radicals_have_energies_but_no_response():
-    methyl = Molecule(np.array([6, 1, 1, 1]), np.array([[0, 0, 0], [1.08, 0, 0], [-0.54, 0.935, 0], [-0.54, -0.935, 0]]), multiplicity=2)
-    values = compute(parse_level("hf/sto-3g"), ("energy", "forces", "dipole", "charges", "homo", "lumo"), methyl)
+    methyl = Molecule(
+        np.array([6, 1, 1, 1]),
+        np.array([[0, 0, 0], [1.08, 0, 0], [-0.54, 0.935, 0], [-0.54, -0.935, 0]]),
+        multiplicity=2,
+    )
+    values = compute(
+        parse_level("hf/sto-3g"), ("energy", "forces", "dipole", "charges", "homo", "lumo"), methyl
+    )
     assert values["energy"] / units.Hartree == pytest.approx(-39.07, abs=0.02)
     assert values["charges"].sum() == pytest.approx(0.0, abs=1e-6)
     assert np.linalg.norm(values["dipole"]) < 0.01
@@ -106,10 +137,18 @@ def test_radicals_have_energies_but_no_response():
 
 def test_core_potentials_are_used_where_the_basis_has_them():
     """All 53 electrons of iodine would give 6,900 Ha; the basis describes 25 of them."""
-    values = compute(parse_level("hf/def2-svp"), ("energy", "rosenfeld"), Molecule(np.array([53, 1]), np.array([[0, 0, 0], [0, 0, 1.61]])))
+    values = compute(
+        parse_level("hf/def2-svp"),
+        ("energy", "rosenfeld"),
+        Molecule(np.array([53, 1]), np.array([[0, 0, 0], [0, 0, 1.61]])),
+    )
     assert values["energy"] / units.Hartree == pytest.approx(-297.7, abs=1.0)
     # A linear molecule has none of the symmetric part.
-    assert np.abs(values["rosenfeld"] + values["rosenfeld"].T).max() < 1e-4 < np.abs(values["rosenfeld"]).max()
+    assert (
+        np.abs(values["rosenfeld"] + values["rosenfeld"].T).max()
+        < 1e-4
+        < np.abs(values["rosenfeld"]).max()
+    )
 
 
 @pytest.mark.parametrize(
@@ -129,7 +168,9 @@ def test_what_does_not_exist_is_refused_at_once(text, message):
         check(parse_level(text), [1, 6])
 
 
-@pytest.mark.parametrize("text", ["hf/6-31g*", "mp2/cc-pvdz", "b3lyp/def2-svp", "wb97m-v/6-31g", "pbe,pbe/sto-3g"])
+@pytest.mark.parametrize(
+    "text", ["hf/6-31g*", "mp2/cc-pvdz", "b3lyp/def2-svp", "wb97m-v/6-31g", "pbe,pbe/sto-3g"]
+)
 def test_what_exists_names_its_program(text):
     assert check(parse_level(text), [1, 6]).startswith("PySCF 2.")
 
@@ -137,13 +178,22 @@ def test_what_exists_names_its_program(text):
 def test_one_element_without_basis_is_one_molecule(water):
     assert check(parse_level("hf/6-31g"), [1, 8, 53])
     with pytest.raises(LabelError, match="6-31g has no functions for I"):
-        compute(parse_level("hf/6-31g"), ("energy",), Molecule(np.array([53, 1]), np.array([[0, 0, 0], [0, 0, 1.6]])))
+        compute(
+            parse_level("hf/6-31g"),
+            ("energy",),
+            Molecule(np.array([53, 1]), np.array([[0, 0, 0], [0, 0, 1.6]])),
+        )
 
 
 def test_a_conversation_of_lines(water):
     lines = [
         {"level": ["hf", "sto-3g"], "properties": ["energy"], "elements": [1, 8]},
-        {"numbers": water.numbers.tolist(), "positions": water.positions.tolist(), "charge": 0, "multiplicity": 1},
+        {
+            "numbers": water.numbers.tolist(),
+            "positions": water.positions.tolist(),
+            "charge": 0,
+            "multiplicity": 1,
+        },
         {"numbers": [1], "positions": [[0, 0, 0]], "charge": 0, "multiplicity": 1},
     ]
     out = io.StringIO()

@@ -31,13 +31,20 @@ def test_forces_are_the_slope_of_the_energy(methyloxirane):
         for sign in (1, -1):
             moved = methyloxirane.positions.copy()
             moved[atom, axis] += sign * step
-            energies.append(compute(LEVEL, ("energy",), methyloxirane._replace(positions=moved))["energy"])
-        assert forces[atom, axis] == pytest.approx(-(energies[0] - energies[1]) / (2 * step), abs=2e-3)
+            energies.append(
+                compute(LEVEL, ("energy",), methyloxirane._replace(positions=moved))["energy"]
+            )
+        assert forces[atom, axis] == pytest.approx(
+            -(energies[0] - energies[1]) / (2 * step), abs=2e-3
+        )
 
 
 def test_ions_and_radicals():
     hydroxide = Molecule(np.array([8, 1]), np.array([[0, 0, 0], [0, 0, 0.96]]), -1)
-    here, there = (compute(LEVEL, (), hydroxide._replace(positions=hydroxide.positions + shift)) for shift in (0.0, 7.0))
+    here, there = (
+        compute(LEVEL, (), hydroxide._replace(positions=hydroxide.positions + shift))
+        for shift in (0.0, 7.0)
+    )
     assert here["charges"].sum() == pytest.approx(-1.0, abs=1e-8)
     assert np.abs(here["dipole"] - there["dipole"]).max() < 1e-6  # about the centre of mass
     radical = hydroxide._replace(charge=0, multiplicity=2)

@@ -25,7 +25,13 @@ def test_rows_of_a_range_and_of_a_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("6:3", "neither a range such as"), ("3", "neither"), ("a:b", "neither"), ("1\nx\n", "line 2: 'x' is no number"), ("4\n4\n", "1 numbers twice")],
+    [
+        ("6:3", "neither a range such as"),
+        ("3", "neither"),
+        ("a:b", "neither"),
+        ("1\nx\n", "line 2: 'x' is no number"),
+        ("4\n4\n", "1 numbers twice"),
+    ],
 )
 def test_wrong_rows(tmp_path, text, message):
     if "\n" in text:
@@ -39,7 +45,10 @@ def test_structures_of_files_are_numbered_from_0(tmp_path):
     path = tmp_path / "some.xyz"
     write(path, [molecule(name) for name in ("H2O", "CH4", "NH3")])
     found = gather([str(path)], [], rows="1:3", **SETTINGS)
-    assert [(structure.index, structure.atoms.get_chemical_formula()) for structure in found] == [(1, "CH4"), (2, "H3N")]
+    assert [(structure.index, structure.atoms.get_chemical_formula()) for structure in found] == [
+        (1, "CH4"),
+        (2, "H3N"),
+    ]
     with pytest.raises(UserError, match=r"no structure 3; its 3 structures are numbered from 0"):
         gather([str(path)], [], rows="2:4", **SETTINGS)
     with pytest.raises(UserError, match=r"counts the structures of one INPUT"):
@@ -65,7 +74,10 @@ def test_smiles_of_qm9_stand_beside_it(tmp_path):
     assert known_smiles([tmp_path]) == {4: "C#C", 9: "CC#C"}
 
 
-@pytest.mark.parametrize(("marked", "bare"), [("C[C@H](N)C(=O)O", "CC(N)C(=O)O"), ("C/C=C/C", "CC=CC"), ("[H]/N=C/C", "CC=N"), ("OC", "CO")])
+@pytest.mark.parametrize(
+    ("marked", "bare"),
+    [("C[C@H](N)C(=O)O", "CC(N)C(=O)O"), ("C/C=C/C", "CC=CC"), ("[H]/N=C/C", "CC=N"), ("OC", "CO")],
+)
 def test_a_constitution_has_no_marks(marked, bare):
     assert constitution(marked) == constitution(bare) == bare
 
@@ -95,7 +107,9 @@ def test_list_of_excluded_molecules(tmp_path):
     with pytest.raises(UserError, match="one per line"):
         read_excluded(Path("nosuch.smi"))
     path.write_text("# a remark\n\n")
-    with pytest.raises(UserError, match="lists no SMILES, so that --exclude would leave nothing out"):
+    with pytest.raises(
+        UserError, match="lists no SMILES, so that --exclude would leave nothing out"
+    ):
         read_excluded(path)
 
 

@@ -27,7 +27,9 @@ def test_answers_survive(tmp_path):
         assert list(journal.answers) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("tail", ['{"molecule": "b", "values": {"ener', '{"molecule": "b", "error": "x"}'])
+@pytest.mark.parametrize(
+    "tail", ['{"molecule": "b", "values": {"ener', '{"molecule": "b", "error": "x"}']
+)
 def test_an_unfinished_last_line_is_cut_off(tmp_path, tail):
     path = tmp_path / "x.journal"
     with Journal(path, IDENTITY) as journal:
@@ -37,14 +39,20 @@ def test_an_unfinished_last_line_is_cut_off(tmp_path, tail):
     with Journal(path, IDENTITY) as journal:
         assert list(journal.answers) == ["a"]
         journal.add("c", {"error": "y"})
-    assert [json.loads(line).get("molecule") for line in path.read_text().splitlines()] == [None, "a", "c"]
+    assert [json.loads(line).get("molecule") for line in path.read_text().splitlines()] == [
+        None,
+        "a",
+        "c",
+    ]
 
 
 def test_other_settings_are_refused(tmp_path):
     path = tmp_path / "x.journal"
     with Journal(path, IDENTITY):
         pass
-    with pytest.raises(UserError, match=r"written for \{'level': 'hf/6-31g'\}, not \{'level': 'hf/sto-3g'\}"):
+    with pytest.raises(
+        UserError, match=r"written for \{'level': 'hf/6-31g'\}, not \{'level': 'hf/sto-3g'\}"
+    ):
         Journal(path, {**IDENTITY, "level": "hf/sto-3g"})
 
 
@@ -67,4 +75,6 @@ def test_another_file_is_refused_and_kept(tmp_path):
 )
 def test_the_name_tells_questions_apart(other):
     assert name_of(other) != name_of(HYDROGEN)
-    assert name_of(Molecule(HYDROGEN.numbers.astype(np.int32), HYDROGEN.positions.copy(order="F"))) == name_of(HYDROGEN)
+    assert name_of(
+        Molecule(HYDROGEN.numbers.astype(np.int32), HYDROGEN.positions.copy(order="F"))
+    ) == name_of(HYDROGEN)

@@ -23,7 +23,9 @@ def test_levels_by_name(text, level, kind, package):
 @pytest.mark.parametrize("text", ["hf", "/6-31g", "hf/", "", "gfn2-xtb/6-31g/", "gfn3-xtb"])
 def test_another_form_is_refused(text):
     if text.startswith("gfn2-xtb/"):
-        assert parse_level(text).kind == "dft"  # no functional has this name: PySCF's part to say so
+        assert (
+            parse_level(text).kind == "dft"
+        )  # no functional has this name: PySCF's part to say so
         return
     with pytest.raises(UserError, match="METHOD/BASIS, such as hf/6-31g"):
         parse_level(text)
@@ -39,13 +41,17 @@ def test_properties_are_rows_of_the_table(text):
 
 
 def test_a_property_that_the_level_does_not_give():
-    with pytest.raises(UserError, match=r"gfn2-xtb gives no property 'rosenfeld'; it gives energy, forces"):
+    with pytest.raises(
+        UserError, match=r"gfn2-xtb gives no property 'rosenfeld'; it gives energy, forces"
+    ):
         choose_properties(parse_level("gfn2-xtb"), ["rosenfeld"])
 
 
 def test_a_missing_package_is_one_line(monkeypatch):
     monkeypatch.setattr("molequi.labeling.levels.is_installed", lambda _name: False)
-    with pytest.raises(UserError, match=r'tblite, which is not installed: pip install "molequi\[labels\]"$'):
+    with pytest.raises(
+        UserError, match=r'tblite, which is not installed: pip install "molequi\[labels\]"$'
+    ):
         require_package(parse_level("gfn2-xtb"))
 
 

@@ -1,4 +1,7 @@
-"""The quick Hartree-Fock labels: laws of symmetry, and four oracles: PySCF's own field, iteration, published numbers, other labels of the method."""
+"""The quick Hartree-Fock labels: laws of symmetry, and four oracles.
+
+PySCF's own field, iteration, published numbers, other labels of the method.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,9 @@ def test_laws_of_mirror_and_rotation(methyloxirane):
     assert abs(np.trace(beta)) > 0.05
     mirror, rotation = np.diag([-1.0, 1.0, 1.0]), Rotation.from_rotvec([0.3, -1.1, 0.7]).as_matrix()
     for q in (mirror, -np.eye(3), rotation):
-        moved = compute(SMALL, TENSORS, methyloxirane._replace(positions=methyloxirane.positions @ q.T + 2.5))
+        moved = compute(
+            SMALL, TENSORS, methyloxirane._replace(positions=methyloxirane.positions @ q.T + 2.5)
+        )
         assert abs(moved["energy"] - values["energy"]) < 1e-6
         assert np.abs(moved["dipole"] - q @ values["dipole"]).max() < 2e-6
         assert size(moved["polarizability"] - q @ alpha @ q.T) < 2e-6 * size(alpha)
@@ -71,9 +76,14 @@ def test_the_origin_moves_the_tensor_as_it_must(methyloxirane):
     assert size(other - (2 * beta - expected)) > 1.5 * change  # the other sign would be wrong
 
 
-@pytest.mark.parametrize(("basis", "published"), [("cc-pvdz", 122), pytest.param("aug-cc-pvdz", 143, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("basis", "published"),
+    [("cc-pvdz", 122), pytest.param("aug-cc-pvdz", 143, marks=pytest.mark.slow)],
+)
 def test_published_optical_rotation(cnofh2, basis, published):
-    """Fluorooxaziridine at the sodium D line, Hartree-Fock: Ruud et al., Chem. Phys. Lett. 373 (2003) 606, table 2, in whole degrees.
+    """Fluorooxaziridine at the sodium D line, Hartree-Fock: Ruud et al., Chem. Phys.
+
+    Lett. 373 (2003) 606, table 2, in whole degrees.
 
     Without density fitting this code gives 122.36 and 142.58, with it 122.63 and 142.65.
     """
@@ -82,15 +92,22 @@ def test_published_optical_rotation(cnofh2, basis, published):
     _, beta = response(field, SODIUM_D)
     mass = field.mol.atom_mass_list(isotope_avg=True).sum()
     assert specific_rotation(beta, mass, SODIUM_D) == pytest.approx(published, abs=0.7)
-    _, mirrored = response(converge(level, build(level, cnofh2._replace(positions=-cnofh2.positions))), SODIUM_D)
-    assert specific_rotation(mirrored, mass, SODIUM_D) == pytest.approx(-specific_rotation(beta, mass, SODIUM_D), rel=1e-5)
+    _, mirrored = response(
+        converge(level, build(level, cnofh2._replace(positions=-cnofh2.positions))), SODIUM_D
+    )
+    assert specific_rotation(mirrored, mass, SODIUM_D) == pytest.approx(
+        -specific_rotation(beta, mass, SODIUM_D), rel=1e-5
+    )
 
 
 def test_published_rotatory_strengths_and_their_sum(methyloxirane):
-    """All excitations from the same two matrices: the first four against Gaussian 09 (psi4's reference data), their sum against beta itself.
+    """All excitations from the same two matrices.
 
-    With T = (A - B)^1/2: T (A + B) T y = w² y, <0|r|n> = w^-1/2 r T y and <0|l|n> = w^1/2 l T^-1 y up to a common factor sqrt(2);
-    R_n = <0|r|n>.<0|l|n> / 2 and beta = 2 sum_n R_n / w² as a tensor.
+    The first four against Gaussian 09 (psi4's reference data), their sum against beta itself.
+
+    With T = (A - B)^1/2: T (A + B) T y = w² y, <0|r|n> = w^-1/2 r T y and <0|l|n> = w^1/2 l T^-1 y
+    up to a common factor sqrt(2); R_n = <0|r|n>.<0|l|n> / 2 and beta = 2 sum_n R_n / w² as a
+    tensor.
     """
     level = parse_level("hf/cc-pvdz")
     field = hartree_fock.solve(build(level, methyloxirane))
@@ -100,7 +117,10 @@ def test_published_rotatory_strengths_and_their_sum(methyloxirane):
     squares, vectors = eigh(root @ plus @ root)
     energies = np.sqrt(squares)
     occupied, virtual = field.orbitals[:, : field.n_occupied], field.orbitals[:, field.n_occupied :]
-    electric, magnetic = ((occupied.T @ field.mol.intor(name, comp=3) @ virtual).reshape(3, -1) for name in ("int1e_r", "int1e_cg_irxp"))
+    electric, magnetic = (
+        (occupied.T @ field.mol.intor(name, comp=3) @ virtual).reshape(3, -1)
+        for name in ("int1e_r", "int1e_cg_irxp")
+    )
     dipoles = np.sqrt(2.0) * electric @ root @ vectors / np.sqrt(energies)
     moments = np.sqrt(2.0) * magnetic @ np.linalg.solve(root, vectors) * np.sqrt(energies)
     strengths = np.einsum("xn,xn->n", dipoles, moments) / 2 * CGS
@@ -132,7 +152,10 @@ def test_other_labels_of_the_same_method(reference_data):
 
 
 def test_a_field_that_is_no_minimum_has_no_response():
-    """Singlet oxygen with both electrons in one of two equal orbitals: a complex mixture of the two is lower."""
+    """Singlet oxygen with both electrons in one of two equal orbitals.
+
+    A complex mixture of the two is lower.
+    """
     oxygen = Molecule(np.array([8, 8]), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.21]]))
     with pytest.raises(LabelError, match="no minimum"):
         compute(SMALL, ("rosenfeld",), oxygen)

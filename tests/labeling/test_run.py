@@ -1,4 +1,7 @@
-"""Around the program: what is computed, kept, resumed, written and read back; the program itself is ours."""
+"""Around the program: what is computed, kept, resumed, written and read back.
+
+The program itself is ours.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,13 @@ ALL = ("energy", "forces", "dipole", "charges", "polarizability", "rosenfeld")
 @pytest.fixture
 def some(tmp_path: Path) -> Path:
     """Five structures: water, an ion, one that fails, a periodic one, methane with labels of another level."""
-    water, ammonium, failing, crystal, methane = molecule("H2O"), molecule("NH3"), molecule("C2H6"), molecule("CO"), molecule("CH4")
+    water, ammonium, failing, crystal, methane = (
+        molecule("H2O"),
+        molecule("NH3"),
+        molecule("C2H6"),
+        molecule("CO"),
+        molecule("CH4"),
+    )
     water.positions += [0.3, -0.2, 0.1]
     ammonium += Atoms("H", [[0.1, 0.2, 1.4]])
     ammonium.info["charge"] = 1
@@ -50,8 +59,15 @@ def many(tmp_path: Path) -> Path:
 def test_what_is_written_is_what_training_reads(program, some, tmp_path):
     output = tmp_path / "labels.xyz"
     result = label(some, "hf/6-31g", output, properties=ALL, run=RunSettings(2))
-    assert (result.n_labelled, result.program, result.level) == (3, "program 1.0", "HF/6-31G, density fitting")
-    assert [where for where, _ in result.failures] == [f"structure 3 of {some}", f"structure 2 of {some}"]
+    assert (result.n_labelled, result.program, result.level) == (
+        3,
+        "program 1.0",
+        "HF/6-31G, density fitting",
+    )
+    assert [where for where, _ in result.failures] == [
+        f"structure 3 of {some}",
+        f"structure 2 of {some}",
+    ]
     assert "periodic" in result.failures[0][1]
     assert result.failures[1][1] == "no luck"
     assert not journal_path(output).exists()
@@ -63,12 +79,28 @@ def test_what_is_written_is_what_training_reads(program, some, tmp_path):
     for row, original in enumerate(originals):
         first = torch.from_numpy(original.positions[0])
         atoms = slice(int(frames.offsets[row]), int(frames.offsets[row + 1]))
-        assert float(frames.targets["energy"][row]) == pytest.approx(np.pi * float(first[0]) + len(original), abs=1e-12)
-        torch.testing.assert_close(frames.positions[atoms], torch.from_numpy(original.positions), atol=1e-8, rtol=0)
-        torch.testing.assert_close(frames.targets["forces"][atoms], torch.from_numpy(original.positions) / 3, atol=1e-8, rtol=0)
-        torch.testing.assert_close(frames.targets["charges"][atoms], torch.from_numpy(original.positions[:, 0]) / 11, atol=1e-8, rtol=0)
+        assert float(frames.targets["energy"][row]) == pytest.approx(
+            np.pi * float(first[0]) + len(original), abs=1e-12
+        )
+        torch.testing.assert_close(
+            frames.positions[atoms], torch.from_numpy(original.positions), atol=1e-8, rtol=0
+        )
+        torch.testing.assert_close(
+            frames.targets["forces"][atoms],
+            torch.from_numpy(original.positions) / 3,
+            atol=1e-8,
+            rtol=0,
+        )
+        torch.testing.assert_close(
+            frames.targets["charges"][atoms],
+            torch.from_numpy(original.positions[:, 0]) / 11,
+            atol=1e-8,
+            rtol=0,
+        )
         torch.testing.assert_close(frames.targets["dipole"][row], first / 7, atol=1e-12, rtol=0)
-        torch.testing.assert_close(frames.targets["polarizability"][row], torch.diag(first), atol=1e-12, rtol=0)
+        torch.testing.assert_close(
+            frames.targets["polarizability"][row], torch.diag(first), atol=1e-12, rtol=0
+        )
         # Not symmetric: rows are the electric, columns the magnetic index, before as after.
         expected = torch.outer(first, torch.tensor([1.0, 0.1, -3.0], dtype=torch.float64))
         torch.testing.assert_close(frames.targets["rosenfeld"][row], expected, atol=1e-12, rtol=0)
@@ -89,7 +121,12 @@ def test_every_frame_says_where_its_labels_come_from(program, some, tmp_path):
 
 def test_a_config_trains_on_the_file(program, many, tmp_path):
     label(many, "hf/6-31g", tmp_path / "labels.extxyz.gz", run=RunSettings(1))
-    settings = DataSettings(kind="frames", path=str(tmp_path / "labels.extxyz.gz"), targets=["rosenfeld", "energy"], split={"train": 8, "valid": 2})
+    settings = DataSettings(
+        kind="frames",
+        path=str(tmp_path / "labels.extxyz.gz"),
+        targets=["rosenfeld", "energy"],
+        split={"train": 8, "valid": 2},
+    )
     dataset = open_dataset(settings)
     assert len(dataset.frames) == 12
     assert len(dataset.splits["train"]) == 8
@@ -102,7 +139,10 @@ def test_an_interrupted_run_goes_on(program, many, tmp_path):
         if done == 5:
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(RunInterruptedError, match=r"[56] of 12 labels are in .*labels.xyz.journal; go on with --resume"):
+    with pytest.raises(
+        RunInterruptedError,
+        match=r"[56] of 12 labels are in .*labels.xyz.journal; go on with --resume",
+    ):
         label(many, "hf/6-31g", output, run=RunSettings(1, progress=stop))
     assert not output.exists()
     kept = len(journal_path(output).read_text().splitlines()) - 1
@@ -112,7 +152,12 @@ def test_an_interrupted_run_goes_on(program, many, tmp_path):
     with pytest.raises(UserError, match="journal of an unfinished run: give --resume"):
         label(many, "hf/6-31g", output, run=RunSettings(1))
     seen = []
-    label(many, "hf/6-31g", output, run=RunSettings(1, resume=True, progress=lambda *counts: seen.append(counts)))
+    label(
+        many,
+        "hf/6-31g",
+        output,
+        run=RunSettings(1, resume=True, progress=lambda *counts: seen.append(counts)),
+    )
     assert program() - before == 12 - kept
     assert seen[0] == (kept, 12, 0)
     assert seen[-1] == (12, 12, 0)
@@ -123,7 +168,9 @@ def test_an_interrupted_run_goes_on(program, many, tmp_path):
 
 def test_resuming_with_other_settings_is_refused(program, many, tmp_path):
     output = tmp_path / "labels.xyz"
-    journal_path(output).write_text('{"format": 1, "level": "hf/sto-3g", "properties": ["energy"], "program": "program 1.0"}\n')
+    journal_path(output).write_text(
+        '{"format": 1, "level": "hf/sto-3g", "properties": ["energy"], "program": "program 1.0"}\n'
+    )
     with pytest.raises(UserError, match="hf/sto-3g.*--overwrite"):
         label(many, "hf/6-31g", output, properties=["energy"], run=RunSettings(1, resume=True))
     label(many, "hf/6-31g", output, properties=["energy"], run=RunSettings(1, overwrite=True))
@@ -132,7 +179,13 @@ def test_resuming_with_other_settings_is_refused(program, many, tmp_path):
 
 def test_excluded_molecules_are_counted_and_never_computed(program, some, tmp_path):
     (tmp_path / "list.smi").write_text("C\n")
-    result = label([some], "hf/6-31g", tmp_path / "labels.xyz", exclude=tmp_path / "list.smi", run=RunSettings(1))
+    result = label(
+        [some],
+        "hf/6-31g",
+        tmp_path / "labels.xyz",
+        exclude=tmp_path / "list.smi",
+        run=RunSettings(1),
+    )
     assert (result.n_labelled, result.n_excluded) == (2, 1)
     assert [len(atoms) for atoms in read(tmp_path / "labels.xyz", ":")] == [3, 5]
     assert program() == 2  # ethane with a wrong charge has no bonds that could be compared
@@ -147,7 +200,10 @@ def test_the_same_molecule_twice_is_computed_once(program, tmp_path):
 
 def test_what_no_program_computes_is_said_in_words(program, tmp_path):
     path = tmp_path / "odd.xyz"
-    proton, twice = Atoms("H", [[0.0, 0.0, 0.0]], info={"charge": 1}), Atoms("H2O", [[0.0, 0.0, 0.0], [0.0, 0.9, 0.0], [0.0, 0.0, 0.1]])
+    proton, twice = (
+        Atoms("H", [[0.0, 0.0, 0.0]], info={"charge": 1}),
+        Atoms("H2O", [[0.0, 0.0, 0.0], [0.0, 0.9, 0.0], [0.0, 0.0, 0.1]]),
+    )
     write(path, [proton, twice, molecule("H2O")])
     result = label(path, "hf/6-31g", tmp_path / "labels.xyz", run=RunSettings(1))
     assert (result.n_labelled, program()) == (1, 1)
@@ -157,7 +213,9 @@ def test_what_no_program_computes_is_said_in_words(program, tmp_path):
 
 
 def test_where_all_fail_nothing_is_written(program, tmp_path):
-    result = label((), "hf/6-31g", tmp_path / "labels.xyz", smiles=["C"], charge=2, run=RunSettings(1))
+    result = label(
+        (), "hf/6-31g", tmp_path / "labels.xyz", smiles=["C"], charge=2, run=RunSettings(1)
+    )
     assert result.n_labelled == 0
     assert len(result.failures) == 1
     assert not list(tmp_path.glob("labels*"))
@@ -165,7 +223,12 @@ def test_where_all_fail_nothing_is_written(program, tmp_path):
 
 @pytest.mark.parametrize(
     ("output", "message"),
-    [("labels.csv", "no known format"), ("labels.txt", "no known format"), ("nowhere/labels.xyz", "does not exist"), ("there.xyz", "exists already")],
+    [
+        ("labels.csv", "no known format"),
+        ("labels.txt", "no known format"),
+        ("nowhere/labels.xyz", "does not exist"),
+        ("there.xyz", "exists already"),
+    ],
 )
 def test_the_output_is_looked_at_first(program, tmp_path, output, message):
     (tmp_path / "there.xyz").write_text("mine")

@@ -38,8 +38,12 @@ def test_one_molecule_fails_and_the_others_go_on(program):
         assert worker.ask(hydrogen(1.0, 2)) == {"error": "no luck"}
         assert worker.ask(hydrogen(1.0, 3)) == {"error": "ZeroDivisionError: two lines"}
         assert worker.ask(hydrogen(1.0, 4)) == {"error": "energy not finite"}
-        assert worker.ask(hydrogen(1.0, 5)) == {"error": "the computing process died: exit code 3 the last words"}
-        assert worker.ask(hydrogen(1.0, 6)) == {"error": "the computing process died: signal 9 (out of memory?)"}
+        assert worker.ask(hydrogen(1.0, 5)) == {
+            "error": "the computing process died: exit code 3 the last words"
+        }
+        assert worker.ask(hydrogen(1.0, 6)) == {
+            "error": "the computing process died: signal 9 (out of memory?)"
+        }
         assert "values" in worker.ask(hydrogen(1.0))
     finally:
         worker.close()
@@ -52,7 +56,9 @@ def test_an_impossible_level_is_the_users_mistake(program):
 
 def test_a_program_that_does_not_start(program, monkeypatch):
     monkeypatch.setattr("molequi.labeling.workers._MODULES", {"pyscf": "no_such_module"})
-    with pytest.raises(RuntimeError, match=r"did not start: exit code 1 .*No module named no_such_module"):
+    with pytest.raises(
+        RuntimeError, match=r"did not start: exit code 1 .*No module named no_such_module"
+    ):
         start()
 
 
@@ -64,7 +70,12 @@ def test_several_processes_answer_everything_once(program):
             assert item[0] not in found
             found[item[0]] = item[1]
     assert sorted(found) == list(range(9))
-    assert all(found[x] == {"error": "no luck"} if x == 3 else found[x]["values"]["energy"] == np.pi * x + 2 for x in found)
+    assert all(
+        found[x] == {"error": "no luck"}
+        if x == 3
+        else found[x]["values"]["energy"] == np.pi * x + 2
+        for x in found
+    )
     assert program() == 9
 
 

@@ -23,8 +23,16 @@ ELEMENTS = (1, 6, 7, 8)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_checkpoint_gives_back_the_same_model(tmp_path: Path, dtype: torch.dtype) -> None:
     row = declare("melting_point", irreps="0e", unit="K")
-    model = make_model(ELEMENTS, ["energy", "dipole", row], n_channels=8, parity="full", metadata={"name": "x", "level": {"energy": "PBE"}}).to(dtype)
-    model.heads["energy"].set_statistics(scale=0.3, reference=torch.linspace(-1e5, 0.0, 119, dtype=torch.float64) / 3)
+    model = make_model(
+        ELEMENTS,
+        ["energy", "dipole", row],
+        n_channels=8,
+        parity="full",
+        metadata={"name": "x", "level": {"energy": "PBE"}},
+    ).to(dtype)
+    model.heads["energy"].set_statistics(
+        scale=0.3, reference=torch.linspace(-1e5, 0.0, 119, dtype=torch.float64) / 3
+    )
     save_model(model, tmp_path / "m.safetensors")
     loaded = load_model(tmp_path / "m.safetensors")
     assert loaded.metadata == model.metadata
@@ -51,7 +59,10 @@ def test_files_that_are_no_model_are_refused(tmp_path: Path) -> None:
 def rewritten(path: Path, target: Path, change: Callable[[dict, dict], None]) -> Path:
     """Write the model file `path` again with its description and tensors changed."""
     with safe_open(path, framework="pt") as file:
-        description, tensors = json.loads(file.metadata()["molequi"]), {name: file.get_tensor(name) for name in file.keys()}
+        description, tensors = (
+            json.loads(file.metadata()["molequi"]),
+            {name: file.get_tensor(name) for name in file.keys()},
+        )
     change(description, tensors)
     save_file(tensors, target, metadata={"molequi": json.dumps(description)})
     return target
@@ -61,15 +72,29 @@ def rewritten(path: Path, target: Path, change: Callable[[dict, dict], None]) ->
     ("change", "words"),
     [
         (lambda d, t: t.pop("backbone.embedding"), "it has no tensor backbone.embedding"),
-        (lambda d, t: t.update({"backbone.embedding": torch.zeros(2, 8)}), r"backbone.embedding has shape \(2, 8\) instead of \(4, 8\)"),
-        (lambda d, t: t.update(extra=torch.zeros(1)), "its tensor extra has no place in the network"),
-        (lambda d, t: d["backbone"].update(n_heads=3), "its description makes no network .*n_heads"),
+        (
+            lambda d, t: t.update({"backbone.embedding": torch.zeros(2, 8)}),
+            r"backbone.embedding has shape \(2, 8\) instead of \(4, 8\)",
+        ),
+        (
+            lambda d, t: t.update(extra=torch.zeros(1)),
+            "its tensor extra has no place in the network",
+        ),
+        (
+            lambda d, t: d["backbone"].update(n_heads=3),
+            "its description makes no network .*n_heads",
+        ),
         (lambda d, t: d.pop("elements"), "its description makes no network .*elements"),
-        (lambda d, t: d["properties"][0].update(colour="red"), "its description makes no network .*colour"),
+        (
+            lambda d, t: d["properties"][0].update(colour="red"),
+            "its description makes no network .*colour",
+        ),
         (lambda d, t: d.update(format=2), "its model format is 2, format 1 can be read"),
     ],
 )
-def test_files_of_another_version_are_refused_in_one_clear_line(tmp_path: Path, change: Callable, words: str) -> None:
+def test_files_of_another_version_are_refused_in_one_clear_line(
+    tmp_path: Path, change: Callable, words: str
+) -> None:
     save_model(make_model(ELEMENTS, ["energy"], n_channels=8), tmp_path / "m.safetensors")
     assert read_description(tmp_path / "m.safetensors")["version"] == molequi.__version__
 
@@ -80,7 +105,11 @@ def test_files_of_another_version_are_refused_in_one_clear_line(tmp_path: Path, 
         None: f"is damaged, or was written by an older molequi than this {here}: .*{words}.*; copy the file again, install the version that wrote it",
     }
     for version, message in cases.items():
-        changed = rewritten(tmp_path / "m.safetensors", tmp_path / "changed.safetensors", lambda d, t, v=version: (change(d, t), d.update(version=v)))
+        changed = rewritten(
+            tmp_path / "m.safetensors",
+            tmp_path / "changed.safetensors",
+            lambda d, t, v=version: (change(d, t), d.update(version=v)),
+        )
         with pytest.raises(UserError, match=message) as caught:
             load_model(changed)
         assert "\n" not in str(caught.value)

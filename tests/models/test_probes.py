@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from molequi.diagnostics.observer import rotation_of_rows
+from molequi.diagnostics.model_runner import rotation_of_rows
 from molequi.graphs.graph import collate
-from molequi.models.probes import Structure, achiral_probes, at_cutoff, built_in_probes, random_rotation, structures_of
+from molequi.models.probes import (
+    Structure,
+    achiral_probes,
+    at_cutoff,
+    built_in_probes,
+    random_rotation,
+    structures_of,
+)
 
 ORGANIC = (1, 6, 7, 8)
 
@@ -28,7 +35,9 @@ def test_rotation_of_rows_is_exact() -> None:
 def test_at_cutoff_parts_exactly_there() -> None:
     for cutoff in (2.5, 5.0, 8.0):
         structure, motion = at_cutoff((1, 8), cutoff)
-        inside, outside = (structure.at(structure.positions + s * motion).graph(cutoff) for s in (-0.01, 0.01))
+        inside, outside = (
+            structure.at(structure.positions + s * motion).graph(cutoff) for s in (-0.01, 0.01)
+        )
         assert inside.edge_index.shape[1] - outside.edge_index.shape[1] == 14
 
 
@@ -45,8 +54,14 @@ def test_probes_have_the_symmetries_they_claim() -> None:
 
 @pytest.mark.parametrize("elements", [ORGANIC, (29,)], ids=len)
 def test_achiral_probes_have_one_improper_symmetry(elements: tuple[int, ...]) -> None:
-    """Each is mapped to itself by its own matrix; of the three kinds of symmetry the clusters have no other."""
-    mirrors = [np.eye(3) - 2 * np.outer(n, n) for n in np.random.default_rng(0).standard_normal((200, 3)) / np.sqrt(3)]
+    """Each is mapped to itself by its own matrix.
+
+    Of the three kinds of symmetry the clusters have no other.
+    """
+    mirrors = [
+        np.eye(3) - 2 * np.outer(n, n)
+        for n in np.random.default_rng(0).standard_normal((200, 3)) / np.sqrt(3)
+    ]
     probes = achiral_probes(elements)
     for structure, matrix in probes:
         assert np.linalg.det(matrix) == pytest.approx(-1.0)
@@ -61,9 +76,13 @@ def test_achiral_probes_have_one_improper_symmetry(elements: tuple[int, ...]) ->
 
 
 def is_mapped_to_itself(structure: Structure, matrix: np.ndarray) -> bool:
-    gaps = np.linalg.norm((structure.positions @ matrix.T)[:, None] - structure.positions[None], axis=-1)
+    gaps = np.linalg.norm(
+        (structure.positions @ matrix.T)[:, None] - structure.positions[None], axis=-1
+    )
     image = gaps.argmin(axis=1)
-    return bool(gaps.min(axis=1).max() < 1e-12) and bool(np.array_equal(structure.atomic_numbers[image], structure.atomic_numbers))
+    return bool(gaps.min(axis=1).max() < 1e-12) and bool(
+        np.array_equal(structure.atomic_numbers[image], structure.atomic_numbers)
+    )
 
 
 def test_structures_survive_the_way_through_a_graph() -> None:

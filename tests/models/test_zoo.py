@@ -30,11 +30,15 @@ def test_path_first_then_run_directory_then_name(bundled, network, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny").mkdir()
     save_model(network, tmp_path / "tiny" / "model.safetensors")
-    assert zoo.resolve_model("tiny").resolve() == (tmp_path / "tiny" / "model.safetensors").resolve()
+    assert (
+        zoo.resolve_model("tiny").resolve() == (tmp_path / "tiny" / "model.safetensors").resolve()
+    )
 
 
 def test_unknown_name_lists_the_bundled_ones(bundled):
-    with pytest.raises(UserError, match=r"no model 'tinny'.*bundled models are tiny; did you mean 'tiny'\?"):
+    with pytest.raises(
+        UserError, match=r"no model 'tinny'.*bundled models are tiny; did you mean 'tiny'\?"
+    ):
         zoo.resolve_model("tinny")
     with pytest.raises(UserError, match="bundled models are tiny"):
         zoo.card("organic2")

@@ -61,12 +61,15 @@ def test_layer_passes_and_its_twin_fails(name: str) -> None:
     assert all(one.ok for one in check_irreps_layer(layer, IRREPS, C).values())
     found = check_irreps_layer(twin, IRREPS, C)
     assert found["rotation"].value > 0.05
-    # Dropping components and rescaling them commutes with a change of sign; the largest value does not.
+    # Dropping components and rescaling them commutes with a change of sign; the largest value does
+    # not.
     assert not found["inversion"].ok or name != "pooling"
 
 
 def test_mean_is_linear_and_keeps_everything() -> None:
-    assert all(one.ok for one in check_irreps_layer(lambda x: mean_pool(x, BATCH, 3), IRREPS, C).values())
+    assert all(
+        one.ok for one in check_irreps_layer(lambda x: mean_pool(x, BATCH, 3), IRREPS, C).values()
+    )
     values = torch.arange(12.0)
     torch.testing.assert_close(mean_pool(values, BATCH, 4), torch.tensor([2.0, 5.5, 9.0, 0.0]))
 
@@ -78,7 +81,9 @@ def hooked(layer: Callable[[Tensor, Tensor, int], Tensor]) -> MolecularModel:
     def change(_module, inputs, features):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
-            return features._replace(equivariant=layer(features.equivariant, inputs[0].batch, inputs[0].n_molecules))
+            return features._replace(
+                equivariant=layer(features.equivariant, inputs[0].batch, inputs[0].n_molecules)
+            )
 
     model.backbone.register_forward_hook(change)
     return model
@@ -86,9 +91,18 @@ def hooked(layer: Callable[[Tensor, Tensor, int], Tensor]) -> MolecularModel:
 
 NATURAL = ((0, 1), (1, -1))
 HOOKED = {
-    "dropout": (lambda x, _batch, _n: IrrepsDropout(NATURAL, 0.5)(x), lambda x, _batch, _n: naive_dropout(x)),
-    "normalisation": (lambda x, _batch, _n: IrrepsNorm(NATURAL, C).to(x)(x), lambda x, _batch, _n: layer_norm(x)),
-    "pooling": (lambda x, batch, n: x + IrrepsPool(NATURAL)(x, batch, n)[batch], lambda x, batch, n: x + max_pool(x, batch, n)[batch]),
+    "dropout": (
+        lambda x, _batch, _n: IrrepsDropout(NATURAL, 0.5)(x),
+        lambda x, _batch, _n: naive_dropout(x),
+    ),
+    "normalisation": (
+        lambda x, _batch, _n: IrrepsNorm(NATURAL, C).to(x)(x),
+        lambda x, _batch, _n: layer_norm(x),
+    ),
+    "pooling": (
+        lambda x, batch, n: x + IrrepsPool(NATURAL)(x, batch, n)[batch],
+        lambda x, batch, n: x + max_pool(x, batch, n)[batch],
+    ),
 }
 
 
@@ -98,7 +112,11 @@ def test_check_of_a_model_finds_the_twin(name: str) -> None:
     probes = [probe.graph(5.0) for probe in built_in_probes((1, 6, 7, 8))[:1]]
 
     def failed(one: Callable[[Tensor, Tensor, int], Tensor]) -> set[str]:
-        return {test for test, found in check_model(hooked(one), probes, with_probes=False).items() if not found.ok}
+        return {
+            test
+            for test, found in check_model(hooked(one), probes, with_probes=False).items()
+            if not found.ok
+        }
 
     mine = {test for test in failed(layer) if test.startswith(("rotation", "inversion"))}
     assert mine == set()
@@ -120,9 +138,16 @@ def test_dropout_keeps_the_mean_and_whole_irreps() -> None:
 def test_norm_gives_unit_power_and_centres_scalars_alone() -> None:
     features = torch.as_tensor(np.random.default_rng(0).standard_normal((7, 18, C))) * 3 + 1
     out = IrrepsNorm(IRREPS, C, epsilon=1e-12).double()(features)
-    torch.testing.assert_close(out[:, 0].mean(dim=1), torch.zeros(7, dtype=torch.float64), atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        out[:, 0].mean(dim=1), torch.zeros(7, dtype=torch.float64), atol=1e-12, rtol=0
+    )
     for rows in (slice(0, 1), slice(1, 2), slice(2, 5), slice(13, 18)):
-        torch.testing.assert_close(out[:, rows].square().mean(dim=(1, 2)), torch.ones(7, dtype=torch.float64), atol=1e-9, rtol=0)
+        torch.testing.assert_close(
+            out[:, rows].square().mean(dim=(1, 2)),
+            torch.ones(7, dtype=torch.float64),
+            atol=1e-9,
+            rtol=0,
+        )
     assert out[:, 1].mean(dim=1).abs().max() > 0.1  # 0o: a mean would be a pseudoscalar, it stays
     assert torch.isfinite(IrrepsNorm(IRREPS, C)(torch.zeros(2, 18, C))).all()
 
@@ -132,7 +157,9 @@ def test_pool_ignores_the_order_of_atoms_and_finds_the_longest() -> None:
     features = torch.randn(12, 18, C, generator=generator, dtype=torch.float64)
     order = torch.randperm(5, generator=generator)
     pool = IrrepsPool(IRREPS)
-    torch.testing.assert_close(pool(features[:5][order], BATCH[:5], 1), pool(features, BATCH, 3)[:1])
+    torch.testing.assert_close(
+        pool(features[:5][order], BATCH[:5], 1), pool(features, BATCH, 3)[:1]
+    )
     sharp = IrrepsPool(IRREPS, 1e4)(features[:5], BATCH[:5], 1)[0, 2:5, 0]
     longest = features[:5, 2:5, 0].norm(dim=1).argmax()
     torch.testing.assert_close(sharp, features[longest, 2:5, 0])
@@ -145,8 +172,12 @@ def test_pool_ignores_the_order_of_atoms_and_finds_the_longest() -> None:
 
 
 def test_pool_is_smooth() -> None:
-    features = torch.randn(4, 4, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: IrrepsPool(NATURAL)(x, torch.tensor([0, 0, 1, 1]), 2), features)
+    features = torch.randn(
+        4, 4, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True
+    )
+    assert torch.autograd.gradcheck(
+        lambda x: IrrepsPool(NATURAL)(x, torch.tensor([0, 0, 1, 1]), 2), features
+    )
 
 
 def noise(n: int = 16) -> Tensor:
@@ -172,7 +203,9 @@ def test_striding_alone_breaks_it_and_aliases() -> None:
     pooled = check_grid_layer(lambda x: functional.max_pool2d(x, 2), noise(32), stride=2)
     assert pooled["quarter_turn"].ok
     assert not pooled["fine_shift"].ok
-    assert check_grid_layer(LowPassStride(periodic=True).double(), noise(32), stride=2)["fine_shift"].ok
+    assert check_grid_layer(LowPassStride(periodic=True).double(), noise(32), stride=2)[
+        "fine_shift"
+    ].ok
 
 
 def test_filter_is_nearly_isotropic() -> None:
@@ -182,7 +215,9 @@ def test_filter_is_nearly_isotropic() -> None:
         n = weights.shape[-1]
         x = torch.arange(n, dtype=torch.float64) - (n - 1) / 2
         angles = torch.linspace(0, torch.pi / 4, 7, dtype=torch.float64)
-        phases = [torch.cos(wave_number * (a.cos() * x[:, None] + a.sin() * x[None, :])) for a in angles]
+        phases = [
+            torch.cos(wave_number * (a.cos() * x[:, None] + a.sin() * x[None, :])) for a in angles
+        ]
         responses = torch.stack([(weights * phase).sum() for phase in phases])
         return float(responses.max() - responses.min())
 

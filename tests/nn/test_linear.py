@@ -9,8 +9,14 @@ from molequi.nn.linear import PathLinear
 from molequi.o3.irreps import irreps_name
 
 
-@pytest.mark.parametrize("outputs", [((0, 1), (1, -1), (1, -1)), ((0, 1), (1, -1), (1, -1), (1, 1))], ids=["natural", "full"])
-def test_path_linear_mixes_each_irrep_by_its_own_weights(outputs: tuple[tuple[int, int], ...]) -> None:
+@pytest.mark.parametrize(
+    "outputs",
+    [((0, 1), (1, -1), (1, -1)), ((0, 1), (1, -1), (1, -1), (1, 1))],
+    ids=["natural", "full"],
+)
+def test_path_linear_mixes_each_irrep_by_its_own_weights(
+    outputs: tuple[tuple[int, int], ...],
+) -> None:
     n_channels = 3
     torch.manual_seed(0)
     mix = PathLinear(outputs, n_channels)

@@ -45,6 +45,10 @@ def test_training_sees_gradients_of_all_weights_after_a_prediction() -> None:
     model = make_model((1, 8), ["energy"], n_channels=4, l_max=1)
     energy(model)
     water = molecule("H2O")
-    outputs = model.compute(build_graph(water.positions, water.numbers, model.cutoff), create_graph=True)
+    outputs = model.compute(
+        build_graph(water.positions, water.numbers, model.cutoff), create_graph=True
+    )
     (outputs["energy"].sum() + outputs["forces"].square().sum()).backward()
-    assert all(parameter.grad is not None for parameter in model.backbone.parameters() if parameter.numel())
+    assert all(
+        parameter.grad is not None for parameter in model.backbone.parameters() if parameter.numel()
+    )

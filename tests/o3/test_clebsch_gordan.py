@@ -6,7 +6,15 @@ import torch
 from e3nn import o3
 
 from molequi.o3.clebsch_gordan import coupling_table, wigner_3j
-from molequi.o3.irreps import from_cartesian, full_irreps, irreps_name, n_rows, natural_irreps, row_slices, to_cartesian
+from molequi.o3.irreps import (
+    from_cartesian,
+    full_irreps,
+    irreps_name,
+    n_rows,
+    natural_irreps,
+    row_slices,
+    to_cartesian,
+)
 from molequi.o3.spherical_harmonics import solid_harmonics_along, spherical_harmonics
 
 TRIANGLES = [(a, b, c) for a in range(4) for b in range(4) for c in range(abs(a - b), a + b + 1)]
@@ -30,19 +38,32 @@ def test_cached_coefficients_cannot_be_changed() -> None:
 
 @pytest.mark.parametrize("l_max", [0, 1, 3, 5])
 def test_harmonics_are_those_of_e3nn(l_max: int) -> None:
-    vectors = torch.nn.functional.normalize(torch.randn(40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), dim=1)
-    expected = o3.spherical_harmonics(list(range(l_max + 1)), vectors, normalize=False, normalization="component")
+    vectors = torch.nn.functional.normalize(
+        torch.randn(40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), dim=1
+    )
+    expected = o3.spherical_harmonics(
+        list(range(l_max + 1)), vectors, normalize=False, normalization="component"
+    )
     torch.testing.assert_close(spherical_harmonics(vectors, l_max), expected, atol=1e-12, rtol=0.0)
 
 
 def test_derivatives_of_solid_harmonics_along_vectors() -> None:
     """Against automatic differentiation of the polynomials, at lengths other than 1 and at the origin."""
     generator = torch.Generator().manual_seed(4)
-    points, vectors = (2 * torch.randn(6, 3, dtype=torch.float64, generator=generator) for _ in range(2))
+    points, vectors = (
+        2 * torch.randn(6, 3, dtype=torch.float64, generator=generator) for _ in range(2)
+    )
     points[0] = 0.0
-    gradient = torch.autograd.functional.jacobian(lambda x: spherical_harmonics(x, 5).sum(dim=0), points)
+    gradient = torch.autograd.functional.jacobian(
+        lambda x: spherical_harmonics(x, 5).sum(dim=0), points
+    )
     expected = torch.einsum("mei,ei->em", gradient, vectors)
-    torch.testing.assert_close(solid_harmonics_along(spherical_harmonics(points, 5), vectors), expected, atol=1e-10, rtol=1e-10)
+    torch.testing.assert_close(
+        solid_harmonics_along(spherical_harmonics(points, 5), vectors),
+        expected,
+        atol=1e-10,
+        rtol=1e-10,
+    )
 
 
 def test_harmonics_of_a_zero_vector_are_finite_with_finite_gradients() -> None:
@@ -63,13 +84,17 @@ def test_a_table_of_paths_commutes_with_rotations(irreps: tuple[tuple[int, int],
 
     def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         terms = torch.from_numpy(table.value) * a[table.row_first] * b[table.row_second]
-        return torch.zeros(n_rows(irreps), dtype=torch.float64).index_add(0, torch.from_numpy(table.row_output), terms)
+        return torch.zeros(n_rows(irreps), dtype=torch.float64).index_add(
+            0, torch.from_numpy(table.row_output), terms
+        )
 
     def rotation(layout: tuple[tuple[int, int], ...]) -> torch.Tensor:
         return torch.block_diag(*(o3.wigner_D(l, *angles) for l, _ in layout))
 
     turned = product(rotation(irreps) @ first, rotation(natural_irreps(2)) @ second)
-    torch.testing.assert_close(turned, rotation(irreps) @ product(first, second), atol=1e-12, rtol=0.0)
+    torch.testing.assert_close(
+        turned, rotation(irreps) @ product(first, second), atol=1e-12, rtol=0.0
+    )
 
 
 def test_each_path_keeps_unit_variance() -> None:
@@ -92,9 +117,13 @@ def test_cartesian_tensors_turn_like_their_rows(degrees: tuple[int, ...]) -> Non
     big = torch.block_diag(*(o3.wigner_D(l, *angles) for l in degrees))
     matrix = o3.angles_to_matrix(*angles)
     tensor = to_cartesian(rows, degrees)
-    torch.testing.assert_close(to_cartesian(rows @ big.T, degrees), matrix @ tensor @ matrix.T, atol=1e-12, rtol=0.0)
+    torch.testing.assert_close(
+        to_cartesian(rows @ big.T, degrees), matrix @ tensor @ matrix.T, atol=1e-12, rtol=0.0
+    )
     torch.testing.assert_close(from_cartesian(tensor, degrees), rows, atol=1e-12, rtol=0.0)
-    torch.testing.assert_close(tensor.square().sum(dim=(1, 2)), rows.square().sum(dim=1), atol=1e-12, rtol=0.0)
+    torch.testing.assert_close(
+        tensor.square().sum(dim=(1, 2)), rows.square().sum(dim=1), atol=1e-12, rtol=0.0
+    )
 
 
 def test_names_and_slices_follow_the_layout() -> None:

@@ -29,7 +29,10 @@ def unseen():
 
 
 def test_figures_on_unseen_molecules(chiroptical, unseen):
-    """At least what is asked of the whole set: R² 0.7, sign right in 87 of 100 beyond 0.05 bohr⁴."""
+    """At least what is asked of the whole set.
+
+    R² 0.7, sign right in 87 of 100 beyond 0.05 bohr⁴.
+    """
     value, label = predict_frames(chiroptical, unseen, [OUTPUT])[OUTPUT], unseen.targets[OUTPUT]
     assert 1.0 - (value - label).square().sum() / label.square().sum() > 0.7
     assert (value.sign() == label.sign())[label.abs() > 0.05].double().mean() > 0.87
@@ -37,6 +40,8 @@ def test_figures_on_unseen_molecules(chiroptical, unseen):
 
 def test_mirror_images_to_the_last_bit(chiroptical, unseen):
     image = dataclasses.replace(unseen, positions=-unseen.positions)
-    value, other = (predict_frames(chiroptical, frames, [OUTPUT])[OUTPUT] for frames in (unseen, image))
+    value, other = (
+        predict_frames(chiroptical, frames, [OUTPUT])[OUTPUT] for frames in (unseen, image)
+    )
     assert float(value.abs().min()) > 0.0
     assert torch.equal(value, -other)

@@ -8,18 +8,29 @@ import pytest
 from ase.build import molecule
 
 from molequi.models.molecular import MolecularModel, make_model
-from molequi.prediction.optical_rotation import rotation_factor, rotation_level, sign_of, smallest_rotation, training_spread
+from molequi.prediction.optical_rotation import (
+    rotation_factor,
+    rotation_level,
+    sign_of,
+    smallest_rotation,
+    training_spread,
+)
 from molequi.prediction.predict import predict
 from molequi.structures.molecules import atoms_from_smiles
 
-LEVEL = {"rosenfeld": "MP2/tiny, static, gas phase, origin at the centre of mass", "polarizability": "another"}
+LEVEL = {
+    "rosenfeld": "MP2/tiny, static, gas phase, origin at the centre of mass",
+    "polarizability": "another",
+}
 
 
 @pytest.fixture(scope="module")
 def chiral() -> MolecularModel:
     """An untrained model of the tensor; the laws hold for any weights."""
     metadata = {"name": "tiny", "level": LEVEL, "training": {"spread": {"rosenfeld[0o]": 0.6}}}
-    return make_model([1, 6, 8], ["rosenfeld"], n_channels=8, n_layers=3, parity="full", metadata=metadata)
+    return make_model(
+        [1, 6, 8], ["rosenfeld"], n_channels=8, n_layers=3, parity="full", metadata=metadata
+    )
 
 
 def lactate(smiles: str = "C[C@H](O)C(=O)O") -> ase.Atoms:
@@ -35,11 +46,15 @@ def test_two_hands_have_opposite_signs_and_labels(chiral):
     assert {tuple(one["cip"].values()), tuple(other["cip"].values())} == {("R",), ("S",)}
     assert one["cip"].keys() == other["cip"].keys() == {"1"}
     assert one["mirror_error"] < 1e-4 * abs(one["specific_rotation"])
-    np.testing.assert_allclose(np.trace(one["rosenfeld"]) / 3, one["rosenfeld_isotropic"], rtol=1e-6)
+    np.testing.assert_allclose(
+        np.trace(one["rosenfeld"]) / 3, one["rosenfeld_isotropic"], rtol=1e-6
+    )
 
 
 def test_the_mirror_error_is_measured_not_zero_by_construction(chiral):
-    records = predict([lactate(text) for text in ("C[C@H](O)C(=O)O", "CC[C@H](C)O", "OC[C@@H](C)OC")], chiral)
+    records = predict(
+        [lactate(text) for text in ("C[C@H](O)C(=O)O", "CC[C@H](C)O", "OC[C@@H](C)OC")], chiral
+    )
     assert any(record["mirror_error"] > 0 for record in records)
 
 
@@ -47,7 +62,9 @@ def test_the_mirror_error_is_measured_not_zero_by_construction(chiral):
 def test_an_achiral_geometry_has_no_sign(chiral, name):
     (record,) = predict(molecule(name), chiral)
     assert record["rotation_sign"] is None
-    assert abs(record["specific_rotation"]) <= max(record["mirror_error"], smallest_rotation(chiral, molecule(name)))
+    assert abs(record["specific_rotation"]) <= max(
+        record["mirror_error"], smallest_rotation(chiral, molecule(name))
+    )
     assert record["cip"] == {}
 
 
@@ -66,19 +83,29 @@ def test_the_spread_is_that_of_the_trace_in_training(chiral):
     # M = 18.015 g/mol; 28800 pi^2 N_A (1/589.3e-7 cm)^2 (0.529177e-8 cm)^4 / M.
     expected = 28800 * np.pi**2 * 6.02214e23 / 589.3e-7**2 * 0.529177e-8**4 / 18.015
     assert rotation_factor(water) == pytest.approx(expected, rel=1e-4)
-    assert smallest_rotation(chiral, water) == pytest.approx(1e-5 * expected * 0.6 / 3**0.5, rel=1e-4)
+    assert smallest_rotation(chiral, water) == pytest.approx(
+        1e-5 * expected * 0.6 / 3**0.5, rel=1e-4
+    )
 
 
 def test_the_level_is_the_models_own(chiral):
     assert rotation_level(chiral) == "MP2/tiny, static, gas phase, this conformer; not experiment"
     measured = make_model(
-        [1, 6], ["specific_rotation"], n_channels=4, n_layers=3, l_max=2, parity="full", metadata={"level": "experiment, in ethanol"}
+        [1, 6],
+        ["specific_rotation"],
+        n_channels=4,
+        n_layers=3,
+        l_max=2,
+        parity="full",
+        metadata={"level": "experiment, in ethanol"},
     )
     assert rotation_level(measured) == "experiment, in ethanol, this conformer"
 
 
 def test_unknown_bonds_are_said(chiral):
-    broken = ase.Atoms("CH3", [[0, 0, 0], [1.1, 0, 0], [-0.5, 0.9, 0], [-0.5, -0.9, 0]], info={"charge": 0})
+    broken = ase.Atoms(
+        "CH3", [[0, 0, 0], [1.1, 0, 0], [-0.5, 0.9, 0], [-0.5, -0.9, 0]], info={"charge": 0}
+    )
     (record,) = predict(broken, chiral, unsafe=True)
     assert record["cip"] is None
     assert "unpaired" in record["cip_note"]

@@ -33,7 +33,12 @@ def test_record_holds_what_the_model_gives(network):
     water = molecule("H2O")
     (record,) = predict(water, network)
     expected = network.compute(graph_from_atoms(water, network.cutoff))
-    assert (record["source"], record["index"], record["formula"], record["model"]) == ("atoms", 0, "H2O", "random")
+    assert (record["source"], record["index"], record["formula"], record["model"]) == (
+        "atoms",
+        0,
+        "H2O",
+        "random",
+    )
     assert record["energy"] == pytest.approx(float(expected["energy"]), abs=1e-12)
     np.testing.assert_allclose(record["forces"], expected["forces"], atol=1e-12)
     assert record["max_force"] == pytest.approx(float(expected["forces"].norm(dim=1).max()))
@@ -46,23 +51,36 @@ def test_record_holds_what_the_model_gives(network):
 
 def test_a_batch_equals_singles_in_order(network, xyz):
     together = predict(xyz, network)
-    assert [record["formula"] for record in together] == [molecule(name).get_chemical_formula() for name in NAMES]
+    assert [record["formula"] for record in together] == [
+        molecule(name).get_chemical_formula() for name in NAMES
+    ]
     assert [record["index"] for record in together] == list(range(len(NAMES)))
     for name, record in zip(NAMES, together, strict=True):
         (single,) = predict(molecule(name), network)
         assert record["energy"] == pytest.approx(single["energy"], abs=1e-10)
-        np.testing.assert_allclose(record["forces"], single["forces"], atol=1e-7)  # the file has 8 decimals
+        np.testing.assert_allclose(
+            record["forces"], single["forces"], atol=1e-7
+        )  # the file has 8 decimals
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, None])
 def test_batch_size_changes_nothing_but_the_batches(network, xyz, batch_size):
-    energies = [prediction.record["energy"] for prediction in iter_predictions(read_inputs(xyz), network, batch_size=batch_size)]
-    np.testing.assert_allclose(energies, [record["energy"] for record in predict(xyz, network)], atol=1e-10)
+    energies = [
+        prediction.record["energy"]
+        for prediction in iter_predictions(read_inputs(xyz), network, batch_size=batch_size)
+    ]
+    np.testing.assert_allclose(
+        energies, [record["energy"] for record in predict(xyz, network)], atol=1e-10
+    )
 
 
 def test_batches_are_limited_by_atoms(network, monkeypatch):
     sizes, compute = [], network.compute
-    monkeypatch.setattr(network, "compute", lambda graph, **options: sizes.append(graph.n_atoms) or compute(graph, **options))
+    monkeypatch.setattr(
+        network,
+        "compute",
+        lambda graph, **options: sizes.append(graph.n_atoms) or compute(graph, **options),
+    )
     predict([molecule("C6H6")] * 200, network)
     assert sum(sizes) == 2400
     assert max(sizes) <= 1024
@@ -86,7 +104,9 @@ def test_failures_cost_only_themselves(network, tmp_path):
 def test_charge_is_refused_and_unsafe_marks_the_record(network, tmp_path):
     (refused,) = predict(molecule("CH4"), network, charge=2)
     assert "charge +2" in refused["error"]
-    (marked,) = predict(molecule("CH4"), network, charge=2, unsafe=True, output=tmp_path / "out.xyz")
+    (marked,) = predict(
+        molecule("CH4"), network, charge=2, unsafe=True, output=tmp_path / "out.xyz"
+    )
     assert "charge +2" in marked["unsafe"]
     assert marked["total_charge"] == 2
     assert marked["dipole_origin"] == "center of mass"
@@ -94,7 +114,9 @@ def test_charge_is_refused_and_unsafe_marks_the_record(network, tmp_path):
 
 
 def test_unknown_elements_are_refused_whatever_is_allowed(network, tmp_path):
-    good, bad = predict([molecule("CH4"), molecule("CH3Cl")], network, unsafe=True, output=tmp_path / "out.json")
+    good, bad = predict(
+        [molecule("CH4"), molecule("CH3Cl")], network, unsafe=True, output=tmp_path / "out.json"
+    )
     assert np.isfinite(good["energy"])
     assert set(bad) == {"source", "index", "error"}
     assert "element Cl (atom 1) is not in this model" in bad["error"]
@@ -119,7 +141,12 @@ def test_smiles_file_takes_conformers_too(network, tmp_path):
     path = tmp_path / "list.smi"
     path.write_text("CCO ethanol\nO water\n")
     records = predict(path, network, conformers=2)
-    assert [(record["index"], record["conformer"]) for record in records] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [(record["index"], record["conformer"]) for record in records] == [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+    ]
 
 
 def test_formal_charge_of_a_smiles_counts(network):
@@ -219,7 +246,9 @@ def test_existing_output_is_kept_unless_told(network, tmp_path):
     assert len(ase.io.read(output)) == 3
 
 
-@pytest.mark.parametrize(("name", "message"), [("out.pdf", "no known format"), ("missing/out.xyz", "does not exist")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("out.pdf", "no known format"), ("missing/out.xyz", "does not exist")]
+)
 def test_impossible_output_is_refused_before_anything_is_read(network, tmp_path, name, message):
     with pytest.raises(UserError, match=message):
         predict(tmp_path / "no_such_input.xyz", network, output=tmp_path / name)
@@ -270,14 +299,18 @@ def test_embeddings_are_invariant_and_per_atom(network):
 
 
 def test_single_atoms_and_empty_space(morse):
-    records = predict([Atoms("H"), Atoms("C"), Atoms("CC", positions=[[0, 0, 0], [30.0, 0, 0]])], morse())
+    records = predict(
+        [Atoms("H"), Atoms("C"), Atoms("CC", positions=[[0, 0, 0], [30.0, 0, 0]])], morse()
+    )
     assert "outside this model" in records[0]["error"]  # one electron: a doublet
     assert records[1]["max_force"] == 0.0
     assert records[2]["energy"] == pytest.approx(2 * records[1]["energy"])
 
 
 def test_yes_no_property_is_a_probability():
-    model = make_model([1, 8], [Property("toxic", "0e", "1", binary=True)], n_layers=1, n_channels=8)
+    model = make_model(
+        [1, 8], [Property("toxic", "0e", "1", binary=True)], n_layers=1, n_channels=8
+    )
     (record,) = predict(molecule("H2O"), model)
     logit = model.compute(graph_from_atoms(molecule("H2O"), model.cutoff))["toxic"]
     assert record["toxic"] == pytest.approx(float(torch.sigmoid(logit)), abs=1e-6)

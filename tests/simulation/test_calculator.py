@@ -44,15 +44,23 @@ def test_values_are_those_of_the_model(network):
     np.testing.assert_allclose(atoms.get_forces(), expected["forces"], atol=1e-12)
     np.testing.assert_allclose(atoms.get_dipole_moment(), expected["dipole"][0], atol=1e-12)
     np.testing.assert_allclose(atoms.get_charges(), expected["charges"], atol=1e-12)
-    np.testing.assert_allclose(atoms.get_potential_energies().sum(), atoms.get_potential_energy(), atol=1e-9)
-    assert atoms.calc.predictions["dipole_magnitude"] == pytest.approx(np.linalg.norm(atoms.get_dipole_moment()) / DEBYE)
+    np.testing.assert_allclose(
+        atoms.get_potential_energies().sum(), atoms.get_potential_energy(), atol=1e-9
+    )
+    assert atoms.calc.predictions["dipole_magnitude"] == pytest.approx(
+        np.linalg.norm(atoms.get_dipole_moment()) / DEBYE
+    )
 
 
 def test_forces_and_stress_are_derivatives(water, morse):
-    np.testing.assert_allclose(water.get_forces(), calculate_numerical_forces(water, eps=1e-4), atol=1e-6)
+    np.testing.assert_allclose(
+        water.get_forces(), calculate_numerical_forces(water, eps=1e-4), atol=1e-6
+    )
     crystal = ice()
     crystal.calc = Calculator(morse())
-    np.testing.assert_allclose(crystal.get_stress(), calculate_numerical_stress(crystal, eps=1e-5), atol=1e-7)
+    np.testing.assert_allclose(
+        crystal.get_stress(), calculate_numerical_stress(crystal, eps=1e-5), atol=1e-7
+    )
 
 
 def test_compressed_crystal_pushes_outwards(morse):
@@ -91,7 +99,9 @@ def test_property_that_the_model_lacks_is_named(morse):
 def test_unknown_element_is_refused_by_name(morse):
     atoms = molecule("CH3Cl")
     atoms.calc = Calculator(morse())
-    with pytest.raises(UserError, match=r"element Cl \(atom 1\) is not in this model; it knows H C N O"):
+    with pytest.raises(
+        UserError, match=r"element Cl \(atom 1\) is not in this model; it knows H C N O"
+    ):
         atoms.get_potential_energy()
 
 
@@ -196,11 +206,19 @@ def test_asked_for_dtype_does_not_touch_the_given_model(network):
 
 def test_class_of_ase_stays_as_it_is(morse):
     base = ase.calculators.calculator
-    before = {name: id(value) for name, value in vars(base.Calculator).items()}, list(base.all_properties), list(base.all_changes)
+    before = (
+        {name: id(value) for name, value in vars(base.Calculator).items()},
+        list(base.all_properties),
+        list(base.all_changes),
+    )
     atoms = molecule("H2O")
     atoms.calc = Calculator(morse())
     atoms.get_forces()
-    assert before == ({name: id(value) for name, value in vars(base.Calculator).items()}, list(base.all_properties), list(base.all_changes))
+    assert before == (
+        {name: id(value) for name, value in vars(base.Calculator).items()},
+        list(base.all_properties),
+        list(base.all_changes),
+    )
     assert base.Calculator.implemented_properties == []
 
 
@@ -265,7 +283,10 @@ def test_ase_can_store_and_copy_it(network, tmp_path):
 def test_cell_relaxes_by_its_stress(morse):
     """A diamond of Morse carbons, squeezed and sheared, goes back to where no stress is left."""
     crystal = bulk("C", a=2.6)
-    crystal.set_cell(crystal.cell.array @ (np.eye(3) + 0.03 * np.array([[0, 1, 0], [0, 0, 1], [0, 0, 0]])), scale_atoms=True)
+    crystal.set_cell(
+        crystal.cell.array @ (np.eye(3) + 0.03 * np.array([[0, 1, 0], [0, 0, 1], [0, 0, 0]])),
+        scale_atoms=True,
+    )
     crystal.calc = Calculator(morse())
     with LBFGS(FrechetCellFilter(crystal), logfile=None) as optimizer:
         assert optimizer.run(fmax=0.01, steps=100)

@@ -36,7 +36,10 @@ def momentum(atoms):
 
 
 def test_diatomic_swings_with_the_period_of_its_spring(morse, tmp_path):
-    """omega^2 = V''(r) / reduced mass, for a stretch small enough to be harmonic; the drift is nil."""
+    """omega^2 = V''(r) / reduced mass, for a stretch small enough to be harmonic.
+
+    The drift is nil.
+    """
 
     def potential(r):
         return 8.0 * ((1 - np.exp(-2.3 * (r - 1.16))) ** 2 - 1) * (1 - (r / 5.0) ** 2) ** 3
@@ -47,7 +50,9 @@ def test_diatomic_swings_with_the_period_of_its_spring(morse, tmp_path):
     settings = MDSettings(temperature=None, timestep=0.1, steps=600, interval=2)
     result = run_md(diatomic(length + 0.002), morse(), settings, output=output)
     frames = ase.io.read(output, ":")
-    times, stretch = np.array([[atoms.info["molequi_time_fs"], atoms.get_distance(0, 1) - length] for atoms in frames]).T
+    times, stretch = np.array(
+        [[atoms.info["molequi_time_fs"], atoms.get_distance(0, 1) - length] for atoms in frames]
+    ).T
     # The middle of the swing: the Morse wall is a little harder than its other side.
     stretch -= (stretch.max() + stretch.min()) / 2
     before = np.flatnonzero(np.diff(np.sign(stretch)))
@@ -62,7 +67,9 @@ def test_diatomic_swings_with_the_period_of_its_spring(morse, tmp_path):
 
 def test_nve_conserves_energy_and_momentum(morse, water, tmp_path):
     output = tmp_path / "md.xyz"
-    result = run_md(water, morse(), MDSettings(steps=400, interval=20, timestep=0.25), output=output)
+    result = run_md(
+        water, morse(), MDSettings(steps=400, interval=20, timestep=0.25), output=output
+    )
     frames = ase.io.read(output, ":")
     total = np.array([atoms.get_total_energy() for atoms in frames])
     assert len(frames) == result["frames"] == 21
@@ -82,7 +89,12 @@ def test_temperature_of_the_first_frame_is_exact(morse, water, tmp_path):
 def test_thermostat_holds_temperature_and_centre(morse, water, tmp_path):
     centre = water.get_center_of_mass()
     output = tmp_path / "md.xyz"
-    result = run_md(water, morse(), MDSettings("nvt", 300.0, 1.0, 800, interval=100, friction=0.1, seed=1), output=output)
+    result = run_md(
+        water,
+        morse(),
+        MDSettings("nvt", 300.0, 1.0, 800, interval=100, friction=0.1, seed=1),
+        output=output,
+    )
     assert result["temperature_mean"] == pytest.approx(300.0, rel=0.25)
     assert result["drift_mev_atom_ps"] is None
     last = ase.io.read(output, "-1")
@@ -92,7 +104,9 @@ def test_thermostat_holds_temperature_and_centre(morse, water, tmp_path):
 
 def test_seeds_decide(morse, water, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        run_md(water, morse(), MDSettings("nvt", steps=20, seed=seed), output=tmp_path / f"{name}.xyz")
+        run_md(
+            water, morse(), MDSettings("nvt", steps=20, seed=seed), output=tmp_path / f"{name}.xyz"
+        )
     a, b, c = ((tmp_path / f"{name}.xyz").read_bytes() for name in "abc")
     assert a == b != c
 
@@ -103,7 +117,9 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("ensemble", ["nve", "nvt"])
 @pytest.mark.parametrize(("tail", "seconds"), [(b"", 0.0), (b"3\nhalf a fra", 0.0), (b"", np.inf)])
-def test_restart_goes_on_to_the_last_bit(network, water, tmp_path, monkeypatch, ensemble, tail, seconds):
+def test_restart_goes_on_to_the_last_bit(
+    network, water, tmp_path, monkeypatch, ensemble, tail, seconds
+):
     """Killed between two frames, with or without a torn frame at the end of the file, after a fresh or an old state was saved."""
     monkeypatch.setattr(trajectory, "SECONDS_BETWEEN_SAVES", seconds)
     settings = MDSettings(ensemble, steps=45, interval=7, timestep=0.5, max_stretch=None)
@@ -134,21 +150,33 @@ def test_restart_with_more_steps_equals_one_long_run(network, water, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_the_state_and_restart_goes_on_to_the_last_bit(network, water, tmp_path, number):
+def test_a_signal_saves_the_state_and_restart_goes_on_to_the_last_bit(
+    network, water, tmp_path, number
+):
     options = {"temperature": 50.0, "interval": 3, "max_stretch": None}
     whole = run_md(water, network, MDSettings(steps=20, **options), output=tmp_path / "whole.xyz")
-    with pytest.raises(RunInterruptedError, match=f"stopped by {number.name} at step 6; it is saved in .*cut.xyz, go on with --restart") as caught:
+    with pytest.raises(
+        RunInterruptedError,
+        match=f"stopped by {number.name} at step 6; it is saved in .*cut.xyz, go on with --restart",
+    ) as caught:
         run_md(
             water, network, MDSettings(steps=20, **options), output=tmp_path / "cut.xyz",
             progress=lambda step, *_: signal.raise_signal(number) if step == 6 else None,
         )  # fmt: skip
     assert caught.value.signal_number == number
     assert len(ase.io.read(tmp_path / "cut.xyz", index=":")) == 3
-    cut = run_md(water, network, MDSettings(steps=20, **options), output=tmp_path / "cut.xyz", restart=True)
+    cut = run_md(
+        water, network, MDSettings(steps=20, **options), output=tmp_path / "cut.xyz", restart=True
+    )
     assert (tmp_path / "cut.xyz").read_bytes() == (tmp_path / "whole.xyz").read_bytes()
     assert {**cut, "output": None} == {**whole, "output": None}
     with pytest.raises(RunInterruptedError, match="nothing is kept, for there is no output"):
-        run_md(water, network, MDSettings(steps=20, **options), progress=lambda *_: signal.raise_signal(number))
+        run_md(
+            water,
+            network,
+            MDSettings(steps=20, **options),
+            progress=lambda *_: signal.raise_signal(number),
+        )
 
 
 def test_restart_of_something_else_is_refused(morse, water, tmp_path):
@@ -185,7 +213,12 @@ def test_refused_structure_leaves_no_file(morse, tmp_path):
 
 def test_broken_bond_stops_and_frames_are_kept(morse, tmp_path):
     output = tmp_path / "md.xyz"
-    result = run_md(diatomic(1.16, speed=0.02), morse(), MDSettings(temperature=None, steps=500, interval=2, max_stretch=0.88), output=output)
+    result = run_md(
+        diatomic(1.16, speed=0.02),
+        morse(),
+        MDSettings(temperature=None, steps=500, interval=2, max_stretch=0.88),
+        output=output,
+    )
     assert "the bond C0-O1 stretched" in result["stopped"]
     assert result["steps"] < 100
     frames = ase.io.read(output, ":")
@@ -195,7 +228,12 @@ def test_broken_bond_stops_and_frames_are_kept(morse, tmp_path):
 
 def test_blow_up_stops(morse, tmp_path):
     """Two atoms on top of each other's wall fly apart at tens of thousands of kelvin."""
-    result = run_md(diatomic(0.5), morse(), MDSettings(temperature=None, steps=500, max_stretch=None), output=tmp_path / "md.xyz")
+    result = run_md(
+        diatomic(0.5),
+        morse(),
+        MDSettings(temperature=None, steps=500, max_stretch=None),
+        output=tmp_path / "md.xyz",
+    )
     assert "temperature rose to" in result["stopped"]
     assert len(ase.io.read(tmp_path / "md.xyz", ":")) == result["frames"]
 
@@ -207,7 +245,9 @@ def test_forces_that_are_not_finite_stop(morse, water, tmp_path):
     def failing(graph, **options):
         calls.append(1)
         outputs = compute(graph, **options)
-        return outputs if len(calls) < 15 else {**outputs, "forces": outputs["forces"] * float("nan")}
+        return (
+            outputs if len(calls) < 15 else {**outputs, "forces": outputs["forces"] * float("nan")}
+        )
 
     model.compute = failing
     result = run_md(water, model, MDSettings(steps=50, interval=5), output=tmp_path / "md.xyz")
@@ -220,14 +260,21 @@ def test_forces_that_are_not_finite_stop(morse, water, tmp_path):
 def test_held_atoms_stay(morse, water):
     water.set_constraint(FixAtoms([0]))
     seen = []
-    run_md(water, morse(), MDSettings(steps=20, interval=5), progress=lambda step, steps, atoms: seen.append(atoms.positions[0].copy()))
+    run_md(
+        water,
+        morse(),
+        MDSettings(steps=20, interval=5),
+        progress=lambda step, steps, atoms: seen.append(atoms.positions[0].copy()),
+    )
     np.testing.assert_array_equal(seen, np.tile(water.positions[0], (5, 1)))
 
 
 def test_periodic_run_keeps_the_cell_and_bonds_through_the_wall(morse, tmp_path):
     atoms = molecule("H2O", cell=[6.0, 6.0, 6.0], pbc=True)
     atoms.wrap()
-    result = run_md(atoms, morse(), MDSettings(steps=40, interval=10, timestep=0.25), output=tmp_path / "md.xyz")
+    result = run_md(
+        atoms, morse(), MDSettings(steps=40, interval=10, timestep=0.25), output=tmp_path / "md.xyz"
+    )
     assert result["stopped"] is None
     last = ase.io.read(tmp_path / "md.xyz", "-1")
     assert last.cell.lengths() == pytest.approx([6.0] * 3)
@@ -246,8 +293,14 @@ def test_input_and_calculator_are_not_changed(morse, water):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"ensemble": "npt"}, "choose nve"), ({"timestep": 0.0}, "timestep is 0"), ({"temperature": -1.0}, "temperature is -1"),
-     ({"interval": 0}, "interval 0"), ({"ensemble": "nvt", "temperature": None}, "needs a temperature"), ({"friction": float("nan")}, "friction")],
+    [
+        ({"ensemble": "npt"}, "choose nve"),
+        ({"timestep": 0.0}, "timestep is 0"),
+        ({"temperature": -1.0}, "temperature is -1"),
+        ({"interval": 0}, "interval 0"),
+        ({"ensemble": "nvt", "temperature": None}, "needs a temperature"),
+        ({"friction": float("nan")}, "friction"),
+    ],
 )
 def test_settings_that_cannot_be(options, message):
     with pytest.raises(UserError, match=message):
@@ -256,11 +309,16 @@ def test_settings_that_cannot_be(options, message):
 
 def test_statistics_are_a_straight_line_fit():
     rng = np.random.default_rng(0)
-    time, energy = np.arange(50) * 0.5, -4000.0 + 1e-5 * np.arange(50) + rng.normal(scale=1e-4, size=50)
+    time, energy = (
+        np.arange(50) * 0.5,
+        -4000.0 + 1e-5 * np.arange(50) + rng.normal(scale=1e-4, size=50),
+    )
     statistics = Statistics()
     for t, e in zip(time, energy, strict=True):
         statistics.add(t, e, 300.0 + t)
-    assert statistics.slope == pytest.approx(np.polyfit(time, energy - energy.mean(), 1)[0], rel=1e-6)
+    assert statistics.slope == pytest.approx(
+        np.polyfit(time, energy - energy.mean(), 1)[0], rel=1e-6
+    )
     assert statistics.temperature_mean == pytest.approx(300.0 + time.mean())
     assert Statistics().slope is None
 
@@ -272,7 +330,12 @@ def test_model_without_an_energy_cannot_move_atoms(morse, water):
 
 def test_unsafe_is_marked(morse, water, tmp_path):
     water.info["charge"] = 2
-    result = run_md(water, Calculator(morse(), unsafe=True), MDSettings(steps=5, interval=5), output=tmp_path / "md.xyz")
+    result = run_md(
+        water,
+        Calculator(morse(), unsafe=True),
+        MDSettings(steps=5, interval=5),
+        output=tmp_path / "md.xyz",
+    )
     assert "charge" in result["unsafe"]
     assert "charge" in ase.io.read(tmp_path / "md.xyz").info["molequi_unsafe"]
 

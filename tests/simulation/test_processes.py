@@ -12,8 +12,17 @@ def test_loader_with_workers_after_a_prediction(network):
     before = predict(structures, network)
     frames = frames_from_atoms(structures)
     splits = {"valid": frames.n_atoms.new_tensor(range(len(structures)))}
-    loader = MolecularDataModule(frames, splits, network.cutoff, batch_size=2, workers=1).val_dataloader()
-    energies = [energy for graph, _ in loader for energy in network.compute(graph)["energy"].tolist()]
+    loader = MolecularDataModule(
+        frames, splits, network.cutoff, batch_size=2, workers=1
+    ).val_dataloader()
+    energies = [
+        energy for graph, _ in loader for energy in network.compute(graph)["energy"].tolist()
+    ]
     assert len(energies) == len(structures)
-    assert max(abs(energy - record["energy"]) for energy, record in zip(energies, before, strict=True)) < 1e-10
-    assert [record["energy"] for record in predict(structures, network)] == [record["energy"] for record in before]
+    assert (
+        max(abs(energy - record["energy"]) for energy, record in zip(energies, before, strict=True))
+        < 1e-10
+    )
+    assert [record["energy"] for record in predict(structures, network)] == [
+        record["energy"] for record in before
+    ]

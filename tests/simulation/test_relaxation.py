@@ -22,7 +22,10 @@ def test_diatomic_reaches_its_minimum(morse, tmp_path):
     assert record["fmax"] < 1e-4
     assert record["energy_change"] < -0.5
     back = ase.io.read(tmp_path / "relaxed.xyz")
-    minimum = minimize_scalar(lambda r: 8.0 * ((1 - np.exp(-2.3 * (r - 1.16))) ** 2 - 1) * (1 - (r / 5.0) ** 2) ** 3, bracket=(1.0, 1.2)).x
+    minimum = minimize_scalar(
+        lambda r: 8.0 * ((1 - np.exp(-2.3 * (r - 1.16))) ** 2 - 1) * (1 - (r / 5.0) ** 2) ** 3,
+        bracket=(1.0, 1.2),
+    ).x
     assert back.get_distance(0, 1) == pytest.approx(minimum, abs=1e-5)
     np.testing.assert_allclose(back.positions, record["positions"], atol=1e-7)
     assert back.info["molequi_converged"]
@@ -35,15 +38,21 @@ def test_optimizers_agree(morse, optimizer):
     (record,) = relax(molecule("H2O"), morse(), fmax=1e-3, optimizer=optimizer)
     assert record["converged"]
     assert record["max_force"] < 1e-3
-    assert record["energy"] == pytest.approx(relax(molecule("H2O"), morse(), fmax=1e-4)[0]["energy"], abs=1e-5)
+    assert record["energy"] == pytest.approx(
+        relax(molecule("H2O"), morse(), fmax=1e-4)[0]["energy"], abs=1e-5
+    )
 
 
 def test_unconverged_structures_are_kept_and_marked(morse, tmp_path):
-    records = relax([molecule("H2O"), Atoms("O")], morse(), fmax=1e-6, steps=1, output=tmp_path / "relaxed.xyz")
+    records = relax(
+        [molecule("H2O"), Atoms("O")], morse(), fmax=1e-6, steps=1, output=tmp_path / "relaxed.xyz"
+    )
     assert [record["converged"] for record in records] == [False, True]
     assert records[0]["steps"] == 1
     assert records[0]["fmax"] > 1e-6
-    assert [atoms.info["molequi_converged"] for atoms in ase.io.read(tmp_path / "relaxed.xyz", ":")] == [False, True]
+    assert [
+        atoms.info["molequi_converged"] for atoms in ase.io.read(tmp_path / "relaxed.xyz", ":")
+    ] == [False, True]
 
 
 def test_failures_cost_only_themselves(morse, tmp_path):
@@ -71,7 +80,10 @@ def test_cell_and_held_atoms_are_kept(morse):
 def test_forces_that_are_not_finite_end_it(morse):
     model = morse()
     compute = model.compute
-    model.compute = lambda graph, **options: {**compute(graph, **options), "forces": compute(graph)["forces"] * float("nan")}
+    model.compute = lambda graph, **options: {
+        **compute(graph, **options),
+        "forces": compute(graph)["forces"] * float("nan"),
+    }
     (record,) = relax(molecule("H2O"), model)
     assert record["converged"] is False
     assert record["steps"] == 0
@@ -79,13 +91,20 @@ def test_forces_that_are_not_finite_end_it(morse):
 
 def test_unsafe_is_marked(morse, tmp_path):
     atoms = molecule("H2O")
-    (record,) = relax(atoms, Calculator(morse(), unsafe=True), charge=2, output=tmp_path / "out.xyz")
+    (record,) = relax(
+        atoms, Calculator(morse(), unsafe=True), charge=2, output=tmp_path / "out.xyz"
+    )
     assert "charge" in record["unsafe"]
     assert "charge" in ase.io.read(tmp_path / "out.xyz").info["molequi_unsafe"]
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"fmax": 0.0}, "fmax is 0"), ({"steps": -1}, "steps is -1"), ({"optimizer": "newton"}, "choose bfgs or fire")]
+    ("options", "message"),
+    [
+        ({"fmax": 0.0}, "fmax is 0"),
+        ({"steps": -1}, "steps is -1"),
+        ({"optimizer": "newton"}, "choose bfgs or fire"),
+    ],
 )
 def test_settings_that_cannot_be(morse, options, message):
     with pytest.raises(UserError, match=message):

@@ -15,7 +15,12 @@ from molequi.errors import UserError
 from molequi.models.molecular import make_model
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.relaxation import relax_atoms
-from molequi.simulation.vibrations import dipole_derivative, infrared_intensities, normal_modes, vibrations
+from molequi.simulation.vibrations import (
+    dipole_derivative,
+    infrared_intensities,
+    normal_modes,
+    vibrations,
+)
 
 
 def relaxed(atoms, model):
@@ -41,7 +46,10 @@ def test_water_agrees_with_ase(morse, water, tmp_path):
 
 
 def test_random_network_agrees_with_ase(network, tmp_path):
-    """No minimum here, so rotations mix with the rest in ASE; the projected matrix of its Hessian is compared."""
+    """No minimum here, so rotations mix with the rest in ASE.
+
+    The projected matrix of its Hessian is compared.
+    """
     atoms = molecule("CH3OH")
     atoms.calc = Calculator(network)
     oracle = Vibrations(atoms, delta=1e-3, name=str(tmp_path / "vib"))
@@ -49,7 +57,11 @@ def test_random_network_agrees_with_ase(network, tmp_path):
     hessian = oracle.get_vibrations().get_hessian_2d()
     expected = normal_modes(hessian, atoms.get_masses(), atoms.positions)
     result = vibrations(atoms, network, relax_first=False)
-    np.testing.assert_allclose(result["frequencies_cm1"], expected.frequencies, atol=0.05 * np.abs(expected.frequencies).max() ** 0.5)
+    np.testing.assert_allclose(
+        result["frequencies_cm1"],
+        expected.frequencies,
+        atol=0.05 * np.abs(expected.frequencies).max() ** 0.5,
+    )
     assert len(result["frequencies_cm1"]) == 3 * 6 - 6
     assert result["converged"] is None
 
@@ -123,10 +135,14 @@ def test_frame_and_place_change_nothing(morse, water):
 
 def test_intensity_unit():
     """One (D/Å)²/amu is 42.2561 km/mol."""
-    modes = normal_modes(np.diag([0, 0, 0, 1.0, 0, 0]), np.array([1e12, 1.0]), np.array([[0, 0, 0], [1.0, 0, 0]]))
+    modes = normal_modes(
+        np.diag([0, 0, 0, 1.0, 0, 0]), np.array([1e12, 1.0]), np.array([[0, 0, 0], [1.0, 0, 0]])
+    )
     derivative = np.zeros((3, 2, 3))
     derivative[0, 1, 0] = units.Debye
-    assert infrared_intensities(modes, derivative, np.array([1e12, 1.0])) == pytest.approx([42.2561], rel=1e-5)
+    assert infrared_intensities(modes, derivative, np.array([1e12, 1.0])) == pytest.approx(
+        [42.2561], rel=1e-5
+    )
 
 
 def test_periodic_structure_keeps_its_librations(morse):
@@ -151,7 +167,9 @@ def test_dipole_derivative_is_that_of_the_dipole(network):
             moved.positions[atom, axis] += step
             moved.calc = Calculator(network)
             sides.append(moved.get_dipole_moment())
-        np.testing.assert_allclose(derivative[:, atom, axis], (sides[0] - sides[1]) / 2e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            derivative[:, atom, axis], (sides[0] - sides[1]) / 2e-4, atol=1e-6
+        )
 
 
 def test_files(morse, tmp_path):
@@ -162,9 +180,13 @@ def test_files(morse, tmp_path):
     assert [float(row["frequency [cm^-1]"]) for row in rows] == result["frequencies_cm1"]
     assert [row["imaginary"] for row in rows] == ["no"] * 3
     modes = ase.io.read(folder / "modes.xyz", ":")
-    assert [atoms.info["frequency_cm1"] for atoms in modes] == pytest.approx(result["frequencies_cm1"])
+    assert [atoms.info["frequency_cm1"] for atoms in modes] == pytest.approx(
+        result["frequencies_cm1"]
+    )
     assert np.linalg.norm(modes[0].arrays["mode"], axis=1).max() == pytest.approx(1.0)
-    assert ase.io.read(folder / "structure.xyz").get_potential_energy() == pytest.approx(result["energy"])
+    assert ase.io.read(folder / "structure.xyz").get_potential_energy() == pytest.approx(
+        result["energy"]
+    )
     assert json.loads((folder / "result.json").read_text())["zpe_ev"] == result["zpe_ev"]
     with pytest.raises(UserError, match="exists already"):
         vibrations(molecule("H2O"), morse(), output=folder)

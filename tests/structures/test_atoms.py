@@ -42,7 +42,10 @@ def test_what_ase_writes_is_read(tmp_path: Path, name: str) -> None:
 
 def test_models_of_a_pdb(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "a.pdb", [molecule("CH3CH2OH")] * 2)
-    assert [atoms.get_chemical_formula() for atoms in read_all(tmp_path / "a.pdb")] == ["C2H6O", "C2H6O"]
+    assert [atoms.get_chemical_formula() for atoms in read_all(tmp_path / "a.pdb")] == [
+        "C2H6O",
+        "C2H6O",
+    ]
 
 
 def test_crystal_and_gzipped_sdf(tmp_path: Path) -> None:
@@ -65,7 +68,9 @@ def embedded(smiles: str) -> Chem.Mol:
 
 
 def test_charges_in_the_stated_order() -> None:
-    atoms = ase.Atoms("OH", [[0, 0, 0], [0, 0, 1]], info={"charge": 1, "formal_charge": 3}, charges=[-1, 0])
+    atoms = ase.Atoms(
+        "OH", [[0, 0, 0], [0, 0, 1]], info={"charge": 1, "formal_charge": 3}, charges=[-1, 0]
+    )
     assert charge_of(atoms, charge=2) == 2
     assert charge_of(atoms) == 1
     del atoms.info["charge"]
@@ -85,8 +90,13 @@ def test_charges_in_the_stated_order() -> None:
         charge_of(atoms)
 
 
-@pytest.mark.parametrize(("smiles", "charge", "multiplicity"), [("[NH4+]", 1, 1), ("CC(=O)[O-]", -1, 1), ("[CH3]", 0, 2), ("C[N+](=O)[O-]", 0, 1)])
-def test_formal_charges_of_smiles_and_sdf(tmp_path: Path, smiles: str, charge: int, multiplicity: int) -> None:
+@pytest.mark.parametrize(
+    ("smiles", "charge", "multiplicity"),
+    [("[NH4+]", 1, 1), ("CC(=O)[O-]", -1, 1), ("[CH3]", 0, 2), ("C[N+](=O)[O-]", 0, 1)],
+)
+def test_formal_charges_of_smiles_and_sdf(
+    tmp_path: Path, smiles: str, charge: int, multiplicity: int
+) -> None:
     (tmp_path / "a.smi").write_text(f"# a comment\n{smiles} name of it\n")
     (tmp_path / "a.sdf").write_text(Chem.MolToMolBlock(embedded(smiles)) + "$$$$\n")
     for name in ("a.smi", "a.sdf"):
@@ -103,7 +113,9 @@ def test_multiplicity_follows_the_electrons() -> None:
     oxygen.info["spin_multiplicity"] = 3
     assert multiplicity_of(oxygen, 0) == 3
     oxygen.info["spin_multiplicity"] = 2
-    with pytest.raises(UserError, match="multiplicity 2 does not go with the 16 electrons of O2 with charge 0"):
+    with pytest.raises(
+        UserError, match="multiplicity 2 does not go with the 16 electrons of O2 with charge 0"
+    ):
         multiplicity_of(oxygen, 0)
 
 
@@ -118,7 +130,9 @@ def test_one_damaged_frame_costs_only_itself(tmp_path: Path) -> None:
     assert damaged.startswith("line 6: the frame cannot be read")
     assert cut.startswith("line 16: the frame should have 3 atoms but the file ends after 2")
     (tmp_path / "b.xyz").write_text("\n".join([*lines[:5], "what is this", "1", "x", "H 0 0 0"]))
-    assert read_all(tmp_path / "b.xyz")[1].startswith("line 6: expected the number of atoms, got 'what is this'")
+    assert read_all(tmp_path / "b.xyz")[1].startswith(
+        "line 6: expected the number of atoms, got 'what is this'"
+    )
 
 
 def test_damaged_records_of_smiles_and_sdf(tmp_path: Path) -> None:
@@ -152,7 +166,9 @@ def test_hydrogens_missing_from_an_sdf(tmp_path: Path) -> None:
     flat = Chem.MolFromSmiles("CCO")
     AllChem.Compute2DCoords(flat)
     solid = Chem.RemoveHs(embedded("CCO"))
-    (tmp_path / "a.sdf").write_text(Chem.MolToMolBlock(flat) + "$$$$\n" + Chem.MolToMolBlock(solid) + "$$$$\n")
+    (tmp_path / "a.sdf").write_text(
+        Chem.MolToMolBlock(flat) + "$$$$\n" + Chem.MolToMolBlock(solid) + "$$$$\n"
+    )
     drawing, skeleton = read_all(tmp_path / "a.sdf")
     assert drawing.get_chemical_formula() == skeleton.get_chemical_formula() == "C2H6O"
     assert drawing.info["geometry"] == "ETKDGv3 + MMFF94, seed 0"
@@ -183,7 +199,9 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_impossible_structures_are_named(tmp_path: Path) -> None:
-    (tmp_path / "a.xyz").write_text("1\n\nX 0 0 0\n1\n\nH nan 0 0\n1\npbc=\"T F F\"\nH 0 0 0\n1\ncharge=x\nH 0 0 0\n1\n\nH 0 0 0\n")
+    (tmp_path / "a.xyz").write_text(
+        '1\n\nX 0 0 0\n1\n\nH nan 0 0\n1\npbc="T F F"\nH 0 0 0\n1\ncharge=x\nH 0 0 0\n1\n\nH 0 0 0\n'
+    )
     dummy, infinite, no_cell, no_number, good = read_all(tmp_path / "a.xyz")
     assert "atom 0 is no element (symbol X)" in dummy
     assert "position of atom 0 is not finite" in infinite
@@ -195,7 +213,11 @@ def test_impossible_structures_are_named(tmp_path: Path) -> None:
 
 
 def test_smiles_conformers_are_seeded() -> None:
-    first, again, other = atoms_from_smiles("CCCCO", 0), atoms_from_smiles("CCCCO", 0), atoms_from_smiles("CCCCO", 1)
+    first, again, other = (
+        atoms_from_smiles("CCCCO", 0),
+        atoms_from_smiles("CCCCO", 0),
+        atoms_from_smiles("CCCCO", 1),
+    )
     assert np.array_equal(first.positions, again.positions)
     assert not np.allclose(first.positions, other.positions)
     assert first.info["geometry"] == "ETKDGv3 + MMFF94, seed 0"
@@ -225,7 +247,13 @@ def test_graph_and_frames_carry_everything() -> None:
 
 
 def test_bundled_structures_are_read(checkout: Path, tmp_path: Path) -> None:
-    counts = {"molecules.xyz": 10, "ethanol.xyz": 1, "aspirin.xyz": 1, "drugs.sdf": 3, "ethanol.extxyz.gz": 300}
+    counts = {
+        "molecules.xyz": 10,
+        "ethanol.xyz": 1,
+        "aspirin.xyz": 1,
+        "drugs.sdf": 3,
+        "ethanol.extxyz.gz": 300,
+    }
     for name, count in counts.items():
         shutil.copy(checkout / "data" / "samples" / name, tmp_path / name)
         found = read_all(tmp_path / name)

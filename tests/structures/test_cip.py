@@ -11,7 +11,15 @@ from rdkit.Chem import AllChem
 from molequi.datasets.chirality.enantiomers import stereoisomers
 from molequi.errors import UserError
 from molequi.structures import cip
-from molequi.structures.cip import StereoLabels, axis_label, constitution_of, label_molecule, opposite, reflected, same_stereoisomer
+from molequi.structures.cip import (
+    StereoLabels,
+    axis_label,
+    constitution_of,
+    label_molecule,
+    opposite,
+    reflected,
+    same_stereoisomer,
+)
 
 
 def parse(smiles: str) -> Chem.Mol:
@@ -34,7 +42,10 @@ def in_space(smiles: str, seed: int = 1) -> Chem.Mol:
         ("N[C@@H](CO)C(=O)O", "S"),  # L-serine, drawn like L-cysteine
         ("C([C@H](C=O)O)O", "R"),  # D-glyceraldehyde
         ("C[C@H]([C@@H](C(=O)O)N)O", "RS"),  # L-threonine is (2S,3R); its C3 comes first here
-        ("C([C@H]([C@H]([C@@H]([C@H](C=O)O)O)O)O)O", "RRSR"),  # D-glucose is (2R,3S,4R,5R); C5 comes first here
+        (
+            "C([C@H]([C@H]([C@@H]([C@H](C=O)O)O)O)O)O",
+            "RRSR",
+        ),  # D-glucose is (2R,3S,4R,5R); C5 comes first here
         ("CC1=CC[C@@H](CC1)C(=C)C", "R"),  # (R)-(+)-limonene
         ("[2H][C@H](O)C", "S"),  # isotopes count; [1-2H]ethanol
         ("C[S@](=O)c1ccc(C)cc1", None),  # sulfoxides are centres too
@@ -50,15 +61,24 @@ def test_known_labels(smiles: str, labels: str | None) -> None:
 
 
 def test_bromochlorofluoromethane() -> None:
-    """The chirality of Br > Cl > F > H: from the side away from H, clockwise is R; coordinates written by hand."""
+    """The chirality of Br > Cl > F > H: from the side away from H, clockwise is R.
+
+    Coordinates written by hand.
+    """
     molecule = Chem.AddHs(parse("FC(Cl)Br"))
-    angles = {9: np.deg2rad(210), 17: np.deg2rad(-30), 35: np.deg2rad(90)}  # seen from +z, Br -> Cl -> F runs clockwise
+    angles = {
+        9: np.deg2rad(210),
+        17: np.deg2rad(-30),
+        35: np.deg2rad(90),
+    }  # seen from +z, Br -> Cl -> F runs clockwise
     lengths = {9: 1.36, 17: 1.76, 35: 1.93}
     positions = np.zeros((5, 3))
     for atom in molecule.GetAtoms():
         if atom.GetAtomicNum() in angles:
             angle = angles[atom.GetAtomicNum()]
-            positions[atom.GetIdx()] = lengths[atom.GetAtomicNum()] * np.array([0.943 * np.cos(angle), 0.943 * np.sin(angle), 0.333])
+            positions[atom.GetIdx()] = lengths[atom.GetAtomicNum()] * np.array(
+                [0.943 * np.cos(angle), 0.943 * np.sin(angle), 0.333]
+            )
         elif atom.GetAtomicNum() == 1:
             positions[atom.GetIdx()] = [0, 0, -1.09]
     conformer = Chem.Conformer(5)
@@ -99,7 +119,15 @@ def test_pseudoasymmetric_centres_do_not_swap(aldose: str, middle: str) -> None:
     assert np.isnan(found.handedness[number])
 
 
-@pytest.mark.parametrize("smiles", ["C[C@H](N)C(=O)O", "O[C@H](C(=O)O)[C@H](O)C(=O)O", "C1C[C@H](C)[C@@H](O)CC1", "C[C@H](F)/C=C/[C@@H](F)CC"])
+@pytest.mark.parametrize(
+    "smiles",
+    [
+        "C[C@H](N)C(=O)O",
+        "O[C@H](C(=O)O)[C@H](O)C(=O)O",
+        "C1C[C@H](C)[C@@H](O)CC1",
+        "C[C@H](F)/C=C/[C@@H](F)CC",
+    ],
+)
 def test_reflection_in_space_swaps_labels(smiles: str) -> None:
     molecule = in_space(smiles)
     first, second = label_molecule(molecule), label_molecule(reflected(molecule))
@@ -135,7 +163,9 @@ def test_allene_has_no_label() -> None:
 
 
 def test_constitution_is_the_key_of_all_stereoisomers() -> None:
-    keys = {constitution_of(text) for text in ("C/C=C/[C@H](F)Cl", "C/C=C\\[C@@H](F)Cl", "ClC(F)C=CC")}
+    keys = {
+        constitution_of(text) for text in ("C/C=C/[C@H](F)Cl", "C/C=C\\[C@@H](F)Cl", "ClC(F)C=CC")
+    }
     assert len(keys) == 1
     assert constitution_of("[H]/N=C1/OC[C@H]1N") == constitution_of("N=C1OCC1N")
     assert constitution_of("CC(F)Cl") != constitution_of("CC(F)Br")
@@ -156,10 +186,16 @@ BIPHENYL = "Cc1cccc(F)c1-c1c(C)cccc1F"
 
 
 def axis_and_torsion(molecule: Chem.Mol) -> tuple[tuple[int, int], float]:
-    """The bond between the rings, and the torsion of the carbons that bear F: these outrank those that bear methyl."""
+    """The bond between the rings, and the torsion of the carbons that bear F.
+
+    These outrank those that bear methyl.
+    """
     match = molecule.GetSubstructMatch(Chem.MolFromSmarts("c(F)c-!@c(cF)"))
     left, _, first, second, right, _ = match
-    torsion = ase.Atoms(numbers=[a.GetAtomicNum() for a in molecule.GetAtoms()], positions=molecule.GetConformer().GetPositions())
+    torsion = ase.Atoms(
+        numbers=[a.GetAtomicNum() for a in molecule.GetAtoms()],
+        positions=molecule.GetConformer().GetPositions(),
+    )
     return (first, second), float(torsion.get_dihedral(left, first, second, right))
 
 

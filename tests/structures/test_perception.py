@@ -19,12 +19,17 @@ from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.perception import constitution_from_geometry, labels_from_geometry
 
 
-@pytest.mark.parametrize(("smiles", "label"), [("C[C@H](N)C(=O)O", "S"), ("N[C@@H](CS)C(=O)O", "R"), ("F[C@H](Cl)Br", "R")])
+@pytest.mark.parametrize(
+    ("smiles", "label"),
+    [("C[C@H](N)C(=O)O", "S"), ("N[C@@H](CS)C(=O)O", "R"), ("F[C@H](Cl)Br", "R")],
+)
 def test_known_molecules_in_any_orientation(smiles: str, label: str) -> None:
     atoms = atoms_from_smiles(smiles)
     generator = np.random.default_rng(0)
     order = generator.permutation(len(atoms))
-    turned = ase.Atoms(atoms.numbers[order], Rotation.random(random_state=0).apply(atoms.positions[order]) + 3.0)
+    turned = ase.Atoms(
+        atoms.numbers[order], Rotation.random(random_state=0).apply(atoms.positions[order]) + 3.0
+    )
     for sign, expected in ((1, label), (-1, {"R": "S", "S": "R"}[label])):
         found = labels_from_geometry(ase.Atoms(turned.numbers, sign * turned.positions))
         assert found.status == "ok"
@@ -64,13 +69,26 @@ def test_given_bonds() -> None:
     assert found.centres == {centre: "R"}
     assert found.smiles == "F[C@H](Cl)Br"
     assert "bond 0-9 of order 1 is none" in labels_from_geometry(atoms, bonds=[(0, 9, 1)]).status
-    assert "the bonds make no molecule" in labels_from_geometry(atoms, bonds=[(int(centre), other, 2) for _, other, _ in bonds]).status
+    assert (
+        "the bonds make no molecule"
+        in labels_from_geometry(
+            atoms, bonds=[(int(centre), other, 2) for _, other, _ in bonds]
+        ).status
+    )
     ammonium = atoms_from_smiles("C[C@H]([NH3+])C(=O)[O-]")
-    assert "the bonds make no molecule" in labels_from_geometry(build("NH3"), bonds=[(0, 1, 1), (0, 2, 2), (0, 3, 1)]).status
+    assert (
+        "the bonds make no molecule"
+        in labels_from_geometry(build("NH3"), bonds=[(0, 1, 1), (0, 2, 2), (0, 3, 1)]).status
+    )
     charges = [1] + [0] * 4
     methyl = build("CH4")
     methyl.numbers[0] = 7
-    assert labels_from_geometry(methyl, bonds=[(0, k, 1) for k in range(1, 5)], formal_charges=charges).status == "ok"
+    assert (
+        labels_from_geometry(
+            methyl, bonds=[(0, k, 1) for k in range(1, 5)], formal_charges=charges
+        ).status
+        == "ok"
+    )
     assert labels_from_geometry(ammonium, charge=0).labels.kind == "chiral"
 
 
@@ -87,20 +105,32 @@ def test_sample_of_qm9_has_the_labels_of_its_geometries(checkout: Path) -> None:
     for index in range(100):
         rows = slice(int(frames.offsets[index]), int(frames.offsets[index + 1]))
         atoms = ase.Atoms(frames.atomic_numbers[rows].numpy(), frames.positions[rows].numpy())
-        found, mirror = labels_from_geometry(atoms), labels_from_geometry(ase.Atoms(atoms.numbers, -atoms.positions))
+        found, mirror = (
+            labels_from_geometry(atoms),
+            labels_from_geometry(ase.Atoms(atoms.numbers, -atoms.positions)),
+        )
         if found.labels is not None:
             np.testing.assert_array_equal(found.labels.signs, -mirror.labels.signs)
-            agreed += np.array_equal(found.labels.handedness, frames.targets["handedness"][rows].numpy(), equal_nan=True)
+            agreed += np.array_equal(
+                found.labels.handedness, frames.targets["handedness"][rows].numpy(), equal_nan=True
+            )
     assert agreed >= 98
 
 
 def test_labels_of_qm9_with_several_centres(reference_data: Callable[[str], Path]) -> None:
-    """Published with the set, read off the same geometries; strained cages, where bonds cannot be told from contacts, may have none."""
+    """Published with the set, read off the same geometries.
+
+    Strained cages, where bonds cannot be told from contacts, may have none.
+    """
     arrays = np.load(reference_data("qm9/qm9_core.npz"), allow_pickle=False)
     offsets = np.concatenate([[0], np.cumsum(arrays["n_atoms"])])
     rows = {int(number): row for row, number in enumerate(arrays["index"])}
     with gzip.open(reference_data("qm9/qm9_chirality.csv.gz"), "rt") as handle:
-        lines = [line for line in csv.DictReader(handle) if line["is_chiral"] == "1" and line["status"] == "ok"]
+        lines = [
+            line
+            for line in csv.DictReader(handle)
+            if line["is_chiral"] == "1" and line["status"] == "ok"
+        ]
     z, positions = arrays["z"], arrays["pos"].astype(np.float64)
     agreed = failed = 0
     for number in np.random.default_rng(0).choice(len(lines), 200, replace=False):
@@ -109,6 +139,9 @@ def test_labels_of_qm9_with_several_centres(reference_data: Callable[[str], Path
         atoms = slice(offsets[row], offsets[row + 1])
         found = labels_from_geometry(ase.Atoms(z[atoms], positions[atoms]))
         failed += found.labels is None
-        agreed += ";".join(f"{atom}:{label}" for atom, label in found.centres.items() if label in "RS") == line["cip"]
+        agreed += (
+            ";".join(f"{atom}:{label}" for atom, label in found.centres.items() if label in "RS")
+            == line["cip"]
+        )
     assert failed <= 2
     assert agreed >= 196

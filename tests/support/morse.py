@@ -1,4 +1,7 @@
-"""A model whose physics is known in closed form: Morse pairs and fixed charges behind the interface of MolecularModel."""
+"""A model whose physics is known in closed form.
+
+Morse pairs and fixed charges behind the interface of MolecularModel.
+"""
 
 import torch
 from ase.data import chemical_symbols, covalent_radii
@@ -21,7 +24,9 @@ REFERENCE = {1: -13.6, 6: -1030.0, 7: -1485.0, 8: -2042.0}
 
 def pair_table():
     radii = torch.tensor(covalent_radii[:119], dtype=torch.float64)
-    table = torch.stack([torch.full((119, 119), 4.0), torch.full((119, 119), 2.0), radii[:, None] + radii])
+    table = torch.stack(
+        [torch.full((119, 119), 4.0), torch.full((119, 119), 2.0), radii[:, None] + radii]
+    )
     for key, values in PAIRS.items():
         a, b = ([chemical_symbols.index(symbol) for symbol in key] * 2)[:2]
         table[:, a, b] = table[:, b, a] = torch.tensor(values, dtype=torch.float64)
@@ -41,7 +46,11 @@ class MorseModel(nn.Module):
         if outputs is not None:
             self.outputs = outputs
         self.properties = {name: PROPERTIES[name] for name in (*self.outputs, "forces", "stress")}
-        self.metadata = {"name": "morse", "level": {"energy": "Morse", "dipole": "fixed charges"}, "charge_multiplicity": [[0, 1]]}
+        self.metadata = {
+            "name": "morse",
+            "level": {"energy": "Morse", "dipole": "fixed charges"},
+            "charge_multiplicity": [[0, 1]],
+        }
         self.register_buffer("table", pair_table())
 
     @property
@@ -52,37 +61,66 @@ class MorseModel(nn.Module):
         z, (sender, receiver) = graph.atomic_numbers, graph.edge_index
         r = edge_vectors(graph).norm(dim=1)
         depth, width, length = self.table[:, z[sender], z[receiver]]
-        pair = 0.5 * depth * ((1 - torch.exp(-width * (r - length))) ** 2 - 1) * (1 - (r / self.cutoff) ** 2) ** 3
+        pair = (
+            0.5
+            * depth
+            * ((1 - torch.exp(-width * (r - length))) ** 2 - 1)
+            * (1 - (r / self.cutoff) ** 2) ** 3
+        )
         # The network's rounding: pair energies pass through its dtype.
         pair = (pair.to(self.dtype) * self.scale).to(torch.float64)
         atomic = graph.positions.new_zeros(len(z)).index_add(0, receiver, pair)
-        reference = torch.tensor([REFERENCE.get(int(number), 0.0) for number in z], dtype=torch.float64)
+        reference = torch.tensor(
+            [REFERENCE.get(int(number), 0.0) for number in z], dtype=torch.float64
+        )
 
         def per_molecule(values):
-            return values.new_zeros(graph.n_molecules, *values.shape[1:]).index_add(0, graph.batch, values)
+            return values.new_zeros(graph.n_molecules, *values.shape[1:]).index_add(
+                0, graph.batch, values
+            )
 
         q = torch.tensor([CHARGES.get(int(number), 0.0) for number in z], dtype=torch.float64)
         counts = torch.bincount(graph.batch, minlength=graph.n_molecules).clamp(min=1)
         q = q + ((graph.total_charge - per_molecule(q)) / counts)[graph.batch]
-        everything = {"energy": per_molecule(atomic + reference), "energies": atomic + reference, "atomization_energy": -per_molecule(atomic),
-                      "charges": q, "dipole": per_molecule(q[:, None] * graph.positions)}
-        wanted = {*self.outputs, *(("energies", "atomization_energy") if "energy" in self.outputs else ())}
+        everything = {
+            "energy": per_molecule(atomic + reference),
+            "energies": atomic + reference,
+            "atomization_energy": -per_molecule(atomic),
+            "charges": q,
+            "dipole": per_molecule(q[:, None] * graph.positions),
+        }
+        wanted = {
+            *self.outputs,
+            *(("energies", "atomization_energy") if "energy" in self.outputs else ()),
+        }
         return {name: value for name, value in everything.items() if name in wanted}
 
     def compute(self, graph, *, forces=True, stress=False, create_graph=False):
         strain = torch.zeros(graph.n_molecules, 3, 3, dtype=torch.float64, requires_grad=True)
         positions = graph.positions.detach().clone().requires_grad_()
         deformation = torch.eye(3, dtype=torch.float64) + strain
-        strained = graph._replace(positions=torch.einsum("ni,nij->nj", positions, deformation[graph.batch]), cell=graph.cell @ deformation)
+        strained = graph._replace(
+            positions=torch.einsum("ni,nij->nj", positions, deformation[graph.batch]),
+            cell=graph.cell @ deformation,
+        )
         outputs = self(strained)
         if "energy" in outputs:
-            gradient, virial = torch.autograd.grad(outputs["energy"].sum(), [positions, strain], create_graph=create_graph, allow_unused=True)
+            gradient, virial = torch.autograd.grad(
+                outputs["energy"].sum(),
+                [positions, strain],
+                create_graph=create_graph,
+                allow_unused=True,
+            )
             outputs["forces"] = -gradient if gradient is not None else torch.zeros_like(positions)
             if stress:
                 volume = torch.linalg.det(graph.cell).abs()
                 symmetric = (virial + virial.mT) / 2
-                outputs["stress"] = torch.where(graph.pbc.all(1)[:, None, None], symmetric / volume[:, None, None], torch.nan)
-        return outputs if create_graph else {name: value.detach() for name, value in outputs.items()}
+                outputs["stress"] = torch.where(
+                    graph.pbc.all(1)[:, None, None], symmetric / volume[:, None, None], torch.nan
+                )
+        return (
+            outputs if create_graph else {name: value.detach() for name, value in outputs.items()}
+        )
 
     def hessian(self, graph):
         n = graph.n_atoms
@@ -98,6 +136,11 @@ class MorseModel(nn.Module):
     def check_input(self, graph):
         for atom, number in enumerate(graph.atomic_numbers.tolist()):
             if number not in self.elements:
-                raise UserError(f"element {chemical_symbols[number]} (atom {atom}) is not in this model; it knows H C N O")
+                raise UserError(
+                    f"element {chemical_symbols[number]} (atom {atom}) is not in this model; it "
+                    "knows H C N O"
+                )
         if graph.total_charge.any() or (graph.spin_multiplicity != 1).any():
-            raise UserError(f"charge {graph.total_charge.tolist()} is outside this model's training")
+            raise UserError(
+                f"charge {graph.total_charge.tolist()} is outside this model's training"
+            )

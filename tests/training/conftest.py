@@ -16,7 +16,12 @@ ATOMS = {1: -13.0, 6: -1030.0, 8: -2040.0}
 _CHARGE = {1: 0.2, 6: 0.1, 8: -0.5}
 
 
-def _toy_frames(n_frames: int, *, seed: int = 0, molecules: tuple[tuple[int, ...], ...] = ((6, 8, 1, 1), (8, 1, 1), (6, 1, 1, 1, 8, 1))) -> Frames:
+def _toy_frames(
+    n_frames: int,
+    *,
+    seed: int = 0,
+    molecules: tuple[tuple[int, ...], ...] = ((6, 8, 1, 1), (8, 1, 1), (6, 1, 1, 1, 8, 1)),
+) -> Frames:
     """Structures of H, C and O with energies, forces and dipoles of a smooth pair law."""
     generator = torch.Generator().manual_seed(seed)
     numbers = [molecules[k % len(molecules)] for k in range(n_frames)]
@@ -28,15 +33,38 @@ def _toy_frames(n_frames: int, *, seed: int = 0, molecules: tuple[tuple[int, ...
     charges = torch.tensor([_CHARGE[int(z)] for z in flat], dtype=torch.float64)
     mean = torch.zeros(n_frames, dtype=torch.float64).index_add(0, batch, charges) / counts
     charges = charges - mean[batch]
-    dipole = torch.zeros(n_frames, 3, dtype=torch.float64).index_add(0, batch, charges[:, None] * positions)
+    dipole = torch.zeros(n_frames, 3, dtype=torch.float64).index_add(
+        0, batch, charges[:, None] * positions
+    )
     targets = {"energy": energy, "forces": forces, "dipole": dipole}
-    return make_frames(positions, flat, counts, targets=targets, properties={name: PROPERTIES[name] for name in targets})
+    return make_frames(
+        positions,
+        flat,
+        counts,
+        targets=targets,
+        properties={name: PROPERTIES[name] for name in targets},
+    )
 
 
 def _toy_config(**sections: dict) -> Config:
-    """A tiny network on energies and forces for a few epochs; `sections` add to the config's groups."""
-    data = {"kind": "npz", "path": "toy.npz", "targets": ["energy", "forces"], **sections.pop("data", {})}
-    model = {"preset": "small", "cutoff": 4.0, "n_layers": 1, "n_channels": 4, "l_max": 1, **sections.pop("model", {})}
+    """A tiny network on energies and forces for a few epochs.
+
+    `sections` add to the config's groups.
+    """
+    data = {
+        "kind": "npz",
+        "path": "toy.npz",
+        "targets": ["energy", "forces"],
+        **sections.pop("data", {}),
+    }
+    model = {
+        "preset": "small",
+        "cutoff": 4.0,
+        "n_layers": 1,
+        "n_channels": 4,
+        "l_max": 1,
+        **sections.pop("model", {}),
+    }
     training = {
         "epochs": 2,
         "batch_size": 4,
@@ -46,13 +74,17 @@ def _toy_config(**sections: dict) -> Config:
         "device": "cpu",
         **sections.pop("training", {}),
     }
-    return make_config({"name": "toy", "data": data, "model": model, "training": training, **sections})
+    return make_config(
+        {"name": "toy", "data": data, "model": model, "training": training, **sections}
+    )
 
 
 def _toy_splits(n_train: int, n_valid: int, n_test: int) -> dict[str, torch.Tensor]:
     """The first rows train, the next validate, the rest tests."""
     order = torch.arange(n_train + n_valid + n_test)
-    return dict(zip(("train", "valid", "test"), order.split([n_train, n_valid, n_test]), strict=True))
+    return dict(
+        zip(("train", "valid", "test"), order.split([n_train, n_valid, n_test]), strict=True)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -71,17 +103,28 @@ def toy_splits() -> Callable[..., dict[str, torch.Tensor]]:
 
 
 def _places(n_atoms: int, generator: torch.Generator) -> torch.Tensor:
-    corners = torch.tensor([[0, 0, 0], [1.2, 0, 0], [0, 1.2, 0], [0, 0, 1.2], [1.2, 1.2, 0], [1.2, 0, 1.2]], dtype=torch.float64)
-    return corners[:n_atoms] + 0.2 * torch.randn(n_atoms, 3, generator=generator, dtype=torch.float64)
+    corners = torch.tensor(
+        [[0, 0, 0], [1.2, 0, 0], [0, 1.2, 0], [0, 0, 1.2], [1.2, 1.2, 0], [1.2, 0, 1.2]],
+        dtype=torch.float64,
+    )
+    return corners[:n_atoms] + 0.2 * torch.randn(
+        n_atoms, 3, generator=generator, dtype=torch.float64
+    )
 
 
-def _energies(positions: torch.Tensor, numbers: torch.Tensor, batch: torch.Tensor, n_frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _energies(
+    positions: torch.Tensor, numbers: torch.Tensor, batch: torch.Tensor, n_frames: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     positions = positions.clone().requires_grad_(True)
-    first, second = torch.nonzero(torch.triu(batch[:, None] == batch[None, :], diagonal=1), as_tuple=True)
+    first, second = torch.nonzero(
+        torch.triu(batch[:, None] == batch[None, :], diagonal=1), as_tuple=True
+    )
     distances = (positions[first] - positions[second]).norm(dim=1)
     strength = 0.3 + 0.02 * (numbers[first] + numbers[second])
     pairs = strength * ((distances - 1.4).square() - 1.0) * torch.exp(-(distances.square()) / 4.0)
     interaction = torch.zeros(n_frames, dtype=torch.float64).index_add(0, batch[first], pairs)
     atoms = torch.tensor([ATOMS[int(z)] for z in numbers], dtype=torch.float64)
     forces = -torch.autograd.grad(interaction.sum(), positions)[0]
-    return (interaction + torch.zeros(n_frames, dtype=torch.float64).index_add(0, batch, atoms)).detach(), forces
+    return (
+        interaction + torch.zeros(n_frames, dtype=torch.float64).index_add(0, batch, atoms)
+    ).detach(), forces

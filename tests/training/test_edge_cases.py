@@ -1,4 +1,7 @@
-"""Very small sets and batches without labels train like others: finite numbers, a complete run directory, no traceback."""
+"""Very small sets and batches without labels train like others.
+
+Finite numbers, a complete run directory, no traceback.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,12 @@ def finished(run):
 
 
 def test_one_molecule(tmp_path, toy_frames, toy_config, toy_splits):
-    run = fit_frames(toy_config(data=TARGETS), toy_frames(3, molecules=((6, 8, 1, 1),)), toy_splits(1, 1, 1), tmp_path / "run")
+    run = fit_frames(
+        toy_config(data=TARGETS),
+        toy_frames(3, molecules=((6, 8, 1, 1),)),
+        toy_splits(1, 1, 1),
+        tmp_path / "run",
+    )
     result = finished(run)
     assert result["energy"]["count"] == 1
     assert result["forces"]["count"] == 12
@@ -36,21 +44,38 @@ def test_one_molecule(tmp_path, toy_frames, toy_config, toy_splits):
 def test_single_atoms_alone(tmp_path, toy_frames, toy_config, toy_splits, settings):
     """There is no neighbour to calibrate on, and forces and dipoles are zero for a good reason."""
     frames = toy_frames(8, molecules=((6,), (8,)))
-    result = finished(fit_frames(toy_config(data=TARGETS, model=settings), frames, toy_splits(4, 2, 2), tmp_path / "run"))
+    result = finished(
+        fit_frames(
+            toy_config(data=TARGETS, model=settings), frames, toy_splits(4, 2, 2), tmp_path / "run"
+        )
+    )
     assert result["forces"]["mae"] == result["dipole"]["mae"] == 0.0
     assert result["energy"]["mae"] is not None
 
 
-def test_single_atoms_among_molecules_in_batches_of_their_own(tmp_path, toy_frames, toy_config, toy_splits):
+def test_single_atoms_among_molecules_in_batches_of_their_own(
+    tmp_path, toy_frames, toy_config, toy_splits
+):
     frames = toy_frames(12, molecules=((6,), (6, 8, 1, 1), (8,), (1,)))
-    run = fit_frames(toy_config(data=TARGETS, training={"batch_size": 1}), frames, toy_splits(8, 2, 2), tmp_path / "run")
+    run = fit_frames(
+        toy_config(data=TARGETS, training={"batch_size": 1}),
+        frames,
+        toy_splits(8, 2, 2),
+        tmp_path / "run",
+    )
     finished(run)
     # Single neutral atoms are what atomization energies are counted from.
-    assert set(load_model(run / "model.safetensors").metadata["isolated_atom_energies"]) == {"H", "C", "O"}
+    assert set(load_model(run / "model.safetensors").metadata["isolated_atom_energies"]) == {
+        "H",
+        "C",
+        "O",
+    }
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_batches_without_any_label(tmp_path, toy_frames, toy_config, toy_splits, batch_size, caplog):
+def test_batches_without_any_label(
+    tmp_path, toy_frames, toy_config, toy_splits, batch_size, caplog
+):
     """Labels of two structures out of ten; most batches have none, nor has the test set."""
     frames = toy_frames(14)
     unlabelled = torch.ones(14, dtype=torch.bool)
@@ -58,7 +83,14 @@ def test_batches_without_any_label(tmp_path, toy_frames, toy_config, toy_splits,
     of_atom = torch.repeat_interleave(unlabelled, frames.n_atoms)
     for name, values in frames.targets.items():
         values[of_atom if name == "forces" else unlabelled] = math.nan
-    result = finished(fit_frames(toy_config(data=TARGETS, training={"batch_size": batch_size}), frames, toy_splits(10, 2, 2), tmp_path / "run"))
+    result = finished(
+        fit_frames(
+            toy_config(data=TARGETS, training={"batch_size": batch_size}),
+            frames,
+            toy_splits(10, 2, 2),
+            tmp_path / "run",
+        )
+    )
     assert {row["count"] for row in result.values()} == {0}
     assert result["energy"]["mae"] is None
     assert "none of the 2 test structures has a label" in caplog.text
@@ -67,5 +99,7 @@ def test_batches_without_any_label(tmp_path, toy_frames, toy_config, toy_splits,
 def test_no_label_at_all_is_refused_by_name(tmp_path, toy_frames, toy_config, toy_splits):
     frames = toy_frames(6)
     frames.targets["forces"][:] = math.nan
-    with pytest.raises(UserError, match="target 'forces' has no label in the 4 training structures"):
+    with pytest.raises(
+        UserError, match="target 'forces' has no label in the 4 training structures"
+    ):
         fit_frames(toy_config(), frames, toy_splits(4, 1, 1), tmp_path / "run")

@@ -14,14 +14,24 @@ from molequi.datasets.npz import save_npz
 from molequi.errors import UserError
 from molequi.models.molecular import make_model
 from molequi.properties import PROPERTIES, declare
-from molequi.training.evaluation import evaluate_frames, predict_frames, save_predictions, without_undefined
+from molequi.training.evaluation import (
+    evaluate_frames,
+    predict_frames,
+    save_predictions,
+    without_undefined,
+)
 from molequi.training.normalization import fit_baseline
 from molequi.training.run import evaluate
 
 
 @pytest.fixture(scope="module")
 def model():
-    rows = [PROPERTIES["energy"], PROPERTIES["forces"], PROPERTIES["dipole"], declare("toxic", unit="1", binary=True)]
+    rows = [
+        PROPERTIES["energy"],
+        PROPERTIES["forces"],
+        PROPERTIES["dipole"],
+        declare("toxic", unit="1", binary=True),
+    ]
     return make_model((1, 6, 8), rows, n_channels=4, n_layers=1, cutoff=4.0).eval()
 
 
@@ -29,10 +39,15 @@ def test_errors_are_those_of_the_predictions_whatever_the_batches(model, toy_fra
     frames = toy_frames(7)
     frames.targets["forces"][4] = math.nan
     whole, cut = evaluate_frames(model, frames), evaluate_frames(model, frames, batch_size=2)
-    error = (whole.predictions["forces"] - frames.targets["forces"])[~torch.isnan(frames.targets["forces"])]
+    error = (whole.predictions["forces"] - frames.targets["forces"])[
+        ~torch.isnan(frames.targets["forces"])
+    ]
     assert whole.result["forces"]["mae"] == pytest.approx(float(error.abs().mean()), rel=1e-12)
     assert whole.result["forces"]["count"] == 3 * len(frames.positions) - 3
-    assert (whole.result["forces"]["unit"], whole.result["energy_per_atom"]["unit"]) == ("eV/Å", "eV/atom")
+    assert (whole.result["forces"]["unit"], whole.result["energy_per_atom"]["unit"]) == (
+        "eV/Å",
+        "eV/atom",
+    )
     for name, row in whole.result.items():
         numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
         assert numbers == pytest.approx({key: cut.result[name][key] for key in numbers}, rel=1e-5)
@@ -41,12 +56,16 @@ def test_errors_are_those_of_the_predictions_whatever_the_batches(model, toy_fra
 
 def test_baseline_comes_from_the_training_set(model, toy_frames):
     train, test = toy_frames(30, seed=1), toy_frames(6, seed=2)
-    known = {row.name: fit_baseline(train, row) for row in (PROPERTIES["energy"], PROPERTIES["dipole"])}
+    known = {
+        row.name: fit_baseline(train, row) for row in (PROPERTIES["energy"], PROPERTIES["dipole"])
+    }
     model.metadata["training"] = {"baseline": known}
     result = evaluate_frames(model, test).result
     del model.metadata["training"]
     assert 0 < result["energy"]["baseline_mae"] < 1.0
-    assert result["dipole"]["baseline_mae"] == pytest.approx(float(test.targets["dipole"].abs().mean()))
+    assert result["dipole"]["baseline_mae"] == pytest.approx(
+        float(test.targets["dipole"].abs().mean())
+    )
     assert result["forces"]["baseline_mae"] is None
 
 
@@ -60,7 +79,9 @@ def test_yes_no_labels_are_compared_as_probabilities(model, toy_frames):
     assert evaluation.result["toxic"]["mae"] == pytest.approx(float(expected))
     assert evaluation.result["toxic"]["max"] <= 1.0
     is_right = (evaluation.predictions["toxic"] > 0) == (labels > 0.5)
-    assert evaluation.result["toxic"]["accuracy"] == pytest.approx(float(is_right[:3].double().mean()))
+    assert evaluation.result["toxic"]["accuracy"] == pytest.approx(
+        float(is_right[:3].double().mean())
+    )
     nothing = dataclasses.replace(frames, targets={"toxic": torch.full((4,), torch.nan)})
     assert evaluate_frames(model, nothing).result["toxic"]["accuracy"] is None
 
@@ -84,7 +105,9 @@ def test_parts_of_a_tensor_stand_beside_it(toy_frames):
     """Sums of squares of the parts add up to that of the tensor."""
     frames = toy_frames(5)
     tensor = torch.randn(5, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    frames = dataclasses.replace(frames, targets={"rosenfeld": tensor}, properties={"rosenfeld": PROPERTIES["rosenfeld"]})
+    frames = dataclasses.replace(
+        frames, targets={"rosenfeld": tensor}, properties={"rosenfeld": PROPERTIES["rosenfeld"]}
+    )
     model = make_model((1, 6, 8), ["rosenfeld"], n_channels=4, n_layers=3, parity="full")
     result = evaluate_frames(model, frames).result
     parts = [result[f"rosenfeld[{irrep}]"] for irrep in ("0o", "1o", "2o")]
@@ -96,13 +119,31 @@ def test_parts_of_a_tensor_stand_beside_it(toy_frames):
 
 def test_dipoles_of_periodic_systems_and_stress_of_slabs_are_left_out():
     pbc = torch.tensor([[False] * 3, [True, True, False], [True] * 3])
-    targets = {"dipole": torch.ones(3, 3), "r2": torch.ones(3), "stress": torch.ones(3, 3, 3), "gap": torch.ones(3)}
+    targets = {
+        "dipole": torch.ones(3, 3),
+        "r2": torch.ones(3),
+        "stress": torch.ones(3, 3, 3),
+        "gap": torch.ones(3),
+    }
     rows = {name: PROPERTIES[name] for name in targets}
     cells = 9.0 * torch.eye(3).expand(3, 3, 3)
-    frames = without_undefined(make_frames(torch.zeros(3, 3), torch.ones(3), torch.ones(3), periodic=(cells, pbc), targets=targets, properties=rows))
+    frames = without_undefined(
+        make_frames(
+            torch.zeros(3, 3),
+            torch.ones(3),
+            torch.ones(3),
+            periodic=(cells, pbc),
+            targets=targets,
+            properties=rows,
+        )
+    )
     assert torch.isnan(frames.targets["dipole"]).any(dim=1).tolist() == [False, True, True]
     assert torch.isnan(frames.targets["r2"]).tolist() == [False, True, True]
-    assert torch.isnan(frames.targets["stress"]).any(dim=2).any(dim=1).tolist() == [True, True, False]
+    assert torch.isnan(frames.targets["stress"]).any(dim=2).any(dim=1).tolist() == [
+        True,
+        True,
+        False,
+    ]
     assert not torch.isnan(frames.targets["gap"]).any()
 
 
@@ -119,7 +160,9 @@ def test_stress_of_a_crystal_is_evaluated(model):
 
 
 def test_nothing_in_common_is_refused(model, toy_frames):
-    gap = dataclasses.replace(toy_frames(3), targets={"gap": torch.ones(3)}, properties={"gap": PROPERTIES["gap"]})
+    gap = dataclasses.replace(
+        toy_frames(3), targets={"gap": torch.ones(3)}, properties={"gap": PROPERTIES["gap"]}
+    )
     with pytest.raises(UserError, match="the data have gap, the model gives energy"):
         evaluate_frames(model, gap)
     with pytest.raises(UserError, match="asked for gap"):

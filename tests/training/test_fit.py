@@ -45,8 +45,16 @@ def assert_same_run(one, two) -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
     states = [read_state(run / "last.ckpt") for run in (one, two)]
     assert states[0]["watch"] == states[1]["watch"]
-    assert all(torch.equal(value, states[1]["model"][name]) for name, value in states[0]["model"].items())
-    metrics = [[{key: value for key, value in line.items() if key != "seconds"} for line in read_metrics(run / "metrics.csv")] for run in (one, two)]
+    assert all(
+        torch.equal(value, states[1]["model"][name]) for name, value in states[0]["model"].items()
+    )
+    metrics = [
+        [
+            {key: value for key, value in line.items() if key != "seconds"}
+            for line in read_metrics(run / "metrics.csv")
+        ]
+        for run in (one, two)
+    ]
     assert metrics[0] == metrics[1]
 
 
@@ -56,7 +64,11 @@ def finished(tmp_path_factory, toy_frames, toy_config, toy_splits):
     folder = tmp_path_factory.mktemp("toy")
     save_npz(toy_frames(60), folder / "toy.npz", splits=toy_splits(40, 10, 10))
     config = toy_config(
-        data={"path": str(folder / "toy.npz"), "targets": ["energy", "forces", "dipole"], "split": {"kind": "stored"}},
+        data={
+            "path": str(folder / "toy.npz"),
+            "targets": ["energy", "forces", "dipole"],
+            "split": {"kind": "stored"},
+        },
         training={"epochs": 15, "second_stage": {"start": 0.7, "weights": {"energy": 5.0}}},
         level={"energy": "toy"},
     )
@@ -69,7 +81,10 @@ def test_run_learns_and_says_so(finished):
     assert set(result) == {"energy", "energy_per_atom", "forces", "dipole"}
     for name, factor in (("energy_per_atom", 0.9), ("forces", 0.5), ("dipole", 0.5)):
         assert result[name]["mae"] < factor * result[name]["baseline_mae"], name
-    assert (result["forces"]["unit"], result["forces"]["count"]) == ("eV/Å", 3 * sum((4, 3, 6)[k % 3] for k in range(50, 60)))
+    assert (result["forces"]["unit"], result["forces"]["count"]) == (
+        "eV/Å",
+        3 * sum((4, 3, 6)[k % 3] for k in range(50, 60)),
+    )
     metrics = read_metrics(run / "metrics.csv")
     assert [line["epoch"] for line in metrics] == list(range(15))
     assert metrics[-1]["step"] == 150
@@ -79,8 +94,20 @@ def test_run_learns_and_says_so(finished):
 def test_run_directory_is_complete_and_reusable(finished, tmp_path):
     run, config = finished
     names = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
-    plots = {f"plots/{name}.png" for name in ("learning_curve", "parity_energy", "parity_forces", "parity_dipole")}
-    files = {"config.yaml", "split.json", "model.safetensors", "last.ckpt", "metrics.csv", "log.txt", "result.json", "test_predictions.npz"}
+    plots = {
+        f"plots/{name}.png"
+        for name in ("learning_curve", "parity_energy", "parity_forces", "parity_dipole")
+    }
+    files = {
+        "config.yaml",
+        "split.json",
+        "model.safetensors",
+        "last.ckpt",
+        "metrics.csv",
+        "log.txt",
+        "result.json",
+        "test_predictions.npz",
+    }
     assert names == plots | files
     again = load_config(run / "config.yaml")
     assert again.model_dump(exclude={"data"}) == config.model_dump(exclude={"data"})
@@ -114,17 +141,33 @@ def test_evaluate_repeats_the_result_of_the_run(finished):
     assert evaluate(run)["forces"]["count"] > stored["forces"]["count"]
 
 
-def test_same_seed_gives_the_same_run_and_another_seed_does_not(tmp_path, toy_frames, toy_config, toy_splits):
+def test_same_seed_gives_the_same_run_and_another_seed_does_not(
+    tmp_path, toy_frames, toy_config, toy_splits
+):
     frames, splits = toy_frames(20), toy_splits(14, 6, 0)
-    runs = [fit_frames(toy_config(training={"seed": seed}), frames, splits, tmp_path / name) for name, seed in (("a", 1), ("b", 1), ("c", 2))]
+    runs = [
+        fit_frames(toy_config(training={"seed": seed}), frames, splits, tmp_path / name)
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
     assert_same_run(runs[0], runs[1])
-    assert not all(torch.equal(value, weights_of(runs[2])[name]) for name, value in weights_of(runs[0]).items())
+    assert not all(
+        torch.equal(value, weights_of(runs[2])[name]) for name, value in weights_of(runs[0]).items()
+    )
     assert (runs[0] / "valid_predictions.npz").is_file()
 
 
-def test_resume_after_an_interruption_in_mid_epoch_is_exact(tmp_path, toy_frames, toy_config, toy_splits):
+def test_resume_after_an_interruption_in_mid_epoch_is_exact(
+    tmp_path, toy_frames, toy_config, toy_splits
+):
     frames, splits = toy_frames(24), toy_splits(18, 6, 0)
-    config = toy_config(training={"epochs": 3, "ema": 0.9, "warmup_steps": 3, "second_stage": {"start": 0.4, "weights": {"energy": 10.0}}})
+    config = toy_config(
+        training={
+            "epochs": 3,
+            "ema": 0.9,
+            "warmup_steps": 3,
+            "second_stage": {"start": 0.4, "weights": {"energy": 10.0}},
+        }
+    )
     whole = fit_frames(config, frames, splits, tmp_path / "whole")
     with pytest.raises(RunInterruptedError, match="--resume") as caught:
         fit_frames(config, frames, splits, tmp_path / "cut", callbacks=[KillAt(7, signal.SIGTERM)])
@@ -142,12 +185,25 @@ def test_resume_after_an_interruption_in_mid_epoch_is_exact(tmp_path, toy_frames
 def test_more_epochs_go_on_from_a_finished_run(tmp_path, toy_frames, toy_config, toy_splits):
     frames, splits = toy_frames(12), toy_splits(8, 4, 0)
     plateau = {"schedule": "plateau", "patience": 50}
-    whole = fit_frames(toy_config(training={"epochs": 4, **plateau}), frames, splits, tmp_path / "whole")
+    whole = fit_frames(
+        toy_config(training={"epochs": 4, **plateau}), frames, splits, tmp_path / "whole"
+    )
     fit_frames(toy_config(training={"epochs": 2, **plateau}), frames, splits, tmp_path / "more")
-    assert_same_run(whole, fit_frames(toy_config(training={"epochs": 4, **plateau}), frames, splits, tmp_path / "more", resume=True))
+    assert_same_run(
+        whole,
+        fit_frames(
+            toy_config(training={"epochs": 4, **plateau}),
+            frames,
+            splits,
+            tmp_path / "more",
+            resume=True,
+        ),
+    )
 
 
-def test_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(tmp_path, toy_frames, toy_config, toy_splits):
+def test_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(
+    tmp_path, toy_frames, toy_config, toy_splits
+):
     frames, splits = toy_frames(20), toy_splits(16, 4, 0)
     config = toy_config(training={"epochs": 3})
 
@@ -156,7 +212,9 @@ def test_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(tmp_path,
             if pl_module.position.epoch == 1:
                 trainer.datamodule.batches.frames.targets["forces"][0] = math.inf
 
-    with pytest.raises(NotConvergedError, match=r"loss of forces is not a finite number in epoch 1, batch \d"):
+    with pytest.raises(
+        NotConvergedError, match=r"loss of forces is not a finite number in epoch 1, batch \d"
+    ):
         fit_frames(config, frames, splits, tmp_path / "run", callbacks=[Poison()])
     assert all(torch.isfinite(value).all() for value in weights_of(tmp_path / "run").values())
     assert read_state(tmp_path / "run" / "last.ckpt")["position"]["epoch"] == 1
@@ -167,8 +225,16 @@ def test_gradient_that_is_not_finite_stops(tmp_path, toy_frames, toy_config, toy
         def on_after_backward(self, trainer, pl_module):
             next(pl_module.model.backbone.parameters()).grad.fill_(math.nan)
 
-    with pytest.raises(NotConvergedError, match="the gradient is not a finite number in epoch 0, batch 0"):
-        fit_frames(toy_config(), toy_frames(12), toy_splits(8, 4, 0), tmp_path / "run", callbacks=[Poison()])
+    with pytest.raises(
+        NotConvergedError, match="the gradient is not a finite number in epoch 0, batch 0"
+    ):
+        fit_frames(
+            toy_config(),
+            toy_frames(12),
+            toy_splits(8, 4, 0),
+            tmp_path / "run",
+            callbacks=[Poison()],
+        )
 
 
 def test_time_budget_ends_the_run_within_an_epoch(tmp_path, toy_frames, toy_config, toy_splits):
@@ -186,12 +252,23 @@ def test_patience_ends_the_run(tmp_path, toy_frames, toy_config, toy_splits):
     assert "no better score for 2 epochs" in read_state(run / "last.ckpt")["stop_reason"]
 
 
-def test_several_kinds_of_targets_with_gaps_train_together_in_float64(tmp_path, toy_frames, toy_config, toy_splits):
+def test_several_kinds_of_targets_with_gaps_train_together_in_float64(
+    tmp_path, toy_frames, toy_config, toy_splits
+):
     frames = toy_frames(24)
     row = declare("has_carbon", unit="1", binary=True)
-    labels = torch.tensor([float((frames.subset(torch.tensor([k])).atomic_numbers == 6).any()) for k in range(24)], dtype=torch.float64)
+    labels = torch.tensor(
+        [float((frames.subset(torch.tensor([k])).atomic_numbers == 6).any()) for k in range(24)],
+        dtype=torch.float64,
+    )
     properties = {**frames.properties, "has_carbon": row}
-    frames = Frames(**{**vars(frames), "targets": {**frames.targets, "has_carbon": labels}, "properties": properties})
+    frames = Frames(
+        **{
+            **vars(frames),
+            "targets": {**frames.targets, "has_carbon": labels},
+            "properties": properties,
+        }
+    )
     frames.targets["energy"][::2] = math.nan
     frames.targets["forces"][5:20] = math.nan
     frames.targets["dipole"][1::3] = math.nan
@@ -207,7 +284,11 @@ def test_several_kinds_of_targets_with_gaps_train_together_in_float64(tmp_path, 
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     assert result["has_carbon"]["mae"] < 0.5 * result["has_carbon"]["baseline_mae"]
     assert result["energy"]["count"] == 2
-    assert all(value is None or math.isfinite(value) for line in read_metrics(run / "metrics.csv") for value in line.values())
+    assert all(
+        value is None or math.isfinite(value)
+        for line in read_metrics(run / "metrics.csv")
+        for value in line.values()
+    )
 
 
 def test_forces_alone_train_an_energy(tmp_path, toy_frames, toy_config, toy_splits):
@@ -220,14 +301,23 @@ def test_forces_alone_train_an_energy(tmp_path, toy_frames, toy_config, toy_spli
 
 def test_tensorboard_when_asked_for(tmp_path, toy_frames, toy_config, toy_splits):
     pytest.importorskip("tensorboard")
-    run = fit_frames(toy_config(training={"epochs": 1, "logger": "tensorboard"}), toy_frames(12), toy_splits(8, 4, 0), tmp_path / "run")
+    run = fit_frames(
+        toy_config(training={"epochs": 1, "logger": "tensorboard"}),
+        toy_frames(12),
+        toy_splits(8, 4, 0),
+        tmp_path / "run",
+    )
     assert list((run / "tensorboard").glob("events*"))
 
 
-def test_elements_that_training_never_sees_are_refused_at_once(tmp_path, toy_frames, toy_config, toy_splits):
+def test_elements_that_training_never_sees_are_refused_at_once(
+    tmp_path, toy_frames, toy_config, toy_splits
+):
     frames = toy_frames(20)
     frames.atomic_numbers[-2] = 9
-    with pytest.raises(UserError, match=r"the test part contains F \(structure 19\), the training part does not"):
+    with pytest.raises(
+        UserError, match=r"the test part contains F \(structure 19\), the training part does not"
+    ):
         fit_frames(toy_config(), frames, toy_splits(14, 3, 3), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -238,7 +328,13 @@ def test_occupied_output_and_foreign_runs_are_refused(finished, tmp_path):
     with pytest.raises(UserError, match="--overwrite"):
         fit(config, run)
     with pytest.raises(UserError, match=r"training.learning_rate was 0.01 and is now 0.5"):
-        fit(config.model_copy(update={"training": config.training.model_copy(update={"learning_rate": 0.5})}), run, resume=True)
+        fit(
+            config.model_copy(
+                update={"training": config.training.model_copy(update={"learning_rate": 0.5})}
+            ),
+            run,
+            resume=True,
+        )
     with pytest.raises(UserError, match="no run to resume"):
         fit(config, tmp_path / "nothing", resume=True)
     assert (run / "model.safetensors").read_bytes() == before
@@ -247,5 +343,13 @@ def test_occupied_output_and_foreign_runs_are_refused(finished, tmp_path):
 def test_targets_without_labels_are_refused_before_anything_is_written(finished, tmp_path):
     run, _ = finished
     with pytest.raises(UserError, match="polarizability"):
-        train(run / "config.yaml", ["data.targets=[energy,polarizability]", "training.weights={}", "training.second_stage=null"], tmp_path / "new")
+        train(
+            run / "config.yaml",
+            [
+                "data.targets=[energy,polarizability]",
+                "training.weights={}",
+                "training.second_stage=null",
+            ],
+            tmp_path / "new",
+        )
     assert not (tmp_path / "new").exists()

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from molequi.properties import PROPERTIES
-from molequi.training.log import MetricsFile, epoch_line, final_table, metrics_row, read_metrics, with_unit
+from molequi.training.log import (
+    MetricsFile,
+    epoch_line,
+    final_table,
+    metrics_row,
+    read_metrics,
+    with_unit,
+)
 
 VALID = {
     "energy": {"mae": 0.02, "rmse": 0.03, "r2": 0.9, "count": 5},
@@ -42,26 +49,60 @@ def test_numbers_carry_units(value, unit, text):
 
 def test_epoch_line_has_units_and_leaves_out_what_has_no_labels():
     line = epoch_line(SUMMARY, [PROPERTIES[name] for name in ("energy", "forces", "dipole")])
-    assert line == "epoch 5  12 s  rate 1.0e-03  loss 0.2  valid MAE: energy_per_atom 2 meV/atom, forces 30.1 meV/Å *"
+    assert (
+        line
+        == "epoch 5  12 s  rate 1.0e-03  loss 0.2  valid MAE: energy_per_atom 2 meV/atom, forces 30.1 meV/Å *"
+    )
 
 
 def test_epoch_line_tells_r2_of_the_parts_of_a_tensor():
     numbers = {"mae": 0.5, "rmse": 0.6, "count": 9}
-    valid = {"rosenfeld": {**numbers, "r2": 0.98}, "rosenfeld[0o]": {**numbers, "r2": 0.7123}, "rosenfeld[1o]": {**numbers, "r2": None}}
+    valid = {
+        "rosenfeld": {**numbers, "r2": 0.98},
+        "rosenfeld[0o]": {**numbers, "r2": 0.7123},
+        "rosenfeld[1o]": {**numbers, "r2": None},
+    }
     line = epoch_line({**SUMMARY, "valid": valid}, [PROPERTIES["rosenfeld"]])
     assert line.endswith("valid MAE: rosenfeld 0.5 bohr⁴, R2 rosenfeld[0o] 0.712 *")
 
 
 def test_final_table_lines_up():
-    row = {"unit": "eV/Å", "count": 45, "mae": 0.03, "rmse": 0.05, "max": 0.2, "r2": 0.99, "baseline_mae": 0.8}
+    row = {
+        "unit": "eV/Å",
+        "count": 45,
+        "mae": 0.03,
+        "rmse": 0.05,
+        "max": 0.2,
+        "r2": 0.99,
+        "baseline_mae": 0.8,
+    }
     lines = final_table({"forces": row, "gap": {**row, "unit": "eV", "r2": None}}).splitlines()
-    assert lines[0].split() == ["property", "unit", "count", "MAE", "RMSE", "max", "R2", "baseline", "MAE"]
+    assert lines[0].split() == [
+        "property",
+        "unit",
+        "count",
+        "MAE",
+        "RMSE",
+        "max",
+        "R2",
+        "baseline",
+        "MAE",
+    ]
     assert len({len(line) for line in lines}) == 1
     assert lines[2].split()[-2] == "-"
 
 
 def test_final_table_has_the_accuracy_of_yes_no_labels():
-    row = {"unit": "1", "count": 4, "mae": 0.1, "rmse": 0.2, "max": 0.4, "r2": 0.8, "baseline_mae": 0.5, "accuracy": 0.75}
+    row = {
+        "unit": "1",
+        "count": 4,
+        "mae": 0.1,
+        "rmse": 0.2,
+        "max": 0.4,
+        "r2": 0.8,
+        "baseline_mae": 0.5,
+        "accuracy": 0.75,
+    }
     lines = final_table({"handedness": row}).splitlines()
     assert lines[0].split()[-1] == "accuracy"
     assert lines[1].split()[-1] == "0.75"

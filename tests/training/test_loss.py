@@ -11,7 +11,12 @@ from molequi.graphs.graph import collate, make_graph
 from molequi.properties import PROPERTIES, declare, part_names
 from molequi.training.loss import Objective, atom_counts
 
-ROWS = (PROPERTIES["energy"], PROPERTIES["forces"], PROPERTIES["gap"], declare("toxic", unit="1", binary=True))
+ROWS = (
+    PROPERTIES["energy"],
+    PROPERTIES["forces"],
+    PROPERTIES["gap"],
+    declare("toxic", unit="1", binary=True),
+)
 SCALES = {"energy": 0.5, "forces": 2.0, "gap": 3.0, "toxic": 1.0}
 
 
@@ -23,22 +28,43 @@ def graph_of(n_atoms: list[int]):
 def random_values(n_atoms: list[int], seed: int) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     n = len(n_atoms)
-    values = {"energy": torch.randn(n, generator=generator), "forces": torch.randn(sum(n_atoms), 3, generator=generator)}
-    values |= {"gap": torch.randn(n, generator=generator), "toxic": torch.randint(0, 2, (n,), generator=generator)}
+    values = {
+        "energy": torch.randn(n, generator=generator),
+        "forces": torch.randn(sum(n_atoms), 3, generator=generator),
+    }
+    values |= {
+        "gap": torch.randn(n, generator=generator),
+        "toxic": torch.randint(0, 2, (n,), generator=generator),
+    }
     return {name: value.to(torch.float64) for name, value in values.items()}
 
 
 def test_values_by_hand():
     objective = Objective(ROWS, SCALES, huber=1.0)
-    targets = {"energy": [0.0, 0.0], "forces": [[0.0] * 3] * 3, "gap": [math.nan, 0.0], "toxic": [1.0, 0.0]}
-    predictions = {"energy": [0.5, 4.0], "forces": [[1.0, 0, 0]] * 3, "gap": [5.0, 0.3], "toxic": [0.0, 0.0]}
-    targets, predictions = ({name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()} for values in (targets, predictions))
+    targets = {
+        "energy": [0.0, 0.0],
+        "forces": [[0.0] * 3] * 3,
+        "gap": [math.nan, 0.0],
+        "toxic": [1.0, 0.0],
+    }
+    predictions = {
+        "energy": [0.5, 4.0],
+        "forces": [[1.0, 0, 0]] * 3,
+        "gap": [5.0, 0.3],
+        "toxic": [0.0, 0.0],
+    }
+    targets, predictions = (
+        {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
+        for values in (targets, predictions)
+    )
     graph = graph_of([1, 2])
     # Per atom and in units of 0.5: 1 and 4; beyond 1 the loss 2 |x| - 1 is linear.
     expected = [1.0 + 7.0, 3 * 0.25, 0.01, 2 * math.log(2.0)]
     assert objective.sums(predictions, targets, graph).tolist() == pytest.approx(expected)
     assert objective.counts(targets).tolist() == [2, 9, 1, 2]
-    assert Objective(ROWS, SCALES, huber=None).sums(predictions, targets, graph)[0] == pytest.approx(1.0 + 16.0)
+    assert Objective(ROWS, SCALES, huber=None).sums(predictions, targets, graph)[
+        0
+    ] == pytest.approx(1.0 + 16.0)
 
 
 def test_sums_add_up_over_any_cut_and_missing_labels_have_no_gradient():
@@ -52,7 +78,10 @@ def test_sums_add_up_over_any_cut_and_missing_labels_have_no_gradient():
     atoms = {0: slice(0, 4), 1: slice(4, 10)}
     parts = []
     for k, rows in enumerate((slice(0, 2), slice(2, 4))):
-        cut = [{name: value[atoms[k] if name == "forces" else rows] for name, value in values.items()} for values in (predictions, targets)]
+        cut = [
+            {name: value[atoms[k] if name == "forces" else rows] for name, value in values.items()}
+            for values in (predictions, targets)
+        ]
         parts.append(objective.sums(*cut, graph_of(n_atoms[rows])))
     assert torch.allclose(whole, sum(parts), rtol=1e-14)
     whole.sum().backward()
@@ -63,15 +92,24 @@ def test_sums_add_up_over_any_cut_and_missing_labels_have_no_gradient():
 
 def test_parts_of_a_tensor_have_their_own_scales_and_weights():
     row = PROPERTIES["rosenfeld"]
-    objective = Objective([row], {"rosenfeld[0o]": 0.5, "rosenfeld[1o]": 2.0, "rosenfeld[2o]": 4.0}, huber=None)
-    # The trace is 3, its part 3 / sqrt(3); the antisymmetric part is sqrt(2) long, the rest nothing.
-    error = torch.tensor([[1.0, 1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)[None]
+    objective = Objective(
+        [row], {"rosenfeld[0o]": 0.5, "rosenfeld[1o]": 2.0, "rosenfeld[2o]": 4.0}, huber=None
+    )
+    # The trace is 3, its part 3 / sqrt(3); the antisymmetric part is sqrt(2) long, the rest
+    # nothing.
+    error = torch.tensor([[1.0, 1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)[
+        None
+    ]
     labels = {"rosenfeld": torch.zeros_like(error)}
     assert objective.names == ("rosenfeld[0o]", "rosenfeld[1o]", "rosenfeld[2o]")
-    assert objective.sums({"rosenfeld": error}, labels, graph_of([1])).tolist() == pytest.approx([3.0 / 0.25, 2.0 / 4.0, 0.0])
+    assert objective.sums({"rosenfeld": error}, labels, graph_of([1])).tolist() == pytest.approx(
+        [3.0 / 0.25, 2.0 / 4.0, 0.0]
+    )
     assert objective.counts(labels).tolist() == [1, 3, 5]
     assert objective.weights({}).tolist() == pytest.approx([1 / 3] * 3)
-    assert objective.weights({"rosenfeld": 3.0, "rosenfeld[0o]": 4.0}).tolist() == pytest.approx([4 / 6, 1 / 6, 1 / 6])
+    assert objective.weights({"rosenfeld": 3.0, "rosenfeld[0o]": 4.0}).tolist() == pytest.approx(
+        [4 / 6, 1 / 6, 1 / 6]
+    )
 
 
 def test_a_tensor_with_a_missing_component_counts_nothing_and_has_no_gradient():
@@ -81,7 +119,9 @@ def test_a_tensor_with_a_missing_component_counts_nothing_and_has_no_gradient():
     labels[0, 1, 2] = math.nan
     prediction = torch.zeros(2, 3, 3, dtype=torch.float64, requires_grad=True)
     assert objective.counts({"rosenfeld": labels}).tolist() == [1, 3, 5]
-    objective.sums({"rosenfeld": prediction}, {"rosenfeld": labels}, graph_of([1, 1])).sum().backward()
+    objective.sums(
+        {"rosenfeld": prediction}, {"rosenfeld": labels}, graph_of([1, 1])
+    ).sum().backward()
     assert torch.equal(prediction.grad[0], torch.zeros(3, 3, dtype=torch.float64))
     assert torch.isfinite(prediction.grad[1]).all()
     assert prediction.grad[1].abs().max() > 0
@@ -89,8 +129,15 @@ def test_a_tensor_with_a_missing_component_counts_nothing_and_has_no_gradient():
 
 def test_an_empty_part_gives_zero():
     objective = Objective(ROWS, SCALES)
-    nothing = {"energy": torch.zeros(0), "forces": torch.zeros(0, 3), "gap": torch.zeros(0), "toxic": torch.zeros(0)}
-    graph = graph_of([1])._replace(batch=torch.zeros(0, dtype=torch.int64), cell=torch.zeros(0, 3, 3))
+    nothing = {
+        "energy": torch.zeros(0),
+        "forces": torch.zeros(0, 3),
+        "gap": torch.zeros(0),
+        "toxic": torch.zeros(0),
+    }
+    graph = graph_of([1])._replace(
+        batch=torch.zeros(0, dtype=torch.int64), cell=torch.zeros(0, 3, 3)
+    )
     assert objective.sums(nothing, nothing, graph).tolist() == [0, 0, 0, 0]
     assert objective.counts(nothing).tolist() == [0, 0, 0, 0]
 

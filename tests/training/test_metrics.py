@@ -27,21 +27,38 @@ def test_pieces_add_up_to_the_direct_formulas():
     assert result["mae"] == pytest.approx(float(error.abs().mean()), rel=1e-12)
     assert result["rmse"] == pytest.approx(float(error.square().mean().sqrt()), rel=1e-12)
     assert result["max"] == pytest.approx(float(error.abs().max()), rel=1e-12)
-    assert result["r2"] == pytest.approx(float(1 - error.square().sum() / (target[known] - target[known].mean()).square().sum()), rel=1e-9)
-    assert result["baseline_mae"] == pytest.approx(float((target[known] + 11000.0).abs().mean()), rel=1e-12)
+    assert result["r2"] == pytest.approx(
+        float(1 - error.square().sum() / (target[known] - target[known].mean()).square().sum()),
+        rel=1e-9,
+    )
+    assert result["baseline_mae"] == pytest.approx(
+        float((target[known] + 11000.0).abs().mean()), rel=1e-12
+    )
 
 
 def test_variance_of_large_totals_survives_without_a_centre():
-    target = torch.randn(1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.2 - 4209.0
+    target = (
+        torch.randn(1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.2
+        - 4209.0
+    )
     sums = ErrorSums()
     sums.add(target + 0.01, target)
-    assert sums.result()["r2"] == pytest.approx(1 - 1e-4 / float(target.var(correction=0)), abs=1e-5)
+    assert sums.result()["r2"] == pytest.approx(
+        1 - 1e-4 / float(target.var(correction=0)), abs=1e-5
+    )
 
 
 def test_nothing_counted_and_constant_targets_are_undefined_not_wrong():
     sums = ErrorSums()
     sums.add(torch.zeros(3), torch.full((3,), math.nan))
-    assert sums.result() == {"mae": None, "rmse": None, "max": None, "r2": None, "count": 0, "baseline_mae": None}
+    assert sums.result() == {
+        "mae": None,
+        "rmse": None,
+        "max": None,
+        "r2": None,
+        "count": 0,
+        "baseline_mae": None,
+    }
     sums.add(torch.ones(3), torch.full((3,), 2.0))
     assert sums.result()["r2"] is None
     assert sums.result()["mae"] == 1.0

@@ -29,7 +29,11 @@ def frames_of(molecules, targets, properties) -> Frames:
     numbers = torch.tensor([z for molecule in molecules for z in molecule])
     counts = torch.tensor([len(molecule) for molecule in molecules])
     return make_frames(
-        torch.randn(len(numbers), 3, generator=torch.Generator().manual_seed(0)), numbers, counts, targets=targets, properties=properties
+        torch.randn(len(numbers), 3, generator=torch.Generator().manual_seed(0)),
+        numbers,
+        counts,
+        targets=targets,
+        properties=properties,
     )
 
 
@@ -45,12 +49,16 @@ def test_tabulated_atoms_are_continuous_with_the_series():
 
 def test_references_are_recovered_where_the_data_tell_elements_apart():
     molecules = [(1, 1, 8), (6, 1, 1, 1, 1), (6, 8), (6, 8, 8), (1, 1)]
-    totals = torch.tensor([sum(ATOMS[z] for z in molecule) for molecule in molecules], dtype=torch.float64)
+    totals = torch.tensor(
+        [sum(ATOMS[z] for z in molecule) for molecule in molecules], dtype=torch.float64
+    )
     frames = frames_of(molecules, {"energy": totals}, {"energy": PROPERTIES["energy"]})
     fitted = fit_references(frames, totals)
     assert fitted.is_determined
     assert {z: round(float(fitted.values[z]), 6) for z in ATOMS} == ATOMS
-    assert float(fitted.values.abs().sum()) == pytest.approx(sum(abs(value) for value in ATOMS.values()))
+    assert float(fitted.values.abs().sum()) == pytest.approx(
+        sum(abs(value) for value in ATOMS.values())
+    )
 
 
 def test_one_composition_moves_the_table_as_little_as_possible():
@@ -63,7 +71,9 @@ def test_one_composition_moves_the_table_as_little_as_possible():
     counts, elements = composition(frames)
     assert float((counts @ fitted.values[elements])[0]) == pytest.approx(-4209.6, abs=1e-6)
     shift = (fitted.values - table)[elements]
-    assert torch.allclose(shift / torch.tensor([6.0, 2.0, 1.0], dtype=torch.float64), shift[2].expand(3))
+    assert torch.allclose(
+        shift / torch.tensor([6.0, 2.0, 1.0], dtype=torch.float64), shift[2].expand(3)
+    )
 
 
 def test_prior_is_zero_for_energies_that_are_not_all_electron():
@@ -86,7 +96,9 @@ def test_isolated_atoms_in_the_data_fix_their_elements():
 
 def test_given_references_must_be_complete(toy_frames):
     frames = toy_frames(6)
-    statistics = fit_statistics(frames, PROPERTIES["energy"], given={1: -13.0, 6: -1030.0, 8: -2040.0})
+    statistics = fit_statistics(
+        frames, PROPERTIES["energy"], given={1: -13.0, 6: -1030.0, 8: -2040.0}
+    )
     assert float(statistics.reference.values[8]) == -2040.0
     with pytest.raises(UserError, match=r"\[6\]"):
         fit_statistics(frames, PROPERTIES["energy"], given={1: -13.0, 8: -2040.0})
@@ -107,7 +119,10 @@ def test_shifts_and_scales_follow_the_kind_of_property():
         "dipole": PROPERTIES["dipole"], "charges": PROPERTIES["charges"], "polarizability": PROPERTIES["polarizability"],
     }  # fmt: skip
     molecules = [(1, 8), (1, 1, 8), (6, 1, 1), (6, 8, 1, 1)]
-    volume = torch.tensor([sum({1: 2.0, 6: 5.0, 8: 4.0}[z] for z in molecule) for molecule in molecules], dtype=torch.float64)
+    volume = torch.tensor(
+        [sum({1: 2.0, 6: 5.0, 8: 4.0}[z] for z in molecule) for molecule in molecules],
+        dtype=torch.float64,
+    )
     eye = torch.eye(3, dtype=torch.float64)
     targets = {
         "gap": torch.tensor([1.0, 3.0, math.nan, 5.0]), "volume": volume, "toxic": torch.tensor([1.0, 0.0, 1.0, 1.0]),

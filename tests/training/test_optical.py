@@ -1,4 +1,7 @@
-"""Learning handed properties: what exact parity makes unnecessary, and what a wrong parity makes impossible."""
+"""Learning handed properties.
+
+What exact parity makes unnecessary, and what a wrong parity makes impossible.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,22 @@ def structures(n_frames: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """Positions (A, 3), atomic numbers (A,) and atom counts (B,) of shaken molecules."""
     generator = torch.Generator().manual_seed(seed)
     numbers = [MOLECULES[k % len(MOLECULES)] for k in range(n_frames)]
-    corners = torch.tensor([[0, 0, 0], [1.2, 0, 0], [0, 1.2, 0], [0, 0, 1.2], [1.2, 1.2, 0], [1.2, 0, 1.2]], dtype=torch.float64)
-    positions = torch.cat([corners[: len(m)] + 0.2 * torch.randn(len(m), 3, generator=generator, dtype=torch.float64) for m in numbers])
-    return positions, torch.tensor([z for m in numbers for z in m]), torch.tensor([len(m) for m in numbers])
+    corners = torch.tensor(
+        [[0, 0, 0], [1.2, 0, 0], [0, 1.2, 0], [0, 0, 1.2], [1.2, 1.2, 0], [1.2, 0, 1.2]],
+        dtype=torch.float64,
+    )
+    positions = torch.cat(
+        [
+            corners[: len(m)]
+            + 0.2 * torch.randn(len(m), 3, generator=generator, dtype=torch.float64)
+            for m in numbers
+        ]
+    )
+    return (
+        positions,
+        torch.tensor([z for m in numbers for z in m]),
+        torch.tensor([len(m) for m in numbers]),
+    )
 
 
 def labelled(n_frames: int) -> Frames:
@@ -43,19 +59,31 @@ def labelled(n_frames: int) -> Frames:
         "rosenfeld": tensor, "polarizability": tensor + tensor.mT, "dipole": torch.randn(n_frames, 3, generator=generator, dtype=torch.float64),
         "handedness": handedness,
     }  # fmt: skip
-    return make_frames(positions, numbers, counts, targets=targets, properties={name: PROPERTIES[name] for name in targets})
+    return make_frames(
+        positions,
+        numbers,
+        counts,
+        targets=targets,
+        properties={name: PROPERTIES[name] for name in targets},
+    )
 
 
 def mirrored(frames: Frames) -> Frames:
     """The images x -> -x, labels by hand: R becomes S."""
-    targets = {name: PARITY[name] * values for name, values in frames.targets.items() if name in PARITY}
+    targets = {
+        name: PARITY[name] * values for name, values in frames.targets.items() if name in PARITY
+    }
     if "handedness" in frames.targets:
         targets["handedness"] = 1.0 - frames.targets["handedness"]
     return dataclasses.replace(frames, positions=-frames.positions, targets=targets)
 
 
 def network(*names: str | Property, **settings: object) -> MolecularModel:
-    return make_model((1, 6, 8), names, **{"n_layers": 3, "n_channels": 4, "l_max": 2, "parity": "full", "cutoff": 4.0, **settings}).to(torch.float64)
+    return make_model(
+        (1, 6, 8),
+        names,
+        **{"n_layers": 3, "n_channels": 4, "l_max": 2, "parity": "full", "cutoff": 4.0, **settings},
+    ).to(torch.float64)
 
 
 def loss_and_gradient(model: MolecularModel, frames: Frames) -> tuple[Tensor, list[Tensor]]:
@@ -94,16 +122,25 @@ def test_the_two_hands_share_one_probability() -> None:
     frames.targets["handedness"][0] = math.nan
     graph, targets = frames.batch(torch.arange(6), model.cutoff)
     logits = model(graph)["handedness"]
-    Objective([PROPERTIES["handedness"]], {"handedness": 1.0}).sums({"handedness": logits}, targets, graph).sum().backward()
+    Objective([PROPERTIES["handedness"]], {"handedness": 1.0}).sums(
+        {"handedness": logits}, targets, graph
+    ).sum().backward()
     assert any(float(weight.grad.abs().max()) > 0 for weight in weights if weight.grad is not None)
-    expected = torch.nn.functional.softplus(torch.where(targets["handedness"] > 0.5, -logits, logits))[~torch.isnan(targets["handedness"])]
-    found = Objective([PROPERTIES["handedness"]], {"handedness": 1.0}).sums({"handedness": logits}, targets, graph)
+    expected = torch.nn.functional.softplus(
+        torch.where(targets["handedness"] > 0.5, -logits, logits)
+    )[~torch.isnan(targets["handedness"])]
+    found = Objective([PROPERTIES["handedness"]], {"handedness": 1.0}).sums(
+        {"handedness": logits}, targets, graph
+    )
     assert float(found.detach()) == pytest.approx(float(expected.detach().sum()), rel=1e-12)
     assert len(expected) == 5
 
 
 def axial_moment(positions: Tensor, numbers: Tensor, batch: Tensor) -> Tensor:
-    """J = sum q x p with q = r - centre and p_i = sum_j Z_j exp(-r_ij) r_ij: an axial vector made of positions and charges alone, (B, 3)."""
+    """J = sum q x p with q = r - centre and p_i = sum_j Z_j exp(-r_ij) r_ij.
+
+    An axial vector made of positions and charges alone, (B, 3).
+    """
     n_molecules = int(batch[-1]) + 1
     zeros = positions.new_zeros(n_molecules, 3)
     centre = zeros.index_add(0, batch, positions) / torch.bincount(batch)[:, None]
@@ -119,7 +156,13 @@ def axial_frames(irreps: str, n_frames: int) -> Frames:
     positions, numbers, counts = structures(n_frames, seed=3)
     batch = torch.repeat_interleave(torch.arange(n_frames), counts)
     both = [
-        make_frames(sign * positions, numbers, counts, targets={"moment": axial_moment(sign * positions, numbers, batch)}, properties={"moment": row})
+        make_frames(
+            sign * positions,
+            numbers,
+            counts,
+            targets={"moment": axial_moment(sign * positions, numbers, batch)},
+            properties={"moment": row},
+        )
         for sign in (1.0, -1.0)
     ]
     return Frames.concatenate(both)
@@ -128,7 +171,10 @@ def axial_frames(irreps: str, n_frames: int) -> Frames:
 def test_an_axial_vector_turns_with_the_molecule_and_keeps_its_sign_in_the_mirror() -> None:
     positions, numbers, counts = structures(4)
     batch = torch.repeat_interleave(torch.arange(4), counts)
-    value, rotation = axial_moment(positions, numbers, batch), torch.as_tensor(random_rotation(np.random.default_rng(0)))
+    value, rotation = (
+        axial_moment(positions, numbers, batch),
+        torch.as_tensor(random_rotation(np.random.default_rng(0))),
+    )
     model = network(declare("moment", irreps="1e", unit="1", extensive=True))
     frames = make_frames(positions, numbers, counts)
     graph, _ = frames.batch(torch.arange(4), model.cutoff)
@@ -141,7 +187,10 @@ def test_an_axial_vector_turns_with_the_molecule_and_keeps_its_sign_in_the_mirro
 
 
 def test_calling_an_axial_vector_a_vector_makes_it_unlearnable() -> None:
-    """A 1o output changes sign in the mirror and J does not: over both hands no 1o output is better than zero; a 1e output learns J."""
+    """A 1o output changes sign in the mirror and J does not.
+
+    Over both hands no 1o output is better than zero; a 1e output learns J.
+    """
     r2 = {}
     for irreps in ("1e", "1o"):
         frames = axial_frames(irreps, 12)

@@ -11,8 +11,16 @@ from molequi.training.parts import split_parts
 
 def test_names_of_parts():
     assert part_names(PROPERTIES["energy"]) == ("energy",)
-    assert part_names(PROPERTIES["rosenfeld"]) == ("rosenfeld[0o]", "rosenfeld[1o]", "rosenfeld[2o]")
-    assert part_names(declare("pair", irreps="1x0e + 0e+1o", unit="1")) == ("pair[0e.1]", "pair[0e.2]", "pair[1o]")
+    assert part_names(PROPERTIES["rosenfeld"]) == (
+        "rosenfeld[0o]",
+        "rosenfeld[1o]",
+        "rosenfeld[2o]",
+    )
+    assert part_names(declare("pair", irreps="1x0e + 0e+1o", unit="1")) == (
+        "pair[0e.1]",
+        "pair[0e.2]",
+        "pair[1o]",
+    )
 
 
 def test_a_tensor_splits_into_trace_axial_vector_and_the_rest():
@@ -21,10 +29,15 @@ def test_a_tensor_splits_into_trace_axial_vector_and_the_rest():
     trace = torch.einsum("bii->b", tensor)
     torch.testing.assert_close(parts["rosenfeld[0o]"][:, 0], trace / 3**0.5)
     antisymmetric = (tensor - tensor.mT) / 2
-    vector = torch.stack([antisymmetric[:, 1, 2], antisymmetric[:, 2, 0], antisymmetric[:, 0, 1]], dim=1) * 2**0.5
+    vector = (
+        torch.stack([antisymmetric[:, 1, 2], antisymmetric[:, 2, 0], antisymmetric[:, 0, 1]], dim=1)
+        * 2**0.5
+    )
     torch.testing.assert_close(parts["rosenfeld[1o]"].abs(), vector.abs())
     rest = (tensor + tensor.mT) / 2 - trace[:, None, None] / 3 * torch.eye(3, dtype=torch.float64)
-    torch.testing.assert_close(parts["rosenfeld[2o]"].square().sum(dim=1), rest.square().sum(dim=(1, 2)))
+    torch.testing.assert_close(
+        parts["rosenfeld[2o]"].square().sum(dim=1), rest.square().sum(dim=(1, 2))
+    )
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 3)])

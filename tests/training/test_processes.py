@@ -39,10 +39,16 @@ if __name__ == "__main__":
 """
 
 
-def test_kill_in_mid_epoch_and_resume_gives_the_weights_of_an_uninterrupted_run(tmp_path, toy_frames, toy_config, toy_splits):
+def test_kill_in_mid_epoch_and_resume_gives_the_weights_of_an_uninterrupted_run(
+    tmp_path, toy_frames, toy_config, toy_splits
+):
     save_npz(toy_frames(22), tmp_path / "toy.npz", splits=toy_splits(16, 3, 3))
     config = toy_config(
-        data={"path": str(tmp_path / "toy.npz"), "targets": ["energy", "forces", "dipole"], "split": {"kind": "stored"}},
+        data={
+            "path": str(tmp_path / "toy.npz"),
+            "targets": ["energy", "forces", "dipole"],
+            "split": {"kind": "stored"},
+        },
         training={"epochs": 4, "batch_size": 3, "checkpoint_steps": 1, "ema": 0.9},
     )
     (tmp_path / "toy.yaml").write_text(dump_config(config), encoding="utf-8")
@@ -57,7 +63,9 @@ def test_kill_in_mid_epoch_and_resume_gives_the_weights_of_an_uninterrupted_run(
     cut = fit(load_config(tmp_path / "toy.yaml"), tmp_path / "cut", resume=True)
     first, second = (load_model(run / "model.safetensors").state_dict() for run in (whole, cut))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert [line["score"] for line in read_metrics(whole / "metrics.csv")] == [line["score"] for line in read_metrics(cut / "metrics.csv")]
+    assert [line["score"] for line in read_metrics(whole / "metrics.csv")] == [
+        line["score"] for line in read_metrics(cut / "metrics.csv")
+    ]
     assert (whole / "result.json").read_bytes() == (cut / "result.json").read_bytes()
 
 
@@ -86,13 +94,19 @@ def stop_when_saved(path) -> threading.Thread:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_sigterm")
-def test_two_processes_take_the_steps_of_one_even_when_stopped_and_resumed(tmp_path, toy_frames, toy_config, toy_splits):
+def test_two_processes_take_the_steps_of_one_even_when_stopped_and_resumed(
+    tmp_path, toy_frames, toy_config, toy_splits
+):
     frames, splits = toy_frames(27), toy_splits(17, 7, 3)
-    # Molecules of unequal size, gaps that leave one process without a label, and a last batch of one structure.
+    # Molecules of unequal size, gaps that leave one process without a label, and a last batch of
+    # one structure.
     frames.targets["energy"][::2] = math.nan
     frames.targets["forces"][10:25] = math.nan
     frames.targets["dipole"][3:] = math.nan
-    targets, training = {"targets": ["energy", "forces", "dipole"]}, {"epochs": 5, "dtype": "float64", "patience": 50}
+    targets, training = (
+        {"targets": ["energy", "forces", "dipole"]},
+        {"epochs": 5, "dtype": "float64", "patience": 50},
+    )
     one = fit_frames(toy_config(data=targets, training=training), frames, splits, tmp_path / "one")
     config = toy_config(data=targets, training={**training, "devices": 2})
     thread = stop_when_saved(tmp_path / "two" / "last.ckpt")
@@ -107,5 +121,7 @@ def test_two_processes_take_the_steps_of_one_even_when_stopped_and_resumed(tmp_p
     lines = [read_metrics(run / "metrics.csv") for run in (one, two)]
     assert len(lines[0]) == len(lines[1]) == 5
     for line, other in zip(*lines, strict=True):
-        known = {name: value for name, value in line.items() if name != "seconds" and value is not None}
+        known = {
+            name: value for name, value in line.items() if name != "seconds" and value is not None
+        }
         assert known == pytest.approx({name: other[name] for name in known}, rel=1e-6, abs=1e-9)

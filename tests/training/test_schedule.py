@@ -6,7 +6,7 @@ import pytest
 
 from molequi.config import TrainingSettings
 from molequi.training.fit import make_schedule
-from molequi.training.schedule import Schedule, Watch, cosine, warmup
+from molequi.training.schedule import EarlyStopping, Schedule, cosine, warmup
 from molequi.training.state import Position
 
 
@@ -29,7 +29,14 @@ def test_rate_falls_with_the_epochs_or_with_the_clock_whichever_is_further():
 
 
 def test_second_stage_changes_weights_warms_up_again_and_leaves_the_score_its_meaning():
-    schedule = Schedule(1e-2, epochs=10, warmup_steps=3, schedule="plateau", weights={"forces": 100.0}, second_stage=(0.7, {"energy": 10.0}))
+    schedule = Schedule(
+        1e-2,
+        epochs=10,
+        warmup_steps=3,
+        schedule="plateau",
+        weights={"forces": 100.0},
+        second_stage=(0.7, {"energy": 10.0}),
+    )
     assert schedule.weights_at(0.69) == {"forces": 100.0}
     assert schedule.weights_at(0.7) == schedule.final_weights == {"energy": 10.0}
     assert Schedule(1e-2, epochs=1, weights={"forces": 2.0}).final_weights == {"forces": 2.0}
@@ -38,27 +45,39 @@ def test_second_stage_changes_weights_warms_up_again_and_leaves_the_score_its_me
 
 
 def test_plateau_halves_the_rate_until_something_improves():
-    schedule, watch = Schedule(1.0, epochs=100, schedule="plateau", patience=6), Watch()
+    schedule, stopping = Schedule(1.0, epochs=100, schedule="plateau", patience=6), EarlyStopping()
     rates = []
     for epoch, score in enumerate([1.0, 0.9, 0.95, 0.95, 0.95, 0.95, 0.8]):
-        watch.observe(score, epoch)
-        watch.factor = schedule.plateau_factor(watch)
-        rates.append(schedule.rate(Position(step=50), 10, watch.factor))
+        stopping.observe(score, epoch)
+        stopping.factor = schedule.plateau_factor(stopping)
+        rates.append(schedule.rate(Position(step=50), 10, stopping.factor))
     assert rates == [1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
-    assert (watch.best, watch.best_epoch, watch.epochs_since_best) == (0.8, 6, 0)
+    assert (stopping.best, stopping.best_epoch, stopping.epochs_since_best) == (0.8, 6, 0)
 
 
 def test_reasons_to_stop():
     schedule = Schedule(1e-2, epochs=20, max_minutes=1.0, patience=3, second_stage=(0.5, {}))
-    tired = Watch(best=1.0, best_epoch=0, epochs_since_best=3)
+    tired = EarlyStopping(best=1.0, best_epoch=0, epochs_since_best=3)
     assert schedule.reason_to_stop(Position(epoch=4), tired, 10) is None
     assert "no better score for 3 epochs" in schedule.reason_to_stop(Position(epoch=10), tired, 10)
-    assert "all 20 epochs" in schedule.reason_to_stop(Position(epoch=20), Watch(), 10)
-    assert "1 minutes" in schedule.reason_to_stop(Position(epoch=2, seconds=60.0), Watch(), 10)
-    assert schedule.reason_to_stop(Position(epoch=2, seconds=59.0), Watch(), 10) is None
+    assert "all 20 epochs" in schedule.reason_to_stop(Position(epoch=20), EarlyStopping(), 10)
+    assert "1 minutes" in schedule.reason_to_stop(
+        Position(epoch=2, seconds=60.0), EarlyStopping(), 10
+    )
+    assert schedule.reason_to_stop(Position(epoch=2, seconds=59.0), EarlyStopping(), 10) is None
 
 
 def test_settings_reach_the_schedule():
-    settings = TrainingSettings(epochs=7, patience=4, schedule="plateau", second_stage={"start": 0.6, "weights": {"energy": 3.0}})
+    settings = TrainingSettings(
+        epochs=7,
+        patience=4,
+        schedule="plateau",
+        second_stage={"start": 0.6, "weights": {"energy": 3.0}},
+    )
     schedule = make_schedule(settings)
-    assert (schedule.epochs, schedule.patience, schedule.schedule, schedule.second_stage) == (7, 4, "plateau", (0.6, {"energy": 3.0}))
+    assert (schedule.epochs, schedule.patience, schedule.schedule, schedule.second_stage) == (
+        7,
+        4,
+        "plateau",
+        (0.6, {"energy": 3.0}),
+    )

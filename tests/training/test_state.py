@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from molequi.errors import RunInterruptedError, UserError
-from molequi.training.state import MovingAverage, read_state, write_state
+from molequi.training.state import EMA, read_state, write_state
 
 
 def test_average_follows_the_equation_and_leaves_frozen_weights_alone():
     module = nn.Linear(1, 1)
     module.bias.requires_grad_(False)
     nn.init.zeros_(module.weight)
-    average = MovingAverage(module, 0.5)
+    average = EMA(module, 0.5)
     expected = 0.0
     for step in range(1, 6):
         module.weight.data.fill_(float(step))
@@ -32,7 +32,7 @@ def test_average_follows_the_equation_and_leaves_frozen_weights_alone():
 
 def test_no_averaging_is_the_weights_themselves():
     module = nn.Linear(2, 1)
-    average = MovingAverage(module, 0.0)
+    average = EMA(module, 0.0)
     module.weight.data += 3.0
     average.update()
     assert torch.equal(average.values["weight"], module.weight.data)
@@ -40,11 +40,11 @@ def test_no_averaging_is_the_weights_themselves():
 
 def test_average_is_restored_exactly():
     module = nn.Linear(3, 2)
-    average = MovingAverage(module, 0.9)
+    average = EMA(module, 0.9)
     for _ in range(4):
         module.weight.data += 0.1
         average.update()
-    copy = MovingAverage(module, 0.9)
+    copy = EMA(module, 0.9)
     copy.load_state_dict(average.state_dict())
     assert copy.n_steps == 4
     assert all(torch.equal(copy.values[name], value) for name, value in average.values.items())
@@ -52,7 +52,14 @@ def test_average_is_restored_exactly():
 
 def test_state_file_holds_plain_data_and_opens_without_pickle(tmp_path):
     path = tmp_path / "last.ckpt"
-    write_state({"model": {"w": torch.arange(3.0)}, "position": {"epoch": 2, "seconds": 1.5}, "stop_reason": ""}, path)
+    write_state(
+        {
+            "model": {"w": torch.arange(3.0)},
+            "position": {"epoch": 2, "seconds": 1.5},
+            "stop_reason": "",
+        },
+        path,
+    )
     assert torch.load(path, weights_only=True)["position"] == {"epoch": 2, "seconds": 1.5}
     assert torch.equal(read_state(path)["model"]["w"], torch.arange(3.0))
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.ckpt"]

@@ -27,14 +27,21 @@ _SALT = "molequi:axial"
 _TARGET = {"axial_handedness": PROPERTIES["axial_handedness"]}
 
 
-def load_axial(path: str | Path, table: str | Path | None = None) -> tuple[FlatFile, tuple[str, ...]]:
-    """Read conformers and the labels of their axes, and what could not be used; the target is `axial_handedness` at both ends of an axis.
+def load_axial(
+    path: str | Path, table: str | Path | None = None
+) -> tuple[FlatFile, tuple[str, ...]]:
+    """Read conformers and the labels of their axes, and what could not be used.
 
-    path: an SDF in whose field `axes` stand the two atoms (0-based) of each axis, such as `[(5, 6), (17, 18)]`. table: a CSV with the
-    columns SMILES and label, which must name the same axes for a record whose title is that SMILES. Only single bonds between planar atoms
-    have a label: allenes, spiro atoms, pairs of stereocentres and ends whose substituents rank alike are counted in the notes, and conformers
-    without any label are left out. Hydrogens are not added: a record without them stays a frame of heavy atoms, taken as closed-shell.
-    Conformers are grouped by the stereo-free SMILES; the split is 80/10/10 by its name. Raises UserError where nothing can be used.
+    The target is `axial_handedness` at both ends of an axis.
+
+    path: an SDF in whose field `axes` stand the two atoms (0-based) of each axis, such as `[(5, 6),
+    (17, 18)]`. table: a CSV with the columns SMILES and label, which must name the same axes for a
+    record whose title is that SMILES. Only single bonds between planar atoms have a label: allenes,
+    spiro atoms, pairs of stereocentres and ends whose substituents rank alike are counted in the
+    notes, and conformers without any label are left out. Hydrogens are not added: a record without
+    them stays a frame of heavy atoms, taken as closed-shell. Conformers are grouped by the
+    stereo-free SMILES; the split is 80/10/10 by its name. Raises UserError where nothing can be
+    used.
     """
     expected = {} if table is None else _table_axes(Path(table))
     structures, sources, groups, labels, failures = [], [], [], [], []
@@ -53,19 +60,35 @@ def load_axial(path: str | Path, table: str | Path | None = None) -> tuple[FlatF
             sources.append(f"{where} {groups[-1]}")
             labels.append(found)
     if not structures:
-        raise UserError(f"{path}: no conformer has an axis with a label M or P; {failures[0] if failures else dict(unlabelled) or 'it is empty'}")
+        raise UserError(
+            f"{path}: no conformer has an axis with a label M or P; "
+            f"{failures[0] if failures else dict(unlabelled) or 'it is empty'}"
+        )
     charges = torch.tensor([Chem.GetFormalCharge(molecule) for molecule in structures])
     frames = make_frames(
-        torch.from_numpy(np.concatenate([molecule.GetConformer().GetPositions() for molecule in structures])),
-        torch.tensor([atom.GetAtomicNum() for molecule in structures for atom in molecule.GetAtoms()]),
+        torch.from_numpy(
+            np.concatenate([molecule.GetConformer().GetPositions() for molecule in structures])
+        ),
+        torch.tensor(
+            [atom.GetAtomicNum() for molecule in structures for atom in molecule.GetAtoms()]
+        ),
         torch.tensor([molecule.GetNumAtoms() for molecule in structures]),
         electrons=(charges, torch.ones_like(charges)),
-        targets={"axial_handedness": torch.from_numpy(np.concatenate([label.axial_handedness for label in labels]))},
+        targets={
+            "axial_handedness": torch.from_numpy(
+                np.concatenate([label.axial_handedness for label in labels])
+            )
+        },
         properties=_TARGET,
         source=sources,
     )
     senses = Counter(sense for label in labels for sense in label.axes.values())
-    notes = {"set": "axial", "M": senses["M"], "P": senses["P"], "axes_without_label": dict(unlabelled)}
+    notes = {
+        "set": "axial",
+        "M": senses["M"],
+        "P": senses["P"],
+        "axes_without_label": dict(unlabelled),
+    }
     return FlatFile(frames, hashed_split(groups, _SALT), notes, tuple(groups)), tuple(failures)
 
 
@@ -90,9 +113,13 @@ def _axes(molecule: Chem.Mol, expected: dict[str, list[Axis]]) -> list[Axis]:
     if not molecule.HasProp(_FIELD):
         raise UserError(f"has no field {_FIELD!r} with the atoms of its axes, such as [(5, 6)]")
     axes = _parse(molecule.GetProp(_FIELD))
-    outside = [axis for axis in axes if any(not 0 <= atom < molecule.GetNumAtoms() for atom in axis)]
+    outside = [
+        axis for axis in axes if any(not 0 <= atom < molecule.GetNumAtoms() for atom in axis)
+    ]
     if outside:
-        raise UserError(f"names the axis {outside[0]}, but its atoms run from 0 to {molecule.GetNumAtoms() - 1}")
+        raise UserError(
+            f"names the axis {outside[0]}, but its atoms run from 0 to {molecule.GetNumAtoms() - 1}"
+        )
     name = molecule.GetProp("_Name") if molecule.HasProp("_Name") else ""
     if name in expected and sorted(expected[name]) != sorted(axes):
         raise UserError(f"has the axes {axes} but the table has {expected[name]}")
@@ -103,7 +130,9 @@ def _parse(text: str) -> list[Axis]:
     try:
         return [tuple(int(atom) for atom in axis) for axis in ast.literal_eval(text)]  # type: ignore[misc]
     except (ValueError, SyntaxError, TypeError):
-        raise UserError(f"the axes {text[:60]!r} cannot be read; write for example [(5, 6), (17, 18)]") from None
+        raise UserError(
+            f"the axes {text[:60]!r} cannot be read; write for example [(5, 6), (17, 18)]"
+        ) from None
 
 
 def _table_axes(path: Path) -> dict[str, list[Axis]]:
@@ -113,7 +142,10 @@ def _table_axes(path: Path) -> dict[str, list[Axis]]:
         try:
             reader = table_reader(handle, path)
             if not {"SMILES", "label"} <= set(reader.fieldnames or ()):
-                raise UserError(f"{path}: expected the columns SMILES and label, found {', '.join(reader.fieldnames or ()) or 'none'}")
+                raise UserError(
+                    f"{path}: expected the columns SMILES and label, found "
+                    f"{', '.join(reader.fieldnames or ()) or 'none'}"
+                )
             return {line["SMILES"]: _parse(line["label"]) for line in reader}
         except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
             raise UserError(f"{path} cannot be read as a table ({error})") from error

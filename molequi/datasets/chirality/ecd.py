@@ -1,8 +1,12 @@
-"""Excited states with electric and magnetic transition dipoles: a reference for code that handles pseudoscalars and axial vectors.
+"""Excited states with electric and magnetic transition dipoles.
 
-A file is JSON with `molecules`, each with `symbols`, `R_std` (Å; or `R_input`), and for each state `E_eV`, `f`, `R_length` and `R_velocity`
-(1e-40 erg·esu·cm/G), `mu_e` and `mu_m` (atomic units, in the axes of the positions; Gaussian prints the magnetic one without its factor -1/2).
-The two dipoles of a state have a common sign that means nothing: only products of both, such as R, have values.
+A reference for code that handles pseudoscalars and axial vectors.
+
+A file is JSON with `molecules`, each with `symbols`, `R_std` (Å; or `R_input`), and for each state
+`E_eV`, `f`, `R_length` and `R_velocity` (1e-40 erg·esu·cm/G), `mu_e` and `mu_m` (atomic units, in
+the axes of the positions; Gaussian prints the magnetic one without its factor -1/2). The two
+dipoles of a state have a common sign that means nothing: only products of both, such as R, have
+values.
 """
 
 from __future__ import annotations
@@ -28,8 +32,10 @@ class EcdMolecule:
     """One molecule of N atoms with S excited states.
 
     atomic_numbers: (N,). positions: (N, 3), Å. energies: (S,), eV. oscillator_strengths: (S,).
-    rotatory_strengths, rotatory_velocity: (S,), 1e-40 erg·esu·cm/G, in the length and the velocity gauge.
-    electric: (S, 3), e·bohr, a polar vector (1o). magnetic: (S, 3), r x nabla in atomic units, an axial one (1e).
+    rotatory_strengths, rotatory_velocity: (S,), 1e-40 erg·esu·cm/G, in the length and the velocity
+    gauge.
+    electric: (S, 3), e·bohr, a polar vector (1o). magnetic: (S, 3), r x nabla in atomic units, an
+    axial one (1e).
     """
 
     name: str
@@ -44,7 +50,10 @@ class EcdMolecule:
 
 
 def load_ecd(path: str | Path) -> tuple[EcdMolecule, ...]:
-    """Read the molecules of a file. Raises UserError that names the molecule and the field at fault."""
+    """Read the molecules of a file.
+
+    Raises UserError that names the molecule and the field at fault.
+    """
     path = Path(path)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -62,12 +71,17 @@ def rotatory_strength(electric: np.ndarray, magnetic: np.ndarray) -> np.ndarray:
 
 
 def _molecule(row: dict[str, Any], where: str) -> EcdMolecule:
-    missing = [name for name in ("symbols", *_STATES) if not isinstance(row, dict) or name not in row]
+    missing = [
+        name for name in ("symbols", *_STATES) if not isinstance(row, dict) or name not in row
+    ]
     if missing:
         raise UserError(f"{where}: the field {missing[0]!r} is missing")
     lists = [name for name in ("symbols", "E_eV") if not isinstance(row[name], list)]
     if lists:
-        raise UserError(f"{where}: the field {lists[0]!r} is no list; expected one entry for each {'atom' if lists[0] == 'symbols' else 'state'}")
+        raise UserError(
+            f"{where}: the field {lists[0]!r} is no list; expected one entry for each "
+            f"{'atom' if lists[0] == 'symbols' else 'state'}"
+        )
     unknown = [symbol for symbol in row["symbols"] if str(symbol) not in atomic_numbers]
     if unknown:
         raise UserError(f"{where}: {unknown[0]!r} is no element")
@@ -75,7 +89,10 @@ def _molecule(row: dict[str, Any], where: str) -> EcdMolecule:
     if place is None:
         raise UserError(f"{where}: the field 'R_std' is missing")
     n_states = len(row["E_eV"])
-    arrays = {name: _numbers(row[name], (n_states, *shape), f"{where}: {name}") for name, shape in _STATES.items()}
+    arrays = {
+        name: _numbers(row[name], (n_states, *shape), f"{where}: {name}")
+        for name, shape in _STATES.items()
+    }
     return EcdMolecule(
         name=str(row.get("id", "")),
         atomic_numbers=np.array([atomic_numbers[symbol] for symbol in row["symbols"]]),
@@ -93,7 +110,12 @@ def _numbers(values: ArrayLike, shape: tuple[int, ...], where: str) -> np.ndarra
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
-        raise UserError(f"{where} holds something else than numbers; expected shape {shape}") from None
+        raise UserError(
+            f"{where} holds something else than numbers; expected shape {shape}"
+        ) from None
     if array.shape != shape or not np.isfinite(array).all():
-        raise UserError(f"{where} has shape {array.shape} or values that are not finite; expected finite numbers of shape {shape}")
+        raise UserError(
+            f"{where} has shape {array.shape} or values that are not finite; expected finite "
+            f"numbers of shape {shape}"
+        )
     return array

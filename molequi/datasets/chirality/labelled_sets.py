@@ -1,4 +1,7 @@
-"""Sets with labels of handedness: alanine in both hands, and molecules of QM9 with one stereocentre."""
+"""Sets with labels of handedness.
+
+Alanine in both hands, and molecules of QM9 with one stereocentre.
+"""
 
 from __future__ import annotations
 
@@ -28,20 +31,36 @@ _COLUMNS = ("index", "status", "smiles_3d", "cip", "n_rs", "is_chiral")
 
 
 def load_alanine(path: str | Path) -> FlatFile:
-    """Read frames of L-alanine and put the reflection of each, D-alanine, behind it; the target is `handedness` at the alpha carbon (S in L).
+    """Read frames of L-alanine and put the reflection of each, D-alanine, behind it.
 
-    The npz holds z (13,), R (M, 13, 3) in Å and split (M,): 0, 1, 2 for train, valid, test. A frame and its reflection form one group.
+    The target is `handedness` at the alpha carbon (S in L).
+
+    The npz holds z (13,), R (M, 13, 3) in Å and split (M,): 0, 1, 2 for train, valid, test. A frame
+    and its reflection form one group.
     Raises UserError for another kind of file, and for frames that are not all of the same hand.
     """
     arrays = open_arrays(path, only=("z", "R", "split"))
     for name in ("z", "R", "split"):
         if name not in arrays:
-            raise UserError(f"{path} is not the set of alanine conformers: array {name!r} is missing; expected z, R and split")
-    z, positions, part = arrays["z"].astype(np.int64), arrays["R"].astype(np.float64), arrays["split"].astype(np.int64)
+            raise UserError(
+                f"{path} is not the set of alanine conformers: array {name!r} is missing; expected "
+                "z, R and split"
+            )
+    z, positions, part = (
+        arrays["z"].astype(np.int64),
+        arrays["R"].astype(np.float64),
+        arrays["split"].astype(np.int64),
+    )
     n_frames = len(positions)
-    if positions.shape != (n_frames, len(z), 3) or part.shape != (n_frames,) or not np.isin(part, (0, 1, 2)).all():
+    if (
+        positions.shape != (n_frames, len(z), 3)
+        or part.shape != (n_frames,)
+        or not np.isin(part, (0, 1, 2)).all()
+    ):
         found = f"z {z.shape}, R {positions.shape}, split {part.shape}"
-        raise UserError(f"{path}: the arrays do not fit: {found}; expected (N,), (M, N, 3), and (M,) of 0, 1, 2")
+        raise UserError(
+            f"{path}: the arrays do not fit: {found}; expected (N,), (M, N, 3), and (M,) of 0, 1, 2"
+        )
     centre, label = _centre(path, z, positions)
     handedness = torch.full((n_frames, len(z)), torch.nan, dtype=torch.float64)
     handedness[:, centre] = 1.0 if label == "R" else 0.0
@@ -58,45 +77,73 @@ def load_alanine(path: str | Path) -> FlatFile:
     frames = Frames.concatenate([first, mirror_frames(first)]).subset(order)
     both = torch.from_numpy(np.repeat(part, 2))
     splits = {name: torch.nonzero(both == number)[:, 0] for number, name in enumerate(NAMES)}
-    notes = {"set": "alanine", "frames": n_frames, "hands": "each frame is followed by its reflection"}
-    return FlatFile(frames, splits, notes, tuple(f"frame {index}" for index in range(n_frames) for _ in range(2)))
+    notes = {
+        "set": "alanine",
+        "frames": n_frames,
+        "hands": "each frame is followed by its reflection",
+    }
+    return FlatFile(
+        frames,
+        splits,
+        notes,
+        tuple(f"frame {index}" for index in range(n_frames) for _ in range(2)),
+    )
 
 
 def load_qm9_chirality(path: str | Path, structures: str | Path | None = None) -> FlatFile:
-    """Read the molecules of QM9 that have exactly one R or S centre; the target is `handedness` at that atom.
+    """Read the molecules of QM9 that have exactly one R or S centre.
 
-    path: the table with the columns index, status, smiles_3d, cip (such as `3:R`, an atom of QM9's order), n_rs and is_chiral. structures: whatever
-    `load_qm9` reads; without it the prepared QM9, or an installed qm9pack. Molecules are grouped by their stereo-free SMILES; the split is 80/10/10
-    by its name, the same as that of `load_rosenfeld`. Raises UserError that names the line at fault.
+    The target is `handedness` at that atom.
+
+    path: the table with the columns index, status, smiles_3d, cip (such as `3:R`, an atom of QM9's
+    order), n_rs and is_chiral. structures: whatever `load_qm9` reads; without it the prepared QM9,
+    or an installed qm9pack. Molecules are grouped by their stereo-free SMILES; the split is
+    80/10/10 by its name, the same as that of `load_rosenfeld`. Raises UserError that names the line
+    at fault.
     """
     numbers, atoms, labels, groups = _one_centre(Path(path))
     frames = join_qm9(numbers, structures, str(path))
     outside = np.flatnonzero(atoms >= frames.n_atoms.numpy())
     if len(outside):
-        raise UserError(f"{path}: number {numbers[outside[0]]} has no atom {atoms[outside[0]]}; the table and the structures do not belong together")
+        raise UserError(
+            f"{path}: number {numbers[outside[0]]} has no atom {atoms[outside[0]]}; the table and "
+            "the structures do not belong together"
+        )
     handedness = torch.full((frames.positions.shape[0],), torch.nan, dtype=torch.float64)
     handedness[frames.offsets[:-1] + torch.from_numpy(atoms)] = torch.from_numpy(labels)
     frames = dataclasses.replace(frames, targets={"handedness": handedness}, properties=_TARGET)
-    notes = {"set": "qm9_chirality", "molecules": len(frames), "R": int(labels.sum()), "S": int((1 - labels).sum())}
+    notes = {
+        "set": "qm9_chirality",
+        "molecules": len(frames),
+        "R": int(labels.sum()),
+        "S": int((1 - labels).sum()),
+    }
     return FlatFile(frames, constitution_split(groups, Path(path).parent), notes, tuple(groups))
 
 
 def _one_centre(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, Sequence[str]]:
     if not path.is_file():
-        raise UserError(f"{path} does not exist; expected the table of R/S labels of QM9 (qm9_chirality.csv.gz)")
+        raise UserError(
+            f"{path} does not exist; expected the table of R/S labels of QM9 (qm9_chirality.csv.gz)"
+        )
     numbers, atoms, labels, groups = [], [], [], []
     with open_table(path) as handle:
         try:
             reader = table_reader(handle, path)
             missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
-                raise UserError(f"{path}: column {missing[0]!r} is missing; expected {', '.join(_COLUMNS)}")
+                raise UserError(
+                    f"{path}: column {missing[0]!r} is missing; expected {', '.join(_COLUMNS)}"
+                )
             for line in reader:
                 if (line["status"], line["n_rs"], line["is_chiral"]) != ("ok", "1", "1"):
                     continue
                 atom, _, label = line["cip"].partition(":")
                 if not atom.isdigit() or label not in {"R", "S"} or not line["index"].isdigit():
-                    raise UserError(f"{path}:{reader.line_num}: {line['cip']!r} of number {line['index']} is no label; expected ATOM:R or ATOM:S")
+                    raise UserError(
+                        f"{path}:{reader.line_num}: {line['cip']!r} of number {line['index']} is "
+                        "no label; expected ATOM:R or ATOM:S"
+                    )
                 numbers.append(int(line["index"]))
                 atoms.append(int(atom))
                 labels.append(float(label == "R"))
@@ -112,11 +159,17 @@ def _centre(path: str | Path, z: np.ndarray, positions: np.ndarray) -> tuple[int
     """Find the one stereocentre in the first frame, and check that all other frames have the same hand."""
     read = labels_from_geometry(ase.Atoms(z, positions[0]), charge=0)
     if read.labels is None or len(read.centres) != 1:
-        raise UserError(f"{path}: the first frame should have one stereocentre, found {len(read.centres)} ({read.status})")
+        raise UserError(
+            f"{path}: the first frame should have one stereocentre, found {len(read.centres)} "
+            f"({read.status})"
+        )
     centre, label = next(iter(read.centres.items()))
     nearest = np.argsort(np.linalg.norm(positions[0] - positions[0][centre], axis=1))[1:5]
     volumes = np.linalg.det(positions[:, nearest[:3]] - positions[:, nearest[3:]])
     other = np.flatnonzero(np.sign(volumes) != np.sign(volumes[0]))
     if len(other):
-        raise UserError(f"{path}: frame {other[0]} ({len(other)} in all) has the other hand than frame 0; the second hand is made by reflection")
+        raise UserError(
+            f"{path}: frame {other[0]} ({len(other)} in all) has the other hand than frame 0; the "
+            "second hand is made by reflection"
+        )
     return centre, label

@@ -16,12 +16,18 @@ from molequi.properties import Property, parse_irreps
 def mirror_frames(frames: Frames) -> Frames:
     """Return the mirror image of every structure: x -> -x, which is a reflection and half a turn.
 
-    Targets follow: an even part (0e, 1e, 2e) stays, an odd one (0o, 1o, 2o) changes sign; a yes/no label that is odd becomes its opposite.
+    Targets follow: an even part (0e, 1e, 2e) stays, an odd one (0o, 1o, 2o) changes sign; a yes/no
+    label that is odd becomes its opposite.
     Raises UserError for periodic structures, whose cells would have to follow.
     """
     if frames.pbc.any():
-        raise UserError("mirror images are made of molecules; remove the periodic structures or their cell")
-    targets = {name: mirror_values(values, frames.properties[name]) for name, values in frames.targets.items()}
+        raise UserError(
+            "mirror images are made of molecules; remove the periodic structures or their cell"
+        )
+    targets = {
+        name: mirror_values(values, frames.properties[name])
+        for name, values in frames.targets.items()
+    }
     source = tuple(f"{text} mirror" for text in frames.source)
     return dataclasses.replace(frames, positions=-frames.positions, targets=targets, source=source)
 

@@ -28,17 +28,30 @@ _SALT = "molequi:chiral"
 def join_qm9(numbers: np.ndarray, structures: str | Path | None, where: str) -> Frames:
     """Return the geometries of QM9 with these numbers (gdb9, from 1), in their order, without targets; positions are QM9's own.
 
-    structures: whatever `load_qm9` reads. where: names the labels in messages. Raises UserError for a number that QM9 does not have.
+    structures: whatever `load_qm9` reads. where: names the labels in messages. Raises UserError for
+    a number that QM9 does not have.
     """
-    if structures is None and qm9pack_folder() is None and not (default_root() / PREPARED).is_file():
-        raise UserError(f"{where} names molecules of QM9, which is not prepared; run `molequi data prepare qm9`, or set data.structures to its file")
+    if (
+        structures is None
+        and qm9pack_folder() is None
+        and not (default_root() / PREPARED).is_file()
+    ):
+        raise UserError(
+            f"{where} names molecules of QM9, which is not prepared; run `molequi data prepare "
+            "qm9`, or set data.structures to its file"
+        )
     frames = load_qm9(structures).frames.with_targets([])
     rows = {int(text.split()[1]): row for row, text in enumerate(frames.source)}
     missing = [number for number in numbers.tolist() if number not in rows]
     if missing:
         place = f"the {len(rows)} molecules of {structures or 'the prepared QM9'}"
-        raise UserError(f"{where}: number {missing[0]} ({len(missing)} in all) is not among {place}; give the full QM9 as data.structures")
-    return frames.subset(torch.tensor([rows[number] for number in numbers.tolist()], dtype=torch.int64))
+        raise UserError(
+            f"{where}: number {missing[0]} ({len(missing)} in all) is not among {place}; give the "
+            "full QM9 as data.structures"
+        )
+    return frames.subset(
+        torch.tensor([rows[number] for number in numbers.tolist()], dtype=torch.int64)
+    )
 
 
 def known_smiles(folders: Sequence[Path]) -> dict[int, str]:
@@ -47,7 +60,10 @@ def known_smiles(folders: Sequence[Path]) -> dict[int, str]:
     if path is not None:
         arrays = open_arrays(path, only=("index", "smiles"))
         if set(arrays) != {"index", "smiles"}:
-            raise UserError(f"{path}: expected the arrays index and smiles, found {', '.join(arrays) or 'neither'}")
+            raise UserError(
+                f"{path}: expected the arrays index and smiles, found "
+                f"{', '.join(arrays) or 'neither'}"
+            )
         return dict(zip(arrays["index"].tolist(), arrays["smiles"].tolist(), strict=True))
     pack, found = qm9pack_folder(), {}
     for part in sorted(pack.glob("qm9_part*.csv")) if pack is not None else ():
@@ -66,14 +82,18 @@ def qm9_smiles(numbers: np.ndarray, folders: Sequence[Path], where: str) -> list
     if missing:
         looked = ", ".join(map(str, dict.fromkeys(folders)))
         raise UserError(
-            f"{where}: no SMILES for number {missing[0]}, which groups the mirror images and conformers; "
+            f"{where}: no SMILES for number {missing[0]}, which groups the mirror images and "
+            "conformers; "
             f"put {EXTRA} (arrays index, smiles) into one of {looked}, or `pip install qm9pack`"
         )
     return [found[number] for number in numbers.tolist()]
 
 
 def constitution_split(groups: Sequence[str], folder: Path) -> dict[str, Tensor]:
-    """Divide constitutions 80/10/10 by `hashed_split`; those that `reserved.txt` in the folder lists, if there is one, only test."""
+    """Divide constitutions 80/10/10 by `hashed_split`.
+
+    Those that `reserved.txt` in the folder lists, if there is one, only test.
+    """
     parts = hashed_split(groups, _SALT)
     path = folder / RESERVED
     if not path.is_file():
@@ -88,14 +108,18 @@ def constitution_split(groups: Sequence[str], folder: Path) -> dict[str, Tensor]
 
 
 def read_constitutions(path: Path) -> frozenset[str]:
-    """Read a list of SMILES, the first word of each line, as constitutions; lines that begin with # are notes.
+    """Read a list of SMILES, the first word of each line, as constitutions.
+
+    Lines that begin with # are notes.
 
     Raises UserError that names the line which cannot be read.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as text ({error}); expected a list of SMILES, one per line") from error
+        raise UserError(
+            f"{path} cannot be read as text ({error}); expected a list of SMILES, one per line"
+        ) from error
     found = set()
     for place, line in enumerate(lines, start=1):
         words = line.split()

@@ -1,9 +1,10 @@
 """Rosenfeld tensors of molecules of QM9: static, HF/6-31G, at QM9's geometries.
 
-An npz holds, for each molecule, `index` (its number in QM9), `energy` (Ha), `dipole` (e·bohr), `alpha` (3, 3) (bohr³) and `beta` (3, 3)
-(electric, magnetic; bohr⁴), with the origin at the centre of mass and in the axes of QM9's positions. What `molequi label qm9 --level hf/6-31g`
-writes holds the same, so that the set can grow. The level is that of Hartree-Fock in a
-small basis: it tells which way and roughly how much, and is no experiment. The static tensor has no wavelength.
+An npz holds, for each molecule, `index` (its number in QM9), `energy` (Ha), `dipole` (e·bohr),
+`alpha` (3, 3) (bohr³) and `beta` (3, 3) (electric, magnetic; bohr⁴), with the origin at the centre
+of mass and in the axes of QM9's positions. What `molequi label qm9 --level hf/6-31g` writes holds
+the same, so that the set can grow. The level is that of Hartree-Fock in a small basis: it tells
+which way and roughly how much, and is no experiment. The static tensor has no wavelength.
 """
 
 from __future__ import annotations
@@ -41,14 +42,19 @@ _SIZES = {"gdb": 1, **{key: int(np.prod(_SHAPES[name])) for name, (key, _) in _L
 _SAME_PLACE = 1e-4  # Å
 
 
-def load_rosenfeld(paths: str | Path | Sequence[str | Path], structures: str | Path | None = None) -> FlatFile:
+def load_rosenfeld(
+    paths: str | Path | Sequence[str | Path], structures: str | Path | None = None
+) -> FlatFile:
     """Join the tensors of one or several files (.npz, or .xyz of `molequi label`) with QM9's geometries, in the units of the property table.
 
-    structures: whatever `load_qm9` reads; without it the prepared QM9, or an installed qm9pack. SMILES, which group the molecules, come from an
-    array `smiles` of the files, from `qm9_extra.npz` beside the structures or the labels, or from qm9pack.
-    Targets: rosenfeld, rosenfeld_isotropic, polarizability, dipole, energy. The split is 80/10/10 by the constitution's name
-    (`hashed_split`), so that more molecules change nothing for those already there.
-    Raises UserError for another kind of file, a molecule that two files hold, or labels of another geometry than QM9's.
+    structures: whatever `load_qm9` reads; without it the prepared QM9, or an installed qm9pack.
+    SMILES, which group the molecules, come from an array `smiles` of the files, from
+    `qm9_extra.npz` beside the structures or the labels, or from qm9pack.
+    Targets: rosenfeld, rosenfeld_isotropic, polarizability, dipole, energy. The split is 80/10/10
+    by the constitution's name (`hashed_split`), so that more molecules change nothing for those
+    already there.
+    Raises UserError for another kind of file, a molecule that two files hold, or labels of another
+    geometry than QM9's.
     """
     paths = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
     arrays = [read_tensors(path) for path in paths]
@@ -60,31 +66,55 @@ def load_rosenfeld(paths: str | Path | Sequence[str | Path], structures: str | P
     if all("smiles" in part for part in arrays):
         smiles = [str(text) for part in arrays for text in part["smiles"]]
     else:
-        places = [*([_folder(Path(structures))] if structures is not None else []), *(path.parent for path in paths)]
+        places = [
+            *([_folder(Path(structures))] if structures is not None else []),
+            *(path.parent for path in paths),
+        ]
         smiles = qm9_smiles(joined["index"], places, names)
     groups = tuple(constitution_of(text) for text in smiles)
     targets = tensor_targets(joined)
-    frames = dataclasses.replace(frames, targets=targets, properties={name: PROPERTIES[name] for name in targets})
+    frames = dataclasses.replace(
+        frames, targets=targets, properties={name: PROPERTIES[name] for name in targets}
+    )
     notes = {"set": "rosenfeld", "level": LEVEL, "molecules": len(frames), "files": len(paths)}
     return FlatFile(frames, constitution_split(groups, paths[0].parent), notes, groups)
 
 
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
-    """Read one file in the units of the npz. Raises UserError that says in one line what is wrong with it."""
-    arrays = _labelled(Path(path)) if suffix_of(Path(path)) in {".xyz", ".extxyz"} else open_arrays(path, only=("index", "smiles", *_SHAPES))
+    """Read one file in the units of the npz.
+
+    Raises UserError that says in one line what is wrong with it.
+    """
+    arrays = (
+        _labelled(Path(path))
+        if suffix_of(Path(path)) in {".xyz", ".extxyz"}
+        else open_arrays(path, only=("index", "smiles", *_SHAPES))
+    )
     for name in ("index", *_SHAPES):
         if name not in arrays:
-            raise UserError(f"{path} holds no Rosenfeld tensors: array {name!r} is missing; expected index, {', '.join(_SHAPES)}")
+            raise UserError(
+                f"{path} holds no Rosenfeld tensors: array {name!r} is missing; expected index, "
+                f"{', '.join(_SHAPES)}"
+            )
     n_molecules = len(arrays["index"])
     for name, shape in _SHAPES.items():
         if arrays[name].shape != (n_molecules, *shape):
-            raise UserError(f"{path}: {name} has shape {arrays[name].shape}; expected {(n_molecules, *shape)} for {n_molecules} numbers")
+            raise UserError(
+                f"{path}: {name} has shape {arrays[name].shape}; expected {(n_molecules, *shape)} "
+                f"for {n_molecules} numbers"
+            )
         bad = np.flatnonzero(~np.isfinite(arrays[name]).reshape(n_molecules, -1).all(axis=1))
         if len(bad):
-            raise UserError(f"{path}: {name} of number {arrays['index'][bad[0]]} (row {bad[0]}) is not finite; leave the row out")
+            raise UserError(
+                f"{path}: {name} of number {arrays['index'][bad[0]]} (row {bad[0]}) is not finite; "
+                "leave the row out"
+            )
     uneven = np.abs(arrays["alpha"] - arrays["alpha"].swapaxes(1, 2)).max(axis=(1, 2), initial=0.0)
     if n_molecules and uneven.max() > _SYMMETRY_TOLERANCE:
-        raise UserError(f"{path}: alpha of number {arrays['index'][uneven.argmax()]} differs from its transpose by {uneven.max():.2g} bohr³")
+        raise UserError(
+            f"{path}: alpha of number {arrays['index'][uneven.argmax()]} differs from its "
+            f"transpose by {uneven.max():.2g} bohr³"
+        )
     return arrays
 
 
@@ -97,16 +127,24 @@ def _labelled(path: Path) -> dict[str, np.ndarray]:
             raise UserError(f"{path}, frame {number}: {item}")
         level = str(item.info.get("level", "an unknown level"))
         if level.partition(",")[0] != _METHOD:
-            raise UserError(f"{path}, frame {number} was labelled at {level}; the set is {_METHOD} throughout (`molequi label --level hf/6-31g`)")
+            raise UserError(
+                f"{path}, frame {number} was labelled at {level}; the set is {_METHOD} throughout "
+                "(`molequi label --level hf/6-31g`)"
+            )
         values = {**item.info, **(item.calc.results if item.calc is not None else {})}
         missing = [key for key, size in _SIZES.items() if np.size(values.get(key, ())) != size]
         if missing:
-            raise UserError(f"{path}, frame {number} has no {missing[0]}; expected what `molequi label qm9` writes: {', '.join(_SIZES)}")
+            raise UserError(
+                f"{path}, frame {number} has no {missing[0]}; expected what `molequi label qm9` "
+                f"writes: {', '.join(_SIZES)}"
+            )
         found["index"].append(np.array([values["gdb"]]))
         found["positions"].append(item.positions)
         smiles.append(item.info.get("smiles"))
         for name, (key, unit) in _LABELS.items():
-            found[name].append(np.asarray(values[key], dtype=np.float64).reshape(1, *_SHAPES[name]) / unit)
+            found[name].append(
+                np.asarray(values[key], dtype=np.float64).reshape(1, *_SHAPES[name]) / unit
+            )
     if not smiles:
         raise UserError(f"{path} holds no structures")
     arrays = {name: np.concatenate(parts) for name, parts in found.items()}
@@ -131,11 +169,15 @@ def _refuse_repeated(paths: Sequence[Path], arrays: Sequence[dict[str, np.ndarra
         for number in part["index"].tolist():
             if number in home:
                 other = "twice" if home[number] == path else f"and in {home[number]}"
-                raise UserError(f"{path}: number {number} stands there {other}; keep one of the two")
+                raise UserError(
+                    f"{path}: number {number} stands there {other}; keep one of the two"
+                )
             home[number] = path
 
 
-def _refuse_moved(frames: Frames, paths: Sequence[Path], arrays: Sequence[dict[str, np.ndarray]]) -> None:
+def _refuse_moved(
+    frames: Frames, paths: Sequence[Path], arrays: Sequence[dict[str, np.ndarray]]
+) -> None:
     """Compare the positions that labels were computed at, where a file has them, with QM9's."""
     row = 0
     for path, part in zip(paths, arrays, strict=True):
@@ -143,7 +185,10 @@ def _refuse_moved(frames: Frames, paths: Sequence[Path], arrays: Sequence[dict[s
         ours = frames.positions[int(frames.offsets[start]) : int(frames.offsets[row])].numpy()
         theirs = part.get("positions", ours)
         if theirs.shape != ours.shape or np.abs(theirs - ours).max(initial=0.0) > _SAME_PLACE:
-            raise UserError(f"{path} has labels of other geometries than those of QM9; label QM9's own (`molequi label qm9 --rows ...`)")
+            raise UserError(
+                f"{path} has labels of other geometries than those of QM9; label QM9's own "
+                "(`molequi label qm9 --rows ...`)"
+            )
 
 
 def _folder(path: Path) -> Path:

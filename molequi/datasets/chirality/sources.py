@@ -1,4 +1,7 @@
-"""Molecules with their stereo marks from SMILES, .smi, CSV and SDF: one after the other, a bad line as its error text."""
+"""Molecules with their stereo marks from SMILES, .smi, CSV and SDF.
+
+One after the other, a bad line as its error text.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,9 @@ Item = tuple[str, "Chem.Mol | str"]
 def molecules(source: str | Path | Sequence[str], smiles: str | None = None) -> Iterator[Item]:
     """Yield where each molecule stands and the molecule, or what is wrong with it.
 
-    source: a file (.smi .smiles .csv .tsv .sdf .mol, also .gz), or a list of SMILES. smiles: the column with SMILES of a table.
-    A record in space has its coordinates and the marks that they give; a flat one has those of its wedges.
+    source: a file (.smi .smiles .csv .tsv .sdf .mol, also .gz), or a list of SMILES. smiles: the
+    column with SMILES of a table. A record in space has its coordinates and the marks that they
+    give; a flat one has those of its wedges.
     Raises UserError for a file that is missing or of another kind.
     """
     if not isinstance(source, str | Path):
@@ -29,11 +33,24 @@ def molecules(source: str | Path | Sequence[str], smiles: str | None = None) -> 
         return
     path = Path(source)
     if not path.is_file():
-        raise UserError(f"{path} does not exist; give a file of SMILES (.smi), a table with a SMILES column (.csv), or an SDF")
+        raise UserError(
+            f"{path} does not exist; give a file of SMILES (.smi), a table with a SMILES column "
+            "(.csv), or an SDF"
+        )
     suffix = suffix_of(path)
-    readers = {".smi": _lines, ".smiles": _lines, ".csv": _table, ".tsv": _table, ".sdf": _records, ".mol": _records}
+    readers = {
+        ".smi": _lines,
+        ".smiles": _lines,
+        ".csv": _table,
+        ".tsv": _table,
+        ".sdf": _records,
+        ".mol": _records,
+    }
     if suffix not in readers:
-        raise UserError(f"{path}: stereoisomers are made from .smi, .csv, .tsv, .sdf or .mol files, not {suffix or 'a file without suffix'}")
+        raise UserError(
+            f"{path}: stereoisomers are made from .smi, .csv, .tsv, .sdf or .mol files, not "
+            f"{suffix or 'a file without suffix'}"
+        )
     try:
         yield from _table(path, smiles) if readers[suffix] is _table else readers[suffix](path)
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
@@ -60,14 +77,22 @@ def _lines(path: Path) -> Iterator[Item]:
 def _table(path: Path, smiles: str | None = None) -> Iterator[Item]:
     with open_table(path) as handle:
         reader = table_reader(handle, path)
-        column = smiles_column(path, [name for name in reader.fieldnames or () if name is not None], smiles)
+        column = smiles_column(
+            path, [name for name in reader.fieldnames or () if name is not None], smiles
+        )
         for line in reader:
             text = (line[column] or "").strip()
-            yield f"{path.name}:{reader.line_num}", parse_smiles(text) if text else f"the column {column!r} is empty"
+            yield (
+                f"{path.name}:{reader.line_num}",
+                parse_smiles(text) if text else f"the column {column!r} is empty",
+            )
 
 
 def _records(path: Path) -> Iterator[Item]:
-    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as handle, rdBase.BlockLogs():
+    with (
+        gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as handle,
+        rdBase.BlockLogs(),
+    ):
         for number, molecule in enumerate(sdf_molecules(handle), start=1):
             yield f"{path.name}: record {number}", _checked(molecule)
 

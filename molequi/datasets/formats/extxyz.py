@@ -19,7 +19,8 @@ from molequi.structures.atoms import CHARGE_KEYS
 from molequi.structures.readers import records
 
 _LOG = logging.getLogger(__name__)
-# A target that none of so many first frames has is not in the file; reading on would only delay the error.
+# A target that none of so many first frames has is not in the file; reading on would only delay the
+# error.
 _FRAMES_BEFORE_GIVING_UP = 1000
 
 
@@ -30,10 +31,13 @@ def read_frames(
     keys: Mapping[str, str] | None = None,
     units: Mapping[str, str] | None = None,
 ) -> tuple[Frames, LabelReport]:
-    """Read structures with the labels `targets` (names of the table, or rows); the numbers come in the units of the table.
+    """Read structures with the labels `targets` (names of the table, or rows).
+
+    The numbers come in the units of the table.
 
     keys: target -> its name in the file. units: target -> its unit in the file.
-    Raises UserError for a damaged frame, or a target that the file does not have, naming the keys that are there.
+    Raises UserError for a damaged frame, or a target that the file does not have, naming the keys
+    that are there.
     """
     rows = [get_property(target) if isinstance(target, str) else target for target in targets]
     structures: list[ase.Atoms] = []
@@ -54,7 +58,9 @@ def read_frames(
         source=[f"{name}:{index}" for index in range(len(structures))],
     )
     warnings = (*report.warnings, *suspicious_units(frames, units_given=units))
-    report = dataclasses.replace(report, rows=(*report.rows, *_charge_row(report, frames)), warnings=warnings)
+    report = dataclasses.replace(
+        report, rows=(*report.rows, *_charge_row(report, frames)), warnings=warnings
+    )
     for warning in report.warnings:
         _LOG.warning("%s: %s", path, warning)
     return frames, report
@@ -69,7 +75,10 @@ def inspect_frames(path: str | Path) -> LabelReport:
 
 
 def report_everything(structures: Sequence[ase.Atoms], where: str) -> LabelReport:
-    """Report the labels of the property table that structures carry; `where` names them in messages."""
+    """Report the labels of the property table that structures carry.
+
+    `where` names them in messages.
+    """
     present = present_keys(structures)
     rows, warnings = [], []
     for row in _plausible_rows(present):
@@ -87,14 +96,25 @@ def _charge_row(report: LabelReport, frames: Frames) -> list[Label]:
     """Say which total charges were read; silence would hide a charge under an unexpected key."""
     charges = frames.total_charge.to(torch.float64)
     numbers = float(charges.min()), float(charges.mean()), float(charges.max())
-    keys = [(key, count) for key, count in report.keys["info"].items() if str(key).lower() in CHARGE_KEYS]
+    keys = [
+        (key, count)
+        for key, count in report.keys["info"].items()
+        if str(key).lower() in CHARGE_KEYS
+    ]
     if keys:
         return [Label("total_charge", keys[0][0], "info", keys[0][1], "e", *numbers)]
-    return [Label("total_charge", "initial_charges", "arrays", len(frames), "e", *numbers)] if frames.total_charge.any() else []
+    return (
+        [Label("total_charge", "initial_charges", "arrays", len(frames), "e", *numbers)]
+        if frames.total_charge.any()
+        else []
+    )
 
 
 def _plausible_rows(present: Mapping[str, Mapping[str, int]]) -> list[Property]:
-    """Rows of the table of which some name stands in the file; of two that share a name the first."""
+    """Rows of the table of which some name stands in the file.
+
+    Of two that share a name the first.
+    """
     names = {str(key).lower() for keys in present.values() for key in keys}
     rows, taken = [], set()
     for row in PROPERTIES.values():

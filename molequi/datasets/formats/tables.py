@@ -24,7 +24,10 @@ from molequi.structures.readers import records
 _LOG = logging.getLogger(__name__)
 _SMILES_NAMES = ("smiles", "canonical_smiles", "smi")
 # How the parts of a vector or tensor may be spread over columns.
-_COMPONENTS = {(3,): ("x", "y", "z"), (3, 3): ("xx", "xy", "xz", "yx", "yy", "yz", "zx", "zy", "zz")}
+_COMPONENTS = {
+    (3,): ("x", "y", "z"),
+    (3, 3): ("xx", "xy", "xz", "yx", "yy", "yz", "zx", "zy", "zz"),
+}
 _MISSING = {"", "nan", "na", "n/a", "none", "null", "-"}
 _FAILURES_LOGGED = 20
 _PROGRESS_EVERY = 500
@@ -34,7 +37,10 @@ Item = tuple[str, "ase.Atoms | str"]
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """What a table holds. failures: one text per line or record that could not be used. geometry: how coordinates were made, or ``."""
+    """What a table holds. failures: one text per line or record that could not be used. geometry.
+
+    How coordinates were made, or ``.
+    """
 
     frames: Frames
     report: LabelReport
@@ -53,15 +59,22 @@ def read_table(
 ) -> Table:
     """Read structures and their targets; lines that fail are listed and the others go on.
 
-    keys: target -> column or field, where it is not named like the property. units: target -> its unit in the file.
-    smiles: the column with SMILES (for CSV and TSV); conformers are made by ETKDGv3 and MMFF94 with `seed`.
-    Raises UserError for a missing column, naming those that are there, and where no line can be used.
+    keys: target -> column or field, where it is not named like the property. units: target -> its
+    unit in the file.
+    smiles: the column with SMILES (for CSV and TSV); conformers are made by ETKDGv3 and MMFF94 with
+    `seed`.
+    Raises UserError for a missing column, naming those that are there, and where no line can be
+    used.
     """
     path, keys = Path(path), keys or {}
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a CSV, SDF or extxyz file")
     suffix = suffix_of(path)
-    items = _csv_items(path, targets, keys, smiles, seed) if suffix in {".csv", ".tsv"} else _file_items(path, seed)
+    items = (
+        _csv_items(path, targets, keys, smiles, seed)
+        if suffix in {".csv", ".tsv"}
+        else _file_items(path, seed)
+    )
     sources, structures, failures = [], [], []
     for label, item in items:
         problem = item if isinstance(item, str) else _bad_value(item, targets, keys)
@@ -74,12 +87,19 @@ def read_table(
             _LOG.info("%s: %d structures so far", path, len(structures))
     _log_failures(path, failures)
     if not structures:
-        raise UserError(f"{path}: none of {len(failures)} lines can be used; the first: {failures[0] if failures else 'the file is empty'}")
+        raise UserError(
+            f"{path}: none of {len(failures)} lines can be used; the first: "
+            f"{failures[0] if failures else 'the file is empty'}"
+        )
     values, report = find_labels(structures, targets, keys=keys, units=units, where=str(path))
     if suffix in {".csv", ".tsv", ".sdf"}:
         place = "field" if suffix == ".sdf" else "column"
-        report = dataclasses.replace(report, rows=tuple(dataclasses.replace(row, where=place) for row in report.rows))
-    frames = frames_from_atoms(structures, targets=values, properties={row.name: row for row in targets}, source=sources)
+        report = dataclasses.replace(
+            report, rows=tuple(dataclasses.replace(row, where=place) for row in report.rows)
+        )
+    frames = frames_from_atoms(
+        structures, targets=values, properties={row.name: row for row in targets}, source=sources
+    )
     made = sorted({str(atoms.info["geometry"]) for atoms in structures if "geometry" in atoms.info})
     for warning in report.warnings:
         _LOG.warning("%s: %s", path, warning)
@@ -87,9 +107,15 @@ def read_table(
 
 
 def inspect_table(path: str | Path) -> LabelReport:
-    """Report the columns of a CSV or TSV file that are named like rows of the property table; no conformer is made."""
+    """Report the columns of a CSV or TSV file that are named like rows of the property table.
+
+    No conformer is made.
+    """
     with open_table(Path(path)) as handle:
-        lines = [{name: value for name, value in line.items() if name and not _is_missing(value)} for line in table_reader(handle, Path(path))]
+        lines = [
+            {name: value for name, value in line.items() if name and not _is_missing(value)}
+            for line in table_reader(handle, Path(path))
+        ]
     report = report_everything([ase.Atoms(info=line) for line in lines], str(path))
     rows = tuple(dataclasses.replace(row, where="column") for row in report.rows)
     return dataclasses.replace(report, rows=rows, keys={"columns": report.keys["info"]})
@@ -108,19 +134,28 @@ def open_table(path: Path) -> io.TextIOBase:
 
 
 def table_reader(handle: io.TextIOBase, path: Path) -> csv.DictReader[str]:
-    """Read the lines of a CSV or TSV file as dicts; the delimiter is guessed from the first line."""
+    """Read the lines of a CSV or TSV file as dicts.
+
+    The delimiter is guessed from the first line.
+    """
     first = handle.readline()
     handle.seek(0)
     delimiter = "\t" if suffix_of(path) == ".tsv" else max(",;\t", key=first.count)
     return csv.DictReader(handle, delimiter=delimiter, skipinitialspace=True)
 
 
-def _csv_items(path: Path, targets: Sequence[Property], keys: Mapping[str, str], smiles: str | None, seed: int) -> Iterator[Item]:
+def _csv_items(
+    path: Path, targets: Sequence[Property], keys: Mapping[str, str], smiles: str | None, seed: int
+) -> Iterator[Item]:
     for row in targets:
         if row.per_atom or row.shape:
             kind = "a value per atom" if row.per_atom else f"a vector or tensor ({row.irreps})"
-            reason = f"{path.name} has only SMILES, where the order of atoms and the axes are arbitrary"
-            raise UserError(f"target {row.name!r} is {kind}, but {reason}; give an SDF or extxyz file")
+            reason = (
+                f"{path.name} has only SMILES, where the order of atoms and the axes are arbitrary"
+            )
+            raise UserError(
+                f"target {row.name!r} is {kind}, but {reason}; give an SDF or extxyz file"
+            )
     with open_table(path) as handle:
         reader = table_reader(handle, path)
         try:
@@ -140,7 +175,13 @@ def _csv_items(path: Path, targets: Sequence[Property], keys: Mapping[str, str],
             except UserError as error:
                 yield label, str(error)
                 continue
-            atoms.info.update({name: value for name, value in line.items() if name not in {column, None} and not _is_missing(value)})
+            atoms.info.update(
+                {
+                    name: value
+                    for name, value in line.items()
+                    if name not in {column, None} and not _is_missing(value)
+                }
+            )
             yield label, atoms
 
 
@@ -148,41 +189,63 @@ def smiles_column(path: Path, columns: Sequence[str], wanted: str | None) -> str
     """Return the name of the column with SMILES. Raises UserError that lists the columns."""
     if wanted is not None:
         if wanted not in columns:
-            raise UserError(f"{path} has no column {wanted!r} for SMILES; its columns are {', '.join(columns)}")
+            raise UserError(
+                f"{path} has no column {wanted!r} for SMILES; its columns are {', '.join(columns)}"
+            )
         return wanted
     for name in columns:
         if name.strip().lower() in _SMILES_NAMES:
             return name
-    raise UserError(f"{path}: no column is named smiles; name it with data.smiles=COLUMN; the columns are {', '.join(columns)}")
+    raise UserError(
+        f"{path}: no column is named smiles; name it with data.smiles=COLUMN; the columns are "
+        f"{', '.join(columns)}"
+    )
 
 
-def _check_columns(path: Path, columns: Sequence[str], targets: Sequence[Property], keys: Mapping[str, str]) -> None:
+def _check_columns(
+    path: Path, columns: Sequence[str], targets: Sequence[Property], keys: Mapping[str, str]
+) -> None:
     """Fail before any conformer is made, not after minutes."""
     for row in targets:
         names = _names(row, keys)
         if not any(column.strip().lower() in names for column in columns):
             known = ", ".join(columns)
-            raise UserError(f"{path} has no column for the target {row.name!r}; name it with data.keys.{row.name}=COLUMN; columns: {known}")
+            raise UserError(
+                f"{path} has no column for the target {row.name!r}; name it with "
+                f"data.keys.{row.name}=COLUMN; columns: {known}"
+            )
 
 
 def _file_items(path: Path, seed: int) -> Iterator[Item]:
     for index, item in enumerate(records(path, seed)):
         if not isinstance(item, str):
-            for name in [name for name, value in item.info.items() if isinstance(value, str) and _is_missing(value)]:
+            for name in [
+                name
+                for name, value in item.info.items()
+                if isinstance(value, str) and _is_missing(value)
+            ]:
                 del item.info[name]
         yield f"{path.name}:{index}", item
 
 
-def _bad_value(atoms: ase.Atoms, targets: Sequence[Property], keys: Mapping[str, str]) -> str | None:
+def _bad_value(
+    atoms: ase.Atoms, targets: Sequence[Property], keys: Mapping[str, str]
+) -> str | None:
     """Join components spread over columns, and say which target's value cannot be read."""
     for row in targets:
-        if row.shape and "geometry" in atoms.info and str(atoms.info["geometry"]).startswith("ETKDG"):
+        if (
+            row.shape
+            and "geometry" in atoms.info
+            and str(atoms.info["geometry"]).startswith("ETKDG")
+        ):
             return f"target {row.name!r} has components along axes ({row.irreps}) but the record has no coordinates of its own"
         names = _names(row, keys)
         _join_components(atoms, row, keys.get(row.name, row.name))
         for key, value in atoms.info.items():
             if str(key).strip().lower() in names and parse_value(value, row, len(atoms)) is None:
-                return f"{key}={str(value)[:40]!r} cannot be read as {row.name!r} ({_expected(row)})"
+                return (
+                    f"{key}={str(value)[:40]!r} cannot be read as {row.name!r} ({_expected(row)})"
+                )
     return None
 
 
@@ -191,7 +254,9 @@ def _join_components(atoms: ase.Atoms, row: Property, key: str) -> None:
     if suffixes is None or row.per_atom or key in atoms.info:
         return
     names = {str(name).lower(): name for name in atoms.info}
-    for style, separator in itertools.product((suffixes, tuple(map(str, range(len(suffixes))))), ("_", "")):
+    for style, separator in itertools.product(
+        (suffixes, tuple(map(str, range(len(suffixes))))), ("_", "")
+    ):
         wanted = [f"{key}{separator}{suffix}".lower() for suffix in style]
         if all(name in names for name in wanted):
             atoms.info[key] = " ".join(str(atoms.info[names[name]]) for name in wanted)
@@ -199,13 +264,19 @@ def _join_components(atoms: ase.Atoms, row: Property, key: str) -> None:
 
 
 def _names(row: Property, keys: Mapping[str, str]) -> set[str]:
-    return {keys[row.name].strip().lower()} if row.name in keys else {row.name.lower(), *row.aliases}
+    return (
+        {keys[row.name].strip().lower()} if row.name in keys else {row.name.lower(), *row.aliases}
+    )
 
 
 def _expected(row: Property) -> str:
     if row.binary:
         return "0 or 1, yes or no"
-    return "a number" if not row.shape and not row.per_atom else f"{'per atom ' if row.per_atom else ''}shape {row.shape}"
+    return (
+        "a number"
+        if not row.shape and not row.per_atom
+        else f"{'per atom ' if row.per_atom else ''}shape {row.shape}"
+    )
 
 
 def _is_missing(value: object) -> bool:

@@ -9,12 +9,17 @@ from ase import units
 
 from molequi.datasets.in_memory import Frames
 
-# Total energies of the isolated atoms in hartree; all-electron calculations of a molecule stay within a few percent of their sum.
+# Total energies of the isolated atoms in hartree; all-electron calculations of a molecule stay
+# within a few percent of their sum.
 _ATOM_HARTREE = {
     1: -0.50, 2: -2.9, 3: -7.5, 4: -14.7, 5: -24.7, 6: -37.8, 7: -54.6, 8: -75.1, 9: -99.7, 10: -128.9,
     14: -289.4, 15: -341.3, 16: -398.1, 17: -460.1, 35: -2574.0, 53: -6920.0,
 }  # fmt: skip
-_ENERGY_UNITS = {"Ha": units.Hartree, "kcal/mol": units.kcal / units.mol, "kJ/mol": units.kJ / units.mol}
+_ENERGY_UNITS = {
+    "Ha": units.Hartree,
+    "kcal/mol": units.kcal / units.mol,
+    "kJ/mol": units.kJ / units.mol,
+}
 _MAX_FRAMES = 200
 # Typical distance of a hydrogen to its nearest atom, Å, and how far from it a set's median may lie.
 _HYDROGEN_BOND = 1.09
@@ -25,9 +30,16 @@ def suspicious_units(frames: Frames, *, units_given: Mapping[str, str] | None = 
     given = units_given or {}
     warnings = []
     if len(frames):
-        sample = frames.subset(np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _MAX_FRAMES)).astype(int)))
+        sample = frames.subset(
+            np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _MAX_FRAMES)).astype(int))
+        )
         warnings += _coordinates(sample)
-        warnings += [line for name in ("energy", "u0") if name in sample.targets for line in _energies(sample, name, given.get(name, "eV"))]
+        warnings += [
+            line
+            for name in ("energy", "u0")
+            if name in sample.targets
+            for line in _energies(sample, name, given.get(name, "eV"))
+        ]
         if "forces" in sample.targets:
             warnings += _forces(sample, given.get("forces", "eV/Å"))
     return warnings
@@ -38,15 +50,23 @@ def _energies(frames: Frames, name: str, unit: str) -> list[str]:
     ratios = []
     for index in range(len(frames)):
         numbers = frames.atomic_numbers[frames.offsets[index] : frames.offsets[index + 1]].tolist()
-        if np.isfinite(energies[index]) and all(number in _ATOM_HARTREE for number in numbers) and any(number > 1 for number in numbers):
+        if (
+            np.isfinite(energies[index])
+            and all(number in _ATOM_HARTREE for number in numbers)
+            and any(number > 1 for number in numbers)
+        ):
             ratios.append(energies[index] / sum(_ATOM_HARTREE[number] for number in numbers))
     if not ratios:
         return []
-    # In eV, a total energy is 27.2 times the sum in hartree; in another unit it is off by that unit's size.
+    # In eV, a total energy is 27.2 times the sum in hartree; in another unit it is off by that
+    # unit's size.
     ratio = float(np.median(ratios))
     for other, size in _ENERGY_UNITS.items():
         if abs(ratio * size / units.Hartree - 1) < 0.05 and abs(ratio / units.Hartree - 1) > 0.05:
-            return [f"{name}: taken as {unit}, but the values fit total energies in {other}; if so set data.units.{name}={other}"]
+            return [
+                f"{name}: taken as {unit}, but the values fit total energies in {other}; if so set "
+                f"data.units.{name}={other}"
+            ]
     return []
 
 
@@ -60,7 +80,8 @@ def _forces(frames: Frames, unit: str) -> list[str]:
     strained = float(np.median(np.abs(shortest / _HYDROGEN_BOND - 1))) > 0.25
     if size > 10.0 and not strained:
         return [
-            f"forces: taken as {unit}, but half of them exceed {size:.0f} eV/Å at ordinary bond lengths; "
+            f"forces: taken as {unit}, but half of them exceed {size:.0f} eV/Å at ordinary bond "
+            "lengths; "
             "kcal/mol/Å would fit: if so set data.units.forces=kcal/mol/Å"
         ]
     return []
@@ -72,7 +93,10 @@ def _coordinates(frames: Frames) -> list[str]:
         return []
     median = float(np.median(shortest))
     if abs(median * units.Bohr / _HYDROGEN_BOND - 1) < 0.12:
-        return [f"coordinates: hydrogens have their nearest neighbour at {median:.2f} Å, which is typical of bohr; if so convert the file to Å"]
+        return [
+            f"coordinates: hydrogens have their nearest neighbour at {median:.2f} Å, which is "
+            "typical of bohr; if so convert the file to Å"
+        ]
     return []
 
 

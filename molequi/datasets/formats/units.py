@@ -60,13 +60,16 @@ _SPELLINGS = {
 _LOWER = {name.lower(): name for name in _UNITS}
 _ATOMIC = {"au", "a.u.", "atomicunits"}
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
-# One factor of a unit: a name, a pure number or a bracket, each with its power; anything else is a token that fails.
+# One factor of a unit: a name, a pure number or a bracket, each with its power; anything else is a
+# token that fails.
 _TOKEN = re.compile(r"cm(?:\^|\*\*)?-1|a0|[A-Za-zÅ]+|(?:\^|\*\*)-?\d+|-?\d+|\S")
 _EXAMPLE = "write for example eV, kcal/mol/Å or e*bohr"
 
 
 def conversion_factor(given: str, wanted: str) -> float:
-    """Return the factor that turns numbers in `given` into numbers in `wanted`; `a.u.` is the atomic unit of the same thing.
+    """Return the factor that turns numbers in `given` into numbers in `wanted`.
+
+    `a.u.` is the atomic unit of the same thing.
 
     Raises UserError for a unit that cannot be read or measures something else.
     """
@@ -77,7 +80,10 @@ def conversion_factor(given: str, wanted: str) -> float:
         return units.Hartree ** expected[0] * units.Bohr ** expected[1] / reference
     factor, dimension = _parse(given)
     if dimension != expected:
-        raise UserError(f"unit {given!r} does not measure the same thing as {wanted!r}; give a unit that converts to {wanted!r}")
+        raise UserError(
+            f"unit {given!r} does not measure the same thing as {wanted!r}; give a unit that "
+            f"converts to {wanted!r}"
+        )
     return factor / reference
 
 
@@ -86,9 +92,19 @@ def _plain(text: str) -> str:
 
 
 def _parse(text: str) -> tuple[float, _Dimension]:
-    """Evaluate products, quotients, brackets and whole powers of known units; a space multiplies."""
-    spelled = unicodedata.normalize("NFC", text).replace("\u212b", "Å").replace("[", "(").replace("]", ")")
-    spelled = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda match: "^" + match.group().translate(_SUPERSCRIPTS), spelled)
+    """Evaluate products, quotients, brackets and whole powers of known units.
+
+    A space multiplies.
+    """
+    spelled = (
+        unicodedata.normalize("NFC", text)
+        .replace("\u212b", "Å")
+        .replace("[", "(")
+        .replace("]", ")")
+    )
+    spelled = re.sub(
+        "[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda match: "^" + match.group().translate(_SUPERSCRIPTS), spelled
+    )
     factor, dimension, rest = _product(_TOKEN.findall(spelled), text)
     if rest or not spelled.strip():
         raise UserError(f"unit {text!r} cannot be read; {_EXAMPLE}")

@@ -15,7 +15,8 @@ from molequi.datasets.in_memory import Frames, make_frames
 from molequi.datasets.qm9.qm9 import QM9_PROPERTIES, atom_references, load_qm9, prepare_qm9
 from molequi.graphs.graph import AtomGraph
 
-# Column -> (property, factor from the table's unit to PyG's): D, bohr³, eV, bohr², eV, cal/(mol K), GHz.
+# Column -> (property, factor from the table's unit to PyG's): D, bohr³, eV, bohr², eV, cal/(mol K),
+# GHz.
 _COLUMNS: Mapping[str, tuple[str, float]] = MappingProxyType({
     "mu": ("dipole_magnitude", 1.0),
     "alpha": ("isotropic_polarizability", units.Bohr**-3),
@@ -41,10 +42,13 @@ COLUMNS = tuple(_COLUMNS)
 
 
 class QM9(InMemoryDataset):
-    """QM9 as PyTorch Geometric's dataset of that name: z, pos (Å), y (1, 19), idx, name; without bonds and atom features (x).
+    """QM9 as PyTorch Geometric's dataset of that name: z, pos (Å), y (1, 19), idx, name.
 
-    root: the folder with QM9 in any form that `load_qm9` knows; it is prepared there on first use. The columns of y are `COLUMNS`, with PyG's units.
-    `frames` holds the same molecules in the units of the property table, for use without PyG.
+    Without bonds and atom features (x).
+
+    root: the folder with QM9 in any form that `load_qm9` knows; it is prepared there on first use.
+    The columns of y are `COLUMNS`, with PyG's units. `frames` holds the same molecules in the units
+    of the property table, for use without PyG.
     """
 
     def __init__(
@@ -64,7 +68,10 @@ class QM9(InMemoryDataset):
         self.frames = frames
 
     def atomref(self, target: int) -> Tensor | None:
-        """Return the energies of the isolated atoms for a column of y: (100, 1), eV, or None where it has none."""
+        """Return the energies of the isolated atoms for a column of y.
+
+        (100, 1), eV, or None where it has none.
+        """
         name, _ = _COLUMNS[COLUMNS[target]]
         if COLUMNS[target].endswith("_atom") or not QM9_PROPERTIES[name].has_reference:
             return None
@@ -105,6 +112,8 @@ def _targets(frames: Frames) -> Tensor:
         values = frames.targets[name]
         if column.endswith("_atom"):
             references = atom_references(name)[frames.atomic_numbers]
-            values = values - torch.zeros(len(frames), dtype=torch.float64).index_add_(0, owners, references)
+            values = values - torch.zeros(len(frames), dtype=torch.float64).index_add_(
+                0, owners, references
+            )
         columns.append(values * factor)
     return torch.stack(columns, dim=1)

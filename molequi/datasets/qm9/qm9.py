@@ -18,7 +18,13 @@ from torch import Tensor
 from molequi.datasets.download import fetch
 from molequi.datasets.in_memory import make_frames
 from molequi.datasets.npz import FlatFile, load_npz, open_arrays, save_npz
-from molequi.datasets.qm9.sources import Progress, RawQM9, find_qm9_source, parse_uncharacterized, read_qm9_source
+from molequi.datasets.qm9.sources import (
+    Progress,
+    RawQM9,
+    find_qm9_source,
+    parse_uncharacterized,
+    read_qm9_source,
+)
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, Property
 from molequi.runtime import resources
@@ -35,34 +41,58 @@ _ARCHIVE_MIRRORS = (
 )
 _N_UNCHARACTERIZED = 3054
 
-# Rotational constants have no row in the table of learnable properties: they follow from the geometry.
-_ROTATIONAL = tuple(Property(f"rotational_{axis.lower()}", "0e", "GHz", f"rotational constant {axis}", qm9=(axis, 1.0)) for axis in "ABC")
-QM9_PROPERTIES: Mapping[str, Property] = MappingProxyType({row.name: row for row in (*PROPERTIES.values(), *_ROTATIONAL) if row.qm9 is not None})
+# Rotational constants have no row in the table of learnable properties: they follow from the
+# geometry.
+_ROTATIONAL = tuple(
+    Property(
+        f"rotational_{axis.lower()}", "0e", "GHz", f"rotational constant {axis}", qm9=(axis, 1.0)
+    )
+    for axis in "ABC"
+)
+QM9_PROPERTIES: Mapping[str, Property] = MappingProxyType(
+    {row.name: row for row in (*PROPERTIES.values(), *_ROTATIONAL) if row.qm9 is not None}
+)
 
 
 def load_qm9(path: str | Path | None = None, *, progress: Progress | None = None) -> FlatFile:
-    """Load QM9 from a prepared npz or any form that `read_qm9_source` knows; the uncharacterized molecules are removed.
+    """Load QM9 from a prepared npz or any form that `read_qm9_source` knows.
 
-    Without `path` the prepared file in `default_root()` is taken, or made from an installed qm9pack.
+    The uncharacterized molecules are removed.
+
+    Without `path` the prepared file in `default_root()` is taken, or made from an installed
+    qm9pack.
     Raises UserError that says how to get the data.
     """
     if path is None:
         prepared = default_root() / PREPARED
         if not prepared.is_file() and qm9pack_folder() is None:
-            raise UserError(f"QM9 is not prepared ({prepared} does not exist); run `molequi data prepare qm9`, or name its files with data.path=FILE")
-        return load_npz(prepared if prepared.is_file() else prepare_qm9(default_root(), progress=progress))
+            raise UserError(
+                f"QM9 is not prepared ({prepared} does not exist); run `molequi data prepare qm9`, "
+                "or name its files with data.path=FILE"
+            )
+        return load_npz(
+            prepared if prepared.is_file() else prepare_qm9(default_root(), progress=progress)
+        )
     path = Path(path)
     if not path.exists():
-        raise UserError(f"{path} does not exist; expected {PREPARED} made by `molequi data prepare qm9`, or QM9's own files")
+        raise UserError(
+            f"{path} does not exist; expected {PREPARED} made by `molequi data prepare qm9`, or "
+            "QM9's own files"
+        )
     if path.is_dir() and (path / PREPARED).is_file():
         path = path / PREPARED
     if path.suffix == ".npz" and _is_prepared(path):
         return load_npz(path)
     source = (find_qm9_source(path) or path) if path.is_dir() else path
-    return to_frames(read_qm9_source(source, progress), uncharacterized(source if source.is_dir() else source.parent))
+    return to_frames(
+        read_qm9_source(source, progress),
+        uncharacterized(source if source.is_dir() else source.parent),
+    )
 
 
-def prepare_qm9(root: str | Path, *, progress: Progress | None = None, offline: bool = False) -> Path:
+def prepare_qm9(
+    root: str | Path, *, progress: Progress | None = None, offline: bool = False
+) -> Path:
     """Make the prepared npz in `root`: from files there, else from an installed qm9pack, else from a download.
 
     A prepared file that is there already is kept. Raises UserError where no source is found.
@@ -93,45 +123,70 @@ def to_frames(raw: RawQM9, removed: np.ndarray) -> FlatFile:
         torch.from_numpy(raw.pos),
         torch.from_numpy(raw.z),
         torch.from_numpy(raw.n_atoms),
-        targets={name: torch.from_numpy(raw.columns[_column(row)[0]] * _column(row)[1]) for name, row in QM9_PROPERTIES.items()},
+        targets={
+            name: torch.from_numpy(raw.columns[_column(row)[0]] * _column(row)[1])
+            for name, row in QM9_PROPERTIES.items()
+        },
         properties=QM9_PROPERTIES,
         source=[f"gdb {number}" for number in raw.index],
     )
     frames = everything.subset(torch.from_numpy(rows)) if bad.any() else everything
     absent = len(removed) - int(bad.sum())
-    counts = {"molecules": len(frames), "uncharacterized_removed": int(bad.sum()), "uncharacterized_absent": absent}
+    counts = {
+        "molecules": len(frames),
+        "uncharacterized_removed": int(bad.sum()),
+        "uncharacterized_absent": absent,
+    }
     notes = {"set": "QM9", "level": "B3LYP/6-31G(2df,p)", "licence": "CC0", **counts}
-    _LOG.info("QM9: %s", ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))
+    _LOG.info(
+        "QM9: %s", ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+    )
     return FlatFile(frames, {}, notes)
 
 
 def uncharacterized(folder: Path) -> np.ndarray:
-    """Return the numbers of the molecules that failed QM9's consistency check: the list in `folder`, else the bundled one."""
+    """Return the numbers of the molecules that failed QM9's consistency check.
+
+    The list in `folder`, else the bundled one.
+    """
     path = folder / "uncharacterized.txt"
     if not path.is_file():
         path = resources.data_path("samples/qm9_uncharacterized.txt")
     numbers = parse_uncharacterized(path.read_text(encoding="utf-8", errors="replace"))
     if len(numbers) != _N_UNCHARACTERIZED:
-        raise UserError(f"{path} names {len(numbers)} molecules; QM9's list of uncharacterized molecules has {_N_UNCHARACTERIZED}")
+        raise UserError(
+            f"{path} names {len(numbers)} molecules; QM9's list of uncharacterized molecules has "
+            f"{_N_UNCHARACTERIZED}"
+        )
     return numbers
 
 
 def atom_references(name: str) -> Tensor:
-    """Return QM9's own energies of the isolated atoms for u0, u298, h298 or g298: (119,), float64, eV, by atomic number; NaN elsewhere."""
+    """Return QM9's own energies of the isolated atoms for u0, u298, h298 or g298.
+
+    (119,), float64, eV, by atomic number; NaN elsewhere.
+    """
     row = PROPERTIES.get(name)
     if row is None or row.qm9 is None or not row.has_reference:
         known = [row.name for row in PROPERTIES.values() if row.qm9 and row.has_reference]
-        raise UserError(f"QM9 has no atomic references for {name!r}; it has them for {', '.join(known)}")
+        raise UserError(
+            f"QM9 has no atomic references for {name!r}; it has them for {', '.join(known)}"
+        )
     references = torch.full((119,), torch.nan, dtype=torch.float64)
     column, factor = row.qm9
-    with resources.data_path("samples/qm9_atomref.csv").open(encoding="utf-8", newline="") as handle:
+    with resources.data_path("samples/qm9_atomref.csv").open(
+        encoding="utf-8", newline=""
+    ) as handle:
         for line in csv.DictReader(handle):
             references[atomic_numbers[line["element"]]] = float(line[f"{column}_Ha"]) * factor
     return references
 
 
 def qm9pack_folder() -> Path | None:
-    """Return the data folder of an installed qm9pack, or None; the package is not imported, for it needs an old setuptools."""
+    """Return the data folder of an installed qm9pack, or None.
+
+    The package is not imported, for it needs an old setuptools.
+    """
     found = importlib.util.find_spec("qm9pack")
     for place in (found.submodule_search_locations or ()) if found else ():
         folder = Path(place) / "data"

@@ -1,7 +1,8 @@
 """Reads QM9 from each form in which it is distributed, in the units of the original.
 
-The original is doi 10.1038/sdata.2014.22: figshare's archive of XYZ files; `gdb9.sdf` with a CSV as PyTorch Geometric and DeepChem keep it; the
-CSV files of the package qm9pack; or a flat npz with the arrays index, n_atoms, z, pos and one per column.
+The original is doi 10.1038/sdata.2014.22: figshare's archive of XYZ files; `gdb9.sdf` with a CSV as
+PyTorch Geometric and DeepChem keep it; the CSV files of the package qm9pack; or a flat npz with the
+arrays index, n_atoms, z, pos and one per column.
 """
 
 from __future__ import annotations
@@ -20,7 +21,23 @@ from molequi.datasets.npz import open_arrays
 from molequi.errors import UserError
 
 # Columns of the XYZ comment lines after the index. GHz; D; bohr³; Ha; bohr²; Ha; cal/(mol K).
-COLUMNS = ("A", "B", "C", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "u0", "u298", "h298", "g298", "cv")
+COLUMNS = (
+    "A",
+    "B",
+    "C",
+    "mu",
+    "alpha",
+    "homo",
+    "lumo",
+    "gap",
+    "r2",
+    "zpve",
+    "u0",
+    "u298",
+    "h298",
+    "g298",
+    "cv",
+)
 _QM9PACK_COLUMNS = (
     "RotA_GHz", "RotB_GHz", "RotC_GHz", "Dipole_debye", "Polarizability_bohr3", "HOMO_au", "LUMO_au", "HOMO_LUMO_gap_au", "R2_bohr2", "ZPVE_au",
     "InternalEnergy_0K_au", "InternalEnergy_298K_au", "Enthalphy_298K_au", "GibbsFreeEnergy_298K_au", "Heatcapacity_Cv_cal_mol_K",
@@ -31,7 +48,10 @@ Progress = Callable[[int], None]
 
 @dataclasses.dataclass(frozen=True)
 class RawQM9:
-    """QM9 as distributed. index: (M,), number in the original, from 1. columns: by name of `COLUMNS`, (M,), units of the original."""
+    """QM9 as distributed. index: (M,), number in the original, from 1. columns.
+
+    By name of `COLUMNS`, (M,), units of the original.
+    """
 
     index: np.ndarray
     n_atoms: np.ndarray
@@ -49,9 +69,12 @@ class _Molecule:
 
 
 def read_qm9_source(path: str | Path, progress: Progress | None = None) -> RawQM9:
-    """Read QM9 in whatever form `path` (a file, or the folder with the files) has it; sorted by index.
+    """Read QM9 in whatever form `path` (a file, or the folder with the files) has it.
 
-    progress: called with the number of molecules read so far. Raises UserError for a form that is not known.
+    Sorted by index.
+
+    progress: called with the number of molecules read so far. Raises UserError for a form that is
+    not known.
     """
     path = Path(path)
     if path.is_dir():
@@ -64,7 +87,9 @@ def read_qm9_source(path: str | Path, progress: Progress | None = None) -> RawQM
         return _gather(_sdf_molecules(path, _table_beside(path)), progress, path)
     if path.is_dir() and all((path / name).is_file() for name in _QM9PACK_FILES):
         return _gather(_qm9pack_molecules(path), progress, path)
-    forms = "dsgdb9nsd.xyz.tar.bz2, gdb9.sdf with its CSV, the data folder of qm9pack, or a flat npz"
+    forms = (
+        "dsgdb9nsd.xyz.tar.bz2, gdb9.sdf with its CSV, the data folder of qm9pack, or a flat npz"
+    )
     raise UserError(f"{path} is not QM9: expected {forms} (or the folder of one of them)")
 
 
@@ -102,7 +127,10 @@ def _archive_molecules(path: Path) -> Iterator[_Molecule]:
 
 
 def _parse_xyz(text: str, where: str) -> _Molecule:
-    """Read one file of the archive: counts, properties, atoms with charges; frequencies, SMILES and InChI follow and are not read."""
+    """Read one file of the archive: counts, properties, atoms with charges.
+
+    Frequencies, SMILES and InChI follow and are not read.
+    """
     lines = text.split("\n")
     try:
         n_atoms = int(lines[0])
@@ -111,7 +139,12 @@ def _parse_xyz(text: str, where: str) -> _Molecule:
             words = words[1:]
         atoms = [line.split() for line in lines[2 : 2 + n_atoms]]
         pos = np.array([[parse_number(word) for word in atom[1:4]] for atom in atoms])
-        return _Molecule(int(words[0]), [atomic_numbers[atom[0]] for atom in atoms], pos, [parse_number(word) for word in words[1:16]])
+        return _Molecule(
+            int(words[0]),
+            [atomic_numbers[atom[0]] for atom in atoms],
+            pos,
+            [parse_number(word) for word in words[1:16]],
+        )
     except (ValueError, IndexError, KeyError) as error:
         raise UserError(f"{where}: not a QM9 file ({type(error).__name__}: {error})") from error
 
@@ -120,22 +153,38 @@ def _table_beside(path: Path) -> Path:
     for name in (f"{path.name}.csv", f"{path.stem}.csv", "qm9.csv"):
         if (path.parent / name).is_file():
             return path.parent / name
-    raise UserError(f"{path}: its table {path.name}.csv is not beside it; the SDF alone holds no properties")
+    raise UserError(
+        f"{path}: its table {path.name}.csv is not beside it; the SDF alone holds no properties"
+    )
 
 
 def _sdf_molecules(path: Path, table: Path) -> Iterator[_Molecule]:
-    with path.open(encoding="ascii") as structures, table.open(encoding="ascii", newline="") as rows:
+    with (
+        path.open(encoding="ascii") as structures,
+        table.open(encoding="ascii", newline="") as rows,
+    ):
         reader = csv.DictReader(rows)
         missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
         if missing:
-            raise UserError(f"{table}: column {missing[0]!r} is missing; it has {', '.join(reader.fieldnames or ())}")
-        for number, (block, row) in enumerate(zip(_sdf_blocks(structures), reader, strict=False), start=1):
+            raise UserError(
+                f"{table}: column {missing[0]!r} is missing; it has "
+                f"{', '.join(reader.fieldnames or ())}"
+            )
+        for number, (block, row) in enumerate(
+            zip(_sdf_blocks(structures), reader, strict=False), start=1
+        ):
             name = block[0].strip()
             if row.get("mol_id", name) != name:
-                raise UserError(f"{path}: molecule {number} is {name!r} but its row in {table.name} is {row['mol_id']!r}")
+                raise UserError(
+                    f"{path}: molecule {number} is {name!r} but its row in {table.name} is "
+                    f"{row['mol_id']!r}"
+                )
             yield _parse_molblock(block, row, f"{path}, molecule {number}")
         if next(reader, None) is not None or next(_sdf_blocks(structures), None) is not None:
-            raise UserError(f"{path} and {table.name} have different numbers of molecules; one of them is incomplete")
+            raise UserError(
+                f"{path} and {table.name} have different numbers of molecules; one of them is "
+                "incomplete"
+            )
 
 
 def _sdf_blocks(handle: Iterable[str]) -> Iterator[list[str]]:
@@ -152,11 +201,20 @@ def _parse_molblock(block: list[str], row: dict[str, str], where: str) -> _Molec
     """Read a V2000 block by its fixed columns; the bonds are of no use here."""
     try:
         atoms = block[4 : 4 + int(block[3][:3])]
-        pos = np.array([[float(line[0:10]), float(line[10:20]), float(line[20:30])] for line in atoms])
+        pos = np.array(
+            [[float(line[0:10]), float(line[10:20]), float(line[20:30])] for line in atoms]
+        )
         index = int(re.sub(r"\D", "", block[0]))
-        return _Molecule(index, [atomic_numbers[line[31:34].strip()] for line in atoms], pos, [float(row[column]) for column in COLUMNS])
+        return _Molecule(
+            index,
+            [atomic_numbers[line[31:34].strip()] for line in atoms],
+            pos,
+            [float(row[column]) for column in COLUMNS],
+        )
     except (ValueError, IndexError, KeyError, TypeError) as error:
-        raise UserError(f"{where}: not a V2000 record of QM9 ({type(error).__name__}: {error})") from error
+        raise UserError(
+            f"{where}: not a V2000 record of QM9 ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _qm9pack_molecules(folder: Path) -> Iterator[_Molecule]:
@@ -164,11 +222,27 @@ def _qm9pack_molecules(folder: Path) -> Iterator[_Molecule]:
         with (folder / name).open(encoding="utf-8", newline="") as handle:
             for row in csv.DictReader(handle):
                 try:
-                    pos = np.array([parse_number(word) for word in re.sub(r"[\[\]]", "", row["XYZ_Ang"]).split(",")]).reshape(-1, 3)
-                    z = [atomic_numbers[symbol] for symbol in re.findall("[A-Z][a-z]?", row["Elements"])]
-                    yield _Molecule(int(row["Index"]), z, pos, [parse_number(row[column]) for column in _QM9PACK_COLUMNS])
+                    pos = np.array(
+                        [
+                            parse_number(word)
+                            for word in re.sub(r"[\[\]]", "", row["XYZ_Ang"]).split(",")
+                        ]
+                    ).reshape(-1, 3)
+                    z = [
+                        atomic_numbers[symbol]
+                        for symbol in re.findall("[A-Z][a-z]?", row["Elements"])
+                    ]
+                    yield _Molecule(
+                        int(row["Index"]),
+                        z,
+                        pos,
+                        [parse_number(row[column]) for column in _QM9PACK_COLUMNS],
+                    )
                 except (ValueError, KeyError, TypeError) as error:
-                    raise UserError(f"{folder / name}: row {row.get('Index')} is not as in qm9pack 1.0 ({type(error).__name__}: {error})") from error
+                    raise UserError(
+                        f"{folder / name}: row {row.get('Index')} is not as in qm9pack 1.0 "
+                        f"({type(error).__name__}: {error})"
+                    ) from error
 
 
 def _gather(molecules: Iterator[_Molecule], progress: Progress | None, path: Path) -> RawQM9:
@@ -197,7 +271,10 @@ def _read_flat(path: Path) -> RawQM9:
     arrays = open_arrays(path)
     missing = [name for name in ("index", "n_atoms", "z", "pos", *COLUMNS) if name not in arrays]
     if missing:
-        raise UserError(f"{path} is not a flat npz of QM9: array {missing[0]!r} is missing; it has {', '.join(arrays)}")
+        raise UserError(
+            f"{path} is not a flat npz of QM9: array {missing[0]!r} is missing; it has "
+            f"{', '.join(arrays)}"
+        )
     return RawQM9(
         index=arrays["index"].astype(np.int64),
         n_atoms=arrays["n_atoms"].astype(np.int64),

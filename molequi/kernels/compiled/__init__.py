@@ -1,6 +1,7 @@
 """Kernels that numba compiles at their first call and keeps on disk.
 
-The modules are imported when they are first used: numba itself costs a second, which the plain path does without.
+The modules are imported when they are first used: numba itself costs a second, which the plain path
+does without.
 """
 
 from __future__ import annotations

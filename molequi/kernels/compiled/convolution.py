@@ -1,11 +1,14 @@
-"""Sweeps that read the coupling table from arrays: static source, compiled once per dtype for every table.
+"""Kernels that read the coupling table from arrays.
 
-They compute what the unrolled sweeps of `generate` compute, with the same arguments after the table. Measured,
-energies and forces take 1.6 to 1.9 times as long, passes that include the gradient of the spline coefficients no longer.
-The letters are those of `kernels.convolution` and `generate`; a pair is an (output row k, input row a) of a path p, a term one coefficient of a pair.
+Static source, compiled once per dtype for every table.
+
+They compute what the specialized kernels of `codegen_numba` compute, with the same arguments after
+the table. Measured, energies and forces take 1.6 to 1.9 times as long, passes that include the
+gradient of the spline coefficients no longer. The letters are those of `kernels.convolution` and
+`generate`; a pair is an (output row k, input row a) of a path p, a term one coefficient of a pair.
 """
 
-# ruff: noqa: ANN001, ANN201, ANN202, PLR0913, PLR0917 (numba infers the types; a sweep takes its tensors one by one)
+# ruff: noqa: ANN001, ANN201, ANN202, PLR0913, PLR0917 (numba infers the types; a kernel takes its tensors one by one)
 
 from __future__ import annotations
 
@@ -16,14 +19,23 @@ import numpy as np
 
 from molequi.o3.clebsch_gordan import CouplingTable
 
-_jit = numba.njit(fastmath={"contract", "reassoc", "nsz", "arcp"}, cache=True, nogil=True, error_model="numpy")
-_inline = numba.njit(fastmath={"contract", "reassoc", "nsz", "arcp"}, cache=True, nogil=True, error_model="numpy", inline="always")
+_jit = numba.njit(
+    fastmath={"contract", "reassoc", "nsz", "arcp"}, cache=True, nogil=True, error_model="numpy"
+)
+_inline = numba.njit(
+    fastmath={"contract", "reassoc", "nsz", "arcp"},
+    cache=True,
+    nogil=True,
+    error_model="numpy",
+    inline="always",
+)
 
 
 class Pairs(NamedTuple):
-    """A coupling table as the sweeps walk it.
+    """A coupling table as the kernels walk it.
 
-    pairs: (Q, 3), path, output row and input row. terms: (T, 2), pair and row of harmonics. values: (T,), the dtype of the features.
+    pairs: (Q, 3), path, output row and input row. terms: (T, 2), pair and row of harmonics. values:
+    (T,), the dtype of the features.
     """
 
     pairs: np.ndarray
@@ -35,7 +47,11 @@ def pairs_of(table: CouplingTable, dtype: type) -> Pairs:
     """Return the walk through `table` for features of `dtype`."""
     keys = np.stack([table.path, table.row_output, table.row_first], axis=1)
     pairs, pair_of_term = np.unique(keys, axis=0, return_inverse=True)
-    return Pairs(pairs, np.stack([pair_of_term.reshape(-1), table.row_second], axis=1), table.value.astype(dtype))
+    return Pairs(
+        pairs,
+        np.stack([pair_of_term.reshape(-1), table.row_second], axis=1),
+        table.value.astype(dtype),
+    )
 
 
 @_inline
@@ -47,7 +63,10 @@ def _contract(terms, values, row, out):
 
 @_inline
 def _basis(r, cutoff, scale, shift, n_intervals, weights):
-    """Write the basis functions at r and their two derivatives to weights (3, 4); return the knot interval, -1 from the cutoff on."""
+    """Write the basis functions at r and their two derivatives to weights (3, 4).
+
+    Return the knot interval, -1 from the cutoff on.
+    """
     if r >= cutoff:
         return -1
     near = 1.0 / (r + shift)
@@ -57,7 +76,12 @@ def _basis(r, cutoff, scale, shift, n_intervals, weights):
     u = 1.0 - t
     slope = scale * shift * near * near
     bend = -2.0 * slope * near
-    values = (u * u * u / 6, (0.5 * t - 1.0) * t * t + 2 / 3, ((0.5 - 0.5 * t) * t + 0.5) * t + 1 / 6, t * t * t / 6)
+    values = (
+        u * u * u / 6,
+        (0.5 * t - 1.0) * t * t + 2 / 3,
+        ((0.5 - 0.5 * t) * t + 0.5) * t + 1 / 6,
+        t * t * t / 6,
+    )
     first = (-0.5 * u * u, (1.5 * t - 2.0) * t, (1.0 - 1.5 * t) * t + 0.5, 0.5 * t * t)
     second = (u, 3.0 * t - 2.0, 1.0 - 3.0 * t, t)
     for k in range(4):
@@ -71,12 +95,20 @@ def _basis(r, cutoff, scale, shift, n_intervals, weights):
 def _spline(weights, s, b, out):
     for p in range(s.shape[1]):
         for c in range(s.shape[2]):
-            out[p, c] = weights[0] * s[b, p, c] + weights[1] * s[b + 1, p, c] + weights[2] * s[b + 2, p, c] + weights[3] * s[b + 3, p, c]
+            out[p, c] = (
+                weights[0] * s[b, p, c]
+                + weights[1] * s[b + 1, p, c]
+                + weights[2] * s[b + 2, p, c]
+                + weights[3] * s[b + 3, p, c]
+            )
 
 
 @_inline
 def _turn(weights, w, s, z, b, out):
-    """Write what reaches a radial function: w R' + sum B z, or with the weights of one derivative more w R'' + sum B' z."""
+    """Write what reaches a radial function.
+
+    W R' + sum B z, or with the weights of one derivative more w R'' + sum B' z.
+    """
     _spline(weights[1], s, b, out)
     for p in range(s.shape[1]):
         for c in range(s.shape[2]):
@@ -89,7 +121,12 @@ def _turn(weights, w, s, z, b, out):
 def _add_evaluated(weights, z, b, out):
     for p in range(out.shape[0]):
         for c in range(out.shape[1]):
-            out[p, c] += weights[0] * z[b, p, c] + weights[1] * z[b + 1, p, c] + weights[2] * z[b + 2, p, c] + weights[3] * z[b + 3, p, c]
+            out[p, c] += (
+                weights[0] * z[b, p, c]
+                + weights[1] * z[b + 1, p, c]
+                + weights[2] * z[b + 2, p, c]
+                + weights[3] * z[b + 3, p, c]
+            )
 
 
 @_inline
@@ -120,7 +157,11 @@ def _dot(x, y):
 @_jit
 def forward(pairs, terms, values, first, last, h, y, r, s, sender, ptr, cutoff, scale, shift, out):
     """Write A of the receivers from `first` to `last`."""
-    m, weights, radial = np.empty(len(pairs), h.dtype), np.empty((3, 4), h.dtype), np.empty(s.shape[1:], h.dtype)
+    m, weights, radial = (
+        np.empty(len(pairs), h.dtype),
+        np.empty((3, 4), h.dtype),
+        np.empty(s.shape[1:], h.dtype),
+    )
     for i in range(first, last):
         out[i] = 0
         for e in range(ptr[i], ptr[i + 1]):
@@ -136,10 +177,39 @@ def forward(pairs, terms, values, first, last, h, y, r, s, sender, ptr, cutoff, 
 
 
 @_jit
-def backward(pairs, terms, values, first, last, h, y, r, s, g, receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds):
+def backward(
+    pairs,
+    terms,
+    values,
+    first,
+    last,
+    h,
+    y,
+    r,
+    s,
+    g,
+    receiver,
+    order,
+    ptr,
+    cutoff,
+    scale,
+    shift,
+    dh,
+    dy,
+    dr,
+    ds,
+):
     """Write dh of the senders from `first` to `last`, dy and dr of their edges, and what they add to ds; an empty ds is left out."""
-    m, sums, weights = np.empty(len(pairs), h.dtype), np.empty(len(pairs), h.dtype), np.empty((3, 4), h.dtype)
-    radial, slope, power = np.empty(s.shape[1:], h.dtype), np.empty(s.shape[1:], h.dtype), np.empty(s.shape[1:], h.dtype)
+    m, sums, weights = (
+        np.empty(len(pairs), h.dtype),
+        np.empty(len(pairs), h.dtype),
+        np.empty((3, 4), h.dtype),
+    )
+    radial, slope, power = (
+        np.empty(s.shape[1:], h.dtype),
+        np.empty(s.shape[1:], h.dtype),
+        np.empty(s.shape[1:], h.dtype),
+    )
     zero = h.dtype.type(0)
     ds[:] = 0
     for j in range(first, last):
@@ -170,9 +240,33 @@ def backward(pairs, terms, values, first, last, h, y, r, s, g, receiver, order, 
 
 
 @_jit
-def double_by_receiver(pairs, terms, values, first, last, h, y, r, s, u, v, w, z, sender, ptr, cutoff, scale, shift, out):
+def double_by_receiver(
+    pairs,
+    terms,
+    values,
+    first,
+    last,
+    h,
+    y,
+    r,
+    s,
+    u,
+    v,
+    w,
+    z,
+    sender,
+    ptr,
+    cutoff,
+    scale,
+    shift,
+    out,
+):
     """Write dg of the receivers from `first` to `last`; an empty z counts as zero."""
-    m, n, weights = np.empty(len(pairs), h.dtype), np.empty(len(pairs), h.dtype), np.empty((3, 4), h.dtype)
+    m, n, weights = (
+        np.empty(len(pairs), h.dtype),
+        np.empty(len(pairs), h.dtype),
+        np.empty((3, 4), h.dtype),
+    )
     radial, turned = np.empty(s.shape[1:], h.dtype), np.empty(s.shape[1:], h.dtype)
     for i in range(first, last):
         out[i] = 0
@@ -187,15 +281,56 @@ def double_by_receiver(pairs, terms, values, first, last, h, y, r, s, u, v, w, z
             for q in range(len(pairs)):
                 p, k, a, mq, nq = pairs[q, 0], pairs[q, 1], pairs[q, 2], m[q], n[q]
                 for c in range(h.shape[2]):
-                    out[i, k, c] += mq * (radial[p, c] * u[j, a, c] + turned[p, c] * h[j, a, c]) + nq * radial[p, c] * h[j, a, c]
+                    out[i, k, c] += (
+                        mq * (radial[p, c] * u[j, a, c] + turned[p, c] * h[j, a, c])
+                        + nq * radial[p, c] * h[j, a, c]
+                    )
 
 
 @_jit
-def double_by_sender(pairs, terms, values, first, last, h, y, r, s, g, u, v, w, z, receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds):
+def double_by_sender(
+    pairs,
+    terms,
+    values,
+    first,
+    last,
+    h,
+    y,
+    r,
+    s,
+    g,
+    u,
+    v,
+    w,
+    z,
+    receiver,
+    order,
+    ptr,
+    cutoff,
+    scale,
+    shift,
+    dh,
+    dy,
+    dr,
+    ds,
+):
     """Write dh of the senders from `first` to `last`, dy and dr of their edges, and what they add to ds; an empty z counts as zero."""
-    m, n, sums = np.empty(len(pairs), h.dtype), np.empty(len(pairs), h.dtype), np.empty(len(pairs), h.dtype)
-    weights, radial, turned = np.empty((3, 4), h.dtype), np.empty(s.shape[1:], h.dtype), np.empty(s.shape[1:], h.dtype)
-    slope, bend, power, crossed = np.empty_like(radial), np.empty_like(radial), np.empty_like(radial), np.empty_like(radial)
+    m, n, sums = (
+        np.empty(len(pairs), h.dtype),
+        np.empty(len(pairs), h.dtype),
+        np.empty(len(pairs), h.dtype),
+    )
+    weights, radial, turned = (
+        np.empty((3, 4), h.dtype),
+        np.empty(s.shape[1:], h.dtype),
+        np.empty(s.shape[1:], h.dtype),
+    )
+    slope, bend, power, crossed = (
+        np.empty_like(radial),
+        np.empty_like(radial),
+        np.empty_like(radial),
+        np.empty_like(radial),
+    )
     zero = h.dtype.type(0)
     ds[:] = 0
     for j in range(first, last):

@@ -1,15 +1,21 @@
-"""Products of a node's features on the CPU: sweeps over nodes that read the coupling table from arrays, compiled once per dtype for every table.
+"""Products of a node's features on the CPU.
 
-The letters are those of `kernels.products`; a term t adds values[t] w[p] x[a] y[b] to row k, with (p, a, b, k) = terms[t].
+Kernels over nodes that read the coupling table from arrays, compiled once per dtype for every
+table.
+
+The letters are those of `kernels.products`; a term t adds values[t] w[p] x[a] y[b] to row k, with
+(p, a, b, k) = terms[t].
 """
 
-# ruff: noqa: ANN001, ANN201, PLR0913, PLR0917 (numba infers the types; a sweep takes its tensors one by one)
+# ruff: noqa: ANN001, ANN201, PLR0913, PLR0917 (numba infers the types; a kernel takes its tensors one by one)
 
 from __future__ import annotations
 
 import numba
 
-_jit = numba.njit(fastmath={"contract", "reassoc", "nsz", "arcp"}, cache=True, nogil=True, error_model="numpy")
+_jit = numba.njit(
+    fastmath={"contract", "reassoc", "nsz", "arcp"}, cache=True, nogil=True, error_model="numpy"
+)
 
 
 @_jit
@@ -26,7 +32,10 @@ def forward(terms, values, first, last, x, y, w, species, out):
 
 @_jit
 def backward(terms, values, first, last, x, y, w, g, species, dx, dy, dw):
-    """Write dx and dy of the nodes from `first` to `last`, and what they add to dw; an empty dw is left out."""
+    """Write dx and dy of the nodes from `first` to `last`, and what they add to dw.
+
+    An empty dw is left out.
+    """
     dw[:] = 0
     for i in range(first, last):
         dx[i] = 0
@@ -46,7 +55,10 @@ def backward(terms, values, first, last, x, y, w, g, species, dx, dy, dw):
 
 @_jit
 def double_backward(terms, values, first, last, x, y, w, g, u, v, z, species, dx, dy, dg, dw):
-    """Write dx, dy, dg of the nodes from `first` to `last`, and what they add to dw; an empty z counts as zero."""
+    """Write dx, dy, dg of the nodes from `first` to `last`, and what they add to dw.
+
+    An empty z counts as zero.
+    """
     dw[:] = 0
     for i in range(first, last):
         dx[i] = 0

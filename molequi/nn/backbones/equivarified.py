@@ -20,22 +20,33 @@ from molequi.nn.radial import bessel_basis, envelope
 class CoordinateNetwork(nn.Module):
     """h_i' = (h_i + net(n^(-1/2) sum_j u(r_ij) silu(A h_j + B h_i + D b(r_ij) (1, x/r, y/r, z/r)))) / sqrt(2), b Bessel functions.
 
-    Every component of an edge vector is an input of its own, so that turning a molecule changes everything. n is a constant of each layer, see
-    `EquivarifiedBackbone.calibrate`.
+    Every component of an edge vector is an input of its own, so that turning a molecule changes
+    everything. n is a constant of each layer, see `EquivarifiedBackbone.calibrate`.
     """
 
-    def __init__(self, n_elements: int, cutoff: float, n_channels: int, n_layers: int, *, n_radial: int = 8) -> None:
+    def __init__(
+        self, n_elements: int, cutoff: float, n_channels: int, n_layers: int, *, n_radial: int = 8
+    ) -> None:
         super().__init__()
         self.cutoff, self.n_channels, self.n_radial = cutoff, n_channels, n_radial
         self.embedding = nn.Parameter(torch.randn(n_elements, n_channels))
-        self.sides = nn.ModuleList(Perceptron((n_channels, 2 * n_channels), last_bias=True) for _ in range(n_layers))
-        self.geometry = nn.ModuleList(Perceptron((4 * n_radial, n_channels)) for _ in range(n_layers))
-        self.updates = nn.ModuleList(Perceptron((n_channels, n_channels, n_channels), last_bias=True) for _ in range(n_layers))
+        self.sides = nn.ModuleList(
+            Perceptron((n_channels, 2 * n_channels), last_bias=True) for _ in range(n_layers)
+        )
+        self.geometry = nn.ModuleList(
+            Perceptron((4 * n_radial, n_channels)) for _ in range(n_layers)
+        )
+        self.updates = nn.ModuleList(
+            Perceptron((n_channels, n_channels, n_channels), last_bias=True)
+            for _ in range(n_layers)
+        )
         self.register_buffer("neighbor_count", torch.full((n_layers,), 12.0))
         self.last = Perceptron((n_channels, n_channels, 4 * n_channels))
 
     def forward(self, vectors: Tensor, species: Tensor, edge_index: Tensor) -> Tensor:
-        """Return four numbers per atom and channel, a scalar and a vector by intention only: (..., E, 3) -> (..., N, 4, C).
+        """Return four numbers per atom and channel, a scalar and a vector by intention only.
+
+        (..., E, 3) -> (..., N, 4, C).
 
         vectors: Å, the model's dtype. species: (N,). edge_index: (2, E).
         """
@@ -44,33 +55,62 @@ class CoordinateNetwork(nn.Module):
         shape = distances.shape
         basis = bessel_basis(distances.flatten(), self.cutoff, self.n_radial).unflatten(0, shape)
         directions = functional.pad(vectors / distances[..., None], (1, 0), value=1.0)
-        inputs, u = (basis[..., None, :] * directions[..., :, None]).flatten(-2), envelope(distances, self.cutoff)[..., None]
+        inputs, u = (
+            (basis[..., None, :] * directions[..., :, None]).flatten(-2),
+            envelope(distances, self.cutoff)[..., None],
+        )
         h = self.embedding[species].expand(*shape[:-1], -1, -1)
-        for side, geometry, update, count in zip(self.sides, self.geometry, self.updates, self.neighbor_count, strict=True):
+        for side, geometry, update, count in zip(
+            self.sides, self.geometry, self.updates, self.neighbor_count, strict=True
+        ):
             a, b = _linear(side, h).split(self.n_channels, dim=-1)
-            messages = u * silu(a.index_select(-2, senders) + b.index_select(-2, receivers) + _linear(geometry, inputs))
+            messages = u * silu(
+                a.index_select(-2, senders)
+                + b.index_select(-2, receivers)
+                + _linear(geometry, inputs)
+            )
             total = torch.zeros_like(h).index_add(-2, receivers, messages) * count.rsqrt()
             h = (h + _linear(update, total)) * 2**-0.5
         return _linear(self.last, h).unflatten(-1, (4, self.n_channels))
 
 
 class EquivarifiedBackbone(nn.Module):
-    """A coordinate network lifted over a point group, and read out: a backbone for `MolecularModel` that is exact under the group and no further.
+    """A coordinate network lifted over a point group, and read out.
 
-    With copies s(g) = F(g^-1 x), scalars are the mean of s(g) and vectors the mean of g s(g): the intertwiners from the regular representation
-    to the trivial one, and from regular x vector to vector. The group C1 leaves the network as it is.
+    A backbone for `MolecularModel` that is exact under the group and no further.
+
+    With copies s(g) = F(g^-1 x), scalars are the mean of s(g) and vectors the mean of g s(g): the
+    intertwiners from the regular representation to the trivial one, and from regular x vector to
+    vector. The group C1 leaves the network as it is.
     elements: atomic numbers. cutoff: Å.
     """
 
     # What `nn.plain` says of each kind; this one is made by hand, no config names it.
     kind, advice, has_fused_kernels = "equivarified", "it has scalars and vectors only", False
-    has_vectors, is_open_only, force_obstacle = True, False, None
+    has_vectors, is_open_only, no_forces_reason = True, False, None
 
-    def __init__(self, elements: Sequence[int], group: FiniteGroup, cutoff: float = 5.0, *, n_channels: int = 32, n_layers: int = 2) -> None:
+    def __init__(
+        self,
+        elements: Sequence[int],
+        group: FiniteGroup,
+        cutoff: float = 5.0,
+        *,
+        n_channels: int = 32,
+        n_layers: int = 2,
+    ) -> None:
         super().__init__()
         self.elements, self.cutoff, self.n_channels = tuple(elements), float(cutoff), n_channels
-        self.n_invariants, self.irreps_out, self.kernels = n_channels, ((0, 1), (1, -1)), "reference"
-        self.lift = Lift(CoordinateNetwork(len(self.elements), self.cutoff, n_channels, n_layers), group, turn_positions, at_once=True)
+        self.n_invariants, self.irreps_out, self.kernels = (
+            n_channels,
+            ((0, 1), (1, -1)),
+            "reference",
+        )
+        self.lift = Lift(
+            CoordinateNetwork(len(self.elements), self.cutoff, n_channels, n_layers),
+            group,
+            turn_positions,
+            at_once=True,
+        )
         table = torch.zeros(119, dtype=torch.int64)
         table[torch.tensor(self.elements)] = torch.arange(len(self.elements))
         self.register_buffer("species_of_number", table, persistent=False)
@@ -85,17 +125,26 @@ class EquivarifiedBackbone(nn.Module):
         vectors = edge_vectors(graph).to(self.embedding.dtype)
         copies = self.lift(vectors, self.species_of_number[graph.atomic_numbers], graph.edge_index)
         scalars = copies[:, :, 0].mean(dim=0)
-        matrices = torch.as_tensor(self.lift.group.matrices, dtype=vectors.dtype, device=vectors.device)
+        matrices = torch.as_tensor(
+            self.lift.group.matrices, dtype=vectors.dtype, device=vectors.device
+        )
         turned = torch.einsum("gxy,gnyc->nxc", matrices, copies[:, :, 1:]) / len(copies)
         distances = (vectors.square().sum(dim=-1) + 1e-12).sqrt()
-        return NodeFeatures(torch.cat([scalars[:, None], turned], dim=1), scalars, distances, envelope(distances, self.cutoff))
+        return NodeFeatures(
+            torch.cat([scalars[:, None], turned], dim=1),
+            scalars,
+            distances,
+            envelope(distances, self.cutoff),
+        )
 
     def calibrate(self, graph: AtomGraph) -> None:
         """Set n of each layer so that its messages have unit mean square on `graph`, the first training graphs."""
         network, inputs = self.lift.network, []
         with torch.no_grad():
             for layer, update in enumerate(network.updates):
-                hook = update.register_forward_pre_hook(lambda _module, arguments: inputs.append(arguments[0]))
+                hook = update.register_forward_pre_hook(
+                    lambda _module, arguments: inputs.append(arguments[0])
+                )
                 self(graph)
                 hook.remove()
                 network.neighbor_count[layer] *= inputs.pop().square().mean().clamp(min=1e-6)

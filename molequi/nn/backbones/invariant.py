@@ -1,4 +1,7 @@
-"""A backbone on numbers that no rotation changes: distances, angles and dihedrals. The comparison for features that turn."""
+"""A backbone on numbers that no rotation changes: distances, angles and dihedrals.
+
+The comparison for features that turn.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,24 @@ from torch.nn import functional
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.nn.backbones.angles import Angles, Dihedrals, find_angles, find_dihedrals
-from molequi.nn.backbones.base import NodeFeatures, PlainBackbone
+from molequi.nn.backbones.base import BackboneBase, NodeFeatures
 from molequi.nn.linear import Perceptron, gate
 from molequi.nn.radial import bessel_basis, envelope
 from molequi.o3.irreps import Irreps
 
-# Å: of the displacements that measure how steep messages are; and the length over which a message may change by its whole size, about what sums
-# over distances have.
+# Å: of the displacements that measure how steep messages are; and the length over which a message
+# may change by its whole size, about what sums over distances have.
 SHAKE, SMOOTH = 0.05, 0.4
 
 
 class Geometry(NamedTuple):
-    """The invariants of a graph in the model's dtype; `near` are the places of the edges shorter than the near cutoff.
+    """The invariants of a graph in the model's dtype.
 
-    basis: radial functions (E, n_radial). envelope, near_envelope: (E, 1) and (near edges, 1), which carry all messages smoothly to zero at the
-    cutoffs. tuples: angles, proper and improper dihedrals.
+    `near` are the places of the edges shorter than the near cutoff.
+
+    basis: radial functions (E, n_radial). envelope, near_envelope: (E, 1) and (near edges, 1),
+    which carry all messages smoothly to zero at the cutoffs. tuples: angles, proper and improper
+    dihedrals.
     """
 
     edge_index: Tensor
@@ -37,16 +43,18 @@ class Geometry(NamedTuple):
     tuples: tuple[Angles, Dihedrals, Dihedrals]
 
 
-class InvariantBackbone(PlainBackbone):
+class InvariantBackbone(BackboneBase):
     """Message passing on distances (within `cutoff`), angles and dihedrals (of edges within `near_cutoff`, Å).
 
-    h_i <- (h_i + net(h_i, sum_j R(r_ij) h_j, sum_jk F(cos) a_ij b_ik, sum_abc F(cos, cos, cos) a c b, o_i tanh o_i)) / sqrt 2, where the weights
-    a, c, b of the first edge of a tuple, of its axis and of the last are gates g(r_ij, h_j) between 0 and 1. Proper and improper dihedrals
-    have sums of their own, and every sum is divided by a constant, see `calibrate`.
-    parity: `natural` (unsigned dihedrals: h alone, 0e) or `full` (signed ones: also o, 0o, made of sin(dihedral) F(cos, cos, cos) a c b and
-    o_i <- (o_i + sum_j R(r_ij) o_j + ...) gate(h_i), so that a mirror turns o into -o exactly).
-    A sum of such numbers is no vector: there are no dipoles.
-    Networks on distances, angles and dihedrals: Gasteiger, Becker, Guennemann, GemNet, NeurIPS 2021; this one is our own and smaller.
+    h_i <- (h_i + net(h_i, sum_j R(r_ij) h_j, sum_jk F(cos) a_ij b_ik, sum_abc F(cos, cos, cos) a c
+    b, o_i tanh o_i)) / sqrt 2, where the weights a, c, b of the first edge of a tuple, of its axis
+    and of the last are gates g(r_ij, h_j) between 0 and 1. Proper and improper dihedrals have sums
+    of their own, and every sum is divided by a constant, see `calibrate`.
+    parity: `natural` (unsigned dihedrals: h alone, 0e) or `full` (signed ones: also o, 0o, made of
+    sin(dihedral) F(cos, cos, cos) a c b and o_i <- (o_i + sum_j R(r_ij) o_j + ...) gate(h_i), so
+    that a mirror turns o into -o exactly). A sum of such numbers is no vector: there are no
+    dipoles. Networks on distances, angles and dihedrals: Gasteiger, Becker, Guennemann, GemNet,
+    NeurIPS 2021; this one is our own and smaller.
     """
 
     kind, has_turning_features = "invariants", True
@@ -71,13 +79,22 @@ class InvariantBackbone(PlainBackbone):
         }  # fmt: skip
         super().__init__(elements, n_channels, n_layers, settings)
         if parity not in {"natural", "full"}:
-            raise UserError(f"model.parity is {parity!r}; it must be 'natural' (unsigned dihedrals) or 'full' (signed ones)")
+            raise UserError(
+                f"model.parity is {parity!r}; it must be 'natural' (unsigned dihedrals) or 'full' "
+                "(signed ones)"
+            )
         if near_cutoff > cutoff:
-            raise UserError(f"model.near_cutoff is {near_cutoff} Å, beyond model.cutoff, {cutoff} Å; choose at most that, 2.5 is usual")
+            raise UserError(
+                f"model.near_cutoff is {near_cutoff} Å, beyond model.cutoff, {cutoff} Å; choose at "
+                "most that, 2.5 is usual"
+            )
         self.near_cutoff, self.n_radial = float(near_cutoff), n_radial
         self.irreps_out = ((0, 1),) if parity == "natural" else ((0, 1), (0, -1))
         is_signed = parity == "full"
-        self.layers = nn.ModuleList(InvariantLayer(n_channels, n_radial, n_hidden, is_signed=is_signed) for _ in range(n_layers))
+        self.layers = nn.ModuleList(
+            InvariantLayer(n_channels, n_radial, n_hidden, is_signed=is_signed)
+            for _ in range(n_layers)
+        )
 
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions and cell."""
@@ -88,18 +105,34 @@ class InvariantBackbone(PlainBackbone):
             even, odd = layer(even, odd, geometry)
             invariants.append(even)
         rows = torch.stack([even, odd][: len(self.irreps_out)], dim=1)
-        return NodeFeatures(rows, torch.cat(invariants, dim=1), distances, envelope(distances, self.cutoff))
+        return NodeFeatures(
+            rows, torch.cat(invariants, dim=1), distances, envelope(distances, self.cutoff)
+        )
 
     def calibrate(self, graph: AtomGraph) -> None:
         """Set the constants that messages are divided by in each layer, from `graph`, the first training graphs: see `_size`."""
-        noise = torch.randn(graph.positions.shape, generator=torch.Generator().manual_seed(0), dtype=graph.positions.dtype)
-        shaken = graph._replace(positions=graph.positions + SHAKE * noise.to(graph.positions.device))
+        noise = torch.randn(
+            graph.positions.shape,
+            generator=torch.Generator().manual_seed(0),
+            dtype=graph.positions.dtype,
+        )
+        shaken = graph._replace(
+            positions=graph.positions + SHAKE * noise.to(graph.positions.device)
+        )
         with torch.no_grad():
             geometries = [self._geometry(each)[0] for each in (graph, shaken)]
             features = [(even, torch.zeros_like(even)) for even in [self._start(graph)] * 2]
             for layer in self.layers:
-                layer.calibrate(*([*layer.messages(*each, geometry)] for each, geometry in zip(features, geometries, strict=True)))
-                features = [layer(*each, geometry) for each, geometry in zip(features, geometries, strict=True)]
+                layer.calibrate(
+                    *(
+                        [*layer.messages(*each, geometry)]
+                        for each, geometry in zip(features, geometries, strict=True)
+                    )
+                )
+                features = [
+                    layer(*each, geometry)
+                    for each, geometry in zip(features, geometries, strict=True)
+                ]
 
     def _start(self, graph: AtomGraph) -> Tensor:
         return functional.embedding(self.species_of_number[graph.atomic_numbers], self.embedding)
@@ -114,18 +147,26 @@ class InvariantBackbone(PlainBackbone):
         edge_index = graph.edge_index[:, near]
         angles = find_angles(units, edge_index[1], graph.n_atoms)
         tuples = (angles, *find_dihedrals(units, edge_index, graph.shifts[near], graph.n_atoms))
-        cast = tuple(type(item)(*(x.to(dtype) if x.is_floating_point() else x for x in item)) for item in tuples)
+        cast = tuple(
+            type(item)(*(x.to(dtype) if x.is_floating_point() else x for x in item))
+            for item in tuples
+        )
         basis = bessel_basis(distances, self.cutoff, self.n_radial).to(dtype)
-        far, close = (envelope(r, cutoff)[:, None].to(dtype) for r, cutoff in ((distances, self.cutoff), (short, self.near_cutoff)))
+        far, close = (
+            envelope(r, cutoff)[:, None].to(dtype)
+            for r, cutoff in ((distances, self.cutoff), (short, self.near_cutoff))
+        )
         return Geometry(graph.edge_index, basis, far, near, close, cast), distances.to(dtype)
 
 
 class InvariantLayer(nn.Module):
     """One layer of `InvariantBackbone`: even features (N, C) and, with signed dihedrals, odd ones (N, C).
 
-    Of the edges of a tuple, the first, the axis and the last are weighed each by a gate of its own, g(r_ij, h_j) u(r_ij). The gates lie between 0 and
-    1: products of three factors that may be large would be dominated by a few tuples and as steep as these. And were the three gates one, signed
-    improper dihedrals would nearly cancel, because the sine changes its sign when two edges change places.
+    Of the edges of a tuple, the first, the axis and the last are weighed each by a gate of its own,
+    g(r_ij, h_j) u(r_ij). The gates lie between 0 and
+    1: products of three factors that may be large would be dominated by a few tuples and as steep
+    as these. And were the three gates one, signed improper dihedrals would nearly cancel, because
+    the sine changes its sign when two edges change places.
     """
 
     def __init__(self, n_channels: int, n_radial: int, n_hidden: int, *, is_signed: bool) -> None:
@@ -133,13 +174,17 @@ class InvariantLayer(nn.Module):
         self.n_channels, self.is_signed = n_channels, is_signed
         self.radial = Perceptron((n_radial, n_hidden, n_channels), last_bias=True)
         self.near_gate = Perceptron((n_radial, n_hidden, 3 * n_channels), last_bias=True)
-        self.angular = nn.ModuleList(Perceptron((size, n_hidden, n_channels), last_bias=True) for size in (1, 3, 3))
+        self.angular = nn.ModuleList(
+            Perceptron((size, n_hidden, n_channels), last_bias=True) for size in (1, 3, 3)
+        )
         self.mix = Perceptron((n_channels, 4 * n_channels))
         self.update = Perceptron(((6 if is_signed else 5) * n_channels, 2 * n_channels, n_channels))
         self.register_buffer("size", torch.ones(4, n_channels))
         self.register_buffer("odd_size", torch.ones(3 if is_signed else 0, n_channels))
         if is_signed:
-            self.handed = nn.ModuleList(Perceptron((3, n_hidden, n_channels), last_bias=True) for _ in range(2))
+            self.handed = nn.ModuleList(
+                Perceptron((3, n_hidden, n_channels), last_bias=True) for _ in range(2)
+            )
             self.odd_mix = Perceptron((n_channels, n_channels))
             self.odd_gate = Perceptron((n_channels, n_hidden, n_channels), last_bias=True)
 
@@ -148,7 +193,9 @@ class InvariantLayer(nn.Module):
         even_messages, odd_messages = self.messages(even, odd, geometry)
         parts = [even, *(even_messages / self.size[:, None])]
         if self.is_signed:
-            odd = (odd + (odd_messages / self.odd_size[:, None]).sum(dim=0)) * (0.5 * gate(self.odd_gate(even)))
+            odd = (odd + (odd_messages / self.odd_size[:, None]).sum(dim=0)) * (
+                0.5 * gate(self.odd_gate(even))
+            )
             # Even in o, and no steeper than o itself where that is large.
             parts.append(odd * torch.tanh(odd))
         return (even + self.update(torch.cat(parts, dim=1))) * 0.5**0.5, odd
@@ -161,8 +208,9 @@ class InvariantLayer(nn.Module):
     def messages(self, even: Tensor, odd: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor]:
         """Return the sums at each atom.
 
-        Even: (4, N, C), over distances, angles, proper and improper dihedrals. Odd: (3, N, C), over neighbours, proper and improper signed
-        dihedrals, which a mirror turns into their negatives; (0, N, C) with unsigned ones.
+        Even: (4, N, C), over distances, angles, proper and improper dihedrals. Odd: (3, N, C), over
+        neighbours, proper and improper signed dihedrals, which a mirror turns into their negatives;
+        (0, N, C) with unsigned ones.
         """
         far, near = self.radial(geometry.basis) * geometry.envelope, self._near(even, geometry)
         products = [_product(near, item.edges) for item in geometry.tuples]
@@ -172,14 +220,25 @@ class InvariantLayer(nn.Module):
         if not self.is_signed:
             return torch.stack(sums), even.new_empty(0, *even.shape)
         signed = [_convolve(far, self.odd_mix(odd), geometry)]
-        for network, item, product in zip(self.handed, geometry.tuples[1:], products[1:], strict=True):
-            signed.append(_gather(item.sine[:, None] * network(item.cosines) * product, item.centre, odd))
+        for network, item, product in zip(
+            self.handed, geometry.tuples[1:], products[1:], strict=True
+        ):
+            signed.append(
+                _gather(item.sine[:, None] * network(item.cosines) * product, item.centre, odd)
+            )
         return torch.stack(sums), torch.stack(signed)
 
     def _near(self, even: Tensor, geometry: Geometry) -> tuple[Tensor, ...]:
-        """What the near edges bring to angles and dihedrals as first edge, axis and last edge: three (near edges, C)."""
-        senders = self.mix(even)[:, self.n_channels :].index_select(0, geometry.edge_index[0, geometry.near])
-        gates = gate((self.near_gate(geometry.basis.index_select(0, geometry.near)) + senders) * 0.5**0.5)
+        """What the near edges bring to angles and dihedrals as first edge, axis and last edge.
+
+        Three (near edges, C).
+        """
+        senders = self.mix(even)[:, self.n_channels :].index_select(
+            0, geometry.edge_index[0, geometry.near]
+        )
+        gates = gate(
+            (self.near_gate(geometry.basis.index_select(0, geometry.near)) + senders) * 0.5**0.5
+        )
         return (gates * geometry.near_envelope).chunk(3, dim=1)
 
 
@@ -202,11 +261,14 @@ def _product(near: tuple[Tensor, ...], edges: Tensor) -> Tensor:
 
 
 def _size(messages: Tensor, shaken: Tensor) -> Tensor:
-    """Return what to divide messages (K, N, C) by: (K, C), per channel their root mean square, or SMOOTH times their slope if that is more.
+    """Return what to divide messages (K, N, C) by.
 
-    Their slope: by how much they change, root mean square, when every coordinate moves by SHAKE times a unit normal, per SHAKE. Products of edges
-    and odd messages, which nearly cancel in most molecules, are small and steep: at unit size they would start with forces far too
-    large. 1 where there are no messages.
+    (K, C), per channel their root mean square, or SMOOTH times their slope if that is more.
+
+    Their slope: by how much they change, root mean square, when every coordinate moves by SHAKE
+    times a unit normal, per SHAKE. Products of edges and odd messages, which nearly cancel in most
+    molecules, are small and steep: at unit size they would start with forces far too large. 1 where
+    there are no messages.
     """
     size = torch.maximum(_rms(messages), (SMOOTH / SHAKE) * _rms(shaken - messages))
     return torch.where(size > 0, size, torch.ones_like(size))

@@ -14,7 +14,7 @@ from molequi.groups.lie import LieGroup
 from molequi.groups.lie_groups import group_named
 from molequi.groups.lieconv import LieResNet, Stage, make_cloud, measuring, n_coordinates
 from molequi.groups.rotations import haar_space
-from molequi.nn.backbones.base import NodeFeatures, PlainBackbone
+from molequi.nn.backbones.base import BackboneBase, NodeFeatures
 from molequi.nn.radial import envelope
 from molequi.o3.irreps import Irreps
 
@@ -22,14 +22,19 @@ from molequi.o3.irreps import Irreps
 _SEED = 0
 
 
-class LieConvBackbone(PlainBackbone):
-    """The bottleneck network of `nn.lieconv` on atoms; an atom's features are the mean over its lifts.
+class LieConvBackbone(BackboneBase):
+    """The bottleneck network of `nn.lieconv` on atoms.
 
-    group: trivial, T(3), SO(3) or SE(3) (`symmetry.groups`). n_lifts: group elements per atom. lifts: `sampled` (drawn anew in every call) or `fixed`
-    (the same few stabilizer elements, the identity first, for every atom and call). radius: of the neighbourhoods in the metric of the group; all
-    atoms of a molecule where there is none. augmentation: `none`, or `rotations`, which turns every molecule at random in training.
+    An atom's features are the mean over its lifts.
+
+    group: trivial, T(3), SO(3) or SE(3) (`symmetry.groups`). n_lifts: group elements per atom.
+    lifts: `sampled` (drawn anew in every call) or `fixed` (the same few stabilizer elements, the
+    identity first, for every atom and call). radius: of the neighbourhoods in the metric of the
+    group; all atoms of a molecule where there is none. augmentation: `none`, or `rotations`, which
+    turns every molecule at random in training.
     cutoff: Å, of the pairs that heads see, such as charge flows; the convolution does not use it.
-    Positions are taken as they are: only a group with translations makes the outputs independent of the origin.
+    Positions are taken as they are: only a group with translations makes the outputs independent of
+    the origin.
     """
 
     kind = "lieconv"
@@ -61,7 +66,14 @@ class LieConvBackbone(PlainBackbone):
         _check_choices(lifts, augmentation)
         _check_group(self.group, group, n_lifts)
         stages = [Stage(math.inf if radius is None else float(radius))] * n_layers
-        self.network = LieResNet(n_channels, n_channels, n_coordinates(self.group), stages, n_hidden=n_hidden, n_middle=n_middle)
+        self.network = LieResNet(
+            n_channels,
+            n_channels,
+            n_coordinates(self.group),
+            stages,
+            n_hidden=n_hidden,
+            n_middle=n_middle,
+        )
         self.n_lifts, self.turns = n_lifts, augmentation == "rotations"
         self.is_sampled = lifts == "sampled" and not self.group.is_free
         self.register_buffer("stabilizers", self._draw_stabilizers())
@@ -72,7 +84,7 @@ class LieConvBackbone(PlainBackbone):
         return self.n_channels
 
     @property
-    def force_obstacle(self) -> str | None:
+    def no_forces_reason(self) -> str | None:
         """Say why the energy has no continuous derivative, None where it has one."""
         name = self.settings["group"]
         if self.is_sampled:
@@ -86,53 +98,96 @@ class LieConvBackbone(PlainBackbone):
     def forward(self, graph: AtomGraph, motion: Tensor | None = None) -> NodeFeatures:
         """Compute node features; differentiable in positions.
 
-        motion: an element of the group that moves every lift, (m, m), which changes nothing. Raises UserError for a periodic structure.
+        motion: an element of the group that moves every lift, (m, m), which changes nothing. Raises
+        UserError for a periodic structure.
         """
         if bool(graph.pbc.any()):
-            raise UserError("a periodic structure has no end, and LieConv takes every atom of a structure into account; use model.kind=tensors")
-        features = self._features(graph.positions, graph.atomic_numbers, graph.batch, graph.n_molecules, motion)
+            raise UserError(
+                "a periodic structure has no end, and LieConv takes every atom of a structure into "
+                "account; use model.kind=tensors"
+            )
+        features = self._features(
+            graph.positions, graph.atomic_numbers, graph.batch, graph.n_molecules, motion
+        )
         square = edge_vectors(graph).square().sum(dim=1)
         distances = square.clamp(min=1e-12).sqrt().to(features.dtype)
-        return NodeFeatures(features[:, None, :], features, distances, envelope(distances, self.cutoff))
+        return NodeFeatures(
+            features[:, None, :], features, distances, envelope(distances, self.cutoff)
+        )
 
     def calibrate(self, graph: AtomGraph) -> None:
         """Set the running moments of every batch norm to those of the open structures in `graph`."""
         is_open = ~graph.pbc.any(dim=1)[graph.batch]
         with torch.random.fork_rng(devices=[]), measuring(self):
             torch.manual_seed(_SEED)
-            self._features(graph.positions[is_open], graph.atomic_numbers[is_open], graph.batch[is_open], graph.n_molecules)
+            self._features(
+                graph.positions[is_open],
+                graph.atomic_numbers[is_open],
+                graph.batch[is_open],
+                graph.n_molecules,
+            )
 
-    def _features(self, positions: Tensor, atomic_numbers: Tensor, batch: Tensor, n_molecules: int, motion: Tensor | None = None) -> Tensor:
+    def _features(
+        self,
+        positions: Tensor,
+        atomic_numbers: Tensor,
+        batch: Tensor,
+        n_molecules: int,
+        motion: Tensor | None = None,
+    ) -> Tensor:
         counts = torch.bincount(batch, minlength=n_molecules)
         place = torch.arange(len(batch), device=batch.device) - (counts.cumsum(0) - counts)[batch]
         size = int(counts.max()) if len(batch) else 0
         mask = torch.arange(size, device=batch.device) < counts[:, None]
         points = positions.new_zeros(n_molecules, size, 3).index_put((batch, place), positions)
-        species = torch.zeros_like(mask, dtype=torch.int64).index_put((batch, place), self.species_of_number[atomic_numbers])
+        species = torch.zeros_like(mask, dtype=torch.int64).index_put(
+            (batch, place), self.species_of_number[atomic_numbers]
+        )
         if self.training and self.turns:
             points = torch.einsum("bij,bnj->bni", haar_space((n_molecules,), points), points)
-        lift = self.group.lift(points, self.n_lifts, stabilizers=None if self.is_sampled else self.stabilizers)
+        lift = self.group.lift(
+            points, self.n_lifts, stabilizers=None if self.is_sampled else self.stabilizers
+        )
         elements = lift.elements if motion is None else motion.to(lift.elements) @ lift.elements
         repeated = mask.repeat_interleave(self.n_lifts, dim=1)
-        cloud = make_cloud(self.group, elements.flatten(1, 2), lift.orbits.flatten(1, 2), repeated, self.embedding.dtype)
-        features, _ = self.network(cloud, nn.functional.embedding(species, self.embedding).repeat_interleave(self.n_lifts, dim=1))
+        cloud = make_cloud(
+            self.group,
+            elements.flatten(1, 2),
+            lift.orbits.flatten(1, 2),
+            repeated,
+            self.embedding.dtype,
+        )
+        features, _ = self.network(
+            cloud,
+            nn.functional.embedding(species, self.embedding).repeat_interleave(self.n_lifts, dim=1),
+        )
         return features.unflatten(1, (size, self.n_lifts)).mean(2)[batch, place]
 
     def _draw_stabilizers(self) -> Tensor:
-        drawn = self.group.stabilizer((self.n_lifts,), torch.zeros(1), torch.Generator().manual_seed(_SEED)).clone()
+        drawn = self.group.stabilizer(
+            (self.n_lifts,), torch.zeros(1), torch.Generator().manual_seed(_SEED)
+        ).clone()
         drawn[0] = torch.eye(self.group.matrix_dim)
         return drawn
 
 
 def _check_group(group: LieGroup, name: str, n_lifts: int) -> None:
     if not group.lifts_origin:
-        raise UserError(f"model.group is {name}, in which an atom at the origin has no lift; molecules need trivial, T(3), SO(3) or SE(3)")
+        raise UserError(
+            f"model.group is {name}, in which an atom at the origin has no lift; molecules need "
+            "trivial, T(3), SO(3) or SE(3)"
+        )
     if group.is_free and n_lifts != 1:
-        raise UserError(f"model.n_lifts is {n_lifts}, but an atom has only one lift to {name}, whose elements all move every point; set it to 1")
+        raise UserError(
+            f"model.n_lifts is {n_lifts}, but an atom has only one lift to {name}, whose elements "
+            "all move every point; set it to 1"
+        )
 
 
 def _check_choices(lifts: str, augmentation: str) -> None:
     if lifts not in {"sampled", "fixed"}:
-        raise UserError(f"model.lifts is {lifts!r}; it must be 'sampled' (drawn in every call) or 'fixed'")
+        raise UserError(
+            f"model.lifts is {lifts!r}; it must be 'sampled' (drawn in every call) or 'fixed'"
+        )
     if augmentation not in {"none", "rotations"}:
         raise UserError(f"model.augmentation is {augmentation!r}; it must be 'none' or 'rotations'")

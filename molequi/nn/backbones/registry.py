@@ -7,19 +7,25 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from molequi.errors import UserError
-from molequi.nn.backbones.base import PlainBackbone
+from molequi.nn.backbones.base import BackboneBase
 from molequi.nn.backbones.invariant import InvariantBackbone
 from molequi.nn.backbones.lieconv import LieConvBackbone
 from molequi.nn.backbones.spherical import Backbone
 from molequi.o3.irreps import Irreps
 
-AnyBackbone = Backbone | PlainBackbone
+AnyBackbone = Backbone | BackboneBase
 
-BACKBONES: Mapping[str, type[AnyBackbone]] = MappingProxyType({kind.kind: kind for kind in (Backbone, InvariantBackbone, LieConvBackbone)})
+BACKBONES: Mapping[str, type[AnyBackbone]] = MappingProxyType(
+    {kind.kind: kind for kind in (Backbone, InvariantBackbone, LieConvBackbone)}
+)
 
 
 def make_backbone(
-    kind: str, elements: Sequence[int], irreps_out: Irreps, preset: Mapping[str, object], overrides: Mapping[str, object]
+    kind: str,
+    elements: Sequence[int],
+    irreps_out: Irreps,
+    preset: Mapping[str, object],
+    overrides: Mapping[str, object],
 ) -> AnyBackbone:
     """Make a backbone of a kind: of `preset` the arguments that it takes, `overrides` where they are not None.
 
@@ -31,6 +37,9 @@ def make_backbone(
     given = {name: value for name, value in overrides.items() if value is not None}
     for name in given:
         if name not in known:
-            raise UserError(f"model.{name} has no meaning for model.kind={kind}, which takes {', '.join(sorted(known))}; remove it")
+            raise UserError(
+                f"model.{name} has no meaning for model.kind={kind}, which takes "
+                f"{', '.join(sorted(known))}; remove it"
+            )
     settings = {name: value for name, value in preset.items() if name in known}
     return BACKBONES[kind](elements, irreps_out=irreps_out, **{**settings, **given})

@@ -14,8 +14,8 @@ from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.kernels import KERNELS, edges_of, inplace, threads
 from molequi.nn.backbones.base import NodeFeatures, species_table
-from molequi.nn.frozen.autograd import RestingPass
-from molequi.nn.frozen.layers import RestingLayers
+from molequi.nn.frozen.autograd import FrozenPass
+from molequi.nn.frozen.layers import FrozenLayers
 from molequi.nn.interaction import Interaction, reachable
 from molequi.nn.product import ManyBodyProduct
 from molequi.nn.radial import envelope
@@ -25,23 +25,25 @@ from molequi.o3.spherical_harmonics import spherical_harmonics
 
 logger = logging.getLogger(__name__)
 
-# Multiplications of all passes together after which `auto` kernels are compiled: about as long as compiling takes. Counted, not timed,
-# so that the same calls always give the same numbers.
-TABLE_AFTER, UNROLLED_AFTER = 2e9, 3e10
+# Multiplications of all passes together after which `auto` kernels are compiled: about as long as
+# compiling takes. Counted, not timed, so that the same calls always give the same numbers.
+GENERIC_AFTER, SPECIALIZED_AFTER = 2e9, 3e10
 
 
 class Backbone(nn.Module):
     """Message passing over an AtomGraph.
 
-    elements: the atomic numbers it knows. cutoff: Å. parity: `natural` (0e 1o 2e ...) or `full` (both parities of each l).
-    correlation: 1, or 2 or 3 for products of up to that many messages. l_hidden: largest l of the features between layers, l_max
-    by default. mixing: `merged` or `separate` paths, see `Interaction`. n_hidden: width of the radial networks. self_connection: `factors` or
-    `matrices` by species, see `SelfConnection`. irreps_out: of the last layer; all hidden ones by default.
+    elements: the atomic numbers it knows. cutoff: Å. parity: `natural` (0e 1o 2e ...) or `full`
+    (both parities of each l).
+    correlation: 1, or 2 or 3 for products of up to that many messages. l_hidden: largest l of the
+    features between layers, l_max by default. mixing: `merged` or `separate` paths, see
+    `Interaction`. n_hidden: width of the radial networks. self_connection: `factors` or `matrices`
+    by species, see `SelfConnection`. irreps_out: of the last layer; all hidden ones by default.
     Raises UserError for settings that make no network.
     """
 
     kind, has_fused_kernels = "tensors", True
-    has_vectors, is_open_only, force_obstacle = True, False, None
+    has_vectors, is_open_only, no_forces_reason = True, False, None
     has_turning_features = True
     # What to change where an output needs other irreps than the network has.
     advice = "raise l_max, use parity=full for handed and axial outputs, or add a layer"
@@ -64,12 +66,22 @@ class Backbone(nn.Module):
         irreps_out: Irreps | None = None,
     ) -> None:
         super().__init__()
-        _check_settings(elements, cutoff, n_layers, n_channels, l_max, parity, correlation, n_radial)
+        _check_settings(
+            elements, cutoff, n_layers, n_channels, l_max, parity, correlation, n_radial
+        )
         _check_choice("mixing", mixing, ("merged", "separate"))
         _check_choice("self_connection", self_connection, ("factors", "matrices"))
         if l_hidden is not None and not 0 <= l_hidden <= l_max:
-            raise UserError(f"model.l_hidden is {l_hidden}; it must lie between 0 and l_max, {l_max}")
-        self.elements, self.cutoff, self.l_max, self.n_channels, self.n_layers = tuple(elements), float(cutoff), l_max, n_channels, n_layers
+            raise UserError(
+                f"model.l_hidden is {l_hidden}; it must lie between 0 and l_max, {l_max}"
+            )
+        self.elements, self.cutoff, self.l_max, self.n_channels, self.n_layers = (
+            tuple(elements),
+            float(cutoff),
+            l_max,
+            n_channels,
+            n_layers,
+        )
         self.settings = {
             "cutoff": float(cutoff),
             "n_layers": n_layers,
@@ -85,15 +97,34 @@ class Backbone(nn.Module):
         }
         l_between = l_max if l_hidden is None else l_hidden
         hidden = natural_irreps(l_between) if parity == "natural" else full_irreps(l_between)
-        wanted = hidden if irreps_out is None else tuple(irrep for irrep in hidden if irrep in {(0, 1), *irreps_out})
+        wanted = (
+            hidden
+            if irreps_out is None
+            else tuple(irrep for irrep in hidden if irrep in {(0, 1), *irreps_out})
+        )
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         self.layers = nn.ModuleList()
         irreps: Irreps = ((0, 1),)
         for layer in range(n_layers):
             target = wanted if layer == n_layers - 1 else hidden
-            target = _reach(irreps, target, natural_irreps(l_max) if parity == "natural" else full_irreps(l_max), l_max, correlation)
+            target = _reach(
+                irreps,
+                target,
+                natural_irreps(l_max) if parity == "natural" else full_irreps(l_max),
+                l_max,
+                correlation,
+            )
             sizes = (n_channels, len(elements), (cutoff, n_radial, n_hidden), l_max)
-            self.layers.append(Interaction(irreps, target, *sizes, correlation=correlation, mixing=mixing, self_connection=self_connection))
+            self.layers.append(
+                Interaction(
+                    irreps,
+                    target,
+                    *sizes,
+                    correlation=correlation,
+                    mixing=mixing,
+                    self_connection=self_connection,
+                )
+            )
             irreps = target
         self.irreps_out = irreps
         self.use_kernels("auto")
@@ -105,14 +136,18 @@ class Backbone(nn.Module):
         return self.n_layers * self.n_channels
 
     def set_neighbor_count(self, mean: float) -> None:
-        """Set the neighbour count n of every layer; messages are divided by sqrt(n), never by the degree of an atom."""
+        """Set the neighbour count n of every layer.
+
+        Messages are divided by sqrt(n), never by the degree of an atom.
+        """
         for layer in self.layers:
             layer.neighbor_count.fill_(max(float(mean), 1e-3))
 
     def calibrate(self, graph: AtomGraph) -> None:
         """Set n of each layer to the count that gives its messages unit mean square on `graph`, the first training graphs.
 
-        Neighbours of one element send nearly the same message, so the mean neighbour count alone would understate n.
+        Neighbours of one element send nearly the same message, so the mean neighbour count alone
+        would understate n.
         """
         with torch.no_grad():
             species, edges = self.species_of_number[graph.atomic_numbers], edges_of(graph)
@@ -125,9 +160,11 @@ class Backbone(nn.Module):
     def use_kernels(self, kernels: str) -> None:
         """Choose who computes the convolutions.
 
-        `reference`: plain torch. `table`: fused sweeps, compiled once per dtype and machine. `unrolled`: compiled for a network, faster for forces.
-        `auto`: plain torch first, so that small jobs start at once, then one after the other as more has been computed than compiling costs.
-        `triton`: fused sweeps on a GPU, by name only until they have run on one; the other fused forms are for the CPU.
+        `reference`: plain torch. `generic`: fused kernels, compiled once per dtype and machine.
+        `specialized`: compiled for a network, faster for forces. `auto`: plain torch first, so that
+        small jobs start at once, then one after the other as more has been computed than compiling
+        costs. `triton`: fused kernels on a GPU, by name only until they have run on one; the other
+        fused forms are for the CPU.
         """
         if kernels not in {"auto", *KERNELS}:
             raise UserError(f"kernels is {kernels!r}; choose one of auto, {', '.join(KERNELS)}")
@@ -135,17 +172,33 @@ class Backbone(nn.Module):
         self._set_kernels("reference" if kernels == "auto" else kernels)
 
     def count_pass(self, n_edges: int) -> None:
-        """Count a pass over so many edges; with `auto` kernels the work done so far decides what is worth compiling."""
+        """Count a pass over so many edges.
+
+        With `auto` kernels the work done so far decides what is worth compiling.
+        """
         if self.kernels != "auto" or self.embedding.device.type != "cpu":
             return
-        self._work += n_edges * self.n_channels * sum(len(layer.table.value) for layer in self.layers)
-        wanted = "unrolled" if self._work > UNROLLED_AFTER else "table" if self._work > TABLE_AFTER else "reference"
+        self._work += (
+            n_edges * self.n_channels * sum(len(layer.table.value) for layer in self.layers)
+        )
+        wanted = (
+            "specialized"
+            if self._work > SPECIALIZED_AFTER
+            else "generic"
+            if self._work > GENERIC_AFTER
+            else "reference"
+        )
         if wanted != self.layers[0].kernels:
-            logger.info("a long job: its convolutions are compiled now (%s), once on this machine", wanted)
+            logger.info(
+                "a long job: its convolutions are compiled now (%s), once on this machine", wanted
+            )
             self._set_kernels(wanted)
 
     def threads_for_prediction(self) -> contextlib.AbstractContextManager[None]:
-        """Return a context for a prediction: where there are sweeps, OpenMP's threads would be in their way."""
+        """Return a context for a prediction.
+
+        Where there are kernels, OpenMP's threads would be in their way.
+        """
         serves = inplace.serves(self.embedding, self.layers[0].kernels)
         return threads.without_openmp() if serves else contextlib.nullcontext()
 
@@ -156,10 +209,16 @@ class Backbone(nn.Module):
 
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions and cell."""
-        species, edges, vectors = self.species_of_number[graph.atomic_numbers], edges_of(graph), edge_vectors(graph)
+        species, edges, vectors = (
+            self.species_of_number[graph.atomic_numbers],
+            edges_of(graph),
+            edge_vectors(graph),
+        )
         if is_differentiated_once() and inplace.serves(self.embedding, self.layers[0].kernels):
-            layers = derived(self, lambda: RestingLayers(self.embedding, self.layers))
-            features, invariant, distances = RestingPass.apply(vectors, self._geometry, layers, edges, species)
+            layers = derived(self, lambda: FrozenLayers(self.embedding, self.layers))
+            features, invariant, distances = FrozenPass.apply(
+                vectors, self._geometry, layers, edges, species
+            )
         else:
             harmonics, distances = self._geometry(vectors)
             features, invariants = functional.embedding(species, self.embedding)[:, None, :], []
@@ -174,7 +233,9 @@ class Backbone(nn.Module):
         # A zero vector gets length 1e-6 Å and a zero gradient instead of an undefined direction.
         distances = vectors.square().sum(dim=1).clamp(min=1e-12).sqrt()
         dtype = self.embedding.dtype
-        return spherical_harmonics((vectors / distances[:, None]).to(dtype), self.l_max), distances.to(dtype)
+        return spherical_harmonics(
+            (vectors / distances[:, None]).to(dtype), self.l_max
+        ), distances.to(dtype)
 
 
 def _reach(irreps: Irreps, target: Irreps, hidden: Irreps, l_max: int, correlation: int) -> Irreps:
@@ -195,10 +256,23 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def _check_settings(
-    elements: Sequence[int], cutoff: float, n_layers: int, n_channels: int, l_max: int, parity: str, correlation: int, n_radial: int
+    elements: Sequence[int],
+    cutoff: float,
+    n_layers: int,
+    n_channels: int,
+    l_max: int,
+    parity: str,
+    correlation: int,
+    n_radial: int,
 ) -> None:
-    if not elements or len(set(elements)) != len(elements) or not all(1 <= z <= 118 for z in elements):
-        raise UserError(f"elements must be different atomic numbers from 1 to 118, got {list(elements)}")
+    if (
+        not elements
+        or len(set(elements)) != len(elements)
+        or not all(1 <= z <= 118 for z in elements)
+    ):
+        raise UserError(
+            f"elements must be different atomic numbers from 1 to 118, got {list(elements)}"
+        )
     if not cutoff > 0:
         raise UserError(f"model.cutoff is {cutoff} Å; it must be positive, 5 is usual")
     limits = {
@@ -212,4 +286,7 @@ def _check_settings(
         if not low <= value <= high:
             raise UserError(f"model.{name} is {value}; it must lie between {low} and {high}")
     if parity not in {"natural", "full"}:
-        raise UserError(f"model.parity is {parity!r}; it must be 'natural' (0e 1o 2e ...) or 'full' (both parities)")
+        raise UserError(
+            f"model.parity is {parity!r}; it must be 'natural' (0e 1o 2e ...) or 'full' (both "
+            "parities)"
+        )

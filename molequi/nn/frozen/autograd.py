@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from molequi.kernels import Edges, threads
-from molequi.nn.frozen.layers import RestingLayers, Walk
+from molequi.nn.frozen.layers import FrozenLayers, Walk
 from molequi.o3.irreps import n_rows
 
 # Edges whose geometry is computed at a time.
@@ -18,20 +18,26 @@ _BLOCK = 2**13
 Geometry = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-class RestingPass(torch.autograd.Function):
+class FrozenPass(torch.autograd.Function):
     """All layers: edge vectors (E, 3), Å -> features (N, M_out, C), invariants (N, n_layers * C), distances (E,), Å, without a gradient.
 
-    geometry: vectors -> harmonics (E, rows) and distances (E,) in the model's dtype. It runs block by block, and again for its gradient.
+    geometry: vectors -> harmonics (E, rows) and distances (E,) in the model's dtype. It runs block
+    by block, and again for its gradient.
     """
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx, vectors: Tensor, geometry: Geometry, resting: RestingLayers, edges: Edges, species: Tensor
+        ctx: FunctionCtx,
+        vectors: Tensor,
+        geometry: Geometry,
+        resting: FrozenLayers,
+        edges: Edges,
+        species: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Run the layers and keep what their gradients need."""
-        arena, chunks = resting.arenas.take(), resting.chunks(edges)
+        workspace, chunks = resting.workspaces.take(), resting.chunks(edges)
         like, n_edges = resting.layers[0].splines, len(vectors)
-        harmonics = arena.empty(like, n_edges, n_rows(resting.layers[0].table.second))
+        harmonics = workspace.empty(like, n_edges, n_rows(resting.layers[0].table.second))
         distances = like.new_empty(n_edges)
 
         def measure(block: slice) -> None:
@@ -39,33 +45,50 @@ class RestingPass(torch.autograd.Function):
 
         _blockwise(measure, n_edges, len(chunks))
         walks = [Walk(harmonics, distances, edges, species, nodes) for nodes in chunks]
-        kept = resting.forward(walks, arena)
-        features, invariant = kept[-1].out.clone(), torch.cat([buffers.out[:, 0] for buffers in kept], dim=1)
+        kept = resting.forward(walks, workspace)
+        features, invariant = (
+            kept[-1].out.clone(),
+            torch.cat([buffers.out[:, 0] for buffers in kept], dim=1),
+        )
         ctx.mark_non_differentiable(distances)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(vectors)
-            ctx.rest = geometry, resting, walks, kept, arena
+            ctx.rest = geometry, resting, walks, kept, workspace
         else:
-            resting.arenas.give_back(arena)
+            resting.workspaces.give_back(workspace)
         return features, invariant, distances
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, g: Tensor, of_invariants: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: FunctionCtx, g: Tensor, of_invariants: Tensor, _: Tensor
+    ) -> tuple[Tensor | None, ...]:
         """Go back through the layers; once, because their buffers are given back."""
-        (geometry, resting, walks, kept, arena), ctx.rest, (vectors,) = ctx.rest, None, ctx.saved_tensors
-        inputs = resting.backward(g.clone(), of_invariants.chunk(len(kept), dim=1), kept, walks, arena)
+        (geometry, resting, walks, kept, workspace), ctx.rest, (vectors,) = (
+            ctx.rest,
+            None,
+            ctx.saved_tensors,
+        )
+        inputs = resting.backward(
+            g.clone(), of_invariants.chunk(len(kept), dim=1), kept, walks, workspace
+        )
         out = torch.empty_like(vectors)
 
         def go_back(block: slice) -> None:
             with torch.enable_grad():
                 part = vectors[block].detach().requires_grad_(True)
                 sums = sum(x.y[block] for x in inputs), sum(x.r[block] for x in inputs)
-                pairs = [(value, total) for value, total in zip(geometry(part), sums, strict=True) if value.requires_grad]
-                (out[block],) = torch.autograd.grad([value for value, _ in pairs], part, [total for _, total in pairs])
+                pairs = [
+                    (value, total)
+                    for value, total in zip(geometry(part), sums, strict=True)
+                    if value.requires_grad
+                ]
+                (out[block],) = torch.autograd.grad(
+                    [value for value, _ in pairs], part, [total for _, total in pairs]
+                )
 
         _blockwise(go_back, len(vectors), len(walks))
-        resting.arenas.give_back(arena)
+        resting.workspaces.give_back(workspace)
         return out, None, None, None, None
 
 

@@ -1,9 +1,12 @@
-"""The layers of a backbone with their weights at rest: forward pass and gradient written out, without a graph of autograd.
+"""The layers of a backbone with their weights at rest.
 
-Predictions, dynamics and relaxations need the features and one gradient, with respect to harmonics and distances. Linear maps that follow one
-another are then multiplied once, what the first layer makes of each element is a table, and a molecule of twenty atoms costs a quarter of the
-operations. A thread takes its share of the nodes from one convolution to the next, so that threads meet once a layer. The numbers are those of
-`Backbone.forward` up to rounding.
+Forward pass and gradient written out, without a graph of autograd.
+
+Predictions, dynamics and relaxations need the features and one gradient, with respect to harmonics
+and distances. Linear maps that follow one another are then multiplied once, what the first layer
+makes of each element is a table, and a molecule of twenty atoms costs a quarter of the operations.
+A thread takes its share of the nodes from one convolution to the next, so that threads meet once a
+layer. The numbers are those of `Backbone.forward` up to rounding.
 """
 
 from __future__ import annotations
@@ -16,22 +19,24 @@ import torch
 from torch import Tensor, nn
 
 from molequi.kernels import Edges, inplace, threads
-from molequi.nn.frozen.maps import PathMix, RestingGate, RowMap
-from molequi.nn.frozen.workspace import Arena, ArenaPool
+from molequi.nn.frozen.maps import FrozenGate, PathMix, RowMap
+from molequi.nn.frozen.workspace import Workspace, WorkspacePool
 from molequi.nn.interaction import Interaction
 from molequi.nn.linear import PathLinear
 from molequi.nn.product import SharedRows
 from molequi.o3.clebsch_gordan import CouplingTable
 from molequi.o3.irreps import n_rows
 
-# Radial functions to evaluate that are worth a thread of their own: some milliseconds, for below that threads wait for each other.
+# Radial functions to evaluate that are worth a thread of their own: some milliseconds, for below
+# that threads wait for each other.
 _WORTH_A_THREAD = 1_000_000
 
 
 class Buffers(NamedTuple):
     """What a layer computes, and keeps for its gradient; all (N, rows, C).
 
-    h: features after the first map. raw: the messages as the convolution gives them, not kept where they are mixed. powers: of the messages.
+    h: features after the first map. raw: the messages as the convolution gives them, not kept where
+    they are mixed. powers: of the messages.
     before, gates, out: of the gate.
     """
 
@@ -44,7 +49,10 @@ class Buffers(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """Gradients with respect to what a layer is given: features x (N, M_in, C), harmonics y (E, rows), distances r (E,)."""
+    """Gradients with respect to what a layer is given.
+
+    Features x (N, M_in, C), harmonics y (E, rows), distances r (E,).
+    """
 
     x: Tensor
     y: Tensor
@@ -52,7 +60,10 @@ class Inputs(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Gradients with respect to what `Buffers` of the same names hold; pair: those of the two factors of a product."""
+    """Gradients with respect to what `Buffers` of the same names hold.
+
+    Pair: those of the two factors of a product.
+    """
 
     h: Tensor
     raw: Tensor
@@ -84,23 +95,39 @@ class Walk(NamedTuple):
         return scratch.flatten()[first : first + like.numel()].view(like.shape)
 
 
-class RestingLayer:
+class FrozenLayer:
     """An `Interaction`: h = U x, A = mix(convolve(h)), y = W_1 A + W_2 A A + W_3 A A A + S x, gate(y), each W one product of all its maps.
 
-    elements: the features (S, 1, C) of each element where the layer is the first one, whose x and S x are tables then.
+    elements: the features (S, 1, C) of each element where the layer is the first one, whose x and S
+    x are tables then.
     """
 
     def __init__(self, layer: Interaction, elements: Tensor | None) -> None:
         self.kernels, self.table, self.cutoff = layer.kernels, layer.table, layer.radial.cutoff
         self.splines = layer.radial(layer.path_scale * layer.neighbor_count.rsqrt())
-        self.n_rows_out, self.n_messages = n_rows(layer.irreps_out), n_rows(dict.fromkeys(layer.table.output))
-        self.gate = RestingGate(layer.gate.weight * layer.gate.weight.shape[0] ** -0.5, [2 * l + 1 for l, _ in layer.gate.others])
+        self.n_rows_out, self.n_messages = (
+            n_rows(layer.irreps_out),
+            n_rows(dict.fromkeys(layer.table.output)),
+        )
+        self.gate = FrozenGate(
+            layer.gate.weight * layer.gate.weight.shape[0] ** -0.5,
+            [2 * l + 1 for l, _ in layer.gate.others],
+        )
         half = 2**-0.5
         is_direct = isinstance(layer.down, nn.Identity)
-        self.mix = PathMix(layer.mix, half if is_direct else 1.0) if isinstance(layer.mix, PathLinear) else None
+        self.mix = (
+            PathMix(layer.mix, half if is_direct else 1.0)
+            if isinstance(layer.mix, PathLinear)
+            else None
+        )
         self.up = layer.up._per_row()
-        self.self_connection, self.species_table = layer.self_connection, layer.self_connection.table()
-        self.connection = _row_map(layer.self_connection.rows, layer.self_connection.linear._per_row() * half, taken=True)
+        self.self_connection, self.species_table = (
+            layer.self_connection,
+            layer.self_connection.table(),
+        )
+        self.connection = _row_map(
+            layer.self_connection.rows, layer.self_connection.linear._per_row() * half, taken=True
+        )
         self.products: list[tuple[CouplingTable, Tensor]] = []
         self.maps: list[RowMap] = []
         if not is_direct:
@@ -108,8 +135,12 @@ class RestingLayer:
         self.element_up = self.element_connection = None
         if elements is not None:
             species = torch.arange(len(elements), device=elements.device)
-            self.element_up = torch.bmm(elements.transpose(0, 1), self.up).transpose(0, 1).contiguous()
-            self.element_connection = elements.new_zeros(len(elements), self.n_rows_out, elements.shape[2])
+            self.element_up = (
+                torch.bmm(elements.transpose(0, 1), self.up).transpose(0, 1).contiguous()
+            )
+            self.element_connection = elements.new_zeros(
+                len(elements), self.n_rows_out, elements.shape[2]
+            )
             self._connect(elements, species, self.element_connection)
 
     def _set_update(self, layer: Interaction, down: Tensor) -> None:
@@ -122,41 +153,77 @@ class RestingLayer:
         after = down * (product.scale * layer.product_scale[layer.irrep_of_row, None, None])
         for projection in product.linears:
             rows = projection.rows
-            self.maps.append(_row_map(rows, torch.bmm(projection.linear._per_row(), after.index_select(0, rows.rows_out))))
-        for order, (table, weight) in enumerate(zip(product.tables, product.species_weights, strict=True)):
+            self.maps.append(
+                _row_map(
+                    rows,
+                    torch.bmm(projection.linear._per_row(), after.index_select(0, rows.rows_out)),
+                )
+            )
+        for order, (table, weight) in enumerate(
+            zip(product.tables, product.species_weights, strict=True)
+        ):
             self.products.append((table, weight * getattr(product, f"path_scale_{order}")))
 
     def _connect(self, x: Tensor, species: Tensor, out: Tensor) -> None:
-        self.connection.add(self.self_connection.spread(self.self_connection.rows.take(x), self.species_table, species), out)
+        self.connection.add(
+            self.self_connection.spread(
+                self.self_connection.rows.take(x), self.species_table, species
+            ),
+            out,
+        )
 
     @property
     def n_raw(self) -> int:
         """Numbers per node of the raw messages that are not kept."""
         return 0 if self.mix is None else n_rows(self.table.output) * self.splines.shape[2]
 
-    def buffers(self, n_nodes: int, arena: Arena, scratch: Tensor) -> Buffers:
+    def buffers(self, n_nodes: int, workspace: Workspace, scratch: Tensor) -> Buffers:
         """Return memory for one pass; raw messages that are mixed at once lie in `scratch`."""
 
         def empty(rows: int) -> Tensor:
-            return arena.empty(self.splines, n_nodes, rows, self.splines.shape[2])
+            return workspace.empty(self.splines, n_nodes, rows, self.splines.shape[2])
 
-        powers = [empty(self.n_messages), *(empty(n_rows(table.output)) for table, _ in self.products)]
-        raw = powers[0] if self.mix is None else scratch[: n_nodes * self.n_raw].view(n_nodes, -1, self.splines.shape[2])
-        return Buffers(empty(len(self.up)), raw, powers, empty(self.n_rows_out), empty(len(self.gate.sizes)), empty(self.n_rows_out))
+        powers = [
+            empty(self.n_messages),
+            *(empty(n_rows(table.output)) for table, _ in self.products),
+        ]
+        raw = (
+            powers[0]
+            if self.mix is None
+            else scratch[: n_nodes * self.n_raw].view(n_nodes, -1, self.splines.shape[2])
+        )
+        return Buffers(
+            empty(len(self.up)),
+            raw,
+            powers,
+            empty(self.n_rows_out),
+            empty(len(self.gate.sizes)),
+            empty(self.n_rows_out),
+        )
 
-    def gradients(self, buffers: Buffers, inputs: Inputs, arena: Arena) -> Gradients:
+    def gradients(self, buffers: Buffers, inputs: Inputs, workspace: Workspace) -> Gradients:
         """Return memory for the gradient of one pass."""
 
         def like(x: Tensor) -> Tensor:
-            return arena.empty(x, *x.shape)
+            return workspace.empty(x, *x.shape)
 
         powers = [like(power) for power in buffers.powers]
         largest = max(powers, key=torch.Tensor.numel)
         raw = powers[0] if self.mix is None else buffers.raw
-        return Gradients(like(buffers.h), raw, powers, (like(largest), like(largest)), like(buffers.before), inputs)
+        return Gradients(
+            like(buffers.h),
+            raw,
+            powers,
+            (like(largest), like(largest)),
+            like(buffers.before),
+            inputs,
+        )
 
     def start(self, x: Tensor | None, buffers: Buffers, walk: Walk) -> None:
-        """Compute h and what reaches the gate past the convolution; x is None for the first layer."""
+        """Compute h and what reaches the gate past the convolution.
+
+        X is None for the first layer.
+        """
         h, y, species = walk.own(buffers.h), walk.own(buffers.before), walk.own(walk.species)
         if x is None:
             torch.index_select(self.element_up, 0, species, out=h)
@@ -168,7 +235,15 @@ class RestingLayer:
     def finish(self, buffers: Buffers, walk: Walk) -> None:
         """Compute the features from the h of all nodes."""
         edge_inputs = walk.harmonics, walk.distances, self.splines
-        inplace.convolve((buffers.h, *edge_inputs), walk.edges, self.table, self.cutoff, self.kernels, buffers.raw, walk.nodes)
+        inplace.convolve(
+            (buffers.h, *edge_inputs),
+            walk.edges,
+            self.table,
+            self.cutoff,
+            self.kernels,
+            buffers.raw,
+            walk.nodes,
+        )
         messages, y = buffers.powers[0], walk.own(buffers.before)
         if self.mix is not None:
             self.mix.forward(walk.own(buffers.raw), walk.own(messages))
@@ -192,8 +267,17 @@ class RestingLayer:
             row_map.add_transposed(before, pull.zero_())
         for order in range(len(self.products) - 1, -1, -1):
             table, weights = self.products[order]
-            pair = [walk.share(x, y) for x, y in zip(gradients.pair, (pulled[order], pulled[0]), strict=True)]
-            inputs = buffers.powers[order], buffers.powers[0], weights, pulled[order + 1], walk.species
+            pair = [
+                walk.share(x, y)
+                for x, y in zip(gradients.pair, (pulled[order], pulled[0]), strict=True)
+            ]
+            inputs = (
+                buffers.powers[order],
+                buffers.powers[0],
+                weights,
+                pulled[order + 1],
+                walk.species,
+            )
             inplace.couple_gradient(inputs, table, pair, walk.nodes)
             pulls[order] += walk.own(pair[0])
             pulls[0] += walk.own(pair[1])
@@ -204,38 +288,57 @@ class RestingLayer:
         """Compute the gradients with respect to harmonics, distances and the layer's input from those of all nodes' raw messages."""
         inputs = buffers.h, walk.harmonics, walk.distances, self.splines, gradients.raw
         outputs = gradients.h, gradients.inputs.y, gradients.inputs.r
-        inplace.convolve_gradient(inputs, walk.edges, self.table, self.cutoff, self.kernels, outputs, walk.nodes)
+        inplace.convolve_gradient(
+            inputs, walk.edges, self.table, self.cutoff, self.kernels, outputs, walk.nodes
+        )
         if self.element_up is not None:
             return
-        dx, before, connection = walk.own(gradients.inputs.x), walk.own(gradients.before), self.self_connection
-        torch.bmm(walk.own(gradients.h).transpose(0, 1), self.up.transpose(1, 2), out=dx.transpose(0, 1))
-        pull = before.new_zeros(len(before), n_rows(connection.rows.irreps), self.connection.n_channels_in)
+        dx, before, connection = (
+            walk.own(gradients.inputs.x),
+            walk.own(gradients.before),
+            self.self_connection,
+        )
+        torch.bmm(
+            walk.own(gradients.h).transpose(0, 1), self.up.transpose(1, 2), out=dx.transpose(0, 1)
+        )
+        pull = before.new_zeros(
+            len(before), n_rows(connection.rows.irreps), self.connection.n_channels_in
+        )
         self.connection.add_transposed(before, pull)
-        connection.rows.add_untaken(connection.spread_transposed(pull, self.species_table, walk.own(walk.species)), dx)
+        connection.rows.add_untaken(
+            connection.spread_transposed(pull, self.species_table, walk.own(walk.species)), dx
+        )
 
 
 def _row_map(rows: SharedRows, weight: Tensor, *, taken: bool = False) -> RowMap:
     """The map of shared rows; with `taken` its input has these rows only."""
-    return RowMap(list(range(len(weight))) if taken else rows.rows_in.tolist(), rows.rows_out.tolist(), weight)
+    return RowMap(
+        list(range(len(weight))) if taken else rows.rows_in.tolist(), rows.rows_out.tolist(), weight
+    )
 
 
-class RestingLayers:
+class FrozenLayers:
     """The layers of a backbone written out, and the buffers that their passes use."""
 
     def __init__(self, embedding: Tensor, layers: Sequence[Interaction]) -> None:
-        self.layers = [RestingLayer(layer, None if number else embedding[:, None, :]) for number, layer in enumerate(layers)]
-        self.arenas = ArenaPool()
+        self.layers = [
+            FrozenLayer(layer, None if number else embedding[:, None, :])
+            for number, layer in enumerate(layers)
+        ]
+        self.workspaces = WorkspacePool()
 
     def chunks(self, edges: Edges) -> list[tuple[int, int]]:
         """Share the nodes out among threads, each of which takes its nodes from one convolution to the next."""
         cost = sum(layer.splines.shape[1] * layer.splines.shape[2] for layer in self.layers)
         return threads.cut(edges.receiver_ptr.numpy(), cost=cost, worth=_WORTH_A_THREAD)
 
-    def forward(self, walks: Sequence[Walk], arena: Arena) -> list[Buffers]:
+    def forward(self, walks: Sequence[Walk], workspace: Workspace) -> list[Buffers]:
         """Run the layers; the last one's features are the result."""
         n_nodes = len(walks[0].species)
-        scratch = arena.empty(walks[0].harmonics, n_nodes * max(layer.n_raw for layer in self.layers))
-        kept = [layer.buffers(n_nodes, arena, scratch) for layer in self.layers]
+        scratch = workspace.empty(
+            walks[0].harmonics, n_nodes * max(layer.n_raw for layer in self.layers)
+        )
+        kept = [layer.buffers(n_nodes, workspace, scratch) for layer in self.layers]
         threads.each(lambda walk: self.layers[0].start(None, kept[0], walk), walks)
         for number in range(len(self.layers)):
             threads.each(functools.partial(self._forward_step, number, kept), walks)
@@ -246,15 +349,25 @@ class RestingLayers:
         if number + 1 < len(self.layers):
             self.layers[number + 1].start(kept[number].out, kept[number + 1], walk)
 
-    def backward(self, g: Tensor, of_invariants: Sequence[Tensor], kept: list[Buffers], walks: Sequence[Walk], arena: Arena) -> list[Inputs]:
-        """Go back through the layers; g: gradient of the features, overwritten; of_invariants: (N, C) of each layer's invariants."""
+    def backward(
+        self,
+        g: Tensor,
+        of_invariants: Sequence[Tensor],
+        kept: list[Buffers],
+        walks: Sequence[Walk],
+        workspace: Workspace,
+    ) -> list[Inputs]:
+        """Go back through the layers; g: gradient of the features, overwritten.
+
+        Of_invariants: (N, C) of each layer's invariants.
+        """
         like = [(buffers.h, walks[0].harmonics, walks[0].distances) for buffers in kept]
-        inputs = [Inputs(*(arena.empty(x, *x.shape) for x in tensors)) for tensors in like]
-        mark = arena.mark()
+        inputs = [Inputs(*(workspace.empty(x, *x.shape) for x in tensors)) for tensors in like]
+        mark = workspace.mark()
         for number in range(len(self.layers) - 1, -1, -1):
             layer, buffers = self.layers[number], kept[number]
-            arena.restart(mark)  # one layer's gradients at a time
-            gradients = layer.gradients(buffers, inputs[number], arena)
+            workspace.restart(mark)  # one layer's gradients at a time
+            gradients = layer.gradients(buffers, inputs[number], workspace)
             g[:, 0] += of_invariants[number]
             threads.each(functools.partial(layer.pull, g, buffers, gradients), walks)
             threads.each(functools.partial(layer.push, buffers, gradients), walks)

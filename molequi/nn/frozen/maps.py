@@ -13,7 +13,10 @@ from molequi.nn.linear import PathLinear, unit_gain
 
 
 class Run(NamedTuple):
-    """Neighbouring rows of an input that are mapped to neighbouring rows of the output; weight: (rows, C_in, C)."""
+    """Neighbouring rows of an input that are mapped to neighbouring rows of the output.
+
+    Weight: (rows, C_in, C).
+    """
 
     start_in: int
     start_out: int
@@ -29,13 +32,26 @@ class Run(NamedTuple):
 
 
 class RowMap:
-    """A linear map from rows to rows, added to what is there: out[:, k] += in[:, a] W_k for the pairs (a, k) of `rows`."""
+    """A linear map from rows to rows, added to what is there.
+
+    Out[:, k] += in[:, a] W_k for the pairs (a, k) of `rows`.
+    """
 
     def __init__(self, rows_in: Sequence[int], rows_out: Sequence[int], weight: Tensor) -> None:
         self.n_channels_in = weight.shape[1]
-        starts = [0, *(k for k in range(1, len(rows_in)) if (rows_in[k] - rows_in[k - 1], rows_out[k] - rows_out[k - 1]) != (1, 1)), len(rows_in)]
+        starts = [
+            0,
+            *(
+                k
+                for k in range(1, len(rows_in))
+                if (rows_in[k] - rows_in[k - 1], rows_out[k] - rows_out[k - 1]) != (1, 1)
+            ),
+            len(rows_in),
+        ]
         pairs = zip(starts[:-1], starts[1:], strict=True)
-        self.runs = [Run(rows_in[a], rows_out[a], weight[a:b].contiguous()) for a, b in pairs if b > a]
+        self.runs = [
+            Run(rows_in[a], rows_out[a], weight[a:b].contiguous()) for a, b in pairs if b > a
+        ]
 
     def add(self, features: Tensor, out: Tensor) -> None:
         """Add the map of features (N, M_in, C) to out (N, M_out, C)."""
@@ -60,8 +76,19 @@ class PathMix:
         """For each irrep its rows of the paths (2 l + 1, N, paths * C), of the output (2 l + 1, N, C), and the weight."""
         parts, start_in, start_out = [], 0, 0
         for size, count, weight in zip(self.sizes, self.counts, self.weights, strict=True):
-            block = paths.narrow(1, start_in, size * count).unflatten(1, (size, count)).flatten(2).transpose(0, 1)
-            parts.append((block, rows.narrow(1, start_out, size).transpose(0, 1), weight.expand(size, -1, -1)))
+            block = (
+                paths.narrow(1, start_in, size * count)
+                .unflatten(1, (size, count))
+                .flatten(2)
+                .transpose(0, 1)
+            )
+            parts.append(
+                (
+                    block,
+                    rows.narrow(1, start_out, size).transpose(0, 1),
+                    weight.expand(size, -1, -1),
+                )
+            )
             start_in, start_out = start_in + size * count, start_out + size
         return parts
 
@@ -76,7 +103,7 @@ class PathMix:
             torch.bmm(rows, weight.transpose(1, 2), out=block)
 
 
-class RestingGate:
+class FrozenGate:
     """`Gate` and its gradient."""
 
     def __init__(self, weight: Tensor, sizes: Sequence[int]) -> None:
@@ -88,7 +115,9 @@ class RestingGate:
         scalars = x[:, 0]
         torch.mul(functional.silu(scalars), self.silu_gain, out=out[:, 0])
         if self.sizes:
-            torch.sigmoid(torch.mm(scalars, self.weight, out=gates.flatten(1)), out=gates.flatten(1))
+            torch.sigmoid(
+                torch.mm(scalars, self.weight, out=gates.flatten(1)), out=gates.flatten(1)
+            )
         for number, (rows_in, rows_out) in enumerate(self._split(x, out)):
             torch.mul(rows_in, gates[:, number : number + 1] * self.gate_gain, out=rows_out)
 
@@ -103,9 +132,17 @@ class RestingGate:
             pulls.append((rows_g * rows_x).sum(dim=1))
         if pulls:
             flat = gates.flatten(1)
-            own = own + (torch.cat(pulls, dim=1) * (flat * (1.0 - flat) * self.gate_gain)) @ self.weight.T
+            own = (
+                own
+                + (torch.cat(pulls, dim=1) * (flat * (1.0 - flat) * self.gate_gain)) @ self.weight.T
+            )
         out[:, 0] = own
 
     def _split(self, *features: Tensor) -> list[tuple[Tensor, ...]]:
         """The rows of each gated irrep, of all the features given."""
-        return list(zip(*(x[:, 1:].split(self.sizes, dim=1) if self.sizes else () for x in features), strict=True))
+        return list(
+            zip(
+                *(x[:, 1:].split(self.sizes, dim=1) if self.sizes else () for x in features),
+                strict=True,
+            )
+        )

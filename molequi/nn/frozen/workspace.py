@@ -1,6 +1,7 @@
 """Buffers that a pass takes again at its next call.
 
-Memory fresh from the operating system costs as much as the arithmetic done on it: every page is cleared and mapped when it is first touched.
+Memory fresh from the operating system costs as much as the arithmetic done on it: every page is
+cleared and mapped when it is first touched.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import torch
 from torch import Tensor
 
 
-class Arena:
-    """The n-th tensor taken after `restart` lies where the n-th tensor lay before. One pass at a time may use it."""
+class Workspace:
+    """The n-th tensor taken after `restart` lies where the n-th tensor lay before.
+
+    One pass at a time may use it.
+    """
 
     def __init__(self) -> None:
         self._buffers: list[Tensor] = []
@@ -27,35 +31,46 @@ class Arena:
         self._next = mark
 
     def empty(self, like: Tensor, *shape: int) -> Tensor:
-        """Return a contiguous tensor of this shape with the dtype of `like`; its values are arbitrary."""
+        """Return a contiguous tensor of this shape with the dtype of `like`.
+
+        Its values are arbitrary.
+        """
         size = math.prod(shape)
         if self._next == len(self._buffers):
             self._buffers.append(like.new_empty(size))
-        elif self._buffers[self._next].numel() < size or self._buffers[self._next].dtype != like.dtype:
+        elif (
+            self._buffers[self._next].numel() < size
+            or self._buffers[self._next].dtype != like.dtype
+        ):
             # Somewhat larger, because the number of edges changes a little from step to step.
-            self._buffers[self._next] = torch.empty(size + size // 8, dtype=like.dtype, device=like.device)
+            self._buffers[self._next] = torch.empty(
+                size + size // 8, dtype=like.dtype, device=like.device
+            )
         self._next += 1
         return self._buffers[self._next - 1][:size].view(shape)
 
 
-class ArenaPool:
+class WorkspacePool:
     """Arenas that nobody uses; passes that run at the same time get one each."""
 
     def __init__(self) -> None:
-        self._free: list[Arena] = []
+        self._free: list[Workspace] = []
 
-    def __deepcopy__(self, memo: dict) -> ArenaPool:
-        return ArenaPool()
+    def __deepcopy__(self, memo: dict) -> WorkspacePool:
+        return WorkspacePool()
 
-    def take(self) -> Arena:
-        """Return an arena to be used by one pass."""
+    def take(self) -> Workspace:
+        """Return an workspace to be used by one pass."""
         try:
-            arena = self._free.pop()
+            workspace = self._free.pop()
         except IndexError:
-            arena = Arena()
-        arena.restart()
-        return arena
+            workspace = Workspace()
+        workspace.restart()
+        return workspace
 
-    def give_back(self, arena: Arena) -> None:
-        """Take an arena back whose tensors nobody needs any more; its memory is kept for as long as the pool."""
-        self._free.append(arena)
+    def give_back(self, workspace: Workspace) -> None:
+        """Take an workspace back whose tensors nobody needs any more.
+
+        Its memory is kept for as long as the pool.
+        """
+        self._free.append(workspace)

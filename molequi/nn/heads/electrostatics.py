@@ -1,4 +1,7 @@
-"""Heads of charges and dipoles: charges flow along edges, so every connected piece keeps its own."""
+"""Heads of charges and dipoles.
+
+Charges flow along edges, so every connected piece keeps its own.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,12 @@ from molequi.properties import DEBYE, Property
 
 
 class ChargeFlow(nn.Module):
-    """Partial charges q_i = q0_i + sum_j f_ij with f_ij = -f_ji, so that every connected piece keeps its charge.
+    """Partial charges q_i = q0_i + sum_j f_ij with f_ij = -f_ji.
 
-    f_ij = u(r_ij) sum_c rho_c(r_ij) (a_ic b_jc - a_jc b_ic); q0 spreads the total charge with positive 0e weights.
+    So that every connected piece keeps its charge.
+
+    f_ij = u(r_ij) sum_c rho_c(r_ij) (a_ic b_jc - a_jc b_ic); q0 spreads the total charge with
+    positive 0e weights.
     """
 
     def __init__(self, cutoff: float, n_invariants: int, *, n_flows: int = 8) -> None:
@@ -32,9 +38,13 @@ class ChargeFlow(nn.Module):
         a, b = self.sources(features.invariant).split(self.n_flows, dim=1)
         sender, receiver = molecules.edge_index
         radial = flow_radial(features, self.widths / self.cutoff)
-        a_i, b_i, a_j, b_j = (x.index_select(0, side) for side in (receiver, sender) for x in (a, b))
+        a_i, b_i, a_j, b_j = (
+            x.index_select(0, side) for side in (receiver, sender) for x in (a, b)
+        )
         flow = (radial * (a_i * b_j - a_j * b_i)).sum(dim=1) * (0.1 * self.n_flows**-0.5)
-        charges = (flow * scale).new_zeros(len(molecules.batch)).index_add(0, receiver, flow * scale)
+        charges = (
+            (flow * scale).new_zeros(len(molecules.batch)).index_add(0, receiver, flow * scale)
+        )
         if not bool(molecules.total_charge.any()):
             return charges
         weights = functional.softplus(self.attention(features.invariant))[:, 0]
@@ -44,7 +54,9 @@ class ChargeFlow(nn.Module):
 
 def flow_radial(features: NodeFeatures, inverse_widths: Tensor) -> Tensor:
     """Return u(r_e) exp(-(r_e w_f)^2) for inverse widths (F,), 1/Å: (E, F)."""
-    return features.envelope[:, None] * torch.exp(-(features.distances[:, None] * inverse_widths).square())
+    return features.envelope[:, None] * torch.exp(
+        -(features.distances[:, None] * inverse_widths).square()
+    )
 
 
 class ChargeHead(Head):
@@ -62,11 +74,19 @@ class ChargeHead(Head):
 class DipoleHead(Head):
     """mu = sum_i q_i (r_i - r_COM) + sum_i mu_i, from - to +; its length in debye; the charges.
 
-    Charge-equilibrating flows and atomic dipoles as in PhysNet's and PaiNN's dipoles (Unke and Meuwly, JCTC 15, 3678 (2019), eq. 8;
-    Schuett et al., ICML 2021, eq. 8). For an ion the origin is the centre of mass.
+    Charge-equilibrating flows and atomic dipoles as in PhysNet's and PaiNN's dipoles (Unke and
+    Meuwly, JCTC 15, 3678 (2019), eq. 8; Schuett et al., ICML 2021, eq. 8). For an ion the origin is
+    the centre of mass.
     """
 
-    def __init__(self, row: Property, outputs: tuple[str, ...], irreps_in: Irreps, n_channels: int, sizes: tuple[float, int]) -> None:
+    def __init__(
+        self,
+        row: Property,
+        outputs: tuple[str, ...],
+        irreps_in: Irreps,
+        n_channels: int,
+        sizes: tuple[float, int],
+    ) -> None:
         super().__init__(row)
         cutoff, n_invariants = sizes
         self.outputs = outputs
@@ -74,10 +94,17 @@ class DipoleHead(Head):
         self.readout = TensorReadout(((1, -1),), irreps_in, n_channels, n_invariants)
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
-        """Return the asked ones of {dipole: (B, 3) e·Å, dipole_magnitude: (B,) D, charges: (N,) e}."""
+        """Return the asked ones of {dipole: (B, 3) e·Å, dipole_magnitude: (B,) D, charges.
+
+        (N,) e}.
+        """
         charges, atomic = self.multipoles(features, molecules)
         dipole = molecules.sum(charges.to(torch.float64)[:, None] * molecules.positions + atomic)
-        known = {"dipole": dipole, "dipole_magnitude": safe_norm(dipole) / DEBYE, "charges": charges}
+        known = {
+            "dipole": dipole,
+            "dipole_magnitude": safe_norm(dipole) / DEBYE,
+            "charges": charges,
+        }
         return {name: known[name] for name in self.outputs}
 
     def multipoles(self, features: NodeFeatures, molecules: Molecules) -> tuple[Tensor, Tensor]:
@@ -89,4 +116,8 @@ def safe_norm(vectors: Tensor) -> Tensor:
     """Return the length of vectors (..., 3); its gradient at zero is zero instead of undefined."""
     squared = vectors.square().sum(dim=-1)
     nonzero = squared > 0
-    return torch.where(nonzero, torch.where(nonzero, squared, torch.ones_like(squared)).sqrt(), torch.zeros_like(squared))
+    return torch.where(
+        nonzero,
+        torch.where(nonzero, squared, torch.ones_like(squared)).sqrt(),
+        torch.zeros_like(squared),
+    )

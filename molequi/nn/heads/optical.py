@@ -18,12 +18,16 @@ from molequi.o3.irreps import Irreps, row_slices, to_cartesian
 from molequi.properties import Property
 
 SODIUM_D = 589.3e-7  # cm, mean of the doublet, to which tabulated rotations refer
-# [alpha] = 28800 pi^2 N_A nu^2 beta / M in deg/[dm (g/cm³)], nu in 1/cm, beta in cm^4, M in g/mol: K. Ruud et al., Chem. Phys. Lett. 373 (2003) 606.
+# [alpha] = 28800 pi^2 N_A nu^2 beta / M in deg/[dm (g/cm³)], nu in 1/cm, beta in cm^4, M in g/mol:
+# K. Ruud et al., Chem. Phys. Lett. 373 (2003) 606.
 ROTATION_PER_BOHR4 = 28800.0 * math.pi**2 * units._Nav * (units.Bohr * 1e-8) ** 4 / SODIUM_D**2
 
 
 def optical_rotation(isotropic: Tensor, molecules: Molecules) -> dict[str, Tensor]:
-    """Return {rosenfeld_isotropic, specific_rotation}: (B,), from a third of the trace, bohr⁴. A molecule without atoms does not rotate."""
+    """Return {rosenfeld_isotropic, specific_rotation}: (B,), from a third of the trace, bohr⁴.
+
+    A molecule without atoms does not rotate.
+    """
     rotation = ROTATION_PER_BOHR4 * isotropic / molecules.masses
     return {"rosenfeld_isotropic": isotropic, "specific_rotation": rotation}
 
@@ -37,12 +41,23 @@ class OpticalRotationHead(SumHead):
 
 
 class AxialFlow(nn.Module):
-    """Axial vectors (1e) a_i = sum_j f_ij with f_ij = -f_ji, so that they sum to zero over every connected piece.
+    """Axial vectors (1e) a_i = sum_j f_ij with f_ij = -f_ji.
 
-    f_ij = u(r_ij) sum_c rho_c(r_ij) (s_ic v_jc - s_jc v_ic) with 0e values s and 1e vectors v of the atoms.
+    So that they sum to zero over every connected piece.
+
+    f_ij = u(r_ij) sum_c rho_c(r_ij) (s_ic v_jc - s_jc v_ic) with 0e values s and 1e vectors v of
+    the atoms.
     """
 
-    def __init__(self, cutoff: float, irreps_in: Irreps, n_channels: int, n_invariants: int, *, n_flows: int = 8) -> None:
+    def __init__(
+        self,
+        cutoff: float,
+        irreps_in: Irreps,
+        n_channels: int,
+        n_invariants: int,
+        *,
+        n_flows: int = 8,
+    ) -> None:
         super().__init__()
         self.cutoff, self.n_flows = cutoff, n_flows
         self.rows = dict(zip(irreps_in, row_slices(irreps_in), strict=True))[(1, 1)]
@@ -52,23 +67,36 @@ class AxialFlow(nn.Module):
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> Tensor:
         """Return the vectors: (N, 3), float64, so that their sums vanish to its rounding."""
-        s, v = self.sources(features.invariant), features.equivariant[:, self.rows] @ (self.vectors * len(self.vectors) ** -0.5)
+        s, v = (
+            self.sources(features.invariant),
+            features.equivariant[:, self.rows] @ (self.vectors * len(self.vectors) ** -0.5),
+        )
         sender, receiver = molecules.edge_index
-        s_i, v_i, s_j, v_j = (x.index_select(0, side) for side in (receiver, sender) for x in (s, v))
+        s_i, v_i, s_j, v_j = (
+            x.index_select(0, side) for side in (receiver, sender) for x in (s, v)
+        )
         radial = flow_radial(features, self.widths / self.cutoff)[:, None, :]
-        flow = (radial * (s_i[:, None] * v_j - s_j[:, None] * v_i)).sum(dim=2).to(torch.float64) * (0.1 * self.n_flows**-0.5)
+        flow = (radial * (s_i[:, None] * v_j - s_j[:, None] * v_i)).sum(dim=2).to(torch.float64) * (
+            0.1 * self.n_flows**-0.5
+        )
         return flow.new_zeros(len(molecules.batch), 3).index_add(0, receiver, flow)
 
 
 class RosenfeldHead(Head):
-    """beta = sum_i beta_i - 1/2 sum_i (r_i - r_COM) x alpha_i, and a third of its trace: a tensor that depends on the origin is no sum of local ones.
+    """beta = sum_i beta_i - 1/2 sum_i (r_i - r_COM) x alpha_i, and a third of its trace.
 
-    A shift R of the origin adds -1/2 eps_bcd R_c alpha_ad to beta_ab, because the magnetic moment changes by R x p / 2. So each atom brings a
-    local beta_i (0o+1o+2o) and a local polarizability alpha_i (0e+1e+2e). The trace sees only the antisymmetric part of alpha_i, which flows
-    along edges: it sums to zero over every connected piece, whose trace then depends neither on the origin nor on other pieces far away.
+    A tensor that depends on the origin is no sum of local ones.
+
+    A shift R of the origin adds -1/2 eps_bcd R_c alpha_ad to beta_ab, because the magnetic moment
+    changes by R x p / 2. So each atom brings a local beta_i (0o+1o+2o) and a local polarizability
+    alpha_i (0e+1e+2e). The trace sees only the antisymmetric part of alpha_i, which flows along
+    edges: it sums to zero over every connected piece, whose trace then depends neither on the
+    origin nor on other pieces far away.
     """
 
-    def __init__(self, row: Property, irreps_in: Irreps, n_channels: int, sizes: tuple[float, int]) -> None:
+    def __init__(
+        self, row: Property, irreps_in: Irreps, n_channels: int, sizes: tuple[float, int]
+    ) -> None:
         super().__init__(row)
         cutoff, n_invariants = sizes
         self.local = TensorReadout(self.irreps, irreps_in, n_channels, n_invariants)
@@ -79,8 +107,13 @@ class RosenfeldHead(Head):
         """Return {rosenfeld: (B, 3, 3), bohr⁴, electric index first, rosenfeld_isotropic, specific_rotation: (B,)}, float64."""
         symmetric = self.symmetric(features, self.scale[1:]).to(torch.float64)
         antisymmetric = self.flow(features, molecules) * self.scale[0]
-        alpha = to_cartesian(torch.cat([symmetric[:, :1], antisymmetric, symmetric[:, 1:]], dim=1), (0, 1, 2))
+        alpha = to_cartesian(
+            torch.cat([symmetric[:, :1], antisymmetric, symmetric[:, 1:]], dim=1), (0, 1, 2)
+        )
         moved = torch.linalg.cross(molecules.positions[:, None, :].expand_as(alpha), alpha, dim=2)
         local = to_cartesian(self.local(features, self.scale), (0, 1, 2)).to(torch.float64)
         tensor = molecules.sum(local - 0.5 * moved)
-        return {"rosenfeld": tensor, **optical_rotation(tensor.diagonal(dim1=1, dim2=2).mean(dim=1), molecules)}
+        return {
+            "rosenfeld": tensor,
+            **optical_rotation(tensor.diagonal(dim1=1, dim2=2).mean(dim=1), molecules),
+        }

@@ -17,7 +17,9 @@ from molequi.properties import Property
 class SumHead(Head):
     """Extensive and per-atom properties: sum_i or list of (value_i + shift + reference(Z_i))."""
 
-    def __init__(self, row: Property, irreps_in: Irreps, n_channels: int, n_invariants: int) -> None:
+    def __init__(
+        self, row: Property, irreps_in: Irreps, n_channels: int, n_invariants: int
+    ) -> None:
         super().__init__(row)
         self.readout = TensorReadout(self.irreps, irreps_in, n_channels, n_invariants)
 
@@ -29,7 +31,9 @@ class SumHead(Head):
         """Return {name: (B, *shape) float64 or (N, *shape)}."""
         values = self.atomic_values(features)
         if self.row.is_invariant:
-            values = values.to(torch.float64) + self.shift + self.reference[molecules.atomic_numbers]
+            values = (
+                values.to(torch.float64) + self.shift + self.reference[molecules.atomic_numbers]
+            )
         return {self.row.name: values if self.row.per_atom else molecules.sum(values)}
 
 
@@ -38,14 +42,20 @@ class EnergyHead(SumHead):
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
         """Return {energy: (B,), energies: (N,)}, eV, float64."""
-        energies = self.atomic_values(features).to(torch.float64) + self.shift + self.reference[molecules.atomic_numbers]
+        energies = (
+            self.atomic_values(features).to(torch.float64)
+            + self.shift
+            + self.reference[molecules.atomic_numbers]
+        )
         return {self.row.name: molecules.sum(energies), "energies": energies}
 
 
 class MeanHead(Head):
     """Intensive properties: a weighted mean sum_i w_i v_i / sum_i w_i + shift with learned positive 0e weights."""
 
-    def __init__(self, row: Property, irreps_in: Irreps, n_channels: int, n_invariants: int) -> None:
+    def __init__(
+        self, row: Property, irreps_in: Irreps, n_channels: int, n_invariants: int
+    ) -> None:
         super().__init__(row)
         self.readout = TensorReadout(self.irreps, irreps_in, n_channels, n_invariants)
         self.attention = Perceptron((n_invariants, N_HIDDEN, 1))
@@ -60,16 +70,30 @@ class MeanHead(Head):
 
 
 class SpatialExtentHead(Head):
-    """<r^2> = sum_i w_i |r_i - r_COM|^2 + sum_i s_i: an extent grows with the distance of its parts, so it is no sum of local terms."""
+    """<r^2> = sum_i w_i |r_i - r_COM|^2 + sum_i s_i.
 
-    def __init__(self, row: Property, irreps_in: Irreps, n_channels: int, n_invariants: int) -> None:
+    An extent grows with the distance of its parts, so it is no sum of local terms.
+    """
+
+    def __init__(
+        self, row: Property, irreps_in: Irreps, n_channels: int, n_invariants: int
+    ) -> None:
         super().__init__(row)
         self.readout = TensorReadout(((0, 1), (0, 1)), irreps_in, n_channels, n_invariants)
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
         """Return {name: (B,)}, Å², float64."""
-        weight, local = self.readout(features, torch.ones_like(self.scale).expand(2)).to(torch.float64).unbind(dim=1)
+        weight, local = (
+            self.readout(features, torch.ones_like(self.scale).expand(2))
+            .to(torch.float64)
+            .unbind(dim=1)
+        )
         # A neutral atom holds Z electrons, the natural first guess of its weight.
         weight = molecules.atomic_numbers * (1.0 + 0.1 * weight)
-        values = weight * molecules.positions.square().sum(dim=1) + local * self.scale[0] + self.shift + self.reference[molecules.atomic_numbers]
+        values = (
+            weight * molecules.positions.square().sum(dim=1)
+            + local * self.scale[0]
+            + self.shift
+            + self.reference[molecules.atomic_numbers]
+        )
         return {self.row.name: molecules.sum(values)}

@@ -15,8 +15,9 @@ N_HIDDEN = 32
 class TripleProducts(nn.Module):
     """Pseudoscalars t_k = (a_k x b_k) . c_k of three vectors that are mixed, each by its own map, from the channels of the 1o rows.
 
-    Three different maps are needed: a product of a vector with itself has no hand. With maps to 1, p and p^2, p the rank of a neighbour, t is the
-    signed volume of ranked neighbours, which is what R and S mean.
+    Three different maps are needed: a product of a vector with itself has no hand. With maps to 1,
+    p and p^2, p the rank of a neighbour, t is the signed volume of ranked neighbours, which is what
+    R and S mean.
     """
 
     def __init__(self, n_channels: int, n_products: int) -> None:
@@ -34,18 +35,37 @@ class TripleProducts(nn.Module):
 class TensorReadout(nn.Module):
     """One value per atom for each irrep: a scalar network for 0e, gated linear maps for the rest.
 
-    v_i = sum_c w_c h_ic g_c(invariants): the gate is 0e, so the value has the irrep of its rows and no bias. Beside the 0o rows stand as
-    many triple products of the 1o rows, where there are any.
+    v_i = sum_c w_c h_ic g_c(invariants): the gate is 0e, so the value has the irrep of its rows and
+    no bias. Beside the 0o rows stand as many triple products of the 1o rows, where there are any.
     """
 
-    def __init__(self, irreps: Irreps, irreps_in: Irreps, n_channels: int, n_invariants: int) -> None:
+    def __init__(
+        self, irreps: Irreps, irreps_in: Irreps, n_channels: int, n_invariants: int
+    ) -> None:
         super().__init__()
         self.irreps = irreps
         self.slices = dict(zip(irreps_in, row_slices(irreps_in), strict=True))
-        self.triples = TripleProducts(n_channels, n_channels) if (0, -1) in irreps and (1, -1) in irreps_in else None
-        sizes = [1 if irrep == (0, 1) else 2 * n_channels if irrep == (0, -1) and self.triples is not None else n_channels for irrep in irreps]
-        self.networks = nn.ModuleList(Perceptron((n_invariants, N_HIDDEN, size), last_bias=False) for size in sizes)
-        self.weights = nn.ParameterList(nn.Parameter(torch.randn(size)) for irrep, size in zip(irreps, sizes, strict=True) if irrep != (0, 1))
+        self.triples = (
+            TripleProducts(n_channels, n_channels)
+            if (0, -1) in irreps and (1, -1) in irreps_in
+            else None
+        )
+        sizes = [
+            1
+            if irrep == (0, 1)
+            else 2 * n_channels
+            if irrep == (0, -1) and self.triples is not None
+            else n_channels
+            for irrep in irreps
+        ]
+        self.networks = nn.ModuleList(
+            Perceptron((n_invariants, N_HIDDEN, size), last_bias=False) for size in sizes
+        )
+        self.weights = nn.ParameterList(
+            nn.Parameter(torch.randn(size))
+            for irrep, size in zip(irreps, sizes, strict=True)
+            if irrep != (0, 1)
+        )
 
     def forward(self, features: NodeFeatures, scale: Tensor) -> Tensor:
         """Return the rows: (N, sum of 2 l + 1)."""
@@ -56,7 +76,9 @@ class TensorReadout(nn.Module):
                 parts.append(scalars * factor)
             else:
                 weight = next(weights) * gate(scalars) * (factor * scalars.shape[1] ** -0.5)
-                parts.append(torch.einsum("nmc,nc->nm", self._rows(irrep, features.equivariant), weight))
+                parts.append(
+                    torch.einsum("nmc,nc->nm", self._rows(irrep, features.equivariant), weight)
+                )
         return torch.cat(parts, dim=1)
 
     def _rows(self, irrep: Irrep, features: Tensor) -> Tensor:

@@ -29,7 +29,8 @@ def make_head(row: Property, backbone: AnyBackbone, outputs: tuple[str, ...]) ->
     missing = [irrep for irrep in irreps_of(row) if irrep not in backbone.irreps_out]
     if missing:
         raise UserError(
-            f"{row.name} needs {irreps_name(missing)}, which this network's last layer does not have ({irreps_name(backbone.irreps_out)}); "
+            f"{row.name} needs {irreps_name(missing)}, which this network's last layer does not "
+            f"have ({irreps_name(backbone.irreps_out)}); "
             f"{backbone.advice}"
         )
     if row.name == "energy":
@@ -37,32 +38,63 @@ def make_head(row: Property, backbone: AnyBackbone, outputs: tuple[str, ...]) ->
     if row.name == "charges":
         return electrostatics.ChargeHead(row, backbone.cutoff, backbone.n_invariants)
     if row.name in _ELECTROSTATIC:
-        shown = tuple(name for name in _ELECTROSTATIC if name in outputs) if "dipole" not in outputs else _ELECTROSTATIC
-        return electrostatics.DipoleHead(PROPERTIES["dipole"], shown, backbone.irreps_out, backbone.n_channels, (backbone.cutoff, backbone.n_invariants))
+        shown = (
+            tuple(name for name in _ELECTROSTATIC if name in outputs)
+            if "dipole" not in outputs
+            else _ELECTROSTATIC
+        )
+        return electrostatics.DipoleHead(
+            PROPERTIES["dipole"],
+            shown,
+            backbone.irreps_out,
+            backbone.n_channels,
+            (backbone.cutoff, backbone.n_invariants),
+        )
     if row.name == "r2":
         return pooling.SpatialExtentHead(row, *sizes)
     if row.name == "rosenfeld":
-        return optical.RosenfeldHead(row, backbone.irreps_out, backbone.n_channels, (backbone.cutoff, backbone.n_invariants))
+        return optical.RosenfeldHead(
+            row, backbone.irreps_out, backbone.n_channels, (backbone.cutoff, backbone.n_invariants)
+        )
     if row.name == "rosenfeld_isotropic":
         return optical.OpticalRotationHead(row, *sizes)
-    return pooling.SumHead(row, *sizes) if row.extensive or row.per_atom else pooling.MeanHead(row, *sizes)
+    return (
+        pooling.SumHead(row, *sizes)
+        if row.extensive or row.per_atom
+        else pooling.MeanHead(row, *sizes)
+    )
 
 
 def irreps_of(row: Property) -> Irreps:
     """Return the irreps that the head of a property reads, which may be more than it gives."""
     if row.name == "rosenfeld":
         return full_irreps(2)
-    return ((0, 1), (1, -1)) if row.name in ("dipole", "dipole_magnitude") else parse_irreps(row.irreps)
+    return (
+        ((0, 1), (1, -1))
+        if row.name in ("dipole", "dipole_magnitude")
+        else parse_irreps(row.irreps)
+    )
 
 
 def derived_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
     """Return what comes with these outputs without having been asked for."""
-    company = {"energy": DERIVED, "dipole": _ELECTROSTATIC, "rosenfeld": _OPTICAL, "rosenfeld_isotropic": _OPTICAL[1:]}
+    company = {
+        "energy": DERIVED,
+        "dipole": _ELECTROSTATIC,
+        "rosenfeld": _OPTICAL,
+        "rosenfeld_isotropic": _OPTICAL[1:],
+    }
     return tuple(name for output, names in company.items() if output in outputs for name in names)
 
 
-def is_served(name: str, outputs: Sequence[str], heads_made: Container[str], backbone: AnyBackbone) -> bool:
+def is_served(
+    name: str, outputs: Sequence[str], heads_made: Container[str], backbone: AnyBackbone
+) -> bool:
     """Whether another property's head gives this one too."""
     if name in _OPTICAL:
         return any(other in outputs for other in _OPTICAL[: _OPTICAL.index(name)])
-    return name in _ELECTROSTATIC and backbone.has_vectors and any(other in heads_made for other in _ELECTROSTATIC)
+    return (
+        name in _ELECTROSTATIC
+        and backbone.has_vectors
+        and any(other in heads_made for other in _ELECTROSTATIC)
+    )

@@ -1,4 +1,7 @@
-"""Part b: forces as the gradient of an energy, and as a vector output of the same network: work around loops, drift of the energy."""
+"""Part b: forces as the gradient of an energy, and as a vector output of the same network.
+
+Work around loops, drift of the energy.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,19 @@ from collections.abc import Callable
 import torch
 from ase import units
 from ase.data import atomic_masses
-from buys.learn import DIRECT, Molecule, Row, Rows, Settings, ethanol, mean_error, molecular_model, n_weights, predict, train_model
+from buys.learn import (
+    DIRECT,
+    Molecule,
+    Row,
+    Rows,
+    Settings,
+    ethanol,
+    mean_error,
+    molecular_model,
+    n_weights,
+    predict,
+    train_model,
+)
 from torch import Tensor
 
 from molequi.models.molecular import MolecularModel
@@ -26,7 +41,9 @@ def law_of(model: MolecularModel, frames: Molecule, *, direct: bool) -> Law:
 
     def law(positions: Tensor) -> tuple[Tensor, float]:
         outputs = model.compute(graph._replace(positions=positions), forces=not direct)
-        return outputs[DIRECT.name if direct else "forces"].detach().to(torch.float64), outputs["energy"].item()
+        return outputs[DIRECT.name if direct else "forces"].detach().to(torch.float64), outputs[
+            "energy"
+        ].item()
 
     return law
 
@@ -34,32 +51,48 @@ def law_of(model: MolecularModel, frames: Molecule, *, direct: bool) -> Law:
 def loop_work(model: MolecularModel, frames: Molecule, *, direct: bool) -> tuple[float, float]:
     """Work around circles in random planes of coordinate space, mean of |W| in meV, and in % of the mean of the integral of |F||dx|.
 
-    Equidistant points make the sum exact beyond all powers of their distance, so what is left is rounding where F is a gradient.
+    Equidistant points make the sum exact beyond all powers of their distance, so what is left is
+    rounding where F is a gradient.
     """
     generator = torch.Generator().manual_seed(11)
     angle = 2.0 * math.pi * torch.arange(N_POINTS, dtype=torch.float64) / N_POINTS
     work, path = [], []
     for start in frames.positions[:N_LOOPS]:
-        plane = torch.linalg.qr(torch.randn(start.numel(), 2, generator=generator, dtype=torch.float64))[0].T.reshape(2, *start.shape)
-        circle = RADIUS * (angle.cos()[:, None, None] * plane[0] + angle.sin()[:, None, None] * plane[1])
-        tangent = RADIUS * (-angle.sin()[:, None, None] * plane[0] + angle.cos()[:, None, None] * plane[1])
-        loop = Molecule(start + circle, torch.zeros_like(circle), torch.zeros(N_POINTS), frames.numbers)
+        plane = torch.linalg.qr(
+            torch.randn(start.numel(), 2, generator=generator, dtype=torch.float64)
+        )[0].T.reshape(2, *start.shape)
+        circle = RADIUS * (
+            angle.cos()[:, None, None] * plane[0] + angle.sin()[:, None, None] * plane[1]
+        )
+        tangent = RADIUS * (
+            -angle.sin()[:, None, None] * plane[0] + angle.cos()[:, None, None] * plane[1]
+        )
+        loop = Molecule(
+            start + circle, torch.zeros_like(circle), torch.zeros(N_POINTS), frames.numbers
+        )
         forces = predict(model, loop, direct=direct)[0]
         step = 2.0 * math.pi / N_POINTS
         work.append((forces * tangent).sum().item() * step)
-        path.append((forces.flatten(1).norm(dim=1) * tangent.flatten(1).norm(dim=1)).sum().item() * step)
+        path.append(
+            (forces.flatten(1).norm(dim=1) * tangent.flatten(1).norm(dim=1)).sum().item() * step
+        )
     total = sum(abs(w) for w in work)
     return 1e3 * total / N_LOOPS, 100.0 * total / sum(path)
 
 
 def nve(law: Law, start: Tensor, numbers: Tensor, picoseconds: float) -> Row:
-    """Velocity Verlet from 300 K: drift of the total energy by least squares, and the temperature of the last tenth.
+    """Velocity Verlet from 300 K.
+
+    Drift of the total energy by least squares, and the temperature of the last tenth.
 
     A run hotter than 5,000 K is stopped; its drift is that until then.
     """
     masses = torch.from_numpy(atomic_masses[numbers.numpy()])[:, None]
     generator = torch.Generator().manual_seed(2)
-    velocities = torch.randn(start.shape, generator=generator, dtype=torch.float64) * (units.kB * TEMPERATURE / masses).sqrt()
+    velocities = (
+        torch.randn(start.shape, generator=generator, dtype=torch.float64)
+        * (units.kB * TEMPERATURE / masses).sqrt()
+    )
     velocities = velocities - (masses * velocities).sum(dim=0) / masses.sum()
     positions, (forces, energy), step = start.clone(), law(start), TIMESTEP * units.fs
     n_steps, records = round(1000.0 * picoseconds / TIMESTEP), []
@@ -75,14 +108,22 @@ def nve(law: Law, start: Tensor, numbers: Tensor, picoseconds: float) -> Row:
             break
     time, total, temperatures = torch.tensor(records, dtype=torch.float64).T
     centred = time - time.mean()
-    slope = ((centred * total).sum() / centred.square().sum()).item() if len(records) > 2 else math.nan
+    slope = (
+        ((centred * total).sum() / centred.square().sum()).item() if len(records) > 2 else math.nan
+    )
     last = temperatures[-max(1, len(records) // 10) :].mean().item()
-    return {"ps": time[-1].item(), "drift_mev_atom_ps": 1e3 * slope / len(numbers), "last_temperature_k": last}
+    return {
+        "ps": time[-1].item(),
+        "drift_mev_atom_ps": 1e3 * slope / len(numbers),
+        "last_temperature_k": last,
+    }
 
 
 def row_of(train: Molecule, test: Molecule, steps: int, picoseconds: float, *, direct: bool) -> Row:
     """Train one of the twins and measure it."""
-    model = molecular_model(train, ["energy", DIRECT] if direct else ["energy"], n_channels=16, l_max=1)
+    model = molecular_model(
+        train, ["energy", DIRECT] if direct else ["energy"], n_channels=16, l_max=1
+    )
     seconds = train_model(model, train, steps, direct=direct)
     model = model.to(torch.float64)
     forces, energies = predict(model, test, direct=direct)
@@ -100,5 +141,11 @@ def run(rows: Rows, settings: Settings) -> dict[str, list[Row]]:
     (train, test), picoseconds, table = ethanol(settings.ethanol), settings.picoseconds, []
     for name, direct in (("gradient of an energy", False), ("vector output (1o)", True)):
         part = f"direct, {picoseconds:g} ps"
-        table.append(rows.get(part, name, lambda d=direct: row_of(train, test, settings.steps, picoseconds, direct=d)))
+        table.append(
+            rows.get(
+                part,
+                name,
+                lambda d=direct: row_of(train, test, settings.steps, picoseconds, direct=d),
+            )
+        )
     return {"direct": table}

@@ -5,7 +5,20 @@ from __future__ import annotations
 import time
 
 import torch
-from buys.learn import Molecule, Row, Rows, Settings, batches, ethanol, fit, mean_error, molecular_model, n_weights, predict, train_model
+from buys.learn import (
+    Molecule,
+    Row,
+    Rows,
+    Settings,
+    batches,
+    ethanol,
+    fit,
+    mean_error,
+    molecular_model,
+    n_weights,
+    predict,
+    train_model,
+)
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,10 +31,22 @@ from molequi.runtime.resources import data_path
 HAND_STEPS = 200
 # Name, irreps of the label, settings. An even number (0e) is all that unsigned numbers can give.
 HANDS = (
-    ("unsigned distances, angles, dihedrals", "0e", {"kind": "invariants", "parity": "natural", "near_cutoff": 2.0}),
-    ("signed distances, angles, dihedrals", "0o", {"kind": "invariants", "parity": "full", "near_cutoff": 2.0}),
+    (
+        "unsigned distances, angles, dihedrals",
+        "0e",
+        {"kind": "invariants", "parity": "natural", "near_cutoff": 2.0},
+    ),
+    (
+        "signed distances, angles, dihedrals",
+        "0o",
+        {"kind": "invariants", "parity": "full", "near_cutoff": 2.0},
+    ),
     ("E(3) features, 0e output", "0e", {"kind": "tensors", "l_max": 1, "n_layers": 3}),
-    ("E(3) features, 0o output", "0o", {"kind": "tensors", "l_max": 1, "n_layers": 3, "parity": "full"}),
+    (
+        "E(3) features, 0o output",
+        "0o",
+        {"kind": "tensors", "l_max": 1, "n_layers": 3, "parity": "full"},
+    ),
 )
 FORCES = (
     ("distances alone (E(3) network, l = 0)", {"kind": "tensors", "l_max": 0}),
@@ -56,7 +81,13 @@ def hand_row(irreps: str, settings: dict[str, object], steps: int) -> Row:
     seconds = fit(model.parameters(), loss, steps)
     logits = model.compute(test.batch(torch.arange(len(test)), model.cutoff)[0])["is_left"].detach()
     hits = ((logits > 0).to(torch.float64) == is_left(test)).to(torch.float64)
-    return {"output": irreps, "accuracy_percent": 100 * hits.mean().item(), "tested": len(test), "weights": n_weights(model), "seconds": seconds}
+    return {
+        "output": irreps,
+        "accuracy_percent": 100 * hits.mean().item(),
+        "tested": len(test),
+        "weights": n_weights(model),
+        "seconds": seconds,
+    }
 
 
 def force_row(settings: dict[str, object], train: Molecule, test: Molecule, steps: int) -> Row:
@@ -77,7 +108,16 @@ def run(rows: Rows, settings: Settings) -> dict[str, list[Row]]:
     """Return the tables `hands` and `ethanol`."""
     steps, kept, few = settings.steps, rows.settings, min(settings.steps, HAND_STEPS)
     rows.settings = {"steps": few, "data": "alanine"}
-    hands = [rows.get("hands", name, lambda i=irreps, s=model: hand_row(i, s, few)) for name, irreps, model in HANDS]
+    hands = [
+        rows.get("hands", name, lambda i=irreps, s=model: hand_row(i, s, few))
+        for name, irreps, model in HANDS
+    ]
     rows.settings = kept
     train, test = ethanol(settings.ethanol)
-    return {"hands": hands, "ethanol": [rows.get("ethanol", name, lambda s=model: force_row(s, train, test, steps)) for name, model in FORCES]}
+    return {
+        "hands": hands,
+        "ethanol": [
+            rows.get("ethanol", name, lambda s=model: force_row(s, train, test, steps))
+            for name, model in FORCES
+        ],
+    }

@@ -1,4 +1,7 @@
-"""What the parts of `symmetry_buys.py` share: fitting, rotations, networks on raw coordinates, a model of molecules, rows that are kept."""
+"""What the parts of `symmetry_buys.py` share.
+
+Fitting, rotations, networks on raw coordinates, a model of molecules, rows that are kept.
+"""
 
 from __future__ import annotations
 
@@ -39,23 +42,34 @@ class Settings(NamedTuple):
     @property
     def kept(self) -> Row:
         """What a row says of the run that it is from."""
-        return {"steps": self.steps, "data": "bundled sample" if self.ethanol is None else self.ethanol.name}
+        return {
+            "steps": self.steps,
+            "data": "bundled sample" if self.ethanol is None else self.ethanol.name,
+        }
 
 
 class Rows:
-    """Rows by name; with a file, those of an earlier run with the same settings are not computed again.
+    """Rows by name.
+
+    With a file, those of an earlier run with the same settings are not computed again.
 
     settings: what the rows to come have in common; may be set anew between parts.
     """
 
     def __init__(self, path: Path | None, settings: Row) -> None:
         self.path, self.settings = path, settings
-        self.known: dict[str, Row] = json.loads(path.read_text(encoding="utf-8"))["rows"] if path is not None and path.is_file() else {}
+        self.known: dict[str, Row] = (
+            json.loads(path.read_text(encoding="utf-8"))["rows"]
+            if path is not None and path.is_file()
+            else {}
+        )
 
     def get(self, part: str, name: str, compute: Callable[[], Row]) -> Row:
         """Return a row, computed and written to the file if it is not there."""
         key = f"{part}: {name}"
-        if key not in self.known or any(self.known[key].get(setting) != value for setting, value in self.settings.items()):
+        if key not in self.known or any(
+            self.known[key].get(setting) != value for setting, value in self.settings.items()
+        ):
             self.known[key] = {"model": name, **self.settings, **compute()}
             if self.path is not None:
                 partial = self.path.with_name(f"{self.path.name}.partial")
@@ -64,8 +78,16 @@ class Rows:
         return self.known[key]
 
 
-def fit(parameters: Iterable[nn.Parameter], loss: Callable[[int], Tensor], steps: int, rate: float = 1e-2) -> float:
-    """Take `steps` steps of Adam with a cosine schedule down `loss(step)`; return the processor seconds."""
+def fit(
+    parameters: Iterable[nn.Parameter],
+    loss: Callable[[int], Tensor],
+    steps: int,
+    rate: float = 1e-2,
+) -> float:
+    """Take `steps` steps of Adam with a cosine schedule down `loss(step)`.
+
+    Return the processor seconds.
+    """
     optimizer = torch.optim.Adam(list(parameters), lr=rate)
     start = time.process_time()
     for step in range(steps):
@@ -84,7 +106,10 @@ def rotations(seed: int, n: int) -> Tensor:
 
 
 def rotations_of_x(axes: Tensor, seed: int) -> Tensor:
-    """Return a rotation for each unit vector (n, 3) that carries x onto it; the turn about the axis is random: (n, 3, 3)."""
+    """Return a rotation for each unit vector (n, 3) that carries x onto it.
+
+    The turn about the axis is random: (n, 3, 3).
+    """
     generator = torch.Generator().manual_seed(seed)
     rows = []
     for axis in axes:
@@ -102,13 +127,18 @@ def turned(values: Tensor, matrices: Tensor) -> Tensor:
 class CoordinateNetwork(nn.Module):
     """A perceptron from centred coordinates to vectors, (S, N, 3) -> (S, N, 3): no symmetry but that of translation."""
 
-    def __init__(self, positions: Tensor, vectors: Tensor, *, n_hidden: int = 128, seed: int = 0) -> None:
+    def __init__(
+        self, positions: Tensor, vectors: Tensor, *, n_hidden: int = 128, seed: int = 0
+    ) -> None:
         super().__init__()
         torch.manual_seed(seed)
         n_atoms = positions.shape[1]
-        self.network = Perceptron((3 * n_atoms, n_hidden, n_hidden, 3 * n_atoms), last_bias=True).to(positions.dtype)
+        self.network = Perceptron(
+            (3 * n_atoms, n_hidden, n_hidden, 3 * n_atoms), last_bias=True
+        ).to(positions.dtype)
         centred = positions - positions.mean(dim=1, keepdim=True)
-        # Coordinates are compared with their mean, so that a small motion is not a small number beside a large one.
+        # Coordinates are compared with their mean, so that a small motion is not a small number
+        # beside a large one.
         self.register_buffer("mean", centred.mean(dim=0))
         self.register_buffer("spread", (centred - self.mean).std())
         self.register_buffer("size", vectors.std())
@@ -126,8 +156,15 @@ class Molecule:
     positions, forces: (S, N, 3), Å and eV/Å. energies: (S,), eV. numbers: (N,).
     """
 
-    def __init__(self, positions: Tensor, forces: Tensor, energies: Tensor, numbers: Tensor) -> None:
-        self.positions, self.forces, self.energies, self.numbers = positions, forces, energies, numbers
+    def __init__(
+        self, positions: Tensor, forces: Tensor, energies: Tensor, numbers: Tensor
+    ) -> None:
+        self.positions, self.forces, self.energies, self.numbers = (
+            positions,
+            forces,
+            energies,
+            numbers,
+        )
 
     @staticmethod
     def of(frames: Frames) -> Molecule:
@@ -135,7 +172,10 @@ class Molecule:
         n = int(frames.n_atoms[0])
         shape = (len(frames), n, 3)
         return Molecule(
-            frames.positions.reshape(shape), frames.targets["forces"].reshape(shape), frames.targets["energy"].reshape(-1), frames.atomic_numbers[:n]
+            frames.positions.reshape(shape),
+            frames.targets["forces"].reshape(shape),
+            frames.targets["energy"].reshape(-1),
+            frames.atomic_numbers[:n],
         )
 
     def subset(self, rows: Tensor | slice) -> Molecule:
@@ -144,10 +184,18 @@ class Molecule:
 
     def turned(self, matrices: Tensor) -> Molecule:
         """Return all frames turned, each by its own matrix or all by one."""
-        return Molecule(turned(self.positions, matrices), turned(self.forces, matrices), self.energies, self.numbers)
+        return Molecule(
+            turned(self.positions, matrices),
+            turned(self.forces, matrices),
+            self.energies,
+            self.numbers,
+        )
 
     def graph(self, positions: Tensor) -> AtomGraph:
-        """Return one graph of frames (S, N, 3): all pairs, because the kernels leave out those beyond the cutoff themselves."""
+        """Return one graph of frames (S, N, 3): all pairs.
+
+        Because the kernels leave out those beyond the cutoff themselves.
+        """
         return pair_graph(positions, self.numbers)
 
 
@@ -164,28 +212,52 @@ def pair_graph(positions: Tensor, numbers: Tensor) -> AtomGraph:
 
 
 def ethanol(path: Path | None) -> tuple[Molecule, Molecule]:
-    """Return frames of rMD17 ethanol to train on and to test: 500 and 500 of the first published split, or 225 and 75 of the bundled sample."""
+    """Return frames of rMD17 ethanol to train on and to test.
+
+    500 and 500 of the first published split, or 225 and 75 of the bundled sample.
+    """
     if path is not None:
         frames, splits = load_rmd17(path, split=1)
         every = Molecule.of(frames)
-        return every.subset(splits["train"][:N_PUBLISHED]), every.subset(splits["test"][:N_PUBLISHED])
-    every = Molecule.of(read_frames(data_path("samples/ethanol.extxyz.gz"), targets=("energy", "forces"))[0])
-    every = every.subset(torch.from_numpy(np.random.default_rng(0).permutation(len(every.positions))))
+        return every.subset(splits["train"][:N_PUBLISHED]), every.subset(
+            splits["test"][:N_PUBLISHED]
+        )
+    every = Molecule.of(
+        read_frames(data_path("samples/ethanol.extxyz.gz"), targets=("energy", "forces"))[0]
+    )
+    every = every.subset(
+        torch.from_numpy(np.random.default_rng(0).permutation(len(every.positions)))
+    )
     return every.subset(slice(N_BUNDLED)), every.subset(slice(N_BUNDLED, None))
 
 
-def molecular_model(frames: Molecule, rows: list[Property | str], **settings: object) -> MolecularModel:
+def molecular_model(
+    frames: Molecule, rows: list[Property | str], **settings: object
+) -> MolecularModel:
     """Make a calibrated model whose outputs have the scale and the mean of `frames`."""
     model = make_model(frames.numbers.tolist(), rows, cutoff=CUTOFF, **settings)
     model.backbone.calibrate(frames.graph(frames.positions[:16]))
     size = float(frames.forces.std())
     for name, head in model.heads.items():
-        head.set_statistics(size, float(frames.energies.mean()) / len(frames.numbers) if name == "energy" else 0.0)
+        head.set_statistics(
+            size, float(frames.energies.mean()) / len(frames.numbers) if name == "energy" else 0.0
+        )
     return model
 
 
-def train_model(model: MolecularModel, frames: Molecule, steps: int, *, batch: int = 8, rate: float = 1e-2, direct: bool = False) -> float:
-    """Train on energies and forces, either the gradient or, with `direct`, the head of vectors; return the processor seconds."""
+def train_model(
+    model: MolecularModel,
+    frames: Molecule,
+    steps: int,
+    *,
+    batch: int = 8,
+    rate: float = 1e-2,
+    direct: bool = False,
+) -> float:
+    """Train on energies and forces, either the gradient or, with `direct`, the head of vectors.
+
+    Return the processor seconds.
+    """
     size, n = frames.forces.std(), len(frames.numbers)
     order = batches(len(frames.positions), batch, steps)
 
@@ -193,19 +265,42 @@ def train_model(model: MolecularModel, frames: Molecule, steps: int, *, batch: i
         rows = order[step]
         graph = frames.graph(frames.positions[rows])
         outputs = model(graph) if direct else model.compute(graph, create_graph=True)
-        error = ((outputs[DIRECT.name if direct else "forces"] - frames.forces[rows].reshape(-1, 3)) / size).square().mean()
-        return error + 0.1 * ((outputs["energy"] - frames.energies[rows]) / size).square().mean() / n if "energy" in outputs else error
+        error = (
+            (
+                (outputs[DIRECT.name if direct else "forces"] - frames.forces[rows].reshape(-1, 3))
+                / size
+            )
+            .square()
+            .mean()
+        )
+        return (
+            error + 0.1 * ((outputs["energy"] - frames.energies[rows]) / size).square().mean() / n
+            if "energy" in outputs
+            else error
+        )
 
     return fit(model.parameters(), loss, steps, rate)
 
 
-def predict(model: MolecularModel, frames: Molecule, *, direct: bool = False) -> tuple[Tensor, Tensor]:
-    """Return forces (S, N, 3) and energies (S,) of all frames, 25 at a time; zeros where the model has no energy."""
+def predict(
+    model: MolecularModel, frames: Molecule, *, direct: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return forces (S, N, 3) and energies (S,) of all frames, 25 at a time.
+
+    Zeros where the model has no energy.
+    """
     forces, energies = [], []
     for positions in frames.positions.split(25):
         outputs = model.compute(frames.graph(positions), forces=not direct)
-        forces.append(outputs[DIRECT.name if direct else "forces"].detach().reshape(positions.shape).to(torch.float64))
-        energies.append(outputs.get("energy", torch.zeros(len(positions), dtype=torch.float64)).detach())
+        forces.append(
+            outputs[DIRECT.name if direct else "forces"]
+            .detach()
+            .reshape(positions.shape)
+            .to(torch.float64)
+        )
+        energies.append(
+            outputs.get("energy", torch.zeros(len(positions), dtype=torch.float64)).detach()
+        )
     return torch.cat(forces), torch.cat(energies)
 
 

@@ -1,8 +1,12 @@
-"""Part c: a network on raw coordinates made more or less symmetric, beside one that is: error, violation, cost, learning curve.
+"""Part c: a network on raw coordinates made more or less symmetric, beside one that is.
 
-Penalty: |f(Rx) - R f(x)|^2 joins the loss, R random. Group averaging: f(x) = 1/|G| sum R f(R^-1 x) over the 24 rotations of a cube, exact for these
-alone. Frame averaging: the same sum over the four right-handed frames of principal axes (Puny and others, Frame Averaging for Invariant and
-Equivariant Network Design, ICLR 2022), exact for every rotation, though not continuous where two moments of inertia are equal.
+Error, violation, cost, learning curve.
+
+Penalty: |f(Rx) - R f(x)|^2 joins the loss, R random. Group averaging: f(x) = 1/|G| sum R f(R^-1 x)
+over the 24 rotations of a cube, exact for these alone. Frame averaging: the same sum over the four
+right-handed frames of principal axes (Puny and others, Frame Averaging for Invariant and
+Equivariant Network Design, ICLR 2022), exact for every rotation, though not continuous where two
+moments of inertia are equal.
 """
 
 from __future__ import annotations
@@ -50,13 +54,18 @@ def principal_frames(positions: Tensor) -> Tensor:
     """Return the right-handed frames of principal axes, in columns: (S, 4, 3, 3)."""
     centred = positions - positions.mean(dim=1, keepdim=True)
     axes = torch.linalg.eigh(centred.mT @ centred)[1]
-    signs = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=positions.dtype)
+    signs = torch.tensor(
+        [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=positions.dtype
+    )
     first, second = (axes[:, None, :, k] * signs[None, :, k, None] for k in (0, 1))
     return torch.stack([first, second, torch.linalg.cross(first, second, dim=2)], dim=3)
 
 
 class Averaged(nn.Module):
-    """f(x) = mean over frames R of R net(R^-1 x); `frames`: from positions (S, N, 3) to (S, K, 3, 3)."""
+    """f(x) = mean over frames R of R net(R^-1 x).
+
+    `frames`: from positions (S, N, 3) to (S, K, 3, 3).
+    """
 
     def __init__(self, network: nn.Module, frames: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -91,13 +100,22 @@ def train_soft(kind: str, model: nn.Module, train: Molecule, steps: int) -> floa
     size = train.forces.std()
 
     def loss(step: int) -> Tensor:
-        frames, turn = train.subset(order[step]), matrices[(BATCH * step + torch.arange(len(order[step]))) % len(matrices)]
+        frames, turn = (
+            train.subset(order[step]),
+            matrices[(BATCH * step + torch.arange(len(order[step]))) % len(matrices)],
+        )
         if kind == "augmented":
             frames = frames.turned(turn)
         found = model(frames.positions)
         error = ((found - frames.forces) / size).square().mean()
         if kind == "penalty":
-            error = error + PENALTY * ((model(turned(frames.positions, turn)) - turned(found, turn)) / size).square().mean()
+            error = (
+                error
+                + PENALTY
+                * ((model(turned(frames.positions, turn)) - turned(found, turn)) / size)
+                .square()
+                .mean()
+            )
         return error
 
     return fit(model.parameters(), loss, steps, 3e-3)
@@ -114,17 +132,30 @@ def soft_row(kind: str, train: Molecule, test: Molecule, steps: int) -> Row:
         model = network_of(kind, train)
         seconds = train_soft(kind, model, train, 10 * steps)
         answer = lambda frames: model(frames.positions).detach()  # noqa: E731
-    return {"frames": len(train.positions), **measured(answer, test), "weights": n_weights(model), "seconds": seconds}
+    return {
+        "frames": len(train.positions),
+        **measured(answer, test),
+        "weights": n_weights(model),
+        "seconds": seconds,
+    }
 
 
 def measured(answer: Callable[[Molecule], Tensor], test: Molecule) -> Row:
-    """Errors of the forces as the frames lie and turned at random; violations |f(Rx) - R f(x)| / |f(x)|, R random or of the cube; time."""
+    """Errors of the forces as the frames lie and turned at random.
+
+    Violations |f(Rx) - R f(x)| / |f(x)|, R random or of the cube; time.
+    """
     start = time.process_time()
     found = answer(test)
     seconds = time.process_time() - start
-    turn, quarter = rotations(9, len(test.positions)), cube()[torch.arange(len(test.positions)) % 23 + 1]
+    turn, quarter = (
+        rotations(9, len(test.positions)),
+        cube()[torch.arange(len(test.positions)) % 23 + 1],
+    )
     row = {"error_as_given_mev_a": 1e3 * mean_error(found, test.forces)}
-    row["error_turned_mev_a"] = 1e3 * mean_error(answer(test.turned(turn)), test.turned(turn).forces)
+    row["error_turned_mev_a"] = 1e3 * mean_error(
+        answer(test.turned(turn)), test.turned(turn).forces
+    )
     for name, matrices in (("violation_percent", turn), ("violation_cube_percent", quarter)):
         difference = answer(test.turned(matrices)) - turned(found, matrices)
         row[name] = 100.0 * (difference.norm(dim=-1).mean() / found.norm(dim=-1).mean()).item()
@@ -144,5 +175,11 @@ def run(rows: Rows, settings: Settings) -> dict[str, list[Row]]:
     for name, kind in VARIANTS.items():
         for size in sorted({*SIZES, len(frames.positions)}):
             train = frames.subset(slice(size))
-            table.append(rows.get(f"soft, {size} frames", name, lambda k=kind, t=train: soft_row(k, t, test, settings.steps)))
+            table.append(
+                rows.get(
+                    f"soft, {size} frames",
+                    name,
+                    lambda k=kind, t=train: soft_row(k, t, test, settings.steps),
+                )
+            )
     return {"soft": table}

@@ -1,4 +1,7 @@
-"""Part d: a material stretched along x only, and molecules distorted along x only; then the same along other axes."""
+"""Part d: a material stretched along x only, and molecules distorted along x only.
+
+Then the same along other axes.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +36,13 @@ N_AXES = 20
 
 
 def stress_of(strain: Tensor) -> Tensor:
-    """Second Piola-Kirchhoff stress of a compressible neo-Hookean solid from the Green strain E: (S, 3, 3) -> (S, 3, 3), GPa.
+    """Second Piola-Kirchhoff stress of a compressible neo-Hookean solid from the Green strain E.
 
-    S = mu (1 - C^-1) + lambda ln(J) C^-1, C = 1 + 2 E, J^2 = det C; it is dW/dE of W = mu/2 (tr C - 3) - mu ln J + lambda/2 (ln J)^2
-    (Bonet and Wood, Nonlinear Continuum Mechanics for Finite Element Analysis, section 6.4).
+    (S, 3, 3) -> (S, 3, 3), GPa.
+
+    S = mu (1 - C^-1) + lambda ln(J) C^-1, C = 1 + 2 E, J^2 = det C; it is dW/dE of W = mu/2 (tr C -
+    3) - mu ln J + lambda/2 (ln J)^2 (Bonet and Wood, Nonlinear Continuum Mechanics for Finite
+    Element Analysis, section 6.4).
     """
     one = torch.eye(3, dtype=strain.dtype)
     stretch = one + 2.0 * strain
@@ -50,7 +56,10 @@ def strains(stretches: Tensor, axes: Tensor) -> Tensor:
 
 
 class IsotropicEnergy(nn.Module):
-    """W(tr E, tr E^2, tr E^3) as a perceptron; the stress is dW/dE, so it turns with the strain and does no work in a cycle."""
+    """W(tr E, tr E^2, tr E^3) as a perceptron.
+
+    The stress is dW/dE, so it turns with the strain and does no work in a cycle.
+    """
 
     def __init__(self, *, n_hidden: int = 32) -> None:
         super().__init__()
@@ -81,7 +90,10 @@ class ComponentNetwork(nn.Module):
 
 
 def train_stress(model: nn.Module, *, steps: int, augmented: bool = False) -> float:
-    """Train on 64 stretches between 0.75 and 1.4 along x; `augmented`: each turned at random at each step."""
+    """Train on 64 stretches between 0.75 and 1.4 along x.
+
+    `augmented`: each turned at random at each step.
+    """
     x = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
     strain = strains(torch.linspace(0.75, 1.4, 64, dtype=torch.float64), x.expand(64, 3))
     stress = stress_of(strain)
@@ -98,19 +110,26 @@ def train_stress(model: nn.Module, *, steps: int, augmented: bool = False) -> fl
 
 
 def stress_row(model: nn.Module, seconds: float) -> Row:
-    """Errors along x, along y and along random axes on 50 stretches that were not trained on: mean Frobenius norm, MPa."""
+    """Errors along x, along y and along random axes on 50 stretches that were not trained on.
+
+    Mean Frobenius norm, MPa.
+    """
     stretches = torch.linspace(0.753, 1.397, 50, dtype=torch.float64)
     errors = []
     for axis in test_axes():
         strain = strains(stretches, axis.expand(50, 3))
-        errors.append(1e3 * torch.linalg.matrix_norm(model(strain).detach() - stress_of(strain)).mean().item())
+        errors.append(
+            1e3 * torch.linalg.matrix_norm(model(strain).detach() - stress_of(strain)).mean().item()
+        )
     return ratios(errors) | {"unit": "MPa", "weights": n_weights(model), "seconds": seconds}
 
 
 def test_axes() -> Tensor:
     """Return x, y and 20 random unit vectors: (22, 3)."""
     random = torch.from_numpy(np.random.default_rng(7).standard_normal((N_AXES, 3)))
-    return torch.cat([torch.eye(3, dtype=torch.float64)[:2], torch.nn.functional.normalize(random, dim=1)])
+    return torch.cat(
+        [torch.eye(3, dtype=torch.float64)[:2], torch.nn.functional.normalize(random, dim=1)]
+    )
 
 
 def ratios(errors: list[float]) -> Row:
@@ -130,10 +149,17 @@ def distorted(n: int, seed: int) -> Molecule:
     start = molecule.GetConformer().GetPositions()
     rng = np.random.default_rng(seed)
     positions = np.repeat(start[None], n, axis=0)
-    positions[:, :, 0] = start[:, 0] * (1.0 + rng.uniform(-0.08, 0.08, (n, 1))) + 0.05 * rng.standard_normal((n, len(start)))
+    positions[:, :, 0] = start[:, 0] * (
+        1.0 + rng.uniform(-0.08, 0.08, (n, 1))
+    ) + 0.05 * rng.standard_normal((n, len(start)))
     energies, forces = zip(*(mmff(molecule, frame) for frame in positions), strict=True)
     numbers = torch.tensor([atom.GetAtomicNum() for atom in molecule.GetAtoms()])
-    return Molecule(torch.from_numpy(positions), torch.from_numpy(np.array(forces)), torch.tensor(energies, dtype=torch.float64), numbers)
+    return Molecule(
+        torch.from_numpy(positions),
+        torch.from_numpy(np.array(forces)),
+        torch.tensor(energies, dtype=torch.float64),
+        numbers,
+    )
 
 
 def mmff(molecule: Chem.Mol, positions: np.ndarray) -> tuple[float, np.ndarray]:
@@ -141,7 +167,9 @@ def mmff(molecule: Chem.Mol, positions: np.ndarray) -> tuple[float, np.ndarray]:
     properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(molecule)
     field = rdForceFieldHelpers.MMFFGetMoleculeForceField(molecule, properties)
     flat = positions.reshape(-1).tolist()
-    return KCAL * field.CalcEnergy(flat), -KCAL * np.array(field.CalcGrad(flat)).reshape(positions.shape)
+    return KCAL * field.CalcEnergy(flat), -KCAL * np.array(field.CalcGrad(flat)).reshape(
+        positions.shape
+    )
 
 
 def molecule_row(kind: str, train: Molecule, test: Molecule, steps: int) -> Row:
@@ -157,7 +185,11 @@ def molecule_row(kind: str, train: Molecule, test: Molecule, steps: int) -> Row:
 
         def loss(step: int) -> Tensor:
             frames = train.subset(order[step])
-            frames = frames.turned(matrices[(32 * step + torch.arange(32)) % len(matrices)]) if kind == "augmented" else frames
+            frames = (
+                frames.turned(matrices[(32 * step + torch.arange(32)) % len(matrices)])
+                if kind == "augmented"
+                else frames
+            )
             return ((model(frames.positions) - frames.forces) / train.forces.std()).square().mean()
 
         seconds = fit(model.parameters(), loss, 10 * steps, 3e-3)
@@ -176,6 +208,7 @@ def run(rows: Rows, settings: Settings) -> dict[str, list[Row]]:
     }  # fmt: skip
     table = []
     for name, make in materials.items():
+
         def compute(make=make) -> Row:
             torch.manual_seed(0)
             model, augmented = make()
@@ -183,6 +216,13 @@ def run(rows: Rows, settings: Settings) -> dict[str, list[Row]]:
 
         table.append(rows.get("stress", name, compute))
     train, test = distorted(200, 0), distorted(100, 1)
-    names = {"exact (E(3) model)": "exact", "coordinates": "coordinates", "coordinates, turned in training": "augmented"}
-    molecules = [rows.get("forces", name, lambda kind=kind: molecule_row(kind, train, test, steps)) for name, kind in names.items()]
+    names = {
+        "exact (E(3) model)": "exact",
+        "coordinates": "coordinates",
+        "coordinates, turned in training": "augmented",
+    }
+    molecules = [
+        rows.get("forces", name, lambda kind=kind: molecule_row(kind, train, test, steps))
+        for name, kind in names.items()
+    ]
     return {"stress": table, "distorted_forces": molecules}

@@ -1,6 +1,9 @@
-"""The SO(3) twin: the same network with every parity relabelled even, so that it does not know what the mirror does.
+"""The SO(3) twin: the same network with every parity relabelled even.
 
-Reflections are then lost as a law: cross products of polar vectors pass for polar vectors, and a handed output is only as odd as training made it.
+So that it does not know what the mirror does.
+
+Reflections are then lost as a law: cross products of polar vectors pass for polar vectors, and a
+handed output is only as odd as training made it.
 """
 
 from __future__ import annotations
@@ -21,9 +24,16 @@ def even_irreps(l_max: int) -> Irreps:
 
 @contextlib.contextmanager
 def without_parity() -> Iterator[None]:
-    """Let networks that are made here (with `parity: natural`) treat harmonics and features as even; they stay so afterwards."""
+    """Let networks that are made here (with `parity.
+
+    Natural`) treat harmonics and features as even; they stay so afterwards.
+    """
     with contextlib.ExitStack() as stack:
-        places = "backbones.spherical.natural_irreps", "interaction.natural_irreps", "heads.registry.full_irreps"
+        places = (
+            "backbones.spherical.natural_irreps",
+            "interaction.natural_irreps",
+            "heads.registry.full_irreps",
+        )
         for place in (f"molequi.nn.{name}" for name in places):
             stack.enter_context(mock.patch(place, even_irreps))
         yield
@@ -31,7 +41,10 @@ def without_parity() -> Iterator[None]:
 
 def relabelled(frames: Frames) -> Frames:
     """Call every target even: 0o+1o+2o becomes 0e+1e+2e."""
-    rows = {name: dataclasses.replace(row, irreps=row.irreps.replace("o", "e")) for name, row in frames.properties.items()}
+    rows = {
+        name: dataclasses.replace(row, irreps=row.irreps.replace("o", "e"))
+        for name, row in frames.properties.items()
+    }
     return dataclasses.replace(frames, properties=rows)
 
 

@@ -1,12 +1,18 @@
-"""What the timing scripts of this folder share: their command line, the clock, and the JSON lines that they print.
+"""What the timing scripts of this folder share.
 
-Each script runs in the environment of one package, by its own interpreter. A script describes its model as a `Subject`; `run` times the tasks:
+Their command line, the clock, and the JSON lines that they print.
 
-- `energy_forces`: energy and forces of a batch whose neighbour pairs are known, nothing kept for training.
-- `train_step`: energy and forces, the sum of their mean squares as the loss, its gradient with respect to the weights; no optimizer.
+Each script runs in the environment of one package, by its own interpreter. A script describes its
+model as a `Subject`; `run` times the tasks:
+
+- `energy_forces`: energy and forces of a batch whose neighbour pairs are known, nothing kept for
+training.
+- `train_step`: energy and forces, the sum of their mean squares as the loss, its gradient with
+respect to the weights; no optimizer.
 - `md`: velocity Verlet of aspirin through ASE, 0.5 fs at 300 K, all overhead included; ms per step.
 
-Lines: {"subject", "mode", "system", "task", "ms", "repeats"} and once {"subject", "mode", "parameters": {group: count}}.
+Lines: {"subject", "mode", "system", "task", "ms", "repeats"} and once {"subject", "mode",
+"parameters": {group: count}}.
 """
 
 from __future__ import annotations
@@ -34,8 +40,10 @@ MD_WARMUP, MD_STEPS = 20, 100
 class Subject(NamedTuple):
     """A model to be timed.
 
-    name, mode: for the table. parameters: how many, by group of modules; empty where they are not compared. prepare: structures to a batch.
-    energy_forces, train_step: take a batch. calculator: makes one for ASE. None where there is no such thing.
+    name, mode: for the table. parameters: how many, by group of modules; empty where they are not
+    compared. prepare: structures to a batch.
+    energy_forces, train_step: take a batch. calculator: makes one for ASE. None where there is no
+    such thing.
     """
 
     name: str
@@ -49,12 +57,22 @@ class Subject(NamedTuple):
 
 def options(description: str, modes: tuple[str, ...]) -> argparse.ArgumentParser:
     """Return a parser with the options that all scripts have."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--systems", default="aspirin,water192,molecules64", help="names, with commas between")
-    parser.add_argument("--tasks", default="energy_forces,train_step", help=f"of {', '.join(TASKS)}")
-    parser.add_argument("--elements", default="1,6,7,8,9", help="molecules with others are left out")
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--systems", default="aspirin,water192,molecules64", help="names, with commas between"
+    )
+    parser.add_argument(
+        "--tasks", default="energy_forces,train_step", help=f"of {', '.join(TASKS)}"
+    )
+    parser.add_argument(
+        "--elements", default="1,6,7,8,9", help="molecules with others are left out"
+    )
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, help="calls of a task; by default more of the quick ones")
+    parser.add_argument(
+        "--repeats", type=int, help="calls of a task; by default more of the quick ones"
+    )
     parser.add_argument("--mode", choices=modes, default=modes[0])
     return parser
 
@@ -67,10 +85,16 @@ def start(arguments: argparse.Namespace) -> None:
 
 
 def counts(model: torch.nn.Module, groups: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
-    """Return the numbers of weights by group: the first of `groups` one of whose marks is in the weight's name, else `other`."""
+    """Return the numbers of weights by group.
+
+    The first of `groups` one of whose marks is in the weight's name, else `other`.
+    """
     found = dict.fromkeys([*groups, "other"], 0)
     for name, weight in model.named_parameters():
-        group = next((group for group, marks in groups.items() if any(mark in name for mark in marks)), "other")
+        group = next(
+            (group for group, marks in groups.items() if any(mark in name for mark in marks)),
+            "other",
+        )
         found[group] += weight.numel()
     return {group: count for group, count in found.items() if count}
 
@@ -94,11 +118,19 @@ def run(subject: Subject, arguments: argparse.Namespace) -> None:
                 continue
             warmup, repeats = REPEATS[task]
             repeats = arguments.repeats or repeats
-            seconds = median_seconds(lambda call=function, of=batch: call(of), repeats, min(warmup, repeats))
+            seconds = median_seconds(
+                lambda call=function, of=batch: call(of), repeats, min(warmup, repeats)
+            )
             _line(head, system=name, task=task, ms=1e3 * seconds, repeats=repeats)
     if "md" in tasks and subject.calculator is not None:
         n_steps = arguments.repeats or MD_STEPS
-        _line(head, system="aspirin", task="md", ms=1e3 * _seconds_per_step(subject.calculator(), n_steps), repeats=n_steps)
+        _line(
+            head,
+            system="aspirin",
+            task="md",
+            ms=1e3 * _seconds_per_step(subject.calculator(), n_steps),
+            repeats=n_steps,
+        )
 
 
 def _seconds_per_step(calculator: Any, n_steps: int) -> float:

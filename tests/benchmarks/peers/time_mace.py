@@ -1,4 +1,6 @@
-"""MACE: `pip install torch mace-torch`. Modes: eager, script (TorchScript, as for LAMMPS), compile (torch.compile, as in its calculator).
+"""MACE: `pip install torch mace-torch`.
+
+Modes: eager, script (TorchScript, as for LAMMPS), compile (torch.compile, as in its calculator).
 
 Batatia, Kovács, Simm, Ortner, Csányi, NeurIPS 2022. Random weights.
 """
@@ -24,7 +26,8 @@ from e3nn import o3  # isort: skip
 from e3nn.util import jit  # isort: skip
 
 NUMBERS = [1, 6, 7, 8, 9]
-# Energies so small that random weights do not blow a molecule up in the dynamics; it changes no times.
+# Energies so small that random weights do not blow a molecule up in the dynamics; it changes no
+# times.
 SCALE = {"md": 1e-3}
 GROUPS = {
     "embedding": ("node_embedding",),
@@ -37,7 +40,10 @@ GROUPS = {
 
 
 def model_of(arguments: argparse.Namespace, scale: float = 1.0) -> torch.nn.Module:
-    """Return a model with random weights: the first layer without, the others with residuals, as MACE's own defaults have it."""
+    """Return a model with random weights.
+
+    The first layer without, the others with residuals, as MACE's own defaults have it.
+    """
     torch.manual_seed(0)
     blocks = modules.interaction_classes
     return modules.ScaleShiftMACE(
@@ -59,10 +65,18 @@ def in_mode(model: torch.nn.Module, mode: str) -> torch.nn.Module:
 
 
 def batch_of(structures: Iterable[ase.Atoms], cutoff: float, mode: str) -> dict[str, Any]:
-    """Return the structures as MACE takes them; its compiled form wants to be told what is differentiated."""
+    """Return the structures as MACE takes them.
+
+    Its compiled form wants to be told what is differentiated.
+    """
     table = tools.AtomicNumberTable(NUMBERS)
-    graphs = [data.AtomicData.from_config(data.config_from_atoms(atoms), z_table=table, cutoff=cutoff) for atoms in structures]
-    batch = next(iter(torch_geometric.dataloader.DataLoader(graphs, batch_size=len(graphs), shuffle=False))).to_dict()
+    graphs = [
+        data.AtomicData.from_config(data.config_from_atoms(atoms), z_table=table, cutoff=cutoff)
+        for atoms in structures
+    ]
+    batch = next(
+        iter(torch_geometric.dataloader.DataLoader(graphs, batch_size=len(graphs), shuffle=False))
+    ).to_dict()
     if mode == "compile":
         for name in ("positions", "node_attrs"):
             batch[name].requires_grad_(True)
@@ -80,7 +94,10 @@ def main() -> None:
     arguments = parser.parse_args()
     measure.start(arguments)
     plain = model_of(arguments)
-    model, frozen = in_mode(plain, arguments.mode), in_mode(copy.deepcopy(plain).requires_grad_(False), arguments.mode)
+    model, frozen = (
+        in_mode(plain, arguments.mode),
+        in_mode(copy.deepcopy(plain).requires_grad_(False), arguments.mode),
+    )
 
     def train_step(batch: dict[str, Any]) -> None:
         outputs = model(batch, training=True, compute_force=True)
@@ -90,8 +107,15 @@ def main() -> None:
     def calculator() -> MACECalculator:
         gentle = model_of(arguments, SCALE["md"])
         if arguments.mode == "compile":
-            return MACECalculator(models=prepare(copy.deepcopy)(gentle), device="cpu", default_dtype="float32", compile_mode="default")
-        return MACECalculator(models=in_mode(gentle, arguments.mode), device="cpu", default_dtype="float32")
+            return MACECalculator(
+                models=prepare(copy.deepcopy)(gentle),
+                device="cpu",
+                default_dtype="float32",
+                compile_mode="default",
+            )
+        return MACECalculator(
+            models=in_mode(gentle, arguments.mode), device="cpu", default_dtype="float32"
+        )
 
     subject = measure.Subject(
         f"MACE {arguments.hidden}", arguments.mode, measure.counts(plain, GROUPS),

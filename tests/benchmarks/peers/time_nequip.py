@@ -1,6 +1,10 @@
-"""NequIP: `pip install torch nequip`. Modes: compile (torch.compile, for training), aotinductor (for use: energies and forces alone), eager.
+"""NequIP: `pip install torch nequip`.
 
-Its TorchScript mode ended with torch 2.10. Batzner et al., Nature Communications 13, 2453 (2022). Random weights.
+Modes: compile (torch.compile, for training), aotinductor (for use: energies and forces alone),
+eager.
+
+Its TorchScript mode ended with torch 2.10. Batzner et al., Nature Communications 13, 2453 (2022).
+Random weights.
 """
 
 from __future__ import annotations
@@ -44,18 +48,32 @@ def model_of(arguments: argparse.Namespace, compile_mode: str) -> torch.nn.Modul
 def batch_of(cutoff: float) -> Callable[[Iterable[ase.Atoms]], Batch]:
     """Return the function that gives structures as NequIP takes them."""
     types, neighbours = ChemicalSpeciesToAtomTypeMapper(NAMES), NeighborListTransform(r_max=cutoff)
-    return lambda structures: AtomicDataDict.batched_from_list([neighbours(types(from_ase(atoms))) for atoms in structures])
+    return lambda structures: AtomicDataDict.batched_from_list(
+        [neighbours(types(from_ase(atoms))) for atoms in structures]
+    )
 
 
 def exported(model: torch.nn.Module, batch: Batch, path: str) -> torch.nn.Module:
     """Return the model compiled ahead of time as `nequip-compile --mode aotinductor --target batch` does; kept at `path`."""
     if not Path(path).exists():
         target = COMPILE_TARGET_DICT["batch"]
-        sizes = {kind: torch.export.Dim(f"num_{kind}s", min=2, max=10**7) for kind in ("graph", "node", "edge")}
+        sizes = {
+            kind: torch.export.Dim(f"num_{kind}s", min=2, max=10**7)
+            for kind in ("graph", "node", "edge")
+        }
         data, sizes = target["data_settings"](dict(batch)), target["batch_map_settings"](sizes)
         metadata = {key: str(value) for key, value in model.metadata.items()}
         configs = {"aot_inductor.metadata": metadata}
-        aot_export_model(model, torch.device("cpu"), target["input"], target["output"], data, sizes, path, configs)
+        aot_export_model(
+            model,
+            torch.device("cpu"),
+            target["input"],
+            target["output"],
+            data,
+            sizes,
+            path,
+            configs,
+        )
     return load_aotinductor_model(path, "cpu", BATCH_INPUTS, ASE_OUTPUTS)[0]
 
 
@@ -66,10 +84,16 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=64)
     parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--cutoff", type=float, default=5.0)
-    parser.add_argument("--exported", metavar="FILE.nequip.pt2", help="where the model compiled ahead of time is kept; by default a temporary folder")
+    parser.add_argument(
+        "--exported",
+        metavar="FILE.nequip.pt2",
+        help="where the model compiled ahead of time is kept; by default a temporary folder",
+    )
     arguments = parser.parse_args()
     sizes = f"{arguments.l_max}_{arguments.features}_{arguments.layers}_{arguments.cutoff:g}"
-    kept = arguments.exported or str(Path(tempfile.gettempdir()) / f"nequip_{sizes}_torch_{torch.__version__}.nequip.pt2")
+    kept = arguments.exported or str(
+        Path(tempfile.gettempdir()) / f"nequip_{sizes}_torch_{torch.__version__}.nequip.pt2"
+    )
     measure.start(arguments)
     set_global_state()
     plain = model_of(arguments, "compile" if arguments.mode == "compile" else "eager")
@@ -79,7 +103,12 @@ def main() -> None:
 
     def call(network: torch.nn.Module, batch: Batch) -> Batch:
         # The model adds what it computes to the dictionary that it is given.
-        return network({name: value.clone() if torch.is_tensor(value) else value for name, value in batch.items()})
+        return network(
+            {
+                name: value.clone() if torch.is_tensor(value) else value
+                for name, value in batch.items()
+            }
+        )
 
     def energy_forces(batch: Batch) -> Batch:
         plain.eval()
@@ -94,7 +123,15 @@ def main() -> None:
     name = f"NequIP l {arguments.l_max}, {arguments.features} features"
     weights = measure.counts(plain, GROUPS)
     measure.run(
-        measure.Subject(name, arguments.mode, weights, batch_of(arguments.cutoff), energy_forces, None if ahead else train_step), arguments
+        measure.Subject(
+            name,
+            arguments.mode,
+            weights,
+            batch_of(arguments.cutoff),
+            energy_forces,
+            None if ahead else train_step,
+        ),
+        arguments,
     )
 
 

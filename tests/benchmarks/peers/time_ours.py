@@ -29,7 +29,9 @@ def model_of(name: str, kernels: str) -> MolecularModel:
     """Return the bundled model of that name, or one of the config of that name for H C N O F."""
     if name.startswith("bench_"):
         settings = load_config(name).model
-        model = make_model((1, 6, 7, 8, 9), ["energy", "forces"], preset=settings.preset, **settings.overrides())
+        model = make_model(
+            (1, 6, 7, 8, 9), ["energy", "forces"], preset=settings.preset, **settings.overrides()
+        )
     else:
         model = load(name)
     model.backbone.use_kernels(kernels)
@@ -38,13 +40,28 @@ def model_of(name: str, kernels: str) -> MolecularModel:
 
 def graph_of(structures: Iterable[ase.Atoms], cutoff: float) -> AtomGraph:
     """Return the structures as one graph."""
-    return collate([build_graph(x.positions, x.numbers, cutoff, cell=x.cell.array if x.pbc.any() else None, pbc=x.pbc) for x in structures])
+    return collate(
+        [
+            build_graph(
+                x.positions,
+                x.numbers,
+                cutoff,
+                cell=x.cell.array if x.pbc.any() else None,
+                pbc=x.pbc,
+            )
+            for x in structures
+        ]
+    )
 
 
 def main() -> None:
     """Time a model."""
-    parser = measure.options(__doc__, modes=("unrolled", "table", "reference"))
-    parser.add_argument("--model", default="organic", help="a bundled model, or a config whose name begins with bench_")
+    parser = measure.options(__doc__, modes=("specialized", "generic", "reference"))
+    parser.add_argument(
+        "--model",
+        default="organic",
+        help="a bundled model, or a config whose name begins with bench_",
+    )
     arguments = parser.parse_args()
     measure.start(arguments)
     model = model_of(arguments.model, arguments.mode)

@@ -54,7 +54,10 @@ def test_too_many_stereoisomers_are_refused() -> None:
 
 
 def test_second_hand_is_a_reflection_and_not_a_conformer() -> None:
-    """All distances of the two hands agree to the last digit, so that a model of distances alone can only guess."""
+    """All distances of the two hands agree to the last digit.
+
+    So that a model of distances alone can only guess.
+    """
     made = read_chiral(["CC(O)C(N)C(=O)O", "FC(Cl)Br"], n_conformers=2)
     assert len(made.frames) == 2 * 4 + 4
     by_source = dict(zip(made.frames.source, range(len(made.frames)), strict=True))
@@ -64,7 +67,9 @@ def test_second_hand_is_a_reflection_and_not_a_conformer() -> None:
             partner = index + 2
             mirror = atoms_of(made.frames, partner)
             assert made.frames.source[partner].endswith("mirror")
-            np.testing.assert_allclose(atoms.get_all_distances(), mirror.get_all_distances(), rtol=0, atol=1e-12)
+            np.testing.assert_allclose(
+                atoms.get_all_distances(), mirror.get_all_distances(), rtol=0, atol=1e-12
+            )
             np.testing.assert_array_equal(made.labels[index].signs, -made.labels[partner].signs)
             assert made.groups[index] == made.groups[partner]
     assert set(made.groups) == {"CC(O)C(N)C(=O)O", "FC(Cl)Br"}
@@ -84,7 +89,10 @@ def test_labels_are_those_of_the_coordinates() -> None:
 
 
 def test_file_of_smiles_with_bad_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "a.smi").write_text("# comment\nC[C@H](N)C(=O)O alanine\nC1CC\n\n*C(F)Cl\nC[C@@H](N)C(=O)O the other hand\n[B](Cl)(F)C(F)Br\n")
+    (tmp_path / "a.smi").write_text(
+        "# comment\nC[C@H](N)C(=O)O alanine\nC1CC\n\n*C(F)Cl\nC[C@@H](N)C(=O)O the other "
+        "hand\n[B](Cl)(F)C(F)Br\n"
+    )
     with caplog.at_level("WARNING"):
         made = read_chiral(tmp_path / "a.smi")
     assert [failure.split(": ")[0] for failure in made.failures] == ["a.smi:3", "a.smi:5"]
@@ -99,9 +107,22 @@ def test_file_of_smiles_with_bad_lines(tmp_path: Path, caplog: pytest.LogCapture
 
 def test_cages_that_cannot_be_are_left_out() -> None:
     """Camphor has two bridgeheads and so four sets of marks, of which a bond of three rings allows two; quinine has a nitrogen besides."""
-    made = read_chiral(["CC1(C)C2CCC1(C)C(=O)C2", "COc1ccc2nccc([C@@H](O)[C@@H]3C[C@@H]4CCN3C[C@@H]4C=C)c2c1", "F[C@]12C[C@@](F)(C1)C2"])
-    assert Counter(made.groups) == {"CC12CCC(CC1=O)C2(C)C": 2, "C=CC1CN2CCC1CC2C(O)c1ccnc2ccc(OC)cc12": 2}
-    assert [failure.split(": ")[0] for failure in made.failures] == ["SMILES 0", "SMILES 1", "SMILES 2"]
+    made = read_chiral(
+        [
+            "CC1(C)C2CCC1(C)C(=O)C2",
+            "COc1ccc2nccc([C@@H](O)[C@@H]3C[C@@H]4CCN3C[C@@H]4C=C)c2c1",
+            "F[C@]12C[C@@](F)(C1)C2",
+        ]
+    )
+    assert Counter(made.groups) == {
+        "CC12CCC(CC1=O)C2(C)C": 2,
+        "C=CC1CN2CCC1CC2C(O)c1ccnc2ccc(OC)cc12": 2,
+    }
+    assert [failure.split(": ")[0] for failure in made.failures] == [
+        "SMILES 0",
+        "SMILES 1",
+        "SMILES 2",
+    ]
     assert all("could not be placed in space" in failure for failure in made.failures)
     # (8S,9R)-quinine, carbon by carbon as drawn: C9 is R, C8 is S.
     quinine = made.labels[2].atoms
@@ -109,7 +130,9 @@ def test_cages_that_cannot_be_are_left_out() -> None:
 
 
 def test_same_seed_gives_the_same_coordinates() -> None:
-    first, again, other = (read_chiral(["CC(O)C(C)N"], seed=seed).frames.positions for seed in (0, 0, 1))
+    first, again, other = (
+        read_chiral(["CC(O)C(C)N"], seed=seed).frames.positions for seed in (0, 0, 1)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -131,7 +154,11 @@ def test_records_in_space_keep_their_coordinates(tmp_path: Path) -> None:
     broken = Chem.MolToMolBlock(molecule).replace("  1  2  1  0", "  1 99  1  0")
     (tmp_path / "a.sdf").write_text(Chem.MolToMolBlock(molecule) + "$$$$\n" + broken + "$$$$\n")
     made = read_chiral(tmp_path / "a.sdf")
-    np.testing.assert_allclose(made.frames.positions[: molecule.GetNumAtoms()].numpy(), molecule.GetConformer().GetPositions(), atol=1e-4)
+    np.testing.assert_allclose(
+        made.frames.positions[: molecule.GetNumAtoms()].numpy(),
+        molecule.GetConformer().GetPositions(),
+        atol=1e-4,
+    )
     assert [labels.signs.sum() for labels in made.labels] == [-1, 1]
     assert len(made.failures) == 1
     assert made.failures[0].startswith("a.sdf: record 2")
@@ -151,7 +178,10 @@ def axis_drawing() -> str:
     AllChem.EmbedMolecule(molecule, randomSeed=1)
     first, second = molecule.GetSubstructMatch(Chem.MolFromSmarts("c-!@c"))
     bond = molecule.GetBondBetweenAtoms(first, second)
-    ends = [min(n.GetIdx() for n in a.GetNeighbors() if n.GetIdx() not in {first, second}) for a in (bond.GetBeginAtom(), bond.GetEndAtom())]
+    ends = [
+        min(n.GetIdx() for n in a.GetNeighbors() if n.GetIdx() not in {first, second})
+        for a in (bond.GetBeginAtom(), bond.GetEndAtom())
+    ]
     bond.SetStereoAtoms(*ends)
     bond.SetStereo(Chem.BondStereo.STEREOATROPCW)
     flat = Chem.RemoveHs(molecule)
@@ -165,8 +195,13 @@ def test_axis_marked_by_a_wedge(tmp_path: Path) -> None:
     assert len(marked_axes(drawn)) == 1
     (tmp_path / "a.mol").write_text(block)
     made = read_chiral(tmp_path / "a.mol", n_conformers=2)
-    assert [next(iter(labels.axes.values())) for labels in made.labels[:2]] == [next(iter(hands(drawn)[0].labels.axes.values()))] * 2
-    assert Counter(label for labels in made.labels for label in labels.axes.values()) == {"M": 2, "P": 2}
+    assert [next(iter(labels.axes.values())) for labels in made.labels[:2]] == [
+        next(iter(hands(drawn)[0].labels.axes.values()))
+    ] * 2
+    assert Counter(label for labels in made.labels for label in labels.axes.values()) == {
+        "M": 2,
+        "P": 2,
+    }
     values = made.frames.targets["axial_handedness"]
     assert (values == 1).sum() == (values == 0).sum() == 4
     mirrored = read_stereo(opposite(hands(drawn)[0].molecule))
@@ -180,7 +215,9 @@ def test_files_of_other_kinds(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="made from .smi, .csv"):
         read_chiral(tmp_path / "a.xyz")
     (tmp_path / "a.smi").write_text("C1CC\n")
-    with pytest.raises(UserError, match=r"no molecule can be used; a.smi:1: SMILES 'C1CC' cannot be read"):
+    with pytest.raises(
+        UserError, match=r"no molecule can be used; a.smi:1: SMILES 'C1CC' cannot be read"
+    ):
         read_chiral(tmp_path / "a.smi")
 
 
@@ -192,10 +229,22 @@ def test_no_failure_goes_unsaid(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.sdf.gz", "a.smi.gz", "a.csv.gz"])
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: data[:40] + b"\xff" * 60 + data[100:]])
-def test_a_damaged_compressed_file_is_one_line(tmp_path: Path, name: str, damage: Callable[[bytes], bytes]) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: data[: len(data) // 2], lambda data: data[:40] + b"\xff" * 60 + data[100:]],
+)
+def test_a_damaged_compressed_file_is_one_line(
+    tmp_path: Path, name: str, damage: Callable[[bytes], bytes]
+) -> None:
     lines = "".join(f"C({n * n}\n" for n in range(300))
-    text = "".join(Chem.MolToMolBlock(hands(Chem.MolFromSmiles("CO"), seed=n)[0].molecule) + "$$$$\n" for n in range(9)) if "sdf" in name else lines
+    text = (
+        "".join(
+            Chem.MolToMolBlock(hands(Chem.MolFromSmiles("CO"), seed=n)[0].molecule) + "$$$$\n"
+            for n in range(9)
+        )
+        if "sdf" in name
+        else lines
+    )
     data = gzip.compress(("smiles\n" * ("csv" in name) + text).encode())
     (tmp_path / name).write_bytes(damage(data))
     with pytest.raises(UserError, match=rf"{name} cannot be read as text"):
@@ -206,11 +255,18 @@ def test_kind_chiral_of_the_settings(tmp_path: Path) -> None:
     names = [f"CC(F)C{'C' * n}" for n in range(12)]
     (tmp_path / "a.smi").write_text("\n".join([*names, "C1"]))
     fields = {"kind": "chiral", "path": str(tmp_path / "a.smi"), "targets": ["handedness"]}
-    loaded = open_dataset(DataSettings.model_validate({**fields, "split": {"train": 0.6, "valid": 0.2, "test": 0.2}}))
+    loaded = open_dataset(
+        DataSettings.model_validate({**fields, "split": {"train": 0.6, "valid": 0.2, "test": 0.2}})
+    )
     assert len(loaded.failures) == 1
     for part in loaded.splits.values():
         inside = {loaded.groups[row] for row in part.tolist()}
-        outside = {loaded.groups[row] for other in loaded.splits.values() if other is not part for row in other.tolist()}
+        outside = {
+            loaded.groups[row]
+            for other in loaded.splits.values()
+            if other is not part
+            for row in other.tolist()
+        }
         assert not inside & outside
     # CC(F)C is achiral: one structure; the others come in both hands.
     assert len(loaded.frames) == 2 * 11 + 1

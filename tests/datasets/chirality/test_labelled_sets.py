@@ -1,4 +1,7 @@
-"""Alanine in both hands, R and S centres of QM9, axes: the loaders, their splits, and how they complain."""
+"""Alanine in both hands, R and S centres of QM9, axes.
+
+The loaders, their splits, and how they complain.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,11 @@ def atoms_of(frames: Frames, index: int) -> ase.Atoms:
 def test_alanine_comes_in_both_hands(sample: Callable[[str], Path]) -> None:
     loaded = load_alanine(sample("alanine.npz"))
     frames = loaded.frames
-    assert {name: len(rows) for name, rows in loaded.splits.items()} == {"train": 320, "valid": 40, "test": 40}
+    assert {name: len(rows) for name, rows in loaded.splits.items()} == {
+        "train": 320,
+        "valid": 40,
+        "test": 40,
+    }
     check_groups(loaded.splits, loaded.groups, "alanine")
     for index in range(0, 400, 2):
         first, second = atoms_of(frames, index), atoms_of(frames, index + 1)
@@ -59,8 +66,14 @@ def test_alanine_comes_in_both_hands(sample: Callable[[str], Path]) -> None:
 
 def test_whole_set_of_alanine(reference_data: Callable[[str], Path]) -> None:
     path = reference_data("chirality/alanine_L_conformers.npz")
-    frames, splits = load_dataset(settings(kind="alanine", path=str(path), targets=["handedness"], split={"kind": "official"}))
-    assert {name: len(rows) for name, rows in splits.items()} == {"train": 16000, "valid": 2000, "test": 2000}
+    frames, splits = load_dataset(
+        settings(kind="alanine", path=str(path), targets=["handedness"], split={"kind": "official"})
+    )
+    assert {name: len(rows) for name, rows in splits.items()} == {
+        "train": 16000,
+        "valid": 2000,
+        "test": 2000,
+    }
     with np.load(path) as arrays:
         test = np.flatnonzero(arrays["split"] == 2)
     assert sorted(set((splits["test"] // 2).tolist())) == test.tolist()
@@ -71,7 +84,10 @@ def test_damaged_alanine(tmp_path: Path, sample: Callable[[str], Path]) -> None:
         good = dict(arrays)
 
     def complaint(**changes: np.ndarray | None) -> str:
-        np.savez(tmp_path / "a.npz", **{name: values for name, values in {**good, **changes}.items() if values is not None})
+        np.savez(
+            tmp_path / "a.npz",
+            **{name: values for name, values in {**good, **changes}.items() if values is not None},
+        )
         with pytest.raises(UserError) as caught:
             load_alanine(tmp_path / "a.npz")
         return str(caught.value)
@@ -90,15 +106,27 @@ def test_damaged_alanine(tmp_path: Path, sample: Callable[[str], Path]) -> None:
 
 def table(path: Path, lines: list[str]) -> Path:
     with gzip.open(path, "wt") as handle:
-        handle.write("index,status,smiles_3d,smiles_mirror,cip,n_rs,is_chiral\n" + "\n".join(lines) + "\n")
+        handle.write(
+            "index,status,smiles_3d,smiles_mirror,cip,n_rs,is_chiral\n" + "\n".join(lines) + "\n"
+        )
     return path
 
 
-def test_qm9_labels_are_joined_by_number(tmp_path: Path, flat_qm9: Path, molecules: list[dict]) -> None:
-    """The numbers of methane and the like, with labels made up: what counts is the atom that gets them."""
+def test_qm9_labels_are_joined_by_number(
+    tmp_path: Path, flat_qm9: Path, molecules: list[dict]
+) -> None:
+    """The numbers of methane and the like, with labels made up.
+
+    What counts is the atom that gets them.
+    """
     numbers = [molecule["index"] for molecule in molecules if molecule["index"] != 58]
     first, second = numbers[3], numbers[1]
-    lines = [f"{first},ok,C[C@H](F)Cl,,1:R,1,1", f"{second},ok,C[C@H](F)Br,,0:S,1,1", f"{numbers[0]},ok,C,,,0,0", f"{numbers[2]},order,,,,,"]
+    lines = [
+        f"{first},ok,C[C@H](F)Cl,,1:R,1,1",
+        f"{second},ok,C[C@H](F)Br,,0:S,1,1",
+        f"{numbers[0]},ok,C,,,0,0",
+        f"{numbers[2]},order,,,,,",
+    ]
     loaded = load_qm9_chirality(table(tmp_path / "t.csv.gz", lines), flat_qm9)
     assert loaded.frames.source == (f"gdb {first}", f"gdb {second}")
     assert loaded.groups == ("CC(F)Cl", "CC(F)Br")
@@ -136,15 +164,24 @@ def test_other_tables_are_refused(tmp_path: Path, flat_qm9: Path) -> None:
 
 
 def test_whole_set_of_qm9(reference_data: Callable[[str], Path]) -> None:
-    fields = {"path": str(reference_data("qm9/qm9_chirality.csv.gz")), "structures": str(reference_data("qm9/qm9_core.npz"))}
-    loaded = open_dataset(settings(kind="qm9_chirality", **fields, targets="handedness", split={"kind": "official"}))
+    fields = {
+        "path": str(reference_data("qm9/qm9_chirality.csv.gz")),
+        "structures": str(reference_data("qm9/qm9_core.npz")),
+    }
+    loaded = open_dataset(
+        settings(kind="qm9_chirality", **fields, targets="handedness", split={"kind": "official"})
+    )
     values = loaded.frames.targets["handedness"]
     assert ((values == 1).sum(), (values == 0).sum()) == (11480, 11992)
     assert abs(len(loaded.splits["train"]) / 23472 - 0.8) < 0.01
     check_groups(loaded.splits, loaded.groups, "QM9")
     # The sample keeps parts and labels of the whole.
     small = load_npz(Path(__file__).parents[3] / "data" / "samples" / "qm9_chirality_sample.npz")
-    part_of = {loaded.frames.source[row]: name for name, rows in loaded.splits.items() for row in rows.tolist()}
+    part_of = {
+        loaded.frames.source[row]: name
+        for name, rows in loaded.splits.items()
+        for row in rows.tolist()
+    }
     for name, rows in small.splits.items():
         assert all(part_of[small.frames.source[row]] == name for row in rows.tolist())
 
@@ -160,17 +197,30 @@ def test_axes_of_the_sample(sample: Callable[[str], Path]) -> None:
     check_groups(loaded.splits, loaded.groups, "axial")
     assert len(set(loaded.groups)) < len(frames)
     assert loaded.notes["M"] > 0 < loaded.notes["P"]
-    assert set(loaded.notes["axes_without_label"]) <= {"substituents rank alike", "an axis through one atom", "no single bond between planar atoms"}
+    assert set(loaded.notes["axes_without_label"]) <= {
+        "substituents rank alike",
+        "an axis through one atom",
+        "no single bond between planar atoms",
+    }
     assert (frames.spin_multiplicity == 1).all()
 
 
-def test_axes_of_binol_have_the_sense_of_their_torsion(reference_data: Callable[[str], Path], tmp_path: Path) -> None:
-    """In 1,1'-bi-2-naphthol the carbons that bear oxygen outrank the others; the torsion between them tells M from P."""
+def test_axes_of_binol_have_the_sense_of_their_torsion(
+    reference_data: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """In 1,1'-bi-2-naphthol the carbons that bear oxygen outrank the others.
+
+    The torsion between them tells M from P.
+    """
     name = "Oc1ccc2ccccc2c1-c1c(O)ccc2ccccc12"
-    text = gzip.decompress(reference_data("chirality/rota_axial_conformers.sdf.gz").read_bytes()).decode()
+    text = gzip.decompress(
+        reference_data("chirality/rota_axial_conformers.sdf.gz").read_bytes()
+    ).decode()
     blocks = [block for block in text.split("$$$$\n") if block.startswith(name + "\n")]
     (tmp_path / "binol.sdf").write_text("".join(block + "$$$$\n" for block in blocks))
-    loaded, _ = load_axial(tmp_path / "binol.sdf", reference_data("chirality/rota_axial_labels.csv"))
+    loaded, _ = load_axial(
+        tmp_path / "binol.sdf", reference_data("chirality/rota_axial_labels.csv")
+    )
     assert len(loaded.frames) == len(blocks) > 1
     for index in range(len(loaded.frames)):
         torsion = atoms_of(loaded.frames, index).get_dihedral(1, 10, 11, 12)
@@ -191,13 +241,21 @@ def test_damaged_axes(tmp_path: Path, sample: Callable[[str], Path]) -> None:
         first, _, rest = tail.partition("\n")
         return f"{head}<axes>{first}\n{value}\n" + rest.partition("\n")[2]
 
-    broken = [field(blocks[0], None), field(blocks[1], "[(5, 600)]"), field(blocks[2], "nothing"), blocks[3].replace("M  END", "", 1)]
+    broken = [
+        field(blocks[0], None),
+        field(blocks[1], "[(5, 600)]"),
+        field(blocks[2], "nothing"),
+        blocks[3].replace("M  END", "", 1),
+    ]
     (tmp_path / "a.sdf").write_text("".join(broken + blocks[4:]))
     loaded, failures = load_axial(tmp_path / "a.sdf")
     assert len(loaded.frames) > 10
     words = ["no field 'axes'", "names the axis (5, 600)", "'nothing' cannot be read"]
     for number, word in enumerate(words, start=1):
-        assert any(failure.startswith(f"a.sdf: record {number}:") and word in failure for failure in failures), failures
+        assert any(
+            failure.startswith(f"a.sdf: record {number}:") and word in failure
+            for failure in failures
+        ), failures
     (tmp_path / "b.sdf").write_text("".join(broken[:3]))
     with pytest.raises(UserError, match="no conformer has an axis with a label"):
         load_axial(tmp_path / "b.sdf")
@@ -212,28 +270,43 @@ def test_damaged_axes(tmp_path: Path, sample: Callable[[str], Path]) -> None:
 
 def test_prepare_and_list(tmp_path: Path, sample: Callable[[str], Path]) -> None:
     assert not any(entry.available for entry in describe_datasets(tmp_path) if entry.name in SETS)
-    with pytest.raises(UserError, match="alanine is made from alanine_L_conformers.npz, which is not at"):
+    with pytest.raises(
+        UserError, match="alanine is made from alanine_L_conformers.npz, which is not at"
+    ):
         prepare("alanine", tmp_path)
     path = prepare("alanine", tmp_path, sources=[sample("alanine.npz")])
     assert {entry.name: entry for entry in describe_datasets(tmp_path)}["alanine"].available
     assert prepare("alanine", tmp_path) == path
-    loaded = open_dataset(settings(kind="alanine", path=str(path), targets=["handedness"], split={"kind": "stored"}))
+    loaded = open_dataset(
+        settings(kind="alanine", path=str(path), targets=["handedness"], split={"kind": "stored"})
+    )
     assert len(loaded.frames) == 400
     assert loaded.groups[:2] == ("frame 0", "frame 0")
     assert inspect(path).n_structures == 400
     with pytest.raises(UserError, match="is no prepared axial but alanine"):
         open_dataset(settings(kind="axial", path=str(path), targets=["axial_handedness"]))
     with pytest.raises(UserError, match="data.structures has no meaning for alanine"):
-        open_dataset(settings(kind="alanine", path=str(path), structures="x.npz", targets=["handedness"]))
+        open_dataset(
+            settings(kind="alanine", path=str(path), structures="x.npz", targets=["handedness"])
+        )
     with pytest.raises(UserError, match="alanine is read from one file, but 2 were given"):
-        open_dataset(settings(kind="alanine", path=f"{sample('alanine.npz')},{sample('alanine.npz')}", targets=["handedness"]))
+        open_dataset(
+            settings(
+                kind="alanine",
+                path=f"{sample('alanine.npz')},{sample('alanine.npz')}",
+                targets=["handedness"],
+            )
+        )
     with pytest.raises(UserError, match="--source and --structures belong"):
         prepare("qm9", tmp_path, sources=[path])
 
 
 def test_a_set_that_is_not_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(UserError, match="rosenfeld is not prepared .*run `molequi data prepare rosenfeld --source qm9_rosenfeld.npz`"):
+    with pytest.raises(
+        UserError,
+        match="rosenfeld is not prepared .*run `molequi data prepare rosenfeld --source qm9_rosenfeld.npz`",
+    ):
         load_dataset(settings(kind="rosenfeld", targets=["rosenfeld"]))
 
 
@@ -257,14 +330,31 @@ def test_samples_by_name(name: str, kind: str, target: str, split: str) -> None:
 
 def test_a_split_that_leaks_is_refused(tmp_path: Path, sample: Callable[[str], Path]) -> None:
     rows = torch.arange(400)
-    np.savez(tmp_path / "s.npz", train=rows[:301].numpy(), valid=rows[301:350].numpy(), test=rows[350:].numpy())
+    np.savez(
+        tmp_path / "s.npz",
+        train=rows[:301].numpy(),
+        valid=rows[301:350].numpy(),
+        test=rows[350:].numpy(),
+    )
     with pytest.raises(UserError, match="'frame 150' stands in train and in valid"):
         load_dataset(
-            settings(kind="alanine", path=str(sample("alanine.npz")), targets="handedness", split={"kind": "file", "path": str(tmp_path / "s.npz")})
+            settings(
+                kind="alanine",
+                path=str(sample("alanine.npz")),
+                targets="handedness",
+                split={"kind": "file", "path": str(tmp_path / "s.npz")},
+            )
         )
 
 
 def test_groups_survive_the_npz_file(sample: Callable[[str], Path]) -> None:
-    loaded = open_dataset(settings(kind="npz", path="qm9_chirality_sample", targets=["handedness"], split={"kind": "random"}))
+    loaded = open_dataset(
+        settings(
+            kind="npz",
+            path="qm9_chirality_sample",
+            targets=["handedness"],
+            split={"kind": "random"},
+        )
+    )
     assert len(loaded.groups) == 300
     assert loaded.groups == load_npz(sample("qm9_chirality_sample.npz")).groups

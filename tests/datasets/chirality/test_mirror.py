@@ -15,7 +15,15 @@ from molequi.errors import UserError
 from molequi.o3.clebsch_gordan import coupling_table
 from molequi.properties import PROPERTIES, Property, declare
 
-PARITIES = {"energy": 1, "forces": -1, "dipole": -1, "polarizability": 1, "rosenfeld": -1, "rosenfeld_isotropic": -1, "angular_momentum": 1}
+PARITIES = {
+    "energy": 1,
+    "forces": -1,
+    "dipole": -1,
+    "polarizability": 1,
+    "rosenfeld": -1,
+    "rosenfeld_isotropic": -1,
+    "angular_momentum": 1,
+}
 
 
 @pytest.mark.parametrize("name", PARITIES)
@@ -27,12 +35,21 @@ def test_parities_of_the_table(name: str) -> None:
 
 def test_yes_no_labels() -> None:
     values = torch.tensor([1.0, 0.0, torch.nan])
-    torch.testing.assert_close(mirror_values(values, PROPERTIES["handedness"]), torch.tensor([0.0, 1.0, torch.nan]), equal_nan=True)
-    assert torch.equal(mirror_values(values[:2], declare("toxic", unit="1", binary=True)), values[:2])
+    torch.testing.assert_close(
+        mirror_values(values, PROPERTIES["handedness"]),
+        torch.tensor([0.0, 1.0, torch.nan]),
+        equal_nan=True,
+    )
+    assert torch.equal(
+        mirror_values(values[:2], declare("toxic", unit="1", binary=True)), values[:2]
+    )
 
 
 def test_mixed_parities_keep_their_parts_apart() -> None:
-    """A 3x3 tensor whose antisymmetric part alone is even: that part stays, the rest changes sign."""
+    """A 3x3 tensor whose antisymmetric part alone is even.
+
+    That part stays, the rest changes sign.
+    """
     tensor = torch.randn(5, 3, 3, dtype=torch.float64)
     mirrored = mirror_values(tensor, declare("mixed", irreps="0o+1e+2o", unit="1"))
     torch.testing.assert_close(mirrored - mirrored.mT, tensor - tensor.mT)
@@ -43,7 +60,13 @@ def moving(row: Property, positions: torch.Tensor, momenta: torch.Tensor) -> Fra
     """One frame with J = sum of q x p as a target."""
     value = torch.linalg.cross(positions, momenta).sum(dim=0, keepdim=True)
     numbers = torch.full((len(positions),), 6)
-    return make_frames(positions, numbers, torch.tensor([len(positions)]), targets={row.name: value}, properties={row.name: row})
+    return make_frames(
+        positions,
+        numbers,
+        torch.tensor([len(positions)]),
+        targets={row.name: value},
+        properties={row.name: row},
+    )
 
 
 @pytest.fixture
@@ -53,26 +76,36 @@ def motion() -> tuple[torch.Tensor, torch.Tensor]:
     return positions - positions.mean(dim=0), momenta
 
 
-def test_axial_vector_turns_with_rotations_and_survives_inversion(motion: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_axial_vector_turns_with_rotations_and_survives_inversion(
+    motion: tuple[torch.Tensor, torch.Tensor],
+) -> None:
     positions, momenta = motion
     row = PROPERTIES["angular_momentum"]
     frames = moving(row, positions, momenta)
     turn = torch.from_numpy(Rotation.random(random_state=1).as_matrix())
     turned = moving(row, positions @ turn.T, momenta @ turn.T)
     torch.testing.assert_close(turned.targets[row.name], frames.targets[row.name] @ turn.T)
-    # Positions and momenta both change sign, their product does not: what the irrep 1e says is what happens.
+    # Positions and momenta both change sign, their product does not: what the irrep 1e says is what
+    # happens.
     inverted = moving(row, -positions, -momenta)
     torch.testing.assert_close(mirror_frames(frames).targets[row.name], inverted.targets[row.name])
     torch.testing.assert_close(inverted.targets[row.name], frames.targets[row.name])
 
 
-def test_calling_an_axial_vector_polar_breaks_the_mirror_law(motion: tuple[torch.Tensor, torch.Tensor]) -> None:
-    """Declared 1o, J still turns rightly, but its mirror image is wrong by twice its length: no rotation test would notice."""
+def test_calling_an_axial_vector_polar_breaks_the_mirror_law(
+    motion: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    """Declared 1o, J still turns rightly, but its mirror image is wrong by twice its length.
+
+    No rotation test would notice.
+    """
     positions, momenta = motion
     polar = declare("false_momentum", irreps="1o", unit="amu·Å²/fs")
     frames, inverted = moving(polar, positions, momenta), moving(polar, -positions, -momenta)
     claimed = mirror_frames(frames).targets["false_momentum"]
-    wrong = (claimed - inverted.targets["false_momentum"]).norm() / inverted.targets["false_momentum"].norm()
+    wrong = (claimed - inverted.targets["false_momentum"]).norm() / inverted.targets[
+        "false_momentum"
+    ].norm()
     assert float(wrong) == pytest.approx(2.0)
 
 
@@ -92,7 +125,10 @@ def test_frames() -> None:
         torch.randn(5, 3),
         torch.ones(5),
         torch.tensor([2, 3]),
-        targets={"dipole": torch.ones(2, 3), "handedness": torch.tensor([1.0, torch.nan, 0.0, torch.nan, torch.nan])},
+        targets={
+            "dipole": torch.ones(2, 3),
+            "handedness": torch.tensor([1.0, torch.nan, 0.0, torch.nan, torch.nan]),
+        },
         properties={name: PROPERTIES[name] for name in ("dipole", "handedness")},
         source=["a", "b"],
     )

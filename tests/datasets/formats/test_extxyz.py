@@ -40,10 +40,18 @@ def test_what_ase_writes_is_found_without_flags(tmp_path: Path, name: str, label
     structures = labelled()
     ase.io.write(tmp_path / name, structures)
     frames, report = read_frames(tmp_path / name, targets=["energy", "forces", "dipole"])
-    assert frames.targets["energy"].numpy() == pytest.approx([atoms.calc.results["energy"] for atoms in structures])
-    assert frames.targets["forces"].numpy() == pytest.approx(np.concatenate([atoms.calc.results["forces"] for atoms in structures]), abs=1e-7)
-    assert frames.targets["dipole"].numpy() == pytest.approx(np.stack([atoms.calc.results["dipole"] for atoms in structures]), abs=1e-7)
-    assert [(row.name, row.where, row.frames) for row in report.rows] == [(label, "calculator", 4) for label in ("energy", "forces", "dipole")]
+    assert frames.targets["energy"].numpy() == pytest.approx(
+        [atoms.calc.results["energy"] for atoms in structures]
+    )
+    assert frames.targets["forces"].numpy() == pytest.approx(
+        np.concatenate([atoms.calc.results["forces"] for atoms in structures]), abs=1e-7
+    )
+    assert frames.targets["dipole"].numpy() == pytest.approx(
+        np.stack([atoms.calc.results["dipole"] for atoms in structures]), abs=1e-7
+    )
+    assert [(row.name, row.where, row.frames) for row in report.rows] == [
+        (label, "calculator", 4) for label in ("energy", "forces", "dipole")
+    ]
     assert report.warnings == ()
     assert frames.source[2] == f"{name}:2"
 
@@ -64,7 +72,9 @@ def test_other_names_give_the_same_numbers(tmp_path: Path, names: dict[str, str]
     plain, _ = read_frames(tmp_path / "a.extxyz", targets=["energy", "forces", "dipole"])
     other, report = read_frames(tmp_path / "b.extxyz", targets=["energy", "forces", "dipole"])
     for target in names:
-        assert other.targets[target].numpy() == pytest.approx(plain.targets[target].numpy(), abs=1e-7)
+        assert other.targets[target].numpy() == pytest.approx(
+            plain.targets[target].numpy(), abs=1e-7
+        )
     # ASE itself reads `Forces` and the like case by case; the label is found in either place.
     assert {row.key.lower() for row in report.rows} == {key.lower() for key in names.values()}
 
@@ -76,7 +86,11 @@ def test_total_charges_are_reported(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "a.extxyz", structures)
     frames, report = read_frames(tmp_path / "a.extxyz", targets=["energy"])
     assert frames.total_charge.tolist() == [-2, 0]
-    assert (report.rows[-1].name, report.rows[-1].key, report.rows[-1].minimum) == ("total_charge", "Charge", -2.0)
+    assert (report.rows[-1].name, report.rows[-1].key, report.rows[-1].minimum) == (
+        "total_charge",
+        "Charge",
+        -2.0,
+    )
 
 
 def test_keys_and_units_of_ones_own(tmp_path: Path, labelled) -> None:
@@ -87,33 +101,52 @@ def test_keys_and_units_of_ones_own(tmp_path: Path, labelled) -> None:
     ase.io.write(tmp_path / "a.extxyz", structures)
     keys = {"energy": "E_ccsd", "forces": "f_CCSD", "dipole": "d"}
     converted = {"energy": "Ha", "forces": "kcal/mol/Å", "dipole": "D"}
-    frames, report = read_frames(tmp_path / "a.extxyz", targets=["energy", "forces", "dipole"], keys=keys, units=converted)
+    frames, report = read_frames(
+        tmp_path / "a.extxyz", targets=["energy", "forces", "dipole"], keys=keys, units=converted
+    )
     expected = labelled()
-    assert frames.targets["energy"].numpy() == pytest.approx([atoms.calc.results["energy"] for atoms in expected])
-    assert frames.targets["forces"].numpy() == pytest.approx(np.concatenate([atoms.calc.results["forces"] for atoms in expected]), abs=1e-6)
-    assert frames.targets["dipole"].numpy() == pytest.approx(units.Debye * np.stack([atoms.calc.results["dipole"] for atoms in expected]), abs=1e-6)
+    assert frames.targets["energy"].numpy() == pytest.approx(
+        [atoms.calc.results["energy"] for atoms in expected]
+    )
+    assert frames.targets["forces"].numpy() == pytest.approx(
+        np.concatenate([atoms.calc.results["forces"] for atoms in expected]), abs=1e-6
+    )
+    assert frames.targets["dipole"].numpy() == pytest.approx(
+        units.Debye * np.stack([atoms.calc.results["dipole"] for atoms in expected]), abs=1e-6
+    )
     assert [row.unit for row in report.rows] == ["Ha", "kcal/mol/Å", "D"]
     assert report.warnings == ()
 
 
 def test_missing_labels_name_what_is_there(tmp_path: Path, labelled) -> None:
-    ase.io.write(tmp_path / "a.extxyz", renamed(labelled(), {"energy": "E_ccsd", "forces": "F_ccsd"}))
+    ase.io.write(
+        tmp_path / "a.extxyz", renamed(labelled(), {"energy": "E_ccsd", "forces": "F_ccsd"})
+    )
     start = time.perf_counter()
     with pytest.raises(UserError) as error:
         read_frames(tmp_path / "a.extxyz", targets=["energy"])
     assert time.perf_counter() - start < 5
     message = str(error.value)
     assert "\n" not in message
-    for part in ("no labels for the target 'energy' in 4 frames", "info: E_ccsd", "arrays: F_ccsd", "data.keys.energy=KEY"):
+    for part in (
+        "no labels for the target 'energy' in 4 frames",
+        "info: E_ccsd",
+        "arrays: F_ccsd",
+        "data.keys.energy=KEY",
+    ):
         assert part in message
     with pytest.raises(UserError, match="under the key 'nothing'"):
         read_frames(tmp_path / "a.extxyz", targets=["energy"], keys={"energy": "nothing"})
 
 
-def test_a_long_file_without_the_label_is_given_up_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labelled) -> None:
+def test_a_long_file_without_the_label_is_given_up_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labelled
+) -> None:
     monkeypatch.setattr("molequi.datasets.formats.extxyz._FRAMES_BEFORE_GIVING_UP", 3)
     ase.io.write(tmp_path / "a.extxyz", labelled())
-    with pytest.raises(UserError, match="first frames: no labels for the target 'polarizability' in 3 frames"):
+    with pytest.raises(
+        UserError, match="first frames: no labels for the target 'polarizability' in 3 frames"
+    ):
         read_frames(tmp_path / "a.extxyz", targets=["polarizability"])
 
 
@@ -124,7 +157,10 @@ def test_a_key_of_the_wrong_shape_is_explained(tmp_path: Path, labelled) -> None
         atoms.info["mu"] = 1.7
         atoms.info["polarizability"] = "unknown"
     ase.io.write(tmp_path / "a.extxyz", structures)
-    with pytest.raises(UserError, match=r"'mu' \(info\) cannot be the target 'dipole': it holds 1 number, expected 3 number"):
+    with pytest.raises(
+        UserError,
+        match=r"'mu' \(info\) cannot be the target 'dipole': it holds 1 number, expected 3 number",
+    ):
         read_frames(tmp_path / "a.extxyz", targets=["dipole"])
     with pytest.raises(UserError, match="it holds the text 'unknown', expected 9 number"):
         read_frames(tmp_path / "a.extxyz", targets=["polarizability"])
@@ -132,21 +168,29 @@ def test_a_key_of_the_wrong_shape_is_explained(tmp_path: Path, labelled) -> None
 
 def test_settings_for_no_target_are_refused(tmp_path: Path, labelled) -> None:
     ase.io.write(tmp_path / "a.extxyz", labelled())
-    with pytest.raises(UserError, match="data.units names 'forces', which is no target; the targets are energy"):
+    with pytest.raises(
+        UserError, match="data.units names 'forces', which is no target; the targets are energy"
+    ):
         read_frames(tmp_path / "a.extxyz", targets=["energy"], units={"forces": "eV/Å"})
     with pytest.raises(UserError, match="did you mean 'hartree'"):
         read_frames(tmp_path / "a.extxyz", targets=["energy"], units={"energy": "hartre"})
 
 
 def test_two_candidates_are_told_apart(tmp_path: Path, labelled) -> None:
-    """MACE and others write their own results beside the reference; a REF_ name is the reference."""
+    """MACE and others write their own results beside the reference.
+
+    A REF_ name is the reference.
+    """
     structures = labelled()
     for index, atoms in enumerate(structures):
         atoms.info["REF_energy"] = -100.0 - index
     ase.io.write(tmp_path / "a.extxyz", structures)
     frames, report = read_frames(tmp_path / "a.extxyz", targets=["energy"])
     assert frames.targets["energy"].tolist() == [-100.0, -101.0, -102.0, -103.0]
-    assert any("taken from 'REF_energy' (info); 'energy' (calculator) holds other values" in warning for warning in report.warnings)
+    assert any(
+        "taken from 'REF_energy' (info); 'energy' (calculator) holds other values" in warning
+        for warning in report.warnings
+    )
     frames, _ = read_frames(tmp_path / "a.extxyz", targets=["energy"], keys={"energy": "energy"})
     assert frames.targets["energy"][0] < -4000
 
@@ -160,9 +204,17 @@ def test_gaps_are_missing_not_zero(tmp_path: Path, labelled) -> None:
     frames, report = read_frames(tmp_path / "a.traj", targets=["energy", "forces", "dipole"])
     assert frames.targets["dipole"].isnan().any(dim=1).tolist() == [False, True, False, False]
     assert frames.targets["energy"].isnan().tolist() == [False, False, False, True]
-    assert frames.targets["forces"].isnan().any(dim=1).reshape(4, 9).all(dim=1).tolist() == [False, False, True, False]
+    assert frames.targets["forces"].isnan().any(dim=1).reshape(4, 9).all(dim=1).tolist() == [
+        False,
+        False,
+        True,
+        False,
+    ]
     assert [row.frames for row in report.rows] == [3, 3, 3]
-    assert len([warning for warning in report.warnings if "1 of 4 frames have no label" in warning]) == 3
+    assert (
+        len([warning for warning in report.warnings if "1 of 4 frames have no label" in warning])
+        == 3
+    )
 
 
 def test_constraints_do_not_zero_the_forces(tmp_path: Path, labelled) -> None:
@@ -210,7 +262,10 @@ def test_declared_rows_and_yes_no(tmp_path: Path) -> None:
         atoms.info["active"] = answer
         atoms.arrays["shift"] = np.arange(3.0)
     ase.io.write(tmp_path / "a.extxyz", structures)
-    rows = [declare("active", unit="1", binary=True), declare("shielding", unit="ppm", per_atom=True, aliases=["shift"])]
+    rows = [
+        declare("active", unit="1", binary=True),
+        declare("shielding", unit="ppm", per_atom=True, aliases=["shift"]),
+    ]
     frames, _ = read_frames(tmp_path / "a.extxyz", targets=rows)
     assert frames.targets["active"].tolist() == [1, 0, 1, 0]
     assert frames.targets["shielding"].tolist() == [0, 1, 2] * 4
@@ -235,7 +290,20 @@ def test_report_is_a_table(tmp_path: Path, labelled) -> None:
     ase.io.write(tmp_path / "a.extxyz", labelled())
     _, report = read_frames(tmp_path / "a.extxyz", targets=["energy", "forces"])
     head, energy, forces = report_lines(report)
-    assert head.split() == ["label", "key", "where", "frames", "unit", "in", "file", "min", "/", "mean", "/", "max"]
+    assert head.split() == [
+        "label",
+        "key",
+        "where",
+        "frames",
+        "unit",
+        "in",
+        "file",
+        "min",
+        "/",
+        "mean",
+        "/",
+        "max",
+    ]
     assert energy.split()[:5] == ["energy", "energy", "calculator", "4", "eV"]
     assert forces.split()[4] == "eV/Å"
 
@@ -257,6 +325,10 @@ def test_agrees_with_ase(checkout: Path) -> None:
     frames, _ = read_frames(path, targets=["energy", "forces"])
     oracle = ase.io.read(path, index=":")
     assert len(frames) == len(oracle)
-    assert frames.targets["energy"].numpy() == pytest.approx([atoms.get_potential_energy() for atoms in oracle])
-    assert np.array_equal(frames.targets["forces"], np.concatenate([atoms.get_forces() for atoms in oracle]))
+    assert frames.targets["energy"].numpy() == pytest.approx(
+        [atoms.get_potential_energy() for atoms in oracle]
+    )
+    assert np.array_equal(
+        frames.targets["forces"], np.concatenate([atoms.get_forces() for atoms in oracle])
+    )
     assert np.array_equal(frames.positions, np.concatenate([atoms.positions for atoms in oracle]))

@@ -30,7 +30,9 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_csv_with_smiles(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", "id,smiles,gap,toxic,mp\n1,CCO,5.1,yes,159\n2,O,8.2,No,273.15\n")
+    path = write(
+        tmp_path / "a.csv", "id,smiles,gap,toxic,mp\n1,CCO,5.1,yes,159\n2,O,8.2,No,273.15\n"
+    )
     table = read_table(path, [GAP, TOXIC, MELTING])
     frames = table.frames
     assert frames.n_atoms.tolist() == [9, 3]
@@ -40,18 +42,31 @@ def test_csv_with_smiles(tmp_path: Path) -> None:
     assert frames.source == ("a.csv:2", "a.csv:3")
     assert frames.positions[:9].numpy() == pytest.approx(atoms_from_smiles("CCO", 0).positions)
     assert table.geometry == "ETKDGv3 + MMFF94, seed 0"
-    assert [(row.key, row.where) for row in table.report.rows] == [("gap", "column"), ("toxic", "column"), ("mp", "column")]
+    assert [(row.key, row.where) for row in table.report.rows] == [
+        ("gap", "column"),
+        ("toxic", "column"),
+        ("mp", "column"),
+    ]
     assert table.failures == ()
 
 
 @pytest.mark.parametrize(("name", "separator"), [("a.csv", ";"), ("a.csv", "\t"), ("a.tsv", "\t")])
 def test_separators_names_and_units(tmp_path: Path, name: str, separator: str) -> None:
-    path = write(tmp_path / name, separator.join(["Structure", "E_gap"]) + "\n" + separator.join(["C", "0.5048"]) + "\n")
+    path = write(
+        tmp_path / name,
+        separator.join(["Structure", "E_gap"]) + "\n" + separator.join(["C", "0.5048"]) + "\n",
+    )
     table = read_table(path, [GAP], keys={"gap": "E_gap"}, units={"gap": "Ha"}, smiles="Structure")
     assert table.frames.targets["gap"].tolist() == pytest.approx([0.5048 * units.Hartree])
     with gzip.open(tmp_path / f"{name}.gz", "wt") as handle:
         handle.write(path.read_text())
-    again = read_table(tmp_path / f"{name}.gz", [GAP], keys={"gap": "E_gap"}, units={"gap": "Ha"}, smiles="Structure")
+    again = read_table(
+        tmp_path / f"{name}.gz",
+        [GAP],
+        keys={"gap": "E_gap"},
+        units={"gap": "Ha"},
+        smiles="Structure",
+    )
     assert again.frames.targets["gap"].tolist() == table.frames.targets["gap"].tolist()
 
 
@@ -63,8 +78,13 @@ def test_seed_places_the_conformers(tmp_path: Path) -> None:
     assert other.geometry.endswith("seed 8")
 
 
-def test_failures_are_listed_by_line_and_others_go_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = write(tmp_path / "a.csv", "smiles,gap,toxic\nCCO,5,1\nC1CC,3,0\nCC,abc,0\n,2,1\nO,,yes\nC,4,perhaps\nN,6,\n")
+def test_failures_are_listed_by_line_and_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(
+        tmp_path / "a.csv",
+        "smiles,gap,toxic\nCCO,5,1\nC1CC,3,0\nCC,abc,0\n,2,1\nO,,yes\nC,4,perhaps\nN,6,\n",
+    )
     table = read_table(path, [GAP, TOXIC])
     assert table.frames.source == ("a.csv:2", "a.csv:6", "a.csv:8")
     assert table.frames.targets["gap"].isnan().tolist() == [False, True, False]
@@ -80,12 +100,19 @@ def test_failures_are_listed_by_line_and_others_go_on(tmp_path: Path, caplog: py
 
 def test_missing_columns_name_those_that_are_there(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "name,smiles,tm\nx,C,1\n")
-    with pytest.raises(UserError, match="no column for the target 'gap'; name it with data.keys.gap=COLUMN; columns: name, smiles, tm"):
+    with pytest.raises(
+        UserError,
+        match="no column for the target 'gap'; name it with data.keys.gap=COLUMN; columns: name, smiles, tm",
+    ):
         read_table(path, [GAP])
-    with pytest.raises(UserError, match="has no column 'SMI' for SMILES; its columns are name, smiles, tm"):
+    with pytest.raises(
+        UserError, match="has no column 'SMI' for SMILES; its columns are name, smiles, tm"
+    ):
         read_table(path, [GAP], smiles="SMI")
     other = write(tmp_path / "b.csv", "name,structure,gap\nx,C,1\n")
-    with pytest.raises(UserError, match="no column is named smiles; name it with data.smiles=COLUMN"):
+    with pytest.raises(
+        UserError, match="no column is named smiles; name it with data.smiles=COLUMN"
+    ):
         read_table(other, [GAP])
     with pytest.raises(UserError, match=r"none of 1 lines can be used; the first: c\.csv:2"):
         read_table(write(tmp_path / "c.csv", "smiles,gap\nC(C,1\n"), [GAP])
@@ -98,7 +125,10 @@ def test_missing_columns_name_those_that_are_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("row", [PROPERTIES["dipole"], PROPERTIES["polarizability"], SHIFTS])
 def test_smiles_have_neither_axes_nor_atom_order(tmp_path: Path, row: object) -> None:
     path = write(tmp_path / "a.csv", f"smiles,{row.name}\nC,1 2 3\n")
-    with pytest.raises(UserError, match="has only SMILES, where the order of atoms and the axes are arbitrary; give an SDF or extxyz file"):
+    with pytest.raises(
+        UserError,
+        match="has only SMILES, where the order of atoms and the axes are arbitrary; give an SDF or extxyz file",
+    ):
         read_table(path, [row])
 
 
@@ -109,16 +139,32 @@ def sdf_record(smiles: str, fields: dict[str, str], *, flat: bool = False) -> st
     else:
         mol = Chem.AddHs(mol)
         AllChem.EmbedMolecule(mol, randomSeed=1)
-    return Chem.MolToMolBlock(mol) + "".join(f">  <{name}>\n{value}\n\n" for name, value in fields.items()) + "$$$$\n"
+    return (
+        Chem.MolToMolBlock(mol)
+        + "".join(f">  <{name}>\n{value}\n\n" for name, value in fields.items())
+        + "$$$$\n"
+    )
 
 
 def test_sdf_fields_scalars_vectors_tensors_and_atoms(tmp_path: Path) -> None:
     tensor = np.arange(9.0)
     first = sdf_record("O", {"gap": "8.5", "mu_x": "1", "mu_y": "2", "mu_z": "3", "dipole": "1 2 3", "shift": "[1, 2, 3]", "toxic": "no",
                              "polarizability": ";".join(map(str, tensor))})  # fmt: skip
-    second = sdf_record("N", {"gap": "7.5", "dipole_x": "0", "dipole_y": "-1", "dipole_z": "0.5", "shift": "4 3 2 1", "toxic": "true"})
+    second = sdf_record(
+        "N",
+        {
+            "gap": "7.5",
+            "dipole_x": "0",
+            "dipole_y": "-1",
+            "dipole_z": "0.5",
+            "shift": "4 3 2 1",
+            "toxic": "true",
+        },
+    )
     path = write(tmp_path / "a.sdf", first + second)
-    table = read_table(path, [GAP, TOXIC, PROPERTIES["dipole"], PROPERTIES["polarizability"], SHIFTS])
+    table = read_table(
+        path, [GAP, TOXIC, PROPERTIES["dipole"], PROPERTIES["polarizability"], SHIFTS]
+    )
     frames = table.frames
     assert frames.targets["gap"].tolist() == [8.5, 7.5]
     assert frames.targets["toxic"].tolist() == [0.0, 1.0]
@@ -130,7 +176,9 @@ def test_sdf_fields_scalars_vectors_tensors_and_atoms(tmp_path: Path) -> None:
 
 
 def test_a_drawing_takes_scalars_but_no_vectors(tmp_path: Path) -> None:
-    text = sdf_record("CCO", {"gap": "5", "dipole": "1 0 0"}, flat=True) + sdf_record("O", {"gap": "8", "dipole": "0 1 0"})
+    text = sdf_record("CCO", {"gap": "5", "dipole": "1 0 0"}, flat=True) + sdf_record(
+        "O", {"gap": "8", "dipole": "0 1 0"}
+    )
     path = write(tmp_path / "a.sdf", text)
     assert read_table(path, [GAP]).frames.n_atoms.tolist() == [9, 3]
     table = read_table(path, [GAP, PROPERTIES["dipole"]])

@@ -18,7 +18,10 @@ def test_zero_labels_are_reported(tmp_path: Path, labelled) -> None:
     for atoms in structures:
         atoms.calc.results["dipole"] = np.zeros(3)
     ase.io.write(tmp_path / "a.extxyz", structures)
-    assert "all 4 labels are exactly zero" in read_frames(tmp_path / "a.extxyz", targets=["dipole"])[1].warnings[0]
+    assert (
+        "all 4 labels are exactly zero"
+        in read_frames(tmp_path / "a.extxyz", targets=["dipole"])[1].warnings[0]
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,7 +35,9 @@ def test_zero_labels_are_reported(tmp_path: Path, labelled) -> None:
         ("forces", 1.0, None),
     ],
 )
-def test_suspicious_units(tmp_path: Path, target: str, factor: float, expected: str | None, labelled) -> None:
+def test_suspicious_units(
+    tmp_path: Path, target: str, factor: float, expected: str | None, labelled
+) -> None:
     structures = labelled()
     for atoms in structures:
         atoms.calc.results[target] = atoms.calc.results[target] * factor
@@ -47,4 +52,6 @@ def test_coordinates_in_bohr_are_suspicious(tmp_path: Path, labelled) -> None:
     for atoms in structures:
         atoms.positions /= units.Bohr
     ase.io.write(tmp_path / "a.extxyz", structures)
-    assert "typical of bohr" in read_frames(tmp_path / "a.extxyz", targets=["energy"])[1].warnings[0]
+    assert (
+        "typical of bohr" in read_frames(tmp_path / "a.extxyz", targets=["energy"])[1].warnings[0]
+    )

@@ -45,13 +45,17 @@ def test_columns_and_units_are_those_of_pyg(ours: QM9, theirs: pyg_qm9.QM9) -> N
     mine, other = torch.cat([data.y for data in ours]), torch.cat([data.y for data in theirs])
     assert mine.shape == other.shape == (207, len(COLUMNS))
     assert mine.dtype == other.dtype
-    plain = [column for column in range(len(COLUMNS)) if column not in range(*ATOMIZATION.indices(19))]
+    plain = [
+        column for column in range(len(COLUMNS)) if column not in range(*ATOMIZATION.indices(19))
+    ]
     torch.testing.assert_close(mine[:, plain], other[:, plain], rtol=1e-6, atol=1e-6)
 
 
 def test_atomization_energies_of_methane(ours: QM9, theirs: pyg_qm9.QM9) -> None:
     """The table of the fixture has DeepChem's values for methane, which stand for most molecules in it."""
-    torch.testing.assert_close(ours[0].y[0, ATOMIZATION], theirs[0].y[0, ATOMIZATION], rtol=2e-6, atol=0.0)
+    torch.testing.assert_close(
+        ours[0].y[0, ATOMIZATION], theirs[0].y[0, ATOMIZATION], rtol=2e-6, atol=0.0
+    )
 
 
 def test_structures_are_those_of_pyg(ours: QM9, theirs: pyg_qm9.QM9) -> None:
@@ -70,7 +74,9 @@ def test_atomref(ours: QM9, theirs: pyg_qm9.QM9) -> None:
         if mine is not None:
             assert mine.shape == (100, 1)
             torch.testing.assert_close(mine, theirs.atomref(column), rtol=1e-6, atol=1e-5)
-            assert mine[[1, 6, 7, 8, 9], 0].numpy() == pytest.approx(pyg_qm9.atomrefs[column], rel=1e-6)
+            assert mine[[1, 6, 7, 8, 9], 0].numpy() == pytest.approx(
+                pyg_qm9.atomrefs[column], rel=1e-6
+            )
 
 
 def test_batches_of_pygs_loader_become_graphs(ours: QM9) -> None:
@@ -92,7 +98,9 @@ def test_batches_of_pygs_loader_become_graphs(ours: QM9) -> None:
 
 def test_a_large_molecule_becomes_a_graph_without_a_matrix_of_all_pairs() -> None:
     positions = 30.0 * torch.rand(300, 3, generator=torch.Generator().manual_seed(0))
-    data = Batch.from_data_list([Data(z=torch.ones(n, dtype=torch.int64), pos=positions[:n]) for n in (300, 2)])
+    data = Batch.from_data_list(
+        [Data(z=torch.ones(n, dtype=torch.int64), pos=positions[:n]) for n in (300, 2)]
+    )
     graph = graph_from_data(data, 4.0)
     single = build_graph(positions.double().numpy(), np.ones(300), 4.0)
     assert torch.equal(graph.edge_index[:, : single.edge_index.shape[1]], single.edge_index)

@@ -34,7 +34,9 @@ def check_methane(loaded: FlatFile) -> None:
         "cv": 6.469,
     }
     for name, value in expected.items():
-        assert float(frames.targets[name][index]) == pytest.approx(value, rel=1e-12, abs=1e-12), name
+        assert float(frames.targets[name][index]) == pytest.approx(value, rel=1e-12, abs=1e-12), (
+            name
+        )
     atoms = slice(int(frames.offsets[index]), int(frames.offsets[index + 1]))
     assert frames.atomic_numbers[atoms].tolist() == [6, 1, 1, 1, 1]
     bonds = torch.linalg.norm(frames.positions[atoms][1:] - frames.positions[atoms][0], dim=1)
@@ -56,7 +58,9 @@ def test_forms_agree(form: str, request: pytest.FixtureRequest, sdf_folder: Path
     # The SDF has four decimals.
     assert float((frames.positions - others.positions).abs().max()) < 6e-5
     for name in QM9_PROPERTIES:
-        torch.testing.assert_close(frames.targets[name], others.targets[name], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(
+            frames.targets[name], others.targets[name], rtol=1e-12, atol=1e-12
+        )
 
 
 def test_exponent_of_mathematica(archive: Path) -> None:
@@ -66,8 +70,12 @@ def test_exponent_of_mathematica(archive: Path) -> None:
     assert (last - 2.1997e-6).abs().min() == 0.0
 
 
-@pytest.mark.parametrize(("form", "removed"), [("archive", 1), ("flat_qm9", 1), ("qm9pack_data", 0)])
-def test_uncharacterized_are_removed_and_counted(form: str, removed: int, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(
+    ("form", "removed"), [("archive", 1), ("flat_qm9", 1), ("qm9pack_data", 0)]
+)
+def test_uncharacterized_are_removed_and_counted(
+    form: str, removed: int, request: pytest.FixtureRequest
+) -> None:
     loaded = load_qm9(request.getfixturevalue(form))
     assert "gdb 58" not in loaded.frames.source
     assert loaded.notes["uncharacterized_removed"] == removed
@@ -97,7 +105,9 @@ def test_atom_references_exist_for_total_energies_only() -> None:
         atom_references("gap")
 
 
-def test_prepare_prefers_files_then_the_package(archive: Path, qm9pack_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prepare_prefers_files_then_the_package(
+    archive: Path, qm9pack_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(qm9, "qm9pack_folder", lambda: qm9pack_data)
     packaged = prepare_qm9(tmp_path / "package")
     assert load_qm9(packaged).notes["uncharacterized_removed"] == 0
@@ -111,17 +121,23 @@ def test_prepare_prefers_files_then_the_package(archive: Path, qm9pack_data: Pat
     assert prepare_qm9(local).stat().st_mtime_ns == before
 
 
-def test_without_any_source_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_source_the_error_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(qm9, "qm9pack_folder", lambda: None)
     monkeypatch.setattr(qm9, "_ARCHIVE_MIRRORS", ("http://localhost:9/none",))
-    with pytest.raises(UserError, match=r"no mirror gave dsgdb9nsd.*localhost.*pip install qm9pack"):
+    with pytest.raises(
+        UserError, match=r"no mirror gave dsgdb9nsd.*localhost.*pip install qm9pack"
+    ):
         prepare_qm9(tmp_path)
     assert not any(tmp_path.iterdir())
     with pytest.raises(UserError, match="no download was asked for"):
         prepare_qm9(tmp_path, offline=True)
 
 
-def test_load_without_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qm9pack_data: Path) -> None:
+def test_load_without_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qm9pack_data: Path
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(qm9, "qm9pack_folder", lambda: None)
     with pytest.raises(UserError, match="molequi data prepare qm9"):
@@ -160,7 +176,9 @@ def test_an_incomplete_table_is_refused(tmp_path: Path, sdf_folder: Path) -> Non
     with pytest.raises(UserError, match="different numbers of molecules"):
         load_qm9(tmp_path)
     (tmp_path / "gdb9.sdf.csv").write_text("".join([lines[0], *lines[2:]]))
-    with pytest.raises(UserError, match="molecule 1 is 'gdb_1' but its row in gdb9.sdf.csv is 'gdb_2'"):
+    with pytest.raises(
+        UserError, match="molecule 1 is 'gdb_1' but its row in gdb9.sdf.csv is 'gdb_2'"
+    ):
         load_qm9(tmp_path)
 
 

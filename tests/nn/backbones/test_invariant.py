@@ -1,4 +1,7 @@
-"""The backbone on distances, angles and dihedrals: what it sees, what it refuses, and that it is a backbone like the other."""
+"""The backbone on distances, angles and dihedrals.
+
+What it sees, what it refuses, and that it is a backbone like the other.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ PROBES = built_in_probes(ORGANIC)[:3]
 
 def make(parity: str = "full", **settings):
     outputs = ["energy", "handedness"] if parity == "full" else ["energy"]
-    return make_model(ORGANIC, outputs, kind="invariants", parity=parity, n_channels=8, **settings).to(torch.float64)
+    return make_model(
+        ORGANIC, outputs, kind="invariants", parity=parity, n_channels=8, **settings
+    ).to(torch.float64)
 
 
 def test_signed_dihedrals_tell_hands_apart_and_unsigned_ones_cannot():
@@ -31,9 +36,13 @@ def test_signed_dihedrals_tell_hands_apart_and_unsigned_ones_cannot():
     mirrored = graph._replace(positions=graph.positions * torch.tensor([1.0, 1.0, -1.0]))
     signed, unsigned = make("full"), make("natural")
     assert signed(graph)["handedness"].abs().max() > 1e-3
-    torch.testing.assert_close(signed(mirrored)["handedness"], -signed(graph)["handedness"], atol=1e-13, rtol=0)
+    torch.testing.assert_close(
+        signed(mirrored)["handedness"], -signed(graph)["handedness"], atol=1e-13, rtol=0
+    )
     for model in (signed, unsigned):
-        torch.testing.assert_close(model(mirrored)["energies"], model(graph)["energies"], atol=1e-12, rtol=0)
+        torch.testing.assert_close(
+            model(mirrored)["energies"], model(graph)["energies"], atol=1e-12, rtol=0
+        )
     with pytest.raises(UserError, match=r"handedness needs 0o.*parity=full \(signed dihedrals\)"):
         make_model(ORGANIC, ["handedness"], kind="invariants")
 
@@ -48,7 +57,9 @@ def test_angles_and_dihedrals_reach_the_output():
 
     def peroxide(dihedral: float) -> Structure:
         turn = np.array([np.cos(dihedral), np.sin(dihedral)])
-        positions = np.array([[-0.73, 0.0, 0.0], [0.73, 0.0, 0.0], [-0.9, 0.95, 0.0], [0.9, *(0.95 * turn)]])
+        positions = np.array(
+            [[-0.73, 0.0, 0.0], [0.73, 0.0, 0.0], [-0.9, 0.95, 0.0], [0.9, *(0.95 * turn)]]
+        )
         return Structure("peroxide", positions, np.array([8, 8, 1, 1]))
 
     model = make("natural", cutoff=1.74, near_cutoff=1.74)
@@ -64,7 +75,9 @@ def test_energy_is_smooth_where_a_neighbour_leaves_the_near_cutoff():
 
     def energy(x: float) -> float:
         positions = np.array([[0.0, 0.0, 0.0], [1.1, 0.3, 0.0], [-0.4, 1.2, 0.2], [0.1, 0.2, x]])
-        return model(Structure("four", positions, np.array([6, 1, 8, 7])).graph(5.0))["energy"].item()
+        return model(Structure("four", positions, np.array([6, 1, 8, 7])).graph(5.0))[
+            "energy"
+        ].item()
 
     at = np.sqrt(2.0**2 - 0.1**2 - 0.2**2)
     curve = np.array([energy(at + k * step) for k in range(-20, 21)])
@@ -74,30 +87,47 @@ def test_energy_is_smooth_where_a_neighbour_leaves_the_near_cutoff():
 
 @pytest.mark.parametrize("parity", ["natural", "full"])
 def test_features_start_neither_small_nor_steep(parity):
-    """Of order one, and changing by no more per Å than sums over distances do, whatever the seed: else forces start far too large."""
+    """Of order one, and changing by no more per Å than sums over distances do, whatever the seed.
+
+    Else forces start far too large.
+    """
     graph = collate([probe.graph(5.0) for probe in PROBES])
-    moved = graph._replace(positions=graph.positions + 1e-4 * torch.from_numpy(np.random.default_rng(1).standard_normal(graph.positions.shape)))
+    moved = graph._replace(
+        positions=graph.positions
+        + 1e-4 * torch.from_numpy(np.random.default_rng(1).standard_normal(graph.positions.shape))
+    )
     for seed in range(3):
         backbone = make(parity, seed=seed).backbone
         backbone.calibrate(graph)
         still, slopes = backbone(graph), []
         for before, after in zip(still[:2], backbone(moved)[:2], strict=True):
-            slopes.append((((after - before) / 1e-4).square().mean().sqrt() / before.square().mean().sqrt()).item())
+            slopes.append(
+                (
+                    ((after - before) / 1e-4).square().mean().sqrt() / before.square().mean().sqrt()
+                ).item()
+            )
         assert max(slopes) < 6.0
         assert 0.1 < still.invariant.detach().square().mean() < 3.0
         assert still.invariant.shape == (graph.n_atoms, backbone.n_invariants)
 
 
 def test_nothing_but_rounding_is_not_raised_to_unit_size():
-    """Signed dihedrals of flat structures are zero; a network calibrated on these keeps its laws on others."""
-    positions = np.array([[0.0, 0, 0], [1.1, 0, 0], [-0.5, 1.0, 0], [1.6, -0.9, 0], [-0.5, -1.0, 0]])
+    """Signed dihedrals of flat structures are zero.
+
+    A network calibrated on these keeps its laws on others.
+    """
+    positions = np.array(
+        [[0.0, 0, 0], [1.1, 0, 0], [-0.5, 1.0, 0], [1.6, -0.9, 0], [-0.5, -1.0, 0]]
+    )
     tilted = positions @ random_rotation(np.random.default_rng(0)).T
     model = make("full")
     model.backbone.calibrate(Structure("flat", tilted, np.array([6, 6, 1, 1, 8])).graph(5.0))
     assert model.backbone.layers[0].odd_size[1:].min() > 1e-4
     graph = PROBES[1].graph(5.0)
     mirrored = graph._replace(positions=-graph.positions)
-    torch.testing.assert_close(model(mirrored)["handedness"], -model(graph)["handedness"], atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        model(mirrored)["handedness"], -model(graph)["handedness"], atol=1e-12, rtol=0
+    )
 
 
 def test_kind_and_settings_survive_a_file(tmp_path):
@@ -120,22 +150,30 @@ def test_calculator_gives_forces_that_are_the_gradient():
             moved.positions[atom, axis] += sign * step
             moved.calc = atoms.calc
             energies.append(moved.get_potential_energy())
-        assert (energies[1] - energies[0]) / (2 * step) == pytest.approx(forces[atom, axis], rel=1e-6)
+        assert (energies[1] - energies[0]) / (2 * step) == pytest.approx(
+            forces[atom, axis], rel=1e-6
+        )
 
 
 def test_fused_kernels_are_refused():
     model = make("natural")
     model.backbone.use_kernels("auto")
     with pytest.raises(UserError, match="kind invariants has only plain torch"):
-        model.backbone.use_kernels("table")
+        model.backbone.use_kernels("generic")
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"kind": "fields"}, "model.kind is 'fields'; the kinds are tensors, invariants"),
-        ({"kind": "invariants", "l_max": 2}, "model.l_max has no meaning for model.kind=invariants"),
-        ({"kind": "tensors", "near_cutoff": 2.0}, "model.near_cutoff has no meaning for model.kind=tensors"),
+        (
+            {"kind": "invariants", "l_max": 2},
+            "model.l_max has no meaning for model.kind=invariants",
+        ),
+        (
+            {"kind": "tensors", "near_cutoff": 2.0},
+            "model.near_cutoff has no meaning for model.kind=tensors",
+        ),
         ({"kind": "invariants", "near_cutoff": 6.0}, "near_cutoff is 6.0 Å, beyond model.cutoff"),
         ({"kind": "invariants", "parity": "signed"}, "model.parity is 'signed'"),
         ({"kind": "invariants", "n_channels": 0}, "model.n_channels is 0; it must be positive"),

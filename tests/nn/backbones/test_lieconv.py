@@ -23,9 +23,13 @@ MOLECULES = [probe for probe in built_in_probes(ORGANIC) if probe.is_open]
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 1e-5}
 
 
-def make(*properties: str, dtype: torch.dtype = torch.float64, **settings: object) -> MolecularModel:
+def make(
+    *properties: str, dtype: torch.dtype = torch.float64, **settings: object
+) -> MolecularModel:
     settings = {"n_channels": 16, "n_hidden": 8, "n_middle": 4, **settings}
-    return make_model(ORGANIC, properties or ("energy", "homo"), kind="lieconv", **settings).to(dtype)
+    return make_model(ORGANIC, properties or ("energy", "homo"), kind="lieconv", **settings).to(
+        dtype
+    )
 
 
 def graph_of(*structures: Structure) -> AtomGraph:
@@ -33,7 +37,9 @@ def graph_of(*structures: Structure) -> AtomGraph:
 
 
 def moved(rotation: np.ndarray, shift: np.ndarray) -> AtomGraph:
-    return graph_of(*(molecule.at(molecule.positions @ rotation.T + shift) for molecule in MOLECULES))
+    return graph_of(
+        *(molecule.at(molecule.positions @ rotation.T + shift) for molecule in MOLECULES)
+    )
 
 
 def homo(model: MolecularModel, graph: AtomGraph) -> torch.Tensor:
@@ -45,14 +51,21 @@ def test_translations_are_exact_for_t3_and_not_for_the_trivial_group(dtype):
     change = {}
     for group in ("T(3)", "trivial"):
         model = make(group=group, dtype=dtype)
-        change[group] = float((homo(model, moved(np.eye(3), np.array([0.5, -2.0, 1.0]))) - homo(model, graph_of())).abs().max())
+        change[group] = float(
+            (homo(model, moved(np.eye(3), np.array([0.5, -2.0, 1.0]))) - homo(model, graph_of()))
+            .abs()
+            .max()
+        )
     assert change["T(3)"] < TOLERANCE[dtype]
     assert change["trivial"] > 1e-3
 
 
 @pytest.mark.parametrize("group", ["SO(3)", "SE(3)"])
 def test_sampled_lifts_are_equivariant_in_distribution(group):
-    """The means over resamplings of a molecule and of its image agree; a single resampling does not."""
+    """The means over resamplings of a molecule and of its image agree.
+
+    A single resampling does not.
+    """
     model = make(group=group, n_channels=8)
     rotation = random_rotation(np.random.default_rng(0))
     shift = np.array([0.5, -2.0, 1.0]) if group == "SE(3)" else np.zeros(3)
@@ -69,7 +82,14 @@ def test_more_lifts_spread_less():
     spreads = []
     for n_lifts in (1, 4, 16):
         torch.manual_seed(1)
-        spreads.append(float(homo(make(group="SE(3)", n_lifts=n_lifts, n_channels=8), graph_of(*[MOLECULES[2]] * 50)).std()))
+        spreads.append(
+            float(
+                homo(
+                    make(group="SE(3)", n_lifts=n_lifts, n_channels=8),
+                    graph_of(*[MOLECULES[2]] * 50),
+                ).std()
+            )
+        )
     assert spreads[0] > 1.3 * spreads[1] > 1.3**2 * spreads[2] > 0
 
 
@@ -79,11 +99,22 @@ def test_lifts_are_drawn_in_every_call_or_never():
     assert torch.equal(homo(fixed, graph_of()), homo(fixed, graph_of()))
 
 
-@pytest.mark.parametrize("settings", [{"group": "T(3)"}, {"group": "trivial"}, {"group": "SE(3)", "n_lifts": 3, "lifts": "fixed"}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"group": "T(3)"}, {"group": "trivial"}, {"group": "SE(3)", "n_lifts": 3, "lifts": "fixed"}],
+)
 def test_fixed_lifts_without_a_radius_have_consistent_forces(settings):
     model = make(**settings)
     report = check_model(model)
-    for test in ("force_consistency", "closed_loop_work", "permutation", "batch", "determinism", "finite", "inputs_unchanged"):
+    for test in (
+        "force_consistency",
+        "closed_loop_work",
+        "permutation",
+        "batch",
+        "determinism",
+        "finite",
+        "inputs_unchanged",
+    ):
         assert report[test].ok, (test, report[test])
     assert report["force_consistency"].value < 1e-8
     assert report["translation"].ok == (settings["group"] != "trivial")
@@ -107,7 +138,11 @@ def test_models_without_continuous_forces_move_no_atoms(settings, reason):
     with pytest.raises(UserError, match=reason):
         Calculator(model)
     atoms = ase.build.molecule("CH3CH2OH")
-    for use in (lambda: run_md(atoms, model, MDSettings(steps=1)), lambda: relax(atoms, model), lambda: vibrations(atoms, model)):
+    for use in (
+        lambda: run_md(atoms, model, MDSettings(steps=1)),
+        lambda: relax(atoms, model),
+        lambda: vibrations(atoms, model),
+    ):
         with pytest.raises(UserError, match=reason):
             use()
     with pytest.raises(UserError, match=reason):
@@ -129,7 +164,13 @@ def test_a_hard_radius_does_jump():
 def test_so3_does_jump():
     model = make("energy", group="SO(3)", lifts="fixed")
     values = [
-        float(model.compute(graph_of(Structure("pair", np.array([[1.0, 0.3, 1.0], [1.0, 0.2, z]]), np.array([6, 8]))))["energy"])
+        float(
+            model.compute(
+                graph_of(
+                    Structure("pair", np.array([[1.0, 0.3, 1.0], [1.0, 0.2, z]]), np.array([6, 8]))
+                )
+            )["energy"]
+        )
         for z in (-1e-9, 1e-9)
     ]
     assert abs(values[1] - values[0]) > 1e-4
@@ -141,7 +182,10 @@ def test_so3_does_jump():
         ({"group": "SE(2)"}, "no group 'SE\\(2\\)' on points in 3 dimensions"),
         ({"lifts": "some"}, "model.lifts is 'some'"),
         ({"augmentation": "flips"}, "model.augmentation is 'flips'"),
-        ({"group": "T(3)", "n_lifts": 4}, "model.n_lifts is 4, but an atom has only one lift to T\\(3\\)"),
+        (
+            {"group": "T(3)", "n_lifts": 4},
+            "model.n_lifts is 4, but an atom has only one lift to T\\(3\\)",
+        ),
         ({"group": "R*"}, "model.group is R\\*, in which an atom at the origin has no lift"),
         ({"l_max": 2}, "model.l_max has no meaning for model.kind=lieconv"),
         ({"group": "SE(3)", "n_lifts": 0}, "model.n_lifts is 0; it must be positive"),
@@ -156,7 +200,9 @@ def test_wrong_settings_are_refused(settings, message):
 def test_vectors_are_refused_and_the_length_of_the_dipole_is_a_number_like_others():
     with pytest.raises(UserError, match="dipole needs 1o.*model.kind=tensors"):
         make("dipole")
-    outputs = make("dipole_magnitude", "charges", "r2", "isotropic_polarizability").compute(graph_of())
+    outputs = make("dipole_magnitude", "charges", "r2", "isotropic_polarizability").compute(
+        graph_of()
+    )
     assert outputs["dipole_magnitude"].shape == (len(MOLECULES),)
     assert outputs["charges"].shape == (sum(len(molecule.positions) for molecule in MOLECULES),)
 
@@ -195,7 +241,10 @@ def test_augmentation_turns_in_training_only():
 
 
 def test_a_new_model_predicts_and_keeps_its_moments():
-    """It comes in evaluation mode: a prediction depends on its molecule alone and changes nothing."""
+    """It comes in evaluation mode.
+
+    A prediction depends on its molecule alone and changes nothing.
+    """
     model = make("energy")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     alone = model.compute(graph_of(MOLECULES[0]))["energy"]
@@ -208,4 +257,6 @@ def test_empty_molecules_count():
     model = make("energy")
     assert float(model.compute(graph_of(empty))["energy"]) == 0.0
     together = model.compute(graph_of(MOLECULES[0], empty, MOLECULES[1]))["energy"]
-    torch.testing.assert_close(together[[0, 2]], model.compute(graph_of(*MOLECULES[:2]))["energy"], rtol=1e-12, atol=0)
+    torch.testing.assert_close(
+        together[[0, 2]], model.compute(graph_of(*MOLECULES[:2]))["energy"], rtol=1e-12, atol=0
+    )

@@ -1,4 +1,7 @@
-"""The backbone written out gives what the backbone gives: against plain torch and its autograd, for every kind of layer."""
+"""The backbone written out gives what the backbone gives.
+
+Against plain torch and its autograd, for every kind of layer.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from molequi.kernels import inplace
 from molequi.models.molecular import MolecularModel, make_model
 from molequi.nn.backbones import spherical as backbone_module
 from molequi.nn.frozen import autograd, layers
-from molequi.nn.frozen.workspace import Arena
+from molequi.nn.frozen.workspace import Workspace
 from molequi.o3.clebsch_gordan import CouplingTable
 
 LAYERS = [
@@ -26,17 +29,33 @@ LAYERS = [
     {"parity": "full", "correlation": 3, "mixing": "merged", "l_hidden": 1},
     {"parity": "full", "correlation": 2, "mixing": "separate", "n_layers": 1},
     {"parity": "natural", "correlation": 1, "mixing": "merged", "l_max": 0},
-    {"parity": "full", "correlation": 2, "mixing": "separate", "self_connection": "matrices", "n_layers": 3, "l_hidden": 1},
+    {
+        "parity": "full",
+        "correlation": 2,
+        "mixing": "separate",
+        "self_connection": "matrices",
+        "n_layers": 3,
+        "l_hidden": 1,
+    },
 ]
 
 
 def graph_of(*names: str, cutoff: float = 4.0) -> AtomGraph:
     atoms = [molecule(name) for name in names]
-    return collate([build_graph(x.positions + 0.05 * torch.rand(len(x), 3).numpy(), x.numbers, cutoff) for x in atoms])
+    return collate(
+        [
+            build_graph(x.positions + 0.05 * torch.rand(len(x), 3).numpy(), x.numbers, cutoff)
+            for x in atoms
+        ]
+    )
 
 
 def model_of(outputs: list[str], **settings: object) -> MolecularModel:
-    model = make_model((1, 6, 8), outputs, **{"n_layers": 2, "n_channels": 3, "l_max": 2, "cutoff": 4.0, **settings}).to(torch.float64)
+    model = make_model(
+        (1, 6, 8),
+        outputs,
+        **{"n_layers": 2, "n_channels": 3, "l_max": 2, "cutoff": 4.0, **settings},
+    ).to(torch.float64)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():  # what starts as zero would hide what it multiplies
         for weight in model.parameters():
@@ -44,9 +63,17 @@ def model_of(outputs: list[str], **settings: object) -> MolecularModel:
     return model
 
 
-@pytest.mark.parametrize("settings", LAYERS, ids=lambda settings: "-".join(str(value) for value in settings.values()))
-@pytest.mark.parametrize(("outputs", "n_threads"), [(["energy"], 1), (["energy", "dipole"], 3)], ids=["energy", "dipole-threads"])
-def test_outputs_and_forces_are_those_of_autograd(settings: dict, outputs: list[str], n_threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "settings", LAYERS, ids=lambda settings: "-".join(str(value) for value in settings.values())
+)
+@pytest.mark.parametrize(
+    ("outputs", "n_threads"),
+    [(["energy"], 1), (["energy", "dipole"], 3)],
+    ids=["energy", "dipole-threads"],
+)
+def test_outputs_and_forces_are_those_of_autograd(
+    settings: dict, outputs: list[str], n_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if "dipole" in outputs and settings.get("l_max") == 0:
         pytest.skip("without l = 1 there is no dipole")
     torch.manual_seed(0)
@@ -54,11 +81,13 @@ def test_outputs_and_forces_are_those_of_autograd(settings: dict, outputs: list[
     model.backbone.use_kernels("reference")
     expected = model.compute(graph)
     calls = []
-    apply = backbone_module.RestingPass.apply
-    monkeypatch.setattr(backbone_module.RestingPass, "apply", lambda *arguments: calls.append(1) or apply(*arguments))
+    apply = backbone_module.FrozenPass.apply
+    monkeypatch.setattr(
+        backbone_module.FrozenPass, "apply", lambda *arguments: calls.append(1) or apply(*arguments)
+    )
     monkeypatch.setattr(layers, "_WORTH_A_THREAD", 1)
     monkeypatch.setattr(autograd, "_BLOCK", 16)
-    model.backbone.use_kernels("table")
+    model.backbone.use_kernels("generic")
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:
@@ -69,16 +98,29 @@ def test_outputs_and_forces_are_those_of_autograd(settings: dict, outputs: list[
     assert calls == [1]
     assert actual.keys() == expected.keys()
     for name, value in actual.items():
-        torch.testing.assert_close(value, expected[name], rtol=1e-11, atol=1e-11 * float(expected[name].abs().max()), msg=name)
+        torch.testing.assert_close(
+            value,
+            expected[name],
+            rtol=1e-11,
+            atol=1e-11 * float(expected[name].abs().max()),
+            msg=name,
+        )
 
 
-def test_threads_at_different_powers_write_into_memory_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_at_different_powers_write_into_memory_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A thread may be at the third power of its messages while another is at the second, which has other rows: their scratch must not overlap."""
-    model, graph = model_of(["energy"], parity="full", correlation=3), graph_of("CH3CH2OH", "H2O", "O")
+    model, graph = (
+        model_of(["energy"], parity="full", correlation=3),
+        graph_of("CH3CH2OH", "H2O", "O"),
+    )
     spans: dict[tuple[int, int], list[tuple[int, int]]] = {}
     couple_gradient = inplace.couple_gradient
 
-    def spy(inputs: tuple, table: CouplingTable, pair: list[torch.Tensor], nodes: tuple[int, int]) -> None:
+    def spy(
+        inputs: tuple, table: CouplingTable, pair: list[torch.Tensor], nodes: tuple[int, int]
+    ) -> None:
         for x in pair:
             start, step = x.data_ptr(), x.stride(0) * x.element_size()
             spans.setdefault(nodes, []).append((start + nodes[0] * step, start + nodes[1] * step))
@@ -86,7 +128,7 @@ def test_threads_at_different_powers_write_into_memory_of_their_own(monkeypatch:
 
     monkeypatch.setattr(inplace, "couple_gradient", spy)
     monkeypatch.setattr(layers, "_WORTH_A_THREAD", 1)
-    model.backbone.use_kernels("table")
+    model.backbone.use_kernels("generic")
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
@@ -106,7 +148,7 @@ def test_empty_graphs_and_isolated_atoms() -> None:
     for graph in (lonely, empty):
         model.backbone.use_kernels("reference")
         expected = model.compute(graph)
-        model.backbone.use_kernels("table")
+        model.backbone.use_kernels("generic")
         for name, value in model.compute(graph).items():
             torch.testing.assert_close(value, expected[name], rtol=1e-12, atol=1e-12)
 
@@ -115,9 +157,9 @@ def test_training_and_hessians_do_not_take_it(monkeypatch: pytest.MonkeyPatch) -
     def refuse(*arguments: object) -> None:
         raise AssertionError("a pass that can be differentiated once only")
 
-    monkeypatch.setattr(backbone_module.RestingPass, "apply", refuse)
+    monkeypatch.setattr(backbone_module.FrozenPass, "apply", refuse)
     model, graph = model_of(["energy"]), graph_of("H2O")
-    model.backbone.use_kernels("table")
+    model.backbone.use_kernels("generic")
     outputs = model.compute(graph, create_graph=True)
     outputs["forces"].square().sum().backward()
     assert model.hessian(graph).shape == (9, 9)
@@ -133,7 +175,7 @@ def test_other_properties_ask_for_no_gradients_in_a_prediction() -> None:
 def test_threads_that_share_a_model_do_not_share_buffers() -> None:
     model = model_of(["energy"], correlation=2)
     graphs = [graph_of("CH3CH2OH"), graph_of("H2O", "CH4"), graph_of("C6H6")] * 4
-    model.backbone.use_kernels("table")
+    model.backbone.use_kernels("generic")
     expected = [model.compute(graph) for graph in graphs]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(model.compute, graphs))
@@ -143,14 +185,14 @@ def test_threads_that_share_a_model_do_not_share_buffers() -> None:
 
 
 def test_an_arena_gives_the_same_memory_again_and_never_twice_in_a_pass() -> None:
-    arena, like = Arena(), torch.zeros(1)
-    first = [arena.empty(like, 2, 3), arena.empty(like, 4)]
-    mark = arena.mark()
-    last = arena.empty(like, 5)
+    workspace, like = Workspace(), torch.zeros(1)
+    first = [workspace.empty(like, 2, 3), workspace.empty(like, 4)]
+    mark = workspace.mark()
+    last = workspace.empty(like, 5)
     assert len({tensor.data_ptr() for tensor in (*first, last)}) == 3
-    arena.restart(mark)
-    assert arena.empty(like, 5).data_ptr() == last.data_ptr()
-    arena.restart()
-    assert arena.empty(like, 3, 2).data_ptr() == first[0].data_ptr()
-    larger = arena.empty(like.double(), 7, 7)
+    workspace.restart(mark)
+    assert workspace.empty(like, 5).data_ptr() == last.data_ptr()
+    workspace.restart()
+    assert workspace.empty(like, 3, 2).data_ptr() == first[0].data_ptr()
+    larger = workspace.empty(like.double(), 7, 7)
     assert larger.shape == (7, 7) and larger.dtype == torch.float64

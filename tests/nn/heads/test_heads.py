@@ -16,7 +16,9 @@ CUTOFF = 4.0
 
 @pytest.fixture(scope="module")
 def model() -> MolecularModel:
-    return make_model(ELEMENTS, ["rosenfeld"], n_layers=3, n_channels=8, parity="full", cutoff=CUTOFF).to(torch.float64)
+    return make_model(
+        ELEMENTS, ["rosenfeld"], n_layers=3, n_channels=8, parity="full", cutoff=CUTOFF
+    ).to(torch.float64)
 
 
 def probes() -> list[Structure]:
@@ -39,7 +41,10 @@ def test_triple_products_are_signed_volumes_of_three_different_vectors() -> None
 
 
 def test_the_hand_of_ranked_neighbours_is_read_off_by_triple_products() -> None:
-    """Maps to 1, p and p^2 of neighbours with ranks p: the sign of the volume does not depend on the values of the ranks but on their order."""
+    """Maps to 1, p and p^2 of neighbours with ranks p.
+
+    The sign of the volume does not depend on the values of the ranks but on their order.
+    """
     generator = torch.Generator().manual_seed(1)
     products = TripleProducts(3, 1).to(torch.float64)
     directions = torch.randn(50, 3, 3, generator=generator, dtype=torch.float64)
@@ -53,7 +58,9 @@ def test_the_hand_of_ranked_neighbours_is_read_off_by_triple_products() -> None:
 
 def test_the_isotropic_part_is_a_third_of_the_trace(model: MolecularModel) -> None:
     outputs = model.compute(graph(*probes()))
-    torch.testing.assert_close(outputs["rosenfeld_isotropic"], torch.einsum("bii->b", outputs["rosenfeld"]) / 3)
+    torch.testing.assert_close(
+        outputs["rosenfeld_isotropic"], torch.einsum("bii->b", outputs["rosenfeld"]) / 3
+    )
     assert outputs["rosenfeld_isotropic"][:2].abs().min() > 1e-4
 
 
@@ -61,7 +68,9 @@ def test_one_head_serves_the_tensor_and_its_trace() -> None:
     for names in (["rosenfeld_isotropic", "rosenfeld"], ["rosenfeld", "rosenfeld_isotropic"]):
         network = make_model(ELEMENTS, names, n_layers=3, n_channels=4, parity="full")
         assert list(network.heads) == ["rosenfeld"]
-    assert list(make_model(ELEMENTS, ["rosenfeld_isotropic"], n_layers=3, n_channels=4, parity="full").heads) == ["rosenfeld_isotropic"]
+    assert list(
+        make_model(ELEMENTS, ["rosenfeld_isotropic"], n_layers=3, n_channels=4, parity="full").heads
+    ) == ["rosenfeld_isotropic"]
 
 
 @pytest.mark.parametrize("distance", [20.0, 400.0])
@@ -69,20 +78,32 @@ def test_traces_of_far_fragments_add_up(model: MolecularModel, distance: float) 
     first, second, _ = probes()
     alone = model.compute(graph(first, second))
     joined = model.compute(graph(first.beside(second, distance)))
-    torch.testing.assert_close(joined["rosenfeld_isotropic"], alone["rosenfeld_isotropic"].sum(dim=0, keepdim=True), rtol=1e-10, atol=0.0)
+    torch.testing.assert_close(
+        joined["rosenfeld_isotropic"],
+        alone["rosenfeld_isotropic"].sum(dim=0, keepdim=True),
+        rtol=1e-10,
+        atol=0.0,
+    )
     # The tensor itself refers to the common centre of mass.
     assert (joined["rosenfeld"] - alone["rosenfeld"].sum(dim=0)).abs().max() > 1e-2
 
 
 def test_a_shift_of_the_origin_adds_a_tensor_linear_in_the_shift(model: MolecularModel) -> None:
-    """beta_ab gains -1/2 eps_bcd R_c alpha_ad: a far atom, which moves the centre of mass by R, leaves the magnetic index along R alone."""
+    """beta_ab gains -1/2 eps_bcd R_c alpha_ad.
+
+    A far atom, which moves the centre of mass by R, leaves the magnetic index along R alone.
+    """
     molecule = probes()[1]
     masses = atomic_masses[molecule.atomic_numbers]
     centre = masses @ molecule.positions / masses.sum()
     before, moved = model.compute(graph(molecule))["rosenfeld"][0], []
     for distance in (-50.0, 50.0):
         positions = np.concatenate([molecule.positions, [centre + [distance, 0.0, 0.0]]])
-        moved.append(model.compute(graph(Structure("with an atom", positions, np.append(molecule.atomic_numbers, 8))))["rosenfeld"][0])
+        moved.append(
+            model.compute(
+                graph(Structure("with an atom", positions, np.append(molecule.atomic_numbers, 8)))
+            )["rosenfeld"][0]
+        )
     change = (moved[1] - moved[0]) / 2
     size = float(change.abs().max())
     assert size > 1e-2
@@ -96,7 +117,9 @@ def test_flows_sum_to_zero_over_every_piece(model: MolecularModel) -> None:
     for dtype, limit in ((torch.float64, 1e-14), (torch.float32, 1e-14)):
         network = model.to(dtype)
         with torch.no_grad():
-            vectors = network.heads["rosenfeld"].flow(network.backbone(joined), network.molecules(joined))
+            vectors = network.heads["rosenfeld"].flow(
+                network.backbone(joined), network.molecules(joined)
+            )
         assert vectors.abs().max() > 1e-4
         for piece in vectors.split([len(first.positions), len(second.positions)]):
             assert piece.sum(dim=0).abs().max() < limit

@@ -14,7 +14,7 @@ from molequi.models.probes import Structure
 from molequi.o3.irreps import from_cartesian, row_slices, wigner_matrices
 from molequi.properties import OPEN_ONLY, PROPERTIES, Property, parse_irreps
 
-Observation = dict[str, np.ndarray]  # output name -> (*shape) or, for an output per atom, (N, *shape)
+Outputs = dict[str, np.ndarray]  # output name -> (*shape) or, for an output per atom, (N, *shape)
 
 _INTERNAL = {
     "energies": Property("energies", "0e", "eV", per_atom=True),
@@ -22,11 +22,13 @@ _INTERNAL = {
 }
 _PERTURBATION = 0.2  # Å
 _N_PERTURBATIONS = 4
-_UNRESOLVED = 1e5  # roundings of a value below which its changes are not measured against themselves
+_UNRESOLVED = (
+    1e5  # roundings of a value below which its changes are not measured against themselves
+)
 _CHUNK = 400  # atoms evaluated together
 
 
-class Finding(NamedTuple):
+class Deviation(NamedTuple):
     """One error measured: for which test, how large relative to its scale, and on which output and structure."""
 
     test: str
@@ -50,51 +52,84 @@ class CheckableModel(Protocol):
         """Return the weights."""
 
 
-class Observer:
+class ModelRunner:
     """Runs a model on structures and knows how its outputs transform."""
 
     def __init__(self, model: CheckableModel) -> None:
         self.model = model
-        weights = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros((), dtype=torch.float64))
+        weights = next(
+            (p for p in model.parameters() if p.is_floating_point()),
+            torch.zeros((), dtype=torch.float64),
+        )
         self.dtype, self.device = weights.dtype, weights.device
         backbone = getattr(model, "backbone", None)
         self.is_open_only = getattr(backbone, "is_open_only", False)
-        self.has_forces = "energy" in model.outputs and getattr(backbone, "force_obstacle", None) is None
+        self.has_forces = (
+            "energy" in model.outputs and getattr(backbone, "no_forces_reason", None) is None
+        )
         self.rows: dict[str, Property] = {**PROPERTIES, **_INTERNAL, **model.properties}
-        self._scales: dict[int, tuple[Structure, Observation]] = {}
+        self._scales: dict[int, tuple[Structure, Outputs]] = {}
         self._rounding: dict[str, float] = {}
 
     def graph(self, structures: Sequence[Structure]) -> AtomGraph:
         """Join structures into one graph on the model's device."""
-        return collate([structure.graph(self.model.cutoff) for structure in structures]).to(self.device)
+        return collate([structure.graph(self.model.cutoff) for structure in structures]).to(
+            self.device
+        )
 
     def compute(self, graph: AtomGraph) -> dict[str, Tensor]:
-        """Run the model on a graph; stress is asked for where a structure is periodic in all directions."""
-        return self.model.compute(graph, forces=self.has_forces, stress=self.has_forces and bool(graph.pbc.all(dim=1).any()))
+        """Run the model on a graph.
 
-    def observe(self, structures: Sequence[Structure]) -> list[Observation]:
+        Stress is asked for where a structure is periodic in all directions.
+        """
+        return self.model.compute(
+            graph,
+            forces=self.has_forces,
+            stress=self.has_forces and bool(graph.pbc.all(dim=1).any()),
+        )
+
+    def observe(self, structures: Sequence[Structure]) -> list[Outputs]:
         """Run the model on structures, many in a batch."""
         batches: list[list[Structure]] = [[]]
         for structure in structures:
-            if sum(len(s.positions) for s in batches[-1]) + len(structure.positions) > _CHUNK and batches[-1]:
+            if (
+                sum(len(s.positions) for s in batches[-1]) + len(structure.positions) > _CHUNK
+                and batches[-1]
+            ):
                 batches.append([])
             batches[-1].append(structure)
-        return [observation for batch in batches for observation in self._observe_batch(batch)]
+        return [outputs for batch in batches for outputs in self._observe_batch(batch)]
 
-    def _observe_batch(self, structures: Sequence[Structure]) -> list[Observation]:
+    def _observe_batch(self, structures: Sequence[Structure]) -> list[Outputs]:
         computed = self.compute(self.graph(structures))
-        outputs = {name: value.detach().cpu().double().numpy() for name, value in computed.items() if name in self.rows}
+        outputs = {
+            name: value.detach().cpu().double().numpy()
+            for name, value in computed.items()
+            if name in self.rows
+        }
         self._rounding = {name: torch.finfo(value.dtype).eps for name, value in computed.items()}
         ends = np.cumsum([len(structure.positions) for structure in structures])
-        observations = []
+        outputs = []
         for b, structure in enumerate(structures):
             atoms = slice(ends[b] - len(structure.positions), ends[b])
-            mine = {name: value[atoms] if self.rows[name].per_atom else value[b] for name, value in outputs.items()}
-            observations.append({name: np.asarray(value) for name, value in mine.items() if is_defined(name, structure)})
-        return observations
+            mine = {
+                name: value[atoms] if self.rows[name].per_atom else value[b]
+                for name, value in outputs.items()
+            }
+            outputs.append(
+                {
+                    name: np.asarray(value)
+                    for name, value in mine.items()
+                    if is_defined(name, structure)
+                }
+            )
+        return outputs
 
-    def scales(self, structure: Structure) -> Observation:
-        """Return, for every output, its change when all atoms move by 0.2 Å, one number per irrep; see `diagnostics.py`."""
+    def scales(self, structure: Structure) -> Outputs:
+        """Return, for every output, its change when all atoms move by 0.2 Å, one number per irrep.
+
+        See `diagnostics.py`.
+        """
         if id(structure) not in self._scales:
             self._scales[id(structure)] = structure, self._measure_scales(structure)
         return self._scales[id(structure)][1]
@@ -103,19 +138,32 @@ class Observer:
         """Return the scale of a whole output."""
         return float(self.scales(structure)[name].max(initial=0.0))
 
-    def finding(self, test: str, name: str, error: np.ndarray, structure: Structure) -> Finding:
+    def deviation(self, test: str, name: str, error: np.ndarray, structure: Structure) -> Deviation:
         """Relate the error of a whole output to its scale on `structure`."""
-        return Finding(test, ratio(float(np.abs(error).max(initial=0.0)), self.scale(name, structure)), f"{name} of {structure.name}")
+        return Deviation(
+            test,
+            ratio(float(np.abs(error).max(initial=0.0)), self.scale(name, structure)),
+            f"{name} of {structure.name}",
+        )
 
-    def _measure_scales(self, structure: Structure) -> Observation:
+    def _measure_scales(self, structure: Structure) -> Outputs:
         rng = np.random.default_rng(7)
-        moves = _PERTURBATION / np.sqrt(3) * rng.standard_normal((_N_PERTURBATIONS, *structure.positions.shape))
-        base, *moved = self.observe([structure, *(structure.at(structure.positions + move) for move in moves)])
+        moves = (
+            _PERTURBATION
+            / np.sqrt(3)
+            * rng.standard_normal((_N_PERTURBATIONS, *structure.positions.shape))
+        )
+        base, *moved = self.observe(
+            [structure, *(structure.at(structure.positions + move) for move in moves)]
+        )
         scales = {}
         for name, value in base.items():
-            parts = np.array([self.part_sizes(name, other[name] - value) for other in moved]).max(axis=0)
+            parts = np.array([self.part_sizes(name, other[name] - value) for other in moved]).max(
+                axis=0
+            )
             floor = _UNRESOLVED * self._rounding[name] * np.abs(value).max(initial=0.0)
-            # A part may vanish for a good reason; what leaks into it is then measured against a tenth of the whole.
+            # A part may vanish for a good reason; what leaks into it is then measured against a
+            # tenth of the whole.
             scales[name] = np.maximum(np.maximum(parts, 0.1 * parts.max()), floor)
         return scales
 
@@ -123,7 +171,9 @@ class Observer:
         """Split an output into its irreps: l, parity, rows (..., 2l + 1)."""
         irreps = parse_irreps(self.rows[name].irreps)
         rows = from_cartesian(torch.as_tensor(value), tuple(l for l, _ in irreps)).numpy()
-        return [(l, p, rows[..., mine]) for (l, p), mine in zip(irreps, row_slices(irreps), strict=True)]
+        return [
+            (l, p, rows[..., mine]) for (l, p), mine in zip(irreps, row_slices(irreps), strict=True)
+        ]
 
     def part_sizes(self, name: str, value: np.ndarray) -> np.ndarray:
         """Return the largest component of each irrep of an output: (number of irreps,)."""
@@ -139,7 +189,11 @@ class Observer:
 
 
 def is_defined(name: str, structure: Structure) -> bool:
-    """Whether an output has a meaning: there is no stress without a full cell, nothing that depends on where a periodic structure is cut."""
+    """Whether an output has a meaning.
+
+    There is no stress without a full cell, nothing that depends on where a periodic structure is
+    cut.
+    """
     if name == "stress":
         return structure.is_periodic
     return structure.is_open or name not in OPEN_ONLY
