@@ -47,12 +47,15 @@ def static_response(field: HartreeFock) -> tuple[np.ndarray, np.ndarray]:
 
 
 def orbital_hessians(field: HartreeFock) -> tuple[np.ndarray, np.ndarray]:
-    """Return A + B and A - B, (o v, o v) in float32, of which only the lower triangles of the blocks (i, j <= i) are filled."""
+    """Return A + B and A - B, (o v, o v) in float32, by their lower triangles.
+
+    Above the diagonal stand other numbers, finite ones, that belong to neither matrix.
+    """
     mixed, virtual_pairs, occupied_pairs = _orbital_factors(field)
     o, v = mixed.shape[:2]
     flat = mixed.reshape(o * v, -1)
     plus = flat @ flat.T  # (ia|jb), turned into A + B block by block
-    minus = np.empty_like(plus)
+    minus = np.zeros(plus.shape, plus.dtype)  # blocks above the diagonal are never written
     direct = occupied_pairs @ virtual_pairs.T  # (ij|ab), i >= j, a >= b
     place = _places(v).ravel()
     for i in range(o):

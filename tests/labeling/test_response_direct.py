@@ -134,6 +134,36 @@ def test_published_rotatory_strengths_and_their_sum(methyloxirane):
     assert size(2.0 * (dipoles / energies) @ dipoles.T - alpha) < 1e-6 * size(alpha)
 
 
+@pytest.fixture
+def poisoned_memory(monkeypatch):
+    """Let memory that numpy hands out unwritten hold NaNs and absurd integers."""
+
+    def poisoned(make):
+        def spoilt(*arguments, **options):
+            array = make(*arguments, **options)
+            if array.dtype == np.float32:
+                array.view(np.uint32)[...] = 0x7FA00000  # a cast of this NaN warns
+            elif array.dtype.kind in "fc":
+                array[...] = np.nan
+            elif array.dtype.kind == "i":
+                array[...] = np.iinfo(array.dtype).max
+            return array
+
+        return spoilt
+
+    for name in ("empty", "empty_like"):
+        monkeypatch.setattr(np, name, poisoned(getattr(np, name)))
+
+
+def test_nothing_is_read_that_was_never_written(methyloxirane, poisoned_memory):
+    """Neither by the tensors nor by who takes the matrices whole, into another number type."""
+    field = hartree_fock.solve(build(SMALL, methyloxirane))
+    for matrix in orbital_hessians(field):
+        with np.errstate(invalid="raise"):
+            assert np.isfinite(matrix.astype(np.float64)).all()
+    assert all(np.isfinite(tensor).all() for tensor in static_response(field))
+
+
 def test_other_labels_of_the_same_method(reference_data):
     """Tensors of QM9 geometries by HF/6-31G with density fitting, computed by another program."""
     given = np.load(reference_data("chirality/qm9_rosenfeld.npz"))
