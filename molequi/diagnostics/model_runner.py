@@ -98,11 +98,11 @@ class ModelRunner:
             ):
                 batches.append([])
             batches[-1].append(structure)
-        return [outputs for batch in batches for outputs in self._observe_batch(batch)]
+        return [found for batch in batches for found in self._observe_batch(batch)]
 
     def _observe_batch(self, structures: Sequence[Structure]) -> list[Outputs]:
         computed = self.compute(self.graph(structures))
-        outputs = {
+        arrays = {
             name: value.detach().cpu().double().numpy()
             for name, value in computed.items()
             if name in self.rows
@@ -114,7 +114,7 @@ class ModelRunner:
             atoms = slice(ends[b] - len(structure.positions), ends[b])
             mine = {
                 name: value[atoms] if self.rows[name].per_atom else value[b]
-                for name, value in outputs.items()
+                for name, value in arrays.items()
             }
             outputs.append(
                 {
