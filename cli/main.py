@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from molequi import __version__
-from molequi.cli import align, bench, check, demo, label, library, predict, simulate, train
+from molequi.cli import align, bench, check, config, demo, label, library, predict, simulate, train
 from molequi.cli.exits import ExitCode, explain
 from molequi.cli.output import say, start_logging
 
@@ -35,6 +35,7 @@ app.command("train", rich_help_panel="Make a model")(train.train)
 app.command("evaluate", rich_help_panel="Make a model")(train.evaluate)
 app.command("check", rich_help_panel="Make a model")(check.check)
 app.add_typer(library.data_app, name="data", rich_help_panel="See what there is")
+app.add_typer(config.config_app, name="config", rich_help_panel="See what there is")
 app.command("models", rich_help_panel="See what there is")(library.models)
 app.command("bench", rich_help_panel="See what there is")(bench.bench)
 app.command("demo", rich_help_panel="See what there is")(demo.demo)

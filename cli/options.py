@@ -40,6 +40,18 @@ Input = Annotated[
         help="A file that ASE or RDKit reads, or - for stdin. The first structure is used.",
     ),
 ]
+ConfigName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="CONFIG", show_default=False, help="A YAML file, or the name of a bundled config."
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...", show_default=False, help="Settings that differ from CONFIG."
+    ),
+]
 Smiles = Annotated[
     list[str] | None,
     typer.Option(

