@@ -1,12 +1,13 @@
 # make demo   the main job on bundled data: install, predict, relax, run dynamics, train, check
 # make test   install and run the tests
+# make lint   style, format and types
 # PIP_FLAGS reaches pip, for example PIP_FLAGS="--extra-index-url URL" for an index with CPU builds of torch.
 PYTHON ?= python3
 PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint wheel clean
+.PHONY: demo test lint types wheel clean
 
 demo: $(VENV)/.demo
 	$(BIN)/molequi demo --output demo-output --overwrite
@@ -17,6 +18,13 @@ test: $(VENV)/.test
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy knows packages by their folders, so it sees cli/ where an installation has it: inside molequi.
+types: $(VENV)/.test
+	rm -rf build/types && mkdir -p build/types/molequi
+	ln -s $(CURDIR)/molequi/* $(CURDIR)/cli build/types/molequi/
+	$(BIN)/mypy build/types/molequi
 
 wheel: $(VENV)/.test
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

@@ -85,6 +85,7 @@ def test_wheel_holds_everything_that_is_used(wheel: Path, checkout: Path) -> Non
         f"molequi/{path.relative_to(checkout / 'molequi')}"
         for path in (checkout / "molequi").rglob("*.py")
     }
+    expected.add("molequi/py.typed")
     expected |= {f"molequi/cli/{path.name}" for path in (checkout / "cli").glob("*.py")}
     expected |= {f"molequi/_configs/{path.name}" for path in (checkout / "configs").glob("*.yaml")}
     data = [
@@ -95,6 +96,15 @@ def test_wheel_holds_everything_that_is_used(wheel: Path, checkout: Path) -> Non
         names - {name for name in names if ".dist-info/" in name} - {"molequi/_data/README.md"}
         == expected
     )
+
+
+def test_wheel_carries_its_licence_and_says_which(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        headers = archive.read(metadata).decode().partition("\n\n")[0].splitlines()
+        licence = archive.read(metadata.replace("METADATA", "licenses/LICENSE")).decode()
+    assert "License-Expression: MIT" in headers
+    assert licence.startswith("MIT License")
 
 
 @pytest.mark.parametrize("place", ["checkout", "elsewhere"])
