@@ -144,7 +144,7 @@ class TrainingSettings(Settings):
     such as `rosenfeld[0o]`. huber: error beyond which the loss grows linearly, in units of the
     target's scale; null is plain MSE. reference_energies: least_squares, or element -> eV, or a
     file with such a mapping (YAML, JSON). kernels: who computes the convolutions, see
-    `Backbone.use_kernels`; auto compiles where a run is long.
+    `SphericalBackbone.use_kernels`; auto compiles where a run is long.
     checkpoint_minutes, checkpoint_steps: write last.ckpt so often within an epoch. devices:
     processes; nodes: machines.
     """

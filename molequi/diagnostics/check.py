@@ -162,7 +162,7 @@ def check_model(
             model.elements, total_charge=charge, spin_multiplicity=multiplicity
         )
         structures = [
-            *(probe for probe in probes if probe.is_open or not runner.is_open_only),
+            *(probe for probe in probes if probe.is_open or runner.capabilities.periodic),
             *structures,
         ]
     worst: dict[str, Deviation] = {}

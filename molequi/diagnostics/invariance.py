@@ -125,12 +125,8 @@ def fused_kernels(runner: ModelRunner, structures: Sequence[Structure]) -> Itera
 
     A model without a choice of kernels, or on another device, has nothing to compare.
     """
-    backbone = getattr(runner.model, "backbone", None)
-    if (
-        backbone is None
-        or not backbone.has_fused_kernels
-        or next(backbone.parameters()).device.type != "cpu"
-    ):
+    backbone = runner.backbone
+    if backbone is None or not backbone.capabilities.fused_kernels or backbone.device.type != "cpu":
         return
     chosen, results = backbone.kernels, []
     try:

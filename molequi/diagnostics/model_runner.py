@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from molequi.graphs.graph import AtomGraph, collate
+from molequi.models.molecular import MolecularModel
 from molequi.models.probes import Structure
+from molequi.nn.backbones.base import Capabilities
 from molequi.o3.irreps import from_cartesian, row_slices, wigner_matrices
 from molequi.properties import OPEN_ONLY, PROPERTIES, Property, parse_irreps
 
@@ -62,11 +64,10 @@ class ModelRunner:
             torch.zeros((), dtype=torch.float64),
         )
         self.dtype, self.device = weights.dtype, weights.device
-        backbone = getattr(model, "backbone", None)
-        self.is_open_only = getattr(backbone, "is_open_only", False)
-        self.has_forces = (
-            "energy" in model.outputs and getattr(backbone, "no_forces_reason", None) is None
-        )
+        # A foreign model has no backbone that could be looked into.
+        self.backbone = model.backbone if isinstance(model, MolecularModel) else None
+        self.capabilities = Capabilities() if self.backbone is None else self.backbone.capabilities
+        self.has_forces = "energy" in model.outputs and self.capabilities.forces
         self.rows: dict[str, Property] = {**PROPERTIES, **_INTERNAL, **model.properties}
         self._scales: dict[int, tuple[Structure, Outputs]] = {}
         self._rounding: dict[str, float] = {}

@@ -5,7 +5,7 @@ Hidden features turn, lifts may move, a nearer cutoff is smooth too. Used by `di
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from molequi.diagnostics.consistency import smoothness
 from molequi.diagnostics.model_runner import Deviation, ModelRunner, ratio, rotation_of_rows
+from molequi.graphs.graph import AtomGraph
 from molequi.models.probes import Structure, random_rotation
 from molequi.nn.backbones.base import NodeFeatures
 from molequi.o3.irreps import irreps_name, row_slices
@@ -31,13 +32,13 @@ def hidden_features(
     Relative to the root mean square of the rows of an irrep, or to a tenth of the largest of all
     irreps where that is more.
     """
-    backbone = getattr(runner.model, "backbone", None)
-    if not getattr(backbone, "has_turning_features", False):
+    backbone = runner.backbone
+    if backbone is None or not backbone.capabilities.equivariant:
         return
     rotation = random_rotation(rng)
     for structure in structures:
         still, turned, mirrored = (
-            _features(runner, structure.mapped(matrix))
+            _features(runner, structure.mapped(matrix), backbone)
             for matrix in (np.eye(3), rotation, -np.eye(3))
         )
         rows = row_slices(backbone.irreps_out)
@@ -65,19 +66,21 @@ def moved_lifts(
     runner: ModelRunner, structures: Sequence[Structure], rng: np.random.Generator
 ) -> Iterator[Deviation]:
     """Compare a LieConv network's features of lifts u with those of lifts g u, g a random element of its group: the same, however lifts are drawn."""
-    backbone = getattr(runner.model, "backbone", None)
-    group = getattr(backbone, "group", None)
-    if group is None or group.dim == 0:
+    backbone = runner.backbone
+    group = None if backbone is None else backbone.lift_group
+    if backbone is None or group is None or group.dim == 0:
         return
     motion = group.exp(torch.as_tensor(rng.standard_normal(group.dim)))
     for structure in structures:
-        still, moved = (_features(runner, structure, motion=element) for element in (None, motion))
+        still, moved = (
+            _features(runner, structure, run)
+            for run in (backbone, lambda graph: backbone.forward_moved(graph, motion))
+        )
         error = _error(moved.invariant, still.invariant, _size(still.invariant))
         yield Deviation(
             "moved_lifts",
             error,
-            f"features of {structure.name}, lifts moved in "
-            f"{runner.model.backbone.settings['group']}",
+            f"features of {structure.name}, lifts moved in {backbone.settings['group']}",
         )
 
 
@@ -85,8 +88,7 @@ def near_cutoff(
     runner: ModelRunner, *, total_charge: int = 0, spin_multiplicity: int = 1
 ) -> Iterator[Deviation]:
     """Drag an atom out of the nearer cutoff of angles and dihedrals, where a network has one."""
-    cutoff = getattr(getattr(runner.model, "backbone", None), "near_cutoff", None)
-    if cutoff is not None:
+    for cutoff in () if runner.backbone is None else runner.backbone.inner_cutoffs:
         yield from smoothness(
             runner,
             cutoff,
@@ -97,12 +99,14 @@ def near_cutoff(
         )
 
 
-def _features(runner: ModelRunner, structure: Structure, **options: Tensor | None) -> NodeFeatures:
+def _features(
+    runner: ModelRunner, structure: Structure, run: Callable[[AtomGraph], NodeFeatures]
+) -> NodeFeatures:
     """Run the backbone alone; random numbers are the same in every call."""
     devices = [runner.device] if runner.device.type == "cuda" else []
     with torch.no_grad(), torch.random.fork_rng(devices=devices):
         torch.manual_seed(_SEED)
-        return runner.model.backbone(runner.graph([structure]), **options)
+        return run(runner.graph([structure]))
 
 
 def _size(values: Tensor) -> float:

@@ -64,7 +64,7 @@ class MolecularPotential(PotentialModel):
         A resumed run must compute what the whole one does.
         """
         backbone = self.model.backbone
-        if backbone.has_fused_kernels and backbone.embedding.device.type == "cpu":
+        if backbone.capabilities.fused_kernels and backbone.device.type == "cpu":
             backbone.use_kernels("generic" if n_passes >= _COMPILED_FROM else "reference")
 
     def _graph(self, positions: Tensor) -> AtomGraph:
@@ -87,10 +87,9 @@ def make_potential(
     energy has no continuous derivative.
     """
     model = make_model(frames.elements(), ["energy"], kind=kind, seed=seed, **overrides)
-    if model.backbone.no_forces_reason is not None:
-        raise UserError(
-            f"model.kind {kind} cannot be a potential: {model.backbone.no_forces_reason}"
-        )
+    obstacle = model.backbone.capabilities.no_forces_reason
+    if obstacle is not None:
+        raise UserError(f"model.kind {kind} cannot be a potential: {obstacle}")
     if model.backbone.settings.get("augmentation", "none") != "none":
         raise UserError(
             "model.backbone.augmentation turns the molecules of a batch, a trajectory has one that "

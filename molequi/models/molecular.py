@@ -17,7 +17,8 @@ from molequi.errors import UnknownElementError, UserError
 from molequi.graphs.graph import AtomGraph, collate, edge_vectors
 from molequi.models.probes import built_in_probes, calibration_structures
 from molequi.nn import response
-from molequi.nn.backbones.registry import AnyBackbone, make_backbone
+from molequi.nn.backbones.base import BackboneBase
+from molequi.nn.backbones.registry import make_backbone
 from molequi.nn.heads.base import Molecules
 from molequi.nn.heads.registry import DERIVED, derived_outputs, irreps_of, is_served, make_head
 from molequi.nn.weight_cache import is_differentiated_once, weights_at_rest
@@ -44,7 +45,11 @@ class MolecularModel(nn.Module):
     """
 
     def __init__(
-        self, backbone: AnyBackbone, properties: Sequence[Property], *, metadata: dict | None = None
+        self,
+        backbone: BackboneBase,
+        properties: Sequence[Property],
+        *,
+        metadata: dict | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -53,9 +58,9 @@ class MolecularModel(nn.Module):
         self.properties = {row.name: row for row in properties}
         self.heads = nn.ModuleDict()
         for row in properties:
-            if row.name in DERIVED and backbone.no_forces_reason is not None:
+            if row.name in DERIVED and backbone.capabilities.no_forces_reason is not None:
                 raise UserError(
-                    f"{row.name} cannot be learned by this network: {backbone.no_forces_reason}"
+                    f"{row.name} cannot be learned by this network: {backbone.capabilities.no_forces_reason}"
                 )
             if row.name not in DERIVED and not is_served(
                 row.name, self.outputs, self.heads, backbone
@@ -67,7 +72,7 @@ class MolecularModel(nn.Module):
                 "energy"
             )
         for name in derived_outputs(self.outputs):
-            if name in DERIVED and backbone.no_forces_reason is not None:
+            if name in DERIVED and backbone.capabilities.no_forces_reason is not None:
                 continue
             self.properties.setdefault(name, PROPERTIES[name])
         self.register_buffer(
@@ -90,7 +95,7 @@ class MolecularModel(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of the network; positions and energies stay float64."""
-        return self.backbone.embedding.dtype
+        return self.backbone.dtype
 
     def _apply(self, fn, recurse: bool = True):  # noqa: ANN001, ANN202 (signature of torch.nn.Module)
         """Keep the masses in float64 whatever the dtype of the model."""
@@ -161,7 +166,11 @@ class MolecularModel(nn.Module):
     def _compute(
         self, graph: AtomGraph, *, forces: bool, stress: bool, create_graph: bool
     ) -> dict[str, Tensor]:
-        if "energy" in self.heads and (forces or stress) and self.backbone.no_forces_reason is None:
+        if (
+            "energy" in self.heads
+            and (forces or stress)
+            and self.backbone.capabilities.no_forces_reason is None
+        ):
             return response.with_forces(self, graph, stress=stress, create_graph=create_graph)
         with torch.set_grad_enabled(create_graph):
             return self(graph)
@@ -173,8 +182,10 @@ class MolecularModel(nn.Module):
                 "this model has no energy, so it has no Hessian; it gives "
                 f"{', '.join(self.outputs)}"
             )
-        if self.backbone.no_forces_reason is not None:
-            raise UserError(f"this model has no Hessian: {self.backbone.no_forces_reason}")
+        if self.backbone.capabilities.no_forces_reason is not None:
+            raise UserError(
+                f"this model has no Hessian: {self.backbone.capabilities.no_forces_reason}"
+            )
         with weights_at_rest(self):
             return response.hessian(self, graph)
 

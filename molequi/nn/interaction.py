@@ -22,7 +22,7 @@ class Interaction(nn.Module):
     `correlation` > 1, L A becomes the many-body product of MACE. `mixing` says whether the paths
     into an irrep are summed channel by channel (merged), or mixed by one linear map of all their
     channels, as in NequIP and MACE (separate). n is one constant per layer, the effective neighbour
-    count of the training set (`Backbone.calibrate`).
+    count of the training set (`SphericalBackbone.calibrate`).
     """
 
     def __init__(

@@ -32,7 +32,7 @@ class Calculator(AseCalculator):
     ask for another). charge, spin_multiplicity: override what the structure says (see
     `datasets.convert.charge_of` and `multiplicity_of`). skin: Å, of the neighbour list.
     kernels: `auto` (the default of loaded models), `reference`, `generic` or `specialized`: see
-    `Backbone.use_kernels`.
+    `SphericalBackbone.use_kernels`.
     unsafe: compute outside the model's charges and spins too; `unsafe_reason` then says what the
     model was not made for.
 
@@ -200,7 +200,9 @@ def _ready(
 
 def _refuse_without_forces(model: MolecularModel) -> None:
     """Refuse a model whose energy has no continuous derivative: it cannot move atoms."""
-    obstacle = getattr(getattr(model, "backbone", None), "no_forces_reason", None)
+    if not isinstance(model, MolecularModel):
+        return
+    obstacle = model.backbone.capabilities.no_forces_reason
     if "energy" in model.outputs and obstacle is not None:
         raise UserError(
             f"model {model.metadata.get('name')} has no continuous forces: {obstacle}; `molequi "

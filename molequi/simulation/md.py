@@ -130,7 +130,7 @@ def _settled_kernels(model: MolecularModel, steps: int) -> Iterator[None]:
 
     A run that was interrupted must go on to the last bit.
     """
-    backbone = getattr(model, "backbone", None)
+    backbone = model.backbone if isinstance(model, MolecularModel) else None
     if backbone is None or backbone.kernels != "auto":
         yield
         return

@@ -118,7 +118,7 @@ def _run(
         weight_decay=settings.weight_decay, ema=settings.ema, gradient_clip=settings.gradient_clip, seed=settings.seed,
     )  # fmt: skip
     module.n_batches = data.n_batches
-    if start.model.backbone.has_fused_kernels or settings.kernels != "auto":
+    if start.model.backbone.capabilities.fused_kernels or settings.kernels != "auto":
         start.model.backbone.use_kernels(choose_kernels(settings, module.n_batches))
     if state is not None:
         module.load_run_state(state)

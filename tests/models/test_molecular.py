@@ -9,7 +9,7 @@ from molequi.graphs.graph import AtomGraph, collate
 from molequi.graphs.neighbors import build_graph
 from molequi.models.molecular import PRESETS, MolecularModel, check_reach, make_model
 from molequi.models.probes import built_in_probes
-from molequi.nn.backbones.spherical import Backbone
+from molequi.nn.backbones.spherical import SphericalBackbone
 from molequi.nn.heads.electrostatics import safe_norm
 from molequi.properties import declare
 
@@ -159,7 +159,7 @@ def test_reach_is_judged_relative_to_the_size_of_the_features(
     """
     axial = declare("axial", irreps="1e", unit="1", extensive=True)
     model = MolecularModel(
-        Backbone(
+        SphericalBackbone(
             ELEMENTS,
             parity="full",
             n_layers=n_layers,

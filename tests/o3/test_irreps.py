@@ -10,7 +10,7 @@ from molequi.graphs.graph import AtomGraph
 from molequi.models.molecular import make_model
 from molequi.models.probes import Structure, built_in_probes, random_rotation
 from molequi.models.zoo import load
-from molequi.nn.backbones.spherical import Backbone
+from molequi.nn.backbones.spherical import SphericalBackbone
 from molequi.o3.irreps import (
     Irreps,
     full_irreps,
@@ -83,7 +83,7 @@ def test_rows_of_other_irreps_are_refused(shape: tuple[int, ...]) -> None:
         rotate(torch.ones(shape), torch.eye(3), natural_irreps(1))
 
 
-def hidden_features(backbone: Backbone, graph: AtomGraph) -> list[Tensor]:
+def hidden_features(backbone: SphericalBackbone, graph: AtomGraph) -> list[Tensor]:
     """What every layer passes on, as the layers themselves give it."""
     found: list[Tensor] = []
     hooks = [

@@ -1,81 +1,160 @@
-"""What a backbone without fused kernels has in common with the others: `nn.kinds` lists them."""
+"""The contract of a backbone: from a graph to the node features that heads read.
+
+A new backbone is a file beside this one with a class derived from `BackboneBase`, and its name in
+`registry.BACKBONES`.
+"""
 
 from __future__ import annotations
 
+import abc
 import contextlib
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from molequi.errors import UserError
+from molequi.graphs.graph import AtomGraph
+from molequi.groups.lie import LieGroup
 from molequi.o3.irreps import Irreps
 
 MAX_NUMBER = 118
+# What settings of these names may be, in every backbone; other numbers must be positive.
+LIMITS: Mapping[str, tuple[int, int]] = {
+    "n_layers": (1, 16),
+    "n_channels": (1, 4096),
+    "l_max": (0, 6),
+    "l_hidden": (0, 6),
+    "correlation": (1, 3),
+    "n_radial": (1, 64),
+}
 
 
-class BackboneBase(nn.Module):
-    """Base of backbones in plain torch: elements, cutoff and the settings that a checkpoint keeps.
+class Capabilities(NamedTuple):
+    """What a backbone can do, beside computing scalars of molecules.
 
-    A kind sets `kind`, `advice` (what to change where an output needs other irreps), `irreps_out`,
-    and writes `forward` and `calibrate`.
-    settings: every keyword argument of the kind but `irreps_out`. Raises UserError for elements or
-    a cutoff that make no network.
+    vectors: its features hold vectors, from which a dipole can be made. periodic: it takes periodic
+    structures. no_forces_reason: why its energy has no continuous derivative, None where it has
+    one. equivariant: network(Rx) = D(R) network(x) for every rotation and mirror R, with D(R) the
+    matrices of `irreps_out`. fused_kernels: `use_kernels` has a choice.
     """
 
-    kind, advice, has_fused_kernels, kernels = "", "", False, "reference"
-    # Whether it has vectors for a dipole; whether it takes open structures only; why its energy has
-    # no continuous forces, where it has none.
-    has_vectors, is_open_only, no_forces_reason = False, False, None
-    # Whether network(Rx) = D(R) network(x) for every rotation and mirror R.
-    has_turning_features = False
-
-    def __init__(
-        self,
-        elements: Sequence[int],
-        n_channels: int,
-        n_layers: int,
-        settings: Mapping[str, object],
-    ) -> None:
-        super().__init__()
-        if (
-            not elements
-            or len(set(elements)) != len(elements)
-            or not all(1 <= z <= MAX_NUMBER for z in elements)
-        ):
-            raise UserError(
-                f"elements must be different atomic numbers from 1 to {MAX_NUMBER}, got "
-                f"{list(elements)}"
-            )
-        for name, value in settings.items():
-            if not isinstance(value, bool | str) and value is not None and not value > 0:
-                raise UserError(f"model.{name} is {value}; it must be positive")
-        self.elements, self.settings, self.cutoff = (
-            tuple(elements),
-            dict(settings),
-            float(settings["cutoff"]),
-        )
-        self.n_channels, self.n_layers = n_channels, n_layers
-        self.irreps_out: Irreps = ((0, 1),)
-        self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
-        self.register_buffer("species_of_number", species_table(self.elements), persistent=False)
+    vectors: bool = False
+    periodic: bool = True
+    no_forces_reason: str | None = None
+    equivariant: bool = False
+    fused_kernels: bool = False
 
     @property
+    def forces(self) -> bool:
+        """Whether forces are the gradient of its energy."""
+        return self.no_forces_reason is None
+
+
+class NodeFeatures(NamedTuple):
+    """What heads see of a molecule.
+
+    equivariant: (N, M, C) rows of the backbone's `irreps_out`. invariant: (N, n_invariants), what
+    no rotation changes. distances: (E,), Å, and envelope: (E,), u(r_e), both in the model's dtype.
+    """
+
+    equivariant: Tensor
+    invariant: Tensor
+    distances: Tensor
+    envelope: Tensor
+
+
+class BackboneBase(nn.Module, abc.ABC):
+    """Base of all backbones: `settings` make it again, `forward` and `calibrate` are its work.
+
+    A backbone takes its settings as keyword arguments of plain values, with `elements` before them
+    and `irreps_out` (the irreps that heads ask for; it may give fewer) after them; it sets
+    `irreps_out` and `n_channels`, and may override what stands below with a default. Every weight
+    is drawn from torch's global generator.
+
+    elements: atomic numbers that it knows. settings: every keyword argument but `irreps_out`, plain
+    JSON values, with `cutoff` among them. Raises UserError for elements or settings that make no
+    network.
+    """
+
+    # Its name in configs and model files, and what to change where an output needs other irreps.
+    kind: ClassVar[str]
+    advice: ClassVar[str]
+    # Irreps of the features' rows, 0e first; channels of each.
+    irreps_out: Irreps
+    n_channels: int
+    # The kernels that were asked for, see `use_kernels`.
+    kernels: str = "auto"
+
+    def __init__(self, elements: Sequence[int], settings: Mapping[str, object]) -> None:
+        super().__init__()
+        _check_elements(elements)
+        _check_settings(settings)
+        self.elements, self.settings = tuple(elements), dict(settings)
+        self.register_buffer("species_of_number", _species_table(self.elements), persistent=False)
+
+    @abc.abstractmethod
+    def forward(self, graph: AtomGraph) -> NodeFeatures:
+        """Compute node features; differentiable in positions and cell."""
+
+    @abc.abstractmethod
+    def calibrate(self, graph: AtomGraph) -> None:
+        """Set the constants that give features of order one on `graph`, the first training graphs."""
+
+    @property
+    @abc.abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What this backbone can do with its settings."""
+
+    @property
+    @abc.abstractmethod
     def n_invariants(self) -> int:
         """Number of invariant features per atom."""
-        return self.n_layers * self.n_channels
+
+    @property
+    def cutoff(self) -> float:
+        """Cutoff radius of the graphs that it takes, Å."""
+        return float(self.settings["cutoff"])  # type: ignore[arg-type]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the weights."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.parameters()).device
+
+    @property
+    def inner_cutoffs(self) -> tuple[float, ...]:
+        """Radii below `cutoff`, Å, at which some of its messages end as smoothly."""
+        return ()
+
+    @property
+    def lift_group(self) -> LieGroup | None:
+        """The Lie group that atoms are lifted to, where `forward_moved` has a meaning."""
+        return None
+
+    def forward_moved(self, graph: AtomGraph, motion: Tensor) -> NodeFeatures:
+        """Compute node features with every lift moved by `motion` (m, m), an element of `lift_group`.
+
+        They must be those of `forward`: a check compares them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} lifts atoms to no group")
 
     def use_kernels(self, kernels: str) -> None:
-        """Accept `auto` and `reference`, which are the same here.
+        """Choose who computes the convolutions: here `auto` and `reference`, which are the same.
 
-        Raises UserError for fused kernels, which this kind has not.
+        Raises UserError for fused kernels, which this backbone has not.
         """
         if kernels not in {"auto", "reference"}:
             raise UserError(
                 f"kernels is {kernels!r}, but a backbone of kind {self.kind} has only plain torch; "
                 "choose auto or reference"
             )
+        self.kernels = kernels
 
     def count_pass(self, n_edges: int) -> None:
         """Count nothing: there is nothing to compile."""
@@ -85,26 +164,35 @@ class BackboneBase(nn.Module):
         return contextlib.nullcontext()
 
 
-class NodeFeatures(NamedTuple):
-    """What heads see of a molecule.
-
-    equivariant: (N, M, C) rows of the backbone's `irreps_out`. invariant: (N, n_layers * C), the 0e
-    rows of every layer.
-    distances: (E,), Å, and envelope: (E,), u(r_e), both in the model's dtype.
-    """
-
-    equivariant: Tensor
-    invariant: Tensor
-    distances: Tensor
-    envelope: Tensor
+def check_choice(name: str, value: str, choices: Collection[str]) -> None:
+    """Refuse a setting that is none of the choices."""
+    if value not in choices:
+        raise UserError(f"model.{name} is {value!r}; it must be {' or '.join(map(repr, choices))}")
 
 
-def species_table(elements: Sequence[int]) -> Tensor:
-    """Return (119,), the place of each atomic number in `elements`.
+def _check_elements(elements: Sequence[int]) -> None:
+    is_known = all(1 <= z <= MAX_NUMBER for z in elements)
+    if not elements or len(set(elements)) != len(elements) or not is_known:
+        raise UserError(
+            f"elements must be different atomic numbers from 1 to {MAX_NUMBER}, got "
+            f"{list(elements)}"
+        )
 
-    0 for the others, which a model refuses.
-    """
-    table = torch.zeros(119, dtype=torch.int64)
+
+def _check_settings(settings: Mapping[str, object]) -> None:
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        low, high = LIMITS.get(name, (None, None))
+        if low is not None and high is not None and not low <= value <= high:
+            raise UserError(f"model.{name} is {value}; it must lie between {low} and {high}")
+        if low is None and not value > 0:
+            raise UserError(f"model.{name} is {value}; it must be positive")
+
+
+def _species_table(elements: Sequence[int]) -> Tensor:
+    """Return (119,), the place of each atomic number in `elements`, 0 for the others."""
+    table = torch.zeros(MAX_NUMBER + 1, dtype=torch.int64)
     for species, number in enumerate(elements):
         table[number] = species
     return table

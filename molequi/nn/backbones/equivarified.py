@@ -1,8 +1,10 @@
-"""A message-passing network on raw coordinates, without any symmetry under rotation, and its equivarification by a point group."""
+"""A message-passing network on raw coordinates, and its equivarification by a point group.
+
+The network itself has no symmetry under rotation.
+"""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 
 import torch
@@ -12,15 +14,16 @@ from torch.nn import functional
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.groups.equivarify import Lift, turn_positions
 from molequi.groups.finite import FiniteGroup
-from molequi.nn.backbones.base import NodeFeatures
+from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures
 from molequi.nn.linear import Perceptron, silu
 from molequi.nn.radial import bessel_basis, envelope
 
 
 class CoordinateNetwork(nn.Module):
-    """h_i' = (h_i + net(n^(-1/2) sum_j u(r_ij) silu(A h_j + B h_i + D b(r_ij) (1, x/r, y/r, z/r)))) / sqrt(2), b Bessel functions.
+    """Message passing on edge vectors as they are, without symmetry.
 
-    Every component of an edge vector is an input of its own, so that turning a molecule changes
+    h_i' = (h_i + net(n^(-1/2) sum_j u(r_ij) silu(A h_j + B h_i + D b(r_ij) (1, x/r, y/r, z/r)))) /
+    sqrt(2), b Bessel functions. Every component of an edge vector is an input of its own, so that turning a molecule changes
     everything. n is a constant of each layer, see `EquivarifiedBackbone.calibrate`.
     """
 
@@ -74,7 +77,7 @@ class CoordinateNetwork(nn.Module):
         return _linear(self.last, h).unflatten(-1, (4, self.n_channels))
 
 
-class EquivarifiedBackbone(nn.Module):
+class EquivarifiedBackbone(BackboneBase):
     """A coordinate network lifted over a point group, and read out.
 
     A backbone for `MolecularModel` that is exact under the group and no further.
@@ -85,9 +88,8 @@ class EquivarifiedBackbone(nn.Module):
     elements: atomic numbers. cutoff: Å.
     """
 
-    # What `nn.plain` says of each kind; this one is made by hand, no config names it.
-    kind, advice, has_fused_kernels = "equivarified", "it has scalars and vectors only", False
-    has_vectors, is_open_only, no_forces_reason = True, False, None
+    # Made by hand, no config names it.
+    kind, advice = "equivarified", "it has scalars and vectors only"
 
     def __init__(
         self,
@@ -98,31 +100,36 @@ class EquivarifiedBackbone(nn.Module):
         n_channels: int = 32,
         n_layers: int = 2,
     ) -> None:
-        super().__init__()
-        self.elements, self.cutoff, self.n_channels = tuple(elements), float(cutoff), n_channels
-        self.n_invariants, self.irreps_out, self.kernels = (
-            n_channels,
-            ((0, 1), (1, -1)),
-            "reference",
+        super().__init__(
+            elements,
+            {
+                "group": group.name,
+                "cutoff": float(cutoff),
+                "n_channels": n_channels,
+                "n_layers": n_layers,
+            },
         )
+        self.n_channels, self.irreps_out = n_channels, ((0, 1), (1, -1))
         self.lift = Lift(
             CoordinateNetwork(len(self.elements), self.cutoff, n_channels, n_layers),
             group,
             turn_positions,
             at_once=True,
         )
-        table = torch.zeros(119, dtype=torch.int64)
-        table[torch.tensor(self.elements)] = torch.arange(len(self.elements))
-        self.register_buffer("species_of_number", table, persistent=False)
 
     @property
-    def embedding(self) -> Tensor:
-        """Weights per element, which tell dtype and device."""
-        return self.lift.network.embedding
+    def capabilities(self) -> Capabilities:
+        """Vectors, exact under the point group alone."""
+        return Capabilities(vectors=True)
+
+    @property
+    def n_invariants(self) -> int:
+        """Number of invariant features per atom."""
+        return self.n_channels
 
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions and cell."""
-        vectors = edge_vectors(graph).to(self.embedding.dtype)
+        vectors = edge_vectors(graph).to(self.dtype)
         copies = self.lift(vectors, self.species_of_number[graph.atomic_numbers], graph.edge_index)
         scalars = copies[:, :, 0].mean(dim=0)
         matrices = torch.as_tensor(
@@ -138,7 +145,7 @@ class EquivarifiedBackbone(nn.Module):
         )
 
     def calibrate(self, graph: AtomGraph) -> None:
-        """Set n of each layer so that its messages have unit mean square on `graph`, the first training graphs."""
+        """Set n of each layer so that its messages have unit mean square on `graph`."""
         network, inputs = self.lift.network, []
         with torch.no_grad():
             for layer, update in enumerate(network.updates):
@@ -148,17 +155,6 @@ class EquivarifiedBackbone(nn.Module):
                 self(graph)
                 hook.remove()
                 network.neighbor_count[layer] *= inputs.pop().square().mean().clamp(min=1e-6)
-
-    def use_kernels(self, kernels: str) -> None:
-        """Take any choice of kernels: there is no convolution to fuse."""
-        self.kernels = kernels
-
-    def count_pass(self, n_edges: int) -> None:
-        """Count nothing: there is nothing to compile."""
-
-    def threads_for_prediction(self) -> contextlib.AbstractContextManager[None]:
-        """Return a context that changes nothing."""
-        return contextlib.nullcontext()
 
 
 def _linear(network: Perceptron, x: Tensor) -> Tensor:

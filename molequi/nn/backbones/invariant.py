@@ -15,7 +15,7 @@ from torch.nn import functional
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.nn.backbones.angles import Angles, Dihedrals, find_angles, find_dihedrals
-from molequi.nn.backbones.base import BackboneBase, NodeFeatures
+from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures
 from molequi.nn.linear import Perceptron, gate
 from molequi.nn.radial import bessel_basis, envelope
 from molequi.o3.irreps import Irreps
@@ -57,8 +57,11 @@ class InvariantBackbone(BackboneBase):
     NeurIPS 2021; this one is our own and smaller.
     """
 
-    kind, has_turning_features = "invariants", True
-    advice = "a network on invariants has scalars only: use parity=full (signed dihedrals) for 0o, and model.kind=tensors for vectors and tensors"
+    kind = "invariants"
+    advice = (
+        "a network on invariants has scalars only: use parity=full (signed dihedrals) for 0o, and "
+        "model.kind=tensors for vectors and tensors"
+    )
 
     def __init__(
         self,
@@ -74,10 +77,15 @@ class InvariantBackbone(BackboneBase):
         irreps_out: Irreps | None = None,
     ) -> None:
         settings = {
-            "cutoff": float(cutoff), "n_layers": n_layers, "n_channels": n_channels, "parity": parity, "near_cutoff": float(near_cutoff),
-            "n_radial": n_radial, "n_hidden": n_hidden,
-        }  # fmt: skip
-        super().__init__(elements, n_channels, n_layers, settings)
+            "cutoff": float(cutoff),
+            "n_layers": n_layers,
+            "n_channels": n_channels,
+            "parity": parity,
+            "near_cutoff": float(near_cutoff),
+            "n_radial": n_radial,
+            "n_hidden": n_hidden,
+        }
+        super().__init__(elements, settings)
         if parity not in {"natural", "full"}:
             raise UserError(
                 f"model.parity is {parity!r}; it must be 'natural' (unsigned dihedrals) or 'full' "
@@ -88,13 +96,30 @@ class InvariantBackbone(BackboneBase):
                 f"model.near_cutoff is {near_cutoff} Å, beyond model.cutoff, {cutoff} Å; choose at "
                 "most that, 2.5 is usual"
             )
+        self.n_layers, self.n_channels = n_layers, n_channels
         self.near_cutoff, self.n_radial = float(near_cutoff), n_radial
         self.irreps_out = ((0, 1),) if parity == "natural" else ((0, 1), (0, -1))
+        self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         is_signed = parity == "full"
         self.layers = nn.ModuleList(
             InvariantLayer(n_channels, n_radial, n_hidden, is_signed=is_signed)
             for _ in range(n_layers)
         )
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Its scalars are exact under rotations and mirrors."""
+        return Capabilities(equivariant=True)
+
+    @property
+    def n_invariants(self) -> int:
+        """Number of invariant features per atom."""
+        return self.n_layers * self.n_channels
+
+    @property
+    def inner_cutoffs(self) -> tuple[float, ...]:
+        """The cutoff of angles and dihedrals, Å."""
+        return (self.near_cutoff,)
 
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions and cell."""

@@ -14,7 +14,7 @@ from molequi.groups.lie import LieGroup
 from molequi.groups.lie_groups import group_named
 from molequi.groups.lieconv import LieResNet, Stage, make_cloud, measuring, n_coordinates
 from molequi.groups.rotations import haar_space
-from molequi.nn.backbones.base import BackboneBase, NodeFeatures
+from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures
 from molequi.nn.radial import envelope
 from molequi.o3.irreps import Irreps
 
@@ -39,7 +39,6 @@ class LieConvBackbone(BackboneBase):
 
     kind = "lieconv"
     advice = "LieConv has scalars only: use model.kind=tensors for vectors and tensors"
-    is_open_only = True
 
     def __init__(  # noqa: PLR0913 (all keyword settings of an architecture)
         self,
@@ -58,10 +57,20 @@ class LieConvBackbone(BackboneBase):
         irreps_out: Irreps | None = None,
     ) -> None:
         settings = {
-            "cutoff": float(cutoff), "n_layers": n_layers, "n_channels": n_channels, "group": group, "n_lifts": n_lifts, "lifts": lifts,
-            "radius": radius, "n_hidden": n_hidden, "n_middle": n_middle, "augmentation": augmentation,
-        }  # fmt: skip
-        super().__init__(elements, n_channels, n_layers, settings)
+            "cutoff": float(cutoff),
+            "n_layers": n_layers,
+            "n_channels": n_channels,
+            "group": group,
+            "n_lifts": n_lifts,
+            "lifts": lifts,
+            "radius": radius,
+            "n_hidden": n_hidden,
+            "n_middle": n_middle,
+            "augmentation": augmentation,
+        }
+        super().__init__(elements, settings)
+        self.n_channels, self.irreps_out = n_channels, ((0, 1),)
+        self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         self.group = group_named(group, 3)
         _check_choices(lifts, augmentation)
         _check_group(self.group, group, n_lifts)
@@ -84,7 +93,16 @@ class LieConvBackbone(BackboneBase):
         return self.n_channels
 
     @property
-    def no_forces_reason(self) -> str | None:
+    def capabilities(self) -> Capabilities:
+        """Open structures only; whether there are forces depends on how atoms are lifted."""
+        return Capabilities(periodic=False, no_forces_reason=self._no_forces_reason())
+
+    @property
+    def lift_group(self) -> LieGroup:
+        """The group that atoms are lifted to."""
+        return self.group
+
+    def _no_forces_reason(self) -> str | None:
         """Say why the energy has no continuous derivative, None where it has one."""
         name = self.settings["group"]
         if self.is_sampled:
@@ -95,12 +113,18 @@ class LieConvBackbone(BackboneBase):
             return "the lift to SO(3) jumps where an atom crosses the plane z = 0, and the logarithm where two are half a turn apart"
         return None
 
-    def forward(self, graph: AtomGraph, motion: Tensor | None = None) -> NodeFeatures:
+    def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions.
 
-        motion: an element of the group that moves every lift, (m, m), which changes nothing. Raises
-        UserError for a periodic structure.
+        Raises UserError for a periodic structure.
         """
+        return self._run(graph, None)
+
+    def forward_moved(self, graph: AtomGraph, motion: Tensor) -> NodeFeatures:
+        """Compute node features with every lift moved by an element of the group, (m, m)."""
+        return self._run(graph, motion)
+
+    def _run(self, graph: AtomGraph, motion: Tensor | None) -> NodeFeatures:
         if bool(graph.pbc.any()):
             raise UserError(
                 "a periodic structure has no end, and LieConv takes every atom of a structure into "

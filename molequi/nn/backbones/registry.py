@@ -1,4 +1,4 @@
-"""The kinds of backbones by the name that a config gives them, and what each of them owes the model."""
+"""The backbones by the name that a config gives them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from molequi.errors import UserError
 from molequi.nn.backbones.base import BackboneBase
 from molequi.nn.backbones.invariant import InvariantBackbone
 from molequi.nn.backbones.lieconv import LieConvBackbone
-from molequi.nn.backbones.spherical import Backbone
+from molequi.nn.backbones.spherical import SphericalBackbone
 from molequi.o3.irreps import Irreps
 
-AnyBackbone = Backbone | BackboneBase
-
-BACKBONES: Mapping[str, type[AnyBackbone]] = MappingProxyType(
-    {kind.kind: kind for kind in (Backbone, InvariantBackbone, LieConvBackbone)}
+BACKBONES: Mapping[str, type[BackboneBase]] = MappingProxyType(
+    {kind.kind: kind for kind in (SphericalBackbone, InvariantBackbone, LieConvBackbone)}
 )
 
 
@@ -26,10 +24,10 @@ def make_backbone(
     irreps_out: Irreps,
     preset: Mapping[str, object],
     overrides: Mapping[str, object],
-) -> AnyBackbone:
-    """Make a backbone of a kind: of `preset` the arguments that it takes, `overrides` where they are not None.
+) -> BackboneBase:
+    """Make a backbone of a kind.
 
-    Raises UserError for an unknown kind, and for an override that the kind has no argument for.
+    Of `preset` it gets the arguments that it takes, of `overrides` those that are not None. Raises UserError for an unknown kind, and for an override that the kind has no argument for.
     """
     if kind not in BACKBONES:
         raise UserError(f"model.kind is {kind!r}; the kinds are {', '.join(BACKBONES)}")

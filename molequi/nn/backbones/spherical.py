@@ -13,7 +13,7 @@ from torch.nn import functional
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.kernels import KERNELS, edges_of, inplace, threads
-from molequi.nn.backbones.base import NodeFeatures, species_table
+from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures, check_choice
 from molequi.nn.frozen.autograd import FrozenPass
 from molequi.nn.frozen.layers import FrozenLayers
 from molequi.nn.interaction import Interaction, reachable
@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 GENERIC_AFTER, SPECIALIZED_AFTER = 2e9, 3e10
 
 
-class Backbone(nn.Module):
-    """Message passing over an AtomGraph.
+class SphericalBackbone(BackboneBase):
+    """Message passing on features that turn like spherical harmonics.
 
     elements: the atomic numbers it knows. cutoff: Å. parity: `natural` (0e 1o 2e ...) or `full`
     (both parities of each l).
@@ -42,10 +42,7 @@ class Backbone(nn.Module):
     Raises UserError for settings that make no network.
     """
 
-    kind, has_fused_kernels = "tensors", True
-    has_vectors, is_open_only, no_forces_reason = True, False, None
-    has_turning_features = True
-    # What to change where an output needs other irreps than the network has.
+    kind = "tensors"
     advice = "raise l_max, use parity=full for handed and axial outputs, or add a layer"
 
     def __init__(  # noqa: PLR0913 (all keyword settings of an architecture)
@@ -65,24 +62,7 @@ class Backbone(nn.Module):
         self_connection: str = "factors",
         irreps_out: Irreps | None = None,
     ) -> None:
-        super().__init__()
-        _check_settings(
-            elements, cutoff, n_layers, n_channels, l_max, parity, correlation, n_radial
-        )
-        _check_choice("mixing", mixing, ("merged", "separate"))
-        _check_choice("self_connection", self_connection, ("factors", "matrices"))
-        if l_hidden is not None and not 0 <= l_hidden <= l_max:
-            raise UserError(
-                f"model.l_hidden is {l_hidden}; it must lie between 0 and l_max, {l_max}"
-            )
-        self.elements, self.cutoff, self.l_max, self.n_channels, self.n_layers = (
-            tuple(elements),
-            float(cutoff),
-            l_max,
-            n_channels,
-            n_layers,
-        )
-        self.settings = {
+        settings = {
             "cutoff": float(cutoff),
             "n_layers": n_layers,
             "n_channels": n_channels,
@@ -95,31 +75,35 @@ class Backbone(nn.Module):
             "mixing": mixing,
             "self_connection": self_connection,
         }
+        super().__init__(elements, settings)
+        check_choice("parity", parity, ("natural", "full"))
+        check_choice("mixing", mixing, ("merged", "separate"))
+        check_choice("self_connection", self_connection, ("factors", "matrices"))
         l_between = l_max if l_hidden is None else l_hidden
-        hidden = natural_irreps(l_between) if parity == "natural" else full_irreps(l_between)
-        wanted = (
-            hidden
-            if irreps_out is None
-            else tuple(irrep for irrep in hidden if irrep in {(0, 1), *irreps_out})
-        )
+        if l_between > l_max:
+            raise UserError(
+                f"model.l_hidden is {l_hidden}; it must lie between 0 and l_max, {l_max}"
+            )
+        self.l_max, self.n_channels, self.n_layers = l_max, n_channels, n_layers
+        irreps_of = natural_irreps if parity == "natural" else full_irreps
+        hidden = irreps_of(l_between)
+        last = hidden
+        if irreps_out is not None:
+            last = tuple(irrep for irrep in hidden if irrep in {(0, 1), *irreps_out})
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         self.layers = nn.ModuleList()
         irreps: Irreps = ((0, 1),)
         for layer in range(n_layers):
-            target = wanted if layer == n_layers - 1 else hidden
-            target = _reach(
-                irreps,
-                target,
-                natural_irreps(l_max) if parity == "natural" else full_irreps(l_max),
-                l_max,
-                correlation,
-            )
-            sizes = (n_channels, len(elements), (cutoff, n_radial, n_hidden), l_max)
+            wanted = last if layer == n_layers - 1 else hidden
+            target = _reach(irreps, wanted, irreps_of(l_max), l_max, correlation)
             self.layers.append(
                 Interaction(
                     irreps,
                     target,
-                    *sizes,
+                    n_channels,
+                    len(elements),
+                    (cutoff, n_radial, n_hidden),
+                    l_max,
                     correlation=correlation,
                     mixing=mixing,
                     self_connection=self_connection,
@@ -128,7 +112,11 @@ class Backbone(nn.Module):
             irreps = target
         self.irreps_out = irreps
         self.use_kernels("auto")
-        self.register_buffer("species_of_number", species_table(self.elements), persistent=False)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Everything."""
+        return Capabilities(vectors=True, equivariant=True, fused_kernels=True)
 
     @property
     def n_invariants(self) -> int:
@@ -144,7 +132,7 @@ class Backbone(nn.Module):
             layer.neighbor_count.fill_(max(float(mean), 1e-3))
 
     def calibrate(self, graph: AtomGraph) -> None:
-        """Set n of each layer to the count that gives its messages unit mean square on `graph`, the first training graphs.
+        """Set n of each layer to what gives its messages unit mean square on `graph`.
 
         Neighbours of one element send nearly the same message, so the mean neighbour count alone
         would understate n.
@@ -229,7 +217,10 @@ class Backbone(nn.Module):
         return NodeFeatures(features, invariant, distances, envelope(distances, self.cutoff))
 
     def _geometry(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Harmonics (E, (l_max + 1)^2) and distances (E,) in the model's dtype, of edge vectors in float64."""
+        """Harmonics (E, (l_max + 1)^2) and distances (E,) in the model's dtype.
+
+        Of edge vectors in float64.
+        """
         # A zero vector gets length 1e-6 Å and a zero gradient instead of an undefined direction.
         distances = vectors.square().sum(dim=1).clamp(min=1e-12).sqrt()
         dtype = self.embedding.dtype
@@ -248,45 +239,3 @@ def _reach(irreps: Irreps, target: Irreps, hidden: Irreps, l_max: int, correlati
     twice = tuple(sorted({*once, *reachable(once, once, hidden)}))
     many = {*once, *reachable(twice if correlation == 3 else once, once, hidden)}
     return tuple(irrep for irrep in target if irrep in many)
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UserError(f"model.{name} is {value!r}; it must be {' or '.join(map(repr, choices))}")
-
-
-def _check_settings(
-    elements: Sequence[int],
-    cutoff: float,
-    n_layers: int,
-    n_channels: int,
-    l_max: int,
-    parity: str,
-    correlation: int,
-    n_radial: int,
-) -> None:
-    if (
-        not elements
-        or len(set(elements)) != len(elements)
-        or not all(1 <= z <= 118 for z in elements)
-    ):
-        raise UserError(
-            f"elements must be different atomic numbers from 1 to 118, got {list(elements)}"
-        )
-    if not cutoff > 0:
-        raise UserError(f"model.cutoff is {cutoff} Å; it must be positive, 5 is usual")
-    limits = {
-        "n_layers": (n_layers, 1, 16),
-        "n_channels": (n_channels, 1, 4096),
-        "l_max": (l_max, 0, 6),
-        "correlation": (correlation, 1, 3),
-        "n_radial": (n_radial, 1, 64),
-    }
-    for name, (value, low, high) in limits.items():
-        if not low <= value <= high:
-            raise UserError(f"model.{name} is {value}; it must lie between {low} and {high}")
-    if parity not in {"natural", "full"}:
-        raise UserError(
-            f"model.parity is {parity!r}; it must be 'natural' (0e 1o 2e ...) or 'full' (both "
-            "parities)"
-        )

@@ -6,7 +6,7 @@ Predictions, dynamics and relaxations need the features and one gradient, with r
 and distances. Linear maps that follow one another are then multiplied once, what the first layer
 makes of each element is a table, and a molecule of twenty atoms costs a quarter of the operations.
 A thread takes its share of the nodes from one convolution to the next, so that threads meet once a
-layer. The numbers are those of `Backbone.forward` up to rounding.
+layer. The numbers are those of `SphericalBackbone.forward` up to rounding.
 """
 
 from __future__ import annotations

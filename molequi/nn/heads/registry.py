@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from molequi.errors import UserError
-from molequi.nn.backbones.registry import AnyBackbone
+from molequi.nn.backbones.base import BackboneBase
 from molequi.nn.heads import electrostatics, optical, pooling
 from molequi.nn.heads.base import Head
 from molequi.o3.irreps import Irreps, full_irreps, irreps_name
@@ -18,13 +18,13 @@ DERIVED = ("forces", "stress")
 _OPTICAL = ("rosenfeld", "rosenfeld_isotropic", "specific_rotation")
 
 
-def make_head(row: Property, backbone: AnyBackbone, outputs: tuple[str, ...]) -> Head:
+def make_head(row: Property, backbone: BackboneBase, outputs: tuple[str, ...]) -> Head:
     """Return the head of a property in a model with these outputs.
 
     Raises UserError where the backbone's last layer lacks irreps that the property needs.
     """
     sizes = (backbone.irreps_out, backbone.n_channels, backbone.n_invariants)
-    if row.name == "dipole_magnitude" and not backbone.has_vectors:
+    if row.name == "dipole_magnitude" and not backbone.capabilities.vectors:
         return pooling.MeanHead(row, *sizes)
     missing = [irrep for irrep in irreps_of(row) if irrep not in backbone.irreps_out]
     if missing:
@@ -88,13 +88,13 @@ def derived_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
 
 
 def is_served(
-    name: str, outputs: Sequence[str], heads_made: Container[str], backbone: AnyBackbone
+    name: str, outputs: Sequence[str], heads_made: Container[str], backbone: BackboneBase
 ) -> bool:
     """Whether another property's head gives this one too."""
     if name in _OPTICAL:
         return any(other in outputs for other in _OPTICAL[: _OPTICAL.index(name)])
     return (
         name in _ELECTROSTATIC
-        and backbone.has_vectors
+        and backbone.capabilities.vectors
         and any(other in heads_made for other in _ELECTROSTATIC)
     )

@@ -17,7 +17,7 @@ from molequi.models.checkpoint import load_model, save_model
 from molequi.models.molecular import make_model
 from molequi.models.probes import Structure, built_in_probes, random_rotation
 from molequi.nn.backbones.registry import BACKBONES
-from molequi.nn.backbones.spherical import Backbone
+from molequi.nn.backbones.spherical import SphericalBackbone
 from molequi.simulation.calculator import Calculator
 
 ORGANIC = (1, 6, 7, 8)
@@ -176,7 +176,10 @@ def test_fused_kernels_are_refused():
         ),
         ({"kind": "invariants", "near_cutoff": 6.0}, "near_cutoff is 6.0 Å, beyond model.cutoff"),
         ({"kind": "invariants", "parity": "signed"}, "model.parity is 'signed'"),
-        ({"kind": "invariants", "n_channels": 0}, "model.n_channels is 0; it must be positive"),
+        (
+            {"kind": "invariants", "n_channels": 0},
+            "model.n_channels is 0; it must lie between 1 and 4096",
+        ),
     ],
 )
 def test_settings_that_make_no_network_are_refused(settings, message):
@@ -185,7 +188,7 @@ def test_settings_that_make_no_network_are_refused(settings, message):
 
 
 def test_kinds_are_named_after_themselves():
-    assert BACKBONES["tensors"] is Backbone
+    assert BACKBONES["tensors"] is SphericalBackbone
     assert all(kind.kind == name for name, kind in BACKBONES.items())
     data = {"kind": "frames", "targets": ["energy"]}
     assert make_config({"name": "x", "data": data, "model": {"kind": "invariants", "near_cutoff": 2.0}}).model.overrides() == {
