@@ -31,6 +31,10 @@ class PropertySettings(Settings):
     has_reference: bool = False
     binary: bool = False
     aliases: tuple[str, ...] = ()
+    head: str = ""
+    reads: str = ""
+    depends_on_origin: bool = False
+    periodicity: Literal["any", "open", "full"] = "any"
 
 
 class SplitSettings(Settings):

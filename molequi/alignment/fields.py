@@ -27,8 +27,6 @@ from torch import Tensor
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
 from molequi.models.molecular import MolecularModel
-from molequi.nn.heads.electrostatics import ChargeHead, DipoleHead
-from molequi.nn.weight_cache import weights_at_rest
 from molequi.o3.spherical_harmonics import solid_harmonics_along, spherical_harmonics
 
 L_MAX = 12
@@ -77,26 +75,7 @@ def multipoles(model: MolecularModel, graph: AtomGraph) -> Multipoles:
 
     Raises UserError for a model without charges, and for elements without a van der Waals radius.
     """
-    head = next(
-        (head for head in model.heads.values() if isinstance(head, DipoleHead | ChargeHead)), None
-    )
-    if head is None:
-        raise UserError(
-            "aligning needs a model with charges or a dipole; this one gives "
-            f"{', '.join(model.outputs)}"
-        )
-    with (
-        torch.no_grad(),
-        weights_at_rest(model, first_derivatives_only=True),
-        model.backbone.threads_for_prediction(),
-    ):
-        features, molecules = model.backbone(graph), model.molecules(graph)
-        if isinstance(head, DipoleHead):
-            charges, dipoles = head.multipoles(features, molecules)
-        else:
-            charges = head(features, molecules)[head.row.name]
-            dipoles = charges.new_zeros(len(charges), 3)
-    model.backbone.count_pass(graph.edge_index.shape[1])
+    atomic = model.multipoles(graph)
     n_poses = graph.n_molecules
     numbers = graph.atomic_numbers.reshape(n_poses, -1)[0].cpu()
     positions = graph.positions.detach().cpu().to(torch.float64).reshape(n_poses, -1, 3)
@@ -104,7 +83,7 @@ def multipoles(model: MolecularModel, graph: AtomGraph) -> Multipoles:
     centre = (volumes[:, None] * positions).sum(dim=1) / volumes.sum()
     values = (
         x.detach().cpu().to(torch.float64).reshape(n_poses, len(numbers), *x.shape[1:])
-        for x in (charges, dipoles)
+        for x in atomic
     )
     return Multipoles(positions - centre[:, None], centre, numbers, *values)
 

@@ -10,7 +10,6 @@ import numpy as np
 from molequi.diagnostics.model_runner import Deviation, ModelRunner, Outputs, ratio
 from molequi.models.probes import Structure, random_rotation
 from molequi.o3.irreps import irreps_name
-from molequi.properties import Property
 
 _N_ROTATIONS = 3
 _DISTANCE = 50.0  # Å
@@ -176,7 +175,7 @@ def size_consistency(
             row = runner.rows[name]
             if row.per_atom:
                 expected = np.concatenate([value_first[name], value_second[name]])
-            elif row.extensive and not depends_on_origin(row):
+            elif row.extensive and not row.depends_on_origin:
                 expected = value_first[name] + value_second[name]
             else:
                 continue
@@ -187,16 +186,6 @@ def size_consistency(
                 ratio(float(np.abs(value - expected).max()), scale),
                 f"{name} of {named.name}",
             )
-
-
-def depends_on_origin(row: Property) -> bool:
-    """Whether the value of a neutral molecule depends on the origin, here the centre of mass.
-
-    So that it is no sum over fragments.
-
-    So do the spatial extent, the angular momentum and the Rosenfeld tensor.
-    """
-    return row.name in {"r2", "angular_momentum", "rosenfeld"}
 
 
 def _is_neutral(structure: Structure) -> bool:

@@ -14,7 +14,7 @@ from molequi.models.molecular import MolecularModel
 from molequi.models.probes import Structure
 from molequi.nn.backbones.base import Capabilities
 from molequi.o3.irreps import from_cartesian, row_slices, wigner_matrices
-from molequi.properties import OPEN_ONLY, PROPERTIES, Property, parse_irreps
+from molequi.properties import PROPERTIES, Property, parse_irreps
 
 Outputs = dict[str, np.ndarray]  # output name -> (*shape) or, for an output per atom, (N, *shape)
 
@@ -121,7 +121,7 @@ class ModelRunner:
                 {
                     name: np.asarray(value)
                     for name, value in mine.items()
-                    if is_defined(name, structure)
+                    if self.rows[name].is_defined(structure.pbc)
                 }
             )
         return outputs
@@ -187,17 +187,6 @@ class ModelRunner:
             return rotation @ value @ rotation.T
         turned = [part @ rotation_of_rows(l, rotation).T for l, _, part in self.parts(name, value)]
         return np.concatenate(turned, axis=-1).reshape(value.shape)
-
-
-def is_defined(name: str, structure: Structure) -> bool:
-    """Whether an output has a meaning.
-
-    There is no stress without a full cell, nothing that depends on where a periodic structure is
-    cut.
-    """
-    if name == "stress":
-        return structure.is_periodic
-    return structure.is_open or name not in OPEN_ONLY
 
 
 def ratio(size: float, scale: float) -> float:

@@ -117,6 +117,7 @@ def load_model(
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     try:
         model = build(description)
+        tensors = _with_present_names(model, tensors)
         misfit = _misfit(model.state_dict(), tensors)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         misfit = f"its description makes no network ({type(error).__name__}: {' '.join(str(error).split())})"
@@ -126,6 +127,17 @@ def load_model(
     if dtype is not None:
         model = model.to(dtype)
     return model.to(device).eval().requires_grad_(False)
+
+
+def _with_present_names(model: MolecularModel, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Convert an older file, where the head of a dipole bore the name of its magnitude."""
+    old, new = "heads.dipole_magnitude.", "heads.dipole."
+    if "dipole" not in model.heads:
+        return tensors
+    return {
+        new + name.removeprefix(old) if name.startswith(old) else name: tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def _misfit(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None:

@@ -20,10 +20,11 @@ from molequi.nn import response
 from molequi.nn.backbones.base import BackboneBase
 from molequi.nn.backbones.registry import make_backbone
 from molequi.nn.heads.base import Molecules
-from molequi.nn.heads.registry import DERIVED, derived_outputs, irreps_of, is_served, make_head
+from molequi.nn.heads.electrostatics import AtomicMultipoles, MultipoleHead
+from molequi.nn.heads.registry import irreps_of, make_heads
 from molequi.nn.weight_cache import is_differentiated_once, weights_at_rest
 from molequi.o3.irreps import Irreps, from_cartesian, irreps_name, row_slices
-from molequi.properties import OPEN_ONLY, PROPERTIES, Property, get_property, parse_irreps
+from molequi.properties import Periodicity, Property, get_property, parse_irreps, with_company
 
 PRESETS: Mapping[str, dict[str, object]] = {
     "small": {"n_layers": 2, "n_channels": 32, "l_max": 2, "correlation": 1},
@@ -55,26 +56,17 @@ class MolecularModel(nn.Module):
         self.backbone = backbone
         self.metadata = {"charge_multiplicity": [[0, 1]], **(metadata or {})}
         self.outputs = tuple(row.name for row in properties)
-        self.properties = {row.name: row for row in properties}
-        self.heads = nn.ModuleDict()
-        for row in properties:
-            if row.name in DERIVED and backbone.capabilities.no_forces_reason is not None:
-                raise UserError(
-                    f"{row.name} cannot be learned by this network: {backbone.capabilities.no_forces_reason}"
-                )
-            if row.name not in DERIVED and not is_served(
-                row.name, self.outputs, self.heads, backbone
-            ):
-                self.heads[row.name] = make_head(row, backbone, self.outputs)
+        self.heads = nn.ModuleDict(make_heads(properties, backbone))
         if not self.heads:
             raise UserError(
                 f"a model needs a property to learn, got {list(self.outputs)}; add for example "
                 "energy"
             )
-        for name in derived_outputs(self.outputs):
-            if name in DERIVED and backbone.capabilities.no_forces_reason is not None:
-                continue
-            self.properties.setdefault(name, PROPERTIES[name])
+        self.properties = {
+            name: row
+            for name, row in with_company(properties).items()
+            if not row.derived_from or backbone.capabilities.forces
+        }
         self.register_buffer(
             "masses", torch.tensor(atomic_masses, dtype=torch.float64)[:119], persistent=False
         )
@@ -111,8 +103,8 @@ class MolecularModel(nn.Module):
 
         With an energy also `energies` (N,), eV, and, where `metadata["isolated_atom_energies"]`
         (symbol -> eV) covers the model's elements, `atomization_energy` (B,), eV, the energy set
-        free when the atoms join: sum of the isolated atoms minus `energy`. What depends on where a
-        periodic structure is cut (`properties.OPEN_ONLY`) is NaN there.
+        free when the atoms join: sum of the isolated atoms minus `energy`. What a periodic
+        structure does not have (`Property.is_defined`) is NaN there.
         Raises UnknownElementError for an element that the model has no weights for.
         """
         self._refuse_unknown_elements(graph)
@@ -124,10 +116,12 @@ class MolecularModel(nn.Module):
                 torch.is_grad_enabled() and (name == "energy" or not is_differentiated_once())
             ):
                 outputs |= head(features, molecules)
-        is_periodic = graph.pbc.any(dim=1)
-        for name in OPEN_ONLY.intersection(outputs):
-            mask = is_periodic.reshape(-1, *[1] * (outputs[name].ndim - 1))
-            outputs[name] = outputs[name].masked_fill(mask, torch.nan)
+        for name, row in self.properties.items():
+            if name in outputs and row.periodicity is not Periodicity.ANY:
+                is_defined = row.is_defined(graph.pbc)
+                is_defined = is_defined[graph.batch] if row.per_atom else is_defined
+                mask = ~is_defined.reshape(-1, *[1] * len(row.shape))
+                outputs[name] = outputs[name].masked_fill(mask, torch.nan)
         isolated = self.metadata.get("isolated_atom_energies", {})
         if "energy" in outputs and all(
             chemical_symbols[number] in isolated for number in self.elements
@@ -188,6 +182,26 @@ class MolecularModel(nn.Module):
             )
         with weights_at_rest(self):
             return response.hessian(self, graph)
+
+    def multipoles(self, graph: AtomGraph) -> AtomicMultipoles:
+        """Return the charges (N,), e, and dipoles (N, 3), e·Å, of the atoms.
+
+        Raises UserError for a model without charges.
+        """
+        head = next((head for head in self.heads.values() if isinstance(head, MultipoleHead)), None)
+        if head is None:
+            raise UserError(
+                "aligning needs a model with charges or a dipole; this one gives "
+                f"{', '.join(self.outputs)}"
+            )
+        with (
+            torch.no_grad(),
+            weights_at_rest(self, first_derivatives_only=True),
+            self.backbone.threads_for_prediction(),
+        ):
+            multipoles = head.multipoles(self.backbone(graph), self.molecules(graph))
+        self.backbone.count_pass(graph.edge_index.shape[1])
+        return multipoles
 
     def embed(self, graph: AtomGraph) -> Tensor:
         """Return invariant features of each atom: (N, n_layers * C)."""
@@ -284,7 +298,7 @@ def make_model(
     if preset not in PRESETS:
         raise UserError(f"model.preset is {preset!r}; the presets are {', '.join(PRESETS)}")
     rows = [get_property(row) if isinstance(row, str) else row for row in properties]
-    needed = {irrep for row in rows if row.name not in DERIVED for irrep in irreps_of(row)}
+    needed = {irrep for row in rows for irrep in irreps_of(row)}
     # Triple products of vectors are pseudoscalars too.
     needed |= {(1, -1)} if (0, -1) in needed else set()
     with torch.random.fork_rng(devices=[]):

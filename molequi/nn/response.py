@@ -1,4 +1,4 @@
-"""Derivatives of the energy: forces, stress, Hessian.
+"""Derivatives of a model: forces, stress, the Hessian, and that of the dipole.
 
 All by autograd, so they are exact and conservative.
 """
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from molequi.graphs.graph import AtomGraph
+from molequi.properties import PROPERTIES
 
 Outputs = dict[str, Tensor]
 
@@ -22,10 +23,10 @@ def with_forces(
     stress: bool = False,
     create_graph: bool = False,
 ) -> Outputs:
-    """Run `network` and add forces (N, 3) = -dE/dx, eV/Å, and with `stress` the stress (B, 3, 3) = dE/dstrain / V, eV/Å³.
+    """Run `network` and add forces (N, 3) = -dE/dx, eV/Å.
 
-    The stress is NaN where the cell is not fully periodic. Without `create_graph` every output is
-    detached.
+    With `stress` also the stress (B, 3, 3) = dE/dstrain / V, eV/Å³, NaN where the cell is not fully
+    periodic. Without `create_graph` every output is detached.
     """
     with torch.enable_grad():
         positions = graph.positions.detach().requires_grad_(True)
@@ -48,12 +49,23 @@ def with_forces(
     result = {**result, "forces": -gradients[0]}
     if stress:
         volume = torch.linalg.det(graph.cell).abs()
-        full = graph.pbc.all(dim=1) & (volume > 0)
+        full = PROPERTIES["stress"].is_defined(graph.pbc) & (volume > 0)
         values = gradients[1] / torch.where(full, volume, torch.ones_like(volume))[:, None, None]
         result["stress"] = torch.where(
             full[:, None, None], values, torch.full_like(values, torch.nan)
         )
     return result
+
+
+def dipole_derivative(network: Callable[[AtomGraph], Outputs], graph: AtomGraph) -> Tensor:
+    """Return d mu / d x of one structure: (3, N, 3), e."""
+    with torch.enable_grad():
+        positions = graph.positions.detach().requires_grad_(True)
+        dipole = network(graph._replace(positions=positions))["dipole"][0]
+        rows = [
+            torch.autograd.grad(component, positions, retain_graph=True)[0] for component in dipole
+        ]
+    return torch.stack(rows)
 
 
 def hessian(network: Callable[[AtomGraph], Outputs], graph: AtomGraph) -> Tensor:

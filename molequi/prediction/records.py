@@ -4,9 +4,8 @@ Names of the property table, values in its units.
 
 Rules that every output follows, stated once:
 
-- no stress unless the cell is fully periodic; no dipole where any direction is periodic, nor
-anything else of `properties.OPEN_ONLY`: these are
-  None in a record and absent from a file;
+- no property that the structure does not have (`Property.is_defined`): one that periodic
+  structures never have is None in a record; all are absent from a file;
 - a yes/no property is given as its probability;
 - dipoles of ions refer to the centre of mass, and the record says so.
 """
@@ -25,7 +24,7 @@ from torch import Tensor
 
 from molequi.graphs.graph import AtomGraph
 from molequi.models.molecular import MolecularModel
-from molequi.properties import DEBYE, OPEN_ONLY, Property
+from molequi.properties import DEBYE, Periodicity, Property
 
 # Per atom beside the rows of the property table.
 _ATOMIC = {"energies"}
@@ -62,7 +61,7 @@ def split_outputs(
         else:
             parts = data.split(counts) if len(counts) != 1 else (data,)
         for molecule, part, pbc in zip(molecules, parts, periodic, strict=True):
-            if _is_defined(name, pbc):
+            if row is None or row.is_defined(pbc):
                 molecule[name] = part.numpy() if part.ndim else float(part)
     return molecules
 
@@ -85,7 +84,11 @@ def make_record(
     }
     record.update({name: value for name, value in values.items() if name != "energies"})
     record.update(
-        {name: None for name in model.properties if name in OPEN_ONLY and name not in values}
+        {
+            name: None
+            for name, row in model.properties.items()
+            if row.periodicity is Periodicity.OPEN and name not in values
+        }
     )
     if "forces" in values:
         record["max_force"] = max_force(values["forces"])
@@ -171,9 +174,3 @@ def labelled_atoms(
 
 def _is_atomic(name: str, row: Property | None) -> bool:
     return name in _ATOMIC or (row is not None and row.per_atom)
-
-
-def _is_defined(name: str, pbc: np.ndarray) -> bool:
-    if name == "stress":
-        return bool(pbc.all())
-    return name not in OPEN_ONLY or not pbc.any()

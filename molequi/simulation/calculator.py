@@ -169,13 +169,10 @@ class Calculator(AseCalculator):
             return f"this model has no {name}; it gives {', '.join(self.implemented_properties)}"
         if atoms is None:
             return None
-        if name == "stress" and not atoms.pbc.all():
-            return (
-                f"stress needs a fully periodic cell; this structure has pbc {atoms.pbc.tolist()}"
-            )
-        if name == "dipole" and atoms.pbc.any():
-            return f"a periodic structure has no dipole of its own, for it depends on where the cell is cut; this one has pbc {atoms.pbc.tolist()}"
-        return None
+        target = self.model.properties.get(name)
+        if target is None or target.is_defined(atoms.pbc):
+            return None
+        return f"{target.condition}; this structure has pbc {atoms.pbc.tolist()}"
 
 
 def _ready(

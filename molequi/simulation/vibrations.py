@@ -23,9 +23,10 @@ import torch
 from ase import Atoms, units
 from ase.io.extxyz import write_xyz
 
-from molequi.graphs.graph import AtomGraph
 from molequi.models.molecular import MolecularModel
+from molequi.nn.response import dipole_derivative
 from molequi.prediction.records import labelled_atoms, level_text, max_force
+from molequi.properties import PROPERTIES
 from molequi.runtime.files import check_output, written_by_rename
 from molequi.simulation.calculator import Calculator, as_calculator
 from molequi.simulation.relaxation import relax_atoms
@@ -98,9 +99,9 @@ def vibrations(
         is_periodic=bool(atoms.pbc.any()),
     )
     intensities = None
-    if "dipole" in calculator.implemented_properties and not atoms.pbc.any():
+    if "dipole" in calculator.implemented_properties and PROPERTIES["dipole"].is_defined(atoms.pbc):
         intensities = infrared_intensities(
-            modes, dipole_derivative(calculator.model, graph), atoms.get_masses()
+            modes, dipole_derivative(calculator.model, graph).cpu().numpy(), atoms.get_masses()
         )
     result = {
         **_labels(atoms, calculator),
@@ -133,17 +134,6 @@ def normal_modes(
     omega_squared, vectors = np.linalg.eigh(basis.T @ (hessian / np.outer(root, root)) @ basis)
     frequencies = np.sign(omega_squared) * np.sqrt(np.abs(omega_squared)) * _WAVENUMBER
     return NormalModes(frequencies, (basis @ vectors).T.reshape(-1, len(masses), 3), is_linear)
-
-
-def dipole_derivative(model: MolecularModel, graph: AtomGraph) -> np.ndarray:
-    """Return d mu / d x of one structure: (3, N, 3), e."""
-    with torch.enable_grad():
-        positions = graph.positions.detach().requires_grad_(True)
-        dipole = model(graph._replace(positions=positions))["dipole"][0]
-        rows = [
-            torch.autograd.grad(component, positions, retain_graph=True)[0] for component in dipole
-        ]
-    return torch.stack(rows).cpu().numpy()
 
 
 def infrared_intensities(

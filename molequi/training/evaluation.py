@@ -15,7 +15,7 @@ from torch import Tensor
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
 from molequi.models.molecular import MolecularModel
-from molequi.properties import OPEN_ONLY, Property, part_names
+from molequi.properties import Property, part_names
 from molequi.training.metrics import ErrorSums
 from molequi.training.normalization import baseline_prediction
 from molequi.training.parts import split_parts
@@ -115,15 +115,14 @@ def predict_frames(
 
 
 def without_undefined(frames: Frames) -> Frames:
-    """Drop labels that no model can be asked for.
-
-    `properties.OPEN_ONLY` of periodic systems, stress without a fully periodic cell.
-    """
-    targets = dict(frames.targets)
-    blocked = {**dict.fromkeys(OPEN_ONLY, frames.pbc.any(dim=1)), "stress": ~frames.pbc.all(dim=1)}
-    for name in set(targets) & set(blocked):
-        mask = blocked[name].reshape(-1, *[1] * (targets[name].ndim - 1))
-        targets[name] = torch.where(mask, torch.nan, targets[name])
+    """Drop labels that no model can be asked for (`Property.is_defined`)."""
+    targets = {}
+    for name, values in frames.targets.items():
+        row = frames.properties[name]
+        known = row.is_defined(frames.pbc)
+        if row.per_atom:
+            known = known.repeat_interleave(frames.n_atoms)
+        targets[name] = values.masked_fill(~known.reshape(-1, *[1] * (values.ndim - 1)), torch.nan)
     return dataclasses.replace(frames, targets=targets)
 
 

@@ -266,9 +266,7 @@ def _labelled(frames: Frames, splits: Mapping[str, Tensor], config: Config) -> F
                 "%d %s values are left out: %s",
                 lost,
                 name,
-                "a stress needs a fully periodic cell"
-                if name == "stress"
-                else "a periodic system has none, it depends on where the cell is cut",
+                frames.properties[name].condition,
             )
     for split in ("train", "valid"):
         if not len(splits.get(split, ())):

@@ -18,8 +18,7 @@ from molequi.errors import UserError
 from molequi.models.checkpoint import load_model
 from molequi.models.molecular import MolecularModel, make_model, unreached
 from molequi.models.zoo import resolve_model
-from molequi.nn.heads.electrostatics import ChargeHead, DipoleHead
-from molequi.nn.heads.registry import DERIVED
+from molequi.nn.heads.electrostatics import MultipoleHead
 from molequi.o3.irreps import Irrep, from_cartesian, irreps_name, row_slices
 from molequi.properties import DEBYE, PROPERTIES, Property, parse_irreps
 from molequi.training.evaluation import predict_frames
@@ -176,8 +175,8 @@ def _given_references(
 def _outputs(rows: Sequence[Property]) -> list[Property]:
     """The rows that the model must give: forces and stress come from an energy."""
     names = {row.name for row in rows}
-    missing = [PROPERTIES["energy"]] if names & set(DERIVED) and "energy" not in names else []
-    return [*missing, *rows]
+    parents = dict.fromkeys(row.derived_from for row in rows if row.derived_from)
+    return [*(PROPERTIES[name] for name in parents if name not in names), *rows]
 
 
 def _apply_statistics(
@@ -190,7 +189,7 @@ def _apply_statistics(
     for name, head in model.heads.items():
         if name in skip:
             continue
-        if isinstance(head, ChargeHead | DipoleHead):
+        if isinstance(head, MultipoleHead):
             head.set_statistics(scale=_electrostatic_scale(frames, statistics))
         elif name in statistics:
             entry = statistics[name]
@@ -255,7 +254,8 @@ def _adopt(
     ]
     for name in kept:
         model.heads[name].load_state_dict(source.heads[name].state_dict())
-    dropped = sorted(set(source.outputs) - {row.name for row in outputs} - set(DERIVED))
+    derived = {name for name, row in source.properties.items() if row.derived_from}
+    dropped = sorted(set(source.outputs) - {row.name for row in outputs} - derived)
     if dropped:
         logger.info(
             "outputs of %s that are not trained here are dropped: %s",

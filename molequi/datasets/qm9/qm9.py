@@ -1,4 +1,7 @@
-"""QM9: 130,831 small organic molecules with 15 properties at B3LYP/6-31G(2df,p), in the units of the property table."""
+"""QM9: 130,831 small organic molecules with 15 properties at B3LYP/6-31G(2df,p).
+
+In the units of the property table.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from ase import units
 from ase.data import atomic_numbers
 from torch import Tensor
 
@@ -43,14 +48,42 @@ _N_UNCHARACTERIZED = 3054
 
 # Rotational constants have no row in the table of learnable properties: they follow from the
 # geometry.
-_ROTATIONAL = tuple(
-    Property(
-        f"rotational_{axis.lower()}", "0e", "GHz", f"rotational constant {axis}", qm9=(axis, 1.0)
+_ROTATIONAL = {
+    f"rotational_{axis.lower()}": Property(
+        f"rotational_{axis.lower()}", "0e", "GHz", f"rotational constant {axis}"
     )
     for axis in "ABC"
+}
+
+
+class Column(NamedTuple):
+    """A column of QM9's table, and the factor that converts it to the property's unit."""
+
+    name: str
+    factor: float
+
+
+_COLUMNS: Mapping[str, Column] = MappingProxyType(
+    {
+        "dipole_magnitude": Column("mu", 1.0),
+        "isotropic_polarizability": Column("alpha", units.Bohr**3),
+        "homo": Column("homo", units.Hartree),
+        "lumo": Column("lumo", units.Hartree),
+        "gap": Column("gap", units.Hartree),
+        "r2": Column("r2", units.Bohr**2),
+        "zpve": Column("zpve", units.Hartree),
+        "cv": Column("cv", 1.0),
+        "u0": Column("u0", units.Hartree),
+        "u298": Column("u298", units.Hartree),
+        "h298": Column("h298", units.Hartree),
+        "g298": Column("g298", units.Hartree),
+        "rotational_a": Column("A", 1.0),
+        "rotational_b": Column("B", 1.0),
+        "rotational_c": Column("C", 1.0),
+    }
 )
 QM9_PROPERTIES: Mapping[str, Property] = MappingProxyType(
-    {row.name: row for row in (*PROPERTIES.values(), *_ROTATIONAL) if row.qm9 is not None}
+    {name: {**PROPERTIES, **_ROTATIONAL}[name] for name in _COLUMNS}
 )
 
 
@@ -124,8 +157,8 @@ def to_frames(raw: RawQM9, removed: np.ndarray) -> FlatFile:
         torch.from_numpy(raw.z),
         torch.from_numpy(raw.n_atoms),
         targets={
-            name: torch.from_numpy(raw.columns[_column(row)[0]] * _column(row)[1])
-            for name, row in QM9_PROPERTIES.items()
+            name: torch.from_numpy(raw.columns[column.name] * column.factor)
+            for name, column in _COLUMNS.items()
         },
         properties=QM9_PROPERTIES,
         source=[f"gdb {number}" for number in raw.index],
@@ -166,14 +199,13 @@ def atom_references(name: str) -> Tensor:
 
     (119,), float64, eV, by atomic number; NaN elsewhere.
     """
-    row = PROPERTIES.get(name)
-    if row is None or row.qm9 is None or not row.has_reference:
-        known = [row.name for row in PROPERTIES.values() if row.qm9 and row.has_reference]
+    known = [name for name, row in QM9_PROPERTIES.items() if row.has_reference]
+    if name not in known:
         raise UserError(
             f"QM9 has no atomic references for {name!r}; it has them for {', '.join(known)}"
         )
     references = torch.full((119,), torch.nan, dtype=torch.float64)
-    column, factor = row.qm9
+    column, factor = _COLUMNS[name]
     with resources.data_path("samples/qm9_atomref.csv").open(
         encoding="utf-8", newline=""
     ) as handle:
@@ -199,12 +231,6 @@ def default_root() -> Path:
     """Return the folder of prepared data sets: `molequi` in the user's cache folder."""
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "molequi"
-
-
-def _column(row: Property) -> tuple[str, float]:
-    if row.qm9 is None:
-        raise UserError(f"property {row.name!r} is not in QM9")
-    return row.qm9
 
 
 def _is_prepared(path: Path) -> bool:

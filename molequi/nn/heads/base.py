@@ -1,18 +1,18 @@
 """Heads: from node features to named properties.
 
-Which head serves a property follows from its row in the table.
-
 Sums over atoms run in float64; scale and shift belong to the head and are set from the training set
 before training.
 """
 
 from __future__ import annotations
 
+import abc
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from molequi.nn.backbones.base import NodeFeatures
 from molequi.o3.irreps import Irreps
 from molequi.properties import Property, parse_irreps
 
@@ -40,35 +40,67 @@ class Molecules(NamedTuple):
         )
 
 
-class Head(nn.Module):
-    """Common statistics of all heads.
+class FeatureSpec(NamedTuple):
+    """What a head knows of the features that it will read.
 
-    `forward(features, molecules)` returns a dict of property name -> values.
-
-    scale: one factor per irrep of the row. shift: added to a 0e value (per atom where the row is
-    extensive).
-    reference: (119,), float64, added per atom by atomic number, for extensive 0e rows.
+    irreps: those of the equivariant rows. n_channels: of each row. n_invariants: invariant features
+    per atom. cutoff: Å, of the graph's edges.
     """
 
-    def __init__(self, row: Property) -> None:
+    irreps: Irreps
+    n_channels: int
+    n_invariants: int
+    cutoff: float
+
+
+class Head(nn.Module, abc.ABC):
+    """What turns node features into a property: the base of all heads.
+
+    A new head is a class in a file of this folder that takes the arguments below and has a
+    `forward`, and its name in `registry.HEADS`. Which property it serves is said by the property:
+    `Property.head` is that name, `reads` the irreps that the features must have for it.
+
+    target: the property that it is made for. features: what it will read. companions: properties of
+    `target.gives` and `target.serves` that it must give beside the target.
+    scale: one factor per irrep of the target. shift: added to a 0e value (per atom where the target
+    is extensive). reference: (N_ELEMENTS,), float64, added per atom by atomic number, for extensive
+    0e targets. They start as 1 and 0, and are set from the training set (`set_statistics`).
+    """
+
+    scale: Tensor
+    shift: Tensor
+    reference: Tensor
+
+    def __init__(
+        self, target: Property, features: FeatureSpec, companions: tuple[str, ...] = ()
+    ) -> None:
         super().__init__()
-        self.row = row
-        self.irreps: Irreps = parse_irreps(row.irreps)
+        self.target, self.features, self.companions = target, features, companions
+        self.irreps: Irreps = parse_irreps(target.irreps)
         self.register_buffer("scale", torch.ones(len(self.irreps)))
         self.register_buffer("shift", torch.zeros((), dtype=torch.float64))
         self.register_buffer("reference", torch.zeros(119, dtype=torch.float64))
 
+    @abc.abstractmethod
+    def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
+        """Return the target and its companions by name, in their units.
+
+        Values of molecules are (B, *shape) and float64, those of atoms (N, *shape). Where the
+        target has an irrep other than 0e, its values turn with the molecule: whatever is not 0e
+        comes from the equivariant rows, by maps without bias.
+        """
+
     def set_statistics(
         self, scale: float | Tensor = 1.0, shift: float = 0.0, reference: Tensor | None = None
     ) -> None:
-        """Set the normalisation, in the unit of the row.
+        """Set the normalisation, in the unit of the target.
 
-        Raises ValueError for a shift or reference on anything but a 0e row, because it would break
-        the symmetry.
+        Raises ValueError for a shift or reference on anything but a 0e target, because it would
+        break the symmetry.
         """
-        if (shift or reference is not None) and not self.row.is_invariant:
+        if (shift or reference is not None) and not self.target.is_invariant:
             raise ValueError(
-                f"{self.row.name} is {self.row.irreps}: it may be scaled, never shifted"
+                f"{self.target.name} is {self.target.irreps}: it may be scaled, never shifted"
             )
         self.scale.copy_(torch.as_tensor(scale, dtype=self.scale.dtype).expand_as(self.scale))
         self.shift.fill_(shift)

@@ -5,30 +5,31 @@ Charges flow along edges, so every connected piece keeps its own.
 
 from __future__ import annotations
 
+import abc
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from molequi.nn.backbones.base import NodeFeatures
-from molequi.nn.heads.base import Head, Molecules
+from molequi.nn.heads.base import FeatureSpec, Head, Molecules
 from molequi.nn.heads.readout import N_HIDDEN, TensorReadout
 from molequi.nn.linear import Perceptron
-from molequi.o3.irreps import Irreps
 from molequi.properties import DEBYE, Property
 
 
 class ChargeFlow(nn.Module):
-    """Partial charges q_i = q0_i + sum_j f_ij with f_ij = -f_ji.
-
-    So that every connected piece keeps its charge.
+    """Partial charges q_i = q0_i + sum_j f_ij; f_ij = -f_ji, so each connected piece keeps its own.
 
     f_ij = u(r_ij) sum_c rho_c(r_ij) (a_ic b_jc - a_jc b_ic); q0 spreads the total charge with
     positive 0e weights.
     """
 
-    def __init__(self, cutoff: float, n_invariants: int, *, n_flows: int = 8) -> None:
+    def __init__(self, features: FeatureSpec, *, n_flows: int = 8) -> None:
         super().__init__()
-        self.cutoff, self.n_flows = cutoff, n_flows
+        n_invariants = features.n_invariants
+        self.cutoff, self.n_flows = features.cutoff, n_flows
         self.sources = Perceptron((n_invariants, N_HIDDEN, 2 * n_flows), last_bias=True)
         self.widths = nn.Parameter(torch.linspace(0.5, 4.0, n_flows))
         self.attention = Perceptron((n_invariants, N_HIDDEN, 1))
@@ -59,19 +60,41 @@ def flow_radial(features: NodeFeatures, inverse_widths: Tensor) -> Tensor:
     )
 
 
-class ChargeHead(Head):
+class AtomicMultipoles(NamedTuple):
+    """What a model says of the charge in a molecule: charges (N,), e, and dipoles (N, 3), e·Å."""
+
+    charges: Tensor
+    dipoles: Tensor
+
+
+class MultipoleHead(Head):
+    """A head of charges and dipoles, which may be asked for both."""
+
+    @abc.abstractmethod
+    def multipoles(self, features: NodeFeatures, molecules: Molecules) -> AtomicMultipoles:
+        """Return the charges and dipoles of the atoms, whose sum is the molecule's dipole."""
+
+
+class ChargeHead(MultipoleHead):
     """Partial charges alone."""
 
-    def __init__(self, row: Property, cutoff: float, n_invariants: int) -> None:
-        super().__init__(row)
-        self.flow = ChargeFlow(cutoff, n_invariants)
+    def __init__(
+        self, target: Property, features: FeatureSpec, companions: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(target, features, companions)
+        self.flow = ChargeFlow(features)
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
         """Return {charges: (N,)}, e."""
-        return {self.row.name: self.flow(features, molecules, self.scale[0])}
+        return {self.target.name: self.flow(features, molecules, self.scale[0])}
+
+    def multipoles(self, features: NodeFeatures, molecules: Molecules) -> AtomicMultipoles:
+        """Return the charges, and dipoles of zero."""
+        charges = self.flow(features, molecules, self.scale[0])
+        return AtomicMultipoles(charges, charges.new_zeros(len(charges), 3))
 
 
-class DipoleHead(Head):
+class DipoleHead(MultipoleHead):
     """mu = sum_i q_i (r_i - r_COM) + sum_i mu_i, from - to +; its length in debye; the charges.
 
     Charge-equilibrating flows and atomic dipoles as in PhysNet's and PaiNN's dipoles (Unke and
@@ -80,36 +103,52 @@ class DipoleHead(Head):
     """
 
     def __init__(
-        self,
-        row: Property,
-        outputs: tuple[str, ...],
-        irreps_in: Irreps,
-        n_channels: int,
-        sizes: tuple[float, int],
+        self, target: Property, features: FeatureSpec, companions: tuple[str, ...] = ()
     ) -> None:
-        super().__init__(row)
-        cutoff, n_invariants = sizes
-        self.outputs = outputs
-        self.flow = ChargeFlow(cutoff, n_invariants)
-        self.readout = TensorReadout(((1, -1),), irreps_in, n_channels, n_invariants)
+        super().__init__(target, features, companions)
+        self.flow = ChargeFlow(features)
+        self.readout = TensorReadout(((1, -1),), features)
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
-        """Return the asked ones of {dipole: (B, 3) e·Å, dipole_magnitude: (B,) D, charges.
-
-        (N,) e}.
-        """
-        charges, atomic = self.multipoles(features, molecules)
-        dipole = molecules.sum(charges.to(torch.float64)[:, None] * molecules.positions + atomic)
+        """Return {dipole: (B, 3), e·Å} and of dipole_magnitude (B,), D, and charges (N,), e."""
+        charges, dipole = self._charges_and_dipole(features, molecules)
         known = {
-            "dipole": dipole,
+            self.target.name: dipole,
             "dipole_magnitude": safe_norm(dipole) / DEBYE,
             "charges": charges,
         }
-        return {name: known[name] for name in self.outputs}
+        return {name: known[name] for name in (self.target.name, *self.companions)}
 
-    def multipoles(self, features: NodeFeatures, molecules: Molecules) -> tuple[Tensor, Tensor]:
-        """Return the charges (N,), e, and atomic dipoles (N, 3), e·Å, whose sum is the dipole."""
-        return self.flow(features, molecules, self.scale[0]), self.readout(features, self.scale)
+    def multipoles(self, features: NodeFeatures, molecules: Molecules) -> AtomicMultipoles:
+        """Return the charges and dipoles of the atoms, whose sum is the dipole."""
+        return AtomicMultipoles(
+            self.flow(features, molecules, self.scale[0]), self.readout(features, self.scale)
+        )
+
+    def _charges_and_dipole(
+        self, features: NodeFeatures, molecules: Molecules
+    ) -> tuple[Tensor, Tensor]:
+        charges, atomic = self.multipoles(features, molecules)
+        moments = charges.to(torch.float64)[:, None] * molecules.positions + atomic
+        return charges, molecules.sum(moments)
+
+
+class DipoleMagnitudeHead(DipoleHead):
+    """The length of a dipole whose direction is not learned."""
+
+    def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
+        """Return {dipole_magnitude: (B,), D} and, where asked for, charges (N,), e."""
+        charges, dipole = self._charges_and_dipole(features, molecules)
+        known = {self.target.name: safe_norm(dipole) / DEBYE, "charges": charges}
+        return {name: known[name] for name in (self.target.name, *self.companions)}
+
+    def set_statistics(
+        self, scale: float | Tensor = 1.0, shift: float = 0.0, reference: Tensor | None = None
+    ) -> None:
+        """Set the scale of charges and dipoles. Raises ValueError for a shift: a length has none."""
+        if shift or reference is not None:
+            raise ValueError(f"{self.target.name} is a length: it may be scaled, never shifted")
+        super().set_statistics(scale)
 
 
 def safe_norm(vectors: Tensor) -> Tensor:

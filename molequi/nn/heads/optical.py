@@ -1,4 +1,4 @@
-"""Heads of optical activity: the Rosenfeld tensor, its trace, and the specific rotation that follows from it."""
+"""Heads of optical activity: the Rosenfeld tensor, its trace, and the specific rotation."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ase import units
 from torch import Tensor, nn
 
 from molequi.nn.backbones.base import NodeFeatures
-from molequi.nn.heads.base import Head, Molecules
+from molequi.nn.heads.base import FeatureSpec, Head, Molecules
 from molequi.nn.heads.electrostatics import flow_radial
 from molequi.nn.heads.pooling import SumHead
 from molequi.nn.heads.readout import N_HIDDEN, TensorReadout
 from molequi.nn.linear import Perceptron
-from molequi.o3.irreps import Irreps, row_slices, to_cartesian
+from molequi.o3.irreps import row_slices, to_cartesian
 from molequi.properties import Property
 
 SODIUM_D = 589.3e-7  # cm, mean of the doublet, to which tabulated rotations refer
@@ -41,25 +41,16 @@ class OpticalRotationHead(SumHead):
 
 
 class AxialFlow(nn.Module):
-    """Axial vectors (1e) a_i = sum_j f_ij with f_ij = -f_ji.
-
-    So that they sum to zero over every connected piece.
+    """Axial vectors (1e) a_i = sum_j f_ij; f_ij = -f_ji: zero in sum over every connected piece.
 
     f_ij = u(r_ij) sum_c rho_c(r_ij) (s_ic v_jc - s_jc v_ic) with 0e values s and 1e vectors v of
     the atoms.
     """
 
-    def __init__(
-        self,
-        cutoff: float,
-        irreps_in: Irreps,
-        n_channels: int,
-        n_invariants: int,
-        *,
-        n_flows: int = 8,
-    ) -> None:
+    def __init__(self, features: FeatureSpec, *, n_flows: int = 8) -> None:
         super().__init__()
-        self.cutoff, self.n_flows = cutoff, n_flows
+        irreps_in, n_channels, n_invariants, self.cutoff = features
+        self.n_flows = n_flows
         self.rows = dict(zip(irreps_in, row_slices(irreps_in), strict=True))[(1, 1)]
         self.sources = Perceptron((n_invariants, N_HIDDEN, n_flows), last_bias=True)
         self.vectors = nn.Parameter(torch.randn(n_channels, n_flows))
@@ -95,16 +86,18 @@ class RosenfeldHead(Head):
     """
 
     def __init__(
-        self, row: Property, irreps_in: Irreps, n_channels: int, sizes: tuple[float, int]
+        self, target: Property, features: FeatureSpec, companions: tuple[str, ...] = ()
     ) -> None:
-        super().__init__(row)
-        cutoff, n_invariants = sizes
-        self.local = TensorReadout(self.irreps, irreps_in, n_channels, n_invariants)
-        self.symmetric = TensorReadout(((0, 1), (2, 1)), irreps_in, n_channels, n_invariants)
-        self.flow = AxialFlow(cutoff, irreps_in, n_channels, n_invariants)
+        super().__init__(target, features, companions)
+        self.local = TensorReadout(self.irreps, features)
+        self.symmetric = TensorReadout(((0, 1), (2, 1)), features)
+        self.flow = AxialFlow(features)
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
-        """Return {rosenfeld: (B, 3, 3), bohr⁴, electric index first, rosenfeld_isotropic, specific_rotation: (B,)}, float64."""
+        """Return {rosenfeld: (B, 3, 3), rosenfeld_isotropic, specific_rotation: (B,)}, float64.
+
+        The tensor in bohr⁴, its electric index first.
+        """
         symmetric = self.symmetric(features, self.scale[1:]).to(torch.float64)
         antisymmetric = self.flow(features, molecules) * self.scale[0]
         alpha = to_cartesian(

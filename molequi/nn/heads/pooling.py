@@ -7,10 +7,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from molequi.nn.backbones.base import NodeFeatures
-from molequi.nn.heads.base import Head, Molecules
+from molequi.nn.heads.base import FeatureSpec, Head, Molecules
 from molequi.nn.heads.readout import N_HIDDEN, TensorReadout
 from molequi.nn.linear import Perceptron
-from molequi.o3.irreps import Irreps, to_cartesian
+from molequi.o3.irreps import to_cartesian
 from molequi.properties import Property
 
 
@@ -18,23 +18,23 @@ class SumHead(Head):
     """Extensive and per-atom properties: sum_i or list of (value_i + shift + reference(Z_i))."""
 
     def __init__(
-        self, row: Property, irreps_in: Irreps, n_channels: int, n_invariants: int
+        self, target: Property, features: FeatureSpec, companions: tuple[str, ...] = ()
     ) -> None:
-        super().__init__(row)
-        self.readout = TensorReadout(self.irreps, irreps_in, n_channels, n_invariants)
+        super().__init__(target, features, companions)
+        self.readout = TensorReadout(self.irreps, features)
 
     def atomic_values(self, features: NodeFeatures) -> Tensor:
-        """Learned part per atom, Cartesian: (N, *row.shape), the model's dtype."""
+        """Learned part per atom, Cartesian: (N, *target.shape), the model's dtype."""
         return to_cartesian(self.readout(features, self.scale), tuple(l for l, _ in self.irreps))
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
         """Return {name: (B, *shape) float64 or (N, *shape)}."""
         values = self.atomic_values(features)
-        if self.row.is_invariant:
+        if self.target.is_invariant:
             values = (
                 values.to(torch.float64) + self.shift + self.reference[molecules.atomic_numbers]
             )
-        return {self.row.name: values if self.row.per_atom else molecules.sum(values)}
+        return {self.target.name: values if self.target.per_atom else molecules.sum(values)}
 
 
 class EnergyHead(SumHead):
@@ -47,18 +47,21 @@ class EnergyHead(SumHead):
             + self.shift
             + self.reference[molecules.atomic_numbers]
         )
-        return {self.row.name: molecules.sum(energies), "energies": energies}
+        return {self.target.name: molecules.sum(energies), "energies": energies}
 
 
 class MeanHead(Head):
-    """Intensive properties: a weighted mean sum_i w_i v_i / sum_i w_i + shift with learned positive 0e weights."""
+    """Intensive properties: a weighted mean sum_i w_i v_i / sum_i w_i + shift.
+
+    The positive weights are learned from the 0e features.
+    """
 
     def __init__(
-        self, row: Property, irreps_in: Irreps, n_channels: int, n_invariants: int
+        self, target: Property, features: FeatureSpec, companions: tuple[str, ...] = ()
     ) -> None:
-        super().__init__(row)
-        self.readout = TensorReadout(self.irreps, irreps_in, n_channels, n_invariants)
-        self.attention = Perceptron((n_invariants, N_HIDDEN, 1))
+        super().__init__(target, features, companions)
+        self.readout = TensorReadout(self.irreps, features)
+        self.attention = Perceptron((features.n_invariants, N_HIDDEN, 1))
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
         """Return {name: (B, *shape)}, float64; a molecule without atoms gets the shift."""
@@ -66,7 +69,7 @@ class MeanHead(Head):
         rows = molecules.sum(self.readout(features, self.scale) * weights)
         rows = rows / molecules.sum(weights).clamp(min=1e-12)
         values = to_cartesian(rows, tuple(l for l, _ in self.irreps))
-        return {self.row.name: values + self.shift if self.row.is_invariant else values}
+        return {self.target.name: values + self.shift if self.target.is_invariant else values}
 
 
 class SpatialExtentHead(Head):
@@ -76,10 +79,10 @@ class SpatialExtentHead(Head):
     """
 
     def __init__(
-        self, row: Property, irreps_in: Irreps, n_channels: int, n_invariants: int
+        self, target: Property, features: FeatureSpec, companions: tuple[str, ...] = ()
     ) -> None:
-        super().__init__(row)
-        self.readout = TensorReadout(((0, 1), (0, 1)), irreps_in, n_channels, n_invariants)
+        super().__init__(target, features, companions)
+        self.readout = TensorReadout(((0, 1), (0, 1)), features)
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
         """Return {name: (B,)}, Å², float64."""
@@ -96,4 +99,4 @@ class SpatialExtentHead(Head):
             + self.shift
             + self.reference[molecules.atomic_numbers]
         )
-        return {self.row.name: molecules.sum(values)}
+        return {self.target.name: molecules.sum(values)}

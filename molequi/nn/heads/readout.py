@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from molequi.nn.backbones.base import NodeFeatures
+from molequi.nn.heads.base import FeatureSpec
 from molequi.nn.linear import Perceptron, gate
 from molequi.o3.irreps import Irrep, Irreps, row_slices
 
@@ -39,10 +40,9 @@ class TensorReadout(nn.Module):
     no bias. Beside the 0o rows stand as many triple products of the 1o rows, where there are any.
     """
 
-    def __init__(
-        self, irreps: Irreps, irreps_in: Irreps, n_channels: int, n_invariants: int
-    ) -> None:
+    def __init__(self, irreps: Irreps, features: FeatureSpec) -> None:
         super().__init__()
+        irreps_in, n_channels, n_invariants, _ = features
         self.irreps = irreps
         self.slices = dict(zip(irreps_in, row_slices(irreps_in), strict=True))
         self.triples = (

@@ -1,100 +1,86 @@
-"""Which head serves which property, and which irreps it asks of the backbone."""
+"""Which head serves which property; the properties themselves say what they need."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 from molequi.errors import UserError
 from molequi.nn.backbones.base import BackboneBase
-from molequi.nn.heads import electrostatics, optical, pooling
-from molequi.nn.heads.base import Head
-from molequi.o3.irreps import Irreps, full_irreps, irreps_name
-from molequi.properties import PROPERTIES, Property, parse_irreps
+from molequi.nn.heads.base import FeatureSpec, Head
+from molequi.nn.heads.electrostatics import ChargeHead, DipoleHead, DipoleMagnitudeHead
+from molequi.nn.heads.optical import OpticalRotationHead, RosenfeldHead
+from molequi.nn.heads.pooling import EnergyHead, MeanHead, SpatialExtentHead, SumHead
+from molequi.o3.irreps import Irreps, irreps_name
+from molequi.properties import Property, parse_irreps
 
-# Outputs of one head that belong together: the head is made once, for the first of them.
-_ELECTROSTATIC = ("dipole", "dipole_magnitude", "charges")
-DERIVED = ("forces", "stress")
-# The head of the first of these that is asked for gives those behind it too.
-_OPTICAL = ("rosenfeld", "rosenfeld_isotropic", "specific_rotation")
+# By the names that properties give (`Property.head`); a head from elsewhere is one more entry.
+HEADS: dict[str, type[Head]] = {
+    "sum": SumHead,
+    "mean": MeanHead,
+    "energy": EnergyHead,
+    "spatial_extent": SpatialExtentHead,
+    "charges": ChargeHead,
+    "dipole": DipoleHead,
+    "dipole_magnitude": DipoleMagnitudeHead,
+    "rosenfeld": RosenfeldHead,
+    "optical_rotation": OpticalRotationHead,
+}
 
 
-def make_head(row: Property, backbone: BackboneBase, outputs: tuple[str, ...]) -> Head:
-    """Return the head of a property in a model with these outputs.
+def make_heads(targets: Sequence[Property], backbone: BackboneBase) -> dict[str, Head]:
+    """Return the heads of a model: one for each target that no other target's head gives too.
 
-    Raises UserError where the backbone's last layer lacks irreps that the property needs.
+    Raises UserError for a derivative where the backbone has none, for irreps that its last layer
+    lacks, and for a head that is not in `HEADS`.
     """
-    sizes = (backbone.irreps_out, backbone.n_channels, backbone.n_invariants)
-    if row.name == "dipole_magnitude" and not backbone.capabilities.vectors:
-        return pooling.MeanHead(row, *sizes)
-    missing = [irrep for irrep in irreps_of(row) if irrep not in backbone.irreps_out]
+    asked = {target.name for target in targets}
+    heads: dict[str, Head] = {}
+    companions = {target.name: _companions(target, backbone, asked) for target in targets}
+    given = {name for names in companions.values() for name in names}
+    for target in targets:
+        if target.derived_from and not backbone.capabilities.forces:
+            reason = backbone.capabilities.no_forces_reason
+            raise UserError(f"{target.name} cannot be learned by this network: {reason}")
+        if not target.derived_from and target.name not in given:
+            heads[target.name] = _make_head(target, backbone, companions[target.name])
+    return heads
+
+
+def irreps_of(target: Property) -> Irreps:
+    """Return the irreps that the head of a property reads; none where it has no head."""
+    return () if target.derived_from else parse_irreps(target.reads or target.irreps)
+
+
+def _make_head(target: Property, backbone: BackboneBase, companions: tuple[str, ...]) -> Head:
+    name = _head_name(target, backbone)
+    if name not in HEADS:
+        raise UserError(
+            f"property {target.name!r} names the head {name!r}; the heads are {', '.join(HEADS)}"
+        )
+    needed = irreps_of(target) if name == target.head else parse_irreps(target.irreps)
+    missing = [irrep for irrep in needed if irrep not in backbone.irreps_out]
     if missing:
         raise UserError(
-            f"{row.name} needs {irreps_name(missing)}, which this network's last layer does not "
+            f"{target.name} needs {irreps_name(missing)}, which this network's last layer does not "
             f"have ({irreps_name(backbone.irreps_out)}); "
             f"{backbone.advice}"
         )
-    if row.name == "energy":
-        return pooling.EnergyHead(row, *sizes)
-    if row.name == "charges":
-        return electrostatics.ChargeHead(row, backbone.cutoff, backbone.n_invariants)
-    if row.name in _ELECTROSTATIC:
-        shown = (
-            tuple(name for name in _ELECTROSTATIC if name in outputs)
-            if "dipole" not in outputs
-            else _ELECTROSTATIC
-        )
-        return electrostatics.DipoleHead(
-            PROPERTIES["dipole"],
-            shown,
-            backbone.irreps_out,
-            backbone.n_channels,
-            (backbone.cutoff, backbone.n_invariants),
-        )
-    if row.name == "r2":
-        return pooling.SpatialExtentHead(row, *sizes)
-    if row.name == "rosenfeld":
-        return optical.RosenfeldHead(
-            row, backbone.irreps_out, backbone.n_channels, (backbone.cutoff, backbone.n_invariants)
-        )
-    if row.name == "rosenfeld_isotropic":
-        return optical.OpticalRotationHead(row, *sizes)
-    return (
-        pooling.SumHead(row, *sizes)
-        if row.extensive or row.per_atom
-        else pooling.MeanHead(row, *sizes)
+    features = FeatureSpec(
+        backbone.irreps_out, backbone.n_channels, backbone.n_invariants, backbone.cutoff
     )
+    return HEADS[name](target, features, companions)
 
 
-def irreps_of(row: Property) -> Irreps:
-    """Return the irreps that the head of a property reads, which may be more than it gives."""
-    if row.name == "rosenfeld":
-        return full_irreps(2)
-    return (
-        ((0, 1), (1, -1))
-        if row.name in ("dipole", "dipole_magnitude")
-        else parse_irreps(row.irreps)
-    )
+def _head_name(target: Property, backbone: BackboneBase) -> str:
+    """Name the head of a property: an invariant needs no vectors where the backbone has none."""
+    lacks_vectors = not backbone.capabilities.vectors and any(l > 0 for l, _ in irreps_of(target))
+    if target.head and not (target.is_invariant and lacks_vectors):
+        return target.head
+    return "sum" if target.extensive or target.per_atom else "mean"
 
 
-def derived_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
-    """Return what comes with these outputs without having been asked for."""
-    company = {
-        "energy": DERIVED,
-        "dipole": _ELECTROSTATIC,
-        "rosenfeld": _OPTICAL,
-        "rosenfeld_isotropic": _OPTICAL[1:],
-    }
-    return tuple(name for output, names in company.items() if output in outputs for name in names)
-
-
-def is_served(
-    name: str, outputs: Sequence[str], heads_made: Container[str], backbone: BackboneBase
-) -> bool:
-    """Whether another property's head gives this one too."""
-    if name in _OPTICAL:
-        return any(other in outputs for other in _OPTICAL[: _OPTICAL.index(name)])
-    return (
-        name in _ELECTROSTATIC
-        and backbone.capabilities.vectors
-        and any(other in heads_made for other in _ELECTROSTATIC)
-    )
+def _companions(target: Property, backbone: BackboneBase, asked: set[str]) -> tuple[str, ...]:
+    """Name what the head of a property gives beside it."""
+    if target.head and _head_name(target, backbone) != target.head:
+        return ()
+    return (*target.gives, *(name for name in target.serves if name in asked))
