@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -107,23 +105,6 @@ def format_value(value: object, digits: int = 4) -> str:
 
 def print_json(document: object) -> None:
     """Print one JSON document on stdout; non-finite numbers become null."""
-    sys.stdout.write(
-        json.dumps(plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    )
+    from molequi.runtime.plain import json_text
 
-
-def plain(value: Any) -> Any:
-    """Return arrays, tensors and scalars as lists and numbers; NaN and infinities as None."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
-        return value
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if hasattr(value, "tolist"):  # NumPy arrays and scalars, tensors
-        return plain(value.tolist())
-    if hasattr(value, "_asdict"):
-        return plain(value._asdict())
-    return str(value)
+    sys.stdout.write(json_text(document))

@@ -17,16 +17,18 @@ import enum
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 from ase import units
-from torch import Tensor
 
 from molequi.errors import UserError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
 DEBYE = units.Debye  # e·Å in one debye
-Flags = TypeVar("Flags", np.ndarray, Tensor)
+Flags = TypeVar("Flags", "np.ndarray", "Tensor")
 
 
 class PropertyError(UserError):

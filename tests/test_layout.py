@@ -19,8 +19,8 @@ PACKAGE = ROOT / "molequi"
 ORDER: tuple[tuple[str, str], ...] = (
     ("", "errors version plots"),
     ("o3", "clebsch_gordan irreps spherical_harmonics"),
-    ("graphs", "graph batched neighbors verlet"),
-    ("runtime", "files resources signals device"),
+    ("graphs", "elements graph batched neighbors verlet"),
+    ("runtime", "files plain resources signals device"),
     ("", "properties"),
     (
         "groups",

@@ -37,6 +37,7 @@ from molequi.errors import UserError
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import load
 from molequi.o3.irreps import natural_irreps, rotate
+from molequi.prediction.records import size_labels
 from molequi.structures.atoms import graph_from_atoms
 from molequi.structures.inputs import Input, Structure, one_structure
 from molequi.structures.writers import check_writable, write_results
@@ -190,11 +191,7 @@ def resolved(parts: list[Multipoles], fields: list[Fields]) -> dict[str, float]:
 def _labels(structures: list[Structure], model: MolecularModel) -> dict[str, Any]:
     labels: dict[str, Any] = {}
     for name, structure in zip("ab", structures, strict=True):
-        labels[name] = {
-            **structure.labels(),
-            "formula": structure.atoms.get_chemical_formula(),
-            "n_atoms": len(structure.atoms),
-        }
+        labels[name] = {**structure.labels(), **size_labels(structure.atoms)}
     level = model.metadata.get("level", {})
     return {
         **labels,

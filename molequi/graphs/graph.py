@@ -175,3 +175,24 @@ def _offsets(sizes: Sequence[int]) -> list[int]:
     for size in sizes:
         offsets.append(offsets[-1] + size)
     return offsets
+
+
+class MassCentres(NamedTuple):
+    """Of B molecules: centres of mass (B, 3), Å, and total masses (B,), g/mol."""
+
+    centres: Tensor
+    masses: Tensor
+
+
+def mass_centres(
+    positions: Tensor, masses: Tensor, molecule: Tensor, n_molecules: int
+) -> MassCentres:
+    """Return the centres of mass of many molecules; the origin for one without atoms.
+
+    positions: (N, 3), masses: (N,), molecule: (N,), to which each atom belongs.
+    """
+    total = positions.new_zeros(n_molecules).index_add(0, molecule, masses).clamp(min=1e-12)
+    weighted = positions.new_zeros(n_molecules, 3).index_add(
+        0, molecule, masses[:, None] * positions
+    )
+    return MassCentres(weighted / total[:, None], total)

@@ -22,6 +22,7 @@ from pyscf.lib.exceptions import BasisNotFoundError
 from pyscf.scf.dispersion import parse_disp
 
 from molequi.errors import UserError
+from molequi.graphs.elements import about_centre_of_mass
 from molequi.labeling import hartree_fock
 from molequi.labeling.levels import RESPONSE, LabelError, Level, Molecule
 from molequi.labeling.protocol import Values, serve
@@ -94,7 +95,7 @@ def build(level: Level, molecule: Molecule) -> gto.Mole:
                 f"the basis {level.basis} has no functions for {chemical_symbols[number]}"
             )
     masses = atomic_masses[molecule.numbers]
-    centred = molecule.positions - masses @ molecule.positions / masses.sum()
+    centred = about_centre_of_mass(molecule.positions, masses)
     cores = {symbol: level.basis for symbol in set(symbols) if _has_core(level.basis, symbol)}
     atoms = list(zip(symbols, centred.tolist(), strict=True))
     return gto.M(

@@ -12,6 +12,7 @@ from tblite.exceptions import TBLiteRuntimeError
 from tblite.interface import Calculator
 
 from molequi.errors import UserError
+from molequi.graphs.elements import about_centre_of_mass
 from molequi.labeling.levels import XTB, LabelError, Level, Molecule
 from molequi.labeling.protocol import Values, serve
 from molequi.properties import DEBYE
@@ -34,7 +35,7 @@ def compute(level: Level, properties: Sequence[str], molecule: Molecule) -> Valu
     Raises LabelError.
     """
     masses = atomic_masses[molecule.numbers]
-    centred = molecule.positions - masses @ molecule.positions / masses.sum()
+    centred = about_centre_of_mass(molecule.positions, masses)
     try:
         calculator = Calculator(
             XTB[level.method],

@@ -20,6 +20,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from molequi.errors import RunInterruptedError, UserError
+from molequi.graphs.elements import COINCIDENT
 from molequi.labeling.inputs import constitution_of, gather, read_excluded
 from molequi.labeling.journal import Journal, journal_path, name_of
 from molequi.labeling.levels import Level, Molecule, choose_properties, parse_level, require_package
@@ -31,7 +32,6 @@ from molequi.structures.inputs import Structure
 from molequi.structures.writers import check_writable, write_results
 
 _ASE_RESULTS = ("energy", "forces", "dipole", "charges")
-_COINCIDENT = 0.2  # Å, as for models
 _KEPT_NOTES = ("name", "smiles", "geometry", "gdb")
 Progress = Callable[[int, int, int], None]
 
@@ -167,11 +167,11 @@ def _refuse_impossible(atoms: Atoms) -> None:
             f"with charge {charge:+d} it has {n_electrons} electrons; at least 1 is needed"
         )
     distances = atoms.get_all_distances() + np.diag(np.full(len(atoms), np.inf))
-    if len(atoms) > 1 and distances.min() < _COINCIDENT:
+    if len(atoms) > 1 and distances.min() < COINCIDENT:
         first, second = np.unravel_index(distances.argmin(), distances.shape)
         raise UserError(
             f"atoms {first} and {second} are {distances.min():.3f} Å apart; nuclei closer than "
-            f"{_COINCIDENT} Å are a mistake"
+            f"{COINCIDENT} Å are a mistake"
         )
 
 

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
-from ase.data import atomic_masses, atomic_numbers, chemical_symbols
+from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor, nn
 
 from molequi.errors import UnknownElementError, UserError
-from molequi.graphs.graph import AtomGraph, collate, edge_vectors
+from molequi.graphs.elements import COINCIDENT, MASSES, N_ELEMENTS
+from molequi.graphs.graph import AtomGraph, collate, edge_vectors, mass_centres
 from molequi.models.probes import built_in_probes, calibration_structures
 from molequi.nn import response
 from molequi.nn.backbones.base import BackboneBase
@@ -31,9 +32,6 @@ PRESETS: Mapping[str, dict[str, object]] = {
     "medium": {"n_layers": 3, "n_channels": 64, "l_max": 2, "correlation": 1},
     "large": {"n_layers": 3, "n_channels": 128, "l_max": 3, "correlation": 2},
 }
-
-# Nearer than this (Å) two nuclei are a mistake in the input, not chemistry: H2 is 0.74 Å long.
-_COINCIDENT = 0.2
 
 
 class MolecularModel(nn.Module):
@@ -67,12 +65,9 @@ class MolecularModel(nn.Module):
             for name, row in with_company(properties).items()
             if not row.derived_from or backbone.capabilities.forces
         }
-        self.register_buffer(
-            "masses", torch.tensor(atomic_masses, dtype=torch.float64)[:119], persistent=False
-        )
-        self.register_buffer(
-            "is_known", torch.isin(torch.arange(119), torch.tensor(self.elements)), persistent=False
-        )
+        self.register_buffer("masses", torch.tensor(MASSES), persistent=False)
+        is_known = torch.isin(torch.arange(N_ELEMENTS), torch.tensor(self.elements))
+        self.register_buffer("is_known", is_known, persistent=False)
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -126,7 +121,7 @@ class MolecularModel(nn.Module):
         if "energy" in outputs and all(
             chemical_symbols[number] in isolated for number in self.elements
         ):
-            table = graph.positions.new_zeros(119)
+            table = graph.positions.new_zeros(N_ELEMENTS)
             for symbol, energy in isolated.items():
                 table[atomic_numbers[symbol]] = energy
             outputs["atomization_energy"] = (
@@ -232,11 +227,11 @@ class MolecularModel(nn.Module):
                 )
         if graph.edge_index.shape[1]:
             shortest, edge = edge_vectors(graph).norm(dim=1).min(dim=0)
-            if shortest < _COINCIDENT:
+            if shortest < COINCIDENT:
                 pair_of = [_atom_name(int(graph.edge_index[side, edge]), graph) for side in (0, 1)]
                 raise UserError(
                     f"{pair_of[0]} and {pair_of[1]} are {float(shortest):.3f} Å apart; nuclei "
-                    f"closer than {_COINCIDENT} Å are a mistake in the input"
+                    f"closer than {COINCIDENT} Å are a mistake in the input"
                 )
 
     def _refuse_unknown_elements(self, graph: AtomGraph) -> None:
@@ -255,24 +250,17 @@ class MolecularModel(nn.Module):
 
         Positions refer to the centre of mass.
         """
-        masses = self.masses[graph.atomic_numbers]
-        total = (
-            graph.positions.new_zeros(graph.n_molecules)
-            .index_add(0, graph.batch, masses)
-            .clamp(min=1e-12)
+        centres, masses = mass_centres(
+            graph.positions, self.masses[graph.atomic_numbers], graph.batch, graph.n_molecules
         )
-        weighted = graph.positions.new_zeros(graph.n_molecules, 3).index_add(
-            0, graph.batch, masses[:, None] * graph.positions
-        )
-        centre = weighted / total[:, None]
         return Molecules(
-            graph.positions - centre[graph.batch],
+            graph.positions - centres[graph.batch],
             graph.batch,
             graph.n_molecules,
             graph.edge_index,
             graph.atomic_numbers,
             graph.total_charge,
-            total,
+            masses,
         )
 
 

@@ -75,13 +75,7 @@ def make_record(
 
     max_force: eV/Å; dipole_debye: D, the vector; dipole_origin where the molecule is charged.
     """
-    record: dict[str, Any] = {
-        "formula": atoms.get_chemical_formula(),
-        "n_atoms": len(atoms),
-        "total_charge": total_charge,
-        "model": model.metadata.get("name"),
-        "level": level_text(model),
-    }
+    record = result_labels(model, atoms, total_charge=total_charge)
     record.update({name: value for name, value in values.items() if name != "energies"})
     record.update(
         {
@@ -97,6 +91,21 @@ def make_record(
         if total_charge:
             record["dipole_origin"] = "center of mass"
     return record
+
+
+def result_labels(model: MolecularModel, atoms: Atoms, *, total_charge: int) -> dict[str, Any]:
+    """Return what every result says first: of which structure it is, and by which model."""
+    return {
+        **size_labels(atoms),
+        "total_charge": total_charge,
+        "model": model.metadata.get("name"),
+        "level": level_text(model),
+    }
+
+
+def size_labels(atoms: Atoms) -> dict[str, Any]:
+    """Return the formula and the number of atoms of a structure."""
+    return {"formula": atoms.get_chemical_formula(), "n_atoms": len(atoms)}
 
 
 def max_force(forces: np.ndarray) -> float:

@@ -18,7 +18,7 @@ from molequi.graphs.graph import AtomGraph
 from molequi.graphs.verlet import VerletList
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import load
-from molequi.prediction.records import Values, ase_results, split_outputs
+from molequi.prediction.records import Values, ase_results, result_labels, split_outputs
 from molequi.runtime.device import as_device, as_dtype
 from molequi.structures.atoms import charge_of, multiplicity_of
 
@@ -159,6 +159,11 @@ class Calculator(AseCalculator):
         if reason is not None:
             raise PropertyNotImplementedError(reason)
         return super().get_property(name, atoms, allow_calculation)
+
+    def labels(self, atoms: Atoms) -> dict[str, Any]:
+        """Return the labels of a result: `records.result_labels`, and `unsafe` where it is."""
+        labels = result_labels(self.model, atoms, total_charge=self.electrons(atoms)[0])
+        return {**labels, "unsafe": self.unsafe_reason} if self.unsafe_reason else labels
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Return what ASE stores about the calculator."""

@@ -23,7 +23,7 @@ from ase.md.verlet import VelocityVerlet
 
 from molequi.errors import RunInterruptedError, UserError
 from molequi.models.molecular import MolecularModel
-from molequi.prediction.records import labelled_atoms, level_text
+from molequi.prediction.records import labelled_atoms
 from molequi.runtime.signals import SignalWatch
 from molequi.simulation.calculator import Calculator, as_calculator
 from molequi.simulation.guard import Guard
@@ -270,17 +270,10 @@ class _Simulation:
 
     def summary(self) -> dict[str, Any]:
         """Return the results so far."""
-        statistics, model, n_atoms = (
-            self.state.statistics,
-            self.calculator.model,
-            max(len(self.atoms), 1),
-        )
+        statistics, n_atoms = self.state.statistics, max(len(self.atoms), 1)
         slope = statistics.slope if self.settings.ensemble == "nve" else None
-        result = {
-            "formula": self.atoms.get_chemical_formula(),
-            "n_atoms": len(self.atoms),
-            "model": model.metadata.get("name"),
-            "level": level_text(model),
+        return {
+            **self.calculator.labels(self.atoms),
             "ensemble": self.settings.ensemble,
             "timestep_fs": self.settings.timestep,
             "seed": self.settings.seed,
@@ -291,11 +284,6 @@ class _Simulation:
             "temperature_mean": statistics.temperature_mean if statistics.n else None,
             "frames": self.state.n_frames,
         }
-        return (
-            {**result, "unsafe": self.calculator.unsafe_reason}
-            if self.calculator.unsafe_reason
-            else result
-        )
 
     def _make_dynamics(self) -> None:
         settings, atoms = self.settings, self.atoms

@@ -12,7 +12,6 @@ translation or rotation of the whole,
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import os
 from pathlib import Path
@@ -23,15 +22,16 @@ import torch
 from ase import Atoms, units
 from ase.io.extxyz import write_xyz
 
+from molequi.graphs.elements import about_centre_of_mass
 from molequi.models.molecular import MolecularModel
 from molequi.nn.response import dipole_derivative
-from molequi.prediction.records import labelled_atoms, level_text, max_force
+from molequi.prediction.records import labelled_atoms, max_force
 from molequi.properties import PROPERTIES
 from molequi.runtime.files import check_output, written_by_rename
+from molequi.runtime.plain import json_text
 from molequi.simulation.calculator import Calculator, as_calculator
 from molequi.simulation.relaxation import relax_atoms
 from molequi.structures.inputs import Input, one_structure
-from molequi.structures.writers import plain
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,8 @@ def vibrations(
             modes, dipole_derivative(calculator.model, graph).cpu().numpy(), atoms.get_masses()
         )
     result = {
-        **_labels(atoms, calculator),
+        **calculator.labels(atoms),
+        "energy": atoms.get_potential_energy(),
         **_summary(modes, intensities),
         "fmax": left,
         "converged": converged,
@@ -152,7 +153,7 @@ def _rigid_motions(
 ) -> np.ndarray:
     """Return translations, and rotations about the centre of mass, as columns in mass-weighted coordinates: (3N, 3 or 6)."""
     root = np.sqrt(masses)[:, None]
-    centred = positions - masses @ positions / masses.sum()
+    centred = about_centre_of_mass(positions, masses)
     motions = [np.broadcast_to(axis, positions.shape) for axis in np.eye(3)]
     if with_rotations:
         motions += [np.cross(axis, centred) for axis in np.eye(3)]
@@ -162,21 +163,9 @@ def _rigid_motions(
 def _is_linear(positions: np.ndarray, masses: np.ndarray) -> bool:
     if len(masses) < 2:
         return False
-    centred = positions - masses @ positions / masses.sum()
+    centred = about_centre_of_mass(positions, masses)
     axis = np.linalg.svd(centred)[2][0]
     return bool(np.linalg.norm(centred - np.outer(centred @ axis, axis), axis=1).max() < _STRAIGHT)
-
-
-def _labels(atoms: Atoms, calculator: Calculator) -> dict[str, Any]:
-    labels = {
-        "formula": atoms.get_chemical_formula(),
-        "n_atoms": len(atoms),
-        "total_charge": calculator.electrons(atoms)[0],
-        "model": calculator.model.metadata.get("name"),
-        "level": level_text(calculator.model),
-        "energy": atoms.get_potential_energy(),
-    }
-    return {**labels, "unsafe": calculator.unsafe_reason} if calculator.unsafe_reason else labels
 
 
 def _summary(modes: NormalModes, intensities: np.ndarray | None) -> dict[str, Any]:
@@ -222,6 +211,6 @@ def _write(
         write_xyz(file, labelled_atoms(calculator.model, atoms, calculator.predictions, marks))
     with written_by_rename(folder / "result.json") as path:
         path.write_text(
-            json.dumps(plain(result), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+            json_text(result),
             encoding="utf-8",
         )

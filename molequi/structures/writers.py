@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import json
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +16,7 @@ from ase.io.extxyz import write_xyz
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, Property
 from molequi.runtime.files import check_output, written_by_rename
+from molequi.runtime.plain import json_text
 
 Record = Mapping[str, Any]
 _UNITS = {
@@ -60,17 +59,6 @@ def write_results(
         _writer(Path(path))(temporary, records, structures, {**PROPERTIES, **(properties or {})})
 
 
-def plain(value: Any) -> Any:
-    """Return arrays as lists, and numbers that are not finite as None, for JSON."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
 def _writer(path: Path) -> Callable[..., None]:
     suffixes = path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]
     writers = {
@@ -111,7 +99,7 @@ def _write_json(
     properties: Mapping[str, Property],
 ) -> None:
     path.write_text(
-        json.dumps(plain(list(records)), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        json_text(list(records)),
         encoding="utf-8",
     )
 

@@ -14,16 +14,15 @@ from collections.abc import Mapping
 
 import torch
 from ase import units
-from ase.data import atomic_masses
 from torch import Tensor
 
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
+from molequi.graphs.elements import MASSES, N_ELEMENTS
+from molequi.graphs.graph import mass_centres
 from molequi.o3.irreps import from_cartesian, row_slices
 from molequi.properties import Property, parse_irreps
 from molequi.training.parts import split_parts
-
-N_ELEMENTS = 119
 
 # Ground-state energies of the atoms H to Ar, Ha: S. J. Chakravorty et al., Phys. Rev. A 47 (1993)
 # 3649.
@@ -256,15 +255,9 @@ def _first_guess(frames: Frames, row: Property) -> Tensor | float:
     if row.name != "r2":
         return 0.0
     structure = torch.repeat_interleave(torch.arange(len(frames)), frames.n_atoms)
-    masses = torch.tensor(atomic_masses, dtype=torch.float64)[frames.atomic_numbers]
-    total = torch.zeros(len(frames), dtype=torch.float64).index_add(0, structure, masses)
-    centre = (
-        torch.zeros(len(frames), 3, dtype=torch.float64).index_add(
-            0, structure, masses[:, None] * frames.positions
-        )
-        / total[:, None]
-    )
-    squared = (frames.positions - centre[structure]).square().sum(dim=1)
+    masses = torch.tensor(MASSES)[frames.atomic_numbers]
+    centres = mass_centres(frames.positions, masses, structure, len(frames)).centres
+    squared = (frames.positions - centres[structure]).square().sum(dim=1)
     return torch.zeros(len(frames), dtype=torch.float64).index_add(
         0, structure, squared * frames.atomic_numbers
     )

@@ -15,6 +15,7 @@ from torch import Tensor
 from molequi.config import Config
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
+from molequi.graphs.elements import MAX_NUMBER
 from molequi.models.checkpoint import load_model
 from molequi.models.molecular import MolecularModel, make_model, unreached
 from molequi.models.zoo import resolve_model
@@ -163,7 +164,11 @@ def _given_references(
     table = {}
     for symbol, value in data.items():
         number = atomic_numbers.get(str(symbol)) or (int(symbol) if str(symbol).isdigit() else 0)
-        if not 1 <= number <= 118 or isinstance(value, bool) or not isinstance(value, int | float):
+        if (
+            not 1 <= number <= MAX_NUMBER
+            or isinstance(value, bool)
+            or not isinstance(value, int | float)
+        ):
             raise UserError(
                 f"training.reference_energies: {symbol}: {value!r} is not an element and its "
                 "energy, such as H: -13.6"

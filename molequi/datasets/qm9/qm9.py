@@ -31,6 +31,7 @@ from molequi.datasets.qm9.sources import (
     read_qm9_source,
 )
 from molequi.errors import UserError
+from molequi.graphs.elements import N_ELEMENTS
 from molequi.properties import PROPERTIES, Property
 from molequi.runtime import resources
 
@@ -197,14 +198,14 @@ def uncharacterized(folder: Path) -> np.ndarray:
 def atom_references(name: str) -> Tensor:
     """Return QM9's own energies of the isolated atoms for u0, u298, h298 or g298.
 
-    (119,), float64, eV, by atomic number; NaN elsewhere.
+    (N_ELEMENTS,), float64, eV, by atomic number; NaN elsewhere.
     """
     known = [name for name, row in QM9_PROPERTIES.items() if row.has_reference]
     if name not in known:
         raise UserError(
             f"QM9 has no atomic references for {name!r}; it has them for {', '.join(known)}"
         )
-    references = torch.full((119,), torch.nan, dtype=torch.float64)
+    references = torch.full((N_ELEMENTS,), torch.nan, dtype=torch.float64)
     column, factor = _COLUMNS[name]
     with resources.data_path("samples/qm9_atomref.csv").open(
         encoding="utf-8", newline=""

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from molequi.errors import UserError
+from molequi.graphs.elements import MAX_NUMBER, N_ELEMENTS
 from molequi.graphs.graph import AtomGraph
 from molequi.groups.lie import LieGroup
 from molequi.o3.irreps import Irreps
 
-MAX_NUMBER = 118
 # What settings of these names may be, in every backbone; other numbers must be positive.
 LIMITS: Mapping[str, tuple[int, int]] = {
     "n_layers": (1, 16),
@@ -191,8 +191,8 @@ def _check_settings(settings: Mapping[str, object]) -> None:
 
 
 def _species_table(elements: Sequence[int]) -> Tensor:
-    """Return (119,), the place of each atomic number in `elements`, 0 for the others."""
-    table = torch.zeros(MAX_NUMBER + 1, dtype=torch.int64)
+    """Return (N_ELEMENTS,), the place of each atomic number in `elements`, 0 for the others."""
+    table = torch.zeros(N_ELEMENTS, dtype=torch.int64)
     for species, number in enumerate(elements):
         table[number] = species
     return table

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from molequi.graphs.elements import N_ELEMENTS
 from molequi.nn.backbones.base import NodeFeatures
 from molequi.o3.irreps import Irreps
 from molequi.properties import Property, parse_irreps
@@ -79,7 +80,7 @@ class Head(nn.Module, abc.ABC):
         self.irreps: Irreps = parse_irreps(target.irreps)
         self.register_buffer("scale", torch.ones(len(self.irreps)))
         self.register_buffer("shift", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("reference", torch.zeros(119, dtype=torch.float64))
+        self.register_buffer("reference", torch.zeros(N_ELEMENTS, dtype=torch.float64))
 
     @abc.abstractmethod
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
