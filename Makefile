@@ -1,13 +1,14 @@
 # make demo   the main job on bundled data: install, predict, relax, run dynamics, train, check
 # make test   install and run the tests
 # make lint   style, format and types
+# make docs   the documentation site, in build/docs/index.html
 # PIP_FLAGS reaches pip, for example PIP_FLAGS="--extra-index-url URL" for an index with CPU builds of torch.
 PYTHON ?= python3
 PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types wheel clean
+.PHONY: demo test lint types docs wheel clean
 
 demo: $(VENV)/.demo
 	$(BIN)/molequi demo --output demo-output --overwrite
@@ -26,6 +27,10 @@ types: $(VENV)/.test
 	ln -s $(CURDIR)/molequi/* $(CURDIR)/cli build/types/molequi/
 	$(BIN)/mypy build/types/molequi
 
+# Warnings are errors; nothing is loaded from the network, neither now nor by a reader's browser.
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --quiet
+
 wheel: $(VENV)/.test
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
 
@@ -40,5 +45,9 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable ".[test,qm9,tensorboard,labels]"
-	touch $@ $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable ".[test,docs,qm9,tensorboard,labels]"
+	touch $@ $(VENV)/.demo $(VENV)/.docs
+
+$(VENV)/.docs: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable ".[docs]"
+	touch $@

@@ -50,7 +50,7 @@ def bessel_basis(distances: Tensor, cutoff: float, n_radial: int) -> Tensor:
 
 
 class RadialNetwork(nn.Module):
-    """R[p, c](r) = u(r) net(basis(r))[p, c] as cubic B-splines.
+    """`R[p, c](r) = u(r) net(basis(r))[p, c]` as cubic B-splines.
 
     The network runs on the knots, once a step, not on every edge.
 

@@ -1,4 +1,4 @@
-"""Draws `nve.png` of the README from a trajectory: `python docs/nve.py md.xyz docs/nve.png`."""
+"""Draws `nve.png` of the README from a trajectory: `python docs/figures/nve.py md.xyz PICTURE`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws `intertwiners.png` of `intertwiners.md`: `python docs/intertwiners.py docs/intertwiners.png`."""
+"""Draws the picture of `intertwiners.md`: `python docs/figures/intertwiners.py PICTURE`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def coordinate_model(name: str) -> MolecularModel:
 
 
 def force_errors(model: MolecularModel, probe: Structure, angles: np.ndarray) -> list[float]:
-    """Return the change of the forces, turned back, when a structure turns about z, relative to their root mean square."""
+    """Return the relative change of the forces, turned back, when a structure turns about z."""
     still = model.compute(probe.graph(CUTOFF))["forces"]
     errors = []
     for angle in np.radians(angles):

@@ -1,4 +1,4 @@
-"""Draws `lieconv.png`: `python docs/lieconv.py docs/lieconv.png`."""
+"""Draws `lieconv.png`: `python docs/figures/lieconv.py PICTURE`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def draw_neighbourhood(axes: Axes, name: str) -> None:
 
 
 def draw_spread(axes: Axes) -> None:
-    """Show the output of a LieConv-SE(3) with random weights on one molecule, over resamplings of its lifts."""
+    """Show the spread of a LieConv-SE(3) with random weights over resamplings of its lifts."""
     molecule = built_in_probes((1, 6, 7, 8))[1]
     for place, n_lifts in enumerate((1, 4, 16)):
         model = make_model(

@@ -1,4 +1,4 @@
-"""Draws `align.png` of `align.md`: `python docs/align.py docs/align.png`."""
+"""Draws the picture of `align.md`: `python docs/figures/align.py PICTURE`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMILES = "C[C@H](N)C(=O)O"
 
 
 def main(picture: str) -> None:
-    """Plot the score around the best orientation of both hands, and the ranked scores of all orientations."""
+    """Plot the score around the best orientation of both hands, and all scores by rank."""
     model = load("organic", dtype="float64")
     atoms = atoms_from_smiles(SMILES, 0)
 

@@ -1,6 +1,6 @@
 """Draws `hands.png` of the tutorial.
 
-`python docs/hands.py ROSENFELD.npz MODEL EVEN DISTANCES docs/hands.png`.
+`python docs/figures/chirality.py ROSENFELD.npz MODEL EVEN DISTANCES PICTURE`.
 
 MODEL gives the Rosenfeld tensor; EVEN and DISTANCES are what `tests/benchmarks/chirality.py d2
 --only 0e_only distances_only` trained.
@@ -52,7 +52,7 @@ def draw(axes: Axes, title: str, computed: np.ndarray, predicted: list[np.ndarra
 
 
 def draw_dipoles(axes: Axes) -> None:
-    """Plot a component and the length of the dipoles of two hands while both turn about the same axis."""
+    """Plot a component and the length of the dipoles of two hands while both turn together."""
     atoms = atoms_from_smiles("C[C@H](O)C#N")
     poses = np.linspace(0.0, 360.0, 37)
     for positions, color, style in (

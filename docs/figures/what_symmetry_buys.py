@@ -1,6 +1,6 @@
 """Draws `what_symmetry_buys.png` from the rows of the script.
 
-`python docs/what_symmetry_buys.py ROWS.json docs/what_symmetry_buys.png`.
+`python docs/figures/what_symmetry_buys.py ROWS.json PICTURE`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def hands(axes: Axes, rows: Rows) -> None:
         if key.startswith("hands: ")
     }
     names = [
-        f"{name.replace(' distances, angles, dihedrals', ' dihedrals').replace('E(3) features, ', 'E(3), ')}"
+        name.replace(" distances, angles,", "").replace("E(3) features, ", "E(3), ")
         for name in found
     ]
     axes.barh(

@@ -1,6 +1,6 @@
 """Draws `dynamics.png` from the runs of the benchmark.
 
-`python docs/dynamics.py runs/springs docs/dynamics.png`.
+`python docs/figures/dynamics.py runs/springs PICTURE`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from molequi.plots import rollout_errors
 
 
 def main(runs: str, picture: str) -> None:
-    """Plot errors along rollouts of each model's run with most trajectories and the smallest seed."""
+    """Plot errors along rollouts: of each model the run with most trajectories."""
     curves, times = {}, np.zeros(0)
     for model in RECIPES:
         found = [
