@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,8 +16,6 @@ from molequi.cli.output import line, print_json, print_table, say, start_logging
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from molequi.cli.progress import ProgressBar
-
 _COLUMNS = ("property", "unit", "count", "MAE", "RMSE", "max", "R²", "baseline MAE")
 
 
@@ -25,79 +23,54 @@ def train(
     config: options.ConfigName = None,
     settings: options.Overrides = None,
     *,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", show_default=False, help="Run directory; runs/NAME by default."
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in the run directory.")
-    ] = False,
-    device: Annotated[
-        options.Device | None,
-        typer.Option("--device", show_default=False, help="Same as training.device=..."),
-    ] = None,
-    dtype: Annotated[
-        options.Dtype | None,
-        typer.Option("--dtype", show_default=False, help="Same as training.dtype=..."),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", min=0, show_default=False, help="Same as training.seed=..."),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            "--batch-size", min=1, show_default=False, help="Same as training.batch_size=..."
-        ),
-    ] = None,
+    output: options.RunDirectory = None,
+    resume: options.Resume = False,
+    device: options.TrainingDevice = None,
+    dtype: options.TrainingDtype = None,
+    seed: options.TrainingSeed = None,
+    batch_size: options.TrainingBatchSize = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
 ) -> None:
-    """Train the experiment that CONFIG describes, for example `molequi train extxyz data.path=FILE`.
+    """Train the experiment of CONFIG, for example `molequi train extxyz data.path=FILE`.
 
     The run directory holds the model, the resolved config, the split, metrics, predictions for the
     test set and plots.
     """
-    chosen = {
-        "device": device and device.value,
-        "dtype": dtype and dtype.value,
-        "seed": seed,
-        "batch_size": batch_size,
-    }
-    overrides = [
-        *(settings or []),
-        *(f"training.{key}={value}" for key, value in chosen.items() if value is not None),
-    ]
+    name = require_config(config)
+    chosen = {"device": device, "dtype": dtype, "seed": seed, "batch_size": batch_size}
+    overrides = [*(settings or []), *_as_overrides(chosen)]
     start_logging(logging.INFO)
 
-    from molequi.experiments import train as run
+    from molequi.experiments import prepare
 
-    folder = run(
-        require_config(config),
-        overrides,
-        output,
-        resume=resume,
-        overwrite=overwrite,
-        callbacks=_Callbacks(),
-    )
-    result = _read_result(folder)
+    experiment = prepare(name, overrides, output, resume=resume, overwrite=overwrite)
+    # Lightning takes seconds to import: wrong data have been refused before.
+    from molequi.cli.progress import ProgressBar
+
+    folder = experiment.run([ProgressBar()] if experiment.has_callbacks else [])
+    _print_result(_read_result(folder), json=json)
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    say(f"everything is in {folder}: {', '.join(names)}")
+
+
+def _as_overrides(chosen: Mapping[str, object]) -> list[str]:
+    """Write options as settings of the training; those that were not given are None."""
+    plain = {
+        name: value.value if isinstance(value, Enum) else value for name, value in chosen.items()
+    }
+    return [f"training.{name}={value}" for name, value in plain.items() if value is not None]
+
+
+def _print_result(result: dict[str, Any], *, json: bool) -> None:
+    """Print result.json of a run of either kind."""
     if json:
         print_json(result)
     elif all("value" in row for row in result.values()):
-        print_table(
-            "Learned dynamics on the test set",
-            ("quantity", "value", "unit"),
-            _values(result),
-            left=("unit",),
-        )
+        columns = ("quantity", "value", "unit")
+        print_table("Learned dynamics on the test set", columns, _values(result), left=("unit",))
     else:
         print_errors("Errors on the test set", result)
-    say(
-        f"everything is in {folder}: "
-        f"{', '.join(sorted(path.name for path in folder.iterdir() if not path.name.startswith('.')))}"
-    )
 
 
 def evaluate(
@@ -171,21 +144,6 @@ def _values(result: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, float | 
         (name.replace("_", " "), row["value"], "" if row["unit"] == "1" else row["unit"])
         for name, row in result.items()
     ]
-
-
-class _Callbacks(Sequence):
-    """The progress bar, made when training starts.
-
-    Wrong data are refused before Lightning is imported, which takes seconds.
-    """
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: int) -> ProgressBar:
-        from molequi.cli.progress import ProgressBar
-
-        return [ProgressBar()][index]
 
 
 def _read_result(folder: Path) -> dict[str, Any]:

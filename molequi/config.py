@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pydantic
 from pydantic import Field
@@ -48,6 +48,8 @@ class SplitSettings(Settings):
     of the published training rows).
     """
 
+    paths: ClassVar = frozenset({"path"})
+
     kind: Literal["random", "official", "cormorant", "file", "stored"] = "random"
     train: Positive = 0.8
     valid: Positive = 0.1
@@ -66,6 +68,8 @@ class DataSettings(Settings):
     many of each stereoisomer (chiral).
     limit: use only so many structures, drawn with `seed`; the seed also places conformers.
     """
+
+    paths: ClassVar = frozenset({"path"})
 
     kind: Literal[
         "frames",
@@ -153,6 +157,14 @@ class TrainingSettings(Settings):
     processes; nodes: machines.
     """
 
+    changeable: ClassVar = frozenset(
+        {
+            *("epochs", "max_minutes", "patience", "device", "devices", "nodes", "workers"),
+            *("logger", "checkpoint_minutes", "checkpoint_steps"),
+        }
+    )
+    paths: ClassVar = frozenset({"reference_energies"})
+
     epochs: Count = 100
     max_minutes: Positive | None = None
     batch_size: Count = 16
@@ -187,6 +199,8 @@ class Config(Settings):
     atomization energies. properties: rows beside those of the table.
     init: a model (path or bundled name) to start from. freeze: what of it stays as it is.
     """
+
+    changeable: ClassVar = frozenset({"description", "expected"})
 
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
     description: str = ""

@@ -1,27 +1,86 @@
-"""Experiments: what a config asks for, trained. Which kind of config goes where."""
+"""Experiments: what a config asks for, prepared and trained. Which kind of config goes where."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from molequi import hamiltonian, training
 from molequi.config import Config, load_config
 from molequi.datasets.formats.labels import report_lines
-from molequi.datasets.load import open_dataset
+from molequi.datasets.load import Dataset, open_dataset
 from molequi.errors import UserError
 from molequi.hamiltonian.config import DynamicsConfig, is_dynamics, load_dynamics_config
-from molequi.settings import read_settings
-from molequi.training.run_directory import (
-    clear,
-    refuse_occupied,
-    refuse_other_run,
-    with_absolute_paths,
-)
-from molequi.training.state import is_first_process
+from molequi.hamiltonian.data import DynamicsData, make_data
+from molequi.settings import read_settings, with_absolute_paths
+from molequi.training.run_directory import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment(ABC):
+    """A config whose output and data have been found in order: what remains is to run it.
+
+    Lightning and the drawing library, which take seconds to import, come when it runs.
+
+    has_callbacks: whether `run` takes Lightning's callbacks.
+    """
+
+    directory: RunDirectory
+    resume: bool
+    has_callbacks: ClassVar[bool]
+
+    @abstractmethod
+    def run(self, callbacks: Sequence[Any] = ()) -> Path:
+        """Train and fill the run directory; returns it.
+
+        Raises NotConvergedError where a loss is not finite; RunInterruptedError where a signal
+        asked to stop (the run is saved).
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class MolecularExperiment(Experiment):
+    """A model of molecular properties."""
+
+    config: Config
+    dataset: Dataset
+    has_callbacks: ClassVar[bool] = True
+
+    def run(self, callbacks: Sequence[Any] = ()) -> Path:
+        """Train and fill the run directory; returns it."""
+        report = self.dataset.report
+        messages = [*report_lines(report), *report.warnings, *self.dataset.failures]
+        return training.fit_frames(
+            self.config,
+            self.dataset.frames,
+            self.dataset.splits,
+            self.directory.path,
+            resume=self.resume,
+            callbacks=callbacks,
+            messages=messages,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class DynamicsExperiment(Experiment):
+    """Dynamics learned from trajectories."""
+
+    config: DynamicsConfig
+    data: DynamicsData
+    has_callbacks: ClassVar[bool] = False
+
+    def run(self, callbacks: Sequence[Any] = ()) -> Path:
+        """Train and fill the run directory; returns it."""
+        if callbacks:
+            raise UserError("callbacks are Lightning's, which does not train dynamics; give none")
+        return hamiltonian.fit_dynamics(
+            self.config, self.data, self.directory.path, resume=self.resume
+        )
 
 
 def load_experiment(
@@ -35,6 +94,48 @@ def load_experiment(
     if is_dynamics(read_settings(name, overrides)):
         return load_dynamics_config(name, overrides)
     return load_config(name, overrides)
+
+
+def prepare(
+    config: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    output: str | os.PathLike[str] | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Experiment:
+    """Read a config and its data, and refuse whatever does not fit; the arguments of `train`.
+
+    Where `overwrite` is set, what a run left in `output` is removed.
+    """
+    settings = load_experiment(config, overrides)
+    folder = Path("runs") / settings.name if output is None else Path(output)
+    return _prepare(settings, folder, resume=resume, overwrite=overwrite)
+
+
+def _prepare(
+    config: Config | DynamicsConfig, output: Path, *, resume: bool, overwrite: bool
+) -> Experiment:
+    config, directory = with_absolute_paths(config), RunDirectory(output)
+    directory.claim(config, resume=resume, overwrite=overwrite)
+    experiment: Experiment
+    if isinstance(config, DynamicsConfig):
+        experiment = DynamicsExperiment(directory, resume, config, make_data(config))
+    else:
+        _refuse_missing_logger(config)
+        dataset = open_dataset(config.data, config.declared())
+        experiment = MolecularExperiment(directory, resume, config, dataset)
+    if overwrite and not resume:
+        directory.clear()
+    return experiment
+
+
+def _refuse_missing_logger(config: Config) -> None:
+    if config.training.logger == "tensorboard" and importlib.util.find_spec("tensorboard") is None:
+        raise UserError(
+            "training.logger is tensorboard, which is not installed; `pip install "
+            "molequi[tensorboard]`, or set training.logger=csv"
+        )
 
 
 def train(
@@ -51,49 +152,23 @@ def train(
     overrides: such as `training.epochs=20`. output: by default `runs/NAME`. The other arguments are
     those of `fit`.
     """
-    settings = load_experiment(config, overrides)
-    folder = Path("runs") / settings.name if output is None else Path(output)
-    if isinstance(settings, DynamicsConfig):
-        return hamiltonian.train_dynamics(settings, folder, resume=resume, overwrite=overwrite)
-    return fit(settings, folder, resume=resume, overwrite=overwrite, callbacks=callbacks)
+    return prepare(config, overrides, output, resume=resume, overwrite=overwrite).run(callbacks)
 
 
 def fit(
-    config: Config,
+    config: Config | DynamicsConfig,
     output: Path,
     *,
     resume: bool = False,
     overwrite: bool = False,
     callbacks: Sequence[Any] = (),
 ) -> Path:
-    """Train a config and fill the run directory `output` (DESIGN §5); returns it.
+    """Train a config and fill the run directory `output`; returns it.
 
     resume: go on with the run in `output`, bit for bit on the CPU. overwrite: replace what is
-    there. callbacks: Lightning's.
+    there. callbacks: Lightning's, for a model of molecular properties.
     Raises UserError for whatever in config, data or output does not fit, before anything is
     written; NotConvergedError where a loss is not finite; RunInterruptedError where a signal asked
     to stop (the run is saved).
     """
-    config = with_absolute_paths(config)
-    if config.training.logger == "tensorboard" and importlib.util.find_spec("tensorboard") is None:
-        raise UserError(
-            "training.logger is tensorboard, which is not installed; `pip install "
-            "molequi[tensorboard]`, or set training.logger=csv"
-        )
-    if resume:
-        refuse_other_run(config, output)
-    elif is_first_process():
-        refuse_occupied(output, overwrite=overwrite)
-    dataset = open_dataset(config.data, config.declared())
-    messages = [*report_lines(dataset.report), *dataset.report.warnings, *dataset.failures]
-    if overwrite and not resume and is_first_process():
-        clear(output)
-    return training.fit_frames(
-        config,
-        dataset.frames,
-        dataset.splits,
-        output,
-        resume=resume,
-        callbacks=callbacks,
-        messages=messages,
-    )
+    return _prepare(config, output, resume=resume, overwrite=overwrite).run(callbacks)

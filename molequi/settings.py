@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import pydantic
 import yaml
@@ -25,9 +25,23 @@ SettingsT = typing.TypeVar("SettingsT", bound="Settings")
 
 
 class Settings(BaseModel):
-    """A group of settings: closed, so that an unknown key is an error, and constant."""
+    """A group of settings: closed, so that an unknown key is an error, and constant.
+
+    changeable: names that a resumed run may change without becoming another run. paths: names that
+    hold a path, or another word where no such file exists.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    changeable: ClassVar[frozenset[str]] = frozenset()
+    paths: ClassVar[frozenset[str]] = frozenset()
+
+
+class Difference(NamedTuple):
+    """A setting, by its dotted key, that is not the same in two configs."""
+
+    key: str
+    old: object
+    new: object
 
 
 def read_settings(source: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -64,15 +78,47 @@ def dump_settings(settings: Settings) -> str:
     )
 
 
+def first_difference(old: Settings, new: Settings) -> Difference | None:
+    """Return where two configs of one kind differ, beside what a resumed run may change."""
+    return _difference(old, new, "")
+
+
+def with_absolute_paths(settings: SettingsT) -> SettingsT:
+    """Return settings that mean the same in any folder.
+
+    Paths that exist become absolute; bundled names and patterns stay as they are.
+    """
+    update: dict[str, Any] = {}
+    for name, value in settings:
+        if isinstance(value, Settings):
+            update[name] = with_absolute_paths(value)
+        elif name in settings.paths and isinstance(value, str) and Path(value).exists():
+            update[name] = str(Path(value).resolve())
+    return settings.model_copy(update=update)
+
+
+def _difference(old: object, new: object, key: str) -> Difference | None:
+    if old == new:
+        return None
+    if isinstance(old, Settings) and isinstance(new, Settings):
+        entries = {name: (value, getattr(new, name)) for name, value in old}
+        entries = {name: pair for name, pair in entries.items() if name not in old.changeable}
+    elif isinstance(old, Mapping) and isinstance(new, Mapping):
+        entries = {str(name): (old.get(name), new.get(name)) for name in {**old, **new}}
+    else:
+        return Difference(key, old, new)
+    found = (_difference(*pair, f"{key}.{name}" if key else name) for name, pair in entries.items())
+    return next((difference for difference in found if difference is not None), None)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        where = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
+        raise UserError(f"{path}{where}: not YAML: {error.problem or error}") from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise UserError(
-            f"{path}{f', line {mark.line + 1}' if mark else ''}: not YAML: "
-            f"{getattr(error, 'problem', error)}"
-        ) from None
+        raise UserError(f"{path}: not YAML: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a config: {error}") from None
     if not isinstance(data, dict):

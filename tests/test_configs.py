@@ -33,10 +33,9 @@ from molequi.nn.backbones.registry import BACKBONES
 from molequi.properties import Property
 from molequi.runtime import resources
 from molequi.settings import Settings, dump_settings
-from molequi.training.fit import make_schedule
 from molequi.training.loss import Objective
 from molequi.training.module import MolecularTraining
-from molequi.training.schedule import Schedule
+from molequi.training.schedule import Schedule, make_schedule
 
 NAMES = resources.config_names()
 MOLECULAR = [name for name in NAMES if isinstance(load_experiment(name), Config)]

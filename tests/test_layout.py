@@ -56,14 +56,14 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("labeling", "inputs journal workers run"),
     ("alignment", "orientations fields align"),
     (
-        "hamiltonian",
-        "mechanics springs graph_networks lie_networks models potential config molecule data "
-        "evaluation train",
+        "training",
+        "clock ema state schedule parts metrics loss metrics_file log run_directory normalization "
+        "evaluation labels figures module callbacks launch setup fit run",
     ),
     (
-        "training",
-        "state schedule parts metrics loss normalization evaluation log module callbacks launch "
-        "setup fit run_directory run",
+        "hamiltonian",
+        "mechanics springs graph_networks lie_networks models potential config molecule data "
+        "evaluation setup loop train",
     ),
     ("", "experiments"),
     ("simulation", "calculator trajectory guard md relaxation vibrations conformers"),

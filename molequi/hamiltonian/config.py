@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -42,6 +42,8 @@ class MoleculeSettings(Settings):
     average. timestep: fs between states.
     train, test: length of the two trajectories, ps; a tenth of the first validates.
     """
+
+    paths: ClassVar = frozenset({"path"})
 
     kind: Literal["molecule"]
     path: str
@@ -84,6 +86,8 @@ class OptimisationSettings(Settings):
     between two states. dtype: of training; tests are in float64.
     """
 
+    changeable: ClassVar = frozenset({"patience", "device"})
+
     epochs: Count | None = None
     batch_size: Count = 200
     learning_rate: Positive | None = None
@@ -96,6 +100,8 @@ class OptimisationSettings(Settings):
 
 class DynamicsConfig(Settings):
     """One experiment with dynamics."""
+
+    changeable: ClassVar = frozenset({"description", "expected"})
 
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
     description: str = ""

@@ -1,4 +1,4 @@
-"""Evaluation: predictions for many structures, and their errors beside a fair baseline (DESIGN §5)."""
+"""Evaluation: predictions for many structures, and their errors beside a fair baseline."""
 
 from __future__ import annotations
 

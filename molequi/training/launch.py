@@ -1,4 +1,7 @@
-"""Lightning's trainer for one process or several, and how signals and errors pass between processes."""
+"""Lightning's trainer for one process or several.
+
+And how signals and errors pass between processes.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +54,22 @@ def _make_trainer(settings: TrainingSettings, output: Path, callbacks: list[Call
         [int(device.partition(":")[2])] if ":" in device else settings.devices
     )
     return Trainer(
-        accelerator=accelerator, devices=devices, num_nodes=settings.nodes, strategy=_strategy(settings, accelerator), max_epochs=settings.epochs,
-        callbacks=callbacks, logger=False, enable_checkpointing=False, enable_model_summary=False, num_sanity_val_steps=0,
-        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks), use_distributed_sampler=False, inference_mode=False,
-        reload_dataloaders_every_n_epochs=1, default_root_dir=output,
-    )  # fmt: skip
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=settings.nodes,
+        strategy=_strategy(settings, accelerator),
+        max_epochs=settings.epochs,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
+        use_distributed_sampler=False,
+        inference_mode=False,
+        reload_dataloaders_every_n_epochs=1,
+        default_root_dir=output,
+    )
 
 
 def _strategy(settings: TrainingSettings, accelerator: str) -> str | DDPStrategy:
@@ -81,12 +95,16 @@ def _start_at_epoch(trainer: Trainer, module: MolecularTraining) -> None:
     """
     progress = trainer.fit_loop.epoch_progress
     for part in (progress.total, progress.current):
-        part.ready = part.started = part.processed = part.completed = module.position.epoch
+        for count in ("ready", "started", "processed", "completed"):
+            setattr(part, count, module.position.epoch)
 
 
 @contextlib.contextmanager
 def _signals_passed_on(settings: TrainingSettings) -> Iterator[None]:
-    """Let the spawned processes of a run decide about SIGTERM and Ctrl-C, for a parent that just died would leave them behind."""
+    """Let the spawned processes of a run decide about SIGTERM and Ctrl-C.
+
+    A parent that just died would leave them behind.
+    """
     if (
         settings.devices * settings.nodes == 1
         or threading.current_thread() is not threading.main_thread()
@@ -96,7 +114,8 @@ def _signals_passed_on(settings: TrainingSettings) -> Iterator[None]:
 
     def pass_on(number: int, frame: Any) -> None:
         for child in multiprocessing.active_children():
-            os.kill(child.pid, number)
+            if child.pid is not None:
+                os.kill(child.pid, number)
 
     handlers = {
         number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)

@@ -1,18 +1,62 @@
-"""What a run writes for people: the epoch line, the final table, metrics.csv."""
+"""What a run writes for people: log.txt, the epoch line, the final table."""
 
 from __future__ import annotations
 
-import csv
-import os
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from molequi.properties import Property, part_names
+from molequi.training.metrics import EpochSummary
 
 # Units that read better with the prefix milli while the number is below one.
 _MILLI = {"eV": "meV", "eV/Å": "meV/Å", "eV/atom": "meV/atom", "eV/Å³": "meV/Å³"}
 _COLUMNS = ("mae", "rmse", "max", "r2", "baseline_mae")
+
+
+class RunLog(logging.FileHandler):
+    """log.txt: what the package logs from INFO up, between `attach` and `detach`, or as a context.
+
+    Other handlers keep what they showed before.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", delay=True)
+        self.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"))
+        self.setLevel(logging.INFO)
+        self._package = logging.getLogger("molequi")
+        self._level_before: int | None = None
+
+    def attach(self) -> None:
+        """Begin to write."""
+        package = self._package
+        self._level_before = package.level
+        if package.getEffectiveLevel() > logging.INFO:
+            for other in package.handlers:
+                other.setLevel(max(other.level, package.getEffectiveLevel()))
+            package.setLevel(logging.INFO)
+        package.addHandler(self)
+
+    def detach(self) -> None:
+        """Give the package's log back, and close the file."""
+        self._package.removeHandler(self)
+        if self._level_before is not None:
+            self._package.setLevel(self._level_before)
+            self._level_before = None
+        self.close()
+
+    def note(self, message: str) -> None:
+        """Write a line that no other handler shows."""
+        self.emit(logging.makeLogRecord({"msg": message, "created": time.time()}))
+
+    def __enter__(self) -> RunLog:
+        self.attach()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.detach()
 
 
 def with_unit(value: float | None, unit: str, *, digits: int = 4) -> str:
@@ -30,7 +74,7 @@ def units_of(rows: Sequence[Property]) -> dict[str, str]:
     return {**units, **{f"{row.name}_per_atom": f"{row.unit}/atom" for row in rows}}
 
 
-def epoch_line(summary: Mapping[str, Any], rows: Sequence[Property]) -> str:
+def epoch_line(summary: EpochSummary, rows: Sequence[Property]) -> str:
     """Say in one line where training stands.
 
     Validation MAE with its unit, R2 of the parts of tensors; `*` marks the best epoch so far.
@@ -38,22 +82,24 @@ def epoch_line(summary: Mapping[str, Any], rows: Sequence[Property]) -> str:
     units = units_of(rows)
     errors = [
         f"{name} {with_unit(values['mae'], units[name], digits=3)}"
-        for name, values in summary["valid"].items()
-        if values["count"] and f"{name}_per_atom" not in summary["valid"] and "[" not in name
+        for name, values in summary.valid.items()
+        if values["count"] and f"{name}_per_atom" not in summary.valid and "[" not in name
     ]
     parts = [
         f"{name} {values['r2']:.3f}"
-        for name, values in summary["valid"].items()
+        for name, values in summary.valid.items()
         if "[" in name and values["r2"] is not None
     ]
     errors += [f"R2 {' '.join(parts)}"] if parts else []
-    loss = sum(summary["train"].values()) / max(len(summary["train"]), 1)
-    start = f"epoch {summary['epoch'] + 1}  {summary['seconds']:.0f} s  rate {summary['learning_rate']:.1e}  loss {loss:.3g}"
-    return f"{start}  valid MAE: {', '.join(errors)}{' *' if summary['is_best'] else ''}"
+    loss = sum(summary.train.values()) / max(len(summary.train), 1)
+    start = f"epoch {summary.epoch + 1}  {summary.seconds:.0f} s"
+    rate = f"rate {summary.learning_rate:.1e}  loss {loss:.3g}"
+    mark = " *" if summary.is_best else ""
+    return f"{start}  {rate}  valid MAE: {', '.join(errors)}{mark}"
 
 
 def final_table(result: Mapping[str, Mapping[str, Any]]) -> str:
-    """Lay out an evaluation (DESIGN §5) as text: one row per property, in the property's unit.
+    """Lay out an evaluation as text: one row per property, in the property's unit.
 
     The accuracy where a yes/no label has one.
     """
@@ -77,57 +123,6 @@ def final_table(result: Mapping[str, Mapping[str, Any]]) -> str:
         for line in [header, *body]
     ]
     return "\n".join(line.rstrip() for line in lines)
-
-
-def metrics_row(summary: Mapping[str, Any]) -> dict[str, float | int | str]:
-    """Flatten an epoch's summary to one line of metrics.csv; undefined values are empty."""
-    row: dict[str, Any] = {
-        name: summary[name] for name in ("epoch", "step", "seconds", "learning_rate", "score")
-    }
-    row["seconds"] = round(row["seconds"], 3)
-    row["is_best"] = int(summary["is_best"])
-    row |= {f"train_loss_{name}": value for name, value in summary["train"].items()}
-    row |= {
-        f"valid_{name}_{metric}": values[metric]
-        for name, values in summary["valid"].items()
-        for metric in ("mae", "rmse", "r2")
-    }
-    return {name: "" if value is None else value for name, value in row.items()}
-
-
-class MetricsFile:
-    """metrics.csv: a header and one line per epoch, on disk when `append` returns.
-
-    size: bytes that are complete; a resumed run cuts the file there.
-    """
-
-    def __init__(self, path: Path, size: int = 0) -> None:
-        self.path, self.size = path, size
-        if path.exists():
-            os.truncate(path, min(size, path.stat().st_size))
-        else:
-            path.touch()
-            self.size = 0
-
-    def append(self, row: Mapping[str, float | int | str]) -> None:
-        """Add a line; the first one brings the header."""
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
-            if not self.size:
-                writer.writeheader()
-            writer.writerow(row)
-            file.flush()
-            os.fsync(file.fileno())
-        self.size = self.path.stat().st_size
-
-
-def read_metrics(path: Path) -> list[dict[str, float | None]]:
-    """Read metrics.csv as numbers; empty cells are None."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            {name: float(value) if value else None for name, value in row.items()}
-            for row in csv.DictReader(file)
-        ]
 
 
 def _number(value: float | None) -> str:

@@ -1,6 +1,6 @@
-"""Losses as sums and counts: they add up over molecules, batches and processes, whatever is missing where.
+"""Losses as sums and counts: they add up over molecules, batches and processes.
 
-Each irrep part of a target (`symmetry.parts`) is compared in units of its own scale
+Each irrep part of a target (`training.parts`) is compared in units of its own scale
 (`normalization.Statistics.loss_scales`; energies per atom), so that weights are pure numbers. The
 loss of a batch is sum_t w_t S_t / n_t / sum_t w_t with S_t the sum of the Huber losses of part t
 over its n_t known components (P. J. Huber, Ann. Math. Stat. 35 (1964) 73: quadratic up to `huber`,
@@ -10,7 +10,9 @@ label.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,7 +69,7 @@ class Objective:
 
         Its own, else an equal share of that of its target, which is 1 where `weights` names none.
         """
-        shares = {}
+        shares: dict[str, float] = {}
         for row in self.rows:
             names = part_names(row)
             shares |= {
@@ -75,6 +77,22 @@ class Objective:
                 for name in names
             }
         return shares
+
+    def score(
+        self, results: Mapping[str, Mapping[str, Any]], weights: Mapping[str, float]
+    ) -> float:
+        """Return the mean over terms of MAE / scale, weighted; `weights` as in `by_term`.
+
+        Per atom for energies; infinite where an error is not finite, or nothing has a label.
+        """
+        total, weight_sum = 0.0, 0.0
+        for name, weight in self.by_term(weights).items():
+            result = results.get(f"{name}_per_atom", results[name])
+            mae = math.inf if result["count"] and result["mae"] is None else result["mae"]
+            if mae is not None:
+                total += weight * mae / self.scales[name]
+                weight_sum += weight
+        return total / weight_sum if weight_sum else math.inf
 
     def _sums(
         self, row: Property, prediction: Tensor, target: Tensor, graph: AtomGraph

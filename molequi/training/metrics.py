@@ -1,4 +1,4 @@
-"""Streaming errors: sums and counts that add up over batches and processes, and the baselines that stand beside them.
+"""Streaming errors: sums and counts that add up over batches and processes.
 
 Every component of a vector or tensor counts once; NaN targets count nothing.
 """
@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from molequi.properties import Property, part_names
+from molequi.training.parts import split_parts
 
 # The last entry is a maximum; the others are sums.
 _N_SUMS = 6
@@ -68,14 +72,7 @@ class ErrorSums:
         """
         count, absolute, squared, shifted, shifted_squared, guess, largest = self.values.tolist()
         if count == 0:
-            return {
-                "mae": None,
-                "rmse": None,
-                "max": None,
-                "r2": None,
-                "count": 0,
-                "baseline_mae": None,
-            }
+            return {**dict.fromkeys(("mae", "rmse", "max", "r2", "baseline_mae")), "count": 0}
         variance = shifted_squared - shifted * shifted / count
         has_variance = variance > 1e-12 * max(shifted_squared, 1e-300)
         result = {
@@ -92,6 +89,24 @@ class ErrorSums:
         }
 
 
+@dataclasses.dataclass(frozen=True)
+class EpochSummary:
+    """What an epoch gave.
+
+    train: mean loss of each term. valid: errors by metric name, as `ErrorSums.result` gives them.
+    score: of the validation, the smaller the better.
+    """
+
+    epoch: int
+    step: int
+    seconds: float
+    learning_rate: float
+    train: Mapping[str, float]
+    valid: Mapping[str, Mapping[str, Any]]
+    score: float
+    is_best: bool
+
+
 def add_across_processes(sums: Mapping[str, ErrorSums]) -> None:
     """Add up what the processes of a distributed run have counted, in place.
 
@@ -106,3 +121,37 @@ def add_across_processes(sums: Mapping[str, ErrorSums]) -> None:
     torch.distributed.all_reduce(largest, op=torch.distributed.ReduceOp.MAX)
     for entry, row, value in zip(sums.values(), totals, largest, strict=True):
         entry.values = torch.cat([row, value[None]])
+
+
+def metric_names(rows: Sequence[Property]) -> list[str]:
+    """Return the names under which errors are counted.
+
+    Each row, per atom beside the totals that have references, and each part of a tensor.
+    """
+    names: list[str] = []
+    for row in rows:
+        names += (
+            [row.name, f"{row.name}_per_atom"]
+            if row.has_reference
+            else dict.fromkeys([row.name, *part_names(row)])
+        )
+    return names
+
+
+def add_errors(
+    errors: Mapping[str, ErrorSums],
+    rows: Sequence[Property],
+    predictions: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    n_atoms: Tensor,
+) -> None:
+    """Count the errors of a batch. Yes/no labels are compared as probabilities. n_atoms: (B,)."""
+    for row in rows:
+        prediction = predictions[row.name].sigmoid() if row.binary else predictions[row.name]
+        errors[row.name].add(prediction, targets[row.name])
+        if row.has_reference:
+            errors[f"{row.name}_per_atom"].add(prediction / n_atoms, targets[row.name] / n_atoms)
+        if len(part_names(row)) > 1:
+            labels = split_parts(row, targets[row.name])
+            for name, part in split_parts(row, prediction).items():
+                errors[name].add(part, labels[name])

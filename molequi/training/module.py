@@ -1,4 +1,6 @@
-"""The Lightning module: one optimiser step, one validation, and the state that makes a run resumable bit for bit.
+"""The Lightning module: one optimiser step, one validation, and the state of a run.
+
+The state makes a run resumable bit for bit on the CPU.
 
 Every loss term is a sum over known components divided by their number over all processes. Lightning
 averages gradients over processes, so the local loss is multiplied by their number: N processes take
@@ -9,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,13 +22,19 @@ from torch import Tensor
 from molequi.datasets.sampler import Batch, mix_seed
 from molequi.errors import NotConvergedError
 from molequi.models.molecular import MolecularModel
-from molequi.properties import Property, part_names
 from molequi.runtime.signals import SignalWatch
+from molequi.training.clock import Clock
+from molequi.training.ema import EMA
 from molequi.training.loss import Objective, atom_counts
-from molequi.training.metrics import ErrorSums, add_across_processes
-from molequi.training.parts import split_parts
+from molequi.training.metrics import (
+    EpochSummary,
+    ErrorSums,
+    add_across_processes,
+    add_errors,
+    metric_names,
+)
 from molequi.training.schedule import EarlyStopping, Schedule
-from molequi.training.state import EMA, Position
+from molequi.training.state import Position
 
 
 class MolecularTraining(LightningModule):
@@ -35,8 +42,8 @@ class MolecularTraining(LightningModule):
 
     The settings are those of `config.TrainingSettings`.
 
-    summary: what the last epoch gave: epoch, rate, train losses, validation metrics, score, whether
-    it is the best, seconds.
+    summary: of the last epoch, None before there is one. clock: of the run; another one may be set
+    before the run starts.
     """
 
     def __init__(
@@ -54,12 +61,12 @@ class MolecularTraining(LightningModule):
         self.model, self.objective, self.schedule = model, objective, schedule
         self.weight_decay, self.gradient_clip, self.seed = weight_decay, gradient_clip, seed
         self.average = EMA(model, ema)
-        self.position, self.stopping = Position(), EarlyStopping()
+        self.position, self.stopping, self.clock = Position(), EarlyStopping(), Clock()
         self.n_batches, self.stop_reason = 1, ""
         # Whether a signal asked this process to stop, and whether all processes know of such a
         # request.
         self.signals, self.is_stop_agreed = SignalWatch(), False
-        self.summary: dict[str, Any] = {}
+        self.summary: EpochSummary | None = None
         self.derivatives = {
             name: name in {row.name for row in objective.rows} for name in ("forces", "stress")
         }
@@ -68,7 +75,6 @@ class MolecularTraining(LightningModule):
         self.errors: dict[str, ErrorSums] = {}
         self._resumed_optimizer: dict[str, Any] | None = None
         self._resumed_epoch = False
-        self._started, self._seconds_before = 0.0, 0.0
 
     def predict(self, graph: Any, *, create_graph: bool) -> dict[str, Tensor]:
         """Run the model with the derivatives that the targets ask for."""
@@ -99,16 +105,16 @@ class MolecularTraining(LightningModule):
         if self._resumed_optimizer is not None:
             # A copy, because the optimiser keeps the tensors, and spawned processes receive them in
             # shared memory.
-            self.optimizers().optimizer.load_state_dict(copy.deepcopy(self._resumed_optimizer))
+            self._adam.load_state_dict(copy.deepcopy(self._resumed_optimizer))
             self._resumed_optimizer = None
-        self._started, self._seconds_before = time.monotonic(), self.position.seconds
+        self.clock.start(self.position.seconds)
 
     def on_train_epoch_start(self) -> None:
-        """Forget the sums of the epoch before, unless this epoch goes on where an interrupted run left it."""
+        """Forget the sums of the epoch before, unless an interrupted epoch goes on."""
         if not self._resumed_epoch:
             self.train_sums.zero_()
             # A resumed epoch had a shorter loader; from now on the loader is complete and stays.
-            self.trainer.reload_dataloaders_every_n_epochs = 0
+            self.trainer.reload_dataloaders_every_n_epochs = 0  # type: ignore[attr-defined]
         self._resumed_epoch = False
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -148,12 +154,12 @@ class MolecularTraining(LightningModule):
         self,
         epoch: int,
         batch_idx: int,
-        optimizer: LightningOptimizer,
+        optimizer: torch.optim.Optimizer | LightningOptimizer,
         optimizer_closure: Any = None,
     ) -> None:
         """Set the rate of this step, take it, and let the averaged weights follow."""
-        self._enter_stage(optimizer)
-        rate = self.schedule.rate(self.position, self.n_batches, self.stopping.factor)
+        self._enter_stage()
+        rate = self.schedule.rate(self.position, self.n_batches, self.stopping)
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step(closure=optimizer_closure)
@@ -180,28 +186,32 @@ class MolecularTraining(LightningModule):
         """Return to the weights, close the epoch and decide whether to go on."""
         self.average.swap()
         add_across_processes(self.errors)
-        results = {name: errors.result() for name, errors in self.errors.items()}
-        train_sums = self.total_train_sums()
-        score = self._score(results)
-        is_best = self.stopping.observe(score, self.position.epoch)
-        self.stopping.factor = self.schedule.plateau_factor(self.stopping)
-        rate = self.schedule.rate(self.position, self.n_batches, self.stopping.factor)
-        losses = dict(
-            zip(
-                self.objective.names,
-                (train_sums[0] / train_sums[1].clamp(min=1)).tolist(),
-                strict=True,
-            )
+        self.summary = self._close_epoch(
+            {name: sums.result() for name, sums in self.errors.items()}
         )
-        self.summary = {
-            "epoch": self.position.epoch, "step": self.position.step, "seconds": self.position.seconds, "learning_rate": rate,
-            "train": losses, "valid": results, "score": score, "is_best": is_best,
-        }  # fmt: skip
         self.position.epoch, self.position.batch = self.position.epoch + 1, 0
         self.stop_reason = (
             self.schedule.reason_to_stop(self.position, self.stopping, self.n_batches) or ""
         )
         self.trainer.should_stop = bool(self.stop_reason)
+
+    def _close_epoch(self, valid: Mapping[str, Mapping[str, Any]]) -> EpochSummary:
+        """Take the validation errors of this epoch to the schedule, and sum the epoch up."""
+        position, sums = self.position, self.total_train_sums()
+        losses = (sums[0] / sums[1].clamp(min=1)).tolist()
+        score = self.objective.score(valid, self.schedule.final_weights)
+        is_best = self.stopping.observe(score, position.epoch)
+        self.stopping.factor = self.schedule.factor_after(self.stopping)
+        return EpochSummary(
+            epoch=position.epoch,
+            step=position.step,
+            seconds=position.seconds,
+            learning_rate=self.schedule.rate(position, self.n_batches, self.stopping),
+            train=dict(zip(self.objective.names, losses, strict=True)),
+            valid=valid,
+            score=score,
+            is_best=is_best,
+        )
 
     def total_train_sums(self) -> Tensor:
         """Return the sums of this epoch over all processes; all of them must ask."""
@@ -217,7 +227,7 @@ class MolecularTraining(LightningModule):
         """
         return {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizers().optimizer.state_dict(),
+            "optimizer": self._adam.state_dict(),
             "average": self.average.state_dict(),
             "position": dataclasses.asdict(self.position),
             "watch": dataclasses.asdict(self.stopping),
@@ -229,16 +239,22 @@ class MolecularTraining(LightningModule):
         """Restore what `run_state` gave; the optimiser follows when the run starts."""
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
-        self.position, self.stopping = (
-            Position(**state["position"]),
-            EarlyStopping(**state["watch"]),
-        )
+        self.position = Position(**state["position"])
+        self.stopping = EarlyStopping(**state["watch"])
         self.train_sums = state["train_sums"].clone()
         self.stop_reason = state["stop_reason"]
         self._resumed_optimizer = state["optimizer"]
         self._resumed_epoch = self.position.batch > 0
 
-    def _enter_stage(self, optimizer: LightningOptimizer) -> None:
+    @property
+    def _adam(self) -> torch.optim.Optimizer:
+        """The optimiser without Lightning's wrapping."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise TypeError(f"one optimiser was configured, Lightning gave {optimizer!r}")
+        return optimizer
+
+    def _enter_stage(self) -> None:
         """Forget Adam's moments when the loss weights change.
 
         They scale the steps by the gradients of the past; where the new ones are larger, thousands
@@ -246,7 +262,7 @@ class MolecularTraining(LightningModule):
         """
         is_last = self.schedule.is_last_stage(self.schedule.progress(self.position, self.n_batches))
         if self.schedule.second_stage is not None and is_last and not self.position.stage_step:
-            optimizer.optimizer.state.clear()
+            self._adam.state.clear()
             self.position.stage_step = self.position.step
 
     def _move_on(self) -> None:
@@ -254,11 +270,8 @@ class MolecularTraining(LightningModule):
         self.position.batch += 1
         self.position.step += 1
         if self.trainer.world_size == 1:
-            self.position.seconds = self._seconds_before + time.monotonic() - self._started
-        if (
-            self.schedule.max_minutes is not None
-            and self.position.seconds >= 60.0 * self.schedule.max_minutes
-        ):
+            self.position.seconds = self.clock.seconds()
+        if self.schedule.is_over_budget(self.position):
             self.trainer.should_stop = True
 
     def _seed_step(self) -> None:
@@ -277,29 +290,11 @@ class MolecularTraining(LightningModule):
         """
         if self.trainer.world_size == 1:
             return local
-        seconds = (
-            self._seconds_before + time.monotonic() - self._started
-            if self.global_rank == 0
-            else 0.0
-        )
+        seconds = self.clock.seconds() if self.global_rank == 0 else 0.0
         shared = torch.cat([local, local.new_tensor([seconds, float(self.signals.number != 0)])])
         torch.distributed.all_reduce(shared)
         self.position.seconds, self.is_stop_agreed = float(shared[-2]), bool(shared[-1])
         return shared[:-2]
-
-    def _score(self, results: Mapping[str, Mapping[str, Any]]) -> float:
-        """Mean over terms of MAE / scale, weighted as the loss is at the end.
-
-        Infinite where an error is not finite.
-        """
-        total, weight_sum = 0.0, 0.0
-        for name, weight in self.objective.by_term(self.schedule.final_weights).items():
-            result = results.get(f"{name}_per_atom", results[name])
-            mae = float("inf") if result["count"] and result["mae"] is None else result["mae"]
-            if mae is not None:
-                total += weight * mae / self.objective.scales[name]
-                weight_sum += weight
-        return total / weight_sum if weight_sum else float("inf")
 
     def _stop_nonfinite(self, sums: Tensor) -> None:
         bad = [
@@ -318,37 +313,3 @@ class MolecularTraining(LightningModule):
             "the files hold the last good weights: look for wrong labels, or lower "
             "training.learning_rate"
         )
-
-
-def metric_names(rows: tuple[Property, ...]) -> list[str]:
-    """Return the names under which errors are counted.
-
-    Each row, per atom beside the totals that have references, and each part of a tensor.
-    """
-    names = []
-    for row in rows:
-        names += (
-            [row.name, f"{row.name}_per_atom"]
-            if row.has_reference
-            else dict.fromkeys([row.name, *part_names(row)])
-        )
-    return names
-
-
-def add_errors(
-    errors: Mapping[str, ErrorSums],
-    rows: tuple[Property, ...],
-    predictions: Mapping[str, Tensor],
-    targets: Mapping[str, Tensor],
-    n_atoms: Tensor,
-) -> None:
-    """Count the errors of a batch. Yes/no labels are compared as probabilities. n_atoms: (B,)."""
-    for row in rows:
-        prediction = predictions[row.name].sigmoid() if row.binary else predictions[row.name]
-        errors[row.name].add(prediction, targets[row.name])
-        if row.has_reference:
-            errors[f"{row.name}_per_atom"].add(prediction / n_atoms, targets[row.name] / n_atoms)
-        if len(part_names(row)) > 1:
-            labels = split_parts(row, targets[row.name])
-            for name, part in split_parts(row, prediction).items():
-                errors[name].add(part, labels[name])

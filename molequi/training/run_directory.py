@@ -1,111 +1,113 @@
-"""The run directory: what a run may find there, what it leaves, and what a resumed run may change."""
+"""The run directory: who may write there, what a resumed run may change, and its files."""
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from molequi.config import Config, load_config
 from molequi.errors import UserError
-
-# What a resumed run may change without becoming another run.
-FREE_SETTINGS = (
-    "epochs",
-    "max_minutes",
-    "patience",
-    "device",
-    "devices",
-    "nodes",
-    "workers",
-    "logger",
-    "checkpoint_minutes",
-    "checkpoint_steps",
+from molequi.runtime.files import written_by_rename
+from molequi.settings import (
+    Settings,
+    dump_settings,
+    first_difference,
+    read_settings,
+    validate,
 )
+from molequi.training.state import is_first_process
 
 
-def with_absolute_paths(config: Config) -> Config:
-    """Make the config of the run directory usable from any folder."""
-    data = config.data.model_copy(
-        update={
-            "path": _absolute(config.data.path),
-            "split": config.data.split.model_copy(
-                update={"path": _absolute(config.data.split.path)}
-            ),
-        }
-    )
-    references = config.training.reference_energies
-    if isinstance(references, str) and references != "least_squares":
-        references = _absolute(references)
-    return config.model_copy(
-        update={
-            "data": data,
-            "training": config.training.model_copy(update={"reference_energies": references}),
-        }
-    )
+class RunDirectory:
+    """The folder of one run, whatever it trains.
 
+    Where result.json is, the run is complete: it is written last.
+    """
 
-def _absolute(path: str | None) -> str | None:
-    """Resolve a path that exists; bundled names and patterns stay as they are."""
-    return str(Path(path).resolve()) if path is not None and Path(path).exists() else path
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.split = self.path / "split.json"
+        self.model = self.path / "model.safetensors"
+        self.state = self.path / "last.ckpt"
+        self.metrics = self.path / "metrics.csv"
+        self.log = self.path / "log.txt"
+        self.result = self.path / "result.json"
+        self.rollout = self.path / "rollout.npz"
+        self.plots = self.path / "plots"
 
+    def predictions(self, split: str) -> Path:
+        """Return the file of the predictions for the structures of a split."""
+        return self.path / f"{split}_predictions.npz"
 
-def refuse_occupied(output: Path, *, overwrite: bool) -> None:
-    """Refuse a place where something lies already, unless it may be overwritten."""
-    if output.is_file():
-        raise UserError(f"the output {output} is a file; give the name of a folder")
-    if output.is_dir() and any(output.iterdir()) and not overwrite:
-        raise UserError(
-            f"the output {output} is not empty; --resume goes on with the run there, --overwrite "
-            "replaces it, --output names another place"
-        )
+    def claim(self, config: Settings, *, resume: bool, overwrite: bool) -> None:
+        """Make sure that a run of this config may write here; changes nothing.
 
+        Raises UserError where something lies already that may not be overwritten, or, to resume,
+        where no run is or one of other settings.
+        """
+        if resume:
+            self._refuse_other_run(config)
+        elif is_first_process():
+            self._refuse_occupied(overwrite=overwrite)
 
-def refuse_other_run(config: Config, output: Path) -> None:
-    """Refuse to resume where no run is, or where a setting differs that would make it another run."""
-    saved_path = output / "config.yaml"
-    if not saved_path.is_file():
-        raise UserError(
-            f"{output} holds no run to resume (config.yaml is missing); start without --resume"
-        )
-    saved, asked = load_config(saved_path).model_dump(), config.model_dump()
-    for group in (saved, asked):
-        for name in FREE_SETTINGS:
-            group["training"].pop(name)
-        for name in ("description", "expected"):
-            group.pop(name)
-    difference = _first_difference(saved, asked)
-    if difference is not None:
-        key, old, new = difference
-        raise UserError(
-            f"--resume: {key} was {old!r} and is now {new!r}; resume with the same settings, or "
-            "start a new run with --overwrite or another --output"
-        )
+    def clear(self) -> None:
+        """Remove the files that a run makes, and nothing else; in the first process."""
+        if not is_first_process():
+            return
+        files = [
+            *(self.config, self.split, self.model, self.state, self.metrics, self.log),
+            *(self.result, self.rollout, self.predictions("test"), self.predictions("valid")),
+            *self.plots.glob("*.png"),
+        ]
+        for path in files:
+            path.unlink(missing_ok=True)
 
+    def start(self, config: Settings) -> None:
+        """Make the folder and write the config, every setting of it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.config, dump_settings(config))
 
-def _first_difference(old: Any, new: Any, key: str = "") -> tuple[str, Any, Any] | None:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in {**old, **new}:
-            found = _first_difference(
-                old.get(name), new.get(name), f"{key}.{name}" if key else str(name)
+    def write_split(self, rows: Mapping[str, list[int]]) -> None:
+        """Write which structures each part of the data has."""
+        write_text(self.split, json.dumps(dict(rows)))
+
+    def read_split(self) -> dict[str, list[int]]:
+        """Return what `write_split` wrote."""
+        return json.loads(self.split.read_text(encoding="utf-8"))
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write result.json, after everything else."""
+        write_text(self.result, json.dumps(result, indent=1, ensure_ascii=False))
+
+    def _refuse_occupied(self, *, overwrite: bool) -> None:
+        if self.path.is_file():
+            raise UserError(f"the output {self.path} is a file; give the name of a folder")
+        if self.path.is_dir() and any(self.path.iterdir()) and not overwrite:
+            raise UserError(
+                f"the output {self.path} is not empty; --resume goes on with the run there, "
+                "--overwrite replaces it, --output names another place"
             )
-            if found is not None:
-                return found
-        return None
-    return None if old == new else (key, old, new)
+
+    def _refuse_other_run(self, config: Settings) -> None:
+        if not self.config.is_file():
+            raise UserError(
+                f"{self.path} holds no run to resume (config.yaml is missing); start without "
+                "--resume"
+            )
+        saved = validate(type(config), read_settings(self.config), str(self.config))
+        difference = first_difference(saved, config)
+        if difference is not None:
+            raise UserError(
+                f"--resume: {difference.key} was {difference.old!r} and is now "
+                f"{difference.new!r}; resume with the same settings, or start a new run with "
+                "--overwrite or another --output"
+            )
 
 
-def clear(output: Path) -> None:
-    """Remove the files that a run makes, and nothing else."""
-    names = (
-        "config.yaml",
-        "split.json",
-        "model.safetensors",
-        "last.ckpt",
-        "metrics.csv",
-        "log.txt",
-        "result.json",
-        "test_predictions.npz",
-        "valid_predictions.npz",
-    )
-    for path in [output / name for name in names] + sorted((output / "plots").glob("*.png")):
-        path.unlink(missing_ok=True)
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, complete or not at all."""
+    with written_by_rename(path) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+from molequi.experiments import fit
 from molequi.hamiltonian.config import load_dynamics_config
 from molequi.hamiltonian.models import RECIPES
-from molequi.hamiltonian.train import train_dynamics
 from molequi.plots import errors_against_data, rollout_errors
 
 # Width, layers and learning rate of --small: what a shared core trains in minutes.
@@ -64,7 +64,7 @@ def run(model: str, size: int, seed: int, output: Path, *, small: bool) -> dict[
     folder = output / f"{model}-{size}-{seed}"
     if not (folder / "result.json").is_file():
         start = time.process_time()
-        train_dynamics(
+        fit(
             load_dynamics_config("spring", settings(model, size, seed, small=small)),
             folder,
             resume=(folder / "config.yaml").is_file(),

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from molequi.hamiltonian.config import DynamicsConfig, load_dynamics_config
 from molequi.hamiltonian.data import DynamicsData, make_data
-from molequi.hamiltonian.train import train_dynamics
+from molequi.hamiltonian.train import fit_dynamics
+from molequi.training.run_directory import RunDirectory
 
 # What differs from configs/trajectory.yaml: distances alone; LieConv over T(3), not invariant under
 # rotations; the E(3) backbone.
@@ -58,12 +59,9 @@ def run(
     seconds = folder / "seconds.txt"
     if not (folder / "result.json").is_file():
         made, start = data(), time.process_time()
-        train_dynamics(
-            config_of(model, arguments),
-            folder,
-            resume=(folder / "config.yaml").is_file(),
-            data=made,
-        )
+        config, resume = config_of(model, arguments), (folder / "config.yaml").is_file()
+        RunDirectory(folder).claim(config, resume=resume, overwrite=False)
+        fit_dynamics(config, made, folder, resume=resume)
         seconds.write_text(f"{time.process_time() - start:.1f}\n")
     result = {
         name: row["value"] for name, row in json.loads((folder / "result.json").read_text()).items()

@@ -157,6 +157,7 @@ def test_more_training_data_leave_validation_and_test_as_they_are():
                         "n_steps": 120,
                         **changes,
                     },
+                    "model": {"kind": "invariant"},
                 }
             )
         )

@@ -17,6 +17,7 @@ from molequi.errors import UserError
 from molequi.hamiltonian.config import make_dynamics_config
 from molequi.hamiltonian.data import make_data
 from molequi.hamiltonian.evaluation import energies_along, segment_error
+from molequi.hamiltonian.loop import DynamicsRun
 from molequi.hamiltonian.mechanics import (
     N_TRANSITIONS,
     Segments,
@@ -26,7 +27,8 @@ from molequi.hamiltonian.mechanics import (
 )
 from molequi.hamiltonian.molecule import describe_molecule, make_teacher
 from molequi.hamiltonian.potential import MolecularPotential, make_potential
-from molequi.hamiltonian.train import DynamicsRun, build, load_dynamics, train_dynamics
+from molequi.hamiltonian.setup import build
+from molequi.hamiltonian.train import fit_dynamics, load_dynamics
 from molequi.nn.backbones.registry import BACKBONES
 
 SIZES = {"n_channels": 4, "n_layers": 2}
@@ -46,7 +48,7 @@ def settings(**model: object) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def pieces() -> Segments:
     """Six pieces of nonsense near a bundled ethanol, at rest in the mean."""
-    frames = make_teacher(make_dynamics_config(settings()).data).frames
+    frames = make_teacher(make_dynamics_config(settings(kind="invariant")).data).frames
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(
         6, N_TRANSITIONS + 1, 2, frames.n_atoms[0], 3, dtype=torch.float64, generator=generator
@@ -64,7 +66,7 @@ def pieces() -> Segments:
 
 @pytest.fixture(scope="module")
 def potential(pieces):
-    frames = make_teacher(make_dynamics_config(settings()).data).frames
+    frames = make_teacher(make_dynamics_config(settings(kind="invariant")).data).frames
 
     def make(kind: str, **overrides: object) -> MolecularPotential:
         model = make_potential(kind, {**SIZES, **overrides}, frames, pieces, 0).double()
@@ -158,7 +160,7 @@ def test_what_a_rollout_keeps(kind, turns, pieces, potential):
 def test_first_forces_have_the_size_of_those_in_the_data(kind, pieces):
     """Momenta tell it; a wrong size would shake the molecule to pieces in the first steps."""
     model = make_potential(
-        kind, SIZES, make_teacher(make_dynamics_config(settings()).data).frames, pieces, 0
+        kind, SIZES, make_teacher(make_dynamics_config(settings(kind="invariant")).data).frames, pieces, 0
     )
     slopes = (pieces.states[:, 1:, 1] - pieces.states[:, :-1, 1]) / (0.5 * units.fs)
     found = model.forces(pieces.states[:, 0, 0]).square().mean()
@@ -221,7 +223,7 @@ def test_e3_backbone_learns_from_a_trajectory_and_comes_back_from_its_folder(tmp
     assert build(config, data).model.backbone.settings["cutoff"] == 4.0
     run = DynamicsRun(config, data, build(config, data))
     assert run.model.model.backbone.kernels == "reference"
-    folder = train_dynamics(config, tmp_path / "run", data=data)
+    folder = fit_dynamics(config, data, tmp_path / "run")
     rows = json.loads((folder / "result.json").read_text())
     assert rows["own_energy_change"]["value"] < 1e-4 < rows["energy_error_max"]["value"]
     assert rows["linear_momentum_per_atom"]["value"] < 1e-8

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from molequi.errors import NotConvergedError, RunInterruptedError, UserError
-from molequi.experiments import train
+from molequi.experiments import fit, train
 from molequi.hamiltonian.config import (
     DynamicsConfig,
     is_dynamics,
@@ -22,9 +22,11 @@ from molequi.hamiltonian.config import (
 )
 from molequi.hamiltonian.data import make_data
 from molequi.hamiltonian.evaluation import follow, measure, segment_error
+from molequi.hamiltonian.loop import DynamicsRun
 from molequi.hamiltonian.molecule import cut, describe_molecule, make_teacher, run_teacher
+from molequi.hamiltonian.setup import build
 from molequi.hamiltonian.springs import Springs
-from molequi.hamiltonian.train import DynamicsRun, build, load_dynamics, train_dynamics
+from molequi.hamiltonian.train import load_dynamics
 from molequi.models.checkpoint import save_model
 from molequi.models.molecular import make_model
 from molequi.plots import errors_against_data
@@ -93,7 +95,7 @@ def test_training_learns_and_the_run_directory_is_complete(tmp_path):
     folder = train(path, ["training.epochs=40", "training.learning_rate=0.01"], tmp_path / "run")
     names = {found.relative_to(folder).as_posix() for found in folder.rglob("*") if found.is_file()}
     assert names == {
-        "config.yaml", "model.safetensors", "last.ckpt", "metrics.csv", "result.json", "rollout.npz", "plots/learning_curve.png", "plots/rollout.png",
+        "config.yaml", "model.safetensors", "last.ckpt", "log.txt", "metrics.csv", "result.json", "rollout.npz", "plots/learning_curve.png", "plots/rollout.png",
     }  # fmt: skip
     result = json.loads((folder / "result.json").read_text())
     model, config, data = load_dynamics(folder)
@@ -106,7 +108,7 @@ def test_training_learns_and_the_run_directory_is_complete(tmp_path):
 
 
 def test_resumed_run_equals_the_uninterrupted_one(tmp_path, monkeypatch):
-    whole = train_dynamics(small(), tmp_path / "whole")
+    whole = fit(small(), tmp_path / "whole")
 
     class Impatient:
         number = 0
@@ -117,36 +119,36 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path, monkeypatch):
         def __exit__(self, *_error):
             return None
 
-    original = DynamicsRun.save
+    original = DynamicsRun.epoch
 
-    def save(self, output):
-        original(self, output)
+    def epoch(self):
         Impatient.number = 2
+        return original(self)
 
     monkeypatch.setattr("molequi.hamiltonian.train.SignalWatch", Impatient)
-    monkeypatch.setattr(DynamicsRun, "save", save)
+    monkeypatch.setattr(DynamicsRun, "epoch", epoch)
     with pytest.raises(RunInterruptedError, match="after epoch 1"):
-        train_dynamics(small(), tmp_path / "parts")
+        fit(small(), tmp_path / "parts")
     monkeypatch.undo()
-    with pytest.raises(UserError, match="settings differ"):
-        train_dynamics(small(seed=1), tmp_path / "parts", resume=True)
-    parts = train_dynamics(small(), tmp_path / "parts", resume=True)
+    with pytest.raises(UserError, match="training.seed was 0 and is now 1"):
+        fit(small(seed=1), tmp_path / "parts", resume=True)
+    parts = fit(small(), tmp_path / "parts", resume=True)
     for name in ("model.safetensors", "metrics.csv", "result.json"):
         assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
     with pytest.raises(UserError, match="--overwrite"):
-        train_dynamics(small(), whole)
-    train_dynamics(small(epochs=1), whole, overwrite=True)
+        fit(small(), whole)
+    fit(small(epochs=1), whole, overwrite=True)
     assert len((whole / "metrics.csv").read_text().splitlines()) == 2
 
 
 def test_patience_ends_a_run_that_does_not_improve(tmp_path):
-    folder = train_dynamics(small(epochs=50, patience=2, learning_rate=1e-30), tmp_path / "run")
+    folder = fit(small(epochs=50, patience=2, learning_rate=1e-30), tmp_path / "run")
     assert len((folder / "metrics.csv").read_text().splitlines()) - 1 == 3
 
 
 def test_resume_without_a_run_is_refused(tmp_path):
     with pytest.raises(UserError, match="holds no run to resume"):
-        train_dynamics(small(), tmp_path / "none", resume=True)
+        fit(small(), tmp_path / "none", resume=True)
     with pytest.raises(UserError, match="no finished run"):
         load_dynamics(tmp_path)
 
@@ -154,24 +156,38 @@ def test_resume_without_a_run_is_refused(tmp_path):
 def test_occupied_and_foreign_outputs_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file is a file; give the name of a folder"):
-        train_dynamics(small(), tmp_path / "file")
-    parts = make_data(small())
+        fit(small(), tmp_path / "file")
+    run = fit(small(), tmp_path / "run")
+    torch.save({"format": 0}, run / "last.ckpt")
     with pytest.raises(
         UserError,
-        match="last.ckpt has format 0, format .* can be read; start again with --overwrite",
+        match="last.ckpt has format 0; .* resumes format .*; start again with --overwrite",
     ):
-        DynamicsRun(small(), parts, build(small(), parts)).load_state_dict({"format": 0})
+        fit(small(), run, resume=True)
+
+
+def test_wrong_data_leave_what_they_would_replace(tmp_path):
+    run = fit(molecule(), tmp_path / "run")
+    before = (run / "result.json").read_bytes()
+    with pytest.raises(UserError, match="give at least 41"):
+        fit(molecule(train=0.001), run, overwrite=True)
+    assert (run / "result.json").read_bytes() == before
+
+
+def test_callbacks_of_lightning_are_refused(tmp_path):
+    with pytest.raises(UserError, match="callbacks are Lightning's"):
+        fit(small(), tmp_path / "run", callbacks=[object()])
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "molequi.hamiltonian.train.segment_error",
+        "molequi.hamiltonian.loop.segment_error",
         lambda *_arguments, **_options: torch.tensor(float("nan"), requires_grad=True),
     )
     with pytest.raises(
         NotConvergedError, match="not finite in epoch 1; lower training.learning_rate"
     ):
-        train_dynamics(small(), tmp_path / "run")
+        fit(small(), tmp_path / "run")
 
 
 def test_true_dynamics_have_no_error_and_false_ones_do():
@@ -240,7 +256,7 @@ def test_teacher_conserves_energy_and_its_forces_are_gradients():
 
 
 def test_molecule_is_learned_by_the_same_code(tmp_path):
-    result = json.loads((train_dynamics(molecule(), tmp_path / "run") / "result.json").read_text())
+    result = json.loads((fit(molecule(), tmp_path / "run") / "result.json").read_text())
     assert {name: row["unit"] for name, row in result.items() if row["unit"] != "1"} == {
         "force_mae": "eV/Å",
         "force_baseline_mae": "eV/Å",

@@ -14,7 +14,7 @@ import torch
 from molequi.errors import UserError
 from molequi.models.checkpoint import load_model
 from molequi.training.fit import fit_frames
-from molequi.training.log import read_metrics
+from molequi.training.metrics_file import read_metrics
 
 TARGETS = {"targets": ["energy", "forces", "dipole"]}
 

@@ -18,8 +18,9 @@ from molequi.errors import NotConvergedError, RunInterruptedError, UserError
 from molequi.experiments import fit, train
 from molequi.models.checkpoint import load_model
 from molequi.properties import declare
+from molequi.training.clock import Clock
 from molequi.training.fit import fit_frames
-from molequi.training.log import read_metrics
+from molequi.training.metrics_file import read_metrics
 from molequi.training.run import evaluate
 from molequi.training.state import read_state
 
@@ -238,12 +239,28 @@ def test_gradient_that_is_not_finite_stops(tmp_path, toy_frames, toy_config, toy
 
 
 def test_time_budget_ends_the_run_within_an_epoch(tmp_path, toy_frames, toy_config, toy_splits):
-    config = toy_config(training={"epochs": 1000, "max_minutes": 0.02})
-    run = fit_frames(config, toy_frames(30), toy_splits(24, 6, 0), tmp_path / "run")
+    """By a clock that counts steps: what a step takes on this machine plays no part."""
+
+    class StepsAsSeconds(Callback):
+        def on_fit_start(self, trainer, pl_module):
+            pl_module.clock = Clock(lambda: 0.125 * pl_module.position.step)
+
+    config = toy_config(training={"epochs": 1000, "max_minutes": 15 * 0.125 / 60})
+    run = fit_frames(
+        config,
+        toy_frames(30),
+        toy_splits(24, 6, 0),
+        tmp_path / "run",
+        callbacks=[StepsAsSeconds()],
+    )
     state = read_state(run / "last.ckpt")
     assert "time budget" in state["stop_reason"]
-    assert 1.2 <= state["position"]["seconds"] < 20
-    assert read_metrics(run / "metrics.csv")[-1]["learning_rate"] == pytest.approx(1e-4, rel=0.01)
+    # Six batches make an epoch: the third one ended in its middle, was validated, and is the last.
+    assert (state["position"]["step"], state["position"]["epoch"]) == (15, 3)
+    assert state["position"]["seconds"] == 15 * 0.125
+    metrics = read_metrics(run / "metrics.csv")
+    assert [line["step"] for line in metrics] == [6, 12, 15]
+    assert metrics[-1]["learning_rate"] == pytest.approx(1e-4, rel=0.01)
 
 
 def test_patience_ends_the_run(tmp_path, toy_frames, toy_config, toy_splits):

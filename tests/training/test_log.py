@@ -1,18 +1,15 @@
-"""Lines, tables and metrics.csv."""
+"""log.txt, lines and tables."""
 
 from __future__ import annotations
+
+import dataclasses
+import logging
 
 import pytest
 
 from molequi.properties import PROPERTIES
-from molequi.training.log import (
-    MetricsFile,
-    epoch_line,
-    final_table,
-    metrics_row,
-    read_metrics,
-    with_unit,
-)
+from molequi.training.log import RunLog, epoch_line, final_table, with_unit
+from molequi.training.metrics import EpochSummary
 
 VALID = {
     "energy": {"mae": 0.02, "rmse": 0.03, "r2": 0.9, "count": 5},
@@ -20,16 +17,16 @@ VALID = {
     "forces": {"mae": 0.0301, "rmse": 0.05, "r2": 0.9, "count": 45},
     "dipole": {"mae": None, "rmse": None, "r2": None, "count": 0},
 }
-SUMMARY = {
-    "epoch": 4,
-    "step": 50,
-    "seconds": 12.34567,
-    "learning_rate": 1e-3,
-    "train": {"energy": 0.5, "forces": 0.1, "dipole": 0.0},
-    "valid": VALID,
-    "score": 0.7,
-    "is_best": True,
-}
+SUMMARY = EpochSummary(
+    epoch=4,
+    step=50,
+    seconds=12.34567,
+    learning_rate=1e-3,
+    train={"energy": 0.5, "forces": 0.1, "dipole": 0.0},
+    valid=VALID,
+    score=0.7,
+    is_best=True,
+)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +59,7 @@ def test_epoch_line_tells_r2_of_the_parts_of_a_tensor():
         "rosenfeld[0o]": {**numbers, "r2": 0.7123},
         "rosenfeld[1o]": {**numbers, "r2": None},
     }
-    line = epoch_line({**SUMMARY, "valid": valid}, [PROPERTIES["rosenfeld"]])
+    line = epoch_line(dataclasses.replace(SUMMARY, valid=valid), [PROPERTIES["rosenfeld"]])
     assert line.endswith("valid MAE: rosenfeld 0.5 bohr⁴, R2 rosenfeld[0o] 0.712 *")
 
 
@@ -108,17 +105,28 @@ def test_final_table_has_the_accuracy_of_yes_no_labels():
     assert lines[1].split()[-1] == "0.75"
 
 
-def test_metrics_file_is_cut_to_what_the_run_remembers(tmp_path):
-    path = tmp_path / "metrics.csv"
-    file = MetricsFile(path)
-    file.append(metrics_row(SUMMARY))
-    size = file.size
-    file.append(metrics_row({**SUMMARY, "epoch": 5}))
-    resumed = MetricsFile(path, size)
-    resumed.append(metrics_row({**SUMMARY, "epoch": 6}))
-    lines = read_metrics(path)
-    assert [line["epoch"] for line in lines] == [4, 6]
-    assert lines[0]["valid_dipole_mae"] is None
-    assert lines[0]["seconds"] == 12.346
-    MetricsFile(path).append(metrics_row(SUMMARY))
-    assert len(read_metrics(path)) == 1
+def test_log_is_written_between_attach_and_detach_and_others_show_what_they_did(tmp_path):
+    package, shown = logging.getLogger("molequi"), []
+
+    class Screen(logging.Handler):
+        def emit(self, record):
+            shown.append(record.getMessage())
+
+    screen = Screen()
+    before = package.level
+    package.addHandler(screen)
+    package.setLevel(logging.WARNING)
+    try:
+        with RunLog(tmp_path / "log.txt") as log:
+            logging.getLogger("molequi.training").info("an epoch")
+            logging.getLogger("molequi.training").warning("a gap")
+            log.note("what the data said")
+        logging.getLogger("molequi.training").info("later")
+        assert package.level == logging.WARNING
+        assert log not in package.handlers
+    finally:
+        package.removeHandler(screen)
+        package.setLevel(before)
+    lines = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
+    assert [line.split(" ", 2)[2] for line in lines] == ["an epoch", "a gap", "what the data said"]
+    assert shown == ["a gap"]

@@ -19,7 +19,7 @@ from molequi.errors import RunInterruptedError
 from molequi.experiments import fit
 from molequi.models.checkpoint import load_model
 from molequi.training.fit import fit_frames
-from molequi.training.log import read_metrics
+from molequi.training.metrics_file import read_metrics
 from molequi.training.state import read_state
 
 KILLED = """

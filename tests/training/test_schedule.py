@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 
 from molequi.config import TrainingSettings
-from molequi.training.fit import make_schedule
-from molequi.training.schedule import EarlyStopping, Schedule, cosine, warmup
+from molequi.training.schedule import (
+    RATE_COURSES,
+    EarlyStopping,
+    Schedule,
+    SecondStage,
+    cosine,
+    make_schedule,
+    warmup,
+)
 from molequi.training.state import Position
 
 
@@ -35,7 +42,7 @@ def test_second_stage_changes_weights_warms_up_again_and_leaves_the_score_its_me
         warmup_steps=3,
         schedule="plateau",
         weights={"forces": 100.0},
-        second_stage=(0.7, {"energy": 10.0}),
+        second_stage=SecondStage(0.7, {"energy": 10.0}),
     )
     assert schedule.weights_at(0.69) == {"forces": 100.0}
     assert schedule.weights_at(0.7) == schedule.final_weights == {"energy": 10.0}
@@ -49,14 +56,16 @@ def test_plateau_halves_the_rate_until_something_improves():
     rates = []
     for epoch, score in enumerate([1.0, 0.9, 0.95, 0.95, 0.95, 0.95, 0.8]):
         stopping.observe(score, epoch)
-        stopping.factor = schedule.plateau_factor(stopping)
-        rates.append(schedule.rate(Position(step=50), 10, stopping.factor))
+        stopping.factor = schedule.factor_after(stopping)
+        rates.append(schedule.rate(Position(step=50), 10, stopping))
     assert rates == [1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     assert (stopping.best, stopping.best_epoch, stopping.epochs_since_best) == (0.8, 6, 0)
 
 
 def test_reasons_to_stop():
-    schedule = Schedule(1e-2, epochs=20, max_minutes=1.0, patience=3, second_stage=(0.5, {}))
+    schedule = Schedule(
+        1e-2, epochs=20, max_minutes=1.0, patience=3, second_stage=SecondStage(0.5, {})
+    )
     tired = EarlyStopping(best=1.0, best_epoch=0, epochs_since_best=3)
     assert schedule.reason_to_stop(Position(epoch=4), tired, 10) is None
     assert "no better score for 3 epochs" in schedule.reason_to_stop(Position(epoch=10), tired, 10)
@@ -81,3 +90,8 @@ def test_settings_reach_the_schedule():
         "plateau",
         (0.6, {"energy": 3.0}),
     )
+
+
+def test_every_course_of_the_rate_can_be_set():
+    names = TrainingSettings.model_fields["schedule"].annotation.__args__
+    assert set(names) == set(RATE_COURSES)

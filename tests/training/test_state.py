@@ -1,4 +1,4 @@
-"""Averaged weights, and the file that a run resumes from."""
+"""The file that a run resumes from."""
 
 from __future__ import annotations
 
@@ -6,48 +6,9 @@ import pickle
 
 import pytest
 import torch
-from torch import nn
 
 from molequi.errors import RunInterruptedError, UserError
-from molequi.training.state import EMA, read_state, write_state
-
-
-def test_average_follows_the_equation_and_leaves_frozen_weights_alone():
-    module = nn.Linear(1, 1)
-    module.bias.requires_grad_(False)
-    nn.init.zeros_(module.weight)
-    average = EMA(module, 0.5)
-    expected = 0.0
-    for step in range(1, 6):
-        module.weight.data.fill_(float(step))
-        average.update()
-        decay = min(0.5, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * step
-    assert float(average.values["weight"]) == pytest.approx(expected, rel=1e-6)
-    assert list(average.values) == ["weight"]
-    with average.applied():
-        assert float(module.weight.detach()) == pytest.approx(expected, rel=1e-6)
-    assert float(module.weight.detach()) == 5.0
-
-
-def test_no_averaging_is_the_weights_themselves():
-    module = nn.Linear(2, 1)
-    average = EMA(module, 0.0)
-    module.weight.data += 3.0
-    average.update()
-    assert torch.equal(average.values["weight"], module.weight.data)
-
-
-def test_average_is_restored_exactly():
-    module = nn.Linear(3, 2)
-    average = EMA(module, 0.9)
-    for _ in range(4):
-        module.weight.data += 0.1
-        average.update()
-    copy = EMA(module, 0.9)
-    copy.load_state_dict(average.state_dict())
-    assert copy.n_steps == 4
-    assert all(torch.equal(copy.values[name], value) for name, value in average.values.items())
+from molequi.training.state import read_state, write_state
 
 
 def test_state_file_holds_plain_data_and_opens_without_pickle(tmp_path):
@@ -74,6 +35,10 @@ def test_bad_state_files_are_refused(tmp_path):
         read_state(path)
     torch.save({"format": 99}, path)
     with pytest.raises(UserError, match="format 99"):
+        read_state(path)
+    write_state({"history": []}, path, version=2)
+    assert read_state(path, version=2)["history"] == []
+    with pytest.raises(UserError, match="has format 2; this version resumes format 1"):
         read_state(path)
     path.write_bytes(pickle.dumps(OSError("code")))
     with pytest.raises(UserError, match="cannot be read"):

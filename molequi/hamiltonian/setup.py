@@ -1,0 +1,58 @@
+"""The untrained model of a config of dynamics."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from molequi.hamiltonian.config import DynamicsConfig
+from molequi.hamiltonian.data import DynamicsData
+from molequi.hamiltonian.models import RECIPES, Shape, make_dynamics
+from molequi.hamiltonian.potential import LEARNING_RATE, MolecularPotential, make_potential
+from molequi.nn.backbones.registry import BACKBONES
+from molequi.runtime.device import as_device
+
+
+def build(config: DynamicsConfig, data: DynamicsData) -> nn.Module:
+    """Return the untrained model of a config; its weights follow from the seed."""
+    model = (
+        _build_potential(config, data)
+        if config.model.kind in BACKBONES
+        else _build_network(config, data)
+    )
+    return model.to(as_device(config.training.device), getattr(torch, config.training.dtype))
+
+
+def learning_rate(config: DynamicsConfig) -> float:
+    """Return the learning rate of a config: its own, or the published one of its model."""
+    if config.training.learning_rate is not None:
+        return config.training.learning_rate
+    kind = config.model.kind
+    return LEARNING_RATE if kind in BACKBONES else RECIPES[kind].learning_rate
+
+
+def _build_potential(config: DynamicsConfig, data: DynamicsData) -> nn.Module:
+    if not isinstance(data.truth, MolecularPotential):
+        raise TypeError(f"a backbone learns from a molecule, not from {data.truth!r}")
+    return make_potential(
+        config.model.kind,
+        config.model.overrides(),
+        data.truth.frames,
+        data.train,
+        config.training.seed,
+    )
+
+
+def _build_network(config: DynamicsConfig, data: DynamicsData) -> nn.Module:
+    settings, recipe = config.model, RECIPES[config.model.kind]
+    states, features = data.train.states, data.train.systems.features
+    shape = Shape(
+        n_particles=states.shape[3],
+        n_dimensions=states.shape[4],
+        n_features=features.shape[2],
+        width=settings.width or recipe.width,
+        n_layers=settings.n_layers or recipe.n_layers,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(config.training.seed)
+        return make_dynamics(settings.kind, shape)

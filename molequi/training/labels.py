@@ -1,0 +1,84 @@
+"""Which labels a run trains and validates on, and data that no model should be trained on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import torch
+from ase.data import chemical_symbols
+from torch import Tensor
+
+from molequi.datasets.in_memory import Frames
+from molequi.errors import UserError
+from molequi.training.evaluation import without_undefined
+
+logger = logging.getLogger(__name__)
+
+
+def choose_labels(frames: Frames, splits: Mapping[str, Tensor], targets: Sequence[str]) -> Frames:
+    """Return the structures with those labels of the targets that a model can be asked for.
+
+    What is left out is logged. Raises UserError for a part without structures, with elements that
+    training never sees, or without a label to validate on.
+    """
+    frames = _defined(frames.with_targets(targets))
+    for split in ("train", "valid"):
+        if not len(splits.get(split, ())):
+            raise UserError(
+                f"the {split} part has no structures; give data.split.{split} a larger share"
+            )
+    _refuse_new_elements(frames, splits)
+    _refuse_unlabelled(frames.subset(splits["valid"]))
+    return frames
+
+
+def _defined(frames: Frames) -> Frames:
+    """Leave out labels that are not defined under the periodicity of their structure."""
+    n_labels = {name: int((~torch.isnan(values)).sum()) for name, values in frames.targets.items()}
+    frames = without_undefined(frames)
+    for name, values in frames.targets.items():
+        lost = n_labels[name] - int((~torch.isnan(values)).sum())
+        if lost:
+            logger.warning(
+                "%d %s values are left out: %s",
+                lost,
+                name,
+                frames.properties[name].condition,
+            )
+    return frames
+
+
+def _refuse_unlabelled(valid: Frames) -> None:
+    """Refuse validation structures without any label; say which target has none."""
+    without = [name for name, values in valid.targets.items() if torch.isnan(values).all()]
+    if len(without) == len(valid.targets):
+        raise UserError(
+            f"none of the {len(valid)} validation structures has a label of {', '.join(without)}; "
+            "use another split"
+        )
+    for name in without:
+        logger.warning(
+            "none of the validation structures has a label of %s, so it plays no part in choosing "
+            "the best model",
+            name,
+        )
+
+
+def _refuse_new_elements(frames: Frames, splits: Mapping[str, Tensor]) -> None:
+    """Refuse parts with elements that training never sees: the model will not know them."""
+    known = frames.subset(splits["train"]).elements()
+    for split in ("valid", "test"):
+        part = frames.subset(splits.get(split, torch.zeros(0, dtype=torch.int64)))
+        new = [number for number in part.elements() if number not in known]
+        if new:
+            first = int(torch.isin(part.atomic_numbers, torch.tensor(new)).nonzero()[0])
+            where = frames.label(
+                int(splits[split][int(torch.searchsorted(part.offsets, first, right=True)) - 1])
+            )
+            symbols = " ".join(chemical_symbols[number] for number in new)
+            raise UserError(
+                f"the {split} part contains {symbols} ({where}), the training part does not: "
+                "train on more structures, take another data.split.seed, or leave these structures "
+                "out"
+            )
