@@ -1,6 +1,6 @@
 """Settings of an experiment with dynamics.
 
-Data that are trajectories, a model of `dynamics_models`, training through the integrator.
+Data that are trajectories, a model of `hamiltonian.models`, training through the integrator.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class MoleculeSettings(Settings):
 
 
 class NetworkSettings(Settings):
-    """Which model: one of `dynamics_models.RECIPES`, null sizes being the published ones.
+    """Which model: one of `hamiltonian.models.RECIPES`, null sizes being the published ones.
 
-    For a molecule also one of `nn.kinds.BACKBONES`.
+    For a molecule also one of `backbones.registry.BACKBONES`.
 
     width: channels, of a backbone too. backbone: preset, and what else a backbone takes.
     """

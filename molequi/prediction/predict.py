@@ -59,7 +59,7 @@ def predict(
 
     One record each, in the order of the inputs.
 
-    inputs, smiles, charge, conformers, seed: see `structures.read_inputs`. model: a bundled name, a
+    inputs, smiles, charge, conformers, seed: see `inputs.read_inputs`. model: a bundled name, a
     path, or a loaded model.
     output: .xyz, .extxyz (also .gz), .csv or .json. unsafe: compute outside the model's charges and
     spins too, and mark the record. A record holds source, index, formula, model, level, and the

@@ -30,7 +30,7 @@ class Calculator(AseCalculator):
 
     model: a bundled name, a path, or a loaded model (copied where `device`, `dtype` or `kernels`
     ask for another). charge, spin_multiplicity: override what the structure says (see
-    `datasets.convert.charge_of` and `multiplicity_of`). skin: Å, of the neighbour list.
+    `structures.atoms.charge_of` and `multiplicity_of`). skin: Å, of the neighbour list.
     kernels: `auto` (the default of loaded models), `reference`, `generic` or `specialized`: see
     `SphericalBackbone.use_kernels`.
     unsafe: compute outside the model's charges and spins too; `unsafe_reason` then says what the

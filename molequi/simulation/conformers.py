@@ -71,7 +71,7 @@ def predict_means(
 
     One record each, in the order of the inputs.
 
-    inputs, smiles, charge, seed: see `structures.read_inputs`; a structure with coordinates gives
+    inputs, smiles, charge, seed: see `inputs.read_inputs`; a structure with coordinates gives
     its bonds and stereocentres. temperature: K.
     energies: the model that relaxes and weighs. output: a .json file. A record holds temperature
     (K), the means by the names of the property table, and `conformers`: each with weight,

@@ -52,7 +52,7 @@ def relax(
 
     One record each.
 
-    inputs, smiles, charge, seed: see `structures.read_inputs`. optimizer: `bfgs`, or `fire` for
+    inputs, smiles, charge, seed: see `inputs.read_inputs`. optimizer: `bfgs`, or `fire` for
     structures of many hundred atoms.
     output: .xyz, .extxyz (also .gz), .csv or .json; structures that did not converge are kept there
     as far as they came, and marked. Records are those of `predict` for the last geometry, with
