@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ase import units
 
 from molequi.errors import UserError
+from molequi.o3.irreps import Irreps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,8 +88,11 @@ class Property:
     periodicity: Periodicity = Periodicity.ANY
 
     def __post_init__(self) -> None:
-        parse_irreps(self.irreps)
-        parse_irreps(self.reads or self.irreps)
+        try:
+            Irreps(self.irreps)
+            Irreps(self.reads or self.irreps)
+        except UserError as error:
+            raise PropertyError(f"property {self.name!r}: {error}") from None
         if self.binary and self.irreps not in {"0e", "0o"}:
             raise PropertyError(
                 f"property {self.name!r} is yes/no but has irreps {self.irreps}; a yes/no label is "
@@ -98,9 +102,14 @@ class Property:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one value."""
-        parts = tuple(l for l, _ in parse_irreps(self.irreps))
-        known = {(0,): (), (1,): (3,), (0, 2): (3, 3), (0, 1, 2): (3, 3)}
-        return known.get(parts, (sum(2 * l + 1 for l in parts),))
+        irreps = Irreps(self.irreps)
+        known: dict[tuple[int, ...], tuple[int, ...]] = {
+            (0,): (),
+            (1,): (3,),
+            (0, 2): (3, 3),
+            (0, 1, 2): (3, 3),
+        }
+        return known.get(irreps.degrees, (irreps.dim,))
 
     @property
     def is_invariant(self) -> bool:
@@ -125,28 +134,12 @@ class Property:
         }[self.periodicity]
 
 
-def parse_irreps(text: str) -> tuple[tuple[int, int], ...]:
-    """Read `0e+2e` as ((0, 1), (2, 1)): pairs of l and parity ±1, ascending.
-
-    Raises PropertyError for anything else.
-    """
-    parts = []
-    for word in text.replace(" ", "").split("+"):
-        match = re.fullmatch(r"(?:1x)?(\d+)([eo])", word)
-        if match is None:
-            raise PropertyError(
-                f"irreps {text!r}: {word!r} is not an irrep; write for example 0e, 1o or 0e+2e"
-            )
-        parts.append((int(match.group(1)), 1 if match.group(2) == "e" else -1))
-    return tuple(parts)
-
-
 def part_names(target: Property) -> tuple[str, ...]:
     """Name the irrep parts of a property: `rosenfeld[0o]`, ...; one irrep is its own only part.
 
     Repeated irreps are numbered, `pair[0e.2]`.
     """
-    words = target.irreps.replace(" ", "").replace("1x", "").split("+")
+    words = list(map(str, Irreps(target.irreps)))
     if len(words) == 1:
         return (target.name,)
     numbers = [

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "molequi"
 # after its files.
 ORDER: tuple[tuple[str, str], ...] = (
     ("", "errors version plots"),
-    ("o3", "clebsch_gordan irreps spherical_harmonics"),
+    ("o3", "irreps clebsch_gordan coupling spherical_harmonics cartesian wigner"),
     ("graphs", "elements graph batched neighbors verlet"),
     ("runtime", "files plain resources signals device"),
     ("", "properties"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from molequi.o3.irreps import Irreps
 from molequi.properties import (
     PROPERTIES,
     Periodicity,
@@ -15,7 +16,6 @@ from molequi.properties import (
     declare,
     from_dict,
     get_property,
-    parse_irreps,
     to_dict,
     with_company,
 )
@@ -52,7 +52,7 @@ def test_rows_refer_to_rows(name: str) -> None:
     for other in (*row.gives, *row.serves, *filter(None, [row.derived_from])):
         assert other in PROPERTIES
         assert other != name
-    assert set(parse_irreps(row.irreps)) <= set(parse_irreps(row.reads or row.irreps)) or (
+    assert set(Irreps(row.irreps)) <= set(Irreps(row.reads or row.irreps)) or (
         name == "dipole_magnitude"
     )
 

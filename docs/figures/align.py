@@ -14,7 +14,8 @@ from molequi.alignment.orientations import correlations, score_at
 from molequi.graphs.neighbors import build_graph
 from molequi.models.probes import random_rotation
 from molequi.models.zoo import load
-from molequi.o3.irreps import natural_irreps, rotate
+from molequi.o3.irreps import Irreps
+from molequi.o3.wigner import rotate
 from molequi.structures.molecules import atoms_from_smiles
 
 SMILES = "C[C@H](N)C(=O)O"
@@ -34,7 +35,7 @@ def main(picture: str) -> None:
     ]
     shells = shells_for(*parts)
     same = Pair(*(unit_features(fields_of(part, shells), 0.5) for part in parts))
-    wrong = same._replace(a=rotate(same.a, -torch.eye(3), natural_irreps(L_MAX)))
+    wrong = same._replace(a=rotate(same.a, -torch.eye(3), Irreps.natural(L_MAX)))
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     angles = torch.linspace(-180, 180, 361, dtype=torch.float64)
     for pair, color, label in ((same, "C0", "same hand"), (wrong, "C3", "wrong hand")):

@@ -36,7 +36,8 @@ from molequi.alignment.orientations import (
 from molequi.errors import UserError
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import load
-from molequi.o3.irreps import natural_irreps, rotate
+from molequi.o3.irreps import Irreps
+from molequi.o3.wigner import rotate
 from molequi.prediction.records import size_labels
 from molequi.structures.atoms import graph_from_atoms
 from molequi.structures.inputs import Input, Structure, one_structure
@@ -95,9 +96,9 @@ def align(
         _require_charges(structures, fields)
     pair = Pair(*(unit_features(field, charge_weight) for field in fields))
     scores, rotations, best = scan_orientations(pair), grid_rotations(), best_pose(pair)
-    mirrored = best_pose(pair._replace(a=rotate(pair.a, -torch.eye(3), natural_irreps(L_MAX))))
+    mirrored = best_pose(pair._replace(a=rotate(pair.a, -torch.eye(3), Irreps.natural(L_MAX))))
     indices = [
-        carbo(rotate(x[0], best.rotation, natural_irreps(L_MAX)), y[0])
+        carbo(rotate(x[0], best.rotation, Irreps.natural(L_MAX)), y[0])
         for x, y in zip(*fields, strict=True)
     ]
     record = {

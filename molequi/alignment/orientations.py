@@ -2,7 +2,7 @@
 
 The score <b, D(R) a> on a whole grid of rotations at once, and its maxima.
 
-a and b are (M, C) in the layout of `irreps.natural_irreps(l_max)`. The score is a band-limited
+a and b are (M, C) in the layout of `irreps.Irreps.natural(l_max)`. The score is a band-limited
 function of R: it is known everywhere from S_l = b_l a_l^T, one (2l + 1)^2 matrix for each l. On the
 grid R = R_y(alpha) R_x(beta) R_y(gamma), e3nn's Euler angles, the turns about y mix only the rows m
 and -m, so that the sum separates (the fast rotation function of crystallography, R. A. Crowther,
@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from molequi.o3.clebsch_gordan import wigner_3j
-from molequi.o3.irreps import natural_irreps, row_slices, wigner_matrices
+from molequi.o3.irreps import Irreps
+from molequi.o3.wigner import wigner_matrices
 
 # 25 angles resolve every frequency up to l = 12; at 16 polar angles, 11.25° apart, no maximum of
 # such a function hides. 10,000 in all.
@@ -54,7 +55,7 @@ def correlations(a: Tensor, b: Tensor, l_max: int) -> Tensor:
     (l_max + 1, 2 l_max + 1, 2 l_max + 1).
     """
     table = a.new_zeros(l_max + 1, 2 * l_max + 1, 2 * l_max + 1)
-    for l, rows in enumerate(row_slices(natural_irreps(l_max))):
+    for l, rows in enumerate(Irreps.natural(l_max).slices()):
         table[l, l_max - l : l_max + l + 1, l_max - l : l_max + l + 1] = b[rows] @ a[rows].T
     return table
 

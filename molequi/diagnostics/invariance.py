@@ -9,7 +9,7 @@ import numpy as np
 
 from molequi.diagnostics.model_runner import Deviation, ModelRunner, Outputs, ratio
 from molequi.models.probes import Structure, random_rotation
-from molequi.o3.irreps import irreps_name
+from molequi.o3.irreps import Irrep
 
 _N_ROTATIONS = 3
 _DISTANCE = 50.0  # Å
@@ -50,7 +50,7 @@ def inversion(
             for (l, parity, old), (_, _, new), scale in parts:
                 error = float(np.abs(new - parity * old).max(initial=0.0))
                 yield Deviation(
-                    f"inversion.{name}.{irreps_name([(l, parity)])}",
+                    f"inversion.{name}.{Irrep(l, parity)}",
                     ratio(error, scale),
                     f"{name} of {structure.name}",
                 )

@@ -6,7 +6,7 @@ is an error relative to the root mean square of the layer's output.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -17,14 +17,14 @@ from molequi.diagnostics.model_runner import rotation_of_rows
 from molequi.groups.equivarify import turn_images
 from molequi.groups.finite import dihedral_group
 from molequi.models.probes import random_rotation
-from molequi.o3.irreps import Irrep, irreps_name
+from molequi.o3.irreps import Irreps
 
 Layer = Callable[[Tensor], Tensor]
 
 
 def check_irreps_layer(
     layer: Layer,
-    irreps: Sequence[Irrep],
+    irreps: Irreps,
     n_channels: int,
     *,
     seed: int = 0,
@@ -36,16 +36,14 @@ def check_irreps_layer(
     measured while training.
     """
     rng = np.random.default_rng(seed)
-    features = torch.as_tensor(
-        rng.standard_normal((12, sum(2 * l + 1 for l, _ in irreps), n_channels))
-    ).to(dtype)
+    features = torch.as_tensor(rng.standard_normal((12, irreps.dim, n_channels))).to(dtype)
     rotation = random_rotation(rng)
     motions = {
         "rotation": torch.block_diag(
-            *[torch.as_tensor(rotation_of_rows(l, rotation)) for l, _ in irreps]
+            *[torch.as_tensor(rotation_of_rows(l, rotation)) for l in irreps.degrees]
         ).to(dtype),
         "inversion": torch.diag(
-            torch.tensor([float(p) for l, p in irreps for _ in range(2 * l + 1)], dtype=dtype)
+            torch.tensor([float(irreps[k].p) for k in irreps.of_components()], dtype=dtype)
         ),
     }
     still = _seeded(layer, features, seed)
@@ -53,9 +51,7 @@ def check_irreps_layer(
         name: _error(_seeded(layer, matrix @ features, seed), matrix @ still)
         for name, matrix in motions.items()
     }
-    return {
-        name: _measured(name, value, dtype, irreps_name(irreps)) for name, value in found.items()
-    }
+    return {name: _measured(name, value, dtype, str(irreps)) for name, value in found.items()}
 
 
 def check_grid_layer(layer: Layer, images: Tensor, *, stride: int = 1) -> dict[str, Measurement]:

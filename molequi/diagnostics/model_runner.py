@@ -13,8 +13,10 @@ from molequi.graphs.graph import AtomGraph, collate
 from molequi.models.molecular import MolecularModel
 from molequi.models.probes import Structure
 from molequi.nn.backbones.base import Capabilities
-from molequi.o3.irreps import from_cartesian, row_slices, wigner_matrices
-from molequi.properties import PROPERTIES, Property, parse_irreps
+from molequi.o3.cartesian import from_cartesian
+from molequi.o3.irreps import Irreps
+from molequi.o3.wigner import wigner_matrices
+from molequi.properties import PROPERTIES, Property
 
 Outputs = dict[str, np.ndarray]  # output name -> (*shape) or, for an output per atom, (N, *shape)
 
@@ -170,10 +172,10 @@ class ModelRunner:
 
     def parts(self, name: str, value: np.ndarray) -> list[tuple[int, int, np.ndarray]]:
         """Split an output into its irreps: l, parity, rows (..., 2l + 1)."""
-        irreps = parse_irreps(self.rows[name].irreps)
-        rows = from_cartesian(torch.as_tensor(value), tuple(l for l, _ in irreps)).numpy()
+        irreps = Irreps(self.rows[name].irreps)
+        rows = from_cartesian(torch.as_tensor(value), irreps.degrees).numpy()
         return [
-            (l, p, rows[..., mine]) for (l, p), mine in zip(irreps, row_slices(irreps), strict=True)
+            (l, p, rows[..., mine]) for (l, p), mine in zip(irreps, irreps.slices(), strict=True)
         ]
 
     def part_sizes(self, name: str, value: np.ndarray) -> np.ndarray:
@@ -182,7 +184,7 @@ class ModelRunner:
 
     def rotated(self, name: str, value: np.ndarray, rotation: np.ndarray) -> np.ndarray:
         """Turn an output by a proper rotation (3, 3); Cartesian outputs by the matrix itself."""
-        degrees = tuple(l for l, _ in parse_irreps(self.rows[name].irreps))
+        degrees = Irreps(self.rows[name].irreps).degrees
         if degrees in {(0, 2), (0, 1, 2)}:
             return rotation @ value @ rotation.T
         turned = [part @ rotation_of_rows(l, rotation).T for l, _, part in self.parts(name, value)]

@@ -16,7 +16,7 @@ from molequi.diagnostics.model_runner import Deviation, ModelRunner, ratio, rota
 from molequi.graphs.graph import AtomGraph
 from molequi.models.probes import Structure, random_rotation
 from molequi.nn.backbones.base import NodeFeatures
-from molequi.o3.irreps import irreps_name, row_slices
+from molequi.o3.irreps import Irrep
 
 _SEED = 0
 # Å. The atoms still feel each other at the nearer cutoff, so that values and slopes change faster
@@ -41,20 +41,20 @@ def hidden_features(
             _features(runner, structure.mapped(matrix), backbone)
             for matrix in (np.eye(3), rotation, -np.eye(3))
         )
-        rows = row_slices(backbone.irreps_out)
+        rows = backbone.irreps_out.slices()
         sizes = [_size(still.equivariant[:, mine]) for mine in rows]
         for (l, parity), mine, size in zip(backbone.irreps_out, rows, sizes, strict=True):
             matrix = torch.as_tensor(rotation_of_rows(l, rotation)).to(still.equivariant)
             scale, where = (
                 max(size, 0.1 * max(sizes)),
-                f"{irreps_name([(l, parity)])} features of {structure.name}",
+                f"{Irrep(l, parity)} features of {structure.name}",
             )
             yield Deviation(
                 "rotation.features",
                 _error(turned.equivariant[:, mine], matrix @ still.equivariant[:, mine], scale),
                 where,
             )
-            name = f"inversion.features.{irreps_name([(l, parity)])}"
+            name = f"inversion.features.{Irrep(l, parity)}"
             yield Deviation(
                 name,
                 _error(mirrored.equivariant[:, mine], parity * still.equivariant[:, mine], scale),

@@ -14,9 +14,9 @@ import numpy as np
 
 from molequi.diagnostics.model_runner import Deviation, ModelRunner, ratio
 from molequi.models.probes import Structure, achiral_probes, built_in_probes
-from molequi.properties import parse_irreps
+from molequi.o3.irreps import Irrep, Irreps
 
-_PSEUDOSCALAR = (0, -1)
+_PSEUDOSCALAR = Irrep.parse("0o")
 
 
 def achiral(
@@ -80,7 +80,7 @@ def hand_separation(
 
 def _pseudoscalars(runner: ModelRunner) -> list[tuple[str, int]]:
     """Name the outputs with a 0o part, and the place of that part."""
-    rows = {name: parse_irreps(row.irreps) for name, row in runner.model.properties.items()}
+    rows = {name: Irreps(row.irreps) for name, row in runner.model.properties.items()}
     return [
         (name, irreps.index(_PSEUDOSCALAR))
         for name, irreps in rows.items()

@@ -15,7 +15,7 @@ from scipy import sparse
 from molequi.errors import UserError
 from molequi.groups.finite import FiniteGroup, dihedral_group, grid_sources
 from molequi.groups.representations import Representation, represent
-from molequi.o3.irreps import irreps_name
+from molequi.o3.irreps import Irrep
 from molequi.o3.spherical_harmonics import spherical_harmonics
 
 
@@ -36,7 +36,7 @@ def o3_irrep(l: int, parity: int) -> Representation:
         "O(3)",
         [parity * np.eye(2 * l + 1)],
         list(_rotation_generators(l)),
-        name=irreps_name([(l, parity)]),
+        name=str(Irrep(l, parity)),
     )
 
 

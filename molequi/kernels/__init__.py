@@ -9,7 +9,7 @@ from torch import Tensor
 
 from molequi.kernels import convolution, cuda, inplace, products, reference
 from molequi.kernels.edges import Edges, edges_of
-from molequi.o3.clebsch_gordan import CouplingTable
+from molequi.o3.coupling import CouplingTable
 
 __all__ = ["CPU_KERNELS", "KERNELS", "Edges", "convolve", "couple", "edges_of", "inplace"]
 

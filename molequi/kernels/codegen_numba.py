@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from molequi.o3.clebsch_gordan import CouplingTable
+from molequi.o3.coupling import CouplingTable
 
 _HEADER = '''"""Generated: the convolution's kernels for one coupling table."""
 import numba
@@ -62,9 +62,9 @@ class Terms:
         self.entries: dict[tuple[int, int, int], list[tuple[int, float]]] = {}
         for p, a, b, k, value in zip(
             table.path,
-            table.row_first,
-            table.row_second,
-            table.row_output,
+            table.component_first,
+            table.component_second,
+            table.component_output,
             table.value,
             strict=True,
         ):

@@ -11,7 +11,7 @@ Coefficients are literals in double precision, which Triton rounds to the dtype 
 from __future__ import annotations
 
 from molequi.kernels.codegen_numba import CONSTANTS, Terms, basis, indented, radial_sums
-from molequi.o3.clebsch_gordan import CouplingTable
+from molequi.o3.coupling import CouplingTable
 
 _HEADER = '''"""Generated: the convolution's kernels on a GPU for one coupling table."""
 import triton

@@ -33,8 +33,7 @@ from torch.library import custom_op
 from molequi.kernels import cpu, cuda
 from molequi.kernels.edges import Edges
 from molequi.kernels.tables import is_wanted, name_of, table_named
-from molequi.o3.clebsch_gordan import CouplingTable
-from molequi.o3.irreps import n_rows
+from molequi.o3.coupling import CouplingTable
 
 
 def convolve(
@@ -103,7 +102,7 @@ backward.register_autograd(_backward_gradients, setup_context=_keep_backward)
 
 @forward.register_fake
 def _(h: Tensor, y: Tensor, r: Tensor, s: Tensor, *rest: object) -> Tensor:
-    return h.new_empty(h.shape[0], n_rows(table_named(str(rest[4]).split()[1]).output), h.shape[2])
+    return h.new_empty(h.shape[0], table_named(str(rest[4]).split()[1]).output.dim, h.shape[2])
 
 
 @backward.register_fake

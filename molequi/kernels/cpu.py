@@ -19,7 +19,6 @@ from torch import Tensor
 from molequi.kernels import codegen_numba, compiled, jit_cache, splines, threads
 from molequi.kernels.edges import Edges
 from molequi.kernels.tables import arrays, table_named
-from molequi.o3.irreps import n_rows
 
 # Bytes of spline coefficients that a kernel works on at a time: half of a second-level cache of 1
 # MiB.
@@ -39,7 +38,7 @@ def forward(
     cutoff: float,
 ) -> Tensor:
     """Return A."""
-    out = h.new_empty(h.shape[0], n_rows(table_named(table.split()[1]).output), h.shape[2])
+    out = h.new_empty(h.shape[0], table_named(table.split()[1]).output.dim, h.shape[2])
     write_forward(
         (h, y, r, s),
         Edges(index, receiver_ptr, order, sender_ptr),

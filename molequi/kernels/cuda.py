@@ -35,7 +35,6 @@ from torch import Tensor
 
 from molequi.kernels import codegen_triton, jit_cache, splines
 from molequi.kernels.tables import table_named
-from molequi.o3.irreps import n_rows
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ def forward(
     cutoff: float,
 ) -> Tensor:
     """Return A."""
-    out = h.new_empty(h.shape[0], n_rows(table_named(table.split()[1]).output), h.shape[2])
+    out = h.new_empty(h.shape[0], table_named(table.split()[1]).output.dim, h.shape[2])
     _launch_by_node(_kernels(table).forward, [h, y, r, s, index[0], receiver_ptr, out], s, cutoff)
     return out
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from molequi.kernels import cpu, products
 from molequi.kernels.edges import Edges
 from molequi.kernels.tables import name_of
-from molequi.o3.clebsch_gordan import CouplingTable
+from molequi.o3.coupling import CouplingTable
 
 
 def serves(tensor: Tensor, kernels: str) -> bool:

@@ -25,8 +25,7 @@ from torch.library import custom_op
 
 from molequi.kernels import compiled, threads
 from molequi.kernels.tables import arrays, is_wanted, name_of, table_named
-from molequi.o3.clebsch_gordan import CouplingTable
-from molequi.o3.irreps import n_rows
+from molequi.o3.coupling import CouplingTable
 
 
 def couple(
@@ -38,7 +37,7 @@ def couple(
 
 def forward(x: Tensor, y: Tensor, w: Tensor, species: Tensor, table: str) -> Tensor:
     """Return B."""
-    out = x.new_empty(x.shape[0], n_rows(table_named(table).output), x.shape[2])
+    out = x.new_empty(x.shape[0], table_named(table).output.dim, x.shape[2])
     run("forward", table, [x, y, w, species], [out])
     return out
 
@@ -120,8 +119,12 @@ def run(
 @functools.lru_cache
 def _terms(name: str, dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray]:
     table = table_named(name)
-    terms = np.stack([table.path, table.row_first, table.row_second, table.row_output], axis=1)
-    order = np.lexsort((table.row_second, table.row_first, table.row_output, table.path))
+    terms = np.stack(
+        [table.path, table.component_first, table.component_second, table.component_output], axis=1
+    )
+    order = np.lexsort(
+        (table.component_second, table.component_first, table.component_output, table.path)
+    )
     return terms[order], table.value[order].astype(str(dtype).removeprefix("torch."))
 
 
@@ -162,7 +165,7 @@ _backward.register_autograd(_backward_gradients, setup_context=_keep_backward)
 
 @_forward.register_fake
 def _(x: Tensor, y: Tensor, w: Tensor, species: Tensor, table: str) -> Tensor:
-    return x.new_empty(x.shape[0], n_rows(table_named(table).output), x.shape[2])
+    return x.new_empty(x.shape[0], table_named(table).output.dim, x.shape[2])
 
 
 @_backward.register_fake

@@ -14,20 +14,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from molequi.kernels import splines
-from molequi.o3.clebsch_gordan import CouplingTable, rows_of
+from molequi.o3.coupling import CouplingTable, components_of
 
 
 class Block(NamedTuple):
     """All paths into one output irrep.
 
-    rows: (2 l + 1,), of the output. path, row_first: (K,), the path and the first-side row of each
-    column.
-    matrix: (rows of the second side, n_rows * K), the coefficients.
+    components: (2 l + 1,), of the output. path, component_first: (K,), the path and the first
+    side's component of each column.
+    matrix: (components of the second side, (2 l + 1) * K), the coefficients.
     """
 
-    rows: Tensor
+    components: Tensor
     path: Tensor
-    row_first: Tensor
+    component_first: Tensor
     matrix: Tensor
 
 
@@ -37,26 +37,24 @@ def _blocks(table: CouplingTable, dtype: torch.dtype, device: torch.device) -> t
 
 
 def _block(table: CouplingTable, output: int, dtype: torch.dtype, device: torch.device) -> Block:
-    starts = np.cumsum([0, *(2 * l + 1 for l, _ in table.first)])
+    slices = table.first.slices()
     mine = [p for p, path in enumerate(table.paths) if path.output == output]
     columns = [
-        (p, row)
+        (p, component)
         for p in mine
-        for row in range(starts[table.paths[p].first], starts[table.paths[p].first + 1])
+        for component in range(table.first.dim)[slices[table.paths[p].first]]
     ]
     position = {key: column for column, key in enumerate(columns)}
-    terms = np.flatnonzero(np.isin(table.path, mine))
-    rows = rows_of(table.output, alternating=table.separate)[output]
-    matrix = np.zeros((sum(2 * l + 1 for l, _ in table.second), len(rows), len(columns)))
-    for t in terms:
-        row = np.searchsorted(rows, table.row_output[t])
-        matrix[table.row_second[t], row, position[int(table.path[t]), int(table.row_first[t])]] += (
-            table.value[t]
-        )
+    components = components_of(table.output, alternating=table.separate)[output]
+    matrix = np.zeros((table.second.dim, len(components), len(columns)))
+    for t in np.flatnonzero(np.isin(table.path, mine)):
+        k = np.searchsorted(components, table.component_output[t])
+        column = position[int(table.path[t]), int(table.component_first[t])]
+        matrix[table.component_second[t], k, column] += table.value[t]
     return Block(
-        torch.from_numpy(rows).to(device=device),
+        torch.from_numpy(components).to(device=device),
         torch.tensor([p for p, _ in columns], dtype=torch.int64, device=device),
-        torch.tensor([row for _, row in columns], dtype=torch.int64, device=device),
+        torch.tensor([component for _, component in columns], dtype=torch.int64, device=device),
         torch.from_numpy(matrix.reshape(len(matrix), -1)).to(device=device, dtype=dtype),
     )
 
@@ -74,7 +72,7 @@ def convolve(
 
     A_i[k,c] = sum_e sum_(p;a,b,k) CG[p;a,b,k] h_j[a,c] Y_e[b] R_e[p,c].
 
-    features: (N, rows of table.first, C). harmonics: (E, rows of table.second). distances: (E,), Å.
+    features: (N, components of table.first, C). harmonics: (E, components of table.second). distances: (E,), Å.
     edge_index: (2, E).
     coefficients: (K + 3, paths, C), of R as a spline: see `splines`. Returns (N, rows of
     table.output, C).
@@ -83,19 +81,17 @@ def convolve(
     sender, receiver = edge_index
     n_edges, n_channels = radial.shape[0], features.shape[2]
     at_sender = features.index_select(0, sender)
-    messages = []
-    for block in _blocks(table, features.dtype, features.device):
-        matrix = (harmonics @ block.matrix).reshape(n_edges, len(block.rows), len(block.path))
-        weighted = at_sender.index_select(1, block.row_first) * radial.index_select(1, block.path)
+    messages, blocks = [], _blocks(table, features.dtype, features.device)
+    for block in blocks:
+        matrix = (harmonics @ block.matrix).reshape(n_edges, len(block.components), len(block.path))
+        weighted = at_sender.index_select(1, block.component_first) * radial.index_select(
+            1, block.path
+        )
         messages.append(torch.bmm(matrix, weighted))
     joined = torch.cat(messages, dim=1)
     if table.separate:
-        joined = joined.index_select(
-            1,
-            torch.cat(
-                [block.rows for block in _blocks(table, features.dtype, features.device)]
-            ).argsort(),
-        )
+        place = torch.cat([block.components for block in blocks]).argsort()
+        joined = joined.index_select(1, place)
     return features.new_zeros(features.shape[0], joined.shape[1], n_channels).index_add(
         0, receiver, joined
     )
@@ -108,16 +104,16 @@ def couple(
 
     B_i[k,c] = sum_(p;a,b,k) CG[p;a,b,k] w[s_i,p,c] x_i[a,c] y_i[b,c].
 
-    first: (N, rows of table.first, C). second: (N, rows of table.second, C). weights: (species,
+    first: (N, components of table.first, C). second: (N, components of table.second, C). weights: (species,
     paths, C). species: (N,).
-    Returns (N, rows of table.output, C).
+    Returns (N, components of table.output, C).
     """
     own = functional.embedding(species, weights.flatten(1)).reshape(
         len(species), *weights.shape[1:]
     )
     products = []
     for block in _blocks(table, first.dtype, first.device):
-        matrix = block.matrix.reshape(second.shape[1], len(block.rows), len(block.path))
-        weighted = first.index_select(1, block.row_first) * own.index_select(1, block.path)
+        matrix = block.matrix.reshape(second.shape[1], len(block.components), len(block.path))
+        weighted = first.index_select(1, block.component_first) * own.index_select(1, block.path)
         products.append(torch.einsum("bkp,npc,nbc->nkc", matrix, weighted, second))
     return torch.cat(products, dim=1)

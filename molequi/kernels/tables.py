@@ -8,21 +8,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.o3.clebsch_gordan import CouplingTable, coupling_table
-from molequi.o3.irreps import Irreps, irreps_name
+from molequi.o3.coupling import CouplingTable, coupling_table
+from molequi.o3.irreps import Irreps
 
 _tables: dict[str, CouplingTable] = {}
 
 
 @functools.lru_cache(maxsize=1024)
 def name_of(table: CouplingTable) -> str:
-    """Return the name by which an operator, whose arguments are tensors and text, is told of its table: `0e+1o|0e+1o|0e`."""
+    """Return the name by which an operator is told of its table: `0e+1o|0e+1o|0e`.
+
+    The arguments of an operator are tensors, numbers and text.
+    """
     # The outputs of separate paths are named once each.
-    output = tuple(dict.fromkeys(table.output))
+    output = Irreps(dict.fromkeys(table.output))
     flags = ["symmetric"] * table.symmetric + ["separate"] * table.separate
-    name = "|".join(
-        [*(irreps_name(irreps) for irreps in (table.first, table.second, output)), *flags]
-    )
+    name = "|".join([str(table.first), str(table.second), str(output), *flags])
     _tables.setdefault(name, table)
     return name
 
@@ -32,13 +33,9 @@ def table_named(name: str) -> CouplingTable:
     if name not in _tables:
         first, second, output, *flags = name.split("|")
         _tables[name] = coupling_table(
-            _irreps(first), _irreps(second), _irreps(output), **dict.fromkeys(flags, True)
+            Irreps(first), Irreps(second), Irreps(output), **dict.fromkeys(flags, True)
         )
     return _tables[name]
-
-
-def _irreps(text: str) -> Irreps:
-    return tuple((int(word[:-1]), 1 if word[-1] == "e" else -1) for word in text.split("+"))
 
 
 def arrays(*tensors: Tensor) -> list[np.ndarray]:

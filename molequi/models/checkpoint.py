@@ -17,6 +17,7 @@ from torch import Tensor
 from molequi.errors import UserError
 from molequi.models.molecular import MolecularModel
 from molequi.nn.backbones.registry import BACKBONES
+from molequi.o3.irreps import Irreps
 from molequi.properties import from_dict, to_dict
 from molequi.version import __version__
 
@@ -48,7 +49,7 @@ def build(description: dict) -> MolecularModel:
     """Make the network that `describe` described, with random weights and in its dtype."""
     # Files older than the choice of kinds have none.
     kind, settings = BACKBONES[description.get("kind", "tensors")], dict(description["backbone"])
-    settings["irreps_out"] = tuple((l, p) for l, p in settings["irreps_out"])
+    settings["irreps_out"] = Irreps(settings["irreps_out"])
     rows = [from_dict(row) for row in description["properties"]]
     with torch.random.fork_rng(devices=[]):
         model = MolecularModel(

@@ -24,8 +24,9 @@ from molequi.nn.heads.base import Molecules
 from molequi.nn.heads.electrostatics import AtomicMultipoles, MultipoleHead
 from molequi.nn.heads.registry import irreps_of, make_heads
 from molequi.nn.weight_cache import is_differentiated_once, weights_at_rest
-from molequi.o3.irreps import Irreps, from_cartesian, irreps_name, row_slices
-from molequi.properties import Periodicity, Property, get_property, parse_irreps, with_company
+from molequi.o3.cartesian import from_cartesian
+from molequi.o3.irreps import Irrep, Irreps
+from molequi.properties import Periodicity, Property, get_property, with_company
 
 PRESETS: Mapping[str, dict[str, object]] = {
     "small": {"n_layers": 2, "n_channels": 32, "l_max": 2, "correlation": 1},
@@ -288,11 +289,12 @@ def make_model(
     rows = [get_property(row) if isinstance(row, str) else row for row in properties]
     needed = {irrep for row in rows for irrep in irreps_of(row)}
     # Triple products of vectors are pseudoscalars too.
-    needed |= {(1, -1)} if (0, -1) in needed else set()
+    if Irrep.parse("0o") in needed:
+        needed.add(Irrep.parse("1o"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = make_backbone(
-            kind, tuple(sorted(set(elements))), tuple(sorted(needed)), PRESETS[preset], overrides
+            kind, tuple(sorted(set(elements))), Irreps(sorted(needed)), PRESETS[preset], overrides
         )
         model = MolecularModel(backbone, rows, metadata=metadata)
     backbone.calibrate(
@@ -316,8 +318,8 @@ def check_reach(model: MolecularModel) -> None:
     for name, irreps in unreached(model, cluster.graph(model.cutoff)).items():
         raise UserError(
             f"{name} ({model.properties[name].irreps}) cannot be reached by this network: its "
-            f"{irreps_name(irreps)} part stays zero. "
-            f"Hidden irreps end in {irreps_name(model.backbone.irreps_out)}; use parity=full, "
+            f"{irreps} part stays zero. "
+            f"Hidden irreps end in {model.backbone.irreps_out}; use parity=full, "
             "n_layers=3 or correlation=2"
         )
 
@@ -336,15 +338,14 @@ def unreached(model: MolecularModel, graph: AtomGraph) -> dict[str, Irreps]:
     for name, row in model.properties.items():
         if name not in outputs or row.is_invariant:
             continue
-        irreps = parse_irreps(row.irreps)
-        rows = from_cartesian(outputs[name].nan_to_num(), tuple(l for l, _ in irreps))
+        irreps = Irreps(row.irreps)
+        rows = from_cartesian(outputs[name].nan_to_num(), irreps.degrees)
         sizes = [
-            float(rows[..., part].abs().max()) if rows.numel() else 0.0
-            for part in row_slices(irreps)
+            float(rows[..., part].abs().max()) if rows.numel() else 0.0 for part in irreps.slices()
         ]
         scales = model.heads[name].scale.tolist() if name in model.heads else [1.0] * len(irreps)
         limits = [1e-10 * features * max(scale, 1e-4 * max(scales)) for scale in scales]
-        zero = tuple(
+        zero = Irreps(
             irrep for irrep, size, limit in zip(irreps, sizes, limits, strict=True) if size <= limit
         )
         if zero:

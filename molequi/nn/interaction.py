@@ -11,8 +11,8 @@ from molequi.nn.linear import IrrepsLinear, PathLinear, gate, silu, spread
 from molequi.nn.product import ManyBodyProduct, SharedRows, path_scale
 from molequi.nn.radial import RadialNetwork
 from molequi.nn.weight_cache import derived
-from molequi.o3.clebsch_gordan import coupling_table
-from molequi.o3.irreps import Irreps, irrep_of_row, irreps_name, natural_irreps
+from molequi.o3.coupling import coupling_table
+from molequi.o3.irreps import Irreps
 
 
 class Interaction(nn.Module):
@@ -40,11 +40,11 @@ class Interaction(nn.Module):
     ) -> None:
         super().__init__()
         wanted = irreps_out if correlation == 1 else _message_irreps(irreps_in, irreps_out, l_max)
-        message_irreps = reachable(irreps_in, natural_irreps(l_max), wanted)
+        message_irreps = reachable(irreps_in, Irreps.natural(l_max), wanted)
         separate = mixing == "separate"
-        self.irreps_out = tuple(irreps_out)
+        self.irreps_out = irreps_out
         self.table = coupling_table(
-            tuple(irreps_in), natural_irreps(l_max), message_irreps, separate=separate
+            irreps_in, Irreps.natural(l_max), message_irreps, separate=separate
         )
         self.kernels = "reference"
         self.up = IrrepsLinear(irreps_in, n_channels, n_channels)
@@ -60,7 +60,9 @@ class Interaction(nn.Module):
                 message_irreps, irreps_out, n_channels, n_elements, correlation=correlation
             )
             self.register_buffer("product_scale", torch.ones(len(irreps_out)))
-        self.register_buffer("irrep_of_row", irrep_of_row(irreps_out), persistent=False)
+        self.register_buffer(
+            "irrep_of_row", torch.tensor(irreps_out.of_components()), persistent=False
+        )
         # Separate paths without a product are mixed already.
         self.down = (
             nn.Identity()
@@ -193,9 +195,9 @@ class Gate(nn.Module):
 
     def __init__(self, irreps: Irreps, n_channels: int) -> None:
         super().__init__()
-        if not irreps or irreps[0] != (0, 1):
-            raise ValueError(f"a gate needs 0e as its first irrep, got {irreps_name(irreps)}")
-        self.others = tuple(irreps[1:])
+        if not irreps or not irreps[0].is_scalar:
+            raise ValueError(f"a gate needs 0e as its first irrep, got {irreps}")
+        self.others = irreps[1:]
         self.weight = nn.Parameter(torch.randn(n_channels, len(self.others) * n_channels))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -212,16 +214,11 @@ class Gate(nn.Module):
 
 def reachable(first: Irreps, second: Irreps, wanted: Irreps) -> Irreps:
     """Return the irreps of `wanted` that couplings of first x second can give, in their order."""
-    return tuple(
-        (l3, p3)
-        for l3, p3 in wanted
-        if any(
-            p1 * p2 == p3 and abs(l1 - l2) <= l3 <= l1 + l2 for l1, p1 in first for l2, p2 in second
-        )
-    )
+    products = {irrep for a in first for b in second for irrep in a * b}
+    return Irreps(irrep for irrep in wanted if irrep in products)
 
 
 def _message_irreps(irreps_in: Irreps, irreps_out: Irreps, l_max: int) -> Irreps:
     """With many-body products the message keeps every l up to l_max in the parities that the layer works with."""
-    parities = {p * (-1) ** l for l, p in (*irreps_in, *irreps_out)}
-    return tuple((l, s * (-1) ** l) for l in range(l_max + 1) for s in (1, -1) if s in parities)
+    signs = {irrep.p * (-1) ** irrep.l for irrep in irreps_in + irreps_out}
+    return Irreps(irrep for irrep in Irreps.full(l_max) if irrep.p * (-1) ** irrep.l in signs)

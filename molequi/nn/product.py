@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from molequi.kernels import couple
 from molequi.nn.linear import IrrepsLinear
 from molequi.nn.weight_cache import derived
-from molequi.o3.clebsch_gordan import CouplingTable, coupling_table
+from molequi.o3.coupling import CouplingTable, coupling_table
 from molequi.o3.irreps import Irreps
 
 

@@ -1,134 +1,186 @@
-"""Irreps of O(3): the row layout of feature tensors, and the bridge between irrep rows and Cartesian tensors.
+"""Irreps of O(3): what the components of a feature tensor are.
 
-An irrep is a pair (l, p): degree l and parity p = ±1. A feature tensor is (N, M, C): M rows, 2l + 1
-for each irrep in the order of its list, and the same C channels for each row. The basis is that of
-e3nn: l = 1 rows are (x, y, z).
+A feature tensor is (N, M, C): M components, 2l + 1 for each irrep in the order of its `Irreps`, and
+the same C channels for each component. The basis is that of e3nn: l = 1 components are (x, y, z).
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
+from typing import NamedTuple, SupportsIndex, overload
 
-import numpy as np
-import torch
-from torch import Tensor
+from molequi.errors import UserError
 
-from molequi.o3.clebsch_gordan import wigner_3j
+_PARITIES = {"e": 1, "o": -1}
 
-Irrep = tuple[int, int]
-Irreps = tuple[Irrep, ...]
+
+class Irrep(NamedTuple):
+    """One irrep: degree l and parity p = ±1, even or odd under inversion; `1o` is (1, -1)."""
+
+    l: int
+    p: int
+
+    @classmethod
+    def parse(cls, text: str) -> Irrep:
+        """Read `1o`. Raises UserError for anything else."""
+        match = re.fullmatch(r"\s*(?:(\d+)x)?(\d+)([eo])\s*", text)
+        if match is None:
+            raise UserError(f"{text.strip()!r} is not an irrep; write for example 0e, 1o or 0e+2e")
+        multiplicity, degree, parity = match.groups()
+        if multiplicity not in {None, "1"}:
+            raise UserError(
+                f"{text.strip()!r} has a multiplicity: every irrep has all channels here, so write "
+                f"{degree}{parity} and give the number of channels apart from the irreps"
+            )
+        return cls(int(degree), _PARITIES[parity])
+
+    @property
+    def dim(self) -> int:
+        """Number of components, 2l + 1."""
+        return 2 * self.l + 1
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether it is 0e: unchanged by rotations and by inversion."""
+        return self == (0, 1)
+
+    def __mul__(self, other: tuple[int, int]) -> Irreps:  # type: ignore[override]  # no repetition
+        """Return the irreps that a coupling of both can give: |l1 - l2| <= l <= l1 + l2, p = p1 p2."""
+        l, p = other
+        return Irreps((k, self.p * p) for k in range(abs(self.l - l), self.l + l + 1))
+
+    def __str__(self) -> str:
+        return f"{self.l}{'e' if self.p == 1 else 'o'}"
+
+
+class Irreps(tuple[Irrep, ...]):
+    """Irreps in the order of the components: `Irreps("0e+1o+2e")`, immutable.
+
+    Channels are dense, (N, M, C), so there are no multiplicities: 0e+1o of 16 channels is what e3nn
+    writes as 16x0e+16x1o. An irrep may stand more than once, `0e+0e`. Equal to, and hashed like,
+    the tuple of its pairs (l, p).
+    irreps: text, or pairs of l and p. Raises UserError for what is neither.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, irreps: str | Iterable[tuple[int, int]] = ()) -> Irreps:
+        if isinstance(irreps, Irreps):
+            return irreps
+        if not isinstance(irreps, str):
+            return super().__new__(cls, (_checked(*pair) for pair in irreps))
+        try:
+            return super().__new__(cls, map(Irrep.parse, irreps.split("+")))
+        except UserError as error:
+            raise UserError(f"irreps {irreps!r}: {error}") from None
+
+    @classmethod
+    def natural(cls, l_max: int) -> Irreps:
+        """Return 0e, 1o, 2e, ... up to l_max: the parities that products of positions have."""
+        return cls((l, (-1) ** l) for l in range(l_max + 1))
+
+    @classmethod
+    def full(cls, l_max: int) -> Irreps:
+        """Return both parities of every l up to l_max, natural ones first for each l."""
+        return cls((l, sign * (-1) ** l) for l in range(l_max + 1) for sign in (1, -1))
+
+    @classmethod
+    def from_e3nn(cls, irreps: object) -> Irreps:
+        """Read `e3nn.o3.Irreps`, or its text, without its channels.
+
+        Raises UserError where not all irreps have the same number of channels.
+        """
+        words = [word.strip() for word in str(irreps).split("+")]
+        channels = {word.rpartition("x")[0] or "1" for word in words}
+        if len(channels) > 1:
+            raise UserError(
+                f"irreps {str(irreps)!r}: every irrep must have the same number of channels, as in "
+                "8x0e+8x1o"
+            )
+        return cls("+".join(word.rpartition("x")[2] for word in words))
+
+    def to_e3nn(self, n_channels: int = 1) -> str:
+        """Write what `e3nn.o3.Irreps` reads: `8x0e+8x1o`."""
+        return "+".join(f"{n_channels}x{irrep}" for irrep in self)
+
+    @property
+    def dim(self) -> int:
+        """Number of components M."""
+        return sum(irrep.dim for irrep in self)
+
+    @property
+    def degrees(self) -> tuple[int, ...]:
+        """The l of each irrep."""
+        return tuple(irrep.l for irrep in self)
+
+    def slices(self) -> tuple[slice, ...]:
+        """Return the components of each irrep."""
+        slices, start = [], 0
+        for irrep in self:
+            slices.append(slice(start, start + irrep.dim))
+            start += irrep.dim
+        return tuple(slices)
+
+    def slice_of(self, irrep: str | tuple[int, int]) -> slice:
+        """Return the components of the first `irrep`. Raises ValueError where there is none."""
+        return self.slices()[
+            self.index(Irrep.parse(irrep) if isinstance(irrep, str) else Irrep(*irrep))
+        ]
+
+    def of_components(self) -> tuple[int, ...]:
+        """Return, for each of the M components, the position of its irrep in the list."""
+        return tuple(k for k, irrep in enumerate(self) for _ in range(irrep.dim))
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Irrep: ...
+    @overload
+    def __getitem__(self, index: slice) -> Irreps: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Irrep | Irreps:
+        found = super().__getitem__(index)
+        return found if isinstance(found, Irrep) else Irreps(found)
+
+    def __add__(self, other: Iterable[tuple[int, int]]) -> Irreps:  # type: ignore[override]
+        return Irreps((*self, *other))
+
+    def __contains__(self, irrep: object) -> bool:
+        return super().__contains__(Irrep.parse(irrep) if isinstance(irrep, str) else irrep)
+
+    def __str__(self) -> str:
+        return "+".join(map(str, self))
+
+    def __repr__(self) -> str:
+        return f"Irreps({str(self)!r})"
+
+
+def _checked(l: int, p: int) -> Irrep:
+    if l < 0 or p not in {1, -1}:
+        raise UserError(
+            f"({l}, {p}) is not an irrep: the degree l is 0 or more, the parity 1 or -1"
+        )
+    return Irrep(int(l), int(p))
 
 
 def natural_irreps(l_max: int) -> Irreps:
-    """Return 0e, 1o, 2e, ... up to l_max: the parities that products of positions have."""
-    return tuple((l, (-1) ** l) for l in range(l_max + 1))
+    """Return `Irreps.natural`."""
+    return Irreps.natural(l_max)
 
 
 def full_irreps(l_max: int) -> Irreps:
-    """Return both parities of every l up to l_max, natural ones first for each l."""
-    return tuple((l, sign * (-1) ** l) for l in range(l_max + 1) for sign in (1, -1))
+    """Return `Irreps.full`."""
+    return Irreps.full(l_max)
 
 
-def irreps_name(irreps: Sequence[Irrep]) -> str:
-    """Write irreps as `0e+1o`."""
-    return "+".join(f"{l}{'e' if p == 1 else 'o'}" for l, p in irreps)
+def irreps_name(irreps: Iterable[tuple[int, int]]) -> str:
+    """Return `str(irreps)`."""
+    return str(Irreps(irreps))
 
 
-def n_rows(irreps: Sequence[Irrep]) -> int:
-    """Return the number of rows M."""
-    return sum(2 * l + 1 for l, _ in irreps)
+def n_rows(irreps: Iterable[tuple[int, int]]) -> int:
+    """Return `irreps.dim`."""
+    return Irreps(irreps).dim
 
 
-def row_slices(irreps: Sequence[Irrep]) -> tuple[slice, ...]:
-    """Return the rows of each irrep."""
-    ends = np.cumsum([2 * l + 1 for l, _ in irreps]).tolist()
-    return tuple(slice(end - 2 * l - 1, end) for end, (l, _) in zip(ends, irreps, strict=True))
-
-
-def irrep_of_row(irreps: Sequence[Irrep]) -> Tensor:
-    """Return, for each row, the position of its irrep in the list: (M,), int64."""
-    return torch.tensor(
-        [k for k, (l, _) in enumerate(irreps) for _ in range(2 * l + 1)], dtype=torch.int64
-    )
-
-
-@functools.lru_cache
-def _cartesian_basis(degrees: tuple[int, ...]) -> np.ndarray:
-    """Return Q with T_xy = sum_m Q[x, y, m] t_m for 3x3 tensors: (3, 3, M), orthonormal."""
-    return np.concatenate([np.sqrt(2 * l + 1) * wigner_3j(1, 1, l) for l in degrees], axis=2)
-
-
-def to_cartesian(rows: Tensor, degrees: tuple[int, ...]) -> Tensor:
-    """Turn rows (..., M) of the degrees (0,), (1,), (0, 2) or (0, 1, 2) into (...,), (..., 3) or (..., 3, 3).
-
-    Other degrees keep their rows. The map is orthonormal: it keeps the Frobenius norm.
-    """
-    if degrees == (0,):
-        return rows.squeeze(-1)
-    if degrees not in {(0, 2), (0, 1, 2)}:
-        return rows
-    basis = torch.as_tensor(_cartesian_basis(degrees), dtype=rows.dtype, device=rows.device)
-    return torch.einsum("xym,...m->...xy", basis, rows)
-
-
-def from_cartesian(tensor: Tensor, degrees: tuple[int, ...]) -> Tensor:
-    """Invert `to_cartesian`; the parts of a 3x3 tensor outside `degrees` are dropped.
-
-    Returns (..., M).
-    """
-    if degrees == (0,):
-        return tensor.unsqueeze(-1)
-    if degrees not in {(0, 2), (0, 1, 2)}:
-        return tensor
-    basis = torch.as_tensor(_cartesian_basis(degrees), dtype=tensor.dtype, device=tensor.device)
-    return torch.einsum("xym,...xy->...m", basis, tensor)
-
-
-def wigner_matrices(rotation: Tensor, l_max: int) -> tuple[Tensor, ...]:
-    """Return D^0 ...
-
-    D^l_max of proper rotations (..., 3, 3), from Y_l(R x) = D^l Y_l(x): (..., 2l + 1, 2l + 1) each.
-
-    D^l = (2l + 1) C^T (D^(l-1) x R) C with the stretched coupling C of l - 1 and 1: a polynomial in
-    R, exact and smooth at every R, for which no angles are needed.
-    """
-    matrices = [torch.ones_like(rotation[..., :1, :1])]
-    for l in range(1, l_max + 1):
-        coupling = torch.as_tensor(
-            np.sqrt(2 * l + 1) * wigner_3j(l - 1, 1, l),
-            dtype=rotation.dtype,
-            device=rotation.device,
-        )
-        turned = torch.einsum("...ab,bjn->...ajn", matrices[-1], coupling)
-        turned = torch.einsum("...ij,...ajn->...ain", rotation, turned)
-        matrices.append(torch.einsum("aim,...ain->...mn", coupling, turned))
-    return tuple(matrices)
-
-
-def rotate(features: Tensor, rotation: Tensor, irreps: Sequence[Irrep]) -> Tensor:
-    """Turn features (..., M, C) by an orthogonal matrix (3, 3): D(R) on the rows of each irrep.
-
-    An improper R = -P also brings its parity.
-
-    The features of a turned structure, without running the network: network(R x) = D(R) network(x).
-    D is computed in float64.
-    Raises ValueError for a matrix that is not orthogonal, or rows that are not those of `irreps`.
-    """
-    matrix = torch.as_tensor(rotation, dtype=torch.float64, device=features.device)
-    if matrix.shape != (3, 3) or not torch.allclose(
-        matrix @ matrix.T, torch.eye(3, dtype=torch.float64, device=matrix.device), atol=1e-6
-    ):
-        raise ValueError("a rotation must be an orthogonal 3x3 matrix, R R^T = 1 to 1e-6")
-    if features.ndim < 2 or features.shape[-2] != n_rows(irreps):
-        raise ValueError(
-            f"features of {irreps_name(irreps)} have the shape (..., {n_rows(irreps)}, channels), "
-            f"got {tuple(features.shape)}"
-        )
-    sign = 1.0 if torch.linalg.det(matrix) > 0 else -1.0
-    matrices = wigner_matrices(sign * matrix, max((l for l, _ in irreps), default=0))
-    parts = []
-    for (l, p), rows in zip(irreps, row_slices(irreps), strict=True):
-        parity = p if sign < 0 else 1
-        parts.append(parity * (matrices[l].to(features.dtype) @ features[..., rows, :]))
-    return torch.cat(parts, dim=-2)
+def row_slices(irreps: Iterable[tuple[int, int]]) -> tuple[slice, ...]:
+    """Return `irreps.slices()`."""
+    return Irreps(irreps).slices()

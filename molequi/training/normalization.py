@@ -20,8 +20,9 @@ from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
 from molequi.graphs.elements import MASSES, N_ELEMENTS
 from molequi.graphs.graph import mass_centres
-from molequi.o3.irreps import from_cartesian, row_slices
-from molequi.properties import Property, parse_irreps
+from molequi.o3.cartesian import from_cartesian
+from molequi.o3.irreps import Irreps
+from molequi.properties import Property
 from molequi.training.parts import split_parts
 
 # Ground-state energies of the atoms H to Ar, Ha: S. J. Chakravorty et al., Phys. Rev. A 47 (1993)
@@ -279,13 +280,13 @@ def _scale(frames: Frames, values: Tensor, row: Property) -> Tensor:
 
     Of a sum, per root of the atom count.
     """
-    parts = parse_irreps(row.irreps)
+    parts = Irreps(row.irreps)
     if row.binary:
         return torch.ones(len(parts), dtype=torch.float64)
     if row.extensive and not row.per_atom:
         values = values / frames.n_atoms.to(torch.float64).sqrt().reshape(-1, *[1] * len(row.shape))
-    rows = from_cartesian(values, tuple(l for l, _ in parts))
-    sizes = [_root_mean_square(rows[..., part]) for part in row_slices(parts)]
+    rows = from_cartesian(values, parts.degrees)
+    sizes = [_root_mean_square(rows[..., part]) for part in parts.slices()]
     # A part that is zero but for rounding keeps the size of the others, so that it can still be
     # learned.
     largest = max(sizes)
@@ -304,8 +305,8 @@ def _loss_scales(values: Tensor, row: Property) -> dict[str, float]:
     if row.is_invariant:
         return {row.name: _spread(values)}
     parts, sizes = split_parts(row, values), {}
-    for (name, part), irrep in zip(parts.items(), parse_irreps(row.irreps), strict=True):
-        sizes[name] = _spread(part) if irrep == (0, 1) else _root_mean_square(part)
+    for (name, part), irrep in zip(parts.items(), Irreps(row.irreps), strict=True):
+        sizes[name] = _spread(part) if irrep.is_scalar else _root_mean_square(part)
     largest = max(_root_mean_square(part) for part in parts.values())
     return {name: size if size > 1e-9 * largest else largest or 1.0 for name, size in sizes.items()}
 

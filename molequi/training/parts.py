@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from molequi.o3.irreps import from_cartesian, row_slices
-from molequi.properties import Property, parse_irreps, part_names
+from molequi.o3.cartesian import from_cartesian
+from molequi.o3.irreps import Irreps
+from molequi.properties import Property, part_names
 
 
 def split_parts(row: Property, values: Tensor) -> dict[str, Tensor]:
@@ -18,8 +19,8 @@ def split_parts(row: Property, values: Tensor) -> dict[str, Tensor]:
 
     The values as they are where there is one part, else rows (..., 2l + 1).
     """
-    names, irreps = part_names(row), parse_irreps(row.irreps)
+    names, irreps = part_names(row), Irreps(row.irreps)
     if len(names) == 1:
         return {row.name: values}
-    rows = from_cartesian(values, tuple(l for l, _ in irreps))
-    return {name: rows[..., part] for name, part in zip(names, row_slices(irreps), strict=True)}
+    rows = from_cartesian(values, irreps.degrees)
+    return {name: rows[..., part] for name, part in zip(names, irreps.slices(), strict=True)}

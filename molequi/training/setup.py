@@ -20,8 +20,9 @@ from molequi.models.checkpoint import load_model
 from molequi.models.molecular import MolecularModel, make_model, unreached
 from molequi.models.zoo import resolve_model
 from molequi.nn.heads.electrostatics import MultipoleHead
-from molequi.o3.irreps import Irrep, from_cartesian, irreps_name, row_slices
-from molequi.properties import DEBYE, PROPERTIES, Property, parse_irreps
+from molequi.o3.cartesian import from_cartesian
+from molequi.o3.irreps import Irreps
+from molequi.properties import DEBYE, PROPERTIES, Property
 from molequi.training.evaluation import predict_frames
 from molequi.training.normalization import (
     ReferenceEnergies,
@@ -103,29 +104,29 @@ def refuse_unreached(model: MolecularModel, frames: Frames) -> None:
     """
     graph, targets = frames.batch(torch.arange(min(_N_PROBES, len(frames))), model.cutoff)
     for name, irreps in unreached(model, graph).items():
-        wanted = [
+        wanted = Irreps(
             irrep
             for irrep in irreps
             if name in targets and irrep in _labelled_parts(targets[name], model.properties[name])
-        ]
+        )
         if wanted:
             raise UserError(
-                f"the {irreps_name(wanted)} part of target {name!r} "
+                f"the {wanted} part of target {name!r} "
                 f"({model.properties[name].irreps}) stays zero on the first {graph.n_molecules} "
                 "training structures, its labels do not: no network of this shape can learn it; "
                 "raise model.cutoff, model.n_layers or model.l_max, or set model.parity=full"
             )
 
 
-def _labelled_parts(values: Tensor, row: Property) -> list[Irrep]:
+def _labelled_parts(values: Tensor, row: Property) -> Irreps:
     """Return the irreps of which labels hold more than rounding, a thousandth of the largest."""
-    irreps = parse_irreps(row.irreps)
-    rows = from_cartesian(values.nan_to_num(), tuple(l for l, _ in irreps)).abs()
-    return [
+    irreps = Irreps(row.irreps)
+    rows = from_cartesian(values.nan_to_num(), irreps.degrees).abs()
+    return Irreps(
         irrep
-        for irrep, part in zip(irreps, row_slices(irreps), strict=True)
+        for irrep, part in zip(irreps, irreps.slices(), strict=True)
         if rows.numel() and rows[..., part].max() > 1e-3 * rows.max()
-    ]
+    )
 
 
 def read_reference_energies(path: Path) -> dict[str, Any]:

@@ -34,7 +34,8 @@ from molequi.graphs.neighbors import build_graph
 from molequi.models.molecular import make_model
 from molequi.models.probes import random_rotation
 from molequi.models.zoo import load
-from molequi.o3.irreps import natural_irreps, rotate
+from molequi.o3.irreps import Irreps
+from molequi.o3.wigner import rotate
 from molequi.structures.molecules import atoms_from_smiles
 
 CHIRAL = ("C[C@H](N)C(=O)O", "C[C@H](O)C#N", "C[C@H]1CO1")
@@ -131,7 +132,7 @@ def test_fields_of_a_turned_molecule_are_the_turned_fields(organic, molecules):
     )
     shells = shells_for(before)
     for old, new in zip(fields_of(before, shells), fields_of(after, shells), strict=True):
-        expected = rotate(old[0], torch.as_tensor(matrix), natural_irreps(L_MAX))
+        expected = rotate(old[0], torch.as_tensor(matrix), Irreps.natural(L_MAX))
         torch.testing.assert_close(
             new[0], expected, atol=1e-12 * float(old.abs().max()) + 1e-13, rtol=0.0
         )
@@ -354,7 +355,7 @@ def test_scores_at_the_grid_are_scores(organic, molecules):
     pair = Pair(*(unit_features(fields_of(part, shells), 0.3) for part in parts))
     pose = best_pose(pair)
     assert float(
-        (rotate(pair.a, pose.rotation, natural_irreps(L_MAX)) * pair.b).sum()
+        (rotate(pair.a, pose.rotation, Irreps.natural(L_MAX)) * pair.b).sum()
     ) == pytest.approx(pose.score, abs=1e-12)
     from molequi.alignment.orientations import correlations
 

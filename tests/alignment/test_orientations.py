@@ -16,7 +16,8 @@ from molequi.alignment.orientations import (
     score_at,
 )
 from molequi.models.probes import random_rotation
-from molequi.o3.irreps import natural_irreps, rotate
+from molequi.o3.irreps import Irreps
+from molequi.o3.wigner import rotate
 
 L_MAX = 7
 
@@ -65,7 +66,7 @@ def test_the_scan_is_the_product_with_turned_features(features: tuple[Tensor, Te
     scores, grid = scan(correlations(a, b, L_MAX)), grid_rotations()
     chosen = range(0, N_ORIENTATIONS, 331)
     expected = torch.stack(
-        [(b * rotate(a, grid[pose], natural_irreps(L_MAX))).sum() for pose in chosen]
+        [(b * rotate(a, grid[pose], Irreps.natural(L_MAX))).sum() for pose in chosen]
     )
     torch.testing.assert_close(
         scores[list(chosen)], expected, atol=1e-12 * float(a.norm() * b.norm()), rtol=0.0
@@ -77,7 +78,7 @@ def test_scores_between_grid_points_are_products_too(
 ) -> None:
     a, b = features
     expected = torch.stack(
-        [(b * rotate(a, rotation, natural_irreps(L_MAX))).sum() for rotation in rotations]
+        [(b * rotate(a, rotation, Irreps.natural(L_MAX))).sum() for rotation in rotations]
     )
     torch.testing.assert_close(
         score_at(correlations(a, b, L_MAX), rotations), expected, atol=1e-12, rtol=0.0
@@ -87,7 +88,7 @@ def test_scores_between_grid_points_are_products_too(
 def test_a_known_rotation_is_found(features: tuple[Tensor, Tensor], rotations: Tensor) -> None:
     a, _ = features
     for rotation in rotations:
-        table = correlations(a, rotate(a, rotation, natural_irreps(L_MAX)), L_MAX)
+        table = correlations(a, rotate(a, rotation, Irreps.natural(L_MAX)), L_MAX)
         starts = grid_rotations()[distinct_best(scan(table), grid_rotations(), 4)]
         found, scores = climb(table, starts)
         best = int(scores.argmax())

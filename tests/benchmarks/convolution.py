@@ -31,8 +31,8 @@ from torch import Tensor
 from molequi.graphs.neighbors import build_graph
 from molequi.kernels import Edges, convolve, edges_of, splines
 from molequi.nn.radial import RadialNetwork
-from molequi.o3.clebsch_gordan import CouplingTable, coupling_table
-from molequi.o3.irreps import Irreps, natural_irreps, row_slices
+from molequi.o3.coupling import CouplingTable, coupling_table
+from molequi.o3.irreps import Irreps
 from molequi.o3.spherical_harmonics import spherical_harmonics
 
 CUTOFF = 5.0
@@ -47,9 +47,7 @@ def layout(irreps: Irreps, n_channels: int) -> o3.Irreps:
 
 def flat(rows: Tensor, irreps: Irreps) -> Tensor:
     """Put (N, M, C) into e3nn's layout, channels before rows: (N, C M)."""
-    return torch.cat(
-        [rows[:, part].transpose(1, 2).flatten(1) for part in row_slices(irreps)], dim=1
-    )
+    return torch.cat([rows[:, part].transpose(1, 2).flatten(1) for part in irreps.slices()], dim=1)
 
 
 def e3nn_convolution(table: CouplingTable, edges: Edges, n_atoms: int, n_channels: int) -> Function:
@@ -104,7 +102,7 @@ def sides(
         atoms.positions, atoms.numbers, CUTOFF, cell=atoms.cell.array, pbc=atoms.pbc
     )
     edges, generator = edges_of(graph), torch.Generator().manual_seed(0)
-    table = coupling_table(natural_irreps(1), natural_irreps(3), natural_irreps(3))
+    table = coupling_table(Irreps.natural(1), Irreps.natural(3), Irreps.natural(3))
     sender, receiver = graph.edge_index
     vectors = (
         graph.positions[sender]

@@ -21,20 +21,20 @@ from molequi.kernels import (
     threads,
 )
 from molequi.kernels.tables import name_of
-from molequi.o3.clebsch_gordan import CouplingTable, coupling_table, rows_of
-from molequi.o3.irreps import Irreps, full_irreps, n_rows, natural_irreps
+from molequi.o3.coupling import CouplingTable, components_of, coupling_table
+from molequi.o3.irreps import Irreps
 
 TABLES = {
-    "natural": coupling_table(natural_irreps(3), natural_irreps(3), natural_irreps(3)),
-    "full": coupling_table(full_irreps(2), natural_irreps(2), full_irreps(2)),
-    "scalars in": coupling_table(((0, 1),), natural_irreps(3), natural_irreps(3)),
+    "natural": coupling_table(Irreps.natural(3), Irreps.natural(3), Irreps.natural(3)),
+    "full": coupling_table(Irreps.full(2), Irreps.natural(2), Irreps.full(2)),
+    "scalars in": coupling_table(((0, 1),), Irreps.natural(3), Irreps.natural(3)),
     "separate": coupling_table(
-        ((0, 1), (1, -1)), natural_irreps(3), natural_irreps(2), separate=True
+        ((0, 1), (1, -1)), Irreps.natural(3), Irreps.natural(2), separate=True
     ),
 }
 CUTOFF, N_INTERVALS = 2.5, 9
 # Small, because each numba kernel of it must compile within seconds.
-SMALL = coupling_table(((0, 1), (1, -1)), natural_irreps(1), ((0, 1), (1, -1)))
+SMALL = coupling_table(((0, 1), (1, -1)), Irreps.natural(1), ((0, 1), (1, -1)))
 
 
 def arguments(
@@ -60,8 +60,8 @@ def arguments(
     distances = 0.2 + 2.2 * torch.rand(n_edges, dtype=torch.float64, generator=generator)
     distances[3] = CUTOFF + 0.1
     tensors = [
-        random(9, n_rows(table.first), n_channels),
-        random(n_edges, n_rows(table.second)),
+        random(9, table.first.dim, n_channels),
+        random(n_edges, table.second.dim),
         distances.to(dtype).requires_grad_(True),
     ]
     return [*tensors, random(N_INTERVALS + 3, len(table.paths), n_channels)], edges
@@ -87,7 +87,7 @@ def e3nn_convolution(
     def flat(features: torch.Tensor, irreps: Irreps, *, alternating: bool = False) -> torch.Tensor:
         parts = [
             features[:, rows].transpose(1, 2).reshape(len(features), -1)
-            for rows in rows_of(irreps, alternating=alternating)
+            for rows in components_of(irreps, alternating=alternating)
         ]
         return torch.cat(parts, dim=1)
 
@@ -127,7 +127,7 @@ def test_fused_sweeps_give_the_values_and_derivatives_of_the_reference(
         cpu, "_CACHE", n_together * tensors[3][:, 0].numel() * tensors[3].element_size()
     )
     g = torch.randn(
-        9, n_rows(SMALL.output), 5, dtype=dtype, generator=torch.Generator().manual_seed(4)
+        9, SMALL.output.dim, 5, dtype=dtype, generator=torch.Generator().manual_seed(4)
     ).requires_grad_(True)
     results = []
     for name in ("reference", kernels):
@@ -168,7 +168,7 @@ def test_separate_paths_sum_to_merged_ones(kernels: str) -> None:
         for path in separate.paths
     ]
     out = convolve(h, y, r, s[:, order], edges, separate, CUTOFF, kernels=kernels)
-    parts = [out[:, rows] for rows in rows_of(separate.output, alternating=True)]
+    parts = [out[:, rows] for rows in components_of(separate.output, alternating=True)]
     summed = [
         sum(part for part, irrep in zip(parts, separate.output, strict=True) if irrep == wanted)
         for wanted in SMALL.output
@@ -193,7 +193,7 @@ def test_operators_pass_opcheck(kernels: str) -> None:
     tensors, edges = arguments(SMALL, 2)
     walk = (*edges, f"{kernels} {name_of(SMALL)}", CUTOFF)
     opcheck(convolution.forward, (*tensors, *walk))
-    g = torch.randn(9, n_rows(SMALL.output), 2, dtype=torch.float64).requires_grad_(True)
+    g = torch.randn(9, SMALL.output.dim, 2, dtype=torch.float64).requires_grad_(True)
     for wants_s in (False, True):
         opcheck(convolution.backward, (*tensors, g, *walk, wants_s))
     cotangents = [torch.randn_like(x) for x in tensors]

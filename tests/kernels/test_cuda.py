@@ -30,16 +30,16 @@ from molequi.kernels import (
     jit_cache,
 )
 from molequi.kernels.tables import name_of
-from molequi.o3.clebsch_gordan import CouplingTable, coupling_table
-from molequi.o3.irreps import n_rows, natural_irreps
+from molequi.o3.coupling import CouplingTable, coupling_table
+from molequi.o3.irreps import Irreps
 
 IS_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 HAS_TRITON = importlib.util.find_spec("triton") is not None
 CUTOFF, N_INTERVALS = 2.5, 4
 OPERATORS = ("forward", "backward", "double_backward")
 # The interpreter takes a second for some thousand operations.
-SMALL = coupling_table(((0, 1), (1, -1)), natural_irreps(1), ((0, 1), (1, -1)))
-BOTH_PARITIES = coupling_table(((0, -1), (1, 1), (1, -1)), natural_irreps(1), ((0, 1), (1, 1)))
+SMALL = coupling_table(((0, 1), (1, -1)), Irreps.natural(1), ((0, 1), (1, -1)))
+BOTH_PARITIES = coupling_table(((0, -1), (1, 1), (1, -1)), Irreps.natural(1), ((0, 1), (1, 1)))
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
@@ -112,7 +112,7 @@ def arguments(
 
     distances = 0.2 + 2.2 * torch.rand(n_edges, dtype=torch.float64, generator=generator)
     distances[:2] = torch.tensor([0.05, CUTOFF + 0.1])
-    h, y = random(5, n_rows(table.first), n_channels), random(n_edges, n_rows(table.second))
+    h, y = random(5, table.first.dim, n_channels), random(n_edges, table.second.dim)
     s = random(N_INTERVALS + 3, len(table.paths), n_channels)
     return [h, y, distances.to(device, dtype).requires_grad_(True), s], Edges(
         *(x.to(device) for x in edges)

@@ -7,15 +7,15 @@ from torch.library import opcheck
 
 from molequi.kernels import couple, products
 from molequi.kernels.tables import name_of
-from molequi.o3.clebsch_gordan import CouplingTable, coupling_table
-from molequi.o3.irreps import Irreps, full_irreps, irreps_name, n_rows, natural_irreps
+from molequi.o3.coupling import CouplingTable, coupling_table
+from molequi.o3.irreps import Irreps
 
 SPECIES = torch.tensor([1, 0, 0, 1])
 TABLES = {
-    "natural": coupling_table(natural_irreps(3), natural_irreps(3), natural_irreps(2)),
-    "both parities": coupling_table(full_irreps(1), full_irreps(1), full_irreps(1)),
+    "natural": coupling_table(Irreps.natural(3), Irreps.natural(3), Irreps.natural(2)),
+    "both parities": coupling_table(Irreps.full(1), Irreps.full(1), Irreps.full(1)),
     "a square": coupling_table(
-        natural_irreps(2), natural_irreps(2), natural_irreps(2), symmetric=True
+        Irreps.natural(2), Irreps.natural(2), Irreps.natural(2), symmetric=True
     ),
 }
 
@@ -26,8 +26,8 @@ def arguments(
     """Random x, y, w of four atoms."""
     generator = torch.Generator().manual_seed(0)
     shapes = (
-        (4, n_rows(table.first), n_channels),
-        (4, n_rows(table.second), n_channels),
+        (4, table.first.dim, n_channels),
+        (4, table.second.dim, n_channels),
         (2, len(table.paths), n_channels),
     )
     return [
@@ -37,18 +37,17 @@ def arguments(
 
 
 @pytest.mark.parametrize("kernels", ["reference", "generic"])
-@pytest.mark.parametrize("irreps", [natural_irreps(2), full_irreps(1)])
+@pytest.mark.parametrize("irreps", [Irreps.natural(2), Irreps.full(1)])
 def test_products_agree_with_e3nn(irreps: Irreps, kernels: str) -> None:
     table = coupling_table(irreps, irreps, irreps)
     generator = torch.Generator().manual_seed(5)
     x, y = (
-        torch.randn(4, n_rows(irreps), 1, dtype=torch.float64, generator=generator)
-        for _ in range(2)
+        torch.randn(4, irreps.dim, 1, dtype=torch.float64, generator=generator) for _ in range(2)
     )
     weights = torch.randn(2, len(table.paths), 1, dtype=torch.float64, generator=generator)
     instructions = [(path.first, path.second, path.output, "uuu", True) for path in table.paths]
     product = o3.TensorProduct(
-        irreps_name(irreps), irreps_name(irreps), irreps_name(irreps), instructions,
+        str(irreps), str(irreps), str(irreps), instructions,
         irrep_normalization="component", path_normalization="none", shared_weights=False, internal_weights=False,
     ).to(torch.float64)  # fmt: skip
     expected = product(x[..., 0], y[..., 0], weights[SPECIES][..., 0])
@@ -67,7 +66,7 @@ def test_sweeps_give_the_values_and_derivatives_of_the_reference(
 ) -> None:
     table, tensors = TABLES[name], arguments(TABLES[name], 5, dtype)
     g = torch.randn(
-        4, n_rows(table.output), 5, dtype=dtype, generator=torch.Generator().manual_seed(4)
+        4, table.output.dim, 5, dtype=dtype, generator=torch.Generator().manual_seed(4)
     ).requires_grad_(True)
     results = []
     for kernels in ("reference", "generic"):
@@ -98,7 +97,7 @@ def test_sweeps_pass_numeric_derivatives_and_opcheck() -> None:
     assert torch.autograd.gradcheck(function, tensors, atol=1e-6)
     assert torch.autograd.gradgradcheck(function, tensors, atol=1e-5)
     opcheck(products._forward, (*tensors, SPECIES, name_of(table)))
-    g = torch.randn(4, n_rows(table.output), 2, dtype=torch.float64).requires_grad_(True)
+    g = torch.randn(4, table.output.dim, 2, dtype=torch.float64).requires_grad_(True)
     for wants_w in (False, True):
         opcheck(products._backward, (*tensors, g, SPECIES, name_of(table), wants_w))
 
@@ -108,6 +107,6 @@ def test_products_of_no_atoms_are_empty() -> None:
     x, y, w = arguments(table, 2)
     assert couple(x[:0], y[:0], w, SPECIES[:0], table, kernels="generic").shape == (
         0,
-        n_rows(table.output),
+        table.output.dim,
         2,
     )

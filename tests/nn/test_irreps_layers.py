@@ -16,9 +16,9 @@ from molequi.errors import UserError
 from molequi.models.molecular import MolecularModel, make_model
 from molequi.models.probes import built_in_probes
 from molequi.nn.irreps_layers import IrrepsDropout, IrrepsNorm, IrrepsPool, LowPassStride, mean_pool
-from molequi.o3.irreps import full_irreps
+from molequi.o3.irreps import Irreps
 
-IRREPS = full_irreps(2)
+IRREPS = Irreps.full(2)
 C = 5
 BATCH = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 2, 2, 2, 2])
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
-from molequi.o3.irreps import from_cartesian, to_cartesian
-from molequi.properties import Property, parse_irreps
+from molequi.o3.cartesian import from_cartesian, to_cartesian
+from molequi.o3.irreps import Irreps
+from molequi.properties import Property
 
 
 def mirror_frames(frames: Frames) -> Frames:
@@ -34,12 +35,11 @@ def mirror_frames(frames: Frames) -> Frames:
 
 def mirror_values(values: Tensor, row: Property) -> Tensor:
     """Return the values (B or A, *shape) that a property has on the mirror images x -> -x."""
-    irreps = parse_irreps(row.irreps)
-    parities = {parity for _, parity in irreps}
+    irreps = Irreps(row.irreps)
+    parities = {irrep.p for irrep in irreps}
     if row.binary and parities == {-1}:
         return 1.0 - values
     if len(parities) == 1:
         return values * parities.pop()
-    degrees = tuple(l for l, _ in irreps)
-    signs = torch.cat([values.new_full((2 * l + 1,), parity) for l, parity in irreps])
-    return to_cartesian(from_cartesian(values, degrees) * signs, degrees)
+    signs = torch.cat([values.new_full((irrep.dim,), irrep.p) for irrep in irreps])
+    return to_cartesian(from_cartesian(values, irreps.degrees) * signs, irreps.degrees)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from molequi.o3.clebsch_gordan import CouplingTable
+from molequi.o3.coupling import CouplingTable
 
 _jit = numba.njit(
     fastmath={"contract", "reassoc", "nsz", "arcp"}, cache=True, nogil=True, error_model="numpy"
@@ -45,11 +45,11 @@ class Pairs(NamedTuple):
 
 def pairs_of(table: CouplingTable, dtype: type) -> Pairs:
     """Return the walk through `table` for features of `dtype`."""
-    keys = np.stack([table.path, table.row_output, table.row_first], axis=1)
+    keys = np.stack([table.path, table.component_output, table.component_first], axis=1)
     pairs, pair_of_term = np.unique(keys, axis=0, return_inverse=True)
     return Pairs(
         pairs,
-        np.stack([pair_of_term.reshape(-1), table.row_second], axis=1),
+        np.stack([pair_of_term.reshape(-1), table.component_second], axis=1),
         table.value.astype(dtype),
     )
 

@@ -17,6 +17,7 @@ from molequi.groups.finite import FiniteGroup
 from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures
 from molequi.nn.linear import Perceptron, silu
 from molequi.nn.radial import bessel_basis, envelope
+from molequi.o3.irreps import Irreps
 
 
 class CoordinateNetwork(nn.Module):
@@ -109,7 +110,7 @@ class EquivarifiedBackbone(BackboneBase):
                 "n_layers": n_layers,
             },
         )
-        self.n_channels, self.irreps_out = n_channels, ((0, 1), (1, -1))
+        self.n_channels, self.irreps_out = n_channels, Irreps("0e+1o")
         self.lift = Lift(
             CoordinateNetwork(len(self.elements), self.cutoff, n_channels, n_layers),
             group,

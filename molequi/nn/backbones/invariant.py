@@ -98,7 +98,7 @@ class InvariantBackbone(BackboneBase):
             )
         self.n_layers, self.n_channels = n_layers, n_channels
         self.near_cutoff, self.n_radial = float(near_cutoff), n_radial
-        self.irreps_out = ((0, 1),) if parity == "natural" else ((0, 1), (0, -1))
+        self.irreps_out = Irreps("0e" if parity == "natural" else "0e+0o")
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         is_signed = parity == "full"
         self.layers = nn.ModuleList(

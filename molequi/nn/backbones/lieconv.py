@@ -69,7 +69,7 @@ class LieConvBackbone(BackboneBase):
             "augmentation": augmentation,
         }
         super().__init__(elements, settings)
-        self.n_channels, self.irreps_out = n_channels, ((0, 1),)
+        self.n_channels, self.irreps_out = n_channels, Irreps("0e")
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         self.group = group_named(group, 3)
         _check_choices(lifts, augmentation)

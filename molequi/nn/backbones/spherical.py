@@ -20,7 +20,7 @@ from molequi.nn.interaction import Interaction, reachable
 from molequi.nn.product import ManyBodyProduct
 from molequi.nn.radial import envelope
 from molequi.nn.weight_cache import derived, is_differentiated_once
-from molequi.o3.irreps import Irreps, full_irreps, natural_irreps
+from molequi.o3.irreps import Irreps
 from molequi.o3.spherical_harmonics import spherical_harmonics
 
 logger = logging.getLogger(__name__)
@@ -85,17 +85,17 @@ class SphericalBackbone(BackboneBase):
                 f"model.l_hidden is {l_hidden}; it must lie between 0 and l_max, {l_max}"
             )
         self.l_max, self.n_channels, self.n_layers = l_max, n_channels, n_layers
-        irreps_of = natural_irreps if parity == "natural" else full_irreps
-        hidden = irreps_of(l_between)
+        irreps_up_to = Irreps.natural if parity == "natural" else Irreps.full
+        hidden = irreps_up_to(l_between)
         last = hidden
         if irreps_out is not None:
-            last = tuple(irrep for irrep in hidden if irrep in {(0, 1), *irreps_out})
+            last = Irreps(irrep for irrep in hidden if irrep.is_scalar or irrep in irreps_out)
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         self.layers = nn.ModuleList()
-        irreps: Irreps = ((0, 1),)
+        irreps = Irreps("0e")
         for layer in range(n_layers):
             wanted = last if layer == n_layers - 1 else hidden
-            target = _reach(irreps, wanted, irreps_of(l_max), l_max, correlation)
+            target = _reach(irreps, wanted, irreps_up_to(l_max), l_max, correlation)
             self.layers.append(
                 Interaction(
                     irreps,
@@ -231,11 +231,11 @@ class SphericalBackbone(BackboneBase):
 
 def _reach(irreps: Irreps, target: Irreps, hidden: Irreps, l_max: int, correlation: int) -> Irreps:
     """Return the irreps of `target` that one layer can fill."""
-    edge = natural_irreps(l_max)
+    edge = Irreps.natural(l_max)
     messages = reachable(irreps, edge, target)
     if correlation == 1:
         return messages
     once = reachable(irreps, edge, hidden)
-    twice = tuple(sorted({*once, *reachable(once, once, hidden)}))
+    twice = Irreps(sorted({*once, *reachable(once, once, hidden)}))
     many = {*once, *reachable(twice if correlation == 3 else once, once, hidden)}
-    return tuple(irrep for irrep in target if irrep in many)
+    return Irreps(irrep for irrep in target if irrep in many)

@@ -24,7 +24,7 @@ from molequi.nn.frozen.workspace import Workspace, WorkspacePool
 from molequi.nn.interaction import Interaction
 from molequi.nn.linear import PathLinear
 from molequi.nn.product import SharedRows
-from molequi.o3.clebsch_gordan import CouplingTable
+from molequi.o3.coupling import CouplingTable
 from molequi.o3.irreps import n_rows
 
 # Radial functions to evaluate that are worth a thread of their own: some milliseconds, for below

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from molequi.graphs.elements import N_ELEMENTS
 from molequi.nn.backbones.base import NodeFeatures
 from molequi.o3.irreps import Irreps
-from molequi.properties import Property, parse_irreps
+from molequi.properties import Property
 
 
 class Molecules(NamedTuple):
@@ -77,7 +77,7 @@ class Head(nn.Module, abc.ABC):
     ) -> None:
         super().__init__()
         self.target, self.features, self.companions = target, features, companions
-        self.irreps: Irreps = parse_irreps(target.irreps)
+        self.irreps = Irreps(target.irreps)
         self.register_buffer("scale", torch.ones(len(self.irreps)))
         self.register_buffer("shift", torch.zeros((), dtype=torch.float64))
         self.register_buffer("reference", torch.zeros(N_ELEMENTS, dtype=torch.float64))

@@ -16,6 +16,7 @@ from molequi.nn.backbones.base import NodeFeatures
 from molequi.nn.heads.base import FeatureSpec, Head, Molecules
 from molequi.nn.heads.readout import N_HIDDEN, TensorReadout
 from molequi.nn.linear import Perceptron
+from molequi.o3.irreps import Irreps
 from molequi.properties import DEBYE, Property
 
 
@@ -107,7 +108,7 @@ class DipoleHead(MultipoleHead):
     ) -> None:
         super().__init__(target, features, companions)
         self.flow = ChargeFlow(features)
-        self.readout = TensorReadout(((1, -1),), features)
+        self.readout = TensorReadout(Irreps("1o"), features)
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
         """Return {dipole: (B, 3), e·Å} and of dipole_magnitude (B,), D, and charges (N,), e."""

@@ -14,7 +14,8 @@ from molequi.nn.heads.electrostatics import flow_radial
 from molequi.nn.heads.pooling import SumHead
 from molequi.nn.heads.readout import N_HIDDEN, TensorReadout
 from molequi.nn.linear import Perceptron
-from molequi.o3.irreps import row_slices, to_cartesian
+from molequi.o3.cartesian import to_cartesian
+from molequi.o3.irreps import Irreps
 from molequi.properties import Property
 
 SODIUM_D = 589.3e-7  # cm, mean of the doublet, to which tabulated rotations refer
@@ -51,7 +52,7 @@ class AxialFlow(nn.Module):
         super().__init__()
         irreps_in, n_channels, n_invariants, self.cutoff = features
         self.n_flows = n_flows
-        self.rows = dict(zip(irreps_in, row_slices(irreps_in), strict=True))[(1, 1)]
+        self.rows = irreps_in.slice_of("1e")
         self.sources = Perceptron((n_invariants, N_HIDDEN, n_flows), last_bias=True)
         self.vectors = nn.Parameter(torch.randn(n_channels, n_flows))
         self.widths = nn.Parameter(torch.linspace(0.5, 4.0, n_flows))
@@ -90,7 +91,7 @@ class RosenfeldHead(Head):
     ) -> None:
         super().__init__(target, features, companions)
         self.local = TensorReadout(self.irreps, features)
-        self.symmetric = TensorReadout(((0, 1), (2, 1)), features)
+        self.symmetric = TensorReadout(Irreps("0e+2e"), features)
         self.flow = AxialFlow(features)
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:

@@ -10,7 +10,8 @@ from molequi.nn.backbones.base import NodeFeatures
 from molequi.nn.heads.base import FeatureSpec, Head, Molecules
 from molequi.nn.heads.readout import N_HIDDEN, TensorReadout
 from molequi.nn.linear import Perceptron
-from molequi.o3.irreps import to_cartesian
+from molequi.o3.cartesian import to_cartesian
+from molequi.o3.irreps import Irreps
 from molequi.properties import Property
 
 
@@ -82,7 +83,7 @@ class SpatialExtentHead(Head):
         self, target: Property, features: FeatureSpec, companions: tuple[str, ...] = ()
     ) -> None:
         super().__init__(target, features, companions)
-        self.readout = TensorReadout(((0, 1), (0, 1)), features)
+        self.readout = TensorReadout(Irreps("0e+0e"), features)
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
         """Return {name: (B,)}, Å², float64."""

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from molequi.nn.backbones.base import NodeFeatures
 from molequi.nn.heads.base import FeatureSpec
 from molequi.nn.linear import Perceptron, gate
-from molequi.o3.irreps import Irrep, Irreps, row_slices
+from molequi.o3.irreps import Irrep, Irreps
 
 N_HIDDEN = 32
+_PSEUDOSCALAR = Irrep.parse("0o")
 
 
 class TripleProducts(nn.Module):
@@ -44,17 +45,15 @@ class TensorReadout(nn.Module):
         super().__init__()
         irreps_in, n_channels, n_invariants, _ = features
         self.irreps = irreps
-        self.slices = dict(zip(irreps_in, row_slices(irreps_in), strict=True))
+        self.slices = dict(zip(irreps_in, irreps_in.slices(), strict=True))
         self.triples = (
-            TripleProducts(n_channels, n_channels)
-            if (0, -1) in irreps and (1, -1) in irreps_in
-            else None
+            TripleProducts(n_channels, n_channels) if "0o" in irreps and "1o" in irreps_in else None
         )
         sizes = [
             1
-            if irrep == (0, 1)
+            if irrep.is_scalar
             else 2 * n_channels
-            if irrep == (0, -1) and self.triples is not None
+            if irrep == _PSEUDOSCALAR and self.triples is not None
             else n_channels
             for irrep in irreps
         ]
@@ -64,7 +63,7 @@ class TensorReadout(nn.Module):
         self.weights = nn.ParameterList(
             nn.Parameter(torch.randn(size))
             for irrep, size in zip(irreps, sizes, strict=True)
-            if irrep != (0, 1)
+            if not irrep.is_scalar
         )
 
     def forward(self, features: NodeFeatures, scale: Tensor) -> Tensor:
@@ -72,7 +71,7 @@ class TensorReadout(nn.Module):
         parts, weights = [], iter(self.weights)
         for irrep, network, factor in zip(self.irreps, self.networks, scale, strict=True):
             scalars = network(features.invariant)
-            if irrep == (0, 1):
+            if irrep.is_scalar:
                 parts.append(scalars * factor)
             else:
                 weight = next(weights) * gate(scalars) * (factor * scalars.shape[1] ** -0.5)
@@ -83,6 +82,6 @@ class TensorReadout(nn.Module):
 
     def _rows(self, irrep: Irrep, features: Tensor) -> Tensor:
         rows = features[:, self.slices[irrep]]
-        if irrep != (0, -1) or self.triples is None:
+        if irrep != _PSEUDOSCALAR or self.triples is None:
             return rows
-        return torch.cat([rows, self.triples(features[:, self.slices[(1, -1)]])], dim=2)
+        return torch.cat([rows, self.triples(features[:, self.slices[Irrep.parse("1o")]])], dim=2)

@@ -10,8 +10,8 @@ from molequi.nn.heads.base import FeatureSpec, Head
 from molequi.nn.heads.electrostatics import ChargeHead, DipoleHead, DipoleMagnitudeHead
 from molequi.nn.heads.optical import OpticalRotationHead, RosenfeldHead
 from molequi.nn.heads.pooling import EnergyHead, MeanHead, SpatialExtentHead, SumHead
-from molequi.o3.irreps import Irreps, irreps_name
-from molequi.properties import Property, parse_irreps
+from molequi.o3.irreps import Irreps
+from molequi.properties import Property
 
 # By the names that properties give (`Property.head`); a head from elsewhere is one more entry.
 HEADS: dict[str, type[Head]] = {
@@ -48,7 +48,7 @@ def make_heads(targets: Sequence[Property], backbone: BackboneBase) -> dict[str,
 
 def irreps_of(target: Property) -> Irreps:
     """Return the irreps that the head of a property reads; none where it has no head."""
-    return () if target.derived_from else parse_irreps(target.reads or target.irreps)
+    return Irreps(() if target.derived_from else target.reads or target.irreps)
 
 
 def _make_head(target: Property, backbone: BackboneBase, companions: tuple[str, ...]) -> Head:
@@ -57,12 +57,12 @@ def _make_head(target: Property, backbone: BackboneBase, companions: tuple[str, 
         raise UserError(
             f"property {target.name!r} names the head {name!r}; the heads are {', '.join(HEADS)}"
         )
-    needed = irreps_of(target) if name == target.head else parse_irreps(target.irreps)
-    missing = [irrep for irrep in needed if irrep not in backbone.irreps_out]
+    needed = irreps_of(target) if name == target.head else Irreps(target.irreps)
+    missing = Irreps(irrep for irrep in needed if irrep not in backbone.irreps_out)
     if missing:
         raise UserError(
-            f"{target.name} needs {irreps_name(missing)}, which this network's last layer does not "
-            f"have ({irreps_name(backbone.irreps_out)}); "
+            f"{target.name} needs {missing}, which this network's last layer does not "
+            f"have ({backbone.irreps_out}); "
             f"{backbone.advice}"
         )
     features = FeatureSpec(
@@ -73,7 +73,7 @@ def _make_head(target: Property, backbone: BackboneBase, companions: tuple[str, 
 
 def _head_name(target: Property, backbone: BackboneBase) -> str:
     """Name the head of a property: an invariant needs no vectors where the backbone has none."""
-    lacks_vectors = not backbone.capabilities.vectors and any(l > 0 for l, _ in irreps_of(target))
+    lacks_vectors = not backbone.capabilities.vectors and any(irreps_of(target).degrees)
     if target.head and not (target.is_invariant and lacks_vectors):
         return target.head
     return "sum" if target.extensive or target.per_atom else "mean"

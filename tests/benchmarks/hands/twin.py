@@ -30,9 +30,9 @@ def without_parity() -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         places = (
-            "backbones.spherical.natural_irreps",
-            "interaction.natural_irreps",
-            "heads.registry.full_irreps",
+            "backbones.spherical.Irreps.natural",
+            "interaction.Irreps.natural",
+            "heads.registry.Irreps.full",
         )
         for place in (f"molequi.nn.{name}" for name in places):
             stack.enter_context(mock.patch(place, even_irreps))

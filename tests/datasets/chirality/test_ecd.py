@@ -18,7 +18,7 @@ from molequi.datasets.chirality.ecd import (
     rotatory_strength,
 )
 from molequi.errors import UserError
-from molequi.o3.clebsch_gordan import coupling_table
+from molequi.o3.coupling import coupling_table
 
 POLAR, AXIAL, PSEUDOSCALAR = ((1, -1),), ((1, 1),), ((0, -1),)
 
@@ -31,7 +31,9 @@ def molecules(checkout: Path) -> tuple[EcdMolecule, ...]:
 def coupled(electric: np.ndarray, magnetic: np.ndarray) -> np.ndarray:
     """1o x 1e -> 0o by the table that drives the networks, for every state."""
     table = coupling_table(POLAR, AXIAL, PSEUDOSCALAR)
-    return (table.value * electric[:, table.row_first] * magnetic[:, table.row_second]).sum(axis=1)
+    return (
+        table.value * electric[:, table.component_first] * magnetic[:, table.component_second]
+    ).sum(axis=1)
 
 
 def test_rotatory_strengths_by_the_coupling_table(molecules: tuple[EcdMolecule, ...]) -> None:

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from molequi.datasets.chirality.mirror import mirror_frames, mirror_values
 from molequi.datasets.in_memory import Frames, make_frames
 from molequi.errors import UserError
-from molequi.o3.clebsch_gordan import coupling_table
+from molequi.o3.coupling import coupling_table
 from molequi.properties import PROPERTIES, Property, declare
 
 PARITIES = {
@@ -115,7 +115,11 @@ def test_couplings_know_the_difference() -> None:
     table = coupling_table(((1, -1),), ((1, -1),), ((1, 1),))
     q, p = np.random.default_rng(0).normal(size=(2, 3))
     product = np.zeros(3)
-    np.add.at(product, table.row_output, table.value * q[table.row_first] * p[table.row_second])
+    np.add.at(
+        product,
+        table.component_output,
+        table.value * q[table.component_first] * p[table.component_second],
+    )
     cross = np.cross(q, p)
     assert abs(product @ cross) == pytest.approx(np.linalg.norm(product) * np.linalg.norm(cross))
 

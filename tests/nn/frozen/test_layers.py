@@ -19,7 +19,7 @@ from molequi.models.molecular import MolecularModel, make_model
 from molequi.nn.backbones import spherical as backbone_module
 from molequi.nn.frozen import autograd, layers
 from molequi.nn.frozen.workspace import Workspace
-from molequi.o3.clebsch_gordan import CouplingTable
+from molequi.o3.coupling import CouplingTable
 
 LAYERS = [
     {"parity": "natural", "correlation": 1, "mixing": "merged"},

@@ -1,0 +1,128 @@
+"""Sparse tables of the couplings of irreps: one of them drives every tensor product."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterable
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from molequi.o3.clebsch_gordan import wigner_3j
+from molequi.o3.irreps import Irrep, Irreps
+
+
+class Path(NamedTuple):
+    """One allowed coupling: positions of both inputs and of the output in their `Irreps`."""
+
+    first: int
+    second: int
+    output: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CouplingTable:
+    """All paths of first x second -> output as one sparse table, sorted by path.
+
+    first, second, output: the irreps of each side. paths: the allowed couplings.
+    path, component_first, component_second, component_output: (T,), int64; value: (T,), float64.
+    Entry t says that path[t] adds value[t] * a[component_first[t]] * b[component_second[t]] to
+    component_output[t]. Each path alone gives components of unit variance from components of unit
+    variance.
+    symmetric: whether the two sides are the same tensor. separate: whether each path has an output
+    of its own; the components of the paths into one irrep then alternate, all paths' first
+    components, then all their second ones, so that a linear map over the paths needs no copy.
+    """
+
+    first: Irreps
+    second: Irreps
+    output: Irreps
+    paths: tuple[Path, ...]
+    path: np.ndarray
+    component_first: np.ndarray
+    component_second: np.ndarray
+    component_output: np.ndarray
+    value: np.ndarray
+    symmetric: bool = False
+    separate: bool = False
+
+
+@functools.lru_cache
+def coupling_table(
+    first: Iterable[tuple[int, int]],
+    second: Iterable[tuple[int, int]],
+    output: Iterable[tuple[int, int]],
+    *,
+    symmetric: bool = False,
+    separate: bool = False,
+) -> CouplingTable:
+    """List every path that parity and the triangle rule allow.
+
+    With `symmetric` the two sides are the same tensor: only paths with first <= second are kept,
+    and those that vanish for equal arguments (antisymmetric squares) are left out. With `separate`
+    paths are not summed: each has an irrep of the output of its own.
+    """
+    first, second, output = Irreps(first), Irreps(second), Irreps(output)
+    paths = [
+        Path(i, j, k)
+        for (i, a), (j, b), (k, c) in itertools.product(*map(enumerate, (first, second, output)))
+        if c in a * b and not (symmetric and (i > j or (i == j and _is_antisymmetric(a, c))))
+    ]
+    if separate:
+        paths.sort(key=lambda path: path.output)
+        output = Irreps(output[path.output] for path in paths)
+        paths = [path._replace(output=k) for k, path in enumerate(paths)]
+    sides = components_of(first), components_of(second), components_of(output, alternating=separate)
+    terms = [_Terms.none()]
+    for p, path in enumerate(paths):
+        degrees = first[path.first].l, second[path.second].l, output[path.output].l
+        components = [side[position] for side, position in zip(sides, path, strict=True)]
+        terms.append(_Terms.of(p, degrees, components))
+    columns = (np.concatenate(column) for column in zip(*terms, strict=True))
+    return CouplingTable(first, second, output, tuple(paths), *columns, symmetric, separate)
+
+
+def _is_antisymmetric(factor: Irrep, output: Irrep) -> bool:
+    """Whether `output` is in the antisymmetric square of `factor`."""
+    return (2 * factor.l + output.l) % 2 == 1
+
+
+class _Terms(NamedTuple):
+    """The columns of a table, for one path."""
+
+    path: np.ndarray
+    component_first: np.ndarray
+    component_second: np.ndarray
+    component_output: np.ndarray
+    value: np.ndarray
+
+    @classmethod
+    def none(cls) -> _Terms:
+        return cls(*(np.zeros(0, dtype=np.int64) for _ in range(4)), np.zeros(0))
+
+    @classmethod
+    def of(cls, path: int, degrees: tuple[int, int, int], components: list[np.ndarray]) -> _Terms:
+        tensor = wigner_3j(*degrees) * sqrt(2 * degrees[2] + 1)
+        where = np.nonzero(np.abs(tensor) > 1e-12)
+        placed = (side[index] for side, index in zip(components, where, strict=True))
+        return cls(np.full(len(where[0]), path), *placed, tensor[where])
+
+
+def components_of(irreps: Irreps, *, alternating: bool = False) -> list[np.ndarray]:
+    """Return the components of each irrep, int64.
+
+    With `alternating` equal ones, which stand next to each other, take their components in turn.
+    """
+    components: list[np.ndarray] = []
+    start = 0
+    for irrep, group in itertools.groupby(irreps):
+        count = len(list(group))
+        block = np.arange(start, start + count * irrep.dim)
+        components += list(
+            block.reshape(irrep.dim, count).T if alternating else block.reshape(count, irrep.dim)
+        )
+        start += block.size
+    return components
