@@ -11,7 +11,7 @@ from molequi.nn.linear import Perceptron, gate
 from molequi.o3.irreps import Irrep, Irreps
 
 N_HIDDEN = 32
-_PSEUDOSCALAR = Irrep.parse("0o")
+_PSEUDOSCALAR, _VECTOR = Irrep.parse("0o"), Irrep.parse("1o")
 
 
 class TripleProducts(nn.Module):
@@ -84,4 +84,4 @@ class TensorReadout(nn.Module):
         rows = features[:, self.slices[irrep]]
         if irrep != _PSEUDOSCALAR or self.triples is None:
             return rows
-        return torch.cat([rows, self.triples(features[:, self.slices[Irrep.parse("1o")]])], dim=2)
+        return torch.cat([rows, self.triples(features[:, self.slices[_VECTOR]])], dim=2)
