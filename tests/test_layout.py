@@ -94,7 +94,7 @@ def is_folder(name: str) -> bool:
 
 
 def rank_of(name: str) -> int:
-    """A folder's `__init__` may use everything in the folder, so it has the rank of its last file."""
+    """A folder's `__init__` may use the whole folder, so it has the rank of its last file."""
     return (
         max(rank for module, rank in RANK.items() if module.startswith(f"{name}."))
         if is_folder(name)

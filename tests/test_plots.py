@@ -1,4 +1,4 @@
-"""Figures: they are drawn from whatever a run can give, and the curves are where the numbers are."""
+"""Figures: drawn from whatever a run can give, and the curves are where the numbers are."""
 
 from __future__ import annotations
 

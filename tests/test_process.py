@@ -55,7 +55,7 @@ def test_importing_changes_nothing_of_the_process() -> None:
 
 
 def test_models_open_without_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model file is read with every way into pickle barred, and holds none of its opcodes' marks."""
+    """A model file is read with every way into pickle barred, and holds none of its marks."""
     model = make_model((1, 8), ["energy"], n_channels=4, l_max=1)
     path = tmp_path / "m.safetensors"
     save_model(model, path)

@@ -177,10 +177,20 @@ def rows_of(ours: Times, theirs: Times) -> list[dict[str, object]]:
             continue
         mode = min(medians, key=medians.__getitem__)
         ms = float(np.median(mine))
-        rows.append({
-            "system": system, "task": task, "ours": ours.name, "ours_ms": ms, "peer": theirs.name, "peer_mode": mode, "peer_ms": medians[mode],
-            "ratio": medians[mode] / ms, "peer_modes_ms": medians, "rounds": len(mine),
-        })  # fmt: skip
+        rows.append(
+            {
+                "system": system,
+                "task": task,
+                "ours": ours.name,
+                "ours_ms": ms,
+                "peer": theirs.name,
+                "peer_mode": mode,
+                "peer_ms": medians[mode],
+                "ratio": medians[mode] / ms,
+                "peer_modes_ms": medians,
+                "rounds": len(mine),
+            }
+        )
     return rows
 
 
@@ -188,9 +198,14 @@ def sizes_of(ours: Times, theirs: Times) -> dict[str, object]:
     """Return how many weights each side has, by group, and the relative difference."""
     mine, other = sum(ours.parameters.values()), sum(theirs.parameters.values())
     return {
-        "ours": ours.name, "peer": theirs.name, "ours_parameters": mine, "peer_parameters": other, "difference": mine / other - 1.0,
-        "ours_groups": ours.parameters, "peer_groups": theirs.parameters,
-    }  # fmt: skip
+        "ours": ours.name,
+        "peer": theirs.name,
+        "ours_parameters": mine,
+        "peer_parameters": other,
+        "difference": mine / other - 1.0,
+        "ours_groups": ours.parameters,
+        "peer_groups": theirs.parameters,
+    }
 
 
 def show(rows: Sequence[Mapping], sizes: Sequence[Mapping]) -> None:

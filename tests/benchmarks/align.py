@@ -108,11 +108,18 @@ def compare(name: str, n_poses: int, model: MolecularModel) -> dict:
     scale = len(rotations) / len(chosen)
     same = torch.equal(ranking(scores[chosen])[:TOP], ranking(found)[:TOP])
     return {
-        "pair": name, "atoms": [len(a), len(b)], "poses": len(chosen), "top": TOP, "same_top": same,
-        "largest_difference": float((scores[chosen] - found).abs().max()), "scan_s": float(np.median(rounds)), "network_s": network * scale,
-        "brute_force_s": everything * scale, "speedup_over_network": network * scale / float(np.median(rounds)),
+        "pair": name,
+        "atoms": [len(a), len(b)],
+        "poses": len(chosen),
+        "top": TOP,
+        "same_top": same,
+        "largest_difference": float((scores[chosen] - found).abs().max()),
+        "scan_s": float(np.median(rounds)),
+        "network_s": network * scale,
+        "brute_force_s": everything * scale,
+        "speedup_over_network": network * scale / float(np.median(rounds)),
         "speedup_over_brute_force": everything * scale / float(np.median(rounds)),
-    }  # fmt: skip
+    }
 
 
 def scan_once(a: Atoms, b: Atoms, model: MolecularModel) -> tuple[Tensor, Tensor, Shells]:

@@ -1,4 +1,4 @@
-"""What parity is worth: networks that know the hand beside networks and kernels that do not, on three sets, with the same settings.
+"""What parity is worth: networks that know the hand beside networks and kernels that do not.
 
     python tests/benchmarks/chirality.py d0 alanine.npz        L or D of alanine in motion
     python tests/benchmarks/chirality.py d1 qm9_rs.npz         R or S of the stereocentre of
@@ -203,7 +203,9 @@ def with_names(parts: Mapping[str, Frames], names: list[str]) -> dict[str, Frame
 
 
 class Predictor(NamedTuple):
-    """What gives values: a model and the name of its output, fixed values for `test` and `image`, or neither, which is zero. note: for the table."""
+    """What gives values: a model and its output, fixed values, or neither, which is zero.
+
+    The fixed values are those of `test` and `image`. note: for the table."""
 
     model: MolecularModel | None
     output: str

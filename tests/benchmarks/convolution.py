@@ -56,10 +56,15 @@ def e3nn_convolution(table: CouplingTable, edges: Edges, n_atoms: int, n_channel
     One channel-wise path at a time, weights on every edge.
     """
     product = o3.TensorProduct(
-        layout(table.first, n_channels), layout(table.second, 1), layout(table.output, n_channels),
+        layout(table.first, n_channels),
+        layout(table.second, 1),
+        layout(table.output, n_channels),
         [(path.first, path.second, path.output, "uvu", True) for path in table.paths],
-        irrep_normalization="component", path_normalization="none", shared_weights=False, internal_weights=False,
-    )  # fmt: skip
+        irrep_normalization="component",
+        path_normalization="none",
+        shared_weights=False,
+        internal_weights=False,
+    )
     sender, receiver = edges.index
 
     def function(h: Tensor, y: Tensor, r: Tensor) -> Tensor:
@@ -96,7 +101,9 @@ def passes(
 def sides(
     n: int, n_channels: int, kinds: Sequence[str], *, cotangent: bool
 ) -> tuple[dict[str, dict[str, Callable[[], object]]], dict[str, float]]:
-    """Return the passes of e3nn and of our kernels of these kinds, and the number of edges and our largest relative difference."""
+    """Return the passes of e3nn and of our kernels, the number of edges and our difference.
+
+    The difference is the largest relative one."""
     atoms = water_box(n)
     graph = build_graph(
         atoms.positions, atoms.numbers, CUTOFF, cell=atoms.cell.array, pbc=atoms.pbc

@@ -1,4 +1,6 @@
-"""Number and angle of handwritten digits turned by quarter turns, by lifts over C4 (Bao and Song, 2019), on scikit-learn's 8 x 8 images.
+"""Number and angle of digits turned by quarter turns, by lifts over C4 (Bao and Song, 2019).
+
+The images are scikit-learn's, 8 x 8.
 
     python tests/benchmarks/equivarified_digits.py [--epochs 40] [--seeds 0,1,2] [--output
     digits.jsonl] [--json]
@@ -118,7 +120,9 @@ def train(
 
 
 def scores(model: nn.Module, images: Tensor, numbers: Tensor) -> dict[str, float]:
-    """Return accuracies over all four turns, and how far the 40 probabilities are from shifting by ten under a quarter turn."""
+    """Return accuracies over all four turns, and the error of the shift by ten.
+
+    A quarter turn must shift the 40 probabilities by ten."""
     with torch.no_grad():
         outputs = torch.stack([model(turn_images(matrix, images)) for matrix in C4.matrices])
     found = outputs.argmax(dim=2)
@@ -195,7 +199,10 @@ def main() -> None:
                 with arguments.output.open("a") as file:
                     file.write(json.dumps(rows[-1]) + "\n")
             if not arguments.json:
-                line = "{network:9s} turned={turned!s:5} seed {seed}  {weights:6d} weights  joint {joint:.3f}  number {number:.3f}  angle {angle:.3f}"
+                line = (
+                    "{network:9s} turned={turned!s:5} seed {seed}  {weights:6d} weights  "
+                    "joint {joint:.3f}  number {number:.3f}  angle {angle:.3f}"
+                )
                 print(
                     (line + "  shift error {shift_error:.1e}  {seconds:.0f} s").format(**rows[-1]),
                     flush=True,

@@ -1,4 +1,6 @@
-"""A network on raw coordinates made exactly O_h-equivariant, in error and cost beside the E(3) model: ethanol, energies and forces.
+"""A network on raw coordinates made exactly O_h-equivariant beside the E(3) model.
+
+Errors and cost on ethanol, energies and forces.
 
     python tests/benchmarks/equivarified_molecules.py [--data FILE] [--steps 300] [--seeds 0]
     [--output molecules.jsonl] [--json]
@@ -54,7 +56,9 @@ def graph_of(atoms: Atoms, matrix: np.ndarray | None = None) -> AtomGraph:
 
 
 def model_of(kind: str, frames: list[Atoms], seed: int) -> tuple[MolecularModel, float]:
-    """Return an untrained model whose energies start at the mean, and the spread of the forces, its unit of energy."""
+    """Return an untrained model whose energies start at the mean, and its unit of energy.
+
+    The unit is the spread of the forces."""
     elements = tuple(sorted(set(frames[0].numbers.tolist())))
     if kind == "E3":
         model = make_model(
@@ -123,7 +127,7 @@ def train(
 def errors(
     model: MolecularModel, frames: list[Atoms], turns: list[np.ndarray | None]
 ) -> dict[str, float]:
-    """Return mean absolute errors, meV and meV/Å, and processor time of a prediction, ms per frame."""
+    """Return mean absolute errors, meV and meV/Å, and processor time, ms per frame."""
     energy, force, spent = [], [], 0.0
     for k in range(0, len(frames), BATCH):
         graph, energies, forces = batch_of(frames[k : k + BATCH], turns[k : k + BATCH])
@@ -160,10 +164,17 @@ def row(kind: str, frames: list[Atoms], steps: int, seed: int) -> dict[str, obje
     exact = model.double()
     group, rotations = list(point_group("Oh").matrices), [random_rotation(rng) for _ in range(10)]
     return {
-        "model": kind, "seed": seed, "steps": steps, "weights": sum(p.numel() for p in model.parameters()),
-        **upright, "turned_energy_mev": turned["energy_mev"], "turned_force_mev_A": turned["force_mev_A"],
-        "group_error": violation(exact, tested[0], group), "rotation_error": violation(exact, tested[0], rotations), "ms_per_step": 1e3 * seconds,
-    }  # fmt: skip
+        "model": kind,
+        "seed": seed,
+        "steps": steps,
+        "weights": sum(p.numel() for p in model.parameters()),
+        **upright,
+        "turned_energy_mev": turned["energy_mev"],
+        "turned_force_mev_A": turned["force_mev_A"],
+        "group_error": violation(exact, tested[0], group),
+        "rotation_error": violation(exact, tested[0], rotations),
+        "ms_per_step": 1e3 * seconds,
+    }
 
 
 def main() -> None:

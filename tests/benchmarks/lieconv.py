@@ -1,4 +1,4 @@
-"""LieConv beside its paper: saving of the reordered sums, QM9 tables, learning curves, turned digits.
+"""LieConv beside its paper: reordered sums, QM9 tables, learning curves, turned digits.
 
     python tests/benchmarks/lieconv.py saving [--json]
     python tests/benchmarks/lieconv.py lifts [--json]

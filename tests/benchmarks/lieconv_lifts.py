@@ -62,9 +62,12 @@ def _measure(model: MolecularModel, molecule: Structure, moved: Structure) -> di
     first, second = _draw(model, molecule, N_DRAWS), _draw(model, moved, N_DRAWS)
     error = float(((first.var() + second.var()) / N_DRAWS).sqrt())
     return {
-        "scale eV": scale, "spread": float(first.std()) / scale, "one draw": float((first - second).abs().mean()) / scale,
-        "mean": abs(float(first.mean() - second.mean())) / scale, "mean ±": error / scale,
-    }  # fmt: skip
+        "scale eV": scale,
+        "spread": float(first.std()) / scale,
+        "one draw": float((first - second).abs().mean()) / scale,
+        "mean": abs(float(first.mean() - second.mean())) / scale,
+        "mean ±": error / scale,
+    }
 
 
 def _draw(model: MolecularModel, structure: Structure, n_draws: int) -> Tensor:

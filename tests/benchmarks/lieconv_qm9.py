@@ -1,4 +1,6 @@
-"""QM9 runs of LieConv and of the E(3) model, resumable, and their errors on test molecules that were moved."""
+"""QM9 runs of LieConv and of the E(3) model, and their errors on moved test molecules.
+
+The runs are kept and resumed."""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ E3 = {"preset": "small", "cutoff": 5.0}
 
 
 def homo_rows(runs: Path, sizes: Sequence[int], settings: Sequence[str]) -> list[dict[str, object]]:
-    """Return the table of HOMO errors (meV) by group and motion of the test molecules, with the published ones and the E(3) model's."""
+    """Return HOMO errors (meV) by group and motion of the test molecules.
+
+    Beside them the published ones and the E(3) model's."""
     rows = []
     for size in sizes:
         for group in (*PUBLISHED_HOMO, "E(3)"):
@@ -87,7 +91,7 @@ def ranking_rows(
 def curve_rows(
     runs: Path, sizes: Sequence[int], settings: Sequence[str]
 ) -> list[dict[str, object]]:
-    """Return errors of LieConv-T(3) and of the E(3) model against the number of training molecules."""
+    """Return errors of LieConv-T(3) and the E(3) model by number of training molecules."""
     rows = []
     for target, published in PUBLISHED_T3.items():
         factor, unit = {"homo": (1e3, "meV"), "dipole_magnitude": (1.0, "D")}.get(

@@ -34,7 +34,9 @@ def direct(convolution: LieConv, cloud: Cloud, features: Tensor) -> Tensor:
 
 
 def rows() -> list[dict[str, object]]:
-    """Return, for each shape, times of forward and backward (ms of processor time), largest bytes held (MiB), and the ratios."""
+    """Return times of forward and backward, bytes held, and ratios for each shape.
+
+    Times are ms of processor time, bytes the most that were held (MiB)."""
     torch.manual_seed(0)
     return [_row(*shape) for shape in SHAPES]
 
@@ -58,10 +60,17 @@ def _row(n_molecules: int, n_atoms: int, n_channels: int) -> dict[str, object]:
     ]
     held = [_bytes_held(form) / 2**20 for form in _forms(convolution, cloud, features)]
     return {
-        "molecules": n_molecules, "atoms": n_atoms, "channels": n_channels, "difference": float(difference),
-        "direct_ms": 1e3 * seconds[0], "reordered_ms": 1e3 * seconds[1], "time_ratio": seconds[0] / seconds[1],
-        "direct_mib": held[0], "reordered_mib": held[1], "memory_ratio": held[0] / held[1],
-    }  # fmt: skip
+        "molecules": n_molecules,
+        "atoms": n_atoms,
+        "channels": n_channels,
+        "difference": float(difference),
+        "direct_ms": 1e3 * seconds[0],
+        "reordered_ms": 1e3 * seconds[1],
+        "time_ratio": seconds[0] / seconds[1],
+        "direct_mib": held[0],
+        "reordered_mib": held[1],
+        "memory_ratio": held[0] / held[1],
+    }
 
 
 def _forms(

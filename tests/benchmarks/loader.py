@@ -23,7 +23,7 @@ BATCH, CUTOFF, N_MOLECULES, ROUNDS = 100, 5.0, 20_000, 5
 
 
 def rate(frames: Frames) -> tuple[float, float]:
-    """Return molecules per second of wall time and of processor time, the best of several rounds."""
+    """Return molecules per second of wall and of processor time, the best of several rounds."""
     generator = torch.Generator().manual_seed(0)
     rows = torch.randint(len(frames), (N_MOLECULES,), generator=generator)
     wall, processor = [], []

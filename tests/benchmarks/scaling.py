@@ -101,12 +101,8 @@ def main() -> None:
         )
         rows.append(json.loads(result.stdout))
         if not arguments.json:
-            print(
-                "{atoms:8,d} atoms {ms:10.1f} ms {us_per_atom:8.1f} µs/atom {peak_gib:6.2f} GiB".format(
-                    **rows[-1]
-                ),
-                flush=True,
-            )
+            line = "{atoms:8,d} atoms {ms:10.1f} ms {us_per_atom:8.1f} µs/atom {peak_gib:6.2f} GiB"
+            print(line.format(**rows[-1]), flush=True)
     if arguments.json:
         print(json.dumps(rows))
     elif len(rows) > 1:

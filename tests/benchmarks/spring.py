@@ -1,4 +1,6 @@
-"""Which prior helps to learn springs? Errors of all models against the number of training trajectories, with three seeds.
+"""Which prior helps to learn springs? Errors of all models by number of trajectories.
+
+With three seeds.
 
     python tests/benchmarks/spring.py --output runs/springs [--models fc,hogn] [--sizes 10,30,100]
     [--seeds 0,1,2] [--small] [--json]

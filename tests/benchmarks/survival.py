@@ -1,4 +1,6 @@
-"""Do molecules that a model has never seen survive dynamics? Langevin dynamics of many molecules at once.
+"""Do molecules that a model has never seen survive dynamics?
+
+Langevin dynamics of many molecules at once.
 
     python tests/benchmarks/survival.py [--model organic] [--data organic.npz] [--count 20]
     [--picoseconds 10] [--json]
@@ -28,7 +30,9 @@ from molequi.models.zoo import load
 
 
 def unseen(path: str, count: int) -> tuple[Frames, list[str]]:
-    """Return one frame of each of the first `count` test constitutions with at most 20 atoms, and their SMILES."""
+    """Return one frame of each of the first `count` test constitutions, and their SMILES.
+
+    Of those with at most 20 atoms."""
     frames, arrays = (
         load_npz(path).frames,
         open_arrays(path, only=("split", "constitution", "n_atoms")),

@@ -22,7 +22,7 @@ ORGANIC = (1, 6, 7, 8)
 
 
 def frames_of(matrix: np.ndarray, n_copies: int = 2) -> Frames:
-    """Chiral structures turned by a matrix, each shaken a little in the same way, with random tensors."""
+    """Chiral structures turned by a matrix, each shaken a little, with random tensors."""
     rng = np.random.default_rng(0)
     structures = built_in_probes(ORGANIC)[:2] * n_copies
     positions = np.concatenate(
@@ -36,9 +36,12 @@ def frames_of(matrix: np.ndarray, n_copies: int = 2) -> Frames:
     )
     targets = {"rosenfeld": tensor, "rosenfeld_isotropic": torch.einsum("bii->b", tensor) / 3}
     return make_frames(
-        torch.as_tensor(positions), torch.as_tensor(np.concatenate([s.atomic_numbers for s in structures])),
-        torch.tensor([len(s.positions) for s in structures]), targets=targets, properties={name: PROPERTIES[name] for name in targets},
-    )  # fmt: skip
+        torch.as_tensor(positions),
+        torch.as_tensor(np.concatenate([s.atomic_numbers for s in structures])),
+        torch.tensor([len(s.positions) for s in structures]),
+        targets=targets,
+        properties={name: PROPERTIES[name] for name in targets},
+    )
 
 
 def test_the_kernel_flips_with_one_hand_and_is_a_scalar_product() -> None:

@@ -1,4 +1,6 @@
-"""What does a potential learned from a trajectory alone get right? Forces and energies of a molecule on a trajectory that it has not seen.
+"""What does a potential learned from a trajectory alone get right?
+
+Forces and energies of a molecule on a trajectory that it has not seen.
 
     python tests/benchmarks/trajectory.py --output runs/trajectory [--models tensors,invariant]
     [--train 0.5] [--epochs 12] [--json]

@@ -160,7 +160,11 @@ def test_what_a_rollout_keeps(kind, turns, pieces, potential):
 def test_first_forces_have_the_size_of_those_in_the_data(kind, pieces):
     """Momenta tell it; a wrong size would shake the molecule to pieces in the first steps."""
     model = make_potential(
-        kind, SIZES, make_teacher(make_dynamics_config(settings(kind="invariant")).data).frames, pieces, 0
+        kind,
+        SIZES,
+        make_teacher(make_dynamics_config(settings(kind="invariant")).data).frames,
+        pieces,
+        0,
     )
     slopes = (pieces.states[:, 1:, 1] - pieces.states[:, :-1, 1]) / (0.5 * units.fs)
     found = model.forces(pieces.states[:, 0, 0]).square().mean()

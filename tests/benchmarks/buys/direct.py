@@ -49,7 +49,9 @@ def law_of(model: MolecularModel, frames: Molecule, *, direct: bool) -> Law:
 
 
 def loop_work(model: MolecularModel, frames: Molecule, *, direct: bool) -> tuple[float, float]:
-    """Work around circles in random planes of coordinate space, mean of |W| in meV, and in % of the mean of the integral of |F||dx|.
+    """Work around circles in random planes of coordinate space.
+
+    Mean of |W| in meV, and in % of the mean of the integral of |F||dx|.
 
     Equidistant points make the sum exact beyond all powers of their distance, so what is left is
     rounding where F is a gradient.
@@ -129,11 +131,14 @@ def row_of(train: Molecule, test: Molecule, steps: int, picoseconds: float, *, d
     forces, energies = predict(model, test, direct=direct)
     work, share = loop_work(model, test, direct=direct)
     return {
-        "force_error_norm_mev_a": 1e3 * mean_error(forces, test.forces), "energy_mae_mev": 1e3 * (energies - test.energies).abs().mean().item(),
-        "loop_work_mev": work, "loop_work_percent": share,
+        "force_error_norm_mev_a": 1e3 * mean_error(forces, test.forces),
+        "energy_mae_mev": 1e3 * (energies - test.energies).abs().mean().item(),
+        "loop_work_mev": work,
+        "loop_work_percent": share,
         **nve(law_of(model, train, direct=direct), train.positions[0], train.numbers, picoseconds),
-        "weights": n_weights(model), "seconds": seconds,
-    }  # fmt: skip
+        "weights": n_weights(model),
+        "seconds": seconds,
+    }
 
 
 def run(rows: Rows, settings: Settings) -> dict[str, list[Row]]:

@@ -1,4 +1,4 @@
-"""Part a: networks on distances, angles and dihedrals, unsigned or signed, beside features that turn."""
+"""Part a: networks on distances, angles and dihedrals beside features that turn."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def is_left(frames: Frames) -> Tensor:
 
 
 def hand_row(irreps: str, settings: dict[str, object], steps: int) -> Row:
-    """Train on the bundled frames of alanine and their reflections, test on others, both hands of each."""
+    """Train on bundled frames of alanine and their reflections, test on both hands of others."""
     loaded = load_alanine(data_path("samples/alanine.npz"))
     train, test = (loaded.frames.subset(loaded.splits[part]) for part in ("train", "test"))
     label = declare("is_left", irreps=irreps, unit="1", binary=True, extensive=True)
@@ -98,10 +98,14 @@ def force_row(settings: dict[str, object], train: Molecule, test: Molecule, step
     forces, energies = predict(model, test)
     call = (time.process_time() - start) / len(test.positions)
     return {
-        "force_mae_mev_a": 1e3 * (forces - test.forces).abs().mean().item(), "force_error_norm_mev_a": 1e3 * mean_error(forces, test.forces),
-        "energy_mae_mev": 1e3 * (energies - test.energies).abs().mean().item(), "frames": len(train.positions), "weights": n_weights(model),
-        "seconds": seconds, "ms_per_prediction": 1e3 * call,
-    }  # fmt: skip
+        "force_mae_mev_a": 1e3 * (forces - test.forces).abs().mean().item(),
+        "force_error_norm_mev_a": 1e3 * mean_error(forces, test.forces),
+        "energy_mae_mev": 1e3 * (energies - test.energies).abs().mean().item(),
+        "frames": len(train.positions),
+        "weights": n_weights(model),
+        "seconds": seconds,
+        "ms_per_prediction": 1e3 * call,
+    }
 
 
 def run(rows: Rows, settings: Settings) -> dict[str, list[Row]]:

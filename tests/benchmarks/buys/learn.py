@@ -33,7 +33,7 @@ Row = dict[str, object]
 
 
 class Settings(NamedTuple):
-    """Of a run: steps of the slower models, length of the dynamics, a file of rMD17 ethanol or the bundled sample."""
+    """Of a run: steps of the slower models, length of the dynamics, ethanol's file or None."""
 
     steps: int
     picoseconds: float = 10.0
@@ -125,7 +125,7 @@ def turned(values: Tensor, matrices: Tensor) -> Tensor:
 
 
 class CoordinateNetwork(nn.Module):
-    """A perceptron from centred coordinates to vectors, (S, N, 3) -> (S, N, 3): no symmetry but that of translation."""
+    """A perceptron on centred coordinates, (S, N, 3) -> (S, N, 3): no symmetry but translation."""
 
     def __init__(
         self, positions: Tensor, vectors: Tensor, *, n_hidden: int = 128, seed: int = 0
@@ -206,9 +206,12 @@ def pair_graph(positions: Tensor, numbers: Tensor) -> AtomGraph:
     offsets = n * torch.arange(n_frames)[:, None]
     edges = torch.stack([(second + offsets).flatten(), (first + offsets).flatten()])
     return make_graph(
-        positions.reshape(-1, 3), numbers.repeat(n_frames), edges, batch=torch.arange(n_frames).repeat_interleave(n),
+        positions.reshape(-1, 3),
+        numbers.repeat(n_frames),
+        edges,
+        batch=torch.arange(n_frames).repeat_interleave(n),
         total_charge=torch.zeros(n_frames, dtype=torch.int64),
-    )  # fmt: skip
+    )
 
 
 def ethanol(path: Path | None) -> tuple[Molecule, Molecule]:

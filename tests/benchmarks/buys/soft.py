@@ -163,9 +163,13 @@ def measured(answer: Callable[[Molecule], Tensor], test: Molecule) -> Row:
 
 
 VARIANTS = {
-    "coordinates": "plain", "turned in training": "augmented", "penalty": "penalty", "averaged over the cube's rotations": "group",
-    "averaged over frames": "frames", "E(3) features": "exact",
-}  # fmt: skip
+    "coordinates": "plain",
+    "turned in training": "augmented",
+    "penalty": "penalty",
+    "averaged over the cube's rotations": "group",
+    "averaged over frames": "frames",
+    "E(3) features": "exact",
+}
 
 
 def run(rows: Rows, settings: Settings) -> dict[str, list[Row]]:

@@ -136,9 +136,13 @@ def ratios(errors: list[float]) -> Row:
     """Compare the errors along y and along the random axes with that along x."""
     others = np.array(errors[2:]) / errors[0]
     return {
-        "error_x": errors[0], "error_y": errors[1], "ratio_y": errors[1] / errors[0],
-        "ratio_axes_mean": float(others.mean()), "ratio_axes_min": float(others.min()), "ratio_axes_max": float(others.max()),
-    }  # fmt: skip
+        "error_x": errors[0],
+        "error_y": errors[1],
+        "ratio_y": errors[1] / errors[0],
+        "ratio_axes_mean": float(others.mean()),
+        "ratio_axes_min": float(others.min()),
+        "ratio_axes_max": float(others.max()),
+    }
 
 
 def distorted(n: int, seed: int) -> Molecule:
@@ -173,7 +177,7 @@ def mmff(molecule: Chem.Mol, positions: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def molecule_row(kind: str, train: Molecule, test: Molecule, steps: int) -> Row:
-    """Train on distortions along x, test the same distortions with molecule and axis turned together."""
+    """Train on distortions along x, test them with molecule and axis turned together."""
     if kind == "exact":
         model = molecular_model(train, ["energy"], n_channels=16, l_max=1).to(torch.float64)
         seconds = train_model(model, train, steps)
@@ -203,9 +207,10 @@ def run(rows: Rows, settings: Settings) -> dict[str, list[Row]]:
     """Return the tables `stress` and `distorted_forces`."""
     steps, rows.settings = settings.steps, {"steps": settings.steps}
     materials = {
-        "exact (energy of invariants)": lambda: (IsotropicEnergy(), False), "components": lambda: (ComponentNetwork(), False),
+        "exact (energy of invariants)": lambda: (IsotropicEnergy(), False),
+        "components": lambda: (ComponentNetwork(), False),
         "components, turned in training": lambda: (ComponentNetwork(), True),
-    }  # fmt: skip
+    }
     table = []
     for name, make in materials.items():
 

@@ -49,7 +49,9 @@ def relabelled(frames: Frames) -> Frames:
 
 
 def mirrored(frames: Frames) -> Frames:
-    """Return the images x -> -x of structures with Rosenfeld tensors, polarizabilities and handedness: odd targets change sign, R becomes S."""
+    """Return the images x -> -x of structures and their targets.
+
+    Rosenfeld tensors change sign, polarizabilities stay, R becomes S."""
     laws = {
         "rosenfeld": lambda y: -y,
         "rosenfeld_isotropic": lambda y: -y,

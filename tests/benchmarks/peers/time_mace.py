@@ -47,12 +47,25 @@ def model_of(arguments: argparse.Namespace, scale: float = 1.0) -> torch.nn.Modu
     torch.manual_seed(0)
     blocks = modules.interaction_classes
     return modules.ScaleShiftMACE(
-        r_max=arguments.cutoff, num_bessel=8, num_polynomial_cutoff=5, max_ell=arguments.l_max,
-        interaction_cls=blocks["RealAgnosticResidualInteractionBlock"], interaction_cls_first=blocks["RealAgnosticInteractionBlock"],
-        num_interactions=arguments.layers, num_elements=len(NUMBERS), hidden_irreps=o3.Irreps(arguments.hidden), MLP_irreps=o3.Irreps("16x0e"),
-        gate=torch.nn.functional.silu, atomic_energies=np.zeros(len(NUMBERS)), avg_num_neighbors=15.0, atomic_numbers=NUMBERS,
-        correlation=arguments.correlation, radial_type="bessel", atomic_inter_scale=scale, atomic_inter_shift=0.0,
-    )  # fmt: skip
+        r_max=arguments.cutoff,
+        num_bessel=8,
+        num_polynomial_cutoff=5,
+        max_ell=arguments.l_max,
+        interaction_cls=blocks["RealAgnosticResidualInteractionBlock"],
+        interaction_cls_first=blocks["RealAgnosticInteractionBlock"],
+        num_interactions=arguments.layers,
+        num_elements=len(NUMBERS),
+        hidden_irreps=o3.Irreps(arguments.hidden),
+        MLP_irreps=o3.Irreps("16x0e"),
+        gate=torch.nn.functional.silu,
+        atomic_energies=np.zeros(len(NUMBERS)),
+        avg_num_neighbors=15.0,
+        atomic_numbers=NUMBERS,
+        correlation=arguments.correlation,
+        radial_type="bessel",
+        atomic_inter_scale=scale,
+        atomic_inter_shift=0.0,
+    )
 
 
 def in_mode(model: torch.nn.Module, mode: str) -> torch.nn.Module:
@@ -118,11 +131,15 @@ def main() -> None:
         )
 
     subject = measure.Subject(
-        f"MACE {arguments.hidden}", arguments.mode, measure.counts(plain, GROUPS),
+        f"MACE {arguments.hidden}",
+        arguments.mode,
+        measure.counts(plain, GROUPS),
         lambda structures: batch_of(structures, arguments.cutoff, arguments.mode),
         # Only so does its compiled form give forces; its calculator does the same.
-        lambda batch: frozen(batch, training=arguments.mode == "compile", compute_force=True), train_step, calculator,
-    )  # fmt: skip
+        lambda batch: frozen(batch, training=arguments.mode == "compile", compute_force=True),
+        train_step,
+        calculator,
+    )
     measure.run(subject, arguments)
 
 

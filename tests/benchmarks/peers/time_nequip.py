@@ -40,9 +40,17 @@ Batch = dict[str, torch.Tensor]
 def model_of(arguments: argparse.Namespace, compile_mode: str) -> torch.nn.Module:
     """Return a model with random weights."""
     return NequIPGNNModel(
-        seed=1, model_dtype="float32", r_max=arguments.cutoff, type_names=NAMES, l_max=arguments.l_max, parity=True, num_layers=arguments.layers,
-        num_features=arguments.features, avg_num_neighbors=15.0, compile_mode=compile_mode,
-    )  # fmt: skip
+        seed=1,
+        model_dtype="float32",
+        r_max=arguments.cutoff,
+        type_names=NAMES,
+        l_max=arguments.l_max,
+        parity=True,
+        num_layers=arguments.layers,
+        num_features=arguments.features,
+        avg_num_neighbors=15.0,
+        compile_mode=compile_mode,
+    )
 
 
 def batch_of(cutoff: float) -> Callable[[Iterable[ase.Atoms]], Batch]:
@@ -54,7 +62,9 @@ def batch_of(cutoff: float) -> Callable[[Iterable[ase.Atoms]], Batch]:
 
 
 def exported(model: torch.nn.Module, batch: Batch, path: str) -> torch.nn.Module:
-    """Return the model compiled ahead of time as `nequip-compile --mode aotinductor --target batch` does; kept at `path`."""
+    """Return the model compiled ahead of time; kept at `path`.
+
+    As `nequip-compile --mode aotinductor --target batch` does."""
     if not Path(path).exists():
         target = COMPILE_TARGET_DICT["batch"]
         sizes = {

@@ -72,9 +72,14 @@ def main() -> None:
         model.zero_grad()
 
     subject = measure.Subject(
-        f"molequi {arguments.model}", arguments.mode, measure.counts(model, GROUPS), lambda structures: graph_of(structures, model.cutoff),
-        model.compute, train_step, lambda: Calculator(model),
-    )  # fmt: skip
+        f"molequi {arguments.model}",
+        arguments.mode,
+        measure.counts(model, GROUPS),
+        lambda structures: graph_of(structures, model.cutoff),
+        model.compute,
+        train_step,
+        lambda: Calculator(model),
+    )
     measure.run(subject, arguments)
 
 

@@ -19,7 +19,9 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | No
 
 
 def batch_of(structures: Sequence[ase.Atoms]) -> Batch:
-    """Return atomic numbers and positions, filled up to the longest molecule, and cell and periodicity of a structure that has them."""
+    """Return atomic numbers and positions, filled up to the longest molecule.
+
+    With them cell and periodicity of a structure that has them."""
     longest = max(map(len, structures))
     numbers, positions = (
         torch.full((len(structures), longest), -1),
