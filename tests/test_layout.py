@@ -57,8 +57,9 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("alignment", "orientations fields align"),
     (
         "training",
-        "clock ema state schedule parts metrics loss metrics_file log run_directory normalization "
-        "evaluation labels figures module callbacks launch setup fit run",
+        "clock ema processes state schedule parts metrics loss metrics_file log run_directory "
+        "reference_energies normalization baseline evaluation fine_tuning labels figures module "
+        "callbacks launch setup fit run",
     ),
     (
         "hamiltonian",

@@ -10,7 +10,7 @@ from molequi.hamiltonian.data import DynamicsData
 from molequi.hamiltonian.models import RECIPES, Shape, make_dynamics
 from molequi.hamiltonian.potential import LEARNING_RATE, MolecularPotential, make_potential
 from molequi.nn.backbones.registry import BACKBONES
-from molequi.runtime.device import as_device
+from molequi.runtime.device import as_device, as_dtype
 
 
 def build(config: DynamicsConfig, data: DynamicsData) -> nn.Module:
@@ -20,7 +20,7 @@ def build(config: DynamicsConfig, data: DynamicsData) -> nn.Module:
         if config.model.kind in BACKBONES
         else _build_network(config, data)
     )
-    return model.to(as_device(config.training.device), getattr(torch, config.training.dtype))
+    return model.to(as_device(config.training.device), as_dtype(config.training.dtype))
 
 
 def learning_rate(config: DynamicsConfig) -> float:

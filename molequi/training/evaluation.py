@@ -16,8 +16,8 @@ from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
 from molequi.models.molecular import MolecularModel
 from molequi.properties import Property, part_names
+from molequi.training.baseline import baseline_prediction
 from molequi.training.metrics import ErrorSums
-from molequi.training.normalization import baseline_prediction
 from molequi.training.parts import split_parts
 
 

@@ -31,10 +31,11 @@ from molequi.training.launch import launch
 from molequi.training.log import RunLog, final_table
 from molequi.training.loss import Objective
 from molequi.training.module import MolecularTraining
+from molequi.training.processes import is_first_process
 from molequi.training.run_directory import RunDirectory
 from molequi.training.schedule import EarlyStopping, make_schedule
 from molequi.training.setup import StartingPoint, start_model
-from molequi.training.state import Position, is_first_process, read_state
+from molequi.training.state import Position, read_state
 
 logger = logging.getLogger(__name__)
 

@@ -33,6 +33,7 @@ from molequi.training.metrics import (
     add_errors,
     metric_names,
 )
+from molequi.training.processes import share_step, sum_over_processes
 from molequi.training.schedule import EarlyStopping, Schedule
 from molequi.training.state import Position
 
@@ -215,10 +216,9 @@ class MolecularTraining(LightningModule):
 
     def total_train_sums(self) -> Tensor:
         """Return the sums of this epoch over all processes; all of them must ask."""
-        sums = self.train_sums.clone()
-        if self.trainer.world_size > 1:
-            torch.distributed.all_reduce(sums)
-        return sums
+        if self.trainer.world_size == 1:
+            return self.train_sums.clone()
+        return sum_over_processes(self.train_sums)
 
     def run_state(self) -> dict[str, Any]:
         """Return tensors and plain values from which `load_run_state` goes on exactly.
@@ -284,24 +284,20 @@ class MolecularTraining(LightningModule):
             torch.cuda.manual_seed(seed)
 
     def _count_everywhere(self, local: Tensor) -> Tensor:
-        """Add up the counts of all processes.
-
-        The clock of the first and requests to stop travel along, so that all stop at the same step.
-        """
+        """Add up the counts of all processes, and let them agree on the time and on stopping."""
         if self.trainer.world_size == 1:
             return local
-        seconds = self.clock.seconds() if self.global_rank == 0 else 0.0
-        shared = torch.cat([local, local.new_tensor([seconds, float(self.signals.number != 0)])])
-        torch.distributed.all_reduce(shared)
-        self.position.seconds, self.is_stop_agreed = float(shared[-2]), bool(shared[-1])
-        return shared[:-2]
+        shared = share_step(
+            local,
+            seconds=0.0 if self.global_rank else self.clock.seconds(),
+            is_stop_requested=self.signals.number != 0,
+        )
+        self.position.seconds, self.is_stop_agreed = shared.seconds, shared.is_stop_requested
+        return shared.counts
 
     def _stop_nonfinite(self, sums: Tensor) -> None:
-        bad = [
-            name
-            for name, value in zip(self.objective.names, sums.detach(), strict=True)
-            if not torch.isfinite(value)
-        ]
+        terms = zip(self.objective.names, sums.detach(), strict=True)
+        bad = [name for name, value in terms if not torch.isfinite(value)]
         raise NotConvergedError(
             self._nonfinite_message(f"the loss of {', '.join(bad) or 'all targets'}")
         )
@@ -309,7 +305,6 @@ class MolecularTraining(LightningModule):
     def _nonfinite_message(self, what: str) -> str:
         return (
             f"{what} is not a finite number in epoch {self.position.epoch}, batch "
-            f"{self.position.batch} (counted from 0); "
-            "the files hold the last good weights: look for wrong labels, or lower "
-            "training.learning_rate"
+            f"{self.position.batch} (counted from 0); the files hold the last good weights: look "
+            "for wrong labels, or lower training.learning_rate"
         )

@@ -1,6 +1,4 @@
-"""Statistics of the training set.
-
-Reference energies, shifts and scales of the heads, scales of the losses, and the baselines.
+"""Statistics of the training set: shifts and scales of the heads, scales of the losses.
 
 All of it is computed once, before training, from the training structures alone, and travels with
 the model.
@@ -10,45 +8,29 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
-from ase import units
 from torch import Tensor
 
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
 from molequi.graphs.elements import MASSES, N_ELEMENTS
 from molequi.graphs.graph import mass_centres
+from molequi.models.molecular import MolecularModel
+from molequi.nn.heads.base import Head
+from molequi.nn.heads.electrostatics import MultipoleHead
 from molequi.o3.cartesian import from_cartesian
 from molequi.o3.irreps import Irreps
-from molequi.properties import Property
+from molequi.properties import DEBYE, Property
 from molequi.training.parts import split_parts
-
-# Ground-state energies of the atoms H to Ar, Ha: S. J. Chakravorty et al., Phys. Rev. A 47 (1993)
-# 3649.
-_ATOMS = (
-    -0.5, -2.903724, -7.478060, -14.667360, -24.653910, -37.845000, -54.589200, -75.067300, -99.733900,
-    -128.937600, -162.254600, -200.053000, -242.346000, -289.359000, -341.259000, -398.110000, -460.148000, -527.540000,
-)  # fmt: skip
-
-
-@dataclasses.dataclass(frozen=True)
-class ReferenceEnergies:
-    """Per-element energies by atomic number, (119,), float64; elements that do not occur hold 0.
-
-    rank: of the composition matrix of the structures they were fitted to; below n_elements the data
-    do not tell all elements apart.
-    """
-
-    values: Tensor
-    rank: int
-    n_elements: int
-
-    @property
-    def is_determined(self) -> bool:
-        """Whether the data fix every element."""
-        return self.rank == self.n_elements
+from molequi.training.reference_energies import (
+    ReferenceEnergies,
+    composition,
+    fit_references,
+    isolated_atoms,
+    nearest_prior,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +39,7 @@ class Statistics:
 
     scale: of each irrep part, for the head. shift: of a 0e property, per atom where it is
     extensive. reference: for rows with references.
-    loss_scales: typical size of what the loss compares, by irrep part (`symmetry.parts`), in the
+    loss_scales: typical size of what the loss compares, by irrep part (`training.parts`), in the
     property's unit (per atom for energies).
     count: labels (components counted) in the training set.
     """
@@ -67,86 +49,6 @@ class Statistics:
     reference: ReferenceEnergies | None
     loss_scales: dict[str, float]
     count: int
-
-
-def tabulated_atoms() -> Tensor:
-    """Return total energies of isolated atoms by atomic number, (119,), eV, float64; entry 0 is 0.
-
-    H to Ar are tabulated; heavier atoms follow the statistical-atom series of Schwinger, -0.7687
-    Z^(7/3) + Z^2 / 2 - 0.2699 Z^(5/3) Ha (Phys. Rev. A 24 (1981) 2353), good to half a per cent.
-    """
-    z = torch.arange(N_ELEMENTS, dtype=torch.float64)
-    energies = -0.768745 * z ** (7 / 3) + 0.5 * z**2 - 0.269900 * z ** (5 / 3)
-    energies[1 : len(_ATOMS) + 1] = torch.tensor(_ATOMS, dtype=torch.float64)
-    return energies * units.Hartree
-
-
-def composition(frames: Frames) -> tuple[Tensor, Tensor]:
-    """Return how many atoms of each element each structure has.
-
-    Counts (B, n_elements), float64, and the elements, ascending.
-    """
-    elements, column = torch.unique(frames.atomic_numbers, return_inverse=True)
-    row = torch.repeat_interleave(torch.arange(len(frames)), frames.n_atoms)
-    counts = torch.zeros(len(frames), len(elements), dtype=torch.float64)
-    return counts.index_put_((row, column), counts.new_ones(()), accumulate=True), elements
-
-
-def fit_references(
-    frames: Frames,
-    totals: Tensor,
-    *,
-    around: Tensor | None = None,
-    given: Mapping[int, float] | None = None,
-) -> ReferenceEnergies:
-    """Fit per-element energies to the totals (B,): minimum-norm least squares around given atoms.
-
-    around: (119,), where elements stay that the data do not tell apart; without it, zero. given:
-    elements that are not fitted. NaN totals are left out.
-    """
-    counts, elements = composition(frames)
-    known = torch.isfinite(totals)
-    values = torch.zeros(N_ELEMENTS, dtype=torch.float64)
-    if around is not None:
-        values[elements] = around[elements].to(torch.float64)
-    for number, value in (given or {}).items():
-        values[number] = value
-    free = torch.tensor([int(number) not in (given or {}) for number in elements], dtype=torch.bool)
-    residual = totals[known].to(torch.float64) - counts[known] @ values[elements]
-    matrix = counts[known][:, free]
-    rank = int(torch.linalg.matrix_rank(matrix)) if matrix.numel() else 0
-    if rank:
-        values[elements[free]] += torch.linalg.lstsq(
-            matrix, residual[:, None], rcond=1e-10, driver="gelsd"
-        ).solution[:, 0]
-    return ReferenceEnergies(values, rank + int((~free).sum()), len(elements))
-
-
-def nearest_prior(frames: Frames, totals: Tensor, unit: str) -> Tensor:
-    """Return the tabulated atoms where they describe the totals better than zero does (all-electron energies in eV), else zeros."""
-    table = tabulated_atoms()
-    if unit != "eV":
-        return torch.zeros_like(table)
-    counts, elements = composition(frames)
-    known = torch.isfinite(totals)
-    guess = counts[known] @ table[elements]
-    distance, size = (totals[known] - guess).abs().mean(), totals[known].abs().mean()
-    return table if distance < size else torch.zeros_like(table)
-
-
-def isolated_atoms(frames: Frames, totals: Tensor) -> dict[int, float]:
-    """Return the energies of the structures that are one neutral atom in open space, the lowest for each element."""
-    alone = (
-        (frames.n_atoms == 1)
-        & ~frames.pbc.any(dim=1)
-        & (frames.total_charge == 0)
-        & torch.isfinite(totals)
-    )
-    found: dict[int, float] = {}
-    for index in torch.nonzero(alone)[:, 0].tolist():
-        number = int(frames.atomic_numbers[int(frames.offsets[index])])
-        found[number] = min(found.get(number, math.inf), float(totals[index]))
-    return found
 
 
 def fit_statistics(
@@ -184,39 +86,35 @@ def fit_statistics(
     return Statistics(_scale(frames, values, row), shift, reference, loss_scales, count)
 
 
-def fit_baseline(frames: Frames, row: Property) -> dict[str, float]:
-    """Return what a fair guess knows of the training set, as plain data for `baseline_prediction`.
+def heads_of(model: MolecularModel) -> dict[str, Head]:
+    """Return the heads of a model by output."""
+    return {name: head for name, head in model.heads.items() if isinstance(head, Head)}
 
-    Composition least squares for totals with references (`{"6": eV, ...}`), the mean for other
-    scalars (`{"mean": ...}`), nothing for the rest.
-    """
-    values = frames.targets[row.name]
-    if row.has_reference:
-        fitted = fit_references(frames, values, around=nearest_prior(frames, values, row.unit))
-        return {str(number): float(fitted.values[number]) for number in frames.elements()}
-    if row.is_invariant:
-        return {"mean": float(values.nanmean())}
-    # Without knowing the hand, both labels are as likely.
-    return {"mean": 0.5} if row.binary else {}
+
+def apply_statistics(
+    model: MolecularModel,
+    frames: Frames,
+    statistics: Mapping[str, Statistics],
+    *,
+    skip: Sequence[str] = (),
+) -> None:
+    """Set scale, shift and references of every head but those to `skip`."""
+    for name, head in heads_of(model).items():
+        if name in skip:
+            continue
+        if isinstance(head, MultipoleHead):
+            head.set_statistics(scale=_electrostatic_scale(frames, statistics))
+        elif name in statistics:
+            entry = statistics[name]
+            reference = None if entry.reference is None else entry.reference.values
+            head.set_statistics(_head_scale(name, statistics), entry.shift, reference)
+        else:
+            head.set_statistics(_head_scale(name, statistics))
 
 
 def is_sum_of_scalars(row: Property) -> bool:
     """Whether the row is a molecular 0e value that adds up over atoms."""
     return row.is_invariant and row.extensive and not row.per_atom
-
-
-def baseline_prediction(frames: Frames, row: Property, baseline: Mapping[str, float]) -> Tensor:
-    """Return the guess for each value of `row`, shaped as its target in `frames`.
-
-    NaN for compositions the guess knows nothing of.
-    """
-    if row.has_reference:
-        table = torch.full((N_ELEMENTS,), torch.nan, dtype=torch.float64)
-        for number, value in baseline.items():
-            table[int(number)] = value
-        counts, elements = composition(frames)
-        return counts @ table[elements]
-    return torch.full_like(frames.targets[row.name], baseline.get("mean", 0.0))
 
 
 def _references(
@@ -242,7 +140,10 @@ def _references(
 
 
 def _contributions(frames: Frames, values: Tensor) -> ReferenceEnergies:
-    """Least-squares contribution of each element to a sum over atoms, around the same value for every atom."""
+    """Least-squares contribution of each element to a sum over atoms.
+
+    Around the same value for every atom.
+    """
     known = torch.isfinite(values)
     n_atoms = frames.n_atoms[known].to(torch.float64)
     per_atom = float((values[known] * n_atoms).sum() / n_atoms.square().sum().clamp(min=1))
@@ -252,7 +153,10 @@ def _contributions(frames: Frames, values: Tensor) -> ReferenceEnergies:
 
 
 def _first_guess(frames: Frames, row: Property) -> Tensor | float:
-    """What the head of this row gives before it has learned anything, beside shift and reference (`nn.heads.SpatialExtentHead`)."""
+    """What the head of this row gives before it has learned anything, beside shift and reference.
+
+    See `nn.heads.SpatialExtentHead`.
+    """
     if row.name != "r2":
         return 0.0
     structure = torch.repeat_interleave(torch.arange(len(frames)), frames.n_atoms)
@@ -321,3 +225,24 @@ def _spread(values: Tensor) -> float:
 def _root_mean_square(values: Tensor) -> float:
     known = values[~torch.isnan(values)]
     return float(known.square().mean().sqrt()) if len(known) else 0.0
+
+
+def _head_scale(name: str, statistics: Mapping[str, Statistics]) -> Tensor | float:
+    """Scale of a head.
+
+    An energy with forces takes their size, because they are what most of its labels say.
+    """
+    if name == "energy" and "forces" in statistics:
+        return statistics["forces"].scale
+    return statistics[name].scale if name in statistics else 1.0
+
+
+def _electrostatic_scale(frames: Frames, statistics: Mapping[str, Statistics]) -> float:
+    if "dipole" in statistics:
+        return float(statistics["dipole"].scale[0])
+    if "dipole_magnitude" in statistics:
+        values = frames.targets["dipole_magnitude"] / frames.n_atoms.to(torch.float64).sqrt()
+        return max(
+            float(values[~torch.isnan(values)].square().mean().sqrt()) * DEBYE / 3**0.5, 1e-3
+        )
+    return float(statistics["charges"].scale[0])

@@ -17,7 +17,7 @@ from molequi.settings import (
     read_settings,
     validate,
 )
-from molequi.training.state import is_first_process
+from molequi.training.processes import is_first_process
 
 
 class RunDirectory:

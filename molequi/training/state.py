@@ -33,14 +33,6 @@ class Position:
     stage_step: int = 0
 
 
-def is_first_process() -> bool:
-    """Whether this process writes for all those that a launcher (torchrun, SLURM) started.
-
-    True where there is no launcher.
-    """
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
-
-
 def write_state(state: Mapping[str, Any], path: Path, *, version: int = FORMAT) -> None:
     """Write tensors and plain values to `path`, complete or not at all, and on disk on return.
 

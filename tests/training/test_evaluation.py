@@ -14,13 +14,13 @@ from molequi.datasets.npz import save_npz
 from molequi.errors import UserError
 from molequi.models.molecular import make_model
 from molequi.properties import PROPERTIES, declare
+from molequi.training.baseline import fit_baseline
 from molequi.training.evaluation import (
     evaluate_frames,
     predict_frames,
     save_predictions,
     without_undefined,
 )
-from molequi.training.normalization import fit_baseline
 from molequi.training.run import evaluate
 
 

@@ -14,7 +14,7 @@ from molequi.models.molecular import make_model
 from molequi.properties import PROPERTIES, declare
 from molequi.training.evaluation import evaluate_frames, predict_frames
 from molequi.training.fit import fit_frames
-from molequi.training.normalization import composition
+from molequi.training.reference_energies import composition
 from molequi.training.setup import start_model
 
 
