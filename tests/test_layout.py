@@ -24,8 +24,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("", "properties"),
     (
         "groups",
-        "stable rotations lie scalings lie_groups finite representations intertwiners "
-        "named_representations networks equivarify lieconv",
+        "stable rotations lie scalings translations rotation_groups motions lie_groups finite "
+        "representations intertwiners named_representations networks equivarify clouds norms lieconv",
     ),
     ("structures", "cip molecules readers atoms inputs writers perception"),
     ("", "settings"),

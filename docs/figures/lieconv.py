@@ -9,8 +9,8 @@ import torch
 from matplotlib.axes import Axes
 
 from molequi.graphs.graph import collate
+from molequi.groups.clouds import make_cloud
 from molequi.groups.lie_groups import group_named
-from molequi.groups.lieconv import make_cloud
 from molequi.models.molecular import make_model
 from molequi.models.probes import built_in_probes
 

@@ -1,4 +1,6 @@
-"""Skin lists: neighbour pairs of one moving structure, searched anew only when an unlisted pair may have come into reach.
+"""Verlet lists: neighbour pairs of one moving structure, with a skin.
+
+Pairs are searched anew only when an unlisted one may have come into reach.
 
 The list holds all pairs closer than cutoff + skin. Let F map the periodic cell vectors of the
 search onto today's, u_i be what atom i moved beyond that map, and strain = |F - 1| (largest

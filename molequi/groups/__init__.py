@@ -1,1 +1,1 @@
-"""Symmetry in general: Lie groups, finite groups, their representations and networks made for them."""
+"""Symmetry in general: Lie groups, finite groups, representations, and networks for them."""

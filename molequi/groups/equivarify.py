@@ -1,8 +1,9 @@
-"""Equivarification: any network, made exactly equivariant under a finite group by a lift of its output space.
+"""Equivarification: any network, made exactly equivariant under a finite group.
 
-(F^(x))(g) = F(g^-1 x) takes X to Z^G, on which (g s)(g') = s(g^-1 g'); then F^(g x) = g F^(x), and
-the projection p(s) = s(e) gives F back (E. Bao and L. Song, Equivariant neural networks and
-equivarification, 2019). The copies s(g) are the first axis of every tensor here.
+It is lifted in its output space: (F^(x))(g) = F(g^-1 x) takes X to Z^G, on which (g s)(g') = s(g^-1
+g'); then F^(g x) = g F^(x), and the projection p(s) = s(e) gives F back (E. Bao and L. Song,
+Equivariant neural networks and equivarification, 2019). The copies s(g) are the first axis of every
+tensor here.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ def turn_positions(matrix: np.ndarray, positions: Tensor) -> Tensor:
 
 
 class Lift(nn.Module):
-    """F^: x -> (F(g^-1 x))_g, one copy for each element, or for each coset g H of a subgroup that F does not notice: (|G / H|, *z).
+    """F^: x -> (F(g^-1 x))_g, one copy for each element of the group: (|G|, *z).
 
+    Or one for each coset g H of a subgroup H that F does not notice: (|G / H|, *z).
     network: F. act: how the group moves inputs. invariant_under: elements of H = {h: F(h x) =
     F(x)}; copies of the same coset are equal, so the minimal lift keeps one of each. at_once: F
     takes inputs with one more axis in front, so all copies are one call. It has the weights of F,
@@ -119,7 +121,7 @@ class EachCopy(nn.Module):
 class StackedCopies(nn.Module):
     """The lift of an ordinary layer F that sees all copies.
 
-    S -> (F(g^-1 s))_g, (g^-1 s)(g') = s(g g').
+    s -> (F(g^-1 s))_g, (g^-1 s)(g') = s(g g').
 
     layer: takes (B, |G| * C, ...), copies after one another in the order of the group: its input,
     and its weights, are |G| times as large.
@@ -128,6 +130,7 @@ class StackedCopies(nn.Module):
     def __init__(self, layer: nn.Module, group: FiniteGroup) -> None:
         super().__init__()
         self.layer = layer
+        self.orders: Tensor
         self.register_buffer("orders", torch.as_tensor(group.table), persistent=False)
 
     def forward(self, copies: Tensor) -> Tensor:
@@ -166,7 +169,10 @@ def unnoticed(
     *,
     tolerance: float = 1e-9,
 ) -> list[int]:
-    """Return the elements with F(g x) = F(x) on generic inputs x, to `tolerance` of the largest output: the H of a minimal lift."""
+    """Return the elements with F(g x) = F(x) on generic inputs x: the H of a minimal lift.
+
+    To `tolerance` of the largest output.
+    """
     with torch.no_grad():
         still = network(x)
         changes = [(network(act(matrix, x)) - still).abs().max() for matrix in group.matrices]

@@ -1,4 +1,7 @@
-"""Finite groups of matrices: cyclic and dihedral ones in the plane, point groups in space up to O_h, and how they act on grids."""
+"""Finite groups of matrices, and how they act on grids.
+
+Cyclic and dihedral ones in the plane, point groups in space up to O_h.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,9 @@ from molequi.errors import UserError
 
 _LARGEST = 1000
 _DIGITS = 6
+# A half-turn about x, the mirror of the plane z = 0, that of y = 0, and the inversion.
+_FLIP, _HORIZONTAL = np.diag([1.0, -1.0, -1.0]), np.diag([1.0, 1.0, -1.0])
+_MIRROR, _INVERSION = np.diag([1.0, -1.0, 1.0]), -np.eye(3)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,51 +100,51 @@ def point_group(name: str) -> FiniteGroup:
 
     Raises UserError for any other name.
     """
-    flip, horizontal, inversion, mirror = (
-        np.diag([1.0, -1, -1]),
-        np.diag([1.0, 1, -1]),
-        -np.eye(3),
-        np.diag([1.0, -1, 1]),
-    )
-    threefold = np.eye(3)[[2, 0, 1]]
-    fixed = {
+    generators = _fixed_generators().get(name) or _axial_generators(name)
+    return generated_group(name, generators)
+
+
+def _fixed_generators() -> dict[str, list[np.ndarray]]:
+    """The groups without a number in their symbol."""
+    threefold, quarter = np.eye(3)[[2, 0, 1]], _turn(4)
+    return {
         "C1": [np.eye(3)],
-        "Ci": [inversion],
-        "Cs": [horizontal],
-        "T": [flip, threefold],
-        "Td": [flip, threefold, np.eye(3)[[1, 0, 2]]],
-        "Th": [flip, threefold, inversion],
-        "O": [_turn(4), threefold],
-        "Oh": [_turn(4), threefold, inversion],
+        "Ci": [_INVERSION],
+        "Cs": [_HORIZONTAL],
+        "T": [_FLIP, threefold],
+        "Td": [_FLIP, threefold, np.eye(3)[[1, 0, 2]]],
+        "Th": [_FLIP, threefold, _INVERSION],
+        "O": [quarter, threefold],
+        "Oh": [quarter, threefold, _INVERSION],
     }
-    if name in fixed:
-        return generated_group(name, fixed[name])
-    match = re.fullmatch(r"(C|D|S)([1-9]\d?)(v|h|d)?", name)
+
+
+def _axial_generators(name: str) -> list[np.ndarray]:
+    """The groups with one main axis: a turn about it, and what else the symbol names."""
+    match = re.fullmatch(r"([CDS])([1-9]\d?)([vhd])?", name)
     if match is None:
         raise UserError(
             f"{name!r} is no point group known here; write C3, C2v, C4h, D3, D6h, D2d, S4, Ci, Cs, "
             "T, Td, Th, O or Oh"
         )
-    family, n, kind = match[1], int(match[2]), match[3]
-    half = _turn(2 * n) @ mirror @ _turn(2 * n).T
-    extra = {
-        "Cv": [mirror],
-        "Ch": [horizontal],
-        "D": [flip],
-        "Dh": [flip, horizontal],
-        "Dd": [flip, half],
+    family, n, kind = match[1], int(match[2]), match[3] or ""
+    half = _turn(2 * n) @ _MIRROR @ _turn(2 * n).T
+    others = {
         "C": [],
+        "Cv": [_MIRROR],
+        "Ch": [_HORIZONTAL],
+        "D": [_FLIP],
+        "Dh": [_FLIP, _HORIZONTAL],
+        "Dd": [_FLIP, half],
     }
     if family == "S" and not kind and n % 2 == 0:
-        return generated_group(name, [_exact(_turn(n) @ horizontal)])
-    if family + (kind or "") not in extra:
+        return [_exact(_turn(n) @ _HORIZONTAL)]
+    if family + kind not in others:
         raise UserError(
             f"{name!r} is no point group known here; S is followed by an even number, C by v or h, "
             "D by h or d, or nothing"
         )
-    return generated_group(
-        name, [_exact(matrix) for matrix in (_turn(n), *extra[family + (kind or "")])]
-    )
+    return [_exact(matrix) for matrix in (_turn(n), *others[family + kind])]
 
 
 def _turn(n: int) -> np.ndarray:
@@ -152,7 +158,7 @@ def _turn(n: int) -> np.ndarray:
 def _exact(matrix: np.ndarray) -> np.ndarray:
     """Replace numbers within rounding of -1, 0 and 1 by these.
 
-    Cos(pi / 2) is not 0 in floating point.
+    cos(pi / 2) is not 0 in floating point.
     """
     whole = np.round(matrix)
     return np.where(np.abs(matrix - whole) < 1e-12, whole, matrix) + 0.0
@@ -195,11 +201,11 @@ def _grid_sources(matrix: tuple[tuple[int, ...], ...], size: int) -> np.ndarray:
 
 
 def grid_sources(matrix: np.ndarray, size: int) -> np.ndarray:
-    """Return, for each pixel x of a grid of equal sides about its centre, the pixel M^-1 x that M brings there: (size^d,).
+    """Return, for each pixel x of a grid, the pixel M^-1 x that M brings there: (size^d,).
 
-    So that turned = image.flatten()[sources] is (M f)(x) = f(M^-1 x). Axis 0 of the grid is the
-    first coordinate.
-    Raises UserError for a matrix that does not map the grid to itself.
+    The grid has equal sides about its centre. So that turned = image.flatten()[sources] is (M f)(x)
+    = f(M^-1 x). Axis 0 of the grid is the first coordinate. Raises UserError for a matrix that does
+    not map the grid to itself.
     """
     whole = np.round(matrix).astype(int)
     if not np.allclose(whole, matrix) or not np.array_equal(

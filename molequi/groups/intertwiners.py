@@ -114,7 +114,10 @@ def _basis_of_pair(rho_in: Representation, rho_out: Representation) -> sparse.cs
 
 
 def _equations(of_in: sparse.csr_array, of_out: sparse.csr_array) -> sparse.csr_array:
-    """Return E with E vec(A) = vec(rho_out A - A rho_in), rows of A one after the other, in units of the largest entry of both matrices."""
+    """Return E with E vec(A) = vec(rho_out A - A rho_in), rows of A one after the other.
+
+    In units of the largest entry of both matrices.
+    """
     n_out, n_in = of_out.shape[0], of_in.shape[0]
     left, right = (
         sparse.kron(of_out, identity(n_in), format="csr"),
@@ -167,7 +170,10 @@ def _dense_null_space(matrix: np.ndarray) -> np.ndarray:
 
 
 def _sparse_null_space(matrix: sparse.csr_array) -> np.ndarray:
-    """Find the null space of E by inverse iteration of E^T E + shift on a block of vectors that grows until it holds more than the null space."""
+    """Find the null space of E by inverse iteration of E^T E + shift on a block of vectors.
+
+    The block grows until it holds more than the null space.
+    """
     gram = sparse.csc_array(matrix.T @ matrix)
     largest, size = max(float(np.sqrt(abs(gram).sum(axis=0).max())), 1.0), matrix.shape[1]
     solver, rng = (

@@ -55,7 +55,10 @@ class LieGroup:
         raise NotImplementedError
 
     def section(self, points: Tensor) -> Tensor:
-        """Return an element that carries the origin of its orbit to each point (..., point_dim): (..., m, m)."""
+        """Return an element that carries the origin of its orbit to each point: (..., m, m).
+
+        points: (..., point_dim).
+        """
         raise NotImplementedError
 
     def orbit(self, points: Tensor) -> Tensor:
@@ -75,7 +78,10 @@ class LieGroup:
     def stabilizers_of(
         self, points: Tensor, shape: tuple[int, ...], generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draw, for each point (..., point_dim), elements that keep the origin of its orbit in place: (*shape, m, m) with shape (..., L)."""
+        """Draw elements that keep the origin of the orbit of each point in place: (*shape, m, m).
+
+        points: (..., point_dim). shape: (..., L).
+        """
         return self.stabilizer(shape, points, generator)
 
     def act(self, elements: Tensor, points: Tensor) -> Tensor:
@@ -94,7 +100,7 @@ class LieGroup:
         raise NotImplementedError
 
     def length(self, coordinates: Tensor) -> Tensor:
-        """Return the Frobenius norm of the algebra element with these coordinates (..., dim): (...)."""
+        """Return the Frobenius norm of the algebra element with coordinates (..., dim): (...)."""
         weights = self.basis().square().sum((1, 2)).to(coordinates)
         return (coordinates.square() * weights).sum(-1).sqrt()
 
@@ -105,7 +111,10 @@ class LieGroup:
         generator: torch.Generator | None = None,
         stabilizers: Tensor | None = None,
     ) -> Lift:
-        """Lift points (..., point_dim) by Haar samples, drawn for every point, or by the given stabilizer elements (n_lifts, m, m)."""
+        """Lift points (..., point_dim) by Haar samples, drawn for every point.
+
+        stabilizers: (n_lifts, m, m), to be taken instead.
+        """
         shape = (*points.shape[:-1], n_lifts)
         elements = self.section(points)[..., None, :, :]
         if stabilizers is not None or not self.is_free:

@@ -45,8 +45,8 @@ def _rotation_generators(l: int) -> np.ndarray:
 
     (3, 2l + 1, 2l + 1), antisymmetric.
     """
-    points = np.random.default_rng(l).standard_normal((6 * l + 6, 3))
-    points = torch.as_tensor(points / np.linalg.norm(points, axis=1, keepdims=True))
+    drawn = np.random.default_rng(l).standard_normal((6 * l + 6, 3))
+    points = torch.as_tensor(drawn / np.linalg.norm(drawn, axis=1, keepdims=True))
     values = spherical_harmonics(points, l)[:, l * l :].numpy()
     found = []
     for axis in torch.eye(3, dtype=torch.float64):
@@ -61,7 +61,7 @@ def _rotation_generators(l: int) -> np.ndarray:
 
 
 def gl_vector(n: int) -> Representation:
-    """Return GL(n) on R^n: its Lie algebra, all n x n matrices, and a reflection for the other component."""
+    """Return GL(n) on R^n: all n x n matrices, and a reflection for the other component."""
     reflection = np.diag([-1.0, *np.ones(n - 1)])
     return represent(
         f"GL({n})", [reflection], list(np.eye(n * n).reshape(n * n, n, n)), name="vector"
@@ -69,7 +69,10 @@ def gl_vector(n: int) -> Representation:
 
 
 def lorentz_vector() -> Representation:
-    """Return SO(1,3) on four-vectors (t, x, y, z): three rotations, three boosts, and -1 for the other component."""
+    """Return SO(1,3) on four-vectors (t, x, y, z).
+
+    Three rotations, three boosts, and -1 for the other component.
+    """
     generators = []
     for i, j in ((1, 2), (2, 3), (3, 1)):
         matrix = np.zeros((4, 4))

@@ -38,6 +38,9 @@ class EquivariantLinear(_Exact):
     """
 
     exact = "value"
+    place: Tensor
+    column: Tensor
+    value: Tensor
 
     def __init__(self, rho_in: Representation, rho_out: Representation) -> None:
         super().__init__()
@@ -88,6 +91,7 @@ class InvariantBias(_Exact):
     """
 
     exact = "basis"
+    basis: Tensor
 
     def __init__(self, rho: Representation) -> None:
         super().__init__()

@@ -78,10 +78,10 @@ def represent(
     *,
     name: str = "",
 ) -> Representation:
-    """Make a representation from matrices (n, n), dense or sparse, in an order that all representations of the group share.
+    """Make a representation from matrices (n, n), dense or sparse.
 
-    Raises UserError where the matrices are no square matrices of one size, complex, or none are
-    given.
+    Their order is one that all representations of the group share. Raises UserError where the
+    matrices are no square matrices of one size, complex, or none are given.
     """
     given = [m if sparse.issparse(m) else np.asarray(m) for m in (*finite, *algebra)]
     shapes = {matrix.shape for matrix in given}
@@ -169,7 +169,7 @@ def dual(part: Representation) -> Representation:
 
 
 def outer_product(first: Representation, second: Representation) -> Representation:
-    """Return the representation of G x H on the tensor product of a representation of G and one of H."""
+    """Return the representation of G x H on the tensor product of one of G and one of H."""
     one, two = identity(first.dim), identity(second.dim)
     group = Group(
         f"{first.group.name} x {second.group.name}",

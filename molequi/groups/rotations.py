@@ -32,7 +32,7 @@ def plane_cross(first: Tensor, second: Tensor) -> Tensor:
 
 
 def plane_angle_between(first: Tensor, second: Tensor) -> Tensor:
-    """Return the angle in (-pi, pi] that turns the second vector of the plane (..., 2) to the direction of the first: (...)."""
+    """Return the angle in (-pi, pi] from the second vector of the plane (..., 2) to the first."""
     return torch.atan2(plane_cross(second, first), (first * second).sum(-1))
 
 
@@ -68,17 +68,20 @@ def rotation_log(matrix: Tensor) -> Tensor:
 
 
 def quaternion_of(matrix: Tensor) -> Tensor:
-    """Return a unit quaternion (real part first) of each rotation (..., 3, 3): (..., 4), of either sign.
+    """Return a unit quaternion, real part first, of each rotation (..., 3, 3): (..., 4).
 
-    Shepperd's method, J. Guid. Control 1, 223 (1978): the largest of four expressions is at least
-    1, so no root is taken near zero.
+    Its sign may be either. Shepperd's method, J. Guid. Control 1, 223 (1978): the largest of four
+    expressions is at least 1, so no root is taken near zero.
     """
     m = [[matrix[..., i, j] for j in range(3)] for i in range(3)]
     a, b, c = m[2][1] - m[1][2], m[0][2] - m[2][0], m[1][0] - m[0][1]
     d, e, f = m[0][1] + m[1][0], m[0][2] + m[2][0], m[1][2] + m[2][1]
     diagonal = (
-        1 + m[0][0] + m[1][1] + m[2][2], 1 + m[0][0] - m[1][1] - m[2][2], 1 - m[0][0] + m[1][1] - m[2][2], 1 - m[0][0] - m[1][1] + m[2][2],
-    )  # fmt: skip
+        1 + m[0][0] + m[1][1] + m[2][2],
+        1 + m[0][0] - m[1][1] - m[2][2],
+        1 - m[0][0] + m[1][1] - m[2][2],
+        1 - m[0][0] - m[1][1] + m[2][2],
+    )
     rows = (
         (diagonal[0], a, b, c),
         (a, diagonal[1], d, e),
@@ -92,7 +95,10 @@ def quaternion_of(matrix: Tensor) -> Tensor:
 
 
 def left_jacobian(vectors: Tensor) -> Tensor:
-    """Return V = integral over s in (0, 1) of exp(s v): (..., 3, 3), the translation part of the exponential of SE(3)."""
+    """Return V = integral over s in (0, 1) of exp(s v): (..., 3, 3).
+
+    The translation part of the exponential of SE(3).
+    """
     square = vectors.square().sum(-1)[..., None, None]
     cross = cross_matrix(vectors)
     return (

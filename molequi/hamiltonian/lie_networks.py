@@ -8,15 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from molequi.groups.lie_groups import PlaneMotions, group_named
-from molequi.groups.lieconv import (
-    Cloud,
-    LieResNet,
-    Stage,
-    Unnormalised,
-    n_coordinates,
-    pair_coordinates,
-)
+from molequi.groups.clouds import Cloud, n_coordinates, pair_coordinates
+from molequi.groups.lie_groups import group_named
+from molequi.groups.lieconv import LieResNet, Stage
+from molequi.groups.motions import PlaneMotions
+from molequi.groups.norms import Unnormalised
 from molequi.groups.rotations import plane_rotation
 
 

@@ -16,8 +16,8 @@ import numpy as np
 def wigner_3j(l1: int, l2: int, l3: int) -> np.ndarray:
     """Return the invariant tensor of l1 x l2 x l3 in the real basis, of Frobenius norm 1.
 
-    (2 l1 + 1, 2 l2 + 1, 2 l3 + 1). Sign and basis are those of `e3nn.o3.wigner_3j`. Raises ValueError where the triangle rule
-    forbids the coupling.
+    (2 l1 + 1, 2 l2 + 1, 2 l3 + 1). Sign and basis are those of `e3nn.o3.wigner_3j`. Raises
+    ValueError where the triangle rule forbids the coupling.
     """
     if not abs(l1 - l2) <= l3 <= l1 + l2:
         raise ValueError(f"l = {l1}, {l2}, {l3} break the triangle rule |l1 - l2| <= l3 <= l1 + l2")

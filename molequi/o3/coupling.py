@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import sqrt
 from typing import NamedTuple
 
@@ -76,13 +76,23 @@ def coupling_table(
         output = Irreps(output[path.output] for path in paths)
         paths = [path._replace(output=k) for k, path in enumerate(paths)]
     sides = components_of(first), components_of(second), components_of(output, alternating=separate)
-    terms = [_Terms.none()]
-    for p, path in enumerate(paths):
-        degrees = first[path.first].l, second[path.second].l, output[path.output].l
-        components = [side[position] for side, position in zip(sides, path, strict=True)]
-        terms.append(_Terms.of(p, degrees, components))
-    columns = (np.concatenate(column) for column in zip(*terms, strict=True))
-    return CouplingTable(first, second, output, tuple(paths), *columns, symmetric, separate)
+    terms = _Terms.joined(
+        _Terms.of(
+            p,
+            wigner_3j(first[path.first].l, second[path.second].l, output[path.output].l),
+            [components[place] for components, place in zip(sides, path, strict=True)],
+        )
+        for p, path in enumerate(paths)
+    )
+    return CouplingTable(
+        first,
+        second,
+        output,
+        tuple(paths),
+        **terms._asdict(),
+        symmetric=symmetric,
+        separate=separate,
+    )
 
 
 def _is_antisymmetric(factor: Irrep, output: Irrep) -> bool:
@@ -91,7 +101,7 @@ def _is_antisymmetric(factor: Irrep, output: Irrep) -> bool:
 
 
 class _Terms(NamedTuple):
-    """The columns of a table, for one path."""
+    """The columns of a table."""
 
     path: np.ndarray
     component_first: np.ndarray
@@ -100,15 +110,19 @@ class _Terms(NamedTuple):
     value: np.ndarray
 
     @classmethod
-    def none(cls) -> _Terms:
-        return cls(*(np.zeros(0, dtype=np.int64) for _ in range(4)), np.zeros(0))
+    def of(cls, path: int, invariant: np.ndarray, components: Sequence[np.ndarray]) -> _Terms:
+        """Return the terms of one path: its invariant tensor, and the components of each side."""
+        tensor = invariant * sqrt(invariant.shape[2])
+        where = np.nonzero(np.abs(tensor) > 1e-12)
+        first, second, output = (side[index] for side, index in zip(components, where, strict=True))
+        return cls(np.full(len(first), path), first, second, output, tensor[where])
 
     @classmethod
-    def of(cls, path: int, degrees: tuple[int, int, int], components: list[np.ndarray]) -> _Terms:
-        tensor = wigner_3j(*degrees) * sqrt(2 * degrees[2] + 1)
-        where = np.nonzero(np.abs(tensor) > 1e-12)
-        placed = (side[index] for side, index in zip(components, where, strict=True))
-        return cls(np.full(len(where[0]), path), *placed, tensor[where])
+    def joined(cls, parts: Iterable[_Terms]) -> _Terms:
+        """Return all terms of several paths."""
+        none = np.zeros(0, dtype=np.int64)
+        columns = zip(cls(none, none, none, none, np.zeros(0)), *parts, strict=True)
+        return cls._make(np.concatenate(column) for column in columns)
 
 
 def components_of(irreps: Irreps, *, alternating: bool = False) -> list[np.ndarray]:

@@ -23,7 +23,7 @@ class Irrep(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Irrep:
-        """Read `1o`. Raises UserError for anything else."""
+        """Read `1o`; raise UserError for anything else."""
         match = re.fullmatch(r"\s*(?:(\d+)x)?(\d+)([eo])\s*", text)
         if match is None:
             raise UserError(f"{text.strip()!r} is not an irrep; write for example 0e, 1o or 0e+2e")
@@ -46,7 +46,7 @@ class Irrep(NamedTuple):
         return self == (0, 1)
 
     def __mul__(self, other: tuple[int, int]) -> Irreps:  # type: ignore[override]  # no repetition
-        """Return the irreps that a coupling of both can give: |l1 - l2| <= l <= l1 + l2, p = p1 p2."""
+        """Return the irreps that a coupling can give: |l1 - l2| <= l <= l1 + l2, p = p1 p2."""
         l, p = other
         return Irreps((k, self.p * p) for k in range(abs(self.l - l), self.l + l + 1))
 
@@ -66,6 +66,7 @@ class Irreps(tuple[Irrep, ...]):
     __slots__ = ()
 
     def __new__(cls, irreps: str | Iterable[tuple[int, int]] = ()) -> Irreps:
+        """Read text or pairs; `Irreps` are returned as they are."""
         if isinstance(irreps, Irreps):
             return irreps
         if not isinstance(irreps, str):

@@ -31,11 +31,12 @@ def spherical_harmonics(directions: Tensor, l_max: int) -> Tensor:
 
 
 def solid_harmonics_along(solid: Tensor, vectors: Tensor) -> Tensor:
-    """Return the derivatives v . grad of the solid harmonics |d|^l Y_l(d) along vectors (E, 3), from the solid ones themselves: (E, (l_max + 1)^2).
+    """Return the derivatives v . grad of the solid harmonics |d|^l Y_l(d) along vectors (E, 3).
 
-    solid: `spherical_harmonics` of vectors of any length. The gradient lowers the degree: grad_i
-    S_lm = (l / k) sum_n C[n, i, m] S_(l-1)n with the coupling C of l - 1 and 1 to l, where d . grad
-    S_l = l S_l (Euler) and its value at the pole y fix k.
+    (E, (l_max + 1)^2), from the solid harmonics themselves. solid: `spherical_harmonics` of vectors
+    of any length. The gradient lowers the degree: grad_i S_lm = (l / k) sum_n C[n, i, m] S_(l-1)n
+    with the coupling C of l - 1 and 1 to l, where d . grad S_l = l S_l (Euler) and its value at the
+    pole y fix k.
     """
     parts = [torch.zeros_like(solid[:, :1])]
     for l in range(1, round(sqrt(solid.shape[1]))):
@@ -71,10 +72,10 @@ def _exponents(degree: int) -> list[tuple[int, int, int]]:
 
 @functools.lru_cache
 def _harmonic_matrix(l_max: int) -> np.ndarray:
-    """Coefficients of every harmonic in the monomials of degree 0 to l_max, by the coupling Y_l = c (Y_{l-1} x Y_1)_l.
+    """Coefficients of every harmonic in the monomials of degree 0 to l_max.
 
-    The stretched coupling of unit vectors is proportional to Y_l; its norm is fixed at the pole y,
-    where Y_l has a single component.
+    By the coupling Y_l = c (Y_{l-1} x Y_1)_l. The stretched coupling of unit vectors is
+    proportional to Y_l; its norm is fixed at the pole y, where Y_l has a single component.
     """
     blocks = [np.ones((1, 1))]
     for l in range(1, l_max + 1):
@@ -82,8 +83,8 @@ def _harmonic_matrix(l_max: int) -> np.ndarray:
         block = np.zeros((len(exponents), 2 * l + 1))
         for row, exponent in enumerate(_exponents(l - 1)):
             for axis in range(3):
-                raised = exponents[tuple(n + (a == axis) for a, n in enumerate(exponent))]  # type: ignore[index]
-                block[raised] += blocks[-1][row] @ wigner_3j(l - 1, 1, l)[:, axis, :]
+                x, y, z = (n + (a == axis) for a, n in enumerate(exponent))
+                block[exponents[x, y, z]] += blocks[-1][row] @ wigner_3j(l - 1, 1, l)[:, axis, :]
         pole = block[exponents[(0, l, 0)]]
         blocks.append(block * (sqrt(2 * l + 1) / np.linalg.norm(pole)))
     matrix = np.zeros((sum(len(b) for b in blocks), (l_max + 1) ** 2))

@@ -19,9 +19,10 @@ import scipy.ndimage
 import torch
 from torch import Tensor, nn
 
+from molequi.groups.clouds import Cloud, make_cloud, masked_mean, n_coordinates
 from molequi.groups.lie import LieGroup
 from molequi.groups.lie_groups import group_named
-from molequi.groups.lieconv import Cloud, LieResNet, Stage, make_cloud, masked_mean, n_coordinates
+from molequi.groups.lieconv import LieResNet, Stage
 
 # RotMNIST, error in %.
 PUBLISHED = {

@@ -12,8 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from molequi.groups.clouds import Cloud, make_cloud
 from molequi.groups.lie_groups import group_named
-from molequi.groups.lieconv import Cloud, LieConv, make_cloud
+from molequi.groups.lieconv import LieConv
 
 # Molecules in a batch, atoms of each (QM9's mean), channels in and out of the convolution.
 SHAPES = ((16, 18, 16), (16, 18, 64), (16, 18, 128))

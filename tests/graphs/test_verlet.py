@@ -70,7 +70,7 @@ def test_random_walk_equals_fresh_search(name):
 
 
 def test_pair_just_outside_comes_in_at_the_limit_of_the_rule():
-    """Two atoms that were unlisted by a hair approach by what the rule allows, then by a little more."""
+    """Two atoms, unlisted by a hair, approach by what the rule allows, then by a little more."""
     skin = VerletList(CUTOFF, 0.5)
     start = np.array([[0.0, 0, 0], [CUTOFF + 0.5 + 1e-6, 0, 0]])
     skin.graph(start, [1, 1])

@@ -85,7 +85,7 @@ def test_probabilities_shift_by_ten_slots() -> None:
 
 @pytest.mark.parametrize("stacked", [False, True])
 def test_training_does_not_notice_whether_images_are_turned(*, stacked: bool) -> None:
-    """Loss and gradients of images turned by k quarters with labels in block k are those of upright images."""
+    """Images turned by k quarters, labels in block k, have loss and gradients of upright ones."""
     lift, _ = layered(stacked=stacked)
     x, numbers, quarters = images(), torch.tensor([3, 1, 4, 1, 5]), torch.tensor([0, 1, 2, 3, 1])
     turned = torch.stack(

@@ -118,7 +118,10 @@ def test_centre_of_mass_is_the_only_point(m: int) -> None:
 
 
 def orbits_of_a_pixel(n: int, *, mirrors: bool) -> int:
-    """Orbits of the turns (and mirrors) about a pixel of a periodic grid, by counting the pixels that each leaves alone."""
+    """Orbits of the turns (and mirrors) about a pixel of a periodic grid.
+
+    By counting the pixels that each leaves alone.
+    """
     quarter, half = (1, 1) if n % 2 else (2, 4)
     if not mirrors:
         return (n * n + 2 * quarter + half) // 4

@@ -1,4 +1,7 @@
-"""Lie groups: closed forms against matrix exponential and logarithm, derivatives at the special angles, lifts, the metric."""
+"""Lie groups: closed forms against matrix exponential and logarithm, lifts, the metric.
+
+Derivatives at the special angles too.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,8 @@ def random_elements(group: LieGroup, n: int, seed: int = 2) -> torch.Tensor:
 
 def test_all_groups_of_the_paper_are_there():
     assert set(GROUPS[2]) | set(GROUPS[3]) == {
-        "trivial", "T(1)y", "T(2)", "T(3)", "SO(2)", "SO(3)", "SE(2)", "SE(3)", "R*", "R*xSO(2)", "R*xSQ",
+        "trivial", "T(1)y", "T(2)", "T(3)", "SO(2)", "SO(3)", "SE(2)", "SE(3)",
+        "R*", "R*xSO(2)", "R*xSQ",
     }  # fmt: skip
 
 
@@ -122,7 +126,10 @@ def test_second_derivatives_are_finite_at_special_angles(dim, name, angle):
 
 @pytest.mark.parametrize(("dim", "name"), TURNING)
 def test_second_derivatives_are_right(dim, name):
-    """Against finite differences, on both sides of the seam between series and closed form and close to pi."""
+    """Against finite differences.
+
+    On both sides of the seam between series and closed form, and close to pi.
+    """
     group = group_named(name, dim)
     slot = 1 if name == "R*xSO(2)" else 0
     for angle in (1e-3, 0.44, 0.4473, 0.70, 0.7072, 3.1):
@@ -287,7 +294,10 @@ def test_stabilizer_samples_do_not_depend_on_the_frame():
 
 
 def test_a_point_at_the_origin_has_all_rotations_for_lifts():
-    """Whatever direction another point has, the turn between the two lifts is a Haar rotation, of mean angle pi/2 + 2/pi."""
+    """Whatever direction another point has, the turn between the two lifts is a Haar rotation.
+
+    Its mean angle is pi/2 + 2/pi.
+    """
     group, generator = group_named("SO(3)", 3), torch.Generator().manual_seed(0)
     for direction in ([0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.3, -0.5, -0.8]):
         points = torch.tensor([[0.0, 0.0, 0.0], direction], dtype=torch.float64).expand(20000, 2, 3)
@@ -321,6 +331,7 @@ def test_the_origin_lifts_with_finite_derivatives(dim, name):
 def test_unknown_group_is_refused():
     with pytest.raises(
         UserError,
-        match=r"no group 'SE\(2\)' on points in 3 dimensions; choose one of trivial, T\(3\), SO\(3\), SE\(3\)",
+        match=r"no group 'SE\(2\)' on points in 3 dimensions; choose one of trivial, T\(3\), "
+        r"SO\(3\), SE\(3\)",
     ):
         group_named("SE(2)", 3)

@@ -11,20 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from molequi.groups.lie_groups import GROUPS, group_named
-from molequi.groups.lieconv import (
+from molequi.groups.clouds import (
     Cloud,
-    LieConv,
-    LieResNet,
-    MaskedBatchNorm,
-    Stage,
+    Selection,
     farthest_points,
     make_cloud,
     masked_mean,
-    measuring,
     n_coordinates,
     random_points,
 )
+from molequi.groups.lie_groups import GROUPS, group_named
+from molequi.groups.lieconv import LieConv, LieResNet, Stage
+from molequi.groups.norms import MaskedBatchNorm, measuring
 
 ALL = [(dim, name) for dim, table in GROUPS.items() for name in table]
 FREE = [(dim, name) for dim, name in ALL if group_named(name, dim).is_free]
@@ -247,7 +245,9 @@ def test_random_points_are_different_and_uniform():
 def test_subset_keeps_rows_and_columns(mask):
     cloud = cloud_of(2, "SE(2)", random(N_SETS, N_POINTS, 2), mask)
     index = torch.tensor([[2, 0], [3, 1], [0, 0]])
-    smaller = cloud.subset(index, torch.tensor([[True, True], [True, True], [True, False]]))
+    smaller = cloud.subset(
+        Selection(index, torch.tensor([[True, True], [True, True], [True, False]]))
+    )
     assert torch.equal(smaller.coordinates[1, 0, 1], cloud.coordinates[1, 3, 1])
     assert torch.equal(smaller.distances[0, 1, 0], cloud.distances[0, 0, 2])
 

@@ -206,7 +206,7 @@ def test_wrong_combination_is_refused(make, message: str) -> None:
 
 
 def test_what_is_refused_would_break_the_symmetry() -> None:
-    """The refusals are needed: each forbidden function moves the output by several hundredths or more."""
+    """The refusals are needed: each forbidden function moves the output by hundredths or more."""
     vector, lorentz = o3_irrep(1, -1), lorentz_vector()
     assert defect(torch.tanh, vector, vector) > 0.05
     assert defect(torch.relu, o3_irrep(0, -1), o3_irrep(0, -1)) > 0.05

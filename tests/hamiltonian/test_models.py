@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from molequi.errors import UserError
-from molequi.groups.lieconv import Cloud, LieConv, Unnormalised
+from molequi.groups.clouds import Cloud
+from molequi.groups.lieconv import LieConv
+from molequi.groups.norms import Unnormalised
 from molequi.hamiltonian.lie_networks import LiftedNetwork
 from molequi.hamiltonian.mechanics import HamiltonianModel, angular_momentum, linear_momentum, rk4
 from molequi.hamiltonian.models import RECIPES, Shape, make_dynamics

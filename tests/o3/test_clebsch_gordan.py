@@ -42,7 +42,10 @@ def test_harmonics_are_those_of_e3nn(l_max: int) -> None:
 
 
 def test_derivatives_of_solid_harmonics_along_vectors() -> None:
-    """Against automatic differentiation of the polynomials, at lengths other than 1 and at the origin."""
+    """Against automatic differentiation of the polynomials.
+
+    At lengths other than 1 and at the origin.
+    """
     generator = torch.Generator().manual_seed(4)
     points, vectors = (
         2 * torch.randn(6, 3, dtype=torch.float64, generator=generator) for _ in range(2)

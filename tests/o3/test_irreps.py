@@ -60,7 +60,7 @@ def test_conversions_to_and_from_e3nn_and_text_return(text: str) -> None:
     assert wide.dim == 16 * irreps.dim
     assert Irreps.from_e3nn(wide) == irreps
     assert Irreps.from_e3nn(irreps.to_e3nn(4)) == irreps
-    assert eval(repr(irreps)) == irreps  # noqa: S307
+    assert eval(repr(irreps)) == irreps
 
 
 def test_unequal_channels_are_refused() -> None:
@@ -117,7 +117,7 @@ def test_equal_values_are_one_key() -> None:
 
 def test_copies_are_the_same_value_of_the_same_class() -> None:
     irreps = Irreps("0e+1o")
-    for other in (copy.deepcopy(irreps), pickle.loads(pickle.dumps(irreps))):  # noqa: S301
+    for other in (copy.deepcopy(irreps), pickle.loads(pickle.dumps(irreps))):
         assert other == irreps
         assert isinstance(other, Irreps)
         assert isinstance(other[1], Irrep)

@@ -1,4 +1,7 @@
-"""Turning features: Wigner matrices against e3nn, and hidden features of the bundled model against the model on the turned molecule."""
+"""Turning features: Wigner matrices against e3nn, and hidden features of models.
+
+Those of the bundled model are compared with the model on the turned molecule.
+"""
 
 import numpy as np
 import pytest
@@ -92,7 +95,10 @@ def hidden_features(backbone: SphericalBackbone, graph: AtomGraph) -> list[Tenso
 def test_hidden_features_of_a_turned_molecule_are_the_turned_ones(
     name: str, molecule: Structure, sign: float, rotations: Tensor
 ) -> None:
-    """network(R x) = D(R) network(x), in every layer of the bundled model, and of a random one with even and odd features of each l."""
+    """network(R x) = D(R) network(x), in every layer.
+
+    Of the bundled model, and of a random one with even and odd features of each l.
+    """
     handed = {"n_layers": 3, "n_channels": 6, "l_max": 2, "parity": "full"}
     model = (
         load("organic", dtype="float64")

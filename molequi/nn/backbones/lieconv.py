@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
+from molequi.groups.clouds import make_cloud, n_coordinates
 from molequi.groups.lie import LieGroup
 from molequi.groups.lie_groups import group_named
-from molequi.groups.lieconv import LieResNet, Stage, make_cloud, measuring, n_coordinates
+from molequi.groups.lieconv import LieResNet, Stage
+from molequi.groups.norms import measuring
 from molequi.groups.rotations import haar_space
 from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures
 from molequi.nn.radial import envelope
