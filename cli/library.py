@@ -46,7 +46,10 @@ def list_data(*, root: Root = None, json: options.Json = False) -> None:
 @data_app.command("prepare")
 def prepare_data(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="qm9, alanine, qm9_chirality, rosenfeld or axial")
+        str,
+        typer.Argument(
+            metavar="NAME", help="A set that `molequi data list` tells how to prepare, such as qm9."
+        ),
     ],
     *,
     root: Root = None,

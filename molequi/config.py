@@ -14,7 +14,9 @@ from typing import Any, ClassVar, Literal
 
 import pydantic
 from pydantic import Field
+from pydantic_core import PydanticCustomError
 
+from molequi.datasets.registry import all_datasets, known_kinds
 from molequi.errors import UserError
 from molequi.properties import Property, declare, get_property, part_names
 from molequi.settings import Count, Positive, Settings, dump_settings, read_settings, validate
@@ -62,8 +64,9 @@ class SplitSettings(Settings):
 class DataSettings(Settings):
     """Which structures and labels to learn from; targets are names of the property table.
 
-    keys: target -> the label's name in the file. units: target -> the unit it has there. smiles:
-    the SMILES column of a table.
+    kind: a data set of `datasets.registry`; without it the file is looked at. keys: target -> the
+    label's name in the file. units: target -> the unit it has there. smiles: the SMILES column of a
+    table.
     structures: QM9, where the labels name its molecules (rosenfeld, qm9_chirality). conformers: so
     many of each stereoisomer (chiral).
     limit: use only so many structures, drawn with `seed`; the seed also places conformers.
@@ -71,18 +74,7 @@ class DataSettings(Settings):
 
     paths: ClassVar = frozenset({"path"})
 
-    kind: Literal[
-        "frames",
-        "qm9",
-        "rmd17",
-        "table",
-        "npz",
-        "chiral",
-        "alanine",
-        "qm9_chirality",
-        "rosenfeld",
-        "axial",
-    ]
+    kind: str | None = None
     path: str | None = None
     targets: tuple[str, ...] = Field(min_length=1)
     keys: dict[str, str] = {}
@@ -93,6 +85,13 @@ class DataSettings(Settings):
     limit: Count | None = None
     seed: int = 0
     split: SplitSettings = SplitSettings()
+
+    @pydantic.field_validator("kind")
+    @classmethod
+    def _known_kind(cls, value: str | None) -> str | None:
+        if value is not None and value not in all_datasets():
+            raise PydanticCustomError("kind", "{text}", {"text": known_kinds(value)})
+        return value
 
     @pydantic.field_validator("targets", mode="before")
     @classmethod

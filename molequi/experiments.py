@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 from molequi import hamiltonian, training
 from molequi.config import Config, load_config
-from molequi.datasets.formats.labels import report_lines
-from molequi.datasets.load import Dataset, open_dataset
+from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.load import load_dataset
+from molequi.datasets.report import report_lines
 from molequi.errors import UserError
 from molequi.hamiltonian.config import DynamicsConfig, is_dynamics, load_dynamics_config
 from molequi.hamiltonian.data import DynamicsData, make_data
@@ -48,7 +49,7 @@ class MolecularExperiment(Experiment):
     """A model of molecular properties."""
 
     config: Config
-    dataset: Dataset
+    dataset: LabelledSet
     has_callbacks: ClassVar[bool] = True
 
     def run(self, callbacks: Sequence[Any] = ()) -> Path:
@@ -123,7 +124,7 @@ def _prepare(
         experiment = DynamicsExperiment(directory, resume, config, make_data(config))
     else:
         _refuse_missing_logger(config)
-        dataset = open_dataset(config.data, config.declared())
+        dataset = load_dataset(config.data, config.declared())
         experiment = MolecularExperiment(directory, resume, config, dataset)
     if overwrite and not resume:
         directory.clear()

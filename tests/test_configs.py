@@ -126,7 +126,8 @@ def test_config_makes_a_model(name):
 @pytest.mark.parametrize("name", ["qm9_sample"])
 def test_bundled_data_load_as_configured(name):
     config = load_config(name, ["data.limit=50"])
-    frames, splits = load_dataset(config.data, config.declared())
+    loaded = load_dataset(config.data, config.declared())
+    frames, splits = loaded.frames, loaded.splits
     assert len(frames) == 50
     assert set(frames.targets) == set(config.data.targets)
     assert all(len(splits[part]) for part in ("train", "valid", "test"))

@@ -17,7 +17,7 @@ import torch
 from ase import units
 from torch import Tensor
 
-from molequi.datasets.chirality.labelled_sets import load_alanine
+from molequi.datasets.chirality.alanine import load_alanine
 from molequi.runtime.resources import data_path
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"

@@ -25,7 +25,8 @@ import torch
 from ase.data import chemical_symbols
 
 from molequi.datasets.in_memory import Frames
-from molequi.datasets.npz import FlatFile, load_npz
+from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.npz import load_npz
 from molequi.errors import UserError
 from molequi.models.checkpoint import save_model
 from molequi.models.molecular import MolecularModel
@@ -122,7 +123,7 @@ def spread(frames: Frames) -> float:
 
 
 def make_card(
-    model: MolecularModel, loaded: FlatFile, reserved: Path, name: str
+    model: MolecularModel, loaded: LabelledSet, reserved: Path, name: str
 ) -> dict[str, object]:
     """Measure everything that the card states.
 

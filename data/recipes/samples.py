@@ -25,9 +25,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from rdkit import Chem
 
 from molequi.datasets.chirality.axial import load_axial
-from molequi.datasets.chirality.labelled_sets import load_qm9_chirality
+from molequi.datasets.chirality.qm9_centres import load_qm9_chirality
 from molequi.datasets.chirality.rosenfeld import load_rosenfeld
-from molequi.datasets.npz import FlatFile, open_arrays, save_npz, write_arrays
+from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.npz import open_arrays, save_npz, write_arrays
 from molequi.datasets.qm9.qm9 import load_qm9, qm9pack_folder
 from molequi.datasets.rmd17 import load_rmd17
 from molequi.datasets.splits import restrict
@@ -129,7 +130,8 @@ def write_table(source: Path, taken: torch.Tensor) -> None:
 
 def write_ethanol(source: Path) -> None:
     """Draw 300 frames from the training rows of the first published split, in the order of the trajectory."""
-    frames, splits = load_rmd17(source, split=1)
+    loaded = load_rmd17(source, split=1)
+    frames, splits = loaded.frames, loaded.splits
     rows = np.sort(np.random.default_rng(SEED).permutation(splits["train"].numpy())[:N_ETHANOL])
     subset = frames.subset(torch.from_numpy(rows))
     text = io.StringIO()
@@ -181,7 +183,7 @@ def write_alanine(source: Path) -> None:
     )
 
 
-def write_rows(loaded: FlatFile, target: Path) -> None:
+def write_rows(loaded: LabelledSet, target: Path) -> None:
     """Draw molecules that keep their part and their group."""
     n_frames = len(loaded.frames)
     rows = torch.from_numpy(np.sort(np.random.default_rng(SEED).permutation(n_frames)[:N_CHIRAL]))
@@ -205,7 +207,7 @@ def write_rows(loaded: FlatFile, target: Path) -> None:
 
 def write_axial(source: Path) -> None:
     """Draw molecules from each part and copy the records of all their conformers."""
-    loaded, _ = load_axial(source)
+    loaded = load_axial(source)
     generator = np.random.default_rng(SEED)
     chosen = set()
     for part, count in N_AXIAL.items():

@@ -1,12 +1,10 @@
-"""Frames: many structures as flat tensors with offsets, and the npz file that holds them."""
+"""Frames: many structures as flat tensors with offsets."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-import ase
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +13,6 @@ from molequi.graphs.batched import graph_of_molecules
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.graphs.neighbors import build_graph
 from molequi.properties import Property
-from molequi.structures.atoms import charge_of, check_atoms, multiplicity_of
 
 # Above this many atoms a cell list beats the pair matrix that the batch path forms.
 _PAIR_MATRIX_LIMIT = 256
@@ -268,54 +265,3 @@ def _target_or_nan(part: Frames, row: Property) -> Tensor:
         return part.targets[row.name]
     n_rows = part.positions.shape[0] if row.per_atom else len(part)
     return torch.full((n_rows, *row.shape), torch.nan, dtype=torch.float64)
-
-
-def frames_from_atoms(
-    structures: Sequence[ase.Atoms],
-    *,
-    targets: Mapping[str, Tensor] | None = None,
-    properties: Mapping[str, Property] | None = None,
-    source: Sequence[str] = (),
-) -> Frames:
-    """Join structures to Frames; targets as in `Frames`.
-
-    Raises UserError that names the structure at fault.
-    """
-    charges, multiplicities = [], []
-    for index, atoms in enumerate(structures):
-        try:
-            check_atoms(atoms)
-            charges.append(charge_of(atoms))
-            multiplicities.append(multiplicity_of(atoms, charges[-1]))
-        except UserError as error:
-            raise UserError(
-                f"{source[index] if source else f'structure {index}'}: {error}"
-            ) from error
-    return make_frames(
-        torch.from_numpy(
-            np.concatenate([atoms.positions for atoms in structures] or [np.zeros((0, 3))])
-        ),
-        torch.from_numpy(
-            np.concatenate([atoms.numbers for atoms in structures] or [np.zeros(0, dtype=np.int64)])
-        ),
-        torch.tensor([len(atoms) for atoms in structures], dtype=torch.int64),
-        periodic=(
-            torch.from_numpy(
-                np.stack([np.asarray(atoms.cell) for atoms in structures])
-                if structures
-                else np.zeros((0, 3, 3))
-            ),
-            torch.from_numpy(
-                np.stack([atoms.pbc for atoms in structures])
-                if structures
-                else np.zeros((0, 3), dtype=bool)
-            ),
-        ),
-        electrons=(
-            torch.tensor(charges, dtype=torch.int64),
-            torch.tensor(multiplicities, dtype=torch.int64),
-        ),
-        targets=targets,
-        properties=properties,
-        source=source,
-    )

@@ -10,7 +10,6 @@ units, and `split` holds 0, 1 or 2 (train, valid, test) for each structure.
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import os
@@ -24,6 +23,8 @@ import torch
 from torch import Tensor
 
 from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.report import describe_frames
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, Property, from_dict, to_dict
 
@@ -40,19 +41,6 @@ _RESERVED = {
     "group",
     "meta",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class FlatFile:
-    """What a flat npz holds. notes: plain JSON data about the origin of the set. groups.
-
-    Of each structure, or none; see `splits.grouped_split`.
-    """
-
-    frames: Frames
-    splits: dict[str, Tensor]
-    notes: dict[str, object]
-    groups: tuple[str, ...] = ()
 
 
 def save_npz(
@@ -153,7 +141,21 @@ def open_arrays(path: str | Path, only: Sequence[str] | None = None) -> dict[str
         ) from error
 
 
-def load_npz(path: str | Path, declared: Sequence[Property] = ()) -> FlatFile:
+def array_names(path: Path) -> frozenset[str]:
+    """Return the names of the arrays of an npz file, without reading them; none of any other file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return frozenset(name.removesuffix(".npy") for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return frozenset()
+
+
+def is_flat(path: Path) -> bool:
+    """Tell whether a file is a flat npz of this package."""
+    return path.suffix == ".npz" and "meta" in array_names(path)
+
+
+def load_npz(path: str | Path, declared: Sequence[Property] = ()) -> LabelledSet:
     """Read a flat npz as the module describes it.
 
     `declared` are rows beside the table that a file without rows of its own may hold.
@@ -167,46 +169,45 @@ def load_npz(path: str | Path, declared: Sequence[Property] = ()) -> FlatFile:
             f"{', '.join(sorted(arrays))}"
         )
     meta = _meta(arrays, path)
-    properties = _stored_rows(meta, path) if "properties" in meta else _known_rows(arrays, declared)
+    is_complete = "properties" in meta
+    properties = _stored_rows(meta, path) if is_complete else _known_rows(arrays, declared)
     missing = [name for name in ("n_atoms", "z", "pos", *properties) if name not in arrays]
     if missing:
         raise UserError(f"{path}: array {missing[0]!r} is missing; the file is damaged")
-
-    def pair(first: str, second: str) -> tuple[Tensor, Tensor] | None:
-        return (
-            (torch.from_numpy(arrays[first]), torch.from_numpy(arrays[second]))
-            if first in arrays
-            else None
-        )
-
-    def lines(name: str) -> tuple[str, ...]:
-        return (
-            tuple(arrays[name].tobytes().decode().split("\n"))
-            if name in arrays and "properties" in meta
-            else ()
-        )
-
     frames = make_frames(
         torch.from_numpy(arrays["pos"]),
         torch.from_numpy(arrays["z"]),
         torch.from_numpy(arrays["n_atoms"]),
-        periodic=pair("cell", "pbc"),
-        electrons=pair("charge", "multiplicity"),
+        periodic=_pair(arrays, "cell", "pbc"),
+        electrons=_pair(arrays, "charge", "multiplicity"),
         targets={name: torch.from_numpy(arrays[name]) for name in properties},
         properties=properties,
-        source=lines("source"),
+        source=_lines(arrays, "source") if is_complete else (),
     )
-    notes = (
-        meta["notes"]
-        if "properties" in meta
-        else {name: value for name, value in meta.items() if isinstance(value, str | int | float)}
-    )
-    groups = lines("group")
+    groups = _lines(arrays, "group") if is_complete else ()
     if groups and len(groups) != len(frames):
         raise UserError(
             f"{path} names {len(groups)} groups for {len(frames)} structures; the file is damaged"
         )
-    return FlatFile(frames, _splits(arrays), notes, groups)
+    notes = meta["notes"] if is_complete else _plain_notes(meta)
+    report = describe_frames(frames, "npz")
+    return LabelledSet(frames, report, _splits(arrays), groups, notes=notes)
+
+
+def _pair(
+    arrays: Mapping[str, np.ndarray], first: str, second: str
+) -> tuple[Tensor, Tensor] | None:
+    if first not in arrays:
+        return None
+    return torch.from_numpy(arrays[first]), torch.from_numpy(arrays[second])
+
+
+def _lines(arrays: Mapping[str, np.ndarray], name: str) -> tuple[str, ...]:
+    return tuple(arrays[name].tobytes().decode().split("\n")) if name in arrays else ()
+
+
+def _plain_notes(meta: Mapping[str, Any]) -> dict[str, object]:
+    return {name: value for name, value in meta.items() if isinstance(value, str | int | float)}
 
 
 def _meta(arrays: Mapping[str, np.ndarray], path: str | Path) -> dict[str, Any]:

@@ -1,179 +1,94 @@
-"""The sets of handed molecules by name.
-
-What they are, which file each is read from, and how it is made ready.
-"""
+"""The kinds of data by the name that a config gives them, and which kind a file is of."""
 
 from __future__ import annotations
 
-import dataclasses
-import logging
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
-from molequi.datasets.chirality.axial import load_axial
-from molequi.datasets.chirality.labelled_sets import load_alanine, load_qm9_chirality
-from molequi.datasets.chirality.rosenfeld import load_rosenfeld
-from molequi.datasets.npz import FlatFile, load_npz, open_arrays, save_npz
-from molequi.datasets.qm9.qm9 import default_root
+from molequi.datasets.base import DatasetSpec
+from molequi.datasets.chirality.alanine import Alanine
+from molequi.datasets.chirality.axial import Axial
+from molequi.datasets.chirality.chiral import Chiral
+from molequi.datasets.chirality.ecd import Ecd
+from molequi.datasets.chirality.qm9_centres import QM9Chirality
+from molequi.datasets.chirality.rosenfeld import Rosenfeld
+from molequi.datasets.formats.extxyz import StructureFiles
+from molequi.datasets.formats.flat_npz import FlatNpz
+from molequi.datasets.formats.tables import Table
+from molequi.datasets.npz import open_arrays
+from molequi.datasets.places import find_data
+from molequi.datasets.qm9.qm9 import Qm9
+from molequi.datasets.rmd17 import Rmd17
 from molequi.errors import UserError
-from molequi.runtime import resources
+from molequi.structures.formats import format_of
 
-_LOG = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class NamedSet:
-    """One set. file: its usual name. joins_qm9: whether its labels name molecules of QM9."""
-
-    file: str
-    description: str
-    joins_qm9: bool = False
-
-
-SETS: Mapping[str, NamedSet] = MappingProxyType(
-    {
-        "alanine": NamedSet(
-            "alanine_L_conformers.npz",
-            "10,000 frames of L-alanine and their reflections, which are D; handedness; MIT",
-        ),
-        "qm9_chirality": NamedSet(
-            "qm9_chirality.csv.gz",
-            "the 23,472 molecules of QM9 with one R or S centre; handedness",
-            joins_qm9=True,
-        ),
-        "rosenfeld": NamedSet(
-            "qm9_rosenfeld.npz",
-            "Rosenfeld tensors of molecules of QM9, HF/6-31G, static; polarizability, dipole",
-            joins_qm9=True,
-        ),
-        "axial": NamedSet(
-            "rota_axial_conformers.sdf.gz",
-            "conformers of axially chiral molecules, heavy atoms; axial handedness; MIT",
-        ),
-    }
+# A file is of the first of these kinds that recognises it; the last one takes what is left.
+_SPECS: tuple[DatasetSpec, ...] = (
+    FlatNpz(),
+    Qm9(),
+    Rmd17(),
+    Alanine(),
+    QM9Chirality(),
+    Rosenfeld(),
+    Axial(),
+    Chiral(),
+    Ecd(),
+    Table(),
+    StructureFiles(),
 )
+DATASETS: Mapping[str, DatasetSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
 
 
-def load_set(
-    name: str, paths: Sequence[Path] | None = None, structures: str | Path | None = None
-) -> tuple[FlatFile, tuple[str, ...]]:
-    """Load a set of `SETS` from its own files or from the npz that `prepare_set` made, and what could not be used.
+def all_datasets() -> Mapping[str, DatasetSpec]:
+    """Return every kind by its name, in the order in which a file is shown to them."""
+    return DATASETS
 
-    paths: one file, or several of `rosenfeld`; without it the prepared file in `default_root()`.
-    structures: QM9, for labels that name its molecules.
-    Raises UserError for a file of another kind.
+
+class Source(NamedTuple):
+    """A data set and its file; path None: where it has been prepared."""
+
+    spec: DatasetSpec
+    path: str | None
+
+
+def get_dataset(name: str) -> DatasetSpec:
+    """Return the kind of that name. Raises UserError that names the nearest one."""
+    if name not in DATASETS:
+        raise UserError(f"data.kind is {name!r}; {known_kinds(name)}")
+    return DATASETS[name]
+
+
+def known_kinds(name: str) -> str:
+    """Say, for a message about an unknown name, which kinds there are and which one is near."""
+    near = difflib.get_close_matches(name, DATASETS, n=1)
+    return (f"did you mean {near[0]!r}? " if near else "") + f"known are {', '.join(DATASETS)}"
+
+
+def detect(path: str | Path) -> str:
+    """Guess the kind of a file, a folder, or a bundled sample by name: a `data.kind`.
+
+    Raises UserError where it does not exist, or is an npz of no known kind.
     """
-    entry = SETS[name]
-    if structures is not None and not entry.joins_qm9:
+    found = find_data(path)
+    if not found.exists():
+        raise UserError(f"{found} does not exist; give a structure file, a table, or an npz")
+    kind = next(spec.name for spec in DATASETS.values() if spec.recognises(found))
+    if kind == StructureFiles.name and format_of(found) == "npz":
         raise UserError(
-            f"data.structures has no meaning for {name}, whose file has its own structures; remove "
-            "it"
+            f"{found} is an npz of no known kind; it has {', '.join(open_arrays(found))}"
         )
-    if paths is None:
-        paths = [default_root() / f"{name}.npz"]
-        if not paths[0].is_file():
-            advice = f"run `molequi data prepare {name} --source {entry.file}`, or set data.path"
-            raise UserError(f"{name} is not prepared ({paths[0]} does not exist); {advice}")
-    if len(paths) == 1 and _is_prepared(paths[0]):
-        loaded = load_npz(paths[0])
-        if loaded.notes.get("set") != name:
-            raise UserError(
-                f"{paths[0]} is no prepared {name} but "
-                f"{loaded.notes.get('set', 'a flat npz of other data')}; take data.kind=npz"
-            )
-        return loaded, ()
-    if name == "rosenfeld":
-        return load_rosenfeld(paths, structures), ()
-    if len(paths) > 1:
-        raise UserError(f"{name} is read from one file, but {len(paths)} were given")
-    if name == "axial":
-        return load_axial(paths[0])
-    if name == "alanine":
-        return load_alanine(paths[0]), ()
-    return load_qm9_chirality(paths[0], structures), ()
+    return kind
 
 
-def prepare_set(
-    name: str,
-    root: str | Path,
-    sources: Sequence[str | Path] = (),
-    structures: str | Path | None = None,
-) -> Path:
-    """Make the prepared npz of a set in `root` from `sources` (see `load_set`), or from the file of that usual name in `root`.
+def find_source(text: str | Path) -> Source:
+    """Read what a user gives as data: a file or bundled sample, else a set such as `qm9` by name.
 
-    Without sources a prepared file that is there already is kept. Raises UserError where the file
-    is not there.
+    Raises UserError as `detect`.
     """
-    root, entry = Path(root), SETS[name]
-    target = root / f"{name}.npz"
-    if not sources and target.is_file():
-        return target
-    paths = [
-        Path(source) / entry.file if Path(source).is_dir() else Path(source)
-        for source in sources or (root,)
-    ]
-    for path in paths:
-        if not path.is_file():
-            raise UserError(
-                f"{name} is made from {entry.file}, which is not at {path}; give it with --source "
-                f"FILE, or put it into {root}"
-            )
-    loaded, failures = load_set(name, paths, structures)
-    for failure in failures:
-        _LOG.warning("skipped %s", failure)
-    save_npz(loaded.frames, target, splits=loaded.splits, notes=loaded.notes, groups=loaded.groups)
-    return target
-
-
-def _is_prepared(path: Path) -> bool:
-    return path.suffix == ".npz" and "meta" in open_arrays(path, only=("meta",))
-
-
-# Bundled sets by short name; files below `samples/` are found by their path too.
-SAMPLES: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "qm9_sample": (
-            "samples/qm9_sample.npz",
-            "3,000 molecules of QM9, all properties, stored split",
-        ),
-        "ethanol_sample": (
-            "samples/ethanol.extxyz.gz",
-            "300 frames of rMD17 ethanol with energies and forces",
-        ),
-        "gaps": (
-            "samples/gaps.csv",
-            "SMILES and HOMO-LUMO gaps of 600 molecules of QM9, as a table of one's own",
-        ),
-        "alanine_sample": (
-            "samples/alanine.npz",
-            "200 frames of L-alanine, read with their reflections by data.kind=alanine",
-        ),
-        "qm9_chirality_sample": (
-            "samples/qm9_chirality_sample.npz",
-            "300 molecules of QM9 with one R or S centre, stored split",
-        ),
-        "rosenfeld_sample": (
-            "samples/rosenfeld_sample.npz",
-            "Rosenfeld tensors of 300 molecules of QM9, stored split",
-        ),
-        "axial_sample": (
-            "samples/axial.sdf.gz",
-            "conformers of 20 axially chiral molecules, read by data.kind=axial",
-        ),
-        "ecd_sample": (
-            "samples/ecd.json",
-            "200 excited states of ten molecules, for molequi.datasets.load_ecd",
-        ),
-        "molecules": ("samples/molecules.xyz", "ten molecules to predict"),
-    }
-)
-
-
-def find_data(path: str | Path) -> Path:
-    """Return an existing path, or the bundled file of a name in `SAMPLES` or that starts with `samples/`."""
-    if not Path(path).exists():
-        name = SAMPLES.get(str(path), (str(path), ""))[0]
-        if name.startswith("samples/"):
-            return resources.data_path(name)
-    return Path(path)
+    name = str(text)
+    if name in DATASETS and not Path(name).exists():
+        return Source(DATASETS[name], None)
+    return Source(DATASETS[detect(text)], name)

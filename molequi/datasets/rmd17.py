@@ -9,8 +9,11 @@ import torch
 from ase import units
 from torch import Tensor
 
-from molequi.datasets.in_memory import Frames, make_frames
-from molequi.datasets.npz import open_arrays
+from molequi.datasets.base import DatasetEntry, DatasetSpec, Request
+from molequi.datasets.in_memory import make_frames
+from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.npz import array_names, open_arrays
+from molequi.datasets.report import describe_frames
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES
 
@@ -23,13 +26,14 @@ _SPLIT_FILES = (
     "../splits/index_{part}_{index:02d}.csv",
 )
 N_SPLITS = 5
+SOURCE = "doi 10.6084/m9.figshare.12672038"
 
 
-def load_rmd17(path: str | Path, *, split: int | None = None) -> tuple[Frames, dict[str, Tensor]]:
-    """Read an rMD17 npz: energies (eV), forces (eV/Å), and the rows train and test of the published split 1 to 5.
+def load_rmd17(path: str | Path, *, split: int | None = None) -> LabelledSet:
+    """Read energies (eV), forces (eV/Å) and train and test of the published split 1 to 5.
 
     The file has either z, R, E, F and train_01 ..., or the original nuclear_charges, coords,
-    energies, forces with the split files beside it. Without `split` the second part is empty.
+    energies, forces with the split files beside it. Without `split` there are no parts.
     Raises UserError for another kind of file, or a split that is not there.
     """
     path = Path(path)
@@ -53,7 +57,8 @@ def load_rmd17(path: str | Path, *, split: int | None = None) -> tuple[Frames, d
         properties={name: PROPERTIES[name] for name in ("energy", "forces")},
         source=[f"{path.name}:{index}" for index in range(n_frames)],
     )
-    return frames, {} if split is None else _published(path, arrays, split)
+    splits = {} if split is None else _published(path, arrays, split)
+    return LabelledSet(frames, describe_frames(frames, "rMD17"), splits)
 
 
 def _published(path: Path, arrays: dict[str, np.ndarray], split: int) -> dict[str, Tensor]:
@@ -75,3 +80,25 @@ def _published(path: Path, arrays: dict[str, np.ndarray], split: int) -> dict[st
             rows = np.loadtxt(found[0], dtype=np.int64, ndmin=1)
         parts[part] = torch.from_numpy(rows.astype(np.int64))
     return parts
+
+
+class Rmd17(DatasetSpec):
+    """Trajectories of ten small molecules; the split is one of five published ones."""
+
+    name = "rmd17"
+    description = "revised MD17, PBE/def2-SVP, CC0; give an npz with data.path"
+    targets = ("energy", "forces")
+    has_official_split = True
+
+    def recognises(self, path: Path) -> bool:
+        """Recognise positions and energies under one of their two spellings."""
+        names = {_SPELLINGS.get(name, name) for name in array_names(path)}
+        return {"R", "E"} <= names
+
+    def read(self, request: Request) -> LabelledSet:
+        """Read one molecule; see `load_rmd17`."""
+        return load_rmd17(request.file(), split=request.published_split)
+
+    def entry(self, folder: Path) -> DatasetEntry:
+        """Say where the files are published."""
+        return DatasetEntry(self.name, self.description, SOURCE, False)

@@ -11,8 +11,9 @@ import torch
 from ase import units
 from ase.data import atomic_masses
 
-from molequi.datasets.in_memory import Frames, frames_from_atoms
-from molequi.datasets.registry import find_data
+from molequi.datasets.from_atoms import frames_from_atoms
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.places import find_data
 from molequi.errors import UserError
 from molequi.hamiltonian.config import MoleculeSettings
 from molequi.hamiltonian.mechanics import N_TRANSITIONS, Segments, Systems, rk4

@@ -13,16 +13,15 @@ from ase import Atoms
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
 
+from molequi.datasets.base import Request
 from molequi.datasets.chirality.qm9_labels import known_smiles, read_constitutions
 from molequi.datasets.in_memory import Frames
-from molequi.datasets.qm9.qm9 import default_root, load_qm9
-from molequi.datasets.registry import find_data
+from molequi.datasets.places import default_root, find_data
+from molequi.datasets.registry import all_datasets, find_source
 from molequi.errors import UserError
 from molequi.structures import cip
+from molequi.structures.formats import format_of
 from molequi.structures.inputs import Structure, read_inputs
-
-QM9 = "qm9"
-_FLAT_SUFFIXES = (".npz", ".tar.bz2", ".tar.gz", ".tar")
 
 
 def gather(
@@ -46,8 +45,8 @@ def gather(
         )
     structures: list[Structure] = []
     for item in inputs:
-        if _is_flat(item):
-            structures += _from_flat(item, numbers)
+        if _is_data_set(item):
+            structures += _from_data_set(item, numbers)
         else:
             structures += _chosen(
                 list(
@@ -139,16 +138,18 @@ def constitution(smiles: str) -> str | None:
         return None
 
 
-def _is_flat(item: str) -> bool:
+def _is_data_set(item: str) -> bool:
+    """Tell a data set, in a file of its own or by name, from structures in a file."""
     path = find_data(item)
-    return (
-        (item == QM9 and not path.exists()) or path.is_dir() or path.name.endswith(_FLAT_SUFFIXES)
-    )
+    if not path.exists():
+        return item in all_datasets()
+    return format_of(path) in {"npz", "archive", "folder"}
 
 
-def _from_flat(item: str, numbers: np.ndarray | None) -> list[Structure]:
-    path = None if item == QM9 and not Path(item).exists() else find_data(item)
-    frames = load_qm9(path).frames
+def _from_data_set(item: str, numbers: np.ndarray | None) -> list[Structure]:
+    spec, place = find_source(item)
+    path = None if place is None else find_data(place)
+    frames = spec.read(Request(place)).frames
     known = _numbers_of(frames)
     if numbers is None:
         numbers = np.fromiter(known, dtype=np.int64)

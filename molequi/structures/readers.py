@@ -19,6 +19,7 @@ import ase.db
 import ase.io
 
 from molequi.errors import UserError
+from molequi.structures.formats import Format, format_of
 from molequi.structures.molecules import atoms_from_smiles, read_sdf
 
 
@@ -40,34 +41,32 @@ def records(source: str | Path, seed: int = 0) -> Iterator[ase.Atoms | str]:
             f"{path} does not exist; give a structure file (.xyz .sdf .smi .pdb .cif .traj .db, "
             "also .gz), or --smiles TEXT"
         )
-    suffix = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
-    if suffix in {".xyz", ".extxyz", ".sdf", ".mol", ".smi", ".smiles"}:
+    kind = format_of(path)
+    if kind in {"xyz", "sdf", "smiles"}:
         try:
             with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as handle:
-                yield from _parse(handle, suffix, seed)  # type: ignore[arg-type]
+                yield from _parse(handle, kind, seed)  # type: ignore[arg-type]
         except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
             raise UserError(f"{path} cannot be read as text ({error})") from error
-    elif suffix == ".db":
+    elif kind == "database":
         yield from _database(path)
     else:
         yield from _any_format(path)
 
 
-def _parse(handle: IO[bytes], suffix: str, seed: int) -> Iterator[ase.Atoms | str]:
-    if suffix in {".sdf", ".mol"}:
+def _parse(handle: IO[bytes], kind: Format, seed: int) -> Iterator[ase.Atoms | str]:
+    if kind == "sdf":
         yield from read_sdf(handle, seed=seed)
         return
     with io.TextIOWrapper(handle, encoding="utf-8") as lines:
-        yield from (
-            _smiles_lines(lines, seed) if suffix in {".smi", ".smiles"} else _xyz_frames(lines)
-        )
+        yield from (_smiles_lines(lines, seed) if kind == "smiles" else _xyz_frames(lines))
 
 
-def _sniff(text: str) -> str:
+def _sniff(text: str) -> Format:
     lines = text.splitlines()
     if lines and lines[0].strip().isdigit():
-        return ".xyz"
-    return ".sdf" if any(line.startswith("M  END") for line in lines) else ".smi"
+        return "xyz"
+    return "sdf" if any(line.startswith("M  END") for line in lines) else "smiles"
 
 
 def _smiles_lines(lines: Iterable[str], seed: int) -> Iterator[ase.Atoms | str]:

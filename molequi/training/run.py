@@ -7,15 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from molequi.config import load_config
-from molequi.datasets.formats.extxyz import inspect_frames, read_frames
 from molequi.datasets.in_memory import Frames
-from molequi.datasets.load import open_dataset
-from molequi.datasets.npz import load_npz, open_arrays
-from molequi.datasets.qm9.qm9 import load_qm9
-from molequi.datasets.rmd17 import load_rmd17
+from molequi.datasets.load import load_dataset, load_labelled
 from molequi.datasets.splits import file_split
 from molequi.errors import UserError
 from molequi.models.molecular import MolecularModel
@@ -38,7 +32,7 @@ def evaluate(
 
     {mae, rmse, max, r2, unit, count, baseline_mae}}, None where undefined.
 
-    data: frames, a labelled file, `qm9`, or None for the data that the run directory `model` was
+    data: frames, a labelled file, a data set such as `qm9`, or None for the data that the run directory `model` was
     trained on. split: train, valid or test, of the run directory or else of the file. Raises
     UserError where model and data have nothing in common.
     """
@@ -54,10 +48,11 @@ def evaluate(
                 "evaluate got no data; give a labelled file, or a run directory as the model"
             )
         config = load_config(run / "config.yaml")
-        dataset = open_dataset(config.data, config.declared())
+        dataset = load_dataset(config.data, config.declared())
         frames, splits = dataset.frames, dataset.splits
     else:
-        frames, splits = _read_labelled(data, network)
+        labelled = load_labelled(os.fspath(data), network.properties.values())
+        frames, splits = labelled.frames, labelled.splits
     if run is not None and split is not None and (run / "split.json").is_file():
         splits = file_split(run / "split.json", len(frames))
     if split is not None:
@@ -68,31 +63,3 @@ def evaluate(
             )
         frames = frames.subset(splits[split])
     return evaluate_frames(network, frames, batch_size=batch_size).result
-
-
-def _read_labelled(
-    data: str | os.PathLike[str], model: MolecularModel
-) -> tuple[Frames, dict[str, torch.Tensor]]:
-    """Read every label of a file that the model predicts, and the splits that it stores."""
-    path = Path(data)
-    if str(data) == "qm9" or path.suffix == ".npz":
-        if str(data) == "qm9":
-            flat = load_qm9()
-            frames, splits = flat.frames, flat.splits
-        elif "meta" in open_arrays(path, only=("meta",)):
-            flat = load_npz(path)
-            frames, splits = flat.frames, flat.splits
-        else:
-            frames, splits = load_rmd17(path)
-        return frames.with_targets(
-            [name for name in frames.targets if name in model.properties]
-        ), splits
-    found = [row.name for row in inspect_frames(path).rows]
-    declared = [name for name in model.outputs if name not in found and name in model.properties]
-    names = [name for name in found if name in model.properties]
-    if not names and not declared:
-        raise UserError(
-            f"{path} has no label of {', '.join(model.properties)}; it has "
-            f"{', '.join(found) or 'none that is known'}"
-        )
-    return read_frames(path, targets=[model.properties[name] for name in names or declared])[0], {}

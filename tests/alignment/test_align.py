@@ -27,7 +27,7 @@ from molequi.alignment.fields import (
 )
 from molequi.alignment.orientations import angle_between, grid_rotations, score_at
 from molequi.datasets.npz import load_npz
-from molequi.datasets.registry import find_data
+from molequi.datasets.places import find_data
 from molequi.errors import UserError
 from molequi.graphs.graph import collate
 from molequi.graphs.neighbors import build_graph

@@ -33,7 +33,7 @@ from molequi.alignment.align import (
 from molequi.alignment.fields import Multipoles, Shells, fields_of, multipoles, shells_for
 from molequi.alignment.orientations import angle_between, grid_rotations
 from molequi.datasets.npz import load_npz
-from molequi.datasets.registry import find_data
+from molequi.datasets.places import find_data
 from molequi.graphs.graph import collate
 from molequi.graphs.neighbors import build_graph
 from molequi.models.molecular import MolecularModel

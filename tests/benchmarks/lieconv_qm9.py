@@ -133,7 +133,8 @@ def _trained(config: Config, output: Path) -> tuple[MolecularModel, Frames]:
     """Train, go on, or read what is there; return the model and the test structures."""
     if not (output / "result.json").exists():
         fit(config, output, resume=(output / "last.ckpt").exists(), overwrite=True)
-    frames, splits = load_dataset(config.data, config.declared())
+    loaded = load_dataset(config.data, config.declared())
+    frames, splits = loaded.frames, loaded.splits
     return load_model(output / "model.safetensors"), frames.subset(splits["test"])
 
 

@@ -17,7 +17,7 @@ import torch
 
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.npz import load_npz
-from molequi.datasets.registry import find_data
+from molequi.datasets.places import find_data
 
 BATCH, CUTOFF, N_MOLECULES, ROUNDS = 100, 5.0, 20_000, 5
 

@@ -13,13 +13,14 @@ import torch
 from ase.build import molecule
 
 from molequi.config import DataSettings
-from molequi.datasets import load as load_module
 from molequi.datasets.catalog import describe_datasets, inspect, prepare
 from molequi.datasets.download import fetch
 from molequi.datasets.in_memory import make_frames
-from molequi.datasets.load import describe_frames, load_dataset, open_dataset
+from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.load import load_dataset
 from molequi.datasets.npz import load_npz, save_npz
-from molequi.datasets.registry import find_data
+from molequi.datasets.places import find_data
+from molequi.datasets.report import describe_frames
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, declare
 
@@ -32,7 +33,7 @@ def settings(**fields: object) -> DataSettings:
 
 @pytest.mark.parametrize("kind", ["qm9", "npz"])
 def test_bundled_sample_with_its_stored_split(kind: str) -> None:
-    loaded = open_dataset(
+    loaded = load_dataset(
         settings(kind=kind, path=SAMPLE, targets=["gap", "u0"], split={"kind": "stored"})
     )
     assert [len(loaded.splits[name]) for name in ("train", "valid", "test")] == [2400, 300, 300]
@@ -43,7 +44,7 @@ def test_bundled_sample_with_its_stored_split(kind: str) -> None:
 
 
 def test_limit_and_sizes() -> None:
-    frames, splits = load_dataset(
+    loaded = load_dataset(
         settings(
             kind="npz",
             path=SAMPLE,
@@ -52,24 +53,22 @@ def test_limit_and_sizes() -> None:
             split={"train": 300, "valid": 50, "test": 0.1},
         )
     )
-    assert len(frames) == 500
-    assert [len(splits[name]) for name in ("train", "valid", "test")] == [300, 50, 50]
+    assert len(loaded) == 500
+    assert [len(loaded.part(name)) for name in ("train", "valid", "test")] == [300, 50, 50]
     stored = {"kind": "stored", "train": 200}
-    smaller, parts = load_dataset(
+    smaller = load_dataset(
         settings(kind="npz", path=SAMPLE, targets="gap", limit=1000, split=stored)
     )
-    assert (len(smaller), len(parts["train"])) == (1000, 200)
+    assert (len(smaller), len(smaller.part("train"))) == (1000, 200)
     whole = load_npz(find_data(SAMPLE))
-    allowed = {whole.frames.source[row] for row in whole.splits["train"].tolist()}
-    assert {smaller.source[row] for row in parts["train"].tolist()} <= allowed
+    assert set(smaller.part("train").source) <= set(whole.part("train").source)
 
 
 def test_rmd17_and_its_published_split(reference_data: Callable[[str], Path]) -> None:
     path = str(reference_data("rmd17/rmd17_ethanol.npz"))
     fields = {"kind": "rmd17", "path": path, "targets": ["energy", "forces"]}
-    frames, splits = load_dataset(
-        settings(**fields, split={"kind": "official", "index": 3, "valid": 50})
-    )
+    loaded = load_dataset(settings(**fields, split={"kind": "official", "index": 3, "valid": 50}))
+    frames, splits = loaded.frames, loaded.splits
     assert [len(splits[name]) for name in ("train", "valid", "test")] == [950, 50, 1000]
     with np.load(path) as arrays:
         assert sorted(splits["test"].tolist()) == sorted(arrays["test_03"].tolist())
@@ -83,9 +82,10 @@ def test_full_qm9_with_the_cormorant_split(reference_data: Callable[[str], Path]
         "path": str(reference_data("qm9/qm9_core.npz")),
         "targets": ["dipole_magnitude"],
     }
-    frames, splits = load_dataset(settings(**fields, split={"kind": "cormorant", "train": 1000}))
-    assert [len(splits[name]) for name in ("train", "valid", "test")] == [1000, 17748, 13083]
-    assert len(frames) == 130831
+    loaded = load_dataset(settings(**fields, split={"kind": "cormorant", "train": 1000}))
+    sizes = [len(loaded.splits[name]) for name in ("train", "valid", "test")]
+    assert sizes == [1000, 17748, 13083]
+    assert len(loaded) == 130831
 
 
 def test_frames_of_several_files(tmp_path: Path) -> None:
@@ -94,10 +94,8 @@ def test_frames_of_several_files(tmp_path: Path) -> None:
         for index, atoms in enumerate(structures):
             atoms.info["energy"] = float(index)
         ase.io.write(tmp_path / name, structures)
-    frames, _ = load_dataset(
-        settings(kind="frames", path=str(tmp_path / "*.xyz"), targets=["energy"])
-    )
-    assert frames.source[4:6] == ("a.xyz:4", "b.xyz:0")
+    loaded = load_dataset(settings(kind="frames", path=str(tmp_path / "*.xyz"), targets=["energy"]))
+    assert loaded.frames.source[4:6] == ("a.xyz:4", "b.xyz:0")
     with pytest.raises(UserError, match="matches no file"):
         load_dataset(settings(kind="frames", path=str(tmp_path / "*.traj"), targets=["energy"]))
 
@@ -109,7 +107,7 @@ def test_table_with_declared_targets(tmp_path: Path) -> None:
         "logp": declare("logp", unit="1"),
         "active": declare("active", unit="1", binary=True),
     }
-    loaded = open_dataset(
+    loaded = load_dataset(
         settings(kind="table", path=str(tmp_path / "a.csv"), targets=["logp", "active"]), declared
     )
     assert loaded.frames.properties == declared
@@ -165,7 +163,7 @@ def test_a_stored_property_of_another_unit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="stored as 0e in kcal/mol, but declared as 0e in eV"):
         load_dataset(settings(**fields), {"barrier": declare("barrier", unit="eV")})
     assert (
-        load_dataset(settings(**fields), {"barrier": row})[0].targets["barrier"].tolist()
+        load_dataset(settings(**fields), {"barrier": row}).frames.targets["barrier"].tolist()
         == [1.0] * 9
     )
 
@@ -189,8 +187,10 @@ def test_per_atom_labels_are_counted_by_structure() -> None:
         properties=row,
     )
     assert describe_frames(frames, "x").rows[0].frames == 1
+    without = frames.subset(torch.tensor([0]))
+    assert describe_frames(without, "x").rows[0].frames == 0
     with pytest.raises(UserError, match="target 'forces' has no label in any of 1 structures"):
-        describe_frames(frames.subset(torch.tensor([0])), "x")
+        LabelledSet(without, describe_frames(without, "x")).require_labels()
 
 
 def test_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flat_qm9: Path) -> None:
@@ -205,17 +205,17 @@ def test_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flat_qm9: Path
     assert inspect(path).n_structures == 8
     with pytest.raises(UserError, match="there is no data set 'qm8' to prepare; known is qm9"):
         prepare("qm8", tmp_path)
-    with pytest.raises(UserError, match=r"for rMD17 download the npz"):
+    with pytest.raises(UserError, match=r"for rmd17 set data.path to its file .doi 10.6084"):
         prepare("rmd17", tmp_path)
 
 
 @pytest.mark.parametrize(
     ("path", "kind", "count"),
     [
-        (SAMPLE, "flat npz", 3000),
-        ("samples/ethanol.extxyz.gz", "structures", 300),
+        (SAMPLE, "npz", 3000),
+        ("samples/ethanol.extxyz.gz", "frames", 300),
         ("gaps", "table", 600),
-        ("samples/drugs.sdf", "structures", 3),
+        ("samples/drugs.sdf", "frames", 3),
     ],
 )
 def test_inspect_samples(path: str, kind: str, count: int) -> None:
@@ -229,8 +229,8 @@ def test_inspect_samples(path: str, kind: str, count: int) -> None:
 
 
 def test_inspect_others(archive: Path, flat_qm9: Path, tmp_path: Path) -> None:
-    assert (inspect(archive).kind, inspect(archive).n_structures) == ("QM9", 8)
-    assert inspect(flat_qm9).kind == "QM9"
+    assert (inspect(archive).kind, inspect(archive).n_structures) == ("qm9", 8)
+    assert inspect(flat_qm9).kind == "qm9"
     np.savez(
         tmp_path / "r.npz",
         z=np.array([1]),
@@ -239,7 +239,7 @@ def test_inspect_others(archive: Path, flat_qm9: Path, tmp_path: Path) -> None:
         F=np.ones((2, 1, 3)),
     )
     assert (inspect(tmp_path / "r.npz").kind, inspect(tmp_path / "r.npz").n_structures) == (
-        "rMD17",
+        "rmd17",
         2,
     )
     with pytest.raises(UserError, match="does not exist"):
@@ -255,8 +255,3 @@ def test_downloads_are_checked(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no mirror gave other .*wrong checksum"):
         fetch(mirrors[:2], tmp_path / "out" / "other", md5=md5)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["file"]
-
-
-def test_every_kind_of_settings_has_a_reader() -> None:
-    kinds = DataSettings.model_json_schema()["properties"]["kind"]["enum"]
-    assert set(kinds) == set(load_module._READERS)

@@ -163,7 +163,8 @@ def write_rmd17(path: Path, *, original: bool) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("original", [False, True])
 def test_rmd17(tmp_path: Path, original: bool) -> None:
     arrays = write_rmd17(tmp_path / "rmd17_water.npz", original=original)
-    frames, splits = load_rmd17(tmp_path / "rmd17_water.npz", split=2)
+    loaded = load_rmd17(tmp_path / "rmd17_water.npz", split=2)
+    frames, splits = loaded.frames, loaded.splits
     # 1 kcal/mol = 43.364 meV.
     assert frames.targets["energy"].numpy() == pytest.approx(arrays["E"] * 0.0433641, rel=1e-5)
     assert frames.targets["forces"].numpy() == pytest.approx(
@@ -182,7 +183,8 @@ def test_rmd17(tmp_path: Path, original: bool) -> None:
 
 
 def test_rmd17_reference(reference_data: Callable[[str], Path]) -> None:
-    frames, splits = load_rmd17(reference_data("rmd17/rmd17_ethanol.npz"), split=1)
+    loaded = load_rmd17(reference_data("rmd17/rmd17_ethanol.npz"), split=1)
+    frames, splits = loaded.frames, loaded.splits
     assert [len(splits[name]) for name in ("train", "test")] == [1000, 1000]
     # -97,075 kcal/mol, PBE/def2-SVP.
     assert float(frames.targets["energy"][0]) == pytest.approx(-4209.57, abs=0.5)

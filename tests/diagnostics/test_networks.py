@@ -49,7 +49,7 @@ def spoil_envelope(monkeypatch: pytest.MonkeyPatch, spoil: Callable) -> None:
     """Add something to the envelope of the nearer cutoff alone."""
     changed = lambda r, cutoff: (
         envelope(r, cutoff) + (spoil(r, cutoff) if cutoff == NEAR_CUTOFF else 0.0)
-    )  # noqa: E731
+    )
     monkeypatch.setattr(molequi.nn.backbones.invariant, "envelope", changed)
 
 

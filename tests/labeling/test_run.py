@@ -18,7 +18,7 @@ from ase.io import read, write
 
 from molequi.config import DataSettings
 from molequi.datasets.formats.extxyz import read_frames
-from molequi.datasets.load import open_dataset
+from molequi.datasets.load import load_dataset
 from molequi.errors import RunInterruptedError, UserError
 from molequi.labeling.journal import journal_path
 from molequi.labeling.run import RunSettings, label
@@ -72,7 +72,8 @@ def test_what_is_written_is_what_training_reads(program, some, tmp_path):
     assert result.failures[1][1] == "no luck"
     assert not journal_path(output).exists()
 
-    frames, report = read_frames(output, targets=ALL)
+    loaded = read_frames(output, targets=ALL)
+    frames, report = loaded.frames, loaded.report
     assert report.warnings == ()
     assert frames.total_charge.tolist() == [0, 1, 0]
     originals = [read(some, index) for index in (0, 1, 4)]
@@ -127,7 +128,7 @@ def test_a_config_trains_on_the_file(program, many, tmp_path):
         targets=["rosenfeld", "energy"],
         split={"train": 8, "valid": 2},
     )
-    dataset = open_dataset(settings)
+    dataset = load_dataset(settings)
     assert len(dataset.frames) == 12
     assert len(dataset.splits["train"]) == 8
 

@@ -3,7 +3,7 @@
 from ase.build import molecule
 
 from molequi.datasets.datamodule import MolecularDataModule
-from molequi.datasets.in_memory import frames_from_atoms
+from molequi.datasets.from_atoms import frames_from_atoms
 from molequi.prediction.predict import predict
 
 

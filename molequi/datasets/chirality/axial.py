@@ -1,9 +1,11 @@
-"""Axially chiral molecules: conformers from an SDF that names the axes, labelled M or P by their own coordinates."""
+"""Conformers of axially chiral molecules, labelled M or P by their own coordinates."""
 
 from __future__ import annotations
 
 import ast
 import csv
+import dataclasses
+import gzip
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -16,21 +18,22 @@ from rdkit import Chem
 from molequi.datasets.chirality.sources import molecules
 from molequi.datasets.formats.tables import open_table, table_reader
 from molequi.datasets.in_memory import make_frames
-from molequi.datasets.npz import FlatFile
+from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.prepared import PreparedSet, one_file
+from molequi.datasets.report import describe_frames
 from molequi.datasets.splits import hashed_split
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES
 from molequi.structures.cip import Axis, StereoLabels, axis_label, constitution_of
+from molequi.structures.formats import format_of
 
 _FIELD = "axes"
 _SALT = "molequi:axial"
-_TARGET = {"axial_handedness": PROPERTIES["axial_handedness"]}
+_HEAD = 1 << 18  # more bytes than a record has
 
 
-def load_axial(
-    path: str | Path, table: str | Path | None = None
-) -> tuple[FlatFile, tuple[str, ...]]:
-    """Read conformers and the labels of their axes, and what could not be used.
+def load_axial(path: str | Path, table: str | Path | None = None) -> LabelledSet:
+    """Read conformers and the labels of their axes.
 
     The target is `axial_handedness` at both ends of an axis.
 
@@ -43,28 +46,10 @@ def load_axial(
     stereo-free SMILES; the split is 80/10/10 by its name. Raises UserError where nothing can be
     used.
     """
-    expected = {} if table is None else _table_axes(Path(table))
-    structures, sources, groups, labels, failures = [], [], [], [], []
-    unlabelled: Counter[str] = Counter()
-    for where, item in molecules(path):
-        try:
-            if isinstance(item, str):
-                raise UserError(item)
-            found = _labels(item, _axes(item, expected), unlabelled)
-        except UserError as error:
-            failures.append(f"{where}: {error}")
-            continue
-        if any(label in {"M", "P"} for label in found.axes.values()):
-            structures.append(item)
-            groups.append(constitution_of(item))
-            sources.append(f"{where} {groups[-1]}")
-            labels.append(found)
-    if not structures:
-        raise UserError(
-            f"{path}: no conformer has an axis with a label M or P; "
-            f"{failures[0] if failures else dict(unlabelled) or 'it is empty'}"
-        )
+    found = _read(path, {} if table is None else _table_axes(Path(table)))
+    structures, labels = found.molecules, found.labels
     charges = torch.tensor([Chem.GetFormalCharge(molecule) for molecule in structures])
+    targets = np.concatenate([label.axial_handedness for label in labels])
     frames = make_frames(
         torch.from_numpy(
             np.concatenate([molecule.GetConformer().GetPositions() for molecule in structures])
@@ -74,22 +59,57 @@ def load_axial(
         ),
         torch.tensor([molecule.GetNumAtoms() for molecule in structures]),
         electrons=(charges, torch.ones_like(charges)),
-        targets={
-            "axial_handedness": torch.from_numpy(
-                np.concatenate([label.axial_handedness for label in labels])
-            )
-        },
-        properties=_TARGET,
-        source=sources,
+        targets={"axial_handedness": torch.from_numpy(targets)},
+        properties={"axial_handedness": PROPERTIES["axial_handedness"]},
+        source=found.sources,
     )
     senses = Counter(sense for label in labels for sense in label.axes.values())
-    notes = {
-        "set": "axial",
-        "M": senses["M"],
-        "P": senses["P"],
-        "axes_without_label": dict(unlabelled),
-    }
-    return FlatFile(frames, hashed_split(groups, _SALT), notes, tuple(groups)), tuple(failures)
+    return LabelledSet(
+        frames,
+        describe_frames(frames, "axial"),
+        hashed_split(found.groups, _SALT),
+        tuple(found.groups),
+        tuple(found.failures),
+        {
+            "set": "axial",
+            "M": senses["M"],
+            "P": senses["P"],
+            "axes_without_label": dict(found.unlabelled),
+        },
+    )
+
+
+@dataclasses.dataclass
+class _Found:
+    """Molecules with at least one label, what each came from, and what could not be used."""
+
+    molecules: list[Chem.Mol] = dataclasses.field(default_factory=list)
+    sources: list[str] = dataclasses.field(default_factory=list)
+    groups: list[str] = dataclasses.field(default_factory=list)
+    labels: list[StereoLabels] = dataclasses.field(default_factory=list)
+    failures: list[str] = dataclasses.field(default_factory=list)
+    unlabelled: Counter[str] = dataclasses.field(default_factory=Counter)
+
+
+def _read(path: str | Path, expected: dict[str, list[Axis]]) -> _Found:
+    found = _Found()
+    for where, item in molecules(path):
+        try:
+            if isinstance(item, str):
+                raise UserError(item)
+            labels = _labels(item, _axes(item, expected), found.unlabelled)
+        except UserError as error:
+            found.failures.append(f"{where}: {error}")
+            continue
+        if any(label in {"M", "P"} for label in labels.axes.values()):
+            found.molecules.append(item)
+            found.groups.append(constitution_of(item))
+            found.sources.append(f"{where} {found.groups[-1]}")
+            found.labels.append(labels)
+    if not found.molecules:
+        why = found.failures[0] if found.failures else dict(found.unlabelled) or "it is empty"
+        raise UserError(f"{path}: no conformer has an axis with a label M or P; {why}")
+    return found
 
 
 def _labels(molecule: Chem.Mol, axes: Sequence[Axis], unlabelled: Counter[str]) -> StereoLabels:
@@ -149,3 +169,27 @@ def _table_axes(path: Path) -> dict[str, list[Axis]]:
             return {line["SMILES"]: _parse(line["label"]) for line in reader}
         except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
             raise UserError(f"{path} cannot be read as a table ({error})") from error
+
+
+class Axial(PreparedSet):
+    """The sense of chiral axes, such as those of hindered biaryls."""
+
+    name = "axial"
+    description = "conformers of axially chiral molecules, heavy atoms; axial handedness; MIT"
+    targets = ("axial_handedness",)
+    file = "rota_axial_conformers.sdf.gz"
+
+    def recognises(self, path: Path) -> bool:
+        """Recognise the field `axes` of the first record."""
+        if format_of(path) != "sdf":
+            return False
+        try:
+            with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as handle:
+                head = handle.read(_HEAD)
+        except (OSError, EOFError, zlib.error):
+            return False
+        return f"<{_FIELD}>".encode() in head.partition(b"$$$$")[0]
+
+    def read_source(self, paths: Sequence[Path], structures: str | Path | None) -> LabelledSet:
+        """Read an SDF; see `load_axial`."""
+        return load_axial(one_file(paths, self.name))

@@ -1,23 +1,15 @@
-"""Both hands of chiral molecules, as structures with labels.
+"""Every stereoisomer of a molecule in space, a chiral one followed by its mirror image.
 
-The second hand is always the reflection of the first, never a conformer of its own: embedding both
-would leave differences in their distances by which a model that cannot tell left from right would
-beat chance. For the same reason both hands, all diastereomers and all conformers of a constitution
-form one group (`constitution_of`), and a group never stands in two parts of a split
-(`splits.grouped_split`).
+The second enantiomer is always the reflection of the first, never a conformer of its own: embedding
+both would leave differences in their distances by which a model that cannot tell left from right
+would beat chance.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import logging
-from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from typing import NamedTuple
 
-import ase
-import numpy as np
-import torch
 from rdkit import Chem, rdBase
 from rdkit.Chem.EnumerateStereoisomers import (
     EnumerateStereoisomers,
@@ -25,10 +17,7 @@ from rdkit.Chem.EnumerateStereoisomers import (
     StereoEnumerationOptions,
 )
 
-from molequi.datasets.chirality.sources import molecules
-from molequi.datasets.in_memory import Frames, frames_from_atoms
 from molequi.errors import UserError
-from molequi.properties import PROPERTIES
 from molequi.structures.cip import (
     StereoLabels,
     constitution_of,
@@ -39,23 +28,21 @@ from molequi.structures.cip import (
     reflected,
     same_stereoisomer,
 )
-from molequi.structures.molecules import atoms_from_molecule, place
+from molequi.structures.molecules import place
 
-_LOG = logging.getLogger(__name__)
 _TRIALS = 20
 # Embeddings of one stereoisomer among several, of which some may not exist; molecules of drug size
 # need one or two.
 _ATTEMPTS = 20
-_TARGETS = ("handedness", "axial_handedness")
 _SWAPPED = {"R": "S", "S": "R", "M": "P", "P": "M"}
-_FAILURES_LOGGED = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Stereoisomer:
-    """One stereoisomer with its conformers. smiles: with marks. group: without. geometry.
+    """One stereoisomer with its conformers.
 
-    How it was placed. is_reflection: made in the mirror.
+    smiles: with marks. group: without. geometry: how it was placed. is_reflection: made in the
+    mirror.
     """
 
     molecule: Chem.Mol
@@ -66,81 +53,14 @@ class Stereoisomer:
     is_reflection: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class ChiralSet:
-    """Structures with the targets `handedness` and `axial_handedness`.
+class Enantiomers(NamedTuple):
+    """isomers: a chiral one is followed by its reflection. problems: why others were left out."""
 
-    groups, labels: one for each structure. failures: where and why, for what could not be used.
-    notes: plain data.
-    """
-
-    frames: Frames
-    groups: tuple[str, ...]
-    labels: tuple[StereoLabels, ...]
-    failures: tuple[str, ...]
-    notes: dict[str, object]
+    isomers: list[Stereoisomer]
+    problems: list[str]
 
 
-def read_chiral(
-    source: str | Path | Sequence[str],
-    *,
-    smiles: str | None = None,
-    n_conformers: int = 1,
-    seed: int = 0,
-    max_isomers: int = 32,
-) -> ChiralSet:
-    """Make every stereoisomer that the input leaves open, in both hands.
-
-    Lines that fail are listed and the others go on.
-
-    source: a file (.smi .csv .tsv .sdf .mol, also .gz), or a list of SMILES. smiles: the column
-    with SMILES of a table. n_conformers: of each.
-    max_isomers: a molecule with more is a failure. A record in space keeps its coordinates and gets
-    its reflection beside it. A stereoisomer that an earlier line has given already is left out and
-    counted in the notes. Raises UserError where nothing can be used.
-    """
-    structures: list[tuple[str, Stereoisomer, int]] = []
-    failures: list[str] = []
-    seen: set[tuple[str, tuple[str, ...]]] = set()
-    n_repeated = 0
-    for where, item in molecules(source, smiles):
-        try:
-            if isinstance(item, str):
-                raise UserError(item)
-            made, problems = _made(item, n_conformers, seed, max_isomers)
-        except UserError as error:
-            failures.append(f"{where}: {error}")
-            continue
-        failures += [f"{where}: {problem}" for problem in problems]
-        keys = [(isomer.smiles, tuple(sorted(isomer.labels.axes.values()))) for isomer in made]
-        fresh = [
-            isomer
-            for isomer, key in zip(made, keys, strict=True)
-            if _has_coordinates(item) or key not in seen
-        ]
-        n_repeated += len(made) - len(fresh)
-        seen.update(keys)
-        structures += [
-            (where, isomer, number)
-            for isomer in fresh
-            for number in range(isomer.molecule.GetNumConformers())
-        ]
-    for failure in failures[:_FAILURES_LOGGED]:
-        _LOG.warning("skipped %s", failure)
-    if len(failures) > _FAILURES_LOGGED:
-        _LOG.warning(
-            "skipped %d more of %s",
-            len(failures) - _FAILURES_LOGGED,
-            source if isinstance(source, str | Path) else "the SMILES",
-        )
-    if not structures:
-        raise UserError(
-            f"{source}: no molecule can be used; {failures[0] if failures else 'there is none'}"
-        )
-    return _joined(structures, failures, n_repeated)
-
-
-def hands(
+def enantiomers(
     molecule: Chem.Mol, *, n_conformers: int = 1, seed: int = 0, max_isomers: int = 32
 ) -> list[Stereoisomer]:
     """Place every stereoisomer of a molecule in space, a chiral one followed by its reflection.
@@ -149,44 +69,44 @@ def hands(
     several stereoisomers those that cannot be placed, such as trans bridgeheads of a small cage,
     are left out. Raises UserError where none can be placed.
     """
-    return _made(molecule, n_conformers, seed, max_isomers)[0]
+    return place_enantiomers(molecule, n_conformers, seed, max_isomers).isomers
 
 
-def _made(
+def place_enantiomers(
     molecule: Chem.Mol, n_conformers: int, seed: int, max_isomers: int
-) -> tuple[list[Stereoisomer], list[str]]:
-    """Return the stereoisomers with their reflections, and what is wrong with those that were left out."""
-    if _has_coordinates(molecule):
+) -> Enantiomers:
+    """Do as `enantiomers`, and say what is wrong with those that were left out."""
+    if has_coordinates(molecule):
         complete = Chem.AddHs(molecule, addCoords=True)
         placed, problems = [_stereoisomer(read_stereo(complete), "the file's coordinates")], []
     else:
-        placed, problems = [], []
-        isomers = stereoisomers(molecule, max_isomers)
-        for isomer in isomers:
-            try:
-                placed.append(
-                    _placed(isomer, n_conformers, seed, _ATTEMPTS if len(isomers) > 1 else 0)
-                )
-            except UserError as error:
-                problems.append(str(error))
-        if not placed:
-            raise UserError(problems[0])
+        placed, problems = _place_all(stereoisomers(molecule, max_isomers), n_conformers, seed)
     made = []
     for isomer in placed:
         made.append(isomer)
         if isomer.labels.kind in {"chiral", "unknown"}:
-            made.append(
-                dataclasses.replace(
-                    _stereoisomer(reflected(isomer.molecule), isomer.geometry), is_reflection=True
-                )
-            )
-    return made, problems
+            mirrored = _stereoisomer(reflected(isomer.molecule), isomer.geometry)
+            made.append(dataclasses.replace(mirrored, is_reflection=True))
+    return Enantiomers(made, problems)
+
+
+def _place_all(isomers: list[Chem.Mol], n_conformers: int, seed: int) -> Enantiomers:
+    found = Enantiomers([], [])
+    max_attempts = _ATTEMPTS if len(isomers) > 1 else 0
+    for isomer in isomers:
+        try:
+            found.isomers.append(_placed(isomer, n_conformers, seed, max_attempts))
+        except UserError as error:
+            found.problems.append(str(error))
+    if not found.isomers:
+        raise UserError(found.problems[0])
+    return found
 
 
 def stereoisomers(molecule: Chem.Mol, max_isomers: int = 32) -> list[Chem.Mol]:
-    """Return the stereoisomers that the marks of a molecule leave open, one of each pair of mirror images, without coordinates.
+    """Return the stereoisomers that the marks leave open, one of each pair of mirror images.
 
-    Raises UserError where there may be more than `max_isomers`.
+    They have no coordinates. Raises UserError where there may be more than `max_isomers`.
     """
     options = StereoEnumerationOptions(unique=True, onlyUnassigned=True)
     count = GetStereoisomerCount(molecule, options=options)
@@ -199,9 +119,9 @@ def stereoisomers(molecule: Chem.Mol, max_isomers: int = 32) -> list[Chem.Mol]:
     with rdBase.BlockLogs():
         for isomer in EnumerateStereoisomers(molecule, options=options):
             if not any(
-                same_stereoisomer(other, hand)
+                same_stereoisomer(other, image)
                 for other in kept
-                for hand in (isomer, opposite(isomer))
+                for image in (isomer, opposite(isomer))
             ):
                 kept.append(isomer)
     return kept
@@ -226,7 +146,7 @@ def _placed(molecule: Chem.Mol, n_conformers: int, seed: int, max_attempts: int)
 def _contradicts(molecule: Chem.Mol, wanted: StereoLabels, found: StereoLabels) -> bool:
     """Whether the coordinates have other centres.
 
-    The nitrogen of a bridgehead, whose hand follows from the cage, is not read off them.
+    The nitrogen of a bridgehead, whose sense follows from the cage, is not read off them.
     """
     pairs = zip(molecule.GetAtoms(), wanted.atoms, found.atoms, strict=False)
     return any(
@@ -271,56 +191,8 @@ def _stereoisomer(molecule: Chem.Mol, geometry: str) -> Stereoisomer:
     )
 
 
-def _joined(
-    structures: Sequence[tuple[str, Stereoisomer, int]], failures: Sequence[str], n_repeated: int
-) -> ChiralSet:
-    atoms, sources = [], []
-    for where, isomer, number in structures:
-        conformer = isomer.molecule.GetConformers()[number].GetId()
-        atoms.append(
-            atoms_from_molecule(
-                isomer.molecule, conformer, {"smiles": isomer.smiles, "geometry": isomer.geometry}
-            )
-        )
-        marks = [f"conformer {number}"] * (isomer.molecule.GetNumConformers() > 1) + [
-            "mirror"
-        ] * isomer.is_reflection
-        sources.append(" ".join([where, isomer.smiles, *marks]))
-    isomers = [isomer for _, isomer, _ in structures]
-    kinds = Counter(isomer.labels.kind for isomer in isomers)
-    geometry = Counter(isomer.geometry for isomer in isomers)
-    notes = {
-        "geometry": "; ".join(f"{text}: {count}" for text, count in geometry.items()),
-        "kinds": ", ".join(f"{kind} {count}" for kind, count in kinds.items()),
-        "reflections": sum(isomer.is_reflection for isomer in isomers),
-        "repeated": n_repeated,
-    }
-    labels = tuple(isomer.labels for isomer in isomers)
-    return ChiralSet(
-        _frames(atoms, labels, sources),
-        tuple(isomer.group for isomer in isomers),
-        labels,
-        tuple(failures),
-        notes,
-    )
-
-
-def _frames(
-    atoms: Sequence[ase.Atoms], labels: Sequence[StereoLabels], sources: Sequence[str]
-) -> Frames:
-    targets = {
-        name: torch.from_numpy(np.concatenate([getattr(label, name) for label in labels]))
-        for name in _TARGETS
-    }
-    return frames_from_atoms(
-        atoms,
-        targets=targets,
-        properties={name: PROPERTIES[name] for name in _TARGETS},
-        source=sources,
-    )
-
-
-def _has_coordinates(molecule: Chem.Mol) -> bool:
+def has_coordinates(molecule: Chem.Mol) -> bool:
+    """Tell whether a molecule has a conformer in space."""
     return molecule.GetNumConformers() > 0 and molecule.GetConformer().Is3D()
 
 

@@ -18,13 +18,17 @@ import torch
 from ase import units
 from torch import Tensor
 
+from molequi.datasets.base import FileReport
 from molequi.datasets.chirality.qm9_labels import constitution_split, join_qm9, qm9_smiles
-from molequi.datasets.formats.tables import suffix_of
 from molequi.datasets.in_memory import Frames
-from molequi.datasets.npz import FlatFile, open_arrays
+from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.npz import array_names, is_flat, open_arrays
+from molequi.datasets.prepared import PreparedSet
+from molequi.datasets.report import LabelReport, describe_frames, make_label
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES
 from molequi.structures.cip import constitution_of
+from molequi.structures.formats import format_of
 from molequi.structures.readers import records
 
 LEVEL = "HF/6-31G, static, origin at the centre of mass"
@@ -44,10 +48,10 @@ _SAME_PLACE = 1e-4  # Å
 
 def load_rosenfeld(
     paths: str | Path | Sequence[str | Path], structures: str | Path | None = None
-) -> FlatFile:
-    """Join the tensors of one or several files (.npz, or .xyz of `molequi label`) with QM9's geometries, in the units of the property table.
+) -> LabelledSet:
+    """Join the tensors of one or several files with QM9's geometries, in the table's units.
 
-    structures: whatever `load_qm9` reads; without it the prepared QM9, or an installed qm9pack.
+    paths: .npz, or .xyz of `molequi label`. structures: whatever `load_qm9` reads; without it the prepared QM9, or an installed qm9pack.
     SMILES, which group the molecules, come from an array `smiles` of the files, from
     `qm9_extra.npz` beside the structures or the labels, or from qm9pack.
     Targets: rosenfeld, rosenfeld_isotropic, polarizability, dipole, energy. The split is 80/10/10
@@ -77,7 +81,8 @@ def load_rosenfeld(
         frames, targets=targets, properties={name: PROPERTIES[name] for name in targets}
     )
     notes = {"set": "rosenfeld", "level": LEVEL, "molecules": len(frames), "files": len(paths)}
-    return FlatFile(frames, constitution_split(groups, paths[0].parent), notes, groups)
+    splits = constitution_split(groups, paths[0].parent)
+    return LabelledSet(frames, describe_frames(frames, "rosenfeld"), splits, groups, notes=notes)
 
 
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
@@ -87,7 +92,7 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     """
     arrays = (
         _labelled(Path(path))
-        if suffix_of(Path(path)) in {".xyz", ".extxyz"}
+        if format_of(Path(path)) == "xyz"
         else open_arrays(path, only=("index", "smiles", *_SHAPES))
     )
     for name in ("index", *_SHAPES):
@@ -119,7 +124,7 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _labelled(path: Path) -> dict[str, np.ndarray]:
-    """Read what `molequi label` wrote of QM9's molecules, with their positions (A, 3), Å, one after the other."""
+    """Read what `molequi label` wrote of QM9's molecules, with all positions (A, 3), Å."""
     found: dict[str, list[np.ndarray]] = {name: [] for name in ("index", "positions", *_LABELS)}
     smiles = []
     for number, item in enumerate(records(path)):
@@ -193,3 +198,36 @@ def _refuse_moved(
 
 def _folder(path: Path) -> Path:
     return path if path.is_dir() else path.parent
+
+
+class Rosenfeld(PreparedSet):
+    """Rosenfeld tensors, polarizabilities and dipoles of molecules of QM9."""
+
+    name = "rosenfeld"
+    description = "Rosenfeld tensors of molecules of QM9, HF/6-31G, static; polarizability, dipole"
+    targets = ("rosenfeld", "rosenfeld_isotropic", "polarizability", "dipole", "energy")
+    joins_qm9 = True
+    file = "qm9_rosenfeld.npz"
+
+    def recognises(self, path: Path) -> bool:
+        """Recognise the array `beta`."""
+        return "beta" in array_names(path) and not is_flat(path)
+
+    def read_source(self, paths: Sequence[Path], structures: str | Path | None) -> LabelledSet:
+        """Join one or several files with QM9; see `load_rosenfeld`."""
+        return load_rosenfeld(paths, structures)
+
+    def inspect(self, path: Path) -> FileReport:
+        """Report the tensors without their geometries, which stand in QM9."""
+        arrays = read_tensors(path)
+        n_molecules = len(arrays["index"])
+        stored = {"rosenfeld": "beta", "rosenfeld_isotropic": "beta", "polarizability": "alpha"}
+        rows = tuple(
+            make_label(
+                name, stored.get(name, name), "array", n_molecules, PROPERTIES[name].unit, values
+            )
+            for name, values in tensor_targets(arrays).items()
+        )
+        note = f"geometries are those of QM9: data.kind={self.name} joins them (data.structures)"
+        report = LabelReport(rows, (), n_molecules, {})
+        return FileReport(str(path), self.name, n_molecules, report, (note,))

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from rdkit import Chem, rdBase
 
-from molequi.datasets.formats.tables import open_table, smiles_column, suffix_of, table_reader
+from molequi.datasets.formats.tables import open_table, smiles_column, table_reader
 from molequi.errors import UserError
+from molequi.structures.formats import format_of, suffix_of
 from molequi.structures.molecules import sdf_molecules
 
 Item = tuple[str, "Chem.Mol | str"]
@@ -37,22 +38,17 @@ def molecules(source: str | Path | Sequence[str], smiles: str | None = None) -> 
             f"{path} does not exist; give a file of SMILES (.smi), a table with a SMILES column "
             "(.csv), or an SDF"
         )
-    suffix = suffix_of(path)
-    readers = {
-        ".smi": _lines,
-        ".smiles": _lines,
-        ".csv": _table,
-        ".tsv": _table,
-        ".sdf": _records,
-        ".mol": _records,
-    }
-    if suffix not in readers:
+    kind = format_of(path)
+    if kind not in {"smiles", "table", "sdf"}:
         raise UserError(
             f"{path}: stereoisomers are made from .smi, .csv, .tsv, .sdf or .mol files, not "
-            f"{suffix or 'a file without suffix'}"
+            f"{suffix_of(path) or 'a file without suffix'}"
         )
     try:
-        yield from _table(path, smiles) if readers[suffix] is _table else readers[suffix](path)
+        if kind == "table":
+            yield from _table(path, smiles)
+        else:
+            yield from _lines(path) if kind == "smiles" else _records(path)
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise UserError(f"{path} cannot be read as text ({error})") from error
 

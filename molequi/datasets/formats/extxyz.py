@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import ase
 import torch
 
-from molequi.datasets.formats.labels import Label, LabelReport, find_labels, present_keys
+from molequi.datasets.base import DatasetSpec, FileReport, Request
+from molequi.datasets.formats.labels import find_labels
 from molequi.datasets.formats.unit_checks import suspicious_units
-from molequi.datasets.in_memory import Frames, frames_from_atoms
+from molequi.datasets.formats.values import present_keys
+from molequi.datasets.from_atoms import frames_from_atoms
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.report import Label, LabelReport, describe_frames, make_label
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, Property, get_property
 from molequi.structures.atoms import CHARGE_KEYS
@@ -30,7 +35,7 @@ def read_frames(
     targets: Sequence[str | Property],
     keys: Mapping[str, str] | None = None,
     units: Mapping[str, str] | None = None,
-) -> tuple[Frames, LabelReport]:
+) -> LabelledSet:
     """Read structures with the labels `targets` (names of the table, or rows).
 
     The numbers come in the units of the table.
@@ -63,63 +68,96 @@ def read_frames(
     )
     for warning in report.warnings:
         _LOG.warning("%s: %s", path, warning)
-    return frames, report
+    return LabelledSet(frames, report)
 
 
-def inspect_frames(path: str | Path) -> LabelReport:
-    """Report every label of the property table that a file has, without being told what to look for."""
+def inspect_frames(path: str | Path, rows: Iterable[Property] = PROPERTIES.values()) -> LabelReport:
+    """Report the labels of `rows` that a file has, without being told what to look for."""
     structures = [item for item in records(path) if not isinstance(item, str)]
     if not structures:
         raise UserError(f"{path} holds no structure that can be read")
-    return report_everything(structures, str(path))
+    return report_everything(structures, str(path), rows)
 
 
-def report_everything(structures: Sequence[ase.Atoms], where: str) -> LabelReport:
-    """Report the labels of the property table that structures carry.
-
-    `where` names them in messages.
-    """
+def report_everything(
+    structures: Sequence[ase.Atoms], where: str, rows: Iterable[Property] = PROPERTIES.values()
+) -> LabelReport:
+    """Report the labels of `rows` that structures carry; `where` names them in messages."""
     present = present_keys(structures)
-    rows, warnings = [], []
-    for row in _plausible_rows(present):
+    labels: list[Label] = []
+    warnings: list[str] = []
+    for row in _plausible_rows(present, rows):
         try:
-            _, report = find_labels(structures, [row], where=where)
+            report = find_labels(structures, [row], where=where).report
         except UserError as error:
             warnings.append(str(error))
         else:
-            rows += report.rows
+            labels += report.rows
             warnings += report.warnings
-    return LabelReport(tuple(rows), tuple(warnings), len(structures), present)
+    return LabelReport(tuple(labels), tuple(warnings), len(structures), present)
 
 
 def _charge_row(report: LabelReport, frames: Frames) -> list[Label]:
     """Say which total charges were read; silence would hide a charge under an unexpected key."""
-    charges = frames.total_charge.to(torch.float64)
-    numbers = float(charges.min()), float(charges.mean()), float(charges.max())
     keys = [
-        (key, count)
+        (key, "info", count)
         for key, count in report.keys["info"].items()
         if str(key).lower() in CHARGE_KEYS
     ]
-    if keys:
-        return [Label("total_charge", keys[0][0], "info", keys[0][1], "e", *numbers)]
-    return (
-        [Label("total_charge", "initial_charges", "arrays", len(frames), "e", *numbers)]
-        if frames.total_charge.any()
-        else []
-    )
+    if not keys and frames.total_charge.any():
+        keys = [("initial_charges", "arrays", len(frames))]
+    charges = frames.total_charge.to(torch.float64)
+    return [
+        make_label("total_charge", key, where, count, "e", charges)
+        for key, where, count in keys[:1]
+    ]
 
 
-def _plausible_rows(present: Mapping[str, Mapping[str, int]]) -> list[Property]:
-    """Rows of the table of which some name stands in the file.
-
-    Of two that share a name the first.
-    """
+def _plausible_rows(
+    present: Mapping[str, Mapping[str, int]], candidates: Iterable[Property]
+) -> list[Property]:
+    """Return the rows of which some name stands in the file; of two that share a name the first."""
     names = {str(key).lower() for keys in present.values() for key in keys}
-    rows, taken = [], set()
-    for row in PROPERTIES.values():
+    rows: list[Property] = []
+    taken: set[str] = set()
+    for row in candidates:
         mine = (names & {row.name, *row.aliases}) - taken
         if mine:
             rows.append(row)
             taken |= mine
     return rows
+
+
+class StructureFiles(DatasetSpec):
+    """Labelled structures in one file or several, whatever their keys and units."""
+
+    name = "frames"
+    description = "labelled structures in any file that ASE reads, as extended XYZ"
+    has_free_names = True
+
+    def recognises(self, path: Path) -> bool:
+        """Take what no other kind has recognised; ASE guesses the format."""
+        return True
+
+    def read(self, request: Request) -> LabelledSet:
+        """Read one file after the other; see `read_frames`."""
+        files = request.files()
+        targets = list(request.targets)
+        if not request.is_strict:
+            names = {row.name for row in inspect_frames(files[0], targets).rows}
+            targets = [row for row in targets if row.name in names]
+        parts = [
+            read_frames(file, targets=targets, keys=request.keys, units=request.units)
+            for file in files
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        frames = Frames.concatenate([part.frames for part in parts])
+        report = describe_frames(frames, f"{len(parts)} files")
+        warnings = tuple(line for part in parts for line in part.report.warnings)
+        return LabelledSet(frames, dataclasses.replace(report, warnings=warnings))
+
+    def inspect(self, path: Path) -> FileReport:
+        """Report every label of the property table; a damaged frame is passed over."""
+        report = inspect_frames(path)
+        return FileReport(str(path), self.name, report.n_frames, report, report.warnings)

@@ -8,16 +8,22 @@ import gzip
 import io
 import itertools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import ase
 
+from molequi.datasets.base import DatasetSpec, FileReport, Request
 from molequi.datasets.formats.extxyz import report_everything
-from molequi.datasets.formats.labels import LabelReport, find_labels, parse_value
-from molequi.datasets.in_memory import Frames, frames_from_atoms
+from molequi.datasets.formats.labels import find_labels
+from molequi.datasets.formats.values import parse_value
+from molequi.datasets.from_atoms import frames_from_atoms
+from molequi.datasets.labelled_set import LabelledSet, log_failures
+from molequi.datasets.report import LabelReport
 from molequi.errors import UserError
-from molequi.properties import Property
+from molequi.properties import PROPERTIES, Property
+from molequi.structures.formats import format_of, suffix_of
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.readers import records
 
@@ -29,23 +35,9 @@ _COMPONENTS = {
     (3, 3): ("xx", "xy", "xz", "yx", "yy", "yz", "zx", "zy", "zz"),
 }
 _MISSING = {"", "nan", "na", "n/a", "none", "null", "-"}
-_FAILURES_LOGGED = 20
 _PROGRESS_EVERY = 500
 
 Item = tuple[str, "ase.Atoms | str"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """What a table holds. failures: one text per line or record that could not be used. geometry.
-
-    How coordinates were made, or ``.
-    """
-
-    frames: Frames
-    report: LabelReport
-    failures: tuple[str, ...]
-    geometry: str
 
 
 def read_table(
@@ -56,7 +48,7 @@ def read_table(
     units: Mapping[str, str] | None = None,
     smiles: str | None = None,
     seed: int = 0,
-) -> Table:
+) -> LabelledSet:
     """Read structures and their targets; lines that fail are listed and the others go on.
 
     keys: target -> column or field, where it is not named like the property. units: target -> its
@@ -69,61 +61,68 @@ def read_table(
     path, keys = Path(path), keys or {}
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a CSV, SDF or extxyz file")
-    suffix = suffix_of(path)
-    items = (
-        _csv_items(path, targets, keys, smiles, seed)
-        if suffix in {".csv", ".tsv"}
-        else _file_items(path, seed)
-    )
-    sources, structures, failures = [], [], []
-    for label, item in items:
-        problem = item if isinstance(item, str) else _bad_value(item, targets, keys)
-        if problem is not None:
-            failures.append(f"{label}: {problem}")
-            continue
-        sources.append(label)
-        structures.append(item)
-        if len(structures) % _PROGRESS_EVERY == 0:
-            _LOG.info("%s: %d structures so far", path, len(structures))
-    _log_failures(path, failures)
-    if not structures:
-        raise UserError(
-            f"{path}: none of {len(failures)} lines can be used; the first: "
-            f"{failures[0] if failures else 'the file is empty'}"
-        )
+    is_csv = format_of(path) == "table"
+    items = _csv_items(path, targets, keys, smiles, seed) if is_csv else _file_items(path, seed)
+    usable = _usable(path, items, targets, keys)
+    structures = usable.structures
     values, report = find_labels(structures, targets, keys=keys, units=units, where=str(path))
-    if suffix in {".csv", ".tsv", ".sdf"}:
-        place = "field" if suffix == ".sdf" else "column"
-        report = dataclasses.replace(
-            report, rows=tuple(dataclasses.replace(row, where=place) for row in report.rows)
-        )
-    frames = frames_from_atoms(
-        structures, targets=values, properties={row.name: row for row in targets}, source=sources
-    )
-    made = sorted({str(atoms.info["geometry"]) for atoms in structures if "geometry" in atoms.info})
+    places = {"table": "column", "sdf": "field"}
+    if format_of(path) in places:
+        report = _standing_in(report, places[format_of(path)])
     for warning in report.warnings:
         _LOG.warning("%s: %s", path, warning)
-    return Table(frames, report, tuple(failures), "; ".join(made))
+    rows = {row.name: row for row in targets}
+    frames = frames_from_atoms(structures, targets=values, properties=rows, source=usable.sources)
+    made = sorted({str(atoms.info["geometry"]) for atoms in structures if "geometry" in atoms.info})
+    notes = {"geometry": "; ".join(made)} if made else {}
+    return LabelledSet(frames, report, failures=tuple(usable.failures), notes=notes)
 
 
-def inspect_table(path: str | Path) -> LabelReport:
-    """Report the columns of a CSV or TSV file that are named like rows of the property table.
+class _Usable(NamedTuple):
+    sources: list[str]
+    structures: list[ase.Atoms]
+    failures: list[str]
 
-    No conformer is made.
-    """
+
+def _usable(
+    path: Path, items: Iterator[Item], targets: Sequence[Property], keys: Mapping[str, str]
+) -> _Usable:
+    """Part the lines that can be used from those that fail, which are logged."""
+    found = _Usable([], [], [])
+    for label, item in items:
+        problem = item if isinstance(item, str) else _bad_value(item, targets, keys)
+        if isinstance(item, str) or problem is not None:
+            found.failures.append(f"{label}: {problem}")
+            continue
+        found.sources.append(label)
+        found.structures.append(item)
+        if len(found.structures) % _PROGRESS_EVERY == 0:
+            _LOG.info("%s: %d structures so far", path, len(found.structures))
+    log_failures(found.failures, str(path))
+    if not found.structures:
+        raise UserError(
+            f"{path}: none of {len(found.failures)} lines can be used; the first: "
+            f"{found.failures[0] if found.failures else 'the file is empty'}"
+        )
+    return found
+
+
+def _standing_in(report: LabelReport, place: str) -> LabelReport:
+    rows = tuple(dataclasses.replace(row, where=place) for row in report.rows)
+    return dataclasses.replace(report, rows=rows)
+
+
+def inspect_table(path: str | Path, rows: Iterable[Property] = PROPERTIES.values()) -> LabelReport:
+    """Report the columns of a CSV or TSV file that are named like `rows`; no conformer is made."""
     with open_table(Path(path)) as handle:
         lines = [
             {name: value for name, value in line.items() if name and not _is_missing(value)}
             for line in table_reader(handle, Path(path))
         ]
-    report = report_everything([ase.Atoms(info=line) for line in lines], str(path))
-    rows = tuple(dataclasses.replace(row, where="column") for row in report.rows)
-    return dataclasses.replace(report, rows=rows, keys={"columns": report.keys["info"]})
-
-
-def suffix_of(path: Path) -> str:
-    """Return the suffix in lower case, that before `.gz` for a compressed file."""
-    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+    report = report_everything([ase.Atoms(info=line) for line in lines], str(path), rows)
+    return dataclasses.replace(
+        _standing_in(report, "column"), keys={"columns": report.keys["info"]}
+    )
 
 
 def open_table(path: Path) -> io.TextIOBase:
@@ -283,8 +282,33 @@ def _is_missing(value: object) -> bool:
     return value is None or (isinstance(value, str) and value.strip().lower() in _MISSING)
 
 
-def _log_failures(path: Path, failures: Sequence[str]) -> None:
-    for failure in failures[:_FAILURES_LOGGED]:
-        _LOG.warning("skipped %s", failure)
-    if len(failures) > _FAILURES_LOGGED:
-        _LOG.warning("skipped %d more lines of %s", len(failures) - _FAILURES_LOGGED, path)
+class Table(DatasetSpec):
+    """A table of one's own: SMILES and numbers, an SDF with fields, or labelled frames."""
+
+    name = "table"
+    description = "a CSV with SMILES, an SDF or labelled frames, with any property as target"
+    has_free_names = True
+
+    def recognises(self, path: Path) -> bool:
+        """Recognise CSV and TSV; an SDF is a table where a config says so."""
+        return format_of(path) == "table"
+
+    def read(self, request: Request) -> LabelledSet:
+        """Read the file; see `read_table`."""
+        path, targets = request.file(), list(request.targets)
+        if not request.is_strict:
+            names = {row.name for row in inspect_table(path, targets).rows}
+            targets = [row for row in targets if row.name in names]
+        return read_table(
+            path,
+            targets,
+            keys=request.keys,
+            units=request.units,
+            smiles=request.smiles,
+            seed=request.seed,
+        )
+
+    def inspect(self, path: Path) -> FileReport:
+        """Report the columns."""
+        report = inspect_table(path)
+        return FileReport(str(path), self.name, report.n_frames, report, report.warnings)

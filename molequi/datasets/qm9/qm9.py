@@ -1,15 +1,11 @@
-"""QM9: 130,831 small organic molecules with 15 properties at B3LYP/6-31G(2df,p).
-
-In the units of the property table.
-"""
+"""QM9: 130,831 small organic molecules with 15 properties at B3LYP/6-31G(2df,p)."""
 
 from __future__ import annotations
 
 import csv
 import importlib.util
 import logging
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -20,20 +16,26 @@ from ase import units
 from ase.data import atomic_numbers
 from torch import Tensor
 
+from molequi.datasets.base import DatasetEntry, Request
 from molequi.datasets.download import fetch
 from molequi.datasets.in_memory import make_frames
-from molequi.datasets.npz import FlatFile, load_npz, open_arrays, save_npz
+from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.npz import array_names, is_flat, load_npz, save_npz
+from molequi.datasets.places import default_root
+from molequi.datasets.prepared import PreparedSet, Progress, one_file
 from molequi.datasets.qm9.sources import (
-    Progress,
+    COLUMNS,
     RawQM9,
     find_qm9_source,
     parse_uncharacterized,
     read_qm9_source,
 )
+from molequi.datasets.report import describe_frames
 from molequi.errors import UserError
 from molequi.graphs.elements import N_ELEMENTS
 from molequi.properties import PROPERTIES, Property
 from molequi.runtime import resources
+from molequi.structures.formats import format_of
 
 _LOG = logging.getLogger(__name__)
 PREPARED = "qm9.npz"
@@ -88,7 +90,7 @@ QM9_PROPERTIES: Mapping[str, Property] = MappingProxyType(
 )
 
 
-def load_qm9(path: str | Path | None = None, *, progress: Progress | None = None) -> FlatFile:
+def load_qm9(path: str | Path | None = None, *, progress: Progress | None = None) -> LabelledSet:
     """Load QM9 from a prepared npz or any form that `read_qm9_source` knows.
 
     The uncharacterized molecules are removed.
@@ -115,10 +117,10 @@ def load_qm9(path: str | Path | None = None, *, progress: Progress | None = None
         )
     if path.is_dir() and (path / PREPARED).is_file():
         path = path / PREPARED
-    if path.suffix == ".npz" and _is_prepared(path):
+    if is_flat(path):
         return load_npz(path)
     source = (find_qm9_source(path) or path) if path.is_dir() else path
-    return to_frames(
+    return to_labelled(
         read_qm9_source(source, progress),
         uncharacterized(source if source.is_dir() else source.parent),
     )
@@ -127,13 +129,13 @@ def load_qm9(path: str | Path | None = None, *, progress: Progress | None = None
 def prepare_qm9(
     root: str | Path, *, progress: Progress | None = None, offline: bool = False
 ) -> Path:
-    """Make the prepared npz in `root`: from files there, else from an installed qm9pack, else from a download.
+    """Make the prepared npz in `root`: from files there, from an installed qm9pack, or a download.
 
     A prepared file that is there already is kept. Raises UserError where no source is found.
     """
     root = Path(root)
     target = root / PREPARED
-    if target.is_file() and _is_prepared(target):
+    if is_flat(target):
         return target
     source = find_qm9_source(root) or qm9pack_folder()
     if source is None:
@@ -149,8 +151,8 @@ def prepare_qm9(
     return target
 
 
-def to_frames(raw: RawQM9, removed: np.ndarray) -> FlatFile:
-    """Convert to the units of the property table, without the molecules whose numbers stand in `removed`."""
+def to_labelled(raw: RawQM9, removed: np.ndarray) -> LabelledSet:
+    """Convert to the units of the property table, without the molecules numbered in `removed`."""
     bad = np.isin(raw.index, removed)
     rows = np.flatnonzero(~bad)
     everything = make_frames(
@@ -175,7 +177,7 @@ def to_frames(raw: RawQM9, removed: np.ndarray) -> FlatFile:
     _LOG.info(
         "QM9: %s", ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
     )
-    return FlatFile(frames, {}, notes)
+    return LabelledSet(frames, describe_frames(frames, "QM9"), notes=notes)
 
 
 def uncharacterized(folder: Path) -> np.ndarray:
@@ -228,15 +230,60 @@ def qm9pack_folder() -> Path | None:
     return None
 
 
-def default_root() -> Path:
-    """Return the folder of prepared data sets: `molequi` in the user's cache folder."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "molequi"
-
-
-def _is_prepared(path: Path) -> bool:
-    return "meta" in open_arrays(path, only=("meta",))
-
-
 def _no_source(root: Path, why: str) -> str:
-    return f"QM9 is not at hand: no files in {root}, qm9pack is not installed, and {why}; run `pip install qm9pack`, or put {ARCHIVE} into {root}"
+    return (
+        f"QM9 is not at hand: no files in {root}, qm9pack is not installed, and {why}; run "
+        f"`pip install qm9pack`, or put {ARCHIVE} into {root}"
+    )
+
+
+class Qm9(PreparedSet):
+    """The whole of QM9, in whatever form it lies on the disk."""
+
+    name = "qm9"
+    description = "130,831 molecules, 15 properties, B3LYP/6-31G(2df,p), CC0"
+    targets = tuple(QM9_PROPERTIES)
+    file = ARCHIVE
+    has_official_split = False
+
+    def recognises(self, path: Path) -> bool:
+        """Recognise an archive or a folder, and an npz with QM9's columns."""
+        if format_of(path) in {"archive", "folder"}:
+            return True
+        return {"index", *COLUMNS} <= array_names(path)
+
+    def read(self, request: Request) -> LabelledSet:
+        """Read the prepared file, or any form; see `load_qm9`."""
+        return load_qm9(None if request.path is None else request.file())
+
+    def read_source(self, paths: Sequence[Path], structures: str | Path | None) -> LabelledSet:
+        """Read any form."""
+        return load_qm9(one_file(paths, self.name))
+
+    def prepare(
+        self,
+        folder: Path,
+        sources: Sequence[str | Path] = (),
+        structures: str | Path | None = None,
+        *,
+        progress: Progress | None = None,
+        offline: bool = False,
+    ) -> Path:
+        """Make the prepared file from what lies in `folder`, from qm9pack or from a download."""
+        if sources or structures:
+            raise UserError(
+                "--source and --structures belong to sets that are made from files of their own; "
+                "QM9 is found in the folder --root"
+            )
+        return prepare_qm9(folder, progress=progress, offline=offline)
+
+    def entry(self, folder: Path) -> DatasetEntry:
+        """Return the prepared file, or how to make it."""
+        path = self.prepared(folder)
+        source = (
+            "made from the installed qm9pack"
+            if qm9pack_folder()
+            else "from files, `pip install qm9pack`, or a download"
+        )
+        where = str(path) if path.is_file() else f"molequi data prepare qm9 ({source})"
+        return DatasetEntry(self.name, self.description, where, path.is_file())

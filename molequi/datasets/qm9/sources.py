@@ -11,13 +11,14 @@ import csv
 import dataclasses
 import re
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from ase.data import atomic_numbers
 
 from molequi.datasets.npz import open_arrays
+from molequi.datasets.prepared import Progress
 from molequi.errors import UserError
 
 # Columns of the XYZ comment lines after the index. GHz; D; bohr³; Ha; bohr²; Ha; cal/(mol K).
@@ -43,7 +44,6 @@ _QM9PACK_COLUMNS = (
     "InternalEnergy_0K_au", "InternalEnergy_298K_au", "Enthalphy_298K_au", "GibbsFreeEnergy_298K_au", "Heatcapacity_Cv_cal_mol_K",
 )  # fmt: skip
 _QM9PACK_FILES = ("qm9_part1.csv", "qm9_part2.csv", "qm9_part3.csv")
-Progress = Callable[[int], None]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ from buys.learn import (
 from torch import Tensor
 from torch.nn import functional
 
-from molequi.datasets.chirality.labelled_sets import load_alanine
+from molequi.datasets.chirality.alanine import load_alanine
 from molequi.datasets.in_memory import Frames
 from molequi.models.molecular import make_model
 from molequi.properties import declare

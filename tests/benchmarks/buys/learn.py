@@ -220,13 +220,14 @@ def ethanol(path: Path | None) -> tuple[Molecule, Molecule]:
     500 and 500 of the first published split, or 225 and 75 of the bundled sample.
     """
     if path is not None:
-        frames, splits = load_rmd17(path, split=1)
+        loaded = load_rmd17(path, split=1)
+        frames, splits = loaded.frames, loaded.splits
         every = Molecule.of(frames)
         return every.subset(splits["train"][:N_PUBLISHED]), every.subset(
             splits["test"][:N_PUBLISHED]
         )
     every = Molecule.of(
-        read_frames(data_path("samples/ethanol.extxyz.gz"), targets=("energy", "forces"))[0]
+        read_frames(data_path("samples/ethanol.extxyz.gz"), targets=("energy", "forces")).frames
     )
     every = every.subset(
         torch.from_numpy(np.random.default_rng(0).permutation(len(every.positions)))

@@ -1,4 +1,4 @@
-"""Both hands of molecules from SMILES and files."""
+"""Both enantiomers of molecules from SMILES and files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from molequi.config import DataSettings
-from molequi.datasets.chirality.enantiomers import hands, read_chiral, stereoisomers
+from molequi.datasets.chirality.chiral import read_chiral
+from molequi.datasets.chirality.enantiomers import enantiomers, stereoisomers
 from molequi.datasets.in_memory import Frames
-from molequi.datasets.load import open_dataset
+from molequi.datasets.load import load_dataset
 from molequi.errors import UserError
 from molequi.structures.cip import marked_axes, opposite, read_stereo, same_stereoisomer
 from molequi.structures.perception import labels_from_geometry
@@ -54,7 +55,7 @@ def test_too_many_stereoisomers_are_refused() -> None:
 
 
 def test_second_hand_is_a_reflection_and_not_a_conformer() -> None:
-    """All distances of the two hands agree to the last digit.
+    """All distances of the two enantiomers agree to the last digit.
 
     So that a model of distances alone can only guess.
     """
@@ -196,7 +197,7 @@ def test_axis_marked_by_a_wedge(tmp_path: Path) -> None:
     (tmp_path / "a.mol").write_text(block)
     made = read_chiral(tmp_path / "a.mol", n_conformers=2)
     assert [next(iter(labels.axes.values())) for labels in made.labels[:2]] == [
-        next(iter(hands(drawn)[0].labels.axes.values()))
+        next(iter(enantiomers(drawn)[0].labels.axes.values()))
     ] * 2
     assert Counter(label for labels in made.labels for label in labels.axes.values()) == {
         "M": 2,
@@ -204,8 +205,8 @@ def test_axis_marked_by_a_wedge(tmp_path: Path) -> None:
     }
     values = made.frames.targets["axial_handedness"]
     assert (values == 1).sum() == (values == 0).sum() == 4
-    mirrored = read_stereo(opposite(hands(drawn)[0].molecule))
-    assert marked_axes(mirrored) == marked_axes(hands(drawn)[0].molecule)
+    mirrored = read_stereo(opposite(enantiomers(drawn)[0].molecule))
+    assert marked_axes(mirrored) == marked_axes(enantiomers(drawn)[0].molecule)
 
 
 def test_files_of_other_kinds(tmp_path: Path) -> None:
@@ -239,7 +240,7 @@ def test_a_damaged_compressed_file_is_one_line(
     lines = "".join(f"C({n * n}\n" for n in range(300))
     text = (
         "".join(
-            Chem.MolToMolBlock(hands(Chem.MolFromSmiles("CO"), seed=n)[0].molecule) + "$$$$\n"
+            Chem.MolToMolBlock(enantiomers(Chem.MolFromSmiles("CO"), seed=n)[0].molecule) + "$$$$\n"
             for n in range(9)
         )
         if "sdf" in name
@@ -255,7 +256,7 @@ def test_kind_chiral_of_the_settings(tmp_path: Path) -> None:
     names = [f"CC(F)C{'C' * n}" for n in range(12)]
     (tmp_path / "a.smi").write_text("\n".join([*names, "C1"]))
     fields = {"kind": "chiral", "path": str(tmp_path / "a.smi"), "targets": ["handedness"]}
-    loaded = open_dataset(
+    loaded = load_dataset(
         DataSettings.model_validate({**fields, "split": {"train": 0.6, "valid": 0.2, "test": 0.2}})
     )
     assert len(loaded.failures) == 1
@@ -268,8 +269,8 @@ def test_kind_chiral_of_the_settings(tmp_path: Path) -> None:
             for row in other.tolist()
         }
         assert not inside & outside
-    # CC(F)C is achiral: one structure; the others come in both hands.
+    # CC(F)C is achiral: one structure; the others come in both enantiomers.
     assert len(loaded.frames) == 2 * 11 + 1
-    twice = open_dataset(DataSettings.model_validate({**fields, "conformers": 2, "limit": 15}))
+    twice = load_dataset(DataSettings.model_validate({**fields, "conformers": 2, "limit": 15}))
     assert 12 <= len(twice.frames) <= 15
     assert set(Counter(twice.groups).values()) <= {2, 4}

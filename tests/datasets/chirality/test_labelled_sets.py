@@ -1,4 +1,4 @@
-"""Alanine in both hands, R and S centres of QM9, axes.
+"""Alanine as both enantiomers, R and S centres of QM9, axes.
 
 The loaders, their splits, and how they complain.
 """
@@ -15,13 +15,14 @@ import pytest
 import torch
 
 from molequi.config import DataSettings
-from molequi.datasets.catalog import describe_datasets, inspect, prepare
+from molequi.datasets.catalog import describe_datasets, inspect, prepare, prepared_names
+from molequi.datasets.chirality.alanine import load_alanine
 from molequi.datasets.chirality.axial import load_axial
-from molequi.datasets.chirality.labelled_sets import load_alanine, load_qm9_chirality
+from molequi.datasets.chirality.qm9_centres import load_qm9_chirality
 from molequi.datasets.in_memory import Frames
-from molequi.datasets.load import load_dataset, open_dataset
+from molequi.datasets.load import load_dataset
 from molequi.datasets.npz import load_npz
-from molequi.datasets.registry import SAMPLES, SETS
+from molequi.datasets.places import SAMPLES
 from molequi.datasets.splits import check_groups
 from molequi.errors import UserError
 from molequi.structures.perception import labels_from_geometry
@@ -41,7 +42,7 @@ def atoms_of(frames: Frames, index: int) -> ase.Atoms:
     return ase.Atoms(frames.atomic_numbers[rows].numpy(), frames.positions[rows].numpy())
 
 
-def test_alanine_comes_in_both_hands(sample: Callable[[str], Path]) -> None:
+def test_alanine_comes_as_both_enantiomers(sample: Callable[[str], Path]) -> None:
     loaded = load_alanine(sample("alanine.npz"))
     frames = loaded.frames
     assert {name: len(rows) for name, rows in loaded.splits.items()} == {
@@ -66,9 +67,10 @@ def test_alanine_comes_in_both_hands(sample: Callable[[str], Path]) -> None:
 
 def test_whole_set_of_alanine(reference_data: Callable[[str], Path]) -> None:
     path = reference_data("chirality/alanine_L_conformers.npz")
-    frames, splits = load_dataset(
+    loaded = load_dataset(
         settings(kind="alanine", path=str(path), targets=["handedness"], split={"kind": "official"})
     )
+    splits = loaded.splits
     assert {name: len(rows) for name, rows in splits.items()} == {
         "train": 16000,
         "valid": 2000,
@@ -97,7 +99,7 @@ def test_damaged_alanine(tmp_path: Path, sample: Callable[[str], Path]) -> None:
     assert "the arrays do not fit" in complaint(split=good["split"] + 1)
     mixed = good["R"].copy()
     mixed[[7, 9]] *= -1
-    assert "frame 7 (2 in all) has the other hand than frame 0" in complaint(R=mixed)
+    assert "frame 7 (2 in all) is the other enantiomer than frame 0" in complaint(R=mixed)
     assert "should have one stereocentre, found 0" in complaint(R=good["R"] * 3)
     bad = good["R"].copy()
     bad[5, 3] = np.nan
@@ -168,7 +170,7 @@ def test_whole_set_of_qm9(reference_data: Callable[[str], Path]) -> None:
         "path": str(reference_data("qm9/qm9_chirality.csv.gz")),
         "structures": str(reference_data("qm9/qm9_core.npz")),
     }
-    loaded = open_dataset(
+    loaded = load_dataset(
         settings(kind="qm9_chirality", **fields, targets="handedness", split={"kind": "official"})
     )
     values = loaded.frames.targets["handedness"]
@@ -187,7 +189,8 @@ def test_whole_set_of_qm9(reference_data: Callable[[str], Path]) -> None:
 
 
 def test_axes_of_the_sample(sample: Callable[[str], Path]) -> None:
-    loaded, failures = load_axial(sample("axial.sdf.gz"))
+    loaded = load_axial(sample("axial.sdf.gz"))
+    failures = loaded.failures
     assert not failures
     frames = loaded.frames
     values = frames.targets["axial_handedness"]
@@ -218,9 +221,7 @@ def test_axes_of_binol_have_the_sense_of_their_torsion(
     ).decode()
     blocks = [block for block in text.split("$$$$\n") if block.startswith(name + "\n")]
     (tmp_path / "binol.sdf").write_text("".join(block + "$$$$\n" for block in blocks))
-    loaded, _ = load_axial(
-        tmp_path / "binol.sdf", reference_data("chirality/rota_axial_labels.csv")
-    )
+    loaded = load_axial(tmp_path / "binol.sdf", reference_data("chirality/rota_axial_labels.csv"))
     assert len(loaded.frames) == len(blocks) > 1
     for index in range(len(loaded.frames)):
         torsion = atoms_of(loaded.frames, index).get_dihedral(1, 10, 11, 12)
@@ -248,7 +249,8 @@ def test_damaged_axes(tmp_path: Path, sample: Callable[[str], Path]) -> None:
         blocks[3].replace("M  END", "", 1),
     ]
     (tmp_path / "a.sdf").write_text("".join(broken + blocks[4:]))
-    loaded, failures = load_axial(tmp_path / "a.sdf")
+    loaded = load_axial(tmp_path / "a.sdf")
+    failures = loaded.failures
     assert len(loaded.frames) > 10
     words = ["no field 'axes'", "names the axis (5, 600)", "'nothing' cannot be read"]
     for number, word in enumerate(words, start=1):
@@ -261,7 +263,7 @@ def test_damaged_axes(tmp_path: Path, sample: Callable[[str], Path]) -> None:
         load_axial(tmp_path / "b.sdf")
     title = blocks[4].partition("\n")[0]
     (tmp_path / "t.csv").write_text(f'SMILES,label\n"{title}","[(0, 1)]"\n')
-    _, failures = load_axial(tmp_path / "a.sdf", tmp_path / "t.csv")
+    failures = load_axial(tmp_path / "a.sdf", tmp_path / "t.csv").failures
     assert any("but the table has [(0, 1)]" in failure for failure in failures)
     (tmp_path / "u.csv").write_text("a,b\n")
     with pytest.raises(UserError, match="expected the columns SMILES and label"):
@@ -269,7 +271,9 @@ def test_damaged_axes(tmp_path: Path, sample: Callable[[str], Path]) -> None:
 
 
 def test_prepare_and_list(tmp_path: Path, sample: Callable[[str], Path]) -> None:
-    assert not any(entry.available for entry in describe_datasets(tmp_path) if entry.name in SETS)
+    assert not any(
+        entry.available for entry in describe_datasets(tmp_path) if entry.name in prepared_names()
+    )
     with pytest.raises(
         UserError, match="alanine is made from alanine_L_conformers.npz, which is not at"
     ):
@@ -277,20 +281,20 @@ def test_prepare_and_list(tmp_path: Path, sample: Callable[[str], Path]) -> None
     path = prepare("alanine", tmp_path, sources=[sample("alanine.npz")])
     assert {entry.name: entry for entry in describe_datasets(tmp_path)}["alanine"].available
     assert prepare("alanine", tmp_path) == path
-    loaded = open_dataset(
+    loaded = load_dataset(
         settings(kind="alanine", path=str(path), targets=["handedness"], split={"kind": "stored"})
     )
     assert len(loaded.frames) == 400
     assert loaded.groups[:2] == ("frame 0", "frame 0")
     assert inspect(path).n_structures == 400
     with pytest.raises(UserError, match="is no prepared axial but alanine"):
-        open_dataset(settings(kind="axial", path=str(path), targets=["axial_handedness"]))
+        load_dataset(settings(kind="axial", path=str(path), targets=["axial_handedness"]))
     with pytest.raises(UserError, match="data.structures has no meaning for alanine"):
-        open_dataset(
+        load_dataset(
             settings(kind="alanine", path=str(path), structures="x.npz", targets=["handedness"])
         )
     with pytest.raises(UserError, match="alanine is read from one file, but 2 were given"):
-        open_dataset(
+        load_dataset(
             settings(
                 kind="alanine",
                 path=f"{sample('alanine.npz')},{sample('alanine.npz')}",
@@ -322,7 +326,7 @@ def test_a_set_that_is_not_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("split", ["official", "random"])
 def test_samples_by_name(name: str, kind: str, target: str, split: str) -> None:
     assert name in SAMPLES
-    loaded = open_dataset(settings(kind=kind, path=name, targets=[target], split={"kind": split}))
+    loaded = load_dataset(settings(kind=kind, path=name, targets=[target], split={"kind": split}))
     check_groups(loaded.splits, loaded.groups, name)
     assert all(len(rows) for rows in loaded.splits.values())
     assert inspect(name).n_structures >= len(loaded.frames)
@@ -348,7 +352,7 @@ def test_a_split_that_leaks_is_refused(tmp_path: Path, sample: Callable[[str], P
 
 
 def test_groups_survive_the_npz_file(sample: Callable[[str], Path]) -> None:
-    loaded = open_dataset(
+    loaded = load_dataset(
         settings(
             kind="npz",
             path="qm9_chirality_sample",

@@ -14,13 +14,12 @@ from ase.data import atomic_masses
 from ase.io import write
 
 from molequi.config import DataSettings
-from molequi.datasets.catalog import inspect
+from molequi.datasets.catalog import inspect, prepare
 from molequi.datasets.chirality.qm9_labels import constitution_split
 from molequi.datasets.chirality.rosenfeld import load_rosenfeld
-from molequi.datasets.load import open_dataset
+from molequi.datasets.load import load_dataset
 from molequi.datasets.npz import load_npz
 from molequi.datasets.qm9.qm9 import load_qm9
-from molequi.datasets.registry import prepare_set
 from molequi.datasets.splits import hashed_split
 from molequi.errors import UserError
 from molequi.labeling.run import labelled
@@ -116,9 +115,8 @@ def test_labels_of_the_label_command_join_the_set(
     assert grown.groups == whole.groups
     for name, values in whole.frames.targets.items():
         torch.testing.assert_close(grown.frames.targets[name], values, rtol=1e-12, atol=1e-7)
-    prepared = prepare_set(
-        "rosenfeld", tmp_path, [tmp_path / "first.npz", tmp_path / "more.xyz.gz"], flat_qm9
-    )
+    sources = [tmp_path / "first.npz", tmp_path / "more.xyz.gz"]
+    prepared = prepare("rosenfeld", tmp_path, sources=sources, structures=flat_qm9)
     assert len(load_npz(prepared).frames) == len(numbers)
 
 
@@ -171,7 +169,7 @@ def test_several_files_and_a_set_that_grows(
     }
     for path in (f"{tmp_path}/r1.npz, {tmp_path}/r2.npz", f"{tmp_path}/r*.npz"):
         assert len(
-            open_dataset(DataSettings.model_validate({**fields, "path": path})).frames
+            load_dataset(DataSettings.model_validate({**fields, "path": path})).frames
         ) == len(numbers)
     with pytest.raises(
         UserError, match=rf"number {numbers[0]} stands there and in .*r1.npz; keep one"

@@ -15,7 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
 from molequi.datasets.formats.extxyz import inspect_frames, read_frames
-from molequi.datasets.formats.labels import report_lines
+from molequi.datasets.report import report_lines
 from molequi.errors import UserError
 from molequi.properties import declare
 
@@ -39,7 +39,8 @@ def renamed(structures: list[ase.Atoms], names: dict[str, str]) -> list[ase.Atom
 def test_what_ase_writes_is_found_without_flags(tmp_path: Path, name: str, labelled) -> None:
     structures = labelled()
     ase.io.write(tmp_path / name, structures)
-    frames, report = read_frames(tmp_path / name, targets=["energy", "forces", "dipole"])
+    loaded = read_frames(tmp_path / name, targets=["energy", "forces", "dipole"])
+    frames, report = loaded.frames, loaded.report
     assert frames.targets["energy"].numpy() == pytest.approx(
         [atoms.calc.results["energy"] for atoms in structures]
     )
@@ -69,8 +70,9 @@ def test_other_names_give_the_same_numbers(tmp_path: Path, names: dict[str, str]
     structures = labelled()
     ase.io.write(tmp_path / "a.extxyz", structures)
     ase.io.write(tmp_path / "b.extxyz", renamed(structures, names), format="extxyz")
-    plain, _ = read_frames(tmp_path / "a.extxyz", targets=["energy", "forces", "dipole"])
-    other, report = read_frames(tmp_path / "b.extxyz", targets=["energy", "forces", "dipole"])
+    plain = read_frames(tmp_path / "a.extxyz", targets=["energy", "forces", "dipole"]).frames
+    loaded = read_frames(tmp_path / "b.extxyz", targets=["energy", "forces", "dipole"])
+    other, report = loaded.frames, loaded.report
     for target in names:
         assert other.targets[target].numpy() == pytest.approx(
             plain.targets[target].numpy(), abs=1e-7
@@ -84,7 +86,8 @@ def test_total_charges_are_reported(tmp_path: Path) -> None:
     structures[0].info.update(energy=-1.0, Charge=-2)
     structures[1].info.update(energy=-2.0, Charge=0)
     ase.io.write(tmp_path / "a.extxyz", structures)
-    frames, report = read_frames(tmp_path / "a.extxyz", targets=["energy"])
+    loaded = read_frames(tmp_path / "a.extxyz", targets=["energy"])
+    frames, report = loaded.frames, loaded.report
     assert frames.total_charge.tolist() == [-2, 0]
     assert (report.rows[-1].name, report.rows[-1].key, report.rows[-1].minimum) == (
         "total_charge",
@@ -101,9 +104,10 @@ def test_keys_and_units_of_ones_own(tmp_path: Path, labelled) -> None:
     ase.io.write(tmp_path / "a.extxyz", structures)
     keys = {"energy": "E_ccsd", "forces": "f_CCSD", "dipole": "d"}
     converted = {"energy": "Ha", "forces": "kcal/mol/Å", "dipole": "D"}
-    frames, report = read_frames(
+    loaded = read_frames(
         tmp_path / "a.extxyz", targets=["energy", "forces", "dipole"], keys=keys, units=converted
     )
+    frames, report = loaded.frames, loaded.report
     expected = labelled()
     assert frames.targets["energy"].numpy() == pytest.approx(
         [atoms.calc.results["energy"] for atoms in expected]
@@ -185,13 +189,16 @@ def test_two_candidates_are_told_apart(tmp_path: Path, labelled) -> None:
     for index, atoms in enumerate(structures):
         atoms.info["REF_energy"] = -100.0 - index
     ase.io.write(tmp_path / "a.extxyz", structures)
-    frames, report = read_frames(tmp_path / "a.extxyz", targets=["energy"])
+    loaded = read_frames(tmp_path / "a.extxyz", targets=["energy"])
+    frames, report = loaded.frames, loaded.report
     assert frames.targets["energy"].tolist() == [-100.0, -101.0, -102.0, -103.0]
     assert any(
         "taken from 'REF_energy' (info); 'energy' (calculator) holds other values" in warning
         for warning in report.warnings
     )
-    frames, _ = read_frames(tmp_path / "a.extxyz", targets=["energy"], keys={"energy": "energy"})
+    frames = read_frames(
+        tmp_path / "a.extxyz", targets=["energy"], keys={"energy": "energy"}
+    ).frames
     assert frames.targets["energy"][0] < -4000
 
 
@@ -201,7 +208,8 @@ def test_gaps_are_missing_not_zero(tmp_path: Path, labelled) -> None:
     del structures[2].calc.results["forces"]
     structures[3].calc.results["energy"] = np.nan
     ase.io.write(tmp_path / "a.traj", structures)
-    frames, report = read_frames(tmp_path / "a.traj", targets=["energy", "forces", "dipole"])
+    loaded = read_frames(tmp_path / "a.traj", targets=["energy", "forces", "dipole"])
+    frames, report = loaded.frames, loaded.report
     assert frames.targets["dipole"].isnan().any(dim=1).tolist() == [False, True, False, False]
     assert frames.targets["energy"].isnan().tolist() == [False, False, False, True]
     assert frames.targets["forces"].isnan().any(dim=1).reshape(4, 9).all(dim=1).tolist() == [
@@ -224,7 +232,8 @@ def test_constraints_do_not_zero_the_forces(tmp_path: Path, labelled) -> None:
     for name in ("a.traj", "a.extxyz", "a.db"):
         ase.io.write(tmp_path / name, structures)
         assert (ase.io.read(tmp_path / name).get_forces()[[0, 4]] == 0).all()
-        frames, report = read_frames(tmp_path / name, targets=["forces"])
+        loaded = read_frames(tmp_path / name, targets=["forces"])
+        frames, report = loaded.frames, loaded.report
         expected = np.concatenate([atoms.calc.results["forces"] for atoms in structures])
         assert frames.targets["forces"].numpy() == pytest.approx(expected, abs=1e-7)
         assert report.warnings == ()
@@ -235,7 +244,8 @@ def test_forces_zeroed_by_a_constraint_count_as_missing(tmp_path: Path, labelled
     structures[0].calc.results["forces"][[0, 4]] = 0.0
     structures[0].set_constraint(FixAtoms([0, 4]))
     ase.io.write(tmp_path / "a.extxyz", structures)
-    frames, report = read_frames(tmp_path / "a.extxyz", targets=["forces"])
+    loaded = read_frames(tmp_path / "a.extxyz", targets=["forces"])
+    frames, report = loaded.frames, loaded.report
     assert frames.targets["forces"].isnan().any(dim=1).nonzero()[:, 0].tolist() == [0, 4]
     assert any("2 constrained atoms in 1 frames" in warning for warning in report.warnings)
 
@@ -249,7 +259,9 @@ def test_tensors_and_stress(tmp_path: Path) -> None:
     atoms.info["beta"] = tensor
     for name in ("a.traj", "a.extxyz"):
         ase.io.write(tmp_path / name, atoms)
-        frames, _ = read_frames(tmp_path / name, targets=["stress", "polarizability", "rosenfeld"])
+        frames = read_frames(
+            tmp_path / name, targets=["stress", "polarizability", "rosenfeld"]
+        ).frames
         # ASE's order: xx, yy, zz, yz, xz, xy.
         assert frames.targets["stress"][0].tolist() == [[1, 6, 5], [6, 2, 4], [5, 4, 3]]
         assert frames.targets["polarizability"][0].tolist() == tensor.tolist()
@@ -266,7 +278,7 @@ def test_declared_rows_and_yes_no(tmp_path: Path) -> None:
         declare("active", unit="1", binary=True),
         declare("shielding", unit="ppm", per_atom=True, aliases=["shift"]),
     ]
-    frames, _ = read_frames(tmp_path / "a.extxyz", targets=rows)
+    frames = read_frames(tmp_path / "a.extxyz", targets=rows).frames
     assert frames.targets["active"].tolist() == [1, 0, 1, 0]
     assert frames.targets["shielding"].tolist() == [0, 1, 2] * 4
     structures[2].info["active"] = 0.5
@@ -288,7 +300,7 @@ def test_infinite_labels_and_damaged_frames(tmp_path: Path, labelled) -> None:
 
 def test_report_is_a_table(tmp_path: Path, labelled) -> None:
     ase.io.write(tmp_path / "a.extxyz", labelled())
-    _, report = read_frames(tmp_path / "a.extxyz", targets=["energy", "forces"])
+    report = read_frames(tmp_path / "a.extxyz", targets=["energy", "forces"]).report
     head, energy, forces = report_lines(report)
     assert head.split() == [
         "label",
@@ -322,7 +334,7 @@ def test_inspect_finds_everything(tmp_path: Path, labelled) -> None:
 
 def test_agrees_with_ase(checkout: Path) -> None:
     path = checkout / "data" / "samples" / "ethanol.extxyz.gz"
-    frames, _ = read_frames(path, targets=["energy", "forces"])
+    frames = read_frames(path, targets=["energy", "forces"]).frames
     oracle = ase.io.read(path, index=":")
     assert len(frames) == len(oracle)
     assert frames.targets["energy"].numpy() == pytest.approx(

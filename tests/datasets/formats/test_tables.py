@@ -41,7 +41,7 @@ def test_csv_with_smiles(tmp_path: Path) -> None:
     assert frames.targets["melting_point"].tolist() == [159.0, 273.15]
     assert frames.source == ("a.csv:2", "a.csv:3")
     assert frames.positions[:9].numpy() == pytest.approx(atoms_from_smiles("CCO", 0).positions)
-    assert table.geometry == "ETKDGv3 + MMFF94, seed 0"
+    assert table.notes["geometry"] == "ETKDGv3 + MMFF94, seed 0"
     assert [(row.key, row.where) for row in table.report.rows] == [
         ("gap", "column"),
         ("toxic", "column"),
@@ -75,7 +75,7 @@ def test_seed_places_the_conformers(tmp_path: Path) -> None:
     first, again, other = (read_table(path, [GAP], seed=seed) for seed in (7, 7, 8))
     assert np.array_equal(first.frames.positions, again.frames.positions)
     assert not np.allclose(first.frames.positions, other.frames.positions)
-    assert other.geometry.endswith("seed 8")
+    assert str(other.notes["geometry"]).endswith("seed 8")
 
 
 def test_failures_are_listed_by_line_and_others_go_on(
@@ -197,7 +197,7 @@ def test_labelled_frames_are_a_table_too(tmp_path: Path) -> None:
     table = read_table(path, [MELTING])
     assert table.frames.targets["melting_point"].tolist() == [100.0, 102.0]
     assert table.failures[0].startswith("a.extxyz:1: line 6")
-    assert table.geometry == ""
+    assert "geometry" not in table.notes
 
 
 def test_charges_come_from_the_smiles(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def test_zero_labels_are_reported(tmp_path: Path, labelled) -> None:
     ase.io.write(tmp_path / "a.extxyz", structures)
     assert (
         "all 4 labels are exactly zero"
-        in read_frames(tmp_path / "a.extxyz", targets=["dipole"])[1].warnings[0]
+        in read_frames(tmp_path / "a.extxyz", targets=["dipole"]).report.warnings[0]
     )
 
 
@@ -42,7 +42,7 @@ def test_suspicious_units(
     for atoms in structures:
         atoms.calc.results[target] = atoms.calc.results[target] * factor
     ase.io.write(tmp_path / "a.extxyz", structures)
-    warnings = read_frames(tmp_path / "a.extxyz", targets=[target])[1].warnings
+    warnings = read_frames(tmp_path / "a.extxyz", targets=[target]).report.warnings
     assert len(warnings) == (expected is not None)
     assert expected is None or expected in warnings[0]
 
@@ -53,5 +53,6 @@ def test_coordinates_in_bohr_are_suspicious(tmp_path: Path, labelled) -> None:
         atoms.positions /= units.Bohr
     ase.io.write(tmp_path / "a.extxyz", structures)
     assert (
-        "typical of bohr" in read_frames(tmp_path / "a.extxyz", targets=["energy"])[1].warnings[0]
+        "typical of bohr"
+        in read_frames(tmp_path / "a.extxyz", targets=["energy"]).report.warnings[0]
     )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from ase import units
 
-from molequi.datasets.npz import FlatFile
+from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.qm9 import qm9
 from molequi.datasets.qm9.qm9 import QM9_PROPERTIES, atom_references, load_qm9, prepare_qm9
 from molequi.datasets.qm9.sources import parse_number, parse_uncharacterized
@@ -20,7 +20,7 @@ from molequi.errors import UserError
 FORMS = ("archive", "sdf_folder", "qm9pack_data", "flat_qm9")
 
 
-def check_methane(loaded: FlatFile) -> None:
+def check_methane(loaded: LabelledSet) -> None:
     """The numbers that DATA.md gives for methane, converted by ASE's constants."""
     frames = loaded.frames
     index = frames.source.index("gdb 1")

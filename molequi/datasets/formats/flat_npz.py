@@ -1,0 +1,24 @@
+"""The flat npz as a data set: whatever it holds, it names itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from molequi.datasets.base import DatasetSpec, Request
+from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.npz import is_flat, load_npz
+
+
+class FlatNpz(DatasetSpec):
+    """Structures, targets, groups and a split in the package's own format; see `datasets.npz`."""
+
+    name = "npz"
+    description = "a flat npz, as `molequi data prepare` makes it"
+
+    def recognises(self, path: Path) -> bool:
+        """Recognise the array `meta`."""
+        return is_flat(path)
+
+    def read(self, request: Request) -> LabelledSet:
+        """Read everything that the file holds."""
+        return load_npz(request.file(), request.targets)

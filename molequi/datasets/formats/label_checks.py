@@ -1,0 +1,143 @@
+"""Labels that contradict each other, are missing, or cannot be meant."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ase
+import numpy as np
+from ase.constraints import FixAtoms
+
+from molequi.datasets.formats.values import PLACES, contents
+from molequi.errors import UserError
+from molequi.properties import Property
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A key at one place, and the values of the frames that have it in the right shape."""
+
+    where: str
+    key: str
+    values: dict[int, np.ndarray]
+
+
+def ambiguities(row: Property, chosen: Source, others: Sequence[Source]) -> list[str]:
+    """Warn of other keys that hold other values for the same label."""
+    warnings = []
+    for other in others:
+        shared = chosen.values.keys() & other.values.keys()
+        differ = any(
+            not np.allclose(chosen.values[i], other.values[i], rtol=1e-6, atol=1e-8, equal_nan=True)
+            for i in shared
+        )
+        if differ or other.values.keys() - chosen.values.keys():
+            warnings.append(
+                f"{row.name}: taken from {chosen.key!r} ({chosen.where}); {other.key!r} "
+                f"({other.where}) holds other values; "
+                f"to take that one set data.keys.{row.name}={other.key}"
+            )
+    return warnings
+
+
+def unlabel_constrained(
+    structures: Sequence[ase.Atoms], values: dict[int, np.ndarray]
+) -> list[str]:
+    """Mark as missing the forces that a constraint has set to zero before the file was written."""
+    n_atoms = n_frames = 0
+    for index, forces in values.items():
+        constraints = [
+            constraint
+            for constraint in structures[index].constraints
+            if isinstance(constraint, FixAtoms)
+        ]
+        fixed = np.unique(
+            np.concatenate(
+                [constraint.get_indices() for constraint in constraints] or [np.zeros(0, dtype=int)]
+            )
+        )
+        fixed = fixed[(forces[fixed] == 0.0).all(axis=1)] if len(fixed) else fixed
+        if len(fixed) and forces.any():
+            values[index] = forces.copy()
+            values[index][fixed] = np.nan
+            n_atoms, n_frames = n_atoms + len(fixed), n_frames + 1
+    if not n_frames:
+        return []
+    return [
+        f"forces: {n_atoms} constrained atoms in {n_frames} frames have exactly zero force, set by "
+        "the constraint; they count as unlabelled"
+    ]
+
+
+def gaps(row: Property, values: Mapping[int, np.ndarray], n_frames: int) -> list[str]:
+    """Warn of frames without a label, and of labels that are all zero.
+
+    Raises UserError for a label that is infinite, or neither yes nor no where it should be.
+    """
+    for index, value in values.items():
+        if np.isinf(value).any():
+            raise UserError(
+                f"{row.name} of frame {index} is infinite; remove the frame or mend its label"
+            )
+        if row.binary and not np.isin(value[~np.isnan(value)], (0.0, 1.0)).all():
+            raise UserError(
+                f"{row.name} of frame {index} is {float(np.ravel(value)[0]):g}; a yes/no label is "
+                "0 or 1 (or yes, no, true, false)"
+            )
+    warnings = []
+    if len(values) < n_frames:
+        warnings.append(
+            f"{row.name}: {n_frames - len(values)} of {n_frames} frames have no label; they do not "
+            "count for this target"
+        )
+    if len(values) > 1 and not row.binary and all(not value.any() for value in values.values()):
+        warnings.append(
+            f"{row.name}: all {len(values)} labels are exactly zero; check that the file holds "
+            "computed values"
+        )
+    return warnings
+
+
+def missing_label(
+    row: Property,
+    wanted: str | None,
+    structures: Sequence[ase.Atoms],
+    present: Mapping[str, Mapping[str, int]],
+    where: str,
+) -> str:
+    """Say why no frame has the label, and which keys there are."""
+    listed = (
+        "; ".join(f"{place}: {', '.join(sorted(keys))}" for place, keys in present.items() if keys)
+        or "none"
+    )
+    names = {wanted.lower()} if wanted else {row.name, *row.aliases}
+    shape = f"{'per atom ' if row.per_atom else ''}{int(np.prod(row.shape, dtype=int))} number(s)"
+    for place in PLACES:
+        for key in present[place]:
+            if str(key).lower() in names:
+                value = next(
+                    contents(atoms, place)[key]
+                    for atoms in structures
+                    if key in contents(atoms, place)
+                )
+                problem = f"it holds {_brief(value)}, expected {shape}; keys present: {listed}"
+                return f"{where}: {key!r} ({place}) cannot be the target {row.name!r}: {problem}"
+    asked = (
+        f"under the key {wanted!r}"
+        if wanted
+        else f"under any of {', '.join(dict.fromkeys((row.name, *row.aliases)))}"
+    )
+    return (
+        f"{where}: no labels for the target {row.name!r} in {len(structures)} frames {asked}; keys "
+        f"present: {listed}; "
+        f"name the right one with data.keys.{row.name}=KEY"
+    )
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, str):
+        return f"the text {value[:30]!r}"
+    shape = np.shape(value)
+    return f"an array of shape {shape}" if shape else "1 number"

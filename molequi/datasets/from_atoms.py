@@ -1,0 +1,59 @@
+"""ASE's structures to Frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import ase
+import numpy as np
+import torch
+from torch import Tensor
+
+from molequi.datasets.in_memory import Frames, make_frames
+from molequi.errors import UserError
+from molequi.properties import Property
+from molequi.structures.atoms import charge_of, check_atoms, multiplicity_of
+
+
+def frames_from_atoms(
+    structures: Sequence[ase.Atoms],
+    *,
+    targets: Mapping[str, Tensor] | None = None,
+    properties: Mapping[str, Property] | None = None,
+    source: Sequence[str] = (),
+) -> Frames:
+    """Join structures to Frames; targets as in `Frames`.
+
+    Raises UserError that names the structure at fault.
+    """
+    charges, multiplicities = [], []
+    for index, atoms in enumerate(structures):
+        try:
+            check_atoms(atoms)
+            charges.append(charge_of(atoms))
+            multiplicities.append(multiplicity_of(atoms, charges[-1]))
+        except UserError as error:
+            raise UserError(
+                f"{source[index] if source else f'structure {index}'}: {error}"
+            ) from error
+    n_frames = len(structures)
+    positions = [atoms.positions for atoms in structures]
+    numbers = [atoms.numbers for atoms in structures]
+    cells = [np.asarray(atoms.cell) for atoms in structures]
+    pbc = [atoms.pbc for atoms in structures]
+    return make_frames(
+        torch.from_numpy(np.concatenate([*positions, np.zeros((0, 3))])),
+        torch.from_numpy(np.concatenate([*numbers, np.zeros(0, dtype=np.int64)])),
+        torch.tensor([len(atoms) for atoms in structures], dtype=torch.int64),
+        periodic=(
+            torch.from_numpy(np.array(cells, dtype=np.float64).reshape(n_frames, 3, 3)),
+            torch.from_numpy(np.array(pbc, dtype=bool).reshape(n_frames, 3)),
+        ),
+        electrons=(
+            torch.tensor(charges, dtype=torch.int64),
+            torch.tensor(multiplicities, dtype=torch.int64),
+        ),
+        targets=targets,
+        properties=properties,
+        source=source,
+    )

@@ -1,0 +1,40 @@
+"""What kind of file a name stands for: the one place that knows suffixes of structures and tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+Format = Literal[
+    "xyz", "sdf", "smiles", "table", "npz", "json", "database", "archive", "folder", "other"
+]
+
+_FORMATS: dict[str, Format] = {
+    ".xyz": "xyz",
+    ".extxyz": "xyz",
+    ".sdf": "sdf",
+    ".mol": "sdf",
+    ".smi": "smiles",
+    ".smiles": "smiles",
+    ".csv": "table",
+    ".tsv": "table",
+    ".npz": "npz",
+    ".json": "json",
+    ".db": "database",
+    ".tar": "archive",
+    ".tar.gz": "archive",
+    ".tar.bz2": "archive",
+}
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix in lower case, that before `.gz` for a compressed file."""
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+
+
+def format_of(path: Path) -> Format:
+    """Tell the format by the name, compressed or not; `other` is left to ASE's own guess."""
+    if path.is_dir():
+        return "folder"
+    both = "".join(path.suffixes[-2:]).lower()
+    return _FORMATS.get(both) or _FORMATS.get(suffix_of(path), "other")
