@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from molequi.errors import UserError
+from molequi.runtime.files import written_by_rename
 
 _LOG = logging.getLogger(__name__)
 _BLOCK = 1 << 20
@@ -22,9 +23,8 @@ def fetch(mirrors: Sequence[str], target: Path, *, md5: str) -> Path:
     Raises UserError that says what each mirror answered.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
     answers = []
-    try:
+    with written_by_rename(target) as partial:
         for url in mirrors:
             _LOG.info("downloading %s", url)
             try:
@@ -33,11 +33,9 @@ def fetch(mirrors: Sequence[str], target: Path, *, md5: str) -> Path:
                 answers.append(f"{url.split('/')[2]}: {getattr(error, 'reason', None) or error}")
                 continue
             if found == md5:
-                return partial.replace(target)
+                return target
             answers.append(f"{url.split('/')[2]}: wrong checksum {found}, expected {md5}")
-    finally:
-        partial.unlink(missing_ok=True)
-    raise UserError(f"no mirror gave {target.name} ({'; '.join(answers)})")
+        raise UserError(f"no mirror gave {target.name} ({'; '.join(answers)})")
 
 
 def _download(url: str, path: Path) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.report import describe_frames
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, Property, from_dict, to_dict
+from molequi.runtime.files import written_by_rename
 
 FORMAT = 1
 _RESERVED = {
@@ -97,23 +97,18 @@ def write_arrays(
     """Write an npz by rename. The same arrays give the same bytes: the entries carry no date."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-    try:
-        with zipfile.ZipFile(partial, "w", method) as archive:
-            for name, values in arrays.items():
-                buffer = io.BytesIO()
-                np.lib.format.write_array(
-                    buffer,
-                    np.ascontiguousarray(values).reshape(np.shape(values)),
-                    allow_pickle=False,
-                )
-                archive.writestr(
-                    zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), buffer.getvalue(), method
-                )
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with written_by_rename(path) as partial, zipfile.ZipFile(partial, "w", method) as archive:
+        for name, values in arrays.items():
+            buffer = io.BytesIO()
+            np.lib.format.write_array(
+                buffer,
+                np.ascontiguousarray(values).reshape(np.shape(values)),
+                allow_pickle=False,
+            )
+            archive.writestr(
+                zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), buffer.getvalue(), method
+            )
 
 
 def open_arrays(path: str | Path, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:

@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 from types import ModuleType
 
+from molequi.runtime.files import write_text
+
 
 def cache_folder() -> Path:
     """Return the folder for generated kernels."""
@@ -43,7 +45,5 @@ def _store(folder: Path, name: str, text: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.py"
     if not path.is_file() or path.read_text() != text:
-        with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".part", delete=False) as part:
-            part.write(text)
-        os.replace(part.name, path)
+        write_text(path, text)
     return path

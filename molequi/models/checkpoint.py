@@ -6,7 +6,6 @@ No pickle, no code.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -19,6 +18,7 @@ from molequi.models.molecular import MolecularModel
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.o3.irreps import Irreps
 from molequi.properties import from_dict, to_dict
+from molequi.runtime.files import written_by_rename
 from molequi.version import __version__
 
 FORMAT = 1
@@ -60,15 +60,13 @@ def build(description: dict) -> MolecularModel:
 
 def save_model(model: MolecularModel, path: str | Path) -> None:
     """Write the model to `path` by rename, so that a reader never sees half a file."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
-    save_file(tensors, part, metadata={_KEY: json.dumps(describe(model))})
-    # The writer makes private files; a model is for everybody who may read its folder.
-    part.chmod(0o644)
-    os.replace(part, path)
+    with written_by_rename(path) as temporary:
+        save_file(tensors, temporary, metadata={_KEY: json.dumps(describe(model))})
+        # The writer makes private files; a model is for everybody who may read its folder.
+        temporary.chmod(0o644)
 
 
 def read_description(path: str | Path) -> dict:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from molequi.errors import UserError
 
@@ -39,16 +43,47 @@ def check_output(
 
 @contextmanager
 def written_by_rename(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a path beside `path` to write to.
+    """Yield a path beside `path` to write to, and give it that name when the block ends well.
 
-    It takes the name `path` when the block ends well and is removed otherwise.
-
-    The temporary name keeps the suffixes, because writers choose the format by them.
+    The bytes are on the disk before the name is. Whatever ends the block otherwise, an exception,
+    Ctrl-C or SIGTERM, leaves the old file as it was and nothing beside it. The temporary name keeps
+    the suffixes, because writers choose the format by them.
     """
     path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
+    with _termination_as_exit():
+        try:
+            yield temporary
+            _flush(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text in UTF-8, complete or not at all."""
+    with written_by_rename(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _termination_as_exit() -> Iterator[None]:
+    """Turn SIGTERM into SystemExit where nothing else handles it: by default nothing cleans up."""
+    is_default = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if not is_default or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, _exit)
     try:
-        yield temporary
-        os.replace(temporary, path)
+        yield
     finally:
-        temporary.unlink(missing_ok=True)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _exit(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

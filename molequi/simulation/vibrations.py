@@ -27,7 +27,7 @@ from molequi.models.molecular import MolecularModel
 from molequi.nn.response import dipole_derivative
 from molequi.prediction.records import labelled_atoms, max_force
 from molequi.properties import PROPERTIES
-from molequi.runtime.files import check_output, written_by_rename
+from molequi.runtime.files import check_output, write_text, written_by_rename
 from molequi.runtime.plain import json_text
 from molequi.simulation.calculator import Calculator, as_calculator
 from molequi.simulation.relaxation import relax_atoms
@@ -209,8 +209,4 @@ def _write(
     ):
         marks = {name: result.get(name) for name in ("model", "level", "unsafe", "fmax")}
         write_xyz(file, labelled_atoms(calculator.model, atoms, calculator.predictions, marks))
-    with written_by_rename(folder / "result.json") as path:
-        path.write_text(
-            json_text(result),
-            encoding="utf-8",
-        )
+    write_text(folder / "result.json", json_text(result))

@@ -16,6 +16,7 @@ from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
 from molequi.models.molecular import MolecularModel
 from molequi.properties import Property, part_names
+from molequi.runtime.files import written_by_rename
 from molequi.training.baseline import baseline_prediction
 from molequi.training.metrics import ErrorSums
 from molequi.training.parts import split_parts
@@ -141,9 +142,8 @@ def save_predictions(evaluation: Evaluation, path: Path) -> None:
     for name, values in evaluation.predictions.items():
         arrays[name] = frames.targets[name].numpy()
         arrays[f"{name}_predicted"] = values.numpy()
-    partial = path.with_name(f"partial-{path.name}")
-    np.savez_compressed(partial, **arrays)
-    partial.replace(path)
+    with written_by_rename(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
 
 
 def _shared_rows(

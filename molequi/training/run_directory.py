@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from molequi.errors import UserError
-from molequi.runtime.files import written_by_rename
+from molequi.runtime.files import write_text
 from molequi.settings import (
     Settings,
     dump_settings,
@@ -105,9 +105,3 @@ class RunDirectory:
                 f"{difference.new!r}; resume with the same settings, or start a new run with "
                 "--overwrite or another --output"
             )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, complete or not at all."""
-    with written_by_rename(path) as partial:
-        partial.write_text(text, encoding="utf-8")

@@ -1,0 +1,127 @@
+"""Files appear complete or not at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from molequi.datasets.download import fetch
+from molequi.datasets.npz import write_arrays
+from molequi.errors import UserError
+from molequi.kernels import jit_cache
+from molequi.runtime import files
+from molequi.runtime.files import write_text, written_by_rename
+from molequi.training.state import write_state
+
+OLD = b"the old file"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    path = tmp_path / "a.npz"
+    path.write_bytes(OLD)
+    return path
+
+
+def check_untouched(path: Path) -> None:
+    assert path.read_bytes() == OLD
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_failing_writer_leaves_the_old_file(old: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), written_by_rename(old) as temporary:
+        temporary.write_bytes(b"half")
+        assert (temporary.parent, temporary.suffix) == (old.parent, old.suffix)
+        raise error
+    check_untouched(old)
+
+
+def test_a_writer_that_writes_nothing_is_an_error(old: Path) -> None:
+    with pytest.raises(FileNotFoundError), written_by_rename(old):
+        pass
+    check_untouched(old)
+
+
+def test_bytes_are_on_the_disk_before_the_name_is(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    replace = os.replace
+    monkeypatch.setattr(files.os, "fsync", lambda number: events.append("fsync"))
+    monkeypatch.setattr(
+        files.os, "replace", lambda *names: (events.append("replace"), replace(*names))
+    )
+    write_text(old, "Å")
+    assert events == ["fsync", "replace"]
+    assert old.read_text(encoding="utf-8") == "Å"
+    assert list(old.parent.iterdir()) == [old]
+
+
+class Unwritable:
+    """An object that fails in the middle of being written."""
+
+    def __reduce__(self) -> str:
+        raise RuntimeError("this writer fails")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: write_text(path, "\ud800"),
+        lambda path: write_state({"weights": torch.zeros(9), "other": Unwritable()}, path),
+        lambda path: write_arrays(path, {"a": np.zeros(9), "b": np.array([Unwritable()])}),
+    ],
+)
+def test_writers_of_the_package_that_fail(old: Path, write: Callable[[Path], None]) -> None:
+    with pytest.raises((UnicodeEncodeError, RuntimeError, ValueError)):
+        write(old)
+    check_untouched(old)
+
+
+def test_a_download_that_fails(old: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no mirror gave a.npz"):
+        fetch([(tmp_path / "a.npz").as_uri(), (tmp_path / "none").as_uri()], old, md5="0")
+    check_untouched(old)
+
+
+def test_generated_source_is_written_once(tmp_path: Path) -> None:
+    path = jit_cache._store(tmp_path / "new", "module", "x = 1\n")
+    before = path.stat().st_mtime_ns
+    assert jit_cache._store(tmp_path / "new", "module", "x = 1\n").stat().st_mtime_ns == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+SCRIPT = """
+import sys, time
+from molequi.runtime.files import written_by_rename
+with written_by_rename(sys.argv[1]) as temporary:
+    temporary.write_bytes(b"half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_middle(old: Path, number: signal.Signals) -> None:
+    arguments = [sys.executable, "-c", SCRIPT, str(old)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        process.send_signal(number)
+        assert process.wait(timeout=30) != 0
+    check_untouched(old)
+
+
+def test_signals_are_given_back(old: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    write_text(old, "new")
+    assert signal.getsignal(signal.SIGTERM) is before
