@@ -86,4 +86,4 @@ def log_failures(failures: Sequence[str], where: str) -> None:
     for failure in failures[:_FAILURES_LOGGED]:
         _LOG.warning("skipped %s", failure)
     if len(failures) > _FAILURES_LOGGED:
-        _LOG.warning("skipped %d more lines of %s", len(failures) - _FAILURES_LOGGED, where)
+        _LOG.warning("skipped %d more of %s", len(failures) - _FAILURES_LOGGED, where)

@@ -330,7 +330,7 @@ def test_dipoles_lie_in_the_frame_of_the_positions(reference_data: Callable[[str
 
 def test_inspect(reference_data: Callable[[str], Path]) -> None:
     report = inspect(reference_data("chirality/qm9_rosenfeld.npz"))
-    assert (report.kind, report.n_structures) == ("Rosenfeld tensors", 3441)
+    assert (report.kind, report.n_structures) == ("rosenfeld", 3441)
     assert [row.name for row in report.labels.rows] == [
         "rosenfeld",
         "rosenfeld_isotropic",
