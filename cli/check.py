@@ -56,7 +56,8 @@ def check(
 
 
 def _graphs(source: str | None, model: MolecularModel) -> list[AtomGraph]:
-    from molequi.structures.atoms import graph_from_atoms, read_structures
+    from molequi.structures.atoms import graph_from_atoms
+    from molequi.structures.readers import read_structures
 
     if source is None:
         return []

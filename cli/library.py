@@ -99,7 +99,7 @@ def inspect_data(
         str,
         typer.Argument(
             metavar="FILE",
-            help="Structures, a table, an npz, a folder or archive of QM9; or a bundled sample by name.",
+            help="Structures, a table, an npz, a folder or archive of QM9; or a bundled sample.",
         ),
     ],
     *,

@@ -27,7 +27,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "stable rotations lie scalings translations rotation_groups motions lie_groups finite "
         "representations intertwiners named_representations networks equivarify clouds norms lieconv",
     ),
-    ("structures", "formats cip molecules readers atoms inputs writers perception"),
+    ("structures", "formats cip molecules atoms readers inputs writers perception"),
     ("", "settings"),
     ("kernels", "edges tables splines threads jit_cache codegen_numba codegen_triton reference"),
     ("kernels.compiled", "convolution products"),

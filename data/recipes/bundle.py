@@ -92,7 +92,8 @@ def main() -> None:
     counts = meta["counts"]
     card = {
         "name": arguments.name,
-        "description": "Energies, forces and dipoles of neutral closed-shell molecules of H, C, N and O",
+        "description": "Energies, forces and dipoles of neutral closed-shell molecules of H, C, N "
+        "and O",
         "elements": ["H", "C", "N", "O"],
         "level": model.metadata["level"],
         "isolated atoms (eV)": model.metadata["isolated_atom_energies"],

@@ -51,7 +51,8 @@ WHERE_HF_FAILS = [
         "HF/aug-cc-pVDZ": -21.6,
         "HF/6-31G": 60.0,
         "experiment": 57.6,
-        "what": "the sign is wrong with a good basis; the small basis is right by an error of its own",
+        "what": "the sign is wrong with a good basis; the small basis is right by an error of its "
+        "own",
     },
     {
         "molecule": "(1S,4S)-norbornenone",
@@ -66,7 +67,7 @@ SOURCE = "K. Ruud et al., Chem. Phys. Lett. 373 (2003) 606, doi 10.1016/S0009-26
 
 
 def overlap(groups: list[str], reserved: Path) -> int:
-    """Count the constitutions of a set that stand in a list of SMILES, whatever their stereochemistry.
+    """Count the constitutions of a set that stand in a list of SMILES, whatever their stereo marks.
 
     Raises UserError for an empty list: an overlap with nothing would say nothing.
     """
@@ -81,7 +82,10 @@ def overlap(groups: list[str], reserved: Path) -> int:
 
 
 def scores(model: MolecularModel, test: Frames) -> dict[str, object]:
-    """Return R², error and sign of the isotropic part on both hands, R² by irrep part of the tensor, and how exactly the hands are mirrored."""
+    """Return R², error and sign of the isotropic part on both enantiomers.
+
+    Beside them R² by irrep part of the tensor, and how exactly the enantiomers are mirrored.
+    """
     row, label = PROPERTIES["rosenfeld"], test.targets["rosenfeld"]
     image = dataclasses.replace(test, positions=-test.positions)
     value, other = (
@@ -162,12 +166,14 @@ def make_card(
     model.backbone.use_kernels("generic")
     return {
         "name": name,
-        "description": "Rosenfeld tensor and optical rotation, with polarizability and dipole, of neutral closed-shell molecules",
+        "description": "Rosenfeld tensor and optical rotation, with polarizability and dipole, of "
+        "neutral closed-shell molecules",
         "elements": [chemical_symbols[number] for number in model.elements],
         "level": model.metadata["level"],
         "data": {
             "geometries": "QM9 (B3LYP/6-31G(2df,p) minima), one conformer each",
-            "split": "by constitution (stereo-free SMILES), so that hands and conformers stay in one part",
+            "split": "by constitution (stereo-free SMILES), so that hands and conformers stay in "
+            "one part",
             **{
                 part: {"structures": len(frames), "constitutions": len(groups[part])}
                 for part, frames in parts.items()

@@ -44,7 +44,8 @@ import organic_sampling as sa
 
 LOG = logging.getLogger("organic")
 LEVELS = {
-    "energy": "ANI-1ccx, mean of 8 networks (torchani 2.0); H2: CCSD, cc-pV(T,Q)Z extrapolated (PySCF)",
+    "energy": "ANI-1ccx, mean of 8 networks (torchani 2.0); H2: CCSD, cc-pV(T,Q)Z extrapolated "
+    "(PySCF)",
     "forces": "as energy",
     "dipole": "B3LYP/6-31G(2df,p), density fitting (PySCF)",
     "dipole_gfn2": "GFN2-xTB (tblite)",

@@ -10,7 +10,8 @@ import numpy as np
 from ase.data import covalent_radii, vdw_radii
 
 SOURCES = (
-    "equilibrium", "md", "rattle", "stretch", "xh", "torsion", "pair", "pair_md", "relaxed", "extra",
+    "equilibrium", "md", "rattle", "stretch", "xh", "torsion", "pair", "pair_md", "relaxed",
+    "extra",
 )  # fmt: skip
 CODE = {name: code for code, name in enumerate(SOURCES)}
 LEAST_DISTANCE, HIGHEST_ENERGY = 0.6, 15.0

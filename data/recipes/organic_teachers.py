@@ -75,9 +75,15 @@ class Ani:
 
 
 def langevin(
-    ani: Ani, geometries: Sequence[Geometry], temperatures: np.ndarray, snapshots: Sequence[int], seed: int,
-    *, timestep: float = 1.0, friction: float = 0.05,
-) -> np.ndarray:  # fmt: skip
+    ani: Ani,
+    geometries: Sequence[Geometry],
+    temperatures: np.ndarray,
+    snapshots: Sequence[int],
+    seed: int,
+    *,
+    timestep: float = 1.0,
+    friction: float = 0.05,
+) -> np.ndarray:
     """Run Langevin dynamics (BAOAB, doi:10.1093/amrx/abs010) of one ANI-1ccx network, batched.
 
     temperatures: (B,) in K; snapshots: the steps to keep; timestep in fs; friction in 1/fs.

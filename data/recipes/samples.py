@@ -45,8 +45,9 @@ N_ALANINE = {0: 160, 1: 20, 2: 20}
 N_CHIRAL = 300
 N_AXIAL = {"train": 14, "valid": 3, "test": 3}
 MOLECULES = {
-    "water": "O", "methane": "C", "ammonia": "N", "methanol": "CO", "formaldehyde": "C=O", "acetic acid": "CC(=O)O", "acetone": "CC(C)=O",
-    "glycine": "NCC(=O)O", "benzene": "c1ccccc1", "pyridine": "c1ccncc1",
+    "water": "O", "methane": "C", "ammonia": "N", "methanol": "CO", "formaldehyde": "C=O",
+    "acetic acid": "CC(=O)O", "acetone": "CC(C)=O", "glycine": "NCC(=O)O", "benzene": "c1ccccc1",
+    "pyridine": "c1ccncc1",
 }  # fmt: skip
 DRUGS = {
     "aspirin": "CC(=O)Oc1ccccc1C(=O)O",
@@ -79,7 +80,10 @@ def main() -> None:
 
 
 def write_qm9(source: Path) -> torch.Tensor:
-    """Draw 3,000 molecules by NumPy's default generator with seed 0, keep their order in QM9, store a random split; return the rows."""
+    """Draw 3,000 molecules, keep their order in QM9, store a random split; return the rows.
+
+    The generator is NumPy's default one with seed 0.
+    """
     loaded = load_qm9(source)
     generator = np.random.default_rng(SEED)
     n_sample = sum(QM9_SPLIT.values())
@@ -129,7 +133,7 @@ def write_table(source: Path, taken: torch.Tensor) -> None:
 
 
 def write_ethanol(source: Path) -> None:
-    """Draw 300 frames from the training rows of the first published split, in the order of the trajectory."""
+    """Draw 300 frames of the first published split's training rows, in the trajectory's order."""
     loaded = load_rmd17(source, split=1)
     frames, splits = loaded.frames, loaded.splits
     rows = np.sort(np.random.default_rng(SEED).permutation(splits["train"].numpy())[:N_ETHANOL])
@@ -166,7 +170,7 @@ def write_structures() -> None:
 
 
 def write_alanine(source: Path) -> None:
-    """Draw frames of L-alanine from each part, in their order; the loader makes the other hand."""
+    """Draw frames of L-alanine from each part in order; the loader makes the mirror images."""
     arrays = open_arrays(source)
     generator = np.random.default_rng(SEED)
     rows = np.sort(

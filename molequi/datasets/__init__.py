@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 # Loaded on first use: PyTorch Geometric and RDKit take a second each.
 _NAMES = {
@@ -14,7 +15,7 @@ _NAMES = {
     "LabelReport": "molequi.datasets.report",
     "read_frames": "molequi.datasets.formats.extxyz",
     "read_table": "molequi.datasets.formats.tables",
-    "read_structures": "molequi.structures.atoms",
+    "read_structures": "molequi.structures.readers",
     "graph_from_atoms": "molequi.structures.atoms",
     "frames_from_atoms": "molequi.datasets.from_atoms",
     "atoms_from_smiles": "molequi.structures.molecules",
@@ -46,7 +47,7 @@ _NAMES = {
 __all__ = list(_NAMES)
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_NAMES[name]), name)

@@ -156,7 +156,7 @@ class DatasetSpec(abc.ABC):
         )
 
     def entry(self, folder: Path) -> DatasetEntry | None:
-        """Return the line of the list of data sets, prepared in `folder`; None for a file format."""
+        """Return the line of the list of data sets, or None for a mere file format."""
         return None
 
     def _refuse_settings(self, request: Request) -> None:

@@ -74,7 +74,9 @@ class Frames:
         return self.offsets.diff()
 
     def __repr__(self) -> str:
-        return f"Frames({len(self)} structures, {self.positions.shape[0]} atoms, targets: {', '.join(self.targets) or 'none'})"
+        targets = ", ".join(self.targets) or "none"
+        n_atoms = self.positions.shape[0]
+        return f"Frames({len(self)} structures, {n_atoms} atoms, targets: {targets})"
 
     def elements(self) -> tuple[int, ...]:
         """Return the atomic numbers that occur, ascending."""
@@ -119,7 +121,7 @@ class Frames:
         )
 
     def batch(self, indices: Tensor, cutoff: float) -> tuple[AtomGraph, dict[str, Tensor]]:
-        """Return the graph of the structures `indices` with pairs closer than `cutoff` (Å), and their targets."""
+        """Return the graph of the structures `indices`, and their targets. cutoff: Å."""
         indices = _as_indices(indices, len(self))
         rows, counts = self._atom_rows(indices)
         targets = self._select_targets(indices, rows)

@@ -65,7 +65,7 @@ def save_npz(
         "properties": [to_dict(row) for row in frames.properties.values()],
         "notes": dict(notes or {}),
     }
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "n_atoms": frames.n_atoms.numpy().astype(np.int32),
         "z": frames.atomic_numbers.numpy().astype(np.uint8),
         "pos": frames.positions.numpy().astype(position_dtype),
@@ -137,7 +137,7 @@ def open_arrays(path: str | Path, only: Sequence[str] | None = None) -> dict[str
 
 
 def array_names(path: Path) -> frozenset[str]:
-    """Return the names of the arrays of an npz file, without reading them; none of any other file."""
+    """Return the names of the arrays of an npz file without reading them; none of another file."""
     try:
         with zipfile.ZipFile(path) as archive:
             return frozenset(name.removesuffix(".npy") for name in archive.namelist())

@@ -1,4 +1,4 @@
-"""Which labels were found, under which key, in which unit: what training logs and `inspect` shows."""
+"""Which labels were found, under which key, in which unit: logged, and shown by `inspect`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The revised MD17: trajectories of small molecules at PBE/def2-SVP, with their published splits."""
+"""The revised MD17: trajectories of small molecules at PBE/def2-SVP, with published splits."""
 
 from __future__ import annotations
 

@@ -1,8 +1,12 @@
-"""The order of batches, a pure function of (seed, epoch), and how processes share each batch without padding."""
+"""The order of batches, a pure function of (seed, epoch).
+
+Processes share each batch without padding.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,6 +91,6 @@ def mix_seed(*numbers: int) -> int:
     return state % 2**63
 
 
-def unchanged(batch: Batch) -> Batch:
+def unchanged(batch: Any) -> Any:
     """Return the batch: the loader has nothing left to collate."""
     return batch

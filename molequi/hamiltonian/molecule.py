@@ -19,7 +19,7 @@ from molequi.hamiltonian.config import MoleculeSettings
 from molequi.hamiltonian.mechanics import N_TRANSITIONS, Segments, Systems, rk4
 from molequi.hamiltonian.potential import MolecularPotential
 from molequi.models.zoo import load
-from molequi.structures.atoms import read_structures
+from molequi.structures.readers import read_structures
 
 # Time for the potential and kinetic energy to share what they began with, fs.
 _SETTLING = 50.0

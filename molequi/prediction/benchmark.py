@@ -16,7 +16,8 @@ from molequi.graphs.neighbors import build_graph
 from molequi.kernels import CPU_KERNELS
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.resources import data_path
-from molequi.structures.atoms import graph_from_atoms, read_structures
+from molequi.structures.atoms import graph_from_atoms
+from molequi.structures.readers import read_structures
 
 # Water at the density of the liquid, Å: the distance of the molecules on their lattice, and O H H
 # of one.

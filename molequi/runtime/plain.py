@@ -17,7 +17,10 @@ def json_text(document: object) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return arrays and tensors as lists, other numbers and texts as they are; anything unknown as its text."""
+    """Return arrays and tensors as lists, other numbers and texts as they are.
+
+    Anything unknown becomes its text.
+    """
     if isinstance(value, np.ndarray | np.generic | torch.Tensor):
         value = value.tolist()
     if isinstance(value, float):

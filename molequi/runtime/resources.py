@@ -18,7 +18,7 @@ _FOLDERS = {"_configs": "configs", "_data": "data"}
 
 
 def data_path(name: str) -> Path:
-    """Return a bundled file or folder by its path below `data/`, such as `models/organic.safetensors`.
+    """Return a bundled file or folder by its path in `data/`, as `models/organic.safetensors`.
 
     Raises UserError that names the place where it was looked for.
     """

@@ -1,9 +1,7 @@
-"""Structures from files and SMILES, and ASE atoms to graphs."""
+"""What ASE's atoms say of themselves, checked: charge, multiplicity, graph."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import ase
@@ -13,59 +11,18 @@ from ase.data import chemical_symbols
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
 from molequi.graphs.neighbors import build_graph
-from molequi.structures.molecules import atoms_from_molecule, atoms_from_smiles
-from molequi.structures.readers import records
 
 CHARGE_KEYS = ("charge", "total_charge")
 _MULTIPLICITY_KEYS = ("spin_multiplicity", "multiplicity")
 # What a file says about its electrons within a twentieth of e is rounding; more is no total charge.
 _CHARGE_TOLERANCE = 0.05
 
-__all__ = [
-    "atoms_from_molecule",
-    "atoms_from_smiles",
-    "charge_of",
-    "check_atoms",
-    "graph_from_atoms",
-    "multiplicity_of",
-    "read_structures",
-]
-
-
-def read_structures(
-    source: str | Path, *, charge: int | None = None, seed: int = 0
-) -> Iterator[tuple[int, ase.Atoms | str]]:
-    """Read every structure of a file, or of standard input for `-`.
-
-    A damaged one comes as its error text and the others go on.
-
-    Reads .xyz, .extxyz, .sdf, .mol, .smi, .db, .traj and what else ASE knows, each also with .gz.
-    The atoms carry `info["charge"]` and `info["spin_multiplicity"]`; `charge` overrides what the
-    file says; `seed` is that of conformers made from SMILES.
-    Raises UserError for a file that is missing, empty or of unknown format.
-    """
-    found = False
-    for index, item in enumerate(records(source, seed)):
-        found = True
-        if isinstance(item, str):
-            yield index, item
-            continue
-        try:
-            item.info["charge"] = charge_of(item, charge)
-            item.info["spin_multiplicity"] = multiplicity_of(item, item.info["charge"])
-            check_atoms(item)
-        except UserError as error:
-            yield index, str(error)
-        else:
-            yield index, item
-    if not found:
-        raise UserError(f"{source} holds no structures")
-
 
 def charge_of(atoms: ase.Atoms, charge: int | None = None) -> int:
-    """Return the total charge (e): the argument, `info["charge"|"total_charge"]`, the initial charges, or formal charges, in this order.
+    """Return the total charge, e.
 
-    Raises UserError for a charge that is not a whole number.
+    The argument, `info["charge"|"total_charge"]`, the sum of the initial charges, or the formal
+    charge, in this order. Raises UserError for a charge that is not a whole number.
     """
     if charge is not None:
         return charge
@@ -84,8 +41,9 @@ def charge_of(atoms: ase.Atoms, charge: int | None = None) -> int:
 
 
 def multiplicity_of(atoms: ase.Atoms, charge: int) -> int:
-    """Return 2S + 1: `info["spin_multiplicity"|"multiplicity"]`, else the lowest that the number of electrons allows.
+    """Return 2S + 1.
 
+    `info["spin_multiplicity"|"multiplicity"]`, else the lowest that the number of electrons allows.
     Raises UserError for a multiplicity that the number of electrons forbids.
     """
     n_electrons = int(atoms.numbers.sum()) - charge
@@ -103,7 +61,11 @@ def multiplicity_of(atoms: ase.Atoms, charge: int) -> int:
 
 
 def check_atoms(atoms: ase.Atoms) -> None:
-    """Raise UserError for unknown elements, coordinates that are not finite, or a periodic direction without a cell vector."""
+    """Refuse what no model can compute.
+
+    Raises UserError for unknown elements, coordinates that are not finite, or a periodic direction
+    without a cell vector.
+    """
     unknown = np.flatnonzero((atoms.numbers < 1) | (atoms.numbers >= len(chemical_symbols)))
     if len(unknown):
         raise UserError(
@@ -148,7 +110,7 @@ def _info(atoms: ase.Atoms) -> dict[str, Any]:
 
 def _whole(value: object, what: str) -> int:
     try:
-        number = float(np.asarray(value).item())  # type: ignore[arg-type]
+        number = float(np.asarray(value).item())
     except (TypeError, ValueError):
         raise UserError(f"{what} is not a number") from None
     if not np.isfinite(number) or abs(number - round(number)) > _CHARGE_TOLERANCE:

@@ -56,7 +56,10 @@ class StereoLabels:
 
     @property
     def axial_handedness(self) -> np.ndarray:
-        """The property `axial_handedness`: (N,), 1 for P, 0 for M at both ends of an axis, NaN elsewhere and where two axes of other sense meet."""
+        """The property `axial_handedness`: (N,), 1 for P, 0 for M at both ends of an axis.
+
+        NaN elsewhere, and where two axes of other sense meet.
+        """
         total, known = np.zeros(len(self.atoms)), np.zeros(len(self.atoms), dtype=np.int64)
         for axis, label in self.axes.items():
             total[list(axis)] += _SIGNS.get(label, 0)
@@ -70,8 +73,10 @@ def label_molecule(molecule: Chem.Mol) -> StereoLabels:
     Raises UserError where the ranking does not end.
     """
     copy = Chem.Mol(molecule)
-    for part in (*copy.GetAtoms(), *copy.GetBonds()):
-        part.ClearProp("_CIPCode")
+    for atom in copy.GetAtoms():
+        atom.ClearProp("_CIPCode")
+    for bond in copy.GetBonds():
+        bond.ClearProp("_CIPCode")
     _assign(copy)
     atoms = tuple(
         atom.GetProp("_CIPCode") if atom.HasProp("_CIPCode") else "" for atom in copy.GetAtoms()
@@ -98,7 +103,10 @@ def axis_label(molecule: Chem.Mol, axis: Axis) -> str:
 
 
 def read_stereo(molecule: Chem.Mol) -> Chem.Mol:
-    """Return a copy whose stereo marks are those of its coordinates, axes among them where they were marked before."""
+    """Return a copy whose stereo marks are those of its coordinates.
+
+    Axes are among them where they were marked before.
+    """
     copy = Chem.Mol(molecule)
     axes = marked_axes(copy)
     with rdBase.BlockLogs():
@@ -109,7 +117,10 @@ def read_stereo(molecule: Chem.Mol) -> Chem.Mol:
 
 
 def reflected(molecule: Chem.Mol) -> Chem.Mol:
-    """Return the mirror image: every conformer reflected in the plane x = 0, and the stereo marks read off the new coordinates."""
+    """Return the mirror image: every conformer reflected in the plane x = 0.
+
+    The stereo marks are read off the new coordinates.
+    """
     copy = Chem.Mol(molecule)
     for conformer in copy.GetConformers():
         conformer.SetPositions(conformer.GetPositions() * [-1.0, 1.0, 1.0])
@@ -130,7 +141,10 @@ def opposite(molecule: Chem.Mol) -> Chem.Mol:
 
 
 def same_stereoisomer(first: Chem.Mol, second: Chem.Mol) -> bool:
-    """Tell whether two molecules are the same, marks of centres and double bonds included, axes left out."""
+    """Tell whether two molecules are the same.
+
+    Marks of centres and double bonds count, axes do not.
+    """
     # The canonical SMILES of symmetric cages may differ by their spelling alone; a match of all
     # atoms decides.
     a, b = Chem.RemoveHs(first), Chem.RemoveHs(second)
@@ -146,7 +160,7 @@ def same_stereoisomer(first: Chem.Mol, second: Chem.Mol) -> bool:
 def constitution_of(molecule: Chem.Mol | str) -> str:
     """Return the canonical SMILES without stereo marks.
 
-    The key that both hands, all diastereomers and all conformers share.
+    The key that both enantiomers, all diastereomers and all conformers share.
 
     Raises UserError for a SMILES that cannot be read.
     """

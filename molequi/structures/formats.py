@@ -1,9 +1,10 @@
-"""What kind of file a name stands for: the one place that knows suffixes of structures and tables."""
+"""Which format a file has by its name: the one place that knows the suffixes."""
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal, cast
 
 Format = Literal[
     "xyz", "sdf", "smiles", "table", "npz", "json", "database", "archive", "folder", "other"
@@ -38,3 +39,8 @@ def format_of(path: Path) -> Format:
         return "folder"
     both = "".join(path.suffixes[-2:]).lower()
     return _FORMATS.get(both) or _FORMATS.get(suffix_of(path), "other")
+
+
+def open_binary(path: Path) -> IO[bytes]:
+    """Open a file for reading, compressed or not."""
+    return cast(IO[bytes], gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")

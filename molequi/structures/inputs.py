@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ase import Atoms
 
 from molequi.errors import UserError
-from molequi.structures.atoms import (
-    atoms_from_smiles,
-    charge_of,
-    check_atoms,
-    multiplicity_of,
-    read_structures,
-)
+from molequi.structures.atoms import charge_of, check_atoms, multiplicity_of
+from molequi.structures.molecules import atoms_from_smiles
+from molequi.structures.readers import read_structures
 
 Input = str | os.PathLike[str] | Atoms
 # What the reader noted about where the structure comes from, worth repeating beside a result.
 _NOTES = ("name", "smiles", "geometry")
 
 
-class Structure(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Structure:
     """One structure to compute, or why there is none.
 
     source: the file, `-`, or the SMILES. index: 0-based in the source. conformer: 0-based, where
@@ -157,7 +155,8 @@ def _embed(
         except UserError as error:
             yield Structure(source, index, None, str(error), number)
             return
-        yield _from_atoms(atoms, index, charge)._replace(source=source, conformer=number)
+        structure = _from_atoms(atoms, index, charge)
+        yield dataclasses.replace(structure, source=source, conformer=number)
 
 
 def _from_atoms(atoms: Atoms, index: int, charge: int | None) -> Structure:

@@ -6,11 +6,11 @@ Conformers by ETKDGv3 and MMFF94, formal charges kept.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any, NamedTuple
 
 import ase
 from rdkit import Chem, rdBase
-from rdkit.Chem import AllChem
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
 from molequi.errors import UserError
 
@@ -40,13 +40,13 @@ def conformers_from_smiles(smiles: str, n_conformers: int, seed: int = 0) -> lis
     lost = marked_allenes(smiles)
     for atoms in conformers if lost else ():
         atoms.info["geometry"] += (
-            f"; the mark @ of the allene at atom {lost[0]} is not understood: either hand"
+            f"; the mark @ of the allene at atom {lost[0]} is not understood: either enantiomer"
         )
     return conformers
 
 
 def marked_allenes(smiles: str) -> list[int]:
-    """Return the middle atoms of allenes whose hand a SMILES marks, which RDKit forgets when it reads one."""
+    """Return the middle atoms of allenes that a SMILES marks; RDKit forgets such a mark."""
     if "@" not in smiles:
         return []
     molecule = Chem.MolFromSmiles(smiles.strip(), sanitize=False)
@@ -73,10 +73,17 @@ def embed(
     ]
 
 
+class Placed(NamedTuple):
+    """A molecule with its conformers, and the name of the force field that relaxed them."""
+
+    molecule: Chem.Mol
+    method: str
+
+
 def place(
     molecule: Chem.Mol, n_conformers: int, seed: int, what: str, *, max_attempts: int = 0
-) -> tuple[Chem.Mol, str]:
-    """Return the molecule with all hydrogens and conformers by ETKDGv3, relaxed, and the force field's name.
+) -> Placed:
+    """Place a molecule with all its hydrogens in space, by ETKDGv3 and a force field.
 
     max_attempts: embeddings tried for each conformer, in either of two ways; 0 leaves the number to
     RDKit (ten for each atom).
@@ -85,25 +92,26 @@ def place(
     molecule = Chem.AddHs(molecule)
     if any(atom.GetAtomicNum() == 0 for atom in molecule.GetAtoms()):
         raise UserError(f"{what} holds the wildcard *; name an element in its place")
-    settings = AllChem.ETKDGv3()
+    # RDKit's stubs give its settings other types than they have.
+    settings: Any = rdDistGeom.ETKDGv3()
     settings.randomSeed = seed
     settings.maxIterations = max_attempts
     # Otherwise conformer i has the seed (i + 1) * seed, and with seed 0 all conformers are the
     # same.
     settings.enableSequentialRandomSeeds = True
     with rdBase.BlockLogs():
-        conformers = list(AllChem.EmbedMultipleConfs(molecule, n_conformers, settings))
+        conformers = list(rdDistGeom.EmbedMultipleConfs(molecule, n_conformers, settings))
         if len(conformers) < n_conformers:
             # Strained cages need random starting coordinates instead of those of the distance
             # matrix.
             settings.useRandomCoords = True
-            conformers = list(AllChem.EmbedMultipleConfs(molecule, n_conformers, settings))
+            conformers = list(rdDistGeom.EmbedMultipleConfs(molecule, n_conformers, settings))
         if not conformers:
             raise UserError(
                 f"{what} could not be placed in space (ETKDGv3, seed {seed}); give coordinates in "
                 "an XYZ or SDF file"
             )
-        return molecule, _relax(molecule)
+        return Placed(molecule, _relax(molecule))
 
 
 def atoms_from_molecule(
@@ -187,16 +195,16 @@ def _from_record(molecule: Chem.Mol, index: int, seed: int) -> ase.Atoms:
 
 def _relax(molecule: Chem.Mol) -> str:
     """Relax all conformers and name the force field."""
-    if AllChem.MMFFHasAllMoleculeParams(molecule):
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
         results, method = (
-            AllChem.MMFFOptimizeMoleculeConfs(
+            rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(
                 molecule, maxIters=_MAX_ITERATIONS, mmffVariant="MMFF94"
             ),
             "MMFF94",
         )
-    elif AllChem.UFFHasAllMoleculeParams(molecule):
+    elif rdForceFieldHelpers.UFFHasAllMoleculeParams(molecule):
         results, method = (
-            AllChem.UFFOptimizeMoleculeConfs(molecule, maxIters=_MAX_ITERATIONS),
+            rdForceFieldHelpers.UFFOptimizeMoleculeConfs(molecule, maxIters=_MAX_ITERATIONS),
             "UFF (MMFF94 has no parameters)",
         )
     else:

@@ -5,25 +5,56 @@ One record after the other, a damaged one as its error text.
 
 from __future__ import annotations
 
-import gzip
 import io
 import itertools
+import os
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import ase
 import ase.db
 import ase.io
 
 from molequi.errors import UserError
-from molequi.structures.formats import Format, format_of
+from molequi.structures.atoms import charge_of, check_atoms, multiplicity_of
+from molequi.structures.formats import Format, format_of, open_binary
 from molequi.structures.molecules import atoms_from_smiles, read_sdf
 
 
-def records(source: str | Path, seed: int = 0) -> Iterator[ase.Atoms | str]:
+def read_structures(
+    source: str | os.PathLike[str], *, charge: int | None = None, seed: int = 0
+) -> Iterator[tuple[int, ase.Atoms | str]]:
+    """Read every structure of a file, or of standard input for `-`.
+
+    A damaged one comes as its error text and the others go on.
+
+    Reads .xyz, .extxyz, .sdf, .mol, .smi, .db, .traj and what else ASE knows, each also with .gz.
+    The atoms carry `info["charge"]` and `info["spin_multiplicity"]`; `charge` overrides what the
+    file says; `seed` is that of conformers made from SMILES.
+    Raises UserError for a file that is missing, empty or of unknown format.
+    """
+    found = False
+    for index, item in enumerate(records(source, seed)):
+        found = True
+        if isinstance(item, str):
+            yield index, item
+            continue
+        try:
+            item.info["charge"] = charge_of(item, charge)
+            item.info["spin_multiplicity"] = multiplicity_of(item, item.info["charge"])
+            check_atoms(item)
+        except UserError as error:
+            yield index, str(error)
+        else:
+            yield index, item
+    if not found:
+        raise UserError(f"{source} holds no structures")
+
+
+def records(source: str | os.PathLike[str], seed: int = 0) -> Iterator[ase.Atoms | str]:
     """Yield every structure as the file has it, or the text of what is wrong with it.
 
     `-` is standard input.
@@ -44,8 +75,8 @@ def records(source: str | Path, seed: int = 0) -> Iterator[ase.Atoms | str]:
     kind = format_of(path)
     if kind in {"xyz", "sdf", "smiles"}:
         try:
-            with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as handle:
-                yield from _parse(handle, kind, seed)  # type: ignore[arg-type]
+            with open_binary(path) as handle:
+                yield from _parse(handle, kind, seed)
         except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
             raise UserError(f"{path} cannot be read as text ({error})") from error
     elif kind == "database":
@@ -95,12 +126,17 @@ def _xyz_frames(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
         if not head.strip():
             continue
         if not head.strip().isdigit():
-            yield f"line {number}: expected the number of atoms, got {head.strip()[:40]!r}; the rest of the file is not read"
+            found = f"expected the number of atoms, got {head.strip()[:40]!r}"
+            yield f"line {number}: {found}; the rest of the file is not read"
             return
         n_atoms = int(head)
         block = [head, *itertools.islice(lines, n_atoms + 1)]
         if len(block) < n_atoms + 2:
-            yield f"line {number}: the frame should have {n_atoms} atoms but the file ends after {max(len(block) - 2, 0)}"
+            n_found = max(len(block) - 2, 0)
+            yield (
+                f"line {number}: the frame should have {n_atoms} atoms but the file ends after "
+                f"{n_found}"
+            )
             return
         yield _one_frame(block, number)
         number += n_atoms + 1
@@ -108,9 +144,10 @@ def _xyz_frames(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
 
 def _one_frame(block: list[str], first_line: int) -> ase.Atoms | str:
     try:
-        return ase.io.read(io.StringIO("".join(block)), format="extxyz")
+        return cast(ase.Atoms, ase.io.read(io.StringIO("".join(block)), format="extxyz"))
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        return f"line {first_line}: the frame cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        return f"line {first_line}: the frame cannot be read ({what})"
 
 
 def _database(path: Path) -> Iterator[ase.Atoms]:

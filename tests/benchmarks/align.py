@@ -39,7 +39,7 @@ from molequi.graphs.neighbors import build_graph
 from molequi.models.molecular import MolecularModel
 from molequi.models.probes import random_rotation
 from molequi.models.zoo import load
-from molequi.structures.atoms import atoms_from_smiles
+from molequi.structures.molecules import atoms_from_smiles
 
 WEIGHT, BATCH, TOP = 0.5, 50, 100
 PAIRS = {

@@ -18,8 +18,9 @@ from rdkit.Chem import AllChem
 
 from molequi.datasets.from_atoms import frames_from_atoms
 from molequi.errors import UserError
-from molequi.structures.atoms import charge_of, graph_from_atoms, multiplicity_of, read_structures
+from molequi.structures.atoms import charge_of, graph_from_atoms, multiplicity_of
 from molequi.structures.molecules import atoms_from_smiles, conformers_from_smiles
+from molequi.structures.readers import read_structures
 
 
 def read_all(source: str | Path, **options: object) -> list[ase.Atoms | str]:

@@ -111,7 +111,7 @@ def _with_reflections(frames: Frames) -> Frames:
 
 
 def _find_centre(path: str | Path, z: np.ndarray, positions: np.ndarray) -> _Centre:
-    """Find the one stereocentre in the first frame; all other frames must be the same enantiomer."""
+    """Find the stereocentre of the first frame; all frames must be the same enantiomer."""
     read = labels_from_geometry(ase.Atoms(z, positions[0]), charge=0)
     if read.labels is None or len(read.centres) != 1:
         raise UserError(

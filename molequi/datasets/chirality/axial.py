@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import csv
 import dataclasses
-import gzip
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from molequi.datasets.splits import hashed_split
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES
 from molequi.structures.cip import Axis, StereoLabels, axis_label, constitution_of
-from molequi.structures.formats import format_of
+from molequi.structures.formats import format_of, open_binary
 
 _FIELD = "axes"
 _SALT = "molequi:axial"
@@ -184,7 +183,7 @@ class Axial(PreparedSet):
         if format_of(path) != "sdf":
             return False
         try:
-            with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as handle:
+            with open_binary(path) as handle:
                 head = handle.read(_HEAD)
         except (OSError, EOFError, zlib.error):
             return False

@@ -38,7 +38,10 @@ _TARGETS = ("handedness", "axial_handedness")
 
 @dataclasses.dataclass(frozen=True)
 class ChiralSet(LabelledSet):
-    """Structures with the targets `handedness` and `axial_handedness`; labels: of each structure."""
+    """Structures with the targets `handedness` and `axial_handedness`.
+
+    labels: of each structure.
+    """
 
     labels: tuple[StereoLabels, ...] = ()
 

@@ -78,16 +78,17 @@ def place_enantiomers(
     """Do as `enantiomers`, and say what is wrong with those that were left out."""
     if has_coordinates(molecule):
         complete = Chem.AddHs(molecule, addCoords=True)
-        placed, problems = [_stereoisomer(read_stereo(complete), "the file's coordinates")], []
+        kept = _stereoisomer(read_stereo(complete), "the file's coordinates")
+        found = Enantiomers([kept], [])
     else:
-        placed, problems = _place_all(stereoisomers(molecule, max_isomers), n_conformers, seed)
+        found = _place_all(stereoisomers(molecule, max_isomers), n_conformers, seed)
     made = []
-    for isomer in placed:
+    for isomer in found.isomers:
         made.append(isomer)
         if isomer.labels.kind in {"chiral", "unknown"}:
             mirrored = _stereoisomer(reflected(isomer.molecule), isomer.geometry)
             made.append(dataclasses.replace(mirrored, is_reflection=True))
-    return Enantiomers(made, problems)
+    return Enantiomers(made, found.problems)
 
 
 def _place_all(isomers: list[Chem.Mol], n_conformers: int, seed: int) -> Enantiomers:

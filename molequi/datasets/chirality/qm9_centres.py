@@ -27,7 +27,10 @@ _COLUMNS = ("index", "status", "smiles_3d", "cip", "n_rs", "is_chiral")
 
 
 class _Centre(NamedTuple):
-    """number: of the molecule in QM9. atom: in QM9's order. is_r: R, else S. group: constitution."""
+    """One line of the table.
+
+    number: of the molecule in QM9. atom: in QM9's order. is_r: R, else S. group: constitution.
+    """
 
     number: int
     atom: int

@@ -26,7 +26,7 @@ _SALT = "molequi:chiral"
 
 
 def join_qm9(numbers: np.ndarray, structures: str | Path | None, where: str) -> Frames:
-    """Return the geometries of QM9 with these numbers (gdb9, from 1), in their order, without targets; positions are QM9's own.
+    """Return QM9's own geometries of these numbers (gdb9, from 1), in their order, without targets.
 
     structures: whatever `load_qm9` reads. where: names the labels in messages. Raises UserError for
     a number that QM9 does not have.
@@ -55,7 +55,11 @@ def join_qm9(numbers: np.ndarray, structures: str | Path | None, where: str) -> 
 
 
 def known_smiles(folders: Sequence[Path]) -> dict[int, str]:
-    """Return QM9's own SMILES by number, from `qm9_extra.npz` in one of the folders, else from an installed qm9pack; empty where neither is there."""
+    """Return QM9's own SMILES by number.
+
+    From `qm9_extra.npz` in one of the folders, else from an installed qm9pack; empty where neither
+    is there.
+    """
     path = next((folder / EXTRA for folder in folders if (folder / EXTRA).is_file()), None)
     if path is not None:
         arrays = open_arrays(path, only=("index", "smiles"))

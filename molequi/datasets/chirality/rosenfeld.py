@@ -51,28 +51,29 @@ def load_rosenfeld(
 ) -> LabelledSet:
     """Join the tensors of one or several files with QM9's geometries, in the table's units.
 
-    paths: .npz, or .xyz of `molequi label`. structures: whatever `load_qm9` reads; without it the prepared QM9, or an installed qm9pack.
-    SMILES, which group the molecules, come from an array `smiles` of the files, from
-    `qm9_extra.npz` beside the structures or the labels, or from qm9pack.
+    paths: .npz, or .xyz of `molequi label`. structures: whatever `load_qm9` reads; without it the
+    prepared QM9, or an installed qm9pack. SMILES, which group the molecules, come from an array
+    `smiles` of the files, from `qm9_extra.npz` beside the structures or the labels, or from
+    qm9pack.
     Targets: rosenfeld, rosenfeld_isotropic, polarizability, dipole, energy. The split is 80/10/10
     by the constitution's name (`hashed_split`), so that more molecules change nothing for those
     already there.
     Raises UserError for another kind of file, a molecule that two files hold, or labels of another
     geometry than QM9's.
     """
-    paths = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
-    arrays = [read_tensors(path) for path in paths]
+    files = [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    arrays = [read_tensors(path) for path in files]
     joined = {name: np.concatenate([part[name] for part in arrays]) for name in ("index", *_SHAPES)}
-    _refuse_repeated(paths, arrays)
-    names = " and ".join(path.name for path in paths)
+    _refuse_repeated(files, arrays)
+    names = " and ".join(path.name for path in files)
     frames = join_qm9(joined["index"], structures, names)
-    _refuse_moved(frames, paths, arrays)
+    _refuse_moved(frames, files, arrays)
     if all("smiles" in part for part in arrays):
         smiles = [str(text) for part in arrays for text in part["smiles"]]
     else:
         places = [
             *([_folder(Path(structures))] if structures is not None else []),
-            *(path.parent for path in paths),
+            *(path.parent for path in files),
         ]
         smiles = qm9_smiles(joined["index"], places, names)
     groups = tuple(constitution_of(text) for text in smiles)
@@ -80,8 +81,8 @@ def load_rosenfeld(
     frames = dataclasses.replace(
         frames, targets=targets, properties={name: PROPERTIES[name] for name in targets}
     )
-    notes = {"set": "rosenfeld", "level": LEVEL, "molecules": len(frames), "files": len(paths)}
-    splits = constitution_split(groups, paths[0].parent)
+    notes = {"set": "rosenfeld", "level": LEVEL, "molecules": len(frames), "files": len(files)}
+    splits = constitution_split(groups, files[0].parent)
     return LabelledSet(frames, describe_frames(frames, "rosenfeld"), splits, groups, notes=notes)
 
 

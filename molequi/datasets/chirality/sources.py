@@ -6,7 +6,6 @@ One after the other, a bad line as its error text.
 from __future__ import annotations
 
 import csv
-import gzip
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from rdkit import Chem, rdBase
 
 from molequi.datasets.formats.tables import open_table, smiles_column, table_reader
 from molequi.errors import UserError
-from molequi.structures.formats import format_of, suffix_of
+from molequi.structures.formats import format_of, open_binary, suffix_of
 from molequi.structures.molecules import sdf_molecules
 
 Item = tuple[str, "Chem.Mol | str"]
@@ -85,10 +84,7 @@ def _table(path: Path, smiles: str | None = None) -> Iterator[Item]:
 
 
 def _records(path: Path) -> Iterator[Item]:
-    with (
-        gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as handle,
-        rdBase.BlockLogs(),
-    ):
+    with open_binary(path) as handle, rdBase.BlockLogs():
         for number, molecule in enumerate(sdf_molecules(handle), start=1):
             yield f"{path.name}: record {number}", _checked(molecule)
 

@@ -1,4 +1,7 @@
-"""A chemist's own table: CSV with a SMILES column, SDF with data fields, or labelled frames, with any property as target."""
+"""A chemist's own table, with any property as target.
+
+A CSV with a SMILES column, an SDF with data fields, or labelled frames.
+"""
 
 from __future__ import annotations
 
@@ -128,7 +131,7 @@ def inspect_table(path: str | Path, rows: Iterable[Property] = PROPERTIES.values
 def open_table(path: Path) -> io.TextIOBase:
     """Open a text file, compressed or not."""
     if path.suffix.lower() == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")  # type: ignore[return-value]
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
     return path.open(encoding="utf-8-sig", newline="")
 
 
@@ -237,7 +240,10 @@ def _bad_value(
             and "geometry" in atoms.info
             and str(atoms.info["geometry"]).startswith("ETKDG")
         ):
-            return f"target {row.name!r} has components along axes ({row.irreps}) but the record has no coordinates of its own"
+            return (
+                f"target {row.name!r} has components along axes ({row.irreps}) but the record has "
+                "no coordinates of its own"
+            )
         names = _names(row, keys)
         _join_components(atoms, row, keys.get(row.name, row.name))
         for key, value in atoms.info.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from ase import units
 
 from molequi.datasets.in_memory import Frames
@@ -12,8 +13,8 @@ from molequi.datasets.in_memory import Frames
 # Total energies of the isolated atoms in hartree; all-electron calculations of a molecule stay
 # within a few percent of their sum.
 _ATOM_HARTREE = {
-    1: -0.50, 2: -2.9, 3: -7.5, 4: -14.7, 5: -24.7, 6: -37.8, 7: -54.6, 8: -75.1, 9: -99.7, 10: -128.9,
-    14: -289.4, 15: -341.3, 16: -398.1, 17: -460.1, 35: -2574.0, 53: -6920.0,
+    1: -0.50, 2: -2.9, 3: -7.5, 4: -14.7, 5: -24.7, 6: -37.8, 7: -54.6, 8: -75.1, 9: -99.7,
+    10: -128.9, 14: -289.4, 15: -341.3, 16: -398.1, 17: -460.1, 35: -2574.0, 53: -6920.0,
 }  # fmt: skip
 _ENERGY_UNITS = {
     "Ha": units.Hartree,
@@ -30,9 +31,8 @@ def suspicious_units(frames: Frames, *, units_given: Mapping[str, str] | None = 
     given = units_given or {}
     warnings = []
     if len(frames):
-        sample = frames.subset(
-            np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _MAX_FRAMES)).astype(int))
-        )
+        rows = np.linspace(0, len(frames) - 1, min(len(frames), _MAX_FRAMES)).astype(np.int64)
+        sample = frames.subset(torch.from_numpy(np.unique(rows)))
         warnings += _coordinates(sample)
         warnings += [
             line

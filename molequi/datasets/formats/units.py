@@ -53,9 +53,10 @@ _UNITS: dict[str, tuple[float, _Dimension]] = {
     "1": (1.0, _NONE),
 }
 _SPELLINGS = {
-    "hartree": "Ha", "hartrees": "Ha", "ha": "Ha", "eh": "Ha", "mhartree": "mHa", "ev": "eV", "mev": "meV", "rydberg": "Ry",
-    "angstrom": "Å", "angstroms": "Å", "ang": "Å", "a": "Å", "å": "Å", "a0": "bohr", "bohrs": "bohr", "debye": "D", "debyes": "D",
-    "invcm": "cm-1", "u": "amu", "da": "amu", "gpa": "GPa", "kelvin": "K", "joule": "J", "electron": "e",
+    "hartree": "Ha", "hartrees": "Ha", "ha": "Ha", "eh": "Ha", "mhartree": "mHa", "ev": "eV",
+    "mev": "meV", "rydberg": "Ry", "angstrom": "Å", "angstroms": "Å", "ang": "Å", "a": "Å",
+    "å": "Å", "a0": "bohr", "bohrs": "bohr", "debye": "D", "debyes": "D", "invcm": "cm-1",
+    "u": "amu", "da": "amu", "gpa": "GPa", "kelvin": "K", "joule": "J", "electron": "e",
 }  # fmt: skip
 _LOWER = {name.lower(): name for name in _UNITS}
 _ATOMIC = {"au", "a.u.", "atomicunits"}

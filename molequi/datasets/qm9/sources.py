@@ -40,9 +40,22 @@ COLUMNS = (
     "cv",
 )
 _QM9PACK_COLUMNS = (
-    "RotA_GHz", "RotB_GHz", "RotC_GHz", "Dipole_debye", "Polarizability_bohr3", "HOMO_au", "LUMO_au", "HOMO_LUMO_gap_au", "R2_bohr2", "ZPVE_au",
-    "InternalEnergy_0K_au", "InternalEnergy_298K_au", "Enthalphy_298K_au", "GibbsFreeEnergy_298K_au", "Heatcapacity_Cv_cal_mol_K",
-)  # fmt: skip
+    "RotA_GHz",
+    "RotB_GHz",
+    "RotC_GHz",
+    "Dipole_debye",
+    "Polarizability_bohr3",
+    "HOMO_au",
+    "LUMO_au",
+    "HOMO_LUMO_gap_au",
+    "R2_bohr2",
+    "ZPVE_au",
+    "InternalEnergy_0K_au",
+    "InternalEnergy_298K_au",
+    "Enthalphy_298K_au",
+    "GibbsFreeEnergy_298K_au",
+    "Heatcapacity_Cv_cal_mol_K",
+)
 _QM9PACK_FILES = ("qm9_part1.csv", "qm9_part2.csv", "qm9_part3.csv")
 
 
@@ -94,7 +107,10 @@ def read_qm9_source(path: str | Path, progress: Progress | None = None) -> RawQM
 
 
 def find_qm9_source(folder: Path) -> Path | None:
-    """Return the file (for qm9pack the folder) that holds QM9 in `folder` or one of its usual subfolders, or None."""
+    """Return the file that holds QM9 in `folder` or one of its usual subfolders, or None.
+
+    For qm9pack it is the folder.
+    """
     for place in (folder, folder / "raw", folder / "qm9", folder / "qm9" / "raw"):
         for name in ("dsgdb9nsd.xyz.tar.bz2", "gdb9.sdf", "qm9_core.npz"):
             if (place / name).is_file():
@@ -110,7 +126,10 @@ def parse_number(text: str) -> float:
 
 
 def parse_uncharacterized(text: str) -> np.ndarray:
-    """Return the molecule numbers of `uncharacterized.txt`: the first word of each line that starts with a whole number."""
+    """Return the molecule numbers of `uncharacterized.txt`.
+
+    The first word of each line that starts with a whole number.
+    """
     words = [line.split()[0] for line in text.splitlines() if line.strip()]
     return np.array(sorted({int(word) for word in words if word.isdigit()}), dtype=np.int64)
 
