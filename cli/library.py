@@ -11,7 +11,9 @@ from molequi.cli import options
 from molequi.cli.output import STDERR, line, print_json, print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from molequi.datasets.report import Label
 
 data_app = typer.Typer(
     no_args_is_help=True, help="List data sets, prepare one, or see what a file holds."
@@ -22,6 +24,33 @@ Root = Annotated[
     typer.Option(
         "--root", show_default=False, help="Folder of prepared data; the user's cache by default."
     ),
+]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A set that `molequi data list` tells how to prepare, such as qm9."
+    ),
+]
+Source = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--source",
+        metavar="FILE",
+        show_default=False,
+        help="The set's own file; rosenfeld takes several.",
+    ),
+]
+Structures = Annotated[
+    Path | None,
+    typer.Option(
+        "--structures",
+        metavar="QM9",
+        show_default=False,
+        help="QM9, for labels that name its molecules.",
+    ),
+]
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Use local files and installed packages alone.")
 ]
 
 
@@ -45,35 +74,12 @@ def list_data(*, root: Root = None, json: options.Json = False) -> None:
 
 @data_app.command("prepare")
 def prepare_data(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="A set that `molequi data list` tells how to prepare, such as qm9."
-        ),
-    ],
+    name: Name,
     *,
     root: Root = None,
-    source: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--source",
-            metavar="FILE",
-            show_default=False,
-            help="The set's own file; rosenfeld takes several.",
-        ),
-    ] = None,
-    structures: Annotated[
-        Path | None,
-        typer.Option(
-            "--structures",
-            metavar="QM9",
-            show_default=False,
-            help="QM9, for labels that name its molecules.",
-        ),
-    ] = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Use local files and installed packages alone.")
-    ] = False,
+    source: Source = None,
+    structures: Structures = None,
+    offline: Offline = False,
 ) -> None:
     """Make the file that a data set loads from in seconds."""
     from rich.progress import Progress
@@ -109,47 +115,13 @@ def inspect_data(
     from molequi.datasets import inspect
 
     report = inspect(file)
-    labels = [vars(row) for row in report.labels.rows]
     if json:
-        print_json(
-            {
-                "path": report.path,
-                "kind": report.kind,
-                "n_structures": report.n_structures,
-                "labels": labels,
-                "notes": report.notes,
-            }
-        )
+        labels = [vars(row) for row in report.labels.rows]
+        print_json({**vars(report), "labels": labels})
         return
-    line(
-        f"{report.path}: {report.kind}"
-        + (f", {report.n_structures} structures" if report.n_structures else "")
-    )
-    if labels:
-        rows = [
-            [
-                label[key]
-                for key in ("name", "key", "where", "frames", "unit", "minimum", "mean", "maximum")
-            ]
-            for label in labels
-        ]
-        print_table(
-            "",
-            (
-                "label",
-                "key in the file",
-                "where",
-                "structures",
-                "unit in the file",
-                "min",
-                "mean",
-                "max",
-            ),
-            rows,
-            left=("key in the file", "where", "unit in the file"),
-        )
-    else:
-        line("no labels of the property table")
+    count = f", {report.n_structures} structures" if report.n_structures else ""
+    line(f"{report.path}: {report.kind}{count}")
+    _print_labels(report.labels.rows)
     _print_keys(report.labels.keys)
     for note in report.notes:
         line(note)
@@ -181,6 +153,27 @@ def models(
         for bundled, card in cards.items()
     ]
     print_table("", ("name", "what it is", "file"), rows, left=("what it is", "file"))
+
+
+_COLUMNS = {
+    "name": "label",
+    "key": "key in the file",
+    "where": "where",
+    "frames": "structures",
+    "unit": "unit in the file",
+    "minimum": "min",
+    "mean": "mean",
+    "maximum": "max",
+}
+
+
+def _print_labels(labels: Sequence[Label]) -> None:
+    if not labels:
+        line("no labels of the property table")
+        return
+    rows = [[vars(label)[name] for name in _COLUMNS] for label in labels]
+    left = ("key in the file", "where", "unit in the file")
+    print_table("", tuple(_COLUMNS.values()), rows, left=left)
 
 
 def _print_keys(keys: Mapping[str, Mapping[str, int]]) -> None:

@@ -42,7 +42,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "datasets.formats",
-        "units unit_checks values label_checks labels extxyz tables flat_npz",
+        "units unit_checks values label_checks labels extxyz csv_files tables flat_npz",
     ),
     ("datasets.qm9", "sources qm9 pyg"),
     (

@@ -26,16 +26,7 @@ def frames_from_atoms(
 
     Raises UserError that names the structure at fault.
     """
-    charges, multiplicities = [], []
-    for index, atoms in enumerate(structures):
-        try:
-            check_atoms(atoms)
-            charges.append(charge_of(atoms))
-            multiplicities.append(multiplicity_of(atoms, charges[-1]))
-        except UserError as error:
-            raise UserError(
-                f"{source[index] if source else f'structure {index}'}: {error}"
-            ) from error
+    charges, multiplicities = _electrons(structures, source)
     n_frames = len(structures)
     positions = [atoms.positions for atoms in structures]
     numbers = [atoms.numbers for atoms in structures]
@@ -57,3 +48,19 @@ def frames_from_atoms(
         properties=properties,
         source=source,
     )
+
+
+def _electrons(
+    structures: Sequence[ase.Atoms], source: Sequence[str]
+) -> tuple[list[int], list[int]]:
+    """Return the charge and the multiplicity of each structure."""
+    charges, multiplicities = [], []
+    for index, atoms in enumerate(structures):
+        try:
+            check_atoms(atoms)
+            charges.append(charge_of(atoms))
+            multiplicities.append(multiplicity_of(atoms, charges[-1]))
+        except UserError as error:
+            where = source[index] if source else f"structure {index}"
+            raise UserError(f"{where}: {error}") from error
+    return charges, multiplicities

@@ -219,12 +219,7 @@ def make_frames(
     periodic: (cell, pbc); without it the structures are open. electrons: (total_charge,
     spin_multiplicity); without it 0 and 1.
     """
-    finite = torch.isfinite(positions).all(dim=1)
-    if not finite.all():
-        raise UserError(
-            f"position of atom {int((~finite).nonzero()[0])} of the set is not finite; coordinates "
-            "must be finite numbers in Å"
-        )
+    _check_finite(positions)
     counts = n_atoms.to(torch.int64)
     n_frames = len(counts)
     cell, pbc = periodic or (
@@ -244,6 +239,15 @@ def make_frames(
         properties=dict(properties or {}),
         source=tuple(source),
     )
+
+
+def _check_finite(positions: Tensor) -> None:
+    finite = torch.isfinite(positions).all(dim=1)
+    if not finite.all():
+        raise UserError(
+            f"position of atom {int((~finite).nonzero()[0])} of the set is not finite; coordinates "
+            "must be finite numbers in Å"
+        )
 
 
 def offsets_of(counts: Tensor) -> Tensor:

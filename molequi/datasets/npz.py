@@ -60,10 +60,28 @@ def save_npz(
             f"property {sorted(clash)[0]!r} cannot be stored in an npz file: the name is taken; "
             "declare it under another one"
         )
+    arrays = _arrays(frames, notes or {}, position_dtype)
+    texts = {"source": frames.source, "group": groups}
+    arrays |= {
+        name: np.frombuffer("\n".join(lines).encode(), dtype=np.uint8)
+        for name, lines in texts.items()
+        if lines
+    }
+    arrays |= {name: values.numpy() for name, values in frames.targets.items()}
+    arrays |= {
+        f"split_{name}": rows.numpy().astype(np.int64) for name, rows in (splits or {}).items()
+    }
+    write_arrays(path, arrays, compress=compress)
+
+
+def _arrays(
+    frames: Frames, notes: Mapping[str, object], position_dtype: str
+) -> dict[str, np.ndarray]:
+    """Return the structures and the notes as arrays, without targets, texts and splits."""
     meta = {
         "format": FORMAT,
         "properties": [to_dict(row) for row in frames.properties.values()],
-        "notes": dict(notes or {}),
+        "notes": dict(notes),
     }
     arrays: dict[str, np.ndarray] = {
         "n_atoms": frames.n_atoms.numpy().astype(np.int32),
@@ -78,17 +96,7 @@ def save_npz(
             "charge": frames.total_charge.numpy(),
             "multiplicity": frames.spin_multiplicity.numpy(),
         }
-    texts = {"source": frames.source, "group": groups}
-    arrays |= {
-        name: np.frombuffer("\n".join(lines).encode(), dtype=np.uint8)
-        for name, lines in texts.items()
-        if lines
-    }
-    arrays |= {name: values.numpy() for name, values in frames.targets.items()}
-    arrays |= {
-        f"split_{name}": rows.numpy().astype(np.int64) for name, rows in (splits or {}).items()
-    }
-    write_arrays(path, arrays, compress=compress)
+    return arrays
 
 
 def write_arrays(

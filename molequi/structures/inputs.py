@@ -80,12 +80,7 @@ def read_inputs(
         )
     if conformers < 1:
         raise UserError(f"conformers is {conformers}; at least 1 is needed")
-    for path in inputs:
-        if not isinstance(path, Atoms) and str(path) != "-" and not Path(path).exists():
-            raise UserError(
-                f"no file {path}; an input is a structure file, - for standard input, or --smiles "
-                "TEXT"
-            )
+    _check_files(inputs)
     files = (
         structure
         for position, item in enumerate(inputs)
@@ -99,6 +94,15 @@ def read_inputs(
             for structure in _embed(text, text, 0, charge, (conformers, seed))
         ),
     )
+
+
+def _check_files(inputs: Sequence[Input]) -> None:
+    for path in inputs:
+        if not isinstance(path, Atoms) and str(path) != "-" and not Path(path).exists():
+            raise UserError(
+                f"no file {path}; an input is a structure file, - for standard input, or --smiles "
+                "TEXT"
+            )
 
 
 def one_structure(

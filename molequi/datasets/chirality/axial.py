@@ -15,8 +15,8 @@ import torch
 from rdkit import Chem
 
 from molequi.datasets.chirality.sources import molecules
-from molequi.datasets.formats.tables import open_table, table_reader
-from molequi.datasets.in_memory import make_frames
+from molequi.datasets.formats.csv_files import open_table, table_reader
+from molequi.datasets.in_memory import Frames, make_frames
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.prepared import PreparedSet, one_file
 from molequi.datasets.report import describe_frames
@@ -46,23 +46,8 @@ def load_axial(path: str | Path, table: str | Path | None = None) -> LabelledSet
     used.
     """
     found = _read(path, {} if table is None else _table_axes(Path(table)))
-    structures, labels = found.molecules, found.labels
-    charges = torch.tensor([Chem.GetFormalCharge(molecule) for molecule in structures])
-    targets = np.concatenate([label.axial_handedness for label in labels])
-    frames = make_frames(
-        torch.from_numpy(
-            np.concatenate([molecule.GetConformer().GetPositions() for molecule in structures])
-        ),
-        torch.tensor(
-            [atom.GetAtomicNum() for molecule in structures for atom in molecule.GetAtoms()]
-        ),
-        torch.tensor([molecule.GetNumAtoms() for molecule in structures]),
-        electrons=(charges, torch.ones_like(charges)),
-        targets={"axial_handedness": torch.from_numpy(targets)},
-        properties={"axial_handedness": PROPERTIES["axial_handedness"]},
-        source=found.sources,
-    )
-    senses = Counter(sense for label in labels for sense in label.axes.values())
+    frames = _frames(found)
+    senses = Counter(sense for label in found.labels for sense in label.axes.values())
     return LabelledSet(
         frames,
         describe_frames(frames, "axial"),
@@ -88,6 +73,25 @@ class _Found:
     labels: list[StereoLabels] = dataclasses.field(default_factory=list)
     failures: list[str] = dataclasses.field(default_factory=list)
     unlabelled: Counter[str] = dataclasses.field(default_factory=Counter)
+
+
+def _frames(found: _Found) -> Frames:
+    conformers = found.molecules
+    charges = torch.tensor([Chem.GetFormalCharge(molecule) for molecule in conformers])
+    values = np.concatenate([label.axial_handedness for label in found.labels])
+    return make_frames(
+        torch.from_numpy(
+            np.concatenate([molecule.GetConformer().GetPositions() for molecule in conformers])
+        ),
+        torch.tensor(
+            [atom.GetAtomicNum() for molecule in conformers for atom in molecule.GetAtoms()]
+        ),
+        torch.tensor([molecule.GetNumAtoms() for molecule in conformers]),
+        electrons=(charges, torch.ones_like(charges)),
+        targets={"axial_handedness": torch.from_numpy(values)},
+        properties={"axial_handedness": PROPERTIES["axial_handedness"]},
+        source=found.sources,
+    )
 
 
 def _read(path: str | Path, expected: dict[str, list[Axis]]) -> _Found:

@@ -14,7 +14,7 @@ import torch
 
 from molequi.datasets.base import FileReport
 from molequi.datasets.chirality.qm9_labels import constitution_split, join_qm9
-from molequi.datasets.formats.tables import open_table, table_reader
+from molequi.datasets.formats.csv_files import open_table, table_reader
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.prepared import PreparedSet, one_file
 from molequi.datasets.report import LabelReport, describe_frames, make_label
@@ -67,18 +67,13 @@ def load_qm9_chirality(path: str | Path, structures: str | Path | None = None) -
         properties={"handedness": PROPERTIES["handedness"]},
     )
     groups = tuple(centre.group for centre in centres)
-    n_r = int(labels.sum())
+    n_r, n = int(labels.sum()), len(frames)
     return LabelledSet(
         frames,
         describe_frames(frames, "qm9_chirality"),
         constitution_split(groups, Path(path).parent),
         groups,
-        notes={
-            "set": "qm9_chirality",
-            "molecules": len(frames),
-            "R": n_r,
-            "S": len(frames) - n_r,
-        },
+        notes={"set": "qm9_chirality", "molecules": n, "R": n_r, "S": n - n_r},
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rdkit import Chem, rdBase
 
-from molequi.datasets.formats.tables import open_table, smiles_column, table_reader
+from molequi.datasets.formats.csv_files import open_table, smiles_column, table_reader
 from molequi.errors import UserError
 from molequi.structures.formats import format_of, open_binary, suffix_of
 from molequi.structures.molecules import sdf_molecules

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import gzip
-import io
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +16,7 @@ from typing import NamedTuple
 import ase
 
 from molequi.datasets.base import DatasetSpec, FileReport, Request
+from molequi.datasets.formats.csv_files import open_table, smiles_column, table_reader
 from molequi.datasets.formats.extxyz import report_everything
 from molequi.datasets.formats.labels import find_labels
 from molequi.datasets.formats.values import parse_value
@@ -26,12 +25,11 @@ from molequi.datasets.labelled_set import LabelledSet, log_failures
 from molequi.datasets.report import LabelReport
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, Property
-from molequi.structures.formats import format_of, suffix_of
+from molequi.structures.formats import format_of
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.readers import records
 
 _LOG = logging.getLogger(__name__)
-_SMILES_NAMES = ("smiles", "canonical_smiles", "smi")
 # How the parts of a vector or tensor may be spread over columns.
 _COMPONENTS = {
     (3,): ("x", "y", "z"),
@@ -128,24 +126,6 @@ def inspect_table(path: str | Path, rows: Iterable[Property] = PROPERTIES.values
     )
 
 
-def open_table(path: Path) -> io.TextIOBase:
-    """Open a text file, compressed or not."""
-    if path.suffix.lower() == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def table_reader(handle: io.TextIOBase, path: Path) -> csv.DictReader[str]:
-    """Read the lines of a CSV or TSV file as dicts.
-
-    The delimiter is guessed from the first line.
-    """
-    first = handle.readline()
-    handle.seek(0)
-    delimiter = "\t" if suffix_of(path) == ".tsv" else max(",;\t", key=first.count)
-    return csv.DictReader(handle, delimiter=delimiter, skipinitialspace=True)
-
-
 def _csv_items(
     path: Path, targets: Sequence[Property], keys: Mapping[str, str], smiles: str | None, seed: int
 ) -> Iterator[Item]:
@@ -185,23 +165,6 @@ def _csv_items(
                 }
             )
             yield label, atoms
-
-
-def smiles_column(path: Path, columns: Sequence[str], wanted: str | None) -> str:
-    """Return the name of the column with SMILES. Raises UserError that lists the columns."""
-    if wanted is not None:
-        if wanted not in columns:
-            raise UserError(
-                f"{path} has no column {wanted!r} for SMILES; its columns are {', '.join(columns)}"
-            )
-        return wanted
-    for name in columns:
-        if name.strip().lower() in _SMILES_NAMES:
-            return name
-    raise UserError(
-        f"{path}: no column is named smiles; name it with data.smiles=COLUMN; the columns are "
-        f"{', '.join(columns)}"
-    )
 
 
 def _check_columns(

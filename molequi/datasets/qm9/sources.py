@@ -22,39 +22,11 @@ from molequi.datasets.prepared import Progress
 from molequi.errors import UserError
 
 # Columns of the XYZ comment lines after the index. GHz; D; bohr³; Ha; bohr²; Ha; cal/(mol K).
-COLUMNS = (
-    "A",
-    "B",
-    "C",
-    "mu",
-    "alpha",
-    "homo",
-    "lumo",
-    "gap",
-    "r2",
-    "zpve",
-    "u0",
-    "u298",
-    "h298",
-    "g298",
-    "cv",
-)
-_QM9PACK_COLUMNS = (
-    "RotA_GHz",
-    "RotB_GHz",
-    "RotC_GHz",
-    "Dipole_debye",
-    "Polarizability_bohr3",
-    "HOMO_au",
-    "LUMO_au",
-    "HOMO_LUMO_gap_au",
-    "R2_bohr2",
-    "ZPVE_au",
-    "InternalEnergy_0K_au",
-    "InternalEnergy_298K_au",
-    "Enthalphy_298K_au",
-    "GibbsFreeEnergy_298K_au",
-    "Heatcapacity_Cv_cal_mol_K",
+COLUMNS = tuple("A B C mu alpha homo lumo gap r2 zpve u0 u298 h298 g298 cv".split())
+_QM9PACK_COLUMNS = tuple(
+    "RotA_GHz RotB_GHz RotC_GHz Dipole_debye Polarizability_bohr3 HOMO_au LUMO_au HOMO_LUMO_gap_au "
+    "R2_bohr2 ZPVE_au InternalEnergy_0K_au InternalEnergy_298K_au Enthalphy_298K_au "
+    "GibbsFreeEnergy_298K_au Heatcapacity_Cv_cal_mol_K".split()
 )
 _QM9PACK_FILES = ("qm9_part1.csv", "qm9_part2.csv", "qm9_part3.csv")
 
