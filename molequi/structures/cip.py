@@ -3,7 +3,7 @@
 Labels come from RDKit's new labeler (`rdCIPLabeler`). R, S and M, P change places in the mirror;
 the pseudo-asymmetric r, s and m, p do not. A stereocentre needs no chiral molecule: meso compounds
 have R and S centres and are their own mirror images. What has no label here although it may be
-handed: allenes and other chains of double bonds, spiro and planar chirality, helices, and
+chiral: allenes and other chains of double bonds, spiro and planar chirality, helices, and
 conformers. An axis (biaryls, anilides) is labelled where the input marks it, by a wedge in a
 molfile, or where its two atoms are named.
 """

@@ -62,8 +62,8 @@ def labels_from_geometry(
 
     charge: e, overrides what the atoms carry. bonds: (first, second, order) with order 1, 1.5, 2 or
     3; without them RDKit finds bonds and orders from distances and charge, for which every hydrogen
-    must be there. formal_charges: (N,), e, with `bonds` where they are not zero. A flat or handed
-    conformer without stereocentre has no labels, and axes none either: see `stereo.axis_label`.
+    must be there. formal_charges: (N,), e, with `bonds` where they are not zero. A flat or chiral
+    conformer without stereocentre has no labels, and axes none either: see `cip.axis_label`.
     """
     try:
         molecule = _molecule(atoms, charge, bonds, formal_charges)

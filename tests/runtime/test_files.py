@@ -77,7 +77,9 @@ class Unwritable:
     "write",
     [
         lambda path: write_text(path, "\ud800"),
-        lambda path: write_state({"weights": torch.zeros(9), "other": Unwritable()}, path),
+        lambda path: write_state(
+            {"weights": torch.zeros(9), "other": Unwritable()}, path, version=1
+        ),
         lambda path: write_arrays(path, {"a": np.zeros(9), "b": np.array([Unwritable()])}),
     ],
 )

@@ -1,1 +1,1 @@
-"""Data of molecules that have hands."""
+"""Chiral molecules: enantiomers, their labels, and the properties that tell them apart."""
