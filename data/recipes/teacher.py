@@ -1,0 +1,220 @@
+"""Make the training set of the bundled models from AIMNet2: 14 elements, ions, complexes.
+
+    python data/recipes/teacher.py label --work DIR [--suites DIR] [--reserved FILE] [--shards 200]
+
+Environment (Python 3.11): pip install torch==2.13.0 numpy scipy rdkit ase qm9pack, then pip install
+--no-deps Auto3D==2.3.1 molsets==0.3.1 qc-b3db==1.1.1; pyscf and dftd3 for `check` and `atoms`,
+molequi for `assemble`. One thread, under 1 GiB (`assemble`: 3 GiB).
+
+Stages, each goes on where it was stopped; files lie in --work:
+  catalogue  molecules by category: `catalogue.tsv`, its counts `catalogue.json`
+  label      shards of about 1,200 frames, `shards/00000.npz` ...; a line each in `journal.jsonl`.
+             Shard k is made from its number and the seed alone and holds all categories, so any
+             number of shards is a balanced set
+  check      labels of small frames against PySCF at the teacher's own level: `checks.jsonl`
+  atoms      energies of the isolated atoms by PySCF: `atoms.json`
+  jacobian   columns of the force Jacobian of every twentieth frame: `jacobian/00000.npz` ...
+  assemble   drop frames (`teacher_assemble.reasons`), write `teacher.npz` in molequi's flat format
+             with the split, and `teacher.json` with the counts
+
+Split: by hash of the skeleton, so that stereoisomers, tautomers and protonation states of a
+molecule stand in one part; molecules of up to three heavy atoms always train, and all larger
+molecules of a complex are of one part. Kept out: what --suites and --reserved name, except
+molecules of up to three heavy atoms, and every complex that is a system of a suite, whatever the
+size of its molecules (`teacher_identity`).
+"""
+
+import argparse
+import importlib.metadata
+import json
+import logging
+import os
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import teacher_identity as identity
+import teacher_molecules as molecules
+
+LOG = logging.getLogger("teacher")
+PACKAGES = ("auto3d", "molsets", "qc-b3db", "qm9pack", "rdkit", "torch", "numpy", "ase")
+TEACHER_FILE = "models/aimnet2_wb97m_ens_f.jpt"
+LEVEL = "ωB97M-D3(BJ)/def2-TZVPP, by four AIMNet2 networks (Auto3D 2.3.1)"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that make the set."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def make_catalogue(settings: argparse.Namespace) -> identity.Reserved:
+    """Write the catalogue where there is none; returns what is kept out of training."""
+    reserved = identity.read_reserved(settings.suites, settings.reserved)
+    path = settings.work / "catalogue.tsv"
+    if not path.exists():
+        entries, counts = molecules.build(settings.seed, reserved)
+        notes = {
+            "seed": settings.seed,
+            "versions": versions(),
+            "reserved": {name: len(value) for name, value in reserved._asdict().items()},
+            "counts": dict(sorted(counts.items())),
+        }
+        (settings.work / "catalogue.json").write_text(json.dumps(notes, indent=1))
+        molecules.write(entries, path)
+    return reserved
+
+
+def label(settings: argparse.Namespace) -> None:
+    """Make the shards that are not there yet, in order."""
+    import teacher_aimnet as aimnet  # noqa: PLC0415  # loads torch, which other stages do without
+    import teacher_shards as shards  # noqa: PLC0415
+
+    reserved = make_catalogue(settings)
+    entries = molecules.read(settings.work / "catalogue.tsv")
+    plan = shards.make_plan(entries, reserved, settings.seed)
+    teacher = aimnet.Teacher(molecules.package_file("Auto3D", TEACHER_FILE))
+    folder = settings.work / "shards"
+    folder.mkdir(exist_ok=True)
+    for shard in range(settings.shards):
+        path = folder / f"{shard:05d}.npz"
+        if path.exists():
+            continue
+        begin = time.monotonic()
+        arrays = shards.make_shard(teacher, plan, shard, settings.seed)
+        shards.save(path, arrays)
+        seconds = time.monotonic() - begin
+        line = {"shard": shard, "seconds": round(seconds, 1), **shards.summary(arrays)}
+        append(settings.work / "journal.jsonl", line)
+        LOG.info("%s, %.1f frames/s", line, line["frames"] / seconds)
+
+
+def append(path: Path, line: dict[str, object]) -> None:
+    """Add a line of JSON to a journal."""
+    with path.open("a") as journal:
+        journal.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def finished(settings: argparse.Namespace) -> list[Path]:
+    """List the finished shards."""
+    return sorted((settings.work / "shards").glob("[0-9]*[0-9].npz"))
+
+
+def check(settings: argparse.Namespace) -> None:
+    """Compare --checks labels of the first shard with PySCF, a line each in `checks.jsonl`."""
+    import teacher_assemble as assembly  # noqa: PLC0415
+    import teacher_dft as dft  # noqa: PLC0415
+
+    arrays = assembly.read_shards(finished(settings)[:1])
+    off = assembly.offsets(arrays["n_atoms"])
+    spread = assembly.per_frame(arrays["forces_std"], arrays["n_atoms"])
+    path = settings.work / "checks.jsonl"
+    done = [json.loads(x)["row"] for x in path.read_text().splitlines()] if path.exists() else []
+    rows = dft.choose_checks(
+        spread, arrays["n_atoms"], settings.most_atoms, settings.checks, settings.seed
+    )
+    for row in rows:
+        if row in done:
+            continue
+        atoms = slice(off[row], off[row + 1])
+        z, pos = arrays["z"][atoms].astype(int), arrays["pos"][atoms].astype(np.float64)
+        charge, forces = int(arrays["charge"][row]), arrays["forces"][atoms]
+        try:
+            found = dft.check(z, pos, charge, float(arrays["energy"][row]), forces)
+        except RuntimeError as error:
+            LOG.warning("row %d: %s", row, error)
+            continue
+        name, sampler = str(arrays["name"][row]), assembly.SAMPLERS[arrays["sampler"][row]]
+        known = {"row": int(row), "name": name, "sampler": sampler, "spread": float(spread[row])}
+        known["energy_std"] = float(arrays["energy_std"][row])
+        append(path, known | found)
+        LOG.info("%s", known | found)
+
+
+def atoms(settings: argparse.Namespace) -> None:
+    """Compute the isolated atoms."""
+    import teacher_dft as dft  # noqa: PLC0415
+
+    dft.write_atoms(settings.work / "atoms.json")
+
+
+def jacobian(settings: argparse.Namespace) -> None:
+    """Add columns of the force Jacobian to finished shards that have none yet."""
+    import teacher_aimnet as aimnet  # noqa: PLC0415
+    import teacher_assemble as assembly  # noqa: PLC0415
+    import teacher_shards as shards  # noqa: PLC0415
+
+    teacher = aimnet.Teacher(molecules.package_file("Auto3D", TEACHER_FILE))
+    folder = settings.work / "jacobian"
+    folder.mkdir(exist_ok=True)
+    for source in finished(settings):
+        path = folder / source.name
+        if not path.exists():
+            rng = np.random.default_rng([settings.seed, 2000, int(source.stem)])
+            arrays = assembly.read_shards([source])
+            shards.save(path, aimnet.jacobian_columns(teacher, arrays, every=20, rng=rng))
+
+
+def assemble(settings: argparse.Namespace) -> None:
+    """Write the data set and its counts."""
+    import teacher_assemble as assembly  # noqa: PLC0415  # needs molequi
+
+    from molequi.datasets.npz import save_npz  # noqa: PLC0415
+
+    arrays = assembly.read_shards(finished(settings))
+    dropped = assembly.reasons(arrays, limits := assembly.Limits())
+    counts = assembly.statistics(arrays, dropped)
+    LOG.info("\n%s", assembly.table(counts))
+    arrays = assembly.select(arrays, dropped == "")
+    notes = {
+        "level": LEVEL,
+        "limits": limits._asdict(),
+        "counts": counts,
+        "catalogue": json.loads((settings.work / "catalogue.json").read_text()),
+    }
+    for name in ("atoms.json", "shifts.json"):
+        if (settings.work / name).exists():
+            notes[name.split(".", maxsplit=1)[0]] = json.loads((settings.work / name).read_text())
+    frames, splits = assembly.to_frames(arrays), assembly.stored_splits(arrays)
+    path = settings.work / "teacher.npz"
+    save_npz(frames, path, splits=splits, notes=notes, position_dtype="float32")
+    path.with_suffix(".json").write_text(json.dumps(notes, indent=1, ensure_ascii=False))
+
+
+STAGES = {
+    "catalogue": make_catalogue,
+    "label": label,
+    "check": check,
+    "atoms": atoms,
+    "jacobian": jacobian,
+    "assemble": assemble,
+}
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--suites", type=Path, help="folder of suites whose molecules stay out")
+    parser.add_argument("--reserved", type=Path, help="file of SMILES that stay out, one per line")
+    parser.add_argument("--shards", type=int, default=200)
+    parser.add_argument("--checks", type=int, default=50, help="labels to compare with PySCF")
+    parser.add_argument("--most-atoms", type=int, default=12, help="largest frame to compare")
+    parser.add_argument("--seed", type=int, default=20260112)
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Run a stage."""
+    settings = parse()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    settings.work.mkdir(parents=True, exist_ok=True)
+    STAGES[settings.stage](settings)
+
+
+if __name__ == "__main__":
+    main()

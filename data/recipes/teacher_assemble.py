@@ -1,0 +1,178 @@
+"""Shards to one flat file: what is dropped and why, a table of what is left, molequi's format."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from ase.data import atomic_masses, chemical_symbols
+from organic_frames import offsets
+from teacher_geometries import FREE, SAMPLERS
+from teacher_shards import CATEGORIES
+
+from molequi.datasets.in_memory import Frames, make_frames
+from molequi.properties import Property, get_property
+
+LOG = logging.getLogger("teacher")
+PARTS = ("train", "valid", "test")
+SIZES = ((2, 10), (11, 24), (25, 40), (41, 60), (61, 100))
+Arrays = dict[str, np.ndarray]
+# What distillation may use beside energies and forces.
+EXTRA = {
+    "energy_std": Property("energy_std", "0e", "eV", "spread of the teacher's networks"),
+    "forces_std": Property(
+        "forces_std", "0e", "eV/Å", "length of the spread of an atom's force", per_atom=True
+    ),
+    "atom_energies": Property(
+        "atom_energies", "0e", "eV", "the teacher's short-range energy of an atom", per_atom=True
+    ),
+}
+
+
+class Limits(NamedTuple):
+    """What a frame may have at most: the largest force and spread of a force, in eV/Å.
+
+    The spread may be `floor`, or `share` of the frame's largest force where that is more, never
+    above `ceiling`.
+    """
+
+    force: float = 40.0
+    floor: float = 0.8
+    share: float = 0.1
+    ceiling: float = 2.5
+
+
+def per_frame(values: np.ndarray, n_atoms: np.ndarray) -> np.ndarray:
+    """Return the largest of the atoms' values (A,) in each frame (B,)."""
+    return np.maximum.reduceat(values, offsets(n_atoms)[:-1])
+
+
+def read_shards(paths: Iterable[Path]) -> Arrays:
+    """Join shards; `name` (B,) is the SMILES of each frame, `source` (B,) a number per geometry."""
+    parts, n_starts = [], 0
+    for path in paths:
+        with np.load(path, allow_pickle=False) as file:
+            part = dict(file)
+        smiles = part.pop("smiles")
+        part["name"] = smiles[part["start"]]
+        part["start"] = part["start"] + n_starts
+        n_starts += len(smiles)
+        parts.append(part)
+    if not parts:
+        raise FileNotFoundError("there are no finished shards: run the stage `label` first")
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def reasons(arrays: Arrays, limits: Limits) -> np.ndarray:
+    """Name the reason to drop each frame (B,), '' to keep it.
+
+    force: beyond what molecules meet; spread: the networks disagree; reacted: bonds broke or
+    formed where the sampler does not do that on purpose (a proton that went over is kept).
+    """
+    n_atoms = arrays["n_atoms"]
+    force = per_frame(np.linalg.norm(arrays["forces"], axis=1), n_atoms)
+    spread = per_frame(arrays["forces_std"], n_atoms)
+    allowed = np.clip(limits.share * force, limits.floor, limits.ceiling)
+    free = np.isin(arrays["sampler"], [SAMPLERS.index(name) for name in FREE])
+    found = np.full(len(n_atoms), "", dtype="<U8")
+    found[~free & (arrays["damage"] > 1)] = "reacted"
+    found[~(spread <= allowed)] = "spread"
+    found[~(force <= limits.force)] = "force"
+    return found
+
+
+def select(arrays: Arrays, keep: np.ndarray) -> Arrays:
+    """Keep the frames where `keep` (B,) is true."""
+    n_frames, atoms = len(keep), np.repeat(keep, arrays["n_atoms"])
+    return {key: a[keep] if len(a) == n_frames else a[atoms] for key, a in arrays.items()}
+
+
+def dipoles(arrays: Arrays) -> np.ndarray:
+    """Return the dipoles of the atomic charges (B, 3) in e·Å, from the centre of mass."""
+    begin = offsets(arrays["n_atoms"])[:-1]
+    mass, pos = atomic_masses[arrays["z"]][:, None], arrays["pos"].astype(np.float64)
+    centre = np.add.reduceat(mass * pos, begin) / np.add.reduceat(mass, begin)
+    from_centre = pos - np.repeat(centre, arrays["n_atoms"], axis=0)
+    return np.add.reduceat(arrays["charges"][:, None] * from_centre, begin)
+
+
+def rows_with(arrays: Arrays) -> dict[str, dict[str, np.ndarray]]:
+    """Return masks of frames (B,) by element, size, charge, category and sampler."""
+    n_atoms, begin = arrays["n_atoms"], offsets(arrays["n_atoms"])[:-1]
+    elements = {
+        chemical_symbols[z]: np.logical_or.reduceat(arrays["z"] == z, begin)
+        for z in np.unique(arrays["z"])
+    }
+    sizes = {f"{a} to {b} atoms": (n_atoms >= a) & (n_atoms <= b) for a, b in SIZES}
+    charges = {f"charge {q:+d}": arrays["charge"] == q for q in np.unique(arrays["charge"])}
+
+    def by_code(key: str, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        return {name: arrays[key] == code for code, name in enumerate(names)}
+
+    return {
+        "element": elements,
+        "size": sizes,
+        "charge": charges,
+        "category": by_code("category", CATEGORIES),
+        "sampler": by_code("sampler", SAMPLERS),
+    }
+
+
+def statistics(arrays: Arrays, dropped: np.ndarray) -> dict[str, dict[str, dict[str, int]]]:
+    """Count, for each group of `rows_with`, frames by part and frames dropped by reason."""
+    kept = dropped == ""
+    columns = {name: kept & (arrays["part"] == k) for k, name in enumerate(PARTS)}
+    columns |= {f"dropped, {why}": dropped == why for why in np.unique(dropped[~kept])}
+    groups = {"all": {"frames": np.ones(len(kept), dtype=bool)}, **rows_with(arrays)}
+    return {
+        title: {
+            name: {column: int((mask & where).sum()) for column, where in columns.items()}
+            for name, mask in group.items()
+            if mask.any()
+        }
+        for title, group in groups.items()
+    }
+
+
+def table(counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
+    """Write `statistics` as text."""
+    columns = list(next(iter(counts["all"].values())))
+    lines = [f"{'':18s}" + "".join(f"{name:>18s}" for name in columns)]
+    for title, group in counts.items():
+        lines.append(title)
+        for name, row in group.items():
+            lines.append(f"  {name:16s}" + "".join(f"{row[column]:18,d}" for column in columns))
+    return "\n".join(lines)
+
+
+def to_frames(arrays: Arrays) -> Frames:
+    """Return the frames with all targets; `source` is 'category sampler SMILES'."""
+    targets = {
+        "energy": arrays["energy"],
+        "forces": arrays["forces"],
+        "charges": arrays["charges"],
+        "dipole": dipoles(arrays),
+        **{name: arrays[name] for name in EXTRA},
+    }
+    lines = zip(arrays["category"], arrays["sampler"], arrays["name"], strict=True)
+    return make_frames(
+        torch.from_numpy(arrays["pos"]),
+        torch.from_numpy(arrays["z"]),
+        torch.from_numpy(arrays["n_atoms"]),
+        electrons=(
+            torch.from_numpy(arrays["charge"].astype(np.int64)),
+            torch.ones(len(arrays["n_atoms"]), dtype=torch.int64),
+        ),
+        targets={name: torch.from_numpy(values) for name, values in targets.items()},
+        properties={name: EXTRA.get(name) or get_property(name) for name in targets},
+        source=tuple(f"{CATEGORIES[c]} {SAMPLERS[s]} {name}" for c, s, name in lines),
+    )
+
+
+def stored_splits(arrays: Arrays) -> dict[str, torch.Tensor]:
+    """Return the rows of train, valid and test."""
+    return {
+        name: torch.from_numpy(np.flatnonzero(arrays["part"] == k)) for k, name in enumerate(PARTS)
+    }
