@@ -8,7 +8,8 @@ molequi for `assemble`. One thread, under 1 GiB (`assemble`: 3 GiB).
 
 Stages, each goes on where it was stopped; files lie in --work:
   catalogue  molecules by category: `catalogue.tsv`, its counts `catalogue.json`
-  label      shards of about 1,200 frames, `shards/00000.npz` ...; a line each in `journal.jsonl`.
+  label      shards of about 1,200 frames, `shards/00000.npz` ...; a line each in `journal.jsonl`;
+             the teacher's shifts of the elements (eV), `shifts.json`.
              Shard k is made from its number and the seed alone and holds all categories, so any
              number of shards is a balanced set
   check      labels of small frames against PySCF at the teacher's own level: `checks.jsonl`
@@ -75,6 +76,7 @@ def label(settings: argparse.Namespace) -> None:
     entries = molecules.read(settings.work / "catalogue.tsv")
     plan = shards.make_plan(entries, reserved, settings.seed)
     teacher = aimnet.Teacher(molecules.package_file("Auto3D", TEACHER_FILE))
+    (settings.work / "shifts.json").write_text(json.dumps(teacher.shifts(), indent=1))
     folder = settings.work / "shards"
     folder.mkdir(exist_ok=True)
     for shard in range(settings.shards):

@@ -12,8 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import teacher_geometries as geometries
 import torch
+from ase.data import chemical_symbols
 from scipy.linalg import cho_factor, cho_solve
 
+ELEMENTS = "H B C N O F Si P S Cl As Se Br I".split()
 PAIRS_PER_BATCH = 20000  # padded pairs of atoms, which keeps a batch in the processor's cache
 FEMTOSECOND = 0.09822694788  # Å sqrt(u/eV)
 MASS = 12.0  # u, of every atom: thermal averages of positions do not depend on masses
@@ -80,10 +82,11 @@ class Teacher:
         ensemble = torch.jit.load(str(path), map_location="cpu")
         self.networks = [getattr(ensemble.models, str(k)) for k in range(4)]
 
-    def shifts(self) -> np.ndarray:
-        """Return the mean shift of every atomic number (eV), 0 for what is not covered."""
+    def shifts(self) -> dict[str, float]:
+        """Return the mean shift of each element in eV."""
         tables = [n.module.outputs.atomic_shift.shifts.weight for n in self.networks]
-        return torch.stack([t.detach().double().flatten() for t in tables]).mean(0).numpy()
+        mean = torch.stack([t.detach().double().flatten() for t in tables]).mean(0)
+        return {symbol: float(mean[chemical_symbols.index(symbol)]) for symbol in ELEMENTS}
 
     def evaluate(self, k: int, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Run network k: energy (B,), forces, charges and atom_energies (B, N)."""

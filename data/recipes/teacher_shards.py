@@ -33,7 +33,7 @@ COMPLEXES = {"dimer": 18, "ionic": 8, "cluster": 7}
 CATEGORIES = (*QUOTA, *COMPLEXES)
 RELAX_STEPS, DYNAMICS_STEPS, DYNAMICS_SHARE = 16, 48, 0.33
 DYNAMICS_KEPT = (12, 24, 36, 48)
-MOST_ATOMS = 64
+MOST_ATOMS, MOST_DRAWS = 64, 200
 Pools = dict[tuple[str, int], list[Entry]]
 
 
@@ -140,14 +140,15 @@ def is_met(partners: list[Entry], reserved: identity.Reserved) -> bool:
 
 def draw_complex(plan: Plan, kind: str, rng: np.random.Generator) -> tuple[list[Entry], int]:
     """Draw the molecules of a complex and its part; all but tiny molecules are of that part."""
-    part = int(rng.choice([identity.TRAIN, identity.VALID, identity.TEST], p=[0.9, 0.05, 0.05]))
     while True:
-        partners = DRAWERS[kind](plan.pools, part, rng)
-        n_atoms = sum(e.n_atoms for e in partners)
-        parts = {e.part for e in partners}
-        fits = part in parts and parts <= {part, identity.TRAIN} and n_atoms <= MOST_ATOMS
-        if fits and not is_met(partners, plan.reserved):
-            return partners, part
+        part = int(rng.choice([identity.TRAIN, identity.VALID, identity.TEST], p=[0.9, 0.05, 0.05]))
+        for _ in range(MOST_DRAWS):  # a part of a small catalogue may hold nothing that fits
+            partners = DRAWERS[kind](plan.pools, part, rng)
+            n_atoms = sum(e.n_atoms for e in partners)
+            parts = {e.part for e in partners}
+            fits = part in parts and parts <= {part, identity.TRAIN} and n_atoms <= MOST_ATOMS
+            if fits and not is_met(partners, plan.reserved):
+                return partners, part
 
 
 def turn(order: list[Entry], shard: int, n: int, n_again: int) -> list[Entry]:

@@ -1,0 +1,513 @@
+"""The recipe of the teacher's data set, with springs in the place of the teacher."""
+
+import argparse
+import gzip
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("rdkit")
+from rdkit import Chem
+
+RECIPES = Path(__file__).parents[2] / "data" / "recipes"
+WATER = np.array([[0.0, 0.0, 0.0], [0.0, 0.757, 0.587], [0.0, -0.757, 0.587]])
+
+
+def recipe(name: str) -> ModuleType:
+    """Import a module of data/recipes; skip where a package it needs is absent."""
+    if not RECIPES.exists():
+        pytest.skip("data/recipes is only in the checkout")
+    sys.path.insert(0, str(RECIPES))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        pytest.skip(f"{name} needs {error.name}")
+    finally:
+        sys.path.remove(str(RECIPES))
+
+
+identity = recipe("teacher_identity")
+tables = recipe("teacher_fragments")
+molecules = recipe("teacher_molecules")
+geometries = recipe("teacher_geometries")
+aimnet = recipe("teacher_aimnet")
+shards = recipe("teacher_shards")
+assembly = recipe("teacher_assemble")
+teacher = recipe("teacher")
+
+
+class Springs:
+    """Four networks that hold every atom at the origin, each a little more firmly than the last."""
+
+    networks = (1.0, 1.1, 1.2, 1.3)
+
+    def __init__(self, *_: object) -> None:
+        self.n_labels = 0
+
+    def shifts(self) -> dict[str, float]:
+        return {"H": -1.0}
+
+    def forces(self, structures: list, k: int) -> list[np.ndarray]:
+        return [-self.networks[k] * s.pos for s in structures]
+
+    def label(self, structures: list) -> list:
+        self.n_labels += len(structures)
+        return [
+            aimnet.Label(
+                0.575 * float((s.pos**2).sum()), 0.01, -1.15 * s.pos, np.full(len(s.z), 0.1),
+                np.full(len(s.z), s.charge / len(s.z)), np.full(len(s.z), 0.01), np.ones(len(s.z)),
+            )
+            for s in structures
+        ]  # fmt: skip
+
+
+class LooseSprings(Springs):
+    """Springs that let molecules keep their size."""
+
+    networks = (1e-3, 1e-3, 1e-3, 1e-3)
+
+
+def test_resonance_forms_and_stereoisomers_are_one_graph_and_tautomers_one_skeleton() -> None:
+    def only(smiles: str) -> tuple:
+        (found,) = identity.identify_smiles(smiles)
+        return found
+
+    assert only("C1=CC=CC=C1") == only("c1ccccc1")
+    assert only("C[C@H](N)C(=O)O") == only("C[C@@H](N)C(O)=O")
+    keto, enol = only("CC(=O)CC(C)=O"), only("CC(O)=CC(C)=O")
+    assert keto.graph != enol.graph
+    assert keto.skeleton == enol.skeleton
+    acid, ion = only("CC(=O)O"), only("CC(=O)[O-]")
+    assert acid.graph != ion.graph
+    assert identity.part_of(acid) == identity.part_of(ion)
+    assert identity.identify_smiles("not a molecule") == []
+
+
+@pytest.mark.parametrize(
+    "smiles", ["CC(=O)Nc1ccc(O)cc1", "C[N+](C)(C)C", "CS(=O)(=O)C", "OB(O)C=C"]
+)
+def test_geometry_and_smiles_give_the_same_identity(smiles: str) -> None:
+    z, pos, _ = geometries.embed(smiles, 1)
+    assert identity.identify_geometry(z, pos) == identity.identify_smiles(smiles)
+
+
+def test_parts_are_stable_and_balanced_and_tiny_molecules_train() -> None:
+    names = [identity.Identity("", f"C{'C' * n}{'O' * m}", 9) for n in range(60) for m in range(60)]
+    parts = [identity.part_of(name) for name in names]
+    np.testing.assert_allclose(np.bincount(parts) / len(parts), [0.9, 0.05, 0.05], atol=0.012)
+    assert parts[:6] == [identity.part_of(name) for name in names[:6]]
+    tiny = {identity.part_of(identity.Identity("", f"{n}", 3)) for n in range(99)}
+    assert tiny == {identity.TRAIN}
+
+
+@pytest.fixture
+def suites(tmp_path: Path) -> Path:
+    """Write a suite of water + benzene and one with a conformer of dodecane."""
+    z, pos, _ = geometries.embed("c1ccccc1", 1)
+    pair = {
+        "numbers": [8, 1, 1, *z.tolist()],
+        "positions": np.concatenate([WATER + [0.0, 0.0, 9.0], pos]).tolist(),
+    }
+    z, pos, _ = geometries.embed("CCCCCCCCCCCC", 1)
+    chain = {"name": "chain", "conformers": [{"numbers": z.tolist(), "positions": pos.tolist()}]}
+    for name, content in {"A": {"systems": {"pair": pair}}, "B": {"molecules": [chain]}}.items():
+        path = tmp_path / "suites" / f"{name}.json.gz"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(gzip.compress(json.dumps(content).encode()))
+    return tmp_path / "suites"
+
+
+def test_reserved_molecules_and_combinations_stay_out(suites: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "reserved.txt"
+    listed.write_text("OCC=CC\nCO\n")
+    reserved = identity.read_reserved(suites, listed)
+
+    def out(smiles: str) -> bool:
+        return identity.is_reserved(identity.identify_smiles(smiles)[0], reserved)
+
+    assert out("c1ccccc1")
+    assert out("C(O)C=CC")
+    assert out("CCCCCC=CCCCCC")  # the skeleton of a large reserved molecule
+    assert not out("O")
+    assert not out("CO")  # tiny molecules are allowed
+    assert not out("Cc1ccccc1")
+
+    def entry(smiles: str) -> object:
+        return molecules.Entry("common", smiles, 0, 0, 3)
+
+    assert shards.is_met([entry("O"), entry("c1ccccc1")], reserved)
+    assert not shards.is_met([entry("O"), entry("O")], reserved)
+
+
+def test_sections_of_the_tables_are_read() -> None:
+    assert set(tables.STATES) == set(tables.ELEMENTS)
+    assert {"F", "[H]", "c1ccccc1"} <= set(tables.SMALL_SUBSTITUENTS)
+    assert min(len(states) for states in tables.STATES.values()) > 20
+
+
+@pytest.mark.parametrize("element", tables.ELEMENTS)
+def test_every_bonding_state_can_be_made(element: str) -> None:
+    for state in tables.STATES[element]:
+        mol = Chem.MolFromSmiles(state.format(*["C"] * state.count("{}")))
+        assert mol is not None, state
+        assert element in {atom.GetSymbol() for atom in mol.GetAtoms()}, state
+
+
+def test_tables_of_ions_and_compounds_hold_closed_shells_of_the_right_charge() -> None:
+    signs = {"CATIONS": 1, "ANIONS": -1, "SOLVENTS": 0, "COMMON": 0}
+    for name, sign in signs.items():
+        for smiles in getattr(tables, name):
+            mol = Chem.MolFromSmiles(smiles)
+            assert mol is not None, smiles
+            assert np.sign(Chem.GetFormalCharge(mol)) == sign, smiles
+            assert not any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()), smiles
+
+
+@pytest.mark.parametrize(
+    ("kind", "charge", "n_charged"),
+    [("cation", 1, 1), ("anion", -1, 1), ("zwitterion", 0, 2), ("dication", 2, 2)],
+)
+def test_protons_come_on_and_go_off(kind: str, charge: int, n_charged: int) -> None:
+    name = "NCCc1ccc(C(=O)O)nc1"
+    for seed in range(20):
+        ion = molecules.ionize(name, kind, np.random.default_rng(seed))
+        mol = Chem.MolFromSmiles(ion)
+        assert Chem.GetFormalCharge(mol) == charge
+        assert sum(atom.GetFormalCharge() != 0 for atom in mol.GetAtoms()) == n_charged
+        assert not any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
+        assert identity.identify(mol).skeleton == identity.identify_smiles(name)[0].skeleton
+    assert molecules.ionize("CCCC", kind, np.random.default_rng(0)) == ""
+
+
+def test_peptides_are_readable_and_charged_as_their_ends_say() -> None:
+    rng, charges = np.random.default_rng(0), []
+    for _ in range(150):
+        mol = Chem.MolFromSmiles(molecules.peptide(rng))
+        assert mol is not None
+        charges.append(Chem.GetFormalCharge(mol))
+    assert {-1, 0, 1} <= set(charges)
+
+
+def test_admission_names_its_reason() -> None:
+    nothing = identity.Reserved(frozenset(), frozenset(), frozenset())
+    expected = {
+        "CCO": "", "C[CH2]": "radical", "C[Na]": "element", "C" * 60: "size", "O.O": "size",
+        "C(": "unreadable",
+    }  # fmt: skip
+    assert {s: molecules.admit("drug", s, nothing)[1] for s in expected} == expected
+    entry, _ = molecules.admit("ion", "C[NH3+]", nothing)
+    assert (entry.charge, entry.part, entry.n_atoms) == (1, identity.TRAIN, 8)
+
+
+def test_catalogue_round_trip(tmp_path: Path) -> None:
+    entries = [molecules.Entry("ion", "C[NH3+]", 1, 0, 8), molecules.Entry("drug", "CCO", 0, 2, 9)]
+    molecules.write(entries, tmp_path / "catalogue.tsv")
+    assert molecules.read(tmp_path / "catalogue.tsv") == entries
+
+
+def test_elastic_hessian_leaves_rigid_motions_free() -> None:
+    z, pos, _ = geometries.embed("CCO", 1)
+    hessian = geometries.elastic_hessian(z, pos)
+    np.testing.assert_allclose(hessian, hessian.T, atol=1e-12)
+    values = np.linalg.eigvalsh(hessian)
+    np.testing.assert_allclose(values[:6], 0.0, atol=1e-10)
+    assert values[6] > 1e-4
+
+
+def test_mode_noise_grows_with_the_temperature() -> None:
+    z, pos, _ = geometries.embed("CCO", 1)
+    moved = [geometries.mode_noise(z, pos, t, np.random.default_rng(3)) - pos for t in (100, 400)]
+    np.testing.assert_allclose(2 * moved[0], moved[1], atol=1e-12)
+
+
+def test_damage_tells_proton_transfer_from_reaction() -> None:
+    z, bonds = np.array([8, 1, 1, 8, 1, 1]), np.array([[0, 1], [0, 2], [3, 4], [3, 5]])
+    pos = np.concatenate([WATER, WATER + [0.0, 0.0, 2.6]])
+    assert geometries.damage(z, bonds, pos) == 0
+    over, lost, joined = pos.copy(), pos.copy(), pos.copy()
+    over[1] = [0.0, 0.0, 1.7]
+    assert geometries.damage(z, bonds, over) == 1
+    lost[1] = [0.0, 9.0, 0.0]
+    assert geometries.damage(z, bonds, lost) == 2
+    joined[3:] -= [0.0, 0.0, 1.2]
+    assert geometries.damage(z, bonds, joined) == 2
+
+
+def test_separate_sets_the_closest_contact() -> None:
+    start = geometries.assemble("dimer", [("O", 0), ("CO", 0)], 0, np.random.default_rng(0))
+    assert start.smiles == "O.CO"
+    np.testing.assert_array_equal(start.bonds[-1] // 3 > 0, [True, True])
+    for closest in (2.0, 6.5, 10.0):
+        moved = geometries.separate(start.pos, start.fragment, closest)
+        gap = np.linalg.norm(moved[:3, None] - moved[None, 3:], axis=-1).min()
+        assert gap == pytest.approx(closest, abs=1e-6)
+
+
+@pytest.mark.parametrize("names", [["NCCO"], ["O", "CO"], ["[OH3+]", "O", "O"]])
+def test_displacements_are_finite_and_deterministic(names: list[str]) -> None:
+    start = geometries.assemble("x", [(n, 0) for n in names], 0, np.random.default_rng(0))
+    for seed in range(8):
+        found, again = (
+            geometries.displacements(start, start.pos, np.random.default_rng(seed)) for _ in "ab"
+        )
+        assert {g.sampler for g in found} <= set(geometries.SAMPLERS)
+        for one, other in zip(found, again, strict=True):
+            assert one.pos.shape == start.pos.shape
+            np.testing.assert_array_equal(one.pos, other.pos)
+
+
+def test_torsion_scan_turns_one_bond_by_even_steps() -> None:
+    z, pos, bonds = geometries.embed("OCCO", 1)
+    scan = geometries.torsion_scan(z, pos, 8, np.random.default_rng(0))
+    assert len(scan) == 8
+    for moved in scan:
+        lengths = np.linalg.norm(moved[bonds[:, 0]] - moved[bonds[:, 1]], axis=1)
+        before = np.linalg.norm(pos[bonds[:, 0]] - pos[bonds[:, 1]], axis=1)
+        np.testing.assert_allclose(lengths, before, atol=0.08)
+    assert geometries.torsion_scan(*geometries.embed("C", 1)[:2], 8, np.random.default_rng(0)) == []
+
+
+def test_batches_hold_every_structure_once_within_the_limit() -> None:
+    sizes = np.random.default_rng(0).integers(2, 200, 300).tolist()
+    found = list(aimnet.batches(sizes))
+    assert sorted(np.concatenate(found)) == list(range(300))
+    for rows in found:
+        padded = len(rows) * max(sizes[r] for r in rows) ** 2
+        assert len(rows) == 1 or padded <= aimnet.PAIRS_PER_BATCH
+        assert len(rows) <= 64
+
+
+def test_padding_is_zero_and_keeps_charges() -> None:
+    batch = aimnet.pad(
+        [
+            aimnet.Structure(np.array([8, 1, 1]), WATER, 0),
+            aimnet.Structure(np.array([1, 9]), WATER[:2], -1),
+        ]
+    )
+    assert batch["numbers"].tolist() == [[8, 1, 1], [1, 9, 0]]
+    assert batch["coord"].dtype == torch.float32
+    assert batch["charge"].tolist() == [0.0, -1.0]
+
+
+def quadratic(structures: list) -> list[np.ndarray]:
+    """Return the forces of an elastic network about water."""
+    hessian = 2.0 * geometries.elastic_hessian(np.array([8, 1, 1]), WATER)
+    return [-(hessian @ (s.pos - WATER).ravel()).reshape(-1, 3) for s in structures]
+
+
+def test_relaxation_finds_the_minimum() -> None:
+    rng = np.random.default_rng(0)
+    rattled = [
+        aimnet.Structure(np.array([8, 1, 1]), WATER + rng.normal(0, 0.1, (3, 3)), 0) for _ in "abc"
+    ]
+    (early, late) = aimnet.relax(quadratic, rattled, 30, (1, 30))
+    for first, last in zip(early, late, strict=True):
+        forces = [
+            np.abs(quadratic([aimnet.Structure(rattled[0].z, p, 0)])[0]).max()
+            for p in (first, last)
+        ]
+        assert forces[1] < min(0.03, forces[0])
+
+
+def test_dynamics_keeps_the_temperature() -> None:
+    temperature, stiffness = 500.0, 5.0
+    held = [aimnet.Structure(np.array([6] * 40), np.zeros((40, 3)), 0) for _ in range(4)]
+    paths = aimnet.langevin(
+        lambda items: [-stiffness * s.pos for s in items], held, np.full(4, temperature), 300,
+        range(100, 301, 10), np.random.default_rng(0),
+    )  # fmt: skip
+    measured = stiffness * np.mean(np.square(paths)) / geometries.BOLTZMANN
+    assert measured == pytest.approx(temperature, rel=0.05)
+
+
+def catalogue() -> list:
+    """Return a small catalogue with something of most categories."""
+    names = {
+        "drug": "NCCc1ccccc1 CCOC(=O)C", "qm9": "OCC1CC1 CC#N",
+        "ion": "C[NH3+] CC(=O)[O-] [OH-] [NH4+]",
+        "common": "O CO C=O CN", "element_B": "CB(O)O", "peptide": "NCC(=O)O",
+    }  # fmt: skip
+    nothing = identity.Reserved(frozenset(), frozenset(), frozenset())
+    entries = [molecules.admit(c, s, nothing)[0] for c, text in names.items() for s in text.split()]
+    return [entry._replace(part=0) for entry in entries]
+
+
+def test_turns_go_through_the_catalogue() -> None:
+    order = list("abcdefg")
+    assert shards.turn(order, 0, 3, 1) == ["a", "b", "a"]
+    assert shards.turn(order, 1, 3, 1) == ["c", "d", "c"]
+    assert shards.turn(order, 3, 3, 1) == ["g", "a", "g"]
+    assert shards.turn([], 0, 3, 1) == []
+
+
+def test_complexes_are_of_one_part() -> None:
+    nothing = identity.Reserved(frozenset(), frozenset(), frozenset())
+    held_out = [e._replace(part=1) for e in catalogue() if e.smiles in ("OCC1CC1", "CB(O)O")]
+    train = [e for e in catalogue() if e.smiles not in ("OCC1CC1", "CB(O)O")]
+    plan = shards.make_plan([*train, *held_out], nothing, 0)
+    rng = np.random.default_rng(0)
+    parts = []
+    for kind in ("dimer", "ionic", "cluster") * 60:
+        partners, part = shards.draw_complex(plan, kind, rng)
+        parts.append(part)
+        assert part in {e.part for e in partners}
+        for entry in partners:
+            heavy = Chem.MolFromSmiles(entry.smiles).GetNumHeavyAtoms()
+            assert entry.part == part or heavy <= 3
+    assert set(parts) == {0, 1}
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make shards small and quick."""
+    monkeypatch.setattr(shards, "QUOTA", {"drug": 3, "ion": 1, "element_B": 1})
+    monkeypatch.setattr(shards, "COMPLEXES", {"dimer": 1, "cluster": 1})
+    monkeypatch.setattr(shards, "RELAX_STEPS", 7)
+
+
+def test_a_shard_depends_on_its_number_alone(few: None) -> None:
+    nothing = identity.Reserved(frozenset(), frozenset(), frozenset())
+    plan = shards.make_plan(catalogue(), nothing, 0)
+    first, again, other = (shards.make_shard(LooseSprings(), plan, k, 0) for k in (0, 0, 1))
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, again[name])
+    assert first["pos"].shape != other["pos"].shape or np.abs(first["pos"] - other["pos"]).max() > 0
+    n_atoms, n_frames = int(first["n_atoms"].sum()), len(first["n_atoms"])
+    assert {len(first[k]) for k in ("z", "pos", "forces", "forces_std", "charges")} == {n_atoms}
+    assert {len(first[k]) for k in ("energy", "charge", "category", "sampler")} == {n_frames}
+    found = {shards.CATEGORIES[c] for c in first["category"]}
+    assert found == {"drug", "ion", "element_B", "dimer", "cluster"}
+    # A label belongs to the stored position.
+    expected = 0.575 * np.add.reduceat(
+        (first["pos"].astype(float) ** 2).sum(1), assembly.offsets(first["n_atoms"])[:-1]
+    )
+    np.testing.assert_allclose(first["energy"], expected, rtol=1e-6)
+
+
+def test_labelling_goes_on_where_it_stopped(
+    few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aimnet, "Teacher", LooseSprings)
+    monkeypatch.setattr(molecules, "package_file", lambda *_: Path())
+    molecules.write(catalogue(), tmp_path / "catalogue.tsv")
+    settings = argparse.Namespace(work=tmp_path, suites=None, reserved=None, shards=1, seed=0)
+    teacher.label(settings)
+    before = (tmp_path / "shards" / "00000.npz").stat().st_mtime_ns
+    (tmp_path / "shards" / "00001.partial.npz").write_bytes(b"cut off")
+    settings.shards = 2
+    teacher.label(settings)
+    assert (tmp_path / "shards" / "00000.npz").stat().st_mtime_ns == before
+    assert [p.name for p in teacher.finished(settings)] == ["00000.npz", "00001.npz"]
+    journal = [json.loads(line) for line in (tmp_path / "journal.jsonl").read_text().splitlines()]
+    assert [line["shard"] for line in journal] == [0, 1]
+    arrays = assembly.read_shards(teacher.finished(settings))
+    assert len(arrays["name"]) == sum(line["frames"] for line in journal)
+
+
+def flat(n_atoms: list[int], **changed: object) -> dict[str, np.ndarray]:
+    """Return plain arrays of frames of hydrogen and carbon."""
+    n_frames, total = len(n_atoms), sum(n_atoms)
+    arrays = {
+        "n_atoms": np.array(n_atoms),
+        "z": np.array([6, *[1] * (total - 1)], dtype=np.uint8),
+        "pos": np.random.default_rng(0).normal(size=(total, 3)),
+        "charge": np.zeros(n_frames, dtype=np.int8),
+        "part": np.array([0, 1, 2] * n_frames)[:n_frames],
+        "category": np.zeros(n_frames, dtype=np.uint8),
+        "sampler": np.full(n_frames, geometries.CODE["md"]),
+        "damage": np.zeros(n_frames, dtype=np.uint8),
+        "name": np.array(["C"] * n_frames),
+        "energy": np.arange(n_frames) - 100.0,
+        "energy_std": np.full(n_frames, 0.01, dtype=np.float32),
+        "forces": np.ones((total, 3), dtype=np.float32),
+        "forces_std": np.full(total, 0.1, dtype=np.float32),
+        "charges": np.linspace(-0.1, 0.1, total).astype(np.float32),
+        "atom_energies": np.zeros(total, dtype=np.float32),
+    }
+    return arrays | changed
+
+
+def test_frames_are_dropped_for_a_named_reason() -> None:
+    limits = assembly.Limits(force=40.0, floor=0.8, share=0.1, ceiling=2.5)
+    spread = np.array([0.1, 0.9, 0.9, 0.1, 0.1, 2.6], dtype=np.float32).repeat(2)
+    forces = np.zeros((12, 3), dtype=np.float32)
+    forces[::2, 0] = [1.0, 1.0, 10.0, 41.0, 1.0, 39.0]
+    arrays = flat([2] * 6, forces=forces, forces_std=spread, damage=np.array([1, 0, 0, 0, 2, 0]))
+    found = assembly.reasons(arrays, limits)
+    assert found.tolist() == ["", "spread", "", "force", "reacted", "spread"]
+    arrays["sampler"][4] = geometries.CODE["stretch"]
+    assert assembly.reasons(arrays, limits)[4] == ""
+    arrays["forces_std"][0] = np.nan
+    assert assembly.reasons(arrays, limits)[0] == "spread"
+
+
+def test_statistics_count_every_frame_once_in_each_group() -> None:
+    arrays = flat([5, 3, 30, 45], charge=np.array([0, 1, 0, -1], dtype=np.int8))
+    dropped = np.array(["", "", "spread", ""])
+    counts = assembly.statistics(arrays, dropped)
+    assert counts["all"]["frames"] == {"train": 2, "valid": 1, "test": 0, "dropped, spread": 1}
+    for title in ("size", "charge", "category", "sampler"):
+        assert sum(sum(row.values()) for row in counts[title].values()) == 4
+    assert counts["element"]["C"]["train"] == 1
+    assert "dropped, spread" in assembly.table(counts)
+
+
+def test_dipoles_are_taken_from_the_centre_of_mass() -> None:
+    charges = np.array([-0.7, 0.35, 0.35], dtype=np.float32)
+    arrays = flat([3], z=np.array([8, 1, 1]), pos=WATER + 5.0, charges=charges)
+    np.testing.assert_allclose(assembly.dipoles(arrays)[0], [0.0, 0.0, 0.7 * 0.587], atol=1e-6)
+    arrays["charges"] = charges + np.float32(1 / 3)
+    expected = WATER.T @ (charges + 1 / 3) - WATER.T @ np.array([15.999, 1.008, 1.008]) / 18.015
+    np.testing.assert_allclose(assembly.dipoles(arrays)[0], expected, atol=1e-6)
+
+
+def test_the_assembled_file_opens_with_its_targets_and_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from molequi.datasets.npz import load_npz
+
+    arrays = flat([4, 3, 6, 5])
+    arrays["forces_std"][-1] = 9.0
+    monkeypatch.setattr(assembly, "read_shards", lambda _: arrays)
+    (tmp_path / "catalogue.json").write_text("{}")
+    (tmp_path / "atoms.json").write_text('{"H": -13.6}')
+    teacher.assemble(argparse.Namespace(work=tmp_path))
+    found = load_npz(tmp_path / "teacher.npz")
+    assert found.frames.n_atoms.tolist() == [4, 3, 6]
+    assert {name: rows.tolist() for name, rows in found.splits.items()} == {
+        "train": [0], "valid": [1], "test": [2],
+    }  # fmt: skip
+    assert found.frames.source[0] == "drug md C"
+    np.testing.assert_allclose(found.frames.targets["energy"], [-100.0, -99.0, -98.0])
+    assert found.frames.targets["forces_std"].shape == (13,)
+    assert found.notes["atoms"] == {"H": -13.6}
+    assert found.notes["counts"]["all"]["frames"]["dropped, spread"] == 1
+
+
+def test_jacobian_columns_of_springs_are_exact() -> None:
+    arrays = flat([3, 4, 5])
+    found = aimnet.jacobian_columns(Springs(), arrays, every=2, rng=np.random.default_rng(1))
+    assert len(found["row"]) == len(found["n_atoms"]) > 0
+    np.testing.assert_allclose(found["change"], -1.15 * found["direction"], atol=1e-6)
+
+
+def test_checks_cover_the_range_of_spreads() -> None:
+    dft = recipe("teacher_dft")
+    spread, n_atoms = np.arange(100.0), np.array([5, 50] * 50)
+    rows = dft.choose_checks(spread, n_atoms, 12, 10, 0)
+    assert len(set(rows)) == 10
+    assert set(n_atoms[rows]) == {5}
+    assert np.diff(np.sort(spread[rows])).max() < 20
+
+
+def test_dispersion_and_functional_are_the_teachers() -> None:
+    dft = recipe("teacher_dft")
+    energy, forces = dft.single_point(np.array([1, 1]), np.array([[0, 0, 0], [0, 0, 0.75]]), 0)
+    assert energy == pytest.approx(-31.9, abs=0.2)  # eV
+    np.testing.assert_allclose(forces.sum(0), 0.0, atol=2e-3)
