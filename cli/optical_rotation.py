@@ -19,8 +19,8 @@ Record = Mapping[str, Any]
 _ROTATION = "specific_rotation"
 
 
-def hand_headings(model: MolecularModel) -> list[str]:
-    """Return the headings of what `hand_cells` gives."""
+def rotation_headings(model: MolecularModel) -> list[str]:
+    """Return the headings of what `rotation_cells` gives."""
     return (
         [f"{_ROTATION} {model.properties[_ROTATION].unit}", "sign", "R/S (0-based)"]
         if _ROTATION in model.properties
@@ -28,7 +28,7 @@ def hand_headings(model: MolecularModel) -> list[str]:
     )
 
 
-def hand_cells(model: MolecularModel, record: Record) -> list[object]:
+def rotation_cells(model: MolecularModel, record: Record) -> list[object]:
     """Return the rotation with its sign, (+), (-) or none, and the centres of the geometry."""
     if _ROTATION not in model.properties:
         return []
@@ -96,14 +96,18 @@ def _print_mean(record: Record, model: MolecularModel) -> None:
             entry["weight"],
             entry["relative_energy"],
             *(entry[name] for name in names),
-            *hand_cells(model, entry),
+            *rotation_cells(model, entry),
         ]
         for number, entry in enumerate(record["conformers"])
     ]
-    rows.append(["mean", 1.0, None, *(record[name] for name in names), *hand_cells(model, record)])
+    rows.append(
+        ["mean", 1.0, None, *(record[name] for name in names), *rotation_cells(model, record)]
+    )
     title = f"{record['source']}, structure {record['index']}: {record['formula']}, {record['temperature']:g} K"
     print_table(
-        title, ["conformer", "weight", "relative energy eV", *headings, *hand_headings(model)], rows
+        title,
+        ["conformer", "weight", "relative energy eV", *headings, *rotation_headings(model)],
+        rows,
     )
     for text in record["left_out"]:
         line(f"left out: {text}")

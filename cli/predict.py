@@ -10,7 +10,7 @@ import typer
 
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
-from molequi.cli.optical_rotation import hand_cells, hand_headings, print_level, print_means
+from molequi.cli.optical_rotation import rotation_cells, rotation_headings, print_level, print_means
 from molequi.cli.output import line, print_json, print_table, say
 from molequi.errors import UserError
 
@@ -67,7 +67,7 @@ def predict(
 
     from molequi.models.zoo import load
     from molequi.prediction.predict import predict as run
-    from molequi.simulation.conformers import predict_means
+    from molequi.simulation.boltzmann import predict_means
 
     network = load(model, device=device.value, dtype=options.precision(dtype))
     if temperature is not None:
@@ -228,10 +228,10 @@ def _print_records(records: Sequence[Record], model: MolecularModel) -> None:
             cells += _cells(model.properties[name], record)
             if name == "energy":
                 cells.append(record.get("max_force"))
-        rows.append([*cells, *hand_cells(model, record)])
+        rows.append([*cells, *rotation_cells(model, record)])
     print_table(
         "",
-        [*columns, *hand_headings(model)],
+        [*columns, *rotation_headings(model)],
         rows,
         left=("source", "formula"),
         hidden=hidden_source(records),

@@ -74,7 +74,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "evaluation setup loop train",
     ),
     ("", "experiments"),
-    ("simulation", "calculator trajectory guard md relaxation vibrations conformers"),
+    ("simulation", "calculator trajectory guard md relaxation vibrations conformers boltzmann"),
 )
 MODULES = tuple(
     ".".join(filter(None, ("molequi", folder, name)))

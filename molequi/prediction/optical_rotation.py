@@ -29,7 +29,7 @@ _LEVELS = ("rosenfeld", "rosenfeld_isotropic", ROTATION)
 _ROUNDING = 1e-5
 
 
-def is_handed(model: MolecularModel) -> bool:
+def gives_rotation(model: MolecularModel) -> bool:
     """Whether the model gives an optical rotation."""
     return ROTATION in model.properties
 
@@ -51,15 +51,13 @@ def mirrored_values(model: MolecularModel, graph: AtomGraph) -> list[Values]:
         return split_outputs(model, image, model.compute(image, forces=False))
 
 
-def hand(
+def rotation_notes(
     model: MolecularModel, atoms: Atoms, values: Values, image: Values, *, charge: int
 ) -> dict[str, Any]:
     """Return what a record holds beside a specific rotation.
 
-    Rotation_sign, mirror_error, cip, and cip_note where there are no labels.
-
     rotation_sign: `+`, `-` or None. mirror_error: deg/[dm (g/cm³)]. cip: atom (0-based) -> R, S, r
-    or s, read off the geometry, not predicted.
+    or s, read off the geometry, not predicted; cip_note: why there are none.
     """
     labels = labels_from_geometry(atoms, charge=charge)
     cip: dict[str, Any] = {
@@ -80,14 +78,14 @@ def hand(
 
 
 def sign_of(value: float, error: float, smallest: float) -> str | None:
-    """Return `+` or `-`, or None where the value is within its mirror error or the smallest that counts."""
+    """Return `+` or `-`; None within the mirror error, or below the smallest that counts."""
     if not math.isfinite(value) or abs(value) <= max(error, smallest):
         return None
     return "+" if value > 0 else "-"
 
 
 def smallest_rotation(model: MolecularModel, atoms: Atoms) -> float:
-    """Return the specific rotation of this molecule at 1e-5 of the spread in training, in its unit."""
+    """Return the specific rotation of a molecule at 1e-5 of the spread in training."""
     factor = 1.0
     if "rosenfeld" in model.outputs or "rosenfeld_isotropic" in model.outputs:
         factor = rotation_factor(atoms)
@@ -103,10 +101,10 @@ def rotation_factor(atoms: Atoms) -> float:
 
 
 def training_spread(model: MolecularModel) -> float:
-    """Return the spread of the odd scalar in the training set, in the unit of what was trained (rosenfeld_isotropic for the tensor).
+    """Return the spread of the odd scalar in the training set.
 
-    Models keep it as `metadata["training"]["spread"]`; one without has the scale of its head, which
-    is of that order.
+    In the unit of what was trained; of rosenfeld_isotropic for the tensor too. Models keep it as
+    `metadata["training"]["spread"]`; one without has the scale of its head, which is of that order.
     """
     spread: Mapping[str, float] = model.metadata.get("training", {}).get("spread", {})
     if "rosenfeld" in model.outputs:

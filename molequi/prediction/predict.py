@@ -17,7 +17,12 @@ from molequi.errors import UnknownElementError, UserError
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import load
-from molequi.prediction.optical_rotation import MARKS, hand, is_handed, mirrored_values
+from molequi.prediction.optical_rotation import (
+    MARKS,
+    gives_rotation,
+    mirrored_values,
+    rotation_notes,
+)
 from molequi.prediction.records import Values, labelled_atoms, make_record, split_outputs
 from molequi.structures.atoms import graph_from_atoms
 from molequi.structures.inputs import Input, Structure, read_inputs
@@ -55,17 +60,15 @@ def predict(
     overwrite: bool = False,
     unsafe: bool = False,
 ) -> list[dict[str, Any]]:
-    """Predict everything a model gives for every structure.
-
-    One record each, in the order of the inputs.
+    """Predict everything a model gives for every structure: one record each, in their order.
 
     inputs, smiles, charge, conformers, seed: see `inputs.read_inputs`. model: a bundled name, a
     path, or a loaded model.
     output: .xyz, .extxyz (also .gz), .csv or .json. unsafe: compute outside the model's charges and
-    spins too, and mark the record. A record holds source, index, formula, model, level, and the
-    values by their names in the property table, in its units; or source, index and error. Beside an
-    optical rotation stands what `predict_hands.hand` says. Raises UserError where nothing can be
-    computed at all.
+    spins too, and mark the record.
+    A record holds source, index, formula, model, level, and the values by their names in the
+    property table, in its units; or source, index and error. Beside an optical rotation stands
+    `optical_rotation.rotation_notes`. Raises UserError where nothing can be computed at all.
     """
     if output is not None:
         check_writable(output, overwrite=overwrite)
@@ -91,7 +94,10 @@ def iter_predictions(
     batch_size: int | None = None,
     unsafe: bool = False,
 ) -> Iterator[Prediction]:
-    """Predict structures as they come, in batches of about a thousand atoms, or of `batch_size` structures; the order is kept."""
+    """Predict structures as they come, in their order.
+
+    In batches of about a thousand atoms, or of `batch_size` structures.
+    """
     waiting: list[Structure] = []
     n_atoms = 0
     for structure in structures:
@@ -132,9 +138,9 @@ def embed(
 
 
 def _require_place(output: str | os.PathLike[str], model: MolecularModel) -> None:
-    """Refuse a table, which has no place for values of atoms, for a model that gives nothing else."""
+    """Refuse a table, which has no place for values of atoms, where a model gives only these."""
     if str(output).lower().endswith(".csv") and all(
-        row.per_atom for row in model.properties.values()
+        target.per_atom for target in model.properties.values()
     ):
         names = ", ".join(model.properties)
         raise UserError(
@@ -186,7 +192,7 @@ def _predict_batch(
                 model.compute(graph, forces=True, stress=bool(graph.pbc.all(dim=1).any())),
             )
         )
-        images = iter(mirrored_values(model, graph)) if is_handed(model) else repeat(None)
+        images = iter(mirrored_values(model, graph)) if gives_rotation(model) else repeat(None)
     for case in cases:
         if case.graph is None:
             yield Prediction({**case.structure.labels(), "error": case.error}, None)
@@ -208,7 +214,7 @@ def _prediction(
         )
     record = {**case.structure.labels(), **make_record(model, atoms, values, total_charge=charge)}
     if image is not None:
-        record.update(hand(model, atoms, values, image, charge=charge))
+        record.update(rotation_notes(model, atoms, values, image, charge=charge))
     if case.doubt is not None:
         record["unsafe"] = case.doubt
     return Prediction(

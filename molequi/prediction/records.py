@@ -26,7 +26,7 @@ from molequi.graphs.graph import AtomGraph
 from molequi.models.molecular import MolecularModel
 from molequi.properties import DEBYE, Periodicity, Property
 
-# Per atom beside the rows of the property table.
+# Per atom, beside what the property table says.
 _ATOMIC = {"energies"}
 _ASE_NAMES = ("energy", "free_energy", "energies", "forces", "stress", "dipole", "charges")
 PREFIX = "molequi_"
@@ -37,41 +37,36 @@ Values = dict[str, "float | np.ndarray"]
 def split_outputs(
     model: MolecularModel, graph: AtomGraph, outputs: Mapping[str, Tensor]
 ) -> list[Values]:
-    """Split what a batch gave into one dictionary per molecule.
-
-    Floats and arrays, on the CPU, float64.
+    """Split what a batch gave into one dictionary of floats and float64 arrays per molecule.
 
     outputs: per-molecule values (B, ...) and per-atom values (N, ...), as `MolecularModel.compute`
-    returns them.
+    returns them, on any device.
     """
-    counts = (
-        torch.bincount(graph.batch, minlength=graph.n_molecules).tolist()
-        if graph.n_molecules != 1
-        else [graph.n_atoms]
-    )
+    molecules: list[Values] = [{} for _ in range(graph.n_molecules)]
     periodic = graph.pbc.cpu().numpy()
-    molecules: list[Values] = [{} for _ in counts]
     for name, value in outputs.items():
-        row = model.properties.get(name)
+        target = model.properties.get(name)
         data = value.detach().to("cpu", torch.float64)
-        if row is not None and row.binary:
+        if target is not None and target.binary:
             data = data.sigmoid()
-        if not _is_atomic(name, row):
-            parts = data.unbind()
-        else:
-            parts = data.split(counts) if len(counts) != 1 else (data,)
+        parts = _per_molecule(data, graph) if _is_atomic(name, target) else data.unbind()
         for molecule, part, pbc in zip(molecules, parts, periodic, strict=True):
-            if row is None or row.is_defined(pbc):
+            if target is None or target.is_defined(pbc):
                 molecule[name] = part.numpy() if part.ndim else float(part)
     return molecules
+
+
+def _per_molecule(values: Tensor, graph: AtomGraph) -> tuple[Tensor, ...]:
+    """Split values of atoms (N, ...) by molecule."""
+    if graph.n_molecules == 1:
+        return (values,)
+    return values.split(torch.bincount(graph.batch, minlength=graph.n_molecules).tolist())
 
 
 def make_record(
     model: MolecularModel, atoms: Atoms, values: Values, *, total_charge: int
 ) -> dict[str, Any]:
-    """Return the record of one molecule.
-
-    Formula, model, level, and its values with the usual companions.
+    """Return the record of one molecule: `result_labels`, and its values with the usual companions.
 
     max_force: eV/Å; dipole_debye: D, the vector; dipole_origin where the molecule is charged.
     """
@@ -80,8 +75,8 @@ def make_record(
     record.update(
         {
             name: None
-            for name, row in model.properties.items()
-            if row.periodicity is Periodicity.OPEN and name not in values
+            for name, target in model.properties.items()
+            if target.periodicity is Periodicity.OPEN and name not in values
         }
     )
     if "forces" in values:
@@ -125,10 +120,7 @@ def level_text(model: MolecularModel) -> str | None:
 
 
 def ase_results(values: Values) -> dict[str, Any]:
-    """Return the values that ASE has names for, in its conventions.
-
-    Stress as a Voigt 6-vector, free_energy beside energy.
-    """
+    """Return the values that ASE has names for: stress as a Voigt 6-vector, free_energy too."""
     results = {name: values[name] for name in _ASE_NAMES if name in values}
     if "energy" in results:
         results["free_energy"] = results["energy"]
@@ -140,10 +132,9 @@ def ase_results(values: Values) -> dict[str, Any]:
 def labelled_atoms(
     model: MolecularModel, atoms: Atoms, values: Values, extra: Mapping[str, Any]
 ) -> Atoms:
-    """Return a copy of the structure for a file.
+    """Return a copy of the structure for a file, with what was computed.
 
-    Results in a SinglePointCalculator, everything else under `molequi_` keys.
-
+    Results stand in a SinglePointCalculator, everything else under `molequi_` keys.
     extra: single values that go into `info`; None is left out. Labels that the file had under the
     same names are replaced.
     """
@@ -152,34 +143,23 @@ def labelled_atoms(
         labelled.info.pop(name, None)
         labelled.arrays.pop(name, None)
     results = ase_results(values)
-    # Files gain nothing from a second copy of the energy.
-    labelled.calc = SinglePointCalculator(
-        labelled,
-        **{
-            name: value
-            for name, value in results.items()
-            if name not in {"free_energy", "energies"}
-        },
-    )
+    for name in ("free_energy", "energies"):  # files gain nothing from a second copy of the energy
+        results.pop(name, None)
+    labelled.calc = SinglePointCalculator(labelled, **results)
     for name, value in values.items():
-        if name in _ASE_NAMES:
-            continue
-        target = labelled.arrays if _is_atomic(name, model.properties.get(name)) else labelled.info
-        target[PREFIX + name] = value
-    labelled.info.update(
-        {PREFIX + name: value for name, value in extra.items() if value is not None}
-    )
+        if name not in _ASE_NAMES:
+            is_atomic = _is_atomic(name, model.properties.get(name))
+            (labelled.arrays if is_atomic else labelled.info)[PREFIX + name] = value
+    labelled.info |= {PREFIX + name: value for name, value in extra.items() if value is not None}
     # A line break (data fields of an SDF have them) would end the comment line of an XYZ file too
     # early.
-    labelled.info.update(
-        {
-            name: " ".join(value.split())
-            for name, value in labelled.info.items()
-            if isinstance(value, str)
-        }
-    )
+    labelled.info |= {
+        name: " ".join(value.split())
+        for name, value in labelled.info.items()
+        if isinstance(value, str)
+    }
     return labelled
 
 
-def _is_atomic(name: str, row: Property | None) -> bool:
-    return name in _ATOMIC or (row is not None and row.per_atom)
+def _is_atomic(name: str, target: Property | None) -> bool:
+    return name in _ATOMIC or (target is not None and target.per_atom)

@@ -1,43 +1,33 @@
-"""Boltzmann means over conformers: what a measurement of a flexible molecule sees.
+"""The different conformers of one molecule: made from its bonds, relaxed, counted once each.
 
-Conformers come from the bonds (ETKDGv3 and MMFF94), are relaxed with a model that has energies,
-counted once each, and weighted by w_k = exp(-(E_k - E_min) / kT) / Z. Only what does not turn with
-the molecule has a mean: scalars, even and odd, no vectors, tensors or values of atoms.
+They come from ETKDGv3 and MMFF94, and are relaxed with a model that has energies. One whose bonds
+or stereocentres change on the way is of another molecule, and left out by name.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 from rdkit import Chem
 
 from molequi.errors import UserError
-from molequi.models.molecular import MolecularModel
-from molequi.models.zoo import load
-from molequi.prediction.optical_rotation import ROTATION, sign_of, smallest_rotation
-from molequi.prediction.predict import predict
-from molequi.properties import Property
-from molequi.simulation.calculator import Calculator, as_calculator
-from molequi.simulation.relaxation import Relaxed, relax_atoms
+from molequi.simulation.calculator import Calculator
+from molequi.simulation.relaxation import relax_atoms
 from molequi.structures.cip import StereoLabels, constitution_of, label_molecule
-from molequi.structures.inputs import Input, Structure, read_inputs
+from molequi.structures.inputs import Structure
 from molequi.structures.molecules import conformers_from_smiles
-from molequi.structures.perception import GeometryLabels, labels_from_geometry
-from molequi.structures.writers import check_writable, write_results
+from molequi.structures.perception import labels_from_geometry
 
 # eV/Å: far below what moves a conformer's energy by kT. Steps: a conformer that needs more is left
 # out by name.
 _FMAX, _STEPS = 0.02, 500
-# Two geometries are one conformer where energies (eV), distances (Å) and handed triple products
-# agree to this. Those of mirror images differ by twice their size, 2e-3 and more for gauche chains;
-# what relaxation leaves of a torsion moves them by 3e-4.
-_SAME_ENERGY, _SAME_DISTANCE, _SAME_HAND, _NO_HAND = 0.002, 0.1, 0.2, 5e-4
-
-
+# Two geometries are one conformer where energies (eV), distances (Å) and triple products agree to
+# this. Triple products of mirror images differ by twice their size, 2e-3 and more for gauche
+# chains; what relaxation leaves of a torsion moves them by 3e-4.
+_SAME_ENERGY, _SAME_DISTANCE, _SAME_PRODUCTS, _NO_PRODUCTS = 0.002, 0.1, 0.2, 5e-4
 _NITROGEN = 7
 
 
@@ -54,71 +44,54 @@ class Pool(NamedTuple):
     is_achiral: bool
 
 
-def predict_means(
-    inputs: Input | Iterable[Input] = (),
-    model: str | os.PathLike[str] | MolecularModel = "organic",
-    *,
-    conformers: int,
-    temperature: float,
-    smiles: str | Sequence[str] = (),
-    charge: int | None = None,
-    seed: int = 0,
-    energies: str | os.PathLike[str] | MolecularModel = "organic",
-    output: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-) -> list[dict[str, Any]]:
-    """Predict every molecule as the Boltzmann mean over its conformers.
+class _Conformer(NamedTuple):
+    energy: float
+    atoms: Atoms
 
-    One record each, in the order of the inputs.
 
-    inputs, smiles, charge, seed: see `inputs.read_inputs`; a structure with coordinates gives
-    its bonds and stereocentres. temperature: K.
-    energies: the model that relaxes and weighs. output: a .json file. A record holds temperature
-    (K), the means by the names of the property table, and `conformers`: each with weight,
-    relative_energy (eV) and values; or source, index and error. Raises UserError where the model
-    has nothing with a mean.
+class _Molecule(NamedTuple):
+    """A SMILES with all stereo marks, the sorted labels of its centres, and where it is from."""
+
+    smiles: str
+    centres: list[str]
+    is_achiral: bool
+    is_from_coordinates: bool
+
+
+class _LeftOutError(Exception):
+    """A conformer does not count; the text says why."""
+
+
+def conformer_pool(structure: Structure, count: int, seed: int, calculator: Calculator) -> Pool:
+    """Make, relax and count the conformers of a structure.
+
+    Those of an achiral molecule come each with its mirror image. Raises UserError where the bonds
+    or stereocentres are not known, or no conformer is left.
     """
-    if not temperature > 0:
-        raise UserError(f"temperature is {temperature} K; it must be positive, 298.15 is usual")
-    if output is not None and check_writable(output, overwrite=overwrite).suffix != ".json":
-        raise UserError(f"the output {output} of means over conformers is a .json file")
-    loaded = load(model) if isinstance(model, str | os.PathLike) else model
-    names = averaged(loaded)
-    calculator = as_calculator(energies)
-    records = []
-    for structure in read_inputs(inputs, smiles=smiles, charge=charge, seed=seed):
+    if structure.atoms is None:
+        raise UserError(structure.error)
+    molecule = _molecule(structure.atoms)
+    starts = conformers_from_smiles(molecule.smiles, count, seed)
+    if molecule.is_from_coordinates:
+        starts = [structure.atoms, *starts]
+    info = {"charge": structure.atoms.info["charge"], "smiles": molecule.smiles}
+    kept: list[_Conformer] = []
+    left_out: list[str] = []
+    for number, start in enumerate(starts):
         try:
-            pool = _pool(structure, conformers, seed, calculator)
-            records.append(_record(structure, pool, loaded, names, temperature))
-        except ValueError as error:
-            records.append({**structure.labels(), "error": str(error)})
-    if output is not None:
-        write_results(output, records, [None] * len(records), loaded.properties)
-    return records
-
-
-def averaged(model: MolecularModel) -> list[str]:
-    """Name the outputs of a model that have a mean over conformers.
-
-    Raises UserError where there are none.
-    """
-    names = [name for name, row in model.properties.items() if _has_mean(row)]
-    if not names:
-        given = ", ".join(
-            f"{name} ({row.irreps}{', per atom' if row.per_atom else ''})"
-            for name, row in model.properties.items()
-        )
-        raise UserError(
-            f"--temperature asks for a mean over conformers, but {given} turns with the molecule "
-            "or belongs to its atoms; leave it out"
-        )
-    return names
-
-
-def boltzmann_weights(energies: np.ndarray, temperature: float) -> np.ndarray:
-    """Return the weights of conformers: energies (K,), eV; temperature: K."""
-    weights = np.exp(-(energies - energies.min()) / (units.kB * temperature))
-    return weights / weights.sum()
+            atoms = Atoms(start.numbers, start.positions, info=info)
+            found = _relaxed(atoms, calculator, molecule.centres)
+        except _LeftOutError as problem:
+            left_out.append(f"conformer {number}: {problem}")
+            continue
+        _add(kept, found)
+        if molecule.is_achiral:
+            _add(kept, found._replace(atoms=mirrored(found.atoms)))
+    if not kept:
+        raise UserError(f"no conformer of {structure} is left: {'; '.join(left_out[:3])}")
+    kept.sort(key=lambda conformer: conformer.energy)
+    energies = np.array([conformer.energy for conformer in kept])
+    return Pool([conformer.atoms for conformer in kept], energies, left_out, molecule.is_achiral)
 
 
 def is_same_conformer(first: Atoms, second: Atoms) -> bool:
@@ -129,91 +102,69 @@ def is_same_conformer(first: Atoms, second: Atoms) -> bool:
     for a, b in zip(_distances(first), _distances(second), strict=True):
         if np.abs(a - b).max(initial=0.0) > _SAME_DISTANCE:
             return False
-    a, b = _handed(first), _handed(second)
-    return bool(
-        np.abs(a - b).max(initial=0.0)
-        <= max(_NO_HAND, _SAME_HAND * max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0)))
-    )
+    a, b = _triple_products(first), _triple_products(second)
+    largest = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0))
+    return bool(np.abs(a - b).max(initial=0.0) <= max(_NO_PRODUCTS, _SAME_PRODUCTS * largest))
 
 
-def _has_mean(row: Property) -> bool:
-    return row.shape == () and not row.per_atom
+def mirrored(atoms: Atoms) -> Atoms:
+    """Return the mirror image of a molecule, with its notes."""
+    return Atoms(atoms.numbers, -atoms.positions, info=dict(atoms.info))
 
 
-def _pool(structure: Structure, count: int, seed: int, calculator: Calculator) -> Pool:
-    """Make, relax and count the conformers of a structure.
+def _relaxed(start: Atoms, calculator: Calculator, wanted: list[str]) -> _Conformer:
+    """Relax a conformer.
 
-    Of an achiral molecule each together with its mirror image.
+    Raises UserError that says which of the two models does not know it, and _LeftOutError where it
+    does not converge or becomes another molecule.
     """
-    if structure.atoms is None:
-        raise UserError(structure.error)
-    text, drawn = _bonds(structure)
-    starts = conformers_from_smiles(text, count, seed)
-    if drawn is not None:
-        starts = [structure.atoms, *starts]
-    molecule = Chem.MolFromSmiles(text)
-    labels = label_molecule(molecule)
-    wanted = _centres([atom.GetAtomicNum() for atom in molecule.GetAtoms()], labels)
-    is_achiral = labels.kind in {"achiral", "meso"}
-    kept: list[tuple[float, Atoms]] = []
-    left_out = []
-    for number, start in enumerate(starts):
-        atoms = Atoms(
-            start.numbers,
-            start.positions,
-            info={"charge": structure.atoms.info["charge"], "smiles": text},
-        )
-        atoms.calc = calculator
-        relaxed = _relaxed(atoms)
-        energy = relaxed.atoms.get_potential_energy()
-        problem = (
-            f"not relaxed in {_STEPS} steps"
-            if not relaxed.converged
-            else _changed(start, relaxed.atoms, wanted)
-        )
-        if problem:
-            left_out.append(f"conformer {number}: {problem}")
-            continue
-        for geometry in (relaxed.atoms, _mirrored(relaxed.atoms))[: 2 if is_achiral else 1]:
-            if not any(
-                abs(energy - other) < _SAME_ENERGY and is_same_conformer(geometry, known)
-                for other, known in kept
-            ):
-                kept.append(
-                    (energy, Atoms(geometry.numbers, geometry.positions, info=dict(atoms.info)))
-                )
-    if not kept:
-        raise UserError(f"no conformer of {structure} is left: {'; '.join(left_out[:3])}")
-    kept.sort(key=lambda pair: pair[0])
-    return Pool(
-        [atoms for _, atoms in kept], np.array([energy for energy, _ in kept]), left_out, is_achiral
-    )
-
-
-def _relaxed(atoms: Atoms) -> Relaxed:
-    """Relax a conformer. Raises UserError that says which of the two models does not know it."""
+    start.calc = calculator
     try:
-        return relax_atoms(atoms, fmax=_FMAX, steps=_STEPS)
+        relaxed = relax_atoms(start, fmax=_FMAX, steps=_STEPS)
     except UserError as error:
-        raise UserError(
-            "its conformers have no energies by the model "
-            f"{atoms.calc.model.metadata.get('name')}: {error}"
-        ) from error
+        name = calculator.model.metadata.get("name")
+        raise UserError(f"its conformers have no energies by the model {name}: {error}") from error
+    if not relaxed.converged:
+        raise _LeftOutError(f"not relaxed in {_STEPS} steps")
+    change = _changed(start, relaxed.atoms, wanted)
+    if change:
+        raise _LeftOutError(change)
+    atoms = Atoms(relaxed.atoms.numbers, relaxed.atoms.positions, info=dict(start.info))
+    return _Conformer(relaxed.atoms.get_potential_energy(), atoms)
 
 
-def _bonds(structure: Structure) -> tuple[str, GeometryLabels | None]:
-    """Return a SMILES with all stereo marks, and what was read where it came from coordinates.
+def _add(kept: list[_Conformer], found: _Conformer) -> None:
+    """Keep a conformer that is not among those kept."""
+    if not any(
+        abs(found.energy - known.energy) < _SAME_ENERGY
+        and is_same_conformer(found.atoms, known.atoms)
+        for known in kept
+    ):
+        kept.append(found)
+
+
+def _molecule(atoms: Atoms) -> _Molecule:
+    """Return the molecule of a structure, from its SMILES or else from its coordinates.
 
     Raises UserError where stereocentres are open, or an allene may be handed: conformers would be
     of several molecules.
     """
-    if "ETKDG" in str(structure.atoms.info.get("geometry")) and "smiles" in structure.atoms.info:
-        text, read = str(structure.atoms.info["smiles"]), None
+    is_drawn = "ETKDG" in str(atoms.info.get("geometry")) and "smiles" in atoms.info
+    if is_drawn:
+        text = str(atoms.info["smiles"])
     else:
-        read = labels_from_geometry(structure.atoms, charge=structure.atoms.info["charge"])
+        read = labels_from_geometry(atoms, charge=atoms.info["charge"])
         if read.labels is None:
             raise UserError(f"no conformers without bonds: {read.status}")
         text = read.smiles
+    _refuse_open_stereo(text)
+    molecule = Chem.MolFromSmiles(text)
+    labels = label_molecule(molecule)
+    centres = _centres([atom.GetAtomicNum() for atom in molecule.GetAtoms()], labels)
+    return _Molecule(text, centres, labels.kind in {"achiral", "meso"}, not is_drawn)
+
+
+def _refuse_open_stereo(text: str) -> None:
     molecule = Chem.MolFromSmiles(text)
     if label_molecule(molecule).kind == "unknown":
         raise UserError(
@@ -231,7 +182,6 @@ def _bonds(structure: Structure) -> tuple[str, GeometryLabels | None]:
                 f"{text} leaves a stereo {kind} open, so its conformers are of several molecules; "
                 "mark it in the SMILES (@, / or \\)"
             )
-    return text, read
 
 
 def _centres(numbers: Iterable[int], labels: StereoLabels) -> list[str]:
@@ -256,55 +206,10 @@ def _changed(start: Atoms, relaxed: Atoms, wanted: list[str]) -> str:
     ):
         return f"its bonds became those of {bonds} in place of {old}"
     centres = _centres(relaxed.numbers, found.labels)
-    return (
-        ""
-        if centres == wanted
-        else f"its stereocentres became {' '.join(centres) or 'none'} in place of {' '.join(wanted) or 'none'}"
-    )
-
-
-def _record(
-    structure: Structure, pool: Pool, model: MolecularModel, names: list[str], temperature: float
-) -> dict[str, Any]:
-    rows = predict(pool.atoms, model)
-    # A conformer may pass for its own mirror image and be so only to the precision of its
-    # relaxation.
-    images = predict([_mirrored(atoms) for atoms in pool.atoms], model) if pool.is_achiral else rows
-    bad = next((row["error"] for row in (*rows, *images) if "error" in row), None)
-    if bad is not None:
-        raise UserError(bad)
-    weights = boltzmann_weights(pool.energies, temperature)
-    shared = {
-        name: rows[0][name] for name in ("formula", "n_atoms", "total_charge", "model", "level")
-    }
-    record = {**structure.labels(), **shared, "temperature": temperature}
-    for name in names:
-        record[name] = float(
-            weights
-            @ [(row[name] + image[name]) / 2 for row, image in zip(rows, images, strict=True)]
-        )
-    kept = [
-        *names,
-        *(("rotation_sign", "mirror_error", "cip", "cip_note") if ROTATION in names else ()),
-    ]
-    if ROTATION in names:
-        record["mirror_error"] = float(weights @ [row["mirror_error"] for row in rows])
-        record["rotation_sign"] = sign_of(
-            record[ROTATION], record["mirror_error"], smallest_rotation(model, pool.atoms[0])
-        )
-        record.update({name: rows[0][name] for name in ("cip", "cip_note") if name in rows[0]})
-    record["conformers"] = [
-        {
-            "weight": weight, "relative_energy": energy, **{name: row[name] for name in kept if name in row},
-            "atomic_numbers": atoms.numbers, "positions": atoms.positions,
-        }
-        for weight, energy, row, atoms in zip(weights.tolist(), (pool.energies - pool.energies[0]).tolist(), rows, pool.atoms, strict=True)
-    ]  # fmt: skip
-    return {**record, "left_out": pool.left_out}
-
-
-def _mirrored(atoms: Atoms) -> Atoms:
-    return Atoms(atoms.numbers, -atoms.positions, info=dict(atoms.info))
+    if centres == wanted:
+        return ""
+    now, then = (" ".join(labels) or "none" for labels in (centres, wanted))
+    return f"its stereocentres became {now} in place of {then}"
 
 
 def _distances(atoms: Atoms) -> list[np.ndarray]:
@@ -319,10 +224,11 @@ def _distances(atoms: Atoms) -> list[np.ndarray]:
     ]
 
 
-def _handed(atoms: Atoms) -> np.ndarray:
-    """Return sorted pseudoscalars of the atoms of each element, t = (a x b) . c / max |a| |b| |c|, a, b, c = sum_j Z_j r_ij exp(-k r_ij / Å).
+def _triple_products(atoms: Atoms) -> np.ndarray:
+    """Return sorted pseudoscalars of the atoms of each element, which change sign in a mirror.
 
-    k = 0.5, 1, 2; the largest product of lengths in the molecule makes them pure numbers.
+    t = (a x b) . c / max |a| |b| |c| with a, b, c = sum_j Z_j r_ij exp(-k r_ij / Å), k = 0.5, 1, 2:
+    the largest product of lengths in the molecule makes them pure numbers.
     """
     vectors = atoms.positions[None] - atoms.positions[:, None]
     lengths = np.linalg.norm(vectors, axis=2)[..., None]

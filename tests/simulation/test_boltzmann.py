@@ -1,0 +1,126 @@
+"""Boltzmann means over conformers."""
+
+from __future__ import annotations
+
+import ase
+import numpy as np
+import pytest
+from scipy import constants
+
+from molequi.errors import UserError
+from molequi.models.molecular import MolecularModel, make_model
+from molequi.simulation.boltzmann import (
+    averaged,
+    boltzmann_weights,
+    predict_means,
+)
+from molequi.structures.molecules import atoms_from_smiles
+
+
+@pytest.fixture(scope="module")
+def chiral() -> MolecularModel:
+    return make_model(
+        [1, 6, 8], ["rosenfeld"], n_channels=8, n_layers=3, parity="full", metadata={"name": "tiny"}
+    )
+
+
+def test_weights_follow_boltzmann():
+    kT = constants.k * 298.15 / constants.e
+    weights = boltzmann_weights(np.array([5.0, 5.0 + kT, 5.0]), 298.15)
+    np.testing.assert_allclose(
+        weights, np.array([1, np.exp(-1), 1]) / (2 + np.exp(-1)), rtol=2e-6
+    )  # ASE's constants are those of 2014
+
+
+def test_butane_is_inactive_because_its_conformers_come_in_pairs(chiral):
+    (record,) = predict_means(smiles="CCCC", model=chiral, conformers=6, temperature=298.15)
+    rotations = sorted(entry["specific_rotation"] for entry in record["conformers"])
+    assert len(rotations) == 3
+    assert rotations[0] == pytest.approx(-rotations[2], rel=1e-3)
+    assert record["rotation_sign"] is None
+    assert [entry["rotation_sign"] for entry in record["conformers"]].count(None) == 1
+    assert sum(entry["weight"] for entry in record["conformers"]) == pytest.approx(1.0)
+    assert record["conformers"][0]["relative_energy"] == 0.0
+
+
+def test_an_achiral_molecule_is_inactive_though_a_conformer_is_only_nearly_flat(chiral):
+    """The trans form of H2O2 relaxes from near planarity to something not quite planar, which has a rotation of its own."""
+    turn = np.radians(179.0)
+    hooh = ase.Atoms(
+        "OOHH",
+        [
+            [0, 0, 0],
+            [0, 0, 1.45],
+            [0.94, 0, -0.15],
+            [0.94 * np.cos(turn), 0.94 * np.sin(turn), 1.6],
+        ],
+    )
+    (record,) = predict_means(hooh, chiral, conformers=1, temperature=298.15)
+    assert any(entry["rotation_sign"] for entry in record["conformers"])
+    assert record["rotation_sign"] is None
+    assert abs(record["specific_rotation"]) < 1e-3 * max(
+        abs(entry["specific_rotation"]) for entry in record["conformers"]
+    )
+
+
+def test_the_mean_is_that_of_the_weights_and_flips_with_the_molecule(chiral):
+    one, other = predict_means(
+        smiles=["CC[C@H](C)O", "CC[C@@H](C)O"], model=chiral, conformers=8, temperature=300.0
+    )
+    for record in (one, other):
+        weights = [entry["weight"] for entry in record["conformers"]]
+        values = [entry["specific_rotation"] for entry in record["conformers"]]
+        assert record["specific_rotation"] == pytest.approx(np.dot(weights, values))
+        energies = [entry["relative_energy"] for entry in record["conformers"]]
+        np.testing.assert_allclose(weights, boltzmann_weights(np.array(energies), 300.0))
+    assert one["cip"] != other["cip"]
+    assert {tuple(entry["cip"].values()) for entry in one["conformers"]} == {
+        tuple(one["cip"].values())
+    }
+
+
+def test_coordinates_give_the_molecule_and_its_hand(chiral):
+    atoms = atoms_from_smiles("C[C@H](O)C=O")
+    bare = ase.Atoms(atoms.numbers, atoms.positions)
+    (record,) = predict_means(bare, chiral, conformers=2, temperature=298.15)
+    assert list(record["cip"].values()) == ["S"]
+
+
+def test_a_marked_nitrogen_is_not_asked_for():
+    """RDKit labels the nitrogen of an aziridine that the SMILES marks, and reads none off coordinates."""
+    (record,) = predict_means(smiles="C[N@]1C[C@@H]1C", conformers=2, temperature=298.15)
+    assert record["conformers"]
+    assert record["left_out"] == []
+
+
+def test_other_scalars_have_a_mean_and_vectors_have_none():
+    (record,) = predict_means(smiles="OO", conformers=4, temperature=298.15)
+    assert record["dipole_magnitude"] == pytest.approx(
+        sum(entry["weight"] * entry["dipole_magnitude"] for entry in record["conformers"])
+    )
+    assert "dipole" not in record
+    with pytest.raises(UserError, match="turns with the molecule"):
+        averaged(make_model([1, 8], ["polarizability"], n_channels=4, l_max=2))
+
+
+@pytest.mark.parametrize(
+    ("smiles", "said"),
+    [
+        ("CCC(C)O", "leaves a stereo centre open"),
+        ("CC=CCO", "stereo double bond open"),
+        ("CC[Si](C)C", "no energies by the model organic: element Si"),
+        ("CC=C=CC", "has an allene, whose hand no SMILES keeps"),
+    ],
+)
+def test_what_has_no_mean_is_said(chiral, smiles, said):
+    (record,) = predict_means(smiles=smiles, model=chiral, conformers=2, temperature=298.15)
+    assert said in record["error"]
+
+
+def test_wrong_settings_are_refused(chiral, tmp_path):
+    with pytest.raises(UserError, match="temperature is 0"):
+        predict_means(smiles="CO", model=chiral, conformers=2, temperature=0.0)
+    with pytest.raises(UserError, match=r"\.json file"):
+        predict_means(
+            smiles="CO", model=chiral, conformers=2, temperature=300.0, output=tmp_path / "x.xyz"
+        )
