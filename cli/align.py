@@ -8,33 +8,37 @@ import typer
 
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
+from molequi.cli.loading import load_network
 from molequi.cli.output import line, print_json, print_table, say
 from molequi.errors import UserError
 
+A = Annotated[
+    str,
+    typer.Argument(
+        metavar="A",
+        show_default=False,
+        help="A file, or - for stdin; its first structure is turned.",
+    ),
+]
+B = Annotated[str, typer.Argument(metavar="B", show_default=False, help="The molecule that stays.")]
+ChargeWeight = Annotated[
+    float,
+    typer.Option(
+        "--charge-weight", help="Of the electrostatic overlap in the score; shape has the rest."
+    ),
+]
+Poses = Annotated[
+    int, typer.Option("--poses", min=0, help="Poses of the scan to list, best first.")
+]
+
 
 def align(
-    a: Annotated[
-        str,
-        typer.Argument(
-            metavar="A",
-            show_default=False,
-            help="A file, or - for stdin; its first structure is turned.",
-        ),
-    ],
-    b: Annotated[
-        str, typer.Argument(metavar="B", show_default=False, help="The molecule that stays.")
-    ],
+    a: A,
+    b: B,
     *,
     model: options.Model = "organic",
-    charge_weight: Annotated[
-        float,
-        typer.Option(
-            "--charge-weight", help="Of the electrostatic overlap in the score; shape has the rest."
-        ),
-    ] = 0.5,
-    poses: Annotated[
-        int, typer.Option("--poses", min=0, help="Poses of the scan to list, best first.")
-    ] = 10,
+    charge_weight: ChargeWeight = 0.5,
+    poses: Poses = 10,
     output: options.Output = None,
     charge: options.Charge = None,
     json: options.Json = False,
@@ -42,10 +46,11 @@ def align(
     dtype: options.DtypeOption = options.Dtype.float64,
     overwrite: options.Overwrite = False,
 ) -> int:
-    """Turn A onto B: scan 10,000 orientations by their overlap of shape and charge, and refine the best.
+    """Turn A onto B by their overlap of shape and charge.
 
-    The network runs once for each molecule; a turned molecule's features are the turned features. A
-    score of 1 is a perfect match. OUTPUT is an .xyz file with A as it was laid, then B.
+    10,000 orientations are scanned, and the best ones refined. The network runs once for each
+    molecule; a turned molecule's features are the turned features. A score of 1 is a perfect match.
+    OUTPUT is an .xyz file with A as it was laid, then B.
     """
     if a == b == "-":
         raise UserError(
@@ -53,19 +58,12 @@ def align(
         )
 
     from molequi.alignment.align import align as run
-    from molequi.models.zoo import load
 
-    network = load(model, device=device.value, dtype=options.precision(dtype))
+    network = load_network(model, device, dtype)
     record = run(
-        a,
-        b,
-        network,
-        charge_weight=charge_weight,
-        n_poses=poses,
-        charge=charge,
-        output=output,
-        overwrite=overwrite,
-    )
+        a, b, network, charge_weight=charge_weight, n_poses=poses, charge=charge,
+        output=output, overwrite=overwrite,
+    )  # fmt: skip
     if json:
         print_json(record)
     else:

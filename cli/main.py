@@ -11,7 +11,21 @@ from typing import Annotated
 import typer
 
 from molequi import __version__
-from molequi.cli import align, bench, check, config, demo, label, library, predict, simulate, train
+from molequi.cli import (
+    align,
+    bench,
+    check,
+    config,
+    demo,
+    embed,
+    label,
+    library,
+    md,
+    predict,
+    relax,
+    train,
+    vibrations,
+)
 from molequi.cli.exits import ExitCode, explain
 from molequi.cli.output import say, start_logging
 
@@ -25,11 +39,11 @@ app = typer.Typer(
 )
 
 app.command("predict", rich_help_panel="Use a model")(predict.predict)
-app.command("relax", rich_help_panel="Use a model")(simulate.relax)
-app.command("vibrations", rich_help_panel="Use a model")(simulate.vibrations)
-app.command("md", rich_help_panel="Use a model")(simulate.md)
+app.command("relax", rich_help_panel="Use a model")(relax.relax)
+app.command("vibrations", rich_help_panel="Use a model")(vibrations.vibrations)
+app.command("md", rich_help_panel="Use a model")(md.md)
 app.command("align", rich_help_panel="Use a model")(align.align)
-app.command("embed", rich_help_panel="Use a model")(predict.embed)
+app.command("embed", rich_help_panel="Use a model")(embed.embed)
 app.command("label", rich_help_panel="Make a model")(label.label)
 app.command("train", rich_help_panel="Make a model")(train.train)
 app.command("evaluate", rich_help_panel="Make a model")(train.evaluate)

@@ -1,21 +1,18 @@
-"""How an optical rotation is printed.
-
-With its sign or without, the CIP labels read off the geometry, and what it stands for.
-"""
+"""How an optical rotation is printed: its sign, the CIP labels, and what it stands for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from molequi.cli.exits import ExitCode
 from molequi.cli.output import line, print_json, print_table, say
+from molequi.cli.records import Record, errors_of
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
     from molequi.models.molecular import MolecularModel
 
-Record = Mapping[str, Any]
 _ROTATION = "specific_rotation"
 
 
@@ -56,12 +53,7 @@ def print_means(records: Sequence[Record], model: MolecularModel, *, json: bool)
 
     Raises UserError where all failed.
     """
-    good = [record for record in records if "error" not in record]
-    errors = [
-        f"{record['source']}, structure {record['index']}: {record['error']}"
-        for record in records
-        if "error" in record
-    ]
+    good, errors = [record for record in records if "error" not in record], errors_of(records)
     if not good:
         raise UserError(
             errors[0]
@@ -103,7 +95,8 @@ def _print_mean(record: Record, model: MolecularModel) -> None:
     rows.append(
         ["mean", 1.0, None, *(record[name] for name in names), *rotation_cells(model, record)]
     )
-    title = f"{record['source']}, structure {record['index']}: {record['formula']}, {record['temperature']:g} K"
+    where = f"{record['source']}, structure {record['index']}"
+    title = f"{where}: {record['formula']}, {record['temperature']:g} K"
     print_table(
         title,
         ["conformer", "weight", "relative energy eV", *headings, *rotation_headings(model)],

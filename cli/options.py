@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
+
+from molequi.errors import UserError
 
 
 class Device(str, Enum):
@@ -29,7 +31,10 @@ Inputs = Annotated[
     typer.Argument(
         metavar="INPUT...",
         show_default=False,
-        help="Files that ASE or RDKit read (.xyz .sdf .smi .pdb .cif .traj .db, also .gz), or - for stdin.",
+        help=(
+            "Files that ASE or RDKit read (.xyz .sdf .smi .pdb .cif .traj .db, also .gz), or - "
+            "for stdin."
+        ),
     ),
 ]
 Input = Annotated[
@@ -133,3 +138,22 @@ Unsafe = Annotated[
 def precision(dtype: Dtype | None) -> str | None:
     """Return the name of the dtype for the library; None is the model's own."""
     return None if dtype is None else dtype.value
+
+
+class Reading(NamedTuple):
+    """What `predict` and its means share: how structures are read, and where records go."""
+
+    smiles: list[str]
+    charge: int | None
+    conformers: int
+    seed: int
+    output: Path | None
+    overwrite: bool
+
+
+def require_inputs(inputs: list[str] | None, smiles: list[str] | None, action: str) -> None:
+    """Refuse a command line without structures; `action` is what would be done with them."""
+    if not inputs and not smiles:
+        raise UserError(
+            f"nothing to {action}: give structure files, - for standard input, or --smiles TEXT"
+        )

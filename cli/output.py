@@ -90,7 +90,10 @@ def print_table(
 
 
 def format_value(value: object, digits: int = 4) -> str:
-    """Write a table's cell: `-` for nothing, numbers with `digits` decimals or powers of ten where these would show nothing."""
+    """Write a table's cell: `-` for nothing, numbers with `digits` decimals.
+
+    Where these would show nothing, numbers are written with a power of ten.
+    """
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -1,0 +1,34 @@
+"""What several commands load before they start: a model, a calculator, one structure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from molequi.cli.options import Device, Dtype, precision
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from molequi.models.molecular import MolecularModel
+    from molequi.simulation.calculator import Calculator
+
+
+def load_network(model: str, device: Device, dtype: Dtype | None) -> MolecularModel:
+    """Load a model by the options of a command."""
+    from molequi.models.zoo import load
+
+    return load(model, device=device.value, dtype=precision(dtype))
+
+
+def load_calculator(model: str, device: Device, dtype: Dtype | None, *, unsafe: bool) -> Calculator:
+    """Make the calculator of a model by the options of a command."""
+    from molequi.simulation.calculator import Calculator
+
+    return Calculator(model, device=device.value, dtype=precision(dtype), unsafe=unsafe)
+
+
+def read_one(source: str | None, smiles: str | None, charge: int | None, seed: int) -> Atoms:
+    """Read the first structure of an input. Raises UserError where there is none."""
+    from molequi.structures.inputs import one_structure
+
+    return one_structure(source, smiles=smiles, charge=charge, seed=seed).atoms

@@ -1,0 +1,92 @@
+"""`molequi relax`: structures to their nearest energy minima."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from molequi.cli import options
+from molequi.cli.exits import ExitCode
+from molequi.cli.loading import load_calculator
+from molequi.cli.output import STDERR, print_json, print_table, say
+from molequi.cli.records import Record, hidden_source, print_provenance, require_good
+
+_COLUMNS = {
+    "#": "index",
+    "source": "source",
+    "formula": "formula",
+    "energy eV": "energy",
+    "change eV": "energy_change",
+    "max|F| eV/Å": "fmax",
+    "steps": "steps",
+    "converged": "converged",
+}
+
+Fmax = Annotated[
+    float,
+    typer.Option("--fmax", help="eV/Å, the largest force on an atom of a relaxed structure."),
+]
+Steps = Annotated[int, typer.Option("--steps", "-n", min=0, help="At most.")]
+
+
+def relax(
+    inputs: options.Inputs = None,
+    *,
+    smiles: options.Smiles = None,
+    model: options.Model = "organic",
+    fmax: Fmax = 0.01,
+    steps: Steps = 500,
+    output: options.Output = None,
+    charge: options.Charge = None,
+    json: options.Json = False,
+    unsafe: options.Unsafe = False,
+    device: options.DeviceOption = options.Device.cpu,
+    dtype: options.DtypeOption = None,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+) -> int:
+    """Move the atoms of every structure to the nearest energy minimum.
+
+    OUTPUT is an extended XYZ file.
+
+    Exit code 3 when a structure did not get there; it is kept as far as it came.
+    """
+    options.require_inputs(inputs, smiles, "relax")
+
+    from molequi.simulation.relaxation import relax as run
+
+    calculator = load_calculator(model, device, dtype, unsafe=unsafe)
+    with STDERR.status("relaxing"):
+        records = run(
+            inputs or [], calculator, smiles=smiles or [], charge=charge, seed=seed,
+            fmax=fmax, steps=steps, output=output, overwrite=overwrite,
+        )  # fmt: skip
+    good = require_good(records)
+    if json:
+        print_json(records)
+    else:
+        _print(good)
+    return _exit_code(records, good, output)
+
+
+def _print(records: Sequence[Record]) -> None:
+    rows = [[record[key] for key in _COLUMNS.values()] for record in records]
+    print_table("", list(_COLUMNS), rows, left=("source", "formula"), hidden=hidden_source(records))
+    print_provenance(records)
+
+
+def _exit_code(records: Sequence[Record], good: Sequence[Record], output: Path | None) -> ExitCode:
+    """Say what did not work, and which exit code that is."""
+    if output is not None:
+        say(f"{len(good)} of {len(records)} structures written to {output}")
+    unfinished = [record for record in good if not record["converged"]]
+    if unfinished:
+        say(
+            f"{len(unfinished)} of {len(records)} structures did not converge; raise --steps or "
+            "--fmax"
+        )
+        return ExitCode.NOT_CONVERGED
+    return ExitCode.DONE if len(good) == len(records) else ExitCode.FAILED

@@ -1,0 +1,84 @@
+"""`molequi vibrations`: harmonic frequencies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from molequi.cli import options
+from molequi.cli.exits import ExitCode
+from molequi.cli.loading import load_calculator, read_one
+from molequi.cli.output import STDERR, line, print_json, print_table, say
+
+NoRelax = Annotated[bool, typer.Option("--no-relax", help="Take the geometry as it is.")]
+Fmax = Annotated[float, typer.Option("--fmax", help="eV/Å, of the relaxation.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", show_default=False, help="Folder for frequencies.csv, modes.xyz, ..."
+    ),
+]
+
+
+def vibrations(
+    input_: options.Input = None,
+    *,
+    smiles: options.OneSmiles = None,
+    model: options.Model = "organic",
+    no_relax: NoRelax = False,
+    fmax: Fmax = 1e-3,
+    output: Folder = None,
+    charge: options.Charge = None,
+    json: options.Json = False,
+    unsafe: options.Unsafe = False,
+    device: options.DeviceOption = options.Device.cpu,
+    dtype: options.DtypeOption = options.Dtype.float64,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+) -> int:
+    """Compute harmonic frequencies, infrared intensities and the zero-point energy.
+
+    The structure is relaxed first. Imaginary frequencies are printed as negative numbers. Exit code
+    3 when the relaxation did not converge.
+    """
+    from molequi.simulation.vibrations import vibrations as run
+
+    atoms = read_one(input_, smiles, charge, seed)
+    calculator = load_calculator(model, device, dtype, unsafe=unsafe)
+    with STDERR.status("relaxing, then the Hessian"):
+        result = run(
+            atoms, calculator, relax_first=not no_relax, fmax=fmax,
+            output=output, overwrite=overwrite,
+        )  # fmt: skip
+    if json:
+        print_json(result)
+    else:
+        _print(result)
+    if result["converged"] is False:
+        say(f"the relaxation did not converge: the largest force is {result['fmax']:.4f} eV/Å")
+        return ExitCode.NOT_CONVERGED
+    return ExitCode.DONE
+
+
+def _print(result: dict[str, Any]) -> None:
+    intensities = result["ir_km_mol"] or [None] * len(result["frequencies_cm1"])
+    rows = [
+        (mode, f"{frequency:.1f}", value)
+        for mode, (frequency, value) in enumerate(
+            zip(result["frequencies_cm1"], intensities, strict=True)
+        )
+    ]
+    print_table(
+        f"{result['formula']}: vibrations", ("mode", "frequency cm⁻¹", "IR intensity km/mol"), rows
+    )
+    line(
+        f"zero-point energy {result['zpe_ev']:.4f} eV; {result['n_imaginary']} imaginary; largest "
+        f"force {result['fmax']:.1e} eV/Å"
+    )
+    line(f"model {result['model']}; level: {result['level'] or 'not stated'}")
+    if result["output"] is not None:
+        line(
+            f"written to {result['output']}: frequencies.csv, modes.xyz, structure.xyz, result.json"
+        )
