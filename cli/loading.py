@@ -31,4 +31,4 @@ def read_one(source: str | None, smiles: str | None, charge: int | None, seed: i
     """Read the first structure of an input. Raises UserError where there is none."""
     from molequi.structures.inputs import one_structure
 
-    return one_structure(source, smiles=smiles, charge=charge, seed=seed).atoms
+    return one_structure(source, smiles=smiles, charge=charge, seed=seed).require_atoms()

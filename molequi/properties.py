@@ -17,19 +17,14 @@ import enum
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol
 
 from ase import units
 
 from molequi.errors import UserError
 from molequi.o3.irreps import Irreps
 
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
 DEBYE = units.Debye  # e·Å in one debye
-Flags = TypeVar("Flags", "np.ndarray", "Tensor")
 
 
 class PropertyError(UserError):
@@ -46,6 +41,16 @@ class Periodicity(str, enum.Enum):
     ANY = "any"
     OPEN = "open"
     FULL = "full"
+
+
+class Flags(Protocol):
+    """Booleans of NumPy or torch, which this file does not import: label workers do without."""
+
+    def all(self, axis: int, /) -> Any:
+        """Reduce one axis."""
+
+    def any(self, axis: int, /) -> Any:
+        """Reduce one axis."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +121,7 @@ class Property:
         """Whether the value is a true scalar (0e)."""
         return self.irreps == "0e"
 
-    def is_defined(self, pbc: Flags) -> Flags:
+    def is_defined(self, pbc: Flags) -> Any:
         """Whether structures have this property; pbc: (..., 3) booleans, the result (...)."""
         if self.periodicity is Periodicity.FULL:
             return pbc.all(-1)

@@ -68,6 +68,13 @@ class Fields(NamedTuple):
     charge: Tensor
 
 
+class Overlaps(NamedTuple):
+    """Overlap integrals of two molecules: of shape, Å³, and of charge, e²/Å³."""
+
+    shape: float
+    charge: float
+
+
 def multipoles(model: MolecularModel, graph: AtomGraph) -> Multipoles:
     """Run the network on a graph whose molecules are poses of one molecule.
 
@@ -179,8 +186,11 @@ def radial_functions(distances: Tensor, exponents: Tensor, radii: Tensor, l_max:
     return torch.stack([gaussian * first, *reversed(ratios)]).cumprod(dim=0)
 
 
-def exact_overlaps(a: Multipoles, b: Multipoles) -> tuple[float, float]:
-    """Return the overlap integrals of shape (Å³) and charge (e²/Å³) of the first poses as they lie, from pairs of atoms: no expansion."""
+def exact_overlaps(a: Multipoles, b: Multipoles) -> Overlaps:
+    """Return the overlap integrals of the first poses as they lie, from pairs of atoms.
+
+    Of shape in Å³, of charge in e²/Å³, without an expansion.
+    """
     between = a.positions[0][:, None] - b.positions[0]
     squared = between.square().sum(dim=-1)
     total, product = (
@@ -200,4 +210,4 @@ def exact_overlaps(a: Multipoles, b: Multipoles) -> tuple[float, float]:
         + CHARGE_EXPONENT * (a.dipoles[0] @ b.dipoles[0].T)
         - CHARGE_EXPONENT**2 * along_a * along_b
     )
-    return float(shape), float((kernel * pairs).sum())
+    return Overlaps(float(shape), float((kernel * pairs).sum()))

@@ -61,7 +61,10 @@ def correlations(a: Tensor, b: Tensor, l_max: int) -> Tensor:
 
 
 def scan(table: Tensor) -> Tensor:
-    """Return the scores on the grid from `correlations`: (N_ORIENTATIONS,), in the order of `grid_rotations`."""
+    """Return the scores on the grid from `correlations`: (N_ORIENTATIONS,).
+
+    In the order of `grid_rotations`.
+    """
     about_alpha, about_beta, about_gamma = _grid_factors(table.shape[0] - 1)
     flips: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
     straight, right, left, both = (
@@ -116,7 +119,10 @@ def angle_between(rotations: Tensor, others: Tensor) -> Tensor:
 
 
 def distinct_best(scores: Tensor, rotations: Tensor, count: int, *, apart: float = 20.0) -> Tensor:
-    """Return the positions of the best scores at least `apart` degrees from one another, best first: at most `count`."""
+    """Return the positions of the best scores, best first: at most `count`.
+
+    They are at least `apart` degrees from one another.
+    """
     chosen: list[int] = []
     left = scores.clone()
     while len(chosen) < count and bool(torch.isfinite(left).any()):
@@ -159,7 +165,10 @@ def _block(table: Tensor, l: int) -> Tensor:
 
 @functools.lru_cache
 def _generators(l_max: int) -> tuple[Tensor, ...]:
-    """The derivatives of D^l at the identity along turns about x, y and z, by the coupling of `wigner_matrices`: (3, 2l + 1, 2l + 1) each."""
+    """The derivatives of D^l at the identity along turns about x, y and z.
+
+    (3, 2l + 1, 2l + 1) each, by the coupling of `wigner_matrices`.
+    """
     first = _skew(torch.eye(3, dtype=torch.float64))
     parts = [first.new_zeros(3, 1, 1)]
     for l in range(1, l_max + 1):

@@ -1,4 +1,4 @@
-"""Physics guards: a simulation that has left physics is stopped, its frames are kept, and the reason is told."""
+"""Physics guards: a simulation that has left physics is stopped, and the reason is told."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class Guard:
     def problem(
         self, atoms: Atoms, energy: float, forces: np.ndarray, temperature: float
     ) -> str | None:
-        """Return what has gone wrong, or None. energy: eV. forces: (N, 3), eV/Å. temperature.
+        """Return what has gone wrong, or None.
 
-        K, of this moment.
+        energy: eV. forces: (N, 3), eV/Å. temperature: K, of this moment.
         """
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
             return "the forces are no longer finite"
@@ -77,4 +77,8 @@ class Guard:
             return None
         i, j = sorted((int(self._sender[worst]), int(self._receiver[worst])))
         names = f"{chemical_symbols[self._numbers[i]]}{i}-{chemical_symbols[self._numbers[j]]}{j}"
-        return f"the bond {names} stretched to {stretch[worst] * self._normal[worst]:.2f} Å ({stretch[worst]:.2f} times its normal length)"
+        length = stretch[worst] * self._normal[worst]
+        return (
+            f"the bond {names} stretched to {length:.2f} Å ({stretch[worst]:.2f} times its normal "
+            "length)"
+        )

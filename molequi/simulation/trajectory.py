@@ -28,7 +28,10 @@ SECONDS_BETWEEN_SAVES = 1.0
 
 @dataclasses.dataclass
 class Statistics:
-    """Running mean temperature (K), and the straight line through the total energy (eV) against time (fs), by Welford's updates."""
+    """Running mean temperature, K, and the straight line through the total energy.
+
+    Energy (eV) against time (fs), by Welford's updates.
+    """
 
     n: int = 0
     temperature_mean: float = 0.0
@@ -55,9 +58,9 @@ class Statistics:
 
 @dataclasses.dataclass
 class State:
-    """A moment of a simulation, complete to the last bit. positions: (N, 3), Å.
+    """A moment of a simulation, complete to the last bit.
 
-    Momenta: (N, 3), ASE's units; first: positions of step 0.
+    positions: (N, 3), Å. momenta: (N, 3), ASE's units. first: positions of step 0.
     """
 
     step: int
@@ -71,7 +74,9 @@ class State:
 
 
 class Trajectory:
-    """An extended XYZ file that grows frame by frame, and beside it a state to go on from, never more than a second or a frame old.
+    """An extended XYZ file that grows frame by frame, and beside it a state to go on from.
+
+    The state is never more than a second or a frame old.
 
     path: None keeps nothing. identity: plain values that must agree when the simulation is
     continued (atoms, model, settings). Use as a context manager.

@@ -35,6 +35,12 @@ class Structure:
     error: str | None = None
     conformer: int | None = None
 
+    def require_atoms(self) -> Atoms:
+        """Return the atoms. Raises UserError that says why there are none."""
+        if self.atoms is None:
+            raise UserError(f"{self}: {self.error}")
+        return self.atoms
+
     def labels(self) -> dict[str, Any]:
         """Return what names the structure in a record."""
         labels: dict[str, Any] = {"source": self.source, "index": self.index}
@@ -126,9 +132,16 @@ def one_structure(
             seed=seed,
         )
     )
-    if structure.atoms is None:
-        raise UserError(f"{structure}: {structure.error}")
+    structure.require_atoms()
     return structure
+
+
+def first_atoms(source: Input) -> Atoms:
+    """Return a copy of the atoms of the first structure of an input.
+
+    Raises UserError where it cannot be read.
+    """
+    return source.copy() if isinstance(source, Atoms) else one_structure(source).require_atoms()
 
 
 def _read(

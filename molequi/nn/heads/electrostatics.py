@@ -146,7 +146,10 @@ class DipoleMagnitudeHead(DipoleHead):
     def set_statistics(
         self, scale: float | Tensor = 1.0, shift: float = 0.0, reference: Tensor | None = None
     ) -> None:
-        """Set the scale of charges and dipoles. Raises ValueError for a shift: a length has none."""
+        """Set the scale of charges and dipoles.
+
+        Raises ValueError for a shift, which a length cannot have.
+        """
         if shift or reference is not None:
             raise ValueError(f"{self.target.name} is a length: it may be scaled, never shifted")
         super().set_statistics(scale)

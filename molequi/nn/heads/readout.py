@@ -15,11 +15,11 @@ _PSEUDOSCALAR, _VECTOR = Irrep.parse("0o"), Irrep.parse("1o")
 
 
 class TripleProducts(nn.Module):
-    """Pseudoscalars t_k = (a_k x b_k) . c_k of three vectors that are mixed, each by its own map, from the channels of the 1o rows.
+    """Pseudoscalars t_k = (a_k x b_k) . c_k of three vectors.
 
-    Three different maps are needed: a product of a vector with itself has no hand. With maps to 1,
-    p and p^2, p the rank of a neighbour, t is the signed volume of ranked neighbours, which is what
-    R and S mean.
+    Each vector is mixed by its own map from the channels of the 1o rows. Three different maps are
+    needed: a product of a vector with itself has no hand. With maps to 1, p and p^2, p the rank of
+    a neighbour, t is the signed volume of ranked neighbours, which is what R and S mean.
     """
 
     def __init__(self, n_channels: int, n_products: int) -> None:
