@@ -31,7 +31,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("", "settings"),
     ("kernels", "edges tables splines threads jit_cache codegen_numba codegen_triton reference"),
     ("kernels.compiled", "convolution products"),
-    ("kernels", "cpu cuda convolution products inplace"),
+    ("kernels", "cpu cuda convolution products backends inplace"),
     ("nn", "weight_cache linear radial product interaction irreps_layers response"),
     ("nn.frozen", "workspace maps layers autograd"),
     ("nn.backbones", "base spherical angles invariant lieconv equivarified registry"),

@@ -7,15 +7,23 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from molequi.kernels import convolution, cuda, inplace, products, reference
+from molequi.kernels import inplace
+from molequi.kernels.backends import BACKENDS, Backend
 from molequi.kernels.edges import Edges, edges_of
 from molequi.o3.coupling import CouplingTable
 
-__all__ = ["CPU_KERNELS", "KERNELS", "Edges", "convolve", "couple", "edges_of", "inplace"]
+__all__ = [
+    "BACKENDS",
+    "CPU_KERNELS",
+    "Backend",
+    "Edges",
+    "convolve",
+    "couple",
+    "edges_of",
+    "inplace",
+]
 
-KERNELS = ("reference", "generic", "specialized", "triton")
-_ON_CPU = ("generic", "specialized")
-CPU_KERNELS = ("reference", *_ON_CPU)
+CPU_KERNELS = ("reference", "generic", "specialized")
 
 
 def convolve(
@@ -40,16 +48,11 @@ def convolve(
     kernels: `reference` is plain torch, on any device, differentiable to any order. On a CPU two
     fused forms are differentiable twice: `generic`, compiled once per dtype for every table
     (seconds, kept on disk), and `specialized`, compiled for each table, faster for forces. `triton`
-    is their form for GPUs. Where a form does not serve the device, the reference does.
+    is their form for GPUs. Where a form does not serve the device, the reference does. The names
+    are those of `BACKENDS`.
     """
-    if (kernels in _ON_CPU and features.device.type == "cpu") or (
-        kernels == "triton" and cuda.serves(features)
-    ):
-        return convolution.convolve(
-            features, harmonics, distances, coefficients, edges, table, cutoff, kernels
-        )
-    return reference.convolve(
-        features, harmonics, distances, coefficients, edges.index, table, cutoff
+    return _backend(kernels, features).convolve(
+        features, harmonics, distances, coefficients, edges, table, cutoff
     )
 
 
@@ -71,6 +74,10 @@ def couple(
     Returns (N, rows of table.output, C). kernels: as in `convolve`; the fused forms are one here,
     on a CPU, and elsewhere the reference serves.
     """
-    if kernels in _ON_CPU and first.device.type == "cpu":
-        return products.couple(first, second, weights, species, table)
-    return reference.couple(first, second, weights, species, table)
+    return _backend(kernels, first).couple(first, second, weights, species, table)
+
+
+def _backend(kernels: str, features: Tensor) -> Backend:
+    """Return the back end of that name where it serves the features, else the reference."""
+    chosen = BACKENDS[kernels]
+    return chosen if chosen.serves(features) else BACKENDS["reference"]

@@ -10,7 +10,7 @@ from torch.library import opcheck
 
 from molequi.graphs.neighbors import build_graph
 from molequi.kernels import (
-    KERNELS,
+    BACKENDS,
     Edges,
     convolution,
     convolve,
@@ -218,7 +218,7 @@ def test_fused_sweeps_of_an_empty_graph_are_zero(kernels: str) -> None:
         assert not out.any()
 
 
-@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("kernels", BACKENDS)
 def test_a_nan_that_comes_in_comes_out(kernels: str) -> None:
     (h, y, r, s), edges = arguments(SMALL, 2)
     poisoned, lost = h.detach().clone(), r.detach().clone()
@@ -230,7 +230,7 @@ def test_a_nan_that_comes_in_comes_out(kernels: str) -> None:
     assert torch.isnan(out[edges.index[1][5]]).any()
 
 
-@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("kernels", BACKENDS)
 def test_an_edge_from_the_cutoff_on_counts_for_nothing(kernels: str) -> None:
     (h, y, r, s), edges = arguments(SMALL, 2, torch.float32)
     near = r.detach() < CUTOFF

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
-from molequi.kernels import KERNELS, edges_of, inplace, threads
+from molequi.kernels import BACKENDS, edges_of, inplace, threads
 from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures, check_choice
 from molequi.nn.frozen.autograd import FrozenPass
 from molequi.nn.frozen.layers import FrozenLayers
@@ -154,8 +154,8 @@ class SphericalBackbone(BackboneBase):
         costs. `triton`: fused kernels on a GPU, by name only until they have run on one; the other
         fused forms are for the CPU.
         """
-        if kernels not in {"auto", *KERNELS}:
-            raise UserError(f"kernels is {kernels!r}; choose one of auto, {', '.join(KERNELS)}")
+        if kernels not in {"auto", *BACKENDS}:
+            raise UserError(f"kernels is {kernels!r}; choose one of auto, {', '.join(BACKENDS)}")
         self.kernels, self._work = kernels, 0
         self._set_kernels("reference" if kernels == "auto" else kernels)
 

@@ -1,0 +1,113 @@
+"""Who computes the products of features: the back ends by the names that `kernels=` takes.
+
+A new back end is a class derived from `Backend` in a file of its own, and its name in `BACKENDS`.
+"""
+
+from __future__ import annotations
+
+import abc
+
+from torch import Tensor
+
+from molequi.kernels import convolution, cuda, products, reference
+from molequi.kernels.edges import Edges
+from molequi.o3.coupling import CouplingTable
+
+
+class Backend(abc.ABC):
+    """Computes `convolve` and, where it has a form of its own, `couple`.
+
+    Results are those of `kernels.reference`, which are the truth in the tests; they must be
+    differentiable twice.
+    """
+
+    @abc.abstractmethod
+    def serves(self, features: Tensor) -> bool:
+        """Whether it computes for features of this device and type; else the reference does."""
+
+    @abc.abstractmethod
+    def convolve(
+        self,
+        features: Tensor,
+        harmonics: Tensor,
+        distances: Tensor,
+        coefficients: Tensor,
+        edges: Edges,
+        table: CouplingTable,
+        cutoff: float,
+    ) -> Tensor:
+        """Compute `kernels.convolve`, arguments as there."""
+
+    def couple(
+        self, first: Tensor, second: Tensor, weights: Tensor, species: Tensor, table: CouplingTable
+    ) -> Tensor:
+        """Compute `kernels.couple`, arguments as there."""
+        return reference.couple(first, second, weights, species, table)
+
+
+class ReferenceBackend(Backend):
+    """Plain torch: any device and type, differentiable to any order."""
+
+    def serves(self, features: Tensor) -> bool:
+        """Serve everything."""
+        return True
+
+    def convolve(
+        self,
+        features: Tensor,
+        harmonics: Tensor,
+        distances: Tensor,
+        coefficients: Tensor,
+        edges: Edges,
+        table: CouplingTable,
+        cutoff: float,
+    ) -> Tensor:
+        """Compute `kernels.convolve` in plain torch."""
+        return reference.convolve(
+            features, harmonics, distances, coefficients, edges.index, table, cutoff
+        )
+
+
+class FusedBackend(Backend):
+    """Fused kernels of one form, for a CPU by numba or for a GPU by Triton."""
+
+    def __init__(self, form: str) -> None:
+        self.form = form
+
+    def serves(self, features: Tensor) -> bool:
+        """Serve the device that the form is made for."""
+        if self.form == "triton":
+            return cuda.serves(features)
+        return features.device.type == "cpu"
+
+    def convolve(
+        self,
+        features: Tensor,
+        harmonics: Tensor,
+        distances: Tensor,
+        coefficients: Tensor,
+        edges: Edges,
+        table: CouplingTable,
+        cutoff: float,
+    ) -> Tensor:
+        """Compute `kernels.convolve` in one pass over the edges."""
+        return convolution.convolve(
+            features, harmonics, distances, coefficients, edges, table, cutoff, self.form
+        )
+
+    def couple(
+        self, first: Tensor, second: Tensor, weights: Tensor, species: Tensor, table: CouplingTable
+    ) -> Tensor:
+        """Compute `kernels.couple`, on a CPU without tensors of paths."""
+        if first.device.type == "cpu":
+            return products.couple(first, second, weights, species, table)
+        return reference.couple(first, second, weights, species, table)
+
+
+# A back end from elsewhere is one more entry.
+BACKENDS: dict[str, Backend] = {
+    "reference": ReferenceBackend(),
+    "generic": FusedBackend("generic"),
+    "specialized": FusedBackend("specialized"),
+    "triton": FusedBackend("triton"),
+}
