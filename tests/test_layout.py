@@ -21,7 +21,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("o3", "irreps clebsch_gordan coupling spherical_harmonics cartesian wigner"),
     ("graphs", "elements graph batched neighbors verlet"),
     ("runtime", "files plain resources signals device"),
-    ("", "properties"),
+    ("properties", "property table declarations"),
     (
         "groups",
         "stable rotations lie scalings translations rotation_groups motions lie_groups finite "
