@@ -134,7 +134,7 @@ class ModelSettings(Settings):
 
 
 class StageSettings(Settings):
-    """The second stage of a run: from the fraction `start` of it on, the loss weights are `weights`."""
+    """The second stage of a run: from the fraction `start` on, the loss weights are `weights`."""
 
     start: float = Field(0.75, gt=0, lt=1)
     weights: dict[str, float]
@@ -230,10 +230,10 @@ class Config(Settings):
 
 
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file, or the config bundled under that name, and apply `overrides` such as `training.epochs=3`.
+    """Read a YAML file, or the config bundled under that name, and apply `overrides`.
 
-    Raises UserError for a missing file, broken YAML, an unknown key (naming the nearest) or a value
-    out of range.
+    They are such as `training.epochs=3`. Raises UserError for a missing file, broken YAML, an
+    unknown key (naming the nearest) or a value out of range.
     """
     return make_config(read_settings(source, overrides), str(source))
 
@@ -244,7 +244,13 @@ def make_config(data: Mapping[str, Any], where: str = "config") -> Config:
     Raises UserError as `load_config`.
     """
     config = validate(Config, data, where)
+    _check_targets(config, where)
     _check_names(config, where)
+    if config.freeze is not None and config.init is None:
+        raise UserError(
+            f"{where}: freeze is {config.freeze!r} but there is no init; name the model to start "
+            "from, such as init=organic"
+        )
     return config
 
 
@@ -253,7 +259,8 @@ def dump_config(config: Config) -> str:
     return dump_settings(config)
 
 
-def _check_names(config: Config, where: str) -> None:
+def _check_targets(config: Config, where: str) -> None:
+    """Refuse a target that is neither in the table nor declared."""
     declared = config.declared()
     for name in config.data.targets:
         try:
@@ -262,26 +269,24 @@ def _check_names(config: Config, where: str) -> None:
             raise UserError(
                 f"{where}, data.targets: {error}, e.g. properties.{name}.unit=eV"
             ) from None
-    if config.freeze is not None and config.init is None:
-        raise UserError(
-            f"{where}: freeze is {config.freeze!r} but there is no init; name the model to start "
-            "from, such as init=organic"
-        )
-    parts = [
-        *config.data.targets,
-        *(part for row in config.targets() for part in part_names(row) if part != row.name),
-    ]
-    stage = config.training.second_stage
-    groups = [
-        ("level", config.level, config.data.targets),
-        ("training.weights", config.training.weights, parts),
-    ]
-    groups += [] if stage is None else [("training.second_stage.weights", stage.weights, parts)]
-    for group, entries, known in groups:
-        for name in entries:
-            if name not in known:
-                targets = f"{name!r} is not a target; the targets are {', '.join(known)}"
-                raise UserError(
-                    f"{where}, {group}: {targets}. Add it to data.targets, or drop what the config "
-                    f"has there: {group}={{}}"
-                )
+
+
+def _check_names(config: Config, where: str) -> None:
+    """Refuse a level or a weight of what is not a target."""
+    targets = config.data.targets
+    parts = (*targets, *(part for row in config.targets() for part in part_names(row)))
+    known, stage = tuple(dict.fromkeys(parts)), config.training.second_stage
+    _check_keys(config.level, targets, f"{where}, level")
+    _check_keys(config.training.weights, known, f"{where}, training.weights")
+    if stage is not None:
+        _check_keys(stage.weights, known, f"{where}, training.second_stage.weights")
+
+
+def _check_keys(entries: Mapping[str, object], known: Sequence[str], where: str) -> None:
+    for name in entries:
+        if name not in known:
+            group = where.rpartition(", ")[2]
+            raise UserError(
+                f"{where}: {name!r} is not a target; the targets are {', '.join(known)}. Add it to "
+                f"data.targets, or drop what the config has there: {group}={{}}"
+            )

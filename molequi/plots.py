@@ -31,14 +31,14 @@ _BLUE, _ORANGE = "#1f5fa8", "#d9822b"
 
 def learning_curve(
     epochs: Sequence[float],
-    losses: Mapping[str, Sequence[float]],
-    errors: Mapping[str, Sequence[float]],
+    losses: Mapping[str, Sequence[float | None]],
+    errors: Mapping[str, Sequence[float | None]],
     path: Path,
 ) -> None:
-    """Draw the training losses (left, pure numbers) and the validation errors (right) over the epochs, both logarithmic.
+    """Draw training losses (left, pure numbers) and validation errors (right) over the epochs.
 
-    losses: by target. errors: by name with unit, such as `forces MAE (eV/Å)`. Values that are not
-    positive are left out.
+    Both are logarithmic. losses: by target. errors: by name with unit, such as `forces MAE (eV/Å)`.
+    Values that are None or not positive are left out.
     """
     figure = Figure(figsize=(2 * _SIZE[0], _SIZE[1]))
     # Fixed margins: a layout engine measures every tick label, which takes longer than the drawing.
@@ -80,11 +80,10 @@ def parity(
     *,
     note: str = "",
 ) -> None:
-    """Draw predicted over reference values (any equal shapes, flattened.
+    """Draw predicted over reference values with the line of equality.
 
-    NaN references left out) with the line of equality.
-
-    label, unit: of the axes. note: a line in the corner, such as the errors.
+    The values have any equal shapes; NaN references are left out. label, unit: of the axes. note: a
+    line in the corner, such as the errors.
     """
     x, y = np.ravel(reference), np.ravel(predicted)
     known = np.isfinite(x) & np.isfinite(y)
@@ -129,10 +128,10 @@ def _save(figure: Figure, path: Path, *, dpi: int = _DPI) -> None:
 def rollout_errors(
     times: np.ndarray, curves: Mapping[str, Mapping[str, np.ndarray]], path: Path
 ) -> None:
-    """Draw errors over time, a panel each for states, energy, linear and angular momentum, a line for each model.
+    """Draw errors over time, a line for each model.
 
-    times: (T,). curves: model -> state, energy, linear, angular -> (T,). Zeros and values that are
-    not finite are left out.
+    A panel each for states, energy, linear and angular momentum. times: (T,). curves: model ->
+    state, energy, linear, angular -> (T,). Zeros and values that are not finite are left out.
     """
     figure = Figure(figsize=(4 * _PANEL[0], _PANEL[1]), layout="constrained")
     for axes, (name, title) in zip(figure.subplots(1, 4), _PANELS, strict=True):

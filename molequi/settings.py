@@ -100,15 +100,22 @@ def with_absolute_paths(settings: SettingsT) -> SettingsT:
 def _difference(old: object, new: object, key: str) -> Difference | None:
     if old == new:
         return None
-    if isinstance(old, Settings) and isinstance(new, Settings):
-        entries = {name: (value, getattr(new, name)) for name, value in old}
-        entries = {name: pair for name, pair in entries.items() if name not in old.changeable}
-    elif isinstance(old, Mapping) and isinstance(new, Mapping):
-        entries = {str(name): (old.get(name), new.get(name)) for name in {**old, **new}}
-    else:
+    before, after = _entries(old), _entries(new)
+    if before is None or after is None:
         return Difference(key, old, new)
-    found = (_difference(*pair, f"{key}.{name}" if key else name) for name, pair in entries.items())
-    return next((difference for difference in found if difference is not None), None)
+    for name in {**before, **after}:
+        inner = f"{key}.{name}" if key else name
+        found = _difference(before.get(name), after.get(name), inner)
+        if found is not None:
+            return found
+    return None
+
+
+def _entries(value: object) -> dict[str, object] | None:
+    """What a group or a mapping holds by name, without what may change; None for a plain value."""
+    if isinstance(value, Settings):
+        return {name: entry for name, entry in value if name not in value.changeable}
+    return dict(value) if isinstance(value, Mapping) else None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

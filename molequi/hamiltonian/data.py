@@ -1,4 +1,4 @@
-"""What an experiment with dynamics learns from and is tested on, for springs and molecules alike."""
+"""What an experiment with dynamics learns from and is tested on: springs, or a molecule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from molequi.errors import UserError
 from molequi.hamiltonian.config import DynamicsConfig, MoleculeSettings, SpringSettings
 from molequi.hamiltonian.mechanics import N_TRANSITIONS, PotentialModel, Segments, draw_angles
 from molequi.hamiltonian.molecule import cut, make_teacher, run_teacher
-from molequi.hamiltonian.springs import Springs, make_segments
+from molequi.hamiltonian.springs import Drawn, Springs, make_segments
+
+# States of a trajectory that is followed: 100 steps.
+_N_ROLLOUT_TIMES = 101
 
 
 class DynamicsData(NamedTuple):
@@ -44,21 +47,41 @@ def _springs(settings: SpringSettings) -> DynamicsData:
         torch.arange(settings.n_steps, dtype=torch.float64) * settings.duration / settings.n_steps
     )
     n_rollouts = min(settings.rollouts, settings.test)
-    parts = []
-    for number, (count, n_whole) in enumerate(
-        ((settings.train, 0), (settings.valid, 0), (settings.test, n_rollouts))
-    ):
-        generator = torch.Generator().manual_seed(3 * settings.seed + number)
-        pieces, whole = make_segments(count, n_whole, settings.n_particles, times, generator)
-        parts.append(pieces._replace(systems=draw_angles(pieces.systems, generator)))
-    rollouts = Segments(
-        whole.states[:, :101], times[:101], parts[2].systems.pick(torch.arange(n_rollouts))
+    train, valid, test = (
+        _lifted_springs(settings, 3 * settings.seed + number, count, n_whole, times)
+        for number, (count, n_whole) in enumerate(
+            ((settings.train, 0), (settings.valid, 0), (settings.test, n_rollouts))
+        )
     )
-    return DynamicsData(*parts, rollouts, Springs(), torch.ones(2, dtype=torch.float64))
+    return DynamicsData(
+        train=train.pieces,
+        valid=valid.pieces,
+        test=test.pieces,
+        rollouts=Segments(
+            test.whole.states[:, :_N_ROLLOUT_TIMES],
+            times[:_N_ROLLOUT_TIMES],
+            test.pieces.systems.pick(torch.arange(n_rollouts)),
+        ),
+        truth=Springs(),
+        scales=torch.ones(2, dtype=torch.float64),
+    )
+
+
+def _lifted_springs(
+    settings: SpringSettings, seed: int, count: int, n_whole: int, times: Tensor
+) -> Drawn:
+    generator = torch.Generator().manual_seed(seed)
+    drawn = make_segments(count, n_whole, settings.n_particles, times, generator)
+    systems = draw_angles(drawn.pieces.systems, generator)
+    return drawn._replace(pieces=drawn.pieces._replace(systems=systems))
 
 
 def _molecule(settings: MoleculeSettings) -> DynamicsData:
-    """Scales are the root mean square changes of q and p within a segment, for momenta are of another size than positions."""
+    """Make the trajectories of a molecule.
+
+    Scales are the root mean square changes of q and p within a segment, for momenta are of another
+    size than positions.
+    """
     n_train, n_test = (
         round(1000.0 * length / settings.timestep) + 1 for length in (settings.train, settings.test)
     )

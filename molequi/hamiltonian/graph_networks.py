@@ -15,7 +15,10 @@ from torch import Tensor, nn
 
 
 def perceptron(sizes: Sequence[int], *, ends_linear: bool = True) -> nn.Sequential:
-    """Return linear layers of these sizes with Swish between them, and behind the last one unless `ends_linear`."""
+    """Return linear layers of these sizes with Swish between them.
+
+    And behind the last one unless `ends_linear`.
+    """
     layers: list[nn.Module] = []
     for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
         layers += [nn.Linear(n_in, n_out), nn.SiLU()]
@@ -54,7 +57,10 @@ class GraphBlock(nn.Module):
         self.whole = perceptron([n_global + 2 * width, width, width], ends_linear=False)
 
     def forward(self, h: Tensor, e: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Update nodes h (B, N, .), edges e (B, N, N, .) from j (third axis) to i (second), and the whole u (B, .)."""
+        """Update nodes h (B, N, .), edges e (B, N, N, .), and the whole u (B, .).
+
+        An edge goes from j (third axis) to i (second).
+        """
         n = h.shape[1]
         senders, receivers = h[:, None].expand(-1, n, -1, -1), h[:, :, None].expand(-1, -1, n, -1)
         e = self.edges(
@@ -88,7 +94,7 @@ class ObjectGraph(nn.Module):
 
 
 class InvariantGraph(nn.Module):
-    """An energy invariant under all motions and reflections of any dimension, and under exchange of particles.
+    """An energy invariant under motions, reflections and exchange of particles, in any dimension.
 
     m_ij = f(h_i, h_j, s_ij), h_i' = h_i + f(h_i, sum_j m_ij) as in Satorras et al.
     (arXiv:2102.09844, without its position updates); V = sum over i < j of (g(h_i, h_j, s_ij) +
@@ -105,6 +111,7 @@ class InvariantGraph(nn.Module):
         n_gaussians: int = 16,
     ) -> None:
         super().__init__()
+        self.centres: Tensor
         self.register_buffer("centres", torch.linspace(0.0, reach, n_gaussians))
         self.spacing = reach / (n_gaussians - 1)
         n_edge = 2 * width + 1 + n_gaussians

@@ -1,7 +1,4 @@
-"""The network of Finzi et al.
-
-(ICML 2020) for dynamics: particles lifted to a Lie group, one element each.
-"""
+"""The network of Finzi et al. (ICML 2020) for dynamics: particles lifted to a Lie group."""
 
 from __future__ import annotations
 
@@ -34,7 +31,10 @@ class LiftedNetwork(nn.Module):
         self.head = nn.Linear(width, n_outputs)
 
     def forward(self, positions: Tensor, features: Tensor, angles: Tensor) -> Tensor:
-        """Map positions (B, N, 2), features (B, N, c) and lifting angles (B, N) to (B, N, outputs)."""
+        """Map positions (B, N, 2), features (B, N, c) and angles of the lift (B, N).
+
+        To (B, N, outputs).
+        """
         return self.head(self.network(self.lift(positions, angles), features)[0])
 
     def lift(self, positions: Tensor, angles: Tensor) -> Cloud:

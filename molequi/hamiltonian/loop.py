@@ -32,9 +32,7 @@ class DynamicsRun:
     def __init__(self, config: DynamicsConfig, data: DynamicsData, model: nn.Module) -> None:
         self.settings, self.model = config.training, model
         parameter = next(model.parameters())
-        self.train, self.valid = (
-            part.to(parameter.dtype).to(parameter.device) for part in (data.train, data.valid)
-        )
+        self.train, self.valid = data.train.like(parameter), data.valid.like(parameter)
         self.scales = data.scales.to(parameter)
         self.n_epochs = self.settings.epochs or round(100 * math.sqrt(1000 / data.train.n_systems))
         n_batches = math.ceil(self.train.n_systems / self.settings.batch_size)

@@ -1,6 +1,7 @@
-"""Hamiltonian dynamics: phase-space states, the flow of a Hamiltonian, differentiable integration, conserved quantities.
+"""Hamiltonian dynamics: states, the flow of a Hamiltonian, integration, conserved quantities.
 
-A state is (B, 2, N, d): positions q and momenta p of N particles in d dimensions, of B systems.
+Everything is differentiable. A state is (B, 2, N, d): positions q and momenta p of N particles in d
+dimensions, of B systems.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ class Systems(NamedTuple):
         """Return the systems `indices`."""
         return Systems(*(field[indices] for field in self))
 
-    def to(self, *args: torch.dtype | torch.device | str) -> Systems:
-        """Return the systems in another dtype or on another device."""
-        return Systems(*(field.to(*args) for field in self))
+    def like(self, tensor: Tensor) -> Systems:
+        """Return the systems in the dtype and on the device of a tensor."""
+        return Systems(*(field.to(tensor) for field in self))
 
 
 class Segments(NamedTuple):
@@ -56,9 +57,9 @@ class Segments(NamedTuple):
         """Return the segments `indices`."""
         return Segments(self.states[indices], self.times, self.systems.pick(indices))
 
-    def to(self, *args: torch.dtype | torch.device | str) -> Segments:
-        """Return the segments in another dtype or on another device; the times stay float64."""
-        return Segments(self.states.to(*args), self.times, self.systems.to(*args))
+    def like(self, tensor: Tensor) -> Segments:
+        """Return the segments in the dtype and on the device of a tensor; times stay float64."""
+        return Segments(self.states.to(tensor), self.times, self.systems.like(tensor))
 
     @property
     def n_systems(self) -> int:
@@ -98,7 +99,7 @@ class HamiltonianModel(nn.Module):
 
 
 class PotentialModel(HamiltonianModel):
-    """H = sum p^2 / 2m + V(q): only V, `potential(positions, systems)`, is a network, the masses are known."""
+    """H = sum p^2 / 2m + V(q): V, `potential(positions, systems)`, is learned, masses are known."""
 
     def potential(self, positions: Tensor, systems: Systems) -> Tensor:
         """Return V of every system: (B,)."""
@@ -145,11 +146,11 @@ def rk4(field: Field, state: Tensor, times: Tensor, n_substeps: int = 1) -> Tens
 def integrate(
     field: Field, state: Tensor, times: Tensor, tolerance: float, *, n_substeps: int = 1
 ) -> Tensor:
-    """Halve the steps of `rk4` until the trajectory changes by less than `tolerance`, in the norm and relative to the norm of each system's states.
+    """Halve the steps of `rk4` until the trajectory changes by less than `tolerance`.
 
-    The difference of two runs is 16 times the error of the finer one, so the error is well below
-    `tolerance`.
-    Raises NotConvergedError where thousands of steps between two times do not reach it.
+    In the norm, relative to the norm of each system's states. The difference of two runs is 16
+    times the error of the finer one, so the error is well below `tolerance`. Raises
+    NotConvergedError where thousands of steps between two times do not reach it.
     """
     coarse = rk4(field, state, times, n_substeps)
     while n_substeps < _MAX_SUBSTEPS:
@@ -161,8 +162,10 @@ def integrate(
         if not bool(torch.isfinite(fine).all()) and n_substeps >= 64:
             break
         coarse = fine
-    found = f"the trajectory did not converge to {tolerance:g} with {n_substeps} steps between two times"
-    raise NotConvergedError(f"{found}; shorten it or loosen the tolerance")
+    raise NotConvergedError(
+        f"the trajectory did not converge to {tolerance:g} with {n_substeps} steps between two "
+        "times; shorten it or loosen the tolerance"
+    )
 
 
 def kinetic_energy(state: Tensor, systems: Systems) -> Tensor:
@@ -176,7 +179,10 @@ def linear_momentum(state: Tensor) -> Tensor:
 
 
 def angular_momentum(state: Tensor) -> Tensor:
-    """Return the components a < b of the sum of q_a p_b - q_b p_a of states (..., 2, N, d): (..., d (d - 1) / 2)."""
+    """Return the components a < b of the sum of q_a p_b - q_b p_a.
+
+    Of states (..., 2, N, d): (..., d (d - 1) / 2).
+    """
     q, p = state[..., 0, :, :], state[..., 1, :, :]
     a, b = torch.triu_indices(q.shape[-1], q.shape[-1], offset=1, device=q.device)
     return (q[..., a] * p[..., b] - q[..., b] * p[..., a]).sum(-2)

@@ -1,6 +1,7 @@
-"""The models of dynamics: each joins a network to what it stands for, the time derivative F, a Hamiltonian H or a potential V.
+"""The models of dynamics: each joins a network to what it stands for.
 
-Published sizes and learning rates are those of Finzi et al. (ICML 2020).
+That is the time derivative F, a Hamiltonian H or a potential V. Published sizes and learning rates
+are those of Finzi et al. (ICML 2020).
 """
 
 from __future__ import annotations

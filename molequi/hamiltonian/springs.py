@@ -1,9 +1,8 @@
-"""Particles joined by springs: the synthetic data of Finzi et al.
-
-(ICML 2020), and their exact Hamiltonian.
-"""
+"""Particles joined by springs: the data of Finzi et al. (ICML 2020) and their Hamiltonian."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -80,10 +79,17 @@ def make_trajectories(
     return Segments(torch.stack(flat, dim=1).unflatten(2, (2, n_particles)), times, systems)
 
 
+class Drawn(NamedTuple):
+    """Pieces of trajectories, one of each, and some of the trajectories whole."""
+
+    pieces: Segments
+    whole: Segments
+
+
 def make_segments(
     n_systems: int, n_whole: int, n_particles: int, times: Tensor, generator: torch.Generator
-) -> tuple[Segments, Segments]:
-    """Return one piece of each of `n_systems` trajectories, and the first `n_whole` of these trajectories whole."""
+) -> Drawn:
+    """Return a piece of each of `n_systems` trajectories, and the first `n_whole` of them whole."""
     pieces: list[Segments] = []
     whole: list[Segments] = []
     for start in range(0, n_systems, _CHUNK):
@@ -94,11 +100,14 @@ def make_segments(
         whole.append(
             trajectories.pick(torch.arange(max(min(n_whole - start, trajectories.n_systems), 0)))
         )
-    return join(pieces), join(whole)
+    return Drawn(join(pieces), join(whole))
 
 
 def draw_segments(trajectories: Segments, generator: torch.Generator) -> Segments:
-    """Take 4 transitions from each trajectory, at random among the pieces of equal length that a cut gives."""
+    """Take 4 transitions from each trajectory.
+
+    At random among the pieces of equal length that a cut gives.
+    """
     length = N_TRANSITIONS + 1
     start = length * torch.randint(
         trajectories.states.shape[1] // length, (trajectories.n_systems,), generator=generator
