@@ -134,7 +134,8 @@ class Frames:
                 cutoff,
                 cell=self.cell[indices],
                 pbc=pbc,
-                electrons=(self.total_charge[indices], self.spin_multiplicity[indices]),
+                total_charge=self.total_charge[indices],
+                spin_multiplicity=self.spin_multiplicity[indices],
             )
             return graph, targets
         return collate([self.graph(index, cutoff) for index in indices.tolist()]), targets

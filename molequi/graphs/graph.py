@@ -81,38 +81,43 @@ def make_graph(
     Shapes and units are those of `AtomGraph`. Without `batch` all atoms are one molecule; without
     `cell` there are as many molecules as `total_charge` or else `batch` names.
     """
-    device, n_atoms, n_edges = positions.device, positions.shape[0], edge_index.shape[1]
+    n_atoms = positions.shape[0]
     if batch is None:
-        batch = torch.zeros(n_atoms, dtype=torch.int64, device=device)
-    if cell is not None:
-        n_molecules = cell.shape[0]
-    elif total_charge is not None:
-        n_molecules = total_charge.shape[0]
-    else:
-        n_molecules = int(batch[-1]) + 1 if n_atoms else 1
+        batch = positions.new_zeros(n_atoms, dtype=torch.int64)
+    n_molecules = _n_molecules(batch, cell, total_charge)
+    if cell is None:
+        cell = positions.new_zeros(n_molecules, 3, 3)
+    if pbc is None:
+        pbc = positions.new_zeros(n_molecules, 3, dtype=torch.bool)
+    if total_charge is None:
+        total_charge = positions.new_zeros(n_molecules, dtype=torch.int64)
+    if spin_multiplicity is None:
+        spin_multiplicity = positions.new_ones(n_molecules, dtype=torch.int64)
     if shifts is None:
-        shifts = torch.zeros(n_edges, 3, dtype=torch.int64, device=device)
+        shifts = positions.new_zeros(edge_index.shape[1], 3, dtype=torch.int64)
     order = torch.argsort(edge_index[1], stable=True)
-    edge_index, shifts = edge_index[:, order].to(torch.int64), shifts[order].to(torch.int64)
+    edge_index = edge_index[:, order].to(torch.int64)
     return AtomGraph(
-        positions=positions.to(torch.float64),
-        atomic_numbers=atomic_numbers.to(torch.int64),
-        edge_index=edge_index,
-        shifts=shifts,
-        cell=torch.zeros(n_molecules, 3, 3, dtype=torch.float64, device=device)
-        if cell is None
-        else cell.to(torch.float64),
-        pbc=torch.zeros(n_molecules, 3, dtype=torch.bool, device=device) if pbc is None else pbc,
-        batch=batch,
-        total_charge=torch.zeros(n_molecules, dtype=torch.int64, device=device)
-        if total_charge is None
-        else total_charge,
-        spin_multiplicity=torch.ones(n_molecules, dtype=torch.int64, device=device)
-        if spin_multiplicity is None
-        else spin_multiplicity,
-        receiver_ptr=_row_pointers(edge_index[1], n_atoms),
-        sender_order=torch.argsort(edge_index[0], stable=True),
+        positions.to(torch.float64),
+        atomic_numbers.to(torch.int64),
+        edge_index,
+        shifts[order].to(torch.int64),
+        cell.to(torch.float64),
+        pbc,
+        batch,
+        total_charge,
+        spin_multiplicity,
+        _row_pointers(edge_index[1], n_atoms),
+        torch.argsort(edge_index[0], stable=True),
     )
+
+
+def _n_molecules(batch: Tensor, cell: Tensor | None, total_charge: Tensor | None) -> int:
+    """The number of molecules, from what names each of them, else from the last atom's."""
+    for of_each in (cell, total_charge):
+        if of_each is not None:
+            return of_each.shape[0]
+    return int(batch[-1]) + 1 if len(batch) else 1
 
 
 def collate(graphs: Sequence[AtomGraph]) -> AtomGraph:
