@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.in_memory import Electrons, Frames, Periodicity, make_frames
 from molequi.errors import UserError
 from molequi.properties import Property
 from molequi.structures.atoms import charge_of, check_atoms, multiplicity_of
@@ -26,7 +26,7 @@ def frames_from_atoms(
 
     Raises UserError that names the structure at fault.
     """
-    charges, multiplicities = _electrons(structures, source)
+    electrons = _electrons(structures, source)
     n_frames = len(structures)
     positions = [atoms.positions for atoms in structures]
     numbers = [atoms.numbers for atoms in structures]
@@ -36,24 +36,18 @@ def frames_from_atoms(
         torch.from_numpy(np.concatenate([*positions, np.zeros((0, 3))])),
         torch.from_numpy(np.concatenate([*numbers, np.zeros(0, dtype=np.int64)])),
         torch.tensor([len(atoms) for atoms in structures], dtype=torch.int64),
-        periodic=(
+        periodic=Periodicity(
             torch.from_numpy(np.array(cells, dtype=np.float64).reshape(n_frames, 3, 3)),
             torch.from_numpy(np.array(pbc, dtype=bool).reshape(n_frames, 3)),
         ),
-        electrons=(
-            torch.tensor(charges, dtype=torch.int64),
-            torch.tensor(multiplicities, dtype=torch.int64),
-        ),
+        electrons=electrons,
         targets=targets,
         properties=properties,
         source=source,
     )
 
 
-def _electrons(
-    structures: Sequence[ase.Atoms], source: Sequence[str]
-) -> tuple[list[int], list[int]]:
-    """Return the charge and the multiplicity of each structure."""
+def _electrons(structures: Sequence[ase.Atoms], source: Sequence[str]) -> Electrons:
     charges, multiplicities = [], []
     for index, atoms in enumerate(structures):
         try:
@@ -63,4 +57,6 @@ def _electrons(
         except UserError as error:
             where = source[index] if source else f"structure {index}"
             raise UserError(f"{where}: {error}") from error
-    return charges, multiplicities
+    return Electrons(
+        torch.tensor(charges, dtype=torch.int64), torch.tensor(multiplicities, dtype=torch.int64)
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +17,27 @@ from molequi.properties import Property
 
 # Above this many atoms a cell list beats the pair matrix that the batch path forms.
 _PAIR_MATRIX_LIMIT = 256
+
+
+class Periodicity(NamedTuple):
+    """cell: (B, 3, 3), Å. pbc: (B, 3), bool."""
+
+    cell: Tensor
+    pbc: Tensor
+
+
+class Electrons(NamedTuple):
+    """total_charge: (B,), e. spin_multiplicity: (B,)."""
+
+    total_charge: Tensor
+    spin_multiplicity: Tensor
+
+
+class _AtomRows(NamedTuple):
+    """rows: the atoms of some structures, one after the other. counts: atoms of each."""
+
+    rows: Tensor
+    counts: Tensor
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -184,7 +206,7 @@ class Frames:
             **joined, offsets=offsets, targets=targets, properties=properties, source=source
         )
 
-    def _atom_rows(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def _atom_rows(self, indices: Tensor) -> _AtomRows:
         first = self.offsets[indices]
         counts = self.offsets[indices + 1] - first
         ends = counts.cumsum(0)
@@ -192,7 +214,7 @@ class Frames:
         rows = torch.arange(total) + torch.repeat_interleave(
             first - ends + counts, counts, output_size=total
         )
-        return rows, counts
+        return _AtomRows(rows, counts)
 
     def _select_targets(self, indices: Tensor, rows: Tensor) -> dict[str, Tensor]:
         return {
@@ -209,16 +231,15 @@ def make_frames(
     atomic_numbers: Tensor,
     n_atoms: Tensor,
     *,
-    periodic: tuple[Tensor, Tensor] | None = None,
-    electrons: tuple[Tensor, Tensor] | None = None,
+    periodic: Periodicity | None = None,
+    electrons: Electrons | None = None,
     targets: Mapping[str, Tensor] | None = None,
     properties: Mapping[str, Property] | None = None,
     source: Sequence[str] = (),
 ) -> Frames:
     """Complete the given tensors to Frames; shapes and units as in `Frames`, `n_atoms` (B,).
 
-    periodic: (cell, pbc); without it the structures are open. electrons: (total_charge,
-    spin_multiplicity); without it 0 and 1.
+    periodic: without it the structures are open. electrons: without it charge 0, multiplicity 1.
     """
     _check_finite(positions)
     counts = n_atoms.to(torch.int64)

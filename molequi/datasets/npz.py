@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.in_memory import Electrons, Frames, Periodicity, make_frames
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.report import describe_frames
 from molequi.errors import UserError
@@ -29,18 +29,8 @@ from molequi.properties import PROPERTIES, Property, from_dict, to_dict
 from molequi.runtime.files import written_by_rename
 
 FORMAT = 1
-_RESERVED = {
-    "n_atoms",
-    "z",
-    "pos",
-    "cell",
-    "pbc",
-    "charge",
-    "multiplicity",
-    "source",
-    "group",
-    "meta",
-}
+_OPTIONAL = ("cell", "pbc", "charge", "multiplicity")
+_RESERVED = {"n_atoms", "z", "pos", *_OPTIONAL, "source", "group", "meta"}
 
 
 def save_npz(
@@ -177,12 +167,15 @@ def load_npz(path: str | Path, declared: Sequence[Property] = ()) -> LabelledSet
     missing = [name for name in ("n_atoms", "z", "pos", *properties) if name not in arrays]
     if missing:
         raise UserError(f"{path}: array {missing[0]!r} is missing; the file is damaged")
+    tensors = {name: torch.from_numpy(arrays[name]) for name in _OPTIONAL if name in arrays}
     frames = make_frames(
         torch.from_numpy(arrays["pos"]),
         torch.from_numpy(arrays["z"]),
         torch.from_numpy(arrays["n_atoms"]),
-        periodic=_pair(arrays, "cell", "pbc"),
-        electrons=_pair(arrays, "charge", "multiplicity"),
+        periodic=Periodicity(tensors["cell"], tensors["pbc"]) if "cell" in tensors else None,
+        electrons=(
+            Electrons(tensors["charge"], tensors["multiplicity"]) if "charge" in tensors else None
+        ),
         targets={name: torch.from_numpy(arrays[name]) for name in properties},
         properties=properties,
         source=_lines(arrays, "source") if is_complete else (),
@@ -195,14 +188,6 @@ def load_npz(path: str | Path, declared: Sequence[Property] = ()) -> LabelledSet
     notes = meta["notes"] if is_complete else _plain_notes(meta)
     report = describe_frames(frames, "npz")
     return LabelledSet(frames, report, _splits(arrays), groups, notes=notes)
-
-
-def _pair(
-    arrays: Mapping[str, np.ndarray], first: str, second: str
-) -> tuple[Tensor, Tensor] | None:
-    if first not in arrays:
-        return None
-    return torch.from_numpy(arrays[first]), torch.from_numpy(arrays[second])
 
 
 def _lines(arrays: Mapping[str, np.ndarray], name: str) -> tuple[str, ...]:

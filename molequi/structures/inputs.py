@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ase import Atoms
 
@@ -61,6 +61,13 @@ class Structure:
         return f"structure {self.index} of {self.source}"
 
 
+class _Conformers(NamedTuple):
+    """How many conformers to make of a SMILES, with the seeds `seed`, `seed + 1`, ..."""
+
+    n_each: int
+    seed: int
+
+
 def read_inputs(
     inputs: Input | Iterable[Input] = (),
     *,
@@ -87,18 +94,15 @@ def read_inputs(
     if conformers < 1:
         raise UserError(f"conformers is {conformers}; at least 1 is needed")
     _check_files(inputs)
+    wanted = _Conformers(conformers, seed)
     files = (
         structure
         for position, item in enumerate(inputs)
-        for structure in _read(item, position, charge, conformers, seed)
+        for structure in _read(item, position, charge, wanted)
     )
     return chain(
         files,
-        (
-            structure
-            for text in smiles
-            for structure in _embed(text, text, 0, charge, (conformers, seed))
-        ),
+        (structure for text in smiles for structure in _embed(text, text, 0, charge, wanted)),
     )
 
 
@@ -145,30 +149,31 @@ def first_atoms(source: Input) -> Atoms:
 
 
 def _read(
-    item: Input, position: int, charge: int | None, conformers: int, seed: int
+    item: Input, position: int, charge: int | None, conformers: _Conformers
 ) -> Iterator[Structure]:
     if isinstance(item, Atoms):
         yield _from_atoms(item, position, charge)
         return
-    for index, found in read_structures(item, charge=charge, seed=seed):
+    for index, found in read_structures(item, charge=charge, seed=conformers.seed):
         if isinstance(found, str):
             yield Structure(str(item), index, None, found)
         elif (
-            conformers > 1 and "smiles" in found.info and "ETKDG" in str(found.info.get("geometry"))
+            conformers.n_each > 1
+            and "smiles" in found.info
+            and "ETKDG" in str(found.info.get("geometry"))
         ):
-            yield from _embed(found.info["smiles"], str(item), index, charge, (conformers, seed))
+            yield from _embed(found.info["smiles"], str(item), index, charge, conformers)
         else:
             yield Structure(str(item), index, found)
 
 
 def _embed(
-    smiles: str, source: str, index: int, charge: int | None, settings: tuple[int, int]
+    smiles: str, source: str, index: int, charge: int | None, conformers: _Conformers
 ) -> Iterator[Structure]:
-    conformers, seed = settings
-    for conformer in range(conformers):
-        number = conformer if conformers > 1 else None
+    for conformer in range(conformers.n_each):
+        number = conformer if conformers.n_each > 1 else None
         try:
-            atoms = atoms_from_smiles(smiles, seed + conformer)
+            atoms = atoms_from_smiles(smiles, conformers.seed + conformer)
         except UserError as error:
             yield Structure(source, index, None, str(error), number)
             return

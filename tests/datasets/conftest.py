@@ -1,4 +1,7 @@
-"""QM9 in each form it is distributed in, made small from eight of its molecules and one that the consistency check would remove."""
+"""QM9 in each form it is distributed in, made small.
+
+Eight of its molecules and one that the consistency check would remove.
+"""
 
 from __future__ import annotations
 
@@ -18,27 +21,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
-COLUMNS = (
-    "A",
-    "B",
-    "C",
-    "mu",
-    "alpha",
-    "homo",
-    "lumo",
-    "gap",
-    "r2",
-    "zpve",
-    "u0",
-    "u298",
-    "h298",
-    "g298",
-    "cv",
+COLUMNS = tuple("A B C mu alpha homo lumo gap r2 zpve u0 u298 h298 g298 cv".split())
+QM9PACK = tuple(
+    "RotA_GHz RotB_GHz RotC_GHz Dipole_debye Polarizability_bohr3 HOMO_au LUMO_au HOMO_LUMO_gap_au "
+    "R2_bohr2 ZPVE_au InternalEnergy_0K_au InternalEnergy_298K_au Enthalphy_298K_au "
+    "GibbsFreeEnergy_298K_au Heatcapacity_Cv_cal_mol_K".split()
 )
-QM9PACK = (
-    "RotA_GHz", "RotB_GHz", "RotC_GHz", "Dipole_debye", "Polarizability_bohr3", "HOMO_au", "LUMO_au", "HOMO_LUMO_gap_au", "R2_bohr2", "ZPVE_au",
-    "InternalEnergy_0K_au", "InternalEnergy_298K_au", "Enthalphy_298K_au", "GibbsFreeEnergy_298K_au", "Heatcapacity_Cv_cal_mol_K",
-)  # fmt: skip
 # kcal/mol, in DeepChem's table of methane.
 METHANE_ATOMIZATION = (-395.999594594, -398.64329016, -401.014646522, -372.471772148)
 
@@ -65,7 +53,10 @@ def uncharacterized_text() -> str:
         .read_text(encoding="utf-8")
         .split()
     )
-    head = "Molecules that failed the consistency check.\n\nTheir InChI changed.\n\n\n\n\n  Index  from  to\n\n"
+    head = (
+        "Molecules that failed the consistency check.\n\nTheir InChI changed.\n\n\n\n\n"
+        "  Index  from  to\n\n"
+    )
     return head + "".join(f"  {number}  InChI=1S/X  InChI=1S/Y\n" for number in numbers) + "\n"
 
 
@@ -143,7 +134,8 @@ def sdf_block(molecule: dict[str, Any]) -> str:
     ]
     bonds = [f"{1:3d}{other:3d}  1  0  0  0  0\n" for other in range(2, len(atoms) + 1)]
     counts = f"{len(atoms):3d}{len(bonds):3d}  0  0  0  0  0  0  0  0999 V2000\n"
-    return f"gdb_{molecule['index']}\n     RDKit          3D\n\n{counts}{''.join(atoms)}{''.join(bonds)}M  END\n$$$$\n"
+    head = f"gdb_{molecule['index']}\n     RDKit          3D\n\n"
+    return f"{head}{counts}{''.join(atoms)}{''.join(bonds)}M  END\n$$$$\n"
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.in_memory import Electrons, Frames, Periodicity, make_frames
 from molequi.datasets.npz import load_npz, open_arrays, save_npz
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, collate
@@ -29,10 +29,10 @@ def random_frames(
         2.0 * torch.randn(n_atoms, 3, generator=generator, dtype=torch.float64),
         torch.randint(1, 9, (n_atoms,), generator=generator),
         torch.tensor(counts),
-        periodic=(cell, torch.arange(3 * n_frames).reshape(n_frames, 3) % 2 == 0)
+        periodic=Periodicity(cell, torch.arange(3 * n_frames).reshape(n_frames, 3) % 2 == 0)
         if periodic
         else None,
-        electrons=(torch.arange(n_frames) - 1, torch.arange(n_frames) + 1),
+        electrons=Electrons(torch.arange(n_frames) - 1, torch.arange(n_frames) + 1),
         targets={
             "energy": torch.randn(n_frames, generator=generator),
             "forces": torch.randn(n_atoms, 3, generator=generator),
@@ -212,9 +212,15 @@ def test_a_file_without_rows_takes_those_of_the_table(tmp_path: Path) -> None:
     """
     np.savez(
         tmp_path / "a.npz",
-        n_atoms=np.array([1, 2]), z=np.array([1, 6, 8]), pos=np.zeros((3, 3), dtype=np.float32), energy=np.array([1.0, np.nan]),
-        forces=np.ones((3, 3), dtype=np.float32), split=np.array([0, 2]), source=np.array([0, 1]), meta=json.dumps({"note": "mine", "more": {}}),
-    )  # fmt: skip
+        n_atoms=np.array([1, 2]),
+        z=np.array([1, 6, 8]),
+        pos=np.zeros((3, 3), dtype=np.float32),
+        energy=np.array([1.0, np.nan]),
+        forces=np.ones((3, 3), dtype=np.float32),
+        split=np.array([0, 2]),
+        source=np.array([0, 1]),
+        meta=json.dumps({"note": "mine", "more": {}}),
+    )
     loaded = load_npz(tmp_path / "a.npz")
     assert set(loaded.frames.targets) == {"energy", "forces"}
     assert loaded.frames.targets["forces"].dtype == torch.float64

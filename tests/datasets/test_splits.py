@@ -233,7 +233,8 @@ def test_groups_in_two_parts_are_found() -> None:
     check_groups(parts, ["CC", "CO", "CN"], "a.npz")
     with pytest.raises(
         UserError,
-        match="a.npz: 'CC' stands in train and in test; its mirror images and conformers belong into one part",
+        match="a.npz: 'CC' stands in train and in test; its mirror images and conformers belong "
+        "into one part",
     ):
         check_groups(parts, ["CC", "CO", "CC"], "a.npz")
 

@@ -201,7 +201,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_impossible_structures_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.xyz").write_text(
-        '1\n\nX 0 0 0\n1\n\nH nan 0 0\n1\npbc="T F F"\nH 0 0 0\n1\ncharge=x\nH 0 0 0\n1\n\nH 0 0 0\n'
+        '1\n\nX 0 0 0\n1\n\nH nan 0 0\n1\npbc="T F F"\nH 0 0 0\n1\ncharge=x\nH 0 0 0\n'
+        "1\n\nH 0 0 0\n"
     )
     dummy, infinite, no_cell, no_number, good = read_all(tmp_path / "a.xyz")
     assert "atom 0 is no element (symbol X)" in dummy

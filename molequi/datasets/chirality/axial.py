@@ -16,7 +16,7 @@ from rdkit import Chem
 
 from molequi.datasets.chirality.sources import molecules
 from molequi.datasets.formats.csv_files import open_table, table_reader
-from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.in_memory import Electrons, Frames, make_frames
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.prepared import PreparedSet, one_file
 from molequi.datasets.report import describe_frames
@@ -87,7 +87,7 @@ def _frames(found: _Found) -> Frames:
             [atom.GetAtomicNum() for molecule in conformers for atom in molecule.GetAtoms()]
         ),
         torch.tensor([molecule.GetNumAtoms() for molecule in conformers]),
-        electrons=(charges, torch.ones_like(charges)),
+        electrons=Electrons(charges, torch.ones_like(charges)),
         targets={"axial_handedness": torch.from_numpy(values)},
         properties={"axial_handedness": PROPERTIES["axial_handedness"]},
         source=found.sources,

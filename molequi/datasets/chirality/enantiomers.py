@@ -28,7 +28,7 @@ from molequi.structures.cip import (
     reflected,
     same_stereoisomer,
 )
-from molequi.structures.molecules import place
+from molequi.structures.molecules import Placed, place
 
 _TRIALS = 20
 # Embeddings of one stereoisomer among several, of which some may not exist; molecules of drug size
@@ -157,7 +157,7 @@ def _contradicts(molecule: Chem.Mol, wanted: StereoLabels, found: StereoLabels) 
 
 def _placed_with_axes(
     molecule: Chem.Mol, wanted: StereoLabels, n_conformers: int, seed: int, what: str
-) -> tuple[Chem.Mol, str]:
+) -> Placed:
     """Place a molecule until its axes have their senses, which the embedding does not know of.
 
     Without centres the mirror image will do.
@@ -177,7 +177,7 @@ def _placed_with_axes(
         else:
             kept.AddConformer(single.GetConformer(), assignId=True)
         if kept.GetNumConformers() == n_conformers:
-            return kept, method
+            return Placed(kept, method)
     raise UserError(
         f"{what} could not be placed with its axes {dict(wanted.axes)} in {_TRIALS * n_conformers} "
         "trials; give coordinates in an SDF"

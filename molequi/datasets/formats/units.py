@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
+from typing import NamedTuple
 
 from ase import units
 
 from molequi.errors import UserError
 
-# Dimensions are counted as powers of (energy, length, charge, temperature, mass, time).
-_Dimension = tuple[int, int, int, int, int, int]
+# Powers of (energy, length, charge, temperature, mass, time).
+_Dimension = tuple[int, ...]
 _NONE: _Dimension = (0, 0, 0, 0, 0, 0)
 _ENERGY: _Dimension = (1, 0, 0, 0, 0, 0)
 _LENGTH: _Dimension = (0, 1, 0, 0, 0, 0)
@@ -22,35 +23,56 @@ _MASS: _Dimension = (0, 0, 0, 0, 1, 0)
 _TIME: _Dimension = (0, 0, 0, 0, 0, 1)
 _PRESSURE: _Dimension = (1, -3, 0, 0, 0, 0)
 
-# Value in eV, Å, e, K, amu, fs, so that a factor is a plain ratio; "mol" counts Avogadro's number.
-_UNITS: dict[str, tuple[float, _Dimension]] = {
-    "eV": (1.0, _ENERGY),
-    "meV": (1e-3, _ENERGY),
-    "Ha": (units.Hartree, _ENERGY),
-    "mHa": (1e-3 * units.Hartree, _ENERGY),
-    "Ry": (units.Rydberg, _ENERGY),
-    "J": (units.J, _ENERGY),
-    "kJ": (units.kJ, _ENERGY),
-    "cal": (units.kcal / 1000, _ENERGY),
-    "kcal": (units.kcal, _ENERGY),
-    "cm-1": (units.invcm, _ENERGY),
-    "mol": (units.mol, _NONE),
-    "Å": (1.0, _LENGTH),
-    "bohr": (units.Bohr, _LENGTH),
-    "nm": (units.nm, _LENGTH),
-    "pm": (1e-2, _LENGTH),
-    "m": (units.m, _LENGTH),
-    "e": (1.0, _CHARGE),
-    "C": (units.C, _CHARGE),
-    "D": (units.Debye, _DIPOLE),
-    "K": (1.0, _KELVIN),
-    "amu": (1.0, _MASS),
-    "fs": (1.0, _TIME),
-    "ps": (1e3, _TIME),
-    "Pa": (units.Pascal, _PRESSURE),
-    "GPa": (units.GPa, _PRESSURE),
-    "bar": (units.bar, _PRESSURE),
-    "1": (1.0, _NONE),
+
+class _Unit(NamedTuple):
+    """A unit as so many eV, Å, e, K, amu, fs, and what it measures."""
+
+    size: float
+    dimension: _Dimension
+
+    def times(self, other: _Unit, power: int) -> _Unit:
+        """Multiply with a power of another unit."""
+        powers = zip(self.dimension, other.dimension, strict=True)
+        dimension = tuple(mine + power * theirs for mine, theirs in powers)
+        return _Unit(self.size * other.size**power, dimension)
+
+
+class _Parsed(NamedTuple):
+    """A unit, and the tokens behind it that are still to be read."""
+
+    unit: _Unit
+    rest: list[str]
+
+
+# A factor is a plain ratio of sizes; "mol" counts Avogadro's number.
+_UNITS: dict[str, _Unit] = {
+    "eV": _Unit(1.0, _ENERGY),
+    "meV": _Unit(1e-3, _ENERGY),
+    "Ha": _Unit(units.Hartree, _ENERGY),
+    "mHa": _Unit(1e-3 * units.Hartree, _ENERGY),
+    "Ry": _Unit(units.Rydberg, _ENERGY),
+    "J": _Unit(units.J, _ENERGY),
+    "kJ": _Unit(units.kJ, _ENERGY),
+    "cal": _Unit(units.kcal / 1000, _ENERGY),
+    "kcal": _Unit(units.kcal, _ENERGY),
+    "cm-1": _Unit(units.invcm, _ENERGY),
+    "mol": _Unit(units.mol, _NONE),
+    "Å": _Unit(1.0, _LENGTH),
+    "bohr": _Unit(units.Bohr, _LENGTH),
+    "nm": _Unit(units.nm, _LENGTH),
+    "pm": _Unit(1e-2, _LENGTH),
+    "m": _Unit(units.m, _LENGTH),
+    "e": _Unit(1.0, _CHARGE),
+    "C": _Unit(units.C, _CHARGE),
+    "D": _Unit(units.Debye, _DIPOLE),
+    "K": _Unit(1.0, _KELVIN),
+    "amu": _Unit(1.0, _MASS),
+    "fs": _Unit(1.0, _TIME),
+    "ps": _Unit(1e3, _TIME),
+    "Pa": _Unit(units.Pascal, _PRESSURE),
+    "GPa": _Unit(units.GPa, _PRESSURE),
+    "bar": _Unit(units.bar, _PRESSURE),
+    "1": _Unit(1.0, _NONE),
 }
 _SPELLINGS = {
     "hartree": "Ha", "hartrees": "Ha", "ha": "Ha", "eh": "Ha", "mhartree": "mHa", "ev": "eV",
@@ -92,7 +114,7 @@ def _plain(text: str) -> str:
     return "".join(text.split())
 
 
-def _parse(text: str) -> tuple[float, _Dimension]:
+def _parse(text: str) -> _Unit:
     """Evaluate products, quotients, brackets and whole powers of known units.
 
     A space multiplies.
@@ -106,38 +128,37 @@ def _parse(text: str) -> tuple[float, _Dimension]:
     spelled = re.sub(
         "[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+", lambda match: "^" + match.group().translate(_SUPERSCRIPTS), spelled
     )
-    factor, dimension, rest = _product(_TOKEN.findall(spelled), text)
+    unit, rest = _product(_TOKEN.findall(spelled), text)
     if rest or not spelled.strip():
         raise UserError(f"unit {text!r} cannot be read; {_EXAMPLE}")
-    return factor, dimension
+    return unit
 
 
-def _product(tokens: list[str], text: str) -> tuple[float, _Dimension, list[str]]:
-    factor, dimension = 1.0, _NONE
+def _product(tokens: list[str], text: str) -> _Parsed:
+    product = _Unit(1.0, _NONE)
     while tokens and tokens[0] != ")":
         sign = -1 if tokens[0] == "/" else 1
         if tokens[0] in {"*", "·", "⋅", "/"}:
             tokens = tokens[1:]
-        value, power, tokens = _term(tokens, text)
+        unit, tokens = _term(tokens, text)
         if tokens and re.fullmatch(r"(?:\^|\*\*)?-?\d+", tokens[0]):
             sign, tokens = sign * int(tokens[0].lstrip("^*")), tokens[1:]
-        factor *= value**sign
-        dimension = tuple(a + sign * b for a, b in zip(dimension, power, strict=True))  # type: ignore[assignment]
-    return factor, dimension, tokens
+        product = product.times(unit, sign)
+    return _Parsed(product, tokens)
 
 
-def _term(tokens: list[str], text: str) -> tuple[float, _Dimension, list[str]]:
+def _term(tokens: list[str], text: str) -> _Parsed:
     if not tokens:
         raise UserError(f"unit {text!r} ends too early; {_EXAMPLE}")
     if tokens[0] == "(":
-        factor, dimension, rest = _product(tokens[1:], text)
+        unit, rest = _product(tokens[1:], text)
         if not rest:
             raise UserError(f"unit {text!r} has an open bracket; {_EXAMPLE}")
-        return factor, dimension, rest[1:]
-    return *_lookup(tokens[0], text), tokens[1:]
+        return _Parsed(unit, rest[1:])
+    return _Parsed(_lookup(tokens[0], text), tokens[1:])
 
 
-def _lookup(token: str, text: str) -> tuple[float, _Dimension]:
+def _lookup(token: str, text: str) -> _Unit:
     name = "cm-1" if token.startswith("cm") and token.endswith("1") else token
     name = name if name in _UNITS else _SPELLINGS.get(name.lower(), _LOWER.get(name.lower(), name))
     if name in _UNITS:

@@ -107,7 +107,10 @@ def test_file_of_smiles_with_bad_lines(tmp_path: Path, caplog: pytest.LogCapture
 
 
 def test_cages_that_cannot_be_are_left_out() -> None:
-    """Camphor has two bridgeheads and so four sets of marks, of which a bond of three rings allows two; quinine has a nitrogen besides."""
+    """Camphor has two bridgeheads and so four sets of marks, of which the cage allows two.
+
+    Quinine has a nitrogen besides.
+    """
     made = read_chiral(
         [
             "CC1(C)C2CCC1(C)C(=O)C2",

@@ -309,7 +309,8 @@ def test_a_set_that_is_not_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(
         UserError,
-        match="rosenfeld is not prepared .*run `molequi data prepare rosenfeld --source qm9_rosenfeld.npz`",
+        match="rosenfeld is not prepared .*run `molequi data prepare rosenfeld --source "
+        "qm9_rosenfeld.npz`",
     ):
         load_dataset(settings(kind="rosenfeld", targets=["rosenfeld"]))
 

@@ -110,7 +110,7 @@ def test_calling_an_axial_vector_polar_breaks_the_mirror_law(
 
 
 def test_couplings_know_the_difference() -> None:
-    """A product of two polar vectors has a path to 1e, which is the cross product, and none to 1o."""
+    """Two polar vectors have a path to 1e, which is the cross product, and none to 1o."""
     assert not coupling_table(((1, -1),), ((1, -1),), ((1, -1),)).paths
     table = coupling_table(((1, -1),), ((1, -1),), ((1, 1),))
     q, p = np.random.default_rng(0).normal(size=(2, 3))

@@ -265,7 +265,10 @@ def test_reserved_constitutions_only_test(tmp_path: Path) -> None:
 
 
 def test_sample_belongs_together(checkout: Path) -> None:
-    """The energies are those of the elements to a few eV, the polarizabilities those of bound electrons, and the trace is a third of beta's."""
+    """The energies are those of the elements to a few eV, the polarizabilities of bound electrons.
+
+    The isotropic part is a third of the trace of beta.
+    """
     frames = load_npz(checkout / "data" / "samples" / "rosenfeld_sample.npz").frames
     owners = torch.repeat_interleave(torch.arange(len(frames)), frames.n_atoms)
     counts = torch.zeros(len(frames), 119, dtype=torch.float64)

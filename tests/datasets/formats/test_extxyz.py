@@ -21,7 +21,7 @@ from molequi.properties import declare
 
 
 def renamed(structures: list[ase.Atoms], names: dict[str, str]) -> list[ase.Atoms]:
-    """Move the results out of the calculator, under other names, to where a code of its own would write them."""
+    """Move the results out of the calculator, under other names, to where other codes write."""
     moved = []
     for atoms in structures:
         plain = ase.Atoms(atoms.numbers, atoms.positions)

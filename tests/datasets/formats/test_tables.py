@@ -102,7 +102,8 @@ def test_missing_columns_name_those_that_are_there(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "name,smiles,tm\nx,C,1\n")
     with pytest.raises(
         UserError,
-        match="no column for the target 'gap'; name it with data.keys.gap=COLUMN; columns: name, smiles, tm",
+        match="no column for the target 'gap'; name it with data.keys.gap=COLUMN; columns: name, "
+        "smiles, tm",
     ):
         read_table(path, [GAP])
     with pytest.raises(
@@ -127,7 +128,8 @@ def test_smiles_have_neither_axes_nor_atom_order(tmp_path: Path, row: object) ->
     path = write(tmp_path / "a.csv", f"smiles,{row.name}\nC,1 2 3\n")
     with pytest.raises(
         UserError,
-        match="has only SMILES, where the order of atoms and the axes are arbitrary; give an SDF or extxyz file",
+        match="has only SMILES, where the order of atoms and the axes are arbitrary; give an SDF "
+        "or extxyz file",
     ):
         read_table(path, [row])
 
@@ -148,8 +150,17 @@ def sdf_record(smiles: str, fields: dict[str, str], *, flat: bool = False) -> st
 
 def test_sdf_fields_scalars_vectors_tensors_and_atoms(tmp_path: Path) -> None:
     tensor = np.arange(9.0)
-    first = sdf_record("O", {"gap": "8.5", "mu_x": "1", "mu_y": "2", "mu_z": "3", "dipole": "1 2 3", "shift": "[1, 2, 3]", "toxic": "no",
-                             "polarizability": ";".join(map(str, tensor))})  # fmt: skip
+    fields = {
+        "gap": "8.5",
+        "mu_x": "1",
+        "mu_y": "2",
+        "mu_z": "3",
+        "dipole": "1 2 3",
+        "shift": "[1, 2, 3]",
+        "toxic": "no",
+        "polarizability": ";".join(map(str, tensor)),
+    }
+    first = sdf_record("O", fields)
     second = sdf_record(
         "N",
         {

@@ -52,7 +52,7 @@ def test_columns_and_units_are_those_of_pyg(ours: QM9, theirs: pyg_qm9.QM9) -> N
 
 
 def test_atomization_energies_of_methane(ours: QM9, theirs: pyg_qm9.QM9) -> None:
-    """The table of the fixture has DeepChem's values for methane, which stand for most molecules in it."""
+    """The fixture's table has DeepChem's values for methane, which stand for most molecules."""
     torch.testing.assert_close(
         ours[0].y[0, ATOMIZATION], theirs[0].y[0, ATOMIZATION], rtol=2e-6, atol=0.0
     )
