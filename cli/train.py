@@ -103,7 +103,7 @@ def evaluate(
 
     MAE, RMSE, largest error and R², beside a fair baseline.
     """
-    from molequi.training.run import evaluate as run
+    from molequi.experiments import evaluate as run
 
     result = run(
         model,

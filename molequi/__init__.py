@@ -12,12 +12,11 @@ from molequi.version import __version__
 
 if TYPE_CHECKING:
     from molequi import datasets
-    from molequi.experiments import train
+    from molequi.experiments import evaluate, train
     from molequi.labeling.run import label
     from molequi.models.zoo import load
     from molequi.prediction.predict import embed, predict
     from molequi.simulation.calculator import Calculator
-    from molequi.training.run import evaluate
 
 __all__ = [
     "Calculator",
@@ -34,7 +33,7 @@ __all__ = [
 _HOMES = {
     "Calculator": "molequi.simulation.calculator",
     "embed": "molequi.prediction.predict",
-    "evaluate": "molequi.training.run",
+    "evaluate": "molequi.experiments",
     "label": "molequi.labeling.run",
     "load": "molequi.models.zoo",
     "predict": "molequi.prediction.predict",

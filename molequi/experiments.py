@@ -1,4 +1,7 @@
-"""Experiments: what a config asks for, prepared and trained. Which kind of config goes where."""
+"""Train and evaluate: what scripts and the command line call.
+
+Which kind of config goes where is said here.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,26 @@ import dataclasses
 import importlib.util
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from torch import Tensor
+
 from molequi import hamiltonian, training
 from molequi.config import Config, load_config
+from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
-from molequi.datasets.load import load_dataset
+from molequi.datasets.load import load_dataset, load_labelled
 from molequi.datasets.report import report_lines
+from molequi.datasets.splits import file_split
 from molequi.errors import UserError
 from molequi.hamiltonian.config import DynamicsConfig, is_dynamics, load_dynamics_config
 from molequi.hamiltonian.data import DynamicsData, make_data
+from molequi.models.molecular import MolecularModel
+from molequi.models.zoo import load
 from molequi.settings import read_settings, with_absolute_paths
+from molequi.training.evaluation import evaluate_frames
 from molequi.training.run_directory import RunDirectory
 
 
@@ -173,3 +183,58 @@ def fit(
     to stop (the run is saved).
     """
     return _prepare(config, output, resume=resume, overwrite=overwrite).run(callbacks)
+
+
+def evaluate(
+    model: MolecularModel | str | os.PathLike[str] = "organic",
+    data: Frames | str | os.PathLike[str] | None = None,
+    *,
+    split: str | None = None,
+    batch_size: int = 64,
+    device: str = "cpu",
+    dtype: str | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Return the errors of a model on labelled structures, None where undefined.
+
+    By property: {mae, rmse, max, r2, unit, count, baseline_mae}.
+    data: frames, a labelled file, a data set such as `qm9`, or None for the data that the run
+    directory `model` was trained on. split: train, valid or test, of the run directory or else of
+    the file. Raises UserError where model and data have nothing in common.
+    """
+    if isinstance(model, MolecularModel):
+        network, run = model, None
+    else:
+        network = load(model, device=device, dtype=dtype)
+        run = RunDirectory(model) if Path(model).is_dir() else None
+    if isinstance(data, Frames):
+        frames, splits = data, {}
+    else:
+        labelled = _labelled(network, data, run)
+        frames, splits = labelled.frames, labelled.splits
+    if split is not None:
+        if run is not None and run.split.is_file():
+            splits = file_split(run.split, len(frames))
+        frames = frames.subset(_part(splits, split))
+    return evaluate_frames(network, frames, batch_size=batch_size).result
+
+
+def _labelled(
+    model: MolecularModel, data: str | os.PathLike[str] | None, run: RunDirectory | None
+) -> LabelledSet:
+    if data is not None:
+        return load_labelled(os.fspath(data), model.properties.values())
+    if run is None:
+        raise UserError(
+            "evaluate got no data; give a labelled file, or a run directory as the model"
+        )
+    config = load_config(run.config)
+    return load_dataset(config.data, config.declared())
+
+
+def _part(splits: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in splits:
+        raise UserError(
+            f"split {name!r} is not known for these data; they have "
+            f"{', '.join(splits) or 'none'}: leave --split out, or give a run directory"
+        )
+    return splits[name]

@@ -6,6 +6,7 @@ import pytest
 
 from molequi import config as settings
 from molequi.errors import UserError
+from molequi.settings import first_difference, with_absolute_paths
 
 MINIMAL = {
     "name": "x",
@@ -81,3 +82,28 @@ def test_broken_files_are_named(tmp_path):
         settings.load_config(write(tmp_path, "- 1\n"))
     with pytest.raises(UserError, match="no config named 'nonsense'"):
         settings.load_config("nonsense")
+
+
+def test_paths_that_exist_become_absolute_and_other_words_stay(tmp_path, monkeypatch):
+    (tmp_path / "a.xyz").write_text("")
+    (tmp_path / "split.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    data = {**MINIMAL["data"], "split": {"kind": "file", "path": "split.json"}}
+    config = with_absolute_paths(settings.make_config({**MINIMAL, "data": data}))
+    assert config.data.path == str(tmp_path / "a.xyz")
+    assert config.data.split.path == str(tmp_path / "split.json")
+    assert config.training.reference_energies == "least_squares"
+    assert config.name == "x"
+    bundled = settings.load_config("qm9_sample")
+    assert with_absolute_paths(bundled) == bundled
+
+
+def test_first_difference_is_named_and_what_may_change_is_not():
+    one = settings.make_config(MINIMAL)
+    other = settings.make_config(
+        {**MINIMAL, "description": "d", "training": {"epochs": 3, "seed": 4, "weights": {}}}
+    )
+    assert first_difference(one, other) == ("training.seed", 0, 4)
+    assert first_difference(one, one) is None
+    words = settings.make_config({**MINIMAL, "description": "d", "training": {"max_minutes": 3}})
+    assert first_difference(one, words) is None

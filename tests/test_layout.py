@@ -66,7 +66,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "training",
         "clock ema processes state schedule parts metrics loss metrics_file log run_directory "
         "reference_energies normalization baseline evaluation fine_tuning labels figures module "
-        "callbacks launch setup fit run",
+        "callbacks launch setup fit",
     ),
     (
         "hamiltonian",

@@ -46,7 +46,7 @@ def test_importing_changes_nothing_of_the_process() -> None:
         "torch.get_rng_state().tolist(), sorted(vars(c.Calculator)), list(c.all_properties)); "
         "before = state(); "
         "import molequi.simulation.calculator, molequi.prediction.predict, molequi.simulation.md, "
-        "molequi.training.run; "
+        "molequi.experiments; "
         "import molequi.diagnostics.check; "
         "after = state(); print([a == b for a, b in zip(before, after)])"
     )

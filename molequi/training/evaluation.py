@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -50,46 +50,59 @@ def evaluate_frames(
     Baselines come from the model's training set, as its metadata keep them. Raises UserError where
     model and data have no property in common.
     """
-    unknown = [
-        chemical_symbols[number] for number in frames.elements() if number not in model.elements
-    ]
-    if unknown:
-        known = " ".join(chemical_symbols[number] for number in model.elements)
-        raise UserError(
-            f"the structures contain {' '.join(unknown)}, which this model does not know; it knows "
-            f"{known}"
-        )
+    _refuse_new_elements(model, frames)
     rows = _shared_rows(model, frames, names)
     frames = without_undefined(frames)
     predictions = predict_frames(model, frames, [row.name for row in rows], batch_size=batch_size)
     baselines = model.metadata.get("training", {}).get("baseline", {})
+    guesses = {
+        row.name: baseline_prediction(frames, row, baselines[row.name])
+        if row.name in baselines
+        else torch.full_like(frames.targets[row.name], torch.nan)
+        for row in rows
+    }
     result: dict[str, dict[str, Any]] = {}
-    guesses: dict[str, Tensor] = {}
     for row in rows:
-        target = frames.targets[row.name]
-        guess = (
-            baseline_prediction(frames, row, baselines[row.name])
-            if row.name in baselines
-            else torch.full_like(target, torch.nan)
+        prediction = predictions[row.name]
+        compared = Compared(
+            prediction.sigmoid() if row.binary else prediction,
+            frames.targets[row.name],
+            guesses[row.name],
         )
-        guesses[row.name] = guess
-        prediction = predictions[row.name].sigmoid() if row.binary else predictions[row.name]
-        result[row.name] = {"unit": row.unit, **_errors(prediction, target, guess)}
-        if row.binary:
-            result[row.name]["accuracy"] = _accuracy(prediction, target)
-        if len(part_names(row)) > 1:
-            values, labels, guessed = (split_parts(row, x) for x in (prediction, target, guess))
-            result |= {
-                name: {"unit": row.unit, **_errors(values[name], labels[name], guessed[name])}
-                for name in labels
-            }
-        if row.has_reference:
-            n_atoms = frames.n_atoms.to(torch.float64).clamp(min=1)
-            result[f"{row.name}_per_atom"] = {
-                "unit": f"{row.unit}/atom",
-                **_errors(prediction / n_atoms, target / n_atoms, guess / n_atoms),
-            }
+        result |= _result_rows(row, compared, frames.n_atoms)
     return Evaluation(result, predictions, guesses, frames)
+
+
+class Compared(NamedTuple):
+    """Values of one shape: what the model gives, the label (NaN unknown), the baseline's guess."""
+
+    prediction: Tensor
+    target: Tensor
+    guess: Tensor
+
+    def errors(self, unit: str) -> dict[str, Any]:
+        """Return the errors beside their unit."""
+        centre = float(self.target.nanmean()) if (~torch.isnan(self.target)).any() else 0.0
+        sums = ErrorSums(centre)
+        sums.add(*self)
+        return {"unit": unit, **sums.result()}
+
+
+def _result_rows(row: Property, compared: Compared, n_atoms: Tensor) -> dict[str, dict[str, Any]]:
+    """Return the errors of a property by name, of its parts, and per atom of totals."""
+    result = {row.name: compared.errors(row.unit)}
+    if row.binary:
+        result[row.name]["accuracy"] = _accuracy(compared.prediction, compared.target)
+    if len(part_names(row)) > 1:
+        values, labels, guesses = (split_parts(row, field) for field in compared)
+        for name in labels:
+            part = Compared(values[name], labels[name], guesses[name])
+            result[name] = part.errors(row.unit)
+    if row.has_reference:
+        counts = n_atoms.to(torch.float64).clamp(min=1)
+        per_atom = Compared(*(field / counts for field in compared))
+        result[f"{row.name}_per_atom"] = per_atom.errors(f"{row.unit}/atom")
+    return result
 
 
 def predict_frames(
@@ -146,18 +159,31 @@ def save_predictions(evaluation: Evaluation, path: Path) -> None:
         np.savez_compressed(temporary, **arrays)
 
 
+def _refuse_new_elements(model: MolecularModel, frames: Frames) -> None:
+    unknown = [number for number in frames.elements() if number not in model.elements]
+    if unknown:
+        new, known = (
+            " ".join(chemical_symbols[number] for number in numbers)
+            for numbers in (unknown, model.elements)
+        )
+        raise UserError(
+            f"the structures contain {new}, which this model does not know; it knows {known}"
+        )
+
+
 def _shared_rows(
     model: MolecularModel, frames: Frames, names: Sequence[str] | None
 ) -> list[Property]:
+    """Return the properties to compare; refuse names that only one side has."""
     shared = [name for name in frames.targets if name in model.properties]
-    missing = [name for name in names or () if name not in shared]
-    if missing or not shared:
-        what = f"asked for {', '.join(missing)}" if missing else "nothing to compare"
-        raise UserError(
-            f"{what}: the data have {', '.join(frames.targets) or 'no labels'}, the model gives "
-            f"{', '.join(model.properties)}"
-        )
-    return [model.properties[name] for name in names or shared]
+    missing = [] if names is None else [name for name in names if name not in shared]
+    if shared and not missing:
+        return [model.properties[name] for name in names or shared]
+    what = f"asked for {', '.join(missing)}" if missing else "nothing to compare"
+    raise UserError(
+        f"{what}: the data have {', '.join(frames.targets) or 'no labels'}, the model gives "
+        f"{', '.join(model.properties)}"
+    )
 
 
 def _accuracy(prediction: Tensor, target: Tensor) -> float | None:
@@ -171,10 +197,3 @@ def _accuracy(prediction: Tensor, target: Tensor) -> float | None:
     return float(
         (1.0 + (prediction[known] - 0.5).sign() * (target[known] - 0.5).sign()).mean() / 2.0
     )
-
-
-def _errors(prediction: Tensor, target: Tensor, guess: Tensor) -> Mapping[str, Any]:
-    centre = float(target.nanmean()) if (~torch.isnan(target)).any() else 0.0
-    sums = ErrorSums(centre)
-    sums.add(prediction, target, guess)
-    return sums.result()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -38,10 +37,8 @@ def write_state(state: Mapping[str, Any], path: Path, *, version: int = FORMAT) 
 
     version: the format number of what the state holds.
     """
-    with written_by_rename(path) as partial, partial.open("wb") as file:
-        torch.save({"format": version, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
+    with written_by_rename(path) as partial:
+        torch.save({"format": version, **state}, partial)
 
 
 def read_state(path: Path, *, version: int = FORMAT) -> dict[str, Any]:

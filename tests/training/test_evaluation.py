@@ -12,6 +12,7 @@ import torch
 from molequi.datasets.in_memory import make_frames
 from molequi.datasets.npz import save_npz
 from molequi.errors import UserError
+from molequi.experiments import evaluate
 from molequi.models.molecular import make_model
 from molequi.properties import PROPERTIES, declare
 from molequi.training.baseline import fit_baseline
@@ -21,7 +22,6 @@ from molequi.training.evaluation import (
     save_predictions,
     without_undefined,
 )
-from molequi.training.run import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +191,9 @@ def test_saved_predictions_are_plain_arrays_beside_their_references(tmp_path, mo
 def test_no_structures_give_empty_predictions(model, toy_frames):
     nothing = toy_frames(3).subset(torch.zeros(0, dtype=torch.int64))
     assert predict_frames(model, nothing, ["forces"])["forces"].shape == (0, 3)
+
+
+def test_evaluation_refuses_elements_that_the_model_does_not_know(toy_frames):
+    model = make_model([1, 6], ["energy"], n_channels=4)
+    with pytest.raises(UserError, match="contain O, which this model does not know; it knows H C"):
+        evaluate_frames(model, toy_frames(6))

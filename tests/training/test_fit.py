@@ -15,13 +15,12 @@ from molequi.config import load_config
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.npz import save_npz
 from molequi.errors import NotConvergedError, RunInterruptedError, UserError
-from molequi.experiments import fit, train
+from molequi.experiments import evaluate, fit, train
 from molequi.models.checkpoint import load_model
 from molequi.properties import declare
 from molequi.training.clock import Clock
 from molequi.training.fit import fit_frames
 from molequi.training.metrics_file import read_metrics
-from molequi.training.run import evaluate
 from molequi.training.state import read_state
 
 

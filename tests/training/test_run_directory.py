@@ -1,0 +1,89 @@
+"""The run directory: who may write there, and what stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from molequi.config import load_config
+from molequi.errors import UserError
+from molequi.experiments import load_experiment
+from molequi.training.run_directory import RunDirectory
+
+
+@pytest.fixture
+def started(tmp_path: Path, toy_config) -> RunDirectory:
+    directory = RunDirectory(tmp_path / "run")
+    directory.start(toy_config())
+    return directory
+
+
+def test_config_of_a_run_states_everything(started, toy_config):
+    assert load_config(started.config) == toy_config()
+    assert "gradient_clip: 10.0" in started.config.read_text(encoding="utf-8")
+
+
+def test_new_place_is_free_and_an_occupied_one_is_not(started, tmp_path, toy_config):
+    RunDirectory(tmp_path / "new").claim(toy_config(), resume=False, overwrite=False)
+    with pytest.raises(UserError, match="not empty; --resume goes on.*--overwrite replaces"):
+        started.claim(toy_config(), resume=False, overwrite=False)
+    started.claim(toy_config(), resume=False, overwrite=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        RunDirectory(tmp_path / "file").claim(toy_config(), resume=False, overwrite=True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_processes_beside_the_first_find_the_place_occupied_and_go_on(
+    started, toy_config, monkeypatch
+):
+    monkeypatch.setenv("RANK", "1")
+    started.claim(toy_config(), resume=False, overwrite=False)
+    started.clear()
+    assert started.config.is_file()
+
+
+def test_same_run_goes_on_with_more_epochs_and_other_words(started, toy_config):
+    more = {"epochs": 9, "patience": 3, "device": "auto", "checkpoint_steps": 5}
+    config = toy_config(training=more, description="other words", expected="more")
+    started.claim(config, resume=True, overwrite=False)
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"training": {"learning_rate": 0.5}}, "training.learning_rate was 0.01 and is now 0.5"),
+        ({"training": {"weights": {}}}, "training.weights.forces was 10.0 and is now None"),
+        ({"model": {"cutoff": 3.0}}, "model.cutoff was 4.0 and is now 3.0"),
+        ({"data": {"split": {"seed": 4}}}, "data.split.seed was 0 and is now 4"),
+        (
+            {"training": {"second_stage": {"weights": {}}}},
+            "training.second_stage was None and is now",
+        ),
+    ],
+)
+def test_another_run_is_refused_by_its_first_difference(started, toy_config, sections, words):
+    with pytest.raises(UserError, match=words):
+        started.claim(toy_config(**sections), resume=True, overwrite=False)
+
+
+def test_no_run_and_a_run_of_another_kind_cannot_be_resumed(started, tmp_path, toy_config):
+    with pytest.raises(UserError, match="no run to resume"):
+        RunDirectory(tmp_path).claim(toy_config(), resume=True, overwrite=False)
+    with pytest.raises(UserError, match="config.yaml"):
+        started.claim(load_experiment("spring"), resume=True, overwrite=False)
+
+
+def test_clear_removes_what_a_run_makes_and_nothing_else(started):
+    started.write_split({"train": [0, 2], "valid": [1]})
+    assert started.read_split() == {"train": [0, 2], "valid": [1]}
+    started.write_result({"gap": {"mae": 0.1}})
+    started.plots.mkdir()
+    made = [started.predictions("test"), started.rollout, started.plots / "parity_gap.png"]
+    own = [started.path / "notes.md", started.plots / "mine.svg"]
+    for path in (*made, *own):
+        path.write_text("")
+    started.clear()
+    left = {path for path in started.path.rglob("*") if path.is_file()}
+    assert left == set(own)
