@@ -28,7 +28,8 @@ def read_imports() -> dict[str, frozenset[str]]:
             continue
         room = _room(path.relative_to(PACKAGE).with_suffix("").parts)
         rooms.setdefault(room, set()).update(_imported(path))
-    return {name: frozenset(found & rooms.keys() - {name}) for name, found in rooms.items()}
+    own = {name: frozenset(found & rooms.keys() - {name}) for name, found in rooms.items()}
+    return _joined(own)
 
 
 def floors_of(imports: Imports) -> dict[str, int]:
@@ -94,6 +95,22 @@ def _imported(path: Path) -> Iterable[str]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "molequi":
             first = [*(node.module or "").split("."), node.names[0].name][1]
             yield from (first, f"{first}.py")
+
+
+def _joined(imports: Imports) -> dict[str, frozenset[str]]:
+    """Make one room of rooms that import each other: a folder, and a file between its files."""
+    reached = {name: set(found) for name, found in imports.items()}
+    for middle in imports:
+        for found in reached.values():
+            found.update(reached[middle] if middle in found else ())
+    name_of = {
+        one: " ⇄ ".join(sorted({one} | {other for other in reached[one] if one in reached[other]}))
+        for one in imports
+    }
+    joined: dict[str, set[str]] = {name: set() for name in name_of.values()}
+    for one, found in imports.items():
+        joined[name_of[one]] |= {name_of[other] for other in found} - {name_of[one]}
+    return {name: frozenset(found) for name, found in joined.items()}
 
 
 def _places(imports: Imports) -> dict[str, tuple[float, float]]:
