@@ -38,7 +38,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("nn.heads", "base readout pooling electrostatics optical registry"),
     (
         "datasets",
-        "in_memory from_atoms report labelled_set npz splits download places base prepared",
+        "in_memory conversion report labelled_set npz splits download places base prepared",
     ),
     (
         "datasets.formats",

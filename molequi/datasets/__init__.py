@@ -17,7 +17,7 @@ _NAMES = {
     "read_table": "molequi.datasets.formats.tables",
     "read_structures": "molequi.structures.readers",
     "graph_from_atoms": "molequi.structures.atoms",
-    "frames_from_atoms": "molequi.datasets.from_atoms",
+    "frames_from_atoms": "molequi.datasets.conversion",
     "atoms_from_smiles": "molequi.structures.molecules",
     "conformers_from_smiles": "molequi.structures.molecules",
     "load_qm9": "molequi.datasets.qm9.qm9",

@@ -11,7 +11,7 @@ import torch
 from ase import units
 from ase.data import atomic_masses
 
-from molequi.datasets.from_atoms import frames_from_atoms
+from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.places import find_data
 from molequi.errors import UserError

@@ -15,6 +15,7 @@ from rdkit.Chem import rdDetermineBonds
 
 from molequi.datasets.base import Request
 from molequi.datasets.chirality.qm9_labels import known_smiles, read_constitutions
+from molequi.datasets.conversion import atoms_from_frames
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.places import default_root, find_data
 from molequi.datasets.registry import all_datasets, find_source
@@ -150,42 +151,40 @@ def _from_data_set(item: str, numbers: np.ndarray | None) -> list[Structure]:
     spec, place = find_source(item)
     path = None if place is None else find_data(place)
     frames = spec.read(Request(place)).frames
-    known = _numbers_of(frames)
+    known = _numbers_in_qm9(frames)
+    smiles = {} if known is None else known_smiles([_folder(path)])
+    rows = {row: row for row in range(len(frames))} if known is None else known
     if numbers is None:
-        numbers = np.fromiter(known, dtype=np.int64)
-    missing = [int(number) for number in numbers if int(number) not in known]
+        numbers = np.fromiter(rows, dtype=np.int64)
+    missing = [int(number) for number in numbers if int(number) not in rows]
     if missing:
         raise UserError(
             f"{item} has no number {missing[0]} ({len(missing)} of the {len(numbers)} rows); it "
-            f"has {min(known)} to {max(known)}"
+            f"has {min(rows)} to {max(rows)}"
         )
-    smiles = known_smiles(
-        [default_root() if path is None else path if path.is_dir() else path.parent]
-    )
     structures = []
     for number in map(int, numbers):
-        row = known[number]
-        start, stop = int(frames.offsets[row]), int(frames.offsets[row + 1])
-        atoms = Atoms(
-            frames.atomic_numbers[start:stop].numpy(), frames.positions[start:stop].numpy()
-        )
-        atoms.info.update(
-            charge=int(frames.total_charge[row]),
-            spin_multiplicity=int(frames.spin_multiplicity[row]),
-            gdb=number,
-        )
+        atoms = atoms_from_frames(frames, rows[number])
+        if known is not None:
+            atoms.info["gdb"] = number
         if number in smiles:
             atoms.info["smiles"] = smiles[number]
         structures.append(Structure(item, number, atoms))
     return structures
 
 
-def _numbers_of(frames: Frames) -> dict[int, int]:
-    """Return the row of each of QM9's numbers; of frames from elsewhere the number is the row."""
+def _folder(path: Path | None) -> Path:
+    if path is None:
+        return default_root()
+    return path if path.is_dir() else path.parent
+
+
+def _numbers_in_qm9(frames: Frames) -> dict[int, int] | None:
+    """Return the row of each of QM9's numbers, or None where the structures are others."""
     words = [text.split() for text in frames.source]
     if words and all(len(word) == 2 and word[0] == "gdb" and word[1].isdigit() for word in words):
         return {int(word[1]): row for row, word in enumerate(words)}
-    return {row: row for row in range(len(frames))}
+    return None
 
 
 def _chosen(

@@ -2,11 +2,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import molecule
 from ase.io import write
 
+from molequi.datasets.chirality.alanine import load_alanine
 from molequi.datasets.chirality.qm9_labels import known_smiles
+from molequi.datasets.npz import save_npz
 from molequi.datasets.qm9.qm9 import load_qm9
 from molequi.errors import UserError
 from molequi.labeling.inputs import constitution, constitution_of, gather, read_excluded, read_rows
@@ -67,6 +70,17 @@ def test_molecules_of_qm9_by_their_own_numbers(tmp_path):
     assert found[1].atoms.info["charge"] == 0
     with pytest.raises(UserError, match=r"qm9_sample has no number 134000 \(1 of the 1 rows\)"):
         gather(["qm9_sample"], [], rows="134000:134001", **SETTINGS)
+
+
+def test_sets_other_than_qm9_have_neither_its_numbers_nor_its_smiles(tmp_path):
+    np.savez(tmp_path / "qm9_extra.npz", index=np.arange(9), smiles=np.array(["C#C"] * 9))
+    frames = load_alanine(data_path("samples/alanine.npz")).frames
+    save_npz(frames.subset(torch.arange(5)), tmp_path / "mine.npz")
+    for source in (str(tmp_path / "mine.npz"), "alanine_sample"):
+        found = gather([source], [], rows="1:3", **SETTINGS)
+        assert [structure.index for structure in found] == [1, 2]
+        assert not {"gdb", "smiles"} & set(found[0].atoms.info)
+        assert found[0].atoms.get_chemical_formula() == "C3H7NO2"
 
 
 def test_smiles_of_qm9_stand_beside_it(tmp_path):

@@ -2,8 +2,8 @@
 
 from ase.build import molecule
 
+from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.datamodule import MolecularDataModule
-from molequi.datasets.from_atoms import frames_from_atoms
 from molequi.prediction.predict import predict
 
 

@@ -16,7 +16,7 @@ from ase.build import bulk, molecule
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
-from molequi.datasets.from_atoms import frames_from_atoms
+from molequi.datasets.conversion import frames_from_atoms
 from molequi.errors import UserError
 from molequi.structures.atoms import charge_of, graph_from_atoms, multiplicity_of
 from molequi.structures.molecules import atoms_from_smiles, conformers_from_smiles

@@ -23,7 +23,7 @@ from molequi.datasets.chirality.enantiomers import (
     place_enantiomers,
 )
 from molequi.datasets.chirality.sources import molecules
-from molequi.datasets.from_atoms import frames_from_atoms
+from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet, log_failures
 from molequi.datasets.report import describe_frames

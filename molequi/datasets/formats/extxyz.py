@@ -11,10 +11,10 @@ import ase
 import torch
 
 from molequi.datasets.base import DatasetSpec, FileReport, Request
+from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.formats.labels import find_labels
 from molequi.datasets.formats.unit_checks import suspicious_units
 from molequi.datasets.formats.values import present_keys
-from molequi.datasets.from_atoms import frames_from_atoms
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.report import Label, LabelReport, describe_frames, make_label

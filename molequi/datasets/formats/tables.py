@@ -16,11 +16,11 @@ from typing import NamedTuple
 import ase
 
 from molequi.datasets.base import DatasetSpec, FileReport, Request
+from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.formats.csv_files import open_table, smiles_column, table_reader
 from molequi.datasets.formats.extxyz import report_everything
 from molequi.datasets.formats.labels import find_labels
 from molequi.datasets.formats.values import parse_value
-from molequi.datasets.from_atoms import frames_from_atoms
 from molequi.datasets.labelled_set import LabelledSet, log_failures
 from molequi.datasets.report import LabelReport
 from molequi.errors import UserError

@@ -1,4 +1,4 @@
-"""ASE's structures to Frames."""
+"""ASE's structures to Frames, and back."""
 
 from __future__ import annotations
 
@@ -45,6 +45,20 @@ def frames_from_atoms(
         properties=properties,
         source=source,
     )
+
+
+def atoms_from_frames(frames: Frames, index: int) -> ase.Atoms:
+    """Return structure `index` as ASE has it; charge and multiplicity stand in `info`."""
+    rows = slice(int(frames.offsets[index]), int(frames.offsets[index + 1]))
+    atoms = ase.Atoms(
+        frames.atomic_numbers[rows].numpy(),
+        frames.positions[rows].numpy(),
+        cell=frames.cell[index].numpy(),
+        pbc=frames.pbc[index].numpy(),
+    )
+    atoms.info["charge"] = int(frames.total_charge[index])
+    atoms.info["spin_multiplicity"] = int(frames.spin_multiplicity[index])
+    return atoms
 
 
 def _electrons(structures: Sequence[ase.Atoms], source: Sequence[str]) -> Electrons:
