@@ -120,7 +120,7 @@ def constitution_of(structure: Structure) -> str:
 
     Raises UserError where neither can be had: what cannot be compared with a list must not pass it.
     """
-    atoms = structure.atoms
+    atoms = structure.require_atoms()
     given = atoms.info.get("smiles")
     name = constitution(given) if isinstance(given, str) else _perceived(atoms)
     if name is None:
