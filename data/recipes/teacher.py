@@ -160,9 +160,8 @@ def jacobian(settings: argparse.Namespace) -> None:
 
 def assemble(settings: argparse.Namespace) -> None:
     """Write the data set and its counts."""
-    import teacher_assemble as assembly  # noqa: PLC0415  # needs molequi
-
-    from molequi.datasets.npz import save_npz  # noqa: PLC0415
+    import teacher_assemble as assembly  # noqa: PLC0415
+    import teacher_output as output  # noqa: PLC0415  # needs molequi
 
     arrays = assembly.read_shards(finished(settings))
     dropped = assembly.reasons(arrays, limits := assembly.Limits())
@@ -178,9 +177,8 @@ def assemble(settings: argparse.Namespace) -> None:
     for name in ("atoms.json", "shifts.json"):
         if (settings.work / name).exists():
             notes[name.split(".", maxsplit=1)[0]] = json.loads((settings.work / name).read_text())
-    frames, splits = assembly.to_frames(arrays), assembly.stored_splits(arrays)
     path = settings.work / "teacher.npz"
-    save_npz(frames, path, splits=splits, notes=notes, position_dtype="float32")
+    output.write(path, arrays, notes)
     path.with_suffix(".json").write_text(json.dumps(notes, indent=1, ensure_ascii=False))
 
 

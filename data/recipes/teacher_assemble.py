@@ -1,4 +1,4 @@
-"""Shards to one flat file: what is dropped and why, a table of what is left, molequi's format."""
+"""Finished shards: what is dropped and why, dipoles, and a table of what is left."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -6,29 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from ase.data import atomic_masses, chemical_symbols
 from organic_frames import offsets
 from teacher_geometries import FREE, SAMPLERS
 from teacher_shards import CATEGORIES
 
-from molequi.datasets.in_memory import Frames, make_frames
-from molequi.properties import Property, get_property
-
 LOG = logging.getLogger("teacher")
 PARTS = ("train", "valid", "test")
 SIZES = ((2, 10), (11, 24), (25, 40), (41, 60), (61, 100))
 Arrays = dict[str, np.ndarray]
-# What distillation may use beside energies and forces.
-EXTRA = {
-    "energy_std": Property("energy_std", "0e", "eV", "spread of the teacher's networks"),
-    "forces_std": Property(
-        "forces_std", "0e", "eV/Å", "length of the spread of an atom's force", per_atom=True
-    ),
-    "atom_energies": Property(
-        "atom_energies", "0e", "eV", "the teacher's short-range energy of an atom", per_atom=True
-    ),
-}
 
 
 class Limits(NamedTuple):
@@ -145,34 +131,3 @@ def table(counts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> str:
         for name, row in group.items():
             lines.append(f"  {name:16s}" + "".join(f"{row[column]:18,d}" for column in columns))
     return "\n".join(lines)
-
-
-def to_frames(arrays: Arrays) -> Frames:
-    """Return the frames with all targets; `source` is 'category sampler SMILES'."""
-    targets = {
-        "energy": arrays["energy"],
-        "forces": arrays["forces"],
-        "charges": arrays["charges"],
-        "dipole": dipoles(arrays),
-        **{name: arrays[name] for name in EXTRA},
-    }
-    lines = zip(arrays["category"], arrays["sampler"], arrays["name"], strict=True)
-    return make_frames(
-        torch.from_numpy(arrays["pos"]),
-        torch.from_numpy(arrays["z"]),
-        torch.from_numpy(arrays["n_atoms"]),
-        electrons=(
-            torch.from_numpy(arrays["charge"].astype(np.int64)),
-            torch.ones(len(arrays["n_atoms"]), dtype=torch.int64),
-        ),
-        targets={name: torch.from_numpy(values) for name, values in targets.items()},
-        properties={name: EXTRA.get(name) or get_property(name) for name in targets},
-        source=tuple(f"{CATEGORIES[c]} {SAMPLERS[s]} {name}" for c, s, name in lines),
-    )
-
-
-def stored_splits(arrays: Arrays) -> dict[str, torch.Tensor]:
-    """Return the rows of train, valid and test."""
-    return {
-        name: torch.from_numpy(np.flatnonzero(arrays["part"] == k)) for k, name in enumerate(PARTS)
-    }

@@ -40,7 +40,7 @@ def field(z: np.ndarray, pos: np.ndarray, charge: int, unpaired: int, *, grid: i
         max_memory=2000,
     )
     method = dft.UKS(mol) if unpaired else dft.RKS(mol)
-    method.xc, method.nlc, method.conv_tol, method.max_cycle = FUNCTIONAL, 0, 1e-9, 200
+    method.xc, method.nlc, method.conv_tol, method.max_cycle = FUNCTIONAL, 0, 1e-8, 200
     method.grids.level = grid
     return method
 
@@ -49,12 +49,12 @@ def dispersion(z: np.ndarray, pos: np.ndarray) -> tuple[float, np.ndarray]:
     """Return the D3(BJ) energy and forces (n, 3)."""
     model = DispersionModel(np.asarray(z, dtype=np.int32), pos / units.Bohr)
     found = model.get_dispersion(RationalDampingParam(**DAMPING), grad=True)
-    return found["energy"] * units.Hartree, -found["gradient"] * units.Hartree / units.Bohr
+    return float(found["energy"]) * units.Hartree, -found["gradient"] * units.Hartree / units.Bohr
 
 
 def single_point(z: np.ndarray, pos: np.ndarray, charge: int) -> tuple[float, np.ndarray]:
     """Return energy and forces (n, 3) of a closed shell, by density fitting."""
-    method = field(z, pos, charge, 0, grid=4).density_fit()
+    method = field(z, pos, charge, 0, grid=3).density_fit()
     energy = method.kernel()
     if not method.converged:
         raise RuntimeError(f"the field of {len(z)} atoms did not converge")
@@ -62,7 +62,7 @@ def single_point(z: np.ndarray, pos: np.ndarray, charge: int) -> tuple[float, np
     gradient.grid_response = False
     forces = -gradient.kernel() * units.Hartree / units.Bohr
     pair_energy, pair_forces = dispersion(z, pos)
-    return energy * units.Hartree + pair_energy, forces + pair_forces
+    return float(energy) * units.Hartree + pair_energy, forces + pair_forces
 
 
 def atom_energy(symbol: str) -> float:
@@ -73,8 +73,8 @@ def atom_energy(symbol: str) -> float:
     """
     z = np.array([chemical_symbols.index(symbol)])
     found = []
-    for guess in ("minao", "1e", "atom"):
-        method = field(z, np.zeros((1, 3)), 0, UNPAIRED[symbol], grid=6)
+    for guess in ("minao", "atom"):
+        method = field(z, np.zeros((1, 3)), 0, UNPAIRED[symbol], grid=5)
         method.init_guess = guess
         method.kernel()
         for _ in range(4):

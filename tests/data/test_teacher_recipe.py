@@ -39,6 +39,7 @@ geometries = recipe("teacher_geometries")
 aimnet = recipe("teacher_aimnet")
 shards = recipe("teacher_shards")
 assembly = recipe("teacher_assemble")
+output = recipe("teacher_output")
 teacher = recipe("teacher")
 
 

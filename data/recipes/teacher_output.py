@@ -1,0 +1,61 @@
+"""The assembled data set as a flat file of molequi, with all targets and the split."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from teacher_assemble import PARTS, Arrays, dipoles
+from teacher_geometries import SAMPLERS
+from teacher_shards import CATEGORIES
+
+from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.npz import save_npz
+from molequi.properties import Property, get_property
+
+# What distillation may use beside energies and forces.
+EXTRA = {
+    "energy_std": Property("energy_std", "0e", "eV", "spread of the teacher's networks"),
+    "forces_std": Property(
+        "forces_std", "0e", "eV/Å", "length of the spread of an atom's force", per_atom=True
+    ),
+    "atom_energies": Property(
+        "atom_energies", "0e", "eV", "the teacher's short-range energy of an atom", per_atom=True
+    ),
+}
+
+
+def to_frames(arrays: Arrays) -> Frames:
+    """Return the frames with all targets; `source` is 'category sampler SMILES'."""
+    targets = {
+        "energy": arrays["energy"],
+        "forces": arrays["forces"],
+        "charges": arrays["charges"],
+        "dipole": dipoles(arrays),
+        **{name: arrays[name] for name in EXTRA},
+    }
+    lines = zip(arrays["category"], arrays["sampler"], arrays["name"], strict=True)
+    return make_frames(
+        torch.from_numpy(arrays["pos"]),
+        torch.from_numpy(arrays["z"]),
+        torch.from_numpy(arrays["n_atoms"]),
+        electrons=(
+            torch.from_numpy(arrays["charge"].astype(np.int64)),
+            torch.ones(len(arrays["n_atoms"]), dtype=torch.int64),
+        ),
+        targets={name: torch.from_numpy(values) for name, values in targets.items()},
+        properties={name: EXTRA.get(name) or get_property(name) for name in targets},
+        source=tuple(f"{CATEGORIES[c]} {SAMPLERS[s]} {name}" for c, s, name in lines),
+    )
+
+
+def stored_splits(arrays: Arrays) -> dict[str, torch.Tensor]:
+    """Return the rows of train, valid and test."""
+    return {
+        name: torch.from_numpy(np.flatnonzero(arrays["part"] == k)) for k, name in enumerate(PARTS)
+    }
+
+
+def write(path: Path, arrays: Arrays, notes: dict[str, object]) -> None:
+    """Write the flat file."""
+    splits = stored_splits(arrays)
+    save_npz(to_frames(arrays), path, splits=splits, notes=notes, position_dtype="float32")
