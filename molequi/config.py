@@ -102,13 +102,12 @@ class DataSettings(Settings):
 class ModelSettings(Settings):
     """The architecture: a preset, and those arguments of the backbone that differ from it.
 
-    kind: tensors (`nn.backbone.Backbone`, the default), invariants
-    (`nn.invariants.InvariantBackbone`) or lieconv (`nn.lieconv_backbone.LieConvBackbone`); each
-    takes its own arguments.
+    architecture: spherical (`nn.backbones.spherical`, the default), invariants
+    (`nn.backbones.invariant`) or lieconv (`nn.backbones.lieconv`); each takes its own arguments.
     """
 
     preset: str = "small"
-    kind: Literal["tensors", "invariants", "lieconv"] | None = None
+    architecture: Literal["spherical", "invariants", "lieconv"] | None = None
     cutoff: Positive | None = None
     n_layers: Count | None = None
     n_channels: Count | None = None

@@ -10,6 +10,7 @@ import pytest
 import torch
 from morse import MorseModel
 
+from molequi.models.metadata import ModelMetadata
 from molequi.models.molecular import make_model
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -58,5 +59,5 @@ def network():
         ["energy", "forces", "dipole"],
         n_layers=1,
         n_channels=8,
-        metadata={"name": "random"},
+        metadata=ModelMetadata(name="random"),
     ).to(torch.float64)

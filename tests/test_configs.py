@@ -139,12 +139,14 @@ def arguments(kind) -> set[str]:
 
 def test_settings_are_the_arguments_of_constructors_under_the_same_names():
     backbones = set().union(*(arguments(kind) for kind in BACKBONES.values()))
-    assert set(ModelSettings.model_fields) - {"preset", "kind"} == backbones - {
+    assert set(ModelSettings.model_fields) - {"preset", "architecture"} == backbones - {
         "elements",
         "irreps_out",
     }
-    assert {"preset", "kind"} <= arguments(make_model)
-    assert set(ModelSettings.model_fields["kind"].annotation.__args__[0].__args__) == set(BACKBONES)
+    assert {"preset", "architecture"} <= arguments(make_model)
+    assert set(ModelSettings.model_fields["architecture"].annotation.__args__[0].__args__) == set(
+        BACKBONES
+    )
     training = set(TrainingSettings.model_fields)
     optimisation = {"weight_decay", "ema", "gradient_clip", "seed"}
     assert optimisation <= training

@@ -9,6 +9,7 @@ Writes data/models/NAME.safetensors and NAME.json and prints the rows for data/R
 """
 
 import argparse
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -88,15 +89,15 @@ def main() -> None:
         open_arrays(arguments.data, only=("source", "constitution", "meta")),
     )
     meta, test = json.loads(str(arrays["meta"])), flat.splits["test"]
-    model.metadata["name"] = arguments.name
+    model.metadata = dataclasses.replace(model.metadata, name=arguments.name)
     counts = meta["counts"]
     card = {
         "name": arguments.name,
         "description": "Energies, forces and dipoles of neutral closed-shell molecules of H, C, N "
         "and O",
         "elements": ["H", "C", "N", "O"],
-        "level": model.metadata["level"],
-        "isolated atoms (eV)": model.metadata["isolated_atom_energies"],
+        "level": dict(model.metadata.level),
+        "isolated atoms (eV)": dict(model.metadata.isolated_atom_energies),
         "data": {
             "recipe": "data/recipes/organic.py",
             "training": {key: counts["train"][key] for key in ("frames", "constitutions")},

@@ -155,7 +155,7 @@ def make_card(
             f"{common} constitutions of the set stand in {reserved.name}; label and train without "
             "them"
         )
-    seen = model.metadata.get("training", {}).get("n_structures")
+    seen = model.metadata.training.n_structures
     if seen != len(parts["train"]):
         raise UserError(
             f"the run saw {seen} training structures, this set has {len(parts['train'])}; give the "
@@ -169,7 +169,7 @@ def make_card(
         "description": "Rosenfeld tensor and optical rotation, with polarizability and dipole, of "
         "neutral closed-shell molecules",
         "elements": [chemical_symbols[number] for number in model.elements],
-        "level": model.metadata["level"],
+        "level": dict(model.metadata.level),
         "data": {
             "geometries": "QM9 (B3LYP/6-31G(2df,p) minima), one conformer each",
             "split": "by constitution (stereo-free SMILES), so that hands and conformers stay in "
@@ -215,10 +215,13 @@ def main() -> None:
     arguments = parser.parse_args()
     model, loaded = load(arguments.run), load_npz(arguments.data)
     try:
-        model.metadata["name"] = arguments.name
+        model.metadata = dataclasses.replace(model.metadata, name=arguments.name)
         card = make_card(model, loaded, arguments.reserved, arguments.name)
         train = loaded.frames.subset(loaded.splits["train"])
-        model.metadata["training"].setdefault("spread", {})["rosenfeld[0o]"] = spread(train)
+        training = model.metadata.training
+        scales = {"rosenfeld[0o]": spread(train), **training.spread}
+        training = dataclasses.replace(training, spread=scales)
+        model.metadata = dataclasses.replace(model.metadata, training=training)
         write(model, card, arguments.models, arguments.name)
     except UserError as error:
         parser.error(str(error))

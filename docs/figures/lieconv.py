@@ -40,7 +40,12 @@ def draw_spread(axes: Axes) -> None:
     molecule = built_in_probes((1, 6, 7, 8))[1]
     for place, n_lifts in enumerate((1, 4, 16)):
         model = make_model(
-            (1, 6, 7, 8), ["homo"], kind="lieconv", group="SE(3)", n_lifts=n_lifts, n_channels=16
+            (1, 6, 7, 8),
+            ["homo"],
+            architecture="lieconv",
+            group="SE(3)",
+            n_lifts=n_lifts,
+            n_channels=16,
         ).eval()
         torch.manual_seed(0)
         graphs = collate([molecule.graph(model.cutoff)] * 10)

@@ -34,8 +34,9 @@ from molequi.alignment.orientations import (
     scan,
 )
 from molequi.errors import UserError
+from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
-from molequi.models.zoo import load
+from molequi.models.zoo import frozen_model
 from molequi.o3.irreps import Irreps
 from molequi.o3.wigner import rotate
 from molequi.prediction.records import size_labels
@@ -69,7 +70,7 @@ class Pair(NamedTuple):
 def align(
     a: Input,
     b: Input,
-    model: str | os.PathLike[str] | MolecularModel = "organic",
+    model: str | os.PathLike[str] | MolecularModel | FrozenModel = "organic",
     *,
     charge_weight: float = 0.5,
     n_poses: int = 10,
@@ -87,7 +88,8 @@ def align(
     fields that the expansion holds.
     """
     _check(charge_weight, n_poses, output, overwrite=overwrite)
-    network = load(model, dtype="float64") if isinstance(model, str | os.PathLike) else model
+    named = isinstance(model, str | os.PathLike)
+    network = frozen_model(model, dtype="float64" if named else None)
     structures = [one_structure(item, charge=charge) for item in (a, b)]
     parts = [describe(structure, network) for structure in structures]
     shells = shells_for(*parts)
@@ -116,7 +118,7 @@ def align(
     return record
 
 
-def describe(structure: Structure, model: MolecularModel) -> Multipoles:
+def describe(structure: Structure, model: FrozenModel) -> Multipoles:
     """Run the network once on a molecule.
 
     Raises UserError that names a structure which is periodic, empty or outside the model.
@@ -129,7 +131,7 @@ def describe(structure: Structure, model: MolecularModel) -> Multipoles:
     graph = graph_from_atoms(atoms, model.cutoff)
     try:
         model.check_input(graph)
-        return multipoles(model, graph.to(model.masses.device))
+        return multipoles(model, graph.to(model.device))
     except UserError as error:
         raise UserError(f"{structure}: {error}") from error
 
@@ -189,15 +191,14 @@ def resolved(parts: list[Multipoles], fields: list[Fields]) -> dict[str, float]:
     }
 
 
-def _labels(structures: list[Structure], model: MolecularModel) -> dict[str, Any]:
+def _labels(structures: list[Structure], model: FrozenModel) -> dict[str, Any]:
     labels: dict[str, Any] = {}
     for name, structure in zip("ab", structures, strict=True):
         labels[name] = {**structure.labels(), **size_labels(structure.atoms)}
-    level = model.metadata.get("level", {})
     return {
         **labels,
-        "model": model.metadata.get("name"),
-        "level": level.get("dipole", level.get("charges")),
+        "model": model.metadata.name,
+        "level": model.metadata.level_of("dipole", "charges"),
     }
 
 

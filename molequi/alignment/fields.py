@@ -26,6 +26,7 @@ from torch import Tensor
 
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
+from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.o3.spherical_harmonics import solid_harmonics_along, spherical_harmonics
 
@@ -75,7 +76,7 @@ class Overlaps(NamedTuple):
     charge: float
 
 
-def multipoles(model: MolecularModel, graph: AtomGraph) -> Multipoles:
+def multipoles(model: MolecularModel | FrozenModel, graph: AtomGraph) -> Multipoles:
     """Run the network on a graph whose molecules are poses of one molecule.
 
     The centre is that of its Gaussian volumes.

@@ -223,7 +223,7 @@ def _charge_state(model: CheckableModel) -> tuple[int, int]:
 
     Neutral singlets where the model knows them.
     """
-    states = [tuple(state) for state in model.metadata.get("charge_multiplicity", ())]
+    states = model.metadata.charge_multiplicity
     return states[0] if states and (0, 1) not in states else (0, 1)
 
 

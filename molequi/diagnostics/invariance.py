@@ -127,13 +127,7 @@ def fused_kernels(runner: ModelRunner, structures: Sequence[Structure]) -> Itera
     backbone = runner.backbone
     if backbone is None or not backbone.capabilities.fused_kernels or backbone.device.type != "cpu":
         return
-    chosen, results = backbone.kernels, []
-    try:
-        for kernels in ("reference", "generic"):
-            backbone.use_kernels(kernels)
-            results.append(runner.observe(structures))
-    finally:
-        backbone.use_kernels(chosen)
+    results = [runner.with_kernels(name).observe(structures) for name in ("reference", "generic")]
     yield from _unchanged(runner, "fused_kernels", structures, *results)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from molequi.graphs.graph import AtomGraph, collate
+from molequi.models.metadata import ModelMetadata
 from molequi.models.molecular import MolecularModel
 from molequi.models.probes import Structure
 from molequi.nn.backbones.base import Capabilities
@@ -47,7 +49,7 @@ class CheckableModel(Protocol):
     elements: Sequence[int]
     properties: dict[str, Property]
     outputs: Sequence[str]
-    metadata: dict
+    metadata: ModelMetadata
 
     def compute(self, graph: AtomGraph, *, forces: bool, stress: bool) -> dict[str, Tensor]:
         """Return the outputs with forces (N, 3), eV/Å, and stress (B, 3, 3), eV/Å³."""
@@ -61,6 +63,8 @@ class ModelRunner:
 
     def __init__(self, model: CheckableModel) -> None:
         self.model = model
+        # Foreign models are what they are.
+        self.computing = model.freeze() if isinstance(model, MolecularModel) else model
         weights = next(
             (p for p in model.parameters() if p.is_floating_point()),
             torch.zeros((), dtype=torch.float64),
@@ -74,6 +78,13 @@ class ModelRunner:
         self._scales: dict[int, tuple[Structure, Outputs]] = {}
         self._rounding: dict[str, float] = {}
 
+    def with_kernels(self, kernels: str) -> ModelRunner:
+        """Return a runner of the same model by these kernels."""
+        other = copy.copy(self)
+        if isinstance(self.model, MolecularModel):
+            other.computing = self.model.freeze(kernels=kernels)
+        return other
+
     def graph(self, structures: Sequence[Structure]) -> AtomGraph:
         """Join structures into one graph on the model's device."""
         return collate([structure.graph(self.model.cutoff) for structure in structures]).to(
@@ -85,7 +96,7 @@ class ModelRunner:
 
         Stress is asked for where a structure is periodic in all directions.
         """
-        return self.model.compute(
+        return self.computing.compute(
             graph,
             forces=self.has_forces,
             stress=self.has_forces and bool(graph.pbc.all(dim=1).any()),

@@ -157,7 +157,7 @@ def _check_model(config: DynamicsConfig, where: str) -> None:
     known = RECIPES if isinstance(config.data, SpringSettings) else {**RECIPES, **BACKBONES}
     if model.kind not in known:
         raise UserError(f"{where}: model.kind is {model.kind!r}; known are {', '.join(known)}")
-    for name, here in (("kind", "kind"), ("n_channels", "width"), ("n_layers", "n_layers")):
+    for name, here in (("architecture", "kind"), ("n_channels", "width"), ("n_layers", "n_layers")):
         if getattr(model.backbone, name) is not None:
             raise UserError(f"{where}: model.backbone.{name} is said by model.{here}; set that")
     if model.kind not in BACKBONES and model.backbone != ModelSettings():

@@ -100,6 +100,8 @@ def _relative_change(momentum: Tensor) -> Tensor:
 def measure(model: nn.Module, data: DynamicsData) -> tuple[dict[str, dict[str, Any]], Rollout]:
     """Return the results of a model in float64, each with value and unit, and its rollout."""
     model = model.double()
+    if isinstance(model, MolecularPotential):
+        model = model.frozen()
     with torch.no_grad():
         errors = [
             segment_error(model, data.test.pick(rows), data.scales)

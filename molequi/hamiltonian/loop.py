@@ -38,7 +38,8 @@ class DynamicsRun:
         n_batches = math.ceil(self.train.n_systems / self.settings.batch_size)
         if isinstance(model, MolecularPotential):
             model.choose_kernels(
-                self.n_epochs * n_batches * N_STAGES * N_TRANSITIONS * self.settings.substeps
+                self.n_epochs * n_batches * N_STAGES * N_TRANSITIONS * self.settings.substeps,
+                min(self.settings.batch_size, self.train.n_systems),
             )
         self.optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate(config))
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(

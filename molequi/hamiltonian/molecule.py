@@ -50,7 +50,7 @@ def make_teacher(settings: MoleculeSettings) -> MolecularPotential:
     if bool(frames.pbc.any()):
         raise UserError(f"data.path {settings.path} is periodic; give a molecule")
     model.check_input(frames.batch(torch.arange(1), model.cutoff)[0])
-    return MolecularPotential(model, frames)
+    return MolecularPotential(model.freeze(), frames)
 
 
 def describe_molecule(frames: Frames, n_systems: int) -> Systems:

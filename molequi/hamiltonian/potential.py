@@ -17,23 +17,29 @@ from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
 from molequi.hamiltonian.mechanics import PotentialModel, Segments, Systems
+from molequi.kernels import policy
+from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel, make_model
 
 # Learning rate of backbones where none is given.
 LEARNING_RATE = 5e-3
-# Passes from which compiling pays: it takes as long as some hundreds of them.
-_COMPILED_FROM = 1000
 
 
 class MolecularPotential(PotentialModel):
-    """V(q) by a molecular model in evaluation mode.
+    """V(q) by a molecular model in evaluation mode, or by a frozen one, which has no weights to train.
 
     All systems are copies of one molecule, whose elements `frames` holds.
     """
 
-    def __init__(self, model: MolecularModel, frames: Frames) -> None:
+    def __init__(self, model: MolecularModel | FrozenModel, frames: Frames) -> None:
         super().__init__()
-        self.model, self.frames = model.eval(), frames
+        self.model = model.eval() if isinstance(model, MolecularModel) else model
+        self.frames = frames
+
+    def frozen(self) -> MolecularPotential:
+        """Return the potential as it is now, for long runs without training."""
+        is_frozen = isinstance(self.model, FrozenModel)
+        return self if is_frozen else MolecularPotential(self.model.freeze(), self.frames)
 
     def potential(self, positions: Tensor, systems: Systems) -> Tensor:
         """Return V, eV: (B,), float64; differentiable where gradients are enabled."""
@@ -58,14 +64,16 @@ class MolecularPotential(PotentialModel):
             (state[:, 1] / systems.masses[..., None], self.forces(state[:, 0])), dim=1
         )
 
-    def choose_kernels(self, n_passes: int) -> None:
-        """Compile the convolutions where they are called often enough, and say so once.
+    def choose_kernels(self, n_passes: int, n_systems: int) -> None:
+        """Compile the convolutions where so many training passes over so many systems are worth it.
 
         A resumed run must compute what the whole one does.
         """
         backbone = self.model.backbone
         if backbone.capabilities.fused_kernels and backbone.device.type == "cpu":
-            backbone.use_kernels("generic" if n_passes >= _COMPILED_FROM else "reference")
+            n_edges = n_systems * self._graph(self.frames.positions[None]).edge_index.shape[1]
+            work = n_passes * policy.TRAINING_STEP * backbone.operations(n_edges)
+            backbone.use_kernels(policy.worthwhile_kernels(work))
 
     def _graph(self, positions: Tensor) -> AtomGraph:
         """Return the graph of the molecule at these positions, which are detached in it."""
@@ -81,12 +89,12 @@ def make_potential(
 ) -> MolecularPotential:
     """Return the untrained potential of the molecule in `frames`, calibrated on `train`: there its forces have the size of the true ones.
 
-    kind: of the backbone, a key of `nn.kinds.BACKBONES`; overrides: `preset`, and arguments of the
+    kind: of the backbone, a key of `nn.backbones.registry.BACKBONES`; overrides: `preset`, and arguments of the
     backbone. Batch norms keep the moments of this
     calibration: a potential must not depend on the batch. Raises UserError for a backbone whose
     energy has no continuous derivative.
     """
-    model = make_model(frames.elements(), ["energy"], kind=kind, seed=seed, **overrides)
+    model = make_model(frames.elements(), ["energy"], architecture=kind, seed=seed, **overrides)
     obstacle = model.backbone.capabilities.no_forces_reason
     if obstacle is not None:
         raise UserError(f"model.kind {kind} cannot be a potential: {obstacle}")

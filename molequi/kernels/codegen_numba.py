@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from molequi.kernels import splines
 from molequi.o3.coupling import CouplingTable
 
 _HEADER = '''"""Generated: the convolution's kernels for one coupling table."""
@@ -29,25 +30,56 @@ _jit = numba.njit(fastmath={"contract", "reassoc", "nsz", "arcp"}, cache=True, n
 '''
 
 # Names of numbers in the generated code, to be defined in the dtype of the features.
-CONSTANTS = {"one": 1.0, "two": 2.0, "three": 3.0, "half": 0.5, "third": 1 / 3, "sixth": 1 / 6}
+CONSTANTS = {
+    "one": 1.0,
+    "two": 2.0,
+    "three": 3.0,
+    "half": 0.5,
+    "three_halves": 1.5,
+    "two_thirds": 2.0 / 3.0,
+    "sixth": 1.0 / 6.0,
+}
+_NAMES = {value: name for name, value in CONSTANTS.items()}
 
-# The four cubic B-splines that are not zero on an interval, as polynomials in t in [0, 1), and
-# their derivatives in t.
-_BASIS = (
-    (
-        "(one - t) * (one - t) * (one - t) * sixth",
-        "((half * t - one) * t) * t + two * third",
-        "((-half * t + half) * t + half) * t + sixth",
-        "t * t * t * sixth",
-    ),
-    (
-        "-half * (one - t) * (one - t)",
-        "(three * half * t - two) * t",
-        "(-three * half * t + one) * t + half",
-        "half * t * t",
-    ),
-    ("one - t", "three * t - two", "one - three * t", "t"),
-)
+
+class Text:
+    """An expression of the generated code: arithmetic with it writes arithmetic.
+
+    Numbers appear by their names, a division by one as a multiplication by its inverse.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __add__(self, other: Text | float) -> Text:
+        return Text(f"({self.text} + {_text_of(other)})")
+
+    def __sub__(self, other: Text | float) -> Text:
+        return Text(f"({self.text} - {_text_of(other)})")
+
+    def __rsub__(self, other: float) -> Text:
+        return Text(f"({_text_of(other)} - {self.text})")
+
+    def __mul__(self, other: Text | float) -> Text:
+        return Text(f"{self.text} * {_text_of(other)}")
+
+    def __rmul__(self, other: float) -> Text:
+        return Text(f"{_text_of(other)} * {self.text}")
+
+    def __truediv__(self, other: float) -> Text:
+        return self * (1.0 / other)
+
+
+def _text_of(value: Text | float) -> str:
+    if isinstance(value, Text):
+        return value.text
+    return _NAMES[value] if value > 0 else f"-{_NAMES[-value]}"
+
+
+# The map of the knots, x(r), and its derivatives.
+PLACE = splines.place_near(Text("near"), Text("scale"), Text("shift")).text
+_SLOPE = splines.slope_near(Text("near"), Text("scale"), Text("shift")).text
+_BEND = splines.bend_near(Text("near"), Text("x1")).text
 
 
 class Terms:
@@ -324,27 +356,28 @@ def _interval(terms: Terms, skip: list[str], *, n_derivatives: int) -> list[str]
         "if r[e] >= cutoff:",
         *indented(skip),
         "near = one / (r[e] + shift)",
-        "xe = scale * (one - shift * near)",
+        f"xe = {PLACE}",
     ]
     lines += ["b = 0 if xe != xe else min(int(xe), K - 1)", f"t = xe - {terms.dtype}(b)"]
     return lines + basis(n_derivatives=n_derivatives)
 
 
 def basis(*, n_derivatives: int) -> list[str]:
-    """Lines that compute the basis B and its derivatives D, S in r, from the place t in the interval and near = 1 / (r + shift)."""
-    lines = ["x1 = scale * shift * near * near"] if n_derivatives >= 1 else []
-    lines += ["x2 = -two * x1 * near"] if n_derivatives == 2 else []
-    for order, name in enumerate("BDS"[: n_derivatives + 1]):
-        lines += [
-            f"{name}{k} = {('', 'x1 * ', 'x1 * x1 * ')[order]}({polynomial})"
-            for k, polynomial in enumerate(_BASIS[order])
-        ]
+    """Lines that compute the basis B and its derivatives D, S in r.
+
+    From the place t in the interval and near = 1 / (r + shift).
+    """
+    values, first, second = (
+        [expression.text for expression in function(Text("t"))]
+        for function in (splines.basis, splines.first_derivatives, splines.second_derivatives)
+    )
+    lines = [f"B{k} = {values[k]}" for k in range(4)]
+    if n_derivatives >= 1:
+        lines += [f"x1 = {_SLOPE}", *(f"D{k} = x1 * ({first[k]})" for k in range(4))]
+    if n_derivatives == 2:
         # The chain rule of x(r): R'' = B'' x'^2 + B' x''.
-        lines += (
-            [f"S{k} += x2 * ({polynomial})" for k, polynomial in enumerate(_BASIS[1])]
-            if order == 2
-            else []
-        )
+        lines += [f"x2 = {_BEND}"]
+        lines += [f"S{k} = x1 * x1 * ({second[k]}) + x2 * ({first[k]})" for k in range(4)]
     return lines
 
 

@@ -10,7 +10,7 @@ Coefficients are literals in double precision, which Triton rounds to the dtype 
 
 from __future__ import annotations
 
-from molequi.kernels.codegen_numba import CONSTANTS, Terms, basis, indented, radial_sums
+from molequi.kernels.codegen_numba import CONSTANTS, PLACE, Terms, basis, indented, radial_sums
 from molequi.o3.coupling import CouplingTable
 
 _HEADER = '''"""Generated: the convolution's kernels on a GPU for one coupling table."""
@@ -151,7 +151,7 @@ def _by_knot(terms: Terms, *, double: bool) -> str:
         ]
         edge += [
             "near = one / (re + shift)",
-            "t = scale * (one - shift * near) - b",
+            f"t = {PLACE} - b",
             *basis(n_derivatives=int(double)),
         ]
         edge += [*_harmonics(terms, double=double, path=p), *_powers(terms, p, double=double)]
@@ -201,7 +201,7 @@ def _within_reach(edge: list[str]) -> list[str]:
 
 def _interval(*, n_derivatives: int) -> list[str]:
     """Lines that find the knot interval b of an edge and the basis there."""
-    lines = ["near = one / (re + shift)", "xe = scale * (one - shift * near)"]
+    lines = ["near = one / (re + shift)", f"xe = {PLACE}"]
     lines += ["b = tl.minimum(tl.where(xe > 0.0, xe, 0.0).to(tl.int32), K - 1)", "t = xe - b"]
     return lines + basis(n_derivatives=n_derivatives)
 

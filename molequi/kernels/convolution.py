@@ -25,14 +25,13 @@ NaN distances give NaN; from the cutoff on an edge gives zero, exactly.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 from torch.library import custom_op
 
 from molequi.kernels import cpu, cuda
+from molequi.kernels.derivatives import LinearOperator, make_differentiable
 from molequi.kernels.edges import Edges
-from molequi.kernels.tables import is_wanted, name_of, table_named
+from molequi.kernels.tables import name_of, table_named
 from molequi.o3.coupling import CouplingTable
 
 
@@ -64,40 +63,7 @@ backward.register_kernel("cuda", cuda.backward)
 double_backward.register_kernel("cuda", cuda.double_backward)
 
 
-def _keep_forward(ctx: FunctionCtx, inputs: tuple, output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:4])
-    ctx.rest = inputs[4:]
-
-
-def _forward_gradients(ctx: FunctionCtx, g: Tensor) -> tuple[Tensor | None, ...]:
-    tensors = ctx.saved_tensors
-    wants_s = ctx.needs_input_grad[3] and is_wanted(tensors[3])
-    dh, dy, dr, ds = backward(*tensors, g, *ctx.rest, wants_s)
-    return (dh, dy, dr, ds if wants_s else None, *(None,) * 6)
-
-
-def _keep_backward(ctx: FunctionCtx, inputs: tuple, output: tuple[Tensor, ...]) -> None:
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*inputs[:5])
-    ctx.rest, ctx.wants_s = inputs[5:11], inputs[11]
-
-
-def _backward_gradients(
-    ctx: FunctionCtx, u: Tensor | None, v: Tensor | None, w: Tensor | None, z: Tensor | None
-) -> tuple[Tensor | None, ...]:
-    h, y, r, s, g = ctx.saved_tensors
-    u, v, w = (
-        torch.zeros_like(x) if cotangent is None else cotangent
-        for cotangent, x in ((u, h), (v, y), (w, r))
-    )
-    return (
-        *double_backward(h, y, r, s, g, u, v, w, z if ctx.wants_s else None, *ctx.rest),
-        *(None,) * 7,
-    )
-
-
-forward.register_autograd(_forward_gradients, setup_context=_keep_forward)
-backward.register_autograd(_backward_gradients, setup_context=_keep_backward)
+make_differentiable(LinearOperator(forward, backward, double_backward), n_tensors=4)
 
 
 @forward.register_fake

@@ -182,13 +182,10 @@ def _kernels(name: str, dtype: torch.dtype, n_together: int) -> _Kernels:
 
 
 def _map(s: Tensor, cutoff: float) -> tuple[np.floating, np.floating, np.floating]:
-    """The cutoff and the numbers of the knots' map x(r) = scale (1 - shift / (r + shift)), in the dtype of the coefficients."""
+    """The cutoff and the numbers of the knots' map, in the dtype of the coefficients."""
     number = np.dtype(str(s.dtype).removeprefix("torch.")).type
-    return (
-        number(cutoff),
-        number((s.shape[0] - 3) * (1.0 + splines.STRETCH)),
-        number(splines.STRETCH * cutoff),
-    )
+    scale, shift = splines.map_numbers(s.shape[0] - 3, cutoff)
+    return number(cutoff), number(scale), number(shift)
 
 
 def _chunks(pointers: Tensor, s: Tensor) -> list[tuple[int, int]]:

@@ -186,21 +186,11 @@ def _by_knot(r: Tensor, n_intervals: int, cutoff: float) -> tuple[Tensor, Tensor
     A distance that rounding moves to the next interval does no harm: the pieces of a spline meet
     with two derivatives.
     """
-    scale, shift = _map(n_intervals, cutoff)
-    interval = (
-        (scale * (1.0 - shift / (r + shift)))
-        .nan_to_num(0.0)
-        .clamp(0, n_intervals - 1)
-        .to(torch.int64)
-    )
+    x = splines.place(r, n_intervals, cutoff)
+    interval = x.nan_to_num(0.0).clamp(0, n_intervals - 1).to(torch.int64)
     interval = torch.where(r >= cutoff, n_intervals, interval)
     interval, order = torch.sort(interval, stable=True)
     return order, torch.searchsorted(interval, torch.arange(n_intervals + 1, device=r.device))
-
-
-def _map(n_intervals: int, cutoff: float) -> tuple[float, float]:
-    """The numbers of the knots' map x(r) = scale (1 - shift / (r + shift))."""
-    return n_intervals * (1.0 + splines.STRETCH), splines.STRETCH * cutoff
 
 
 def _launch(
@@ -214,7 +204,7 @@ def _launch(
     if 0 in grid:
         return
     n_intervals = s.shape[0] - 3
-    scale, shift = _map(n_intervals, cutoff)
+    scale, shift = splines.map_numbers(n_intervals, cutoff)
     numbers = {
         "C": s.shape[2],
         "K": n_intervals,

@@ -20,11 +20,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 from torch.library import custom_op
 
 from molequi.kernels import compiled, threads
-from molequi.kernels.tables import arrays, is_wanted, name_of, table_named
+from molequi.kernels.derivatives import LinearOperator, make_differentiable
+from molequi.kernels.tables import arrays, name_of, table_named
 from molequi.o3.coupling import CouplingTable
 
 
@@ -128,39 +128,7 @@ def _terms(name: str, dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray]:
     return terms[order], table.value[order].astype(str(dtype).removeprefix("torch."))
 
 
-def _keep_forward(ctx: FunctionCtx, inputs: tuple, output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:4])
-    ctx.table = inputs[4]
-
-
-def _forward_gradients(ctx: FunctionCtx, g: Tensor) -> tuple[Tensor | None, ...]:
-    x, y, w, species = ctx.saved_tensors
-    wants_w = ctx.needs_input_grad[2] and is_wanted(w)
-    dx, dy, dw = _backward(x, y, w, g, species, ctx.table, wants_w)
-    return dx, dy, dw if wants_w else None, None, None
-
-
-def _keep_backward(ctx: FunctionCtx, inputs: tuple, output: tuple[Tensor, ...]) -> None:
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(*inputs[:5])
-    ctx.table, ctx.wants_w = inputs[5:]
-
-
-def _backward_gradients(
-    ctx: FunctionCtx, u: Tensor | None, v: Tensor | None, z: Tensor | None
-) -> tuple[Tensor | None, ...]:
-    x, y, w, g, species = ctx.saved_tensors
-    u, v = (
-        torch.zeros_like(t) if cotangent is None else cotangent for cotangent, t in ((u, x), (v, y))
-    )
-    dx, dy, dw, dg = _double_backward(
-        x, y, w, g, u, v, z if ctx.wants_w else None, species, ctx.table
-    )
-    return dx, dy, dw, dg, None, None, None
-
-
-_forward.register_autograd(_forward_gradients, setup_context=_keep_forward)
-_backward.register_autograd(_backward_gradients, setup_context=_keep_backward)
+make_differentiable(LinearOperator(_forward, _backward, _double_backward), n_tensors=3)
 
 
 @_forward.register_fake

@@ -11,6 +11,7 @@ runs from 0 to K at the cutoff c: knots lie five times as close at 1 Å, where b
 from __future__ import annotations
 
 import functools
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,61 @@ from torch import Tensor
 # The constant a above: half of the knots lie below a quarter of the cutoff.
 STRETCH = 0.5
 
+# A number, a tensor, or the text of a kernel that is being written (`codegen_numba.Text`).
+T = TypeVar("T")
+
+
+def basis(t: T) -> tuple[T, T, T, T]:
+    """Return the four B-splines that are not zero on an interval, at the place t in [0, 1) there.
+
+    This one, its derivatives and `place_near` with its own say for all kernels, in whatever language, what a spline
+    is.
+    """
+    u = 1.0 - t
+    return (
+        u * u * u / 6.0,
+        (0.5 * t - 1.0) * t * t + 2.0 / 3.0,
+        ((0.5 - 0.5 * t) * t + 0.5) * t + 1.0 / 6.0,
+        t * t * t / 6.0,
+    )
+
+
+def first_derivatives(t: T) -> tuple[T, T, T, T]:
+    """Return the derivatives of `basis` in t."""
+    u = 1.0 - t
+    return -0.5 * u * u, (1.5 * t - 2.0) * t, (1.0 - 1.5 * t) * t + 0.5, 0.5 * t * t
+
+
+def second_derivatives(t: T) -> tuple[T, T, T, T]:
+    """Return the second derivatives of `basis` in t."""
+    return 1.0 - t, 3.0 * t - 2.0, 1.0 - 3.0 * t, t
+
+
+def map_numbers(n_intervals: int, cutoff: float) -> tuple[float, float]:
+    """Return scale and shift of the knots' map x(r) = scale (1 - shift / (r + shift))."""
+    return n_intervals * (1.0 + STRETCH), STRETCH * cutoff
+
+
+def place(r: Tensor, n_intervals: int, cutoff: float) -> Tensor:
+    """Return x(r)."""
+    scale, shift = map_numbers(n_intervals, cutoff)
+    return scale * (1.0 - shift / (r + shift))
+
+
+def place_near(near: T, scale: T, shift: T) -> T:
+    """Return x(r) of near = 1 / (r + shift), as kernels compute it."""
+    return scale * (1.0 - shift * near)
+
+
+def slope_near(near: T, scale: T, shift: T) -> T:
+    """Return x'(r)."""
+    return scale * shift * near * near
+
+
+def bend_near(near: T, slope: T) -> T:
+    """Return x''(r) of x'(r)."""
+    return -2.0 * slope * near
+
 
 def knots(n_intervals: int, cutoff: float, device: torch.device | None = None) -> Tensor:
     """Return the positions of the K + 3 coefficients, Å, float64.
@@ -26,7 +82,8 @@ def knots(n_intervals: int, cutoff: float, device: torch.device | None = None) -
     The first lies below zero, the last beyond the cutoff.
     """
     x = torch.arange(-1, n_intervals + 2, dtype=torch.float64, device=device)
-    return STRETCH * cutoff * x / (n_intervals * (1.0 + STRETCH) - x)
+    scale, shift = map_numbers(n_intervals, cutoff)
+    return shift * x / (scale - x)
 
 
 def interpolate(values: Tensor) -> Tensor:
@@ -68,7 +125,7 @@ def evaluate(coefficients: Tensor, distances: Tensor, cutoff: float) -> Tensor:
     The third derivative is constant on each interval.
     """
     n_intervals = coefficients.shape[0] - 3
-    x = n_intervals * (1.0 + STRETCH) * (1.0 - STRETCH * cutoff / (distances + STRETCH * cutoff))
+    x = place(distances, n_intervals, cutoff)
     is_inside = ~(distances >= cutoff)
     # Rounding may bring x to K below the cutoff.
     interval = (
@@ -78,14 +135,8 @@ def evaluate(coefficients: Tensor, distances: Tensor, cutoff: float) -> Tensor:
         .to(torch.int64)
     )
     t = torch.where(is_inside, x - interval, torch.zeros_like(x))
-    s = 1.0 - t
-    basis = (
-        s * s * s / 6.0,
-        ((0.5 * t - 1.0) * t) * t + 2.0 / 3.0,
-        ((-0.5 * t + 0.5) * t + 0.5) * t + 1.0 / 6.0,
-        t * t * t / 6.0,
-    )
     values = sum(
-        b[:, None, None] * coefficients.index_select(0, interval + k) for k, b in enumerate(basis)
+        b[:, None, None] * coefficients.index_select(0, interval + k)
+        for k, b in enumerate(basis(t))
     )
     return torch.where(is_inside[:, None, None], values, torch.zeros_like(values))

@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from molequi.errors import UserError
+from molequi.models.converters import CONVERTERS, FORMAT, Content, to_present_format
+from molequi.models.metadata import ModelMetadata
 from molequi.models.molecular import MolecularModel
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.o3.irreps import Irreps
@@ -21,7 +23,6 @@ from molequi.properties import from_dict, to_dict
 from molequi.runtime.files import written_by_rename
 from molequi.version import __version__
 
-FORMAT = 1
 _KEY = "molequi"
 
 
@@ -34,27 +35,26 @@ def describe(model: MolecularModel) -> dict:
         "format": FORMAT,
         "version": __version__,
         "elements": list(model.elements),
-        "kind": model.backbone.kind,
+        "architecture": model.backbone.architecture,
         "backbone": {
             **model.backbone.settings,
             "irreps_out": [list(irrep) for irrep in model.backbone.irreps_out],
         },
         "properties": [to_dict(model.properties[name]) for name in model.outputs],
         "dtype": str(model.dtype).removeprefix("torch."),
-        "metadata": model.metadata,
+        "metadata": model.metadata.to_json(),
     }
 
 
 def build(description: dict) -> MolecularModel:
     """Make the network that `describe` described, with random weights and in its dtype."""
-    # Files older than the choice of kinds have none.
-    kind, settings = BACKBONES[description.get("kind", "tensors")], dict(description["backbone"])
+    settings = dict(description["backbone"])
     settings["irreps_out"] = Irreps(settings["irreps_out"])
     rows = [from_dict(row) for row in description["properties"]]
+    metadata = ModelMetadata.from_json(description["metadata"])
     with torch.random.fork_rng(devices=[]):
-        model = MolecularModel(
-            kind(description["elements"], **settings), rows, metadata=description["metadata"]
-        )
+        backbone = BACKBONES[description["architecture"]](description["elements"], **settings)
+        model = MolecularModel(backbone, rows, metadata=metadata)
     return model.to(getattr(torch, description["dtype"]))
 
 
@@ -70,10 +70,14 @@ def save_model(model: MolecularModel, path: str | Path) -> None:
 
 
 def read_description(path: str | Path) -> dict:
-    """Read a model file's metadata without its weights.
+    """Read what a model file says of the model, in the present format, without its weights.
 
     Raises UserError where the file is missing, is no molequi model, or has a newer format.
     """
+    return to_present_format(Content(_read_raw_description(path), {})).description
+
+
+def _read_raw_description(path: str | Path) -> dict:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no model file at {path}")
@@ -93,12 +97,12 @@ def read_description(path: str | Path) -> dict:
             f"{path} is damaged: its description is not JSON ({error}); copy the file again, or "
             "train the model again"
         ) from error
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        found = description.get("format") if isinstance(description, dict) else None
+    known = (*CONVERTERS, FORMAT)
+    found = description.get("format") if isinstance(description, dict) else None
+    if found not in known:
+        formats = ", ".join(map(str, known))
         raise UserError(
-            _unusable(
-                path, description, f"its model format is {found}, format {FORMAT} can be read"
-            )
+            _unusable(path, description, f"its model format is {found}, known are {formats}")
         )
     return description
 
@@ -111,12 +115,12 @@ def load_model(
     Raises UserError as `read_description`, and where description and tensors make no network of
     this version.
     """
-    description = read_description(path)
+    description = _read_raw_description(path)
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     try:
+        description, tensors = to_present_format(Content(description, tensors))
         model = build(description)
-        tensors = _with_present_names(model, tensors)
         misfit = _misfit(model.state_dict(), tensors)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         misfit = f"its description makes no network ({type(error).__name__}: {' '.join(str(error).split())})"
@@ -126,17 +130,6 @@ def load_model(
     if dtype is not None:
         model = model.to(dtype)
     return model.to(device).eval().requires_grad_(False)
-
-
-def _with_present_names(model: MolecularModel, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Convert an older file, where the head of a dipole bore the name of its magnitude."""
-    old, new = "heads.dipole_magnitude.", "heads.dipole."
-    if "dipole" not in model.heads:
-        return tensors
-    return {
-        new + name.removeprefix(old) if name.startswith(old) else name: tensor
-        for name, tensor in tensors.items()
-    }
 
 
 def _misfit(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None:

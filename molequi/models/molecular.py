@@ -5,7 +5,9 @@ An AtomGraph in, a dict of named properties out.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -16,14 +18,15 @@ from torch import Tensor, nn
 from molequi.errors import UnknownElementError, UserError
 from molequi.graphs.elements import COINCIDENT, MASSES, N_ELEMENTS
 from molequi.graphs.graph import AtomGraph, collate, edge_vectors, mass_centres
+from molequi.models.freeze import FrozenModel
+from molequi.models.metadata import ModelMetadata
 from molequi.models.probes import built_in_probes, calibration_structures
 from molequi.nn import response
-from molequi.nn.backbones.base import BackboneBase
+from molequi.nn.backbones.base import BackboneBase, Capabilities
 from molequi.nn.backbones.registry import make_backbone
 from molequi.nn.heads.base import Molecules
 from molequi.nn.heads.electrostatics import AtomicMultipoles, MultipoleHead
 from molequi.nn.heads.registry import irreps_of, make_heads
-from molequi.nn.weight_cache import is_differentiated_once, weights_at_rest
 from molequi.o3.cartesian import from_cartesian
 from molequi.o3.irreps import Irrep, Irreps
 from molequi.properties import Periodicity, Property, get_property, with_company
@@ -39,8 +42,7 @@ class MolecularModel(nn.Module):
     """A backbone with one head per property.
 
     properties: the rows it gives; `forces` and `stress` follow from `energy` and need no head.
-    metadata: plain JSON data kept in the checkpoint: name, level of theory per property, (charge,
-    multiplicity) pairs, training.
+    metadata: what is known of it beside the network, kept in its file.
     Raises UserError for an output that the backbone cannot reach, naming the missing irreps.
     """
 
@@ -49,11 +51,11 @@ class MolecularModel(nn.Module):
         backbone: BackboneBase,
         properties: Sequence[Property],
         *,
-        metadata: dict | None = None,
+        metadata: ModelMetadata | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.metadata = {"charge_multiplicity": [[0, 1]], **(metadata or {})}
+        self.metadata = metadata or ModelMetadata()
         self.outputs = tuple(row.name for row in properties)
         self.heads = nn.ModuleDict(make_heads(properties, backbone))
         if not self.heads:
@@ -81,6 +83,16 @@ class MolecularModel(nn.Module):
         return self.backbone.cutoff
 
     @property
+    def capabilities(self) -> Capabilities:
+        """What the backbone can do."""
+        return self.backbone.capabilities
+
+    @property
+    def device(self) -> torch.device:
+        """Where graphs must lie."""
+        return self.backbone.device
+
+    @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of the network; positions and energies stay float64."""
         return self.backbone.dtype
@@ -92,25 +104,24 @@ class MolecularModel(nn.Module):
         self.masses = masses.to(self.masses.device)
         return self
 
-    def forward(self, graph: AtomGraph) -> dict[str, Tensor]:
-        """Run every head; differentiable in positions and cell.
+    def forward(self, graph: AtomGraph, *, once: bool = False) -> dict[str, Tensor]:
+        """Run every head; differentiable in positions and cell, with `once` the energy alone, once.
 
         Keys and units are those of `properties`.
 
-        With an energy also `energies` (N,), eV, and, where `metadata["isolated_atom_energies"]`
+        With an energy also `energies` (N,), eV, and, where `metadata.isolated_atom_energies`
         (symbol -> eV) covers the model's elements, `atomization_energy` (B,), eV, the energy set
         free when the atoms join: sum of the isolated atoms minus `energy`. What a periodic
         structure does not have (`Property.is_defined`) is NaN there.
         Raises UnknownElementError for an element that the model has no weights for.
         """
         self._refuse_unknown_elements(graph)
-        features, molecules = self.backbone(graph), self.molecules(graph)
+        features = self.backbone.forward_once(graph) if once else self.backbone(graph)
+        molecules = self.molecules(graph)
         outputs: dict[str, Tensor] = {}
         for name, head in self.heads.items():
             # Where only forces will be asked for, other properties need no gradients.
-            with torch.set_grad_enabled(
-                torch.is_grad_enabled() and (name == "energy" or not is_differentiated_once())
-            ):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and (name == "energy" or not once)):
                 outputs |= head(features, molecules)
         for name, row in self.properties.items():
             if name in outputs and row.periodicity is not Periodicity.ANY:
@@ -118,7 +129,7 @@ class MolecularModel(nn.Module):
                 is_defined = is_defined[graph.batch] if row.per_atom else is_defined
                 mask = ~is_defined.reshape(-1, *[1] * len(row.shape))
                 outputs[name] = outputs[name].masked_fill(mask, torch.nan)
-        isolated = self.metadata.get("isolated_atom_energies", {})
+        isolated = self.metadata.isolated_atom_energies
         if "energy" in outputs and all(
             chemical_symbols[number] in isolated for number in self.elements
         ):
@@ -140,30 +151,21 @@ class MolecularModel(nn.Module):
     ) -> dict[str, Tensor]:
         """Run the model and, where it has an energy that can be differentiated, its derivatives.
 
-        See `nn.response.with_forces`.
+        See `nn.response.with_forces`. What follows from the weights alone is made anew in every
+        call; many predictions are faster by `freeze`.
         """
-        if create_graph:
-            outputs = self._compute(graph, forces=forces, stress=stress, create_graph=True)
-        else:
-            with (
-                weights_at_rest(self, first_derivatives_only=True),
-                self.backbone.threads_for_prediction(),
-            ):
-                outputs = self._compute(graph, forces=forces, stress=stress, create_graph=False)
-        self.backbone.count_pass(graph.edge_index.shape[1])
-        return outputs
-
-    def _compute(
-        self, graph: AtomGraph, *, forces: bool, stress: bool, create_graph: bool
-    ) -> dict[str, Tensor]:
-        if (
-            "energy" in self.heads
-            and (forces or stress)
-            and self.backbone.capabilities.no_forces_reason is None
-        ):
-            return response.with_forces(self, graph, stress=stress, create_graph=create_graph)
-        with torch.set_grad_enabled(create_graph):
-            return self(graph)
+        network = functools.partial(self, once=not create_graph)
+        threads = (
+            contextlib.nullcontext() if create_graph else self.backbone.threads_for_prediction()
+        )
+        has_forces = "energy" in self.heads and self.backbone.capabilities.forces
+        with threads:
+            if has_forces and (forces or stress):
+                return response.with_forces(
+                    network, graph, stress=stress, create_graph=create_graph
+                )
+            with torch.set_grad_enabled(create_graph):
+                return network(graph)
 
     def hessian(self, graph: AtomGraph) -> Tensor:
         """Return the Hessian of the energy of one structure: (3N, 3N), eV/Å²."""
@@ -176,34 +178,46 @@ class MolecularModel(nn.Module):
             raise UserError(
                 f"this model has no Hessian: {self.backbone.capabilities.no_forces_reason}"
             )
-        with weights_at_rest(self):
-            return response.hessian(self, graph)
+        return response.hessian(self, graph)
 
     def multipoles(self, graph: AtomGraph) -> AtomicMultipoles:
         """Return the charges (N,), e, and dipoles (N, 3), e·Å, of the atoms.
 
         Raises UserError for a model without charges.
         """
+        self._refuse_unknown_elements(graph)
         head = next((head for head in self.heads.values() if isinstance(head, MultipoleHead)), None)
         if head is None:
             raise UserError(
                 "aligning needs a model with charges or a dipole; this one gives "
                 f"{', '.join(self.outputs)}"
             )
-        with (
-            torch.no_grad(),
-            weights_at_rest(self, first_derivatives_only=True),
-            self.backbone.threads_for_prediction(),
-        ):
-            multipoles = head.multipoles(self.backbone(graph), self.molecules(graph))
-        self.backbone.count_pass(graph.edge_index.shape[1])
-        return multipoles
+        with torch.no_grad(), self.backbone.threads_for_prediction():
+            return head.multipoles(self.backbone.forward_once(graph), self.molecules(graph))
 
     def embed(self, graph: AtomGraph) -> Tensor:
         """Return invariant features of each atom: (N, n_layers * C)."""
         self._refuse_unknown_elements(graph)
-        with torch.no_grad():
-            return self.backbone(graph).invariant
+        with torch.no_grad(), self.backbone.threads_for_prediction():
+            return self.backbone.forward_once(graph).invariant
+
+    def output_scale(self, name: str) -> tuple[float, ...]:
+        """Return the scale of an output, one number per irrep, in its unit."""
+        return tuple(self.heads[name].scale.tolist())
+
+    def freeze(
+        self,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        kernels: str | None = None,
+    ) -> FrozenModel:
+        """Return a copy for inference, fast and never changed; freeze again to see new weights.
+
+        Device, dtype and kernels are those of this model unless given.
+        """
+        network = copy.deepcopy(self).to(device=device, dtype=dtype).eval().requires_grad_(False)
+        return FrozenModel(network, self.backbone.kernels if kernels is None else kernels)
 
     def check_input(self, graph: AtomGraph) -> None:
         """Refuse what the model was not trained for.
@@ -212,7 +226,7 @@ class MolecularModel(nn.Module):
         coincident atoms, naming the atom.
         """
         self._refuse_unknown_elements(graph)
-        pairs = {tuple(pair) for pair in self.metadata["charge_multiplicity"]}
+        pairs = set(self.metadata.charge_multiplicity)
         for molecule, pair in enumerate(
             zip(graph.total_charge.tolist(), graph.spin_multiplicity.tolist(), strict=True)
         ):
@@ -270,15 +284,15 @@ def make_model(
     properties: Sequence[Property | str],
     *,
     preset: str = "small",
-    kind: str = "tensors",
+    architecture: str = "spherical",
     seed: int = 0,
-    metadata: dict | None = None,
+    metadata: ModelMetadata | None = None,
     **overrides: object,
 ) -> MolecularModel:
     """Make a model with random weights, in evaluation mode.
 
-    `overrides` are the keyword arguments of the backbone, whose `kind` is a key of
-    `nn.kinds.BACKBONES`.
+    `overrides` are the keyword arguments of the backbone, whose `architecture` is a key of
+    `nn.backbones.registry.BACKBONES`.
 
     The last layer keeps only the irreps that the properties need. Weights are a function of `seed`
     alone, and calibrated on fixed structures, so that features and outputs start of order one;
@@ -294,7 +308,11 @@ def make_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = make_backbone(
-            kind, tuple(sorted(set(elements))), Irreps(sorted(needed)), PRESETS[preset], overrides
+            architecture,
+            tuple(sorted(set(elements))),
+            Irreps(sorted(needed)),
+            PRESETS[preset],
+            overrides,
         )
         model = MolecularModel(backbone, rows, metadata=metadata)
     backbone.calibrate(

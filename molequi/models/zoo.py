@@ -12,6 +12,7 @@ import torch
 
 from molequi.errors import UserError
 from molequi.models.checkpoint import load_model
+from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.device import as_device, as_dtype
 from molequi.runtime.resources import folder
@@ -72,6 +73,30 @@ def load(
     own by default.
     """
     return load_model(resolve_model(model), device=as_device(device), dtype=as_dtype(dtype))
+
+
+def frozen_model(
+    model: str | os.PathLike[str] | MolecularModel | FrozenModel,
+    *,
+    device: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    kernels: str | None = None,
+) -> FrozenModel:
+    """Return a model ready for inference: load what has a name, freeze what is not frozen.
+
+    device, dtype, kernels: as in `load` and `MolecularModel.freeze`, the model's own by default.
+    Raises UserError where they are given with a model that is frozen already.
+    """
+    if isinstance(model, str | os.PathLike):
+        model = load(model)
+    if isinstance(model, MolecularModel):
+        where = None if device is None else as_device(device)
+        return model.freeze(device=where, dtype=as_dtype(dtype), kernels=kernels)
+    if (device, dtype, kernels) != (None, None, None):
+        raise UserError(
+            "device, dtype and kernels of a frozen model are its own; give them to `freeze`"
+        )
+    return model
 
 
 def _models() -> Path:

@@ -7,15 +7,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molequi.kernels import Edges, convolve
-from molequi.nn.linear import IrrepsLinear, PathLinear, gate, silu, spread
+from molequi.nn.linear import IrrepsLinear, PathLinear, expand_irreps, gate, silu
 from molequi.nn.product import ManyBodyProduct, SharedRows, path_scale
 from molequi.nn.radial import RadialNetwork
-from molequi.nn.weight_cache import derived
+from molequi.nn.weight_tables import WeightTables
 from molequi.o3.coupling import coupling_table
 from molequi.o3.irreps import Irreps
 
 
-class Interaction(nn.Module):
+class Interaction(WeightTables[Tensor]):
     """h' = gate(L A + S_z h), A_i = n^(-1/2) sum_e sum_p CG_p (L h_j) Y_e R_p(r_e), as in NequIP.
 
     Batzner et al., Nature Communications 13, 2453 (2022), eqs. 1 to 5 and figure 1; with
@@ -47,13 +47,13 @@ class Interaction(nn.Module):
             irreps_in, Irreps.natural(l_max), message_irreps, separate=separate
         )
         self.kernels = "reference"
-        self.up = IrrepsLinear(irreps_in, n_channels, n_channels)
+        self.linear_up = IrrepsLinear(irreps_in, n_channels, n_channels)
         self.radial = RadialNetwork(
             *radial[:2], len(self.table.paths), n_channels, n_hidden=radial[2]
         )
         self.register_buffer("path_scale", path_scale(self.table), persistent=False)
         self.register_buffer("neighbor_count", torch.tensor(12.0))
-        self.mix = PathLinear(self.table.output, n_channels) if separate else nn.Identity()
+        self.linear_paths = PathLinear(self.table.output, n_channels) if separate else nn.Identity()
         self.product = None
         if correlation > 1:
             self.product = ManyBodyProduct(
@@ -64,7 +64,7 @@ class Interaction(nn.Module):
             "irrep_of_row", torch.tensor(irreps_out.of_components()), persistent=False
         )
         # Separate paths without a product are mixed already.
-        self.down = (
+        self.linear_down = (
             nn.Identity()
             if separate and correlation == 1
             else IrrepsLinear(irreps_out, n_channels, n_channels)
@@ -84,7 +84,9 @@ class Interaction(nn.Module):
         messages = self.messages(features, harmonics, distances, edges)
         if self.product is not None:
             messages = self.product(messages, species) * self.product_scale[self.irrep_of_row, None]
-        return self.gate((self.down(messages) + self.self_connection(features, species)) * 2**-0.5)
+        return self.gate(
+            (self.linear_down(messages) + self.self_connection(features, species)) * 2**-0.5
+        )
 
     def calibrate(
         self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor
@@ -110,13 +112,12 @@ class Interaction(nn.Module):
         self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges
     ) -> Tensor:
         """Return A: (N, M_message, C)."""
-        splines = derived(self, lambda: self.radial(self.path_scale * self.neighbor_count.rsqrt()))
-        return self.mix(
+        return self.linear_paths(
             convolve(
-                self.up(features),
+                self.linear_up(features),
                 harmonics,
                 distances,
-                splines,
+                self.tables(),
                 edges,
                 self.table,
                 self.radial.cutoff,
@@ -124,8 +125,12 @@ class Interaction(nn.Module):
             )
         )
 
+    def make_tables(self) -> Tensor:
+        """Return the coefficients of the radial splines, with the constants of paths and n in them."""
+        return self.radial(self.path_scale * self.neighbor_count.rsqrt())
 
-class SelfConnection(nn.Module):
+
+class SelfConnection(WeightTables[Tensor]):
     """L (s_z h): a channel-wise factor by species, then a linear map on the irreps that input and output share.
 
     With `matrices` L_z h: a map for each species, as in NequIP and MACE; as many weights as there
@@ -152,10 +157,10 @@ class SelfConnection(nn.Module):
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """Map (N, M_in, C), (N,) -> (N, M_out, C)."""
-        table = derived(self, self.table)
-        return self.rows.place(self.linear(self.spread(self.rows.take(features), table, species)))
+        shared = self.by_species(self.rows.take(features), self.tables(), species)
+        return self.rows.place(self.linear(shared))
 
-    def table(self) -> Tensor:
+    def make_tables(self) -> Tensor:
         """Return what multiplies the features of each species.
 
         Factors (S, M_shared * C), or (S, S) with sqrt(S) where it is the species itself.
@@ -166,9 +171,9 @@ class SelfConnection(nn.Module):
                 torch.eye(self.n_elements, device=self.rows.rows_in.device, dtype=self.linear.dtype)
                 * self.n_elements**0.5
             )
-        return spread(self.factors, self.rows.irreps, dim=1).flatten(1)
+        return expand_irreps(self.factors, self.rows.irreps, dim=1).flatten(1)
 
-    def spread(self, features: Tensor, table: Tensor, species: Tensor) -> Tensor:
+    def by_species(self, features: Tensor, table: Tensor, species: Tensor) -> Tensor:
         """Return what the linear map takes.
 
         (N, M_shared, C) -> (N, M_shared, C), or (N, M_shared, S * C) of which one C is not zero.
@@ -178,8 +183,8 @@ class SelfConnection(nn.Module):
             return (features[:, :, None] * chosen[:, None, :, None]).flatten(2)
         return features * chosen.reshape(features.shape)
 
-    def spread_transposed(self, gradient: Tensor, table: Tensor, species: Tensor) -> Tensor:
-        """Return the gradient with respect to the features of `spread`."""
+    def by_species_transposed(self, gradient: Tensor, table: Tensor, species: Tensor) -> Tensor:
+        """Return the gradient with respect to the features of `by_species`."""
         chosen = functional.embedding(species, table)
         if self.matrices:
             parts = gradient.unflatten(2, (self.n_elements, -1))
@@ -209,7 +214,7 @@ class Gate(nn.Module):
         gates = gate(scalars[:, 0] @ (self.weight * n_channels**-0.5)).reshape(
             -1, len(self.others), n_channels
         )
-        return torch.cat([silu(scalars), rest * spread(gates, self.others, dim=1)], dim=1)
+        return torch.cat([silu(scalars), rest * expand_irreps(gates, self.others, dim=1)], dim=1)
 
 
 def reachable(first: Irreps, second: Irreps, wanted: Irreps) -> Irreps:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molequi.errors import UserError
-from molequi.nn.linear import spread
+from molequi.nn.linear import expand_irreps
 from molequi.o3.irreps import Irrep, row_slices
 
 
@@ -35,7 +35,7 @@ class IrrepsDropout(nn.Module):
         """Drop at random in training, do nothing otherwise."""
         n, _, c = features.shape
         kept = functional.dropout(features.new_ones(n, len(self.irreps), c), self.p, self.training)
-        return features * spread(kept, self.irreps, dim=1)
+        return features * expand_irreps(kept, self.irreps, dim=1)
 
 
 class IrrepsNorm(nn.Module):
@@ -104,7 +104,7 @@ class IrrepsPool(nn.Module):
         )
         weights = torch.exp(size - largest[batch])
         total = weights.new_zeros(largest.shape).index_add(0, batch, weights)
-        shares = spread(weights / total[batch], self.irreps, dim=1)
+        shares = expand_irreps(weights / total[batch], self.irreps, dim=1)
         return features.new_zeros(n_molecules, *features.shape[1:]).index_add(
             0, batch, shares * features
         )

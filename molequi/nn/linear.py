@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from molequi.nn.weight_cache import derived
+from molequi.nn.weight_tables import WeightTables
 from molequi.o3.irreps import Irrep, irreps_name
 
 
@@ -37,7 +37,7 @@ def gate(x: Tensor) -> Tensor:
     return torch.sigmoid(x) * unit_gain(torch.sigmoid)
 
 
-class Perceptron(nn.Module):
+class Perceptron(WeightTables[list[Tensor]]):
     """A scalar network: linear layers with SiLU between them; (N, sizes[0]) -> (N, sizes[-1]).
 
     Biases start at zero; the last layer has none unless `last_bias`.
@@ -54,13 +54,13 @@ class Perceptron(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the network."""
         n_biases = len(self.biases)
-        for layer, weight in enumerate(derived(self, self._scaled)):
+        for layer, weight in enumerate(self.tables()):
             x = functional.silu(x) if layer else x
             x = torch.addmm(self.biases[layer], x, weight) if layer < n_biases else x @ weight
         return x
 
-    def _scaled(self) -> list[Tensor]:
-        """The weights times the gains of the activations: fewer numbers than the features."""
+    def make_tables(self) -> list[Tensor]:
+        """Scale the weights by the gains of the activations: fewer numbers than the features."""
         gains = itertools.chain([1.0], itertools.repeat(unit_gain(functional.silu)))
         return [
             weight * (gain * weight.shape[0] ** -0.5)
@@ -68,7 +68,7 @@ class Perceptron(nn.Module):
         ]
 
 
-def spread(values: Tensor, irreps: Sequence[Irrep], dim: int) -> Tensor:
+def expand_irreps(values: Tensor, irreps: Sequence[Irrep], dim: int) -> Tensor:
     """Repeat what each irrep has for each of its rows: size len(irreps) along `dim` becomes M.
 
     By views and one copy: the derivative of an index would scatter, which costs many times as much.
@@ -84,7 +84,7 @@ def spread(values: Tensor, irreps: Sequence[Irrep], dim: int) -> Tensor:
     )
 
 
-class IrrepsLinear(nn.Module):
+class IrrepsLinear(WeightTables[Tensor]):
     """Mix the channels of each irrep: (N, M, C_in) -> (N, M, C_out).
 
     No bias, so parity and rotation are untouched.
@@ -100,21 +100,22 @@ class IrrepsLinear(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Apply the map."""
-        return torch.bmm(features.transpose(0, 1), derived(self, self._per_row)).transpose(0, 1)
+        return torch.bmm(features.transpose(0, 1), self.tables()).transpose(0, 1)
 
     @property
     def dtype(self) -> torch.dtype:
         """Floating-point type of the weights."""
         return next(iter(self.weights.values())).dtype
 
-    def _per_row(self) -> Tensor:
+    def make_tables(self) -> Tensor:
+        """Return the scaled weights of each row: (M, C_in, C_out)."""
         stacked = torch.stack([self.weights[irreps_name([irrep])] for irrep in self.irreps]) * (
             self.n_in**-0.5
         )
-        return spread(stacked, self.irreps, dim=0)
+        return expand_irreps(stacked, self.irreps, dim=0)
 
 
-class PathLinear(nn.Module):
+class PathLinear(WeightTables[list[Tensor]]):
     """Mix the channels of all paths into each irrep.
 
     (N, rows of the separate paths, C) -> (N, M, C), as NequIP and MACE do after their convolution.
@@ -145,7 +146,7 @@ class PathLinear(nn.Module):
             self.irreps,
             self.counts,
             features.split(self.sizes, dim=1),
-            derived(self, self._scaled),
+            self.tables(),
             strict=True,
         )
         for (l, _), count, part, weight in parts:
@@ -153,7 +154,8 @@ class PathLinear(nn.Module):
             mixed.append(torch.bmm(paths.transpose(0, 1), weight.expand(2 * l + 1, -1, -1)))
         return torch.cat(mixed).transpose(0, 1)
 
-    def _scaled(self) -> list[Tensor]:
+    def make_tables(self) -> list[Tensor]:
+        """Return the scaled weights of each irrep: (paths * C, C)."""
         # By name: a ParameterDict sorts its keys, and 1e comes before 1o there.
         weights = (self.weights[irreps_name([irrep])] for irrep in self.irreps)
         return [weight * weight.shape[0] ** -0.5 for weight in weights]

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from molequi.kernels import couple
 from molequi.nn.linear import IrrepsLinear
-from molequi.nn.weight_cache import derived
+from molequi.nn.weight_tables import WeightTables
 from molequi.o3.coupling import CouplingTable, coupling_table
 from molequi.o3.irreps import Irreps
 
@@ -21,7 +21,7 @@ def path_scale(table: CouplingTable) -> Tensor:
     return torch.tensor(counts, dtype=torch.float64).rsqrt()[:, None].to(torch.get_default_dtype())
 
 
-class ManyBodyProduct(nn.Module):
+class ManyBodyProduct(WeightTables[list[Tensor]]):
     """B = L1 A + L2 (A A) + L3 ((A A) A), channel by channel, weights by the species of the node.
 
     Batatia et al., MACE, NeurIPS 2022, eqs. 10 and 11, with the three-fold product built by two
@@ -40,35 +40,36 @@ class ManyBodyProduct(nn.Module):
     ) -> None:
         super().__init__()
         pair_out = irreps_out if correlation == 2 else tuple(sorted({*irreps_in, *irreps_out}))
-        self.tables = [coupling_table(irreps_in, irreps_in, pair_out, symmetric=True)]
+        self.couplings = [coupling_table(irreps_in, irreps_in, pair_out, symmetric=True)]
         if correlation == 3:
-            self.tables.append(coupling_table(pair_out, irreps_in, irreps_out))
+            self.couplings.append(coupling_table(pair_out, irreps_in, irreps_out))
         self.species_weights = nn.ParameterList(
-            nn.Parameter(torch.randn(n_elements, len(t.paths), n_channels)) for t in self.tables
+            nn.Parameter(torch.randn(n_elements, len(t.paths), n_channels)) for t in self.couplings
         )
         self.linears = nn.ModuleList(
             _Projection(irreps, irreps_out, n_channels)
-            for irreps in (irreps_in, *(t.output for t in self.tables))
+            for irreps in (irreps_in, *(t.output for t in self.couplings))
         )
-        for order, table in enumerate(self.tables):
+        for order, table in enumerate(self.couplings):
             self.register_buffer(f"path_scale_{order}", path_scale(table), persistent=False)
-        self.scale = (1 + len(self.tables)) ** -0.5
+        self.scale = (1 + len(self.couplings)) ** -0.5
         self.kernels = "reference"
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """Return the many-body features."""
-        weights = derived(
-            self,
-            lambda: [
-                w * getattr(self, f"path_scale_{order}")
-                for order, w in enumerate(self.species_weights)
-            ],
-        )
+        weights = self.tables()
         total, power = self.linears[0](features), features
-        for order, table in enumerate(self.tables):
+        for order, table in enumerate(self.couplings):
             power = couple(power, features, weights[order], species, table, kernels=self.kernels)
             total = total + self.linears[order + 1](power)
         return total * self.scale
+
+    def make_tables(self) -> list[Tensor]:
+        """Return the weights of each table, (species, paths, C), over the roots of path counts."""
+        return [
+            weight * self.get_buffer(f"path_scale_{order}")
+            for order, weight in enumerate(self.species_weights)
+        ]
 
 
 class _Projection(nn.Module):

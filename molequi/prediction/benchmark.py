@@ -63,36 +63,32 @@ def bench(
     A row comes as soon as it is measured.
 
     graphs: by name, those of `systems` by default. seconds: how long each row is measured, after a
-    first call, at least one call. The model ends with the kernels it had.
+    first call, at least one call. The model is frozen for it.
     Raises UserError for a model without an energy or one that does not know the elements.
     """
     graphs = systems(model.cutoff) if graphs is None else graphs
-    if "energy" not in model.heads:
+    if "energy" not in model.outputs:
         raise UserError(
             f"energy and forces are what is timed; this model gives {', '.join(model.outputs)}"
         )
     for graph in graphs.values():
         model.check_input(graph)
-    before = model.backbone.kernels
-    try:
-        for kind in kernels:
-            model.backbone.use_kernels(kind)
-            for name, graph in graphs.items():
-                with event.install_recorder("numba:compile") as recorder:
-                    model.compute(graph)
-                times = _times(lambda of=graph: model.compute(of), seconds)
-                median = statistics.median(times)
-                yield Timing(
-                    name,
-                    graph.n_atoms,
-                    kind,
-                    1e3 * median,
-                    graph.n_atoms / median,
-                    len(times),
-                    _seconds_of(recorder.buffer),
-                )
-    finally:
-        model.backbone.use_kernels(before)
+    for kind in kernels:
+        frozen = model.freeze(kernels=kind)
+        for name, graph in graphs.items():
+            with event.install_recorder("numba:compile") as recorder:
+                frozen.compute(graph)
+            times = _times(lambda call=frozen.compute, on=graph: call(on), seconds)
+            median = statistics.median(times)
+            yield Timing(
+                name,
+                graph.n_atoms,
+                kind,
+                1e3 * median,
+                graph.n_atoms / median,
+                len(times),
+                _seconds_of(recorder.buffer),
+            )
 
 
 def _times(call: Callable[[], object], seconds: float) -> list[float]:

@@ -17,7 +17,7 @@ import torch
 from ase import Atoms
 
 from molequi.graphs.graph import AtomGraph
-from molequi.models.molecular import MolecularModel
+from molequi.models.freeze import FrozenModel
 from molequi.nn.heads.optical import ROTATION_PER_BOHR4
 from molequi.prediction.records import Values, split_outputs
 from molequi.structures.perception import labels_from_geometry
@@ -29,12 +29,12 @@ _LEVELS = ("rosenfeld", "rosenfeld_isotropic", ROTATION)
 _ROUNDING = 1e-5
 
 
-def gives_rotation(model: MolecularModel) -> bool:
+def gives_rotation(model: FrozenModel) -> bool:
     """Whether the model gives an optical rotation."""
     return ROTATION in model.properties
 
 
-def mirrored_values(model: MolecularModel, graph: AtomGraph) -> list[Values]:
+def mirrored_values(model: FrozenModel, graph: AtomGraph) -> list[Values]:
     """Compute the mirror images of a batch; see `records.split_outputs`.
 
     The plane is oblique: x -> -x would change signs alone, so that rounding would be mirrored too
@@ -52,7 +52,7 @@ def mirrored_values(model: MolecularModel, graph: AtomGraph) -> list[Values]:
 
 
 def rotation_notes(
-    model: MolecularModel, atoms: Atoms, values: Values, image: Values, *, charge: int
+    model: FrozenModel, atoms: Atoms, values: Values, image: Values, *, charge: int
 ) -> dict[str, Any]:
     """Return what a record holds beside a specific rotation.
 
@@ -84,7 +84,7 @@ def sign_of(value: float, error: float, smallest: float) -> str | None:
     return "+" if value > 0 else "-"
 
 
-def smallest_rotation(model: MolecularModel, atoms: Atoms) -> float:
+def smallest_rotation(model: FrozenModel, atoms: Atoms) -> float:
     """Return the specific rotation of a molecule at 1e-5 of the spread in training."""
     factor = 1.0
     if "rosenfeld" in model.outputs or "rosenfeld_isotropic" in model.outputs:
@@ -100,30 +100,26 @@ def rotation_factor(atoms: Atoms) -> float:
     return ROTATION_PER_BOHR4 / float(atoms.get_masses().sum()) if len(atoms) else 0.0
 
 
-def training_spread(model: MolecularModel) -> float:
+def training_spread(model: FrozenModel) -> float:
     """Return the spread of the odd scalar in the training set.
 
     In the unit of what was trained; of rosenfeld_isotropic for the tensor too. Models keep it as
-    `metadata["training"]["spread"]`; one without has the scale of its head, which is of that order.
+    `metadata.training.spread`; one without has the scale of its head, which is of that order.
     """
-    spread: Mapping[str, float] = model.metadata.get("training", {}).get("spread", {})
+    spread: Mapping[str, float] = model.metadata.training.spread
     if "rosenfeld" in model.outputs:
         # In the orthonormal basis of the parts the identity has length sqrt(3).
-        return spread.get("rosenfeld[0o]", float(model.heads["rosenfeld"].scale[0])) / math.sqrt(
-            3.0
-        )
+        return spread.get("rosenfeld[0o]", model.output_scale("rosenfeld")[0]) / math.sqrt(3.0)
     name = "rosenfeld_isotropic" if "rosenfeld_isotropic" in model.outputs else ROTATION
-    return spread.get(name, float(model.heads[name].scale[0]))
+    return spread.get(name, model.output_scale(name)[0])
 
 
-def rotation_level(model: MolecularModel, conformers: str = "this conformer") -> str:
+def rotation_level(model: FrozenModel, conformers: str = "this conformer") -> str:
     """Say in one line what the rotations of a model stand for.
 
     Its own level of theory, the geometry, and that it is no experiment.
     """
-    level = model.metadata.get("level") or ""
-    if isinstance(level, Mapping):
-        level = next((level[name] for name in _LEVELS if level.get(name)), "")
+    level = model.metadata.level_of(*_LEVELS) or ""
     # The trace does not depend on the origin, so that the rotation has none.
     level = ", ".join(part for part in level.split(", ") if part and not part.startswith("origin"))
     text = f"{level or 'level not stated'}, {conformers}"

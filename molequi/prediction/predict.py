@@ -10,13 +10,13 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from ase import Atoms
 
 from molequi.errors import UnknownElementError, UserError
 from molequi.graphs.graph import AtomGraph, collate
+from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
-from molequi.models.zoo import load
+from molequi.models.zoo import frozen_model
 from molequi.prediction.optical_rotation import (
     MARKS,
     gives_rotation,
@@ -49,7 +49,7 @@ class Prediction(NamedTuple):
 
 def predict(
     inputs: Input | Iterable[Input] = (),
-    model: str | os.PathLike[str] | MolecularModel = "organic",
+    model: str | os.PathLike[str] | MolecularModel | FrozenModel = "organic",
     *,
     smiles: str | Sequence[str] = (),
     charge: int | None = None,
@@ -73,23 +73,23 @@ def predict(
     if output is not None:
         check_writable(output, overwrite=overwrite)
     structures = read_inputs(inputs, smiles=smiles, charge=charge, conformers=conformers, seed=seed)
-    loaded = load(model) if isinstance(model, str | os.PathLike) else model
+    frozen = frozen_model(model)
     if output is not None:
-        _require_place(output, loaded)
-    predictions = list(iter_predictions(structures, loaded, batch_size=batch_size, unsafe=unsafe))
+        _require_place(output, frozen)
+    predictions = list(iter_predictions(structures, frozen, batch_size=batch_size, unsafe=unsafe))
     if output is not None:
         write_results(
             output,
             [prediction.record for prediction in predictions],
             [prediction.atoms for prediction in predictions],
-            loaded.properties,
+            frozen.properties,
         )
     return [prediction.record for prediction in predictions]
 
 
 def iter_predictions(
     structures: Iterable[Structure],
-    model: MolecularModel,
+    model: MolecularModel | FrozenModel,
     *,
     batch_size: int | None = None,
     unsafe: bool = False,
@@ -98,6 +98,7 @@ def iter_predictions(
 
     In batches of about a thousand atoms, or of `batch_size` structures.
     """
+    frozen = frozen_model(model)
     waiting: list[Structure] = []
     n_atoms = 0
     for structure in structures:
@@ -106,17 +107,17 @@ def iter_predictions(
             n_atoms + size > _ATOMS_PER_BATCH if batch_size is None else len(waiting) >= batch_size
         )
         if waiting and full:
-            yield from _predict_batch(waiting, model, unsafe=unsafe)
+            yield from _predict_batch(waiting, frozen, unsafe=unsafe)
             waiting, n_atoms = [], 0
         waiting.append(structure)
         n_atoms += size
     if waiting:
-        yield from _predict_batch(waiting, model, unsafe=unsafe)
+        yield from _predict_batch(waiting, frozen, unsafe=unsafe)
 
 
 def embed(
     inputs: Input | Iterable[Input] = (),
-    model: str | os.PathLike[str] | MolecularModel = "organic",
+    model: str | os.PathLike[str] | MolecularModel | FrozenModel = "organic",
     *,
     smiles: str | Sequence[str] = (),
     charge: int | None = None,
@@ -127,17 +128,17 @@ def embed(
     Arguments as `predict`. Raises UserError that names a structure which cannot be read or is
     outside the model.
     """
-    loaded = load(model) if isinstance(model, str | os.PathLike) else model
+    frozen = frozen_model(model)
     features = []
     for structure in read_inputs(inputs, smiles=smiles, charge=charge, seed=seed):
-        case = _prepare(structure, loaded, unsafe=False)
+        case = _prepare(structure, frozen, unsafe=False)
         if case.graph is None:
             raise UserError(f"{structure}: {case.error}")
-        features.append(loaded.embed(case.graph.to(_device(loaded))).cpu().numpy())
+        features.append(frozen.embed(case.graph.to(frozen.device)).cpu().numpy())
     return features
 
 
-def _require_place(output: str | os.PathLike[str], model: MolecularModel) -> None:
+def _require_place(output: str | os.PathLike[str], model: FrozenModel) -> None:
     """Refuse a table, which has no place for values of atoms, where a model gives only these."""
     if str(output).lower().endswith(".csv") and all(
         target.per_atom for target in model.properties.values()
@@ -161,7 +162,7 @@ class _Case(NamedTuple):
     doubt: str | None = None
 
 
-def _prepare(structure: Structure, model: MolecularModel, *, unsafe: bool) -> _Case:
+def _prepare(structure: Structure, model: FrozenModel, *, unsafe: bool) -> _Case:
     if structure.atoms is None:
         return _Case(structure, error=structure.error)
     try:
@@ -179,12 +180,12 @@ def _prepare(structure: Structure, model: MolecularModel, *, unsafe: bool) -> _C
 
 
 def _predict_batch(
-    structures: list[Structure], model: MolecularModel, *, unsafe: bool
+    structures: list[Structure], model: FrozenModel, *, unsafe: bool
 ) -> Iterator[Prediction]:
     cases = [_prepare(structure, model, unsafe=unsafe) for structure in structures]
     graphs = [case.graph for case in cases if case.graph is not None]
     if graphs:
-        graph = collate(graphs).to(_device(model))
+        graph = collate(graphs).to(model.device)
         values = iter(
             split_outputs(
                 model,
@@ -201,7 +202,7 @@ def _predict_batch(
 
 
 def _prediction(
-    case: _Case, model: MolecularModel, values: Values, image: Values | None
+    case: _Case, model: FrozenModel, values: Values, image: Values | None
 ) -> Prediction:
     atoms, charge = case.structure.atoms, int(case.graph.total_charge[0])
     if not math.isfinite(values.get("energy", 0.0)):
@@ -220,7 +221,3 @@ def _prediction(
     return Prediction(
         record, labelled_atoms(model, atoms, values, {name: record.get(name) for name in _MARKS})
     )
-
-
-def _device(model: MolecularModel) -> torch.device:
-    return next(model.parameters()).device

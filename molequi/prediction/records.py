@@ -23,7 +23,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
 from molequi.graphs.graph import AtomGraph
-from molequi.models.molecular import MolecularModel
+from molequi.models.freeze import FrozenModel
 from molequi.properties import DEBYE, Periodicity, Property
 
 # Per atom, beside what the property table says.
@@ -35,7 +35,7 @@ Values = dict[str, "float | np.ndarray"]
 
 
 def split_outputs(
-    model: MolecularModel, graph: AtomGraph, outputs: Mapping[str, Tensor]
+    model: FrozenModel, graph: AtomGraph, outputs: Mapping[str, Tensor]
 ) -> list[Values]:
     """Split what a batch gave into one dictionary of floats and float64 arrays per molecule.
 
@@ -64,7 +64,7 @@ def _per_molecule(values: Tensor, graph: AtomGraph) -> tuple[Tensor, ...]:
 
 
 def make_record(
-    model: MolecularModel, atoms: Atoms, values: Values, *, total_charge: int
+    model: FrozenModel, atoms: Atoms, values: Values, *, total_charge: int
 ) -> dict[str, Any]:
     """Return the record of one molecule: `result_labels`, and its values with the usual companions.
 
@@ -88,12 +88,12 @@ def make_record(
     return record
 
 
-def result_labels(model: MolecularModel, atoms: Atoms, *, total_charge: int) -> dict[str, Any]:
+def result_labels(model: FrozenModel, atoms: Atoms, *, total_charge: int) -> dict[str, Any]:
     """Return what every result says first: of which structure it is, and by which model."""
     return {
         **size_labels(atoms),
         "total_charge": total_charge,
-        "model": model.metadata.get("name"),
+        "model": model.metadata.name,
         "level": level_text(model),
     }
 
@@ -108,10 +108,10 @@ def max_force(forces: np.ndarray) -> float:
     return float(np.sqrt(np.square(forces).sum(axis=1)).max(initial=0.0))
 
 
-def level_text(model: MolecularModel) -> str | None:
+def level_text(model: FrozenModel) -> str | None:
     """Return the level of theory of a model's outputs as one text."""
-    level = model.metadata.get("level")
-    if not isinstance(level, Mapping):
+    level = model.metadata.level
+    if isinstance(level, str):
         return level or None
     texts = {name: text for name, text in level.items() if text}
     if len(set(texts.values())) <= 1:
@@ -130,7 +130,7 @@ def ase_results(values: Values) -> dict[str, Any]:
 
 
 def labelled_atoms(
-    model: MolecularModel, atoms: Atoms, values: Values, extra: Mapping[str, Any]
+    model: FrozenModel, atoms: Atoms, values: Values, extra: Mapping[str, Any]
 ) -> Atoms:
     """Return a copy of the structure for a file, with what was computed.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
 from typing import Any
@@ -16,10 +15,10 @@ from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from molequi.errors import UnknownElementError, UserError
 from molequi.graphs.graph import AtomGraph
 from molequi.graphs.verlet import VerletList
+from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
-from molequi.models.zoo import load
+from molequi.models.zoo import frozen_model
 from molequi.prediction.records import Values, ase_results, result_labels, split_outputs
-from molequi.runtime.device import as_device, as_dtype
 from molequi.structures.atoms import charge_of, multiplicity_of
 
 logger = logging.getLogger(__name__)
@@ -28,9 +27,10 @@ logger = logging.getLogger(__name__)
 class Calculator(AseCalculator):
     """Energies, forces, dipoles, charges and stress of a model, for ASE.
 
-    model: a bundled name, a path, or a loaded model (copied where `device`, `dtype` or `kernels`
-    ask for another). charge, spin_multiplicity: override what the structure says (see
-    `structures.atoms.charge_of` and `multiplicity_of`). skin: Å, of the neighbour list.
+    model: a bundled name, a path, or a loaded model, which is frozen as it is now: what is done to
+    it later changes nothing here. A frozen model is taken as it is. charge, spin_multiplicity:
+    override what the structure says (see `structures.atoms.charge_of` and `multiplicity_of`). skin:
+    Å, of the neighbour list.
     kernels: `auto` (the default of loaded models), `reference`, `generic` or `specialized`: see
     `SphericalBackbone.use_kernels`.
     unsafe: compute outside the model's charges and spins too; `unsafe_reason` then says what the
@@ -46,7 +46,7 @@ class Calculator(AseCalculator):
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | MolecularModel = "organic",
+        model: str | os.PathLike[str] | MolecularModel | FrozenModel = "organic",
         *,
         device: str | None = None,
         dtype: str | torch.dtype | None = None,
@@ -57,7 +57,7 @@ class Calculator(AseCalculator):
         unsafe: bool = False,
     ) -> None:
         super().__init__()
-        self.model = _ready(model, device, dtype, kernels)
+        self.model = frozen_model(model, device=device, dtype=dtype, kernels=kernels)
         _refuse_without_forces(self.model)
         self.charge = charge
         self.spin_multiplicity = spin_multiplicity
@@ -68,7 +68,7 @@ class Calculator(AseCalculator):
         self._skin = VerletList(self.model.cutoff, skin)
         self._kept: Atoms | None = None
         self._electrons: tuple[int, int] | None = None
-        self._device = next(self.model.parameters()).device
+        self._device = self.model.device
 
     def electrons(self, atoms: Atoms) -> tuple[int, int]:
         """Return the total charge in e and the spin multiplicity that a structure is computed with."""
@@ -167,7 +167,7 @@ class Calculator(AseCalculator):
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Return what ASE stores about the calculator."""
-        return {"model": self.model.metadata.get("name")}
+        return {"model": self.model.metadata.name}
 
     def _why_not(self, name: str, atoms: Atoms | None) -> str | None:
         if name not in self.implemented_properties:
@@ -180,39 +180,17 @@ class Calculator(AseCalculator):
         return f"{target.condition}; this structure has pbc {atoms.pbc.tolist()}"
 
 
-def _ready(
-    model: str | os.PathLike[str] | MolecularModel,
-    device: str | None,
-    dtype: str | torch.dtype | None,
-    kernels: str | None,
-) -> MolecularModel:
-    if isinstance(model, str | os.PathLike):
-        ready = load(model, device=device or "cpu", dtype=dtype)
-    elif device is None and dtype is None and kernels is None:
-        return model
-    else:
-        # Others may be using the model as it is.
-        ready = copy.deepcopy(model).to(
-            device=None if device is None else as_device(device), dtype=as_dtype(dtype)
-        )
-    if kernels is not None:
-        ready.backbone.use_kernels(kernels)
-    return ready
-
-
-def _refuse_without_forces(model: MolecularModel) -> None:
+def _refuse_without_forces(model: FrozenModel) -> None:
     """Refuse a model whose energy has no continuous derivative: it cannot move atoms."""
-    if not isinstance(model, MolecularModel):
-        return
-    obstacle = model.backbone.capabilities.no_forces_reason
+    obstacle = model.capabilities.no_forces_reason
     if "energy" in model.outputs and obstacle is not None:
         raise UserError(
-            f"model {model.metadata.get('name')} has no continuous forces: {obstacle}; `molequi "
+            f"model {model.metadata.name} has no continuous forces: {obstacle}; `molequi "
             "predict` gives its energies"
         )
 
 
-def _ase_properties(model: MolecularModel) -> list[str]:
+def _ase_properties(model: FrozenModel) -> list[str]:
     names = [name for name in ("dipole", "charges") if name in model.outputs]
     if "dipole" in names and "charges" not in names:
         names.append("charges")
@@ -221,7 +199,7 @@ def _ase_properties(model: MolecularModel) -> list[str]:
     return names
 
 
-def _refusal(model: MolecularModel, graph: AtomGraph, *, unsafe: bool) -> str | None:
+def _refusal(model: FrozenModel, graph: AtomGraph, *, unsafe: bool) -> str | None:
     """Return what the model was not made for, None where all is well.
 
     Without `unsafe` that is an error.
@@ -237,17 +215,23 @@ def _refusal(model: MolecularModel, graph: AtomGraph, *, unsafe: bool) -> str | 
 
 
 def as_calculator(
-    model: str | os.PathLike[str] | MolecularModel | Calculator, *, dtype: torch.dtype | None = None
+    model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator,
+    *,
+    dtype: torch.dtype | None = None,
 ) -> Calculator:
     """Return the calculator itself, or a new one of a model, for something that moves atoms.
 
-    `dtype` is that of a new one.
+    `dtype` is that of a new one, except of a frozen model, which keeps its own.
 
     Raises UserError for a model without an energy.
     """
-    calculator = model if isinstance(model, Calculator) else Calculator(model, dtype=dtype)
+    if isinstance(model, Calculator):
+        calculator = model
+    else:
+        is_open = isinstance(model, str | os.PathLike | MolecularModel)
+        calculator = Calculator(model, dtype=dtype if is_open else None)
     if "forces" not in calculator.implemented_properties:
-        name, outputs = calculator.model.metadata.get("name"), ", ".join(calculator.model.outputs)
+        name, outputs = calculator.model.metadata.name, ", ".join(calculator.model.outputs)
         raise UserError(
             f"model {name} gives {outputs}, but no energy; to move atoms a model with an energy is "
             "needed"

@@ -122,7 +122,7 @@ def _relaxed(start: Atoms, calculator: Calculator, wanted: list[str]) -> _Confor
     try:
         relaxed = relax_atoms(start, fmax=_FMAX, steps=_STEPS)
     except UserError as error:
-        name = calculator.model.metadata.get("name")
+        name = calculator.model.metadata.name
         raise UserError(f"its conformers have no energies by the model {name}: {error}") from error
     if not relaxed.converged:
         raise _LeftOutError(f"not relaxed in {_STEPS} steps")

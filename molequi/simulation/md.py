@@ -22,6 +22,8 @@ from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
 
 from molequi.errors import RunInterruptedError, UserError
+from molequi.kernels import policy
+from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.prediction.records import labelled_atoms
 from molequi.runtime.signals import SignalWatch
@@ -32,9 +34,6 @@ from molequi.structures.inputs import Input, one_structure
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, Atoms], None]
-# Steps from which compiling the table-driven or the unrolled convolutions pays, once per machine,
-# for a small molecule.
-GENERIC_STEPS, SPECIALIZED_STEPS = 500, 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +80,7 @@ class MDSettings:
 
 def run_md(
     structure: Input,
-    model: str | os.PathLike[str] | MolecularModel | Calculator = "organic",
+    model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator = "organic",
     settings: MDSettings | None = None,
     *,
     output: str | os.PathLike[str] | None = None,
@@ -106,7 +105,7 @@ def run_md(
     simulation = _Simulation(atoms, calculator, settings)
     with (
         Trajectory(output, simulation.identity()) as trajectory,
-        _settled_kernels(calculator.model, settings.steps),
+        _settled_kernels(calculator, atoms, settings.steps),
     ):
         if restart:
             simulation.restore(trajectory.resume())
@@ -125,26 +124,21 @@ def run_md(
 
 
 @contextlib.contextmanager
-def _settled_kernels(model: MolecularModel, steps: int) -> Iterator[None]:
-    """Choose `auto` kernels by the number of steps, not by the clock.
+def _settled_kernels(calculator: Calculator, atoms: Atoms, steps: int) -> Iterator[None]:
+    """Choose `auto` kernels by the work of the whole run, before it begins.
 
     A run that was interrupted must go on to the last bit.
     """
-    backbone = model.backbone if isinstance(model, MolecularModel) else None
-    if backbone is None or backbone.kernels != "auto":
+    model = calculator.model
+    if model.kernels != "auto" or model.device.type != "cpu":
         yield
         return
-    backbone.use_kernels(
-        "specialized"
-        if steps >= SPECIALIZED_STEPS
-        else "generic"
-        if steps >= GENERIC_STEPS
-        else "reference"
-    )
+    n_edges = calculator.graph(atoms).edge_index.shape[1]
+    model.use_kernels(policy.worthwhile_kernels(steps * model.operations(n_edges)))
     try:
         yield
     finally:
-        backbone.use_kernels("auto")
+        model.use_kernels("auto")
 
 
 class _Simulation:
@@ -176,7 +170,7 @@ class _Simulation:
             "atoms": self.atoms.get_chemical_formula(mode="reduce"),
             "cell": self.atoms.cell.array.tolist(),
             "pbc": self.atoms.pbc.tolist(),
-            "model": self.calculator.model.metadata.get("name"),
+            "model": self.calculator.model.metadata.name,
             "dtype": str(self.calculator.model.dtype),
             "charge and multiplicity": list(self.calculator.electrons(self.atoms)),
             **settings,
@@ -250,7 +244,7 @@ class _Simulation:
             "time_fs": self.state.step * self.settings.timestep,
             "temperature": self.temperature(),
             "stopped": stopped,
-            "model": self.calculator.model.metadata.get("name"),
+            "model": self.calculator.model.metadata.name,
             "unsafe": self.calculator.unsafe_reason,
         }
         frame = labelled_atoms(
@@ -345,7 +339,7 @@ def _interruption(step: int, trajectory: Trajectory, number: int) -> str:
 
 
 def _stop(simulation: _Simulation, trajectory: Trajectory, problem: str) -> str:
-    step, model = simulation.state.step, simulation.calculator.model.metadata.get("name")
+    step, model = simulation.state.step, simulation.calculator.model.metadata.name
     text = f"stopped at step {step} ({step * simulation.settings.timestep:g} fs): {problem}; the model {model} is no guide here"
     logger.warning("%s", text)
     if np.isfinite(simulation.calculator.results["forces"]).all():

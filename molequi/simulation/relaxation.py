@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.optimize import BFGS, FIRE
 
 from molequi.errors import UserError
+from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.prediction.records import labelled_atoms, make_record, max_force
 from molequi.simulation.calculator import Calculator, as_calculator
@@ -37,7 +38,7 @@ class Relaxed(NamedTuple):
 
 def relax(
     inputs: Input | Iterable[Input] = (),
-    model: str | os.PathLike[str] | MolecularModel | Calculator = "organic",
+    model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator = "organic",
     *,
     smiles: str | Sequence[str] = (),
     charge: int | None = None,

@@ -23,6 +23,7 @@ from ase import Atoms, units
 from ase.io.extxyz import write_xyz
 
 from molequi.graphs.elements import about_centre_of_mass
+from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.nn.response import dipole_derivative
 from molequi.prediction.records import labelled_atoms, max_force
@@ -61,7 +62,7 @@ class NormalModes(NamedTuple):
 
 def vibrations(
     structure: Input,
-    model: str | os.PathLike[str] | MolecularModel | Calculator = "organic",
+    model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator = "organic",
     *,
     relax_first: bool = True,
     fmax: float = 1e-3,

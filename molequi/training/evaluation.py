@@ -54,7 +54,7 @@ def evaluate_frames(
     rows = _shared_rows(model, frames, names)
     frames = without_undefined(frames)
     predictions = predict_frames(model, frames, [row.name for row in rows], batch_size=batch_size)
-    baselines = model.metadata.get("training", {}).get("baseline", {})
+    baselines = model.metadata.training.baseline
     guesses = {
         row.name: baseline_prediction(frames, row, baselines[row.name])
         if row.name in baselines
@@ -112,13 +112,13 @@ def predict_frames(
 
     (B, *shape) or (A, *shape), float64, on the CPU.
     """
-    device = next(model.parameters()).device
+    frozen = model.freeze()
     derivatives = {name: name in names for name in ("forces", "stress")}
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     for indices in torch.arange(len(frames)).split(batch_size):
         graph, _ = frames.batch(indices, model.cutoff)
-        outputs = model.compute(
-            graph.to(device), forces=any(derivatives.values()), stress=derivatives["stress"]
+        outputs = frozen.compute(
+            graph.to(frozen.device), forces=any(derivatives.values()), stress=derivatives["stress"]
         )
         for name, values in parts.items():
             values.append(outputs[name].to("cpu", torch.float64))

@@ -93,7 +93,7 @@ def _refuse_new_elements(source: MolecularModel, frames: Frames, init: str) -> N
 
 
 def _refuse_other_network(source: MolecularModel, config: Config, init: str) -> None:
-    settings = {"kind": source.backbone.kind, **source.backbone.settings}
+    settings = {"architecture": source.backbone.architecture, **source.backbone.settings}
     for name, value in config.model.overrides().items():
         if settings.get(name) != value:
             raise UserError(

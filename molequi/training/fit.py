@@ -9,6 +9,7 @@ before it is imported.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,9 @@ from molequi.config import Config, TrainingSettings
 from molequi.datasets.datamodule import MolecularDataModule
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
+from molequi.kernels import policy
 from molequi.models.checkpoint import load_model, save_model
+from molequi.models.molecular import MolecularModel
 from molequi.runtime.device import as_device
 from molequi.training.callbacks import RunRecorder
 from molequi.training.evaluation import evaluate_frames, save_predictions
@@ -109,7 +112,7 @@ def _run(
     settings, backbone = config.training, start.model.backbone
     module = _make_module(config, start, data)
     if backbone.capabilities.fused_kernels or settings.kernels != "auto":
-        backbone.use_kernels(choose_kernels(settings, module.n_batches))
+        backbone.use_kernels(choose_kernels(settings, start.model, data))
     if state is not None:
         module.load_run_state(state)
         data.resume_at = (module.position.epoch, module.position.batch)
@@ -143,18 +146,17 @@ def _make_module(
     return module
 
 
-def choose_kernels(settings: TrainingSettings, n_batches: int) -> str:
-    """Say whether compiling pays: it costs up to a minute, once per machine and architecture."""
+def choose_kernels(
+    settings: TrainingSettings, model: MolecularModel, data: MolecularDataModule
+) -> str:
+    """Say which kernels are worth compiling for the work of all epochs."""
     if settings.kernels != "auto":
         return settings.kernels
-    is_long = n_batches * settings.epochs >= 2000 and (settings.max_minutes or 60.0) >= 5.0
-    return (
-        "specialized"
-        if is_long
-        else "generic"
-        if n_batches * settings.epochs >= 200
-        else "reference"
-    )
+    some = data.splits["train"][: settings.batch_size]
+    graph, _ = data.batches[some]
+    n_edges = graph.edge_index.shape[1] / max(len(some), 1) * len(data.splits["train"])
+    work = settings.epochs * policy.TRAINING_STEP * model.backbone.operations(round(n_edges))
+    return policy.worthwhile_kernels(work, minutes=settings.max_minutes)
 
 
 def _finish(
@@ -173,11 +175,10 @@ def _finish(
         names=config.data.targets,
         batch_size=config.training.batch_size,
     )
-    model.metadata["training"] = {
-        **model.metadata["training"],
-        "evaluated_on": split,
-        "errors": evaluation.result,
-    }
+    training = dataclasses.replace(
+        model.metadata.training, evaluated_on=split, errors=evaluation.result
+    )
+    model.metadata = dataclasses.replace(model.metadata, training=training)
     save_model(model, directory.model)
     save_predictions(evaluation, directory.predictions(split))
     draw_run(directory, evaluation, config.data.targets)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from ase.data import chemical_symbols
@@ -13,6 +13,7 @@ from torch import Tensor
 from molequi.config import Config
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
+from molequi.models.metadata import ModelMetadata, TrainingRecord
 from molequi.models.molecular import MolecularModel, make_model, unreached
 from molequi.o3.cartesian import from_cartesian
 from molequi.o3.irreps import Irreps
@@ -51,7 +52,6 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
         model = _continued_model(config, config.init, frames, statistics, given)
     model = model.to(dtype=as_dtype(config.training.dtype))
     refuse_unreached(model, frames)
-    model.metadata = {**model.metadata, **_metadata(config, frames, rows, given)}
     for row in rows:
         _report(row, statistics[row.name], frames)
     model.train()
@@ -61,7 +61,7 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     scales = {
         part: scale for entry in statistics.values() for part, scale in entry.loss_scales.items()
     }
-    model.metadata["training"]["spread"] = dict(scales)
+    model.metadata = _metadata(config, frames, rows, given, scales)
     return StartingPoint(model, scales)
 
 
@@ -144,26 +144,28 @@ def _metadata(
     frames: Frames,
     rows: Sequence[Property],
     given: Mapping[str, Mapping[int, float]],
-) -> dict[str, Any]:
+    scales: Mapping[str, float],
+) -> ModelMetadata:
     pairs = torch.unique(torch.stack([frames.total_charge, frames.spin_multiplicity], dim=1), dim=0)
     atoms = isolated_atoms(frames, frames.targets["energy"]) if "energy" in frames.targets else {}
     isolated = {
         chemical_symbols[number]: energy
         for number, energy in {**atoms, **given.get("energy", {})}.items()
     }
-    training = {
-        "config": config.name,
-        "init": config.init,
-        "n_structures": len(frames),
-        "baseline": {row.name: fit_baseline(frames, row) for row in rows},
-    }
-    return {
-        "name": config.name,
-        "level": dict(config.level),
-        "charge_multiplicity": pairs.tolist(),
-        "isolated_atom_energies": {**isolated, **config.isolated_atoms},
-        "training": training,
-    }
+    training = TrainingRecord(
+        config=config.name,
+        init=config.init,
+        n_structures=len(frames),
+        baseline={row.name: fit_baseline(frames, row) for row in rows},
+        spread=dict(scales),
+    )
+    return ModelMetadata(
+        name=config.name,
+        level=dict(config.level),
+        charge_multiplicity=tuple((q, m) for q, m in pairs.tolist()),
+        isolated_atom_energies={**isolated, **config.isolated_atoms},
+        training=training,
+    )
 
 
 def _report(row: Property, statistics: Statistics, frames: Frames) -> None:

@@ -36,6 +36,7 @@ from molequi.datasets.npz import load_npz
 from molequi.datasets.places import find_data
 from molequi.graphs.graph import collate
 from molequi.graphs.neighbors import build_graph
+from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.probes import random_rotation
 from molequi.models.zoo import load
@@ -59,7 +60,7 @@ CHIRAL = (
 BESIDE = 1e-3  # Å, by which two molecules' atoms of one element differ from a symmetry's image
 
 
-def poses(atoms: Atoms, rotations: Tensor, model: MolecularModel) -> Iterator[Multipoles]:
+def poses(atoms: Atoms, rotations: Tensor, model: FrozenModel) -> Iterator[Multipoles]:
     """Run the network on a molecule turned by each of the rotations (B, 3, 3)."""
     for turns in rotations.split(BATCH):
         graph = collate(
@@ -72,7 +73,7 @@ def poses(atoms: Atoms, rotations: Tensor, model: MolecularModel) -> Iterator[Mu
 
 
 def brute_force(
-    atoms: Atoms, target: Tensor, shells: Shells, rotations: Tensor, model: MolecularModel
+    atoms: Atoms, target: Tensor, shells: Shells, rotations: Tensor, model: FrozenModel
 ) -> tuple[Tensor, float, float]:
     """Return the scores (B,), the seconds of network runs alone and of everything."""
     scores, network, start = [], 0.0, time.process_time()
@@ -90,7 +91,7 @@ def brute_force(
         ]
 
 
-def compare(name: str, n_poses: int, model: MolecularModel) -> dict:
+def compare(name: str, n_poses: int, model: FrozenModel) -> dict:
     """Scan one pair both ways.
 
     Brute force takes every (10,000 / n_poses)-th pose, and its time is scaled to all.
@@ -122,7 +123,7 @@ def compare(name: str, n_poses: int, model: MolecularModel) -> dict:
     }
 
 
-def scan_once(a: Atoms, b: Atoms, model: MolecularModel) -> tuple[Tensor, Tensor, Shells]:
+def scan_once(a: Atoms, b: Atoms, model: FrozenModel) -> tuple[Tensor, Tensor, Shells]:
     """Run the network on both, expand, and score all orientations.
 
     Everything that a user waits for but the refinement.
@@ -174,7 +175,7 @@ def recover(n_molecules: int, model: MolecularModel) -> dict:
     }
 
 
-def hands(model: MolecularModel) -> list[dict]:
+def hands(model: FrozenModel) -> list[dict]:
     """Score both hands of chiral molecules, one turned at random, against one of them."""
     rng, rows = np.random.default_rng(1), []
     for smiles in CHIRAL:
@@ -205,12 +206,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    model = load(options.model, dtype=options.dtype)
-    model.backbone.use_kernels("specialized")  # the fastest, for both ways
+    # The fastest, for both ways.
+    model = load(options.model, dtype=options.dtype).freeze(kernels="specialized")
     result = {
         "scan": [compare(name, options.poses, model) for name in PAIRS],
         "rotations": recover(options.molecules, load(options.model, dtype="float64")),
-        "hands": hands(load(options.model, dtype="float64")),
+        "hands": hands(load(options.model, dtype="float64").freeze()),
     }
     if options.json:
         print(json.dumps(result, indent=1))

@@ -128,11 +128,11 @@ def errors(
     model: MolecularModel, frames: list[Atoms], turns: list[np.ndarray | None]
 ) -> dict[str, float]:
     """Return mean absolute errors, meV and meV/Å, and processor time, ms per frame."""
-    energy, force, spent = [], [], 0.0
+    energy, force, spent, frozen = [], [], 0.0, model.freeze()
     for k in range(0, len(frames), BATCH):
         graph, energies, forces = batch_of(frames[k : k + BATCH], turns[k : k + BATCH])
         start = time.process_time()
-        outputs = model.compute(graph)
+        outputs = frozen.compute(graph)
         spent += time.process_time() - start
         energy.append((outputs["energy"] - energies).abs())
         force.append((outputs["forces"] - forces).abs().flatten())

@@ -41,7 +41,12 @@ def rows() -> list[dict[str, object]]:
         moved = moved if group in image else moved.at(moved.positions + shift)
         for n_lifts in LIFTS if group in {"SO(3)", "SE(3)"} else (1,):
             model = make_model(
-                ELEMENTS, ["homo"], kind="lieconv", group=group, n_lifts=n_lifts, n_channels=16
+                ELEMENTS,
+                ["homo"],
+                architecture="lieconv",
+                group=group,
+                n_lifts=n_lifts,
+                n_channels=16,
             )
             table.append({"group": group, "lifts": n_lifts, **_measure(model, molecule, moved)})
     return table

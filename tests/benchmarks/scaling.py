@@ -31,7 +31,7 @@ SECONDS, MOST = 10.0, 7
 
 def one_size(config: str, n: int, kernels: str) -> dict[str, float]:
     """Return the row of a box with n³ molecules."""
-    model = model_of(config, kernels)
+    model = model_of(config, kernels).freeze()
     graph = graph_of([water_box(n)], model.cutoff)
     if n > 2:
         # Compiling, loading and starting threads are not what is measured; a small box has them

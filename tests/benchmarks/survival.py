@@ -63,8 +63,7 @@ def run(
 
     Returns the time each molecule lived (ps) and the mean temperature of the survivors (K).
     """
-    model = load(model_name)
-    model.backbone.use_kernels("specialized")
+    model = load(model_name).freeze(kernels="specialized")
     generator = torch.Generator().manual_seed(seed)
     step, friction, kT = 0.5 * units.fs, 0.01 / units.fs, temperature * units.kB
     masses = torch.tensor(atomic_masses)[frames.atomic_numbers][:, None]

@@ -2,7 +2,7 @@
 
 Forces and energies of a molecule on a trajectory that it has not seen.
 
-    python tests/benchmarks/trajectory.py --output runs/trajectory [--models tensors,invariant]
+    python tests/benchmarks/trajectory.py --output runs/trajectory [--models spherical,invariant]
     [--train 0.5] [--epochs 12] [--json]
 
 The teacher, the bundled model `organic`, moves ethanol at 300 K: `--train` ps to learn from,
@@ -35,7 +35,7 @@ MODELS = {
         "model.backbone.group=T(3)",
         "training.learning_rate=3e-3",
     ],
-    "tensors": ["model.width=16", "model.n_layers=2", "training.learning_rate=1e-2"],
+    "spherical": ["model.width=16", "model.n_layers=2", "training.learning_rate=1e-2"],
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from molequi.cli.main import run
 from molequi.models.checkpoint import save_model
+from molequi.models.metadata import ModelMetadata
 from molequi.models.molecular import make_model
 from molequi.properties import get_property
 
@@ -46,7 +47,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [get_property("energy"), get_property("dipole")],
         n_channels=8,
         l_max=1,
-        metadata={"name": "tiny", "level": {}},
+        metadata=ModelMetadata(name="tiny"),
     )
     model.heads["energy"].set_statistics(1e-3)
     path = tmp_path_factory.mktemp("models") / "tiny.safetensors"

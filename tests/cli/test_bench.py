@@ -7,6 +7,7 @@ import json
 import pytest
 
 from molequi.graphs.neighbors import build_graph
+from molequi.models.metadata import ModelMetadata
 from molequi.models.zoo import load
 from molequi.prediction import benchmark
 
@@ -59,10 +60,10 @@ def test_bench_says_what_was_compiled_and_gives_the_kernels_back(tiny_model, mon
     compute = model.compute
     compiled = iter([True])
 
-    def compute_after_compiling(of):
+    def compute_after_compiling(of, **options):
         if next(compiled, False):
             numba.njit(lambda x: x + 1)(1)
-        return compute(of)
+        return compute(of, **options)
 
     monkeypatch.setattr(model, "compute", compute_after_compiling)
     first, second = benchmark.bench(
@@ -84,7 +85,7 @@ def test_bench_refuses_a_model_without_energy(molequi, tmp_path):
             ["dipole"],
             n_channels=4,
             l_max=1,
-            metadata={"name": "dipole", "level": {}},
+            metadata=ModelMetadata(name="dipole"),
         ),
         path,
     )

@@ -13,12 +13,13 @@ import torch
 
 from molequi.cli.main import run
 from molequi.models.checkpoint import save_model
+from molequi.models.metadata import ModelMetadata
 from molequi.models.molecular import make_model
 
 CONFIG = """
 name: lie
 data: {kind: frames, path: samples/ethanol.extxyz.gz, targets: [energy, forces], limit: 40, split: {train: 24, valid: 8, test: 8}}
-model: {kind: lieconv, group: T(3), n_channels: 8, n_hidden: 8, n_middle: 4, n_layers: 1}
+model: {architecture: lieconv, group: T(3), n_channels: 8, n_hidden: 8, n_middle: 4, n_layers: 1}
 training: {epochs: 2, batch_size: 8, warmup_steps: 0, ema: 0.0}
 """
 
@@ -38,10 +39,10 @@ def sampled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_model(
             (1, 6, 8),
             ["energy"],
-            kind="lieconv",
+            architecture="lieconv",
             group="SE(3)",
             n_channels=8,
-            metadata={"name": "sampled", "level": {}},
+            metadata=ModelMetadata(name="sampled"),
         ),
         path,
     )
@@ -95,4 +96,4 @@ def test_check_reports_what_holds(molequi, sampled):
 def test_fields_of_other_kinds_are_refused(molequi, config, tmp_path):
     result = molequi("train", config, "model.l_max=2", "--output", tmp_path / "run")
     assert result.code == 2
-    assert "model.l_max has no meaning for model.kind=lieconv" in result.err
+    assert "model.l_max has no meaning for model.architecture=lieconv" in result.err

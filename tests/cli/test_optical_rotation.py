@@ -7,16 +7,15 @@ import json
 import pytest
 
 from molequi.models.checkpoint import save_model
+from molequi.models.metadata import ModelMetadata
 from molequi.models.molecular import make_model
 
 
 @pytest.fixture(scope="module")
 def chiral(tmp_path_factory):
     """A file with an untrained model of the tensor."""
-    metadata = {
-        "name": "tiny",
-        "level": {"rosenfeld": "HF/some, static, gas phase, origin at the centre of mass"},
-    }
+    level = "HF/some, static, gas phase, origin at the centre of mass"
+    metadata = ModelMetadata(name="tiny", level={"rosenfeld": level})
     model = make_model(
         [1, 6, 8], ["rosenfeld"], n_channels=8, n_layers=3, parity="full", metadata=metadata
     )
@@ -116,7 +115,7 @@ def test_values_of_atoms_are_pointed_at_and_have_no_place_in_a_table(molequi, tm
             n_channels=8,
             n_layers=3,
             parity="full",
-            metadata={"name": "rs"},
+            metadata=ModelMetadata(name="rs"),
         ),
         path,
     )

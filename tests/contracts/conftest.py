@@ -46,7 +46,12 @@ SETTINGS = {
     "natural": {"n_layers": 2, "l_max": 3, "n_channels": 6},
     "full": {"n_layers": 3, "l_max": 2, "n_channels": 4, "parity": "full"},
     "products": {"n_layers": 2, "l_max": 2, "n_channels": 4, "correlation": 3},
-    "invariants": {"kind": "invariants", "parity": "full", "n_channels": 6, "near_cutoff": 3.0},
+    "invariants": {
+        "architecture": "invariants",
+        "parity": "full",
+        "n_channels": 6,
+        "near_cutoff": 3.0,
+    },
 }
 
 

@@ -13,6 +13,7 @@ import torch
 
 from molequi.datasets.npz import load_npz
 from molequi.errors import UserError
+from molequi.models.metadata import ModelMetadata, TrainingRecord
 from molequi.models.molecular import make_model
 from molequi.models.zoo import load
 
@@ -39,11 +40,8 @@ def loaded():
 
 @pytest.fixture(scope="module")
 def model(loaded):
-    metadata = {
-        "name": "x",
-        "level": {"rosenfeld": "HF/6-31G"},
-        "training": {"n_structures": len(loaded.splits["train"])},
-    }
+    training = TrainingRecord(n_structures=len(loaded.splits["train"]))
+    metadata = ModelMetadata(name="x", level={"rosenfeld": "HF/6-31G"}, training=training)
     return make_model(
         loaded.frames.elements(),
         ["rosenfeld"],

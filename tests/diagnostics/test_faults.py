@@ -86,7 +86,10 @@ def kink_at_cutoff(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> No
 def change_outputs(model: MolecularModel, change: Callable) -> None:
     """Let `change(graph, outputs)` edit what the network gives, before derivatives are taken."""
     forward = model.forward
-    model.forward = lambda graph: {**(outputs := forward(graph)), **change(graph, outputs)}
+    model.forward = lambda graph, **options: {
+        **(outputs := forward(graph, **options)),
+        **change(graph, outputs),
+    }
 
 
 def change_results(model: MolecularModel, change: Callable) -> None:
@@ -213,12 +216,13 @@ def few_neighbors(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> Non
     """A neighbour list cut off at six per atom."""
     forward = model.forward
 
-    def spoil(graph):
+    def spoil(graph, **options):
         receiver = graph.edge_index[1]
         kept = torch.arange(len(receiver)) - graph.receiver_ptr[receiver] < 6
         own = {name: getattr(graph, name) for name in OWN_FIELDS}
         return forward(
-            make_graph(**own, edge_index=graph.edge_index[:, kept], shifts=graph.shifts[kept])
+            make_graph(**own, edge_index=graph.edge_index[:, kept], shifts=graph.shifts[kept]),
+            **options,
         )
 
     model.forward = spoil

@@ -33,7 +33,7 @@ def invariants(model_with_biases, parity: str, dtype: torch.dtype) -> MolecularM
         1,
         dtype,
         properties=properties,
-        kind="invariants",
+        architecture="invariants",
         parity=parity,
         near_cutoff=NEAR_CUTOFF,
         l_max=None,
@@ -104,7 +104,7 @@ def test_features_that_do_not_turn_are_found(failed, model_with_biases) -> None:
 @pytest.mark.parametrize("group", ["T(3)", "SO(3)", "SE(3)"])
 def test_lieconv_does_not_notice_moved_lifts(group: str, dtype: torch.dtype) -> None:
     measurements = few(
-        make_model(ORGANIC, ["homo"], kind="lieconv", group=group, n_channels=8).to(dtype)
+        make_model(ORGANIC, ["homo"], architecture="lieconv", group=group, n_channels=8).to(dtype)
     )
     assert measurements["moved_lifts"].ok
     assert "rotation.features" not in measurements
@@ -112,7 +112,7 @@ def test_lieconv_does_not_notice_moved_lifts(group: str, dtype: torch.dtype) -> 
 
 def test_lieconv_without_motions_has_no_such_row() -> None:
     assert "moved_lifts" not in few(
-        make_model(ORGANIC, ["homo"], kind="lieconv", group="trivial", n_channels=8)
+        make_model(ORGANIC, ["homo"], architecture="lieconv", group="trivial", n_channels=8)
     )
 
 
@@ -122,7 +122,13 @@ def test_a_network_that_sees_its_lifts_is_found(
 ) -> None:
     """The relative coordinates of a pair get a thousandth of the first lift itself."""
     model = make_model(
-        ORGANIC, ["homo"], kind="lieconv", group="SE(3)", n_lifts=2, lifts="fixed", n_channels=8
+        ORGANIC,
+        ["homo"],
+        architecture="lieconv",
+        group="SE(3)",
+        n_lifts=2,
+        lifts="fixed",
+        n_channels=8,
     ).to(dtype)
     group = type(model.backbone.group)
     relative = group.relative

@@ -77,7 +77,7 @@ def potential(pieces):
 
 
 @pytest.mark.parametrize(
-    ("kind", "kernels"), [*((kind, "reference") for kind in BACKBONES), ("tensors", "generic")]
+    ("kind", "kernels"), [*((kind, "reference") for kind in BACKBONES), ("spherical", "generic")]
 )
 def test_loss_through_the_integrator_is_differentiated_in_every_weight(
     kind, kernels, pieces, potential
@@ -134,7 +134,7 @@ def _kinetic(state: torch.Tensor, systems) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("kind", "turns"), [("tensors", True), ("invariants", True), ("lieconv", False)]
+    ("kind", "turns"), [("spherical", True), ("invariants", True), ("lieconv", False)]
 )
 def test_what_a_rollout_keeps(kind, turns, pieces, potential):
     """All are Hamiltonian and see no origin; LieConv over T(3) sees directions."""
@@ -186,19 +186,19 @@ def test_lieconv_without_continuous_forces_is_refused(potential):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "tensor"}, "known are fc, h-fc, .*, tensors, invariants, lieconv"),
+        ({"kind": "tensor"}, "known are fc, h-fc, .*, spherical, invariants, lieconv"),
         (
-            {"kind": "tensors", "backbone": {"n_channels": 3}},
+            {"kind": "spherical", "backbone": {"n_channels": 3}},
             "model.backbone.n_channels is said by model.width",
         ),
         (
-            {"kind": "tensors", "backbone": {"kind": "lieconv"}},
-            "model.backbone.kind is said by model.kind",
+            {"kind": "spherical", "backbone": {"architecture": "lieconv"}},
+            "model.backbone.architecture is said by model.kind",
         ),
-        ({"kind": "tensors", "backbone": {"l_maxx": 3}}, "did you mean 'model.backbone.l_max'"),
+        ({"kind": "spherical", "backbone": {"l_maxx": 3}}, "did you mean 'model.backbone.l_max'"),
         (
             {"kind": "invariant", "backbone": {"l_max": 1}},
-            "model.backbone is for tensors, invariants, lieconv, model.kind is invariant",
+            "model.backbone is for spherical, invariants, lieconv, model.kind is invariant",
         ),
     ],
 )
@@ -208,20 +208,22 @@ def test_wrong_models_are_named(changes, message):
 
 
 def test_backbones_are_for_molecules():
-    with pytest.raises(UserError, match="model.kind is 'tensors'; known are fc"):
+    with pytest.raises(UserError, match="model.kind is 'spherical'; known are fc"):
         make_dynamics_config(
-            {"name": "s", "data": {"kind": "springs"}, "model": {"kind": "tensors"}}
+            {"name": "s", "data": {"kind": "springs"}, "model": {"kind": "spherical"}}
         )
 
 
 def test_setting_of_another_backbone_is_named(pieces, potential):
-    with pytest.raises(UserError, match="model.group has no meaning for model.kind=tensors"):
-        potential("tensors", group="T(3)")
+    with pytest.raises(
+        UserError, match="model.group has no meaning for model.architecture=spherical"
+    ):
+        potential("spherical", group="T(3)")
 
 
 def test_e3_backbone_learns_from_a_trajectory_and_comes_back_from_its_folder(tmp_path, monkeypatch):
     config = make_dynamics_config(
-        settings(kind="tensors", width=4, n_layers=1, backbone={"l_max": 1, "cutoff": 4.0})
+        settings(kind="spherical", width=4, n_layers=1, backbone={"l_max": 1, "cutoff": 4.0})
     )
     data = make_data(config)
     assert build(config, data).model.backbone.settings["cutoff"] == 4.0

@@ -13,6 +13,7 @@ import molequi
 from molequi.errors import UserError
 from molequi.graphs.graph import collate
 from molequi.models.checkpoint import load_model, read_description, save_model
+from molequi.models.metadata import ModelMetadata
 from molequi.models.molecular import make_model
 from molequi.models.probes import built_in_probes
 from molequi.properties import declare
@@ -28,7 +29,7 @@ def test_a_checkpoint_gives_back_the_same_model(tmp_path: Path, dtype: torch.dty
         ["energy", "dipole", row],
         n_channels=8,
         parity="full",
-        metadata={"name": "x", "level": {"energy": "PBE"}},
+        metadata=ModelMetadata(name="x", level={"energy": "PBE"}),
     ).to(dtype)
     model.heads["energy"].set_statistics(
         scale=0.3, reference=torch.linspace(-1e5, 0.0, 119, dtype=torch.float64) / 3
@@ -89,7 +90,7 @@ def rewritten(path: Path, target: Path, change: Callable[[dict, dict], None]) ->
             lambda d, t: d["properties"][0].update(colour="red"),
             "its description makes no network .*colour",
         ),
-        (lambda d, t: d.update(format=2), "its model format is 2, format 1 can be read"),
+        (lambda d, t: d.update(format=9), "its model format is 9, known are 1, 2"),
     ],
 )
 def test_files_of_another_version_are_refused_in_one_clear_line(

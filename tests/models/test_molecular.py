@@ -7,6 +7,7 @@ from ase.build import molecule
 from molequi.errors import UnknownElementError, UserError
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.graphs.neighbors import build_graph
+from molequi.models.metadata import ModelMetadata
 from molequi.models.molecular import PRESETS, MolecularModel, check_reach, make_model
 from molequi.models.probes import built_in_probes
 from molequi.nn.backbones.spherical import SphericalBackbone
@@ -203,9 +204,10 @@ def test_an_energy_brings_its_company() -> None:
 def test_atomization_energy_needs_the_isolated_atoms_of_every_element() -> None:
     model = make_model(ELEMENTS, ["energy"])
     graph = graph_of("H2O")
-    model.metadata["isolated_atom_energies"] = {"H": -13.6, "O": -2041.0}
+    some = {"H": -13.6, "O": -2041.0}
+    model.metadata = ModelMetadata(isolated_atom_energies=some)
     assert "atomization_energy" not in model.compute(graph)
-    model.metadata["isolated_atom_energies"] |= {"C": -1028.4, "N": -1484.0}
+    model.metadata = ModelMetadata(isolated_atom_energies={**some, "C": -1028.4, "N": -1484.0})
     outputs = model.compute(graph)
     assert float(outputs["atomization_energy"]) == pytest.approx(
         2 * -13.6 - 2041.0 - float(outputs["energy"]), abs=1e-9
@@ -299,26 +301,13 @@ def test_fused_kernels_change_nothing_beyond_rounding() -> None:
     torch.testing.assert_close(model.hessian(graph_of("H2O")), hessian, atol=1e-10, rtol=1e-10)
 
 
-def test_kernels_are_compiled_when_enough_has_been_computed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model = make_model(ELEMENTS, ["energy"], n_layers=1, n_channels=4, l_max=1).to(torch.float64)
-    graph = batch()
-    expected = model.compute(graph)["forces"]
-    assert not any(layer.kernels != "reference" for layer in model.backbone.layers)
-    monkeypatch.setattr("molequi.nn.backbones.spherical.GENERIC_AFTER", 1)
-    model.backbone.use_kernels("reference")
-    model.compute(graph)
-    assert not any(layer.kernels != "reference" for layer in model.backbone.layers)
-    model.backbone.use_kernels("auto")
-    model.compute(graph)
-    assert all(layer.kernels != "reference" for layer in model.backbone.layers)
-    torch.testing.assert_close(model.compute(graph)["forces"], expected, atol=1e-10, rtol=1e-10)
-    with pytest.raises(
-        UserError,
-        match="kernels is 'fast'; choose one of auto, reference, generic, specialized, triton",
-    ):
+def test_unknown_kernels_are_refused() -> None:
+    model = make_model(ELEMENTS, ["energy"], n_layers=1, n_channels=4, l_max=1)
+    words = "kernels is 'fast'; choose one of auto, reference, generic, specialized, triton"
+    with pytest.raises(UserError, match=words):
         model.backbone.use_kernels("fast")
+    with pytest.raises(UserError, match=words):
+        model.freeze(kernels="fast")
 
 
 def test_wrong_input_is_refused_with_the_atom_named() -> None:
@@ -389,8 +378,8 @@ def test_safe_norm_has_a_zero_gradient_at_zero() -> None:
 
 def test_models_share_no_state() -> None:
     first, second = make_model(ELEMENTS, ["energy"]), make_model(ELEMENTS, ["energy"])
-    first.metadata["name"] = "changed"
+    first.metadata = ModelMetadata(name="changed")
     first.backbone.use_kernels("specialized")
-    assert "name" not in second.metadata
+    assert second.metadata.name is None
     assert isinstance(second, MolecularModel)
     assert not any(layer.kernels != "reference" for layer in second.backbone.layers)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
+from molequi.models.metadata import ModelMetadata, TrainingRecord
 from molequi.models.molecular import MolecularModel, make_model
 from molequi.prediction.optical_rotation import (
     rotation_factor,
@@ -27,7 +28,8 @@ LEVEL = {
 @pytest.fixture(scope="module")
 def chiral() -> MolecularModel:
     """An untrained model of the tensor; the laws hold for any weights."""
-    metadata = {"name": "tiny", "level": LEVEL, "training": {"spread": {"rosenfeld[0o]": 0.6}}}
+    training = TrainingRecord(spread={"rosenfeld[0o]": 0.6})
+    metadata = ModelMetadata(name="tiny", level=LEVEL, training=training)
     return make_model(
         [1, 6, 8], ["rosenfeld"], n_channels=8, n_layers=3, parity="full", metadata=metadata
     )
@@ -97,7 +99,7 @@ def test_the_level_is_the_models_own(chiral):
         n_layers=3,
         l_max=2,
         parity="full",
-        metadata={"level": "experiment, in ethanol"},
+        metadata=ModelMetadata(level="experiment, in ethanol"),
     )
     assert rotation_level(measured) == "experiment, in ethanol, this conformer"
 

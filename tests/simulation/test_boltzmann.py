@@ -8,6 +8,7 @@ import pytest
 from scipy import constants
 
 from molequi.errors import UserError
+from molequi.models.metadata import ModelMetadata
 from molequi.models.molecular import MolecularModel, make_model
 from molequi.simulation.boltzmann import (
     averaged,
@@ -20,7 +21,7 @@ from molequi.structures.molecules import atoms_from_smiles
 @pytest.fixture(scope="module")
 def chiral() -> MolecularModel:
     return make_model(
-        [1, 6, 8], ["rosenfeld"], n_channels=8, n_layers=3, parity="full", metadata={"name": "tiny"}
+        [1, 6, 8], ["rosenfeld"], n_channels=8, n_layers=3, parity="full", metadata=ModelMetadata(name="tiny")
     )
 
 

@@ -1,6 +1,6 @@
 """A model whose physics is known in closed form.
 
-Morse pairs and fixed charges behind the interface of MolecularModel.
+Morse pairs and fixed charges behind the interfaces of MolecularModel and FrozenModel.
 """
 
 import torch
@@ -9,6 +9,8 @@ from torch import nn
 
 from molequi.errors import UserError
 from molequi.graphs.graph import edge_vectors
+from molequi.models.metadata import ModelMetadata
+from molequi.nn.backbones.base import Capabilities
 from molequi.properties import PROPERTIES
 
 # (depth eV, width 1/Å, length Å); other pairs: depth 4, width 2, sum of covalent radii.
@@ -37,6 +39,7 @@ class MorseModel(nn.Module):
     """energy = sum of references + half the sum over edges of depth ((1 - exp(-width (r - length)))^2 - 1) (1 - (r/cutoff)^2)^3."""
 
     outputs = ("energy", "dipole", "charges")
+    kernels, capabilities = "reference", Capabilities(vectors=True)
     elements = (1, 6, 7, 8)
 
     def __init__(self, cutoff=5.0, dtype=torch.float64, outputs=None):
@@ -46,16 +49,18 @@ class MorseModel(nn.Module):
         if outputs is not None:
             self.outputs = outputs
         self.properties = {name: PROPERTIES[name] for name in (*self.outputs, "forces", "stress")}
-        self.metadata = {
-            "name": "morse",
-            "level": {"energy": "Morse", "dipole": "fixed charges"},
-            "charge_multiplicity": [[0, 1]],
-        }
+        self.metadata = ModelMetadata(
+            name="morse", level={"energy": "Morse", "dipole": "fixed charges"}
+        )
         self.register_buffer("table", pair_table())
 
     @property
     def dtype(self):
         return self.scale.dtype
+
+    @property
+    def device(self):
+        return self.scale.device
 
     def forward(self, graph):
         z, (sender, receiver) = graph.atomic_numbers, graph.edge_index

@@ -65,7 +65,7 @@ def test_single_atoms_among_molecules_in_batches_of_their_own(
     )
     finished(run)
     # Single neutral atoms are what atomization energies are counted from.
-    assert set(load_model(run / "model.safetensors").metadata["isolated_atom_energies"]) == {
+    assert set(load_model(run / "model.safetensors").metadata.isolated_atom_energies) == {
         "H",
         "C",
         "O",

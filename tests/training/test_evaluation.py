@@ -13,6 +13,7 @@ from molequi.datasets.in_memory import make_frames
 from molequi.datasets.npz import save_npz
 from molequi.errors import UserError
 from molequi.experiments import evaluate
+from molequi.models.metadata import ModelMetadata, TrainingRecord
 from molequi.models.molecular import make_model
 from molequi.properties import PROPERTIES, declare
 from molequi.training.baseline import fit_baseline
@@ -59,9 +60,10 @@ def test_baseline_comes_from_the_training_set(model, toy_frames):
     known = {
         row.name: fit_baseline(train, row) for row in (PROPERTIES["energy"], PROPERTIES["dipole"])
     }
-    model.metadata["training"] = {"baseline": known}
+    before = model.metadata
+    model.metadata = ModelMetadata(training=TrainingRecord(baseline=known))
     result = evaluate_frames(model, test).result
-    del model.metadata["training"]
+    model.metadata = before
     assert 0 < result["energy"]["baseline_mae"] < 1.0
     assert result["dipole"]["baseline_mae"] == pytest.approx(
         float(test.targets["dipole"].abs().mean())
@@ -96,7 +98,8 @@ def test_an_even_chance_counts_half_and_is_the_baseline_of_handed_labels(toy_fra
     with torch.no_grad():
         for weight in model.heads["hand"].parameters():
             weight.zero_()
-    model.metadata["training"] = {"baseline": {"hand": fit_baseline(frames, row)}}
+    baseline = {"hand": fit_baseline(frames, row)}
+    model.metadata = ModelMetadata(training=TrainingRecord(baseline=baseline))
     result = evaluate_frames(model, frames).result["hand"]
     assert (result["accuracy"], result["mae"], result["baseline_mae"]) == (0.5, 0.5, 0.5)
 

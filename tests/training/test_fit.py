@@ -122,11 +122,11 @@ def test_run_directory_is_complete_and_reusable(finished, tmp_path):
 def test_model_of_a_run_knows_its_training(finished):
     run, _ = finished
     metadata = load_model(run / "model.safetensors").metadata
-    assert metadata["level"] == {"energy": "toy"}
-    assert metadata["charge_multiplicity"] == [[0, 1]]
-    assert metadata["isolated_atom_energies"] == {}
-    assert metadata["training"]["n_structures"] == 40
-    assert metadata["training"]["errors"]["forces"]["mae"] is not None
+    assert metadata.level == {"energy": "toy"}
+    assert metadata.charge_multiplicity == ((0, 1),)
+    assert metadata.isolated_atom_energies == {}
+    assert metadata.training.n_structures == 40
+    assert metadata.training.errors["forces"]["mae"] is not None
 
 
 def test_evaluate_repeats_the_result_of_the_run(finished):

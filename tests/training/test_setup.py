@@ -25,7 +25,7 @@ def test_new_model_starts_near_the_composition_fit(toy_frames, toy_config):
     assert start.scales["dipole"] == pytest.approx(
         float(frames.targets["dipole"].square().mean().sqrt())
     )
-    assert start.model.metadata["charge_multiplicity"] == [[0, 1]]
+    assert start.model.metadata.charge_multiplicity == ((0, 1),)
 
 
 def test_training_calibrates_on_its_own_structures(toy_frames, toy_config):
@@ -48,10 +48,8 @@ def test_charges_of_the_training_set_are_stated(toy_frames, toy_config):
     frames = toy_frames(6)
     frames.total_charge[2] = 1
     frames.spin_multiplicity[2] = 2
-    assert start_model(toy_config(), frames).model.metadata["charge_multiplicity"] == [
-        [0, 1],
-        [1, 2],
-    ]
+    metadata = start_model(toy_config(), frames).model.metadata
+    assert metadata.charge_multiplicity == ((0, 1), (1, 2))
 
 
 @pytest.mark.parametrize("form", ["mapping", "file"])
@@ -147,7 +145,7 @@ def test_targets_that_are_zero_for_good_reason_are_no_obstacle(toy_frames, toy_c
 def test_moments_of_lieconv_move_unless_the_backbone_is_frozen(
     toy_config, toy_frames, tmp_path, freeze
 ):
-    settings = {"kind": "lieconv", "n_channels": 8}
+    settings = {"architecture": "lieconv", "n_channels": 8}
     small = toy_config(model={"l_max": None, **settings})
     start = start_model(small, toy_frames(12))
     assert start.model.training

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from molequi.kernels import splines
 from molequi.o3.coupling import CouplingTable
 
 _jit = numba.njit(
@@ -61,6 +62,12 @@ def _contract(terms, values, row, out):
         out[terms[t, 0]] += values[t] * row[terms[t, 1]]
 
 
+_place, _slope = _inline(splines.place_near), _inline(splines.slope_near)
+_bend, _values = _inline(splines.bend_near), _inline(splines.basis)
+_first_derivatives = _inline(splines.first_derivatives)
+_second_derivatives = _inline(splines.second_derivatives)
+
+
 @_inline
 def _basis(r, cutoff, scale, shift, n_intervals, weights):
     """Write the basis functions at r and their two derivatives to weights (3, 4).
@@ -70,20 +77,11 @@ def _basis(r, cutoff, scale, shift, n_intervals, weights):
     if r >= cutoff:
         return -1
     near = 1.0 / (r + shift)
-    x = scale * (1.0 - shift * near)
+    x, slope = _place(near, scale, shift), _slope(near, scale, shift)
+    bend = _bend(near, slope)
     b = 0 if np.isnan(x) else min(int(x), n_intervals - 1)
     t = x - b
-    u = 1.0 - t
-    slope = scale * shift * near * near
-    bend = -2.0 * slope * near
-    values = (
-        u * u * u / 6,
-        (0.5 * t - 1.0) * t * t + 2 / 3,
-        ((0.5 - 0.5 * t) * t + 0.5) * t + 1 / 6,
-        t * t * t / 6,
-    )
-    first = (-0.5 * u * u, (1.5 * t - 2.0) * t, (1.0 - 1.5 * t) * t + 0.5, 0.5 * t * t)
-    second = (u, 3.0 * t - 2.0, 1.0 - 3.0 * t, t)
+    values, first, second = _values(t), _first_derivatives(t), _second_derivatives(t)
     for k in range(4):
         weights[0, k] = values[k]
         weights[1, k] = slope * first[k]

@@ -79,7 +79,7 @@ class BackboneBase(nn.Module, abc.ABC):
     """
 
     # Its name in configs and model files, and what to change where an output needs other irreps.
-    kind: ClassVar[str]
+    architecture: ClassVar[str]
     advice: ClassVar[str]
     # Irreps of the features' rows, 0e first; channels of each.
     irreps_out: Irreps
@@ -151,16 +151,33 @@ class BackboneBase(nn.Module, abc.ABC):
         """
         if kernels not in {"auto", "reference"}:
             raise UserError(
-                f"kernels is {kernels!r}, but a backbone of kind {self.kind} has only plain torch; "
-                "choose auto or reference"
+                f"kernels is {kernels!r}, but the architecture {self.architecture} has only "
+                "plain torch; choose auto or reference"
             )
         self.kernels = kernels
 
-    def count_pass(self, n_edges: int) -> None:
-        """Count nothing: there is nothing to compile."""
+    def operations(self, n_edges: int) -> float:
+        """Return the multiplications of one pass over so many edges that fused kernels would do.
+
+        The unit of `kernels.policy`; zero where there is nothing to fuse.
+        """
+        return 0.0
+
+    def forward_once(self, graph: AtomGraph) -> NodeFeatures:
+        """Compute node features that are differentiable once, in positions and cell alone.
+
+        What predictions ask for: a backbone that `write_out` was called of may have a shorter way.
+        """
+        return self(graph)
+
+    def write_out(self) -> None:
+        """Make what a shorter way of `forward_once` takes, for the kernels chosen now.
+
+        Called by `models.freeze`, of a private copy whose weights nobody can write.
+        """
 
     def threads_for_prediction(self) -> contextlib.AbstractContextManager[None]:
-        """Return a context that leaves torch's threads as they are."""
+        """Return a context for a prediction, in which torch has the threads that it needs."""
         return contextlib.nullcontext()
 
 

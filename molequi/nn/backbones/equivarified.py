@@ -90,7 +90,7 @@ class EquivarifiedBackbone(BackboneBase):
     """
 
     # Made by hand, no config names it.
-    kind, advice = "equivarified", "it has scalars and vectors only"
+    architecture, advice = "equivarified", "it has scalars and vectors only"
 
     def __init__(
         self,

@@ -57,10 +57,10 @@ class InvariantBackbone(BackboneBase):
     NeurIPS 2021; this one is our own and smaller.
     """
 
-    kind = "invariants"
+    architecture = "invariants"
     advice = (
         "a network on invariants has scalars only: use parity=full (signed dihedrals) for 0o, and "
-        "model.kind=tensors for vectors and tensors"
+        "model.architecture=spherical for vectors and tensors"
     )
 
     def __init__(

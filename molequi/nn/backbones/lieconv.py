@@ -39,8 +39,8 @@ class LieConvBackbone(BackboneBase):
     the origin.
     """
 
-    kind = "lieconv"
-    advice = "LieConv has scalars only: use model.kind=tensors for vectors and tensors"
+    architecture = "lieconv"
+    advice = "LieConv has scalars only: use model.architecture=spherical for vectors and tensors"
 
     def __init__(  # noqa: PLR0913 (all keyword settings of an architecture)
         self,
@@ -130,7 +130,7 @@ class LieConvBackbone(BackboneBase):
         if bool(graph.pbc.any()):
             raise UserError(
                 "a periodic structure has no end, and LieConv takes every atom of a structure into "
-                "account; use model.kind=tensors"
+                "account; use model.architecture=spherical"
             )
         features = self._features(
             graph.positions, graph.atomic_numbers, graph.batch, graph.n_molecules, motion

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Sequence
 
 import torch
@@ -19,15 +18,8 @@ from molequi.nn.frozen.layers import FrozenLayers
 from molequi.nn.interaction import Interaction, reachable
 from molequi.nn.product import ManyBodyProduct
 from molequi.nn.radial import envelope
-from molequi.nn.weight_cache import derived, is_differentiated_once
 from molequi.o3.irreps import Irreps
 from molequi.o3.spherical_harmonics import spherical_harmonics
-
-logger = logging.getLogger(__name__)
-
-# Multiplications of all passes together after which `auto` kernels are compiled: about as long as
-# compiling takes. Counted, not timed, so that the same calls always give the same numbers.
-GENERIC_AFTER, SPECIALIZED_AFTER = 2e9, 3e10
 
 
 class SphericalBackbone(BackboneBase):
@@ -42,7 +34,9 @@ class SphericalBackbone(BackboneBase):
     Raises UserError for settings that make no network.
     """
 
-    kind = "tensors"
+    architecture = "spherical"
+    # Made by `write_out` alone.
+    _written_out: FrozenLayers | None = None
     advice = "raise l_max, use parity=full for handed and axial outputs, or add a layer"
 
     def __init__(  # noqa: PLR0913 (all keyword settings of an architecture)
@@ -149,71 +143,62 @@ class SphericalBackbone(BackboneBase):
         """Choose who computes the convolutions.
 
         `reference`: plain torch. `generic`: fused kernels, compiled once per dtype and machine.
-        `specialized`: compiled for a network, faster for forces. `auto`: plain torch first, so that
-        small jobs start at once, then one after the other as more has been computed than compiling
-        costs. `triton`: fused kernels on a GPU, by name only until they have run on one; the other
-        fused forms are for the CPU.
+        `specialized`: compiled for a network, faster for forces. `triton`: fused kernels on a GPU,
+        by name only until they have run on one; the other fused forms are for the CPU. `auto`:
+        plain torch here; a frozen model changes to the others as it works, see `models.freeze`.
         """
         if kernels not in {"auto", *BACKENDS}:
             raise UserError(f"kernels is {kernels!r}; choose one of auto, {', '.join(BACKENDS)}")
-        self.kernels, self._work = kernels, 0
-        self._set_kernels("reference" if kernels == "auto" else kernels)
+        self.kernels = kernels
+        for module in self.modules():
+            if isinstance(module, Interaction | ManyBodyProduct):
+                module.kernels = "reference" if kernels == "auto" else kernels
 
-    def count_pass(self, n_edges: int) -> None:
-        """Count a pass over so many edges.
+    def operations(self, n_edges: int) -> float:
+        """Return the multiplications of one pass over so many edges: a term of a table each."""
+        n_terms = sum(len(layer.table.value) for layer in self.layers)
+        return float(n_edges * self.n_channels * n_terms)
 
-        With `auto` kernels the work done so far decides what is worth compiling.
-        """
-        if self.kernels != "auto" or self.embedding.device.type != "cpu":
-            return
-        self._work += (
-            n_edges * self.n_channels * sum(len(layer.table.value) for layer in self.layers)
-        )
-        wanted = (
-            "specialized"
-            if self._work > SPECIALIZED_AFTER
-            else "generic"
-            if self._work > GENERIC_AFTER
-            else "reference"
-        )
-        if wanted != self.layers[0].kernels:
-            logger.info(
-                "a long job: its convolutions are compiled now (%s), once on this machine", wanted
+    def write_out(self) -> None:
+        """Write the layers out where fused kernels serve: see `nn.frozen`."""
+        with torch.no_grad():
+            self._written_out = (
+                FrozenLayers(self.embedding, self.layers) if self._is_served() else None
             )
-            self._set_kernels(wanted)
 
     def threads_for_prediction(self) -> contextlib.AbstractContextManager[None]:
         """Return a context for a prediction.
 
         Where there are kernels, OpenMP's threads would be in their way.
         """
-        serves = inplace.serves(self.embedding, self.layers[0].kernels)
-        return threads.without_openmp() if serves else contextlib.nullcontext()
+        return threads.without_openmp() if self._is_served() else contextlib.nullcontext()
 
-    def _set_kernels(self, kernels: str) -> None:
-        for module in self.modules():
-            if isinstance(module, Interaction | ManyBodyProduct):
-                module.kernels = kernels
+    def _is_served(self) -> bool:
+        return inplace.serves(self.embedding, self.layers[0].kernels)
 
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions and cell."""
-        species, edges, vectors = (
-            self.species_of_number[graph.atomic_numbers],
-            edges_of(graph),
-            edge_vectors(graph),
+        species, edges = self.species_of_number[graph.atomic_numbers], edges_of(graph)
+        harmonics, distances = self._geometry(edge_vectors(graph))
+        features, invariants = functional.embedding(species, self.embedding)[:, None, :], []
+        for layer in self.layers:
+            features = layer(features, harmonics, distances, edges, species)
+            invariants.append(features[:, 0])
+        return self._node_features(features, torch.cat(invariants, dim=1), distances)
+
+    def forward_once(self, graph: AtomGraph) -> NodeFeatures:
+        """Compute node features that are differentiable once, in positions and cell alone."""
+        layers = self._written_out
+        if layers is None:
+            return self(graph)
+        species = self.species_of_number[graph.atomic_numbers]
+        return self._node_features(
+            *FrozenPass.apply(edge_vectors(graph), self._geometry, layers, edges_of(graph), species)
         )
-        if is_differentiated_once() and inplace.serves(self.embedding, self.layers[0].kernels):
-            layers = derived(self, lambda: FrozenLayers(self.embedding, self.layers))
-            features, invariant, distances = FrozenPass.apply(
-                vectors, self._geometry, layers, edges, species
-            )
-        else:
-            harmonics, distances = self._geometry(vectors)
-            features, invariants = functional.embedding(species, self.embedding)[:, None, :], []
-            for layer in self.layers:
-                features = layer(features, harmonics, distances, edges, species)
-                invariants.append(features[:, 0])
-            invariant = torch.cat(invariants, dim=1)
+
+    def _node_features(
+        self, features: Tensor, invariant: Tensor, distances: Tensor
+    ) -> NodeFeatures:
         return NodeFeatures(features, invariant, distances, envelope(distances, self.cutoff))
 
     def _geometry(self, vectors: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from molequi.kernels import Edges, threads
-from molequi.nn.frozen.layers import FrozenLayers, Walk
+from molequi.nn.frozen.layers import FrozenLayers, NodeRange
 from molequi.o3.irreps import n_rows
 
 # Edges whose geometry is computed at a time.
@@ -30,22 +30,22 @@ class FrozenPass(torch.autograd.Function):
         ctx: FunctionCtx,
         vectors: Tensor,
         geometry: Geometry,
-        resting: FrozenLayers,
+        layers: FrozenLayers,
         edges: Edges,
         species: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Run the layers and keep what their gradients need."""
-        workspace, chunks = resting.workspaces.take(), resting.chunks(edges)
-        like, n_edges = resting.layers[0].splines, len(vectors)
-        harmonics = workspace.empty(like, n_edges, n_rows(resting.layers[0].table.second))
+        workspace, spans = layers.workspaces.take(), layers.node_ranges(edges)
+        like, n_edges = layers.layers[0].splines, len(vectors)
+        harmonics = workspace.empty(like, n_edges, n_rows(layers.layers[0].table.second))
         distances = like.new_empty(n_edges)
 
         def measure(block: slice) -> None:
             harmonics[block], distances[block] = geometry(vectors[block])
 
-        _blockwise(measure, n_edges, len(chunks))
-        walks = [Walk(harmonics, distances, edges, species, nodes) for nodes in chunks]
-        kept = resting.forward(walks, workspace)
+        _blockwise(measure, n_edges, len(spans))
+        ranges = [NodeRange(harmonics, distances, edges, species, span) for span in spans]
+        kept = layers.forward(ranges, workspace)
         features, invariant = (
             kept[-1].out.clone(),
             torch.cat([buffers.out[:, 0] for buffers in kept], dim=1),
@@ -53,9 +53,9 @@ class FrozenPass(torch.autograd.Function):
         ctx.mark_non_differentiable(distances)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(vectors)
-            ctx.rest = geometry, resting, walks, kept, workspace
+            ctx.rest = geometry, layers, ranges, kept, workspace
         else:
-            resting.workspaces.give_back(workspace)
+            layers.workspaces.give_back(workspace)
         return features, invariant, distances
 
     @staticmethod
@@ -64,13 +64,13 @@ class FrozenPass(torch.autograd.Function):
         ctx: FunctionCtx, g: Tensor, of_invariants: Tensor, _: Tensor
     ) -> tuple[Tensor | None, ...]:
         """Go back through the layers; once, because their buffers are given back."""
-        (geometry, resting, walks, kept, workspace), ctx.rest, (vectors,) = (
+        (geometry, layers, ranges, kept, workspace), ctx.rest, (vectors,) = (
             ctx.rest,
             None,
             ctx.saved_tensors,
         )
-        inputs = resting.backward(
-            g.clone(), of_invariants.chunk(len(kept), dim=1), kept, walks, workspace
+        inputs = layers.backward(
+            g.clone(), of_invariants.chunk(len(kept), dim=1), kept, ranges, workspace
         )
         out = torch.empty_like(vectors)
 
@@ -87,8 +87,8 @@ class FrozenPass(torch.autograd.Function):
                     [value for value, _ in pairs], part, [total for _, total in pairs]
                 )
 
-        _blockwise(go_back, len(vectors), len(walks))
-        resting.workspaces.give_back(workspace)
+        _blockwise(go_back, len(vectors), len(ranges))
+        layers.workspaces.give_back(workspace)
         return out, None, None, None, None
 
 

@@ -1,4 +1,4 @@
-"""The layers of a backbone with their weights at rest.
+"""The layers of a backbone with frozen weights.
 
 Forward pass and gradient written out, without a graph of autograd.
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from molequi.kernels import Edges, inplace, threads
-from molequi.nn.frozen.maps import FrozenGate, PathMix, RowMap
+from molequi.nn.frozen.maps import FrozenGate, PathMap, RowMap
 from molequi.nn.frozen.workspace import Workspace, WorkspacePool
 from molequi.nn.interaction import Interaction
 from molequi.nn.linear import PathLinear
@@ -73,25 +73,25 @@ class Gradients(NamedTuple):
     inputs: Inputs
 
 
-class Walk(NamedTuple):
-    """What all layers walk over. nodes: the range that the running thread serves."""
+class NodeRange(NamedTuple):
+    """The graph as layers see it, and the range of nodes, `span`, that the running thread serves."""
 
     harmonics: Tensor
     distances: Tensor
     edges: Edges
     species: Tensor
-    nodes: tuple[int, int]
+    span: tuple[int, int]
 
     def own(self, tensor: Tensor) -> Tensor:
         """Return the rows of this thread's nodes."""
-        return tensor[self.nodes[0] : self.nodes[1]]
+        return tensor[self.span[0] : self.span[1]]
 
-    def share(self, scratch: Tensor, like: Tensor) -> Tensor:
-        """Return a tensor like (N, M, C) in scratch (N, M' >= M, C), where this thread's nodes lie in what are its nodes of scratch too.
+    def own_scratch(self, scratch: Tensor, like: Tensor) -> Tensor:
+        """Return a tensor like (N, M, C) in scratch (N, M' >= M, C).
 
-        Threads that are at different M then do not write into each other's nodes.
+        This thread's nodes lie in what are its nodes of scratch too. Threads that are at different M then do not write into each other's nodes.
         """
-        first = self.nodes[0] * (scratch.shape[1] - like.shape[1]) * like.shape[2]
+        first = self.span[0] * (scratch.shape[1] - like.shape[1]) * like.shape[2]
         return scratch.flatten()[first : first + like.numel()].view(like.shape)
 
 
@@ -104,7 +104,7 @@ class FrozenLayer:
 
     def __init__(self, layer: Interaction, elements: Tensor | None) -> None:
         self.kernels, self.table, self.cutoff = layer.kernels, layer.table, layer.radial.cutoff
-        self.splines = layer.radial(layer.path_scale * layer.neighbor_count.rsqrt())
+        self.splines = layer.tables()
         self.n_rows_out, self.n_messages = (
             n_rows(layer.irreps_out),
             n_rows(dict.fromkeys(layer.table.output)),
@@ -114,29 +114,29 @@ class FrozenLayer:
             [2 * l + 1 for l, _ in layer.gate.others],
         )
         half = 2**-0.5
-        is_direct = isinstance(layer.down, nn.Identity)
-        self.mix = (
-            PathMix(layer.mix, half if is_direct else 1.0)
-            if isinstance(layer.mix, PathLinear)
+        is_direct = isinstance(layer.linear_down, nn.Identity)
+        self.linear_paths = (
+            PathMap(layer.linear_paths, half if is_direct else 1.0)
+            if isinstance(layer.linear_paths, PathLinear)
             else None
         )
-        self.up = layer.up._per_row()
+        self.linear_up = layer.linear_up.tables()
         self.self_connection, self.species_table = (
             layer.self_connection,
-            layer.self_connection.table(),
+            layer.self_connection.tables(),
         )
         self.connection = _row_map(
-            layer.self_connection.rows, layer.self_connection.linear._per_row() * half, taken=True
+            layer.self_connection.rows, layer.self_connection.linear.tables() * half, taken=True
         )
         self.products: list[tuple[CouplingTable, Tensor]] = []
         self.maps: list[RowMap] = []
         if not is_direct:
-            self._set_update(layer, layer.down._per_row() * half)
+            self._set_update(layer, layer.linear_down.tables() * half)
         self.element_up = self.element_connection = None
         if elements is not None:
             species = torch.arange(len(elements), device=elements.device)
             self.element_up = (
-                torch.bmm(elements.transpose(0, 1), self.up).transpose(0, 1).contiguous()
+                torch.bmm(elements.transpose(0, 1), self.linear_up).transpose(0, 1).contiguous()
             )
             self.element_connection = elements.new_zeros(
                 len(elements), self.n_rows_out, elements.shape[2]
@@ -156,17 +156,14 @@ class FrozenLayer:
             self.maps.append(
                 _row_map(
                     rows,
-                    torch.bmm(projection.linear._per_row(), after.index_select(0, rows.rows_out)),
+                    torch.bmm(projection.linear.tables(), after.index_select(0, rows.rows_out)),
                 )
             )
-        for order, (table, weight) in enumerate(
-            zip(product.tables, product.species_weights, strict=True)
-        ):
-            self.products.append((table, weight * getattr(product, f"path_scale_{order}")))
+        self.products = list(zip(product.couplings, product.tables(), strict=True))
 
     def _connect(self, x: Tensor, species: Tensor, out: Tensor) -> None:
         self.connection.add(
-            self.self_connection.spread(
+            self.self_connection.by_species(
                 self.self_connection.rows.take(x), self.species_table, species
             ),
             out,
@@ -175,7 +172,7 @@ class FrozenLayer:
     @property
     def n_raw(self) -> int:
         """Numbers per node of the raw messages that are not kept."""
-        return 0 if self.mix is None else n_rows(self.table.output) * self.splines.shape[2]
+        return 0 if self.linear_paths is None else n_rows(self.table.output) * self.splines.shape[2]
 
     def buffers(self, n_nodes: int, workspace: Workspace, scratch: Tensor) -> Buffers:
         """Return memory for one pass; raw messages that are mixed at once lie in `scratch`."""
@@ -189,11 +186,11 @@ class FrozenLayer:
         ]
         raw = (
             powers[0]
-            if self.mix is None
+            if self.linear_paths is None
             else scratch[: n_nodes * self.n_raw].view(n_nodes, -1, self.splines.shape[2])
         )
         return Buffers(
-            empty(len(self.up)),
+            empty(len(self.linear_up)),
             raw,
             powers,
             empty(self.n_rows_out),
@@ -209,7 +206,7 @@ class FrozenLayer:
 
         powers = [like(power) for power in buffers.powers]
         largest = max(powers, key=torch.Tensor.numel)
-        raw = powers[0] if self.mix is None else buffers.raw
+        raw = powers[0] if self.linear_paths is None else buffers.raw
         return Gradients(
             like(buffers.h),
             raw,
@@ -219,56 +216,60 @@ class FrozenLayer:
             inputs,
         )
 
-    def start(self, x: Tensor | None, buffers: Buffers, walk: Walk) -> None:
+    def pre_convolution(self, x: Tensor | None, buffers: Buffers, nodes: NodeRange) -> None:
         """Compute h and what reaches the gate past the convolution.
 
         X is None for the first layer.
         """
-        h, y, species = walk.own(buffers.h), walk.own(buffers.before), walk.own(walk.species)
+        h, y, species = nodes.own(buffers.h), nodes.own(buffers.before), nodes.own(nodes.species)
         if x is None:
             torch.index_select(self.element_up, 0, species, out=h)
             torch.index_select(self.element_connection, 0, species, out=y)
         else:
-            torch.bmm(walk.own(x).transpose(0, 1), self.up, out=h.transpose(0, 1))
-            self._connect(walk.own(x), species, y.zero_())
+            torch.bmm(nodes.own(x).transpose(0, 1), self.linear_up, out=h.transpose(0, 1))
+            self._connect(nodes.own(x), species, y.zero_())
 
-    def finish(self, buffers: Buffers, walk: Walk) -> None:
+    def post_convolution(self, buffers: Buffers, nodes: NodeRange) -> None:
         """Compute the features from the h of all nodes."""
-        edge_inputs = walk.harmonics, walk.distances, self.splines
+        edge_inputs = nodes.harmonics, nodes.distances, self.splines
         inplace.convolve(
             (buffers.h, *edge_inputs),
-            walk.edges,
+            nodes.edges,
             self.table,
             self.cutoff,
             self.kernels,
             buffers.raw,
-            walk.nodes,
+            nodes.span,
         )
-        messages, y = buffers.powers[0], walk.own(buffers.before)
-        if self.mix is not None:
-            self.mix.forward(walk.own(buffers.raw), walk.own(messages))
+        messages, y = buffers.powers[0], nodes.own(buffers.before)
+        if self.linear_paths is not None:
+            self.linear_paths.forward(nodes.own(buffers.raw), nodes.own(messages))
         for order, (table, weights) in enumerate(self.products):
-            inputs = buffers.powers[order], messages, weights, walk.species
-            inplace.couple(inputs, table, buffers.powers[order + 1], walk.nodes)
+            inputs = buffers.powers[order], messages, weights, nodes.species
+            inplace.couple(inputs, table, buffers.powers[order + 1], nodes.span)
         for row_map, power in zip(self.maps, buffers.powers, strict=False):
-            row_map.add(walk.own(power), y)
+            row_map.add(nodes.own(power), y)
         if not self.maps:
-            y.add_(walk.own(messages), alpha=1.0 if self.mix is not None else 2**-0.5)
-        self.gate.forward(y, walk.own(buffers.gates), walk.own(buffers.out))
+            y.add_(nodes.own(messages), alpha=1.0 if self.linear_paths is not None else 2**-0.5)
+        self.gate.forward(y, nodes.own(buffers.gates), nodes.own(buffers.out))
 
-    def pull(self, g: Tensor, buffers: Buffers, gradients: Gradients, walk: Walk) -> None:
+    def backward_nodes(
+        self, g: Tensor, buffers: Buffers, gradients: Gradients, nodes: NodeRange
+    ) -> None:
         """Compute the gradient with respect to the raw messages; g: of the features."""
-        before = walk.own(gradients.before)
-        self.gate.gradient(walk.own(buffers.before), walk.own(buffers.gates), walk.own(g), before)
-        pulled, pulls = gradients.powers, [walk.own(power) for power in gradients.powers]
+        before = nodes.own(gradients.before)
+        self.gate.gradient(
+            nodes.own(buffers.before), nodes.own(buffers.gates), nodes.own(g), before
+        )
+        pulled, pulls = gradients.powers, [nodes.own(power) for power in gradients.powers]
         if not self.maps:
-            torch.mul(before, 1.0 if self.mix is not None else 2**-0.5, out=pulls[0])
+            torch.mul(before, 1.0 if self.linear_paths is not None else 2**-0.5, out=pulls[0])
         for row_map, pull in zip(self.maps, pulls, strict=False):
             row_map.add_transposed(before, pull.zero_())
         for order in range(len(self.products) - 1, -1, -1):
             table, weights = self.products[order]
             pair = [
-                walk.share(x, y)
+                nodes.own_scratch(x, y)
                 for x, y in zip(gradients.pair, (pulled[order], pulled[0]), strict=True)
             ]
             inputs = (
@@ -276,37 +277,39 @@ class FrozenLayer:
                 buffers.powers[0],
                 weights,
                 pulled[order + 1],
-                walk.species,
+                nodes.species,
             )
-            inplace.couple_gradient(inputs, table, pair, walk.nodes)
-            pulls[order] += walk.own(pair[0])
-            pulls[0] += walk.own(pair[1])
-        if self.mix is not None:
-            self.mix.transposed(pulls[0], walk.own(gradients.raw))
+            inplace.couple_gradient(inputs, table, pair, nodes.span)
+            pulls[order] += nodes.own(pair[0])
+            pulls[0] += nodes.own(pair[1])
+        if self.linear_paths is not None:
+            self.linear_paths.transposed(pulls[0], nodes.own(gradients.raw))
 
-    def push(self, buffers: Buffers, gradients: Gradients, walk: Walk) -> None:
+    def backward_edges(self, buffers: Buffers, gradients: Gradients, nodes: NodeRange) -> None:
         """Compute the gradients with respect to harmonics, distances and the layer's input from those of all nodes' raw messages."""
-        inputs = buffers.h, walk.harmonics, walk.distances, self.splines, gradients.raw
+        inputs = buffers.h, nodes.harmonics, nodes.distances, self.splines, gradients.raw
         outputs = gradients.h, gradients.inputs.y, gradients.inputs.r
         inplace.convolve_gradient(
-            inputs, walk.edges, self.table, self.cutoff, self.kernels, outputs, walk.nodes
+            inputs, nodes.edges, self.table, self.cutoff, self.kernels, outputs, nodes.span
         )
         if self.element_up is not None:
             return
         dx, before, connection = (
-            walk.own(gradients.inputs.x),
-            walk.own(gradients.before),
+            nodes.own(gradients.inputs.x),
+            nodes.own(gradients.before),
             self.self_connection,
         )
         torch.bmm(
-            walk.own(gradients.h).transpose(0, 1), self.up.transpose(1, 2), out=dx.transpose(0, 1)
+            nodes.own(gradients.h).transpose(0, 1),
+            self.linear_up.transpose(1, 2),
+            out=dx.transpose(0, 1),
         )
         pull = before.new_zeros(
             len(before), n_rows(connection.rows.irreps), self.connection.n_channels_in
         )
         self.connection.add_transposed(before, pull)
         connection.rows.add_untaken(
-            connection.spread_transposed(pull, self.species_table, walk.own(walk.species)), dx
+            connection.by_species_transposed(pull, self.species_table, nodes.own(nodes.species)), dx
         )
 
 
@@ -327,41 +330,41 @@ class FrozenLayers:
         ]
         self.workspaces = WorkspacePool()
 
-    def chunks(self, edges: Edges) -> list[tuple[int, int]]:
+    def node_ranges(self, edges: Edges) -> list[tuple[int, int]]:
         """Share the nodes out among threads, each of which takes its nodes from one convolution to the next."""
         cost = sum(layer.splines.shape[1] * layer.splines.shape[2] for layer in self.layers)
         return threads.cut(edges.receiver_ptr.numpy(), cost=cost, worth=_WORTH_A_THREAD)
 
-    def forward(self, walks: Sequence[Walk], workspace: Workspace) -> list[Buffers]:
+    def forward(self, ranges: Sequence[NodeRange], workspace: Workspace) -> list[Buffers]:
         """Run the layers; the last one's features are the result."""
-        n_nodes = len(walks[0].species)
+        n_nodes = len(ranges[0].species)
         scratch = workspace.empty(
-            walks[0].harmonics, n_nodes * max(layer.n_raw for layer in self.layers)
+            ranges[0].harmonics, n_nodes * max(layer.n_raw for layer in self.layers)
         )
         kept = [layer.buffers(n_nodes, workspace, scratch) for layer in self.layers]
-        threads.each(lambda walk: self.layers[0].start(None, kept[0], walk), walks)
+        threads.each(lambda nodes: self.layers[0].pre_convolution(None, kept[0], nodes), ranges)
         for number in range(len(self.layers)):
-            threads.each(functools.partial(self._forward_step, number, kept), walks)
+            threads.each(functools.partial(self._forward_step, number, kept), ranges)
         return kept
 
-    def _forward_step(self, number: int, kept: list[Buffers], walk: Walk) -> None:
-        self.layers[number].finish(kept[number], walk)
+    def _forward_step(self, number: int, kept: list[Buffers], nodes: NodeRange) -> None:
+        self.layers[number].post_convolution(kept[number], nodes)
         if number + 1 < len(self.layers):
-            self.layers[number + 1].start(kept[number].out, kept[number + 1], walk)
+            self.layers[number + 1].pre_convolution(kept[number].out, kept[number + 1], nodes)
 
     def backward(
         self,
         g: Tensor,
         of_invariants: Sequence[Tensor],
         kept: list[Buffers],
-        walks: Sequence[Walk],
+        ranges: Sequence[NodeRange],
         workspace: Workspace,
     ) -> list[Inputs]:
         """Go back through the layers; g: gradient of the features, overwritten.
 
         Of_invariants: (N, C) of each layer's invariants.
         """
-        like = [(buffers.h, walks[0].harmonics, walks[0].distances) for buffers in kept]
+        like = [(buffers.h, ranges[0].harmonics, ranges[0].distances) for buffers in kept]
         inputs = [Inputs(*(workspace.empty(x, *x.shape) for x in tensors)) for tensors in like]
         mark = workspace.mark()
         for number in range(len(self.layers) - 1, -1, -1):
@@ -369,7 +372,7 @@ class FrozenLayers:
             workspace.restart(mark)  # one layer's gradients at a time
             gradients = layer.gradients(buffers, inputs[number], workspace)
             g[:, 0] += of_invariants[number]
-            threads.each(functools.partial(layer.pull, g, buffers, gradients), walks)
-            threads.each(functools.partial(layer.push, buffers, gradients), walks)
+            threads.each(functools.partial(layer.backward_nodes, g, buffers, gradients), ranges)
+            threads.each(functools.partial(layer.backward_edges, buffers, gradients), ranges)
             g = inputs[number].x
         return inputs

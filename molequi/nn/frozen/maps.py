@@ -1,4 +1,7 @@
-"""Linear maps and gates of layers whose weights are at rest, with their gradients written out and buffers given by the caller."""
+"""Linear maps and gates of layers with frozen weights.
+
+Their gradients are written out, buffers are given by the caller.
+"""
 
 from __future__ import annotations
 
@@ -64,13 +67,13 @@ class RowMap:
             run.rows_in(out).baddbmm_(run.rows_out(gradient), run.weight.transpose(1, 2))
 
 
-class PathMix:
+class PathMap:
     """`PathLinear` on the alternating rows of separate paths, without a copy."""
 
-    def __init__(self, mix: PathLinear, factor: float) -> None:
-        self.weights = [weight * factor for weight in mix._scaled()]
-        self.sizes = [2 * l + 1 for l, _ in mix.irreps]
-        self.counts = mix.counts
+    def __init__(self, paths: PathLinear, factor: float) -> None:
+        self.weights = [weight * factor for weight in paths.tables()]
+        self.sizes = [2 * l + 1 for l, _ in paths.irreps]
+        self.counts = paths.counts
 
     def _parts(self, paths: Tensor, rows: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
         """For each irrep its rows of the paths (2 l + 1, N, paths * C), of the output (2 l + 1, N, C), and the weight."""

@@ -51,16 +51,17 @@ class Workspace:
 
 
 class WorkspacePool:
-    """Arenas that nobody uses; passes that run at the same time get one each."""
+    """Workspaces that nobody uses; passes that run at the same time get one each."""
 
     def __init__(self) -> None:
         self._free: list[Workspace] = []
 
-    def __deepcopy__(self, memo: dict) -> WorkspacePool:
-        return WorkspacePool()
+    def __reduce__(self) -> tuple[type[WorkspacePool], tuple[()]]:
+        """Copy and pickle an empty pool: buffers hold nothing that is worth it."""
+        return WorkspacePool, ()
 
     def take(self) -> Workspace:
-        """Return an workspace to be used by one pass."""
+        """Return a workspace to be used by one pass."""
         try:
             workspace = self._free.pop()
         except IndexError:
@@ -69,7 +70,7 @@ class WorkspacePool:
         return workspace
 
     def give_back(self, workspace: Workspace) -> None:
-        """Take an workspace back whose tensors nobody needs any more.
+        """Take a workspace back whose tensors nobody needs any more.
 
         Its memory is kept for as long as the pool.
         """

@@ -34,28 +34,28 @@ HANDS = (
     (
         "unsigned distances, angles, dihedrals",
         "0e",
-        {"kind": "invariants", "parity": "natural", "near_cutoff": 2.0},
+        {"architecture": "invariants", "parity": "natural", "near_cutoff": 2.0},
     ),
     (
         "signed distances, angles, dihedrals",
         "0o",
-        {"kind": "invariants", "parity": "full", "near_cutoff": 2.0},
+        {"architecture": "invariants", "parity": "full", "near_cutoff": 2.0},
     ),
-    ("E(3) features, 0e output", "0e", {"kind": "tensors", "l_max": 1, "n_layers": 3}),
+    ("E(3) features, 0e output", "0e", {"architecture": "spherical", "l_max": 1, "n_layers": 3}),
     (
         "E(3) features, 0o output",
         "0o",
-        {"kind": "tensors", "l_max": 1, "n_layers": 3, "parity": "full"},
+        {"architecture": "spherical", "l_max": 1, "n_layers": 3, "parity": "full"},
     ),
 )
 FORCES = (
-    ("distances alone (E(3) network, l = 0)", {"kind": "tensors", "l_max": 0}),
+    ("distances alone (E(3) network, l = 0)", {"architecture": "spherical", "l_max": 0}),
     # No edge is as short, so that there is no angle.
-    ("distances alone", {"kind": "invariants", "near_cutoff": 0.5}),
-    ("unsigned distances, angles, dihedrals", {"kind": "invariants"}),
-    ("signed distances, angles, dihedrals", {"kind": "invariants", "parity": "full"}),
-    ("E(3) features, l <= 1", {"kind": "tensors", "l_max": 1}),
-    ("E(3) features, l <= 2", {"kind": "tensors", "l_max": 2}),
+    ("distances alone", {"architecture": "invariants", "near_cutoff": 0.5}),
+    ("unsigned distances, angles, dihedrals", {"architecture": "invariants"}),
+    ("signed distances, angles, dihedrals", {"architecture": "invariants", "parity": "full"}),
+    ("E(3) features, l <= 1", {"architecture": "spherical", "l_max": 1}),
+    ("E(3) features, l <= 2", {"architecture": "spherical", "l_max": 2}),
 )
 
 

@@ -20,7 +20,7 @@ GROUPS = {
     "self-connection": (".self_connection.",),
     "products": (".product.",),
     "gates": (".gate.",),
-    "linear": (".up.", ".down.", ".mix"),
+    "linear": (".linear_up.", ".linear_down.", ".linear_paths."),
     "readout": ("heads.",),
 }
 
@@ -76,7 +76,7 @@ def main() -> None:
         arguments.mode,
         measure.counts(model, GROUPS),
         lambda structures: graph_of(structures, model.cutoff),
-        model.compute,
+        model.freeze().compute,
         train_step,
         lambda: Calculator(model),
     )

@@ -27,7 +27,7 @@ PROBES = built_in_probes(ORGANIC)[:3]
 def make(parity: str = "full", **settings):
     outputs = ["energy", "handedness"] if parity == "full" else ["energy"]
     return make_model(
-        ORGANIC, outputs, kind="invariants", parity=parity, n_channels=8, **settings
+        ORGANIC, outputs, architecture="invariants", parity=parity, n_channels=8, **settings
     ).to(torch.float64)
 
 
@@ -44,12 +44,12 @@ def test_signed_dihedrals_tell_hands_apart_and_unsigned_ones_cannot():
             model(mirrored)["energies"], model(graph)["energies"], atol=1e-12, rtol=0
         )
     with pytest.raises(UserError, match=r"handedness needs 0o.*parity=full \(signed dihedrals\)"):
-        make_model(ORGANIC, ["handedness"], kind="invariants")
+        make_model(ORGANIC, ["handedness"], architecture="invariants")
 
 
 def test_vectors_are_refused():
-    with pytest.raises(UserError, match="dipole needs 1o.*model.kind=tensors"):
-        make_model(ORGANIC, ["dipole"], kind="invariants", parity="full")
+    with pytest.raises(UserError, match="dipole needs 1o.*model.architecture=spherical"):
+        make_model(ORGANIC, ["dipole"], architecture="invariants", parity="full")
 
 
 def test_angles_and_dihedrals_reach_the_output():
@@ -158,26 +158,32 @@ def test_calculator_gives_forces_that_are_the_gradient():
 def test_fused_kernels_are_refused():
     model = make("natural")
     model.backbone.use_kernels("auto")
-    with pytest.raises(UserError, match="kind invariants has only plain torch"):
+    with pytest.raises(UserError, match="architecture invariants has only plain torch"):
         model.backbone.use_kernels("generic")
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kind": "fields"}, "model.kind is 'fields'; the kinds are tensors, invariants"),
         (
-            {"kind": "invariants", "l_max": 2},
-            "model.l_max has no meaning for model.kind=invariants",
+            {"architecture": "fields"},
+            "model.architecture is 'fields'; there are spherical, invariants",
         ),
         (
-            {"kind": "tensors", "near_cutoff": 2.0},
-            "model.near_cutoff has no meaning for model.kind=tensors",
+            {"architecture": "invariants", "l_max": 2},
+            "model.l_max has no meaning for model.architecture=invariants",
         ),
-        ({"kind": "invariants", "near_cutoff": 6.0}, "near_cutoff is 6.0 Å, beyond model.cutoff"),
-        ({"kind": "invariants", "parity": "signed"}, "model.parity is 'signed'"),
         (
-            {"kind": "invariants", "n_channels": 0},
+            {"architecture": "spherical", "near_cutoff": 2.0},
+            "model.near_cutoff has no meaning for model.architecture=spherical",
+        ),
+        (
+            {"architecture": "invariants", "near_cutoff": 6.0},
+            "near_cutoff is 6.0 Å, beyond model.cutoff",
+        ),
+        ({"architecture": "invariants", "parity": "signed"}, "model.parity is 'signed'"),
+        (
+            {"architecture": "invariants", "n_channels": 0},
             "model.n_channels is 0; it must lie between 1 and 4096",
         ),
     ],
@@ -188,11 +194,11 @@ def test_settings_that_make_no_network_are_refused(settings, message):
 
 
 def test_kinds_are_named_after_themselves():
-    assert BACKBONES["tensors"] is SphericalBackbone
-    assert all(kind.kind == name for name, kind in BACKBONES.items())
+    assert BACKBONES["spherical"] is SphericalBackbone
+    assert all(kind.architecture == name for name, kind in BACKBONES.items())
     data = {"kind": "frames", "targets": ["energy"]}
-    assert make_config({"name": "x", "data": data, "model": {"kind": "invariants", "near_cutoff": 2.0}}).model.overrides() == {
-        "kind": "invariants", "near_cutoff": 2.0,
+    assert make_config({"name": "x", "data": data, "model": {"architecture": "invariants", "near_cutoff": 2.0}}).model.overrides() == {
+        "architecture": "invariants", "near_cutoff": 2.0,
     }  # fmt: skip
-    with pytest.raises(UserError, match="model.kind is 'frames'"):
-        make_config({"name": "x", "data": data, "model": {"kind": "frames"}})
+    with pytest.raises(UserError, match="model.architecture is 'frames'"):
+        make_config({"name": "x", "data": data, "model": {"architecture": "frames"}})

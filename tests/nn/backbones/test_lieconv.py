@@ -27,9 +27,9 @@ def make(
     *properties: str, dtype: torch.dtype = torch.float64, **settings: object
 ) -> MolecularModel:
     settings = {"n_channels": 16, "n_hidden": 8, "n_middle": 4, **settings}
-    return make_model(ORGANIC, properties or ("energy", "homo"), kind="lieconv", **settings).to(
-        dtype
-    )
+    return make_model(
+        ORGANIC, properties or ("energy", "homo"), architecture="lieconv", **settings
+    ).to(dtype)
 
 
 def graph_of(*structures: Structure) -> AtomGraph:
@@ -187,7 +187,7 @@ def test_so3_does_jump():
             "model.n_lifts is 4, but an atom has only one lift to T\\(3\\)",
         ),
         ({"group": "R*"}, "model.group is R\\*, in which an atom at the origin has no lift"),
-        ({"l_max": 2}, "model.l_max has no meaning for model.kind=lieconv"),
+        ({"l_max": 2}, "model.l_max has no meaning for model.architecture=lieconv"),
         ({"group": "SE(3)", "n_lifts": 0}, "model.n_lifts is 0; it must be positive"),
         ({"radius": -1.0}, "model.radius is -1.0; it must be positive"),
     ],
@@ -198,7 +198,7 @@ def test_wrong_settings_are_refused(settings, message):
 
 
 def test_vectors_are_refused_and_the_length_of_the_dipole_is_a_number_like_others():
-    with pytest.raises(UserError, match="dipole needs 1o.*model.kind=tensors"):
+    with pytest.raises(UserError, match="dipole needs 1o.*model.architecture=spherical"):
         make("dipole")
     outputs = make("dipole_magnitude", "charges", "r2", "isotropic_polarizability").compute(
         graph_of()

@@ -78,7 +78,6 @@ def test_outputs_and_forces_are_those_of_autograd(
         pytest.skip("without l = 1 there is no dipole")
     torch.manual_seed(0)
     model, graph = model_of(outputs, **settings), graph_of("CH3CH2OH", "H2O", "O")
-    model.backbone.use_kernels("reference")
     expected = model.compute(graph)
     calls = []
     apply = backbone_module.FrozenPass.apply
@@ -87,11 +86,11 @@ def test_outputs_and_forces_are_those_of_autograd(
     )
     monkeypatch.setattr(layers, "_WORTH_A_THREAD", 1)
     monkeypatch.setattr(autograd, "_BLOCK", 16)
-    model.backbone.use_kernels("generic")
+    frozen = model.freeze(kernels="generic")
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:
-        actual = model.compute(graph)
+        actual = frozen.compute(graph)
         assert torch.get_num_threads() == n_threads
     finally:
         torch.set_num_threads(before)
@@ -128,11 +127,11 @@ def test_threads_at_different_powers_write_into_memory_of_their_own(
 
     monkeypatch.setattr(inplace, "couple_gradient", spy)
     monkeypatch.setattr(layers, "_WORTH_A_THREAD", 1)
-    model.backbone.use_kernels("generic")
+    frozen = model.freeze(kernels="generic")
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        model.compute(graph)
+        frozen.compute(graph)
     finally:
         torch.set_num_threads(before)
     assert len(spans) == 3
@@ -146,10 +145,8 @@ def test_empty_graphs_and_isolated_atoms() -> None:
     lonely = collate([graph_of("O"), graph_of("H")])
     empty = build_graph(torch.zeros(0, 3).numpy(), [], 4.0)
     for graph in (lonely, empty):
-        model.backbone.use_kernels("reference")
         expected = model.compute(graph)
-        model.backbone.use_kernels("generic")
-        for name, value in model.compute(graph).items():
+        for name, value in model.freeze(kernels="generic").compute(graph).items():
             torch.testing.assert_close(value, expected[name], rtol=1e-12, atol=1e-12)
 
 
@@ -162,7 +159,11 @@ def test_training_and_hessians_do_not_take_it(monkeypatch: pytest.MonkeyPatch) -
     model.backbone.use_kernels("generic")
     outputs = model.compute(graph, create_graph=True)
     outputs["forces"].square().sum().backward()
-    assert model.hessian(graph).shape == (9, 9)
+    frozen = model.freeze()
+    assert model.hessian(graph).shape == frozen.hessian(graph).shape == (9, 9)
+    assert frozen(graph)["energy"].shape == (1,)
+    with pytest.raises(AssertionError, match="once only"):
+        frozen.compute(graph)
 
 
 def test_other_properties_ask_for_no_gradients_in_a_prediction() -> None:
@@ -175,16 +176,16 @@ def test_other_properties_ask_for_no_gradients_in_a_prediction() -> None:
 def test_threads_that_share_a_model_do_not_share_buffers() -> None:
     model = model_of(["energy"], correlation=2)
     graphs = [graph_of("CH3CH2OH"), graph_of("H2O", "CH4"), graph_of("C6H6")] * 4
-    model.backbone.use_kernels("generic")
-    expected = [model.compute(graph) for graph in graphs]
+    frozen = model.freeze(kernels="generic")
+    expected = [frozen.compute(graph) for graph in graphs]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(model.compute, graphs))
+        found = list(pool.map(frozen.compute, graphs))
     for mine, other in zip(found, expected, strict=True):
         for name, value in mine.items():
             torch.testing.assert_close(value, other[name], rtol=0.0, atol=0.0)
 
 
-def test_an_arena_gives_the_same_memory_again_and_never_twice_in_a_pass() -> None:
+def test_a_workspace_gives_the_same_memory_again_and_never_twice_in_a_pass() -> None:
     workspace, like = Workspace(), torch.zeros(1)
     first = [workspace.empty(like, 2, 3), workspace.empty(like, 4)]
     mark = workspace.mark()

@@ -45,7 +45,7 @@ def test_one_head_gives_what_belongs_together_in_whatever_order_it_is_asked_for(
 
 
 def test_a_length_is_a_mean_where_there_are_no_vectors():
-    model = make("dipole_magnitude", "charges", kind="invariants")
+    model = make("dipole_magnitude", "charges", architecture="invariants")
     assert {name: type(head) for name, head in model.heads.items()} == {
         "dipole_magnitude": MeanHead,
         "charges": ChargeHead,
@@ -70,20 +70,6 @@ def test_a_length_has_no_shift():
     model = make("dipole_magnitude")
     with pytest.raises(ValueError, match="never shifted"):
         model.heads["dipole_magnitude"].set_statistics(shift=1.0)
-
-
-def test_files_in_which_the_head_of_a_dipole_bore_another_name_load(tmp_path, monkeypatch):
-    model = make("dipole_magnitude", "dipole")
-    state = model.state_dict()
-    renamed = {
-        name.replace("heads.dipole.", "heads.dipole_magnitude."): x for name, x in state.items()
-    }
-    assert renamed.keys() != state.keys()
-    with monkeypatch.context() as patch:
-        patch.setattr(model, "state_dict", lambda: renamed)
-        save_model(model, tmp_path / "old.safetensors")
-    loaded = load_model(tmp_path / "old.safetensors")
-    torch.testing.assert_close(outputs(loaded), outputs(model), rtol=0.0, atol=0.0)
 
 
 class CountHead(Head):

@@ -1,0 +1,31 @@
+"""When compiling kernels pays: one rule for predictions, dynamics and trainings.
+
+The unit of work is the operation: a multiplication of one forward pass of the convolutions. Work is
+counted, never timed, so that the same calls always give the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+
+# Plain torch does about so many operations a second on a CPU core, with the gradients that a
+# prediction of forces needs.
+PLAIN_RATE = 1e8
+# Operations from which compiling is worth its time, once per machine: the kernels for every table
+# take half a minute at most, those written for a network some minutes.
+GENERIC_FROM, SPECIALIZED_FROM = 2e9, 3e10
+# A step of training, with the derivatives of forces by weights, takes as long as so many
+# predictions.
+TRAINING_STEP = 3.0
+
+
+def worthwhile_kernels(operations: float, *, minutes: float | None = None) -> str:
+    """Return the kernels that pay for a job of so many operations on a CPU.
+
+    minutes: the job's limit of time, within which no more can be done than plain torch would do.
+    """
+    most = math.inf if minutes is None else 60.0 * minutes * PLAIN_RATE
+    work = min(operations, most)
+    if work >= SPECIALIZED_FROM:
+        return "specialized"
+    return "generic" if work >= GENERIC_FROM else "reference"

@@ -1,0 +1,164 @@
+"""A model for inference: a private copy with everything made that follows from its weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from molequi.graphs.graph import AtomGraph
+from molequi.kernels import policy
+from molequi.models.metadata import ModelMetadata
+from molequi.nn.backbones.base import BackboneBase, Capabilities
+from molequi.nn.heads.electrostatics import AtomicMultipoles
+from molequi.nn.weight_tables import freeze_tables
+from molequi.properties import Property
+
+logger = logging.getLogger(__name__)
+
+
+class _Network(Protocol):
+    """What a frozen model needs of `MolecularModel`, which stands below."""
+
+    metadata: ModelMetadata
+    outputs: tuple[str, ...]
+    properties: dict[str, Property]
+    backbone: BackboneBase
+
+    def __call__(self, graph: AtomGraph) -> dict[str, Tensor]: ...
+    def compute(self, graph: AtomGraph, *, forces: bool, stress: bool) -> dict[str, Tensor]: ...
+    def hessian(self, graph: AtomGraph) -> Tensor: ...
+    def embed(self, graph: AtomGraph) -> Tensor: ...
+    def multipoles(self, graph: AtomGraph) -> AtomicMultipoles: ...
+    def check_input(self, graph: AtomGraph) -> None: ...
+    def output_scale(self, name: str) -> tuple[float, ...]: ...
+
+
+class FrozenModel:
+    """What `MolecularModel.freeze` returns: the model as it was then, as fast as it can be.
+
+    Scaled weights, splines at their knots and the products of linear maps are made once; energies
+    with forces take a pass that is written out by hand. The numbers are those of the model up to
+    rounding. Whatever is done to the model afterwards, by whatever way its weights are written,
+    changes nothing here: freeze it again. Device, dtype and kernels belong to this object alone.
+    It may be used by several threads, copied and pickled. It cannot be trained.
+
+    kernels: `auto` starts in plain torch, so that small jobs start at once, and changes to compiled
+    kernels when more has been computed than compiling costs (`kernels.policy`); for the others see
+    `SphericalBackbone.use_kernels`.
+    """
+
+    def __init__(self, network: _Network, kernels: str) -> None:
+        """Take over `network`: nobody else may hold it."""
+        self._network = network
+        freeze_tables(network)  # type: ignore[arg-type]
+        self.use_kernels(kernels)
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        """Name, level of theory, training: see `MolecularModel`."""
+        return self._network.metadata
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The properties that the model has heads for, by name."""
+        return self._network.outputs
+
+    @property
+    def properties(self) -> Mapping[str, Property]:
+        """Everything that it gives, by name."""
+        return self._network.properties
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the model knows."""
+        return self._network.backbone.elements
+
+    @property
+    def cutoff(self) -> float:
+        """Cutoff radius, Å."""
+        return self._network.backbone.cutoff
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the backbone can do."""
+        return self._network.backbone.capabilities
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the network; positions and energies are float64."""
+        return self._network.backbone.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where graphs must lie."""
+        return self._network.backbone.device
+
+    @property
+    def kernels(self) -> str:
+        """The kernels that were asked for."""
+        return self._kernels
+
+    def __call__(self, graph: AtomGraph) -> dict[str, Tensor]:
+        """Return the outputs of every head, differentiable twice in positions and cell."""
+        return self._network(graph)
+
+    def compute(
+        self, graph: AtomGraph, *, forces: bool = True, stress: bool = False
+    ) -> dict[str, Tensor]:
+        """Return every output and, where there are any, forces and stress; all detached."""
+        outputs = self._network.compute(graph, forces=forces, stress=stress)
+        self._count(graph)
+        return outputs
+
+    def hessian(self, graph: AtomGraph) -> Tensor:
+        """Return the Hessian of the energy of one structure: (3N, 3N), eV/Å²."""
+        return self._network.hessian(graph)
+
+    def embed(self, graph: AtomGraph) -> Tensor:
+        """Return invariant features of each atom: (N, n_invariants)."""
+        return self._network.embed(graph)
+
+    def multipoles(self, graph: AtomGraph) -> AtomicMultipoles:
+        """Return charges (N,), e, and atomic dipoles (N, 3), e·Å: see `MolecularModel`."""
+        multipoles = self._network.multipoles(graph)
+        self._count(graph)
+        return multipoles
+
+    def check_input(self, graph: AtomGraph) -> None:
+        """Refuse what the model was not trained for: see `MolecularModel`."""
+        self._network.check_input(graph)
+
+    def output_scale(self, name: str) -> tuple[float, ...]:
+        """Return the scale of an output, one number per irrep, in its unit."""
+        return self._network.output_scale(name)
+
+    def operations(self, n_edges: int) -> float:
+        """Return the work of one pass over so many edges, in the unit of `kernels.policy`."""
+        return self._network.backbone.operations(n_edges)
+
+    def use_kernels(self, kernels: str) -> None:
+        """Choose who computes the convolutions; `auto` begins to count anew.
+
+        Raises UserError for kernels that the backbone does not have.
+        """
+        self._network.backbone.use_kernels(kernels)
+        self._network.backbone.write_out()
+        self._kernels, self._current, self._work = kernels, "reference", 0.0
+
+    def _count(self, graph: AtomGraph) -> None:
+        """With `auto` kernels the work done so far decides what is worth compiling."""
+        if self._kernels != "auto" or self.device.type != "cpu":
+            return
+        self._work += self.operations(graph.edge_index.shape[1])
+        wanted = policy.worthwhile_kernels(self._work)
+        if wanted != self._current:
+            logger.info(
+                "a long job: its convolutions are compiled now (%s), once on this machine", wanted
+            )
+            self._network.backbone.use_kernels(wanted)
+            self._network.backbone.write_out()
+            self._current = wanted

@@ -1,0 +1,22 @@
+"""One rule says when compiling pays."""
+
+import math
+
+from molequi.kernels import policy
+from molequi.kernels.policy import worthwhile_kernels
+
+
+def test_more_work_is_worth_more_compiling() -> None:
+    assert worthwhile_kernels(0.0) == "reference"
+    assert worthwhile_kernels(policy.GENERIC_FROM * 0.99) == "reference"
+    assert worthwhile_kernels(policy.GENERIC_FROM) == "generic"
+    assert worthwhile_kernels(policy.SPECIALIZED_FROM * 0.99) == "generic"
+    assert worthwhile_kernels(policy.SPECIALIZED_FROM) == "specialized"
+    assert worthwhile_kernels(math.inf) == "specialized"
+
+
+def test_a_limit_of_time_is_a_limit_of_work() -> None:
+    assert worthwhile_kernels(1e15, minutes=0.1) == "reference"
+    assert worthwhile_kernels(1e15, minutes=1.0) == "generic"
+    assert worthwhile_kernels(1e15, minutes=5.0) == "specialized"
+    assert worthwhile_kernels(1.0, minutes=5.0) == "reference"
