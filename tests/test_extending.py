@@ -45,7 +45,7 @@ MOLECULE = built_in_probes(ELEMENTS)[1]
 class ShellBackbone(BackboneBase):
     """An atom sees how far its neighbours are and which elements they have: no angles."""
 
-    kind = "shells"
+    architecture = "shells"
     advice = "it has scalars only"
 
     def __init__(
@@ -86,7 +86,7 @@ class ShellBackbone(BackboneBase):
 def test_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     known = MappingProxyType({**backbones.BACKBONES, "shells": ShellBackbone})
     monkeypatch.setattr(backbones, "BACKBONES", known)
-    model = make_model(ELEMENTS, ["energy"], kind="shells", n_channels=5).double()
+    model = make_model(ELEMENTS, ["energy"], architecture="shells", n_channels=5).double()
     still = model.compute(MOLECULE.graph(model.cutoff))
     turn = random_rotation(np.random.default_rng(0))
     turned = model.compute(MOLECULE.mapped(turn).graph(model.cutoff))
