@@ -12,6 +12,7 @@ Stages, each goes on where it was stopped; files lie in --work:
              the teacher's shifts of the elements (eV), `shifts.json`.
              Shard k is made from its number and the seed alone and holds all categories, so any
              number of shards is a balanced set
+  large      shards of molecules of 61 to 100 atoms of valid and test, to measure errors by size
   check      labels of small frames against PySCF at the teacher's own level: `checks.jsonl`
   atoms      energies of the isolated atoms by PySCF: `atoms.json`
   jacobian   columns of the force Jacobian of every twentieth frame: `jacobian/00000.npz` ...
@@ -42,6 +43,7 @@ import teacher_molecules as molecules
 LOG = logging.getLogger("teacher")
 PACKAGES = ("auto3d", "molsets", "qc-b3db", "qm9pack", "rdkit", "torch", "numpy", "ase")
 TEACHER_FILE = "models/aimnet2_wb97m_ens_f.jpt"
+FIRST_LARGE = 90000  # shards from this number on hold large molecules
 LEVEL = "ωB97M-D3(BJ)/def2-TZVPP, by four AIMNet2 networks (Auto3D 2.3.1)"
 
 
@@ -69,17 +71,36 @@ def make_catalogue(settings: argparse.Namespace) -> identity.Reserved:
 
 def label(settings: argparse.Namespace) -> None:
     """Make the shards that are not there yet, in order."""
-    import teacher_aimnet as aimnet  # noqa: PLC0415  # loads torch, which other stages do without
     import teacher_shards as shards  # noqa: PLC0415
 
     reserved = make_catalogue(settings)
     entries = molecules.read(settings.work / "catalogue.tsv")
     plan = shards.make_plan(entries, reserved, settings.seed)
+    make_shards(settings, plan, range(settings.shards))
+
+
+def label_large(settings: argparse.Namespace) -> None:
+    """Make --large shards of molecules of 61 to 100 atoms, which are never trained on."""
+    import teacher_shards as shards  # noqa: PLC0415
+
+    reserved = identity.read_reserved(settings.suites, settings.reserved)
+    path = settings.work / "catalogue_large.tsv"
+    if not path.exists():
+        molecules.write(molecules.build_large(settings.seed, reserved), path)
+    plan = shards.make_large_plan(molecules.read(path), reserved, settings.seed)
+    make_shards(settings, plan, range(FIRST_LARGE, FIRST_LARGE + settings.large))
+
+
+def make_shards(settings: argparse.Namespace, plan: tuple, numbers: range) -> None:
+    """Make the shards of these numbers that are not there yet."""
+    import teacher_aimnet as aimnet  # noqa: PLC0415  # loads torch, which other stages do without
+    import teacher_shards as shards  # noqa: PLC0415
+
     teacher = aimnet.Teacher(molecules.package_file("Auto3D", TEACHER_FILE))
     (settings.work / "shifts.json").write_text(json.dumps(teacher.shifts(), indent=1))
     folder = settings.work / "shards"
     folder.mkdir(exist_ok=True)
-    for shard in range(settings.shards):
+    for shard in numbers:
         path = folder / f"{shard:05d}.npz"
         if path.exists():
             continue
@@ -185,6 +206,7 @@ def assemble(settings: argparse.Namespace) -> None:
 STAGES = {
     "catalogue": make_catalogue,
     "label": label,
+    "large": label_large,
     "check": check,
     "atoms": atoms,
     "jacobian": jacobian,
@@ -202,6 +224,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--suites", type=Path, help="folder of suites whose molecules stay out")
     parser.add_argument("--reserved", type=Path, help="file of SMILES that stay out, one per line")
     parser.add_argument("--shards", type=int, default=200)
+    parser.add_argument("--large", type=int, default=6, help="shards of large molecules")
     parser.add_argument("--checks", type=int, default=50, help="labels to compare with PySCF")
     parser.add_argument("--most-atoms", type=int, default=12, help="largest frame to compare")
     parser.add_argument("--seed", type=int, default=20260112)

@@ -21,7 +21,7 @@ from rdkit import Chem
 
 LOG = logging.getLogger("teacher")
 ELEMENTS = frozenset("H B C N O F Si P S Cl As Se Br I".split())
-MOST_ATOMS = 60
+MOST_ATOMS, LARGEST = 60, 100
 N_DRUGS, N_QM9, N_DRUG_IONS, N_PEPTIDES, N_PER_ELEMENT = 24000, 9000, 9000, 5000, 2600
 
 # Where a proton comes on, with how often it is chosen, and where it goes off.
@@ -230,8 +230,19 @@ def candidates(seed: int) -> Iterator[tuple[str, list[str]]]:
     yield "peptide", peptides(stream(6))
 
 
-def admit(category: str, smiles: str, reserved: identity.Reserved) -> tuple[Entry | None, str]:
-    """Check one SMILES: the entry, or None with the reason."""
+def large_candidates(seed: int) -> list[str]:
+    """Return drugs and peptides, most of them large."""
+    rng = np.random.default_rng([seed, 7])
+    return [*known_drugs(rng), *(peptide(rng) for _ in range(N_PEPTIDES))]
+
+
+def admit(
+    category: str,
+    smiles: str,
+    reserved: identity.Reserved,
+    sizes: tuple[int, int] = (1, MOST_ATOMS),
+) -> tuple[Entry | None, str]:
+    """Check one SMILES of at least and at most so many atoms: the entry, or None and why."""
     mol = Chem.MolFromSmiles(smiles)
     if mol is None:
         return None, "unreadable"
@@ -240,7 +251,7 @@ def admit(category: str, smiles: str, reserved: identity.Reserved) -> tuple[Entr
         return None, "radical"
     if not {atom.GetSymbol() for atom in full.GetAtoms()} <= ELEMENTS:
         return None, "element"
-    if full.GetNumAtoms() > MOST_ATOMS or "." in smiles:
+    if not sizes[0] <= full.GetNumAtoms() <= sizes[1] or "." in smiles:
         return None, "size"
     name = identity.identify(mol)
     if identity.is_reserved(name, reserved):
@@ -264,6 +275,17 @@ def build(seed: int, reserved: identity.Reserved) -> tuple[list[Entry], Counter[
                 entries.append(entry)
         LOG.info("%s: %d", category, counts[f"{category}: taken"])
     return entries, counts
+
+
+def build_large(seed: int, reserved: identity.Reserved) -> list[Entry]:
+    """Make the catalogue of molecules larger than those trained on."""
+    found: dict[str, Entry] = {}
+    for smiles in large_candidates(seed):
+        entry, _ = admit("large", smiles, reserved, (MOST_ATOMS + 1, LARGEST))
+        if entry is not None:
+            found.setdefault(identity.constitution(smiles), entry)
+    LOG.info("large: %d", len(found))
+    return list(found.values())
 
 
 def write(entries: Iterable[Entry], path: Path) -> None:

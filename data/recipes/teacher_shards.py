@@ -30,7 +30,9 @@ QUOTA = {
 TWICE = frozenset({"drug", "known_drug"})
 # Complexes in one shard.
 COMPLEXES = {"dimer": 18, "ionic": 8, "cluster": 7}
-CATEGORIES = (*QUOTA, *COMPLEXES)
+# One shard of molecules larger than any that is trained on.
+LARGE_QUOTA = {"large": 20}
+CATEGORIES = (*QUOTA, *COMPLEXES, *LARGE_QUOTA)
 RELAX_STEPS, DYNAMICS_STEPS, DYNAMICS_SHARE = 16, 48, 0.33
 DYNAMICS_KEPT = (12, 24, 36, 48)
 MOST_ATOMS, MOST_DRAWS = 64, 200
@@ -38,22 +40,34 @@ Pools = dict[tuple[str, int], list[Entry]]
 
 
 class Plan(NamedTuple):
-    """What shards are made of: entries by category in a fixed random order, and partners."""
+    """What shards are made of: how many of each category, entries in a fixed order, partners."""
 
+    quota: dict[str, int]
+    complexes: dict[str, int]
     orders: dict[str, list[Entry]]
     pools: Pools
     reserved: identity.Reserved
 
 
-def make_plan(entries: list[Entry], reserved: identity.Reserved, seed: int) -> Plan:
-    """Sort the catalogue for the shards."""
+def shuffled(entries: list[Entry], quota: dict[str, int], seed: int) -> dict[str, list[Entry]]:
+    """Sort entries by category, each in an order that the seed fixes."""
     orders = {}
-    for k, category in enumerate(QUOTA):
+    for k, category in enumerate(quota):
         rows = [e for e in entries if e.category == category]
-        orders[category] = [
-            rows[i] for i in np.random.default_rng([seed, k]).permutation(len(rows))
-        ]
-    return Plan(orders, make_pools(entries), reserved)
+        order = np.random.default_rng([seed, k]).permutation(len(rows))
+        orders[category] = [rows[i] for i in order]
+    return orders
+
+
+def make_plan(entries: list[Entry], reserved: identity.Reserved, seed: int) -> Plan:
+    """Plan shards of all categories."""
+    return Plan(QUOTA, COMPLEXES, shuffled(entries, QUOTA, seed), make_pools(entries), reserved)
+
+
+def make_large_plan(entries: list[Entry], reserved: identity.Reserved, seed: int) -> Plan:
+    """Plan shards of large molecules of the parts valid and test."""
+    held_out = [e for e in entries if e.part != identity.TRAIN]
+    return Plan(LARGE_QUOTA, {}, shuffled(held_out, LARGE_QUOTA, seed), {}, reserved)
 
 
 def make_pools(entries: list[Entry]) -> Pools:
@@ -161,10 +175,10 @@ def turn(order: list[Entry], shard: int, n: int, n_again: int) -> list[Entry]:
 def starts(plan: Plan, shard: int, rng: np.random.Generator) -> list[geometries.Start]:
     """Embed the molecules and complexes of a shard."""
     jobs: list[tuple[str, list[Entry], int]] = []
-    for category, n in QUOTA.items():
+    for category, n in plan.quota.items():
         chosen = turn(plan.orders[category], shard, n, n // 3 if category in TWICE else 0)
         jobs += [(category, [entry], entry.part) for entry in chosen]
-    for kind, n in COMPLEXES.items():
+    for kind, n in plan.complexes.items():
         jobs += [(kind, *draw_complex(plan, kind, rng)) for _ in range(n)]
     made = [
         geometries.assemble(category, [(e.smiles, e.charge) for e in partners], part, rng)

@@ -391,6 +391,24 @@ def test_a_shard_depends_on_its_number_alone(few: None) -> None:
     np.testing.assert_allclose(first["energy"], expected, rtol=1e-6)
 
 
+def test_large_molecules_are_made_for_measuring_alone(
+    few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["C" * n + "O" * (k + 1) for n in range(20, 30) for k in range(3)]
+    monkeypatch.setattr(molecules, "large_candidates", lambda _: [*names, "CCO", "C" * 40])
+    monkeypatch.setattr(aimnet, "Teacher", LooseSprings)
+    monkeypatch.setattr(molecules, "package_file", lambda *_: Path())
+    monkeypatch.setattr(shards, "LARGE_QUOTA", {"large": 1})
+    settings = argparse.Namespace(work=tmp_path, suites=None, reserved=None, large=1, seed=0)
+    teacher.label_large(settings)
+    entries = molecules.read(tmp_path / "catalogue_large.tsv")
+    assert {len(e.smiles) for e in entries} <= set(range(21, 33))
+    assert all(60 < e.n_atoms <= 100 for e in entries)
+    arrays = assembly.read_shards(teacher.finished(settings))
+    assert set(arrays["part"]) <= {identity.VALID, identity.TEST}
+    assert {shards.CATEGORIES[c] for c in arrays["category"]} == {"large"}
+
+
 def test_labelling_goes_on_where_it_stopped(
     few: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
