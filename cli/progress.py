@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from molequi.cli.output import STDERR, start_logging
+from molequi.training.module import MolecularTraining
 
 
 class ProgressBar(Callback):
@@ -54,7 +55,7 @@ class ProgressBar(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Move on by a batch; the whole run may be so many epochs or a time budget."""
-        if self.bar is None:
+        if self.bar is None or not isinstance(pl_module, MolecularTraining):
             return
         position, n_batches = pl_module.position, pl_module.n_batches
         progress = pl_module.schedule.progress(position, n_batches)

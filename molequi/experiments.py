@@ -206,8 +206,9 @@ def evaluate(
     else:
         network = load(model, device=device, dtype=dtype)
         run = RunDirectory(model) if Path(model).is_dir() else None
+    splits: Mapping[str, Tensor] = {}
     if isinstance(data, Frames):
-        frames, splits = data, {}
+        frames = data
     else:
         labelled = _labelled(network, data, run)
         frames, splits = labelled.frames, labelled.splits
