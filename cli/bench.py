@@ -25,10 +25,10 @@ def bench(
     dtype: options.DtypeOption = None,
     json: options.Json = False,
 ) -> None:
-    """Time energy and forces of MODEL on a molecule and on two boxes of water, with each kind of kernels.
+    """Time energy and forces of MODEL with each kind of kernels.
 
-    Under a minute, unless something has to be compiled first, which is said; it is kept for the
-    next time.
+    On a molecule and on two boxes of water. Under a minute, unless something has to be compiled
+    first, which is said; it is kept for the next time.
     """
     import torch
 

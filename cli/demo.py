@@ -110,7 +110,7 @@ def _print_files(output: Path) -> None:
         "predictions.xyz": "energies, forces, dipoles: ase.io.read(FILE).get_forces()",
         "ethanol.xyz": "the relaxed molecule",
         "trajectory.xyz": "a frame every 5 fs with energy, forces and momenta",
-        "qm9_sample/model.safetensors": "the trained model: molequi predict FILE --model qm9_sample",
+        "qm9_sample/model.safetensors": "the trained model: predict FILE --model qm9_sample",
         "qm9_sample/result.json": "its errors on the test set",
         "qm9_sample/plots/learning_curve.png": "training and validation",
         "qm9_sample/plots/parity_gap.png": "predicted against QM9",

@@ -68,7 +68,8 @@ def _usage_line(error: BaseException) -> str:
             if error.possibilities
             else f"`{command} --help` lists them"
         )
-        return f"`{command}` has no {'option' if str(name).startswith('-') else 'command'} {name}; {known}"
+        what = "option" if str(name).startswith("-") else "command"
+        return f"`{command}` has no {what} {name}; {known}"
     message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")  # type: ignore[attr-defined]
     return f"{message}; see `{command} --help`" if "Did you mean" not in message else message
 

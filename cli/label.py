@@ -46,7 +46,7 @@ def label(
         typer.Option(
             "--rows",
             show_default=False,
-            help="Structures to take: A:B, or a file of numbers; QM9's own numbers for qm9, else from 0.",
+            help="Structures to take: A:B, or a file of numbers; for qm9 its own, else from 0.",
         ),
     ] = None,
     exclude: Annotated[
