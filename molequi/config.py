@@ -8,7 +8,7 @@ The names are those of the constructor arguments that they reach. Values on the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,6 +18,8 @@ from pydantic_core import PydanticCustomError
 
 from molequi.datasets.registry import all_datasets, known_kinds
 from molequi.errors import UserError
+from molequi.kernels import BACKENDS
+from molequi.nn.backbones import registry as backbones
 from molequi.properties import Property, declare, get_property, part_names
 from molequi.settings import Count, Positive, Settings, dump_settings, read_settings, validate
 
@@ -107,7 +109,7 @@ class ModelSettings(Settings):
     """
 
     preset: str = "small"
-    architecture: Literal["spherical", "invariants", "lieconv"] | None = None
+    architecture: str | None = None
     cutoff: Positive | None = None
     n_layers: Count | None = None
     n_channels: Count | None = None
@@ -126,6 +128,11 @@ class ModelSettings(Settings):
     radius: Positive | None = None
     n_middle: Count | None = None
     augmentation: Literal["none", "rotations"] | None = None
+
+    @pydantic.field_validator("architecture")
+    @classmethod
+    def _known_architecture(cls, value: str | None) -> str | None:
+        return value if value is None else _one_of(value, backbones.BACKBONES)
 
     def overrides(self) -> dict[str, Any]:
         """Return the arguments that are set, without the preset."""
@@ -150,7 +157,8 @@ class TrainingSettings(Settings):
     such as `rosenfeld[0o]`. huber: error beyond which the loss grows linearly, in units of the
     target's scale; null is plain MSE. reference_energies: least_squares, or element -> eV, or a
     file with such a mapping (YAML, JSON). kernels: who computes the convolutions, see
-    `SphericalBackbone.use_kernels`; auto compiles where a run is long.
+    `SphericalBackbone.use_kernels`: reference, generic, specialized, triton, or auto, which
+    compiles where a run is long.
     checkpoint_minutes, checkpoint_steps: write last.ckpt so often within an epoch. devices:
     processes; nodes: machines.
     """
@@ -180,13 +188,18 @@ class TrainingSettings(Settings):
     dtype: Literal["float32", "float64"] = "float32"
     seed: int = 0
     device: str = "auto"
-    kernels: Literal["auto", "reference", "generic", "specialized", "triton"] = "auto"
+    kernels: str = "auto"
     devices: Count = 1
     nodes: Count = 1
     workers: int = Field(0, ge=0)
     logger: Literal["csv", "tensorboard"] = "csv"
     checkpoint_minutes: Positive = 10.0
     checkpoint_steps: Count | None = None
+
+    @pydantic.field_validator("kernels")
+    @classmethod
+    def _known_kernels(cls, value: str) -> str:
+        return _one_of(value, ("auto", *BACKENDS))
 
 
 class Config(Settings):
@@ -268,6 +281,14 @@ def _check_targets(config: Config, where: str) -> None:
             raise UserError(
                 f"{where}, data.targets: {error}, e.g. properties.{name}.unit=eV"
             ) from None
+
+
+def _one_of(value: str, names: Iterable[str]) -> str:
+    """Return a name that is known; pydantic words the refusal of another."""
+    known = tuple(names)
+    if value not in known:
+        raise PydanticCustomError("name", "{text}", {"text": f"choose one of {', '.join(known)}"})
+    return value
 
 
 def _check_names(config: Config, where: str) -> None:

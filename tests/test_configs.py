@@ -144,9 +144,12 @@ def test_settings_are_the_arguments_of_constructors_under_the_same_names():
         "irreps_out",
     }
     assert {"preset", "architecture"} <= arguments(make_model)
-    assert set(ModelSettings.model_fields["architecture"].annotation.__args__[0].__args__) == set(
-        BACKBONES
-    )
+    for name in BACKBONES:
+        assert ModelSettings(architecture=name).architecture == name
+    with pytest.raises(ValueError, match="choose one of spherical, invariants, lieconv"):
+        ModelSettings(architecture="tensors")
+    with pytest.raises(ValueError, match="choose one of auto, reference, generic, specialized"):
+        TrainingSettings(kernels="table")
     training = set(TrainingSettings.model_fields)
     optimisation = {"weight_decay", "ema", "gradient_clip", "seed"}
     assert optimisation <= training

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molequi.cli.main import app, run
-from molequi.config import DataSettings
+from molequi.config import DataSettings, ModelSettings, TrainingSettings
 from molequi.datasets import registry as datasets
 from molequi.datasets.base import DatasetSpec, Request
-from molequi.datasets.from_atoms import frames_from_atoms
+from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.load import load_dataset
 from molequi.datasets.report import describe_frames
@@ -87,6 +87,7 @@ def test_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     known = MappingProxyType({**backbones.BACKBONES, "shells": ShellBackbone})
     monkeypatch.setattr(backbones, "BACKBONES", known)
     model = make_model(ELEMENTS, ["energy"], architecture="shells", n_channels=5).double()
+    assert ModelSettings(architecture="shells").overrides() == {"architecture": "shells"}
     still = model.compute(MOLECULE.graph(model.cutoff))
     turn = random_rotation(np.random.default_rng(0))
     turned = model.compute(MOLECULE.mapped(turn).graph(model.cutoff))
@@ -195,6 +196,7 @@ class EdgeByEdge(Backend):
 
 def test_kernel_back_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKENDS, "edge_by_edge", EdgeByEdge())
+    assert TrainingSettings(kernels="edge_by_edge").kernels == "edge_by_edge"
     model = make_model(ELEMENTS, ["energy"], n_channels=4).double()
     graph = MOLECULE.graph(model.cutoff)
     results = {}
