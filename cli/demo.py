@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -47,50 +47,31 @@ def demo(
     return 0
 
 
-def _steps(
-    output: Path, molecules: Path, model: str, minutes: float
-) -> list[tuple[str, list[str]]]:
-    run = output / "qm9_sample"
+class _Step(NamedTuple):
+    """A command of the demo, and what it shows."""
+
+    title: str
+    arguments: list[str]
+
+
+def _steps(output: Path, molecules: Path, model: str, minutes: float) -> list[_Step]:
+    run, with_model = str(output / "qm9_sample"), ["--model", model]
+    ethanol = str(output / "ethanol.xyz")
+    to_predictions = ["--output", str(output / "predictions.xyz")]
+    to_trajectory = ["--output", str(output / "trajectory.xyz")]
+    predict = ["predict", str(molecules), *with_model]
+    relax = ["relax", "--smiles", "CCO", *with_model, "--output", ethanol]
+    md = ["md", ethanol, *with_model, "--steps", "1000", *to_trajectory]
+    train = ["train", "qm9_sample", f"training.max_minutes={minutes:g}", "--output", run]
+    what_is_learned = "gap and dipole magnitude on 3,000 molecules of QM9, in the given time"
     return [
-        (
-            "Energy, forces and dipole of ten molecules",
-            ["predict", str(molecules), "--model", model],
-        ),
-        (
-            "The same into a file that ASE reads",
-            [
-                "predict",
-                str(molecules),
-                "--model",
-                model,
-                "--output",
-                str(output / "predictions.xyz"),
-            ],
-        ),
-        (
-            "Relax ethanol, made from its SMILES",
-            ["relax", "--smiles", "CCO", "--model", model, "--output", str(output / "ethanol.xyz")],
-        ),
-        (
-            "Molecular dynamics at constant energy, and how well the energy is kept",
-            [
-                "md",
-                str(output / "ethanol.xyz"),
-                "--model",
-                model,
-                "--steps",
-                "1000",
-                "--output",
-                str(output / "trajectory.xyz"),
-            ],
-        ),
-        (
-            "Train a model of gap and dipole magnitude on 3,000 molecules of QM9, in the given "
-            "time",
-            ["train", "qm9_sample", f"training.max_minutes={minutes:g}", "--output", str(run)],
-        ),
-        ("Use it", ["predict", str(molecules), "--model", str(run)]),
-        ("Check that the bundled model obeys physics", ["check", model]),
+        _Step("Energy, forces and dipole of ten molecules", predict),
+        _Step("The same into a file that ASE reads", [*predict, *to_predictions]),
+        _Step("Relax ethanol, made from its SMILES", relax),
+        _Step("Molecular dynamics at constant energy, and how well the energy is kept", md),
+        _Step(f"Train a model of {what_is_learned}", train),
+        _Step("Use it", ["predict", str(molecules), "--model", run]),
+        _Step("Check that the bundled model obeys physics", ["check", model]),
     ]
 
 
@@ -110,7 +91,9 @@ def _print_files(output: Path) -> None:
         "predictions.xyz": "energies, forces, dipoles: ase.io.read(FILE).get_forces()",
         "ethanol.xyz": "the relaxed molecule",
         "trajectory.xyz": "a frame every 5 fs with energy, forces and momenta",
-        "qm9_sample/model.safetensors": "the trained model: predict FILE --model qm9_sample",
+        "qm9_sample/model.safetensors": (
+            "the trained model: molequi predict FILE --model qm9_sample"
+        ),
         "qm9_sample/result.json": "its errors on the test set",
         "qm9_sample/plots/learning_curve.png": "training and validation",
         "qm9_sample/plots/parity_gap.png": "predicted against QM9",

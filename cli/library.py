@@ -188,31 +188,29 @@ def _print_card(card: Mapping[str, Any], indent: str = "") -> None:
     """Print nested data as lines; groups that all have fields of their own become a table."""
     for key, value in card.items():
         heading = f"{indent}{key.replace('_', ' ')}:"
-        if (
-            isinstance(value, dict)
-            and value
-            and all(isinstance(group, dict) for group in value.values())
-        ):
-            columns = list(dict.fromkeys(name for group in value.values() for name in group))
-            print_table(
-                heading,
-                ("", *columns),
-                [
-                    (name, *(_cell(group.get(column)) for column in columns))
-                    for name, group in value.items()
-                ],
-            )
+        if isinstance(value, dict) and value and _are_groups(value):
+            _print_groups(heading, value)
         elif isinstance(value, dict):
             line(heading)
             _print_card(value, indent + "  ")
         elif isinstance(value, list) and any(
             isinstance(item, str) and " " in item for item in value
         ):
-            line(heading)
-            for item in value:
-                line(f"{indent}  - {item}")
+            line("\n".join([heading, *(f"{indent}  - {item}" for item in value)]))
         else:
             line(f"{heading} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+
+
+def _are_groups(card: Mapping[str, Any]) -> bool:
+    return all(isinstance(group, dict) for group in card.values())
+
+
+def _print_groups(heading: str, groups: Mapping[str, Mapping[str, Any]]) -> None:
+    columns = list(dict.fromkeys(name for group in groups.values() for name in group))
+    rows = [
+        (name, *(_cell(group.get(column)) for column in columns)) for name, group in groups.items()
+    ]
+    print_table(heading, ("", *columns), rows)
 
 
 def _cell(value: object) -> str | None:
