@@ -64,7 +64,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "backend_pyscf backend_xtb",
     ),
     ("labeling", "inputs journal workers run"),
-    ("alignment", "orientations fields align"),
+    ("alignment", "orientations fields scoring align"),
     (
         "training",
         "clock ema processes state schedule parts metrics loss metrics_file log run_directory "
@@ -77,7 +77,10 @@ ORDER: tuple[tuple[str, str], ...] = (
         "evaluation setup loop train",
     ),
     ("", "experiments"),
-    ("simulation", "calculator trajectory guard md relaxation vibrations conformers boltzmann"),
+    (
+        "simulation",
+        "calculator trajectory guard motion md relaxation vibrations conformers boltzmann",
+    ),
 )
 MODULES = tuple(
     ".".join(filter(None, ("molequi", folder, name)))

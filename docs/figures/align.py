@@ -8,9 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from molequi.alignment.align import Pair, best_pose, scan_orientations, unit_features
 from molequi.alignment.fields import L_MAX, Multipoles, fields_of, multipoles, shells_for
 from molequi.alignment.orientations import correlations, score_at
+from molequi.alignment.scoring import Pair, best_pose, scan_orientations, unit_features
 from molequi.graphs.neighbors import build_graph
 from molequi.models.probes import random_rotation
 from molequi.models.zoo import load

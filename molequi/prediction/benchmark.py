@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from molequi.kernels import CPU_KERNELS
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.resources import data_path
 from molequi.structures.atoms import graph_from_atoms
-from molequi.structures.readers import read_structures
+from molequi.structures.inputs import first_atoms
 
 # Water at the density of the liquid, Å: the distance of the molecules on their lattice, and O H H
 # of one.
@@ -46,7 +47,7 @@ def systems(cutoff: float) -> dict[str, AtomGraph]:
 
     Cutoff in Å.
     """
-    (_, atoms), *_ = read_structures(data_path("samples/aspirin.xyz"))
+    atoms = first_atoms(data_path("samples/aspirin.xyz"))
     boxes = {f"water box {3 * n**3:,}": _water_box(n, cutoff) for n in (4, 8)}
     return {"aspirin": graph_from_atoms(atoms, cutoff), **boxes}
 
@@ -78,7 +79,7 @@ def bench(
         for name, graph in graphs.items():
             with event.install_recorder("numba:compile") as recorder:
                 frozen.compute(graph)
-            times = _times(lambda call=frozen.compute, on=graph: call(on), seconds)
+            times = _times(functools.partial(frozen.compute, graph), seconds)
             median = statistics.median(times)
             yield Timing(
                 name,

@@ -18,6 +18,7 @@ from ase import Atoms
 
 from molequi.graphs.graph import AtomGraph
 from molequi.models.freeze import FrozenModel
+from molequi.models.molecular import MolecularModel
 from molequi.nn.heads.optical import ROTATION_PER_BOHR4
 from molequi.prediction.records import Values, split_outputs
 from molequi.structures.perception import labels_from_geometry
@@ -69,9 +70,10 @@ def rotation_notes(
         cip["cip_note"] = labels.status
     if ROTATION not in values:
         return {**dict.fromkeys(MARKS), **cip}
-    error = abs(values[ROTATION] + image[ROTATION])
+    rotation = float(values[ROTATION])
+    error = abs(rotation + float(image[ROTATION]))
     return {
-        "rotation_sign": sign_of(values[ROTATION], error, smallest_rotation(model, atoms)),
+        "rotation_sign": sign_of(rotation, error, smallest_rotation(model, atoms)),
         "mirror_error": error,
         **cip,
     }
@@ -84,7 +86,7 @@ def sign_of(value: float, error: float, smallest: float) -> str | None:
     return "+" if value > 0 else "-"
 
 
-def smallest_rotation(model: FrozenModel, atoms: Atoms) -> float:
+def smallest_rotation(model: MolecularModel | FrozenModel, atoms: Atoms) -> float:
     """Return the specific rotation of a molecule at 1e-5 of the spread in training."""
     factor = 1.0
     if "rosenfeld" in model.outputs or "rosenfeld_isotropic" in model.outputs:
@@ -100,7 +102,7 @@ def rotation_factor(atoms: Atoms) -> float:
     return ROTATION_PER_BOHR4 / float(atoms.get_masses().sum()) if len(atoms) else 0.0
 
 
-def training_spread(model: FrozenModel) -> float:
+def training_spread(model: MolecularModel | FrozenModel) -> float:
     """Return the spread of the odd scalar in the training set.
 
     In the unit of what was trained; of rosenfeld_isotropic for the tensor too. Models keep it as
@@ -114,7 +116,7 @@ def training_spread(model: FrozenModel) -> float:
     return spread.get(name, model.output_scale(name)[0])
 
 
-def rotation_level(model: FrozenModel, conformers: str = "this conformer") -> str:
+def rotation_level(model: MolecularModel | FrozenModel, conformers: str = "this conformer") -> str:
     """Say in one line what the rotations of a model stand for.
 
     Its own level of theory, the geometry, and that it is no experiment.

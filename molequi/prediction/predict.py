@@ -132,8 +132,8 @@ def embed(
     features = []
     for structure in read_inputs(inputs, smiles=smiles, charge=charge, seed=seed):
         case = _prepare(structure, frozen, unsafe=False)
-        if case.graph is None:
-            raise UserError(f"{structure}: {case.error}")
+        if not isinstance(case, _Ready):
+            raise UserError(f"{structure}: {case.record['error']}")
         features.append(frozen.embed(case.graph.to(frozen.device)).cpu().numpy())
     return features
 
@@ -150,74 +150,65 @@ def _require_place(output: str | os.PathLike[str], model: FrozenModel) -> None:
         )
 
 
-class _Case(NamedTuple):
-    """A structure ready to compute.
-
-    Without a graph it has an error, and `doubt` is what the model was not made for.
-    """
+class _Ready(NamedTuple):
+    """A structure ready to compute; `doubt` is what the model was not made for."""
 
     structure: Structure
-    graph: AtomGraph | None = None
-    error: str | None = None
+    atoms: Atoms
+    graph: AtomGraph
     doubt: str | None = None
 
 
-def _prepare(structure: Structure, model: FrozenModel, *, unsafe: bool) -> _Case:
+def _prepare(structure: Structure, model: FrozenModel, *, unsafe: bool) -> _Ready | Prediction:
+    """Return a structure ready to compute, or the record of its error."""
     if structure.atoms is None:
-        return _Case(structure, error=structure.error)
+        return _failed(structure, structure.error)
     try:
         graph = graph_from_atoms(structure.atoms, model.cutoff)
     except ValueError as error:
-        return _Case(structure, error=str(error))
+        return _failed(structure, error)
     try:
         model.check_input(graph)
     except UserError as error:
         if not unsafe or isinstance(error, UnknownElementError):
-            return _Case(structure, error=str(error))
+            return _failed(structure, error)
         logger.warning("%s is outside the model: %s", structure, error)
-        return _Case(structure, graph, doubt=str(error))
-    return _Case(structure, graph)
+        return _Ready(structure, structure.atoms, graph, doubt=str(error))
+    return _Ready(structure, structure.atoms, graph)
+
+
+def _failed(structure: Structure, error: object) -> Prediction:
+    return Prediction({**structure.labels(), "error": str(error)}, None)
 
 
 def _predict_batch(
     structures: list[Structure], model: FrozenModel, *, unsafe: bool
 ) -> Iterator[Prediction]:
     cases = [_prepare(structure, model, unsafe=unsafe) for structure in structures]
-    graphs = [case.graph for case in cases if case.graph is not None]
+    graphs = [case.graph for case in cases if isinstance(case, _Ready)]
     if graphs:
         graph = collate(graphs).to(model.device)
-        values = iter(
-            split_outputs(
-                model,
-                graph,
-                model.compute(graph, forces=True, stress=bool(graph.pbc.all(dim=1).any())),
-            )
-        )
+        outputs = model.compute(graph, forces=True, stress=bool(graph.pbc.all(dim=1).any()))
+        values = iter(split_outputs(model, graph, outputs))
         images = iter(mirrored_values(model, graph)) if gives_rotation(model) else repeat(None)
     for case in cases:
-        if case.graph is None:
-            yield Prediction({**case.structure.labels(), "error": case.error}, None)
-        else:
+        if isinstance(case, _Ready):
             yield _prediction(case, model, next(values), next(images))
+        else:
+            yield case
 
 
 def _prediction(
-    case: _Case, model: FrozenModel, values: Values, image: Values | None
+    case: _Ready, model: FrozenModel, values: Values, image: Values | None
 ) -> Prediction:
-    atoms, charge = case.structure.atoms, int(case.graph.total_charge[0])
+    structure, atoms, graph, doubt = case
     if not math.isfinite(values.get("energy", 0.0)):
-        return Prediction(
-            {
-                **case.structure.labels(),
-                "error": "the model gives no finite energy for this geometry",
-            },
-            None,
-        )
-    record = {**case.structure.labels(), **make_record(model, atoms, values, total_charge=charge)}
+        return _failed(structure, "the model gives no finite energy for this geometry")
+    charge = int(graph.total_charge[0])
+    record = {**structure.labels(), **make_record(model, atoms, values, total_charge=charge)}
     if image is not None:
-        record.update(rotation_notes(model, atoms, values, image, charge=charge))
-    if case.doubt is not None:
-        record["unsafe"] = case.doubt
-    return Prediction(
-        record, labelled_atoms(model, atoms, values, {name: record.get(name) for name in _MARKS})
-    )
+        record |= rotation_notes(model, atoms, values, image, charge=charge)
+    if doubt is not None:
+        record["unsafe"] = doubt
+    marks = {name: record.get(name) for name in _MARKS}
+    return Prediction(record, labelled_atoms(model, atoms, values, marks))

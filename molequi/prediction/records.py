@@ -80,7 +80,7 @@ def make_record(
         }
     )
     if "forces" in values:
-        record["max_force"] = max_force(values["forces"])
+        record["max_force"] = max_force(np.asarray(values["forces"]))
     if "dipole" in values:
         record["dipole_debye"] = values["dipole"] / DEBYE
         if total_charge:

@@ -41,9 +41,7 @@ def predict_means(
     output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> list[dict[str, Any]]:
-    """Predict every molecule as the Boltzmann mean over its conformers.
-
-    One record each, in the order of the inputs.
+    """Predict every molecule as the Boltzmann mean over its conformers: one record each, in order.
 
     inputs, smiles, charge, seed: see `inputs.read_inputs`; a structure with coordinates gives
     its bonds and stereocentres. temperature: K.

@@ -71,7 +71,7 @@ class Calculator(AseCalculator):
         self._device = self.model.device
 
     def electrons(self, atoms: Atoms) -> tuple[int, int]:
-        """Return the total charge in e and the spin multiplicity that a structure is computed with."""
+        """Return the charge, e, and the spin multiplicity that a structure is computed with."""
         charge = charge_of(atoms, self.charge)
         return charge, multiplicity_of(
             atoms, charge
@@ -125,6 +125,8 @@ class Calculator(AseCalculator):
     ) -> None:
         """Compute everything the model gives for this structure; ASE calls it."""
         atoms = self.atoms if atoms is None else atoms
+        if atoms is None:
+            raise UserError("the calculator has no structure to compute; give it one")
         electrons = self.electrons(atoms)
         graph = self.graph(atoms, electrons)
         if self._electrons != electrons or set(system_changes) - {"positions", "cell"}:
@@ -191,7 +193,7 @@ def _refuse_without_forces(model: FrozenModel) -> None:
 
 
 def _ase_properties(model: FrozenModel) -> list[str]:
-    names = [name for name in ("dipole", "charges") if name in model.outputs]
+    names: list[str] = [name for name in ("dipole", "charges") if name in model.outputs]
     if "dipole" in names and "charges" not in names:
         names.append("charges")
     if "energy" in model.outputs:

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -67,7 +68,7 @@ class State:
     positions: np.ndarray
     momenta: np.ndarray
     first: np.ndarray
-    random: dict[str, Any]
+    random: Mapping[str, Any]
     statistics: Statistics
     n_frames: int = 0
     n_bytes: int = 0
@@ -90,7 +91,9 @@ class Trajectory:
 
     @property
     def state_path(self) -> Path:
-        """The file that holds the state."""
+        """The file that holds the state. Raises ValueError for a trajectory that is not kept."""
+        if self.path is None:
+            raise ValueError("a trajectory that is not kept has no state")
         return self.path.with_name(f"{self.path.name}.restart")
 
     def start(self, *, overwrite: bool) -> None:

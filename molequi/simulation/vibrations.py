@@ -1,4 +1,4 @@
-"""Vibrations: harmonic frequencies, infrared intensities and the zero-point energy, from the exact Hessian.
+"""Vibrations: harmonic frequencies, infrared intensities, zero-point energy; the Hessian is exact.
 
 With masses m, Hessian H and the orthonormal basis P of all mass-weighted motions that are no
 translation or rotation of the whole,
@@ -27,12 +27,11 @@ from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.nn.response import dipole_derivative
 from molequi.prediction.records import labelled_atoms, max_force
-from molequi.properties import PROPERTIES
 from molequi.runtime.files import check_output, write_text, written_by_rename
 from molequi.runtime.plain import json_text
 from molequi.simulation.calculator import Calculator, as_calculator
 from molequi.simulation.relaxation import relax_atoms
-from molequi.structures.inputs import Input, one_structure
+from molequi.structures.inputs import Input, first_atoms
 
 logger = logging.getLogger(__name__)
 
@@ -69,45 +68,31 @@ def vibrations(
     output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Compute the vibrations of the first structure of an input, relaxed first unless told otherwise.
+    """Compute the vibrations of the first structure of an input, relaxed first unless told not to.
 
-    A model given by name or path runs in float64. fmax: eV/Å, of the relaxation. output: a folder
-    for frequencies.csv, modes.xyz (displacements as a column), structure.xyz and result.json.
-    Constraints are lifted. Of a periodic structure only the translations are taken out.
+    A model given by name or path runs in float64. Constraints are lifted; a periodic structure
+    keeps its rotations. fmax: eV/Å, of the relaxation. output: a folder.
     Returns frequencies_cm1 (imaginary ones negative), ir_km_mol (None without a dipole), zpe_ev,
-    n_imaginary, linear, fmax, converged (None where nothing was relaxed) and labels. Raises
-    UserError for a structure outside the model or an output that is in the way.
+    n_imaginary, linear, fmax, converged (None where nothing was relaxed) and labels.
     """
     if output is not None:
         check_output(output, overwrite=overwrite)
-    atoms = structure.copy() if isinstance(structure, Atoms) else one_structure(structure).atoms
+    atoms = first_atoms(structure)
     atoms.set_constraint()
     calculator = atoms.calc = as_calculator(model, dtype=torch.float64)
     converged, n_steps = None, 0
     if relax_first:
-        relaxed = relax_atoms(atoms, fmax=fmax, steps=_RELAXATION_STEPS)
-        atoms, converged, n_steps = relaxed.atoms, relaxed.converged, relaxed.steps
+        atoms, converged, _, n_steps = relax_atoms(atoms, fmax=fmax, steps=_RELAXATION_STEPS)
     left = max_force(atoms.get_forces())
     if not relax_first and left > _MAX_FORCE_WITHOUT_RELAXATION:
         logger.warning(
-            "the largest force is %.3f eV/Å: frequencies away from a minimum mean little", left
+            "the largest force is %.3f eV/Å: away from a minimum this means little", left
         )
-    graph = calculator.graph(atoms)
-    modes = normal_modes(
-        calculator.model.hessian(graph).cpu().numpy(),
-        atoms.get_masses(),
-        atoms.positions,
-        is_periodic=bool(atoms.pbc.any()),
-    )
-    intensities = None
-    if "dipole" in calculator.implemented_properties and PROPERTIES["dipole"].is_defined(atoms.pbc):
-        intensities = infrared_intensities(
-            modes, dipole_derivative(calculator.model, graph).cpu().numpy(), atoms.get_masses()
-        )
+    modes = _modes(atoms, calculator)
     result = {
         **calculator.labels(atoms),
         "energy": atoms.get_potential_energy(),
-        **_summary(modes, intensities),
+        **_summary(modes, _intensities(atoms, calculator, modes)),
         "fmax": left,
         "converged": converged,
         "relaxation_steps": n_steps,
@@ -116,6 +101,25 @@ def vibrations(
     if output is not None:
         _write(Path(output), atoms, calculator, modes, result)
     return result
+
+
+def _modes(atoms: Atoms, calculator: Calculator) -> NormalModes:
+    return normal_modes(
+        calculator.model.hessian(calculator.graph(atoms)).cpu().numpy(),
+        atoms.get_masses(),
+        atoms.positions,
+        is_periodic=bool(atoms.pbc.any()),
+    )
+
+
+def _intensities(atoms: Atoms, calculator: Calculator, modes: NormalModes) -> np.ndarray | None:
+    """Return the infrared intensities; None where the model or the structure has no dipole."""
+    model = calculator.model
+    dipole = model.properties.get("dipole")
+    if dipole is None or not dipole.is_defined(atoms.pbc):
+        return None
+    derivative = dipole_derivative(model, calculator.graph(atoms)).cpu().numpy()
+    return infrared_intensities(modes, derivative, atoms.get_masses())
 
 
 def normal_modes(
@@ -141,9 +145,9 @@ def normal_modes(
 def infrared_intensities(
     modes: NormalModes, derivative: np.ndarray, masses: np.ndarray
 ) -> np.ndarray:
-    """Return the infrared intensities: (K,), km/mol. derivative: d mu / d x, (3, N, 3), e. masses.
+    """Return the infrared intensities: (K,), km/mol.
 
-    (N,), amu.
+    derivative: d mu / d x, (3, N, 3), e. masses: (N,), amu.
     """
     per_mode = np.einsum("xni,kni->kx", derivative, modes.weighted / np.sqrt(masses)[None, :, None])
     return _INTENSITY * np.square(per_mode).sum(axis=1)
@@ -152,7 +156,10 @@ def infrared_intensities(
 def _rigid_motions(
     positions: np.ndarray, masses: np.ndarray, *, with_rotations: bool
 ) -> np.ndarray:
-    """Return translations, and rotations about the centre of mass, as columns in mass-weighted coordinates: (3N, 3 or 6)."""
+    """Return translations, and rotations about the centre of mass: (3N, 3 or 6).
+
+    They are the columns, in mass-weighted coordinates.
+    """
     root = np.sqrt(masses)[:, None]
     centred = about_centre_of_mass(positions, masses)
     motions = [np.broadcast_to(axis, positions.shape) for axis in np.eye(3)]
@@ -183,6 +190,7 @@ def _summary(modes: NormalModes, intensities: np.ndarray | None) -> dict[str, An
 def _write(
     folder: Path, atoms: Atoms, calculator: Calculator, modes: NormalModes, result: dict[str, Any]
 ) -> None:
+    """Write frequencies.csv, modes.xyz with displacements, structure.xyz and result.json."""
     folder.mkdir(exist_ok=True)
     intensities = result["ir_km_mol"] or [None] * len(modes.frequencies)
     with (

@@ -8,14 +8,7 @@ import pytest
 import torch
 from ase import Atoms
 
-from molequi.alignment.align import (
-    Pair,
-    align,
-    best_pose,
-    ranking,
-    scan_orientations,
-    unit_features,
-)
+from molequi.alignment.align import align
 from molequi.alignment.fields import (
     L_MAX,
     Multipoles,
@@ -26,6 +19,13 @@ from molequi.alignment.fields import (
     shells_for,
 )
 from molequi.alignment.orientations import angle_between, grid_rotations, score_at
+from molequi.alignment.scoring import (
+    Pair,
+    best_pose,
+    ranking,
+    scan_orientations,
+    unit_features,
+)
 from molequi.datasets.npz import load_npz
 from molequi.datasets.places import find_data
 from molequi.errors import UserError

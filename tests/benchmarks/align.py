@@ -22,16 +22,16 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from molequi.alignment.align import (
+from molequi.alignment.align import align
+from molequi.alignment.fields import Multipoles, Shells, fields_of, multipoles, shells_for
+from molequi.alignment.orientations import angle_between, grid_rotations
+from molequi.alignment.scoring import (
     Pair,
-    align,
     best_pose,
     ranking,
     scan_orientations,
     unit_features,
 )
-from molequi.alignment.fields import Multipoles, Shells, fields_of, multipoles, shells_for
-from molequi.alignment.orientations import angle_between, grid_rotations
 from molequi.datasets.npz import load_npz
 from molequi.datasets.places import find_data
 from molequi.graphs.graph import collate

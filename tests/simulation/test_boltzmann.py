@@ -21,7 +21,12 @@ from molequi.structures.molecules import atoms_from_smiles
 @pytest.fixture(scope="module")
 def chiral() -> MolecularModel:
     return make_model(
-        [1, 6, 8], ["rosenfeld"], n_channels=8, n_layers=3, parity="full", metadata=ModelMetadata(name="tiny")
+        [1, 6, 8],
+        ["rosenfeld"],
+        n_channels=8,
+        n_layers=3,
+        parity="full",
+        metadata=ModelMetadata(name="tiny"),
     )
 
 

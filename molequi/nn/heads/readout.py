@@ -47,7 +47,9 @@ class TensorReadout(nn.Module):
         self.irreps = irreps
         self.slices = dict(zip(irreps_in, irreps_in.slices(), strict=True))
         self.triples = (
-            TripleProducts(n_channels, n_channels) if "0o" in irreps and "1o" in irreps_in else None
+            TripleProducts(n_channels, n_channels)
+            if _PSEUDOSCALAR in irreps and _VECTOR in irreps_in
+            else None
         )
         sizes = [
             1
