@@ -1,4 +1,7 @@
-"""Alignment by turned features against the network run again on turned molecules, against overlaps of pairs of atoms, and on known answers."""
+"""Alignment by turned features, against other ways to the same overlaps.
+
+The network run again on turned molecules, overlaps of pairs of atoms, and known answers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scan of all orientations against turning one by one, and its maxima against known rotations."""
+"""The scan of all orientations against turning one by one; its maxima against known rotations."""
 
 import numpy as np
 import pytest

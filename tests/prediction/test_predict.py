@@ -168,7 +168,7 @@ def test_extxyz_reads_back_with_a_calculator(network, xyz, tmp_path):
 
 
 def test_labels_of_the_input_are_replaced(network, tmp_path):
-    """A file that carries another level's energy and a many-line text must come out readable, with our energy."""
+    """A file with another level's energy and a many-line text comes out readable, with ours."""
     water = molecule("H2O")
     water.info.update({"dft_energy": -1.0, "my field": 'two\nlines of "text"', "stress": [0.0] * 6})
     water.calc = SinglePointCalculator(water, energy=-99.0, forces=np.ones((3, 3)))

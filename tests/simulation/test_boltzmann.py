@@ -50,7 +50,7 @@ def test_butane_is_inactive_because_its_conformers_come_in_pairs(chiral):
 
 
 def test_an_achiral_molecule_is_inactive_though_a_conformer_is_only_nearly_flat(chiral):
-    """The trans form of H2O2 relaxes from near planarity to something not quite planar, which has a rotation of its own."""
+    """The trans form of H2O2 relaxes to something not quite planar, with a rotation of its own."""
     turn = np.radians(179.0)
     hooh = ase.Atoms(
         "OOHH",
@@ -93,7 +93,7 @@ def test_coordinates_give_the_molecule_and_its_hand(chiral):
 
 
 def test_a_marked_nitrogen_is_not_asked_for():
-    """RDKit labels the nitrogen of an aziridine that the SMILES marks, and reads none off coordinates."""
+    """RDKit labels the nitrogen of an aziridine that the SMILES marks, off coordinates none."""
     (record,) = predict_means(smiles="C[N@]1C[C@@H]1C", conformers=2, temperature=298.15)
     assert record["conformers"]
     assert record["left_out"] == []

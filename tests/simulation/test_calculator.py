@@ -1,4 +1,4 @@
-"""The ASE calculator: values against the model, refusals, and independence of one calculator from the next."""
+"""The ASE calculator: values against the model, refusals, and independence of calculators."""
 
 import copy
 import threading

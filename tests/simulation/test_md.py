@@ -120,7 +120,10 @@ class KilledError(Exception):
 def test_restart_goes_on_to_the_last_bit(
     network, water, tmp_path, monkeypatch, ensemble, tail, seconds
 ):
-    """Killed between two frames, with or without a torn frame at the end of the file, after a fresh or an old state was saved."""
+    """Killed between two frames, after a fresh or an old state was saved.
+
+    With or without a torn frame at the end of the file.
+    """
     monkeypatch.setattr(trajectory, "SECONDS_BETWEEN_SAVES", seconds)
     settings = MDSettings(ensemble, steps=45, interval=7, timestep=0.5, max_stretch=None)
     whole, torn = tmp_path / "whole.xyz", tmp_path / "torn.xyz"
