@@ -10,8 +10,8 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from molequi.datasets.in_memory import Frames
-from molequi.datasets.sampler import Batch, BatchOrder, GraphBatches, unchanged
+from molequi.datasets.in_memory import Batch, Frames
+from molequi.datasets.sampler import BatchOrder, GraphBatches, unchanged
 
 
 class MolecularDataModule(LightningDataModule):
@@ -80,7 +80,9 @@ class MolecularDataModule(LightningDataModule):
     ) -> Batch:
         """Move a batch; float64 tensors stay float64."""
         graph, targets = batch
-        return graph.to(device), {name: values.to(device) for name, values in targets.items()}
+        return Batch(
+            graph.to(device), {name: values.to(device) for name, values in targets.items()}
+        )
 
     def _loader(self, split: str) -> DataLoader[Batch]:
         return DataLoader(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import logging
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ def fetch(mirrors: Sequence[str], target: Path, *, md5: str) -> Path:
             try:
                 found = _download(url, partial)
             except (OSError, http.client.HTTPException) as error:
-                answers.append(f"{url.split('/')[2]}: {getattr(error, 'reason', None) or error}")
+                answers.append(f"{url.split('/')[2]}: {_reason(error)}")
                 continue
             if found == md5:
                 return target
@@ -46,3 +47,7 @@ def _download(url: str, path: Path) -> str:
             digest.update(block)
             handle.write(block)
     return digest.hexdigest()
+
+
+def _reason(error: Exception) -> object:
+    return error.reason if isinstance(error, urllib.error.URLError) else error

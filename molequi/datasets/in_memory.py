@@ -33,6 +33,13 @@ class Electrons(NamedTuple):
     spin_multiplicity: Tensor
 
 
+class Batch(NamedTuple):
+    """Some structures as one graph, and their targets by name."""
+
+    graph: AtomGraph
+    targets: dict[str, Tensor]
+
+
 class _AtomRows(NamedTuple):
     """rows: the atoms of some structures, one after the other. counts: atoms of each."""
 
@@ -142,7 +149,7 @@ class Frames:
             properties={n: self.properties[n] for n in names},
         )
 
-    def batch(self, indices: Tensor, cutoff: float) -> tuple[AtomGraph, dict[str, Tensor]]:
+    def batch(self, indices: Tensor, cutoff: float) -> Batch:
         """Return the graph of the structures `indices`, and their targets. cutoff: Å."""
         indices = _as_indices(indices, len(self))
         rows, counts = self._atom_rows(indices)
@@ -159,8 +166,9 @@ class Frames:
                 total_charge=self.total_charge[indices],
                 spin_multiplicity=self.spin_multiplicity[indices],
             )
-            return graph, targets
-        return collate([self.graph(index, cutoff) for index in indices.tolist()]), targets
+            return Batch(graph, targets)
+        graph = collate([self.graph(index, cutoff) for index in indices.tolist()])
+        return Batch(graph, targets)
 
     def graph(self, index: int, cutoff: float) -> AtomGraph:
         """Return the graph of one structure."""

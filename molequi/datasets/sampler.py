@@ -12,10 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from molequi.datasets.in_memory import Frames
-from molequi.graphs.graph import AtomGraph
-
-Batch = tuple[AtomGraph, dict[str, Tensor]]
+from molequi.datasets.in_memory import Batch, Frames
 
 
 class BatchOrder(Sampler[Tensor]):

@@ -19,7 +19,8 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 
-from molequi.datasets.sampler import Batch, mix_seed
+from molequi.datasets.in_memory import Batch
+from molequi.datasets.sampler import mix_seed
 from molequi.errors import NotConvergedError
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.signals import SignalWatch

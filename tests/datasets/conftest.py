@@ -211,3 +211,9 @@ def ethanol_frames(n_frames: int = 4) -> list[ase.Atoms]:
 def labelled() -> Callable[..., list[ase.Atoms]]:
     """Return the function that makes labelled frames of ethanol."""
     return ethanol_frames
+
+
+@pytest.fixture(scope="session")
+def sample(checkout: Path) -> Callable[[str], Path]:
+    """Return the function that finds a bundled sample by its file name."""
+    return lambda name: checkout / "data" / "samples" / name
