@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from molequi import hamiltonian, training
-from molequi.config import Config, load_config
+from molequi.config import Config, load_config, make_config
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.load import load_dataset, load_labelled
@@ -228,7 +228,7 @@ def _labelled(
         raise UserError(
             "evaluate got no data; give a labelled file, or a run directory as the model"
         )
-    config = load_config(run.config)
+    config = make_config(run.read_settings(), str(run.config))
     return load_dataset(config.data, config.declared())
 
 

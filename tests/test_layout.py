@@ -67,7 +67,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("alignment", "orientations fields scoring align"),
     (
         "training",
-        "clock ema processes state schedule parts metrics loss metrics_file log run_directory "
+        "clock ema processes state schedule parts metrics loss metrics_file log older_runs run_directory "
         "reference_energies normalization baseline evaluation fine_tuning labels figures module "
         "callbacks launch setup fit",
     ),

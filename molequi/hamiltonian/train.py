@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from molequi.errors import RunInterruptedError, UserError
-from molequi.hamiltonian.config import DynamicsConfig, load_dynamics_config
+from molequi.hamiltonian.config import DynamicsConfig, make_dynamics_config
 from molequi.hamiltonian.data import DynamicsData, make_data
 from molequi.hamiltonian.evaluation import Rollout, measure
 from molequi.hamiltonian.loop import DynamicsRun
@@ -96,7 +96,7 @@ def load_dynamics(folder: str | os.PathLike[str]) -> TrainedDynamics:
             f"{directory.path} holds no finished run of dynamics (result.json is missing); train "
             "with --resume first"
         )
-    config = load_dynamics_config(directory.config)
+    config = make_dynamics_config(directory.read_settings(), str(directory.config))
     data = make_data(config)
     on_cpu = config.training.model_copy(update={"device": "cpu"})
     model = build(config.model_copy(update={"training": on_cpu}), data)

@@ -14,7 +14,7 @@ A new format adds a function to `CONVERTERS` and a file of the old one to `tests
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -42,11 +42,8 @@ def from_format_1(content: Content) -> Content:
     description = dict(content.description)
     # The first files of format 1 knew one kind only.
     kind = description.pop("kind", "tensors")
-    tensors = content.tensors
-    if kind == "tensors":
-        tensors = {_layer_in_format_2(name): tensor for name, tensor in tensors.items()}
-    if any(row["name"] == "dipole" for row in description["properties"]):
-        tensors = {_head_in_format_2(name): tensor for name, tensor in tensors.items()}
+    architecture = "spherical" if kind == "tensors" else kind
+    outputs = [row["name"] for row in description["properties"]]
     old = description["metadata"]
     training = old.get("training", {})
     metadata = {
@@ -60,11 +57,23 @@ def from_format_1(content: Content) -> Content:
         {
             **description,
             "format": 2,
-            "architecture": "spherical" if kind == "tensors" else kind,
+            "architecture": architecture,
             "metadata": metadata,
         },
-        tensors,
+        names_in_format_2(content.tensors, architecture, outputs),
     )
+
+
+def names_in_format_2(
+    tensors: Mapping[str, Tensor], architecture: str, outputs: Collection[str]
+) -> dict[str, Tensor]:
+    """Rename the tensors of a model with these outputs from format 1."""
+    renamed = dict(tensors)
+    if architecture == "spherical":
+        renamed = {_layer_in_format_2(name): tensor for name, tensor in renamed.items()}
+    if "dipole" in outputs:
+        renamed = {_head_in_format_2(name): tensor for name, tensor in renamed.items()}
+    return renamed
 
 
 def _head_in_format_2(name: str) -> str:

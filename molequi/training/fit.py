@@ -34,6 +34,7 @@ from molequi.training.launch import launch
 from molequi.training.log import RunLog, final_table
 from molequi.training.loss import Objective
 from molequi.training.module import MolecularTraining
+from molequi.training.older_runs import OLDER_STATES, present_state
 from molequi.training.processes import is_first_process
 from molequi.training.run_directory import RunDirectory
 from molequi.training.schedule import EarlyStopping, make_schedule
@@ -114,7 +115,7 @@ def _run(
     if backbone.capabilities.fused_kernels or settings.kernels != "auto":
         backbone.use_kernels(choose_kernels(settings, start.model, data))
     if state is not None:
-        module.load_run_state(state)
+        module.load_run_state(present_state(state, start.model))
         data.resume_at = (module.position.epoch, module.position.batch)
     csv_size = 0 if state is None else state["csv_size"]
     recorder = RunRecorder(directory, settings, csv_size=csv_size)
@@ -166,7 +167,9 @@ def _finish(
 
     On the test structures, or the validation ones where there are none.
     """
-    logger.info("training ended: %s", read_state(directory.state)["stop_reason"])
+    logger.info(
+        "training ended: %s", read_state(directory.state, older=OLDER_STATES)["stop_reason"]
+    )
     split = "test" if len(splits.get("test", ())) else "valid"
     model = load_model(directory.model, device=as_device(config.training.device))
     evaluation = evaluate_frames(
@@ -197,7 +200,7 @@ def _finish(
 
 def _resumable_state(splits: Mapping[str, Tensor], directory: RunDirectory) -> dict[str, Any]:
     """Read last.ckpt and make sure that the split is that of the run."""
-    state = read_state(directory.state)
+    state = read_state(directory.state, older=OLDER_STATES)
     if directory.read_split() != _rows_of(splits):
         raise UserError(
             f"the data give another split than {directory.split}, so this is not the run to "

@@ -17,6 +17,7 @@ from molequi.settings import (
     read_settings,
     validate,
 )
+from molequi.training.older_runs import present_settings
 from molequi.training.processes import is_first_process
 
 
@@ -70,6 +71,10 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.config, dump_settings(config))
 
+    def read_settings(self) -> dict[str, Any]:
+        """Return what `start` wrote, in this version or an older one, as plain data."""
+        return present_settings(read_settings(self.config))
+
     def write_split(self, rows: Mapping[str, list[int]]) -> None:
         """Write which structures each part of the data has."""
         write_text(self.split, json.dumps(dict(rows)))
@@ -97,7 +102,7 @@ class RunDirectory:
                 f"{self.path} holds no run to resume (config.yaml is missing); start without "
                 "--resume"
             )
-        saved = validate(type(config), read_settings(self.config), str(self.config))
+        saved = validate(type(config), self.read_settings(), str(self.config))
         difference = first_difference(saved, config)
         if difference is not None:
             raise UserError(

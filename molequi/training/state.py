@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from molequi.errors import UserError
 from molequi.runtime.files import written_by_rename
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclasses.dataclass
@@ -41,10 +41,11 @@ def write_state(state: Mapping[str, Any], path: Path, *, version: int = FORMAT) 
         torch.save({"format": version, **state}, partial)
 
 
-def read_state(path: Path, *, version: int = FORMAT) -> dict[str, Any]:
+def read_state(path: Path, *, version: int = FORMAT, older: Sequence[int] = ()) -> dict[str, Any]:
     """Read what `write_state` wrote; nothing in the file is executed.
 
-    Raises UserError for a missing, damaged or foreign file, and for another format number.
+    older: numbers that are read as well. Raises UserError for a missing, damaged or foreign file,
+    and for another format number.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing, so there is nothing to resume; start without --resume")
@@ -56,7 +57,7 @@ def read_state(path: Path, *, version: int = FORMAT) -> dict[str, Any]:
         raise UserError(
             f"{path} cannot be read ({str(error).splitlines()[0]}); start again with --overwrite"
         ) from None
-    if not isinstance(state, dict) or state.get("format") != version:
+    if not isinstance(state, dict) or state.get("format") not in (version, *older):
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise UserError(
             f"{path} has format {found}; this version resumes format {version}; start again with "

@@ -1,0 +1,44 @@
+"""Run directories that molequi 0.1.0 wrote, by the names of today.
+
+Its settings called the `architecture` of a network its `kind`, `spherical` networks `tensors`, and
+kernels `generic` and `specialized` `table` and `unrolled`; files to resume from had format 1.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from molequi.models.converters import names_in_format_2
+from molequi.models.molecular import MolecularModel
+
+# Formats of last.ckpt that `present_state` takes.
+OLDER_STATES = (1,)
+_KERNELS = {"table": "generic", "unrolled": "specialized"}
+
+
+def present_settings(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run directory as they are called now."""
+    present = copy.deepcopy(dict(data))
+    model, training = present.get("model"), present.get("training")
+    if isinstance(model, dict):
+        for network in (model, model.get("backbone")):
+            if isinstance(network, dict) and "cutoff" in network and "kind" in network:
+                kind = network.pop("kind")
+                network["architecture"] = "spherical" if kind == "tensors" else kind
+        if model.get("kind") == "tensors":
+            model["kind"] = "spherical"
+    if isinstance(training, dict) and training.get("kernels") in _KERNELS:
+        training["kernels"] = _KERNELS[training["kernels"]]
+    return present
+
+
+def present_state(state: Mapping[str, Any], model: MolecularModel) -> dict[str, Any]:
+    """Return what `read_state` gave, of any format, with tensors as `model` calls them now."""
+    if state["format"] not in OLDER_STATES:
+        return dict(state)
+    kind = model.backbone.architecture, model.outputs
+    weights = names_in_format_2(state["model"], *kind)
+    averages = names_in_format_2(state["average"]["values"], *kind)
+    return {**state, "model": weights, "average": {**state["average"], "values": averages}}
