@@ -103,25 +103,6 @@ BatchSize = Annotated[
     int | None,
     typer.Option("--batch-size", min=1, show_default=False, help="Structures per batch."),
 ]
-RunDirectory = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", show_default=False, help="Run directory; runs/NAME by default."),
-]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the run directory.")]
-TrainingDevice = Annotated[
-    Device | None, typer.Option("--device", show_default=False, help="Same as training.device=...")
-]
-TrainingDtype = Annotated[
-    Dtype | None, typer.Option("--dtype", show_default=False, help="Same as training.dtype=...")
-]
-TrainingSeed = Annotated[
-    int | None,
-    typer.Option("--seed", min=0, show_default=False, help="Same as training.seed=..."),
-]
-TrainingBatchSize = Annotated[
-    int | None,
-    typer.Option("--batch-size", min=1, show_default=False, help="Same as training.batch_size=..."),
-]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else there.")

@@ -18,17 +18,59 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("property", "unit", "count", "MAE", "RMSE", "max", "R²", "baseline MAE")
 
+RunDirectory = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", show_default=False, help="Run directory; runs/NAME by default."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the run directory.")]
+TrainingDevice = Annotated[
+    options.Device | None,
+    typer.Option("--device", show_default=False, help="Same as training.device=..."),
+]
+TrainingDtype = Annotated[
+    options.Dtype | None,
+    typer.Option("--dtype", show_default=False, help="Same as training.dtype=..."),
+]
+TrainingSeed = Annotated[
+    int | None,
+    typer.Option("--seed", min=0, show_default=False, help="Same as training.seed=..."),
+]
+TrainingBatchSize = Annotated[
+    int | None,
+    typer.Option("--batch-size", min=1, show_default=False, help="Same as training.batch_size=..."),
+]
+EvaluatedModel = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A model file, a run directory, or the name of a bundled model."
+    ),
+]
+EvaluationData = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATA",
+        show_default=False,
+        help="A labelled file, or qm9; a run directory knows its own.",
+    ),
+]
+Split = Annotated[
+    str | None, typer.Option("--split", show_default=False, help="train, valid or test.")
+]
+EvaluationBatchSize = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Structures per batch.")
+]
+
 
 def train(
     config: options.ConfigName = None,
     settings: options.Overrides = None,
     *,
-    output: options.RunDirectory = None,
-    resume: options.Resume = False,
-    device: options.TrainingDevice = None,
-    dtype: options.TrainingDtype = None,
-    seed: options.TrainingSeed = None,
-    batch_size: options.TrainingBatchSize = None,
+    output: RunDirectory = None,
+    resume: Resume = False,
+    device: TrainingDevice = None,
+    dtype: TrainingDtype = None,
+    seed: TrainingSeed = None,
+    batch_size: TrainingBatchSize = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
 ) -> None:
@@ -74,30 +116,14 @@ def _print_result(result: dict[str, Any], *, json: bool) -> None:
 
 
 def evaluate(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL", help="A model file, a run directory, or the name of a bundled model."
-        ),
-    ],
-    data: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DATA",
-            show_default=False,
-            help="A labelled file, or qm9; a run directory knows its own.",
-        ),
-    ] = None,
+    model: EvaluatedModel,
+    data: EvaluationData = None,
     *,
-    split: Annotated[
-        str | None, typer.Option("--split", show_default=False, help="train, valid or test.")
-    ] = None,
+    split: Split = None,
     json: options.Json = False,
     device: options.DeviceOption = options.Device.cpu,
     dtype: options.DtypeOption = None,
-    batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Structures per batch.")
-    ] = 64,
+    batch_size: EvaluationBatchSize = 64,
 ) -> None:
     """Compare MODEL with the labels of DATA.
 

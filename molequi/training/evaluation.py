@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -73,6 +73,13 @@ def evaluate_frames(
     return Evaluation(result, predictions, guesses, frames)
 
 
+class Derivatives(TypedDict):
+    """Arguments of `MolecularModel.compute`."""
+
+    forces: bool
+    stress: bool
+
+
 class Compared(NamedTuple):
     """Values of one shape: what the model gives, the label (NaN unknown), the baseline's guess."""
 
@@ -105,6 +112,12 @@ def _result_rows(row: Property, compared: Compared, n_atoms: Tensor) -> dict[str
     return result
 
 
+def derivatives(names: Sequence[str]) -> Derivatives:
+    """Return which derivatives of the energy a model must compute for the named outputs."""
+    stress = "stress" in names
+    return {"forces": stress or "forces" in names, "stress": stress}
+
+
 def predict_frames(
     model: MolecularModel, frames: Frames, names: Sequence[str], *, batch_size: int = 64
 ) -> dict[str, Tensor]:
@@ -113,13 +126,10 @@ def predict_frames(
     (B, *shape) or (A, *shape), float64, on the CPU.
     """
     frozen = model.freeze()
-    derivatives = {name: name in names for name in ("forces", "stress")}
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     for indices in torch.arange(len(frames)).split(batch_size):
         graph, _ = frames.batch(indices, model.cutoff)
-        outputs = frozen.compute(
-            graph.to(frozen.device), forces=any(derivatives.values()), stress=derivatives["stress"]
-        )
+        outputs = frozen.compute(graph.to(frozen.device), **derivatives(names))
         for name, values in parts.items():
             values.append(outputs[name].to("cpu", torch.float64))
     return {
@@ -146,7 +156,7 @@ def save_predictions(evaluation: Evaluation, path: Path) -> None:
     `NAME` and `NAME_predicted`, with n_atoms and atomic_numbers; plain arrays, no pickle.
     """
     frames = evaluation.frames
-    arrays: dict[str, np.ndarray] = {
+    arrays: dict[str, Any] = {
         "n_atoms": frames.n_atoms.numpy(),
         "atomic_numbers": frames.atomic_numbers.numpy(),
     }
@@ -175,12 +185,17 @@ def _shared_rows(
     model: MolecularModel, frames: Frames, names: Sequence[str] | None
 ) -> list[Property]:
     """Return the properties to compare; refuse names that only one side has."""
-    shared = [name for name in frames.targets if name in model.properties]
-    missing = [] if names is None else [name for name in names if name not in shared]
-    if shared and not missing:
-        return [model.properties[name] for name in names or shared]
-    what = f"asked for {', '.join(missing)}" if missing else "nothing to compare"
-    raise UserError(
+    shared = {name: model.properties[name] for name in frames.targets if name in model.properties}
+    missing = [name for name in names or () if name not in shared]
+    if missing:
+        raise _mismatch(f"asked for {', '.join(missing)}", model, frames)
+    if not shared:
+        raise _mismatch("nothing to compare", model, frames)
+    return [shared[name] for name in names or shared]
+
+
+def _mismatch(what: str, model: MolecularModel, frames: Frames) -> UserError:
+    return UserError(
         f"{what}: the data have {', '.join(frames.targets) or 'no labels'}, the model gives "
         f"{', '.join(model.properties)}"
     )

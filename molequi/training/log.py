@@ -105,23 +105,22 @@ def final_table(result: Mapping[str, Mapping[str, Any]]) -> str:
     """
     accuracy = ["accuracy"] if any("accuracy" in row for row in result.values()) else []
     header = ["property", "unit", "count", "MAE", "RMSE", "max", "R2", "baseline MAE", *accuracy]
+    keys = (*_COLUMNS, *accuracy)
     body = [
-        [
-            name,
-            row["unit"],
-            str(row["count"]),
-            *(_number(row.get(column)) for column in (*_COLUMNS, *accuracy)),
-        ]
+        [name, row["unit"], str(row["count"]), *(_number(row.get(key)) for key in keys)]
         for name, row in result.items()
     ]
-    widths = [max(len(line[k]) for line in [header, *body]) for k in range(len(header))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if k < 2 else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in [header, *body]
-    ]
+    return _aligned([header, *body])
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> str:
+    """Lay out lines of cells under each other: two columns to the left, the others to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    lines = []
+    for line in table:
+        cells = list(zip(line, widths, strict=True))
+        left = [cell.ljust(width) for cell, width in cells[:2]]
+        lines.append("  ".join([*left, *(cell.rjust(width) for cell, width in cells[2:])]))
     return "\n".join(line.rstrip() for line in lines)
 
 

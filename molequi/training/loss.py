@@ -54,6 +54,11 @@ class Objective:
             ]
         )
 
+    def not_finite(self, sums: Tensor) -> list[str]:
+        """Return the names of the terms whose sum is not a finite number."""
+        terms = zip(self.names, sums.detach(), strict=True)
+        return [name for name, value in terms if not torch.isfinite(value)]
+
     def weights(self, weights: Mapping[str, float], device: torch.device | None = None) -> Tensor:
         """Return the weight of each term, adding up to 1: (T,), float64.
 

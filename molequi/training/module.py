@@ -22,10 +22,12 @@ from torch import Tensor
 from molequi.datasets.in_memory import Batch
 from molequi.datasets.sampler import mix_seed
 from molequi.errors import NotConvergedError
+from molequi.graphs.graph import AtomGraph
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.signals import SignalWatch
 from molequi.training.clock import Clock
 from molequi.training.ema import EMA
+from molequi.training.evaluation import derivatives
 from molequi.training.loss import Objective, atom_counts
 from molequi.training.metrics import (
     EpochSummary,
@@ -69,26 +71,20 @@ class MolecularTraining(LightningModule):
         # request.
         self.signals, self.is_stop_agreed = SignalWatch(), False
         self.summary: EpochSummary | None = None
-        self.derivatives = {
-            name: name in {row.name for row in objective.rows} for name in ("forces", "stress")
-        }
         # Rows: sum of losses, number of components, of each target in this epoch.
         self.train_sums = torch.zeros(2, len(objective.names), dtype=torch.float64)
         self.errors: dict[str, ErrorSums] = {}
         self._resumed_optimizer: dict[str, Any] | None = None
         self._resumed_epoch = False
 
-    def predict(self, graph: Any, *, create_graph: bool) -> dict[str, Tensor]:
+    def predict(self, graph: AtomGraph, *, create_graph: bool) -> dict[str, Tensor]:
         """Run the model with the derivatives that the targets ask for."""
-        if any(self.derivatives.values()):
-            return self.model.compute(
-                graph, forces=True, stress=self.derivatives["stress"], create_graph=create_graph
-            )
-        return self.model.compute(graph, forces=False, create_graph=create_graph)
+        names = [row.name for row in self.objective.rows]
+        return self.model.compute(graph, **derivatives(names), create_graph=create_graph)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return AdamW over what is not frozen."""
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        parameters = [weight for weight in self.model.parameters() if weight.requires_grad]
         return torch.optim.AdamW(
             parameters, lr=self.schedule.learning_rate, weight_decay=self.weight_decay, foreach=True
         )
@@ -130,7 +126,8 @@ class MolecularTraining(LightningModule):
         weights = self.objective.weights(self.schedule.weights_at(progress), sums.device)
         loss = self.trainer.world_size * (weights * sums / counts.clamp(min=1)).sum()
         if not torch.isfinite(loss):
-            self._stop_nonfinite(sums)
+            bad = ", ".join(self.objective.not_finite(sums)) or "all targets"
+            raise NotConvergedError(self._nonfinite_message(f"the loss of {bad}"))
         self.train_sums[0] += sums.detach()
         self.train_sums[1] += local
         return loss
@@ -145,9 +142,7 @@ class MolecularTraining(LightningModule):
 
         A gradient that is not finite ends the run before it touches the weights.
         """
-        parameters = [
-            parameter for group in optimizer.param_groups for parameter in group["params"]
-        ]
+        parameters = [weight for group in optimizer.param_groups for weight in group["params"]]
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clip, foreach=True)
         if not torch.isfinite(norm):
             raise NotConvergedError(self._nonfinite_message("the gradient"))
@@ -295,13 +290,6 @@ class MolecularTraining(LightningModule):
         )
         self.position.seconds, self.is_stop_agreed = shared.seconds, shared.is_stop_requested
         return shared.counts
-
-    def _stop_nonfinite(self, sums: Tensor) -> None:
-        terms = zip(self.objective.names, sums.detach(), strict=True)
-        bad = [name for name, value in terms if not torch.isfinite(value)]
-        raise NotConvergedError(
-            self._nonfinite_message(f"the loss of {', '.join(bad) or 'all targets'}")
-        )
 
     def _nonfinite_message(self, what: str) -> str:
         return (

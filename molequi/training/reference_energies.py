@@ -181,10 +181,9 @@ def _numbered(symbol: object, value: object) -> tuple[int, float]:
     """Return an atomic number and its energy from an entry such as `H: -13.6` or `1: -13.6`."""
     text = str(symbol)
     number = atomic_numbers.get(text) or (int(text) if text.isdigit() else 0)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (is_number and 1 <= number <= MAX_NUMBER):
-        raise UserError(
-            f"training.reference_energies: {symbol}: {value!r} is not an element and its energy, "
-            "such as H: -13.6"
-        )
-    return number, float(value)
+    if 1 <= number <= MAX_NUMBER and isinstance(value, int | float) and not isinstance(value, bool):
+        return number, float(value)
+    raise UserError(
+        f"training.reference_energies: {symbol}: {value!r} is not an element and its energy, such "
+        "as H: -13.6"
+    )
