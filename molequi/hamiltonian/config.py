@@ -132,9 +132,9 @@ def is_dynamics(data: Mapping[str, Any]) -> bool:
 
 
 def load_dynamics_config(source: str | Path, overrides: Sequence[str] = ()) -> DynamicsConfig:
-    """Read a YAML file, or the config bundled under that name, and apply `overrides` such as `model.kind=hogn`.
+    """Read a YAML file, or the config bundled under that name, and apply `overrides`.
 
-    Raises UserError as `config.load_config`.
+    They are such as `model.kind=hogn`. Raises UserError as `config.load_config`.
     """
     data = read_settings(source, overrides)
     if not is_dynamics(data):
@@ -157,8 +157,9 @@ def _check_model(config: DynamicsConfig, where: str) -> None:
     known = RECIPES if isinstance(config.data, SpringSettings) else {**RECIPES, **BACKBONES}
     if model.kind not in known:
         raise UserError(f"{where}: model.kind is {model.kind!r}; known are {', '.join(known)}")
+    stated = model.backbone.overrides()
     for name, here in (("architecture", "kind"), ("n_channels", "width"), ("n_layers", "n_layers")):
-        if getattr(model.backbone, name) is not None:
+        if name in stated:
             raise UserError(f"{where}: model.backbone.{name} is said by model.{here}; set that")
     if model.kind not in BACKBONES and model.backbone != ModelSettings():
         raise UserError(

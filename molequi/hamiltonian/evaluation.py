@@ -27,7 +27,7 @@ from molequi.hamiltonian.potential import MolecularPotential
 _SUBSTEPS = 2
 # Frames of an unseen trajectory on which forces are compared.
 _N_FORCE_FRAMES = 200
-# States whose energies are computed at once.
+# States, or segments, that are computed at once.
 _CHUNK = 200
 
 
@@ -97,20 +97,25 @@ def _relative_change(momentum: Tensor) -> Tensor:
     return ((momentum - start).square().mean((0, 2)) / start.square().mean((0, 2))).sqrt()
 
 
-def measure(model: nn.Module, data: DynamicsData) -> tuple[dict[str, dict[str, Any]], Rollout]:
-    """Return the results of a model in float64, each with value and unit, and its rollout."""
+class Measured(NamedTuple):
+    """Results by name, each with value and unit, and the rollout that they are of."""
+
+    result: dict[str, dict[str, Any]]
+    rollout: Rollout
+
+
+def measure(model: nn.Module, data: DynamicsData) -> Measured:
+    """Return the results of a model in float64."""
     model = model.double()
     if isinstance(model, MolecularPotential):
         model = model.frozen()
+    parts = torch.arange(data.test.n_systems).split(_CHUNK)
     with torch.no_grad():
         errors = [
-            segment_error(model, data.test.pick(rows), data.scales)
-            for rows in torch.arange(data.test.n_systems).split(200)
+            float(segment_error(model, data.test.pick(rows), data.scales)) * len(rows)
+            for rows in parts
         ]
-    weights = [len(rows) for rows in torch.arange(data.test.n_systems).split(200)]
-    test = sum(float(error) * weight for error, weight in zip(errors, weights, strict=True)) / sum(
-        weights
-    )
+    test = sum(errors) / data.test.n_systems
     rollout = follow(
         model,
         data.truth,
@@ -119,22 +124,23 @@ def measure(model: nn.Module, data: DynamicsData) -> tuple[dict[str, dict[str, A
     )
     result = {"test_mse": _row(test)}
     if isinstance(data.truth, MolecularPotential):
-        return result | _molecule_rows(model, data.truth, data.rollouts, rollout), rollout
+        result |= _molecule_rows(model, data.truth, data.rollouts, rollout)
+        return Measured(result, rollout)
     result["rollout_state_mse"] = _row(rollout.state[1:].mean())
     result["rollout_energy_error"] = _row(rollout.energy[1:].mean())
     result["linear_momentum_change"] = _row(rollout.linear.max())
     result["angular_momentum_change"] = _row(rollout.angular.max())
-    return result, rollout
+    return Measured(result, rollout)
 
 
 def _molecule_rows(
     model: nn.Module, teacher: MolecularPotential, trajectory: Segments, rollout: Rollout
 ) -> dict[str, dict[str, Any]]:
-    """Compare forces on frames of the unseen trajectory, and the teacher's energy along the rollout with its start.
+    """Compare forces on frames of the unseen trajectory, and energies along the rollout.
 
-    A rollout of the teacher itself by the same integrator changes that energy too, by
-    `teacher_energy_change`; what a model with an energy follows changes its own by
-    `own_energy_change`.
+    The energy is the teacher's, compared with its start. A rollout of the teacher itself by the
+    same integrator changes that energy too, by `teacher_energy_change`; what a model with an energy
+    follows changes its own by `own_energy_change`.
     """
     every = max(trajectory.states.shape[1] // _N_FORCE_FRAMES, 1)
     frames = trajectory.states[0, ::every]

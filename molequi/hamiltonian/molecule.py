@@ -30,18 +30,16 @@ def make_teacher(settings: MoleculeSettings) -> MolecularPotential:
 
     Raises UserError where the file does not hold one molecule that the teacher knows.
     """
-    structures = [found for _, found in read_structures(find_data(settings.path))]
-    broken = [found for found in structures if isinstance(found, str)]
-    if len(structures) != 1 or broken:
+    found = [structure for _, structure in read_structures(find_data(settings.path))]
+    broken = [text for text in found if isinstance(text, str)]
+    if len(found) != 1 or broken:
         raise UserError(
             f"data.path {settings.path} holds "
-            f"{broken[0] if broken else f'{len(structures)} structures'}; give a file with one "
-            "molecule"
+            f"{broken[0] if broken else f'{len(found)} structures'}; give a file with one molecule"
         )
-    frames, model = (
-        frames_from_atoms(structures, source=(settings.path,)),
-        load(settings.teacher, dtype="float64"),
-    )
+    atoms = [structure for structure in found if not isinstance(structure, str)]
+    frames = frames_from_atoms(atoms, source=(settings.path,))
+    model = load(settings.teacher, dtype="float64")
     if "energy" not in model.outputs:
         raise UserError(
             f"data.teacher {settings.teacher} predicts {', '.join(model.outputs)}; give a model "
@@ -66,10 +64,10 @@ def describe_molecule(frames: Frames, n_systems: int) -> Systems:
 
 
 def run_teacher(teacher: MolecularPotential, settings: MoleculeSettings) -> Segments:
-    """Return two trajectories from the same geometry with different velocities, as long as the longer of the two that are asked for.
+    """Return two trajectories from the same geometry with different velocities.
 
-    Velocities are drawn at twice the temperature, without momentum; what the first 50 fs show is
-    thrown away.
+    Both are as long as the longer of the two that are asked for. Velocities are drawn at twice the
+    temperature, without momentum; what the first 50 fs show is thrown away.
     """
     generator = torch.Generator().manual_seed(settings.seed)
     systems = describe_molecule(teacher.frames, 2)

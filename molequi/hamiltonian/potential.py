@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,13 +21,14 @@ from molequi.hamiltonian.mechanics import PotentialModel, Segments, Systems
 from molequi.kernels import policy
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel, make_model
+from molequi.training.normalization import heads_of
 
 # Learning rate of backbones where none is given.
 LEARNING_RATE = 5e-3
 
 
 class MolecularPotential(PotentialModel):
-    """V(q) by a molecular model in evaluation mode, or by a frozen one, which has no weights to train.
+    """V(q) by a molecular model in evaluation mode, or by a frozen one, which cannot be trained.
 
     All systems are copies of one molecule, whose elements `frames` holds.
     """
@@ -38,8 +40,9 @@ class MolecularPotential(PotentialModel):
 
     def frozen(self) -> MolecularPotential:
         """Return the potential as it is now, for long runs without training."""
-        is_frozen = isinstance(self.model, FrozenModel)
-        return self if is_frozen else MolecularPotential(self.model.freeze(), self.frames)
+        if isinstance(self.model, FrozenModel):
+            return self
+        return MolecularPotential(self.model.freeze(), self.frames)
 
     def potential(self, positions: Tensor, systems: Systems) -> Tensor:
         """Return V, eV: (B,), float64; differentiable where gradients are enabled."""
@@ -69,6 +72,8 @@ class MolecularPotential(PotentialModel):
 
         A resumed run must compute what the whole one does.
         """
+        if isinstance(self.model, FrozenModel):
+            raise TypeError("a frozen potential cannot be trained, so no passes can be counted on")
         backbone = self.model.backbone
         if backbone.capabilities.fused_kernels and backbone.device.type == "cpu":
             n_edges = n_systems * self._graph(self.frames.positions[None]).edge_index.shape[1]
@@ -85,14 +90,15 @@ class MolecularPotential(PotentialModel):
 
 
 def make_potential(
-    kind: str, overrides: Mapping[str, object], frames: Frames, train: Segments, seed: int
+    kind: str, overrides: Mapping[str, Any], frames: Frames, train: Segments, seed: int
 ) -> MolecularPotential:
-    """Return the untrained potential of the molecule in `frames`, calibrated on `train`: there its forces have the size of the true ones.
+    """Return the untrained potential of the molecule in `frames`, calibrated on `train`.
 
-    kind: of the backbone, a key of `nn.backbones.registry.BACKBONES`; overrides: `preset`, and arguments of the
-    backbone. Batch norms keep the moments of this
-    calibration: a potential must not depend on the batch. Raises UserError for a backbone whose
-    energy has no continuous derivative.
+    There its forces have the size of the true ones.
+    kind: of the backbone, a key of `nn.backbones.registry.BACKBONES`. overrides: `preset`, and
+    arguments of the backbone. Batch norms keep the moments of this calibration: a potential must
+    not depend on the batch. Raises UserError for a backbone whose energy has no continuous
+    derivative.
     """
     model = make_model(frames.elements(), ["energy"], architecture=kind, seed=seed, **overrides)
     obstacle = model.backbone.capabilities.no_forces_reason
@@ -107,8 +113,7 @@ def make_potential(
     some = train.states[:: max(train.n_systems // 64, 1), 0, 0]
     model.backbone.calibrate(potential._graph(some))
     forces = train.states[:, :, 1].diff(dim=1) / train.times.diff()[:, None, None]
-    head, own = model.heads["energy"], potential.forces(some)
-    head.set_statistics(
-        float(head.scale) * float(forces.square().mean().sqrt() / own.square().mean().sqrt())
-    )
+    head, own = heads_of(model)["energy"], potential.forces(some)
+    ratio = forces.square().mean().sqrt() / own.square().mean().sqrt()
+    head.set_statistics(float(head.scale) * float(ratio))
     return potential
