@@ -47,7 +47,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "datasets.formats",
         "units unit_checks values label_checks labels extxyz csv_files tables flat_npz",
     ),
-    ("datasets.qm9", "sources qm9 pyg"),
+    ("datasets.qm9", "columns sources qm9 pyg"),
     (
         "datasets.chirality",
         "sources qm9_labels enantiomers chiral mirror alanine qm9_centres axial rosenfeld ecd",

@@ -21,7 +21,7 @@ _NAMES = {
     "atoms_from_smiles": "molequi.structures.molecules",
     "conformers_from_smiles": "molequi.structures.molecules",
     "load_qm9": "molequi.datasets.qm9.qm9",
-    "atom_references": "molequi.datasets.qm9.qm9",
+    "atom_references": "molequi.datasets.qm9.columns",
     "load_rmd17": "molequi.datasets.rmd17",
     "read_chiral": "molequi.datasets.chirality.chiral",
     "enantiomers": "molequi.datasets.chirality.enantiomers",

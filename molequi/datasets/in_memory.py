@@ -139,10 +139,7 @@ class Frames:
         """
         for name in names:
             if name not in self.targets:
-                raise UserError(
-                    f"target {name!r} is not in the data; it has "
-                    f"{', '.join(sorted(self.targets)) or 'no targets'}"
-                )
+                raise UserError(X)
         return dataclasses.replace(
             self,
             targets={n: self.targets[n] for n in names},
@@ -166,8 +163,8 @@ class Frames:
                 total_charge=self.total_charge[indices],
                 spin_multiplicity=self.spin_multiplicity[indices],
             )
-            return Batch(graph, targets)
-        graph = collate([self.graph(index, cutoff) for index in indices.tolist()])
+        else:
+            graph = collate([self.graph(index, cutoff) for index in indices.tolist()])
         return Batch(graph, targets)
 
     def graph(self, index: int, cutoff: float) -> AtomGraph:
@@ -204,14 +201,15 @@ class Frames:
             name: torch.cat([_target_or_nan(part, row) for part in parts])
             for name, row in properties.items()
         }
-        source = (
-            tuple(text for part in parts for text in (part.source or ("",) * len(part)))
-            if any(part.source for part in parts)
-            else ()
-        )
+        has_source = any(part.source for part in parts)
+        source = [text for part in parts for text in part.source or ("",) * len(part)]
         offsets = offsets_of(torch.cat([part.n_atoms for part in parts]))
         return Frames(
-            **joined, offsets=offsets, targets=targets, properties=properties, source=source
+            **joined,
+            offsets=offsets,
+            targets=targets,
+            properties=properties,
+            source=tuple(source) if has_source else (),
         )
 
     def _atom_rows(self, indices: Tensor) -> _AtomRows:

@@ -13,7 +13,7 @@ import torch
 from ase import units
 
 from molequi.datasets.npz import load_npz
-from molequi.datasets.qm9.qm9 import QM9_PROPERTIES, atom_references
+from molequi.datasets.qm9.columns import QM9_PROPERTIES, atom_references
 
 _ROW = re.compile(r"^\| `(?P<file>[^`]+)` \|(?P<cells>.*)\| `(?P<sha>[0-9a-f]{64})` \|$")
 

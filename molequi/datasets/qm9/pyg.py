@@ -12,7 +12,8 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data, InMemoryDataset
 
 from molequi.datasets.in_memory import Frames, make_frames
-from molequi.datasets.qm9.qm9 import QM9_PROPERTIES, atom_references, load_qm9, prepare_qm9
+from molequi.datasets.qm9.columns import QM9_PROPERTIES, atom_references
+from molequi.datasets.qm9.qm9 import load_qm9, prepare_qm9
 from molequi.graphs.graph import AtomGraph
 
 # Column -> (property, factor from the table's unit to PyG's): D, bohr³, eV, bohr², eV, cal/(mol K),

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from ase import units
-from ase.data import atomic_numbers
-from torch import Tensor
 
 from molequi.datasets.base import DatasetEntry, Request
 from molequi.datasets.download import fetch
@@ -23,6 +17,7 @@ from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.npz import array_names, is_flat, load_npz, save_npz
 from molequi.datasets.places import default_root
 from molequi.datasets.prepared import PreparedSet, Progress, one_file
+from molequi.datasets.qm9.columns import COLUMN_OF, QM9_PROPERTIES
 from molequi.datasets.qm9.sources import (
     COLUMNS,
     RawQM9,
@@ -32,8 +27,6 @@ from molequi.datasets.qm9.sources import (
 )
 from molequi.datasets.report import describe_frames
 from molequi.errors import UserError
-from molequi.graphs.elements import N_ELEMENTS
-from molequi.properties import PROPERTIES, Property
 from molequi.runtime import resources
 from molequi.structures.formats import format_of
 
@@ -48,46 +41,6 @@ _ARCHIVE_MIRRORS = (
     "https://paddle-org.bj.bcebos.com/paddlematerials/datasets/qm9/dsgdb9nsd.xyz.tar.bz2",
 )
 _N_UNCHARACTERIZED = 3054
-
-# Rotational constants have no row in the table of learnable properties: they follow from the
-# geometry.
-_ROTATIONAL = {
-    f"rotational_{axis.lower()}": Property(
-        f"rotational_{axis.lower()}", "0e", "GHz", f"rotational constant {axis}"
-    )
-    for axis in "ABC"
-}
-
-
-class Column(NamedTuple):
-    """A column of QM9's table, and the factor that converts it to the property's unit."""
-
-    name: str
-    factor: float
-
-
-_COLUMNS: Mapping[str, Column] = MappingProxyType(
-    {
-        "dipole_magnitude": Column("mu", 1.0),
-        "isotropic_polarizability": Column("alpha", units.Bohr**3),
-        "homo": Column("homo", units.Hartree),
-        "lumo": Column("lumo", units.Hartree),
-        "gap": Column("gap", units.Hartree),
-        "r2": Column("r2", units.Bohr**2),
-        "zpve": Column("zpve", units.Hartree),
-        "cv": Column("cv", 1.0),
-        "u0": Column("u0", units.Hartree),
-        "u298": Column("u298", units.Hartree),
-        "h298": Column("h298", units.Hartree),
-        "g298": Column("g298", units.Hartree),
-        "rotational_a": Column("A", 1.0),
-        "rotational_b": Column("B", 1.0),
-        "rotational_c": Column("C", 1.0),
-    }
-)
-QM9_PROPERTIES: Mapping[str, Property] = MappingProxyType(
-    {name: {**PROPERTIES, **_ROTATIONAL}[name] for name in _COLUMNS}
-)
 
 
 def load_qm9(path: str | Path | None = None, *, progress: Progress | None = None) -> LabelledSet:
@@ -161,7 +114,7 @@ def to_labelled(raw: RawQM9, removed: np.ndarray) -> LabelledSet:
         torch.from_numpy(raw.n_atoms),
         targets={
             name: torch.from_numpy(raw.columns[column.name] * column.factor)
-            for name, column in _COLUMNS.items()
+            for name, column in COLUMN_OF.items()
         },
         properties=QM9_PROPERTIES,
         source=[f"gdb {number}" for number in raw.index],
@@ -195,26 +148,6 @@ def uncharacterized(folder: Path) -> np.ndarray:
             f"{_N_UNCHARACTERIZED}"
         )
     return numbers
-
-
-def atom_references(name: str) -> Tensor:
-    """Return QM9's own energies of the isolated atoms for u0, u298, h298 or g298.
-
-    (N_ELEMENTS,), float64, eV, by atomic number; NaN elsewhere.
-    """
-    known = [name for name, row in QM9_PROPERTIES.items() if row.has_reference]
-    if name not in known:
-        raise UserError(
-            f"QM9 has no atomic references for {name!r}; it has them for {', '.join(known)}"
-        )
-    references = torch.full((N_ELEMENTS,), torch.nan, dtype=torch.float64)
-    column, factor = _COLUMNS[name]
-    with resources.data_path("samples/qm9_atomref.csv").open(
-        encoding="utf-8", newline=""
-    ) as handle:
-        for line in csv.DictReader(handle):
-            references[atomic_numbers[line["element"]]] = float(line[f"{column}_Ha"]) * factor
-    return references
 
 
 def qm9pack_folder() -> Path | None:

@@ -13,7 +13,8 @@ from ase import units
 
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.qm9 import qm9
-from molequi.datasets.qm9.qm9 import QM9_PROPERTIES, atom_references, load_qm9, prepare_qm9
+from molequi.datasets.qm9.columns import QM9_PROPERTIES, atom_references
+from molequi.datasets.qm9.qm9 import load_qm9, prepare_qm9
 from molequi.datasets.qm9.sources import parse_number, parse_uncharacterized
 from molequi.errors import UserError
 
