@@ -139,7 +139,8 @@ class Frames:
         """
         for name in names:
             if name not in self.targets:
-                raise UserError(X)
+                known = ", ".join(sorted(self.targets)) or "no targets"
+                raise UserError(f"target {name!r} is not in the data; it has {known}")
         return dataclasses.replace(
             self,
             targets={n: self.targets[n] for n in names},
@@ -270,12 +271,10 @@ def make_frames(
 
 
 def _check_finite(positions: Tensor) -> None:
-    finite = torch.isfinite(positions).all(dim=1)
-    if not finite.all():
-        raise UserError(
-            f"position of atom {int((~finite).nonzero()[0])} of the set is not finite; coordinates "
-            "must be finite numbers in Å"
-        )
+    bad = (~torch.isfinite(positions).all(dim=1)).nonzero()[:, 0].tolist()
+    if bad:
+        where = f"position of atom {bad[0]} of the set"
+        raise UserError(f"{where} is not finite; coordinates must be finite numbers in Å")
 
 
 def offsets_of(counts: Tensor) -> Tensor:
@@ -288,9 +287,9 @@ def _as_indices(indices: Tensor, n_frames: int) -> Tensor:
     if indices.dtype == torch.bool:
         indices = torch.nonzero(indices)[:, 0]
     indices = indices.to(torch.int64).reshape(-1)
-    if len(indices) and not (0 <= int(indices.min()) and int(indices.max()) < n_frames):
-        outside = int(indices.max() if indices.max() >= n_frames else indices.min())
-        raise UserError(f"structure {outside} is not in the data; it has {n_frames} structures")
+    outside = indices[(indices < 0) | (indices >= n_frames)].tolist()
+    if outside:
+        raise UserError(f"structure {outside[0]} is not in the data; it has {n_frames} structures")
     return indices
 
 
