@@ -56,7 +56,11 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("", "config"),
     ("datasets", "load sampler datamodule"),
     ("models", "metadata freeze probes molecular converters checkpoint zoo"),
-    ("diagnostics", "model_runner invariance consistency parity networks check layers"),
+    (
+        "diagnostics",
+        "model_runner limits invariance consistency parity networks jumps check layers",
+    ),
+    ("testing", "calculators assertions"),
     ("prediction", "records optical_rotation predict benchmark"),
     (
         "labeling",
@@ -90,7 +94,9 @@ MODULES = tuple(
 RANK = {name: rank for rank, name in enumerate(MODULES)}
 # Where ASE's and RDKit's objects may appear; the units and tables of `ase.units` and `ase.data` may
 # be used anywhere.
-FILE_FORMATS = ("structures", "datasets", "labeling", "prediction", "alignment", "simulation")
+FILE_FORMATS = (
+    "structures", "datasets", "testing", "labeling", "prediction", "alignment", "simulation",
+)  # fmt: skip
 
 
 def name_of(path: Path) -> str:

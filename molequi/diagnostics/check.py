@@ -12,117 +12,42 @@ resolve that change (1e5 roundings of the value itself), 1e5 roundings are the s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from molequi.diagnostics import consistency, invariance, networks, parity
+from molequi.diagnostics.jumps import jumps
+from molequi.diagnostics.limits import Measurement, measurement
 from molequi.diagnostics.model_runner import CheckableModel, Deviation, ModelRunner, Outputs
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
 from molequi.models.probes import Structure, built_in_probes, structures_of
 
-# Per test: the limit in float64, the limit in float32, what is measured. Faults of 1e-3 of the
-# scale lie above every limit (the slopes' excepted: they are there for cutoffs that bend the
-# force), healthy models well below.
-LIMITS: dict[str, tuple[float, float, str]] = {
-    "rotation": (1e-9, 1e-4, "output of rotated structure - rotated output"),
-    "inversion": (1e-9, 1e-4, "output of the mirror image (x -> -x) - parity x output"),
-    "achiral": (1e-9, 1e-4, "pseudoscalars of structures that are their own mirror image"),
-    "hand_separation": (
-        1e-9,
-        1e-4,
-        "error of the mirror law, per difference between the hands of a chiral structure",
-    ),
-    "translation": (1e-9, 1e-4, "change of the outputs when the structure moves by 50 Å"),
-    "permutation": (1e-9, 1e-4, "change of the outputs when the atoms are listed in another order"),
-    "batch": (1e-9, 1e-4, "outputs in a batch - outputs one by one"),
-    "wrapping": (
-        1e-9,
-        1e-4,
-        "change of the outputs when atoms move to another image of themselves",
-    ),
-    "supercell": (1e-9, 1e-4, "outputs of two cells side by side - those of one cell, per cell"),
-    "size_consistency": (
-        1e-9,
-        1e-4,
-        "extensive and per-atom outputs of two far fragments - those of each alone",
-    ),
-    "determinism": (1e-9, 1e-4, "change of the outputs in a second call"),
-    "fused_kernels": (1e-9, 1e-4, "outputs with fused convolutions - those with plain torch"),
-    "force_consistency": (
-        1e-4,
-        1e-4,
-        "energy difference along a path + work of the forces, per root mean square force x length",
-    ),
-    "closed_loop_work": (
-        1e-4,
-        1e-4,
-        "work of the forces around a loop, per root mean square force x length",
-    ),
-    "stress_consistency": (
-        1e-4,
-        1e-4,
-        "energy difference along a deformation - work of the stress, per root mean square stress x "
-        "volume x strain",
-    ),
-    "energy_at_cutoff": (5e-6, 2e-5, "jump of the energy where an atom leaves the cutoff"),
-    "force_at_cutoff": (5e-6, 2e-5, "jump of the forces where an atom leaves the cutoff"),
-    "slope_at_cutoff": (
-        2e-3,
-        2e-3,
-        "jump of the forces' slope (per Å) where an atom leaves the cutoff",
-    ),
-    "outputs_at_cutoff": (5e-6, 2e-5, "jump of the other outputs where an atom leaves the cutoff"),
-    "energy_at_near_cutoff": (
-        5e-6,
-        2e-5,
-        "jump of the energy where an atom leaves the cutoff of angles and dihedrals",
-    ),
-    "force_at_near_cutoff": (
-        5e-6,
-        2e-5,
-        "jump of the forces where an atom leaves the cutoff of angles and dihedrals",
-    ),
-    "slope_at_near_cutoff": (
-        1e-2,
-        1e-2,
-        "jump of the forces' slope (per Å) where an atom leaves the cutoff of angles and dihedrals",
-    ),
-    "outputs_at_near_cutoff": (
-        5e-6,
-        2e-5,
-        "jump of the other outputs where an atom leaves the cutoff of angles and dihedrals",
-    ),
-    "moved_lifts": (
-        1e-9,
-        1e-4,
-        "features of lifts moved by an element of the group - features of the lifts",
-    ),
-    "finite": (0.0, 0.0, "values that are not finite"),
-    "inputs_unchanged": (0.0, 0.0, "input tensors that the model has changed"),
-}
 
+class Trial(NamedTuple):
+    """What a measurement works on: structures, what the model gives for them, and chance.
 
-@dataclasses.dataclass(frozen=True)
-class Measurement:
-    """One number beside its limit.
-
-    unit: `1` for an error relative to its scale, `count` otherwise. where: output and structure of
-    the worst case.
+    total_charge, spin_multiplicity: of further structures that a measurement makes.
     """
 
-    value: float
-    limit: float
-    unit: str
-    description: str
-    where: str
+    runner: ModelRunner
+    structures: Sequence[Structure]
+    base: Sequence[Outputs]
+    rng: np.random.Generator
+    total_charge: int
+    spin_multiplicity: int
 
-    @property
-    def ok(self) -> bool:
-        """Whether the value is within the limit; a value that is not a number is not."""
-        return self.value <= self.limit
+    def with_output(self, name: str) -> list[Structure]:
+        """Return the structures for which the model gives an output."""
+        pairs = zip(self.structures, self.base, strict=True)
+        return [structure for structure, outputs in pairs if name in outputs]
+
+
+Measure = Callable[[Trial], Iterator[Deviation]]
 
 
 def check_model(
@@ -132,90 +57,67 @@ def check_model(
     with_probes: bool = True,
     seed: int = 0,
 ) -> dict[str, Measurement]:
-    """Measure a model on the built-in probes and on the structures in `graphs`, or without the probes on these alone.
+    """Measure a model on the built-in probes and on the structures in `graphs`.
 
-    Returns one `Measurement` per test; `rotation` and `inversion` have one per output (and irrep),
-    as `inversion.dipole.1o`; so have `achiral` and `hand_separation`, which belong to outputs with
-    a 0o part. `features` are those of the network's last layer, where these turn. A test that does
-    not apply, such as forces of a model without an energy, is absent.
+    Without the probes on these alone. Returns one `Measurement` per test; `rotation` and
+    `inversion` have one per output (and irrep), as `inversion.dipole.1o`; so have `achiral` and
+    `enantiomer_separation`, which belong to outputs with a 0o part. `features` are those of the
+    network's last layer, where these turn. A test that does not apply, such as forces of a model
+    without an energy, is absent.
     Raises UserError where `graphs` holds structures but no atoms.
     """
-    charge, multiplicity = _charge_state(model)
-    pieces = [
-        structure
-        for graph in graphs
-        for structure in structures_of(graph)
-        if len(structure.positions)
-    ]
+    pieces = [piece for graph in graphs for piece in structures_of(graph) if len(piece.positions)]
     if not pieces and (len(graphs) or not with_probes):
         raise UserError(
             "the structures to check have no atoms; give at least one with atoms, or none to use "
             "the built-in ones"
         )
-    runner, rng = ModelRunner(model), np.random.default_rng(seed)
+    runner = ModelRunner(model)
     structures = [
         dataclasses.replace(structure, name=f"structure {number}")
         for number, structure in enumerate(pieces)
     ]
     if with_probes:
-        probes = built_in_probes(
-            model.elements, total_charge=charge, spin_multiplicity=multiplicity
-        )
-        structures = [
-            *(probe for probe in probes if probe.is_open or runner.capabilities.periodic),
-            *structures,
-        ]
-    worst: dict[str, Deviation] = {}
-    for deviation in _findings(runner, structures, rng, (charge, multiplicity)):
-        # Written so that a value which is not a number is kept as the worst.
-        if deviation.test not in worst or not deviation.value <= worst[deviation.test].value:
-            worst[deviation.test] = deviation
-    return {test: _measurement(deviation, runner.dtype) for test, deviation in worst.items()}
+        structures = [*probes_for(runner), *structures]
+    return measure(runner, structures, seed=seed)
 
 
-def _findings(
+def probes_for(runner: ModelRunner) -> list[Structure]:
+    """Return the built-in probes that a model can take, of its elements and its charge."""
+    charge, multiplicity = _charge_state(runner.model)
+    probes = built_in_probes(
+        runner.model.elements, total_charge=charge, spin_multiplicity=multiplicity
+    )
+    return [probe for probe in probes if probe.is_open or runner.capabilities.periodic]
+
+
+def measure(
     runner: ModelRunner,
     structures: Sequence[Structure],
-    rng: np.random.Generator,
-    state: tuple[int, int],
-) -> Iterator[Deviation]:
+    *,
+    tests: Collection[str] | None = None,
+    dtype: torch.dtype | None = None,
+    seed: int = 0,
+) -> dict[str, Measurement]:
+    """Measure some tests (keys of `MEASURES`; all by default) on some structures.
+
+    dtype: the number type whose limits count, that of the model by default. Returns the worst case
+    of each test.
+    """
     base = runner.observe(structures)
-    yield from _non_finite(structures, base)
-    yield from _changed_inputs(runner, structures)
-    yield from invariance.determinism(runner, structures, base)
-    yield from invariance.rotation(runner, structures, base, rng)
-    yield from invariance.inversion(runner, structures, base)
-    yield from parity.achiral(runner, total_charge=state[0], spin_multiplicity=state[1])
-    yield from parity.hand_separation(runner, total_charge=state[0], spin_multiplicity=state[1])
-    yield from invariance.translation(runner, structures, base, rng)
-    yield from invariance.wrapping(runner, structures, base, rng)
-    yield from invariance.permutation(runner, structures, base, rng)
-    yield from invariance.batching(runner, structures, base)
-    yield from invariance.supercell(runner, structures, base)
-    yield from invariance.size_consistency(runner, structures, base)
-    yield from invariance.fused_kernels(runner, structures)
-    if runner.has_forces:
-        yield from consistency.force_consistency(runner, structures, rng)
-        yield from consistency.closed_loop_work(runner, structures, rng)
-        yield from consistency.stress_consistency(runner, structures, rng)
-    yield from consistency.smoothness(
-        runner, runner.model.cutoff, total_charge=state[0], spin_multiplicity=state[1]
+    trial = Trial(
+        runner, structures, base, np.random.default_rng(seed), *_charge_state(runner.model)
     )
-    yield from networks.near_cutoff(runner, total_charge=state[0], spin_multiplicity=state[1])
-    yield from networks.hidden_features(runner, structures, rng)
-    yield from networks.moved_lifts(runner, structures, rng)
-
-
-def _measurement(deviation: Deviation, dtype: torch.dtype) -> Measurement:
-    test = deviation.test.split(".")[0]
-    double, single, description = LIMITS[test]
-    return Measurement(
-        deviation.value,
-        single if dtype == torch.float32 else double,
-        "count" if double == 0 else "1",
-        description,
-        deviation.where,
-    )
+    worst: dict[str, Deviation] = {}
+    for name, deviations_of in MEASURES.items():
+        if tests is not None and name not in tests:
+            continue
+        for deviation in deviations_of(trial):
+            # Written so that a value which is not a number is kept as the worst.
+            if deviation.test not in worst or not deviation.value <= worst[deviation.test].value:
+                worst[deviation.test] = deviation
+    limits = runner.dtype if dtype is None else dtype
+    return {test: measurement(deviation, limits) for test, deviation in worst.items()}
 
 
 def _charge_state(model: CheckableModel) -> tuple[int, int]:
@@ -227,21 +129,69 @@ def _charge_state(model: CheckableModel) -> tuple[int, int]:
     return states[0] if states and (0, 1) not in states else (0, 1)
 
 
-def _non_finite(structures: Sequence[Structure], base: Sequence[Outputs]) -> Iterator[Deviation]:
+def _finite(trial: Trial) -> Iterator[Deviation]:
     total, where = 0, "no output"
-    for structure, outputs in zip(structures, base, strict=True):
+    for structure, outputs in zip(trial.structures, trial.base, strict=True):
         for name, value in outputs.items():
             bad = int((~np.isfinite(value)).sum())
             total, where = total + bad, f"{name} of {structure.name}" if bad else where
     yield Deviation("finite", float(total), where)
 
 
-def _changed_inputs(runner: ModelRunner, structures: Sequence[Structure]) -> Iterator[Deviation]:
-    graph = runner.graph(structures)
+def _inputs_unchanged(trial: Trial) -> Iterator[Deviation]:
+    graph = trial.runner.graph(trial.structures)
     before = [field.clone() for field in graph]
-    runner.compute(graph)
+    trial.runner.compute(graph)
     fields = zip(graph._fields, graph, before, strict=True)
     changed = [
         name for name, now, then in fields if not torch.equal(now, then) or now.requires_grad
     ]
     yield Deviation("inputs_unchanged", float(len(changed)), ", ".join(changed) or "no input")
+
+
+def _smoothness(trial: Trial) -> Iterator[Deviation]:
+    """Look at the cutoff, and where it is not known everywhere."""
+    cutoff = trial.runner.model.cutoff
+    if cutoff is None:
+        yield from jumps(trial.runner, trial.structures)
+    else:
+        yield from consistency.smoothness(
+            trial.runner,
+            cutoff,
+            total_charge=trial.total_charge,
+            spin_multiplicity=trial.spin_multiplicity,
+        )
+
+
+# fmt: off
+# What measures which tests, in the order of the report. Random numbers are drawn in this order.
+MEASURES: Mapping[str, Measure] = MappingProxyType({
+    "finite": _finite,
+    "inputs_unchanged": _inputs_unchanged,
+    "determinism": lambda t: invariance.determinism(t.runner, t.structures, t.base),
+    "rotation": lambda t: invariance.rotation(t.runner, t.structures, t.base, t.rng),
+    "inversion": lambda t: invariance.inversion(t.runner, t.structures, t.base),
+    "achiral": lambda t: parity.achiral(
+        t.runner, total_charge=t.total_charge, spin_multiplicity=t.spin_multiplicity),
+    "enantiomer_separation": lambda t: parity.enantiomer_separation(
+        t.runner, total_charge=t.total_charge, spin_multiplicity=t.spin_multiplicity),
+    "translation": lambda t: invariance.translation(t.runner, t.structures, t.base, t.rng),
+    "wrapping": lambda t: invariance.wrapping(t.runner, t.structures, t.base, t.rng),
+    "permutation": lambda t: invariance.permutation(t.runner, t.structures, t.base, t.rng),
+    "batch": lambda t: invariance.batching(t.runner, t.structures, t.base),
+    "supercell": lambda t: invariance.supercell(t.runner, t.structures, t.base),
+    "size_consistency": lambda t: invariance.size_consistency(t.runner, t.structures, t.base),
+    "fused_kernels": lambda t: invariance.fused_kernels(t.runner, t.structures),
+    "force_consistency": lambda t: consistency.force_consistency(
+        t.runner, t.with_output("forces"), t.rng),
+    "closed_loop_work": lambda t: consistency.closed_loop_work(
+        t.runner, t.with_output("forces"), t.rng),
+    "stress_consistency": lambda t: consistency.stress_consistency(
+        t.runner, t.with_output("stress"), t.rng),
+    "smoothness": _smoothness,
+    "near_cutoff": lambda t: networks.near_cutoff(
+        t.runner, total_charge=t.total_charge, spin_multiplicity=t.spin_multiplicity),
+    "hidden_features": lambda t: networks.hidden_features(t.runner, t.structures, t.rng),
+    "moved_lifts": lambda t: networks.moved_lifts(t.runner, t.structures, t.rng),
+})
+# fmt: on

@@ -1,4 +1,4 @@
-"""Whether energies, forces and stresses belong together, and stay smooth where an atom leaves the cutoff: used by `diagnostics.py`.
+"""Whether energies, forces and stresses belong together, and stay smooth at the cutoff.
 
 The work of a force along a path is integrated with Gauss-Legendre nodes and compared with the
 difference of two energies. Unlike a finite difference it does not divide the rounding of the
@@ -23,13 +23,14 @@ _LENGTHS = (0.1, 0.02, 0.004, 0.0008)
 _AGREED = 1e-5
 _STRAIN_PER_LENGTH = 0.3  # 1/Å
 _N_LOOP, _RADII, _UNIT_RADIUS = 16, (0.02, 0.004, 0.0008), 0.1  # Å
-_STEP = 0.005  # Å, at the cutoff; eight of them stay within the last knot interval of the radial splines
+# Å, at the cutoff; eight of them stay within the last knot interval of the radial splines.
+_STEP = 0.005
 
 
 def force_consistency(
     runner: ModelRunner, structures: Sequence[Structure], rng: np.random.Generator
 ) -> Iterator[Deviation]:
-    """Compare energy differences along straight random paths of all atoms with the work of the forces.
+    """Compare energy differences along straight random paths with the work of the forces.
 
     Relative to the root mean square force component times the length of the path in 3N dimensions.
     """
@@ -54,9 +55,9 @@ def _path_error(runner: ModelRunner, structure: Structure, path: np.ndarray) -> 
 def closed_loop_work(
     runner: ModelRunner, structures: Sequence[Structure], rng: np.random.Generator
 ) -> Iterator[Deviation]:
-    """Integrate the forces around an ellipse in 3N dimensions, by the trapezoidal rule, which converges exponentially there.
+    """Integrate the forces around an ellipse in 3N dimensions.
 
-    Relative to the root mean square force component times the length of the loop. The work grows
+    By the trapezoidal rule, which converges exponentially there. Relative to the root mean square force component times the length of the loop. The work grows
     with the area, so the value is scaled from the small loop that is used to a radius of 0.1 Å.
     """
     for structure in structures:
@@ -87,7 +88,7 @@ def _loop_error(
 def stress_consistency(
     runner: ModelRunner, structures: Sequence[Structure], rng: np.random.Generator
 ) -> Iterator[Deviation]:
-    """Compare energy differences along random deformations of atoms and cell with the work of the stress.
+    """Compare energy differences along random deformations with the work of the stress.
 
     With the deformation D(s) = 1 + s eta, dE/ds = V tr(stress eta D^-1); eta has an antisymmetric
     part, so that an asymmetric stress is found as well. Relative to the root mean square component

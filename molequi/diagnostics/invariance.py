@@ -1,4 +1,4 @@
-"""Errors of a model's outputs under motions and regroupings that must change nothing, or change it in a known way: used by `diagnostics.py`."""
+"""Errors of outputs under motions and regroupings that change nothing, or in a known way."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def size_consistency(
         alone, alone[1:] + alone[:1], strict=True
     ):
         extent = np.abs(np.concatenate([first.positions, second.positions])).max()
-        both = first.beside(second, _DISTANCE + 2 * extent + runner.model.cutoff)
+        both = first.beside(second, _DISTANCE + 2 * extent + (runner.model.cutoff or 0.0))
         joined = runner.observe([both])[0]
         for name, value in joined.items():
             row = runner.rows[name]

@@ -1,6 +1,6 @@
-"""Measure single layers: how far a layer on irreps, or on images, is from commuting with rotations, mirrors, turns and shifts.
+"""Measure single layers: how far they are from commuting with rotations, mirrors and shifts.
 
-`diagnostics.check_model` measures whole models; these are for whoever builds a layer. Every value
+Layers on irreps or on images. `diagnostics.check.check_model` measures whole models; these are for whoever builds a layer. Every value
 is an error relative to the root mean square of the layer's output.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.diagnostics.check import LIMITS, Measurement
+from molequi.diagnostics.limits import LIMITS, Measurement
 from molequi.diagnostics.model_runner import rotation_of_rows
 from molequi.groups.equivarify import turn_images
 from molequi.groups.finite import dihedral_group
@@ -84,8 +84,8 @@ def check_grid_layer(layer: Layer, images: Tensor, *, stride: int = 1) -> dict[s
 
 
 _DESCRIPTIONS = {
-    "rotation": LIMITS["rotation"][2],
-    "inversion": LIMITS["inversion"][2],
+    "rotation": LIMITS["rotation"].description,
+    "inversion": LIMITS["inversion"].description,
     "quarter_turn": "output of the turned image - turned output",
     "mirror": "output of the mirrored image - mirrored output",
     "shift": "output of the image moved by the stride - output moved by a pixel",
@@ -97,11 +97,7 @@ _FINE_SHIFT_LIMIT = 0.25
 
 
 def _measured(name: str, value: float, dtype: torch.dtype, where: str) -> Measurement:
-    limit = (
-        _FINE_SHIFT_LIMIT
-        if name == "fine_shift"
-        else LIMITS["rotation"][int(dtype == torch.float32)]
-    )
+    limit = _FINE_SHIFT_LIMIT if name == "fine_shift" else LIMITS["rotation"].of(dtype)
     return Measurement(value, limit, "1", _DESCRIPTIONS[name], where)
 
 

@@ -1,10 +1,10 @@
-"""A model's outputs on many structures as float64 arrays, how they transform, and the scale of each: used by `diagnostics.py`."""
+"""A model's outputs on many structures as float64 arrays, how they transform, and their scales."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,28 +28,46 @@ _INTERNAL = {
 }
 _PERTURBATION = 0.2  # Å
 _N_PERTURBATIONS = 4
-_UNRESOLVED = (
-    1e5  # roundings of a value below which its changes are not measured against themselves
-)
+# Roundings of a value below which its changes are not measured against themselves.
+_UNRESOLVED = 1e5
 _CHUNK = 400  # atoms evaluated together
+_NO_REACH = 1e-3  # Å, of the graphs of models that look for their own neighbours
 
 
 class Deviation(NamedTuple):
-    """One error measured: for which test, how large relative to its scale, and on which output and structure."""
+    """One error measured: of which test, relative to its scale, of which output and structure."""
 
     test: str
     value: float
     where: str
 
 
+@runtime_checkable
 class CheckableModel(Protocol):
-    """What a check needs of a model; `MolecularModel` has it."""
+    """What a check needs of a model.
 
-    cutoff: float
-    elements: Sequence[int]
-    properties: dict[str, Property]
-    outputs: Sequence[str]
-    metadata: ModelMetadata
+    `MolecularModel` has it, `testing.calculators.CalculatorModel` gives it to a foreign one.
+    """
+
+    @property
+    def elements(self) -> Sequence[int]:
+        """Atomic numbers that it knows."""
+
+    @property
+    def cutoff(self) -> float | None:
+        """Radius of the graphs that it takes, Å; None where it finds its neighbours itself."""
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        """Names of what it gives, without derivatives."""
+
+    @property
+    def properties(self) -> Mapping[str, Property]:
+        """Rows of what it gives."""
+
+    @property
+    def metadata(self) -> ModelMetadata:
+        """What is known of its training, here the pairs `charge_multiplicity`."""
 
     def compute(self, graph: AtomGraph, *, forces: bool, stress: bool) -> dict[str, Tensor]:
         """Return the outputs with forces (N, 3), eV/Å, and stress (B, 3, 3), eV/Å³."""
@@ -87,9 +105,9 @@ class ModelRunner:
 
     def graph(self, structures: Sequence[Structure]) -> AtomGraph:
         """Join structures into one graph on the model's device."""
-        return collate([structure.graph(self.model.cutoff) for structure in structures]).to(
-            self.device
-        )
+        cutoff = self.model.cutoff
+        reach = _NO_REACH if cutoff is None else cutoff
+        return collate([structure.graph(reach) for structure in structures]).to(self.device)
 
     def compute(self, graph: AtomGraph) -> dict[str, Tensor]:
         """Run the model on a graph.
@@ -142,7 +160,7 @@ class ModelRunner:
     def scales(self, structure: Structure) -> Outputs:
         """Return, for every output, its change when all atoms move by 0.2 Å, one number per irrep.
 
-        See `diagnostics.py`.
+        See `diagnostics.check`.
         """
         if id(structure) not in self._scales:
             self._scales[id(structure)] = structure, self._measure_scales(structure)
@@ -210,5 +228,5 @@ def ratio(size: float, scale: float) -> float:
 
 
 def rotation_of_rows(l: int, rotation: np.ndarray) -> np.ndarray:
-    """Return the matrix D of a proper rotation on the rows of degree l, from Y(R x) = D Y(x): (2l + 1, 2l + 1)."""
+    """Return D with Y(R x) = D Y(x) of degree l, for a proper rotation R: (2l + 1, 2l + 1)."""
     return wigner_matrices(torch.as_tensor(rotation, dtype=torch.float64), l)[l].numpy()

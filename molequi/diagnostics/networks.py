@@ -1,6 +1,6 @@
 """Laws of networks that their outputs do not show.
 
-Hidden features turn, lifts may move, a nearer cutoff is smooth too. Used by `diagnostics.py`.
+Hidden features turn, lifts may move, a nearer cutoff is smooth too.
 """
 
 from __future__ import annotations

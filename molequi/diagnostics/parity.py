@@ -1,8 +1,6 @@
 """What pseudoscalar (0o) outputs must do beside changing sign in the mirror.
 
-Vanish where a structure is its own mirror image, and tell hands apart.
-
-Used by `diagnostics.py`. The other parts of a tensor need not vanish on an achiral structure: a
+Vanish where a structure is its own mirror image, and differ between enantiomers. The other parts of a tensor need not vanish on an achiral structure: a
 vector may lie in a mirror plane.
 """
 
@@ -45,12 +43,12 @@ def achiral(
             )
 
 
-def hand_separation(
+def enantiomer_separation(
     runner: ModelRunner, *, total_charge: int = 0, spin_multiplicity: int = 1
 ) -> Iterator[Deviation]:
-    """Relate the error of the mirror law to the difference between two hands, on the one of two chiral structures where it is smaller.
+    """Relate the error of the mirror law to the difference between two enantiomers.
 
-    The image lists its atoms backwards, so that a pseudoscalar of nothing but rounding does not
+    The smaller ratio of two chiral structures counts. The image lists its atoms backwards, so that a pseudoscalar of nothing but rounding does not
     pass: its sign would follow the mirror, too.
     """
     if not _pseudoscalars(runner):
@@ -62,11 +60,13 @@ def hand_separation(
         structure.mapped(-np.eye(3)).permuted(np.arange(len(structure.positions))[::-1])
         for structure in chiral
     ]
-    hands = list(zip(chiral, runner.observe(chiral), runner.observe(backwards), strict=True))
+    pairs = list(zip(chiral, runner.observe(chiral), runner.observe(backwards), strict=True))
     for name, part in _pseudoscalars(runner):
         ratios = []
-        for structure, first, second in hands:
-            value, other = (runner.parts(name, hand[name])[part][2] for hand in (first, second))
+        for structure, first, second in pairs:
+            value, other = (
+                runner.parts(name, outputs[name])[part][2] for outputs in (first, second)
+            )
             other = other[::-1] if runner.rows[name].per_atom else other
             error, difference = (
                 float(np.abs(value + sign * other).max(initial=0.0)) for sign in (1.0, -1.0)
@@ -75,7 +75,7 @@ def hand_separation(
                 (error / difference if difference > 0.0 else float("inf"), structure.name)
             )
         best, where = min(ratios)
-        yield Deviation(f"hand_separation.{name}.0o", best, f"{name} of {where}")
+        yield Deviation(f"enantiomer_separation.{name}.0o", best, f"{name} of {where}")
 
 
 def _pseudoscalars(runner: ModelRunner) -> list[tuple[str, int]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from molequi.diagnostics.check import Measurement
+from molequi.diagnostics.limits import Measurement
 from molequi.graphs.graph import collate
 from molequi.models.molecular import MolecularModel, make_model
 from molequi.models.probes import built_in_probes

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from molequi.diagnostics.check import LIMITS, check_model
+from molequi.diagnostics.check import check_model
+from molequi.diagnostics.limits import LIMITS
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.models.molecular import make_model
@@ -18,16 +19,16 @@ from molequi.properties import declare
 
 FAULT = 1e-3
 ORGANIC = (1, 6, 7, 8)
-HANDED_TENSOR = declare("handed_tensor", irreps="0o+1o+2o", unit="1", extensive=True)
+CHIRAL_TENSOR = declare("chiral_tensor", irreps="0o+1o+2o", unit="1", extensive=True)
 
 
 def variety(seed: int) -> dict:
     """What a model predicts, of which elements, by which network."""
-    handed = {"parity": "full", "l_max": 2, "n_layers": 3, "n_channels": 4}
+    chiral = {"parity": "full", "l_max": 2, "n_layers": 3, "n_channels": 4}
     kinds = (
         (("energy", "dipole"), {"correlation": 1 + seed // 4 % 3}),
         (("energy", "polarizability", "gap", "r2"), {"l_max": 2}),
-        (("energy", "charges", HANDED_TENSOR, "angular_momentum", "rosenfeld"), handed),
+        (("energy", "charges", CHIRAL_TENSOR, "angular_momentum", "rosenfeld"), chiral),
         (
             ("polarizability", "homo", "dipole_magnitude"),
             {"l_max": 2, "n_layers": 1 + seed // 4 % 3, "cutoff": 4.0},
@@ -97,7 +98,7 @@ def test_report_covers_every_output_and_irrep(model_with_biases) -> None:
         "inversion.polarizability.2e",
     } <= names
     assert {name.split(".")[0] for name in names} == {
-        name for name in LIMITS if name not in {"achiral", "hand_separation", "moved_lifts"} and not name.endswith("_near_cutoff")
+        name for name in LIMITS if name not in {"achiral", "enantiomer_separation", "moved_lifts"} and not name.endswith("_near_cutoff")
     }  # fmt: skip
     assert {"rotation.features", "inversion.features.0e", "inversion.features.2e"} <= names
 

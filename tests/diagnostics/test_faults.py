@@ -30,7 +30,7 @@ OWN_FIELDS = (
     "spin_multiplicity",
 )
 ORGANIC = (1, 6, 7, 8)
-HANDED = declare("handed", irreps="0o", unit="1", extensive=True)
+PSEUDOSCALAR = declare("pseudoscalar", irreps="0o", unit="1", extensive=True)
 
 
 def leak_into_features(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,8 +121,8 @@ def direct_forces(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> Non
     change_results(model, spoil)
 
 
-def handed_model(row: Property, dtype: torch.dtype) -> tuple[MolecularModel, float]:
-    """A model of a handed property, and how much that changes on the dense chiral cluster."""
+def chiral_model(row: Property, dtype: torch.dtype) -> tuple[MolecularModel, float]:
+    """A model of a chiral property, and how much that changes on the dense chiral cluster."""
     other = make_model(ORGANIC, [row], parity="full", n_layers=3, l_max=1, n_channels=6, seed=5).to(
         dtype
     )
@@ -131,7 +131,7 @@ def handed_model(row: Property, dtype: torch.dtype) -> tuple[MolecularModel, flo
 
 def axial_part_in_dipole(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """A 1e vector in a 1o output: right under rotations, wrong in the mirror."""
-    other, size = handed_model(get_property("angular_momentum"), model.dtype)
+    other, size = chiral_model(get_property("angular_momentum"), model.dtype)
     factor = FAULT * ModelRunner(model).scale("dipole", built_in_probes(ORGANIC)[0]) / size
     change_outputs(
         model,
@@ -143,11 +143,13 @@ def axial_part_in_dipole(model: MolecularModel, monkeypatch: pytest.MonkeyPatch)
 
 def scalar_of_wrong_parity(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pseudoscalar in the energy: left and right hands differ."""
-    other, size = handed_model(HANDED, model.dtype)
+    other, size = chiral_model(PSEUDOSCALAR, model.dtype)
     factor = FAULT * ModelRunner(model).scale("energy", built_in_probes(ORGANIC)[0]) / size
     change_outputs(
         model,
-        lambda graph, outputs: {"energy": outputs["energy"] + factor * other(graph)["handed"]},
+        lambda graph, outputs: {
+            "energy": outputs["energy"] + factor * other(graph)["pseudoscalar"]
+        },
     )
 
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import molequi.nn.backbones.invariant
-from molequi.diagnostics.check import Measurement, check_model
+from molequi.diagnostics.check import check_model
+from molequi.diagnostics.limits import Measurement
 from molequi.models.molecular import MolecularModel, make_model
 from molequi.models.probes import built_in_probes
 from molequi.nn.radial import envelope
@@ -66,7 +67,7 @@ def test_invariants_pass_with_rows_of_their_own(
     assert {
         "inversion.features.0o",
         "achiral.handedness.0o",
-        "hand_separation.handedness.0o",
+        "enantiomer_separation.handedness.0o",
     } <= set(measurements) or parity == "natural"
 
 

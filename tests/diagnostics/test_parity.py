@@ -16,10 +16,10 @@ from molequi.models.molecular import MolecularModel, make_model
 from molequi.properties import declare
 
 ORGANIC = (1, 6, 7, 8)
-HANDED = declare("handed", irreps="0o", unit="1", extensive=True)
+PSEUDOSCALAR = declare("pseudoscalar", irreps="0o", unit="1", extensive=True)
 PER_ATOM = declare("sign", irreps="0o", unit="1", per_atom=True, binary=True)
-ROWS = ("rosenfeld", HANDED, PER_ATOM)
-OUTPUTS = ("rosenfeld", "rosenfeld_isotropic", "specific_rotation", "handed", "sign")
+ROWS = ("rosenfeld", PSEUDOSCALAR, PER_ATOM)
+OUTPUTS = ("rosenfeld", "rosenfeld_isotropic", "specific_rotation", "pseudoscalar", "sign")
 DTYPES = (torch.float64, torch.float32)
 
 
@@ -41,7 +41,7 @@ def change(
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_pseudoscalar_has_its_rows_and_healthy_ones_pass(dtype: torch.dtype, failed) -> None:
     measurements = check_model(make(dtype))
-    for test in ("achiral", "hand_separation", "inversion"):
+    for test in ("achiral", "enantiomer_separation", "inversion"):
         for name in OUTPUTS:
             assert f"{test}.{name}.0o" in measurements
     assert {"inversion.rosenfeld.1o", "inversion.rosenfeld.2o"} <= set(measurements)
@@ -50,19 +50,21 @@ def test_every_pseudoscalar_has_its_rows_and_healthy_ones_pass(dtype: torch.dtyp
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_part_that_does_not_know_the_hand_is_found(dtype: torch.dtype, failed) -> None:
+def test_a_part_that_is_the_same_for_both_enantiomers_is_found(dtype: torch.dtype, failed) -> None:
     """A thousandth of an even number in a pseudoscalar."""
     model = make(dtype)
     change(
         model,
         lambda graph, outputs: {
-            "handed": outputs["handed"]
+            "pseudoscalar": outputs["pseudoscalar"]
             + 1e-3 * torch.bincount(graph.batch, minlength=graph.n_molecules)
         },
     )
-    assert {"inversion.handed.0o", "achiral.handed.0o", "hand_separation.handed.0o"} <= failed(
-        check_model(model)
-    )
+    assert {
+        "inversion.pseudoscalar.0o",
+        "achiral.pseudoscalar.0o",
+        "enantiomer_separation.pseudoscalar.0o",
+    } <= failed(check_model(model))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -80,10 +82,14 @@ def test_a_law_that_holds_for_chiral_structures_alone_is_found(dtype: torch.dtyp
             .index_add(0, graph.batch, graph.positions.prod(dim=1))
             .sign()
         )
-        return {"handed": torch.where(outputs["handed"].abs() < 1e-5, noise, outputs["handed"])}
+        return {
+            "pseudoscalar": torch.where(
+                outputs["pseudoscalar"].abs() < 1e-5, noise, outputs["pseudoscalar"]
+            )
+        }
 
     change(model, signs)
-    assert failed(check_model(model)) & {"achiral.handed.0o"}
+    assert failed(check_model(model)) & {"achiral.pseudoscalar.0o"}
 
 
 @pytest.mark.parametrize(
@@ -93,7 +99,7 @@ def test_a_law_that_holds_for_chiral_structures_alone_is_found(dtype: torch.dtyp
         lambda value: 1e-18 * torch.arange(1.0, 1.0 + value.numel()).reshape(value.shape),
     ],
 )
-def test_an_output_without_a_hand_is_found(
+def test_an_output_that_does_not_tell_enantiomers_apart_is_found(
     edit: Callable[[torch.Tensor], torch.Tensor], failed
 ) -> None:
     """Zero flips in the mirror as the law asks, and tells nothing.
@@ -102,9 +108,9 @@ def test_an_output_without_a_hand_is_found(
     """
     model = make(torch.float64)
     change(model, lambda graph, outputs: {"sign": edit(outputs["sign"])})
-    assert "hand_separation.sign.0o" in failed(check_model(model))
+    assert "enantiomer_separation.sign.0o" in failed(check_model(model))
 
 
 def test_models_without_pseudoscalars_have_no_such_rows() -> None:
     names = set(check_model(make_model(ORGANIC, ["dipole"], n_channels=4)))
-    assert not {name for name in names if name.startswith(("achiral", "hand_separation"))}
+    assert not {name for name in names if name.startswith(("achiral", "enantiomer_separation"))}
