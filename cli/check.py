@@ -1,48 +1,84 @@
-"""`molequi check`: symmetry and physics of a model, measured."""
+"""`molequi check`: symmetry and physics of a model or a calculator, measured."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from molequi.cli import options
+from molequi.cli.calculators import load_calculator
 from molequi.cli.exits import ExitCode
 from molequi.cli.output import line, print_json, print_table
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
-    from molequi.diagnostics.check import Measurement
-    from molequi.graphs.graph import AtomGraph
-    from molequi.models.molecular import MolecularModel
+    from ase import Atoms
+
+    from molequi.diagnostics.limits import Measurement
 
 
 def check(
     model: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="MODEL", help="A model file, a run directory, or the name of a bundled model."
+            metavar="MODEL",
+            show_default=False,
+            help="A model file, a run directory, or the name of a bundled model; left out with "
+            "--calculator.",
         ),
-    ],
-    input_: options.Input = None,
+    ] = None,
+    input_: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="INPUT",
+            show_default=False,
+            help="A file that ASE or RDKit reads, or - for stdin. Every structure is used.",
+        ),
+    ] = None,
     *,
+    calculator: Annotated[
+        str | None,
+        typer.Option(
+            "--calculator",
+            metavar="MODULE:FACTORY",
+            show_default=False,
+            help="An ASE calculator instead of MODEL, such as ase.calculators.emt:EMT or "
+            "./my_calculator.py:make.",
+        ),
+    ] = None,
     device: options.DeviceOption = options.Device.cpu,
-    dtype: options.DtypeOption = options.Dtype.float64,
+    dtype: Annotated[
+        options.Dtype | None,
+        typer.Option(
+            "--dtype",
+            show_default=False,
+            help="Precision of MODEL, float64 by default; of a calculator, whose limits count, "
+            "float32 by default.",
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> int:
-    """Measure whether MODEL obeys physics.
+    """Measure whether MODEL, or an ASE calculator, obeys physics.
 
     Rotation, mirror, permutation, size, forces, stress, smoothness.
 
-    INPUT adds structures of your own to the built-in ones. Exit code 1 when a measurement exceeds
-    its limit.
+    INPUT adds structures of your own to the built-in ones of a model. A calculator is measured on
+    INPUT alone, and without it on two organic molecules. Its factory is called without arguments.
+    Exit code 1 when a measurement exceeds its limit.
     """
-    from molequi.diagnostics.check import check_model
-    from molequi.models.zoo import load
-
-    network = load(model, device=device.value, dtype=options.precision(dtype))
-    measurements = check_model(network, _graphs(input_, network))
+    if calculator is not None:
+        if input_ is not None:
+            raise UserError(
+                f"give MODEL or --calculator, not both: {model} and {calculator}; a calculator "
+                "takes one INPUT"
+            )
+        measurements = _check_calculator(calculator, model, dtype or options.Dtype.float32)
+    elif model is None:
+        raise UserError("nothing to check: give a MODEL, or --calculator MODULE:FACTORY")
+    else:
+        measurements = _check_model(model, input_, device, dtype or options.Dtype.float64)
     if json:
         print_json(
             {
@@ -51,35 +87,62 @@ def check(
             }
         )
     else:
-        _print_measurements(model, measurements)
+        _print_measurements(calculator or str(model), measurements)
     return ExitCode.DONE if all(item.ok for item in measurements.values()) else ExitCode.FAILED
 
 
-def _graphs(source: str | None, model: MolecularModel) -> list[AtomGraph]:
+def _check_model(
+    model: str, source: str | None, device: options.Device, dtype: options.Dtype
+) -> dict[str, Measurement]:
+    from molequi.diagnostics.check import check_model
+    from molequi.models.zoo import load
     from molequi.structures.atoms import graph_from_atoms
+
+    network = load(model, device=device.value, dtype=options.precision(dtype))
+    graphs = []
+    for index, atoms in _structures(source):
+        try:
+            graphs.append(graph_from_atoms(atoms, network.cutoff))
+            network.check_input(graphs[-1])
+        except UserError as error:
+            raise UserError(f"{source}, structure {index}: {error}") from None
+    return check_model(network, graphs)
+
+
+def _check_calculator(
+    calculator: str, source: str | None, dtype: options.Dtype
+) -> dict[str, Measurement]:
+    import torch
+
+    from molequi.diagnostics.check import measure
+    from molequi.diagnostics.model_runner import ModelRunner
+    from molequi.testing.calculators import as_checkable, default_structures, structure_of
+
+    foreign = load_calculator(calculator)
+    given = [structure_of(atoms, f"structure {index}") for index, atoms in _structures(source)]
+    runner = ModelRunner(as_checkable(foreign, given))
+    limits = torch.float32 if dtype is options.Dtype.float32 else torch.float64
+    return measure(runner, given or default_structures(), dtype=limits)
+
+
+def _structures(source: str | None) -> Iterator[tuple[int, Atoms]]:
     from molequi.structures.readers import read_structures
 
     if source is None:
-        return []
-    graphs = []
+        return
     for index, atoms in read_structures(source):
-        try:
-            if isinstance(atoms, str):
-                raise UserError(atoms)
-            graphs.append(graph_from_atoms(atoms, model.cutoff))
-            model.check_input(graphs[-1])
-        except UserError as error:
-            raise UserError(f"{source}, structure {index}: {error}") from None
-    return graphs
+        if isinstance(atoms, str):
+            raise UserError(f"{source}, structure {index}: {atoms}")
+        yield index, atoms
 
 
-def _print_measurements(model: str, measurements: Mapping[str, Measurement]) -> None:
+def _print_measurements(subject: str, measurements: Mapping[str, Measurement]) -> None:
     rows = [
         (name, f"{item.value:.1e}", f"{item.limit:.0e}", "ok" if item.ok else "FAILED", item.where)
         for name, item in measurements.items()
     ]
     print_table(
-        f"Physics of {model}",
+        f"Physics of {subject}",
         ("test", "value", "limit", "result", "worst case"),
         rows,
         left=("result", "worst case"),
@@ -93,6 +156,6 @@ def _print_measurements(model: str, measurements: Mapping[str, Measurement]) -> 
         else f"All {len(rows)} tests passed."
     )
     line(
-        "Values are errors relative to the size of what the model has learned, where not said "
-        "otherwise."
+        "Values are errors relative to the scale of an output, its change when atoms move by "
+        "0.2 Å, where not said otherwise."
     )

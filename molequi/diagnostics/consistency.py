@@ -57,8 +57,9 @@ def closed_loop_work(
 ) -> Iterator[Deviation]:
     """Integrate the forces around an ellipse in 3N dimensions.
 
-    By the trapezoidal rule, which converges exponentially there. Relative to the root mean square force component times the length of the loop. The work grows
-    with the area, so the value is scaled from the small loop that is used to a radius of 0.1 Å.
+    By the trapezoidal rule, which converges exponentially there. Relative to the root mean square
+    force component times the length of the loop. The work grows with the area, so the value is
+    scaled from the small loop that is used to a radius of 0.1 Å.
     """
     for structure in structures:
         first, second = _random_motion(structure, rng), _random_motion(structure, rng)
@@ -130,11 +131,11 @@ def smoothness(
     total_charge: int = 0,
     spin_multiplicity: int = 1,
 ) -> Iterator[Deviation]:
-    """Drag an atom out of the others' reach, `cutoff` (Å), and compare values and slopes on both sides.
+    """Drag an atom out of the others' reach and compare values and slopes on both sides.
 
-    step: Å, of the points that are compared. name: of the cutoff, after which the tests are named.
-    Values come from the parabola through three points, slopes from one fitted to eight, which is
-    less sensitive to rounding.
+    cutoff: Å, the reach. step: Å, of the points that are compared. name: of the cutoff, after which
+    the tests are named. Values come from the parabola through three points, slopes from one fitted
+    to eight, which is less sensitive to rounding.
     """
     structure, motion = at_cutoff(
         runner.model.elements,

@@ -18,7 +18,7 @@ from molequi.models.probes import Structure
 _GAP, _TRAVEL = 2.5, 12.0  # Å: between two copies of a structure at the start, and how far one goes
 _GROWTH = 0.15  # of the vectors of a periodic cell
 _WIDTH, _NARROW = 0.5, 5e-4  # Å
-_RESOLVED = 1e-6  # of the scale, below every limit
+_RESOLVED = 4e-6  # of the scale, below every limit
 _MOST_HALVINGS = 200
 _MOST_STRUCTURES = 2
 _FOURTH_DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
@@ -33,7 +33,7 @@ class _Path(NamedTuple):
 
 
 class _Interval(NamedTuple):
-    """Five structures' outputs from start to start + width, Å, and what does not fit, per output."""
+    """Outputs at five points from start to start + width, Å, and what does not fit, by output."""
 
     start: float
     width: float
@@ -47,7 +47,7 @@ class _Interval(NamedTuple):
 
 
 def jumps(runner: ModelRunner, structures: Sequence[Structure]) -> Iterator[Deviation]:
-    """Part two copies of each of the first neutral structures, or let a cell grow, and look for jumps."""
+    """Part two copies of each of the first neutral structures, or let a cell grow."""
     usable = [structure for structure in structures if len(structure.positions) > 1]
     for structure in usable[:_MOST_STRUCTURES]:
         if structure.is_open and (structure.total_charge or structure.spin_multiplicity != 1):

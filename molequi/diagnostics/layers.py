@@ -1,7 +1,8 @@
 """Measure single layers: how far they are from commuting with rotations, mirrors and shifts.
 
-Layers on irreps or on images. `diagnostics.check.check_model` measures whole models; these are for whoever builds a layer. Every value
-is an error relative to the root mean square of the layer's output.
+Layers on irreps or on images. `diagnostics.check.check_model` measures whole models; these are for
+whoever builds a layer. Every value is an error relative to the root mean square of the layer's
+output.
 """
 
 from __future__ import annotations
@@ -55,12 +56,13 @@ def check_irreps_layer(
 
 
 def check_grid_layer(layer: Layer, images: Tensor, *, stride: int = 1) -> dict[str, Measurement]:
-    """Measure a layer on images (B, C, n, n) that is periodic and takes one pixel of stride x stride.
+    """Measure a periodic layer on images (B, C, n, n).
 
-    `quarter_turn` and `mirror` are exact symmetries of a square grid, `shift`, by `stride` pixels,
-    that of a periodic one. `fine_shift`, by one pixel, has an exact counterpart behind the stride
-    only for images without fine structure: it is compared with the output moved by a fraction of a
-    pixel in Fourier space, and has no limit of rounding.
+    It takes one pixel of stride x stride. `quarter_turn` and `mirror` are exact symmetries of a
+    square grid, `shift`, by `stride` pixels, that of a periodic one. `fine_shift`, by one pixel,
+    has an exact counterpart behind the stride only for images without fine structure: it is
+    compared with the output moved by a fraction of a pixel in Fourier space, and has no limit of
+    rounding.
     """
     turn, mirror = (dihedral_group(4).matrices[g] for g in dihedral_group(4).generators)
     with torch.no_grad():

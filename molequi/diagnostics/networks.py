@@ -27,10 +27,10 @@ _STEP = 0.0005
 def hidden_features(
     runner: ModelRunner, structures: Sequence[Structure], rng: np.random.Generator
 ) -> Iterator[Deviation]:
-    """Compare the features of the last layer of turned and mirrored structures with turned and mirrored features, network(Rx) = D(R) network(x).
+    """Turn and mirror structures: the features of the last layer follow.
 
-    Relative to the root mean square of the rows of an irrep, or to a tenth of the largest of all
-    irreps where that is more.
+    network(Rx) = D(R) network(x), relative to the root mean square of the rows of an irrep, or to a
+    tenth of the largest of all irreps where that is more.
     """
     backbone = runner.backbone
     if backbone is None or not backbone.capabilities.equivariant:
@@ -65,7 +65,10 @@ def hidden_features(
 def moved_lifts(
     runner: ModelRunner, structures: Sequence[Structure], rng: np.random.Generator
 ) -> Iterator[Deviation]:
-    """Compare a LieConv network's features of lifts u with those of lifts g u, g a random element of its group: the same, however lifts are drawn."""
+    """Compare a LieConv network's features of lifts u with those of lifts g u.
+
+    g is a random element of its group; the features are the same, however lifts are drawn.
+    """
     backbone = runner.backbone
     group = None if backbone is None else backbone.lift_group
     if backbone is None or group is None or group.dim == 0:

@@ -1,7 +1,7 @@
 """What pseudoscalar (0o) outputs must do beside changing sign in the mirror.
 
-Vanish where a structure is its own mirror image, and differ between enantiomers. The other parts of a tensor need not vanish on an achiral structure: a
-vector may lie in a mirror plane.
+Vanish where a structure is its own mirror image, and differ between enantiomers. The other parts of
+a tensor need not vanish on an achiral structure: a vector may lie in a mirror plane.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def enantiomer_separation(
 ) -> Iterator[Deviation]:
     """Relate the error of the mirror law to the difference between two enantiomers.
 
-    The smaller ratio of two chiral structures counts. The image lists its atoms backwards, so that a pseudoscalar of nothing but rounding does not
-    pass: its sign would follow the mirror, too.
+    The smaller ratio of two chiral structures counts. The image lists its atoms backwards, so that
+    a pseudoscalar of nothing but rounding does not pass: its sign would follow the mirror, too.
     """
     if not _pseudoscalars(runner):
         return

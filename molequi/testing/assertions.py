@@ -1,4 +1,4 @@
-"""The assertions: each is a law of physics that the report measures, and fails where it is broken."""
+"""The assertions: each is a law that the physics report measures, and fails where it is broken."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ class Law:
         *,
         tolerance: float | None = None,
         dtype: torch.dtype | None = None,
-        cutoff: float | None = None,
         seed: int = 0,
     ) -> dict[str, Measurement]:
         """Measure the law and raise AssertionError where it is broken.
@@ -56,12 +55,10 @@ class Law:
         default `diagnostics.limits.LIMITS`, for exact laws 1e-9 in float64 and 1e-4 in float32.
         dtype: the number type whose limits count; that of a model's weights, float32 for a
         calculator, which may iterate to self-consistency.
-        cutoff: Å, of a calculator, where it is smooth or not; without it jumps are looked for
-        everywhere, and kinks nowhere.
         Raises UserError where there is nothing to measure: a test that cannot fail says nothing.
         """
         given = _structures(structures)
-        model = as_checkable(subject, given, cutoff=cutoff)
+        model = as_checkable(subject, given)
         runner, is_foreign = ModelRunner(model), isinstance(model, CalculatorModel)
         found = measure(
             runner,

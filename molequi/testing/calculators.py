@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -28,8 +28,8 @@ _ORGANIC = (1, 6, 7, 8)
 class CalculatorModel:
     """What an ASE calculator gives, as a `CheckableModel`.
 
-    calculator: of ASE. elements: atomic numbers that it may be asked for. cutoff: Å, where it is
-    known at which distance atoms stop to feel each other.
+    calculator: of ASE. elements: atomic numbers that it may be asked for. Its cutoff is not known, so
+    that jumps are looked for at all distances.
 
     Where the calculator has a free energy, this is the energy here: forces are its gradient. Charge
     and multiplicity reach it as `info["charge"]` and `info["spin_multiplicity"]`.
@@ -40,9 +40,8 @@ class CalculatorModel:
         calculator: BaseCalculator,
         *,
         elements: Sequence[int] = _ORGANIC,
-        cutoff: float | None = None,
     ) -> None:
-        self.calculator, self.elements, self.cutoff = calculator, tuple(elements), cutoff
+        self.calculator, self.elements, self.cutoff = calculator, tuple(elements), None
         given = set(calculator.implemented_properties)
         self._names = [name for name in _RESULTS if name in given]
         if "energy" not in given:
@@ -89,13 +88,14 @@ class CalculatorModel:
             if name == "stress" and not atoms.pbc.all():
                 results[name] = np.full((3, 3), np.nan)
                 continue
-            value = self._property(self._energy if name == "energy" else name, atoms)
+            value = self._property(name, atoms)
             results[name] = _full(value) if name == "stress" else value
         return results
 
     def _property(self, name: str, atoms: Atoms) -> np.ndarray:
         try:
-            return np.array(self.calculator.get_property(name, atoms), dtype=np.float64)
+            asked = self._energy if name == "energy" else name
+            return np.array(self.calculator.get_property(asked, atoms), dtype=np.float64)
         except Exception as error:  # what a foreign program raises is its answer
             what = " ".join(str(error).split())
             raise UserError(
@@ -104,17 +104,15 @@ class CalculatorModel:
             ) from error
 
 
-def as_checkable(
-    subject: Subject, structures: Sequence[Structure] = (), *, cutoff: float | None = None
-) -> CheckableModel:
+def as_checkable(subject: Subject, structures: Sequence[Structure] = ()) -> CheckableModel:
     """Return a model as it is, and a calculator, or what makes one, as a `CalculatorModel`.
 
     structures: of whose elements a calculator may be asked. Raises UserError for anything else.
     """
-    made = subject() if isinstance(subject, type) or _is_function(subject) else subject
+    made: object = subject() if _is_factory(subject) else subject
     if isinstance(made, BaseCalculator):
         elements = sorted({int(z) for structure in structures for z in structure.atomic_numbers})
-        return CalculatorModel(made, elements=elements or _ORGANIC, cutoff=cutoff)
+        return CalculatorModel(made, elements=elements or _ORGANIC)
     if not isinstance(made, CheckableModel):
         raise UserError(
             f"{made!r:.80} is neither a model nor an ASE calculator, nor a function without "
@@ -146,9 +144,10 @@ def structure_of(atoms: Atoms, name: str) -> Structure:
     )
 
 
-def _is_function(subject: object) -> bool:
+def _is_factory(subject: Subject) -> TypeGuard[Callable[[], object]]:
     """Whether something makes a calculator; models and calculators may be callable themselves."""
-    return callable(subject) and not isinstance(subject, torch.nn.Module | BaseCalculator)
+    is_made = isinstance(subject, torch.nn.Module | BaseCalculator)
+    return isinstance(subject, type) or (callable(subject) and not is_made)
 
 
 def _atoms(graph: AtomGraph, molecule: int, mine: slice) -> Atoms:

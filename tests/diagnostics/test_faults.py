@@ -1,4 +1,7 @@
-"""Planted faults: each takes a healthy model, spoils it by a thousandth and is found by the tests named, in both number types."""
+"""Planted faults: each spoils a healthy model by a thousandth and is found by the tests named.
+
+In both number types.
+"""
 
 from __future__ import annotations
 
@@ -142,7 +145,7 @@ def axial_part_in_dipole(model: MolecularModel, monkeypatch: pytest.MonkeyPatch)
 
 
 def scalar_of_wrong_parity(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pseudoscalar in the energy: left and right hands differ."""
+    """A pseudoscalar in the energy: enantiomers differ."""
     other, size = chiral_model(PSEUDOSCALAR, model.dtype)
     factor = FAULT * ModelRunner(model).scale("energy", built_in_probes(ORGANIC)[0]) / size
     change_outputs(

@@ -48,9 +48,10 @@ def few(model: MolecularModel) -> dict[str, Measurement]:
 
 def spoil_envelope(monkeypatch: pytest.MonkeyPatch, spoil: Callable) -> None:
     """Add something to the envelope of the nearer cutoff alone."""
-    changed = lambda r, cutoff: (
-        envelope(r, cutoff) + (spoil(r, cutoff) if cutoff == NEAR_CUTOFF else 0.0)
-    )
+
+    def changed(r: torch.Tensor, cutoff: float) -> torch.Tensor:
+        return envelope(r, cutoff) + (spoil(r, cutoff) if cutoff == NEAR_CUTOFF else 0.0)
+
     monkeypatch.setattr(molequi.nn.backbones.invariant, "envelope", changed)
 
 

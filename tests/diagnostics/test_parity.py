@@ -1,6 +1,6 @@
-"""Rows of the report about hands.
+"""Rows of the report about parity.
 
-Pseudoscalars on achiral structures, and the distance between two hands.
+Pseudoscalars on achiral structures, and the distance between two enantiomers.
 """
 
 from __future__ import annotations

@@ -1,0 +1,80 @@
+"""`--calculator MODULE:FACTORY`: an ASE calculator that is not ours."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from molequi.cli.output import say
+from molequi.errors import UserError
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import BaseCalculator
+
+_EXAMPLES = "such as ase.calculators.emt:EMT, or ./my_calculator.py:make for a file"
+
+
+def load_calculator(text: str) -> BaseCalculator:
+    """Return the calculator that MODULE:FACTORY, or FILE.py:FACTORY, names.
+
+    FACTORY: a class or function that is called without arguments, or a calculator. A module is
+    looked up where Python finds installed ones; only a file that is named is run, and then said.
+    Raises UserError for what cannot be imported, called, or is no calculator.
+    """
+    from ase.calculators.calculator import BaseCalculator
+
+    place, colon, name = text.rpartition(":")
+    if not colon or not place or not name:
+        raise UserError(f"--calculator {text} is not MODULE:FACTORY, {_EXAMPLES}")
+    module = _run_file(Path(place)) if place.endswith(".py") else _import(place)
+    if name not in vars(module):
+        raise UserError(f"--calculator {text}: {place} has no {name}")
+    made = vars(module)[name]
+    if not isinstance(made, BaseCalculator):
+        if not callable(made):
+            raise UserError(f"--calculator {text} is a {type(made).__name__}, no factory")
+        made = _call(made, text)
+    if not isinstance(made, BaseCalculator):
+        raise UserError(
+            f"--calculator {text} gives a {type(made).__name__}, which is no ASE calculator"
+        )
+    return made
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # whatever a foreign module raises
+        here = Path(f"{name}.py")
+        hint = f"; for the file here write ./{here}:FACTORY" if here.is_file() else ""
+        raise UserError(f"--calculator: no module {name} ({_words(error)}){hint}") from error
+
+
+def _run_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"_calculator_{path.stem}", path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise UserError(f"--calculator: no file {path}")
+    say(f"calculator: from the file {path.resolve()}")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a foreign file raises
+        raise UserError(f"--calculator: {path} cannot be run ({_words(error)})") from error
+    return module
+
+
+def _call(factory: object, text: str) -> object:
+    try:
+        return factory()  # type: ignore[operator]  # it is callable, and what it takes is its own
+    except Exception as error:  # whatever a foreign factory raises
+        raise UserError(
+            f"--calculator {text} cannot be called without arguments ({_words(error)})"
+        ) from error
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
