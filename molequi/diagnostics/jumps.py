@@ -1,8 +1,9 @@
 """Jumps of outputs along a path, where no cutoff is known at which to look for them.
 
 On an interval five outputs at equal distances have a fourth difference, which falls as the fourth
-power of the width where the output is smooth, and does not fall where it jumps. The interval with
-the largest one is halved until it is negligible, or so narrow that a jump is all that is left.
+power of the width where the output is smooth, as the width where it bends, and not at all where it
+jumps. The interval with the largest one is halved until all are negligible, or so narrow that a
+jump is all that is left.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from molequi.models.probes import Structure
 
 _GAP, _TRAVEL = 2.5, 12.0  # Å: between two copies of a structure at the start, and how far one goes
 _GROWTH = 0.15  # of the vectors of a periodic cell
-_WIDTH, _NARROW = 0.5, 5e-4  # Å
-_RESOLVED = 4e-6  # of the scale, below every limit
-_MOST_HALVINGS = 200
+_WIDTH, _NARROW = 0.5, 1e-4  # Å
+_RESOLVED, _CERTAIN = 4e-6, 1e-2  # of the scale: below every limit, and far above all
+_MOST_HALVINGS = 600  # every pair of atoms that bends the force at a cutoff takes a dozen
 _MOST_STRUCTURES = 2
 _FOURTH_DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
 
@@ -88,9 +89,11 @@ def _refined(runner: ModelRunner, path: _Path) -> list[_Interval]:
         for k in range(n_intervals)
     ]
     for _ in range(_MOST_HALVINGS):
-        worst = max(intervals, key=lambda interval: interval.worst)
-        if worst.worst < _RESOLVED or worst.width < _NARROW:
+        is_found = any(i.width < _NARROW and i.worst > _CERTAIN for i in intervals)
+        wide = [i for i in intervals if i.width >= _NARROW and i.worst > _RESOLVED]
+        if is_found or not wide:
             break
+        worst = max(wide, key=lambda interval: interval.worst)
         intervals.remove(worst)
         intervals += _halves(runner, path, worst)
     return intervals

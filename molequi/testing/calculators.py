@@ -28,8 +28,8 @@ _ORGANIC = (1, 6, 7, 8)
 class CalculatorModel:
     """What an ASE calculator gives, as a `CheckableModel`.
 
-    calculator: of ASE. elements: atomic numbers that it may be asked for. Its cutoff is not known, so
-    that jumps are looked for at all distances.
+    calculator: of ASE. elements: atomic numbers that it may be asked for. Its cutoff is not known,
+    so that jumps are looked for at all distances.
 
     Where the calculator has a free energy, this is the energy here: forces are its gradient. Charge
     and multiplicity reach it as `info["charge"]` and `info["spin_multiplicity"]`.
