@@ -13,7 +13,7 @@ from molequi.diagnostics.limits import Measurement
 from molequi.diagnostics.model_runner import ModelRunner
 from molequi.errors import UserError
 from molequi.models.probes import Structure
-from molequi.properties import parse_irreps
+from molequi.o3.irreps import Irreps
 from molequi.testing.calculators import (
     CalculatorModel,
     Subject,
@@ -87,7 +87,7 @@ class Law:
             return True
         output = test.split(".")[1]
         row = runner.rows.get(output)  # none for hidden features
-        is_scalar = row is not None and {l for l, _ in parse_irreps(row.irreps)} == {0}
+        is_scalar = row is not None and set(Irreps(row.irreps).degrees) == {0}
         return is_scalar == (self.degrees == "scalars")
 
 
