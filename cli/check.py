@@ -19,45 +19,51 @@ if TYPE_CHECKING:
     from molequi.diagnostics.limits import Measurement
 
 
+Model = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MODEL",
+        show_default=False,
+        help="A model file, a run directory, or the name of a bundled model; left out with "
+        "--calculator.",
+    ),
+]
+Input = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="INPUT",
+        show_default=False,
+        help="A file that ASE or RDKit reads, or - for stdin. Every structure is used.",
+    ),
+]
+Calculator = Annotated[
+    str | None,
+    typer.Option(
+        "--calculator",
+        metavar="MODULE:FACTORY",
+        show_default=False,
+        help="An ASE calculator instead of MODEL, such as ase.calculators.emt:EMT or "
+        "./my_calculator.py:make.",
+    ),
+]
+Precision = Annotated[
+    options.Dtype | None,
+    typer.Option(
+        "--dtype",
+        show_default=False,
+        help="Precision of MODEL, float64 by default; of a calculator, whose limits count, "
+        "float32 by default.",
+    ),
+]
+
+
 def check(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="MODEL",
-            show_default=False,
-            help="A model file, a run directory, or the name of a bundled model; left out with "
-            "--calculator.",
-        ),
-    ] = None,
-    input_: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="INPUT",
-            show_default=False,
-            help="A file that ASE or RDKit reads, or - for stdin. Every structure is used.",
-        ),
-    ] = None,
+    model: Model = None,
+    input_: Input = None,
     *,
-    calculator: Annotated[
-        str | None,
-        typer.Option(
-            "--calculator",
-            metavar="MODULE:FACTORY",
-            show_default=False,
-            help="An ASE calculator instead of MODEL, such as ase.calculators.emt:EMT or "
-            "./my_calculator.py:make.",
-        ),
-    ] = None,
+    calculator: Calculator = None,
     device: options.DeviceOption = options.Device.cpu,
-    dtype: Annotated[
-        options.Dtype | None,
-        typer.Option(
-            "--dtype",
-            show_default=False,
-            help="Precision of MODEL, float64 by default; of a calculator, whose limits count, "
-            "float32 by default.",
-        ),
-    ] = None,
+    dtype: Precision = None,
     json: options.Json = False,
 ) -> int:
     """Measure whether MODEL, or an ASE calculator, obeys physics.
@@ -82,8 +88,8 @@ def check(
     if json:
         print_json(
             {
-                name: {"value": item.value, "limit": item.limit, "ok": item.ok}
-                for name, item in measurements.items()
+                name: {"value": m.value, "limit": m.limit, "ok": m.ok}
+                for name, m in measurements.items()
             }
         )
     else:

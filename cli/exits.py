@@ -6,8 +6,10 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections.abc import Mapping
 from enum import IntEnum
 from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from molequi.errors import NotConvergedError, RunInterruptedError, UserError
 
@@ -24,54 +26,75 @@ class ExitCode(IntEnum):
     CTRL_C = 130
 
 
-def explain(error: BaseException, *, debug: bool) -> tuple[ExitCode, str]:
+class Explanation(NamedTuple):
+    """What becomes of an error: the exit code, and the line for the user, which may be empty."""
+
+    code: ExitCode
+    line: str
+
+
+@runtime_checkable
+class _UsageError(Protocol):
+    """An error of typer, whose classes moved between its releases."""
+
+    def format_message(self) -> str:
+        """Word the error."""
+
+
+def explain(error: BaseException, *, debug: bool) -> Explanation:
     """Return the exit code of an error and the line for the user.
 
     An internal error's traceback is shown with `debug`, and written to a file otherwise.
     """
-    if isinstance(error, UserError):
-        return ExitCode.USAGE, f"error: {_one_line(error)}"
-    if isinstance(error, NotConvergedError):
-        return ExitCode.NOT_CONVERGED, f"stopped: {_one_line(error)}"
+    for kind, (code, word) in _EXPECTED.items():
+        if isinstance(error, kind):
+            return Explanation(code, f"{word}: {_one_line(error)}")
     if isinstance(error, RunInterruptedError):
-        code = ExitCode.CTRL_C if error.signal_number == signal.SIGINT else ExitCode.INTERRUPTED
-        return code, f"interrupted: {_one_line(error)}"
-    if (
-        type(error).__name__ == "NoArgsIsHelpError"
-    ):  # a group of commands without a command: the help has been printed, or is the message
-        return ExitCode.USAGE, error.format_message()  # type: ignore[attr-defined]
-    if hasattr(
-        error, "format_message"
-    ):  # typer's usage errors; their classes moved between its releases
-        return ExitCode.USAGE, f"error: {_usage_line(error)}"
+        by_user = error.signal_number == signal.SIGINT
+        code = ExitCode.CTRL_C if by_user else ExitCode.INTERRUPTED
+        return Explanation(code, f"interrupted: {_one_line(error)}")
+    if isinstance(error, _UsageError):
+        return Explanation(ExitCode.USAGE, _usage_line(error))
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
-        return ExitCode.CTRL_C, "stopped by Ctrl-C"
+        return Explanation(ExitCode.CTRL_C, "stopped by Ctrl-C")
     if isinstance(error, OSError) and error.filename is not None:
-        return ExitCode.USAGE, f"error: {error.filename}: {error.strerror}"
-    return ExitCode.INTERNAL, _internal_line(error, debug=debug)
+        return Explanation(ExitCode.USAGE, f"error: {error.filename}: {error.strerror}")
+    return Explanation(ExitCode.INTERNAL, _internal_line(error, debug=debug))
+
+
+_EXPECTED = {
+    UserError: (ExitCode.USAGE, "error"),
+    NotConvergedError: (ExitCode.NOT_CONVERGED, "stopped"),
+}
 
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _usage_line(error: BaseException) -> str:
+def _usage_line(error: _UsageError) -> str:
     """Word typer's message with the command it belongs to and where to read on."""
-    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        # A group of commands without a command: the help has been printed, or is the message.
+        return error.format_message()
+    details = vars(error)
+    context = details.get("ctx")
     command = context.command_path if context is not None else "molequi"
-    if hasattr(
-        error, "possibilities"
-    ):  # an unknown option, in some releases of typer a command too
-        name = getattr(error, "option_name", None) or getattr(error, "command_name", None)
-        known = (
-            f"did you mean {' or '.join(sorted(error.possibilities))}?"
-            if error.possibilities
-            else f"`{command} --help` lists them"
-        )
-        what = "option" if str(name).startswith("-") else "command"
-        return f"`{command}` has no {what} {name}; {known}"
-    message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")  # type: ignore[attr-defined]
-    return f"{message}; see `{command} --help`" if "Did you mean" not in message else message
+    if "possibilities" in details:  # an unknown option, in some releases of typer a command too
+        name = str(details.get("option_name") or details.get("command_name"))
+        return f"error: `{command}` has no {_option(name)}; {_known(details, command)}"
+    message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
+    hint = "" if "Did you mean" in message else f"; see `{command} --help`"
+    return f"error: {message}{hint}"
+
+
+def _option(name: str) -> str:
+    return f"{'option' if name.startswith('-') else 'command'} {name}"
+
+
+def _known(details: Mapping[str, Any], command: str) -> str:
+    near = sorted(details["possibilities"] or ())
+    return f"did you mean {' or '.join(near)}?" if near else f"`{command} --help` lists them"
 
 
 def _internal_line(error: BaseException, *, debug: bool) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,64 +14,71 @@ from molequi.cli.exits import ExitCode
 from molequi.cli.output import STDERR, line, print_json, say
 from molequi.errors import UserError
 
-EVERY = (
-    60.0  # seconds between lines where stderr is a file, such as the log of a job, and shows no bar
-)
+if TYPE_CHECKING:
+    from molequi.labeling.run import Labelled
+
+# Seconds between lines where stderr is a file, such as the log of a job, and shows no bar.
+EVERY = 60.0
+
+Level = Annotated[
+    str,
+    typer.Option(
+        "--level",
+        "-l",
+        help="METHOD/BASIS by PySCF (hf, mp2 or a functional), or gfn2-xtb by tblite.",
+    ),
+]
+Properties = Annotated[
+    str | None,
+    typer.Option(
+        "--properties",
+        show_default=False,
+        help="Names apart by commas; what is usual for the level by default.",
+    ),
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Extended XYZ, also .gz.")]
+Rows = Annotated[
+    str | None,
+    typer.Option(
+        "--rows",
+        show_default=False,
+        help="Structures to take: A:B, or a file of numbers; QM9's own numbers for qm9, else from "
+        "0.",
+    ),
+]
+Exclude = Annotated[
+    Path | None,
+    typer.Option(
+        "--exclude",
+        show_default=False,
+        help="SMILES, one per line: molecules of these constitutions are left out.",
+    ),
+]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        "-p",
+        min=1,
+        show_default=False,
+        help="Processes of one thread each; one per core by default.",
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
 
 
 def label(
     inputs: options.Inputs = None,
     *,
     smiles: options.Smiles = None,
-    level: Annotated[
-        str,
-        typer.Option(
-            "--level",
-            "-l",
-            help="METHOD/BASIS by PySCF (hf, mp2 or a functional), or gfn2-xtb by tblite.",
-        ),
-    ] = "hf/6-31g",
-    properties: Annotated[
-        str | None,
-        typer.Option(
-            "--properties",
-            show_default=False,
-            help="Names apart by commas; what is usual for the level by default.",
-        ),
-    ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Extended XYZ, also .gz.")] = Path(
-        "labels.xyz"
-    ),
-    rows: Annotated[
-        str | None,
-        typer.Option(
-            "--rows",
-            show_default=False,
-            help="Structures to take: A:B, or a file of numbers; for qm9 its own, else from 0.",
-        ),
-    ] = None,
-    exclude: Annotated[
-        Path | None,
-        typer.Option(
-            "--exclude",
-            show_default=False,
-            help="SMILES, one per line: molecules of these constitutions are left out.",
-        ),
-    ] = None,
+    level: Level = "hf/6-31g",
+    properties: Properties = None,
+    output: Output = Path("labels.xyz"),
+    rows: Rows = None,
+    exclude: Exclude = None,
     charge: options.Charge = None,
-    processes: Annotated[
-        int | None,
-        typer.Option(
-            "--processes",
-            "-p",
-            min=1,
-            show_default=False,
-            help="Processes of one thread each; one per core by default.",
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted run.")
-    ] = False,
+    processes: Processes = None,
+    resume: Resume = False,
     overwrite: options.Overwrite = False,
     seed: options.Seed = 0,
     json: options.Json = False,
@@ -85,67 +93,68 @@ def label(
         raise UserError(
             "nothing to label: give structure files, qm9, - for standard input, or --smiles TEXT"
         )
-
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from molequi.labeling.run import RunSettings
     from molequi.labeling.run import label as compute
 
     names = [name.strip() for name in (properties or "").split(",") if name.strip()]
-    columns = (
-        TextColumn("labels"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=STDERR, transient=True, disable=not STDERR.is_terminal) as bar:
-        task, said = bar.add_task("", total=None), time.monotonic()
-
-        def show(done: int, total: int, failed: int) -> None:
-            nonlocal said
-            if not STDERR.is_terminal and time.monotonic() - said > EVERY:
-                said = time.monotonic()
-                say(f"{done} of {total} labels, {failed} failed")
-            bar.update(
-                task, completed=done, total=total, description=f"{failed} failed" if failed else ""
-            )
-
-        run = RunSettings(processes, resume, overwrite, show)
+    with _Bar() as bar:
+        run = RunSettings(processes, resume, overwrite, bar.show)
         result = compute(
-            inputs or [],
-            level,
-            output,
-            smiles=smiles or [],
-            properties=names,
-            rows=rows,
-            exclude=exclude,
-            charge=charge,
-            seed=seed,
-            run=run,
-        )
-    for where, reason in result.failures:
-        say(f"error: {where}: {reason}")
+            inputs or [], level, output, smiles=smiles or [], properties=names, rows=rows,
+            exclude=exclude, charge=charge, seed=seed, run=run,
+        )  # fmt: skip
+    for failure in result.failures:
+        say(f"error: {failure.structure}: {failure.reason}")
     if json:
         print_json({**vars(result), "output": str(result.output)})
     else:
-        line(
-            f"level: {result.level}; program: {result.program}; properties: "
-            f"{', '.join(result.properties)}"
-        )
-        counts = f"{result.n_labelled} labelled, {len(result.failures)} failed" + (
-            f", {result.n_excluded} excluded" if exclude else ""
-        )
-        line(
-            f"{counts}; "
-            + (f"written to {result.output}" if result.n_labelled else "nothing written")
-        )
+        _print_result(result, with_excluded=exclude is not None)
     return ExitCode.FAILED if result.failures else ExitCode.DONE
+
+
+class _Bar:
+    """Progress on stderr: a bar on a terminal, a line a minute elsewhere."""
+
+    def __init__(self) -> None:
+        from rich import progress
+
+        self._bar = progress.Progress(
+            progress.TextColumn("labels"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.description}"),
+            progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(),
+            console=STDERR,
+            transient=True,
+            disable=not STDERR.is_terminal,
+        )
+        self._task, self._said = self._bar.add_task("", total=None), time.monotonic()
+
+    def show(self, done: int, total: int, failed: int) -> None:
+        """Show how far the run is."""
+        if not STDERR.is_terminal and time.monotonic() - self._said > EVERY:
+            self._said = time.monotonic()
+            say(f"{done} of {total} labels, {failed} failed")
+        description = f"{failed} failed" if failed else ""
+        self._bar.update(self._task, completed=done, total=total, description=description)
+
+    def __enter__(self) -> _Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+
+def _print_result(result: Labelled, *, with_excluded: bool) -> None:
+    names = ", ".join(result.properties)
+    line(f"level: {result.level}; program: {result.program}; properties: {names}")
+    excluded = f", {result.n_excluded} excluded" if with_excluded else ""
+    written = f"written to {result.output}" if result.n_labelled else "nothing written"
+    line(f"{result.n_labelled} labelled, {len(result.failures)} failed{excluded}; {written}")

@@ -64,10 +64,10 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("prediction", "records optical_rotation predict benchmark"),
     (
         "labeling",
-        "levels protocol density_fitting hartree_fock response_direct response_iterative "
+        "levels backend protocol density_fitting hartree_fock response_direct response_iterative "
         "backend_pyscf backend_xtb",
     ),
-    ("labeling", "inputs journal workers run"),
+    ("labeling", "inputs journal output workers run"),
     ("alignment", "orientations fields scoring align"),
     (
         "training",

@@ -1,8 +1,8 @@
 """Labels by PySCF: Hartree-Fock, density functionals and MP2 in any basis that it has.
 
 Molecules are shifted to their centre of mass first: dipoles of ions and Rosenfeld tensors refer to
-it. Closed-shell Hartree-Fock of small molecules takes the quick way of `label_fock` and
-`label_response`; everything else PySCF's own fields, density-fitted but for MP2.
+it. Closed-shell Hartree-Fock of small molecules takes the quick way of `hartree_fock` and
+`response_direct`; everything else PySCF's own fields, density-fitted but for MP2.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from pyscf.scf.dispersion import parse_disp
 from molequi.errors import UserError
 from molequi.graphs.elements import about_centre_of_mass
 from molequi.labeling import hartree_fock
-from molequi.labeling.levels import RESPONSE, LabelError, Level, Molecule
-from molequi.labeling.protocol import Values, serve
+from molequi.labeling.backend import LabelBackend, Values
+from molequi.labeling.levels import RESPONSE, LabelError, Level, Molecule, ResponseTensors
+from molequi.labeling.protocol import serve
 from molequi.labeling.response_direct import static_response
 from molequi.labeling.response_iterative import response
 from molequi.properties import DEBYE
@@ -37,50 +38,52 @@ _MOST_PAIRS = 8000
 _MAX_CYCLES = 100
 
 
-def check(level: Level, elements: Sequence[int]) -> str:
-    """Return the program and its version.
+class PySCF(LabelBackend):
+    """Hartree-Fock, density functionals and MP2, on one thread."""
 
-    Raises UserError where the functional does not exist, or where the basis does not, or has none
-    of the elements.
-    """
-    if level.kind == "dft":
-        _check_functional(level)
-    if elements and not any(_has_basis(level.basis, number) for number in elements):
-        symbols = ", ".join(chemical_symbols[number] for number in elements)
-        raise UserError(
-            f"{level}: PySCF has no basis {level.basis!r} for {symbols}; names are such as 6-31g, "
-            "def2-svp, cc-pvdz"
-        )
-    return f"PySCF {pyscf.__version__}"
+    def check(self, level: Level, elements: Sequence[int]) -> str:
+        """Return the program and its version.
 
+        Raises UserError where the functional does not exist, or where the basis does not, or has
+        none of the elements.
+        """
+        if level.kind == "dft":
+            _check_functional(level)
+        if elements and not any(_has_basis(level.basis, number) for number in elements):
+            symbols = ", ".join(chemical_symbols[number] for number in elements)
+            raise UserError(
+                f"{level}: PySCF has no basis {level.basis!r} for {symbols}; names are such as "
+                "6-31g, def2-svp, cc-pvdz"
+            )
+        return f"PySCF {pyscf.__version__}"
 
-def compute(level: Level, properties: Sequence[str], molecule: Molecule) -> Values:
-    """Return the properties in the units of the table.
+    def compute(self, level: Level, properties: Sequence[str], molecule: Molecule) -> Values:
+        """Return the properties in the units of the table.
 
-    Raises LabelError where this molecule cannot be computed.
-    """
-    wanted = set(properties)
-    if wanted & RESPONSE and molecule.multiplicity != 1:
-        raise LabelError(
-            f"open shell (multiplicity {molecule.multiplicity}): response properties are for "
-            "closed shells only"
-        )
-    mol = build(level, molecule)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if level.kind == "mp2":
-            return _mp2(mol, wanted)
-        if level.kind == "hf" and molecule.multiplicity == 1 and _is_small(mol):
-            return _quick(level, mol, wanted)
-        field = converge(level, mol)
-        values = _of_density(mol, field.make_rdm1(), float(field.e_tot)) | _of_levels(
-            *_frontier(field)
-        )
-        if "forces" in wanted:
-            values["forces"] = _forces(field)
-        if wanted & RESPONSE:
-            values |= _tensors(*_iterated(field))
-        return values
+        Raises LabelError where this molecule cannot be computed.
+        """
+        wanted = set(properties)
+        if wanted & RESPONSE and molecule.multiplicity != 1:
+            raise LabelError(
+                f"open shell (multiplicity {molecule.multiplicity}): response properties are for "
+                "closed shells only"
+            )
+        mol = build(level, molecule)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if level.kind == "mp2":
+                return _mp2(mol, wanted)
+            if level.kind == "hf" and molecule.multiplicity == 1 and _is_small(mol):
+                return _quick(level, mol, wanted)
+            field = converge(level, mol)
+            values = _of_density(mol, field.make_rdm1(), float(field.e_tot)) | _of_levels(
+                *_frontier(field)
+            )
+            if "forces" in wanted:
+                values["forces"] = _forces(field)
+            if wanted & RESPONSE:
+                values |= _tensors(_iterated(field))
+            return values
 
 
 def build(level: Level, molecule: Molecule) -> gto.Mole:
@@ -135,7 +138,7 @@ def _quick(level: Level, mol: gto.Mole, wanted: set[str]) -> Values:
         field.levels[:o], field.levels[o:]
     )
     if wanted & RESPONSE:
-        values |= _tensors(*static_response(field))
+        values |= _tensors(static_response(field))
     if "forces" in wanted:
         values["forces"] = _forces(converge(level, mol, field.density))
     return values
@@ -150,7 +153,7 @@ def _mp2(mol: gto.Mole, wanted: set[str]) -> Values:
     return values
 
 
-def _iterated(field: Any) -> tuple[np.ndarray, np.ndarray]:
+def _iterated(field: Any) -> ResponseTensors:
     if isinstance(field, dft.rks.KohnShamDFT) and field.do_nlc():
         raise LabelError(f"the response of the non-local functional {field.xc} is not available")
     return response(field)
@@ -192,8 +195,8 @@ def _of_levels(filled: np.ndarray, empty: np.ndarray) -> Values:
     return {"homo": homo, "lumo": lumo, "gap": lumo - homo}
 
 
-def _tensors(alpha: np.ndarray, beta: np.ndarray) -> Values:
-    alpha = alpha * units.Bohr**3
+def _tensors(tensors: ResponseTensors) -> Values:
+    alpha, beta = tensors.polarizability * units.Bohr**3, tensors.rosenfeld
     return {
         "polarizability": alpha,
         "isotropic_polarizability": float(np.trace(alpha)) / 3.0,
@@ -254,4 +257,4 @@ def _has_core(name: str, symbol: str) -> bool:
 
 if __name__ == "__main__":
     lib.num_threads(1)
-    serve(check, compute)
+    serve(PySCF())

@@ -14,7 +14,9 @@ import numpy as np
 from pyscf import df, gto
 from scipy.linalg import blas, cholesky, polar
 
-_EXPONENT_CUTOFF = 30.0  # pairs of primitives below exp(-30) are skipped, which moves no integral by more than 1e-13; PySCF goes on to exp(-60)
+# Pairs of primitives below exp(-30) are skipped, which moves no integral by more than 1e-13; PySCF
+# goes on to exp(-60).
+_EXPONENT_CUTOFF = 30.0
 _BLOCK = 128  # auxiliary functions unpacked at a time in double precision
 
 
@@ -66,7 +68,7 @@ def unpack(packed: np.ndarray, n: int) -> np.ndarray:
 
 
 def two_electron_rough(factors: Factors, occupied: np.ndarray) -> np.ndarray:
-    """Return 2J - K (n, n) of the density occupied occupied^T in single precision, about 1e-6 of its size."""
+    """Return 2J - K (n, n) of occupied occupied^T in single precision, about 1e-6 of its size."""
     half = _half(factors.cube, occupied)
     return 2.0 * _coulomb(factors.single, occupied @ occupied.T) - half @ half.T
 

@@ -26,7 +26,9 @@ from molequi.labeling.density_fitting import (
 )
 from molequi.labeling.levels import LabelError
 
-_ROUGH = 1e-3  # largest element of the orbital gradient, orthonormal orbitals, down to which single precision serves
+# Largest elements of the orbital gradient, orthonormal orbitals: down to which single precision
+# serves, and at which the field is converged.
+_ROUGH = 1e-3
 _TIGHT = 6e-7
 _DEPENDENT = 1e-6  # smallest eigenvalue of the overlap, as in PySCF
 _MAX_CYCLES = 60

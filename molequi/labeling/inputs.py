@@ -75,6 +75,16 @@ def read_rows(text: str) -> np.ndarray:
         raise UserError(
             f"--rows {text} is neither a range such as 1:1001 nor a file with one number per line"
         )
+    numbers = _numbers_in(text)
+    if len(np.unique(numbers)) < len(numbers):
+        raise UserError(
+            f"{text} names {len(numbers) - len(np.unique(numbers))} numbers twice; leave each in "
+            "once"
+        )
+    return numbers
+
+
+def _numbers_in(text: str) -> np.ndarray:
     try:
         lines = Path(text).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -87,13 +97,7 @@ def read_rows(text: str) -> np.ndarray:
                 f"{text}, line {place}: {line.strip()[:40]!r} is no number; one whole number per "
                 "line is expected"
             )
-    numbers = np.array([int(line) for line in lines if line.strip()], dtype=np.int64)
-    if len(np.unique(numbers)) < len(numbers):
-        raise UserError(
-            f"{text} names {len(numbers) - len(np.unique(numbers))} numbers twice; leave each in "
-            "once"
-        )
-    return numbers
+    return np.array([int(line) for line in lines if line.strip()], dtype=np.int64)
 
 
 def read_excluded(path: str | Path) -> frozenset[str]:
@@ -132,7 +136,7 @@ def constitution_of(structure: Structure) -> str:
 
 
 def constitution(smiles: str) -> str | None:
-    """Return the canonical SMILES without stereo marks, or None for a SMILES that cannot be read."""
+    """Return the canonical SMILES without stereo marks, None where it cannot be read."""
     try:
         return cip.constitution_of(smiles.strip())
     except UserError:

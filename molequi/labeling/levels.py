@@ -19,6 +19,18 @@ XTB: Mapping[str, str] = MappingProxyType(
 RESPONSE = frozenset(
     {"polarizability", "isotropic_polarizability", "rosenfeld", "rosenfeld_isotropic"}
 )
+
+
+class ResponseTensors(NamedTuple):
+    """What a field answers to: polarizability, bohr³, and Rosenfeld tensor, bohr⁴, (3, 3) both.
+
+    Rows of the latter are electric, columns magnetic.
+    """
+
+    polarizability: np.ndarray
+    rosenfeld: np.ndarray
+
+
 _MEAN_FIELD = (
     "energy",
     "forces",
@@ -94,7 +106,8 @@ class Level:
         if self.kind == "xtb":
             return XTB[self.method]
         fitted = "" if self.kind == "mp2" else ", density fitting"
-        return f"{self.method.upper()}/{self.basis.upper() if self.basis[:1].isdigit() else self.basis}{fitted}"
+        basis = self.basis.upper() if self.basis[:1].isdigit() else self.basis
+        return f"{self.method.upper()}/{basis}{fitted}"
 
 
 def parse_level(text: str) -> Level:
@@ -130,7 +143,8 @@ def require_package(level: Level) -> None:
     """Raise UserError where the package that computes the level is not installed."""
     if not is_installed(level.package):
         raise UserError(
-            f'{level} is computed by {level.package}, which is not installed: pip install "molequi[labels]"'
+            f"{level} is computed by {level.package}, which is not installed: "
+            'pip install "molequi[labels]"'
         )
 
 

@@ -10,46 +10,43 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import IO
 
 import numpy as np
 
 from molequi.errors import UserError
+from molequi.labeling.backend import LabelBackend
 from molequi.labeling.levels import LabelError, Level, Molecule
 
-Values = dict[str, "float | np.ndarray"]
-Check = Callable[[Level, Sequence[int]], str]
-Compute = Callable[[Level, Sequence[str], Molecule], Values]
 
-
-def serve(check: Check, compute: Compute) -> None:
+def serve(backend: LabelBackend) -> None:
     """Answer on standard output until standard input ends.
 
     What a program prints goes to standard error, where it disturbs nothing.
     """
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        converse(sys.stdin, answers, check, compute)
+        converse(sys.stdin, answers, backend)
 
 
-def converse(questions: IO[str], answers: IO[str], check: Check, compute: Compute) -> None:
+def converse(questions: IO[str], answers: IO[str], backend: LabelBackend) -> None:
     """Answer one line with one line."""
     task = json.loads(questions.readline() or "null")
     if task is None:
         return
     level, properties = Level(*task["level"]), task["properties"]
     try:
-        _write(answers, {"program": check(level, task["elements"])})
+        _write(answers, {"program": backend.check(level, task["elements"])})
     except UserError as error:
         _write(answers, {"refused": str(error)})
         return
     for line in questions:
-        _write(answers, _answer(compute, level, properties, json.loads(line)))
+        _write(answers, _answer(backend, level, properties, json.loads(line)))
 
 
 def _answer(
-    compute: Compute, level: Level, properties: Sequence[str], question: dict
+    backend: LabelBackend, level: Level, properties: Sequence[str], question: dict
 ) -> dict[str, object]:
     molecule = Molecule(
         np.array(question["numbers"]),
@@ -58,10 +55,10 @@ def _answer(
         question["multiplicity"],
     )
     try:
-        values = compute(level, properties, molecule)
+        values = backend.compute(level, properties, molecule)
     except LabelError as error:
         return {"error": str(error)}
-    except Exception as error:  # noqa: BLE001  # whatever a program raises for one molecule must not stop the others
+    except Exception as error:  # noqa: BLE001  # one molecule must not stop the others
         return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
     bad = [name for name, value in values.items() if not np.isfinite(value).all()]
     if bad:

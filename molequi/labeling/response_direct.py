@@ -15,18 +15,20 @@ auxiliary functions; pairs (i, a) are numbered i v + a.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.linalg import lapack
 
 from molequi.labeling.hartree_fock import HartreeFock
-from molequi.labeling.levels import LabelError
+from molequi.labeling.levels import LabelError, ResponseTensors
 
 
-def static_response(field: HartreeFock) -> tuple[np.ndarray, np.ndarray]:
-    """Return the polarizability (3, 3) in bohr³ and the Rosenfeld tensor (3, 3) in bohr⁴, rows electric, columns magnetic.
+def static_response(field: HartreeFock) -> ResponseTensors:
+    """Return the polarizability and the Rosenfeld tensor.
 
-    The origin of both operators is that of the coordinates. Raises LabelError where the field is no
-    minimum.
+    The origin of both operators is that of the
+    coordinates. Raises LabelError where the field is no minimum.
     """
     occupied, virtual = field.orbitals[:, : field.n_occupied], field.orbitals[:, field.n_occupied :]
     electric = (
@@ -43,10 +45,17 @@ def static_response(field: HartreeFock) -> tuple[np.ndarray, np.ndarray]:
     u = _solve(plus, electric)
     w = _solve(minus, magnetic)
     alpha = 4.0 * u @ electric.T
-    return 0.5 * (alpha + alpha.T), -2.0 * u @ w.T
+    return ResponseTensors(0.5 * (alpha + alpha.T), -2.0 * u @ w.T)
 
 
-def orbital_hessians(field: HartreeFock) -> tuple[np.ndarray, np.ndarray]:
+class Hessians(NamedTuple):
+    """A + B and A - B, (o v, o v) both."""
+
+    plus: np.ndarray
+    minus: np.ndarray
+
+
+def orbital_hessians(field: HartreeFock) -> Hessians:
     """Return A + B and A - B, (o v, o v) in float32, by their lower triangles.
 
     Above the diagonal stand other numbers, finite ones, that belong to neither matrix.
@@ -74,16 +83,26 @@ def orbital_hessians(field: HartreeFock) -> tuple[np.ndarray, np.ndarray]:
     gaps = (field.levels[None, o:] - field.levels[:o, None]).ravel()
     for matrix in (plus, minus):
         matrix[np.diag_indices(o * v)] += gaps
-    return plus, minus
+    return Hessians(plus, minus)
 
 
-def _orbital_factors(field: HartreeFock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return B_P,ia (o, v, P) and, packed as lower triangles, B_P,ab (v (v + 1) / 2, P) and B_P,ij (o (o + 1) / 2, P)."""
+class _Factors(NamedTuple):
+    """B_P,ia (o, v, P) and, packed as lower triangles, B_P,ab and B_P,ij.
+
+    (v (v + 1) / 2, P) and (o (o + 1) / 2, P).
+    """
+
+    mixed: np.ndarray
+    virtual_pairs: np.ndarray
+    occupied_pairs: np.ndarray
+
+
+def _orbital_factors(field: HartreeFock) -> _Factors:
     o, n = field.n_occupied, len(field.orbitals)
     orbitals = np.ascontiguousarray(field.orbitals.T, dtype=np.float32)
     half = (orbitals @ field.factors.cube.reshape(n, -1)).reshape(len(orbitals), n, -1)
     mixed = orbitals[o:] @ half[:o]
-    return mixed, _pairs(orbitals[o:], half[o:]), _pairs(orbitals[:o], half[:o])
+    return _Factors(mixed, _pairs(orbitals[o:], half[o:]), _pairs(orbitals[:o], half[:o]))
 
 
 def _pairs(orbitals: np.ndarray, half: np.ndarray) -> np.ndarray:

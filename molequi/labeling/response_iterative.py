@@ -11,29 +11,29 @@ x = l. Length gauge, conventions of Ruud et al., Chem. Phys. Lett. 373 (2003) 60
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from molequi.labeling.levels import LabelError
+from molequi.labeling.levels import LabelError, ResponseTensors
 
 _TOLERANCE = 1e-7
 _MAX_CYCLES = 40
 Operator = Callable[[np.ndarray], np.ndarray]
 
 
-def response(field: Any, frequency: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return the polarizability (3, 3) in bohr³ and the Rosenfeld tensor (3, 3) in bohr⁴, rows electric, columns magnetic.
+def response(field: Any, frequency: float = 0.0) -> ResponseTensors:
+    """Return the polarizability and the Rosenfeld tensor.
 
-    field: a converged `pyscf.scf.RHF` or `pyscf.dft.RKS`. frequency: Ha, below the first
-    excitation. The origin is that of the coordinates.
-    Raises LabelError where the equations do not converge.
+    field: a converged `pyscf.scf.RHF` or
+    `pyscf.dft.RKS`. frequency: Ha, below the first excitation. The origin is that of the
+    coordinates. Raises LabelError where the equations do not converge.
     """
     plus, minus, gaps = _hessians(field)
     electric, magnetic = _transitions(field)
     if frequency == 0.0:
         u, x = _solve(plus, gaps, electric), _solve(minus, gaps, magnetic)
-        return 4.0 * u @ electric.T, -2.0 * u @ x.T
+        return ResponseTensors(4.0 * u @ electric.T, -2.0 * u @ x.T)
     size = len(gaps)
 
     def coupled(z: np.ndarray) -> np.ndarray:
@@ -43,14 +43,15 @@ def response(field: Any, frequency: float = 0.0) -> tuple[np.ndarray, np.ndarray
     z = _solve(
         coupled, np.concatenate([gaps, gaps]), np.hstack([electric, np.zeros_like(electric)])
     )
-    return 4.0 * z[:, :size] @ electric.T, -2.0 * z[:, size:] @ magnetic.T / frequency
+    alpha, beta = 4.0 * z[:, :size] @ electric.T, -2.0 * z[:, size:] @ magnetic.T / frequency
+    return ResponseTensors(alpha, beta)
 
 
 def specific_rotation(rosenfeld: np.ndarray, mass: float, frequency: float) -> float:
-    """Return [alpha] in deg/[dm (g/cm³)] for a Rosenfeld tensor (bohr⁴) at a frequency (Ha) and a molar mass in g/mol.
+    """Return [alpha] in deg/[dm (g/cm³)] for a Rosenfeld tensor in bohr⁴.
 
-    28800 pi² N_A nu² beta / M with the wave number nu in 1/cm and beta, a third of the trace, in
-    cm⁴.
+    mass: g/mol. frequency: Ha. 28800 pi² N_A nu² beta / M with the wave number nu in 1/cm and beta,
+    a third of the trace, in cm⁴.
     """
     wave_number = frequency * 219474.6313632
     return (
@@ -65,8 +66,15 @@ def specific_rotation(rosenfeld: np.ndarray, mass: float, frequency: float) -> f
     )
 
 
-def _hessians(field: Any) -> tuple[Operator, Operator, np.ndarray]:
-    """Return A + B and A - B as functions of rows (k, v o), and the orbital energy differences (v o,)."""
+class _Hessians(NamedTuple):
+    """A + B and A - B as functions of rows (k, v o), and the orbital gaps (v o,)."""
+
+    plus: Operator
+    minus: Operator
+    gaps: np.ndarray
+
+
+def _hessians(field: Any) -> _Hessians:
     occupied, virtual = _orbitals(field)
     filled = field.mo_occ > 0
     gaps = (field.mo_energy[~filled][:, None] - field.mo_energy[filled][None, :]).ravel()
@@ -81,7 +89,7 @@ def _hessians(field: Any) -> tuple[Operator, Operator, np.ndarray]:
 
         return apply
 
-    return (
+    return _Hessians(
         operator(field.gen_response(hermi=1), 1.0),
         operator(field.gen_response(hermi=2), -1.0),
         gaps,
@@ -103,7 +111,7 @@ def _orbitals(field: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _solve(apply: Operator, diagonal: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Solve for several right-hand sides in one growing space of directions, with the smallest residual."""
+    """Solve for several right-hand sides in one growing space, with the smallest residual."""
     directions, images = np.zeros((0, rows.shape[1])), np.zeros((0, rows.shape[1]))
     residual, weights = rows, np.zeros((len(rows), 0))
     for _ in range(_MAX_CYCLES):

@@ -13,35 +13,36 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 
 from molequi.errors import RunInterruptedError, UserError
 from molequi.graphs.elements import COINCIDENT
 from molequi.labeling.inputs import constitution_of, gather, read_excluded
 from molequi.labeling.journal import Journal, journal_path, name_of
 from molequi.labeling.levels import Level, Molecule, choose_properties, parse_level, require_package
+from molequi.labeling.output import labelled
 from molequi.labeling.workers import Worker, answers
-from molequi.properties import PROPERTIES
 from molequi.runtime.files import check_output
 from molequi.runtime.signals import SignalWatch
 from molequi.structures.inputs import Structure
 from molequi.structures.writers import check_writable, write_results
 
-_ASE_RESULTS = ("energy", "forces", "dipole", "charges")
-_KEPT_NOTES = ("name", "smiles", "geometry", "gdb")
 Progress = Callable[[int, int, int], None]
+
+
+class Failure(NamedTuple):
+    """A structure without labels, and why it has none."""
+
+    structure: str
+    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """What a run gave. failures: (structure, reason). n_excluded.
-
-    Left out because their constitution is on the list.
-    """
+    """What a run gave. n_excluded: left out because their constitution is on the list."""
 
     output: Path
     level: str
@@ -49,59 +50,7 @@ class Labelled:
     properties: tuple[str, ...]
     n_labelled: int
     n_excluded: int
-    failures: tuple[tuple[str, str], ...]
-
-
-def label(
-    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
-    level: str = "hf/6-31g",
-    output: str | os.PathLike[str] = "labels.xyz",
-    *,
-    smiles: Sequence[str] = (),
-    properties: Sequence[str] = (),
-    rows: str | None = None,
-    exclude: str | os.PathLike[str] | None = None,
-    charge: int | None = None,
-    seed: int = 0,
-    run: RunSettings | None = None,
-) -> Labelled:
-    """Label every structure of the inputs at a level of theory and write them, with their labels, as extended XYZ.
-
-    inputs: files that `molequi.predict` reads, an npz of structures, QM9's own files, or the word
-    `qm9` for the prepared set. level: METHOD/BASIS by PySCF, or gfn2-xtb by tblite. properties:
-    names of the property table; the level's usual ones where none are named. rows, exclude: see
-    `label_inputs`. charge: e, overrides what the inputs say; seed: of the conformers made from
-    SMILES.
-    Raises UserError before anything is computed where the question makes no sense,
-    RunInterruptedError where a signal stopped it.
-    """
-    run = run or RunSettings()
-    parsed = parse_level(level)
-    chosen = choose_properties(parsed, properties)
-    require_package(parsed)
-    target = _check_target(output, run)
-    inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    structures = gather(
-        [os.fspath(item) for item in inputs], smiles, charge=charge, seed=seed, rows=rows
-    )
-    wanted, failures, n_excluded = _sift(
-        structures, read_excluded(exclude) if exclude is not None else None
-    )
-    molecules = {name_of(molecule): molecule for molecule in map(_molecule, wanted)}
-    worker = Worker(parsed, chosen, _elements(molecules.values()))
-    try:
-        identity = {"level": str(parsed), "properties": list(chosen), "program": worker.program}
-        with Journal(journal_path(target), identity) as journal:
-            _compute(
-                journal,
-                molecules,
-                worker,
-                lambda: Worker(parsed, chosen, _elements(molecules.values())),
-                run,
-            )
-    finally:
-        worker.close()
-    return _finish(target, journal, wanted, failures, n_excluded, parsed)
+    failures: tuple[Failure, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +69,60 @@ class RunSettings:
     progress: Progress | None = None
 
 
+def label(
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    level: str = "hf/6-31g",
+    output: str | os.PathLike[str] = "labels.xyz",
+    *,
+    smiles: Sequence[str] = (),
+    properties: Sequence[str] = (),
+    rows: str | None = None,
+    exclude: str | os.PathLike[str] | None = None,
+    charge: int | None = None,
+    seed: int = 0,
+    run: RunSettings | None = None,
+) -> Labelled:
+    """Label every structure at a level of theory and write all as extended XYZ.
+
+    inputs: files that `molequi.predict` reads, an npz of structures, QM9's own files, or the word
+    `qm9` for the prepared set. level: METHOD/BASIS by PySCF, or gfn2-xtb by tblite. properties:
+    names of the property table; the level's usual ones where none are named. rows, exclude: see
+    `label_inputs`. charge: e, overrides what the inputs say; seed: of the conformers made from
+    SMILES.
+    Raises UserError before anything is computed where the question makes no sense,
+    RunInterruptedError where a signal stopped it.
+    """
+    run = run or RunSettings()
+    parsed = parse_level(level)
+    chosen = choose_properties(parsed, properties)
+    require_package(parsed)
+    target = _check_target(output, run)
+    inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
+    paths = [os.fspath(item) for item in inputs]
+    structures = gather(paths, smiles, charge=charge, seed=seed, rows=rows)
+    excluded = None if exclude is None else read_excluded(os.fspath(exclude))
+    return _label(_sift(structures, excluded), parsed, chosen, target, run)
+
+
+def _label(
+    sifted: _Sifted, level: Level, properties: Sequence[str], target: Path, run: RunSettings
+) -> Labelled:
+    molecules = {name_of(molecule): molecule for molecule in map(_molecule, sifted.wanted)}
+    elements = sorted({int(z) for molecule in molecules.values() for z in molecule.numbers})
+
+    def start() -> Worker:
+        return Worker(level, properties, elements)
+
+    first = start()
+    try:
+        identity = {"level": str(level), "properties": list(properties), "program": first.program}
+        with Journal(journal_path(target), identity) as journal:
+            _compute(journal, molecules, first, start, run)
+    finally:
+        first.close()
+    return _finish(target, journal, sifted, level)
+
+
 def _check_target(output: str | os.PathLike[str], run: RunSettings) -> Path:
     """Refuse what is in the way; with `overwrite` the old journal goes."""
     target = check_writable(output, overwrite=run.overwrite)
@@ -133,15 +136,21 @@ def _check_target(output: str | os.PathLike[str], run: RunSettings) -> Path:
     elif not run.resume:
         check_output(
             journal,
-            remedy="it is the journal of an unfinished run: give --resume to go on with it, or --overwrite",
+            remedy="it is the journal of an unfinished run: give --resume to go on with it, or "
+            "--overwrite",
         )
     return target
 
 
-def _sift(
-    structures: Sequence[Structure], excluded: frozenset[str] | None
-) -> tuple[list[Structure], list[tuple[str, str]], int]:
-    """Divide into what is to be computed, what cannot be (with the reason), and the number of excluded ones."""
+class _Sifted(NamedTuple):
+    """What is to be computed, what cannot be, and how many are excluded."""
+
+    wanted: list[Structure]
+    failures: list[Failure]
+    n_excluded: int
+
+
+def _sift(structures: Sequence[Structure], excluded: frozenset[str] | None) -> _Sifted:
     wanted, failures, n_excluded = [], [], 0
     for structure in structures:
         try:
@@ -153,8 +162,8 @@ def _sift(
             else:
                 wanted.append(structure)
         except UserError as error:
-            failures.append((str(structure), str(error)))
-    return wanted, failures, n_excluded
+            failures.append(Failure(str(structure), str(error)))
+    return _Sifted(wanted, failures, n_excluded)
 
 
 def _refuse_impossible(atoms: Atoms) -> None:
@@ -176,17 +185,13 @@ def _refuse_impossible(atoms: Atoms) -> None:
 
 
 def _molecule(structure: Structure) -> Molecule:
-    atoms = structure.atoms
+    atoms = structure.require_atoms()
     return Molecule(
         atoms.numbers,
         atoms.positions,
         int(atoms.info["charge"]),
         int(atoms.info["spin_multiplicity"]),
     )
-
-
-def _elements(molecules: Sequence[Molecule]) -> list[int]:
-    return sorted({int(number) for molecule in molecules for number in molecule.numbers})
 
 
 def _compute(
@@ -215,82 +220,38 @@ def _compute(
                 message = f"{done} of {total} labels are in {journal.path}; go on with --resume"
                 raise RunInterruptedError(message, watch.number)
             if item is not None:
-                journal.add(names[item[0]], item[1])
-                done, n_failed = done + 1, n_failed + ("error" in item[1])
+                journal.add(names[item.place], item.answer)
+                done, n_failed = done + 1, n_failed + ("error" in item.answer)
                 report(done, total, n_failed)
 
 
 def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # neither macOS nor Windows has it
+        return os.cpu_count() or 1
 
 
-def _finish(
-    target: Path,
-    journal: Journal,
-    wanted: Sequence[Structure],
-    failures: list[tuple[str, str]],
-    n_excluded: int,
-    level: Level,
-) -> Labelled:
-    frames = []
+def _finish(target: Path, journal: Journal, sifted: _Sifted, level: Level) -> Labelled:
+    """Write what is labelled and remove the journal."""
+    frames, failures = [], list(sifted.failures)
     marks = {"level": level.text, "program": journal.identity["program"]}
-    for structure in wanted:
+    for structure in sifted.wanted:
         answer = journal.answers[name_of(_molecule(structure))]
         if "error" in answer:
-            failures.append((str(structure), answer["error"]))
+            failures.append(Failure(str(structure), answer["error"]))
         else:
             frames.append(labelled(structure, answer["values"], marks))
     if frames:
         write_results(target, [{} for _ in frames], frames)
     journal.path.unlink()
-    properties = tuple(journal.identity["properties"])
     return Labelled(
         target,
         marks["level"],
         marks["program"],
-        properties,
+        tuple(journal.identity["properties"]),
         len(frames),
-        n_excluded,
+        sifted.n_excluded,
         tuple(failures),
     )
-
-
-def labelled(structure: Structure, values: Mapping[str, Any], marks: Mapping[str, str]) -> Atoms:
-    """Return the structure with its labels, where `datasets.labels` finds them.
-
-    What ASE has a name for in a calculator, the rest in `info`.
-
-    Labels that came with the structure are gone. The dipole of an ion refers to the centre of mass,
-    and `dipole_origin` says so.
-    """
-    source = structure.atoms
-    atoms = Atoms(source.numbers, source.positions)
-    atoms.info.update(
-        {
-            key: _one_line(source.info[key])
-            for key in _KEPT_NOTES
-            if isinstance(source.info.get(key), str | int)
-        }
-    )
-    atoms.info.update(
-        charge=int(source.info["charge"]),
-        spin_multiplicity=int(source.info["spin_multiplicity"]),
-        **marks,
-    )
-    if "dipole" in values and atoms.info["charge"]:
-        atoms.info["dipole_origin"] = "center of mass"
-    arrays = {
-        name: np.asarray(value) if np.ndim(value) else float(value)
-        for name, value in values.items()
-    }
-    atoms.calc = SinglePointCalculator(
-        atoms, **{name: arrays[name] for name in _ASE_RESULTS if name in arrays}
-    )
-    for name, value in arrays.items():
-        if name not in _ASE_RESULTS:
-            (atoms.arrays if PROPERTIES[name].per_atom else atoms.info)[name] = value
-    return atoms
-
-
-def _one_line(value: str | int) -> str | int:
-    return " ".join(value.split()) if isinstance(value, str) else value

@@ -11,13 +11,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 from molequi.errors import UserError
 from molequi.labeling.levels import Level, Molecule
 
 Answer = dict[str, Any]
-_MODULES = {"pyscf": "molequi.labeling.backend_pyscf", "tblite": "molequi.labeling.backend_xtb"}
+MODULES = {"pyscf": "molequi.labeling.backend_pyscf", "tblite": "molequi.labeling.backend_xtb"}
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 # glibc would hand every large array back to the system and fetch it again, molecule by molecule: a
 # tenth of the time.
@@ -40,7 +40,7 @@ class Worker:
             "properties": list(properties),
             "elements": list(elements),
         }
-        self._module = _MODULES[level.package]
+        self._module = MODULES[level.package]
         self.program = ""
         self._lock, self._stopped = threading.Lock(), False
         self._start()
@@ -86,6 +86,8 @@ class Worker:
                 env={**_KEEP_MEMORY, **os.environ, **_ONE_THREAD},
                 start_new_session=True,  # Ctrl-C is for the process that keeps the journal
             )
+            self._questions = _pipe(self._process.stdin)
+            self._answers = _pipe(self._process.stdout)
             if self._stopped:
                 self._process.kill()
         answer = self._exchange(self._task)
@@ -99,9 +101,9 @@ class Worker:
     def _exchange(self, question: dict[str, Any]) -> Answer | None:
         """Write a line and read one; None where the process is gone."""
         try:
-            self._process.stdin.write(json.dumps(question) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
+            self._questions.write(json.dumps(question) + "\n")
+            self._questions.flush()
+            line = self._answers.readline()
         except (OSError, ValueError):
             return None
         return json.loads(line) if line.endswith("\n") else None
@@ -111,9 +113,9 @@ class Worker:
         if self._messages.closed:
             return "ended"
         with contextlib.suppress(OSError):
-            self._process.stdin.close()
+            self._questions.close()
         code = self._process.wait()
-        self._process.stdout.close()
+        self._answers.close()
         self._messages.seek(0)
         last = self._messages.read().decode("utf-8", errors="replace").strip().splitlines()[-1:]
         self._messages.close()
@@ -124,54 +126,79 @@ class Worker:
         )
 
 
+class Numbered(NamedTuple):
+    """The answer for one of the molecules: its place among them, from 0."""
+
+    place: int
+    answer: Answer
+
+
+# What threads send: an answer, what went wrong, or None from one that has ended.
+_Results = queue.SimpleQueue["Numbered | BaseException | None"]
+
+
 def answers(
     first: Worker, molecules: Iterable[Molecule], n_processes: int, make: Callable[[], Worker]
-) -> Iterator[tuple[int, Answer] | None]:
-    """Yield (index, answer) as the workers finish, and None twice a second in between.
+) -> Iterator[Numbered | None]:
+    """Yield answers as the workers finish, and None twice a second in between.
 
-    So that the caller can stop.
-
-    first: a worker that runs already; it is closed here. make: starts another one. What is in work
-    when the caller stops is given up.
+    So that the caller can stop. first: a worker that runs already; it is closed here. make: starts
+    another one. What is in work when the caller stops is given up.
     """
-    tasks, results = enumerate(molecules), queue.SimpleQueue()
-    lock, workers = threading.Lock(), [first]
-
-    def serve(worker: Worker | None) -> None:
-        try:
-            if worker is None:
-                worker = make()
-                workers.append(worker)
-            while not stopping.is_set():
-                with lock:
-                    task = next(tasks, None)
-                if task is None:
-                    break
-                results.put((task[0], worker.ask(task[1])))
-        except BaseException as error:  # noqa: BLE001  # raised again where the answers are read
-            results.put(error)
-        results.put(None)
-
-    stopping = threading.Event()
+    crew = _Crew(first, molecules, make)
     threads = [
-        threading.Thread(target=serve, args=(first if number == 0 else None,), daemon=True)
+        threading.Thread(target=crew.work, args=(number == 0,), daemon=True)
         for number in range(n_processes)
     ]
     for thread in threads:
         thread.start()
     try:
-        yield from _collect(results, n_processes)
+        yield from _collect(crew.results, n_processes)
     finally:
-        stopping.set()
-        for worker in list(workers):
-            worker.stop()
+        crew.stop()
         for thread in threads:
             thread.join()
-        for worker in workers:
+        for worker in crew.workers:
             worker.close()
 
 
-def _collect(results: queue.SimpleQueue, n_threads: int) -> Iterator[tuple[int, Answer] | None]:
+class _Crew:
+    """Threads that share molecules, each with a worker of its own."""
+
+    def __init__(
+        self, first: Worker, molecules: Iterable[Molecule], make: Callable[[], Worker]
+    ) -> None:
+        self.workers, self.results = [first], _Results()
+        self._tasks, self._make = enumerate(molecules), make
+        self._lock, self._stopping = threading.Lock(), threading.Event()
+
+    def work(self, takes_first: bool) -> None:
+        """Answer one molecule after the other until none is left; the work of a thread."""
+        try:
+            worker = self.workers[0] if takes_first else self._start()
+            while not self._stopping.is_set():
+                with self._lock:
+                    task = next(self._tasks, None)
+                if task is None:
+                    break
+                self.results.put(Numbered(task[0], worker.ask(task[1])))
+        except BaseException as error:  # noqa: BLE001  # raised again where the answers are read
+            self.results.put(error)
+        self.results.put(None)
+
+    def stop(self) -> None:
+        """Let no thread begin another molecule, and kill what is in work."""
+        self._stopping.set()
+        for worker in list(self.workers):
+            worker.stop()
+
+    def _start(self) -> Worker:
+        worker = self._make()
+        self.workers.append(worker)
+        return worker
+
+
+def _collect(results: _Results, n_threads: int) -> Iterator[Numbered | None]:
     while n_threads:
         try:
             result = results.get(timeout=0.5)
@@ -184,3 +211,10 @@ def _collect(results: queue.SimpleQueue, n_threads: int) -> Iterator[tuple[int, 
             n_threads -= 1
         else:
             yield result
+
+
+def _pipe(pipe: IO[str] | None) -> IO[str]:
+    """Return a pipe to a process that was asked for."""
+    if pipe is None:
+        raise RuntimeError("the process has no pipe")
+    return pipe

@@ -10,7 +10,7 @@ from ase import Atoms
 
 from molequi.diagnostics.check import MEASURES, measure, probes_for
 from molequi.diagnostics.limits import Measurement
-from molequi.diagnostics.model_runner import ModelRunner
+from molequi.diagnostics.model_runner import CheckableModel, ModelRunner
 from molequi.errors import UserError
 from molequi.models.probes import Structure
 from molequi.o3.irreps import Irreps
@@ -59,26 +59,35 @@ class Law:
         """
         given = _structures(structures)
         model = as_checkable(subject, given)
-        runner, is_foreign = ModelRunner(model), isinstance(model, CalculatorModel)
-        found = measure(
-            runner,
-            given or (default_structures() if is_foreign else probes_for(runner)),
-            tests=self.measures,
-            dtype=dtype or (torch.float32 if is_foreign else runner.dtype),
-            seed=seed,
-        )
-        mine = {test: item for test, item in found.items() if self._holds(test, runner)}
+        mine = self._measure(model, given, dtype, seed)
         if tolerance is not None:
             mine = {test: dataclasses.replace(m, limit=tolerance) for test, m in mine.items()}
+        broken = [_line(test, item) for test, item in mine.items() if not item.ok]
+        if broken:
+            who = model.name if isinstance(model, CalculatorModel) else type(model).__name__
+            raise AssertionError("\n".join([f"{who} breaks a law: {self.statement}", *broken]))
+        return mine
+
+    def _measure(
+        self,
+        model: CheckableModel,
+        given: Sequence[Structure],
+        dtype: torch.dtype | None,
+        seed: int,
+    ) -> dict[str, Measurement]:
+        """Measure what belongs to this law, on the structures given or the usual ones."""
+        runner = ModelRunner(model)
+        if isinstance(model, CalculatorModel):
+            structures, limits = given or default_structures(), dtype or torch.float32
+        else:
+            structures, limits = given or probes_for(runner), dtype or runner.dtype
+        found = measure(runner, structures, tests=self.measures, dtype=limits, seed=seed)
+        mine = {test: item for test, item in found.items() if self._holds(test, runner)}
         if not mine:
             raise UserError(
                 f"{self.name} has nothing to measure: {self.statement}, but no output and no "
                 "structure given is one that this concerns"
             )
-        broken = [_line(test, item) for test, item in mine.items() if not item.ok]
-        if broken:
-            who = model.name if isinstance(model, CalculatorModel) else type(model).__name__
-            raise AssertionError("\n".join([f"{who} breaks a law: {self.statement}", *broken]))
         return mine
 
     def _holds(self, test: str, runner: ModelRunner) -> bool:

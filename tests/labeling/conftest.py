@@ -36,43 +36,45 @@ PROGRAM = """
 import os, time
 import numpy as np
 from molequi.errors import UserError
+from molequi.labeling.backend import LabelBackend
 from molequi.labeling.levels import LabelError
 from molequi.labeling.protocol import serve
 
-def check(level, elements):
-    print("a greeting that is no answer", flush=True)
-    if level.basis == "nosuch":
-        raise UserError(f"no basis nosuch for {elements}")
-    return "program 1.0"
+class Program(LabelBackend):
+    def check(self, level, elements):
+        print("a greeting that is no answer", flush=True)
+        if level.basis == "nosuch":
+            raise UserError(f"no basis nosuch for {elements}")
+        return "program 1.0"
 
-def compute(level, properties, molecule):
-    os.system("echo noise of a child")
-    with open(os.environ["COUNT"], "a") as file:
-        file.write("x\\n")
-    charge = molecule.charge
-    if charge == 2:
-        raise LabelError("no luck")
-    if charge == 3:
-        raise ZeroDivisionError("two\\nlines")
-    if charge == 5:
-        os.write(2, b"the last words\\n")
-        os._exit(3)
-    if charge == 6:
-        os.kill(os.getpid(), 9)
-    if charge == 7:
-        time.sleep(300)
-    first = molecule.positions[0]
-    return {
-        "energy": np.inf if charge == 4 else float(np.pi * first[0] + len(molecule.numbers)),
-        "forces": molecule.positions / 3.0,
-        "dipole": first / 7.0,
-        "charges": molecule.positions[:, 0] / 11.0,
-        "polarizability": np.diag(first),
-        "rosenfeld": np.outer(first, [1.0, 0.1, -3.0]),
-    }
+    def compute(self, level, properties, molecule):
+        os.system("echo noise of a child")
+        with open(os.environ["COUNT"], "a") as file:
+            file.write("x\\n")
+        charge = molecule.charge
+        if charge == 2:
+            raise LabelError("no luck")
+        if charge == 3:
+            raise ZeroDivisionError("two\\nlines")
+        if charge == 5:
+            os.write(2, b"the last words\\n")
+            os._exit(3)
+        if charge == 6:
+            os.kill(os.getpid(), 9)
+        if charge == 7:
+            time.sleep(300)
+        first = molecule.positions[0]
+        return {
+            "energy": np.inf if charge == 4 else float(np.pi * first[0] + len(molecule.numbers)),
+            "forces": molecule.positions / 3.0,
+            "dipole": first / 7.0,
+            "charges": molecule.positions[:, 0] / 11.0,
+            "polarizability": np.diag(first),
+            "rosenfeld": np.outer(first, [1.0, 0.1, -3.0]),
+        }
 
 if __name__ == "__main__":
-    serve(check, compute)
+    serve(Program())
 """
 
 

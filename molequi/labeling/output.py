@@ -1,0 +1,54 @@
+"""Structures with their labels, as extended XYZ holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from molequi.properties import PROPERTIES
+from molequi.structures.inputs import Structure
+
+_ASE_RESULTS = ("energy", "forces", "dipole", "charges")
+_KEPT_NOTES = ("name", "smiles", "geometry", "gdb")
+
+
+def labelled(structure: Structure, values: Mapping[str, Any], marks: Mapping[str, str]) -> Atoms:
+    """Return the structure with its labels, where `datasets.formats.labels` finds them.
+
+    What ASE has a name for in a calculator, the rest in `info`. marks: what else `info` says.
+    Labels that came with the structure are gone. The dipole of an ion refers to the centre of mass,
+    and `dipole_origin` says so.
+    """
+    atoms = _bare(structure, marks)
+    if "dipole" in values and atoms.info["charge"]:
+        atoms.info["dipole_origin"] = "center of mass"
+    numbers = {name: np.asarray(v) if np.ndim(v) else float(v) for name, v in values.items()}
+    results = {name: numbers[name] for name in _ASE_RESULTS if name in numbers}
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    for name in numbers.keys() - results.keys():
+        place: dict[str, Any] = atoms.arrays if PROPERTIES[name].per_atom else atoms.info
+        place[name] = numbers[name]
+    return atoms
+
+
+def _bare(structure: Structure, marks: Mapping[str, str]) -> Atoms:
+    """Return the atoms with their charge, multiplicity and notes alone."""
+    source = structure.require_atoms()
+    atoms = Atoms(source.numbers, source.positions)
+    for key in _KEPT_NOTES:
+        if isinstance(source.info.get(key), str | int):
+            atoms.info[key] = _one_line(source.info[key])
+    atoms.info.update(
+        charge=int(source.info["charge"]),
+        spin_multiplicity=int(source.info["spin_multiplicity"]),
+        **marks,
+    )
+    return atoms
+
+
+def _one_line(value: str | int) -> str | int:
+    return " ".join(value.split()) if isinstance(value, str) else value
