@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -72,8 +72,17 @@ class CheckableModel(Protocol):
     def compute(self, graph: AtomGraph, *, forces: bool, stress: bool) -> dict[str, Tensor]:
         """Return the outputs with forces (N, 3), eV/Å, and stress (B, 3, 3), eV/Å³."""
 
-    def parameters(self) -> Iterator[Tensor]:
-        """Return the weights."""
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number type of the network, whose limits count."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it takes its graphs."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
 
 
 class ModelRunner:
@@ -81,16 +90,12 @@ class ModelRunner:
 
     def __init__(self, model: CheckableModel) -> None:
         self.model = model
-        # Foreign models are what they are.
-        self.computing = model.freeze() if isinstance(model, MolecularModel) else model
-        weights = next(
-            (p for p in model.parameters() if p.is_floating_point()),
-            torch.zeros((), dtype=torch.float64),
-        )
-        self.dtype, self.device = weights.dtype, weights.device
-        # A foreign model has no backbone that could be looked into.
-        self.backbone = model.backbone if isinstance(model, MolecularModel) else None
-        self.capabilities = Capabilities() if self.backbone is None else self.backbone.capabilities
+        # Others are what they are, and have no backbone that could be looked into.
+        is_ours = isinstance(model, MolecularModel)
+        self.computing = model.freeze() if is_ours else model
+        self.backbone = model.backbone if is_ours else None
+        self.dtype, self.device = model.dtype, model.device
+        self.capabilities = model.capabilities
         self.has_forces = "energy" in model.outputs and self.capabilities.forces
         self.rows: dict[str, Property] = {**PROPERTIES, **_INTERNAL, **model.properties}
         self._scales: dict[int, tuple[Structure, Outputs]] = {}

@@ -77,11 +77,9 @@ class Law:
     ) -> dict[str, Measurement]:
         """Measure what belongs to this law, on the structures given or the usual ones."""
         runner = ModelRunner(model)
-        if isinstance(model, CalculatorModel):
-            structures, limits = given or default_structures(), dtype or torch.float32
-        else:
-            structures, limits = given or probes_for(runner), dtype or runner.dtype
-        found = measure(runner, structures, tests=self.measures, dtype=limits, seed=seed)
+        is_foreign = isinstance(model, CalculatorModel)
+        structures = given or (default_structures() if is_foreign else probes_for(runner))
+        found = measure(runner, structures, tests=self.measures, dtype=dtype, seed=seed)
         mine = {test: item for test, item in found.items() if self._holds(test, runner)}
         if not mine:
             raise UserError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeGuard
+from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from torch import Tensor
 from molequi.diagnostics.model_runner import CheckableModel
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
+from molequi.models.metadata import ModelMetadata
 from molequi.models.probes import Structure, built_in_probes
+from molequi.nn.backbones.base import Capabilities
 from molequi.properties import PROPERTIES
 from molequi.structures.atoms import charge_of, check_atoms, multiplicity_of
 
@@ -41,7 +43,7 @@ class CalculatorModel:
         *,
         elements: Sequence[int] = _ORGANIC,
     ) -> None:
-        self.calculator, self.elements, self.cutoff = calculator, tuple(elements), None
+        self.calculator, self.elements = calculator, tuple(elements)
         given = set(calculator.implemented_properties)
         self._names = [name for name in _RESULTS if name in given]
         if "energy" not in given:
@@ -49,19 +51,35 @@ class CalculatorModel:
                 f"the calculator {self.name} gives {', '.join(sorted(given)) or 'nothing'}; the "
                 "report needs one with an energy"
             )
+        self._no_forces_reason = None if "forces" in given else "the calculator gives none"
         self._energy = "free_energy" if "free_energy" in given else "energy"
         self.outputs = tuple(n for n in self._names if n not in {"forces", "stress", "energies"})
         self.properties = {name: PROPERTIES[name] for name in self.outputs}
-        self.metadata: Mapping[str, Any] = {}
+        self.metadata = ModelMetadata(name=self.name)
 
     @property
     def name(self) -> str:
         """Name of the calculator's class."""
         return type(self.calculator).__name__
 
-    def parameters(self) -> Iterator[Tensor]:
-        """Return no weights."""
-        return iter(())
+    @property
+    def cutoff(self) -> None:
+        """None: the calculator finds its neighbours itself."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number type whose limits count: a calculator may iterate to self-consistency."""
+        return torch.float32
+
+    @property
+    def device(self) -> torch.device:
+        """The CPU, where ASE's arrays are."""
+        return torch.device("cpu")
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What any calculator can do."""
+        return Capabilities(no_forces_reason=self._no_forces_reason)
 
     def compute(self, graph: AtomGraph, *, forces: bool, stress: bool) -> dict[str, Tensor]:
         """Compute the structures of a graph one after the other.
