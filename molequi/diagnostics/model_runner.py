@@ -91,9 +91,8 @@ class ModelRunner:
     def __init__(self, model: CheckableModel) -> None:
         self.model = model
         # Others are what they are, and have no backbone that could be looked into.
-        is_ours = isinstance(model, MolecularModel)
-        self.computing = model.freeze() if is_ours else model
-        self.backbone = model.backbone if is_ours else None
+        self.computing = model.freeze() if isinstance(model, MolecularModel) else model
+        self.backbone = model.backbone if isinstance(model, MolecularModel) else None
         self.dtype, self.device = model.dtype, model.device
         self.capabilities = model.capabilities
         self.has_forces = "energy" in model.outputs and self.capabilities.forces

@@ -112,6 +112,6 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int
     count.touch()
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("COUNT", str(count))
-    monkeypatch.setattr(workers, "_MODULES", {"pyscf": "a_program"})
+    monkeypatch.setattr(workers, "MODULES", {"pyscf": "a_program"})
     monkeypatch.setattr("molequi.labeling.levels.is_installed", lambda _name: True)
     return lambda: len(count.read_text().splitlines())

@@ -55,7 +55,7 @@ def test_an_impossible_level_is_the_users_mistake(program):
 
 
 def test_a_program_that_does_not_start(program, monkeypatch):
-    monkeypatch.setattr("molequi.labeling.workers._MODULES", {"pyscf": "no_such_module"})
+    monkeypatch.setattr("molequi.labeling.workers.MODULES", {"pyscf": "no_such_module"})
     with pytest.raises(
         RuntimeError, match=r"did not start: exit code 1 .*No module named no_such_module"
     ):

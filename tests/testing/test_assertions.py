@@ -217,7 +217,7 @@ def test_failures_say_law_structure_size_and_limit() -> None:
     text = str(caught.value)
     assert "Scaled breaks a law: forces and stress are derivatives of the energy" in text
     assert re.search(
-        r"force_consistency: \d\.\de-03 of the scale, limit 2e-04, worst for forces of structure",
+        r"force_consistency: \d\.\de-0\d of the scale, limit 2e-04, worst for forces of structure",
         text,
     )
 
