@@ -74,37 +74,34 @@ def check(
     INPUT alone, and without it on two organic molecules. Its factory is called without arguments.
     Exit code 1 when a measurement exceeds its limit.
     """
-    if calculator is not None:
-        if input_ is not None:
-            raise UserError(
-                f"give MODEL or --calculator, not both: {model} and {calculator}; a calculator "
-                "takes one INPUT"
-            )
-        measurements = _check_calculator(calculator, model, dtype or options.Dtype.float32)
-    elif model is None:
-        raise UserError("nothing to check: give a MODEL, or --calculator MODULE:FACTORY")
-    else:
-        measurements = _check_model(model, input_, device, dtype or options.Dtype.float64)
-    if json:
-        print_json(
-            {
-                name: {"value": m.value, "limit": m.limit, "ok": m.ok}
-                for name, m in measurements.items()
-            }
+    if calculator is not None and input_ is not None:
+        raise UserError(
+            f"give MODEL or --calculator, not both: {model} and {calculator}; a calculator takes "
+            "one INPUT"
         )
+    if calculator is not None:
+        measurements = _check_calculator(calculator, model, dtype)
+    elif model is not None:
+        measurements = _check_model(model, input_, device, dtype)
+    else:
+        raise UserError("nothing to check: give a MODEL, or --calculator MODULE:FACTORY")
+    if json:
+        print_json({name: _as_json(item) for name, item in measurements.items()})
     else:
         _print_measurements(calculator or str(model), measurements)
     return ExitCode.DONE if all(item.ok for item in measurements.values()) else ExitCode.FAILED
 
 
 def _check_model(
-    model: str, source: str | None, device: options.Device, dtype: options.Dtype
+    model: str, source: str | None, device: options.Device, dtype: options.Dtype | None
 ) -> dict[str, Measurement]:
     from molequi.diagnostics.check import check_model
     from molequi.models.zoo import load
     from molequi.structures.atoms import graph_from_atoms
 
-    network = load(model, device=device.value, dtype=options.precision(dtype))
+    network = load(
+        model, device=device.value, dtype=options.precision(dtype or options.Dtype.float64)
+    )
     graphs = []
     for index, atoms in _structures(source):
         try:
@@ -116,7 +113,7 @@ def _check_model(
 
 
 def _check_calculator(
-    calculator: str, source: str | None, dtype: options.Dtype
+    calculator: str, source: str | None, dtype: options.Dtype | None
 ) -> dict[str, Measurement]:
     import torch
 
@@ -127,7 +124,7 @@ def _check_calculator(
     foreign = load_calculator(calculator)
     given = [structure_of(atoms, f"structure {index}") for index, atoms in _structures(source)]
     runner = ModelRunner(as_checkable(foreign, given))
-    limits = torch.float32 if dtype is options.Dtype.float32 else torch.float64
+    limits = torch.float64 if dtype is options.Dtype.float64 else torch.float32
     return measure(runner, given or default_structures(), dtype=limits)
 
 
@@ -140,6 +137,10 @@ def _structures(source: str | None) -> Iterator[tuple[int, Atoms]]:
         if isinstance(atoms, str):
             raise UserError(f"{source}, structure {index}: {atoms}")
         yield index, atoms
+
+
+def _as_json(item: Measurement) -> dict[str, float | bool]:
+    return {"value": item.value, "limit": item.limit, "ok": item.ok}
 
 
 def _print_measurements(subject: str, measurements: Mapping[str, Measurement]) -> None:

@@ -105,10 +105,7 @@ def label(
         )  # fmt: skip
     for failure in result.failures:
         say(f"error: {failure.structure}: {failure.reason}")
-    if json:
-        print_json({**vars(result), "output": str(result.output)})
-    else:
-        _print_result(result, with_excluded=exclude is not None)
+    _print_result(result, json=json, with_excluded=exclude is not None)
     return ExitCode.FAILED if result.failures else ExitCode.DONE
 
 
@@ -152,7 +149,10 @@ class _Bar:
         self._bar.stop()
 
 
-def _print_result(result: Labelled, *, with_excluded: bool) -> None:
+def _print_result(result: Labelled, *, json: bool, with_excluded: bool) -> None:
+    if json:
+        print_json({**vars(result), "output": str(result.output)})
+        return
     names = ", ".join(result.properties)
     line(f"level: {result.level}; program: {result.program}; properties: {names}")
     excluded = f", {result.n_excluded} excluded" if with_excluded else ""

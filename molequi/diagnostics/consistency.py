@@ -137,12 +137,8 @@ def smoothness(
     the tests are named. Values come from the parabola through three points, slopes from one fitted
     to eight, which is less sensitive to rounding.
     """
-    structure, motion = at_cutoff(
-        runner.model.elements,
-        cutoff,
-        total_charge=total_charge,
-        spin_multiplicity=spin_multiplicity,
-    )
+    electrons = {"total_charge": total_charge, "spin_multiplicity": spin_multiplicity}
+    structure, motion = at_cutoff(runner.model.elements, cutoff, **electrons)
     steps = step * np.arange(1.0, 9.0)
     to_value = np.linalg.inv(np.vander(steps[:3], increasing=True))[0]
     to_slope = np.linalg.pinv(np.vander(steps, 3, increasing=True))[1]
@@ -155,19 +151,11 @@ def smoothness(
             np.array([outputs[output] for outputs in side]) for side in (inside, outside)
         )
         what = {"energy": "energy", "forces": "force"}.get(output, "outputs")
-        yield runner.deviation(
-            f"{what}_at_{name}",
-            output,
-            np.tensordot(to_value, after[:3] - before[:3], axes=1),
-            structure,
-        )
+        jump = np.tensordot(to_value, after[:3] - before[:3], axes=1)
+        yield runner.deviation(f"{what}_at_{name}", output, jump, structure)
         if output == "forces":
-            yield runner.deviation(
-                f"slope_at_{name}",
-                output,
-                np.tensordot(to_slope, after + before, axes=1),
-                structure,
-            )
+            bend = np.tensordot(to_slope, after + before, axes=1)
+            yield runner.deviation(f"slope_at_{name}", output, bend, structure)
 
 
 def _gauss_legendre() -> tuple[np.ndarray, np.ndarray]:

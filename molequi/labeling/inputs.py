@@ -5,7 +5,7 @@ Files, SMILES or QM9, chosen by number, without those whose constitution is on a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -158,16 +158,8 @@ def _from_data_set(item: str, numbers: np.ndarray | None) -> list[Structure]:
     known = _numbers_in_qm9(frames)
     smiles = {} if known is None else known_smiles([_folder(path)])
     rows = {row: row for row in range(len(frames))} if known is None else known
-    if numbers is None:
-        numbers = np.fromiter(rows, dtype=np.int64)
-    missing = [int(number) for number in numbers if int(number) not in rows]
-    if missing:
-        raise UserError(
-            f"{item} has no number {missing[0]} ({len(missing)} of the {len(numbers)} rows); it "
-            f"has {min(rows)} to {max(rows)}"
-        )
     structures = []
-    for number in map(int, numbers):
+    for number in _known_numbers(item, numbers, rows):
         atoms = atoms_from_frames(frames, rows[number])
         if known is not None:
             atoms.info["gdb"] = number
@@ -175,6 +167,22 @@ def _from_data_set(item: str, numbers: np.ndarray | None) -> list[Structure]:
             atoms.info["smiles"] = smiles[number]
         structures.append(Structure(item, number, atoms))
     return structures
+
+
+def _known_numbers(item: str, numbers: np.ndarray | None, rows: Mapping[int, int]) -> Iterable[int]:
+    """Return the numbers that are wanted, all by default.
+
+    Raises UserError for one that there is not.
+    """
+    if numbers is None:
+        return rows
+    missing = [number for number in numbers.tolist() if number not in rows]
+    if missing:
+        raise UserError(
+            f"{item} has no number {missing[0]} ({len(missing)} of the {len(numbers)} rows); it "
+            f"has {min(rows)} to {max(rows)}"
+        )
+    return numbers.tolist()
 
 
 def _folder(path: Path | None) -> Path:
