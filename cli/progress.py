@@ -6,7 +6,7 @@ It brings Lightning, so it is imported when training starts.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.progress import (
@@ -20,9 +20,6 @@ from rich.progress import (
 
 from molequi.cli.output import STDERR, start_logging
 from molequi.training.module import MolecularTraining
-
-if TYPE_CHECKING:
-    from molequi.training.module import MolecularTraining
 
 
 class ProgressBar(Callback):
@@ -60,9 +57,8 @@ class ProgressBar(Callback):
         """Move on by a batch; the whole run may be so many epochs or a time budget."""
         if self.bar is None or not isinstance(pl_module, MolecularTraining):
             return
-        module = cast("MolecularTraining", pl_module)
-        position, n_batches = module.position, module.n_batches
-        progress = module.schedule.progress(position, n_batches)
+        position, n_batches = pl_module.position, pl_module.n_batches
+        progress = pl_module.schedule.progress(position, n_batches)
         self.bar.update(self.run, completed=progress, count=f"{progress:.0%}")
         self.bar.update(
             self.epoch,
