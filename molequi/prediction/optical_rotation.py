@@ -10,7 +10,6 @@ where |v| is above |v + v'| and above 1e-5 of its spread in training.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.nn.heads.optical import ROTATION_PER_BOHR4
 from molequi.prediction.records import Values, split_outputs
+from molequi.properties import part_names
 from molequi.structures.perception import labels_from_geometry
 
 ROTATION = "specific_rotation"
@@ -88,9 +88,7 @@ def sign_of(value: float, error: float, smallest: float) -> str | None:
 
 def smallest_rotation(model: MolecularModel | FrozenModel, atoms: Atoms) -> float:
     """Return the specific rotation of a molecule at 1e-5 of the spread in training."""
-    factor = 1.0
-    if "rosenfeld" in model.outputs or "rosenfeld_isotropic" in model.outputs:
-        factor = rotation_factor(atoms)
+    factor = 1.0 if _learned(model) == ROTATION else rotation_factor(atoms)
     return _ROUNDING * factor * training_spread(model)
 
 
@@ -108,12 +106,16 @@ def training_spread(model: MolecularModel | FrozenModel) -> float:
     In the unit of what was trained; of rosenfeld_isotropic for the tensor too. Models keep it as
     `metadata.training.spread`; one without has the scale of its head, which is of that order.
     """
-    spread: Mapping[str, float] = model.metadata.training.spread
-    if "rosenfeld" in model.outputs:
-        # In the orthonormal basis of the parts the identity has length sqrt(3).
-        return spread.get("rosenfeld[0o]", model.output_scale("rosenfeld")[0]) / math.sqrt(3.0)
-    name = "rosenfeld_isotropic" if "rosenfeld_isotropic" in model.outputs else ROTATION
-    return spread.get(name, model.output_scale(name)[0])
+    name = _learned(model)
+    part = part_names(model.properties[name])[0]
+    spread = model.metadata.training.spread.get(part, model.output_scale(name)[0])
+    # In the orthonormal basis of a tensor's parts the identity has length sqrt(3).
+    return spread / math.sqrt(3.0) if part != name else spread
+
+
+def _learned(model: MolecularModel | FrozenModel) -> str:
+    """Name the property of which the rotation is a part or a consequence."""
+    return next(name for name in _LEVELS if name in model.outputs)
 
 
 def rotation_level(model: MolecularModel | FrozenModel, conformers: str = "this conformer") -> str:

@@ -28,7 +28,7 @@ from molequi.properties import DEBYE, Periodicity, Property
 
 # Per atom, beside what the property table says.
 _ATOMIC = {"energies"}
-_ASE_NAMES = ("energy", "free_energy", "energies", "forces", "stress", "dipole", "charges")
+ASE_NAMES = ("energy", "free_energy", "energies", "forces", "stress", "dipole", "charges")
 PREFIX = "molequi_"
 
 Values = dict[str, "float | np.ndarray"]
@@ -121,7 +121,7 @@ def level_text(model: FrozenModel) -> str | None:
 
 def ase_results(values: Values) -> dict[str, Any]:
     """Return the values that ASE has names for: stress as a Voigt 6-vector, free_energy too."""
-    results = {name: values[name] for name in _ASE_NAMES if name in values}
+    results = {name: values[name] for name in ASE_NAMES if name in values}
     if "energy" in results:
         results["free_energy"] = results["energy"]
     if "stress" in results:
@@ -139,7 +139,7 @@ def labelled_atoms(
     same names are replaced.
     """
     labelled = atoms.copy()
-    for name in (*_ASE_NAMES, "magmom", "magmoms", "stresses"):
+    for name in (*ASE_NAMES, "magmom", "magmoms", "stresses"):
         labelled.info.pop(name, None)
         labelled.arrays.pop(name, None)
     results = ase_results(values)
@@ -147,7 +147,7 @@ def labelled_atoms(
         results.pop(name, None)
     labelled.calc = SinglePointCalculator(labelled, **results)
     for name, value in values.items():
-        if name not in _ASE_NAMES:
+        if name not in ASE_NAMES:
             is_atomic = _is_atomic(name, model.properties.get(name))
             (labelled.arrays if is_atomic else labelled.info)[PREFIX + name] = value
     labelled.info |= {PREFIX + name: value for name, value in extra.items() if value is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,10 +18,17 @@ from molequi.graphs.verlet import VerletList
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import frozen_model
-from molequi.prediction.records import Values, ase_results, result_labels, split_outputs
+from molequi.prediction.records import ASE_NAMES, Values, ase_results, result_labels, split_outputs
 from molequi.structures.atoms import charge_of, multiplicity_of
 
 logger = logging.getLogger(__name__)
+
+
+class Electrons(NamedTuple):
+    """What a structure is computed with: its total charge, e, and its spin multiplicity."""
+
+    charge: int
+    multiplicity: int
 
 
 class Calculator(AseCalculator):
@@ -67,17 +74,17 @@ class Calculator(AseCalculator):
         self.implemented_properties = _ase_properties(self.model)
         self._skin = VerletList(self.model.cutoff, skin)
         self._kept: Atoms | None = None
-        self._electrons: tuple[int, int] | None = None
+        self._electrons: Electrons | None = None
         self._device = self.model.device
 
-    def electrons(self, atoms: Atoms) -> tuple[int, int]:
+    def electrons(self, atoms: Atoms) -> Electrons:
         """Return the charge, e, and the spin multiplicity that a structure is computed with."""
         charge = charge_of(atoms, self.charge)
-        return charge, multiplicity_of(
-            atoms, charge
-        ) if self.spin_multiplicity is None else self.spin_multiplicity
+        if self.spin_multiplicity is not None:
+            return Electrons(charge, self.spin_multiplicity)
+        return Electrons(charge, multiplicity_of(atoms, charge))
 
-    def graph(self, atoms: Atoms, electrons: tuple[int, int] | None = None) -> AtomGraph:
+    def graph(self, atoms: Atoms, electrons: Electrons | None = None) -> AtomGraph:
         """Return the structure as the model sees it, on the model's device.
 
         `electrons` where they are known already.
@@ -136,7 +143,7 @@ class Calculator(AseCalculator):
         self.results = ase_results(self.predictions)
         self._remember(atoms, electrons)
 
-    def _remember(self, atoms: Atoms, electrons: tuple[int, int]) -> None:
+    def _remember(self, atoms: Atoms, electrons: Electrons) -> None:
         """Keep what `check_state` compares with.
 
         Only a structure of other atoms is worth a full copy.
@@ -193,12 +200,9 @@ def _refuse_without_forces(model: FrozenModel) -> None:
 
 
 def _ase_properties(model: FrozenModel) -> list[str]:
-    names: list[str] = [name for name in ("dipole", "charges") if name in model.outputs]
-    if "dipole" in names and "charges" not in names:
-        names.append("charges")
-    if "energy" in model.outputs:
-        names = ["energy", "free_energy", "energies", "forces", "stress", *names]
-    return names
+    """Name what the model gives of what ASE has names for."""
+    beside_energy = {"free_energy", "energies"} if "energy" in model.properties else set()
+    return [name for name in ASE_NAMES if name in {*model.properties, *beside_energy}]
 
 
 def _refusal(model: FrozenModel, graph: AtomGraph, *, unsafe: bool) -> str | None:
