@@ -48,7 +48,8 @@ class MorseModel(nn.Module):
         self.scale = nn.Parameter(torch.ones((), dtype=dtype))
         if outputs is not None:
             self.outputs = outputs
-        self.properties = {name: PROPERTIES[name] for name in (*self.outputs, "forces", "stress")}
+        derived = ("forces", "stress") if "energy" in self.outputs else ()
+        self.properties = {name: PROPERTIES[name] for name in (*self.outputs, *derived)}
         self.metadata = ModelMetadata(
             name="morse", level={"energy": "Morse", "dipole": "fixed charges"}
         )
