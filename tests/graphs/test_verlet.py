@@ -1,4 +1,4 @@
-"""Skin lists against a fresh search, on paths where lists go wrong."""
+"""Verlet lists against a fresh search, on paths where lists go wrong."""
 
 import numpy as np
 import pytest
