@@ -27,8 +27,9 @@ from __future__ import annotations
 import functools
 import importlib.util
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -153,14 +154,14 @@ def _n_blocks(features: Tensor) -> int:
 
 
 def _launch_by_node(
-    kernel: Callable, tensors: Sequence[Tensor], s: Tensor, cutoff: float, **flags: bool
+    kernel: Any, tensors: Sequence[Tensor], s: Tensor, cutoff: float, **flags: bool
 ) -> None:
     """Run a kernel whose programs are the nodes and the blocks of channels."""
     _launch(kernel, (tensors[0].shape[0], _n_blocks(tensors[0])), tensors, s, cutoff, **flags)
 
 
 def _launch_by_knot(
-    kernel: Callable, inputs: Sequence[Tensor], r: Tensor, s: Tensor, cutoff: float
+    kernel: Any, inputs: Sequence[Tensor], r: Tensor, s: Tensor, cutoff: float
 ) -> Tensor:
     """Return ds by a kernel over the edges sorted by knot."""
     n_intervals, n_paths, _ = s.shape
@@ -194,7 +195,7 @@ def _by_knot(r: Tensor, n_intervals: int, cutoff: float) -> tuple[Tensor, Tensor
 
 
 def _launch(
-    kernel: Callable,
+    kernel: Any,
     grid: tuple[int, ...],
     tensors: Sequence[Tensor],
     s: Tensor,

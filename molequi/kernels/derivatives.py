@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 from torch.library import CustomOpDef
 
 from molequi.kernels.tables import is_wanted
@@ -37,24 +36,22 @@ class LinearOperator(NamedTuple):
 def make_differentiable(operator: LinearOperator, n_tensors: int) -> None:
     """Tell autograd the two derivatives of an operator of so many tensors."""
 
-    def keep_forward(ctx: FunctionCtx, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def keep_forward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs[:n_tensors])
         ctx.rest = inputs[n_tensors:]
 
-    def forward_gradients(ctx: FunctionCtx, g: Tensor) -> tuple[Tensor | None, ...]:
+    def forward_gradients(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         tensors = ctx.saved_tensors
         wants_last = ctx.needs_input_grad[n_tensors - 1] and is_wanted(tensors[-1])
         *gradients, last = operator.backward(*tensors, g, *ctx.rest, wants_last)
         return (*gradients, last if wants_last else None, *(None for _ in ctx.rest))
 
-    def keep_backward(ctx: FunctionCtx, inputs: tuple[Any, ...], output: tuple) -> None:
+    def keep_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple) -> None:
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs[: n_tensors + 1])
         *ctx.rest, ctx.wants_last = inputs[n_tensors + 1 :]
 
-    def backward_gradients(
-        ctx: FunctionCtx, *cotangents: Tensor | None
-    ) -> tuple[Tensor | None, ...]:
+    def backward_gradients(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         *tensors, g = ctx.saved_tensors
         known = [
             torch.zeros_like(x) if u is None else u

@@ -19,7 +19,7 @@ class Edges(NamedTuple):
     sender_order: (E,).
     """
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # the word is wanted more here than tuple.index
     receiver_ptr: Tensor
     sender_order: Tensor
     sender_ptr: Tensor

@@ -33,6 +33,8 @@ def load(text: str) -> ModuleType:
     except OSError:
         path = _store(Path(tempfile.mkdtemp(prefix="molequi-")), name, text)
     spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"Python cannot load the kernels in {path}")
     module = importlib.util.module_from_spec(spec)
     # numba's cache finds compiled functions by the name of an imported module.
     sys.modules[name] = module

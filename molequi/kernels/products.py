@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 import torch
@@ -87,6 +88,28 @@ _backward = custom_op("molequi::couple_backward", backward, mutates_args=())
 _double_backward = custom_op("molequi::couple_double_backward", double_backward, mutates_args=())
 
 
+@overload
+def run(
+    name: str,
+    table: str,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    chunks: Sequence[tuple[int, int]] | None = None,
+) -> None: ...
+
+
+@overload
+def run(
+    name: str,
+    table: str,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    chunks: Sequence[tuple[int, int]] | None = None,
+    *,
+    shared: tuple[int, ...],
+) -> Tensor: ...
+
+
 def run(
     name: str,
     table: str,
@@ -96,9 +119,9 @@ def run(
     *,
     shared: tuple[int, ...] | None = None,
 ) -> Tensor | None:
-    """Write to `outputs`, contiguous, in a thread for each of `chunks`, ranges of nodes, by default those worth one.
+    """Write to `outputs`, contiguous, in a thread for each of `chunks`.
 
-    What the threads add to an array of shape `shared` is summed and returned.
+    chunks: ranges of nodes, by default those worth a thread. What the threads add to an array of shape `shared` is summed and returned.
     """
     like = inputs[0]
     terms, values = _terms(table, like.dtype)

@@ -11,7 +11,7 @@ runs from 0 to K at the cutoff c: knots lie five times as close at 1 Å, where b
 from __future__ import annotations
 
 import functools
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,10 +21,10 @@ from torch import Tensor
 STRETCH = 0.5
 
 # A number, a tensor, or the text of a kernel that is being written (`codegen_numba.Text`).
-T = TypeVar("T")
+Number = Any
 
 
-def basis(t: T) -> tuple[T, T, T, T]:
+def basis(t: Number) -> tuple[Number, Number, Number, Number]:
     """Return the four B-splines that are not zero on an interval, at the place t in [0, 1) there.
 
     This one, its derivatives and `place_near` with its own say for all kernels, in whatever language, what a spline
@@ -39,13 +39,13 @@ def basis(t: T) -> tuple[T, T, T, T]:
     )
 
 
-def first_derivatives(t: T) -> tuple[T, T, T, T]:
+def first_derivatives(t: Number) -> tuple[Number, Number, Number, Number]:
     """Return the derivatives of `basis` in t."""
     u = 1.0 - t
     return -0.5 * u * u, (1.5 * t - 2.0) * t, (1.0 - 1.5 * t) * t + 0.5, 0.5 * t * t
 
 
-def second_derivatives(t: T) -> tuple[T, T, T, T]:
+def second_derivatives(t: Number) -> tuple[Number, Number, Number, Number]:
     """Return the second derivatives of `basis` in t."""
     return 1.0 - t, 3.0 * t - 2.0, 1.0 - 3.0 * t, t
 
@@ -61,17 +61,17 @@ def place(r: Tensor, n_intervals: int, cutoff: float) -> Tensor:
     return scale * (1.0 - shift / (r + shift))
 
 
-def place_near(near: T, scale: T, shift: T) -> T:
+def place_near(near: Number, scale: Number, shift: Number) -> Number:
     """Return x(r) of near = 1 / (r + shift), as kernels compute it."""
     return scale * (1.0 - shift * near)
 
 
-def slope_near(near: T, scale: T, shift: T) -> T:
+def slope_near(near: Number, scale: Number, shift: Number) -> Number:
     """Return x'(r)."""
     return scale * shift * near * near
 
 
-def bend_near(near: T, slope: T) -> T:
+def bend_near(near: Number, slope: Number) -> Number:
     """Return x''(r) of x'(r)."""
     return -2.0 * slope * near
 
@@ -135,8 +135,9 @@ def evaluate(coefficients: Tensor, distances: Tensor, cutoff: float) -> Tensor:
         .to(torch.int64)
     )
     t = torch.where(is_inside, x - interval, torch.zeros_like(x))
-    values = sum(
+    terms = (
         b[:, None, None] * coefficients.index_select(0, interval + k)
         for k, b in enumerate(basis(t))
     )
+    values = functools.reduce(torch.add, terms)
     return torch.where(is_inside[:, None, None], values, torch.zeros_like(values))

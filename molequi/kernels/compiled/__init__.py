@@ -17,9 +17,11 @@ __all__ = ["convolution", "products"]
 
 def __getattr__(name: str) -> ModuleType:
     if name == "convolution":
-        import molequi.kernels.compiled.convolution as module
-    elif name == "products":
-        import molequi.kernels.compiled.products as module
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return module
+        import molequi.kernels.compiled.convolution as convolution_kernels
+
+        return convolution_kernels
+    if name == "products":
+        import molequi.kernels.compiled.products as product_kernels
+
+        return product_kernels
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
