@@ -125,18 +125,16 @@ def finished(settings: argparse.Namespace) -> list[Path]:
 
 
 def check(settings: argparse.Namespace) -> None:
-    """Compare --checks labels of the first shard with PySCF, a line each in `checks.jsonl`."""
+    """Compare --checks labels of the first shards with PySCF, a line each in `checks.jsonl`."""
     import teacher_assemble as assembly  # noqa: PLC0415
     import teacher_dft as dft  # noqa: PLC0415
 
-    arrays = assembly.read_shards(finished(settings)[:1])
+    arrays = assembly.read_shards(finished(settings)[:4])
     off = assembly.offsets(arrays["n_atoms"])
     spread = assembly.per_frame(arrays["forces_std"], arrays["n_atoms"])
     path = settings.work / "checks.jsonl"
     done = [json.loads(x)["row"] for x in path.read_text().splitlines()] if path.exists() else []
-    rows = dft.choose_checks(
-        spread, arrays["n_atoms"], settings.most_atoms, settings.checks, settings.seed
-    )
+    rows = dft.choose_checks(spread, arrays["n_atoms"], settings.most_atoms, settings.checks)
     for row in rows:
         if row in done:
             continue

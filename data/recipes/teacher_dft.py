@@ -99,15 +99,19 @@ def write_atoms(path: Path) -> None:
             partial.replace(path)
 
 
-def choose_checks(
-    spread: np.ndarray, n_atoms: np.ndarray, most_atoms: int, n: int, seed: int
-) -> np.ndarray:
-    """Draw n small frames whose spreads cover the whole range evenly in rank."""
+def choose_checks(spread: np.ndarray, n_atoms: np.ndarray, most_atoms: int, n: int) -> np.ndarray:
+    """Choose n small frames whose spreads go up in even ratios from the least to the largest.
+
+    Even ranks would leave out the rare large spreads, and with them where to draw the line.
+    """
     small = np.flatnonzero(n_atoms <= most_atoms)
-    bins = np.array_split(small[np.argsort(spread[small], kind="stable")], n)
-    rng = np.random.default_rng(seed)
-    rows = np.array([rng.choice(b) for b in bins if len(b)])
-    return rows[rng.permutation(len(rows))]
+    left = np.log(spread[small])
+    chosen = []
+    for value in np.linspace(left.min(), left.max(), min(n, len(small))):
+        nearest = int(np.argmin(np.abs(left - value)))
+        chosen.append(small[nearest])
+        left[nearest] = np.inf
+    return np.array(chosen)
 
 
 def check(
