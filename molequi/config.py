@@ -8,7 +8,7 @@ The names are those of the constructor arguments that they reach. Values on the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,10 +18,18 @@ from pydantic_core import PydanticCustomError
 
 from molequi.datasets.registry import all_datasets, known_kinds
 from molequi.errors import UserError
-from molequi.kernels import BACKENDS
 from molequi.nn.backbones import registry as backbones
 from molequi.properties import Property, declare, get_property, part_names
-from molequi.settings import Count, Positive, Settings, dump_settings, read_settings, validate
+from molequi.settings import (
+    Count,
+    Positive,
+    Settings,
+    dump_settings,
+    one_of,
+    read_settings,
+    validate,
+)
+from molequi.training.settings import TrainingSettings
 
 
 class PropertySettings(Settings):
@@ -132,74 +140,11 @@ class ModelSettings(Settings):
     @pydantic.field_validator("architecture")
     @classmethod
     def _known_architecture(cls, value: str | None) -> str | None:
-        return value if value is None else _one_of(value, backbones.BACKBONES)
+        return value if value is None else one_of(value, backbones.BACKBONES)
 
     def overrides(self) -> dict[str, Any]:
         """Return the arguments that are set, without the preset."""
         return self.model_dump(exclude={"preset"}, exclude_none=True)
-
-
-class StageSettings(Settings):
-    """The second stage of a run: from the fraction `start` on, the loss weights are `weights`."""
-
-    start: float = Field(0.75, gt=0, lt=1)
-    weights: dict[str, float]
-
-
-class TrainingSettings(Settings):
-    """The optimisation.
-
-    max_minutes: time budget; the schedule then follows the clock. ema: decay of the averaged
-    weights, 0 switches them off. warmup_steps: batches.
-    gradient_clip: largest norm of the gradient. patience: epochs without improvement before the run
-    ends; null never stops early. schedule plateau halves the rate after a third of the patience.
-    weights: loss weight by target, 1 where unnamed, shared equally by its irrep parts; or by part,
-    such as `rosenfeld[0o]`. huber: error beyond which the loss grows linearly, in units of the
-    target's scale; null is plain MSE. reference_energies: least_squares, or element -> eV, or a
-    file with such a mapping (YAML, JSON). kernels: who computes the convolutions, see
-    `SphericalBackbone.use_kernels`: reference, generic, specialized, triton, or auto, which
-    compiles where a run is long.
-    checkpoint_minutes, checkpoint_steps: write last.ckpt so often within an epoch. devices:
-    processes; nodes: machines.
-    """
-
-    changeable: ClassVar = frozenset(
-        {
-            *("epochs", "max_minutes", "patience", "device", "devices", "nodes", "workers"),
-            *("logger", "checkpoint_minutes", "checkpoint_steps"),
-        }
-    )
-    paths: ClassVar = frozenset({"reference_energies"})
-
-    epochs: Count = 100
-    max_minutes: Positive | None = None
-    batch_size: Count = 16
-    learning_rate: Positive = 1e-2
-    weight_decay: float = Field(0.0, ge=0)
-    ema: float = Field(0.99, ge=0, lt=1)
-    warmup_steps: int = Field(100, ge=0)
-    schedule: Literal["cosine", "plateau"] = "cosine"
-    gradient_clip: Positive = 10.0
-    patience: Count | None = None
-    weights: dict[str, float] = {}
-    huber: Positive | None = 0.1
-    second_stage: StageSettings | None = None
-    reference_energies: dict[str, float] | str = "least_squares"
-    dtype: Literal["float32", "float64"] = "float32"
-    seed: int = 0
-    device: str = "auto"
-    kernels: str = "auto"
-    devices: Count = 1
-    nodes: Count = 1
-    workers: int = Field(0, ge=0)
-    logger: Literal["csv", "tensorboard"] = "csv"
-    checkpoint_minutes: Positive = 10.0
-    checkpoint_steps: Count | None = None
-
-    @pydantic.field_validator("kernels")
-    @classmethod
-    def _known_kernels(cls, value: str) -> str:
-        return _one_of(value, ("auto", *BACKENDS))
 
 
 class Config(Settings):
@@ -281,14 +226,6 @@ def _check_targets(config: Config, where: str) -> None:
             raise UserError(
                 f"{where}, data.targets: {error}, e.g. properties.{name}.unit=eV"
             ) from None
-
-
-def _one_of(value: str, names: Iterable[str]) -> str:
-    """Return a name that is known; pydantic words the refusal of another."""
-    known = tuple(names)
-    if value not in known:
-        raise PydanticCustomError("name", "{text}", {"text": f"choose one of {', '.join(known)}"})
-    return value
 
 
 def _check_names(config: Config, where: str) -> None:

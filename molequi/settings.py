@@ -8,13 +8,14 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from molequi.errors import UserError
 from molequi.runtime import resources
@@ -76,6 +77,14 @@ def dump_settings(settings: Settings) -> str:
     return yaml.safe_dump(
         settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=150
     )
+
+
+def one_of(value: str, names: Iterable[str]) -> str:
+    """Return a name that is known; pydantic words the refusal of another."""
+    known = tuple(names)
+    if value not in known:
+        raise PydanticCustomError("name", "{text}", {"text": f"choose one of {', '.join(known)}"})
+    return value
 
 
 def first_difference(old: Settings, new: Settings) -> Difference | None:

@@ -14,8 +14,6 @@ from molequi.config import (
     DataSettings,
     ModelSettings,
     SplitSettings,
-    StageSettings,
-    TrainingSettings,
     load_config,
     make_config,
 )
@@ -36,6 +34,7 @@ from molequi.settings import Settings, dump_settings
 from molequi.training.loss import Objective
 from molequi.training.module import MolecularTraining
 from molequi.training.schedule import Schedule, make_schedule
+from molequi.training.settings import StageSettings, TrainingSettings
 
 NAMES = resources.config_names()
 MOLECULAR = [name for name in NAMES if isinstance(load_experiment(name), Config)]

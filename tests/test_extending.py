@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molequi.cli.main import app, run
-from molequi.config import DataSettings, ModelSettings, TrainingSettings
+from molequi.config import DataSettings, ModelSettings
 from molequi.datasets import registry as datasets
 from molequi.datasets.base import DatasetSpec, Request
 from molequi.datasets.conversion import frames_from_atoms
@@ -37,6 +37,7 @@ from molequi.o3.coupling import CouplingTable
 from molequi.o3.irreps import Irreps
 from molequi.properties import PROPERTIES, Property, declare
 from molequi.structures.molecules import atoms_from_smiles
+from molequi.training.settings import TrainingSettings
 
 ELEMENTS = (1, 6, 8)
 MOLECULE = built_in_probes(ELEMENTS)[1]

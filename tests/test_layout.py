@@ -53,6 +53,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "sources qm9_labels enantiomers chiral mirror alanine qm9_centres axial rosenfeld ecd",
     ),
     ("datasets", "rmd17 registry catalog"),
+    ("training", "settings"),
     ("", "config"),
     ("datasets", "load sampler datamodule"),
     ("models", "metadata freeze probes molecular converters checkpoint zoo"),

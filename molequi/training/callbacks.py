@@ -12,7 +12,6 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from molequi.config import TrainingSettings
 from molequi.errors import RunInterruptedError
 from molequi.models.checkpoint import save_model
 from molequi.training.log import RunLog, epoch_line
@@ -20,6 +19,7 @@ from molequi.training.metrics import EpochSummary
 from molequi.training.metrics_file import MetricsFile, metrics_row
 from molequi.training.module import MolecularTraining
 from molequi.training.run_directory import RunDirectory
+from molequi.training.settings import TrainingSettings
 from molequi.training.state import write_state
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from typing import Any
 from pytorch_lightning import Callback
 from torch import Tensor
 
-from molequi.config import Config, TrainingSettings
+from molequi.config import Config
 from molequi.datasets.datamodule import MolecularDataModule
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
@@ -38,6 +38,7 @@ from molequi.training.older_runs import OLDER_STATES, present_state
 from molequi.training.processes import is_first_process
 from molequi.training.run_directory import RunDirectory
 from molequi.training.schedule import EarlyStopping, make_schedule
+from molequi.training.settings import TrainingSettings
 from molequi.training.setup import StartingPoint, start_model
 from molequi.training.state import Position, read_state
 

@@ -21,10 +21,10 @@ from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.strategies import DDPStrategy
 
-from molequi.config import TrainingSettings
 from molequi.errors import NotConvergedError, RunInterruptedError, UserError
 from molequi.runtime.device import as_device
 from molequi.training.module import MolecularTraining
+from molequi.training.settings import TrainingSettings
 
 
 def launch(

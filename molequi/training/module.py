@@ -44,7 +44,7 @@ from molequi.training.state import Position
 class MolecularTraining(LightningModule):
     """Trains a model on an objective along a schedule.
 
-    The settings are those of `config.TrainingSettings`.
+    The settings are those of `training.settings`.
 
     summary: of the last epoch, None before there is one. clock: of the run; another one may be set
     before the run starts.

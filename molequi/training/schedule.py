@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from molequi.config import TrainingSettings
+from molequi.training.settings import TrainingSettings
 from molequi.training.state import Position
 
 # Epochs that the plateau schedule counts as patience where a run has none.
@@ -86,7 +86,7 @@ class SecondStage(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """What happens when; the settings of the same names in `config.TrainingSettings`.
+    """What happens when; the settings of the same names in `training.settings.TrainingSettings`.
 
     Progress runs from 0 to 1: the done fraction of the epochs or of the time budget, whichever is
     further. Each stage begins with a warm-up.

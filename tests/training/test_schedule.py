@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from molequi.config import TrainingSettings
 from molequi.training.schedule import (
     RATE_COURSES,
     EarlyStopping,
@@ -14,6 +13,7 @@ from molequi.training.schedule import (
     make_schedule,
     warmup,
 )
+from molequi.training.settings import TrainingSettings
 from molequi.training.state import Position
 
 
