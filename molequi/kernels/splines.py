@@ -27,8 +27,8 @@ Number = Any
 def basis(t: Number) -> tuple[Number, Number, Number, Number]:
     """Return the four B-splines that are not zero on an interval, at the place t in [0, 1) there.
 
-    This one, its derivatives and `place_near` with its own say for all kernels, in whatever language, what a spline
-    is.
+    This one, its derivatives and `place_near` with its own say for all kernels, in whatever
+    language, what a spline is.
     """
     u = 1.0 - t
     return (

@@ -123,7 +123,8 @@ def load_model(
         model = build(description)
         misfit = _misfit(model.state_dict(), tensors)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        misfit = f"its description makes no network ({type(error).__name__}: {' '.join(str(error).split())})"
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        misfit = f"its description makes no network ({what})"
     if misfit is not None:
         raise UserError(_unusable(path, description, misfit))
     model.load_state_dict(tensors)
@@ -138,7 +139,8 @@ def _misfit(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None
         if name not in found:
             return f"it has no tensor {name}"
         if found[name].shape != tensor.shape:
-            return f"its tensor {name} has shape {tuple(found[name].shape)} instead of {tuple(tensor.shape)}"
+            shape, wanted = tuple(found[name].shape), tuple(tensor.shape)
+            return f"its tensor {name} has shape {shape} instead of {wanted}"
     unknown = sorted(set(found) - set(expected))
     return f"its tensor {unknown[0]} has no place in the network" if unknown else None
 
@@ -155,5 +157,11 @@ def _unusable(path: Path, description: object, reason: str) -> str:
             "copy the file again, install the version that wrote it, or train the model again"
         )
     if writer == here:
-        return f"{path} is damaged, or was written by an unreleased molequi {here}: {reason}; copy the file again, or train the model again"
-    return f"{path} was written by molequi {writer}, this is molequi {here}: {reason}; install molequi {writer}, or train the model again"
+        return (
+            f"{path} is damaged, or was written by an unreleased molequi {here}: {reason}; copy "
+            "the file again, or train the model again"
+        )
+    return (
+        f"{path} was written by molequi {writer}, this is molequi {here}: {reason}; install "
+        f"molequi {writer}, or train the model again"
+    )

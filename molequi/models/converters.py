@@ -5,8 +5,9 @@ changed:
 1. until 0.1.0 of November 2025.
 2. Attributes of layers are called by what they do: `up`, `down`, `mix` are `linear_up`,
    `linear_down`, `linear_paths`. The head of a dipole never bears the name of its magnitude, which
-   it did where that was asked for first. The description calls the network's `kind` its `architecture`, and
-   `tensors` is `spherical`. `metadata` has every field of `ModelMetadata` and no others.
+   it did where that was asked for first. The description calls the network's `kind` its
+   `architecture`, and `tensors` is `spherical`. `metadata` has every field of `ModelMetadata` and
+   no others.
 
 A new format adds a function to `CONVERTERS` and a file of the old one to `tests/models/files`.
 """

@@ -343,10 +343,11 @@ def check_reach(model: MolecularModel) -> None:
 
 
 def unreached(model: MolecularModel, graph: AtomGraph) -> dict[str, Irreps]:
-    """Return, by property, the irreps that stay below 1e-10 of the feature scale everywhere on `graph`; properties that are reached are left out.
+    """Return, by property, the irreps that stay zero everywhere on `graph`.
 
-    A float64 copy runs. A part is compared in units of its own scale, but not below what rounding
-    leaves in it of a part 10⁴ times as large.
+    That is below 1e-10 of the feature scale; what is reached is left out. A float64 copy runs. A
+    part is compared in units of its own scale, but not below what rounding leaves in it of a part
+    10⁴ times as large.
     """
     probe = copy.deepcopy(model).to(torch.float64)
     with torch.no_grad():

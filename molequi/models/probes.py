@@ -105,15 +105,30 @@ class Structure:
 
 
 _CLUSTER = [
-    [-1.59, 0.41, -0.47], [0.17, 1.53, -0.09], [-1.22, 0.41, 0.78], [-0.01, -0.02, 0.0], [0.08, 0.54, 1.67],
-    [0.31, -0.88, 1.63], [1.46, -0.45, 0.91], [1.22, -0.85, -0.47], [1.09, 0.46, -1.0],
-]  # fmt: skip
+    [-1.59, 0.41, -0.47],
+    [0.17, 1.53, -0.09],
+    [-1.22, 0.41, 0.78],
+    [-0.01, -0.02, 0.0],
+    [0.08, 0.54, 1.67],
+    [0.31, -0.88, 1.63],
+    [1.46, -0.45, 0.91],
+    [1.22, -0.85, -0.47],
+    [1.09, 0.46, -1.0],
+]
 
 # (R)- or (S)-lactonitrile, MMFF94 geometry.
 _ORGANIC = [
-    [-1.086, -0.462, -0.161], [0.161, 0.291, 0.274], [0.303, 1.437, -0.574], [1.353, -0.577, 0.212], [2.307, -1.238, 0.178],
-    [-1.267, -1.338, 0.47], [-1.964, 0.191, -0.113], [-1.001, -0.8, -1.201], [0.024, 0.658, 1.297], [1.17, 1.837, -0.38],
-]  # fmt: skip
+    [-1.086, -0.462, -0.161],
+    [0.161, 0.291, 0.274],
+    [0.303, 1.437, -0.574],
+    [1.353, -0.577, 0.212],
+    [2.307, -1.238, 0.178],
+    [-1.267, -1.338, 0.47],
+    [-1.964, 0.191, -0.113],
+    [-1.001, -0.8, -1.201],
+    [0.024, 0.658, 1.297],
+    [1.17, 1.837, -0.38],
+]
 
 # Formamide, MMFF94 geometry, in the plane z = 0.
 _PLANAR = [
@@ -183,7 +198,7 @@ _S4 = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 def achiral_probes(
     elements: Sequence[int], *, total_charge: int = 0, spin_multiplicity: int = 1
 ) -> list[tuple[Structure, np.ndarray]]:
-    """Return structures with an improper symmetry and the matrix (3, 3) of that symmetry about the origin.
+    """Return structures with an improper symmetry and its matrix (3, 3) about the origin.
 
     One has a mirror plane, one an inversion centre alone as meso compounds have in their staggered
     form, one a fourfold improper axis alone.
@@ -275,9 +290,10 @@ _DRAGGED = [[0.0, 0.0, 0.0], [1.1, 0.4, -0.5], [1.0, -0.8, 0.2]]
 def at_cutoff(
     elements: Sequence[int], cutoff: float, *, total_charge: int = 0, spin_multiplicity: int = 1
 ) -> tuple[Structure, np.ndarray]:
-    """Return two fragments held together by one atom that lies exactly at the cutoff from seven others, and the motion that parts them.
+    """Return two fragments held together by one atom, and the motion that parts them.
 
-    The motion, (N, 3), moves the second fragment by 1 Å.
+    The atom lies exactly at the cutoff from seven others. The motion, (N, 3), moves the second
+    fragment by 1 Å.
     """
     directions = np.array([[-cutoff, y, z] for y, z in _ON_SPHERE])
     fixed = cutoff * directions / np.linalg.norm(directions, axis=1, keepdims=True)

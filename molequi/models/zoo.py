@@ -106,7 +106,11 @@ def _models() -> Path:
 def _unknown(name: str) -> str:
     bundled = list_models()
     if not bundled:
-        return f"no model {name!r}: no such file or folder, and this installation has no bundled models"
+        return (
+            f"no model {name!r}: no such file or folder, and this installation has no bundled "
+            "models"
+        )
     near = difflib.get_close_matches(name, bundled, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"no model {name!r}: no such file or folder, and the bundled models are {', '.join(bundled)}{hint}"
+    names = ", ".join(bundled)
+    return f"no model {name!r}: no such file or folder, and the bundled models are {names}{hint}"

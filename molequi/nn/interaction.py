@@ -91,7 +91,10 @@ class Interaction(WeightTables[Tensor]):
     def calibrate(
         self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor
     ) -> None:
-        """Set the constants that give messages, and each irrep of their products, unit mean square on these atoms."""
+        """Set the constants that give messages unit mean square on these atoms.
+
+        And each irrep of their products.
+        """
         messages = self.messages(features, harmonics, distances, edges)
         power = messages.square().mean()
         if power > 0:
@@ -126,13 +129,14 @@ class Interaction(WeightTables[Tensor]):
         )
 
     def make_tables(self) -> Tensor:
-        """Return the coefficients of the radial splines, with the constants of paths and n in them."""
+        """Return the coefficients of the radial splines, scaled by the constants of paths and n."""
         return self.radial(self.path_scale * self.neighbor_count.rsqrt())
 
 
 class SelfConnection(WeightTables[Tensor]):
-    """L (s_z h): a channel-wise factor by species, then a linear map on the irreps that input and output share.
+    """L (s_z h): a channel-wise factor by species, then a linear map.
 
+    It maps the irreps that input and output share.
     With `matrices` L_z h: a map for each species, as in NequIP and MACE; as many weights as there
     are elements, as much work too.
     """
@@ -224,6 +228,9 @@ def reachable(first: Irreps, second: Irreps, wanted: Irreps) -> Irreps:
 
 
 def _message_irreps(irreps_in: Irreps, irreps_out: Irreps, l_max: int) -> Irreps:
-    """With many-body products the message keeps every l up to l_max in the parities that the layer works with."""
+    """Return the irreps of messages that many-body products take.
+
+    Every l up to l_max in the parities that the layer works with.
+    """
     signs = {irrep.p * (-1) ** irrep.l for irrep in irreps_in + irreps_out}
     return Irreps(irrep for irrep in Irreps.full(l_max) if irrep.p * (-1) ** irrep.l in signs)

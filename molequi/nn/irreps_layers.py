@@ -20,8 +20,9 @@ from molequi.o3.irreps import Irrep, row_slices
 
 
 class IrrepsDropout(nn.Module):
-    """Drop whole irreps of a channel, all 2l + 1 components or none, with probability p, and divide the others by 1 - p.
+    """Drop whole irreps of a channel with probability p, and divide the others by 1 - p.
 
+    All 2l + 1 components or none.
     Raises UserError for a probability outside [0, 1).
     """
 
@@ -39,12 +40,12 @@ class IrrepsDropout(nn.Module):
 
 
 class IrrepsNorm(nn.Module):
-    """Divide each irrep of an atom by the root mean square of its components over all channels, times a weight per channel.
+    """Divide each irrep of an atom by the root mean square of its components over all channels.
 
-    0e irreps are centred over the channels first and get a bias, all others have neither: a mean of
-    vectors is a vector and would be harmless, but a constant vector is not. It acts on each atom
-    alone, so that batches do not matter. epsilon is added to the mean square, and keeps what
-    symmetry forbids, which is rounding, from being raised to size one.
+    Times a weight per channel. 0e irreps are centred over the channels first and get a bias, all
+    others have neither: a mean of vectors is a vector and would be harmless, but a constant vector
+    is not. It acts on each atom alone, so that batches do not matter. epsilon is added to the mean
+    square, and keeps what symmetry forbids, which is rounding, from being raised to size one.
     """
 
     def __init__(self, irreps: Sequence[Irrep], n_channels: int, *, epsilon: float = 1e-5) -> None:
@@ -73,11 +74,12 @@ class IrrepsNorm(nn.Module):
 
 
 class IrrepsPool(nn.Module):
-    """Sum each irrep over the atoms of a molecule with softmax weights of its own length, for 0e of its value: most counts the atom where it is long.
+    """Sum each irrep over the atoms of a molecule with softmax weights of its own length.
 
-    The weight is one number for all components of an irrep of a channel. A softmax instead of a
-    maximum, which would jump where two atoms tie, as those that a symmetry of the molecule
-    exchanges do. sharpness: factor of the length in the exponent.
+    For 0e of its value: most counts the atom where it is long. The weight is one number for all
+    components of an irrep of a channel. A softmax instead of a maximum, which would jump where two
+    atoms tie, as those that a symmetry of the molecule exchanges do. sharpness: factor of the
+    length in the exponent.
     """
 
     def __init__(self, irreps: Sequence[Irrep], sharpness: float = 1.0) -> None:
@@ -121,8 +123,9 @@ def mean_pool(features: Tensor, batch: Tensor, n_molecules: int) -> Tensor:
 
 
 class LowPassStride(nn.Module):
-    """Halve an image of even sides, (B, C, n, n), after a low-pass filter whose centre is the centre of the 2 x 2 pixels that become one.
+    """Halve an image of even sides, (B, C, n, n), after a low-pass filter.
 
+    Its centre is the centre of the 2 x 2 pixels that become one.
     The filter is the outer product of a row of binomial coefficients with itself, nearly a Gaussian
     and so nearly isotropic; turned by quarters and mirrored it is itself. Taking every second pixel
     instead prefers one corner, and folds fine structure into coarse (R. Zhang, Making convolutional

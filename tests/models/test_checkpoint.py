@@ -1,4 +1,4 @@
-"""Model files: what is written comes back, and what is no model of this version is refused in one line."""
+"""Model files: what is written comes back, and others are refused in one line."""
 
 import json
 from collections.abc import Callable
@@ -101,9 +101,12 @@ def test_files_of_another_version_are_refused_in_one_clear_line(
 
     here = molequi.__version__
     cases = {
-        here: f"is damaged, or was written by an unreleased molequi {here}: .*{words}.*; copy the file again, or train",
-        "9.9": f"was written by molequi 9.9, this is molequi {here}: .*{words}.*; install molequi 9.9, or train",
-        None: f"is damaged, or was written by an older molequi than this {here}: .*{words}.*; copy the file again, install the version that wrote it",
+        here: f"is damaged, or was written by an unreleased molequi {here}: .*{words}.*; copy the "
+        "file again, or train",
+        "9.9": f"was written by molequi 9.9, this is molequi {here}: .*{words}.*; install molequi "
+        "9.9, or train",
+        None: f"is damaged, or was written by an older molequi than this {here}: .*{words}.*; copy "
+        "the file again, install the version that wrote it",
     }
     for version, message in cases.items():
         changed = rewritten(

@@ -340,7 +340,8 @@ def test_unknown_elements_are_never_computed_as_others() -> None:
     for compute in (model, model.compute, model.hessian, model.embed, model.check_input):
         with pytest.raises(
             UnknownElementError,
-            match=r"element Cl \(atom 1\) is not in this model; it knows H C N O and can compute no others",
+            match=r"element Cl \(atom 1\) is not in this model; it knows H C N O and can compute "
+            "no others",
         ):
             compute(graph)
 

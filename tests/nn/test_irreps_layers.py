@@ -1,4 +1,4 @@
-"""Layers that keep the symmetry, each beside the ordinary twin that breaks it and is found by `diagnostics`."""
+"""Layers that keep the symmetry, each beside its twin that breaks it and is found."""
 
 from __future__ import annotations
 
@@ -209,7 +209,10 @@ def test_striding_alone_breaks_it_and_aliases() -> None:
 
 
 def test_filter_is_nearly_isotropic() -> None:
-    """Its response at one wave number hardly depends on the direction, that of a mean of 2 x 2 pixels and a corner's pixel do more."""
+    """Its response at one wave number hardly depends on the direction.
+
+    That of a mean of 2 x 2 pixels and a corner's pixel do more.
+    """
 
     def spread_of_response(weights: Tensor, wave_number: float) -> float:
         n = weights.shape[-1]

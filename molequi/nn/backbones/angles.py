@@ -25,8 +25,9 @@ class Angles(NamedTuple):
 
 
 class Dihedrals(NamedTuple):
-    """Edges a and b beside an edge c = (i -> j): chains k-i-j-l (proper), or k and l both at i (improper).
+    """Edges a and b beside an edge c = (i -> j).
 
+    Chains k-i-j-l (proper), or k and l both at i (improper).
     edges: (Q, 3), a, c, b. centre: (Q,), the atom i. cosines: (Q, 3): cos A, cos B of the angles at
     the ends of c, and sin A sin B cos D of the dihedral D.
     sine: (Q,), sin A sin B sin D, which a mirror turns into its negative. The factors sin A sin B

@@ -100,7 +100,7 @@ class BackboneBase(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def calibrate(self, graph: AtomGraph) -> None:
-        """Set the constants that give features of order one on `graph`, the first training graphs."""
+        """Set the constants that give features of order one on `graph`, the first training data."""
 
     @property
     @abc.abstractmethod
@@ -138,9 +138,10 @@ class BackboneBase(nn.Module, abc.ABC):
         return None
 
     def forward_moved(self, graph: AtomGraph, motion: Tensor) -> NodeFeatures:
-        """Compute node features with every lift moved by `motion` (m, m), an element of `lift_group`.
+        """Compute node features with every lift moved by `motion` (m, m).
 
-        They must be those of `forward`: a check compares them.
+        It is an element of `lift_group`. The features must be those of `forward`: a check compares
+        them.
         """
         raise NotImplementedError(f"{type(self).__name__} lifts atoms to no group")
 

@@ -24,8 +24,9 @@ class CoordinateNetwork(nn.Module):
     """Message passing on edge vectors as they are, without symmetry.
 
     h_i' = (h_i + net(n^(-1/2) sum_j u(r_ij) silu(A h_j + B h_i + D b(r_ij) (1, x/r, y/r, z/r)))) /
-    sqrt(2), b Bessel functions. Every component of an edge vector is an input of its own, so that turning a molecule changes
-    everything. n is a constant of each layer, see `EquivarifiedBackbone.calibrate`.
+    sqrt(2), b Bessel functions. Every component of an edge vector is an input of its own, so that
+    turning a molecule changes everything. n is a constant of each layer, see
+    `EquivarifiedBackbone.calibrate`.
     """
 
     def __init__(

@@ -44,8 +44,9 @@ class Geometry(NamedTuple):
 
 
 class InvariantBackbone(BackboneBase):
-    """Message passing on distances (within `cutoff`), angles and dihedrals (of edges within `near_cutoff`, Å).
+    """Message passing on distances, angles and dihedrals.
 
+    Distances are those within `cutoff`, angles and dihedrals of edges within `near_cutoff`, Å.
     h_i <- (h_i + net(h_i, sum_j R(r_ij) h_j, sum_jk F(cos) a_ij b_ik, sum_abc F(cos, cos, cos) a c
     b, o_i tanh o_i)) / sqrt 2, where the weights a, c, b of the first edge of a tuple, of its axis
     and of the last are gates g(r_ij, h_j) between 0 and 1. Proper and improper dihedrals have sums
@@ -135,7 +136,7 @@ class InvariantBackbone(BackboneBase):
         )
 
     def calibrate(self, graph: AtomGraph) -> None:
-        """Set the constants that messages are divided by in each layer, from `graph`, the first training graphs: see `_size`."""
+        """Set the constants that messages are divided by in each layer: see `_size`."""
         noise = torch.randn(
             graph.positions.shape,
             generator=torch.Generator().manual_seed(0),
@@ -185,7 +186,7 @@ class InvariantBackbone(BackboneBase):
 
 
 class InvariantLayer(nn.Module):
-    """One layer of `InvariantBackbone`: even features (N, C) and, with signed dihedrals, odd ones (N, C).
+    """One layer of `InvariantBackbone`: even features (N, C), and odd ones with signed dihedrals.
 
     Of the edges of a tuple, the first, the axis and the last are weighed each by a gate of its own,
     g(r_ij, h_j) u(r_ij). The gates lie between 0 and
@@ -226,7 +227,7 @@ class InvariantLayer(nn.Module):
         return (even + self.update(torch.cat(parts, dim=1))) * 0.5**0.5, odd
 
     def calibrate(self, messages: Sequence[Tensor], shaken: Sequence[Tensor]) -> None:
-        """Set the sizes of the messages from those of some structures and of the same structures shaken by SHAKE."""
+        """Set the sizes of the messages from those of some structures, also shaken by SHAKE."""
         for buffer, still, moved in zip((self.size, self.odd_size), messages, shaken, strict=True):
             buffer.copy_(_size(still, moved))
 

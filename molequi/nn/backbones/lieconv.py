@@ -1,4 +1,4 @@
-"""LieConv as a backbone: the atoms of a molecule lifted to a Lie group, every atom seeing every other one."""
+"""LieConv as a backbone: atoms lifted to a Lie group, every one seeing every other one."""
 
 from __future__ import annotations
 
@@ -108,11 +108,20 @@ class LieConvBackbone(BackboneBase):
         """Say why the energy has no continuous derivative, None where it has one."""
         name = self.settings["group"]
         if self.is_sampled:
-            return f"its lifts to {name} are drawn anew in every call (model.lifts=sampled), so its energy is not a function of the positions"
+            return (
+                f"its lifts to {name} are drawn anew in every call (model.lifts=sampled), so its "
+                "energy is not a function of the positions"
+            )
         if self.settings["radius"] is not None:
-            return "its neighbourhoods are hard (model.radius): the energy jumps where an atom enters one"
+            return (
+                "its neighbourhoods are hard (model.radius): the energy jumps where an atom enters "
+                "one"
+            )
         if name == "SO(3)":
-            return "the lift to SO(3) jumps where an atom crosses the plane z = 0, and the logarithm where two are half a turn apart"
+            return (
+                "the lift to SO(3) jumps where an atom crosses the plane z = 0, and the logarithm "
+                "where two are half a turn apart"
+            )
         return None
 
     def forward(self, graph: AtomGraph) -> NodeFeatures:
@@ -142,7 +151,7 @@ class LieConvBackbone(BackboneBase):
         )
 
     def calibrate(self, graph: AtomGraph) -> None:
-        """Set the running moments of every batch norm to those of the open structures in `graph`."""
+        """Set the running moments of every batch norm to those of open structures in `graph`."""
         is_open = ~graph.pbc.any(dim=1)[graph.batch]
         with torch.random.fork_rng(devices=[]), measuring(self):
             torch.manual_seed(_SEED)

@@ -30,7 +30,8 @@ def make_backbone(
 ) -> BackboneBase:
     """Make a backbone.
 
-    Of `preset` it gets the arguments that it takes, of `overrides` those that are not None. Raises UserError for an unknown architecture, and for an override that it has no argument for.
+    Of `preset` it gets the arguments that it takes, of `overrides` those that are not None. Raises
+    UserError for an unknown architecture, and for an override that it has no argument for.
     """
     if architecture not in BACKBONES:
         raise UserError(f"model.architecture is {architecture!r}; there are {', '.join(BACKBONES)}")

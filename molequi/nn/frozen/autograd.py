@@ -19,8 +19,9 @@ Geometry = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class FrozenPass(torch.autograd.Function):
-    """All layers: edge vectors (E, 3), Å -> features (N, M_out, C), invariants (N, n_layers * C), distances (E,), Å, without a gradient.
+    """All layers: edge vectors (E, 3), Å -> features, invariants, distances.
 
+    Features (N, M_out, C), invariants (N, n_layers * C), distances (E,), Å, without a gradient.
     geometry: vectors -> harmonics (E, rows) and distances (E,) in the model's dtype. It runs block
     by block, and again for its gradient.
     """
@@ -93,7 +94,7 @@ class FrozenPass(torch.autograd.Function):
 
 
 def _blockwise(task: Callable[[slice], None], n_edges: int, n_threads: int) -> None:
-    """Call task for blocks of edges that are small enough for the cache, shared out among threads."""
+    """Call task for blocks of edges that fit into the cache, shared out among threads."""
     blocks = [slice(first, min(first + _BLOCK, n_edges)) for first in range(0, n_edges, _BLOCK)]
     shares = [blocks[number::n_threads] for number in range(n_threads)]
 

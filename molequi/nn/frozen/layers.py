@@ -74,7 +74,7 @@ class Gradients(NamedTuple):
 
 
 class NodeRange(NamedTuple):
-    """The graph as layers see it, and the range of nodes, `span`, that the running thread serves."""
+    """The graph as layers see it, and the range of nodes, `span`, that a thread serves."""
 
     harmonics: Tensor
     distances: Tensor
@@ -89,15 +89,17 @@ class NodeRange(NamedTuple):
     def own_scratch(self, scratch: Tensor, like: Tensor) -> Tensor:
         """Return a tensor like (N, M, C) in scratch (N, M' >= M, C).
 
-        This thread's nodes lie in what are its nodes of scratch too. Threads that are at different M then do not write into each other's nodes.
+        This thread's nodes lie in what are its nodes of scratch too. Threads that are at different
+        M then do not write into each other's nodes.
         """
         first = self.span[0] * (scratch.shape[1] - like.shape[1]) * like.shape[2]
         return scratch.flatten()[first : first + like.numel()].view(like.shape)
 
 
 class FrozenLayer:
-    """An `Interaction`: h = U x, A = mix(convolve(h)), y = W_1 A + W_2 A A + W_3 A A A + S x, gate(y), each W one product of all its maps.
+    """An `Interaction` with every W one product of all its maps.
 
+    h = U x, A = P convolve(h), y = W_1 A + W_2 A A + W_3 A A A + S x, gate(y).
     elements: the features (S, 1, C) of each element where the layer is the first one, whose x and S
     x are tables then.
     """
@@ -286,7 +288,10 @@ class FrozenLayer:
             self.linear_paths.transposed(pulls[0], nodes.own(gradients.raw))
 
     def backward_edges(self, buffers: Buffers, gradients: Gradients, nodes: NodeRange) -> None:
-        """Compute the gradients with respect to harmonics, distances and the layer's input from those of all nodes' raw messages."""
+        """Compute the gradients with respect to harmonics, distances and the layer's input.
+
+        From those of all nodes' raw messages.
+        """
         inputs = buffers.h, nodes.harmonics, nodes.distances, self.splines, gradients.raw
         outputs = gradients.h, gradients.inputs.y, gradients.inputs.r
         inplace.convolve_gradient(
@@ -331,7 +336,7 @@ class FrozenLayers:
         self.workspaces = WorkspacePool()
 
     def node_ranges(self, edges: Edges) -> list[tuple[int, int]]:
-        """Share the nodes out among threads, each of which takes its nodes from one convolution to the next."""
+        """Share the nodes out among threads, which keep theirs until the next convolution."""
         cost = sum(layer.splines.shape[1] * layer.splines.shape[2] for layer in self.layers)
         return threads.cut(edges.receiver_ptr.numpy(), cost=cost, worth=_WORTH_A_THREAD)
 

@@ -76,7 +76,10 @@ class PathMap:
         self.counts = paths.counts
 
     def _parts(self, paths: Tensor, rows: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """For each irrep its rows of the paths (2 l + 1, N, paths * C), of the output (2 l + 1, N, C), and the weight."""
+        """For each irrep its rows of the paths, of the output, and the weight.
+
+        (2 l + 1, N, paths * C), (2 l + 1, N, C), (2 l + 1, paths * C, C).
+        """
         parts, start_in, start_out = [], 0, 0
         for size, count, weight in zip(self.sizes, self.counts, self.weights, strict=True):
             block = (

@@ -53,7 +53,10 @@ def test_vectors_are_refused():
 
 
 def test_angles_and_dihedrals_reach_the_output():
-    """Hydrogen peroxide turned about its middle bond keeps all distances within 1.74 Å, and the angles between them."""
+    """Hydrogen peroxide turned about its middle bond.
+
+    It keeps all distances within 1.74 Å, and the angles between them.
+    """
 
     def peroxide(dihedral: float) -> Structure:
         turn = np.array([np.cos(dihedral), np.sin(dihedral)])
@@ -197,7 +200,9 @@ def test_kinds_are_named_after_themselves():
     assert BACKBONES["spherical"] is SphericalBackbone
     assert all(kind.architecture == name for name, kind in BACKBONES.items())
     data = {"kind": "frames", "targets": ["energy"]}
-    assert make_config({"name": "x", "data": data, "model": {"architecture": "invariants", "near_cutoff": 2.0}}).model.overrides() == {
+    network = {"architecture": "invariants", "near_cutoff": 2.0}
+    config = make_config({"name": "x", "data": data, "model": network})
+    assert config.model.overrides() == {
         "architecture": "invariants", "near_cutoff": 2.0,
     }  # fmt: skip
     with pytest.raises(UserError, match="model.architecture is 'frames'"):

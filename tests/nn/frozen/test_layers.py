@@ -109,7 +109,10 @@ def test_outputs_and_forces_are_those_of_autograd(
 def test_threads_at_different_powers_write_into_memory_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A thread may be at the third power of its messages while another is at the second, which has other rows: their scratch must not overlap."""
+    """A thread may be at the third power of its messages while another is at the second.
+
+    These have other rows: their scratch must not overlap.
+    """
     model, graph = (
         model_of(["energy"], parity="full", correlation=3),
         graph_of("CH3CH2OH", "H2O", "O"),
