@@ -81,30 +81,25 @@ class SphericalBackbone(BackboneBase):
         self.l_max, self.n_channels, self.n_layers = l_max, n_channels, n_layers
         irreps_up_to = Irreps.natural if parity == "natural" else Irreps.full
         hidden = irreps_up_to(l_between)
-        last = hidden
-        if irreps_out is not None:
-            last = Irreps(irrep for irrep in hidden if irrep.is_scalar or irrep in irreps_out)
+        # What each layer should give, were it within its reach.
+        wanted = [hidden] * (n_layers - 1) + [_asked_for(hidden, irreps_out)]
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
-        self.layers = nn.ModuleList()
-        irreps = Irreps("0e")
-        for layer in range(n_layers):
-            wanted = last if layer == n_layers - 1 else hidden
-            target = _reach(irreps, wanted, irreps_up_to(l_max), l_max, correlation)
-            self.layers.append(
-                Interaction(
-                    irreps,
-                    target,
-                    n_channels,
-                    len(elements),
-                    (cutoff, n_radial, n_hidden),
-                    l_max,
-                    correlation=correlation,
-                    mixing=mixing,
-                    self_connection=self_connection,
-                )
+        self.layers, self.irreps_out = nn.ModuleList(), Irreps("0e")
+        for irreps in wanted:
+            target = _reach(self.irreps_out, irreps, irreps_up_to(l_max), l_max, correlation)
+            layer = Interaction(
+                self.irreps_out,
+                target,
+                n_channels,
+                len(elements),
+                (cutoff, n_radial, n_hidden),
+                l_max,
+                correlation=correlation,
+                mixing=mixing,
+                self_connection=self_connection,
             )
-            irreps = target
-        self.irreps_out = irreps
+            self.layers.append(layer)
+            self.irreps_out = target
         self.use_kernels("auto")
 
     @property
@@ -212,6 +207,13 @@ class SphericalBackbone(BackboneBase):
         return spherical_harmonics(
             (vectors / distances[:, None]).to(dtype), self.l_max
         ), distances.to(dtype)
+
+
+def _asked_for(hidden: Irreps, irreps_out: Irreps | None) -> Irreps:
+    """Return the hidden irreps that heads read, all where nothing is said; 0e is always there."""
+    if irreps_out is None:
+        return hidden
+    return Irreps(irrep for irrep in hidden if irrep.is_scalar or irrep in irreps_out)
 
 
 def _reach(irreps: Irreps, target: Irreps, hidden: Irreps, l_max: int, correlation: int) -> Irreps:
