@@ -133,6 +133,8 @@ class LowPassStride(nn.Module):
     n_taps: even. periodic: whether the image goes on at its edges; zeros lie outside otherwise.
     """
 
+    filter: Tensor
+
     def __init__(self, n_taps: int = 6, *, periodic: bool = False) -> None:
         super().__init__()
         if n_taps < 2 or n_taps % 2:
