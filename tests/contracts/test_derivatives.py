@@ -97,7 +97,10 @@ def test_hessian_is_the_numeric_derivative_of_the_forces(
 
 
 def test_energy_forces_and_slopes_are_smooth_at_the_cutoff(kind: str, model_of, outputs_of) -> None:
-    """Just inside the cutoff the difference to outside falls as the third, second and first power of the distance from it."""
+    """Just inside the cutoff the difference to outside falls as a power of the distance from it.
+
+    The third for energies, the second for forces, the first for slopes.
+    """
     network = model_of(kind)
     structure, motion = at_cutoff(ORGANIC, CUTOFF)
 

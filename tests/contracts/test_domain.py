@@ -47,7 +47,10 @@ def test_far_neutral_fragments_add_up(
     "pbc", [(True, False, False), (False, True, True), (True, True, True)], ids=str
 )
 def test_periodic_structures_are_their_images(pbc: tuple[bool, ...], outputs_of) -> None:
-    """A cell among its explicit images has the atomic energies of the periodic structure, also where the cell is smaller than the cutoff."""
+    """A cell among its explicit images has the atomic energies of the periodic structure.
+
+    Also where the cell is smaller than the cutoff.
+    """
     network = make_model(ORGANIC, ["energy"], cutoff=4.0, n_layers=1, n_channels=4, l_max=1).to(
         torch.float64
     )

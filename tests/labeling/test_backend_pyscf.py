@@ -1,4 +1,4 @@
-"""Levels of PySCF: values against the literature, forces against energies, ions, radicals, and what is refused."""
+"""Levels of PySCF: published values, forces against energies, ions, radicals, refusals."""
 
 from __future__ import annotations
 

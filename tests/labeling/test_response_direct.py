@@ -60,7 +60,10 @@ def test_water_has_a_tensor_without_trace(water):
 
 
 def test_the_origin_moves_the_tensor_as_it_must(methyloxirane):
-    """A shift R of the origin adds -1/2 eps_bcd R_c alpha_ad in a complete basis, and nearly so in this one."""
+    """A shift R of the origin adds -1/2 eps_bcd R_c alpha_ad in a complete basis.
+
+    In this one nearly so.
+    """
     mol = build(SMALL, methyloxirane)
     alpha, beta = static_response(hartree_fock.solve(mol))
     shift = np.array([0.0, 0.0, 3.0])  # bohr, of the origin: the molecule goes the other way

@@ -28,7 +28,7 @@ ALL = ("energy", "forces", "dipole", "charges", "polarizability", "rosenfeld")
 
 @pytest.fixture
 def some(tmp_path: Path) -> Path:
-    """Five structures: water, an ion, one that fails, a periodic one, methane with labels of another level."""
+    """Water, an ion, one that fails, a periodic one, methane with labels of another level."""
     water, ammonium, failing, crystal, methane = (
         molecule("H2O"),
         molecule("NH3"),
