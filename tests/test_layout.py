@@ -25,13 +25,15 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "groups",
         "stable rotations lie scalings translations rotation_groups motions lie_groups finite "
-        "representations intertwiners named_representations networks equivarify clouds norms lieconv",
+        "representations intertwiners named_representations networks equivarify clouds norms "
+        "lieconv",
     ),
     ("structures", "formats cip molecules atoms readers inputs writers perception"),
     ("", "settings"),
     (
         "kernels",
-        "edges tables derivatives splines threads jit_cache codegen_numba codegen_triton reference policy",
+        "edges tables derivatives splines threads jit_cache codegen_numba codegen_triton "
+        "reference policy",
     ),
     ("kernels.compiled", "convolution products"),
     ("kernels", "cpu cuda convolution products backends inplace"),
@@ -72,8 +74,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("alignment", "orientations fields scoring align"),
     (
         "training",
-        "clock ema processes state schedule parts metrics loss metrics_file log older_runs run_directory "
-        "reference_energies normalization baseline evaluation fine_tuning labels figures module "
+        "clock ema processes state schedule parts metrics loss metrics_file log older_runs "
+        "run_directory reference_energies normalization baseline evaluation fine_tuning labels figures module "
         "callbacks launch setup fit",
     ),
     (

@@ -14,10 +14,8 @@ def test_without_the_program_it_says_what_to_install(molequi, water, monkeypatch
     monkeypatch.setattr("molequi.labeling.levels.is_installed", lambda _name: False)
     result = molequi("label", water)
     assert (result.code, result.out) == (2, "")
-    assert (
-        result.err.strip()
-        == 'error: hf/6-31g is computed by pyscf, which is not installed: pip install "molequi[labels]"'
-    )
+    why = "hf/6-31g is computed by pyscf, which is not installed"
+    assert result.err.strip() == f'error: {why}: pip install "molequi[labels]"'
 
 
 @pytest.mark.parametrize(

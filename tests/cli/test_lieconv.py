@@ -18,7 +18,9 @@ from molequi.models.molecular import make_model
 
 CONFIG = """
 name: lie
-data: {kind: frames, path: samples/ethanol.extxyz.gz, targets: [energy, forces], limit: 40, split: {train: 24, valid: 8, test: 8}}
+data:
+  {kind: frames, path: samples/ethanol.extxyz.gz, targets: [energy, forces], limit: 40,
+   split: {train: 24, valid: 8, test: 8}}
 model: {architecture: lieconv, group: T(3), n_channels: 8, n_hidden: 8, n_middle: 4, n_layers: 1}
 training: {epochs: 2, batch_size: 8, warmup_steps: 0, ema: 0.0}
 """

@@ -16,7 +16,9 @@ from molequi.cli.main import run
 
 CONFIG = """
 name: small
-data: {kind: frames, path: samples/ethanol.extxyz.gz, targets: [energy, forces], limit: 40, split: {train: 24, valid: 8, test: 8}}
+data:
+  {kind: frames, path: samples/ethanol.extxyz.gz, targets: [energy, forces], limit: 40,
+   split: {train: 24, valid: 8, test: 8}}
 model: {preset: small, n_channels: 4, l_max: 1, n_layers: 1}
 training: {epochs: 2, batch_size: 8, warmup_steps: 0}
 """

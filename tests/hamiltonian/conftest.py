@@ -20,7 +20,7 @@ def springs() -> tuple[torch.Tensor, Systems]:
 
 @pytest.fixture
 def small_model():
-    """Return a function from a kind to a small float64 model for five particles in the plane, or in another dimension."""
+    """Return a function from a kind to a small float64 model for five particles in the plane."""
 
     def make(kind: str, n_dimensions: int = 2) -> torch.nn.Module:
         with torch.random.fork_rng():

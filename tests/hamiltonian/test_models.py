@@ -133,7 +133,7 @@ def test_field_is_the_symplectic_gradient(kind, springs, small_model):
 def test_loss_through_the_integrator_reaches_every_weight_that_forces_depend_on(
     kind, springs, small_model
 ):
-    """The gradient of the loss with respect to the weights, against a difference quotient along itself."""
+    """The gradient of the loss by the weights, against a difference quotient along itself."""
     state, systems = springs
     model, times = small_model(kind), torch.arange(3, dtype=torch.float64) * 0.1
 

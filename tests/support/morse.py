@@ -36,7 +36,10 @@ def pair_table():
 
 
 class MorseModel(nn.Module):
-    """energy = sum of references + half the sum over edges of depth ((1 - exp(-width (r - length)))^2 - 1) (1 - (r/cutoff)^2)^3."""
+    """The energy is the sum of references and half the sum over edges of a Morse curve.
+
+    depth ((1 - exp(-width (r - length)))^2 - 1) (1 - (r/cutoff)^2)^3.
+    """
 
     outputs = ("energy", "dipole", "charges")
     kernels, capabilities = "reference", Capabilities(vectors=True)

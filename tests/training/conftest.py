@@ -1,4 +1,4 @@
-"""Small labelled structures with an exact law behind them, and tiny settings, for the tests of training."""
+"""Small labelled structures with an exact law behind them, and tiny settings."""
 
 from __future__ import annotations
 

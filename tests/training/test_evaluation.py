@@ -154,8 +154,10 @@ def test_stress_of_a_crystal_is_evaluated(model):
     cells = 3.0 * torch.eye(3).expand(2, 3, 3) + 0.1
     targets = {"stress": torch.zeros(2, 3, 3), "energy": torch.zeros(2)}
     frames = make_frames(
-        torch.rand(4, 3, generator=torch.Generator().manual_seed(0)) * 2, torch.tensor([6, 1, 6, 1]), torch.tensor([2, 2]),
-        periodic=(cells, torch.ones(2, 3, dtype=torch.bool)), targets=targets, properties={name: PROPERTIES[name] for name in targets},
+        torch.rand(4, 3, generator=torch.Generator().manual_seed(0)) * 2,
+        torch.tensor([6, 1, 6, 1]), torch.tensor([2, 2]),
+        periodic=(cells, torch.ones(2, 3, dtype=torch.bool)), targets=targets,
+        properties={name: PROPERTIES[name] for name in targets},
     )  # fmt: skip
     result = evaluate_frames(model, frames).result
     assert result["stress"]["count"] == 18

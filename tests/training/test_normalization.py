@@ -46,8 +46,10 @@ def test_missing_labels_are_left_out_and_no_label_is_an_error(toy_frames):
 
 def test_shifts_and_scales_follow_the_kind_of_property():
     rows = {
-        "gap": PROPERTIES["gap"], "volume": declare("volume", unit="Å³", extensive=True), "toxic": declare("toxic", unit="1", binary=True),
-        "dipole": PROPERTIES["dipole"], "charges": PROPERTIES["charges"], "polarizability": PROPERTIES["polarizability"],
+        "gap": PROPERTIES["gap"], "volume": declare("volume", unit="Å³", extensive=True),
+        "toxic": declare("toxic", unit="1", binary=True),
+        "dipole": PROPERTIES["dipole"], "charges": PROPERTIES["charges"],
+        "polarizability": PROPERTIES["polarizability"],
     }  # fmt: skip
     molecules = [(1, 8), (1, 1, 8), (6, 1, 1), (6, 8, 1, 1)]
     volume = torch.tensor(
@@ -56,8 +58,10 @@ def test_shifts_and_scales_follow_the_kind_of_property():
     )
     eye = torch.eye(3, dtype=torch.float64)
     targets = {
-        "gap": torch.tensor([1.0, 3.0, math.nan, 5.0]), "volume": volume, "toxic": torch.tensor([1.0, 0.0, 1.0, 1.0]),
-        "dipole": torch.full((4, 3), 2.0), "charges": torch.tensor([0.5, -0.5] * 6), "polarizability": torch.stack([eye * n for n in (2, 3, 3, 4)]),
+        "gap": torch.tensor([1.0, 3.0, math.nan, 5.0]), "volume": volume,
+        "toxic": torch.tensor([1.0, 0.0, 1.0, 1.0]),
+        "dipole": torch.full((4, 3), 2.0), "charges": torch.tensor([0.5, -0.5] * 6),
+        "polarizability": torch.stack([eye * n for n in (2, 3, 3, 4)]),
     }  # fmt: skip
     frames = frames_of(molecules, targets, rows)
     found = {name: fit_statistics(frames, row) for name, row in rows.items()}

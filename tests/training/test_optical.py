@@ -56,7 +56,8 @@ def labelled(n_frames: int) -> Frames:
     first = torch.cumsum(counts, 0) - counts
     handedness[first] = torch.randint(0, 2, (n_frames,), generator=generator).to(torch.float64)
     targets = {
-        "rosenfeld": tensor, "polarizability": tensor + tensor.mT, "dipole": torch.randn(n_frames, 3, generator=generator, dtype=torch.float64),
+        "rosenfeld": tensor, "polarizability": tensor + tensor.mT,
+        "dipole": torch.randn(n_frames, 3, generator=generator, dtype=torch.float64),
         "handedness": handedness,
     }  # fmt: skip
     return make_frames(
@@ -98,7 +99,7 @@ def loss_and_gradient(model: MolecularModel, frames: Frames) -> tuple[Tensor, li
 
 
 def test_mirror_images_add_nothing_to_the_training_set() -> None:
-    """One frame and its image give the same loss and the same gradient, so augmented training takes the same steps."""
+    """One frame and its image give the same loss and gradient: augmentation changes no step."""
     model, frames = network(*TARGETS), labelled(6)
     loss, gradient = loss_and_gradient(model, frames)
     for other in (mirrored(frames), Frames.concatenate([frames, mirrored(frames)])):

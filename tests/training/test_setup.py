@@ -29,7 +29,7 @@ def test_new_model_starts_near_the_composition_fit(toy_frames, toy_config):
 
 
 def test_training_calibrates_on_its_own_structures(toy_frames, toy_config):
-    """Not on those of `make_model`: messages have unit mean square on the data, whatever their density."""
+    """Messages have unit mean square on the data, whatever their density."""
     counts = []
     for stretch in (1.0, 1.5):
         frames = toy_frames(9)
@@ -109,7 +109,8 @@ def test_one_part_that_stays_zero_is_refused_unless_its_labels_are_zero_too(toy_
     row = declare("tensor", irreps="0e+1e+2e", unit="1", extensive=True)
     labels = torch.rand(4, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     config = toy_config(
-        data={"targets": ["tensor"]}, model={"parity": "full", "n_layers": 2, "l_max": 2}, training={"weights": {}, "dtype": dtype},
+        data={"targets": ["tensor"]}, model={"parity": "full", "n_layers": 2, "l_max": 2},
+        training={"weights": {}, "dtype": dtype},
         properties={"tensor": {"irreps": row.irreps, "unit": "1", "extensive": True}},
     )  # fmt: skip
     positions = torch.tensor([[0.0, 0.0, 0.0], [0.6, 0.8, 0.5]] * 4, dtype=torch.float64)
@@ -126,7 +127,8 @@ def test_one_part_that_stays_zero_is_refused_unless_its_labels_are_zero_too(toy_
         else:
             with pytest.raises(
                 UserError,
-                match="the 1e part of target 'tensor'.*stays zero on the first 4 training structures, its labels do not",
+                match="the 1e part of target 'tensor'.*stays zero on the first 4 training structures, "
+                "its labels do not",
             ):
                 start_model(config, frames)
 
