@@ -75,7 +75,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "training",
         "clock ema processes state schedule parts metrics loss metrics_file log older_runs "
-        "run_directory reference_energies normalization baseline evaluation fine_tuning labels figures module "
+        "run_directory reference_energies normalization baseline evaluation fine_tuning labels "
+        "figures module "
         "callbacks launch setup fit",
     ),
     (

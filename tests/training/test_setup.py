@@ -127,8 +127,8 @@ def test_one_part_that_stays_zero_is_refused_unless_its_labels_are_zero_too(toy_
         else:
             with pytest.raises(
                 UserError,
-                match="the 1e part of target 'tensor'.*stays zero on the first 4 training structures, "
-                "its labels do not",
+                match="the 1e part of target 'tensor'.*stays zero on the first 4 training "
+                "structures, its labels do not",
             ):
                 start_model(config, frames)
 
