@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from molequi.kernels import Edges, convolve
 from molequi.nn.linear import IrrepsLinear, PathLinear, expand_irreps, gate, silu
-from molequi.nn.product import ManyBodyProduct, SharedRows, path_scale
+from molequi.nn.product import ManyBodyProduct, SharedIrreps, path_scale
 from molequi.nn.radial import RadialNetwork
 from molequi.nn.weight_tables import WeightTables
 from molequi.o3.coupling import coupling_table
@@ -61,7 +61,7 @@ class Interaction(WeightTables[Tensor]):
             )
             self.register_buffer("product_scale", torch.ones(len(irreps_out)))
         self.register_buffer(
-            "irrep_of_row", torch.tensor(irreps_out.of_components()), persistent=False
+            "irrep_of_component", torch.tensor(irreps_out.of_components()), persistent=False
         )
         # Separate paths without a product are mixed already.
         self.linear_down = (
@@ -83,7 +83,9 @@ class Interaction(WeightTables[Tensor]):
         """
         messages = self.messages(features, harmonics, distances, edges)
         if self.product is not None:
-            messages = self.product(messages, species) * self.product_scale[self.irrep_of_row, None]
+            messages = (
+                self.product(messages, species) * self.product_scale[self.irrep_of_component, None]
+            )
         return self.gate(
             (self.linear_down(messages) + self.self_connection(features, species)) * 2**-0.5
         )
@@ -101,9 +103,9 @@ class Interaction(WeightTables[Tensor]):
             self.neighbor_count.mul_(power)
             if self.product is not None:
                 rows = self.product(messages * power.rsqrt(), species).square().mean(dim=(0, 2))
-                counts = torch.bincount(self.irrep_of_row).to(rows.dtype)
+                counts = torch.bincount(self.irrep_of_component).to(rows.dtype)
                 means = (
-                    torch.zeros_like(self.product_scale).index_add(0, self.irrep_of_row, rows)
+                    torch.zeros_like(self.product_scale).index_add(0, self.irrep_of_component, rows)
                     / counts
                 )
                 # What symmetry forbids holds rounding, which must not be raised to the size of the
@@ -151,18 +153,20 @@ class SelfConnection(WeightTables[Tensor]):
         matrices: bool = False,
     ) -> None:
         super().__init__()
-        self.rows = SharedRows(irreps_in, irreps_out)
+        self.shared = SharedIrreps(irreps_in, irreps_out)
         self.matrices, self.n_elements = matrices, n_elements
         if not matrices:
-            self.factors = nn.Parameter(torch.randn(n_elements, len(self.rows.irreps), n_channels))
+            self.factors = nn.Parameter(
+                torch.randn(n_elements, len(self.shared.irreps), n_channels)
+            )
         self.linear = IrrepsLinear(
-            self.rows.irreps, n_channels * (n_elements if matrices else 1), n_channels
+            self.shared.irreps, n_channels * (n_elements if matrices else 1), n_channels
         )
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """Map (N, M_in, C), (N,) -> (N, M_out, C)."""
-        shared = self.by_species(self.rows.take(features), self.tables(), species)
-        return self.rows.place(self.linear(shared))
+        shared = self.by_species(self.shared.take(features), self.tables(), species)
+        return self.shared.place(self.linear(shared))
 
     def make_tables(self) -> Tensor:
         """Return what multiplies the features of each species.
@@ -172,10 +176,14 @@ class SelfConnection(WeightTables[Tensor]):
         if self.matrices:
             # The linear map divides by sqrt(S C), though only C channels are not zero.
             return (
-                torch.eye(self.n_elements, device=self.rows.rows_in.device, dtype=self.linear.dtype)
+                torch.eye(
+                    self.n_elements,
+                    device=self.shared.components_in.device,
+                    dtype=self.linear.dtype,
+                )
                 * self.n_elements**0.5
             )
-        return expand_irreps(self.factors, self.rows.irreps, dim=1).flatten(1)
+        return expand_irreps(self.factors, self.shared.irreps, dim=1).flatten(1)
 
     def by_species(self, features: Tensor, table: Tensor, species: Tensor) -> Tensor:
         """Return what the linear map takes.

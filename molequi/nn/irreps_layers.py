@@ -8,15 +8,13 @@ its norm, may not act on each row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from molequi.errors import UserError
 from molequi.nn.linear import expand_irreps
-from molequi.o3.irreps import Irrep, row_slices
+from molequi.o3.irreps import Irreps
 
 
 class IrrepsDropout(nn.Module):
@@ -26,11 +24,11 @@ class IrrepsDropout(nn.Module):
     Raises UserError for a probability outside [0, 1).
     """
 
-    def __init__(self, irreps: Sequence[Irrep], p: float = 0.1) -> None:
+    def __init__(self, irreps: Irreps, p: float = 0.1) -> None:
         super().__init__()
         if not 0.0 <= p < 1.0:
             raise UserError(f"the dropout probability is {p}; it must lie in [0, 1)")
-        self.irreps, self.p = tuple(irreps), p
+        self.irreps, self.p = irreps, p
 
     def forward(self, features: Tensor) -> Tensor:
         """Drop at random in training, do nothing otherwise."""
@@ -48,13 +46,13 @@ class IrrepsNorm(nn.Module):
     square, and keeps what symmetry forbids, which is rounding, from being raised to size one.
     """
 
-    def __init__(self, irreps: Sequence[Irrep], n_channels: int, *, epsilon: float = 1e-5) -> None:
+    def __init__(self, irreps: Irreps, n_channels: int, *, epsilon: float = 1e-5) -> None:
         super().__init__()
-        self.irreps, self.epsilon = tuple(irreps), epsilon
-        self.slices = row_slices(irreps)
+        self.irreps, self.epsilon = irreps, epsilon
+        self.slices = irreps.slices()
         self.weight = nn.Parameter(torch.ones(len(self.irreps), n_channels))
         self.bias = nn.Parameter(
-            torch.zeros(sum(irrep == (0, 1) for irrep in self.irreps), n_channels)
+            torch.zeros(sum(irrep.is_scalar for irrep in self.irreps), n_channels)
         )
 
     def forward(self, features: Tensor) -> Tensor:
@@ -62,14 +60,14 @@ class IrrepsNorm(nn.Module):
         parts, scalars = [], iter(self.bias)
         for irrep, rows, weight in zip(self.irreps, self.slices, self.weight, strict=True):
             part = features[:, rows]
-            if irrep == (0, 1):
+            if irrep.is_scalar:
                 part = part - part.mean(dim=2, keepdim=True)
             part = (
                 part
                 * (part.square().mean(dim=(1, 2), keepdim=True) + self.epsilon).rsqrt()
                 * weight
             )
-            parts.append(part + next(scalars) if irrep == (0, 1) else part)
+            parts.append(part + next(scalars) if irrep.is_scalar else part)
         return torch.cat(parts, dim=1)
 
 
@@ -82,19 +80,19 @@ class IrrepsPool(nn.Module):
     length in the exponent.
     """
 
-    def __init__(self, irreps: Sequence[Irrep], sharpness: float = 1.0) -> None:
+    def __init__(self, irreps: Irreps, sharpness: float = 1.0) -> None:
         super().__init__()
-        self.irreps, self.sharpness = tuple(irreps), sharpness
+        self.irreps, self.sharpness = irreps, sharpness
 
     def forward(self, features: Tensor, batch: Tensor, n_molecules: int) -> Tensor:
         """Pool (N, M, C) over the atoms of each molecule, batch (N,): (n_molecules, M, C).
 
         Zeros where there are no atoms.
         """
-        parts = [features[:, rows] for rows in row_slices(self.irreps)]
+        parts = [features[:, rows] for rows in self.irreps.slices()]
         # The small number keeps the derivative of a length finite at zero.
         sizes = [
-            part[:, 0] if irrep == (0, 1) else (part.square().sum(dim=1) + 1e-12).sqrt()
+            part[:, 0] if irrep.is_scalar else (part.square().sum(dim=1) + 1e-12).sqrt()
             for irrep, part in zip(self.irreps, parts, strict=True)
         ]
         size = self.sharpness * torch.stack(sizes, dim=1)

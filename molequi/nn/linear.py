@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molequi.nn.weight_tables import WeightTables
-from molequi.o3.irreps import Irrep, irreps_name
+from molequi.o3.irreps import Irreps
 
 
 @functools.lru_cache
@@ -68,13 +68,13 @@ class Perceptron(WeightTables[list[Tensor]]):
         ]
 
 
-def expand_irreps(values: Tensor, irreps: Sequence[Irrep], dim: int) -> Tensor:
-    """Repeat what each irrep has for each of its rows: size len(irreps) along `dim` becomes M.
+def expand_irreps(values: Tensor, irreps: Irreps, dim: int) -> Tensor:
+    """Repeat what each irrep has for each of its components: size len(irreps) along `dim` becomes M.
 
     By views and one copy: the derivative of an index would scatter, which costs many times as much.
     """
     parts = [values.narrow(dim, k, 1) for k in range(len(irreps))]
-    sizes = [2 * l + 1 for l, _ in irreps]
+    sizes = [irrep.dim for irrep in irreps]
     return torch.cat(
         [
             part.expand(*part.shape[:dim], size, *part.shape[dim + 1 :])
@@ -90,12 +90,11 @@ class IrrepsLinear(WeightTables[Tensor]):
     No bias, so parity and rotation are untouched.
     """
 
-    def __init__(self, irreps: Sequence[Irrep], n_in: int, n_out: int) -> None:
+    def __init__(self, irreps: Irreps, n_in: int, n_out: int) -> None:
         super().__init__()
-        self.irreps = tuple(irreps)
-        self.n_in = n_in
+        self.irreps, self.n_in = irreps, n_in
         self.weights = nn.ParameterDict(
-            {irreps_name([irrep]): nn.Parameter(torch.randn(n_in, n_out)) for irrep in irreps}
+            {str(irrep): nn.Parameter(torch.randn(n_in, n_out)) for irrep in irreps}
         )
 
     def forward(self, features: Tensor) -> Tensor:
@@ -108,8 +107,8 @@ class IrrepsLinear(WeightTables[Tensor]):
         return next(iter(self.weights.values())).dtype
 
     def make_tables(self) -> Tensor:
-        """Return the scaled weights of each row: (M, C_in, C_out)."""
-        stacked = torch.stack([self.weights[irreps_name([irrep])] for irrep in self.irreps]) * (
+        """Return the scaled weights of each component: (M, C_in, C_out)."""
+        stacked = torch.stack([self.weights[str(irrep)] for irrep in self.irreps]) * (
             self.n_in**-0.5
         )
         return expand_irreps(stacked, self.irreps, dim=0)
@@ -118,23 +117,23 @@ class IrrepsLinear(WeightTables[Tensor]):
 class PathLinear(WeightTables[list[Tensor]]):
     """Mix the channels of all paths into each irrep.
 
-    (N, rows of the separate paths, C) -> (N, M, C), as NequIP and MACE do after their convolution.
+    (N, components of the separate paths, C) -> (N, M, C), as NequIP and MACE do after their convolution.
 
-    outputs: the irrep of each path, equal ones next to each other; their rows alternate as those of
+    outputs: the irrep of each path, equal ones next to each other; their components alternate as those of
     a table with `separate`.
     """
 
-    def __init__(self, outputs: Sequence[Irrep], n_channels: int) -> None:
+    def __init__(self, outputs: Irreps, n_channels: int) -> None:
         super().__init__()
-        self.irreps = tuple(dict.fromkeys(outputs))
-        self.counts = tuple(list(outputs).count(irrep) for irrep in self.irreps)
+        self.irreps = Irreps(dict.fromkeys(outputs))
+        self.counts = tuple(outputs.count(irrep) for irrep in self.irreps)
         self.sizes = [
-            count * (2 * l + 1) for count, (l, _) in zip(self.counts, self.irreps, strict=True)
+            count * irrep.dim for count, irrep in zip(self.counts, self.irreps, strict=True)
         ]
         pairs = zip(self.irreps, self.counts, strict=True)
         self.weights = nn.ParameterDict(
             {
-                irreps_name([irrep]): nn.Parameter(torch.randn(count * n_channels, n_channels))
+                str(irrep): nn.Parameter(torch.randn(count * n_channels, n_channels))
                 for irrep, count in pairs
             }
         )
@@ -149,13 +148,13 @@ class PathLinear(WeightTables[list[Tensor]]):
             self.tables(),
             strict=True,
         )
-        for (l, _), count, part, weight in parts:
-            paths = part.unflatten(1, (2 * l + 1, count)).flatten(2)
-            mixed.append(torch.bmm(paths.transpose(0, 1), weight.expand(2 * l + 1, -1, -1)))
+        for irrep, count, part, weight in parts:
+            paths = part.unflatten(1, (irrep.dim, count)).flatten(2)
+            mixed.append(torch.bmm(paths.transpose(0, 1), weight.expand(irrep.dim, -1, -1)))
         return torch.cat(mixed).transpose(0, 1)
 
     def make_tables(self) -> list[Tensor]:
         """Return the scaled weights of each irrep: (paths * C, C)."""
         # By name: a ParameterDict sorts its keys, and 1e comes before 1o there.
-        weights = (self.weights[irreps_name([irrep])] for irrep in self.irreps)
+        weights = (self.weights[str(irrep)] for irrep in self.irreps)
         return [weight * weight.shape[0] ** -0.5 for weight in weights]

@@ -39,7 +39,7 @@ class ManyBodyProduct(WeightTables[list[Tensor]]):
         correlation: int,
     ) -> None:
         super().__init__()
-        pair_out = irreps_out if correlation == 2 else tuple(sorted({*irreps_in, *irreps_out}))
+        pair_out = irreps_out if correlation == 2 else Irreps(sorted({*irreps_in, *irreps_out}))
         self.couplings = [coupling_table(irreps_in, irreps_in, pair_out, symmetric=True)]
         if correlation == 3:
             self.couplings.append(coupling_table(pair_out, irreps_in, irreps_out))
@@ -80,57 +80,61 @@ class _Projection(nn.Module):
 
     def __init__(self, irreps_in: Irreps, irreps_out: Irreps, n_channels: int) -> None:
         super().__init__()
-        self.rows = SharedRows(irreps_in, irreps_out)
-        self.linear = IrrepsLinear(self.rows.irreps, n_channels, n_channels)
+        self.shared = SharedIrreps(irreps_in, irreps_out)
+        self.linear = IrrepsLinear(self.shared.irreps, n_channels, n_channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.rows.place(self.linear(self.rows.take(features)))
+        return self.shared.place(self.linear(self.shared.take(features)))
 
 
-class SharedRows(nn.Module):
-    """The rows that two lists of irreps have in common.
+class SharedIrreps(nn.Module):
+    """The components that two `Irreps` have in common.
 
     `take` cuts them out of the first layout, `place` puts them into the second.
     """
 
     def __init__(self, irreps_in: Irreps, irreps_out: Irreps) -> None:
         super().__init__()
-        self.irreps = tuple(irrep for irrep in irreps_out if irrep in irreps_in)
-        self.n_out = sum(2 * l + 1 for l, _ in irreps_out)
-        self.identical_in, self.identical_out = (
-            self.irreps == tuple(irreps_in),
-            self.irreps == tuple(irreps_out),
+        self.irreps = Irreps(irrep for irrep in irreps_out if irrep in irreps_in)
+        self.n_out = irreps_out.dim
+        self.identical_in = self.irreps == irreps_in
+        self.identical_out = self.irreps == irreps_out
+        self.register_buffer(
+            "components_in", _components_of(self.irreps, irreps_in), persistent=False
         )
-        self.register_buffer("rows_in", _rows_of(self.irreps, irreps_in), persistent=False)
-        self.register_buffer("rows_out", _rows_of(self.irreps, irreps_out), persistent=False)
+        self.register_buffer(
+            "components_out", _components_of(self.irreps, irreps_out), persistent=False
+        )
 
     def take(self, features: Tensor) -> Tensor:
-        """Cut the shared rows out: (N, M_in, C) -> (N, M_shared, C)."""
-        return features if self.identical_in else features.index_select(1, self.rows_in)
+        """Cut the shared components out: (N, M_in, C) -> (N, M_shared, C)."""
+        return features if self.identical_in else features.index_select(1, self.components_in)
 
     def add_untaken(self, features: Tensor, out: Tensor) -> Tensor:
-        """Add shared rows (N, M_shared, C) to `out` (N, M_in, C) where `take` found them.
+        """Add shared components (N, M_shared, C) to `out` (N, M_in, C) where `take` found them.
 
         Return it.
         """
         return (
-            out.add_(features) if self.identical_in else out.index_add_(1, self.rows_in, features)
+            out.add_(features)
+            if self.identical_in
+            else out.index_add_(1, self.components_in, features)
         )
 
     def place(self, features: Tensor) -> Tensor:
-        """Put shared rows into the output layout, zeros elsewhere.
+        """Put shared components into the output layout, zeros elsewhere.
 
         (N, M_shared, C) -> (N, M_out, C).
         """
         if self.identical_out:
             return features
         out = features.new_zeros(features.shape[0], self.n_out, features.shape[2])
-        return out.index_add(1, self.rows_out, features)
+        return out.index_add(1, self.components_out, features)
 
 
-def _rows_of(wanted: Irreps, layout: Irreps) -> Tensor:
-    rows, start = {}, 0
-    for l, p in layout:
-        rows[(l, p)] = range(start, start + 2 * l + 1)
-        start += 2 * l + 1
-    return torch.tensor([row for irrep in wanted for row in rows[irrep]], dtype=torch.int64)
+def _components_of(wanted: Irreps, layout: Irreps) -> Tensor:
+    components = range(layout.dim)
+    return torch.tensor(
+        [component for irrep in wanted for component in components[layout.slice_of(irrep)]],
+        dtype=torch.int64,
+    )

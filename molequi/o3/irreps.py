@@ -160,28 +160,3 @@ def _checked(l: int, p: int) -> Irrep:
             f"({l}, {p}) is not an irrep: the degree l is 0 or more, the parity 1 or -1"
         )
     return Irrep(int(l), int(p))
-
-
-def natural_irreps(l_max: int) -> Irreps:
-    """Return `Irreps.natural`."""
-    return Irreps.natural(l_max)
-
-
-def full_irreps(l_max: int) -> Irreps:
-    """Return `Irreps.full`."""
-    return Irreps.full(l_max)
-
-
-def irreps_name(irreps: Iterable[tuple[int, int]]) -> str:
-    """Return `str(irreps)`."""
-    return str(Irreps(irreps))
-
-
-def n_rows(irreps: Iterable[tuple[int, int]]) -> int:
-    """Return `irreps.dim`."""
-    return Irreps(irreps).dim
-
-
-def row_slices(irreps: Iterable[tuple[int, int]]) -> tuple[slice, ...]:
-    """Return `irreps.slices()`."""
-    return Irreps(irreps).slices()

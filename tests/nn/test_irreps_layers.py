@@ -89,7 +89,7 @@ def hooked(layer: Callable[[Tensor, Tensor, int], Tensor]) -> MolecularModel:
     return model
 
 
-NATURAL = ((0, 1), (1, -1))
+NATURAL = Irreps("0e+1o")
 HOOKED = {
     "dropout": (
         lambda x, _batch, _n: IrrepsDropout(NATURAL, 0.5)(x),

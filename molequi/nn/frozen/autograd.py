@@ -10,7 +10,6 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from molequi.kernels import Edges, threads
 from molequi.nn.frozen.layers import FrozenLayers, NodeRange
-from molequi.o3.irreps import n_rows
 
 # Edges whose geometry is computed at a time.
 _BLOCK = 2**13
@@ -38,7 +37,7 @@ class FrozenPass(torch.autograd.Function):
         """Run the layers and keep what their gradients need."""
         workspace, spans = layers.workspaces.take(), layers.node_ranges(edges)
         like, n_edges = layers.layers[0].splines, len(vectors)
-        harmonics = workspace.empty(like, n_edges, n_rows(layers.layers[0].table.second))
+        harmonics = workspace.empty(like, n_edges, layers.layers[0].table.second.dim)
         distances = like.new_empty(n_edges)
 
         def measure(block: slice) -> None:

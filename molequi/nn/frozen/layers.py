@@ -23,9 +23,9 @@ from molequi.nn.frozen.maps import FrozenGate, PathMap, RowMap
 from molequi.nn.frozen.workspace import Workspace, WorkspacePool
 from molequi.nn.interaction import Interaction
 from molequi.nn.linear import PathLinear
-from molequi.nn.product import SharedRows
+from molequi.nn.product import SharedIrreps
 from molequi.o3.coupling import CouplingTable
-from molequi.o3.irreps import n_rows
+from molequi.o3.irreps import Irreps
 
 # Radial functions to evaluate that are worth a thread of their own: some milliseconds, for below
 # that threads wait for each other.
@@ -107,13 +107,13 @@ class FrozenLayer:
     def __init__(self, layer: Interaction, elements: Tensor | None) -> None:
         self.kernels, self.table, self.cutoff = layer.kernels, layer.table, layer.radial.cutoff
         self.splines = layer.tables()
-        self.n_rows_out, self.n_messages = (
-            n_rows(layer.irreps_out),
-            n_rows(dict.fromkeys(layer.table.output)),
+        self.n_components, self.n_messages = (
+            layer.irreps_out.dim,
+            Irreps(dict.fromkeys(layer.table.output)).dim,
         )
         self.gate = FrozenGate(
             layer.gate.weight * layer.gate.weight.shape[0] ** -0.5,
-            [2 * l + 1 for l, _ in layer.gate.others],
+            [irrep.dim for irrep in layer.gate.others],
         )
         half = 2**-0.5
         is_direct = isinstance(layer.linear_down, nn.Identity)
@@ -128,7 +128,7 @@ class FrozenLayer:
             layer.self_connection.tables(),
         )
         self.connection = _row_map(
-            layer.self_connection.rows, layer.self_connection.linear.tables() * half, taken=True
+            layer.self_connection.shared, layer.self_connection.linear.tables() * half, taken=True
         )
         self.products: list[tuple[CouplingTable, Tensor]] = []
         self.maps: list[RowMap] = []
@@ -141,32 +141,28 @@ class FrozenLayer:
                 torch.bmm(elements.transpose(0, 1), self.linear_up).transpose(0, 1).contiguous()
             )
             self.element_connection = elements.new_zeros(
-                len(elements), self.n_rows_out, elements.shape[2]
+                len(elements), self.n_components, elements.shape[2]
             )
             self._connect(elements, species, self.element_connection)
 
     def _set_update(self, layer: Interaction, down: Tensor) -> None:
         """Multiply the maps of each power of the messages with those that follow."""
         if layer.product is None:
-            rows = list(range(self.n_rows_out))
+            rows = list(range(self.n_components))
             self.maps = [RowMap(rows, rows, down)]
             return
         product = layer.product
-        after = down * (product.scale * layer.product_scale[layer.irrep_of_row, None, None])
+        after = down * (product.scale * layer.product_scale[layer.irrep_of_component, None, None])
         for projection in product.linears:
-            rows = projection.rows
-            self.maps.append(
-                _row_map(
-                    rows,
-                    torch.bmm(projection.linear.tables(), after.index_select(0, rows.rows_out)),
-                )
-            )
+            shared = projection.shared
+            last = after.index_select(0, shared.components_out)
+            self.maps.append(_row_map(shared, torch.bmm(projection.linear.tables(), last)))
         self.products = list(zip(product.couplings, product.tables(), strict=True))
 
     def _connect(self, x: Tensor, species: Tensor, out: Tensor) -> None:
         self.connection.add(
             self.self_connection.by_species(
-                self.self_connection.rows.take(x), self.species_table, species
+                self.self_connection.shared.take(x), self.species_table, species
             ),
             out,
         )
@@ -174,7 +170,7 @@ class FrozenLayer:
     @property
     def n_raw(self) -> int:
         """Numbers per node of the raw messages that are not kept."""
-        return 0 if self.linear_paths is None else n_rows(self.table.output) * self.splines.shape[2]
+        return 0 if self.linear_paths is None else self.table.output.dim * self.splines.shape[2]
 
     def buffers(self, n_nodes: int, workspace: Workspace, scratch: Tensor) -> Buffers:
         """Return memory for one pass; raw messages that are mixed at once lie in `scratch`."""
@@ -184,7 +180,7 @@ class FrozenLayer:
 
         powers = [
             empty(self.n_messages),
-            *(empty(n_rows(table.output)) for table, _ in self.products),
+            *(empty(table.output.dim) for table, _ in self.products),
         ]
         raw = (
             powers[0]
@@ -195,9 +191,9 @@ class FrozenLayer:
             empty(len(self.linear_up)),
             raw,
             powers,
-            empty(self.n_rows_out),
+            empty(self.n_components),
             empty(len(self.gate.sizes)),
-            empty(self.n_rows_out),
+            empty(self.n_components),
         )
 
     def gradients(self, buffers: Buffers, inputs: Inputs, workspace: Workspace) -> Gradients:
@@ -310,19 +306,18 @@ class FrozenLayer:
             out=dx.transpose(0, 1),
         )
         pull = before.new_zeros(
-            len(before), n_rows(connection.rows.irreps), self.connection.n_channels_in
+            len(before), connection.shared.irreps.dim, self.connection.n_channels_in
         )
         self.connection.add_transposed(before, pull)
-        connection.rows.add_untaken(
+        connection.shared.add_untaken(
             connection.by_species_transposed(pull, self.species_table, nodes.own(nodes.species)), dx
         )
 
 
-def _row_map(rows: SharedRows, weight: Tensor, *, taken: bool = False) -> RowMap:
-    """The map of shared rows; with `taken` its input has these rows only."""
-    return RowMap(
-        list(range(len(weight))) if taken else rows.rows_in.tolist(), rows.rows_out.tolist(), weight
-    )
+def _row_map(shared: SharedIrreps, weight: Tensor, *, taken: bool = False) -> RowMap:
+    """The map of shared components; with `taken` its input has these only."""
+    components_in = list(range(len(weight))) if taken else shared.components_in.tolist()
+    return RowMap(components_in, shared.components_out.tolist(), weight)
 
 
 class FrozenLayers:

@@ -72,7 +72,7 @@ class PathMap:
 
     def __init__(self, paths: PathLinear, factor: float) -> None:
         self.weights = [weight * factor for weight in paths.tables()]
-        self.sizes = [2 * l + 1 for l, _ in paths.irreps]
+        self.sizes = [irrep.dim for irrep in paths.irreps]
         self.counts = paths.counts
 
     def _parts(self, paths: Tensor, rows: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:

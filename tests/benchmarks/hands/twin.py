@@ -19,23 +19,16 @@ from molequi.o3.irreps import Irreps
 
 def even_irreps(l_max: int) -> Irreps:
     """Return 0e, 1e, 2e, ... up to l_max."""
-    return tuple((l, 1) for l in range(l_max + 1))
+    return Irreps((l, 1) for l in range(l_max + 1))
 
 
 @contextlib.contextmanager
 def without_parity() -> Iterator[None]:
-    """Let networks that are made here (with `parity.
+    """Let networks that are made here treat harmonics and features as even.
 
-    Natural`) treat harmonics and features as even; they stay so afterwards.
+    They are made with `parity: natural`, and stay even afterwards.
     """
-    with contextlib.ExitStack() as stack:
-        places = (
-            "backbones.spherical.Irreps.natural",
-            "interaction.Irreps.natural",
-            "heads.registry.Irreps.full",
-        )
-        for place in (f"molequi.nn.{name}" for name in places):
-            stack.enter_context(mock.patch(place, even_irreps))
+    with mock.patch.multiple(Irreps, natural=even_irreps, full=even_irreps):
         yield
 
 

@@ -12,6 +12,7 @@ from molequi.nn.heads import registry
 from molequi.nn.heads.base import FeatureSpec, Head
 from molequi.nn.heads.electrostatics import ChargeHead, DipoleHead, DipoleMagnitudeHead
 from molequi.nn.heads.pooling import MeanHead
+from molequi.o3.irreps import Irreps
 from molequi.properties import PROPERTIES, declare
 
 ELEMENTS = (1, 6, 7, 8)
@@ -99,4 +100,4 @@ def test_a_head_without_forward_cannot_be_made():
         pass
 
     with pytest.raises(TypeError, match="abstract"):
-        Silent(PROPERTIES["energy"], FeatureSpec(((0, 1),), 4, 8, 4.0))
+        Silent(PROPERTIES["energy"], FeatureSpec(Irreps("0e"), 4, 8, 4.0))
