@@ -26,7 +26,8 @@ _HEADER = '''"""Generated: the convolution's kernels for one coupling table."""
 import numba
 import numpy as np
 
-_jit = numba.njit(fastmath={"contract", "reassoc", "nsz", "arcp"}, cache=True, nogil=True, error_model="numpy")
+_jit = numba.njit(fastmath={"contract", "reassoc", "nsz", "arcp"}, cache=True, nogil=True, \
+error_model="numpy")
 '''
 
 # Names of numbers in the generated code, to be defined in the dtype of the features.
@@ -87,9 +88,9 @@ class Terms:
 
     def __init__(self, table: CouplingTable, dtype: str) -> None:
         self.dtype = f"np.{dtype}"
-        self.n_inputs = sum(2 * l + 1 for l, _ in table.first)
-        self.n_harmonics = sum(2 * l + 1 for l, _ in table.second)
-        self.n_outputs = sum(2 * l + 1 for l, _ in table.output)
+        self.n_inputs = table.first.dim
+        self.n_harmonics = table.second.dim
+        self.n_outputs = table.output.dim
         self.n_paths = len(table.paths)
         self.entries: dict[tuple[int, int, int], list[tuple[int, float]]] = {}
         for p, a, b, k, value in zip(
@@ -115,7 +116,7 @@ class Terms:
         return {key: entry for key, entry in self.entries.items() if key[0] in group}
 
     def contracted(self, name: str, source: str, group: range) -> list[str]:
-        """Lines that load a row of harmonics and contract the coefficients of a group of paths with it."""
+        """Lines that load the harmonics of an edge and contract a group of paths with them."""
         entries = self.of(group)
         loads = [
             f"{source}{b} = {source}[e, {b}]"
@@ -130,7 +131,7 @@ class Terms:
 
 
 def source(table: CouplingTable, dtype: str, n_together: int) -> str:
-    """Return a module with the kernels `forward`, `backward`, `double_by_receiver` and `double_by_sender` for `float32` or `float64`.
+    """Return a module with the kernels of `cpu._Kernels`, for `float32` or `float64`.
 
     n_together: paths in a group. An empty ds is left out, an empty z counts as zero; each has
     functions of its own, so that only what is used is compiled.

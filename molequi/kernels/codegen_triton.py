@@ -17,11 +17,13 @@ _HEADER = '''"""Generated: the convolution's kernels on a GPU for one coupling t
 import triton
 import triton.language as tl'''
 
-_NUMBERS = "C: tl.constexpr, K: tl.constexpr, cutoff: tl.constexpr, scale: tl.constexpr, shift: tl.constexpr, BLOCK: tl.constexpr"
+_NUMBERS = ", ".join(
+    f"{name}: tl.constexpr" for name in ("C", "K", "cutoff", "scale", "shift", "BLOCK")
+)
 
 
 def source(table: CouplingTable) -> str:
-    """Return a module with the kernels `forward`, `backward`, `double_by_receiver`, `double_by_sender`, and by knot `splines` and `double_splines`."""
+    """Return a module with the kernels of `cpu._Kernels`, and two by knot for ds."""
     terms = Terms(table, "float64")
     kernels = [
         kernel(terms, double=double)
@@ -271,7 +273,10 @@ def _radial(terms: Terms, p: int, *, n_derivatives: int) -> list[str]:
 
 
 def _turned(terms: Terms, p: int, *parts: tuple[str, str]) -> list[str]:
-    """Lines for what reaches a radial function, W = w D + sum B z, and what its slope adds to `bend`: parts are the sums and their basis."""
+    """Lines for what reaches a radial function, W = w D + sum B z, and its slope, `bend`.
+
+    parts: the sums and their basis.
+    """
     sums = [
         f"{name} += " + " + ".join(f"{function}{k} * z{k}" for k in range(4))
         for name, function in parts
@@ -288,7 +293,8 @@ def _coefficients(array: str, terms: Terms, p: int) -> list[str]:
 
 
 def _row(array: str, node: str, n_rows: int, row: int) -> str:
-    return f"{array}_{row} = tl.load({array} + ({node} * {n_rows} + {row}) * C + c, mask=inside, other=0.0)"
+    place = f"{array} + ({node} * {n_rows} + {row}) * C + c"
+    return f"{array}_{row} = tl.load({place}, mask=inside, other=0.0)"
 
 
 def _store(array: str, node: str, n_rows: int, row: int) -> str:

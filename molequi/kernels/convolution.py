@@ -1,4 +1,6 @@
-"""The fused convolution: kernels over the edges behind three torch operators, by numba on a CPU (`cpu`) and by Triton on a GPU (`cuda`).
+"""The fused convolution: kernels over the edges behind three torch operators.
+
+By numba on a CPU (`cpu`) and by Triton on a GPU (`cuda`).
 
 All derivatives of the convolution are the 4-linear form
 
@@ -45,10 +47,12 @@ def convolve(
     cutoff: float,
     kernels: str,
 ) -> Tensor:
-    """Compute what `reference.convolve` computes, arguments as there, with `specialized` or `generic` kernels; differentiable twice."""
-    return forward(
-        features, harmonics, distances, coefficients, *edges, f"{kernels} {name_of(table)}", cutoff
-    )
+    """Compute what `reference.convolve` computes, arguments as there; differentiable twice.
+
+    kernels: `specialized`, `generic` or `triton`.
+    """
+    tensors = features, harmonics, distances, coefficients
+    return forward(*tensors, *edges, kernels, name_of(table), cutoff)
 
 
 forward = custom_op("molequi::convolve", cpu.forward, mutates_args=(), device_types="cpu")
@@ -68,14 +72,14 @@ make_differentiable(LinearOperator(forward, backward, double_backward), n_tensor
 
 @forward.register_fake
 def _(h: Tensor, y: Tensor, r: Tensor, s: Tensor, *rest: object) -> Tensor:
-    return h.new_empty(h.shape[0], table_named(str(rest[4]).split()[1]).output.dim, h.shape[2])
+    return h.new_empty(h.shape[0], table_named(str(rest[5])).output.dim, h.shape[2])
 
 
 @backward.register_fake
 def _(h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor, *rest: object) -> tuple[Tensor, ...]:
     return (
         *(x.new_empty(x.shape) for x in (h, y, r)),
-        s.new_empty(s.shape if rest[6] else (0, 0, 0)),
+        s.new_empty(s.shape if rest[7] else (0, 0, 0)),
     )
 
 

@@ -25,7 +25,7 @@ from molequi.kernels.tables import arrays, table_named
 _CACHE = 2**19
 
 
-def forward(
+def forward(  # noqa: PLR0913, PLR0917
     h: Tensor,
     y: Tensor,
     r: Tensor,
@@ -34,14 +34,16 @@ def forward(
     receiver_ptr: Tensor,
     order: Tensor,
     sender_ptr: Tensor,
+    form: str,
     table: str,
     cutoff: float,
 ) -> Tensor:
     """Return A."""
-    out = h.new_empty(h.shape[0], table_named(table.split()[1]).output.dim, h.shape[2])
+    out = h.new_empty(h.shape[0], table_named(table).output.dim, h.shape[2])
     write_forward(
         (h, y, r, s),
         Edges(index, receiver_ptr, order, sender_ptr),
+        form,
         table,
         cutoff,
         out,
@@ -53,6 +55,7 @@ def forward(
 def write_forward(
     tensors: Sequence[Tensor],
     edges: Edges,
+    form: str,
     table: str,
     cutoff: float,
     out: Tensor,
@@ -61,13 +64,14 @@ def write_forward(
     """Write A of h, y, r, s to `out`, contiguous; chunks: ranges of receivers, a thread each."""
     *_, s = tensors
     inputs = arrays(*tensors, edges.index[0], edges.receiver_ptr)
-    kernels = _kernels(table, s.dtype, _together(s))
+    kernels = _kernels(form, table, s.dtype, _together(s))
     threads.run(kernels.forward, inputs, _map(s, cutoff), arrays(out), chunks)
 
 
 def backward(  # noqa: PLR0913, PLR0917
     h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor,
-    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, table: str, cutoff: float, wants_s: bool,
+    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor,
+    form: str, table: str, cutoff: float, wants_s: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds; ds is empty without `wants_s`."""
     dh, dy, dr = gradients = [
@@ -81,6 +85,7 @@ def backward(  # noqa: PLR0913, PLR0917
         write_backward(
             (h, y, r, s, g),
             edges,
+            form,
             table,
             cutoff,
             gradients,
@@ -93,6 +98,7 @@ def backward(  # noqa: PLR0913, PLR0917
 def write_backward(
     tensors: Sequence[Tensor],
     edges: Edges,
+    form: str,
     table: str,
     cutoff: float,
     gradients: Sequence[Tensor],
@@ -105,7 +111,7 @@ def write_backward(
     Return ds, empty without `wants_s`. chunks: ranges of senders.
     """
     *_, s, _ = tensors
-    kernels = _kernels(table, s.dtype, _together(s))
+    kernels = _kernels(form, table, s.dtype, _together(s))
     inputs = arrays(*tensors, edges.index[1], edges.sender_order, edges.sender_ptr)
     ds = s.new_empty(len(chunks), *s.shape) if wants_s else s.new_empty(len(chunks), 0, 0, 0)
     threads.run(
@@ -115,12 +121,14 @@ def write_backward(
 
 
 def double_backward(  # noqa: PLR0913, PLR0917
-    h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor, u: Tensor, v: Tensor, w: Tensor, z: Tensor | None,
-    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, table: str, cutoff: float,
+    h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor,
+    u: Tensor, v: Tensor, w: Tensor, z: Tensor | None,
+    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor,
+    form: str, table: str, cutoff: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds, dg of <u, dh> + <v, dy> + <w, dr> + <z, ds>."""
     kernels, chunks, numbers = (
-        _kernels(table, h.dtype, _together(s)),
+        _kernels(form, table, h.dtype, _together(s)),
         _chunks(sender_ptr, s),
         _map(s, cutoff),
     )
@@ -156,13 +164,12 @@ def _together(s: Tensor) -> int:
 
 
 @functools.lru_cache
-def _kernels(name: str, dtype: torch.dtype, n_together: int) -> _Kernels:
-    """Return the kernels of a table for float32 or float64.
+def _kernels(form: str, name: str, dtype: torch.dtype, n_together: int) -> _Kernels:
+    """Return the `specialized` or `generic` kernels of a table for float32 or float64.
 
-    Numba compiles each at its first call. name: `specialized 0e+1o|0e+1o|0e`, say.
+    Numba compiles each at its first call. name: of the table.
     """
-    form, irreps = name.split()
-    table, type_name = table_named(irreps), str(dtype).removeprefix("torch.")
+    table, type_name = table_named(name), str(dtype).removeprefix("torch.")
     if form == "specialized":
         module = jit_cache.load(
             codegen_numba.source(table, type_name, min(n_together, len(table.paths)) or 1)

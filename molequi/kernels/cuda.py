@@ -66,7 +66,7 @@ def _has_triton() -> bool:
     return found
 
 
-def forward(
+def forward(  # noqa: PLR0913, PLR0917
     h: Tensor,
     y: Tensor,
     r: Tensor,
@@ -75,18 +75,20 @@ def forward(
     receiver_ptr: Tensor,
     order: Tensor,
     sender_ptr: Tensor,
+    form: str,
     table: str,
     cutoff: float,
 ) -> Tensor:
     """Return A."""
-    out = h.new_empty(h.shape[0], table_named(table.split()[1]).output.dim, h.shape[2])
+    out = h.new_empty(h.shape[0], table_named(table).output.dim, h.shape[2])
     _launch_by_node(_kernels(table).forward, [h, y, r, s, index[0], receiver_ptr, out], s, cutoff)
     return out
 
 
 def backward(  # noqa: PLR0913, PLR0917
     h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor,
-    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, table: str, cutoff: float, wants_s: bool,
+    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor,
+    form: str, table: str, cutoff: float, wants_s: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds; ds is empty without `wants_s`."""
     kernels, (dh, dy, dr) = _kernels(table), _gradients_by_sender(h, y, r)
@@ -102,8 +104,10 @@ def backward(  # noqa: PLR0913, PLR0917
 
 
 def double_backward(  # noqa: PLR0913, PLR0917
-    h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor, u: Tensor, v: Tensor, w: Tensor, z: Tensor | None,
-    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, table: str, cutoff: float,
+    h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor,
+    u: Tensor, v: Tensor, w: Tensor, z: Tensor | None,
+    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor,
+    form: str, table: str, cutoff: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds, dg of <u, dh> + <v, dy> + <w, dr> + <z, ds>."""
     kernels, (dh, dy, dr), dg = (
@@ -128,12 +132,8 @@ def double_backward(  # noqa: PLR0913, PLR0917
 
 @functools.lru_cache
 def _kernels(name: str) -> ModuleType:
-    """Return the kernels of a table.
-
-    Triton compiles each at its first call. name: `table 0e+1o|0e+1o|0e`, say; both words mean the
-    same here.
-    """
-    return jit_cache.load(codegen_triton.source(table_named(name.split()[1])))
+    """Return the kernels of the table of this name; Triton compiles each at its first call."""
+    return jit_cache.load(codegen_triton.source(table_named(name)))
 
 
 def _gradients_by_sender(h: Tensor, y: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -33,7 +33,7 @@ def convolve(
     nodes: tuple[int, int],
 ) -> None:
     """Write A of the inputs h, y, r, s: see `kernels.convolve`."""
-    cpu.write_forward(inputs, edges, f"{kernels} {name_of(table)}", cutoff, out, [nodes])
+    cpu.write_forward(inputs, edges, kernels, name_of(table), cutoff, out, [nodes])
 
 
 def convolve_gradient(
@@ -46,9 +46,7 @@ def convolve_gradient(
     nodes: tuple[int, int],
 ) -> None:
     """Write dh, dy, dr of the inputs h, y, r, s, g, where g is the gradient of A."""
-    cpu.write_backward(
-        inputs, edges, f"{kernels} {name_of(table)}", cutoff, out, [nodes], wants_s=False
-    )
+    cpu.write_backward(inputs, edges, kernels, name_of(table), cutoff, out, [nodes], wants_s=False)
 
 
 def couple(

@@ -121,7 +121,8 @@ def run(
 ) -> Tensor | None:
     """Write to `outputs`, contiguous, in a thread for each of `chunks`.
 
-    chunks: ranges of nodes, by default those worth a thread. What the threads add to an array of shape `shared` is summed and returned.
+    chunks: ranges of nodes, by default those worth a thread. What the threads add to an array of
+    shape `shared` is summed and returned.
     """
     like = inputs[0]
     terms, values = _terms(table, like.dtype)

@@ -72,10 +72,9 @@ def convolve(
 
     A_i[k,c] = sum_e sum_(p;a,b,k) CG[p;a,b,k] h_j[a,c] Y_e[b] R_e[p,c].
 
-    features: (N, components of table.first, C). harmonics: (E, components of table.second). distances: (E,), Å.
-    edge_index: (2, E).
-    coefficients: (K + 3, paths, C), of R as a spline: see `splines`. Returns (N, rows of
-    table.output, C).
+    features: (N, components of table.first, C). harmonics: (E, components of table.second).
+    distances: (E,), Å. edge_index: (2, E). coefficients: (K + 3, paths, C), of R as a spline: see
+    `splines`. Returns (N, rows of table.output, C).
     """
     radial = splines.evaluate(coefficients, distances, cutoff)
     sender, receiver = edge_index
@@ -104,9 +103,8 @@ def couple(
 
     B_i[k,c] = sum_(p;a,b,k) CG[p;a,b,k] w[s_i,p,c] x_i[a,c] y_i[b,c].
 
-    first: (N, components of table.first, C). second: (N, components of table.second, C). weights: (species,
-    paths, C). species: (N,).
-    Returns (N, components of table.output, C).
+    first: (N, components of table.first, C). second: (N, components of table.second, C). weights:
+    (species, paths, C). species: (N,). Returns (N, components of table.output, C).
     """
     own = functional.embedding(species, weights.flatten(1)).reshape(
         len(species), *weights.shape[1:]

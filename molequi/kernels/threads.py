@@ -19,7 +19,15 @@ import numpy as np
 import torch
 
 T = TypeVar("T")
-_state = threading.local()
+
+
+class _State(threading.local):
+    """What `without_openmp` found: the number of torch's threads, in each thread of its own."""
+
+    n_threads: int | None = None
+
+
+_state = _State()
 
 # What is worth a thread of its own, in units of `cost`: half a millisecond, several times what
 # waking it up costs.
@@ -28,7 +36,7 @@ _WORTH_A_THREAD = 300_000
 
 def available() -> int:
     """Return how many threads a kernel may have: torch's number, also `without_openmp`."""
-    return getattr(_state, "n_threads", None) or torch.get_num_threads()
+    return _state.n_threads or torch.get_num_threads()
 
 
 @contextlib.contextmanager
@@ -51,10 +59,10 @@ def without_openmp() -> Iterator[None]:
 
 
 def cut(pointers: np.ndarray, cost: int, worth: int = _WORTH_A_THREAD) -> list[tuple[int, int]]:
-    """Cut nodes into ranges [first, last) of equal work, one for each of torch's threads that has enough to do.
+    """Cut nodes into ranges [first, last) of equal work, one for each thread worth waking.
 
-    pointers: (N + 1,), the edges before each node. cost: of an edge, in radial functions or
-    coefficients. worth: cost that is worth a thread.
+    At most as many as torch has. pointers: (N + 1,), the edges before each node. cost: of an edge,
+    in radial functions or coefficients. worth: cost that is worth a thread.
     """
     n_nodes = len(pointers) - 1
     n_chunks = max(1, min(available(), n_nodes, int(pointers[-1]) * cost // worth))
@@ -92,7 +100,10 @@ def run(
 
 
 def each(task: Callable[[T], None], shares: Sequence[T]) -> None:
-    """Run task(share) for every share, without autograd, each in a thread in which torch has no others: its spinning ones would be in the way."""
+    """Run task(share) for every share, without autograd, each in a thread of its own.
+
+    Torch has no others in it: its spinning ones would be in the way.
+    """
     waiting = [_pool(os.getpid()).submit(_alone, task, share) for share in shares[1:]]
     _alone(task, shares[0])
     for future in waiting:

@@ -70,7 +70,10 @@ def arguments(
 def e3nn_convolution(
     tensors: list[torch.Tensor], edges: Edges, table: CouplingTable
 ) -> tuple[torch.Tensor, Callable]:
-    """The same sum by e3nn, one weighted channel-wise path at a time, and the map of our layout to e3nn's."""
+    """The same sum by e3nn, one weighted channel-wise path at a time.
+
+    And the map of our layout to e3nn's.
+    """
     h, y, distances, coefficients = tensors
     r = splines.evaluate(coefficients, distances, CUTOFF)
     n_channels, sender, receiver = h.shape[2], *edges.index
@@ -80,9 +83,15 @@ def e3nn_convolution(
 
     instructions = [(path.first, path.second, path.output, "uvu", True) for path in table.paths]
     product = o3.TensorProduct(
-        layout(table.first, n_channels), layout(table.second, 1), layout(table.output, n_channels), instructions,
-        irrep_normalization="component", path_normalization="none", shared_weights=False, internal_weights=False,
-    ).to(torch.float64)  # fmt: skip
+        layout(table.first, n_channels),
+        layout(table.second, 1),
+        layout(table.output, n_channels),
+        instructions,
+        irrep_normalization="component",
+        path_normalization="none",
+        shared_weights=False,
+        internal_weights=False,
+    ).to(torch.float64)
 
     def flat(features: torch.Tensor, irreps: Irreps, *, alternating: bool = False) -> torch.Tensor:
         parts = [
@@ -191,7 +200,7 @@ def test_third_derivatives_are_refused(kernels: str) -> None:
 @pytest.mark.parametrize("kernels", ["generic", "specialized"])
 def test_operators_pass_opcheck(kernels: str) -> None:
     tensors, edges = arguments(SMALL, 2)
-    walk = (*edges, f"{kernels} {name_of(SMALL)}", CUTOFF)
+    walk = (*edges, kernels, name_of(SMALL), CUTOFF)
     opcheck(convolution.forward, (*tensors, *walk))
     g = torch.randn(9, SMALL.output.dim, 2, dtype=torch.float64).requires_grad_(True)
     for wants_s in (False, True):

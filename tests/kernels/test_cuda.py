@@ -235,7 +235,7 @@ def test_tensors_whose_numbers_are_not_in_order_are_read_right(device: str) -> N
 
 def test_operators_pass_opcheck(device: str) -> None:
     tensors, edges = arguments(SMALL, 1, torch.float64, device)
-    walk, tests = (*edges, f"table {name_of(SMALL)}", CUTOFF), ("test_schema", "test_faketensor")
+    walk, tests = (*edges, "triton", name_of(SMALL), CUTOFF), ("test_schema", "test_faketensor")
     h, y, r, s = (x.detach() for x in tensors)
     g = torch.randn_like(h)
     opcheck(convolution.forward, (h, y, r, s, *walk), test_utils=tests)

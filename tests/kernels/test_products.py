@@ -1,4 +1,4 @@
-"""Products of node features against e3nn's tensor product, and the fused kernels against the reference."""
+"""Products of node features against e3nn's tensor product; fused kernels against the reference."""
 
 import pytest
 import torch
@@ -47,9 +47,13 @@ def test_products_agree_with_e3nn(irreps: Irreps, kernels: str) -> None:
     weights = torch.randn(2, len(table.paths), 1, dtype=torch.float64, generator=generator)
     instructions = [(path.first, path.second, path.output, "uuu", True) for path in table.paths]
     product = o3.TensorProduct(
-        str(irreps), str(irreps), str(irreps), instructions,
-        irrep_normalization="component", path_normalization="none", shared_weights=False, internal_weights=False,
-    ).to(torch.float64)  # fmt: skip
+        *[str(irreps)] * 3,
+        instructions,
+        irrep_normalization="component",
+        path_normalization="none",
+        shared_weights=False,
+        internal_weights=False,
+    ).to(torch.float64)
     expected = product(x[..., 0], y[..., 0], weights[SPECIES][..., 0])
     torch.testing.assert_close(
         couple(x, y, weights, SPECIES, table, kernels=kernels)[..., 0],

@@ -8,6 +8,8 @@ gradient of the spline coefficients no longer. The letters are those of `kernels
 `generate`; a pair is an (output row k, input row a) of a path p, a term one coefficient of a pair.
 """
 
+# numba infers the types:
+# mypy: disable-error-code="var-annotated"
 # ruff: noqa: ANN001, ANN201, ANN202, PLR0913, PLR0917 (numba infers the types; a kernel takes its tensors one by one)
 
 from __future__ import annotations
@@ -197,7 +199,10 @@ def backward(
     dr,
     ds,
 ):
-    """Write dh of the senders from `first` to `last`, dy and dr of their edges, and what they add to ds; an empty ds is left out."""
+    """Write dh of the senders from `first` to `last`, dy and dr of their edges, and their ds.
+
+    What they add to ds; an empty one is left out.
+    """
     m, sums, weights = (
         np.empty(len(pairs), h.dtype),
         np.empty(len(pairs), h.dtype),
@@ -312,7 +317,10 @@ def double_by_sender(
     dr,
     ds,
 ):
-    """Write dh of the senders from `first` to `last`, dy and dr of their edges, and what they add to ds; an empty z counts as zero."""
+    """Write dh of the senders from `first` to `last`, dy and dr of their edges, and their ds.
+
+    What they add to ds. An empty z counts as zero.
+    """
     m, n, sums = (
         np.empty(len(pairs), h.dtype),
         np.empty(len(pairs), h.dtype),
