@@ -294,6 +294,7 @@ class FrozenLayer:
             inputs, nodes.edges, self.table, self.cutoff, self.kernels, outputs, nodes.span
         )
         if self.element_up is not None:
+            # inputs.x of the first layer is never written: nobody reads it.
             return
         dx, before, connection = (
             nodes.own(gradients.inputs.x),
