@@ -26,9 +26,9 @@ HERE = Path(__file__).resolve().parent
 
 
 class Match(NamedTuple):
-    """What is compared with what: a model of ours, and a peer's script with its options. modes.
+    """What is compared with what: a model of ours, and a peer's script with its options.
 
-    Of the peer, those that can win.
+    modes: of the peer, those that can win.
     """
 
     peer: str
@@ -69,9 +69,9 @@ MATCHES = (
 
 
 class Times(NamedTuple):
-    """The lines of one side's rounds. ms: (mode, system, task) -> a time per round. parameters.
+    """The lines of one side's rounds.
 
-    Group -> count.
+    ms: (mode, system, task) -> a time per round. parameters: group -> count.
     """
 
     name: str

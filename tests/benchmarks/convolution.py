@@ -82,9 +82,9 @@ def fused_convolution(table: CouplingTable, edges: Edges, kernels: str) -> Funct
 def passes(
     function: Function, inputs: Sequence[Tensor], n_squared: int, *, cotangent: bool
 ) -> dict[str, Callable[[], object]]:
-    """Return the passes as calls. n_squared.
+    """Return the passes as calls.
 
-    How many of the first gradients the norm of the double backward counts.
+    n_squared: how many of the first gradients the norm of the double backward counts.
     """
     out = function(*inputs)
     g = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).requires_grad_(cotangent)

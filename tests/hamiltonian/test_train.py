@@ -1,6 +1,6 @@
-"""Training of dynamics: it learns, resumes bit for bit, refuses what is wrong; figures.
+"""Training of dynamics: it learns, resumes bit for bit, refuses what is wrong.
 
-A molecule by the same code.
+Figures; a molecule by the same code.
 """
 
 from __future__ import annotations

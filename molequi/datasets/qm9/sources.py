@@ -33,9 +33,10 @@ _QM9PACK_FILES = ("qm9_part1.csv", "qm9_part2.csv", "qm9_part3.csv")
 
 @dataclasses.dataclass(frozen=True)
 class RawQM9:
-    """QM9 as distributed. index: (M,), number in the original, from 1. columns.
+    """QM9 as distributed.
 
-    By name of `COLUMNS`, (M,), units of the original.
+    index: (M,), number in the original, from 1. columns: by name of `COLUMNS`, (M,), units of the
+    original.
     """
 
     index: np.ndarray
