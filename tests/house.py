@@ -16,8 +16,14 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 _BRANCHES = (
-    ast.If, ast.For, ast.While, ast.ExceptHandler, ast.IfExp, ast.comprehension, ast.match_case,
-)  # fmt: skip
+    ast.If,
+    ast.For,
+    ast.While,
+    ast.ExceptHandler,
+    ast.IfExp,
+    ast.comprehension,
+    ast.match_case,
+)
 
 
 class Function(NamedTuple):

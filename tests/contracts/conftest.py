@@ -34,17 +34,37 @@ def declared(irreps: str, *, per_atom: bool = False, extensive: bool = True) -> 
 
 
 HEADS = {
-    "natural": ("energy", "dipole", "polarizability", "gap", "r2", "cv",
-                declared("1o", extensive=False), declared("0e+2e", per_atom=True), declared("3o")),
-    "full": ("energy", "angular_momentum", "rosenfeld",
-             *(declared(irreps) for irreps in ("0o", "1o", "1e", "2e", "2o")),
-             *(declared(irreps) for irreps in ("0e+2e", "0o+1o+2o", "0e+1e+2e")),
-             declared("0o", extensive=False), declared("0o", per_atom=True),
-             declare("is_right", irreps="0o", unit="1", per_atom=True, binary=True)),
+    "natural": (
+        "energy",
+        "dipole",
+        "polarizability",
+        "gap",
+        "r2",
+        "cv",
+        declared("1o", extensive=False),
+        declared("0e+2e", per_atom=True),
+        declared("3o"),
+    ),
+    "full": (
+        "energy",
+        "angular_momentum",
+        "rosenfeld",
+        *(declared(irreps) for irreps in ("0o", "1o", "1e", "2e", "2o")),
+        *(declared(irreps) for irreps in ("0e+2e", "0o+1o+2o", "0e+1e+2e")),
+        declared("0o", extensive=False),
+        declared("0o", per_atom=True),
+        declare("is_right", irreps="0o", unit="1", per_atom=True, binary=True),
+    ),
     "products": ("energy", "dipole", "homo"),
-    "invariants": ("energy", "charges", "homo", declared("0o"), declared("0o", extensive=False),
-                   declared("0o", per_atom=True)),
-}  # fmt: skip
+    "invariants": (
+        "energy",
+        "charges",
+        "homo",
+        declared("0o"),
+        declared("0o", extensive=False),
+        declared("0o", per_atom=True),
+    ),
+}
 SETTINGS = {
     "natural": {"n_layers": 2, "l_max": 3, "n_channels": 6},
     "full": {"n_layers": 3, "l_max": 2, "n_channels": 4, "parity": "full"},

@@ -61,11 +61,16 @@ class Springs:
         self.n_labels += len(structures)
         return [
             aimnet.Label(
-                0.575 * float((s.pos**2).sum()), 0.01, -1.15 * s.pos, np.full(len(s.z), 0.1),
-                np.full(len(s.z), s.charge / len(s.z)), np.full(len(s.z), 0.01), np.ones(len(s.z)),
+                0.575 * float((s.pos**2).sum()),
+                0.01,
+                -1.15 * s.pos,
+                np.full(len(s.z), 0.1),
+                np.full(len(s.z), s.charge / len(s.z)),
+                np.full(len(s.z), 0.01),
+                np.ones(len(s.z)),
             )
             for s in structures
-        ]  # fmt: skip
+        ]
 
 
 class LooseSprings(Springs):
@@ -198,9 +203,13 @@ def test_peptides_are_readable_and_charged_as_their_ends_say() -> None:
 def test_admission_names_its_reason() -> None:
     nothing = identity.Reserved(frozenset(), frozenset(), frozenset())
     expected = {
-        "CCO": "", "C[CH2]": "radical", "C[Na]": "element", "C" * 60: "size", "O.O": "size",
+        "CCO": "",
+        "C[CH2]": "radical",
+        "C[Na]": "element",
+        "C" * 60: "size",
+        "O.O": "size",
         "C(": "unreadable",
-    }  # fmt: skip
+    }
     assert {s: molecules.admit("drug", s, nothing)[1] for s in expected} == expected
     entry, _ = molecules.admit("ion", "C[NH3+]", nothing)
     assert (entry.charge, entry.part, entry.n_atoms) == (1, identity.TRAIN, 8)
@@ -320,9 +329,13 @@ def test_dynamics_keeps_the_temperature() -> None:
     temperature, stiffness = 500.0, 5.0
     held = [aimnet.Structure(np.array([6] * 40), np.zeros((40, 3)), 0) for _ in range(4)]
     paths = aimnet.langevin(
-        lambda items: [-stiffness * s.pos for s in items], held, np.full(4, temperature), 300,
-        range(100, 301, 10), np.random.default_rng(0),
-    )  # fmt: skip
+        lambda items: [-stiffness * s.pos for s in items],
+        held,
+        np.full(4, temperature),
+        300,
+        range(100, 301, 10),
+        np.random.default_rng(0),
+    )
     measured = stiffness * np.mean(np.square(paths)) / geometries.BOLTZMANN
     assert measured == pytest.approx(temperature, rel=0.05)
 
@@ -330,10 +343,13 @@ def test_dynamics_keeps_the_temperature() -> None:
 def catalogue() -> list:
     """Return a small catalogue with something of most categories."""
     names = {
-        "drug": "NCCc1ccccc1 CCOC(=O)C", "qm9": "OCC1CC1 CC#N",
+        "drug": "NCCc1ccccc1 CCOC(=O)C",
+        "qm9": "OCC1CC1 CC#N",
         "ion": "C[NH3+] CC(=O)[O-] [OH-] [NH4+]",
-        "common": "O CO C=O CN", "element_B": "CB(O)O", "peptide": "NCC(=O)O",
-    }  # fmt: skip
+        "common": "O CO C=O CN",
+        "element_B": "CB(O)O",
+        "peptide": "NCC(=O)O",
+    }
     nothing = identity.Reserved(frozenset(), frozenset(), frozenset())
     entries = [molecules.admit(c, s, nothing)[0] for c, text in names.items() for s in text.split()]
     return [entry._replace(part=0) for entry in entries]
@@ -500,8 +516,10 @@ def test_the_assembled_file_opens_with_its_targets_and_parts(
     found = load_npz(tmp_path / "teacher.npz")
     assert found.frames.n_atoms.tolist() == [4, 3, 6]
     assert {name: rows.tolist() for name, rows in found.splits.items()} == {
-        "train": [0], "valid": [1], "test": [2],
-    }  # fmt: skip
+        "train": [0],
+        "valid": [1],
+        "test": [2],
+    }
     assert found.frames.source[0] == "drug md C"
     np.testing.assert_allclose(found.frames.targets["energy"], [-100.0, -99.0, -98.0])
     assert found.frames.targets["forces_std"].shape == (13,)

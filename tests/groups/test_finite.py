@@ -16,9 +16,25 @@ from molequi.groups.finite import (
 )
 
 ORDERS = {
-    "C1": 1, "Ci": 2, "Cs": 2, "C3": 3, "C2v": 4, "C4h": 8, "D3": 6, "D6h": 24, "D2d": 8, "D3d": 12,
-    "S4": 4, "S6": 6, "T": 12, "Td": 24, "Th": 24, "O": 24, "Oh": 48, "C5v": 10,
-}  # fmt: skip
+    "C1": 1,
+    "Ci": 2,
+    "Cs": 2,
+    "C3": 3,
+    "C2v": 4,
+    "C4h": 8,
+    "D3": 6,
+    "D6h": 24,
+    "D2d": 8,
+    "D3d": 12,
+    "S4": 4,
+    "S6": 6,
+    "T": 12,
+    "Td": 24,
+    "Th": 24,
+    "O": 24,
+    "Oh": 48,
+    "C5v": 10,
+}
 
 
 @pytest.mark.parametrize("name", ORDERS)

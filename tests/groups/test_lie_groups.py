@@ -53,9 +53,18 @@ def random_elements(group: LieGroup, n: int, seed: int = 2) -> torch.Tensor:
 
 def test_all_groups_of_the_paper_are_there():
     assert set(GROUPS[2]) | set(GROUPS[3]) == {
-        "trivial", "T(1)y", "T(2)", "T(3)", "SO(2)", "SO(3)", "SE(2)", "SE(3)",
-        "R*", "R*xSO(2)", "R*xSQ",
-    }  # fmt: skip
+        "trivial",
+        "T(1)y",
+        "T(2)",
+        "T(3)",
+        "SO(2)",
+        "SO(3)",
+        "SE(2)",
+        "SE(3)",
+        "R*",
+        "R*xSO(2)",
+        "R*xSQ",
+    }
 
 
 def test_exp_is_the_matrix_exponential(group):

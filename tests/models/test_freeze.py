@@ -144,10 +144,23 @@ def changed_constants(model: MolecularModel) -> None:
 
 
 WAYS = (
-    in_place, in_data, through_numpy, through_a_view, replaced_data, replaced_storage,
-    replaced_parameters, loaded_state, assigned_state, from_a_vector, adamw, fused_adamw,
-    foreach_adamw, moving_average, rounded_to_half, changed_constants,
-)  # fmt: skip
+    in_place,
+    in_data,
+    through_numpy,
+    through_a_view,
+    replaced_data,
+    replaced_storage,
+    replaced_parameters,
+    loaded_state,
+    assigned_state,
+    from_a_vector,
+    adamw,
+    fused_adamw,
+    foreach_adamw,
+    moving_average,
+    rounded_to_half,
+    changed_constants,
+)
 
 
 @pytest.mark.parametrize("kernels", ["reference", "generic"])

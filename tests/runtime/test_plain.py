@@ -11,13 +11,23 @@ from molequi.runtime.plain import json_text, plain
 
 def test_arrays_and_tensors_become_lists():
     document = {
-        "array": np.eye(2), "scalar": np.float32(0.5), "count": np.int64(3), "flag": np.bool_(True),
-        "tensor": torch.ones(2), "tuple": (1, "two", None), "zero_d": np.array(2.0),
-    }  # fmt: skip
+        "array": np.eye(2),
+        "scalar": np.float32(0.5),
+        "count": np.int64(3),
+        "flag": np.bool_(True),
+        "tensor": torch.ones(2),
+        "tuple": (1, "two", None),
+        "zero_d": np.array(2.0),
+    }
     assert json.loads(json_text(document)) == {
-        "array": [[1.0, 0.0], [0.0, 1.0]], "scalar": 0.5, "count": 3, "flag": True,
-        "tensor": [1.0, 1.0], "tuple": [1, "two", None], "zero_d": 2.0,
-    }  # fmt: skip
+        "array": [[1.0, 0.0], [0.0, 1.0]],
+        "scalar": 0.5,
+        "count": 3,
+        "flag": True,
+        "tensor": [1.0, 1.0],
+        "tuple": [1, "two", None],
+        "zero_d": 2.0,
+    }
 
 
 def test_numbers_that_are_not_finite_become_null():

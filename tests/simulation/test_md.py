@@ -163,9 +163,12 @@ def test_a_signal_saves_the_state_and_restart_goes_on_to_the_last_bit(
         match=f"stopped by {number.name} at step 6; it is saved in .*cut.xyz, go on with --restart",
     ) as caught:
         run_md(
-            water, network, MDSettings(steps=20, **options), output=tmp_path / "cut.xyz",
+            water,
+            network,
+            MDSettings(steps=20, **options),
+            output=tmp_path / "cut.xyz",
             progress=lambda step, *_: signal.raise_signal(number) if step == 6 else None,
-        )  # fmt: skip
+        )
     assert caught.value.signal_number == number
     assert len(ase.io.read(tmp_path / "cut.xyz", index=":")) == 3
     cut = run_md(

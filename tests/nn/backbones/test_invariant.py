@@ -203,7 +203,8 @@ def test_kinds_are_named_after_themselves():
     network = {"architecture": "invariants", "near_cutoff": 2.0}
     config = make_config({"name": "x", "data": data, "model": network})
     assert config.model.overrides() == {
-        "architecture": "invariants", "near_cutoff": 2.0,
-    }  # fmt: skip
+        "architecture": "invariants",
+        "near_cutoff": 2.0,
+    }
     with pytest.raises(UserError, match="model.architecture is 'frames'"):
         make_config({"name": "x", "data": data, "model": {"architecture": "frames"}})
