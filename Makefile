@@ -1,6 +1,6 @@
 # make demo   the main job on bundled data: install, predict, relax, run dynamics, train, check
 # make test   install and run the tests
-# make lint   style, format and types
+# make lint   style, format and types; make types alone runs mypy
 # make docs   the documentation site, in build/docs/index.html
 # PIP_FLAGS reaches pip, for example PIP_FLAGS="--extra-index-url URL" for an index with CPU builds of torch.
 PYTHON ?= python3
@@ -17,7 +17,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations 15 $(PYTEST_FLAGS)
 
-lint: $(VENV)/.test
+lint: types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 

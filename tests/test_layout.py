@@ -37,8 +37,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     ("kernels.compiled", "convolution products"),
     ("kernels", "cpu cuda convolution products backends inplace"),
-    ("nn", "weight_tables linear radial product interaction irreps_layers response"),
-    ("nn.frozen", "workspace maps layers autograd"),
+    ("nn", "module_list weight_tables linear radial product interaction irreps_layers response"),
+    ("nn.frozen", "workspace buffers maps layer layers autograd"),
     ("nn.backbones", "base spherical angles invariant lieconv equivarified registry"),
     ("nn.heads", "base readout pooling electrostatics optical registry"),
     (

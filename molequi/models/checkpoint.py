@@ -145,7 +145,7 @@ def _misfit(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None
     return f"its tensor {unknown[0]} has no place in the network" if unknown else None
 
 
-def _unusable(path: Path, description: object, reason: str) -> str:
+def _unusable(path: str | Path, description: object, reason: str) -> str:
     """Say that a file cannot be used, who wrote it, and what to do."""
     here, writer = (
         __version__,

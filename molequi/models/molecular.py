@@ -9,6 +9,7 @@ import contextlib
 import copy
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from molequi.models.probes import built_in_probes, calibration_structures
 from molequi.nn import response
 from molequi.nn.backbones.base import BackboneBase, Capabilities
 from molequi.nn.backbones.registry import make_backbone
-from molequi.nn.heads.base import Molecules
+from molequi.nn.heads.base import Head, Molecules
 from molequi.nn.heads.electrostatics import AtomicMultipoles, MultipoleHead
 from molequi.nn.heads.registry import irreps_of, make_heads
 from molequi.o3.cartesian import from_cartesian
@@ -45,6 +46,9 @@ class MolecularModel(nn.Module):
     metadata: what is known of it beside the network, kept in its file.
     Raises UserError for an output that the backbone cannot reach, naming the missing irreps.
     """
+
+    masses: Tensor
+    is_known: Tensor
 
     def __init__(
         self,
@@ -203,12 +207,15 @@ class MolecularModel(nn.Module):
 
     def output_scale(self, name: str) -> tuple[float, ...]:
         """Return the scale of an output, one number per irrep, in its unit."""
-        return tuple(self.heads[name].scale.tolist())
+        return tuple(self._head(name).scale.tolist())
+
+    def _head(self, name: str) -> Head:
+        return cast(Head, self.heads[name])  # a ModuleDict knows no class
 
     def freeze(
         self,
         *,
-        device: torch.device | None = None,
+        device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
         kernels: str | None = None,
     ) -> FrozenModel:
@@ -362,7 +369,7 @@ def unreached(model: MolecularModel, graph: AtomGraph) -> dict[str, Irreps]:
         sizes = [
             float(rows[..., part].abs().max()) if rows.numel() else 0.0 for part in irreps.slices()
         ]
-        scales = model.heads[name].scale.tolist() if name in model.heads else [1.0] * len(irreps)
+        scales = list(model.output_scale(name)) if name in model.heads else [1.0] * len(irreps)
         limits = [1e-10 * features * max(scale, 1e-4 * max(scales)) for scale in scales]
         zero = Irreps(
             irrep for irrep, size, limit in zip(irreps, sizes, limits, strict=True) if size <= limit

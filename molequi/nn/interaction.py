@@ -25,6 +25,11 @@ class Interaction(WeightTables[Tensor]):
     count of the training set (`SphericalBackbone.calibrate`).
     """
 
+    path_scale: Tensor
+    neighbor_count: Tensor
+    product_scale: Tensor
+    irrep_of_component: Tensor
+
     def __init__(
         self,
         irreps_in: Irreps,
@@ -53,8 +58,10 @@ class Interaction(WeightTables[Tensor]):
         )
         self.register_buffer("path_scale", path_scale(self.table), persistent=False)
         self.register_buffer("neighbor_count", torch.tensor(12.0))
-        self.linear_paths = PathLinear(self.table.output, n_channels) if separate else nn.Identity()
-        self.product = None
+        self.linear_paths: PathLinear | nn.Identity = (
+            PathLinear(self.table.output, n_channels) if separate else nn.Identity()
+        )
+        self.product: ManyBodyProduct | None = None
         if correlation > 1:
             self.product = ManyBodyProduct(
                 message_irreps, irreps_out, n_channels, n_elements, correlation=correlation
@@ -64,7 +71,7 @@ class Interaction(WeightTables[Tensor]):
             "irrep_of_component", torch.tensor(irreps_out.of_components()), persistent=False
         )
         # Separate paths without a product are mixed already.
-        self.linear_down = (
+        self.linear_down: IrrepsLinear | nn.Identity = (
             nn.Identity()
             if separate and correlation == 1
             else IrrepsLinear(irreps_out, n_channels, n_channels)

@@ -69,7 +69,9 @@ class Perceptron(WeightTables[list[Tensor]]):
 
 
 def expand_irreps(values: Tensor, irreps: Irreps, dim: int) -> Tensor:
-    """Repeat what each irrep has for each of its components: size len(irreps) along `dim` becomes M.
+    """Repeat what each irrep has for each of its components.
+
+    Size len(irreps) along `dim` becomes M.
 
     By views and one copy: the derivative of an index would scatter, which costs many times as much.
     """
@@ -117,10 +119,11 @@ class IrrepsLinear(WeightTables[Tensor]):
 class PathLinear(WeightTables[list[Tensor]]):
     """Mix the channels of all paths into each irrep.
 
-    (N, components of the separate paths, C) -> (N, M, C), as NequIP and MACE do after their convolution.
+    (N, components of the separate paths, C) -> (N, M, C), as NequIP and MACE do after their
+    convolution.
 
-    outputs: the irrep of each path, equal ones next to each other; their components alternate as those of
-    a table with `separate`.
+    outputs: the irrep of each path, equal ones next to each other; their components alternate as
+    those of a table with `separate`.
     """
 
     def __init__(self, outputs: Irreps, n_channels: int) -> None:

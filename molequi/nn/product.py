@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from molequi.kernels import couple
 from molequi.nn.linear import IrrepsLinear
+from molequi.nn.module_list import ModuleListOf
 from molequi.nn.weight_tables import WeightTables
 from molequi.o3.coupling import CouplingTable, coupling_table
 from molequi.o3.irreps import Irreps
@@ -46,7 +47,7 @@ class ManyBodyProduct(WeightTables[list[Tensor]]):
         self.species_weights = nn.ParameterList(
             nn.Parameter(torch.randn(n_elements, len(t.paths), n_channels)) for t in self.couplings
         )
-        self.linears = nn.ModuleList(
+        self.linears = ModuleListOf(
             _Projection(irreps, irreps_out, n_channels)
             for irreps in (irreps_in, *(t.output for t in self.couplings))
         )
@@ -92,6 +93,9 @@ class SharedIrreps(nn.Module):
 
     `take` cuts them out of the first layout, `place` puts them into the second.
     """
+
+    components_in: Tensor
+    components_out: Tensor
 
     def __init__(self, irreps_in: Irreps, irreps_out: Irreps) -> None:
         super().__init__()

@@ -23,6 +23,10 @@ class Angles(NamedTuple):
     centre: Tensor
     cosines: Tensor
 
+    def to(self, dtype: torch.dtype) -> Angles:
+        """Return the angles with cosines of this dtype."""
+        return self._replace(cosines=self.cosines.to(dtype))
+
 
 class Dihedrals(NamedTuple):
     """Edges a and b beside an edge c = (i -> j).
@@ -38,6 +42,10 @@ class Dihedrals(NamedTuple):
     centre: Tensor
     cosines: Tensor
     sine: Tensor
+
+    def to(self, dtype: torch.dtype) -> Dihedrals:
+        """Return the dihedrals with cosines and sines of this dtype."""
+        return self._replace(cosines=self.cosines.to(dtype), sine=self.sine.to(dtype))
 
 
 def find_angles(units: Tensor, receiver: Tensor, n_atoms: int) -> Angles:

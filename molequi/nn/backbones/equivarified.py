@@ -6,6 +6,7 @@ The network itself has no symmetry under rotation.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from molequi.groups.equivarify import Lift, turn_positions
 from molequi.groups.finite import FiniteGroup
 from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures
 from molequi.nn.linear import Perceptron, silu
+from molequi.nn.module_list import ModuleListOf
 from molequi.nn.radial import bessel_basis, envelope
 from molequi.o3.irreps import Irreps
 
@@ -29,19 +31,21 @@ class CoordinateNetwork(nn.Module):
     `EquivarifiedBackbone.calibrate`.
     """
 
+    neighbor_count: Tensor
+
     def __init__(
         self, n_elements: int, cutoff: float, n_channels: int, n_layers: int, *, n_radial: int = 8
     ) -> None:
         super().__init__()
         self.cutoff, self.n_channels, self.n_radial = cutoff, n_channels, n_radial
         self.embedding = nn.Parameter(torch.randn(n_elements, n_channels))
-        self.sides = nn.ModuleList(
+        self.sides = ModuleListOf(
             Perceptron((n_channels, 2 * n_channels), last_bias=True) for _ in range(n_layers)
         )
-        self.geometry = nn.ModuleList(
+        self.geometry = ModuleListOf(
             Perceptron((4 * n_radial, n_channels)) for _ in range(n_layers)
         )
-        self.updates = nn.ModuleList(
+        self.updates = ModuleListOf(
             Perceptron((n_channels, n_channels, n_channels), last_bias=True)
             for _ in range(n_layers)
         )
@@ -148,7 +152,8 @@ class EquivarifiedBackbone(BackboneBase):
 
     def calibrate(self, graph: AtomGraph) -> None:
         """Set n of each layer so that its messages have unit mean square on `graph`."""
-        network, inputs = self.lift.network, []
+        # A lift takes any network.
+        network, inputs = cast(CoordinateNetwork, self.lift.network), []
         with torch.no_grad():
             for layer, update in enumerate(network.updates):
                 hook = update.register_forward_pre_hook(

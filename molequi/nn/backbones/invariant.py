@@ -17,6 +17,7 @@ from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.nn.backbones.angles import Angles, Dihedrals, find_angles, find_dihedrals
 from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures
 from molequi.nn.linear import Perceptron, gate
+from molequi.nn.module_list import ModuleListOf
 from molequi.nn.radial import bessel_basis, envelope
 from molequi.o3.irreps import Irreps
 
@@ -31,8 +32,7 @@ class Geometry(NamedTuple):
     `near` are the places of the edges shorter than the near cutoff.
 
     basis: radial functions (E, n_radial). envelope, near_envelope: (E, 1) and (near edges, 1),
-    which carry all messages smoothly to zero at the cutoffs. tuples: angles, proper and improper
-    dihedrals.
+    which carry all messages smoothly to zero at the cutoffs. dihedrals: proper, improper.
     """
 
     edge_index: Tensor
@@ -40,7 +40,13 @@ class Geometry(NamedTuple):
     envelope: Tensor
     near: Tensor
     near_envelope: Tensor
-    tuples: tuple[Angles, Dihedrals, Dihedrals]
+    angles: Angles
+    dihedrals: tuple[Dihedrals, Dihedrals]
+
+    @property
+    def tuples(self) -> tuple[Angles | Dihedrals, ...]:
+        """Angles, proper and improper dihedrals: what has edges, a centre and cosines."""
+        return self.angles, *self.dihedrals
 
 
 class InvariantBackbone(BackboneBase):
@@ -102,7 +108,7 @@ class InvariantBackbone(BackboneBase):
         self.irreps_out = Irreps("0e" if parity == "natural" else "0e+0o")
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         is_signed = parity == "full"
-        self.layers = nn.ModuleList(
+        self.layers = ModuleListOf(
             InvariantLayer(n_channels, n_radial, n_hidden, is_signed=is_signed)
             for _ in range(n_layers)
         )
@@ -172,17 +178,22 @@ class InvariantBackbone(BackboneBase):
         units = vectors.index_select(0, near) / short[:, None]
         edge_index = graph.edge_index[:, near]
         angles = find_angles(units, edge_index[1], graph.n_atoms)
-        tuples = (angles, *find_dihedrals(units, edge_index, graph.shifts[near], graph.n_atoms))
-        cast = tuple(
-            type(item)(*(x.to(dtype) if x.is_floating_point() else x for x in item))
-            for item in tuples
-        )
+        proper, improper = find_dihedrals(units, edge_index, graph.shifts[near], graph.n_atoms)
         basis = bessel_basis(distances, self.cutoff, self.n_radial).to(dtype)
         far, close = (
             envelope(r, cutoff)[:, None].to(dtype)
             for r, cutoff in ((distances, self.cutoff), (short, self.near_cutoff))
         )
-        return Geometry(graph.edge_index, basis, far, near, close, cast), distances.to(dtype)
+        geometry = Geometry(
+            graph.edge_index,
+            basis,
+            far,
+            near,
+            close,
+            angles.to(dtype),
+            (proper.to(dtype), improper.to(dtype)),
+        )
+        return geometry, distances.to(dtype)
 
 
 class InvariantLayer(nn.Module):
@@ -194,6 +205,9 @@ class InvariantLayer(nn.Module):
     as these. And were the three gates one, signed improper dihedrals would nearly cancel, because
     the sine changes its sign when two edges change places.
     """
+
+    size: Tensor
+    odd_size: Tensor
 
     def __init__(self, n_channels: int, n_radial: int, n_hidden: int, *, is_signed: bool) -> None:
         super().__init__()
@@ -247,7 +261,7 @@ class InvariantLayer(nn.Module):
             return torch.stack(sums), even.new_empty(0, *even.shape)
         signed = [_convolve(far, self.odd_mix(odd), geometry)]
         for network, item, product in zip(
-            self.handed, geometry.tuples[1:], products[1:], strict=True
+            self.handed, geometry.dihedrals, products[1:], strict=True
         ):
             signed.append(
                 _gather(item.sine[:, None] * network(item.cosines) * product, item.centre, odd)

@@ -39,6 +39,8 @@ class LieConvBackbone(BackboneBase):
     the origin.
     """
 
+    stabilizers: Tensor
+
     architecture = "lieconv"
     advice = "LieConv has scalars only: use model.architecture=spherical for vectors and tensors"
 

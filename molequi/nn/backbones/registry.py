@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from molequi.errors import UserError
@@ -35,7 +35,9 @@ def make_backbone(
     """
     if architecture not in BACKBONES:
         raise UserError(f"model.architecture is {architecture!r}; there are {', '.join(BACKBONES)}")
-    known = set(inspect.signature(BACKBONES[architecture]).parameters) - {"elements", "irreps_out"}
+    # Each class has keyword arguments of its own.
+    make: Callable[..., BackboneBase] = BACKBONES[architecture]
+    known = set(inspect.signature(make).parameters) - {"elements", "irreps_out"}
     given = {name: value for name, value in overrides.items() if value is not None}
     for name in given:
         if name not in known:
@@ -44,4 +46,4 @@ def make_backbone(
                 f"{', '.join(sorted(known))}; remove it"
             )
     settings = {name: value for name, value in preset.items() if name in known}
-    return BACKBONES[architecture](elements, irreps_out=irreps_out, **{**settings, **given})
+    return make(elements, irreps_out=irreps_out, **{**settings, **given})

@@ -16,6 +16,7 @@ from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures, 
 from molequi.nn.frozen.autograd import FrozenPass
 from molequi.nn.frozen.layers import FrozenLayers
 from molequi.nn.interaction import Interaction, reachable
+from molequi.nn.module_list import ModuleListOf
 from molequi.nn.product import ManyBodyProduct
 from molequi.nn.radial import envelope
 from molequi.o3.irreps import Irreps
@@ -84,7 +85,7 @@ class SphericalBackbone(BackboneBase):
         # What each layer should give, were it within its reach.
         wanted = [hidden] * (n_layers - 1) + [_asked_for(hidden, irreps_out)]
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
-        self.layers, self.irreps_out = nn.ModuleList(), Irreps("0e")
+        self.layers, self.irreps_out = ModuleListOf[Interaction](), Irreps("0e")
         for irreps in wanted:
             target = _reach(self.irreps_out, irreps, irreps_up_to(l_max), l_max, correlation)
             layer = Interaction(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from molequi.kernels import Edges, threads
-from molequi.nn.frozen.layers import FrozenLayers, NodeRange
+from molequi.nn.frozen.buffers import NodeRange
+from molequi.nn.frozen.layers import FrozenLayers
 
 # Edges whose geometry is computed at a time.
 _BLOCK = 2**13
@@ -27,7 +29,7 @@ class FrozenPass(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: Any,  # torch's FunctionCtx lacks what torch gives its instances
         vectors: Tensor,
         geometry: Geometry,
         layers: FrozenLayers,
@@ -61,7 +63,7 @@ class FrozenPass(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(
-        ctx: FunctionCtx, g: Tensor, of_invariants: Tensor, _: Tensor
+        ctx: Any, g: Tensor, of_invariants: Tensor, _: Tensor
     ) -> tuple[Tensor | None, ...]:
         """Go back through the layers; once, because their buffers are given back."""
         (geometry, layers, ranges, kept, workspace), ctx.rest, (vectors,) = (

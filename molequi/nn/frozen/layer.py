@@ -1,0 +1,249 @@
+"""One layer of a backbone with frozen weights: its forward pass and its gradient, written out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from molequi.kernels import inplace
+from molequi.nn.frozen.buffers import Buffers, Gradients, Inputs, NodeRange
+from molequi.nn.frozen.maps import FrozenGate, PathMap, RowMap
+from molequi.nn.frozen.workspace import Workspace
+from molequi.nn.interaction import Interaction
+from molequi.nn.linear import IrrepsLinear, PathLinear
+from molequi.nn.product import SharedIrreps
+from molequi.o3.coupling import CouplingTable
+from molequi.o3.irreps import Irreps
+
+
+class ElementTables(NamedTuple):
+    """What the first layer makes of each element.
+
+    up: h (S, rows, C). connection: what reaches the gate past the convolution, (S, M, C).
+    """
+
+    up: Tensor
+    connection: Tensor
+
+    def look_up(self, buffers: Buffers, nodes: NodeRange) -> None:
+        """Do what `FrozenLayer.pre_convolution` does, for the first layer."""
+        species = nodes.own(nodes.species)
+        torch.index_select(self.up, 0, species, out=nodes.own(buffers.h))
+        torch.index_select(self.connection, 0, species, out=nodes.own(buffers.before))
+
+
+class FrozenLayer:
+    """An `Interaction` with every W one product of all its maps.
+
+    h = U x, A = P convolve(h), y = W_1 A + W_2 A A + W_3 A A A + S x, gate(y).
+    The first layer of a network starts from `ElementTables`, the others from the features x.
+    """
+
+    def __init__(self, layer: Interaction) -> None:
+        self.kernels, self.table, self.cutoff = layer.kernels, layer.table, layer.radial.cutoff
+        self.splines = layer.tables()
+        self.n_components, self.n_messages = (
+            layer.irreps_out.dim,
+            Irreps(dict.fromkeys(layer.table.output)).dim,
+        )
+        self.gate = FrozenGate(
+            layer.gate.weight * layer.gate.weight.shape[0] ** -0.5,
+            [irrep.dim for irrep in layer.gate.others],
+        )
+        half = 2**-0.5
+        down = layer.linear_down.tables() if isinstance(layer.linear_down, IrrepsLinear) else None
+        self.linear_paths = (
+            PathMap(layer.linear_paths, half if down is None else 1.0)
+            if isinstance(layer.linear_paths, PathLinear)
+            else None
+        )
+        self.linear_up = layer.linear_up.tables()
+        self.self_connection, self.species_table = (
+            layer.self_connection,
+            layer.self_connection.tables(),
+        )
+        self.connection = _row_map(
+            layer.self_connection.shared, layer.self_connection.linear.tables() * half, taken=True
+        )
+        self.products: list[tuple[CouplingTable, Tensor]] = []
+        self.maps: list[RowMap] = []
+        if down is not None:
+            self._set_update(layer, down * half)
+
+    def _set_update(self, layer: Interaction, down: Tensor) -> None:
+        """Multiply the maps of each power of the messages with those that follow."""
+        if layer.product is None:
+            rows = list(range(self.n_components))
+            self.maps = [RowMap(rows, rows, down)]
+            return
+        product = layer.product
+        after = down * (product.scale * layer.product_scale[layer.irrep_of_component, None, None])
+        for projection in product.linears:
+            shared = projection.shared
+            last = after.index_select(0, shared.components_out)
+            self.maps.append(_row_map(shared, torch.bmm(projection.linear.tables(), last)))
+        self.products = list(zip(product.couplings, product.tables(), strict=True))
+
+    def element_tables(self, elements: Tensor) -> ElementTables:
+        """Return what this layer makes of the features (S, 1, C) of each element."""
+        species = torch.arange(len(elements), device=elements.device)
+        up = torch.bmm(elements.transpose(0, 1), self.linear_up).transpose(0, 1).contiguous()
+        connection = elements.new_zeros(len(elements), self.n_components, elements.shape[2])
+        self._connect(elements, species, connection)
+        return ElementTables(up, connection)
+
+    def _connect(self, x: Tensor, species: Tensor, out: Tensor) -> None:
+        self.connection.add(
+            self.self_connection.by_species(
+                self.self_connection.shared.take(x), self.species_table, species
+            ),
+            out,
+        )
+
+    @property
+    def n_raw(self) -> int:
+        """Numbers per node of the raw messages that are not kept."""
+        return 0 if self.linear_paths is None else self.table.output.dim * self.splines.shape[2]
+
+    def buffers(self, n_nodes: int, workspace: Workspace, scratch: Tensor) -> Buffers:
+        """Return memory for one pass; raw messages that are mixed at once lie in `scratch`."""
+
+        def empty(rows: int) -> Tensor:
+            return workspace.empty(self.splines, n_nodes, rows, self.splines.shape[2])
+
+        powers = [
+            empty(self.n_messages),
+            *(empty(table.output.dim) for table, _ in self.products),
+        ]
+        raw = (
+            powers[0]
+            if self.linear_paths is None
+            else scratch[: n_nodes * self.n_raw].view(n_nodes, -1, self.splines.shape[2])
+        )
+        return Buffers(
+            empty(len(self.linear_up)),
+            raw,
+            powers,
+            empty(self.n_components),
+            empty(len(self.gate.sizes)),
+            empty(self.n_components),
+        )
+
+    def gradients(self, buffers: Buffers, inputs: Inputs, workspace: Workspace) -> Gradients:
+        """Return memory for the gradient of one pass."""
+
+        def like(x: Tensor) -> Tensor:
+            return workspace.empty(x, *x.shape)
+
+        powers = [like(power) for power in buffers.powers]
+        largest = max(powers, key=torch.Tensor.numel)
+        raw = powers[0] if self.linear_paths is None else buffers.raw
+        return Gradients(
+            like(buffers.h),
+            raw,
+            powers,
+            (like(largest), like(largest)),
+            like(buffers.before),
+            inputs,
+        )
+
+    def pre_convolution(self, x: Tensor, buffers: Buffers, nodes: NodeRange) -> None:
+        """Compute h and what reaches the gate past the convolution."""
+        h, y, species = nodes.own(buffers.h), nodes.own(buffers.before), nodes.own(nodes.species)
+        torch.bmm(nodes.own(x).transpose(0, 1), self.linear_up, out=h.transpose(0, 1))
+        self._connect(nodes.own(x), species, y.zero_())
+
+    def post_convolution(self, buffers: Buffers, nodes: NodeRange) -> None:
+        """Compute the features from the h of all nodes."""
+        edge_inputs = nodes.harmonics, nodes.distances, self.splines
+        inplace.convolve(
+            (buffers.h, *edge_inputs),
+            nodes.edges,
+            self.table,
+            self.cutoff,
+            self.kernels,
+            buffers.raw,
+            nodes.span,
+        )
+        messages, y = buffers.powers[0], nodes.own(buffers.before)
+        if self.linear_paths is not None:
+            self.linear_paths.forward(nodes.own(buffers.raw), nodes.own(messages))
+        for order, (table, weights) in enumerate(self.products):
+            inputs = buffers.powers[order], messages, weights, nodes.species
+            inplace.couple(inputs, table, buffers.powers[order + 1], nodes.span)
+        for row_map, power in zip(self.maps, buffers.powers, strict=False):
+            row_map.add(nodes.own(power), y)
+        if not self.maps:
+            y.add_(nodes.own(messages), alpha=1.0 if self.linear_paths is not None else 2**-0.5)
+        self.gate.forward(y, nodes.own(buffers.gates), nodes.own(buffers.out))
+
+    def backward_nodes(
+        self, g: Tensor, buffers: Buffers, gradients: Gradients, nodes: NodeRange
+    ) -> None:
+        """Compute the gradient with respect to the raw messages; g: of the features."""
+        before = nodes.own(gradients.before)
+        self.gate.gradient(
+            nodes.own(buffers.before), nodes.own(buffers.gates), nodes.own(g), before
+        )
+        pulled, pulls = gradients.powers, [nodes.own(power) for power in gradients.powers]
+        if not self.maps:
+            torch.mul(before, 1.0 if self.linear_paths is not None else 2**-0.5, out=pulls[0])
+        for row_map, pull in zip(self.maps, pulls, strict=False):
+            row_map.add_transposed(before, pull.zero_())
+        for order in range(len(self.products) - 1, -1, -1):
+            table, weights = self.products[order]
+            pair = [
+                nodes.own_scratch(x, y)
+                for x, y in zip(gradients.pair, (pulled[order], pulled[0]), strict=True)
+            ]
+            inputs = (
+                buffers.powers[order],
+                buffers.powers[0],
+                weights,
+                pulled[order + 1],
+                nodes.species,
+            )
+            inplace.couple_gradient(inputs, table, pair, nodes.span)
+            pulls[order] += nodes.own(pair[0])
+            pulls[0] += nodes.own(pair[1])
+        if self.linear_paths is not None:
+            self.linear_paths.transposed(pulls[0], nodes.own(gradients.raw))
+
+    def backward_edges(self, buffers: Buffers, gradients: Gradients, nodes: NodeRange) -> None:
+        """Compute the gradients with respect to harmonics, distances and h.
+
+        From those of all nodes' raw messages.
+        """
+        inputs = buffers.h, nodes.harmonics, nodes.distances, self.splines, gradients.raw
+        outputs = gradients.h, gradients.inputs.y, gradients.inputs.r
+        inplace.convolve_gradient(
+            inputs, nodes.edges, self.table, self.cutoff, self.kernels, outputs, nodes.span
+        )
+
+    def backward_input(self, gradients: Gradients, nodes: NodeRange) -> None:
+        """Compute the gradient with respect to the features that the layer was given."""
+        dx, before, connection = (
+            nodes.own(gradients.inputs.x),
+            nodes.own(gradients.before),
+            self.self_connection,
+        )
+        torch.bmm(
+            nodes.own(gradients.h).transpose(0, 1),
+            self.linear_up.transpose(1, 2),
+            out=dx.transpose(0, 1),
+        )
+        pull = before.new_zeros(
+            len(before), connection.shared.irreps.dim, self.connection.n_channels_in
+        )
+        self.connection.add_transposed(before, pull)
+        connection.shared.add_untaken(
+            connection.by_species_transposed(pull, self.species_table, nodes.own(nodes.species)), dx
+        )
+
+
+def _row_map(shared: SharedIrreps, weight: Tensor, *, taken: bool = False) -> RowMap:
+    """The map of shared components; with `taken` its input has these only."""
+    components_in = list(range(len(weight))) if taken else shared.components_in.tolist()
+    return RowMap(components_in, shared.components_out.tolist(), weight)
