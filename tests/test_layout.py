@@ -32,8 +32,12 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("", "settings"),
     (
         "kernels",
-        "edges tables derivatives splines threads jit_cache codegen_numba codegen_triton "
-        "reference policy",
+        "edges tables derivatives splines threads jit_cache reference policy",
+    ),
+    (
+        "kernels.codegen",
+        "text terms radial numba_lines numba_receiver numba_sender numba_module triton_lines "
+        "triton_kernels",
     ),
     ("kernels.compiled", "convolution products"),
     ("kernels", "cpu cuda convolution products backends inplace"),

@@ -41,10 +41,9 @@ def convolve(
 
     A_i[k,c] = sum_e sum_(p;a,b,k) CG[p;a,b,k] h_j[a,c] Y_e[b] R_e[p,c].
 
-    features: (N, rows of table.first, C). harmonics: (E, rows of table.second). distances: (E,), Å;
-    cutoff: Å.
-    coefficients: (K + 3, paths, C), of the splines R (see `splines`). Returns (N, rows of
-    table.output, C).
+    features: (N, components of table.first, C). harmonics: (E, components of table.second).
+    distances: (E,), Å; cutoff: Å. coefficients: (K + 3, paths, C), of the splines R (see
+    `splines`). Returns (N, components of table.output, C).
     kernels: `reference` is plain torch, on any device, differentiable to any order. On a CPU two
     fused forms are differentiable twice: `generic`, compiled once per dtype for every table
     (seconds, kept on disk), and `specialized`, compiled for each table, faster for forces. `triton`
@@ -69,10 +68,10 @@ def couple(
 
     B_i[k,c] = sum_(p;a,b,k) CG[p;a,b,k] w[s_i,p,c] x_i[a,c] y_i[b,c].
 
-    first: (N, rows of table.first, C). second: (N, rows of table.second, C). weights: (species,
-    paths, C). species: (N,).
-    Returns (N, rows of table.output, C). kernels: as in `convolve`; the fused forms are one here,
-    on a CPU, and elsewhere the reference serves.
+    first: (N, components of table.first, C). second: (N, components of table.second, C). weights:
+    (species, paths, C). species: (N,).
+    Returns (N, components of table.output, C). kernels: as in `convolve`; the fused forms are one
+    here, on a CPU, and elsewhere the reference serves.
     """
     return _backend(kernels, first).couple(first, second, weights, species, table)
 

@@ -19,8 +19,8 @@ coefficients s too, and r enters through B, B' and B''. With q_e[p,c] = sum CG h
 The backward of the backward takes cotangents u, v, w, z of dh, dY, dr, ds. It is the gradient of L
 = sum_e sum_pc [R_e (q[u,Y,g] + q[h,v,g]) + W_e q[h,Y,g]] with W_e = w_e R'_e + sum_k B_k z[n_e +
 k]: the same form again, swept once by sender (dh, dY, dr, ds) and once by receiver (dg). A kernel
-accumulates what belongs to its node and writes every row once, without atomics; how ds, which all
-nodes share, is summed differs by device. Third derivatives are refused by autograd.
+accumulates what belongs to its node and writes every component once, without atomics; how ds, which
+all nodes share, is summed differs by device. Third derivatives are refused by autograd.
 
 NaN distances give NaN; from the cutoff on an edge gives zero, exactly.
 """

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.kernels import codegen_numba, compiled, jit_cache, splines, threads
+from molequi.kernels import compiled, jit_cache, splines, threads
+from molequi.kernels.codegen import numba_module
 from molequi.kernels.edges import Edges
 from molequi.kernels.tables import arrays, table_named
 
@@ -172,20 +173,20 @@ def _kernels(form: str, name: str, dtype: torch.dtype, n_together: int) -> _Kern
     table, type_name = table_named(name), str(dtype).removeprefix("torch.")
     if form == "specialized":
         module = jit_cache.load(
-            codegen_numba.source(table, type_name, min(n_together, len(table.paths)) or 1)
+            numba_module.source(table, type_name, min(n_together, len(table.paths)) or 1)
         )
         return _Kernels(
             module.forward, module.backward, module.double_by_receiver, module.double_by_sender
         )
     generic = compiled.convolution
-    walk = generic.pairs_of(table, np.dtype(type_name).type)
+    pairs = generic.pairs_of(table, np.dtype(type_name).type)
     kernels = (
         generic.forward,
         generic.backward,
         generic.double_by_receiver,
         generic.double_by_sender,
     )
-    return _Kernels(*(functools.partial(kernel, *walk) for kernel in kernels))
+    return _Kernels(*(functools.partial(kernel, *pairs) for kernel in kernels))
 
 
 def _map(s: Tensor, cutoff: float) -> tuple[np.floating, np.floating, np.floating]:

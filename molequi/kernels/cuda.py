@@ -4,16 +4,17 @@ The derivation stands in `kernels.convolution`.
 
 These kernels have run under Triton's interpreter and have been compiled for GPUs, but they have not
 run on one yet: neither their results there nor their speed are known, and the sizes below are not
-tuned. Compiled for compute capability 9.0 in float32, the kernels of 10 paths with 40 output rows
-take 48 to 168 registers a thread and those of 30 paths with both parities up to 255, some spilled.
-Compiling takes seconds a kernel for the former; for the latter minutes, and the backward of the
-backward did not end within ten on a busy core. In the former most of the time is Triton's pass
-TritonGPUCoalesce, which seems to grow faster than the code. Triton keeps what it compiled on disk.
+tuned. Compiled for compute capability 9.0 in float32, the kernels of 10 paths with 40 components of
+the output take 48 to 168 registers a thread and those of 30 paths with both parities up to 255,
+some spilled. Compiling takes seconds a kernel for the former; for the latter minutes, and the
+backward of the backward did not end within ten on a busy core. In the former most of the time is
+Triton's pass TritonGPUCoalesce, which seems to grow faster than the code. Triton keeps what it
+compiled on disk.
 
 A program serves one node and a block of channels, one channel per thread of one warp. It walks the
-edges of the receiver, or of the sender, keeps the rows in registers and writes each once. dy and
-dr, sums over all channels, are written as one part per block and summed by torch. No output of a
-node or an edge needs atomics, and all of them come out the same in every run.
+edges of the receiver, or of the sender, keeps the components in registers and writes each once. dy
+and dr, sums over all channels, are written as one part per block and summed by torch. No output of
+a node or an edge needs atomics, and all of them come out the same in every run.
 
 ds is shared by all nodes. Added edge by edge it would take 4 P C atomic additions an edge, most to
 the few knots around the lengths of bonds. So it has kernels of its own over the edges sorted by
@@ -34,13 +35,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from molequi.kernels import codegen_triton, jit_cache, splines
+from molequi.kernels import jit_cache, splines
+from molequi.kernels.codegen import triton_kernels
 from molequi.kernels.tables import table_named
 
 logger = logging.getLogger(__name__)
 
-# Channels of a program: one for each thread of a warp, so that the rows of any table fit into
-# registers.
+# Channels of a program: one for each thread of a warp, so that the components of any table fit
+# into registers.
 _BLOCK = 32
 # Edges in an interval of the knots, on average, that are worth a program of their own; and the most
 # programs that share an interval.
@@ -133,7 +135,7 @@ def double_backward(  # noqa: PLR0913, PLR0917
 @functools.lru_cache
 def _kernels(name: str) -> ModuleType:
     """Return the kernels of the table of this name; Triton compiles each at its first call."""
-    return jit_cache.load(codegen_triton.source(table_named(name)))
+    return jit_cache.load(triton_kernels.source(table_named(name)))
 
 
 def _gradients_by_sender(h: Tensor, y: Tensor, r: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -27,7 +27,7 @@ def cache_folder() -> Path:
 @functools.lru_cache
 def load(text: str) -> ModuleType:
     """Import the module whose source is `text`; its name is the hash of the text."""
-    name = f"molequi_sweeps_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+    name = f"molequi_kernels_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
     try:
         path = _store(cache_folder(), name, text)
     except OSError:

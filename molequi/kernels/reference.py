@@ -74,7 +74,7 @@ def convolve(
 
     features: (N, components of table.first, C). harmonics: (E, components of table.second).
     distances: (E,), Å. edge_index: (2, E). coefficients: (K + 3, paths, C), of R as a spline: see
-    `splines`. Returns (N, rows of table.output, C).
+    `splines`. Returns (N, components of table.output, C).
     """
     radial = splines.evaluate(coefficients, distances, cutoff)
     sender, receiver = edge_index

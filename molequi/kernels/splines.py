@@ -20,7 +20,7 @@ from torch import Tensor
 # The constant a above: half of the knots lie below a quarter of the cutoff.
 STRETCH = 0.5
 
-# A number, a tensor, or the text of a kernel that is being written (`codegen_numba.Text`).
+# A number, a tensor, or the text of a kernel that is being written (`codegen.text.Text`).
 Number = Any
 
 

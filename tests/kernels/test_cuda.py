@@ -21,7 +21,6 @@ from torch.library import opcheck
 from molequi.graphs.neighbors import build_graph
 from molequi.kernels import (
     Edges,
-    codegen_triton,
     convolution,
     convolve,
     cpu,
@@ -29,6 +28,7 @@ from molequi.kernels import (
     edges_of,
     jit_cache,
 )
+from molequi.kernels.codegen import triton_kernels
 from molequi.kernels.tables import name_of
 from molequi.o3.coupling import CouplingTable, coupling_table
 from molequi.o3.irreps import Irreps
@@ -280,7 +280,7 @@ def test_the_sweeps_compile_for_a_gpu_that_is_not_there(dtype: str) -> None:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    module = jit_cache.load(codegen_triton.source(SMALL))
+    module = jit_cache.load(triton_kernels.source(SMALL))
     numbers = {
         "C": 5,
         "K": N_INTERVALS,

@@ -2,10 +2,11 @@
 
 Static source, compiled once per dtype for every table.
 
-They compute what the specialized kernels of `codegen_numba` compute, with the same arguments after
-the table. Measured, energies and forces take 1.6 to 1.9 times as long, passes that include the
-gradient of the spline coefficients no longer. The letters are those of `kernels.convolution` and
-`generate`; a pair is an (output row k, input row a) of a path p, a term one coefficient of a pair.
+They compute what the specialized kernels of `codegen` compute, with the same arguments after the
+table. Measured, energies and forces take 1.6 to 1.9 times as long, passes that include the gradient
+of the spline coefficients no longer. The letters are those of `kernels.convolution` and `codegen`;
+a pair is a component k of the output and a component a of the features that a path p couples, a
+term one coefficient of a pair.
 """
 
 # numba infers the types:
@@ -35,10 +36,10 @@ _inline = numba.njit(
 
 
 class Pairs(NamedTuple):
-    """A coupling table as the kernels walk it.
+    """A coupling table as the kernels read it.
 
-    pairs: (Q, 3), path, output row and input row. terms: (T, 2), pair and row of harmonics. values:
-    (T,), the dtype of the features.
+    pairs: (Q, 3), path, component of the output and component of the features. terms: (T, 2), pair
+    and component of the harmonics. values: (T,), the dtype of the features.
     """
 
     pairs: np.ndarray
@@ -47,7 +48,7 @@ class Pairs(NamedTuple):
 
 
 def pairs_of(table: CouplingTable, dtype: type) -> Pairs:
-    """Return the walk through `table` for features of `dtype`."""
+    """Return the pairs and terms of `table` for features of `dtype`."""
     keys = np.stack([table.path, table.component_output, table.component_first], axis=1)
     pairs, pair_of_term = np.unique(keys, axis=0, return_inverse=True)
     return Pairs(
@@ -58,10 +59,10 @@ def pairs_of(table: CouplingTable, dtype: type) -> Pairs:
 
 
 @_inline
-def _contract(terms, values, row, out):
+def _contract(terms, values, harmonics, out):
     out[:] = 0
     for t in range(len(values)):
-        out[terms[t, 0]] += values[t] * row[terms[t, 1]]
+        out[terms[t, 0]] += values[t] * harmonics[terms[t, 1]]
 
 
 _place, _slope = _inline(splines.place_near), _inline(splines.slope_near)

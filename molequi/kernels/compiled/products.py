@@ -3,8 +3,8 @@
 Kernels over nodes that read the coupling table from arrays, compiled once per dtype for every
 table.
 
-The letters are those of `kernels.products`; a term t adds values[t] w[p] x[a] y[b] to row k, with
-(p, a, b, k) = terms[t].
+The letters are those of `kernels.products`; a term t adds values[t] w[p] x[a] y[b] to component k,
+with (p, a, b, k) = terms[t].
 """
 
 # ruff: noqa: ANN001, ANN201, PLR0913, PLR0917 (numba infers the types; a kernel takes its tensors one by one)
