@@ -10,8 +10,8 @@ import pytest
 import torch
 from morse import MorseModel
 
+from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata
-from molequi.models.molecular import make_model
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 

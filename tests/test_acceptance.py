@@ -24,7 +24,8 @@ from ase.io import write
 from molequi.cli.main import run
 from molequi.graphs.graph import collate
 from molequi.models.checkpoint import save_model
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.models.probes import built_in_probes
 from molequi.prediction.predict import predict
 from molequi.properties import declare

@@ -26,7 +26,7 @@ from molequi.hamiltonian.config import (
     OptimisationSettings,
     SpringSettings,
 )
-from molequi.models.molecular import make_model
+from molequi.models.making import make_model
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.properties import Property
 from molequi.runtime import resources

@@ -26,7 +26,7 @@ from molequi.datasets.load import load_dataset
 from molequi.datasets.report import describe_frames
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.kernels import BACKENDS, Backend, Edges, reference
-from molequi.models.molecular import make_model
+from molequi.models.making import make_model
 from molequi.models.probes import built_in_probes, random_rotation
 from molequi.nn.backbones import registry as backbones
 from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures

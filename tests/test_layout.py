@@ -62,7 +62,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("training", "settings"),
     ("", "config"),
     ("datasets", "load sampler datamodule"),
-    ("models", "metadata freeze probes molecular converters checkpoint zoo"),
+    ("models", "metadata freeze probes domain molecular reach making converters checkpoint zoo"),
     (
         "diagnostics",
         "model_runner limits invariance consistency parity networks jumps check layers",

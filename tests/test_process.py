@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from molequi.models.checkpoint import load_model, save_model
-from molequi.models.molecular import make_model
+from molequi.models.making import make_model
 
 
 def in_new_process(code: str, environment: dict[str, str] | None = None) -> str:
@@ -77,7 +77,7 @@ def test_models_open_without_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_networks_run_without_compilation() -> None:
     """A first energy costs what every energy costs: nothing is compiled unless asked for."""
     code = (
-        "import sys; from ase.build import molecule; from molequi.models.molecular import "
+        "import sys; from ase.build import molecule; from molequi.models.making import "
         "make_model; "
         "from molequi.simulation.calculator import Calculator; "
         "atoms = molecule('H2O'); atoms.calc = Calculator(make_model((1, 8), ['energy'], "

@@ -11,7 +11,8 @@ import torch
 from molequi.groups.finite import point_group
 from molequi.groups.intertwiners import intertwiners
 from molequi.groups.named_representations import wallpaper_representation
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.models.probes import Structure, built_in_probes
 from molequi.nn.backbones.equivarified import EquivarifiedBackbone
 from molequi.properties import get_property

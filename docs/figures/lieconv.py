@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from molequi.graphs.graph import collate
 from molequi.groups.clouds import make_cloud
 from molequi.groups.lie_groups import group_named
-from molequi.models.molecular import make_model
+from molequi.models.making import make_model
 from molequi.models.probes import built_in_probes
 
 GROUPS, N_NEIGHBOURS, N_DRAWS = ("T(2)", "SO(2)", "R*xSO(2)"), 24, 200

@@ -20,7 +20,8 @@ from molequi.graphs.graph import AtomGraph
 from molequi.hamiltonian.mechanics import PotentialModel, Segments, Systems
 from molequi.kernels import policy
 from molequi.models.freeze import FrozenModel
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.training.normalization import heads_of
 
 # Learning rate of backbones where none is given.

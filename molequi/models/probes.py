@@ -1,6 +1,7 @@
 """Structures for measuring physics and for setting up models.
 
-With them the motions that physics has an answer for; used by `diagnostics` and `models.molecular`.
+With them the motions that physics has an answer for; used by `diagnostics`, `models.making`
+and `models.reach`.
 
 The built-in probes are fixed: a dense chiral cluster (no symmetry, so that nothing vanishes by
 accident), an organic molecule, a planar one and a triclinic cell smaller than usual cutoffs.

@@ -13,8 +13,10 @@ from torch import Tensor
 from molequi.config import Config
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
+from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata, TrainingRecord
-from molequi.models.molecular import MolecularModel, make_model, unreached
+from molequi.models.molecular import MolecularModel
+from molequi.models.reach import unreached
 from molequi.o3.cartesian import from_cartesian
 from molequi.o3.irreps import Irreps
 from molequi.properties import PROPERTIES, Property

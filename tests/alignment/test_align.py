@@ -34,7 +34,7 @@ from molequi.datasets.places import find_data
 from molequi.errors import UserError
 from molequi.graphs.graph import collate
 from molequi.graphs.neighbors import build_graph
-from molequi.models.molecular import make_model
+from molequi.models.making import make_model
 from molequi.models.probes import random_rotation
 from molequi.models.zoo import load
 from molequi.o3.irreps import Irreps

@@ -33,7 +33,8 @@ from molequi.datasets.npz import load_npz
 from molequi.datasets.splits import shrink
 from molequi.errors import UserError
 from molequi.models.checkpoint import load_model
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.properties import PROPERTIES, Property
 from molequi.training.evaluation import predict_frames
 from molequi.training.fit import fit_frames

@@ -32,7 +32,8 @@ from torch import Tensor
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.graphs.neighbors import build_graph
 from molequi.groups.finite import point_group
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.models.probes import random_rotation
 from molequi.nn.backbones.equivarified import EquivarifiedBackbone
 from molequi.properties import get_property

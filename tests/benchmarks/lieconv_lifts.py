@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from molequi.graphs.graph import collate
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.models.probes import Structure, built_in_probes, random_rotation
 
 GROUPS, LIFTS, N_DRAWS, BATCH, ELEMENTS = (

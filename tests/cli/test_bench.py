@@ -76,7 +76,7 @@ def test_bench_says_what_was_compiled_and_gives_the_kernels_back(tiny_model, mon
 
 def test_bench_refuses_a_model_without_energy(molequi, tmp_path):
     from molequi.models.checkpoint import save_model
-    from molequi.models.molecular import make_model
+    from molequi.models.making import make_model
 
     path = tmp_path / "dipole.safetensors"
     save_model(

@@ -13,8 +13,8 @@ import torch
 
 from molequi.cli.main import run
 from molequi.models.checkpoint import save_model
+from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata
-from molequi.models.molecular import make_model
 
 CONFIG = """
 name: lie

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from molequi.models.checkpoint import save_model
+from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata
-from molequi.models.molecular import make_model
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ import torch
 
 from molequi.errors import UserError
 from molequi.graphs.neighbors import build_graph
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.models.probes import Structure, built_in_probes
 
 ORGANIC = (1, 6, 7, 8)

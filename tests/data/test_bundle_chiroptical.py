@@ -13,8 +13,8 @@ import torch
 
 from molequi.datasets.npz import load_npz
 from molequi.errors import UserError
+from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata, TrainingRecord
-from molequi.models.molecular import make_model
 from molequi.models.zoo import load
 
 ROOT = Path(__file__).parents[2]

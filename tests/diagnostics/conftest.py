@@ -9,7 +9,8 @@ import torch
 
 from molequi.diagnostics.limits import Measurement
 from molequi.graphs.graph import collate
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.models.probes import built_in_probes
 from molequi.nn.linear import Perceptron
 from molequi.properties import Property

@@ -13,7 +13,7 @@ from molequi.diagnostics.check import check_model
 from molequi.diagnostics.limits import LIMITS
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, collate
-from molequi.models.molecular import make_model
+from molequi.models.making import make_model
 from molequi.models.probes import Structure
 from molequi.properties import declare
 

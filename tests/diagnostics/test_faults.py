@@ -17,7 +17,8 @@ from molequi.diagnostics.check import check_model
 from molequi.diagnostics.model_runner import ModelRunner
 from molequi.graphs.graph import make_graph
 from molequi.kernels import splines
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.models.probes import built_in_probes
 from molequi.nn.radial import envelope
 from molequi.properties import Property, declare, get_property

@@ -13,7 +13,8 @@ import torch
 import molequi.nn.backbones.invariant
 from molequi.diagnostics.check import check_model
 from molequi.diagnostics.limits import Measurement
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.models.probes import built_in_probes
 from molequi.nn.radial import envelope
 

@@ -12,7 +12,8 @@ import torch
 
 from molequi.diagnostics.check import check_model
 from molequi.graphs.graph import AtomGraph
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.properties import declare
 
 ORGANIC = (1, 6, 7, 8)

@@ -28,7 +28,7 @@ from molequi.hamiltonian.setup import build
 from molequi.hamiltonian.springs import Springs
 from molequi.hamiltonian.train import load_dynamics
 from molequi.models.checkpoint import save_model
-from molequi.models.molecular import make_model
+from molequi.models.making import make_model
 from molequi.plots import errors_against_data
 
 SMALL = {

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from molequi.graphs.neighbors import build_graph
 from molequi.kernels import convolve, couple, edges_of
-from molequi.models.molecular import make_model
+from molequi.models.making import make_model
 from molequi.models.probes import built_in_probes
 from molequi.o3.coupling import coupling_table
 from molequi.o3.irreps import Irreps

@@ -13,8 +13,8 @@ import molequi
 from molequi.errors import UserError
 from molequi.graphs.graph import collate
 from molequi.models.checkpoint import load_model, read_description, save_model
+from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata
-from molequi.models.molecular import make_model
 from molequi.models.probes import built_in_probes
 from molequi.properties import declare
 

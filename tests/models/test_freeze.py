@@ -17,7 +17,8 @@ from molequi.errors import UserError
 from molequi.graphs.neighbors import build_graph
 from molequi.kernels import policy
 from molequi.models.freeze import FrozenModel
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import frozen_model
 from molequi.prediction.predict import predict
 from molequi.simulation.calculator import Calculator

@@ -1,4 +1,4 @@
-"""MolecularModel: construction, outputs, edge cases."""
+"""MolecularModel: outputs, derivatives, edge cases."""
 
 import pytest
 import torch
@@ -7,12 +7,10 @@ from ase.build import molecule
 from molequi.errors import UnknownElementError, UserError
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.graphs.neighbors import build_graph
+from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata
-from molequi.models.molecular import PRESETS, MolecularModel, check_reach, make_model
-from molequi.models.probes import built_in_probes
-from molequi.nn.backbones.spherical import SphericalBackbone
+from molequi.models.molecular import MolecularModel
 from molequi.nn.heads.electrostatics import safe_norm
-from molequi.properties import declare
 
 ELEMENTS = (1, 6, 7, 8)
 
@@ -71,111 +69,6 @@ def test_features_start_of_order_one_in_every_layer(correlation: int, parity: st
         assert all(0.1 < size < 10.0 for size in mean_squares(model, graph)), mean_squares(
             model, graph
         )
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("elements", [(1,), (1, 6, 7, 8), tuple(range(1, 87))], ids=len)
-def test_outputs_of_a_new_model_are_of_order_one(preset: str, elements: tuple[int, ...]) -> None:
-    rows = ["energy", "dipole", "gap", "polarizability"]
-    model = make_model(elements, rows, preset=preset)
-    structures = [structure.graph(model.cutoff) for structure in built_in_probes(elements)[:3]]
-    outputs = model.compute(collate(structures))
-    per_atom = outputs["energy"] / torch.tensor([graph.n_atoms for graph in structures])
-    for values in (
-        per_atom,
-        outputs["forces"],
-        outputs["dipole"],
-        outputs["gap"],
-        outputs["polarizability"],
-    ):
-        assert 1e-2 < float(values.square().mean().sqrt()) < 1e2
-
-
-def test_weights_are_a_function_of_the_seed_and_leave_the_global_state_alone() -> None:
-    torch.manual_seed(5)
-    before = torch.get_rng_state()
-    first, again, other = (make_model(ELEMENTS, ["energy"], seed=seed) for seed in (1, 1, 2))
-    assert torch.equal(torch.get_rng_state(), before)
-    pairs = zip(first.parameters(), again.parameters(), strict=True)
-    assert all(torch.equal(a, b) for a, b in pairs)
-    assert not torch.equal(first.backbone.embedding, other.backbone.embedding)
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_presets_build_and_count_weights(preset: str) -> None:
-    model = make_model(ELEMENTS, ["energy", "dipole"], preset=preset)
-    assert 10_000 < sum(p.numel() for p in model.parameters()) < 5_000_000
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        ({"l_max": 9}, "l_max"),
-        ({"parity": "odd"}, "parity"),
-        ({"cutoff": -1.0}, "cutoff"),
-        ({"correlation": 4}, "correlation"),
-        ({"preset": "huge"}, "preset"),
-    ],
-)
-def test_impossible_settings_are_refused_by_name(overrides: dict, words: str) -> None:
-    with pytest.raises(UserError, match=words):
-        make_model(ELEMENTS, ["energy"], **overrides)
-
-
-def test_outputs_that_the_network_cannot_reach_are_refused() -> None:
-    axial = declare("axial", irreps="1e", unit="1")
-    with pytest.raises(UserError, match="1e"):
-        make_model(ELEMENTS, [axial])
-    handed = declare("handed", irreps="0o", unit="1", extensive=True)
-    with pytest.raises(UserError, match="0o"):
-        make_model(ELEMENTS, [handed], parity="full", n_layers=2, n_channels=8)
-    assert (
-        "handed" in make_model(ELEMENTS, [handed], parity="full", n_layers=3, n_channels=8).outputs
-    )
-
-
-def test_every_part_of_an_output_must_be_reached() -> None:
-    """One layer of pair products reaches 0e and 2e but no 1e.
-
-    A tensor of all three would stay symmetric for ever.
-    """
-    tensor = declare("tensor", irreps="0e+1e+2e", unit="1", extensive=True)
-    with pytest.raises(
-        UserError,
-        match=r"tensor \(0e\+1e\+2e\) cannot be reached by this network: its 1e part stays zero",
-    ):
-        make_model(ELEMENTS, [tensor], parity="full", n_layers=1, correlation=2, n_channels=8)
-    assert (
-        "tensor" in make_model(ELEMENTS, [tensor], parity="full", n_layers=2, n_channels=8).outputs
-    )
-
-
-@pytest.mark.parametrize(("size", "n_layers", "is_reached"), [(1e-12, 3, True), (1e8, 1, False)])
-def test_reach_is_judged_relative_to_the_size_of_the_features(
-    size: float, n_layers: int, is_reached: bool
-) -> None:
-    """Small features are no zeros, and rounding of large ones, 1e-16 of them, is nothing.
-
-    One layer of pair products has no 1e.
-    """
-    axial = declare("axial", irreps="1e", unit="1", extensive=True)
-    model = MolecularModel(
-        SphericalBackbone(
-            ELEMENTS,
-            parity="full",
-            n_layers=n_layers,
-            n_channels=8,
-            correlation=2 if n_layers == 1 else 1,
-        ),
-        [axial],
-    )
-    with torch.no_grad():
-        model.backbone.embedding.mul_(size)
-    if is_reached:
-        check_reach(model)
-    else:
-        with pytest.raises(UserError, match="1e part stays zero"):
-            check_reach(model)
 
 
 def test_an_energy_brings_its_company() -> None:
@@ -352,11 +245,6 @@ def test_coincident_atoms_give_finite_numbers() -> None:
         build_graph([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], [1, 1, 8], 5.0)
     )
     assert all(torch.isfinite(value).all() for value in outputs.values())
-
-
-def test_a_model_needs_something_to_learn() -> None:
-    with pytest.raises(UserError, match="energy"):
-        make_model(ELEMENTS, ["forces"])
 
 
 def test_statistics_never_break_a_symmetry() -> None:

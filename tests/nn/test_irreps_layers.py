@@ -13,7 +13,8 @@ from torch.nn import functional
 from molequi.diagnostics.check import check_model
 from molequi.diagnostics.layers import check_grid_layer, check_irreps_layer
 from molequi.errors import UserError
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.models.probes import built_in_probes
 from molequi.nn.irreps_layers import IrrepsDropout, IrrepsNorm, IrrepsPool, LowPassStride, mean_pool
 from molequi.o3.irreps import Irreps

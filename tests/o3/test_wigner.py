@@ -10,7 +10,7 @@ from e3nn import o3
 from torch import Tensor
 
 from molequi.graphs.graph import AtomGraph
-from molequi.models.molecular import make_model
+from molequi.models.making import make_model
 from molequi.models.probes import Structure, built_in_probes, random_rotation
 from molequi.models.zoo import load
 from molequi.nn.backbones.spherical import SphericalBackbone

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
+from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata, TrainingRecord
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.molecular import MolecularModel
 from molequi.prediction.optical_rotation import (
     rotation_factor,
     rotation_level,

@@ -13,7 +13,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from molequi.errors import UserError
-from molequi.models.molecular import make_model
+from molequi.models.making import make_model
 from molequi.prediction.predict import embed, iter_predictions, predict
 from molequi.properties import DEBYE, Property
 from molequi.structures.atoms import graph_from_atoms

@@ -8,8 +8,9 @@ import pytest
 from scipy import constants
 
 from molequi.errors import UserError
+from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.molecular import MolecularModel
 from molequi.simulation.boltzmann import (
     averaged,
     boltzmann_weights,

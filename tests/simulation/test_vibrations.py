@@ -12,7 +12,7 @@ from ase.build import molecule
 from ase.vibrations import Infrared, Vibrations
 
 from molequi.errors import UserError
-from molequi.models.molecular import make_model
+from molequi.models.making import make_model
 from molequi.nn.response import dipole_derivative
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.relaxation import relax_atoms

@@ -15,7 +15,7 @@ from ase.calculators.lj import LennardJones
 
 from molequi import testing
 from molequi.errors import UserError
-from molequi.models.molecular import make_model
+from molequi.models.making import make_model
 from molequi.models.probes import built_in_probes
 from molequi.simulation.calculator import Calculator
 from molequi.testing import Law, assert_lawful

@@ -13,8 +13,8 @@ from molequi.datasets.in_memory import make_frames
 from molequi.datasets.npz import save_npz
 from molequi.errors import UserError
 from molequi.experiments import evaluate
+from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata, TrainingRecord
-from molequi.models.molecular import make_model
 from molequi.properties import PROPERTIES, declare
 from molequi.training.baseline import fit_baseline
 from molequi.training.evaluation import (

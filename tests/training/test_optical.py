@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from molequi.datasets.in_memory import Frames, make_frames
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.models.probes import random_rotation
 from molequi.properties import PROPERTIES, Property, declare, part_names
 from molequi.training.evaluation import evaluate_frames

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from molequi.datasets.chirality.alanine import load_alanine
 from molequi.datasets.in_memory import Frames
-from molequi.models.molecular import make_model
+from molequi.models.making import make_model
 from molequi.properties import declare
 from molequi.runtime.resources import data_path
 

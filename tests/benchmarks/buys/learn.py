@@ -20,7 +20,8 @@ from molequi.datasets.formats.extxyz import read_frames
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.rmd17 import load_rmd17
 from molequi.graphs.graph import AtomGraph, make_graph
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.models.probes import random_rotation
 from molequi.nn.linear import Perceptron
 from molequi.properties import Property, declare

@@ -12,7 +12,8 @@ from molequi import Calculator, load
 from molequi.config import load_config
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.graphs.neighbors import build_graph
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 
 GROUPS = {
     "embedding": ("backbone.embedding",),

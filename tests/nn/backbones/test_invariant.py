@@ -14,7 +14,7 @@ from molequi.config import make_config
 from molequi.errors import UserError
 from molequi.graphs.graph import collate
 from molequi.models.checkpoint import load_model, save_model
-from molequi.models.molecular import make_model
+from molequi.models.making import make_model
 from molequi.models.probes import Structure, built_in_probes, random_rotation
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.nn.backbones.spherical import SphericalBackbone

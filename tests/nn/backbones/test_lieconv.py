@@ -11,7 +11,8 @@ from molequi.diagnostics.check import check_model
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.models.checkpoint import load_model, save_model
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.models.probes import Structure, built_in_probes, random_rotation
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.md import MDSettings, run_md

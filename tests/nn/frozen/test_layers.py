@@ -15,7 +15,8 @@ from ase.build import molecule
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.graphs.neighbors import build_graph
 from molequi.kernels import inplace
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.nn.backbones import spherical as backbone_module
 from molequi.nn.frozen import autograd, layers
 from molequi.nn.frozen.workspace import Workspace

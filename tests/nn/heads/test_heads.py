@@ -6,7 +6,8 @@ import torch
 from ase.data import atomic_masses
 
 from molequi.graphs.graph import AtomGraph, collate
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.models.probes import Structure, built_in_probes
 from molequi.nn.heads.readout import TripleProducts
 

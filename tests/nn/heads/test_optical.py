@@ -9,7 +9,8 @@ import torch
 from ase.data import atomic_masses
 
 from molequi.graphs.graph import AtomGraph, collate
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.models.probes import built_in_probes
 
 ELEMENTS = (1, 6, 7, 8)

@@ -6,7 +6,8 @@ import torch
 from molequi.errors import UserError
 from molequi.graphs.graph import collate
 from molequi.models.checkpoint import load_model, save_model
-from molequi.models.molecular import MolecularModel, make_model
+from molequi.models.making import make_model
+from molequi.models.molecular import MolecularModel
 from molequi.models.probes import built_in_probes
 from molequi.nn.heads import registry
 from molequi.nn.heads.base import FeatureSpec, Head
