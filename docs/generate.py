@@ -20,12 +20,12 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
-from rooms import draw, read_imports
+from rooms import House, draw
 
 from molequi.cli.main import app
-from molequi.config import Config
 from molequi.properties import PROPERTIES
 from molequi.settings import Settings
+from molequi.training.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "molequi"
@@ -53,7 +53,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     }
     for name in FOLDERS:
         pages[f"{API}/{name}.md"] = lambda name=name: api(name, f"molequi.{name}")
-    pages["figures/architecture.svg"] = lambda: draw(read_imports())
+    pages["figures/architecture.svg"] = lambda: draw(House())
     for uri, text in pages.items():
         files.append(File.generated(config, uri, content=text()))
     return files

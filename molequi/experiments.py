@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from molequi import hamiltonian, training
-from molequi.config import Config, load_config, make_config
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.load import load_dataset, load_labelled
@@ -28,6 +27,7 @@ from molequi.hamiltonian.data import DynamicsData, make_data
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import load
 from molequi.settings import read_settings, with_absolute_paths
+from molequi.training.config import Config, load_config, make_config
 from molequi.training.evaluation import evaluate_frames
 from molequi.training.run_directory import RunDirectory
 

@@ -1,8 +1,8 @@
 """Count the house: `python tests/house.py` prints rooms, floors, imports and the size of things.
 
-A room is a folder of the package, or a file at its root. A room stands one floor above the highest
-room that it imports. An import runs back up where its target stands below it in the order of
-`test_layout.py`: among rooms that import each other in a circle.
+A room is a folder of the package, or a file at its root. A room stands one floor below the lowest
+room that it imports; the first floor is that of rooms that need no other. An import runs back up
+where rooms import each other in a circle. `docs/rooms.py` draws what is counted here.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class House:
         return parts[1] if parts[0] == "molequi" and len(parts) > 1 else None
 
     def floors(self) -> dict[str, int]:
-        """Return the floor of every room, the lowest being 1."""
+        """Return the floor of every room, 1 for what needs no other room."""
         below: dict[str, set[str]] = {room: set() for room in self.rooms}
         for here, target in self.imports:
             if target in below and (target, here) not in self.imports:

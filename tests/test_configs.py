@@ -9,16 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from molequi.config import (
-    Config,
-    DataSettings,
-    ModelSettings,
-    SplitSettings,
-    load_config,
-    make_config,
-)
 from molequi.datasets.datamodule import MolecularDataModule
 from molequi.datasets.load import load_dataset
+from molequi.datasets.settings import DataSettings, SplitSettings
 from molequi.experiments import load_experiment
 from molequi.hamiltonian.config import (
     MoleculeSettings,
@@ -27,10 +20,12 @@ from molequi.hamiltonian.config import (
     SpringSettings,
 )
 from molequi.models.making import make_model
+from molequi.models.settings import ModelSettings
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.properties import Property
 from molequi.runtime import resources
 from molequi.settings import Settings, dump_settings
+from molequi.training.config import Config, load_config, make_config
 from molequi.training.loss import Objective
 from molequi.training.module import MolecularTraining
 from molequi.training.schedule import Schedule, make_schedule

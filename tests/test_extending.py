@@ -17,17 +17,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molequi.cli.main import app, run
-from molequi.config import DataSettings, ModelSettings
 from molequi.datasets import registry as datasets
 from molequi.datasets.base import DatasetSpec, Request
 from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.load import load_dataset
 from molequi.datasets.report import describe_frames
+from molequi.datasets.settings import DataSettings
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.kernels import BACKENDS, Backend, Edges, reference
 from molequi.models.making import make_model
 from molequi.models.probes import built_in_probes, random_rotation
+from molequi.models.settings import ModelSettings
 from molequi.nn.backbones import registry as backbones
 from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures
 from molequi.nn.heads.base import FeatureSpec, Head, Molecules

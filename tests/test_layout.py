@@ -58,11 +58,11 @@ ORDER: tuple[tuple[str, str], ...] = (
         "datasets.chirality",
         "sources qm9_labels enantiomers chiral mirror alanine qm9_centres axial rosenfeld ecd",
     ),
-    ("datasets", "rmd17 registry catalog"),
-    ("training", "settings"),
-    ("", "config"),
-    ("datasets", "load sampler datamodule"),
-    ("models", "metadata freeze probes domain molecular reach making converters checkpoint zoo"),
+    ("datasets", "rmd17 registry catalog settings load sampler datamodule"),
+    (
+        "models",
+        "settings metadata freeze probes domain molecular reach making converters checkpoint zoo",
+    ),
     (
         "diagnostics",
         "model_runner limits invariance consistency parity networks jumps check layers",
@@ -78,10 +78,9 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("alignment", "orientations fields scoring align"),
     (
         "training",
-        "clock ema processes state schedule parts metrics loss metrics_file log older_runs "
-        "run_directory reference_energies normalization baseline evaluation fine_tuning labels "
-        "figures module "
-        "callbacks launch setup fit",
+        "settings config clock ema processes state schedule parts metrics loss metrics_file log "
+        "older_runs run_directory reference_energies normalization baseline evaluation fine_tuning "
+        "labels figures module callbacks launch setup fit",
     ),
     (
         "hamiltonian",

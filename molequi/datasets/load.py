@@ -12,11 +12,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from molequi.config import DataSettings, SplitSettings
 from molequi.datasets.base import DatasetSpec, Request
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.registry import all_datasets, detect, find_source, get_dataset
 from molequi.datasets.report import report_lines
+from molequi.datasets.settings import DataSettings, SplitSettings
 from molequi.datasets.splits import (
     check_groups,
     check_split,

@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from molequi.config import ModelSettings
 from molequi.errors import UserError
 from molequi.hamiltonian.models import RECIPES
+from molequi.models.settings import ModelSettings
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.settings import Count, Positive, Settings, read_settings, validate
 
@@ -134,7 +134,7 @@ def is_dynamics(data: Mapping[str, Any]) -> bool:
 def load_dynamics_config(source: str | Path, overrides: Sequence[str] = ()) -> DynamicsConfig:
     """Read a YAML file, or the config bundled under that name, and apply `overrides`.
 
-    They are such as `model.kind=hogn`. Raises UserError as `config.load_config`.
+    They are such as `model.kind=hogn`. Raises UserError as `training.config.load_config`.
     """
     data = read_settings(source, overrides)
     if not is_dynamics(data):

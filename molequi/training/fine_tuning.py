@@ -10,13 +10,13 @@ import torch
 from ase.data import chemical_symbols
 from torch import nn
 
-from molequi.config import Config
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
 from molequi.models.checkpoint import load_model
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import resolve_model
 from molequi.properties import Property
+from molequi.training.config import Config
 from molequi.training.evaluation import predict_frames
 from molequi.training.normalization import heads_of
 from molequi.training.reference_energies import composition, fit_references

@@ -18,7 +18,6 @@ from typing import Any
 from pytorch_lightning import Callback
 from torch import Tensor
 
-from molequi.config import Config
 from molequi.datasets.datamodule import MolecularDataModule
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
@@ -27,6 +26,7 @@ from molequi.models.checkpoint import load_model, save_model
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.device import as_device
 from molequi.training.callbacks import RunRecorder
+from molequi.training.config import Config
 from molequi.training.evaluation import evaluate_frames, save_predictions
 from molequi.training.figures import draw_run
 from molequi.training.labels import choose_labels

@@ -10,7 +10,6 @@ import torch
 from ase.data import chemical_symbols
 from torch import Tensor
 
-from molequi.config import Config
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
 from molequi.models.making import make_model
@@ -22,6 +21,7 @@ from molequi.o3.irreps import Irreps
 from molequi.properties import PROPERTIES, Property
 from molequi.runtime.device import as_dtype
 from molequi.training.baseline import fit_baseline
+from molequi.training.config import Config
 from molequi.training.fine_tuning import adopt, refit_references
 from molequi.training.normalization import Statistics, apply_statistics, fit_statistics
 from molequi.training.reference_energies import given_references, isolated_atoms

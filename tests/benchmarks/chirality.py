@@ -27,7 +27,6 @@ from hands import ridge
 from hands.twin import mirrored, relabelled, without_parity
 from torch import Tensor
 
-from molequi.config import Config, load_config, make_config
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.npz import load_npz
 from molequi.datasets.splits import shrink
@@ -36,6 +35,7 @@ from molequi.models.checkpoint import load_model
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
 from molequi.properties import PROPERTIES, Property
+from molequi.training.config import Config, load_config, make_config
 from molequi.training.evaluation import predict_frames
 from molequi.training.fit import fit_frames
 from molequi.training.parts import split_parts

@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from molequi.config import Config, load_config
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.load import load_dataset
 from molequi.experiments import fit
 from molequi.groups.rotations import haar_space
 from molequi.models.checkpoint import load_model
 from molequi.models.molecular import MolecularModel
+from molequi.training.config import Config, load_config
 from molequi.training.evaluation import evaluate_frames
 
 # What the paper gives, meV: test molecules as they are, moved by T(3), SO(3), SE(3); 20,000

@@ -7,9 +7,9 @@ import json
 import pytest
 import yaml
 
-from molequi.config import load_config
 from molequi.experiments import load_experiment
 from molequi.runtime import resources
+from molequi.training.config import load_config
 
 
 def test_list_describes_every_bundled_config(molequi):

@@ -12,7 +12,6 @@ import pytest
 import torch
 from ase.build import molecule
 
-from molequi.config import DataSettings
 from molequi.datasets.catalog import describe_datasets, inspect, prepare
 from molequi.datasets.download import fetch
 from molequi.datasets.in_memory import make_frames
@@ -21,6 +20,7 @@ from molequi.datasets.load import load_dataset
 from molequi.datasets.npz import load_npz, save_npz
 from molequi.datasets.places import find_data
 from molequi.datasets.report import describe_frames
+from molequi.datasets.settings import DataSettings
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, declare
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from molequi.config import DataSettings
 from molequi.datasets.catalog import describe_datasets, inspect, prepare, prepared_names
 from molequi.datasets.load import load_dataset
 from molequi.datasets.npz import load_npz
 from molequi.datasets.places import SAMPLES
+from molequi.datasets.settings import DataSettings
 from molequi.datasets.splits import check_groups
 from molequi.errors import UserError
 

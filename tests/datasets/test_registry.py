@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from molequi.config import DataSettings, load_config
 from molequi.datasets import registry
 from molequi.datasets.base import DatasetEntry, DatasetSpec, Request
 from molequi.datasets.catalog import describe_datasets, inspect
@@ -20,8 +19,10 @@ from molequi.datasets.places import SAMPLES, find_data
 from molequi.datasets.prepared import PreparedSet
 from molequi.datasets.registry import DATASETS, detect, find_source, get_dataset
 from molequi.datasets.report import describe_frames
+from molequi.datasets.settings import DataSettings
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, declare
+from molequi.training.config import load_config
 
 
 @pytest.mark.parametrize("name", SAMPLES)

@@ -16,9 +16,9 @@ from ase import Atoms
 from ase.build import molecule
 from ase.io import read, write
 
-from molequi.config import DataSettings
 from molequi.datasets.formats.extxyz import read_frames
 from molequi.datasets.load import load_dataset
+from molequi.datasets.settings import DataSettings
 from molequi.errors import RunInterruptedError, UserError
 from molequi.labeling.journal import journal_path
 from molequi.labeling.run import RunSettings, label

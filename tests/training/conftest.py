@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from molequi.config import Config, make_config
 from molequi.datasets.in_memory import Frames, make_frames
 from molequi.properties import PROPERTIES
+from molequi.training.config import Config, make_config
 
 # Reference energies, pair strengths and charges of the toy chemistry, by atomic number.
 ATOMS = {1: -13.0, 6: -1030.0, 8: -2040.0}

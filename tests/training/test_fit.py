@@ -11,7 +11,6 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
-from molequi.config import load_config
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.npz import save_npz
 from molequi.errors import NotConvergedError, RunInterruptedError, UserError
@@ -19,6 +18,7 @@ from molequi.experiments import evaluate, fit, train
 from molequi.models.checkpoint import load_model
 from molequi.properties import declare
 from molequi.training.clock import Clock
+from molequi.training.config import load_config
 from molequi.training.fit import fit_frames
 from molequi.training.metrics_file import read_metrics
 from molequi.training.state import read_state

@@ -13,11 +13,11 @@ import time
 import pytest
 import torch
 
-from molequi.config import dump_config, load_config
 from molequi.datasets.npz import save_npz
 from molequi.errors import RunInterruptedError
 from molequi.experiments import fit
 from molequi.models.checkpoint import load_model
+from molequi.training.config import dump_config, load_config
 from molequi.training.fit import fit_frames
 from molequi.training.metrics_file import read_metrics
 from molequi.training.state import read_state
@@ -26,7 +26,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from pytorch_lightning import Callback
-from molequi.config import load_config
+from molequi.training.config import load_config
 from molequi.experiments import fit
 
 class Kill(Callback):

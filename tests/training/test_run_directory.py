@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from molequi.config import load_config
 from molequi.errors import UserError
 from molequi.experiments import load_experiment
+from molequi.training.config import load_config
 from molequi.training.run_directory import RunDirectory
 
 

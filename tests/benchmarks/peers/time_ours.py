@@ -9,11 +9,11 @@ import measure
 import torch
 
 from molequi import Calculator, load
-from molequi.config import load_config
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.graphs.neighbors import build_graph
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
+from molequi.training.config import load_config
 
 GROUPS = {
     "embedding": ("backbone.embedding",),

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from molequi.config import DataSettings
 from molequi.datasets.chirality.alanine import load_alanine
 from molequi.datasets.conversion import atoms_from_frames
 from molequi.datasets.load import load_dataset
+from molequi.datasets.settings import DataSettings
 from molequi.datasets.splits import check_groups
 from molequi.errors import UserError
 from molequi.structures.perception import labels_from_geometry

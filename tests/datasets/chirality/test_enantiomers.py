@@ -14,11 +14,11 @@ import torch
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
-from molequi.config import DataSettings
 from molequi.datasets.chirality.chiral import read_chiral
 from molequi.datasets.chirality.enantiomers import enantiomers, stereoisomers
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.load import load_dataset
+from molequi.datasets.settings import DataSettings
 from molequi.errors import UserError
 from molequi.structures.cip import marked_axes, opposite, read_stereo, same_stereoisomer
 from molequi.structures.perception import labels_from_geometry

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from molequi.config import DataSettings
 from molequi.datasets.chirality.qm9_centres import load_qm9_chirality
 from molequi.datasets.load import load_dataset
 from molequi.datasets.npz import load_npz
+from molequi.datasets.settings import DataSettings
 from molequi.datasets.splits import check_groups
 from molequi.errors import UserError
 

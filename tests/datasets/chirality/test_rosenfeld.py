@@ -13,13 +13,13 @@ from ase import Atoms, units
 from ase.data import atomic_masses
 from ase.io import write
 
-from molequi.config import DataSettings
 from molequi.datasets.catalog import inspect, prepare
 from molequi.datasets.chirality.qm9_labels import constitution_split
 from molequi.datasets.chirality.rosenfeld import load_rosenfeld
 from molequi.datasets.load import load_dataset
 from molequi.datasets.npz import load_npz
 from molequi.datasets.qm9.qm9 import load_qm9
+from molequi.datasets.settings import DataSettings
 from molequi.datasets.splits import hashed_split
 from molequi.errors import UserError
 from molequi.labeling.run import labelled

@@ -10,7 +10,6 @@ import pytest
 import torch
 from ase import Atoms
 
-from molequi.config import make_config
 from molequi.errors import UserError
 from molequi.graphs.graph import collate
 from molequi.models.checkpoint import load_model, save_model
@@ -19,6 +18,7 @@ from molequi.models.probes import Structure, built_in_probes, random_rotation
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.nn.backbones.spherical import SphericalBackbone
 from molequi.simulation.calculator import Calculator
+from molequi.training.config import make_config
 
 ORGANIC = (1, 6, 7, 8)
 PROBES = built_in_probes(ORGANIC)[:3]

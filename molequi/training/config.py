@@ -1,4 +1,4 @@
-"""Settings of an experiment: one self-contained YAML file, validated.
+"""Settings of the training of a model of molecules: one self-contained YAML file, validated.
 
 An unknown key is an error that names the nearest one.
 
@@ -12,23 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import pydantic
 from pydantic import Field
-from pydantic_core import PydanticCustomError
 
-from molequi.datasets.registry import all_datasets, known_kinds
+from molequi.datasets.settings import DataSettings
 from molequi.errors import UserError
-from molequi.nn.backbones import registry as backbones
+from molequi.models.settings import ModelSettings
 from molequi.properties import Property, declare, get_property, part_names
-from molequi.settings import (
-    Count,
-    Positive,
-    Settings,
-    dump_settings,
-    one_of,
-    read_settings,
-    validate,
-)
+from molequi.settings import Settings, dump_settings, read_settings, validate
 from molequi.training.settings import TrainingSettings
 
 
@@ -47,104 +37,6 @@ class PropertySettings(Settings):
     reads: str = ""
     depends_on_origin: bool = False
     periodicity: Literal["any", "open", "full"] = "any"
-
-
-class SplitSettings(Settings):
-    """How the structures are divided.
-
-    kind: random (seeded; groups of mirror images and conformers stay whole), official (published or
-    fixed; of rMD17 the number `index`), cormorant (QM9), file (`path`: npz or json of row lists),
-    stored (in the data file).
-    train, valid, test: of a random split fractions of the whole when below 1, else counts; of the
-    others so many of each part, all of it when below 1 (official: `valid` structures are taken out
-    of the published training rows).
-    """
-
-    paths: ClassVar = frozenset({"path"})
-
-    kind: Literal["random", "official", "cormorant", "file", "stored"] = "random"
-    train: Positive = 0.8
-    valid: Positive = 0.1
-    test: float = Field(0.1, ge=0)
-    seed: int = 0
-    index: int = Field(1, ge=1)
-    path: str | None = None
-
-
-class DataSettings(Settings):
-    """Which structures and labels to learn from; targets are names of the property table.
-
-    kind: a data set of `datasets.registry`; without it the file is looked at. keys: target -> the
-    label's name in the file. units: target -> the unit it has there. smiles: the SMILES column of a
-    table.
-    structures: QM9, where the labels name its molecules (rosenfeld, qm9_chirality). conformers: so
-    many of each stereoisomer (chiral).
-    limit: use only so many structures, drawn with `seed`; the seed also places conformers.
-    """
-
-    paths: ClassVar = frozenset({"path"})
-
-    kind: str | None = None
-    path: str | None = None
-    targets: tuple[str, ...] = Field(min_length=1)
-    keys: dict[str, str] = {}
-    units: dict[str, str] = {}
-    smiles: str | None = None
-    structures: str | None = None
-    conformers: Count = 1
-    limit: Count | None = None
-    seed: int = 0
-    split: SplitSettings = SplitSettings()
-
-    @pydantic.field_validator("kind")
-    @classmethod
-    def _known_kind(cls, value: str | None) -> str | None:
-        if value is not None and value not in all_datasets():
-            raise PydanticCustomError("kind", "{text}", {"text": known_kinds(value)})
-        return value
-
-    @pydantic.field_validator("targets", mode="before")
-    @classmethod
-    def _split_names(cls, value: object) -> object:
-        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
-
-
-class ModelSettings(Settings):
-    """The architecture: a preset, and those arguments of the backbone that differ from it.
-
-    architecture: spherical (`nn.backbones.spherical`, the default), invariants
-    (`nn.backbones.invariant`) or lieconv (`nn.backbones.lieconv`); each takes its own arguments.
-    """
-
-    preset: str = "small"
-    architecture: str | None = None
-    cutoff: Positive | None = None
-    n_layers: Count | None = None
-    n_channels: Count | None = None
-    l_max: int | None = Field(None, ge=0, le=6)
-    parity: Literal["natural", "full"] | None = None
-    correlation: int | None = Field(None, ge=1, le=3)
-    n_radial: Count | None = None
-    n_hidden: Count | None = None
-    l_hidden: int | None = Field(None, ge=0, le=6)
-    mixing: Literal["merged", "separate"] | None = None
-    self_connection: Literal["factors", "matrices"] | None = None
-    near_cutoff: Positive | None = None
-    group: str | None = None
-    n_lifts: Count | None = None
-    lifts: Literal["sampled", "fixed"] | None = None
-    radius: Positive | None = None
-    n_middle: Count | None = None
-    augmentation: Literal["none", "rotations"] | None = None
-
-    @pydantic.field_validator("architecture")
-    @classmethod
-    def _known_architecture(cls, value: str | None) -> str | None:
-        return value if value is None else one_of(value, backbones.BACKBONES)
-
-    def overrides(self) -> dict[str, Any]:
-        """Return the arguments that are set, without the preset."""
-        return self.model_dump(exclude={"preset"}, exclude_none=True)
 
 
 class Config(Settings):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from molequi import config as settings
 from molequi.errors import UserError
 from molequi.settings import first_difference, with_absolute_paths
+from molequi.training import config as settings
 
 MINIMAL = {
     "name": "x",
