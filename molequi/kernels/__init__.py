@@ -9,7 +9,7 @@ from torch import Tensor
 
 from molequi.kernels import inplace
 from molequi.kernels.backends import BACKENDS, Backend
-from molequi.kernels.edges import Edges, edges_of
+from molequi.kernels.edges import Edges, NodeRange, edges_of
 from molequi.o3.coupling import CouplingTable
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "CPU_KERNELS",
     "Backend",
     "Edges",
+    "NodeRange",
     "convolve",
     "couple",
     "edges_of",

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from molequi.kernels import compiled, jit_cache, splines, threads
 from molequi.kernels.codegen import numba_module
-from molequi.kernels.edges import Edges
+from molequi.kernels.edges import Edges, NodeRange
 from molequi.kernels.tables import arrays, table_named
 
 # Bytes of spline coefficients that a kernel works on at a time: half of a second-level cache of 1
@@ -48,7 +48,7 @@ def forward(  # noqa: PLR0913, PLR0917
         table,
         cutoff,
         out,
-        _chunks(receiver_ptr, s),
+        _node_ranges(receiver_ptr, s),
     )
     return out
 
@@ -60,13 +60,13 @@ def write_forward(
     table: str,
     cutoff: float,
     out: Tensor,
-    chunks: Sequence[tuple[int, int]],
+    ranges: Sequence[NodeRange],
 ) -> None:
-    """Write A of h, y, r, s to `out`, contiguous; chunks: ranges of receivers, a thread each."""
+    """Write A of h, y, r, s to `out`, contiguous; ranges: of receivers, a thread each."""
     *_, s = tensors
     inputs = arrays(*tensors, edges.index[0], edges.receiver_ptr)
     kernels = _kernels(form, table, s.dtype, _together(s))
-    threads.run(kernels.forward, inputs, _map(s, cutoff), arrays(out), chunks)
+    threads.run(kernels.forward, inputs, _map(s, cutoff), arrays(out), ranges)
 
 
 def backward(  # noqa: PLR0913, PLR0917
@@ -90,7 +90,7 @@ def backward(  # noqa: PLR0913, PLR0917
             table,
             cutoff,
             gradients,
-            _chunks(sender_ptr, s),
+            _node_ranges(sender_ptr, s),
             wants_s=wants_s,
         ),
     )
@@ -103,20 +103,20 @@ def write_backward(
     table: str,
     cutoff: float,
     gradients: Sequence[Tensor],
-    chunks: Sequence[tuple[int, int]],
+    ranges: Sequence[NodeRange],
     *,
     wants_s: bool,
 ) -> Tensor:
     """Write dh, dy, dr of h, y, r, s, g to `gradients`, contiguous.
 
-    Return ds, empty without `wants_s`. chunks: ranges of senders.
+    Return ds, empty without `wants_s`. ranges: of senders.
     """
     *_, s, _ = tensors
     kernels = _kernels(form, table, s.dtype, _together(s))
     inputs = arrays(*tensors, edges.index[1], edges.sender_order, edges.sender_ptr)
-    ds = s.new_empty(len(chunks), *s.shape) if wants_s else s.new_empty(len(chunks), 0, 0, 0)
+    ds = s.new_empty(len(ranges), *s.shape) if wants_s else s.new_empty(len(ranges), 0, 0, 0)
     threads.run(
-        kernels.backward, inputs, _map(s, cutoff), arrays(*gradients), chunks, of_chunk=ds.numpy()
+        kernels.backward, inputs, _map(s, cutoff), arrays(*gradients), ranges, of_range=ds.numpy()
     )
     return ds.sum(0)
 
@@ -128,22 +128,24 @@ def double_backward(  # noqa: PLR0913, PLR0917
     form: str, table: str, cutoff: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds, dg of <u, dh> + <v, dy> + <w, dr> + <z, ds>."""
-    kernels, chunks, numbers = (
+    kernels, ranges, numbers = (
         _kernels(form, table, h.dtype, _together(s)),
-        _chunks(sender_ptr, s),
+        _node_ranges(sender_ptr, s),
         _map(s, cutoff),
     )
     cotangents = u, v, w, s.new_empty(0, 0, 0) if z is None else z
     dh, dy, dr, dg = (
         torch.empty_like(x, memory_format=torch.contiguous_format) for x in (h, y, r, g)
     )
-    ds = s.new_empty(len(chunks), *s.shape)
+    ds = s.new_empty(len(ranges), *s.shape)
     inputs = arrays(h, y, r, s, g, *cotangents, index[1], order, sender_ptr)
     threads.run(
-        kernels.double_by_sender, inputs, numbers, arrays(dh, dy, dr), chunks, of_chunk=ds.numpy()
+        kernels.double_by_sender, inputs, numbers, arrays(dh, dy, dr), ranges, of_range=ds.numpy()
     )
     inputs = arrays(h, y, r, s, *cotangents, index[0], receiver_ptr)
-    threads.run(kernels.double_by_receiver, inputs, numbers, arrays(dg), _chunks(receiver_ptr, s))
+    threads.run(
+        kernels.double_by_receiver, inputs, numbers, arrays(dg), _node_ranges(receiver_ptr, s)
+    )
     return dh, dy, dr, ds.sum(0), dg
 
 
@@ -196,5 +198,5 @@ def _map(s: Tensor, cutoff: float) -> tuple[np.floating, np.floating, np.floatin
     return number(cutoff), number(scale), number(shift)
 
 
-def _chunks(pointers: Tensor, s: Tensor) -> list[tuple[int, int]]:
+def _node_ranges(pointers: Tensor, s: Tensor) -> list[NodeRange]:
     return threads.cut(pointers.numpy(), cost=s.shape[1] * s.shape[2])

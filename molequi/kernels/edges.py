@@ -1,4 +1,4 @@
-"""The edges of a graph as the kernels walk them: by receiver and by sender."""
+"""What kernels go through: the edges of a graph by receiver and by sender, ranges of nodes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,19 @@ from torch import Tensor
 from molequi.graphs.graph import AtomGraph
 
 
+class NodeRange(NamedTuple):
+    """Nodes from `first` to before `last`: those that one thread serves."""
+
+    first: int
+    last: int
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """Return the part of a tensor (N, ...) that belongs to these nodes."""
+        return tensor[self.first : self.last]
+
+
 class Edges(NamedTuple):
-    """Edges sorted by receiver, and how to walk them by sender.
+    """Edges sorted by receiver, and their order by sender.
 
     Computed once per graph and shared by all layers.
 

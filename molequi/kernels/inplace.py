@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from molequi.kernels import cpu, products
-from molequi.kernels.edges import Edges
+from molequi.kernels.edges import Edges, NodeRange
 from molequi.kernels.tables import name_of
 from molequi.o3.coupling import CouplingTable
 
@@ -30,7 +30,7 @@ def convolve(
     cutoff: float,
     kernels: str,
     out: Tensor,
-    nodes: tuple[int, int],
+    nodes: NodeRange,
 ) -> None:
     """Write A of the inputs h, y, r, s: see `kernels.convolve`."""
     cpu.write_forward(inputs, edges, kernels, name_of(table), cutoff, out, [nodes])
@@ -43,21 +43,19 @@ def convolve_gradient(
     cutoff: float,
     kernels: str,
     out: Sequence[Tensor],
-    nodes: tuple[int, int],
+    nodes: NodeRange,
 ) -> None:
     """Write dh, dy, dr of the inputs h, y, r, s, g, where g is the gradient of A."""
     cpu.write_backward(inputs, edges, kernels, name_of(table), cutoff, out, [nodes], wants_s=False)
 
 
-def couple(
-    inputs: Sequence[Tensor], table: CouplingTable, out: Tensor, nodes: tuple[int, int]
-) -> None:
+def couple(inputs: Sequence[Tensor], table: CouplingTable, out: Tensor, nodes: NodeRange) -> None:
     """Write B of the inputs x, y, w, species: see `kernels.couple`."""
     products.run("forward", name_of(table), inputs, [out], [nodes])
 
 
 def couple_gradient(
-    inputs: Sequence[Tensor], table: CouplingTable, out: Sequence[Tensor], nodes: tuple[int, int]
+    inputs: Sequence[Tensor], table: CouplingTable, out: Sequence[Tensor], nodes: NodeRange
 ) -> None:
     """Write dx, dy of the inputs x, y, w, g, species, where g is the gradient of B."""
     products.run("backward", name_of(table), inputs, out, [nodes], shared=(0, 0, 0))

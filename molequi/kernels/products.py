@@ -25,6 +25,7 @@ from torch.library import custom_op
 
 from molequi.kernels import compiled, threads
 from molequi.kernels.derivatives import LinearOperator, make_differentiable
+from molequi.kernels.edges import NodeRange
 from molequi.kernels.tables import arrays, name_of, table_named
 from molequi.o3.coupling import CouplingTable
 
@@ -94,7 +95,7 @@ def run(
     table: str,
     inputs: Sequence[Tensor],
     outputs: Sequence[Tensor],
-    chunks: Sequence[tuple[int, int]] | None = None,
+    ranges: Sequence[NodeRange] | None = None,
 ) -> None: ...
 
 
@@ -104,7 +105,7 @@ def run(
     table: str,
     inputs: Sequence[Tensor],
     outputs: Sequence[Tensor],
-    chunks: Sequence[tuple[int, int]] | None = None,
+    ranges: Sequence[NodeRange] | None = None,
     *,
     shared: tuple[int, ...],
 ) -> Tensor: ...
@@ -115,27 +116,27 @@ def run(
     table: str,
     inputs: Sequence[Tensor],
     outputs: Sequence[Tensor],
-    chunks: Sequence[tuple[int, int]] | None = None,
+    ranges: Sequence[NodeRange] | None = None,
     *,
     shared: tuple[int, ...] | None = None,
 ) -> Tensor | None:
-    """Write to `outputs`, contiguous, in a thread for each of `chunks`.
+    """Write to `outputs`, contiguous, in a thread for each of `ranges`.
 
-    chunks: ranges of nodes, by default those worth a thread. What the threads add to an array of
+    ranges: of nodes, by default those worth a thread. What the threads add to an array of
     shape `shared` is summed and returned.
     """
     like = inputs[0]
     terms, values = _terms(table, like.dtype)
-    chunks = chunks or threads.cut(np.arange(like.shape[0] + 1), cost=len(values) * like.shape[2])
-    parts = None if shared is None else like.new_empty(len(chunks), *shared)
+    ranges = ranges or threads.cut(np.arange(like.shape[0] + 1), cost=len(values) * like.shape[2])
+    parts = None if shared is None else like.new_empty(len(ranges), *shared)
     kernel = functools.partial(getattr(compiled.products, name), terms, values)
     threads.run(
         kernel,
         arrays(*inputs),
         (),
         arrays(*outputs),
-        chunks,
-        of_chunk=None if parts is None else parts.numpy(),
+        ranges,
+        of_range=None if parts is None else parts.numpy(),
     )
     return None if parts is None else parts.sum(0)
 

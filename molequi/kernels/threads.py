@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,8 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+
+from molequi.kernels.edges import NodeRange
 
 T = TypeVar("T")
 
@@ -58,21 +61,21 @@ def without_openmp() -> Iterator[None]:
         _state.n_threads = None
 
 
-def cut(pointers: np.ndarray, cost: int, worth: int = _WORTH_A_THREAD) -> list[tuple[int, int]]:
-    """Cut nodes into ranges [first, last) of equal work, one for each thread worth waking.
+def cut(pointers: np.ndarray, cost: int, worth: int = _WORTH_A_THREAD) -> list[NodeRange]:
+    """Cut nodes into ranges of equal work, one for each thread worth waking.
 
     At most as many as torch has. pointers: (N + 1,), the edges before each node. cost: of an edge,
     in radial functions or coefficients. worth: cost that is worth a thread.
     """
     n_nodes = len(pointers) - 1
-    n_chunks = max(1, min(available(), n_nodes, int(pointers[-1]) * cost // worth))
-    if n_chunks == 1:
-        return [(0, n_nodes)]
+    n_ranges = max(1, min(available(), n_nodes, int(pointers[-1]) * cost // worth))
+    if n_ranges == 1:
+        return [NodeRange(0, n_nodes)]
     # Half an edge per node, so that nodes without edges are shared out too.
     work = pointers + 0.5 * np.arange(n_nodes + 1)
-    inner = np.searchsorted(work, work[-1] * np.arange(1, n_chunks) / n_chunks).tolist()
+    inner = np.searchsorted(work, work[-1] * np.arange(1, n_ranges) / n_ranges).tolist()
     edges = [0, *inner, n_nodes]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return [NodeRange(first, last) for first, last in itertools.pairwise(edges)]
 
 
 def run(
@@ -80,18 +83,18 @@ def run(
     inputs: Sequence,
     numbers: Sequence,
     outputs: Sequence,
-    chunks: Sequence[tuple[int, int]],
+    ranges: Sequence[NodeRange],
     *,
-    of_chunk: np.ndarray | None = None,
+    of_range: np.ndarray | None = None,
 ) -> None:
-    """Call kernel(first, last, *inputs, *numbers, *outputs) for every chunk.
+    """Call kernel(first, last, *inputs, *numbers, *outputs) for every range of nodes.
 
-    Of_chunk[k] goes to the k-th as its last argument.
+    of_range[k] goes to the k-th as its last argument.
     """
-    own = [()] * len(chunks) if of_chunk is None else [(part,) for part in of_chunk]
+    own = [()] * len(ranges) if of_range is None else [(part,) for part in of_range]
     calls = [
-        functools.partial(kernel, *chunk, *inputs, *numbers, *outputs, *mine)
-        for chunk, mine in zip(chunks, own, strict=True)
+        functools.partial(kernel, *nodes, *inputs, *numbers, *outputs, *mine)
+        for nodes, mine in zip(ranges, own, strict=True)
     ]
     waiting = [_pool(os.getpid()).submit(call) for call in calls[1:]]
     calls[0]()

@@ -7,6 +7,9 @@ table. Measured, energies and forces take 1.6 to 1.9 times as long, passes that 
 of the spline coefficients no longer. The letters are those of `kernels.convolution` and `codegen`;
 a pair is a component k of the output and a component a of the features that a path p couples, a
 term one coefficient of a pair.
+
+The kernels by sender are long functions: each is one pass over its edges, with buffers made once
+per call. Split, they would hand a dozen arrays to every edge's call, or pass over the edges twice.
 """
 
 # numba infers the types:
@@ -179,27 +182,10 @@ def forward(pairs, terms, values, first, last, h, y, r, s, sender, ptr, cutoff, 
 
 @_jit
 def backward(
-    pairs,
-    terms,
-    values,
-    first,
-    last,
-    h,
-    y,
-    r,
-    s,
-    g,
-    receiver,
-    order,
-    ptr,
-    cutoff,
-    scale,
-    shift,
-    dh,
-    dy,
-    dr,
-    ds,
-):
+    pairs, terms, values, first, last,
+    h, y, r, s, g,
+    receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds,
+):  # fmt: skip
     """Write dh of the senders from `first` to `last`, dy and dr of their edges, and their ds.
 
     What they add to ds; an empty one is left out.
@@ -245,26 +231,10 @@ def backward(
 
 @_jit
 def double_by_receiver(
-    pairs,
-    terms,
-    values,
-    first,
-    last,
-    h,
-    y,
-    r,
-    s,
-    u,
-    v,
-    w,
-    z,
-    sender,
-    ptr,
-    cutoff,
-    scale,
-    shift,
-    out,
-):
+    pairs, terms, values, first, last,
+    h, y, r, s, u, v, w, z,
+    sender, ptr, cutoff, scale, shift, out,
+):  # fmt: skip
     """Write dg of the receivers from `first` to `last`; an empty z counts as zero."""
     m, n, weights = (
         np.empty(len(pairs), h.dtype),
@@ -293,31 +263,10 @@ def double_by_receiver(
 
 @_jit
 def double_by_sender(
-    pairs,
-    terms,
-    values,
-    first,
-    last,
-    h,
-    y,
-    r,
-    s,
-    g,
-    u,
-    v,
-    w,
-    z,
-    receiver,
-    order,
-    ptr,
-    cutoff,
-    scale,
-    shift,
-    dh,
-    dy,
-    dr,
-    ds,
-):
+    pairs, terms, values, first, last,
+    h, y, r, s, g, u, v, w, z,
+    receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds,
+):  # fmt: skip
     """Write dh of the senders from `first` to `last`, dy and dr of their edges, and their ds.
 
     What they add to ds. An empty z counts as zero.

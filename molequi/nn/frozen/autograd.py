@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from molequi.kernels import Edges, threads
-from molequi.nn.frozen.buffers import NodeRange
+from molequi.nn.frozen.buffers import GraphPart
 from molequi.nn.frozen.layers import FrozenLayers
 
 # Edges whose geometry is computed at a time.
@@ -37,7 +37,7 @@ class FrozenPass(torch.autograd.Function):
         species: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Run the layers and keep what their gradients need."""
-        workspace, spans = layers.workspaces.take(), layers.node_ranges(edges)
+        workspace, ranges = layers.workspaces.take(), layers.node_ranges(edges)
         like, n_edges = layers.layers[0].splines, len(vectors)
         harmonics = workspace.empty(like, n_edges, layers.layers[0].table.second.dim)
         distances = like.new_empty(n_edges)
@@ -45,9 +45,9 @@ class FrozenPass(torch.autograd.Function):
         def measure(block: slice) -> None:
             harmonics[block], distances[block] = geometry(vectors[block])
 
-        _blockwise(measure, n_edges, len(spans))
-        ranges = [NodeRange(harmonics, distances, edges, species, span) for span in spans]
-        kept = layers.forward(ranges, workspace)
+        _blockwise(measure, n_edges, len(ranges))
+        parts = [GraphPart(harmonics, distances, edges, species, nodes) for nodes in ranges]
+        kept = layers.forward(parts, workspace)
         features, invariant = (
             kept[-1].out.clone(),
             torch.cat([buffers.out[:, 0] for buffers in kept], dim=1),
@@ -55,7 +55,7 @@ class FrozenPass(torch.autograd.Function):
         ctx.mark_non_differentiable(distances)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(vectors)
-            ctx.rest = geometry, layers, ranges, kept, workspace
+            ctx.rest = geometry, layers, parts, kept, workspace
         else:
             layers.workspaces.give_back(workspace)
         return features, invariant, distances
@@ -66,13 +66,13 @@ class FrozenPass(torch.autograd.Function):
         ctx: Any, g: Tensor, of_invariants: Tensor, _: Tensor
     ) -> tuple[Tensor | None, ...]:
         """Go back through the layers; once, because their buffers are given back."""
-        (geometry, layers, ranges, kept, workspace), ctx.rest, (vectors,) = (
+        (geometry, layers, parts, kept, workspace), ctx.rest, (vectors,) = (
             ctx.rest,
             None,
             ctx.saved_tensors,
         )
         inputs = layers.backward(
-            g.clone(), of_invariants.chunk(len(kept), dim=1), kept, ranges, workspace
+            g.clone(), of_invariants.chunk(len(kept), dim=1), kept, parts, workspace
         )
         out = torch.empty_like(vectors)
 
@@ -89,7 +89,7 @@ class FrozenPass(torch.autograd.Function):
                     [value for value, _ in pairs], part, [total for _, total in pairs]
                 )
 
-        _blockwise(go_back, len(vectors), len(ranges))
+        _blockwise(go_back, len(vectors), len(parts))
         layers.workspaces.give_back(workspace)
         return out, None, None, None, None
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from molequi.kernels import Edges
+from molequi.kernels import Edges, NodeRange
 
 
 class Buffers(NamedTuple):
@@ -50,18 +50,18 @@ class Gradients(NamedTuple):
     inputs: Inputs
 
 
-class NodeRange(NamedTuple):
-    """The graph as layers see it, and the range of nodes, `span`, that a thread serves."""
+class GraphPart(NamedTuple):
+    """The graph as layers see it, and the nodes of it that a thread serves."""
 
     harmonics: Tensor
     distances: Tensor
     edges: Edges
     species: Tensor
-    span: tuple[int, int]
+    nodes: NodeRange
 
     def own(self, tensor: Tensor) -> Tensor:
-        """Return the rows of this thread's nodes."""
-        return tensor[self.span[0] : self.span[1]]
+        """Return the part of a tensor (N, ...) that belongs to this thread's nodes."""
+        return self.nodes.of(tensor)
 
     def own_scratch(self, scratch: Tensor, like: Tensor) -> Tensor:
         """Return a tensor like (N, M, C) in scratch (N, M' >= M, C).
@@ -69,5 +69,5 @@ class NodeRange(NamedTuple):
         This thread's nodes lie in what are its nodes of scratch too. Threads that are at different
         M then do not write into each other's nodes.
         """
-        first = self.span[0] * (scratch.shape[1] - like.shape[1]) * like.shape[2]
+        first = self.nodes.first * (scratch.shape[1] - like.shape[1]) * like.shape[2]
         return scratch.flatten()[first : first + like.numel()].view(like.shape)

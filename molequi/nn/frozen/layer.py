@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from molequi.kernels import inplace
-from molequi.nn.frozen.buffers import Buffers, Gradients, Inputs, NodeRange
+from molequi.nn.frozen.buffers import Buffers, Gradients, GraphPart, Inputs
 from molequi.nn.frozen.maps import FrozenGate, PathMap, RowMap
 from molequi.nn.frozen.workspace import Workspace
 from molequi.nn.interaction import Interaction
@@ -27,11 +27,11 @@ class ElementTables(NamedTuple):
     up: Tensor
     connection: Tensor
 
-    def look_up(self, buffers: Buffers, nodes: NodeRange) -> None:
+    def look_up(self, buffers: Buffers, part: GraphPart) -> None:
         """Do what `FrozenLayer.pre_convolution` does, for the first layer."""
-        species = nodes.own(nodes.species)
-        torch.index_select(self.up, 0, species, out=nodes.own(buffers.h))
-        torch.index_select(self.connection, 0, species, out=nodes.own(buffers.before))
+        species = part.own(part.species)
+        torch.index_select(self.up, 0, species, out=part.own(buffers.h))
+        torch.index_select(self.connection, 0, species, out=part.own(buffers.before))
 
 
 class FrozenLayer:
@@ -149,45 +149,43 @@ class FrozenLayer:
             inputs,
         )
 
-    def pre_convolution(self, x: Tensor, buffers: Buffers, nodes: NodeRange) -> None:
+    def pre_convolution(self, x: Tensor, buffers: Buffers, part: GraphPart) -> None:
         """Compute h and what reaches the gate past the convolution."""
-        h, y, species = nodes.own(buffers.h), nodes.own(buffers.before), nodes.own(nodes.species)
-        torch.bmm(nodes.own(x).transpose(0, 1), self.linear_up, out=h.transpose(0, 1))
-        self._connect(nodes.own(x), species, y.zero_())
+        h, y, species = part.own(buffers.h), part.own(buffers.before), part.own(part.species)
+        torch.bmm(part.own(x).transpose(0, 1), self.linear_up, out=h.transpose(0, 1))
+        self._connect(part.own(x), species, y.zero_())
 
-    def post_convolution(self, buffers: Buffers, nodes: NodeRange) -> None:
+    def post_convolution(self, buffers: Buffers, part: GraphPart) -> None:
         """Compute the features from the h of all nodes."""
-        edge_inputs = nodes.harmonics, nodes.distances, self.splines
+        edge_inputs = part.harmonics, part.distances, self.splines
         inplace.convolve(
             (buffers.h, *edge_inputs),
-            nodes.edges,
+            part.edges,
             self.table,
             self.cutoff,
             self.kernels,
             buffers.raw,
-            nodes.span,
+            part.nodes,
         )
-        messages, y = buffers.powers[0], nodes.own(buffers.before)
+        messages, y = buffers.powers[0], part.own(buffers.before)
         if self.linear_paths is not None:
-            self.linear_paths.forward(nodes.own(buffers.raw), nodes.own(messages))
+            self.linear_paths.forward(part.own(buffers.raw), part.own(messages))
         for order, (table, weights) in enumerate(self.products):
-            inputs = buffers.powers[order], messages, weights, nodes.species
-            inplace.couple(inputs, table, buffers.powers[order + 1], nodes.span)
+            inputs = buffers.powers[order], messages, weights, part.species
+            inplace.couple(inputs, table, buffers.powers[order + 1], part.nodes)
         for row_map, power in zip(self.maps, buffers.powers, strict=False):
-            row_map.add(nodes.own(power), y)
+            row_map.add(part.own(power), y)
         if not self.maps:
-            y.add_(nodes.own(messages), alpha=1.0 if self.linear_paths is not None else 2**-0.5)
-        self.gate.forward(y, nodes.own(buffers.gates), nodes.own(buffers.out))
+            y.add_(part.own(messages), alpha=1.0 if self.linear_paths is not None else 2**-0.5)
+        self.gate.forward(y, part.own(buffers.gates), part.own(buffers.out))
 
     def backward_nodes(
-        self, g: Tensor, buffers: Buffers, gradients: Gradients, nodes: NodeRange
+        self, g: Tensor, buffers: Buffers, gradients: Gradients, part: GraphPart
     ) -> None:
         """Compute the gradient with respect to the raw messages; g: of the features."""
-        before = nodes.own(gradients.before)
-        self.gate.gradient(
-            nodes.own(buffers.before), nodes.own(buffers.gates), nodes.own(g), before
-        )
-        pulled, pulls = gradients.powers, [nodes.own(power) for power in gradients.powers]
+        before = part.own(gradients.before)
+        self.gate.gradient(part.own(buffers.before), part.own(buffers.gates), part.own(g), before)
+        pulled, pulls = gradients.powers, [part.own(power) for power in gradients.powers]
         if not self.maps:
             torch.mul(before, 1.0 if self.linear_paths is not None else 2**-0.5, out=pulls[0])
         for row_map, pull in zip(self.maps, pulls, strict=False):
@@ -195,7 +193,7 @@ class FrozenLayer:
         for order in range(len(self.products) - 1, -1, -1):
             table, weights = self.products[order]
             pair = [
-                nodes.own_scratch(x, y)
+                part.own_scratch(x, y)
                 for x, y in zip(gradients.pair, (pulled[order], pulled[0]), strict=True)
             ]
             inputs = (
@@ -203,34 +201,34 @@ class FrozenLayer:
                 buffers.powers[0],
                 weights,
                 pulled[order + 1],
-                nodes.species,
+                part.species,
             )
-            inplace.couple_gradient(inputs, table, pair, nodes.span)
-            pulls[order] += nodes.own(pair[0])
-            pulls[0] += nodes.own(pair[1])
+            inplace.couple_gradient(inputs, table, pair, part.nodes)
+            pulls[order] += part.own(pair[0])
+            pulls[0] += part.own(pair[1])
         if self.linear_paths is not None:
-            self.linear_paths.transposed(pulls[0], nodes.own(gradients.raw))
+            self.linear_paths.transposed(pulls[0], part.own(gradients.raw))
 
-    def backward_edges(self, buffers: Buffers, gradients: Gradients, nodes: NodeRange) -> None:
+    def backward_edges(self, buffers: Buffers, gradients: Gradients, part: GraphPart) -> None:
         """Compute the gradients with respect to harmonics, distances and h.
 
         From those of all nodes' raw messages.
         """
-        inputs = buffers.h, nodes.harmonics, nodes.distances, self.splines, gradients.raw
+        inputs = buffers.h, part.harmonics, part.distances, self.splines, gradients.raw
         outputs = gradients.h, gradients.inputs.y, gradients.inputs.r
         inplace.convolve_gradient(
-            inputs, nodes.edges, self.table, self.cutoff, self.kernels, outputs, nodes.span
+            inputs, part.edges, self.table, self.cutoff, self.kernels, outputs, part.nodes
         )
 
-    def backward_input(self, gradients: Gradients, nodes: NodeRange) -> None:
+    def backward_input(self, gradients: Gradients, part: GraphPart) -> None:
         """Compute the gradient with respect to the features that the layer was given."""
         dx, before, connection = (
-            nodes.own(gradients.inputs.x),
-            nodes.own(gradients.before),
+            part.own(gradients.inputs.x),
+            part.own(gradients.before),
             self.self_connection,
         )
         torch.bmm(
-            nodes.own(gradients.h).transpose(0, 1),
+            part.own(gradients.h).transpose(0, 1),
             self.linear_up.transpose(1, 2),
             out=dx.transpose(0, 1),
         )
@@ -239,7 +237,7 @@ class FrozenLayer:
         )
         self.connection.add_transposed(before, pull)
         connection.shared.add_untaken(
-            connection.by_species_transposed(pull, self.species_table, nodes.own(nodes.species)), dx
+            connection.by_species_transposed(pull, self.species_table, part.own(part.species)), dx
         )
 
 

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
-from molequi.kernels import Edges, threads
-from molequi.nn.frozen.buffers import Buffers, Gradients, Inputs, NodeRange
+from molequi.kernels import Edges, NodeRange, threads
+from molequi.nn.frozen.buffers import Buffers, Gradients, GraphPart, Inputs
 from molequi.nn.frozen.layer import FrozenLayer
 from molequi.nn.frozen.workspace import Workspace, WorkspacePool
 from molequi.nn.interaction import Interaction
@@ -35,41 +35,41 @@ class FrozenLayers:
         self.elements = self.layers[0].element_tables(embedding[:, None, :])
         self.workspaces = WorkspacePool()
 
-    def node_ranges(self, edges: Edges) -> list[tuple[int, int]]:
+    def node_ranges(self, edges: Edges) -> list[NodeRange]:
         """Share the nodes out among threads, which keep theirs until the next convolution."""
         cost = sum(layer.splines.shape[1] * layer.splines.shape[2] for layer in self.layers)
         return threads.cut(edges.receiver_ptr.numpy(), cost=cost, worth=_WORTH_A_THREAD)
 
-    def forward(self, ranges: Sequence[NodeRange], workspace: Workspace) -> list[Buffers]:
+    def forward(self, parts: Sequence[GraphPart], workspace: Workspace) -> list[Buffers]:
         """Run the layers; the last one's features are the result."""
-        n_nodes = len(ranges[0].species)
+        n_nodes = len(parts[0].species)
         scratch = workspace.empty(
-            ranges[0].harmonics, n_nodes * max(layer.n_raw for layer in self.layers)
+            parts[0].harmonics, n_nodes * max(layer.n_raw for layer in self.layers)
         )
         kept = [layer.buffers(n_nodes, workspace, scratch) for layer in self.layers]
-        threads.each(functools.partial(self.elements.look_up, kept[0]), ranges)
+        threads.each(functools.partial(self.elements.look_up, kept[0]), parts)
         for number in range(len(self.layers)):
-            threads.each(functools.partial(self._forward_step, number, kept), ranges)
+            threads.each(functools.partial(self._forward_step, number, kept), parts)
         return kept
 
-    def _forward_step(self, number: int, kept: list[Buffers], nodes: NodeRange) -> None:
-        self.layers[number].post_convolution(kept[number], nodes)
+    def _forward_step(self, number: int, kept: list[Buffers], part: GraphPart) -> None:
+        self.layers[number].post_convolution(kept[number], part)
         if number + 1 < len(self.layers):
-            self.layers[number + 1].pre_convolution(kept[number].out, kept[number + 1], nodes)
+            self.layers[number + 1].pre_convolution(kept[number].out, kept[number + 1], part)
 
     def backward(
         self,
         g: Tensor,
         of_invariants: Sequence[Tensor],
         kept: list[Buffers],
-        ranges: Sequence[NodeRange],
+        parts: Sequence[GraphPart],
         workspace: Workspace,
     ) -> list[Inputs]:
         """Go back through the layers; g: gradient of the features, overwritten.
 
         of_invariants: (N, C) of each layer's invariants.
         """
-        like = [(buffers.h, ranges[0].harmonics, ranges[0].distances) for buffers in kept]
+        like = [(buffers.h, parts[0].harmonics, parts[0].distances) for buffers in kept]
         inputs = [Inputs(*(workspace.empty(x, *x.shape) for x in tensors)) for tensors in like]
         mark = workspace.mark()
         for number in range(len(self.layers) - 1, -1, -1):
@@ -77,15 +77,15 @@ class FrozenLayers:
             workspace.restart(mark)  # one layer's gradients at a time
             gradients = layer.gradients(buffers, inputs[number], workspace)
             g[:, 0] += of_invariants[number]
-            threads.each(functools.partial(layer.backward_nodes, g, buffers, gradients), ranges)
-            threads.each(functools.partial(self._backward_step, number, buffers, gradients), ranges)
+            threads.each(functools.partial(layer.backward_nodes, g, buffers, gradients), parts)
+            threads.each(functools.partial(self._backward_step, number, buffers, gradients), parts)
             g = inputs[number].x
         return inputs
 
     def _backward_step(
-        self, number: int, buffers: Buffers, gradients: Gradients, nodes: NodeRange
+        self, number: int, buffers: Buffers, gradients: Gradients, part: GraphPart
     ) -> None:
-        self.layers[number].backward_edges(buffers, gradients, nodes)
+        self.layers[number].backward_edges(buffers, gradients, part)
         # What the first layer is given depends on no position.
         if number:
-            self.layers[number].backward_input(gradients, nodes)
+            self.layers[number].backward_input(gradients, part)

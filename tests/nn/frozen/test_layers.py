@@ -14,7 +14,7 @@ from ase.build import molecule
 
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.graphs.neighbors import build_graph
-from molequi.kernels import inplace
+from molequi.kernels import NodeRange, inplace
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
 from molequi.nn.backbones import spherical as backbone_module
@@ -118,15 +118,17 @@ def test_threads_at_different_powers_write_into_memory_of_their_own(
         model_of(["energy"], parity="full", correlation=3),
         graph_of("CH3CH2OH", "H2O", "O"),
     )
-    spans: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    spans: dict[NodeRange, list[tuple[int, int]]] = {}
     couple_gradient = inplace.couple_gradient
 
     def spy(
-        inputs: tuple, table: CouplingTable, pair: list[torch.Tensor], nodes: tuple[int, int]
+        inputs: tuple, table: CouplingTable, pair: list[torch.Tensor], nodes: NodeRange
     ) -> None:
         for x in pair:
             start, step = x.data_ptr(), x.stride(0) * x.element_size()
-            spans.setdefault(nodes, []).append((start + nodes[0] * step, start + nodes[1] * step))
+            spans.setdefault(nodes, []).append(
+                (start + nodes.first * step, start + nodes.last * step)
+            )
         couple_gradient(inputs, table, pair, nodes)
 
     monkeypatch.setattr(inplace, "couple_gradient", spy)
