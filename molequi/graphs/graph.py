@@ -14,6 +14,7 @@ integer `shifts`:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -81,35 +82,36 @@ def make_graph(
     Shapes and units are those of `AtomGraph`. Without `batch` all atoms are one molecule; without
     `cell` there are as many molecules as `total_charge` or else `batch` names.
     """
-    n_atoms = positions.shape[0]
-    if batch is None:
-        batch = positions.new_zeros(n_atoms, dtype=torch.int64)
+    n_atoms, n_edges = positions.shape[0], edge_index.shape[1]
+    given_or = functools.partial(_given_or, positions)
+    batch = given_or(batch, 0, (n_atoms,))
     n_molecules = _n_molecules(batch, cell, total_charge)
-    if cell is None:
-        cell = positions.new_zeros(n_molecules, 3, 3)
-    if pbc is None:
-        pbc = positions.new_zeros(n_molecules, 3, dtype=torch.bool)
-    if total_charge is None:
-        total_charge = positions.new_zeros(n_molecules, dtype=torch.int64)
-    if spin_multiplicity is None:
-        spin_multiplicity = positions.new_ones(n_molecules, dtype=torch.int64)
-    if shifts is None:
-        shifts = positions.new_zeros(edge_index.shape[1], 3, dtype=torch.int64)
     order = torch.argsort(edge_index[1], stable=True)
     edge_index = edge_index[:, order].to(torch.int64)
     return AtomGraph(
         positions.to(torch.float64),
         atomic_numbers.to(torch.int64),
         edge_index,
-        shifts[order].to(torch.int64),
-        cell.to(torch.float64),
-        pbc,
+        given_or(shifts, 0, (n_edges, 3))[order].to(torch.int64),
+        given_or(cell, 0, (n_molecules, 3, 3), torch.float64).to(torch.float64),
+        given_or(pbc, 0, (n_molecules, 3), torch.bool),
         batch,
-        total_charge,
-        spin_multiplicity,
+        given_or(total_charge, 0, (n_molecules,)),
+        given_or(spin_multiplicity, 1, (n_molecules,)),
         _row_pointers(edge_index[1], n_atoms),
         torch.argsort(edge_index[0], stable=True),
     )
+
+
+def _given_or(
+    like: Tensor,
+    tensor: Tensor | None,
+    default: int,
+    shape: tuple[int, ...],
+    dtype: torch.dtype = torch.int64,
+) -> Tensor:
+    """Return the tensor that was given, or one full of the default, on the device of `like`."""
+    return like.new_full(shape, default, dtype=dtype) if tensor is None else tensor
 
 
 def _n_molecules(batch: Tensor, cell: Tensor | None, total_charge: Tensor | None) -> int:

@@ -84,12 +84,30 @@ def represent(
     matrices are no square matrices of one size, complex, or none are given.
     """
     given = [m if sparse.issparse(m) else np.asarray(m) for m in (*finite, *algebra)]
+    size = _common_size(group, given)
+    matrices = _real_matrices(group, given)
+    return Representation(
+        Group(group, len(finite), len(algebra)),
+        size,
+        tuple(matrices[: len(finite)]),
+        tuple(matrices[len(finite) :]),
+        name,
+    )
+
+
+def _common_size(group: str, given: Sequence[np.ndarray | sparse.sparray]) -> int:
     shapes = {matrix.shape for matrix in given}
     if len(shapes) != 1 or len(shape := next(iter(shapes))) != 2 or shape[0] != shape[1]:
         raise UserError(
             f"generators of {group} have shapes {sorted(shapes)}; give at least one, all square "
             "and of one size"
         )
+    return shape[0]
+
+
+def _real_matrices(
+    group: str, given: Sequence[np.ndarray | sparse.sparray]
+) -> list[sparse.csr_array]:
     if any(np.iscomplexobj(m.data if sparse.issparse(m) else m) for m in given):
         raise UserError(
             f"a generator of {group} is complex; give real matrices: real and imaginary parts as "
@@ -100,14 +118,7 @@ def represent(
         raise UserError(f"a generator of {group} holds numbers that are not finite")
     for matrix in matrices:
         matrix.eliminate_zeros()
-    kind = Group(group, len(finite), len(algebra))
-    return Representation(
-        kind,
-        next(iter(shapes))[0],
-        tuple(matrices[: len(finite)]),
-        tuple(matrices[len(finite) :]),
-        name,
-    )
+    return matrices
 
 
 def trivial(group: Group, name: str = "trivial") -> Representation:

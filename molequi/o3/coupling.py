@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import sqrt
 from typing import NamedTuple
 
@@ -66,11 +66,7 @@ def coupling_table(
     paths are not summed: each has an irrep of the output of its own.
     """
     first, second, output = Irreps(first), Irreps(second), Irreps(output)
-    paths = [
-        Path(i, j, k)
-        for (i, a), (j, b), (k, c) in itertools.product(*map(enumerate, (first, second, output)))
-        if c in a * b and not (symmetric and (i > j or (i == j and _is_antisymmetric(a, c))))
-    ]
+    paths = list(_allowed(first, second, output, symmetric=symmetric))
     if separate:
         paths.sort(key=lambda path: path.output)
         output = Irreps(output[path.output] for path in paths)
@@ -92,6 +88,21 @@ def coupling_table(
         **terms._asdict(),
         symmetric=symmetric,
         separate=separate,
+    )
+
+
+def _allowed(first: Irreps, second: Irreps, output: Irreps, *, symmetric: bool) -> Iterator[Path]:
+    """Yield the paths that parity and the triangle rule allow, without redundant ones."""
+    for (i, a), (j, b), (k, c) in itertools.product(*map(enumerate, (first, second, output))):
+        path = Path(i, j, k)
+        if c in a * b and not (symmetric and _is_redundant(path, first, output)):
+            yield path
+
+
+def _is_redundant(path: Path, factors: Irreps, output: Irreps) -> bool:
+    """Whether a path is another one's mirror image or vanishes where the factors are equal."""
+    return path.first > path.second or (
+        path.first == path.second and _is_antisymmetric(factors[path.first], output[path.output])
     )
 
 

@@ -84,10 +84,8 @@ def vibrations(
     if relax_first:
         atoms, converged, _, n_steps = relax_atoms(atoms, fmax=fmax, steps=_RELAXATION_STEPS)
     left = max_force(atoms.get_forces())
-    if not relax_first and left > _MAX_FORCE_WITHOUT_RELAXATION:
-        logger.warning(
-            "the largest force is %.3f eV/Å: away from a minimum this means little", left
-        )
+    if not relax_first:
+        _warn_away_from_minimum(left)
     modes = _modes(atoms, calculator)
     result = {
         **calculator.labels(atoms),
@@ -101,6 +99,13 @@ def vibrations(
     if output is not None:
         _write(Path(output), atoms, calculator, modes, result)
     return result
+
+
+def _warn_away_from_minimum(left: float) -> None:
+    if left > _MAX_FORCE_WITHOUT_RELAXATION:
+        logger.warning(
+            "the largest force is %.3f eV/Å: away from a minimum this means little", left
+        )
 
 
 def _modes(atoms: Atoms, calculator: Calculator) -> NormalModes:
