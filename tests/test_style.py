@@ -46,6 +46,7 @@ def test_nothing_is_guessed_about_an_object(source) -> None:
 def test_functions_are_small(source) -> None:
     long = [f"{f.where}: {f.n_lines}" for f in source.functions if f.n_lines > 40]
     assert len(long) < MOST_LONG * len(source.functions), long
+    assert max(f.n_lines for f in source.functions) <= LONGEST, long
 
 
 def test_functions_have_few_branches(source) -> None:
@@ -59,9 +60,9 @@ def test_files_hold_one_concept(source) -> None:
 
 
 # The figures of today; each may only fall.
-MOST_WIDE_LINES, MOST_GUESSES = 73, 1
-MOST_LONG, MOST_BRANCHED, MOST_BRANCHES = 0.01, 0.02, 20
-LONGEST_P90 = 230
+MOST_WIDE_LINES, MOST_GUESSES = 7, 0
+MOST_LONG, MOST_BRANCHED, MOST_BRANCHES = 0.005, 0.01, 15
+LONGEST, LONGEST_P90 = 62, 230
 
 
 def test_counting(tmp_path: Path) -> None:

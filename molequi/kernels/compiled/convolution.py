@@ -186,9 +186,9 @@ def backward(
     h, y, r, s, g,
     receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds,
 ):  # fmt: skip
-    """Write dh of the senders from `first` to `last`, dy and dr of their edges, and their ds.
+    """Write dh of the senders from `first` to `last`, dy, dr of their edges, what these add to ds.
 
-    What they add to ds; an empty one is left out.
+    An empty ds is left out.
     """
     m, sums, weights = (
         np.empty(len(pairs), h.dtype),
@@ -267,9 +267,9 @@ def double_by_sender(
     h, y, r, s, g, u, v, w, z,
     receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds,
 ):  # fmt: skip
-    """Write dh of the senders from `first` to `last`, dy and dr of their edges, and their ds.
+    """Write dh of the senders from `first` to `last`, dy, dr of their edges, what these add to ds.
 
-    What they add to ds. An empty z counts as zero.
+    An empty z counts as zero.
     """
     m, n, sums = (
         np.empty(len(pairs), h.dtype),
