@@ -188,21 +188,27 @@ def _print_card(card: Mapping[str, Any], indent: str = "") -> None:
     """Print nested data as lines; groups that all have fields of their own become a table."""
     for key, value in card.items():
         heading = f"{indent}{key.replace('_', ' ')}:"
-        if isinstance(value, dict) and value and _are_groups(value):
-            _print_groups(heading, value)
-        elif isinstance(value, dict):
-            line(heading)
-            _print_card(value, indent + "  ")
-        elif isinstance(value, list) and any(
-            isinstance(item, str) and " " in item for item in value
-        ):
-            line("\n".join([heading, *(f"{indent}  - {item}" for item in value)]))
+        if isinstance(value, dict):
+            if _are_groups(value):
+                _print_groups(heading, value)
+            else:
+                line(heading)
+                _print_card(value, indent + "  ")
+        elif isinstance(value, list):
+            line(heading + _listed(value, indent))
         else:
-            line(f"{heading} {', '.join(map(str, value)) if isinstance(value, list) else value}")
+            line(f"{heading} {value}")
+
+
+def _listed(values: list[Any], indent: str) -> str:
+    """Write words one after the other, sentences one a line."""
+    if any(isinstance(item, str) and " " in item for item in values):
+        return "".join(f"\n{indent}  - {item}" for item in values)
+    return f" {', '.join(map(str, values))}"
 
 
 def _are_groups(card: Mapping[str, Any]) -> bool:
-    return all(isinstance(group, dict) for group in card.values())
+    return bool(card) and all(isinstance(group, dict) for group in card.values())
 
 
 def _print_groups(heading: str, groups: Mapping[str, Mapping[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -189,28 +189,19 @@ class Frames:
         """
         if not parts:
             raise UserError("there are no frames to join; give at least one set")
-        properties: dict[str, Property] = {}
-        for part in parts:
-            for name, row in part.properties.items():
-                if properties.setdefault(name, row) != row:
-                    raise UserError(
-                        f"property {name!r} means {row} in one set and {properties[name]} in "
-                        "another"
-                    )
+        properties = _joined_properties(parts)
         joined = {field: torch.cat([getattr(part, field) for part in parts]) for field in _TENSORS}
         targets = {
             name: torch.cat([_target_or_nan(part, row) for part in parts])
             for name, row in properties.items()
         }
-        has_source = any(part.source for part in parts)
-        source = [text for part in parts for text in part.source or ("",) * len(part)]
         offsets = offsets_of(torch.cat([part.n_atoms for part in parts]))
         return Frames(
             **joined,
             offsets=offsets,
             targets=targets,
             properties=properties,
-            source=tuple(source) if has_source else (),
+            source=_joined_sources(parts),
         )
 
     def _atom_rows(self, indices: Tensor) -> _AtomRows:
@@ -291,6 +282,23 @@ def _as_indices(indices: Tensor, n_frames: int) -> Tensor:
     if outside:
         raise UserError(f"structure {outside[0]} is not in the data; it has {n_frames} structures")
     return indices
+
+
+def _joined_properties(parts: Iterable[Frames]) -> dict[str, Property]:
+    properties: dict[str, Property] = {}
+    for part in parts:
+        for name, row in part.properties.items():
+            if properties.setdefault(name, row) != row:
+                raise UserError(
+                    f"property {name!r} means {row} in one set and {properties[name]} in another"
+                )
+    return properties
+
+
+def _joined_sources(parts: Sequence[Frames]) -> tuple[str, ...]:
+    if not any(part.source for part in parts):
+        return ()
+    return tuple(text for part in parts for text in part.source or ("",) * len(part))
 
 
 def _target_or_nan(part: Frames, row: Property) -> Tensor:

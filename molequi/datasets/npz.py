@@ -167,19 +167,7 @@ def load_npz(path: str | Path, declared: Sequence[Property] = ()) -> LabelledSet
     missing = [name for name in ("n_atoms", "z", "pos", *properties) if name not in arrays]
     if missing:
         raise UserError(f"{path}: array {missing[0]!r} is missing; the file is damaged")
-    tensors = {name: torch.from_numpy(arrays[name]) for name in _OPTIONAL if name in arrays}
-    frames = make_frames(
-        torch.from_numpy(arrays["pos"]),
-        torch.from_numpy(arrays["z"]),
-        torch.from_numpy(arrays["n_atoms"]),
-        periodic=Periodicity(tensors["cell"], tensors["pbc"]) if "cell" in tensors else None,
-        electrons=(
-            Electrons(tensors["charge"], tensors["multiplicity"]) if "charge" in tensors else None
-        ),
-        targets={name: torch.from_numpy(arrays[name]) for name in properties},
-        properties=properties,
-        source=_lines(arrays, "source") if is_complete else (),
-    )
+    frames = _frames(arrays, properties, _lines(arrays, "source") if is_complete else ())
     groups = _lines(arrays, "group") if is_complete else ()
     if groups and len(groups) != len(frames):
         raise UserError(
@@ -188,6 +176,25 @@ def load_npz(path: str | Path, declared: Sequence[Property] = ()) -> LabelledSet
     notes = meta["notes"] if is_complete else _plain_notes(meta)
     report = describe_frames(frames, "npz")
     return LabelledSet(frames, report, _splits(arrays), groups, notes=notes)
+
+
+def _frames(
+    arrays: Mapping[str, np.ndarray], properties: Mapping[str, Property], source: Sequence[str]
+) -> Frames:
+    names = ("pos", "z", "n_atoms", *_OPTIONAL, *properties)
+    tensors = {name: torch.from_numpy(arrays[name]) for name in names if name in arrays}
+    return make_frames(
+        tensors["pos"],
+        tensors["z"],
+        tensors["n_atoms"],
+        periodic=Periodicity(tensors["cell"], tensors["pbc"]) if "cell" in tensors else None,
+        electrons=(
+            Electrons(tensors["charge"], tensors["multiplicity"]) if "charge" in tensors else None
+        ),
+        targets={name: tensors[name] for name in properties},
+        properties=properties,
+        source=source,
+    )
 
 
 def _lines(arrays: Mapping[str, np.ndarray], name: str) -> tuple[str, ...]:

@@ -73,27 +73,26 @@ def grouped_split(
     members: dict[str, list[int]] = {}
     for row, name in enumerate(groups):
         members.setdefault(name, []).append(row)
-    names = list(members)
-    waiting = [
-        members[names[number]] for number in np.random.default_rng(seed).permutation(len(names))
-    ]
-    parts = {}
-    for part in ("valid", "test", "train"):
-        rows: list[int] = []
-        while (
-            waiting
-            and len(rows) < counts[part]
-            and (not rows or len(rows) + len(waiting[-1]) / 2 <= counts[part])
-        ):
-            rows += waiting.pop()
-        parts[part] = torch.tensor(sorted(rows), dtype=torch.int64)
+    rows_of = list(members.values())
+    waiting = [rows_of[number] for number in np.random.default_rng(seed).permutation(len(rows_of))]
+    parts = {part: _take_groups(waiting, counts[part]) for part in ("valid", "test", "train")}
     for name in ("train", "valid"):
         if not len(parts[name]):
             raise UserError(
                 f"the split leaves no structure for {name}: {len(groups)} structures are "
-                f"{len(names)} groups that stay together"
+                f"{len(members)} groups that stay together"
             )
     return {name: parts[name] for name in NAMES}
+
+
+def _take_groups(waiting: list[list[int]], count: int) -> Tensor:
+    """Take groups from the end of the list until `count` rows are there to within half a group."""
+    rows: list[int] = []
+    while waiting and len(rows) < count:
+        if rows and len(rows) + len(waiting[-1]) / 2 > count:
+            break
+        rows += waiting.pop()
+    return torch.tensor(sorted(rows), dtype=torch.int64)
 
 
 def hashed_split(

@@ -129,24 +129,24 @@ def _flat(record: Record, properties: Mapping[str, Property]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, value in record.items():
         known = properties.get(name)
-        if name in _PER_ATOM or (
-            known is not None and (known.per_atom or (value is None and known.shape))
-        ):
-            continue
-        unit = known.unit if known is not None else _UNITS.get(name)
-        heading = f" [{unit}]" if unit else ""
-        if isinstance(value, Mapping):
-            row[name + heading] = " ".join(f"{key}:{item}" for key, item in value.items())
-        elif isinstance(value, np.ndarray):
-            row.update(
-                {
-                    f"{name}_{_component(index, value.shape)}{heading}": float(part)
-                    for index, part in np.ndenumerate(value)
-                }
-            )
-        else:
-            row[name + heading] = value
+        if known is None and name not in _PER_ATOM:
+            row.update(_cells(name, value, _UNITS.get(name)))
+        elif known is not None and not known.per_atom and not (value is None and known.shape):
+            row.update(_cells(name, value, known.unit))
     return row
+
+
+def _cells(name: str, value: Any, unit: str | None) -> dict[str, Any]:
+    """Return the cells of one entry by their headings: several for a vector or tensor."""
+    heading = f" [{unit}]" if unit else ""
+    if isinstance(value, Mapping):
+        return {name + heading: " ".join(f"{key}:{item}" for key, item in value.items())}
+    if isinstance(value, np.ndarray):
+        return {
+            f"{name}_{_component(index, value.shape)}{heading}": float(part)
+            for index, part in np.ndenumerate(value)
+        }
+    return {name + heading: value}
 
 
 def _component(index: tuple[int, ...], shape: tuple[int, ...]) -> str:

@@ -80,17 +80,7 @@ def rotatory_strength(electric: np.ndarray, magnetic: np.ndarray) -> np.ndarray:
 
 
 def _molecule(row: dict[str, Any], where: str) -> EcdMolecule:
-    missing = [
-        name for name in ("symbols", *_STATES) if not isinstance(row, dict) or name not in row
-    ]
-    if missing:
-        raise UserError(f"{where}: the field {missing[0]!r} is missing")
-    lists = [name for name in ("symbols", "E_eV") if not isinstance(row[name], list)]
-    if lists:
-        raise UserError(
-            f"{where}: the field {lists[0]!r} is no list; expected one entry for each "
-            f"{'atom' if lists[0] == 'symbols' else 'state'}"
-        )
+    _check_fields(row, where)
     unknown = [symbol for symbol in row["symbols"] if str(symbol) not in atomic_numbers]
     if unknown:
         raise UserError(f"{where}: {unknown[0]!r} is no element")
@@ -113,6 +103,18 @@ def _molecule(row: dict[str, Any], where: str) -> EcdMolecule:
         electric=arrays["mu_e"],
         magnetic=arrays["mu_m"],
     )
+
+
+def _check_fields(row: object, where: str) -> None:
+    fields = row if isinstance(row, dict) else {}
+    for name in ("symbols", *_STATES):
+        if name not in fields:
+            raise UserError(f"{where}: the field {name!r} is missing")
+    for name, counted in (("symbols", "atom"), ("E_eV", "state")):
+        if not isinstance(fields[name], list):
+            raise UserError(
+                f"{where}: the field {name!r} is no list; expected one entry for each {counted}"
+            )
 
 
 def _numbers(values: ArrayLike, shape: tuple[int, ...], where: str) -> np.ndarray:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from ase import units
+from ase import Atoms, units
 from torch import Tensor
 
 from molequi.datasets.base import FileReport
@@ -68,15 +69,13 @@ def load_rosenfeld(
     names = " and ".join(path.name for path in files)
     frames = join_qm9(joined["index"], structures, names)
     _refuse_moved(frames, files, arrays)
-    if all("smiles" in part for part in arrays):
-        smiles = [str(text) for part in arrays for text in part["smiles"]]
-    else:
-        places = [
-            *([_folder(Path(structures))] if structures is not None else []),
-            *(path.parent for path in files),
-        ]
+    smiles = _stored_smiles(arrays)
+    if smiles is None:
+        places = [path.parent for path in files]
+        if structures is not None:
+            places.insert(0, _folder(Path(structures)))
         smiles = qm9_smiles(joined["index"], places, names)
-    groups = tuple(constitution_of(text) for text in smiles)
+    groups = tuple(map(constitution_of, smiles))
     targets = tensor_targets(joined)
     frames = dataclasses.replace(
         frames, targets=targets, properties={name: PROPERTIES[name] for name in targets}
@@ -84,6 +83,13 @@ def load_rosenfeld(
     notes = {"set": "rosenfeld", "level": LEVEL, "molecules": len(frames), "files": len(files)}
     splits = constitution_split(groups, files[0].parent)
     return LabelledSet(frames, describe_frames(frames, "rosenfeld"), splits, groups, notes=notes)
+
+
+def _stored_smiles(arrays: Sequence[dict[str, np.ndarray]]) -> list[str] | None:
+    """Return the SMILES that stand in the files, None where one of them has none."""
+    if not all("smiles" in part for part in arrays):
+        return None
+    return [str(text) for part in arrays for text in part["smiles"]]
 
 
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
@@ -131,19 +137,7 @@ def _labelled(path: Path) -> dict[str, np.ndarray]:
     for number, item in enumerate(records(path)):
         if isinstance(item, str):
             raise UserError(f"{path}, frame {number}: {item}")
-        level = str(item.info.get("level", "an unknown level"))
-        if level.partition(",")[0] != _METHOD:
-            raise UserError(
-                f"{path}, frame {number} was labelled at {level}; the set is {_METHOD} throughout "
-                "(`molequi label --level hf/6-31g`)"
-            )
-        values = {**item.info, **(item.calc.results if item.calc is not None else {})}
-        missing = [key for key, size in _SIZES.items() if np.size(values.get(key, ())) != size]
-        if missing:
-            raise UserError(
-                f"{path}, frame {number} has no {missing[0]}; expected what `molequi label qm9` "
-                f"writes: {', '.join(_SIZES)}"
-            )
+        values = _values(item, f"{path}, frame {number}")
         found["index"].append(np.array([values["gdb"]]))
         found["positions"].append(item.positions)
         smiles.append(item.info.get("smiles"))
@@ -155,6 +149,24 @@ def _labelled(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path} holds no structures")
     arrays = {name: np.concatenate(parts) for name, parts in found.items()}
     return {**arrays, "smiles": np.array(smiles)} if all(smiles) else arrays
+
+
+def _values(atoms: Atoms, where: str) -> dict[str, Any]:
+    """Return what stands in a frame of `molequi label`; refuse another level or a missing label."""
+    level = str(atoms.info.get("level", "an unknown level"))
+    if level.partition(",")[0] != _METHOD:
+        raise UserError(
+            f"{where} was labelled at {level}; the set is {_METHOD} throughout "
+            "(`molequi label --level hf/6-31g`)"
+        )
+    values = {**atoms.info, **(atoms.calc.results if atoms.calc is not None else {})}
+    missing = [key for key, size in _SIZES.items() if np.size(values.get(key, ())) != size]
+    if missing:
+        raise UserError(
+            f"{where} has no {missing[0]}; expected what `molequi label qm9` writes: "
+            f"{', '.join(_SIZES)}"
+        )
+    return values
 
 
 def tensor_targets(arrays: dict[str, np.ndarray]) -> dict[str, Tensor]:

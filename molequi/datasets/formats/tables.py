@@ -116,10 +116,7 @@ def _standing_in(report: LabelReport, place: str) -> LabelReport:
 def inspect_table(path: str | Path, rows: Iterable[Property] = PROPERTIES.values()) -> LabelReport:
     """Report the columns of a CSV or TSV file that are named like `rows`; no conformer is made."""
     with open_table(Path(path)) as handle:
-        lines = [
-            {name: value for name, value in line.items() if name and not _is_missing(value)}
-            for line in table_reader(handle, Path(path))
-        ]
+        lines = [_present(line) for line in table_reader(handle, Path(path))]
     report = report_everything([ase.Atoms(info=line) for line in lines], str(path), rows)
     return dataclasses.replace(
         _standing_in(report, "column"), keys={"columns": report.keys["info"]}
@@ -129,15 +126,7 @@ def inspect_table(path: str | Path, rows: Iterable[Property] = PROPERTIES.values
 def _csv_items(
     path: Path, targets: Sequence[Property], keys: Mapping[str, str], smiles: str | None, seed: int
 ) -> Iterator[Item]:
-    for row in targets:
-        if row.per_atom or row.shape:
-            kind = "a value per atom" if row.per_atom else f"a vector or tensor ({row.irreps})"
-            reason = (
-                f"{path.name} has only SMILES, where the order of atoms and the axes are arbitrary"
-            )
-            raise UserError(
-                f"target {row.name!r} is {kind}, but {reason}; give an SDF or extxyz file"
-            )
+    _refuse_oriented(path, targets)
     with open_table(path) as handle:
         reader = table_reader(handle, path)
         try:
@@ -157,14 +146,25 @@ def _csv_items(
             except UserError as error:
                 yield label, str(error)
                 continue
-            atoms.info.update(
-                {
-                    name: value
-                    for name, value in line.items()
-                    if name not in {column, None} and not _is_missing(value)
-                }
-            )
+            del line[column]
+            atoms.info.update(_present(line))
             yield label, atoms
+
+
+def _present(line: Mapping[str, str]) -> dict[str, str]:
+    """Return the cells of a line that hold something; csv puts surplus cells under None."""
+    return {name: value for name, value in line.items() if name and not _is_missing(value)}
+
+
+def _refuse_oriented(path: Path, targets: Sequence[Property]) -> None:
+    """Refuse targets that need an order of atoms or axes, which SMILES do not have."""
+    for row in targets:
+        if row.per_atom or row.shape:
+            kind = "a value per atom" if row.per_atom else f"a vector or tensor ({row.irreps})"
+            raise UserError(
+                f"target {row.name!r} is {kind}, but {path.name} has only SMILES, where the order "
+                "of atoms and the axes are arbitrary; give an SDF or extxyz file"
+            )
 
 
 def _check_columns(

@@ -47,16 +47,9 @@ def suspicious_units(frames: Frames, *, units_given: Mapping[str, str] | None = 
 
 def _energies(frames: Frames, name: str, unit: str) -> list[str]:
     energies = frames.targets[name].numpy()
-    ratios = []
-    for index in range(len(frames)):
-        numbers = frames.atomic_numbers[frames.offsets[index] : frames.offsets[index + 1]].tolist()
-        if (
-            np.isfinite(energies[index])
-            and all(number in _ATOM_HARTREE for number in numbers)
-            and any(number > 1 for number in numbers)
-        ):
-            ratios.append(energies[index] / sum(_ATOM_HARTREE[number] for number in numbers))
-    if not ratios:
+    ratios = energies / _sums_over_atoms(frames)
+    ratios = ratios[np.isfinite(ratios)]
+    if not len(ratios):
         return []
     # In eV, a total energy is 27.2 times the sum in hartree; in another unit it is off by that
     # unit's size.
@@ -68,6 +61,19 @@ def _energies(frames: Frames, name: str, unit: str) -> list[str]:
                 f"data.units.{name}={other}"
             ]
     return []
+
+
+def _sums_over_atoms(frames: Frames) -> np.ndarray:
+    """Sum of the isolated atoms' energies (B,), hartree; NaN where it says nothing.
+
+    It does so for hydrogen alone and for elements that are not in the table.
+    """
+    sums = np.full(len(frames), np.nan)
+    for index in range(len(frames)):
+        numbers = frames.atomic_numbers[frames.offsets[index] : frames.offsets[index + 1]].tolist()
+        if max(numbers, default=1) > 1 and _ATOM_HARTREE.keys() >= set(numbers):
+            sums[index] = sum(_ATOM_HARTREE[number] for number in numbers)
+    return sums
 
 
 def _forces(frames: Frames, unit: str) -> list[str]:

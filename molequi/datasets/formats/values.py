@@ -26,8 +26,10 @@ _NO_LABELS = {
     "masses",
     "free_energy",
 }
-_YES = {"yes", "true", "y", "t", "1"}
-_NO = {"no", "false", "n", "f", "0"}
+_WORDS = {
+    **dict.fromkeys(("yes", "true", "y", "t", "1"), 1.0),
+    **dict.fromkeys(("no", "false", "n", "f", "0"), 0.0),
+}
 
 
 def contents(atoms: ase.Atoms, place: str) -> Mapping[str, Any]:
@@ -61,8 +63,7 @@ def parse_value(value: Any, row: Property, n_atoms: int) -> np.ndarray | None:
     label also takes these words.
     """
     if row.binary and isinstance(value, str | bool | np.bool_):
-        word = str(value).strip().lower()
-        value = 1.0 if word in _YES else 0.0 if word in _NO else value
+        value = _WORDS.get(str(value).strip().lower(), value)
     if isinstance(value, str):
         value = [word for word in re.split(r"[\s,;\[\]()]+", value) if word] or None
     try:

@@ -53,15 +53,7 @@ def load_qm9(path: str | Path | None = None, *, progress: Progress | None = None
     Raises UserError that says how to get the data.
     """
     if path is None:
-        prepared = default_root() / PREPARED
-        if not prepared.is_file() and qm9pack_folder() is None:
-            raise UserError(
-                f"QM9 is not prepared ({prepared} does not exist); run `molequi data prepare qm9`, "
-                "or name its files with data.path=FILE"
-            )
-        return load_npz(
-            prepared if prepared.is_file() else prepare_qm9(default_root(), progress=progress)
-        )
+        return load_npz(_prepared(progress))
     path = Path(path)
     if not path.exists():
         raise UserError(
@@ -77,6 +69,19 @@ def load_qm9(path: str | Path | None = None, *, progress: Progress | None = None
         read_qm9_source(source, progress),
         uncharacterized(source if source.is_dir() else source.parent),
     )
+
+
+def _prepared(progress: Progress | None) -> Path:
+    """Return the prepared file, made from an installed qm9pack where it is not there yet."""
+    prepared = default_root() / PREPARED
+    if prepared.is_file():
+        return prepared
+    if qm9pack_folder() is None:
+        raise UserError(
+            f"QM9 is not prepared ({prepared} does not exist); run `molequi data prepare qm9`, "
+            "or name its files with data.path=FILE"
+        )
+    return prepare_qm9(default_root(), progress=progress)
 
 
 def prepare_qm9(
