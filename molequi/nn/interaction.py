@@ -44,20 +44,15 @@ class Interaction(WeightTables[Tensor]):
         self_connection: str = "factors",
     ) -> None:
         super().__init__()
+        edge_irreps, separate = Irreps.natural(l_max), mixing == "separate"
         wanted = irreps_out if correlation == 1 else _message_irreps(irreps_in, irreps_out, l_max)
-        message_irreps = reachable(irreps_in, Irreps.natural(l_max), wanted)
-        separate = mixing == "separate"
-        self.irreps_out = irreps_out
-        self.table = coupling_table(
-            irreps_in, Irreps.natural(l_max), message_irreps, separate=separate
-        )
-        self.kernels = "reference"
+        message_irreps = reachable(irreps_in, edge_irreps, wanted)
+        self.irreps_out, self.kernels = irreps_out, "reference"
+        self.table = coupling_table(irreps_in, edge_irreps, message_irreps, separate=separate)
         self.linear_up = IrrepsLinear(irreps_in, n_channels, n_channels)
         self.radial = RadialNetwork(
             *radial[:2], len(self.table.paths), n_channels, n_hidden=radial[2]
         )
-        self.register_buffer("path_scale", path_scale(self.table), persistent=False)
-        self.register_buffer("neighbor_count", torch.tensor(12.0))
         self.linear_paths: PathLinear | nn.Identity = (
             PathLinear(self.table.output, n_channels) if separate else nn.Identity()
         )
@@ -66,20 +61,24 @@ class Interaction(WeightTables[Tensor]):
             self.product = ManyBodyProduct(
                 message_irreps, irreps_out, n_channels, n_elements, correlation=correlation
             )
-            self.register_buffer("product_scale", torch.ones(len(irreps_out)))
-        self.register_buffer(
-            "irrep_of_component", torch.tensor(irreps_out.of_components()), persistent=False
-        )
-        # Separate paths without a product are mixed already.
+        is_mixed = separate and self.product is None
         self.linear_down: IrrepsLinear | nn.Identity = (
-            nn.Identity()
-            if separate and correlation == 1
-            else IrrepsLinear(irreps_out, n_channels, n_channels)
+            nn.Identity() if is_mixed else IrrepsLinear(irreps_out, n_channels, n_channels)
         )
         self.self_connection = SelfConnection(
             irreps_in, irreps_out, n_channels, n_elements, matrices=self_connection == "matrices"
         )
         self.gate = Gate(irreps_out, n_channels)
+        self._set_constants()
+
+    def _set_constants(self) -> None:
+        """Register what is no weight; see `calibrate`."""
+        self.register_buffer("path_scale", path_scale(self.table), persistent=False)
+        self.register_buffer("neighbor_count", torch.tensor(12.0))
+        if self.product is not None:
+            self.register_buffer("product_scale", torch.ones(len(self.irreps_out)))
+        of_component = torch.tensor(self.irreps_out.of_components())
+        self.register_buffer("irrep_of_component", of_component, persistent=False)
 
     def forward(
         self, features: Tensor, harmonics: Tensor, distances: Tensor, edges: Edges, species: Tensor

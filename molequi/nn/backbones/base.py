@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -182,6 +182,20 @@ class BackboneBase(nn.Module, abc.ABC):
     def threads_for_prediction(self) -> contextlib.AbstractContextManager[None]:
         """Return a context for a prediction, in which torch has the threads that it needs."""
         return contextlib.nullcontext()
+
+
+def settings_of(arguments: Mapping[str, Any]) -> dict[str, object]:
+    """Return the settings among `locals()` as they are in the first line of a constructor.
+
+    A new argument of a backbone is then a setting without being named again. Cutoffs, Å, become
+    floats.
+    """
+    others = {"self", "elements", "irreps_out", "__class__"}
+    return {
+        name: float(value) if name.endswith("cutoff") else value
+        for name, value in arguments.items()
+        if name not in others
+    }
 
 
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.nn.backbones.angles import Angles, Dihedrals, find_angles, find_dihedrals
-from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures
+from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures, settings_of
 from molequi.nn.linear import Perceptron, gate
 from molequi.nn.module_list import ModuleListOf
 from molequi.nn.radial import bessel_basis, envelope
@@ -83,16 +83,7 @@ class InvariantBackbone(BackboneBase):
         n_hidden: int = 32,
         irreps_out: Irreps | None = None,
     ) -> None:
-        settings = {
-            "cutoff": float(cutoff),
-            "n_layers": n_layers,
-            "n_channels": n_channels,
-            "parity": parity,
-            "near_cutoff": float(near_cutoff),
-            "n_radial": n_radial,
-            "n_hidden": n_hidden,
-        }
-        super().__init__(elements, settings)
+        super().__init__(elements, settings_of(locals()))
         if parity not in {"natural", "full"}:
             raise UserError(
                 f"model.parity is {parity!r}; it must be 'natural' (unsigned dihedrals) or 'full' "

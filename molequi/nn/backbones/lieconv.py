@@ -16,7 +16,7 @@ from molequi.groups.lie_groups import group_named
 from molequi.groups.lieconv import LieResNet, Stage
 from molequi.groups.norms import measuring
 from molequi.groups.rotations import haar_space
-from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures
+from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures, settings_of
 from molequi.nn.radial import envelope
 from molequi.o3.irreps import Irreps
 
@@ -60,19 +60,7 @@ class LieConvBackbone(BackboneBase):
         augmentation: str = "none",
         irreps_out: Irreps | None = None,
     ) -> None:
-        settings = {
-            "cutoff": float(cutoff),
-            "n_layers": n_layers,
-            "n_channels": n_channels,
-            "group": group,
-            "n_lifts": n_lifts,
-            "lifts": lifts,
-            "radius": radius,
-            "n_hidden": n_hidden,
-            "n_middle": n_middle,
-            "augmentation": augmentation,
-        }
-        super().__init__(elements, settings)
+        super().__init__(elements, settings_of(locals()))
         self.n_channels, self.irreps_out = n_channels, Irreps("0e")
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         self.group = group_named(group, 3)

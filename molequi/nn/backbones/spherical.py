@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -12,7 +13,13 @@ from torch.nn import functional
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.kernels import BACKENDS, edges_of, inplace, threads
-from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures, check_choice
+from molequi.nn.backbones.base import (
+    BackboneBase,
+    Capabilities,
+    NodeFeatures,
+    check_choice,
+    settings_of,
+)
 from molequi.nn.frozen.autograd import FrozenPass
 from molequi.nn.frozen.layers import FrozenLayers
 from molequi.nn.interaction import Interaction, reachable
@@ -57,40 +64,17 @@ class SphericalBackbone(BackboneBase):
         self_connection: str = "factors",
         irreps_out: Irreps | None = None,
     ) -> None:
-        settings = {
-            "cutoff": float(cutoff),
-            "n_layers": n_layers,
-            "n_channels": n_channels,
-            "l_max": l_max,
-            "parity": parity,
-            "correlation": correlation,
-            "n_radial": n_radial,
-            "n_hidden": n_hidden,
-            "l_hidden": l_hidden,
-            "mixing": mixing,
-            "self_connection": self_connection,
-        }
-        super().__init__(elements, settings)
+        super().__init__(elements, settings_of(locals()))
         check_choice("parity", parity, ("natural", "full"))
         check_choice("mixing", mixing, ("merged", "separate"))
         check_choice("self_connection", self_connection, ("factors", "matrices"))
-        l_between = l_max if l_hidden is None else l_hidden
-        if l_between > l_max:
-            raise UserError(
-                f"model.l_hidden is {l_hidden}; it must lie between 0 and l_max, {l_max}"
-            )
         self.l_max, self.n_channels, self.n_layers = l_max, n_channels, n_layers
-        irreps_up_to = Irreps.natural if parity == "natural" else Irreps.full
-        hidden = irreps_up_to(l_between)
-        # What each layer should give, were it within its reach.
-        wanted = [hidden] * (n_layers - 1) + [_asked_for(hidden, irreps_out)]
+        l_between = l_max if l_hidden is None else l_hidden
+        irreps = _irreps_of_layers(n_layers, parity, l_max, l_between, correlation, irreps_out)
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
-        self.layers, self.irreps_out = ModuleListOf[Interaction](), Irreps("0e")
-        for irreps in wanted:
-            target = _reach(self.irreps_out, irreps, irreps_up_to(l_max), l_max, correlation)
-            layer = Interaction(
-                self.irreps_out,
-                target,
+        self.layers = ModuleListOf(
+            Interaction(
+                *pair,
                 n_channels,
                 len(elements),
                 (cutoff, n_radial, n_hidden),
@@ -99,8 +83,9 @@ class SphericalBackbone(BackboneBase):
                 mixing=mixing,
                 self_connection=self_connection,
             )
-            self.layers.append(layer)
-            self.irreps_out = target
+            for pair in itertools.pairwise(irreps)
+        )
+        self.irreps_out = irreps[-1]
         self.use_kernels("auto")
 
     @property
@@ -208,6 +193,26 @@ class SphericalBackbone(BackboneBase):
         return spherical_harmonics(
             (vectors / distances[:, None]).to(dtype), self.l_max
         ), distances.to(dtype)
+
+
+def _irreps_of_layers(
+    n_layers: int,
+    parity: str,
+    l_max: int,
+    l_hidden: int,
+    correlation: int,
+    irreps_out: Irreps | None,
+) -> list[Irreps]:
+    """Return the irreps of the features before the first layer and after each layer."""
+    if l_hidden > l_max:
+        raise UserError(f"model.l_hidden is {l_hidden}; it must lie between 0 and l_max, {l_max}")
+    up_to = Irreps.natural if parity == "natural" else Irreps.full
+    hidden = up_to(l_hidden)
+    irreps = [Irreps("0e")]
+    # What each layer should give, were it within its reach.
+    for wanted in [*[hidden] * (n_layers - 1), _asked_for(hidden, irreps_out)]:
+        irreps.append(_reach(irreps[-1], wanted, up_to(l_max), l_max, correlation))
+    return irreps
 
 
 def _asked_for(hidden: Irreps, irreps_out: Irreps | None) -> Irreps:
