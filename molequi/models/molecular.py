@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -91,7 +91,7 @@ class MolecularModel(nn.Module):
         """Floating-point type of the network; positions and energies stay float64."""
         return self.backbone.dtype
 
-    def _apply(self, fn, recurse: bool = True):  # noqa: ANN001, ANN202 (signature of torch.nn.Module)
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MolecularModel:
         """Keep the masses in float64 whatever the dtype of the model."""
         masses = self.masses
         super()._apply(fn, recurse)

@@ -7,6 +7,7 @@ before training.
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -108,7 +109,7 @@ class Head(nn.Module, abc.ABC):
         if reference is not None:
             self.reference.copy_(reference)
 
-    def _apply(self, fn, recurse: bool = True):  # noqa: ANN001, ANN202 (signature of torch.nn.Module)
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Head:
         """Keep shift and reference in float64 whatever the dtype of the model."""
         kept = self.shift, self.reference
         super()._apply(fn, recurse)
