@@ -10,7 +10,7 @@ from molequi.kernels import Edges, NodeRange
 
 
 class Buffers(NamedTuple):
-    """What a layer computes, and keeps for its gradient; all (N, rows, C).
+    """What a layer computes, and keeps for its gradient; all (N, components, C).
 
     h: features after the first map. raw: the messages as the convolution gives them, not kept where
     they are mixed. powers: of the messages.
@@ -28,7 +28,7 @@ class Buffers(NamedTuple):
 class Inputs(NamedTuple):
     """Gradients with respect to what a layer is given.
 
-    Features x (N, M_in, C), harmonics y (E, rows), distances r (E,).
+    Features x (N, M_in, C), harmonics y (E, components), distances r (E,).
     """
 
     x: Tensor
