@@ -54,7 +54,7 @@ WHERE = {
     ),
     "A4 resume, averages, which file is the model": (
         "tests/training/test_processes.py::test_kill_in_mid_epoch_and_resume_gives_the_weights_of_an_uninterrupted_run",
-        "tests/training/test_state.py::test_average_is_restored_exactly",
+        "tests/training/test_ema.py::test_average_is_restored_exactly",
         "tests/training/test_fit.py::test_run_directory_is_complete_and_reusable",
         "tests/models/test_zoo.py::test_path_first_then_run_directory_then_name",
     ),

@@ -35,10 +35,15 @@ def without_parity() -> Iterator[None]:
 def relabelled(frames: Frames) -> Frames:
     """Call every target even: 0o+1o+2o becomes 0e+1e+2e."""
     rows = {
-        name: dataclasses.replace(row, irreps=row.irreps.replace("o", "e"))
+        name: dataclasses.replace(row, irreps=_even(row.irreps), reads=_even(row.reads))
         for name, row in frames.properties.items()
     }
     return dataclasses.replace(frames, properties=rows)
+
+
+def _even(irreps: str) -> str:
+    """Relabel `0e+0o+1o` as `0e+1e`: each degree once."""
+    return "+".join(dict.fromkeys(irreps.replace("o", "e").split("+")))
 
 
 def mirrored(frames: Frames) -> Frames:
