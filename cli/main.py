@@ -97,7 +97,8 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # `molequi ... | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the outermost frame turns every error into a line and a code)
+    # The outermost frame turns every error into a line and a code.
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
         code, text = explain(error, debug=debug)
         if text:
             say(text)

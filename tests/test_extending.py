@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -218,6 +219,9 @@ def count(smiles: Annotated[str, typer.Argument(help="A molecule.")]) -> None:
 def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(app, "registered_commands", [*app.registered_commands])
     app.command("count", rich_help_panel="See what there is")(count)
+    log = logging.getLogger("molequi")  # which a command sends to stderr
+    for name, value in (("handlers", log.handlers), ("level", log.level), ("propagate", True)):
+        monkeypatch.setattr(log, name, value)
     assert run(["count", "CCO"]) == 0
     assert json.loads(capsys.readouterr().out) == {"atoms": 9}
     assert run(["count"]) == 2

@@ -60,7 +60,7 @@ def test_files_hold_one_concept(source) -> None:
 
 
 # The figures of today; each may only fall.
-MOST_WIDE_LINES, MOST_GUESSES = 5, 0
+MOST_WIDE_LINES, MOST_GUESSES = 0, 0
 MOST_LONG, MOST_BRANCHED, MOST_BRANCHES = 0.002, 0.002, 11
 LONGEST, LONGEST_P90 = 59, 230
 

@@ -20,7 +20,7 @@ class _Exact(nn.Module):
 
     exact: str
 
-    def _apply(self, fn, recurse: bool = True):  # noqa: ANN001, ANN202 (signature of torch.nn.Module)
+    def _apply(self, fn, recurse: bool = True):  # noqa: ANN001, ANN202 (as torch.nn.Module)
         basis = getattr(self, self.exact)
         super()._apply(fn, recurse)
         setattr(self, self.exact, basis.to(getattr(self, self.exact).device))

@@ -151,7 +151,9 @@ def _axes(molecule: Chem.Mol, expected: dict[str, list[Axis]]) -> list[Axis]:
 
 def _parse(text: str) -> list[Axis]:
     try:
-        return [tuple(int(atom) for atom in axis) for axis in ast.literal_eval(text)]  # type: ignore[misc]
+        axes = ast.literal_eval(text)
+        # The published table also names single atoms, the centres of spiro compounds.
+        return [tuple(int(atom) for atom in axis) for axis in axes]  # type: ignore[misc]
     except (ValueError, SyntaxError, TypeError):
         raise UserError(
             f"the axes {text[:60]!r} cannot be read; write for example [(5, 6), (17, 18)]"

@@ -12,9 +12,9 @@ The kernels by sender are long functions: each is one pass over its edges, with 
 per call. Split, they would hand a dozen arrays to every edge's call, or pass over the edges twice.
 """
 
-# numba infers the types:
+# numba infers the types, and a kernel takes its tensors one by one:
 # mypy: disable-error-code="var-annotated"
-# ruff: noqa: ANN001, ANN201, ANN202, PLR0913, PLR0917 (numba infers the types; a kernel takes its tensors one by one)
+# ruff: noqa: ANN001, ANN201, ANN202, PLR0913, PLR0917
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ The letters are those of `kernels.products`; a term t adds values[t] w[p] x[a] y
 with (p, a, b, k) = terms[t].
 """
 
-# ruff: noqa: ANN001, ANN201, PLR0913, PLR0917 (numba infers the types; a kernel takes its tensors one by one)
+# numba infers the types, and a kernel takes its tensors one by one:
+# ruff: noqa: ANN001, ANN201, PLR0913, PLR0917
 
 from __future__ import annotations
 
