@@ -44,6 +44,10 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("nn", "module_list weight_tables linear radial product interaction irreps_layers response"),
     ("nn.frozen", "workspace buffers maps layer layers autograd"),
     ("nn.backbones", "base spherical angles invariant lieconv equivarified registry"),
+    (
+        "nn.physics",
+        "image_pairs coulomb d3_table dispersion_parameters dispersion ewald long_range repulsion",
+    ),
     ("nn.heads", "base readout pooling electrostatics optical registry"),
     (
         "datasets",

@@ -1,0 +1,85 @@
+"""Ewald's sum: the Coulomb energy of charges in a crystal, in plain torch.
+
+    E = k/2 sum_ij q_i q_j sum_n' 1 / |r_ij + n|
+      = k/2 [ sum_ij,n' q_i q_j erfc(a r) / r                       near pairs
+            + 4 pi / V sum_(G != 0) exp(-G² / 4a²) / G² |S(G)|²     waves
+            - 2 a / sqrt(pi) sum_i q_i²                             a charge with its own cloud
+            - pi / (V a²) Q² ]                                      the even background
+
+for any splitting a; S(G) = sum_i q_i exp(i G r_i), Q = sum_i q_i. The crystal is surrounded by a
+conductor; where its charges do not add up to zero, an even background makes it neutral. Frenkel,
+Smit, Understanding Molecular Simulation (2002), section 12.1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molequi.nn.physics.coulomb import COULOMB_CONSTANT
+from molequi.nn.physics.image_pairs import AtomPairs
+
+# Both sums end where their terms are exp(-_LAST²) of the first.
+_LAST = 5.3
+
+
+class Splitting(NamedTuple):
+    """Where Ewald's sum is split. width: a, 1/Å. cutoff: Å, of pairs. wave: 1/Å, the longest G."""
+
+    width: float
+    cutoff: float
+    wave: float
+
+
+def splitting(n_atoms: int, volume: float, *, width: float | None = None) -> Splitting:
+    """Return the splitting at which pairs and waves cost about the same, or that of a width."""
+    if width is None:
+        width = math.sqrt(math.pi) * (max(n_atoms, 1) / volume**2) ** (1.0 / 6.0)
+    return Splitting(width, _LAST / width, 2.0 * _LAST * width)
+
+
+def ewald_energies(
+    positions: Tensor, charges: Tensor, cell: Tensor, pairs: AtomPairs, split: Splitting
+) -> Tensor:
+    """Return the energies k/2 q_i phi_i (N,), eV, of the atoms of one crystal.
+
+    positions: (N, 3), Å. charges: (N,), e, float64. cell: (3, 3), Å. pairs: those within
+    `split.cutoff`, farther ones do no harm.
+    """
+    volume = torch.linalg.det(cell).abs()
+    products = charges.index_select(0, pairs.first) * charges.index_select(0, pairs.second)
+    near = products * torch.erfc(split.width * pairs.distances) / pairs.distances
+    potential = _wave_potential(positions, charges, cell, volume, split)
+    potential = potential - (2.0 * split.width / math.sqrt(math.pi)) * charges
+    potential = potential - math.pi / (volume * split.width**2) * charges.sum()
+    return COULOMB_CONSTANT * (pairs.halves(near, len(charges)) + 0.5 * charges * potential)
+
+
+def _wave_potential(
+    positions: Tensor, charges: Tensor, cell: Tensor, volume: Tensor, split: Splitting
+) -> Tensor:
+    """Return 4 pi / V sum_G exp(-G² / 4a²) / G² Re[S(G)* exp(i G r_i)] of the atoms: (N,)."""
+    counts = _wave_counts(cell.detach().cpu().numpy(), split.wave)
+    waves = 2.0 * math.pi * torch.from_numpy(counts).to(cell) @ torch.linalg.inv(cell).T
+    squared = waves.square().sum(dim=1)
+    weights = torch.exp(squared / (-4.0 * split.width**2)) / squared
+    phases = positions @ waves.T
+    cosines, sines = torch.cos(phases), torch.sin(phases)
+    real, imaginary = charges @ cosines, charges @ sines
+    # One of G and -G is summed, so all count twice.
+    return 8.0 * math.pi / volume * (cosines @ (weights * real) + sines @ (weights * imaginary))
+
+
+def _wave_counts(cell: np.ndarray, longest: float) -> np.ndarray:
+    """Whole numbers (K, 3) of the waves up to a length, 1/Å, one of each G and -G, without 0."""
+    most = np.floor(longest * np.linalg.norm(cell, axis=1) / (2.0 * math.pi)).astype(int)
+    grid = np.stack(
+        np.meshgrid(*(np.arange(-n, n + 1) for n in most), indexing="ij"), axis=-1
+    ).reshape(-1, 3)
+    half = grid[len(grid) // 2 + 1 :]
+    waves = 2.0 * math.pi * half @ np.linalg.inv(cell).T
+    return half[(waves * waves).sum(axis=1) <= longest**2].astype(np.float64)

@@ -1,0 +1,60 @@
+"""The repulsion of nuclei behind their electrons: a wall at short distance for any model."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from ase import data, units
+from torch import Tensor, nn
+
+from molequi.graphs.elements import N_ELEMENTS
+from molequi.graphs.graph import AtomGraph, edge_vectors
+from molequi.nn.physics.coulomb import COULOMB_CONSTANT
+from molequi.nn.physics.image_pairs import lengths
+from molequi.nn.radial import envelope
+
+# The universal screening function phi(x) = sum_k c_k exp(-d_k x), x = r / a,
+# a = 0.8854 a0 / (Z_i^0.23 + Z_j^0.23).
+_SHARES = 0.18175, 0.50986, 0.28022, 0.02817
+_DECAYS = 3.19980, 0.94229, 0.40290, 0.20162
+_LENGTH, _POWER = 0.8854 * units.Bohr, 0.23
+# Å. Nearer nuclei, coincident ones among them, repel each other as at this distance.
+_NEAREST = 1e-2
+
+
+class Repulsion(nn.Module):
+    """E_ij = k Z_i Z_j phi(r / a) u(r) / r, u going to zero at the sum of covalent radii.
+
+    Ziegler, Biersack, Littmark, The Stopping and Range of Ions in Solids (1985); u is the envelope
+    of `nn.radial`, with two continuous derivatives. Bonds of ordinary length feel nothing of it.
+
+    cutoff: Å, of the graphs' edges, where it may be shorter than the sum of two radii.
+    """
+
+    def __init__(self, cutoff: float = math.inf) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+
+    def forward(self, graph: AtomGraph) -> Tensor:
+        """Return energies (N,), float64, eV: half of each pair's to each of its atoms."""
+        sender, receiver = graph.edge_index
+        radii = _covalent_radii(graph.positions)[graph.atomic_numbers]
+        reach = (radii[sender] + radii[receiver]).clamp(max=self.cutoff)
+        near = (edge_vectors(graph).square().sum(dim=1) < reach.square()).nonzero()[:, 0]
+        distances = lengths(edge_vectors(graph).index_select(0, near)).clamp(min=_NEAREST)
+        nuclei = graph.atomic_numbers.to(torch.float64)
+        first, second = nuclei[receiver[near]], nuclei[sender[near]]
+        scaled = distances / _LENGTH * (first**_POWER + second**_POWER)
+        screening = sum(
+            share * torch.exp(-decay * scaled)
+            for share, decay in zip(_SHARES, _DECAYS, strict=True)
+        )
+        pairs = COULOMB_CONSTANT * first * second / distances * screening
+        pairs = pairs * envelope(distances / reach[near], 1.0)
+        return pairs.new_zeros(graph.n_atoms).index_add(0, receiver[near], 0.5 * pairs)
+
+
+def _covalent_radii(like: Tensor) -> Tensor:
+    """Covalent radii by atomic number, Å (Cordero et al., Dalton Trans. 2008, 2832)."""
+    return like.new_tensor(data.covalent_radii[:N_ELEMENTS], dtype=torch.float64)
