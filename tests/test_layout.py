@@ -48,7 +48,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "nn.physics",
         "image_pairs coulomb d3_table dispersion_parameters dispersion ewald long_range repulsion",
     ),
-    ("nn.heads", "base readout pooling electrostatics optical registry"),
+    ("nn.heads", "base readout equilibration pooling electrostatics optical registry"),
     (
         "datasets",
         "in_memory conversion report labelled_set npz splits download places base prepared",
@@ -65,7 +65,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("datasets", "rmd17 registry catalog settings load sampler datamodule"),
     (
         "models",
-        "settings metadata freeze probes domain molecular reach making converters checkpoint zoo",
+        "physics settings metadata freeze probes domain molecular reach making converters checkpoint zoo",
     ),
     (
         "diagnostics",

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from molequi.errors import UserError
 from molequi.hamiltonian.models import RECIPES
-from molequi.models.settings import ModelSettings
+from molequi.models.settings import ArchitectureSettings
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.settings import Count, Positive, Settings, read_settings, validate
 
@@ -66,7 +66,7 @@ class NetworkSettings(Settings):
     kind: str
     width: Count | None = None
     n_layers: Count | None = None
-    backbone: ModelSettings = ModelSettings()
+    backbone: ArchitectureSettings = ArchitectureSettings()
 
     def overrides(self) -> dict[str, Any]:
         """Return the preset and the arguments of the backbone that are set."""
@@ -161,7 +161,7 @@ def _check_model(config: DynamicsConfig, where: str) -> None:
     for name, here in (("architecture", "kind"), ("n_channels", "width"), ("n_layers", "n_layers")):
         if name in stated:
             raise UserError(f"{where}: model.backbone.{name} is said by model.{here}; set that")
-    if model.kind not in BACKBONES and model.backbone != ModelSettings():
+    if model.kind not in BACKBONES and model.backbone != ArchitectureSettings():
         raise UserError(
             f"{where}: model.backbone is for {', '.join(BACKBONES)}, model.kind is {model.kind}; "
             "remove it"

@@ -17,6 +17,7 @@ from molequi.errors import UserError
 from molequi.models.converters import CONVERTERS, FORMAT, Content, to_present_format
 from molequi.models.metadata import ModelMetadata
 from molequi.models.molecular import MolecularModel
+from molequi.models.physics import Physics
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.o3.irreps import Irreps
 from molequi.properties import from_dict, to_dict
@@ -40,6 +41,7 @@ def describe(model: MolecularModel) -> dict:
             **model.backbone.settings,
             "irreps_out": [list(irrep) for irrep in model.backbone.irreps_out],
         },
+        "physics": model.physics.to_json(),
         "properties": [to_dict(model.properties[name]) for name in model.outputs],
         "dtype": str(model.dtype).removeprefix("torch."),
         "metadata": model.metadata.to_json(),
@@ -51,10 +53,12 @@ def build(description: dict) -> MolecularModel:
     settings = dict(description["backbone"])
     settings["irreps_out"] = Irreps(settings["irreps_out"])
     rows = [from_dict(row) for row in description["properties"]]
+    # Files from before there was physics have none.
+    physics = Physics.from_json(description.get("physics", {}))
     metadata = ModelMetadata.from_json(description["metadata"])
     with torch.random.fork_rng(devices=[]):
         backbone = BACKBONES[description["architecture"]](description["elements"], **settings)
-        model = MolecularModel(backbone, rows, metadata=metadata)
+        model = MolecularModel(backbone, rows, physics=physics, metadata=metadata)
     return model.to(getattr(torch, description["dtype"]))
 
 

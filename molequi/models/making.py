@@ -10,6 +10,7 @@ from molequi.errors import UserError
 from molequi.graphs.graph import collate
 from molequi.models.metadata import ModelMetadata
 from molequi.models.molecular import MolecularModel
+from molequi.models.physics import Physics
 from molequi.models.probes import calibration_structures
 from molequi.models.reach import check_reach
 from molequi.nn.backbones.registry import make_backbone
@@ -31,6 +32,7 @@ def make_model(
     preset: str = "small",
     architecture: str = "spherical",
     seed: int = 0,
+    physics: Physics = Physics(),
     metadata: ModelMetadata | None = None,
     **overrides: object,
 ) -> MolecularModel:
@@ -51,7 +53,7 @@ def make_model(
         backbone = make_backbone(
             architecture, tuple(sorted(set(elements))), _needed(rows), PRESETS[preset], overrides
         )
-        model = MolecularModel(backbone, rows, metadata=metadata)
+        model = MolecularModel(backbone, rows, physics=physics, metadata=metadata)
     structures = calibration_structures(backbone.elements)
     backbone.calibrate(collate([structure.graph(backbone.cutoff) for structure in structures]))
     check_reach(model)

@@ -21,20 +21,24 @@ from molequi.graphs.graph import AtomGraph, mass_centres
 from molequi.models import domain
 from molequi.models.freeze import FrozenModel
 from molequi.models.metadata import ModelMetadata
+from molequi.models.physics import Physics, refuse_terms_without
 from molequi.nn import response
-from molequi.nn.backbones.base import BackboneBase, Capabilities
+from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures
 from molequi.nn.heads.base import Head, Molecules
 from molequi.nn.heads.electrostatics import AtomicMultipoles, MultipoleHead
-from molequi.nn.heads.registry import make_heads
-from molequi.properties import Periodicity, Property, with_company
+from molequi.nn.heads.equilibration import Equilibration
+from molequi.nn.heads.registry import feature_spec, make_heads
+from molequi.properties import PROPERTIES, Periodicity, Property, with_company
 
 
 class MolecularModel(nn.Module):
     """A backbone with one head per property.
 
     properties: the rows it gives; `forces` and `stress` follow from `energy` and need no head.
+    physics: where its charges come from, and what stands beside the learned energy.
     metadata: what is known of it beside the network, kept in its file.
-    Raises UserError for an output that the backbone cannot reach, naming the missing irreps.
+    Raises UserError for an output that the backbone cannot reach, naming the missing irreps, and
+    for terms of an energy without an energy or without charges.
     """
 
     masses: Tensor
@@ -45,13 +49,17 @@ class MolecularModel(nn.Module):
         backbone: BackboneBase,
         properties: Sequence[Property],
         *,
+        physics: Physics = Physics(),
         metadata: ModelMetadata | None = None,
     ) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.physics = backbone, physics
         self.metadata = metadata or ModelMetadata()
         self.outputs = tuple(row.name for row in properties)
-        self.heads = nn.ModuleDict(make_heads(properties, backbone))
+        is_equilibrated = physics.is_equilibrated
+        self.heads = nn.ModuleDict(make_heads(properties, backbone, gives_charges=is_equilibrated))
+        self.equilibration = Equilibration(feature_spec(backbone)) if is_equilibrated else None
+        self.terms = physics.terms(backbone.cutoff)
         if not self.heads:
             raise UserError(
                 f"a model needs a property to learn, got {list(self.outputs)}; add for example "
@@ -62,6 +70,9 @@ class MolecularModel(nn.Module):
             for name, row in with_company(properties).items()
             if not row.derived_from or backbone.capabilities.forces
         }
+        if is_equilibrated:
+            self.properties["local_charge"] = PROPERTIES["local_charge"]
+        refuse_terms_without(self.properties, physics)
         self.register_buffer("masses", torch.tensor(MASSES), persistent=False)
         is_known = torch.isin(torch.arange(N_ELEMENTS), torch.tensor(self.elements))
         self.register_buffer("is_known", is_known, persistent=False)
@@ -111,18 +122,51 @@ class MolecularModel(nn.Module):
         """
         self._refuse_unknown_elements(graph)
         features = self.backbone.forward_once(graph) if once else self.backbone(graph)
-        molecules = self.molecules(graph)
+        molecules = self._charged(self.molecules(graph), features)
         outputs: dict[str, Tensor] = {}
         for name, head in self.heads.items():
             # Where only forces will be asked for, other properties need no gradients.
-            with torch.set_grad_enabled(torch.is_grad_enabled() and (name == "energy" or not once)):
+            is_needed = not once or name == "energy" or self._gives_charges_to_energy(head)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and is_needed):
                 outputs |= head(features, molecules)
+        outputs = self._with_terms(outputs, graph, molecules)
         outputs = self._with_undefined_as_nan(outputs, graph)
         isolated = self._isolated_energies(graph.positions) if "energy" in outputs else None
         if isolated is not None:
             separate = molecules.sum(isolated[graph.atomic_numbers])
             outputs["atomization_energy"] = separate - outputs["energy"]
         return outputs
+
+    def _charged(self, molecules: Molecules, features: NodeFeatures) -> Molecules:
+        """Return the molecules with their charges, where these are the model's."""
+        if self.equilibration is None:
+            return molecules
+        return molecules._replace(charges=self.equilibration(features, molecules))
+
+    def _gives_charges_to_energy(self, head: nn.Module) -> bool:
+        """Whether the energy holds the Coulomb term of the charges that a head makes."""
+        has_own = isinstance(head, MultipoleHead) and head.flow is not None
+        return has_own and self.physics.coulomb is not None
+
+    def _with_terms(
+        self, outputs: dict[str, Tensor], graph: AtomGraph, molecules: Molecules
+    ) -> dict[str, Tensor]:
+        """Add what the energy has beside its head, and what atoms claim of the charge."""
+        charges, added = molecules.charges, []
+        if charges is not None:
+            outputs = {**outputs, "local_charge": charges.local_charge}
+            added.append(charges.energies)
+        if self.terms is not None:
+            values = outputs.get("charges") if charges is None else charges.values
+            added.append(self.terms(graph, values))
+        if not added or "energy" not in outputs:
+            return outputs
+        energies = added[0] if len(added) == 1 else added[0] + added[1]
+        return {
+            **outputs,
+            "energy": outputs["energy"] + molecules.sum(energies),
+            "energies": outputs["energies"] + energies,
+        }
 
     def _with_undefined_as_nan(
         self, outputs: Mapping[str, Tensor], graph: AtomGraph
@@ -202,7 +246,8 @@ class MolecularModel(nn.Module):
                 f"{', '.join(self.outputs)}"
             )
         with torch.no_grad(), self.backbone.threads_for_prediction():
-            return head.multipoles(self.backbone.forward_once(graph), self.molecules(graph))
+            features = self.backbone.forward_once(graph)
+            return head.multipoles(features, self._charged(self.molecules(graph), features))
 
     def embed(self, graph: AtomGraph) -> Tensor:
         """Return invariant features of each atom: (N, n_layers * C)."""

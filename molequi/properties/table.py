@@ -31,6 +31,8 @@ _ROWS = (
              aliases=("stress", "ref_stress", "dft_stress")),
     Property("charges", "0e", "e", "partial charges", per_atom=True, head="charges",
              aliases=("charges", "ref_charges", "initial_charges", "partial_charges")),
+    Property("local_charge", "0e", "e", "what atoms claim of the total charge, added up",
+             extensive=True),
     Property("dipole", "1o", "e·Å", "electric dipole moment, from - to +", extensive=True,
              head="dipole", reads="0e+1o", gives=("dipole_magnitude", "charges"),
              periodicity=_OPEN,

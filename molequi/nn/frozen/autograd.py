@@ -22,7 +22,7 @@ Geometry = Callable[[Tensor], tuple[Tensor, Tensor]]
 class FrozenPass(torch.autograd.Function):
     """All layers: edge vectors (E, 3), Å -> features, invariants, distances.
 
-    Features (N, M_out, C), invariants (N, n_layers * C), distances (E,), Å, without a gradient.
+    Features (N, M_out, C), invariants (N, n_layers * C), distances (E,), Å.
     geometry: vectors -> harmonics (E, rows) and distances (E,) in the model's dtype. It runs block
     by block, and again for its gradient.
     """
@@ -52,7 +52,6 @@ class FrozenPass(torch.autograd.Function):
             kept[-1].out.clone(),
             torch.cat([buffers.out[:, 0] for buffers in kept], dim=1),
         )
-        ctx.mark_non_differentiable(distances)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(vectors)
             ctx.rest = geometry, layers, parts, kept, workspace
@@ -63,7 +62,7 @@ class FrozenPass(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(
-        ctx: Any, g: Tensor, of_invariants: Tensor, _: Tensor
+        ctx: Any, g: Tensor, of_invariants: Tensor, of_distances: Tensor
     ) -> tuple[Tensor | None, ...]:
         """Go back through the layers; once, because their buffers are given back."""
         (geometry, layers, parts, kept, workspace), ctx.rest, (vectors,) = (
@@ -79,7 +78,10 @@ class FrozenPass(torch.autograd.Function):
         def go_back(block: slice) -> None:
             with torch.enable_grad():
                 part = vectors[block].detach().requires_grad_(True)
-                sums = sum(x.y[block] for x in inputs), sum(x.r[block] for x in inputs)
+                sums = (
+                    sum(x.y[block] for x in inputs),
+                    sum((x.r[block] for x in inputs), start=of_distances[block]),
+                )
                 pairs = [
                     (value, total)
                     for value, total in zip(geometry(part), sums, strict=True)

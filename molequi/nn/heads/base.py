@@ -19,12 +19,25 @@ from molequi.o3.irreps import Irreps
 from molequi.properties import Property
 
 
+class PartialCharges(NamedTuple):
+    """The charges of all atoms, made once for the heads of a model: `equilibration.Equilibration`.
+
+    values: (N,), e, float64, adding up to the total charge. energies: (N,), eV, float64, the price
+    of the charge that no atom claims. local_charge: (B,), e, what the atoms claim together.
+    """
+
+    values: Tensor
+    energies: Tensor
+    local_charge: Tensor
+
+
 class Molecules(NamedTuple):
     """What heads see of the graph.
 
     positions: (N, 3), float64, Å, relative to each molecule's centre of mass. batch: (N,).
     n_molecules: B.
     edge_index: (2, E). atomic_numbers: (N,). total_charge: (B,), e. masses: (B,), float64, g/mol.
+    charges: where they are the model's and not a head's own.
     """
 
     positions: Tensor
@@ -34,6 +47,7 @@ class Molecules(NamedTuple):
     atomic_numbers: Tensor
     total_charge: Tensor
     masses: Tensor
+    charges: PartialCharges | None = None
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum per-atom values (N, ...) over each molecule in float64: (B, ...)."""
@@ -46,13 +60,14 @@ class FeatureSpec(NamedTuple):
     """What a head knows of the features that it will read.
 
     irreps: those of the equivariant rows. n_channels: of each row. n_invariants: invariant features
-    per atom. cutoff: Å, of the graph's edges.
+    per atom. cutoff: Å, of the graph's edges. gives_charges: `Molecules.charges` will be there.
     """
 
     irreps: Irreps
     n_channels: int
     n_invariants: int
     cutoff: float
+    gives_charges: bool = False
 
 
 class Head(nn.Module, abc.ABC):

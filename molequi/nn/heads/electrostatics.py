@@ -1,6 +1,6 @@
 """Heads of charges and dipoles.
 
-Charges flow along edges, so every connected piece keeps its own.
+Charges flow along edges, so every connected piece keeps its own; or they are the model's.
 """
 
 from __future__ import annotations
@@ -69,7 +69,24 @@ class AtomicMultipoles(NamedTuple):
 
 
 class MultipoleHead(Head):
-    """A head of charges and dipoles, which may be asked for both."""
+    """A head of charges and dipoles, which may be asked for both.
+
+    The charges are those of the molecules where the model makes them, else flows of its own.
+    """
+
+    def __init__(
+        self, target: Property, features: FeatureSpec, companions: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(target, features, companions)
+        self.flow = None if features.gives_charges else ChargeFlow(features)
+
+    def charges(self, features: NodeFeatures, molecules: Molecules) -> Tensor:
+        """Return the charges of the atoms: (N,), e."""
+        if self.flow is not None:
+            return self.flow(features, molecules, self.scale[0])
+        if molecules.charges is None:
+            raise ValueError("this head has no charges of its own, and the molecules have none")
+        return molecules.charges.values
 
     @abc.abstractmethod
     def multipoles(self, features: NodeFeatures, molecules: Molecules) -> AtomicMultipoles:
@@ -79,26 +96,20 @@ class MultipoleHead(Head):
 class ChargeHead(MultipoleHead):
     """Partial charges alone."""
 
-    def __init__(
-        self, target: Property, features: FeatureSpec, companions: tuple[str, ...] = ()
-    ) -> None:
-        super().__init__(target, features, companions)
-        self.flow = ChargeFlow(features)
-
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
         """Return {charges: (N,)}, e."""
-        return {self.target.name: self.flow(features, molecules, self.scale[0])}
+        return {self.target.name: self.charges(features, molecules)}
 
     def multipoles(self, features: NodeFeatures, molecules: Molecules) -> AtomicMultipoles:
         """Return the charges, and dipoles of zero."""
-        charges = self.flow(features, molecules, self.scale[0])
+        charges = self.charges(features, molecules)
         return AtomicMultipoles(charges, charges.new_zeros(len(charges), 3))
 
 
 class DipoleHead(MultipoleHead):
     """mu = sum_i q_i (r_i - r_COM) + sum_i mu_i, from - to +; its length in debye; the charges.
 
-    Charge-equilibrating flows and atomic dipoles as in PhysNet's and PaiNN's dipoles (Unke and
+    Charges and atomic dipoles as in PhysNet's and PaiNN's dipoles (Unke and
     Meuwly, JCTC 15, 3678 (2019), eq. 8; Schuett et al., ICML 2021, eq. 8). For an ion the origin is
     the centre of mass.
     """
@@ -107,7 +118,6 @@ class DipoleHead(MultipoleHead):
         self, target: Property, features: FeatureSpec, companions: tuple[str, ...] = ()
     ) -> None:
         super().__init__(target, features, companions)
-        self.flow = ChargeFlow(features)
         self.readout = TensorReadout(Irreps("1o"), features)
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
@@ -123,7 +133,7 @@ class DipoleHead(MultipoleHead):
     def multipoles(self, features: NodeFeatures, molecules: Molecules) -> AtomicMultipoles:
         """Return the charges and dipoles of the atoms, whose sum is the dipole."""
         return AtomicMultipoles(
-            self.flow(features, molecules, self.scale[0]), self.readout(features, self.scale)
+            self.charges(features, molecules), self.readout(features, self.scale)
         )
 
     def _charges_and_dipole(

@@ -50,7 +50,7 @@ class AxialFlow(nn.Module):
 
     def __init__(self, features: FeatureSpec, *, n_flows: int = 8) -> None:
         super().__init__()
-        irreps_in, n_channels, n_invariants, self.cutoff = features
+        irreps_in, n_channels, n_invariants, self.cutoff, _ = features
         self.n_flows = n_flows
         self.rows = irreps_in.slice_of("1e")
         self.sources = Perceptron((n_invariants, N_HIDDEN, n_flows), last_bias=True)

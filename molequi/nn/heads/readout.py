@@ -43,7 +43,7 @@ class TensorReadout(nn.Module):
 
     def __init__(self, irreps: Irreps, features: FeatureSpec) -> None:
         super().__init__()
-        irreps_in, n_channels, n_invariants, _ = features
+        irreps_in, n_channels, n_invariants, *_ = features
         self.irreps = irreps
         self.slices = dict(zip(irreps_in, irreps_in.slices(), strict=True))
         self.triples = (

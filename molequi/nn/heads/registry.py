@@ -27,8 +27,23 @@ HEADS: dict[str, type[Head]] = {
 }
 
 
-def make_heads(targets: Sequence[Property], backbone: BackboneBase) -> dict[str, Head]:
+def feature_spec(backbone: BackboneBase, *, gives_charges: bool = False) -> FeatureSpec:
+    """Return what heads may know of the features of a backbone."""
+    return FeatureSpec(
+        backbone.irreps_out,
+        backbone.n_channels,
+        backbone.n_invariants,
+        backbone.cutoff,
+        gives_charges=gives_charges,
+    )
+
+
+def make_heads(
+    targets: Sequence[Property], backbone: BackboneBase, *, gives_charges: bool = False
+) -> dict[str, Head]:
     """Return the heads of a model: one for each target that no other target's head gives too.
+
+    gives_charges: the charges are the model's, not a head's own.
 
     Raises UserError for a derivative where the backbone has none, for irreps that its last layer
     lacks, and for a head that is not in `HEADS`.
@@ -42,7 +57,8 @@ def make_heads(targets: Sequence[Property], backbone: BackboneBase) -> dict[str,
             reason = backbone.capabilities.no_forces_reason
             raise UserError(f"{target.name} cannot be learned by this network: {reason}")
         if not target.derived_from and target.name not in given:
-            heads[target.name] = _make_head(target, backbone, companions[target.name])
+            features = feature_spec(backbone, gives_charges=gives_charges)
+            heads[target.name] = _make_head(target, backbone, features, companions[target.name])
     return heads
 
 
@@ -51,7 +67,9 @@ def irreps_of(target: Property) -> Irreps:
     return Irreps(() if target.derived_from else target.reads or target.irreps)
 
 
-def _make_head(target: Property, backbone: BackboneBase, companions: tuple[str, ...]) -> Head:
+def _make_head(
+    target: Property, backbone: BackboneBase, features: FeatureSpec, companions: tuple[str, ...]
+) -> Head:
     name = _head_name(target, backbone)
     if name not in HEADS:
         raise UserError(
@@ -65,9 +83,6 @@ def _make_head(target: Property, backbone: BackboneBase, companions: tuple[str, 
             f"have ({backbone.irreps_out}); "
             f"{backbone.advice}"
         )
-    features = FeatureSpec(
-        backbone.irreps_out, backbone.n_channels, backbone.n_invariants, backbone.cutoff
-    )
     return HEADS[name](target, features, companions)
 
 
