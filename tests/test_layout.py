@@ -65,7 +65,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("datasets", "rmd17 registry catalog settings load sampler datamodule"),
     (
         "models",
-        "physics settings metadata freeze probes domain molecular reach making converters checkpoint zoo",
+        "physics settings metadata freeze probes domain molecular reach making converters "
+        "checkpoint zoo",
     ),
     (
         "diagnostics",
@@ -82,9 +83,9 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("alignment", "orientations fields scoring align"),
     (
         "training",
-        "settings config clock ema processes state schedule parts metrics loss metrics_file log "
-        "older_runs run_directory reference_energies normalization baseline evaluation fine_tuning "
-        "labels figures module callbacks launch setup fit",
+        "settings config total_charge clock ema processes state schedule parts metrics loss "
+        "metrics_file log older_runs run_directory reference_energies normalization baseline "
+        "evaluation fine_tuning fixed_terms labels figures module callbacks launch setup fit",
     ),
     (
         "hamiltonian",

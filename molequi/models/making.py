@@ -10,7 +10,7 @@ from molequi.errors import UserError
 from molequi.graphs.graph import collate
 from molequi.models.metadata import ModelMetadata
 from molequi.models.molecular import MolecularModel
-from molequi.models.physics import Physics
+from molequi.models.physics import NO_PHYSICS, Physics
 from molequi.models.probes import calibration_structures
 from molequi.models.reach import check_reach
 from molequi.nn.backbones.registry import make_backbone
@@ -32,7 +32,7 @@ def make_model(
     preset: str = "small",
     architecture: str = "spherical",
     seed: int = 0,
-    physics: Physics = Physics(),
+    physics: Physics = NO_PHYSICS,
     metadata: ModelMetadata | None = None,
     **overrides: object,
 ) -> MolecularModel:

@@ -21,7 +21,7 @@ from molequi.graphs.graph import AtomGraph, mass_centres
 from molequi.models import domain
 from molequi.models.freeze import FrozenModel
 from molequi.models.metadata import ModelMetadata
-from molequi.models.physics import Physics, refuse_terms_without
+from molequi.models.physics import NO_PHYSICS, Physics, refuse_terms_without
 from molequi.nn import response
 from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures
 from molequi.nn.heads.base import Head, Molecules
@@ -49,7 +49,7 @@ class MolecularModel(nn.Module):
         backbone: BackboneBase,
         properties: Sequence[Property],
         *,
-        physics: Physics = Physics(),
+        physics: Physics = NO_PHYSICS,
         metadata: ModelMetadata | None = None,
     ) -> None:
         super().__init__()

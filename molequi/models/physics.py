@@ -38,6 +38,20 @@ class Physics:
         """What of it depends on nothing that is learned."""
         return dataclasses.replace(self, charges="flows", coulomb=None)
 
+    @property
+    def text(self) -> str:
+        """Say it in one line for people."""
+        parts = [f"{self.charges} charges"]
+        if self.coulomb:
+            parts.append(f"their {self.coulomb} Coulomb energy")
+        if self.dispersion:
+            s6, s8, a1, a2 = self.dispersion
+            numbers = f"s6 {s6:g}, s8 {s8:g}, a1 {a1:g}, a2 {a2:g} bohr"
+            parts.append(f"D3(BJ) dispersion ({self.functional or numbers})")
+        if self.repulsion:
+            parts.append(f"{self.repulsion.upper()} repulsion")
+        return ", ".join(parts)
+
     def terms(self, cutoff: float) -> EnergyTerms | None:
         """Make the terms, none where there are none; cutoff: Å, of the graphs' edges."""
         if self.coulomb or self.dispersion or self.repulsion:
@@ -55,6 +69,10 @@ class Physics:
         if physics.dispersion is None:
             return physics
         return dataclasses.replace(physics, dispersion=DispersionParameters(*physics.dispersion))
+
+
+# Charges of each head's own, and nothing beside what is learned.
+NO_PHYSICS = Physics()
 
 
 class EnergyTerms(nn.Module):

@@ -73,6 +73,12 @@ class ModelSettings(ArchitectureSettings):
         own = set(ModelSettings.model_fields) - set(ArchitectureSettings.model_fields)
         return self.model_dump(exclude={"preset", *own}, exclude_none=True)
 
+    @property
+    def has_physics(self) -> bool:
+        """Whether anything is said of the physics."""
+        own = set(ModelSettings.model_fields) - set(ArchitectureSettings.model_fields)
+        return any(value is not None for name, value in self if name in own)
+
     def physics(self) -> Physics:
         """Return what of the energy has a closed form.
 

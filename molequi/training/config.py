@@ -124,6 +124,8 @@ def _check_names(config: Config, where: str) -> None:
     """Refuse a level or a weight of what is not a target."""
     targets = config.data.targets
     parts = (*targets, *(part for row in config.targets() for part in part_names(row)))
+    if config.init is not None or config.model.physics().is_equilibrated:
+        parts = (*parts, "local_charge")
     known, stage = tuple(dict.fromkeys(parts)), config.training.second_stage
     _check_keys(config.level, targets, f"{where}, level")
     _check_keys(config.training.weights, known, f"{where}, training.weights")

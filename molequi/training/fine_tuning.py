@@ -42,7 +42,11 @@ def adopt(config: Config, init: str, frames: Frames, outputs: Sequence[Property]
     _refuse_other_network(source, config, init)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
-        model = MolecularModel(source.backbone, outputs, metadata=source.metadata)
+        model = MolecularModel(
+            source.backbone, outputs, physics=source.physics, metadata=source.metadata
+        )
+    if model.equilibration is not None and source.equilibration is not None:
+        model.equilibration.load_state_dict(source.equilibration.state_dict())
     kept = _copy_heads(source.heads, model.heads)
     derived = {name for name, row in source.properties.items() if row.derived_from}
     dropped = sorted(set(source.outputs) - {row.name for row in outputs} - derived)
@@ -100,6 +104,11 @@ def _refuse_other_network(source: MolecularModel, config: Config, init: str) -> 
                 f"init={init} has {name}={settings.get(name)}, the config has "
                 f"model.{name}={value}; leave the model section out, or train without init"
             )
+    if config.model.has_physics and config.model.physics() != source.physics:
+        raise UserError(
+            f"init={init} has {source.physics.text}, the config asks for "
+            f"{config.model.physics().text}; leave the model section out, or train without init"
+        )
 
 
 def _copy_heads(old: nn.ModuleDict, new: nn.ModuleDict) -> list[str]:

@@ -41,6 +41,7 @@ from molequi.training.schedule import EarlyStopping, make_schedule
 from molequi.training.settings import TrainingSettings
 from molequi.training.setup import StartingPoint, start_model
 from molequi.training.state import Position, read_state
+from molequi.training.total_charge import with_total_charge
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ def fit_frames(
     frames = choose_labels(frames, splits, config.data.targets)
     state = _resumable_state(splits, directory) if resume else None
     with _started(config, splits, directory, messages):
+        config, frames = with_total_charge(config, frames)
         start = start_model(config, frames.subset(splits["train"]))
         if state is None or not _is_over(config.training, state, len(splits["train"])):
             settings = config.training

@@ -31,6 +31,7 @@ from molequi.training.reference_energies import (
     isolated_atoms,
     nearest_prior,
 )
+from molequi.training.total_charge import LOCAL_CHARGE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +68,9 @@ def fit_statistics(
             f"target {row.name!r} has no label in the {len(frames)} training structures; give data "
             "that has it, or leave it out of data.targets"
         )
+    if row.name == LOCAL_CHARGE:
+        # Charges are whole numbers, be there ions among the structures or not.
+        return Statistics(torch.ones(1, dtype=torch.float64), 0.0, None, {row.name: 1.0}, count)
     values = values - _first_guess(frames, row)
     reference, shift = None, 0.0
     if is_sum_of_scalars(row):
@@ -98,7 +102,12 @@ def apply_statistics(
     *,
     skip: Sequence[str] = (),
 ) -> None:
-    """Set scale, shift and references of every head but those to `skip`."""
+    """Set scale, shift and references of every head but those to `skip`, and of charges.
+
+    Charges that came with a head to skip keep their scale.
+    """
+    if model.equilibration is not None and not skip:
+        model.equilibration.scale.fill_(_charge_scale(frames, statistics))
     for name, head in heads_of(model).items():
         if name in skip:
             continue
@@ -235,6 +244,14 @@ def _head_scale(name: str, statistics: Mapping[str, Statistics]) -> Tensor | flo
     if name == "energy" and "forces" in statistics:
         return statistics["forces"].scale
     return statistics[name].scale if name in statistics else 1.0
+
+
+def _charge_scale(frames: Frames, statistics: Mapping[str, Statistics]) -> float:
+    """Size of the charges of a model, e: a guess where it is shown no more than energies."""
+    if "charges" in statistics:
+        return float(statistics["charges"].scale[0])
+    shown = {"dipole", "dipole_magnitude"} & set(statistics)
+    return _electrostatic_scale(frames, statistics) if shown else 0.1
 
 
 def _electrostatic_scale(frames: Frames, statistics: Mapping[str, Statistics]) -> float:

@@ -22,9 +22,11 @@ from molequi.properties import PROPERTIES, Property
 from molequi.runtime.device import as_dtype
 from molequi.training.baseline import fit_baseline
 from molequi.training.config import Config
-from molequi.training.fine_tuning import adopt, refit_references
+from molequi.training.fine_tuning import Adopted, adopt, refit_references
+from molequi.training.fixed_terms import without_fixed_terms
 from molequi.training.normalization import Statistics, apply_statistics, fit_statistics
 from molequi.training.reference_energies import given_references, isolated_atoms
+from molequi.training.total_charge import LOCAL_CHARGE
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +49,17 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     """
     rows = [frames.properties[name] for name in config.data.targets]
     given = given_references(config.training.reference_energies, rows)
-    statistics = {row.name: fit_statistics(frames, row, given=given.get(row.name)) for row in rows}
-    if config.init is None:
-        model = _new_model(config, frames, statistics)
-    else:
-        model = _continued_model(config, config.init, frames, statistics, given)
+    outputs = _outputs(frames, config.data.targets)
+    model, kept = (
+        Adopted(_new_model(config, frames, outputs), [])
+        if config.init is None
+        else adopt(config, config.init, frames, outputs)
+    )
+    learned = without_fixed_terms(frames, model)
+    statistics = {row.name: fit_statistics(learned, row, given=given.get(row.name)) for row in rows}
+    apply_statistics(model, learned, statistics, skip=kept)
+    if config.init is not None:
+        _continue(model, config, frames, [name for name in kept if name in statistics], given)
     model = model.to(dtype=as_dtype(config.training.dtype))
     refuse_unreached(model, frames)
     for row in rows:
@@ -67,38 +75,35 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     return StartingPoint(model, scales)
 
 
-def _new_model(
-    config: Config, frames: Frames, statistics: Mapping[str, Statistics]
-) -> MolecularModel:
+def _new_model(config: Config, frames: Frames, outputs: Sequence[Property]) -> MolecularModel:
     model = make_model(
         frames.elements(),
-        _outputs(frames, config.data.targets),
+        outputs,
         preset=config.model.preset,
         seed=config.training.seed,
+        physics=config.model.physics(),
         **config.model.overrides(),
     )
     probe = frames.batch(torch.arange(min(_N_PROBES, len(frames))), model.cutoff)[0]
     model.backbone.calibrate(probe)
-    apply_statistics(model, frames, statistics)
     return model
 
 
-def _continued_model(
+def _continue(
+    model: MolecularModel,
     config: Config,
-    init: str,
     frames: Frames,
-    statistics: Mapping[str, Statistics],
+    kept: Sequence[str],
     given: Mapping[str, Mapping[int, float]],
-) -> MolecularModel:
-    model, kept = adopt(config, init, frames, _outputs(frames, config.data.targets))
-    apply_statistics(model, frames, statistics, skip=kept)
+) -> None:
+    """Let the trained parts of a model, with heads `kept`, learn from other data."""
     if config.freeze:
-        model.heads.requires_grad_(True)
+        model.requires_grad_(True)
+        model.backbone.requires_grad_(False)
     else:
         model.requires_grad_(True)
-    totals = [name for name in kept if name in statistics and frames.properties[name].has_reference]
+    totals = [name for name in kept if frames.properties[name].has_reference]
     refit_references(model, frames, totals, given)
-    return model
 
 
 def refuse_unreached(model: MolecularModel, frames: Frames) -> None:
@@ -135,8 +140,11 @@ def _labelled_parts(values: Tensor, row: Property) -> Irreps:
 
 
 def _outputs(frames: Frames, targets: Sequence[str]) -> list[Property]:
-    """The rows that the model must give: forces and stress come from an energy."""
-    rows = [frames.properties[name] for name in targets]
+    """The rows that the model must give: forces and stress come from an energy.
+
+    What atoms claim of the total charge comes from the charges.
+    """
+    rows = [frames.properties[name] for name in targets if name != LOCAL_CHARGE]
     parents = dict.fromkeys(row.derived_from for row in rows if row.derived_from)
     return [*(PROPERTIES[name] for name in parents if name not in targets), *rows]
 

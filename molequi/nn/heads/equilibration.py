@@ -32,9 +32,9 @@ class Equilibration(nn.Module):
     every connected piece keeps the charge that its atoms claim.
     psi_i = w_i / sum_j w_j (Q - sum_j z_j) over the molecule, as the charges of AIMNet-NSE
     (Zubatyuk et al., Nat. Commun. 12, 4870 (2021)) are brought to their sum. Its energy is
-    chi_i psi_i + eta_i psi_i^2 / 2, chi and eta learned and zero at first: so the total charge is an
-    input of the energy. Where the claims add up to Q, psi is exactly zero; a far molecule does not
-    change it, which it would if sums of unrounded numbers had to be made up for.
+    chi_i psi_i + eta_i psi_i^2 / 2, chi and eta learned and zero at first: so the total charge is
+    an input of the energy. Where the claims add up to Q, psi is exactly zero, and what is far away
+    changes nothing; sums that are not whole would leave a little charge to share with it.
     """
 
     scale: Tensor
