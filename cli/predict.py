@@ -131,7 +131,7 @@ def _print_records(records: Sequence[Record], model: MolecularModel) -> None:
     of_atoms = [
         name
         for name in model.outputs
-        if model.properties[name].per_atom and name not in {"forces", "charges"}
+        if model.properties[name].per_atom and name not in {"forces", "charges", "forces_std"}
     ]
     if of_atoms:
         line(
@@ -155,7 +155,7 @@ def _columns(model: MolecularModel) -> list[_Column]:
     ]
     for name in model.outputs:
         target = model.properties[name]
-        if not target.per_atom and name not in hidden:
+        if (not target.per_atom or target.spread_of) and name not in hidden:
             columns += _columns_of(target)
     return columns
 
@@ -170,6 +170,8 @@ def _columns_of(target: Property) -> list[_Column]:
     own = _Column(heading, lambda record: _cell(record.get(target.name)))
     if target.name == "energy":
         return [own, _Column("max|F| eV/Å", lambda record: record.get("max_force"))]
+    if target.name == "forces_std":
+        return [_Column("max std F eV/Å", lambda record: record.get("max_forces_std"))]
     if target.name == "dipole":
         return [
             _Column("|mu| D", lambda record: _length(record.get("dipole_debye"))),

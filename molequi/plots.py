@@ -112,6 +112,38 @@ def parity(
     _save(figure, path)
 
 
+def reliability(
+    spreads: np.ndarray,
+    errors: np.ndarray,
+    label: str,
+    unit: str,
+    path: Path,
+    *,
+    share: float,
+    n_bins: int = 12,
+) -> None:
+    """Draw the size that the fraction `share` of errors stays below, over the expected spread.
+
+    Both (n,), logarithmic; a point holds as many errors as any other. On the line the spreads are
+    right; a flat row of points would say that they tell nothing.
+    """
+    figure = Figure(figsize=_SQUARE)
+    axes = figure.add_axes((0.17, 0.13, 0.79, 0.83))
+    order = np.argsort(spreads)
+    bins = [part for part in np.array_split(order, n_bins) if len(part)]
+    x = np.array([np.median(spreads[part]) for part in bins])
+    y = np.array([np.quantile(errors[part], share) for part in bins])
+    is_drawn = (x > 0) & (y > 0)
+    if is_drawn.any():
+        ends = np.array([min(x[is_drawn].min(), y[is_drawn].min()), max(x.max(), y.max())])
+        axes.plot(ends, ends, color=_ORANGE, linewidth=1.0)
+        axes.plot(x[is_drawn], y[is_drawn], color=_BLUE, marker="o", markersize=4, linewidth=1.0)
+        axes.set(xscale="log", yscale="log")
+    axes.set(xlabel=f"{label} ({unit})", ylabel=f"{100 * share:.0f} % of the errors below ({unit})")
+    axes.grid(visible=True, which="both", alpha=0.25)
+    _save(figure, path)
+
+
 def _points(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
     if len(x) <= _SCATTER_LIMIT:
         axes.scatter(x, y, s=9, color=_BLUE, alpha=0.5, linewidths=0)

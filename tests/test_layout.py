@@ -48,7 +48,10 @@ ORDER: tuple[tuple[str, str], ...] = (
         "nn.physics",
         "image_pairs coulomb d3_table dispersion_parameters dispersion ewald long_range repulsion",
     ),
-    ("nn.heads", "base readout equilibration pooling electrostatics optical registry"),
+    (
+        "nn.heads",
+        "base readout equilibration pooling electrostatics optical doubt registry",
+    ),
     (
         "datasets",
         "in_memory conversion report labelled_set npz splits download places base prepared",
@@ -84,8 +87,9 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "training",
         "settings config total_charge clock ema processes state schedule parts metrics loss "
-        "metrics_file log older_runs run_directory reference_energies normalization baseline "
-        "evaluation fine_tuning fixed_terms labels figures module callbacks launch setup fit",
+        "metrics_file log older_runs run_directory reference_energies atomic_energies "
+        "normalization baseline doubt predictions calibration evaluation fine_tuning fixed_terms "
+        "labels figures module callbacks launch setup fit",
     ),
     (
         "hamiltonian",

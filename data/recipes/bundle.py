@@ -25,7 +25,7 @@ from molequi.graphs.neighbors import build_graph
 from molequi.models.checkpoint import save_model
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import load
-from molequi.training.evaluation import predict_frames
+from molequi.training.predictions import predict_frames
 
 MODELS = Path(__file__).parents[1] / "models"
 

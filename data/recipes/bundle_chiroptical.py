@@ -33,8 +33,8 @@ from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import load
 from molequi.properties import PROPERTIES
 from molequi.structures.cip import constitution_of
-from molequi.training.evaluation import predict_frames
 from molequi.training.parts import split_parts
+from molequi.training.predictions import predict_frames
 
 MODELS = Path(__file__).parents[1] / "models"
 SIGN_LIMIT = 0.05  # bohr⁴: the sign of smaller values is not asked for

@@ -10,18 +10,7 @@ from teacher_shards import CATEGORIES
 
 from molequi.datasets.in_memory import Frames, make_frames
 from molequi.datasets.npz import save_npz
-from molequi.properties import Property, get_property
-
-# What distillation may use beside energies and forces.
-EXTRA = {
-    "energy_std": Property("energy_std", "0e", "eV", "spread of the teacher's networks"),
-    "forces_std": Property(
-        "forces_std", "0e", "eV/Å", "length of the spread of an atom's force", per_atom=True
-    ),
-    "atom_energies": Property(
-        "atom_energies", "0e", "eV", "the teacher's short-range energy of an atom", per_atom=True
-    ),
-}
+from molequi.properties import get_property
 
 
 def to_frames(arrays: Arrays) -> Frames:
@@ -31,7 +20,9 @@ def to_frames(arrays: Arrays) -> Frames:
         "forces": arrays["forces"],
         "charges": arrays["charges"],
         "dipole": dipoles(arrays),
-        **{name: arrays[name] for name in EXTRA},
+        "energy_std": arrays["energy_std"],
+        "forces_std": arrays["forces_std"],
+        "short_range_energies": arrays["atom_energies"],
     }
     lines = zip(arrays["category"], arrays["sampler"], arrays["name"], strict=True)
     return make_frames(
@@ -43,7 +34,7 @@ def to_frames(arrays: Arrays) -> Frames:
             torch.ones(len(arrays["n_atoms"]), dtype=torch.int64),
         ),
         targets={name: torch.from_numpy(values) for name, values in targets.items()},
-        properties={name: EXTRA.get(name) or get_property(name) for name in targets},
+        properties={name: get_property(name) for name in targets},
         source=tuple(f"{CATEGORIES[c]} {SAMPLERS[s]} {name}" for c, s, name in lines),
     )
 

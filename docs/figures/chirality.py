@@ -22,7 +22,7 @@ from molequi.datasets.npz import load_npz
 from molequi.models.zoo import load
 from molequi.prediction.predict import predict
 from molequi.structures.molecules import atoms_from_smiles
-from molequi.training.evaluation import predict_frames
+from molequi.training.predictions import predict_frames
 
 ONE, OTHER = "C0", "C3"
 

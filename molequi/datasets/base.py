@@ -140,7 +140,8 @@ class DatasetSpec(abc.ABC):
         if not request.is_strict:
             labelled = {row.name for row in loaded.report.rows if row.frames}
             wanted = {name: row for name, row in wanted.items() if name in labelled}
-        loaded = loaded.with_targets(list(wanted))
+        optional = [row for row in request.targets if row.spread_of and request.is_strict]
+        loaded = loaded.with_unlabelled(optional).with_targets(list(wanted))
         loaded.require_labels()
         for row in wanted.values():
             _refuse_other_meaning(request.path, loaded.properties[row.name], row)

@@ -147,6 +147,15 @@ class Frames:
             properties={n: self.properties[n] for n in names},
         )
 
+    def with_unlabelled(self, rows: Sequence[Property]) -> Frames:
+        """Add the targets `rows`, NaN everywhere."""
+        added = {row.name: _target_or_nan(self, row) for row in rows}
+        return dataclasses.replace(
+            self,
+            targets={**self.targets, **added},
+            properties={**self.properties, **{row.name: row for row in rows}},
+        )
+
     def batch(self, indices: Tensor, cutoff: float) -> Batch:
         """Return the graph of the structures `indices`, and their targets. cutoff: Å."""
         indices = _as_indices(indices, len(self))

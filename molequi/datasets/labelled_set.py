@@ -67,6 +67,11 @@ class LabelledSet:
             report=dataclasses.replace(self.report, rows=rows),
         )
 
+    def with_unlabelled(self, rows: Collection[Property]) -> LabelledSet:
+        """Add the targets `rows` where they are not there, without a label."""
+        missing = [row for row in rows if row.name not in self.frames.targets]
+        return dataclasses.replace(self, frames=self.frames.with_unlabelled(missing))
+
     def subset(self, rows: Tensor) -> LabelledSet:
         """Return the structures `rows` (int64) with their groups, no longer divided into parts."""
         groups = tuple(self.groups[row] for row in rows.tolist()) if self.groups else ()

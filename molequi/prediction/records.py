@@ -68,7 +68,8 @@ def make_record(
 ) -> dict[str, Any]:
     """Return the record of one molecule: `result_labels`, and its values with the usual companions.
 
-    max_force: eV/Å; dipole_debye: D, the vector; dipole_origin where the molecule is charged.
+    max_force, max_forces_std: eV/Å; dipole_debye: D, the vector; dipole_origin where the molecule
+    is charged.
     """
     record = result_labels(model, atoms, total_charge=total_charge)
     record.update({name: value for name, value in values.items() if name != "energies"})
@@ -81,6 +82,8 @@ def make_record(
     )
     if "forces" in values:
         record["max_force"] = max_force(np.asarray(values["forces"]))
+    if "forces_std" in values:
+        record["max_forces_std"] = float(np.max(values["forces_std"], initial=0.0))
     if "dipole" in values:
         record["dipole_debye"] = values["dipole"] / DEBYE
         if total_charge:
@@ -127,6 +130,11 @@ def ase_results(values: Values) -> dict[str, Any]:
     if "stress" in results:
         results["stress"] = full_3x3_to_voigt_6_stress(results["stress"])
     return results
+
+
+def spreads(model: FrozenModel, values: Values) -> Values:
+    """Return what a model says of its own errors."""
+    return {name: values[name] for name, row in model.properties.items() if row.spread_of}
 
 
 def labelled_atoms(

@@ -62,6 +62,11 @@ class Property:
     depends_on_origin: refers to the centre of mass even in a neutral molecule, so that it is no sum
     over fragments.
     periodicity: which structures have it.
+    free_constants: labels are defined up to a constant of each element, which training finds.
+    spread_of: the property whose error this is an estimate of. Its labels, the spread of the other
+    property's labels, may be missing altogether.
+    along: the property that holds the displacements which its labels belong to, so that a model
+    gives it only together with these.
     """
 
     name: str
@@ -80,6 +85,9 @@ class Property:
     derived_from: str = ""
     depends_on_origin: bool = False
     periodicity: Periodicity = Periodicity.ANY
+    free_constants: bool = False
+    spread_of: str = ""
+    along: str = ""
 
     def __post_init__(self) -> None:
         try:

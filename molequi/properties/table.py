@@ -20,7 +20,7 @@ _OPEN, _FULL = Periodicity.OPEN, Periodicity.FULL
 # fmt: off
 _ROWS = (
     Property("energy", "0e", "eV", "total energy at the model's level of theory", head="energy",
-             extensive=True, has_reference=True,
+             extensive=True, has_reference=True, serves=("short_range_energies",),
              aliases=("energy", "ref_energy", "total_energy", "dft_energy", "potential_energy",
                       "u0")),
     Property("forces", "1o", "eV/Å", "minus the gradient of the energy", per_atom=True,
@@ -29,6 +29,20 @@ _ROWS = (
              "strain derivative of the energy per volume, tension positive",
              derived_from="energy", periodicity=_FULL,
              aliases=("stress", "ref_stress", "dft_stress")),
+    Property("short_range_energies", "0e", "eV",
+             "what the network gives an atom of the energy: without Coulomb, dispersion and "
+             "repulsion terms, up to a constant of each element",
+             per_atom=True, free_constants=True,
+             aliases=("short_range_energies", "atom_energies", "atomic_energies")),
+    Property("force_changes", "1o", "eV/Å²",
+             "(F(x + d) - F(x - d)) / 2|d| for the displacement d of all atoms", per_atom=True,
+             derived_from="energy", along="displacements", aliases=("force_changes",)),
+    Property("displacements", "1o", "Å", "the displacement that force_changes belong to",
+             per_atom=True, aliases=("displacements",)),
+    Property("forces_std", "0e", "eV/Å", "length that 68 % of the errors of an atom's force stay "
+             "below", per_atom=True, head="doubt", spread_of="forces", aliases=("forces_std",)),
+    Property("energy_std", "0e", "eV", "size that 68 % of the errors of the energy stay below",
+             head="doubt", spread_of="energy", aliases=("energy_std",)),
     Property("charges", "0e", "e", "partial charges", per_atom=True, head="charges",
              aliases=("charges", "ref_charges", "initial_charges", "partial_charges")),
     Property("local_charge", "0e", "e", "what atoms claim of the total charge, added up",
@@ -107,7 +121,7 @@ def with_company(targets: Iterable[Property]) -> dict[str, Property]:
     shown = {target.name: target for target in targets}
     asked = frozenset(shown)
     known = {**PROPERTIES, **shown}
-    derived = [row for row in known.values() if row.derived_from in asked]
+    derived = [row for row in known.values() if row.derived_from in asked and not row.along]
     given = [
         get_property(name, known)
         for row in known.values()

@@ -18,7 +18,14 @@ from molequi.graphs.verlet import VerletList
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import frozen_model
-from molequi.prediction.records import ASE_NAMES, Values, ase_results, result_labels, split_outputs
+from molequi.prediction.records import (
+    ASE_NAMES,
+    Values,
+    ase_results,
+    result_labels,
+    split_outputs,
+    spreads,
+)
 from molequi.structures.atoms import charge_of, multiplicity_of
 
 logger = logging.getLogger(__name__)
@@ -45,7 +52,9 @@ class Calculator(AseCalculator):
 
     Units are ASE's: eV, Å, e. `energy` is the total energy at the model's level of theory. There is
     no stress unless the cell is fully periodic, and no dipole where any direction is periodic.
-    Everything the last calculation gave, by the names of the property table, is in `predictions`.
+    Everything the last calculation gave, by the names of the property table, is in `predictions`;
+    `results` have beside ASE's own names the spreads `forces_std` and `energy_std` of a model that
+    gives them.
     Raises UserError for structures the model does not know.
     """
 
@@ -140,7 +149,7 @@ class Calculator(AseCalculator):
             self.unsafe_reason = _refusal(self.model, graph, unsafe=self.unsafe)
         outputs = self.model.compute(graph, forces=True, stress=bool(atoms.pbc.all()))
         (self.predictions,) = split_outputs(self.model, graph, outputs)
-        self.results = ase_results(self.predictions)
+        self.results = ase_results(self.predictions) | spreads(self.model, self.predictions)
         self._remember(atoms, electrons)
 
     def _remember(self, atoms: Atoms, electrons: Electrons) -> None:
@@ -200,9 +209,10 @@ def _refuse_without_forces(model: FrozenModel) -> None:
 
 
 def _ase_properties(model: FrozenModel) -> list[str]:
-    """Name what the model gives of what ASE has names for."""
+    """Name what the model gives of what ASE has names for, and the spreads that it gives."""
     beside_energy = {"free_energy", "energies"} if "energy" in model.properties else set()
-    return [name for name in ASE_NAMES if name in {*model.properties, *beside_energy}]
+    named = [name for name in ASE_NAMES if name in {*model.properties, *beside_energy}]
+    return named + [name for name, row in model.properties.items() if row.spread_of]
 
 
 def _refusal(model: FrozenModel, graph: AtomGraph, *, unsafe: bool) -> str | None:

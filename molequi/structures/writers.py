@@ -22,6 +22,7 @@ Record = Mapping[str, Any]
 _UNITS = {
     "atomization_energy": "eV",
     "max_force": "eV/Å",
+    "max_forces_std": "eV/Å",
     "fmax": "eV/Å",
     "energy_change": "eV",
     "dipole_debye": "D",

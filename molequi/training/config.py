@@ -109,15 +109,20 @@ def dump_config(config: Config) -> str:
 
 
 def _check_targets(config: Config, where: str) -> None:
-    """Refuse a target that is neither in the table nor declared."""
+    """Refuse a target that is neither in the table nor declared, or lacks what it learns from."""
     declared = config.declared()
     for name in config.data.targets:
         try:
-            get_property(name, declared)
+            row = get_property(name, declared)
         except UserError as error:
             raise UserError(
                 f"{where}, data.targets: {error}, e.g. properties.{name}.unit=eV"
             ) from None
+        if row.spread_of and row.spread_of not in config.data.targets:
+            raise UserError(
+                f"{where}, data.targets: {name} learns from the errors of {row.spread_of}; add "
+                f"{row.spread_of} to data.targets"
+            )
 
 
 def _check_names(config: Config, where: str) -> None:

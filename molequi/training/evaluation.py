@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,8 +18,16 @@ from molequi.models.molecular import MolecularModel
 from molequi.properties import Property, part_names
 from molequi.runtime.files import written_by_rename
 from molequi.training.baseline import baseline_prediction
+from molequi.training.calibration import (
+    Doubted,
+    against_labels,
+    doubted_errors,
+    judge,
+    spread_names,
+)
 from molequi.training.metrics import ErrorSums
 from molequi.training.parts import split_parts
+from molequi.training.predictions import predict_frames, without_undefined
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,14 +36,17 @@ class Evaluation:
 
     result: {property: {mae, rmse, max, r2, unit, count, baseline_mae}}, None where undefined;
     beside a property of several irreps its parts, such as `rosenfeld[0o]`, and `accuracy` where it
-    is a yes/no label. predictions: shaped as the targets of `frames`.
-    guesses: what the baseline predicts, NaN where there is none.
+    is a yes/no label; of a spread what `calibration.judge` says. predictions: shaped as the targets
+    of `frames`; spreads are those of the deviation from labels.
+    guesses: what the baseline predicts, NaN where there is none. doubted: errors and their spreads,
+    by the spread's name.
     """
 
     result: dict[str, dict[str, Any]]
     predictions: dict[str, Tensor]
     guesses: dict[str, Tensor]
     frames: Frames
+    doubted: dict[str, Doubted]
 
 
 def evaluate_frames(
@@ -53,31 +64,31 @@ def evaluate_frames(
     _refuse_new_elements(model, frames)
     rows = _shared_rows(model, frames, names)
     frames = without_undefined(frames)
-    predictions = predict_frames(model, frames, [row.name for row in rows], batch_size=batch_size)
-    baselines = model.metadata.training.baseline
-    guesses = {
-        row.name: baseline_prediction(frames, row, baselines[row.name])
-        if row.name in baselines
-        else torch.full_like(frames.targets[row.name], torch.nan)
-        for row in rows
-    }
+    compared = [row.name for row in rows]
+    predictions = predict_frames(
+        against_labels(model),
+        frames,
+        [*compared, *spread_names(model, compared)],
+        batch_size=batch_size,
+    )
+    guesses = {row.name: _guess(model, frames, row) for row in rows}
     result: dict[str, dict[str, Any]] = {}
     for row in rows:
         prediction = predictions[row.name]
-        compared = Compared(
-            prediction.sigmoid() if row.binary else prediction,
-            frames.targets[row.name],
-            guesses[row.name],
-        )
-        result |= _result_rows(row, compared, frames.n_atoms)
-    return Evaluation(result, predictions, guesses, frames)
+        values = prediction.sigmoid() if row.binary else prediction
+        columns = Compared(values, frames.targets[row.name], guesses[row.name])
+        result |= _result_rows(row, columns, frames.n_atoms)
+    doubted = doubted_errors(model, predictions, frames)
+    result |= {name: judge(model, name, pairs) for name, pairs in doubted.items()}
+    return Evaluation(result, predictions, guesses, frames, doubted)
 
 
-class Derivatives(TypedDict):
-    """Arguments of `MolecularModel.compute`."""
-
-    forces: bool
-    stress: bool
+def _guess(model: MolecularModel, frames: Frames, row: Property) -> Tensor:
+    """Return what the baseline of the model's training set predicts; NaN where it has none."""
+    baseline = model.metadata.training.baseline.get(row.name)
+    if baseline is None:
+        return torch.full_like(frames.targets[row.name], torch.nan)
+    return baseline_prediction(frames, row, baseline)
 
 
 class Compared(NamedTuple):
@@ -112,44 +123,6 @@ def _result_rows(row: Property, compared: Compared, n_atoms: Tensor) -> dict[str
     return result
 
 
-def derivatives(names: Sequence[str]) -> Derivatives:
-    """Return which derivatives of the energy a model must compute for the named outputs."""
-    stress = "stress" in names
-    return {"forces": stress or "forces" in names, "stress": stress}
-
-
-def predict_frames(
-    model: MolecularModel, frames: Frames, names: Sequence[str], *, batch_size: int = 64
-) -> dict[str, Tensor]:
-    """Return the named outputs for all structures in their order.
-
-    (B, *shape) or (A, *shape), float64, on the CPU.
-    """
-    frozen = model.freeze()
-    parts: dict[str, list[Tensor]] = {name: [] for name in names}
-    for indices in torch.arange(len(frames)).split(batch_size):
-        graph, _ = frames.batch(indices, model.cutoff)
-        outputs = frozen.compute(graph.to(frozen.device), **derivatives(names))
-        for name, values in parts.items():
-            values.append(outputs[name].to("cpu", torch.float64))
-    return {
-        name: torch.cat(values) if values else torch.zeros_like(frames.targets[name])
-        for name, values in parts.items()
-    }
-
-
-def without_undefined(frames: Frames) -> Frames:
-    """Drop labels that no model can be asked for (`Property.is_defined`)."""
-    targets = {}
-    for name, values in frames.targets.items():
-        row = frames.properties[name]
-        known = row.is_defined(frames.pbc)
-        if row.per_atom:
-            known = known.repeat_interleave(frames.n_atoms)
-        targets[name] = values.masked_fill(~known.reshape(-1, *[1] * (values.ndim - 1)), torch.nan)
-    return dataclasses.replace(frames, targets=targets)
-
-
 def save_predictions(evaluation: Evaluation, path: Path) -> None:
     """Write references and predictions side by side.
 
@@ -163,7 +136,8 @@ def save_predictions(evaluation: Evaluation, path: Path) -> None:
     if frames.source:
         arrays["source"] = np.array(frames.source)
     for name, values in evaluation.predictions.items():
-        arrays[name] = frames.targets[name].numpy()
+        if name in frames.targets:
+            arrays[name] = frames.targets[name].numpy()
         arrays[f"{name}_predicted"] = values.numpy()
     with written_by_rename(path) as temporary:
         np.savez_compressed(temporary, **arrays)
@@ -185,7 +159,11 @@ def _shared_rows(
     model: MolecularModel, frames: Frames, names: Sequence[str] | None
 ) -> list[Property]:
     """Return the properties to compare; refuse names that only one side has."""
-    shared = {name: model.properties[name] for name in frames.targets if name in model.properties}
+    shared = {
+        name: model.properties[name]
+        for name in frames.targets
+        if name in model.properties and not model.properties[name].spread_of
+    }
     missing = [name for name in names or () if name not in shared]
     if missing:
         raise _mismatch(f"asked for {', '.join(missing)}", model, frames)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from molequi.plots import learning_curve, parity
+from molequi.nn.heads.doubt import SHARE
+from molequi.plots import learning_curve, parity, reliability
 from molequi.properties import Property, part_names
+from molequi.training.doubt import compared_rows
 from molequi.training.evaluation import Evaluation
 from molequi.training.log import units_of, with_unit
 from molequi.training.metrics_file import read_metrics
@@ -16,8 +18,8 @@ Column = Sequence[float | None]
 
 
 def draw_run(directory: RunDirectory, evaluation: Evaluation, targets: Sequence[str]) -> None:
-    """Draw the learning curve and a parity plot of each target into the run's plots."""
-    rows = [evaluation.frames.properties[name] for name in targets]
+    """Draw the learning curve, and how each target and each spread did, into the run's plots."""
+    rows = compared_rows(evaluation.frames.properties[name] for name in targets)
     metrics = read_metrics(directory.metrics)
     columns = {
         name: [line.get(name) for line in metrics] for name in (metrics[0] if metrics else ())
@@ -30,6 +32,9 @@ def draw_run(directory: RunDirectory, evaluation: Evaluation, targets: Sequence[
     )
     for row in rows:
         _draw_parity(evaluation, row, directory.plots / f"parity_{row.name}.png")
+    for name, (errors, spreads) in evaluation.doubted.items():
+        row, path = evaluation.frames.properties[name], directory.plots / f"reliability_{name}.png"
+        reliability(spreads.numpy(), errors.numpy(), row.name, row.unit, path, share=SHARE)
 
 
 def _losses(columns: Mapping[str, Column], rows: Sequence[Property]) -> dict[str, Column]:

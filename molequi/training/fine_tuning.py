@@ -17,8 +17,8 @@ from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import resolve_model
 from molequi.properties import Property
 from molequi.training.config import Config
-from molequi.training.evaluation import predict_frames
 from molequi.training.normalization import heads_of
+from molequi.training.predictions import predict_frames
 from molequi.training.reference_energies import composition, fit_references
 
 logger = logging.getLogger(__name__)
@@ -115,5 +115,6 @@ def _copy_heads(old: nn.ModuleDict, new: nn.ModuleDict) -> list[str]:
     """Copy the weights of heads of one name and type; returns the names."""
     kept = [name for name, head in new.items() if name in old and type(head) is type(old[name])]
     for name in kept:
-        new[name].load_state_dict(old[name].state_dict())
+        # What a head has for its companions alone may be new, or no longer needed.
+        new[name].load_state_dict(old[name].state_dict(), strict=False)
     return kept

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,8 +26,10 @@ from molequi.kernels import policy
 from molequi.models.checkpoint import load_model, save_model
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.device import as_device
+from molequi.training.calibration import calibrate, without_calibration
 from molequi.training.callbacks import RunRecorder
 from molequi.training.config import Config
+from molequi.training.doubt import compared_rows, doubt_heads
 from molequi.training.evaluation import evaluate_frames, save_predictions
 from molequi.training.figures import draw_run
 from molequi.training.labels import choose_labels
@@ -139,8 +142,9 @@ def _make_module(
     rows = [data.batches.frames.properties[name] for name in config.data.targets]
     module = MolecularTraining(
         start.model,
-        Objective(rows, start.scales, huber=settings.huber),
+        Objective(compared_rows(rows), start.scales, huber=settings.huber),
         make_schedule(settings),
+        spreads=[row for row in rows if row.spread_of],
         weight_decay=settings.weight_decay,
         ema=settings.ema,
         gradient_clip=settings.gradient_clip,
@@ -175,12 +179,15 @@ def _finish(
     )
     split = "test" if len(splits.get("test", ())) else "valid"
     model = load_model(directory.model, device=as_device(config.training.device))
-    evaluation = evaluate_frames(
-        model,
-        frames.subset(splits[split]),
-        names=config.data.targets,
+    compare = functools.partial(
+        evaluate_frames,
+        names=[row.name for row in compared_rows(config.targets())],
         batch_size=config.training.batch_size,
     )
+    if doubt_heads(model):
+        held_out = compare(without_calibration(model), frames.subset(splits["valid"]))
+        calibrate(model, held_out.doubted)
+    evaluation = compare(model, frames.subset(splits[split]))
     training = dataclasses.replace(
         model.metadata.training, evaluated_on=split, errors=evaluation.result
     )

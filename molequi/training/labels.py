@@ -11,7 +11,8 @@ from torch import Tensor
 
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
-from molequi.training.evaluation import without_undefined
+from molequi.training.doubt import compared_rows
+from molequi.training.predictions import without_undefined
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +52,9 @@ def _defined(frames: Frames) -> Frames:
 
 def _refuse_unlabelled(valid: Frames) -> None:
     """Refuse validation structures without any label; say which target has none."""
-    without = [name for name, values in valid.targets.items() if torch.isnan(values).all()]
-    if len(without) == len(valid.targets):
+    compared = [row.name for row in compared_rows(valid.properties.values())]
+    without = [name for name in compared if torch.isnan(valid.targets[name]).all()]
+    if len(without) == len(compared):
         raise UserError(
             f"none of the {len(valid)} validation structures has a label of {', '.join(without)}; "
             "use another split"

@@ -109,8 +109,23 @@ def final_table(result: Mapping[str, Mapping[str, Any]]) -> str:
     body = [
         [name, row["unit"], str(row["count"]), *(_number(row.get(key)) for key in keys)]
         for name, row in result.items()
+        if "coverage" not in row
     ]
-    return _aligned([header, *body])
+    return "\n".join([_aligned([header, *body]), *spread_lines(result)])
+
+
+def spread_lines(result: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say how each spread did, one line each: against which errors, and how often it was right."""
+    return [
+        f"{name}: rank correlation with the {row['count']} errors of {row['spread_of']} "
+        f"{_number(row['rank_correlation'])}; within the radius of "
+        + ", ".join(
+            f"{share} % lie {'-' if held is None else f'{100 * held:.0f} %'}"
+            for share, held in row["coverage"].items()
+        )
+        for name, row in result.items()
+        if "coverage" in row
+    ]
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,10 +24,11 @@ from molequi.datasets.sampler import mix_seed
 from molequi.errors import NotConvergedError
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
+from molequi.properties import Property
 from molequi.runtime.signals import SignalWatch
 from molequi.training.clock import Clock
+from molequi.training.doubt import DoubtObjective, doubt_heads
 from molequi.training.ema import EMA
-from molequi.training.evaluation import derivatives
 from molequi.training.loss import Objective, atom_counts
 from molequi.training.metrics import (
     EpochSummary,
@@ -36,6 +37,7 @@ from molequi.training.metrics import (
     add_errors,
     metric_names,
 )
+from molequi.training.predictions import derivatives
 from molequi.training.processes import share_step, sum_over_processes
 from molequi.training.schedule import EarlyStopping, Schedule
 from molequi.training.state import Position
@@ -44,7 +46,7 @@ from molequi.training.state import Position
 class MolecularTraining(LightningModule):
     """Trains a model on an objective along a schedule.
 
-    The settings are those of `training.settings`.
+    The settings are those of `training.settings`. spreads: rows of the model that estimate errors.
 
     summary: of the last epoch, None before there is one. clock: of the run; another one may be set
     before the run starts.
@@ -59,6 +61,7 @@ class MolecularTraining(LightningModule):
         objective: Objective,
         schedule: Schedule,
         *,
+        spreads: Sequence[Property] = (),
         weight_decay: float = 0.0,
         ema: float = 0.99,
         gradient_clip: float = 10.0,
@@ -66,6 +69,7 @@ class MolecularTraining(LightningModule):
     ) -> None:
         super().__init__()
         self.model, self.objective, self.schedule = model, objective, schedule
+        self.doubt = DoubtObjective(spreads)
         # Which derivatives of the energy the targets ask for.
         self.derivatives = derivatives([row.name for row in objective.rows])
         self.weight_decay, self.gradient_clip, self.seed = weight_decay, gradient_clip, seed
@@ -119,14 +123,19 @@ class MolecularTraining(LightningModule):
         """Return the loss of this process's part of the batch."""
         graph, targets = batch
         self._seed_step()
-        local = self.objective.counts(targets)
-        counts = self._count_everywhere(local)
-        sums = self.objective.sums(
-            self.model.compute(graph, **self.derivatives, create_graph=True), targets, graph
+        local, doubted = self.objective.counts(targets), self.doubt.counts(targets)
+        sizes = [len(local), len(doubted)]
+        counts, doubted = self._count_everywhere(torch.cat([local, doubted])).split(sizes)
+        outputs = self.model.compute(graph, **self.derivatives, create_graph=True)
+        sums, doubts = (
+            self.objective.sums(outputs, targets, graph),
+            self.doubt.sums(outputs, targets),
         )
         progress = self.schedule.progress(self.position, self.n_batches)
         weights = self.objective.weights(self.schedule.weights_at(progress), sums.device)
-        loss = self.trainer.world_size * (weights * sums / counts.clamp(min=1)).sum()
+        loss = self.trainer.world_size * (
+            (weights * sums / counts.clamp(min=1)).sum() + (doubts / doubted.clamp(min=1)).sum()
+        )
         if not torch.isfinite(loss):
             bad = ", ".join(self.objective.not_finite(sums)) or "all targets"
             raise NotConvergedError(self._nonfinite_message(f"the loss of {bad}"))
@@ -140,14 +149,19 @@ class MolecularTraining(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the norm of the gradient.
+        """Clip the norm of the gradient; that of the spreads by itself, for it must change nothing.
 
         A gradient that is not finite ends the run before it touches the weights.
         """
-        parameters = [weight for group in optimizer.param_groups for weight in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.gradient_clip, foreach=True)
-        if not torch.isfinite(norm):
-            raise NotConvergedError(self._nonfinite_message("the gradient"))
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        apart = {
+            id(weight) for head in doubt_heads(self.model).values() for weight in head.parameters()
+        }
+        for is_doubt in (False, True):
+            part = [weight for weight in weights if (id(weight) in apart) == is_doubt]
+            norm = torch.nn.utils.clip_grad_norm_(part, self.gradient_clip, foreach=True)
+            if not torch.isfinite(norm):
+                raise NotConvergedError(self._nonfinite_message("the gradient"))
 
     def optimizer_step(
         self,

@@ -23,6 +23,7 @@ from molequi.nn.heads.electrostatics import MultipoleHead
 from molequi.o3.cartesian import from_cartesian
 from molequi.o3.irreps import Irreps
 from molequi.properties import DEBYE, Property
+from molequi.training.atomic_energies import within_elements
 from molequi.training.parts import split_parts
 from molequi.training.reference_energies import (
     ReferenceEnergies,
@@ -72,6 +73,8 @@ def fit_statistics(
         # Charges are whole numbers, be there ions among the structures or not.
         return Statistics(torch.ones(1, dtype=torch.float64), 0.0, None, {row.name: 1.0}, count)
     values = values - _first_guess(frames, row)
+    if row.free_constants:
+        values = within_elements(frames, values)
     reference, shift = None, 0.0
     if is_sum_of_scalars(row):
         reference = (
@@ -118,7 +121,7 @@ def apply_statistics(
             reference = None if entry.reference is None else entry.reference.values
             head.set_statistics(_head_scale(name, statistics), entry.shift, reference)
         else:
-            head.set_statistics(_head_scale(name, statistics))
+            head.set_statistics(_head_scale(head.target.spread_of or name, statistics))
 
 
 def is_sum_of_scalars(row: Property) -> bool:

@@ -20,8 +20,10 @@ from molequi.o3.cartesian import from_cartesian
 from molequi.o3.irreps import Irreps
 from molequi.properties import PROPERTIES, Property
 from molequi.runtime.device import as_dtype
+from molequi.training.atomic_energies import start_constants
 from molequi.training.baseline import fit_baseline
 from molequi.training.config import Config
+from molequi.training.doubt import compared_rows, start_doubts
 from molequi.training.fine_tuning import Adopted, adopt, refit_references
 from molequi.training.fixed_terms import without_fixed_terms
 from molequi.training.normalization import Statistics, apply_statistics, fit_statistics
@@ -47,7 +49,7 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     Raises UserError for a target without labels, an `init` that does not fit, or an output that the
     network cannot reach on these structures.
     """
-    rows = [frames.properties[name] for name in config.data.targets]
+    rows = compared_rows(frames.properties[name] for name in config.data.targets)
     given = given_references(config.training.reference_energies, rows)
     outputs = _outputs(frames, config.data.targets)
     model, kept = (
@@ -61,6 +63,8 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     if config.init is not None:
         _continue(model, config, frames, [name for name in kept if name in statistics], given)
     model = model.to(dtype=as_dtype(config.training.dtype))
+    start_constants(model, learned)
+    start_doubts(model, frames)
     refuse_unreached(model, frames)
     for row in rows:
         _report(row, statistics[row.name], frames)
@@ -142,11 +146,13 @@ def _labelled_parts(values: Tensor, row: Property) -> Irreps:
 def _outputs(frames: Frames, targets: Sequence[str]) -> list[Property]:
     """The rows that the model must give: forces and stress come from an energy.
 
-    What atoms claim of the total charge comes from the charges.
+    What atoms claim of the total charge comes from the charges; what depends on displacements is no
+    output of a model.
     """
     rows = [frames.properties[name] for name in targets if name != LOCAL_CHARGE]
     parents = dict.fromkeys(row.derived_from for row in rows if row.derived_from)
-    return [*(PROPERTIES[name] for name in parents if name not in targets), *rows]
+    missing = [PROPERTIES[name] for name in parents if name not in targets]
+    return [*missing, *(row for row in rows if not row.along)]
 
 
 def _metadata(

@@ -36,9 +36,9 @@ from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
 from molequi.properties import PROPERTIES, Property
 from molequi.training.config import Config, load_config, make_config
-from molequi.training.evaluation import predict_frames
 from molequi.training.fit import fit_frames
 from molequi.training.parts import split_parts
+from molequi.training.predictions import predict_frames
 
 CONFIGS = {"d0": "alanine", "d1": "handedness", "d2": "chiroptical"}
 SIGN_LIMIT = 0.05  # bohr⁴: the sign of smaller values is not asked for

@@ -11,7 +11,7 @@ from molequi.datasets.npz import load_npz
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import load
 from molequi.runtime import resources
-from molequi.training.evaluation import predict_frames
+from molequi.training.predictions import predict_frames
 
 OUTPUT = "rosenfeld_isotropic"
 

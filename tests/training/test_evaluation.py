@@ -17,12 +17,8 @@ from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata, TrainingRecord
 from molequi.properties import PROPERTIES, declare
 from molequi.training.baseline import fit_baseline
-from molequi.training.evaluation import (
-    evaluate_frames,
-    predict_frames,
-    save_predictions,
-    without_undefined,
-)
+from molequi.training.evaluation import evaluate_frames, save_predictions
+from molequi.training.predictions import predict_frames, without_undefined
 
 
 @pytest.fixture(scope="module")

@@ -42,8 +42,8 @@ def find_labels(
     """Find each target under the names it may have, and convert it to its unit.
 
     keys: target -> its name in the file, in place of the known aliases. units: target -> the unit
-    it has in the file. where: names the file in messages. Raises UserError for a target that no
-    frame has, naming the keys that are there.
+    it has in the file. where: names the file in messages. Spreads may be missing altogether.
+    Raises UserError for any other target that no frame has, naming the keys that are there.
     """
     keys, units = keys or {}, units or {}
     _check_names(targets, {"keys": keys, "units": units})
@@ -52,6 +52,9 @@ def find_labels(
     for row in targets:
         factor = conversion_factor(units.get(row.name, row.unit), row.unit)
         sources = _sources(structures, row, keys.get(row.name), present)
+        if not sources and row.spread_of:
+            found[row.name] = _stacked(structures, row, {})
+            continue
         if not sources:
             raise UserError(missing_label(row, keys.get(row.name), structures, present, where))
         chosen, *others = sources

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from molequi.graphs.elements import N_ELEMENTS
 from molequi.nn.backbones.base import NodeFeatures
 from molequi.nn.heads.base import FeatureSpec, Head, Molecules
 from molequi.nn.heads.readout import N_HIDDEN, TensorReadout
@@ -39,16 +40,27 @@ class SumHead(Head):
 
 
 class EnergyHead(SumHead):
-    """The total energy, and `energies` per atom."""
+    """The total energy, `energies` per atom and, where asked for, what is learned of these.
+
+    `short_range_energies` are the learned parts, beside which other terms may stand. What labels
+    call the energy of an atom is defined up to a constant of its element: `constants`, eV, takes
+    the learned parts to the labels, and has no part in the energy.
+    """
+
+    def __init__(
+        self, target: Property, features: FeatureSpec, companions: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(target, features, companions)
+        self.constants = nn.Parameter(torch.zeros(N_ELEMENTS)) if companions else None
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
-        """Return {energy: (B,), energies: (N,)}, eV, float64."""
-        energies = (
-            self.atomic_values(features).to(torch.float64)
-            + self.shift
-            + self.reference[molecules.atomic_numbers]
-        )
-        return {self.target.name: molecules.sum(energies), "energies": energies}
+        """Return {energy: (B,), energies: (N,)} and the companion (N,), eV, float64."""
+        learned, numbers = self.atomic_values(features).to(torch.float64), molecules.atomic_numbers
+        energies = learned + self.shift + self.reference[numbers]
+        values = {self.target.name: molecules.sum(energies), "energies": energies}
+        if self.constants is not None:
+            values |= {name: learned + self.constants[numbers] for name in self.companions}
+        return values
 
 
 class MeanHead(Head):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from molequi.errors import UserError
 from molequi.nn.backbones.base import BackboneBase
 from molequi.nn.heads.base import FeatureSpec, Head
+from molequi.nn.heads.doubt import DoubtHead
 from molequi.nn.heads.electrostatics import ChargeHead, DipoleHead, DipoleMagnitudeHead
 from molequi.nn.heads.optical import OpticalRotationHead, RosenfeldHead
 from molequi.nn.heads.pooling import EnergyHead, MeanHead, SpatialExtentHead, SumHead
 from molequi.o3.irreps import Irreps
-from molequi.properties import Property
+from molequi.properties import Property, with_company
 
 # By the names that properties give (`Property.head`); a head from elsewhere is one more entry.
 HEADS: dict[str, type[Head]] = {
@@ -24,6 +25,7 @@ HEADS: dict[str, type[Head]] = {
     "dipole_magnitude": DipoleMagnitudeHead,
     "rosenfeld": RosenfeldHead,
     "optical_rotation": OpticalRotationHead,
+    "doubt": DoubtHead,
 }
 
 
@@ -46,20 +48,28 @@ def make_heads(
     gives_charges: the charges are the model's, not a head's own.
 
     Raises UserError for a derivative where the backbone has none, for irreps that its last layer
-    lacks, and for a head that is not in `HEADS`.
+    lacks, for a head that is not in `HEADS`, and for the spread of a property that is not asked
+    for. Spreads are made last: every other weight is then the same with and without them.
     """
     asked = {target.name for target in targets}
     heads: dict[str, Head] = {}
+    shown = with_company(targets)
     companions = {target.name: _companions(target, backbone, asked) for target in targets}
     given = {name for names in companions.values() for name in names}
-    for target in targets:
-        if target.derived_from and not backbone.capabilities.forces:
-            reason = backbone.capabilities.no_forces_reason
-            raise UserError(f"{target.name} cannot be learned by this network: {reason}")
+    for target in sorted(targets, key=lambda target: bool(target.spread_of)):
+        _refuse_impossible(target, backbone, shown)
         if not target.derived_from and target.name not in given:
             features = feature_spec(backbone, gives_charges=gives_charges)
             heads[target.name] = _make_head(target, backbone, features, companions[target.name])
     return heads
+
+
+def _refuse_impossible(target: Property, backbone: BackboneBase, shown: Collection[str]) -> None:
+    if target.spread_of and target.spread_of not in shown:
+        raise UserError(f"{target.name} is the spread of {target.spread_of}: ask for both")
+    if target.derived_from and not backbone.capabilities.forces:
+        reason = backbone.capabilities.no_forces_reason
+        raise UserError(f"{target.name} cannot be learned by this network: {reason}")
 
 
 def irreps_of(target: Property) -> Irreps:

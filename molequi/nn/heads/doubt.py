@@ -1,0 +1,86 @@
+"""What a model thinks of its own errors."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from molequi.nn.backbones.base import NodeFeatures
+from molequi.nn.heads.base import FeatureSpec, Head, Molecules
+from molequi.nn.heads.readout import N_HIDDEN
+from molequi.nn.linear import Perceptron
+from molequi.properties import Property
+
+# Shares of the errors whose largest size is kept by `calibration`; the spread is that of `SHARE`.
+SHARES = (0.5, 0.68, 0.9, 0.95)
+SHARE = 0.68
+# A new network is off by about a tenth of what it learns.
+_START = math.log(0.1)
+
+
+class DoubtHead(Head):
+    """The size of the errors of another property, from invariant features whose gradient ends here.
+
+    sigma^2 = own^2 + labels^2: the error of the network against its labels, and, where the labels
+    came with a spread of their own, what the network expects of that. Both are logarithms of one
+    scalar network; for a property of the molecule the squares of the atoms add up. The features are
+    detached, so that learning to doubt changes nothing else.
+
+    power, factor: own = factor scale (s / scale)^power takes the spread s of the network to the one
+    that held for structures it was not trained on. quantiles: (4,), in units of `own`, within which
+    the `SHARES` of the errors lay there; NaN before a calibration. has_labels: 1 where labels had a
+    spread.
+    """
+
+    power: Tensor
+    factor: Tensor
+    quantiles: Tensor
+    has_labels: Tensor
+
+    def __init__(
+        self, target: Property, features: FeatureSpec, companions: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(target, features, companions)
+        self.network = Perceptron((features.n_invariants, N_HIDDEN, 2), last_bias=True)
+        self.register_buffer("power", torch.ones(()))
+        self.register_buffer("factor", torch.ones(()))
+        self.register_buffer("quantiles", torch.full((len(SHARES),), torch.nan))
+        self.register_buffer("has_labels", torch.zeros(()))
+
+    def log_spreads(self, features: NodeFeatures, molecules: Molecules) -> Tensor:
+        """Return log(s / scale) of the network's errors and of the labels: (N or B, 2), float64."""
+        logs = _START + self.network(features.invariant.detach()).to(torch.float64)
+        if self.target.per_atom:
+            return logs
+        # A molecule without atoms has a spread of (nearly) nothing instead of log 0.
+        return 0.5 * torch.log(molecules.sum(torch.exp(2.0 * logs)).clamp(min=1e-12))
+
+    def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
+        """Return {name: (N,) or (B,)}, in training with what `log_spreads` gives, in the unit."""
+        logs = self.log_spreads(features, molecules)
+        own = self.factor * torch.exp(self.power * logs[:, 0])
+        spread = self.scale[0] * torch.hypot(own, self.has_labels * torch.exp(logs[:, 1]))
+        if not self.training:
+            return {self.target.name: spread}
+        return {
+            self.target.name: spread,
+            logs_of(self.target.name): logs + torch.log(self.scale[0].to(torch.float64)),
+        }
+
+    def set_calibration(self, factor: float, power: float, quantiles: Tensor) -> None:
+        """Set what takes the spread of the network to that of held-out structures."""
+        self.factor.fill_(factor)
+        self.power.fill_(power)
+        self.quantiles.copy_(quantiles)
+
+    def reset(self, *, has_labels: bool) -> None:
+        """Forget the calibration; say whether the labels have a spread to learn."""
+        self.set_calibration(1.0, 1.0, torch.full_like(self.quantiles, torch.nan))
+        self.has_labels.fill_(float(has_labels))
+
+
+def logs_of(name: str) -> str:
+    """Name the output that the loss of a doubt is made of."""
+    return f"{name}[log]"
