@@ -41,7 +41,11 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     ("kernels.compiled", "convolution products"),
     ("kernels", "cpu cuda convolution products backends inplace"),
-    ("nn", "module_list weight_tables linear radial product interaction irreps_layers response"),
+    (
+        "nn",
+        "module_list weight_tables matrices linear radial product interaction irreps_layers "
+        "response",
+    ),
     ("nn.frozen", "workspace buffers maps layer layers autograd"),
     ("nn.backbones", "base spherical angles invariant lieconv equivarified registry"),
     (
@@ -84,6 +88,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     ("labeling", "inputs journal output workers run"),
     ("alignment", "orientations fields scoring align"),
+    ("training.optimizers", "base muon soap registry"),
     (
         "training",
         "settings config total_charge clock ema processes state schedule parts metrics loss "

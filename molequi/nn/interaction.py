@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from molequi.kernels import Edges, convolve
 from molequi.nn.linear import IrrepsLinear, PathLinear, expand_irreps, gate, silu
+from molequi.nn.matrices import Blocks, MatrixWeights
 from molequi.nn.product import ManyBodyProduct, SharedIrreps, path_scale
 from molequi.nn.radial import RadialNetwork
 from molequi.nn.weight_tables import WeightTables
@@ -165,8 +168,9 @@ class SelfConnection(WeightTables[Tensor]):
             self.factors = nn.Parameter(
                 torch.randn(n_elements, len(self.shared.irreps), n_channels)
             )
+        n_sources = n_elements if matrices else 1
         self.linear = IrrepsLinear(
-            self.shared.irreps, n_channels * (n_elements if matrices else 1), n_channels
+            self.shared.irreps, n_channels * n_sources, n_channels, n_sources=n_sources
         )
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
@@ -210,7 +214,7 @@ class SelfConnection(WeightTables[Tensor]):
         return gradient * chosen.reshape(gradient.shape)
 
 
-class Gate(nn.Module):
+class Gate(nn.Module, MatrixWeights):
     """SiLU on 0e.
 
     Every other irrep is multiplied by a gate made from the 0e rows, so parity and direction stay.
@@ -233,6 +237,11 @@ class Gate(nn.Module):
             -1, len(self.others), n_channels
         )
         return torch.cat([silu(scalars), rest * expand_irreps(gates, self.others, dim=1)], dim=1)
+
+    def matrices(self) -> Iterator[tuple[nn.Parameter, Blocks]]:
+        """Name one matrix per irrep but 0e."""
+        if self.others:
+            yield self.weight, Blocks(columns=len(self.others))
 
 
 def reachable(first: Irreps, second: Irreps, wanted: Irreps) -> Irreps:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from molequi.nn.matrices import Blocks, MatrixWeights
 from molequi.nn.weight_tables import WeightTables
 from molequi.o3.irreps import Irreps
 
@@ -37,7 +38,7 @@ def gate(x: Tensor) -> Tensor:
     return torch.sigmoid(x) * unit_gain(torch.sigmoid)
 
 
-class Perceptron(WeightTables[list[Tensor]]):
+class Perceptron(WeightTables[list[Tensor]], MatrixWeights):
     """A scalar network: linear layers with SiLU between them; (N, sizes[0]) -> (N, sizes[-1]).
 
     Biases start at zero; the last layer has none unless `last_bias`.
@@ -58,6 +59,10 @@ class Perceptron(WeightTables[list[Tensor]]):
             x = functional.silu(x) if layer else x
             x = torch.addmm(self.biases[layer], x, weight) if layer < n_biases else x @ weight
         return x
+
+    def matrices(self) -> Iterator[tuple[nn.Parameter, Blocks]]:
+        """Name one matrix per layer."""
+        yield from ((weight, Blocks()) for weight in self.weights)
 
     def make_tables(self) -> list[Tensor]:
         """Scale the weights by the gains of the activations: fewer numbers than the features."""
@@ -86,15 +91,16 @@ def expand_irreps(values: Tensor, irreps: Irreps, dim: int) -> Tensor:
     )
 
 
-class IrrepsLinear(WeightTables[Tensor]):
+class IrrepsLinear(WeightTables[Tensor], MatrixWeights):
     """Mix the channels of each irrep: (N, M, C_in) -> (N, M, C_out).
 
-    No bias, so parity and rotation are untouched.
+    No bias, so parity and rotation are untouched. n_sources: parts of equal size of which the
+    channels come, each with a matrix of its own to an optimiser.
     """
 
-    def __init__(self, irreps: Irreps, n_in: int, n_out: int) -> None:
+    def __init__(self, irreps: Irreps, n_in: int, n_out: int, *, n_sources: int = 1) -> None:
         super().__init__()
-        self.irreps, self.n_in = irreps, n_in
+        self.irreps, self.n_in, self.n_sources = irreps, n_in, n_sources
         self.weights = nn.ParameterDict(
             {str(irrep): nn.Parameter(torch.randn(n_in, n_out)) for irrep in irreps}
         )
@@ -102,6 +108,10 @@ class IrrepsLinear(WeightTables[Tensor]):
     def forward(self, features: Tensor) -> Tensor:
         """Apply the map."""
         return torch.bmm(features.transpose(0, 1), self.tables()).transpose(0, 1)
+
+    def matrices(self) -> Iterator[tuple[nn.Parameter, Blocks]]:
+        """Name one matrix per irrep and source."""
+        yield from ((weight, Blocks(rows=self.n_sources)) for weight in self.weights.values())
 
     @property
     def dtype(self) -> torch.dtype:
@@ -116,7 +126,7 @@ class IrrepsLinear(WeightTables[Tensor]):
         return expand_irreps(stacked, self.irreps, dim=0)
 
 
-class PathLinear(WeightTables[list[Tensor]]):
+class PathLinear(WeightTables[list[Tensor]], MatrixWeights):
     """Mix the channels of all paths into each irrep.
 
     (N, components of the separate paths, C) -> (N, M, C), as NequIP and MACE do after their
@@ -155,6 +165,11 @@ class PathLinear(WeightTables[list[Tensor]]):
             paths = part.unflatten(1, (irrep.dim, count)).flatten(2)
             mixed.append(torch.bmm(paths.transpose(0, 1), weight.expand(irrep.dim, -1, -1)))
         return torch.cat(mixed).transpose(0, 1)
+
+    def matrices(self) -> Iterator[tuple[nn.Parameter, Blocks]]:
+        """Name one matrix per path."""
+        for irrep, count in zip(self.irreps, self.counts, strict=True):
+            yield self.weights[str(irrep)], Blocks(rows=count)
 
     def make_tables(self) -> list[Tensor]:
         """Return the scaled weights of each irrep: (paths * C, C)."""

@@ -6,6 +6,7 @@ Twice continuously differentiable and zero from the cutoff on.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch.nn import functional
 
 from molequi.kernels import splines
 from molequi.nn.linear import Perceptron, unit_gain
+from molequi.nn.matrices import Blocks, MatrixWeights
 
 # Below this distance (Å) the basis is held constant, so that coincident atoms give finite numbers.
 MINIMUM_DISTANCE = 1e-3
@@ -49,7 +51,7 @@ def bessel_basis(distances: Tensor, cutoff: float, n_radial: int) -> Tensor:
     return math.sqrt(2.0 * cutoff) * torch.sin(safe * frequencies) / safe
 
 
-class RadialNetwork(nn.Module):
+class RadialNetwork(nn.Module, MatrixWeights):
     """`R[p, c](r) = u(r) net(basis(r))[p, c]` as cubic B-splines.
 
     The network runs on the knots, once a step, not on every edge.
@@ -99,6 +101,10 @@ class RadialNetwork(nn.Module):
             functional.silu(self.hidden(basis)) * envelope(distances, self.cutoff)[:, None],
             path_scale,
         )
+
+    def matrices(self) -> Iterator[tuple[nn.Parameter, Blocks]]:
+        """Name one matrix per path, from hidden features to channels."""
+        yield self.weight, Blocks(columns=self.n_paths)
 
     def _combine(self, hidden: Tensor, path_scale: Tensor) -> Tensor:
         scaled = self.weight * (

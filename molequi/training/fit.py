@@ -25,6 +25,7 @@ from molequi.errors import UserError
 from molequi.kernels import policy
 from molequi.models.checkpoint import load_model, save_model
 from molequi.models.molecular import MolecularModel
+from molequi.properties import Property
 from molequi.runtime.device import as_device
 from molequi.training.calibration import calibrate, without_calibration
 from molequi.training.callbacks import RunRecorder
@@ -142,8 +143,9 @@ def _make_module(
     rows = [data.batches.frames.properties[name] for name in config.data.targets]
     module = MolecularTraining(
         start.model,
-        Objective(compared_rows(rows), start.scales, huber=settings.huber),
+        _objective(compared_rows(rows), start.scales, settings),
         make_schedule(settings),
+        optimizer=settings.optimizer,
         spreads=[row for row in rows if row.spread_of],
         weight_decay=settings.weight_decay,
         ema=settings.ema,
@@ -152,6 +154,13 @@ def _make_module(
     )
     module.n_batches = data.n_batches
     return module
+
+
+def _objective(
+    rows: Sequence[Property], scales: Mapping[str, float], settings: TrainingSettings
+) -> Objective:
+    lengths = ["forces"] if settings.force_loss == "norm" else []
+    return Objective(rows, scales, huber=settings.huber, lengths=lengths)
 
 
 def choose_kernels(

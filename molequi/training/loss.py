@@ -5,13 +5,14 @@ Each irrep part of a target (`training.parts`) is compared in units of its own s
 loss of a batch is sum_t w_t S_t / n_t / sum_t w_t with S_t the sum of the Huber losses of part t
 over its n_t known components (P. J. Huber, Ann. Math. Stat. 35 (1964) 73: quadratic up to `huber`,
 then linear, so that wrong labels and hot frames do not rule), or of the cross-entropies of a yes/no
-label.
+label. Of vectors the error's length may be taken in the place of its components, one number for
+each vector: the loss then does not depend on the axes, where components beyond `huber` would.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,20 +28,31 @@ class Objective:
     """The loss terms of the targets `rows`, one for each irrep part.
 
     scales: by the name of the part, in the target's unit. huber: in units of the scale; None is the
-    squared error alone. names: of the terms.
+    squared error alone, and the length itself. lengths: targets, all of them vectors, of which the
+    error's length counts. names: of the terms.
     """
 
     def __init__(
-        self, rows: Sequence[Property], scales: Mapping[str, float], *, huber: float | None = 1.0
+        self,
+        rows: Sequence[Property],
+        scales: Mapping[str, float],
+        *,
+        huber: float | None = 1.0,
+        lengths: Collection[str] = (),
     ) -> None:
-        self.rows, self.huber = tuple(rows), huber
+        self.rows, self.huber, self.lengths = tuple(rows), huber, frozenset(lengths)
         self.names = tuple(name for row in rows for name in part_names(row))
         self.scales = {name: float(scales[name]) for name in self.names}
 
     def counts(self, targets: Mapping[str, Tensor]) -> Tensor:
-        """Return the number of known components of each term: (T,), float64."""
-        parts = [part for row in self.rows for part in split_parts(row, targets[row.name]).values()]
-        return torch.stack([(~torch.isnan(part)).sum().to(torch.float64) for part in parts])
+        """Return the number of known components, or vectors, of each term: (T,), float64."""
+        return torch.stack(
+            [
+                (~torch.isnan(self._compared(row, part))).sum().to(torch.float64)
+                for row in self.rows
+                for part in split_parts(row, targets[row.name]).values()
+            ]
+        )
 
     def sums(
         self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], graph: AtomGraph
@@ -113,16 +125,22 @@ class Objective:
             error = error / atom_counts(graph).clamp(min=1)
         # A tensor of which a component is missing has no known part.
         labels, errors = split_parts(row, target), split_parts(row, error)
-        return [
-            self._size(
-                torch.where(torch.isnan(labels[name]), 0.0, errors[name]) / self.scales[name]
-            ).sum()
-            for name in labels
-        ]
+        sizes = []
+        for name, label in labels.items():
+            unknown = torch.isnan(label)
+            if row.name in self.lengths:
+                unknown = unknown.any(dim=-1, keepdim=True)
+            error = torch.where(unknown, 0.0, errors[name]) / self.scales[name]
+            sizes.append(self._size(row, self._compared(row, error)).sum())
+        return sizes
 
-    def _size(self, error: Tensor) -> Tensor:
+    def _compared(self, row: Property, values: Tensor) -> Tensor:
+        """Return what is compared: components, or lengths (..., 3) -> (...)."""
+        return torch.linalg.vector_norm(values, dim=-1) if row.name in self.lengths else values
+
+    def _size(self, row: Property, error: Tensor) -> Tensor:
         if self.huber is None:
-            return error.square()
+            return error if row.name in self.lengths else error.square()
         return 2.0 * functional.huber_loss(
             error, torch.zeros_like(error), reduction="none", delta=self.huber
         )

@@ -37,6 +37,7 @@ from molequi.training.metrics import (
     add_errors,
     metric_names,
 )
+from molequi.training.optimizers.registry import OPTIMIZERS
 from molequi.training.predictions import derivatives
 from molequi.training.processes import share_step, sum_over_processes
 from molequi.training.schedule import EarlyStopping, Schedule
@@ -61,6 +62,7 @@ class MolecularTraining(LightningModule):
         objective: Objective,
         schedule: Schedule,
         *,
+        optimizer: str = "adamw",
         spreads: Sequence[Property] = (),
         weight_decay: float = 0.0,
         ema: float = 0.99,
@@ -72,7 +74,8 @@ class MolecularTraining(LightningModule):
         self.doubt = DoubtObjective(spreads)
         # Which derivatives of the energy the targets ask for.
         self.derivatives = derivatives([row.name for row in objective.rows])
-        self.weight_decay, self.gradient_clip, self.seed = weight_decay, gradient_clip, seed
+        self.optimizer, self.weight_decay = optimizer, weight_decay
+        self.gradient_clip, self.seed = gradient_clip, seed
         self.average = EMA(model, ema)
         self.position, self.stopping, self.clock = Position(), EarlyStopping(), Clock()
         self.n_batches, self.stop_reason = 1, ""
@@ -87,10 +90,9 @@ class MolecularTraining(LightningModule):
         self._resumed_epoch = False
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW over what is not frozen."""
-        parameters = [weight for weight in self.model.parameters() if weight.requires_grad]
-        return torch.optim.AdamW(
-            parameters, lr=self.schedule.learning_rate, weight_decay=self.weight_decay, foreach=True
+        """Return the optimiser of what is not frozen."""
+        return OPTIMIZERS[self.optimizer](
+            self.model, learning_rate=self.schedule.learning_rate, weight_decay=self.weight_decay
         )
 
     def on_fit_start(self) -> None:

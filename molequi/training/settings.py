@@ -21,14 +21,16 @@ class StageSettings(Settings):
 class TrainingSettings(Settings):
     """The optimisation.
 
-    max_minutes: time budget; the schedule then follows the clock. ema: decay of the averaged
+    max_minutes: time budget; the schedule then follows the clock. optimizer: adamw, muon or soap,
+    see `training.optimizers`; all take learning rates of one size. ema: decay of the averaged
     weights, 0 switches them off. warmup_steps: batches.
     gradient_clip: largest norm of the gradient. patience: epochs without improvement before the run
     ends; null never stops early. schedule plateau halves the rate after a third of the patience.
     weights: loss weight by target, 1 where unnamed, shared equally by its irrep parts; or by part,
     such as `rosenfeld[0o]`. huber: error beyond which the loss grows linearly, in units of the
-    target's scale; null is plain MSE. reference_energies: least_squares, or element -> eV, or a
-    file with such a mapping (YAML, JSON). kernels: who computes the convolutions, see
+    target's scale; null is plain MSE. force_loss: components of the force error, or norm, its
+    length for each atom, which null leaves as it is. reference_energies: least_squares, or element
+    -> eV, or a file with such a mapping (YAML, JSON). kernels: who computes the convolutions, see
     `SphericalBackbone.use_kernels`: reference, generic, specialized, triton, or auto, which
     compiles where a run is long.
     checkpoint_minutes, checkpoint_steps: write last.ckpt so often within an epoch. devices:
@@ -46,6 +48,7 @@ class TrainingSettings(Settings):
     epochs: Count = 100
     max_minutes: Positive | None = None
     batch_size: Count = 16
+    optimizer: Literal["adamw", "muon", "soap"] = "adamw"
     learning_rate: Positive = 1e-2
     weight_decay: float = Field(0.0, ge=0)
     ema: float = Field(0.99, ge=0, lt=1)
@@ -55,6 +58,7 @@ class TrainingSettings(Settings):
     patience: Count | None = None
     weights: dict[str, float] = {}
     huber: Positive | None = 0.1
+    force_loss: Literal["components", "norm"] = "components"
     second_stage: StageSettings | None = None
     reference_energies: dict[str, float] | str = "least_squares"
     dtype: Literal["float32", "float64"] = "float32"

@@ -21,6 +21,7 @@ from molequi.training.clock import Clock
 from molequi.training.config import load_config
 from molequi.training.fit import fit_frames
 from molequi.training.metrics_file import read_metrics
+from molequi.training.optimizers.registry import OPTIMIZERS
 from molequi.training.state import read_state
 
 
@@ -156,13 +157,15 @@ def test_same_seed_gives_the_same_run_and_another_seed_does_not(
     assert (runs[0] / "valid_predictions.npz").is_file()
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_resume_after_an_interruption_in_mid_epoch_is_exact(
-    tmp_path, toy_frames, toy_config, toy_splits
+    optimizer, tmp_path, toy_frames, toy_config, toy_splits
 ):
     frames, splits = toy_frames(24), toy_splits(18, 6, 0)
     config = toy_config(
         training={
             "epochs": 3,
+            "optimizer": optimizer,
             "ema": 0.9,
             "warmup_steps": 3,
             "second_stage": {"start": 0.4, "weights": {"energy": 10.0}},

@@ -150,3 +150,34 @@ def test_weights_add_up_to_one():
 def test_atom_counts_see_empty_molecules():
     graph = graph_of([2, 1])._replace(cell=torch.zeros(3, 3, 3))
     assert atom_counts(graph).tolist() == [2, 1, 0]
+
+
+def test_lengths_of_vectors_by_hand():
+    """Errors of length 0.5, 5 and unknown, in units of 1: beyond 1 the loss 2 |x| - 1 is linear."""
+    prediction = torch.tensor([[0.3, 0.4, 0.0], [0.0, 3.0, 4.0], [9.0, 9.0, 9.0]])
+    prediction = {"forces": prediction.double().requires_grad_(True)}
+    labels = torch.zeros(3, 3, dtype=torch.float64)
+    labels[2, 1] = math.nan
+    rows, scales, graph = [PROPERTIES["forces"]], {"forces": 1.0}, graph_of([3])
+    for huber, expected in ((1.0, 0.25 + 9.0), (None, 0.5 + 5.0)):
+        objective = Objective(rows, scales, huber=huber, lengths=["forces"])
+        assert objective.counts({"forces": labels}).tolist() == [2]
+        loss = objective.sums(prediction, {"forces": labels}, graph)
+        assert loss.tolist() == pytest.approx([expected])
+    loss.sum().backward()
+    expected = torch.tensor([[0.6, 0.8, 0.0], [0.0, 0.6, 0.8], [0.0, 0.0, 0.0]])
+    assert torch.allclose(prediction["forces"].grad, expected.double())
+
+
+def test_lengths_do_not_depend_on_the_axes_and_have_a_gradient_at_zero():
+    turn = torch.linalg.qr(random_values([3], 2)["forces"]).Q
+    targets, predictions = random_values([3], 0), random_values([3], 1)
+    rows, graph = [PROPERTIES["forces"]], graph_of([3])
+    turned = [{"forces": values["forces"] @ turn} for values in (predictions, targets)]
+    for huber in (None, 0.5):
+        objective = Objective(rows, SCALES, huber=huber, lengths=["forces"])
+        loss = objective.sums(predictions, targets, graph)
+        assert torch.allclose(objective.sums(*turned, graph), loss)
+        exact = {"forces": targets["forces"].clone().requires_grad_(True)}
+        objective.sums(exact, targets, graph).sum().backward()
+        assert torch.equal(exact["forces"].grad, torch.zeros(3, 3, dtype=torch.float64))

@@ -20,6 +20,7 @@ from molequi.models.checkpoint import load_model
 from molequi.training.config import dump_config, load_config
 from molequi.training.fit import fit_frames
 from molequi.training.metrics_file import read_metrics
+from molequi.training.optimizers.registry import OPTIMIZERS
 from molequi.training.state import read_state
 
 KILLED = """
@@ -39,8 +40,9 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_kill_in_mid_epoch_and_resume_gives_the_weights_of_an_uninterrupted_run(
-    tmp_path, toy_frames, toy_config, toy_splits
+    optimizer, tmp_path, toy_frames, toy_config, toy_splits
 ):
     save_npz(toy_frames(22), tmp_path / "toy.npz", splits=toy_splits(16, 3, 3))
     config = toy_config(
@@ -49,7 +51,13 @@ def test_kill_in_mid_epoch_and_resume_gives_the_weights_of_an_uninterrupted_run(
             "targets": ["energy", "forces", "dipole"],
             "split": {"kind": "stored"},
         },
-        training={"epochs": 4, "batch_size": 3, "checkpoint_steps": 1, "ema": 0.9},
+        training={
+            "epochs": 4,
+            "batch_size": 3,
+            "optimizer": optimizer,
+            "checkpoint_steps": 1,
+            "ema": 0.9,
+        },
     )
     (tmp_path / "toy.yaml").write_text(dump_config(config), encoding="utf-8")
     threads = str(torch.get_num_threads())
@@ -94,8 +102,9 @@ def stop_when_saved(path) -> threading.Thread:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_sigterm")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_two_processes_take_the_steps_of_one_even_when_stopped_and_resumed(
-    tmp_path, toy_frames, toy_config, toy_splits
+    optimizer, tmp_path, toy_frames, toy_config, toy_splits
 ):
     frames, splits = toy_frames(27), toy_splits(17, 7, 3)
     # Molecules of unequal size, gaps that leave one process without a label, and a last batch of
@@ -105,7 +114,7 @@ def test_two_processes_take_the_steps_of_one_even_when_stopped_and_resumed(
     frames.targets["dipole"][3:] = math.nan
     targets, training = (
         {"targets": ["energy", "forces", "dipole"]},
-        {"epochs": 5, "dtype": "float64", "patience": 50},
+        {"epochs": 5, "optimizer": optimizer, "dtype": "float64", "patience": 50},
     )
     one = fit_frames(toy_config(data=targets, training=training), frames, splits, tmp_path / "one")
     config = toy_config(data=targets, training={**training, "devices": 2})

@@ -1,0 +1,1 @@
+"""How a step follows from the gradient: optimisers by the name that `training.optimizer` gives."""

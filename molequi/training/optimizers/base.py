@@ -1,0 +1,92 @@
+"""Optimisers that treat matrices as linear maps, and all other weights as AdamW does."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from molequi.nn.matrices import matrix_weights
+
+# Of AdamW, here and in torch: decay of the two moments, and what keeps their ratio finite.
+BETAS, EPSILON = (0.9, 0.999), 1e-8
+
+State = dict[str, Any]
+
+
+class MatrixOptimizer(torch.optim.Optimizer, abc.ABC):
+    """The base of an optimiser with a rule of its own for matrices: `direction`.
+
+    W <- (1 - rate * decay) W - rate * D. The matrices are those that the layers of the network name
+    (`nn.matrices`), in stacks of one size; embeddings, factors and biases take the step of AdamW.
+    Every direction has entries of order 0.2 to 1, whatever the gradient's size, so that one
+    learning rate serves both kinds of weights, and all optimisers.
+
+    The state of each weight is a dictionary of tensors and plain values; clearing it forgets the
+    gradients of the past.
+    """
+
+    def __init__(self, network: nn.Module, *, learning_rate: float, weight_decay: float) -> None:
+        matrices = matrix_weights(network)
+        self.blocks = [blocks for _, blocks in matrices]
+        weights = [weight for weight, _ in matrices]
+        known = {id(weight) for weight in weights}
+        others = [
+            weight
+            for weight in network.parameters()
+            if weight.requires_grad and id(weight) not in known
+        ]
+        defaults = {"lr": learning_rate, "weight_decay": weight_decay}
+        super().__init__([{"params": weights}, {"params": others}], defaults)
+
+    @abc.abstractmethod
+    def direction(self, gradients: Tensor, state: State) -> Tensor:
+        """Return where to go against, for matrices that share a state: (K, m, n) -> (K, m, n).
+
+        state: of these matrices, empty before the first step; to be updated in place.
+        """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """Take one step; `closure` computes the gradients, and its value is returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        matrices, others = self.param_groups
+        for weight, blocks in zip(matrices["params"], self.blocks, strict=True):
+            if weight.grad is not None:
+                direction = self.direction(blocks.cut(weight.grad), self.state[weight])
+                _move(weight, blocks.join(direction, weight), matrices)
+        for weight in others["params"]:
+            if weight.grad is not None:
+                _move(weight, adam_direction(weight.grad, self.state[weight]), others)
+        return loss
+
+
+def adam_direction(
+    gradient: Tensor, state: State, betas: tuple[float, float] = BETAS, epsilon: float = EPSILON
+) -> Tensor:
+    """Return m / (sqrt(v) + epsilon), the means of g and g^2 without the bias of their start.
+
+    state: takes `step`, `mean` and `square`. D. P. Kingma, J. Ba, arXiv 1412.6980, algorithm 1.
+    """
+    if "step" not in state:
+        state |= {"step": 0, "mean": torch.zeros_like(gradient)}
+        state["square"] = torch.zeros_like(gradient)
+    state["step"] += 1
+    first, second = betas
+    mean = state["mean"].lerp_(gradient, 1.0 - first)
+    square = state["square"].mul_(second).addcmul_(gradient, gradient, value=1.0 - second)
+    root = (square / (1.0 - second ** state["step"])).sqrt_().add_(epsilon)
+    return mean / root.mul_(1.0 - first ** state["step"])
+
+
+def _move(weight: Tensor, direction: Tensor, group: dict[str, Any]) -> None:
+    """Decay the weight, then go against the direction; by the rate and decay of its group."""
+    if group["weight_decay"]:
+        weight.mul_(1.0 - group["lr"] * group["weight_decay"])
+    weight.sub_(direction, alpha=group["lr"])

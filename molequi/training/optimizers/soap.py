@@ -1,0 +1,69 @@
+"""SOAP: Adam in the eigenbasis of Shampoo's preconditioner."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from molequi.training.optimizers.base import MatrixOptimizer, State, adam_direction
+
+# Decay of both moments and of the covariances; steps between two turns of the bases.
+_DECAY, _STEPS_PER_TURN = 0.95, 10
+# A side of more channels than this keeps its own basis: eigenvectors would cost more than the step.
+_LARGEST_SIDE = 256
+
+
+class Soap(MatrixOptimizer):
+    """D = P Adam(P^T g Q) Q^T, P and Q the eigenvectors of the means of g g^T and g^T g.
+
+    N. Vyas et al., arXiv 2409.11321, algorithms 3 and 4: every ten steps one power iteration and a
+    QR decomposition let P and Q follow the means. The first gradient only lays the bases.
+    """
+
+    def direction(self, gradients: Tensor, state: State) -> Tensor:
+        """Return directions of entries of order one: (K, m, n)."""
+        if not state:
+            for name, square in _squares(gradients).items():
+                state[f"{name}_mean"] = square * (1.0 - _DECAY)
+                state[name] = torch.linalg.eigh(square).eigenvectors
+            return torch.zeros_like(gradients)
+        direction = adam_direction(_turned(gradients, state), state, (_DECAY, _DECAY))
+        direction = _turned_back(direction, state)
+        for name, square in _squares(gradients).items():
+            state[f"{name}_mean"].lerp_(square, 1.0 - _DECAY)
+        if state["step"] % _STEPS_PER_TURN == 0:
+            _let_bases_follow(state)
+        return direction
+
+
+def _squares(gradients: Tensor) -> dict[str, Tensor]:
+    """Return g g^T and g^T g, of the sides that are small enough: (K, m, m), (K, n, n)."""
+    sides = {"left": gradients, "right": gradients.mT}
+    return {
+        name: torch.bmm(side, side.mT)
+        for name, side in sides.items()
+        if side.shape[1] <= _LARGEST_SIDE
+    }
+
+
+def _let_bases_follow(state: State) -> None:
+    """Turn the bases after the means of the squares, and the mean gradient with them."""
+    mean = _turned_back(state["mean"], state)
+    for name in ("left", "right"):
+        if name in state:
+            state[name] = torch.linalg.qr(torch.bmm(state[f"{name}_mean"], state[name])).Q
+    state["mean"] = _turned(mean, state)
+
+
+def _turned(matrices: Tensor, state: State) -> Tensor:
+    """Return P^T G Q."""
+    if "left" in state:
+        matrices = torch.bmm(state["left"].mT, matrices)
+    return torch.bmm(matrices, state["right"]) if "right" in state else matrices
+
+
+def _turned_back(matrices: Tensor, state: State) -> Tensor:
+    """Return P G Q^T."""
+    if "left" in state:
+        matrices = torch.bmm(state["left"], matrices)
+    return torch.bmm(matrices, state["right"].mT) if "right" in state else matrices
