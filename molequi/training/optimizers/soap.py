@@ -9,6 +9,8 @@ from molequi.training.optimizers.base import MatrixOptimizer, State, adam_direct
 
 # Decay of both moments and of the covariances; steps between two turns of the bases.
 _DECAY, _STEPS_PER_TURN = 0.95, 10
+# Of the trace: above the rounding of float32, below what gradients leave.
+_SHIFT = 1e-7
 # A side of more channels than this keeps its own basis: eigenvectors would cost more than the step.
 _LARGEST_SIDE = 256
 
@@ -25,7 +27,7 @@ class Soap(MatrixOptimizer):
         if not state:
             for name, square in _squares(gradients).items():
                 state[f"{name}_mean"] = square * (1.0 - _DECAY)
-                state[name] = torch.linalg.eigh(square).eigenvectors
+                state[name] = _eigenvectors(square)
             return torch.zeros_like(gradients)
         direction = adam_direction(_turned(gradients, state), state, (_DECAY, _DECAY))
         direction = _turned_back(direction, state)
@@ -51,8 +53,30 @@ def _let_bases_follow(state: State) -> None:
     mean = _turned_back(state["mean"], state)
     for name in ("left", "right"):
         if name in state:
-            state[name] = torch.linalg.qr(torch.bmm(state[f"{name}_mean"], state[name])).Q
+            state[name] = _followed(state[f"{name}_mean"], state[name])
     state["mean"] = _turned(mean, state)
+
+
+def _eigenvectors(square: Tensor) -> Tensor:
+    """Return an orthogonal basis: (K, n, n).
+
+    A slight tilt of the axes decides between vectors that no gradient has reached: rounding would
+    do so otherwise, and processes that round differently would part.
+    """
+    tilt = torch.linspace(0.0, 1.0, square.shape[1], dtype=square.dtype, device=square.device)
+    return torch.linalg.eigh(square + torch.diag_embed(_shift(square) * tilt)).eigenvectors
+
+
+def _followed(square: Tensor, basis: Tensor) -> Tensor:
+    """Return the basis after one power iteration: (K, n, n).
+
+    The shift keeps vectors that no gradient has reached where they were, for the same reason.
+    """
+    return torch.linalg.qr(torch.bmm(square, basis) + _shift(square)[:, :, None] * basis).Q
+
+
+def _shift(square: Tensor) -> Tensor:
+    return _SHIFT * square.diagonal(dim1=1, dim2=2).sum(dim=1, keepdim=True)
 
 
 def _turned(matrices: Tensor, state: State) -> Tensor:
