@@ -31,6 +31,7 @@ class ArchitectureSettings(Settings):
     correlation: int | None = Field(None, ge=1, le=3)
     n_radial: Count | None = None
     n_hidden: Count | None = None
+    n_readout: Count | None = None
     l_hidden: int | None = Field(None, ge=0, le=6)
     mixing: Literal["merged", "separate"] | None = None
     self_connection: Literal["factors", "matrices"] | None = None

@@ -84,6 +84,8 @@ class BackboneBase(nn.Module, abc.ABC):
     # Irreps of the features' rows, 0e first; channels of each.
     irreps_out: Irreps
     n_channels: int
+    # Width of the networks by which heads read its invariants.
+    n_readout: int = 32
     # (N_ELEMENTS,), the place of each atomic number in `elements`.
     species_of_number: Tensor
     # The kernels that were asked for, see `use_kernels`.

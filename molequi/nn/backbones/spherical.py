@@ -37,8 +37,9 @@ class SphericalBackbone(BackboneBase):
     (both parities of each l).
     correlation: 1, or 2 or 3 for products of up to that many messages. l_hidden: largest l of the
     features between layers, l_max by default. mixing: `merged` or `separate` paths, see
-    `Interaction`. n_hidden: width of the radial networks. self_connection: `factors` or `matrices`
-    by species, see `SelfConnection`. irreps_out: of the last layer; all hidden ones by default.
+    `Interaction`. n_hidden: width of the radial networks. n_readout: of those of heads, which run
+    once an atom. self_connection: `factors` or `matrices` by species, see `SelfConnection`.
+    irreps_out: of the last layer; all hidden ones by default.
     Raises UserError for settings that make no network.
     """
 
@@ -59,6 +60,7 @@ class SphericalBackbone(BackboneBase):
         correlation: int = 1,
         n_radial: int = 8,
         n_hidden: int = 32,
+        n_readout: int = 32,
         l_hidden: int | None = None,
         mixing: str = "merged",
         self_connection: str = "factors",
@@ -69,6 +71,7 @@ class SphericalBackbone(BackboneBase):
         check_choice("mixing", mixing, ("merged", "separate"))
         check_choice("self_connection", self_connection, ("factors", "matrices"))
         self.l_max, self.n_channels, self.n_layers = l_max, n_channels, n_layers
+        self.n_readout = n_readout
         l_between = l_max if l_hidden is None else l_hidden
         irreps = _irreps_of_layers(n_layers, parity, l_max, l_between, correlation, irreps_out)
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))

@@ -61,6 +61,7 @@ class FeatureSpec(NamedTuple):
 
     irreps: those of the equivariant rows. n_channels: of each row. n_invariants: invariant features
     per atom. cutoff: Å, of the graph's edges. gives_charges: `Molecules.charges` will be there.
+    n_hidden: width of the networks that read invariants.
     """
 
     irreps: Irreps
@@ -68,6 +69,7 @@ class FeatureSpec(NamedTuple):
     n_invariants: int
     cutoff: float
     gives_charges: bool = False
+    n_hidden: int = 32
 
 
 class Head(nn.Module, abc.ABC):

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from molequi.nn.backbones.base import NodeFeatures
 from molequi.nn.heads.base import FeatureSpec, Head, Molecules
-from molequi.nn.heads.readout import N_HIDDEN, TensorReadout
+from molequi.nn.heads.readout import TensorReadout
 from molequi.nn.linear import Perceptron
 from molequi.o3.irreps import Irreps
 from molequi.properties import DEBYE, Property
@@ -31,9 +31,9 @@ class ChargeFlow(nn.Module):
         super().__init__()
         n_invariants = features.n_invariants
         self.cutoff, self.n_flows = features.cutoff, n_flows
-        self.sources = Perceptron((n_invariants, N_HIDDEN, 2 * n_flows), last_bias=True)
+        self.sources = Perceptron((n_invariants, features.n_hidden, 2 * n_flows), last_bias=True)
         self.widths = nn.Parameter(torch.linspace(0.5, 4.0, n_flows))
-        self.attention = Perceptron((n_invariants, N_HIDDEN, 1))
+        self.attention = Perceptron((n_invariants, features.n_hidden, 1))
 
     def forward(self, features: NodeFeatures, molecules: Molecules, scale: Tensor) -> Tensor:
         """Return charges: (N,), e."""

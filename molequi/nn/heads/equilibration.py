@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from molequi.nn.backbones.base import NodeFeatures
 from molequi.nn.heads.base import FeatureSpec, Molecules, PartialCharges
-from molequi.nn.heads.readout import N_HIDDEN
 from molequi.nn.linear import Perceptron
 
 # Claims within so much of a whole number are that number.
@@ -41,7 +40,7 @@ class Equilibration(nn.Module):
 
     def __init__(self, features: FeatureSpec) -> None:
         super().__init__()
-        self.network = Perceptron((features.n_invariants, N_HIDDEN, 5))
+        self.network = Perceptron((features.n_invariants, features.n_hidden, 5))
         with torch.no_grad():
             self.network.weights[-1][:, 3:] = 0.0
         self.register_buffer("scale", torch.tensor(_SCALE))

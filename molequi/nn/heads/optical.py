@@ -12,7 +12,7 @@ from molequi.nn.backbones.base import NodeFeatures
 from molequi.nn.heads.base import FeatureSpec, Head, Molecules
 from molequi.nn.heads.electrostatics import flow_radial
 from molequi.nn.heads.pooling import SumHead
-from molequi.nn.heads.readout import N_HIDDEN, TensorReadout
+from molequi.nn.heads.readout import TensorReadout
 from molequi.nn.linear import Perceptron
 from molequi.o3.cartesian import to_cartesian
 from molequi.o3.irreps import Irreps
@@ -50,10 +50,10 @@ class AxialFlow(nn.Module):
 
     def __init__(self, features: FeatureSpec, *, n_flows: int = 8) -> None:
         super().__init__()
-        irreps_in, n_channels, n_invariants, self.cutoff, _ = features
+        irreps_in, n_channels, n_invariants, self.cutoff, *_ = features
         self.n_flows = n_flows
         self.rows = irreps_in.slice_of("1e")
-        self.sources = Perceptron((n_invariants, N_HIDDEN, n_flows), last_bias=True)
+        self.sources = Perceptron((n_invariants, features.n_hidden, n_flows), last_bias=True)
         self.vectors = nn.Parameter(torch.randn(n_channels, n_flows))
         self.widths = nn.Parameter(torch.linspace(0.5, 4.0, n_flows))
 

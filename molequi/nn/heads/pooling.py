@@ -9,7 +9,7 @@ from torch.nn import functional
 from molequi.graphs.elements import N_ELEMENTS
 from molequi.nn.backbones.base import NodeFeatures
 from molequi.nn.heads.base import FeatureSpec, Head, Molecules
-from molequi.nn.heads.readout import N_HIDDEN, TensorReadout
+from molequi.nn.heads.readout import TensorReadout
 from molequi.nn.linear import Perceptron
 from molequi.o3.cartesian import to_cartesian
 from molequi.o3.irreps import Irreps
@@ -74,7 +74,7 @@ class MeanHead(Head):
     ) -> None:
         super().__init__(target, features, companions)
         self.readout = TensorReadout(self.irreps, features)
-        self.attention = Perceptron((features.n_invariants, N_HIDDEN, 1))
+        self.attention = Perceptron((features.n_invariants, features.n_hidden, 1))
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
         """Return {name: (B, *shape)}, float64; a molecule without atoms gets the shift."""

@@ -10,7 +10,6 @@ from molequi.nn.heads.base import FeatureSpec
 from molequi.nn.linear import Perceptron, gate
 from molequi.o3.irreps import Irrep, Irreps
 
-N_HIDDEN = 32
 _PSEUDOSCALAR, _VECTOR = Irrep.parse("0o"), Irrep.parse("1o")
 
 
@@ -60,7 +59,7 @@ class TensorReadout(nn.Module):
             for irrep in irreps
         ]
         self.networks = nn.ModuleList(
-            Perceptron((n_invariants, N_HIDDEN, size), last_bias=False) for size in sizes
+            Perceptron((n_invariants, features.n_hidden, size), last_bias=False) for size in sizes
         )
         self.weights = nn.ParameterList(
             nn.Parameter(torch.randn(size))

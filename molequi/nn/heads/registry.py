@@ -37,6 +37,7 @@ def feature_spec(backbone: BackboneBase, *, gives_charges: bool = False) -> Feat
         backbone.n_invariants,
         backbone.cutoff,
         gives_charges=gives_charges,
+        n_hidden=backbone.n_readout,
     )
 
 

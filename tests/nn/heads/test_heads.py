@@ -10,6 +10,7 @@ from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
 from molequi.models.probes import Structure, built_in_probes
 from molequi.nn.heads.readout import TripleProducts
+from molequi.nn.linear import Perceptron
 
 ELEMENTS = (1, 6, 7, 8)
 CUTOFF = 4.0
@@ -28,6 +29,12 @@ def probes() -> list[Structure]:
 
 def graph(*structures: Structure) -> AtomGraph:
     return collate([structure.graph(CUTOFF) for structure in structures])
+
+
+def test_width_of_readouts_is_a_setting_of_the_network() -> None:
+    network = make_model([1, 8], ["energy", "forces", "dipole", "gap"], n_readout=7)
+    readouts = [part for part in network.heads.modules() if isinstance(part, Perceptron)]
+    assert {readout.weights[0].shape[1] for readout in readouts} == {7}
 
 
 def test_triple_products_are_signed_volumes_of_three_different_vectors() -> None:
