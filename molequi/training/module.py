@@ -109,7 +109,7 @@ class MolecularTraining(LightningModule):
         if self._resumed_optimizer is not None:
             # A copy, because the optimiser keeps the tensors, and spawned processes receive them in
             # shared memory.
-            self._adam.load_state_dict(copy.deepcopy(self._resumed_optimizer))
+            self._plain_optimizer.load_state_dict(copy.deepcopy(self._resumed_optimizer))
             self._resumed_optimizer = None
         self.clock.start(self.position.seconds)
 
@@ -242,7 +242,7 @@ class MolecularTraining(LightningModule):
         """
         return {
             "model": self.model.state_dict(),
-            "optimizer": self._adam.state_dict(),
+            "optimizer": self._plain_optimizer.state_dict(),
             "average": self.average.state_dict(),
             "position": dataclasses.asdict(self.position),
             "watch": dataclasses.asdict(self.stopping),
@@ -262,7 +262,7 @@ class MolecularTraining(LightningModule):
         self._resumed_epoch = self.position.batch > 0
 
     @property
-    def _adam(self) -> torch.optim.Optimizer:
+    def _plain_optimizer(self) -> torch.optim.Optimizer:
         """The optimiser without Lightning's wrapping."""
         optimizer = self.optimizers(use_pl_optimizer=False)
         if not isinstance(optimizer, torch.optim.Optimizer):
@@ -270,14 +270,14 @@ class MolecularTraining(LightningModule):
         return optimizer
 
     def _enter_stage(self) -> None:
-        """Forget Adam's moments when the loss weights change.
+        """Forget the gradients of the past when the loss weights change.
 
-        They scale the steps by the gradients of the past; where the new ones are larger, thousands
+        Adam and its kin scale steps by them; where the new gradients are larger, thousands
         of steps would be too long.
         """
         is_last = self.schedule.is_last_stage(self.schedule.progress(self.position, self.n_batches))
         if self.schedule.second_stage is not None and is_last and not self.position.stage_step:
-            self._adam.state.clear()
+            self._plain_optimizer.state.clear()
             self.position.stage_step = self.position.step
 
     def _move_on(self) -> None:
