@@ -9,7 +9,6 @@ from torch import Tensor
 
 from molequi.nn.backbones.base import NodeFeatures
 from molequi.nn.heads.base import FeatureSpec, Head, Molecules
-from molequi.nn.heads.readout import N_HIDDEN
 from molequi.nn.linear import Perceptron
 from molequi.properties import Property
 
@@ -43,7 +42,7 @@ class DoubtHead(Head):
         self, target: Property, features: FeatureSpec, companions: tuple[str, ...] = ()
     ) -> None:
         super().__init__(target, features, companions)
-        self.network = Perceptron((features.n_invariants, N_HIDDEN, 2), last_bias=True)
+        self.network = Perceptron((features.n_invariants, features.n_hidden, 2), last_bias=True)
         self.register_buffer("power", torch.ones(()))
         self.register_buffer("factor", torch.ones(()))
         self.register_buffer("quantiles", torch.full((len(SHARES),), torch.nan))
