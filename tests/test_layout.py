@@ -19,7 +19,7 @@ PACKAGE = ROOT / "molequi"
 ORDER: tuple[tuple[str, str], ...] = (
     ("", "errors version plots"),
     ("o3", "irreps clebsch_gordan coupling spherical_harmonics cartesian wigner"),
-    ("graphs", "elements graph batched neighbors verlet"),
+    ("graphs", "elements graph cells batched neighbors verlet"),
     ("runtime", "files plain resources signals device"),
     ("properties", "property table declarations"),
     (

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import vesin
+from scipy.spatial import cKDTree
 
+from molequi.errors import UserError
+from molequi.graphs.cells import complete_cell, heights, reduced_cell, refuse_cell, refuse_positions
+from molequi.graphs.elements import COINCIDENT
 from molequi.graphs.graph import AtomGraph, make_graph
 
 # Below this many atoms a molecule's full pair matrix is cheaper than a cell list.
 _DENSE_LIMIT = 64
+# vesin shares out at most 1e5 bins among the three directions; where more are wanted a short
+# direction may be left with none, and the process ends with a division by zero.
+_MOST_BINS = 5e4
+# A cell lower than this times the cutoff is searched by its shortest vectors: fewer images.
+_SKEWED = 0.2
+# Å³ per atom: in matter there is more, and coincident atoms would be paired by the thousand.
+_CROWDED = 0.1
 
 
 class Pairs(NamedTuple):
@@ -34,54 +46,44 @@ def neighbor_pairs(
     """Find all ordered pairs closer than `cutoff`, self-images and every periodic image included.
 
     positions: (N, 3), Å. cutoff: Å. cell: (3, 3), Å, rows are vectors. pbc: (3,), bool.
-    Raises ValueError for positions that are not finite.
+    Raises UserError for positions and cells that no matter can have: see `cells`.
     """
     positions = np.ascontiguousarray(positions, dtype=np.float64)
-    if not np.isfinite(positions).all():
-        bad = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
-        raise ValueError(
-            f"position of atom {bad} is not finite: {positions[bad]}; coordinates must be finite "
-            "numbers in Å"
-        )
+    refuse_positions(positions)
     if cutoff <= 0:
         raise ValueError(f"cutoff is {cutoff} Å; it must be positive")
     periodic = np.zeros(3, dtype=bool) if pbc is None else np.asarray(pbc, dtype=bool)
-    if not periodic.any():
-        if len(positions) <= _DENSE_LIMIT:
-            return _dense_pairs(positions, cutoff)
-        # vesin knows open directions only as "all or none"; an open structure needs no box.
-        return _listed_pairs(positions, cutoff, np.zeros((3, 3)), periodic)
-    return _listed_pairs(
-        positions, cutoff, complete_cell(cell, positions, periodic, cutoff), periodic
-    )
+    refuse_cell(cell, periodic, len(positions))
+    if not periodic.any() and len(positions) <= _DENSE_LIMIT:
+        return _dense_pairs(positions, cutoff)
+    if periodic.any():
+        return _periodic_pairs(
+            positions, cutoff, complete_cell(cell, positions, periodic, cutoff), periodic
+        )
+    _refuse_crowd(positions)
+    # vesin knows open directions only as "all or none"; an open structure needs no box.
+    sides = np.ptp(positions, axis=0)
+    return _many_pairs(positions, cutoff, np.zeros((3, 3)), periodic, sides)
 
 
-def complete_cell(
-    cell: np.ndarray | None, positions: np.ndarray, pbc: np.ndarray, cutoff: float
-) -> np.ndarray:
-    """Replace the vectors of open directions by ones so long that no image comes within the cutoff.
+def _periodic_pairs(
+    positions: np.ndarray, cutoff: float, cell: np.ndarray, pbc: np.ndarray
+) -> Pairs:
+    """Find the pairs of a completed cell; of a very skewed one by its shortest vectors."""
+    if heights(cell).min() > _SKEWED * cutoff:
+        return _many_pairs(positions, cutoff, cell, pbc, heights(cell))
+    reduced, combinations = reduced_cell(cell, pbc)
+    pairs = _many_pairs(positions, cutoff, reduced, pbc, heights(reduced))
+    return Pairs(pairs.edge_index, pairs.shifts @ combinations)
 
-    Raises ValueError where a periodic direction has no cell vector or the periodic vectors are
-    linearly dependent.
-    """
-    cell = np.zeros((3, 3)) if cell is None else np.array(cell, dtype=np.float64)
-    for axis in np.flatnonzero(pbc):
-        if np.linalg.norm(cell[axis]) < 1e-9:
-            raise ValueError(
-                f"pbc is on along axis {axis} but its cell vector is zero; give a cell or switch "
-                "pbc off"
-            )
-    periodic = cell[pbc]
-    if np.linalg.matrix_rank(periodic, tol=1e-9 * np.abs(periodic).max()) < len(periodic):
-        raise ValueError(f"the periodic cell vectors are linearly dependent: {periodic.tolist()}")
-    # Open directions become orthogonal to the periodic ones, as long as the structure plus two
-    # cutoffs.
-    if not pbc.all():
-        basis = np.linalg.svd(periodic)[2][len(periodic) :]
-        for axis, direction in zip(np.flatnonzero(~pbc), basis, strict=True):
-            extent = np.ptp(positions @ direction) if len(positions) else 0.0
-            cell[axis] = direction * (extent + 2.0 * cutoff + 1.0)
-    return cell
+
+def _many_pairs(
+    positions: np.ndarray, cutoff: float, cell: np.ndarray, pbc: np.ndarray, sides: np.ndarray
+) -> Pairs:
+    """Find pairs in bins of the cutoff's size, or by a tree where these would be too many."""
+    if np.prod(sides / cutoff + 1.0) > _MOST_BINS:
+        return _tree_pairs(positions, cutoff, cell, pbc)
+    return _listed_pairs(positions, cutoff, cell, pbc)
 
 
 def build_graph(
@@ -158,3 +160,57 @@ def _listed_pairs(positions: np.ndarray, cutoff: float, cell: np.ndarray, pbc: n
     # cross them.
     order = np.lexsort((second, first))
     return Pairs(np.stack([second, first]).astype(np.int64)[:, order], shifts[order])
+
+
+def _refuse_crowd(positions: np.ndarray) -> None:
+    """Refuse an open structure whose atoms lie upon each other, before all of them are paired."""
+    if np.prod(np.ptp(positions, axis=0) + 1.0) / len(positions) > _CROWDED:
+        return
+    distances, neighbors = cKDTree(positions).query(positions, k=2)
+    first = int(distances[:, 1].argmin())
+    shortest = float(distances[first, 1])
+    if shortest < COINCIDENT:
+        raise UserError(
+            f"atom {first} and atom {neighbors[first].max()} are {shortest:.3f} Å apart; nuclei "
+            f"closer than {COINCIDENT} Å are a mistake in the input"
+        )
+
+
+def _tree_pairs(positions: np.ndarray, cutoff: float, cell: np.ndarray, pbc: np.ndarray) -> Pairs:
+    """Find pairs by a tree: slower than bins, but how far apart the atoms are plays no part.
+
+    cell: (3, 3), Å, completed. Atoms are wrapped into the cell, whose surroundings are filled with
+    images up to the cutoff.
+    """
+    wrapped, home = positions, np.zeros((len(positions), 3), dtype=np.int64)
+    if pbc.any():
+        home = np.where(pbc, np.floor(positions @ np.linalg.inv(cell)), 0.0).astype(np.int64)
+        wrapped = positions - home @ cell
+    atom, shift = _images(wrapped, cutoff, cell, pbc)
+    near = cKDTree(wrapped).sparse_distance_matrix(
+        cKDTree(wrapped[atom] + shift @ cell), cutoff, output_type="ndarray"
+    )
+    receiver, sender, shifts = near["i"], atom[near["j"]], shift[near["j"]]
+    is_pair = (near["v"] < cutoff) & ((receiver != sender) | shifts.any(axis=1))
+    receiver, sender, shifts = receiver[is_pair], sender[is_pair], shifts[is_pair]
+    shifts = shifts - home[sender] + home[receiver]
+    order = np.lexsort((sender, receiver))
+    return Pairs(np.stack([sender, receiver])[:, order], shifts[order])
+
+
+def _images(
+    wrapped: np.ndarray, cutoff: float, cell: np.ndarray, pbc: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return atoms (M,) and cell counts (M, 3) of all images within the cutoff of the cell."""
+    atoms = np.arange(len(wrapped))
+    if not pbc.any():
+        return atoms, np.zeros((len(wrapped), 3), dtype=np.int64)
+    reach = np.where(pbc, cutoff / heights(cell), np.inf)
+    counts = [range(-int(n), int(n) + 1) for n in np.where(pbc, np.ceil(reach), 0)]
+    fractions = wrapped @ np.linalg.inv(cell)
+    found = []
+    for shift in itertools.product(*counts):
+        moved = fractions + shift
+        kept = atoms[((moved >= -reach) & (moved <= 1.0 + reach)).all(axis=1)]
+        found.append((kept, np.tile(np.array(shift, dtype=np.int64), (len(kept), 1))))
+    return np.concatenate([atom for atom, _ in found]), np.concatenate([s for _, s in found])

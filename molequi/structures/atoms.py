@@ -9,6 +9,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from molequi.errors import UserError
+from molequi.graphs.cells import refuse_cell, refuse_positions
 from molequi.graphs.graph import AtomGraph
 from molequi.graphs.neighbors import build_graph
 
@@ -63,8 +64,7 @@ def multiplicity_of(atoms: ase.Atoms, charge: int) -> int:
 def check_atoms(atoms: ase.Atoms) -> None:
     """Refuse what no model can compute.
 
-    Raises UserError for unknown elements, coordinates that are not finite, or a periodic direction
-    without a cell vector.
+    Raises UserError for unknown elements, and for coordinates and cells that no matter can have.
     """
     unknown = np.flatnonzero((atoms.numbers < 1) | (atoms.numbers >= len(chemical_symbols)))
     if len(unknown):
@@ -72,18 +72,8 @@ def check_atoms(atoms: ase.Atoms) -> None:
             f"atom {unknown[0]} is no element (symbol {atoms.symbols[unknown[0]]}); remove it or "
             "name its element"
         )
-    bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
-    if len(bad):
-        raise UserError(
-            f"position of atom {bad[0]} is not finite: {atoms.positions[bad[0]]}; coordinates must "
-            "be finite numbers in Å"
-        )
-    for axis in np.flatnonzero(atoms.pbc):
-        if np.linalg.norm(atoms.cell[axis]) < 1e-9:
-            raise UserError(
-                f"pbc is on along axis {axis} but its cell vector is zero; give a cell or switch "
-                "pbc off"
-            )
+    refuse_positions(atoms.positions)
+    refuse_cell(atoms.cell.array, atoms.pbc, len(atoms))
 
 
 def graph_from_atoms(atoms: ase.Atoms, cutoff: float, charge: int | None = None) -> AtomGraph:

@@ -109,3 +109,18 @@ def test_embed_writes_features_per_atom(molequi, tiny_model, water, tmp_path):
         assert arrays["n_atoms"].tolist() == [3, 9]
         assert arrays["features"].shape == (12, 16)
         assert np.isfinite(arrays["features"]).all()
+
+
+def test_a_cell_that_no_matter_can_have_costs_only_its_own_structure(
+    molequi, tiny_model, tmp_path
+):
+    """Long boxes divided by zero inside the library of the pair search: the process ended."""
+    cells = ("9 0 0 0 2000 0 0 0 2000", "0.01 0 0 0 0.01 0 0 0 0.01", "9 0 0 3.1 0.001 0 0 0 9")
+    frames = [f'2\nLattice="{cell}" pbc="T T T"\nH 0 0 0\nH 0 0 0.74\n' for cell in cells]
+    path = tmp_path / "cells.extxyz"
+    path.write_text("".join(frames) + "2\nopen\nH 0 0 0\nH 0 0 0.74\n")
+    result = molequi("predict", path, "--model", tiny_model, "--json")
+    long_box, tiny, flat, alone = json.loads(result.out)
+    assert result.code == 1
+    assert long_box["energy"] == pytest.approx(alone["energy"], abs=1e-6)
+    assert all("repeats every atom" in record["error"] for record in (tiny, flat))
