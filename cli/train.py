@@ -89,8 +89,11 @@ def train(
     experiment = prepare(name, overrides, output, resume=resume, overwrite=overwrite)
     # Lightning takes seconds to import: wrong data have been refused before.
     from molequi.cli.progress import ProgressBar
+    from molequi.training.processes import is_first_process
 
     folder = experiment.run([ProgressBar()] if experiment.has_callbacks else [])
+    if not is_first_process():  # of those that torchrun started, one writes and prints
+        return
     _print_result(_read_result(folder), json=json)
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     say(f"everything is in {folder}: {', '.join(names)}")

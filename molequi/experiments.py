@@ -43,15 +43,22 @@ class Experiment(ABC):
 
     directory: RunDirectory
     resume: bool
+    overwrite: bool
+    config: Config | DynamicsConfig
     has_callbacks: ClassVar[bool]
 
-    @abstractmethod
     def run(self, callbacks: Sequence[Any] = ()) -> Path:
-        """Train and fill the run directory; returns it.
+        """Train and fill the run directory, in which no other run may write now; returns it.
 
         Raises NotConvergedError where a loss is not finite; RunInterruptedError where a signal
-        asked to stop (the run is saved).
+        asked to stop (the run is saved); UserError where another run took the directory.
         """
+        with self.directory.held(self.config, resume=self.resume, overwrite=self.overwrite):
+            return self._run(callbacks)
+
+    @abstractmethod
+    def _run(self, callbacks: Sequence[Any]) -> Path:
+        """Train and fill the run directory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +69,7 @@ class MolecularExperiment(Experiment):
     dataset: LabelledSet
     has_callbacks: ClassVar[bool] = True
 
-    def run(self, callbacks: Sequence[Any] = ()) -> Path:
-        """Train and fill the run directory; returns it."""
+    def _run(self, callbacks: Sequence[Any]) -> Path:
         report = self.dataset.report
         messages = [*report_lines(report), *report.warnings, *self.dataset.failures]
         return training.fit_frames(
@@ -85,8 +91,7 @@ class DynamicsExperiment(Experiment):
     data: DynamicsData
     has_callbacks: ClassVar[bool] = False
 
-    def run(self, callbacks: Sequence[Any] = ()) -> Path:
-        """Train and fill the run directory; returns it."""
+    def _run(self, callbacks: Sequence[Any]) -> Path:
         if callbacks:
             raise UserError("callbacks are Lightning's, which does not train dynamics; give none")
         return hamiltonian.fit_dynamics(
@@ -117,7 +122,7 @@ def prepare(
 ) -> Experiment:
     """Read a config and its data, and refuse whatever does not fit; the arguments of `train`.
 
-    Where `overwrite` is set, what a run left in `output` is removed.
+    Where `overwrite` is set, what a run left in `output` is removed when this one begins.
     """
     settings = load_experiment(config, overrides)
     folder = Path("runs") / settings.name if output is None else Path(output)
@@ -131,13 +136,11 @@ def _prepare(
     directory.claim(config, resume=resume, overwrite=overwrite)
     experiment: Experiment
     if isinstance(config, DynamicsConfig):
-        experiment = DynamicsExperiment(directory, resume, config, make_data(config))
+        experiment = DynamicsExperiment(directory, resume, overwrite, config, make_data(config))
     else:
         _refuse_missing_logger(config)
         dataset = load_dataset(config.data, config.declared())
-        experiment = MolecularExperiment(directory, resume, config, dataset)
-    if overwrite and not resume:
-        directory.clear()
+        experiment = MolecularExperiment(directory, resume, overwrite, config, dataset)
     return experiment
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from molequi.errors import UserError
 from molequi.labeling.levels import Molecule
+from molequi.runtime.locks import lock
 
 FORMAT = 1
 Entry = dict[str, Any]
@@ -40,16 +41,23 @@ def name_of(molecule: Molecule) -> str:
 class Journal:
     """Answers on disk. path: of the journal. identity: what all its answers share.
 
-    Another identity is refused. Use as a context manager.
+    Another identity is refused, and a journal that another run is writing.
+
+    Use as a context manager.
     """
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         self.path, self.identity = path, {"format": FORMAT, **identity}
         self.answers: dict[str, Entry] = {}
-        if path.exists():
-            self._read()
         self._file = path.open("a", encoding="utf-8")
-        if self._file.tell() == 0:
+        try:
+            lock(self._file.fileno(), path)
+            if self._file.tell():
+                self._read()
+        except UserError:
+            self._file.close()
+            raise
+        if not path.stat().st_size:
             self._write(self.identity)
 
     def add(self, name: str, answer: Entry) -> None:

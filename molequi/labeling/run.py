@@ -26,6 +26,7 @@ from molequi.labeling.levels import Level, Molecule, choose_properties, parse_le
 from molequi.labeling.output import labelled
 from molequi.labeling.workers import Worker, answers
 from molequi.runtime.files import check_output
+from molequi.runtime.locks import refuse_locked
 from molequi.runtime.signals import SignalWatch
 from molequi.structures.inputs import Structure
 from molequi.structures.writers import check_writable, write_results
@@ -131,6 +132,7 @@ def _check_target(output: str | os.PathLike[str], run: RunSettings) -> Path:
             f"the output {target} has no known format for labels; use .xyz or .extxyz, also .gz"
         )
     journal = journal_path(target)
+    refuse_locked(journal)
     if run.overwrite and not run.resume:
         journal.unlink(missing_ok=True)
     elif not run.resume:

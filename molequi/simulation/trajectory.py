@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -21,6 +21,7 @@ from ase.io.extxyz import write_xyz
 
 from molequi.errors import UserError
 from molequi.runtime.files import check_output, written_by_rename
+from molequi.runtime.locks import lock
 
 FORMAT = 1
 # Saving takes milliseconds, and a simulation that is killed can do one second's work again.
@@ -113,8 +114,9 @@ class Trajectory:
             overwrite=overwrite,
             remedy="give --restart to continue it, --overwrite to replace it, or another name",
         )
+        self._file = self._opened(self.path, "a+b")
         self.state_path.unlink(missing_ok=True)
-        self._file = self.path.open("w+b")
+        self._file.truncate(0)
 
     def resume(self) -> State:
         """Open the file at the last saved state and return that state.
@@ -128,6 +130,7 @@ class Trajectory:
                 f"nothing to restart: {self.path} and {self.state_path.name} must both be there; "
                 "leave --restart out to begin"
             )
+        self._file = self._opened(self.path, "r+b")
         with np.load(self.state_path, allow_pickle=False) as arrays:
             texts = json.loads(str(arrays["json"]))
             state = State(
@@ -146,7 +149,6 @@ class Trajectory:
                 f"{self.path} is shorter than when its state was saved; it cannot be continued, "
                 "start again with --overwrite"
             )
-        self._file = self.path.open("r+b")
         # Frames after the state will come again.
         self._file.truncate(state.n_bytes)
         self._file.seek(state.n_bytes)
@@ -202,6 +204,17 @@ class Trajectory:
     ) -> None:
         if self._file is not None:
             self._file.close()
+
+    @staticmethod
+    def _opened(path: Path, mode: Literal["a+b", "r+b"]) -> io.BufferedRandom:
+        """Open the trajectory for this run alone."""
+        file = path.open(mode)
+        try:
+            lock(file.fileno(), path)
+        except UserError:
+            file.close()
+            raise
+        return file
 
     def _check_identity(self, saved: dict[str, Any]) -> None:
         for name, value in self.identity.items():

@@ -28,6 +28,7 @@ from molequi.models.molecular import MolecularModel
 from molequi.nn.response import dipole_derivative
 from molequi.prediction.records import labelled_atoms, max_force
 from molequi.runtime.files import check_output, write_text, written_by_rename
+from molequi.runtime.locks import locked
 from molequi.runtime.plain import json_text
 from molequi.simulation.calculator import Calculator, as_calculator
 from molequi.simulation.relaxation import relax_atoms
@@ -97,7 +98,10 @@ def vibrations(
         "output": None if output is None else str(output),
     }
     if output is not None:
-        _write(Path(output), atoms, calculator, modes, result)
+        folder = Path(output)
+        folder.mkdir(exist_ok=True)
+        with locked(folder, wait=True):  # files of two runs must not be mixed
+            _write(folder, atoms, calculator, modes, result)
     return result
 
 
@@ -196,7 +200,6 @@ def _write(
     folder: Path, atoms: Atoms, calculator: Calculator, modes: NormalModes, result: dict[str, Any]
 ) -> None:
     """Write frequencies.csv, modes.xyz with displacements, structure.xyz and result.json."""
-    folder.mkdir(exist_ok=True)
     intensities = result["ir_km_mol"] or [None] * len(modes.frequencies)
     with (
         written_by_rename(folder / "frequencies.csv") as path,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from molequi.errors import UserError
 from molequi.runtime.files import write_text
+from molequi.runtime.locks import locked, refuse_locked
 from molequi.settings import (
     Settings,
     dump_settings,
@@ -47,8 +49,35 @@ class RunDirectory:
         """Make sure that a run of this config may write here; changes nothing.
 
         Raises UserError where something lies already that may not be overwritten, or, to resume,
-        where no run is or one of other settings.
+        where no run is or one of other settings, and where another run is writing now.
         """
+        self._refuse_unfit(config, resume=resume, overwrite=overwrite)
+        if is_first_process():
+            refuse_locked(self.path)
+
+    @contextlib.contextmanager
+    def held(self, config: Settings, *, resume: bool, overwrite: bool) -> Iterator[None]:
+        """Make the folder and keep other runs out of it for a while; in the first process.
+
+        What `claim` found is looked at again, because loading the data takes its time. With
+        `overwrite` the files of the run before are removed.
+        """
+        if not is_first_process():
+            yield
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(exist_ok=True)
+            with locked(self.path):
+                self._refuse_unfit(config, resume=resume, overwrite=overwrite)
+                if overwrite and not resume:
+                    self.clear()
+                yield
+        finally:
+            with contextlib.suppress(OSError):  # it is not empty, unless the run was refused
+                self.path.rmdir()
+
+    def _refuse_unfit(self, config: Settings, *, resume: bool, overwrite: bool) -> None:
         if resume:
             self._refuse_other_run(config)
         elif is_first_process():

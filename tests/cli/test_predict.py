@@ -111,9 +111,7 @@ def test_embed_writes_features_per_atom(molequi, tiny_model, water, tmp_path):
         assert np.isfinite(arrays["features"]).all()
 
 
-def test_a_cell_that_no_matter_can_have_costs_only_its_own_structure(
-    molequi, tiny_model, tmp_path
-):
+def test_a_cell_that_no_matter_can_have_costs_only_its_own_structure(molequi, tiny_model, tmp_path):
     """Long boxes divided by zero inside the library of the pair search: the process ended."""
     cells = ("9 0 0 0 2000 0 0 0 2000", "0.01 0 0 0 0.01 0 0 0 0.01", "9 0 0 3.1 0.001 0 0 0 9")
     frames = [f'2\nLattice="{cell}" pbc="T T T"\nH 0 0 0\nH 0 0 0.74\n' for cell in cells]

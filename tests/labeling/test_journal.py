@@ -78,3 +78,13 @@ def test_the_name_tells_questions_apart(other):
     assert name_of(
         Molecule(HYDROGEN.numbers.astype(np.int32), HYDROGEN.positions.copy(order="F"))
     ) == name_of(HYDROGEN)
+
+
+def test_a_journal_that_another_run_writes_is_refused_and_kept(tmp_path):
+    path = tmp_path / "x.journal"
+    with Journal(path, IDENTITY) as journal:
+        journal.add("a", {"error": "x"})
+        before = path.read_text()
+        with pytest.raises(UserError, match="another run is writing to .*x.journal now"):
+            Journal(path, IDENTITY)
+        assert path.read_text() == before

@@ -11,6 +11,7 @@ from ase.constraints import FixAtoms
 from scipy.optimize import minimize_scalar
 
 from molequi.errors import RunInterruptedError, UserError
+from molequi.runtime.locks import locked
 from molequi.simulation import trajectory
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.md import MDSettings, run_md
@@ -207,6 +208,17 @@ def test_output_in_the_way_is_kept(morse, water, tmp_path):
     assert output.read_bytes() == before
     run_md(water, morse(), MDSettings(steps=20), output=output, overwrite=True)
     assert len(ase.io.read(output, ":")) == 3
+
+
+@pytest.mark.parametrize("how", ["restart", "overwrite"])
+def test_a_trajectory_that_another_run_writes_is_refused_and_kept(morse, water, tmp_path, how):
+    output = tmp_path / "md.xyz"
+    run_md(water, morse(), MDSettings(steps=10), output=output)
+    before = output.read_bytes()
+    with locked(output), pytest.raises(UserError, match="another run is writing to .*md.xyz now"):
+        run_md(water, morse(), MDSettings(steps=20), output=output, **{how: True})
+    assert output.read_bytes() == before
+    assert run_md(water, morse(), MDSettings(steps=20), output=output, restart=True)["steps"] == 20
 
 
 def test_refused_structure_leaves_no_file(morse, tmp_path):

@@ -75,6 +75,39 @@ def test_no_run_and_a_run_of_another_kind_cannot_be_resumed(started, tmp_path, t
         started.claim(load_experiment("spring"), resume=True, overwrite=False)
 
 
+@pytest.mark.parametrize("how", [{"resume": True}, {"overwrite": True}])
+def test_two_runs_at_once_are_one_too_many(started, toy_config, how):
+    """Both wrote: the config was of the one, the model of the other."""
+    how, config = {"resume": False, "overwrite": False, **how}, toy_config()
+    with RunDirectory(started.path).held(config, **how):
+        with pytest.raises(UserError, match="another run is writing to .* now"):
+            started.claim(config, **how)
+        with pytest.raises(UserError, match="another run"), started.held(config, **how):
+            pass
+    started.claim(config, resume=False, overwrite=True)
+
+
+def test_a_place_that_was_filled_while_the_data_loaded_is_refused(tmp_path, toy_config):
+    first, second = (RunDirectory(tmp_path / "run") for _ in range(2))
+    fresh = {"resume": False, "overwrite": False}
+    first.claim(toy_config(), **fresh)
+    second.claim(toy_config(), **fresh)
+    with first.held(toy_config(), **fresh):
+        first.start(toy_config())
+    with pytest.raises(UserError, match="not empty"), second.held(toy_config(), **fresh):
+        pass
+
+
+def test_a_run_that_is_refused_leaves_no_folder(tmp_path, toy_config):
+    directory = RunDirectory(tmp_path / "run")
+    with (
+        pytest.raises(UserError, match="no labels"),
+        directory.held(toy_config(), resume=False, overwrite=False),
+    ):
+        raise UserError("no labels")
+    assert not directory.path.exists()
+
+
 def test_clear_removes_what_a_run_makes_and_nothing_else(started):
     started.write_split({"train": [0, 2], "valid": [1]})
     assert started.read_split() == {"train": [0, 2], "valid": [1]}

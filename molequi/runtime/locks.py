@@ -1,0 +1,54 @@
+"""Locks on outputs that grow while a command runs: a second command that would write is refused.
+
+The lock is the operating system's, on the file or folder itself: it leaves nothing behind, and ends
+with the process, however that ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from molequi.errors import UserError
+
+# Some network file systems have no such locks; a run there goes on without.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EBADF, errno.EINVAL, errno.ENOSYS}
+
+
+def lock(descriptor: int, path: str | os.PathLike[str], *, wait: bool = False) -> None:
+    """Lock an open file or folder until it is closed.
+
+    Where another process, or another opening of it, holds the lock: with `wait` wait for it, else
+    raise UserError.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise UserError(
+            f"another run is writing to {os.fspath(path)} now; wait until it has ended, stop it, "
+            "or give another output"
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+
+
+@contextmanager
+def locked(path: str | os.PathLike[str], *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of a file or folder that exists; `wait` and errors as in `lock`."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        lock(descriptor, path, wait=wait)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def refuse_locked(path: str | os.PathLike[str]) -> None:
+    """Raise UserError where somebody holds the lock of a file or folder, which need not exist."""
+    if os.path.exists(path):
+        with locked(path):
+            pass

@@ -1,0 +1,49 @@
+"""Two runs into one output: the second is refused, by whatever way it comes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from molequi.errors import UserError
+from molequi.runtime.locks import locked, refuse_locked
+
+HOLD = "import sys, time; from molequi.runtime.locks import locked\nwith locked(sys.argv[1]): "
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen]]:
+    """A folder that another process holds."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    command = [sys.executable, "-c", HOLD + "print('held', flush=True); time.sleep(60)", folder]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield folder, process
+        process.kill()
+
+
+def test_another_process_is_refused_until_the_first_has_ended_or_was_killed(held):
+    folder, process = held
+    with pytest.raises(UserError, match=f"another run is writing to {folder} now; wait"):
+        refuse_locked(folder)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with locked(folder):
+        pass
+    assert list(folder.iterdir()) == []
+
+
+def test_files_and_folders_are_locked_once_in_a_process_too(tmp_path):
+    path = tmp_path / "labels.xyz.journal"
+    refuse_locked(path)
+    path.write_text("")
+    for place in (path, tmp_path):
+        with locked(place), pytest.raises(UserError, match="another run"):
+            refuse_locked(place)
+        refuse_locked(place)
