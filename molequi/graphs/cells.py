@@ -6,10 +6,10 @@ can have would take all memory, or end the process inside the library that searc
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
-from ase.geometry import minkowski_reduce
 
 from molequi.errors import UserError
 from molequi.graphs.elements import COINCIDENT
@@ -18,6 +18,9 @@ from molequi.graphs.elements import COINCIDENT
 FARTHEST = 1e8
 # Å³ per atom. Hydrogen at 500 GPa still has ten times as much.
 _DENSEST = 0.1
+# A hundred rounds of a reduction are never needed; it has come to its end where one takes less than
+# this part of a vector.
+_MOST_ROUNDS, _SHORTER = 100, 1e-9
 # A cell vector shorter than this, Å, is none.
 _NO_VECTOR = 1e-9
 
@@ -82,10 +85,7 @@ def _refuse_vectors(cell: np.ndarray, pbc: np.ndarray) -> None:
 
 
 def _refuse_own_image(cell: np.ndarray, pbc: np.ndarray) -> None:
-    try:
-        shortest = float(np.linalg.norm(reduced_cell(cell, pbc).cell[pbc], axis=1).min())
-    except RuntimeError:  # ASE gives up where rounding keeps it from coming to an end
-        shortest = 0.0
+    shortest = float(np.linalg.norm(reduced_cell(cell, pbc).cell[pbc], axis=1).min())
     if shortest < COINCIDENT:
         raise UserError(
             f"the cell repeats every atom after {shortest:.3g} Å; nuclei closer than {COINCIDENT} "
@@ -104,8 +104,35 @@ class ReducedCell(NamedTuple):
 
 
 def reduced_cell(cell: np.ndarray, pbc: np.ndarray) -> ReducedCell:
-    """Return the shortest vectors that span the same lattice; open directions stay as they are."""
-    return ReducedCell(*minkowski_reduce(cell, pbc))
+    """Return the shortest vectors that span the same lattice; open directions stay as they are.
+
+    By greedy reduction, whose result is that of Minkowski in up to four dimensions (Nguyen and
+    Stehlé, Low-dimensional lattice basis reduction revisited, ANTS-VI, 2004).
+    """
+    combinations = np.eye(3, dtype=np.int64)
+    axes = np.flatnonzero(pbc)
+    combinations[axes] = _reduced(combinations[axes], cell)
+    return ReducedCell(combinations @ cell, combinations)
+
+
+def _reduced(rows: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """Return integer combinations (K, 3) of the cell that span the lattice of `rows` shortly."""
+    for _ in range(_MOST_ROUNDS if len(rows) > 1 else 0):
+        rows = rows[np.argsort(np.linalg.norm(rows @ cell, axis=1), kind="stable")]
+        rows[:-1] = _reduced(rows[:-1], cell)
+        longest = np.linalg.norm(rows[-1] @ cell)
+        rows[-1] = _shortened(rows[-1], rows[:-1], cell)
+        if np.linalg.norm(rows[-1] @ cell) > (1.0 - _SHORTER) * longest:
+            break
+    return rows
+
+
+def _shortened(row: np.ndarray, others: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """Take from a row the vector of the others' lattice that leaves it shortest."""
+    nearest = np.rint(np.linalg.lstsq((others @ cell).T, row @ cell, rcond=None)[0])
+    around = np.array(list(itertools.product((-1, 0, 1), repeat=len(others))))
+    left = row - (nearest.astype(np.int64) + around) @ others
+    return left[np.linalg.norm(left @ cell, axis=1).argmin()]
 
 
 def heights(vectors: np.ndarray) -> np.ndarray:

@@ -4,8 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+from ase.geometry import minkowski_reduce
 
 from molequi.errors import UserError
+from molequi.graphs.cells import reduced_cell
 from molequi.graphs.neighbors import neighbor_pairs
 from molequi.graphs.verlet import VerletList
 
@@ -60,6 +62,25 @@ def test_the_pairs_are_all_images_by_hand(name):
     expected = by_hand(positions, cell, pbc, reach)
     assert listed(positions, cell, pbc) == expected
     assert expected
+
+
+def test_reduced_cells_are_those_of_ase():
+    """Lengths, because the vectors themselves are not unique; the lattice stays the same."""
+    for k in range(40):
+        cell = RNG.normal(size=(3, 3)) * 10.0 ** RNG.integers(-1, 3, size=(3, 1))
+        cell[1] += RNG.integers(-300, 300) * cell[0]
+        cell[2] += RNG.integers(-300, 300) * cell[0] + RNG.integers(-300, 300) * cell[1]
+        pbc = np.array([FULL, SLAB, (False, True, True), (False, True, False)][k % 4])
+        reduced, combinations = reduced_cell(cell, pbc)
+        assert abs(round(np.linalg.det(combinations))) == 1
+        np.testing.assert_allclose(combinations @ cell, reduced, rtol=1e-12)
+        np.testing.assert_array_equal(reduced[~pbc], cell[~pbc])
+        expected, _ = minkowski_reduce(cell, pbc)
+        np.testing.assert_allclose(
+            np.sort(np.linalg.norm(reduced[pbc], axis=1)),
+            np.sort(np.linalg.norm(expected[pbc], axis=1)),
+            rtol=1e-8,
+        )
 
 
 IMPOSSIBLE = {
