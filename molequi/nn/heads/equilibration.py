@@ -1,10 +1,13 @@
 """Charges of a whole model: local where the geometry tells them, exact in their sum everywhere.
 
-Atoms claim whole charges, such as the +1 of an ammonium; neighbours shift charge among each other;
-what then is missing to the total charge is spread over the molecule and has a price in energy.
+What atoms carry is added up in every neighbourhood and rounded to whole charges, such as the +1 of
+an ammonium; what then is missing to the total charge is spread over the molecule and has a price.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -14,26 +17,25 @@ from molequi.nn.backbones.base import NodeFeatures
 from molequi.nn.heads.base import FeatureSpec, Molecules, PartialCharges
 from molequi.nn.linear import Perceptron
 
-# Claims within so much of a whole number are that number.
+# Sums within so much of a whole charge, e, are that charge.
 PLATEAU = 0.2
-# Of a claim of a new network, e: most atoms begin on the plateau of zero, none far from its edge.
-_CLAIM = 0.2
 # Of the charges of a network that was shown none, e.
 _SCALE = 0.1
 
 
 class Equilibration(nn.Module):
-    """Partial charges q_i = z_i + (r_i - sum_j T_ij r_j) + psi_i, whose sum is the total charge Q.
+    """Partial charges q_i = p_i + sum_j V_ij (snap(c_j) - c_j) + psi_i that add up to Q.
 
-    z_i = snap(a_i), a learned claim: exactly whole, with no slope, near whole numbers.
-    r_i, learned, is taken back from the neighbourhood: T_ij = w_i u_ij / n_j with u_ij = u(r_ij),
-    u_ii = 1, n_j = sum_i w_i u_ij and learned w_i > 0, so that the columns of T add up to one and
-    every connected piece keeps the charge that its atoms claim.
-    psi_i = w_i / sum_j w_j (Q - sum_j z_j) over the molecule, as the charges of AIMNet-NSE
-    (Zubatyuk et al., Nat. Commun. 12, 4870 (2021)) are brought to their sum. Its energy is
+    p_i, learned, are charges but for small errors of their sums. c_i = sum_j W_ij p_j collects them
+    at those atoms of every neighbourhood that the weights w choose. `snap` makes these sums whole,
+    and V returns what that changed to the neighbourhood. W_ij = w_i u_ij / sum_k w_k u_kj with
+    u_ij = u(r_ij), u_ii = 1 and w_i > 0; V likewise with weights v. Their columns add up to one, so
+    that far pieces keep the whole charges that their atoms carry.
+    psi_i = v_i / sum_j v_j (Q - sum_j snap(c_j)) over the molecule, as the charges of AIMNet-NSE
+    are brought to their sum (Zubatyuk et al., Nat. Commun. 12, 4870 (2021)). Its energy is
     chi_i psi_i + eta_i psi_i^2 / 2, chi and eta learned and zero at first: so the total charge is
-    an input of the energy. Where the claims add up to Q, psi is exactly zero, and what is far away
-    changes nothing; sums that are not whole would leave a little charge to share with it.
+    an input of the energy. Where whole charges add up to Q, psi is exactly zero, and what is far
+    away changes nothing; sums that are not whole would leave a little charge to share with it.
     """
 
     scale: Tensor
@@ -46,44 +48,52 @@ class Equilibration(nn.Module):
         self.register_buffer("scale", torch.tensor(_SCALE))
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> PartialCharges:
-        """Return the charges, differentiable in the features."""
-        claims, weights, shifted, chi, eta = (
-            self.network(features.invariant).to(torch.float64).unbind(dim=1)
-        )
-        claims, weights = _CLAIM * claims, functional.softplus(weights)
-        whole = snap(claims)
-        local = whole + _compensated(shifted * self.scale, weights, features, molecules)
-        sums = molecules.sum(torch.stack([whole, weights, claims], dim=1))
-        claimed, weight, unsnapped = sums.unbind(dim=1)
-        missing = (molecules.total_charge - claimed) / weight.clamp(min=1e-12)
-        residual = weights * missing[molecules.batch]
+        """Return the charges, differentiable in the features and their envelope."""
+        near, w, v, chi, eta = self.network(features.invariant).to(torch.float64).unbind(dim=1)
+        gather = _gathering(features, molecules)
+        near = near * self.scale
+        weights = functional.softplus(torch.stack([w, v], dim=1))
+        (w, v), (w_near, v_near) = weights.unbind(dim=1), gather(weights).unbind(dim=1)
+        collected = w * gather(near / w_near)
+        whole = snap(collected)
+        claimed, all_v = molecules.sum(torch.stack([whole, v], dim=1)).unbind(dim=1)
+        missing = (molecules.total_charge - claimed) / all_v.clamp(min=1e-12)
+        residual = v * missing[molecules.batch]
         return PartialCharges(
-            local + residual,
+            near + v * gather((whole - collected) / v_near) + residual,
             residual * (chi + 0.5 * eta * residual),
-            # A claim on a plateau has no slope by which it could learn; so it learns as if it were
-            # not snapped (the straight-through estimator: Bengio et al., arXiv:1308.3432).
-            claimed.detach() + (unsnapped - unsnapped.detach()),
+            self._with_slope(claimed.detach(), collected, molecules),
         )
 
+    def _with_slope(self, claimed: Tensor, collected: Tensor, molecules: Molecules) -> Tensor:
+        """Return the sums with a gradient to learn from, which whole charges have not.
 
-def snap(claims: Tensor) -> Tensor:
+        It is that of c - 0.8 sin(2 pi c) / 2 pi, nowhere flat and steepest between whole charges
+        (a straight-through estimator: Bengio et al., arXiv:1308.3432).
+        """
+        if not self.training:
+            return claimed
+        slope = 1.0 - 0.8 * torch.cos(2.0 * math.pi * collected.detach())
+        return claimed + molecules.sum(slope * (collected - collected.detach()))
+
+
+def snap(charges: Tensor) -> Tensor:
     """Return x, e, moved to the nearest whole number where that is within `PLATEAU`.
 
     Between the plateaus a step of degree five, so that two derivatives are continuous.
     """
-    floor = claims.detach().floor()
-    t = ((claims - floor - PLATEAU) / (1.0 - 2.0 * PLATEAU)).clamp(0.0, 1.0)
+    floor = charges.detach().floor()
+    t = ((charges - floor - PLATEAU) / (1.0 - 2.0 * PLATEAU)).clamp(0.0, 1.0)
     return floor + t * t * t * (10.0 - t * (15.0 - 6.0 * t))
 
 
-def _compensated(
-    values: Tensor, weights: Tensor, features: NodeFeatures, molecules: Molecules
-) -> Tensor:
-    """Return r - T r, which adds up to zero over every connected piece: (N,)."""
+def _gathering(features: NodeFeatures, molecules: Molecules) -> Callable[[Tensor], Tensor]:
+    """Return x -> x_i + sum_j u(r_ij) x_j, for x of shape (N, ...), float64."""
     sender, receiver = molecules.edge_index
     envelope = features.envelope.to(torch.float64)
 
-    def gathered(x: Tensor) -> Tensor:
-        return x.index_add(0, receiver, envelope * x.index_select(0, sender))
+    def gather(x: Tensor) -> Tensor:
+        factors = envelope if x.ndim == 1 else envelope[:, None]
+        return x.index_add(0, receiver, factors * x.index_select(0, sender))
 
-    return values - weights * gathered(values / gathered(weights))
+    return gather
