@@ -7,15 +7,22 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from molequi.cli.output import say
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ase.calculators.calculator import BaseCalculator
 
 _EXAMPLES = "such as ase.calculators.emt:EMT, or ./my_calculator.py:make for a file"
+# Calculators of other packages, ready to be named.
+READY = {
+    "gfn1-xtb": "molequi.labeling.xtb_calculator:gfn1",
+    "gfn2-xtb": "molequi.labeling.xtb_calculator:gfn2",
+}
 
 
 def load_calculator(text: str) -> BaseCalculator:
@@ -27,22 +34,36 @@ def load_calculator(text: str) -> BaseCalculator:
     """
     from ase.calculators.calculator import BaseCalculator
 
-    place, colon, name = text.rpartition(":")
-    if not colon or not place or not name:
-        raise UserError(f"--calculator {text} is not MODULE:FACTORY, {_EXAMPLES}")
-    module = _run_file(Path(place)) if place.endswith(".py") else _import(place)
-    if name not in vars(module):
-        raise UserError(f"--calculator {text}: {place} has no {name}")
-    made = vars(module)[name]
+    made = load_factory(text)
     if not isinstance(made, BaseCalculator):
-        if not callable(made):
-            raise UserError(f"--calculator {text} is a {type(made).__name__}, no factory")
         made = _call(made, text)
     if not isinstance(made, BaseCalculator):
         raise UserError(
             f"--calculator {text} gives a {type(made).__name__}, which is no ASE calculator"
         )
     return made
+
+
+def load_factory(text: str) -> BaseCalculator | Callable[..., Any]:
+    """Return what MODULE:FACTORY, FILE.py:FACTORY or a name in `READY` means, not yet called.
+
+    Raises UserError for what cannot be imported, or is neither a calculator nor can be called.
+    """
+    from ase.calculators.calculator import BaseCalculator
+
+    place, colon, name = READY.get(text.lower(), text).rpartition(":")
+    if not colon or not place or not name:
+        raise UserError(
+            f"--calculator {text} is not MODULE:FACTORY, {_EXAMPLES}, and none of "
+            f"{', '.join(READY)}"
+        )
+    module = _run_file(Path(place)) if place.endswith(".py") else _import(place)
+    if name not in vars(module):
+        raise UserError(f"--calculator {text}: {place} has no {name}")
+    found = vars(module)[name]
+    if not isinstance(found, BaseCalculator) and not callable(found):
+        raise UserError(f"--calculator {text} is a {type(found).__name__}, no factory")
+    return found
 
 
 def _import(name: str) -> ModuleType:
@@ -67,9 +88,9 @@ def _run_file(path: Path) -> ModuleType:
     return module
 
 
-def _call(factory: object, text: str) -> object:
+def _call(factory: Callable[..., Any], text: str) -> object:
     try:
-        return factory()  # type: ignore[operator]  # it is callable, and what it takes is its own
+        return factory()
     except Exception as error:  # whatever a foreign factory raises
         raise UserError(
             f"--calculator {text} cannot be called without arguments ({_words(error)})"

@@ -19,6 +19,7 @@ from molequi.cli import (
     config,
     demo,
     embed,
+    evaluate,
     label,
     library,
     md,
@@ -47,7 +48,7 @@ app.command("align", rich_help_panel="Use a model")(align.align)
 app.command("embed", rich_help_panel="Use a model")(embed.embed)
 app.command("label", rich_help_panel="Make a model")(label.label)
 app.command("train", rich_help_panel="Make a model")(train.train)
-app.command("evaluate", rich_help_panel="Make a model")(train.evaluate)
+app.command("evaluate", rich_help_panel="Make a model")(evaluate.evaluate)
 app.command("check", rich_help_panel="Make a model")(check.check)
 app.add_typer(library.data_app, name="data", rich_help_panel="See what there is")
 app.add_typer(config.config_app, name="config", rich_help_panel="See what there is")

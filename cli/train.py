@@ -1,4 +1,4 @@
-"""`molequi train` and `molequi evaluate`."""
+"""`molequi train`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ import typer
 
 from molequi.cli import options
 from molequi.cli.config import require_config
-from molequi.cli.output import line, print_json, print_table, say, start_logging
+from molequi.cli.evaluate import print_errors
+from molequi.cli.output import print_json, print_table, say, start_logging
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_COLUMNS = ("property", "unit", "count", "MAE", "RMSE", "max", "R²", "baseline MAE")
 
 RunDirectory = Annotated[
     Path | None,
@@ -38,26 +37,6 @@ TrainingSeed = Annotated[
 TrainingBatchSize = Annotated[
     int | None,
     typer.Option("--batch-size", min=1, show_default=False, help="Same as training.batch_size=..."),
-]
-EvaluatedModel = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL", help="A model file, a run directory, or the name of a bundled model."
-    ),
-]
-EvaluationData = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="DATA",
-        show_default=False,
-        help="A labelled file, or qm9; a run directory knows its own.",
-    ),
-]
-Split = Annotated[
-    str | None, typer.Option("--split", show_default=False, help="train, valid or test.")
-]
-EvaluationBatchSize = Annotated[
-    int, typer.Option("--batch-size", min=1, help="Structures per batch.")
 ]
 
 
@@ -116,64 +95,6 @@ def _print_result(result: dict[str, Any], *, json: bool) -> None:
         print_table("Learned dynamics on the test set", columns, _values(result), left=("unit",))
     else:
         print_errors("Errors on the test set", result)
-
-
-def evaluate(
-    model: EvaluatedModel,
-    data: EvaluationData = None,
-    *,
-    split: Split = None,
-    json: options.Json = False,
-    device: options.DeviceOption = options.Device.cpu,
-    dtype: options.DtypeOption = None,
-    batch_size: EvaluationBatchSize = 64,
-) -> None:
-    """Compare MODEL with the labels of DATA.
-
-    MAE, RMSE, largest error and R², beside a fair baseline.
-    """
-    from molequi.experiments import evaluate as run
-
-    result = run(
-        model,
-        data,
-        split=split,
-        batch_size=batch_size,
-        device=device.value,
-        dtype=options.precision(dtype),
-    )
-    if json:
-        print_json(result)
-    else:
-        print_errors(f"Errors of {model}", result)
-
-
-def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print an evaluation, one row per property; the accuracy where a yes/no label has one.
-
-    Below it how well the model knew its errors.
-    """
-    from molequi.training.log import spread_lines
-
-    judged = any("accuracy" in row for row in result.values())
-    keys = ("mae", "rmse", "max", "r2", "baseline_mae", *(["accuracy"] if judged else []))
-    rows = [
-        (
-            name,
-            "" if row["unit"] == "1" else row["unit"],
-            row["count"],
-            *(row.get(key) for key in keys),
-        )
-        for name, row in result.items()
-        if "coverage" not in row
-    ]
-    print_table(title, (*_COLUMNS, *(["accuracy"] if judged else [])), rows, left=("unit",))
-    line(
-        "Components of vectors are counted one by one. Baseline: composition least squares for "
-        "extensive energies, else the training mean, or zero."
-    )
-    for text in spread_lines(result):
-        line(text)
 
 
 def _values(result: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, float | None, str]]:

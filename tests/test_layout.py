@@ -80,11 +80,15 @@ ORDER: tuple[tuple[str, str], ...] = (
         "model_runner limits invariance consistency parity networks jumps check layers",
     ),
     ("testing", "calculators assertions"),
-    ("prediction", "records optical_rotation predict benchmark"),
+    (
+        "prediction",
+        "records optical_rotation predict benchmark suites suite_json suite_yaml suite_places "
+        "energies suite_scores suite_plots",
+    ),
     (
         "labeling",
         "levels backend protocol density_fitting hartree_fock response_direct response_iterative "
-        "backend_pyscf backend_xtb",
+        "backend_pyscf backend_xtb xtb_calculator",
     ),
     ("labeling", "inputs journal output workers run"),
     ("alignment", "orientations fields scoring align"),

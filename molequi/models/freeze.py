@@ -147,14 +147,27 @@ class FrozenModel:
         """
         self._network.backbone.use_kernels(kernels)
         self._network.backbone.write_out()
-        self._kernels, self._current, self._work = kernels, "reference", 0.0
+        self._kernels, self._current = kernels, "reference"
+        self._work = self._expected = 0.0
+
+    def expect(self, n_edges: int) -> None:
+        """Tell of a job over so many edges, for which `auto` compiles before it begins."""
+        self._compile_for(self._work + self.operations(n_edges))
 
     def _count(self, graph: AtomGraph) -> None:
         """With `auto` kernels the work done so far decides what is worth compiling."""
+        self._work += self.operations(graph.edge_index.shape[1])
+        self._compile_for(self._work)
+
+    def _compile_for(self, operations: float) -> None:
+        """Compile what pays for so much work, where kernels are `auto` and the device is the CPU.
+
+        What has been compiled for more stays.
+        """
         if self._kernels != "auto" or self.device.type != "cpu":
             return
-        self._work += self.operations(graph.edge_index.shape[1])
-        wanted = policy.worthwhile_kernels(self._work)
+        self._expected = max(self._expected, operations)
+        wanted = policy.worthwhile_kernels(self._expected)
         if wanted != self._current:
             logger.info(
                 "a long job: its convolutions are compiled now (%s), once on this machine", wanted

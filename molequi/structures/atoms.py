@@ -61,6 +61,23 @@ def multiplicity_of(atoms: ase.Atoms, charge: int) -> int:
     return 1 + n_electrons % 2
 
 
+def with_electrons(atoms: ase.Atoms, charge: int, multiplicity: int) -> ase.Atoms:
+    """Return a copy that says its charge, e, and multiplicity in every way that calculators read.
+
+    `info` has charge, spin_multiplicity and spin (the multiplicity as well); initial charges and
+    magnetic moments, the same for all atoms, add up to them.
+    """
+    told = atoms.copy()
+    told.info |= {"charge": charge, "spin_multiplicity": multiplicity, "spin": multiplicity}
+    for name in ("initial_charges", "initial_magmoms"):
+        told.arrays.pop(name, None)
+    if charge:
+        told.set_initial_charges(np.full(len(told), charge / len(told)))
+    if multiplicity > 1:
+        told.set_initial_magnetic_moments(np.full(len(told), (multiplicity - 1) / len(told)))
+    return told
+
+
 def check_atoms(atoms: ase.Atoms) -> None:
     """Refuse what no model can compute.
 

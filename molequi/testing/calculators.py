@@ -18,7 +18,7 @@ from molequi.models.metadata import ModelMetadata
 from molequi.models.probes import Structure, built_in_probes
 from molequi.nn.backbones.base import Capabilities
 from molequi.properties import PROPERTIES
-from molequi.structures.atoms import charge_of, check_atoms, multiplicity_of
+from molequi.structures.atoms import charge_of, check_atoms, multiplicity_of, with_electrons
 
 Subject = CheckableModel | BaseCalculator | Callable[[], "CheckableModel | BaseCalculator"]
 # ASE's names of what the report can turn, mirror and add up.
@@ -34,7 +34,7 @@ class CalculatorModel:
     so that jumps are looked for at all distances.
 
     Where the calculator has a free energy, this is the energy here: forces are its gradient. Charge
-    and multiplicity reach it as `info["charge"]` and `info["spin_multiplicity"]`.
+    and multiplicity reach it by `structures.atoms.with_electrons`.
     """
 
     def __init__(
@@ -169,16 +169,14 @@ def _is_factory(subject: Subject) -> TypeGuard[Callable[[], object]]:
 
 
 def _atoms(graph: AtomGraph, molecule: int, mine: slice) -> Atoms:
-    return Atoms(
+    atoms = Atoms(
         graph.atomic_numbers[mine].numpy(),
         graph.positions[mine].numpy(),
         cell=graph.cell[molecule].numpy(),
         pbc=graph.pbc[molecule].numpy(),
-        info={
-            "charge": int(graph.total_charge[molecule]),
-            "spin_multiplicity": int(graph.spin_multiplicity[molecule]),
-        },
     )
+    charge, multiplicity = graph.total_charge[molecule], graph.spin_multiplicity[molecule]
+    return with_electrons(atoms, int(charge), int(multiplicity))
 
 
 def _full(stress: np.ndarray) -> np.ndarray:

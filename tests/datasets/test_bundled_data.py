@@ -29,7 +29,7 @@ def described(checkout: Path) -> dict[str, tuple[list[str], str]]:
 
 
 def bundled(checkout: Path) -> list[str]:
-    folders = [checkout / "data" / name for name in ("samples", "models")]
+    folders = [checkout / "data" / name for name in ("samples", "suites", "models")]
     return sorted(
         str(path.relative_to(checkout / "data"))
         for folder in folders

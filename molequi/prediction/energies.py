@@ -1,0 +1,173 @@
+"""Energies of many structures, by a model or by an ASE calculator; a refused one says why.
+
+How a calculator is told the electrons of a structure, for there is no one way: as
+`info["charge"]`, `info["spin_multiplicity"]` and `info["spin"]` (the multiplicity too); as initial
+charges and magnetic moments that add up to them; and as arguments of its factory, where that has a
+`charge` or `total_charge`, and a `multiplicity` or `spin_multiplicity`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from molequi.errors import UserError
+from molequi.graphs.graph import AtomGraph, collate
+from molequi.models.freeze import FrozenModel
+from molequi.models.molecular import MolecularModel
+from molequi.models.zoo import frozen_model
+from molequi.structures.atoms import (
+    charge_of,
+    graph_from_atoms,
+    multiplicity_of,
+    with_electrons,
+)
+
+# Enough atoms to fill the vector units, few enough that a batch stays in the processor's cache.
+_ATOMS_PER_BATCH = 1024
+_CHARGE_ARGUMENTS = ("charge", "total_charge")
+_MULTIPLICITY_ARGUMENTS = ("multiplicity", "spin_multiplicity")
+
+Factory = Callable[..., BaseCalculator]
+
+
+class Refusal(NamedTuple):
+    """Why there is no energy."""
+
+    reason: str
+
+
+class EnergySource(ABC):
+    """What gives energies: a model or a calculator."""
+
+    @abstractmethod
+    def energies(self, structures: Sequence[Atoms]) -> list[float | Refusal]:
+        """Return the energy of every structure, eV, or why there is none."""
+
+
+class ModelEnergies(EnergySource):
+    """Energies of a model, in batches of about a thousand atoms, or of `batch_size` structures.
+
+    Raises UserError for a model without an energy.
+    """
+
+    def __init__(
+        self, model: MolecularModel | FrozenModel, *, batch_size: int | None = None
+    ) -> None:
+        self.model, self.batch_size = frozen_model(model), batch_size
+        if "energy" not in self.model.outputs:
+            raise UserError(
+                f"model {self.model.metadata.name} gives {', '.join(self.model.outputs)}, but no "
+                "energy; a suite compares energies"
+            )
+
+    def energies(self, structures: Sequence[Atoms]) -> list[float | Refusal]:
+        """Return the energy of every structure, eV, or why there is none."""
+        found = [self._prepare(atoms) for atoms in structures]
+        energies: list[float | Refusal] = [
+            Refusal("") if isinstance(graph, AtomGraph) else graph for graph in found
+        ]
+        graphs = {place: graph for place, graph in enumerate(found) if isinstance(graph, AtomGraph)}
+        self.model.expect(sum(graph.edge_index.shape[1] for graph in graphs.values()))
+        for batch in self._batches(list(graphs), structures):
+            graph = collate([graphs[place] for place in batch])
+            values = self.model.compute(graph.to(self.model.device), forces=False)["energy"]
+            for place, value in zip(batch, values.tolist(), strict=True):
+                energies[place] = _finite(value, "the model")
+        return energies
+
+    def _prepare(self, atoms: Atoms) -> AtomGraph | Refusal:
+        try:
+            graph = graph_from_atoms(atoms, self.model.cutoff)
+            self.model.check_input(graph)
+        except UserError as error:
+            return Refusal(str(error))
+        return graph
+
+    def _batches(self, places: Sequence[int], structures: Sequence[Atoms]) -> Iterator[list[int]]:
+        batch: list[int] = []
+        n_atoms = 0
+        for place in places:
+            size = len(structures[place])
+            is_full = (
+                n_atoms + size > _ATOMS_PER_BATCH
+                if self.batch_size is None
+                else len(batch) >= self.batch_size
+            )
+            if batch and is_full:
+                yield batch
+                batch, n_atoms = [], 0
+            batch.append(place)
+            n_atoms += size
+        if batch:
+            yield batch
+
+
+class CalculatorEnergies(EnergySource):
+    """Energies of an ASE calculator, one structure after the other.
+
+    make: a calculator, or what makes one; a factory that takes charge or multiplicity is called
+    once for each pair of them. What the calculator raises is the reason of a refusal.
+    """
+
+    def __init__(self, make: BaseCalculator | Factory) -> None:
+        self._make = make
+        self._made: dict[tuple[tuple[str, int], ...], BaseCalculator] = {}
+        self._arguments = () if isinstance(make, BaseCalculator) else _arguments_of(make)
+
+    def energies(self, structures: Sequence[Atoms]) -> list[float | Refusal]:
+        """Return the energy of every structure, eV, or why there is none."""
+        return [self._energy(atoms) for atoms in structures]
+
+    def _energy(self, atoms: Atoms) -> float | Refusal:
+        charge = charge_of(atoms)
+        multiplicity = multiplicity_of(atoms, charge)
+        try:
+            calculator = self._calculator(charge, multiplicity)
+            given = with_electrons(atoms, charge, multiplicity)
+            energy = float(calculator.get_property("energy", given))
+        except _NoCalculatorError as error:
+            raise UserError(str(error)) from error
+        except Exception as error:  # noqa: BLE001  # what a foreign program raises is its answer
+            return Refusal(f"{type(error).__name__}: {' '.join(str(error).split())}")
+        return _finite(energy, "the calculator")
+
+    def _calculator(self, charge: int, multiplicity: int) -> BaseCalculator:
+        if isinstance(self._make, BaseCalculator):
+            return self._make
+        given = {
+            **dict.fromkeys(_CHARGE_ARGUMENTS, charge),
+            **dict.fromkeys(_MULTIPLICITY_ARGUMENTS, multiplicity),
+        }
+        chosen = tuple((name, given[name]) for name in self._arguments)
+        if chosen not in self._made:
+            made = self._make(**dict(chosen))
+            if not isinstance(made, BaseCalculator):
+                raise _NoCalculatorError(
+                    f"the factory gives a {type(made).__name__}, which is no ASE calculator"
+                )
+            self._made[chosen] = made
+        return self._made[chosen]
+
+
+class _NoCalculatorError(TypeError):
+    """A factory made something else: no structure is to blame."""
+
+
+def _arguments_of(make: Factory) -> tuple[str, ...]:
+    """Name the arguments of a factory that stand for charge and multiplicity."""
+    try:
+        parameters = inspect.signature(make).parameters
+    except ValueError:  # some classes written in C do not say
+        return ()
+    return tuple(n for n in (*_CHARGE_ARGUMENTS, *_MULTIPLICITY_ARGUMENTS) if n in parameters)
+
+
+def _finite(energy: float, who: str) -> float | Refusal:
+    return energy if math.isfinite(energy) else Refusal(f"{who} gives no finite energy")

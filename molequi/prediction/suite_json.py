@@ -1,0 +1,95 @@
+"""Suites as JSON, also with .gz.
+
+`{"source", "licence", "systems": {name: {"numbers", "positions" (Å), "charge", "multiplicity"}},
+"reactions": [{"name", "terms": [[coefficient, system], ...], "kcal_mol"}]}`, or
+`{"source", "licence", "molecules": [{"name", "conformers": [{"numbers", "positions", "charge",
+"multiplicity", "kcal_mol"}, ...]}]}`. Charge 0 and the lowest multiplicity may be left out.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from molequi.errors import UserError
+from molequi.prediction.suites import (
+    Conformers,
+    ConformerSuite,
+    Origin,
+    Reaction,
+    ReactionSuite,
+    Suite,
+    checked_system,
+)
+
+_KINDS = ("reactions", "molecules")
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; raises UserError where it is none."""
+    try:
+        data = path.read_bytes()
+        return json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({error})") from error
+
+
+def is_json_suite(path: Path) -> bool:
+    """Whether a JSON file says that it is a suite; others, such as ASE's databases, do not."""
+    document = read_json(path)
+    return isinstance(document, dict) and any(kind in document for kind in _KINDS)
+
+
+def read_json_suite(path: Path) -> Suite:
+    """Read a suite, which is named after its file.
+
+    Raises UserError that says what is missing, and where.
+    """
+    document = read_json(path)
+    kinds = [kind for kind in _KINDS if isinstance(document, dict) and kind in document]
+    if len(kinds) != 1:
+        raise UserError(
+            f"{path} is no suite: it needs either `systems` and `reactions`, or `molecules`"
+        )
+    name = path.name.removesuffix(".gz").removesuffix(".json")
+    origin = Origin(name, str(document.get("source", "")), str(document.get("licence", "")))
+    try:
+        if kinds == ["molecules"]:
+            return ConformerSuite(origin, [_molecule(entry) for entry in document["molecules"]])
+        systems = {key: _system(entry, key) for key, entry in document["systems"].items()}
+        return ReactionSuite(origin, systems, [_reaction(entry) for entry in document["reactions"]])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except KeyError as error:
+        raise UserError(f"{path}: an entry has no {error}") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is not as a suite should be: {error}") from error
+
+
+def _system(entry: Mapping[str, Any], name: str) -> Atoms:
+    atoms = Atoms(entry["numbers"], np.array(entry["positions"], dtype=np.float64))
+    atoms.info["charge"] = entry.get("charge", 0)
+    if "multiplicity" in entry:
+        atoms.info["spin_multiplicity"] = entry["multiplicity"]
+    try:
+        return checked_system(atoms)
+    except UserError as error:
+        raise UserError(f"system {name}: {error}") from error
+
+
+def _reaction(entry: Mapping[str, Any]) -> Reaction:
+    terms = tuple((float(coefficient), str(name)) for coefficient, name in entry["terms"])
+    return Reaction(str(entry["name"]), terms, float(entry["kcal_mol"]))
+
+
+def _molecule(entry: Mapping[str, Any]) -> Conformers:
+    name, conformers = str(entry["name"]), entry["conformers"]
+    structures = tuple(_system(one, f"{name}, conformer {k}") for k, one in enumerate(conformers))
+    return Conformers(name, structures, np.array([float(one["kcal_mol"]) for one in conformers]))

@@ -1,0 +1,117 @@
+"""`molequi evaluate` on suites of reference energies, by models and by calculators."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+LENNARD_JONES = """
+from ase.calculators.lj import LennardJones
+
+def make():
+    return LennardJones(epsilon=0.01, sigma=3.4, rc=100.0)
+"""
+SUITE = {
+    "systems": {
+        name: {"numbers": [z] * n, "positions": [[0, 0, 4.0 * k] for k in range(n)]}
+        for name, z, n in [("H", 1, 2), ("H2", 1, 4), ("Ar", 18, 1), ("Ar2", 18, 2)]
+    },
+    "reactions": [
+        {"name": "hydrogen", "terms": [[1, "H2"], [-2, "H"]], "kcal_mol": 0.0},
+        {"name": "argon", "terms": [[1, "Ar2"], [-2, "Ar"]], "kcal_mol": 0.0},
+    ],
+}
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    path = tmp_path / "hand.json"
+    path.write_text(json.dumps(SUITE))
+    return path
+
+
+@pytest.fixture
+def calculator(tmp_path: Path) -> str:
+    path = tmp_path / "lj.py"
+    path.write_text(LENNARD_JONES)
+    return f"{path}:make"
+
+
+def test_model_on_a_suite(molequi, tiny_model, suite, tmp_path):
+    result = molequi("evaluate", tiny_model, suite, "-o", tmp_path / "out")
+    assert result.code == 0, result.err
+    assert all(text in result.out for text in ("hand", "MAE", "kcal/mol", "hydrogen"))
+    assert "refused: argon: Ar2: element Ar (atom 0) is not in this model" in result.out
+    document = json.loads(molequi("evaluate", tiny_model, suite, "--json").out)
+    assert document["hand"]["count"] == 1
+    assert [row["name"] for row in document["hand"]["refused"]] == ["argon"]
+    assert json.loads((tmp_path / "out" / "result.json").read_text()) == document
+    assert (tmp_path / "out" / "hand.png").read_bytes().startswith(b"\x89PNG")
+    assert molequi("evaluate", tiny_model, suite, "--strict").code == 1
+    assert "--overwrite" in molequi("evaluate", tiny_model, suite, "-o", tmp_path / "out").err
+
+
+def test_calculator_on_suites_of_a_folder(molequi, calculator, suite, tmp_path):
+    (tmp_path / "again.json").write_text(json.dumps(SUITE))
+    result = molequi("evaluate", "--calculator", calculator, tmp_path, "--json", "--strict")
+    assert result.code == 0, result.err
+    document = json.loads(result.out)
+    assert list(document) == ["again", "hand"]
+    x = (3.4 / 4.0) ** 6
+    expected = 4 * 0.01 * (x * x - x) * 23.060548
+    argon = document["hand"]["reactions"][1]
+    assert argon["error"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_bundled_suite_by_name(molequi, tiny_model):
+    result = molequi("evaluate", tiny_model, "s22", "--json")
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["s22"]["count"] == 22
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give a MODEL and DATA or SUITE"),
+        (("MODEL", "s66", "molecules.xyz"), "molecules.xyz is no suite"),
+        (("MODEL", "a.xyz", "b.xyz"), "a.xyz is no suite"),
+        (("MODEL", "s66", "--split", "test"), "--split is for labelled DATA"),
+        (("MODEL", "samples/ethanol.extxyz.gz", "--strict"), "are for suites"),
+        (("MODEL", "missing.json.gz"), "no suite missing.json.gz"),
+        (("--calculator", "ase.calculators.lj:LennardJones"), "give a SUITE"),
+        (("--calculator", "ase.calculators.lj:LennardJones", "qm9"), "qm9 is no suite"),
+        (("--calculator", "gfn3", "s66"), "none of gfn1-xtb, gfn2-xtb"),
+        (("--calculator", "ase.calculators.lj:ljs", "s66"), "has no ljs"),
+    ],
+)
+def test_usage_is_refused_in_a_line(molequi, tiny_model, arguments, message):
+    result = molequi("evaluate", *(tiny_model if a == "MODEL" else a for a in arguments))
+    assert result.code == 2
+    assert message in result.err
+    assert not result.out
+
+
+def test_model_without_energy(molequi):
+    result = molequi("evaluate", "chiroptical", "s66")
+    assert result.code == 2
+    assert "but no energy; a suite compares energies" in result.err
+
+
+def test_gfn2_by_name_reaches_the_published_quality(molequi):
+    """0.8 kcal/mol on S22 in doi:10.1021/acs.jctc.8b01176; ions are told their charge."""
+    pytest.importorskip("tblite", exc_type=ImportError)
+    result = molequi("evaluate", "--calculator", "gfn2-xtb", "s22", "--json")
+    assert result.code == 0, result.err
+    assert 0.6 < json.loads(result.out)["s22"]["mae"] < 0.9
+
+
+def test_gfn2_is_told_the_charge(molequi, reference_data):
+    pytest.importorskip("tblite", exc_type=ImportError)
+    suite = reference_data("suites/AHB21.json.gz")
+    result = molequi("evaluate", "--calculator", "gfn2-xtb", suite, "--json")
+    document = json.loads(result.out)["AHB21"]
+    assert document["count"] == 13
+    # Neutral, these complexes would miss the reference by tens of kcal/mol.
+    assert document["max"] < 15
