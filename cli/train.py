@@ -11,8 +11,8 @@ import typer
 
 from molequi.cli import options
 from molequi.cli.config import require_config
-from molequi.cli.evaluate import print_errors
 from molequi.cli.output import print_json, print_table, say, start_logging
+from molequi.cli.results import print_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

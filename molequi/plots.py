@@ -68,7 +68,7 @@ def learning_curve(
         axes.grid(visible=True, which="both", alpha=0.25)
         if axes.lines:
             axes.legend(fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def parity(
@@ -109,7 +109,7 @@ def parity(
     axes.set(xlabel=f"reference {label}{suffix}", ylabel=f"predicted {label}{suffix}")
     axes.grid(visible=True, alpha=0.25)
     axes.text(0.04, 0.96, note, transform=axes.transAxes, va="top", fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def reliability(
@@ -151,7 +151,8 @@ def _points(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
         axes.hexbin(x, y, gridsize=90, bins="log", cmap="Blues", mincnt=1, linewidths=0)
 
 
-def _save(figure: Figure, path: Path, *, dpi: int = _DPI) -> None:
+def save_figure(figure: Figure, path: Path, *, dpi: int = _DPI) -> None:
+    """Write a figure; its folder is made where it is missing."""
     FigureCanvasAgg(figure)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=dpi)
@@ -224,4 +225,4 @@ def _save_logarithmic(figure: Figure, path: Path) -> None:
         axes.set_yscale("log")
         axes.grid(visible=True, alpha=0.25)
     figure.axes[-1].legend(fontsize=6.5, loc="best")
-    _save(figure, path, dpi=80)
+    save_figure(figure, path, dpi=80)

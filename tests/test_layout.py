@@ -77,7 +77,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "diagnostics",
-        "model_runner limits invariance consistency parity networks jumps check layers",
+        "model_runner limits invariance consistency parity networks jumps check layers dimers "
+        "dimer_plot known_molecules shapes physicality",
     ),
     ("testing", "calculators assertions"),
     (

@@ -105,8 +105,8 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
 class Measurement:
     """One number beside its limit.
 
-    unit: `1` for an error relative to its scale, `count` otherwise. where: output and structure of
-    the worst case.
+    unit: `1` for an error relative to its scale, `count`, or what `physicality.BOUNDS` says. where:
+    output and structure of the worst case.
     """
 
     value: float

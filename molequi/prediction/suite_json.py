@@ -53,24 +53,27 @@ def read_json_suite(path: Path) -> Suite:
     Raises UserError that says what is missing, and where.
     """
     document = read_json(path)
-    kinds = [kind for kind in _KINDS if isinstance(document, dict) and kind in document]
-    if len(kinds) != 1:
+    if not isinstance(document, dict) or sum(kind in document for kind in _KINDS) != 1:
         raise UserError(
             f"{path} is no suite: it needs either `systems` and `reactions`, or `molecules`"
         )
     name = path.name.removesuffix(".gz").removesuffix(".json")
-    origin = Origin(name, str(document.get("source", "")), str(document.get("licence", "")))
     try:
-        if kinds == ["molecules"]:
-            return ConformerSuite(origin, [_molecule(entry) for entry in document["molecules"]])
-        systems = {key: _system(entry, key) for key, entry in document["systems"].items()}
-        return ReactionSuite(origin, systems, [_reaction(entry) for entry in document["reactions"]])
+        return _suite(name, document)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except KeyError as error:
         raise UserError(f"{path}: an entry has no {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} is not as a suite should be: {error}") from error
+
+
+def _suite(name: str, document: Mapping[str, Any]) -> Suite:
+    origin = Origin(name, str(document.get("source", "")), str(document.get("licence", "")))
+    if "molecules" in document:
+        return ConformerSuite(origin, [_molecule(entry) for entry in document["molecules"]])
+    systems = {key: _system(entry, key) for key, entry in document["systems"].items()}
+    return ReactionSuite(origin, systems, [_reaction(entry) for entry in document["reactions"]])
 
 
 def _system(entry: Mapping[str, Any], name: str) -> Atoms:

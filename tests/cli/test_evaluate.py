@@ -115,3 +115,66 @@ def test_gfn2_is_told_the_charge(molequi, reference_data):
     assert document["count"] == 13
     # Neutral, these complexes would miss the reference by tens of kcal/mol.
     assert document["max"] < 15
+
+
+MORSE = """
+from ase.calculators.morse import MorsePotential
+
+def make():
+    return MorsePotential(epsilon=4.0, r0=0.74, rho0=1.5, rcut1=50.0, rcut2=60.0)
+"""
+
+
+def test_physics_of_a_calculator(molequi, tmp_path):
+    path = tmp_path / "morse.py"
+    path.write_text(MORSE)
+    command = ("evaluate", "physics", "--calculator", f"{path}:make", "--elements", "H")
+    result = molequi(*command, "-o", tmp_path / "out")
+    assert result.code == 0, result.err
+    assert "dimer_minima" in result.out
+    assert "within their limits" in result.out
+    document = json.loads((tmp_path / "out" / "result.json").read_text())["physics"]
+    assert set(document["bond_lengths"]) == {"value", "limit", "ok", "unit", "where"}
+    assert document["bond_lengths"]["unit"] == "Å"
+    assert document["bond_lengths"]["value"] == pytest.approx(0.0014, abs=5e-4)
+    assert all(row["ok"] for row in document.values())
+    assert (tmp_path / "out" / "physics.png").is_file()
+
+
+def test_physics_beyond_a_limit_is_strictly_a_failure(molequi, calculator, suite):
+    """The atoms of this calculator are 3.8 Å apart at least."""
+    command = (
+        "evaluate",
+        "physics",
+        suite,
+        "--calculator",
+        calculator,
+        "--elements",
+        "H",
+        "--json",
+    )
+    result = molequi(*command)
+    assert result.code == 0, result.err
+    document = json.loads(result.out)
+    assert set(document) == {"physics", "hand"}
+    assert document["physics"]["bond_lengths"]["value"] == pytest.approx(
+        3.4 * 2 ** (1 / 6) - 0.7414, abs=0.1
+    )
+    assert not document["physics"]["bond_lengths"]["ok"]
+    assert document["physics"]["rotation_forces"]["ok"]
+    assert molequi(*command, "--strict").code == 1
+    assert "BEYOND bond_lengths" in molequi(*command[:-1]).out
+
+
+def test_physics_of_a_model(molequi, tiny_model):
+    result = molequi("evaluate", tiny_model, "physics", "--json")
+    assert result.code == 0, result.err
+    document = json.loads(result.out)["physics"]
+    assert document["rotation_forces"]["ok"]
+    assert document["extensivity"]["ok"]
+
+
+def test_elements_that_are_none(molequi, calculator):
+    result = molequi("evaluate", "physics", "--calculator", calculator, "--elements", "H Xx")
+    assert result.code == 2
+    assert "Xx is no element" in result.err

@@ -1,0 +1,89 @@
+"""What `molequi evaluate` has found: printed, written, drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from molequi.cli.output import line, print_json, print_table, say
+from molequi.cli.physics import as_json, print_physics
+from molequi.cli.suites import print_suite
+
+if TYPE_CHECKING:
+    from molequi.diagnostics.physicality import PhysicsReport
+
+_COLUMNS = ("property", "unit", "count", "MAE", "RMSE", "max", "R²", "baseline MAE")
+PHYSICS = "physics"  # the suite that needs no data
+
+
+class Results:
+    """What has been found: printed as it comes, or at the end as JSON, and written.
+
+    is_whole: whether nothing was refused and no limit exceeded.
+    """
+
+    def __init__(self, subject: str, output: Path | None, *, json: bool, overwrite: bool) -> None:
+        self.subject, self.output, self.json = subject, output, json
+        self.document: dict[str, Any] = {}
+        self.is_whole = True
+        if output is not None:
+            from molequi.runtime.files import check_output
+
+            check_output(output, overwrite=overwrite).mkdir(exist_ok=True)
+
+    def add_suite(self, name: str, found: Mapping[str, Any]) -> None:
+        """Add the errors on a suite."""
+        self.document[name] = found
+        self.is_whole &= not found["refused"]
+        if not self.json:
+            print_suite(name, self.subject, found)
+        if self.output is not None and found["count"]:
+            from molequi.prediction.suite_plots import plot_suite
+
+            plot_suite(name, found, self.output / f"{name}.png")
+
+    def add_physics(self, report: PhysicsReport) -> None:
+        """Add the physics report."""
+        self.document[PHYSICS] = as_json(report)
+        self.is_whole &= all(item.ok for item in report.measurements.values())
+        if not self.json:
+            print_physics(self.subject, report)
+        if self.output is not None and report.curves:
+            from molequi.diagnostics.dimer_plot import plot_dimers
+
+            plot_dimers(report.curves, self.output / f"{PHYSICS}.png")
+
+    def finish(self) -> None:
+        """Print the JSON document where that is wanted, and write it."""
+        if self.json:
+            print_json(self.document)
+        if self.output is not None:
+            from molequi.runtime.files import write_text
+            from molequi.runtime.plain import json_text
+
+            write_text(self.output / "result.json", json_text(self.document))
+            names = sorted(path.name for path in self.output.iterdir())
+            say(f"everything is in {self.output}: {', '.join(names)}")
+
+
+def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print an evaluation, one row per property; the accuracy where a yes/no label has one."""
+    judged = any("accuracy" in row for row in result.values())
+    keys: Sequence[str] = (
+        "mae", "rmse", "max", "r2", "baseline_mae", *(["accuracy"] if judged else [])
+    )  # fmt: skip
+    rows = [
+        (
+            name,
+            "" if row["unit"] == "1" else row["unit"],
+            row["count"],
+            *(row.get(key) for key in keys),
+        )
+        for name, row in result.items()
+    ]
+    print_table(title, (*_COLUMNS, *(["accuracy"] if judged else [])), rows, left=("unit",))
+    line(
+        "Components of vectors are counted one by one. Baseline: composition least squares for "
+        "extensive energies, else the training mean, or zero."
+    )
