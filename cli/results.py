@@ -68,7 +68,12 @@ class Results:
 
 
 def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print an evaluation, one row per property; the accuracy where a yes/no label has one."""
+    """Print an evaluation, one row per property; the accuracy where a yes/no label has one.
+
+    Below it how well the model knew its errors.
+    """
+    from molequi.training.log import spread_lines
+
     judged = any("accuracy" in row for row in result.values())
     keys: Sequence[str] = (
         "mae", "rmse", "max", "r2", "baseline_mae", *(["accuracy"] if judged else [])
@@ -81,9 +86,12 @@ def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
             *(row.get(key) for key in keys),
         )
         for name, row in result.items()
+        if "coverage" not in row
     ]
     print_table(title, (*_COLUMNS, *(["accuracy"] if judged else [])), rows, left=("unit",))
     line(
         "Components of vectors are counted one by one. Baseline: composition least squares for "
         "extensive energies, else the training mean, or zero."
     )
+    for text in spread_lines(result):
+        line(text)
