@@ -141,7 +141,7 @@ def reliability(
         axes.set(xscale="log", yscale="log")
     axes.set(xlabel=f"{label} ({unit})", ylabel=f"{100 * share:.0f} % of the errors below ({unit})")
     axes.grid(visible=True, which="both", alpha=0.25)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _points(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
