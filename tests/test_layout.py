@@ -20,7 +20,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("", "errors version plots"),
     ("o3", "irreps clebsch_gordan coupling spherical_harmonics cartesian wigner"),
     ("graphs", "elements graph cells batched neighbors verlet"),
-    ("runtime", "files locks plain resources signals device"),
+    ("runtime", "constants files locks plain resources signals device"),
     ("properties", "property table declarations"),
     (
         "groups",

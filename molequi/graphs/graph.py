@@ -64,6 +64,10 @@ class AtomGraph(NamedTuple):
         """Return the graph with every tensor on `device`."""
         return AtomGraph(*(field.to(device) for field in self))
 
+    def out_of_inference(self) -> AtomGraph:
+        """Return the graph as autograd takes it: what `torch.inference_mode` made is copied."""
+        return AtomGraph(*(field.clone() if field.is_inference() else field for field in self))
+
 
 def make_graph(
     positions: Tensor,
@@ -166,10 +170,19 @@ def edge_vectors(graph: AtomGraph) -> Tensor:
     """
     sender, receiver = graph.edge_index
     difference = graph.positions.index_select(0, sender) - graph.positions.index_select(0, receiver)
-    if not graph.shifts.any():
+    if not may_have(graph.shifts):
         return difference
     cells = graph.cell[graph.batch[receiver]]
     return difference + torch.einsum("ei,eij->ej", graph.shifts.to(graph.cell.dtype), cells)
+
+
+def may_have(values: Tensor) -> bool:
+    """Tell whether any value is not zero, so that work may be left out where none is.
+
+    A program that is traced, by `torch.export` or `torch.compile`, serves other graphs too, and
+    must not depend on what this one holds.
+    """
+    return torch.compiler.is_compiling() or bool(values.any())
 
 
 def _row_pointers(receivers: Tensor, n_atoms: int) -> Tensor:

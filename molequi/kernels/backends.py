@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 
+import torch
 from torch import Tensor
 
 from molequi.kernels import convolution, cuda, products, reference
@@ -68,6 +69,11 @@ class ReferenceBackend(Backend):
         )
 
 
+def is_transformed() -> bool:
+    """Tell whether a transform of `torch.func` runs: fused kernels have no rules for those."""
+    return torch._C._are_functorch_transforms_active()
+
+
 class FusedBackend(Backend):
     """Fused kernels of one form, for a CPU by numba or for a GPU by Triton."""
 
@@ -78,7 +84,7 @@ class FusedBackend(Backend):
         """Serve the device that the form is made for."""
         if self.form == "triton":
             return cuda.serves(features)
-        return features.device.type == "cpu"
+        return features.device.type == "cpu" and not is_transformed()
 
     def convolve(
         self,

@@ -5,7 +5,6 @@ The truth that faster kernels are tested against.
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch.nn import functional
 
 from molequi.kernels import splines
 from molequi.o3.coupling import CouplingTable, components_of
+from molequi.runtime.constants import kept_constants
 
 
 class Block(NamedTuple):
@@ -31,7 +31,7 @@ class Block(NamedTuple):
     matrix: Tensor
 
 
-@functools.lru_cache(maxsize=256)
+@kept_constants
 def _blocks(table: CouplingTable, dtype: torch.dtype, device: torch.device) -> tuple[Block, ...]:
     return tuple(_block(table, output, dtype, device) for output in range(len(table.output)))
 

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molequi.runtime.constants import kept_constants
+
 # The constant a above: half of the knots lie below a quarter of the cutoff.
 STRETCH = 0.5
 
@@ -99,7 +101,7 @@ def interpolate(values: Tensor) -> Tensor:
     return torch.tensordot(inverse, values, dims=1)
 
 
-@functools.lru_cache
+@kept_constants
 def _interpolation(n_intervals: int) -> Tensor:
     """The inverse of the interpolation equations: (K + 3, K + 3), float64.
 

@@ -111,6 +111,7 @@ def _read_raw_description(path: str | Path) -> dict:
     return description
 
 
+@torch.inference_mode(mode=False)
 def load_model(
     path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
 ) -> MolecularModel:

@@ -16,8 +16,11 @@ from molequi.graphs.graph import AtomGraph, edge_vectors
 def refuse_unknown_elements(graph: AtomGraph, is_known: Tensor, elements: Collection[int]) -> None:
     """Refuse an element other than `elements`; is_known: (N_ELEMENTS,), bool, the same as a table.
 
-    Raises UnknownElementError naming the first such atom.
+    Raises UnknownElementError naming the first such atom. A program that is being traced, by
+    `torch.export` or `torch.compile`, does without: it must not depend on what a graph holds.
     """
+    if torch.compiler.is_compiling():
+        return
     unknown = ~is_known[graph.atomic_numbers]
     if not bool(unknown.any()):
         return

@@ -51,6 +51,7 @@ class FrozenModel:
     `SphericalBackbone.use_kernels`.
     """
 
+    @torch.inference_mode(mode=False)
     def __init__(self, network: _Network, kernels: str) -> None:
         """Take over `network`: nobody else may hold it."""
         self._network = network
@@ -106,11 +107,13 @@ class FrozenModel:
         """Return the outputs of every head, differentiable twice in positions and cell."""
         return self._network(graph)
 
+    # What a frozen model keeps between calls, compiled layers and their buffers, serves all modes.
+    @torch.inference_mode(mode=False)
     def compute(
         self, graph: AtomGraph, *, forces: bool = True, stress: bool = False
     ) -> dict[str, Tensor]:
         """Return every output and, where there are any, forces and stress; all detached."""
-        outputs = self._network.compute(graph, forces=forces, stress=stress)
+        outputs = self._network.compute(graph.out_of_inference(), forces=forces, stress=stress)
         self._count(graph)
         return outputs
 
@@ -118,13 +121,15 @@ class FrozenModel:
         """Return the Hessian of the energy of one structure: (3N, 3N), eV/Å²."""
         return self._network.hessian(graph)
 
+    @torch.inference_mode(mode=False)
     def embed(self, graph: AtomGraph) -> Tensor:
         """Return invariant features of each atom: (N, n_invariants)."""
-        return self._network.embed(graph)
+        return self._network.embed(graph.out_of_inference())
 
+    @torch.inference_mode(mode=False)
     def multipoles(self, graph: AtomGraph) -> AtomicMultipoles:
         """Return charges (N,), e, and atomic dipoles (N, 3), e·Å: see `MolecularModel`."""
-        multipoles = self._network.multipoles(graph)
+        multipoles = self._network.multipoles(graph.out_of_inference())
         self._count(graph)
         return multipoles
 
@@ -140,6 +145,7 @@ class FrozenModel:
         """Return the work of one pass over so many edges, in the unit of `kernels.policy`."""
         return self._network.backbone.operations(n_edges)
 
+    @torch.inference_mode(mode=False)
     def use_kernels(self, kernels: str) -> None:
         """Choose who computes the convolutions; `auto` begins to count anew.
 

@@ -262,6 +262,7 @@ class MolecularModel(nn.Module):
     def _head(self, name: str) -> Head:
         return cast(Head, self.heads[name])  # a ModuleDict knows no class
 
+    @torch.inference_mode(mode=False)
     def freeze(
         self,
         *,

@@ -6,7 +6,6 @@ pass, so that one learning rate suits every width.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -18,9 +17,10 @@ from torch.nn import functional
 from molequi.nn.matrices import Blocks, MatrixWeights
 from molequi.nn.weight_tables import WeightTables
 from molequi.o3.irreps import Irreps
+from molequi.runtime.constants import kept_constants
 
 
-@functools.lru_cache
+@kept_constants
 def unit_gain(activation: Callable[[Tensor], Tensor]) -> float:
     """Return 1 / sqrt(E[f(z)^2]) for z ~ N(0, 1), by trapezoidal quadrature."""
     z = torch.linspace(-12.0, 12.0, 24001, dtype=torch.float64)

@@ -26,10 +26,12 @@ def with_forces(
     """Run `network` and add forces (N, 3) = -dE/dx, eV/Å.
 
     With `stress` also the stress (B, 3, 3) = dE/dstrain / V, eV/Å³, NaN where the cell is not fully
-    periodic. Without `create_graph` every output is detached.
+    periodic. Without `create_graph` every output is detached; with it all stay connected to the
+    positions and cell of the graph, where these ask for gradients.
     """
-    with torch.enable_grad():
-        positions = graph.positions.detach().requires_grad_(True)
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        graph = graph.out_of_inference()
+        positions = _variable(graph.positions, connected=create_graph)
         strained, inputs = graph._replace(positions=positions), [positions]
         if stress:
             strain = torch.zeros_like(graph.cell).requires_grad_(True)
@@ -57,10 +59,18 @@ def with_forces(
     return result
 
 
+def _variable(positions: Tensor, *, connected: bool) -> Tensor:
+    """Return positions to differentiate by: the caller's own, or new ones that end there."""
+    if connected and positions.requires_grad:
+        return positions
+    return positions.detach().requires_grad_(True)
+
+
 def dipole_derivative(network: Callable[[AtomGraph], Outputs], graph: AtomGraph) -> Tensor:
     """Return d mu / d x of one structure: (3, N, 3), e."""
-    with torch.enable_grad():
-        positions = graph.positions.detach().requires_grad_(True)
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        graph = graph.out_of_inference()
+        positions = _variable(graph.positions, connected=False)
         dipole = network(graph._replace(positions=positions))["dipole"][0]
         rows = [
             torch.autograd.grad(component, positions, retain_graph=True)[0] for component in dipole
@@ -77,8 +87,9 @@ def hessian(network: Callable[[AtomGraph], Outputs], graph: AtomGraph) -> Tensor
     """
     if graph.n_molecules != 1:
         raise ValueError(f"a Hessian is of one structure, got a graph of {graph.n_molecules}")
-    with torch.enable_grad():
-        positions = graph.positions.detach().requires_grad_(True)
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        graph = graph.out_of_inference()
+        positions = _variable(graph.positions, connected=False)
         energy = network(graph._replace(positions=positions))["energy"].sum()
         gradient = torch.autograd.grad(
             energy, positions, create_graph=True, allow_unused=True, materialize_grads=True

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from molequi.graphs.graph import may_have
 from molequi.nn.backbones.base import NodeFeatures
 from molequi.nn.heads.base import FeatureSpec, Head, Molecules
 from molequi.nn.heads.readout import TensorReadout
@@ -47,7 +48,7 @@ class ChargeFlow(nn.Module):
         charges = (
             (flow * scale).new_zeros(len(molecules.batch)).index_add(0, receiver, flow * scale)
         )
-        if not bool(molecules.total_charge.any()):
+        if not may_have(molecules.total_charge):
             return charges
         weights = functional.softplus(self.attention(features.invariant))[:, 0]
         share = weights / molecules.sum(weights).to(weights.dtype).clamp(min=1e-12)[molecules.batch]

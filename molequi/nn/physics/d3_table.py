@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from importlib import resources
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from ase.data import chemical_symbols
 from torch import Tensor
 
 from molequi.errors import UserError
+from molequi.runtime.constants import kept_constants
 
 LAST_ELEMENT = 103
 
@@ -36,7 +36,7 @@ class D3Table(NamedTuple):
     moments: Tensor
 
 
-@functools.lru_cache
+@kept_constants
 def d3_table(device: torch.device) -> D3Table:
     """Return the table on a device; nobody may write to it."""
     if device.type != "cpu":
