@@ -10,6 +10,7 @@ import typer
 from molequi.cli import options
 from molequi.cli.calculators import load_calculator
 from molequi.cli.exits import ExitCode
+from molequi.cli.loading import load_network
 from molequi.cli.output import line, print_json, print_table
 from molequi.errors import UserError
 
@@ -64,6 +65,7 @@ def check(
     calculator: Calculator = None,
     device: options.DeviceOption = options.Device.cpu,
     dtype: Precision = None,
+    dispersion: options.Dispersion = None,
     json: options.Json = False,
 ) -> int:
     """Measure whether MODEL, or an ASE calculator, obeys physics.
@@ -82,7 +84,7 @@ def check(
     if calculator is not None:
         measurements = _check_calculator(calculator, model, dtype)
     elif model is not None:
-        measurements = _check_model(model, input_, device, dtype)
+        measurements = _check_model(model, input_, device, dtype, dispersion)
     else:
         raise UserError("nothing to check: give a MODEL, or --calculator MODULE:FACTORY")
     if json:
@@ -93,15 +95,17 @@ def check(
 
 
 def _check_model(
-    model: str, source: str | None, device: options.Device, dtype: options.Dtype | None
+    model: str,
+    source: str | None,
+    device: options.Device,
+    dtype: options.Dtype | None,
+    dispersion: str | None,
 ) -> dict[str, Measurement]:
     from molequi.diagnostics.check import check_model
-    from molequi.models.zoo import load
     from molequi.structures.atoms import graph_from_atoms
 
-    network = load(
-        model, device=device.value, dtype=options.precision(dtype or options.Dtype.float64)
-    )
+    dtype = dtype or options.Dtype.float64
+    network = load_network(model, device, dtype, dispersion=dispersion)
     graphs = []
     for index, atoms in _structures(source):
         try:

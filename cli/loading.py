@@ -13,18 +13,29 @@ if TYPE_CHECKING:
     from molequi.simulation.calculator import Calculator
 
 
-def load_network(model: str, device: Device, dtype: Dtype | None) -> MolecularModel:
+def load_network(
+    model: str, device: Device, dtype: Dtype | None, *, dispersion: str | None = None
+) -> MolecularModel:
     """Load a model by the options of a command."""
     from molequi.models.zoo import load
 
-    return load(model, device=device.value, dtype=precision(dtype))
+    return load(model, device=device.value, dtype=precision(dtype), dispersion=dispersion)
 
 
-def load_calculator(model: str, device: Device, dtype: Dtype | None, *, unsafe: bool) -> Calculator:
+def load_calculator(
+    model: str,
+    device: Device,
+    dtype: Dtype | None,
+    *,
+    dispersion: str | None = None,
+    unsafe: bool,
+) -> Calculator:
     """Make the calculator of a model by the options of a command."""
     from molequi.simulation.calculator import Calculator
 
-    return Calculator(model, device=device.value, dtype=precision(dtype), unsafe=unsafe)
+    return Calculator(
+        model, device=device.value, dtype=precision(dtype), dispersion=dispersion, unsafe=unsafe
+    )
 
 
 def read_one(source: str | None, smiles: str | None, charge: int | None, seed: int) -> Atoms:

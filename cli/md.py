@@ -65,6 +65,7 @@ def md(
     restart: Restart = False,
     charge: options.Charge = None,
     json: options.Json = False,
+    dispersion: options.Dispersion = None,
     unsafe: options.Unsafe = False,
     device: options.DeviceOption = options.Device.cpu,
     dtype: options.DtypeOption = None,
@@ -83,7 +84,7 @@ def md(
 
     settings = MDSettings(ensemble.value, temperature, timestep, steps, interval, friction, seed)
     atoms = read_one(input_, smiles, charge, seed)
-    calculator = load_calculator(model, device, dtype, unsafe=unsafe)
+    calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     result = _run(atoms, calculator, settings, output, restart=restart, overwrite=overwrite)
     if json:
         print_json(result)

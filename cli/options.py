@@ -98,6 +98,15 @@ DtypeOption = Annotated[
         "--dtype", show_default=False, help="Precision of the network; the model's own by default."
     ),
 ]
+Dispersion = Annotated[
+    str | None,
+    typer.Option(
+        "--dispersion",
+        metavar="d3bj[:FUNCTIONAL]",
+        show_default=False,
+        help="Add D3(BJ) to a model trained without; of its level of theory by default.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 BatchSize = Annotated[
     int | None,

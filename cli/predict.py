@@ -55,6 +55,7 @@ def predict(
     conformers: Conformers = 1,
     temperature: Temperature = None,
     json: options.Json = False,
+    dispersion: options.Dispersion = None,
     unsafe: options.Unsafe = False,
     device: options.DeviceOption = options.Device.cpu,
     dtype: options.DtypeOption = None,
@@ -75,7 +76,7 @@ def predict(
     from molequi.prediction.predict import predict as run
     from molequi.simulation.boltzmann import predict_means
 
-    network = load_network(model, device, dtype)
+    network = load_network(model, device, dtype, dispersion=dispersion)
     shared = options.Reading(smiles or [], charge, conformers, seed, output, overwrite)
     if temperature is not None:
         _check_means(conformers, unsafe=unsafe)

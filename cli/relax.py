@@ -42,6 +42,7 @@ def relax(
     output: options.Output = None,
     charge: options.Charge = None,
     json: options.Json = False,
+    dispersion: options.Dispersion = None,
     unsafe: options.Unsafe = False,
     device: options.DeviceOption = options.Device.cpu,
     dtype: options.DtypeOption = None,
@@ -58,7 +59,7 @@ def relax(
 
     from molequi.simulation.relaxation import relax as run
 
-    calculator = load_calculator(model, device, dtype, unsafe=unsafe)
+    calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     with STDERR.status("relaxing"):
         records = run(
             inputs or [], calculator, smiles=smiles or [], charge=charge, seed=seed,

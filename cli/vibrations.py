@@ -32,6 +32,7 @@ def vibrations(
     output: Folder = None,
     charge: options.Charge = None,
     json: options.Json = False,
+    dispersion: options.Dispersion = None,
     unsafe: options.Unsafe = False,
     device: options.DeviceOption = options.Device.cpu,
     dtype: options.DtypeOption = options.Dtype.float64,
@@ -46,7 +47,7 @@ def vibrations(
     from molequi.simulation.vibrations import vibrations as run
 
     atoms = read_one(input_, smiles, charge, seed)
-    calculator = load_calculator(model, device, dtype, unsafe=unsafe)
+    calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     with STDERR.status("relaxing, then the Hessian"):
         result = run(
             atoms, calculator, relax_first=not no_relax, fmax=fmax,

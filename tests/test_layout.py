@@ -72,8 +72,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("datasets", "rmd17 registry catalog settings load sampler datamodule"),
     (
         "models",
-        "physics settings metadata freeze probes domain molecular reach making converters "
-        "checkpoint zoo",
+        "physics settings metadata freeze probes domain molecular dispersion reach making "
+        "converters checkpoint zoo",
     ),
     (
         "diagnostics",

@@ -53,13 +53,13 @@ class MolecularModel(nn.Module):
         metadata: ModelMetadata | None = None,
     ) -> None:
         super().__init__()
-        self.backbone, self.physics = backbone, physics
+        self.backbone = backbone
         self.metadata = metadata or ModelMetadata()
         self.outputs = tuple(row.name for row in properties)
         is_equilibrated = physics.is_equilibrated
         self.heads = nn.ModuleDict(make_heads(properties, backbone, gives_charges=is_equilibrated))
         self.equilibration = Equilibration(feature_spec(backbone)) if is_equilibrated else None
-        self.terms = physics.terms(backbone.cutoff)
+        self.set_physics(physics)
         if not self.heads:
             raise UserError(
                 f"a model needs a property to learn, got {list(self.outputs)}; add for example "
@@ -76,6 +76,10 @@ class MolecularModel(nn.Module):
         self.register_buffer("masses", torch.tensor(MASSES), persistent=False)
         is_known = torch.isin(torch.arange(N_ELEMENTS), torch.tensor(self.elements))
         self.register_buffer("is_known", is_known, persistent=False)
+
+    def set_physics(self, physics: Physics) -> None:
+        """Choose the terms beside the learned energy, for charges as they are."""
+        self.physics, self.terms = physics, physics.terms(self.cutoff)
 
     @property
     def elements(self) -> tuple[int, ...]:

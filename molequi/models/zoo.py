@@ -11,9 +11,11 @@ from typing import Any
 import torch
 
 from molequi.errors import UserError
-from molequi.models.checkpoint import load_model
+from molequi.models.checkpoint import load_model, read_description
+from molequi.models.dispersion import with_dispersion
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
+from molequi.models.physics import NO_PHYSICS, Physics
 from molequi.runtime.device import as_device, as_dtype
 from molequi.runtime.resources import folder
 
@@ -36,7 +38,10 @@ def card(name: str) -> dict[str, Any]:
             f"the bundled model {name!r} has no card: {path.name} is missing beside it; install "
             "molequi again"
         )
-    return json.loads(path.read_text(encoding="utf-8"))
+    shown = json.loads(path.read_text(encoding="utf-8"))
+    description = read_description(_models() / f"{name}.safetensors")
+    physics = Physics.from_json(description.get("physics", {}))
+    return shown if physics == NO_PHYSICS else {**shown, "physics": physics.text}
 
 
 def resolve_model(name_or_path: str | os.PathLike[str]) -> Path:
@@ -66,13 +71,15 @@ def load(
     *,
     device: str = "cpu",
     dtype: str | torch.dtype | None = None,
+    dispersion: str | None = None,
 ) -> MolecularModel:
     """Load a model, ready to predict.
 
     model: as in `resolve_model`. device: as torch names it, or `auto`. dtype: of the network, its
-    own by default.
+    own by default. dispersion: added to a model without, see `with_dispersion`.
     """
-    return load_model(resolve_model(model), device=as_device(device), dtype=as_dtype(dtype))
+    loaded = load_model(resolve_model(model), device=as_device(device), dtype=as_dtype(dtype))
+    return loaded if dispersion is None else with_dispersion(loaded, dispersion)
 
 
 def frozen_model(
@@ -81,20 +88,25 @@ def frozen_model(
     device: str | None = None,
     dtype: str | torch.dtype | None = None,
     kernels: str | None = None,
+    dispersion: str | None = None,
 ) -> FrozenModel:
     """Return a model ready for inference: load what has a name, freeze what is not frozen.
 
     device, dtype, kernels: as in `load` and `MolecularModel.freeze`, the model's own by default.
-    Raises UserError where they are given with a model that is frozen already.
+    dispersion: added to a model without, see `with_dispersion`. Raises UserError where they are
+    given with a model that is frozen already.
     """
     if isinstance(model, str | os.PathLike):
         model = load(model)
     if isinstance(model, MolecularModel):
+        if dispersion is not None:
+            model = with_dispersion(model, dispersion)
         where = None if device is None else as_device(device)
         return model.freeze(device=where, dtype=as_dtype(dtype), kernels=kernels)
-    if (device, dtype, kernels) != (None, None, None):
+    if (device, dtype, kernels, dispersion) != (None,) * 4:
         raise UserError(
-            "device, dtype and kernels of a frozen model are its own; give them to `freeze`"
+            "device, dtype, kernels and dispersion of a frozen model are its own; give them to "
+            "`load` or `freeze`"
         )
     return model
 

@@ -47,6 +47,8 @@ class Calculator(AseCalculator):
     Å, of the neighbour list.
     kernels: `auto` (the default of loaded models), `reference`, `generic` or `specialized`: see
     `SphericalBackbone.use_kernels`.
+    dispersion: `d3bj` or `d3bj:FUNCTIONAL` for a model that was trained without, see
+    `models.dispersion.with_dispersion`.
     unsafe: compute outside the model's charges and spins too; `unsafe_reason` then says what the
     model was not made for.
 
@@ -70,10 +72,13 @@ class Calculator(AseCalculator):
         spin_multiplicity: int | None = None,
         skin: float = 0.5,
         kernels: str | None = None,
+        dispersion: str | None = None,
         unsafe: bool = False,
     ) -> None:
         super().__init__()
-        self.model = frozen_model(model, device=device, dtype=dtype, kernels=kernels)
+        self.model = frozen_model(
+            model, device=device, dtype=dtype, kernels=kernels, dispersion=dispersion
+        )
         _refuse_without_forces(self.model)
         self.charge = charge
         self.spin_multiplicity = spin_multiplicity
