@@ -154,9 +154,9 @@ def size_consistency(
 ) -> Iterator[Deviation]:
     """Compare two neutral fragments in one graph, far beyond the cutoff, with each alone.
 
-    The nearer of two distances counts where it agrees: dipoles of fragments attract each other
-    over 50 Å, and the charges of float32 do not cancel in a dipole over 10 µm. Intensive outputs are
-    left out, and tensors that depend on the origin: theirs moves when a fragment is added.
+    At two distances, of which the better counts: dipoles of fragments attract each other over 50 Å,
+    and over 10 µm charges of float32 do not cancel in a dipole. Intensive outputs are left out, and
+    tensors that depend on the origin: theirs moves when a fragment is added.
     """
     alone = [(s, o) for s, o in zip(structures, base, strict=True) if s.is_open and _is_neutral(s)]
     for (first, value_first), (second, value_second) in zip(

@@ -42,15 +42,16 @@ def refuse_untrained_charges(graph: AtomGraph, trained: Collection[tuple[int, in
     for molecule, (charge, multiplicity) in enumerate(pairs):
         if (charge, multiplicity) in trained:
             continue
-        known = ", ".join(
-            f"charge {q:+d} multiplicity {m}" if q else f"charge 0 multiplicity {m}"
-            for q, m in sorted(set(trained))
-        )
+        known = ", ".join(f"charge {_signed(q)} multiplicity {m}" for q, m in sorted(set(trained)))
         where = f" (molecule {molecule})" if graph.n_molecules > 1 else ""
         raise UserError(
-            f"charge {charge:+d} with spin multiplicity {multiplicity}{where} is outside this "
-            f"model's training, which has {known}"
+            f"charge {_signed(charge)} with spin multiplicity {multiplicity}{where} is outside "
+            f"this model's training, which has {known}"
         )
+
+
+def _signed(charge: int) -> str:
+    return f"{charge:+d}" if charge else "0"
 
 
 def refuse_coincident_atoms(graph: AtomGraph) -> None:

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 # small.
 _ATOMS_PER_BATCH = 1024
 # What a structure in an output file carries of its record, beside the values.
-_MARKS = ("model", "level", "dipole_origin", "unsafe", *MARKS)
+_MARKS = ("model", "level", "unsafe", *MARKS)
 
 
 class Prediction(NamedTuple):
@@ -211,4 +211,4 @@ def _prediction(
     if doubt is not None:
         record["unsafe"] = doubt
     marks = {name: record.get(name) for name in _MARKS}
-    return Prediction(record, labelled_atoms(model, atoms, values, marks))
+    return Prediction(record, labelled_atoms(model, atoms, values, marks, total_charge=charge))

@@ -86,9 +86,12 @@ def make_record(
         record["max_forces_std"] = float(np.max(values["forces_std"], initial=0.0))
     if "dipole" in values:
         record["dipole_debye"] = values["dipole"] / DEBYE
-        if total_charge:
-            record["dipole_origin"] = "center of mass"
-    return record
+    return record | dipole_origin(values, total_charge)
+
+
+def dipole_origin(values: Values, total_charge: int) -> dict[str, str]:
+    """Say where the dipole of an ion refers to; that of a neutral molecule has no origin."""
+    return {"dipole_origin": "center of mass"} if total_charge and "dipole" in values else {}
 
 
 def result_labels(model: FrozenModel, atoms: Atoms, *, total_charge: int) -> dict[str, Any]:
@@ -138,16 +141,22 @@ def spreads(model: FrozenModel, values: Values) -> Values:
 
 
 def labelled_atoms(
-    model: FrozenModel, atoms: Atoms, values: Values, extra: Mapping[str, Any]
+    model: FrozenModel,
+    atoms: Atoms,
+    values: Values,
+    extra: Mapping[str, Any],
+    *,
+    total_charge: int,
 ) -> Atoms:
     """Return a copy of the structure for a file, with what was computed.
 
-    Results stand in a SinglePointCalculator, everything else under `molequi_` keys.
+    Results stand in a SinglePointCalculator, everything else under `molequi_` keys; the charge that
+    it was computed with, e, under `charge`, and where that is not zero the origin of the dipole.
     extra: single values that go into `info`; None is left out. Labels that the file had under the
     same names are replaced.
     """
     labelled = atoms.copy()
-    for name in (*ASE_NAMES, "magmom", "magmoms", "stresses"):
+    for name in (*ASE_NAMES, "total_charge", "magmom", "magmoms", "stresses"):
         labelled.info.pop(name, None)
         labelled.arrays.pop(name, None)
     results = ase_results(values)
@@ -158,7 +167,9 @@ def labelled_atoms(
         if name not in ASE_NAMES:
             is_atomic = _is_atomic(name, model.properties.get(name))
             (labelled.arrays if is_atomic else labelled.info)[PREFIX + name] = value
-    labelled.info |= {PREFIX + name: value for name, value in extra.items() if value is not None}
+    labelled.info["charge"] = total_charge
+    marks = {**dipole_origin(values, total_charge), **extra}
+    labelled.info |= {PREFIX + name: value for name, value in marks.items() if value is not None}
     # A line break (data fields of an SDF have them) would end the comment line of an XYZ file too
     # early.
     labelled.info |= {

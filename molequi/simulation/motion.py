@@ -176,8 +176,9 @@ class Motion:
             "unsafe": self.calculator.unsafe_reason,
         }
         frame = labelled_atoms(
-            self.calculator.model, self.atoms, self.calculator.predictions, labels
-        )
+            self.calculator.model, self.atoms, self.calculator.predictions, labels,
+            total_charge=self.calculator.electrons(self.atoms).charge,
+        )  # fmt: skip
         frame.set_constraint(self.constraints)
         return frame
 

@@ -104,10 +104,10 @@ def _relax_one(
     except ValueError as error:
         return {**structure.labels(), "error": str(error)}, None
     result = relax_atoms(atoms, fmax=fmax, steps=steps, optimizer=optimizer)
-    values = calculator.predictions
+    values, charge = calculator.predictions, calculator.electrons(atoms).charge
     record = {
         **structure.labels(),
-        **make_record(calculator.model, atoms, values, total_charge=calculator.electrons(atoms)[0]),
+        **make_record(calculator.model, atoms, values, total_charge=charge),
         "converged": result.converged,
         "fmax": result.fmax,
         "steps": result.steps,
@@ -118,7 +118,9 @@ def _relax_one(
     if calculator.unsafe_reason is not None:
         record["unsafe"] = calculator.unsafe_reason
     marks = {name: record.get(name) for name in ("model", "level", "unsafe", "converged", "fmax")}
-    return record, labelled_atoms(calculator.model, result.atoms, values, marks)
+    return record, labelled_atoms(
+        calculator.model, result.atoms, values, marks, total_charge=charge
+    )
 
 
 def _check(fmax: float, steps: int, optimizer: str) -> None:

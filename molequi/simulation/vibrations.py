@@ -225,5 +225,11 @@ def _write(
         path.open("w", encoding="utf-8") as file,
     ):
         marks = {name: result.get(name) for name in ("model", "level", "unsafe", "fmax")}
-        write_xyz(file, labelled_atoms(calculator.model, atoms, calculator.predictions, marks))
+        charge = calculator.electrons(atoms).charge
+        write_xyz(
+            file,
+            labelled_atoms(
+                calculator.model, atoms, calculator.predictions, marks, total_charge=charge
+            ),
+        )
     write_text(folder / "result.json", json_text(result))
