@@ -145,7 +145,7 @@ def test_settings_are_the_arguments_of_constructors_under_the_same_names():
     with pytest.raises(ValueError, match="choose one of auto, reference, generic, specialized"):
         TrainingSettings(kernels="table")
     training = set(TrainingSettings.model_fields)
-    optimisation = {"weight_decay", "ema", "gradient_clip", "seed"}
+    optimisation = {"optimizer", "weight_decay", "ema", "gradient_clip", "seed"}
     assert optimisation <= training
     assert optimisation == arguments(MolecularTraining) - {"model", "objective", "schedule"}
     assert arguments(Schedule) <= training

@@ -62,7 +62,7 @@ class MolecularTraining(LightningModule):
         objective: Objective,
         schedule: Schedule,
         *,
-        optimizer: str = "adamw",
+        optimizer: str = "soap",
         spreads: Sequence[Property] = (),
         weight_decay: float = 0.0,
         ema: float = 0.99,

@@ -1,7 +1,8 @@
 """Run directories that molequi 0.1.0 wrote, by the names of today.
 
 Its settings called the `architecture` of a network its `kind`, `spherical` networks `tensors`, and
-kernels `generic` and `specialized` `table` and `unrolled`; files to resume from had format 1.
+kernels `generic` and `specialized` `table` and `unrolled`; files to resume from had format 1. Its
+only optimiser was AdamW, so that its settings do not name it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ def present_settings(data: Mapping[str, Any]) -> dict[str, Any]:
             model["kind"] = "spherical"
     if isinstance(training, dict) and training.get("kernels") in _KERNELS:
         training["kernels"] = _KERNELS[training["kernels"]]
+    # Trainings of dynamics have no averaged weights, and no such setting.
+    if isinstance(training, dict) and "ema" in training:
+        training.setdefault("optimizer", "adamw")
     return present
 
 

@@ -14,7 +14,7 @@ from molequi.settings import Count, Positive, Settings, one_of
 class StageSettings(Settings):
     """The second stage of a run: from the fraction `start` on, the loss weights are `weights`."""
 
-    start: float = Field(0.75, gt=0, lt=1)
+    start: float = Field(0.8, gt=0, lt=1)
     weights: dict[str, float]
 
 
@@ -48,7 +48,7 @@ class TrainingSettings(Settings):
     epochs: Count = 100
     max_minutes: Positive | None = None
     batch_size: Count = 16
-    optimizer: Literal["adamw", "muon", "soap"] = "adamw"
+    optimizer: Literal["adamw", "muon", "soap"] = "soap"
     learning_rate: Positive = 1e-2
     weight_decay: float = Field(0.0, ge=0)
     ema: float = Field(0.99, ge=0, lt=1)

@@ -19,7 +19,8 @@ SETTINGS = (
     *(f"data.split.{part}={n}" for part, n in (("train", 16), ("valid", 6), ("test", 6))),
     *("model.n_channels=4", "model.n_layers=1", "model.l_max=1", "model.n_hidden=4"),
     *("model.cutoff=3.0", "training.epochs=2", "training.batch_size=4"),
-    *("training.kernels=reference", "training.device=cpu"),
+    *("training.kernels=reference", "training.device=cpu", "training.optimizer=adamw"),
+    "training.second_stage.start=0.75",
 )
 
 
@@ -45,10 +46,10 @@ def test_a_run_is_evaluated(run: Path) -> None:
 
 def test_settings_are_called_by_their_names_of_today() -> None:
     network = {"preset": "small", "kind": "tensors", "cutoff": 5.0}
-    training = {"kernels": "unrolled"}
+    training = {"kernels": "unrolled", "ema": 0.99}
     assert present_settings({"model": network, "training": training}) == {
         "model": {"preset": "small", "architecture": "spherical", "cutoff": 5.0},
-        "training": {"kernels": "specialized"},
+        "training": {"kernels": "specialized", "ema": 0.99, "optimizer": "adamw"},
     }
     dynamics = {"kind": "tensors", "width": 4, "backbone": {"kind": None, "cutoff": 4.0}}
     assert present_settings({"model": dynamics})["model"] == {
@@ -56,5 +57,8 @@ def test_settings_are_called_by_their_names_of_today() -> None:
         "width": 4,
         "backbone": {"architecture": None, "cutoff": 4.0},
     }
-    now = {"model": {"architecture": "lieconv", "cutoff": None}, "training": {"kernels": "auto"}}
+    now = {
+        "model": {"architecture": "lieconv", "cutoff": None},
+        "training": {"kernels": "auto", "ema": 0.99, "optimizer": "soap"},
+    }
     assert present_settings(now) == now
