@@ -295,7 +295,13 @@ def test_several_kinds_of_targets_with_gaps_train_together_in_float64(
     config = toy_config(
         data={"targets": ["energy", "forces", "dipole", "has_carbon"]},
         properties={"has_carbon": {"unit": "1", "binary": True}},
-        training={"epochs": 12, "dtype": "float64", "schedule": "plateau", "huber": None},
+        training={
+            "epochs": 12,
+            "optimizer": "adamw",
+            "dtype": "float64",
+            "schedule": "plateau",
+            "huber": None,
+        },
     )
     run = fit_frames(config, frames, toy_splits(16, 4, 4), tmp_path / "run")
     model = load_model(run / "model.safetensors")
