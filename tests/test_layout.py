@@ -32,15 +32,15 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("", "settings"),
     (
         "kernels",
-        "edges tables derivatives splines threads jit_cache reference policy",
+        "edges tables derivatives splines pair_inputs threads jit_cache reference policy",
     ),
     (
         "kernels.codegen",
         "text terms radial numba_lines numba_receiver numba_sender numba_module triton_lines "
         "triton_kernels",
     ),
-    ("kernels.compiled", "convolution products"),
-    ("kernels", "cpu cuda convolution products backends inplace"),
+    ("kernels.compiled", "convolution products pair_terms pair_setup pairs pair_tangents"),
+    ("kernels", "cpu cuda convolution products pair_spaces pairs backends inplace"),
     (
         "nn",
         "module_list weight_tables matrices linear radial product interaction irreps_layers "

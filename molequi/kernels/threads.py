@@ -61,6 +61,11 @@ def without_openmp() -> Iterator[None]:
         _state.n_threads = None
 
 
+def is_worth_sharing(n_edges: int, cost: int) -> bool:
+    """Tell whether so many edges, in units of `cut`'s cost, are worth a second thread."""
+    return available() > 1 and n_edges * cost >= 2 * _WORTH_A_THREAD
+
+
 def cut(pointers: np.ndarray, cost: int, worth: int = _WORTH_A_THREAD) -> list[NodeRange]:
     """Cut nodes into ranges of equal work, one for each thread worth waking.
 

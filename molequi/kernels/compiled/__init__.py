@@ -10,9 +10,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from molequi.kernels.compiled import convolution, products
+    from molequi.kernels.compiled import convolution, pair_setup, pair_tangents, pairs, products
 
-__all__ = ["convolution", "products"]
+__all__ = ["convolution", "pair_setup", "pair_tangents", "pairs", "products"]
 
 
 def __getattr__(name: str) -> ModuleType:
@@ -20,6 +20,18 @@ def __getattr__(name: str) -> ModuleType:
         import molequi.kernels.compiled.convolution as convolution_kernels
 
         return convolution_kernels
+    if name == "pairs":
+        import molequi.kernels.compiled.pairs as pair_kernels
+
+        return pair_kernels
+    if name == "pair_tangents":
+        import molequi.kernels.compiled.pair_tangents as tangent_kernels
+
+        return tangent_kernels
+    if name == "pair_setup":
+        import molequi.kernels.compiled.pair_setup as setup_kernels
+
+        return setup_kernels
     if name == "products":
         import molequi.kernels.compiled.products as product_kernels
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from ase import units
 from torch import Tensor
 
-# e²/(4 pi eps0), eV Å; `ase.units` counts in eV, Å and e, so this is 14.3996.
-COULOMB_CONSTANT = units.Hartree * units.Bohr
-# From here on exp(-x²/(1 - x²)) is below the smallest float64.
-_NOTHING_LEFT = 0.9986
+from molequi.kernels.pair_inputs import NOTHING_LEFT
 
 
 class CoulombParameters(NamedTuple):
@@ -39,6 +35,6 @@ def far_reciprocal(distances: Tensor, radius: float) -> Tensor:
 def _ratio(distances: Tensor, radius: float) -> tuple[Tensor, Tensor]:
     """Return x² / (1 - x²), zero where fc is nothing, and where it is something; x = r / radius."""
     squared = (distances / radius).square()
-    is_near = squared < _NOTHING_LEFT
+    is_near = squared < NOTHING_LEFT
     squared = torch.where(is_near, squared, 0.0)
     return squared / (1.0 - squared), is_near

@@ -68,9 +68,9 @@ def refuse_unknown_elements(numbers: Tensor) -> None:
 
     Raises UserError naming the element.
     """
-    if len(numbers) and int(numbers.max()) > LAST_ELEMENT:
-        symbol = chemical_symbols[int(numbers.max())]
+    largest = int(numbers.max()) if len(numbers) else 0
+    if largest > LAST_ELEMENT:
         raise UserError(
-            f"D3 has no parameters for {symbol}, it knows the elements up to "
+            f"D3 has no parameters for {chemical_symbols[largest]}, it knows the elements up to "
             f"{chemical_symbols[LAST_ELEMENT]}; leave the dispersion off"
         )

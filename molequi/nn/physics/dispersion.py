@@ -23,13 +23,10 @@ import torch
 from ase import units
 from torch import Tensor
 
+from molequi.kernels.pair_inputs import INNER, OUTER, STEEPNESS, WIDTH
 from molequi.nn.physics.d3_table import D3Table, d3_table
 from molequi.nn.physics.dispersion_parameters import DispersionParameters
 from molequi.nn.physics.image_pairs import AtomPairs
-
-# Å, between which atoms cease to count.
-INNER, OUTER = 36.0 * units.Bohr, 40.0 * units.Bohr
-STEEPNESS, WIDTH = 16.0, 4.0  # k1 and k3 of the paper
 
 
 class MixedC6(NamedTuple):
@@ -87,23 +84,18 @@ def pair_energies(c6: MixedC6, pairs: AtomPairs, damping: DispersionParameters) 
     return -c6.of(pairs) * (damping.s6 / (r6 + radius6) + damping.s8 * q / (r8 + radius8))
 
 
-def molecular_dispersion(
-    numbers: Tensor, pairs: AtomPairs, damping: DispersionParameters
+def dispersion_energies(
+    numbers: Tensor, pairs: AtomPairs, damping: DispersionParameters, volume: Tensor | None = None
 ) -> Tensor:
-    """Return the energies (N,), eV, of atoms of molecules, all of whose pairs are given."""
-    c6 = mixed_c6(numbers, coordination_numbers(numbers, pairs))
-    return pairs.halves(pair_energies(c6, pairs, damping), len(numbers))
+    """Return the energies (N,), eV, of the atoms of molecules, or of a crystal of a volume (Å³).
 
-
-def periodic_dispersion(
-    numbers: Tensor, pairs: AtomPairs, volume: Tensor, damping: DispersionParameters
-) -> Tensor:
-    """Return the energies (N,), eV, of the atoms of a crystal, whose pairs within OUTER are given.
-
-    volume: Å³, of the cell.
+    pairs: all of them, or those of the images within OUTER and perhaps farther ones.
     """
     c6 = mixed_c6(numbers, coordination_numbers(numbers, pairs))
-    energies = pair_energies(c6, pairs, damping) * switch(pairs.distances)
+    energies = pair_energies(c6, pairs, damping)
+    if volume is None:
+        return pairs.halves(energies, len(numbers))
+    energies = energies * switch(pairs.distances)
     return pairs.halves(energies, len(numbers)) + tail(c6, volume, damping)
 
 
@@ -112,7 +104,7 @@ def tail(c6: MixedC6, volume: Tensor, damping: DispersionParameters) -> Tensor:
 
     -1/(2V) sum_j C6_ij int (1 - switch) (s6 / r^6 + s8 Q_ij / r^8) 4 pi r² dr.
     """
-    sixth, eighth = _tail_integrals()
+    sixth, eighth = tail_integrals()
     of_element = torch.zeros_like(c6.by_element[:1].expand(1, -1, -1)[0])
     of_element = of_element.index_add(0, c6.kinds, c6.weights)
     by_element = (c6.by_element * of_element).sum(dim=2)
@@ -121,7 +113,7 @@ def tail(c6: MixedC6, volume: Tensor, damping: DispersionParameters) -> Tensor:
     return -0.5 / volume * (by_element * strength).sum(dim=1)
 
 
-def _tail_integrals() -> tuple[float, float]:
+def tail_integrals() -> tuple[float, float]:
     """Integrals of (1 - switch) 4 pi r² / r^n for n = 6 and 8, 1/Å^(n - 3)."""
     nodes, weights = np.polynomial.legendre.leggauss(24)
     r = INNER + 0.5 * (nodes + 1.0) * (OUTER - INNER)

@@ -20,8 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.nn.physics.coulomb import COULOMB_CONSTANT
-from molequi.nn.physics.image_pairs import AtomPairs
+from molequi.kernels.pair_inputs import COULOMB_CONSTANT
 
 # Both sums end where their terms are exp(-_LAST²) of the first.
 _LAST = 5.3
@@ -35,28 +34,31 @@ class Splitting(NamedTuple):
     wave: float
 
 
-def splitting(n_atoms: int, volume: float, *, width: float | None = None) -> Splitting:
-    """Return the splitting at which pairs and waves cost about the same, or that of a width."""
-    if width is None:
-        width = math.sqrt(math.pi) * (max(n_atoms, 1) / volume**2) ** (1.0 / 6.0)
+def splitting(n_atoms: int, volume: float, *, longest: float = math.inf) -> Splitting:
+    """Return the splitting at which pairs and waves cost about the same.
+
+    volume: Å³. longest: Å, of pairs.
+    """
+    width = math.sqrt(math.pi) * (max(n_atoms, 1) / volume**2) ** (1.0 / 6.0)
+    width = max(width, _LAST / longest)
     return Splitting(width, _LAST / width, 2.0 * _LAST * width)
 
 
-def ewald_energies(
-    positions: Tensor, charges: Tensor, cell: Tensor, pairs: AtomPairs, split: Splitting
-) -> Tensor:
-    """Return the energies k/2 q_i phi_i (N,), eV, of the atoms of one crystal.
+def near_reciprocal(distances: Tensor, split: Splitting) -> Tensor:
+    """Return erfc(a r) / r, what pairs have of 1 / r: (P,), 1/Å."""
+    return torch.erfc(split.width * distances) / distances
 
-    positions: (N, 3), Å. charges: (N,), e, float64. cell: (3, 3), Å. pairs: those within
-    `split.cutoff`, farther ones do no harm.
+
+def wave_energies(positions: Tensor, charges: Tensor, cell: Tensor, split: Splitting) -> Tensor:
+    """Return what is not of pairs: energies (N,), eV, of the atoms of one crystal.
+
+    positions: (N, 3), Å. charges: (N,), e, float64. cell: (3, 3), Å.
     """
     volume = torch.linalg.det(cell).abs()
-    products = charges.index_select(0, pairs.first) * charges.index_select(0, pairs.second)
-    near = products * torch.erfc(split.width * pairs.distances) / pairs.distances
     potential = _wave_potential(positions, charges, cell, volume, split)
     potential = potential - (2.0 * split.width / math.sqrt(math.pi)) * charges
     potential = potential - math.pi / (volume * split.width**2) * charges.sum()
-    return COULOMB_CONSTANT * (pairs.halves(near, len(charges)) + 0.5 * charges * potential)
+    return 0.5 * COULOMB_CONSTANT * charges * potential
 
 
 def _wave_potential(

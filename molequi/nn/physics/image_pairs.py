@@ -23,11 +23,6 @@ class AtomPairs(NamedTuple):
     second: Tensor
     distances: Tensor
 
-    def within(self, cutoff: float) -> AtomPairs:
-        """Return the pairs closer than `cutoff`, Å."""
-        near = (self.distances < cutoff).nonzero()[:, 0]
-        return AtomPairs(*(values.index_select(0, near) for values in self))
-
     def halves(self, energies: Tensor, n_atoms: int) -> Tensor:
         """Give half of each pair's energy (P,) to each of its atoms: (N,)."""
         shared = energies.new_zeros(n_atoms)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+from ase import units
 from torch import Tensor, nn
 
 from molequi.graphs.graph import AtomGraph
-from molequi.nn.physics import dispersion, ewald
-from molequi.nn.physics.coulomb import (
-    COULOMB_CONSTANT,
-    CoulombParameters,
-    far_reciprocal,
-    near_part,
-)
-from molequi.nn.physics.d3_table import refuse_unknown_elements
+from molequi.kernels import pair_spaces
+from molequi.kernels.pair_inputs import COULOMB_CONSTANT, OUTER, Strengths
+from molequi.kernels.pairs import Dispersion, PairPhysics, pair_energies
+from molequi.nn.physics import dispersion as d3
+from molequi.nn.physics import ewald
+from molequi.nn.physics.coulomb import CoulombParameters, far_reciprocal, near_part
+from molequi.nn.physics.d3_table import d3_table, refuse_unknown_elements
 from molequi.nn.physics.dispersion_parameters import DispersionParameters
 from molequi.nn.physics.image_pairs import AtomPairs, image_pairs, molecular_pairs, refuse_slabs
 
@@ -35,13 +37,14 @@ class LongRange(nn.Module):
         super().__init__()
         self.coulomb, self.dispersion = coulomb, dispersion
         self.kernels = "reference"
+        self._physics = _physics(coulomb, dispersion)
 
     def use_kernels(self, kernels: str) -> None:
-        """Choose who computes the pairs of molecules: `reference` is plain torch.
+        """Choose who computes the pairs: `reference` is plain torch, and so is `auto`.
 
         Any other name of `kernels.BACKENDS` means the compiled pair kernel, on a CPU.
         """
-        self.kernels = kernels
+        self.kernels = "reference" if kernels == "auto" else kernels
 
     def forward(self, graph: AtomGraph, charges: Tensor | None = None) -> Tensor:
         """Return energies (N,), float64, eV: half of each pair's to each of its atoms.
@@ -50,56 +53,111 @@ class LongRange(nn.Module):
         periodic in one or two directions, and for elements that D3 does not know.
         """
         if self.coulomb is None:
-            charges = graph.positions.new_zeros(graph.n_atoms)
+            charges = None
         elif charges is None:
             raise ValueError("a Coulomb energy needs charges, got None")
-        charges = charges.to(torch.float64)
         if self.dispersion is not None:
             refuse_unknown_elements(graph.atomic_numbers)
-        energies = self._of_molecules(graph, charges)
-        if bool(graph.pbc.any()):
-            refuse_slabs(graph.pbc)
-            for molecule in graph.pbc.all(dim=1).nonzero()[:, 0].tolist():
-                energies = energies + self._of_crystal(graph, charges, molecule)
+        splits = self._splits(graph)
+        if self.kernels != "reference" and graph.positions.device.type == "cpu":
+            energies = self._compiled(graph, charges, splits)
+        else:
+            energies = self._plain(graph, charges, splits)
+        if charges is not None:
+            for molecule, split in splits.items():
+                atoms = (graph.batch == molecule).nonzero()[:, 0]
+                cell = graph.cell[molecule]
+                waves = ewald.wave_energies(
+                    graph.positions[atoms], charges[atoms].to(torch.float64), cell, split
+                )
+                energies = energies.index_add(0, atoms, waves)
         return energies
 
-    def _of_molecules(self, graph: AtomGraph, charges: Tensor) -> Tensor:
-        pairs = molecular_pairs(graph)
-        energies = graph.positions.new_zeros(graph.n_atoms)
-        if self.coulomb is not None:
-            far = far_reciprocal(pairs.distances, self.coulomb.damping_radius)
-            energies = energies + pairs.halves(_coulomb(charges, pairs, far), graph.n_atoms)
+    def _splits(self, graph: AtomGraph) -> dict[int, ewald.Splitting]:
+        """Say of each crystal how Ewald's sum is split, whose cutoff is that of its pairs."""
+        if not bool(graph.pbc.any()):
+            return {}
+        refuse_slabs(graph.pbc)
+        counts = torch.bincount(graph.batch, minlength=graph.n_molecules).tolist()
+        volumes = torch.linalg.det(graph.cell.detach()).abs().tolist()
+        longest = math.inf if self.dispersion is None else OUTER
+        return {
+            molecule: ewald.splitting(counts[molecule], volumes[molecule], longest=longest)
+            for molecule in graph.pbc.all(dim=1).nonzero()[:, 0].tolist()
+        }
+
+    def _reach(self, split: ewald.Splitting) -> float:
+        """Return how far pairs of a crystal go, Å."""
+        reach = 0.0 if self.coulomb is None else max(split.cutoff, self.coulomb.damping_radius)
+        return reach if self.dispersion is None else max(reach, OUTER)
+
+    def _compiled(
+        self, graph: AtomGraph, charges: Tensor | None, splits: dict[int, ewald.Splitting]
+    ) -> Tensor:
+        """Return the energies of pairs by the compiled kernel."""
+        points, batch = graph.positions, graph.batch.numpy()
+        if not splits:
+            space = pair_spaces.molecules(batch, graph.n_molecules)
+        else:
+            of_each = [splits.get(molecule) for molecule in range(graph.n_molecules)]
+            points = pair_spaces.points(points, graph.cell, graph.batch, graph.pbc.any(dim=1))
+            space = pair_spaces.with_crystals(
+                batch,
+                graph.cell.detach().numpy(),
+                [math.inf if split is None else self._reach(split) for split in of_each],
+                [0.0 if split is None else split.width for split in of_each],
+            )
+        return pair_energies(points, charges, graph.atomic_numbers.numpy(), space, self._physics)
+
+    def _plain(
+        self, graph: AtomGraph, charges: Tensor | None, splits: dict[int, ewald.Splitting]
+    ) -> Tensor:
+        """Return the energies of pairs in plain torch."""
+        energies = self._of_pairs(graph.atomic_numbers, charges, molecular_pairs(graph))
+        for molecule, split in splits.items():
+            atoms = (graph.batch == molecule).nonzero()[:, 0]
+            of_crystal = self._of_pairs(
+                graph.atomic_numbers[atoms],
+                None if charges is None else charges[atoms],
+                image_pairs(graph.positions[atoms], graph.cell[molecule], self._reach(split)),
+                (split, torch.linalg.det(graph.cell[molecule]).abs()),
+            )
+            energies = energies.index_add(0, atoms, of_crystal)
+        return energies
+
+    def _of_pairs(
+        self,
+        numbers: Tensor,
+        charges: Tensor | None,
+        pairs: AtomPairs,
+        crystal: tuple[ewald.Splitting, Tensor] | None = None,
+    ) -> Tensor:
+        """Return what pairs give their atoms: (N,), eV; crystal: its splitting and volume, Å³."""
+        energies = pairs.distances.new_zeros(len(numbers))
+        if self.coulomb is not None and charges is not None:
+            reciprocal = far_reciprocal(pairs.distances, self.coulomb.damping_radius)
+            if crystal is not None:
+                near = near_part(pairs.distances, self.coulomb.damping_radius) / pairs.distances
+                reciprocal = ewald.near_reciprocal(pairs.distances, crystal[0]) - near
+            q = charges.to(torch.float64)
+            products = q.index_select(0, pairs.first) * q.index_select(0, pairs.second)
+            energies = pairs.halves(COULOMB_CONSTANT * products * reciprocal, len(numbers))
         if self.dispersion is not None:
-            energies = energies + dispersion.molecular_dispersion(
-                graph.atomic_numbers, pairs, self.dispersion
+            energies = energies + d3.dispersion_energies(
+                numbers, pairs, self.dispersion, None if crystal is None else crystal[1]
             )
         return energies
 
-    def _of_crystal(self, graph: AtomGraph, charges: Tensor, molecule: int) -> Tensor:
-        """Return the energies of one periodic structure, zero for the atoms of the others."""
-        atoms = (graph.batch == molecule).nonzero()[:, 0]
-        positions, cell = graph.positions[atoms], graph.cell[molecule]
-        volume = torch.linalg.det(cell).abs()
-        split = ewald.splitting(len(atoms), volume.item())
-        reach = [0.0]
-        if self.coulomb is not None:
-            reach += [split.cutoff, self.coulomb.damping_radius]
-        if self.dispersion is not None:
-            reach.append(dispersion.OUTER)
-        pairs = image_pairs(positions, cell, max(reach))
-        energies = torch.zeros_like(positions[:, 0])
-        if self.coulomb is not None:
-            near = near_part(pairs.distances, self.coulomb.damping_radius) / pairs.distances
-            energies = ewald.ewald_energies(positions, charges[atoms], cell, pairs, split)
-            energies = energies - pairs.halves(_coulomb(charges[atoms], pairs, near), len(atoms))
-        if self.dispersion is not None:
-            energies = energies + dispersion.periodic_dispersion(
-                graph.atomic_numbers[atoms], pairs.within(dispersion.OUTER), volume, self.dispersion
-            )
-        return graph.positions.new_zeros(graph.n_atoms).index_add(0, atoms, energies)
 
-
-def _coulomb(charges: Tensor, pairs: AtomPairs, reciprocal: Tensor) -> Tensor:
-    """Return k q_i q_j times what stands for 1 / r: (P,), eV."""
-    first, second = charges.index_select(0, pairs.first), charges.index_select(0, pairs.second)
-    return COULOMB_CONSTANT * first * second * reciprocal
+def _physics(
+    coulomb: CoulombParameters | None, dispersion: DispersionParameters | None
+) -> PairPhysics:
+    """Return what the compiled kernel needs to know of the parameters."""
+    radius = 0.0 if coulomb is None else coulomb.damping_radius
+    if dispersion is None:
+        return PairPhysics(Strengths(radius, 0.0, 0.0, 0.0, 0.0), None)
+    table = (values.numpy() for values in d3_table(torch.device("cpu")))
+    return PairPhysics(
+        Strengths(radius, dispersion.s6, dispersion.s8, *d3.tail_integrals()),
+        Dispersion(dispersion.a1, dispersion.a2 * units.Bohr, *table),
+    )
