@@ -29,6 +29,7 @@ from molequi.models.zoo import load
 from molequi.settings import read_settings, with_absolute_paths
 from molequi.training.config import Config, load_config, make_config
 from molequi.training.evaluation import evaluate_frames
+from molequi.training.predictions import comparable_rows
 from molequi.training.run_directory import RunDirectory
 
 
@@ -226,7 +227,7 @@ def _labelled(
     model: MolecularModel, data: str | os.PathLike[str] | None, run: RunDirectory | None
 ) -> LabelledSet:
     if data is not None:
-        return load_labelled(os.fspath(data), model.properties.values())
+        return load_labelled(os.fspath(data), comparable_rows(model).values())
     if run is None:
         raise UserError(
             "evaluate got no data; give a labelled file, or a run directory as the model"

@@ -58,7 +58,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "datasets",
-        "in_memory conversion report labelled_set npz splits download places base prepared",
+        "in_memory displaced sparse_targets conversion report labelled_set npz splits download "
+        "places base prepared",
     ),
     (
         "datasets.formats",

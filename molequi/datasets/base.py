@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import glob
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.places import find_data
 from molequi.datasets.report import LabelReport
 from molequi.errors import UserError
-from molequi.properties import Property
+from molequi.properties import Property, get_property
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +135,7 @@ class DatasetSpec(abc.ABC):
         target that is missing or stored with another meaning.
         """
         self._refuse_settings(request)
+        request = dataclasses.replace(request, targets=_with_displacements(request.targets))
         loaded = self.read(request)
         wanted = {row.name: row for row in request.targets}
         if not request.is_strict:
@@ -177,6 +178,13 @@ class DatasetSpec(abc.ABC):
 def note_lines(notes: Mapping[str, object]) -> tuple[str, ...]:
     """Write notes as plain lines."""
     return tuple(f"{key.replace('_', ' ')}: {value}" for key, value in notes.items())
+
+
+def _with_displacements(rows: Sequence[Property]) -> tuple[Property, ...]:
+    """Return rows together with those that hold what their labels belong to."""
+    known = {row.name: row for row in rows}
+    known |= {row.along: get_property(row.along, known) for row in rows if row.along}
+    return tuple(known.values())
 
 
 def _refuse_other_meaning(path: str | None, stored: Property, row: Property) -> None:

@@ -10,8 +10,8 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from molequi.datasets.in_memory import Batch, Frames
-from molequi.datasets.sampler import BatchOrder, GraphBatches, unchanged
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.sampler import BatchOrder, GraphBatches, TrainingBatch, unchanged
 
 
 class MolecularDataModule(LightningDataModule):
@@ -63,28 +63,30 @@ class MolecularDataModule(LightningDataModule):
             order.set_epoch(epoch, first_batch)
         return order
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[TrainingBatch]:
         """Return the loader of the training batches."""
         return self._loader("train")
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[TrainingBatch]:
         """Return the loader of the validation batches."""
         return self._loader("valid")
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> DataLoader[TrainingBatch]:
         """Return the loader of the test batches."""
         return self._loader("test")
 
     def transfer_batch_to_device(
-        self, batch: Batch, device: torch.device, dataloader_idx: int
-    ) -> Batch:
+        self, batch: TrainingBatch, device: torch.device, dataloader_idx: int
+    ) -> TrainingBatch:
         """Move a batch; float64 tensors stay float64."""
-        graph, targets = batch
-        return Batch(
-            graph.to(device), {name: values.to(device) for name, values in targets.items()}
+        graph, targets, moved = batch
+        return TrainingBatch(
+            graph.to(device),
+            {name: values.to(device) for name, values in targets.items()},
+            None if moved is None else moved.to(device),
         )
 
-    def _loader(self, split: str) -> DataLoader[Batch]:
+    def _loader(self, split: str) -> DataLoader[TrainingBatch]:
         return DataLoader(
             self.batches,
             sampler=self.order(split),

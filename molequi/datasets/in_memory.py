@@ -133,10 +133,12 @@ class Frames:
         )
 
     def with_targets(self, names: Sequence[str]) -> Frames:
-        """Keep only the targets `names`.
+        """Keep only the targets `names`, and what their labels belong to (`Property.along`).
 
         Raises UserError for a name that is not there.
         """
+        rows = [self.properties[name] for name in names if name in self.properties]
+        names = list(dict.fromkeys([*names, *(row.along for row in rows if row.along)]))
         for name in names:
             if name not in self.targets:
                 known = ", ".join(sorted(self.targets)) or "no targets"

@@ -1,7 +1,8 @@
 """The flat npz: Frames and their stored splits in one file of plain arrays.
 
 Arrays: n_atoms, z, pos (Å), cell (Å), pbc, charge (e), multiplicity; one array per property under
-its name, in the units of its row; `split_NAME` with the row numbers of a split; `source` and
+its name, in the units of its row (beside `NAME_structures`, where only the structures numbered
+there have it, one after the other); `split_NAME` with the row numbers of a split; `source` and
 `group` as UTF-8 lines; `meta`, a JSON text with the format number and the rows of the properties.
 Cells, charges and multiplicities that are all zero, zero and one are left out. A file whose `meta`
 names no properties is read too: arrays named as rows of the property table are taken in the table's
@@ -24,11 +25,12 @@ from torch import Tensor
 from molequi.datasets.in_memory import Electrons, Frames, Periodicity, make_frames
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.report import describe_frames
+from molequi.datasets.sparse_targets import compact, expand
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, Property, from_dict, to_dict
 from molequi.runtime.files import written_by_rename
 
-FORMAT = 1
+FORMATS = (1, 2)  # 2 has targets of some structures alone
 _OPTIONAL = ("cell", "pbc", "charge", "multiplicity")
 _RESERVED = {"n_atoms", "z", "pos", *_OPTIONAL, "source", "group", "meta"}
 
@@ -50,14 +52,19 @@ def save_npz(
             f"property {sorted(clash)[0]!r} cannot be stored in an npz file: the name is taken; "
             "declare it under another one"
         )
-    arrays = _arrays(frames, notes or {}, position_dtype)
+    targets: dict[str, np.ndarray] = {}
+    for name in frames.targets:
+        targets |= compact(frames, name)
+    arrays = _arrays(
+        frames, notes or {}, position_dtype, FORMATS[len(targets) > len(frames.targets)]
+    )
     texts = {"source": frames.source, "group": groups}
     arrays |= {
         name: np.frombuffer("\n".join(lines).encode(), dtype=np.uint8)
         for name, lines in texts.items()
         if lines
     }
-    arrays |= {name: values.numpy() for name, values in frames.targets.items()}
+    arrays |= targets
     arrays |= {
         f"split_{name}": rows.numpy().astype(np.int64) for name, rows in (splits or {}).items()
     }
@@ -65,11 +72,11 @@ def save_npz(
 
 
 def _arrays(
-    frames: Frames, notes: Mapping[str, object], position_dtype: str
+    frames: Frames, notes: Mapping[str, object], position_dtype: str, file_format: int
 ) -> dict[str, np.ndarray]:
     """Return the structures and the notes as arrays, without targets, texts and splits."""
     meta = {
-        "format": FORMAT,
+        "format": file_format,
         "properties": [to_dict(row) for row in frames.properties.values()],
         "notes": dict(notes),
     }
@@ -167,7 +174,7 @@ def load_npz(path: str | Path, declared: Sequence[Property] = ()) -> LabelledSet
     missing = [name for name in ("n_atoms", "z", "pos", *properties) if name not in arrays]
     if missing:
         raise UserError(f"{path}: array {missing[0]!r} is missing; the file is damaged")
-    frames = _frames(arrays, properties, _lines(arrays, "source") if is_complete else ())
+    frames = _frames(arrays, properties, _lines(arrays, "source") if is_complete else (), path)
     groups = _lines(arrays, "group") if is_complete else ()
     if groups and len(groups) != len(frames):
         raise UserError(
@@ -179,9 +186,12 @@ def load_npz(path: str | Path, declared: Sequence[Property] = ()) -> LabelledSet
 
 
 def _frames(
-    arrays: Mapping[str, np.ndarray], properties: Mapping[str, Property], source: Sequence[str]
+    arrays: Mapping[str, np.ndarray],
+    properties: Mapping[str, Property],
+    source: Sequence[str],
+    path: str | Path,
 ) -> Frames:
-    names = ("pos", "z", "n_atoms", *_OPTIONAL, *properties)
+    names = ("pos", "z", "n_atoms", *_OPTIONAL)
     tensors = {name: torch.from_numpy(arrays[name]) for name in names if name in arrays}
     return make_frames(
         tensors["pos"],
@@ -191,7 +201,7 @@ def _frames(
         electrons=(
             Electrons(tensors["charge"], tensors["multiplicity"]) if "charge" in tensors else None
         ),
-        targets={name: tensors[name] for name in properties},
+        targets={name: expand(arrays, name, arrays["n_atoms"], path) for name in properties},
         properties=properties,
         source=source,
     )
@@ -216,9 +226,10 @@ def _meta(arrays: Mapping[str, np.ndarray], path: str | Path) -> dict[str, Any]:
 
 
 def _stored_rows(meta: Mapping[str, Any], path: str | Path) -> dict[str, Property]:
-    if meta.get("format") != FORMAT:
+    if meta.get("format") not in FORMATS:
         raise UserError(
-            f"{path} has format {meta.get('format')}; this version reads format {FORMAT}"
+            f"{path} has format {meta.get('format')}; this version reads format "
+            f"{' and '.join(map(str, FORMATS))}"
         )
     return {row.name: row for row in map(from_dict, meta["properties"])}
 

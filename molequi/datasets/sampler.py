@@ -6,13 +6,15 @@ Processes share each batch without padding.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from molequi.datasets.in_memory import Batch, Frames
+from molequi.datasets.displaced import Displaced, displaced
+from molequi.datasets.in_memory import Frames
+from molequi.graphs.graph import AtomGraph
 
 
 class BatchOrder(Sampler[Tensor]):
@@ -66,14 +68,23 @@ class BatchOrder(Sampler[Tensor]):
             yield batch[self.rank :: self.world_size]
 
 
-class GraphBatches(Dataset[Batch]):
+class TrainingBatch(NamedTuple):
+    """Some structures as one graph, their targets by name, and those of them that are displaced."""
+
+    graph: AtomGraph
+    targets: dict[str, Tensor]
+    displaced: Displaced | None = None
+
+
+class GraphBatches(Dataset[TrainingBatch]):
     """Maps structure numbers (b,) to the graph and targets of these structures. cutoff: Å."""
 
     def __init__(self, frames: Frames, cutoff: float) -> None:
         self.frames, self.cutoff = frames, cutoff
 
-    def __getitem__(self, indices: Tensor) -> Batch:
-        return self.frames.batch(indices, self.cutoff)
+    def __getitem__(self, indices: Tensor) -> TrainingBatch:
+        moved = displaced(self.frames, indices, self.cutoff)
+        return TrainingBatch(*self.frames.batch(indices, self.cutoff), moved)
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -28,8 +28,13 @@ _SMALLEST = 1e-6
 
 
 def compared_rows(rows: Iterable[Property]) -> list[Property]:
-    """Return the rows whose labels are compared with predictions: those that are no spread."""
-    return [row for row in rows if not row.spread_of]
+    """Return the rows whose labels are compared with predictions.
+
+    Those that are neither a spread nor what other labels belong to.
+    """
+    rows = list(rows)
+    inputs = {row.along for row in rows}
+    return [row for row in rows if not row.spread_of and row.name not in inputs]
 
 
 def student_loss(log_size: Tensor, squared: Tensor, n_components: int) -> Tensor:

@@ -27,7 +27,7 @@ from molequi.training.calibration import (
 )
 from molequi.training.metrics import ErrorSums
 from molequi.training.parts import split_parts
-from molequi.training.predictions import predict_frames, without_undefined
+from molequi.training.predictions import comparable_rows, predict_frames, without_undefined
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,10 +159,9 @@ def _shared_rows(
     model: MolecularModel, frames: Frames, names: Sequence[str] | None
 ) -> list[Property]:
     """Return the properties to compare; refuse names that only one side has."""
+    rows = comparable_rows(model)
     shared = {
-        name: model.properties[name]
-        for name in frames.targets
-        if name in model.properties and not model.properties[name].spread_of
+        name: rows[name] for name in frames.targets if name in rows and not rows[name].spread_of
     }
     missing = [name for name in names or () if name not in shared]
     if missing:

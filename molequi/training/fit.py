@@ -170,7 +170,7 @@ def choose_kernels(
     if settings.kernels != "auto":
         return settings.kernels
     some = data.splits["train"][: settings.batch_size]
-    graph, _ = data.batches[some]
+    graph = data.batches[some].graph
     n_edges = graph.edge_index.shape[1] / max(len(some), 1) * len(data.splits["train"])
     work = settings.epochs * policy.TRAINING_STEP * model.backbone.operations(round(n_edges))
     return policy.worthwhile_kernels(work, minutes=settings.max_minutes)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,8 +20,7 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 
-from molequi.datasets.in_memory import Batch
-from molequi.datasets.sampler import mix_seed
+from molequi.datasets.sampler import TrainingBatch, mix_seed
 from molequi.errors import NotConvergedError
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
@@ -38,7 +38,7 @@ from molequi.training.metrics import (
     metric_names,
 )
 from molequi.training.optimizers.registry import OPTIMIZERS
-from molequi.training.predictions import derivatives
+from molequi.training.predictions import derivatives, with_changes
 from molequi.training.processes import share_step, sum_over_processes
 from molequi.training.schedule import EarlyStopping, Schedule
 from molequi.training.state import Position
@@ -121,14 +121,15 @@ class MolecularTraining(LightningModule):
             self.trainer.reload_dataloaders_every_n_epochs = 0  # type: ignore[attr-defined]
         self._resumed_epoch = False
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         """Return the loss of this process's part of the batch."""
-        graph, targets = batch
+        graph, targets, moved = batch
         self._seed_step()
         local, doubted = self.objective.counts(targets), self.doubt.counts(targets)
         sizes = [len(local), len(doubted)]
         counts, doubted = self._count_everywhere(torch.cat([local, doubted])).split(sizes)
-        outputs = self.model.compute(graph, **self.derivatives, create_graph=True)
+        compute = functools.partial(self.model.compute, **self.derivatives, create_graph=True)
+        outputs = with_changes(compute(graph), moved, compute)
         sums, doubts = (
             self.objective.sums(outputs, targets, graph),
             self.doubt.sums(outputs, targets),
@@ -187,16 +188,12 @@ class MolecularTraining(LightningModule):
             self.frozen = self.model.freeze()
         self.errors = {name: ErrorSums() for name in metric_names(self.objective.rows)}
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: TrainingBatch, batch_idx: int) -> None:
         """Add up the errors of this process's part of the batch."""
-        graph, targets = batch
-        add_errors(
-            self.errors,
-            self.objective.rows,
-            self.frozen.compute(graph, **self.derivatives),
-            targets,
-            atom_counts(graph),
-        )
+        graph, targets, moved = batch
+        compute = functools.partial(self.frozen.compute, **self.derivatives)
+        outputs = with_changes(compute(graph), moved, compute)
+        add_errors(self.errors, self.objective.rows, outputs, targets, atom_counts(graph))
 
     def on_validation_end(self) -> None:
         """Close the epoch and decide whether to go on."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import TypedDict
 
 import torch
 from torch import Tensor
 
+from molequi.datasets.displaced import FORCE_CHANGES, Displaced, displaced
 from molequi.datasets.in_memory import Frames
+from molequi.graphs.graph import AtomGraph
 from molequi.models.molecular import MolecularModel
+from molequi.properties import PROPERTIES, Property
 
 
 class Derivatives(TypedDict):
@@ -23,7 +27,38 @@ class Derivatives(TypedDict):
 def derivatives(names: Sequence[str]) -> Derivatives:
     """Return which derivatives of the energy a model must compute for the named outputs."""
     stress = "stress" in names
-    return {"forces": stress or "forces" in names, "stress": stress}
+    return {"forces": not {"stress", "forces", FORCE_CHANGES}.isdisjoint(names), "stress": stress}
+
+
+def with_changes(
+    outputs: dict[str, Tensor],
+    moved: Displaced | None,
+    compute: Callable[[AtomGraph], dict[str, Tensor]],
+) -> dict[str, Tensor]:
+    """Add how the forces change along displacements, where some structures have one.
+
+    compute: the model, whose forces of the displaced structures are asked for. Structures without
+    displacement get 0, for which there is no label.
+    """
+    if "forces" not in outputs:
+        return outputs
+    forces = outputs["forces"]
+    if moved is None:
+        return {**outputs, FORCE_CHANGES: torch.zeros_like(forces)}
+    changes = moved.changes(compute(moved.graph)["forces"], len(forces))
+    return {**outputs, FORCE_CHANGES: changes}
+
+
+def comparable_rows(model: MolecularModel) -> dict[str, Property]:
+    """Return what the labels of a model's data may be: its properties, and what follows from them.
+
+    That is what it gives along displacements that the data must have too.
+    """
+    following = (row for row in PROPERTIES.values() if row.along)
+    return {
+        **model.properties,
+        **{row.name: row for row in following if row.derived_from in model.properties},
+    }
 
 
 def predict_frames(
@@ -37,11 +72,16 @@ def predict_frames(
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     for indices in torch.arange(len(frames)).split(batch_size):
         graph, _ = frames.batch(indices, model.cutoff)
-        outputs = frozen.compute(graph.to(frozen.device), **derivatives(names))
+        compute = functools.partial(frozen.compute, **derivatives(names))
+        outputs = compute(graph.to(frozen.device))
+        if FORCE_CHANGES in names:
+            moved = displaced(frames, indices, model.cutoff)
+            moved = None if moved is None else moved.to(frozen.device)
+            outputs = with_changes(outputs, moved, compute)
         for name, values in parts.items():
             values.append(outputs[name].to("cpu", torch.float64))
     return {
-        name: torch.cat(values) if values else torch.zeros(0, *model.properties[name].shape)
+        name: torch.cat(values) if values else torch.zeros(0, *comparable_rows(model)[name].shape)
         for name, values in parts.items()
     }
 
