@@ -72,9 +72,7 @@ def fit_statistics(
     if row.name == LOCAL_CHARGE:
         # Charges are whole numbers, be there ions among the structures or not.
         return Statistics(torch.ones(1, dtype=torch.float64), 0.0, None, {row.name: 1.0}, count)
-    values = values - _first_guess(frames, row)
-    if row.free_constants:
-        values = within_elements(frames, values)
+    values = _beyond_guess(frames, row)
     reference, shift = None, 0.0
     if is_sum_of_scalars(row):
         reference = (
@@ -162,6 +160,12 @@ def _contributions(frames: Frames, values: Tensor) -> ReferenceEnergies:
     return fit_references(
         frames, values, around=torch.full((N_ELEMENTS,), per_atom, dtype=torch.float64)
     )
+
+
+def _beyond_guess(frames: Frames, row: Property) -> Tensor:
+    """Return the labels less what is known or free from the start."""
+    values = frames.targets[row.name] - _first_guess(frames, row)
+    return within_elements(frames, values) if row.free_constants else values
 
 
 def _first_guess(frames: Frames, row: Property) -> Tensor | float:

@@ -29,7 +29,7 @@ class DoubtHead(Head):
 
     power, factor: own = factor scale (s / scale)^power takes the spread s of the network to the one
     that held for structures it was not trained on. quantiles: (4,), in units of `own`, within which
-    the `SHARES` of the errors lay there; NaN before a calibration. has_labels: 1 where labels had a
+    the `SHARES` of the errors lay there; 0 before a calibration. has_labels: 1 where labels had a
     spread.
     """
 
@@ -45,7 +45,7 @@ class DoubtHead(Head):
         self.network = Perceptron((features.n_invariants, features.n_hidden, 2), last_bias=True)
         self.register_buffer("power", torch.ones(()))
         self.register_buffer("factor", torch.ones(()))
-        self.register_buffer("quantiles", torch.full((len(SHARES),), torch.nan))
+        self.register_buffer("quantiles", torch.zeros(len(SHARES)))
         self.register_buffer("has_labels", torch.zeros(()))
 
     def log_spreads(self, features: NodeFeatures, molecules: Molecules) -> Tensor:
@@ -76,7 +76,7 @@ class DoubtHead(Head):
 
     def reset(self, *, has_labels: bool) -> None:
         """Forget the calibration; say whether the labels have a spread to learn."""
-        self.set_calibration(1.0, 1.0, torch.full_like(self.quantiles, torch.nan))
+        self.set_calibration(1.0, 1.0, torch.zeros_like(self.quantiles))
         self.has_labels.fill_(float(has_labels))
 
 
