@@ -11,6 +11,7 @@ from molequi.cli import options
 from molequi.cli.exits import ExitCode
 from molequi.cli.loading import load_calculator, read_one
 from molequi.cli.output import STDERR, print_json, print_table
+from molequi.cli.records import print_notes
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
@@ -135,3 +136,4 @@ def _print(result: dict[str, Any]) -> None:
         rows.append(("drift of the total energy", f"{result['drift_mev_atom_ps']:.4f} meV/atom/ps"))
     rows.append(("trajectory", result["output"] or "not kept; give --output FILE.xyz"))
     print_table("", ("molecular dynamics", ""), rows, left=("",))
+    print_notes([result])

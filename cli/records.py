@@ -50,8 +50,16 @@ def print_provenance(records: Sequence[Record]) -> None:
     line(f"model {records[0]['model']}; level: {records[0]['level'] or 'not stated'}")
     if hidden_source(records):
         line(f"source: {records[0]['source']}")
+    print_notes(records)
+
+
+def print_notes(records: Sequence[Record]) -> None:
+    """Say once where charges, spins and geometries come from."""
     for key, heading in (
+        ("charge_source", "total charge"),
+        ("multiplicity_source", "multiplicity"),
         ("geometry", "geometry"),
+        ("reading", "reading"),
         ("dipole_origin", "origin of the dipoles of ions"),
         ("unsafe", "outside the model, unsafe"),
     ):

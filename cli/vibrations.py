@@ -11,6 +11,7 @@ from molequi.cli import options
 from molequi.cli.exits import ExitCode
 from molequi.cli.loading import load_calculator, read_one
 from molequi.cli.output import STDERR, line, print_json, print_table, say
+from molequi.cli.records import print_notes
 
 NoRelax = Annotated[bool, typer.Option("--no-relax", help="Take the geometry as it is.")]
 Fmax = Annotated[float, typer.Option("--fmax", help="eV/Å, of the relaxation.")]
@@ -79,6 +80,7 @@ def _print(result: dict[str, Any]) -> None:
         f"force {result['fmax']:.1e} eV/Å"
     )
     line(f"model {result['model']}; level: {result['level'] or 'not stated'}")
+    print_notes([result])
     if result["output"] is not None:
         line(
             f"written to {result['output']}: frequencies.csv, modes.xyz, structure.xyz, result.json"

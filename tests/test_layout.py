@@ -28,7 +28,11 @@ ORDER: tuple[tuple[str, str], ...] = (
         "representations intertwiners named_representations networks equivarify clouds norms "
         "lieconv",
     ),
-    ("structures", "formats cip molecules atoms readers inputs writers perception"),
+    (
+        "structures",
+        "formats text sniff symbols electrons atoms doubts comments xyz pdb mol2 gaussian cip "
+        "molecules sdf readers inputs writers perception",
+    ),
     ("", "settings"),
     (
         "kernels",

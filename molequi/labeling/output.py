@@ -10,10 +10,11 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from molequi.properties import PROPERTIES
+from molequi.structures.electrons import SOURCE_KEYS
 from molequi.structures.inputs import Structure
 
 _ASE_RESULTS = ("energy", "forces", "dipole", "charges")
-_KEPT_NOTES = ("name", "smiles", "geometry", "gdb")
+_KEPT_NOTES = ("name", "smiles", "geometry", "reading", *SOURCE_KEYS, "gdb")
 
 
 def labelled(structure: Structure, values: Mapping[str, Any], marks: Mapping[str, str]) -> Atoms:
@@ -36,9 +37,11 @@ def labelled(structure: Structure, values: Mapping[str, Any], marks: Mapping[str
 
 
 def _bare(structure: Structure, marks: Mapping[str, str]) -> Atoms:
-    """Return the atoms with their charge, multiplicity and notes alone."""
+    """Return the atoms with their masses, charge, multiplicity and notes alone."""
     source = structure.require_atoms()
     atoms = Atoms(source.numbers, source.positions)
+    if source.has("masses"):
+        atoms.set_masses(source.get_masses())
     for key in _KEPT_NOTES:
         if isinstance(source.info.get(key), str | int):
             atoms.info[key] = _one_line(source.info[key])

@@ -25,6 +25,8 @@ from torch import Tensor
 from molequi.graphs.graph import AtomGraph
 from molequi.models.freeze import FrozenModel
 from molequi.properties import DEBYE, Periodicity, Property
+from molequi.structures.atoms import electron_labels, multiplicity_of
+from molequi.structures.inputs import notes_of
 
 # Per atom, beside what the property table says.
 _ATOMIC = {"energies"}
@@ -95,10 +97,14 @@ def dipole_origin(values: Values, total_charge: int) -> dict[str, str]:
 
 
 def result_labels(model: FrozenModel, atoms: Atoms, *, total_charge: int) -> dict[str, Any]:
-    """Return what every result says first: of which structure it is, and by which model."""
+    """Return what every result says first: of which structure it is, and by which model.
+
+    The structure's charge and spin stand with the place that states them.
+    """
     return {
         **size_labels(atoms),
-        "total_charge": total_charge,
+        **electron_labels(atoms, total_charge, multiplicity_of(atoms, total_charge)),
+        **notes_of(atoms),
         "model": model.metadata.name,
         "level": level_text(model),
     }

@@ -12,53 +12,97 @@ from molequi.errors import UserError
 from molequi.graphs.cells import refuse_cell, refuse_positions
 from molequi.graphs.graph import AtomGraph
 from molequi.graphs.neighbors import build_graph
-
-CHARGE_KEYS = ("charge", "total_charge")
-_MULTIPLICITY_KEYS = ("spin_multiplicity", "multiplicity")
-# What a file says about its electrons within a twentieth of e is rounding; more is no total charge.
-_CHARGE_TOLERANCE = 0.05
+from molequi.structures.electrons import (
+    Statement,
+    agreed,
+    charge_statements,
+    forget_statements,
+    moment_statements,
+    multiplicity_statements,
+)
 
 
 def charge_of(atoms: ase.Atoms, charge: int | None = None) -> int:
-    """Return the total charge, e.
-
-    The argument, `info["charge"|"total_charge"]`, the sum of the initial charges, or the formal
-    charge, in this order. Raises UserError for a charge that is not a whole number.
-    """
-    if charge is not None:
-        return charge
-    for key, value in _info(atoms).items():
-        if key.lower() in CHARGE_KEYS and np.size(value) == 1:
-            return _whole(value, f"charge {value!r} ({key})")
-    initial = float(atoms.get_initial_charges().sum())
-    if abs(initial - round(initial)) > _CHARGE_TOLERANCE:
-        raise UserError(
-            f"the initial charges add up to {initial:.3f} e, not a whole number; write charge=0 or "
-            "the like in the comment line"
-        )
-    if atoms.has("initial_charges"):
-        return round(initial)
-    return int(atoms.info.get("formal_charge", 0))
+    """Return the total charge, e; see `stated_charge`."""
+    return stated_charge(atoms, charge).value
 
 
 def multiplicity_of(atoms: ase.Atoms, charge: int) -> int:
-    """Return 2S + 1.
+    """Return 2S + 1; see `stated_multiplicity`."""
+    return stated_multiplicity(atoms, charge).value
 
-    `info["spin_multiplicity"|"multiplicity"]`, else the lowest that the number of electrons allows.
-    Raises UserError for a multiplicity that the number of electrons forbids.
+
+def stated_charge(atoms: ase.Atoms, charge: int | None = None) -> Statement:
+    """Return the total charge, e, and where it comes from.
+
+    The argument, else what the places of `electrons.charge_statements` agree on, else 0.
+    Raises UserError where two of them disagree, or for a charge that is not a whole number.
+    """
+    if charge is not None:
+        return Statement(charge, "the option charge")
+    found = agreed(
+        charge_statements(atoms),
+        "total charge",
+        "remove one, or give the right one with --charge (charge= in Python)",
+    )
+    return found or Statement(0, "assumed, as nothing states a charge")
+
+
+def stated_multiplicity(atoms: ase.Atoms, charge: int) -> Statement:
+    """Return 2S + 1 and where it comes from.
+
+    What the keys and moments of `electrons.multiplicity_statements` and `electrons.
+    moment_statements` agree on, else the lowest that the number
+    of electrons allows. Raises UserError where two disagree, or for a multiplicity that the number
+    of electrons forbids.
     """
     n_electrons = int(atoms.numbers.sum()) - charge
-    for key, value in _info(atoms).items():
-        if key.lower() in _MULTIPLICITY_KEYS and np.size(value) == 1:
-            multiplicity = _whole(value, f"multiplicity {value!r} ({key})")
-            if multiplicity < 1 or (n_electrons + multiplicity) % 2 == 0:
-                what = f"{atoms.get_chemical_formula()} with charge {charge}"
-                raise UserError(
-                    f"multiplicity {multiplicity} does not go with the {n_electrons} electrons of "
-                    f"{what}"
-                )
-            return multiplicity
-    return 1 + n_electrons % 2
+    statements = [*multiplicity_statements(atoms), *moment_statements(atoms, n_electrons)]
+    for found in statements:
+        if found.value < 1 or (n_electrons + found.value) % 2 == 0:
+            what = f"{atoms.get_chemical_formula()} with charge {charge}"
+            place = "" if "=" in found.source else f" (from {found.source})"
+            raise UserError(
+                f"multiplicity {found.value} does not go with the {n_electrons} electrons of {what}"
+                f"{place}"
+            )
+    parity = "an odd number of electrons" if n_electrons % 2 else "an even number of electrons"
+    return agreed(
+        statements, "multiplicity", "remove one and write multiplicity=2S+1"
+    ) or Statement(1 + n_electrons % 2, f"assumed, the lowest for {parity}")
+
+
+def settle_electrons(atoms: ase.Atoms, charge: int | None = None) -> None:
+    """Write charge and multiplicity into `info`, where they come from beside them.
+
+    `charge`, `charge_source`, `spin_multiplicity` and `multiplicity_source` replace every other
+    statement; initial charges and moments stay where they agree.
+    Raises UserError as `stated_charge` and `stated_multiplicity`.
+    """
+    total = stated_charge(atoms, charge)
+    spin = stated_multiplicity(atoms, total.value)
+    forget_statements(atoms)
+    atoms.info["charge"], atoms.info["charge_source"] = total
+    atoms.info["spin_multiplicity"], atoms.info["multiplicity_source"] = spin
+    if any(found.value != total.value for found in charge_statements(atoms)):
+        del atoms.arrays["initial_charges"]
+
+
+def electron_labels(atoms: ase.Atoms, charge: int, multiplicity: int) -> dict[str, Any]:
+    """Return charge and multiplicity that were used for a record, with where they come from."""
+    stated = (
+        ("charge", charge, lambda: stated_charge(atoms)),
+        ("multiplicity", multiplicity, lambda: stated_multiplicity(atoms, charge)),
+    )
+    labels: dict[str, Any] = {"total_charge": charge, "spin_multiplicity": multiplicity}
+    for name, used, read in stated:
+        try:
+            found = read()
+        except UserError:  # settled by the calculator
+            found = None
+        is_own = found is not None and found.value == used
+        labels[f"{name}_source"] = found.source if found and is_own else "set in the calculator"
+    return labels
 
 
 def with_electrons(atoms: ase.Atoms, charge: int, multiplicity: int) -> ase.Atoms:
@@ -81,8 +125,11 @@ def with_electrons(atoms: ase.Atoms, charge: int, multiplicity: int) -> ase.Atom
 def check_atoms(atoms: ase.Atoms) -> None:
     """Refuse what no model can compute.
 
-    Raises UserError for unknown elements, and for coordinates and cells that no matter can have.
+    Raises UserError where there are no atoms, for unknown elements, and for coordinates and cells
+    that no matter can have.
     """
+    if not len(atoms):
+        raise UserError("the structure has no atoms")
     unknown = np.flatnonzero((atoms.numbers < 1) | (atoms.numbers >= len(chemical_symbols)))
     if len(unknown):
         raise UserError(
@@ -109,17 +156,3 @@ def graph_from_atoms(atoms: ase.Atoms, cutoff: float, charge: int | None = None)
         total_charge=total,
         spin_multiplicity=multiplicity_of(atoms, total),
     )
-
-
-def _info(atoms: ase.Atoms) -> dict[str, Any]:
-    return {str(key): value for key, value in atoms.info.items()}
-
-
-def _whole(value: object, what: str) -> int:
-    try:
-        number = float(np.asarray(value).item())
-    except (TypeError, ValueError):
-        raise UserError(f"{what} is not a number") from None
-    if not np.isfinite(number) or abs(number - round(number)) > _CHARGE_TOLERANCE:
-        raise UserError(f"{what} is not a whole number")
-    return round(number)

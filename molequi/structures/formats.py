@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Literal, cast
 
 Format = Literal[
-    "xyz", "sdf", "smiles", "table", "npz", "json", "database", "archive", "folder", "other"
+    "xyz",
+    "sdf",
+    "smiles",
+    "pdb",
+    "mol2",
+    "gaussian",
+    "table",
+    "npz",
+    "json",
+    "database",
+    "archive",
+    "folder",
+    "other",
 ]
 
 _FORMATS: dict[str, Format] = {
     ".xyz": "xyz",
     ".extxyz": "xyz",
     ".sdf": "sdf",
+    ".sd": "sdf",
     ".mol": "sdf",
+    ".mdl": "sdf",
     ".smi": "smiles",
     ".smiles": "smiles",
+    ".pdb": "pdb",
+    ".ent": "pdb",
+    ".mol2": "mol2",
+    ".gjf": "gaussian",
+    ".com": "gaussian",
+    ".gau": "gaussian",
     ".csv": "table",
     ".tsv": "table",
     ".npz": "npz",
@@ -25,12 +48,19 @@ _FORMATS: dict[str, Format] = {
     ".tar": "archive",
     ".tar.gz": "archive",
     ".tar.bz2": "archive",
+    ".tar.xz": "archive",
+}
+# What `open_binary` undoes, by suffix, and the bytes a file of that kind begins with.
+_COMPRESSED: dict[str, tuple[Callable[..., object], bytes]] = {
+    ".gz": (gzip.open, b"\x1f\x8b"),
+    ".bz2": (bz2.open, b"BZh"),
+    ".xz": (lzma.open, b"\xfd7zXZ\x00"),
 }
 
 
 def suffix_of(path: Path) -> str:
-    """Return the suffix in lower case, that before `.gz` for a compressed file."""
-    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+    """Return the suffix in lower case, that before `.gz`, `.bz2` or `.xz` for a compressed file."""
+    return (path.with_suffix("") if path.suffix.lower() in _COMPRESSED else path).suffix.lower()
 
 
 def format_of(path: Path) -> Format:
@@ -42,5 +72,19 @@ def format_of(path: Path) -> Format:
 
 
 def open_binary(path: Path) -> IO[bytes]:
-    """Open a file for reading, compressed or not."""
-    return cast(IO[bytes], gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
+    """Open a file for reading, compressed or not: by its name, or by how it begins."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    for suffix, (opener, magic) in _COMPRESSED.items():
+        if path.suffix.lower() == suffix or start.startswith(magic):
+            return cast(IO[bytes], opener(path))
+    return path.open("rb")
+
+
+def decompressed(data: bytes) -> bytes:
+    """Undo the compression of bytes, where they begin like a compressed file."""
+    modules = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
+    for suffix, (_, magic) in _COMPRESSED.items():
+        if data.startswith(magic):
+            return modules[suffix](data)
+    return data

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 from ase import Atoms
 
 from molequi.errors import UserError
-from molequi.structures.atoms import charge_of, check_atoms, multiplicity_of
+from molequi.structures.atoms import check_atoms, settle_electrons
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.readers import read_structures
 
 Input = str | os.PathLike[str] | Atoms
 # What the reader noted about where the structure comes from, worth repeating beside a result.
-_NOTES = ("name", "smiles", "geometry")
+_NOTES = ("name", "smiles", "geometry", "reading")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,26 +46,28 @@ class Structure:
         labels: dict[str, Any] = {"source": self.source, "index": self.index}
         if self.conformer is not None:
             labels["conformer"] = self.conformer
-        if self.atoms is not None:
-            labels.update(
-                {
-                    name: self.atoms.info[name]
-                    for name in _NOTES
-                    if isinstance(self.atoms.info.get(name), str)
-                }
-            )
-        return labels
+        return labels if self.atoms is None else {**labels, **notes_of(self.atoms)}
 
     def __str__(self) -> str:
         """Name the structure in a message."""
         return f"structure {self.index} of {self.source}"
 
 
-class _Conformers(NamedTuple):
-    """How many conformers to make of a SMILES, with the seeds `seed`, `seed + 1`, ..."""
+def notes_of(atoms: Atoms) -> dict[str, str]:
+    """Return what the reader noted: its name and where its geometry comes from."""
+    return {name: atoms.info[name] for name in _NOTES if isinstance(atoms.info.get(name), str)}
 
+
+class _Wanted(NamedTuple):
+    """The total charge, how many conformers to make of a SMILES, and whether to add hydrogens.
+
+    Conformers have the seeds `seed`, `seed + 1`, ...
+    """
+
+    charge: int | None
     n_each: int
     seed: int
+    add_hydrogens: bool
 
 
 def read_inputs(
@@ -75,13 +77,16 @@ def read_inputs(
     charge: int | None = None,
     conformers: int = 1,
     seed: int = 0,
+    add_hydrogens: bool = False,
 ) -> Iterator[Structure]:
     """Read files, `-` for standard input, ASE atoms and SMILES, in this order.
 
-    A damaged structure comes with its error.
+    A damaged structure comes with its error, and so does a file that cannot be read; the others
+    go on.
 
     charge: e, overrides what the inputs say. conformers: how many to make of each SMILES, by
-    ETKDGv3 and MMFF94 with the seeds `seed`, `seed + 1`, ...
+    ETKDGv3 and MMFF94 with the seeds `seed`, `seed + 1`, ... add_hydrogens: complete records of
+    an SDF that have coordinates in space and no hydrogens.
     Raises UserError, before anything is computed, where a file is missing or there is nothing to
     read.
     """
@@ -94,15 +99,14 @@ def read_inputs(
     if conformers < 1:
         raise UserError(f"conformers is {conformers}; at least 1 is needed")
     _check_files(inputs)
-    wanted = _Conformers(conformers, seed)
+    wanted = _Wanted(charge, conformers, seed, add_hydrogens)
     files = (
         structure
         for position, item in enumerate(inputs)
-        for structure in _read(item, position, charge, wanted)
+        for structure in _read(item, position, wanted)
     )
     return chain(
-        files,
-        (structure for text in smiles for structure in _embed(text, text, 0, charge, wanted)),
+        files, (structure for text in smiles for structure in _embed(text, text, 0, wanted))
     )
 
 
@@ -148,36 +152,41 @@ def first_atoms(source: Input) -> Atoms:
     return source.copy() if isinstance(source, Atoms) else one_structure(source).require_atoms()
 
 
-def _read(
-    item: Input, position: int, charge: int | None, conformers: _Conformers
-) -> Iterator[Structure]:
+def _read(item: Input, position: int, wanted: _Wanted) -> Iterator[Structure]:
     if isinstance(item, Atoms):
-        yield _from_atoms(item, position, charge)
+        yield _from_atoms(item, position, wanted.charge)
         return
-    for index, found in read_structures(item, charge=charge, seed=conformers.seed):
-        if isinstance(found, str):
-            yield Structure(str(item), index, None, found)
-        elif (
-            conformers.n_each > 1
-            and "smiles" in found.info
-            and "ETKDG" in str(found.info.get("geometry"))
+    index = -1
+    try:
+        for index, found in read_structures(
+            item, charge=wanted.charge, seed=wanted.seed, add_hydrogens=wanted.add_hydrogens
         ):
-            yield from _embed(found.info["smiles"], str(item), index, charge, conformers)
-        else:
-            yield Structure(str(item), index, found)
+            yield from _found(found, str(item), index, wanted)
+    except UserError as error:
+        # What is wrong with a file costs the rest of this file, not the other files.
+        yield Structure(str(item), index + 1, None, str(error))
 
 
-def _embed(
-    smiles: str, source: str, index: int, charge: int | None, conformers: _Conformers
-) -> Iterator[Structure]:
-    for conformer in range(conformers.n_each):
-        number = conformer if conformers.n_each > 1 else None
+def _found(found: Atoms | str, source: str, index: int, wanted: _Wanted) -> Iterator[Structure]:
+    if isinstance(found, str):
+        yield Structure(source, index, None, found)
+    elif (
+        wanted.n_each > 1 and "smiles" in found.info and "ETKDG" in str(found.info.get("geometry"))
+    ):
+        yield from _embed(found.info["smiles"], source, index, wanted)
+    else:
+        yield Structure(source, index, found)
+
+
+def _embed(smiles: str, source: str, index: int, wanted: _Wanted) -> Iterator[Structure]:
+    for conformer in range(wanted.n_each):
+        number = conformer if wanted.n_each > 1 else None
         try:
-            atoms = atoms_from_smiles(smiles, conformers.seed + conformer)
+            atoms = atoms_from_smiles(smiles, wanted.seed + conformer)
         except UserError as error:
             yield Structure(source, index, None, str(error), number)
             return
-        structure = _from_atoms(atoms, index, charge)
+        structure = _from_atoms(atoms, index, wanted.charge)
         yield dataclasses.replace(structure, source=source, conformer=number)
 
 
@@ -185,8 +194,7 @@ def _from_atoms(atoms: Atoms, index: int, charge: int | None) -> Structure:
     atoms = atoms.copy()
     try:
         check_atoms(atoms)
-        atoms.info["charge"] = charge_of(atoms, charge)
-        atoms.info["spin_multiplicity"] = multiplicity_of(atoms, atoms.info["charge"])
+        settle_electrons(atoms, charge)
     except UserError as error:
         return Structure("atoms", index, None, str(error))
     return Structure("atoms", index, atoms)

@@ -5,16 +5,22 @@ Conformers by ETKDGv3 and MMFF94, formal charges kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import IO, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import ase
+import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
 from molequi.errors import UserError
+from molequi.structures.symbols import set_isotopes
 
 _MAX_ITERATIONS = 2000
+# Å between the nuclei of molecules side by side: just outside their van der Waals radii. Hydrogen
+# bonds are longer than the shortest contact; below it a force field has merged two molecules.
+_GAP = 3.0
+_SHORTEST_CONTACT = 1.5
 
 
 def atoms_from_smiles(smiles: str, seed: int = 0) -> ase.Atoms:
@@ -92,6 +98,15 @@ def place(
     molecule = Chem.AddHs(molecule)
     if any(atom.GetAtomicNum() == 0 for atom in molecule.GetAtoms()):
         raise UserError(f"{what} holds the wildcard *; name an element in its place")
+    settings = _embedding(seed, max_attempts)
+    with rdBase.BlockLogs():
+        if len(Chem.GetMolFrags(molecule)) > 1:
+            return _geometryfragments(molecule, n_conformers, settings, what)
+        _embed_whole(molecule, n_conformers, settings, what)
+        return Placed(molecule, _relax(molecule))
+
+
+def _embedding(seed: int, max_attempts: int) -> Any:
     # RDKit's stubs give its settings other types than they have.
     settings: Any = rdDistGeom.ETKDGv3()
     settings.randomSeed = seed
@@ -99,112 +114,117 @@ def place(
     # Otherwise conformer i has the seed (i + 1) * seed, and with seed 0 all conformers are the
     # same.
     settings.enableSequentialRandomSeeds = True
-    with rdBase.BlockLogs():
+    return settings
+
+
+def _embed_whole(molecule: Chem.Mol, n_conformers: int, settings: Any, what: str) -> None:
+    """Give a connected molecule up to so many conformers, at least one."""
+    settings.useRandomCoords = False
+    conformers = list(rdDistGeom.EmbedMultipleConfs(molecule, n_conformers, settings))
+    if len(conformers) < n_conformers:
+        # Strained cages need random starting coordinates instead of those of the distance
+        # matrix.
+        settings.useRandomCoords = True
         conformers = list(rdDistGeom.EmbedMultipleConfs(molecule, n_conformers, settings))
-        if len(conformers) < n_conformers:
-            # Strained cages need random starting coordinates instead of those of the distance
-            # matrix.
-            settings.useRandomCoords = True
-            conformers = list(rdDistGeom.EmbedMultipleConfs(molecule, n_conformers, settings))
-        if not conformers:
-            raise UserError(
-                f"{what} could not be placed in space (ETKDGv3, seed {seed}); give coordinates in "
-                "an XYZ or SDF file"
-            )
-        return Placed(molecule, _relax(molecule))
+    if not conformers:
+        raise UserError(
+            f"{what} could not be placed in space (ETKDGv3, seed {settings.randomSeed}); give "
+            "coordinates in an XYZ or SDF file"
+        )
+
+
+def _geometryfragments(molecule: Chem.Mol, n_conformers: int, settings: Any, what: str) -> Placed:
+    """Place molecules that are not bonded to each other side by side, then relax them together.
+
+    ETKDG knows no distance between them: embedded as one they end inside each other.
+    """
+    members = Chem.GetMolFrags(molecule)
+    fragments = Chem.GetMolFrags(molecule, asMols=True)
+    for fragment in fragments:
+        _embed_whole(fragment, n_conformers, settings, what)
+    n_common = min(fragment.GetNumConformers() for fragment in fragments)
+    apart = []
+    for index in range(n_common):
+        places = [list(fragment.GetConformers())[index].GetPositions() for fragment in fragments]
+        apart.append(_in_a_row(places, members))
+    molecule.RemoveAllConformers()
+    for positions in apart:
+        conformer = Chem.Conformer(molecule.GetNumAtoms())
+        conformer.SetPositions(positions)
+        conformer.Set3D(True)
+        molecule.AddConformer(conformer, assignId=True)
+    note = f"{len(members)} separate molecules placed {_GAP:g} Å apart and relaxed together"
+    method = _relax(molecule, between_fragments=True)
+    for conformer, positions in zip(molecule.GetConformers(), apart, strict=True):
+        if _closest(conformer.GetPositions(), members) < _SHORTEST_CONTACT:
+            conformer.SetPositions(positions)
+            note = f"{len(members)} separate molecules placed {_GAP:g} Å apart, not relaxed"
+    return Placed(molecule, f"{method}; {note}")
+
+
+def _in_a_row(places: Sequence[np.ndarray], members: Sequence[Sequence[int]]) -> np.ndarray:
+    """Set fragments along x with a gap between their outermost nuclei; returns (N, 3), Å."""
+    positions = np.zeros((sum(map(len, members)), 3))
+    end = 0.0
+    for geometry, atoms in zip(places, members, strict=True):
+        centred = geometry - geometry.mean(axis=0)
+        centred[:, 0] += end - centred[:, 0].min()
+        end = centred[:, 0].max() + _GAP
+        positions[list(atoms)] = centred
+    return positions
+
+
+def _closest(positions: np.ndarray, members: Sequence[Sequence[int]]) -> float:
+    """Return the smallest distance between atoms of different fragments, Å."""
+    fragment = np.empty(len(positions), dtype=np.int64)
+    for index, atoms in enumerate(members):
+        fragment[list(atoms)] = index
+    distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
+    return float(distances[fragment[:, None] != fragment[None]].min())
 
 
 def atoms_from_molecule(
     molecule: Chem.Mol, conformer: int = -1, info: dict[str, object] | None = None
 ) -> ase.Atoms:
-    """Copy one conformer of a molecule that has all its hydrogens.
+    """Copy one conformer of a molecule that has all its hydrogens, with the masses of isotopes.
 
-    `info` gets the formal charge, radicals and the given notes.
+    `info` gets the formal charge where there are bonds or charges, the radicals' multiplicity with
+    all spins parallel, and the given notes.
     """
     atoms = ase.Atoms(
         [atom.GetAtomicNum() for atom in molecule.GetAtoms()],
         molecule.GetConformer(conformer).GetPositions(),
     )
-    atoms.info["formal_charge"] = Chem.GetFormalCharge(molecule)
+    set_isotopes(atoms, [atom.GetIsotope() for atom in molecule.GetAtoms()])
+    if molecule.GetNumBonds() or any(atom.GetFormalCharge() for atom in molecule.GetAtoms()):
+        atoms.info["formal_charge"] = Chem.GetFormalCharge(molecule)
     n_unpaired = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
     if n_unpaired:
         atoms.info["spin_multiplicity"] = 1 + n_unpaired
+        atoms.info["multiplicity_source"] = "the radicals of the atoms"
     atoms.info.update(info or {})
     return atoms
 
 
-def read_sdf(handle: IO[bytes], *, seed: int = 0) -> Iterator[ase.Atoms | str]:
-    """Read the records of an SDF with their data fields in `info`.
-
-    A damaged record comes as its error text.
-
-    Missing hydrogens are added, at their places for a record in space, with a new conformer for a
-    flat drawing; `info["geometry"]` says so.
-    """
-    for index, molecule in enumerate(sdf_molecules(handle)):
-        if molecule is None:
-            yield f"record {index + 1} cannot be read as an SDF molecule"
-            continue
-        try:
-            yield _from_record(molecule, index, seed)
-        except UserError as error:
-            yield str(error)
-
-
-def sdf_molecules(handle: IO[bytes]) -> Iterator[Chem.Mol | None]:
-    """Yield the records of an SDF as they stand there, None for a damaged one.
-
-    What reading the handle raises is raised here.
-    """
-    with rdBase.BlockLogs():
-        supplier = Chem.ForwardSDMolSupplier(handle, sanitize=False, removeHs=False)
-        try:
-            yield from supplier
-        except SystemError as error:
-            # RDKit's wrapper covers the error of a handle, such as the early end of a compressed
-            # file.
-            raise error.__cause__ or error from None
-
-
-def _from_record(molecule: Chem.Mol, index: int, seed: int) -> ase.Atoms:
-    info: dict[str, object] = dict(molecule.GetPropsAsDict())
-    name = molecule.GetProp("_Name").strip() if molecule.HasProp("_Name") else ""
-    if name:
-        info["name"] = name
-    if not molecule.GetNumAtoms():
-        raise UserError(f"record {index + 1} has no atoms")
-    try:
-        Chem.SanitizeMol(molecule)
-    except (Chem.MolSanitizeException, ValueError) as error:
-        # Coordinates suffice where all hydrogens are there; without valences nobody can tell what
-        # is missing.
-        if not any(atom.GetAtomicNum() == 1 for atom in molecule.GetAtoms()):
-            raise UserError(
-                f"record {index + 1}: {' '.join(str(error).split())}; hydrogens cannot be added"
-            ) from error
-        return atoms_from_molecule(molecule, info=info)
-    if not sum(atom.GetTotalNumHs() for atom in molecule.GetAtoms()):
-        return atoms_from_molecule(molecule, info=info)
-    if molecule.GetConformer().Is3D():
-        return atoms_from_molecule(
-            Chem.AddHs(molecule, addCoords=True),
-            info={**info, "geometry": "hydrogens added to the file's coordinates"},
-        )
-    return embed(molecule, 1, seed, f"record {index + 1}", info)[0]
-
-
-def _relax(molecule: Chem.Mol) -> str:
+def _relax(molecule: Chem.Mol, *, between_fragments: bool = False) -> str:
     """Relax all conformers and name the force field."""
     if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
         results, method = (
             rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(
-                molecule, maxIters=_MAX_ITERATIONS, mmffVariant="MMFF94"
+                molecule,
+                maxIters=_MAX_ITERATIONS,
+                mmffVariant="MMFF94",
+                ignoreInterfragInteractions=not between_fragments,
             ),
             "MMFF94",
         )
     elif rdForceFieldHelpers.UFFHasAllMoleculeParams(molecule):
         results, method = (
-            rdForceFieldHelpers.UFFOptimizeMoleculeConfs(molecule, maxIters=_MAX_ITERATIONS),
+            rdForceFieldHelpers.UFFOptimizeMoleculeConfs(
+                molecule,
+                maxIters=_MAX_ITERATIONS,
+                ignoreInterfragInteractions=not between_fragments,
+            ),
             "UFF (MMFF94 has no parameters)",
         )
     else:

@@ -6,101 +6,128 @@ One record after the other, a damaged one as its error text.
 from __future__ import annotations
 
 import io
-import itertools
+import logging
 import os
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from lzma import LZMAError
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import ase
 import ase.db
 import ase.io
 
 from molequi.errors import UserError
-from molequi.structures.atoms import charge_of, check_atoms, multiplicity_of
-from molequi.structures.formats import Format, format_of, open_binary
-from molequi.structures.molecules import atoms_from_smiles, read_sdf
+from molequi.structures.atoms import check_atoms, settle_electrons
+from molequi.structures.doubts import doubtful_units
+from molequi.structures.electrons import SOURCE_KEYS
+from molequi.structures.formats import Format, decompressed, format_of, open_binary
+from molequi.structures.gaussian import gaussian_inputs, note_printed
+from molequi.structures.mol2 import mol2_molecules
+from molequi.structures.molecules import atoms_from_smiles
+from molequi.structures.pdb import pdb_models
+from molequi.structures.sdf import read_sdf
+from molequi.structures.sniff import sniff
+from molequi.structures.text import decode, text_lines
+from molequi.structures.xyz import xyz_frames
+
+_LOG = logging.getLogger(__name__)
+_OUTPUTS = (".log", ".out")  # of quantum chemistry programs
+_UNREADABLE = (OSError, EOFError, zlib.error, LZMAError)
 
 
 def read_structures(
-    source: str | os.PathLike[str], *, charge: int | None = None, seed: int = 0
+    source: str | os.PathLike[str],
+    *,
+    charge: int | None = None,
+    seed: int = 0,
+    add_hydrogens: bool = False,
 ) -> Iterator[tuple[int, ase.Atoms | str]]:
     """Read every structure of a file, or of standard input for `-`.
 
     A damaged one comes as its error text and the others go on.
 
-    Reads .xyz, .extxyz, .sdf, .mol, .smi, .db, .traj and what else ASE knows, each also with .gz.
-    The atoms carry `info["charge"]` and `info["spin_multiplicity"]`; `charge` overrides what the
-    file says; `seed` is that of conformers made from SMILES.
+    Reads .xyz, .extxyz, .sdf, .mol, .mol2, .smi, .pdb, .gjf, .db, .traj and what else ASE knows,
+    each also with .gz, .bz2 and .xz.
+    The atoms carry `info["charge"]` and `info["spin_multiplicity"]` with their sources; `charge`
+    overrides what the file says; `seed` is that of conformers made from SMILES; `add_hydrogens`
+    completes records in space that have none.
     Raises UserError for a file that is missing, empty or of unknown format.
     """
     found = False
-    for index, item in enumerate(records(source, seed)):
+    said: set[str] = set()
+    for index, item in enumerate(records(source, seed, add_hydrogens=add_hydrogens)):
         found = True
         if isinstance(item, str):
             yield index, item
             continue
         try:
-            item.info["charge"] = charge_of(item, charge)
-            item.info["spin_multiplicity"] = multiplicity_of(item, item.info["charge"])
             check_atoms(item)
+            settle_electrons(item, charge)
         except UserError as error:
             yield index, str(error)
-        else:
-            yield index, item
+            continue
+        for doubt in filter(None, (item.info.get("reading"), doubtful_units(item))):
+            if doubt not in said:
+                said.add(doubt)
+                _LOG.warning("%s, structure %d: %s", source, index, doubt)
+        yield index, item
     if not found:
         raise UserError(f"{source} holds no structures")
 
 
-def records(source: str | os.PathLike[str], seed: int = 0) -> Iterator[ase.Atoms | str]:
+def records(
+    source: str | os.PathLike[str], seed: int = 0, *, add_hydrogens: bool = False
+) -> Iterator[ase.Atoms | str]:
     """Yield every structure as the file has it, or the text of what is wrong with it.
 
-    `-` is standard input.
+    `-` is standard input, in any text format and compressed or not.
 
-    `seed` is that of conformers made from SMILES. Raises UserError for a file that is missing or of
+    seed, add_hydrogens: see `read_structures`. Raises UserError for a file that is missing or of
     unknown format.
     """
     if str(source) == "-":
-        text = sys.stdin.read()
-        yield from _parse(io.BytesIO(text.encode()), _sniff(text), seed)
+        data = decompressed(sys.stdin.buffer.read())
+        yield from _parse(io.BytesIO(data), sniff(decode(data)), seed, add_hydrogens=add_hydrogens)
         return
     path = Path(source)
     if not path.is_file():
         raise UserError(
-            f"{path} does not exist; give a structure file (.xyz .sdf .smi .pdb .cif .traj .db, "
-            "also .gz), or --smiles TEXT"
+            f"{path} does not exist; give a structure file (.xyz .sdf .mol2 .smi .pdb .cif .traj "
+            ".db, also .gz), or --smiles TEXT"
         )
     kind = format_of(path)
-    if kind in {"xyz", "sdf", "smiles"}:
+    if kind in _LINES or kind == "sdf":
         try:
             with open_binary(path) as handle:
-                yield from _parse(handle, kind, seed)
-        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+                yield from _parse(handle, kind, seed, add_hydrogens=add_hydrogens)
+        except _UNREADABLE as error:
             raise UserError(f"{path} cannot be read as text ({error})") from error
     elif kind == "database":
-        yield from _database(path)
+        yield from map(_without_sources, _database(path))
     else:
         yield from _any_format(path)
 
 
-def _parse(handle: IO[bytes], kind: Format, seed: int) -> Iterator[ase.Atoms | str]:
+def _parse(
+    handle: IO[bytes], kind: Format, seed: int, *, add_hydrogens: bool
+) -> Iterator[ase.Atoms | str]:
     if kind == "sdf":
-        yield from read_sdf(handle, seed=seed)
-        return
-    with io.TextIOWrapper(handle, encoding="utf-8") as lines:
-        yield from (_smiles_lines(lines, seed) if kind == "smiles" else _xyz_frames(lines))
+        return read_sdf(handle, seed=seed, add_hydrogens=add_hydrogens)
+    lines = text_lines(handle)
+    return _smiles_lines(lines, seed) if kind == "smiles" else _LINES[kind](lines)
 
 
-def _sniff(text: str) -> Format:
-    lines = text.splitlines()
-    if lines and lines[0].strip().isdigit():
-        return "xyz"
-    return "sdf" if any(line.startswith("M  END") for line in lines) else "smiles"
+def _without_sources(atoms: ase.Atoms) -> ase.Atoms:
+    """Forget where another reading found charge and spin."""
+    for key in SOURCE_KEYS:
+        atoms.info.pop(key, None)
+    return atoms
 
 
-def _smiles_lines(lines: Iterable[str], seed: int) -> Iterator[ase.Atoms | str]:
+def _smiles_lines(lines: Iterator[str], seed: int = 0) -> Iterator[ase.Atoms | str]:
     for number, line in enumerate(lines, start=1):
         words = line.split(maxsplit=1)
         if not words or words[0].startswith("#"):
@@ -115,39 +142,13 @@ def _smiles_lines(lines: Iterable[str], seed: int) -> Iterator[ase.Atoms | str]:
             yield atoms
 
 
-def _xyz_frames(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
-    """Cut an XYZ file into frames by their atom counts.
-
-    So that one damaged frame costs only itself.
-    """
-    number = 0
-    for head in lines:
-        number += 1
-        if not head.strip():
-            continue
-        if not head.strip().isdigit():
-            found = f"expected the number of atoms, got {head.strip()[:40]!r}"
-            yield f"line {number}: {found}; the rest of the file is not read"
-            return
-        n_atoms = int(head)
-        block = [head, *itertools.islice(lines, n_atoms + 1)]
-        if len(block) < n_atoms + 2:
-            n_found = max(len(block) - 2, 0)
-            yield (
-                f"line {number}: the frame should have {n_atoms} atoms but the file ends after "
-                f"{n_found}"
-            )
-            return
-        yield _one_frame(block, number)
-        number += n_atoms + 1
-
-
-def _one_frame(block: list[str], first_line: int) -> ase.Atoms | str:
-    try:
-        return cast(ase.Atoms, ase.io.read(io.StringIO("".join(block)), format="extxyz"))
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-        return f"line {first_line}: the frame cannot be read ({what})"
+_LINES: dict[Format, Callable[[Iterator[str]], Iterator[ase.Atoms | str]]] = {
+    "xyz": xyz_frames,
+    "pdb": pdb_models,
+    "mol2": mol2_molecules,
+    "gaussian": gaussian_inputs,
+    "smiles": _smiles_lines,
+}
 
 
 def _database(path: Path) -> Iterator[ase.Atoms]:
@@ -163,11 +164,12 @@ def _database(path: Path) -> Iterator[ase.Atoms]:
 def _any_format(path: Path) -> Iterator[ase.Atoms]:
     frames: Iterable[ase.Atoms]
     try:
-        frames = ase.io.read(path, index=":")
+        # ASE reads NAME@INDEX; an index of all keeps an @ of the name itself.
+        frames = ase.io.read(f"{path}@:" if "@" in path.name else path, index=":")
     except ase.io.formats.UnknownFileTypeError as error:
         raise UserError(
-            f"{path} has a format that ASE does not know ({error}); use .xyz, .sdf, .smi, .pdb, "
-            ".cif, .traj or .db"
+            f"{path} has a format that ASE does not know ({error}); use .xyz, .sdf, .mol2, "
+            ".smi, .pdb, .cif, .traj or .db"
         ) from error
     except (
         Exception
@@ -175,4 +177,12 @@ def _any_format(path: Path) -> Iterator[ase.Atoms]:
         raise UserError(
             f"{path} cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
         ) from error
-    yield from frames
+    printed = _text_of(path) if path.suffix.lower() in _OUTPUTS else ""
+    for atoms in frames:
+        note_printed(_without_sources(atoms), printed)
+        yield atoms
+
+
+def _text_of(path: Path) -> str:
+    with open_binary(path) as handle:
+        return decode(handle.read())

@@ -68,24 +68,33 @@ def embedded(smiles: str) -> Chem.Mol:
     return mol
 
 
-def test_charges_in_the_stated_order() -> None:
+def test_the_charge_of_each_place_and_none_of_two_that_disagree() -> None:
     atoms = ase.Atoms(
         "OH", [[0, 0, 0], [0, 0, 1]], info={"charge": 1, "formal_charge": 3}, charges=[-1, 0]
     )
     assert charge_of(atoms, charge=2) == 2
-    assert charge_of(atoms) == 1
+    with pytest.raises(UserError, match=r"charge=1 says 1, the formal charges of the atoms says 3"):
+        charge_of(atoms)
+    del atoms.info["formal_charge"]
+    with pytest.raises(UserError, match=r"charge=1 says 1, the sum of the initial charges says -1"):
+        charge_of(atoms)
     del atoms.info["charge"]
     atoms.info["Total_Charge"] = -1.0
     assert charge_of(atoms) == -1
     del atoms.info["Total_Charge"]
     assert charge_of(atoms) == -1
     atoms.set_initial_charges([-0.6, 0.6])
+    atoms.info["formal_charge"] = 0
     assert charge_of(atoms) == 0
     del atoms.arrays["initial_charges"]
+    atoms.info["formal_charge"] = 3
     assert charge_of(atoms) == 3
+    del atoms.info["formal_charge"]
     atoms.set_initial_charges([-0.6, 0.3])
     with pytest.raises(UserError, match=r"add up to -0\.300 e, not a whole number"):
         charge_of(atoms)
+    atoms.info["charge"] = -1  # partial charges are no statement beside one
+    assert charge_of(atoms) == -1
     atoms.info["charge"] = 0.5
     with pytest.raises(UserError, match="not a whole number"):
         charge_of(atoms)
@@ -170,9 +179,14 @@ def test_hydrogens_missing_from_an_sdf(tmp_path: Path) -> None:
     (tmp_path / "a.sdf").write_text(
         Chem.MolToMolBlock(flat) + "$$$$\n" + Chem.MolToMolBlock(solid) + "$$$$\n"
     )
-    drawing, skeleton = read_all(tmp_path / "a.sdf")
+    drawing, refused = read_all(tmp_path / "a.sdf")
+    assert refused == (
+        "record 2 has coordinates in space but none of its 6 hydrogens; add them to the file, or "
+        "ask for them with --add-hydrogens"
+    )
+    drawing, skeleton = read_all(tmp_path / "a.sdf", add_hydrogens=True)
     assert drawing.get_chemical_formula() == skeleton.get_chemical_formula() == "C2H6O"
-    assert drawing.info["geometry"] == "ETKDGv3 + MMFF94, seed 0"
+    assert drawing.info["geometry"] == "ETKDGv3 + MMFF94, seed 0; the record is a flat drawing"
     assert skeleton.info["geometry"] == "hydrogens added to the file's coordinates"
     assert skeleton.positions[:3] == pytest.approx(solid.GetConformer().GetPositions(), abs=1e-3)
 
@@ -180,7 +194,7 @@ def test_hydrogens_missing_from_an_sdf(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["3\nwater\nO 0 0 0\nH 0 0 1\nH 0 1 0\n", "O\n", None])
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:
     content = Chem.MolToMolBlock(embedded("O")) + "$$$$\n" if text is None else text
-    monkeypatch.setattr("sys.stdin", io.StringIO(content))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content.encode())))
     (atoms,) = read_all("-")
     assert atoms.get_chemical_formula() == "H2O"
 
@@ -194,9 +208,12 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.doc").write_text("hello")
     with pytest.raises(UserError, match=r"a\.doc"):
         read_all(tmp_path / "a.doc")
-    (tmp_path / "bad.xyz").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "bad.xyz.gz").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="cannot be read as text"):
-        read_all(tmp_path / "bad.xyz")
+        read_all(tmp_path / "bad.xyz.gz")
+    (tmp_path / "bad.xyz").write_bytes(b"\xff\xfe\x00")
+    (nonsense,) = read_all(tmp_path / "bad.xyz")
+    assert nonsense.startswith("line 1: expected the number of atoms")
 
 
 def test_impossible_structures_are_named(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from rdkit import Chem, rdBase
 from molequi.datasets.formats.csv_files import open_table, smiles_column, table_reader
 from molequi.errors import UserError
 from molequi.structures.formats import format_of, open_binary, suffix_of
-from molequi.structures.molecules import sdf_molecules
+from molequi.structures.sdf import sdf_molecules
 
 Item = tuple[str, "Chem.Mol | str"]
 

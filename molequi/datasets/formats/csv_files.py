@@ -5,20 +5,28 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Sequence
+from lzma import LZMAError
 from pathlib import Path
 
 from molequi.errors import UserError
-from molequi.structures.formats import suffix_of
+from molequi.structures.formats import open_binary, suffix_of
+from molequi.structures.text import decode
 
 _SMILES_NAMES = ("smiles", "canonical_smiles", "smi")
 
 
 def open_table(path: Path) -> io.TextIOBase:
-    """Open a text file, compressed or not."""
-    if path.suffix.lower() == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+    """Open a text file, compressed or not, in any encoding that `text.decode` knows.
+
+    Raises UserError for a damaged compressed file.
+    """
+    try:
+        with open_binary(path) as handle:
+            return io.StringIO(decode(handle.read()), newline="")
+    except (EOFError, zlib.error, LZMAError, gzip.BadGzipFile) as error:
+        raise UserError(f"{path} cannot be read ({error})") from error
 
 
 def table_reader(handle: io.TextIOBase, path: Path) -> csv.DictReader[str]:

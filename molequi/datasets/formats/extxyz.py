@@ -20,7 +20,7 @@ from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.report import Label, LabelReport, describe_frames, make_label
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, Property, get_property
-from molequi.structures.atoms import CHARGE_KEYS
+from molequi.structures.electrons import is_charge_key
 from molequi.structures.readers import records
 
 _LOG = logging.getLogger(__name__)
@@ -100,9 +100,7 @@ def report_everything(
 def _charge_row(report: LabelReport, frames: Frames) -> list[Label]:
     """Say which total charges were read; silence would hide a charge under an unexpected key."""
     keys = [
-        (key, "info", count)
-        for key, count in report.keys["info"].items()
-        if str(key).lower() in CHARGE_KEYS
+        (key, "info", count) for key, count in report.keys["info"].items() if is_charge_key(key)
     ]
     if not keys and frames.total_charge.any():
         keys = [("initial_charges", "arrays", len(frames))]

@@ -9,6 +9,7 @@ import torch
 from ase import units
 
 from molequi.datasets.in_memory import Frames
+from molequi.structures.doubts import HYDROGEN_BOND, fits_bohr, nearest_to_hydrogens
 
 # Total energies of the isolated atoms in hartree; all-electron calculations of a molecule stay
 # within a few percent of their sum.
@@ -22,8 +23,6 @@ _ENERGY_UNITS = {
     "kJ/mol": units.kJ / units.mol,
 }
 _MAX_FRAMES = 200
-# Typical distance of a hydrogen to its nearest atom, Å, and how far from it a set's median may lie.
-_HYDROGEN_BOND = 1.09
 
 
 def suspicious_units(frames: Frames, *, units_given: Mapping[str, str] | None = None) -> list[str]:
@@ -83,7 +82,7 @@ def _forces(frames: Frames, unit: str) -> list[str]:
     if not len(forces) or not len(shortest):
         return []
     size = float(np.median(np.linalg.norm(forces, axis=1)))
-    strained = float(np.median(np.abs(shortest / _HYDROGEN_BOND - 1))) > 0.25
+    strained = float(np.median(np.abs(shortest / HYDROGEN_BOND - 1))) > 0.25
     if size > 10.0 and not strained:
         return [
             f"forces: taken as {unit}, but half of them exceed {size:.0f} eV/Å at ordinary bond "
@@ -95,15 +94,12 @@ def _forces(frames: Frames, unit: str) -> list[str]:
 
 def _coordinates(frames: Frames) -> list[str]:
     shortest = _shortest_distances(frames)
-    if len(shortest) < 2:
+    if not fits_bohr(shortest):
         return []
-    median = float(np.median(shortest))
-    if abs(median * units.Bohr / _HYDROGEN_BOND - 1) < 0.12:
-        return [
-            f"coordinates: hydrogens have their nearest neighbour at {median:.2f} Å, which is "
-            "typical of bohr; if so convert the file to Å"
-        ]
-    return []
+    return [
+        f"coordinates: hydrogens have their nearest neighbour at {np.median(shortest):.2f} Å, "
+        "which is typical of bohr; if so convert the file to Å"
+    ]
 
 
 def _shortest_distances(frames: Frames) -> np.ndarray:
@@ -111,11 +107,10 @@ def _shortest_distances(frames: Frames) -> np.ndarray:
     found = []
     for index in range(len(frames)):
         atoms = slice(int(frames.offsets[index]), int(frames.offsets[index + 1]))
-        positions, numbers = frames.positions[atoms].numpy(), frames.atomic_numbers[atoms].numpy()
-        if len(numbers) < 2 or len(numbers) > 200 or bool(frames.pbc[index].any()):
-            continue
-        hydrogens = np.flatnonzero(numbers == 1)
-        distances = np.linalg.norm(positions[hydrogens, None] - positions[None], axis=-1)
-        distances[np.arange(len(hydrogens)), hydrogens] = np.inf
-        found.append(distances.min(axis=1))
+        if not bool(frames.pbc[index].any()):
+            found.append(
+                nearest_to_hydrogens(
+                    frames.positions[atoms].numpy(), frames.atomic_numbers[atoms].numpy()
+                )
+            )
     return np.concatenate(found) if found else np.zeros(0)

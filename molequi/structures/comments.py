@@ -1,0 +1,169 @@
+"""What the comment line of an XYZ file says, in the spellings of several programs."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+from ase import units
+from ase.geometry import cellpar_to_cell
+
+from molequi.errors import UserError
+from molequi.structures.electrons import whole_number
+
+# Keys of extended XYZ whose case other programs do not mind.
+_KEYS = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
+_KEY = re.compile(r"(?i)(?<![\w-])(lattice|properties|pbc)\s*=\s*")
+_SPACED = re.compile(r"(?<=[\w\]])[ \t]*=[ \t]+(?=\S)|(?<=[\w\]])[ \t]+=[ \t]*(?=\S)")
+_OTHER_CELLS = re.compile(r"(?i)(?<![\w-])(cell|box|unit_?cell|(?:cell|lattice)_?vectors)=[\"'{\[]")
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]")
+_KEY_VALUE = re.compile(r"\S+=\S*")
+_VALUE = r"([+-]?\d+(?:\.0*)?(?![\w.])|\d+[+-](?!\w)|[+-]\d+e?(?![\w.]))"
+_CHARGE = re.compile(
+    rf"(?i)(?<![\w-])(?:charge|chrg|chg)(?:\s*:\s*|\s+(?:is\s+|of\s+)?){_VALUE}"
+    rf"|(?<![\w-])q(?:tot)?\s*:\s*{_VALUE}"
+)
+_SPIN = re.compile(
+    rf"(?i)(?<![\w-])(?:multiplicity|mult|2s\+1)(?:\s*:\s*|\s+(?:is\s+|of\s+)?){_VALUE}"
+    rf"|(?<![\w-])(?:total\s+)?spin\s*:\s*{_VALUE}"
+)
+_UNPAIRED = re.compile(rf"(?i)(?<![\w-])(?:uhf|nopen)\s*:\s*{_VALUE}")
+_UNREAD = re.compile(r"(?i)(?<![\w-])(?:charge|chrg|multiplicity)\s*:\s*(?![\s+-]*\d)(\S+)")
+_PAIR = re.compile(r"\s*([+-]?\d+)[\s,;]+(\d+)\s*")
+_SIGNED = re.compile(r"\s*([+-]\d+|\d+[+-])\s*")
+# Larger numbers in a comment are steps or times, not a charge and a multiplicity.
+_LARGEST = 9
+# The numbers of an XYZ file by i-PI: a cell by lengths and angles, or as a diagonal matrix.
+_IPI_CELL = re.compile(r"CELL[(\[{](abcABC|GENH|H)[)\]}]:?\s*((?:[-+0-9.eE]+\s+){5,8}[-+0-9.eE]+)")
+_IPI_UNIT = re.compile(r"\b(positions|cell)[({](\w+)[)}]")
+_IPI_OTHER = re.compile(r"\b(velocities|momenta|forces|energy)[({]\w+[)}]")
+_LENGTHS = {
+    "angstrom": 1.0,
+    "atomic_unit": units.Bohr,
+    "automatic": units.Bohr,
+    "bohr": units.Bohr,
+    "nanometer": units.nm,
+    "picometer": 1e-2,
+    "meter": units.m,
+}
+
+
+def tidy_keys(comment: str) -> str:
+    """Write the keys of extended XYZ in their own case, and `key = value` without spaces.
+
+    Raises UserError for a cell under another name, which would be lost.
+    """
+    if "=" not in comment:
+        return comment
+    comment = _KEY.sub(lambda match: f"{_KEYS[match[1].lower()]}=", comment)
+    parts = _QUOTED.split(comment)
+    quoted = [*_QUOTED.findall(comment), ""]
+    comment = "".join(
+        _SPACED.sub("=", part) + text for part, text in zip(parts, quoted, strict=True)
+    )
+    other = _OTHER_CELLS.search(comment)
+    if other and "Lattice=" not in comment:
+        raise UserError(
+            f"the comment line has a cell under {other[1]!r}, which is not read; write "
+            'Lattice="ax ay az bx by bz cx cy cz" in Å'
+        )
+    return comment
+
+
+class SpokenElectrons(NamedTuple):
+    """Charge (e) and multiplicity as words of a comment state them, None where they do not."""
+
+    charge: int | None = None
+    multiplicity: int | None = None
+
+
+def spoken_electrons(comment: str, n_protons: int) -> SpokenElectrons:
+    """Read `-2 1`, `charge: -2`, `charge -2 multiplicity 1`, `-2` and the like.
+
+    What stands with `=` is a key, and not looked at.
+
+    A word without a value says nothing. n_protons: sum of the atomic numbers.
+    Raises UserError for what seems to state a charge and cannot be read.
+    """
+    words = _KEY_VALUE.sub(" ", _QUOTED.sub("''", comment))
+    pair, signed = _PAIR.fullmatch(words), _SIGNED.fullmatch(words)
+    if pair:
+        return _from_pair(int(pair[1]), int(pair[2]), n_protons)
+    if signed:
+        return SpokenElectrons(whole_number(signed[1], "the comment"))
+    unread = _UNREAD.search(words)
+    if unread:
+        raise UserError(
+            f"the comment line seems to state a charge or multiplicity that cannot be read "
+            f"({unread[0]!r}); write charge=-2 multiplicity=1"
+        )
+    spin, unpaired = _first(_SPIN, words), _first(_UNPAIRED, words)
+    if spin is None and unpaired is not None:
+        spin = unpaired + 1
+    return SpokenElectrons(_first(_CHARGE, words), spin)
+
+
+def _from_pair(charge: int, multiplicity: int, n_protons: int) -> SpokenElectrons:
+    if abs(charge) > _LARGEST or not 1 <= multiplicity <= _LARGEST:
+        return SpokenElectrons()
+    if (n_protons - charge + multiplicity) % 2 == 0:
+        raise UserError(
+            f"the comment line {charge} {multiplicity} looks like a charge and a multiplicity, but "
+            f"{multiplicity} does not go with {n_protons - charge} electrons; write "
+            f"charge={charge} multiplicity=2S+1, or a comment of another kind"
+        )
+    return SpokenElectrons(charge, multiplicity)
+
+
+def _first(pattern: re.Pattern[str], words: str) -> int | None:
+    match = pattern.search(words)
+    if match is None:
+        return None
+    return whole_number(next(text for text in match.groups() if text), match[0])
+
+
+class ForeignGeometry(NamedTuple):
+    """What i-PI's comment says: the cell (3, 3), Å, or None, and one unit of the file in Å."""
+
+    cell: np.ndarray | None
+    unit: float
+
+
+def ipi_geometry(comment: str) -> ForeignGeometry | None:
+    """Read `# CELL(abcABC): a b c alpha beta gamma ... positions{unit} cell{unit}`.
+
+    Without a unit i-PI means bohr. None where the comment is none of i-PI's.
+    Raises UserError for a cell matrix that is not diagonal, whose order of rows and columns
+    programs write either way, for unknown units, and for what are not positions.
+    """
+    cell = _IPI_CELL.search(comment)
+    named = dict(_IPI_UNIT.findall(comment))
+    if cell is None and "positions" not in named:
+        return None
+    other = _IPI_OTHER.search(comment)
+    if other:
+        raise UserError(f"the frame holds {other[1]} by i-PI, no positions")
+    unit, cell_unit = (_length(named.get(name, "atomic_unit")) for name in ("positions", "cell"))
+    if cell is None:
+        return ForeignGeometry(None, unit)
+    numbers = np.array(cell[2].split(), dtype=np.float64)
+    return ForeignGeometry(_matrix(cell[1], numbers) * cell_unit, unit)
+
+
+def _matrix(kind: str, numbers: np.ndarray) -> np.ndarray:
+    if kind == "abcABC":
+        return np.asarray(cellpar_to_cell(numbers[:6]))
+    matrix = numbers.reshape(3, 3) if numbers.size == 9 else np.ones((3, 3))
+    if np.abs(matrix - np.diag(np.diag(matrix))).max() > 0.0:
+        raise UserError(
+            f"the cell CELL({kind}) is not diagonal, and its order is not certain; write "
+            'Lattice="ax ay az bx by bz cx cy cz" in Å'
+        )
+    return matrix
+
+
+def _length(name: str) -> float:
+    if name not in _LENGTHS:
+        raise UserError(f"the unit of length {name!r} is not known; known: {', '.join(_LENGTHS)}")
+    return _LENGTHS[name]

@@ -1,0 +1,73 @@
+"""Input files of Gaussian, and charge and spin in the outputs of quantum chemistry programs."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from typing import TypeGuard
+
+import ase
+import numpy as np
+from ase.io.gaussian import GaussianConfiguration
+
+from molequi.structures.electrons import MAIN_KEYS, SOURCE_KEYS
+from molequi.structures.symbols import set_isotopes
+
+_LINK = re.compile(r"(?im)^\s*--link1--\s*$")
+# Charge and multiplicity, as Gaussian and ORCA print them.
+_PRINTED = (
+    re.compile(r"Charge\s*=\s*([+-]?\d+)\s+Multiplicity\s*=\s*(\d+)"),
+    re.compile(r"Total Charge\s+Charge\s+\.+\s+([+-]?\d+)\s+Multiplicity\s+Mult\s+\.+\s+(\d+)"),
+)
+
+
+def gaussian_inputs(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
+    """Read the jobs of a Gaussian input with charge, multiplicity and isotopes.
+
+    A damaged one comes as its error text.
+    """
+    for text in _LINK.split("".join(lines)):
+        if not text.strip():
+            continue
+        try:
+            job = GaussianConfiguration.parse_gaussian_input(io.StringIO(text.strip("\n") + "\n\n"))
+        except Exception as error:  # noqa: BLE001 (whatever a damaged file makes ASE stumble over)
+            yield (
+                f"the Gaussian input cannot be read ({type(error).__name__}: "
+                f"{' '.join(str(error).split())[:120]})"
+            )
+            continue
+        atoms, parameters = job.get_atoms(), job.get_parameters()
+        _note(atoms, (parameters.get("charge"), parameters.get("mult")), "the Gaussian input")
+        _set_masses(atoms, parameters.get("isolist") or ())
+        yield atoms
+
+
+def _set_masses(atoms: ase.Atoms, isotopes: Sequence[float | None]) -> None:
+    """Give atoms the masses of `Iso=`: a whole number names the isotope, another the mass."""
+    set_isotopes(atoms, [round(value) if _is_whole(value) else 0 for value in isotopes])
+    masses = np.array(atoms.get_masses())
+    for index, value in enumerate(isotopes):
+        if value is not None and not _is_whole(value):
+            masses[index] = value
+    if any(value is not None for value in isotopes):
+        atoms.set_masses(masses)
+
+
+def _is_whole(value: float | None) -> TypeGuard[float]:
+    return value is not None and float(value).is_integer()
+
+
+def note_printed(atoms: ase.Atoms, text: str) -> None:
+    """Add the charge and multiplicity that an output prints, where it prints one of each."""
+    for pattern in _PRINTED:
+        found = set(pattern.findall(text))
+        if len(found) == 1:
+            _note(atoms, found.pop(), "the program's output")
+
+
+def _note(atoms: ase.Atoms, values: tuple[object, object], source: str) -> None:
+    for key, source_key, value in zip(MAIN_KEYS, SOURCE_KEYS, values, strict=True):
+        if value is not None:
+            atoms.info[key], atoms.info[source_key] = int(str(value)), source

@@ -1,0 +1,72 @@
+"""Tripos MOL2 files: coordinates, element types and charges.
+
+Records: Tripos, "Tripos Mol2 File Format" (2005).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+import ase
+import numpy as np
+
+from molequi.errors import UserError
+from molequi.structures.symbols import read_symbol
+
+_NO_CHARGES = "NO_CHARGES"
+# Partial charges are rounded when written; so much may their sum be off a whole number, e.
+_ROUNDING = 0.05
+
+
+def mol2_molecules(lines: Iterable[str]) -> Iterator[ase.Atoms | str]:
+    """Read the molecules of a MOL2 file; a damaged one comes as its error text.
+
+    The charges of the atoms add up to the total charge where the file has any.
+    """
+    numbered = enumerate(lines, start=1)
+    section: list[tuple[int, str]] = []
+    sections: dict[str, list[tuple[int, str]]] = {}
+    for number, line in itertools.chain(numbered, [(0, "@<TRIPOS>MOLECULE")]):
+        if not line.startswith("@<TRIPOS>"):
+            if not line.startswith("#"):
+                section.append((number, line.rstrip("\n")))
+            continue
+        name = line.strip().removeprefix("@<TRIPOS>")
+        if name == "MOLECULE" and sections:
+            yield _molecule_or_error(sections)
+            sections = {}
+        section = []
+        if number:
+            sections[name] = section
+
+
+def _molecule_or_error(sections: dict[str, list[tuple[int, str]]]) -> ase.Atoms | str:
+    try:
+        return _molecule(sections)
+    except UserError as error:
+        return str(error)
+
+
+def _molecule(sections: dict[str, list[tuple[int, str]]]) -> ase.Atoms:
+    header = [text.strip() for _, text in sections.get("MOLECULE", ())]
+    rows = [(number, text.split()) for number, text in sections.get("ATOM", ()) if text.strip()]
+    if not rows:
+        raise UserError(f"the molecule {header[0] if header else ''!r} has no atoms")
+    numbers, positions, charges = [], [], []
+    for number, words in rows:
+        try:
+            numbers.append(read_symbol(words[5].split(".")[0]).number)
+            positions.append([float(word) for word in words[2:5]])
+            charges.append(float(words[8]) if len(words) > 8 else 0.0)
+        except (ValueError, IndexError) as error:
+            raise UserError(f"line {number}: the atom cannot be read ({error})") from error
+    atoms = ase.Atoms(numbers, np.array(positions))
+    if header and header[0] and header[0] != "*****":
+        atoms.info["name"] = header[0]
+    total = sum(charges)
+    stated = _NO_CHARGES not in header[3:4] and any(charges)
+    if stated and abs(total - round(total)) <= _ROUNDING:
+        atoms.info["charge"] = round(total)
+        atoms.info["charge_source"] = "the sum of the charges of the MOL2 file"
+    return atoms

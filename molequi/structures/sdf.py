@@ -1,0 +1,196 @@
+"""Records of an SDF or MOL file: coordinates as they stand, drawings made into geometries.
+
+Format: Dassault Systèmes BIOVIA, "CTfile Formats" (2020).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from typing import IO, NamedTuple
+
+import ase
+import numpy as np
+from ase.data import covalent_radii
+from rdkit import Chem, rdBase
+
+from molequi.errors import UserError
+from molequi.structures.molecules import atoms_from_molecule, embed
+from molequi.structures.text import text_lines
+
+# Of the sum of covalent radii: bonds of molecules lie between, many of drawings do not.
+_BOND_LENGTHS = (0.75, 1.3)
+_FLAT = 1e-3  # Å
+_SINGLET = 1  # of M RAD and RAD=
+_END = "$$$$"
+
+
+class _Record(NamedTuple):
+    """The text of a record, and the molecule that RDKit reads from it, None for a damaged one."""
+
+    text: str
+    molecule: Chem.Mol | None
+
+
+def read_sdf(
+    handle: IO[bytes], *, seed: int = 0, add_hydrogens: bool = False
+) -> Iterator[ase.Atoms | str]:
+    """Read the records of an SDF with their data fields in `info`.
+
+    A damaged record comes as its error text.
+
+    A record in space is taken as it stands; one without any hydrogen gets them with
+    `add_hydrogens`, else it is an error. A flat drawing gets hydrogens and a new conformer.
+    `info["geometry"]` and `info["reading"]` say so.
+    """
+    for index, record in enumerate(_records(handle)):
+        try:
+            yield _from_record(record, seed, add_hydrogens=add_hydrogens)
+        except UserError as error:
+            yield f"record {index + 1} {error}"
+
+
+def sdf_molecules(handle: IO[bytes]) -> Iterator[Chem.Mol | None]:
+    """Yield the records of an SDF as they stand there, None for a damaged one.
+
+    What reading the handle raises is raised here.
+    """
+    for record in _records(handle):
+        yield record.molecule
+
+
+def _records(handle: IO[bytes]) -> Iterator[_Record]:
+    lines: list[str] = []
+    for line in text_lines(handle):
+        lines.append(line)
+        if line.startswith(_END):
+            yield _parsed("".join(lines))
+            lines = []
+    if any(line.strip() for line in lines):
+        yield _parsed("".join(lines))
+
+
+def _parsed(text: str) -> _Record:
+    with rdBase.BlockLogs():
+        supplier = Chem.ForwardSDMolSupplier(
+            io.BytesIO(text.encode()), sanitize=False, removeHs=False
+        )
+        return _Record(text, next(iter(supplier), None))
+
+
+def _from_record(record: _Record, seed: int, *, add_hydrogens: bool) -> ase.Atoms:
+    text, molecule = record
+    if molecule is None:
+        raise UserError("cannot be read as an SDF molecule")
+    if not molecule.GetNumAtoms():
+        raise UserError("has no atoms")
+    info: dict[str, object] = dict(molecule.GetPropsAsDict())
+    name = molecule.GetProp("_Name").strip() if molecule.HasProp("_Name") else ""
+    if name:
+        info["name"] = name
+    if not molecule.GetNumBonds() and not _is_marked_flat(text):
+        return atoms_from_molecule(molecule, info=info)
+    problem = _sanitize(molecule)
+    _pair_singlets(molecule, text)
+    if not _is_drawing(molecule, text, lacks_hydrogens=_n_missing(molecule, problem) > 0):
+        return _in_space(molecule, problem, info, add_hydrogens=add_hydrogens)
+    if problem:
+        raise UserError(f"is a flat drawing that cannot be made into a geometry: {problem}")
+    (atoms,) = embed(molecule, 1, seed, "as a drawing", info)
+    atoms.info["geometry"] += "; the record is a flat drawing"
+    return atoms
+
+
+def _in_space(
+    molecule: Chem.Mol, problem: str, info: dict[str, object], *, add_hydrogens: bool
+) -> ase.Atoms:
+    """Take coordinates as they stand; see `read_sdf`. problem: why there are no valences."""
+    n_missing = _n_missing(molecule, problem)
+    if _has_hydrogens(molecule) or not (n_missing or problem):
+        if n_missing:
+            info["reading"] = (
+                f"by its bonds the record lacks {n_missing} hydrogens; it has coordinates and is "
+                "taken as it stands"
+            )
+        return atoms_from_molecule(molecule, info=info)
+    # Without valences nobody can tell what is missing.
+    if problem:
+        raise UserError(f"has no hydrogens, and none can be added: {problem}")
+    if not add_hydrogens:
+        raise UserError(
+            f"has coordinates in space but none of its {n_missing} hydrogens; add them to the "
+            "file, or ask for them with --add-hydrogens"
+        )
+    added = {**info, "geometry": "hydrogens added to the file's coordinates"}
+    return atoms_from_molecule(Chem.AddHs(molecule, addCoords=True), info=added)
+
+
+def _n_missing(molecule: Chem.Mol, problem: str) -> int:
+    """Return how many hydrogens the valences leave room for; 0 where there are none to tell."""
+    return 0 if problem else sum(atom.GetTotalNumHs() for atom in molecule.GetAtoms())
+
+
+def _has_hydrogens(molecule: Chem.Mol) -> bool:
+    return any(atom.GetAtomicNum() == 1 for atom in molecule.GetAtoms())
+
+
+def _sanitize(molecule: Chem.Mol) -> str:
+    """Give the molecule its valences, or say why there are none."""
+    try:
+        with rdBase.BlockLogs():
+            Chem.SanitizeMol(molecule)
+    except (Chem.MolSanitizeException, ValueError) as error:
+        return " ".join(str(error).split())
+    return ""
+
+
+def _is_marked_flat(text: str) -> bool:
+    """Tell by the dimensional code of the second line, columns 21-22."""
+    return "".join(text.splitlines()[1:2])[20:22].upper() == "2D"
+
+
+def _is_drawing(molecule: Chem.Mol, text: str, *, lacks_hydrogens: bool) -> bool:
+    """Tell a drawing from a planar molecule: by its mark, its bond lengths, or what it lacks."""
+    positions = molecule.GetConformer().GetPositions()
+    if np.abs(positions[:, 2]).max() > _FLAT:
+        return False
+    if _is_marked_flat(text) or (lacks_hydrogens and not _has_hydrogens(molecule)):
+        return True
+    low, high = _BOND_LENGTHS
+    for bond in molecule.GetBonds():
+        first, second = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+        radii = sum(
+            covalent_radii[atom.GetAtomicNum()] for atom in (bond.GetBeginAtom(), bond.GetEndAtom())
+        )
+        if not low <= np.linalg.norm(positions[first] - positions[second]) / radii <= high:
+            return True
+    return False
+
+
+def _pair_singlets(molecule: Chem.Mol, text: str) -> None:
+    """Take singlet carbenes and their like as pairs; RDKit counts two unpaired electrons."""
+    if "RAD" not in text:
+        return
+    atoms = list(molecule.GetAtoms())
+    for index in _singlets(text):
+        if index < len(atoms):
+            atoms[index].SetNumRadicalElectrons(0)
+
+
+def _singlets(text: str) -> Iterator[int]:
+    """Yield the atoms (0-based) that `M  RAD` or `RAD=` calls singlets."""
+    row = -1
+    for line in text.splitlines():
+        if line.startswith("M  RAD"):
+            numbers = [int(word) for word in line[9:].split()]
+            pairs = zip(numbers[::2], numbers[1::2], strict=False)
+            yield from (atom - 1 for atom, kind in pairs if kind == _SINGLET)
+        elif line.startswith("M  V30 BEGIN ATOM"):
+            row = 0
+        elif line.startswith("M  V30 END ATOM"):
+            row = -1
+        elif row >= 0 and line.startswith("M  V30"):
+            if re.search(rf"\bRAD={_SINGLET}\b", line):
+                yield row
+            row += 1

@@ -1,0 +1,40 @@
+"""Which format a text from standard input has: no name tells it."""
+
+from __future__ import annotations
+
+import re
+
+from molequi.errors import UserError
+from molequi.structures.formats import Format
+
+_PDB = re.compile(r"(?m)^(ATOM  |HETATM)[ \d]{5}")
+_GAUSSIAN = re.compile(r"(?m)^\s*#\S*\s*\S+.*\n\s*\n.*\n\s*\n\s*-?\d+[ ,]+\d+\s*$")
+_NUMBERS = re.compile(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?")
+_MARKS: tuple[tuple[re.Pattern[str], Format], ...] = (
+    (re.compile(r"(?m)^@<TRIPOS>MOLECULE"), "mol2"),
+    (re.compile(r"(?m)^M  END|^M  V30 |V[23]000\s*$"), "sdf"),
+    (_PDB, "pdb"),
+    (_GAUSSIAN, "gaussian"),
+)
+
+
+def sniff(text: str) -> Format:
+    """Tell XYZ, SDF, MOL2, PDB and Gaussian's input by what they contain; else SMILES.
+
+    Raises UserError for a text that has coordinates, but none of these formats: its lines are no
+    SMILES.
+    """
+    lines = text.strip("\n\t \r").splitlines()
+    if lines and lines[0].strip().isdecimal():
+        return "xyz"
+    for pattern, kind in _MARKS:
+        if pattern.search(text):
+            return kind
+    for number, line in enumerate(lines, start=1):
+        if len(_NUMBERS.findall(line)) >= 3:
+            raise UserError(
+                f"standard input, line {number}: {line.strip()[:40]!r} is no SMILES; standard "
+                "input may be XYZ, SDF, MOL2, PDB, a Gaussian input or SMILES, one per line; give "
+                "other formats as a file"
+            )
+    return "smiles"

@@ -1,0 +1,74 @@
+"""Element symbols as files write them: numbers, isotopes, ghosts and labels among them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import ase
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
+from rdkit import Chem
+
+from molequi.errors import UserError
+
+_HYDROGENS = {"D": 2, "T": 3}
+_ISOTOPE = re.compile(r"\[?(\d{1,3})([A-Z][a-z]?)\]?")
+_LABEL = re.compile(r"([A-Z][a-z]?)[\d'*_-]")
+_GHOST = re.compile(r"(?i)(bq|gh)\d*|(bq|gh)[-_(:].*|.*[-_]bq|@[a-z]{1,2}\d*")
+
+
+class Element(NamedTuple):
+    """An element, and the mass number where an isotope is named, else 0."""
+
+    number: int
+    isotope: int = 0
+
+
+def read_symbol(text: str) -> Element:
+    """Read an element symbol in any case, an atomic number, D, T, `13C` or `[13C]`.
+
+    X, the dummy atom, is element 0. Raises UserError for anything else, with what may be meant.
+    """
+    for name in (text, text.capitalize()):
+        if name in atomic_numbers:
+            return Element(atomic_numbers[name])
+    if text.upper() in _HYDROGENS:
+        return Element(1, _HYDROGENS[text.upper()])
+    if text.isdecimal() and int(text) < len(chemical_symbols):
+        return Element(int(text))
+    isotope = _ISOTOPE.fullmatch(text)
+    if isotope and isotope[2] in atomic_numbers:
+        return Element(atomic_numbers[isotope[2]], int(isotope[1]))
+    if _GHOST.fullmatch(text):
+        raise UserError(f"{text} is a ghost atom; remove it")
+    label = _LABEL.match(text)
+    meant = f" ({label[1]}?)" if label and label[1] in atomic_numbers else ""
+    raise UserError(f"{text!r} is no element symbol{meant}")
+
+
+def isotope_mass(element: Element) -> float:
+    """Return the mass of a nuclide, g/mol, from RDKit's table; 0 where it has none.
+
+    Raises UserError for a nuclide that does not exist.
+    """
+    mass = Chem.GetPeriodicTable().GetMassForIsotope(element.number, element.isotope)
+    if not mass:
+        symbol = chemical_symbols[element.number]
+        raise UserError(f"there is no isotope {element.isotope}{symbol}")
+    return float(mass)
+
+
+def set_isotopes(atoms: ase.Atoms, isotopes: Sequence[int]) -> None:
+    """Give atoms the masses of their isotopes: (N,) mass numbers, 0 for the natural mixture.
+
+    Masses that the file states itself stay. Raises UserError for a nuclide that does not exist.
+    """
+    if not any(isotopes) or atoms.has("masses"):
+        return
+    masses = np.array(atoms.get_masses())
+    for index, isotope in enumerate(isotopes):
+        if isotope:
+            masses[index] = isotope_mass(Element(int(atoms.numbers[index]), isotope))
+    atoms.set_masses(masses)

@@ -1,0 +1,158 @@
+"""XYZ and extended XYZ: frames by their atom counts, comment lines and symbols of many programs."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+from collections.abc import Iterator
+from typing import cast
+
+import ase
+import ase.io
+from ase.data import chemical_symbols
+
+from molequi.errors import UserError
+from molequi.structures.comments import ipi_geometry, spoken_electrons, tidy_keys
+from molequi.structures.electrons import (
+    MAIN_KEYS,
+    SOURCE_KEYS,
+    Statement,
+    agreed,
+    charge_statements,
+    multiplicity_statements,
+)
+from molequi.structures.symbols import read_symbol, set_isotopes
+from molequi.structures.text import plain_numbers
+
+_SYMBOLS = frozenset(chemical_symbols)
+_SPECIES = re.compile(r"Properties=[\"']?([^\s\"']+)")
+_QM9 = re.compile(r"gdb\s+\d+\s")
+_MAY_HAVE_EXPONENT = re.compile(r"[dD^]")
+_N_QM9_LINES = 3  # frequencies, SMILES and InChI follow the atoms
+_TINKER = re.compile(r"\s*\d+\s+\S.*")
+_TINKER_ATOM = re.compile(r"\s*1\s+[A-Za-z]+\S*(\s+[-+.\d]+){3}")
+
+
+def xyz_frames(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
+    """Cut an XYZ file into frames by their atom counts.
+
+    So that one damaged frame costs only itself, and comes as its error text.
+    """
+    number = 0
+    for head in lines:
+        number += 1
+        if not head.strip():
+            continue
+        if not head.strip().isdecimal():
+            yield f"line {number}: {_no_count(head, next(lines, ''))}"
+            return
+        n_atoms = int(head)
+        block = [head, *itertools.islice(lines, n_atoms + 1)]
+        if len(block) < n_atoms + 2:
+            n_found = max(len(block) - 2, 0)
+            yield (
+                f"line {number}: the frame should have {n_atoms} atoms but the file ends after "
+                f"{n_found}"
+            )
+            return
+        yield _one_frame(block, number)
+        number += n_atoms + 1
+        if _QM9.match(block[1]):
+            number += len(list(itertools.islice(lines, _N_QM9_LINES)))
+
+
+def _no_count(head: str, following: str) -> str:
+    if _TINKER.fullmatch(head.rstrip("\n")) and _TINKER_ATOM.match(following):
+        return "the file has Tinker's format, which is not read; convert it to XYZ"
+    return (
+        f"expected the number of atoms, got {head.strip()[:40]!r}; the rest of the file is not read"
+    )
+
+
+def _one_frame(block: list[str], first_line: int) -> ase.Atoms | str:
+    try:
+        return _read_frame(block, first_line)
+    except UserError as error:
+        text = str(error)
+        return text if text.startswith("line ") else f"line {first_line + 1}: {text}"
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        return f"line {first_line}: the frame cannot be read ({what})"
+
+
+def _read_frame(block: list[str], first_line: int) -> ase.Atoms:
+    head, comment, *rows = block
+    words = comment.strip()
+    foreign = ipi_geometry(words)
+    is_qm9 = _QM9.match(words) is not None
+    # Neither i-PI's comment nor QM9's row of numbers has keys.
+    keys = "" if foreign is not None or is_qm9 else tidy_keys(plain_numbers(words))
+    rows, isotopes = _plain_rows(rows, keys, first_line + 2)
+    text = "".join([head, f"{keys}\n", *rows])
+    atoms = cast(ase.Atoms, ase.io.read(io.StringIO(text), format="extxyz"))
+    set_isotopes(atoms, isotopes)
+    for key in SOURCE_KEYS:  # of another reading
+        atoms.info.pop(key, None)
+    if foreign is not None:
+        atoms.positions *= foreign.unit
+        atoms.set_cell(foreign.cell)
+        atoms.pbc = foreign.cell is not None
+        atoms.info["reading"] = "units and cell are those of i-PI's comment line"
+    elif is_qm9:
+        atoms.info["gdb"] = int(words.split()[1])
+    else:
+        _listen(atoms, keys)
+    return atoms
+
+
+def _plain_rows(rows: list[str], keys: str, first_line: int) -> tuple[list[str], list[int]]:
+    """Return the rows as ASE reads them, and the mass number of each atom, 0 for the mixture."""
+    rows = [plain_numbers(row) if _MAY_HAVE_EXPONENT.search(row) else row for row in rows]
+    column = _species_column(keys)
+    isotopes = [0] * len(rows)
+    if column is None:
+        return rows, isotopes
+    for index, row in enumerate(rows):
+        words = row.split()
+        symbol = words[column] if column < len(words) else ""
+        if not symbol or symbol in _SYMBOLS:
+            continue
+        try:
+            element = read_symbol(symbol)
+        except UserError as error:
+            raise UserError(f"line {first_line + index}: {error}") from error
+        words[column], isotopes[index] = chemical_symbols[element.number], element.isotope
+        rows[index] = " ".join(words) + "\n"
+    return rows, isotopes
+
+
+def _species_column(keys: str) -> int | None:
+    """Return the column of the symbols; None where the file has atomic numbers in their place."""
+    found = _SPECIES.search(keys)
+    if found is None:
+        return 0
+    fields = found[1].split(":")
+    column = 0
+    for name, width in zip(fields[::3], fields[2::3], strict=False):
+        if name.lower() in {"species", "symbols", "element"}:
+            return column
+        column += int(width)
+    return None
+
+
+def _listen(atoms: ase.Atoms, comment: str) -> None:
+    """Add what words of the comment say about charge and spin, beside its keys.
+
+    Raises UserError where words and keys disagree.
+    """
+    spoken = spoken_electrons(comment, int(atoms.numbers.sum()))
+    places = (charge_statements, multiplicity_statements)
+    for value, keyed, key, source in zip(spoken, places, MAIN_KEYS, SOURCE_KEYS, strict=True):
+        if value is None:
+            continue
+        words = Statement(value, "the words of the comment line")
+        statements = keyed(atoms)
+        agreed([*statements, words], key.replace("_", " "), "say it once")
+        if not statements:
+            atoms.info[key], atoms.info[source] = words

@@ -1,0 +1,52 @@
+"""Geometries of SMILES: separate molecules stay separate."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rdkit import Chem
+
+from molequi.structures.molecules import atoms_from_smiles, conformers_from_smiles
+
+PAIRS = ["CC(=O)O.CCN", "N.N", "[NH4+].CC(=O)[O-]", "CCO.O", "[Na+].[Cl-]", "O.O.O", "C.[He]"]
+
+
+def fragments(smiles: str) -> np.ndarray:
+    """The number of the molecule that each atom belongs to."""
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    owner = np.empty(molecule.GetNumAtoms(), dtype=int)
+    for index, atoms in enumerate(Chem.GetMolFrags(molecule)):
+        owner[list(atoms)] = index
+    return owner
+
+
+@pytest.mark.parametrize("smiles", PAIRS)
+def test_contacts_and_bonds(smiles: str) -> None:
+    owner = fragments(smiles)
+    for atoms in conformers_from_smiles(smiles, 2, seed=3):
+        distances = atoms.get_all_distances()
+        assert len(atoms) == len(owner)
+        assert distances[owner[:, None] != owner[None]].min() > 1.5
+        for index in range(owner.max() + 1):
+            inside = distances[np.ix_(owner == index, owner == index)]
+            np.fill_diagonal(inside, np.inf)
+            assert len(inside) == 1 or inside.min(axis=1).max() < 1.6
+        assert f"{owner.max() + 1} separate molecules placed" in atoms.info["geometry"]
+
+
+def test_one_molecule_is_as_before_and_the_same_seed_gives_the_same_pair() -> None:
+    assert atoms_from_smiles("CCO").info["geometry"] == "ETKDGv3 + MMFF94, seed 0"
+    first, again = atoms_from_smiles("CCO.O"), atoms_from_smiles("CCO.O")
+    assert np.array_equal(first.positions, again.positions)
+    assert not np.allclose(first.positions, atoms_from_smiles("CCO.O", 1).positions)
+    # Each molecule has the shape that it has alone.
+    alone = atoms_from_smiles("O").get_all_distances()[0, 1:]
+    water = fragments("CCO.O") == 1
+    together = first.get_all_distances()[np.ix_(water, water)][0, 1:]
+    assert together == pytest.approx(alone, abs=0.03)
+
+
+def test_charges_and_spins_of_the_parts_add_up() -> None:
+    pair = atoms_from_smiles("[Na+].CC(=O)[O-]")
+    assert pair.info["formal_charge"] == 0
+    assert atoms_from_smiles("[CH3].[CH3]").info["spin_multiplicity"] == 3
