@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from molequi.models.molecular import MolecularModel
     from molequi.simulation.calculator import Calculator
+    from molequi.structures.inputs import Structure
 
 
 def load_network(
@@ -36,6 +37,13 @@ def load_calculator(
     return Calculator(
         model, device=device.value, dtype=precision(dtype), dispersion=dispersion, unsafe=unsafe
     )
+
+
+def completed(inputs: list[str] | None) -> list[Structure]:
+    """Read inputs, adding the hydrogens that records in space lack."""
+    from molequi.structures.inputs import read_inputs
+
+    return list(read_inputs(inputs, add_hydrogens=True)) if inputs else []
 
 
 def read_one(source: str | None, smiles: str | None, charge: int | None, seed: int) -> Atoms:

@@ -32,8 +32,8 @@ Inputs = Annotated[
         metavar="INPUT...",
         show_default=False,
         help=(
-            "Files that ASE or RDKit read (.xyz .sdf .smi .pdb .cif .traj .db, also .gz), or - "
-            "for stdin."
+            "Files that ASE or RDKit read (.xyz .sdf .mol2 .smi .pdb .gjf .cif .traj .db, also .gz "
+            ".bz2 .xz), or - for stdin."
         ),
     ),
 ]
@@ -89,6 +89,13 @@ Charge = Annotated[
         "-q",
         show_default=False,
         help="Total charge in e; overrides what the input says.",
+    ),
+]
+AddHydrogens = Annotated[
+    bool,
+    typer.Option(
+        "--add-hydrogens",
+        help="Complete SDF records that have coordinates in space but no hydrogens.",
     ),
 ]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the model runs.")]

@@ -10,7 +10,7 @@ import typer
 
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
-from molequi.cli.loading import load_network
+from molequi.cli.loading import completed, load_network
 from molequi.cli.optical_rotation import (
     print_level,
     print_means,
@@ -52,6 +52,7 @@ def predict(
     model: options.Model = "organic",
     output: options.Output = None,
     charge: options.Charge = None,
+    add_hydrogens: options.AddHydrogens = False,
     conformers: Conformers = 1,
     temperature: Temperature = None,
     json: options.Json = False,
@@ -76,13 +77,14 @@ def predict(
     from molequi.prediction.predict import predict as run
     from molequi.simulation.boltzmann import predict_means
 
+    given = completed(inputs) if add_hydrogens else inputs or []
     network = load_network(model, device, dtype, dispersion=dispersion)
     shared = options.Reading(smiles or [], charge, conformers, seed, output, overwrite)
     if temperature is not None:
         _check_means(conformers, unsafe=unsafe)
-        means = predict_means(inputs or [], network, temperature=temperature, **shared._asdict())
+        means = predict_means(given, network, temperature=temperature, **shared._asdict())
         return print_means(means, network, json=json)
-    records = run(inputs or [], network, batch_size=batch_size, unsafe=unsafe, **shared._asdict())
+    records = run(given, network, batch_size=batch_size, unsafe=unsafe, **shared._asdict())
     return _report(records, network, output, json=json)
 
 

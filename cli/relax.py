@@ -10,7 +10,7 @@ import typer
 
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
-from molequi.cli.loading import load_calculator
+from molequi.cli.loading import completed, load_calculator
 from molequi.cli.output import STDERR, print_json, print_table, say
 from molequi.cli.records import Record, hidden_source, print_provenance, require_good
 
@@ -41,6 +41,7 @@ def relax(
     steps: Steps = 500,
     output: options.Output = None,
     charge: options.Charge = None,
+    add_hydrogens: options.AddHydrogens = False,
     json: options.Json = False,
     dispersion: options.Dispersion = None,
     unsafe: options.Unsafe = False,
@@ -59,10 +60,11 @@ def relax(
 
     from molequi.simulation.relaxation import relax as run
 
+    given = completed(inputs) if add_hydrogens else inputs or []
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     with STDERR.status("relaxing"):
         records = run(
-            inputs or [], calculator, smiles=smiles or [], charge=charge, seed=seed,
+            given, calculator, smiles=smiles or [], charge=charge, seed=seed,
             fmax=fmax, steps=steps, output=output, overwrite=overwrite,
         )  # fmt: skip
     good = require_good(records)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Literal, cast
@@ -56,6 +57,8 @@ _COMPRESSED: dict[str, tuple[Callable[..., object], bytes]] = {
     ".bz2": (bz2.open, b"BZh"),
     ".xz": (lzma.open, b"\xfd7zXZ\x00"),
 }
+# What reading a damaged file raises, compressed ones among them.
+UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 def suffix_of(path: Path) -> str:

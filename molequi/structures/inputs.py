@@ -16,7 +16,6 @@ from molequi.structures.atoms import check_atoms, settle_electrons
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.readers import read_structures
 
-Input = str | os.PathLike[str] | Atoms
 # What the reader noted about where the structure comes from, worth repeating beside a result.
 _NOTES = ("name", "smiles", "geometry", "reading")
 
@@ -58,6 +57,9 @@ def notes_of(atoms: Atoms) -> dict[str, str]:
     return {name: atoms.info[name] for name in _NOTES if isinstance(atoms.info.get(name), str)}
 
 
+Input = str | os.PathLike[str] | Atoms | Structure
+
+
 class _Wanted(NamedTuple):
     """The total charge, how many conformers to make of a SMILES, and whether to add hydrogens.
 
@@ -79,7 +81,7 @@ def read_inputs(
     seed: int = 0,
     add_hydrogens: bool = False,
 ) -> Iterator[Structure]:
-    """Read files, `-` for standard input, ASE atoms and SMILES, in this order.
+    """Read files, `-` for standard input, ASE atoms, structures read before and SMILES, in order.
 
     A damaged structure comes with its error, and so does a file that cannot be read; the others
     go on.
@@ -90,7 +92,7 @@ def read_inputs(
     Raises UserError, before anything is computed, where a file is missing or there is nothing to
     read.
     """
-    inputs = [inputs] if isinstance(inputs, str | os.PathLike | Atoms) else list(inputs)
+    inputs = [inputs] if isinstance(inputs, str | os.PathLike | Atoms | Structure) else list(inputs)
     smiles = [smiles] if isinstance(smiles, str) else list(smiles)
     if not inputs and not smiles:
         raise UserError(
@@ -112,7 +114,7 @@ def read_inputs(
 
 def _check_files(inputs: Sequence[Input]) -> None:
     for path in inputs:
-        if not isinstance(path, Atoms) and str(path) != "-" and not Path(path).exists():
+        if isinstance(path, str | os.PathLike) and str(path) != "-" and not Path(path).exists():
             raise UserError(
                 f"no file {path}; an input is a structure file, - for standard input, or --smiles "
                 "TEXT"
@@ -153,8 +155,11 @@ def first_atoms(source: Input) -> Atoms:
 
 
 def _read(item: Input, position: int, wanted: _Wanted) -> Iterator[Structure]:
+    if isinstance(item, Structure):
+        yield item if item.atoms is None else _settled(item, wanted.charge)
+        return
     if isinstance(item, Atoms):
-        yield _from_atoms(item, position, wanted.charge)
+        yield _settled(Structure("atoms", position, item), wanted.charge)
         return
     index = -1
     try:
@@ -164,7 +169,7 @@ def _read(item: Input, position: int, wanted: _Wanted) -> Iterator[Structure]:
             yield from _found(found, str(item), index, wanted)
     except UserError as error:
         # What is wrong with a file costs the rest of this file, not the other files.
-        yield Structure(str(item), index + 1, None, str(error))
+        yield Structure(str(item), index + 1, None, str(error).removeprefix(f"{item} "))
 
 
 def _found(found: Atoms | str, source: str, index: int, wanted: _Wanted) -> Iterator[Structure]:
@@ -186,15 +191,15 @@ def _embed(smiles: str, source: str, index: int, wanted: _Wanted) -> Iterator[St
         except UserError as error:
             yield Structure(source, index, None, str(error), number)
             return
-        structure = _from_atoms(atoms, index, wanted.charge)
-        yield dataclasses.replace(structure, source=source, conformer=number)
+        yield _settled(Structure(source, index, atoms, conformer=number), wanted.charge)
 
 
-def _from_atoms(atoms: Atoms, index: int, charge: int | None) -> Structure:
-    atoms = atoms.copy()
+def _settled(structure: Structure, charge: int | None) -> Structure:
+    """Check the atoms and settle their charge and spin, or say what is wrong with them."""
+    atoms = structure.require_atoms().copy()
     try:
         check_atoms(atoms)
         settle_electrons(atoms, charge)
     except UserError as error:
-        return Structure("atoms", index, None, str(error))
-    return Structure("atoms", index, atoms)
+        return dataclasses.replace(structure, atoms=None, error=str(error))
+    return dataclasses.replace(structure, atoms=atoms)

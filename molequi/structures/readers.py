@@ -9,9 +9,7 @@ import io
 import logging
 import os
 import sys
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from lzma import LZMAError
 from pathlib import Path
 from typing import IO
 
@@ -23,7 +21,7 @@ from molequi.errors import UserError
 from molequi.structures.atoms import check_atoms, settle_electrons
 from molequi.structures.doubts import doubtful_units
 from molequi.structures.electrons import SOURCE_KEYS
-from molequi.structures.formats import Format, decompressed, format_of, open_binary
+from molequi.structures.formats import UNREADABLE, Format, decompressed, format_of, open_binary
 from molequi.structures.gaussian import gaussian_inputs, note_printed
 from molequi.structures.mol2 import mol2_molecules
 from molequi.structures.molecules import atoms_from_smiles
@@ -35,7 +33,6 @@ from molequi.structures.xyz import xyz_frames
 
 _LOG = logging.getLogger(__name__)
 _OUTPUTS = (".log", ".out")  # of quantum chemistry programs
-_UNREADABLE = (OSError, EOFError, zlib.error, LZMAError)
 
 
 def read_structures(
@@ -103,7 +100,7 @@ def records(
         try:
             with open_binary(path) as handle:
                 yield from _parse(handle, kind, seed, add_hydrogens=add_hydrogens)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise UserError(f"{path} cannot be read as text ({error})") from error
     elif kind == "database":
         yield from map(_without_sources, _database(path))

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
+from ase.io import write
 
 from molequi.errors import UserError
-from molequi.structures.inputs import Structure, first_atoms, one_structure
+from molequi.structures.inputs import Structure, first_atoms, one_structure, read_inputs
 
 
 def test_atoms_are_required_by_name():
@@ -31,3 +32,46 @@ def test_first_atoms_are_a_copy(tmp_path):
 def test_a_file_or_a_smiles_but_not_both():
     with pytest.raises(UserError, match="not both"):
         one_structure("a.xyz", smiles="C")
+
+
+def test_one_bad_file_costs_only_itself(tmp_path):
+    molecule("H2O").write(tmp_path / "a.xyz")
+    (tmp_path / "bad.cif").write_text("nothing of a crystal")
+    (tmp_path / "empty.xyz").write_text("")
+    (tmp_path / "cut.sdf.gz").write_bytes(b"\x1f\x8b\x08\x00")
+    (tmp_path / "unknown.doc").write_text("hello")
+    names = ["a.xyz", "bad.cif", "empty.xyz", "cut.sdf.gz", "unknown.doc", "a.xyz"]
+    found = list(read_inputs([tmp_path / name for name in names], smiles="C"))
+    assert [item.atoms is not None for item in found] == [True, *[False] * 4, True, True]
+    bad, empty, cut, unknown = (item.error for item in found[1:5])
+    assert bad.startswith("cannot be read (") or bad == "holds no structures"
+    assert empty == "holds no structures"
+    assert cut.startswith("cannot be read as text")
+    assert unknown.startswith("has a format that ASE does not know")
+
+
+@pytest.mark.parametrize("name", ["a@300K.pdb", "b@.cif", "c@2.traj", "d@x.json", "e@1.db"])
+def test_an_at_sign_is_part_of_the_name(tmp_path, name):
+    ethanol = molecule("CH3CH2OH", vacuum=3.0)
+    write(tmp_path / name, ethanol)
+    (item,) = read_inputs(tmp_path / name)
+    assert item.require_atoms().get_chemical_formula() == "C2H6O"
+
+
+def test_where_charge_and_geometry_come_from_is_a_label():
+    (item,) = read_inputs((), smiles="[NH4+]")
+    assert item.atoms.info["charge_source"] == "the formal charges of the atoms"
+    assert item.labels()["geometry"].startswith("ETKDGv3")
+
+
+def test_structures_read_before_go_through():
+    water = molecule("H2O")
+    water.info["charge_source"], water.info["charge"] = "a note", 1
+    read = Structure("a.xyz", 3, water)
+    (again,) = read_inputs(read)
+    assert (again.source, again.index, again.atoms.info["charge_source"]) == ("a.xyz", 3, "a note")
+    (charged,) = read_inputs([read], charge=-1)
+    assert charged.atoms.info["charge"] == -1
+    assert water.info["charge"] == 1
+    broken = Structure("a.xyz", 4, None, "why")
+    assert list(read_inputs([broken])) == [broken]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import csv
 import dataclasses
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from molequi.datasets.splits import hashed_split
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES
 from molequi.structures.cip import Axis, StereoLabels, axis_label, constitution_of
-from molequi.structures.formats import format_of, open_binary
+from molequi.structures.formats import UNREADABLE, format_of, open_binary
 
 _FIELD = "axes"
 _SALT = "molequi:axial"
@@ -163,8 +162,8 @@ def _parse(text: str) -> list[Axis]:
 def _table_axes(path: Path) -> dict[str, list[Axis]]:
     if not path.is_file():
         raise UserError(f"{path} does not exist; expected a CSV with the columns SMILES and label")
-    with open_table(path) as handle:
-        try:
+    try:
+        with open_table(path) as handle:
             reader = table_reader(handle, path)
             if not {"SMILES", "label"} <= set(reader.fieldnames or ()):
                 raise UserError(
@@ -172,8 +171,8 @@ def _table_axes(path: Path) -> dict[str, list[Axis]]:
                     f"{', '.join(reader.fieldnames or ()) or 'none'}"
                 )
             return {line["SMILES"]: _parse(line["label"]) for line in reader}
-        except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
-            raise UserError(f"{path} cannot be read as a table ({error})") from error
+    except (*UNREADABLE, csv.Error) as error:
+        raise UserError(f"{path} cannot be read as a table ({error})") from error
 
 
 class Axial(PreparedSet):
@@ -191,7 +190,7 @@ class Axial(PreparedSet):
         try:
             with open_binary(path) as handle:
                 head = handle.read(_HEAD)
-        except (OSError, EOFError, zlib.error):
+        except UNREADABLE:
             return False
         return f"<{_FIELD}>".encode() in head.partition(b"$$$$")[0]
 

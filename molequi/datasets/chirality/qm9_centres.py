@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from molequi.datasets.report import LabelReport, describe_frames, make_label
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES
 from molequi.structures.cip import constitution_of
-from molequi.structures.formats import format_of
+from molequi.structures.formats import UNREADABLE, format_of
 
 _COLUMNS = ("index", "status", "smiles_3d", "cip", "n_rs", "is_chiral")
 
@@ -84,7 +83,7 @@ def _read(path: Path) -> list[_Centre]:
         )
     try:
         centres = list(_lines(path))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
+    except (*UNREADABLE, csv.Error) as error:
         raise UserError(f"{path} cannot be read as a table ({error})") from error
     if not centres:
         raise UserError(f"{path} has no molecule with exactly one R or S centre")
@@ -132,7 +131,7 @@ class QM9Chirality(PreparedSet):
         try:
             with open_table(path) as handle:
                 return set(_COLUMNS) <= set(table_reader(handle, path).fieldnames or ())
-        except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error):
+        except (*UNREADABLE, csv.Error):
             return False
 
     def read_source(self, paths: Sequence[Path], structures: str | Path | None) -> LabelledSet:

@@ -6,15 +6,14 @@ One after the other, a bad line as its error text.
 from __future__ import annotations
 
 import csv
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rdkit import Chem, rdBase
 
-from molequi.datasets.formats.csv_files import open_table, smiles_column, table_reader
+from molequi.datasets.formats.csv_files import column_names, open_table, smiles_column, table_reader
 from molequi.errors import UserError
-from molequi.structures.formats import format_of, open_binary, suffix_of
+from molequi.structures.formats import UNREADABLE, format_of, open_binary, suffix_of
 from molequi.structures.sdf import sdf_molecules
 
 Item = tuple[str, "Chem.Mol | str"]
@@ -48,7 +47,7 @@ def molecules(source: str | Path | Sequence[str], smiles: str | None = None) -> 
             yield from _table(path, smiles)
         else:
             yield from _lines(path) if kind == "smiles" else _records(path)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
+    except (*UNREADABLE, csv.Error) as error:
         raise UserError(f"{path} cannot be read as text ({error})") from error
 
 
@@ -72,9 +71,7 @@ def _lines(path: Path) -> Iterator[Item]:
 def _table(path: Path, smiles: str | None = None) -> Iterator[Item]:
     with open_table(path) as handle:
         reader = table_reader(handle, path)
-        column = smiles_column(
-            path, [name for name in reader.fieldnames or () if name is not None], smiles
-        )
+        column = smiles_column(path, column_names(reader, path), smiles)
         for line in reader:
             text = (line[column] or "").strip()
             yield (

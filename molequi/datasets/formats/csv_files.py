@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import zlib
+from collections import Counter
 from collections.abc import Sequence
-from lzma import LZMAError
 from pathlib import Path
 
 from molequi.errors import UserError
@@ -17,27 +15,47 @@ from molequi.structures.text import decode
 _SMILES_NAMES = ("smiles", "canonical_smiles", "smi")
 
 
-def open_table(path: Path) -> io.TextIOBase:
+def open_table(path: Path) -> io.StringIO:
     """Open a text file, compressed or not, in any encoding that `text.decode` knows.
 
-    Raises UserError for a damaged compressed file.
+    A damaged file raises one of `formats.UNREADABLE`.
     """
-    try:
-        with open_binary(path) as handle:
-            return io.StringIO(decode(handle.read()), newline="")
-    except (EOFError, zlib.error, LZMAError, gzip.BadGzipFile) as error:
-        raise UserError(f"{path} cannot be read ({error})") from error
+    with open_binary(path) as handle:
+        return io.StringIO(decode(handle.read()), newline="")
 
 
-def table_reader(handle: io.TextIOBase, path: Path) -> csv.DictReader[str]:
+def table_reader(handle: io.StringIO, path: Path) -> csv.DictReader[str]:
     """Read the lines of a CSV or TSV file as dicts.
 
-    The delimiter is guessed from the first line.
+    The delimiter is the likeliest of comma, semicolon, tab and bar in the first line, else the
+    space; the line `sep=;` of a spreadsheet names it.
     """
     first = handle.readline()
-    handle.seek(0)
-    delimiter = "\t" if suffix_of(path) == ".tsv" else max(",;\t", key=first.count)
+    if first.lower().startswith("sep=") and len(first.strip("\n")) == 5:
+        delimiter = first[4]
+    else:
+        handle.seek(0)
+        likeliest = max(",;\t|", key=first.count)
+        delimiter = likeliest if likeliest in first else " "
+    if suffix_of(path) == ".tsv":
+        delimiter = "\t"
     return csv.DictReader(handle, delimiter=delimiter, skipinitialspace=True)
+
+
+def column_names(reader: csv.DictReader[str], path: Path) -> list[str]:
+    """Return the names of the columns.
+
+    Raises UserError for one that stands twice, as nobody could tell which is meant.
+    """
+    names = [name for name in reader.fieldnames or () if name is not None]
+    counts = Counter(name.strip() for name in names)
+    twice = [name for name, count in counts.items() if name and count > 1]
+    if twice:
+        raise UserError(
+            f"{path} has more than one column named {', '.join(map(repr, twice))}; give each its "
+            "own name"
+        )
+    return names
 
 
 def smiles_column(path: Path, columns: Sequence[str], wanted: str | None) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ import ase
 
 from molequi.datasets.base import DatasetSpec, FileReport, Request
 from molequi.datasets.conversion import frames_from_atoms
-from molequi.datasets.formats.csv_files import open_table, smiles_column, table_reader
+from molequi.datasets.formats.csv_files import column_names, open_table, smiles_column, table_reader
 from molequi.datasets.formats.extxyz import report_everything
 from molequi.datasets.formats.labels import find_labels
 from molequi.datasets.formats.values import parse_value
@@ -25,7 +26,7 @@ from molequi.datasets.labelled_set import LabelledSet, log_failures
 from molequi.datasets.report import LabelReport
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, Property
-from molequi.structures.formats import format_of
+from molequi.structures.formats import UNREADABLE, format_of
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.readers import records
 
@@ -115,8 +116,10 @@ def _standing_in(report: LabelReport, place: str) -> LabelReport:
 
 def inspect_table(path: str | Path, rows: Iterable[Property] = PROPERTIES.values()) -> LabelReport:
     """Report the columns of a CSV or TSV file that are named like `rows`; no conformer is made."""
-    with open_table(Path(path)) as handle:
-        lines = [_present(line) for line in table_reader(handle, Path(path))]
+    with _opened(Path(path)) as handle:
+        reader = table_reader(handle, Path(path))
+        column_names(reader, Path(path))
+        lines = [_present(line) for line in reader]
     report = report_everything([ase.Atoms(info=line) for line in lines], str(path), rows)
     return dataclasses.replace(
         _standing_in(report, "column"), keys={"columns": report.keys["info"]}
@@ -127,11 +130,11 @@ def _csv_items(
     path: Path, targets: Sequence[Property], keys: Mapping[str, str], smiles: str | None, seed: int
 ) -> Iterator[Item]:
     _refuse_oriented(path, targets)
-    with open_table(path) as handle:
+    with _opened(path) as handle:
         reader = table_reader(handle, path)
         try:
-            columns = [name for name in reader.fieldnames or () if name is not None]
-        except (UnicodeDecodeError, csv.Error) as error:
+            columns = column_names(reader, path)
+        except csv.Error as error:
             raise UserError(f"{path} cannot be read as a table ({error})") from error
         column = smiles_column(path, columns, smiles)
         _check_columns(path, columns, targets, keys)
@@ -149,6 +152,13 @@ def _csv_items(
             del line[column]
             atoms.info.update(_present(line))
             yield label, atoms
+
+
+def _opened(path: Path) -> io.StringIO:
+    try:
+        return open_table(path)
+    except UNREADABLE as error:
+        raise UserError(f"{path} cannot be read as text ({error})") from error
 
 
 def _present(line: Mapping[str, str]) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 from pathlib import Path
 
 import ase.io
@@ -13,7 +15,7 @@ from ase.build import molecule
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
-from molequi.datasets.formats.tables import read_table
+from molequi.datasets.formats.tables import inspect_table, read_table
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, declare
 from molequi.structures.molecules import atoms_from_smiles
@@ -222,3 +224,42 @@ def test_bundled_table(checkout: Path, tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "gaps.csv", "\n".join(lines[:6])), [GAP])
     assert len(table.frames) == 5
     assert (table.frames.targets["gap"] > 1.0).all()
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-8-sig"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
+def test_encodings_and_compression(tmp_path: Path, encoding: str, pack) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(pack("name,smiles,gap\nWässer,O,8.2\r\n".encode(encoding)))
+    assert read_table(path, [GAP]).frames.targets["gap"].tolist() == [8.2]
+
+
+@pytest.mark.parametrize(
+    "text", ["smiles|gap\nO|8.2\n", "smiles gap\nO   8.2\n", "sep=;\nsmiles;gap\nO;8.2\n"]
+)
+def test_other_separators(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path / "a.csv", text)
+    assert read_table(path, [GAP]).frames.targets["gap"].tolist() == [8.2]
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "smiles,gap,gap\nO,8.2,-8.2\n")
+    for read in (lambda: read_table(path, [GAP]), lambda: inspect_table(path)):
+        with pytest.raises(UserError, match="more than one column named 'gap'"):
+            read()
+    write(path, "smiles,gap,,\nO,8.2,,\n")  # a spreadsheet's empty columns
+    assert read_table(path, [GAP]).frames.targets["gap"].tolist() == [8.2]
+
+
+def test_a_damaged_table_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(b"no gzip")
+    for read in (lambda p: read_table(p, [GAP]), inspect_table):
+        with pytest.raises(UserError, match="cannot be read as text"):
+            read(tmp_path / "a.csv.gz")
+
+
+def test_charges_of_a_column_against_the_smiles(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "smiles,gap,charge\nC[NH3+],5,1\nC[NH3+],5,1\n")
+    assert read_table(path, [GAP]).frames.total_charge.tolist() == [1, 1]
+    with pytest.raises(UserError, match=r"charge=0 says 0, the formal charges of the atoms says 1"):
+        read_table(write(path, "smiles,gap,charge\nC[NH3+],5,0\n"), [GAP])
