@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import ase
 import numpy as np
@@ -17,6 +18,14 @@ from molequi.structures.symbols import read_symbol
 _NO_CHARGES = "NO_CHARGES"
 # Partial charges are rounded when written; so much may their sum be off a whole number, e.
 _ROUNDING = 0.05
+
+
+class _Row(NamedTuple):
+    """An atom: its atomic number, position (Å) and charge (e)."""
+
+    number: int
+    position: list[float]
+    charge: float
 
 
 def mol2_molecules(lines: Iterable[str]) -> Iterator[ase.Atoms | str]:
@@ -50,23 +59,28 @@ def _molecule_or_error(sections: dict[str, list[tuple[int, str]]]) -> ase.Atoms 
 
 def _molecule(sections: dict[str, list[tuple[int, str]]]) -> ase.Atoms:
     header = [text.strip() for _, text in sections.get("MOLECULE", ())]
-    rows = [(number, text.split()) for number, text in sections.get("ATOM", ()) if text.strip()]
+    rows = [_row(*line) for line in sections.get("ATOM", ()) if line[1].strip()]
     if not rows:
         raise UserError(f"the molecule {header[0] if header else ''!r} has no atoms")
-    numbers, positions, charges = [], [], []
-    for number, words in rows:
-        try:
-            numbers.append(read_symbol(words[5].split(".")[0]).number)
-            positions.append([float(word) for word in words[2:5]])
-            charges.append(float(words[8]) if len(words) > 8 else 0.0)
-        except (ValueError, IndexError) as error:
-            raise UserError(f"line {number}: the atom cannot be read ({error})") from error
-    atoms = ase.Atoms(numbers, np.array(positions))
+    atoms = ase.Atoms([row.number for row in rows], np.array([row.position for row in rows]))
     if header and header[0] and header[0] != "*****":
         atoms.info["name"] = header[0]
+    charges = [row.charge for row in rows]
     total = sum(charges)
     stated = _NO_CHARGES not in header[3:4] and any(charges)
     if stated and abs(total - round(total)) <= _ROUNDING:
         atoms.info["charge"] = round(total)
         atoms.info["charge_source"] = "the sum of the charges of the MOL2 file"
     return atoms
+
+
+def _row(number: int, text: str) -> _Row:
+    words = text.split()
+    try:
+        return _Row(
+            read_symbol(words[5].split(".")[0]).number,
+            [float(word) for word in words[2:5]],
+            float(words[8]) if len(words) > 8 else 0.0,
+        )
+    except (ValueError, IndexError) as error:
+        raise UserError(f"line {number}: the atom cannot be read ({error})") from error

@@ -78,15 +78,7 @@ def _model(
 
 def _structure(records: list[_Atom], cell: np.ndarray | None, notes: list[str]) -> ase.Atoms:
     kept = _one_location(records)
-    if len(kept) < len(records):
-        notes.append(
-            f"{len(records) - len(kept)} alternate locations of lower occupancy are left out"
-        )
-    n_partial = sum(0.0 < atom.occupancy < 1.0 for atom in kept)
-    if n_partial and len(kept) == len(records):
-        notes.append(f"{n_partial} atoms with an occupancy below 1 count as whole")
-    if any(atom.is_guessed for atom in kept):
-        notes.append("elements are told from the atom names, as columns 77-78 are empty")
+    notes += _remarks(records, kept)
     atoms = ase.Atoms(
         [atom.element.number for atom in kept],
         [atom.position for atom in kept],
@@ -103,6 +95,21 @@ def _structure(records: list[_Atom], cell: np.ndarray | None, notes: list[str]) 
         atoms.info["charge"] = sum(charges)
         atoms.info["charge_source"] = "columns 79-80 of the PDB file"
     return atoms
+
+
+def _remarks(records: list[_Atom], kept: list[_Atom]) -> list[str]:
+    """Say what was not taken as it stands."""
+    notes = []
+    if len(kept) < len(records):
+        notes.append(
+            f"{len(records) - len(kept)} alternate locations of lower occupancy are left out"
+        )
+    n_partial = sum(0.0 < atom.occupancy < 1.0 for atom in kept)
+    if n_partial and len(kept) == len(records):
+        notes.append(f"{n_partial} atoms with an occupancy below 1 count as whole")
+    if any(atom.is_guessed for atom in kept):
+        notes.append("elements are told from the atom names, as columns 77-78 are empty")
+    return notes
 
 
 def _one_location(records: list[_Atom]) -> list[_Atom]:

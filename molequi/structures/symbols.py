@@ -41,11 +41,15 @@ def read_symbol(text: str) -> Element:
     isotope = _ISOTOPE.fullmatch(text)
     if isotope and isotope[2] in atomic_numbers:
         return Element(atomic_numbers[isotope[2]], int(isotope[1]))
+    raise UserError(_no_symbol(text))
+
+
+def _no_symbol(text: str) -> str:
     if _GHOST.fullmatch(text):
-        raise UserError(f"{text} is a ghost atom; remove it")
+        return f"{text} is a ghost atom; remove it"
     label = _LABEL.match(text)
     meant = f" ({label[1]}?)" if label and label[1] in atomic_numbers else ""
-    raise UserError(f"{text!r} is no element symbol{meant}")
+    return f"{text!r} is no element symbol{meant}"
 
 
 def isotope_mass(element: Element) -> float:
