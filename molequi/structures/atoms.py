@@ -21,6 +21,9 @@ from molequi.structures.electrons import (
     multiplicity_statements,
 )
 
+# Å; images of a nucleus are never closer, not even those of hydrogen under pressure.
+_SHORTEST_PERIOD = 0.7
+
 
 def charge_of(atoms: ase.Atoms, charge: int | None = None) -> int:
     """Return the total charge, e; see `stated_charge`."""
@@ -138,6 +141,12 @@ def check_atoms(atoms: ase.Atoms) -> None:
         )
     refuse_positions(atoms.positions)
     refuse_cell(atoms.cell.array, atoms.pbc, len(atoms))
+    lengths = np.linalg.norm(atoms.cell.array, axis=1)
+    for axis in np.flatnonzero(atoms.pbc & (lengths < _SHORTEST_PERIOD)):
+        raise UserError(
+            f"the cell vector along axis {axis} is {lengths[axis]:.3f} Å long, which no crystal "
+            "has; give the cell in Å or switch pbc off"
+        )
 
 
 def graph_from_atoms(atoms: ase.Atoms, cutoff: float, charge: int | None = None) -> AtomGraph:

@@ -6,7 +6,7 @@ Records: Tripos, "Tripos Mol2 File Format" (2005).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import ase
@@ -15,6 +15,8 @@ import numpy as np
 from molequi.errors import UserError
 from molequi.structures.symbols import read_symbol
 
+_UNNAMED = ("", "*****")
+_EMPTY = ("", "", "", "")  # for a header that ends early
 _NO_CHARGES = "NO_CHARGES"
 # Partial charges are rounded when written; so much may their sum be off a whole number, e.
 _ROUNDING = 0.05
@@ -58,20 +60,25 @@ def _molecule_or_error(sections: dict[str, list[tuple[int, str]]]) -> ase.Atoms 
 
 
 def _molecule(sections: dict[str, list[tuple[int, str]]]) -> ase.Atoms:
-    header = [text.strip() for _, text in sections.get("MOLECULE", ())]
+    name, _, _, kind, *_ = [*(text.strip() for _, text in sections.get("MOLECULE", ())), *_EMPTY]
     rows = [_row(*line) for line in sections.get("ATOM", ()) if line[1].strip()]
     if not rows:
-        raise UserError(f"the molecule {header[0] if header else ''!r} has no atoms")
+        raise UserError(f"the molecule {name!r} has no atoms")
     atoms = ase.Atoms([row.number for row in rows], np.array([row.position for row in rows]))
-    if header and header[0] and header[0] != "*****":
-        atoms.info["name"] = header[0]
-    charges = [row.charge for row in rows]
-    total = sum(charges)
-    stated = _NO_CHARGES not in header[3:4] and any(charges)
-    if stated and abs(total - round(total)) <= _ROUNDING:
-        atoms.info["charge"] = round(total)
+    if name not in _UNNAMED:
+        atoms.info["name"] = name
+    total = _total([row.charge for row in rows], kind)
+    if total is not None:
+        atoms.info["charge"] = total
         atoms.info["charge_source"] = "the sum of the charges of the MOL2 file"
     return atoms
+
+
+def _total(charges: Sequence[float], kind: str) -> int | None:
+    """Return the sum of the atoms' charges, None where they say nothing or are no whole number."""
+    total = sum(charges)
+    is_whole = abs(total - round(total)) <= _ROUNDING
+    return round(total) if is_whole and any(charges) and kind != _NO_CHARGES else None
 
 
 def _row(number: int, text: str) -> _Row:
