@@ -37,11 +37,11 @@ class MatrixWeights(abc.ABC):
     """A layer that has such weights."""
 
     @abc.abstractmethod
-    def matrices(self) -> Iterator[tuple[nn.Parameter, Blocks]]:
+    def matrices(self) -> Iterator[tuple[Tensor, Blocks]]:
         """Name those among its own weights that are matrices, and how they are packed."""
 
 
-def matrix_weights(network: nn.Module) -> list[tuple[nn.Parameter, Blocks]]:
+def matrix_weights(network: nn.Module) -> list[tuple[Tensor, Blocks]]:
     """Return the trainable weights of a network that are matrices: at least 2 by 2.
 
     A matrix of one row or column is a list of numbers.
@@ -54,7 +54,7 @@ def matrix_weights(network: nn.Module) -> list[tuple[nn.Parameter, Blocks]]:
     ]
 
 
-def _matrices_of(module: nn.Module) -> Iterator[tuple[nn.Parameter, Blocks]]:
+def _matrices_of(module: nn.Module) -> Iterator[tuple[Tensor, Blocks]]:
     if isinstance(module, MatrixWeights):
         yield from module.matrices()
     elif isinstance(module, nn.Linear):

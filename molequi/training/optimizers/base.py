@@ -40,7 +40,8 @@ class MatrixOptimizer(torch.optim.Optimizer, abc.ABC):
             if weight.requires_grad and id(weight) not in known
         ]
         defaults = {"lr": learning_rate, "weight_decay": weight_decay}
-        super().__init__([{"params": weights}, {"params": others}], defaults)
+        groups: list[dict[str, Any]] = [{"params": weights}, {"params": others}]
+        super().__init__(groups, defaults)
 
     @abc.abstractmethod
     def direction(self, gradients: Tensor, state: State) -> Tensor:
@@ -50,7 +51,7 @@ class MatrixOptimizer(torch.optim.Optimizer, abc.ABC):
         """
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step; `closure` computes the gradients, and its value is returned."""
         loss = None
         if closure is not None:
