@@ -111,4 +111,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Å is no reason to fail
+    # Python processes that a command starts look for no modules in the current folder either.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

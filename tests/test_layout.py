@@ -67,7 +67,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "datasets.formats",
-        "units unit_checks values label_checks labels extxyz csv_files tables flat_npz",
+        "units database_units unit_checks values label_checks labels extxyz csv_files tables "
+        "flat_npz",
     ),
     ("datasets.qm9", "columns sources qm9 pyg"),
     (
@@ -116,6 +117,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "simulation",
         "calculator trajectory guard motion md relaxation vibrations conformers boltzmann",
     ),
+    ("", "__main__"),
 )
 MODULES = tuple(
     ".".join(filter(None, ("molequi", folder, name)))

@@ -14,6 +14,7 @@ import torch
 
 from molequi.models.checkpoint import load_model, save_model
 from molequi.models.making import make_model
+from molequi.version import __version__
 
 
 def in_new_process(code: str, environment: dict[str, str] | None = None) -> str:
@@ -122,3 +123,50 @@ def test_constraints_pin_every_dependency(checkout: Path) -> None:
         versions = pins.get(requirement.name.lower().replace("_", "-"), [])
         assert versions, f"{requirement.name} is not in constraints.txt"
         assert all(version in requirement.specifier for version in versions), line
+
+
+@pytest.mark.parametrize("module", ["molequi", "molequi.cli", "molequi.cli.main"])
+def test_python_m_is_the_command_and_runs_nothing_of_the_current_folder(
+    module: str, tmp_path: Path
+) -> None:
+    if module == "molequi":
+        (tmp_path / "typer.py").write_text("open('executed', 'w')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--version"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, f"molequi {__version__}\n"), done.stderr
+    assert not (tmp_path / "executed").exists()
+
+
+FORKED = """
+import os, sys, time, torch
+from ase.build import molecule
+from molequi.models.making import make_model
+from molequi.structures.atoms import graph_from_atoms
+torch.set_num_threads(2)
+model = make_model((1, 6, 8), ["energy"], n_channels=64, l_max=2).eval()
+graph = graph_from_atoms(molecule("C6H6"), model.cutoff)
+energy = model.compute(graph)["energy"]
+child = os.fork()
+if not child:
+    same = torch.allclose(model.compute(graph)["energy"], energy)
+    os._exit(0 if same and torch.get_num_threads() == 1 else 3)
+for _ in range(600):
+    done, status = os.waitpid(child, os.WNOHANG)
+    if done:
+        break
+    time.sleep(0.1)
+else:
+    os.kill(child, 9), os.waitpid(child, 0), sys.exit("the child hangs")
+assert status == 0, status
+assert torch.get_num_threads() == 2
+"""
+
+
+def test_a_forked_child_computes_where_its_parent_has_computed() -> None:
+    """OpenMP's threads do not come along: the child waited for them for ever."""
+    in_new_process(FORKED)

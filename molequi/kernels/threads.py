@@ -123,6 +123,16 @@ def _alone(task: Callable[[T], None], share: T) -> None:
         task(share)
 
 
+def _after_fork() -> None:
+    """Give torch one thread in a forked child: OpenMP's others stayed behind, and it would wait."""
+    _state.n_threads = None
+    torch.set_num_threads(1)
+
+
+if os.name == "posix":
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 @functools.lru_cache(maxsize=1)
 def _pool(process: int) -> ThreadPoolExecutor:
     """The threads of this process: a forked child inherits none and makes its own."""

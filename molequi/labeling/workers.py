@@ -18,6 +18,11 @@ from molequi.labeling.levels import Level, Molecule
 
 Answer = dict[str, Any]
 MODULES = {"pyscf": "molequi.labeling.backend_pyscf", "tblite": "molequi.labeling.backend_xtb"}
+# As `python -m`, which would look for modules in the current folder first.
+_RUN = (
+    "import sys; sys.path[:] = [folder for folder in sys.path if folder]; "
+    "import runpy; runpy.run_module(sys.argv[1], run_name='__main__')"
+)
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 # glibc would hand every large array back to the system and fetch it again, molecule by molecule: a
 # tenth of the time.
@@ -78,7 +83,7 @@ class Worker:
         with self._lock:
             self._messages = tempfile.TemporaryFile()  # lives as long as the process
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self._module],
+                [sys.executable, "-c", _RUN, self._module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._messages,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,22 @@ class Electrons(NamedTuple):
     multiplicity: int
 
 
+_SLAB_STRESS = (
+    "for a slab switch pbc on along all axes, with vacuum above the cutoff, and hold the axis of "
+    "the vacuum, for c by FrechetCellFilter(atoms, mask=[1, 1, 0, 0, 0, 1])"
+)
+# What may be changed after a calculator was made: `Calculator.set`.
+_CHANGEABLE = ("charge", "spin_multiplicity", "unsafe")
+
+
+def _parameter(name: str) -> property:
+    """Make an attribute of a parameter, which `set` changes too."""
+    return property(
+        lambda calculator: calculator.parameters[name],
+        lambda calculator, value: calculator.set(**{name: value}),
+    )
+
+
 class Calculator(AseCalculator):
     """Energies, forces, dipoles, charges and stress of a model, for ASE.
 
@@ -57,10 +74,17 @@ class Calculator(AseCalculator):
     Everything the last calculation gave, by the names of the property table, is in `predictions`;
     `results` have beside ASE's own names the spreads `forces_std` and `energy_std` of a model that
     gives them.
+    `parameters` say what it was made with; `set` changes charge, spin_multiplicity and unsafe.
+    Threads may share a calculator: one computes while the others wait. Calculators that share a
+    frozen model agree to rounding alone where its `auto` kernels change in between.
     Raises UserError for structures the model does not know.
     """
 
     name = "molequi"
+    discard_results_on_any_change = True
+    charge = _parameter("charge")
+    spin_multiplicity = _parameter("spin_multiplicity")
+    unsafe = _parameter("unsafe")
 
     def __init__(
         self,
@@ -80,9 +104,16 @@ class Calculator(AseCalculator):
             model, device=device, dtype=dtype, kernels=kernels, dispersion=dispersion
         )
         _refuse_without_forces(self.model)
-        self.charge = charge
-        self.spin_multiplicity = spin_multiplicity
-        self.unsafe = unsafe
+        self.parameters.update(
+            model=self.model.metadata.name,
+            device=str(self.model.device),
+            dtype=str(self.model.dtype).removeprefix("torch."),
+            charge=charge,
+            spin_multiplicity=spin_multiplicity,
+            skin=skin,
+            kernels=self.model.kernels,
+            unsafe=unsafe,
+        )
         self.unsafe_reason: str | None = None
         self.predictions: Values = {}
         self.implemented_properties = _ase_properties(self.model)
@@ -90,6 +121,29 @@ class Calculator(AseCalculator):
         self._kept: Atoms | None = None
         self._electrons: Electrons | None = None
         self._device = self.model.device
+        self._in_use = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the lock, which belongs to this process and object."""
+        return {name: value for name, value in vars(self).items() if name != "_in_use"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what another calculator was."""
+        vars(self).update(state)
+        self._in_use = threading.RLock()
+
+    def set(self, **changes: Any) -> dict[str, Any]:
+        """Change charge, spin_multiplicity or unsafe; returns what is new. Results are forgotten.
+
+        Raises UserError for anything else.
+        """
+        for name in changes:
+            if name not in _CHANGEABLE:
+                raise UserError(
+                    f"a calculator cannot change its {name}; `set` takes "
+                    f"{', '.join(_CHANGEABLE)}, and the rest is said when it is made"
+                )
+        return super().set(**changes)
 
     def electrons(self, atoms: Atoms) -> Electrons:
         """Return the charge, e, and the spin multiplicity that a structure is computed with."""
@@ -148,6 +202,10 @@ class Calculator(AseCalculator):
         atoms = self.atoms if atoms is None else atoms
         if atoms is None:
             raise UserError("the calculator has no structure to compute; give it one")
+        with self._in_use:
+            self._compute(atoms, system_changes)
+
+    def _compute(self, atoms: Atoms, system_changes: list[str]) -> None:
         electrons = self.electrons(atoms)
         graph = self.graph(atoms, electrons)
         if self._electrons != electrons or set(system_changes) - {"positions", "cell"}:
@@ -178,10 +236,21 @@ class Calculator(AseCalculator):
 
         Raises PropertyNotImplementedError that says why the model or the structure has none.
         """
-        reason = self._why_not(name, self.atoms if atoms is None else atoms)
-        if reason is not None:
-            raise PropertyNotImplementedError(reason)
-        return super().get_property(name, atoms, allow_calculation)
+        with self._in_use:
+            reason = self._why_not(name, self.atoms if atoms is None else atoms)
+            if reason is not None:
+                raise PropertyNotImplementedError(reason)
+            return super().get_property(name, atoms, allow_calculation)
+
+    def get_hessian(self, atoms: Atoms) -> np.ndarray:
+        """Return d2E/dx2: (3N, 3N), eV/Å², symmetric; rows atom by atom, x y z.
+
+        Raises UserError for structures and models that have none.
+        """
+        with self._in_use:
+            graph = self.graph(atoms)
+            _refusal(self.model, graph, unsafe=self.unsafe)
+            return self.model.hessian(graph).cpu().numpy()
 
     def labels(self, atoms: Atoms) -> dict[str, Any]:
         """Return the labels of a result: `records.result_labels`, and `unsafe` where it is."""
@@ -190,7 +259,7 @@ class Calculator(AseCalculator):
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Return what ASE stores about the calculator."""
-        return {"model": self.model.metadata.name}
+        return dict(self.parameters)
 
     def _why_not(self, name: str, atoms: Atoms | None) -> str | None:
         if name not in self.implemented_properties:
@@ -200,7 +269,8 @@ class Calculator(AseCalculator):
         target = self.model.properties.get(name)
         if target is None or target.is_defined(atoms.pbc):
             return None
-        return f"{target.condition}; this structure has pbc {atoms.pbc.tolist()}"
+        reason = f"{target.condition}; this structure has pbc {atoms.pbc.tolist()}"
+        return f"{reason}; {_SLAB_STRESS}" if name == "stress" and atoms.pbc.any() else reason
 
 
 def _refuse_without_forces(model: FrozenModel) -> None:

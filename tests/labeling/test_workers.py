@@ -49,6 +49,21 @@ def test_one_molecule_fails_and_the_others_go_on(program):
         worker.close()
 
 
+def test_modules_of_the_current_folder_are_not_run(program, tmp_path, monkeypatch):
+    """A random.py or numpy.py that lies beside the structures was executed."""
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("random", "numpy", "json"):
+        (here / f"{name}.py").write_text("open('executed', 'w'); raise SystemExit(7)\n")
+    monkeypatch.chdir(here)
+    worker = start()
+    try:
+        assert worker.ask(hydrogen(0.5))["values"]["energy"] == pytest.approx(np.pi * 0.5 + 2)
+    finally:
+        worker.close()
+    assert not (here / "executed").exists()
+
+
 def test_an_impossible_level_is_the_users_mistake(program):
     with pytest.raises(UserError, match=r"no basis nosuch for \[1\]"):
         start(Level("hf", "nosuch"))

@@ -1,6 +1,8 @@
 """The ASE calculator: values against the model, refusals, and independence of calculators."""
 
 import copy
+import pickle
+import sys
 import threading
 
 import ase.calculators.calculator
@@ -77,6 +79,109 @@ def test_no_stress_unless_fully_periodic(morse, pbc):
     with pytest.raises(PropertyNotImplementedError, match="stress needs a fully periodic cell"):
         atoms.get_stress()
     assert np.isfinite(atoms.get_potential_energy())
+
+
+def test_a_slab_relaxes_in_its_plane_the_way_that_the_refusal_says(morse):
+    """A square layer of Morse carbons, squeezed and sheared."""
+    cell = [[1.5, 0.1, 0.0], [0.0, 1.7, 0.0], [0.0, 0.0, 30.0]]
+    slab = Atoms("C", cell=cell, pbc=(True, True, False), calculator=Calculator(morse()))
+    with pytest.raises(PropertyNotImplementedError, match=r"mask=\[1, 1, 0, 0, 0, 1\]"):
+        slab.get_stress()
+    whole = slab.copy()
+    whole.pbc, whole.calc = True, Calculator(morse())
+    assert whole.get_potential_energy() == pytest.approx(slab.get_potential_energy(), abs=1e-10)
+    before = np.abs(whole.get_stress()[[0, 1, 5]]).max()
+    with LBFGS(FrechetCellFilter(whole, mask=[1, 1, 0, 0, 0, 1]), logfile=None) as optimizer:
+        assert optimizer.run(fmax=0.01, steps=100)
+    assert np.abs(whole.get_stress()[[0, 1, 5]]).max() < 0.05 * before
+    np.testing.assert_allclose(whole.cell[2], [0, 0, 30.0], atol=1e-12)
+
+
+def test_what_is_set_later_is_used_or_refused(morse):
+    atoms = molecule("H2O")
+    atoms.calc = calculator = Calculator(morse(), charge=0)
+    energy = atoms.get_potential_energy()
+    with pytest.raises(UserError, match="cannot change its dtype"):
+        calculator.set(dtype="float32")
+    assert calculator.set(charge=1) == {"charge": 1}
+    with pytest.raises(UserError, match=r"charge \[1\]"):
+        atoms.get_potential_energy()
+    calculator.unsafe = True
+    assert atoms.get_potential_energy() == pytest.approx(energy)
+    assert "charge [1]" in calculator.unsafe_reason
+    calculator.set(charge=0)
+    assert atoms.get_potential_energy() == pytest.approx(energy)
+    assert calculator.unsafe_reason is None
+
+
+def test_parameters_say_what_it_was_made_with(network):
+    calculator = Calculator(network, charge=0, skin=0.3, kernels="reference")
+    calculator.charge = None
+    assert calculator.todict() == calculator.parameters
+    assert calculator.parameters == {
+        "model": network.metadata.name,
+        "device": "cpu",
+        "dtype": "float64",
+        "charge": None,
+        "spin_multiplicity": None,
+        "skin": 0.3,
+        "kernels": "reference",
+        "unsafe": False,
+    }
+
+
+def test_hessian_is_the_slope_of_the_forces(water):
+    hessian, step = water.calc.get_hessian(water), 1e-4
+    for column in (0, 4, 8):
+        moved = []
+        for sign in (1, -1):
+            atoms = water.copy()
+            atoms.calc = water.calc
+            atoms.positions[column // 3, column % 3] += sign * step
+            moved.append(atoms.get_forces().ravel())
+        slope = (moved[1] - moved[0]) / (2 * step)
+        np.testing.assert_allclose(hessian[:, column], slope, atol=1e-5)
+    with pytest.raises(UserError, match="element Cl"):
+        water.calc.get_hessian(molecule("HCl"))
+
+
+def test_threads_may_share_a_calculator(network):
+    """Their calls got into each other: other molecules' forces, and errors of shapes."""
+    shared, fresh = Calculator(network, kernels="reference"), Calculator(network)
+    structures = [molecule(name) for name in ("H2O", "CH4", "CH3OH", "C2H2")]
+    expected = [fresh.get_property("forces", atoms) for atoms in structures]
+    errors: list[float] = []
+
+    def work(first: int) -> None:
+        for k in range(25):
+            place = (first + k) % 4
+            forces = shared.get_property("forces", structures[place])
+            same = forces.shape == expected[place].shape
+            errors.append(np.abs(forces - expected[place]).max() if same else np.inf)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=work, args=(first,)) for first in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(errors) == 100
+    assert max(errors) < 1e-10
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_compute_the_same_and_alone(water, duplicate):
+    energy = water.get_potential_energy()
+    atoms = duplicate(water)
+    atoms.positions[0, 0] += 0.1
+    assert atoms.get_potential_energy() != energy
+    assert water.calc.check_state(water) == []
+    atoms.positions[:] = water.positions
+    assert atoms.get_potential_energy() == energy
 
 
 def test_no_dipole_where_periodic(morse):

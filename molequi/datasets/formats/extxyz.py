@@ -12,6 +12,7 @@ import torch
 
 from molequi.datasets.base import DatasetSpec, FileReport, Request
 from molequi.datasets.conversion import frames_from_atoms
+from molequi.datasets.formats.database_units import stated_units
 from molequi.datasets.formats.labels import find_labels
 from molequi.datasets.formats.unit_checks import suspicious_units
 from molequi.datasets.formats.values import present_keys
@@ -40,11 +41,13 @@ def read_frames(
 
     The numbers come in the units of the table.
 
-    keys: target -> its name in the file. units: target -> its unit in the file.
+    keys: target -> its name in the file. units: target -> its unit in the file, that which the file
+    itself states or else the table's.
     Raises UserError for a damaged frame, or a target that the file does not have, naming the keys
     that are there.
     """
     rows = [get_property(target) if isinstance(target, str) else target for target in targets]
+    units = {**stated_units(path, rows, keys), **(units or {})}
     structures: list[ase.Atoms] = []
     for index, item in enumerate(records(path)):
         if isinstance(item, str):
@@ -76,19 +79,28 @@ def inspect_frames(path: str | Path, rows: Iterable[Property] = PROPERTIES.value
     structures = [item for item in records(path) if not isinstance(item, str)]
     if not structures:
         raise UserError(f"{path} holds no structure that can be read")
-    return report_everything(structures, str(path), rows)
+    rows = list(rows)
+    return report_everything(structures, str(path), rows, units=stated_units(path, rows))
 
 
 def report_everything(
-    structures: Sequence[ase.Atoms], where: str, rows: Iterable[Property] = PROPERTIES.values()
+    structures: Sequence[ase.Atoms],
+    where: str,
+    rows: Iterable[Property] = PROPERTIES.values(),
+    *,
+    units: Mapping[str, str] | None = None,
 ) -> LabelReport:
-    """Report the labels of `rows` that structures carry; `where` names them in messages."""
+    """Report the labels of `rows` that structures carry; `where` names them in messages.
+
+    units: of a row, where the file states another than the table's.
+    """
     present = present_keys(structures)
     labels: list[Label] = []
     warnings: list[str] = []
     for row in _plausible_rows(present, rows):
         try:
-            report = find_labels(structures, [row], where=where).report
+            own = {name: unit for name, unit in (units or {}).items() if name == row.name}
+            report = find_labels(structures, [row], units=own, where=where).report
         except UserError as error:
             warnings.append(str(error))
         else:

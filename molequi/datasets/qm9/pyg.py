@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -11,9 +12,10 @@ from ase import units
 from torch import Tensor
 from torch_geometric.data import Batch, Data, InMemoryDataset
 
-from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.in_memory import Electrons, Frames, Periodicity, make_frames
 from molequi.datasets.qm9.columns import QM9_PROPERTIES, atom_references
 from molequi.datasets.qm9.qm9 import load_qm9, prepare_qm9
+from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
 
 # Column -> (property, factor from the table's unit to PyG's): D, bohr³, eV, bohr², eV, cal/(mol K),
@@ -80,15 +82,79 @@ class QM9(InMemoryDataset):
 
 
 def graph_from_data(data: Data | Batch, cutoff: float) -> AtomGraph:
-    """Build the graph of a `Data` or of the `Batch` that PyG's DataLoader makes; cutoff in Å."""
+    """Build the graph of a `Data` or of the `Batch` that PyG's DataLoader makes; cutoff in Å.
+
+    What counts of it, and errors: see `frames_from_data`.
+    """
     frames = frames_from_data(data)
     return frames.batch(torch.arange(len(frames)), cutoff)[0]
 
 
 def frames_from_data(data: Data | Batch) -> Frames:
-    """Return the structures of a `Data` or `Batch` without targets."""
+    """Return the structures of a `Data` or `Batch` without targets.
+
+    z: (N,). pos: (N, 3), Å. Where there are any: cell, 3 x 3 each, Å, with pbc, 3 each;
+    total_charge or charge, e; spin_multiplicity, multiplicity or spin, 2S + 1, else the lowest that
+    the number of electrons allows. Raises UserError for values of another shape, a cell without
+    pbc or pbc without a cell, and a multiplicity that the electrons forbid.
+    """
     counts = data.ptr.diff() if isinstance(data, Batch) else torch.tensor([len(data.z)])
-    return make_frames(data.pos, data.z, counts)
+    periodic, electrons = _periodicity(data, len(counts)), _electrons(data, counts)
+    return make_frames(data.pos, data.z, counts, periodic=periodic, electrons=electrons)
+
+
+def _periodicity(data: Data | Batch, n_structures: int) -> Periodicity | None:
+    cell, pbc = (
+        _field(data, ("cell",), (3, 3), n_structures),
+        _field(data, ("pbc",), (3,), n_structures),
+    )
+    if pbc is None and (cell is None or not cell.any()):
+        return None
+    if pbc is None or (cell is None and bool(pbc.any())):
+        given, missing = ("cell", "pbc") if pbc is None else ("pbc", "cell")
+        raise UserError(f"the data have {given} but no {missing}; give both, or neither")
+    return Periodicity(torch.zeros(n_structures, 3, 3) if cell is None else cell, pbc != 0)
+
+
+def _electrons(data: Data | Batch, counts: Tensor) -> Electrons:
+    charges = _whole(data, ("total_charge", "charge"), len(counts))
+    charges = torch.zeros(len(counts), dtype=torch.int64) if charges is None else charges
+    owners = torch.repeat_interleave(torch.arange(len(counts)), counts)
+    numbers = torch.zeros_like(charges).index_add_(0, owners, data.z.to(torch.int64))
+    lowest = 1 + (numbers - charges) % 2
+    multiplicities = _whole(data, ("spin_multiplicity", "multiplicity", "spin"), len(counts))
+    if multiplicities is None:
+        return Electrons(charges, lowest)
+    bad = ((multiplicities < 1) | ((multiplicities - lowest) % 2 != 0)).nonzero()[:, 0].tolist()
+    if bad:
+        found, left = int(multiplicities[bad[0]]), int((numbers - charges)[bad[0]])
+        raise UserError(
+            f"multiplicity {found} does not go with the {left} electrons of structure {bad[0]}"
+        )
+    return Electrons(charges, multiplicities)
+
+
+def _whole(data: Data | Batch, names: tuple[str, ...], n_structures: int) -> Tensor | None:
+    values = _field(data, names, (), n_structures)
+    if values is not None and bool((values != values.round()).any()):
+        raise UserError(f"the {names[0]} of the data is not whole: {values.tolist()}")
+    return None if values is None else values.to(torch.int64)
+
+
+def _field(
+    data: Data | Batch, names: tuple[str, ...], shape: tuple[int, ...], n_structures: int
+) -> Tensor | None:
+    """Return the first field of a name as (B, *shape), float64; None where there is none."""
+    name = next((name for name in names if data.get(name) is not None), None)
+    if name is None:
+        return None
+    values = torch.as_tensor(data[name]).to(torch.float64)
+    if values.numel() != n_structures * math.prod(shape):
+        raise UserError(
+            f"{name} of the data has shape {tuple(values.shape)}; it must have "
+            f"{shape or 'one value'} for each of the {n_structures} structures"
+        )
+    return values.reshape(n_structures, *shape)
 
 
 def _collated(frames: Frames) -> tuple[Data, dict[str, Tensor]]:

@@ -12,6 +12,7 @@ import torch
 
 from molequi import datasets
 from molequi.datasets.npz import load_npz
+from molequi.errors import UserError
 from molequi.graphs.neighbors import build_graph
 
 with warnings.catch_warnings():
@@ -132,3 +133,56 @@ def test_bundled_sample_has_the_columns(checkout: Path, tmp_path: Path) -> None:
     sample = QM9(tmp_path)
     assert len(sample) == len(load_npz(tmp_path / "qm9.npz").frames) == 3000
     assert sample[5].y.shape == (1, 19)
+
+
+def _crystal(charge: int, side: float) -> Data:
+    return Data(
+        z=torch.tensor([8, 1, 1]),
+        pos=torch.tensor([[0.0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]]),
+        cell=torch.eye(3)[None] * side,
+        pbc=torch.tensor([[True, True, False]]),
+        charge=charge,
+    )
+
+
+def test_charge_spin_cell_and_pbc_are_kept() -> None:
+    """They were dropped in silence: a cation in a cell became a neutral molecule."""
+    one = graph_from_data(_crystal(1, 6.0), 5.0)
+    assert one.pbc.tolist() == [[True, True, False]]
+    assert (one.total_charge.tolist(), one.spin_multiplicity.tolist()) == ([1], [2])
+    expected = build_graph(
+        one.positions.numpy(),
+        one.atomic_numbers.numpy(),
+        5.0,
+        cell=6.0 * np.eye(3),
+        pbc=np.array([True, True, False]),
+    )
+    assert torch.equal(one.edge_index, expected.edge_index)
+    assert torch.equal(one.shifts, expected.shifts)
+    batch = Batch.from_data_list([_crystal(-1, 6.0), _crystal(2, 7.0)])
+    frames = frames_from_data(batch)
+    assert frames.total_charge.tolist() == [-1, 2]
+    assert frames.spin_multiplicity.tolist() == [2, 1]
+    assert frames.cell[:, 0, 0].tolist() == [6.0, 7.0]
+    assert frames.pbc.tolist() == [[True, True, False]] * 2
+    triplet = _crystal(0, 6.0)
+    triplet.spin = torch.tensor([3])
+    assert frames_from_data(triplet).spin_multiplicity.tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"charge": torch.zeros(3)}, "charge of the data has shape .3,."),
+        ({"charge": torch.tensor(0.5)}, "not whole"),
+        ({"pbc": None}, "have cell but no pbc"),
+        ({"cell": None}, "have pbc but no cell"),
+        ({"spin": 2}, "multiplicity 2 does not go with the 10 electrons of structure 0"),
+    ],
+)
+def test_fields_that_make_no_sense_are_refused(changes: dict, message: str) -> None:
+    data = _crystal(0, 6.0)
+    for name, value in changes.items():
+        data[name] = value
+    with pytest.raises(UserError, match=message):
+        frames_from_data(data)
