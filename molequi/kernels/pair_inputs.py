@@ -22,6 +22,8 @@ NEAREST = 1e-10
 STEEPNESS, WIDTH = 16.0, 4.0
 # Å, between which atoms cease to count for D3's coordination numbers, and for crystals' energies.
 INNER, OUTER = 36.0 * units.Bohr, 40.0 * units.Bohr
+# Ewald's sum of pairs ends where erfc(a r), at this a r, is next to nothing.
+LAST = 5.3
 # Rows of points that belong to a structure beside its atoms.
 CELL_ROWS = 4
 
@@ -31,9 +33,9 @@ class Space(NamedTuple):
 
     batch: (N,), the structure of each atom. ends: (N,), the first atom after each that is not of
     its structure. shifts: (M, 3), cell counts of images, float64. first, last: (B,), the images of
-    each structure, as a range of M; they are symmetric about the middle one, which is the structure
-    itself. reach: (B,), Å, of pairs; infinite for molecules. widths: (B,), 1/Å, of Ewald's
-    splitting; 0 for molecules.
+    each structure, as a range of M, by distance: first the structure itself, then an image and the
+    opposite one in turn. reach: (B,), Å, of pairs; infinite for molecules. widths: (B,), 1/Å, of
+    Ewald's splitting; 0 for molecules.
     """
 
     batch: np.ndarray

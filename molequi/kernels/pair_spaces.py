@@ -33,24 +33,36 @@ def with_crystals(
 
     batch: (N,). cell: (B, 3, 3), Å. widths: 1/Å, of Ewald's splitting.
     """
-    shifts, first, last = [np.zeros((1, 3))], [], []
-    for own, far in zip(cell, reach, strict=True):
-        if np.isfinite(far):
-            heights = 1.0 / np.linalg.norm(np.linalg.inv(own), axis=0)
-            shifts.append(compiled.pair_setup.images(own, heights, far))
-        first.append(sum(map(len, shifts[:-1])))
-        last.append(sum(map(len, shifts)))
-        if not np.isfinite(far):
-            first[-1], last[-1] = 0, 1
+    shifts = [images(own, far) for own, far in zip(cell, reach, strict=True)]
+    ends = np.cumsum([len(of_one) for of_one in shifts])
     return Space(
         batch,
         compiled.pair_setup.last_partners(batch),
         np.concatenate(shifts),
-        np.array(first),
-        np.array(last),
+        ends - [len(of_one) for of_one in shifts],
+        ends,
         np.array(reach, dtype=np.float64),
         np.array(widths, dtype=np.float64),
     )
+
+
+def images(cell: np.ndarray, reach: float) -> np.ndarray:
+    """Return the cell counts (M, 3) of images that atoms inside a cell may meet within reach, Å.
+
+    The cell itself comes first, then those of one and the opposite side in turn, by distance. Of a
+    molecule, whose reach is infinite, there is no other. cell: (3, 3), Å.
+    """
+    if not np.isfinite(reach):
+        return np.zeros((1, 3))
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    most = np.floor(reach / heights).astype(int) + 1
+    grid = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in most), indexing="ij"), axis=-1)
+    half = grid.reshape(-1, 3)[grid[..., 0].size // 2 + 1 :]
+    lengths = np.linalg.norm(half @ cell, axis=1)
+    half = half[np.argsort(lengths, kind="stable")]
+    half = half[: np.count_nonzero(lengths <= reach + np.linalg.norm(cell, axis=1).sum())]
+    both = np.stack([half, -half], axis=1).reshape(-1, 3)
+    return np.concatenate([np.zeros((1, 3)), both])
 
 
 def points(positions: Tensor, cell: Tensor, batch: Tensor, is_crystal: Tensor) -> Tensor:

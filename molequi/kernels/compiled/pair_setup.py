@@ -1,4 +1,4 @@
-"""What the kernels of pairs need to know before they start: partners, images, elements, weights."""
+"""What the kernels of pairs need to know before they start: partners, elements, weights."""
 
 # numba infers the types, and a kernel takes its arrays one by one:
 # ruff: noqa: ANN001, ANN201
@@ -23,28 +23,6 @@ def last_partners(batch):
             end = i + 1
         ends[i] = end
     return ends
-
-
-@jit
-def images(cell, heights, reach):
-    """Return the cell counts (M, 3) of images of a cell that may come within reach.
-
-    Of atoms inside the cell. cell: (3, 3), Å. heights: (3,), Å. Symmetric about the middle one.
-    """
-    most = [int(math.floor(reach / heights[k])) + 1 for k in range(3)]
-    size = 0.0
-    for k in range(3):
-        size += math.sqrt(cell[k, 0] ** 2 + cell[k, 1] ** 2 + cell[k, 2] ** 2)
-    found = np.empty(((2 * most[0] + 1) * (2 * most[1] + 1) * (2 * most[2] + 1), 3))
-    n = 0
-    for i in range(-most[0], most[0] + 1):
-        for j in range(-most[1], most[1] + 1):
-            for k in range(-most[2], most[2] + 1):
-                x, y, z = i * cell[0] + j * cell[1] + k * cell[2]
-                if math.sqrt(x * x + y * y + z * z) <= reach + size:
-                    found[n, 0], found[n, 1], found[n, 2] = i, j, k
-                    n += 1
-    return found[:n].copy()
 
 
 @jit

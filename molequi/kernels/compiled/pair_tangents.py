@@ -18,7 +18,7 @@ from molequi.kernels.compiled.pair_terms import (
     beyond,
     cell_of,
     count,
-    first_image,
+    images_met,
     inline,
     jit,
     mix,
@@ -64,13 +64,14 @@ def _by_coordination(rows, t, weights, n, i, j, dcn):
 def coordination(first, last, x, translations, u, turned, space, elements, own):
     """Add to own (N, 1) the change of the coordination numbers."""
     own[:] = 0.0
-    batch, ends, _, images, images_end, _, _ = space
+    batch, ends, limits = space.batch, space.ends, (space.first, space.last, space.reach)
     _, kinds, _, _, terms, _, _ = elements
     for i in range(first, last):
         b = batch[i]
         for j in range(i, ends[i]):
             bond = terms[kinds[i], kinds[j], 0]
-            for m in range(first_image(i, j, images[b], images_end[b]), images_end[b]):
+            start, end, step = images_met(x, i, j, translations, limits, b)
+            for m in range(start, end, step):
                 change = _change(x, translations, u, turned, i, j, m)
                 df = count(change[1], bond)[1] * change[3]
                 own[i, 0] += df
@@ -86,7 +87,8 @@ def gradient(
     After them the gradient by CN and its change.
     """
     own[:] = 0.0
-    batch, ends, shifts, images, images_end, reaches, widths = space
+    batch, ends, shifts, first_image, last_image, reaches, widths = space
+    limits = first_image, last_image, reaches
     numbers, kinds, present, sizes, terms, c6, weights = elements
     rows = np.empty((3, len(present), c6.shape[3]))
     for i in range(first, last):
@@ -100,7 +102,8 @@ def gradient(
             k, dk = q[i] * q[j] * COULOMB_CONSTANT, (v[i] * q[j] + q[i] * v[j]) * COULOMB_CONSTANT
             c, c_i, c_j, dc, dc_i, dc_j = _by_coordination(rows, t, weights, n, i, j, dcn)
             charge, dcharge, h, dh = 0.0, 0.0, tail, -tail * growth
-            for m in range(first_image(i, j, images[b], images_end[b]), images_end[b]):
+            start, end, step = images_met(x, i, j, translations, limits, b)
+            for m in range(start, end, step):
                 change = _change(x, translations, u, turned, i, j, m)
                 r, dr = change[1], change[3]
                 if r < reaches[b]:
@@ -110,21 +113,25 @@ def gradient(
                     s = weight * (k * f[1] - c * p[1])
                     ds = weight * (dk * f[1] + k * f[2] * dr - dc * p[1] - c * p[2] * dr)
                     _push(own, i, j, row, shifts[m], change, s, ds)
-            _add(own, i, (dk * charge + k * dcharge - dc * h - c * dh, h, dh), weight, (c_i, dc_i))
-            _add(own, j, (dk * charge + k * dcharge - dc * h - c * dh, h, dh), weight, (c_j, dc_j))
-            own[i, 3] += weight * COULOMB_CONSTANT * (v[j] * charge + q[j] * dcharge)
-            own[j, 3] += weight * COULOMB_CONSTANT * (v[i] * charge + q[i] * dcharge)
+            energy = dk * charge + k * dcharge - dc * h - c * dh
+            of_i, of_j = v[j] * charge + q[j] * dcharge, v[i] * charge + q[i] * dcharge
+            _add(own, i, energy, weight, (of_i, h * c_i, dh * c_i + h * dc_i))
+            _add(own, j, energy, weight, (of_j, h * c_j, dh * c_j + h * dc_j))
             if row >= 0:
                 own[row + 3, 0] += weight * tail / volume * (dc - 2.0 * c * growth)
 
 
 @inline
-def _add(own, i, changes, weight, by_cn):
-    """Add what a pair has for one of its atoms beside vectors and charges."""
-    energy, h, dh = changes
+def _add(own, i, energy, weight, changes):
+    """Add what a pair has for one of its atoms beside vectors.
+
+    changes: of the gradient by its charge, in units of k, and the gradient by its CN and its own.
+    """
+    by_charge, by_cn, dby_cn = changes
+    own[i, 3] += weight * COULOMB_CONSTANT * by_charge
     own[i, 4] += 0.5 * energy
-    own[i, 5] -= weight * h * by_cn[0]
-    own[i, 6] -= weight * (dh * by_cn[0] + h * by_cn[1])
+    own[i, 5] -= weight * by_cn
+    own[i, 6] -= weight * dby_cn
 
 
 @jit
@@ -133,7 +140,8 @@ def gradient_by_coordination(
 ):
     """Add to own (points, 3) the change of what the gradient by CN (N,) gives the points."""
     own[:] = 0.0
-    batch, ends, shifts, images, images_end, reaches, _ = space
+    batch, ends, shifts, first_image, last_image, reaches, _ = space
+    limits = first_image, last_image, reaches
     _, kinds, _, _, terms, _, _ = elements
     for i in range(first, last):
         b = batch[i]
@@ -141,7 +149,8 @@ def gradient_by_coordination(
         for j in range(i, ends[i]):
             bond = terms[kinds[i], kinds[j], 0]
             both, dboth = by_cn[i] + by_cn[j], dby_cn[i] + dby_cn[j]
-            for m in range(first_image(i, j, images[b], images_end[b]), images_end[b]):
+            start, end, step = images_met(x, i, j, translations, limits, b)
+            for m in range(start, end, step):
                 change = _change(x, translations, u, turned, i, j, m)
                 _, f1, f2 = count(change[1], bond)
                 if f1 != 0.0:

@@ -16,6 +16,7 @@ import numpy as np
 from molequi.kernels.pair_inputs import (
     CELL_ROWS,
     INNER,
+    LAST,
     NEAREST,
     NOTHING_LEFT,
     OUTER,
@@ -115,7 +116,7 @@ def act(r, strengths, width, terms, n):
     atoms. n: reference systems of the second atom, 0 without dispersion.
     """
     x, h = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
-    if strengths.radius > 0.0:
+    if strengths.radius > 0.0 and width * r < LAST:
         x = reciprocal(r, strengths.radius, width)
     if n > 0:
         h = damped(r, strengths.s6, strengths.s8, terms[1], terms[2], terms[3], width > 0.0)
@@ -164,9 +165,26 @@ def mixed(rows, k, t, weights, l, j, n):
 
 
 @inline
-def first_image(i, j, first, last):
-    """Return the first image of j that i meets: of its own images only the later half."""
-    return first if i != j else (first + last) // 2 + 1
+def images_met(x, i, j, translations, limits, b):
+    """Return the range of the images of j that may come within reach of i: of its own every other.
+
+    They are sorted by distance from the cell, so that one far enough is followed by none nearer.
+    limits: `first`, `last` and `reach` of `pair_inputs.Space`; b: the structure.
+    """
+    first, last, reach = limits[0][b], limits[1][b], limits[2][b]
+    if last - first == 1:
+        return (first, last, 1) if i != j else (last, last, 1)
+    dx, dy, dz = x[j, 0] - x[i, 0], x[j, 1] - x[i, 1], x[j, 2] - x[i, 2]
+    most = (reach + math.sqrt(dx * dx + dy * dy + dz * dz)) ** 2
+    low, high = first + 1, last
+    while low < high:
+        m = (low + high) // 2
+        far = translations[m, 0] ** 2 + translations[m, 1] ** 2 + translations[m, 2] ** 2
+        if far <= most:
+            low = m + 1
+        else:
+            high = m
+    return (first, low, 1) if i != j else (first + 1, low, 2)
 
 
 @inline

@@ -19,7 +19,7 @@ from molequi.kernels.compiled.pair_terms import (
     beyond,
     cell_of,
     count,
-    first_image,
+    images_met,
     jit,
     mix,
     mixed,
@@ -33,13 +33,14 @@ from molequi.kernels.pair_inputs import COULOMB_CONSTANT
 def coordination(first, last, x, translations, space, elements, own):
     """Add to own (N, 1) the coordination numbers."""
     own[:] = 0.0
-    batch, ends, _, images, images_end, _, _ = space
+    batch, ends, limits = space.batch, space.ends, (space.first, space.last, space.reach)
     _, kinds, _, _, terms, _, _ = elements
     for i in range(first, last):
         b = batch[i]
         for j in range(i, ends[i]):
             bond = terms[kinds[i], kinds[j], 0]
-            for m in range(first_image(i, j, images[b], images_end[b]), images_end[b]):
+            start, end, step = images_met(x, i, j, translations, limits, b)
+            for m in range(start, end, step):
                 f = count(between(x, i, j, translations, m)[3], bond)[0]
                 own[i, 0] += f
                 own[j, 0] += f
@@ -49,7 +50,8 @@ def coordination(first, last, x, translations, space, elements, own):
 def energies(first, last, x, translations, q, space, elements, strengths, own):
     """Add to own (N, 1) half of each pair's energy."""
     own[:] = 0.0
-    batch, ends, _, images, images_end, reaches, widths = space
+    batch, ends, reaches, widths = space.batch, space.ends, space.reach, space.widths
+    limits = space.first, space.last, reaches
     numbers, kinds, present, sizes, terms, c6, weights = elements
     rows = np.empty((1, len(present), c6.shape[3]))
     for i in range(first, last):
@@ -60,7 +62,8 @@ def energies(first, last, x, translations, q, space, elements, strengths, own):
         for j in range(i, ends[i]):
             of_two, t, n = two_atoms(i, j, kinds, sizes, terms)
             charge, h = 0.0, beyond(strengths, of_two[1], volume, i == j)
-            for m in range(first_image(i, j, images[b], images_end[b]), images_end[b]):
+            start, end, step = images_met(x, i, j, translations, limits, b)
+            for m in range(start, end, step):
                 r = between(x, i, j, translations, m)[3]
                 if r < reach:
                     of_charges, of_dispersion = act(r, strengths, width, of_two, n)
@@ -77,7 +80,8 @@ def energies(first, last, x, translations, q, space, elements, strengths, own):
 def gradient(first, last, x, translations, q, g, space, elements, strengths, own):
     """Add to own (points, 5) the gradients of sum g E by x at fixed CN, by q and by CN."""
     own[:] = 0.0
-    batch, ends, shifts, images, images_end, reaches, widths = space
+    batch, ends, shifts, first_image, last_image, reaches, widths = space
+    limits = first_image, last_image, reaches
     numbers, kinds, present, sizes, terms, c6, weights = elements
     rows = np.empty((2, len(present), c6.shape[3]))
     for i in range(first, last):
@@ -91,7 +95,8 @@ def gradient(first, last, x, translations, q, g, space, elements, strengths, own
             k, c = COULOMB_CONSTANT * q[i] * q[j], mixed(rows, 0, t, weights, 0, j, n)
             charge, tail = 0.0, beyond(strengths, of_two[1], volume, i == j)
             h = tail
-            for m in range(first_image(i, j, images[b], images_end[b]), images_end[b]):
+            start, end, step = images_met(x, i, j, translations, limits, b)
+            for m in range(start, end, step):
                 dx, dy, dz, r = between(x, i, j, translations, m)
                 if r < reach:
                     of_charges, of_dispersion = act(r, strengths, width, of_two, n)
@@ -111,14 +116,16 @@ def gradient(first, last, x, translations, q, g, space, elements, strengths, own
 def gradient_by_coordination(first, last, x, translations, by_cn, space, elements, own):
     """Add to own (points, 3) what the gradient by CN (N,) gives the points."""
     own[:] = 0.0
-    batch, ends, shifts, images, images_end, reaches, _ = space
+    batch, ends, shifts, first_image, last_image, reaches, _ = space
+    limits = first_image, last_image, reaches
     _, kinds, _, _, terms, _, _ = elements
     for i in range(first, last):
         b = batch[i]
         row = cell_of(x, b, len(batch), reaches[b])[0]
         for j in range(i, ends[i]):
             bond = terms[kinds[i], kinds[j], 0]
-            for m in range(first_image(i, j, images[b], images_end[b]), images_end[b]):
+            start, end, step = images_met(x, i, j, translations, limits, b)
+            for m in range(start, end, step):
                 dx, dy, dz, r = between(x, i, j, translations, m)
                 s = (by_cn[i] + by_cn[j]) * count(r, bond)[1] / r
                 if s != 0.0:

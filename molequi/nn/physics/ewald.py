@@ -20,28 +20,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.kernels.pair_inputs import COULOMB_CONSTANT
-
-# Both sums end where their terms are exp(-_LAST²) of the first.
-_LAST = 5.3
+from molequi.kernels.pair_inputs import COULOMB_CONSTANT, LAST
 
 
 class Splitting(NamedTuple):
-    """Where Ewald's sum is split. width: a, 1/Å. cutoff: Å, of pairs. wave: 1/Å, the longest G."""
+    """Where Ewald's sum is split. width: a, 1/Å. cutoff: Å, of pairs. wave: 1/Å, the longest G.
+
+    Both sums end where their terms are exp(-LAST²) of the first.
+    """
 
     width: float
     cutoff: float
     wave: float
 
 
-def splitting(n_atoms: int, volume: float, *, longest: float = math.inf) -> Splitting:
-    """Return the splitting at which pairs and waves cost about the same.
-
-    volume: Å³. longest: Å, of pairs.
-    """
+def splitting(n_atoms: int, volume: float) -> Splitting:
+    """Return the splitting at which pairs and waves cost about the same; volume: Å³."""
     width = math.sqrt(math.pi) * (max(n_atoms, 1) / volume**2) ** (1.0 / 6.0)
-    width = max(width, _LAST / longest)
-    return Splitting(width, _LAST / width, 2.0 * _LAST * width)
+    return Splitting(width, LAST / width, 2.0 * LAST * width)
 
 
 def near_reciprocal(distances: Tensor, split: Splitting) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -37,7 +38,6 @@ class LongRange(nn.Module):
         super().__init__()
         self.coulomb, self.dispersion = coulomb, dispersion
         self.kernels = "reference"
-        self._physics = _physics(coulomb, dispersion)
 
     def use_kernels(self, kernels: str) -> None:
         """Choose who computes the pairs: `reference` is plain torch, and so is `auto`.
@@ -80,9 +80,8 @@ class LongRange(nn.Module):
         refuse_slabs(graph.pbc)
         counts = torch.bincount(graph.batch, minlength=graph.n_molecules).tolist()
         volumes = torch.linalg.det(graph.cell.detach()).abs().tolist()
-        longest = math.inf if self.dispersion is None else OUTER
         return {
-            molecule: ewald.splitting(counts[molecule], volumes[molecule], longest=longest)
+            molecule: ewald.splitting(counts[molecule], volumes[molecule])
             for molecule in graph.pbc.all(dim=1).nonzero()[:, 0].tolist()
         }
 
@@ -107,7 +106,8 @@ class LongRange(nn.Module):
                 [math.inf if split is None else self._reach(split) for split in of_each],
                 [0.0 if split is None else split.width for split in of_each],
             )
-        return pair_energies(points, charges, graph.atomic_numbers.numpy(), space, self._physics)
+        physics = _physics(self.coulomb, self.dispersion)
+        return pair_energies(points, charges, graph.atomic_numbers.numpy(), space, physics)
 
     def _plain(
         self, graph: AtomGraph, charges: Tensor | None, splits: dict[int, ewald.Splitting]
@@ -149,10 +149,11 @@ class LongRange(nn.Module):
         return energies
 
 
+@functools.lru_cache
 def _physics(
     coulomb: CoulombParameters | None, dispersion: DispersionParameters | None
 ) -> PairPhysics:
-    """Return what the compiled kernel needs to know of the parameters."""
+    """Return what the compiled kernel needs to know; models that are copied share the tables."""
     radius = 0.0 if coulomb is None else coulomb.damping_radius
     if dispersion is None:
         return PairPhysics(Strengths(radius, 0.0, 0.0, 0.0, 0.0), None)

@@ -29,15 +29,15 @@ class Repulsion(nn.Module):
     Ziegler, Biersack, Littmark, The Stopping and Range of Ions in Solids (1985); u is the envelope
     of `nn.radial`, with two continuous derivatives.
 
+    cutoff: Å, of the graphs' edges, where it may be shorter than the sum of two radii.
     reach: in units of the sum of covalent radii, where u is zero. Single bonds are about 1, and a
     model that learns beside the repulsion accounts for what double bonds feel of it; triple bonds
     are 0.77, so 0.75 leaves every ordinary molecule of a model trained without it as it is.
-    cutoff: Å, of the graphs' edges, where it may be shorter than that.
     """
 
-    def __init__(self, reach: float = 1.0, cutoff: float = math.inf) -> None:
+    def __init__(self, cutoff: float = math.inf, *, reach: float = 1.0) -> None:
         super().__init__()
-        self.reach, self.cutoff = reach, cutoff
+        self.cutoff, self.reach = cutoff, reach
 
     def forward(self, graph: AtomGraph) -> Tensor:
         """Return energies (N,), float64, eV: half of each pair's to each of its atoms."""

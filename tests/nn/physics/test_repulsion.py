@@ -15,7 +15,7 @@ def pair(r: float, numbers: tuple[int, int] = (6, 8), cutoff: float = math.inf) 
     graph = build_graph([[0.0, 0.0, 0.0], [0.0, 0.0, max(r, 1e-6)]], numbers, 5.0)
     far = torch.zeros_like(graph.positions)
     far[1, 2] = r - graph.positions[1, 2]
-    return Repulsion(cutoff=cutoff)(graph._replace(positions=graph.positions + far)).sum()
+    return Repulsion(cutoff)(graph._replace(positions=graph.positions + far)).sum()
 
 
 def test_function_is_the_published_one() -> None:
@@ -63,8 +63,8 @@ def test_three_quarters_leave_multiple_bonds_alone(name: str) -> None:
     atoms = molecule(name)
     graph = build_graph(atoms.positions, atoms.numbers, 5.0)
     near = build_graph(0.5 * atoms.positions, atoms.numbers, 5.0)
-    assert Repulsion(0.75)(graph).sum() == 0.0
-    assert Repulsion(0.75)(near).sum() > 0.5
+    assert Repulsion(reach=0.75)(graph).sum() == 0.0
+    assert Repulsion(reach=0.75)(near).sum() > 0.5
 
 
 def test_coincident_nuclei_repel_without_nan() -> None:
