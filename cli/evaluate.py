@@ -10,9 +10,8 @@ import typer
 from molequi.cli import options
 from molequi.cli.calculators import load_factory
 from molequi.cli.exits import ExitCode
-from molequi.cli.output import print_json
 from molequi.cli.physics import check_subject
-from molequi.cli.results import PHYSICS, Results, print_errors
+from molequi.cli.results import PHYSICS, Results
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ Output = Annotated[
         "--output",
         "-o",
         show_default=False,
-        help="A folder for result.json and a plot of each suite.",
+        help="A folder for result.json and plots.",
     ),
 ]
 
@@ -119,9 +118,11 @@ def evaluate(
     task = _task(model, data or [], calculator)
     running = _Running(device, dtype, batch_size)
     if not _is_about_suites(task):
-        if output is not None or strict:
-            raise UserError("--output and --strict are for suites; DATA gives errors alone")
-        _evaluate_labels(task, split, running, json=json)
+        if strict:
+            raise UserError("--strict is for suites; DATA gives errors alone")
+        results = Results(task.subject, output, json=json, overwrite=overwrite)
+        _evaluate_labels(task, split, running, results)
+        results.finish()
         return ExitCode.DONE
     if split is not None:
         raise UserError("--split is for labelled DATA; a suite has no splits")
@@ -134,7 +135,7 @@ def evaluate(
     return ExitCode.FAILED if strict and not results.is_whole else ExitCode.DONE
 
 
-def _evaluate_labels(task: _Task, split: str | None, running: _Running, *, json: bool) -> None:
+def _evaluate_labels(task: _Task, split: str | None, running: _Running, results: Results) -> None:
     from molequi.experiments import evaluate as run
 
     result = run(
@@ -144,11 +145,9 @@ def _evaluate_labels(task: _Task, split: str | None, running: _Running, *, json:
         batch_size=running.batch_size or _LABELLED_BATCH,
         device=running.device.value,
         dtype=options.precision(running.dtype),
+        plots=results.output,
     )
-    if json:
-        print_json(result)
-    else:
-        print_errors(f"Errors of {task.model}", result)
+    results.add_errors(result)
 
 
 def _task(model: str | None, data: list[str], calculator: str | None) -> _Task:

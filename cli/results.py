@@ -43,6 +43,12 @@ class Results:
 
             plot_suite(name, found, self.output / f"{name}.png")
 
+    def add_errors(self, found: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add the errors beside labels; their plots are there already."""
+        self.document |= found
+        if not self.json:
+            print_errors(f"Errors of {self.subject}", found)
+
     def add_physics(self, report: PhysicsReport) -> None:
         """Add the physics report."""
         self.document[PHYSICS] = as_json(report)

@@ -197,30 +197,48 @@ def evaluate(
     batch_size: int = 64,
     device: str = "cpu",
     dtype: str | None = None,
+    plots: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the errors of a model on labelled structures, None where undefined.
 
-    By property: {mae, rmse, max, r2, unit, count, baseline_mae}.
+    By property: {mae, rmse, max, r2, unit, count, baseline_mae}; by spread such as `forces_std`
+    {coverage, rank_correlation, mean_spread, spread_of, unit, count}.
     data: frames, a labelled file, a data set such as `qm9`, or None for the data that the run
     directory `model` was trained on. split: train, valid or test, of the run directory or else of
-    the file. Raises UserError where model and data have nothing in common.
+    the file. plots: a folder to draw into. Raises UserError where model and data have nothing in
+    common.
     """
     if isinstance(model, MolecularModel):
         network, run = model, None
     else:
         network = load(model, device=device, dtype=dtype)
         run = RunDirectory(model) if Path(model).is_dir() else None
+    evaluation = evaluate_frames(
+        network, _evaluated(network, data, run, split), batch_size=batch_size
+    )
+    if plots is not None:
+        training.draw_errors(evaluation, plots)
+    return evaluation.result
+
+
+def _evaluated(
+    model: MolecularModel,
+    data: Frames | str | os.PathLike[str] | None,
+    run: RunDirectory | None,
+    split: str | None,
+) -> Frames:
+    """Return the structures of the data, or of a part of them."""
     splits: Mapping[str, Tensor] = {}
     if isinstance(data, Frames):
         frames = data
     else:
-        labelled = _labelled(network, data, run)
+        labelled = _labelled(model, data, run)
         frames, splits = labelled.frames, labelled.splits
-    if split is not None:
-        if run is not None and run.split.is_file():
-            splits = file_split(run.split, len(frames))
-        frames = frames.subset(_part(splits, split))
-    return evaluate_frames(network, frames, batch_size=batch_size).result
+    if split is None:
+        return frames
+    if run is not None and run.split.is_file():
+        splits = file_split(run.split, len(frames))
+    return frames.subset(_part(splits, split))
 
 
 def _labelled(

@@ -15,7 +15,7 @@ Stages, each goes on where it was stopped; files lie in --work:
   large      shards of molecules of 61 to 100 atoms of valid and test, to measure errors by size
   check      labels of small frames against PySCF at the teacher's own level: `checks.jsonl`
   atoms      energies of the isolated atoms by PySCF: `atoms.json`
-  jacobian   columns of the force Jacobian of every twentieth frame: `jacobian/00000.npz` ...
+  jacobian   how forces change along a displacement of every seventh frame: `jacobian/00000.npz`
   assemble   drop frames (`teacher_assemble.reasons`), write `teacher.npz` in molequi's flat format
              with the split, and `teacher.json` with the counts
 
@@ -161,7 +161,7 @@ def atoms(settings: argparse.Namespace) -> None:
 
 
 def jacobian(settings: argparse.Namespace) -> None:
-    """Add columns of the force Jacobian to finished shards that have none yet."""
+    """Compute how forces change along a displacement, for finished shards that have none yet."""
     import teacher_aimnet as aimnet  # noqa: PLC0415
     import teacher_assemble as assembly  # noqa: PLC0415
     import teacher_shards as shards  # noqa: PLC0415
@@ -174,7 +174,7 @@ def jacobian(settings: argparse.Namespace) -> None:
         if not path.exists():
             rng = np.random.default_rng([settings.seed, 2000, int(source.stem)])
             arrays = assembly.read_shards([source])
-            shards.save(path, aimnet.jacobian_columns(teacher, arrays, every=20, rng=rng))
+            shards.save(path, aimnet.jacobian_columns(teacher, arrays, every=7, rng=rng))
 
 
 def assemble(settings: argparse.Namespace) -> None:
@@ -183,6 +183,7 @@ def assemble(settings: argparse.Namespace) -> None:
     import teacher_output as output  # noqa: PLC0415  # needs molequi
 
     arrays = assembly.read_shards(finished(settings))
+    arrays |= assembly.force_changes(finished(settings), settings.work / "jacobian")
     dropped = assembly.reasons(arrays, limits := assembly.Limits())
     counts = assembly.statistics(arrays, dropped)
     LOG.info("\n%s", assembly.table(counts))

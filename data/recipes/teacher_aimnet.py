@@ -19,7 +19,7 @@ ELEMENTS = "H B C N O F Si P S Cl As Se Br I".split()
 PAIRS_PER_BATCH = 20000  # padded pairs of atoms, which keeps a batch in the processor's cache
 FEMTOSECOND = 0.09822694788  # Å sqrt(u/eV)
 MASS = 12.0  # u, of every atom: thermal averages of positions do not depend on masses
-JACOBIAN_STEP = 0.05  # Å along a unit direction, far above the rounding of float32 positions
+JACOBIAN_STEP = 0.05  # Å, of all atoms together, far above the rounding of float32 positions
 MEMORY = 8  # steps that the quasi-Newton relaxation remembers
 
 Forces = Callable[[list["Structure"]], list[np.ndarray]]
@@ -226,11 +226,11 @@ def langevin(
 def jacobian_columns(
     teacher: Teacher, arrays: dict[str, np.ndarray], *, every: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Return derivatives of the forces along three random unit directions, by central differences.
+    """Return how forces change along a random displacement of every `every`-th frame of a shard.
 
-    Of every `every`-th frame of a shard, in float32 with a step of 0.05 Å. row (M,): frames of the
-    shard; n_atoms (M,); direction (3, A, 3), of length 1 over a frame; change (3, A, 3): dF/ds in
-    eV/Å², the Jacobian times the direction.
+    row (M,): frames of the shard; n_atoms (M,); displacements d (A, 3), Å, of length
+    `JACOBIAN_STEP` over a frame; force_changes (A, 3): (F(x + d) - F(x - d)) / 2|d|, eV/Å², a
+    column of the force Jacobian but for the square of the step. In float32.
     """
     off = np.concatenate([[0], np.cumsum(arrays["n_atoms"])])
     rows = np.arange(int(rng.integers(every)), len(arrays["n_atoms"]), every)
@@ -238,22 +238,18 @@ def jacobian_columns(
         Structure(arrays["z"][off[r] : off[r + 1]], arrays["pos"][off[r] : off[r + 1]], int(q))
         for r, q in zip(rows, arrays["charge"][rows], strict=True)
     ]
-    directions, changes = [], []
-    for _ in range(3):
-        ways = [rng.normal(size=s.pos.shape) for s in structures]
-        ways = [way / np.linalg.norm(way) for way in ways]
-        ends = [
-            teacher.label(
-                [s._replace(pos=s.pos + d * w) for s, w in zip(structures, ways, strict=True)]
-            )
-            for d in (-JACOBIAN_STEP, JACOBIAN_STEP)
-        ]
-        slopes = [(b.forces - a.forces) / (2 * JACOBIAN_STEP) for a, b in zip(*ends, strict=True)]
-        directions.append(np.concatenate(ways).astype(np.float32))
-        changes.append(np.concatenate(slopes).astype(np.float32))
+    ways = [rng.normal(size=s.pos.shape) for s in structures]
+    ways = [JACOBIAN_STEP * way / np.linalg.norm(way) for way in ways]
+    ends = [
+        teacher.label(
+            [s._replace(pos=s.pos + d * w) for s, w in zip(structures, ways, strict=True)]
+        )
+        for d in (-1, 1)
+    ]
+    slopes = [(b.forces - a.forces) / (2 * JACOBIAN_STEP) for a, b in zip(*ends, strict=True)]
     return {
         "row": rows,
         "n_atoms": arrays["n_atoms"][rows],
-        "direction": np.stack(directions),
-        "change": np.stack(changes),
+        "displacements": np.concatenate(ways).astype(np.float32),
+        "force_changes": np.concatenate(slopes).astype(np.float32),
     }

@@ -51,6 +51,32 @@ def read_shards(paths: Iterable[Path]) -> Arrays:
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
+def force_changes(shards: Iterable[Path], folder: Path) -> Arrays:
+    """Return `displacements` and `force_changes` (A, 3) of all shards, NaN where a frame has none.
+
+    folder: has files named as the shards, as the stage `jacobian` writes them; nothing is returned
+    where it has none.
+    """
+    names = ("displacements", "force_changes")
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    shards = list(shards)
+    if not any((folder / path.name).exists() for path in shards):
+        return {}
+    for path in shards:
+        with np.load(path, allow_pickle=False) as file:
+            n_atoms = file["n_atoms"]
+        found = {"row": np.zeros(0, dtype=int)}
+        if (folder / path.name).exists():
+            with np.load(folder / path.name, allow_pickle=False) as file:
+                found = dict(file)
+        chosen = np.isin(np.arange(len(n_atoms)), found["row"]).repeat(n_atoms)
+        for name in names:
+            values = np.full((len(chosen), 3), np.nan, dtype=np.float32)
+            values[chosen] = found.get(name, np.zeros((0, 3)))
+            parts[name].append(values)
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
 def reasons(arrays: Arrays, limits: Limits) -> np.ndarray:
     """Name the reason to drop each frame (B,), '' to keep it.
 

@@ -12,6 +12,9 @@ from molequi.datasets.in_memory import Frames, make_frames
 from molequi.datasets.npz import save_npz
 from molequi.properties import get_property
 
+# What some frames have alone.
+FEW = ("displacements", "force_changes")
+
 
 def to_frames(arrays: Arrays) -> Frames:
     """Return the frames with all targets; `source` is 'category sampler SMILES'."""
@@ -23,6 +26,7 @@ def to_frames(arrays: Arrays) -> Frames:
         "energy_std": arrays["energy_std"],
         "forces_std": arrays["forces_std"],
         "short_range_energies": arrays["atom_energies"],
+        **{name: arrays[name] for name in FEW if name in arrays},
     }
     lines = zip(arrays["category"], arrays["sampler"], arrays["name"], strict=True)
     return make_frames(

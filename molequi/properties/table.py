@@ -35,7 +35,7 @@ _ROWS = (
              per_atom=True, free_constants=True,
              aliases=("short_range_energies", "atom_energies", "atomic_energies")),
     Property("force_changes", "1o", "eV/Å²",
-             "(F(x + d) - F(x - d)) / 2|d| for the displacement d of all atoms", per_atom=True,
+             "F(x + d) - F(x - d) over twice the length of the displacement d", per_atom=True,
              derived_from="energy", along="displacements", aliases=("force_changes",)),
     Property("displacements", "1o", "Å", "the displacement that force_changes belong to",
              per_atom=True, aliases=("displacements",)),

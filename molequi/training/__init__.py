@@ -1,7 +1,7 @@
 """Training of models of molecules.
 
-`fit_frames` is loaded when it is first used: Lightning takes seconds to import, and wrong data are
-refused before that.
+What is named here is loaded when it is first used: Lightning and the drawing library take seconds
+to import, and wrong data are refused before that.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from molequi.training.figures import draw_errors
     from molequi.training.fit import fit_frames
 
-__all__ = ["fit_frames"]
+__all__ = ["draw_errors", "fit_frames"]
 
 
 def __getattr__(name: str) -> object:
@@ -19,4 +20,8 @@ def __getattr__(name: str) -> object:
         from molequi.training.fit import fit_frames
 
         return fit_frames
+    if name == "draw_errors":
+        from molequi.training.figures import draw_errors
+
+        return draw_errors
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The figures of a run: its learning curve, and predicted over reference values."""
+"""Figures of a run and of an evaluation: the learning curve, predictions over labels."""
 
 from __future__ import annotations
 
@@ -30,11 +30,19 @@ def draw_run(directory: RunDirectory, evaluation: Evaluation, targets: Sequence[
         _errors(columns, rows),
         directory.plots / "learning_curve.png",
     )
-    for row in rows:
-        _draw_parity(evaluation, row, directory.plots / f"parity_{row.name}.png")
+    draw_errors(evaluation, directory.plots)
+
+
+def draw_errors(evaluation: Evaluation, folder: Path) -> None:
+    """Draw predictions over labels for each property, and errors over each spread, into a folder.
+
+    The files are `parity_NAME.png` and `reliability_NAME.png`.
+    """
+    for name in evaluation.guesses:
+        _draw_parity(evaluation, evaluation.frames.properties[name], folder / f"parity_{name}.png")
     for name, (errors, spreads) in evaluation.doubted.items():
-        row, path = evaluation.frames.properties[name], directory.plots / f"reliability_{name}.png"
-        reliability(spreads.numpy(), errors.numpy(), row.name, row.unit, path, share=SHARE)
+        path, unit = folder / f"reliability_{name}.png", evaluation.result[name]["unit"]
+        reliability(spreads.numpy(), errors.numpy(), name, unit, path, share=SHARE)
 
 
 def _losses(columns: Mapping[str, Column], rows: Sequence[Property]) -> dict[str, Column]:

@@ -78,7 +78,7 @@ def test_bundled_suite_by_name(molequi, tiny_model):
         (("MODEL", "s66", "molecules.xyz"), "molecules.xyz is no suite"),
         (("MODEL", "a.xyz", "b.xyz"), "a.xyz is no suite"),
         (("MODEL", "s66", "--split", "test"), "--split is for labelled DATA"),
-        (("MODEL", "samples/ethanol.extxyz.gz", "--strict"), "are for suites"),
+        (("MODEL", "samples/ethanol.extxyz.gz", "--strict"), "--strict is for suites"),
         (("MODEL", "missing.json.gz"), "no suite missing.json.gz"),
         (("--calculator", "ase.calculators.lj:LennardJones"), "give a SUITE"),
         (("--calculator", "ase.calculators.lj:LennardJones", "qm9"), "qm9 is no suite"),
@@ -91,6 +91,29 @@ def test_usage_is_refused_in_a_line(molequi, tiny_model, arguments, message):
     assert result.code == 2
     assert message in result.err
     assert not result.out
+
+
+def test_labels_with_plots(molequi, tmp_path):
+    """Of a model that knows its errors: how often it was right, and a figure of that."""
+    settings = ("training.epochs=1", "model.n_layers=1", "model.n_channels=4", "model.l_max=1")
+    run = molequi(
+        *("train", "extxyz", "data.path=samples/ethanol.extxyz.gz", "data.limit=40"),
+        *("data.targets=[energy,forces,forces_std]", *settings, "-o", tmp_path / "run"),
+    )
+    assert run.code == 0, run.err
+    assert "within the radius of 50 % lie" in run.out
+    arguments = ("evaluate", tmp_path / "run", "--split", "test", "-o", tmp_path / "out")
+    result = molequi(*arguments)
+    assert result.code == 0, result.err
+    assert "forces_std: rank correlation with the" in result.out
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    plots = {"parity_energy.png", "parity_forces.png", "reliability_forces_std.png"}
+    assert names == {*plots, "result.json"}
+    document = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert set(document["forces_std"]["coverage"]) == {"50", "68", "90", "95"}
+    assert "--overwrite" in molequi(*arguments).err
+    table = molequi("predict", "--smiles", "CCO", "--model", tmp_path / "run")
+    assert "max std F eV/Å" in table.out
 
 
 def test_model_without_energy(molequi):

@@ -523,15 +523,44 @@ def test_the_assembled_file_opens_with_its_targets_and_parts(
     assert found.frames.source[0] == "drug md C"
     np.testing.assert_allclose(found.frames.targets["energy"], [-100.0, -99.0, -98.0])
     assert found.frames.targets["forces_std"].shape == (13,)
+    assert "short_range_energies" in found.frames.targets
+    assert "force_changes" not in found.frames.targets
     assert found.notes["atoms"] == {"H": -13.6}
     assert found.notes["counts"]["all"]["frames"]["dropped, spread"] == 1
 
 
-def test_jacobian_columns_of_springs_are_exact() -> None:
+def test_changes_of_the_forces_of_springs_are_exact() -> None:
     arrays = flat([3, 4, 5])
     found = aimnet.jacobian_columns(Springs(), arrays, every=2, rng=np.random.default_rng(1))
     assert len(found["row"]) == len(found["n_atoms"]) > 0
-    np.testing.assert_allclose(found["change"], -1.15 * found["direction"], atol=1e-6)
+    assert len(found["displacements"]) == found["n_atoms"].sum()
+    first = found["displacements"][: found["n_atoms"][0]]
+    assert np.linalg.norm(first) == pytest.approx(0.05)
+    np.testing.assert_allclose(
+        found["force_changes"], -1.15 * found["displacements"] / 0.05, atol=1e-5
+    )
+
+
+def test_changes_of_forces_find_their_frames_again(tmp_path: Path) -> None:
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "jacobian").mkdir()
+    paths = [tmp_path / "shards" / f"0000{k}.npz" for k in range(2)]
+    for path in paths:
+        np.savez(path, n_atoms=np.array([2, 3, 4]))
+    assert assembly.force_changes(paths, tmp_path / "jacobian") == {}
+    values = np.arange(18.0, dtype=np.float32).reshape(6, 3)
+    np.savez(
+        tmp_path / "jacobian" / "00001.npz",
+        row=np.array([0, 2]),
+        n_atoms=np.array([2, 4]),
+        displacements=values,
+        force_changes=-values,
+    )
+    found = assembly.force_changes(paths, tmp_path / "jacobian")
+    known = np.repeat([False, False, False, True, False, True], [2, 3, 4, 2, 3, 4])
+    for name, sign in (("displacements", 1), ("force_changes", -1)):
+        np.testing.assert_array_equal(found[name][known], sign * values)
+        assert np.isnan(found[name][~known]).all()
 
 
 def test_checks_cover_the_range_of_spreads() -> None:
