@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import tempfile
@@ -55,13 +56,19 @@ def explain(error: BaseException, *, debug: bool) -> Explanation:
         return Explanation(code, f"interrupted: {_one_line(error)}")
     if isinstance(error, _UsageError):
         return Explanation(ExitCode.USAGE, _usage_line(error))
-    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
+    # Typer makes the same error of Ctrl-C and of a file that ends too early.
+    ended = error.__cause__ if isinstance(error.__cause__, EOFError) else None
+    is_abort = type(error).__name__ == "Abort"
+    if isinstance(error, KeyboardInterrupt) or (is_abort and ended is None):
         return Explanation(ExitCode.CTRL_C, "stopped by Ctrl-C")
-    if isinstance(error, OSError) and error.filename is not None:
-        return Explanation(ExitCode.USAGE, f"error: {error.filename}: {error.strerror}")
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _NO_ROOM):
+        where = "the output" if error.filename is None else error.filename
+        return Explanation(ExitCode.USAGE, f"error: {where}: {error.strerror}")
+    error = ended if is_abort and ended is not None else error
     return Explanation(ExitCode.INTERNAL, _internal_line(error, debug=debug))
 
 
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 _EXPECTED = {
     UserError: (ExitCode.USAGE, "error"),
     NotConvergedError: (ExitCode.NOT_CONVERGED, "stopped"),

@@ -61,14 +61,15 @@ def train(
     name = require_config(config)
     chosen = {"device": device, "dtype": dtype, "seed": seed, "batch_size": batch_size}
     overrides = [*(settings or []), *_as_overrides(chosen)]
-    start_logging(logging.INFO)
+    from molequi.training.processes import is_first_process
+
+    start_logging(logging.INFO if is_first_process() else logging.ERROR)
 
     from molequi.experiments import prepare
 
     experiment = prepare(name, overrides, output, resume=resume, overwrite=overwrite)
     # Lightning takes seconds to import: wrong data have been refused before.
     from molequi.cli.progress import ProgressBar
-    from molequi.training.processes import is_first_process
 
     folder = experiment.run([ProgressBar()] if experiment.has_callbacks else [])
     if not is_first_process():  # of those that torchrun started, one writes and prints

@@ -6,6 +6,7 @@ Mistakes become one line that names the key.
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,10 @@ from molequi.runtime import resources
 Positive = typing.Annotated[float, Field(gt=0)]
 Count = typing.Annotated[int, Field(gt=0)]
 SettingsT = typing.TypeVar("SettingsT", bound="Settings")
+
+
+# What pydantic puts into the place of a mistake for the choices of a union: `str`, `dict[str,int]`.
+_CHOICE = re.compile(r"(str|int|float|bool|none)|(literal|dict|list|tuple)\[.*")
 
 
 class Settings(BaseModel):
@@ -170,13 +175,13 @@ def _apply_override(data: dict[str, Any], text: str) -> None:
 def _explain(error: pydantic.ValidationError, where: str, kind: type[Settings]) -> str:
     """Word the first mistake as one line with its dotted key."""
     first = error.errors(include_url=False)[0]
-    path = [
-        str(part)
-        for part in first["loc"]
-        if not str(part).startswith(("literal[", "dict[", "str", "tuple"))
-    ]
+    is_unknown = first["type"] == "extra_forbidden"
+    words = [str(part) for part in first["loc"]]
+    # A key that is not known is the user's own word, whatever it looks like.
+    own = words[-1:] if is_unknown else []
+    path = [*(word for word in words[: len(words) - len(own)] if not _CHOICE.fullmatch(word)), *own]
     key = ".".join(path)
-    if first["type"] == "extra_forbidden":
+    if is_unknown:
         known = _keys_at(kind, path[:-1])
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
         hint = (

@@ -115,7 +115,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("", "experiments"),
     (
         "simulation",
-        "calculator trajectory guard motion md relaxation vibrations conformers boltzmann",
+        "calculator state trajectory guard motion md relaxation vibrations conformers boltzmann",
     ),
     ("", "__main__"),
 )

@@ -10,6 +10,8 @@ import functools
 import hashlib
 import importlib.util
 import os
+import shutil
+import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -42,9 +44,26 @@ def load(text: str) -> ModuleType:
     return module
 
 
+def _make_private(folder: Path) -> None:
+    """Make the folder, to which nobody else may write: what lies there is run.
+
+    What others may have put there is removed. Raises OSError where the folder is another user's.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if os.name != "posix":
+        return
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise PermissionError(f"{folder} belongs to another user")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        folder.chmod(0o700)
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
 def _store(folder: Path, name: str, text: str) -> Path:
     """Write the source by rename, so that processes that start together never read half of it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_private(folder)
     path = folder / f"{name}.py"
     if not path.is_file() or path.read_text() != text:
         write_text(path, text)

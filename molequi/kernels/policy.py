@@ -14,18 +14,25 @@ PLAIN_RATE = 1e8
 # Operations from which compiling is worth its time, once per machine: the kernels for every table
 # take half a minute at most, those written for a network some minutes.
 GENERIC_FROM, SPECIALIZED_FROM = 2e9, 3e10
+# Plain torch keeps about 12 bytes of each operation of a pass until its gradient is done. A pass
+# with more operations than this takes 2 GiB; fused kernels need a tenth of it.
+LARGEST_PLAIN_PASS = 1.7e8
 # A step of training, with the derivatives of forces by weights, takes as long as so many
 # predictions.
 TRAINING_STEP = 3.0
 
 
-def worthwhile_kernels(operations: float, *, minutes: float | None = None) -> str:
+def worthwhile_kernels(
+    operations: float, *, minutes: float | None = None, in_one_pass: float = 0.0
+) -> str:
     """Return the kernels that pay for a job of so many operations on a CPU.
 
     minutes: the job's limit of time, within which no more can be done than plain torch would do.
+    in_one_pass: operations of the largest pass, for whose memory kernels may be needed.
     """
     most = math.inf if minutes is None else 60.0 * minutes * PLAIN_RATE
     work = min(operations, most)
     if work >= SPECIALIZED_FROM:
         return "specialized"
-    return "generic" if work >= GENERIC_FROM else "reference"
+    is_large = in_one_pass > LARGEST_PLAIN_PASS
+    return "generic" if work >= GENERIC_FROM or is_large else "reference"

@@ -146,6 +146,10 @@ def _misfit(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None
         if found[name].shape != tensor.shape:
             shape, wanted = tuple(found[name].shape), tuple(tensor.shape)
             return f"its tensor {name} has shape {shape} instead of {wanted}"
+        if found[name].dtype != tensor.dtype:
+            return f"its tensor {name} is of {found[name].dtype} instead of {tensor.dtype}"
+        if tensor.is_floating_point() and not bool(torch.isfinite(found[name]).all()):
+            return f"its tensor {name} holds numbers that are not finite"
     unknown = sorted(set(found) - set(expected))
     return f"its tensor {unknown[0]} has no place in the network" if unknown else None
 

@@ -47,7 +47,8 @@ class FrozenModel:
     It may be used by several threads, copied and pickled. It cannot be trained.
 
     kernels: `auto` starts in plain torch, so that small jobs start at once, and changes to compiled
-    kernels when more has been computed than compiling costs (`kernels.policy`); for the others see
+    kernels when more has been computed than compiling costs, or for a structure that plain torch
+    would need gigabytes for (`kernels.policy`); for the others see
     `SphericalBackbone.use_kernels`.
     """
 
@@ -113,6 +114,7 @@ class FrozenModel:
         self, graph: AtomGraph, *, forces: bool = True, stress: bool = False
     ) -> dict[str, Tensor]:
         """Return every output and, where there are any, forces and stress; all detached."""
+        self._make_room(graph)
         outputs = self._network.compute(graph.out_of_inference(), forces=forces, stress=stress)
         self._count(graph)
         return outputs
@@ -124,11 +126,13 @@ class FrozenModel:
     @torch.inference_mode(mode=False)
     def embed(self, graph: AtomGraph) -> Tensor:
         """Return invariant features of each atom: (N, n_invariants)."""
+        self._make_room(graph)
         return self._network.embed(graph.out_of_inference())
 
     @torch.inference_mode(mode=False)
     def multipoles(self, graph: AtomGraph) -> AtomicMultipoles:
         """Return charges (N,), e, and atomic dipoles (N, 3), e·Å: see `MolecularModel`."""
+        self._make_room(graph)
         multipoles = self._network.multipoles(graph.out_of_inference())
         self._count(graph)
         return multipoles
@@ -154,11 +158,16 @@ class FrozenModel:
         self._network.backbone.use_kernels(kernels)
         self._network.backbone.write_out()
         self._kernels, self._current = kernels, "reference"
-        self._work = self._expected = 0.0
+        self._work = self._expected = self._largest = 0.0
 
     def expect(self, n_edges: int) -> None:
         """Tell of a job over so many edges, for which `auto` compiles before it begins."""
         self._compile_for(self._work + self.operations(n_edges))
+
+    def _make_room(self, graph: AtomGraph) -> None:
+        """With `auto` kernels compile for a structure that plain torch has not the memory for."""
+        self._largest = max(self._largest, self.operations(graph.edge_index.shape[1]))
+        self._compile_for(self._expected)
 
     def _count(self, graph: AtomGraph) -> None:
         """With `auto` kernels the work done so far decides what is worth compiling."""
@@ -173,10 +182,11 @@ class FrozenModel:
         if self._kernels != "auto" or self.device.type != "cpu":
             return
         self._expected = max(self._expected, operations)
-        wanted = policy.worthwhile_kernels(self._expected)
+        wanted = policy.worthwhile_kernels(self._expected, in_one_pass=self._largest)
         if wanted != self._current:
             logger.info(
-                "a long job: its convolutions are compiled now (%s), once on this machine", wanted
+                "a long or large job: its convolutions are compiled now (%s), once on this machine",
+                wanted,
             )
             self._network.backbone.use_kernels(wanted)
             self._network.backbone.write_out()

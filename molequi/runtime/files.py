@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import signal
@@ -41,6 +42,12 @@ def check_output(
     return path
 
 
+# What ends a process from outside: by request, or with its terminal.
+TERMINATING = (signal.SIGTERM, *([signal.SIGHUP] if os.name == "posix" else []))
+# Bytes: with so few no file of ours finds room.
+_NOTHING_LEFT = 4096
+
+
 @contextmanager
 def written_by_rename(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a path beside `path` to write to, and give it that name when the block ends well.
@@ -56,6 +63,10 @@ def written_by_rename(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield temporary
             _flush(temporary)
             os.replace(temporary, path)
+        except Exception as error:
+            if _is_full(path.parent):  # writers say so in many ways, or fail by what is missing
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+            raise
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -66,6 +77,14 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def _is_full(folder: Path) -> bool:
+    try:
+        system = os.statvfs(folder)
+    except (OSError, AttributeError):  # it has vanished; Windows has no statvfs
+        return False
+    return system.f_bavail * system.f_frsize < _NOTHING_LEFT
+
+
 def _flush(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
@@ -73,16 +92,16 @@ def _flush(path: Path) -> None:
 
 @contextmanager
 def _termination_as_exit() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit where nothing else handles it: by default nothing cleans up."""
-    is_default = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if not is_default or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGTERM, _exit)
+    """Turn signals into SystemExit where nobody handles them: by default nothing cleans up."""
+    is_main = threading.current_thread() is threading.main_thread()
+    default = [n for n in TERMINATING if is_main and signal.getsignal(n) is signal.SIG_DFL]
+    for number in default:
+        signal.signal(number, _exit)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in default:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _exit(number: int, _frame: FrameType | None) -> NoReturn:

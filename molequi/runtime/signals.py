@@ -7,16 +7,19 @@ import threading
 import time
 from typing import Any
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+from molequi.runtime.files import TERMINATING
+
+_STOPPING = (signal.SIGINT, *TERMINATING)
 # A terminal sends Ctrl-C to every process of a run, and a parent passes it on: within a second, two
 # are one.
 _SAME_REQUEST = 1.0
 
 
 class SignalWatch:
-    """Takes over SIGINT and SIGTERM between `start` and `stop`, or as a context manager.
+    """Takes over SIGINT, SIGTERM and SIGHUP between `start` and `stop`, or as a context manager.
 
-    Does nothing outside the main thread.
+    Does nothing outside the main thread. A signal that is ignored, as SIGHUP is under nohup, stays
+    so.
 
     number: the first signal that came, 0 before. A second Ctrl-C ends the process at once.
     """
@@ -29,7 +32,11 @@ class SignalWatch:
     def start(self) -> None:
         """Note signals from now on."""
         if threading.current_thread() is threading.main_thread():
-            self._handlers = {number: signal.signal(number, self._note) for number in _STOPPING}
+            self._handlers = {
+                number: signal.signal(number, self._note)
+                for number in _STOPPING
+                if signal.getsignal(number) is not signal.SIG_IGN
+            }
 
     def stop(self) -> None:
         """Give the signals back."""

@@ -82,7 +82,8 @@ def _settled_kernels(calculator: Calculator, atoms: Atoms, steps: int) -> Iterat
         yield
         return
     n_edges = calculator.graph(atoms).edge_index.shape[1]
-    model.use_kernels(policy.worthwhile_kernels(steps * model.operations(n_edges)))
+    work = model.operations(n_edges)
+    model.use_kernels(policy.worthwhile_kernels(steps * work, in_one_pass=work))
     try:
         yield
     finally:

@@ -16,7 +16,7 @@ from molequi.errors import UserError
 from molequi.prediction.records import labelled_atoms
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.guard import Guard
-from molequi.simulation.trajectory import State, Statistics
+from molequi.simulation.state import State, Statistics
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,12 @@ class Motion:
         self._make_dynamics()
 
     def restore(self, state: State) -> None:
-        """Stand where the saved state stood."""
+        """Stand where the saved state stood. Raises UserError where it is of other atoms."""
+        if len(state.positions) != len(self.atoms):
+            raise UserError(
+                f"the saved state has {len(state.positions)} atoms, the structure "
+                f"{len(self.atoms)}; start again with --overwrite"
+            )
         self.state = state
         self.atoms.set_positions(state.positions, apply_constraint=False)
         self.atoms.set_momenta(state.momenta, apply_constraint=False)

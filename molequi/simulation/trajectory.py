@@ -1,16 +1,13 @@
 """What a simulation leaves behind.
 
-Frames on disk, running statistics, and the state to go on from exactly.
+Frames on disk, and beside them the state to go on from exactly.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import io
-import json
 import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -20,59 +17,12 @@ from ase import Atoms
 from ase.io.extxyz import write_xyz
 
 from molequi.errors import UserError
-from molequi.runtime.files import check_output, written_by_rename
+from molequi.runtime.files import check_output
 from molequi.runtime.locks import lock
+from molequi.simulation.state import State, read_state, write_state
 
-FORMAT = 1
 # Saving takes milliseconds, and a simulation that is killed can do one second's work again.
 SECONDS_BETWEEN_SAVES = 1.0
-
-
-@dataclasses.dataclass
-class Statistics:
-    """Running mean temperature, K, and the straight line through the total energy.
-
-    Energy (eV) against time (fs), by Welford's updates.
-    """
-
-    n: int = 0
-    temperature_mean: float = 0.0
-    time_mean: float = 0.0
-    energy_mean: float = 0.0
-    time_time: float = 0.0
-    time_energy: float = 0.0
-
-    def add(self, time: float, energy: float, temperature: float) -> None:
-        """Take in one step."""
-        self.n += 1
-        from_mean = time - self.time_mean
-        self.temperature_mean += (temperature - self.temperature_mean) / self.n
-        self.time_mean += from_mean / self.n
-        self.energy_mean += (energy - self.energy_mean) / self.n
-        self.time_time += from_mean * (time - self.time_mean)
-        self.time_energy += from_mean * (energy - self.energy_mean)
-
-    @property
-    def slope(self) -> float | None:
-        """Slope of the total energy, eV/fs; None before there are three steps."""
-        return self.time_energy / self.time_time if self.n > 2 and self.time_time > 0 else None
-
-
-@dataclasses.dataclass
-class State:
-    """A moment of a simulation, complete to the last bit.
-
-    positions: (N, 3), Å. momenta: (N, 3), ASE's units. first: positions of step 0.
-    """
-
-    step: int
-    positions: np.ndarray
-    momenta: np.ndarray
-    first: np.ndarray
-    random: Mapping[str, Any]
-    statistics: Statistics
-    n_frames: int = 0
-    n_bytes: int = 0
 
 
 class Trajectory:
@@ -131,19 +81,8 @@ class Trajectory:
                 "leave --restart out to begin"
             )
         self._file = self._opened(self.path, "r+b")
-        with np.load(self.state_path, allow_pickle=False) as arrays:
-            texts = json.loads(str(arrays["json"]))
-            state = State(
-                texts["step"],
-                arrays["positions"],
-                arrays["momenta"],
-                arrays["first"],
-                texts["random"],
-                Statistics(**texts["statistics"]),
-                texts["n_frames"],
-                texts["n_bytes"],
-            )
-        self._check_identity(texts["identity"])
+        state, identity = read_state(self.state_path)
+        self._check_identity(identity)
         if self.path.stat().st_size < state.n_bytes:
             raise UserError(
                 f"{self.path} is shorter than when its state was saved; it cannot be continued, "
@@ -174,23 +113,7 @@ class Trajectory:
         """Save the state, which may be later than the last frame."""
         if self._file is None:
             return
-        texts = {
-            "format": FORMAT,
-            "identity": self.identity,
-            "step": state.step,
-            "random": state.random,
-            "n_frames": state.n_frames,
-            "n_bytes": state.n_bytes,
-            "statistics": dataclasses.asdict(state.statistics),
-        }
-        with written_by_rename(self.state_path) as temporary, temporary.open("wb") as file:
-            np.savez(
-                file,
-                json=json.dumps(texts),
-                positions=state.positions,
-                momenta=state.momenta,
-                first=state.first,
-            )
+        write_state(self.state_path, state, self.identity)
         self._saved_at = time.monotonic()
 
     def __enter__(self) -> Trajectory:

@@ -23,6 +23,7 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from molequi.errors import NotConvergedError, RunInterruptedError, UserError
 from molequi.runtime.device import as_device
+from molequi.runtime.files import TERMINATING
 from molequi.training.module import MolecularTraining
 from molequi.training.settings import TrainingSettings
 
@@ -117,9 +118,7 @@ def _signals_passed_on(settings: TrainingSettings) -> Iterator[None]:
             if child.pid is not None:
                 os.kill(child.pid, number)
 
-    handlers = {
-        number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    handlers = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, *TERMINATING)}
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
@@ -61,6 +62,13 @@ def test_version(molequi):
     assert re.fullmatch(r"molequi \d+\.\d+\.\d+\n", result.out)
 
 
+def ended_too_early():
+    """What typer makes of an EOFError: it was reported as Ctrl-C."""
+    error = typer.Abort()
+    error.__cause__ = EOFError("no data left")
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -70,6 +78,8 @@ def test_version(molequi):
         (typer.Abort(), 130),
         (FileNotFoundError(2, "No such file or directory", "a.xyz"), 2),
         (PermissionError(13, "Permission denied", "a.xyz"), 2),
+        (OSError(errno.ENOSPC, "No space left on device"), 2),
+        (ended_too_early(), 70),
         (ZeroDivisionError("x"), 70),
         (ValueError("x"), 70),
     ],

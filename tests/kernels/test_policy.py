@@ -20,3 +20,10 @@ def test_a_limit_of_time_is_a_limit_of_work() -> None:
     assert worthwhile_kernels(1e15, minutes=1.0) == "generic"
     assert worthwhile_kernels(1e15, minutes=5.0) == "specialized"
     assert worthwhile_kernels(1.0, minutes=5.0) == "reference"
+
+
+def test_a_pass_that_plain_torch_has_no_memory_for_gets_kernels_at_once() -> None:
+    largest = policy.LARGEST_PLAIN_PASS
+    assert worthwhile_kernels(largest, in_one_pass=largest) == "reference"
+    assert worthwhile_kernels(largest, in_one_pass=1.01 * largest) == "generic"
+    assert worthwhile_kernels(1e15, in_one_pass=1.01 * largest) == "specialized"

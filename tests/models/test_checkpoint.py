@@ -82,6 +82,14 @@ def rewritten(path: Path, target: Path, change: Callable[[dict, dict], None]) ->
             "its tensor extra has no place in the network",
         ),
         (
+            lambda d, t: t["backbone.embedding"].view(-1)[5].fill_(torch.nan),
+            "its tensor backbone.embedding holds numbers that are not finite",
+        ),
+        (
+            lambda d, t: t.update({"backbone.embedding": t["backbone.embedding"].half()}),
+            "backbone.embedding is of torch.float16 instead of torch.float32",
+        ),
+        (
             lambda d, t: d["backbone"].update(n_heads=3),
             "its description makes no network .*n_heads",
         ),

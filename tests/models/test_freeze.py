@@ -259,6 +259,24 @@ def test_frozen_models_have_kernels_dtype_and_work_of_their_own(
     torch.testing.assert_close(outputs_of(first.model)["forces"], expected, atol=1e-10, rtol=1e-10)
 
 
+@pytest.mark.parametrize("ask", ["compute", "multipoles", "embed"])
+def test_kernels_come_before_a_structure_that_needs_them(
+    ask: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen, graph = fresh().freeze(), graph_of()
+    size = frozen.operations(graph.edge_index.shape[1])
+    seen: list[str] = []
+    layer = frozen._network.backbone.layers[0]
+    inner = getattr(frozen._network, ask)
+    monkeypatch.setattr(
+        frozen._network, ask, lambda *a, **k: (seen.append(layer.kernels), inner(*a, **k))[1]
+    )
+    for largest in (1.01 * size, 0.99 * size):
+        monkeypatch.setattr(policy, "LARGEST_PLAIN_PASS", largest)
+        getattr(frozen, ask)(graph)
+    assert seen == ["reference", "generic"]
+
+
 def test_copies_pickles_and_threads_of_a_frozen_model_agree() -> None:
     frozen = fresh().freeze(kernels="generic")
     expected = outputs_of(frozen)

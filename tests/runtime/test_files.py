@@ -102,6 +102,44 @@ def test_generated_source_is_written_once(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("error", [OSError("2 requested and 0 written"), RuntimeError("failed")])
+def test_a_full_disk_is_named_whatever_the_writer_says(
+    old: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = list(os.statvfs(old.parent))
+    full[4] = 0
+    monkeypatch.setattr(files.os, "statvfs", lambda _folder: os.statvfs_result(full))
+    with pytest.raises(OSError, match="No space left on device: .*a.npz"), written_by_rename(old):
+        raise error
+    check_untouched(old)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_kernels_of_another_user_are_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = jit_cache.cache_folder()
+    folder.mkdir(parents=True)
+    os.chown(folder, 12345, 12345)
+    module = jit_cache.load("VALUE = 2\n")
+    assert module.VALUE == 2
+    assert folder not in Path(str(module.__file__)).parents
+    assert list(folder.iterdir()) == []
+
+
+def test_kernels_that_others_may_have_planted_are_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "kernels"
+    (folder / "__pycache__").mkdir(parents=True)
+    (folder / "__pycache__" / "module.nbc").write_bytes(b"planted")
+    folder.chmod(0o777)
+    path = jit_cache._store(folder, "module", "x = 1\n")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert list(folder.rglob("*")) == [path]
+    jit_cache._store(tmp_path / "new", "module", "x = 1\n")
+    assert (tmp_path / "new").stat().st_mode & 0o077 == 0
+
+
 SCRIPT = """
 import sys, time
 from molequi.runtime.files import written_by_rename
@@ -112,7 +150,7 @@ with written_by_rename(sys.argv[1]) as temporary:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_in_the_middle(old: Path, number: signal.Signals) -> None:
     arguments = [sys.executable, "-c", SCRIPT, str(old)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:

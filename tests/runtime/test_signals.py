@@ -45,3 +45,19 @@ def test_other_threads_leave_signals_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_a_closed_terminal_stops_a_run_unless_it_was_started_with_nohup() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with SignalWatch() as watch:
+            signal.raise_signal(signal.SIGHUP)
+        assert watch.number == signal.SIGHUP
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with SignalWatch() as watch:
+            signal.raise_signal(signal.SIGHUP)
+        assert watch.number == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -15,7 +15,7 @@ from molequi.runtime.locks import locked
 from molequi.simulation import trajectory
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.md import MDSettings, run_md
-from molequi.simulation.trajectory import Statistics
+from molequi.simulation.state import Statistics
 
 
 @pytest.fixture
@@ -197,6 +197,36 @@ def test_restart_of_something_else_is_refused(morse, water, tmp_path):
         run_md(water, morse(), MDSettings(steps=20), output=tmp_path / "other.xyz", restart=True)
     with pytest.raises(UserError, match="needs --output"):
         run_md(water, morse(), MDSettings(steps=20), restart=True)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[: len(data) // 2],
+        lambda data: b"not a state",
+        lambda data: data.replace(b'"step": 10', b'"step": [1'),
+        lambda data: data.replace(b'"bit_generator": "PCG64"', b'"bit_generator": "PCG65"'),
+    ],
+)
+def test_a_damaged_state_is_named_and_all_is_kept(morse, water, tmp_path, damage):
+    output = tmp_path / "md.xyz"
+    run_md(water, morse(), MDSettings(steps=10), output=output)
+    state = tmp_path / "md.xyz.restart"
+    whole, before = state.read_bytes(), output.read_bytes()
+    # The texts lie in the archive as UTF-32, uncompressed; a changed one is put in with its sum.
+    with np.load(state) as arrays:
+        parts = dict(arrays)
+    text = str(parts["json"]).encode()
+    if damage(text) != text and damage(text)[:1] == b"{" and damage(text)[-1:] == b"}":
+        parts["json"] = np.array(damage(text).decode())
+        with state.open("wb") as file:
+            np.savez(file, **parts)
+    else:
+        state.write_bytes(damage(whole))
+    with pytest.raises(UserError, match="md.xyz.restart is damaged or holds no state"):
+        run_md(water, morse(), MDSettings(steps=20), output=output, restart=True)
+    assert output.read_bytes() == before
 
 
 def test_output_in_the_way_is_kept(morse, water, tmp_path):
