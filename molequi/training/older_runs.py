@@ -30,12 +30,17 @@ def present_settings(data: Mapping[str, Any]) -> dict[str, Any]:
                 network["architecture"] = "spherical" if kind == "tensors" else kind
         if model.get("kind") == "tensors":
             model["kind"] = "spherical"
-    if isinstance(training, dict) and training.get("kernels") in _KERNELS:
+    if isinstance(training, dict):
+        _present_training(training)
+    return present
+
+
+def _present_training(training: dict[str, Any]) -> None:
+    if training.get("kernels") in _KERNELS:
         training["kernels"] = _KERNELS[training["kernels"]]
     # Trainings of dynamics have no averaged weights, and no such setting.
-    if isinstance(training, dict) and "ema" in training:
+    if "ema" in training:
         training.setdefault("optimizer", "adamw")
-    return present
 
 
 def present_state(state: Mapping[str, Any], model: MolecularModel) -> dict[str, Any]:

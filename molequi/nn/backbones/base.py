@@ -84,8 +84,6 @@ class BackboneBase(nn.Module, abc.ABC):
     # Irreps of the features' rows, 0e first; channels of each.
     irreps_out: Irreps
     n_channels: int
-    # Width of the networks by which heads read its invariants.
-    n_readout: int = 32
     # (N_ELEMENTS,), the place of each atomic number in `elements`.
     species_of_number: Tensor
     # The kernels that were asked for, see `use_kernels`.
@@ -120,6 +118,11 @@ class BackboneBase(nn.Module, abc.ABC):
     def cutoff(self) -> float:
         """Cutoff radius of the graphs that it takes, Å."""
         return float(self.settings["cutoff"])  # type: ignore[arg-type]
+
+    @property
+    def n_readout(self) -> int:
+        """Width of the networks by which heads read its invariants."""
+        return int(self.settings.get("n_readout", 32))  # type: ignore[call-overload]
 
     @property
     def dtype(self) -> torch.dtype:

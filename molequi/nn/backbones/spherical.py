@@ -71,9 +71,7 @@ class SphericalBackbone(BackboneBase):
         check_choice("mixing", mixing, ("merged", "separate"))
         check_choice("self_connection", self_connection, ("factors", "matrices"))
         self.l_max, self.n_channels, self.n_layers = l_max, n_channels, n_layers
-        self.n_readout = n_readout
-        l_between = l_max if l_hidden is None else l_hidden
-        irreps = _irreps_of_layers(n_layers, parity, l_max, l_between, correlation, irreps_out)
+        irreps = _irreps_of_layers(n_layers, parity, l_max, l_hidden, correlation, irreps_out)
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         self.layers = ModuleListOf(
             Interaction(
@@ -202,11 +200,12 @@ def _irreps_of_layers(
     n_layers: int,
     parity: str,
     l_max: int,
-    l_hidden: int,
+    l_hidden: int | None,
     correlation: int,
     irreps_out: Irreps | None,
 ) -> list[Irreps]:
     """Return the irreps of the features before the first layer and after each layer."""
+    l_hidden = l_max if l_hidden is None else l_hidden
     if l_hidden > l_max:
         raise UserError(f"model.l_hidden is {l_hidden}; it must lie between 0 and l_max, {l_max}")
     up_to = Irreps.natural if parity == "natural" else Irreps.full
