@@ -79,7 +79,7 @@ class MolecularPotential(PotentialModel):
         if backbone.capabilities.fused_kernels and backbone.device.type == "cpu":
             n_edges = n_systems * self._graph(self.frames.positions[None]).edge_index.shape[1]
             work = n_passes * policy.TRAINING_STEP * backbone.operations(n_edges)
-            backbone.use_kernels(policy.worthwhile_kernels(work))
+            self.model.use_kernels(policy.worthwhile_kernels(work))
 
     def _graph(self, positions: Tensor) -> AtomGraph:
         """Return the graph of the molecule at these positions, which are detached in it."""

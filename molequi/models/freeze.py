@@ -35,6 +35,7 @@ class _Network(Protocol):
     def multipoles(self, graph: AtomGraph) -> AtomicMultipoles: ...
     def check_input(self, graph: AtomGraph) -> None: ...
     def output_scale(self, name: str) -> tuple[float, ...]: ...
+    def use_kernels(self, kernels: str) -> None: ...
 
 
 class FrozenModel:
@@ -155,7 +156,7 @@ class FrozenModel:
 
         Raises UserError for kernels that the backbone does not have.
         """
-        self._network.backbone.use_kernels(kernels)
+        self._network.use_kernels(kernels)
         self._network.backbone.write_out()
         self._kernels, self._current = kernels, "reference"
         self._work = self._expected = self._largest = 0.0
@@ -188,6 +189,6 @@ class FrozenModel:
                 "a long or large job: its convolutions are compiled now (%s), once on this machine",
                 wanted,
             )
-            self._network.backbone.use_kernels(wanted)
+            self._network.use_kernels(wanted)
             self._network.backbone.write_out()
             self._current = wanted

@@ -81,6 +81,12 @@ class MolecularModel(nn.Module):
         """Choose the terms beside the learned energy, for charges as they are."""
         self.physics, self.terms = physics, physics.terms(self.cutoff)
 
+    def use_kernels(self, kernels: str) -> None:
+        """Choose who computes convolutions and terms: see `SphericalBackbone.use_kernels`."""
+        self.backbone.use_kernels(kernels)
+        if self.terms is not None:
+            self.terms.use_kernels(kernels)
+
     @property
     def elements(self) -> tuple[int, ...]:
         """Atomic numbers that the model knows."""

@@ -89,6 +89,11 @@ class EnergyTerms(nn.Module):
         self.long_range = LongRange(coulomb, physics.dispersion) if is_long else None
         self.repulsion = Repulsion(cutoff) if physics.repulsion else None
 
+    def use_kernels(self, kernels: str) -> None:
+        """Choose who computes pairs of atoms: see `nn.physics.LongRange`."""
+        if self.long_range is not None:
+            self.long_range.use_kernels(kernels)
+
     def forward(self, graph: AtomGraph, charges: Tensor | None) -> Tensor:
         """Return energies (N,), eV, float64; charges: (N,), e, where there is a Coulomb term."""
         parts = []

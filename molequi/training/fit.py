@@ -120,7 +120,7 @@ def _run(
     settings, backbone = config.training, start.model.backbone
     module = _make_module(config, start, data)
     if backbone.capabilities.fused_kernels or settings.kernels != "auto":
-        backbone.use_kernels(choose_kernels(settings, start.model, data))
+        start.model.use_kernels(choose_kernels(settings, start.model, data))
     if state is not None:
         module.load_run_state(present_state(state, start.model))
         data.resume_at = (module.position.epoch, module.position.batch)

@@ -94,6 +94,17 @@ def test_forces_and_stress_are_derivatives(physics: Physics, kernels: str) -> No
     )
 
 
+def test_kernels_reach_the_terms() -> None:
+    """`auto` starts in plain torch; what it changes to holds for pairs of atoms as well."""
+    model = make(EVERYTHING)
+    frozen = model.freeze(kernels="auto")
+    pairs = frozen._network.terms.long_range
+    assert pairs.kernels == "reference"
+    frozen.use_kernels("generic")
+    assert pairs.kernels == "generic"
+    assert model.terms.long_range.kernels == "reference"
+
+
 def energy_of(model: MolecularModel, graph: AtomGraph) -> torch.Tensor:
     return model.compute(graph, forces=False)["energy"]
 
