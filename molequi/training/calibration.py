@@ -58,12 +58,14 @@ def fit_calibration(doubted: Doubted) -> Calibration:
 
 
 def calibrate(model: MolecularModel, deviations: Mapping[str, Doubted]) -> None:
-    """Set the calibration of each spread of a model, in place; spreads without errors keep none.
+    """Set the calibration of each spread of a model that has none, in place.
+
+    Spreads without known errors stay without.
 
     deviations: on held-out structures, of the model without calibration.
     """
     for name, head in doubt_heads(model).items():
-        if name not in deviations or not len(deviations[name].errors):
+        if head.is_calibrated or name not in deviations or not len(deviations[name].errors):
             continue
         scale = float(head.scale[0])
         found = fit_calibration(Doubted(*(values / scale for values in deviations[name])))
@@ -128,7 +130,7 @@ def judge(model: MolecularModel, name: str, doubted: Doubted) -> dict[str, Any]:
     errors, spreads = doubted
     radii = spreads[:, None] * head.quantiles.to(spreads)
     held = (errors[:, None] <= radii).to(torch.float64).mean(dim=0)
-    is_known = len(errors) > 0 and bool((head.quantiles > 0).all())
+    is_known = len(errors) > 0 and head.is_calibrated
     correlation = float(spearmanr(errors, spreads).statistic) if len(errors) > 1 else None
     return {
         "unit": head.target.unit,

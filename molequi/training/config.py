@@ -45,7 +45,8 @@ class Config(Settings):
     expected: what a run gives, with the hardware. level: level of theory by target, kept in the
     model. isolated_atoms: element -> energy of the isolated atom at the model's level (eV), for
     atomization energies. properties: rows beside those of the table.
-    init: a model (path or bundled name) to start from. freeze: what of it stays as it is.
+    init: a model (path or bundled name) to start from. freeze: what of it stays as it is: the
+    backbone, or all that it gives, so that outputs are added to a model and nothing is changed.
     """
 
     changeable: ClassVar = frozenset({"description", "expected"})
@@ -60,7 +61,7 @@ class Config(Settings):
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     init: str | None = None
-    freeze: Literal["backbone"] | None = None
+    freeze: Literal["backbone", "model"] | None = None
 
     def declared(self) -> dict[str, Property]:
         """Return the rows that this config adds to the property table.

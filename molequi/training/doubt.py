@@ -109,6 +109,8 @@ def doubt_heads(model: MolecularModel) -> dict[str, DoubtHead]:
 
 
 def start_doubts(model: MolecularModel, frames: Frames) -> None:
-    """Forget older calibrations; note which spreads the labels of the structures have."""
+    """Forget calibrations of what learns; note which spreads the labels of the structures have."""
     for name, head in doubt_heads(model).items():
-        head.reset(has_labels=bool((~torch.isnan(frames.targets[name])).any()))
+        if any(weight.requires_grad for weight in head.parameters()):
+            has_labels = bool((~torch.isnan(frames.targets[name])).any())
+            head.reset(has_labels=has_labels)

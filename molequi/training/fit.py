@@ -193,7 +193,7 @@ def _finish(
         names=[row.name for row in compared_rows(config.targets())],
         batch_size=config.training.batch_size,
     )
-    if doubt_heads(model):
+    if not all(head.is_calibrated for head in doubt_heads(model).values()):
         held_out = compare(without_calibration(model), frames.subset(splits["valid"]))
         calibrate(model, held_out.doubted)
     evaluation = compare(model, frames.subset(splits[split]))

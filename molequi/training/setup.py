@@ -61,7 +61,7 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     statistics = {row.name: fit_statistics(learned, row, given=given.get(row.name)) for row in rows}
     apply_statistics(model, learned, statistics, skip=kept)
     if config.init is not None:
-        _continue(model, config, frames, [name for name in kept if name in statistics], given)
+        _continue(model, config, frames, kept, given)
     model = model.to(dtype=as_dtype(config.training.dtype))
     start_constants(model, learned)
     start_doubts(model, frames)
@@ -100,13 +100,24 @@ def _continue(
     kept: Sequence[str],
     given: Mapping[str, Mapping[int, float]],
 ) -> None:
-    """Let the trained parts of a model, with heads `kept`, learn from other data."""
-    if config.freeze:
-        model.requires_grad_(True)
-        model.backbone.requires_grad_(False)
-    else:
-        model.requires_grad_(True)
-    totals = [name for name in kept if frames.properties[name].has_reference]
+    """Let the trained parts of a model, with heads `kept`, learn from other data.
+
+    Raises UserError where nothing is left to learn.
+    """
+    if config.freeze == "model":
+        model.requires_grad_(False)
+        for name in set(model.heads) - set(kept):
+            model.heads[name].requires_grad_(True)
+        if set(model.heads) <= set(kept):
+            raise UserError(
+                f"freeze=model: {config.init} gives all of {', '.join(config.data.targets)} "
+                "already, so nothing is left to learn; add a target, or leave freeze out"
+            )
+        return
+    model.requires_grad_(True)
+    model.backbone.requires_grad_(not config.freeze)
+    known = [name for name in kept if name in frames.properties]
+    totals = [name for name in known if frames.properties[name].has_reference]
     refit_references(model, frames, totals, given)
 
 

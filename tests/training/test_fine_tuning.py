@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -10,8 +11,9 @@ import torch
 from molequi.errors import UserError
 from molequi.models.checkpoint import load_model, save_model
 from molequi.properties import PROPERTIES
-from molequi.training.evaluation import evaluate_frames, predict_frames
+from molequi.training.evaluation import evaluate_frames
 from molequi.training.fit import fit_frames
+from molequi.training.predictions import predict_frames
 from molequi.training.reference_energies import composition
 from molequi.training.setup import start_model
 
@@ -102,6 +104,36 @@ def test_frozen_backbone_stays_as_it_was(tmp_path, pretrained, toy_frames, toy_c
     assert not all(
         torch.equal(old[name], new[name]) for name in new if name.startswith("heads.energy.readout")
     )
+
+
+def test_outputs_are_added_to_a_model_that_stays_as_it_was(
+    tmp_path, pretrained, toy_frames, toy_config, toy_splits
+):
+    """A spread first, then another property, which leaves the calibration of the first alone."""
+    frames = toy_frames(60, seed=9)
+    spread = frames.with_unlabelled([PROPERTIES["forces_std"]])
+    gap = dataclasses.replace(
+        spread,
+        targets={**spread.targets, "gap": torch.linspace(4.0, 8.0, 60, dtype=torch.float64)},
+        properties={**spread.properties, "gap": PROPERTIES["gap"]},
+    )
+    names = ["energy", "forces", "dipole", "forces_std"]
+    runs = [pretrained]
+    for data, targets in ((spread, names), (gap, [*names, "gap"])):
+        config = tuned(
+            toy_config,
+            runs[-1],
+            freeze="model",
+            data={"targets": targets},
+            training={"epochs": 2, "weights": {}},
+        )
+        runs.append(fit_frames(config, data, toy_splits(40, 20, 0), tmp_path / targets[-1]))
+        old, new = (load_model(run / "model.safetensors").state_dict() for run in runs[-2:])
+        assert all(torch.equal(value, new[name]) for name, value in old.items())
+        assert {name.split(".")[1] for name in set(new) - set(old)} == {targets[-1]}
+    assert load_model(runs[-1] / "model.safetensors").heads["forces_std"].is_calibrated
+    with pytest.raises(UserError, match="freeze=model: .* nothing is left to learn"):
+        start_model(tuned(toy_config, runs[0], freeze="model"), frames)
 
 
 def test_new_targets_join_a_trained_backbone(pretrained, toy_frames, toy_config):

@@ -139,6 +139,23 @@ def test_one_process_or_its_parts_count_the_same(model, toy_frames):
     assert totals[1] == pytest.approx(totals[0], rel=1e-10)
 
 
+@pytest.mark.slow
+def test_two_processes_take_the_steps_of_one(toy_frames, toy_config, toy_splits, tmp_path):
+    """With gaps that leave one process without a displacement, or without a spread of labels."""
+    frames = labelled(toy_frames(24), every=5).with_unlabelled([PROPERTIES["forces_std"]])
+    frames.targets["forces_std"][: frames.offsets[7]] = 0.05
+    runs = []
+    for devices in (1, 2):
+        config = toy_config(
+            data={"targets": [*TARGETS, "forces_std"]},
+            training={"dtype": "float64", "devices": devices},
+        )
+        runs.append(fit_frames(config, frames, toy_splits(15, 6, 3), tmp_path / str(devices)))
+    first, second = (load_model(run / "model.safetensors").state_dict() for run in runs)
+    for name, value in first.items():
+        assert torch.allclose(value, second[name], rtol=1e-6, atol=1e-7), name
+
+
 def test_interrupted_run_ends_with_the_same_numbers(toy_frames, toy_config, toy_splits, tmp_path):
     """With changes of forces and spreads among its targets, to the last bit."""
     frames = labelled(toy_frames(24), every=2)

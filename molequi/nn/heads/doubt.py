@@ -74,6 +74,11 @@ class DoubtHead(Head):
         self.power.fill_(power)
         self.quantiles.copy_(quantiles)
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether held-out structures have said what the spread of the network means."""
+        return bool((self.quantiles > 0).all())
+
     def reset(self, *, has_labels: bool) -> None:
         """Forget the calibration; say whether the labels have a spread to learn."""
         self.set_calibration(1.0, 1.0, torch.zeros_like(self.quantiles))
