@@ -43,8 +43,11 @@ ORDER: tuple[tuple[str, str], ...] = (
         "text terms radial numba_lines numba_receiver numba_sender numba_module triton_lines "
         "triton_kernels",
     ),
-    ("kernels.compiled", "convolution products pair_terms pair_setup pairs pair_tangents"),
-    ("kernels", "cpu cuda convolution products pair_spaces pairs backends inplace"),
+    (
+        "kernels.compiled",
+        "convolution products equilibration pair_terms pair_setup pairs pair_tangents",
+    ),
+    ("kernels", "cpu cuda convolution products equilibration pair_spaces pairs backends inplace"),
     (
         "nn",
         "module_list weight_tables matrices linear radial product interaction irreps_layers "

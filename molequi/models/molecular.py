@@ -77,6 +77,14 @@ class MolecularModel(nn.Module):
         is_known = torch.isin(torch.arange(N_ELEMENTS), torch.tensor(self.elements))
         self.register_buffer("is_known", is_known, persistent=False)
 
+    def use_kernels(self, kernels: str) -> None:
+        """Choose who computes convolutions, charges and pairs of atoms: see the backbone's."""
+        self.backbone.use_kernels(kernels)
+        if self.equilibration is not None:
+            self.equilibration.use_kernels(kernels)
+        if self.terms is not None:
+            self.terms.use_kernels(kernels)
+
     def set_physics(self, physics: Physics) -> None:
         """Choose the terms beside the learned energy, for charges as they are."""
         self.physics, self.terms = physics, physics.terms(self.cutoff)
@@ -132,7 +140,7 @@ class MolecularModel(nn.Module):
         """
         self._refuse_unknown_elements(graph)
         features = self.backbone.forward_once(graph) if once else self.backbone(graph)
-        molecules = self._charged(self.molecules(graph), features)
+        molecules = self._charged(graph, features, once=once)
         outputs: dict[str, Tensor] = {}
         for name, head in self.heads.items():
             # Where only forces will be asked for, other properties need no gradients.
@@ -147,11 +155,17 @@ class MolecularModel(nn.Module):
             outputs["atomization_energy"] = separate - outputs["energy"]
         return outputs
 
-    def _charged(self, molecules: Molecules, features: NodeFeatures) -> Molecules:
+    def _charged(self, graph: AtomGraph, features: NodeFeatures, *, once: bool) -> Molecules:
         """Return the molecules with their charges, where these are the model's."""
+        molecules = self.molecules(graph)
         if self.equilibration is None:
             return molecules
-        return molecules._replace(charges=self.equilibration(features, molecules))
+        charges = (
+            self.equilibration.forward_once(features, molecules, graph.receiver_ptr)
+            if once
+            else self.equilibration(features, molecules)
+        )
+        return molecules._replace(charges=charges)
 
     def _gives_charges_to_energy(self, head: nn.Module) -> bool:
         """Whether the energy holds the Coulomb term of the charges that a head makes."""
@@ -257,7 +271,7 @@ class MolecularModel(nn.Module):
             )
         with torch.no_grad(), self.backbone.threads_for_prediction():
             features = self.backbone.forward_once(graph)
-            return head.multipoles(features, self._charged(self.molecules(graph), features))
+            return head.multipoles(features, self._charged(graph, features, once=True))
 
     def embed(self, graph: AtomGraph) -> Tensor:
         """Return invariant features of each atom: (N, n_layers * C)."""

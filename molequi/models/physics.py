@@ -87,7 +87,12 @@ class EnergyTerms(nn.Module):
         coulomb = CoulombParameters() if self.needs_charges else None
         is_long = physics.coulomb or physics.dispersion
         self.long_range = LongRange(coulomb, physics.dispersion) if is_long else None
-        self.repulsion = Repulsion(cutoff) if physics.repulsion else None
+        self.repulsion = Repulsion(cutoff=cutoff) if physics.repulsion else None
+
+    def use_kernels(self, kernels: str) -> None:
+        """Choose who computes the pairs: see `nn.physics.LongRange.use_kernels`."""
+        if self.long_range is not None:
+            self.long_range.use_kernels(kernels)
 
     def use_kernels(self, kernels: str) -> None:
         """Choose who computes pairs of atoms: see `nn.physics.LongRange`."""

@@ -106,7 +106,7 @@ def frozen_model(
     if (device, dtype, kernels, dispersion) != (None,) * 4:
         raise UserError(
             "device, dtype, kernels and dispersion of a frozen model are its own; give them to "
-            "`load` or `freeze`"
+            "`freeze`, a dispersion to `load`"
         )
     return model
 

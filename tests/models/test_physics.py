@@ -128,7 +128,7 @@ def test_terms_add_up() -> None:
     bare.load_state_dict(model.state_dict())
     expected = bare.compute(graph)["energies"]
     expected = expected + LongRange(CoulombParameters(), D3)(graph, outputs["charges"])
-    expected = expected + Repulsion(CUTOFF)(graph)
+    expected = expected + Repulsion(cutoff=CUTOFF)(graph)
     torch.testing.assert_close(outputs["energies"], expected)
     totals = expected.new_zeros(graph.n_molecules).index_add(0, graph.batch, expected)
     torch.testing.assert_close(outputs["energy"], totals)

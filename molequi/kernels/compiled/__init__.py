@@ -10,9 +10,16 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from molequi.kernels.compiled import convolution, pair_setup, pair_tangents, pairs, products
+    from molequi.kernels.compiled import (
+        convolution,
+        equilibration,
+        pair_setup,
+        pair_tangents,
+        pairs,
+        products,
+    )
 
-__all__ = ["convolution", "pair_setup", "pair_tangents", "pairs", "products"]
+__all__ = ["convolution", "equilibration", "pair_setup", "pair_tangents", "pairs", "products"]
 
 
 def __getattr__(name: str) -> ModuleType:
@@ -20,6 +27,10 @@ def __getattr__(name: str) -> ModuleType:
         import molequi.kernels.compiled.convolution as convolution_kernels
 
         return convolution_kernels
+    if name == "equilibration":
+        import molequi.kernels.compiled.equilibration as equilibration_kernels
+
+        return equilibration_kernels
     if name == "pairs":
         import molequi.kernels.compiled.pairs as pair_kernels
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from molequi.kernels import inplace
+from molequi.kernels.equilibration import EquilibratedOnce, Neighborhoods
 from molequi.nn.backbones.base import NodeFeatures
 from molequi.nn.heads.base import FeatureSpec, Molecules, PartialCharges
 from molequi.nn.linear import Perceptron
@@ -46,6 +48,11 @@ class Equilibration(nn.Module):
         with torch.no_grad():
             self.network.weights[-1][:, 3:] = 0.0
         self.register_buffer("scale", torch.tensor(_SCALE))
+        self.kernels = "reference"
+
+    def use_kernels(self, kernels: str) -> None:
+        """Choose who computes `forward_once`; names as those of a backbone."""
+        self.kernels = "reference" if kernels == "auto" else kernels
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> PartialCharges:
         """Return the charges, differentiable in the features and their envelope."""
@@ -63,6 +70,23 @@ class Equilibration(nn.Module):
             near + v * gather((whole - collected) / v_near) + residual,
             residual * (chi + 0.5 * eta * residual),
             self._with_slope(claimed.detach(), collected, molecules),
+        )
+
+    def forward_once(
+        self, features: NodeFeatures, molecules: Molecules, receiver_ptr: Tensor
+    ) -> PartialCharges:
+        """Return the charges, differentiable once, with nothing for training.
+
+        receiver_ptr: (N + 1,), where the edges of each receiver begin.
+        """
+        if not inplace.serves(features.invariant, self.kernels):
+            return self(features, molecules)
+        around = Neighborhoods(
+            molecules.edge_index[0], receiver_ptr, molecules.batch, molecules.total_charge
+        )
+        raw = self.network(features.invariant)
+        return PartialCharges(
+            *EquilibratedOnce.apply(raw, features.envelope, around, self.scale.item(), PLATEAU)
         )
 
     def _with_slope(self, claimed: Tensor, collected: Tensor, molecules: Molecules) -> Tensor:

@@ -217,3 +217,28 @@ def test_a_lone_atom_has_the_total_charge() -> None:
     outputs = random_model(torch.float64, CHARGED).compute(graph)
     assert outputs["charges"].tolist() == pytest.approx([-1.0], abs=1e-15)
     assert math.isfinite(float(outputs["energy"]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_compiled_charges_are_those_of_plain_torch(dtype: torch.dtype) -> None:
+    """Values, and gradients by features and envelope, of ions and a crystal."""
+    graph, _ = ions()
+    model = random_model(dtype, CHARGED)
+    features, molecules = model.backbone(graph), model.molecules(graph)
+    inputs = [
+        part.detach().requires_grad_(True) for part in (features.invariant, features.envelope)
+    ]
+    features = features._replace(invariant=inputs[0], envelope=inputs[1])
+    generator = torch.Generator().manual_seed(4)
+    pulls = torch.randn(2, len(graph.batch), generator=generator, dtype=torch.float64)
+    found = []
+    for kernels in ("reference", "generic"):
+        model.equilibration.use_kernels(kernels)
+        charges = model.equilibration.forward_once(features, molecules, graph.receiver_ptr)
+        pulled = (torch.stack(charges[:2]) * pulls).sum()
+        found.append((*charges, *torch.autograd.grad(pulled, inputs)))
+    assert float(found[0][1].detach().abs().max()) > 1e-2
+    tolerance = 1e-12 if dtype == torch.float64 else 2e-5
+    for plain, compiled in zip(*found, strict=True):
+        size = float(plain.detach().abs().max())
+        torch.testing.assert_close(compiled, plain, rtol=0.0, atol=tolerance * max(size, 1.0))
