@@ -77,21 +77,15 @@ class MolecularModel(nn.Module):
         is_known = torch.isin(torch.arange(N_ELEMENTS), torch.tensor(self.elements))
         self.register_buffer("is_known", is_known, persistent=False)
 
-    def use_kernels(self, kernels: str) -> None:
-        """Choose who computes convolutions, charges and pairs of atoms: see the backbone's."""
-        self.backbone.use_kernels(kernels)
-        if self.equilibration is not None:
-            self.equilibration.use_kernels(kernels)
-        if self.terms is not None:
-            self.terms.use_kernels(kernels)
-
     def set_physics(self, physics: Physics) -> None:
         """Choose the terms beside the learned energy, for charges as they are."""
         self.physics, self.terms = physics, physics.terms(self.cutoff)
 
     def use_kernels(self, kernels: str) -> None:
-        """Choose who computes convolutions and terms: see `SphericalBackbone.use_kernels`."""
+        """Choose who computes convolutions, charges and terms: see `SphericalBackbone`."""
         self.backbone.use_kernels(kernels)
+        if self.equilibration is not None:
+            self.equilibration.use_kernels(kernels)
         if self.terms is not None:
             self.terms.use_kernels(kernels)
 

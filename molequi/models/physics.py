@@ -90,11 +90,6 @@ class EnergyTerms(nn.Module):
         self.repulsion = Repulsion(cutoff=cutoff) if physics.repulsion else None
 
     def use_kernels(self, kernels: str) -> None:
-        """Choose who computes the pairs: see `nn.physics.LongRange.use_kernels`."""
-        if self.long_range is not None:
-            self.long_range.use_kernels(kernels)
-
-    def use_kernels(self, kernels: str) -> None:
         """Choose who computes pairs of atoms: see `nn.physics.LongRange`."""
         if self.long_range is not None:
             self.long_range.use_kernels(kernels)
