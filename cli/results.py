@@ -78,7 +78,7 @@ def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
 
     Below it how well the model knew its errors.
     """
-    from molequi.training.log import spread_lines
+    from molequi.training.log import beaten_lines, spread_lines
 
     judged = any("accuracy" in row for row in result.values())
     keys: Sequence[str] = (
@@ -101,3 +101,5 @@ def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
     )
     for text in spread_lines(result):
         line(text)
+    for text in beaten_lines(result):
+        line(f"WORSE THAN THE BASELINE: {text}")

@@ -65,13 +65,13 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "datasets",
-        "in_memory displaced sparse_targets conversion report labelled_set npz splits download "
-        "places base prepared",
+        "in_memory displaced sparse_targets conversion contacts duplicates outliers report "
+        "labelled_set npz splits download places base prepared",
     ),
     (
         "datasets.formats",
-        "units database_units unit_checks values label_checks labels extxyz csv_files tables "
-        "flat_npz",
+        "units database_units unit_checks values label_checks stress_checks labels extxyz csv_files "
+        "tables flat_npz",
     ),
     ("datasets.qm9", "columns sources qm9 pyg"),
     (

@@ -108,6 +108,8 @@ class DatasetSpec(abc.ABC):
     """Properties that it has; empty where they depend on the file."""
     has_free_names: ClassVar[bool] = False
     """Whether labels may have any name and unit in its files, told by `keys` and `units`."""
+    is_own: ClassVar[bool] = False
+    """Whether anybody may have made the file: its structures, labels and split are doubted."""
     joins_qm9: ClassVar[bool] = False
     """Whether its labels name molecules of QM9, whose geometries they are joined with."""
     has_official_split: ClassVar[bool] = False

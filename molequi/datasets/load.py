@@ -10,10 +10,14 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from molequi.datasets.base import DatasetSpec, Request
+from molequi.datasets.contacts import refuse_coincident
+from molequi.datasets.duplicates import molecules_of, shared_with_training
 from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.outliers import outliers
 from molequi.datasets.registry import all_datasets, detect, find_source, get_dataset
 from molequi.datasets.report import report_lines
 from molequi.datasets.settings import DataSettings, SplitSettings
@@ -45,12 +49,31 @@ def load_dataset(
     """
     spec = _spec(settings)
     loaded = spec.load(_request(settings, [get_property(n, declared) for n in settings.targets]))
+    if spec.is_own:
+        refuse_coincident(loaded.frames)
     for line in report_lines(loaded.report):
         _LOG.info("%s", line)
     loaded = _divide(settings, spec, loaded)
+    if spec.is_own:
+        _doubt(loaded)
     sizes = ", ".join(f"{name} {len(rows)}" for name, rows in loaded.splits.items())
     _LOG.info("%d structures: %s", len(loaded), sizes)
     return loaded
+
+
+def _doubt(loaded: LabelledSet) -> None:
+    """Warn of labels and splits that spoil a training or its test."""
+    shared = shared_with_training(loaded.frames, loaded.splits)
+    for line in (*outliers(loaded.frames), *shared.structures):
+        _LOG.warning("%s", line)
+    for line in shared.molecules:
+        _LOG.info("%s", line)
+    alone = loaded.frames.n_atoms == 1
+    n_lost = sum(int(alone[rows].sum()) for name, rows in loaded.splits.items() if name != "train")
+    if n_lost:
+        _LOG.warning(
+            "%d isolated atoms stand in valid or test: no references come from them", n_lost
+        )
 
 
 def load_labelled(source: str | Path, candidates: Iterable[Property]) -> LabelledSet:
@@ -61,6 +84,8 @@ def load_labelled(source: str | Path, candidates: Iterable[Property]) -> Labelle
     spec, path = find_source(source)
     rows = tuple(candidates)
     loaded = spec.load(Request(path, rows, is_strict=False))
+    if spec.is_own:
+        refuse_coincident(loaded.frames)
     if not loaded.properties:
         wanted = ", ".join(row.name for row in rows)
         raise UserError(f"{source} has no label of {wanted}; it is taken for data.kind={spec.name}")
@@ -92,18 +117,14 @@ def _request(settings: DataSettings, targets: Iterable[Property]) -> Request:
 def _divide(settings: DataSettings, spec: DatasetSpec, loaded: LabelledSet) -> LabelledSet:
     """Give the set the split of the settings, and leave as many structures as they allow."""
     split, limit = settings.split, settings.limit
-    fixed = None if split.kind == "random" else _fixed_split(settings, spec, loaded)
+    is_drawn = split.kind in {"random", "molecules"}
+    fixed = None if is_drawn else _fixed_split(settings, spec, loaded)
     if limit is not None and limit < len(loaded):
         chosen = choose(len(loaded), limit, settings.seed, loaded.groups)
         fixed = None if fixed is None else restrict(fixed, chosen, len(loaded))
         loaded = loaded.subset(chosen)
     if fixed is None:
-        parts = (
-            grouped_split(loaded.groups, _sizes(split), split.seed)
-            if loaded.groups
-            else random_split(len(loaded), _sizes(split), split.seed)
-        )
-        return dataclasses.replace(loaded, splits=parts)
+        return dataclasses.replace(loaded, splits=_drawn(split, loaded))
     parts = shrink(fixed, _sizes(split), split.seed)
     for name in ("train", "valid"):
         if not len(parts[name]):
@@ -111,6 +132,26 @@ def _divide(settings: DataSettings, spec: DatasetSpec, loaded: LabelledSet) -> L
     if loaded.groups:
         check_groups(parts, loaded.groups, f"data.split.kind={split.kind}")
     return dataclasses.replace(loaded, splits=parts)
+
+
+def _drawn(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
+    """Draw the parts; isolated atoms train, and are no error of a test."""
+    alone = loaded.frames.n_atoms == 1
+    atoms, others = alone.nonzero()[:, 0], (~alone).nonzero()[:, 0]
+    if not len(atoms) or not len(others):
+        return _drawn_of(split, loaded)
+    parts = {name: others[rows] for name, rows in _drawn_of(split, loaded.subset(others)).items()}
+    _LOG.info("%d isolated atoms train, beside the split", len(atoms))
+    return {**parts, "train": torch.cat([parts["train"], atoms])}
+
+
+def _drawn_of(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
+    groups = loaded.groups
+    if split.kind == "molecules" and not groups:
+        groups = molecules_of(loaded.frames)
+    if groups:
+        return grouped_split(groups, _sizes(split), split.seed)
+    return random_split(len(loaded), _sizes(split), split.seed)
 
 
 def _nothing_left(part: str, settings: DataSettings) -> str:

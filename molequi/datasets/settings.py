@@ -15,9 +15,11 @@ from molequi.settings import Count, Positive, Settings
 class SplitSettings(Settings):
     """How the structures are divided.
 
-    kind: random (seeded; groups of mirror images and conformers stay whole), official (published or
-    fixed; of rMD17 the number `index`), cormorant (QM9), file (`path`: npz or json of row lists),
+    kind: random (seeded; groups of mirror images and conformers stay whole), molecules (seeded; all
+    structures of the same elements and bonds stay together), official (published or fixed; of
+    rMD17 the number `index`), cormorant (QM9), file (`path`: npz or json of row lists),
     stored (in the data file).
+    Isolated atoms always train, beside the number asked for: references come from them.
     train, valid, test: of a random split fractions of the whole when below 1, else counts; of the
     others so many of each part, all of it when below 1 (official: `valid` structures are taken out
     of the published training rows).
@@ -25,7 +27,7 @@ class SplitSettings(Settings):
 
     paths: ClassVar = frozenset({"path"})
 
-    kind: Literal["random", "official", "cormorant", "file", "stored"] = "random"
+    kind: Literal["random", "molecules", "official", "cormorant", "file", "stored"] = "random"
     train: Positive = 0.8
     valid: Positive = 0.1
     test: float = Field(0.1, ge=0)

@@ -35,7 +35,7 @@ from molequi.training.evaluation import evaluate_frames, save_predictions
 from molequi.training.figures import draw_run
 from molequi.training.labels import choose_labels
 from molequi.training.launch import launch
-from molequi.training.log import RunLog, final_table
+from molequi.training.log import RunLog, beaten_lines, final_table
 from molequi.training.loss import Objective
 from molequi.training.module import MolecularTraining
 from molequi.training.older_runs import OLDER_STATES, present_state
@@ -213,6 +213,8 @@ def _finish(
             n_structures,
             split,
         )
+    for text in beaten_lines(evaluation.result):
+        logger.warning("worse than the baseline: %s", text)
     table = final_table(evaluation.result)
     logger.info("errors on the %d %s structures:\n%s", n_structures, split, table)
 

@@ -114,6 +114,17 @@ def final_table(result: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join([_aligned([header, *body]), *spread_lines(result)])
 
 
+def beaten_lines(result: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Name the properties that a baseline without any learning predicts better than the model."""
+    return [
+        f"{name}: the error of {_number(row['mae'])} {row['unit']} is larger than that of the "
+        f"baseline, {_number(row['baseline_mae'])} {row['unit']}: the model has learned nothing "
+        "that holds on these structures; do not use it for them"
+        for name, row in result.items()
+        if row.get("count") and row.get("baseline_mae") and row["mae"] > row["baseline_mae"]
+    ]
+
+
 def spread_lines(result: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Say how each spread did, one line each: against which errors, and how often it was right."""
     return [

@@ -79,7 +79,7 @@ def fit_statistics(
             _references(frames, row, given) if row.has_reference else _contributions(frames, values)
         )
         counts, elements = composition(frames)
-        values = values - counts @ reference.values[elements]
+        values = _molecules_alone(frames, values - counts @ reference.values[elements], row)
     loss_scales = (
         {row.name: _spread(values / frames.n_atoms)}
         if row.has_reference
@@ -89,6 +89,17 @@ def fit_statistics(
         shift = _shift(frames, values, row)
         values = values - (shift * frames.n_atoms if is_sum_of_scalars(row) else shift)
     return Statistics(_scale(frames, values, row), shift, reference, loss_scales, count)
+
+
+def _molecules_alone(frames: Frames, values: Tensor, row: Property) -> Tensor:
+    """Leave isolated atoms out of energies beyond the references, which they define themselves.
+
+    They have nothing beyond them, and would be counted as the spread of the molecules.
+    """
+    alone = frames.n_atoms == 1
+    if not row.has_reference or not torch.isfinite(values[~alone]).any():
+        return values
+    return values.masked_fill(alone, torch.nan)
 
 
 def heads_of(model: MolecularModel) -> dict[str, Head]:

@@ -16,7 +16,7 @@ from molequi.datasets.catalog import describe_datasets, inspect, prepare
 from molequi.datasets.download import fetch
 from molequi.datasets.in_memory import make_frames
 from molequi.datasets.labelled_set import LabelledSet
-from molequi.datasets.load import load_dataset
+from molequi.datasets.load import load_dataset, load_labelled
 from molequi.datasets.npz import load_npz, save_npz
 from molequi.datasets.places import find_data
 from molequi.datasets.report import describe_frames
@@ -255,3 +255,77 @@ def test_downloads_are_checked(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no mirror gave other .*wrong checksum"):
         fetch(mirrors[:2], tmp_path / "out" / "other", md5=md5)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["file"]
+
+
+def written(path: Path, names: list[str], *, wrong: int | None = None) -> Path:
+    """Frames with energies that the elements explain, to a tenth of an eV."""
+    rng = np.random.default_rng(0)
+    energies = {1: -13.6, 6: -1029.0, 8: -2042.0}
+    frames = []
+    for number, name in enumerate(names):
+        atoms = molecule(name)
+        if len(atoms) > 1:
+            atoms.rattle(0.02, seed=number)
+        atoms.set_initial_magnetic_moments(None)
+        energy = sum(energies[z] for z in atoms.numbers) + 0.1 * (len(atoms) > 1) * rng.normal()
+        atoms.info["REF_energy"] = energy + (500.0 if number == wrong else 0.0)
+        frames.append(atoms)
+    ase.io.write(path, frames)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["random", "molecules"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_isolated_atoms_always_train(tmp_path: Path, kind: str, seed: int) -> None:
+    path = written(tmp_path / "a.xyz", ["H", *["H2O", "CH4", "CH3OH", "C2H6"] * 6, "C", "O"])
+    loaded = load_dataset(
+        settings(path=str(path), targets="energy", split={"kind": kind, "seed": seed})
+    )
+    alone = [row for row in range(len(loaded)) if loaded.frames.n_atoms[row] == 1]
+    assert set(alone) <= set(loaded.splits["train"].tolist())
+    rows = torch.cat(list(loaded.splits.values()))
+    assert sorted(rows.tolist()) == list(range(27))
+    if kind == "molecules":
+        homes = {
+            name: set(loaded.part(name).n_atoms.tolist()) - {1}
+            for name in ("train", "valid", "test")
+        }
+        assert not homes["train"] & homes["valid"]
+        assert not homes["train"] & homes["test"]
+
+
+def test_a_set_of_atoms_alone_is_divided_like_others(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.xyz", ["H", "C", "O"] * 10)
+    loaded = load_dataset(settings(path=str(path), targets="energy"))
+    assert [len(rows) for rows in loaded.splits.values()] == [24, 3, 3]
+
+
+def test_what_spoils_a_training_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = ["H2O", "CH4", "CH3OH", "C2H6"] * 6
+    path = written(tmp_path / "a.xyz", names, wrong=5)
+    frames = ase.io.read(path, index=":")
+    frames[23] = frames[3].copy()
+    frames[23].rotate(40, "x")
+    ase.io.write(path, frames)
+    (tmp_path / "split.json").write_text(
+        '{"train": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10], "valid": [11, 12, 13], "test": [22, 23]}'
+    )
+    split = {"kind": "file", "path": str(tmp_path / "split.json")}
+    with caplog.at_level("INFO", logger="molequi"):
+        load_dataset(settings(path=str(path), targets="energy", split=split))
+    assert "energy: 1 labels lie far outside the others" in caplog.text
+    assert "a.xyz:5" in caplog.text
+    assert "1 of 2 structures of test stand in train too" in caplog.text
+    assert "3 of 3 structures of valid are molecules that train has too" in caplog.text
+
+
+def test_coincident_atoms_are_refused_before_training(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.xyz", ["H2O"] * 12)
+    frames = ase.io.read(path, index=":")
+    frames[3].positions[1] = frames[3].positions[2]
+    ase.io.write(path, frames)
+    for kind in (None, "table"):
+        with pytest.raises(UserError, match=r"a\.xyz:3: atom 2 and atom 1 are 0\.000 Å apart"):
+            load_dataset(settings(kind=kind, path=str(path), targets="energy"))
+    with pytest.raises(UserError, match=r"a\.xyz:3: atom 2 and atom 1"):
+        load_labelled(path, [PROPERTIES["energy"]])

@@ -144,6 +144,7 @@ class StructureFiles(DatasetSpec):
     name = "frames"
     description = "labelled structures in any file that ASE reads, as extended XYZ"
     has_free_names = True
+    is_own = True
 
     def recognises(self, path: Path) -> bool:
         """Take what no other kind has recognised; ASE guesses the format."""

@@ -14,6 +14,7 @@ class FlatNpz(DatasetSpec):
 
     name = "npz"
     description = "a flat npz, as `molequi data prepare` makes it"
+    is_own = True
 
     def recognises(self, path: Path) -> bool:
         """Recognise the array `meta`."""

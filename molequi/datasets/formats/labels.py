@@ -17,9 +17,10 @@ from molequi.datasets.formats.label_checks import (
     missing_label,
     unlabel_constrained,
 )
+from molequi.datasets.formats.stress_checks import doubtful_stress
 from molequi.datasets.formats.units import conversion_factor
 from molequi.datasets.formats.values import PLACES, contents, parse_value, present_keys
-from molequi.datasets.report import LabelReport, make_label
+from molequi.datasets.report import Label, LabelReport, make_label
 from molequi.errors import UserError
 from molequi.properties import Property
 
@@ -60,14 +61,21 @@ def find_labels(
         chosen, *others = sources
         warnings += ambiguities(row, chosen, others)
         values = {index: value * factor for index, value in chosen.values.items()}
+        if row.name == "stress":
+            unit = units.get(row.name, row.unit)
+            warnings += doubtful_stress(structures, chosen.values, unit, factor)
         if row.name == "forces":
             warnings += unlabel_constrained(structures, values)
         warnings += gaps(row, values, len(structures))
         found[row.name] = _stacked(structures, row, values)
-        n_frames, unit = len(chosen.values), units.get(row.name, row.unit)
-        rows.append(make_label(row.name, chosen.key, chosen.where, n_frames, unit, found[row.name]))
+        rows.append(_described(row, chosen, units, found[row.name]))
     report = LabelReport(tuple(rows), tuple(warnings), len(structures), present)
     return FoundLabels(found, report)
+
+
+def _described(row: Property, chosen: Source, units: Mapping[str, str], values: Tensor) -> Label:
+    unit = units.get(row.name, row.unit)
+    return make_label(row.name, chosen.key, chosen.where, len(chosen.values), unit, values)
 
 
 def _check_names(targets: Sequence[Property], settings: Mapping[str, Mapping[str, str]]) -> None:

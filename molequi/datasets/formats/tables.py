@@ -267,6 +267,7 @@ class Table(DatasetSpec):
     name = "table"
     description = "a CSV with SMILES, an SDF or labelled frames, with any property as target"
     has_free_names = True
+    is_own = True
 
     def recognises(self, path: Path) -> bool:
         """Recognise CSV and TSV; an SDF is a table where a config says so."""

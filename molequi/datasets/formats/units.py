@@ -72,6 +72,7 @@ _UNITS: dict[str, _Unit] = {
     "Pa": _Unit(units.Pascal, _PRESSURE),
     "GPa": _Unit(units.GPa, _PRESSURE),
     "bar": _Unit(units.bar, _PRESSURE),
+    "kbar": _Unit(1e3 * units.bar, _PRESSURE),
     "1": _Unit(1.0, _NONE),
 }
 _SPELLINGS = {
@@ -92,10 +93,13 @@ _EXAMPLE = "write for example eV, kcal/mol/Å or e*bohr"
 def conversion_factor(given: str, wanted: str) -> float:
     """Return the factor that turns numbers in `given` into numbers in `wanted`.
 
-    `a.u.` is the atomic unit of the same thing.
+    `a.u.` is the atomic unit of the same thing. A minus before the unit turns the sign, as
+    programs do that give a pressure for a stress: `-kbar`.
 
     Raises UserError for a unit that cannot be read or measures something else.
     """
+    if given.strip().startswith("-"):
+        return -conversion_factor(given.strip()[1:], wanted)
     if _plain(given) == _plain(wanted):
         return 1.0
     reference, expected = _parse(wanted)

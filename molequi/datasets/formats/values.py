@@ -24,7 +24,6 @@ _NO_LABELS = {
     "tags",
     "momenta",
     "masses",
-    "free_energy",
 }
 _WORDS = {
     **dict.fromkeys(("yes", "true", "y", "t", "1"), 1.0),

@@ -1,0 +1,92 @@
+"""Stresses of another unit or sign than the one assumed, told by the forces or by their size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import ase
+import numpy as np
+from ase import units
+
+from molequi.datasets.formats.values import contents
+
+# So many of each make 1 eV/Å³.
+_PER_EV_A3 = {
+    "GPa": 1.0 / units.GPa,
+    "kbar": 1e-3 / units.bar,
+    "bar": 1.0 / units.bar,
+    "Ha/bohr^3": units.Bohr**3 / units.Hartree,
+}
+_MAX_FRAMES = 200
+_LIKENESS = 0.8  # cosine of stresses from forces and from the file; crystals have none
+_LARGE = 0.3  # eV/Å³, 48 GPa: few data sets are of such pressures
+_TOLERANCE = 1.6  # a factor; units lie further apart
+
+
+def doubtful_stress(
+    structures: Sequence[ase.Atoms], values: Mapping[int, np.ndarray], unit: str, factor: float
+) -> list[str]:
+    """Return a line where stresses fit another unit or sign; values: (3, 3) each, as in the file.
+
+    unit: the one they are taken for; factor: from it to eV/Å³. Of whole molecules in a box the
+    stress is -sum over atoms of r x F / V (derived from the virial theorem at rest: E depends on
+    the strain through the atoms alone), which tells unit and sign. Else sizes beyond those of
+    ordinary pressures are doubted.
+    """
+    rows = [i for i in values if structures[i].cell.volume > 0.0][:_MAX_FRAMES]
+    stated = [values[i] for i in rows]
+    if not stated:
+        return []
+    likely = _likely_unit([structures[i] for i in rows], stated)
+    if likely is not None:
+        scale = factor * _PER_EV_A3.get(likely.lstrip("-"), 1.0) * (-1) ** likely.startswith("-")
+        if abs(math.log(abs(scale))) < math.log(_TOLERANCE) and scale > 0:
+            return []
+        sign = ", the sign of a pressure" if likely.startswith("-") else ""
+        return [
+            f"stress: taken as {unit}, but forces and positions of the molecules fit {likely}"
+            f"{sign}; if so set data.units.stress={likely}"
+        ]
+    size = float(np.median(np.abs(stated))) * abs(factor)
+    if size < _LARGE:
+        return []
+    return [
+        f"stress: taken as {unit}, but half of the components exceed {size / units.GPa:.0f} GPa; "
+        "GPa, kbar or bar would fit: if so set data.units.stress=GPa, or -kbar for the kbar of "
+        "VASP, whose sign is that of a pressure"
+    ]
+
+
+def _likely_unit(structures: Sequence[ase.Atoms], stated: Sequence[np.ndarray]) -> str | None:
+    """Return the unit, with a minus for the other sign, that the forces tell; None for none."""
+    pairs = [
+        (value, -np.einsum("ni,nj->ij", atoms.positions, forces) / atoms.cell.volume)
+        for atoms, value in zip(structures, stated, strict=True)
+        if (forces := _forces(atoms)) is not None
+    ]
+    if not pairs:
+        return None
+    given, expected = (np.array(part) for part in zip(*pairs, strict=True))
+    expected = 0.5 * (expected + expected.swapaxes(1, 2))
+    product = float((given * expected).sum())
+    norms = float(np.linalg.norm(given) * np.linalg.norm(expected))
+    if not math.isfinite(norms) or abs(product) <= _LIKENESS * norms:
+        return None
+    ratio = product / float(np.square(expected).sum())
+    sizes = {"eV/Å^3": 1.0, **_PER_EV_A3}
+    nearest = min(sizes, key=lambda name: abs(math.log(abs(ratio) / sizes[name])))
+    if abs(math.log(abs(ratio) / sizes[nearest])) > math.log(_TOLERANCE):
+        return None
+    return f"-{nearest}" if ratio < 0 else nearest
+
+
+def _forces(atoms: ase.Atoms) -> np.ndarray | None:
+    """Return forces (N, 3) that add up to zero, so that the origin does not matter."""
+    for place in ("calculator", "arrays"):
+        for key, value in contents(atoms, place).items():
+            if str(key).lower() in {"forces", "ref_forces", "force"}:
+                forces = np.asarray(value, dtype=np.float64)
+                if forces.shape == (len(atoms), 3) and np.isfinite(forces).all():
+                    return forces - forces.mean(axis=0)
+    return None

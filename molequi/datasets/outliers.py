@@ -1,0 +1,74 @@
+"""Labels so far from all others that they are mistakes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from molequi.datasets.contacts import name_of
+from molequi.datasets.in_memory import Frames
+from molequi.properties import Property
+
+# Times the median distance from the median. Of a normal distribution none in 1e100 labels lies so
+# far out; strained geometries have forces a hundred times the usual ones at most.
+_FAR = 500.0
+_FEWEST = 10
+_NAMED = 3
+_ROUNDS = 20  # of reweighting; the weights no longer change
+
+
+def outliers(frames: Frames) -> list[str]:
+    """Return a line for each target with labels that lie hundreds of spreads from the others.
+
+    Extensive labels are compared per composition (least absolute deviations, which a wrong label
+    does not bend), values of atoms and components by their length.
+    """
+    lines = []
+    for name, row in frames.properties.items():
+        values = _one_number_each(frames, name, row)
+        known = np.isfinite(values)
+        if known.sum() < _FEWEST:
+            continue
+        if row.extensive and not row.per_atom and not row.shape:
+            values[known] -= _composed(frames, values, known)
+        distance = np.abs(values - np.median(values[known]))
+        spread = float(np.median(distance[known]))
+        far = np.flatnonzero(known & (distance > _FAR * spread)) if spread > 0.0 else []
+        if len(far):
+            worst = sorted(far, key=lambda index: -distance[index])[:_NAMED]
+            names = ", ".join(
+                f"{name_of(frames, int(i))} ({distance[i] / spread:.0f} spreads)" for i in worst
+            )
+            lines.append(
+                f"{name}: {len(far)} labels lie far outside the others, whose spread is "
+                f"{spread:.3g} {row.unit}: {names}; one such label spoils a training: mend or "
+                "remove it"
+            )
+    return lines
+
+
+def _one_number_each(frames: Frames, name: str, row: Property) -> np.ndarray:
+    """Return the label (B,), the length of a vector, or the largest of those of the atoms."""
+    values = frames.targets[name]
+    lengths = values if values.ndim == 1 else values.flatten(1).norm(dim=1)
+    if not row.per_atom:
+        return lengths.numpy().copy()
+    owner = torch.repeat_interleave(torch.arange(len(frames)), frames.n_atoms)
+    largest = torch.full((len(frames),), -torch.inf, dtype=torch.float64)
+    largest.scatter_reduce_(0, owner, lengths.abs().nan_to_num(nan=-torch.inf), "amax")
+    return largest.numpy()
+
+
+def _composed(frames: Frames, values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return what the elements explain of the known values: least absolute deviations."""
+    numbers, column = np.unique(frames.atomic_numbers.numpy(), return_inverse=True)
+    owner = np.repeat(np.arange(len(frames)), frames.n_atoms.numpy())
+    counts = np.zeros((len(frames), len(numbers)))
+    np.add.at(counts, (owner, column), 1.0)
+    counts, values = counts[known], values[known]
+    weights = np.ones(len(values))
+    for _ in range(_ROUNDS):
+        fit = np.linalg.lstsq(counts * weights[:, None], values * weights, rcond=1e-10)[0]
+        distance = np.abs(values - counts @ fit)
+        weights = 1.0 / np.sqrt(np.maximum(distance, 1e-6 * distance.max(initial=1e-300)))
+    return counts @ fit

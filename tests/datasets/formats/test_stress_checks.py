@@ -1,0 +1,78 @@
+"""Unit and sign of stresses, told by molecules in a box."""
+
+from __future__ import annotations
+
+import ase
+import numpy as np
+import pytest
+from ase import units
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from molequi.datasets.formats.extxyz import inspect_frames, read_frames
+from molequi.datasets.formats.units import conversion_factor
+
+
+def boxes(scale: float, *, n_frames: int = 6, with_forces: bool = True) -> list[ase.Atoms]:
+    """Two springs in boxes of 8 Å, with the exact stress, written in another unit."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for _ in range(n_frames):
+        positions = np.array([[0, 0, 0], [0, 0, 1.1], [3, 3, 3], [3, 4.2, 3]])
+        positions = positions + 0.1 * rng.standard_normal((4, 3))
+        atoms = ase.Atoms("N2O2", positions, cell=[8.0, 8.0, 9.0], pbc=True)
+        forces, stress = np.zeros((4, 3)), np.zeros((3, 3))
+        for a, b in ((0, 1), (2, 3)):
+            d = positions[b] - positions[a]
+            length = np.linalg.norm(d)
+            pull = 30.0 * (length - 1.15)  # dE/dr, eV/Å
+            forces[a] += pull * d / length
+            forces[b] -= pull * d / length
+            stress += pull * np.outer(d, d) / length / atoms.cell.volume  # dE/dstrain / V
+        results = {"energy": -1.0, "stress": scale * stress.ravel()[[0, 4, 8, 5, 2, 1]]}
+        if with_forces:
+            results["forces"] = forces
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        frames.append(atoms)
+    return frames
+
+
+def warnings_of(path, frames, **options) -> list[str]:
+    ase.io.write(path, frames)
+    return [w for w in read_frames(path, targets=["stress"], **options).report.warnings]
+
+
+@pytest.mark.parametrize(
+    ("unit", "per_ev"),
+    [
+        ("GPa", 1 / units.GPa),
+        ("-kbar", -1e-3 / units.bar),
+        ("bar", 1 / units.bar),
+        ("-eV/Å^3", -1.0),
+        ("Ha/bohr^3", units.Bohr**3 / units.Hartree),
+    ],
+)
+def test_unit_and_sign_are_told(tmp_path, unit: str, per_ev: float) -> None:
+    path = tmp_path / "a.extxyz"
+    (line,) = warnings_of(path, boxes(per_ev))
+    assert f"if so set data.units.stress={unit}" in line
+    assert ("the sign of a pressure" in line) == unit.startswith("-")
+    assert line in inspect_frames(path).warnings
+    assert warnings_of(path, boxes(per_ev), units={"stress": unit}) == []
+    right = read_frames(path, targets=["stress"], units={"stress": unit}).frames
+    expected = boxes(1.0)[0].get_stress(voigt=False)
+    assert right.targets["stress"][0].numpy() == pytest.approx(expected, abs=1e-7)
+
+
+def test_right_stresses_raise_no_doubt(tmp_path) -> None:
+    assert warnings_of(tmp_path / "a.extxyz", boxes(1.0)) == []
+    assert warnings_of(tmp_path / "a.extxyz", boxes(1.0, with_forces=False)) == []
+
+
+def test_sizes_alone_are_doubted(tmp_path) -> None:
+    (line,) = warnings_of(tmp_path / "a.extxyz", boxes(-1e-3 / units.bar, with_forces=False))
+    assert "GPa, kbar or bar would fit" in line
+
+
+def test_a_minus_before_a_unit() -> None:
+    assert conversion_factor("-kbar", "eV/Å^3") == pytest.approx(-1e3 * units.bar)
+    assert conversion_factor("kbar", "GPa") == pytest.approx(0.1)

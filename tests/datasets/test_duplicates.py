@@ -1,0 +1,53 @@
+"""The same structure, or another geometry of the same molecule, in two parts of a split."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from ase.build import bulk
+
+from molequi.datasets.conversion import frames_from_atoms
+from molequi.datasets.duplicates import molecules_of, shared_with_training
+from molequi.structures.molecules import conformers_from_smiles
+
+
+def parts(**rows: list[int]) -> dict[str, torch.Tensor]:
+    return {name: torch.tensor(rows.get(name, [])) for name in ("train", "valid", "test")}
+
+
+def test_twins_and_conformers_are_told() -> None:
+    ethers, alcohols = (conformers_from_smiles(s, 3) for s in ("CCOCC", "CCCCO"))
+    for seed, atoms in enumerate([*ethers, *alcohols]):
+        atoms.rattle(0.01, seed=seed)
+    mirrored = ethers[0].copy()
+    mirrored.positions = -mirrored.positions[:, [1, 0, 2]] + 2.0
+    structures = [*ethers, *alcohols, mirrored]  # 0 1 2, 3 4 5, 6
+    frames = frames_from_atoms(structures, source=[f"a:{i}" for i in range(7)])
+    (line,), others = shared_with_training(frames, parts(train=[0, 1, 2], valid=[3, 4], test=[6]))
+    assert others == []
+    assert line.startswith("1 of 1 structures of test stand in train too")
+    assert "first a:6, as a:0" in line
+    none, (line,) = shared_with_training(frames, parts(train=[0, 3], valid=[1, 4], test=[]))
+    assert none == []
+    assert line.startswith("2 of 2 structures of valid are molecules that train has too")
+    apart = shared_with_training(frames, parts(train=[0, 1, 2], valid=[3], test=[4]))
+    assert apart == ([], [])
+    twins, molecules = shared_with_training(frames, parts(train=[0, 3], valid=[5], test=[2, 6]))
+    assert [line[:6] for line in twins] == ["1 of 2"]
+    assert [line[:6] for line in molecules] == ["1 of 1", "2 of 2"]
+
+
+def test_one_molecule_is_a_trajectory() -> None:
+    structures = conformers_from_smiles("CCCCO", 4)
+    for seed, atoms in enumerate(structures):  # conformers may be mirror images of each other
+        atoms.rattle(0.01, seed=seed)
+    frames = frames_from_atoms(structures)
+    assert shared_with_training(frames, parts(train=[0, 1], valid=[2], test=[3])) == ([], [])
+
+
+def test_names_of_molecules_group_them() -> None:
+    structures = [*conformers_from_smiles("CCOCC", 2), *conformers_from_smiles("CCCCO", 2)]
+    names = molecules_of(frames_from_atoms([*structures, bulk("Cu"), bulk("Cu")]))
+    assert names[0] == names[1] != names[2] == names[3]
+    assert names[4] != names[5]
+    assert np.all([isinstance(name, str) for name in names])

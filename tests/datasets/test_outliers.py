@@ -1,0 +1,63 @@
+"""Labels that lie hundreds of spreads from all others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from ase.build import molecule
+
+from molequi.datasets.conversion import frames_from_atoms
+from molequi.datasets.outliers import outliers
+from molequi.properties import PROPERTIES
+
+NAMES = ["H2O", "CH4", "CH3OH", "C2H6", "CO2", "CH3CH2OH"] * 5
+ATOMS = {1: -13.6, 6: -1029.0, 8: -2042.0}
+
+
+def frames_with(**targets: torch.Tensor):
+    structures = [molecule(name) for name in NAMES]
+    return frames_from_atoms(
+        structures,
+        targets=targets,
+        properties={name: PROPERTIES[name] for name in targets},
+        source=[f"a.xyz:{i}" for i in range(len(NAMES))],
+    )
+
+
+def energies(rng: np.random.Generator) -> torch.Tensor:
+    totals = [sum(ATOMS[z] for z in molecule(name).numbers) for name in NAMES]
+    return torch.from_numpy(np.array(totals) + 0.2 * rng.standard_normal(len(NAMES)))
+
+
+def test_energies_are_compared_per_composition() -> None:
+    rng = np.random.default_rng(0)
+    totals = energies(rng)
+    assert outliers(frames_with(energy=totals)) == []
+    totals[7] += 200.0  # a thousand spreads, less than water and ethanol lie apart
+    (line,) = outliers(frames_with(energy=totals))
+    assert line.startswith("energy: 1 labels lie far outside the others")
+    assert "a.xyz:7" in line
+    totals[3] = torch.nan
+    assert len(outliers(frames_with(energy=totals))) == 1
+
+
+@pytest.mark.parametrize("name", ["gap", "dipole", "forces"])
+def test_other_labels(name: str) -> None:
+    rng = np.random.default_rng(0)
+    row = PROPERTIES[name]
+    frames = frames_with(energy=energies(rng))
+    n = int(frames.offsets[-1]) if row.per_atom else len(frames)
+    values = torch.from_numpy(rng.standard_normal((n, *row.shape)))
+    assert outliers(frames_with(**{name: values})) == []
+    place = int(frames.offsets[11]) + 1 if row.per_atom else 11
+    values[place] *= 5000.0
+    (line,) = outliers(frames_with(**{name: values}))
+    assert "a.xyz:11" in line
+    assert line.startswith(f"{name}: 1 labels")
+
+
+def test_too_few_or_equal_labels_say_nothing() -> None:
+    values = torch.zeros(len(NAMES), dtype=torch.float64)
+    values[0] = 1e6
+    assert outliers(frames_with(gap=values)) == []
