@@ -69,8 +69,7 @@ def predict(
     One row per structure. With --output (.xyz, .csv or .json) everything is written there; .xyz
     files then hold a calculator, so that ase.io.read(FILE).get_forces() works. An optical rotation
     comes with its sign, or with none where it is zero to rounding, and with R and S of the
-    geometry. --conformers N --temperature K relaxes N conformers and gives their Boltzmann mean and
-    each conformer's values.
+    geometry. --conformers N --temperature K gives the Boltzmann mean of N relaxed conformers.
     """
     options.require_inputs(inputs, smiles, "predict")
 

@@ -52,9 +52,8 @@ def relax(
 ) -> int:
     """Move the atoms of every structure to the nearest energy minimum.
 
-    OUTPUT is an extended XYZ file.
-
-    Exit code 3 when a structure did not get there; it is kept as far as it came.
+    OUTPUT is an extended XYZ file. Exit code 3 when a structure did not get there; it is kept as
+    far as it came.
     """
     options.require_inputs(inputs, smiles, "relax")
 
