@@ -56,16 +56,24 @@ def explain(error: BaseException, *, debug: bool) -> Explanation:
         return Explanation(code, f"interrupted: {_one_line(error)}")
     if isinstance(error, _UsageError):
         return Explanation(ExitCode.USAGE, _usage_line(error))
-    # Typer makes the same error of Ctrl-C and of a file that ends too early.
-    ended = error.__cause__ if isinstance(error.__cause__, EOFError) else None
-    is_abort = type(error).__name__ == "Abort"
-    if isinstance(error, KeyboardInterrupt) or (is_abort and ended is None):
+    error = _as_raised(error)
+    if isinstance(error, KeyboardInterrupt):
         return Explanation(ExitCode.CTRL_C, "stopped by Ctrl-C")
-    if isinstance(error, OSError) and (error.filename is not None or error.errno in _NO_ROOM):
-        where = "the output" if error.filename is None else error.filename
-        return Explanation(ExitCode.USAGE, f"error: {where}: {error.strerror}")
-    error = ended if is_abort and ended is not None else error
+    if isinstance(error, OSError) and _is_about_files(error):
+        return Explanation(ExitCode.USAGE, f"error: {error.filename or 'output'}: {error.strerror}")
     return Explanation(ExitCode.INTERNAL, _internal_line(error, debug=debug))
+
+
+def _is_about_files(error: OSError) -> bool:
+    """Tell whether the system refused a file: one that it names, or any for want of room."""
+    return error.filename is not None or error.errno in _NO_ROOM
+
+
+def _as_raised(error: BaseException) -> BaseException:
+    """Return what typer has made an Abort of: Ctrl-C, or a file that ended too early."""
+    if type(error).__name__ != "Abort":
+        return error
+    return error.__cause__ if isinstance(error.__cause__, EOFError) else KeyboardInterrupt()
 
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}

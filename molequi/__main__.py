@@ -4,7 +4,7 @@ import os
 import sys
 
 # `python -m` lets the current folder come first where modules are looked for, the command does not:
-# a random.py that lies there must not be run.
+# what lies there under the name of a module must not be run.
 if sys.path[0] in {"", os.getcwd()}:
     del sys.path[0]
 

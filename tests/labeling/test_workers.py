@@ -50,7 +50,7 @@ def test_one_molecule_fails_and_the_others_go_on(program):
 
 
 def test_modules_of_the_current_folder_are_not_run(program, tmp_path, monkeypatch):
-    """A random.py or numpy.py that lies beside the structures was executed."""
+    """What lay beside the structures under the name of a module of Python's was executed."""
     here = tmp_path / "here"
     here.mkdir()
     for name in ("random", "numpy", "json"):

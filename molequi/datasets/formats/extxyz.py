@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import ase
@@ -48,15 +48,11 @@ def read_frames(
     """
     rows = [get_property(target) if isinstance(target, str) else target for target in targets]
     units = {**stated_units(path, rows, keys), **(units or {})}
-    structures: list[ase.Atoms] = []
-    for index, item in enumerate(records(path)):
-        if isinstance(item, str):
-            raise UserError(f"{path}, frame {index}: {item}")
-        structures.append(item)
+    structures = []
+    for atoms in _whole_records(path):
+        structures.append(atoms)
         if len(structures) == _FRAMES_BEFORE_GIVING_UP:
             find_labels(structures, rows, keys=keys, units=units, where=f"{path}, first frames")
-    if not structures:
-        raise UserError(f"{path} holds no structures")
     values, report = find_labels(structures, rows, keys=keys, units=units, where=str(path))
     name = Path(path).name
     frames = frames_from_atoms(
@@ -72,6 +68,17 @@ def read_frames(
     for warning in report.warnings:
         _LOG.warning("%s: %s", path, warning)
     return LabelledSet(frames, report)
+
+
+def _whole_records(path: str | Path) -> Iterator[ase.Atoms]:
+    """Yield the structures of a file; raises UserError for a damaged one, or where there is none."""
+    index = -1
+    for index, item in enumerate(records(path)):
+        if isinstance(item, str):
+            raise UserError(f"{path}, frame {index}: {item}")
+        yield item
+    if index < 0:
+        raise UserError(f"{path} holds no structures")
 
 
 def inspect_frames(path: str | Path, rows: Iterable[Property] = PROPERTIES.values()) -> LabelReport:
