@@ -85,11 +85,13 @@ def test_wheel_holds_everything_that_is_used(wheel: Path, checkout: Path) -> Non
         f"molequi/{path.relative_to(checkout / 'molequi')}"
         for path in (checkout / "molequi").rglob("*.py")
     }
-    expected.add("molequi/py.typed")
+    expected |= {"molequi/py.typed", "molequi/nn/physics/d3_table.npz"}
     expected |= {f"molequi/cli/{path.name}" for path in (checkout / "cli").glob("*.py")}
     expected |= {f"molequi/_configs/{path.name}" for path in (checkout / "configs").glob("*.yaml")}
     data = [
-        path for folder in ("models", "samples") for path in (checkout / "data" / folder).glob("*")
+        path
+        for folder in ("models", "samples", "suites")
+        for path in (checkout / "data" / folder).glob("*")
     ]
     expected |= {f"molequi/_data/{path.relative_to(checkout / 'data')}" for path in data}
     assert (

@@ -58,9 +58,10 @@ def reciprocal(r, radius, width):
         bell = -2.0 / math.sqrt(math.pi) * width * math.exp(-((width * r) ** 2))
         f1 += bell
         f2 -= 2.0 * width * width * r * bell
-    x = f / r
-    x1 = (f1 - x) / r
-    return x, x1, (f2 - 2.0 * x1) / r
+    inverse = 1.0 / r
+    x = f * inverse
+    x1 = (f1 - x) * inverse
+    return x, x1, (f2 - 2.0 * x1) * inverse
 
 
 @inline
