@@ -90,6 +90,8 @@ class Property:
     along: str = ""
 
     def __post_init__(self) -> None:
+        if self.spread_of and not self.is_invariant:
+            raise PropertyError(f"property {self.name!r} is a size: its irreps must be 0e")
         try:
             Irreps(self.irreps)
             Irreps(self.reads or self.irreps)

@@ -36,6 +36,7 @@ class PropertySettings(Settings):
     head: str = ""
     reads: str = ""
     depends_on_origin: bool = False
+    spread_of: str = ""
     periodicity: Literal["any", "open", "full"] = "any"
 
 

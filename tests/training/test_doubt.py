@@ -13,8 +13,9 @@ from molequi.datasets.npz import save_npz
 from molequi.errors import UserError
 from molequi.experiments import evaluate, fit, train
 from molequi.models.checkpoint import load_model
+from molequi.models.making import make_model
 from molequi.nn.heads.doubt import SHARE, SHARES
-from molequi.properties import PROPERTIES
+from molequi.properties import PROPERTIES, declare
 from molequi.training.calibration import Doubted, fit_calibration
 from molequi.training.doubt import DoubtObjective, student_loss
 
@@ -177,6 +178,42 @@ def test_objective_leaves_out_what_is_not_known():
     (gradient,) = torch.autograd.grad(sums.sum(), logs)
     assert gradient[1].tolist() == [0.0, 0.0]
     assert DoubtObjective([]).sums(outputs, targets).shape == (0,)
+
+
+def test_any_property_of_ones_own_has_a_spread(tmp_path, toy_frames, toy_config, toy_splits):
+    """Of a vector: the error is its length. No label has a spread here, and none is asked for."""
+    frames = toy_frames(90)
+    frames.targets["moment"] = 3.0 * frames.targets.pop("dipole")
+    row = {"irreps": "1o", "unit": "D", "extensive": True}
+    frames.properties.pop("dipole")
+    frames.properties["moment"] = declare("moment", **row)
+    save_npz(frames, tmp_path / "toy.npz", splits=toy_splits(60, 20, 10))
+    config = toy_config(
+        data={
+            "path": str(tmp_path / "toy.npz"),
+            "targets": ["moment", "moment_std"],
+            "split": {"kind": "stored"},
+        },
+        properties={"moment": row, "moment_std": {"unit": "D", "spread_of": "moment"}},
+        training={"weights": {}, "epochs": 3},
+    )
+    run = fit(config, tmp_path / "run")
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))["moment_std"]
+    assert (result["spread_of"], result["unit"], result["count"]) == ("moment", "D", 10)
+    assert 0.0 < result["mean_spread"] < 10.0
+    assert evaluate(run, split="test")["moment_std"]["count"] == 10
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"spread_of": "forces"}, "set per_atom=true for size"),
+        ({"spread_of": "energy", "irreps": "1o"}, "is a size: its irreps must be 0e"),
+    ],
+)
+def test_spreads_without_a_meaning_are_refused(fields, message):
+    with pytest.raises(UserError, match=message):
+        make_model((1, 6, 8), ["energy", "forces", declare("size", unit="eV", **fields)])
 
 
 def test_spread_needs_what_it_is_the_spread_of(toy_config):

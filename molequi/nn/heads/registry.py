@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
 from molequi.errors import UserError
 from molequi.nn.backbones.base import BackboneBase
@@ -65,9 +65,16 @@ def make_heads(
     return heads
 
 
-def _refuse_impossible(target: Property, backbone: BackboneBase, shown: Collection[str]) -> None:
+def _refuse_impossible(
+    target: Property, backbone: BackboneBase, shown: Mapping[str, Property]
+) -> None:
     if target.spread_of and target.spread_of not in shown:
         raise UserError(f"{target.name} is the spread of {target.spread_of}: ask for both")
+    if target.spread_of and target.per_atom != shown[target.spread_of].per_atom:
+        raise UserError(
+            f"{target.name} and {target.spread_of} must both be of atoms or both of molecules; set "
+            f"per_atom={str(not target.per_atom).lower()} for {target.name}"
+        )
     if target.derived_from and not backbone.capabilities.forces:
         reason = backbone.capabilities.no_forces_reason
         raise UserError(f"{target.name} cannot be learned by this network: {reason}")
@@ -99,6 +106,8 @@ def _make_head(
 
 def _head_name(target: Property, backbone: BackboneBase) -> str:
     """Name the head of a property: an invariant needs no vectors where the backbone has none."""
+    if target.spread_of:
+        return target.head or "doubt"
     lacks_vectors = not backbone.capabilities.vectors and any(irreps_of(target).degrees)
     if target.head and not (target.is_invariant and lacks_vectors):
         return target.head
