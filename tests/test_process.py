@@ -170,3 +170,27 @@ assert torch.get_num_threads() == 2
 def test_a_forked_child_computes_where_its_parent_has_computed() -> None:
     """OpenMP's threads do not come along: the child waited for them for ever."""
     in_new_process(FORKED)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no safe path")
+def test_processes_of_a_command_run_nothing_of_the_current_folder(tmp_path: Path) -> None:
+    """A spawned Python looks in the current folder first: a training on two devices ran it."""
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    (here / "pickle.py").write_text("open('executed', 'w')\n")
+    (elsewhere / "command.py").write_text(
+        "import multiprocessing, sys\n"
+        "from molequi.cli.main import main\n"
+        "if __name__ == '__main__':\n"
+        "    sys.argv = ['molequi', '--version']\n"
+        "    try:\n"
+        "        main()\n"
+        "    finally:\n"
+        "        child = multiprocessing.get_context('spawn').Process(target=print)\n"
+        "        child.start(), child.join()\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    command = [sys.executable, str(elsewhere / "command.py")]
+    subprocess.run(command, cwd=here, env=environment, check=True, capture_output=True)
+    assert not (here / "executed").exists()

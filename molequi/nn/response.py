@@ -50,13 +50,16 @@ def with_forces(
     result = outputs if create_graph else {name: value.detach() for name, value in outputs.items()}
     result = {**result, "forces": -gradients[0]}
     if stress:
-        volume = torch.linalg.det(graph.cell).abs()
-        full = PROPERTIES["stress"].is_defined(graph.pbc) & (volume > 0)
-        values = gradients[1] / torch.where(full, volume, torch.ones_like(volume))[:, None, None]
-        result["stress"] = torch.where(
-            full[:, None, None], values, torch.full_like(values, torch.nan)
-        )
+        result["stress"] = _stress(gradients[1], graph)
     return result
+
+
+def _stress(slope: Tensor, graph: AtomGraph) -> Tensor:
+    """Return dE/dstrain (B, 3, 3), eV, over the volume; NaN where the cell has none."""
+    volume = torch.linalg.det(graph.cell).abs()
+    full = PROPERTIES["stress"].is_defined(graph.pbc) & (volume > 0)
+    values = slope / torch.where(full, volume, torch.ones_like(volume))[:, None, None]
+    return torch.where(full[:, None, None], values, torch.full_like(values, torch.nan))
 
 
 def _variable(positions: Tensor, *, connected: bool) -> Tensor:

@@ -36,11 +36,11 @@ def stated_units(
         )
     stated = metadata.get(_PROPERTIES) or {}
     by_name = {str(name).lower(): str(unit) for name, unit in stated.items()}
-    units = {}
-    for row in targets:
-        own = (keys or {}).get(row.name)
-        names = [own.lower()] if own else [row.name.lower(), *row.aliases]
-        found = next((by_name[name] for name in names if name in by_name), None)
-        if found:
-            units[row.name] = found
-    return units
+    found = {row.name: _unit_of(row, by_name, (keys or {}).get(row.name)) for row in targets}
+    return {name: unit for name, unit in found.items() if unit}
+
+
+def _unit_of(row: Property, by_name: Mapping[str, str], key: str | None) -> str | None:
+    """Return the unit of a row under its name in the file, else under any name that it may have."""
+    names = [key.lower()] if key else [row.name.lower(), *row.aliases]
+    return next((by_name[name] for name in names if name in by_name), None)

@@ -71,7 +71,10 @@ def read_frames(
 
 
 def _whole_records(path: str | Path) -> Iterator[ase.Atoms]:
-    """Yield the structures of a file; raises UserError for a damaged one, or where there is none."""
+    """Yield all structures of a file.
+
+    Raises UserError for a damaged one, and where there is none.
+    """
     index = -1
     for index, item in enumerate(records(path)):
         if isinstance(item, str):
