@@ -20,8 +20,14 @@ from molequi.properties import Property, get_property
 
 PRESETS: Mapping[str, dict[str, object]] = {
     "small": {"n_layers": 2, "n_channels": 32, "l_max": 2, "correlation": 1},
-    "medium": {"n_layers": 3, "n_channels": 64, "l_max": 2, "correlation": 1},
-    "large": {"n_layers": 3, "n_channels": 128, "l_max": 3, "correlation": 2},
+    "medium": {
+        **{"n_layers": 2, "n_channels": 64, "l_max": 3, "l_hidden": 1},
+        **{"correlation": 3, "mixing": "separate"},
+    },
+    "large": {
+        **{"n_layers": 2, "n_channels": 128, "l_max": 3, "l_hidden": 2},
+        **{"correlation": 3, "mixing": "separate", "n_readout": 64},
+    },
 }
 
 

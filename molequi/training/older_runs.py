@@ -2,7 +2,7 @@
 
 Its settings called the `architecture` of a network its `kind`, `spherical` networks `tensors`, and
 kernels `generic` and `specialized` `table` and `unrolled`; files to resume from had format 1. Its
-only optimiser was AdamW, so that its settings do not name it.
+only optimiser was AdamW, which its settings do not name: where they do, a run is younger.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ from molequi.models.molecular import MolecularModel
 # Formats of last.ckpt that `present_state` takes.
 OLDER_STATES = (1,)
 _KERNELS = {"table": "generic", "unrolled": "specialized"}
+# Presets that are larger now, as they were.
+_PRESETS = {
+    "medium": {"n_layers": 3, "n_channels": 64, "l_max": 2, "correlation": 1},
+    "large": {"n_layers": 3, "n_channels": 128, "l_max": 3, "correlation": 2},
+}
 
 
 def present_settings(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,16 +36,24 @@ def present_settings(data: Mapping[str, Any]) -> dict[str, Any]:
         if model.get("kind") == "tensors":
             model["kind"] = "spherical"
     if isinstance(training, dict):
-        _present_training(training)
+        if training.get("kernels") in _KERNELS:
+            training["kernels"] = _KERNELS[training["kernels"]]
+        # Trainings of dynamics have no averaged weights, and no such setting.
+        if "ema" in training and "optimizer" not in training:
+            training["optimizer"] = "adamw"
+            _write_preset_out(present.get("model", {}))
     return present
 
 
-def _present_training(training: dict[str, Any]) -> None:
-    if training.get("kernels") in _KERNELS:
-        training["kernels"] = _KERNELS[training["kernels"]]
-    # Trainings of dynamics have no averaged weights, and no such setting.
-    if "ema" in training:
-        training.setdefault("optimizer", "adamw")
+def _write_preset_out(network: dict[str, Any]) -> None:
+    """Say in numbers what the preset of a network was."""
+    sizes = _PRESETS.get(network.get("preset", ""), {})
+    is_spherical = network.get("architecture") in (None, "spherical")
+    for name, value in sizes.items():
+        if network.get(name) is None and (is_spherical or name.startswith("n_")):
+            network[name] = value
+    if sizes:
+        network["preset"] = "small"
 
 
 def present_state(state: Mapping[str, Any], model: MolecularModel) -> dict[str, Any]:

@@ -60,6 +60,14 @@ def test_impossible_settings_are_refused_by_name(overrides: dict, words: str) ->
         make_model(ELEMENTS, ["energy"], **overrides)
 
 
+def test_outputs_may_have_a_larger_degree_than_features_between_layers() -> None:
+    """l_hidden keeps messages of the second layer cheap; heads read what its last one gives."""
+    rows = ["energy", "polarizability"]
+    model = make_model(ELEMENTS, rows, l_max=2, l_hidden=1, n_channels=4)
+    assert str(model.backbone.layers[0].irreps_out) == "0e+1o"
+    assert str(model.backbone.irreps_out) == "0e+2e"
+
+
 def test_a_model_needs_something_to_learn() -> None:
     with pytest.raises(UserError, match="energy"):
         make_model(ELEMENTS, ["forces"])

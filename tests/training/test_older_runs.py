@@ -51,6 +51,14 @@ def test_settings_are_called_by_their_names_of_today() -> None:
         "model": {"preset": "small", "architecture": "spherical", "cutoff": 5.0},
         "training": {"kernels": "specialized", "ema": 0.99, "optimizer": "adamw"},
     }
+    for kind, sizes in (
+        ("tensors", {"n_layers": 3, "n_channels": 16, "l_max": 2, "correlation": 1}),
+        ("invariants", {"n_layers": 3, "n_channels": 16}),
+    ):
+        old = {"preset": "medium", "kind": kind, "cutoff": 5.0, "n_channels": 16, "n_layers": None}
+        new = present_settings({"model": old, "training": {"ema": 0.99}})["model"]
+        named = {"architecture": "spherical" if kind == "tensors" else kind, "cutoff": 5.0}
+        assert new == {"preset": "small", **named, **sizes}
     dynamics = {"kind": "tensors", "width": 4, "backbone": {"kind": None, "cutoff": 4.0}}
     assert present_settings({"model": dynamics})["model"] == {
         "kind": "spherical",

@@ -211,17 +211,16 @@ def _irreps_of_layers(
     up_to = Irreps.natural if parity == "natural" else Irreps.full
     hidden = up_to(l_hidden)
     irreps = [Irreps("0e")]
+    last = hidden if irreps_out is None else _asked_for(up_to(l_max), irreps_out)
     # What each layer should give, were it within its reach.
-    for wanted in [*[hidden] * (n_layers - 1), _asked_for(hidden, irreps_out)]:
+    for wanted in [*[hidden] * (n_layers - 1), last]:
         irreps.append(_reach(irreps[-1], wanted, up_to(l_max), l_max, correlation))
     return irreps
 
 
-def _asked_for(hidden: Irreps, irreps_out: Irreps | None) -> Irreps:
-    """Return the hidden irreps that heads read, all where nothing is said; 0e is always there."""
-    if irreps_out is None:
-        return hidden
-    return Irreps(irrep for irrep in hidden if irrep.is_scalar or irrep in irreps_out)
+def _asked_for(irreps: Irreps, irreps_out: Irreps) -> Irreps:
+    """Return those irreps that heads read; 0e is always there."""
+    return Irreps(irrep for irrep in irreps if irrep.is_scalar or irrep in irreps_out)
 
 
 def _reach(irreps: Irreps, target: Irreps, hidden: Irreps, l_max: int, correlation: int) -> Irreps:
