@@ -49,7 +49,7 @@ def unseen(path: str, count: int) -> tuple[Frames, list[str]]:
 
 def bonds(frames: Frames) -> torch.Tensor:
     """Return the bonded pairs: (P, 2)."""
-    graph, _ = frames.batch(torch.arange(len(frames)), 2.0)
+    graph, _ = frames.batch(torch.arange(len(frames)), 3.6)
     i, j = graph.edge_index
     radii = torch.tensor(covalent_radii)[frames.atomic_numbers]
     near = (frames.positions[i] - frames.positions[j]).norm(dim=1) < 1.3 * (radii[i] + radii[j])
