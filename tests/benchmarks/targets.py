@@ -208,7 +208,7 @@ def geometries(subject: Subject, path: Path | None) -> Iterator[Row]:
         unsettled += not relaxed.converged
         off = np.abs(relaxed.atoms.get_all_distances() - atoms.get_all_distances())[bonds(atoms)]
         errors.append(off)
-        worst.append((float(off.max()), atoms.info["name"]))
+        worst.append((float(off.max(initial=0.0)), atoms.info["name"]))
     note = f"{len(errors)} molecules, {refused} refused, {unsettled} not at rest"
     every = np.concatenate(errors) if errors else np.zeros(0)
     yield Row("bonds after relaxation, MAE", mean(torch.tensor(every)), "Å", 0.003, 0.002, note)
