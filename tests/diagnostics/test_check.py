@@ -26,7 +26,10 @@ def variety(seed: int) -> dict:
     """What a model predicts, of which elements, by which network."""
     chiral = {"parity": "full", "l_max": 2, "n_layers": 3, "n_channels": 4}
     kinds = (
-        (("energy", "dipole"), {"correlation": 1 + seed // 4 % 3}),
+        (
+            ("energy", "dipole", "forces_std", "energy_std"),
+            {"correlation": 1 + seed // 4 % 3},
+        ),
         (("energy", "polarizability", "gap", "r2"), {"l_max": 2}),
         (("energy", "charges", CHIRAL_TENSOR, "angular_momentum", "rosenfeld"), chiral),
         (
