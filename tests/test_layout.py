@@ -81,7 +81,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("datasets", "rmd17 registry catalog settings load sampler datamodule"),
     (
         "models",
-        "physics settings metadata freeze probes domain molecular dispersion reach making "
+        "physics outputs settings metadata freeze probes domain molecular dispersion reach making "
         "converters checkpoint zoo",
     ),
     (

@@ -8,11 +8,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
-from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor, nn
 
 from molequi.errors import UserError
@@ -21,6 +20,7 @@ from molequi.graphs.graph import AtomGraph, mass_centres
 from molequi.models import domain
 from molequi.models.freeze import FrozenModel
 from molequi.models.metadata import ModelMetadata
+from molequi.models.outputs import with_atomization_energy, with_terms, with_undefined_as_nan
 from molequi.models.physics import NO_PHYSICS, Physics, refuse_terms_without
 from molequi.nn import response
 from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures
@@ -28,7 +28,7 @@ from molequi.nn.heads.base import Head, Molecules
 from molequi.nn.heads.electrostatics import AtomicMultipoles, MultipoleHead
 from molequi.nn.heads.equilibration import Equilibration
 from molequi.nn.heads.registry import feature_spec, make_heads
-from molequi.properties import PROPERTIES, Periodicity, Property, with_company
+from molequi.properties import PROPERTIES, Property, with_company
 
 
 class MolecularModel(nn.Module):
@@ -141,13 +141,10 @@ class MolecularModel(nn.Module):
             is_needed = not once or name == "energy" or self._gives_charges_to_energy(head)
             with torch.set_grad_enabled(torch.is_grad_enabled() and is_needed):
                 outputs |= head(features, molecules)
-        outputs = self._with_terms(outputs, graph, molecules)
-        outputs = self._with_undefined_as_nan(outputs, graph)
-        isolated = self._isolated_energies(graph.positions) if "energy" in outputs else None
-        if isolated is not None:
-            separate = molecules.sum(isolated[graph.atomic_numbers])
-            outputs["atomization_energy"] = separate - outputs["energy"]
-        return outputs
+        outputs = with_terms(outputs, graph, molecules, self.terms)
+        outputs = with_undefined_as_nan(outputs, self.properties, graph)
+        isolated = self.metadata.isolated_atom_energies
+        return with_atomization_energy(outputs, graph, molecules, isolated, self.elements)
 
     def _charged(self, graph: AtomGraph, features: NodeFeatures, *, once: bool) -> Molecules:
         """Return the molecules with their charges, where these are the model's."""
@@ -165,52 +162,6 @@ class MolecularModel(nn.Module):
         """Whether the energy holds the Coulomb term of the charges that a head makes."""
         has_own = isinstance(head, MultipoleHead) and head.flow is not None
         return has_own and self.physics.coulomb is not None
-
-    def _with_terms(
-        self, outputs: dict[str, Tensor], graph: AtomGraph, molecules: Molecules
-    ) -> dict[str, Tensor]:
-        """Add what the energy has beside its head, and what atoms claim of the charge."""
-        charges, added = molecules.charges, []
-        if charges is not None:
-            outputs = {**outputs, "local_charge": charges.local_charge}
-            added.append(charges.energies)
-        if self.terms is not None:
-            values = outputs.get("charges") if charges is None else charges.values
-            added.append(self.terms(graph, values))
-        if not added or "energy" not in outputs:
-            return outputs
-        energies = added[0] if len(added) == 1 else added[0] + added[1]
-        return {
-            **outputs,
-            "energy": outputs["energy"] + molecules.sum(energies),
-            "energies": outputs["energies"] + energies,
-        }
-
-    def _with_undefined_as_nan(
-        self, outputs: Mapping[str, Tensor], graph: AtomGraph
-    ) -> dict[str, Tensor]:
-        """Return the outputs with NaN for what a structure does not have, being periodic or not."""
-        outputs = dict(outputs)
-        for name, row in self.properties.items():
-            if name in outputs and row.periodicity is not Periodicity.ANY:
-                is_defined = row.is_defined(graph.pbc)
-                is_defined = is_defined[graph.batch] if row.per_atom else is_defined
-                mask = ~is_defined.reshape(-1, *[1] * len(row.shape))
-                outputs[name] = outputs[name].masked_fill(mask, torch.nan)
-        return outputs
-
-    def _isolated_energies(self, like: Tensor) -> Tensor | None:
-        """Energies of isolated atoms by atomic number, (N_ELEMENTS,), eV.
-
-        None where that of an element of the model is not known.
-        """
-        isolated = self.metadata.isolated_atom_energies
-        if not all(chemical_symbols[number] in isolated for number in self.elements):
-            return None
-        table = like.new_zeros(N_ELEMENTS)
-        for symbol, energy in isolated.items():
-            table[atomic_numbers[symbol]] = energy
-        return table
 
     def compute(
         self,

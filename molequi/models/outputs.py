@@ -1,0 +1,73 @@
+"""What a model's outputs are beside what its heads give."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from ase.data import atomic_numbers, chemical_symbols
+from torch import Tensor
+
+from molequi.graphs.elements import N_ELEMENTS
+from molequi.graphs.graph import AtomGraph
+from molequi.models.physics import EnergyTerms
+from molequi.nn.heads.base import Molecules
+from molequi.properties import Periodicity, Property
+
+Outputs = dict[str, Tensor]
+
+
+def with_terms(
+    outputs: Outputs, graph: AtomGraph, molecules: Molecules, terms: EnergyTerms | None
+) -> Outputs:
+    """Add what the energy has beside its head, and what atoms claim of the total charge."""
+    charges, added = molecules.charges, []
+    if charges is not None:
+        outputs = {**outputs, "local_charge": charges.local_charge}
+        added.append(charges.energies)
+    if terms is not None:
+        added.append(terms(graph, outputs.get("charges") if charges is None else charges.values))
+    if not added or "energy" not in outputs:
+        return outputs
+    energies = added[0] if len(added) == 1 else added[0] + added[1]
+    return {
+        **outputs,
+        "energy": outputs["energy"] + molecules.sum(energies),
+        "energies": outputs["energies"] + energies,
+    }
+
+
+def with_undefined_as_nan(
+    outputs: Outputs, properties: Mapping[str, Property], graph: AtomGraph
+) -> Outputs:
+    """Return the outputs with NaN for what a structure does not have, being periodic or not."""
+    outputs = dict(outputs)
+    for name, row in properties.items():
+        if name in outputs and row.periodicity is not Periodicity.ANY:
+            is_defined = row.is_defined(graph.pbc)
+            is_defined = is_defined[graph.batch] if row.per_atom else is_defined
+            mask = ~is_defined.reshape(-1, *[1] * len(row.shape))
+            outputs[name] = outputs[name].masked_fill(mask, torch.nan)
+    return outputs
+
+
+def with_atomization_energy(
+    outputs: Outputs,
+    graph: AtomGraph,
+    molecules: Molecules,
+    isolated: Mapping[str, float],
+    elements: Collection[int],
+) -> Outputs:
+    """Add the energy set free when the atoms join, where there is an energy.
+
+    isolated: energies of isolated atoms by symbol, eV; nothing is added where that of one of the
+    model's `elements` is not known.
+    """
+    is_known = all(chemical_symbols[number] in isolated for number in elements)
+    if "energy" not in outputs or not is_known:
+        return outputs
+    table = graph.positions.new_zeros(N_ELEMENTS)
+    for symbol, energy in isolated.items():
+        table[atomic_numbers[symbol]] = energy
+    separate = molecules.sum(table[graph.atomic_numbers])
+    return {**outputs, "atomization_energy": separate - outputs["energy"]}
