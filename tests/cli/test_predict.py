@@ -122,3 +122,58 @@ def test_a_cell_that_no_matter_can_have_costs_only_its_own_structure(molequi, ti
     assert result.code == 1
     assert long_box["energy"] == pytest.approx(alone["energy"], abs=1e-6)
     assert all("repeats every atom" in record["error"] for record in (tiny, flat))
+
+
+def test_dispersion_is_added_and_said(molequi, tiny_model, water):
+    plain, added = (
+        json.loads(molequi("predict", water, "--model", tiny_model, "--json", *option).out)[0]
+        for option in ((), ("--dispersion", "d3bj:pbe0"))
+    )
+    assert -0.1 < added["energy"] - plain["energy"] < -1e-5
+    assert added["model"] == "tiny + d3bj:pbe0"
+
+
+@pytest.mark.parametrize("command", ["predict", "relax", "md", "vibrations", "check"])
+def test_every_command_asks_for_the_functional_that_it_cannot_know(
+    molequi, tiny_model, water, command
+):
+    model = (tiny_model,) if command == "check" else (water, "--model", tiny_model)
+    result = molequi(command, *model, "--dispersion", "d3bj")
+    assert result.code == 2
+    assert "does not state its level of theory; name one whose D3(BJ) fits" in result.err
+    assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("smiles", "what"), [("[CH3]", "charge 0 with spin multiplicity 2"), ("[OH-]", "charge -1")]
+)
+def test_radicals_and_ions_are_refused_by_name(molequi, tiny_model, smiles, what):
+    result = molequi("predict", "--smiles", smiles, "--model", tiny_model)
+    assert result.code == 2
+    assert what in result.err
+    assert "is outside this model's training, which has charge 0 multiplicity 1" in result.err
+    assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("suffix", ["xyz", "csv", "json"])
+def test_every_format_says_the_charge_and_the_origin_of_an_ion(
+    molequi, tiny_model, tmp_path, suffix
+):
+    output, options = tmp_path / f"ion.{suffix}", ("--model", tiny_model, "--unsafe")
+    molequi("predict", "--smiles", "[OH-]", *options, "--output", output)
+    text = output.read_text(encoding="utf-8")
+    assert "center of mass" in text
+    charge = {"xyz": "charge=-1", "csv": "total_charge [e]", "json": '"total_charge": -1'}
+    assert charge[suffix] in text
+
+
+def test_frames_of_ions_say_their_charge_too(molequi, tiny_model, tmp_path):
+    for command, options in (("relax", ("--steps", 1)), ("md", ("--steps", 1))):
+        output = tmp_path / f"{command}.xyz"
+        molequi(
+            command, "--smiles", "[OH-]", "--model", tiny_model, "--unsafe",
+            "--output", output, *options,
+        )  # fmt: skip
+        for frame in ase.io.read(output, index=":"):
+            assert frame.info["charge"] == -1
+            assert frame.info["molequi_dipole_origin"] == "center of mass"
