@@ -6,11 +6,13 @@ Frames on disk, and beside them the state to go on from exactly.
 from __future__ import annotations
 
 import io
+import itertools
+import logging
 import os
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -21,8 +23,17 @@ from molequi.runtime.files import check_output
 from molequi.runtime.locks import lock
 from molequi.simulation.state import State, read_state, write_state
 
+logger = logging.getLogger(__name__)
+
 # Saving takes milliseconds, and a simulation that is killed can do one second's work again.
 SECONDS_BETWEEN_SAVES = 1.0
+
+
+class _Frames(NamedTuple):
+    """Whole frames of a file, and where they end."""
+
+    n_frames: int
+    n_bytes: int
 
 
 class Trajectory:
@@ -84,9 +95,15 @@ class Trajectory:
         state, identity = read_state(self.state_path)
         self._check_identity(identity)
         if self.path.stat().st_size < state.n_bytes:
-            raise UserError(
-                f"{self.path} is shorter than when its state was saved; it cannot be continued, "
-                "start again with --overwrite"
+            n_before = state.n_frames
+            state.n_frames, state.n_bytes = _whole_frames(self._file)
+            logger.warning(
+                "%s is shorter than when its state was saved: the last %d of %d frames are lost; "
+                "the run goes on from step %d",
+                self.path,
+                n_before - state.n_frames,
+                n_before,
+                state.step,
             )
         # Frames after the state will come again.
         self._file.truncate(state.n_bytes)
@@ -110,9 +127,13 @@ class Trajectory:
             self.save(state)
 
     def save(self, state: State) -> None:
-        """Save the state, which may be later than the last frame."""
+        """Save the state, which may be later than the last frame.
+
+        It counts the bytes of the frames, so that these are on the disk before.
+        """
         if self._file is None:
             return
+        os.fsync(self._file.fileno())
         write_state(self.state_path, state, self.identity)
         self._saved_at = time.monotonic()
 
@@ -146,3 +167,15 @@ class Trajectory:
                     f"{self.path} was run with {name} {saved.get(name)}, now it is {value}; "
                     "restart with the same, or use another output"
                 )
+
+
+def _whole_frames(file: io.BufferedRandom) -> _Frames:
+    """Count the frames of an extended XYZ file from its start, up to one that is cut off."""
+    file.seek(0)
+    n_frames = n_bytes = 0
+    while (head := file.readline()).strip().isdigit():
+        lines = [head, *itertools.islice(file, int(head) + 1)]
+        if len(lines) < int(head) + 2 or not lines[-1].endswith(b"\n"):
+            break
+        n_frames, n_bytes = n_frames + 1, n_bytes + sum(map(len, lines))
+    return _Frames(n_frames, n_bytes)

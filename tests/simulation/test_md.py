@@ -229,6 +229,27 @@ def test_a_damaged_state_is_named_and_all_is_kept(morse, water, tmp_path, damage
     assert output.read_bytes() == before
 
 
+@pytest.mark.parametrize(("n_bytes", "n_lost"), [(5, 1), (1000, 2)])
+def test_a_trajectory_that_is_short_goes_on_without_what_is_lost(
+    morse, water, tmp_path, caplog, n_bytes, n_lost
+):
+    short, whole = tmp_path / "short.xyz", tmp_path / "whole.xyz"
+    settings = MDSettings(steps=40, interval=10)
+    run_md(water, morse(), settings, output=whole)
+    run_md(water, morse(), MDSettings(steps=20, interval=10), output=short)
+    with short.open("r+b") as file:
+        file.truncate(short.stat().st_size - n_bytes)
+    run_md(water, morse(), settings, output=short, restart=True)
+    assert f"the last {n_lost} of 3 frames are lost; the run goes on from step 20" in caplog.text
+    frames, expected = ase.io.read(short, ":"), ase.io.read(whole, ":")
+    kept = [*expected[: 3 - n_lost], *expected[3:]]
+    assert [frame.info["molequi_step"] for frame in frames] == [
+        frame.info["molequi_step"] for frame in kept
+    ]
+    for frame, other in zip(frames, kept, strict=True):
+        np.testing.assert_array_equal(frame.positions, other.positions)
+
+
 def test_output_in_the_way_is_kept(morse, water, tmp_path):
     output = tmp_path / "md.xyz"
     run_md(water, morse(), MDSettings(steps=10), output=output)
