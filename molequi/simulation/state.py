@@ -16,6 +16,11 @@ from molequi.errors import UserError
 from molequi.runtime.files import written_by_rename
 
 FORMAT = 1
+# What reading a damaged archive ends in, besides numbers that make no sense.
+_DAMAGE = (
+    *(EOFError, KeyError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 @dataclasses.dataclass
@@ -118,7 +123,7 @@ def read_state(path: Path) -> SavedState:
         if not is_whole or state.n_bytes < 0 or texts["format"] != FORMAT:
             raise ValueError("its numbers make no state")
         return SavedState(state, dict(texts["identity"]))
-    except (EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         what = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(
             f"{path} is damaged or holds no state of a simulation ({what}); start again with "

@@ -109,8 +109,13 @@ class RunDirectory:
         write_text(self.split, json.dumps(dict(rows)))
 
     def read_split(self) -> dict[str, list[int]]:
-        """Return what `write_split` wrote."""
-        return json.loads(self.split.read_text(encoding="utf-8"))
+        """Return what `write_split` wrote. Raises UserError for a missing or damaged file."""
+        try:
+            return json.loads(self.split.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{self.split} cannot be read ({error}); start again with --overwrite"
+            ) from error
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write result.json, after everything else."""

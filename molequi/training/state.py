@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,11 @@ from molequi.errors import UserError
 from molequi.runtime.files import written_by_rename
 
 FORMAT = 2
+# What reading a damaged archive ends in.
+_DAMAGE = (
+    *(EOFError, KeyError, OSError, RuntimeError, ValueError),
+    *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
+)
 
 
 @dataclasses.dataclass
@@ -50,13 +56,13 @@ def read_state(path: Path, *, version: int = FORMAT, older: Sequence[int] = ()) 
     if not path.is_file():
         raise UserError(f"{path} is missing, so there is nothing to resume; start without --resume")
     try:
-        if not zipfile.is_zipfile(path):
-            raise EOFError("it is damaged or no checkpoint")
+        with zipfile.ZipFile(path) as archive:
+            if (part := archive.testzip()) is not None:
+                raise EOFError(f"{part} is damaged")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        raise UserError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}); start again with --overwrite"
-        ) from None
+    except _DAMAGE as error:
+        what = " ".join(str(error).split())[:160] or type(error).__name__
+        raise UserError(f"{path} cannot be read ({what}); start again with --overwrite") from None
     if not isinstance(state, dict) or state.get("format") not in (version, *older):
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise UserError(

@@ -46,6 +46,17 @@ def test_bad_state_files_are_refused(tmp_path):
         read_state(path)
 
 
+def test_a_changed_bit_is_noticed(tmp_path):
+    """A weight of another value would be trained on."""
+    path = tmp_path / "last.ckpt"
+    write_state({"model": {"w": torch.full((64,), 1.5, dtype=torch.float64)}}, path)
+    data = bytearray(path.read_bytes())
+    data[data.index(torch.tensor([1.5], dtype=torch.float64).numpy().tobytes()) + 3] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="is damaged"):
+        read_state(path)
+
+
 def test_interruption_survives_the_way_between_processes():
     error = pickle.loads(pickle.dumps(RunInterruptedError("stopped", 15)))
     assert (str(error), error.signal_number) == ("stopped", 15)
