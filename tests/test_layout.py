@@ -30,8 +30,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "structures",
-        "formats text sniff symbols electrons atoms doubts comments xyz pdb mol2 gaussian cip "
-        "molecules sdf readers inputs writers perception",
+        "formats text sniff symbols electrons atoms doubts comments xyz pdb mol2 programs gaussian "
+        "cip molecules sdf readers inputs writers perception",
     ),
     ("", "settings"),
     (

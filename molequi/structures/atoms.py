@@ -141,6 +141,11 @@ def check_atoms(atoms: ase.Atoms) -> None:
         )
     refuse_positions(atoms.positions)
     refuse_cell(atoms.cell.array, atoms.pbc, len(atoms))
+    if atoms.pbc.all() and np.array_equal(atoms.cell.array, np.eye(3)):
+        raise UserError(
+            "the cell is a cube of 1 Å, which stands for none in some formats; give the cell in Å "
+            "or switch pbc off"
+        )
     lengths = np.linalg.norm(atoms.cell.array, axis=1)
     for axis in np.flatnonzero(atoms.pbc & (lengths < _SHORTEST_PERIOD)):
         raise UserError(

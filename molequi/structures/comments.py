@@ -16,12 +16,16 @@ from molequi.structures.electrons import whole_number
 _KEYS = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
 _KEY = re.compile(r"(?i)(?<![\w-])(lattice|properties|pbc)\s*=\s*")
 _SPACED = re.compile(r"(?<=[\w\]])[ \t]*=[ \t]+(?=\S)|(?<=[\w\]])[ \t]+=[ \t]*(?=\S)")
-_OTHER_CELLS = re.compile(r"(?i)(?<![\w-])(cell|box|unit_?cell|(?:cell|lattice)_?vectors)=[\"'{\[]")
+_NUMBER = r"[-+]?[.\d][-+.\deE]*"
+_OTHER_CELLS = re.compile(
+    r"(?i)(?<![\w-])(cell|box|unit[ _]?cell|(?:cell|lattice)[ _]?vectors|lattice(?=\s*:))\s*[:=]"
+    rf"\s*[\"'{{\[(]*(?:{_NUMBER}[\s,]+){{2,}}{_NUMBER}"
+)
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]")
 _KEY_VALUE = re.compile(r"\S+=\S*")
 _VALUE = r"([+-]?\d+(?:\.0*)?(?![\w.])|\d+[+-](?!\w)|[+-]\d+e?(?![\w.]))"
 _CHARGE = re.compile(
-    rf"(?i)(?<![\w-])(?:charge|chrg|chg)(?:\s*:\s*|\s+(?:is\s+|of\s+)?){_VALUE}"
+    rf"(?i)(?<![\w-])(?:charge|chrg|chg)(?:\s*[:(]\s*|\s+(?:is\s+|of\s+)?){_VALUE}"
     rf"|(?<![\w-])q(?:tot)?\s*:\s*{_VALUE}"
 )
 _SPIN = re.compile(
@@ -30,7 +34,11 @@ _SPIN = re.compile(
 )
 _UNPAIRED = re.compile(rf"(?i)(?<![\w-])(?:uhf|nopen)\s*:\s*{_VALUE}")
 _UNREAD = re.compile(r"(?i)(?<![\w-])(?:charge|chrg|multiplicity)\s*:\s*(?![\s+-]*\d)(\S+)")
-_PAIR = re.compile(r"\s*([+-]?\d+)[\s,;]+(\d+)\s*")
+_PAIR = re.compile(r"\s*([+-]?\d+)[\s,;]+(\d+)\s*|\s*([+-]\d+)[\s,;]+(\d+)(?![\d.]).*")
+_SPECIES = re.compile(
+    r"(?i)\b(di|tri)?(anion|cation)s?(ic)?\b|\b(de)?protonated\b|\bradical\b"
+    r"|\b(doublet|triplet|quartet|quintet)\b"
+)
 _SIGNED = re.compile(r"\s*([+-]\d+|\d+[+-])\s*")
 # Larger numbers in a comment are steps or times, not a charge and a multiplicity.
 _LARGEST = 9
@@ -54,8 +62,6 @@ def tidy_keys(comment: str) -> str:
 
     Raises UserError for a cell under another name, which would be lost.
     """
-    if "=" not in comment:
-        return comment
     comment = _KEY.sub(lambda match: f"{_KEYS[match[1].lower()]}=", comment)
     parts = _QUOTED.split(comment)
     quoted = [*_QUOTED.findall(comment), ""]
@@ -89,7 +95,7 @@ def spoken_electrons(comment: str, n_protons: int) -> SpokenElectrons:
     words = _KEY_VALUE.sub(" ", _QUOTED.sub("''", comment))
     pair, signed = _PAIR.fullmatch(words), _SIGNED.fullmatch(words)
     if pair:
-        return _from_pair(int(pair[1]), int(pair[2]), n_protons)
+        return _from_pair(int(pair[1] or pair[3]), int(pair[2] or pair[4]), n_protons)
     if signed:
         return SpokenElectrons(whole_number(signed[1], "the comment"))
     unread = _UNREAD.search(words)
@@ -102,6 +108,12 @@ def spoken_electrons(comment: str, n_protons: int) -> SpokenElectrons:
     if spin is None and unpaired is not None:
         spin = unpaired + 1
     return SpokenElectrons(_first(_CHARGE, words), spin)
+
+
+def unread_species(comment: str) -> str:
+    """Return the word of a comment that names an ion or a spin without a number, or nothing."""
+    found = _SPECIES.search(comment)
+    return found[0] if found else ""
 
 
 def _from_pair(charge: int, multiplicity: int, n_protons: int) -> SpokenElectrons:

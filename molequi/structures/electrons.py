@@ -20,12 +20,12 @@ CHARGE_NAMES = frozenset(
 MAIN_KEYS = ("charge", "spin_multiplicity")
 SOURCE_KEYS = ("charge_source", "multiplicity_source")
 # 2S + 1; so do `spin` in FAIR chemistry's data sets and `total_spin` in MACE's.
-_MULTIPLICITY_NAMES = frozenset("spinmultiplicity multiplicity mult".split())
+_MULTIPLICITY_NAMES = frozenset("spinmultiplicity multiplicity mult 2s+1".split())
 _SPIN_NAMES = frozenset("spin totalspin".split())
 _UNPAIRED_NAMES = frozenset("uhf nopen nunpaired unpairedelectrons numunpairedelectrons".split())
 # What a file says about its electrons within a twentieth of e is rounding; more is no total charge.
 _TOLERANCE = 0.05
-_SIGN_BEHIND = re.compile(r"(\d+)([+-])e?")
+_WRITTEN = re.compile(r"([+-]?)(\d+)([+-]?)\s*e?")
 
 
 class Statement(NamedTuple):
@@ -120,10 +120,14 @@ def is_charge_key(key: object) -> bool:
 
 
 def whole_number(value: object, what: str) -> int:
-    """Return a whole number, also written as `2-` or `+1`. Raises UserError that names `what`."""
+    """Return a whole number, also written as `2-`, `+1` or `-1 e`.
+
+    Raises UserError that names `what`.
+    """
     if isinstance(value, str):
-        behind = _SIGN_BEHIND.fullmatch(value.strip())
-        value = behind[2] + behind[1] if behind else value
+        written = _WRITTEN.fullmatch(value.strip())
+        if written and not (written[1] and written[3]):
+            value = f"{written[1]}{written[3]}{written[2]}"
     try:
         number = float(np.asarray(value).item())
     except (TypeError, ValueError):

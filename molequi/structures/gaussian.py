@@ -1,4 +1,4 @@
-"""Input files of Gaussian, and charge and spin in the outputs of quantum chemistry programs."""
+"""Input files of Gaussian: geometry, charge, multiplicity and isotopes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,10 @@ import ase
 import numpy as np
 from ase.io.gaussian import GaussianConfiguration
 
-from molequi.structures.electrons import MAIN_KEYS, SOURCE_KEYS
+from molequi.structures.programs import note_electrons
 from molequi.structures.symbols import set_isotopes
 
 _LINK = re.compile(r"(?im)^\s*--link1--\s*$")
-# Charge and multiplicity, as Gaussian and ORCA print them.
-_PRINTED = (
-    re.compile(r"Charge\s*=\s*([+-]?\d+)\s+Multiplicity\s*=\s*(\d+)"),
-    re.compile(r"Total Charge\s+Charge\s+\.+\s+([+-]?\d+)\s+Multiplicity\s+Mult\s+\.+\s+(\d+)"),
-)
 
 
 def gaussian_inputs(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
@@ -39,7 +34,9 @@ def gaussian_inputs(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
             )
             continue
         atoms, parameters = job.get_atoms(), job.get_parameters()
-        _note(atoms, (parameters.get("charge"), parameters.get("mult")), "the Gaussian input")
+        note_electrons(
+            atoms, (parameters.get("charge"), parameters.get("mult")), "the Gaussian input"
+        )
         _set_masses(atoms, parameters.get("isolist") or ())
         yield atoms
 
@@ -57,17 +54,3 @@ def _set_masses(atoms: ase.Atoms, isotopes: Sequence[float | None]) -> None:
 
 def _is_whole(value: float | None) -> TypeGuard[float]:
     return value is not None and float(value).is_integer()
-
-
-def note_printed(atoms: ase.Atoms, text: str) -> None:
-    """Add the charge and multiplicity that an output prints, where it prints one of each."""
-    for pattern in _PRINTED:
-        found = set(pattern.findall(text))
-        if len(found) == 1:
-            _note(atoms, found.pop(), "the program's output")
-
-
-def _note(atoms: ase.Atoms, values: tuple[object, object], source: str) -> None:
-    for key, source_key, value in zip(MAIN_KEYS, SOURCE_KEYS, values, strict=True):
-        if value is not None:
-            atoms.info[key], atoms.info[source_key] = int(str(value)), source

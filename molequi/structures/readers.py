@@ -22,17 +22,20 @@ from molequi.structures.atoms import check_atoms, settle_electrons
 from molequi.structures.doubts import doubtful_units
 from molequi.structures.electrons import SOURCE_KEYS
 from molequi.structures.formats import UNREADABLE, Format, decompressed, format_of, open_binary
-from molequi.structures.gaussian import gaussian_inputs, note_printed
+from molequi.structures.gaussian import gaussian_inputs
 from molequi.structures.mol2 import mol2_molecules
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.pdb import pdb_models
+from molequi.structures.programs import note_printed
 from molequi.structures.sdf import read_sdf
 from molequi.structures.sniff import sniff
 from molequi.structures.text import decode, text_lines
 from molequi.structures.xyz import xyz_frames
 
 _LOG = logging.getLogger(__name__)
-_OUTPUTS = (".log", ".out")  # of quantum chemistry programs
+_OF_PROGRAMS = (".log", ".out", ".nwi", ".nw", ".tmol", "")  # Turbomole's file is named coord
+_LARGEST_TEXT = 1 << 28
+_WHOLE = 0.999  # of an occupancy
 
 
 def read_structures(
@@ -158,7 +161,7 @@ def _database(path: Path) -> Iterator[ase.Atoms]:
             yield atoms
 
 
-def _any_format(path: Path) -> Iterator[ase.Atoms]:
+def _any_format(path: Path) -> Iterator[ase.Atoms | str]:
     frames: Iterable[ase.Atoms]
     try:
         # ASE reads NAME@INDEX; an index of all keeps an @ of the name itself.
@@ -174,12 +177,27 @@ def _any_format(path: Path) -> Iterator[ase.Atoms]:
         raise UserError(
             f"{path} cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
         ) from error
-    printed = _text_of(path) if path.suffix.lower() in _OUTPUTS else ""
+    printed = _program_text(path)
     for atoms in frames:
         note_printed(_without_sources(atoms), printed)
-        yield atoms
+        yield _disorder(atoms) or atoms
 
 
-def _text_of(path: Path) -> str:
+def _program_text(path: Path) -> str:
+    """Return the text of a program's file, which may state charge and spin; else nothing."""
+    if path.suffix.lower() not in _OF_PROGRAMS or path.stat().st_size > _LARGEST_TEXT:
+        return ""
     with open_binary(path) as handle:
         return decode(handle.read())
+
+
+def _disorder(atoms: ase.Atoms) -> str | None:
+    """Say which site of a crystal is not fully occupied by one element."""
+    for site, shares in (atoms.info.get("occupancy") or {}).items():
+        if len(shares) > 1 or min(shares.values()) < _WHOLE:
+            written = ", ".join(f"{symbol} {share:g}" for symbol, share in shares.items())
+            return (
+                f"site {site} is occupied by {written}: a disordered crystal is no single "
+                "structure; choose one location of each atom and set its occupancy to 1"
+            )
+    return None

@@ -13,7 +13,12 @@ import ase.io
 from ase.data import chemical_symbols
 
 from molequi.errors import UserError
-from molequi.structures.comments import ipi_geometry, spoken_electrons, tidy_keys
+from molequi.structures.comments import (
+    ipi_geometry,
+    spoken_electrons,
+    tidy_keys,
+    unread_species,
+)
 from molequi.structures.electrons import (
     MAIN_KEYS,
     SOURCE_KEYS,
@@ -29,6 +34,7 @@ _SYMBOLS = frozenset(chemical_symbols)
 _SPECIES = re.compile(r"Properties=[\"']?([^\s\"']+)")
 _QM9 = re.compile(r"gdb\s+\d+\s")
 _MAY_HAVE_EXPONENT = re.compile(r"[dD^]")
+_NUMBER = re.compile(r"(?i)[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan|inf)")
 _N_QM9_LINES = 3  # frequencies, SMILES and InChI follow the atoms
 _TINKER = re.compile(r"\s*\d+\s+\S.*")
 _TINKER_ATOM = re.compile(r"\s*1\s+[A-Za-z]+\S*(\s+[-+.\d]+){3}")
@@ -78,7 +84,20 @@ def _one_frame(block: list[str], first_line: int) -> ase.Atoms | str:
         return text if text.startswith("line ") else f"line {first_line + 1}: {text}"
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         what = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-        return f"line {first_line}: the frame cannot be read ({what})"
+        return _wrong_row(block, first_line) or (
+            f"line {first_line}: the frame cannot be read ({what})"
+        )
+
+
+def _wrong_row(block: list[str], first_line: int) -> str | None:
+    """Name the first row of plain XYZ that is no symbol with three coordinates."""
+    if "Properties=" in block[1]:
+        return None
+    for number, row in enumerate(block[2:], start=first_line + 2):
+        words = plain_numbers(row).split()
+        if len(words) < 4 or not all(_NUMBER.fullmatch(word) for word in words[1:4]):
+            return f"line {number}: expected SYMBOL X Y Z, got {row.strip()[:60]!r}"
+    return None
 
 
 def _read_frame(block: list[str], first_line: int) -> ase.Atoms:
@@ -156,3 +175,9 @@ def _listen(atoms: ase.Atoms, comment: str) -> None:
         agreed([*statements, words], key.replace("_", " "), "say it once")
         if not statements:
             atoms.info[key], atoms.info[source] = words
+    species = unread_species(comment)
+    if species and not any(statements(atoms) for statements in places):
+        atoms.info["reading"] = (
+            f"the comment line speaks of {species!r} but states no charge or multiplicity, which "
+            "are taken as 0 and the lowest; write charge=-1 multiplicity=1 or the like"
+        )

@@ -1,13 +1,11 @@
-"""Inputs of Gaussian and what outputs print: charge, multiplicity, isotopes."""
+"""Inputs of Gaussian: charge, multiplicity, isotopes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import ase
 import pytest
 
-from molequi.structures.gaussian import note_printed
 from molequi.structures.readers import read_structures
 
 INPUT = """%chk=a.chk
@@ -41,20 +39,3 @@ def test_several_jobs_and_a_damaged_one(tmp_path: Path) -> None:
     assert second.info["spin_multiplicity"] == 3
     assert second.get_masses() == pytest.approx([15.999, 2.5])
     assert bad.startswith("the Gaussian input cannot be read")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        " Charge = -1 Multiplicity = 2\n ...\n Charge = -1 Multiplicity = 2\n",
-        " Total Charge           Charge          ....   -1\n"
-        " Multiplicity           Mult            ....    2\n",
-    ],
-)
-def test_what_outputs_print(text: str) -> None:
-    atoms = ase.Atoms("H2")
-    note_printed(atoms, text)
-    assert (atoms.info["charge"], atoms.info["spin_multiplicity"]) == (-1, 2)
-    other = ase.Atoms("H2")
-    note_printed(other, text + text.replace("-1", "0"))  # two jobs: which is meant is not certain
-    assert not other.info

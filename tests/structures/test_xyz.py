@@ -44,6 +44,10 @@ def electrons(atoms: ase.Atoms | str) -> tuple[int, int]:
         ("oxalate charge: -2", (-2, 1)),
         ("charge = -2", (-2, 1)),
         ("charge=-2 multiplicity=3", (-2, 3)),
+        ("charge=-2e 2S+1=3", (-2, 3)),
+        ("Charge(-2)", (-2, 1)),
+        ("-2 1 oxalate, geometry 3", (-2, 1)),
+        ("-2.5 1 2", (0, 1)),
         ("Charge -2 Multiplicity 1", (-2, 1)),
         ("total charge: -2, spin: 3", (-2, 3)),
         ("net charge is -2", (-2, 1)),
@@ -86,6 +90,15 @@ def test_doubtful_comments_are_refused(tmp_path: Path, comment: str, message: st
     (found,) = read(tmp_path, f"6\n{comment}\n{OXALATE}")
     assert isinstance(found, str)
     assert message in found
+
+
+def test_ions_and_spins_without_a_number_are_said(tmp_path: Path) -> None:
+    for word in ("dianion", "radical cation", "triplet"):
+        (found,) = read(tmp_path, f"6\noxalate, {word}\n{OXALATE}")
+        assert electrons(found) == (0, 1)
+        assert "but states no charge or multiplicity" in found.info["reading"]
+        (found,) = read(tmp_path, f"6\noxalate, {word}, charge: 0\n{OXALATE}")
+        assert "reading" not in found.info
 
 
 def test_the_place_is_noted_anew(tmp_path: Path) -> None:
@@ -188,6 +201,23 @@ def test_a_cell_under_another_name_is_refused(tmp_path: Path) -> None:
     assert "has a cell under 'cell', which is not read" in found
     (found,) = read(tmp_path, f'3\nLattice="0.5 0 0 0 4 0 0 0 4"\n{ATOMS}')
     assert "the cell vector along axis 0 is 0.500 Å long" in found
+
+
+@pytest.mark.parametrize(
+    ("comment", "row", "message"),
+    [
+        ("", "O 0 0", "line 3: expected SYMBOL X Y Z, got 'O 0 0'"),
+        ("", "O 0 0 0,1178", "line 3: expected SYMBOL X Y Z, got 'O 0 0 0,1178'"),
+        ("cell: 4 4 4", "O 0 0 0", "has a cell under 'cell', which is not read"),
+        ("box=[4, 4, 4]", "O 0 0 0", "has a cell under 'box'"),
+        ("Lattice: 4 0 0 0 4 0 0 0 4", "O 0 0 0", "has a cell under 'Lattice'"),
+    ],
+)
+def test_what_would_be_lost_is_named(tmp_path: Path, comment: str, row: str, message: str) -> None:
+    (found,) = read(tmp_path, f"1\n{comment}\n{row}\n")
+    assert message in found
+    (found,) = read(tmp_path, "1\ncell=3 box 7\nO 0 0 0\n")
+    assert len(found) == 1
 
 
 def test_units_and_cell_of_i_pi(tmp_path: Path) -> None:
