@@ -1,0 +1,123 @@
+"""What commands say of what they read: sources of charge and spin, isotopes, files that fail."""
+
+from __future__ import annotations
+
+import json
+
+import ase.io
+import numpy as np
+import pytest
+from ase.build import molecule
+
+ION = "2\nhydroxide, charge: -1\nO 0 0 0\nH 0 0 0.96\n"
+WATER = "3\n\n{0} 0 0 0.1178\n{1} 0 0.7555 -0.4712\n{1} 0 -0.7555 -0.4712\n"
+SOURCES = {
+    "total_charge": -1,
+    "spin_multiplicity": 1,
+    "charge_source": "the words of the comment line",
+    "multiplicity_source": "assumed, the lowest for an even number of electrons",
+}
+
+
+@pytest.fixture
+def ion(tmp_path):
+    path = tmp_path / "ion.xyz"
+    path.write_text(ION)
+    return path
+
+
+@pytest.mark.parametrize("command", ["predict", "relax", "md", "vibrations"])
+def test_charge_and_its_place_stand_in_every_output(molequi, tiny_model, ion, tmp_path, command):
+    few = {"relax": ["--steps", "1"], "md": ["--steps", "2"], "vibrations": ["--no-relax"]}
+    arguments = [command, ion, "--model", tiny_model, "--unsafe", *few.get(command, [])]
+    record = json.loads(molequi(*arguments, "--json").out)
+    record = record[0] if isinstance(record, list) else record
+    assert {name: record[name] for name in SOURCES} == SOURCES
+    printed = molequi(*arguments).out
+    assert "total charge: the words of the comment line" in printed
+    assert "multiplicity: assumed, the lowest for an even number" in printed
+    output = tmp_path / ("out" if command == "vibrations" else "out.xyz")
+    molequi(*arguments, "--output", output)
+    written = ase.io.read(output / "structure.xyz" if command == "vibrations" else output)
+    assert written.info["charge"] == -1
+    assert written.info["charge_source"] == "the words of the comment line"
+
+
+def test_an_option_overrides_and_is_named(molequi, tiny_model, ion):
+    arguments = ("predict", ion, "--model", tiny_model, "--unsafe", "--json", "--charge", "1")
+    (record,) = json.loads(molequi(*arguments).out)
+    assert (record["total_charge"], record["charge_source"]) == (1, "the option charge")
+
+
+def test_masses_reach_vibrations_and_dynamics(molequi, tiny_model, tmp_path):
+    """Heavy water's frequencies from light water's Hessian: the same in every spelling."""
+    masses = "3\nProperties=species:S:1:pos:R:3:masses:R:1\n"
+    rows = WATER.format("O", "H").splitlines()[2:]
+    heavy = (f"{row} {15.999 if row[0] == 'O' else 2.014101778}" for row in rows)
+    texts = {
+        "symbol.xyz": WATER.format("O", "D"),
+        "label.xyz": WATER.format("O", "2H"),
+        "masses.xyz": masses + "\n".join(heavy) + "\n",
+        "light.xyz": WATER.format("O", "H"),
+    }
+    frequencies = {}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        result = molequi(
+            "vibrations", tmp_path / name, "--model", tiny_model, "--no-relax", "--json"
+        )
+        frequencies[name] = np.array(json.loads(result.out)["frequencies_cm1"])
+    for name in ("label.xyz", "masses.xyz"):
+        np.testing.assert_allclose(frequencies[name], frequencies["symbol.xyz"], rtol=1e-6)
+    # Redlich and Teller's product rule bounds the ratio by the root of the mass ratio.
+    ratio = np.abs(frequencies["symbol.xyz"] / frequencies["light.xyz"])
+    assert ((ratio > 1 / np.sqrt(2)) & (ratio < 0.9)).all()
+    output = tmp_path / "md.xyz"
+    arguments = ("--model", tiny_model, "--steps", "2", "--interval", "1", "--output", output)
+    assert molequi("md", tmp_path / "symbol.xyz", *arguments).code == 0
+    assert ase.io.read(output).get_masses()[1] == pytest.approx(2.0141018, abs=1e-6)
+
+
+def test_a_bad_file_does_not_cost_the_good_ones(molequi, tiny_model, water, tmp_path):
+    (tmp_path / "bad.cif").write_text("nothing")
+    output = tmp_path / "out.xyz"
+    result = molequi(
+        "predict", water, tmp_path / "bad.cif", water, "--model", tiny_model, "--output", output
+    )
+    assert result.code == 1
+    assert "bad.cif, structure 0:" in result.err
+    assert len(ase.io.read(output, index=":")) == 2
+    alone = molequi("predict", tmp_path / "bad.cif", "--model", tiny_model)
+    assert (alone.code, len(alone.err.strip().splitlines())) == (2, 1)
+
+
+def test_hydrogens_where_asked(molequi, tiny_model, tmp_path):
+    from rdkit import Chem
+    from rdkit.Chem import AllChem
+
+    mol = Chem.AddHs(Chem.MolFromSmiles("CCO"))
+    AllChem.EmbedMolecule(mol, randomSeed=1)
+    path = tmp_path / "a.sdf"
+    path.write_text(Chem.MolToMolBlock(Chem.RemoveHs(mol)) + "$$$$\n")
+    refused = molequi("predict", path, "--model", tiny_model)
+    assert (refused.code, "none of its 6 hydrogens" in refused.err) == (2, True)
+    for command in ("predict", "relax"):
+        steps = ["--steps", "1"] if command == "relax" else []
+        asked = molequi(command, path, "--add-hydrogens", "--model", tiny_model, *steps, "--json")
+        (record,) = json.loads(asked.out)
+        assert record["formula"] == "C2H6O"
+        assert record["geometry"] == "hydrogens added to the file's coordinates"
+
+
+def test_what_was_done_to_a_file_is_said_and_written(molequi, tiny_model, tmp_path):
+    path = tmp_path / "a.pdb"
+    ase.io.write(path, molecule("H2O"))
+    path.write_text(
+        "CRYST1    1.000    1.000    1.000  90.00  90.00  90.00 P 1\n" + path.read_text()
+    )
+    output = tmp_path / "out.xyz"
+    result = molequi("predict", path, "--model", tiny_model)
+    assert "warning: " in result.err
+    assert "reading: CRYST1 gives a cell of 1 Å" in result.out
+    molequi("predict", path, "--model", tiny_model, "--output", output)
+    assert ase.io.read(output).info["reading"].startswith("CRYST1 gives a cell of 1 Å")
