@@ -5,6 +5,7 @@ Frames on disk, and beside them the state to go on from exactly.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import logging
@@ -120,8 +121,11 @@ class Trajectory:
             return
         text = io.StringIO()
         write_xyz(text, frame)
-        self._file.write(text.getvalue().encode())
-        self._file.flush()
+        try:
+            self._file.write(text.getvalue().encode())
+            self._file.flush()
+        except OSError as error:  # which does not know the name
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
         state.n_bytes = self._file.tell()
         if time.monotonic() - self._saved_at >= SECONDS_BETWEEN_SAVES:
             self.save(state)
@@ -146,7 +150,9 @@ class Trajectory:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._file is not None:
+        if self._file is None:
+            return
+        with contextlib.suppress(*([] if error is None else [OSError])):  # what failed fails again
             self._file.close()
 
     @staticmethod

@@ -1,6 +1,7 @@
 """Molecular dynamics: physics in closed form, exact restarts, guards."""
 
 import signal
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -227,6 +228,17 @@ def test_a_damaged_state_is_named_and_all_is_kept(morse, water, tmp_path, damage
     with pytest.raises(UserError, match="md.xyz.restart is damaged or holds no state"):
         run_md(water, morse(), MDSettings(steps=20), output=output, restart=True)
     assert output.read_bytes() == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_a_full_disk_is_told_with_the_name(morse, water, tmp_path, monkeypatch):
+    output = tmp_path / "md.xyz"
+    full = Path("/dev/full").open("r+b", buffering=4096)
+    monkeypatch.setattr(
+        trajectory.Trajectory, "start", lambda kept, **_: setattr(kept, "_file", full)
+    )
+    with pytest.raises(OSError, match="No space left on device: .*md.xyz"):
+        run_md(water, morse(), MDSettings(steps=5), output=output)
 
 
 @pytest.mark.parametrize(("n_bytes", "n_lost"), [(5, 1), (1000, 2)])

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molequi.graphs.cells import reduced_cell
 from molequi.kernels.pair_inputs import COULOMB_CONSTANT, LAST
 
 
@@ -73,11 +74,16 @@ def _wave_potential(
 
 
 def _wave_counts(cell: np.ndarray, longest: float) -> np.ndarray:
-    """Whole numbers (K, 3) of the waves up to a length, 1/Å, one of each G and -G, without 0."""
-    most = np.floor(longest * np.linalg.norm(cell, axis=1) / (2.0 * math.pi)).astype(int)
+    """Whole numbers (K, 3) of the waves up to a length, 1/Å, one of each G and -G, without 0.
+
+    They are found by the shortest vectors of the lattice: long ones would ask for many more.
+    """
+    reduced, combinations = reduced_cell(cell, np.ones(3, dtype=bool))
+    most = np.floor(longest * np.linalg.norm(reduced, axis=1) / (2.0 * math.pi)).astype(int)
     grid = np.stack(
         np.meshgrid(*(np.arange(-n, n + 1) for n in most), indexing="ij"), axis=-1
     ).reshape(-1, 3)
     half = grid[len(grid) // 2 + 1 :]
-    waves = 2.0 * math.pi * half @ np.linalg.inv(cell).T
-    return half[(waves * waves).sum(axis=1) <= longest**2].astype(np.float64)
+    waves = 2.0 * math.pi * half @ np.linalg.inv(reduced).T
+    found = half[(waves * waves).sum(axis=1) <= longest**2]
+    return np.rint(found @ np.linalg.inv(combinations).T)

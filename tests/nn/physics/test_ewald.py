@@ -33,6 +33,17 @@ def test_madelung(name: str, kernels: str) -> None:
     assert abs(energy * nearest / (-COULOMB_CONSTANT * constant) - 1.0) < 1e-8
 
 
+def test_a_very_skewed_cell_is_the_same_crystal() -> None:
+    """Its long vectors asked for more waves than there is memory."""
+    atoms, nearest, constant = CRYSTALS["NaCl"]
+    skew = np.array([[1, 0, 0], [300, 1, 0], [-50, 700, 1]])
+    graph = build_graph(
+        atoms.positions, atoms.numbers, 1.0, cell=skew @ atoms.cell.array, pbc=atoms.pbc
+    )
+    energy = LongRange(UNDAMPED)(graph, torch.tensor([1.0, -1.0])).sum().item()
+    assert abs(energy * nearest / (-COULOMB_CONSTANT * constant) - 1.0) < 1e-8
+
+
 @pytest.mark.parametrize("total", [0.0, 1.5])
 def test_splitting_does_not_matter(total: float) -> None:
     rng = np.random.default_rng(4)
