@@ -35,7 +35,7 @@ _PER_ATOM = {"positions", "atomic_numbers"}
 def check_writable(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
     """Return the path of an output that may be written in a known format.
 
-    Raises UserError for an unknown suffix, and as `outputs.check_output`.
+    Raises UserError for an unknown suffix, and as `files.check_output`.
     """
     _writer(Path(path))
     return check_output(path, overwrite=overwrite)
