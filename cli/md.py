@@ -87,10 +87,7 @@ def md(
     atoms = read_one(input_, smiles, charge, seed)
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     result = _run(atoms, calculator, settings, output, restart=restart, overwrite=overwrite)
-    if json:
-        print_json(result)
-    else:
-        _print(result)
+    print_json(result) if json else _print(result)
     return ExitCode.DONE if result["stopped"] is None else ExitCode.NOT_CONVERGED
 
 

@@ -93,6 +93,25 @@ def forward(raw, u, sender, begin, batch, total, scale, plateau, charges, energi
 
 
 @_jit
+def _of_sums(raw, batch, v, collected_b, of_molecules, of_charges, of_energies, gr, g_v):
+    """Write gradients of chi, eta, v as the last step has them; return that of whole charges."""
+    n = len(raw)
+    g_missing, g_whole = np.zeros(of_molecules.shape[1]), np.empty(n)
+    for i in range(n):
+        missing, chi, eta = of_molecules[0, batch[i]], raw[i, 3], raw[i, 4]
+        psi = v[i] * missing
+        g_psi = of_charges[i] + of_energies[i] * (chi + eta * psi)
+        gr[i, 3], gr[i, 4] = of_energies[i] * psi, 0.5 * of_energies[i] * psi * psi
+        g_missing[batch[i]] += g_psi * v[i]
+        g_v[i] = g_psi * missing + of_charges[i] * collected_b[i]
+    for i in range(n):
+        share = g_missing[batch[i]] / max(of_molecules[1, batch[i]], 1e-12)
+        g_whole[i] = -share
+        g_v[i] -= share * of_molecules[0, batch[i]]
+    return g_whole
+
+
+@_jit
 def backward(
     raw,
     u,
@@ -112,32 +131,19 @@ def backward(
     n = len(raw)
     w, v, near_w, near_v = kept[0], kept[1], kept[2], kept[3]
     a, collected_a, b, collected_b, c = kept[4], kept[5], kept[6], kept[7], kept[8]
-    g_w, g_v, g_near_v, g_b = np.zeros(n), np.empty(n), np.empty(n), np.zeros(n)
-    g_missing, g_whole = np.zeros(of_molecules.shape[1]), np.empty(n)
+    g_w, g_v, g_near_w, g_near_v = np.zeros(n), np.empty(n), np.empty(n), np.empty(n)
+    g_a, g_b, g_c = np.zeros(n), np.zeros(n), np.empty(n)
     gu[:] = 0.0
-    for i in range(n):
-        missing, chi, eta = of_molecules[0, batch[i]], raw[i, 3], raw[i, 4]
-        psi = v[i] * missing
-        g_psi = of_charges[i] + of_energies[i] * (chi + eta * psi)
-        gr[i, 3], gr[i, 4] = of_energies[i] * psi, 0.5 * of_energies[i] * psi * psi
-        g_missing[batch[i]] += g_psi * v[i]
-        g_v[i] = g_psi * missing + of_charges[i] * collected_b[i]
-        gr[i, 0] = of_charges[i]
-    for i in range(n):
-        share = g_missing[batch[i]] / max(of_molecules[1, batch[i]], 1e-12)
-        g_whole[i] = -share
-        g_v[i] -= share * of_molecules[0, batch[i]]
+    g_whole = _of_sums(raw, batch, v, collected_b, of_molecules, of_charges, of_energies, gr, g_v)
     _scatter(b, of_charges * v, u, sender, begin, g_b, gu)
-    g_c, g_a = np.empty(n), np.zeros(n)
     for i in range(n):
         g_d = g_b[i] / near_v[i]
         g_near_v[i] = -g_d * b[i]
         g_c[i] = (g_whole[i] + g_d) * _slope(c[i], plateau) - g_d
         g_w[i] = g_c[i] * collected_a[i]
     _scatter(a, g_c * w, u, sender, begin, g_a, gu)
-    g_near_w = np.empty(n)
     for i in range(n):
-        gr[i, 0] = (gr[i, 0] + g_a[i] / near_w[i]) * scale
+        gr[i, 0] = (of_charges[i] + g_a[i] / near_w[i]) * scale
         g_near_w[i] = -g_a[i] * a[i] / near_w[i]
     _scatter(w, g_near_w, u, sender, begin, g_w, gu)
     _scatter(v, g_near_v, u, sender, begin, g_v, gu)
