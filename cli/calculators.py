@@ -34,9 +34,8 @@ def load_calculator(text: str) -> BaseCalculator:
     """
     from ase.calculators.calculator import BaseCalculator
 
-    made = load_factory(text)
-    if not isinstance(made, BaseCalculator):
-        made = _call(made, text)
+    found = load_factory(text)
+    made = found if isinstance(found, BaseCalculator) else _call(found, text)
     if not isinstance(made, BaseCalculator):
         raise UserError(
             f"--calculator {text} gives a {type(made).__name__}, which is no ASE calculator"

@@ -152,9 +152,9 @@ def _evaluate_labels(task: _Task, split: str | None, running: _Running, results:
 
 def _task(model: str | None, data: list[str], calculator: str | None) -> _Task:
     """Sort the arguments: with a calculator the first one is a suite too."""
-    if calculator is not None and model is not None:
-        model, data = None, [model, *data]
-    if calculator is None and model is None:
+    if calculator is not None:
+        data, model = [*([] if model is None else [model]), *data], None
+    elif model is None:
         raise UserError("nothing to evaluate: give a MODEL and DATA or SUITE; see --help")
     physics = PHYSICS in data and not Path(PHYSICS).exists()
     others = [name for name in data if name != PHYSICS] if physics else data
