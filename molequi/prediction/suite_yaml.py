@@ -23,16 +23,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import pydantic
 from ase import Atoms, units
-from pydantic_core import PydanticCustomError
 
 from molequi.errors import UserError
+from molequi.prediction.suite_schema import (
+    MoleculeEntry,
+    ReactionEntry,
+    SuiteFile,
+    SystemEntry,
+    number_of,
+)
 from molequi.prediction.suites import (
     KCAL_MOL,
     Conformers,
@@ -43,75 +47,14 @@ from molequi.prediction.suites import (
     Suite,
     checked_system,
 )
-from molequi.settings import Settings, read_settings, validate
+from molequi.settings import read_settings, validate
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.readers import read_structures
 
-Unit = Literal["kcal/mol", "kJ/mol", "eV"]
 _PER_UNIT = {"kcal/mol": 1.0, "kJ/mol": units.kJ / units.mol / KCAL_MOL, "eV": 1.0 / KCAL_MOL}
 _ARROW = re.compile(r"->|→|⇌|\s=\s")
 _PLUS = re.compile(r"\s\+\s")
 _COEFFICIENT = re.compile(r"(\d+(?:\.\d+)?(?:/\d+)?)\s*[*·]?\s*")
-
-
-class SystemEntry(Settings):
-    """A system: a file, with the number of the structure where it holds several, or a SMILES."""
-
-    file: str | None = None
-    index: int | None = None
-    smiles: str | None = None
-    charge: int | None = None
-    multiplicity: int | None = None
-
-
-class ReactionEntry(Settings):
-    """A reaction as a text or as coefficients by system, and its energy."""
-
-    reaction: str | None = None
-    terms: dict[str, float] | None = None
-    name: str | None = None
-    energy: float
-    unit: Unit | None = None
-
-    @pydantic.field_validator("terms", mode="before")
-    @classmethod
-    def _fractions(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            return value
-        return {_name(key): _number(number) for key, number in value.items()}
-
-
-class MoleculeEntry(Settings):
-    """Conformers, all in one file or one in each of several, and their energies."""
-
-    file: str | None = None
-    files: list[str] | None = None
-    energies: list[float]
-    charge: int | None = None
-    multiplicity: int | None = None
-    unit: Unit | None = None
-
-
-class SuiteFile(Settings):
-    """What a YAML file holds."""
-
-    name: str | None = None
-    source: str = ""
-    licence: str = ""
-    unit: Unit
-    systems: dict[str, SystemEntry] = {}
-    reactions: list[ReactionEntry] = []
-    molecules: dict[str, MoleculeEntry] = {}
-
-    @pydantic.field_validator("systems", "molecules", mode="before")
-    @classmethod
-    def _files(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            return value
-        return {
-            _name(key): {"file": entry} if isinstance(entry, str) else entry
-            for key, entry in value.items()
-        }
 
 
 def read_yaml_suite(path: Path) -> Suite:
@@ -159,24 +102,7 @@ def _term(text: str, names: Mapping[str, Any]) -> tuple[float, str]:
     found = _COEFFICIENT.match(text)
     if text in names or found is None or found.end() == len(text):
         return 1.0, text
-    return _number(found[1]), text[found.end() :]
-
-
-def _number(value: Any) -> Any:
-    """Return a text such as 1/2 as a number; pydantic judges whatever else is given."""
-    try:
-        return float(Fraction(value)) if isinstance(value, str) else value
-    except (ValueError, ZeroDivisionError):
-        return value
-
-
-def _name(key: Any) -> str:
-    """Return a key as text. YAML reads NO, such as nitric oxide, as `false`."""
-    if isinstance(key, bool):
-        raise PydanticCustomError(
-            "name", "{text}", {"text": f'YAML reads this name as {key}; put it in quotes, "NO"'}
-        )
-    return str(key)
+    return number_of(found[1]), text[found.end() :]
 
 
 def _reaction(entry: ReactionEntry, systems: Mapping[str, Atoms], unit: str) -> Reaction:
