@@ -10,6 +10,7 @@ from molequi.cli import options
 from molequi.cli.exits import ExitCode
 from molequi.cli.loading import load_network
 from molequi.cli.output import line, print_json, print_table, say
+from molequi.cli.records import print_notes
 from molequi.errors import UserError
 
 A = Annotated[
@@ -96,6 +97,7 @@ def _print(record: dict[str, Any]) -> None:
         line(f"best of {record['n_poses']:,} poses scanned:")
         print_table("", ("rank", "pose", "score"), top)
     line(f"model {record['model']}; charges: {record['level'] or 'level not stated'}")
+    print_notes([record["a"], record["b"]])
 
 
 def _vector(values: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import ase
@@ -12,7 +14,11 @@ from torch import Tensor
 from molequi.datasets.in_memory import Electrons, Frames, Periodicity, make_frames
 from molequi.errors import UserError
 from molequi.properties import Property
-from molequi.structures.atoms import charge_of, check_atoms, multiplicity_of
+from molequi.structures.atoms import check_atoms, stated_charge, stated_multiplicity
+from molequi.structures.electrons import Statement
+
+_LOG = logging.getLogger(__name__)
+_MOST_SAID = 10
 
 
 def frames_from_atoms(
@@ -58,19 +64,39 @@ def atoms_from_frames(frames: Frames, index: int) -> ase.Atoms:
     )
     atoms.info["charge"] = int(frames.total_charge[index])
     atoms.info["spin_multiplicity"] = int(frames.spin_multiplicity[index])
+    atoms.info["charge_source"] = atoms.info["multiplicity_source"] = "the data set"
     return atoms
 
 
 def _electrons(structures: Sequence[ase.Atoms], source: Sequence[str]) -> Electrons:
-    charges, multiplicities = [], []
+    charges: list[Statement] = []
+    multiplicities: list[Statement] = []
     for index, atoms in enumerate(structures):
         try:
             check_atoms(atoms)
-            charges.append(charge_of(atoms))
-            multiplicities.append(multiplicity_of(atoms, charges[-1]))
+            charge = stated_charge(atoms)
+            spin = stated_multiplicity(atoms, charge.value)
         except UserError as error:
             where = source[index] if source else f"structure {index}"
             raise UserError(f"{where}: {error}") from error
+        charges.append(charge)
+        multiplicities.append(spin)
+    _say("total charge", charges, 0)
+    _say("multiplicity", multiplicities, 1)
     return Electrons(
-        torch.tensor(charges, dtype=torch.int64), torch.tensor(multiplicities, dtype=torch.int64)
+        *(
+            torch.tensor([one.value for one in found], dtype=torch.int64)
+            for found in (charges, multiplicities)
+        )
     )
+
+
+def _say(what: str, found: Sequence[Statement], usual: int) -> None:
+    """Log which values there are and where they come from, if they are not all the usual one."""
+    counts = Counter(found)
+    if any(one.value != usual for one in found):
+        parts = [
+            f"{one.value} in {count} structures ({one.source})"
+            for one, count in counts.most_common(_MOST_SAID)
+        ]
+        _LOG.info("%s: %s%s", what, ", ".join(parts), " ..." if len(counts) > _MOST_SAID else "")

@@ -13,6 +13,7 @@ from ase import Atoms
 
 from molequi.errors import UserError
 from molequi.structures.atoms import check_atoms, settle_electrons
+from molequi.structures.electrons import SOURCE_KEYS
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.readers import read_structures
 
@@ -45,7 +46,11 @@ class Structure:
         labels: dict[str, Any] = {"source": self.source, "index": self.index}
         if self.conformer is not None:
             labels["conformer"] = self.conformer
-        return labels if self.atoms is None else {**labels, **notes_of(self.atoms)}
+        if self.atoms is None:
+            return labels
+        info = self.atoms.info
+        sources = {key: info[key] for key in SOURCE_KEYS if key in info}
+        return {**labels, **notes_of(self.atoms), **sources}
 
     def __str__(self) -> str:
         """Name the structure in a message."""

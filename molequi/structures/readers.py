@@ -19,7 +19,7 @@ import ase.io
 
 from molequi.errors import UserError
 from molequi.structures.atoms import check_atoms, settle_electrons
-from molequi.structures.doubts import doubtful_units
+from molequi.structures.doubts import doubts_of
 from molequi.structures.electrons import SOURCE_KEYS
 from molequi.structures.formats import UNREADABLE, Format, decompressed, format_of, open_binary
 from molequi.structures.gaussian import gaussian_inputs
@@ -69,10 +69,14 @@ def read_structures(
         except UserError as error:
             yield index, str(error)
             continue
-        for doubt in filter(None, (item.info.get("reading"), doubtful_units(item))):
+        doubts = [str(item.info["reading"])] if "reading" in item.info else []
+        doubts += doubts_of(item)
+        for doubt in doubts:
             if doubt not in said:
                 said.add(doubt)
                 _LOG.warning("%s, structure %d: %s", source, index, doubt)
+        if doubts:
+            item.info["reading"] = "; ".join(doubts)
         yield index, item
     if not found:
         raise UserError(f"{source} holds no structures")

@@ -21,6 +21,7 @@ from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.formats.csv_files import column_names, open_table, smiles_column, table_reader
 from molequi.datasets.formats.extxyz import report_everything
 from molequi.datasets.formats.labels import find_labels
+from molequi.datasets.formats.unit_checks import suspicious_units
 from molequi.datasets.formats.values import parse_value
 from molequi.datasets.labelled_set import LabelledSet, log_failures
 from molequi.datasets.report import LabelReport
@@ -68,13 +69,15 @@ def read_table(
     usable = _usable(path, items, targets, keys)
     structures = usable.structures
     values, report = find_labels(structures, targets, keys=keys, units=units, where=str(path))
+    rows = {row.name: row for row in targets}
+    frames = frames_from_atoms(structures, targets=values, properties=rows, source=usable.sources)
+    doubts = () if is_csv else suspicious_units(frames, units_given=units)
+    report = dataclasses.replace(report, warnings=(*report.warnings, *doubts))
     places = {"table": "column", "sdf": "field"}
     if format_of(path) in places:
         report = _standing_in(report, places[format_of(path)])
     for warning in report.warnings:
         _LOG.warning("%s: %s", path, warning)
-    rows = {row.name: row for row in targets}
-    frames = frames_from_atoms(structures, targets=values, properties=rows, source=usable.sources)
     made = sorted({str(atoms.info["geometry"]) for atoms in structures if "geometry" in atoms.info})
     notes = {"geometry": "; ".join(made)} if made else {}
     return LabelledSet(frames, report, failures=tuple(usable.failures), notes=notes)
