@@ -20,6 +20,8 @@ NOTHING_LEFT = 0.9986
 NEAREST = 1e-10
 # k1 and k3 of D3 (J. Chem. Phys. 132, 154104 (2010)).
 STEEPNESS, WIDTH = 16.0, 4.0
+# The most reference systems that an element has.
+SYSTEMS = 7
 # Å, between which atoms cease to count for D3's coordination numbers, and for crystals' energies.
 INNER, OUTER = 36.0 * units.Bohr, 40.0 * units.Bohr
 # Ewald's sum of pairs ends where erfc(a r), at this a r, is next to nothing.
@@ -52,8 +54,9 @@ class Elements(NamedTuple):
 
     numbers: (N,), atomic numbers. kinds: (N,), which of the T each atom is. present: (T,), their
     atomic numbers. sizes: (T,), how many reference systems they have. terms: (T, T, 4), of two of
-    them R_cov (Å), Q (Å²), R^6, R^8. c6: (Z + 1, Z + 1, R, R), eV Å⁶. weights: (3, N, R), of the
-    reference systems, with two derivatives by the coordination number.
+    them R_cov (Å), Q (Å²), R^6, R^8. c6: (Z + 1, Z + 1, R, R), eV Å⁶, R = SYSTEMS.
+    weights: (3, N, R), of the reference systems, zero where there is none, with two derivatives by
+    the coordination number.
     """
 
     numbers: np.ndarray

@@ -26,7 +26,7 @@ from molequi.kernels.compiled.pair_terms import (
     push,
     two_atoms,
 )
-from molequi.kernels.pair_inputs import COULOMB_CONSTANT
+from molequi.kernels.pair_inputs import COULOMB_CONSTANT, SYSTEMS
 
 
 @inline
@@ -70,12 +70,13 @@ def coordination(first, last, x, translations, u, turned, space, elements, own):
         b = batch[i]
         for j in range(i, ends[i]):
             bond = terms[kinds[i], kinds[j], 0]
-            start, end, step = images_met(x, i, j, translations, limits, b)
-            for m in range(start, end, step):
+            m, end, step = images_met(x, i, j, translations, limits, b)
+            while m < end:
                 change = _change(x, translations, u, turned, i, j, m)
                 df = count(change[1], bond)[1] * change[3]
                 own[i, 0] += df
                 own[j, 0] += df
+                m += step
 
 
 @jit
@@ -90,7 +91,7 @@ def gradient(
     batch, ends, shifts, first_image, last_image, reaches, widths = space
     limits = first_image, last_image, reaches
     numbers, kinds, present, sizes, terms, c6, weights = elements
-    rows = np.empty((3, len(present), c6.shape[3]))
+    rows = np.zeros((3, len(present), SYSTEMS))
     for i in range(first, last):
         mix(numbers, kinds, present, sizes, c6, weights, i, rows)
         b = batch[i]
@@ -102,8 +103,8 @@ def gradient(
             k, dk = q[i] * q[j] * COULOMB_CONSTANT, (v[i] * q[j] + q[i] * v[j]) * COULOMB_CONSTANT
             c, c_i, c_j, dc, dc_i, dc_j = _by_coordination(rows, t, weights, n, i, j, dcn)
             charge, dcharge, h, dh = 0.0, 0.0, tail, -tail * growth
-            start, end, step = images_met(x, i, j, translations, limits, b)
-            for m in range(start, end, step):
+            m, end, step = images_met(x, i, j, translations, limits, b)
+            while m < end:
                 change = _change(x, translations, u, turned, i, j, m)
                 r, dr = change[1], change[3]
                 if r < reaches[b]:
@@ -113,6 +114,7 @@ def gradient(
                     s = weight * (k * f[1] - c * p[1])
                     ds = weight * (dk * f[1] + k * f[2] * dr - dc * p[1] - c * p[2] * dr)
                     _push(own, i, j, row, shifts[m], change, s, ds)
+                m += step
             energy = dk * charge + k * dcharge - dc * h - c * dh
             of_i, of_j = v[j] * charge + q[j] * dcharge, v[i] * charge + q[i] * dcharge
             _add(own, i, energy, weight, (of_i, h * c_i, dh * c_i + h * dc_i))
@@ -149,10 +151,11 @@ def gradient_by_coordination(
         for j in range(i, ends[i]):
             bond = terms[kinds[i], kinds[j], 0]
             both, dboth = by_cn[i] + by_cn[j], dby_cn[i] + dby_cn[j]
-            start, end, step = images_met(x, i, j, translations, limits, b)
-            for m in range(start, end, step):
+            m, end, step = images_met(x, i, j, translations, limits, b)
+            while m < end:
                 change = _change(x, translations, u, turned, i, j, m)
                 _, f1, f2 = count(change[1], bond)
                 if f1 != 0.0:
                     ds = dboth * f1 + both * f2 * change[3]
                     _push(own, i, j, row, shifts[m], change, both * f1, ds)
+                m += step

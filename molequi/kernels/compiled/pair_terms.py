@@ -21,6 +21,7 @@ from molequi.kernels.pair_inputs import (
     NOTHING_LEFT,
     OUTER,
     STEEPNESS,
+    SYSTEMS,
 )
 
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
@@ -146,7 +147,10 @@ def two_atoms(i, j, kinds, sizes, terms):
 
 @inline
 def mix(numbers, kinds, present, sizes, c6, weights, i, rows):
-    """Write sum_a w_ia C6[a, b] with every element to rows (K, T, R), for K derivatives of w."""
+    """Write sum_a w_ia C6[a, b] with every element to rows (K, T, SYSTEMS), for K derivatives of w.
+
+    Places without a system are left alone.
+    """
     for t in range(len(present)):
         for b in range(sizes[t]):
             for k in range(len(rows)):
@@ -158,10 +162,15 @@ def mix(numbers, kinds, present, sizes, c6, weights, i, rows):
 
 @inline
 def mixed(rows, k, t, weights, l, j, n):
-    """Return C6 of i, whose rows these are, and j, k times by CN_i and l times by CN_j."""
+    """Return C6 of i, whose rows these are, and j, k times by CN_i and l times by CN_j.
+
+    Where there are fewer systems than SYSTEMS, zeros are added: a loop of fixed length is unrolled,
+    and one of 2 to 5 rounds costs more than all else that a pair takes.
+    """
     total = 0.0
-    for b in range(n):
-        total += rows[k, t, b] * weights[l, j, b]
+    if n > 0:
+        for b in range(SYSTEMS):
+            total += rows[k, t, b] * weights[l, j, b]
     return total
 
 
@@ -170,7 +179,8 @@ def images_met(x, i, j, translations, limits, b):
     """Return the range of the images of j that may come within reach of i: of its own every other.
 
     They are sorted by distance from the cell, so that one far enough is followed by none nearer.
-    limits: `first`, `last` and `reach` of `pair_inputs.Space`; b: the structure.
+    limits: `first`, `last` and `reach` of `pair_inputs.Space`; b: the structure. For a `while`: a
+    `range` with such a step counts its rounds by a division.
     """
     first, last, reach = limits[0][b], limits[1][b], limits[2][b]
     if last - first == 1:

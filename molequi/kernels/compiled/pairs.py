@@ -26,7 +26,7 @@ from molequi.kernels.compiled.pair_terms import (
     push,
     two_atoms,
 )
-from molequi.kernels.pair_inputs import COULOMB_CONSTANT
+from molequi.kernels.pair_inputs import COULOMB_CONSTANT, SYSTEMS
 
 
 @jit
@@ -39,11 +39,12 @@ def coordination(first, last, x, translations, space, elements, own):
         b = batch[i]
         for j in range(i, ends[i]):
             bond = terms[kinds[i], kinds[j], 0]
-            start, end, step = images_met(x, i, j, translations, limits, b)
-            for m in range(start, end, step):
+            m, end, step = images_met(x, i, j, translations, limits, b)
+            while m < end:
                 f = count(between(x, i, j, translations, m)[3], bond)[0]
                 own[i, 0] += f
                 own[j, 0] += f
+                m += step
 
 
 @jit
@@ -53,7 +54,7 @@ def energies(first, last, x, translations, q, space, elements, strengths, own):
     batch, ends, reaches, widths = space.batch, space.ends, space.reach, space.widths
     limits = space.first, space.last, reaches
     numbers, kinds, present, sizes, terms, c6, weights = elements
-    rows = np.empty((1, len(present), c6.shape[3]))
+    rows = np.zeros((1, len(present), SYSTEMS))
     for i in range(first, last):
         mix(numbers, kinds, present, sizes, c6, weights, i, rows)
         b = batch[i]
@@ -62,13 +63,14 @@ def energies(first, last, x, translations, q, space, elements, strengths, own):
         for j in range(i, ends[i]):
             of_two, t, n = two_atoms(i, j, kinds, sizes, terms)
             charge, h = 0.0, beyond(strengths, of_two[1], volume, i == j)
-            start, end, step = images_met(x, i, j, translations, limits, b)
-            for m in range(start, end, step):
+            m, end, step = images_met(x, i, j, translations, limits, b)
+            while m < end:
                 r = between(x, i, j, translations, m)[3]
                 if r < reach:
                     of_charges, of_dispersion = act(r, strengths, width, of_two, n)
                     charge += of_charges[0]
                     h += of_dispersion[0]
+                m += step
             energy = COULOMB_CONSTANT * q[i] * q[j] * charge - h * mixed(
                 rows, 0, t, weights, 0, j, n
             )
@@ -83,7 +85,7 @@ def gradient(first, last, x, translations, q, g, space, elements, strengths, own
     batch, ends, shifts, first_image, last_image, reaches, widths = space
     limits = first_image, last_image, reaches
     numbers, kinds, present, sizes, terms, c6, weights = elements
-    rows = np.empty((2, len(present), c6.shape[3]))
+    rows = np.zeros((2, len(present), SYSTEMS))
     for i in range(first, last):
         mix(numbers, kinds, present, sizes, c6, weights, i, rows)
         b = batch[i]
@@ -95,8 +97,8 @@ def gradient(first, last, x, translations, q, g, space, elements, strengths, own
             k, c = COULOMB_CONSTANT * q[i] * q[j], mixed(rows, 0, t, weights, 0, j, n)
             charge, tail = 0.0, beyond(strengths, of_two[1], volume, i == j)
             h = tail
-            start, end, step = images_met(x, i, j, translations, limits, b)
-            for m in range(start, end, step):
+            m, end, step = images_met(x, i, j, translations, limits, b)
+            while m < end:
                 dx, dy, dz, r = between(x, i, j, translations, m)
                 if r < reach:
                     of_charges, of_dispersion = act(r, strengths, width, of_two, n)
@@ -104,6 +106,7 @@ def gradient(first, last, x, translations, q, g, space, elements, strengths, own
                     h += of_dispersion[0]
                     s = weight * (k * of_charges[1] - c * of_dispersion[1]) / r
                     push(own, i, j, row, shifts[m], s * dx, s * dy, s * dz)
+                m += step
             own[i, 3] += weight * COULOMB_CONSTANT * q[j] * charge
             own[j, 3] += weight * COULOMB_CONSTANT * q[i] * charge
             own[i, 4] -= weight * h * mixed(rows, 1, t, weights, 0, j, n)
@@ -124,9 +127,10 @@ def gradient_by_coordination(first, last, x, translations, by_cn, space, element
         row = cell_of(x, b, len(batch), reaches[b])[0]
         for j in range(i, ends[i]):
             bond = terms[kinds[i], kinds[j], 0]
-            start, end, step = images_met(x, i, j, translations, limits, b)
-            for m in range(start, end, step):
+            m, end, step = images_met(x, i, j, translations, limits, b)
+            while m < end:
                 dx, dy, dz, r = between(x, i, j, translations, m)
                 s = (by_cn[i] + by_cn[j]) * count(r, bond)[1] / r
                 if s != 0.0:
                     push(own, i, j, row, shifts[m], s * dx, s * dy, s * dz)
+                m += step

@@ -26,7 +26,16 @@ class Golden(NamedTuple):
 
 @pytest.fixture(params=GOLDEN)
 def golden(request: pytest.FixtureRequest) -> Golden:
-    entry = GOLDEN[request.param]
+    return read(request.param)
+
+
+@pytest.fixture(params=[name for name, entry in GOLDEN.items() if "charges" in entry])
+def golden_charges(request: pytest.FixtureRequest) -> Golden:
+    return read(request.param)
+
+
+def read(name: str) -> Golden:
+    entry = GOLDEN[name]
     graph = build_graph(np.array(entry["positions"]), np.array(entry["numbers"]), 5.0)
     charges = torch.tensor(entry.get("charges", [0.0] * graph.n_atoms), dtype=torch.float64)
     energies = (entry.get(name, float("nan")) for name in ("coulomb", "dispersion", "dftd3"))
