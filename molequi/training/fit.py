@@ -31,7 +31,7 @@ from molequi.training.calibration import calibrate, without_calibration
 from molequi.training.callbacks import RunRecorder
 from molequi.training.config import Config
 from molequi.training.doubt import compared_rows, doubt_heads
-from molequi.training.evaluation import evaluate_frames, save_predictions
+from molequi.training.evaluation import Evaluation, evaluate_frames, save_predictions
 from molequi.training.figures import draw_run
 from molequi.training.labels import choose_labels
 from molequi.training.launch import launch
@@ -146,7 +146,6 @@ def _make_module(
         _objective(compared_rows(rows), start.scales, settings),
         make_schedule(settings),
         optimizer=settings.optimizer,
-        spreads=[row for row in rows if row.spread_of],
         weight_decay=settings.weight_decay,
         ema=settings.ema,
         gradient_clip=settings.gradient_clip,
@@ -205,6 +204,11 @@ def _finish(
     save_predictions(evaluation, directory.predictions(split))
     draw_run(directory, evaluation, config.data.targets)
     directory.write_result(evaluation.result)
+    _report(evaluation, split)
+
+
+def _report(evaluation: Evaluation, split: str) -> None:
+    """Log the errors, and what is suspicious about them."""
     n_structures = len(evaluation.frames)
     if not any(row["count"] for row in evaluation.result.values()):
         logger.warning(

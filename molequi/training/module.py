@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,7 +24,6 @@ from molequi.datasets.sampler import TrainingBatch, mix_seed
 from molequi.errors import NotConvergedError
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
-from molequi.properties import Property
 from molequi.runtime.signals import SignalWatch
 from molequi.training.clock import Clock
 from molequi.training.doubt import DoubtObjective, doubt_heads
@@ -47,7 +46,7 @@ from molequi.training.state import Position
 class MolecularTraining(LightningModule):
     """Trains a model on an objective along a schedule.
 
-    The settings are those of `training.settings`. spreads: rows of the model that estimate errors.
+    The settings are those of `training.settings`.
 
     summary: of the last epoch, None before there is one. clock: of the run; another one may be set
     before the run starts.
@@ -63,7 +62,6 @@ class MolecularTraining(LightningModule):
         schedule: Schedule,
         *,
         optimizer: str = "soap",
-        spreads: Sequence[Property] = (),
         weight_decay: float = 0.0,
         ema: float = 0.99,
         gradient_clip: float = 10.0,
@@ -71,7 +69,7 @@ class MolecularTraining(LightningModule):
     ) -> None:
         super().__init__()
         self.model, self.objective, self.schedule = model, objective, schedule
-        self.doubt = DoubtObjective(spreads)
+        self.doubt = DoubtObjective([head.target for head in doubt_heads(model).values()])
         # Which derivatives of the energy the targets ask for.
         self.derivatives = derivatives([row.name for row in objective.rows])
         self.optimizer, self.weight_decay = optimizer, weight_decay
