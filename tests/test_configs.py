@@ -20,6 +20,7 @@ from molequi.hamiltonian.config import (
     SpringSettings,
 )
 from molequi.models.making import make_model
+from molequi.models.physics import Physics
 from molequi.models.settings import ModelSettings
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.properties import Property
@@ -133,10 +134,12 @@ def arguments(kind) -> set[str]:
 
 def test_settings_are_the_arguments_of_constructors_under_the_same_names():
     backbones = set().union(*(arguments(kind) for kind in BACKBONES.values()))
-    assert set(ModelSettings.model_fields) - {"preset", "architecture"} == backbones - {
-        "elements",
-        "irreps_out",
-    }
+    # What stands beside the network; the functional is dispersion's.
+    dispersion = {"dispersion_functional", "dispersion_parameters"}
+    physics = (arguments(Physics) - {"functional"}) | dispersion
+    named = set(ModelSettings.model_fields) - {"preset", "architecture"}
+    assert physics <= named
+    assert named - physics == backbones - {"elements", "irreps_out"}
     assert {"preset", "architecture"} <= arguments(make_model)
     for name in BACKBONES:
         assert ModelSettings(architecture=name).architecture == name
@@ -152,8 +155,8 @@ def test_settings_are_the_arguments_of_constructors_under_the_same_names():
     assert {"batch_size", "seed", "workers"} == (arguments(MolecularDataModule) & training)
     assert "huber" in arguments(Objective)
     declared = set(Config.model_fields["properties"].annotation.__args__[1].model_fields)
-    # What else a head computes, what is a derivative and what its head does with the labels is code:
-    # no declaration can say it.
+    # What else a head computes, what is a derivative, and what else its labels mean, is code: no
+    # declaration can say it.
     code = {"gives", "serves", "derived_from", "along", "free_constants"}
     assert declared == arguments(Property) - {"name"} - code
     assert {"seed", "path", "index", "kind"} <= set(SplitSettings.model_fields)
