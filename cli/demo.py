@@ -31,17 +31,17 @@ def demo(
     Predict, relax, run dynamics, train a property model, check. Takes about three minutes.
     """
     from molequi.runtime.files import check_output
+    from molequi.runtime.locks import locked
     from molequi.runtime.resources import data_path
 
     check_output(output, overwrite=overwrite)
     output.mkdir(exist_ok=True)
-    molecules = Path(shutil.copy(data_path("samples/molecules.xyz"), output))
     started = time.monotonic()
-    for title, arguments in _steps(output, molecules, model, minutes):
-        _step(
-            title,
-            [*arguments, "--overwrite"] if overwrite and "--output" in arguments else arguments,
-        )
+    with locked(output):
+        molecules = Path(shutil.copy(data_path("samples/molecules.xyz"), output))
+        for title, arguments in _steps(output, molecules, model, minutes):
+            replaces = overwrite and "--output" in arguments
+            _step(title, [*arguments, "--overwrite"] if replaces else arguments)
     line(f"\nDone in {time.monotonic() - started:.0f} s. What it left behind:")
     _print_files(output)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +28,13 @@ class Results:
         self.subject, self.output, self.json = subject, output, json
         self.document: dict[str, Any] = {}
         self.is_whole = True
+        self._held = contextlib.ExitStack()
         if output is not None:
             from molequi.runtime.files import check_output
+            from molequi.runtime.locks import locked
 
             check_output(output, overwrite=overwrite).mkdir(exist_ok=True)
+            self._held.enter_context(locked(output))
 
     def add_suite(self, name: str, found: Mapping[str, Any]) -> None:
         """Add the errors on a suite."""
@@ -61,7 +65,7 @@ class Results:
             plot_dimers(report.curves, self.output / f"{PHYSICS}.png")
 
     def finish(self) -> None:
-        """Print the JSON document where that is wanted, and write it."""
+        """Print the JSON document where that is wanted, write it, and let the folder go."""
         if self.json:
             print_json(self.document)
         if self.output is not None:
@@ -71,6 +75,7 @@ class Results:
             write_text(self.output / "result.json", json_text(self.document))
             names = sorted(path.name for path in self.output.iterdir())
             say(f"everything is in {self.output}: {', '.join(names)}")
+        self._held.close()
 
 
 def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:

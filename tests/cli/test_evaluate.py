@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from molequi.runtime.locks import locked
+
 LENNARD_JONES = """
 from ase.calculators.lj import LennardJones
 
@@ -51,6 +53,16 @@ def test_model_on_a_suite(molequi, tiny_model, suite, tmp_path):
     assert (tmp_path / "out" / "hand.png").read_bytes().startswith(b"\x89PNG")
     assert molequi("evaluate", tiny_model, suite, "--strict").code == 1
     assert "--overwrite" in molequi("evaluate", tiny_model, suite, "-o", tmp_path / "out").err
+
+
+def test_a_folder_that_another_command_writes_into_is_refused(molequi, tiny_model, suite, tmp_path):
+    (folder := tmp_path / "out").mkdir()
+    arguments = ("evaluate", tiny_model, suite, "-o", folder)
+    with locked(folder):
+        result = molequi(*arguments)
+    assert (result.code, list(folder.iterdir())) == (2, [])
+    assert "another run is writing to" in result.err
+    assert molequi(*arguments).code == 0
 
 
 def test_calculator_on_suites_of_a_folder(molequi, calculator, suite, tmp_path):
