@@ -109,16 +109,25 @@ def test_the_total_charge_is_a_target_of_equilibrated_charges_alone(ions, toy_co
     config, frames = with_total_charge(toy_config(model=EVERYTHING), ions)
     assert config.data.targets == ("energy", "forces", "local_charge")
     assert torch.equal(frames.targets["local_charge"], ions.total_charge.to(torch.float64))
+    assert config.training.weights["local_charge"] == 10.0  # as much as the forces
     assert with_total_charge(config, frames) == (config, frames)
     same, unchanged = with_total_charge(toy_config(), ions)
     assert same == toy_config()
     assert unchanged is ions
 
 
-def test_its_weight_is_a_setting(toy_config) -> None:
+def test_its_weight_is_a_setting(toy_config, toy_frames) -> None:
     weights = {"forces": 10.0, "local_charge": 3.0}
     config = toy_config(model={"charges": "equilibrated"}, training={"weights": weights})
-    assert config.training.weights["local_charge"] == 3.0
+    frames = toy_frames(3)
+    assert with_total_charge(config, frames)[0].training.weights == weights
+    stage = {"start": 0.5, "weights": {"energy": 20.0, "forces": 10.0}}
+    config = toy_config(
+        model={"charges": "equilibrated"}, training={"weights": {}, "second_stage": stage}
+    )
+    both = with_total_charge(config, frames)[0].training
+    assert both.weights["local_charge"] == 1.0
+    assert both.second_stage.weights["local_charge"] == 20.0
     with pytest.raises(UserError, match="'local_charge' is not a target"):
         toy_config(training={"weights": weights})
     with pytest.raises(UserError, match=r"dispersion=d3bj needs model\.dispersion_functional"):
