@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import glob
+import hashlib
 import os
+import platform
 import secrets
 import signal
 import threading
@@ -53,11 +56,13 @@ def written_by_rename(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a path beside `path` to write to, and give it that name when the block ends well.
 
     The bytes are on the disk before the name is. Whatever ends the block otherwise, an exception,
-    Ctrl-C or SIGTERM, leaves the old file as it was and nothing beside it. The temporary name keeps
-    the suffixes, because writers choose the format by them.
+    Ctrl-C or SIGTERM, leaves the old file as it was and nothing beside it; what a process left that
+    was killed at once is removed by the next that writes there. The temporary name keeps the
+    suffixes, because writers choose the format by them.
     """
     path = Path(path)
-    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
+    _remove_left_behind(path)
+    temporary = path.with_name(f".{os.getpid()}-{_host()}{secrets.token_hex(4)}-{path.name}")
     with _termination_as_exit():
         try:
             yield temporary
@@ -75,6 +80,29 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text in UTF-8, complete or not at all."""
     with written_by_rename(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _host() -> str:
+    """Name this machine in four letters: a folder may be shared with others."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:4]
+
+
+def _remove_left_behind(path: Path) -> None:
+    """Remove what processes of this machine that are no more began to write in place of `path`."""
+    for left in path.parent.glob(f".*-{_host()}*-{glob.escape(path.name)}"):
+        process = left.name[1:].partition("-")[0]
+        if process.isdigit() and not _is_running(int(process)):
+            left.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's, or the system does not tell
+        return True
+    return True
 
 
 def _is_full(folder: Path) -> bool:

@@ -161,6 +161,28 @@ def test_a_signal_in_the_middle(old: Path, number: signal.Signals) -> None:
     check_untouched(old)
 
 
+def test_what_a_killed_process_left_is_removed_by_the_next_and_nothing_else(old: Path) -> None:
+    others = [old.with_name(f"{name}{old.name}") for name in (".mine-", ".1-abcd1234-", "1-")]
+    for path in others:
+        path.write_text("kept")
+    arguments = [sys.executable, "-c", SCRIPT, str(old)]
+    with (
+        subprocess.Popen(arguments, stdout=subprocess.PIPE) as running,
+        subprocess.Popen(arguments, stdout=subprocess.PIPE) as process,
+    ):
+        for each in (running, process):
+            assert each.stdout is not None
+            assert each.stdout.readline() == b"writing\n"
+        process.kill()
+        process.wait()
+        before = set(old.parent.iterdir())
+        write_text(old, "new")
+        (left,) = before - set(old.parent.iterdir())
+        assert left.name.startswith(f".{process.pid}-")
+        running.terminate()
+    assert set(old.parent.iterdir()) == {old, *others}
+
+
 def test_signals_are_given_back(old: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     write_text(old, "new")
