@@ -29,12 +29,7 @@ def present_settings(data: Mapping[str, Any]) -> dict[str, Any]:
     present = copy.deepcopy(dict(data))
     model, training = present.get("model"), present.get("training")
     if isinstance(model, dict):
-        for network in (model, model.get("backbone")):
-            if isinstance(network, dict) and "cutoff" in network and "kind" in network:
-                kind = network.pop("kind")
-                network["architecture"] = "spherical" if kind == "tensors" else kind
-        if model.get("kind") == "tensors":
-            model["kind"] = "spherical"
+        _rename_architecture(model)
     if isinstance(training, dict):
         if training.get("kernels") in _KERNELS:
             training["kernels"] = _KERNELS[training["kernels"]]
@@ -43,6 +38,15 @@ def present_settings(data: Mapping[str, Any]) -> dict[str, Any]:
             training["optimizer"] = "adamw"
             _write_preset_out(present.get("model", {}))
     return present
+
+
+def _rename_architecture(model: dict[str, Any]) -> None:
+    for network in (model, model.get("backbone")):
+        if isinstance(network, dict) and "cutoff" in network and "kind" in network:
+            kind = network.pop("kind")
+            network["architecture"] = "spherical" if kind == "tensors" else kind
+    if model.get("kind") == "tensors":
+        model["kind"] = "spherical"
 
 
 def _write_preset_out(network: dict[str, Any]) -> None:
