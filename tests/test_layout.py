@@ -92,8 +92,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("testing", "calculators assertions"),
     (
         "prediction",
-        "records optical_rotation predict benchmark suites suite_json suite_schema suite_yaml suite_places "
-        "energies suite_scores suite_plots",
+        "records optical_rotation predict benchmark suites suite_json suite_schema suite_yaml "
+        "suite_places energies suite_scores suite_plots",
     ),
     (
         "labeling",
