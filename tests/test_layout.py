@@ -87,7 +87,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "diagnostics",
         "model_runner limits invariance consistency parity networks jumps check layers dimers "
-        "dimer_plot known_molecules shapes physicality",
+        "dimer_plot bounds known_molecules shapes physicality",
     ),
     ("testing", "calculators assertions"),
     (

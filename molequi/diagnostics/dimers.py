@@ -144,10 +144,10 @@ def _curve_at(runner: ModelRunner, pair: tuple[int, int], distances: np.ndarray)
 def lowest_electrons(model: CheckableModel, numbers: Sequence[int]) -> tuple[int, int]:
     """Return the charge and multiplicity with which atoms are computed.
 
-    For a model what it was trained on, whatever the number of electrons; a calculator that counts
-    them gets the lowest multiplicity that they allow.
+    For a model of ours what it was trained on, whatever the number of electrons; a foreign one,
+    which may count them, gets the lowest multiplicity that they allow.
     """
+    if not isinstance(model, MolecularModel):
+        return 0, 1 + int(sum(numbers)) % 2
     states = model.metadata.charge_multiplicity
-    if isinstance(model, MolecularModel) or states:
-        return states[0] if states and (0, 1) not in states else (0, 1)
-    return 0, 1 + int(sum(numbers)) % 2
+    return states[0] if states and (0, 1) not in states else (0, 1)

@@ -105,7 +105,7 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
 class Measurement:
     """One number beside its limit.
 
-    unit: `1` for an error relative to its scale, `count`, or what `physicality.BOUNDS` says. where:
+    unit: `1` for an error relative to its scale, `count`, or what `bounds.BOUNDS` says. where:
     output and structure of the worst case.
     """
 

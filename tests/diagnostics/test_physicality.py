@@ -10,11 +10,12 @@ from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers, covalent_radii
 from ase.optimize import BFGS
 
+from molequi.diagnostics.bounds import BOUNDS
 from molequi.diagnostics.dimer_plot import plot_dimers
 from molequi.diagnostics.dimers import DimerCurve
 from molequi.diagnostics.known_molecules import flat_rings, known_molecules
 from molequi.diagnostics.model_runner import ModelRunner
-from molequi.diagnostics.physicality import BOUNDS, check_physics
+from molequi.diagnostics.physicality import check_physics
 from molequi.diagnostics.shapes import out_of_plane, relaxed
 from molequi.errors import UserError
 from molequi.testing.calculators import CalculatorModel, structure_of
@@ -127,6 +128,23 @@ def test_bond_lengths_of_morse_pairs_are_their_radii():
     item = report.measurements["bond_lengths"]
     assert item.value == pytest.approx(abs(sums[worst] - lengths[worst]), abs=2e-3)
     assert worst in item.where
+
+
+class Counting(Morse):
+    """Refuses electrons that cannot be paired as it is told."""
+
+    def calculate(self, atoms=None, properties=None, system_changes=()):
+        unpaired = round(atoms.get_initial_magnetic_moments().sum())
+        assert atoms.info["spin_multiplicity"] == unpaired + 1
+        if (atoms.numbers.sum() - unpaired) % 2:
+            raise RuntimeError("an odd electron")
+        super().calculate(atoms, properties, system_changes)
+
+
+def test_electrons_of_dimers_are_those_of_their_atoms():
+    report = check_physics(CalculatorModel(Counting(), elements=(1, 8)))
+    assert report.measurements["dimer_failures"].value == 0  # OH has one unpaired electron
+    assert np.isfinite(report.measurements["ghost_atoms"].value)
 
 
 def curve(energies, distances=None):
