@@ -6,6 +6,8 @@ import torch
 from molequi.errors import UserError
 from molequi.models import zoo
 from molequi.models.checkpoint import save_model
+from molequi.models.making import make_model
+from molequi.models.physics import Physics
 
 
 @pytest.fixture
@@ -56,6 +58,13 @@ def test_cards_and_loading(bundled):
     model = zoo.load("tiny", device="auto", dtype="float32")
     assert model.dtype == torch.float32
     assert not model.training
+
+
+def test_the_card_says_what_stands_beside_the_network(bundled):
+    assert "physics" not in zoo.card("tiny")
+    model = make_model([1, 8], ["energy"], n_channels=4, physics=Physics("equilibrated", "damped"))
+    save_model(model, bundled / "models" / "tiny.safetensors")
+    assert zoo.card("tiny")["physics"] == "equilibrated charges, their damped Coulomb energy"
 
 
 def test_device_and_dtype_that_are_not_there(bundled, monkeypatch):
