@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ from molequi.datasets.formats.values import PLACES, contents, parse_value, prese
 from molequi.datasets.report import Label, LabelReport, make_label
 from molequi.errors import UserError
 from molequi.properties import Property
+
+# Read as stresses where there are none, with a unit of energy.
+VIRIALS = frozenset({"virial", "virials", "ref_virial", "ref_virials", "dft_virial"})
 
 
 class FoundLabels(NamedTuple):
@@ -51,7 +55,6 @@ def find_labels(
     present = present_keys(structures)
     found, rows, warnings = {}, [], []
     for row in targets:
-        factor = conversion_factor(units.get(row.name, row.unit), row.unit)
         sources = _sources(structures, row, keys.get(row.name), present)
         if not sources and row.spread_of:
             found[row.name] = _stacked(structures, row, {})
@@ -60,9 +63,11 @@ def find_labels(
             raise UserError(missing_label(row, keys.get(row.name), structures, present, where))
         chosen, *others = sources
         warnings += ambiguities(row, chosen, others)
+        unit = _unit(row, chosen)
+        factor = conversion_factor(units.get(row.name, unit), unit)
         values = {index: value * factor for index, value in chosen.values.items()}
-        if row.name == "stress":
-            unit = units.get(row.name, row.unit)
+        if row.name == "stress" and unit == row.unit:
+            unit = units.get(row.name, unit)
             warnings += doubtful_stress(structures, chosen.values, unit, factor)
         if row.name == "forces":
             warnings += unlabel_constrained(structures, values)
@@ -73,8 +78,14 @@ def find_labels(
     return FoundLabels(found, report)
 
 
+def _unit(row: Property, chosen: Source) -> str:
+    """Return what the numbers of a key are in by default; virials are energies."""
+    is_virial = row.name == "stress" and chosen.key.lower() in VIRIALS
+    return "eV" if is_virial else row.unit
+
+
 def _described(row: Property, chosen: Source, units: Mapping[str, str], values: Tensor) -> Label:
-    unit = units.get(row.name, row.unit)
+    unit = units.get(row.name, _unit(row, chosen))
     return make_label(row.name, chosen.key, chosen.where, len(chosen.values), unit, values)
 
 
@@ -105,7 +116,32 @@ def _sources(
     ]
     if wanted is not None:
         sources.sort(key=lambda source: source.key != wanted)
-    return sources
+    return sources or (_virials(structures, row, wanted, present) if row.name == "stress" else [])
+
+
+def _virials(
+    structures: Sequence[ase.Atoms],
+    row: Property,
+    wanted: str | None,
+    present: Mapping[str, Mapping[str, int]],
+) -> list[Source]:
+    """Return virials as stresses: W = -V stress, as QUIP, DeePMD and MACE have it."""
+    names = VIRIALS if wanted is None else VIRIALS & {wanted.lower()}
+    found = [
+        _source(structures, row, place, key)
+        for place in PLACES
+        for key in present[place]
+        if str(key).lower() in names
+    ]
+    volumes = {index: structures[index].cell.volume for source in found for index in source.values}
+    return [
+        dataclasses.replace(
+            source,
+            values={i: -v / volumes[i] for i, v in source.values.items() if volumes[i] > 0.0},
+        )
+        for source in found
+        if source.values
+    ]
 
 
 def _names(row: Property, wanted: str | None) -> list[str]:

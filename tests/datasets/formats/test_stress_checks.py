@@ -76,3 +76,18 @@ def test_sizes_alone_are_doubted(tmp_path) -> None:
 def test_a_minus_before_a_unit() -> None:
     assert conversion_factor("-kbar", "eV/Å^3") == pytest.approx(-1e3 * units.bar)
     assert conversion_factor("kbar", "GPa") == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("key", ["virial", "REF_virials"])
+def test_virials_are_stresses(tmp_path, key: str) -> None:
+    frames = boxes(1.0)
+    expected = [atoms.get_stress(voigt=False) for atoms in frames]
+    for atoms, stress in zip(frames, expected, strict=True):
+        atoms.info[key] = -stress * atoms.cell.volume / units.kcal * units.mol
+        del atoms.calc.results["stress"]
+    ase.io.write(tmp_path / "a.extxyz", frames)
+    found = read_frames(tmp_path / "a.extxyz", targets=["stress"], units={"stress": "kcal/mol"})
+    values = found.frames.targets["stress"].numpy()
+    assert values == pytest.approx(np.array(expected), abs=1e-7)
+    assert found.report.warnings == ()
+    assert (found.report.rows[0].key, found.report.rows[0].unit) == (key, "kcal/mol")
