@@ -31,7 +31,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "structures",
         "formats text sniff symbols electrons atoms doubts comments xyz pdb mol2 programs gaussian "
-        "cip molecules sdf readers inputs writers perception",
+        "cip fragments molecules sdf readers inputs writers perception",
     ),
     ("", "settings"),
     (

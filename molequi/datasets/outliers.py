@@ -33,7 +33,7 @@ def outliers(frames: Frames) -> list[str]:
             values[known] -= _composed(frames, values, known)
         distance = np.abs(values - np.median(values[known]))
         spread = float(np.median(distance[known]))
-        far = np.flatnonzero(known & (distance > _FAR * spread)) if spread > 0.0 else []
+        far = np.flatnonzero(known & (distance > _FAR * spread) & (spread > 0.0))
         if len(far):
             worst = sorted(far, key=lambda index: -distance[index])[:_NAMED]
             names = ", ".join(

@@ -5,22 +5,17 @@ Conformers by ETKDGv3 and MMFF94, formal charges kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import ase
-import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
 from molequi.errors import UserError
+from molequi.structures.fragments import GAP, SHORTEST_CONTACT, closest, in_a_row
 from molequi.structures.symbols import set_isotopes
 
 _MAX_ITERATIONS = 2000
-# Å between the nuclei of molecules side by side: just outside their van der Waals radii. Hydrogen
-# bonds are longer than the shortest contact; below it a force field has merged two molecules.
-_GAP = 3.0
-_SHORTEST_CONTACT = 1.5
 
 
 def atoms_from_smiles(smiles: str, seed: int = 0) -> ase.Atoms:
@@ -101,7 +96,7 @@ def place(
     settings = _embedding(seed, max_attempts)
     with rdBase.BlockLogs():
         if len(Chem.GetMolFrags(molecule)) > 1:
-            return _geometryfragments(molecule, n_conformers, settings, what)
+            return _place_fragments(molecule, n_conformers, settings, what)
         _embed_whole(molecule, n_conformers, settings, what)
         return Placed(molecule, _relax(molecule))
 
@@ -133,7 +128,7 @@ def _embed_whole(molecule: Chem.Mol, n_conformers: int, settings: Any, what: str
         )
 
 
-def _geometryfragments(molecule: Chem.Mol, n_conformers: int, settings: Any, what: str) -> Placed:
+def _place_fragments(molecule: Chem.Mol, n_conformers: int, settings: Any, what: str) -> Placed:
     """Place molecules that are not bonded to each other side by side, then relax them together.
 
     ETKDG knows no distance between them: embedded as one they end inside each other.
@@ -143,44 +138,23 @@ def _geometryfragments(molecule: Chem.Mol, n_conformers: int, settings: Any, wha
     for fragment in fragments:
         _embed_whole(fragment, n_conformers, settings, what)
     n_common = min(fragment.GetNumConformers() for fragment in fragments)
-    apart = []
+    molecule.RemoveAllConformers()
     for index in range(n_common):
         places = [list(fragment.GetConformers())[index].GetPositions() for fragment in fragments]
-        apart.append(_in_a_row(places, members))
-    molecule.RemoveAllConformers()
-    for positions in apart:
         conformer = Chem.Conformer(molecule.GetNumAtoms())
-        conformer.SetPositions(positions)
+        conformer.SetPositions(in_a_row(places, members))
         conformer.Set3D(True)
         molecule.AddConformer(conformer, assignId=True)
-    note = f"{len(members)} separate molecules placed {_GAP:g} Å apart and relaxed together"
+    _relax(molecule)
+    apart = [conformer.GetPositions() for conformer in molecule.GetConformers()]
     method = _relax(molecule, between_fragments=True)
+    how = "relaxed together"
     for conformer, positions in zip(molecule.GetConformers(), apart, strict=True):
-        if _closest(conformer.GetPositions(), members) < _SHORTEST_CONTACT:
+        if closest(conformer.GetPositions(), members) < SHORTEST_CONTACT:
             conformer.SetPositions(positions)
-            note = f"{len(members)} separate molecules placed {_GAP:g} Å apart, not relaxed"
+            how = "relaxed each alone"
+    note = f"{len(members)} separate molecules placed {GAP:g} Å apart and {how}"
     return Placed(molecule, f"{method}; {note}")
-
-
-def _in_a_row(places: Sequence[np.ndarray], members: Sequence[Sequence[int]]) -> np.ndarray:
-    """Set fragments along x with a gap between their outermost nuclei; returns (N, 3), Å."""
-    positions = np.zeros((sum(map(len, members)), 3))
-    end = 0.0
-    for geometry, atoms in zip(places, members, strict=True):
-        centred = geometry - geometry.mean(axis=0)
-        centred[:, 0] += end - centred[:, 0].min()
-        end = centred[:, 0].max() + _GAP
-        positions[list(atoms)] = centred
-    return positions
-
-
-def _closest(positions: np.ndarray, members: Sequence[Sequence[int]]) -> float:
-    """Return the smallest distance between atoms of different fragments, Å."""
-    fragment = np.empty(len(positions), dtype=np.int64)
-    for index, atoms in enumerate(members):
-        fragment[list(atoms)] = index
-    distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
-    return float(distances[fragment[:, None] != fragment[None]].min())
 
 
 def atoms_from_molecule(

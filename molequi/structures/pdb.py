@@ -114,17 +114,15 @@ def _remarks(records: list[_Atom], kept: list[_Atom]) -> list[str]:
 
 def _one_location(records: list[_Atom]) -> list[_Atom]:
     """Keep of each residue the atoms without a location, and those of the likeliest one."""
-    occupancies: dict[tuple[str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    occupancies: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for atom in records:
         if atom.location:
-            occupancies[atom.residue[1:]][atom.location] += atom.occupancy
+            occupancies[atom.residue[1]][atom.location] += atom.occupancy
     best = {
         residue: min(letters, key=lambda letter: (-letters[letter], letter))
         for residue, letters in occupancies.items()
     }
-    return [
-        atom for atom in records if not atom.location or atom.location == best[atom.residue[1:]]
-    ]
+    return [atom for atom in records if not atom.location or atom.location == best[atom.residue[1]]]
 
 
 def _atom(line: str) -> _Atom:
@@ -133,14 +131,14 @@ def _atom(line: str) -> _Atom:
     name, residue = line[12:16], line[17:21].strip()
     known = symbol.capitalize() in atomic_numbers or symbol.upper() == "D"
     try:
-        position = tuple(float(line[start : start + 8]) for start in (30, 38, 46))
+        x, y, z = (float(line[start : start + 8]) for start in (30, 38, 46))
     except ValueError:
         raise UserError("a coordinate in columns 31-54 is no number") from None
     return _Atom(
         name.strip(),
         line[16].strip(),
         (residue, line[21:27]),
-        position,
+        (x, y, z),
         _number(line[54:60], 1.0),
         read_symbol(symbol) if known else _guessed(name, residue),
         not known,

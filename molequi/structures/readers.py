@@ -69,17 +69,22 @@ def read_structures(
         except UserError as error:
             yield index, str(error)
             continue
-        doubts = [str(item.info["reading"])] if "reading" in item.info else []
-        doubts += doubts_of(item)
-        for doubt in doubts:
+        for doubt in _noted_doubts(item):
             if doubt not in said:
                 said.add(doubt)
                 _LOG.warning("%s, structure %d: %s", source, index, doubt)
-        if doubts:
-            item.info["reading"] = "; ".join(doubts)
         yield index, item
     if not found:
         raise UserError(f"{source} holds no structures")
+
+
+def _noted_doubts(atoms: ase.Atoms) -> list[str]:
+    """Write what was done in reading, and what is doubted, into `info["reading"]`."""
+    doubts = [str(atoms.info["reading"])] if "reading" in atoms.info else []
+    doubts += doubts_of(atoms)
+    if doubts:
+        atoms.info["reading"] = "; ".join(doubts)
+    return doubts
 
 
 def records(

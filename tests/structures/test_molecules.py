@@ -50,3 +50,14 @@ def test_charges_and_spins_of_the_parts_add_up() -> None:
     pair = atoms_from_smiles("[Na+].CC(=O)[O-]")
     assert pair.info["formal_charge"] == 0
     assert atoms_from_smiles("[CH3].[CH3]").info["spin_multiplicity"] == 3
+
+
+def test_molecules_that_a_force_field_merges_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("molequi.structures.molecules.SHORTEST_CONTACT", 100.0)
+    atoms = atoms_from_smiles("CCO.O")
+    assert atoms.info["geometry"].startswith("ETKDGv3 + MMFF94; 2 separate molecules")
+    assert "relaxed each alone" in atoms.info["geometry"]
+    water = fragments("CCO.O") == 1
+    distances = atoms.get_all_distances()
+    assert distances[np.ix_(water, ~water)].min() > 2.5
+    assert distances[np.ix_(water, water)][0, 1:] == pytest.approx(0.97, abs=0.01)

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from molequi.properties import PROPERTIES
-from molequi.training.log import RunLog, epoch_line, final_table, with_unit
+from molequi.training.log import RunLog, beaten_lines, epoch_line, final_table, with_unit
 from molequi.training.metrics import EpochSummary
 
 VALID = {
@@ -128,3 +128,13 @@ def test_log_is_written_between_attach_and_detach_and_others_show_what_they_did(
     lines = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
     assert [line.split(" ", 2)[2] for line in lines] == ["an epoch", "a gap", "what the data said"]
     assert shown == ["a gap"]
+
+
+def test_a_model_below_its_baseline_says_so():
+    row = {"unit": "eV", "count": 3, "mae": 2.0, "baseline_mae": 1.0}
+    better, unknown = {**row, "mae": 0.5}, {**row, "baseline_mae": None}
+    spread = {"unit": "eV/Å", "count": 3, "coverage": {}}
+    none = {**row, "count": 0, "mae": None}
+    result = {"gap": row, "homo": better, "lumo": unknown, "forces_std": spread, "mu": none}
+    (line,) = beaten_lines(result)
+    assert line.startswith("gap: the error of 2 eV is larger than that of the baseline, 1 eV")

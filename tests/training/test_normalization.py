@@ -78,3 +78,24 @@ def test_shifts_and_scales_follow_the_kind_of_property():
     # The traceless part is empty here: it takes the size of the trace instead of 0.
     assert found["polarizability"].scale[1] == found["polarizability"].scale[0]
     assert found["polarizability"].scale[0] == pytest.approx(3**0.5 * (3.0) ** 0.5, rel=0.02)
+
+
+def test_isolated_atoms_are_references_and_no_spread_of_molecules():
+    molecules = [[8, 1, 1]] * 6 + [[6, 1, 1, 1, 1]] * 6
+    atoms = {1: -13.6, 6: -1029.0, 8: -2042.0}
+    noise = 0.3 * torch.randn(12, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    totals = torch.tensor([sum(atoms[z] for z in m) - 3.5 * len(m) for m in molecules]) + noise
+    row = {"energy": PROPERTIES["energy"]}
+    both = frames_of(
+        [*molecules, *([z] for z in atoms)],
+        {"energy": torch.cat([totals, torch.tensor(list(atoms.values()), dtype=torch.float64)])},
+        row,
+    )
+    found = fit_statistics(both, PROPERTIES["energy"])
+    assert [float(found.reference.values[z]) for z in atoms] == pytest.approx(list(atoms.values()))
+    assert found.shift == pytest.approx(-3.5, abs=0.1)
+    assert found.count == 15
+    beyond = noise / torch.tensor([len(m) for m in molecules])
+    assert found.loss_scales["energy"] == pytest.approx(float(beyond.std()), rel=0.1)
+    alone = frames_of([[z] for z in atoms], {"energy": both.targets["energy"][12:]}, row)
+    assert math.isfinite(fit_statistics(alone, PROPERTIES["energy"]).loss_scales["energy"])

@@ -63,13 +63,11 @@ def find_labels(
             raise UserError(missing_label(row, keys.get(row.name), structures, present, where))
         chosen, *others = sources
         warnings += ambiguities(row, chosen, others)
-        unit = _unit(row, chosen)
-        factor = conversion_factor(units.get(row.name, unit), unit)
+        factor = _factor(row, chosen, units)
         values = {index: value * factor for index, value in chosen.values.items()}
-        if row.name == "stress" and unit == row.unit:
-            unit = units.get(row.name, unit)
-            warnings += doubtful_stress(structures, chosen.values, unit, factor)
-        if row.name == "forces":
+        if row.name == "stress":
+            warnings += _doubts(structures, row, chosen, units)
+        elif row.name == "forces":
             warnings += unlabel_constrained(structures, values)
         warnings += gaps(row, values, len(structures))
         found[row.name] = _stacked(structures, row, values)
@@ -82,6 +80,21 @@ def _unit(row: Property, chosen: Source) -> str:
     """Return what the numbers of a key are in by default; virials are energies."""
     is_virial = row.name == "stress" and chosen.key.lower() in VIRIALS
     return "eV" if is_virial else row.unit
+
+
+def _factor(row: Property, chosen: Source, units: Mapping[str, str]) -> float:
+    unit = _unit(row, chosen)
+    return conversion_factor(units.get(row.name, unit), unit)
+
+
+def _doubts(
+    structures: Sequence[ase.Atoms], row: Property, chosen: Source, units: Mapping[str, str]
+) -> list[str]:
+    """Doubt the unit and sign of stresses; virials are left alone."""
+    if _unit(row, chosen) != row.unit:
+        return []
+    unit = units.get(row.name, row.unit)
+    return doubtful_stress(structures, chosen.values, unit, _factor(row, chosen, units))
 
 
 def _described(row: Property, chosen: Source, units: Mapping[str, str], values: Tensor) -> Label:
