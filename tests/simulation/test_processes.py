@@ -16,7 +16,7 @@ def test_loader_with_workers_after_a_prediction(network):
         frames, splits, network.cutoff, batch_size=2, workers=1
     ).val_dataloader()
     energies = [
-        energy for graph, _ in loader for energy in network.compute(graph)["energy"].tolist()
+        energy for batch in loader for energy in network.compute(batch.graph)["energy"].tolist()
     ]
     assert len(energies) == len(structures)
     assert (
