@@ -115,13 +115,18 @@ def final_table(result: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def beaten_lines(result: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Name the properties that a baseline without any learning predicts better than the model."""
-    return [
-        f"{name}: the error of {_number(row['mae'])} {row['unit']} is larger than that of the "
-        f"baseline, {_number(row['baseline_mae'])} {row['unit']}: the model has learned nothing "
-        "that holds on these structures; do not use it for them"
+    """Name in one line the properties that a guess without learning predicts better, if any."""
+    beaten = [
+        f"{name} ({_number(row['mae'])} against {_number(row['baseline_mae'])} {row['unit']})"
         for name, row in result.items()
-        if row.get("count") and row.get("baseline_mae") and row["mae"] > row["baseline_mae"]
+        if "[" not in name and row.get("count") and row.get("baseline_mae")
+        if row["mae"] > row["baseline_mae"]
+    ]
+    if not beaten:
+        return []
+    return [
+        f"errors larger than those of a guess without learning: {', '.join(beaten)}; the model has "
+        "learned nothing of them that holds on these structures"
     ]
 
 

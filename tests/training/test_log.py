@@ -137,4 +137,5 @@ def test_a_model_below_its_baseline_says_so():
     none = {**row, "count": 0, "mae": None}
     result = {"gap": row, "homo": better, "lumo": unknown, "forces_std": spread, "mu": none}
     (line,) = beaten_lines(result)
-    assert line.startswith("gap: the error of 2 eV is larger than that of the baseline, 1 eV")
+    assert "without learning: gap (2 against 1 eV); the model has learned nothing" in line
+    assert beaten_lines({"homo": better, "dipole[1o]": row}) == []
