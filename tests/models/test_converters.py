@@ -9,6 +9,7 @@ import torch
 from molequi.models.checkpoint import load_model, read_description, save_model
 from molequi.models.converters import CONVERTERS, FORMAT
 from molequi.models.metadata import ModelMetadata, TrainingRecord
+from molequi.models.physics import NO_PHYSICS
 from molequi.models.probes import built_in_probes
 
 FILES = Path(__file__).parent / "files"
@@ -48,9 +49,13 @@ def test_old_files_are_written_again_in_the_present_format(name: str, tmp_path: 
     path = tmp_path / "new.safetensors"
     save_model(load_model(path_of(name)), path)
     assert read_description(path)["format"] == FORMAT
-    assert read_description(path) == read_description(path_of(name)) | {
-        key: read_description(path)[key] for key in ("version", "properties", "metadata")
-    }
+    new, old = read_description(path), read_description(path_of(name))
+    # What older models did not have a choice of.
+    assert new.pop("physics") == NO_PHYSICS.to_json()
+    widths = {"n_readout": 32} if "n_readout" in new["backbone"] else {}
+    assert new["backbone"] == old["backbone"] | widths
+    renewed = {key: new[key] for key in ("version", "properties", "metadata", "backbone")}
+    assert new == old | renewed
     before, after = outputs_of(path_of(name)), outputs_of(path)
     assert all(torch.equal(value, after[key]) for key, value in before.items())
 

@@ -313,7 +313,5 @@ def test_predict_takes_both() -> None:
     mine, other = predict(WATER, model), predict(WATER, frozen)
     assert mine[0]["energy"] == other[0]["energy"]
     np.testing.assert_array_equal(mine[0]["forces"], other[0]["forces"])
-    with pytest.raises(
-        UserError, match="of a frozen model are its own; give them to `load` or `freeze`"
-    ):
+    with pytest.raises(UserError, match="of a frozen model are its own; give them to `freeze`"):
         Calculator(frozen, kernels="generic")
