@@ -97,9 +97,9 @@ class House:
         return sorted({room for path in self.files if (room := self.room_of(path))})
 
     def room_of(self, path: Path) -> str | None:
-        """Name the room of a file; the package's own `__init__` and the command line have none."""
+        """Name the room of a file; the package's own doors and the command line have none."""
         parts = path.relative_to(self.root).parts
-        if parts[0] != "molequi" or parts == ("molequi", "__init__.py"):
+        if parts[0] != "molequi" or parts[1] in {"__init__.py", "__main__.py"}:
             return None
         return parts[1].removesuffix(".py")
 

@@ -137,7 +137,11 @@ def describe(structure: Structure, model: FrozenModel) -> Multipoles:
 def _labels(structures: list[Structure], model: FrozenModel) -> dict[str, Any]:
     labels: dict[str, Any] = {}
     for name, structure in zip("ab", structures, strict=True):
-        labels[name] = {**structure.labels(), **size_labels(structure.require_atoms())}
+        labels[name] = {
+            **structure.labels(),
+            **structure.electron_sources(),
+            **size_labels(structure.require_atoms()),
+        }
     return {
         **labels,
         "model": model.metadata.name,

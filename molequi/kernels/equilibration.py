@@ -46,9 +46,9 @@ class EquilibratedOnce(torch.autograd.Function):
         )
         ctx.rest = (values, u, sender, begin, batch, scale, plateau, *kept)
         ctx.dtypes = raw.dtype, envelope.dtype
-        results = tuple(torch.from_numpy(part) for part in (charges, energies, claimed))
-        ctx.mark_non_differentiable(results[2])
-        return results
+        total_claims = torch.from_numpy(claimed)
+        ctx.mark_non_differentiable(total_claims)
+        return torch.from_numpy(charges), torch.from_numpy(energies), total_claims
 
     @staticmethod
     @once_differentiable
@@ -58,13 +58,8 @@ class EquilibratedOnce(torch.autograd.Function):
         """Run the kernel of the gradient."""
         values, u = ctx.rest[:2]
         of_raw, of_envelope = np.empty_like(values), np.empty_like(u)
-        compiled.equilibration.backward(
-            *ctx.rest,
-            of_charges.contiguous().numpy(),
-            of_energies.contiguous().numpy(),
-            of_raw,
-            of_envelope,
-        )
+        pulls = of_charges.contiguous().numpy(), of_energies.contiguous().numpy()
+        compiled.equilibration.backward(*(*ctx.rest, *pulls, of_raw, of_envelope))
         first, second = ctx.dtypes
         return (
             torch.from_numpy(of_raw).to(first),

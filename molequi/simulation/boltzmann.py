@@ -117,6 +117,7 @@ def _record(
     ]
     return {
         **structure.labels(),
+        **structure.electron_sources(),
         **{name: records[0][name] for name in _LABELS},
         "temperature": temperature,
         **_means(pool, model, names, records, weights),

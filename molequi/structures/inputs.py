@@ -48,9 +48,12 @@ class Structure:
             labels["conformer"] = self.conformer
         if self.atoms is None:
             return labels
-        info = self.atoms.info
-        sources = {key: info[key] for key in SOURCE_KEYS if key in info}
-        return {**labels, **notes_of(self.atoms), **sources}
+        return {**labels, **notes_of(self.atoms)}
+
+    def electron_sources(self) -> dict[str, str]:
+        """Return where charge and multiplicity come from, as far as it is known."""
+        info = {} if self.atoms is None else self.atoms.info
+        return {key: info[key] for key in SOURCE_KEYS if key in info}
 
     def __str__(self) -> str:
         """Name the structure in a message."""

@@ -75,9 +75,10 @@ def test_loader_gives_graphs_and_targets(workers):
         workers=workers,
     )
     batches = list(module.train_dataloader())
-    assert [graph.n_molecules for graph, _ in batches] == [3, 1]
+    assert [batch.graph.n_molecules for batch in batches] == [3, 1]
     assert module.n_batches == 2
-    assert sorted(torch.cat([targets["energy"] for _, targets in batches]).tolist()) == [0, 1, 2, 3]
-    graph = batches[1][0]
+    energies = torch.cat([batch.targets["energy"] for batch in batches])
+    assert sorted(energies.tolist()) == [0, 1, 2, 3]
+    graph = batches[1].graph
     assert graph.edge_index.shape[1] == 2
     assert graph.positions.dtype == torch.float64

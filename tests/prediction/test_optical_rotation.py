@@ -114,10 +114,10 @@ def test_unknown_bonds_are_said(chiral):
     assert "unpaired" in record["cip_note"]
 
 
-def test_a_structure_without_atoms_does_not_rotate(chiral):
+def test_a_structure_without_atoms_costs_only_itself(chiral):
     record, other = predict([ase.Atoms(), molecule("H2O")], chiral)
-    assert (record["specific_rotation"], record["rotation_sign"]) == (0.0, None)
-    assert other["cip"] == {}
+    assert record == {"source": "atoms", "index": 0, "error": "the structure has no atoms"}
+    assert (other["specific_rotation"], other["cip"]) == (0.0, {})
 
 
 def test_other_models_say_nothing_of_hands():
