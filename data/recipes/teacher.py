@@ -16,8 +16,8 @@ Stages, each goes on where it was stopped; files lie in --work:
   check      labels of small frames against PySCF at the teacher's own level: `checks.jsonl`
   atoms      energies of the isolated atoms by PySCF: `atoms.json`
   jacobian   how forces change along a displacement of every seventh frame: `jacobian/00000.npz`
-  assemble   drop frames (`teacher_assemble.reasons`), write `teacher.npz` in molequi's flat format
-             with the split, and `teacher.json` with the counts
+  assemble   drop frames (`teacher_assemble.reasons`), complete the dispersion of the others, write
+             `teacher.npz` in molequi's flat format with the split, and `teacher.json` with the counts
 
 Split: by hash of the skeleton, so that stereoisomers, tautomers and protonation states of a
 molecule stand in one part; molecules of up to three heavy atoms always train, and all larger
@@ -180,6 +180,7 @@ def jacobian(settings: argparse.Namespace) -> None:
 def assemble(settings: argparse.Namespace) -> None:
     """Write the data set and its counts."""
     import teacher_assemble as assembly  # noqa: PLC0415
+    import teacher_dispersion as dispersion  # noqa: PLC0415  # needs molequi
     import teacher_output as output  # noqa: PLC0415  # needs molequi
 
     arrays = assembly.read_shards(finished(settings))
@@ -187,11 +188,12 @@ def assemble(settings: argparse.Namespace) -> None:
     dropped = assembly.reasons(arrays, limits := assembly.Limits())
     counts = assembly.statistics(arrays, dropped)
     LOG.info("\n%s", assembly.table(counts))
-    arrays = assembly.select(arrays, dropped == "")
+    arrays, n_completed = dispersion.complete(assembly.select(arrays, dropped == ""))
     notes = {
         "level": LEVEL,
         "limits": limits._asdict(),
         "counts": counts,
+        "completed_dispersion": n_completed,
         "catalogue": json.loads((settings.work / "catalogue.json").read_text()),
     }
     for name in ("atoms.json", "shifts.json"):

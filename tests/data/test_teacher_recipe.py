@@ -40,6 +40,7 @@ aimnet = recipe("teacher_aimnet")
 shards = recipe("teacher_shards")
 assembly = recipe("teacher_assemble")
 output = recipe("teacher_output")
+completion = recipe("teacher_dispersion")
 teacher = recipe("teacher")
 
 
@@ -578,3 +579,28 @@ def test_dispersion_and_functional_are_the_teachers() -> None:
     energy, forces = dft.single_point(np.array([1, 1]), np.array([[0, 0, 0], [0, 0, 0.75]]), 0)
     assert energy == pytest.approx(-31.8486, abs=2e-3)  # eV, of this functional and basis set
     np.testing.assert_allclose(forces.sum(0), 0.0, atol=2e-3)
+
+
+def test_dispersion_that_the_teacher_lacks_is_added() -> None:
+    sf6 = 1.56 * np.array([[0, 0, 0], *np.eye(3), *-np.eye(3)])
+    methane = 0.63 * np.array([[0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    arrays = {
+        "z": np.array([16] + 6 * [9] + [6] + 4 * [1], dtype=np.uint8),
+        "pos": np.concatenate([sf6, methane]).astype(np.float32),
+        "n_atoms": np.array([7, 5], dtype=np.int32),
+        "energy": np.array([-1.0, -2.0]),
+        "forces": np.zeros((12, 3)),
+    }
+    found, n_changed = completion.complete(arrays)
+    # The package dftd3 1.7.0 gives -0.2027968 eV, the module of AIMNet2 -0.1006700 eV.
+    np.testing.assert_allclose(found["energy"], [-1.0 - 0.2027968 + 0.1006700, -2.0], atol=1e-6)
+    assert n_changed == 1
+    assert not found["forces"][7:].any()
+
+    def energy(shift: float) -> float:
+        moved = arrays["pos"][:7].astype(np.float64)
+        moved[1, 0] += shift
+        return completion.missing(arrays["z"][:7], moved, np.array([7]))[0][0]
+
+    slope = (energy(1e-4) - energy(-1e-4)) / 2e-4
+    np.testing.assert_allclose(found["forces"][1], [-slope, 0.0, 0.0], atol=1e-6)
