@@ -17,7 +17,7 @@ Stages, each goes on where it was stopped; files lie in --work:
   atoms      energies of the isolated atoms by PySCF: `atoms.json`
   jacobian   how forces change along a displacement of every seventh frame: `jacobian/00000.npz`
   assemble   drop frames (`teacher_assemble.reasons`), complete the dispersion of the others, write
-             `teacher.npz` in molequi's flat format with the split, and `teacher.json` with the counts
+             `teacher.npz` in molequi's flat format with the split, and the counts, `teacher.json`
 
 Split: by hash of the skeleton, so that stereoisomers, tautomers and protonation states of a
 molecule stand in one part; molecules of up to three heavy atoms always train, and all larger
