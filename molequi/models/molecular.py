@@ -178,7 +178,9 @@ class MolecularModel(nn.Module):
         """
         network = functools.partial(self, once=not create_graph)
         threads = (
-            contextlib.nullcontext() if create_graph else self.backbone.threads_for_prediction()
+            contextlib.nullcontext()
+            if create_graph
+            else self.backbone.threads_for_prediction(graph)
         )
         has_forces = "energy" in self.heads and self.backbone.capabilities.forces
         with threads:
@@ -214,14 +216,14 @@ class MolecularModel(nn.Module):
                 "aligning needs a model with charges or a dipole; this one gives "
                 f"{', '.join(self.outputs)}"
             )
-        with torch.no_grad(), self.backbone.threads_for_prediction():
+        with torch.no_grad(), self.backbone.threads_for_prediction(graph):
             features = self.backbone.forward_once(graph)
             return head.multipoles(features, self._charged(graph, features, once=True))
 
     def embed(self, graph: AtomGraph) -> Tensor:
         """Return invariant features of each atom: (N, n_layers * C)."""
         self._refuse_unknown_elements(graph)
-        with torch.no_grad(), self.backbone.threads_for_prediction():
+        with torch.no_grad(), self.backbone.threads_for_prediction(graph):
             return self.backbone.forward_once(graph).invariant
 
     def output_scale(self, name: str) -> tuple[float, ...]:

@@ -272,3 +272,24 @@ def test_models_share_no_state() -> None:
     assert second.metadata.name is None
     assert isinstance(second, MolecularModel)
     assert not any(layer.kernels != "reference" for layer in second.backbone.layers)
+
+
+def test_small_graphs_are_computed_by_one_thread(monkeypatch) -> None:
+    """Where other jobs hold the cores, two threads wait for each other after every operation."""
+    model = make_model([1, 8], ["energy"], n_channels=4, l_max=1)
+    seen = []
+    forward = model.backbone.forward
+    monkeypatch.setattr(
+        model.backbone,
+        "forward",
+        lambda graph: seen.append(torch.get_num_threads()) or forward(graph),
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        water = molecule("H2O")
+        model.compute(build_graph(water.positions, water.numbers, 5.0))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1]

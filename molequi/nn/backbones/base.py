@@ -18,6 +18,7 @@ from molequi.errors import UserError
 from molequi.graphs.elements import MAX_NUMBER, N_ELEMENTS
 from molequi.graphs.graph import AtomGraph
 from molequi.groups.lie import LieGroup
+from molequi.kernels import threads
 from molequi.o3.irreps import Irreps
 
 # What settings of these names may be, in every backbone; other numbers must be positive.
@@ -29,6 +30,9 @@ LIMITS: Mapping[str, tuple[int, int]] = {
     "correlation": (1, 3),
     "n_radial": (1, 64),
 }
+
+# Edges of a graph from which on plain torch gains by a second thread.
+_WORTH_THREADS = 2000
 
 
 class Capabilities(NamedTuple):
@@ -184,9 +188,14 @@ class BackboneBase(nn.Module, abc.ABC):
         Called by `models.freeze`, of a private copy whose weights nobody can write.
         """
 
-    def threads_for_prediction(self) -> contextlib.AbstractContextManager[None]:
-        """Return a context for a prediction, in which torch has the threads that it needs."""
-        return contextlib.nullcontext()
+    def threads_for_prediction(self, graph: AtomGraph) -> contextlib.AbstractContextManager[None]:
+        """Return a context for a prediction, in which torch has the threads that it needs.
+
+        A small graph needs one: where other jobs hold the cores, threads of OpenMP wait for each
+        other after every operation, a hundred times as long as they compute.
+        """
+        is_small = graph.edge_index.shape[1] < _WORTH_THREADS
+        return threads.without_openmp() if is_small else contextlib.nullcontext()
 
 
 def settings_of(arguments: Mapping[str, Any]) -> dict[str, object]:

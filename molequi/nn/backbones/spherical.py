@@ -148,12 +148,14 @@ class SphericalBackbone(BackboneBase):
                 FrozenLayers(self.embedding, self.layers) if self._is_served() else None
             )
 
-    def threads_for_prediction(self) -> contextlib.AbstractContextManager[None]:
+    def threads_for_prediction(self, graph: AtomGraph) -> contextlib.AbstractContextManager[None]:
         """Return a context for a prediction.
 
         Where there are kernels, OpenMP's threads would be in their way.
         """
-        return threads.without_openmp() if self._is_served() else contextlib.nullcontext()
+        if self._is_served():
+            return threads.without_openmp()
+        return super().threads_for_prediction(graph)
 
     def _is_served(self) -> bool:
         return inplace.serves(self.embedding, self.layers[0].kernels)
