@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from molequi.diagnostics.limits import Measurement
 
 
-Model = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="MODEL",
-        show_default=False,
-        help="A model file, a run directory, or the name of a bundled model; left out with "
-        "--calculator.",
-    ),
-]
 Input = Annotated[
     str | None,
     typer.Argument(
@@ -59,7 +50,7 @@ Precision = Annotated[
 
 
 def check(
-    model: Model = None,
+    model: options.ModelOrNone = None,
     input_: Input = None,
     *,
     calculator: Calculator = None,

@@ -19,15 +19,6 @@ if TYPE_CHECKING:
 
 _LABELLED_BATCH = 64
 
-Model = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="MODEL",
-        show_default=False,
-        help="A model file, a run directory, or the name of a bundled model; left out with "
-        "--calculator.",
-    ),
-]
 Data = Annotated[
     list[str] | None,
     typer.Argument(
@@ -95,7 +86,7 @@ class _Running(NamedTuple):
 
 
 def evaluate(
-    model: Model = None,
+    model: options.ModelOrNone = None,
     data: Data = None,
     *,
     split: Split = None,

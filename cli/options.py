@@ -26,6 +26,15 @@ class Dtype(str, Enum):
     float64 = "float64"
 
 
+ModelOrNone = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MODEL",
+        show_default=False,
+        help="A model file, a run directory, or the name of a bundled model; left out with "
+        "--calculator.",
+    ),
+]
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
