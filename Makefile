@@ -1,5 +1,5 @@
 # make demo   the main job on bundled data: install, predict, relax, run dynamics, train, check
-# make test   install and run the tests
+# make test   install and run the tests; make test-long runs the rest: hours of faults, damaged files and random models
 # make lint   style, format and types; make types alone runs mypy
 # make docs   the documentation site, in build/docs/index.html
 # PIP_FLAGS reaches pip, for example PIP_FLAGS="--extra-index-url URL" for an index with CPU builds of torch.
@@ -8,7 +8,7 @@ PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types docs wheel clean
+.PHONY: demo test test-long lint types docs wheel clean
 
 demo: $(VENV)/.demo
 	$(BIN)/molequi demo --output demo-output --overwrite
@@ -16,6 +16,9 @@ demo: $(VENV)/.demo
 # Two processes of one thread each use two cores best.
 test: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations 15 $(PYTEST_FLAGS)
+
+test-long: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m long --durations 15 $(PYTEST_FLAGS)
 
 lint: types
 	$(BIN)/ruff check .

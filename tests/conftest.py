@@ -1,4 +1,4 @@
-"""Shared helpers: the folder of reference data that is not part of the repository."""
+"""Shared helpers: the long suite, and the folder of reference data outside the repository."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long suite out unless `-m` speaks of it."""
+    if "long" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 @pytest.fixture(scope="session")
