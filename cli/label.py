@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from molequi.cli import options
+from molequi.cli.bars import Bar
 from molequi.cli.exits import ExitCode
-from molequi.cli.output import STDERR, line, print_json, say
+from molequi.cli.output import line, print_json, say
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
     from molequi.labeling.run import Labelled
-
-# Seconds between lines where stderr is a file, such as the log of a job, and shows no bar.
-EVERY = 60.0
 
 Level = Annotated[
     str,
@@ -97,7 +93,7 @@ def label(
     from molequi.labeling.run import label as compute
 
     names = [name.strip() for name in (properties or "").split(",") if name.strip()]
-    with _Bar() as bar:
+    with Bar("labels") as bar:
         run = RunSettings(processes, resume, overwrite, bar.show)
         result = compute(
             inputs or [], level, output, smiles=smiles or [], properties=names, rows=rows,
@@ -107,46 +103,6 @@ def label(
         say(f"error: {failure.structure}: {failure.reason}")
     _print_result(result, json=json, with_excluded=exclude is not None)
     return ExitCode.FAILED if result.failures else ExitCode.DONE
-
-
-class _Bar:
-    """Progress on stderr: a bar on a terminal, a line a minute elsewhere."""
-
-    def __init__(self) -> None:
-        from rich import progress
-
-        self._bar = progress.Progress(
-            progress.TextColumn("labels"),
-            progress.BarColumn(),
-            progress.MofNCompleteColumn(),
-            progress.TextColumn("{task.description}"),
-            progress.TimeElapsedColumn(),
-            progress.TimeRemainingColumn(),
-            console=STDERR,
-            transient=True,
-            disable=not STDERR.is_terminal,
-        )
-        self._task, self._said = self._bar.add_task("", total=None), time.monotonic()
-
-    def show(self, done: int, total: int, failed: int) -> None:
-        """Show how far the run is."""
-        if not STDERR.is_terminal and time.monotonic() - self._said > EVERY:
-            self._said = time.monotonic()
-            say(f"{done} of {total} labels, {failed} failed")
-        description = f"{failed} failed" if failed else ""
-        self._bar.update(self._task, completed=done, total=total, description=description)
-
-    def __enter__(self) -> _Bar:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
 
 
 def _print_result(result: Labelled, *, json: bool, with_excluded: bool) -> None:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from molequi.cli import options
+from molequi.cli.bars import Bar
 from molequi.cli.exits import ExitCode
 from molequi.cli.loading import completed, load_network
-from molequi.cli.optical_rotation import (
-    print_level,
-    print_means,
-    rotation_cells,
-    rotation_headings,
-)
-from molequi.cli.output import line, print_json, print_table, say
-from molequi.cli.records import Record, hidden_source, print_provenance, require_good
+from molequi.cli.optical_rotation import print_means
+from molequi.cli.output import say
+from molequi.cli.prediction_table import print_records, print_shared
+from molequi.cli.records import Record, Tally
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from molequi.models.molecular import MolecularModel
-    from molequi.properties import Property
+    from molequi.structures.inputs import Structure
 
 Conformers = Annotated[
     int,
@@ -67,38 +65,99 @@ def predict(
     """Predict energy, forces, dipole and whatever else MODEL gives, for all structures of INPUT.
 
     One row per structure. With --output (.xyz, .csv or .json) everything is written there; .xyz
-    files then hold a calculator, so that ase.io.read(FILE).get_forces() works. An optical rotation
-    comes with its sign, or with none where it is zero to rounding, and with R and S of the
-    geometry. --conformers N --temperature K gives the Boltzmann mean of N relaxed conformers.
+    files then hold a calculator, so that ase.io.read(FILE).get_forces() works. The file appears
+    when all is computed; an interrupted command goes on where it was when it is given again.
+
+    An optical rotation comes with its sign, or with none where it is zero to rounding, and with R
+    and S of the geometry. --conformers N --temperature K gives the Boltzmann mean of N relaxed
+    conformers.
     """
     options.require_inputs(inputs, smiles, "predict")
 
-    from molequi.prediction.predict import predict as run
-    from molequi.simulation.boltzmann import predict_means
+    from molequi.prediction.predict import iter_records
+    from molequi.structures.counting import count_structures
+    from molequi.structures.inputs import read_inputs
 
-    given = completed(inputs) if add_hydrogens else inputs or []
     network = load_network(model, device, dtype, dispersion=dispersion)
-    shared = options.Reading(smiles or [], charge, conformers, seed, output, overwrite)
     if temperature is not None:
         _check_means(conformers, unsafe=unsafe)
-        means = predict_means(given, network, temperature=temperature, **shared._asdict())
-        return print_means(means, network, json=json)
-    records = run(given, network, batch_size=batch_size, unsafe=unsafe, **shared._asdict())
-    return _report(records, network, output, json=json)
+        given = completed(inputs) if add_hydrogens else inputs or []
+        shared = options.Reading(smiles or [], charge, conformers, seed, output, overwrite)
+        return _means(given, network, temperature, shared, json=json)
+    structures = read_inputs(
+        inputs or [], smiles=smiles or [], charge=charge, conformers=conformers, seed=seed,
+        add_hydrogens=add_hydrogens,
+    )  # fmt: skip
+    records = iter_records(
+        structures, network, batch_size=batch_size, output=output, overwrite=overwrite,
+        unsafe=unsafe,
+    )  # fmt: skip
+    found = count_structures(inputs or []) if conformers == 1 else None
+    total = None if found is None else found + len(smiles or [])
+    several = len({*(inputs or []), *(smiles or [])}) > 1
+    return _report(records, network, output, total, json=json, with_source=several)
+
+
+def _means(
+    given: Sequence[str] | Sequence[Structure],
+    network: MolecularModel,
+    temperature: float,
+    shared: options.Reading,
+    *,
+    json: bool,
+) -> int:
+    from molequi.simulation.boltzmann import predict_means
+
+    means = predict_means(given, network, temperature=temperature, **shared._asdict())
+    return print_means(means, network, json=json)
 
 
 def _report(
-    records: Sequence[Record], model: MolecularModel, output: Path | None, *, json: bool
+    records: Iterator[Record],
+    model: MolecularModel,
+    output: Path | None,
+    total: int | None,
+    *,
+    json: bool,
+    with_source: bool,
 ) -> ExitCode:
-    """Print the records, or where they were written; the failed ones are listed."""
-    good = require_good(records)
-    if json:
-        print_json(records)
-    elif output is None:
-        _print_records(good, model)
+    """Print records as they come, or where they were written; the failed ones are listed."""
+    tally = Tally()
+    with Bar("structures") as bar:
+        passing = _counted(records, tally, bar, total)
+        if json:
+            _print_json(passing, tally)
+        elif output is None:
+            print_records(passing, model, bar, with_source=with_source)
+        else:
+            for _ in passing:
+                pass
+    tally.require_good()
+    if output is None and not json:
+        print_shared(tally, model, with_source=with_source)
     if output is not None:
-        say(f"{len(good)} of {len(records)} structures written to {output}")
-    return ExitCode.DONE if len(good) == len(records) else ExitCode.FAILED
+        say(f"{tally.n_good} of {tally.n_all} structures written to {output}")
+    return ExitCode.FAILED if tally.n_failed else ExitCode.DONE
+
+
+def _counted(
+    records: Iterator[Record], tally: Tally, bar: Bar, total: int | None
+) -> Iterator[Record]:
+    for record in records:
+        tally.take(record)
+        bar.show(tally.n_all, total, tally.n_failed)
+        yield record
+
+
+def _print_json(records: Iterator[Record], tally: Tally) -> None:
+    """Print one document as its records come; nothing as long as all of them failed."""
+    from molequi.runtime.plain import json_list
+
+    held = []
+    for record in records:
+        held.append(record)
+        if tally.n_good:
+            sys.stdout.writelines(json_list(itertools.chain(held, records)))
 
 
 def _check_means(conformers: int, *, unsafe: bool) -> None:
@@ -107,92 +166,3 @@ def _check_means(conformers: int, *, unsafe: bool) -> None:
             "--temperature asks for a mean over conformers: say how many with --conformers N, "
             "at least 2, and leave --unsafe out"
         )
-
-
-class _Column(NamedTuple):
-    """A column of the table: its heading, and what stands there for a record."""
-
-    heading: str
-    cell: Callable[[Record], object]
-
-
-def _print_records(records: Sequence[Record], model: MolecularModel) -> None:
-    """One row per structure."""
-    columns = _columns(model)
-    print_table(
-        "",
-        [*(column.heading for column in columns), *rotation_headings(model)],
-        [
-            [*(column.cell(record) for column in columns), *rotation_cells(model, record)]
-            for record in records
-        ],
-        left=("source", "formula"),
-        hidden=hidden_source(records),
-    )
-    print_provenance(records)
-    of_atoms = [
-        name
-        for name in model.outputs
-        if model.properties[name].per_atom and name not in {"forces", "charges", "forces_std"}
-    ]
-    if of_atoms:
-        line(
-            f"values of atoms ({', '.join(of_atoms)}) are in --output FILE.xyz or .json, and in "
-            "--json"
-        )
-    print_level(model)
-
-
-def _columns(model: MolecularModel) -> list[_Column]:
-    hidden = {"stress", "specific_rotation"}
-    hidden |= {"dipole_magnitude"} if "dipole" in model.outputs else set()
-    columns = [
-        _Column(heading, operator.itemgetter(key))
-        for heading, key in (
-            ("#", "index"),
-            ("source", "source"),
-            ("formula", "formula"),
-            ("charge e", "total_charge"),
-        )
-    ]
-    for name in model.outputs:
-        target = model.properties[name]
-        if (not target.per_atom or target.spread_of) and name not in hidden:
-            columns += _columns_of(target)
-    return columns
-
-
-def _columns_of(target: Property) -> list[_Column]:
-    """A scalar as it is, a vector by its components, a tensor by its size.
-
-    The rest is in the output file.
-    """
-    unit = "" if target.unit == "1" else f" {target.unit}"
-    heading = f"{target.name}{' probability' if target.binary else ''}{unit}"
-    own = _Column(heading, lambda record: _cell(record.get(target.name)))
-    if target.name == "energy":
-        return [own, _Column("max|F| eV/Å", lambda record: record.get("max_force"))]
-    if target.name == "forces_std":
-        return [_Column("max std F eV/Å", lambda record: record.get("max_forces_std"))]
-    if target.name == "dipole":
-        return [
-            _Column("|mu| D", lambda record: _length(record.get("dipole_debye"))),
-            _Column("mu D", lambda record: _cell(record.get("dipole_debye"))),
-        ]
-    return [own]
-
-
-def _cell(value: Any) -> object:
-    import numpy as np
-
-    if value is None or np.ndim(value) == 0:
-        return None if value is None else float(value)
-    if np.ndim(value) > 1:
-        return f"norm {np.linalg.norm(value):.4f}"
-    return " ".join(f"{round(float(part), 2) + 0.0:.2f}" for part in value)  # no negative zeros
-
-
-def _length(vector: Any) -> str | None:
-    import numpy as np
-
-    return None if vector is None else f"{np.linalg.norm(vector):.3f}"

@@ -9,15 +9,82 @@ from molequi.cli.output import line, say
 from molequi.errors import UserError
 
 Record = Mapping[str, Any]
+_NOTES = (
+    ("charge_source", "total charge"),
+    ("multiplicity_source", "multiplicity"),
+    ("geometry", "geometry"),
+    ("reading", "reading"),
+    ("dipole_origin", "origin of the dipoles of ions"),
+    ("unsafe", "outside the model, unsafe"),
+)
+
+
+class Tally:
+    """What is to be said of records that pass by: how many failed, and what the others share.
+
+    It keeps none of them. A failure is said when it comes; that of the first record is kept back,
+    as it is the error of the command where it stays alone.
+    """
+
+    def __init__(self) -> None:
+        self.n_all = self.n_good = 0
+        self.model, self.level = "", None
+        self.sources: dict[str, None] = {}
+        self._first: str | None = None
+        self._notes: dict[str, dict[str, None]] = {key: {} for key, _ in _NOTES}
+
+    @property
+    def n_failed(self) -> int:
+        """How many have an error."""
+        return self.n_all - self.n_good
+
+    def take(self, record: Record) -> bool:
+        """Count a record; tell whether it is good."""
+        self.n_all += 1
+        if self._first is not None:
+            say(f"error: {self._first}")
+            self._first = None
+        if "error" in record:
+            error = _error_of(record)
+            if self.n_all == 1:
+                self._first = error
+            else:
+                say(f"error: {error}")
+            return False
+        self.n_good += 1
+        self.model, self.level = record["model"], record["level"]
+        self.sources[record["source"]] = None
+        for key, found in self._notes.items():
+            if key in record:
+                found[record[key]] = None
+        return True
+
+    def require_good(self) -> None:
+        """Raise UserError where every record failed."""
+        if self._first is not None:
+            raise UserError(self._first)
+        if not self.n_good:
+            raise UserError(
+                f"none of the {self.n_all} structures could be computed; the lines above say why"
+            )
+
+    def print_provenance(self, *, with_source: bool) -> None:
+        """Say once what the rows share: model, level, source, charges, spins, geometries."""
+        line(f"model {self.model}; level: {self.level or 'not stated'}")
+        if with_source:
+            line(f"source: {next(iter(self.sources))}")
+        for key, heading in _NOTES:
+            for note in self._notes[key]:
+                line(f"{heading}: {note}")
 
 
 def errors_of(records: Sequence[Record]) -> list[str]:
     """Return a line for each record with an error."""
-    return [
-        f"{record['source']}, structure {record['index']}: {record['error']}"
-        for record in records
-        if "error" in record
-    ]
+    return [_error_of(record) for record in records if "error" in record]
+
+
+def _error_of(record: Record) -> str:
+    return f"{record['source']}, structure {record['index']}: {record['error']}"
 
 
 def require_good(records: Sequence[Record]) -> list[Record]:
@@ -25,15 +92,9 @@ def require_good(records: Sequence[Record]) -> list[Record]:
 
     Raises UserError where all failed.
     """
-    good, errors = [record for record in records if "error" not in record], errors_of(records)
-    if not good and len(errors) == 1:
-        raise UserError(errors[0])
-    for text in errors:
-        say(f"error: {text}")
-    if not good:
-        raise UserError(
-            f"none of the {len(records)} structures could be computed; the lines above say why"
-        )
+    tally = Tally()
+    good = [record for record in records if tally.take(record)]
+    tally.require_good()
     return good
 
 
@@ -43,25 +104,15 @@ def hidden_source(records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def print_provenance(records: Sequence[Record]) -> None:
-    """Say once what the rows of a table share.
-
-    The model, its level of theory, where geometries come from.
-    """
-    line(f"model {records[0]['model']}; level: {records[0]['level'] or 'not stated'}")
-    if hidden_source(records):
-        line(f"source: {records[0]['source']}")
-    print_notes(records)
+    """Say once what the rows of a table share; see `Tally`."""
+    tally = Tally()
+    for record in records:
+        tally.take(record)
+    tally.print_provenance(with_source=bool(hidden_source(records)))
 
 
 def print_notes(records: Sequence[Record]) -> None:
     """Say once where charges, spins and geometries come from."""
-    for key, heading in (
-        ("charge_source", "total charge"),
-        ("multiplicity_source", "multiplicity"),
-        ("geometry", "geometry"),
-        ("reading", "reading"),
-        ("dipole_origin", "origin of the dipoles of ions"),
-        ("unsafe", "outside the model, unsafe"),
-    ):
+    for key, heading in _NOTES:
         for note in dict.fromkeys(record[key] for record in records if key in record):
             line(f"{heading}: {note}")

@@ -20,7 +20,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("", "errors version plots"),
     ("o3", "irreps clebsch_gordan coupling spherical_harmonics cartesian wigner"),
     ("graphs", "elements graph cells batched neighbors verlet"),
-    ("runtime", "constants files locks plain resources signals device"),
+    ("runtime", "constants files locks journal plain resources signals device"),
     ("properties", "property table declarations"),
     (
         "groups",
@@ -30,7 +30,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "structures",
-        "formats text sniff symbols electrons atoms doubts comments xyz pdb mol2 programs gaussian "
+        "formats text counting sniff symbols electrons atoms doubts comments xyz pdb mol2 programs gaussian "
         "cip fragments molecules sdf readers inputs writers perception",
     ),
     ("", "settings"),
@@ -92,7 +92,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("testing", "calculators assertions"),
     (
         "prediction",
-        "records optical_rotation predict benchmark suites suite_json suite_schema suite_yaml "
+        "records optical_rotation journaled predict benchmark suites suite_json suite_schema suite_yaml "
         "suite_places energies suite_scores suite_plots",
     ),
     (

@@ -21,11 +21,12 @@ from ase import Atoms
 from molequi.errors import RunInterruptedError, UserError
 from molequi.graphs.elements import COINCIDENT
 from molequi.labeling.inputs import constitution_of, gather, read_excluded
-from molequi.labeling.journal import Journal, journal_path, name_of
+from molequi.labeling.journal import Journal, name_of
 from molequi.labeling.levels import Level, Molecule, choose_properties, parse_level, require_package
 from molequi.labeling.output import labelled
 from molequi.labeling.workers import Worker, answers
 from molequi.runtime.files import check_output
+from molequi.runtime.journal import journal_path
 from molequi.runtime.locks import refuse_locked
 from molequi.runtime.signals import SignalWatch
 from molequi.structures.inputs import Structure

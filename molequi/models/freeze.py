@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -36,6 +38,14 @@ class _Network(Protocol):
     def check_input(self, graph: AtomGraph) -> None: ...
     def output_scale(self, name: str) -> tuple[float, ...]: ...
     def use_kernels(self, kernels: str) -> None: ...
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+
+class Work(NamedTuple):
+    """Operations done in all, and those of the largest pass, in the unit of `kernels.policy`."""
+
+    done: float
+    largest: float
 
 
 class FrozenModel:
@@ -164,6 +174,24 @@ class FrozenModel:
     def expect(self, n_edges: int) -> None:
         """Tell of a job over so many edges, for which `auto` compiles before it begins."""
         self._compile_for(self._work + self.operations(n_edges))
+
+    @property
+    def work(self) -> Work:
+        """The work behind the model, which decides when `auto` compiles."""
+        return Work(self._work, self._largest)
+
+    def go_on_from(self, work: Work) -> None:
+        """Stand where another process stood after this work: the same kernels come next."""
+        self._work, self._largest = work
+        self._compile_for(self._work)
+
+    def digest(self) -> str:
+        """Return a text that differs where the weights, or what is stated of the model, differ."""
+        stated = [self.metadata.to_json(), self.outputs, self.cutoff, str(self.dtype)]
+        found = hashlib.sha256(json.dumps(stated, default=str).encode())
+        for name, tensor in sorted(self._network.state_dict().items()):
+            found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()[:24]
 
     def _make_room(self, graph: AtomGraph) -> None:
         """With `auto` kernels compile for a structure that plain torch has not the memory for."""

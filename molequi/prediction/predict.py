@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +19,7 @@ from molequi.graphs.graph import AtomGraph, collate
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import frozen_model
+from molequi.prediction.journaled import Prediction, written
 from molequi.prediction.optical_rotation import (
     MARKS,
     gives_rotation,
@@ -26,25 +29,16 @@ from molequi.prediction.optical_rotation import (
 from molequi.prediction.records import Values, labelled_atoms, make_record, split_outputs
 from molequi.structures.atoms import graph_from_atoms
 from molequi.structures.inputs import Input, Structure, read_inputs
-from molequi.structures.writers import check_writable, write_results
+from molequi.structures.writers import check_writable
 
 logger = logging.getLogger(__name__)
 
 # Enough atoms to fill the vector units, few enough that a batch of a crystal's many edges stays
 # small.
 _ATOMS_PER_BATCH = 1024
+_PER_BATCH = 1024  # as many structures at most: those that cannot be read have no atoms
 # What a structure in an output file carries of its record, beside the values.
 _MARKS = ("model", "level", "unsafe", *MARKS)
-
-
-class Prediction(NamedTuple):
-    """The record of one structure, and the structure with its results for a file.
-
-    `atoms` is None where the record holds an error.
-    """
-
-    record: dict[str, Any]
-    atoms: Atoms | None
 
 
 def predict(
@@ -64,7 +58,8 @@ def predict(
 
     inputs, smiles, charge, conformers, seed: see `inputs.read_inputs`. model: a bundled name, a
     path, or a loaded model.
-    output: .xyz, .extxyz (also .gz), .csv or .json. unsafe: compute outside the model's charges and
+    output: .xyz, .extxyz (also .gz), .csv or .json; see `iter_records`, which keeps no list.
+    unsafe: compute outside the model's charges and
     spins too, and mark the record.
     A record holds source, index, formula, model, level, and the values by their names in the
     property table, in its units; or source, index and error. Beside an optical rotation stands
@@ -73,18 +68,44 @@ def predict(
     if output is not None:
         check_writable(output, overwrite=overwrite)
     structures = read_inputs(inputs, smiles=smiles, charge=charge, conformers=conformers, seed=seed)
-    frozen = frozen_model(model)
-    if output is not None:
-        _require_place(output, frozen)
-    predictions = list(iter_predictions(structures, frozen, batch_size=batch_size, unsafe=unsafe))
-    if output is not None:
-        write_results(
-            output,
-            [prediction.record for prediction in predictions],
-            [prediction.atoms for prediction in predictions],
-            frozen.properties,
+    return list(
+        iter_records(
+            structures,
+            model,
+            batch_size=batch_size,
+            output=output,
+            overwrite=overwrite,
+            unsafe=unsafe,
         )
-    return [prediction.record for prediction in predictions]
+    )
+
+
+def iter_records(
+    structures: Iterable[Structure],
+    model: str | os.PathLike[str] | MolecularModel | FrozenModel = "organic",
+    *,
+    batch_size: int | None = None,
+    output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    unsafe: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """Predict as `predict` does, a record at a time: memory does not grow with their number.
+
+    structures: from `inputs.read_inputs`. The output appears when the last record has been taken;
+    until then its results stand in the journal `OUTPUT.journal`, with which the same call goes on
+    after an interruption. Raises UserError at once where nothing can be computed at all, and
+    RunInterruptedError where a signal stopped a run with an output.
+    """
+    if output is not None:
+        check_writable(output, overwrite=overwrite)
+    frozen = frozen_model(model)
+    batches = _batches(structures, batch_size)
+    compute = functools.partial(_predict_batch, model=frozen, unsafe=unsafe)
+    if output is None:
+        return (item.record for batch in batches for item in compute(batch))
+    _require_place(output, frozen)
+    settings = {"unsafe": unsafe, "batch_size": batch_size}
+    return written(batches, compute, frozen, Path(output), settings)
 
 
 def iter_predictions(
@@ -99,20 +120,24 @@ def iter_predictions(
     In batches of about a thousand atoms, or of `batch_size` structures.
     """
     frozen = frozen_model(model)
+    for batch in _batches(structures, batch_size):
+        yield from _predict_batch(batch, frozen, unsafe=unsafe)
+
+
+def _batches(structures: Iterable[Structure], batch_size: int | None) -> Iterator[list[Structure]]:
+    """Part structures by their number, or by their atoms where none is given."""
     waiting: list[Structure] = []
     n_atoms = 0
     for structure in structures:
         size = 0 if structure.atoms is None else len(structure.atoms)
-        full = (
-            n_atoms + size > _ATOMS_PER_BATCH if batch_size is None else len(waiting) >= batch_size
-        )
-        if waiting and full:
-            yield from _predict_batch(waiting, frozen, unsafe=unsafe)
+        is_full = n_atoms + size > _ATOMS_PER_BATCH or len(waiting) >= _PER_BATCH
+        if waiting and (is_full if batch_size is None else len(waiting) >= batch_size):
+            yield waiting
             waiting, n_atoms = [], 0
         waiting.append(structure)
         n_atoms += size
     if waiting:
-        yield from _predict_batch(waiting, frozen, unsafe=unsafe)
+        yield waiting
 
 
 def embed(

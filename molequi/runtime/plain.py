@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,16 @@ import torch
 def json_text(document: object) -> str:
     """Return a document as indented JSON with a line end."""
     return json.dumps(plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def json_list(documents: Iterable[object]) -> Iterator[str]:
+    """Yield the text that `json_text` gives of a list, a document at a time."""
+    opening = "[\n "
+    for document in documents:
+        text = json.dumps(plain(document), indent=1, ensure_ascii=False, allow_nan=False)
+        yield opening + text.replace("\n", "\n ")
+        opening = ",\n "
+    yield "[]\n" if opening.startswith("[") else "\n]\n"
 
 
 def plain(value: Any) -> Any:

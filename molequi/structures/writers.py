@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -16,9 +17,10 @@ from ase.io.extxyz import write_xyz
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, Property
 from molequi.runtime.files import check_output, written_by_rename
-from molequi.runtime.plain import json_text
+from molequi.runtime.plain import json_list, plain
 
 Record = Mapping[str, Any]
+Pieces = Callable[[], Iterator[Any]]
 _UNITS = {
     "atomization_energy": "eV",
     "max_force": "eV/Å",
@@ -37,7 +39,7 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
 
     Raises UserError for an unknown suffix, and as `files.check_output`.
     """
-    _writer(Path(path))
+    format_of_output(path)
     return check_output(path, overwrite=overwrite)
 
 
@@ -56,74 +58,97 @@ def write_results(
     """
     if all("error" in record for record in records):
         return
+    piece_of = format_of_output(path).piece_of
+    pairs = list(zip(records, structures, strict=True))
+    write_pieces(path, lambda: (piece_of(*pair, properties or {}) for pair in pairs))
+
+
+def write_pieces(path: str | os.PathLike[str], pieces: Pieces) -> None:
+    """Join what `OutputFormat.piece_of` gave for each structure to a file that appears by rename.
+
+    pieces: starts anew at each call, so that none need be held; a None is left out.
+    """
     with written_by_rename(path) as temporary:
-        _writer(Path(path))(temporary, records, structures, {**PROPERTIES, **(properties or {})})
+        format_of_output(path).join(temporary, pieces)
 
 
-def _writer(path: Path) -> Callable[..., None]:
+class OutputFormat(NamedTuple):
+    """How results become a file, one structure at a time.
+
+    piece_of: a record, its structure and the properties beside the table to plain JSON data, None
+    for what the format has no place for. join: all pieces to a file.
+    """
+
+    piece_of: Callable[[Record, Atoms | None, Mapping[str, Property]], Any]
+    join: Callable[[Path, Pieces], None]
+
+
+def format_of_output(path: str | os.PathLike[str]) -> OutputFormat:
+    """Return the format of an output by its name. Raises UserError for one that is not known."""
+    path = Path(path)
     suffixes = path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]
-    writers = {
-        ".xyz": _write_xyz,
-        ".extxyz": _write_xyz,
-        ".xyz.gz": _write_xyz,
-        ".extxyz.gz": _write_xyz,
-        ".csv": _write_csv,
-        ".json": _write_json,
+    xyz = OutputFormat(_frame, _join_xyz)
+    formats = {
+        ".xyz": xyz,
+        ".extxyz": xyz,
+        ".xyz.gz": xyz,
+        ".extxyz.gz": xyz,
+        ".csv": OutputFormat(_row, _join_csv),
+        ".json": OutputFormat(_document, _join_json),
     }
-    writer = writers.get("".join(suffixes).lower())
-    if writer is None:
-        raise UserError(f"the output {path} has no known format; use {', '.join(writers)}")
-    return writer
+    found = formats.get("".join(suffixes).lower())
+    if found is None:
+        raise UserError(f"the output {path} has no known format; use {', '.join(formats)}")
+    return found
 
 
-def _write_xyz(
-    path: Path,
-    records: Sequence[Record],
-    structures: Sequence[Atoms | None],
-    properties: Mapping[str, Property],
-) -> None:
+def _frame(_record: Record, atoms: Atoms | None, _properties: Mapping[str, Property]) -> str | None:
+    if atoms is None:
+        return None
+    text = io.StringIO()
+    write_xyz(text, atoms)
+    return text.getvalue()
+
+
+def _join_xyz(path: Path, pieces: Pieces) -> None:
     opened = (
         gzip.open(path, "wt", encoding="utf-8")
         if path.suffix.lower() == ".gz"
         else path.open("w", encoding="utf-8")
     )
     with opened as file:
-        for atoms in structures:
-            if atoms is not None:
-                write_xyz(file, atoms)
+        file.writelines(piece for piece in pieces() if piece is not None)
 
 
-def _write_json(
-    path: Path,
-    records: Sequence[Record],
-    structures: Sequence[Atoms | None],
-    properties: Mapping[str, Property],
-) -> None:
-    path.write_text(
-        json_text(list(records)),
-        encoding="utf-8",
-    )
+def _document(record: Record, _atoms: Atoms | None, _properties: Mapping[str, Property]) -> Any:
+    return plain(record)
 
 
-def _write_csv(
-    path: Path,
-    records: Sequence[Record],
-    structures: Sequence[Atoms | None],
-    properties: Mapping[str, Property],
-) -> None:
+def _join_json(path: Path, pieces: Pieces) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json_list(pieces()))
+
+
+def _row(
+    record: Record, _atoms: Atoms | None, properties: Mapping[str, Property]
+) -> dict[str, Any]:
+    row: dict[str, Any] = plain(_flat(record, {**PROPERTIES, **properties}))
+    return row
+
+
+def _join_csv(path: Path, pieces: Pieces) -> None:
     """One row per structure.
 
     Vectors and tensors of the molecule take a column per component, per-atom values are left to the
     other formats.
     """
-    rows = [_flat(record, properties) for record in records]
-    columns = dict.fromkeys(column for row in rows for column in row if column != "error")
-    if any("error" in row for row in rows):
-        columns["error"] = None
+    columns = dict.fromkeys(column for row in pieces() for column in row)
+    if "error" in columns:  # the last one
+        columns["error"] = columns.pop("error")
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(columns))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(pieces())
 
 
 def _flat(record: Record, properties: Mapping[str, Property]) -> dict[str, Any]:

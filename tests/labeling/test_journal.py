@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from molequi.errors import UserError
-from molequi.labeling.journal import Journal, journal_path, name_of
+from molequi.labeling.journal import Journal, name_of
 from molequi.labeling.levels import Molecule
+from molequi.runtime.journal import journal_path
 
 IDENTITY = {"level": "hf/6-31g", "properties": ["energy"], "program": "program 1.0"}
 HYDROGEN = Molecule(np.array([1, 1]), np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.74]]))

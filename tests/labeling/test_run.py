@@ -20,8 +20,8 @@ from molequi.datasets.formats.extxyz import read_frames
 from molequi.datasets.load import load_dataset
 from molequi.datasets.settings import DataSettings
 from molequi.errors import RunInterruptedError, UserError
-from molequi.labeling.journal import journal_path
 from molequi.labeling.run import RunSettings, label
+from molequi.runtime.journal import journal_path
 
 ALL = ("energy", "forces", "dipole", "charges", "polarizability", "rosenfeld")
 

@@ -58,6 +58,14 @@ class MorseModel(nn.Module):
         )
         self.register_buffer("table", pair_table())
 
+    work = (0.0, 0.0)
+
+    def digest(self):
+        return f"morse {self.scale.item()} {self.cutoff}"
+
+    def go_on_from(self, work):
+        pass
+
     @property
     def dtype(self):
         return self.scale.dtype

@@ -1,0 +1,142 @@
+"""Journals of long runs: a line of JSON for each answer, so that nothing is computed twice."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from molequi.errors import UserError
+from molequi.runtime.locks import lock
+
+Entry = dict[str, Any]
+_BLOCK = 1 << 16
+
+
+def journal_path(output: Path) -> Path:
+    """Return the place of an output's journal, beside it."""
+    return output.with_name(f"{output.name}.journal")
+
+
+class Line(NamedTuple):
+    """One answer, and the place in the file, bytes, where its line ends."""
+
+    entry: Entry
+    end: int
+
+
+class LineJournal:
+    """Answers on disk, one line each; they are read one at a time and never held together.
+
+    path: of the journal. identity: what all its answers share, its first line. command: whose
+    journal it is, in words for people. discard: begin anew where the journal is that of a run with
+    another identity, rather than refuse it.
+    A journal that another run is writing is refused, and a file that is no journal is left as it
+    is: UserError. A last line that a killed process left unfinished is cut off. Use as a context
+    manager.
+    """
+
+    def __init__(self, path: Path, identity: Entry, command: str, *, discard: bool = False) -> None:
+        self.path, self.identity, self._command = path, identity, command
+        self._file = path.open("ab")
+        try:
+            lock(self._file.fileno(), path)
+            self._check_start(discard=discard)
+        except UserError:
+            self._file.close()
+            raise
+        if not path.stat().st_size:
+            self.append(identity)
+
+    def append(self, entry: Entry) -> None:
+        """Add an answer; it is with the operating system when this returns."""
+        self._file.write(json.dumps(entry).encode() + b"\n")
+        self._file.flush()
+
+    def lines(self) -> Iterator[Line]:
+        """Yield the answers that stand there now. Raises UserError for a damaged line."""
+        with self.path.open("rb") as file:
+            end = len(file.readline())
+            for text in file:
+                end += len(text)
+                yield Line(self._parsed(text), end)
+
+    def cut(self, end: int | None = None) -> None:
+        """Take the answers behind a place back, by default all."""
+        if end is None:
+            with self.path.open("rb") as file:
+                end = len(file.readline())
+        self._file.truncate(end)
+
+    def close(self) -> None:
+        """Have everything on the disk and let others write."""
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+    def __enter__(self) -> LineJournal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check_start(self, *, discard: bool) -> None:
+        """Cut an unfinished last line off, and compare the first with the identity."""
+        with self.path.open("rb") as file:
+            if file.read(1) not in {b"", b"{"}:
+                raise self._foreign("its first line is no answer")
+        whole = _length_of_whole_lines(self.path)
+        if whole:
+            with self.path.open("rb") as file:
+                found = self._parsed(file.readline())
+            if found != self.identity:
+                if not discard:
+                    raise UserError(self._difference(found))
+                whole = 0
+        self._file.truncate(whole)
+
+    def _difference(self, found: Entry) -> str:
+        changed = [key for key in self.identity if found.get(key) != self.identity[key]]
+        was, now = ({key: source.get(key) for key in changed} for source in (found, self.identity))
+        return (
+            f"{self.path} was written for {was}, not {now}; use the same settings, "
+            "--overwrite, or another output"
+        )
+
+    def _parsed(self, text: bytes) -> Entry:
+        try:
+            entry = json.loads(text)
+        except ValueError as error:
+            raise self._foreign(error) from error
+        if not isinstance(entry, dict):
+            raise self._foreign("a line is no answer")
+        return entry
+
+    def _foreign(self, why: object) -> UserError:
+        return UserError(
+            f"{self.path} is no journal of {self._command} ({why}); remove it or give another "
+            "output"
+        )
+
+
+def _length_of_whole_lines(path: Path) -> int:
+    """Return where the last line that has its end ends, bytes; it is looked for from behind."""
+    with path.open("rb") as file:
+        place = file.seek(0, os.SEEK_END)
+        while place:
+            start = max(place - _BLOCK, 0)
+            file.seek(start)
+            last = file.read(place - start).rfind(b"\n")
+            if last >= 0:
+                return start + last + 1
+            place = start
+    return 0

@@ -1,0 +1,82 @@
+"""Journals: lines that survive a killed process, and what is refused."""
+
+import pytest
+
+from molequi.errors import UserError
+from molequi.runtime.journal import LineJournal, journal_path
+
+IDENTITY = {"format": 1, "model": "a"}
+
+
+def entries(journal):
+    return [line.entry["n"] for line in journal.lines()]
+
+
+def test_lines_are_there_at_once_and_again(tmp_path):
+    path = journal_path(tmp_path / "out.xyz")
+    assert path == tmp_path / "out.xyz.journal"
+    with LineJournal(path, IDENTITY, "a test") as journal:
+        journal.append({"n": 0})
+        assert entries(journal) == [0]
+        journal.append({"n": 1})
+    with LineJournal(path, IDENTITY, "a test") as journal:
+        assert entries(journal) == [0, 1]
+
+
+@pytest.mark.parametrize("tail", [b"{", b'{"n": 2}', b"x" * 200_000])
+def test_an_unfinished_line_is_cut_off_however_long(tmp_path, tail):
+    path = tmp_path / "x.journal"
+    with LineJournal(path, IDENTITY, "a test") as journal:
+        journal.append({"n": 0})
+    with path.open("ab") as file:
+        file.write(tail)
+    with LineJournal(path, IDENTITY, "a test") as journal:
+        journal.append({"n": 1})
+        assert entries(journal) == [0, 1]
+
+
+def test_answers_are_taken_back(tmp_path):
+    with LineJournal(tmp_path / "x.journal", IDENTITY, "a test") as journal:
+        for n in range(3):
+            journal.append({"n": n})
+        ends = [line.end for line in journal.lines()]
+        journal.cut(ends[1])
+        assert entries(journal) == [0, 1]
+        journal.append({"n": 7})
+        assert entries(journal) == [0, 1, 7]
+        journal.cut()
+        assert entries(journal) == []
+
+
+def test_another_run_is_refused_or_discarded_as_asked(tmp_path):
+    path = tmp_path / "x.journal"
+    with LineJournal(path, IDENTITY, "a test") as journal:
+        journal.append({"n": 0})
+    other = {**IDENTITY, "model": "b"}
+    with pytest.raises(UserError, match=r"written for \{'model': 'a'\}, not \{'model': 'b'\}"):
+        LineJournal(path, other, "a test")
+    with LineJournal(path, other, "a test", discard=True) as journal:
+        assert entries(journal) == []
+
+
+@pytest.mark.parametrize("content", ["a line of mine\n", "no line at all", '["a list"]\n'])
+def test_what_is_no_journal_is_left_as_it_is(tmp_path, content):
+    path = tmp_path / "x.journal"
+    path.write_text(content)
+    for discard in (False, True):
+        with pytest.raises(UserError, match="no journal of a test"):
+            LineJournal(path, IDENTITY, "a test", discard=discard)
+        assert path.read_text() == content
+
+
+def test_a_damaged_line_is_told(tmp_path):
+    path = tmp_path / "x.journal"
+    with LineJournal(path, IDENTITY, "a test") as journal:
+        journal.append({"n": 0})
+    with path.open("a") as file:
+        file.write("{damaged\n")
+    with LineJournal(path, IDENTITY, "a test") as journal:
+        lines = journal.lines()
+        assert next(lines).entry == {"n": 0}
+        with pytest.raises(UserError, match="no journal of a test"):
+            next(lines)
