@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +12,7 @@ from molequi.cli.calculators import load_calculator
 from molequi.cli.exits import ExitCode
 from molequi.cli.loading import load_network
 from molequi.cli.output import line, print_json, print_table
+from molequi.cli.records import print_notes
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def check(
     input_: Input = None,
     *,
     calculator: Calculator = None,
+    add_hydrogens: options.AddHydrogens = False,
     device: options.DeviceOption = options.Device.cpu,
     dtype: Precision = None,
     dispersion: options.Dispersion = None,
@@ -73,21 +75,25 @@ def check(
             "one INPUT"
         )
     if calculator is not None:
-        measurements = _check_calculator(calculator, model, dtype)
+        structures = _structures(model, add_hydrogens=add_hydrogens)
+        measurements = _check_calculator(calculator, structures, dtype)
     elif model is not None:
-        measurements = _check_model(model, input_, device, dtype, dispersion)
+        structures = _structures(input_, add_hydrogens=add_hydrogens)
+        measurements = _check_model(model, input_, structures, device, dtype, dispersion)
     else:
         raise UserError("nothing to check: give a MODEL, or --calculator MODULE:FACTORY")
     if json:
         print_json({name: _as_json(item) for name, item in measurements.items()})
     else:
         _print_measurements(calculator or str(model), measurements)
+        print_notes([atoms.info for atoms in structures])
     return ExitCode.DONE if all(item.ok for item in measurements.values()) else ExitCode.FAILED
 
 
 def _check_model(
     model: str,
     source: str | None,
+    structures: Sequence[Atoms],
     device: options.Device,
     dtype: options.Dtype | None,
     dispersion: str | None,
@@ -98,7 +104,7 @@ def _check_model(
     dtype = dtype or options.Dtype.float64
     network = load_network(model, device, dtype, dispersion=dispersion)
     graphs = []
-    for index, atoms in _structures(source):
+    for index, atoms in enumerate(structures):
         try:
             graphs.append(graph_from_atoms(atoms, network.cutoff))
             network.check_input(graphs[-1])
@@ -108,7 +114,7 @@ def _check_model(
 
 
 def _check_calculator(
-    calculator: str, source: str | None, dtype: options.Dtype | None
+    calculator: str, structures: Sequence[Atoms], dtype: options.Dtype | None
 ) -> dict[str, Measurement]:
     import torch
 
@@ -117,21 +123,19 @@ def _check_calculator(
     from molequi.testing.calculators import as_checkable, default_structures, structure_of
 
     foreign = load_calculator(calculator)
-    given = [structure_of(atoms, f"structure {index}") for index, atoms in _structures(source)]
+    given = [structure_of(atoms, f"structure {index}") for index, atoms in enumerate(structures)]
     runner = ModelRunner(as_checkable(foreign, given))
     limits = torch.float64 if dtype is options.Dtype.float64 else torch.float32
     return measure(runner, given or default_structures(), dtype=limits)
 
 
-def _structures(source: str | None) -> Iterator[tuple[int, Atoms]]:
-    from molequi.structures.readers import read_structures
+def _structures(source: str | None, *, add_hydrogens: bool) -> list[Atoms]:
+    from molequi.structures.inputs import read_inputs
 
     if source is None:
-        return
-    for index, atoms in read_structures(source):
-        if isinstance(atoms, str):
-            raise UserError(f"{source}, structure {index}: {atoms}")
-        yield index, atoms
+        return []
+    found = read_inputs(source, add_hydrogens=add_hydrogens)
+    return [structure.require_atoms() for structure in found]
 
 
 def _as_json(item: Measurement) -> dict[str, float | bool]:

@@ -11,11 +11,13 @@ import typer
 from molequi.cli import options
 from molequi.cli.loading import load_network
 from molequi.cli.output import print_json, say
+from molequi.cli.records import print_provenance
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
-    import numpy as np
+    from molequi.prediction.embedding import Embedding
 
+SOURCES = ("charge_source", "multiplicity_source")
 EmbedOutput = Annotated[
     Path | None,
     typer.Option(
@@ -34,6 +36,7 @@ def embed(
     smiles: options.Smiles = None,
     model: options.Model = "organic",
     charge: options.Charge = None,
+    add_hydrogens: options.AddHydrogens = False,
     json: options.Json = False,
     device: options.DeviceOption = options.Device.cpu,
     dtype: options.DtypeOption = None,
@@ -42,11 +45,12 @@ def embed(
 ) -> None:
     """Write the invariant features of every atom, for models and analyses of your own.
 
-    The .npz file holds `features`, one row per atom of all structures, and `n_atoms`, one entry per
-    structure.
+    The .npz file holds `features`, one row per atom of all structures, and with an entry per
+    structure `n_atoms`, `total_charge`, `spin_multiplicity` and where these come from.
     """
-    from molequi.prediction.predict import embed as run
+    from molequi.prediction.embedding import iter_embeddings
     from molequi.runtime.files import check_output
+    from molequi.structures.inputs import read_inputs
 
     if output is None and not json:
         raise UserError("say where the features go: --output FILE.npz, or --json")
@@ -54,23 +58,28 @@ def embed(
         if output.suffix != ".npz":
             raise UserError(f"the output {output} has no known format; use .npz")
         check_output(output, overwrite=overwrite)
-    network = load_network(model, device, dtype)
-    features = run(inputs or [], network, smiles=smiles or [], charge=charge, seed=seed)
+    structures = read_inputs(
+        inputs or [], smiles=smiles or [], charge=charge, seed=seed, add_hydrogens=add_hydrogens
+    )
+    found = list(iter_embeddings(structures, load_network(model, device, dtype)))
     if json:
-        print_json(features)
+        print_json([{**one.record, "features": one.features} for one in found])
+    else:
+        print_provenance([one.record for one in found])
     if output is not None:
-        _write(output, features)
+        _write(output, found)
 
 
-def _write(output: Path, features: Sequence[np.ndarray]) -> None:
+def _write(output: Path, found: Sequence[Embedding]) -> None:
     import numpy as np
 
     from molequi.runtime.files import written_by_rename
 
-    n_atoms = [len(atoms) for atoms in features]
+    columns = {
+        name: np.array([one.record[name] for one in found])
+        for name in ("n_atoms", "total_charge", "spin_multiplicity", *SOURCES)
+    }
+    features = np.concatenate([one.features for one in found])
     with written_by_rename(output) as temporary:
-        np.savez_compressed(temporary, features=np.concatenate(features), n_atoms=n_atoms)
-    say(
-        f"features of {len(features)} structures, {features[0].shape[1]} per atom, written to "
-        f"{output}"
-    )
+        np.savez_compressed(temporary, allow_pickle=False, features=features, **columns)
+    say(f"features of {len(found)} structures, {features.shape[1]} per atom, written to {output}")

@@ -46,8 +46,17 @@ def completed(inputs: list[str] | None) -> list[Structure]:
     return list(read_inputs(inputs, add_hydrogens=True)) if inputs else []
 
 
-def read_one(source: str | None, smiles: str | None, charge: int | None, seed: int) -> Atoms:
+def read_one(
+    source: str | None,
+    smiles: str | None,
+    charge: int | None,
+    seed: int,
+    *,
+    add_hydrogens: bool,
+) -> Atoms:
     """Read the first structure of an input. Raises UserError where there is none."""
     from molequi.structures.inputs import one_structure
 
-    return one_structure(source, smiles=smiles, charge=charge, seed=seed).require_atoms()
+    return one_structure(
+        source, smiles=smiles, charge=charge, seed=seed, add_hydrogens=add_hydrogens
+    ).require_atoms()

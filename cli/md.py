@@ -65,6 +65,7 @@ def md(
     output: options.Output = None,
     restart: Restart = False,
     charge: options.Charge = None,
+    add_hydrogens: options.AddHydrogens = False,
     json: options.Json = False,
     dispersion: options.Dispersion = None,
     unsafe: options.Unsafe = False,
@@ -84,7 +85,7 @@ def md(
     from molequi.simulation.md import MDSettings
 
     settings = MDSettings(ensemble.value, temperature, timestep, steps, interval, friction, seed)
-    atoms = read_one(input_, smiles, charge, seed)
+    atoms = read_one(input_, smiles, charge, seed, add_hydrogens=add_hydrogens)
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     result = _run(atoms, calculator, settings, output, restart=restart, overwrite=overwrite)
     print_json(result) if json else _print(result)

@@ -104,7 +104,8 @@ AddHydrogens = Annotated[
     bool,
     typer.Option(
         "--add-hydrogens",
-        help="Complete SDF records that have coordinates in space but no hydrogens.",
+        help="Complete SDF records that have coordinates in space but no hydrogens; other inputs "
+        "without them are refused.",
     ),
 ]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the model runs.")]

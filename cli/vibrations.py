@@ -32,6 +32,7 @@ def vibrations(
     fmax: Fmax = 1e-3,
     output: Folder = None,
     charge: options.Charge = None,
+    add_hydrogens: options.AddHydrogens = False,
     json: options.Json = False,
     dispersion: options.Dispersion = None,
     unsafe: options.Unsafe = False,
@@ -47,7 +48,7 @@ def vibrations(
     """
     from molequi.simulation.vibrations import vibrations as run
 
-    atoms = read_one(input_, smiles, charge, seed)
+    atoms = read_one(input_, smiles, charge, seed, add_hydrogens=add_hydrogens)
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     with STDERR.status("relaxing, then the Hessian"):
         result = run(

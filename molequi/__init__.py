@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from molequi.experiments import evaluate, train
     from molequi.labeling.run import label
     from molequi.models.zoo import load
-    from molequi.prediction.predict import embed, predict
+    from molequi.prediction.embedding import embed
+    from molequi.prediction.predict import predict
     from molequi.simulation.calculator import Calculator
 
 __all__ = [
@@ -32,7 +33,7 @@ __all__ = [
 
 _HOMES = {
     "Calculator": "molequi.simulation.calculator",
-    "embed": "molequi.prediction.predict",
+    "embed": "molequi.prediction.embedding",
     "evaluate": "molequi.experiments",
     "label": "molequi.labeling.run",
     "load": "molequi.models.zoo",

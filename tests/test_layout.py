@@ -30,8 +30,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "structures",
-        "formats text counting sniff symbols electrons atoms doubts comments xyz pdb mol2 programs gaussian "
-        "cip fragments molecules sdf readers inputs writers perception",
+        "formats text counting sniff symbols electrons atoms doubts comments xyz pdb mol2 programs "
+        "gaussian cip fragments molecules sdf readers inputs writers perception",
     ),
     ("", "settings"),
     (
@@ -92,8 +92,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("testing", "calculators assertions"),
     (
         "prediction",
-        "records optical_rotation journaled predict benchmark suites suite_json suite_schema suite_yaml "
-        "suite_places energies suite_scores suite_plots",
+        "records optical_rotation journaled predict embedding benchmark suites suite_json "
+        "suite_schema suite_yaml suite_places energies suite_scores suite_plots",
     ),
     (
         "labeling",

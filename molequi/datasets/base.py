@@ -25,7 +25,8 @@ class Request:
     there; otherwise those that are.
     keys, units: target -> its name and its unit in the file. smiles: the SMILES column of a table.
     structures: QM9, where the labels name its molecules. conformers: of each stereoisomer, placed
-    with `seed`. published_split: its number, where several are published.
+    with `seed`. add_hydrogens: complete SDF records in space that have none. published_split: its
+    number, where several are published.
     """
 
     path: str | None = None
@@ -36,6 +37,7 @@ class Request:
     smiles: str | None = None
     structures: str | None = None
     conformers: int = 1
+    add_hydrogens: bool = False
     seed: int = 0
     published_split: int | None = None
 

@@ -109,6 +109,7 @@ def _request(settings: DataSettings, targets: Iterable[Property]) -> Request:
         smiles=settings.smiles,
         structures=settings.structures,
         conformers=settings.conformers,
+        add_hydrogens=settings.add_hydrogens,
         seed=settings.seed,
         published_split=settings.split.index if settings.split.kind == "official" else None,
     )

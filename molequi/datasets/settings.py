@@ -43,7 +43,7 @@ class DataSettings(Settings):
     label's name in the file. units: target -> the unit it has there. smiles: the SMILES column of a
     table.
     structures: QM9, where the labels name its molecules (rosenfeld, qm9_chirality). conformers: so
-    many of each stereoisomer (chiral).
+    many of each stereoisomer (chiral). add_hydrogens: complete SDF records in space that have none.
     limit: use only so many structures, drawn with `seed`; the seed also places conformers.
     """
 
@@ -57,6 +57,7 @@ class DataSettings(Settings):
     smiles: str | None = None
     structures: str | None = None
     conformers: Count = 1
+    add_hydrogens: bool = False
     limit: Count | None = None
     seed: int = 0
     split: SplitSettings = SplitSettings()

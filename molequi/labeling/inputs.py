@@ -26,7 +26,13 @@ from molequi.structures.inputs import Structure, read_inputs
 
 
 def gather(
-    inputs: Sequence[str], smiles: Sequence[str], *, charge: int | None, seed: int, rows: str | None
+    inputs: Sequence[str],
+    smiles: Sequence[str],
+    *,
+    charge: int | None,
+    seed: int,
+    rows: str | None,
+    add_hydrogens: bool = False,
 ) -> list[Structure]:
     """Return the structures of all inputs, in order.
 
@@ -49,15 +55,13 @@ def gather(
         if _is_data_set(item):
             structures += _from_data_set(item, numbers)
         else:
-            structures += _chosen(
-                list(
-                    read_inputs(
-                        [find_data(item) if item != "-" else item], charge=charge, seed=seed
-                    )
-                ),
-                numbers,
-                item,
+            found = read_inputs(
+                [find_data(item) if item != "-" else item],
+                charge=charge,
+                seed=seed,
+                add_hydrogens=add_hydrogens,
             )
+            structures += _chosen(list(found), numbers, item)
     if smiles or not inputs:
         structures += read_inputs((), smiles=smiles, charge=charge, seed=seed)
     return structures

@@ -62,13 +62,15 @@ class RunSettings:
     By default one per core that this process may use.
 
     resume: go on with the journal of an interrupted run. overwrite: replace output and journal.
-    progress: called with done, total, failed.
+    progress: called with done, total, failed. add_hydrogens: complete records that have none, see
+    `inputs.read_inputs`.
     """
 
     n_processes: int | None = None
     resume: bool = False
     overwrite: bool = False
     progress: Progress | None = None
+    add_hydrogens: bool = False
 
 
 def label(
@@ -101,7 +103,9 @@ def label(
     target = _check_target(output, run)
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     paths = [os.fspath(item) for item in inputs]
-    structures = gather(paths, smiles, charge=charge, seed=seed, rows=rows)
+    structures = gather(
+        paths, smiles, charge=charge, seed=seed, rows=rows, add_hydrogens=run.add_hydrogens
+    )
     excluded = None if exclude is None else read_excluded(os.fspath(exclude))
     return _label(_sift(structures, excluded), parsed, chosen, target, run)
 

@@ -11,7 +11,6 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from ase import Atoms
 
 from molequi.errors import UnknownElementError, UserError
@@ -138,29 +137,6 @@ def _batches(structures: Iterable[Structure], batch_size: int | None) -> Iterato
         n_atoms += size
     if waiting:
         yield waiting
-
-
-def embed(
-    inputs: Input | Iterable[Input] = (),
-    model: str | os.PathLike[str] | MolecularModel | FrozenModel = "organic",
-    *,
-    smiles: str | Sequence[str] = (),
-    charge: int | None = None,
-    seed: int = 0,
-) -> list[np.ndarray]:
-    """Return invariant features of every atom of every structure: (N, F) each.
-
-    Arguments as `predict`. Raises UserError that names a structure which cannot be read or is
-    outside the model.
-    """
-    frozen = frozen_model(model)
-    features = []
-    for structure in read_inputs(inputs, smiles=smiles, charge=charge, seed=seed):
-        case = _prepare(structure, frozen, unsafe=False)
-        if not isinstance(case, _Ready):
-            raise UserError(f"{structure}: {case.record['error']}")
-        features.append(frozen.embed(case.graph.to(frozen.device)).cpu().numpy())
-    return features
 
 
 def _require_place(output: str | os.PathLike[str], model: FrozenModel) -> None:

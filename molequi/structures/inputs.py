@@ -135,6 +135,7 @@ def one_structure(
     smiles: str | None = None,
     charge: int | None = None,
     seed: int = 0,
+    add_hydrogens: bool = False,
 ) -> Structure:
     """Read the first structure of an input or make one from a SMILES; arguments as `read_inputs`.
 
@@ -148,6 +149,7 @@ def one_structure(
             smiles=() if smiles is None else smiles,
             charge=charge,
             seed=seed,
+            add_hydrogens=add_hydrogens,
         )
     )
     structure.require_atoms()

@@ -19,7 +19,7 @@ import ase.io
 
 from molequi.errors import UserError
 from molequi.structures.atoms import check_atoms, settle_electrons
-from molequi.structures.doubts import doubts_of
+from molequi.structures.doubts import doubts_of, missing_hydrogens
 from molequi.structures.electrons import SOURCE_KEYS
 from molequi.structures.formats import UNREADABLE, Format, decompressed, format_of, open_binary
 from molequi.structures.gaussian import gaussian_inputs
@@ -94,9 +94,18 @@ def records(
 
     `-` is standard input, in any text format and compressed or not.
 
-    seed, add_hydrogens: see `read_structures`. Raises UserError for a file that is missing or of
-    unknown format.
+    seed, add_hydrogens: see `read_structures`; where hydrogens are asked for and cannot be added,
+    as nothing tells the bonds, the record is wrong.
+    Raises UserError for a file that is missing or of unknown format.
     """
+    for item in _records(source, seed, add_hydrogens=add_hydrogens):
+        doubt = missing_hydrogens(item) if add_hydrogens and not isinstance(item, str) else None
+        yield item if doubt is None else f"{doubt}; --add-hydrogens needs bonds, as in an SDF"
+
+
+def _records(
+    source: str | os.PathLike[str], seed: int, *, add_hydrogens: bool
+) -> Iterator[ase.Atoms | str]:
     if str(source) == "-":
         data = decompressed(sys.stdin.buffer.read())
         yield from _parse(io.BytesIO(data), sniff(decode(data)), seed, add_hydrogens=add_hydrogens)

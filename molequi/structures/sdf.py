@@ -120,7 +120,7 @@ def _in_space(
     if not add_hydrogens:
         raise UserError(
             f"has coordinates in space but none of its {n_missing} hydrogens; add them to the "
-            "file, or ask predict or relax for --add-hydrogens"
+            "file, or ask for --add-hydrogens (in a training data.add_hydrogens=true)"
         )
     added = {**info, "geometry": "hydrogens added to the file's coordinates"}
     return atoms_from_molecule(Chem.AddHs(molecule, addCoords=True), info=added)

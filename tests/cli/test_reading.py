@@ -91,7 +91,9 @@ def test_a_bad_file_does_not_cost_the_good_ones(molequi, tiny_model, water, tmp_
     assert (alone.code, len(alone.err.strip().splitlines())) == (2, 1)
 
 
-def test_hydrogens_where_asked(molequi, tiny_model, tmp_path):
+@pytest.fixture
+def bare(tmp_path):
+    """The heavy atoms of ethanol in space."""
     from rdkit import Chem
     from rdkit.Chem import AllChem
 
@@ -99,14 +101,71 @@ def test_hydrogens_where_asked(molequi, tiny_model, tmp_path):
     AllChem.EmbedMolecule(mol, randomSeed=1)
     path = tmp_path / "a.sdf"
     path.write_text(Chem.MolToMolBlock(Chem.RemoveHs(mol)) + "$$$$\n")
-    refused = molequi("predict", path, "--model", tiny_model)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("predict", ()),
+        ("relax", ("--steps", "1")),
+        ("md", ("--steps", "1")),
+        ("vibrations", ("--no-relax",)),
+        ("embed", ()),
+    ],
+)
+def test_every_command_adds_hydrogens_where_asked_alone(
+    molequi, tiny_model, bare, command, options
+):
+    arguments = (command, bare, "--model", tiny_model, "--json", *options)
+    refused = molequi(*arguments)
     assert (refused.code, "none of its 6 hydrogens" in refused.err) == (2, True)
-    for command in ("predict", "relax"):
-        steps = ["--steps", "1"] if command == "relax" else []
-        asked = molequi(command, path, "--add-hydrogens", "--model", tiny_model, *steps, "--json")
-        (record,) = json.loads(asked.out)
-        assert record["formula"] == "C2H6O"
-        assert record["geometry"] == "hydrogens added to the file's coordinates"
+    record = json.loads(molequi(*arguments, "--add-hydrogens").out)
+    record = record[0] if isinstance(record, list) else record
+    assert record["formula"] == "C2H6O"
+    assert record["geometry"] == "hydrogens added to the file's coordinates"
+
+
+def test_hydrogens_are_not_added_where_nothing_tells_the_bonds(molequi, tiny_model, bare, tmp_path):
+    path = tmp_path / "a.xyz"
+    ase.io.write(path, ase.io.read(bare))
+    asked = molequi("predict", path, "--add-hydrogens", "--model", tiny_model)
+    assert asked.code == 2
+    assert "add the hydrogens if they are missing; --add-hydrogens needs bonds" in asked.err
+
+
+@pytest.mark.parametrize("kind", ["table", "frames"])
+def test_a_training_adds_hydrogens_where_asked_alone(bare, kind):
+    from molequi.datasets.load import load_dataset
+    from molequi.datasets.settings import DataSettings
+    from molequi.errors import UserError
+
+    record = bare.read_text().replace("$$$$", ">  <gap>\n1.5\n\n$$$$")
+    bare.write_text(10 * record)
+    settings = {"path": str(bare), "kind": kind, "targets": ["gap"]}
+    with pytest.raises(UserError, match=r"data\.add_hydrogens=true"):
+        load_dataset(DataSettings(**settings))
+    frames = load_dataset(DataSettings(**settings, add_hydrogens=True)).frames
+    assert frames.n_atoms.tolist() == 10 * [9]
+
+
+def test_check_adds_hydrogens_and_says_where_charges_come_from(molequi, tiny_model, bare):
+    assert "none of its 6 hydrogens" in molequi("check", tiny_model, bare).err
+    printed = molequi("check", tiny_model, bare, "--add-hydrogens").out
+    assert "total charge: the formal charges of the atoms" in printed
+    assert "multiplicity: assumed, the lowest for an even number" in printed
+    assert "geometry: hydrogens added to the file's coordinates" in printed
+
+
+def test_features_say_where_charges_come_from(molequi, tiny_model, tmp_path):
+    output = tmp_path / "features.npz"
+    arguments = ("embed", "--smiles", "CCO", "--model", tiny_model, "--output", output)
+    printed = molequi(*arguments).out
+    assert "total charge: the formal charges of the atoms" in printed
+    with np.load(output, allow_pickle=False) as arrays:
+        assert arrays["charge_source"].tolist() == ["the formal charges of the atoms"]
+        assert arrays["total_charge"].tolist() == [0]
+        assert arrays["spin_multiplicity"].tolist() == [1]
 
 
 def test_what_was_done_to_a_file_is_said_and_written(molequi, tiny_model, tmp_path):

@@ -6,6 +6,8 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 from ase.io import write
+from rdkit import Chem
+from rdkit.Chem import AllChem
 
 from molequi.datasets.chirality.alanine import load_alanine
 from molequi.datasets.chirality.qm9_labels import known_smiles
@@ -18,6 +20,17 @@ from molequi.structures.inputs import Structure
 from molequi.structures.molecules import atoms_from_smiles
 
 SETTINGS = {"charge": None, "seed": 0}
+
+
+def test_hydrogens_are_added_where_asked(tmp_path):
+    skeleton = Chem.MolFromSmiles("CC(C)O")
+    AllChem.EmbedMolecule(skeleton, randomSeed=1)
+    (tmp_path / "a.sdf").write_text(Chem.MolToMolBlock(skeleton) + "$$$$\n")
+    path = str(tmp_path / "a.sdf")
+    (refused,) = gather([path], [], rows=None, **SETTINGS)
+    assert "none of its 8 hydrogens" in refused.error
+    (found,) = gather([path], [], rows="0:1", **SETTINGS, add_hydrogens=True)
+    assert found.require_atoms().get_chemical_formula() == "C3H8O"
 
 
 def test_rows_of_a_range_and_of_a_file(tmp_path):

@@ -14,7 +14,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from molequi.errors import UserError
 from molequi.models.making import make_model
-from molequi.prediction.predict import embed, iter_predictions, predict
+from molequi.prediction.embedding import embed
+from molequi.prediction.predict import iter_predictions, predict
 from molequi.properties import DEBYE, Property
 from molequi.structures.atoms import graph_from_atoms
 from molequi.structures.inputs import one_structure, read_inputs

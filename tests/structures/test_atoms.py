@@ -182,7 +182,7 @@ def test_hydrogens_missing_from_an_sdf(tmp_path: Path) -> None:
     drawing, refused = read_all(tmp_path / "a.sdf")
     assert refused == (
         "record 2 has coordinates in space but none of its 6 hydrogens; add them to the file, or "
-        "ask predict or relax for --add-hydrogens"
+        "ask for --add-hydrogens (in a training data.add_hydrogens=true)"
     )
     drawing, skeleton = read_all(tmp_path / "a.sdf", add_hydrogens=True)
     assert drawing.get_chemical_formula() == skeleton.get_chemical_formula() == "C2H6O"

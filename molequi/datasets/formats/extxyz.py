@@ -36,20 +36,21 @@ def read_frames(
     targets: Sequence[str | Property],
     keys: Mapping[str, str] | None = None,
     units: Mapping[str, str] | None = None,
+    add_hydrogens: bool = False,
 ) -> LabelledSet:
     """Read structures with the labels `targets` (names of the table, or rows).
 
     The numbers come in the units of the table.
 
     keys: target -> its name in the file. units: target -> its unit in the file, that which the file
-    itself states or else the table's.
+    itself states or else the table's. add_hydrogens: see `tables.read_table`.
     Raises UserError for a damaged frame, or a target that the file does not have, naming the keys
     that are there.
     """
     rows = [get_property(target) if isinstance(target, str) else target for target in targets]
     units = {**stated_units(path, rows, keys), **(units or {})}
     structures = []
-    for atoms in _whole_records(path):
+    for atoms in _whole_records(path, add_hydrogens=add_hydrogens):
         structures.append(atoms)
         if len(structures) == _FRAMES_BEFORE_GIVING_UP:
             find_labels(structures, rows, keys=keys, units=units, where=f"{path}, first frames")
@@ -70,13 +71,13 @@ def read_frames(
     return LabelledSet(frames, report)
 
 
-def _whole_records(path: str | Path) -> Iterator[ase.Atoms]:
+def _whole_records(path: str | Path, *, add_hydrogens: bool) -> Iterator[ase.Atoms]:
     """Yield all structures of a file.
 
     Raises UserError for a damaged one, and where there is none.
     """
     index = -1
-    for index, item in enumerate(records(path)):
+    for index, item in enumerate(records(path, add_hydrogens=add_hydrogens)):
         if isinstance(item, str):
             raise UserError(f"{path}, frame {index}: {item}")
         yield item
@@ -168,7 +169,13 @@ class StructureFiles(DatasetSpec):
             names = {row.name for row in inspect_frames(files[0], targets).rows}
             targets = [row for row in targets if row.name in names]
         parts = [
-            read_frames(file, targets=targets, keys=request.keys, units=request.units)
+            read_frames(
+                file,
+                targets=targets,
+                keys=request.keys,
+                units=request.units,
+                add_hydrogens=request.add_hydrogens,
+            )
             for file in files
         ]
         if len(parts) == 1:

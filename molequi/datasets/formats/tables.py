@@ -51,13 +51,14 @@ def read_table(
     units: Mapping[str, str] | None = None,
     smiles: str | None = None,
     seed: int = 0,
+    add_hydrogens: bool = False,
 ) -> LabelledSet:
     """Read structures and their targets; lines that fail are listed and the others go on.
 
     keys: target -> column or field, where it is not named like the property. units: target -> its
     unit in the file.
     smiles: the column with SMILES (for CSV and TSV); conformers are made by ETKDGv3 and MMFF94 with
-    `seed`.
+    `seed`. add_hydrogens: complete records of an SDF that have coordinates in space and none.
     Raises UserError for a missing column, naming those that are there, and where no line can be
     used.
     """
@@ -65,7 +66,11 @@ def read_table(
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a CSV, SDF or extxyz file")
     is_csv = format_of(path) == "table"
-    items = _csv_items(path, targets, keys, smiles, seed) if is_csv else _file_items(path, seed)
+    items = (
+        _csv_items(path, targets, keys, smiles, seed)
+        if is_csv
+        else _file_items(path, seed, add_hydrogens=add_hydrogens)
+    )
     usable = _usable(path, items, targets, keys)
     structures = usable.structures
     values, report = find_labels(structures, targets, keys=keys, units=units, where=str(path))
@@ -194,8 +199,8 @@ def _check_columns(
             )
 
 
-def _file_items(path: Path, seed: int) -> Iterator[Item]:
-    for index, item in enumerate(records(path, seed)):
+def _file_items(path: Path, seed: int, *, add_hydrogens: bool) -> Iterator[Item]:
+    for index, item in enumerate(records(path, seed, add_hydrogens=add_hydrogens)):
         if not isinstance(item, str):
             for name in [
                 name
@@ -289,6 +294,7 @@ class Table(DatasetSpec):
             units=request.units,
             smiles=request.smiles,
             seed=request.seed,
+            add_hydrogens=request.add_hydrogens,
         )
 
     def inspect(self, path: Path) -> FileReport:
