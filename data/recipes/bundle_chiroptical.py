@@ -16,19 +16,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import math
 from pathlib import Path
 
 import torch
 from ase.data import chemical_symbols
+from bundle_output import MODELS, write
 
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.npz import load_npz
 from molequi.errors import UserError
-from molequi.models.checkpoint import save_model
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import load
 from molequi.properties import PROPERTIES
@@ -36,7 +35,6 @@ from molequi.structures.cip import constitution_of
 from molequi.training.parts import split_parts
 from molequi.training.predictions import predict_frames
 
-MODELS = Path(__file__).parents[1] / "models"
 SIGN_LIMIT = 0.05  # bohr⁴: the sign of smaller values is not asked for
 MAX_BYTES = 1_000_000
 
@@ -222,29 +220,9 @@ def main() -> None:
         scales = {"rosenfeld[0o]": spread(train), **training.spread}
         training = dataclasses.replace(training, spread=scales)
         model.metadata = dataclasses.replace(model.metadata, training=training)
-        write(model, card, arguments.models, arguments.name)
+        write(model, card, arguments.models, arguments.name, MAX_BYTES)
     except UserError as error:
         parser.error(str(error))
-
-
-def write(model: MolecularModel, card: dict[str, object], folder: Path, name: str) -> None:
-    """Write the model and its card, and print their checksums.
-
-    Raises UserError for a model too large to ship.
-    """
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{name}.safetensors"
-    save_model(model, path)
-    if path.stat().st_size > MAX_BYTES:
-        path.unlink()
-        raise UserError(
-            f"the model takes more than {MAX_BYTES} bytes; train a smaller one to bundle it"
-        )
-    path.with_suffix(".json").write_text(
-        json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    for written in (path, path.with_suffix(".json")):
-        print(written.name, hashlib.sha256(written.read_bytes()).hexdigest())
     print(json.dumps(card["errors on the test part"], indent=1, ensure_ascii=False))
 
 

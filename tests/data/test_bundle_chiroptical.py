@@ -67,7 +67,7 @@ def test_card_counts_and_measures(recipe, loaded, model, reserved, tmp_path):
     assert errors["structures, both hands"] == 2 * len(loaded.splits["test"])
     assert {"R² of rosenfeld[0o]", "R² of rosenfeld[1o]", "R² of rosenfeld[2o]"} <= set(errors)
     assert errors["mirror violation over the spread"] < 1e-5
-    recipe.write(model, card, tmp_path / "models", "chiroptical")
+    recipe.write(model, card, tmp_path / "models", "chiroptical", recipe.MAX_BYTES)
     assert json.loads(
         (tmp_path / "models" / "chiroptical.json").read_text(encoding="utf-8")
     ) == json.loads(json.dumps(card))
