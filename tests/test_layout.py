@@ -70,8 +70,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "datasets.formats",
-        "units database_units unit_checks values label_checks stress_checks labels extxyz "
-        "csv_files tables flat_npz",
+        "units database_units unit_checks values label_checks stress_checks labels inspection "
+        "extxyz csv_files tables flat_npz",
     ),
     ("datasets.qm9", "columns sources qm9 pyg"),
     (

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from molequi.datasets.contacts import Fingerprints, fingerprints, name_of
 from molequi.datasets.in_memory import Frames
+from molequi.graphs.elements import N_ELEMENTS
 
-# Sums over pairs agree so far, relatively, where a file has six decimals.
+# Sums over pairs agree so far, relatively, where a file has six decimals, and distances so far, Å.
 _SAME = 1e-6
+_NEAR = 1e-4
 
 
 def molecules_of(frames: Frames) -> tuple[str, ...]:
@@ -42,11 +44,12 @@ def shared_with_training(frames: Frames, parts: Mapping[str, Tensor]) -> Shared:
     """
     prints = fingerprints(frames)
     train = parts["train"].numpy()
+    known = _Index(frames, prints, train)
     several = len(np.unique(prints.constitution)) > 1
     shared = Shared([], [])
     for name in ("valid", "test"):
         rows = parts[name].numpy().astype(np.int64)
-        twins = [(row, twin) for row in rows if (twin := _twin(prints, train, row)) is not None]
+        twins = [(row, twin) for row in rows if (twin := known.twin_of(row)) is not None]
         if twins:
             row, twin = twins[0]
             shared.structures.append(
@@ -64,13 +67,46 @@ def shared_with_training(frames: Frames, parts: Mapping[str, Tensor]) -> Shared:
     return shared
 
 
-def _twin(prints: Fingerprints, train: np.ndarray, row: int) -> int | None:
-    """Return the row of the training part that is the same structure, or None."""
-    if np.isnan(prints.inverse[row]):
-        return None
-    same = (
-        (prints.formula[train] == prints.formula[row])
-        & np.isclose(prints.inverse[train], prints.inverse[row], rtol=_SAME, atol=0.0)
-        & np.isclose(prints.direct[train], prints.direct[row], rtol=_SAME, atol=0.0)
-    )
-    return int(train[same][0]) if same.any() else None
+class _Index:
+    """Structures sorted by formula and sum over pairs, to find those of another part in them."""
+
+    def __init__(self, frames: Frames, prints: Fingerprints, rows: np.ndarray) -> None:
+        rows = rows[~np.isnan(prints.inverse[rows])]
+        self._frames, self._prints = frames, prints
+        self._rows = rows[np.lexsort((prints.inverse[rows], prints.formula[rows]))]
+        self._formulas = prints.formula[self._rows]
+        self._sums = prints.inverse[self._rows]
+
+    def twin_of(self, row: int) -> int | None:
+        """Return the first row here that is the same structure, or None."""
+        prints, found = self._prints, self._prints.inverse[row]
+        if np.isnan(found):
+            return None
+        start = self._formulas.searchsorted(prints.formula[row], "left")
+        stop = self._formulas.searchsorted(prints.formula[row], "right")
+        margin = _SAME * abs(found)
+        first = start + self._sums[start:stop].searchsorted(found - margin, "left")
+        last = start + self._sums[start:stop].searchsorted(found + margin, "right")
+        near = self._rows[first:last]
+        near = near[np.isclose(prints.direct[near], prints.direct[row], rtol=_SAME, atol=0.0)]
+        return next((int(other) for other in near if self._is_same(row, int(other))), None)
+
+    def _is_same(self, row: int, other: int) -> bool:
+        frames = self._frames
+        for states in (frames.total_charge, frames.spin_multiplicity):
+            if states[row] != states[other]:
+                return False
+        mine, theirs = (_distances(frames, index) for index in (row, other))
+        return np.array_equal(mine[0], theirs[0]) and np.allclose(mine[1], theirs[1], atol=_NEAR)
+
+
+def _distances(frames: Frames, row: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the elements of all pairs of atoms and their distances (Å), in a fixed order."""
+    atoms = slice(int(frames.offsets[row]), int(frames.offsets[row + 1]))
+    numbers, positions = frames.atomic_numbers[atoms].numpy(), frames.positions[atoms].numpy()
+    first, second = np.triu_indices(len(numbers), 1)
+    pair = np.sort(np.stack([numbers[first], numbers[second]]), axis=0).astype(np.int64)
+    kinds = pair[0] * N_ELEMENTS + pair[1]
+    lengths = np.linalg.norm(positions[first] - positions[second], axis=1)
+    order = np.lexsort((lengths, kinds))
+    return kinds[order], lengths[order]

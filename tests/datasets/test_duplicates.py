@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from ase.build import bulk
+from ase import Atoms
+from ase.build import bulk, molecule
 
 from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.duplicates import molecules_of, shared_with_training
@@ -12,7 +13,7 @@ from molequi.structures.molecules import conformers_from_smiles
 
 
 def parts(**rows: list[int]) -> dict[str, torch.Tensor]:
-    return {name: torch.tensor(rows.get(name, [])) for name in ("train", "valid", "test")}
+    return {name: torch.tensor(list(rows.get(name, []))) for name in ("train", "valid", "test")}
 
 
 def test_twins_and_conformers_are_told() -> None:
@@ -51,3 +52,27 @@ def test_names_of_molecules_group_them() -> None:
     assert names[0] == names[1] != names[2] == names[3]
     assert names[4] != names[5]
     assert np.all([isinstance(name, str) for name in names])
+
+
+def test_twins_among_many_are_those_of_every_pair_compared() -> None:
+    generator = np.random.default_rng(0)
+    structures = [Atoms("CHF", positions=generator.normal(size=(3, 3))) for _ in range(60)]
+    copies = [atoms.copy() for atoms in structures[:20]]
+    for atoms in copies:
+        atoms.rotate(generator.uniform(0, 360), generator.normal(size=3))
+        atoms.positions[:] = atoms.positions[:] * [1, 1, -1] + 3.0
+    turned = [atoms[[2, 0, 1]] for atoms in copies]
+    moved = [atoms.copy() for atoms in structures[20:30]]
+    for atoms in moved:
+        atoms.positions[0] += 0.01
+    frames = frames_from_atoms([*structures, *turned, *moved])
+    (line,), _ = shared_with_training(frames, parts(train=range(60), test=range(60, 90)))
+    assert line.startswith("20 of 30 structures of test stand in train too")
+
+
+def test_another_charge_is_no_twin() -> None:
+    atoms = molecule("H2O")
+    ion = atoms.copy()
+    ion.info["charge"] = 1
+    frames = frames_from_atoms([atoms, ion])
+    assert shared_with_training(frames, parts(train=[0], test=[1])).structures == []

@@ -167,3 +167,25 @@ def test_a_new_set_is_a_class_and_a_line(tmp_path: Path, monkeypatch: pytest.Mon
     row = declare("distance", unit="Å")
     with pytest.raises(UserError, match="target 'distance' is not in the data; it has energy"):
         Dimers().load(Request(str(path), (row,)))
+
+
+def test_what_a_training_would_refuse_or_doubt_is_shown(tmp_path):
+    """Coincident atoms, a poisoned label, and a frame that cannot be read."""
+    rows = [
+        f"2\nenergy={-1 + 0.001 * (i % 7)}\nH 0 0 0\nH 0 0 {0.74 + 0.001 * i}\n"
+        for i in range(20)
+    ]
+    rows[3] = rows[3].replace("energy=-", "energy=-9000")
+    rows[5] = "2\nenergy=-1\nH 0 0 0\nH 0 0 0.05\n"
+    rows[7] = "2\nenergy=-1\nH 0 0 0\nQq 0 0 0.05\n"
+    path = tmp_path / "a.xyz"
+    path.write_text("".join(rows))
+    report = inspect(path)
+    assert report.n_structures == 19
+    notes = "\n".join(report.notes)
+    assert (
+        "1 structures cannot be read; the first: structure 7: line 32: 'Qq' is no element" in notes
+    )
+    assert "atom 1 and atom 0 are 0.050 Å apart; nuclei closer than 0.2 Å" in notes
+    assert "energy: 1 labels lie far outside the others" in notes
+    assert "structure 3 (" in notes

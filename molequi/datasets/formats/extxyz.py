@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import ase
@@ -13,14 +13,14 @@ import torch
 from molequi.datasets.base import DatasetSpec, FileReport, Request
 from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.formats.database_units import stated_units
+from molequi.datasets.formats.inspection import inspect_frames, inspect_in_full
 from molequi.datasets.formats.labels import find_labels
 from molequi.datasets.formats.unit_checks import suspicious_units
-from molequi.datasets.formats.values import present_keys
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.report import Label, LabelReport, describe_frames, make_label
 from molequi.errors import UserError
-from molequi.properties import PROPERTIES, Property, get_property
+from molequi.properties import Property, get_property
 from molequi.structures.electrons import is_charge_key
 from molequi.structures.readers import records
 
@@ -85,41 +85,6 @@ def _whole_records(path: str | Path, *, add_hydrogens: bool) -> Iterator[ase.Ato
         raise UserError(f"{path} holds no structures")
 
 
-def inspect_frames(path: str | Path, rows: Iterable[Property] = PROPERTIES.values()) -> LabelReport:
-    """Report the labels of `rows` that a file has, without being told what to look for."""
-    structures = [item for item in records(path) if not isinstance(item, str)]
-    if not structures:
-        raise UserError(f"{path} holds no structure that can be read")
-    rows = list(rows)
-    return report_everything(structures, str(path), rows, units=stated_units(path, rows))
-
-
-def report_everything(
-    structures: Sequence[ase.Atoms],
-    where: str,
-    rows: Iterable[Property] = PROPERTIES.values(),
-    *,
-    units: Mapping[str, str] | None = None,
-) -> LabelReport:
-    """Report the labels of `rows` that structures carry; `where` names them in messages.
-
-    units: of a row, where the file states another than the table's.
-    """
-    present = present_keys(structures)
-    labels: list[Label] = []
-    warnings: list[str] = []
-    for row in _plausible_rows(present, rows):
-        try:
-            own = {name: unit for name, unit in (units or {}).items() if name == row.name}
-            report = find_labels(structures, [row], units=own, where=where).report
-        except UserError as error:
-            warnings.append(str(error))
-        else:
-            labels += report.rows
-            warnings += report.warnings
-    return LabelReport(tuple(labels), tuple(warnings), len(structures), present)
-
-
 def _charge_row(report: LabelReport, frames: Frames) -> list[Label]:
     """Say which total charges were read; silence would hide a charge under an unexpected key."""
     keys = [
@@ -132,21 +97,6 @@ def _charge_row(report: LabelReport, frames: Frames) -> list[Label]:
         make_label("total_charge", key, where, count, "e", charges)
         for key, where, count in keys[:1]
     ]
-
-
-def _plausible_rows(
-    present: Mapping[str, Mapping[str, int]], candidates: Iterable[Property]
-) -> list[Property]:
-    """Return the rows of which some name stands in the file; of two that share a name the first."""
-    names = {str(key).lower() for keys in present.values() for key in keys}
-    rows: list[Property] = []
-    taken: set[str] = set()
-    for row in candidates:
-        mine = (names & {row.name, *row.aliases}) - taken
-        if mine:
-            rows.append(row)
-            taken |= mine
-    return rows
 
 
 class StructureFiles(DatasetSpec):
@@ -186,6 +136,6 @@ class StructureFiles(DatasetSpec):
         return LabelledSet(frames, dataclasses.replace(report, warnings=warnings))
 
     def inspect(self, path: Path) -> FileReport:
-        """Report every label of the property table; a damaged frame is passed over."""
-        report = inspect_frames(path)
+        """Report every label of the property table, and what is wrong or doubtful."""
+        report = inspect_in_full(path)
         return FileReport(str(path), self.name, report.n_frames, report, report.warnings)

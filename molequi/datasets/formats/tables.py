@@ -19,7 +19,7 @@ import ase
 from molequi.datasets.base import DatasetSpec, FileReport, Request
 from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.formats.csv_files import column_names, open_table, smiles_column, table_reader
-from molequi.datasets.formats.extxyz import report_everything
+from molequi.datasets.formats.inspection import report_everything
 from molequi.datasets.formats.labels import find_labels
 from molequi.datasets.formats.unit_checks import suspicious_units
 from molequi.datasets.formats.values import parse_value

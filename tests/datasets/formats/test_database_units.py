@@ -10,7 +10,8 @@ import pytest
 from ase import units
 from ase.build import molecule
 
-from molequi.datasets.formats.extxyz import inspect_frames, read_frames
+from molequi.datasets.formats.extxyz import read_frames
+from molequi.datasets.formats.inspection import inspect_frames
 from molequi.errors import UserError
 
 UNITS = {"energy": "kcal/mol", "forces": "kcal/mol/Ang", "mu": "Debye", "gap": "Hartree"}

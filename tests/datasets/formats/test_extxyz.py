@@ -14,7 +14,8 @@ from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
-from molequi.datasets.formats.extxyz import inspect_frames, read_frames
+from molequi.datasets.formats.extxyz import read_frames
+from molequi.datasets.formats.inspection import inspect_frames
 from molequi.datasets.report import report_lines
 from molequi.errors import UserError
 from molequi.properties import declare

@@ -8,7 +8,8 @@ import pytest
 from ase import units
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from molequi.datasets.formats.extxyz import inspect_frames, read_frames
+from molequi.datasets.formats.extxyz import read_frames
+from molequi.datasets.formats.inspection import inspect_frames
 from molequi.datasets.formats.units import conversion_factor
 
 
