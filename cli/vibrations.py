@@ -80,9 +80,20 @@ def _print(result: dict[str, Any]) -> None:
         f"zero-point energy {result['zpe_ev']:.4f} eV; {result['n_imaginary']} imaginary; largest "
         f"force {result['fmax']:.1e} eV/Å"
     )
+    _print_rotation(result)
     line(f"model {result['model']}; level: {result['level'] or 'not stated'}")
     print_notes([result])
     if result["output"] is not None:
         line(
             f"written to {result['output']}: frequencies.csv, modes.xyz, structure.xyz, result.json"
         )
+
+
+def _print_rotation(result: dict[str, Any]) -> None:
+    if result["rotational_constants_ghz"] is None:
+        return
+    constants = zip(
+        "ABC", result["rotational_constants_cm1"], result["rotational_constants_ghz"], strict=True
+    )
+    texts = [f"{name} {cm1:.4f} ({ghz:.3f})" for name, cm1, ghz in constants if cm1 is not None]
+    line(f"rotational constants cm⁻¹ (GHz): {', '.join(texts)}; masses: {result['masses']}")

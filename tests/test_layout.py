@@ -118,7 +118,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("", "experiments"),
     (
         "simulation",
-        "calculator state trajectory guard motion md relaxation vibrations conformers boltzmann",
+        "calculator state trajectory guard motion md relaxation rotation vibrations conformers "
+        "boltzmann",
     ),
     ("", "__main__"),
 )

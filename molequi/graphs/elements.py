@@ -13,6 +13,11 @@ MASSES: np.ndarray = atomic_masses[:N_ELEMENTS]  # g/mol
 COINCIDENT = 0.2
 
 
+def mass_shares(masses: np.ndarray) -> np.ndarray:
+    """Return the part of each atom in the mass of its molecule; masses: (N,)."""
+    return np.asarray(masses / masses.sum())
+
+
 def about_centre_of_mass(positions: np.ndarray, masses: np.ndarray) -> np.ndarray:
     """Return the positions (N, 3) of one molecule from its centre of mass; masses: (N,).
 

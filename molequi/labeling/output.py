@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from molequi.properties import PROPERTIES
+from molequi.structures.atoms import origin_of_ions
 from molequi.structures.electrons import SOURCE_KEYS
 from molequi.structures.inputs import Structure
 
@@ -22,11 +23,11 @@ def labelled(structure: Structure, values: Mapping[str, Any], marks: Mapping[str
 
     What ASE has a name for in a calculator, the rest in `info`. marks: what else `info` says.
     Labels that came with the structure are gone. The dipole of an ion refers to the centre of mass,
-    and `dipole_origin` says so.
+    as `dipole_origin` says.
     """
     atoms = _bare(structure, marks)
     if "dipole" in values and atoms.info["charge"]:
-        atoms.info["dipole_origin"] = "center of mass"
+        atoms.info["dipole_origin"] = origin_of_ions(atoms)
     numbers = {name: np.asarray(v) if np.ndim(v) else float(v) for name, v in values.items()}
     results = {name: numbers[name] for name in _ASE_RESULTS if name in numbers}
     atoms.calc = SinglePointCalculator(atoms, **results)

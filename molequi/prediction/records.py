@@ -7,7 +7,8 @@ Rules that every output follows, stated once:
 - no property that the structure does not have (`Property.is_defined`): one that periodic
   structures never have is None in a record; all are absent from a file;
 - a yes/no property is given as its probability;
-- dipoles of ions refer to the centre of mass, and the record says so.
+- dipoles of ions refer to the centre of the standard masses, those of isotopologues too, and the
+  record says so.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch import Tensor
 from molequi.graphs.graph import AtomGraph
 from molequi.models.freeze import FrozenModel
 from molequi.properties import DEBYE, Periodicity, Property
-from molequi.structures.atoms import electron_labels, multiplicity_of
+from molequi.structures.atoms import electron_labels, multiplicity_of, origin_of_ions
 from molequi.structures.inputs import notes_of
 
 # Per atom, beside what the property table says.
@@ -88,12 +89,14 @@ def make_record(
         record["max_forces_std"] = float(np.max(values["forces_std"], initial=0.0))
     if "dipole" in values:
         record["dipole_debye"] = values["dipole"] / DEBYE
-    return record | dipole_origin(values, total_charge)
+    return record | dipole_origin(atoms, values, total_charge)
 
 
-def dipole_origin(values: Values, total_charge: int) -> dict[str, str]:
+def dipole_origin(atoms: Atoms, values: Values, total_charge: int) -> dict[str, str]:
     """Say where the dipole of an ion refers to; that of a neutral molecule has no origin."""
-    return {"dipole_origin": "center of mass"} if total_charge and "dipole" in values else {}
+    if not total_charge or "dipole" not in values:
+        return {}
+    return {"dipole_origin": origin_of_ions(atoms)}
 
 
 def result_labels(model: FrozenModel, atoms: Atoms, *, total_charge: int) -> dict[str, Any]:
@@ -174,7 +177,7 @@ def labelled_atoms(
             is_atomic = _is_atomic(name, model.properties.get(name))
             (labelled.arrays if is_atomic else labelled.info)[PREFIX + name] = value
     labelled.info["charge"] = total_charge
-    marks = {**dipole_origin(values, total_charge), **extra}
+    marks = {**dipole_origin(atoms, values, total_charge), **extra}
     labelled.info |= {PREFIX + name: value for name, value in marks.items() if value is not None}
     # A line break (data fields of an SDF have them) would end the comment line of an XYZ file too
     # early.

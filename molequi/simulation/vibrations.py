@@ -22,7 +22,7 @@ import torch
 from ase import Atoms, units
 from ase.io.extxyz import write_xyz
 
-from molequi.graphs.elements import about_centre_of_mass
+from molequi.graphs.elements import MASSES, about_centre_of_mass, mass_shares
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.nn.response import dipole_derivative
@@ -32,7 +32,9 @@ from molequi.runtime.locks import locked
 from molequi.runtime.plain import json_text
 from molequi.simulation.calculator import Calculator, as_calculator
 from molequi.simulation.relaxation import relax_atoms
+from molequi.simulation.rotation import rotational_constants
 from molequi.structures.inputs import Input, first_atoms
+from molequi.structures.symbols import has_isotopes
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +76,8 @@ def vibrations(
     A model given by name or path runs in float64. Constraints are lifted; a periodic structure
     keeps its rotations. fmax: eV/Å, of the relaxation. output: a folder.
     Returns frequencies_cm1 (imaginary ones negative), ir_km_mol (None without a dipole), zpe_ev,
-    n_imaginary, linear, fmax, converged (None where nothing was relaxed) and labels.
+    n_imaginary, linear, rotational_constants_ghz and _cm1 (A, B, C; None of crystals and atoms),
+    masses, fmax, converged (None where nothing was relaxed) and labels.
     """
     if output is not None:
         check_output(output, overwrite=overwrite)
@@ -92,6 +95,7 @@ def vibrations(
         **calculator.labels(atoms),
         "energy": atoms.get_potential_energy(),
         **_summary(modes, _intensities(atoms, calculator, modes)),
+        **_rotation(atoms, modes),
         "fmax": left,
         "converged": converged,
         "relaxation_steps": n_steps,
@@ -128,7 +132,28 @@ def _intensities(atoms: Atoms, calculator: Calculator, modes: NormalModes) -> np
     if dipole is None or not dipole.is_defined(atoms.pbc):
         return None
     derivative = dipole_derivative(model, calculator.graph(atoms)).cpu().numpy()
-    return infrared_intensities(modes, derivative, atoms.get_masses())
+    charge, masses = calculator.electrons(atoms).charge, atoms.get_masses()
+    # The dipole of an ion refers to the centre of the standard masses, which moves in a vibration
+    # of isotopes; that of their own masses stays where it is.
+    moving = mass_shares(MASSES[atoms.numbers]) - mass_shares(masses)
+    derivative += charge * moving[None, :, None] * np.eye(3)[:, None, :]
+    return infrared_intensities(modes, derivative, masses)
+
+
+def _rotation(atoms: Atoms, modes: NormalModes) -> dict[str, Any]:
+    masses = (
+        "of the isotopes that the structure names" if has_isotopes(atoms) else "natural mixture"
+    )
+    constants = None
+    if not atoms.pbc.any():
+        constants = rotational_constants(
+            atoms.positions, atoms.get_masses(), is_linear=modes.is_linear
+        )
+    return {
+        "rotational_constants_ghz": None if constants is None else constants.ghz,
+        "rotational_constants_cm1": None if constants is None else constants.cm1,
+        "masses": masses,
+    }
 
 
 def normal_modes(

@@ -20,6 +20,7 @@ from molequi.structures.electrons import (
     moment_statements,
     multiplicity_statements,
 )
+from molequi.structures.symbols import has_isotopes
 
 # Å; images of a nucleus are never closer, not even those of hydrogen under pressure.
 _SHORTEST_PERIOD = 0.7
@@ -106,6 +107,16 @@ def electron_labels(atoms: ase.Atoms, charge: int, multiplicity: int) -> dict[st
         is_own = found is not None and found.value == used
         labels[f"{name}_source"] = found.source if found and is_own else "set in the calculator"
     return labels
+
+
+def origin_of_ions(atoms: ase.Atoms) -> str:
+    """Name the point that dipoles of ions refer to, here and in labels.
+
+    Isotopologues have the same one, as they have the same electrons.
+    """
+    if has_isotopes(atoms):
+        return "center of mass, with standard atomic weights in place of the isotopes'"
+    return "center of mass"
 
 
 def with_electrons(atoms: ase.Atoms, charge: int, multiplicity: int) -> ase.Atoms:

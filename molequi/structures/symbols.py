@@ -12,7 +12,10 @@ from ase.data import atomic_numbers, chemical_symbols
 from rdkit import Chem
 
 from molequi.errors import UserError
+from molequi.graphs.elements import MASSES
 
+# Tables of atomic weights differ by less, of a weight; 1H alone differs by 1.7e-4 from hydrogen.
+_SAME_MASS = 1e-4
 _HYDROGENS = {"D": 2, "T": 3}
 _ISOTOPE = re.compile(r"\[?(\d{1,3})([A-Z][a-z]?)\]?")
 _LABEL = re.compile(r"([A-Z][a-z]?)[\d'*_-]")
@@ -50,6 +53,14 @@ def _no_symbol(text: str) -> str:
     label = _LABEL.match(text)
     meant = f" ({label[1]}?)" if label and label[1] in atomic_numbers else ""
     return f"{text!r} is no element symbol{meant}"
+
+
+def has_isotopes(atoms: ase.Atoms) -> bool:
+    """Tell whether some atom has another mass than the natural mixture of its element."""
+    if not atoms.has("masses"):
+        return False
+    standard = MASSES[atoms.numbers]
+    return bool((np.abs(atoms.get_masses() - standard) > _SAME_MASS * standard).any())
 
 
 def isotope_mass(element: Element) -> float:

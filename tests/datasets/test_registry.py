@@ -172,8 +172,7 @@ def test_a_new_set_is_a_class_and_a_line(tmp_path: Path, monkeypatch: pytest.Mon
 def test_what_a_training_would_refuse_or_doubt_is_shown(tmp_path):
     """Coincident atoms, a poisoned label, and a frame that cannot be read."""
     rows = [
-        f"2\nenergy={-1 + 0.001 * (i % 7)}\nH 0 0 0\nH 0 0 {0.74 + 0.001 * i}\n"
-        for i in range(20)
+        f"2\nenergy={-1 + 0.001 * (i % 7)}\nH 0 0 0\nH 0 0 {0.74 + 0.001 * i}\n" for i in range(20)
     ]
     rows[3] = rows[3].replace("energy=-", "energy=-9000")
     rows[5] = "2\nenergy=-1\nH 0 0 0\nH 0 0 0.05\n"

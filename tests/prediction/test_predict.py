@@ -114,6 +114,16 @@ def test_charge_is_refused_and_unsafe_marks_the_record(network, tmp_path):
     assert "charge +2" in ase.io.read(tmp_path / "out.xyz").info["molequi_unsafe"]
 
 
+def test_the_origin_of_an_isotopologue_is_named(network):
+    """The dipole itself is that of every isotopologue: the electrons do not know the masses."""
+    light, heavy = molecule("NH3"), molecule("NH3")
+    heavy.set_masses([15.0001, 2.0141, 1.008, 1.008])
+    first, second = predict([light, heavy], network, charge=1, unsafe=True)
+    np.testing.assert_array_equal(first["dipole"], second["dipole"])
+    assert first["dipole_origin"] == "center of mass"
+    assert second["dipole_origin"].startswith("center of mass, with standard atomic weights")
+
+
 def test_unknown_elements_are_refused_whatever_is_allowed(network, tmp_path):
     good, bad = predict(
         [molecule("CH4"), molecule("CH3Cl")], network, unsafe=True, output=tmp_path / "out.json"

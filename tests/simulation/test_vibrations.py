@@ -9,6 +9,7 @@ import pytest
 import torch
 from ase import Atoms, units
 from ase.build import molecule
+from ase.data import atomic_masses
 from ase.vibrations import Infrared, Vibrations
 
 from molequi.errors import UserError
@@ -17,6 +18,7 @@ from molequi.nn.response import dipole_derivative
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.relaxation import relax_atoms
 from molequi.simulation.vibrations import (
+    NormalModes,
     infrared_intensities,
     normal_modes,
     vibrations,
@@ -211,3 +213,40 @@ def test_unrelaxed_and_unconverged_are_told(morse, caplog, monkeypatch):
     assert "away from a minimum" in caplog.text
     monkeypatch.setattr("molequi.simulation.vibrations._RELAXATION_STEPS", 1)
     assert vibrations(squeezed, morse())["converged"] is False
+
+
+def test_isotopes_of_an_ion_move_the_origin_of_its_dipole(network):
+    """In H2D+ charge moves against the centre of its own masses: about that it must be counted."""
+    ion = molecule("NH3")
+    ion.info["charge"] = 1
+    masses = ion.get_masses()
+    masses[1] = 2.0141018
+    ion.set_masses(masses)
+    calculator = Calculator(network, unsafe=True)
+    result = vibrations(ion, calculator, relax_first=False)
+
+    def dipole(displacement):
+        """The dipole about the centre of the ion's own masses, e·Å."""
+        moved = ion.copy()
+        moved.positions += displacement
+        moved.calc = calculator
+        standard = atomic_masses[ion.numbers] / atomic_masses[ion.numbers].sum()
+        shift = (standard - masses / masses.sum()) @ moved.positions
+        return moved.get_dipole_moment() + shift
+
+    modes = normal_modes(
+        network.hessian(calculator.graph(ion)).numpy(), masses, ion.positions
+    ).weighted
+    directions = modes / np.sqrt(masses)[None, :, None]
+    step = 1e-3
+    slopes = [(dipole(step * d) - dipole(-step * d)) / (2 * step) for d in directions]
+    expected = np.square(slopes).sum(axis=1) * (
+        units._Nav * units._e**2 / (12 * units._eps0 * units._c**2 * units._amu * 1000)
+    )
+    np.testing.assert_allclose(result["ir_km_mol"], expected, rtol=1e-4, atol=1e-6)
+    standard_alone = infrared_intensities(
+        NormalModes(np.zeros(len(modes)), modes, False),
+        dipole_derivative(network, calculator.graph(ion)).numpy(),
+        masses,
+    )
+    assert np.abs(standard_alone - expected).max() > 1e-3 * expected.max()
