@@ -14,6 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from molequi.runtime.files import written_by_rename
+
 _SIZE = (5.0, 4.0)
 _SQUARE = (4.6, 4.5)
 _PANEL = (3.1, 3.0)
@@ -155,7 +157,8 @@ def save_figure(figure: Figure, path: Path, *, dpi: int = _DPI) -> None:
     """Write a figure; its folder is made where it is missing."""
     FigureCanvasAgg(figure)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi)
+    with written_by_rename(path) as temporary:
+        figure.savefig(temporary, dpi=dpi)
 
 
 def rollout_errors(

@@ -17,10 +17,11 @@ PACKAGE = ROOT / "molequi"
 # is the package's root). A module may import what stands before it. A folder's own `__init__` comes
 # after its files.
 ORDER: tuple[tuple[str, str], ...] = (
-    ("", "errors version plots"),
+    ("", "errors version"),
     ("o3", "irreps clebsch_gordan coupling spherical_harmonics cartesian wigner"),
     ("graphs", "elements graph cells batched neighbors verlet"),
-    ("runtime", "constants files locks journal plain resources signals device"),
+    ("runtime", "constants files locks journal folders plain resources signals device"),
+    ("", "plots"),
     ("properties", "property table declarations"),
     (
         "groups",

@@ -131,7 +131,7 @@ def _label(
 
 def _check_target(output: str | os.PathLike[str], run: RunSettings) -> Path:
     """Refuse what is in the way; with `overwrite` the old journal goes."""
-    target = check_writable(output, overwrite=run.overwrite)
+    target = check_writable(output, overwrite=True)
     if not {".xyz", ".extxyz"} & set(target.suffixes):
         raise UserError(
             f"the output {target} has no known format for labels; use .xyz or .extxyz, also .gz"
@@ -146,7 +146,8 @@ def _check_target(output: str | os.PathLike[str], run: RunSettings) -> Path:
             remedy="it is the journal of an unfinished run: give --resume to go on with it, or "
             "--overwrite",
         )
-    return target
+    # Where a journal is left, the output is that of the run that it belongs to, or an older one.
+    return check_writable(target, overwrite=run.overwrite or journal.exists())
 
 
 class _Sifted(NamedTuple):

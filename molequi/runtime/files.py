@@ -7,7 +7,9 @@ import glob
 import hashlib
 import os
 import platform
+import re
 import secrets
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -49,6 +51,10 @@ def check_output(
 TERMINATING = (signal.SIGTERM, *([signal.SIGHUP] if os.name == "posix" else []))
 # Bytes: with so few no file of ours finds room.
 _NOTHING_LEFT = 4096
+# Part of the names of what this process writes. A process of a container may have the same number
+# as the one before it, which was killed.
+_THIS_RUN = secrets.token_hex(4)
+_TEMPORARY = re.compile(r"\.(?P<process>\d+)-(?P<host>[0-9a-f]{4})(?P<run>[0-9a-f]{8})")
 
 
 @contextmanager
@@ -61,19 +67,37 @@ def written_by_rename(path: str | os.PathLike[str]) -> Iterator[Path]:
     suffixes, because writers choose the format by them.
     """
     path = Path(path)
+    with temporary_beside(path) as temporary:
+        yield temporary
+        flush(temporary)
+        os.replace(temporary, path)
+
+
+@contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """Yield a hidden path beside `path`, for a file or folder that is gone when the block ends.
+
+    It is gone too where Ctrl-C or SIGTERM ends the block; what a process left that was killed at
+    once is removed by the next. Raises OSError that names `path` where the disk is full, whatever
+    the block says of that.
+    """
     _remove_left_behind(path)
-    temporary = path.with_name(f".{os.getpid()}-{_host()}{secrets.token_hex(4)}-{path.name}")
+    begin = f".{os.getpid()}-{_host()}{_THIS_RUN}"
+    temporary = path.with_name(f"{begin}{secrets.token_hex(4)}-{path.name}")
     with _termination_as_exit():
         try:
             yield temporary
-            _flush(temporary)
-            os.replace(temporary, path)
         except Exception as error:
             if _is_full(path.parent):  # writers say so in many ways, or fail by what is missing
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
             raise
         finally:
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
+
+
+def is_temporary(path: Path) -> bool:
+    """Tell whether a path is one that `temporary_beside` gave, in this process or another."""
+    return _TEMPORARY.match(path.name) is not None
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -90,12 +114,21 @@ def _host() -> str:
 def _remove_left_behind(path: Path) -> None:
     """Remove what processes of this machine that are no more began to write in place of `path`."""
     for left in path.parent.glob(f".*-{_host()}*-{glob.escape(path.name)}"):
-        process = left.name[1:].partition("-")[0]
-        if process.isdigit() and not _is_running(int(process)):
-            left.unlink(missing_ok=True)
+        named = _TEMPORARY.match(left.name)
+        if named and not _is_running(int(named["process"]), named["run"]):
+            _remove(left)
 
 
-def _is_running(process: int) -> bool:
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_running(process: int, run: str) -> bool:
+    if process == os.getpid():
+        return run == _THIS_RUN
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -113,7 +146,8 @@ def _is_full(folder: Path) -> bool:
     return system.f_bavail * system.f_frsize < _NOTHING_LEFT
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Return when the bytes of a file are on the disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
@@ -133,4 +167,7 @@ def _termination_as_exit() -> Iterator[None]:
 
 
 def _exit(number: int, _frame: FrameType | None) -> NoReturn:
+    for other in TERMINATING:  # who asks twice must not keep us from tidying up
+        if signal.getsignal(other) is _exit:
+            signal.signal(other, signal.SIG_IGN)
     raise SystemExit(128 + number)

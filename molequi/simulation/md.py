@@ -57,11 +57,12 @@ def run_md(
     ):
         if restart:
             motion.restore(trajectory.resume())
+            atoms.get_forces()  # step 0 has not been measured yet, where the run ended so early
         else:
             # The model may refuse the structure: then no empty file is left behind.
             atoms.get_forces()
             motion.begin()
-            trajectory.start(overwrite=overwrite)
+            trajectory.start(motion.present(), overwrite=overwrite)
         with SignalWatch() as signals:
             stopped = _run(motion, trajectory, progress, signals)
     return {

@@ -59,8 +59,8 @@ class Trajectory:
             raise ValueError("a trajectory that is not kept has no state")
         return self.path.with_name(f"{self.path.name}.restart")
 
-    def start(self, *, overwrite: bool) -> None:
-        """Begin an empty file.
+    def start(self, state: State, *, overwrite: bool) -> None:
+        """Begin an empty file, with the state before its first frame.
 
         Raises UserError where another file is in the way.
         """
@@ -79,6 +79,7 @@ class Trajectory:
         self._file = self._opened(self.path, "a+b")
         self.state_path.unlink(missing_ok=True)
         self._file.truncate(0)
+        self.save(state)
 
     def resume(self) -> State:
         """Open the file at the last saved state and return that state.

@@ -27,8 +27,8 @@ from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.nn.response import dipole_derivative
 from molequi.prediction.records import labelled_atoms, max_force
-from molequi.runtime.files import check_output, write_text, written_by_rename
-from molequi.runtime.locks import locked
+from molequi.runtime.files import check_output
+from molequi.runtime.folders import folder_by_rename
 from molequi.runtime.plain import json_text
 from molequi.simulation.calculator import Calculator, as_calculator
 from molequi.simulation.relaxation import relax_atoms
@@ -102,9 +102,7 @@ def vibrations(
         "output": None if output is None else str(output),
     }
     if output is not None:
-        folder = Path(output)
-        folder.mkdir(exist_ok=True)
-        with locked(folder, wait=True):  # files of two runs must not be mixed
+        with folder_by_rename(output, overwrite=overwrite) as folder:
             _write(folder, atoms, calculator, modes, result)
     return result
 
@@ -226,17 +224,14 @@ def _write(
 ) -> None:
     """Write frequencies.csv, modes.xyz with displacements, structure.xyz and result.json."""
     intensities = result["ir_km_mol"] or [None] * len(modes.frequencies)
-    with (
-        written_by_rename(folder / "frequencies.csv") as path,
-        path.open("w", encoding="utf-8", newline="") as file,
-    ):
+    with (folder / "frequencies.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["mode", "frequency [cm^-1]", "ir [km/mol]", "imaginary"])
         writer.writerows(
             [k, f, i, "yes" if f < 0 else "no"]
             for k, (f, i) in enumerate(zip(modes.frequencies.tolist(), intensities, strict=True))
         )
-    with written_by_rename(folder / "modes.xyz") as path, path.open("w", encoding="utf-8") as file:
+    with (folder / "modes.xyz").open("w", encoding="utf-8") as file:
         for k, mode in enumerate(modes.weighted / np.sqrt(atoms.get_masses())[None, :, None]):
             frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
             # Cartesian displacements, the largest one Å long.
@@ -245,10 +240,7 @@ def _write(
             if intensities[k] is not None:
                 frame.info["ir_km_mol"] = intensities[k]
             write_xyz(file, frame)
-    with (
-        written_by_rename(folder / "structure.xyz") as path,
-        path.open("w", encoding="utf-8") as file,
-    ):
+    with (folder / "structure.xyz").open("w", encoding="utf-8") as file:
         marks = {name: result.get(name) for name in ("model", "level", "unsafe", "fmax")}
         charge = calculator.electrons(atoms).charge
         write_xyz(
@@ -257,4 +249,4 @@ def _write(
                 calculator.model, atoms, calculator.predictions, marks, total_charge=charge
             ),
         )
-    write_text(folder / "result.json", json_text(result))
+    (folder / "result.json").write_text(json_text(result), encoding="utf-8")

@@ -43,12 +43,18 @@ class RunRecorder(Callback):
         self._log: RunLog | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the files; take over the signals that end a run."""
+        """Open the files; take over the signals that end a run; write the first last.ckpt.
+
+        So that wherever there is a model, there is a state that knows it.
+        """
         module = _own(pl_module)
-        self._saved_at = module.position.seconds
         module.signals.start()
-        if not trainer.is_global_zero:
-            return
+        if trainer.is_global_zero:
+            self._open(trainer)
+        self._save(trainer, module)
+
+    def _open(self, trainer: Trainer) -> None:
+        """Open the files that the first process keeps."""
         self.metrics = MetricsFile(self.directory.metrics, self.csv_size)
         if trainer.world_size > 1:
             self._log = RunLog(self.directory.log)

@@ -69,6 +69,7 @@ def fit_frames(
     """
     directory = RunDirectory(output)
     frames = choose_labels(frames, splits, config.data.targets)
+    resume = resume and not directory.has_just_begun()
     state = _resumable_state(splits, directory) if resume else None
     with _started(config, splits, directory, messages):
         config, frames = with_total_charge(config, frames)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from molequi.errors import UserError
-from molequi.runtime.files import write_text
+from molequi.runtime.files import is_temporary, write_text
 from molequi.runtime.locks import locked, refuse_locked
 from molequi.settings import (
     Settings,
@@ -83,6 +83,15 @@ class RunDirectory:
         elif is_first_process():
             self._refuse_occupied(overwrite=overwrite)
 
+    def has_just_begun(self) -> bool:
+        """Tell whether nothing is lost where a run begins here.
+
+        The folder is empty, or another run ended there before its first checkpoint.
+        """
+        early = {self.config, self.split, self.log, self.metrics}
+        found = {path for path in self.path.iterdir() if not is_temporary(path)}
+        return found <= early and (not found or self.config in found)
+
     def clear(self) -> None:
         """Remove the files that a run makes, and nothing else; in the first process."""
         if not is_first_process():
@@ -124,7 +133,7 @@ class RunDirectory:
     def _refuse_occupied(self, *, overwrite: bool) -> None:
         if self.path.is_file():
             raise UserError(f"the output {self.path} is a file; give the name of a folder")
-        if self.path.is_dir() and any(self.path.iterdir()) and not overwrite:
+        if self.path.is_dir() and not overwrite and not self.has_just_begun():
             raise UserError(
                 f"the output {self.path} is not empty; --resume goes on with the run there, "
                 "--overwrite replaces it, --output names another place"

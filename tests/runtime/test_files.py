@@ -183,6 +183,34 @@ def test_what_a_killed_process_left_is_removed_by_the_next_and_nothing_else(old:
     assert set(old.parent.iterdir()) == {old, *others}
 
 
+def test_what_another_process_of_the_same_number_left_is_removed(old: Path) -> None:
+    """In containers the process that goes on often has the number of the one that was killed."""
+    with written_by_rename(old) as temporary:
+        left = temporary.with_name(temporary.name.replace(files._THIS_RUN, "0" * 8))
+        left.mkdir()
+        (left / "file").write_text("half")
+        temporary.write_text("half")
+        with written_by_rename(old) as second:
+            assert temporary.exists()
+            assert not left.exists()
+            second.write_text("half")
+        temporary.write_text("whole")
+    assert old.read_text() == "whole"
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_a_second_signal_does_not_stop_the_tidying_up(old: Path) -> None:
+    with pytest.raises(SystemExit), written_by_rename(old) as temporary:
+        temporary.write_bytes(b"half")
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGHUP)
+    check_untouched(old)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
 def test_signals_are_given_back(old: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     write_text(old, "new")

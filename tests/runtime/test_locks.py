@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from molequi.errors import UserError
+from molequi.runtime import locks
 from molequi.runtime.locks import locked, refuse_locked
 
 HOLD = "import sys, time; from molequi.runtime.locks import locked\nwith locked(sys.argv[1]): "
@@ -47,3 +49,20 @@ def test_files_and_folders_are_locked_once_in_a_process_too(tmp_path):
         with locked(place), pytest.raises(UserError, match="another run"):
             refuse_locked(place)
         refuse_locked(place)
+
+
+def test_waiting_is_said_and_ends_with_the_other_run(held, caplog):
+    folder, process = held
+    caplog.set_level("INFO", "molequi")
+    threading.Timer(0.3, process.kill).start()
+    with locked(folder, wait=True):
+        assert process.wait() == -signal.SIGKILL
+    assert f"waiting for another run, which is writing to {folder}" in caplog.text
+
+
+def test_a_system_without_locks_is_named(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(locks, "fcntl", None)
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "file"):
+        with locked(path), locked(path):
+            assert f"this system cannot lock {path}; let no two runs write there" in caplog.text

@@ -26,6 +26,7 @@ def test_config_of_a_run_states_everything(started, toy_config):
 
 def test_new_place_is_free_and_an_occupied_one_is_not(started, tmp_path, toy_config):
     RunDirectory(tmp_path / "new").claim(toy_config(), resume=False, overwrite=False)
+    started.state.touch()
     with pytest.raises(UserError, match="not empty; --resume goes on.*--overwrite replaces"):
         started.claim(toy_config(), resume=False, overwrite=False)
     started.claim(toy_config(), resume=False, overwrite=True)
@@ -33,6 +34,25 @@ def test_new_place_is_free_and_an_occupied_one_is_not(started, tmp_path, toy_con
     with pytest.raises(UserError, match="is a file"):
         RunDirectory(tmp_path / "file").claim(toy_config(), resume=False, overwrite=True)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_begins_again(started, toy_config):
+    fresh = {"resume": False, "overwrite": False}
+    for path in (started.split, started.log, started.metrics):
+        path.write_text("")
+    (started.path / ".1-012345678901234567-last.ckpt").write_text("half")
+    started.claim(toy_config(), **fresh)
+    kept = started.path / "notes.txt"
+    kept.write_text("mine")
+    with pytest.raises(UserError, match="not empty"):
+        started.claim(toy_config(), **fresh)
+    kept.rename(started.model)
+    with pytest.raises(UserError, match="not empty"):
+        started.claim(toy_config(), **fresh)
+    started.model.unlink()
+    started.config.unlink()
+    with pytest.raises(UserError, match="not empty"):
+        started.claim(toy_config(), **fresh)
 
 
 def test_processes_beside_the_first_find_the_place_occupied_and_go_on(
@@ -94,6 +114,7 @@ def test_a_place_that_was_filled_while_the_data_loaded_is_refused(tmp_path, toy_
     second.claim(toy_config(), **fresh)
     with first.held(toy_config(), **fresh):
         first.start(toy_config())
+        first.state.touch()
     with pytest.raises(UserError, match="not empty"), second.held(toy_config(), **fresh):
         pass
 

@@ -1,0 +1,48 @@
+"""Output folders whose files belong together: they appear at once, when all are written."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from molequi.runtime.files import check_output, flush, temporary_beside
+from molequi.runtime.locks import locked
+
+
+@contextmanager
+def folder_by_rename(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a new folder beside `path` to write to, and give it that name when the block ends well.
+
+    Where `path` is a folder with files already, which needs `overwrite`, the new ones move there
+    one after the other, and the others stay. Raises UserError as `check_output`, at the beginning
+    and, where something has come up meanwhile, at the end.
+    """
+    path = Path(path)
+    check_output(path, overwrite=overwrite)
+    with temporary_beside(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                flush(file)
+        try:
+            os.replace(temporary, path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            check_output(path, overwrite=overwrite)
+            with locked(path, wait=True):  # files of two runs must not be mixed
+                _move_into(path, temporary)
+
+
+def _move_into(folder: Path, new: Path) -> None:
+    """Move every file of a folder into another; those of the same name are replaced."""
+    for file in sorted(new.rglob("*")):
+        target = folder / file.relative_to(new)
+        if file.is_dir():
+            target.mkdir(exist_ok=True)
+        else:
+            os.replace(file, target)
