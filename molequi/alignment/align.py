@@ -84,7 +84,8 @@ def align(
     }
     if output is not None:
         first, second = (structure.require_atoms() for structure in structures)
-        write_results(output, [record], [_laid(first, parts, record), _plain(second)])
+        laid = [_laid(first, parts, record), _plain(second)]
+        write_results(output, [{} for _ in laid], laid)
     return record
 
 

@@ -87,13 +87,13 @@ def test_own_geometries_and_frequencies_have_no_error(tmp_path):
     water, ammonia = frames
     bond = ammonia.get_distance(0, 1, vector=True)
     ammonia.positions[1] += 0.03 * bond / np.linalg.norm(bond)
-    frames.append(Atoms("HCl", [[0, 0, 0], [0, 0, 1.27]]))
+    frames.append(Atoms("NaH", [[0, 0, 0], [0, 0, 1.89]]))
     for atoms in frames:
         atoms.info |= {"name": str(atoms.symbols), "charge": 0}
     ase.io.write(tmp_path / "own.extxyz", frames)
     modes = vibrations(water, load("organic", dtype="float64"))["frequencies_cm1"]
     entry = {"positions": water.positions.tolist(), "frequencies_cm1": modes}
-    document = {"water": entry | {"numbers": [8, 1, 1]}, "acid": entry | {"numbers": [17, 1, 1]}}
+    document = {"water": entry | {"numbers": [8, 1, 1]}, "metal": entry | {"numbers": [11, 1, 1]}}
     (tmp_path / "own.json").write_text(json.dumps(document))
     rows = table(
         "organic", "--geometries", tmp_path / "own.extxyz", "--picoseconds", 0,

@@ -97,7 +97,8 @@ def test_hidden_features_of_a_turned_molecule_are_the_turned_ones(
 ) -> None:
     """network(R x) = D(R) network(x), in every layer.
 
-    Of the bundled model, and of a random one with even and odd features of each l.
+    Of the bundled model, and of a random one with even and odd features of each l. What is
+    passed on ends at `l_hidden`, where that is set.
     """
     handed = {"n_layers": 3, "n_channels": 6, "l_max": 2, "parity": "full"}
     model = (
@@ -119,4 +120,7 @@ def test_hidden_features_of_a_turned_molecule_are_the_turned_ones(
             assert scale > 1e-6
             if part[0] > 0:  # turning does something to them
                 assert float((new[:, rows] - old[:, rows]).abs().max()) > 1e-2 * scale
-    assert seen == set(Irreps.natural(2) if name == "organic" else Irreps.full(2))
+    hidden = model.backbone.settings["l_hidden"]
+    l_hidden = model.backbone.settings["l_max"] if hidden is None else hidden
+    parities = Irreps.natural if name == "organic" else Irreps.full
+    assert seen == set(parities(l_hidden))
