@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from molequi.errors import NotConvergedError, RunInterruptedError, UserError
+from molequi.runtime.files import NO_ROOM
 
 
 class ExitCode(IntEnum):
@@ -66,7 +66,7 @@ def explain(error: BaseException, *, debug: bool) -> Explanation:
 
 def _is_about_files(error: OSError) -> bool:
     """Tell whether the system refused a file: one that it names, or any for want of room."""
-    return error.filename is not None or error.errno in _NO_ROOM
+    return error.filename is not None or error.errno in NO_ROOM
 
 
 def _as_raised(error: BaseException) -> BaseException:
@@ -76,7 +76,6 @@ def _as_raised(error: BaseException) -> BaseException:
     return error.__cause__ if isinstance(error.__cause__, EOFError) else KeyboardInterrupt()
 
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 _EXPECTED = {
     UserError: (ExitCode.USAGE, "error"),
     NotConvergedError: (ExitCode.NOT_CONVERGED, "stopped"),

@@ -20,7 +20,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("", "errors version"),
     ("o3", "irreps clebsch_gordan coupling spherical_harmonics cartesian wigner"),
     ("graphs", "elements graph cells batched neighbors verlet"),
-    ("runtime", "constants files locks journal folders plain resources signals device"),
+    ("runtime", "constants files locks journal folders tensors plain resources signals device"),
     ("", "plots"),
     ("properties", "property table declarations"),
     (

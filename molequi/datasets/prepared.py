@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.npz import is_flat, load_npz, save_npz
 from molequi.datasets.places import default_root
 from molequi.errors import UserError
+from molequi.runtime.locks import locked
 
 _LOG = logging.getLogger(__name__)
 Progress = Callable[[int], None]
@@ -83,13 +85,18 @@ class PreparedSet(DatasetSpec):
                     f"{self.name} is made from {self.file}, which is not at {path}; give it with "
                     f"--source FILE, or put it into {folder}"
                 )
+        with preparing(folder):
+            if sources or not target.is_file():  # another run may have made it meanwhile
+                self._make(target, paths, structures)
+        return target
+
+    def _make(self, target: Path, paths: Sequence[Path], structures: str | Path | None) -> None:
         loaded = self.read_source(paths, structures)
         for failure in loaded.failures:
             _LOG.warning("skipped %s", failure)
         save_npz(
             loaded.frames, target, splits=loaded.splits, notes=loaded.notes, groups=loaded.groups
         )
-        return target
 
     def entry(self, folder: Path) -> DatasetEntry:
         """Return the prepared file, or how to make it."""
@@ -98,6 +105,14 @@ class PreparedSet(DatasetSpec):
         how = f"molequi data prepare {self.name} --source {self.file}{joined}"
         where = str(path) if path.is_file() else how
         return DatasetEntry(self.name, self.description, where, path.is_file())
+
+
+@contextlib.contextmanager
+def preparing(folder: Path) -> Iterator[None]:
+    """Make the folder of prepared sets, and let one run at a time work there; others wait."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, wait=True):
+        yield
 
 
 def one_file(paths: Sequence[Path], name: str) -> Path:

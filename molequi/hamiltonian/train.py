@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from molequi.errors import RunInterruptedError, UserError
@@ -24,6 +23,7 @@ from molequi.hamiltonian.setup import build
 from molequi.plots import learning_curve, rollout_errors
 from molequi.runtime.files import written_by_rename
 from molequi.runtime.signals import SignalWatch
+from molequi.runtime.tensors import read_tensors, write_tensors
 from molequi.training.log import RunLog
 from molequi.training.metrics_file import MetricsFile
 from molequi.training.run_directory import RunDirectory
@@ -100,15 +100,13 @@ def load_dynamics(folder: str | os.PathLike[str]) -> TrainedDynamics:
     data = make_data(config)
     on_cpu = config.training.model_copy(update={"device": "cpu"})
     model = build(config.model_copy(update={"training": on_cpu}), data)
-    model.load_state_dict(load_file(directory.model))
+    model.load_state_dict(read_tensors(directory.model).tensors)
     return TrainedDynamics(model.double().eval().requires_grad_(False), config, data)
 
 
 def _write_model(config: DynamicsConfig, run: DynamicsRun, directory: RunDirectory) -> None:
     description = json.dumps({"format": FORMAT, "dynamics": config.model.kind})
-    weights = {name: tensor.cpu().contiguous() for name, tensor in run.best.items()}
-    with written_by_rename(directory.model) as path:
-        save_file(weights, path, metadata={"molequi_dynamics": description})
+    write_tensors(directory.model, run.best, {"molequi_dynamics": description})
 
 
 def _write_rollout(

@@ -9,8 +9,6 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from molequi.errors import UserError
@@ -21,7 +19,7 @@ from molequi.models.physics import Physics
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.o3.irreps import Irreps
 from molequi.properties import from_dict, to_dict
-from molequi.runtime.files import written_by_rename
+from molequi.runtime.tensors import read_tensors, read_texts, write_tensors
 from molequi.version import __version__
 
 _KEY = "molequi"
@@ -64,13 +62,7 @@ def build(description: dict) -> MolecularModel:
 
 def save_model(model: MolecularModel, path: str | Path) -> None:
     """Write the model to `path` by rename, so that a reader never sees half a file."""
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
-    }
-    with written_by_rename(path) as temporary:
-        save_file(tensors, temporary, metadata={_KEY: json.dumps(describe(model))})
-        # The writer makes private files; a model is for everybody who may read its folder.
-        temporary.chmod(0o644)
+    write_tensors(path, model.state_dict(), {_KEY: json.dumps(describe(model))})
 
 
 def read_description(path: str | Path) -> dict:
@@ -85,13 +77,7 @@ def _read_raw_description(path: str | Path) -> dict:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no model file at {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_KEY)
-    except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"{path} is not a model file: {error}; molequi writes .safetensors files"
-        ) from error
+    text = read_texts(path).get(_KEY)
     if text is None:
         raise UserError(f"{path} is a safetensors file but holds no molequi model")
     try:
@@ -117,12 +103,11 @@ def load_model(
 ) -> MolecularModel:
     """Read a model in evaluation mode; `dtype` recasts the network.
 
-    Raises UserError as `read_description`, and where description and tensors make no network of
-    this version.
+    Raises UserError as `read_description`, where a bit of the file has changed since it was
+    written, and where description and tensors make no network of this version.
     """
     description = _read_raw_description(path)
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    tensors = read_tensors(path).tensors
     try:
         description, tensors = to_present_format(Content(description, tensors))
         model = build(description)

@@ -49,6 +49,8 @@ def check_output(
 
 # What ends a process from outside: by request, or with its terminal.
 TERMINATING = (signal.SIGTERM, *([signal.SIGHUP] if os.name == "posix" else []))
+# Errors that say that a file may not grow: a full disk, a quota, a limit of the system's.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 # Bytes: with so few no file of ours finds room.
 _NOTHING_LEFT = 4096
 # Part of the names of what this process writes. A process of a container may have the same number
@@ -78,7 +80,7 @@ def temporary_beside(path: Path) -> Iterator[Path]:
     """Yield a hidden path beside `path`, for a file or folder that is gone when the block ends.
 
     It is gone too where Ctrl-C or SIGTERM ends the block; what a process left that was killed at
-    once is removed by the next. Raises OSError that names `path` where the disk is full, whatever
+    once is removed by the next. Raises OSError that names `path` where there is no room, whatever
     the block says of that.
     """
     _remove_left_behind(path)
@@ -88,8 +90,9 @@ def temporary_beside(path: Path) -> Iterator[Path]:
         try:
             yield temporary
         except Exception as error:
-            if _is_full(path.parent):  # writers say so in many ways, or fail by what is missing
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+            number = _no_room(error, temporary)
+            if number is not None:
+                raise OSError(number, os.strerror(number), str(path)) from error
             raise
         finally:
             _remove(temporary)
@@ -136,6 +139,24 @@ def _is_running(process: int, run: str) -> bool:
     except OSError:  # it is another user's, or the system does not tell
         return True
     return True
+
+
+def _no_room(error: Exception, temporary: Path) -> int | None:
+    """Return the number of the system's error where it was want of room that ended a writer.
+
+    Writers say so in many ways, or fail by what is missing.
+    """
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return error.errno
+    if _is_full(temporary.parent):
+        return errno.ENOSPC
+    if temporary.is_file():
+        try:
+            with temporary.open("ab") as file:
+                file.write(bytes(_NOTHING_LEFT))
+        except OSError as refusal:
+            return refusal.errno if refusal.errno in NO_ROOM else None
+    return None
 
 
 def _is_full(folder: Path) -> bool:

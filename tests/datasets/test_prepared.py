@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from molequi.datasets.catalog import describe_datasets, inspect, prepare, prepar
 from molequi.datasets.load import load_dataset
 from molequi.datasets.npz import load_npz
 from molequi.datasets.places import SAMPLES
+from molequi.datasets.prepared import preparing
 from molequi.datasets.settings import DataSettings
 from molequi.datasets.splits import check_groups
 from molequi.errors import UserError
@@ -55,6 +59,21 @@ def test_prepare_and_list(tmp_path: Path, sample: Callable[[str], Path]) -> None
         )
     with pytest.raises(UserError, match="--source and --structures belong"):
         prepare("qm9", tmp_path, sources=[path])
+
+
+def test_of_two_preparations_one_waits_and_takes_what_the_other_made(
+    tmp_path: Path, sample: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "molequi")
+    shutil.copy(sample("alanine.npz"), tmp_path / "alanine_L_conformers.npz")
+    with preparing(tmp_path):
+        waiting = threading.Thread(target=prepare, args=("alanine", tmp_path))
+        waiting.start()
+        while "waiting for another run" not in caplog.text:
+            time.sleep(0.01)
+        (tmp_path / "alanine.npz").write_text("made by the other")
+    waiting.join()
+    assert (tmp_path / "alanine.npz").read_text() == "made by the other"
 
 
 def test_a_set_that_is_not_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,6 +217,9 @@ def _run(
     for stream in (1, 2):
         os.dup2(printed.fileno(), stream)
     printed.close()
+    sys.stdout, sys.stderr = (
+        open(stream, "w", encoding="utf-8", closefd=False) for stream in (1, 2)
+    )
     for place, value in settings.items():
         module, _, name = place.rpartition(".")
         setattr(importlib.import_module(module), name, value)

@@ -79,6 +79,7 @@ JOBS: Sequence[Job] = (
         ("predict", "molecules.xyz", *_MODEL),
         ("molecules.xyz", "tiny.safetensors"),
         ("--output", "out.xyz"),
+        growing=frozenset({"out.xyz.journal"}),
     ),
     Job(
         "md",

@@ -114,6 +114,27 @@ def test_a_full_disk_is_named_whatever_the_writer_says(
     check_untouched(old)
 
 
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from molequi.runtime.files import written_by_rename
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+with written_by_rename(sys.argv[1]) as temporary:
+    try:
+        temporary.write_bytes(bytes(9000))
+    except OSError:
+        raise RuntimeError("a writer that hides why")
+"""
+
+
+def test_a_limit_is_named_whatever_the_writer_says(old: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(old)], capture_output=True, text=True, check=False
+    )
+    assert done.stderr.splitlines()[-1] == f"OSError: [Errno 27] File too large: {str(old)!r}"
+    check_untouched(old)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_kernels_of_another_user_are_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

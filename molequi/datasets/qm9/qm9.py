@@ -16,7 +16,7 @@ from molequi.datasets.in_memory import make_frames
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.npz import array_names, is_flat, load_npz, save_npz
 from molequi.datasets.places import default_root
-from molequi.datasets.prepared import PreparedSet, Progress, one_file
+from molequi.datasets.prepared import PreparedSet, Progress, one_file, preparing
 from molequi.datasets.qm9.columns import COLUMN_OF, QM9_PROPERTIES
 from molequi.datasets.qm9.sources import (
     COLUMNS,
@@ -96,17 +96,22 @@ def prepare_qm9(
     if is_flat(target):
         return target
     source = find_qm9_source(root) or qm9pack_folder()
-    if source is None:
-        if offline:
-            raise UserError(_no_source(root, "no download was asked for"))
-        try:
-            source = fetch(_ARCHIVE_MIRRORS, root / ARCHIVE, md5=_ARCHIVE_MD5)
-        except UserError as error:
-            raise UserError(_no_source(root, str(error))) from error
-    _LOG.info("reading QM9 from %s", source)
-    loaded = load_qm9(source, progress=progress)
-    save_npz(loaded.frames, target, notes=loaded.notes, compress=False)
+    if source is None and offline:
+        raise UserError(_no_source(root, "no download was asked for"))
+    with preparing(root):
+        if not is_flat(target):  # another run may have made it meanwhile
+            source = find_qm9_source(root) or source or _downloaded(root)
+            _LOG.info("reading QM9 from %s", source)
+            loaded = load_qm9(source, progress=progress)
+            save_npz(loaded.frames, target, notes=loaded.notes, compress=False)
     return target
+
+
+def _downloaded(root: Path) -> Path:
+    try:
+        return fetch(_ARCHIVE_MIRRORS, root / ARCHIVE, md5=_ARCHIVE_MD5)
+    except UserError as error:
+        raise UserError(_no_source(root, str(error))) from error
 
 
 def to_labelled(raw: RawQM9, removed: np.ndarray) -> LabelledSet:
