@@ -78,8 +78,11 @@ class MolecularPotential(PotentialModel):
         backbone = self.model.backbone
         if backbone.capabilities.fused_kernels and backbone.device.type == "cpu":
             n_edges = n_systems * self._graph(self.frames.positions[None]).edge_index.shape[1]
-            work = n_passes * policy.TRAINING_STEP * backbone.operations(n_edges)
-            self.model.use_kernels(policy.worthwhile_kernels(work))
+            one = backbone.operations(n_edges)
+            work = n_passes * policy.TRAINING_STEP * one
+            self.model.use_kernels(
+                policy.worthwhile_kernels(work, in_one_pass=policy.TRAINING_MEMORY * one)
+            )
 
     def _graph(self, positions: Tensor) -> AtomGraph:
         """Return the graph of the molecule at these positions, which are detached in it."""

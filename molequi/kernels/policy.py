@@ -18,8 +18,9 @@ GENERIC_FROM, SPECIALIZED_FROM = 2e9, 3e10
 # with more operations than this takes 2 GiB; fused kernels need a tenth of it.
 LARGEST_PLAIN_PASS = 1.7e8
 # A step of training, with the derivatives of forces by weights, takes as long as so many
-# predictions.
+# predictions, and so many times the memory (48 bytes of each operation, measured).
 TRAINING_STEP = 3.0
+TRAINING_MEMORY = 4.0
 
 
 def worthwhile_kernels(

@@ -166,14 +166,22 @@ def _objective(
 def choose_kernels(
     settings: TrainingSettings, model: MolecularModel, data: MolecularDataModule
 ) -> str:
-    """Say which kernels are worth compiling for the work of all epochs."""
+    """Say which kernels the work of all epochs is worth, or the memory of a step needs."""
     if settings.kernels != "auto":
         return settings.kernels
-    some = data.splits["train"][: settings.batch_size]
-    graph = data.batches[some].graph
-    n_edges = graph.edge_index.shape[1] / max(len(some), 1) * len(data.splits["train"])
+    rows, frames = data.splits["train"], data.batches.frames
+    some = rows[: settings.batch_size]
+    n_edges = _n_edges(data, some) / max(len(some), 1) * len(rows)
     work = settings.epochs * policy.TRAINING_STEP * model.backbone.operations(round(n_edges))
-    return policy.worthwhile_kernels(work, minutes=settings.max_minutes)
+    largest = rows[frames.n_atoms[rows].argsort(descending=True)[: settings.batch_size]]
+    in_one_pass = model.backbone.operations(_n_edges(data, largest))
+    if {"forces", "stress"} & set(frames.targets):
+        in_one_pass *= policy.TRAINING_MEMORY
+    return policy.worthwhile_kernels(work, minutes=settings.max_minutes, in_one_pass=in_one_pass)
+
+
+def _n_edges(data: MolecularDataModule, rows: Tensor) -> int:
+    return int(data.batches[rows].graph.edge_index.shape[1])
 
 
 def _finish(

@@ -90,11 +90,15 @@ def _factor(row: Property, chosen: Source, units: Mapping[str, str]) -> float:
 def _doubts(
     structures: Sequence[ase.Atoms], row: Property, chosen: Source, units: Mapping[str, str]
 ) -> list[str]:
-    """Doubt the unit and sign of stresses; virials are left alone."""
-    if _unit(row, chosen) != row.unit:
-        return []
-    unit = units.get(row.name, row.unit)
-    return doubtful_stress(structures, chosen.values, unit, _factor(row, chosen, units))
+    """Doubt the unit and sign of stresses, or of the virials that they are made of."""
+    own = _unit(row, chosen)
+    return doubtful_stress(
+        structures,
+        chosen.values,
+        units.get(row.name, own),
+        _factor(row, chosen, units),
+        is_virial=own != row.unit,
+    )
 
 
 def _described(row: Property, chosen: Source, units: Mapping[str, str], values: Tensor) -> Label:

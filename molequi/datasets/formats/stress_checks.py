@@ -11,45 +11,70 @@ from ase import units
 
 from molequi.datasets.formats.values import contents
 
-# So many of each make 1 eV/Å³.
+# So many of each make 1 eV/Å³, or 1 eV.
 _PER_EV_A3 = {
+    "eV/Å^3": 1.0,
     "GPa": 1.0 / units.GPa,
     "kbar": 1e-3 / units.bar,
     "bar": 1.0 / units.bar,
     "Ha/bohr^3": units.Bohr**3 / units.Hartree,
 }
+_PER_EV = {
+    "eV": 1.0,
+    "Ha": 1.0 / units.Hartree,
+    "kcal/mol": units.mol / units.kcal,
+    "kJ/mol": units.mol / units.kJ,
+}
 _MAX_FRAMES = 200
 _LIKENESS = 0.8  # cosine of stresses from forces and from the file; crystals have none
+_FEWEST = 5  # structures of one composition
+_SPREAD = 0.02  # of the logarithm of their volumes
 _LARGE = 0.3  # eV/Å³, 48 GPa: few data sets are of such pressures
 _TOLERANCE = 1.6  # a factor; units lie further apart
 
 
 def doubtful_stress(
-    structures: Sequence[ase.Atoms], values: Mapping[int, np.ndarray], unit: str, factor: float
+    structures: Sequence[ase.Atoms],
+    values: Mapping[int, np.ndarray],
+    unit: str,
+    factor: float,
+    *,
+    is_virial: bool = False,
 ) -> list[str]:
     """Return a line where stresses fit another unit or sign; values: (3, 3) each, as in the file.
 
-    unit: the one they are taken for; factor: from it to eV/Å³. Of whole molecules in a box the
-    stress is -sum over atoms of r x F / V (derived from the virial theorem at rest: E depends on
-    the strain through the atoms alone), which tells unit and sign. Else sizes beyond those of
+    unit: the one they are taken for; factor: from it to eV/Å³. is_virial: the values were virials
+    W, and are -W / V.
+    Of whole molecules in a box the stress is -sum over atoms of r x F / V (derived from the virial
+    theorem at rest: E depends on the strain through the atoms alone), which tells unit and sign.
+    Of a solid that stands there in several volumes the mean stress rises with the volume, as no
+    stable matter has a negative bulk modulus: this tells the sign. Else sizes beyond those of
     ordinary pressures are doubted.
     """
     rows = [i for i in values if structures[i].cell.volume > 0.0][:_MAX_FRAMES]
     stated = [values[i] for i in rows]
     if not stated:
         return []
-    likely = _likely_unit([structures[i] for i in rows], stated)
+    sizes = _PER_EV if is_virial else _PER_EV_A3
+    what = "virials, stress" if is_virial else "stress"
+    likely = _likely_unit([structures[i] for i in rows], stated, sizes)
     if likely is not None:
-        scale = factor * _PER_EV_A3.get(likely.lstrip("-"), 1.0) * (-1) ** likely.startswith("-")
+        scale = factor * sizes[likely.lstrip("-")] * (-1) ** likely.startswith("-")
         if abs(math.log(abs(scale))) < math.log(_TOLERANCE) and scale > 0:
             return []
-        sign = ", the sign of a pressure" if likely.startswith("-") else ""
+        sign = ", the sign of a pressure" if likely.startswith("-") and not is_virial else ""
         return [
-            f"stress: taken as {unit}, but forces and positions of the molecules fit {likely}"
+            f"{what}: taken as {unit}, but forces and positions of the molecules fit {likely}"
             f"{sign}; if so set data.units.stress={likely}"
         ]
+    if _falls_with_volume([structures[i] for i in rows], [factor * value for value in stated]):
+        other = unit[1:] if unit.startswith("-") else f"-{unit}"
+        return [
+            f"{what}: taken as {unit}, but the larger the cell of a crystal, the less it is under "
+            f"tension, which fits the other sign; if so set data.units.stress={other}"
+        ]
     size = float(np.median(np.abs(stated))) * abs(factor)
-    if size < _LARGE:
+    if size < _LARGE or is_virial:
         return []
     return [
         f"stress: taken as {unit}, but half of the components exceed {size / units.GPa:.0f} GPa; "
@@ -58,7 +83,24 @@ def doubtful_stress(
     ]
 
 
-def _likely_unit(structures: Sequence[ase.Atoms], stated: Sequence[np.ndarray]) -> str | None:
+def _falls_with_volume(structures: Sequence[ase.Atoms], stresses: Sequence[np.ndarray]) -> bool:
+    """Tell whether the mean stress of each composition falls where the volume rises."""
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for atoms, stress in zip(structures, stresses, strict=True):
+        point = (math.log(atoms.cell.volume / len(atoms)), float(np.trace(stress)) / 3.0)
+        groups.setdefault(atoms.get_chemical_formula(empirical=True), []).append(point)
+    apart = [np.array(group) for group in groups.values() if len(group) >= _FEWEST]
+    apart = [group - group.mean(axis=0) for group in apart if np.ptp(group[:, 0]) > _SPREAD]
+    if not apart:
+        return False
+    volume, stress = np.concatenate(apart).T
+    norms = float(np.linalg.norm(volume) * np.linalg.norm(stress))
+    return bool(float(volume @ stress) < -_LIKENESS * norms)
+
+
+def _likely_unit(
+    structures: Sequence[ase.Atoms], stated: Sequence[np.ndarray], sizes: Mapping[str, float]
+) -> str | None:
     """Return the unit, with a minus for the other sign, that the forces tell; None for none."""
     pairs = [
         (value, -np.einsum("ni,nj->ij", atoms.positions, forces) / atoms.cell.volume)
@@ -74,7 +116,6 @@ def _likely_unit(structures: Sequence[ase.Atoms], stated: Sequence[np.ndarray]) 
     if not math.isfinite(norms) or abs(product) <= _LIKENESS * norms:
         return None
     ratio = product / float(np.square(expected).sum())
-    sizes = {"eV/Å^3": 1.0, **_PER_EV_A3}
     nearest = min(sizes, key=lambda name: abs(math.log(abs(ratio) / sizes[name])))
     if abs(math.log(abs(ratio) / sizes[nearest])) > math.log(_TOLERANCE):
         return None

@@ -6,7 +6,10 @@ import ase
 import numpy as np
 import pytest
 from ase import units
+from ase.build import bulk
+from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import voigt_6_to_full_3x3_stress
 
 from molequi.datasets.formats.extxyz import read_frames
 from molequi.datasets.formats.inspection import inspect_frames
@@ -92,3 +95,45 @@ def test_virials_are_stresses(tmp_path, key: str) -> None:
     assert values == pytest.approx(np.array(expected), abs=1e-7)
     assert found.report.warnings == ()
     assert (found.report.rows[0].key, found.report.rows[0].unit) == (key, "kcal/mol")
+
+
+@pytest.mark.parametrize(("unit", "per_ev"), [("-eV", -1.0), ("Ha", 1 / units.Hartree)])
+def test_unit_and_sign_of_virials_are_told(tmp_path, unit: str, per_ev: float) -> None:
+    frames = boxes(1.0)
+    for atoms in frames:
+        stress = atoms.calc.results.pop("stress")
+        atoms.info["virial"] = -per_ev * voigt_6_to_full_3x3_stress(stress) * atoms.cell.volume
+    path = tmp_path / "a.extxyz"
+    (line,) = warnings_of(path, frames)
+    assert line.startswith("virials, stress: taken as eV")
+    assert f"if so set data.units.stress={unit}" in line
+    assert warnings_of(path, frames, units={"stress": unit}) == []
+
+
+def crystals(sign: float, *, virial: bool) -> list[ase.Atoms]:
+    """Copper by ASE's effective-medium theory, hot and in several volumes."""
+    frames = []
+    for index, scale in enumerate(np.linspace(0.97, 1.03, 8)):
+        atoms = bulk("Cu", cubic=True)
+        atoms.set_cell(atoms.cell * scale, scale_atoms=True)
+        atoms.rattle(0.05, seed=index)
+        atoms.calc = EMT()
+        stress, forces = atoms.get_stress(voigt=False), atoms.get_forces()
+        results = {"energy": atoms.get_potential_energy(), "forces": forces}
+        if virial:
+            atoms.info["virial"] = -sign * stress * atoms.cell.volume
+        else:
+            results["stress"] = sign * stress.ravel()[[0, 4, 8, 5, 2, 1]]
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        frames.append(atoms)
+    return frames
+
+
+@pytest.mark.parametrize("virial", [False, True])
+def test_the_sign_of_solids_is_told_by_their_volumes(tmp_path, virial: bool) -> None:
+    path = tmp_path / "a.extxyz"
+    assert warnings_of(path, crystals(1.0, virial=virial)) == []
+    (line,) = warnings_of(path, crystals(-1.0, virial=virial))
+    unit = "-eV" if virial else "-eV/Å³"
+    assert f"fits the other sign; if so set data.units.stress={unit}" in line
+    assert warnings_of(path, crystals(-1.0, virial=virial), units={"stress": unit}) == []
