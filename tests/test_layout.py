@@ -31,8 +31,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "structures",
-        "formats text counting sniff symbols electrons atoms doubts comments xyz pdb mol2 programs "
-        "gaussian cip fragments molecules sdf readers inputs writers perception",
+        "formats text counting sniff symbols electrons atoms doubts comments notation xyz pdb mol2 "
+        "programs gaussian cip fragments molecules sdf readers inputs writers perception",
     ),
     ("", "settings"),
     (

@@ -18,7 +18,8 @@ _KEY = re.compile(r"(?i)(?<![\w-])(lattice|properties|pbc)\s*=\s*")
 _SPACED = re.compile(r"(?<=[\w\]])[ \t]*=[ \t]+(?=\S)|(?<=[\w\]])[ \t]+=[ \t]*(?=\S)")
 _NUMBER = r"[-+]?[.\d][-+.\deE]*"
 _OTHER_CELLS = re.compile(
-    r"(?i)(?<![\w-])(cell|box|unit[ _]?cell|(?:cell|lattice)[ _]?vectors|lattice(?=\s*:))\s*[:=]"
+    r"(?i)(?<![\w-])(cell|box|unit[ _]?cell|(?:cell|lattice)[ _]?(?:vectors|lengths|parameters?)"
+    r"|abc|cellpar|lattice(?=\s*:))\s*[:=]"
     rf"\s*[\"'{{\[(]*(?:{_NUMBER}[\s,]+){{2,}}{_NUMBER}"
 )
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]")

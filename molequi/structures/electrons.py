@@ -22,6 +22,7 @@ SOURCE_KEYS = ("charge_source", "multiplicity_source")
 # 2S + 1; so do `spin` in FAIR chemistry's data sets and `total_spin` in MACE's.
 _MULTIPLICITY_NAMES = frozenset("spinmultiplicity multiplicity mult 2s+1".split())
 _SPIN_NAMES = frozenset("spin totalspin".split())
+_SHORT_NAMES = frozenset("m")  # beside q; alone it may be anything
 _UNPAIRED_NAMES = frozenset("uhf nopen nunpaired unpairedelectrons numunpairedelectrons".split())
 # What a file says about its electrons within a twentieth of e is rounding; more is no total charge.
 _TOLERANCE = 0.05
@@ -71,6 +72,7 @@ def multiplicity_statements(atoms: ase.Atoms) -> list[Statement]:
         *_stated(info, _MULTIPLICITY_NAMES, "multiplicity", int),
         *_stated(info, _SPIN_NAMES, "multiplicity", _from_spin),
         *_stated(info, _UNPAIRED_NAMES, "multiplicity", _from_unpaired),
+        *(_stated(info, _SHORT_NAMES, "multiplicity", int) if "q" in info else ()),
     ]
 
 

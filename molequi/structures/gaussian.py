@@ -9,11 +9,14 @@ from typing import TypeGuard
 
 import ase
 import numpy as np
+from ase import units
 from ase.io.gaussian import GaussianConfiguration
 
 from molequi.structures.programs import note_electrons
 from molequi.structures.symbols import set_isotopes
 
+_UNITS = re.compile(r"(?i)\bunits?\s*[=(]+\s*([^\s)]+)")
+_POINT_CHARGES = re.compile(r"(?i)(?<![\w=(])charge(?![\w=])")
 _LINK = re.compile(r"(?im)^\s*--link1--\s*$")
 
 
@@ -38,7 +41,23 @@ def gaussian_inputs(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
             atoms, (parameters.get("charge"), parameters.get("mult")), "the Gaussian input"
         )
         _set_masses(atoms, parameters.get("isolist") or ())
-        yield atoms
+        yield _as_the_route_says(atoms, text.strip("\n").partition("\n\n")[0])
+
+
+def _as_the_route_says(atoms: ase.Atoms, route: str) -> ase.Atoms | str:
+    """Convert bohr to Å, and name what is left out; errors come as their text."""
+    given = " ".join(_UNITS.findall(route)).lower()
+    if "rad" in given:
+        return "the Gaussian input has angles in radians, which are not read; write degrees"
+    notes = []
+    if re.search(r"\b(au|bohr)\b", given):
+        atoms.positions *= units.Bohr
+        notes.append("coordinates in bohr, as the route says, became Å")
+    if _POINT_CHARGES.search(route):
+        notes.append("the point charges of the input are left out")
+    if notes:
+        atoms.info["reading"] = "; ".join(notes)
+    return atoms
 
 
 def _set_masses(atoms: ase.Atoms, isotopes: Sequence[float | None]) -> None:

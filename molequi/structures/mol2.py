@@ -68,9 +68,17 @@ def _molecule(sections: dict[str, list[tuple[int, str]]]) -> ase.Atoms:
     if name not in _UNNAMED:
         atoms.info["name"] = name
     total = _total([row.charge for row in rows], kind)
+    notes = []
     if total is not None:
         atoms.info["charge"] = total
         atoms.info["charge_source"] = "the sum of the charges of the MOL2 file"
+    elif any(row.charge for row in rows) and kind != _NO_CHARGES:
+        found = sum(row.charge for row in rows)
+        notes.append(f"the charges add up to {found:.3f} e, no whole number, and say nothing")
+    if sections.get("CRYSIN"):
+        notes.append("the cell of CRYSIN is left out: the molecule is computed alone")
+    if notes:
+        atoms.info["reading"] = "; ".join(notes)
     return atoms
 
 

@@ -107,6 +107,9 @@ def _remarks(records: list[_Atom], kept: list[_Atom]) -> list[str]:
     n_partial = sum(0.0 < atom.occupancy < 1.0 for atom in kept)
     if n_partial and len(kept) == len(records):
         notes.append(f"{n_partial} atoms with an occupancy below 1 count as whole")
+    n_absent = sum(atom.occupancy == 0.0 for atom in kept)
+    if 0 < n_absent < len(kept):  # where all are 0, none is stated
+        notes.append(f"{n_absent} atoms with an occupancy of 0 count as whole")
     if any(atom.is_guessed for atom in kept):
         notes.append("elements are told from the atom names, as columns 77-78 are empty")
     return notes

@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 import ase
+from ase import units
 
 from molequi.structures.electrons import MAIN_KEYS, SOURCE_KEYS
 
@@ -35,11 +36,19 @@ _PROGRAMS = (
         re.compile(r"(?m)^\s*\$(?:spin|uhf)\s+(\d+)"),
         is_unpaired=True,
     ),
+    _Pattern(
+        re.compile(r"(?m)^\s*\$eht\b.*\bcharge=([+-]?\d+)"),
+        re.compile(r"(?m)^\s*\$eht\b.*\bunpaired=(\d+)"),
+        is_unpaired=True,
+    ),
     # NWChem's input
     _Pattern(
         re.compile(r"(?mi)^\s*charge\s+([+-]?\d+)\s*$"), re.compile(r"(?mi)^\s*mult\s+(\d+)\s*$")
     ),
 )
+
+
+_COORDINATES = re.compile(r"(?mi)^\s*\$coord\s+(angs|frac)")
 
 
 def note_electrons(atoms: ase.Atoms, values: tuple[object, object], source: str) -> None:
@@ -59,6 +68,30 @@ def note_printed(atoms: ase.Atoms, text: str) -> None:
         if spin is not None and program.is_unpaired:
             spin += 1
         note_electrons(atoms, (charge, spin), "the program's file")
+
+
+def turbomole_units(atoms: ase.Atoms, text: str) -> str | None:
+    """Undo ASE's conversion of coordinates that are in Å; return what cannot be undone.
+
+    Turbomole's `$coord` is in bohr, with `angs` behind it in Å, with `frac` in parts of the cell.
+    """
+    given = _COORDINATES.search(text)
+    if given is None:
+        return None
+    if given[1].lower() == "frac":
+        return "the coordinates are fractional ($coord frac), which is not read; write bohr"
+    atoms.positions /= units.Bohr
+    atoms.info["reading"] = "coordinates in Å, as $coord angs says"
+    return None
+
+
+def open_box(atoms: ase.Atoms) -> None:
+    """Take the box of a cube's grid for what it mostly is: no cell."""
+    atoms.pbc = False
+    atoms.set_cell(None)
+    atoms.info["reading"] = (
+        "the box of the cube's grid is taken for no cell; give a crystal as CIF or extended XYZ"
+    )
 
 
 def _only(pattern: re.Pattern[str], text: str) -> int | None:

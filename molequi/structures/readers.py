@@ -26,7 +26,7 @@ from molequi.structures.gaussian import gaussian_inputs
 from molequi.structures.mol2 import mol2_molecules
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.pdb import pdb_models
-from molequi.structures.programs import note_printed
+from molequi.structures.programs import note_printed, open_box, turbomole_units
 from molequi.structures.sdf import read_sdf
 from molequi.structures.sniff import sniff
 from molequi.structures.text import decode, text_lines
@@ -34,6 +34,7 @@ from molequi.structures.xyz import xyz_frames
 
 _LOG = logging.getLogger(__name__)
 _OF_PROGRAMS = (".log", ".out", ".nwi", ".nw", ".tmol", "")  # Turbomole's file is named coord
+_CUBES = {".cube", ".cub"}
 _LARGEST_TEXT = 1 << 28
 _WHOLE = 0.999  # of an occupancy
 
@@ -198,7 +199,9 @@ def _any_format(path: Path) -> Iterator[ase.Atoms | str]:
     printed = _program_text(path)
     for atoms in frames:
         note_printed(_without_sources(atoms), printed)
-        yield _disorder(atoms) or atoms
+        if path.suffix.lower() in _CUBES:
+            open_box(atoms)
+        yield turbomole_units(atoms, printed) or _disorder(atoms) or atoms
 
 
 def _program_text(path: Path) -> str:

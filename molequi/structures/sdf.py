@@ -22,6 +22,7 @@ from molequi.structures.text import text_lines
 # Of the sum of covalent radii: bonds of molecules lie between, many of drawings do not.
 _BOND_LENGTHS = (0.75, 1.3)
 _FLAT = 1e-3  # Å
+_DECIMAL_COMMA = re.compile(r"\d,\d")
 _SINGLET = 1  # of M RAD and RAD=
 _END = "$$$$"
 
@@ -81,6 +82,7 @@ def _parsed(text: str) -> _Record:
 
 def _from_record(record: _Record, seed: int, *, add_hydrogens: bool) -> ase.Atoms:
     text, molecule = record
+    _refuse_misread(text)
     if molecule is None:
         raise UserError("cannot be read as an SDF molecule")
     if not molecule.GetNumAtoms():
@@ -102,12 +104,25 @@ def _from_record(record: _Record, seed: int, *, add_hydrogens: bool) -> ase.Atom
     return atoms
 
 
+def _refuse_misread(text: str) -> None:
+    """Refuse what RDKit would read as something else without a word."""
+    head, _, rest = text.partition("\nM  END")
+    if "\nM  END" in rest:
+        raise UserError("holds two molecules, as $$$$ is missing between them")
+    rows = head.split("\n")[4:]
+    comma = next((row for row in rows if _DECIMAL_COMMA.search(row)), None)
+    if comma is not None:
+        raise UserError(f"has decimal commas ({comma.strip()[:40]!r}); write points")
+
+
 def _in_space(
     molecule: Chem.Mol, problem: str, info: dict[str, object], *, add_hydrogens: bool
 ) -> ase.Atoms:
     """Take coordinates as they stand; see `read_sdf`. problem: why there are no valences."""
     n_missing = _n_missing(molecule, problem)
     if _has_hydrogens(molecule) or not (n_missing or problem):
+        if problem:
+            info["reading"] = f"by its bonds it is no molecule: {problem}; a charge may be missing"
         if n_missing:
             info["reading"] = (
                 f"by its bonds the record lacks {n_missing} hydrogens; it has coordinates and is "

@@ -27,6 +27,12 @@ from molequi.structures.electrons import (
     charge_statements,
     multiplicity_statements,
 )
+from molequi.structures.notation import (
+    charged_name,
+    json_info,
+    refuse_other_columns,
+    refuse_other_notation,
+)
 from molequi.structures.symbols import read_symbol, set_isotopes
 from molequi.structures.text import plain_numbers
 
@@ -35,6 +41,7 @@ _SPECIES = re.compile(r"Properties=[\"']?([^\s\"']+)")
 _QM9 = re.compile(r"gdb\s+\d+\s")
 _MAY_HAVE_EXPONENT = re.compile(r"[dD^]")
 _NUMBER = re.compile(r"(?i)[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan|inf)")
+_GROUPED = re.compile(r"\s[-+.\d]*\d_\d")  # 1_000 is a number to Python, and to nobody else
 _N_QM9_LINES = 3  # frequencies, SMILES and InChI follow the atoms
 _TINKER = re.compile(r"\s*\d+\s+\S.*")
 _TINKER_ATOM = re.compile(r"\s*1\s+[A-Za-z]+\S*(\s+[-+.\d]+){3}")
@@ -106,7 +113,13 @@ def _read_frame(block: list[str], first_line: int) -> ase.Atoms:
     foreign = ipi_geometry(words)
     is_qm9 = _QM9.match(words) is not None
     # Neither i-PI's comment nor QM9's row of numbers has keys.
-    keys = "" if foreign is not None or is_qm9 else tidy_keys(plain_numbers(words))
+    json = None if foreign is not None or is_qm9 else json_info(words)
+    keys = ""
+    if foreign is None and not is_qm9 and json is None:
+        refuse_other_notation(words)
+        keys = tidy_keys(plain_numbers(words))
+    if "Properties=" not in keys and not is_qm9:
+        refuse_other_columns(rows)
     rows, isotopes = _plain_rows(rows, keys, first_line + 2)
     text = "".join([head, f"{keys}\n", *rows])
     atoms = cast(ase.Atoms, ase.io.read(io.StringIO(text), format="extxyz"))
@@ -120,6 +133,8 @@ def _read_frame(block: list[str], first_line: int) -> ase.Atoms:
         atoms.info["reading"] = "units and cell are those of i-PI's comment line"
     elif is_qm9:
         atoms.info["gdb"] = int(words.split()[1])
+    elif json is not None:
+        atoms.info |= {key: value for key, value in json.items() if key not in SOURCE_KEYS}
     else:
         _listen(atoms, keys)
     return atoms
@@ -133,6 +148,8 @@ def _plain_rows(rows: list[str], keys: str, first_line: int) -> tuple[list[str],
     if column is None:
         return rows, isotopes
     for index, row in enumerate(rows):
+        if "_" in row and _GROUPED.search(row):
+            raise UserError(f"line {first_line + index}: {row.strip()[:60]!r} has digits with _")
         words = row.split()
         symbol = words[column] if column < len(words) else ""
         if not symbol or symbol in _SYMBOLS:
@@ -175,7 +192,7 @@ def _listen(atoms: ase.Atoms, comment: str) -> None:
         agreed([*statements, words], key.replace("_", " "), "say it once")
         if not statements:
             atoms.info[key], atoms.info[source] = words
-    species = unread_species(comment)
+    species = unread_species(comment) or charged_name(comment, atoms.numbers)
     if species and not any(statements(atoms) for statements in places):
         atoms.info["reading"] = (
             f"the comment line speaks of {species!r} but states no charge or multiplicity, which "
