@@ -124,7 +124,11 @@ Dispersion = Annotated[
         help="Add D3(BJ) to a model trained without; of its level of theory by default.",
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+# As in `settings.LARGEST_SEED`, whose import would take its time.
+LARGEST_SEED = 2**31 - 1
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of everything random.")
+]
 BatchSize = Annotated[
     int | None,
     typer.Option("--batch-size", min=1, show_default=False, help="Structures per batch."),

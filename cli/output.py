@@ -29,12 +29,19 @@ def stdout() -> Console:
 
 def say(text: str) -> None:
     """Print a line for people on stderr."""
-    STDERR.print(Text(text), soft_wrap=True)
+    STDERR.print(_as_it_stands(text), soft_wrap=True)
 
 
 def line(text: str) -> None:
     """Print a line of the result on stdout."""
-    stdout().print(Text(text), soft_wrap=True)
+    stdout().print(_as_it_stands(text), soft_wrap=True)
+
+
+def _as_it_stands(text: str) -> Text:
+    """Return a text without markup, and without characters that a terminal would obey."""
+    from molequi.runtime.gate import printable
+
+    return Text(printable(text))
 
 
 class _ConsoleHandler(logging.Handler):
@@ -72,7 +79,7 @@ def print_table(
     out.
     """
     table = Table(
-        title=title or None,
+        title=_as_it_stands(title) if title else None,
         box=SIMPLE_HEAD,
         title_justify="left",
         pad_edge=False,
@@ -82,10 +89,12 @@ def print_table(
     for position in shown:
         is_left = position == 0 or columns[position] in left
         table.add_column(
-            Text(columns[position]), justify="left" if is_left else "right", overflow="fold"
+            _as_it_stands(columns[position]),
+            justify="left" if is_left else "right",
+            overflow="fold",
         )
     for row in rows:
-        table.add_row(*(Text(format_value(row[position])) for position in shown))
+        table.add_row(*(_as_it_stands(format_value(row[position])) for position in shown))
     stdout().print(table)
 
 

@@ -32,7 +32,13 @@ TrainingDtype = Annotated[
 ]
 TrainingSeed = Annotated[
     int | None,
-    typer.Option("--seed", min=0, show_default=False, help="Same as training.seed=..."),
+    typer.Option(
+        "--seed",
+        min=0,
+        max=options.LARGEST_SEED,
+        show_default=False,
+        help="Same as training.seed=...",
+    ),
 ]
 TrainingBatchSize = Annotated[
     int | None,

@@ -20,9 +20,13 @@ from pydantic_core import PydanticCustomError
 
 from molequi.errors import UserError
 from molequi.runtime import resources
+from molequi.runtime.gate import printable, reading
 
 Positive = typing.Annotated[float, Field(gt=0)]
 Count = typing.Annotated[int, Field(gt=0)]
+# RDKit's seeds are signed numbers of 32 bits, and no more are needed.
+LARGEST_SEED = 2**31 - 1
+Seed = typing.Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 SettingsT = typing.TypeVar("SettingsT", bound="Settings")
 
 
@@ -37,7 +41,7 @@ class Settings(BaseModel):
     hold a path, or another word where no such file exists.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     changeable: ClassVar[frozenset[str]] = frozenset()
     paths: ClassVar[frozenset[str]] = frozenset()
 
@@ -79,9 +83,11 @@ def validate(kind: type[SettingsT], data: Mapping[str, Any], where: str) -> Sett
 
 def dump_settings(settings: Settings) -> str:
     """Return the settings as YAML that `read_settings` reads back to an equal one."""
-    return yaml.safe_dump(
-        settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=150
-    )
+    data = settings.model_dump(mode="json")
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=150)
+    if printable(text) == text:
+        return text
+    return yaml.safe_dump(data, sort_keys=False, width=150)
 
 
 def one_of(value: str, names: Iterable[str]) -> str:
@@ -134,14 +140,13 @@ def _entries(value: object) -> dict[str, object] | None:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with reading(path, "config"):
+            data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
         where = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
         raise UserError(f"{path}{where}: not YAML: {error.problem or error}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML: {error}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a config: {error}") from None
     if not isinstance(data, dict):
         raise UserError(
             f"{path}: holds {type(data).__name__}; a config is a mapping with at least `name` and "
@@ -167,7 +172,8 @@ def _apply_override(data: dict[str, Any], text: str) -> None:
                 f"setting {key!r}: {parent!r} is a value, not a group; write {parent}=..."
             )
     try:
-        node[last] = yaml.safe_load(value)
+        with reading(f"setting {key!r}", "value"):
+            node[last] = yaml.safe_load(value)
     except yaml.YAMLError:
         node[last] = value
 

@@ -20,7 +20,10 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("", "errors version"),
     ("o3", "irreps clebsch_gordan coupling spherical_harmonics cartesian wigner"),
     ("graphs", "elements graph cells batched neighbors verlet"),
-    ("runtime", "constants files locks journal folders tensors plain resources signals device"),
+    (
+        "runtime",
+        "constants gate files locks plain journal folders tensors resources signals device",
+    ),
     ("", "plots"),
     ("properties", "property table declarations"),
     (
@@ -106,8 +109,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("training.optimizers", "base muon soap registry"),
     (
         "training",
-        "settings config total_charge clock ema processes state schedule parts metrics loss "
-        "metrics_file log older_runs run_directory reference_energies atomic_energies "
+        "settings config total_charge clock ema processes state saved_state schedule parts metrics "
+        "loss metrics_file log older_runs run_directory reference_energies atomic_energies "
         "normalization baseline doubt predictions calibration evaluation fine_tuning fixed_terms "
         "labels figures module callbacks launch setup fit",
     ),

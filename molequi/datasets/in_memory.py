@@ -11,6 +11,7 @@ from torch import Tensor
 
 from molequi.errors import UserError
 from molequi.graphs.batched import graph_of_molecules
+from molequi.graphs.elements import MAX_NUMBER
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.graphs.neighbors import build_graph
 from molequi.properties import Property
@@ -74,6 +75,7 @@ class Frames:
 
     def __post_init__(self) -> None:
         n_atoms, n_frames = self.positions.shape[0], self.offsets.shape[0] - 1
+        _check_shapes(self, n_frames)
         if int(self.offsets[-1]) != n_atoms or self.atomic_numbers.shape[0] != n_atoms:
             found = f"{n_atoms} positions, {self.atomic_numbers.shape[0]} atomic numbers"
             raise UserError(
@@ -232,6 +234,25 @@ class Frames:
         }
 
 
+def _check_shapes(frames: Frames, n_frames: int) -> None:
+    """Refuse arrays that do not fit each other, and elements that there are not."""
+    expected = {
+        "positions": (frames.positions.shape[0], 3),
+        "cell": (n_frames, 3, 3),
+        "pbc": (n_frames, 3),
+        "total_charge": (n_frames,),
+        "spin_multiplicity": (n_frames,),
+    }
+    for name, shape in expected.items():
+        found = tuple(getattr(frames, name).shape)
+        if found != shape:
+            raise UserError(f"frames: {name} has shape {found}; expected {shape}")
+    numbers = frames.atomic_numbers
+    unknown = numbers[(numbers < 1) | (numbers > MAX_NUMBER)]
+    if len(unknown):
+        raise UserError(f"frames: atomic number {int(unknown[0])} is no element")
+
+
 _TENSORS = ("positions", "atomic_numbers", "cell", "pbc", "total_charge", "spin_multiplicity")
 
 
@@ -251,7 +272,7 @@ def make_frames(
     periodic: without it the structures are open. electrons: without it charge 0, multiplicity 1.
     """
     _check_finite(positions)
-    counts = n_atoms.to(torch.int64)
+    counts = _checked_counts(n_atoms)
     n_frames = len(counts)
     cell, pbc = periodic or (
         torch.zeros(n_frames, 3, 3),
@@ -277,6 +298,13 @@ def _check_finite(positions: Tensor) -> None:
     if bad:
         where = f"position of atom {bad[0]} of the set"
         raise UserError(f"{where} is not finite; coordinates must be finite numbers in Å")
+
+
+def _checked_counts(n_atoms: Tensor) -> Tensor:
+    counts = n_atoms.to(torch.int64)
+    if counts.ndim != 1 or bool((counts < 0).any()):
+        raise UserError("frames: the numbers of atoms are no list of numbers from 0")
+    return counts
 
 
 def offsets_of(counts: Tensor) -> Tensor:

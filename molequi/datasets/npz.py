@@ -29,9 +29,14 @@ from molequi.datasets.sparse_targets import compact, expand
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, Property, from_dict, to_dict
 from molequi.runtime.files import written_by_rename
+from molequi.runtime.gate import DAMAGE, reading
+from molequi.runtime.plain import parse_json
 
 FORMATS = (1, 2)  # 2 has targets of some structures alone
 _OPTIONAL = ("cell", "pbc", "charge", "multiplicity")
+# Bytes; and how many times as large as its file what it holds may be beyond.
+_LARGEST, _DENSEST = 1 << 30, 100
+_SIZES = ("file_size", "compress_size")
 _RESERVED = {"n_atoms", "z", "pos", *_OPTIONAL, "source", "group", "meta"}
 
 
@@ -124,21 +129,38 @@ def open_arrays(path: str | Path, only: Sequence[str] | None = None) -> dict[str
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} does not exist; give the path of an npz file")
-    try:
-        # Opened here, for NumPy leaves the file of a damaged archive open.
-        with path.open("rb") as handle:
-            archive = np.load(handle, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UserError(f"{path} holds one array; expected an npz file with several")
-            return {name: archive[name] for name in archive.files if only is None or name in only}
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise UserError(f"{path} is not a readable npz file ({error})") from error
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(
-            f"{path} holds Python objects or damaged arrays ({error}); expected plain number arrays"
-        ) from error
+    with reading(path, "plain arrays (Python objects are refused)"):
+        return load_arrays(path, only)
+
+
+def load_arrays(path: Path, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Read arrays as `open_arrays`, but raise whatever a damaged file makes NumPy stumble over."""
+    # Opened here, for NumPy leaves the file of a damaged archive open.
+    with path.open("rb") as handle:
+        archive = np.load(handle, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise UserError(f"{path} holds one array; expected an npz file with several")
+        _refuse_bomb(archive.zip)
+        return {name: archive[name] for name in archive.files if only is None or name in only}
+
+
+def _refuse_bomb(archive: zipfile.ZipFile) -> None:
+    """Refuse a small file of arrays so large that only a file made for that has them."""
+    members = archive.infolist()
+    size, packed = (sum(getattr(one, name) for one in members) for name in _SIZES)
+    if size > max(_LARGEST, _DENSEST * packed):
+        raise ValueError(f"its arrays take {size / 2**30:.0f} GiB, unpacked from {packed} bytes")
+
+
+def row_numbers(values: object, where: str) -> Tensor:
+    """Return row numbers, (n,), int64.
+
+    Raises UserError, naming `where`, for what is no list of whole numbers.
+    """
+    rows = np.asarray(values)
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+        raise UserError(f"{where} is no list of row numbers, from 0")
+    return torch.from_numpy(rows.astype(np.int64))
 
 
 def array_names(path: Path) -> frozenset[str]:
@@ -146,7 +168,7 @@ def array_names(path: Path) -> frozenset[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return frozenset(name.removesuffix(".npy") for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
+    except DAMAGE:
         return frozenset()
 
 
@@ -163,6 +185,13 @@ def load_npz(path: str | Path, declared: Sequence[Property] = ()) -> LabelledSet
     Raises UserError for any other file.
     """
     arrays = open_arrays(path)
+    with reading(path, "structures as this package stores them"):
+        return _labelled_set(arrays, declared, path)
+
+
+def _labelled_set(
+    arrays: Mapping[str, np.ndarray], declared: Sequence[Property], path: str | Path
+) -> LabelledSet:
     if "meta" not in arrays:
         raise UserError(
             f"{path} is not a flat npz of this package: it has no `meta`, only "
@@ -216,12 +245,7 @@ def _plain_notes(meta: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _meta(arrays: Mapping[str, np.ndarray], path: str | Path) -> dict[str, Any]:
-    try:
-        meta = json.loads(str(arrays["meta"]))
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path}: `meta` is not JSON ({error}); the file is damaged or of another program"
-        ) from error
+    meta = parse_json(str(arrays["meta"]))
     return meta if isinstance(meta, dict) else {}
 
 
@@ -243,7 +267,7 @@ def _known_rows(
 
 def _splits(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     splits = {
-        name.removeprefix("split_"): torch.from_numpy(rows)
+        name.removeprefix("split_"): row_numbers(rows, name)
         for name, rows in arrays.items()
         if name.startswith("split_")
     }

@@ -12,10 +12,11 @@ from torch import Tensor
 from molequi.datasets.base import DatasetEntry, DatasetSpec, Request
 from molequi.datasets.in_memory import make_frames
 from molequi.datasets.labelled_set import LabelledSet
-from molequi.datasets.npz import array_names, open_arrays
+from molequi.datasets.npz import array_names, open_arrays, row_numbers
 from molequi.datasets.report import describe_frames
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES
+from molequi.runtime.gate import reading
 
 _KCAL_PER_MOL = units.kcal / units.mol
 # The original archive names its arrays in full and keeps the splits in files of their own.
@@ -37,7 +38,13 @@ def load_rmd17(path: str | Path, *, split: int | None = None) -> LabelledSet:
     Raises UserError for another kind of file, or a split that is not there.
     """
     path = Path(path)
-    arrays = {_SPELLINGS.get(name, name): values for name, values in open_arrays(path).items()}
+    arrays = open_arrays(path)
+    with reading(path, "trajectory of rMD17"):
+        return _labelled_set(arrays, path, split)
+
+
+def _labelled_set(found: dict[str, np.ndarray], path: Path, split: int | None) -> LabelledSet:
+    arrays = {_SPELLINGS.get(name, name): values for name, values in found.items()}
     missing = [name for name in ("z", "R", "E", "F") if name not in arrays]
     if missing:
         raise UserError(
@@ -78,7 +85,7 @@ def _published(path: Path, arrays: dict[str, np.ndarray], split: int) -> dict[st
                     f"{path}: no published split {split}: neither {names}; take split.kind=random"
                 )
             rows = np.loadtxt(found[0], dtype=np.int64, ndmin=1)
-        parts[part] = torch.from_numpy(rows.astype(np.int64))
+        parts[part] = row_numbers(rows, f"{path}: {part}")
     return parts
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from molequi.datasets.registry import all_datasets, known_kinds
-from molequi.settings import Count, Positive, Settings
+from molequi.settings import Count, Positive, Seed, Settings
 
 
 class SplitSettings(Settings):
@@ -31,7 +31,7 @@ class SplitSettings(Settings):
     train: Positive = 0.8
     valid: Positive = 0.1
     test: float = Field(0.1, ge=0)
-    seed: int = 0
+    seed: Seed = 0
     index: int = Field(1, ge=1)
     path: str | None = None
 
@@ -59,7 +59,7 @@ class DataSettings(Settings):
     conformers: Count = 1
     add_hydrogens: bool = False
     limit: Count | None = None
-    seed: int = 0
+    seed: Seed = 0
     split: SplitSettings = SplitSettings()
 
     @pydantic.field_validator("kind")

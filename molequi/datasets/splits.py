@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.datasets.npz import open_arrays
+from molequi.datasets.npz import open_arrays, row_numbers
 from molequi.errors import UserError
+from molequi.runtime.gate import reading
+from molequi.runtime.plain import read_json
 
 NAMES = ("train", "valid", "test")
 # Cormorant trains on 100,000 molecules of QM9, tests on a tenth of all, and validates on the rest.
@@ -183,21 +184,17 @@ def file_split(path: str | Path, n_frames: int) -> dict[str, Tensor]:
     parts.
     """
     path = Path(path)
-    if path.suffix == ".json":
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise UserError(f"{path} is not a readable JSON split ({error})") from error
-    else:
-        data = open_arrays(path)
-    data = (
-        {
-            key.removeprefix("split_").replace("validation", "valid"): value
-            for key, value in data.items()
-        }
-        if isinstance(data, dict)
-        else {}
-    )
+    with reading(path, "rows of train, valid and test"):
+        data = read_json(path) if path.suffix == ".json" else open_arrays(path)
+        parts = _parts(data if isinstance(data, dict) else {}, path)
+    return check_split(parts, n_frames, str(path))
+
+
+def _parts(data: Mapping[str, object], path: Path) -> dict[str, Tensor]:
+    data = {
+        key.removeprefix("split_").replace("validation", "valid"): value
+        for key, value in data.items()
+    }
     if "val" in data:
         data["valid"] = data.pop("val")
     missing = [name for name in NAMES if name not in data]
@@ -206,8 +203,7 @@ def file_split(path: str | Path, n_frames: int) -> dict[str, Tensor]:
             f"{path}: the split needs train, valid and test; {missing[0]!r} is missing, found "
             f"{', '.join(map(str, data)) or 'nothing'}"
         )
-    parts = {name: torch.as_tensor(np.asarray(data[name], dtype=np.int64)) for name in NAMES}
-    return check_split(parts, n_frames, str(path))
+    return {name: row_numbers(data[name], f"{path}: {name}") for name in NAMES}
 
 
 def check_split(parts: Mapping[str, Tensor], n_frames: int, where: str) -> dict[str, Tensor]:

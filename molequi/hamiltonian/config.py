@@ -15,7 +15,7 @@ from molequi.errors import UserError
 from molequi.hamiltonian.models import RECIPES
 from molequi.models.settings import ArchitectureSettings
 from molequi.nn.backbones.registry import BACKBONES
-from molequi.settings import Count, Positive, Settings, read_settings, validate
+from molequi.settings import Count, Positive, Seed, Settings, read_settings, validate
 
 
 class SpringSettings(Settings):
@@ -32,7 +32,7 @@ class SpringSettings(Settings):
     rollouts: Count = 200
     duration: Positive = 5.0
     n_steps: int = Field(500, ge=101)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
 
 class MoleculeSettings(Settings):
@@ -52,7 +52,7 @@ class MoleculeSettings(Settings):
     timestep: Positive = 0.5
     train: Positive = 1.0
     test: Positive = 1.0
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
 
 class NetworkSettings(Settings):
@@ -94,7 +94,7 @@ class OptimisationSettings(Settings):
     patience: Count | None = None
     substeps: Count = 1
     dtype: Literal["float32", "float64"] = "float32"
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     device: str = "auto"
 
 

@@ -22,11 +22,13 @@ from molequi.hamiltonian.loop import DynamicsRun
 from molequi.hamiltonian.setup import build
 from molequi.plots import learning_curve, rollout_errors
 from molequi.runtime.files import written_by_rename
+from molequi.runtime.gate import reading
 from molequi.runtime.signals import SignalWatch
 from molequi.runtime.tensors import read_tensors, write_tensors
 from molequi.training.log import RunLog
 from molequi.training.metrics_file import MetricsFile
 from molequi.training.run_directory import RunDirectory
+from molequi.training.saved_state import refuse_unlike
 from molequi.training.state import read_state, write_state
 
 # Of model.safetensors, and of last.ckpt.
@@ -48,7 +50,9 @@ def fit_dynamics(
     csv_size = 0
     if resume and directory.state.is_file():
         state = read_state(directory.state, version=STATE_FORMAT)
-        run.load_state_dict(state)
+        with reading(directory.state, "state of this run", "start again with --overwrite"):
+            refuse_unlike(state, {**run.state_dict(), "csv_size": 0})
+            run.load_state_dict(state)
         csv_size = state["csv_size"]
     directory.start(config)
     with RunLog(directory.log):
@@ -100,7 +104,9 @@ def load_dynamics(folder: str | os.PathLike[str]) -> TrainedDynamics:
     data = make_data(config)
     on_cpu = config.training.model_copy(update={"device": "cpu"})
     model = build(config.model_copy(update={"training": on_cpu}), data)
-    model.load_state_dict(read_tensors(directory.model).tensors)
+    tensors = read_tensors(directory.model).tensors
+    with reading(directory.model, "model of this run"):
+        model.load_state_dict(tensors)
     return TrainedDynamics(model.double().eval().requires_grad_(False), config, data)
 
 

@@ -24,6 +24,9 @@ from molequi.structures import cip
 from molequi.structures.formats import format_of
 from molequi.structures.inputs import Structure, read_inputs
 
+_MOST_ROWS, _MOST_DIGITS = 10**8, 18
+_LONGEST_RANGE = 2 * _MOST_DIGITS
+
 
 def gather(
     inputs: Sequence[str],
@@ -73,8 +76,15 @@ def read_rows(text: str) -> np.ndarray:
     Raises UserError for anything else.
     """
     start, colon, stop = text.partition(":")
-    if colon and start.isdigit() and stop.isdigit() and int(start) < int(stop):
-        return np.arange(int(start), int(stop))
+    if colon and start.isdecimal() and stop.isdecimal() and len(text) < _LONGEST_RANGE:
+        first, last = int(start), int(stop)
+        if last - first > _MOST_ROWS:
+            raise UserError(
+                f"--rows {text} names {last - first} structures; no input has more than "
+                f"{_MOST_ROWS}"
+            )
+        if first < last:
+            return np.arange(first, last)
     if not Path(text).is_file():
         raise UserError(
             f"--rows {text} is neither a range such as 1:1001 nor a file with one number per line"
@@ -96,12 +106,16 @@ def _numbers_in(text: str) -> np.ndarray:
             f"--rows {text} cannot be read as text ({error}); one whole number per line is expected"
         ) from error
     for place, line in enumerate(lines, start=1):
-        if line.strip() and not line.strip().isdigit():
+        if line.strip() and not _is_number(line.strip()):
             raise UserError(
                 f"{text}, line {place}: {line.strip()[:40]!r} is no number; one whole number per "
                 "line is expected"
             )
     return np.array([int(line) for line in lines if line.strip()], dtype=np.int64)
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _MOST_DIGITS
 
 
 def read_excluded(path: str | Path) -> frozenset[str]:

@@ -30,6 +30,11 @@ def name_of(molecule: Molecule) -> str:
     return hashlib.sha256(numbers.tobytes() + positions.tobytes() + rest.tobytes()).hexdigest()[:24]
 
 
+def _is_answer(entry: Entry) -> bool:
+    """Tell whether an entry is an answer as `workers` give it."""
+    return isinstance(entry.get("error"), str) or isinstance(entry.get("values"), dict)
+
+
 class Journal:
     """Answers on disk. path: of the journal. identity: what all its answers share.
 
@@ -44,10 +49,11 @@ class Journal:
         self.answers: dict[str, Entry] = {}
         try:
             for entry, _ in self._lines.lines():
-                if not isinstance(name := entry.pop("molecule", None), str):
+                name = entry.pop("molecule", None)
+                if not isinstance(name, str) or not _is_answer(entry):
                     raise UserError(
-                        f"{path} is no journal of molequi label (a line names no molecule); "
-                        "remove it or give another output"
+                        f"{path} is no journal of molequi label (a line is no answer for a "
+                        "molecule); remove it or give another output"
                     )
                 self.answers[name] = entry
         except UserError:

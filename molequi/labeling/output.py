@@ -28,13 +28,26 @@ def labelled(structure: Structure, values: Mapping[str, Any], marks: Mapping[str
     atoms = _bare(structure, marks)
     if "dipole" in values and atoms.info["charge"]:
         atoms.info["dipole_origin"] = origin_of_ions(atoms)
-    numbers = {name: np.asarray(v) if np.ndim(v) else float(v) for name, v in values.items()}
+    numbers = {name: _numbers(name, value, len(atoms)) for name, value in values.items()}
     results = {name: numbers[name] for name in _ASE_RESULTS if name in numbers}
     atoms.calc = SinglePointCalculator(atoms, **results)
     for name in numbers.keys() - results.keys():
         place: dict[str, Any] = atoms.arrays if PROPERTIES[name].per_atom else atoms.info
         place[name] = numbers[name]
     return atoms
+
+
+def _numbers(name: str, value: Any, n_atoms: int) -> Any:
+    """Return a label as a number or an array of its shape.
+
+    Raises ValueError for what is none, and KeyError for a name that no property has.
+    """
+    row = PROPERTIES[name]
+    numbers = np.asarray(value, dtype=np.float64)
+    shape = (n_atoms, *row.shape) if row.per_atom else row.shape
+    if numbers.shape != shape or not np.isfinite(numbers).all():
+        raise ValueError(f"{name} is not of shape {shape} or not finite")
+    return numbers if shape else float(numbers)
 
 
 def _bare(structure: Structure, marks: Mapping[str, str]) -> Atoms:

@@ -26,6 +26,7 @@ from molequi.labeling.levels import Level, Molecule, choose_properties, parse_le
 from molequi.labeling.output import labelled
 from molequi.labeling.workers import Worker, answers
 from molequi.runtime.files import check_output
+from molequi.runtime.gate import reading
 from molequi.runtime.journal import journal_path
 from molequi.runtime.locks import refuse_locked
 from molequi.runtime.signals import SignalWatch
@@ -250,7 +251,9 @@ def _finish(target: Path, journal: Journal, sifted: _Sifted, level: Level) -> La
         if "error" in answer:
             failures.append(Failure(str(structure), answer["error"]))
         else:
-            frames.append(labelled(structure, answer["values"], marks))
+            with reading(journal.path, f"labels of {structure}", "remove it and begin again"):
+                values = {name: answer["values"][name] for name in journal.identity["properties"]}
+                frames.append(labelled(structure, values, marks))
     if frames:
         write_results(target, [{} for _ in frames], frames)
     journal.path.unlink()

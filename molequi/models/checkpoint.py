@@ -19,6 +19,9 @@ from molequi.models.physics import Physics
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.o3.irreps import Irreps
 from molequi.properties import from_dict, to_dict
+from molequi.runtime.device import as_dtype
+from molequi.runtime.gate import DAMAGE, reading, reason
+from molequi.runtime.plain import parse_json
 from molequi.runtime.tensors import read_tensors, read_texts, write_tensors
 from molequi.version import __version__
 
@@ -57,7 +60,7 @@ def build(description: dict) -> MolecularModel:
     with torch.random.fork_rng(devices=[]):
         backbone = BACKBONES[description["architecture"]](description["elements"], **settings)
         model = MolecularModel(backbone, rows, physics=physics, metadata=metadata)
-    return model.to(getattr(torch, description["dtype"]))
+    return model.to(as_dtype(description["dtype"]))
 
 
 def save_model(model: MolecularModel, path: str | Path) -> None:
@@ -70,7 +73,8 @@ def read_description(path: str | Path) -> dict:
 
     Raises UserError where the file is missing, is no molequi model, or has a newer format.
     """
-    return to_present_format(Content(_read_raw_description(path), {})).description
+    with reading(path, "description of a model"):
+        return to_present_format(Content(_read_raw_description(path), {})).description
 
 
 def _read_raw_description(path: str | Path) -> dict:
@@ -80,16 +84,11 @@ def _read_raw_description(path: str | Path) -> dict:
     text = read_texts(path).get(_KEY)
     if text is None:
         raise UserError(f"{path} is a safetensors file but holds no molequi model")
-    try:
-        description = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path} is damaged: its description is not JSON ({error}); copy the file again, or "
-            "train the model again"
-        ) from error
+    with reading(path, "description of a model", "copy the file again, or train the model again"):
+        description = parse_json(text)
     known = (*CONVERTERS, FORMAT)
     found = description.get("format") if isinstance(description, dict) else None
-    if found not in known:
+    if not isinstance(found, int) or found not in known:
         formats = ", ".join(map(str, known))
         raise UserError(
             _unusable(path, description, f"its model format is {found}, known are {formats}")
@@ -112,9 +111,8 @@ def load_model(
         description, tensors = to_present_format(Content(description, tensors))
         model = build(description)
         misfit = _misfit(model.state_dict(), tensors)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        misfit = f"its description makes no network ({what})"
+    except DAMAGE as error:
+        misfit = f"its description makes no network ({type(error).__name__}: {reason(error)})"
     if misfit is not None:
         raise UserError(_unusable(path, description, misfit))
     model.load_state_dict(tensors)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.physics import NO_PHYSICS, Physics
 from molequi.runtime.device import as_device, as_dtype
+from molequi.runtime.gate import reading
+from molequi.runtime.plain import read_json
 from molequi.runtime.resources import folder
 
 
@@ -38,9 +39,12 @@ def card(name: str) -> dict[str, Any]:
             f"the bundled model {name!r} has no card: {path.name} is missing beside it; install "
             "molequi again"
         )
-    shown = json.loads(path.read_text(encoding="utf-8"))
+    shown = read_json(path)
+    if not isinstance(shown, dict):
+        raise UserError(f"{path} is damaged: it holds no card of a model; install molequi again")
     description = read_description(_models() / f"{name}.safetensors")
-    physics = Physics.from_json(description.get("physics", {}))
+    with reading(path, "physics of a model"):
+        physics = Physics.from_json(description.get("physics", {}))
     return shown if physics == NO_PHYSICS else {**shown, "physics": physics.text}
 
 

@@ -8,9 +8,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,22 +25,21 @@ from molequi.prediction.suites import (
     Suite,
     checked_system,
 )
+from molequi.runtime.gate import reading
+from molequi.runtime.plain import parse_json
+from molequi.structures.formats import open_binary
 
 _KINDS = ("reactions", "molecules")
 
 
-def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; raises UserError where it is none."""
-    try:
-        data = path.read_bytes()
-        return json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON ({error})") from error
+def _document(path: Path) -> Any:
+    with reading(path, "JSON"), open_binary(path) as handle:
+        return parse_json(handle.read())
 
 
 def is_json_suite(path: Path) -> bool:
     """Whether a JSON file says that it is a suite; others, such as ASE's databases, do not."""
-    document = read_json(path)
+    document = _document(path)
     return isinstance(document, dict) and any(kind in document for kind in _KINDS)
 
 
@@ -52,20 +48,18 @@ def read_json_suite(path: Path) -> Suite:
 
     Raises UserError that says what is missing, and where.
     """
-    document = read_json(path)
+    document = _document(path)
     if not isinstance(document, dict) or sum(kind in document for kind in _KINDS) != 1:
         raise UserError(
             f"{path} is no suite: it needs either `systems` and `reactions`, or `molecules`"
         )
     name = path.name.removesuffix(".gz").removesuffix(".json")
     try:
-        return _suite(name, document)
+        with reading(path, "suite"):
+            return _suite(name, document)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    except KeyError as error:
-        raise UserError(f"{path}: an entry has no {error}") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path} is not as a suite should be: {error}") from error
+        text = str(error)
+        raise UserError(text if text.startswith(str(path)) else f"{path}: {text}") from error
 
 
 def _suite(name: str, document: Mapping[str, Any]) -> Suite:

@@ -115,7 +115,7 @@ class LineJournal:
     def _parsed(self, text: bytes) -> Entry:
         try:
             entry = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._foreign(error) from error
         if not isinstance(entry, dict):
             raise self._foreign("a line is no answer")

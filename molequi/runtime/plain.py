@@ -1,19 +1,44 @@
-"""Results as JSON: arrays become lists, and a number that is not finite becomes null."""
+"""Results as JSON: arrays become lists, and a number that is not finite becomes null.
+
+And what JSON files of others hold.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 
+from molequi.runtime.gate import escaped_in_json, reading
+
 
 def json_text(document: object) -> str:
-    """Return a document as indented JSON with a line end."""
-    return json.dumps(plain(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """Return a document as indented JSON with a line end, safe to print."""
+    text = json.dumps(plain(document), indent=1, ensure_ascii=False, allow_nan=False)
+    return escaped_in_json(text) + "\n"
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds. Raises UserError where it is none."""
+    with reading(path, "JSON"):
+        return parse_json(path.read_bytes())
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what a JSON text says.
+
+    Raises ValueError where it is none, as for NaN and Infinity, or RecursionError.
+    """
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def json_list(documents: Iterable[object]) -> Iterator[str]:
@@ -21,7 +46,7 @@ def json_list(documents: Iterable[object]) -> Iterator[str]:
     opening = "[\n "
     for document in documents:
         text = json.dumps(plain(document), indent=1, ensure_ascii=False, allow_nan=False)
-        yield opening + text.replace("\n", "\n ")
+        yield opening + escaped_in_json(text.replace("\n", "\n "))
         opening = ",\n "
     yield "[]\n" if opening.startswith("[") else "\n]\n"
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from molequi.errors import UserError
 from molequi.runtime.files import written_by_rename
+from molequi.runtime.gate import DAMAGE, reading
 
 _KEY = "checksum"
 
@@ -44,7 +45,7 @@ def read_texts(path: str | Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, *DAMAGE) as error:
         raise UserError(
             f"{path} is not a model file: {error}; molequi writes .safetensors files"
         ) from error
@@ -56,7 +57,7 @@ def read_tensors(path: str | Path) -> TensorFile:
     Files of molequi 0.1.0 have none.
     """
     texts = read_texts(path)
-    with safe_open(path, framework="pt") as file:
+    with reading(path, "tensors", "copy the file again"), safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     written = texts.pop(_KEY, None)
     if written is not None and written != _checksum(tensors, texts):

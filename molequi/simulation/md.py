@@ -64,7 +64,7 @@ def run_md(
             motion.begin()
             trajectory.start(motion.present(), overwrite=overwrite)
         with SignalWatch() as signals:
-            stopped = _run(motion, trajectory, progress, signals)
+            stopped = _run(motion, trajectory, progress, signals, is_new=not restart)
     return {
         **motion.summary(),
         "stopped": stopped,
@@ -92,12 +92,18 @@ def _settled_kernels(calculator: Calculator, atoms: Atoms, steps: int) -> Iterat
 
 
 def _run(
-    motion: Motion, trajectory: Trajectory, progress: Progress | None, signals: SignalWatch
+    motion: Motion,
+    trajectory: Trajectory,
+    progress: Progress | None,
+    signals: SignalWatch,
+    *,
+    is_new: bool,
 ) -> str | None:
-    """Go on to the last step, or to where a guard objects; return its objection."""
+    """Go on to the last step, or to where a guard objects; return its objection.
+
+    is_new: whether the state is to be measured; a restored one has been.
+    """
     state, settings = motion.state, motion.settings
-    # A restored state has been measured already.
-    is_new = state.n_frames == 0
     while True:
         if is_new:
             problem = motion.measure()

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from molequi.errors import UserError
+from molequi.datasets.npz import load_arrays
 from molequi.runtime.files import written_by_rename
+from molequi.runtime.gate import reading
+from molequi.runtime.plain import parse_json
 
 FORMAT = 1
-# What reading a damaged archive ends in, besides numbers that make no sense.
-_DAMAGE = (
-    *(EOFError, KeyError, NotImplementedError, OSError, RuntimeError, TypeError, ValueError),
-    *(zipfile.BadZipFile, zlib.error),
-)
+_MOST = 1 << 62  # of steps, frames and bytes
 
 
 @dataclasses.dataclass
@@ -100,32 +96,36 @@ class SavedState(NamedTuple):
 
 def read_state(path: Path) -> SavedState:
     """Read what `write_state` wrote. Raises UserError for any other file."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            texts = json.loads(str(arrays["json"]))
-            positions, momenta, first = (
-                np.asarray(arrays[name], dtype=np.float64)
-                for name in ("positions", "momenta", "first")
-            )
+    with reading(path, "state of a simulation", "start again with --overwrite"):
+        arrays = load_arrays(path)
+        texts = parse_json(str(arrays["json"]))
+        positions, momenta, first = (
+            np.asarray(arrays[name], dtype=np.float64) for name in ("positions", "momenta", "first")
+        )
         state = State(
-            int(texts["step"]),
+            texts["step"],
             positions,
             momenta,
             first,
             texts["random"],
             Statistics(**texts["statistics"]),
-            int(texts["n_frames"]),
-            int(texts["n_bytes"]),
+            texts["n_frames"],
+            texts["n_bytes"],
         )
-        np.random.default_rng().bit_generator.state = state.random  # refuses what is none
-        is_whole = positions.shape == momenta.shape == first.shape == (len(positions), 3)
-        is_whole = is_whole and bool(np.isfinite([positions, momenta, first]).all())
-        if not is_whole or state.n_bytes < 0 or texts["format"] != FORMAT:
+        np.random.PCG64().state = state.random  # refuses what is none
+        if texts["format"] != FORMAT or not _is_possible(state):
             raise ValueError("its numbers make no state")
         return SavedState(state, dict(texts["identity"]))
-    except _DAMAGE as error:
-        what = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UserError(
-            f"{path} is damaged or holds no state of a simulation ({what}); start again with "
-            "--overwrite"
-        ) from error
+
+
+def _is_possible(state: State) -> bool:
+    """Tell whether the numbers of a state are of their kinds and sizes."""
+    places = [state.positions, state.momenta, state.first]
+    counts = [state.step, state.n_frames, state.n_bytes, state.statistics.n]
+    sums = list(dataclasses.astuple(state.statistics)[1:])
+    return (
+        all(array.shape == (len(state.positions), 3) for array in places)
+        and bool(np.isfinite(places).all())
+        and all(type(count) is int and 0 <= count < _MOST for count in counts)
+        and all(type(value) in (int, float) and np.isfinite(value) for value in sums)
+    )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, Any, Literal, cast
 
 Format = Literal[
     "xyz",
@@ -59,6 +60,9 @@ _COMPRESSED: dict[str, tuple[Callable[..., object], bytes]] = {
 }
 # What reading a damaged file raises, compressed ones among them.
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
+# Bytes; and how many times as large as its file what it holds may be beyond. Coordinates become
+# four times as small, and hardly a structure or a table has so many.
+_LARGEST, _DENSEST = 1 << 28, 100
 
 
 def suffix_of(path: Path) -> str:
@@ -80,14 +84,39 @@ def open_binary(path: Path) -> IO[bytes]:
         start = file.read(8)
     for suffix, (opener, magic) in _COMPRESSED.items():
         if path.suffix.lower() == suffix or start.startswith(magic):
-            return cast(IO[bytes], opener(path))
+            most = max(_LARGEST, _DENSEST * path.stat().st_size)
+            return io.BufferedReader(_Unpacked(cast(IO[bytes], opener(path)), most))
     return path.open("rb")
+
+
+class _Unpacked(io.RawIOBase):
+    """What a compressed file holds, up to so many bytes: a small one may hold terabytes."""
+
+    def __init__(self, handle: IO[bytes], most: int) -> None:
+        self._handle, self._left = handle, most
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self._handle.read(len(buffer))
+        buffer[: len(data)] = data
+        self._left -= len(data)
+        if self._left < 0:
+            raise OSError("it unpacks to far more than its size, as no structures do")
+        return len(data)
+
+    def close(self) -> None:
+        self._handle.close()
+        super().close()
 
 
 def decompressed(data: bytes) -> bytes:
     """Undo the compression of bytes, where they begin like a compressed file."""
-    modules = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
-    for suffix, (_, magic) in _COMPRESSED.items():
+    for opener, magic in _COMPRESSED.values():
         if data.startswith(magic):
-            return modules[suffix](data)
+            most = max(_LARGEST, _DENSEST * len(data))
+            handle = cast(IO[bytes], opener(io.BytesIO(data)))
+            with io.BufferedReader(_Unpacked(handle, most)) as unpacked:
+                return unpacked.read()
     return data

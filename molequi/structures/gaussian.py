@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from typing import TypeGuard
@@ -12,11 +13,14 @@ import numpy as np
 from ase import units
 from ase.io.gaussian import GaussianConfiguration
 
+from molequi.errors import UserError
+from molequi.runtime.gate import reading, warnings_logged
 from molequi.structures.programs import note_electrons
 from molequi.structures.symbols import set_isotopes
 
 _UNITS = re.compile(r"(?i)\bunits?\s*[=(]+\s*([^\s)]+)")
 _POINT_CHARGES = re.compile(r"(?i)(?<![\w=(])charge(?![\w=])")
+_LOG = logging.getLogger(__name__)
 _LINK = re.compile(r"(?im)^\s*--link1--\s*$")
 
 
@@ -29,19 +33,28 @@ def gaussian_inputs(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
         if not text.strip():
             continue
         try:
-            job = GaussianConfiguration.parse_gaussian_input(io.StringIO(text.strip("\n") + "\n\n"))
+            with warnings_logged("the Gaussian input", _LOG):
+                job = GaussianConfiguration.parse_gaussian_input(
+                    io.StringIO(text.strip("\n") + "\n\n")
+                )
         except Exception as error:  # noqa: BLE001 (whatever a damaged file makes ASE stumble over)
             yield (
                 f"the Gaussian input cannot be read ({type(error).__name__}: "
                 f"{' '.join(str(error).split())[:120]})"
             )
             continue
-        atoms, parameters = job.get_atoms(), job.get_parameters()
-        note_electrons(
-            atoms, (parameters.get("charge"), parameters.get("mult")), "the Gaussian input"
-        )
-        _set_masses(atoms, parameters.get("isolist") or ())
-        yield _as_the_route_says(atoms, text.strip("\n").partition("\n\n")[0])
+        try:
+            with reading("the Gaussian input", "molecule"):
+                yield _as_the_route_says(_molecule(job), text.strip("\n").partition("\n\n")[0])
+        except UserError as error:
+            yield str(error)
+
+
+def _molecule(job: GaussianConfiguration) -> ase.Atoms:
+    atoms, parameters = job.get_atoms(), job.get_parameters()
+    note_electrons(atoms, (parameters.get("charge"), parameters.get("mult")), "the Gaussian input")
+    _set_masses(atoms, parameters.get("isolist") or ())
+    return atoms
 
 
 def _as_the_route_says(atoms: ase.Atoms, route: str) -> ase.Atoms | str:

@@ -15,6 +15,7 @@ from ase.data import atomic_numbers
 from ase.geometry import cellpar_to_cell
 
 from molequi.errors import UserError
+from molequi.graphs.cells import FARTHEST
 from molequi.structures.electrons import whole_number
 from molequi.structures.symbols import Element, read_symbol, set_isotopes
 
@@ -182,6 +183,8 @@ def _cell(line: str) -> tuple[np.ndarray | None, list[str]]:
         raise UserError("CRYST1 has a length or angle that is no number") from None
     if max(lengths) <= 1.0:
         return None, [_PLACEHOLDER]
+    if not (all(0.0 < x < FARTHEST for x in lengths) and all(0.0 < x < 180.0 for x in angles)):
+        raise UserError(f"CRYST1 has lengths {lengths} Å and angles {angles}°, which make no cell")
     group = " ".join(line[55:66].split()).upper()
     if group.replace(" ", "") not in {"", "P1"}:
         raise UserError(

@@ -16,8 +16,10 @@ from typing import IO
 import ase
 import ase.db
 import ase.io
+from ase.db.row import AtomsRow
 
 from molequi.errors import UserError
+from molequi.runtime.gate import reading, warnings_logged
 from molequi.structures.atoms import check_atoms, settle_electrons
 from molequi.structures.doubts import doubts_of, missing_hydrogens
 from molequi.structures.electrons import SOURCE_KEYS
@@ -36,6 +38,7 @@ _LOG = logging.getLogger(__name__)
 _OF_PROGRAMS = (".log", ".out", ".nwi", ".nw", ".tmol", "")  # Turbomole's file is named coord
 _CUBES = {".cube", ".cub"}
 _LARGEST_TEXT = 1 << 28
+_SQLITE = b"SQLite format 3\0"
 _WHOLE = 0.999  # of an occupancy
 
 
@@ -108,7 +111,8 @@ def _records(
     source: str | os.PathLike[str], seed: int, *, add_hydrogens: bool
 ) -> Iterator[ase.Atoms | str]:
     if str(source) == "-":
-        data = decompressed(sys.stdin.buffer.read())
+        with reading("standard input", "structures"):
+            data = decompressed(sys.stdin.buffer.read())
         yield from _parse(io.BytesIO(data), sniff(decode(data)), seed, add_hydrogens=add_hydrogens)
         return
     path = Path(source)
@@ -125,7 +129,7 @@ def _records(
         except UNREADABLE as error:
             raise UserError(f"{path} cannot be read as text ({error})") from error
     elif kind == "database":
-        yield from map(_without_sources, _database(path))
+        yield from _database(path)
     else:
         yield from _any_format(path)
 
@@ -170,21 +174,36 @@ _LINES: dict[Format, Callable[[Iterator[str]], Iterator[ase.Atoms | str]]] = {
 }
 
 
-def _database(path: Path) -> Iterator[ase.Atoms]:
-    """Read an ASE database with its key-value pairs and data, which `ase.io.read` leaves out."""
-    with ase.db.connect(path) as database:
+def _database(path: Path) -> Iterator[ase.Atoms | str]:
+    """Read an ASE database with its key-value pairs and data, which `ase.io.read` leaves out.
+
+    A damaged row comes as its error text.
+    """
+    with open_binary(path) as handle:
+        if not handle.read(len(_SQLITE)) == _SQLITE:  # ASE would make one of it
+            raise UserError(f"{path} is no database of ASE: it is no SQLite file")
+    with reading(path, "database of ASE"), ase.db.connect(path) as database:
         for row in database.select():
-            atoms = row.toatoms()
-            atoms.info.update(row.key_value_pairs)
-            atoms.info.update(row.data)
-            yield atoms
+            try:
+                with reading(f"row {row.id}", "structure"):
+                    yield _row_atoms(row)
+            except UserError as error:
+                yield str(error)
+
+
+def _row_atoms(row: AtomsRow) -> ase.Atoms:
+    atoms = row.toatoms()
+    atoms.info.update(row.key_value_pairs)
+    atoms.info.update(row.data)
+    return _without_sources(atoms)
 
 
 def _any_format(path: Path) -> Iterator[ase.Atoms | str]:
     frames: Iterable[ase.Atoms]
     try:
         # ASE reads NAME@INDEX; an index of all keeps an @ of the name itself.
-        frames = ase.io.read(f"{path}@:" if "@" in path.name else path, index=":")
+        with warnings_logged(path, _LOG):
+            frames = ase.io.read(f"{path}@:" if "@" in path.name else path, index=":")
     except ase.io.formats.UnknownFileTypeError as error:
         raise UserError(
             f"{path} has a format that ASE does not know ({error}); use .xyz, .sdf, .mol2, "
@@ -198,10 +217,12 @@ def _any_format(path: Path) -> Iterator[ase.Atoms | str]:
         ) from error
     printed = _program_text(path)
     for atoms in frames:
-        note_printed(_without_sources(atoms), printed)
-        if path.suffix.lower() in _CUBES:
-            open_box(atoms)
-        yield turbomole_units(atoms, printed) or _disorder(atoms) or atoms
+        with reading(path, "structures"):
+            note_printed(_without_sources(atoms), printed)
+            if path.suffix.lower() in _CUBES:
+                open_box(atoms)
+            problem = turbomole_units(atoms, printed) or _disorder(atoms)
+        yield problem or atoms
 
 
 def _program_text(path: Path) -> str:

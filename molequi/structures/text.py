@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import IO
 
 _CHUNK = 1 << 20
+_LONGEST_LINE = 1 << 26
 # 1.178D-01 (Fortran) and 8.00100*^-3 (Mathematica), whole words only.
 _EXPONENT = re.compile(
     r"(?<![\w.])([+-]?(?:\d+\.\d*|\.\d+|\d+(?=\*)))(?:[dD]|\*\^)([+-]?\d+)(?![\w.])"
@@ -32,6 +33,8 @@ def text_lines(handle: IO[bytes]) -> Iterator[str]:
         if not more:
             break
         pending += more
+        if len(pending) > _LONGEST_LINE:
+            raise OSError(f"a line of more than {_LONGEST_LINE >> 20} MB is no text")
     if pending:
         yield decode(pending.removesuffix(b"\r"))
 

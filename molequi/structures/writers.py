@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ _UNITS = {
     "mirror_error": PROPERTIES["specific_rotation"].unit,
 }
 _PER_ATOM = {"positions", "atomic_numbers"}
+_FORMULA = re.compile(r"[=+@\t\r]|-(?=.)")
 
 
 def check_writable(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
@@ -145,10 +147,18 @@ def _join_csv(path: Path, pieces: Pieces) -> None:
     columns = dict.fromkeys(column for row in pieces() for column in row)
     if "error" in columns:  # the last one
         columns["error"] = columns.pop("error")
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(columns))
-        writer.writeheader()
-        writer.writerows(pieces())
+    # The bytes of a file name that is no UTF-8 are written as escapes.
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([_no_formula(column) for column in columns])
+        writer.writerows([_no_formula(row.get(column)) for column in columns] for row in pieces())
+
+
+def _no_formula(cell: Any) -> Any:
+    """Put an apostrophe before a text that a spreadsheet would compute (OWASP, CSV Injection)."""
+    if not isinstance(cell, str) or not _FORMULA.match(cell):
+        return cell
+    return f"'{cell}"
 
 
 def _flat(record: Record, properties: Mapping[str, Property]) -> dict[str, Any]:

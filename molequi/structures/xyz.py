@@ -42,6 +42,7 @@ _QM9 = re.compile(r"gdb\s+\d+\s")
 _MAY_HAVE_EXPONENT = re.compile(r"[dD^]")
 _NUMBER = re.compile(r"(?i)[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan|inf)")
 _GROUPED = re.compile(r"\s[-+.\d]*\d_\d")  # 1_000 is a number to Python, and to nobody else
+_WIDEST = 9  # digits of a number of columns
 _N_QM9_LINES = 3  # frequencies, SMILES and InChI follow the atoms
 _TINKER = re.compile(r"\s*\d+\s+\S.*")
 _TINKER_ATOM = re.compile(r"\s*1\s+[A-Za-z]+\S*(\s+[-+.\d]+){3}")
@@ -143,6 +144,7 @@ def _read_frame(block: list[str], first_line: int) -> ase.Atoms:
 def _plain_rows(rows: list[str], keys: str, first_line: int) -> tuple[list[str], list[int]]:
     """Return the rows as ASE reads them, and the mass number of each atom, 0 for the mixture."""
     rows = [plain_numbers(row) if _MAY_HAVE_EXPONENT.search(row) else row for row in rows]
+    _refuse_columns(keys, rows, first_line)
     column = _species_column(keys)
     isotopes = [0] * len(rows)
     if column is None:
@@ -161,6 +163,21 @@ def _plain_rows(rows: list[str], keys: str, first_line: int) -> tuple[list[str],
         words[column], isotopes[index] = chemical_symbols[element.number], element.isotope
         rows[index] = " ".join(words) + "\n"
     return rows, isotopes
+
+
+def _refuse_columns(keys: str, rows: list[str], first_line: int) -> None:
+    """Refuse a Properties= that names more columns than there are, or none: ASE makes them all."""
+    found = _SPECIES.search(keys)
+    if found is None or not rows:
+        return
+    widths = found[1].split(":")[2::3]
+    if not all(width.isdecimal() and 0 < len(width) < _WIDEST for width in widths):
+        raise UserError(f"line {first_line - 1}: Properties={found[1][:60]} is not NAME:TYPE:WIDTH")
+    n_columns = sum(map(int, widths))
+    if n_columns > len(rows[0].split()) and n_columns > max(len(row.split()) for row in rows):
+        raise UserError(
+            f"line {first_line - 1}: Properties names {n_columns} columns, more than any row has"
+        )
 
 
 def _species_column(keys: str) -> int | None:

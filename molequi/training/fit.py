@@ -27,6 +27,7 @@ from molequi.models.checkpoint import load_model, save_model
 from molequi.models.molecular import MolecularModel
 from molequi.properties import Property
 from molequi.runtime.device import as_device
+from molequi.runtime.gate import reading
 from molequi.training.calibration import calibrate, without_calibration
 from molequi.training.callbacks import RunRecorder
 from molequi.training.config import Config
@@ -41,6 +42,7 @@ from molequi.training.module import MolecularTraining
 from molequi.training.older_runs import OLDER_STATES, present_state
 from molequi.training.processes import is_first_process
 from molequi.training.run_directory import RunDirectory
+from molequi.training.saved_state import refuse_unlike
 from molequi.training.schedule import EarlyStopping, make_schedule
 from molequi.training.settings import TrainingSettings
 from molequi.training.setup import StartingPoint, start_model
@@ -123,7 +125,8 @@ def _run(
     if backbone.capabilities.fused_kernels or settings.kernels != "auto":
         start.model.use_kernels(choose_kernels(settings, start.model, data))
     if state is not None:
-        module.load_run_state(present_state(state, start.model))
+        with _reading_state(directory):
+            module.load_run_state(present_state(state, start.model))
         data.resume_at = (module.position.epoch, module.position.batch)
     csv_size = 0 if state is None else state["csv_size"]
     recorder = RunRecorder(directory, settings, csv_size=csv_size)
@@ -191,9 +194,8 @@ def _finish(
 
     On the test structures, or the validation ones where there are none.
     """
-    logger.info(
-        "training ended: %s", read_state(directory.state, older=OLDER_STATES)["stop_reason"]
-    )
+    state = read_state(directory.state, older=OLDER_STATES)
+    logger.info("training ended: %s", state.get("stop_reason"))
     split = "test" if len(splits.get("test", ())) else "valid"
     model = load_model(directory.model, device=as_device(config.training.device))
     compare = functools.partial(
@@ -235,12 +237,20 @@ def _report(evaluation: Evaluation, split: str) -> None:
 def _resumable_state(splits: Mapping[str, Tensor], directory: RunDirectory) -> dict[str, Any]:
     """Read last.ckpt and make sure that the split is that of the run."""
     state = read_state(directory.state, older=OLDER_STATES)
+    with _reading_state(directory):
+        own = {"position": dataclasses.asdict(Position()), "csv_size": 0}
+        refuse_unlike(state, {**own, "watch": dataclasses.asdict(EarlyStopping())})
+        Position(**state["position"]), EarlyStopping(**state["watch"])
     if directory.read_split() != _rows_of(splits):
         raise UserError(
             f"the data give another split than {directory.split}, so this is not the run to "
             "resume; start again with --overwrite"
         )
     return state
+
+
+def _reading_state(directory: RunDirectory) -> contextlib.AbstractContextManager[None]:
+    return reading(directory.state, "state of this run", "start again with --overwrite")
 
 
 def _rows_of(splits: Mapping[str, Tensor]) -> dict[str, list[int]]:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from molequi.datasets.sampler import TrainingBatch, mix_seed
 from molequi.errors import NotConvergedError
@@ -39,6 +39,7 @@ from molequi.training.metrics import (
 from molequi.training.optimizers.registry import OPTIMIZERS
 from molequi.training.predictions import derivatives, with_changes
 from molequi.training.processes import share_step, sum_over_processes
+from molequi.training.saved_state import refuse_unlike, refuse_useless
 from molequi.training.schedule import EarlyStopping, Schedule
 from molequi.training.state import Position
 
@@ -89,8 +90,11 @@ class MolecularTraining(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimiser of what is not frozen."""
+        return self._optimizer_of(self.model)
+
+    def _optimizer_of(self, model: nn.Module) -> torch.optim.Optimizer:
         return OPTIMIZERS[self.optimizer](
-            self.model, learning_rate=self.schedule.learning_rate, weight_decay=self.weight_decay
+            model, learning_rate=self.schedule.learning_rate, weight_decay=self.weight_decay
         )
 
     def on_fit_start(self) -> None:
@@ -235,9 +239,12 @@ class MolecularTraining(LightningModule):
 
         `train_sums` are those of this process.
         """
+        return {**self._own_state(), "optimizer": self._plain_optimizer.state_dict()}
+
+    def _own_state(self) -> dict[str, Any]:
+        """Return the state without the optimiser, which is made when the run starts."""
         return {
             "model": self.model.state_dict(),
-            "optimizer": self._plain_optimizer.state_dict(),
             "average": self.average.state_dict(),
             "position": dataclasses.asdict(self.position),
             "watch": dataclasses.asdict(self.stopping),
@@ -246,7 +253,12 @@ class MolecularTraining(LightningModule):
         }
 
     def load_run_state(self, state: Mapping[str, Any]) -> None:
-        """Restore what `run_state` gave; the optimiser follows when the run starts."""
+        """Restore what `run_state` gave; the optimiser follows when the run starts.
+
+        What `saved_state` raises for a state of no such run.
+        """
+        refuse_unlike({name: state[name] for name in self._own_state()}, self._own_state())
+        refuse_useless(state["optimizer"], self.model, self._optimizer_of)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.position = Position(**state["position"])

@@ -11,6 +11,7 @@ from typing import Any
 
 from molequi.errors import UserError
 from molequi.runtime.files import is_temporary, write_text
+from molequi.runtime.gate import reading
 from molequi.runtime.locks import locked, refuse_locked
 from molequi.settings import (
     Settings,
@@ -119,12 +120,8 @@ class RunDirectory:
 
     def read_split(self) -> dict[str, list[int]]:
         """Return what `write_split` wrote. Raises UserError for a missing or damaged file."""
-        try:
+        with reading(self.split, "split of the run", "start again with --overwrite"):
             return json.loads(self.split.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{self.split} cannot be read ({error}); start again with --overwrite"
-            ) from error
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write result.json, after everything else."""

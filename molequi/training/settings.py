@@ -8,7 +8,7 @@ import pydantic
 from pydantic import Field
 
 from molequi.kernels import BACKENDS
-from molequi.settings import Count, Positive, Settings, one_of
+from molequi.settings import Count, Positive, Seed, Settings, one_of
 
 
 class StageSettings(Settings):
@@ -62,7 +62,7 @@ class TrainingSettings(Settings):
     second_stage: StageSettings | None = None
     reference_energies: dict[str, float] | str = "least_squares"
     dtype: Literal["float32", "float64"] = "float32"
-    seed: int = 0
+    seed: Seed = 0
     device: str = "auto"
     kernels: str = "auto"
     devices: Count = 1

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,9 @@ import torch
 
 from molequi.errors import UserError
 from molequi.runtime.files import written_by_rename
+from molequi.runtime.gate import DAMAGE, reason
 
 FORMAT = 2
-# What reading a damaged archive ends in.
-_DAMAGE = (
-    *(EOFError, KeyError, OSError, RuntimeError, ValueError),
-    *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
-)
 
 
 @dataclasses.dataclass
@@ -57,12 +51,15 @@ def read_state(path: Path, *, version: int = FORMAT, older: Sequence[int] = ()) 
         raise UserError(f"{path} is missing, so there is nothing to resume; start without --resume")
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                raise EOFError("its parts are compressed, as torch never has them")
             if (part := archive.testzip()) is not None:
                 raise EOFError(f"{part} is damaged")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGE as error:
-        what = " ".join(str(error).split())[:160] or type(error).__name__
-        raise UserError(f"{path} cannot be read ({what}); start again with --overwrite") from None
+    except DAMAGE as error:
+        raise UserError(
+            f"{path} cannot be read ({reason(error)}); start again with --overwrite"
+        ) from None
     if not isinstance(state, dict) or state.get("format") not in (version, *older):
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise UserError(

@@ -100,7 +100,7 @@ def test_file_split(tmp_path: Path, spelling: str, suffix: str) -> None:
 def test_wrong_split_files(tmp_path: Path) -> None:
     path = tmp_path / "split.json"
     path.write_text("{")
-    with pytest.raises(UserError, match="not a readable JSON split"):
+    with pytest.raises(UserError, match="holds no JSON"):
         file_split(path, 4)
     path.write_text(json.dumps({"train": [0], "test": [1]}))
     with pytest.raises(UserError, match="'valid' is missing, found train, test"):

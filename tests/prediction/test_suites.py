@@ -268,7 +268,7 @@ def test_places(tmp_path):
     with pytest.raises(UserError, match="holds no suite"):
         read_suites([tmp_path / "empty"])
     (tmp_path / "d.json.gz").write_bytes(b"nonsense")
-    with pytest.raises(UserError, match="cannot be read as JSON"):
+    with pytest.raises(UserError, match="holds no JSON"):
         read_suites([tmp_path / "d.json.gz"])
 
 

@@ -25,6 +25,7 @@ from ase.data import atomic_numbers
 from molequi.datasets.npz import open_arrays
 from molequi.datasets.prepared import Progress
 from molequi.errors import UserError
+from molequi.runtime.gate import reading
 
 # Columns of the XYZ comment lines after the index. GHz; D; bohr³; Ha; bohr²; Ha; cal/(mol K).
 COLUMNS = tuple("A B C mu alpha homo lumo gap r2 zpve u0 u298 h298 g298 cv".split())
@@ -33,6 +34,7 @@ _QM9PACK_COLUMNS = tuple(
     "R2_bohr2 ZPVE_au InternalEnergy_0K_au InternalEnergy_298K_au Enthalphy_298K_au "
     "GibbsFreeEnergy_298K_au Heatcapacity_Cv_cal_mol_K".split()
 )
+_LARGEST_XYZ = 1 << 20  # bytes; QM9 has none of a hundredth
 _QM9PACK_FILES = ("qm9_part1.csv", "qm9_part2.csv", "qm9_part3.csv")
 
 
@@ -113,14 +115,19 @@ def parse_uncharacterized(text: str) -> np.ndarray:
 
 
 def _archive_molecules(path: Path) -> Iterator[_Molecule]:
-    try:
-        with tarfile.open(path, "r|*") as archive:
-            for member in archive:
-                handle = archive.extractfile(member) if member.name.endswith(".xyz") else None
-                if handle is not None:
-                    yield _parse_xyz(handle.read().decode("ascii"), f"{path}, {member.name}")
-    except (tarfile.TarError, OSError, EOFError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a readable archive ({error}); download it again") from error
+    with (
+        reading(path, "archive of QM9", "download it again"),
+        tarfile.open(path, "r|*") as archive,
+    ):
+        for member in archive:
+            # Nothing is unpacked to the disk; a link has no content of its own.
+            if not (member.isfile() and member.name.endswith(".xyz")):
+                continue
+            if member.size > _LARGEST_XYZ:
+                raise UserError(f"{path}, {member.name}: {member.size} bytes are no molecule")
+            handle = archive.extractfile(member)
+            if handle is not None:
+                yield _parse_xyz(handle.read().decode("ascii"), f"{path}, {member.name}")
 
 
 def _parse_xyz(text: str, where: str) -> _Molecule:
@@ -272,10 +279,11 @@ def _read_flat(path: Path) -> RawQM9:
             f"{path} is not a flat npz of QM9: array {missing[0]!r} is missing; it has "
             f"{', '.join(arrays)}"
         )
-    return RawQM9(
-        index=arrays["index"].astype(np.int64),
-        n_atoms=arrays["n_atoms"].astype(np.int64),
-        z=arrays["z"],
-        pos=arrays["pos"].astype(np.float64),
-        columns={name: arrays[name].astype(np.float64) for name in COLUMNS},
-    )
+    with reading(path, "QM9"):
+        return RawQM9(
+            index=arrays["index"].astype(np.int64),
+            n_atoms=arrays["n_atoms"].astype(np.int64),
+            z=arrays["z"].astype(np.int64),
+            pos=arrays["pos"].astype(np.float64),
+            columns={name: arrays[name].astype(np.float64) for name in COLUMNS},
+        )

@@ -31,6 +31,9 @@ LIMITS: Mapping[str, tuple[int, int]] = {
     "n_radial": (1, 64),
 }
 
+# Of any other setting: widths and numbers of anything, and distances in Å.
+_LARGEST = 4096
+
 # Edges of a graph from which on plain torch gains by a second thread.
 _WORTH_THREADS = 2000
 
@@ -231,11 +234,13 @@ def _check_settings(settings: Mapping[str, object]) -> None:
     for name, value in settings.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        low, high = LIMITS.get(name, (None, None))
-        if low is not None and high is not None and not low <= value <= high:
+        if name in LIMITS and not LIMITS[name][0] <= value <= LIMITS[name][1]:
+            low, high = LIMITS[name]
             raise UserError(f"model.{name} is {value}; it must lie between {low} and {high}")
-        if low is None and not value > 0:
+        if not value > 0 and name not in LIMITS:
             raise UserError(f"model.{name} is {value}; it must be positive")
+        if value > _LARGEST:
+            raise UserError(f"model.{name} is {value}; no network has more than {_LARGEST}")
 
 
 def _species_table(elements: Sequence[int]) -> Tensor:
