@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from molequi.errors import UserError
 from molequi.runtime.locks import lock
+from molequi.runtime.plain import parse_json
 
 Entry = dict[str, Any]
 _BLOCK = 1 << 16
@@ -114,7 +115,7 @@ class LineJournal:
 
     def _parsed(self, text: bytes) -> Entry:
         try:
-            entry = json.loads(text)
+            entry = parse_json(text)
         except (ValueError, RecursionError) as error:
             raise self._foreign(error) from error
         if not isinstance(entry, dict):

@@ -122,6 +122,11 @@ _DOORS: Mapping[str, Door] = {
          for name in ("last.ckpt", "split.json", "config.yaml", "model.safetensors")}
     ),
     "card": Door({"card.json": [_card]}),
+    "predictions": Door(
+        {f"{name}.journal": [("predict", "w.xyz", *MODEL, "--output", name)]
+         for name in ("out.csv", "out.json", "out.xyz")},
+        ("tiny.safetensors", "w.xyz"),
+    ),
 }  # fmt: skip
 FORMATS = (*_DOORS, "line")
 

@@ -31,7 +31,7 @@ _LARGEST = 1 << 30  # bytes of memory after which a worker is replaced
 # Cases of a format for each of the others; those that take tenths of a second have fewer.
 WEIGHTS = {
     **dict.fromkeys("xyz extxyz sdf npz split safetensors ase restart csv yaml line".split(), 8),
-    **dict.fromkeys("mol2 pdb gaussian cif smiles tar suite journal card".split(), 3),
+    **dict.fromkeys("mol2 pdb gaussian cif smiles tar suite journal card predictions".split(), 3),
     "run": 1,
 }
 

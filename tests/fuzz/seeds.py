@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import tarfile
 from pathlib import Path
+from unittest import mock
 
 import ase.io
 import numpy as np
@@ -26,6 +28,7 @@ from molequi.labeling.levels import Molecule
 from molequi.models.checkpoint import save_model
 from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata
+from molequi.prediction import journaled
 from molequi.runtime.resources import data_path
 from molequi.settings import dump_settings
 
@@ -209,6 +212,16 @@ def _make_runs(folder: Path) -> None:
         journal.add(name, {"values": {"energy": -137.9}})
         journal.add("other", {"error": "no luck"})
     shutil.copy(data_path("models/organic.json"), folder / "card.json")
+    os.chdir(folder)  # a journal knows its structures by the names that were given
+    _interrupt_predictions()
+
+
+def _interrupt_predictions() -> None:
+    """Leave the journals of predictions that were stopped before they were whole."""
+    stop = mock.patch.object(journaled, "write_pieces", side_effect=KeyboardInterrupt)
+    for name in ("out.csv", "out.json", "out.xyz"):
+        with stop:
+            run(["predict", "w.xyz", "--model", "tiny.safetensors", "--output", name])
 
 
 def _sound(*arguments: object) -> None:
