@@ -138,7 +138,7 @@ def _is_answer(entry: Entry, kind: type) -> bool:
         isinstance(entry.get("record", piece), dict)
         and (piece is None or isinstance(piece, kind))
         and isinstance(work, list)
-        and [type(part) for part in work] == [int, int]
+        and [type(part) for part in work] == [float, float]
     )
 
 
