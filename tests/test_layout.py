@@ -86,7 +86,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "models",
         "physics outputs settings metadata freeze probes domain molecular dispersion reach making "
-        "converters checkpoint zoo",
+        "converters reference checkpoint zoo",
     ),
     (
         "diagnostics",

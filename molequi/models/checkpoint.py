@@ -16,6 +16,7 @@ from molequi.models.converters import CONVERTERS, FORMAT, Content, to_present_fo
 from molequi.models.metadata import ModelMetadata
 from molequi.models.molecular import MolecularModel
 from molequi.models.physics import Physics
+from molequi.models.reference import difference_from, make_reference
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.o3.irreps import Irreps
 from molequi.properties import from_dict, to_dict
@@ -64,8 +65,12 @@ def build(description: dict) -> MolecularModel:
 
 
 def save_model(model: MolecularModel, path: str | Path) -> None:
-    """Write the model to `path` by rename, so that a reader never sees half a file."""
-    write_tensors(path, model.state_dict(), {_KEY: json.dumps(describe(model))})
+    """Write the model to `path` by rename, so that a reader never sees half a file.
+
+    With it a structure and what the model gives for it, for `load_model` to compute again.
+    """
+    description = {**describe(model), "reference": make_reference(model)}
+    write_tensors(path, model.state_dict(), {_KEY: json.dumps(description)})
 
 
 def read_description(path: str | Path) -> dict:
@@ -103,7 +108,8 @@ def load_model(
     """Read a model in evaluation mode; `dtype` recasts the network.
 
     Raises UserError as `read_description`, where a bit of the file has changed since it was
-    written, and where description and tensors make no network of this version.
+    written, where description and tensors make no network of this version, and where the network
+    does not give what it gave when the file was written.
     """
     description = _read_raw_description(path)
     tensors = read_tensors(path).tensors
@@ -111,14 +117,29 @@ def load_model(
         description, tensors = to_present_format(Content(description, tensors))
         model = build(description)
         misfit = _misfit(model.state_dict(), tensors)
+        if misfit is None:
+            model.load_state_dict(tensors)
+            model.eval().requires_grad_(False)
+            misfit = _changed(description, model)
     except DAMAGE as error:
         misfit = f"its description makes no network ({type(error).__name__}: {reason(error)})"
     if misfit is not None:
         raise UserError(_unusable(path, description, misfit))
-    model.load_state_dict(tensors)
     if dtype is not None:
         model = model.to(dtype)
-    return model.to(device).eval().requires_grad_(False)
+    return model.to(device)
+
+
+def _changed(description: dict, model: MolecularModel) -> str | None:
+    """Say what the model gives otherwise than when it was written; older files do not know."""
+    reference = description.get("reference")
+    if reference is None:
+        return None
+    try:
+        return difference_from(reference, model)
+    except DAMAGE as error:
+        what = f"{type(error).__name__}: {reason(error)}"
+        return f"its reference structure cannot be computed ({what})"
 
 
 def _misfit(expected: dict[str, Tensor], found: dict[str, Tensor]) -> str | None:

@@ -50,8 +50,10 @@ def test_old_files_are_written_again_in_the_present_format(name: str, tmp_path: 
     save_model(load_model(path_of(name)), path)
     assert read_description(path)["format"] == FORMAT
     new, old = read_description(path), read_description(path_of(name))
-    # What older models did not have a choice of.
+    # What older files did not say: a choice that there was not, and what the model gives.
     assert new.pop("physics") == NO_PHYSICS.to_json()
+    assert "reference" in new
+    del new["reference"]
     widths = {"n_readout": 32} if "n_readout" in new["backbone"] else {}
     assert new["backbone"] == old["backbone"] | widths
     renewed = {key: new[key] for key in ("version", "properties", "metadata", "backbone")}
