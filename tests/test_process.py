@@ -72,7 +72,8 @@ def test_models_open_without_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items()
     )
     length = int.from_bytes(path.read_bytes()[:8], "little")
-    assert set(json.loads(path.read_bytes()[8 : 8 + length])["__metadata__"]) == {"molequi"}
+    texts = json.loads(path.read_bytes()[8 : 8 + length])["__metadata__"]
+    assert set(texts) == {"molequi", "checksum"}
 
 
 def test_networks_run_without_compilation() -> None:
