@@ -59,7 +59,7 @@ def written(
     n_done = n_good = 0
     path = journal_path(output)
     with LineJournal(path, identity, "molequi predict", discard=True) as journal:
-        known = _Known(journal, format_of_output(output).kind)
+        known = _Known(journal)
         with SignalWatch() as watch:
             for batch in batches:
                 if watch.number:
@@ -98,13 +98,10 @@ def _answers(
 
 
 class _Known:
-    """The answers of an earlier run, as long as they are those that are asked for.
+    """The answers of an earlier run, as long as they are those that are asked for."""
 
-    kind: of the pieces of a file.
-    """
-
-    def __init__(self, journal: LineJournal, kind: type) -> None:
-        self.journal, self._kind = journal, kind
+    def __init__(self, journal: LineJournal) -> None:
+        self.journal = journal
         self._lines = journal.lines()
         self._end: int | None = None
         self._is_over = False
@@ -117,8 +114,7 @@ class _Known:
             lines = list(islice(self._lines, len(names)))
         except UserError:  # a damaged line: from there on everything is computed again
             lines = []
-        is_whole = all(_is_answer(line.entry, self._kind) for line in lines)
-        if not is_whole or [line.entry.get("name") for line in lines] != names:
+        if [line.entry.get("name") for line in lines] != names:
             self.end()
             return None
         self._end = lines[-1].end
@@ -129,17 +125,6 @@ class _Known:
         if not self._is_over:
             self._is_over = True
             self.journal.cut(self._end)
-
-
-def _is_answer(entry: Entry, kind: type) -> bool:
-    """Tell whether a line has what `_answers` wrote there."""
-    work, piece = entry.get("work"), entry.get("piece", ())
-    return (
-        isinstance(entry.get("record", piece), dict)
-        and (piece is None or isinstance(piece, kind))
-        and isinstance(work, list)
-        and [type(part) for part in work] == [float, float]
-    )
 
 
 def _name_of(structure: Structure) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from molequi.runtime.plain import parse_json
 
 Entry = dict[str, Any]
 _BLOCK = 1 << 16
+_SUM = "crc32"
 
 
 def journal_path(output: Path) -> Path:
@@ -32,6 +34,8 @@ class Line(NamedTuple):
 class LineJournal:
     """Answers on disk, one line each; they are read one at a time and never held together.
 
+    Each line carries the CRC-32 of its own text, so that a changed number is no answer.
+
     path: of the journal. identity: what all its answers share, its first line. command: whose
     journal it is, in words for people. discard: begin anew where the journal is that of a run with
     another identity, rather than refuse it.
@@ -42,6 +46,7 @@ class LineJournal:
 
     def __init__(self, path: Path, identity: Entry, command: str, *, discard: bool = False) -> None:
         self.path, self.identity, self._command = path, identity, command
+        self._has_sums = False
         self._file = path.open("ab")
         try:
             lock(self._file.fileno(), path)
@@ -54,7 +59,8 @@ class LineJournal:
 
     def append(self, entry: Entry) -> None:
         """Add an answer; it is with the operating system when this returns."""
-        self._file.write(json.dumps(entry).encode() + b"\n")
+        text = json.dumps(entry)
+        self._file.write(f'{text[:-1]}, "{_SUM}": "{_sum_of(text)}"}}\n'.encode())
         self._file.flush()
 
     def lines(self) -> Iterator[Line]:
@@ -120,6 +126,11 @@ class LineJournal:
             raise self._foreign(error) from error
         if not isinstance(entry, dict):
             raise self._foreign("a line is no answer")
+        written = entry.pop(_SUM, None)
+        # Journals that an older version began have none, the lines added by this one do.
+        if (written or self._has_sums) and written != _sum_of(json.dumps(entry)):
+            raise self._foreign("a line has changed since it was written")
+        self._has_sums |= written is not None
         return entry
 
     def _foreign(self, why: object) -> UserError:
@@ -127,6 +138,10 @@ class LineJournal:
             f"{self.path} is no journal of {self._command} ({why}); remove it or give another "
             "output"
         )
+
+
+def _sum_of(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _length_of_whole_lines(path: Path) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from molequi.errors import UserError
@@ -32,9 +33,23 @@ def write_tensors(
     """Write a file by rename, so that a reader never sees half of it."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with written_by_rename(path) as temporary:
-        save_file(plain, temporary, metadata={**texts, _KEY: _checksum(plain, texts)})
+        data = save(plain, metadata={**texts, _KEY: _checksum(plain, texts)})
+        temporary.write_bytes(_with_sorted_texts(data))
         # The writer makes private files; these are for everybody who may read their folder.
         temporary.chmod(0o644)
+
+
+def _with_sorted_texts(data: bytes) -> bytes:
+    """Return a safetensors file with its texts in order; the writer's is another each time.
+
+    The head is JSON after its length in eight bytes, filled up with spaces to a multiple of eight.
+    """
+    size = int.from_bytes(data[:8], "little")
+    head = json.loads(data[8 : 8 + size])
+    head["__metadata__"] = dict(sorted(head["__metadata__"].items()))
+    text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def read_texts(path: str | Path) -> dict[str, str]:

@@ -78,11 +78,10 @@ class OutputFormat(NamedTuple):
     """How results become a file, one structure at a time.
 
     piece_of: a record, its structure and the properties beside the table to plain JSON data, None
-    for what the format has no place for. kind: what a piece is. join: all pieces to a file.
+    for what the format has no place for. join: all pieces to a file.
     """
 
     piece_of: Callable[[Record, Atoms | None, Mapping[str, Property]], Any]
-    kind: type
     join: Callable[[Path, Pieces], None]
 
 
@@ -90,14 +89,14 @@ def format_of_output(path: str | os.PathLike[str]) -> OutputFormat:
     """Return the format of an output by its name. Raises UserError for one that is not known."""
     path = Path(path)
     suffixes = path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]
-    xyz = OutputFormat(_frame, str, _join_xyz)
+    xyz = OutputFormat(_frame, _join_xyz)
     formats = {
         ".xyz": xyz,
         ".extxyz": xyz,
         ".xyz.gz": xyz,
         ".extxyz.gz": xyz,
-        ".csv": OutputFormat(_row, dict, _join_csv),
-        ".json": OutputFormat(_document, dict, _join_json),
+        ".csv": OutputFormat(_row, _join_csv),
+        ".json": OutputFormat(_document, _join_json),
     }
     found = formats.get("".join(suffixes).lower())
     if found is None:

@@ -80,3 +80,20 @@ def test_a_damaged_line_is_told(tmp_path):
         assert next(lines).entry == {"n": 0}
         with pytest.raises(UserError, match="no journal of a test"):
             next(lines)
+
+
+def test_a_changed_line_is_told_and_older_journals_go_on(tmp_path):
+    path = tmp_path / "x.journal"
+    with LineJournal(path, IDENTITY, "a test") as journal:
+        journal.append({"n": 0, "energy": -1.0 / 3.0, "name": "Å", "none": None})
+    whole = path.read_text()
+    for old, new in (("-0.333", "-0.433"), ('"n": 0', '"m": 0'), (', "crc32"', ', "crc"')):
+        assert whole.count(old) >= 1
+        path.write_text(new.join(whole.rsplit(old, 1)))
+        with LineJournal(path, IDENTITY, "a test") as journal:
+            with pytest.raises(UserError, match="a line has changed since it was written"):
+                list(journal.lines())
+    path.write_text('{"format": 1, "model": "a"}\n{"n": 0}\n')
+    with LineJournal(path, IDENTITY, "a test") as journal:
+        journal.append({"n": 1})
+        assert entries(journal) == [0, 1]

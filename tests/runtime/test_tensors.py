@@ -37,6 +37,17 @@ def test_tensors_and_texts_come_back(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o644
 
 
+def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
+    """The library that writes has its texts in another order each time."""
+    path, texts = tmp_path / "a.safetensors", {name: name for name in "zyxabc"}
+    written = set()
+    for _ in range(20):
+        write_tensors(path, tensors(), texts)
+        written.add(path.read_bytes())
+    assert len(written) == 1
+    assert read_tensors(path).texts == texts
+
+
 def test_a_flipped_bit_anywhere_is_found(tmp_path: Path) -> None:
     """Without the checksum 45 of 400 flips in the numbers of a model passed for a good model."""
     path = tmp_path / "a.safetensors"
