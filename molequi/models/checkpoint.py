@@ -22,7 +22,7 @@ from molequi.o3.irreps import Irreps
 from molequi.properties import from_dict, to_dict
 from molequi.runtime.device import as_dtype
 from molequi.runtime.gate import DAMAGE, reading, reason
-from molequi.runtime.plain import parse_json
+from molequi.runtime.plain import parse_json, plain
 from molequi.runtime.tensors import read_tensors, read_texts, write_tensors
 from molequi.version import __version__
 
@@ -70,7 +70,7 @@ def save_model(model: MolecularModel, path: str | Path) -> None:
     With it a structure and what the model gives for it, for `load_model` to compute again.
     """
     description = {**describe(model), "reference": make_reference(model)}
-    write_tensors(path, model.state_dict(), {_KEY: json.dumps(description)})
+    write_tensors(path, model.state_dict(), {_KEY: json.dumps(plain(description), allow_nan=False)})
 
 
 def read_description(path: str | Path) -> dict:

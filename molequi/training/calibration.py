@@ -124,22 +124,28 @@ def judge(model: MolecularModel, name: str, doubted: Doubted) -> dict[str, Any]:
 
     coverage: by nominal share in per cent, the share of the errors within the radius that is meant
     to hold it; None where the model was never calibrated. rank_correlation: Spearman's, of the
-    sizes of the errors and the spreads.
+    sizes of the errors and the spreads; None where all of one side are equal.
     """
     head = doubt_heads(model)[name]
     errors, spreads = doubted
     radii = spreads[:, None] * head.quantiles.to(spreads)
     held = (errors[:, None] <= radii).to(torch.float64).mean(dim=0)
     is_known = len(errors) > 0 and head.is_calibrated
-    correlation = float(spearmanr(errors, spreads).statistic) if len(errors) > 1 else None
     return {
         "unit": head.target.unit,
         "count": len(errors),
         "spread_of": head.target.spread_of,
         "mean_spread": float(spreads.mean()) if len(errors) else None,
-        "rank_correlation": correlation,
+        "rank_correlation": _rank_correlation(doubted),
         "coverage": {
             f"{100 * share:.0f}": float(value) if is_known else None
             for share, value in zip(SHARES, held, strict=True)
         },
     }
+
+
+def _rank_correlation(doubted: Doubted) -> float | None:
+    """Return Spearman's correlation; None where all values of one side are equal: no order."""
+    if any(len(values) < 2 or bool((values == values[0]).all()) for values in doubted):
+        return None
+    return float(spearmanr(*doubted).statistic)

@@ -14,7 +14,7 @@ from molequi.errors import UserError
 from molequi.graphs.graph import collate
 from molequi.models.checkpoint import load_model, read_description, save_model
 from molequi.models.making import make_model
-from molequi.models.metadata import ModelMetadata
+from molequi.models.metadata import ModelMetadata, TrainingRecord
 from molequi.models.probes import built_in_probes
 from molequi.properties import declare
 
@@ -44,6 +44,16 @@ def test_a_checkpoint_gives_back_the_same_model(tmp_path: Path, dtype: torch.dty
     for name, value in loaded.compute(graph).items():
         assert torch.equal(value, expected[name]), name
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_what_is_undefined_in_the_record_of_a_training_is_none_when_read(tmp_path: Path) -> None:
+    training = TrainingRecord(errors={"energy": {"r2": float("nan"), "mae": 0.1}})
+    model = make_model(
+        ELEMENTS, ["energy"], n_channels=4, metadata=ModelMetadata(training=training)
+    )
+    save_model(model, tmp_path / "m.safetensors")
+    found = load_model(tmp_path / "m.safetensors").metadata.training
+    assert found.errors == {"energy": {"r2": None, "mae": 0.1}}
 
 
 def test_files_that_are_no_model_are_refused(tmp_path: Path) -> None:

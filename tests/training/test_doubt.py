@@ -16,7 +16,7 @@ from molequi.models.checkpoint import load_model
 from molequi.models.making import make_model
 from molequi.nn.heads.doubt import SHARE, SHARES
 from molequi.properties import PROPERTIES, declare
-from molequi.training.calibration import Doubted, fit_calibration
+from molequi.training.calibration import Doubted, fit_calibration, judge
 from molequi.training.doubt import DoubtObjective, student_loss
 
 SPREADS = ("forces_std", "energy_std")
@@ -98,6 +98,14 @@ def runs(tmp_path_factory, toy_frames, toy_config, toy_splits):
         )
         found[name] = fit(config, folder / name)
     return found
+
+
+def test_spreads_that_are_all_alike_have_no_rank_correlation():
+    model = make_model((1, 8), ["energy", "energy_std"], n_channels=4, l_max=1, n_layers=1)
+    errors, alike = torch.tensor([0.1, 0.3, 0.2]), torch.full((3,), 0.2)
+    assert judge(model, "energy_std", Doubted(errors, alike))["rank_correlation"] is None
+    assert judge(model, "energy_std", Doubted(alike, errors))["rank_correlation"] is None
+    assert judge(model, "energy_std", Doubted(errors, errors))["rank_correlation"] == 1.0
 
 
 def test_network_does_not_notice_the_doubt(runs, toy_frames):
