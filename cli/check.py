@@ -69,11 +69,7 @@ def check(
     INPUT alone, and without it on two organic molecules. Its factory is called without arguments.
     Exit code 1 when a measurement exceeds its limit.
     """
-    if calculator is not None and input_ is not None:
-        raise UserError(
-            f"give MODEL or --calculator, not both: {model} and {calculator}; a calculator takes "
-            "one INPUT"
-        )
+    _refuse_both(model, calculator, input_)
     if calculator is not None:
         structures = _structures(model, add_hydrogens=add_hydrogens)
         measurements = _check_calculator(calculator, structures, dtype)
@@ -87,6 +83,18 @@ def check(
     else:
         _print_measurements(calculator or str(model), measurements)
         print_notes([atoms.info for atoms in structures])
+    return _exit_code(measurements)
+
+
+def _refuse_both(model: str | None, calculator: str | None, input_: str | None) -> None:
+    if calculator is not None and input_ is not None:
+        raise UserError(
+            f"give MODEL or --calculator, not both: {model} and {calculator}; a calculator takes "
+            "one INPUT"
+        )
+
+
+def _exit_code(measurements: Mapping[str, Measurement]) -> ExitCode:
     return ExitCode.DONE if all(item.ok for item in measurements.values()) else ExitCode.FAILED
 
 

@@ -48,9 +48,24 @@ def embed(
     The .npz file holds `features`, one row per atom of all structures, and with an entry per
     structure `n_atoms`, `total_charge`, `spin_multiplicity` and where these come from.
     """
+    _check_output(output, json=json, overwrite=overwrite)
+
     from molequi.prediction.embedding import iter_embeddings
+
+    reading = options.Reading(
+        inputs or [], smiles or [], charge, seed=seed, add_hydrogens=add_hydrogens
+    )
+    found = list(iter_embeddings(reading.structures(), load_network(model, device, dtype)))
+    if json:
+        print_json([{**one.record, "features": one.features} for one in found])
+    else:
+        print_provenance([one.record for one in found])
+    if output is not None:
+        _write(output, found)
+
+
+def _check_output(output: Path | None, *, json: bool, overwrite: bool) -> None:
     from molequi.runtime.files import check_output
-    from molequi.structures.inputs import read_inputs
 
     if output is None and not json:
         raise UserError("say where the features go: --output FILE.npz, or --json")
@@ -58,16 +73,6 @@ def embed(
         if output.suffix != ".npz":
             raise UserError(f"the output {output} has no known format; use .npz")
         check_output(output, overwrite=overwrite)
-    structures = read_inputs(
-        inputs or [], smiles=smiles or [], charge=charge, seed=seed, add_hydrogens=add_hydrogens
-    )
-    found = list(iter_embeddings(structures, load_network(model, device, dtype)))
-    if json:
-        print_json([{**one.record, "features": one.features} for one in found])
-    else:
-        print_provenance([one.record for one in found])
-    if output is not None:
-        _write(output, found)
 
 
 def _write(output: Path, found: Sequence[Embedding]) -> None:

@@ -11,7 +11,6 @@ from molequi.cli import options
 from molequi.cli.bars import Bar
 from molequi.cli.exits import ExitCode
 from molequi.cli.output import line, print_json, say
-from molequi.errors import UserError
 
 if TYPE_CHECKING:
     from molequi.labeling.run import Labelled
@@ -86,10 +85,7 @@ def label(
     bohr⁴ (origin: centre of mass), as `molequi train` reads them. Needs `pip install
     "molequi[labels]"`. Levels: hf/6-31g, b3lyp/def2-svp, mp2/cc-pvdz, gfn2-xtb and the like.
     """
-    if not inputs and not smiles:
-        raise UserError(
-            "nothing to label: give structure files, qm9, - for standard input, or --smiles TEXT"
-        )
+    options.require_inputs(inputs, smiles, "label", "structure files, qm9")
     from molequi.labeling.run import RunSettings
     from molequi.labeling.run import label as compute
 

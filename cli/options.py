@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from molequi.errors import UserError
+
+if TYPE_CHECKING:
+    from molequi.structures.inputs import Structure
 
 
 class Device(str, Enum):
@@ -152,19 +156,45 @@ def precision(dtype: Dtype | None) -> str | None:
 
 
 class Reading(NamedTuple):
-    """What `predict` and its means share: how structures are read, and where records go."""
+    """Which structures a command takes, and how they are read."""
 
+    inputs: list[str]
     smiles: list[str]
     charge: int | None
-    conformers: int
-    seed: int
-    output: Path | None
-    overwrite: bool
+    conformers: int = 1
+    seed: int = 0
+    add_hydrogens: bool = False
+
+    @property
+    def n_sources(self) -> int:
+        """How many files and SMILES there are."""
+        return len({*self.inputs, *self.smiles})
+
+    def structures(self) -> Iterator[Structure]:
+        """Read them one after the other; see `inputs.read_inputs`."""
+        from molequi.structures.inputs import read_inputs
+
+        return read_inputs(
+            self.inputs, smiles=self.smiles, charge=self.charge, conformers=self.conformers,
+            seed=self.seed, add_hydrogens=self.add_hydrogens,
+        )  # fmt: skip
+
+    def n_structures(self) -> int | None:
+        """Return how many structures there are; None where it takes reading to tell."""
+        from molequi.structures.counting import count_structures
+
+        found = count_structures(self.inputs) if self.conformers == 1 else None
+        return None if found is None else found + len(self.smiles)
 
 
-def require_inputs(inputs: list[str] | None, smiles: list[str] | None, action: str) -> None:
-    """Refuse a command line without structures; `action` is what would be done with them."""
+def require_inputs(
+    inputs: list[str] | None,
+    smiles: list[str] | None,
+    action: str,
+    files: str = "structure files",
+) -> None:
+    """Refuse a command line without structures; `action` is what would be done with `files`."""
     if not inputs and not smiles:
         raise UserError(
-            f"nothing to {action}: give structure files, - for standard input, or --smiles TEXT"
+            f"nothing to {action}: give {files}, - for standard input, or --smiles TEXT"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from molequi.models.molecular import MolecularModel
-    from molequi.structures.inputs import Structure
 
 Conformers = Annotated[
     int,
@@ -64,51 +63,43 @@ def predict(
 ) -> int:
     """Predict energy, forces, dipole and whatever else MODEL gives, for all structures of INPUT.
 
-    One row per structure. With --output (.xyz, .csv or .json) everything is written there; .xyz
-    files then hold a calculator, so that ase.io.read(FILE).get_forces() works. The file appears
-    when all is computed; an interrupted command goes on where it was when it is given again.
-
-    An optical rotation comes with its sign, or with none where it is zero to rounding, and with R
-    and S of the geometry. --conformers N --temperature K gives the Boltzmann mean of N relaxed
-    conformers.
+    With --output (.xyz, .csv or .json) everything is written there; .xyz files hold a calculator.
+    The file appears when all is computed; an interrupted command goes on when it is given again.
+    An optical rotation has a sign where it is not zero to rounding, and R and S of the geometry.
     """
     options.require_inputs(inputs, smiles, "predict")
-
-    from molequi.prediction.predict import iter_records
-    from molequi.structures.counting import count_structures
-    from molequi.structures.inputs import read_inputs
-
     network = load_network(model, device, dtype, dispersion=dispersion)
+    given = (inputs or [], smiles or [], charge, conformers, seed, add_hydrogens)
+    reading = options.Reading(*given)
     if temperature is not None:
         _check_means(conformers, unsafe=unsafe)
-        given = completed(inputs) if add_hydrogens else inputs or []
-        shared = options.Reading(smiles or [], charge, conformers, seed, output, overwrite)
-        return _means(given, network, temperature, shared, json=json)
-    structures = read_inputs(
-        inputs or [], smiles=smiles or [], charge=charge, conformers=conformers, seed=seed,
-        add_hydrogens=add_hydrogens,
-    )  # fmt: skip
+        return _means(reading, network, temperature, output, overwrite=overwrite, json=json)
+
+    from molequi.prediction.predict import iter_records
+
     records = iter_records(
-        structures, network, batch_size=batch_size, output=output, overwrite=overwrite,
-        unsafe=unsafe,
+        reading.structures(), network, batch_size=batch_size, output=output,
+        overwrite=overwrite, unsafe=unsafe,
     )  # fmt: skip
-    found = count_structures(inputs or []) if conformers == 1 else None
-    total = None if found is None else found + len(smiles or [])
-    several = len({*(inputs or []), *(smiles or [])}) > 1
-    return _report(records, network, output, total, json=json, with_source=several)
+    return _report(records, network, output, reading, json=json)
 
 
 def _means(
-    given: Sequence[str] | Sequence[Structure],
+    reading: options.Reading,
     network: MolecularModel,
     temperature: float,
-    shared: options.Reading,
+    output: Path | None,
     *,
+    overwrite: bool,
     json: bool,
 ) -> int:
     from molequi.simulation.boltzmann import predict_means
 
-    means = predict_means(given, network, temperature=temperature, **shared._asdict())
+    given = completed(reading.inputs) if reading.add_hydrogens else reading.inputs
+    means = predict_means(
+        given, network, temperature=temperature, smiles=reading.smiles, charge=reading.charge,
+        conformers=reading.conformers, seed=reading.seed, output=output, overwrite=overwrite,
+    )  # fmt: skip
     return print_means(means, network, json=json)
 
 
@@ -116,15 +107,14 @@ def _report(
     records: Iterator[Record],
     model: MolecularModel,
     output: Path | None,
-    total: int | None,
+    reading: options.Reading,
     *,
     json: bool,
-    with_source: bool,
 ) -> ExitCode:
     """Print records as they come, or where they were written; the failed ones are listed."""
-    tally = Tally()
+    tally, with_source = Tally(), reading.n_sources > 1
     with Bar("structures") as bar:
-        passing = _counted(records, tally, bar, total)
+        passing = _counted(records, tally, bar, reading.n_structures())
         if json:
             _print_json(passing, tally)
         elif output is None:
@@ -133,10 +123,10 @@ def _report(
             for _ in passing:
                 pass
     tally.require_good()
-    if output is None and not json:
-        print_shared(tally, model, with_source=with_source)
     if output is not None:
         say(f"{tally.n_good} of {tally.n_all} structures written to {output}")
+    elif not json:
+        print_shared(tally, model, with_source=with_source)
     return ExitCode.FAILED if tally.n_failed else ExitCode.DONE
 
 

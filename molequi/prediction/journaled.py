@@ -86,7 +86,9 @@ def _answers(
     entries = known.take(names)
     if entries is not None:
         model.go_on_from(Work(*entries[-1]["work"]))
-        yield from (_restored(entry.get("record", entry["piece"])) for entry in entries)
+        yield from (
+            _restored(entry["record"] if "record" in entry else entry["piece"]) for entry in entries
+        )
         return
     piece_of = format_of_output(output).piece_of
     predictions = list(compute(batch))

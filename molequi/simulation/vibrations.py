@@ -73,11 +73,10 @@ def vibrations(
 ) -> dict[str, Any]:
     """Compute the vibrations of the first structure of an input, relaxed first unless told not to.
 
-    A model given by name or path runs in float64. Constraints are lifted; a periodic structure
-    keeps its rotations. fmax: eV/Å, of the relaxation. output: a folder.
-    Returns frequencies_cm1 (imaginary ones negative), ir_km_mol (None without a dipole), zpe_ev,
-    n_imaginary, linear, rotational_constants_ghz and _cm1 (A, B, C; None of crystals and atoms),
-    masses, fmax, converged (None where nothing was relaxed) and labels.
+    A model given by name or path runs in float64. Constraints are lifted; crystals keep their
+    rotations. fmax: eV/Å, of the relaxation. output: a folder. Returns frequencies_cm1 (imaginary
+    ones negative), ir_km_mol (None without a dipole), zpe_ev, n_imaginary, linear, masses, fmax,
+    rotational_constants_ghz, _cm1 (None of crystals, atoms), converged (None: not relaxed), labels.
     """
     if output is not None:
         check_output(output, overwrite=overwrite)
@@ -87,9 +86,7 @@ def vibrations(
     converged, n_steps = None, 0
     if relax_first:
         atoms, converged, _, n_steps = relax_atoms(atoms, fmax=fmax, steps=_RELAXATION_STEPS)
-    left = max_force(atoms.get_forces())
-    if not relax_first:
-        _warn_away_from_minimum(left)
+    left = _largest_force(atoms, relaxed=relax_first)
     modes = _modes(atoms, calculator)
     result = {
         **calculator.labels(atoms),
@@ -107,11 +104,14 @@ def vibrations(
     return result
 
 
-def _warn_away_from_minimum(left: float) -> None:
-    if left > _MAX_FORCE_WITHOUT_RELAXATION:
+def _largest_force(atoms: Atoms, *, relaxed: bool) -> float:
+    """Return the largest force, eV/Å, with a warning away from a minimum."""
+    left = max_force(atoms.get_forces())
+    if not relaxed and left > _MAX_FORCE_WITHOUT_RELAXATION:
         logger.warning(
             "the largest force is %.3f eV/Å: away from a minimum this means little", left
         )
+    return left
 
 
 def _modes(atoms: Atoms, calculator: Calculator) -> NormalModes:

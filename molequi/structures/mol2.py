@@ -67,14 +67,8 @@ def _molecule(sections: dict[str, list[tuple[int, str]]]) -> ase.Atoms:
     atoms = ase.Atoms([row.number for row in rows], np.array([row.position for row in rows]))
     if name not in _UNNAMED:
         atoms.info["name"] = name
-    total = _total([row.charge for row in rows], kind)
-    notes = []
-    if total is not None:
-        atoms.info["charge"] = total
-        atoms.info["charge_source"] = "the sum of the charges of the MOL2 file"
-    elif any(row.charge for row in rows) and kind != _NO_CHARGES:
-        found = sum(row.charge for row in rows)
-        notes.append(f"the charges add up to {found:.3f} e, no whole number, and say nothing")
+    charges = [row.charge for row in rows if kind != _NO_CHARGES]
+    notes = _note_charge(atoms, charges)
     if sections.get("CRYSIN"):
         notes.append("the cell of CRYSIN is left out: the molecule is computed alone")
     if notes:
@@ -82,11 +76,16 @@ def _molecule(sections: dict[str, list[tuple[int, str]]]) -> ase.Atoms:
     return atoms
 
 
-def _total(charges: Sequence[float], kind: str) -> int | None:
-    """Return the sum of the atoms' charges, None where they say nothing or are no whole number."""
+def _note_charge(atoms: ase.Atoms, charges: Sequence[float]) -> list[str]:
+    """Write the sum of the atoms' charges, or return why it says nothing."""
     total = sum(charges)
-    is_whole = abs(total - round(total)) <= _ROUNDING
-    return round(total) if is_whole and any(charges) and kind != _NO_CHARGES else None
+    if not any(charges):
+        return []
+    if abs(total - round(total)) > _ROUNDING:
+        return [f"the charges add up to {total:.3f} e, no whole number, and say nothing"]
+    atoms.info["charge"] = round(total)
+    atoms.info["charge_source"] = "the sum of the charges of the MOL2 file"
+    return []
 
 
 def _row(number: int, text: str) -> _Row:

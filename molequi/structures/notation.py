@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase.data import chemical_symbols
 from ase.formula import Formula
 
 from molequi.errors import UserError
+from molequi.structures.comments import ForeignGeometry, ipi_geometry, tidy_keys
+from molequi.structures.text import plain_numbers
 
+QM9_COMMENT = re.compile(r"gdb\s+\d+\s")
 _LENGTH = r"(bohrs?|nano-?met(?:er|re)s?|pico-?met(?:er|re)s?|nm|pm)(?![\w^*/²³])"
 _ATOMIC = r"(atomic[ _]units?|a\.u\.|au)(?![\w^*/²³])"
 _UNITS = (
@@ -36,6 +39,29 @@ _ATOM_ROW = re.compile(rf"\s*([A-Z][a-z]?)\s+{_NUMBER}\s+{_NUMBER}\s+{_NUMBER}\s
 _FLAGS = {"0", "-1", "1"}
 _CHARGED_SMILES = re.compile(r"\[[^\[\]\s=]*[A-Za-z][^\[\]\s=+-]*([+-])(\d*)\]")
 _CHARGED_FORMULA = re.compile(r"((?:[A-Z][a-z]?\d*)+?)(?:\^?\d?[+-]|[+-]\d)")
+
+
+class Said(NamedTuple):
+    """What a comment line is: i-PI's, QM9's with a number, JSON, or keys and words."""
+
+    foreign: ForeignGeometry | None = None
+    number: int | None = None
+    json: dict[str, Any] | None = None
+    keys: str | None = None
+
+
+def said_of(comment: str) -> Said:
+    """Tell what a comment line is, and read it. Raises UserError for what would be read wrong."""
+    foreign = ipi_geometry(comment)
+    if foreign is not None:
+        return Said(foreign)
+    if QM9_COMMENT.match(comment):
+        return Said(number=int(comment.split()[1]))
+    json = json_info(comment)
+    if json is not None:
+        return Said(json=json)
+    refuse_other_notation(comment)
+    return Said(keys=tidy_keys(plain_numbers(comment)))
 
 
 def refuse_other_notation(comment: str) -> None:

@@ -14,9 +14,7 @@ from ase.data import chemical_symbols
 
 from molequi.errors import UserError
 from molequi.structures.comments import (
-    ipi_geometry,
     spoken_electrons,
-    tidy_keys,
     unread_species,
 )
 from molequi.structures.electrons import (
@@ -28,20 +26,19 @@ from molequi.structures.electrons import (
     multiplicity_statements,
 )
 from molequi.structures.notation import (
+    QM9_COMMENT,
     charged_name,
-    json_info,
     refuse_other_columns,
-    refuse_other_notation,
+    said_of,
 )
 from molequi.structures.symbols import read_symbol, set_isotopes
 from molequi.structures.text import plain_numbers
 
 _SYMBOLS = frozenset(chemical_symbols)
 _SPECIES = re.compile(r"Properties=[\"']?([^\s\"']+)")
-_QM9 = re.compile(r"gdb\s+\d+\s")
 _MAY_HAVE_EXPONENT = re.compile(r"[dD^]")
 _NUMBER = re.compile(r"(?i)[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan|inf)")
-_GROUPED = re.compile(r"\s[-+.\d]*\d_\d")  # 1_000 is a number to Python, and to nobody else
+_GROUPED = re.compile(r"\s[-+.\d]*\d_\d")
 _WIDEST = 9  # digits of a number of columns
 _N_QM9_LINES = 3  # frequencies, SMILES and InChI follow the atoms
 _TINKER = re.compile(r"\s*\d+\s+\S.*")
@@ -72,7 +69,7 @@ def xyz_frames(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
             return
         yield _one_frame(block, number)
         number += n_atoms + 1
-        if _QM9.match(block[1]):
+        if QM9_COMMENT.match(block[1]):
             number += len(list(itertools.islice(lines, _N_QM9_LINES)))
 
 
@@ -110,16 +107,9 @@ def _wrong_row(block: list[str], first_line: int) -> str | None:
 
 def _read_frame(block: list[str], first_line: int) -> ase.Atoms:
     head, comment, *rows = block
-    words = comment.strip()
-    foreign = ipi_geometry(words)
-    is_qm9 = _QM9.match(words) is not None
-    # Neither i-PI's comment nor QM9's row of numbers has keys.
-    json = None if foreign is not None or is_qm9 else json_info(words)
-    keys = ""
-    if foreign is None and not is_qm9 and json is None:
-        refuse_other_notation(words)
-        keys = tidy_keys(plain_numbers(words))
-    if "Properties=" not in keys and not is_qm9:
+    said = said_of(comment.strip())
+    keys = said.keys or ""
+    if "Properties=" not in keys and said.number is None:
         refuse_other_columns(rows)
     rows, isotopes = _plain_rows(rows, keys, first_line + 2)
     text = "".join([head, f"{keys}\n", *rows])
@@ -127,15 +117,15 @@ def _read_frame(block: list[str], first_line: int) -> ase.Atoms:
     set_isotopes(atoms, isotopes)
     for key in SOURCE_KEYS:  # of another reading
         atoms.info.pop(key, None)
-    if foreign is not None:
-        atoms.positions *= foreign.unit
-        atoms.set_cell(foreign.cell)
-        atoms.pbc = foreign.cell is not None
+    if said.foreign is not None:
+        atoms.positions *= said.foreign.unit
+        atoms.set_cell(said.foreign.cell)
+        atoms.pbc = said.foreign.cell is not None
         atoms.info["reading"] = "units and cell are those of i-PI's comment line"
-    elif is_qm9:
-        atoms.info["gdb"] = int(words.split()[1])
-    elif json is not None:
-        atoms.info |= {key: value for key, value in json.items() if key not in SOURCE_KEYS}
+    elif said.number is not None:
+        atoms.info["gdb"] = said.number
+    elif said.json is not None:
+        atoms.info |= {key: value for key, value in said.json.items() if key not in SOURCE_KEYS}
     else:
         _listen(atoms, keys)
     return atoms
@@ -145,13 +135,12 @@ def _plain_rows(rows: list[str], keys: str, first_line: int) -> tuple[list[str],
     """Return the rows as ASE reads them, and the mass number of each atom, 0 for the mixture."""
     rows = [plain_numbers(row) if _MAY_HAVE_EXPONENT.search(row) else row for row in rows]
     _refuse_columns(keys, rows, first_line)
+    _refuse_grouped(rows, first_line)
     column = _species_column(keys)
     isotopes = [0] * len(rows)
     if column is None:
         return rows, isotopes
     for index, row in enumerate(rows):
-        if "_" in row and _GROUPED.search(row):
-            raise UserError(f"line {first_line + index}: {row.strip()[:60]!r} has digits with _")
         words = row.split()
         symbol = words[column] if column < len(words) else ""
         if not symbol or symbol in _SYMBOLS:
@@ -163,6 +152,13 @@ def _plain_rows(rows: list[str], keys: str, first_line: int) -> tuple[list[str],
         words[column], isotopes[index] = chemical_symbols[element.number], element.isotope
         rows[index] = " ".join(words) + "\n"
     return rows, isotopes
+
+
+def _refuse_grouped(rows: list[str], first_line: int) -> None:
+    """Refuse digits with _ between them, as in 1_000: a number to Python, and to nobody else."""
+    for number, row in enumerate(rows, start=first_line):
+        if "_" in row and _GROUPED.search(row):
+            raise UserError(f"line {number}: {row.strip()[:60]!r} has digits with _")
 
 
 def _refuse_columns(keys: str, rows: list[str], first_line: int) -> None:

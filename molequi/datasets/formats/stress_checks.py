@@ -51,30 +51,44 @@ def doubtful_stress(
     stable matter has a negative bulk modulus: this tells the sign. Else sizes beyond those of
     ordinary pressures are doubted.
     """
-    rows = [i for i in values if structures[i].cell.volume > 0.0][:_MAX_FRAMES]
-    stated = [values[i] for i in rows]
-    if not stated:
+    frames, stated = _with_a_cell(structures, values)
+    what, sizes = ("virials, stress", _PER_EV) if is_virial else ("stress", _PER_EV_A3)
+    likely = _likely_unit(frames, stated, sizes)
+    if likely is not None and _is_near(factor, likely, sizes):
         return []
-    sizes = _PER_EV if is_virial else _PER_EV_A3
-    what = "virials, stress" if is_virial else "stress"
-    likely = _likely_unit([structures[i] for i in rows], stated, sizes)
     if likely is not None:
-        scale = factor * sizes[likely.lstrip("-")] * (-1) ** likely.startswith("-")
-        if abs(math.log(abs(scale))) < math.log(_TOLERANCE) and scale > 0:
-            return []
-        sign = ", the sign of a pressure" if likely.startswith("-") and not is_virial else ""
+        sign = ", the sign of a pressure" if (likely[0], is_virial) == ("-", False) else ""
         return [
             f"{what}: taken as {unit}, but forces and positions of the molecules fit {likely}"
             f"{sign}; if so set data.units.stress={likely}"
         ]
-    if _falls_with_volume([structures[i] for i in rows], [factor * value for value in stated]):
-        other = unit[1:] if unit.startswith("-") else f"-{unit}"
+    if _falls_with_volume(frames, [factor * value for value in stated]):
+        other = f"-{unit}".removeprefix("--")
         return [
             f"{what}: taken as {unit}, but the larger the cell of a crystal, the less it is under "
             f"tension, which fits the other sign; if so set data.units.stress={other}"
         ]
-    size = float(np.median(np.abs(stated))) * abs(factor)
-    if size < _LARGE or is_virial:
+    return [] if is_virial else _large(stated, unit, factor)
+
+
+def _is_near(factor: float, likely: str, sizes: Mapping[str, float]) -> bool:
+    """Tell whether a factor to eV/Å³, or eV, is that of a unit with its sign."""
+    scale = factor * sizes[likely.lstrip("-")] * (-1) ** likely.startswith("-")
+    return scale > 0 and abs(math.log(scale)) < math.log(_TOLERANCE)
+
+
+def _with_a_cell(
+    structures: Sequence[ase.Atoms], values: Mapping[int, np.ndarray]
+) -> tuple[list[ase.Atoms], list[np.ndarray]]:
+    """Return the first structures with a volume, and their values."""
+    rows = [i for i in values if structures[i].cell.volume > 0.0][:_MAX_FRAMES]
+    return [structures[i] for i in rows], [values[i] for i in rows]
+
+
+def _large(stated: Sequence[np.ndarray], unit: str, factor: float) -> list[str]:
+    """Doubt the size of stresses, as in the file."""
+    size = float(np.median(np.abs(stated))) * abs(factor) if stated else 0.0
+    if size < _LARGE:
         return []
     return [
         f"stress: taken as {unit}, but half of the components exceed {size / units.GPa:.0f} GPa; "

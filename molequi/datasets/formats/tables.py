@@ -59,18 +59,15 @@ def read_table(
     unit in the file.
     smiles: the column with SMILES (for CSV and TSV); conformers are made by ETKDGv3 and MMFF94 with
     `seed`. add_hydrogens: complete records of an SDF that have coordinates in space and none.
-    Raises UserError for a missing column, naming those that are there, and where no line can be
-    used.
+    Raises UserError for a missing column, naming those there are, and where no line can be used.
     """
     path, keys = Path(path), keys or {}
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a CSV, SDF or extxyz file")
     is_csv = format_of(path) == "table"
-    items = (
-        _csv_items(path, targets, keys, smiles, seed)
-        if is_csv
-        else _file_items(path, seed, add_hydrogens=add_hydrogens)
-    )
+    items = _file_items(path, seed, add_hydrogens=add_hydrogens)
+    if is_csv:
+        items = _csv_items(path, targets, keys, smiles, seed)
     usable = _usable(path, items, targets, keys)
     structures = usable.structures
     values, report = find_labels(structures, targets, keys=keys, units=units, where=str(path))
