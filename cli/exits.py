@@ -115,11 +115,18 @@ def _internal_line(error: BaseException, *, debug: bool) -> str:
     what = f"internal error: {type(error).__name__}: {_one_line(error)}"
     text = "".join(traceback.format_exception(error))
     if debug:
-        sys.stderr.write(text)
+        from molequi.runtime.gate import printable
+
+        sys.stderr.write(printable(text))
         return what
     try:
         with tempfile.NamedTemporaryFile(
-            "w", prefix="molequi-", suffix=".txt", delete=False, encoding="utf-8"
+            "w",
+            prefix="molequi-",
+            suffix=".txt",
+            delete=False,
+            encoding="utf-8",
+            errors="backslashreplace",
         ) as file:
             file.write(f"molequi {' '.join(sys.argv[1:])}\n{text}")
     except OSError:

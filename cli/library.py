@@ -87,7 +87,7 @@ def prepare_data(
     from molequi.datasets import prepare
 
     with Progress(console=STDERR, transient=True, disable=not STDERR.is_terminal) as bar:
-        task = bar.add_task(f"preparing {name}: molecules read", total=None)
+        task = bar.add_task("molecules read", total=None)
         path = prepare(
             name,
             root,

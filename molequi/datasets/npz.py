@@ -65,7 +65,7 @@ def save_npz(
     )
     texts = {"source": frames.source, "group": groups}
     arrays |= {
-        name: np.frombuffer("\n".join(lines).encode(), dtype=np.uint8)
+        name: np.frombuffer("\n".join(lines).encode(errors="backslashreplace"), dtype=np.uint8)
         for name, lines in texts.items()
         if lines
     }

@@ -27,9 +27,10 @@ DAMAGE = (
     *(lzma.LZMAError, zlib.error),
 )
 _LONGEST = 160
-# The controls of C0 (a line's end aside) and C1, and marks that turn the direction of writing.
-_CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-# What JSON leaves as it is, and no file takes: halves of pairs stand for bytes that are no UTF-8.
+# The controls of C0 (a line's end aside) and C1, marks that turn the direction of writing, and the
+# halves of pairs that stand for bytes of a file name that are no UTF-8.
+_CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# What of these JSON leaves as it is.
 _UNESCAPED = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

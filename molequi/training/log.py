@@ -9,11 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from molequi.properties import Property, part_names
+from molequi.runtime.gate import printable
 from molequi.training.metrics import EpochSummary
 
 # Units that read better with the prefix milli while the number is below one.
 _MILLI = {"eV": "meV", "eV/Å": "meV/Å", "eV/atom": "meV/atom", "eV/Å³": "meV/Å³"}
 _COLUMNS = ("mae", "rmse", "max", "r2", "baseline_mae")
+
+
+class _Formatter(logging.Formatter):
+    """Writes what comes from files without the characters that a terminal would obey."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one record."""
+        return printable(super().format(record))
 
 
 class RunLog(logging.FileHandler):
@@ -24,7 +33,7 @@ class RunLog(logging.FileHandler):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8", delay=True)
-        self.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"))
+        self.setFormatter(_Formatter("%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S"))
         self.setLevel(logging.INFO)
         self._package = logging.getLogger("molequi")
         self._level_before: int | None = None
