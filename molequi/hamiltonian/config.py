@@ -15,7 +15,15 @@ from molequi.errors import UserError
 from molequi.hamiltonian.models import RECIPES
 from molequi.models.settings import ArchitectureSettings
 from molequi.nn.backbones.registry import BACKBONES
-from molequi.settings import Count, Positive, Seed, Settings, read_settings, validate
+from molequi.settings import (
+    Count,
+    DeviceName,
+    Positive,
+    Seed,
+    Settings,
+    read_settings,
+    validate,
+)
 
 
 class SpringSettings(Settings):
@@ -95,7 +103,7 @@ class OptimisationSettings(Settings):
     substeps: Count = 1
     dtype: Literal["float32", "float64"] = "float32"
     seed: Seed = 0
-    device: str = "auto"
+    device: DeviceName = "auto"
 
 
 class DynamicsConfig(Settings):

@@ -76,7 +76,9 @@ def read_rows(text: str) -> np.ndarray:
     Raises UserError for anything else.
     """
     start, colon, stop = text.partition(":")
-    if colon and start.isdecimal() and stop.isdecimal() and len(text) < _LONGEST_RANGE:
+    if colon and start.isdecimal() and stop.isdecimal():
+        if len(text) > _LONGEST_RANGE:
+            raise UserError(f"--rows {text[:40]}... names more structures than any input has")
         first, last = int(start), int(stop)
         if last - first > _MOST_ROWS:
             raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import logging
 import lzma
 import os
@@ -23,7 +24,14 @@ from molequi.errors import UserError
 DAMAGE = (
     *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError),
     *(MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
-    *(pickle.UnpicklingError, sqlite3.Error, struct.error, tarfile.TarError, zipfile.BadZipFile),
+    *(
+        csv.Error,
+        pickle.UnpicklingError,
+        sqlite3.Error,
+        struct.error,
+        tarfile.TarError,
+        zipfile.BadZipFile,
+    ),
     *(lzma.LZMAError, zlib.error),
 )
 _LONGEST = 160

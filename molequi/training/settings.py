@@ -8,7 +8,7 @@ import pydantic
 from pydantic import Field
 
 from molequi.kernels import BACKENDS
-from molequi.settings import Count, Positive, Seed, Settings, one_of
+from molequi.settings import Count, DeviceName, Positive, Seed, Settings, one_of
 
 
 class StageSettings(Settings):
@@ -63,7 +63,7 @@ class TrainingSettings(Settings):
     reference_energies: dict[str, float] | str = "least_squares"
     dtype: Literal["float32", "float64"] = "float32"
     seed: Seed = 0
-    device: str = "auto"
+    device: DeviceName = "auto"
     kernels: str = "auto"
     devices: Count = 1
     nodes: Count = 1

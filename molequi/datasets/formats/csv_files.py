@@ -7,8 +7,10 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from molequi.errors import UserError
+from molequi.runtime.gate import reading
 from molequi.structures.formats import open_binary, suffix_of
 from molequi.structures.text import decode
 
@@ -39,7 +41,19 @@ def table_reader(handle: io.StringIO, path: Path) -> csv.DictReader[str]:
         delimiter = likeliest if likeliest in first else " "
     if suffix_of(path) == ".tsv":
         delimiter = "\t"
-    return csv.DictReader(handle, delimiter=delimiter, skipinitialspace=True)
+    return _Table(path, handle, delimiter=delimiter, skipinitialspace=True)
+
+
+class _Table(csv.DictReader):
+    """Lines as dicts; what is no table raises UserError, such as a cell of 131,072 letters."""
+
+    def __init__(self, path: Path, *arguments: Any, **options: Any) -> None:
+        self._path = path
+        super().__init__(*arguments, **options)
+
+    def __next__(self) -> dict[str, str]:
+        with reading(self._path, "table"):
+            return super().__next__()
 
 
 def column_names(reader: csv.DictReader[str], path: Path) -> list[str]:
@@ -47,7 +61,8 @@ def column_names(reader: csv.DictReader[str], path: Path) -> list[str]:
 
     Raises UserError for one that stands twice, as nobody could tell which is meant.
     """
-    names = [name for name in reader.fieldnames or () if name is not None]
+    with reading(path, "table"):
+        names = [name for name in reader.fieldnames or () if name is not None]
     counts = Counter(name.strip() for name in names)
     twice = [name for name, count in counts.items() if name and count > 1]
     if twice:

@@ -125,9 +125,10 @@ def _likely_unit(
         return None
     given, expected = (np.array(part) for part in zip(*pairs, strict=True))
     expected = 0.5 * (expected + expected.swapaxes(1, 2))
-    product = float((given * expected).sum())
-    norms = float(np.linalg.norm(given) * np.linalg.norm(expected))
-    if not math.isfinite(norms) or abs(product) <= _LIKENESS * norms:
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers that overflow tell nothing
+        product = float((given * expected).sum())
+        norms = float(np.linalg.norm(given) * np.linalg.norm(expected))
+    if not math.isfinite(product + norms) or abs(product) <= _LIKENESS * norms:
         return None
     ratio = product / float(np.square(expected).sum())
     nearest = min(sizes, key=lambda name: abs(math.log(abs(ratio) / sizes[name])))
