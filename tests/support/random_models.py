@@ -34,8 +34,10 @@ PHYSICS = (
     Physics("equilibrated", "damped", D3, "wb97m", "zbl"),
 )
 # Of the size of what is compared: rounding, and the truncation of differences.
-LIMITS = {"float64": 1e-9, "float32": 5e-4, "differences": 2e-6}
-_FAR = 1e6  # Å; the potential of a dipole, which changes charges, still is 1e-11 V there
+LIMITS = {"float64": 1e-9, "float32": 5e-4, "differences": 2e-6, "far": 1e-8}
+# Å; the potential of a dipole, which changes charges, is 1e-10 V there, and positions are good to
+# 6e-11 Å.
+_FAR = 3e5
 _STEP = 1e-4  # Å; radial functions are splines, whose third derivatives jump
 
 
@@ -147,7 +149,9 @@ def violations(drawn: Drawn, seed: int) -> Iterator[Violation]:
     limit = LIMITS[str(drawn.dtype).removeprefix("torch.")]
     for structure in (drawn.molecule, drawn.crystal):
         for law, error in (*_motions(run, structure, rng), *_sums(run, structure)):
-            yield Violation(f"{law}, {structure.name}", error, limit)
+            is_far = law == "forces of two" and structure.is_open
+            allowed = max(limit, LIMITS["far"]) if is_far else limit
+            yield Violation(f"{law}, {structure.name}", error, allowed)
         frozen = run.freeze(kernels="reference")
         found, expected = (
             network.compute(structure.graph(model.cutoff)) for network in (frozen, run)
