@@ -70,7 +70,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "datasets",
         "in_memory displaced sparse_targets conversion contacts duplicates outliers report "
-        "labelled_set npz splits download places base prepared",
+        "labelled_set large_arrays npz splits download places base prepared",
     ),
     (
         "datasets.formats",

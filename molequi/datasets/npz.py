@@ -11,7 +11,6 @@ units, and `split` holds 0, 1 or 2 (train, valid, test) for each structure.
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from molequi.datasets.in_memory import Electrons, Frames, Periodicity, make_frames
 from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.large_arrays import map_member, write_member
 from molequi.datasets.report import describe_frames
 from molequi.datasets.sparse_targets import compact, expand
 from molequi.errors import UserError
@@ -110,20 +110,13 @@ def write_arrays(
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with written_by_rename(path) as partial, zipfile.ZipFile(partial, "w", method) as archive:
         for name, values in arrays.items():
-            buffer = io.BytesIO()
-            np.lib.format.write_array(
-                buffer,
-                np.ascontiguousarray(values).reshape(np.shape(values)),
-                allow_pickle=False,
-            )
-            archive.writestr(
-                zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0)), buffer.getvalue(), method
-            )
+            write_member(archive, name, values)
 
 
 def open_arrays(path: str | Path, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """Read the arrays of an npz (of the names in `only`, those that are there), never unpickling.
 
+    Large ones that are not compressed stay on the disk until they are looked at.
     Raises UserError for a file that is missing, not an npz, or holds Python objects.
     """
     path = Path(path)
@@ -141,7 +134,9 @@ def load_arrays(path: Path, only: Sequence[str] | None = None) -> dict[str, np.n
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise UserError(f"{path} holds one array; expected an npz file with several")
         _refuse_bomb(archive.zip)
-        return {name: archive[name] for name in archive.files if only is None or name in only}
+        names = [name for name in archive.files if only is None or name in only]
+        mapped = {name: map_member(path, archive.zip, name) for name in names}
+        return {name: archive[name] if array is None else array for name, array in mapped.items()}
 
 
 def _refuse_bomb(archive: zipfile.ZipFile) -> None:

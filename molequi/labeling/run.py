@@ -27,7 +27,7 @@ from molequi.labeling.output import labelled
 from molequi.labeling.workers import Worker, answers
 from molequi.runtime.files import check_output
 from molequi.runtime.gate import reading
-from molequi.runtime.journal import journal_path
+from molequi.runtime.journal import is_unfinished, journal_path
 from molequi.runtime.locks import refuse_locked
 from molequi.runtime.signals import SignalWatch
 from molequi.structures.inputs import Structure
@@ -147,8 +147,7 @@ def _check_target(output: str | os.PathLike[str], run: RunSettings) -> Path:
             remedy="it is the journal of an unfinished run: give --resume to go on with it, or "
             "--overwrite",
         )
-    # Where a journal is left, the output is that of the run that it belongs to, or an older one.
-    return check_writable(target, overwrite=run.overwrite or journal.exists())
+    return check_writable(target, overwrite=run.overwrite or is_unfinished(target))
 
 
 class _Sifted(NamedTuple):

@@ -26,6 +26,7 @@ from molequi.prediction.optical_rotation import (
     rotation_notes,
 )
 from molequi.prediction.records import Values, labelled_atoms, make_record, split_outputs
+from molequi.runtime.journal import is_unfinished
 from molequi.structures.atoms import graph_from_atoms
 from molequi.structures.inputs import Input, Structure, read_inputs
 from molequi.structures.writers import check_writable
@@ -65,7 +66,7 @@ def predict(
     `optical_rotation.rotation_notes`. Raises UserError where nothing can be computed at all.
     """
     if output is not None:
-        check_writable(output, overwrite=overwrite)
+        check_writable(output, overwrite=overwrite or is_unfinished(Path(output)))
     structures = read_inputs(inputs, smiles=smiles, charge=charge, conformers=conformers, seed=seed)
     return list(
         iter_records(
@@ -96,7 +97,7 @@ def iter_records(
     RunInterruptedError where a signal stopped a run with an output.
     """
     if output is not None:
-        check_writable(output, overwrite=overwrite)
+        check_writable(output, overwrite=overwrite or is_unfinished(Path(output)))
     frozen = frozen_model(model)
     batches = _batches(structures, batch_size)
     compute = functools.partial(_predict_batch, model=frozen, unsafe=unsafe)

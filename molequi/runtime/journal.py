@@ -24,6 +24,14 @@ def journal_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.journal")
 
 
+def is_unfinished(output: Path) -> bool:
+    """Tell whether a run to an output was interrupted.
+
+    What stands there then is its own, written in its last moment, or was to be replaced.
+    """
+    return journal_path(output).exists()
+
+
 class Line(NamedTuple):
     """One answer, and the place in the file, bytes, where its line ends."""
 
