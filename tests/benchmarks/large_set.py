@@ -72,7 +72,7 @@ def measure(path: Path) -> Figures:
     started = time.process_time()
     sizes = {"train": 0.9, "valid": 0.05, "test": 0.05}
     loaded = load_dataset(
-        DataSettings(kind="npz", path=str(path), targets=list(TARGETS), split=sizes)
+        DataSettings(kind="qm9", path=str(path), targets=list(TARGETS), split=sizes)
     )
     data = MolecularDataModule(loaded.frames, loaded.splits, _CUTOFF, batch_size=_BATCH)
     order = iter(data.train_dataloader())
