@@ -27,7 +27,7 @@ _TOY = """
 name: toy
 data: {kind: npz, path: toy.npz, targets: [energy, dipole], split: {kind: stored}}
 model: {preset: small, cutoff: 4.0, n_layers: 1, n_channels: 4, l_max: 1}
-training: {epochs: 3, batch_size: 4, learning_rate: 0.01, device: cpu, checkpoint_steps: 1}
+training: {epochs: 2, batch_size: 4, learning_rate: 0.01, device: cpu, checkpoint_steps: 1}
 """
 
 
@@ -83,7 +83,7 @@ JOBS: Sequence[Job] = (
     ),
     Job(
         "md",
-        ("md", "water.xyz", *_MODEL, "--steps", "60", "--interval", "5", "--ensemble", "nvt"),
+        ("md", "water.xyz", *_MODEL, "--steps", "30", "--interval", "5", "--ensemble", "nvt"),
         ("water.xyz", "tiny.safetensors"),
         ("--output", "path.xyz"),
         go_on="--restart",

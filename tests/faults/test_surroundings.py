@@ -81,9 +81,8 @@ def test_no_room_for_files_of_many_lengths(job: Job, seed: int, workshop: Worksh
     check_without_room(workshop, job, seed)
 
 
-@pytest.mark.parametrize(
-    "share", [0.0, *(pytest.param(k / 20, marks=pytest.mark.long) for k in range(1, N_MOMENTS))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("share", [k / N_MOMENTS for k in range(N_MOMENTS)])
 @pytest.mark.parametrize("job", JOBS, ids=str)
 def test_a_full_disk(job: Job, share: float, workshop: Workshop, tmp_path: Path) -> None:
     """The disk has room for the inputs and for a share of the result."""
@@ -126,6 +125,16 @@ def test_a_folder_that_may_not_be_written(job: Job, workshop: Workshop, tmp_path
         assert sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.parametrize("job", JOBS, ids=str)
+def test_an_input_that_is_not_there(job: Job, workshop: Workshop) -> None:
+    folder = workshop.folder(job)
+    (folder / job.inputs[0]).unlink()
+    before = sorted(folder.rglob("*"))
+    check_refused(workshop.run(job, folder), job.inputs[0])
+    assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("job", JOBS, ids=str)
 def test_an_input_that_vanishes(job: Job, workshop: Workshop) -> None:
     """Before it is opened for the first time, the second, ..., until the run needs it no more."""
