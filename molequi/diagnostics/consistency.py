@@ -133,12 +133,23 @@ def smoothness(
 ) -> Iterator[Deviation]:
     """Drag an atom out of the others' reach and compare values and slopes on both sides.
 
-    cutoff: Å, the reach. step: Å, of the points that are compared. name: of the cutoff, after which
-    the tests are named. Values come from the parabola through three points, slopes from one fitted
-    to eight, which is less sensitive to rounding.
+    cutoff: Å, the reach. step: Å, of the points that are compared; of this and a quarter of it the
+    better counts, since a jump stays what it is and what a parabola cannot follow of a steep
+    function falls with its third power. name: of the cutoff, after which the tests are named.
+    Values come from the parabola through three points, slopes from one fitted to eight, which is
+    less sensitive to rounding.
     """
     electrons = {"total_charge": total_charge, "spin_multiplicity": spin_multiplicity}
     structure, motion = at_cutoff(runner.model.elements, cutoff, **electrons)
+    coarse, fine = (_across(runner, structure, motion, name, step * share) for share in (1.0, 0.25))
+    for one, other in zip(coarse, fine, strict=True):
+        yield min(one, other, key=lambda found: found.value)
+
+
+def _across(
+    runner: ModelRunner, structure: Structure, motion: np.ndarray, name: str, step: float
+) -> Iterator[Deviation]:
+    """Compare values and slopes on both sides of a structure along a motion."""
     steps = step * np.arange(1.0, 9.0)
     to_value = np.linalg.inv(np.vander(steps[:3], increasing=True))[0]
     to_slope = np.linalg.pinv(np.vander(steps, 3, increasing=True))[1]
