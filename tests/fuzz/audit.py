@@ -89,7 +89,7 @@ def main(words: list[str]) -> None:
             said = "ok"
         except UserError as error:
             said = f"UserError: {error}"
-        sys.stdout.write(f"{word}: {said!r}\n")
+        sys.stdout.write(f"{word}: {said.encode('unicode_escape').decode()}\n")
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def _tensors_changed(node: Any, random: Random) -> Any:
         return {key: _tensors_changed(value, random) for key, value in node.items()}
     if isinstance(node, torch.Tensor) and random.random() < 0.05:
         return torch.from_numpy(
-            np.ascontiguousarray(_changed_array(node.numpy(), random)).astype(float)
+            np.ascontiguousarray(np.real(_changed_array(node.numpy(), random))).astype(float)
         )
     return node
 
