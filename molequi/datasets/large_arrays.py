@@ -86,7 +86,9 @@ class _Counter:
 
 def _padding(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     """Return an extra field after which the member's bytes begin at a multiple of the alignment."""
-    file: BinaryIO = archive.fp
+    file = archive.fp
+    if file is None:
+        raise ValueError("the archive is closed")
     needs_sizes = entry.file_size * 1.05 > zipfile.ZIP64_LIMIT
     end = file.tell() + _FIXED + len(entry.filename) + _SIZES * needs_sizes + _FIELD_HEAD
     n_zeros = -end % _ALIGNMENT

@@ -131,11 +131,12 @@ def load_arrays(path: Path, only: Sequence[str] | None = None) -> dict[str, np.n
     # Opened here, for NumPy leaves the file of a damaged archive open.
     with path.open("rb") as handle:
         archive = np.load(handle, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
+        if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
             raise UserError(f"{path} holds one array; expected an npz file with several")
-        _refuse_bomb(archive.zip)
+        members = archive.zip
+        _refuse_bomb(members)
         names = [name for name in archive.files if only is None or name in only]
-        mapped = {name: map_member(path, archive.zip, name) for name in names}
+        mapped = {name: map_member(path, members, name) for name in names}
         return {name: archive[name] if array is None else array for name, array in mapped.items()}
 
 

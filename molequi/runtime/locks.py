@@ -19,6 +19,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+CAN_LOCK = fcntl is not None
+
 logger = logging.getLogger(__name__)
 
 # Some network file systems have no such locks; a run there goes on without.
@@ -31,7 +33,7 @@ def lock(descriptor: int, path: str | os.PathLike[str], *, wait: bool = False) -
     Where another process, or another opening of it, holds the lock: with `wait` wait for it, else
     raise UserError. A system without such locks is named in the log, and nothing is held.
     """
-    if fcntl is None:
+    if not CAN_LOCK:
         logger.warning("this system cannot lock %s; let no two runs write there", os.fspath(path))
         return
     try:
@@ -52,7 +54,7 @@ def lock(descriptor: int, path: str | os.PathLike[str], *, wait: bool = False) -
 @contextmanager
 def locked(path: str | os.PathLike[str], *, wait: bool = False) -> Iterator[None]:
     """Hold the lock of a file or folder that exists; `wait` and errors as in `lock`."""
-    if fcntl is None and os.path.isdir(path):  # nor can folders be opened there
+    if not CAN_LOCK and os.path.isdir(path):  # nor can folders be opened there
         lock(-1, path)
         yield
         return

@@ -112,7 +112,8 @@ def read_state(path: Path) -> SavedState:
             texts["n_frames"],
             texts["n_bytes"],
         )
-        np.random.PCG64().state = state.random  # refuses what is none
+        generator: Any = np.random.PCG64()
+        generator.state = state.random  # refuses what is none
         if texts["format"] != FORMAT or not _is_possible(state):
             raise ValueError("its numbers make no state")
         return SavedState(state, dict(texts["identity"]))
