@@ -136,7 +136,8 @@ _CONFIGS = {"springs": SpringConfig, "molecule": MoleculeConfig}
 
 def is_dynamics(data: Mapping[str, Any]) -> bool:
     """Tell a config of dynamics from one of molecular properties."""
-    return isinstance(data.get("data"), Mapping) and data["data"].get("kind") in _CONFIGS
+    kind = data["data"].get("kind") if isinstance(data.get("data"), Mapping) else None
+    return isinstance(kind, str) and kind in _CONFIGS
 
 
 def load_dynamics_config(source: str | Path, overrides: Sequence[str] = ()) -> DynamicsConfig:

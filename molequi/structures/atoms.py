@@ -146,10 +146,9 @@ def check_atoms(atoms: ase.Atoms) -> None:
         raise UserError("the structure has no atoms")
     unknown = np.flatnonzero((atoms.numbers < 1) | (atoms.numbers >= len(chemical_symbols)))
     if len(unknown):
-        raise UserError(
-            f"atom {unknown[0]} is no element (symbol {atoms.symbols[unknown[0]]}); remove it or "
-            "name its element"
-        )
+        number = int(atoms.numbers[unknown[0]])
+        name = "symbol X" if number == 0 else f"atomic number {number}"
+        raise UserError(f"atom {unknown[0]} is no element ({name}); remove it or name its element")
     refuse_positions(atoms.positions)
     refuse_cell(atoms.cell.array, atoms.pbc, len(atoms))
     if atoms.pbc.all() and np.array_equal(atoms.cell.array, np.eye(3)):

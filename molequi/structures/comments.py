@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -164,9 +165,25 @@ def ipi_geometry(comment: str) -> ForeignGeometry | None:
     return ForeignGeometry(_matrix(cell[1], numbers) * cell_unit, unit)
 
 
+def cell_of(lengths: Sequence[float], angles: Sequence[float]) -> np.ndarray:
+    """Return the cell vectors, (3, 3), of three lengths and three angles, degrees.
+
+    Raises UserError where no parallelepiped has them.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            cell = np.asarray(cellpar_to_cell([*lengths, *angles]))
+    except AssertionError:  # ASE finds no third vector
+        cell = np.full((3, 3), np.nan)
+    if not np.isfinite(cell).all() or min(lengths) <= 0.0:
+        sizes, between = (", ".join(f"{x:g}" for x in part) for part in (lengths, angles))
+        raise UserError(f"no cell has the lengths {sizes} and the angles {between}°")
+    return cell
+
+
 def _matrix(kind: str, numbers: np.ndarray) -> np.ndarray:
     if kind == "abcABC":
-        return np.asarray(cellpar_to_cell(numbers[:6]))
+        return cell_of(numbers[:3], numbers[3:6])
     matrix = numbers.reshape(3, 3) if numbers.size == 9 else np.ones((3, 3))
     if np.abs(matrix - np.diag(np.diag(matrix))).max() > 0.0:
         raise UserError(

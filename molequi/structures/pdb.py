@@ -12,10 +12,9 @@ from typing import NamedTuple
 import ase
 import numpy as np
 from ase.data import atomic_numbers
-from ase.geometry import cellpar_to_cell
 
 from molequi.errors import UserError
-from molequi.graphs.cells import FARTHEST
+from molequi.structures.comments import cell_of
 from molequi.structures.electrons import whole_number
 from molequi.structures.symbols import Element, read_symbol, set_isotopes
 
@@ -183,15 +182,13 @@ def _cell(line: str) -> tuple[np.ndarray | None, list[str]]:
         raise UserError("CRYST1 has a length or angle that is no number") from None
     if max(lengths) <= 1.0:
         return None, [_PLACEHOLDER]
-    if not (all(0.0 < x < FARTHEST for x in lengths) and all(0.0 < x < 180.0 for x in angles)):
-        raise UserError(f"CRYST1 has lengths {lengths} Å and angles {angles}°, which make no cell")
     group = " ".join(line[55:66].split()).upper()
     if group.replace(" ", "") not in {"", "P1"}:
         raise UserError(
             f"CRYST1 names the space group {group}, but the file holds one asymmetric unit; write "
             "all atoms of the cell with P 1, or remove the record to compute the molecule alone"
         )
-    return np.asarray(cellpar_to_cell([*lengths, *angles])), []
+    return cell_of(lengths, angles), []
 
 
 def _number(text: str, otherwise: float) -> float:

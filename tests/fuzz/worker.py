@@ -108,6 +108,7 @@ def _verdict(kind: str, number: int, seeds: Path) -> dict[str, Any]:
 def _run(command: Any) -> tuple[int, str, str, str]:
     """Run a command as the command line does; return code, stdout, stderr and the traceback."""
     from molequi.cli import exits, main
+    from molequi.cli.output import say
 
     caught: list[str] = []
     explain = exits.explain
@@ -127,7 +128,7 @@ def _run(command: Any) -> tuple[int, str, str, str]:
                 code = 0
             except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001
                 code, text = noting(error, debug=False)
-                sys.stderr.write(f"{text}\n")
+                say(text)
         else:
             try:
                 code = main.run(list(command))
