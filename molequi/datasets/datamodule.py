@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
@@ -12,6 +16,9 @@ from torch.utils.data import DataLoader
 
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.sampler import BatchOrder, GraphBatches, TrainingBatch, unchanged
+from molequi.runtime.files import TERMINATING
+
+_ENDING = (signal.SIGINT, *TERMINATING)
 
 
 class MolecularDataModule(LightningDataModule):
@@ -87,7 +94,7 @@ class MolecularDataModule(LightningDataModule):
         )
 
     def _loader(self, split: str) -> DataLoader[TrainingBatch]:
-        return DataLoader(
+        return _Loader(
             self.batches,
             sampler=self.order(split),
             batch_size=None,
@@ -100,10 +107,33 @@ class MolecularDataModule(LightningDataModule):
         )
 
 
+class _Loader(DataLoader[TrainingBatch]):
+    """A loader whose processes no signal ends while they start, which takes seconds."""
+
+    def __iter__(self) -> Any:
+        """Return an iterator over the batches."""
+        if not self.num_workers or os.name != "posix":
+            return super().__iter__()
+        # Its own start would let the signals through again.
+        resource_tracker.ensure_running()
+        with _signals_later():
+            return super().__iter__()
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Hold back signals that end a run; processes that are started here never see them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def leave_signals_to_the_parent(worker: int) -> None:
     """Keep a loader process alive when Ctrl-C or a batch system signals all processes of a run.
 
     The parent needs its next batch to stop in order.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)

@@ -64,7 +64,9 @@ def run_md(
             motion.begin()
             trajectory.start(motion.present(), overwrite=overwrite)
         with SignalWatch() as signals:
-            stopped = _run(motion, trajectory, progress, signals, is_new=not restart)
+            # A run that ended before it measured anything has a state too.
+            is_new = not motion.state.statistics.n
+            stopped = _run(motion, trajectory, progress, signals, is_new=is_new)
     return {
         **motion.summary(),
         "stopped": stopped,

@@ -235,7 +235,7 @@ def test_a_full_disk_is_told_with_the_name(morse, water, tmp_path, monkeypatch):
     output = tmp_path / "md.xyz"
     full = Path("/dev/full").open("r+b", buffering=4096)
     monkeypatch.setattr(
-        trajectory.Trajectory, "start", lambda kept, **_: setattr(kept, "_file", full)
+        trajectory.Trajectory, "start", lambda kept, *_, **__: setattr(kept, "_file", full)
     )
     with pytest.raises(OSError, match="No space left on device: .*md.xyz"):
         run_md(water, morse(), MDSettings(steps=5), output=output)

@@ -186,7 +186,7 @@ def test_an_incomplete_table_is_refused(tmp_path: Path, sdf_folder: Path) -> Non
 def test_a_damaged_archive_is_refused(tmp_path: Path, archive: Path) -> None:
     damaged = tmp_path / "dsgdb9nsd.xyz.tar.bz2"
     damaged.write_bytes(archive.read_bytes()[:200])
-    with pytest.raises(UserError, match="not a readable archive"):
+    with pytest.raises(UserError, match="damaged or holds no archive of QM9"):
         load_qm9(damaged)
     with tarfile.open(tmp_path / "b.tar.bz2", "w:bz2") as tar:
         (tmp_path / "x.xyz").write_text("3\nwater\nO 0 0 0\n")
