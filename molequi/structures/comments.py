@@ -183,7 +183,7 @@ def cell_of(lengths: Sequence[float], angles: Sequence[float]) -> np.ndarray:
 
 def _matrix(kind: str, numbers: np.ndarray) -> np.ndarray:
     if kind == "abcABC":
-        return cell_of(numbers[:3], numbers[3:6])
+        return cell_of(numbers[:3].tolist(), numbers[3:6].tolist())
     matrix = numbers.reshape(3, 3) if numbers.size == 9 else np.ones((3, 3))
     if np.abs(matrix - np.diag(np.diag(matrix))).max() > 0.0:
         raise UserError(

@@ -510,6 +510,7 @@ def test_the_assembled_file_opens_with_its_targets_and_parts(
 
     arrays = flat([4, 3, 6, 5])
     arrays["forces_std"][-1] = 9.0
+    arrays["charge"][1] = -1
     monkeypatch.setattr(assembly, "read_shards", lambda _: arrays)
     (tmp_path / "catalogue.json").write_text("{}")
     (tmp_path / "atoms.json").write_text('{"H": -13.6}')
@@ -524,7 +525,8 @@ def test_the_assembled_file_opens_with_its_targets_and_parts(
     assert found.frames.source[0] == "drug md C"
     np.testing.assert_allclose(found.frames.targets["energy"], [-100.0, -99.0, -98.0])
     assert found.frames.targets["forces_std"].shape == (13,)
-    assert "short_range_energies" in found.frames.targets
+    unknown = found.frames.targets["short_range_energies"].isnan()
+    assert unknown.tolist() == [False] * 4 + [True] * 3 + [False] * 6
     assert "force_changes" not in found.frames.targets
     assert found.notes["atoms"] == {"H": -13.6}
     assert found.notes["counts"]["all"]["frames"]["dropped, spread"] == 1
