@@ -225,8 +225,11 @@ def _compute(
     with SignalWatch() as watch:
         for item in answers(first, todo.values(), n_processes, make):
             if watch.number:
-                message = f"{done} of {total} labels are in {journal.path}; go on with --resume"
-                raise RunInterruptedError(message, watch.number)
+                raise RunInterruptedError(
+                    f"labels stopped by {watch.name}; {done} of {total} are in {journal.path}, "
+                    "go on with --resume",
+                    watch.number,
+                )
             if item is not None:
                 journal.add(names[item.place], item.answer)
                 done, n_failed = done + 1, n_failed + ("error" in item.answer)

@@ -63,8 +63,11 @@ def written(
         with SignalWatch() as watch:
             for batch in batches:
                 if watch.number:
-                    message = f"{n_done} structures are in {path}; the same command goes on"
-                    raise RunInterruptedError(message, watch.number)
+                    raise RunInterruptedError(
+                        f"predictions stopped by {watch.name}; {n_done} structures are in {path}, "
+                        "the same command goes on",
+                        watch.number,
+                    )
                 for record in _answers(batch, known, compute, model, output):
                     n_done, n_good = n_done + 1, n_good + ("error" not in record)
                     yield record

@@ -29,6 +29,11 @@ class SignalWatch:
         self._noted_at = 0.0
         self._handlers: dict[int, Any] = {}
 
+    @property
+    def name(self) -> str:
+        """The first signal's name, such as SIGTERM. Raises ValueError before there was one."""
+        return signal.Signals(self.number).name
+
     def start(self) -> None:
         """Note signals from now on."""
         if threading.current_thread() is threading.main_thread():

@@ -142,7 +142,7 @@ def test_an_interrupted_run_goes_on(program, many, tmp_path):
 
     with pytest.raises(
         RunInterruptedError,
-        match=r"[56] of 12 labels are in .*labels.xyz.journal; go on with --resume",
+        match=r"stopped by SIG.*; [56] of 12 are in .*labels.xyz.journal, go on with --resume",
     ):
         label(many, "hf/6-31g", output, run=RunSettings(1, progress=stop))
     assert not output.exists()

@@ -78,7 +78,9 @@ def test_a_signal_stops_after_the_batch_and_says_how_to_go_on(network, xyz, tmp_
     records = run(xyz, network, output)
     next(records)
     os.kill(os.getpid(), signal.SIGTERM)
-    with pytest.raises(RunInterruptedError, match="2 structures are in .*the same command goes on"):
+    with pytest.raises(
+        RunInterruptedError, match="by SIG.*; 2 structures are in .*the same command goes on"
+    ):
         list(records)
     assert not output.exists()
     assert len(predict(xyz, network, batch_size=2, output=output)) == len(NAMES)
