@@ -49,8 +49,7 @@ def local_energies(arrays: Arrays) -> np.ndarray:
     The teacher spreads the total charge over the molecule before it looks at the atoms, so that an
     atom far from the charge of an ion has another energy than in a neutral molecule; the mean over
     all atoms is -1.74 eV in neutral molecules, -1.52 eV at +1 and -1.86 eV at -1. Such labels
-    contradict each other for a network that sees neighbourhoods: trained on them too, the total
-    energies of molecules of +1 came out 0.75 eV too low.
+    contradict each other for a network that sees neighbourhoods.
     """
     is_neutral = np.repeat(arrays["charge"] == 0, arrays["n_atoms"])
     return np.where(is_neutral, arrays["atom_energies"], np.nan).astype(np.float32)

@@ -12,7 +12,6 @@ from molequi.o3.irreps import Irrep
 
 _N_ROTATIONS = 3
 _DISTANCE, _FAR = 50.0, 1e5  # Å
-_WHOLE = 1e-9  # e: claims of whole charges are so but for rounding
 
 
 def rotation(
@@ -157,12 +156,9 @@ def size_consistency(
 
     At two distances, of which the better counts: dipoles of fragments attract each other over 50 Å,
     and over 10 µm charges of float32 do not cancel in a dipole. Intensive outputs are left out, and
-    tensors that depend on the origin: theirs moves when a fragment is added. A fragment whose atoms
-    claim another charge than its own, as random ones may, looks like an ion, from which another
-    takes charge: those that do not count where there are any (`nn.heads.equilibration`).
+    tensors that depend on the origin: theirs moves when a fragment is added.
     """
     alone = [(s, o) for s, o in zip(structures, base, strict=True) if s.is_open and _is_neutral(s)]
-    alone = [(s, o) for s, o in alone if _claims_nothing(o)] or alone
     for (first, value_first), (second, value_second) in zip(
         alone, alone[1:] + alone[:1], strict=True
     ):
@@ -178,11 +174,6 @@ def size_consistency(
             error = np.min([np.abs(found[name] - expected).max() for found in (near, far)])
             where = f"{name} of {pairs[0].name}"
             yield Deviation("size_consistency", ratio(float(error), scale), where)
-
-
-def _claims_nothing(outputs: Outputs) -> bool:
-    """Whether the atoms of a neutral structure claim no charge, where a model says so."""
-    return "local_charge" not in outputs or bool(np.abs(outputs["local_charge"]).max() < _WHOLE)
 
 
 def _of_both(

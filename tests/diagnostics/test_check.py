@@ -10,13 +10,11 @@ import pytest
 import torch
 
 from molequi.diagnostics.check import check_model
-from molequi.diagnostics.invariance import size_consistency
 from molequi.diagnostics.limits import LIMITS
-from molequi.diagnostics.model_runner import ModelRunner
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.models.making import make_model
-from molequi.models.probes import Structure, built_in_probes
+from molequi.models.probes import Structure
 from molequi.properties import declare
 
 FAULT = 1e-3
@@ -189,24 +187,3 @@ def test_declared_tensor_of_high_degree_is_checked(failed) -> None:
     measurements = check_model(model)
     assert failed(measurements) == set()
     assert "inversion.octupole.3o" in measurements
-
-
-def test_a_fragment_that_looks_like_an_ion_says_nothing_of_sizes():
-    """A cluster that gives another energy alone: it counts unless its atoms claim a charge."""
-    model = make_model(ORGANIC, ["energy"], n_channels=4, n_layers=1, l_max=1).to(torch.float64)
-    runner, structures = ModelRunner(model), built_in_probes(ORGANIC)[:3]
-    base = runner.observe(structures)
-    base[0]["energy"] = base[0]["energy"] + 1.0
-
-    def worst(*claims: float) -> float:
-        told = [
-            {**outputs, "local_charge": np.array([claim])}
-            for outputs, claim in zip(base, claims, strict=True)
-        ]
-        return max(found.value for found in size_consistency(runner, structures, told))
-
-    assert max(found.value for found in size_consistency(runner, structures, base)) > 1e-2
-    assert worst(0.0, 0.0, 0.0) > 1e-2
-    assert worst(0.05, 0.0, 0.0) < LIMITS["size_consistency"].double
-    # Where none looks like itself, all count.
-    assert worst(0.05, 1.0, -0.3) > 1e-2
