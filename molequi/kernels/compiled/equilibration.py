@@ -88,12 +88,14 @@ def forward(raw, u, sender, begin, batch, total, scale, plateau, charges, energi
     for i in range(n):
         psi = v[i] * of_molecules[0, batch[i]]
         charges[i] = raw[i, 0] * scale + v[i] * collected_b[i] + psi
-        energies[i] = psi * (raw[i, 3] + 0.5 * raw[i, 4] * psi)
+        energies[i] = raw[i, 3] * (_snap(c[i], plateau) + psi) + 0.5 * raw[i, 4] * psi * psi
     return kept, of_molecules
 
 
 @_jit
-def _of_sums(raw, batch, v, collected_b, of_molecules, of_charges, of_energies, gr, g_v):
+def _of_sums(
+    raw, batch, v, collected_b, c, plateau, of_molecules, of_charges, of_energies, gr, g_v
+):
     """Write gradients of chi, eta, v as the last step has them; return that of whole charges."""
     n = len(raw)
     g_missing, g_whole = np.zeros(of_molecules.shape[1]), np.empty(n)
@@ -101,12 +103,13 @@ def _of_sums(raw, batch, v, collected_b, of_molecules, of_charges, of_energies, 
         missing, chi, eta = of_molecules[0, batch[i]], raw[i, 3], raw[i, 4]
         psi = v[i] * missing
         g_psi = of_charges[i] + of_energies[i] * (chi + eta * psi)
-        gr[i, 3], gr[i, 4] = of_energies[i] * psi, 0.5 * of_energies[i] * psi * psi
+        gr[i, 3] = of_energies[i] * (_snap(c[i], plateau) + psi)
+        gr[i, 4] = 0.5 * of_energies[i] * psi * psi
         g_missing[batch[i]] += g_psi * v[i]
         g_v[i] = g_psi * missing + of_charges[i] * collected_b[i]
     for i in range(n):
         share = g_missing[batch[i]] / max(of_molecules[1, batch[i]], 1e-12)
-        g_whole[i] = -share
+        g_whole[i] = of_energies[i] * raw[i, 3] - share
         g_v[i] -= share * of_molecules[0, batch[i]]
     return g_whole
 
@@ -134,7 +137,9 @@ def backward(
     g_w, g_v, g_near_w, g_near_v = np.zeros(n), np.empty(n), np.empty(n), np.empty(n)
     g_a, g_b, g_c = np.zeros(n), np.zeros(n), np.empty(n)
     gu[:] = 0.0
-    g_whole = _of_sums(raw, batch, v, collected_b, of_molecules, of_charges, of_energies, gr, g_v)
+    g_whole = _of_sums(
+        raw, batch, v, collected_b, c, plateau, of_molecules, of_charges, of_energies, gr, g_v
+    )
     _scatter(b, of_charges * v, u, sender, begin, g_b, gu)
     for i in range(n):
         g_d = g_b[i] / near_v[i]

@@ -34,10 +34,12 @@ class Equilibration(nn.Module):
     u_ij = u(r_ij), u_ii = 1 and w_i > 0; V likewise with weights v. Their columns add up to one, so
     that far pieces keep the whole charges that their atoms carry.
     psi_i = v_i / sum_j v_j (Q - sum_j snap(c_j)) over the molecule, as the charges of AIMNet-NSE
-    are brought to their sum (Zubatyuk et al., Nat. Commun. 12, 4870 (2021)). Its energy is
-    chi_i psi_i + eta_i psi_i^2 / 2, chi and eta learned and zero at first: so the total charge is
-    an input of the energy. Where whole charges add up to Q, psi is exactly zero, and what is far
-    away changes nothing; sums that are not whole would leave a little charge to share with it.
+    are brought to their sum (Zubatyuk et al., Nat. Commun. 12, 4870 (2021)). The energy of charge
+    is chi_i (snap(c_i) + psi_i) + eta_i psi_i^2 / 2, chi and eta learned and zero at first: so the
+    total charge is an input of the energy, and what charging costs stays where it is while atoms
+    learn to claim a charge that was spread before. Where whole charges add up to Q, psi is exactly
+    zero, and what is far away changes nothing; sums that are not whole would leave a little charge
+    to share with it.
     """
 
     scale: Tensor
@@ -68,7 +70,7 @@ class Equilibration(nn.Module):
         residual = v * missing[molecules.batch]
         return PartialCharges(
             near + v * gather((whole - collected) / v_near) + residual,
-            residual * (chi + 0.5 * eta * residual),
+            chi * (whole + residual) + 0.5 * eta * residual.square(),
             self._with_slope(claimed.detach(), collected, molecules),
         )
 

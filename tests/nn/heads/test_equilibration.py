@@ -64,9 +64,9 @@ def taught(graph: AtomGraph, physics: Physics = CHARGED, **price: float) -> Mole
     return model
 
 
-def results(*smiles: str, charge: int, **more: float) -> dict[str, Tensor]:
-    graph = pieces(*smiles, charge=charge, **more)
-    return taught(graph).compute(graph)
+def results(*smiles: str, charge: int, **price: float) -> dict[str, Tensor]:
+    graph = pieces(*smiles, charge=charge)
+    return taught(graph, **price).compute(graph)
 
 
 def random_model(dtype: torch.dtype, physics: Physics = EQUILIBRATED) -> MolecularModel:
@@ -157,9 +157,10 @@ def test_far_ions_carry_whole_charges() -> None:
 def test_energies_of_far_ions_add_up_beside_their_coulomb_term(distance: float) -> None:
     """The term is summed here, pair by pair, without damping: that ends at 4.6 Å."""
     graph = pieces("[NH4+]", "CC(=O)[O-]", charge=0, distance=distance)
-    joined = taught(graph).compute(graph)
+    joined = taught(graph, chi=4.0).compute(graph)
     alone = [
-        results(smiles, charge=q)["energy"] for smiles, q in (("[NH4+]", 1), ("CC(=O)[O-]", -1))
+        results(smiles, charge=q, chi=4.0)["energy"]
+        for smiles, q in (("[NH4+]", 1), ("CC(=O)[O-]", -1))
     ]
     distances = torch.cdist(graph.positions[:5], graph.positions[5:])
     charges = joined["charges"]
@@ -182,12 +183,20 @@ def test_what_nobody_claims_is_spread_at_a_price() -> None:
 
 
 def test_the_neutral_limit_is_exact() -> None:
-    """Where atoms claim the total charge, the price is nothing, to the last bit."""
-    for smiles, charge in (("O", 0), ("[NH4+]", 1)):
-        graph = pieces(smiles, charge=charge)
-        free, priced = taught(graph), taught(graph, chi=4.0, eta=10.0)
-        for name, value in free.compute(graph).items():
-            assert torch.equal(priced.compute(graph)[name], value), name
+    """Where atoms claim no charge and there is none, the price is nothing, to the last bit."""
+    graph = pieces("O", charge=0)
+    free, priced = taught(graph), taught(graph, chi=4.0, eta=10.0)
+    for name, value in free.compute(graph).items():
+        assert torch.equal(priced.compute(graph)[name], value), name
+
+
+def test_a_charge_costs_the_same_claimed_or_spread() -> None:
+    """But for what the spreading itself costs, eta."""
+    claimed, spread = pieces("[NH4+]", charge=1), pieces("CCO", charge=1)
+    for graph in (claimed, spread):
+        prices = [taught(graph, EQUILIBRATED, chi=chi).compute(graph) for chi in (0.0, 4.0)]
+        torch.testing.assert_close(prices[0]["charges"], prices[1]["charges"])
+        assert float(prices[1]["energy"] - prices[0]["energy"]) == pytest.approx(4.0, abs=1e-9)
 
 
 def test_the_energy_knows_the_total_charge() -> None:
