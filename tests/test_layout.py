@@ -49,7 +49,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "kernels.compiled",
-        "convolution products equilibration pair_terms pair_setup pairs pair_tangents",
+        "compiling convolution_terms convolution products equilibration pair_terms pair_setup "
+        "pairs pair_tangents",
     ),
     ("kernels", "cpu cuda convolution products equilibration pair_spaces pairs backends inplace"),
     (

@@ -14,28 +14,25 @@ per call. Split, they would hand a dozen arrays to every edge's call, or pass ov
 
 # numba infers the types, and a kernel takes its tensors one by one:
 # mypy: disable-error-code="var-annotated"
-# ruff: noqa: ANN001, ANN201, ANN202, PLR0913, PLR0917
+# ruff: noqa: ANN001, ANN201, PLR0913, PLR0917
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
-from molequi.kernels import splines
+from molequi.kernels.compiled.compiling import jit
+from molequi.kernels.compiled.convolution_terms import (
+    add_to_knots,
+    contract,
+    dot,
+    evaluate,
+    gather,
+    turn,
+    weigh_knots,
+)
 from molequi.o3.coupling import CouplingTable
-
-_jit = numba.njit(
-    fastmath={"contract", "reassoc", "nsz", "arcp"}, cache=True, nogil=True, error_model="numpy"
-)
-_inline = numba.njit(
-    fastmath={"contract", "reassoc", "nsz", "arcp"},
-    cache=True,
-    nogil=True,
-    error_model="numpy",
-    inline="always",
-)
 
 
 class Pairs(NamedTuple):
@@ -61,104 +58,7 @@ def pairs_of(table: CouplingTable, dtype: type) -> Pairs:
     )
 
 
-@_inline
-def _contract(terms, values, harmonics, out):
-    out[:] = 0
-    for t in range(len(values)):
-        out[terms[t, 0]] += values[t] * harmonics[terms[t, 1]]
-
-
-_place, _slope = _inline(splines.place_near), _inline(splines.slope_near)
-_bend, _values = _inline(splines.bend_near), _inline(splines.basis)
-_first_derivatives = _inline(splines.first_derivatives)
-_second_derivatives = _inline(splines.second_derivatives)
-
-
-@_inline
-def _basis(r, cutoff, scale, shift, n_intervals, weights):
-    """Write the basis functions at r and their two derivatives to weights (3, 4).
-
-    Return the knot interval, -1 from the cutoff on.
-    """
-    if r >= cutoff:
-        return -1
-    near = 1.0 / (r + shift)
-    x, slope = _place(near, scale, shift), _slope(near, scale, shift)
-    bend = _bend(near, slope)
-    b = 0 if np.isnan(x) else min(int(x), n_intervals - 1)
-    t = x - b
-    values, first, second = _values(t), _first_derivatives(t), _second_derivatives(t)
-    for k in range(4):
-        weights[0, k] = values[k]
-        weights[1, k] = slope * first[k]
-        weights[2, k] = slope * slope * second[k] + bend * first[k]
-    return b
-
-
-@_inline
-def _spline(weights, s, b, out):
-    for p in range(s.shape[1]):
-        for c in range(s.shape[2]):
-            out[p, c] = (
-                weights[0] * s[b, p, c]
-                + weights[1] * s[b + 1, p, c]
-                + weights[2] * s[b + 2, p, c]
-                + weights[3] * s[b + 3, p, c]
-            )
-
-
-@_inline
-def _turn(weights, w, s, z, b, out):
-    """Write what reaches a radial function.
-
-    W R' + sum B z, or with the weights of one derivative more w R'' + sum B' z.
-    """
-    _spline(weights[1], s, b, out)
-    for p in range(s.shape[1]):
-        for c in range(s.shape[2]):
-            out[p, c] *= w
-    if len(z) > 0:
-        _add_evaluated(weights[0], z, b, out)
-
-
-@_inline
-def _add_evaluated(weights, z, b, out):
-    for p in range(out.shape[0]):
-        for c in range(out.shape[1]):
-            out[p, c] += (
-                weights[0] * z[b, p, c]
-                + weights[1] * z[b + 1, p, c]
-                + weights[2] * z[b + 2, p, c]
-                + weights[3] * z[b + 3, p, c]
-            )
-
-
-@_inline
-def _add_spline(weights, power, b, ds):
-    """Add to the coefficients what reaches the radial functions of an edge."""
-    for k in range(4):
-        for p in range(power.shape[0]):
-            for c in range(power.shape[1]):
-                ds[b + k, p, c] += weights[k] * power[p, c]
-
-
-@_inline
-def _gather(terms, values, sums, out):
-    """Contract the coefficients with the sums of each pair: the gradient of the harmonics."""
-    for t in range(len(values)):
-        out[terms[t, 1]] += values[t] * sums[terms[t, 0]]
-
-
-@_inline
-def _dot(x, y):
-    total = x.dtype.type(0)
-    for p in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            total += x[p, c] * y[p, c]
-    return total
-
-
-@_jit
+@jit
 def forward(pairs, terms, values, first, last, h, y, r, s, sender, ptr, cutoff, scale, shift, out):
     """Write A of the receivers from `first` to `last`."""
     m, weights, radial = (
@@ -169,18 +69,18 @@ def forward(pairs, terms, values, first, last, h, y, r, s, sender, ptr, cutoff, 
     for i in range(first, last):
         out[i] = 0
         for e in range(ptr[i], ptr[i + 1]):
-            b, j = _basis(r[e], cutoff, scale, shift, s.shape[0] - 3, weights), sender[e]
+            b, j = weigh_knots(r[e], cutoff, scale, shift, s.shape[0] - 3, weights), sender[e]
             if b < 0:
                 continue
-            _contract(terms, values, y[e], m)
-            _spline(weights[0], s, b, radial)
+            contract(terms, values, y[e], m)
+            evaluate(weights[0], s, b, radial)
             for q in range(len(pairs)):
                 p, k, a, mq = pairs[q, 0], pairs[q, 1], pairs[q, 2], m[q]
                 for c in range(h.shape[2]):
                     out[i, k, c] += mq * radial[p, c] * h[j, a, c]
 
 
-@_jit
+@jit
 def backward(
     pairs, terms, values, first, last,
     h, y, r, s, g,
@@ -206,14 +106,14 @@ def backward(
         dh[j] = 0
         for o in range(ptr[j], ptr[j + 1]):
             e = order[o]
-            b, i = _basis(r[e], cutoff, scale, shift, s.shape[0] - 3, weights), receiver[e]
+            b, i = weigh_knots(r[e], cutoff, scale, shift, s.shape[0] - 3, weights), receiver[e]
             dy[e] = 0
             dr[e] = 0
             if b < 0:
                 continue
-            _contract(terms, values, y[e], m)
-            _spline(weights[0], s, b, radial)
-            _spline(weights[1], s, b, slope)
+            contract(terms, values, y[e], m)
+            evaluate(weights[0], s, b, radial)
+            evaluate(weights[1], s, b, slope)
             power[:] = 0
             for q in range(len(pairs)):
                 p, k, a, mq, total = pairs[q, 0], pairs[q, 1], pairs[q, 2], m[q], zero
@@ -223,13 +123,13 @@ def backward(
                     power[p, c] += mq * x
                     total += radial[p, c] * x
                 sums[q] = total
-            _gather(terms, values, sums, dy[e])
-            dr[e] = _dot(slope, power)
+            gather(terms, values, sums, dy[e])
+            dr[e] = dot(slope, power)
             if len(ds) > 0:
-                _add_spline(weights[0], power, b, ds)
+                add_to_knots(weights[0], power, b, ds)
 
 
-@_jit
+@jit
 def double_by_receiver(
     pairs, terms, values, first, last,
     h, y, r, s, u, v, w, z,
@@ -245,13 +145,13 @@ def double_by_receiver(
     for i in range(first, last):
         out[i] = 0
         for e in range(ptr[i], ptr[i + 1]):
-            b, j = _basis(r[e], cutoff, scale, shift, s.shape[0] - 3, weights), sender[e]
+            b, j = weigh_knots(r[e], cutoff, scale, shift, s.shape[0] - 3, weights), sender[e]
             if b < 0:
                 continue
-            _contract(terms, values, y[e], m)
-            _contract(terms, values, v[e], n)
-            _spline(weights[0], s, b, radial)
-            _turn(weights, w[e], s, z, b, turned)
+            contract(terms, values, y[e], m)
+            contract(terms, values, v[e], n)
+            evaluate(weights[0], s, b, radial)
+            turn(weights, w[e], s, z, b, turned)
             for q in range(len(pairs)):
                 p, k, a, mq, nq = pairs[q, 0], pairs[q, 1], pairs[q, 2], m[q], n[q]
                 for c in range(h.shape[2]):
@@ -261,7 +161,7 @@ def double_by_receiver(
                     )
 
 
-@_jit
+@jit
 def double_by_sender(
     pairs, terms, values, first, last,
     h, y, r, s, g, u, v, w, z,
@@ -293,17 +193,17 @@ def double_by_sender(
         dh[j] = 0
         for o in range(ptr[j], ptr[j + 1]):
             e = order[o]
-            b, i = _basis(r[e], cutoff, scale, shift, s.shape[0] - 3, weights), receiver[e]
+            b, i = weigh_knots(r[e], cutoff, scale, shift, s.shape[0] - 3, weights), receiver[e]
             dy[e] = 0
             dr[e] = 0
             if b < 0:
                 continue
-            _contract(terms, values, y[e], m)
-            _contract(terms, values, v[e], n)
-            _spline(weights[0], s, b, radial)
-            _spline(weights[1], s, b, slope)
-            _turn(weights, w[e], s, z, b, turned)
-            _turn(weights[1:], w[e], s, z, b, bend)
+            contract(terms, values, y[e], m)
+            contract(terms, values, v[e], n)
+            evaluate(weights[0], s, b, radial)
+            evaluate(weights[1], s, b, slope)
+            turn(weights, w[e], s, z, b, turned)
+            turn(weights[1:], w[e], s, z, b, bend)
             power[:] = 0
             crossed[:] = 0
             for q in range(len(pairs)):
@@ -315,8 +215,8 @@ def double_by_sender(
                     crossed[p, c] += mq * ug + nq * hg
                     total += radial[p, c] * ug + turned[p, c] * hg
                 sums[q] = total
-            _gather(terms, values, sums, dy[e])
-            dr[e] = _dot(slope, crossed) + _dot(bend, power)
-            _add_spline(weights[0], crossed, b, ds)
+            gather(terms, values, sums, dy[e])
+            dr[e] = dot(slope, crossed) + dot(bend, power)
+            add_to_knots(weights[0], crossed, b, ds)
             power *= w[e]
-            _add_spline(weights[1], power, b, ds)
+            add_to_knots(weights[1], power, b, ds)

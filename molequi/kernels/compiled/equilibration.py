@@ -10,38 +10,35 @@ those of the class. u: (E,), envelope. `begin`: (N + 1,), where the edges of a r
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-_jit = numba.njit(
-    fastmath={"contract", "reassoc", "nsz", "arcp"}, cache=True, nogil=True, error_model="numpy"
-)
+from molequi.kernels.compiled.compiling import jit
 
 
-@_jit
+@jit
 def _softplus(x):
     return x if x > 30.0 else np.log1p(np.exp(x))
 
 
-@_jit
+@jit
 def _step(x, plateau):
     """Return where between two plateaus a charge lies, 0 to 1."""
     return min(max((x - np.floor(x) - plateau) / (1.0 - 2.0 * plateau), 0.0), 1.0)
 
 
-@_jit
+@jit
 def _snap(x, plateau):
     t = _step(x, plateau)
     return np.floor(x) + t * t * t * (10.0 - t * (15.0 - 6.0 * t))
 
 
-@_jit
+@jit
 def _slope(x, plateau):
     t = _step(x, plateau)
     return 30.0 * t * t * (1.0 - t) * (1.0 - t) / (1.0 - 2.0 * plateau)
 
 
-@_jit
+@jit
 def _gather(x, u, sender, begin, out):
     """Write x_i + sum_j u_ij x_j."""
     for i in range(len(x)):
@@ -51,7 +48,7 @@ def _gather(x, u, sender, begin, out):
         out[i] = total
 
 
-@_jit
+@jit
 def _scatter(x, g, u, sender, begin, gx, gu):
     """Add to gx and gu what the gradient g of `_gather` gives them."""
     for i in range(len(x)):
@@ -61,7 +58,7 @@ def _scatter(x, g, u, sender, begin, gx, gu):
             gu[e] += x[sender[e]] * g[i]
 
 
-@_jit
+@jit
 def forward(raw, u, sender, begin, batch, total, scale, plateau, charges, energies, claimed):
     """Write charges, energies and claimed (B,); return what the gradient needs: (N, 9), (B, 2)."""
     n = len(raw)
@@ -92,7 +89,7 @@ def forward(raw, u, sender, begin, batch, total, scale, plateau, charges, energi
     return kept, of_molecules
 
 
-@_jit
+@jit
 def _of_sums(
     raw, batch, v, collected_b, c, plateau, of_molecules, of_charges, of_energies, gr, g_v
 ):
@@ -114,7 +111,7 @@ def _of_sums(
     return g_whole
 
 
-@_jit
+@jit
 def backward(
     raw,
     u,

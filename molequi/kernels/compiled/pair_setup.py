@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from molequi.kernels.compiled.pair_terms import jit
+from molequi.kernels.compiled.compiling import jit
 from molequi.kernels.pair_inputs import WIDTH
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from molequi.kernels.compiled.compiling import jit
 from molequi.kernels.compiled.pair_terms import (
     act,
     between,
@@ -20,7 +21,6 @@ from molequi.kernels.compiled.pair_terms import (
     count,
     images_met,
     inline,
-    jit,
     mix,
     mixed,
     push,

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 
+from molequi.kernels.compiled.compiling import inline
 from molequi.kernels.pair_inputs import (
     CELL_ROWS,
     INNER,
@@ -23,11 +23,6 @@ from molequi.kernels.pair_inputs import (
     STEEPNESS,
     SYSTEMS,
 )
-
-_FAST = {"contract", "reassoc", "nsz", "arcp"}
-jit = numba.njit(fastmath=_FAST, cache=True, nogil=True, error_model="numpy")
-# For functions of arrays: as calls they would count references to each.
-inline = numba.njit(fastmath=_FAST, cache=True, nogil=True, error_model="numpy", inline="always")
 
 
 @inline

@@ -12,14 +12,10 @@ with (p, a, b, k) = terms[t].
 
 from __future__ import annotations
 
-import numba
-
-_jit = numba.njit(
-    fastmath={"contract", "reassoc", "nsz", "arcp"}, cache=True, nogil=True, error_model="numpy"
-)
+from molequi.kernels.compiled.compiling import jit
 
 
-@_jit
+@jit
 def forward(terms, values, first, last, x, y, w, species, out):
     """Write the products of the nodes from `first` to `last`."""
     for i in range(first, last):
@@ -31,7 +27,7 @@ def forward(terms, values, first, last, x, y, w, species, out):
                 out[i, k, c] += value * w[s, p, c] * x[i, a, c] * y[i, b, c]
 
 
-@_jit
+@jit
 def backward(terms, values, first, last, x, y, w, g, species, dx, dy, dw):
     """Write dx and dy of the nodes from `first` to `last`, and what they add to dw.
 
@@ -54,7 +50,7 @@ def backward(terms, values, first, last, x, y, w, g, species, dx, dy, dw):
                     dw[s, p, c] += value * g[i, k, c] * x[i, a, c] * y[i, b, c]
 
 
-@_jit
+@jit
 def double_backward(terms, values, first, last, x, y, w, g, u, v, z, species, dx, dy, dg, dw):
     """Write dx, dy, dg of the nodes from `first` to `last`, and what they add to dw.
 
