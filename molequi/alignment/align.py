@@ -83,10 +83,20 @@ def align(
         "top": _top(pair, n_poses),
     }
     if output is not None:
-        first, second = (structure.require_atoms() for structure in structures)
-        laid = [_laid(first, parts, record), _plain(second)]
-        write_results(output, [{} for _ in laid], laid)
+        _write(output, structures, parts, record)
     return record
+
+
+def _write(
+    output: str | os.PathLike[str],
+    structures: list[Structure],
+    parts: list[Multipoles],
+    record: dict[str, Any],
+) -> None:
+    """Write A as it was laid onto B, then B."""
+    first, second = (structure.require_atoms() for structure in structures)
+    laid = [_laid(first, parts, record), _plain(second)]
+    write_results(output, [{} for _ in laid], laid)
 
 
 def _compared(pair: Pair, parts: list[Multipoles], fields: list[Fields]) -> dict[str, Any]:
