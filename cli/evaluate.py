@@ -11,7 +11,7 @@ from molequi.cli import options
 from molequi.cli.calculators import load_factory
 from molequi.cli.exits import ExitCode
 from molequi.cli.physics import check_subject
-from molequi.cli.results import PHYSICS, Results
+from molequi.cli.results import PHYSICS, Results, results_of
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
@@ -108,21 +108,18 @@ def evaluate(
     """
     task = _task(model, data or [], calculator)
     running = _Running(device, dtype, batch_size)
-    if not _is_about_suites(task):
-        if strict:
-            raise UserError("--strict is for suites; DATA gives errors alone")
-        results = Results(task.subject, output, json=json, overwrite=overwrite)
-        _evaluate_labels(task, split, running, results)
-        results.finish()
-        return ExitCode.DONE
-    if split is not None:
+    is_about_suites = _is_about_suites(task)
+    if strict and not is_about_suites:
+        raise UserError("--strict is for suites; DATA gives errors alone")
+    if split is not None and is_about_suites:
         raise UserError("--split is for labelled DATA; a suite has no splits")
-    results = Results(task.subject, output, json=json, overwrite=overwrite)
-    if task.data:
-        _evaluate_suites(task, running, results)
-    if task.physics:
-        results.add_physics(check_subject(task.model, task.calculator, elements, device, dtype))
-    results.finish()
+    with results_of(task.subject, output, json=json, overwrite=overwrite) as results:
+        if not is_about_suites:
+            _evaluate_labels(task, split, running, results)
+        elif task.data:
+            _evaluate_suites(task, running, results)
+        if task.physics:
+            results.add_physics(check_subject(task.model, task.calculator, elements, device, dtype))
     return ExitCode.FAILED if strict and not results.is_whole else ExitCode.DONE
 
 
@@ -136,7 +133,7 @@ def _evaluate_labels(task: _Task, split: str | None, running: _Running, results:
         batch_size=running.batch_size or _LABELLED_BATCH,
         device=running.device.value,
         dtype=options.precision(running.dtype),
-        plots=results.output,
+        plots=results.folder,
     )
     results.add_errors(result)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,22 +19,15 @@ PHYSICS = "physics"  # the suite that needs no data
 
 
 class Results:
-    """What has been found: printed as it comes, or at the end as JSON, and written.
+    """What has been found: printed as it comes, or at the end as JSON, and written to `folder`.
 
     is_whole: whether nothing was refused and no limit exceeded.
     """
 
-    def __init__(self, subject: str, output: Path | None, *, json: bool, overwrite: bool) -> None:
-        self.subject, self.output, self.json = subject, output, json
+    def __init__(self, subject: str, folder: Path | None, *, json: bool) -> None:
+        self.subject, self.folder, self.json = subject, folder, json
         self.document: dict[str, Any] = {}
         self.is_whole = True
-        self._held = contextlib.ExitStack()
-        if output is not None:
-            from molequi.runtime.files import check_output
-            from molequi.runtime.locks import locked
-
-            check_output(output, overwrite=overwrite).mkdir(exist_ok=True)
-            self._held.enter_context(locked(output))
 
     def add_suite(self, name: str, found: Mapping[str, Any]) -> None:
         """Add the errors on a suite."""
@@ -42,10 +35,10 @@ class Results:
         self.is_whole &= not found["refused"]
         if not self.json:
             print_suite(name, self.subject, found)
-        if self.output is not None and found["count"]:
+        if self.folder is not None and found["count"]:
             from molequi.prediction.suite_plots import plot_suite
 
-            plot_suite(name, found, self.output / f"{name}.png")
+            plot_suite(name, found, self.folder / f"{name}.png")
 
     def add_errors(self, found: Mapping[str, Mapping[str, Any]]) -> None:
         """Add the errors beside labels; their plots are there already."""
@@ -59,23 +52,43 @@ class Results:
         self.is_whole &= all(item.ok for item in report.measurements.values())
         if not self.json:
             print_physics(self.subject, report)
-        if self.output is not None and report.curves:
+        if self.folder is not None and report.curves:
             from molequi.diagnostics.dimer_plot import plot_dimers
 
-            plot_dimers(report.curves, self.output / f"{PHYSICS}.png")
+            plot_dimers(report.curves, self.folder / f"{PHYSICS}.png")
 
     def finish(self) -> None:
-        """Print the JSON document where that is wanted, write it, and let the folder go."""
+        """Print the JSON document where that is wanted, and write it."""
         if self.json:
             print_json(self.document)
-        if self.output is not None:
+        if self.folder is not None:
             from molequi.runtime.files import write_text
             from molequi.runtime.plain import json_text
 
-            write_text(self.output / "result.json", json_text(self.document))
-            names = sorted(path.name for path in self.output.iterdir())
-            say(f"everything is in {self.output}: {', '.join(names)}")
-        self._held.close()
+            write_text(self.folder / "result.json", json_text(self.document))
+
+
+@contextlib.contextmanager
+def results_of(
+    subject: str, output: Path | None, *, json: bool, overwrite: bool
+) -> Iterator[Results]:
+    """Yield what is to be filled with results; the folder `output` appears, whole, at the end.
+
+    Raises UserError where something is in its way.
+    """
+    if output is None:
+        results = Results(subject, None, json=json)
+        yield results
+        results.finish()
+        return
+    from molequi.runtime.folders import folder_by_rename
+
+    with folder_by_rename(output, overwrite=overwrite) as folder:
+        results = Results(subject, folder, json=json)
+        yield results
+        results.finish()
+    names = sorted(path.name for path in output.iterdir())
+    say(f"everything is in {output}: {', '.join(names)}")
 
 
 def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:

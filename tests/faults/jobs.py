@@ -112,6 +112,12 @@ JOBS: Sequence[Job] = (
         waits=True,
     ),
     Job(
+        "evaluate",
+        ("evaluate", "tiny.safetensors", "toy.npz"),
+        ("tiny.safetensors", "toy.npz"),
+        ("--output", "judged"),
+    ),
+    Job(
         "prepare",
         ("data", "prepare", "alanine", "--source", "alanine.npz"),
         ("alanine.npz",),
