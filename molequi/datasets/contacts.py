@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -13,19 +14,18 @@ from molequi.errors import UserError
 from molequi.graphs.elements import COINCIDENT
 from molequi.graphs.neighbors import neighbor_pairs
 
-# Pairs looked at together, so that a large set takes little memory.
-_PAIRS_AT_ONCE = 2_000_000
+# Pairs looked at together: some 30 MB of them.
+_PAIRS_AT_ONCE = 250_000
 # Two atoms are bonded below so many times the sum of their covalent radii.
 _BONDED = 1.3
 _ROUNDS = 6  # of refinement: environments up to so many bonds
 
 
 class _Pairs(NamedTuple):
-    """Pairs of atoms of the same molecule: their places in the set, the molecule, distances (Å)."""
+    """Pairs of atoms of the same molecule, ordered: their places in the set, and distances (Å)."""
 
     first: np.ndarray
     second: np.ndarray
-    frame: np.ndarray
     distance: np.ndarray
 
 
@@ -47,10 +47,10 @@ def refuse_coincident(frames: Frames) -> None:
 
     Raises UserError naming the first of them and its atoms.
     """
-    for pairs in _molecules(frames):
-        if len(pairs.distance) and pairs.distance.min() < COINCIDENT:
-            worst = int(np.flatnonzero(pairs.distance < COINCIDENT)[0])
-            _refuse(frames, int(pairs.frame[worst]), pairs, worst)
+    for rows in _pieces(frames):
+        for pairs in _pairs(frames, rows):
+            if len(pairs.distance) and pairs.distance.min() < COINCIDENT:
+                _refuse(frames, pairs, int(np.flatnonzero(pairs.distance < COINCIDENT)[0]))
     offsets = frames.offsets.numpy()
     for frame in np.flatnonzero(frames.pbc.any(dim=1).numpy()):
         atoms = slice(offsets[frame], offsets[frame + 1])
@@ -68,9 +68,10 @@ def refuse_coincident(frames: Frames) -> None:
             )
 
 
-def _refuse(frames: Frames, frame: int, pairs: _Pairs, worst: int) -> None:
-    start = int(frames.offsets[frame])
-    first, second = sorted((int(pairs.first[worst]) - start, int(pairs.second[worst]) - start))
+def _refuse(frames: Frames, pairs: _Pairs, worst: int) -> None:
+    ends, offsets = (int(pairs.first[worst]), int(pairs.second[worst])), frames.offsets.numpy()
+    frame = int(offsets.searchsorted(ends[0], side="right")) - 1
+    first, second = sorted(end - int(offsets[frame]) for end in ends)
     raise UserError(
         f"{name_of(frames, frame)}: atom {second} and atom {first} are "
         f"{pairs.distance[worst]:.3f} Å apart; nuclei closer than {COINCIDENT} Å are a mistake in "
@@ -84,46 +85,68 @@ def name_of(frames: Frames, row: int) -> str:
 
 
 def fingerprints(frames: Frames) -> Fingerprints:
-    """Return the fingerprints of all structures."""
-    numbers = frames.atomic_numbers.numpy()
-    owner = np.repeat(np.arange(len(frames)), frames.n_atoms.numpy())
-    inverse, direct = np.zeros(len(frames)), np.zeros(len(frames))
-    labels = _mixed(numbers.astype(np.uint64))
-    formula = _summed(labels, owner, len(frames))
-    bonds = []
-    for pairs in _molecules(frames):
-        weights = (numbers[pairs.first] * numbers[pairs.second]).astype(np.float64)
+    """Return the fingerprints of all structures; what that takes does not grow with the set."""
+    n = len(frames)
+    prints = Fingerprints(np.empty(n, np.uint64), np.empty(n, np.uint64), np.empty(n), np.empty(n))
+    for rows in _pieces(frames):
+        for whole, part in zip(prints, _fingerprints_of(frames, rows), strict=True):
+            whole[rows.start : rows.stop] = part
+    return prints
+
+
+def _fingerprints_of(frames: Frames, rows: range) -> Fingerprints:
+    """Return the fingerprints of some structures that stand one after the other."""
+    n, offsets = len(rows), frames.offsets[rows.start : rows.stop + 1].numpy()
+    begin = offsets[0]
+    numbers = frames.atomic_numbers[begin : offsets[-1]].numpy()
+    owner = np.repeat(np.arange(n), np.diff(offsets))
+    inverse, direct = np.zeros(n), np.zeros(n)
+    firsts, seconds = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for pairs in _pairs(frames, rows):
+        first, second = pairs.first - begin, pairs.second - begin
+        weights = (numbers[first] * numbers[second]).astype(np.float64)
         with np.errstate(divide="ignore"):
-            inverse += np.bincount(pairs.frame, weights / pairs.distance, len(frames))
-        direct += np.bincount(pairs.frame, weights * pairs.distance, len(frames))
-        radii = covalent_radii[numbers[pairs.first]] + covalent_radii[numbers[pairs.second]]
-        bonded = pairs.distance < _BONDED * radii
-        bonds.append((pairs.first[bonded], pairs.second[bonded]))
-    first, second = (np.concatenate(ends) for ends in zip(*bonds, strict=True))
-    labels = _refined(labels, first, second)
-    periodic = frames.pbc.any(dim=1).numpy()
-    inverse[periodic], direct[periodic] = np.nan, np.nan
-    return Fingerprints(formula, _summed(labels, owner, len(frames)), inverse, direct)
+            np.add.at(inverse, owner[first], weights / pairs.distance)
+        np.add.at(direct, owner[first], weights * pairs.distance)
+        radii = covalent_radii[numbers[first]] + covalent_radii[numbers[second]]
+        is_bond = pairs.distance < _BONDED * radii
+        firsts.append(first[is_bond])
+        seconds.append(second[is_bond])
+    labels = _mixed(numbers.astype(np.uint64))
+    refined = _refined(labels, np.concatenate(firsts), np.concatenate(seconds))
+    is_periodic = frames.pbc[rows.start : rows.stop].any(dim=1).numpy()
+    inverse[is_periodic], direct[is_periodic] = np.nan, np.nan
+    return Fingerprints(_summed(labels, owner, n), _summed(refined, owner, n), inverse, direct)
 
 
-def _molecules(frames: Frames) -> Iterator[_Pairs]:
-    """Yield all ordered pairs of atoms of the open structures, some structures at a time."""
-    counts = np.where(frames.pbc.any(dim=1).numpy(), 0, frames.n_atoms.numpy())
-    offsets, positions = frames.offsets.numpy(), frames.positions.numpy()
-    total = np.cumsum(counts.astype(np.int64) ** 2)
-    part = total // _PAIRS_AT_ONCE
-    for number in np.unique(part):
-        rows = np.flatnonzero(part == number)
-        n = counts[rows]
-        squares = n * n
-        frame = np.repeat(rows, squares)
-        pair = np.arange(len(frame)) - np.repeat(np.cumsum(squares) - squares, squares)
-        first, second = np.divmod(pair, np.repeat(n, squares))
+def _pieces(frames: Frames) -> Iterator[range]:
+    """Yield structures that stand one after the other, and have not many pairs and atoms in all."""
+    counts = frames.n_atoms.numpy()
+    is_open = ~frames.pbc.any(dim=1).numpy()
+    piece = np.cumsum(counts + is_open * counts**2) // _PAIRS_AT_ONCE
+    ends = [*(np.flatnonzero(np.diff(piece)) + 1).tolist(), len(frames)]
+    yield from (range(*bounds) for bounds in itertools.pairwise([0, *ends]))
+
+
+def _pairs(frames: Frames, rows: range) -> Iterator[_Pairs]:
+    """Yield all pairs of atoms of the open structures among some, some atoms at a time."""
+    starts = frames.offsets[rows.start : rows.stop].numpy()
+    counts = frames.offsets[rows.start : rows.stop + 1].diff().numpy()
+    counts = np.where(frames.pbc[rows.start : rows.stop].any(dim=1).numpy(), 0, counts)
+    # Of each atom: its place in the set, the first atom of its molecule, how many that has.
+    start, n = np.repeat(starts, counts), np.repeat(counts, counts)
+    place = start + np.arange(len(n)) - np.repeat(np.cumsum(counts) - counts, counts)
+    piece = np.cumsum(n) // _PAIRS_AT_ONCE
+    for number in np.unique(piece):
+        here = slice(*piece.searchsorted([number, number + 1]))
+        own = n[here]
+        first = np.repeat(place[here], own)
+        second = np.arange(len(first)) - np.repeat(np.cumsum(own) - own - start[here], own)
         apart = first != second
-        frame, first, second = frame[apart], first[apart], second[apart]
-        first, second = first + offsets[frame], second + offsets[frame]
-        distance = np.linalg.norm(positions[first] - positions[second], axis=1)
-        yield _Pairs(first, second, frame, distance)
+        first, second = first[apart], second[apart]
+        positions = frames.positions[starts[0] :].numpy()
+        steps = positions[first - starts[0]] - positions[second - starts[0]]
+        yield _Pairs(first, second, np.linalg.norm(steps, axis=1))
 
 
 def _refined(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from molequi.datasets.contacts import name_of
 from molequi.datasets.in_memory import Frames
@@ -14,6 +18,7 @@ from molequi.properties import Property
 _FAR = 500.0
 _FEWEST = 10
 _NAMED = 3
+_AT_ONCE = 10_000  # structures
 _ROUNDS = 20  # of reweighting; the weights no longer change
 
 
@@ -50,21 +55,44 @@ def outliers(frames: Frames) -> list[str]:
 def _one_number_each(frames: Frames, name: str, row: Property) -> np.ndarray:
     """Return the label (B,), the length of a vector, or the largest of those of the atoms."""
     values = frames.targets[name]
-    lengths = values if values.ndim == 1 else values.flatten(1).norm(dim=1)
     if not row.per_atom:
-        return lengths.numpy().copy()
-    owner = torch.repeat_interleave(torch.arange(len(frames)), frames.n_atoms)
+        return _lengths(values).numpy().copy()
     largest = torch.full((len(frames),), -torch.inf, dtype=torch.float64)
-    largest.scatter_reduce_(0, owner, lengths.abs().nan_to_num(nan=-torch.inf), "amax")
+    for piece in _pieces(frames):
+        lengths = _lengths(values[piece.atoms]).abs().nan_to_num(nan=-torch.inf)
+        largest[piece.rows].scatter_reduce_(0, piece.owner, lengths, "amax")
     return largest.numpy()
+
+
+def _lengths(values: Tensor) -> Tensor:
+    return values if values.ndim == 1 else values.flatten(1).norm(dim=1)
+
+
+class _Piece(NamedTuple):
+    """Structures that stand one after the other: rows, atoms, and whose atom each is (from 0)."""
+
+    rows: slice
+    atoms: slice
+    owner: Tensor
+
+
+def _pieces(frames: Frames) -> Iterator[_Piece]:
+    """Yield the set in pieces, so that a large one takes little memory."""
+    for first in range(0, len(frames), _AT_ONCE):
+        offsets = frames.offsets[first : first + _AT_ONCE + 1]
+        n = len(offsets) - 1
+        owner = torch.repeat_interleave(torch.arange(n), offsets.diff())
+        yield _Piece(slice(first, first + n), slice(int(offsets[0]), int(offsets[-1])), owner)
 
 
 def _composed(frames: Frames, values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Return what the elements explain of the known values: least absolute deviations."""
-    numbers, column = np.unique(frames.atomic_numbers.numpy(), return_inverse=True)
-    owner = np.repeat(np.arange(len(frames)), frames.n_atoms.numpy())
-    counts = np.zeros((len(frames), len(numbers)))
-    np.add.at(counts, (owner, column), 1.0)
+    numbers = frames.atomic_numbers.numpy()
+    elements = np.flatnonzero(np.bincount(numbers))
+    counts = np.zeros((len(frames), len(elements)))
+    for piece in _pieces(frames):
+        column = elements.searchsorted(numbers[piece.atoms])
+        np.add.at(counts[piece.rows], (piece.owner.numpy(), column), 1.0)
     counts, values = counts[known], values[known]
     weights = np.ones(len(values))
     for _ in range(_ROUNDS):

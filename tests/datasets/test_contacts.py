@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import ase
 import numpy as np
 import pytest
+import torch
 from ase.build import bulk, molecule
 
 from molequi.datasets.contacts import fingerprints, refuse_coincident
@@ -40,6 +43,28 @@ def test_many_structures_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     distances = water.get_all_distances()
     direct = 2 * (8 * distances[0, 1] + 8 * distances[0, 2] + distances[1, 2])
     assert whole.direct[1] == pytest.approx(direct, rel=1e-12)
+
+
+def test_coincident_atoms_are_found_in_any_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("molequi.datasets.contacts._PAIRS_AT_ONCE", 10)
+    copper, good = bulk("Cu", cubic=True), molecule("CH3CH2OH")
+    for place in range(len(good) - 1):
+        bad = good.copy()
+        bad.positions[place + 1] = bad.positions[place] + [0, 0.15, 0]
+        frames = frames_from_atoms([copper, good, copper, bad, good])
+        with pytest.raises(UserError, match=f"structure 3: atom {place + 1} and atom {place} are"):
+            refuse_coincident(frames)
+
+
+def test_memory_does_not_grow_with_the_set() -> None:
+    benzene, peaks = frames_from_atoms([molecule("C6H6")]), []
+    for n in (4_000, 20_000):  # some parts each
+        frames = benzene.subset(torch.zeros(n, dtype=torch.int64))
+        tracemalloc.start()
+        fingerprints(frames)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert (peaks[1] - peaks[0]) / 16_000 < 150  # bytes a molecule; the result has 32
 
 
 def test_fingerprints_are_invariant_and_tell_apart() -> None:

@@ -57,6 +57,20 @@ def test_other_labels(name: str) -> None:
     assert line.startswith(f"{name}: 1 labels")
 
 
+@pytest.mark.parametrize("name", ["energy", "forces"])
+def test_large_sets_are_looked_at_in_pieces(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    row, rng = PROPERTIES[name], np.random.default_rng(1)
+    frames = frames_with(energy=energies(rng))
+    n = int(frames.offsets[-1])
+    values = torch.from_numpy(rng.standard_normal((n, 3))) if row.per_atom else energies(rng)
+    place = int(frames.offsets[22]) if row.per_atom else 22
+    values[place] *= 5000.0
+    whole = outliers(frames_with(**{name: values}))
+    monkeypatch.setattr("molequi.datasets.outliers._AT_ONCE", 7)
+    assert outliers(frames_with(**{name: values})) == whole
+    assert "a.xyz:22" in whole[0]
+
+
 def test_too_few_or_equal_labels_say_nothing() -> None:
     values = torch.zeros(len(NAMES), dtype=torch.float64)
     values[0] = 1e6
