@@ -70,8 +70,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "datasets",
-        "in_memory displaced sparse_targets conversion contacts duplicates outliers report "
-        "labelled_set large_arrays npz splits download places base prepared",
+        "offsets in_memory making displaced sparse_targets conversion contacts duplicates outliers "
+        "report labelled_set large_arrays npz splits download places base prepared",
     ),
     (
         "datasets.formats",

@@ -8,7 +8,8 @@ from teacher_assemble import PARTS, Arrays, dipoles
 from teacher_geometries import SAMPLERS
 from teacher_shards import CATEGORIES
 
-from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.making import make_frames
 from molequi.datasets.npz import save_npz
 from molequi.properties import get_property
 

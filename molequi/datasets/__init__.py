@@ -8,7 +8,8 @@ from typing import Any
 # Loaded on first use: PyTorch Geometric and RDKit take a second each.
 _NAMES = {
     "Frames": "molequi.datasets.in_memory",
-    "make_frames": "molequi.datasets.in_memory",
+    "make_frames": "molequi.datasets.making",
+    "join_frames": "molequi.datasets.making",
     "LabelledSet": "molequi.datasets.labelled_set",
     "load_npz": "molequi.datasets.npz",
     "save_npz": "molequi.datasets.npz",

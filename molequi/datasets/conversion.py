@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.datasets.in_memory import Electrons, Frames, Periodicity, make_frames
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.making import Electrons, Periodicity, make_frames
 from molequi.errors import UserError
 from molequi.properties import Property
 from molequi.structures.atoms import check_atoms, stated_charge, stated_multiplicity

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from molequi.datasets.in_memory import Frames
+from molequi.datasets.making import join_frames
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
 
@@ -67,7 +68,7 @@ def displaced(frames: Frames, indices: Tensor, cutoff: float) -> Displaced | Non
         dataclasses.replace(moved, positions=moved.positions + sign * displacement)
         for sign in (1.0, -1.0)
     ]
-    both = Frames.concatenate(ends)
+    both = join_frames(ends)
     return Displaced(both.batch(torch.arange(len(both)), cutoff).graph, rows)
 
 

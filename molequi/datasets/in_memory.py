@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from molequi.datasets.offsets import as_indices, atom_rows, offsets_of
 from molequi.errors import UserError
 from molequi.graphs.batched import graph_of_molecules
 from molequi.graphs.elements import MAX_NUMBER
@@ -20,32 +21,11 @@ from molequi.properties import Property
 _PAIR_MATRIX_LIMIT = 256
 
 
-class Periodicity(NamedTuple):
-    """cell: (B, 3, 3), Å. pbc: (B, 3), bool."""
-
-    cell: Tensor
-    pbc: Tensor
-
-
-class Electrons(NamedTuple):
-    """total_charge: (B,), e. spin_multiplicity: (B,)."""
-
-    total_charge: Tensor
-    spin_multiplicity: Tensor
-
-
 class Batch(NamedTuple):
     """Some structures as one graph, and their targets by name."""
 
     graph: AtomGraph
     targets: dict[str, Tensor]
-
-
-class _AtomRows(NamedTuple):
-    """rows: the atoms of some structures, one after the other. counts: atoms of each."""
-
-    rows: Tensor
-    counts: Tensor
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -119,8 +99,8 @@ class Frames:
 
     def subset(self, indices: Tensor) -> Frames:
         """Return the structures `indices` (int64 or bool mask), in that order."""
-        indices = _as_indices(indices, len(self))
-        rows, counts = self._atom_rows(indices)
+        indices = as_indices(indices, len(self))
+        rows, counts = atom_rows(self.offsets, indices)
         return Frames(
             positions=self.positions[rows],
             atomic_numbers=self.atomic_numbers[rows],
@@ -153,7 +133,7 @@ class Frames:
 
     def with_unlabelled(self, rows: Sequence[Property]) -> Frames:
         """Add the targets `rows`, NaN everywhere."""
-        added = {row.name: _target_or_nan(self, row) for row in rows}
+        added = {row.name: target_or_nan(self, row) for row in rows}
         return dataclasses.replace(
             self,
             targets={**self.targets, **added},
@@ -162,8 +142,8 @@ class Frames:
 
     def batch(self, indices: Tensor, cutoff: float) -> Batch:
         """Return the graph of the structures `indices`, and their targets. cutoff: Å."""
-        indices = _as_indices(indices, len(self))
-        rows, counts = self._atom_rows(indices)
+        indices = as_indices(indices, len(self))
+        rows, counts = atom_rows(self.offsets, indices)
         targets = self._select_targets(indices, rows)
         pbc = self.pbc[indices]
         if not len(indices) or (not pbc.any() and int(counts.max()) <= _PAIR_MATRIX_LIMIT):
@@ -194,39 +174,6 @@ class Frames:
             spin_multiplicity=int(self.spin_multiplicity[index]),
         )
 
-    @staticmethod
-    def concatenate(parts: Sequence[Frames]) -> Frames:
-        """Join frames; a target that one of them lacks is NaN there.
-
-        Raises UserError for no parts, or where two parts give a property another meaning.
-        """
-        if not parts:
-            raise UserError("there are no frames to join; give at least one set")
-        properties = _joined_properties(parts)
-        joined = {field: torch.cat([getattr(part, field) for part in parts]) for field in _TENSORS}
-        targets = {
-            name: torch.cat([_target_or_nan(part, row) for part in parts])
-            for name, row in properties.items()
-        }
-        offsets = offsets_of(torch.cat([part.n_atoms for part in parts]))
-        return Frames(
-            **joined,
-            offsets=offsets,
-            targets=targets,
-            properties=properties,
-            source=_joined_sources(parts),
-        )
-
-    def _atom_rows(self, indices: Tensor) -> _AtomRows:
-        first = self.offsets[indices]
-        counts = self.offsets[indices + 1] - first
-        ends = counts.cumsum(0)
-        total = int(ends[-1]) if len(ends) else 0
-        rows = torch.arange(total) + torch.repeat_interleave(
-            first - ends + counts, counts, output_size=total
-        )
-        return _AtomRows(rows, counts)
-
     def _select_targets(self, indices: Tensor, rows: Tensor) -> dict[str, Tensor]:
         return {
             name: values[rows if self.properties[name].per_atom else indices]
@@ -253,94 +200,8 @@ def _check_shapes(frames: Frames, n_frames: int) -> None:
         raise UserError(f"frames: atomic number {int(unknown[0])} is no element")
 
 
-_TENSORS = ("positions", "atomic_numbers", "cell", "pbc", "total_charge", "spin_multiplicity")
-
-
-def make_frames(
-    positions: Tensor,
-    atomic_numbers: Tensor,
-    n_atoms: Tensor,
-    *,
-    periodic: Periodicity | None = None,
-    electrons: Electrons | None = None,
-    targets: Mapping[str, Tensor] | None = None,
-    properties: Mapping[str, Property] | None = None,
-    source: Sequence[str] = (),
-) -> Frames:
-    """Complete the given tensors to Frames; shapes and units as in `Frames`, `n_atoms` (B,).
-
-    periodic: without it the structures are open. electrons: without it charge 0, multiplicity 1.
-    """
-    _check_finite(positions)
-    counts = _checked_counts(n_atoms)
-    n_frames = len(counts)
-    cell, pbc = periodic or (
-        torch.zeros(n_frames, 3, 3),
-        torch.zeros(n_frames, 3, dtype=torch.bool),
-    )
-    charge, multiplicity = electrons or (torch.zeros(n_frames), torch.ones(n_frames))
-    return Frames(
-        positions=positions.to(torch.float64),
-        atomic_numbers=atomic_numbers.to(torch.int64),
-        offsets=offsets_of(counts),
-        cell=cell.to(torch.float64),
-        pbc=pbc.to(torch.bool),
-        total_charge=charge.to(torch.int64),
-        spin_multiplicity=multiplicity.to(torch.int64),
-        targets={name: values.to(torch.float64) for name, values in (targets or {}).items()},
-        properties=dict(properties or {}),
-        source=tuple(source),
-    )
-
-
-def _check_finite(positions: Tensor) -> None:
-    bad = (~torch.isfinite(positions).all(dim=1)).nonzero()[:, 0].tolist()
-    if bad:
-        where = f"position of atom {bad[0]} of the set"
-        raise UserError(f"{where} is not finite; coordinates must be finite numbers in Å")
-
-
-def _checked_counts(n_atoms: Tensor) -> Tensor:
-    counts = n_atoms.to(torch.int64)
-    if counts.ndim != 1 or bool((counts < 0).any()):
-        raise UserError("frames: the numbers of atoms are no list of numbers from 0")
-    return counts
-
-
-def offsets_of(counts: Tensor) -> Tensor:
-    """Turn the atom counts (B,) into offsets (B + 1,)."""
-    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-
-
-def _as_indices(indices: Tensor, n_frames: int) -> Tensor:
-    indices = torch.as_tensor(indices)
-    if indices.dtype == torch.bool:
-        indices = torch.nonzero(indices)[:, 0]
-    indices = indices.to(torch.int64).reshape(-1)
-    outside = indices[(indices < 0) | (indices >= n_frames)].tolist()
-    if outside:
-        raise UserError(f"structure {outside[0]} is not in the data; it has {n_frames} structures")
-    return indices
-
-
-def _joined_properties(parts: Iterable[Frames]) -> dict[str, Property]:
-    properties: dict[str, Property] = {}
-    for part in parts:
-        for name, row in part.properties.items():
-            if properties.setdefault(name, row) != row:
-                raise UserError(
-                    f"property {name!r} means {row} in one set and {properties[name]} in another"
-                )
-    return properties
-
-
-def _joined_sources(parts: Sequence[Frames]) -> tuple[str, ...]:
-    if not any(part.source for part in parts):
-        return ()
-    return tuple(text for part in parts for text in part.source or ("",) * len(part))
-
-
-def _target_or_nan(part: Frames, row: Property) -> Tensor:
+def target_or_nan(part: Frames, row: Property) -> Tensor:
+    """Return the target of that row; NaN everywhere where the structures have none."""
     if row.name in part.targets:
         return part.targets[row.name]
     n_rows = part.positions.shape[0] if row.per_atom else len(part)

@@ -21,9 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.datasets.in_memory import Electrons, Frames, Periodicity, make_frames
+from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.large_arrays import map_member, write_member
+from molequi.datasets.making import Electrons, Periodicity, make_frames
 from molequi.datasets.report import describe_frames
 from molequi.datasets.sparse_targets import compact, expand
 from molequi.errors import UserError

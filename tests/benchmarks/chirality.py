@@ -28,6 +28,7 @@ from hands.twin import mirrored, relabelled, without_parity
 from torch import Tensor
 
 from molequi.datasets.in_memory import Frames
+from molequi.datasets.making import join_frames
 from molequi.datasets.npz import load_npz
 from molequi.datasets.splits import shrink
 from molequi.errors import UserError
@@ -74,7 +75,7 @@ def open_task(name: str, path: str, overrides: list[str], n_train: int | None) -
 def train(config: Config, parts: Mapping[str, Frames], output: Path) -> MolecularModel:
     """Train unless `output` holds the result already; returns the best model."""
     if not (output / "result.json").is_file():
-        frames = Frames.concatenate(list(parts.values()))
+        frames = join_frames(list(parts.values()))
         rows = torch.arange(len(frames)).split([len(part) for part in parts.values()])
         fit_frames(config, frames, dict(zip(parts, rows, strict=True)), output)
     model = load_model(output / "model.safetensors")
@@ -166,7 +167,7 @@ def so3(task: Task, output: Path, *, augmented: bool = False) -> Predictor:
     names = list(task.config.data.targets)
     parts = with_names(task.parts, names)
     if augmented:
-        parts["train"] = Frames.concatenate([parts["train"], mirrored(parts["train"])])
+        parts["train"] = join_frames([parts["train"], mirrored(parts["train"])])
     parts = {name: relabelled(part) for name, part in parts.items()}
     config = changed(
         task.config, names, model={"parity": "natural"}, epochs=0.5 if augmented else 1.0

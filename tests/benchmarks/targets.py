@@ -31,8 +31,8 @@ import torch
 from ase import Atoms
 from ase.data import covalent_radii
 
-from molequi.datasets.in_memory import Electrons, make_frames
 from molequi.datasets.load import load_labelled
+from molequi.datasets.making import Electrons, make_frames
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.models.freeze import FrozenModel

@@ -13,7 +13,8 @@ import torch
 from hands import ridge
 from hands.twin import mirrored, relabelled, without_parity
 
-from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.making import make_frames
 from molequi.models.making import make_model
 from molequi.models.probes import built_in_probes, random_rotation
 from molequi.properties import PROPERTIES

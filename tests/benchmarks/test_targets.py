@@ -14,7 +14,7 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 
-from molequi.datasets.in_memory import make_frames
+from molequi.datasets.making import make_frames
 from molequi.datasets.npz import save_npz
 from molequi.models.checkpoint import save_model
 from molequi.models.making import make_model

@@ -19,8 +19,8 @@ from ase.build import molecule
 pytest.importorskip("rdkit")
 
 from molequi.cli.library import _print_card
-from molequi.datasets.in_memory import Electrons, make_frames
 from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.making import Electrons, make_frames
 from molequi.datasets.npz import load_npz, save_npz
 from molequi.errors import UserError
 from molequi.models.making import make_model

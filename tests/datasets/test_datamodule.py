@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from molequi.datasets.datamodule import MolecularDataModule
-from molequi.datasets.in_memory import make_frames
+from molequi.datasets.making import make_frames
 from molequi.datasets.sampler import BatchOrder, mix_seed
 from molequi.properties import PROPERTIES
 

@@ -8,7 +8,8 @@ import torch
 
 from molequi.datasets import inspect
 from molequi.datasets.displaced import check_displacements, displaced
-from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.making import make_frames
 from molequi.datasets.npz import load_npz, open_arrays, save_npz, write_arrays
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from molequi.datasets.in_memory import Electrons, Frames, Periodicity, make_frames
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.making import Electrons, Periodicity, join_frames, make_frames
 from molequi.datasets.npz import load_npz, open_arrays, save_npz
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, collate
@@ -102,14 +103,14 @@ def test_large_open_structures_take_the_cell_list() -> None:
 def test_subset_concatenate_and_targets() -> None:
     frames = random_frames()
     parts = [frames.subset(torch.tensor([row])) for row in (3, 0)]
-    again = Frames.concatenate(parts)
+    again = join_frames(parts)
     direct = frames.subset(torch.tensor([3, 0]))
     assert torch.equal(again.positions, direct.positions)
     assert again.source == direct.source == ("a.xyz:3", "a.xyz:0")
     assert torch.equal(
         frames.subset(torch.tensor([True, False, False, True, False])).n_atoms, torch.tensor([3, 5])
     )
-    mixed = Frames.concatenate([frames.with_targets(["energy"]), frames.with_targets(["forces"])])
+    mixed = join_frames([frames.with_targets(["energy"]), frames.with_targets(["forces"])])
     assert mixed.targets["energy"].isnan().tolist() == [False] * 5 + [True] * 5
     assert mixed.targets["forces"].isnan().all(dim=1).tolist() == [True] * 13 + [False] * 13
     assert frames.label(3) == "a.xyz:3"
@@ -141,7 +142,7 @@ def test_mistakes_are_named() -> None:
             torch.tensor([[0.0, 0, 0], [0, float("nan"), 0]]), torch.ones(2), torch.tensor([2])
         )
     with pytest.raises(UserError, match="no frames to join"):
-        Frames.concatenate([])
+        join_frames([])
     atom = torch.zeros(1, 3), torch.ones(1), torch.ones(1)
     clash = [
         make_frames(
@@ -150,7 +151,7 @@ def test_mistakes_are_named() -> None:
         for unit in ("1", "eV")
     ]
     with pytest.raises(UserError, match="property 'tox' means"):
-        Frames.concatenate(clash)
+        join_frames(clash)
 
 
 @pytest.mark.parametrize("periodic", [False, True])

@@ -14,9 +14,9 @@ from ase.build import molecule
 
 from molequi.datasets.catalog import describe_datasets, inspect, prepare
 from molequi.datasets.download import fetch
-from molequi.datasets.in_memory import make_frames
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.load import load_dataset, load_labelled
+from molequi.datasets.making import make_frames
 from molequi.datasets.npz import load_npz, save_npz
 from molequi.datasets.places import find_data
 from molequi.datasets.report import describe_frames

@@ -12,9 +12,9 @@ import torch
 from molequi.datasets import registry
 from molequi.datasets.base import DatasetEntry, DatasetSpec, Request
 from molequi.datasets.catalog import describe_datasets, inspect
-from molequi.datasets.in_memory import make_frames
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.load import load_dataset, load_labelled
+from molequi.datasets.making import make_frames
 from molequi.datasets.places import SAMPLES, find_data
 from molequi.datasets.prepared import PreparedSet
 from molequi.datasets.registry import DATASETS, detect, find_source, get_dataset

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.making import make_frames
 from molequi.properties import PROPERTIES
 from molequi.training.config import Config, make_config
 

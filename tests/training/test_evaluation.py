@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from molequi.datasets.in_memory import make_frames
+from molequi.datasets.making import make_frames
 from molequi.datasets.npz import save_npz
 from molequi.errors import UserError
 from molequi.experiments import evaluate

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.making import make_frames
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, declare
 from molequi.training.normalization import fit_statistics

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.making import join_frames, make_frames
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
 from molequi.models.probes import random_rotation
@@ -103,7 +104,7 @@ def test_mirror_images_add_nothing_to_the_training_set() -> None:
     """One frame and its image give the same loss and gradient: augmentation changes no step."""
     model, frames = network(*TARGETS), labelled(6)
     loss, gradient = loss_and_gradient(model, frames)
-    for other in (mirrored(frames), Frames.concatenate([frames, mirrored(frames)])):
+    for other in (mirrored(frames), join_frames([frames, mirrored(frames)])):
         value, slopes = loss_and_gradient(model, other)
         assert float(value) == pytest.approx(float(loss), rel=1e-14)
         for mine, theirs in zip(gradient, slopes, strict=True):
@@ -167,7 +168,7 @@ def axial_frames(irreps: str, n_frames: int) -> Frames:
         )
         for sign in (1.0, -1.0)
     ]
-    return Frames.concatenate(both)
+    return join_frames(both)
 
 
 def test_an_axial_vector_turns_with_the_molecule_and_keeps_its_sign_in_the_mirror() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.making import make_frames
 from molequi.properties import PROPERTIES
 from molequi.training.normalization import fit_statistics
 from molequi.training.reference_energies import (

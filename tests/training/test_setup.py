@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from molequi.datasets.in_memory import make_frames
+from molequi.datasets.making import make_frames
 from molequi.errors import UserError
 from molequi.models.checkpoint import save_model
 from molequi.properties import PROPERTIES, declare

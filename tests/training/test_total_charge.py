@@ -11,7 +11,8 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
-from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.making import make_frames
 from molequi.errors import RunInterruptedError, UserError
 from molequi.models.checkpoint import load_model, save_model
 from molequi.models.physics import Physics

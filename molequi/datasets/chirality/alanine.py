@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from molequi.datasets.chirality.mirror import mirror_frames
-from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.making import join_frames, make_frames
 from molequi.datasets.npz import array_names, open_arrays
 from molequi.datasets.prepared import PreparedSet, one_file
 from molequi.datasets.report import describe_frames
@@ -107,7 +108,7 @@ def _labelled(path: str | Path, trajectory: _Trajectory) -> Frames:
 def _with_reflections(frames: Frames) -> Frames:
     """Put the reflection of each frame behind it, in rows 2i and 2i + 1."""
     order: Tensor = torch.arange(2 * len(frames)).reshape(2, len(frames)).T.reshape(-1)
-    return Frames.concatenate([frames, mirror_frames(frames)]).subset(order)
+    return join_frames([frames, mirror_frames(frames)]).subset(order)
 
 
 def _find_centre(path: str | Path, z: np.ndarray, positions: np.ndarray) -> _Centre:

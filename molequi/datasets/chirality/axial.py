@@ -15,8 +15,9 @@ from rdkit import Chem
 
 from molequi.datasets.chirality.sources import molecules
 from molequi.datasets.formats.csv_files import open_table, table_reader
-from molequi.datasets.in_memory import Electrons, Frames, make_frames
+from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.making import Electrons, make_frames
 from molequi.datasets.prepared import PreparedSet, one_file
 from molequi.datasets.report import describe_frames
 from molequi.datasets.splits import hashed_split

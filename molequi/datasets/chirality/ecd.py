@@ -22,8 +22,8 @@ from ase.data import atomic_numbers
 from numpy.typing import ArrayLike
 
 from molequi.datasets.base import DatasetSpec, Request
-from molequi.datasets.in_memory import make_frames
 from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.making import make_frames
 from molequi.datasets.report import describe_frames
 from molequi.errors import UserError
 from molequi.structures.formats import format_of

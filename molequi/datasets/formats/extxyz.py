@@ -18,6 +18,7 @@ from molequi.datasets.formats.labels import find_labels
 from molequi.datasets.formats.unit_checks import suspicious_units
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.making import join_frames
 from molequi.datasets.report import Label, LabelReport, describe_frames, make_label
 from molequi.errors import UserError
 from molequi.properties import Property, get_property
@@ -130,7 +131,7 @@ class StructureFiles(DatasetSpec):
         ]
         if len(parts) == 1:
             return parts[0]
-        frames = Frames.concatenate([part.frames for part in parts])
+        frames = join_frames([part.frames for part in parts])
         report = describe_frames(frames, f"{len(parts)} files")
         warnings = tuple(line for part in parts for line in part.report.warnings)
         return LabelledSet(frames, dataclasses.replace(report, warnings=warnings))

@@ -12,7 +12,8 @@ from ase import units
 from torch import Tensor
 from torch_geometric.data import Batch, Data, InMemoryDataset
 
-from molequi.datasets.in_memory import Electrons, Frames, Periodicity, make_frames
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.making import Electrons, Periodicity, make_frames
 from molequi.datasets.qm9.columns import QM9_PROPERTIES, atom_references
 from molequi.datasets.qm9.qm9 import load_qm9, prepare_qm9
 from molequi.errors import UserError

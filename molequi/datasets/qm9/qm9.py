@@ -12,8 +12,8 @@ import torch
 
 from molequi.datasets.base import DatasetEntry, Request
 from molequi.datasets.download import fetch
-from molequi.datasets.in_memory import make_frames
 from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.making import make_frames
 from molequi.datasets.npz import array_names, is_flat, load_npz, save_npz
 from molequi.datasets.places import default_root
 from molequi.datasets.prepared import PreparedSet, Progress, one_file, preparing

@@ -10,7 +10,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from molequi.datasets.chirality.mirror import mirror_frames, mirror_values
-from molequi.datasets.in_memory import Frames, make_frames
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.making import make_frames
 from molequi.errors import UserError
 from molequi.o3.coupling import coupling_table
 from molequi.properties import PROPERTIES, Property, declare
