@@ -113,7 +113,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "settings config total_charge clock ema processes state saved_state schedule parts metrics "
         "loss metrics_file log older_runs run_directory reference_energies atomic_energies "
         "normalization baseline doubt predictions calibration evaluation fine_tuning fixed_terms "
-        "labels figures module callbacks launch setup fit",
+        "labels figures resumable module callbacks launch setup fit",
     ),
     (
         "hamiltonian",

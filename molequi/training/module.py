@@ -1,6 +1,4 @@
-"""The Lightning module: one optimiser step, one validation, and the state of a run.
-
-The state makes a run resumable bit for bit on the CPU.
+"""The Lightning module: one optimiser step, one validation.
 
 Every loss term is a sum over known components divided by their number over all processes. Lightning
 averages gradients over processes, so the local loss is multiplied by their number: N processes take
@@ -9,25 +7,20 @@ the step that one process would.
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningModule
 from pytorch_lightning.core.optimizer import LightningOptimizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from molequi.datasets.sampler import TrainingBatch, mix_seed
 from molequi.errors import NotConvergedError
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.signals import SignalWatch
-from molequi.training.clock import Clock
 from molequi.training.doubt import DoubtObjective, doubt_heads
-from molequi.training.ema import EMA
 from molequi.training.loss import Objective, atom_counts
 from molequi.training.metrics import (
     EpochSummary,
@@ -36,21 +29,18 @@ from molequi.training.metrics import (
     add_errors,
     metric_names,
 )
-from molequi.training.optimizers.registry import OPTIMIZERS
 from molequi.training.predictions import derivatives, with_changes
-from molequi.training.processes import share_step, sum_over_processes
-from molequi.training.saved_state import refuse_unlike, refuse_useless
-from molequi.training.schedule import EarlyStopping, Schedule
-from molequi.training.state import Position
+from molequi.training.processes import share_step
+from molequi.training.resumable import ResumableTraining
+from molequi.training.schedule import Schedule
 
 
-class MolecularTraining(LightningModule):
+class MolecularTraining(ResumableTraining):
     """Trains a model on an objective along a schedule.
 
     The settings are those of `training.settings`.
 
-    summary: of the last epoch, None before there is one. clock: of the run; another one may be set
-    before the run starts.
+    summary: of the last epoch, None before there is one.
     """
 
     # The averaged weights, while they are validated.
@@ -68,60 +58,23 @@ class MolecularTraining(LightningModule):
         gradient_clip: float = 10.0,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.model, self.objective, self.schedule = model, objective, schedule
+        super().__init__(
+            model,
+            schedule,
+            len(objective.names),
+            optimizer=optimizer,
+            weight_decay=weight_decay,
+            ema=ema,
+        )
+        self.objective, self.gradient_clip, self.seed = objective, gradient_clip, seed
         self.doubt = DoubtObjective([head.target for head in doubt_heads(model).values()])
         # Which derivatives of the energy the targets ask for.
         self.derivatives = derivatives([row.name for row in objective.rows])
-        self.optimizer, self.weight_decay = optimizer, weight_decay
-        self.gradient_clip, self.seed = gradient_clip, seed
-        self.average = EMA(model, ema)
-        self.position, self.stopping, self.clock = Position(), EarlyStopping(), Clock()
-        self.n_batches, self.stop_reason = 1, ""
-        # Whether a signal asked this process to stop, and whether all processes know of such a
-        # request.
+        self.n_batches = 1
+        # Whether a signal asked this process to stop, and whether all processes know of it.
         self.signals, self.is_stop_agreed = SignalWatch(), False
         self.summary: EpochSummary | None = None
-        # Rows: sum of losses, number of components, of each target in this epoch.
-        self.train_sums = torch.zeros(2, len(objective.names), dtype=torch.float64)
         self.errors: dict[str, ErrorSums] = {}
-        self._resumed_optimizer: dict[str, Any] | None = None
-        self._resumed_epoch = False
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return the optimiser of what is not frozen."""
-        return self._optimizer_of(self.model)
-
-    def _optimizer_of(self, model: nn.Module) -> torch.optim.Optimizer:
-        return OPTIMIZERS[self.optimizer](
-            model, learning_rate=self.schedule.learning_rate, weight_decay=self.weight_decay
-        )
-
-    def on_fit_start(self) -> None:
-        """Put what is not a parameter on the device of the parameters, in memory of its own."""
-        self.average.to(self.device)
-        self.train_sums = self.train_sums.to(self.device, copy=True)
-        if self.global_rank:
-            # The sums of an epoch that is resumed are those of all processes together: the first
-            # one carries them on.
-            self.train_sums.zero_()
-
-    def on_train_start(self) -> None:
-        """Restore the optimiser, start the clock."""
-        if self._resumed_optimizer is not None:
-            # A copy, because the optimiser keeps the tensors, and spawned processes receive them in
-            # shared memory.
-            self._plain_optimizer.load_state_dict(copy.deepcopy(self._resumed_optimizer))
-            self._resumed_optimizer = None
-        self.clock.start(self.position.seconds)
-
-    def on_train_epoch_start(self) -> None:
-        """Forget the sums of the epoch before, unless an interrupted epoch goes on."""
-        if not self._resumed_epoch:
-            self.train_sums.zero_()
-            # A resumed epoch had a shorter loader; from now on the loader is complete and stays.
-            self.trainer.reload_dataloaders_every_n_epochs = 0  # type: ignore[attr-defined]
-        self._resumed_epoch = False
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         """Return the loss of this process's part of the batch."""
@@ -228,54 +181,6 @@ class MolecularTraining(LightningModule):
             is_best=is_best,
         )
 
-    def total_train_sums(self) -> Tensor:
-        """Return the sums of this epoch over all processes; all of them must ask."""
-        if self.trainer.world_size == 1:
-            return self.train_sums.clone()
-        return sum_over_processes(self.train_sums)
-
-    def run_state(self) -> dict[str, Any]:
-        """Return tensors and plain values from which `load_run_state` goes on exactly.
-
-        `train_sums` are those of this process.
-        """
-        return {**self._own_state(), "optimizer": self._plain_optimizer.state_dict()}
-
-    def _own_state(self) -> dict[str, Any]:
-        """Return the state without the optimiser, which is made when the run starts."""
-        return {
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "position": dataclasses.asdict(self.position),
-            "watch": dataclasses.asdict(self.stopping),
-            "train_sums": self.train_sums,
-            "stop_reason": self.stop_reason,
-        }
-
-    def load_run_state(self, state: Mapping[str, Any]) -> None:
-        """Restore what `run_state` gave; the optimiser follows when the run starts.
-
-        What `saved_state` raises for a state of no such run.
-        """
-        refuse_unlike({name: state[name] for name in self._own_state()}, self._own_state())
-        refuse_useless(state["optimizer"], self.model, self._optimizer_of)
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.position = Position(**state["position"])
-        self.stopping = EarlyStopping(**state["watch"])
-        self.train_sums = state["train_sums"].clone()
-        self.stop_reason = state["stop_reason"]
-        self._resumed_optimizer = state["optimizer"]
-        self._resumed_epoch = self.position.batch > 0
-
-    @property
-    def _plain_optimizer(self) -> torch.optim.Optimizer:
-        """The optimiser without Lightning's wrapping."""
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            raise TypeError(f"one optimiser was configured, Lightning gave {optimizer!r}")
-        return optimizer
-
     def _enter_stage(self) -> None:
         """Forget the gradients of the past when the loss weights change.
 
@@ -284,7 +189,7 @@ class MolecularTraining(LightningModule):
         """
         is_last = self.schedule.is_last_stage(self.schedule.progress(self.position, self.n_batches))
         if self.schedule.second_stage is not None and is_last and not self.position.stage_step:
-            self._plain_optimizer.state.clear()
+            self.plain_optimizer.state.clear()
             self.position.stage_step = self.position.step
 
     def _move_on(self) -> None:
