@@ -123,8 +123,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("", "experiments"),
     (
         "simulation",
-        "calculator state trajectory guard motion md relaxation rotation vibrations conformers "
-        "boltzmann",
+        "changes offers calculator movers state trajectory guard motion md relaxation rotation "
+        "vibrations conformers boltzmann",
     ),
     ("", "__main__"),
 )

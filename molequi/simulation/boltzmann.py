@@ -19,8 +19,8 @@ from molequi.models.zoo import load
 from molequi.prediction.optical_rotation import MARKS, ROTATION, sign_of, smallest_rotation
 from molequi.prediction.predict import predict
 from molequi.properties import Property
-from molequi.simulation.calculator import as_calculator
 from molequi.simulation.conformers import Pool, conformer_pool, mirrored
+from molequi.simulation.movers import as_calculator
 from molequi.structures.inputs import Input, Structure, read_inputs
 from molequi.structures.writers import check_writable, write_results
 

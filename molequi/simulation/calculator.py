@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from typing import Any, NamedTuple
@@ -13,23 +12,16 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 
-from molequi.errors import UnknownElementError, UserError
+from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
 from molequi.graphs.verlet import VerletList
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import frozen_model
-from molequi.prediction.records import (
-    ASE_NAMES,
-    Values,
-    ase_results,
-    result_labels,
-    split_outputs,
-    spreads,
-)
+from molequi.prediction.records import Values, ase_results, result_labels, split_outputs, spreads
+from molequi.simulation.changes import changes_between, kept_copy
+from molequi.simulation.offers import ase_properties, refuse_without_forces, why_not, why_unsafe
 from molequi.structures.atoms import charge_of, multiplicity_of
-
-logger = logging.getLogger(__name__)
 
 
 class Electrons(NamedTuple):
@@ -39,10 +31,6 @@ class Electrons(NamedTuple):
     multiplicity: int
 
 
-_SLAB_STRESS = (
-    "for a slab switch pbc on along all axes, with vacuum above the cutoff, and hold the axis of "
-    "the vacuum, for c by FrechetCellFilter(atoms, mask=[1, 1, 0, 0, 0, 1])"
-)
 # What may be changed after a calculator was made: `Calculator.set`.
 _CHANGEABLE = ("charge", "spin_multiplicity", "unsafe")
 
@@ -103,7 +91,7 @@ class Calculator(AseCalculator):
         self.model = frozen_model(
             model, device=device, dtype=dtype, kernels=kernels, dispersion=dispersion
         )
-        _refuse_without_forces(self.model)
+        refuse_without_forces(self.model)
         self.parameters.update(
             model=self.model.metadata.name,
             device=str(self.model.device),
@@ -116,7 +104,7 @@ class Calculator(AseCalculator):
         )
         self.unsafe_reason: str | None = None
         self.predictions: Values = {}
-        self.implemented_properties = _ase_properties(self.model)
+        self.implemented_properties = ase_properties(self.model)
         self._skin = VerletList(self.model.cutoff, skin)
         self._kept: Atoms | None = None
         self._electrons: Electrons | None = None
@@ -171,23 +159,11 @@ class Calculator(AseCalculator):
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Return what changed since the last calculation.
 
-        Exact, and charges written in `info` count.
-
-        ASE's own comparison takes longer than a small model; and a changed `info['charge']` would
-        go unseen.
+        Charges written in `info` count, which ASE's own comparison does not see.
         """
-        last = self.atoms
-        if last is None:
+        if self.atoms is None:
             return list(all_changes)
-        changes = [
-            name
-            for name in ("numbers", "positions")
-            if not np.array_equal(getattr(last, name), getattr(atoms, name))
-        ]
-        if not np.array_equal(last.cell.array, atoms.cell.array):
-            changes.append("cell")
-        if not np.array_equal(last.pbc, atoms.pbc):
-            changes.append("pbc")
+        changes = changes_between(self.atoms, atoms)
         if self.electrons(atoms) != self._electrons:
             changes.append("initial_charges")
         return changes
@@ -209,25 +185,12 @@ class Calculator(AseCalculator):
         electrons = self.electrons(atoms)
         graph = self.graph(atoms, electrons)
         if self._electrons != electrons or set(system_changes) - {"positions", "cell"}:
-            self.unsafe_reason = _refusal(self.model, graph, unsafe=self.unsafe)
+            self.unsafe_reason = why_unsafe(self.model, graph, unsafe=self.unsafe)
         outputs = self.model.compute(graph, forces=True, stress=bool(atoms.pbc.all()))
         (self.predictions,) = split_outputs(self.model, graph, outputs)
         self.results = ase_results(self.predictions) | spreads(self.model, self.predictions)
-        self._remember(atoms, electrons)
-
-    def _remember(self, atoms: Atoms, electrons: Electrons) -> None:
-        """Keep what `check_state` compares with.
-
-        Only a structure of other atoms is worth a full copy.
-        """
-        kept = self._kept
-        if kept is None or not np.array_equal(kept.numbers, atoms.numbers):
-            kept = self._kept = atoms.copy()
-        else:
-            kept.positions[:] = atoms.positions
-            kept.cell[:] = atoms.cell
-            kept.pbc[:] = atoms.pbc
-        self.atoms, self._electrons = kept, electrons
+        self.atoms = self._kept = kept_copy(atoms, self._kept)
+        self._electrons = electrons
 
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
@@ -237,7 +200,8 @@ class Calculator(AseCalculator):
         Raises PropertyNotImplementedError that says why the model or the structure has none.
         """
         with self._in_use:
-            reason = self._why_not(name, self.atoms if atoms is None else atoms)
+            known = self.atoms if atoms is None else atoms
+            reason = why_not(self.model, name, self.implemented_properties, known)
             if reason is not None:
                 raise PropertyNotImplementedError(reason)
             return super().get_property(name, atoms, allow_calculation)
@@ -249,7 +213,7 @@ class Calculator(AseCalculator):
         """
         with self._in_use:
             graph = self.graph(atoms)
-            _refusal(self.model, graph, unsafe=self.unsafe)
+            why_unsafe(self.model, graph, unsafe=self.unsafe)
             return self.model.hessian(graph).cpu().numpy()
 
     def labels(self, atoms: Atoms) -> dict[str, Any]:
@@ -260,71 +224,3 @@ class Calculator(AseCalculator):
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Return what ASE stores about the calculator."""
         return dict(self.parameters)
-
-    def _why_not(self, name: str, atoms: Atoms | None) -> str | None:
-        if name not in self.implemented_properties:
-            return f"this model has no {name}; it gives {', '.join(self.implemented_properties)}"
-        if atoms is None:
-            return None
-        target = self.model.properties.get(name)
-        if target is None or target.is_defined(atoms.pbc):
-            return None
-        reason = f"{target.condition}; this structure has pbc {atoms.pbc.tolist()}"
-        return f"{reason}; {_SLAB_STRESS}" if name == "stress" and atoms.pbc.any() else reason
-
-
-def _refuse_without_forces(model: FrozenModel) -> None:
-    """Refuse a model whose energy has no continuous derivative: it cannot move atoms."""
-    obstacle = model.capabilities.no_forces_reason
-    if "energy" in model.outputs and obstacle is not None:
-        raise UserError(
-            f"model {model.metadata.name} has no continuous forces: {obstacle}; `molequi "
-            "predict` gives its energies"
-        )
-
-
-def _ase_properties(model: FrozenModel) -> list[str]:
-    """Name what the model gives of what ASE has names for, and the spreads that it gives."""
-    beside_energy = {"free_energy", "energies"} if "energy" in model.properties else set()
-    named = [name for name in ASE_NAMES if name in {*model.properties, *beside_energy}]
-    return named + [name for name, row in model.properties.items() if row.spread_of]
-
-
-def _refusal(model: FrozenModel, graph: AtomGraph, *, unsafe: bool) -> str | None:
-    """Return what the model was not made for, None where all is well.
-
-    Without `unsafe` that is an error.
-    """
-    try:
-        model.check_input(graph)
-    except UserError as error:
-        if not unsafe or isinstance(error, UnknownElementError):
-            raise
-        logger.warning("outside the model: %s", error)
-        return str(error)
-    return None
-
-
-def as_calculator(
-    model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator,
-    *,
-    dtype: torch.dtype | None = None,
-) -> Calculator:
-    """Return the calculator itself, or a new one of a model, for something that moves atoms.
-
-    `dtype` is that of a new one, except of a frozen model, which keeps its own.
-
-    Raises UserError for a model without an energy.
-    """
-    if isinstance(model, Calculator):
-        calculator = model
-    else:
-        is_open = isinstance(model, str | os.PathLike | MolecularModel)
-        calculator = Calculator(model, dtype=dtype if is_open else None)
-    if "forces" not in calculator.implemented_properties:
-        name, outputs = calculator.model.metadata.name, ", ".join(calculator.model.outputs)
-        raise UserError(
-            f"model {name} gives {outputs}, but no energy; to move atoms a model with an energy is "
-            "needed"
-        )
-    return calculator

@@ -20,8 +20,9 @@ from molequi.kernels import policy
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.signals import SignalWatch
-from molequi.simulation.calculator import Calculator, as_calculator
+from molequi.simulation.calculator import Calculator
 from molequi.simulation.motion import MDSettings, Motion
+from molequi.simulation.movers import as_calculator
 from molequi.simulation.trajectory import Trajectory
 from molequi.structures.inputs import Input, first_atoms
 

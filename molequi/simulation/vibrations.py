@@ -30,7 +30,8 @@ from molequi.prediction.records import labelled_atoms, max_force
 from molequi.runtime.files import check_output
 from molequi.runtime.folders import folder_by_rename
 from molequi.runtime.plain import json_text
-from molequi.simulation.calculator import Calculator, as_calculator
+from molequi.simulation.calculator import Calculator
+from molequi.simulation.movers import as_calculator
 from molequi.simulation.relaxation import relax_atoms
 from molequi.simulation.rotation import rotational_constants
 from molequi.structures.inputs import Input, first_atoms
