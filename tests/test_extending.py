@@ -28,8 +28,9 @@ from molequi.datasets.settings import DataSettings
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.kernels import BACKENDS, Backend, Edges, reference
 from molequi.models.making import make_model
-from molequi.models.probes import built_in_probes, random_rotation
+from molequi.models.probes import built_in_probes
 from molequi.models.settings import ModelSettings
+from molequi.models.structure import random_rotation
 from molequi.nn.backbones import registry as backbones
 from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures
 from molequi.nn.heads.base import FeatureSpec, Head, Molecules

@@ -59,7 +59,10 @@ ORDER: tuple[tuple[str, str], ...] = (
         "response",
     ),
     ("nn.frozen", "workspace buffers maps layer layers autograd"),
-    ("nn.backbones", "base spherical angles invariant lieconv equivarified registry"),
+    (
+        "nn.backbones",
+        "base spherical angles invariant_layer invariant lieconv equivarified registry",
+    ),
     (
         "nn.physics",
         "image_pairs coulomb d3_table dispersion_parameters dispersion ewald long_range repulsion",
@@ -71,7 +74,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "datasets",
         "offsets in_memory making displaced sparse_targets conversion contacts duplicates outliers "
-        "report labelled_set large_arrays npz splits download places base prepared",
+        "report labelled_set large_arrays array_files npz splits download places base prepared",
     ),
     (
         "datasets.formats",
@@ -86,8 +89,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("datasets", "rmd17 registry catalog settings load sampler datamodule"),
     (
         "models",
-        "physics outputs settings metadata freeze probes domain molecular dispersion reach making "
-        "converters reference checkpoint zoo",
+        "physics outputs settings metadata freeze structure probes domain molecular dispersion "
+        "reach making converters reference checkpoint zoo",
     ),
     (
         "diagnostics",

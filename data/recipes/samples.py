@@ -24,11 +24,12 @@ import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from rdkit import Chem
 
+from molequi.datasets.array_files import open_arrays, write_arrays
 from molequi.datasets.chirality.axial import load_axial
 from molequi.datasets.chirality.qm9_centres import load_qm9_chirality
 from molequi.datasets.chirality.rosenfeld import load_rosenfeld
 from molequi.datasets.labelled_set import LabelledSet
-from molequi.datasets.npz import open_arrays, save_npz, write_arrays
+from molequi.datasets.npz import save_npz
 from molequi.datasets.qm9.qm9 import load_qm9, qm9pack_folder
 from molequi.datasets.rmd17 import load_rmd17
 from molequi.datasets.splits import restrict

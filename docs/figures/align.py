@@ -12,7 +12,7 @@ from molequi.alignment.fields import L_MAX, Multipoles, fields_of, multipoles, s
 from molequi.alignment.orientations import correlations, score_at
 from molequi.alignment.scoring import Pair, best_pose, scan_orientations, unit_features
 from molequi.graphs.neighbors import build_graph
-from molequi.models.probes import random_rotation
+from molequi.models.structure import random_rotation
 from molequi.models.zoo import load
 from molequi.o3.irreps import Irreps
 from molequi.o3.wigner import rotate

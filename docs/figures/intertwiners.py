@@ -13,7 +13,8 @@ from molequi.groups.intertwiners import intertwiners
 from molequi.groups.named_representations import wallpaper_representation
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
-from molequi.models.probes import Structure, built_in_probes
+from molequi.models.probes import built_in_probes
+from molequi.models.structure import Structure
 from molequi.nn.backbones.equivarified import EquivarifiedBackbone
 from molequi.properties import get_property
 

@@ -12,7 +12,6 @@ units, and `split` holds 0, 1 or 2 (train, valid, test) for each structure.
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,23 +20,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molequi.datasets.array_files import array_names, open_arrays, row_numbers, write_arrays
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
-from molequi.datasets.large_arrays import map_member, write_member
 from molequi.datasets.making import Electrons, Periodicity, make_frames
 from molequi.datasets.report import describe_frames
 from molequi.datasets.sparse_targets import compact, expand
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, Property, from_dict, to_dict
-from molequi.runtime.files import written_by_rename
-from molequi.runtime.gate import DAMAGE, reading
+from molequi.runtime.gate import reading
 from molequi.runtime.plain import parse_json
 
 FORMATS = (1, 2)  # 2 has targets of some structures alone
 _OPTIONAL = ("cell", "pbc", "charge", "multiplicity")
-# Bytes; and how many times as large as its file what it holds may be beyond.
-_LARGEST, _DENSEST = 1 << 30, 100
-_SIZES = ("file_size", "compress_size")
 _RESERVED = {"n_atoms", "z", "pos", *_OPTIONAL, "source", "group", "meta"}
 
 
@@ -100,73 +95,6 @@ def _arrays(
             "multiplicity": frames.spin_multiplicity.numpy(),
         }
     return arrays
-
-
-def write_arrays(
-    path: str | Path, arrays: Mapping[str, np.ndarray], *, compress: bool = True
-) -> None:
-    """Write an npz by rename. The same arrays give the same bytes: the entries carry no date."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-    with written_by_rename(path) as partial, zipfile.ZipFile(partial, "w", method) as archive:
-        for name, values in arrays.items():
-            write_member(archive, name, values)
-
-
-def open_arrays(path: str | Path, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """Read the arrays of an npz (of the names in `only`, those that are there), never unpickling.
-
-    Large ones that are not compressed stay on the disk until they are looked at.
-    Raises UserError for a file that is missing, not an npz, or holds Python objects.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; give the path of an npz file")
-    with reading(path, "plain arrays (Python objects are refused)"):
-        return load_arrays(path, only)
-
-
-def load_arrays(path: Path, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """Read arrays as `open_arrays`, but raise whatever a damaged file makes NumPy stumble over."""
-    # Opened here, for NumPy leaves the file of a damaged archive open.
-    with path.open("rb") as handle:
-        archive = np.load(handle, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
-            raise UserError(f"{path} holds one array; expected an npz file with several")
-        members = archive.zip
-        _refuse_bomb(members)
-        names = [name for name in archive.files if only is None or name in only]
-        mapped = {name: map_member(path, members, name) for name in names}
-        return {name: archive[name] if array is None else array for name, array in mapped.items()}
-
-
-def _refuse_bomb(archive: zipfile.ZipFile) -> None:
-    """Refuse a small file of arrays so large that only a file made for that has them."""
-    members = archive.infolist()
-    size, packed = (sum(getattr(one, name) for one in members) for name in _SIZES)
-    if size > max(_LARGEST, _DENSEST * packed):
-        raise ValueError(f"its arrays take {size / 2**30:.0f} GiB, unpacked from {packed} bytes")
-
-
-def row_numbers(values: object, where: str) -> Tensor:
-    """Return row numbers, (n,), int64.
-
-    Raises UserError, naming `where`, for what is no list of whole numbers.
-    """
-    rows = np.asarray(values)
-    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
-        raise UserError(f"{where} is no list of row numbers, from 0")
-    return torch.from_numpy(rows.astype(np.int64))
-
-
-def array_names(path: Path) -> frozenset[str]:
-    """Return the names of the arrays of an npz file without reading them; none of another file."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return frozenset(name.removesuffix(".npy") for name in archive.namelist())
-    except DAMAGE:
-        return frozenset()
 
 
 def is_flat(path: Path) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from molequi.datasets.array_files import open_arrays
 from molequi.datasets.base import DatasetSpec
 from molequi.datasets.chirality.alanine import Alanine
 from molequi.datasets.chirality.axial import Axial
@@ -18,7 +19,6 @@ from molequi.datasets.chirality.rosenfeld import Rosenfeld
 from molequi.datasets.formats.extxyz import StructureFiles
 from molequi.datasets.formats.flat_npz import FlatNpz
 from molequi.datasets.formats.tables import Table
-from molequi.datasets.npz import open_arrays
 from molequi.datasets.places import find_data
 from molequi.datasets.qm9.qm9 import Qm9
 from molequi.datasets.rmd17 import Rmd17

@@ -9,10 +9,10 @@ import torch
 from ase import units
 from torch import Tensor
 
+from molequi.datasets.array_files import array_names, open_arrays, row_numbers
 from molequi.datasets.base import DatasetEntry, DatasetSpec, Request
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.making import make_frames
-from molequi.datasets.npz import array_names, open_arrays, row_numbers
 from molequi.datasets.report import describe_frames
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES

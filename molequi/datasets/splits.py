@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.datasets.npz import open_arrays, row_numbers
+from molequi.datasets.array_files import open_arrays, row_numbers
 from molequi.errors import UserError
 from molequi.runtime.gate import reading
 from molequi.runtime.plain import read_json

@@ -25,7 +25,8 @@ from molequi.diagnostics.limits import Measurement, measurement
 from molequi.diagnostics.model_runner import CheckableModel, Deviation, ModelRunner, Outputs
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
-from molequi.models.probes import Structure, built_in_probes, structures_of
+from molequi.models.probes import built_in_probes
+from molequi.models.structure import Structure, structures_of
 
 
 class Trial(NamedTuple):

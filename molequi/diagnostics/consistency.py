@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from molequi.diagnostics.model_runner import Deviation, ModelRunner, ratio
-from molequi.models.probes import Structure, at_cutoff
+from molequi.models.probes import at_cutoff
+from molequi.models.structure import Structure
 
 _N_PATHS, _N_STRAINS = 2, 4
 _N_NODES = 8

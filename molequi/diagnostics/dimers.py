@@ -17,7 +17,7 @@ from ase.data import chemical_symbols, covalent_radii
 from molequi.diagnostics.model_runner import CheckableModel, Deviation, ModelRunner
 from molequi.errors import UserError
 from molequi.models.molecular import MolecularModel
-from molequi.models.probes import Structure
+from molequi.models.structure import Structure
 
 # In units of the sum of the covalent radii: where a curve begins, where no bond is shorter (that of
 # N2 is 0.77), and how far it goes at least.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from molequi.diagnostics.model_runner import Deviation, ModelRunner, Outputs, ratio
-from molequi.models.probes import Structure, random_rotation
+from molequi.models.structure import Structure, random_rotation
 from molequi.o3.irreps import Irrep
 
 _N_ROTATIONS = 3

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from molequi.diagnostics.model_runner import Deviation, ModelRunner, Outputs, ratio
-from molequi.models.probes import Structure
+from molequi.models.structure import Structure
 
 _GAP, _TRAVEL = 2.5, 12.0  # Å: between two copies of a structure at the start, and how far one goes
 _GROWTH = 0.15  # of the vectors of a periodic cell

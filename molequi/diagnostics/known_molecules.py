@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from ase.data import atomic_numbers
 
-from molequi.models.probes import Structure
+from molequi.models.structure import Structure
 
 
 class Bond(NamedTuple):

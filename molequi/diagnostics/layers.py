@@ -17,7 +17,7 @@ from molequi.diagnostics.limits import LIMITS, Measurement
 from molequi.diagnostics.model_runner import rotation_of_rows
 from molequi.groups.equivarify import turn_images
 from molequi.groups.finite import dihedral_group
-from molequi.models.probes import random_rotation
+from molequi.models.structure import random_rotation
 from molequi.o3.irreps import Irreps
 
 Layer = Callable[[Tensor], Tensor]

@@ -13,7 +13,7 @@ from torch import Tensor
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.models.metadata import ModelMetadata
 from molequi.models.molecular import MolecularModel
-from molequi.models.probes import Structure
+from molequi.models.structure import Structure
 from molequi.nn.backbones.base import Capabilities
 from molequi.o3.cartesian import from_cartesian
 from molequi.o3.irreps import Irreps

@@ -14,7 +14,7 @@ from torch import Tensor
 from molequi.diagnostics.consistency import smoothness
 from molequi.diagnostics.model_runner import Deviation, ModelRunner, ratio, rotation_of_rows
 from molequi.graphs.graph import AtomGraph
-from molequi.models.probes import Structure, random_rotation
+from molequi.models.structure import Structure, random_rotation
 from molequi.nn.backbones.base import NodeFeatures
 from molequi.o3.irreps import Irrep
 

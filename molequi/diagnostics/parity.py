@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from molequi.diagnostics.model_runner import Deviation, ModelRunner, ratio
-from molequi.models.probes import Structure, achiral_probes, built_in_probes
+from molequi.models.probes import achiral_probes, built_in_probes
+from molequi.models.structure import Structure
 from molequi.o3.irreps import Irrep, Irreps
 
 _PSEUDOSCALAR = Irrep.parse("0o")

@@ -27,7 +27,8 @@ from molequi.diagnostics.model_runner import CheckableModel, Deviation, ModelRun
 from molequi.diagnostics.shapes import bond_lengths, ring_planarity
 from molequi.errors import UserError
 from molequi.models.molecular import MolecularModel
-from molequi.models.probes import Structure, built_in_probes, random_rotation
+from molequi.models.probes import built_in_probes
+from molequi.models.structure import Structure, random_rotation
 
 _FAR = 100.0  # Å
 _MEV = 1000.0

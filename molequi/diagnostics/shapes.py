@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 
 from molequi.diagnostics.known_molecules import KnownMolecule
 from molequi.diagnostics.model_runner import Deviation, ModelRunner
-from molequi.models.probes import Structure
+from molequi.models.structure import Structure
 
 _FORCE = 5e-3  # eV/Å, left on any coordinate
 _STEPS = 300

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from molequi.datasets.npz import load_arrays
+from molequi.datasets.array_files import load_arrays
 from molequi.runtime.files import written_by_rename
 from molequi.runtime.gate import reading
 from molequi.runtime.plain import parse_json

@@ -12,7 +12,7 @@ from molequi.diagnostics.check import MEASURES, measure, probes_for
 from molequi.diagnostics.limits import Measurement
 from molequi.diagnostics.model_runner import CheckableModel, ModelRunner
 from molequi.errors import UserError
-from molequi.models.probes import Structure
+from molequi.models.structure import Structure
 from molequi.o3.irreps import Irreps
 from molequi.testing.calculators import (
     CalculatorModel,

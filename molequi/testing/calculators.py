@@ -15,7 +15,8 @@ from molequi.diagnostics.model_runner import CheckableModel
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
 from molequi.models.metadata import ModelMetadata
-from molequi.models.probes import Structure, built_in_probes
+from molequi.models.probes import built_in_probes
+from molequi.models.structure import Structure
 from molequi.nn.backbones.base import Capabilities
 from molequi.properties import PROPERTIES
 from molequi.structures.atoms import charge_of, check_atoms, multiplicity_of, with_electrons

@@ -35,7 +35,7 @@ from molequi.errors import UserError
 from molequi.graphs.graph import collate
 from molequi.graphs.neighbors import build_graph
 from molequi.models.making import make_model
-from molequi.models.probes import random_rotation
+from molequi.models.structure import random_rotation
 from molequi.models.zoo import load
 from molequi.o3.irreps import Irreps
 from molequi.o3.wigner import rotate

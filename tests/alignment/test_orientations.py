@@ -15,7 +15,7 @@ from molequi.alignment.orientations import (
     scan,
     score_at,
 )
-from molequi.models.probes import random_rotation
+from molequi.models.structure import random_rotation
 from molequi.o3.irreps import Irreps
 from molequi.o3.wigner import rotate
 

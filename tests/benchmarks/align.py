@@ -38,7 +38,7 @@ from molequi.graphs.graph import collate
 from molequi.graphs.neighbors import build_graph
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
-from molequi.models.probes import random_rotation
+from molequi.models.structure import random_rotation
 from molequi.models.zoo import load
 from molequi.structures.molecules import atoms_from_smiles
 

@@ -34,7 +34,7 @@ from molequi.graphs.neighbors import build_graph
 from molequi.groups.finite import point_group
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
-from molequi.models.probes import random_rotation
+from molequi.models.structure import random_rotation
 from molequi.nn.backbones.equivarified import EquivarifiedBackbone
 from molequi.properties import get_property
 

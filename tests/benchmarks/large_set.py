@@ -19,9 +19,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from molequi.datasets.array_files import open_arrays, write_arrays
 from molequi.datasets.datamodule import MolecularDataModule
 from molequi.datasets.load import load_dataset
-from molequi.datasets.npz import load_npz, open_arrays, write_arrays
+from molequi.datasets.npz import load_npz
 from molequi.datasets.places import find_data
 from molequi.datasets.settings import DataSettings
 from molequi.models.making import make_model

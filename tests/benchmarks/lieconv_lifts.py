@@ -12,7 +12,8 @@ from torch import Tensor
 from molequi.graphs.graph import collate
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
-from molequi.models.probes import Structure, built_in_probes, random_rotation
+from molequi.models.probes import built_in_probes
+from molequi.models.structure import Structure, random_rotation
 
 GROUPS, LIFTS, N_DRAWS, BATCH, ELEMENTS = (
     ("trivial", "T(3)", "SO(3)", "SE(3)"),

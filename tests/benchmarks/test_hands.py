@@ -16,7 +16,8 @@ from hands.twin import mirrored, relabelled, without_parity
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.making import make_frames
 from molequi.models.making import make_model
-from molequi.models.probes import built_in_probes, random_rotation
+from molequi.models.probes import built_in_probes
+from molequi.models.structure import random_rotation
 from molequi.properties import PROPERTIES
 
 ORGANIC = (1, 6, 7, 8)

@@ -15,7 +15,8 @@ from torch import Tensor
 from molequi.graphs.graph import collate
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
-from molequi.models.probes import Structure, built_in_probes
+from molequi.models.probes import built_in_probes
+from molequi.models.structure import Structure
 from molequi.properties import Property, declare
 
 ORGANIC = (1, 6, 7, 8)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from molequi.graphs.graph import collate
 from molequi.models.molecular import MolecularModel
-from molequi.models.probes import Structure, at_cutoff, built_in_probes
+from molequi.models.probes import at_cutoff, built_in_probes
+from molequi.models.structure import Structure
 
 ORGANIC = (1, 6, 7, 8)
 CUTOFF = 4.5  # Å, of the models in conftest.py

@@ -10,7 +10,8 @@ from molequi.errors import UserError
 from molequi.graphs.neighbors import build_graph
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
-from molequi.models.probes import Structure, built_in_probes
+from molequi.models.probes import built_in_probes
+from molequi.models.structure import Structure
 
 ORGANIC = (1, 6, 7, 8)
 CUTOFF = 4.5  # Å, of the models in conftest.py

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from molequi.graphs.graph import collate
 from molequi.models.molecular import MolecularModel
-from molequi.models.probes import Structure, built_in_probes, random_rotation
+from molequi.models.probes import built_in_probes
+from molequi.models.structure import Structure, random_rotation
 from molequi.properties import Property
 
 ORGANIC = (1, 6, 7, 8)

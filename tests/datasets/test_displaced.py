@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from molequi.datasets import inspect
+from molequi.datasets.array_files import open_arrays, write_arrays
 from molequi.datasets.displaced import check_displacements, displaced
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.making import make_frames
-from molequi.datasets.npz import load_npz, open_arrays, save_npz, write_arrays
+from molequi.datasets.npz import load_npz, save_npz
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from molequi.datasets.array_files import open_arrays
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.making import Electrons, Periodicity, join_frames, make_frames
-from molequi.datasets.npz import load_npz, open_arrays, save_npz
+from molequi.datasets.npz import load_npz, save_npz
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.graphs.neighbors import build_graph

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from molequi.datasets import large_arrays
-from molequi.datasets.npz import open_arrays, write_arrays
+from molequi.datasets.array_files import open_arrays, write_arrays
 from molequi.errors import UserError
 
 RNG = np.random.default_rng(0)

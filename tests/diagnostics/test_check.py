@@ -14,7 +14,7 @@ from molequi.diagnostics.limits import LIMITS
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.models.making import make_model
-from molequi.models.probes import Structure
+from molequi.models.structure import Structure
 from molequi.properties import declare
 
 FAULT = 1e-3

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from molequi.datasets import inspect
-from molequi.datasets.npz import open_arrays
+from molequi.datasets.array_files import open_arrays
 from molequi.datasets.splits import file_split
 from molequi.errors import UserError
 from molequi.models.checkpoint import load_model

@@ -16,8 +16,9 @@ SOUND = ("w.xyz w.extxyz w.sdf w.mol2 w.pdb w.gjf w.cif w.smi w.csv w.npz rmd17.
          "md.xyz.restart run/last.ckpt").split()  # fmt: skip
 # The limits of what is unpacked are lowered, so that small bombs do.
 START = (
-    "import molequi.structures.formats as formats, molequi.datasets.npz as npz, audit, sys; "
-    "formats._LARGEST = npz._LARGEST = 1 << 22; audit.main(sys.argv[1:])"
+    "import molequi.structures.formats as formats, molequi.datasets.array_files as arrays; "
+    "import audit, sys; "
+    "formats._LARGEST = arrays._LARGEST = 1 << 22; audit.main(sys.argv[1:])"
 )
 
 

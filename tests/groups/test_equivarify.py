@@ -23,7 +23,8 @@ from molequi.groups.equivarify import (
 )
 from molequi.groups.finite import cyclic_group, dihedral_group, point_group
 from molequi.models.molecular import MolecularModel
-from molequi.models.probes import built_in_probes, random_rotation
+from molequi.models.probes import built_in_probes
+from molequi.models.structure import random_rotation
 from molequi.nn.backbones.equivarified import CoordinateNetwork, EquivarifiedBackbone
 from molequi.properties import get_property
 

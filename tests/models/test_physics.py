@@ -18,8 +18,9 @@ from molequi.models.checkpoint import describe, load_model, save_model
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
 from molequi.models.physics import NO_PHYSICS, Physics
-from molequi.models.probes import Structure, built_in_probes
+from molequi.models.probes import built_in_probes
 from molequi.models.settings import ModelSettings
+from molequi.models.structure import Structure
 from molequi.nn.physics import (
     CoulombParameters,
     DispersionParameters,

@@ -8,14 +8,8 @@ import torch
 
 from molequi.diagnostics.model_runner import rotation_of_rows
 from molequi.graphs.graph import collate
-from molequi.models.probes import (
-    Structure,
-    achiral_probes,
-    at_cutoff,
-    built_in_probes,
-    random_rotation,
-    structures_of,
-)
+from molequi.models.probes import achiral_probes, at_cutoff, built_in_probes
+from molequi.models.structure import Structure, random_rotation, structures_of
 
 ORGANIC = (1, 6, 7, 8)
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from molequi.graphs.graph import AtomGraph
 from molequi.models.making import make_model
-from molequi.models.probes import Structure, built_in_probes, random_rotation
+from molequi.models.probes import built_in_probes
+from molequi.models.structure import Structure, random_rotation
 from molequi.models.zoo import load
 from molequi.nn.backbones.spherical import SphericalBackbone
 from molequi.o3.irreps import Irreps

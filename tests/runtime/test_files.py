@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from molequi.datasets.array_files import write_arrays
 from molequi.datasets.download import fetch
-from molequi.datasets.npz import write_arrays
 from molequi.errors import UserError
 from molequi.kernels import jit_cache
 from molequi.runtime import files

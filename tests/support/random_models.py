@@ -18,7 +18,7 @@ from molequi.graphs.graph import collate
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
 from molequi.models.physics import NO_PHYSICS, Physics
-from molequi.models.probes import Structure
+from molequi.models.structure import Structure
 from molequi.nn.physics import dispersion_parameters
 
 ELEMENTS = (1, 6, 7, 8, 9, 16)

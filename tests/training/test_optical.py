@@ -17,7 +17,7 @@ from molequi.datasets.in_memory import Frames
 from molequi.datasets.making import join_frames, make_frames
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
-from molequi.models.probes import random_rotation
+from molequi.models.structure import random_rotation
 from molequi.properties import PROPERTIES, Property, declare, part_names
 from molequi.training.evaluation import evaluate_frames
 from molequi.training.loss import Objective

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molequi.datasets.array_files import array_names, open_arrays
 from molequi.datasets.chirality.mirror import mirror_frames
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.making import join_frames, make_frames
-from molequi.datasets.npz import array_names, open_arrays
 from molequi.datasets.prepared import PreparedSet, one_file
 from molequi.datasets.report import describe_frames
 from molequi.datasets.splits import NAMES

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molequi.datasets.array_files import open_arrays
 from molequi.datasets.in_memory import Frames
-from molequi.datasets.npz import open_arrays
 from molequi.datasets.qm9.qm9 import PREPARED, default_root, load_qm9, qm9pack_folder
 from molequi.datasets.splits import hashed_split
 from molequi.errors import UserError

@@ -19,11 +19,12 @@ import torch
 from ase import Atoms, units
 from torch import Tensor
 
+from molequi.datasets.array_files import array_names, open_arrays
 from molequi.datasets.base import FileReport
 from molequi.datasets.chirality.qm9_labels import constitution_split, join_qm9, qm9_smiles
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
-from molequi.datasets.npz import array_names, is_flat, open_arrays
+from molequi.datasets.npz import is_flat
 from molequi.datasets.prepared import PreparedSet
 from molequi.datasets.report import LabelReport, describe_frames, make_label
 from molequi.errors import UserError

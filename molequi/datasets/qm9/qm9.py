@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from molequi.datasets.array_files import array_names
 from molequi.datasets.base import DatasetEntry, Request
 from molequi.datasets.download import fetch
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.making import make_frames
-from molequi.datasets.npz import array_names, is_flat, load_npz, save_npz
+from molequi.datasets.npz import is_flat, load_npz, save_npz
 from molequi.datasets.places import default_root
 from molequi.datasets.prepared import PreparedSet, Progress, one_file, preparing
 from molequi.datasets.qm9.columns import COLUMN_OF, QM9_PROPERTIES

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from ase.data import atomic_numbers
 
-from molequi.datasets.npz import open_arrays
+from molequi.datasets.array_files import open_arrays
 from molequi.datasets.prepared import Progress
 from molequi.errors import UserError
 from molequi.runtime.gate import reading

@@ -22,7 +22,7 @@ from molequi.datasets.rmd17 import load_rmd17
 from molequi.graphs.graph import AtomGraph, make_graph
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
-from molequi.models.probes import random_rotation
+from molequi.models.structure import random_rotation
 from molequi.nn.linear import Perceptron
 from molequi.properties import Property, declare
 from molequi.runtime.resources import data_path

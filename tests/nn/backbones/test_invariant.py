@@ -14,7 +14,8 @@ from molequi.errors import UserError
 from molequi.graphs.graph import collate
 from molequi.models.checkpoint import load_model, save_model
 from molequi.models.making import make_model
-from molequi.models.probes import Structure, built_in_probes, random_rotation
+from molequi.models.probes import built_in_probes
+from molequi.models.structure import Structure, random_rotation
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.nn.backbones.spherical import SphericalBackbone
 from molequi.simulation.calculator import Calculator

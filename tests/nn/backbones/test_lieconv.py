@@ -13,7 +13,8 @@ from molequi.graphs.graph import AtomGraph, collate
 from molequi.models.checkpoint import load_model, save_model
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
-from molequi.models.probes import Structure, built_in_probes, random_rotation
+from molequi.models.probes import built_in_probes
+from molequi.models.structure import Structure, random_rotation
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.md import MDSettings, run_md
 from molequi.simulation.relaxation import relax

@@ -14,7 +14,8 @@ from molequi.graphs.neighbors import build_graph
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
 from molequi.models.physics import Physics
-from molequi.models.probes import Structure, built_in_probes
+from molequi.models.probes import built_in_probes
+from molequi.models.structure import Structure
 from molequi.nn.heads.equilibration import PLATEAU, snap
 from molequi.structures.molecules import atoms_from_smiles
 

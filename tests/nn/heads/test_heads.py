@@ -8,7 +8,8 @@ from ase.data import atomic_masses
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
-from molequi.models.probes import Structure, built_in_probes
+from molequi.models.probes import built_in_probes
+from molequi.models.structure import Structure
 from molequi.nn.heads.readout import TripleProducts
 from molequi.nn.linear import Perceptron
 
