@@ -35,7 +35,7 @@ class Bar:
         self._task, self._said = self._bar.add_task("", total=None), time.monotonic()
         self._first: tuple[int, float] | None = None
 
-    def show(self, done: int, total: int | None, failed: int) -> None:
+    def show(self, done: int, total: int | None, failed: int = 0) -> None:
         """Show how far the run is; the rate counts from the first call on."""
         now = time.monotonic()
         if self._first is None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 
 from molequi.cli import options
-from molequi.cli.output import print_json, print_table
+from molequi.cli.output import line, print_json, print_table
 from molequi.errors import UserError
 
+if TYPE_CHECKING:
+    from molequi.keys import Key
+
 config_app = typer.Typer(
-    no_args_is_help=True, help="List the bundled experiments, or show all settings of one."
+    no_args_is_help=True,
+    help="List the bundled experiments, show all settings of one, or explain the keys.",
 )
 
 
@@ -28,6 +33,37 @@ def list_configs(*, json: options.Json = False) -> None:
         return
     rows = [(config.name, config.description) for config in configs]
     print_table("", ("name", "what it trains"), rows, left=("what it trains",))
+
+
+@config_app.command("keys")
+def list_keys(config: options.ConfigName = None, *, json: options.Json = False) -> None:
+    """List every key of a training config: its default, its unit and what it means, a line each.
+
+    With CONFIG the keys of experiments of its kind. NAME stands for a name of your own.
+    """
+    from molequi.experiments import load_experiment
+    from molequi.keys import keys_of
+    from molequi.training.config import Config
+
+    keys = [*keys_of(Config if config is None else type(load_experiment(config)))]
+    if json:
+        print_json([key._asdict() for key in keys])
+        return
+    cells = [(key.name, _default(key), key.unit, key.meaning) for key in keys]
+    widths = [max(len(row[column]) for row in cells) for column in range(3)]
+    for *first, meaning in cells:
+        padded = (text.ljust(width) for text, width in zip(first, widths, strict=True))
+        line(f"{'  '.join(padded)}  {meaning}")
+
+
+def _default(key: Key) -> str:
+    """Write a default as it would be given on the command line."""
+    import yaml
+
+    if key.is_required:
+        return "(needed)"
+    value = list(key.default) if isinstance(key.default, tuple) else key.default
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
 
 
 @config_app.command("show")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from collections.abc import Sequence
@@ -79,20 +80,21 @@ def _step(title: str, arguments: Sequence[str]) -> None:
     """Show a command, run it, and stop the demo where it fails."""
     from molequi.cli.main import run
 
-    line(f"\n== {title}\n$ molequi {' '.join(arguments)}")
+    line(f"\n== {title}\n$ molequi {shlex.join(arguments)}")
     code = run(arguments)
     if code:
         raise UserError(f"the demo ends here: the command above gave exit code {int(code)}")
 
 
 def _print_files(output: Path) -> None:
+    run = str(output / "qm9_sample")
     notes = {
         "molecules.xyz": "the input",
         "predictions.xyz": "energies, forces, dipoles: ase.io.read(FILE).get_forces()",
         "ethanol.xyz": "the relaxed molecule",
         "trajectory.xyz": "a frame every 5 fs with energy, forces and momenta",
         "qm9_sample/model.safetensors": (
-            "the trained model: molequi predict FILE --model qm9_sample"
+            f"the trained model: molequi predict FILE --model {shlex.quote(run)}"
         ),
         "qm9_sample/result.json": "its errors on the test set",
         "qm9_sample/plots/learning_curve.png": "training and validation",

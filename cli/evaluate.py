@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from molequi.cli import options
+from molequi.cli.bars import Bar
 from molequi.cli.calculators import load_factory
 from molequi.cli.exits import ExitCode
 from molequi.cli.physics import check_subject
@@ -126,15 +127,17 @@ def evaluate(
 def _evaluate_labels(task: _Task, split: str | None, running: _Running, results: Results) -> None:
     from molequi.experiments import evaluate as run
 
-    result = run(
-        str(task.model),
-        task.data[0] if task.data else None,
-        split=split,
-        batch_size=running.batch_size or _LABELLED_BATCH,
-        device=running.device.value,
-        dtype=options.precision(running.dtype),
-        plots=results.folder,
-    )
+    with Bar("structures") as bar:
+        result = run(
+            str(task.model),
+            task.data[0] if task.data else None,
+            split=split,
+            batch_size=running.batch_size or _LABELLED_BATCH,
+            device=running.device.value,
+            dtype=options.precision(running.dtype),
+            plots=results.folder,
+            progress=bar.show,
+        )
     results.add_errors(result)
 
 

@@ -34,7 +34,8 @@ from molequi.cli.output import say, start_logging
 app = typer.Typer(
     name="molequi",
     no_args_is_help=True,
-    add_completion=False,
+    # Square brackets stay what they are: in the other mode `[labels]` would be taken for a style.
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train, check and use E(3)-equivariant models of molecules. Units: eV, Å, e·Å, fs, K.",

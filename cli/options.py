@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from molequi.cli import completion
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ ModelOrNone = Annotated[
     typer.Argument(
         metavar="MODEL",
         show_default=False,
+        autocompletion=completion.models,
         help="A model file, a run directory, or the name of a bundled model; left out with "
         "--calculator.",
     ),
@@ -61,13 +63,19 @@ Input = Annotated[
 ConfigName = Annotated[
     str | None,
     typer.Argument(
-        metavar="CONFIG", show_default=False, help="A YAML file, or the name of a bundled config."
+        metavar="CONFIG",
+        show_default=False,
+        autocompletion=completion.configs,
+        help="A YAML file, or the name of a bundled config.",
     ),
 ]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]...", show_default=False, help="Settings that differ from CONFIG."
+        metavar="[KEY=VALUE]...",
+        show_default=False,
+        autocompletion=completion.settings,
+        help="Settings that differ from CONFIG.",
     ),
 ]
 Smiles = Annotated[
@@ -89,7 +97,10 @@ OneSmiles = Annotated[
 Model = Annotated[
     str,
     typer.Option(
-        "--model", "-m", help="A model file, a run directory, or the name of a bundled model."
+        "--model",
+        "-m",
+        autocompletion=completion.models,
+        help="A model file, a run directory, or the name of a bundled model.",
     ),
 ]
 Output = Annotated[

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from molequi.cli import options
+from molequi.cli.bars import Bar
 from molequi.cli.exits import ExitCode
 from molequi.cli.loading import completed, load_calculator
-from molequi.cli.output import STDERR, print_json, print_table, say
+from molequi.cli.output import print_json, print_table, say
 from molequi.cli.records import Record, hidden_source, print_provenance, require_good
 
 _COLUMNS = {
@@ -61,10 +62,12 @@ def relax(
 
     given = completed(inputs) if add_hydrogens else inputs or []
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
-    with STDERR.status("relaxing"):
+    total = options.Reading(inputs or [], smiles or [], charge).n_structures()
+    with Bar("structures") as bar:
         records = run(
             given, calculator, smiles=smiles or [], charge=charge, seed=seed,
             fmax=fmax, steps=steps, output=output, overwrite=overwrite,
+            progress=lambda done, failed: bar.show(done, total, failed),
         )  # fmt: skip
     good = require_good(records)
     if json:

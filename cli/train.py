@@ -12,6 +12,7 @@ import typer
 from molequi.cli import options
 from molequi.cli.config import require_config
 from molequi.cli.output import print_json, print_table, say, start_logging
+from molequi.cli.plan import print_plan
 from molequi.cli.results import print_errors
 
 if TYPE_CHECKING:
@@ -21,7 +22,16 @@ RunDirectory = Annotated[
     Path | None,
     typer.Option("--output", "-o", show_default=False, help="Run directory; runs/NAME by default."),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the run directory.")]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Go on with the run in the run directory; CONFIG may be left out."
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say what would be read, counted and trained; write nothing."),
+]
 TrainingDevice = Annotated[
     options.Device | None,
     typer.Option("--device", show_default=False, help="Same as training.device=..."),
@@ -52,6 +62,7 @@ def train(
     *,
     output: RunDirectory = None,
     resume: Resume = False,
+    dry_run: DryRun = False,
     device: TrainingDevice = None,
     dtype: TrainingDtype = None,
     seed: TrainingSeed = None,
@@ -64,9 +75,9 @@ def train(
     The run directory holds the model, the resolved config, the split, metrics, predictions for the
     test set and plots.
     """
-    name = require_config(config)
     chosen = {"device": device, "dtype": dtype, "seed": seed, "batch_size": batch_size}
     overrides = [*(settings or []), *_as_overrides(chosen)]
+    name, overrides = _sources(config, overrides, output if resume else None)
     from molequi.training.processes import is_first_process
 
     start_logging(logging.INFO if is_first_process() else logging.ERROR)
@@ -74,12 +85,29 @@ def train(
     from molequi.experiments import prepare
 
     experiment = prepare(name, overrides, output, resume=resume, overwrite=overwrite)
+    if dry_run:
+        print_plan(experiment.plan(), json=json)
+        return
     # Lightning takes seconds to import: wrong data have been refused before.
     from molequi.cli.progress import ProgressBar
 
     folder = experiment.run([ProgressBar()] if experiment.has_callbacks else [])
-    if not is_first_process():  # of those that torchrun started, one writes and prints
-        return
+    if is_first_process():  # of those that torchrun started, one writes and prints
+        _print_run(folder, json=json)
+
+
+def _sources(
+    config: str | None, overrides: list[str], run: Path | None
+) -> tuple[str | None, list[str]]:
+    """Return CONFIG, which may be left out where a run is to go on, and the settings."""
+    if run is None:
+        return require_config(config), overrides
+    is_setting = config is not None and "=" in config and not Path(config).is_file()
+    return (None, [str(config), *overrides]) if is_setting else (config, overrides)
+
+
+def _print_run(folder: Path, *, json: bool) -> None:
+    """Print what has come of a run, and where it lies."""
     _print_result(_read_result(folder), json=json)
     names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     say(f"everything is in {folder}: {', '.join(names)}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import enum
 import inspect
-import re
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from mkdocs.utils import get_relative_url
 from rooms import House, draw
 
 from molequi.cli.main import app
+from molequi.keys import keys_of
 from molequi.properties import PROPERTIES
 from molequi.settings import Settings
 from molequi.training.config import Config
@@ -129,16 +129,15 @@ def settings() -> str:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
         text.append(f"| `{path.stem}` | {data['description']} | {data.get('expected', '')} |")
     text.append("\n## Settings\n")
+    units = {key.name: key.unit for key in keys_of(Config)}
     for name, group in _groups(Config, ""):
-        summary, meanings = _meanings(group)
-        text += [f"### {name or 'Of the experiment'}\n", f"{summary}\n"]
-        text += ["| setting | type | default | meaning |", "|---|---|---|---|"]
-        text += [
-            f"| `{name}{'.' if name else ''}{key}` | {_type_words(field.annotation)} "
-            f"| {_value(field)} | {meanings.get(key, '')} |"
-            for key, field in group.model_fields.items()
-            if not _is_group(field)
-        ]
+        text += [f"### {name or 'Of the experiment'}\n", f"{inspect.getdoc(group)}\n"]
+        text += ["| setting | type | default | unit | meaning |", "|---|---|---|---|---|"]
+        dotted = {f"{name}{'.' if name else ''}{key}": key for key in group.model_fields}
+        for key, field in ((key, group.model_fields[own]) for key, own in dotted.items()):
+            if not _is_group(field):
+                cells = _type_words(field.annotation), _value(field), units.get(key, "")
+                text.append(f"| `{key}` | {' | '.join(cells)} | {field.description} |")
         text.append("")
     return "\n".join(text)
 
@@ -147,8 +146,9 @@ _SETTINGS = """# Settings
 
 `molequi train CONFIG key=value ...` takes a YAML file, or the name of a bundled config, and
 settings that differ from it. A setting that is not given has its default. `molequi config show
-NAME` prints a config with all of its settings; the run directory keeps the same as `config.yaml`. A
-wrong key is an error that names the nearest right one.
+NAME` prints a config with all of its settings; the run directory keeps the same as `config.yaml`.
+`molequi config keys` lists what follows in the terminal. A wrong key is an error that names the
+nearest right one.
 
 ## Bundled configs
 
@@ -165,20 +165,6 @@ def _groups(kind: type[Settings], prefix: str) -> Iterator[tuple[str, type[Setti
 
 def _is_group(field: Any) -> bool:
     return isinstance(field.annotation, type) and issubclass(field.annotation, Settings)
-
-
-def _meanings(kind: type[Settings]) -> tuple[str, dict[str, str]]:
-    """Split a docstring into what stands before its `name: meaning.` entries, and these."""
-    text = " ".join(inspect.cleandoc(kind.__doc__ or "").split())
-    one = "|".join(kind.model_fields)
-    heads = [*re.finditer(rf"(?:(?<=\. )|^)((?:{one})(?:, (?:{one}))*): ", text)]
-    ends = [*(head.start() for head in heads[1:]), len(text)]
-    meanings = {
-        name: text[head.end() : end].strip()
-        for head, end in zip(heads, ends, strict=True)
-        for name in head[1].split(", ")
-    }
-    return (text[: heads[0].start()] if heads else text).strip(), meanings
 
 
 def _type_words(annotation: Any) -> str:

@@ -22,14 +22,21 @@ from molequi.datasets.load import load_dataset, load_labelled
 from molequi.datasets.report import report_lines
 from molequi.datasets.splits import file_split
 from molequi.errors import UserError
-from molequi.hamiltonian.config import DynamicsConfig, is_dynamics, load_dynamics_config
+from molequi.hamiltonian.config import (
+    DynamicsConfig,
+    is_dynamics,
+    load_dynamics_config,
+    make_dynamics_config,
+)
 from molequi.hamiltonian.data import DynamicsData, make_data
+from molequi.hamiltonian.setup import build
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import load
 from molequi.settings import read_settings, with_absolute_paths
 from molequi.training.config import Config, load_config, make_config
 from molequi.training.evaluation import evaluate_frames
-from molequi.training.predictions import comparable_rows
+from molequi.training.plan import plan_run
+from molequi.training.predictions import Progress, comparable_rows
 from molequi.training.run_directory import RunDirectory
 
 
@@ -58,6 +65,14 @@ class Experiment(ABC):
             return self._run(callbacks)
 
     @abstractmethod
+    def plan(self) -> dict[str, Any]:
+        """Return what `run` would read, count and train, as plain values; nothing is written.
+
+        reads: the data. structures: by part. weights: that are trained. output: the run directory.
+        Of a model of molecules also what `training.plan` names.
+        """
+
+    @abstractmethod
     def _run(self, callbacks: Sequence[Any]) -> Path:
         """Train and fill the run directory."""
 
@@ -69,6 +84,12 @@ class MolecularExperiment(Experiment):
     config: Config
     dataset: LabelledSet
     has_callbacks: ClassVar[bool] = True
+
+    def plan(self) -> dict[str, Any]:
+        """Set the run up to its first step."""
+        data = self.config.data
+        found = plan_run(self.config, self.dataset.frames, self.dataset.splits)
+        return {"reads": data.path or data.kind, **found, "output": str(self.directory.path)}
 
     def _run(self, callbacks: Sequence[Any]) -> Path:
         report = self.dataset.report
@@ -92,6 +113,17 @@ class DynamicsExperiment(Experiment):
     data: DynamicsData
     has_callbacks: ClassVar[bool] = False
 
+    def plan(self) -> dict[str, Any]:
+        """Make the data and the model."""
+        parts = {"train": self.data.train, "valid": self.data.valid, "test": self.data.test}
+        network = build(self.config, self.data)
+        return {
+            "reads": self.config.data.kind,
+            "structures": {name: segments.n_systems for name, segments in parts.items()},
+            "weights": sum(weight.numel() for weight in network.parameters()),
+            "output": str(self.directory.path),
+        }
+
     def _run(self, callbacks: Sequence[Any]) -> Path:
         if callbacks:
             raise UserError("callbacks are Lightning's, which does not train dynamics; give none")
@@ -114,7 +146,7 @@ def load_experiment(
 
 
 def prepare(
-    config: str | os.PathLike[str],
+    config: str | os.PathLike[str] | None,
     overrides: Sequence[str] = (),
     output: str | os.PathLike[str] | None = None,
     *,
@@ -123,11 +155,26 @@ def prepare(
 ) -> Experiment:
     """Read a config and its data, and refuse whatever does not fit; the arguments of `train`.
 
+    Without a config the run in `output` goes on as its own `config.yaml` says.
     Where `overwrite` is set, what a run left in `output` is removed when this one begins.
     """
-    settings = load_experiment(config, overrides)
+    settings = (
+        load_experiment(config, overrides) if config is not None else _resumed(output, overrides)
+    )
     folder = Path("runs") / settings.name if output is None else Path(output)
     return _prepare(settings, folder, resume=resume, overwrite=overwrite)
+
+
+def _resumed(
+    output: str | os.PathLike[str] | None, overrides: Sequence[str]
+) -> Config | DynamicsConfig:
+    """Read the config of a run from its directory."""
+    if output is None:
+        raise UserError("without a config, the run directory to go on with must be given")
+    run = RunDirectory(output)
+    data = run.read_settings(overrides)
+    make = make_dynamics_config if is_dynamics(data) else make_config
+    return make(data, str(run.config))
 
 
 def _prepare(
@@ -198,6 +245,7 @@ def evaluate(
     device: str = "cpu",
     dtype: str | None = None,
     plots: Path | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the errors of a model on labelled structures, None where undefined.
 
@@ -205,17 +253,16 @@ def evaluate(
     {coverage, rank_correlation, mean_spread, spread_of, unit, count}.
     data: frames, a labelled file, a data set such as `qm9`, or None for the data that the run
     directory `model` was trained on. split: train, valid or test, of the run directory or else of
-    the file. plots: a folder to draw into. Raises UserError where model and data have nothing in
-    common.
+    the file. plots: a folder to draw into. progress: called with the numbers of structures that are
+    done, and of all. Raises UserError where model and data have nothing in common.
     """
     if isinstance(model, MolecularModel):
         network, run = model, None
     else:
         network = load(model, device=device, dtype=dtype)
         run = RunDirectory(model) if Path(model).is_dir() else None
-    evaluation = evaluate_frames(
-        network, _evaluated(network, data, run, split), batch_size=batch_size
-    )
+    frames = _evaluated(network, data, run, split)
+    evaluation = evaluate_frames(network, frames, batch_size=batch_size, progress=progress)
     if plots is not None:
         training.draw_errors(evaluation, plots)
     return evaluation.result

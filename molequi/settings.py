@@ -5,9 +5,7 @@ Mistakes become one line that names the key.
 
 from __future__ import annotations
 
-import difflib
 import re
-import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from molequi.errors import UserError
+from molequi.keys import meant, names_in
 from molequi.runtime import resources
 from molequi.runtime.gate import printable, reading
 
@@ -38,11 +37,15 @@ _CHOICE = re.compile(r"(str|int|float|bool|none)|(literal|dict|list|tuple)\[.*")
 class Settings(BaseModel):
     """A group of settings: closed, so that an unknown key is an error, and constant.
 
+    The line below a setting says what it means (`molequi config keys`).
+
     changeable: names that a resumed run may change without becoming another run. paths: names that
     hold a path, or another word where no such file exists.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
     changeable: ClassVar[frozenset[str]] = frozenset()
     paths: ClassVar[frozenset[str]] = frozenset()
 
@@ -189,41 +192,12 @@ def _explain(error: pydantic.ValidationError, where: str, kind: type[Settings]) 
     path = [*(word for word in words[: len(words) - len(own)] if not _CHOICE.fullmatch(word)), *own]
     key = ".".join(path)
     if is_unknown:
-        known = _keys_at(kind, path[:-1])
-        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
-        hint = (
-            f"did you mean {'.'.join([*path[:-1], near[0]])!r}?"
-            if near
-            else f"known are {', '.join(known)}"
-        )
+        near = meant(kind, path)
+        known = ", ".join(names_in(kind, path[:-1]))
+        hint = f"known are {known}" if near is None else f"did you mean {near!r}?"
         return f"{where}: unknown key {key!r}; {hint}"
     if first["type"] == "missing":
         return (
             f"{where}: {key!r} is missing; add it to the file or as {key}=... on the command line"
         )
     return f"{where}: {key} is {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
-
-
-def _keys_at(kind: type[Settings], path: Sequence[str]) -> list[str]:
-    """Names of the settings of that kind below the dotted `path`."""
-    settings: Any = kind
-    for part in path:
-        field = settings.model_fields.get(part) if _is_settings(settings) else None
-        if field is not None:
-            settings = next(
-                (choice for choice in _choices(field.annotation) if _is_settings(choice)), None
-            )
-    return list(settings.model_fields) if _is_settings(settings) else []
-
-
-def _choices(annotation: Any) -> list[Any]:
-    """The alternatives of a union; for a mapping, the type of its values."""
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        return list(typing.get_args(annotation))
-    if typing.get_origin(annotation) is dict:
-        return [typing.get_args(annotation)[1]]
-    return [annotation]
-
-
-def _is_settings(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, Settings)

@@ -37,7 +37,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "formats text counting sniff symbols electrons atoms doubts comments notation xyz pdb mol2 "
         "programs gaussian cip fragments molecules sdf readers inputs writers perception",
     ),
-    ("", "settings"),
+    ("", "keys settings"),
     (
         "kernels",
         "edges tables derivatives splines pair_inputs threads jit_cache reference policy",
@@ -116,7 +116,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "settings config total_charge clock ema processes state saved_state schedule parts metrics "
         "loss metrics_file log older_runs run_directory reference_energies atomic_energies "
         "normalization baseline doubt predictions calibration evaluation fine_tuning fixed_terms "
-        "labels figures resumable module callbacks launch setup fit",
+        "labels figures resumable module callbacks launch setup plan fit",
     ),
     (
         "hamiltonian",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from molequi.datasets.large_arrays import map_member, write_member
 from molequi.errors import UserError
-from molequi.runtime.files import written_by_rename
+from molequi.runtime.files import no_file, written_by_rename
 from molequi.runtime.gate import DAMAGE, reading
 
 # Bytes; and how many times as large as its file what it holds may be beyond.
@@ -40,7 +40,7 @@ def open_arrays(path: str | Path, only: Sequence[str] | None = None) -> dict[str
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} does not exist; give the path of an npz file")
+        raise UserError(f"{no_file(path)}; give the path of an npz file")
     with reading(path, "plain arrays (Python objects are refused)"):
         return load_arrays(path, only)
 

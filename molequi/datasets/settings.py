@@ -28,39 +28,53 @@ class SplitSettings(Settings):
     paths: ClassVar = frozenset({"path"})
 
     kind: Literal["random", "molecules", "official", "cormorant", "file", "stored"] = "random"
+    """How structures are divided: random, molecules, official, cormorant, file or stored."""
     train: Positive = 0.8
+    """How many are trained on: a number, or below 1 a part of all."""
     valid: Positive = 0.1
+    """How many choose the best epoch: a number, or below 1 a part of all."""
     test: float = Field(0.1, ge=0)
+    """How many are tested on: a number, or below 1 a part of all."""
     seed: Seed = 0
+    """Of a split that is drawn."""
     index: int = Field(1, ge=1)
+    """Number of the published split, of rMD17."""
     path: str | None = None
+    """Of kind file: an npz or JSON of row lists."""
 
 
 class DataSettings(Settings):
     """Which structures and labels to learn from; targets are names of the property table.
 
-    kind: a data set of `datasets.registry`; without it the file is looked at. keys: target -> the
-    label's name in the file. units: target -> the unit it has there. smiles: the SMILES column of a
-    table.
-    structures: QM9, where the labels name its molecules (rosenfeld, qm9_chirality). conformers: so
-    many of each stereoisomer (chiral). add_hydrogens: complete SDF records in space that have none.
-    limit: use only so many structures, drawn with `seed`; the seed also places conformers.
+    kind: a data set of `datasets.registry`.
     """
 
     paths: ClassVar = frozenset({"path"})
 
     kind: str | None = None
+    """A data set of `molequi data list` or a kind of file; by default the file is looked at."""
     path: str | None = None
+    """A file, a folder, or a bundled sample."""
     targets: tuple[str, ...] = Field(min_length=1)
+    """What is learned: names of the property table or of `properties`, apart by commas."""
     keys: dict[str, str] = {}
+    """Label or column of the file by target, where it has another name."""
     units: dict[str, str] = {}
+    """Unit in the file by target, where it is another one."""
     smiles: str | None = None
+    """Column of a table that holds SMILES."""
     structures: str | None = None
+    """QM9, where labels name its molecules (rosenfeld, qm9_chirality)."""
     conformers: Count = 1
+    """Geometries of each stereoisomer (chiral)."""
     add_hydrogens: bool = False
+    """Whether SDF records in space that have no hydrogens get them."""
     limit: Count | None = None
+    """Structures used at most, drawn with the seed; null is all."""
     seed: Seed = 0
+    """Of that draw, and of conformers."""
     split: SplitSettings = SplitSettings()
+    """Parts for training, validation and test."""
 
     @pydantic.field_validator("kind")
     @classmethod

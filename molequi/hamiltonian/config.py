@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from molequi.errors import UserError
 from molequi.hamiltonian.models import RECIPES
+from molequi.keys import Unit
 from molequi.models.settings import ArchitectureSettings
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.settings import (
@@ -27,54 +28,65 @@ from molequi.settings import (
 
 
 class SpringSettings(Settings):
-    """Random systems of springs; a piece of one trajectory each for training, validation and test.
-
-    rollouts: so many test trajectories are followed for 100 steps. duration: in `n_steps` states.
-    """
+    """Random systems of springs: a piece of one trajectory each to train, validate and test on."""
 
     kind: Literal["springs"]
+    """What moves: springs."""
     n_particles: int = Field(6, ge=2)
+    """Masses of a system."""
     train: Count = 3000
+    """Systems to train on."""
     valid: Count = 2000
+    """Systems that choose the best epoch."""
     test: Count = 2000
+    """Systems to test on."""
     rollouts: Count = 200
+    """Test trajectories that are followed for 100 steps."""
     duration: Positive = 5.0
+    """Time that a trajectory lasts, in the units of the springs."""
     n_steps: int = Field(500, ge=101)
+    """States of a trajectory."""
     seed: Seed = 0
+    """Of all systems."""
 
 
 class MoleculeSettings(Settings):
-    """One trajectory of a molecule under a model to train on, another one to test on.
-
-    path: a file with one structure, or a bundled sample. teacher: the model. temperature: K, on
-    average. timestep: fs between states.
-    train, test: length of the two trajectories, ps; a tenth of the first validates.
-    """
+    """One trajectory of a molecule under a model to train on, another one to test on."""
 
     paths: ClassVar = frozenset({"path"})
 
     kind: Literal["molecule"]
+    """What moves: molecule."""
     path: str
+    """A file with one structure, or a bundled sample."""
     teacher: str = "organic"
-    temperature: Positive = 300.0
-    timestep: Positive = 0.5
-    train: Positive = 1.0
-    test: Positive = 1.0
+    """The model whose dynamics are learned."""
+    temperature: Annotated[Positive, Unit("K")] = 300.0
+    """On average."""
+    timestep: Annotated[Positive, Unit("fs")] = 0.5
+    """Between states."""
+    train: Annotated[Positive, Unit("ps")] = 1.0
+    """Length of the trajectory to train on, of which a tenth validates."""
+    test: Annotated[Positive, Unit("ps")] = 1.0
+    """Length of the one to test on."""
     seed: Seed = 0
+    """Of the velocities."""
 
 
 class NetworkSettings(Settings):
-    """Which model: one of `hamiltonian.models.RECIPES`, null sizes being the published ones.
+    """Which model: one of `hamiltonian.models.RECIPES`.
 
     For a molecule also one of `backbones.registry.BACKBONES`.
-
-    width: channels, of a backbone too. backbone: preset, and what else a backbone takes.
     """
 
     kind: str
+    """Which model: see `hamiltonian.models`; for a molecule also an architecture."""
     width: Count | None = None
+    """Channels, of a backbone too; null is the published size."""
     n_layers: Count | None = None
+    """Layers; null is the published number."""
     backbone: ArchitectureSettings = ArchitectureSettings()
+    """Preset and arguments of a backbone."""
 
     def overrides(self) -> dict[str, Any]:
         """Return the preset and the arguments of the backbone that are set."""
@@ -87,23 +99,26 @@ class NetworkSettings(Settings):
 
 
 class OptimisationSettings(Settings):
-    """Adam on the squared error of the integrated states, with a cosine schedule.
-
-    epochs: null for the published 100 sqrt(1000 / D), D segments. learning_rate: null for the
-    published one. patience: epochs without improvement before the run ends. substeps: steps of RK4
-    between two states. dtype: of training; tests are in float64.
-    """
+    """Adam on the squared error of the integrated states, with a cosine schedule."""
 
     changeable: ClassVar = frozenset({"patience", "device"})
 
     epochs: Count | None = None
+    """null is the published 100 sqrt(1000 / D), D segments."""
     batch_size: Count = 200
+    """Segments a step."""
     learning_rate: Positive | None = None
+    """null is the published one."""
     patience: Count | None = None
+    """Epochs without improvement before the run ends; null never ends it early."""
     substeps: Count = 1
+    """Steps of RK4 between two states."""
     dtype: Literal["float32", "float64"] = "float32"
+    """Of training; tests are in float64."""
     seed: Seed = 0
+    """Of weights and order."""
     device: DeviceName = "auto"
+    """auto, cpu, cuda or cuda:N."""
 
 
 class DynamicsConfig(Settings):
@@ -112,23 +127,31 @@ class DynamicsConfig(Settings):
     changeable: ClassVar = frozenset({"description", "expected"})
 
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+    """What the run is called; its folder is runs/NAME by default."""
     description: str = ""
+    """What it trains, in words."""
     expected: str = ""
+    """What a run gives, with the hardware."""
     data: SpringSettings | MoleculeSettings
+    """Trajectories."""
     model: NetworkSettings
+    """The network."""
     training: OptimisationSettings = OptimisationSettings()
+    """The optimisation."""
 
 
 class SpringConfig(DynamicsConfig):
     """One experiment with springs."""
 
     data: SpringSettings
+    """Trajectories of springs."""
 
 
 class MoleculeConfig(DynamicsConfig):
     """One experiment with a molecule."""
 
     data: MoleculeSettings
+    """Trajectories of a molecule."""
 
 
 _CONFIGS = {"springs": SpringConfig, "molecule": MoleculeConfig}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
 
 from molequi.errors import UserError
+from molequi.keys import Unit
 from molequi.models.physics import Physics
 from molequi.nn.backbones import registry as backbones
 from molequi.nn.physics import DispersionParameters, dispersion_parameters
@@ -17,31 +18,51 @@ from molequi.settings import Count, Positive, Settings, one_of
 class ArchitectureSettings(Settings):
     """The architecture: a preset, and those arguments of the backbone that differ from it.
 
-    architecture: spherical (`nn.backbones.spherical`, the default), invariants
-    (`nn.backbones.invariant`) or lieconv (`nn.backbones.lieconv`); each takes its own arguments.
+    Each architecture takes its own arguments: `nn.backbones.spherical`, `.invariant`, `.lieconv`.
     """
 
     preset: str = "small"
+    """Sizes, which the other keys may change: small, medium or large."""
     architecture: str | None = None
-    cutoff: Positive | None = None
+    """spherical (the default), invariants or lieconv."""
+    cutoff: Annotated[Positive, Unit("Å")] | None = None
+    """Distance within which atoms see each other."""
     n_layers: Count | None = None
+    """Message passing steps."""
     n_channels: Count | None = None
+    """Features of an atom of each kind."""
     l_max: int | None = Field(None, ge=0, le=6)
+    """Highest degree of the spherical harmonics."""
     parity: Literal["natural", "full"] | None = None
+    """natural, or full for handed and axial outputs."""
     correlation: int | None = Field(None, ge=1, le=3)
+    """Neighbours that a message couples at once, 1 to 3."""
     n_radial: Count | None = None
+    """Radial basis functions."""
     n_hidden: Count | None = None
+    """Width of the radial networks."""
     n_readout: Count | None = None
+    """Width of the networks that read outputs from features."""
     l_hidden: int | None = Field(None, ge=0, le=6)
+    """Highest degree of the features between layers."""
     mixing: Literal["merged", "separate"] | None = None
+    """merged or separate weights of the paths that end in one irrep."""
     self_connection: Literal["factors", "matrices"] | None = None
-    near_cutoff: Positive | None = None
+    """What an atom keeps of itself, by species: factors or matrices."""
+    near_cutoff: Annotated[Positive, Unit("Å")] | None = None
+    """Of invariants: reach of angles and dihedrals."""
     group: str | None = None
+    """Of lieconv: the group that atoms are lifted to, trivial, T(3), SO(3) or SE(3)."""
     n_lifts: Count | None = None
+    """Of lieconv: elements of the group for each atom."""
     lifts: Literal["sampled", "fixed"] | None = None
+    """Of lieconv: sampled in every call, or fixed."""
     radius: Positive | None = None
+    """Of lieconv: of neighbourhoods, in the metric of the group; all atoms by default."""
     n_middle: Count | None = None
+    """Of lieconv: width of the bottleneck."""
     augmentation: Literal["none", "rotations"] | None = None
+    """Of lieconv: none, or rotations, which turns molecules in training."""
 
     @pydantic.field_validator("architecture")
     @classmethod
@@ -56,18 +77,21 @@ class ArchitectureSettings(Settings):
 class ModelSettings(ArchitectureSettings):
     """The architecture, and what of the energy has a closed form (`models.physics.Physics`).
 
-    charges: `flows`, the default, or `equilibrated` (`nn.heads.equilibration`), which carry the
-    total charge. coulomb: `damped`, the energy of these charges beyond 4.6 Å. dispersion: `d3bj`
-    with the parameters of `dispersion_functional`, or with `dispersion_parameters`: s6, s8, a1 and
-    a2 (bohr). repulsion: `zbl`, of the nuclei at short range.
+    Equilibrated charges are those of `nn.heads.equilibration`.
     """
 
     charges: Literal["flows", "equilibrated"] | None = None
+    """flows (the default) or equilibrated: how charges carry the total charge."""
     coulomb: Literal["damped"] | None = None
+    """damped: energy of the charges beyond 4.6 Å; null is none."""
     dispersion: Literal["d3bj"] | None = None
+    """d3bj, with parameters of a functional or given ones; null is none."""
     dispersion_functional: str | None = None
+    """Whose D3(BJ) parameters are taken, such as pbe0."""
     dispersion_parameters: tuple[float, float, float, float] | None = None
+    """s6, s8, a1 and a2 (bohr) of D3(BJ)."""
     repulsion: Literal["zbl"] | None = None
+    """zbl: of the nuclei at short range; null is none."""
 
     def overrides(self) -> dict[str, Any]:
         """Return the arguments of the backbone that are set, without the preset."""

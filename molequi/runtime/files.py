@@ -47,6 +47,11 @@ def check_output(
     return path
 
 
+def no_file(path: str | os.PathLike[str]) -> str:
+    """Say why there is no file of that name: there is nothing, or a folder."""
+    return f"{path} is a folder" if Path(path).is_dir() else f"{path} does not exist"
+
+
 # What ends a process from outside: by request, or with its terminal.
 TERMINATING = (signal.SIGTERM, *([signal.SIGHUP] if os.name == "posix" else []))
 # Errors that say that a file may not grow: a full disk, a quota, a limit of the system's.

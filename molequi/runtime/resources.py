@@ -36,9 +36,9 @@ def config_path(name: str) -> Path:
     """
     path = folder("_configs") / f"{name.removesuffix('.yaml')}.yaml"
     if not path.is_file():
+        what = f"{name} is a folder" if Path(name).is_dir() else f"no config named {name!r}"
         raise UserError(
-            f"no config named {name!r}; bundled are {', '.join(config_names())}; or give the path "
-            "of a YAML file"
+            f"{what}; bundled are {', '.join(config_names())}; or give the path of a YAML file"
         )
     return path
 

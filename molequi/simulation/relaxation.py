@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +37,7 @@ class Relaxed(NamedTuple):
     steps: int
 
 
-def relax(
+def relax(  # noqa: PLR0913 (what, how, and where to)
     inputs: Input | Iterable[Input] = (),
     model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator = "organic",
     *,
@@ -49,6 +49,7 @@ def relax(
     optimizer: str = "bfgs",
     output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Relax every structure until no force exceeds `fmax` (eV/Å), in at most `steps` steps.
 
@@ -59,16 +60,21 @@ def relax(
     output: .xyz, .extxyz (also .gz), .csv or .json; structures that did not converge are kept there
     as far as they came, and marked. Records are those of `predict` for the last geometry, with
     converged, fmax (eV/Å), steps, energy_change (eV), atomic_numbers and positions (Å).
+    progress: called with the numbers of structures that are done, and that failed.
     """
     _check(fmax, steps, optimizer)
     if output is not None:
         check_writable(output, overwrite=overwrite)
     structures = read_inputs(inputs, smiles=smiles, charge=charge, seed=seed)
     calculator = as_calculator(model)
-    results = [
-        _relax_one(structure, calculator, fmax, steps, optimizer) for structure in structures
-    ]
-    records, relaxed = [record for record, _ in results], [atoms for _, atoms in results]
+    records: list[dict[str, Any]] = []
+    relaxed: list[Atoms | None] = []
+    for structure in structures:
+        record, atoms = _relax_one(structure, calculator, fmax, steps, optimizer)
+        records.append(record)
+        relaxed.append(atoms)
+        if progress is not None:
+            progress(len(records), sum(one is None for one in relaxed))
     if output is not None:
         write_results(output, records, relaxed, calculator.model.properties)
     return records

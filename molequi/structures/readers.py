@@ -19,6 +19,7 @@ import ase.io
 from ase.db.row import AtomsRow
 
 from molequi.errors import UserError
+from molequi.runtime.files import no_file
 from molequi.runtime.gate import reading, warnings_logged
 from molequi.structures.atoms import check_atoms, settle_electrons
 from molequi.structures.doubts import doubts_of, missing_hydrogens
@@ -118,7 +119,7 @@ def _records(
     path = Path(source)
     if not path.is_file():
         raise UserError(
-            f"{path} does not exist; give a structure file (.xyz .sdf .mol2 .smi .pdb .cif .traj "
+            f"{no_file(path)}; give a structure file (.xyz .sdf .mol2 .smi .pdb .cif .traj "
             ".db, also .gz), or --smiles TEXT"
         )
     kind = format_of(path)

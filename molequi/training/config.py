@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from molequi.datasets.settings import DataSettings
 from molequi.errors import UserError
+from molequi.keys import Unit
 from molequi.models.settings import ModelSettings
 from molequi.properties import Property, declare, get_property, part_names
 from molequi.settings import Settings, dump_settings, read_settings, validate
@@ -26,43 +27,63 @@ class PropertySettings(Settings):
     """A property of the user's own; the fields are those of `properties.Property`."""
 
     irreps: str = "0e"
+    """What it is under rotations and mirrors: 0e a number, 1o a vector, 0e+2e a tensor."""
     unit: str
+    """Unit of its values, in files and results."""
     description: str = ""
+    """What it is, in words."""
     per_atom: bool = False
+    """Whether every atom has a value of its own."""
     extensive: bool = False
+    """Whether the value is a sum over atoms rather than a mean."""
     has_reference: bool = False
+    """Whether values of the elements are subtracted before learning."""
     binary: bool = False
+    """Whether it is a yes/no label, 0 or 1."""
     aliases: tuple[str, ...] = ()
+    """Other names of it in files, in lower case."""
     head: str = ""
+    """Who computes it, of `nn.heads.registry`; by default a sum or a mean over atoms."""
     reads: str = ""
+    """Irreps of the features that its head reads, where they are more than its own."""
     depends_on_origin: bool = False
+    """Whether it refers to the centre of mass even in neutral molecules."""
     spread_of: str = ""
+    """The property whose error this estimates."""
     periodicity: Literal["any", "open", "full"] = "any"
+    """Which structures have it: any, open, or full (periodic in three directions)."""
 
 
 class Config(Settings):
     """One experiment: data, model, training.
 
-    expected: what a run gives, with the hardware. level: level of theory by target, kept in the
-    model. isolated_atoms: element -> energy of the isolated atom at the model's level (eV), for
-    atomization energies. properties: rows beside those of the table.
-    init: a model (path or bundled name) to start from. freeze: what of it stays as it is: the
-    backbone, or all that it gives, so that outputs are added to a model and nothing is changed.
+    With `freeze` outputs are added to a model and nothing that it gives is changed.
     """
 
     changeable: ClassVar = frozenset({"description", "expected"})
 
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+    """What the run is called; its folder is runs/NAME by default."""
     description: str = ""
+    """What it trains, in words."""
     expected: str = ""
+    """What a run gives, with the hardware."""
     level: dict[str, str] = {}
-    isolated_atoms: dict[str, float] = {}
+    """Level of theory by target, kept in the model."""
+    isolated_atoms: Annotated[dict[str, float], Unit("eV")] = {}
+    """Energy of the isolated atom by element, for atomization energies."""
     properties: dict[str, PropertySettings] = {}
+    """Properties beside those of the table, by name."""
     data: DataSettings
+    """Structures and labels."""
     model: ModelSettings = ModelSettings()
+    """The network."""
     training: TrainingSettings = TrainingSettings()
+    """The optimisation."""
     init: str | None = None
+    """A model to start from: a path or a bundled name; null starts anew."""
     freeze: Literal["backbone", "model"] | None = None
+    """What of it stays as it is: backbone, or model, all that it gives; null is nothing."""
 
     def declared(self) -> dict[str, Property]:
         """Return the rows that this config adds to the property table.

@@ -27,7 +27,12 @@ from molequi.training.calibration import (
 )
 from molequi.training.metrics import ErrorSums
 from molequi.training.parts import split_parts
-from molequi.training.predictions import comparable_rows, predict_frames, without_undefined
+from molequi.training.predictions import (
+    Progress,
+    comparable_rows,
+    predict_frames,
+    without_undefined,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +60,7 @@ def evaluate_frames(
     *,
     names: Sequence[str] | None = None,
     batch_size: int = 64,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Predict every structure and compare with its targets, or with those called `names`.
 
@@ -70,6 +76,7 @@ def evaluate_frames(
         frames,
         [*compared, *spread_names(model, compared)],
         batch_size=batch_size,
+        progress=progress,
     )
     guesses = {row.name: _guess(model, frames, row) for row in rows}
     result: dict[str, dict[str, Any]] = {}

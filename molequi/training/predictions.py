@@ -16,6 +16,9 @@ from molequi.graphs.graph import AtomGraph
 from molequi.models.molecular import MolecularModel
 from molequi.properties import PROPERTIES, Property
 
+# Called with the numbers of structures that are done, and of all.
+Progress = Callable[[int, int], None]
+
 
 class Derivatives(TypedDict):
     """Arguments of `MolecularModel.compute`."""
@@ -62,11 +65,16 @@ def comparable_rows(model: MolecularModel) -> dict[str, Property]:
 
 
 def predict_frames(
-    model: MolecularModel, frames: Frames, names: Sequence[str], *, batch_size: int = 64
+    model: MolecularModel,
+    frames: Frames,
+    names: Sequence[str],
+    *,
+    batch_size: int = 64,
+    progress: Progress | None = None,
 ) -> dict[str, Tensor]:
     """Return the named outputs for all structures in their order.
 
-    (B, *shape) or (A, *shape), float64, on the CPU.
+    (B, *shape) or (A, *shape), float64, on the CPU. progress: called after every batch.
     """
     frozen = model.freeze()
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -80,6 +88,8 @@ def predict_frames(
             outputs = with_changes(outputs, moved, compute)
         for name, values in parts.items():
             values.append(outputs[name].to("cpu", torch.float64))
+        if progress is not None:
+            progress(int(indices[-1]) + 1, len(frames))
     return {
         name: torch.cat(values) if values else torch.zeros(0, *comparable_rows(model)[name].shape)
         for name, values in parts.items()

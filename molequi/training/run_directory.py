@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +110,14 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.config, dump_settings(config))
 
-    def read_settings(self) -> dict[str, Any]:
-        """Return what `start` wrote, in this version or an older one, as plain data."""
-        return present_settings(read_settings(self.config))
+    def read_settings(self, overrides: Sequence[str] = ()) -> dict[str, Any]:
+        """Return what `start` wrote, in this version or an older one, as plain data.
+
+        overrides: such as `training.epochs=20`. Raises UserError where there is no run.
+        """
+        if not self.config.is_file():
+            raise UserError(f"{self.path} holds no run: config.yaml is missing")
+        return present_settings(read_settings(self.config, overrides))
 
     def write_split(self, rows: Mapping[str, list[int]]) -> None:
         """Write which structures each part of the data has."""

@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 from pydantic import Field
 
 from molequi.kernels import BACKENDS
+from molequi.keys import Unit
 from molequi.settings import Count, DeviceName, Positive, Seed, Settings, one_of
 
 
 class StageSettings(Settings):
-    """The second stage of a run: from the fraction `start` on, the loss weights are `weights`."""
+    """The second stage of a run, with loss weights of its own."""
 
     start: float = Field(0.8, gt=0, lt=1)
+    """The part of the run after which it begins, 0 to 1."""
     weights: dict[str, float]
+    """Loss weight by target from then on."""
 
 
 class TrainingSettings(Settings):
     """The optimisation.
 
-    max_minutes: time budget; the schedule then follows the clock. optimizer: adamw, muon or soap,
-    see `training.optimizers`; all take learning rates of one size. ema: decay of the averaged
-    weights, 0 switches them off. warmup_steps: batches.
-    gradient_clip: largest norm of the gradient. patience: epochs without improvement before the run
-    ends; null never stops early. schedule plateau halves the rate after a third of the patience.
-    weights: loss weight by target, 1 where unnamed, shared equally by its irrep parts; or by part,
-    such as `rosenfeld[0o]`. huber: error beyond which the loss grows linearly, in units of the
-    target's scale; null is plain MSE. force_loss: components of the force error, or norm, its
-    length for each atom, which null leaves as it is. reference_energies: least_squares, or element
-    -> eV, or a file with such a mapping (YAML, JSON). kernels: who computes the convolutions, see
-    `SphericalBackbone.use_kernels`: reference, generic, specialized, triton, or auto, which
-    compiles where a run is long.
-    checkpoint_minutes, checkpoint_steps: write last.ckpt so often within an epoch. devices:
-    processes; nodes: machines.
+    The kernels are those of `SphericalBackbone.use_kernels`; auto compiles where a run is long. The
+    parts of a target share its loss weight.
     """
 
     changeable: ClassVar = frozenset(
@@ -46,31 +37,57 @@ class TrainingSettings(Settings):
     paths: ClassVar = frozenset({"reference_energies"})
 
     epochs: Count = 100
-    max_minutes: Positive | None = None
+    """How often the training structures are seen at most."""
+    max_minutes: Annotated[Positive, Unit("min")] | None = None
+    """Time budget, which the schedule then follows; none by default."""
     batch_size: Count = 16
+    """Structures a step."""
     optimizer: Literal["adamw", "muon", "soap"] = "soap"
+    """soap, muon or adamw; learning rates of one size suit all."""
     learning_rate: Positive = 1e-2
+    """The highest one of the run."""
     weight_decay: float = Field(0.0, ge=0)
+    """Pull of the weights towards zero, beside the learning rate."""
     ema: float = Field(0.99, ge=0, lt=1)
-    warmup_steps: int = Field(100, ge=0)
+    """Decay of the averaged weights, which are tested and kept; 0 averages nothing."""
+    warmup_steps: Annotated[int, Unit("steps")] = Field(100, ge=0)
+    """Steps over which the learning rate rises."""
     schedule: Literal["cosine", "plateau"] = "cosine"
+    """cosine, or plateau: half the rate after a third of the patience."""
     gradient_clip: Positive = 10.0
+    """The largest norm of a gradient."""
     patience: Count | None = None
+    """Epochs without improvement before the run ends; null never ends it early."""
     weights: dict[str, float] = {}
+    """Loss weight by target, 1 where unnamed, or by part, such as `rosenfeld[0o]`."""
     huber: Positive | None = 0.1
+    """Error, in scales of the target, beyond which the loss is linear; null: squares."""
     force_loss: Literal["components", "norm"] = "components"
+    """components of the force error, or norm, its length at each atom."""
     second_stage: StageSettings | None = None
-    reference_energies: dict[str, float] | str = "least_squares"
+    """Loss weights of the last part of a run; null is one stage."""
+    reference_energies: Annotated[dict[str, float], Unit("eV")] | str = "least_squares"
+    """least_squares, element -> value, or a YAML or JSON file with such."""
     dtype: Literal["float32", "float64"] = "float32"
+    """Precision of the network, float32 or float64."""
     seed: Seed = 0
+    """Of the weights and of the order of the structures."""
     device: DeviceName = "auto"
+    """auto, cpu, cuda or cuda:N."""
     kernels: str = "auto"
+    """Who computes convolutions: auto, reference, generic, specialized, triton."""
     devices: Count = 1
+    """Processes on a machine."""
     nodes: Count = 1
+    """Machines."""
     workers: int = Field(0, ge=0)
+    """Processes that prepare batches."""
     logger: Literal["csv", "tensorboard"] = "csv"
-    checkpoint_minutes: Positive = 10.0
-    checkpoint_steps: Count | None = None
+    """csv, or tensorboard beside it."""
+    checkpoint_minutes: Annotated[Positive, Unit("min")] = 10.0
+    """How often last.ckpt is written within an epoch."""
+    checkpoint_steps: Annotated[Count, Unit("steps")] | None = None
+    """Steps after which it is written too; null leaves it to the clock."""
 
     @pydantic.field_validator("kernels")
     @classmethod

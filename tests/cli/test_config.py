@@ -22,6 +22,20 @@ def test_list_describes_every_bundled_config(molequi):
     assert all(entry["description"] and entry["expected"] for entry in entries)
 
 
+def test_keys_are_explained_a_line_each(molequi):
+    result = molequi("config", "keys")
+    assert (result.code, result.err) == (0, "")
+    lines = {text.split()[0]: text for text in result.out.splitlines()}
+    assert len(lines) == len(result.out.splitlines())
+    words = "0.01", "The highest one of the run."
+    assert all(word in lines["training.learning_rate"] for word in words)
+    assert "Å" in lines["model.cutoff"]
+    assert "(needed)" in lines["data.targets"]
+    entries = json.loads(molequi("config", "keys", "--json").out)
+    assert [entry["name"] for entry in entries] == list(lines)
+    assert "data.n_particles" in molequi("config", "keys", "spring").out
+
+
 def test_show_states_the_defaults_and_what_was_set(molequi, tmp_path):
     overrides = ("training.epochs=3", "model.n_channels=8")
     result = molequi("config", "show", "rmd17", *overrides)

@@ -56,6 +56,42 @@ def test_group_without_command_shows_its_help(molequi, arguments):
     assert "error" not in result.err
 
 
+@pytest.mark.parametrize("command", [["predict"], ["train"], ["data", "inspect"], ["embed"]])
+def test_a_folder_is_called_a_folder(molequi, tmp_path, command):
+    output = ["--output", tmp_path / "x.npz"] if command == ["embed"] else []
+    result = molequi(*command, tmp_path, *output)
+    assert result.code == 2
+    assert str(tmp_path) in one_line(result)
+    assert "is a folder" in result.err
+
+
+def test_brackets_in_help_are_no_style(molequi):
+    assert '"molequi[labels]"' in molequi("label", "--help").out.replace("\n", " ")
+
+
+def test_the_shell_completes_names_and_keys():
+    def completed(*words: str) -> list[str]:
+        line = " ".join(("molequi", *words))
+        run = subprocess.run(
+            [sys.executable, "-m", "molequi"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={
+                "_MOLEQUI_COMPLETE": "complete_bash",
+                "COMP_WORDS": line,
+                "COMP_CWORD": str(len(words)),
+                "PATH": "",
+            },
+        )
+        return run.stdout.split()
+
+    assert "vibrations" in completed("vib")
+    assert completed("train", "rmd1") == ["rmd17"]
+    assert completed("train", "rmd17", "training.ep") == ["training.epochs="]
+    assert "organic" in completed("predict", "a.xyz", "--model", "org")
+
+
 def test_version(molequi):
     result = molequi("--version")
     assert (result.code, result.err) == (0, "")

@@ -99,6 +99,39 @@ def test_train_prints_what_dynamics_learned(molequi, tmp_path):
     assert document["test_mse"]["unit"] == "1"
 
 
+def test_dry_run_says_what_would_be_done_and_writes_nothing(molequi, config, tmp_path):
+    run = tmp_path / "run"
+    result = molequi("train", config, "--output", run, "--dry-run")
+    assert result.code == 0, result.err
+    assert all(
+        text in result.out
+        for text in ("ethanol.extxyz.gz", "train 24, valid 8, test 8", "energy (eV) from 24",
+                     "epochs: 2 at most, steps in each: 3", "cutoff 5 Å", str(run))
+    ), result.out  # fmt: skip
+    plan = json.loads(molequi("train", config, "--output", run, "--dry-run", "--json").out)
+    assert plan["structures"] == {"train": 24, "valid": 8, "test": 8}
+    assert (plan["elements"], plan["atoms"]) == (["H", "C", "O"], [9, 9])
+    assert not run.exists()
+    refused = molequi("train", config, "data.split.valid=4000", "--output", run, "--dry-run")
+    assert refused.code == 2
+
+
+def test_dry_run_counts_the_weights_that_a_run_trains(molequi, config, run_directory, tmp_path):
+    plan = json.loads(molequi("train", config, "-o", tmp_path / "x", "--dry-run", "--json").out)
+    assert f"{plan['weights']} trainable weights" in (run_directory / "log.txt").read_text()
+
+
+def test_a_run_goes_on_without_its_config(molequi, run_directory, tmp_path):
+    result = molequi("train", "--resume", "--output", run_directory)
+    assert result.code == 0, result.err
+    assert "Errors on the test set" in result.out
+    other = molequi("train", "--resume", "--output", run_directory, "training.learning_rate=1")
+    assert (other.code, "training.learning_rate was" in other.err) == (2, True)
+    missing = molequi("train", "--resume", "--output", tmp_path)
+    assert (missing.code, "holds no run" in missing.err) == (2, True)
+    assert "CONFIG is missing" in molequi("train", "--resume").err
+
+
 def test_evaluate_repeats_the_result_of_the_run(molequi, run_directory):
     result = molequi("evaluate", run_directory, "--split", "test", "--json")
     assert result.code == 0, result.err

@@ -43,6 +43,15 @@ def test_optimizers_agree(morse, optimizer):
     )
 
 
+def test_progress_counts_what_is_done_and_what_failed(morse):
+    shown: list[tuple[int, int]] = []
+    relax(
+        [molecule("H2O"), Atoms("Cl"), Atoms("O")], morse(), fmax=1e-2,
+        progress=lambda done, failed: shown.append((done, failed)),
+    )  # fmt: skip
+    assert shown == [(1, 0), (2, 1), (3, 1)]
+
+
 def test_unconverged_structures_are_kept_and_marked(morse, tmp_path):
     records = relax(
         [molecule("H2O"), Atoms("O")], morse(), fmax=1e-6, steps=1, output=tmp_path / "relaxed.xyz"

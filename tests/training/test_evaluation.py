@@ -35,7 +35,12 @@ def model():
 def test_errors_are_those_of_the_predictions_whatever_the_batches(model, toy_frames):
     frames = toy_frames(7)
     frames.targets["forces"][4] = math.nan
-    whole, cut = evaluate_frames(model, frames), evaluate_frames(model, frames, batch_size=2)
+    shown: list[tuple[int, int]] = []
+    whole = evaluate_frames(model, frames)
+    cut = evaluate_frames(
+        model, frames, batch_size=2, progress=lambda done, total: shown.append((done, total))
+    )
+    assert shown == [(2, 7), (4, 7), (6, 7), (7, 7)]
     error = (whole.predictions["forces"] - frames.targets["forces"])[
         ~torch.isnan(frames.targets["forces"])
     ]

@@ -23,6 +23,7 @@ from molequi.datasets.report import describe_frames
 from molequi.datasets.splits import hashed_split
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES
+from molequi.runtime.files import no_file
 from molequi.structures.cip import Axis, StereoLabels, axis_label, constitution_of
 from molequi.structures.formats import UNREADABLE, format_of, open_binary
 
@@ -162,7 +163,7 @@ def _parse(text: str) -> list[Axis]:
 
 def _table_axes(path: Path) -> dict[str, list[Axis]]:
     if not path.is_file():
-        raise UserError(f"{path} does not exist; expected a CSV with the columns SMILES and label")
+        raise UserError(f"{no_file(path)}; expected a CSV with the columns SMILES and label")
     try:
         with open_table(path) as handle:
             reader = table_reader(handle, path)

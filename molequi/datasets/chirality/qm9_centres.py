@@ -19,6 +19,7 @@ from molequi.datasets.prepared import PreparedSet, one_file
 from molequi.datasets.report import LabelReport, describe_frames, make_label
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES
+from molequi.runtime.files import no_file
 from molequi.structures.cip import constitution_of
 from molequi.structures.formats import UNREADABLE, format_of
 
@@ -79,7 +80,7 @@ def load_qm9_chirality(path: str | Path, structures: str | Path | None = None) -
 def _read(path: Path) -> list[_Centre]:
     if not path.is_file():
         raise UserError(
-            f"{path} does not exist; expected the table of R/S labels of QM9 (qm9_chirality.csv.gz)"
+            f"{no_file(path)}; expected the table of R/S labels of QM9 (qm9_chirality.csv.gz)"
         )
     try:
         centres = list(_lines(path))

@@ -13,6 +13,7 @@ from rdkit import Chem, rdBase
 
 from molequi.datasets.formats.csv_files import column_names, open_table, smiles_column, table_reader
 from molequi.errors import UserError
+from molequi.runtime.files import no_file
 from molequi.structures.formats import UNREADABLE, format_of, open_binary, suffix_of
 from molequi.structures.sdf import sdf_molecules
 
@@ -33,7 +34,7 @@ def molecules(source: str | Path | Sequence[str], smiles: str | None = None) -> 
     path = Path(source)
     if not path.is_file():
         raise UserError(
-            f"{path} does not exist; give a file of SMILES (.smi), a table with a SMILES column "
+            f"{no_file(path)}; give a file of SMILES (.smi), a table with a SMILES column "
             "(.csv), or an SDF"
         )
     kind = format_of(path)

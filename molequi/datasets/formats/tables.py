@@ -27,6 +27,7 @@ from molequi.datasets.labelled_set import LabelledSet, log_failures
 from molequi.datasets.report import LabelReport
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, Property
+from molequi.runtime.files import no_file
 from molequi.structures.formats import UNREADABLE, format_of
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.readers import records
@@ -63,7 +64,7 @@ def read_table(
     """
     path, keys = Path(path), keys or {}
     if not path.is_file():
-        raise UserError(f"{path} does not exist; give a CSV, SDF or extxyz file")
+        raise UserError(f"{no_file(path)}; give a CSV, SDF or extxyz file")
     is_csv = format_of(path) == "table"
     items = _file_items(path, seed, add_hydrogens=add_hydrogens)
     if is_csv:

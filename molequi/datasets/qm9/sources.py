@@ -83,7 +83,8 @@ def read_qm9_source(path: str | Path, progress: Progress | None = None) -> RawQM
     forms = (
         "dsgdb9nsd.xyz.tar.bz2, gdb9.sdf with its CSV, the data folder of qm9pack, or a flat npz"
     )
-    raise UserError(f"{path} is not QM9: expected {forms} (or the folder of one of them)")
+    what = "is a folder without QM9" if path.is_dir() else "is not QM9"
+    raise UserError(f"{path} {what}: expected {forms} (or the folder of one of them)")
 
 
 def find_qm9_source(folder: Path) -> Path | None:
