@@ -69,12 +69,7 @@ def relax(
             fmax=fmax, steps=steps, output=output, overwrite=overwrite,
             progress=lambda done, failed: bar.show(done, total, failed),
         )  # fmt: skip
-    good = require_good(records)
-    if json:
-        print_json(records)
-    else:
-        _print(good)
-    return _exit_code(records, good, output)
+    return _report(records, output, json=json)
 
 
 def _print(records: Sequence[Record]) -> None:
@@ -83,8 +78,13 @@ def _print(records: Sequence[Record]) -> None:
     print_provenance(records)
 
 
-def _exit_code(records: Sequence[Record], good: Sequence[Record], output: Path | None) -> ExitCode:
-    """Say what did not work, and which exit code that is."""
+def _report(records: Sequence[Record], output: Path | None, *, json: bool) -> ExitCode:
+    """Print the records; say what did not work, and which exit code that is."""
+    good = require_good(records)
+    if json:
+        print_json(records)
+    else:
+        _print(good)
     if output is not None:
         say(f"{len(good)} of {len(records)} structures written to {output}")
     unfinished = [record for record in good if not record["converged"]]

@@ -67,14 +67,12 @@ def relax(  # noqa: PLR0913 (what, how, and where to)
         check_writable(output, overwrite=overwrite)
     structures = read_inputs(inputs, smiles=smiles, charge=charge, seed=seed)
     calculator = as_calculator(model)
-    records: list[dict[str, Any]] = []
-    relaxed: list[Atoms | None] = []
+    results: list[tuple[dict[str, Any], Atoms | None]] = []
     for structure in structures:
-        record, atoms = _relax_one(structure, calculator, fmax, steps, optimizer)
-        records.append(record)
-        relaxed.append(atoms)
+        results.append(_relax_one(structure, calculator, fmax, steps, optimizer))
         if progress is not None:
-            progress(len(records), sum(one is None for one in relaxed))
+            progress(len(results), sum(atoms is None for _, atoms in results))
+    records, relaxed = [record for record, _ in results], [atoms for _, atoms in results]
     if output is not None:
         write_results(output, records, relaxed, calculator.model.properties)
     return records
