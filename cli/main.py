@@ -20,6 +20,7 @@ from molequi.cli import (
     demo,
     embed,
     evaluate,
+    importing,
     label,
     library,
     md,
@@ -47,6 +48,7 @@ app.command("vibrations", rich_help_panel="Use a model")(vibrations.vibrations)
 app.command("md", rich_help_panel="Use a model")(md.md)
 app.command("align", rich_help_panel="Use a model")(align.align)
 app.command("embed", rich_help_panel="Use a model")(embed.embed)
+app.command("import", rich_help_panel="Make a model")(importing.import_model)
 app.command("label", rich_help_panel="Make a model")(label.label)
 app.command("train", rich_help_panel="Make a model")(train.train)
 app.command("evaluate", rich_help_panel="Make a model")(evaluate.evaluate)

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "molequi"
 # after its files.
 ORDER: tuple[tuple[str, str], ...] = (
     ("", "errors version"),
-    ("o3", "irreps clebsch_gordan coupling spherical_harmonics cartesian wigner"),
+    ("o3", "irreps clebsch_gordan coupling symmetric spherical_harmonics cartesian wigner"),
     ("graphs", "elements graph cells batched neighbors verlet"),
     (
         "runtime",
@@ -59,9 +59,10 @@ ORDER: tuple[tuple[str, str], ...] = (
         "response",
     ),
     ("nn.frozen", "workspace buffers maps layer layers autograd"),
+    ("nn.mace", "radial contraction interaction"),
     (
         "nn.backbones",
-        "base spherical angles invariant_layer invariant lieconv equivarified registry",
+        "base spherical angles invariant_layer invariant lieconv mace equivarified registry",
     ),
     (
         "nn.physics",
@@ -69,7 +70,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "nn.heads",
-        "base readout equilibration pooling electrostatics optical doubt registry",
+        "base readout equilibration pooling layered electrostatics optical doubt registry",
     ),
     (
         "datasets",
@@ -92,6 +93,8 @@ ORDER: tuple[tuple[str, str], ...] = (
         "physics outputs settings metadata freeze structure probes domain molecular dispersion "
         "reach making converters reference checkpoint zoo",
     ),
+    ("models.importers.scripts", "mace_model"),
+    ("models.importers", "source mace_parts mace_settings mace_weights mace"),
     (
         "diagnostics",
         "model_runner limits invariance consistency parity networks jumps check layers dimers "

@@ -77,6 +77,13 @@ def convolve(
     `splines`. Returns (N, components of table.output, C).
     """
     radial = splines.evaluate(coefficients, distances, cutoff)
+    return convolve_radial(features, harmonics, radial, edge_index, table)
+
+
+def convolve_radial(
+    features: Tensor, harmonics: Tensor, radial: Tensor, edge_index: Tensor, table: CouplingTable
+) -> Tensor:
+    """Compute `convolve` with R given for every edge: radial (E, paths, C)."""
     sender, receiver = edge_index
     n_edges, n_channels = radial.shape[0], features.shape[2]
     at_sender = features.index_select(0, sender)

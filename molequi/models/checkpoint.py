@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,12 +65,15 @@ def build(description: dict) -> MolecularModel:
     return model.to(as_dtype(description["dtype"]))
 
 
-def save_model(model: MolecularModel, path: str | Path) -> None:
+def save_model(
+    model: MolecularModel, path: str | Path, *, reference: dict[str, Any] | None = None
+) -> None:
     """Write the model to `path` by rename, so that a reader never sees half a file.
 
-    With it a structure and what the model gives for it, for `load_model` to compute again.
+    With it a structure and what the model gives for it, for `load_model` to compute again;
+    `reference` where somebody else has computed it.
     """
-    description = {**describe(model), "reference": make_reference(model)}
+    description = {**describe(model), "reference": reference or make_reference(model)}
     write_tensors(path, model.state_dict(), {_KEY: json.dumps(plain(description), allow_nan=False)})
 
 

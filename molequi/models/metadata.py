@@ -30,11 +30,27 @@ class TrainingRecord:
 
 
 @dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where the weights of an imported model come from.
+
+    program: that made the file, with its version. sha256: of the file. heads: all that it has, head
+    being the one that was read. licence: of the weights, as whoever imported them gave it.
+    """
+
+    program: str
+    file: str
+    sha256: str
+    heads: tuple[str, ...] = ()
+    head: str = ""
+    licence: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
 class ModelMetadata:
     """What is known of a model; `dataclasses.replace` makes another one.
 
     name: for people. level: of theory, by property, or one text for all. charge_multiplicity: what
-    the model may be asked for. isolated_atom_energies: by symbol, eV.
+    the model may be asked for. isolated_atom_energies: by symbol, eV. origin: of an imported model.
     """
 
     name: str | None = None
@@ -42,6 +58,7 @@ class ModelMetadata:
     charge_multiplicity: tuple[ChargeState, ...] = ((0, 1),)
     isolated_atom_energies: Mapping[str, float] = dataclasses.field(default_factory=dict)
     training: TrainingRecord = TrainingRecord()
+    origin: Origin | None = None
 
     def level_of(self, *names: str) -> str | None:
         """Return the level of theory of the first of these properties that has one."""
@@ -51,11 +68,16 @@ class ModelMetadata:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data, from which `from_json` makes the same."""
-        return dataclasses.asdict(self)
+        data = dataclasses.asdict(self)
+        # Most models have none, and their files are as they were before there was any.
+        return {name: value for name, value in data.items() if name != "origin" or value}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ModelMetadata:
         """Read what `to_json` gave. Raises TypeError for names that mean nothing here."""
         pairs = tuple((int(q), int(m)) for q, m in data["charge_multiplicity"])
-        training = TrainingRecord(**data["training"])
-        return cls(**{**data, "charge_multiplicity": pairs, "training": training})
+        fields = {**data, "training": TrainingRecord(**data["training"])}
+        if data.get("origin"):
+            heads = tuple(data["origin"].get("heads", ()))
+            fields["origin"] = Origin(**{**data["origin"], "heads": heads})
+        return cls(**{**fields, "charge_multiplicity": pairs})

@@ -53,11 +53,15 @@ def make_reference(model: MolecularModel) -> dict[str, Any] | None:
     return {**structure, "values": {name: value.tolist() for name, value in values.items()}}
 
 
-def difference_from(reference: Mapping[str, Any], model: MolecularModel) -> str | None:
+def difference_from(
+    reference: Mapping[str, Any], model: MolecularModel, *, relative: float | None = None
+) -> str | None:
     """Say in words what a model on the CPU gives otherwise than a reference; None where all agrees.
 
-    Raises KeyError, TypeError or ValueError for a reference that is none.
+    relative: what may differ of the largest force or dipole, by default as much as rounding does in
+    a file. Raises KeyError, TypeError or ValueError for a reference that is none.
     """
+    relative = _TOLERANCE[model.dtype] if relative is None else relative
     stored = {
         name: torch.tensor(value, dtype=torch.float64)
         for name, value in reference["values"].items()
@@ -67,7 +71,7 @@ def difference_from(reference: Mapping[str, Any], model: MolecularModel) -> str 
         if name not in found or found[name].shape != value.shape:
             return f"it has no {name} of its reference structure"
         scale = stored.get("forces", value) if name == "energy" else value
-        limit = _TOLERANCE[model.dtype] * max(1.0, float(scale.abs().max()))
+        limit = relative * max(1.0, float(scale.abs().max()))
         off = float((found[name] - value).abs().max())
         if not off <= limit:
             unit = model.properties[name].unit

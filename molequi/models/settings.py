@@ -18,13 +18,14 @@ from molequi.settings import Count, Positive, Settings, one_of
 class ArchitectureSettings(Settings):
     """The architecture: a preset, and those arguments of the backbone that differ from it.
 
-    Each architecture takes its own arguments: `nn.backbones.spherical`, `.invariant`, `.lieconv`.
+    Each architecture takes its own arguments: `nn.backbones.spherical`, `.invariant`, `.lieconv`,
+    `.mace`.
     """
 
     preset: str = "small"
     """Sizes, which the other keys may change: small, medium or large."""
     architecture: str | None = None
-    """spherical (the default), invariants or lieconv."""
+    """spherical (the default), invariants, lieconv or mace."""
     cutoff: Annotated[Positive, Unit("Å")] | None = None
     """Distance within which atoms see each other."""
     n_layers: Count | None = None
@@ -51,6 +52,22 @@ class ArchitectureSettings(Settings):
     """What an atom keeps of itself, by species: factors or matrices."""
     near_cutoff: Annotated[Positive, Unit("Å")] | None = None
     """Of invariants: reach of angles and dihedrals."""
+    hidden: str | None = None
+    """Of mace: irreps of the features between layers, 0e first."""
+    first_block: str | None = None
+    """Of mace: interaction of the first layer, plain, residual, density or density_residual."""
+    block: str | None = None
+    """Of mace: interaction of the other layers."""
+    radial_basis: str | None = None
+    """Of mace: bessel, gaussian or chebyshev."""
+    distance_transform: str | None = None
+    """Of mace: none, agnesi or soft."""
+    envelope_power: Count | None = None
+    """Of mace: power of the polynomial that ends at the cutoff."""
+    late_envelope: bool | None = None
+    """Of mace: that polynomial after the radial networks instead of before."""
+    radial_widths: tuple[Count, ...] | None = None
+    """Of mace: widths of the radial networks."""
     group: str | None = None
     """Of lieconv: the group that atoms are lifted to, trivial, T(3), SO(3) or SE(3)."""
     n_lifts: Count | None = None

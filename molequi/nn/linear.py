@@ -41,16 +41,16 @@ def gate(x: Tensor) -> Tensor:
 class Perceptron(WeightTables[list[Tensor]], MatrixWeights):
     """A scalar network: linear layers with SiLU between them; (N, sizes[0]) -> (N, sizes[-1]).
 
-    Biases start at zero; the last layer has none unless `last_bias`.
+    Biases start at zero; the last layer has none unless `last_bias`. Without `bias` no layer has,
+    and zeros give zeros.
     """
 
-    def __init__(self, sizes: Sequence[int], *, last_bias: bool = False) -> None:
+    def __init__(self, sizes: Sequence[int], *, last_bias: bool = False, bias: bool = True) -> None:
         super().__init__()
         pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
         self.weights = nn.ParameterList(nn.Parameter(torch.randn(a, b)) for a, b in pairs)
-        self.biases = nn.ParameterList(
-            nn.Parameter(torch.zeros(b)) for _, b in (pairs if last_bias else pairs[:-1])
-        )
+        n_biases = 0 if not bias else len(pairs) if last_bias else len(pairs) - 1
+        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(b)) for _, b in pairs[:n_biases])
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the network."""

@@ -71,6 +71,27 @@ def coupling_table(
         paths.sort(key=lambda path: path.output)
         output = Irreps(output[path.output] for path in paths)
         paths = [path._replace(output=k) for k, path in enumerate(paths)]
+    return _assembled((first, second, output), paths, symmetric=symmetric, separate=separate)
+
+
+def table_of_paths(
+    first: Iterable[tuple[int, int]],
+    second: Iterable[tuple[int, int]],
+    output: Iterable[tuple[int, int]],
+    paths: Iterable[Path],
+) -> CouplingTable:
+    """List the given paths alone; an irrep may stand in `output` more than once."""
+    return _assembled((Irreps(first), Irreps(second), Irreps(output)), list(paths))
+
+
+def _assembled(
+    irreps: tuple[Irreps, Irreps, Irreps],
+    paths: Sequence[Path],
+    *,
+    symmetric: bool = False,
+    separate: bool = False,
+) -> CouplingTable:
+    first, second, output = irreps
     sides = components_of(first), components_of(second), components_of(output, alternating=separate)
     terms = _Terms.joined(
         _Terms.of(

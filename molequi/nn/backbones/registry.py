@@ -10,13 +10,14 @@ from molequi.errors import UserError
 from molequi.nn.backbones.base import BackboneBase
 from molequi.nn.backbones.invariant import InvariantBackbone
 from molequi.nn.backbones.lieconv import LieConvBackbone
+from molequi.nn.backbones.mace import MaceBackbone
 from molequi.nn.backbones.spherical import SphericalBackbone
 from molequi.o3.irreps import Irreps
 
 BACKBONES: Mapping[str, type[BackboneBase]] = MappingProxyType(
     {
         backbone.architecture: backbone
-        for backbone in (SphericalBackbone, InvariantBackbone, LieConvBackbone)
+        for backbone in (SphericalBackbone, InvariantBackbone, LieConvBackbone, MaceBackbone)
     }
 )
 

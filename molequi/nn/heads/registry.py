@@ -9,6 +9,7 @@ from molequi.nn.backbones.base import BackboneBase
 from molequi.nn.heads.base import FeatureSpec, Head
 from molequi.nn.heads.doubt import DoubtHead
 from molequi.nn.heads.electrostatics import ChargeHead, DipoleHead, DipoleMagnitudeHead
+from molequi.nn.heads.layered import LayeredEnergyHead
 from molequi.nn.heads.optical import OpticalRotationHead, RosenfeldHead
 from molequi.nn.heads.pooling import EnergyHead, MeanHead, SpatialExtentHead, SumHead
 from molequi.o3.irreps import Irreps
@@ -19,6 +20,7 @@ HEADS: dict[str, type[Head]] = {
     "sum": SumHead,
     "mean": MeanHead,
     "energy": EnergyHead,
+    "layered_energy": LayeredEnergyHead,
     "spatial_extent": SpatialExtentHead,
     "charges": ChargeHead,
     "dipole": DipoleHead,

@@ -1,0 +1,103 @@
+"""`molequi import`: a model of another program as one of ours."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from molequi.cli import options
+from molequi.cli.output import line, print_json
+from molequi.errors import UserError
+
+if TYPE_CHECKING:
+    from molequi.models.molecular import MolecularModel
+
+MaceFile = Annotated[
+    Path, typer.Argument(metavar="FILE.model", help="A model that mace-torch has saved.")
+]
+ImportOutput = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        show_default=False,
+        help="The model's new file; by default the old one's name, here, with .safetensors.",
+    ),
+]
+HeadName = Annotated[
+    str | None, typer.Option("--head", show_default=False, help="Which head, where it has several.")
+]
+Interpreter = Annotated[
+    str,
+    typer.Option(
+        "--python",
+        show_default="this one",
+        help="The Python in which mace-torch is installed. Reading the file runs what is in it.",
+    ),
+]
+Licence = Annotated[
+    str,
+    typer.Option(
+        "--licence", show_default=False, help="Licence of the weights: a text, or a file with it."
+    ),
+]
+
+
+def import_model(
+    file: MaceFile,
+    *,
+    output: ImportOutput = None,
+    head: HeadName = None,
+    python: Interpreter = sys.executable,
+    licence: Licence = "",
+    json: options.Json = False,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Read a MACE model exactly, for every command that takes a model.
+
+    Its energies and forces for a structure, as MACE computes them, are compared with ours, kept in
+    the file, and compared again whenever it is loaded.
+    """
+    from molequi.models.importers.mace import import_mace
+    from molequi.runtime.files import check_output
+
+    output = Path(f"{file.stem}.safetensors") if output is None else output
+    if output.suffix != ".safetensors":
+        raise UserError(f"the output {output} has no known format; use .safetensors")
+    check_output(output, overwrite=overwrite)
+    model = import_mace(file, output, python=python, head=head, licence=_text(licence))
+    card = _card(model, output)
+    if json:
+        print_json(card)
+        return
+    for key, value in card.items():
+        line(f"{key.replace('_', ' ')}: {value}")
+
+
+def _text(licence: str) -> str:
+    """Return the licence, read from a file where that is one's name."""
+    path = Path(licence)
+    is_name = licence and "\n" not in licence and len(licence) < 1024 and path.is_file()
+    return path.read_text(encoding="utf-8", errors="replace") if is_name else licence
+
+
+def _card(model: MolecularModel, output: Path) -> dict[str, Any]:
+    from ase.data import chemical_symbols
+
+    origin = model.metadata.origin
+    return {
+        "file": str(output),
+        "elements": " ".join(chemical_symbols[number] for number in model.elements),
+        "cutoff": f"{model.cutoff:g} Å",
+        "irreps": str(model.backbone.settings["hidden"]),
+        "channels": model.backbone.n_channels,
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "head": "" if origin is None else f"{origin.head} of {', '.join(origin.heads)}",
+        "made_by": "" if origin is None else origin.program,
+        "sha256_of_the_original": "" if origin is None else origin.sha256,
+        "licence": "" if origin is None else origin.licence,
+    }

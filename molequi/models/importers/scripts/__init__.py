@@ -1,0 +1,1 @@
+"""Programs that run in the interpreter of the other program."""

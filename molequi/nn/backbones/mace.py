@@ -1,0 +1,132 @@
+"""MACE: two layers whose messages are multiplied with themselves."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from molequi.errors import UserError
+from molequi.graphs.graph import AtomGraph, edge_vectors
+from molequi.nn.backbones.base import (
+    BackboneBase,
+    Capabilities,
+    NodeFeatures,
+    check_choice,
+    settings_of,
+)
+from molequi.nn.mace.interaction import BLOCKS, LayerSizes, MaceInteraction
+from molequi.nn.mace.radial import BASES, TRANSFORMS, EdgeBasis
+from molequi.nn.module_list import ModuleListOf
+from molequi.o3.irreps import Irreps
+from molequi.o3.spherical_harmonics import spherical_harmonics
+
+
+class MaceBackbone(BackboneBase):
+    """Batatia et al., MACE, NeurIPS 2022, as mace-torch 0.3.16 computes it.
+
+    elements: the atomic numbers it knows. cutoff: Å. hidden: irreps of the features between layers;
+    those of messages are 0e, 1o, ... up to l_max, in both parities where `hidden` has 0o.
+    correlation: messages in a product. first_block, block: of the first and of the other layers,
+    see `MaceInteraction`. radial_basis, distance_transform, envelope_power: see `EdgeBasis`.
+    late_envelope: the envelope stands after the radial networks, not before. radial_widths: of
+    these networks. n_readout: of the network that heads read the features with. irreps_out: of the
+    last layer; all hidden ones by default.
+    Raises UserError for settings that make no network.
+    """
+
+    architecture = "mace"
+    advice = "raise l_max, or add irreps to hidden"
+
+    def __init__(  # noqa: PLR0913 (all keyword settings of an architecture)
+        self,
+        elements: Sequence[int],
+        cutoff: float = 5.0,
+        *,
+        n_layers: int = 2,
+        n_channels: int = 32,
+        l_max: int = 3,
+        hidden: str = "0e+1o",
+        correlation: int = 3,
+        first_block: str = "residual",
+        block: str = "residual",
+        n_radial: int = 8,
+        radial_basis: str = "bessel",
+        distance_transform: str = "none",
+        envelope_power: int = 5,
+        late_envelope: bool = False,
+        radial_widths: Sequence[int] = (64, 64, 64),
+        n_readout: int = 16,
+        irreps_out: Irreps | None = None,
+    ) -> None:
+        super().__init__(elements, settings_of(locals()))
+        self.settings["radial_widths"] = list(radial_widths)
+        check_choice("first_block", first_block, BLOCKS)
+        check_choice("block", block, BLOCKS)
+        check_choice("radial_basis", radial_basis, BASES)
+        check_choice("distance_transform", distance_transform, TRANSFORMS)
+        self.n_layers, self.n_channels, self.l_max = n_layers, n_channels, l_max
+        self.basis = EdgeBasis(
+            elements,
+            float(cutoff),
+            n_radial,
+            kind=radial_basis,
+            transform=distance_transform,
+            power=envelope_power,
+        )
+        self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
+        irreps = _hidden(hidden)
+        messages = (Irreps.full if "0o" in irreps else Irreps.natural)(l_max)
+        last = Irreps(x for x in irreps if irreps_out is None or x.is_scalar or x in irreps_out)
+        of_layers = [Irreps("0e"), *[irreps] * (n_layers - 1), last]
+        blocks = [first_block, *[block] * (n_layers - 1)]
+        radial = (n_radial, *radial_widths)
+        sizes = LayerSizes(n_channels, len(elements), l_max, correlation, radial)
+        self.layers = ModuleListOf(
+            MaceInteraction(pair, messages, sizes, block=kind, late_envelope=late_envelope)
+            for pair, kind in zip(itertools.pairwise(of_layers), blocks, strict=True)
+        )
+        self.irreps_out = last
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Vectors where the last layer has them."""
+        return Capabilities(vectors="1o" in self.irreps_out, equivariant=True)
+
+    @property
+    def n_invariants(self) -> int:
+        """Number of invariant features per atom."""
+        return self.n_layers * self.n_channels
+
+    def forward(self, graph: AtomGraph) -> NodeFeatures:
+        """Compute node features; differentiable in positions and cell."""
+        species, vectors = self.species_of_number[graph.atomic_numbers], edge_vectors(graph)
+        # A zero vector gets length 1e-6 Å and a zero gradient instead of an undefined direction.
+        lengths = vectors.square().sum(dim=1).clamp(min=1e-12).sqrt()
+        distances = lengths.to(self.dtype)
+        harmonics = spherical_harmonics((vectors / lengths[:, None]).to(self.dtype), self.l_max)
+        scalars = self.basis(distances, species, graph.edge_index)
+        features, invariants = functional.embedding(species, self.embedding)[:, None, :], []
+        for layer in self.layers:
+            features = layer(features, harmonics, scalars, graph.edge_index, species)
+            invariants.append(features[:, 0])
+        return NodeFeatures(
+            features, torch.cat(invariants, dim=1), distances, scalars.envelope[:, 0]
+        )
+
+    def calibrate(self, graph: AtomGraph) -> None:
+        """Set what messages are divided by to the mean neighbour count of `graph`."""
+        mean = graph.edge_index.shape[1] / max(graph.n_atoms, 1)
+        for layer in self.layers:
+            layer.neighbor_count.fill_(max(mean, 1e-3))
+
+
+def _hidden(text: str) -> Irreps:
+    """Read the irreps between layers, 0e first and each once."""
+    irreps = Irreps(text)
+    if not irreps[0].is_scalar or len(set(irreps)) < len(irreps):
+        raise UserError(f"model.hidden is {text}; it must begin with 0e and name each irrep once")
+    return irreps

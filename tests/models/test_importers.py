@@ -1,0 +1,226 @@
+"""MACE models give here what MACE gives for them.
+
+The files hold what models of mace-torch 0.3.16 with random weights hold, and what its calculator
+gives in float64; `tests/support/mace_models.py` made them (`--pack`, torch 2.13, e3nn 0.4.4), and
+makes the models of the tests that run where MOLEQUI_MACE_PYTHON names an interpreter that has
+mace-torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from molequi.errors import UserError
+from molequi.models.checkpoint import load_model, read_description, save_model
+from molequi.models.importers.mace import Imported, convert, import_mace
+from molequi.models.importers.source import Source, load_source, read_source
+from molequi.models.molecular import MolecularModel
+from molequi.structures.atoms import graph_from_atoms
+
+FILES = Path(__file__).parent / "files" / "mace"
+NAMES = sorted(path.stem for path in FILES.glob("*.npz"))
+PYTHON = os.environ.get("MOLEQUI_MACE_PYTHON")
+SCRIPT = Path(__file__).resolve().parents[1] / "support" / "mace_models.py"
+# Relative to the energy, and to the largest force or stress; a model in float32 has rounded its
+# coupling coefficients, which are exact here.
+ENERGY = {torch.float64: 1e-13, torch.float32: 1e-9}
+SLOPE = {torch.float64: 1e-12, torch.float32: 1e-6}
+
+
+def source_of(name: str, folder: Path) -> Source:
+    with np.load(FILES / f"{name}.npz") as arrays:
+        texts = {key: arrays[key].tobytes() for key in ("model", "golden")}
+        np.savez(folder / "arrays.npz", **{x: arrays[x] for x in arrays.files if x not in texts})
+    (folder / "model.json").write_bytes(texts["model"])
+    (folder / "golden.json").write_bytes(texts["golden"])
+    return load_source(folder)
+
+
+def compare(model: MolecularModel, results: list[dict], dtype: torch.dtype) -> None:
+    """Hold what a model gives to what MACE gives."""
+    assert results
+    for one in results:
+        atoms = Atoms(one["numbers"], one["positions"], cell=one["cell"], pbc=one["pbc"])
+        found = model.double().compute(graph_from_atoms(atoms, model.cutoff), stress=True)
+        expected = one["energy"]
+        assert abs(float(found["energy"]) - expected) <= ENERGY[dtype] * abs(expected), one["name"]
+        for key, values in (("forces", found["forces"]), ("stress", found["stress"][0])):
+            if one[key] is not None:
+                right = torch.tensor(one[key], dtype=torch.float64)
+                limit = SLOPE[dtype] * max(1.0, float(right.abs().max()))
+                assert float((values - right).abs().max()) <= limit, (one["name"], key)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Source]:
+    return {name: source_of(name, tmp_path_factory.mktemp(name)) for name in NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_numbers_are_those_of_mace(name: str, tmp_path: Path) -> None:
+    source = source_of(name, tmp_path)
+    results = json.loads((tmp_path / "golden.json").read_text())
+    heads = sorted({one["head"] for one in results})
+    for head in heads:
+        model = convert(source, head if len(heads) > 1 else None).model
+        compare(model, [one for one in results if one["head"] == head], model.dtype)
+
+
+def test_files_cover_what_is_supported(exported: dict[str, Source]) -> None:
+    models = [convert(x, None if n != "heads" else "cc").model for n, x in exported.items()]
+    backbones = [model.backbone.settings for model in models]
+    assert {x for b in backbones for x in (b["first_block"], b["block"])} == {
+        *("plain", "residual", "density", "density_residual")
+    }
+    assert {b["distance_transform"] for b in backbones} == {"none", "agnesi", "soft"}
+    assert {b["radial_basis"] for b in backbones} >= {"bessel", "gaussian"}
+    assert {b["correlation"] for b in backbones} >= {2, 3}
+    assert {b["late_envelope"] for b in backbones} == {True, False}
+    assert {model.heads["energy"].repulsion.is_on for model in models} == {True, False}
+    assert sum(path.stat().st_size for path in FILES.glob("*")) < 300_000
+
+
+def test_file_keeps_numbers_and_origin(exported: dict[str, Source], tmp_path: Path) -> None:
+    model, reference = convert(exported["three_irreps"])
+    save_model(model, tmp_path / "m.safetensors", reference=reference)
+    again = load_model(tmp_path / "m.safetensors")
+    assert read_description(tmp_path / "m.safetensors")["reference"] == reference
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("name", ["three_irreps", "mpa", "float32"])
+def test_one_changed_weight_is_seen(name: str, exported: dict[str, Source], tmp_path: Path) -> None:
+    """By the numbers of MACE, which the file carries; the checksum is made anew."""
+    path = tmp_path / "m.safetensors"
+    model, reference = convert(exported[name])
+    save_model(model, path, reference=reference)
+    with safe_open(path, framework="pt") as file:
+        texts = {"molequi": file.metadata()["molequi"]}
+        tensors = {key: file.get_tensor(key) for key in file.keys()}
+    weight = tensors["heads.energy.linear"].view(-1)
+    weight[weight.abs().argmax()] *= 1.01
+    save_file(tensors, path, metadata=texts)
+    with pytest.raises(UserError, match="of its reference structure comes out"):
+        load_model(path)
+
+
+def changed(source: Source, name: str, **fields: object) -> Source:
+    modules = {**source.modules, name: {**source.modules.get(name, {}), **fields}}
+    return source._replace(modules=modules)
+
+
+@pytest.mark.parametrize(
+    ("where", "fields", "message"),
+    [
+        ("", {"class": "AtomicDipolesMACE"}, "AtomicDipolesMACE is not supported; MACE and"),
+        ("", {"use_so3": True}, "use_so3, rotations without parity"),
+        ("joint_embedding", {"class": "GenericJointEmbedding"}, "GenericJointEmbedding .joint_em"),
+        ("products.0.linear", {"class": "cuet.Linear"}, "cuet.Linear .products.0.linear. is not"),
+        ("readouts.1.non_linearity.acts.0", {"f": "tanh"}, "activation tanh of readouts.1"),
+        ("interactions.1.linear_up", {"irreps_out": [[5, 0, 1], [5, 1, -1]]}, "edge_irreps"),
+        ("products.0.linear", {"irreps_out": [[3, 0, 1], [2, 1, -1]]}, "as many"),
+        ("readouts.1.linear_2", {"bias_numel": 1}, "has a bias"),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_name(
+    where: str, fields: dict, message: str, exported: dict[str, Source]
+) -> None:
+    with pytest.raises(UserError, match=message):
+        convert(changed(exported["heads"], where, **fields), "dft")
+
+
+def test_head_must_be_one_of_the_heads(exported: dict[str, Source]) -> None:
+    with pytest.raises(UserError, match=r"heads are dft, cc; choose one \(--head NAME\)"):
+        convert(exported["heads"])
+    with pytest.raises(UserError, match="heads are dft, cc; there is no mp2"):
+        convert(exported["heads"], "mp2")
+
+
+def test_wrong_numbers_are_refused(exported: dict[str, Source]) -> None:
+    """Were a convention read wrongly, the structure of MACE's own numbers would say so."""
+    source = exported["three_irreps"]
+    tensors = dict(source.tensors)
+    name = "interactions.1.conv_tp_weights.layer0.weight"
+    tensors[name] = tensors[name] * 1.001
+    with pytest.raises(UserError, match="not read rightly: the energy of its reference structure"):
+        convert(source._replace(tensors=tensors))
+
+
+def test_unknown_coupling_coefficients_are_refused(exported: dict[str, Source]) -> None:
+    source = exported["three_irreps"]
+    name = "products.0.symmetric_contractions.contractions.1.U_matrix_3"
+    noise = torch.randn(source.tensors[name].shape, generator=torch.Generator().manual_seed(0))
+    tensors = {**source.tensors, name: source.tensors[name] + 1e-3 * noise}
+    with pytest.raises(UserError, match="U_matrix_3 of products.0.symmetric_contractions"):
+        convert(source._replace(tensors=tensors))
+
+
+def test_unseen_element_is_refused(exported: dict[str, Source]) -> None:
+    model = convert(exported["three_irreps"]).model
+    with pytest.raises(UserError, match="element Cl .atom 1. is not in this model; it knows H C N"):
+        model.compute(graph_from_atoms(Atoms("HCl", [[0, 0, 0], [0, 0, 1.3]]), model.cutoff))
+
+
+def test_interpreter_without_mace_is_told_how_to_get_one(tmp_path: Path) -> None:
+    (tmp_path / "x.model").write_bytes(b"no model")
+    with pytest.raises(UserError, match=r"which cannot be started .* pip install mace-torch==0"):
+        read_source(tmp_path / "x.model", str(tmp_path / "nothing"))
+    with pytest.raises(UserError, match="no model file at"):
+        read_source(tmp_path / "y.model", "python")
+
+
+needs_mace = pytest.mark.skipif(PYTHON is None, reason="MOLEQUI_MACE_PYTHON names no interpreter")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mace")
+    subprocess.run([str(PYTHON), str(SCRIPT), str(folder)], check=True, capture_output=True)
+    return folder
+
+
+@needs_mace
+@pytest.mark.slow
+def test_real_models_are_read_exactly(made: Path, tmp_path: Path) -> None:
+    """All shapes of published models, and every setting that is supported."""
+    refused, read = [], []
+    for path in sorted(made.glob("*.model")):
+        results = json.loads(path.with_suffix(".json").read_text())
+        heads = sorted({one["head"] for one in results})
+        for head in heads:
+            output = tmp_path / f"{path.stem}-{head}.safetensors"
+            try:
+                import_mace(path, output, python=str(PYTHON), head=head)
+            except UserError:
+                refused.append(path.stem)
+                continue
+            model = load_model(output)
+            mine = [one for one in results if one["head"] == head]
+            if path.stem == "chebyshev":  # torch does not differentiate its polynomials
+                mine = [{**one, "forces": None, "stress": None} for one in mine]
+            compare(model, mine, model.dtype)
+            read.append(path.stem)
+    assert refused == ["edges", "lists", "tanh"]
+    assert len(set(read)) >= 18
+
+
+@needs_mace
+def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "x.model").write_bytes(b"no model")
+    with pytest.raises(UserError, match="x.model cannot be read by"):
+        read_source(tmp_path / "x.model", str(PYTHON))
+
+
+def test_imported_is_a_pair(exported: dict[str, Source]) -> None:
+    assert isinstance(convert(exported["plain"]), Imported)
