@@ -44,7 +44,7 @@ def activation(module: Mapping[str, Any], where: str) -> float:
 
 
 def linear(source: Source, name: str) -> dict[Irrep, Tensor]:
-    """Return, by output irrep, the matrix (channels in, channels out) of an `o3.Linear`.
+    """Return, by output irrep, the matrix (channels in, channels out) of a `Linear` of e3nn.
 
     Channels of several blocks of one irrep stand one block after the other.
     """

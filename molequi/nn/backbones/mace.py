@@ -64,32 +64,22 @@ class MaceBackbone(BackboneBase):
     ) -> None:
         super().__init__(elements, settings_of(locals()))
         self.settings["radial_widths"] = list(radial_widths)
-        check_choice("first_block", first_block, BLOCKS)
-        check_choice("block", block, BLOCKS)
-        check_choice("radial_basis", radial_basis, BASES)
-        check_choice("distance_transform", distance_transform, TRANSFORMS)
+        blocks = [first_block, *[block] * (n_layers - 1)]
+        _check_choices(blocks, radial_basis, distance_transform)
         self.n_layers, self.n_channels, self.l_max = n_layers, n_channels, l_max
-        self.basis = EdgeBasis(
-            elements,
-            float(cutoff),
-            n_radial,
-            kind=radial_basis,
-            transform=distance_transform,
-            power=envelope_power,
-        )
+        functions = radial_basis, distance_transform, envelope_power
+        self.basis = EdgeBasis(elements, float(cutoff), n_radial, *functions)
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         irreps = _hidden(hidden)
         messages = (Irreps.full if "0o" in irreps else Irreps.natural)(l_max)
-        last = Irreps(x for x in irreps if irreps_out is None or x.is_scalar or x in irreps_out)
-        of_layers = [Irreps("0e"), *[irreps] * (n_layers - 1), last]
-        blocks = [first_block, *[block] * (n_layers - 1)]
+        self.irreps_out = Irreps(x for x in irreps if x.is_scalar or x in (irreps_out or irreps))
+        of_layers = [Irreps("0e"), *[irreps] * (n_layers - 1), self.irreps_out]
         radial = (n_radial, *radial_widths)
         sizes = LayerSizes(n_channels, len(elements), l_max, correlation, radial)
         self.layers = ModuleListOf(
             MaceInteraction(pair, messages, sizes, block=kind, late_envelope=late_envelope)
             for pair, kind in zip(itertools.pairwise(of_layers), blocks, strict=True)
         )
-        self.irreps_out = last
 
     @property
     def capabilities(self) -> Capabilities:
@@ -122,6 +112,14 @@ class MaceBackbone(BackboneBase):
         mean = graph.edge_index.shape[1] / max(graph.n_atoms, 1)
         for layer in self.layers:
             layer.neighbor_count.fill_(max(mean, 1e-3))
+
+
+def _check_choices(blocks: Sequence[str], basis: str, transform: str) -> None:
+    """Refuse words that are none of the choices."""
+    for name, word in zip(("first_block", "block"), blocks, strict=False):
+        check_choice(name, word, BLOCKS)
+    check_choice("radial_basis", basis, BASES)
+    check_choice("distance_transform", transform, TRANSFORMS)
 
 
 def _hidden(text: str) -> Irreps:

@@ -23,7 +23,7 @@ class LayeredEnergyHead(Head):
     """E_i = scale (sum_t w_t . h_it + net(h_iT) + repulsion_i) + shift + reference(Z_i).
 
     h_it are the scalars of layer t, net has one hidden layer. Batatia et al., MACE, NeurIPS 2022,
-    eq. 13; the repulsion of mace-torch 0.3.16, `mace/modules/radial.py`, which is off in a new
+    eq. 13; the repulsion of mace-torch 0.3.16, module `radial`, which is off in a new
     head.
     """
 

@@ -41,7 +41,7 @@ class MaceInteraction(nn.Module):
     A_i = L sum_e sum_p CG_p (L h_j) Y_e R_p(r_e) / n, and B is `SymmetricContraction`. n is a
     constant, the mean neighbour count of the training set, or with density 1 + sum_e tanh(d(r_e)^2)
     of the atom itself. Batatia et al., MACE, NeurIPS 2022, eqs. 8 to 12; the four blocks are those
-    of mace-torch 0.3.16, `mace/modules/blocks.py`.
+    of mace-torch 0.3.16, module `blocks`.
 
     messages: irreps of A. block: one of `BLOCKS`. late_envelope: the envelope multiplies R and
     tanh(d^2), not the radial functions that these are made of.

@@ -1,6 +1,6 @@
 """What an edge's length says in MACE: radial functions of it, transformed or not, and an envelope.
 
-Batatia et al., MACE, NeurIPS 2022, and the code of mace-torch 0.3.16, `mace/modules/radial.py`,
+Batatia et al., MACE, NeurIPS 2022, and the code of mace-torch 0.3.16, module `radial`,
 whose conventions these are.
 """
 
@@ -46,7 +46,6 @@ class EdgeBasis(nn.Module):
         elements: Sequence[int],
         cutoff: float,
         n_radial: int,
-        *,
         kind: str = "bessel",
         transform: str = "none",
         power: int = 6,

@@ -58,8 +58,8 @@ def plain(value: object) -> Any:
         return value
     if isinstance(value, o3.Irreps):
         return [[count, irrep.l, irrep.p] for count, irrep in value]
-    if isinstance(value, tuple) and type(value).__name__ == "Instruction":
-        return {name: plain(field) for name, field in zip(value._fields, value, strict=True)}  # type: ignore[attr-defined]  # a named tuple
+    if isinstance(value, tuple) and type(value).__name__ == "Instruction":  # a named tuple
+        return {name: plain(field) for name, field in vars(type(value))["_asdict"](value).items()}
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
     if isinstance(value, types.FunctionType | types.BuiltinFunctionType | type):
