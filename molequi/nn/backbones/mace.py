@@ -64,21 +64,20 @@ class MaceBackbone(BackboneBase):
     ) -> None:
         super().__init__(elements, settings_of(locals()))
         self.settings["radial_widths"] = list(radial_widths)
-        blocks = [first_block, *[block] * (n_layers - 1)]
-        _check_choices(blocks, radial_basis, distance_transform)
+        _check_choices(first_block, block, radial_basis, distance_transform)
         self.n_layers, self.n_channels, self.l_max = n_layers, n_channels, l_max
-        functions = radial_basis, distance_transform, envelope_power
-        self.basis = EdgeBasis(elements, float(cutoff), n_radial, *functions)
+        functions = n_radial, radial_basis, distance_transform, envelope_power
+        self.basis = EdgeBasis(elements, float(cutoff), *functions)
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         irreps = _hidden(hidden)
         messages = (Irreps.full if "0o" in irreps else Irreps.natural)(l_max)
         self.irreps_out = Irreps(x for x in irreps if x.is_scalar or x in (irreps_out or irreps))
         of_layers = [Irreps("0e"), *[irreps] * (n_layers - 1), self.irreps_out]
-        radial = (n_radial, *radial_widths)
-        sizes = LayerSizes(n_channels, len(elements), l_max, correlation, radial)
+        widths = n_radial, *radial_widths
+        sizes = LayerSizes(n_channels, len(elements), l_max, correlation, widths)
         self.layers = ModuleListOf(
-            MaceInteraction(pair, messages, sizes, block=kind, late_envelope=late_envelope)
-            for pair, kind in zip(itertools.pairwise(of_layers), blocks, strict=True)
+            MaceInteraction(pair, messages, sizes, block if k else first_block, late_envelope)
+            for k, pair in enumerate(itertools.pairwise(of_layers))
         )
 
     @property
@@ -114,10 +113,10 @@ class MaceBackbone(BackboneBase):
             layer.neighbor_count.fill_(max(mean, 1e-3))
 
 
-def _check_choices(blocks: Sequence[str], basis: str, transform: str) -> None:
+def _check_choices(first_block: str, block: str, basis: str, transform: str) -> None:
     """Refuse words that are none of the choices."""
-    for name, word in zip(("first_block", "block"), blocks, strict=False):
-        check_choice(name, word, BLOCKS)
+    check_choice("first_block", first_block, BLOCKS)
+    check_choice("block", block, BLOCKS)
     check_choice("radial_basis", basis, BASES)
     check_choice("distance_transform", transform, TRANSFORMS)
 

@@ -54,7 +54,6 @@ class MaceInteraction(nn.Module):
         irreps: tuple[Irreps, Irreps],
         messages: Irreps,
         sizes: LayerSizes,
-        *,
         block: str,
         late_envelope: bool,
     ) -> None:

@@ -49,7 +49,7 @@ def described(module: torch.nn.Module) -> dict[str, Any]:
     return {"class": type(module).__name__, **known}
 
 
-def plain(value: object) -> Any:
+def plain(value: Any) -> Any:
     """Return numbers, texts, irreps, instructions, names of functions and lists; None for others.
 
     Irreps are lists of (channels, l, parity).
@@ -58,8 +58,8 @@ def plain(value: object) -> Any:
         return value
     if isinstance(value, o3.Irreps):
         return [[count, irrep.l, irrep.p] for count, irrep in value]
-    if isinstance(value, tuple) and type(value).__name__ == "Instruction":  # a named tuple
-        return {name: plain(field) for name, field in vars(type(value))["_asdict"](value).items()}
+    if type(value).__name__ == "Instruction":
+        return {name: plain(field) for name, field in value._asdict().items()}
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
     if isinstance(value, types.FunctionType | types.BuiltinFunctionType | type):
