@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+from pathlib import Path
 
 import pytest
+
+from molequi.cli import demo
 
 
 @pytest.mark.slow
@@ -22,3 +26,13 @@ def test_demo_runs_and_says_where_things_lie(molequi, tmp_path):
     assert (folder / "qm9_sample" / "plots" / "learning_curve.png").stat().st_size > 1000
     assert json.loads((folder / "qm9_sample" / "result.json").read_text())["gap"]["count"] > 0
     assert molequi("demo", "--output", folder).code == 2
+
+
+def test_the_command_that_it_names_runs_where_the_demo_ran(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = Path("my demo") / "qm9_sample"
+    run.mkdir(parents=True)
+    (run / "model.safetensors").touch()
+    demo._print_files(Path("my demo"))
+    (named,) = re.findall(r"molequi (predict FILE --model .*?) *$", capsys.readouterr().out, re.M)
+    assert Path(shlex.split(named)[-1]) == run
