@@ -60,7 +60,7 @@ Output = Annotated[
         "--output",
         "-o",
         show_default=False,
-        help="A folder for result.json and plots.",
+        help="A folder for result.json, plots, and predictions.csv.",
     ),
 ]
 
@@ -103,7 +103,8 @@ def evaluate(
 ) -> int:
     """Compare MODEL with the labels of DATA, or with the reference energies of SUITE.
 
-    Labels: MAE, RMSE, largest error and R², beside a fair baseline. Suites: errors in kcal/mol, the
+    Labels: MAE, RMSE, largest error, R² and rank correlation, beside a fair baseline; of yes/no
+    labels ROC-AUC, PR-AUC, MCC and balanced accuracy. Suites: errors in kcal/mol, the
     worst cases by name, and what the model refuses. The suite `physics` needs no data: curves of
     two atoms, far atoms, flat rings, bond lengths.
     """

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from molequi.models.molecular import MolecularModel
     from molequi.simulation.calculator import Calculator
-    from molequi.structures.inputs import Structure
+    from molequi.structures.structure import Structure
 
 
 def load_network(

@@ -13,7 +13,7 @@ from molequi.cli import completion
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
-    from molequi.structures.inputs import Structure
+    from molequi.structures.structure import Structure
 
 
 class Device(str, Enum):
@@ -47,8 +47,8 @@ Inputs = Annotated[
         metavar="INPUT...",
         show_default=False,
         help=(
-            "Files that ASE or RDKit read (.xyz .sdf .mol2 .smi .pdb .gjf .cif .traj .db, also .gz "
-            ".bz2 .xz), or - for stdin."
+            "Files that ASE or RDKit read (.xyz .sdf .mol2 .smi .csv .pdb .gjf .cif .traj .db, "
+            "also .gz .bz2 .xz), or - for stdin."
         ),
     ),
 ]

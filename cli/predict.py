@@ -123,6 +123,11 @@ def _report(
             for _ in passing:
                 pass
     tally.require_good()
+    if tally.n_unlike:
+        say(
+            f"{tally.n_unlike} of {tally.n_good} molecules are unlike all that the model was "
+            "trained on (unlike_training): expect larger errors"
+        )
     if output is not None:
         say(f"{tally.n_good} of {tally.n_all} structures written to {output}")
     elif not json:

@@ -27,7 +27,7 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self.n_all = self.n_good = 0
+        self.n_all = self.n_good = self.n_unlike = 0
         self.model, self.level = "", None
         self.sources: dict[str, None] = {}
         self._first: str | None = None
@@ -52,6 +52,7 @@ class Tally:
                 say(f"error: {error}")
             return False
         self.n_good += 1
+        self.n_unlike += record.get("unlike_training") is True
         self.model, self.level = record["model"], record["level"]
         self.sources[record["source"]] = None
         for key, found in self._notes.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ from molequi.cli.suites import print_suite
 if TYPE_CHECKING:
     from molequi.diagnostics.physicality import PhysicsReport
 
-_COLUMNS = ("property", "unit", "count", "MAE", "RMSE", "max", "R²", "baseline MAE")
 PHYSICS = "physics"  # the suite that needs no data
 
 
@@ -92,32 +91,60 @@ def results_of(
 
 
 def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print an evaluation, one row per property; the accuracy where a yes/no label has one.
+    """Print an evaluation, one row per property.
 
-    Below it how well the model knew its errors.
+    Below it how well yes was told from no, and how well the model knew its errors.
     """
-    from molequi.training.log import beaten_lines, spread_lines
+    from molequi.training.log import beaten_lines, error_columns, spread_lines, yes_no_lines
 
-    judged = any("accuracy" in row for row in result.values())
-    keys: Sequence[str] = (
-        "mae", "rmse", "max", "r2", "baseline_mae", *(["accuracy"] if judged else [])
-    )  # fmt: skip
+    columns = error_columns(result)
     rows = [
         (
             name,
             "" if row["unit"] == "1" else row["unit"],
             row["count"],
-            *(row.get(key) for key in keys),
+            *(row.get(key) for key in columns),
         )
         for name, row in result.items()
         if "coverage" not in row
     ]
-    print_table(title, (*_COLUMNS, *(["accuracy"] if judged else [])), rows, left=("unit",))
+    headings = (heading.replace("R2", "R²") for heading in columns.values())
+    print_table(title, ("property", "unit", "count", *headings), rows, left=("unit",))
     line(
         "Components of vectors are counted one by one. Baseline: composition least squares for "
         "extensive energies, else the training mean, or zero."
+        + (" Fingerprint: a random forest on them." if "fingerprint_mae" in columns else "")
     )
-    for text in spread_lines(result):
+    for text in (*yes_no_lines(result), *spread_lines(result)):
         line(text)
     for text in beaten_lines(result):
         line(f"WORSE THAN THE BASELINE: {text}")
+
+
+def print_repeated(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print the mean and the spread of the errors of several runs, one row per property."""
+    from molequi.training.log import error_columns, yes_no_lines
+
+    columns = error_columns(result)
+    rows = [
+        (
+            name,
+            "" if row["unit"] == "1" else row["unit"],
+            row["runs"],
+            row["count"],
+            *(_with_spread(row.get(key), row.get(f"{key}_std")) for key in columns),
+        )
+        for name, row in result.items()
+        if "mae" in row
+    ]
+    headings = (heading.replace("R2", "R²") for heading in columns.values())
+    print_table(title, ("property", "unit", "runs", "count", *headings), rows, left=("unit",))
+    line("Mean over the runs ± their standard deviation; count: labels of all runs together.")
+    for text in yes_no_lines(result):
+        line(text)
+
+
+def _with_spread(mean: float | None, spread: float | None) -> str | None:
+    if mean is None or spread is None:
+        return None if mean is None else f"{mean:.4g}"
+    return f"{mean:.4g} ± {spread:.2g}"

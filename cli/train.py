@@ -13,7 +13,7 @@ from molequi.cli import options
 from molequi.cli.config import require_config
 from molequi.cli.output import print_json, print_table, say, start_logging
 from molequi.cli.plan import print_plan
-from molequi.cli.results import print_errors
+from molequi.cli.results import print_errors, print_repeated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,6 +128,8 @@ def _print_result(result: dict[str, Any], *, json: bool) -> None:
     elif all("value" in row for row in result.values()):
         columns = ("quantity", "value", "unit")
         print_table("Learned dynamics on the test set", columns, _values(result), left=("unit",))
+    elif any("runs" in row for row in result.values()):
+        print_repeated("Errors on the test sets of several runs", result)
     else:
         print_errors("Errors on the test set", result)
 

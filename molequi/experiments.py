@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -16,10 +17,12 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from molequi import hamiltonian, training
+from molequi.datasets.fingerprints import KnownMolecules, fingerprints
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
-from molequi.datasets.load import load_dataset, load_labelled
-from molequi.datasets.report import report_lines
+from molequi.datasets.load import divide, load_dataset, load_labelled
+from molequi.datasets.places import find_data
+from molequi.datasets.report import LabelReport, report_lines
 from molequi.datasets.splits import file_split
 from molequi.errors import UserError
 from molequi.hamiltonian.config import (
@@ -32,12 +35,19 @@ from molequi.hamiltonian.data import DynamicsData, make_data
 from molequi.hamiltonian.setup import build
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import load
+from molequi.prediction.evaluated_table import write_evaluated
+from molequi.runtime.plain import read_json
 from molequi.settings import read_settings, with_absolute_paths
 from molequi.training.config import Config, load_config, make_config
-from molequi.training.evaluation import evaluate_frames
+from molequi.training.evaluation import Beside, Evaluation, evaluate_frames, tested_part
+from molequi.training.log import with_unit
 from molequi.training.plan import plan_run
 from molequi.training.predictions import Progress, comparable_rows
+from molequi.training.processes import is_first_process
+from molequi.training.repeats import is_repeated, single_runs, summary
 from molequi.training.run_directory import RunDirectory
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +112,62 @@ class MolecularExperiment(Experiment):
             resume=self.resume,
             callbacks=callbacks,
             messages=messages,
+            beside=self._beside(),
         )
+
+    def _beside(self) -> Beside:
+        """Return what fingerprints say, where there are SMILES.
+
+        That is the errors of a random forest, and what the model keeps of its training set.
+        """
+        smiles = [cells.get("smiles", "") for cells in self.dataset.cells]
+        if not smiles or not all(smiles) or not is_first_process():
+            return Beside()
+        splits, bits = self.dataset.splits, fingerprints(smiles)
+        part = tested_part(splits)
+        errors = training.forest_errors(self.dataset.frames, bits, splits, part)
+        for name, row in errors.items():
+            unit = self.dataset.frames.properties[name].unit
+            error = with_unit(row["fingerprint_mae"], unit)
+            _LOG.info("%s: a random forest on fingerprints has MAE %s on %s", name, error, part)
+        return Beside(errors, KnownMolecules.of(bits[splits["train"].numpy()]).to_json())
+
+
+@dataclasses.dataclass(frozen=True)
+class RepeatedExperiment(Experiment):
+    """Several runs of one experiment, over folds and seeds, each in a folder of its own."""
+
+    config: Config
+    dataset: LabelledSet
+    has_callbacks: ClassVar[bool] = True
+
+    def plan(self) -> dict[str, Any]:
+        """Set the first run up to its first step; `runs` names all of them."""
+        runs = single_runs(self.config)
+        config = next(iter(runs.values()))
+        dataset = divide(config.data, self.dataset)
+        one = MolecularExperiment(self.directory, self.resume, self.overwrite, config, dataset)
+        return {**one.plan(), "runs": list(runs)}
+
+    def _run(self, callbacks: Sequence[Any]) -> Path:
+        """Run one after the other; those that are there in full are not run again."""
+        if not is_first_process():
+            raise UserError("training.folds and training.repeats run in one process, one by one")
+        self.directory.start(self.config)
+        results = []
+        for name, config in single_runs(self.config).items():
+            own = RunDirectory(self.directory.path / name)
+            resume = self.resume and own.config.is_file()
+            if not (resume and own.result.is_file()):
+                _LOG.info("%s", name)
+                dataset = divide(config.data, self.dataset)
+                overwrite = self.overwrite and not resume
+                one = MolecularExperiment(own, resume, overwrite, config, dataset)
+                own.claim(config, resume=resume, overwrite=overwrite)
+                one.run(callbacks)
+            results.append(read_json(own.result))
+        self.directory.write_result(summary(results))
+        return self.directory.path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +253,8 @@ def _prepare(
     else:
         _refuse_missing_logger(config)
         dataset = load_dataset(config.data, config.declared())
+        if is_repeated(config):
+            return RepeatedExperiment(directory, resume, overwrite, config, dataset)
         experiment = MolecularExperiment(directory, resume, overwrite, config, dataset)
     return experiment
 
@@ -253,19 +320,45 @@ def evaluate(
     {coverage, rank_correlation, mean_spread, spread_of, unit, count}.
     data: frames, a labelled file, a data set such as `qm9`, or None for the data that the run
     directory `model` was trained on. split: train, valid or test, of the run directory or else of
-    the file. plots: a folder to draw into. progress: called with the numbers of structures that are
-    done, and of all. Raises UserError where model and data have nothing in common.
+    the file. plots: a folder to draw into, and for predictions.csv. progress: called with the
+    numbers of structures that are done, and of all. Raises UserError where model and data have
+    nothing in common.
     """
     if isinstance(model, MolecularModel):
         network, run = model, None
     else:
         network = load(model, device=device, dtype=dtype)
         run = RunDirectory(model) if Path(model).is_dir() else None
-    frames = _evaluated(network, data, run, split)
-    evaluation = evaluate_frames(network, frames, batch_size=batch_size, progress=progress)
+    labelled = _evaluated(network, data, run, split)
+    evaluation = evaluate_frames(network, labelled.frames, batch_size=batch_size, progress=progress)
     if plots is not None:
         training.draw_errors(evaluation, plots)
+        _write_table(plots / "predictions.csv", evaluation, labelled, data, run)
     return evaluation.result
+
+
+def _write_table(
+    output: Path,
+    evaluation: Evaluation,
+    labelled: LabelledSet,
+    data: Frames | str | os.PathLike[str] | None,
+    run: RunDirectory | None,
+) -> None:
+    """Write what was predicted, beside the lines of the file that the structures come from."""
+    smiles, path = None, data
+    if data is None and run is not None:
+        own = make_config(run.read_settings(), str(run.config)).data
+        smiles, path = own.smiles, own.path
+    table = None if path is None or isinstance(path, Frames) else find_data(path)
+    write_evaluated(
+        output,
+        evaluation.frames,
+        evaluation.predictions,
+        table,
+        labelled.failures,
+        labelled.cells,
+        smiles,
+    )
 
 
 def _evaluated(
@@ -273,19 +366,18 @@ def _evaluated(
     data: Frames | str | os.PathLike[str] | None,
     run: RunDirectory | None,
     split: str | None,
-) -> Frames:
+) -> LabelledSet:
     """Return the structures of the data, or of a part of them."""
-    splits: Mapping[str, Tensor] = {}
     if isinstance(data, Frames):
-        frames = data
+        labelled = LabelledSet(data, LabelReport((), (), len(data), {}))
     else:
         labelled = _labelled(model, data, run)
-        frames, splits = labelled.frames, labelled.splits
     if split is None:
-        return frames
+        return labelled
+    splits = labelled.splits
     if run is not None and run.split.is_file():
-        splits = file_split(run.split, len(frames))
-    return frames.subset(_part(splits, split))
+        splits = file_split(run.split, len(labelled))
+    return dataclasses.replace(labelled.subset(_part(splits, split)), failures=())
 
 
 def _labelled(

@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from molequi.errors import UserError
 from molequi.keys import meant, names_in
+from molequi.overrides import apply_override, from_text
 from molequi.runtime import resources
 from molequi.runtime.gate import printable, reading
 
@@ -44,10 +45,27 @@ class Settings(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        coerce_numbers_to_str=True,
     )
     changeable: ClassVar[frozenset[str]] = frozenset()
     paths: ClassVar[frozenset[str]] = frozenset()
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _as_people_write(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        fields = cls.model_fields
+        return {
+            name: from_text(value, fields[name].annotation)
+            if isinstance(value, str) and name in fields
+            else value
+            for name, value in data.items()
+        }
 
 
 class Difference(NamedTuple):
@@ -70,7 +88,7 @@ def read_settings(source: str | Path, overrides: Sequence[str] = ()) -> dict[str
         path = resources.config_path(str(source))
     data = _read_yaml(path)
     for text in overrides:
-        _apply_override(data, text)
+        apply_override(data, text)
     return data
 
 
@@ -157,29 +175,6 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             "`data`"
         )
     return data
-
-
-def _apply_override(data: dict[str, Any], text: str) -> None:
-    key, separator, value = text.partition("=")
-    if not separator or not key.strip():
-        raise UserError(
-            f"setting {text!r} is not of the form key=value, for example training.epochs=20"
-        )
-    *parents, last = key.strip().split(".")
-    node = data
-    for parent in parents:
-        if node.get(parent) is None:
-            node[parent] = {}
-        node = node[parent]
-        if not isinstance(node, dict):
-            raise UserError(
-                f"setting {key!r}: {parent!r} is a value, not a group; write {parent}=..."
-            )
-    try:
-        with reading(f"setting {key!r}", "value"):
-            node[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        node[last] = value
 
 
 def _explain(error: pydantic.ValidationError, where: str, kind: type[Settings]) -> str:

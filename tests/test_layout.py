@@ -35,9 +35,10 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "structures",
         "formats text counting sniff symbols electrons atoms doubts comments notation xyz pdb mol2 "
-        "programs gaussian cip fragments molecules sdf readers inputs writers perception",
+        "programs gaussian cip fragments molecules sdf csv_files structure readers inputs writers "
+        "perception",
     ),
-    ("", "keys settings"),
+    ("", "keys overrides settings"),
     (
         "kernels",
         "edges tables derivatives splines pair_inputs threads jit_cache reference policy",
@@ -75,12 +76,13 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "datasets",
         "offsets in_memory making displaced sparse_targets conversion contacts duplicates outliers "
-        "report labelled_set large_arrays array_files npz splits download places base prepared",
+        "report labelled_set large_arrays array_files npz splits chosen_splits fingerprints "
+        "download places base prepared",
     ),
     (
         "datasets.formats",
-        "units database_units unit_checks values label_checks stress_checks labels inspection "
-        "extxyz csv_files tables flat_npz",
+        "units database_units force_checks unit_checks values label_checks stress_checks labels "
+        "inspection extxyz assumptions tables flat_npz",
     ),
     ("datasets.qm9", "columns sources qm9 pyg"),
     (
@@ -103,8 +105,9 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("testing", "calculators assertions"),
     (
         "prediction",
-        "records optical_rotation journaled predict embedding benchmark suites suite_json "
-        "suite_schema suite_yaml suite_places energies suite_scores suite_plots",
+        "evaluated_table applicability records optical_rotation journaled predict embedding "
+        "benchmark suites suite_json suite_schema suite_yaml suite_places energies suite_scores "
+        "suite_plots",
     ),
     (
         "labeling",
@@ -116,10 +119,11 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("training.optimizers", "base muon soap registry"),
     (
         "training",
-        "settings config total_charge clock ema processes state saved_state schedule parts metrics "
-        "loss metrics_file log older_runs run_directory reference_energies atomic_energies "
-        "normalization baseline doubt predictions calibration evaluation fine_tuning fixed_terms "
-        "labels figures resumable module callbacks launch setup plan fit",
+        "settings completion config repeats total_charge clock ema processes state saved_state "
+        "schedule parts scores forest metrics loss metrics_file log older_runs run_directory "
+        "reference_energies atomic_energies normalization baseline doubt predictions calibration "
+        "evaluation fine_tuning fixed_terms labels figures resumable module callbacks launch setup "
+        "plan fit",
     ),
     (
         "hamiltonian",

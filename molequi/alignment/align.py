@@ -42,7 +42,8 @@ from molequi.o3.irreps import Irreps
 from molequi.o3.wigner import rotate
 from molequi.prediction.records import size_labels
 from molequi.structures.atoms import graph_from_atoms
-from molequi.structures.inputs import Input, Structure, one_structure
+from molequi.structures.inputs import Input, one_structure
+from molequi.structures.structure import Structure
 from molequi.structures.writers import check_writable, write_results
 
 

@@ -24,6 +24,7 @@ class LabelledSet:
     frames: the structures and their targets. report: where the labels came from.
     splits: part (train, valid, test) -> row numbers, as far as the source divides its structures.
     groups: the name of a group for each structure, or none; a group never stands in two parts.
+    cells: what a table says of each structure, by column, with its `smiles`; or none.
     failures: a line for whatever in the source could not be used. notes: plain data of the origin.
     """
 
@@ -31,6 +32,7 @@ class LabelledSet:
     report: LabelReport
     splits: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
     groups: tuple[str, ...] = ()
+    cells: tuple[Mapping[str, str], ...] = ()
     failures: tuple[str, ...] = ()
     notes: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
@@ -74,8 +76,12 @@ class LabelledSet:
 
     def subset(self, rows: Tensor) -> LabelledSet:
         """Return the structures `rows` (int64) with their groups, no longer divided into parts."""
-        groups = tuple(self.groups[row] for row in rows.tolist()) if self.groups else ()
-        return dataclasses.replace(self, frames=self.frames.subset(rows), groups=groups, splits={})
+        numbers = rows.tolist()
+        groups = tuple(self.groups[row] for row in numbers) if self.groups else ()
+        cells = tuple(self.cells[row] for row in numbers) if self.cells else ()
+        return dataclasses.replace(
+            self, frames=self.frames.subset(rows), groups=groups, cells=cells, splits={}
+        )
 
     def require_labels(self) -> None:
         """Raise UserError for a target without a single number."""

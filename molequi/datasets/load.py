@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from molequi.datasets.base import DatasetSpec, Request
+from molequi.datasets.chosen_splits import fold_split, ordered_split, scaffold_groups, times
 from molequi.datasets.contacts import refuse_coincident
 from molequi.datasets.duplicates import molecules_of, shared_with_training
+from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
-from molequi.datasets.outliers import outliers
+from molequi.datasets.outliers import constants, outliers
 from molequi.datasets.registry import all_datasets, detect, find_source, get_dataset
 from molequi.datasets.report import report_lines
 from molequi.datasets.settings import DataSettings, SplitSettings
@@ -53,7 +55,7 @@ def load_dataset(
         refuse_coincident(loaded.frames)
     for line in report_lines(loaded.report):
         _LOG.info("%s", line)
-    loaded = _divide(settings, spec, loaded)
+    loaded = divide(settings, loaded)
     if spec.is_own:
         _doubt(loaded)
     sizes = ", ".join(f"{name} {len(rows)}" for name, rows in loaded.splits.items())
@@ -64,7 +66,7 @@ def load_dataset(
 def _doubt(loaded: LabelledSet) -> None:
     """Warn of labels and splits that spoil a training or its test."""
     shared = shared_with_training(loaded.frames, loaded.splits)
-    for line in (*outliers(loaded.frames), *shared.structures):
+    for line in (*outliers(loaded.frames), *constants(loaded.frames), *shared.structures):
         _LOG.warning("%s", line)
     for line in shared.molecules:
         _LOG.info("%s", line)
@@ -115,10 +117,19 @@ def _request(settings: DataSettings, targets: Iterable[Property]) -> Request:
     )
 
 
-def _divide(settings: DataSettings, spec: DatasetSpec, loaded: LabelledSet) -> LabelledSet:
-    """Give the set the split of the settings, and leave as many structures as they allow."""
+def divide(settings: DataSettings, loaded: LabelledSet) -> LabelledSet:
+    """Give a set the split of its settings, and leave as many structures as they allow.
+
+    Raises UserError where the split asks for what these data do not have.
+    """
+    spec = _spec(settings)
     split, limit = settings.split, settings.limit
-    is_drawn = split.kind in {"random", "molecules"}
+    is_drawn = split.kind in {"random", "molecules", "scaffold", "size", "time"}
+    if split.folds is not None and not is_drawn:
+        raise UserError(
+            f"data.split.kind={split.kind} is fixed and has no folds; take random, molecules or "
+            "scaffold"
+        )
     fixed = None if is_drawn else _fixed_split(settings, spec, loaded)
     if limit is not None and limit < len(loaded):
         chosen = choose(len(loaded), limit, settings.seed, loaded.groups)
@@ -147,12 +158,47 @@ def _drawn(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
 
 
 def _drawn_of(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
+    if split.kind in {"size", "time"}:
+        return _ordered(split, loaded)
     groups = loaded.groups
-    if split.kind == "molecules" and not groups:
+    if split.kind == "scaffold":
+        _refuse_groups(split, groups)
+        groups = scaffold_groups(loaded.cells)
+    elif split.kind == "molecules" and not groups:
         groups = molecules_of(loaded.frames)
+    if split.folds is not None:
+        names = groups or [str(row) for row in range(len(loaded))]
+        return fold_split(names, split.folds, split.fold, split.valid, split.seed)
     if groups:
         return grouped_split(groups, _sizes(split), split.seed)
     return random_split(len(loaded), _sizes(split), split.seed)
+
+
+def _ordered(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
+    """Draw the parts of a split by size or by time."""
+    _refuse_groups(split, loaded.groups)
+    if split.folds is not None:
+        raise UserError(
+            f"data.split.kind={split.kind} has an order and no folds; take random, molecules or "
+            "scaffold"
+        )
+    values = times(loaded.cells, split.column) if split.kind == "time" else _heavy(loaded.frames)
+    return ordered_split(values, _sizes(split), split.seed)
+
+
+def _heavy(frames: Frames) -> list[float]:
+    """Return the number of atoms of each structure, hydrogen left out."""
+    owner = torch.repeat_interleave(torch.arange(len(frames)), frames.n_atoms)
+    counts = torch.bincount(owner[frames.atomic_numbers > 1], minlength=len(frames))
+    return counts.to(torch.float64).tolist()
+
+
+def _refuse_groups(split: SplitSettings, groups: Sequence[str]) -> None:
+    if groups:
+        raise UserError(
+            f"data.split.kind={split.kind} would part mirror images or conformers, which stay "
+            "together in these data; take split.kind=random"
+        )
 
 
 def _nothing_left(part: str, settings: DataSettings) -> str:

@@ -52,6 +52,26 @@ def outliers(frames: Frames) -> list[str]:
     return lines
 
 
+def constants(frames: Frames) -> list[str]:
+    """Return a line for each target whose labels are all alike, of which nothing can be learned.
+
+    Labels that are all zero have a line already, see `formats.label_checks.gaps`.
+    """
+    lines = []
+    for name, row in frames.properties.items():
+        values = frames.targets[name]
+        known = values[~torch.isnan(values)]
+        if row.shape or row.per_atom or row.spread_of or len(known) < 2 or not len(frames):
+            continue
+        value = float(known[0])
+        if bool((known == value).all()) and (value or row.binary):
+            lines.append(
+                f"{name}: all {len(known)} labels are {value:g}: nothing can be learned of them; "
+                "check the column, or leave the target out"
+            )
+    return lines
+
+
 def _one_number_each(frames: Frames, name: str, row: Property) -> np.ndarray:
     """Return the label (B,), the length of a vector, or the largest of those of the atoms."""
     values = frames.targets[name]

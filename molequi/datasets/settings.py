@@ -16,9 +16,11 @@ class SplitSettings(Settings):
     """How the structures are divided.
 
     kind: random (seeded; groups of mirror images and conformers stay whole), molecules (seeded; all
-    structures of the same elements and bonds stay together), official (published or fixed; of
-    rMD17 the number `index`), cormorant (QM9), file (`path`: npz or json of row lists),
-    stored (in the data file).
+    structures of the same elements and bonds stay together), scaffold (seeded; molecules of the
+    same rings and linkers stay together), size (the largest molecules are tested), time (those with
+    the latest date or year in `column` of the table), official (published or fixed; of rMD17 the
+    number `index`), cormorant (QM9), file (`path`: npz or json of row lists), stored (in the data
+    file).
     Isolated atoms always train, beside the number asked for: references come from them.
     train, valid, test: of a random split fractions of the whole when below 1, else counts; of the
     others so many of each part, all of it when below 1 (official: `valid` structures are taken out
@@ -27,8 +29,10 @@ class SplitSettings(Settings):
 
     paths: ClassVar = frozenset({"path"})
 
-    kind: Literal["random", "molecules", "official", "cormorant", "file", "stored"] = "random"
-    """How structures are divided: random, molecules, official, cormorant, file or stored."""
+    kind: Literal[
+        "random", "molecules", "scaffold", "size", "time", "official", "cormorant", "file", "stored"
+    ] = "random"
+    """Who is tested: random, molecules, scaffold, size, time; official, cormorant, file, stored."""
     train: Positive = 0.8
     """How many are trained on: a number, or below 1 a part of all."""
     valid: Positive = 0.1
@@ -41,6 +45,17 @@ class SplitSettings(Settings):
     """Number of the published split, of rMD17."""
     path: str | None = None
     """Of kind file: an npz or JSON of row lists."""
+    column: str | None = None
+    """Of kind time: the column of the table with dates or years."""
+    folds: int | None = Field(None, ge=2)
+    """Parts of a cross-validation, of which one is tested; null has none."""
+    fold: Count = 1
+    """Number of the part that is tested, from 1."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _kind_alone(cls, data: object) -> object:
+        return {"kind": data} if isinstance(data, str) else data
 
 
 class DataSettings(Settings):
@@ -82,8 +97,3 @@ class DataSettings(Settings):
         if value is not None and value not in all_datasets():
             raise PydanticCustomError("kind", "{text}", {"text": known_kinds(value)})
         return value
-
-    @pydantic.field_validator("targets", mode="before")
-    @classmethod
-    def _split_names(cls, value: object) -> object:
-        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value

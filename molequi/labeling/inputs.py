@@ -22,7 +22,8 @@ from molequi.datasets.registry import all_datasets, find_source
 from molequi.errors import UserError
 from molequi.structures import cip
 from molequi.structures.formats import format_of
-from molequi.structures.inputs import Structure, read_inputs
+from molequi.structures.inputs import read_inputs
+from molequi.structures.structure import Structure
 
 _MOST_ROWS, _MOST_DIGITS = 10**8, 18
 _LONGEST_RANGE = 2 * _MOST_DIGITS

@@ -12,7 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from molequi.properties import PROPERTIES
 from molequi.structures.atoms import origin_of_ions
 from molequi.structures.electrons import SOURCE_KEYS
-from molequi.structures.inputs import Structure
+from molequi.structures.structure import Structure
 
 _ASE_RESULTS = ("energy", "forces", "dipole", "charges")
 _KEPT_NOTES = ("name", "smiles", "geometry", "reading", *SOURCE_KEYS, "gdb")

@@ -30,7 +30,7 @@ from molequi.runtime.gate import reading
 from molequi.runtime.journal import is_unfinished, journal_path
 from molequi.runtime.locks import refuse_locked
 from molequi.runtime.signals import SignalWatch
-from molequi.structures.inputs import Structure
+from molequi.structures.structure import Structure
 from molequi.structures.writers import check_writable, write_results
 
 Progress = Callable[[int, int, int], None]

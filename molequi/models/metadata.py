@@ -17,7 +17,8 @@ class TrainingRecord:
     config: name of the experiment. init: the model that training started from. n_structures: of the
     training set. baseline: by property, what `evaluation` compares with. spread: by property, or
     part of one such as `rosenfeld[0o]`, the scale of the labels in their unit. errors: on the part
-    of the data called `evaluated_on`, as `molequi evaluate` gives them.
+    of the data called `evaluated_on`, as `molequi evaluate` gives them. molecules: what
+    `datasets.fingerprints.KnownMolecules` keeps of a training set of SMILES.
     """
 
     config: str | None = None
@@ -27,6 +28,7 @@ class TrainingRecord:
     spread: Mapping[str, float] = dataclasses.field(default_factory=dict)
     evaluated_on: str | None = None
     errors: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    molecules: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -57,9 +57,14 @@ def resolve_model(name_or_path: str | os.PathLike[str]) -> Path:
     if path.is_dir():
         model = path / "model.safetensors"
         if not model.is_file():
+            inside = sorted(file.parent for file in path.glob("*/model.safetensors"))
+            which = (
+                f"one of its {len(inside)} runs, such as {inside[0]},"
+                if inside
+                else ("a run directory of `molequi train`")
+            )
             raise UserError(
-                f"the folder {path} holds no model.safetensors; give a run directory of `molequi "
-                "train` or the model's file"
+                f"the folder {path} holds no model.safetensors; give {which} or the model's file"
             )
         return model
     if path.exists():

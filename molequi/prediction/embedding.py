@@ -14,7 +14,8 @@ from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import frozen_model
 from molequi.prediction.records import result_labels
 from molequi.structures.atoms import graph_from_atoms
-from molequi.structures.inputs import Input, Structure, read_inputs
+from molequi.structures.inputs import Input, read_inputs
+from molequi.structures.structure import Structure
 
 
 class Embedding(NamedTuple):

@@ -21,7 +21,7 @@ from molequi.models.freeze import FrozenModel, Work
 from molequi.runtime.journal import Entry, LineJournal, journal_path
 from molequi.runtime.plain import plain
 from molequi.runtime.signals import SignalWatch
-from molequi.structures.inputs import Structure
+from molequi.structures.structure import Structure
 from molequi.structures.writers import format_of_output, write_pieces
 from molequi.version import __version__
 

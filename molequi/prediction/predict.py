@@ -18,6 +18,7 @@ from molequi.graphs.graph import AtomGraph, collate
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import frozen_model
+from molequi.prediction.applicability import likeness
 from molequi.prediction.journaled import Prediction, written
 from molequi.prediction.optical_rotation import (
     MARKS,
@@ -28,7 +29,8 @@ from molequi.prediction.optical_rotation import (
 from molequi.prediction.records import Values, labelled_atoms, make_record, split_outputs
 from molequi.runtime.journal import is_unfinished
 from molequi.structures.atoms import graph_from_atoms
-from molequi.structures.inputs import Input, Structure, read_inputs
+from molequi.structures.inputs import Input, read_inputs
+from molequi.structures.structure import Structure
 from molequi.structures.writers import check_writable
 
 logger = logging.getLogger(__name__)
@@ -210,6 +212,7 @@ def _prediction(
     record = {**structure.labels(), **make_record(model, atoms, values, total_charge=charge)}
     if image is not None:
         record |= rotation_notes(model, atoms, values, image, charge=charge)
+    record |= likeness(model, atoms)
     if doubt is not None:
         record["unsafe"] = doubt
     marks = {name: record.get(name) for name in _MARKS}

@@ -27,7 +27,7 @@ from molequi.graphs.graph import AtomGraph
 from molequi.models.freeze import FrozenModel
 from molequi.properties import DEBYE, Periodicity, Property
 from molequi.structures.atoms import electron_labels, multiplicity_of, origin_of_ions
-from molequi.structures.inputs import notes_of
+from molequi.structures.structure import notes_of
 
 # Per atom, beside what the property table says.
 _ATOMIC = {"energies"}

@@ -21,7 +21,8 @@ from molequi.prediction.predict import predict
 from molequi.properties import Property
 from molequi.simulation.conformers import Pool, conformer_pool, mirrored
 from molequi.simulation.movers import as_calculator
-from molequi.structures.inputs import Input, Structure, read_inputs
+from molequi.structures.inputs import Input, read_inputs
+from molequi.structures.structure import Structure
 from molequi.structures.writers import check_writable, write_results
 
 _LABELS = ("formula", "n_atoms", "total_charge", "model", "level")

@@ -17,9 +17,9 @@ from molequi.errors import UserError
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.relaxation import relax_atoms
 from molequi.structures.cip import StereoLabels, constitution_of, label_molecule
-from molequi.structures.inputs import Structure
 from molequi.structures.molecules import conformers_from_smiles
 from molequi.structures.perception import labels_from_geometry
+from molequi.structures.structure import Structure
 
 # eV/Å: far below what moves a conformer's energy by kT. Steps: a conformer that needs more is left
 # out by name.

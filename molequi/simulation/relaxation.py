@@ -17,7 +17,8 @@ from molequi.models.molecular import MolecularModel
 from molequi.prediction.records import labelled_atoms, make_record, max_force
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.movers import as_calculator
-from molequi.structures.inputs import Input, Structure, read_inputs
+from molequi.structures.inputs import Input, read_inputs
+from molequi.structures.structure import Structure
 from molequi.structures.writers import check_writable, write_results
 
 logger = logging.getLogger(__name__)

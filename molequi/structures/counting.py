@@ -45,6 +45,10 @@ def _records(handle: IO[bytes]) -> int:
     return sum(line.startswith(b"$$$$") for line in handle) or 1
 
 
+def _table(handle: IO[bytes]) -> int:
+    return max(sum(bool(line.strip()) for line in handle) - 1, 0)
+
+
 def _smiles(handle: IO[bytes]) -> int:
     return sum(bool(line.strip()) and not line.startswith(b"#") for line in handle)
 
@@ -53,4 +57,5 @@ _COUNTS: dict[Format, Callable[[IO[bytes]], int]] = {
     "xyz": _frames,
     "sdf": _records,
     "smiles": _smiles,
+    "table": _table,
 }

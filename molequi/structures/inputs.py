@@ -4,66 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ase import Atoms
 
 from molequi.errors import UserError
 from molequi.structures.atoms import check_atoms, settle_electrons
+from molequi.structures.csv_files import Line, present_cells, table_lines
 from molequi.structures.electrons import SOURCE_KEYS
+from molequi.structures.formats import Format, format_of
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.readers import read_structures
-
-# What the reader noted about where the structure comes from, worth repeating beside a result.
-_NOTES = ("name", "smiles", "geometry", "reading")
-
-
-@dataclasses.dataclass(frozen=True)
-class Structure:
-    """One structure to compute, or why there is none.
-
-    source: the file, `-`, or the SMILES. index: 0-based in the source. conformer: 0-based, where
-    several were asked for.
-    """
-
-    source: str
-    index: int
-    atoms: Atoms | None
-    error: str | None = None
-    conformer: int | None = None
-
-    def require_atoms(self) -> Atoms:
-        """Return the atoms. Raises UserError that says why there are none."""
-        if self.atoms is None:
-            raise UserError(f"{self}: {self.error}")
-        return self.atoms
-
-    def labels(self) -> dict[str, Any]:
-        """Return what names the structure in a record."""
-        labels: dict[str, Any] = {"source": self.source, "index": self.index}
-        if self.conformer is not None:
-            labels["conformer"] = self.conformer
-        if self.atoms is None:
-            return labels
-        return {**labels, **notes_of(self.atoms)}
-
-    def electron_sources(self) -> dict[str, str]:
-        """Return where charge and multiplicity come from, as far as it is known."""
-        info = {} if self.atoms is None else self.atoms.info
-        return {key: info[key] for key in SOURCE_KEYS if key in info}
-
-    def __str__(self) -> str:
-        """Name the structure in a message."""
-        return f"structure {self.index} of {self.source}"
-
-
-def notes_of(atoms: Atoms) -> dict[str, str]:
-    """Return what the reader noted: its name and where its geometry comes from."""
-    return {name: atoms.info[name] for name in _NOTES if isinstance(atoms.info.get(name), str)}
-
+from molequi.structures.structure import Structure
 
 Input = str | os.PathLike[str] | Atoms | Structure
 
@@ -173,6 +128,12 @@ def _read(item: Input, position: int, wanted: _Wanted) -> Iterator[Structure]:
         return
     index = -1
     try:
+        if _format(item) == "table":
+            for index, line in enumerate(table_lines(Path(item))):
+                yield from _line(line, str(item), index, wanted)
+            if index < 0:
+                raise UserError(f"{item} holds no lines below its heading")
+            return
         for index, found in read_structures(
             item, charge=wanted.charge, seed=wanted.seed, add_hydrogens=wanted.add_hydrogens
         ):
@@ -184,16 +145,40 @@ def _read(item: Input, position: int, wanted: _Wanted) -> Iterator[Structure]:
 
 def _found(found: Atoms | str, source: str, index: int, wanted: _Wanted) -> Iterator[Structure]:
     if isinstance(found, str):
-        yield Structure(source, index, None, found)
+        columns = {} if _format(source) == "sdf" else None
+        yield Structure(source, index, None, found, columns=columns)
     elif (
         wanted.n_each > 1 and "smiles" in found.info and "ETKDG" in str(found.info.get("geometry"))
     ):
         yield from _embed(found.info["smiles"], source, index, wanted)
     else:
-        yield Structure(source, index, found)
+        columns = _fields(found) if _format(source) == "sdf" else None
+        yield Structure(source, index, found, columns=columns)
 
 
-def _embed(smiles: str, source: str, index: int, wanted: _Wanted) -> Iterator[Structure]:
+def _format(item: str | os.PathLike[str]) -> Format:
+    return "other" if str(item) == "-" else format_of(Path(item))
+
+
+def _fields(atoms: Atoms) -> dict[str, str]:
+    """Return the data fields of a record of an SDF, with its name first."""
+    own = {"charge", "spin_multiplicity", "formal_charge", "geometry", "reading", *SOURCE_KEYS}
+    own |= {"constitution"}
+    fields = {str(key): str(value) for key, value in atoms.info.items() if key not in own}
+    return {"name": fields.pop("name"), **fields} if "name" in fields else fields
+
+
+def _line(line: Line, source: str, index: int, wanted: _Wanted) -> Iterator[Structure]:
+    """Make the structures of a line of a table, with its cells beside them."""
+    told = {**present_cells(line.cells), **line.about()}
+    for structure in _embed(line.smiles, source, index, wanted, told):
+        yield dataclasses.replace(structure, columns=line.cells)
+
+
+def _embed(
+    smiles: str, source: str, index: int, wanted: _Wanted, told: Mapping[str, object] | None = None
+) -> Iterator[Structure]:
+    """Make conformers of a SMILES; told: what their atoms carry beside."""
     for conformer in range(wanted.n_each):
         number = conformer if wanted.n_each > 1 else None
         try:
@@ -201,6 +186,7 @@ def _embed(smiles: str, source: str, index: int, wanted: _Wanted) -> Iterator[St
         except UserError as error:
             yield Structure(source, index, None, str(error), number)
             return
+        atoms.info = {**(told or {}), **atoms.info}
         yield _settled(Structure(source, index, atoms, conformer=number), wanted.charge)
 
 

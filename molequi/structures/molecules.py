@@ -16,19 +16,22 @@ from molequi.structures.fragments import GAP, SHORTEST_CONTACT, closest, in_a_ro
 from molequi.structures.symbols import set_isotopes
 
 _MAX_ITERATIONS = 2000
+_INCHI = "InChI="
 
 
 def atoms_from_smiles(smiles: str, seed: int = 0) -> ase.Atoms:
-    """Make one conformer of a SMILES by ETKDGv3 and MMFF94; hydrogens are added.
+    """Make one conformer of a SMILES or InChI by ETKDGv3 and MMFF94; hydrogens are added.
 
-    The method and seed stand in `info["geometry"]`. Raises UserError for a SMILES that cannot be
-    read or embedded.
+    The method and seed stand in `info["geometry"]`, the SMILES in `info["smiles"]`. Raises
+    UserError for a text that cannot be read or embedded.
     """
     return conformers_from_smiles(smiles, 1, seed)[0]
 
 
 def conformers_from_smiles(smiles: str, n_conformers: int, seed: int = 0) -> list[ase.Atoms]:
     """Make `n_conformers` conformers of a SMILES; see `atoms_from_smiles`."""
+    if smiles.strip().startswith(_INCHI):
+        smiles = _smiles_of_inchi(smiles.strip())
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles.strip())
     if molecule is None or not smiles.strip():
@@ -44,6 +47,14 @@ def conformers_from_smiles(smiles: str, n_conformers: int, seed: int = 0) -> lis
             f"; the mark @ of the allene at atom {lost[0]} is not understood: either enantiomer"
         )
     return conformers
+
+
+def _smiles_of_inchi(inchi: str) -> str:
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromInchi(inchi)
+    if molecule is None:
+        raise UserError(f"InChI {inchi!r} cannot be read; check that it is whole")
+    return str(Chem.MolToSmiles(molecule))
 
 
 def marked_allenes(smiles: str) -> list[int]:

@@ -22,6 +22,7 @@ from molequi.errors import UserError
 from molequi.runtime.files import no_file
 from molequi.runtime.gate import reading, warnings_logged
 from molequi.structures.atoms import check_atoms, settle_electrons
+from molequi.structures.csv_files import table_structures
 from molequi.structures.doubts import doubts_of, missing_hydrogens
 from molequi.structures.electrons import SOURCE_KEYS
 from molequi.structures.formats import UNREADABLE, Format, decompressed, format_of, open_binary
@@ -54,8 +55,8 @@ def read_structures(
 
     A damaged one comes as its error text and the others go on.
 
-    Reads .xyz, .extxyz, .sdf, .mol, .mol2, .smi, .pdb, .gjf, .db, .traj and what else ASE knows,
-    each also with .gz, .bz2 and .xz.
+    Reads .xyz, .extxyz, .sdf, .mol, .mol2, .smi, .csv, .tsv, .pdb, .gjf, .db, .traj and what else
+    ASE knows, each also with .gz, .bz2 and .xz.
     The atoms carry `info["charge"]` and `info["spin_multiplicity"]` with their sources; `charge`
     overrides what the file says; `seed` is that of conformers made from SMILES; `add_hydrogens`
     completes records in space that have none.
@@ -119,7 +120,7 @@ def _records(
     path = Path(source)
     if not path.is_file():
         raise UserError(
-            f"{no_file(path)}; give a structure file (.xyz .sdf .mol2 .smi .pdb .cif .traj "
+            f"{no_file(path)}; give a structure file (.xyz .sdf .mol2 .smi .csv .pdb .cif .traj "
             ".db, also .gz), or --smiles TEXT"
         )
     kind = format_of(path)
@@ -131,6 +132,8 @@ def _records(
             raise UserError(f"{path} cannot be read as text ({error})") from error
     elif kind == "database":
         yield from _database(path)
+    elif kind == "table":
+        yield from table_structures(path, seed)
     else:
         yield from _any_format(path)
 

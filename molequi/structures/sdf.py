@@ -43,7 +43,8 @@ def read_sdf(
 
     A record in space is taken as it stands; one without any hydrogen gets them with
     `add_hydrogens`, else it is an error. A flat drawing gets hydrogens and a new conformer.
-    `info["geometry"]` and `info["reading"]` say so.
+    `info["geometry"]` and `info["reading"]` say so, `info["constitution"]` is the SMILES of its
+    bonds.
     """
     for index, record in enumerate(_records(handle)):
         try:
@@ -94,6 +95,8 @@ def _from_record(record: _Record, seed: int, *, add_hydrogens: bool) -> ase.Atom
     if not molecule.GetNumBonds() and not _is_marked_flat(text):
         return atoms_from_molecule(molecule, info=info)
     problem = _sanitize(molecule)
+    if not problem:
+        info["constitution"] = _constitution(molecule)
     _pair_singlets(molecule, text)
     if not _is_drawing(molecule, text, lacks_hydrogens=_n_missing(molecule, problem) > 0):
         return _in_space(molecule, problem, info, add_hydrogens=add_hydrogens)
@@ -158,6 +161,12 @@ def _sanitize(molecule: Chem.Mol) -> str:
     except (Chem.MolSanitizeException, ValueError) as error:
         return " ".join(str(error).split())
     return ""
+
+
+def _constitution(molecule: Chem.Mol) -> str:
+    """Return the SMILES of the bonds, without marks of stereochemistry."""
+    with rdBase.BlockLogs():
+        return str(Chem.MolToSmiles(Chem.RemoveHs(molecule), isomericSmiles=False))
 
 
 def _is_marked_flat(text: str) -> bool:

@@ -32,8 +32,11 @@ _UNITS = {
     "total_charge": "e",
     "mirror_error": PROPERTIES["specific_rotation"].unit,
 }
+# What a record repeats of the columns of a table.
+_IN_COLUMNS = {"columns", "name", "smiles"}
 _PER_ATOM = {"positions", "atomic_numbers"}
-_FORMULA = re.compile(r"[=+@\t\r]|-(?=.)")
+# Negative numbers, which tables carry as text, are none.
+_FORMULA = re.compile(r"[=+@\t\r]|-(?=.)(?!\d*\.?\d+(?:[eE][-+]?\d+)?$)")
 
 
 def check_writable(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
@@ -134,8 +137,35 @@ def _join_json(path: Path, pieces: Pieces) -> None:
 def _row(
     record: Record, _atoms: Atoms | None, properties: Mapping[str, Property]
 ) -> dict[str, Any]:
-    row: dict[str, Any] = plain(_flat(record, {**PROPERTIES, **properties}))
+    known = {**PROPERTIES, **properties}
+    columns = record.get("columns")
+    row: dict[str, Any] = plain(
+        _flat(record, known) if columns is None else _beside(columns, record, known)
+    )
     return row
+
+
+def _beside(
+    columns: Mapping[str, str], record: Record, properties: Mapping[str, Property]
+) -> dict[str, Any]:
+    """Set what was predicted beside the columns of the input, as `NAME_predicted`."""
+    cells: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for name, value in record.items():
+        if name in properties:
+            cells |= {
+                f"{name}_predicted{heading.removeprefix(name)}": cell
+                for heading, cell in _flat({name: value}, properties).items()
+            }
+        elif name not in _IN_COLUMNS:
+            others[name] = value
+    cells |= _flat(others, properties)
+    return {**columns, **{_unlike(heading, columns): cell for heading, cell in cells.items()}}
+
+
+def _unlike(heading: str, columns: Mapping[str, str]) -> str:
+    """Return a heading that is none of the input's."""
+    return f"molequi_{heading}" if heading in columns else heading
 
 
 def _join_csv(path: Path, pieces: Pieces) -> None:
@@ -174,7 +204,7 @@ def _flat(record: Record, properties: Mapping[str, Property]) -> dict[str, Any]:
 
 def _cells(name: str, value: Any, unit: str | None) -> dict[str, Any]:
     """Return the cells of one entry by their headings: several for a vector or tensor."""
-    heading = f" [{unit}]" if unit else ""
+    heading = f" [{unit}]" if unit and unit != "1" else ""
     if isinstance(value, Mapping):
         return {name + heading: " ".join(f"{key}:{item}" for key, item in value.items())}
     if isinstance(value, np.ndarray):

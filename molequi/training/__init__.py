@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from molequi.training.figures import draw_errors
     from molequi.training.fit import fit_frames
+    from molequi.training.forest import forest_errors
 
-__all__ = ["draw_errors", "fit_frames"]
+__all__ = ["draw_errors", "fit_frames", "forest_errors"]
 
 
 def __getattr__(name: str) -> object:
@@ -24,4 +25,8 @@ def __getattr__(name: str) -> object:
         from molequi.training.figures import draw_errors
 
         return draw_errors
+    if name == "forest_errors":
+        from molequi.training.forest import forest_errors
+
+        return forest_errors
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,6 +20,7 @@ from molequi.keys import Unit
 from molequi.models.settings import ModelSettings
 from molequi.properties import Property, declare, get_property, part_names
 from molequi.settings import Settings, dump_settings, read_settings, validate
+from molequi.training.completion import complete
 from molequi.training.settings import TrainingSettings
 
 
@@ -104,10 +105,13 @@ class Config(Settings):
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, or the config bundled under that name, and apply `overrides`.
 
-    They are such as `training.epochs=3`. Raises UserError for a missing file, broken YAML, an
+    They are such as `training.epochs=3`. What is open is completed, see `completion.complete`.
+    Raises UserError for a missing file, broken YAML, an
     unknown key (naming the nearest) or a value out of range.
     """
-    return make_config(read_settings(source, overrides), str(source))
+    data = read_settings(source, overrides)
+    complete(data, read_settings(source))
+    return make_config(data, str(source))
 
 
 def make_config(data: Mapping[str, Any], where: str = "config") -> Config:

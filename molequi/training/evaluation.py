@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,7 @@ from molequi.training.predictions import (
     predict_frames,
     without_undefined,
 )
+from molequi.training.scores import scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +42,9 @@ class Evaluation:
     """What a model gave for labelled structures.
 
     result: {property: {mae, rmse, max, r2, unit, count, baseline_mae}}, None where undefined;
-    beside a property of several irreps its parts, such as `rosenfeld[0o]`, and `accuracy` where it
-    is a yes/no label; of a spread what `calibration.judge` says. predictions: shaped as the targets
-    of `frames`; spreads are those of the deviation from labels.
+    beside a property of several irreps its parts, such as `rosenfeld[0o]`, `accuracy` where it is a
+    yes/no label, and what `scores` says of scalars; of a spread what `calibration.judge` says.
+    predictions: shaped as the targets of `frames`; spreads are those of the deviation from labels.
     guesses: what the baseline predicts, NaN where there is none. doubted: errors and their spreads,
     by the spread's name.
     """
@@ -52,6 +54,25 @@ class Evaluation:
     guesses: dict[str, Tensor]
     frames: Frames
     doubted: dict[str, Doubted]
+
+
+class Beside(NamedTuple):
+    """What a run is told beside its structures.
+
+    errors: of another method on the tested structures, by property. molecules: what the model's
+    record of its training keeps of the training set.
+    """
+
+    errors: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    molecules: Mapping[str, Any] = MappingProxyType({})
+
+
+NOTHING = Beside()
+
+
+def tested_part(splits: Mapping[str, Tensor]) -> str:
+    """Return the part of a split that says how good a model is: test, or valid without one."""
+    return "test" if len(splits.get("test", ())) else "valid"
 
 
 def evaluate_frames(
@@ -118,6 +139,9 @@ def _result_rows(row: Property, compared: Compared, n_atoms: Tensor) -> dict[str
     result = {row.name: compared.errors(row.unit)}
     if row.binary:
         result[row.name]["accuracy"] = _accuracy(compared.prediction, compared.target)
+    result[row.name] |= scores(
+        row, compared.prediction.numpy().astype(float), compared.target.numpy()
+    )
     if len(part_names(row)) > 1:
         values, labels, guesses = (split_parts(row, field) for field in compared)
         for name in labels:

@@ -32,7 +32,14 @@ from molequi.training.calibration import calibrate, without_calibration
 from molequi.training.callbacks import RunRecorder
 from molequi.training.config import Config
 from molequi.training.doubt import compared_rows, doubt_heads
-from molequi.training.evaluation import Evaluation, evaluate_frames, save_predictions
+from molequi.training.evaluation import (
+    NOTHING,
+    Beside,
+    Evaluation,
+    evaluate_frames,
+    save_predictions,
+    tested_part,
+)
 from molequi.training.figures import draw_run
 from molequi.training.labels import choose_labels
 from molequi.training.launch import launch
@@ -61,10 +68,12 @@ def fit_frames(
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
     messages: Sequence[str] = (),
+    beside: Beside = NOTHING,
 ) -> Path:
     """Train on `frames` and fill the run directory `output`; returns it.
 
-    messages: what loading the data had to say, for log.txt.
+    messages: what loading the data had to say, for log.txt. beside: what else goes into the
+    result and the model's record.
     Raises UserError where the data cannot be trained on or the run cannot be resumed,
     NotConvergedError where a loss is not finite, and RunInterruptedError where a signal asked to
     stop.
@@ -88,7 +97,7 @@ def fit_frames(
             )
             _run(config, start, data, directory, state, callbacks)
         if is_first_process():
-            _finish(config, frames, splits, directory)
+            _finish(config, frames, splits, directory, beside)
     return output
 
 
@@ -188,15 +197,19 @@ def _n_edges(data: MolecularDataModule, rows: Tensor) -> int:
 
 
 def _finish(
-    config: Config, frames: Frames, splits: Mapping[str, Tensor], directory: RunDirectory
+    config: Config,
+    frames: Frames,
+    splits: Mapping[str, Tensor],
+    directory: RunDirectory,
+    beside: Beside,
 ) -> None:
-    """Evaluate the best model and write the results.
+    """Evaluate the best model and write the results, with `beside`.
 
     On the test structures, or the validation ones where there are none.
     """
     state = read_state(directory.state, older=OLDER_STATES)
     logger.info("training ended: %s", state.get("stop_reason"))
-    split = "test" if len(splits.get("test", ())) else "valid"
+    split = tested_part(splits)
     model = load_model(directory.model, device=as_device(config.training.device))
     compare = functools.partial(
         evaluate_frames,
@@ -207,8 +220,13 @@ def _finish(
         held_out = compare(without_calibration(model), frames.subset(splits["valid"]))
         calibrate(model, held_out.doubted)
     evaluation = compare(model, frames.subset(splits[split]))
+    for name, errors in beside.errors.items():
+        evaluation.result[name] |= errors
     training = dataclasses.replace(
-        model.metadata.training, evaluated_on=split, errors=evaluation.result
+        model.metadata.training,
+        evaluated_on=split,
+        errors=evaluation.result,
+        molecules=dict(beside.molecules),
     )
     model.metadata = dataclasses.replace(model.metadata, training=training)
     save_model(model, directory.model)

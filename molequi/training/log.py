@@ -14,7 +14,24 @@ from molequi.training.metrics import EpochSummary
 
 # Units that read better with the prefix milli while the number is below one.
 _MILLI = {"eV": "meV", "eV/Å": "meV/Å", "eV/atom": "meV/atom", "eV/Å³": "meV/Å³"}
-_COLUMNS = ("mae", "rmse", "max", "r2", "baseline_mae")
+_COLUMNS = {
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "max": "max",
+    "r2": "R2",
+    "spearman": "Spearman",
+    "baseline_mae": "baseline MAE",
+    "fingerprint_mae": "fingerprint MAE",
+    "accuracy": "accuracy",
+}
+_OPTIONAL = ("spearman", "fingerprint_mae", "accuracy")
+_YES_NO = {
+    "roc_auc": "ROC-AUC",
+    "pr_auc": "PR-AUC",
+    "mcc": "MCC",
+    "balanced_accuracy": "balanced accuracy",
+    "fingerprint_roc_auc": "ROC-AUC of the fingerprints",
+}
 
 
 class _Formatter(logging.Formatter):
@@ -107,20 +124,40 @@ def epoch_line(summary: EpochSummary, rows: Sequence[Property]) -> str:
     return f"{start}  {rate}  valid MAE: {', '.join(errors)}{mark}"
 
 
+def error_columns(result: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the headings of an evaluation's columns, by key: the usual, and those that it has."""
+    return {
+        key: heading
+        for key, heading in _COLUMNS.items()
+        if key not in _OPTIONAL or any(row.get(key) is not None for row in result.values())
+    }
+
+
 def final_table(result: Mapping[str, Mapping[str, Any]]) -> str:
     """Lay out an evaluation as text: one row per property, in the property's unit.
 
-    The accuracy where a yes/no label has one.
+    Below it what there is to say of yes/no labels and of spreads.
     """
-    accuracy = ["accuracy"] if any("accuracy" in row for row in result.values()) else []
-    header = ["property", "unit", "count", "MAE", "RMSE", "max", "R2", "baseline MAE", *accuracy]
-    keys = (*_COLUMNS, *accuracy)
+    columns = error_columns(result)
+    header = ["property", "unit", "count", *columns.values()]
     body = [
-        [name, row["unit"], str(row["count"]), *(_number(row.get(key)) for key in keys)]
+        [name, row["unit"], str(row["count"]), *(_number(row.get(key)) for key in columns)]
         for name, row in result.items()
         if "coverage" not in row
     ]
-    return "\n".join([_aligned([header, *body]), *spread_lines(result)])
+    return "\n".join([_aligned([header, *body]), *yes_no_lines(result), *spread_lines(result)])
+
+
+def yes_no_lines(result: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say how well each yes is told from no, one line per label."""
+    return [
+        f"{name}: "
+        + ", ".join(
+            f"{heading} {_number(row[key])}" for key, heading in _YES_NO.items() if key in row
+        )
+        for name, row in result.items()
+        if "roc_auc" in row
+    ]
 
 
 def beaten_lines(result: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -72,6 +72,10 @@ class TrainingSettings(Settings):
     """Precision of the network, float32 or float64."""
     seed: Seed = 0
     """Of the weights and of the order of the structures."""
+    folds: int | None = Field(None, ge=2)
+    """Runs, each tested on another part of the data (`data.split.folds`); null is one run."""
+    repeats: Count = 1
+    """Runs with the seeds seed, seed + 1, ...; the result is their mean and spread."""
     device: DeviceName = "auto"
     """auto, cpu, cuda or cuda:N."""
     kernels: str = "auto"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from ase.build import molecule
 
 from molequi.datasets.conversion import frames_from_atoms
-from molequi.datasets.outliers import outliers
-from molequi.properties import PROPERTIES
+from molequi.datasets.outliers import constants, outliers
+from molequi.properties import PROPERTIES, declare
 
 NAMES = ["H2O", "CH4", "CH3OH", "C2H6", "CO2", "CH3CH2OH"] * 5
 ATOMS = {1: -13.6, 6: -1029.0, 8: -2042.0}
@@ -75,3 +77,20 @@ def test_too_few_or_equal_labels_say_nothing() -> None:
     values = torch.zeros(len(NAMES), dtype=torch.float64)
     values[0] = 1e6
     assert outliers(frames_with(gap=values)) == []
+
+
+def test_labels_that_are_all_alike() -> None:
+    gaps = torch.full((len(NAMES),), 5.0, dtype=torch.float64)
+    (line,) = constants(frames_with(gap=gaps))
+    assert line.startswith(f"gap: all {len(NAMES)} labels are 5: nothing can be learned")
+    gaps[3] = torch.nan
+    assert "all 29 labels" in constants(frames_with(gap=gaps))[0]
+    gaps[4] = 5.1
+    assert constants(frames_with(gap=gaps)) == []
+    frames = frames_with(gap=0.0 * gaps)
+    assert constants(frames) == []  # said where the file is read
+    toxic = declare("toxic", unit="1", binary=True)
+    never = dataclasses.replace(
+        frames, targets={"toxic": torch.zeros(len(NAMES))}, properties={"toxic": toxic}
+    )
+    assert "toxic: all 30 labels are 0" in constants(never)[0]

@@ -16,8 +16,8 @@ from molequi.datasets.qm9.qm9 import load_qm9
 from molequi.errors import UserError
 from molequi.labeling.inputs import constitution, constitution_of, gather, read_excluded, read_rows
 from molequi.runtime.resources import data_path
-from molequi.structures.inputs import Structure
 from molequi.structures.molecules import atoms_from_smiles
+from molequi.structures.structure import Structure
 
 SETTINGS = {"charge": None, "seed": 0}
 

@@ -7,7 +7,8 @@ from ase.build import molecule
 from ase.io import write
 
 from molequi.errors import UserError
-from molequi.structures.inputs import Structure, first_atoms, one_structure, read_inputs
+from molequi.structures.inputs import first_atoms, one_structure, read_inputs
+from molequi.structures.structure import Structure
 
 
 def test_atoms_are_required_by_name():

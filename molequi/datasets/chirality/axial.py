@@ -14,7 +14,6 @@ import torch
 from rdkit import Chem
 
 from molequi.datasets.chirality.sources import molecules
-from molequi.datasets.formats.csv_files import open_table, table_reader
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.making import Electrons, make_frames
@@ -25,6 +24,7 @@ from molequi.errors import UserError
 from molequi.properties import PROPERTIES
 from molequi.runtime.files import no_file
 from molequi.structures.cip import Axis, StereoLabels, axis_label, constitution_of
+from molequi.structures.csv_files import open_table, table_reader
 from molequi.structures.formats import UNREADABLE, format_of, open_binary
 
 _FIELD = "axes"

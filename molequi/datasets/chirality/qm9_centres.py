@@ -13,7 +13,6 @@ import torch
 
 from molequi.datasets.base import FileReport
 from molequi.datasets.chirality.qm9_labels import constitution_split, join_qm9
-from molequi.datasets.formats.csv_files import open_table, table_reader
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.prepared import PreparedSet, one_file
 from molequi.datasets.report import LabelReport, describe_frames, make_label
@@ -21,6 +20,7 @@ from molequi.errors import UserError
 from molequi.properties import PROPERTIES
 from molequi.runtime.files import no_file
 from molequi.structures.cip import constitution_of
+from molequi.structures.csv_files import open_table, table_reader
 from molequi.structures.formats import UNREADABLE, format_of
 
 _COLUMNS = ("index", "status", "smiles_3d", "cip", "n_rs", "is_chiral")

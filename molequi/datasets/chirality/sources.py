@@ -11,9 +11,9 @@ from pathlib import Path
 
 from rdkit import Chem, rdBase
 
-from molequi.datasets.formats.csv_files import column_names, open_table, smiles_column, table_reader
 from molequi.errors import UserError
 from molequi.runtime.files import no_file
+from molequi.structures.csv_files import column_names, open_table, smiles_column, table_reader
 from molequi.structures.formats import UNREADABLE, format_of, open_binary, suffix_of
 from molequi.structures.sdf import sdf_molecules
 

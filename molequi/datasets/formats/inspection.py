@@ -100,7 +100,7 @@ def _plausible_rows(
     rows: list[Property] = []
     taken: set[str] = set()
     for row in candidates:
-        mine = (names & {row.name, *row.aliases}) - taken
+        mine = (names & {row.name.lower(), *row.aliases}) - taken
         if mine:
             rows.append(row)
             taken |= mine

@@ -112,7 +112,7 @@ def missing_label(
         "; ".join(f"{place}: {', '.join(sorted(keys))}" for place, keys in present.items() if keys)
         or "none"
     )
-    names = {wanted.lower()} if wanted else {row.name, *row.aliases}
+    names = {wanted.lower()} if wanted else {row.name.lower(), *row.aliases}
     shape = f"{'per atom ' if row.per_atom else ''}{int(np.prod(row.shape, dtype=int))} number(s)"
     for place in PLACES:
         for key in present[place]:

@@ -5,7 +5,6 @@ A CSV with a SMILES column, an SDF with data fields, or labelled frames.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import io
 import itertools
@@ -18,7 +17,6 @@ import ase
 
 from molequi.datasets.base import DatasetSpec, FileReport, Request
 from molequi.datasets.conversion import frames_from_atoms
-from molequi.datasets.formats.csv_files import column_names, open_table, smiles_column, table_reader
 from molequi.datasets.formats.inspection import report_everything
 from molequi.datasets.formats.labels import find_labels
 from molequi.datasets.formats.unit_checks import suspicious_units
@@ -28,6 +26,15 @@ from molequi.datasets.report import LabelReport
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, Property
 from molequi.runtime.files import no_file
+from molequi.structures.csv_files import (
+    column_names,
+    find_smiles_column,
+    is_missing,
+    open_table,
+    present_cells,
+    table_lines,
+    table_reader,
+)
 from molequi.structures.formats import UNREADABLE, format_of
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.readers import records
@@ -38,7 +45,6 @@ _COMPONENTS = {
     (3,): ("x", "y", "z"),
     (3, 3): ("xx", "xy", "xz", "yx", "yy", "yz", "zx", "zy", "zz"),
 }
-_MISSING = {"", "nan", "na", "n/a", "none", "null", "-"}
 _PROGRESS_EVERY = 500
 
 Item = tuple[str, "ase.Atoms | str"]
@@ -83,7 +89,22 @@ def read_table(
         _LOG.warning("%s: %s", path, warning)
     made = sorted({str(atoms.info["geometry"]) for atoms in structures if "geometry" in atoms.info})
     notes = {"geometry": "; ".join(made)} if made else {}
-    return LabelledSet(frames, report, failures=tuple(usable.failures), notes=notes)
+    return LabelledSet(
+        frames, report, cells=tuple(map(_cells, structures)), failures=tuple(usable.failures),
+        notes=notes,
+    )  # fmt: skip
+
+
+def _cells(atoms: ase.Atoms) -> dict[str, str]:
+    """Return what a table says of a structure in a word or a number, its SMILES among it."""
+    found = {
+        str(key): str(value)
+        for key, value in atoms.info.items()
+        if isinstance(value, str | float | int)
+    }
+    if "constitution" in found:
+        found.setdefault("smiles", found.pop("constitution"))
+    return found
 
 
 class _Usable(NamedTuple):
@@ -125,7 +146,7 @@ def inspect_table(path: str | Path, rows: Iterable[Property] = PROPERTIES.values
     with _opened(Path(path)) as handle:
         reader = table_reader(handle, Path(path))
         column_names(reader, Path(path))
-        lines = [_present(line) for line in reader]
+        lines = [present_cells(line) for line in reader]
     report = report_everything([ase.Atoms(info=line) for line in lines], str(path), rows)
     return dataclasses.replace(
         _standing_in(report, "column"), keys={"columns": report.keys["info"]}
@@ -137,27 +158,24 @@ def _csv_items(
 ) -> Iterator[Item]:
     _refuse_oriented(path, targets)
     with _opened(path) as handle:
-        reader = table_reader(handle, path)
+        columns = column_names(table_reader(handle, path), path)
+    column = find_smiles_column(path, columns, smiles)
+    _check_columns(path, columns, targets, keys)
+    if column.is_guess:
+        _LOG.info("%s: %s", path, column.note())
+    for line in table_lines(path, column.name):
+        label = f"{path.name}:{line.number}"
+        if not line.smiles:
+            yield label, f"the column {column.name!r} is empty"
+            continue
         try:
-            columns = column_names(reader, path)
-        except csv.Error as error:
-            raise UserError(f"{path} cannot be read as a table ({error})") from error
-        column = smiles_column(path, columns, smiles)
-        _check_columns(path, columns, targets, keys)
-        for line in reader:
-            text = (line[column] or "").strip()
-            label = f"{path.name}:{reader.line_num}"
-            if not text:
-                yield label, f"the column {column!r} is empty"
-                continue
-            try:
-                atoms = atoms_from_smiles(text, seed)
-            except UserError as error:
-                yield label, str(error)
-                continue
-            del line[column]
-            atoms.info.update(_present(line))
-            yield label, atoms
+            atoms = atoms_from_smiles(line.smiles, seed)
+        except UserError as error:
+            yield label, str(error)
+            continue
+        del line.cells[column.name]
+        atoms.info.update(present_cells(line.cells))
+        yield label, atoms
 
 
 def _opened(path: Path) -> io.StringIO:
@@ -165,11 +183,6 @@ def _opened(path: Path) -> io.StringIO:
         return open_table(path)
     except UNREADABLE as error:
         raise UserError(f"{path} cannot be read as text ({error})") from error
-
-
-def _present(line: Mapping[str, str]) -> dict[str, str]:
-    """Return the cells of a line that hold something; csv puts surplus cells under None."""
-    return {name: value for name, value in line.items() if name and not _is_missing(value)}
 
 
 def _refuse_oriented(path: Path, targets: Sequence[Property]) -> None:
@@ -203,7 +216,7 @@ def _file_items(path: Path, seed: int, *, add_hydrogens: bool) -> Iterator[Item]
             for name in [
                 name
                 for name, value in item.info.items()
-                if isinstance(value, str) and _is_missing(value)
+                if isinstance(value, str) and is_missing(value)
             ]:
                 del item.info[name]
         yield f"{path.name}:{index}", item
@@ -261,10 +274,6 @@ def _expected(row: Property) -> str:
         if not row.shape and not row.per_atom
         else f"{'per atom ' if row.per_atom else ''}shape {row.shape}"
     )
-
-
-def _is_missing(value: object) -> bool:
-    return value is None or (isinstance(value, str) and value.strip().lower() in _MISSING)
 
 
 class Table(DatasetSpec):

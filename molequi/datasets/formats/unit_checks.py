@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from ase import units
 
+from molequi.datasets.formats.force_checks import suspicious_forces
 from molequi.datasets.in_memory import Frames
 from molequi.structures.doubts import HYDROGEN_BOND, fits_bohr, nearest_to_hydrogens
 
@@ -41,6 +42,7 @@ def suspicious_units(frames: Frames, *, units_given: Mapping[str, str] | None = 
         ]
         if "forces" in sample.targets:
             warnings += _forces(sample, given.get("forces", "eV/Å"))
+        warnings += suspicious_forces(frames)
     return warnings
 
 

@@ -102,6 +102,7 @@ def conversion_factor(given: str, wanted: str) -> float:
         return -conversion_factor(given.strip()[1:], wanted)
     if _plain(given) == _plain(wanted):
         return 1.0
+    _refuse_without_mole(given, wanted)
     reference, expected = _parse(wanted)
     if _plain(given).lower() in _ATOMIC and not any(expected[3:]):
         return units.Hartree ** expected[0] * units.Bohr ** expected[1] / reference
@@ -112,6 +113,17 @@ def conversion_factor(given: str, wanted: str) -> float:
             f"converts to {wanted!r}"
         )
     return factor / reference
+
+
+def _refuse_without_mole(given: str, wanted: str) -> None:
+    """Refuse kcal and kJ for one molecule: nobody has computed 1e22 eV."""
+    words = set(re.findall("[a-z]+", given.lower()))
+    molar = words & {"kcal", "cal", "kj"}
+    if molar and "mol" not in words and not molar & set(re.findall("[a-z]+", wanted.lower())):
+        raise UserError(
+            f"unit {given!r} without mol would be that of a single molecule; write for example "
+            "kcal/mol or kJ/mol/Å"
+        )
 
 
 def _plain(text: str) -> str:

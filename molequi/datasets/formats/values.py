@@ -31,6 +31,11 @@ _WORDS = {
 }
 
 
+def is_word(text: str) -> bool:
+    """Tell whether a yes/no label may be written so."""
+    return text.strip().lower() in _WORDS
+
+
 def contents(atoms: ase.Atoms, place: str) -> Mapping[str, Any]:
     """Return what stands at one of `PLACES`."""
     if place == "calculator":

@@ -23,7 +23,7 @@ from molequi.datasets.settings import DataSettings
 from molequi.datasets.splits import hashed_split
 from molequi.errors import UserError
 from molequi.labeling.run import labelled
-from molequi.structures.inputs import Structure
+from molequi.structures.structure import Structure
 
 
 def tensors(numbers: list[int], seed: int = 0) -> dict[str, np.ndarray]:

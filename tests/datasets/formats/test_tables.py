@@ -100,6 +100,31 @@ def test_failures_are_listed_by_line_and_others_go_on(
     assert "skipped a.csv:4" in caplog.text
 
 
+def test_smiles_are_found_by_name_or_by_content(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="molequi")
+    text = "kind,drug,gap\nN,CCO,5.1\nC,CC(=O)O,8.2\n"
+    guessed = read_table(write(tmp_path / "a.csv", text), [GAP]).frames
+    assert guessed.n_atoms.tolist() == [9, 8]
+    assert "SMILES from the column 'drug', by its content" in caplog.text
+    named = read_table(write(tmp_path / "b.csv", text.replace("drug", "SMILES")), [GAP]).frames
+    assert np.array_equal(named.positions, guessed.positions)
+
+
+def test_cells_of_structures_and_their_smiles(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "id,SMILES,gap,year\nx,CCO,5.1,2021\ny,O,8.2,n/a\n")
+    first, second = read_table(path, [GAP]).cells
+    assert {"id": "x", "smiles": "CCO", "gap": "5.1", "year": "2021"}.items() <= first.items()
+    assert "year" not in second
+    records = [
+        sdf_record("C[C@H](O)N", {"gap": "5"}),
+        sdf_record("C[NH3+]", {"gap": "6"}, flat=True),
+    ]
+    cells = read_table(write(tmp_path / "a.sdf", "".join(records)), [GAP]).cells
+    assert [entry["smiles"] for entry in cells] == ["CC(N)O", "C[NH3+]"]
+
+
 def test_missing_columns_name_those_that_are_there(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", "name,smiles,tm\nx,C,1\n")
     with pytest.raises(
@@ -112,7 +137,7 @@ def test_missing_columns_name_those_that_are_there(tmp_path: Path) -> None:
         UserError, match="has no column 'SMI' for SMILES; its columns are name, smiles, tm"
     ):
         read_table(path, [GAP], smiles="SMI")
-    other = write(tmp_path / "b.csv", "name,structure,gap\nx,C,1\n")
+    other = write(tmp_path / "b.csv", "name,structure,gap\nx,ethane,1\n")
     with pytest.raises(
         UserError, match="no column is named smiles; name it with data.smiles=COLUMN"
     ):

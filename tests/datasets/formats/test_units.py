@@ -59,6 +59,8 @@ def test_factors(given: str, wanted: str, factor: float) -> None:
         ("(eV", "eV", "open bracket"),
         ("eV)", "eV", "cannot be read"),
         ("eV/", "eV", "ends too early"),
+        ("kcal", "eV", "'kcal' without mol"),
+        ("kJ/Å", "eV/Å", "'kJ/Å' without mol"),
     ],
 )
 def test_mistakes(given: str, wanted: str, message: str) -> None:

@@ -1,0 +1,91 @@
+"""Settings on a command line: `group.key=value`, with values as people write them."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from typing import Any
+
+import yaml
+
+from molequi.errors import UserError
+from molequi.runtime.gate import reading
+
+_PAIR = re.compile(r"\s*([^:=\s]+)\s*[:=]\s*(.+?)\s*")
+
+
+def apply_override(data: dict[str, Any], text: str) -> None:
+    """Set the value that `text` gives (`group.key=value`, read as YAML) in plain settings.
+
+    Raises UserError where it has another form, or names a value as if it were a group.
+    """
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        raise UserError(
+            f"setting {text!r} is not of the form key=value, for example training.epochs=20"
+        )
+    *parents, last = key.strip().split(".")
+    node = data
+    for parent in parents:
+        if node.get(parent) is None:
+            node[parent] = {}
+        node = node[parent]
+        if not isinstance(node, dict):
+            raise UserError(
+                f"setting {key!r}: {parent!r} is a value, not a group; write {parent}=..."
+            )
+    try:
+        with reading(f"setting {key!r}", "value"):
+            node[last] = _mended(yaml.safe_load(value))
+    except yaml.YAMLError:
+        node[last] = value
+
+
+def _mended(value: Any) -> Any:
+    """Split the keys of `{energy:1}`, which YAML takes for one word without a value."""
+    if isinstance(value, list):
+        return [_mended(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    mended = {}
+    for key, entry in value.items():
+        name, colon, text = key.partition(":") if isinstance(key, str) else (key, "", "")
+        if entry is None and colon and name and text:
+            mended[name] = yaml.safe_load(text)
+        else:
+            mended[key] = _mended(entry)
+    return mended
+
+
+def from_text(text: str, annotation: Any) -> Any:
+    """Read a text that stands for something else: None, a list `a,b`, a mapping `a:1,b:2`.
+
+    A text that is none of these, or where a text is expected, stays as it is.
+    """
+    choices = _choices(annotation)
+    origins = {typing.get_origin(choice) for choice in choices}
+    if text.strip().lower() == "none" and type(None) in choices and typing.Literal not in origins:
+        return None
+    if str in choices:
+        return text
+    inner = text.strip()
+    if inner[:1] + inner[-1:] in {"()", "[]", "{}"}:
+        inner = inner[1:-1]
+    words = inner.split(",")
+    if tuple in origins:
+        return [word.strip().strip("'\"") for word in words if word.strip()]
+    pairs = [_PAIR.fullmatch(word) for word in words]
+    if dict in origins and all(pairs):
+        return {pair[1]: yaml.safe_load(pair[2]) for pair in pairs if pair is not None}
+    return text
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    """Return the alternatives of a union, without what pydantic has noted beside a type."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _choices(typing.get_args(annotation)[0])
+    if isinstance(annotation, types.UnionType) or origin is typing.Union:
+        return tuple(choice for part in typing.get_args(annotation) for choice in _choices(part))
+    return (annotation,)

@@ -1,0 +1,105 @@
+"""What a config leaves open, or says of other targets than those that are asked for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from molequi.datasets.formats.assumptions import assume, has_columns
+from molequi.datasets.places import find_data
+from molequi.overrides import from_text
+from molequi.properties import PROPERTIES
+
+logger = logging.getLogger(__name__)
+
+# Groups of a config with an entry by target.
+_BY_TARGET = ("level", "training.weights", "training.second_stage.weights")
+
+
+def complete(data: dict[str, Any], own: Mapping[str, Any]) -> None:
+    """Complete plain settings in place; own: what the file itself says, without the overrides.
+
+    Entries of the file about targets that the overrides have left out are dropped. One level of
+    theory stands for all targets. Targets that are columns of a table and no known properties are
+    declared by what stands in these columns, which is logged in one line.
+    """
+    targets = _targets(data)
+    if targets != _targets(own):
+        for group in _BY_TARGET:
+            _drop(_group(data, group), _group(own, group), targets)
+    if isinstance(data.get("level"), str) and targets:
+        data["level"] = dict.fromkeys(targets, data["level"])
+    path = _path_of_table(data)
+    if path is not None:
+        _declare(data, path, targets)
+
+
+def _targets(data: Mapping[str, Any]) -> list[str]:
+    found = _group(data, "data").get("targets")
+    if isinstance(found, str):
+        found = from_text(found, tuple[str, ...])
+    if not isinstance(found, list | tuple):
+        return []
+    return [name.strip() for name in found if isinstance(name, str)]
+
+
+def _group(data: Mapping[str, Any], dotted: str) -> dict[str, Any]:
+    """Return a group of settings; an empty one where there is none."""
+    node: Any = data
+    for name in dotted.split("."):
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return node if isinstance(node, dict) else {}
+
+
+def _drop(entries: dict[str, Any], own: Mapping[str, Any], targets: list[str]) -> None:
+    """Drop what the file says of other targets, or of their parts such as `rosenfeld[0o]`."""
+    for name in [name for name in entries if name in own and entries[name] == own[name]]:
+        if isinstance(name, str) and name.partition("[")[0] not in targets:
+            del entries[name]
+
+
+def _path_of_table(data: Mapping[str, Any]) -> Path | None:
+    settings = _group(data, "data")
+    kind, path = settings.get("kind"), settings.get("path")
+    if kind not in {None, "table"} or not isinstance(path, str):
+        return None
+    found = find_data(path)
+    return found if has_columns(found) else None
+
+
+def _declare(data: dict[str, Any], path: Path, targets: list[str]) -> None:
+    """Declare the targets that are columns and nothing else, and say what was assumed."""
+    given, keys = _group(data, "properties"), _group(data, "data.keys")
+    if data.get("properties") and not given:
+        return
+    open_ones = [name for name in targets if _is_open(name, given.get(name, {}))]
+    assumed = assume(path, [str(keys.get(name, name)) for name in open_ones])
+    said = []
+    for name, entry in zip(open_ones, assumed, strict=True):
+        known, declaration, identifier = given.pop(name, {}), entry.declaration, entry.name
+        if name in keys:
+            declaration.pop("aliases", None)
+            identifier = name
+        if "unit" not in known or (declaration["binary"] and "binary" not in known):
+            said.append(f"{identifier} {entry.text}")
+        given[identifier] = {**declaration, **known}
+        targets[targets.index(name)] = identifier
+    if open_ones:
+        data["properties"], data["data"]["targets"] = given, targets
+    if said:
+        example = said[0].partition(" ")[0]
+        logger.info(
+            "%s: taken for granted: %s, of no stated level of theory; say otherwise with "
+            "properties.%s.unit=K, properties.%s.binary=true, level.%s=NAME",
+            path, "; ".join(said), *[example] * 3,
+        )  # fmt: skip
+
+
+def _is_open(name: str, declared: object) -> bool:
+    """Tell whether a target is neither known nor declared as something else than one number."""
+    if name in PROPERTIES or not isinstance(declared, dict) or declared.get("spread_of"):
+        return False
+    is_number = str(declared.get("irreps", "0e")) == "0e" and not declared.get("per_atom")
+    return is_number and not any({"unit", more} <= set(declared) for more in ("binary", "aliases"))

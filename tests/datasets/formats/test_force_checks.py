@@ -1,0 +1,70 @@
+"""Forces that contradict the energies beside them, along paths of ASE's own potential."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from ase import units
+from ase.build import molecule
+from ase.calculators.emt import EMT
+
+from molequi.datasets.formats.force_checks import suspicious_forces
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.making import make_frames
+from molequi.properties import PROPERTIES
+
+
+def path(step: float, n_frames: int = 12) -> Frames:
+    """Ethanol on a random walk."""
+    rng = np.random.default_rng(1)
+    atoms = molecule("CH3CH2OH")
+    atoms.calc = EMT()
+    positions, energies, forces = [], [], []
+    for _ in range(n_frames):
+        atoms.positions += rng.normal(0, step, atoms.positions.shape)
+        positions.append(atoms.positions.copy())
+        energies.append(atoms.get_potential_energy())
+        forces.append(atoms.get_forces())
+    return make_frames(
+        torch.from_numpy(np.concatenate(positions)),
+        torch.from_numpy(np.tile(atoms.numbers, n_frames)),
+        torch.full((n_frames,), len(atoms)),
+        targets={
+            "energy": torch.tensor(energies),
+            "forces": torch.from_numpy(np.concatenate(forces)),
+        },
+        properties={name: PROPERTIES[name] for name in ("energy", "forces")},
+    )
+
+
+def scaled(frames: Frames, factor: float) -> Frames:
+    targets = {**frames.targets, "forces": factor * frames.targets["forces"]}
+    return dataclasses.replace(frames, targets=targets)
+
+
+def test_gradients_for_forces_are_named() -> None:
+    frames = path(0.02)
+    assert suspicious_forces(frames) == []
+    (line,) = suspicious_forces(scaled(frames, -1.0))
+    assert "the sign of gradients: over 11 steps" in line
+    assert "data.units.forces=-eV/Å" in line
+
+
+@pytest.mark.parametrize("factor", [units.mol / units.kcal, 1 / units.Hartree, units.Bohr])
+def test_another_unit_is_named(factor: float) -> None:
+    (line,) = suspicious_forces(scaled(path(0.02), factor))
+    slope = float(line.split("energy changes ")[1].split(" times")[0])
+    assert slope == pytest.approx(1 / factor, rel=0.1)
+
+
+def test_frames_far_apart_say_nothing() -> None:
+    assert suspicious_forces(scaled(path(0.4), -1.0)) == []
+    assert suspicious_forces(scaled(path(0.02, 4), -1.0)) == []
+    alone = path(0.02)
+    assert suspicious_forces(alone.with_targets(["forces"])) == []
+    missing = alone.targets["energy"].clone().fill_(torch.nan)
+    unlabelled = dataclasses.replace(alone, targets={**alone.targets, "energy": missing})
+    assert suspicious_forces(unlabelled) == []

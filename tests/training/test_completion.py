@@ -1,0 +1,76 @@
+"""A config is completed by the table it names, and keeps silent about targets that are left out."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from molequi.errors import UserError
+from molequi.training.config import Config, load_config
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "a.csv"
+    path.write_text("smiles,logP,active,log S\nCCO,-0.3,yes,1\nCCC,1.8,no,2\nO,-1.4,yes,0.5\n")
+    return path
+
+
+def load(table: Path, *overrides: str) -> Config:
+    return load_config("property", [f"data.path={table}", *overrides])
+
+
+def test_a_table_and_its_columns_are_enough(table: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="molequi")
+    config = load(table, "data.targets=logP,active,log S")
+    logp, active, solubility = config.targets()
+    assert (logp.unit, logp.irreps, logp.binary) == ("1", "0e", False)
+    assert (active.unit, active.irreps, active.binary) == ("1", "0e", True)
+    assert (solubility.name, solubility.aliases) == ("log_S", ("log s",))
+    assert config.level == {}
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "logP a number without unit; active yes or no" in line
+    assert "properties.logP.unit=K" in line
+
+
+def test_what_is_said_counts(table: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="molequi")
+    config = load(
+        table, "data.targets=logP,active", "properties.logP.unit=1", "properties.active.binary=no",
+        "properties.active.unit=nM", "level=B3LYP/6-31G*",
+    )  # fmt: skip
+    logp, active = config.targets()
+    assert (logp.unit, active.unit, active.binary) == ("1", "nM", False)
+    assert config.level == {"logP": "B3LYP/6-31G*", "active": "B3LYP/6-31G*"}
+    assert not caplog.records
+    keyed = load(table, "data.targets=solubility", "data.keys={solubility:log S}")
+    assert keyed.data.targets == ("solubility",)
+    assert keyed.data.keys == {"solubility": "log S"}
+
+
+def test_a_completed_config_reads_back_equal(table: Path, tmp_path: Path) -> None:
+    from molequi.settings import dump_settings
+
+    config = load(table, "data.targets=logP,active")
+    path = tmp_path / "resolved.yaml"
+    path.write_text(dump_settings(config), encoding="utf-8")
+    assert load_config(path) == config
+
+
+def test_the_file_keeps_silent_about_targets_that_are_left_out() -> None:
+    config = load_config("extxyz", ["data.targets=energy"])
+    assert config.training.weights == {"energy": 1.0}
+    assert config.training.second_stage is not None
+    assert config.training.second_stage.weights == {"energy": 10.0}
+    assert load_config("extxyz").training.weights == {"energy": 1.0, "forces": 100.0}
+    with pytest.raises(UserError, match="'forces' is not a target"):
+        load_config("extxyz", ["data.targets=energy", "training.weights.forces=7"])
+    with pytest.raises(UserError, match="'gap' is not a target"):
+        load_config("property", ["data.targets=homo", "level.gap=CCSD"])
+
+
+def test_a_column_that_is_not_there_is_one_line(table: Path) -> None:
+    with pytest.raises(UserError, match="has no column 'logD'; choose with data.targets=COLUMN"):
+        load(table, "data.targets=logD")
