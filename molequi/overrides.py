@@ -69,16 +69,20 @@ def from_text(text: str, annotation: Any) -> Any:
         return None
     if str in choices:
         return text
-    inner = text.strip()
-    if inner[:1] + inner[-1:] in {"()", "[]", "{}"}:
-        inner = inner[1:-1]
-    words = inner.split(",")
+    words = _unbracketed(text.strip()).split(",")
     if tuple in origins:
         return [word.strip().strip("'\"") for word in words if word.strip()]
+    return _mapping(words, text) if dict in origins else text
+
+
+def _unbracketed(text: str) -> str:
+    return text[1:-1] if text[:1] + text[-1:] in {"()", "[]", "{}"} else text
+
+
+def _mapping(words: list[str], text: str) -> Any:
+    """Return the mapping of words such as `a:1` or `a=1`, the text where they are not all such."""
     pairs = [_PAIR.fullmatch(word) for word in words]
-    if dict in origins and all(pairs):
-        return {pair[1]: yaml.safe_load(pair[2]) for pair in pairs if pair is not None}
-    return text
+    return {pair[1]: yaml.safe_load(pair[2]) for pair in pairs if pair} if all(pairs) else text
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:

@@ -125,11 +125,6 @@ def divide(settings: DataSettings, loaded: LabelledSet) -> LabelledSet:
     spec = _spec(settings)
     split, limit = settings.split, settings.limit
     is_drawn = split.kind in {"random", "molecules", "scaffold", "size", "time"}
-    if split.folds is not None and not is_drawn:
-        raise UserError(
-            f"data.split.kind={split.kind} is fixed and has no folds; take random, molecules or "
-            "scaffold"
-        )
     fixed = None if is_drawn else _fixed_split(settings, spec, loaded)
     if limit is not None and limit < len(loaded):
         chosen = choose(len(loaded), limit, settings.seed, loaded.groups)
@@ -214,6 +209,11 @@ def _fixed_split(
     settings: DataSettings, spec: DatasetSpec, loaded: LabelledSet
 ) -> dict[str, Tensor]:
     split = settings.split
+    if split.folds is not None:
+        raise UserError(
+            f"data.split.kind={split.kind} is fixed and has no folds; take random, molecules or "
+            "scaffold"
+        )
     if split.kind == "cormorant":
         return cormorant_split(len(loaded))
     if split.kind == "file":

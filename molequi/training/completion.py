@@ -88,13 +88,19 @@ def _declare(data: dict[str, Any], path: Path, targets: list[str]) -> None:
         targets[targets.index(name)] = identifier
     if open_ones:
         data["properties"], data["data"]["targets"] = given, targets
-    if said:
-        example = said[0].partition(" ")[0]
-        logger.info(
-            "%s: taken for granted: %s, of no stated level of theory; say otherwise with "
-            "properties.%s.unit=K, properties.%s.binary=true, level.%s=NAME",
-            path, "; ".join(said), *[example] * 3,
-        )  # fmt: skip
+    _say(path, said)
+
+
+def _say(path: Path, assumed: list[str]) -> None:
+    """Say in one line what was assumed, and how to say otherwise."""
+    if not assumed:
+        return
+    example = assumed[0].partition(" ")[0]
+    logger.info(
+        "%s: taken for granted: %s, of no stated level of theory; say otherwise with "
+        "properties.%s.unit=K, properties.%s.binary=true, level.%s=NAME",
+        path, "; ".join(assumed), *[example] * 3,
+    )  # fmt: skip
 
 
 def _is_open(name: str, declared: object) -> bool:

@@ -87,12 +87,14 @@ def read_table(
         report = _standing_in(report, places[format_of(path)])
     for warning in report.warnings:
         _LOG.warning("%s: %s", path, warning)
+    cells, failures = tuple(map(_cells, structures)), tuple(usable.failures)
+    return LabelledSet(frames, report, cells=cells, failures=failures, notes=_notes(structures))
+
+
+def _notes(structures: Sequence[ase.Atoms]) -> dict[str, str]:
+    """Say how geometries were made, where they were."""
     made = sorted({str(atoms.info["geometry"]) for atoms in structures if "geometry" in atoms.info})
-    notes = {"geometry": "; ".join(made)} if made else {}
-    return LabelledSet(
-        frames, report, cells=tuple(map(_cells, structures)), failures=tuple(usable.failures),
-        notes=notes,
-    )  # fmt: skip
+    return {"geometry": "; ".join(made)} if made else {}
 
 
 def _cells(atoms: ase.Atoms) -> dict[str, str]:
