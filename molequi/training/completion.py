@@ -75,6 +75,8 @@ def _declare(data: dict[str, Any], path: Path, targets: list[str]) -> None:
     if data.get("properties") and not given:
         return
     open_ones = [name for name in targets if _is_open(name, given.get(name, {}))]
+    if not open_ones:
+        return
     assumed = assume(path, [str(keys.get(name, name)) for name in open_ones])
     said = []
     for name, entry in zip(open_ones, assumed, strict=True):
@@ -82,24 +84,28 @@ def _declare(data: dict[str, Any], path: Path, targets: list[str]) -> None:
         if name in keys:
             declaration.pop("aliases", None)
             identifier = name
-        if "unit" not in known or (declaration["binary"] and "binary" not in known):
+        if _is_guess(declaration, known):
             said.append(f"{identifier} {entry.text}")
         given[identifier] = {**declaration, **known}
         targets[targets.index(name)] = identifier
-    if open_ones:
-        data["properties"], data["data"]["targets"] = given, targets
-    _say(path, said)
+    data["properties"], data["data"]["targets"] = given, targets
+    _say(path, said, "" if data.get("level") else ", of no stated level of theory")
 
 
-def _say(path: Path, assumed: list[str]) -> None:
+def _is_guess(declaration: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Tell whether something of a declaration is said by nobody and no mere default."""
+    return "unit" not in known or (declaration["binary"] and "binary" not in known)
+
+
+def _say(path: Path, assumed: list[str], level: str) -> None:
     """Say in one line what was assumed, and how to say otherwise."""
     if not assumed:
         return
     example = assumed[0].partition(" ")[0]
     logger.info(
-        "%s: taken for granted: %s, of no stated level of theory; say otherwise with "
-        "properties.%s.unit=K, properties.%s.binary=true, level.%s=NAME",
-        path, "; ".join(assumed), *[example] * 3,
+        "%s: taken for granted: %s%s; say otherwise with properties.%s.unit=K, "
+        "properties.%s.binary=true, level.%s=NAME",
+        path, "; ".join(assumed), level, *[example] * 3,
     )  # fmt: skip
 
 
