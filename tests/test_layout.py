@@ -89,7 +89,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "datasets.chirality",
         "sources qm9_labels enantiomers chiral mirror alanine qm9_centres axial rosenfeld ecd",
     ),
-    ("datasets", "rmd17 registry catalog settings load sampler datamodule"),
+    ("datasets", "rmd17 registry catalog settings drawing load sampler datamodule"),
     (
         "models",
         "physics outputs settings metadata freeze structure probes domain molecular dispersion "

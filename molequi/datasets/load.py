@@ -7,31 +7,27 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from molequi.datasets.base import DatasetSpec, Request
-from molequi.datasets.chosen_splits import fold_split, ordered_split, scaffold_groups, times
 from molequi.datasets.contacts import refuse_coincident
-from molequi.datasets.duplicates import molecules_of, shared_with_training
-from molequi.datasets.in_memory import Frames
+from molequi.datasets.drawing import drawn, part_sizes
+from molequi.datasets.duplicates import shared_with_training
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.outliers import constants, outliers
 from molequi.datasets.registry import all_datasets, detect, find_source, get_dataset
 from molequi.datasets.report import report_lines
-from molequi.datasets.settings import DataSettings, SplitSettings
+from molequi.datasets.settings import DataSettings
 from molequi.datasets.splits import (
     check_groups,
     check_split,
     choose,
     cormorant_split,
     file_split,
-    grouped_split,
     official_split,
-    random_split,
     restrict,
     shrink,
 )
@@ -131,69 +127,14 @@ def divide(settings: DataSettings, loaded: LabelledSet) -> LabelledSet:
         fixed = None if fixed is None else restrict(fixed, chosen, len(loaded))
         loaded = loaded.subset(chosen)
     if fixed is None:
-        return dataclasses.replace(loaded, splits=_drawn(split, loaded))
-    parts = shrink(fixed, _sizes(split), split.seed)
+        return dataclasses.replace(loaded, splits=drawn(split, loaded))
+    parts = shrink(fixed, part_sizes(split), split.seed)
     for name in ("train", "valid"):
         if not len(parts[name]):
             raise UserError(_nothing_left(name, settings))
     if loaded.groups:
         check_groups(parts, loaded.groups, f"data.split.kind={split.kind}")
     return dataclasses.replace(loaded, splits=parts)
-
-
-def _drawn(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
-    """Draw the parts; isolated atoms train, and are no error of a test."""
-    alone = loaded.frames.n_atoms == 1
-    atoms, others = alone.nonzero()[:, 0], (~alone).nonzero()[:, 0]
-    if not len(atoms) or not len(others):
-        return _drawn_of(split, loaded)
-    parts = {name: others[rows] for name, rows in _drawn_of(split, loaded.subset(others)).items()}
-    _LOG.info("%d isolated atoms train, beside the split", len(atoms))
-    return {**parts, "train": torch.cat([parts["train"], atoms])}
-
-
-def _drawn_of(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
-    if split.kind in {"size", "time"}:
-        return _ordered(split, loaded)
-    groups = loaded.groups
-    if split.kind == "scaffold":
-        _refuse_groups(split, groups)
-        groups = scaffold_groups(loaded.cells)
-    elif split.kind == "molecules" and not groups:
-        groups = molecules_of(loaded.frames)
-    if split.folds is not None:
-        names = groups or [str(row) for row in range(len(loaded))]
-        return fold_split(names, split.folds, split.fold, split.valid, split.seed)
-    if groups:
-        return grouped_split(groups, _sizes(split), split.seed)
-    return random_split(len(loaded), _sizes(split), split.seed)
-
-
-def _ordered(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
-    """Draw the parts of a split by size or by time."""
-    _refuse_groups(split, loaded.groups)
-    if split.folds is not None:
-        raise UserError(
-            f"data.split.kind={split.kind} has an order and no folds; take random, molecules or "
-            "scaffold"
-        )
-    values = times(loaded.cells, split.column) if split.kind == "time" else _heavy(loaded.frames)
-    return ordered_split(values, _sizes(split), split.seed)
-
-
-def _heavy(frames: Frames) -> list[float]:
-    """Return the number of atoms of each structure, hydrogen left out."""
-    owner = torch.repeat_interleave(torch.arange(len(frames)), frames.n_atoms)
-    counts = torch.bincount(owner[frames.atomic_numbers > 1], minlength=len(frames))
-    return counts.to(torch.float64).tolist()
-
-
-def _refuse_groups(split: SplitSettings, groups: Sequence[str]) -> None:
-    if groups:
-        raise UserError(
-            f"data.split.kind={split.kind} would part mirror images or conformers, which stay "
-            "together in these data; take split.kind=random"
-        )
 
 
 def _nothing_left(part: str, settings: DataSettings) -> str:
@@ -247,7 +188,3 @@ def _stored_split(settings: DataSettings, loaded: LabelledSet) -> dict[str, Tens
             "split.kind=random"
         )
     return check_split(loaded.splits, len(loaded), str(settings.path))
-
-
-def _sizes(split: SplitSettings) -> dict[str, float]:
-    return {"train": split.train, "valid": split.valid, "test": split.test}

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from molequi.runtime.files import check_output, flush, temporary_beside
-from molequi.runtime.locks import locked
+from molequi.runtime.locks import locked, refuse_locked
 
 
 @contextmanager
@@ -17,11 +17,13 @@ def folder_by_rename(path: str | os.PathLike[str], *, overwrite: bool = False) -
     """Yield a new folder beside `path` to write to, and give it that name when the block ends well.
 
     Where `path` is a folder with files already, which needs `overwrite`, the new ones move there
-    one after the other, and the others stay. Raises UserError as `check_output`, at the beginning
-    and, where something has come up meanwhile, at the end.
+    one after the other, and the others stay. Raises UserError as `check_output`, and where
+    another command writes there, at the beginning and, where something has come up meanwhile, at
+    the end.
     """
     path = Path(path)
     check_output(path, overwrite=overwrite)
+    refuse_locked(path)
     with temporary_beside(path) as temporary:
         temporary.mkdir()
         yield temporary

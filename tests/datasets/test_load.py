@@ -329,3 +329,21 @@ def test_coincident_atoms_are_refused_before_training(tmp_path: Path) -> None:
             load_dataset(settings(kind=kind, path=str(path), targets="energy"))
     with pytest.raises(UserError, match=r"a\.xyz:3: atom 2 and atom 1"):
         load_labelled(path, [PROPERTIES["energy"]])
+
+
+@pytest.mark.parametrize("split", [{}, {"kind": "size"}, {"kind": "scaffold"}, {"folds": 3}])
+def test_elements_that_would_be_tested_alone_train(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, split: dict[str, object]
+) -> None:
+    path = tmp_path / "rare.csv"
+    smiles = [*("C" * n + "O" for n in range(1, 13)), "CCCCCCCF", "CCCCCCCCCCCCCCl"]
+    path.write_text("smiles,gap\n" + "".join(f"{text},{len(text)}\n" for text in smiles))
+    rare = {12, 13}
+    for seed in range(3):
+        caplog.clear()
+        drawn = {"train": 9, "valid": 2, "test": 3, "seed": seed, **split}
+        loaded = load_dataset(settings(kind="table", path=str(path), targets="gap", split=drawn))
+        parts = {name: set(rows.tolist()) for name, rows in loaded.splits.items()}
+        assert rare <= parts["train"]
+        assert sum(map(len, parts.values())) == len(smiles) == len(set().union(*parts.values()))
+    assert split.get("kind") != "size" or "1 structures with Cl move to train" in caplog.text

@@ -1,0 +1,108 @@
+"""The parts of a split that is drawn: at random, by molecule, scaffold, size or time, or a fold."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from ase.data import chemical_symbols
+from torch import Tensor
+
+from molequi.datasets.chosen_splits import fold_split, ordered_split, scaffold_groups, times
+from molequi.datasets.duplicates import molecules_of
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.settings import SplitSettings
+from molequi.datasets.splits import grouped_split, random_split
+from molequi.errors import UserError
+
+_LOG = logging.getLogger(__name__)
+
+
+def drawn(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
+    """Draw the parts of a split with its seed.
+
+    Isolated atoms train, and are no error of a test. So do structures with elements that would
+    stand in valid or test alone: no model answers for an element that it has never seen.
+    """
+    return _all_elements_train(loaded, _without_atoms(split, loaded))
+
+
+def part_sizes(split: SplitSettings) -> dict[str, float]:
+    """Return the sizes of the parts, as `splits.random_split` takes them."""
+    return {"train": split.train, "valid": split.valid, "test": split.test}
+
+
+def _all_elements_train(loaded: LabelledSet, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    frames = loaded.frames
+    known = torch.tensor(frames.subset(parts["train"]).elements())
+    owner = torch.repeat_interleave(torch.arange(len(frames)), frames.n_atoms)
+    is_new = torch.zeros(len(frames), dtype=torch.bool)
+    is_new[owner[~torch.isin(frames.atomic_numbers, known)]] = True
+    moved = torch.cat([parts[name][is_new[parts[name]]] for name in ("valid", "test")])
+    if not len(moved):
+        return parts
+    numbers = set(frames.subset(moved).elements()) - set(known.tolist())
+    symbols = " ".join(chemical_symbols[number] for number in sorted(numbers))
+    _LOG.warning(
+        "%d structures with %s move to train, which would not know these elements (first %s)",
+        len(moved), symbols, frames.label(int(moved[0])),
+    )  # fmt: skip
+    rest = {name: rows[~is_new[rows]] for name, rows in parts.items() if name != "train"}
+    return {"train": torch.cat([parts["train"], moved]), **rest}
+
+
+def _without_atoms(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
+    """Draw the parts of all but isolated atoms, which train."""
+    alone = loaded.frames.n_atoms == 1
+    atoms, others = alone.nonzero()[:, 0], (~alone).nonzero()[:, 0]
+    if not len(atoms) or not len(others):
+        return _drawn_of(split, loaded)
+    parts = {name: others[rows] for name, rows in _drawn_of(split, loaded.subset(others)).items()}
+    _LOG.info("%d isolated atoms train, beside the split", len(atoms))
+    return {**parts, "train": torch.cat([parts["train"], atoms])}
+
+
+def _drawn_of(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
+    if split.kind in {"size", "time"}:
+        return _ordered(split, loaded)
+    groups = loaded.groups
+    if split.kind == "scaffold":
+        _refuse_groups(split, groups)
+        groups = scaffold_groups(loaded.cells)
+    elif split.kind == "molecules" and not groups:
+        groups = molecules_of(loaded.frames)
+    if split.folds is not None:
+        names = groups or [str(row) for row in range(len(loaded))]
+        return fold_split(names, split.folds, split.fold, split.valid, split.seed)
+    if groups:
+        return grouped_split(groups, part_sizes(split), split.seed)
+    return random_split(len(loaded), part_sizes(split), split.seed)
+
+
+def _ordered(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
+    """Draw the parts of a split by size or by time."""
+    _refuse_groups(split, loaded.groups)
+    if split.folds is not None:
+        raise UserError(
+            f"data.split.kind={split.kind} has an order and no folds; take random, molecules or "
+            "scaffold"
+        )
+    values = times(loaded.cells, split.column) if split.kind == "time" else _heavy(loaded.frames)
+    return ordered_split(values, part_sizes(split), split.seed)
+
+
+def _heavy(frames: Frames) -> list[float]:
+    """Return the number of atoms of each structure, hydrogen left out."""
+    owner = torch.repeat_interleave(torch.arange(len(frames)), frames.n_atoms)
+    counts = torch.bincount(owner[frames.atomic_numbers > 1], minlength=len(frames))
+    return counts.to(torch.float64).tolist()
+
+
+def _refuse_groups(split: SplitSettings, groups: Sequence[str]) -> None:
+    if groups:
+        raise UserError(
+            f"data.split.kind={split.kind} would part mirror images or conformers, which stay "
+            "together in these data; take split.kind=random"
+        )
