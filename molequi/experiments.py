@@ -349,7 +349,7 @@ def _write_table(
     if data is None and run is not None:
         own = make_config(run.read_settings(), str(run.config)).data
         smiles, path = own.smiles, own.path
-    table = None if path is None or isinstance(path, Frames) else find_data(path)
+    table = None if path is None or isinstance(path, Frames) else find_data(os.fspath(path))
     write_evaluated(
         output,
         evaluation.frames,

@@ -32,9 +32,9 @@ class LabelledSet:
     report: LabelReport
     splits: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
     groups: tuple[str, ...] = ()
-    cells: tuple[Mapping[str, str], ...] = ()
     failures: tuple[str, ...] = ()
     notes: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    cells: tuple[Mapping[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -145,7 +145,7 @@ def _read(item: Input, position: int, wanted: _Wanted) -> Iterator[Structure]:
 
 def _found(found: Atoms | str, source: str, index: int, wanted: _Wanted) -> Iterator[Structure]:
     if isinstance(found, str):
-        columns = {} if _format(source) == "sdf" else None
+        columns: dict[str, str] | None = {} if _format(source) == "sdf" else None
         yield Structure(source, index, None, found, columns=columns)
     elif (
         wanted.n_each > 1 and "smiles" in found.info and "ETKDG" in str(found.info.get("geometry"))
