@@ -34,8 +34,9 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "structures",
-        "formats text counting sniff symbols electrons atoms doubts comments notation xyz pdb mol2 "
-        "programs gaussian cip fragments molecules sdf csv_files structure readers inputs writers "
+        "formats text counting sniff symbols electrons atoms doubts keys comments notation xyz pdb "
+        "mol2 programs gaussian cip fragments radicals molecules sdf csv_files structure readers "
+        "inputs writers "
         "perception",
     ),
     ("", "keys overrides settings"),

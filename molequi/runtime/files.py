@@ -180,20 +180,26 @@ def flush(path: Path) -> None:
 
 @contextmanager
 def _termination_as_exit() -> Iterator[None]:
-    """Turn signals into SystemExit where nobody handles them: by default nothing cleans up."""
+    """Turn signals into SystemExit where nobody handles them: by default nothing cleans up.
+
+    It comes at the end of the block too, for libraries turn it into errors of their own.
+    """
     is_main = threading.current_thread() is threading.main_thread()
     default = [n for n in TERMINATING if is_main and signal.getsignal(n) is signal.SIG_DFL]
+    asked: list[int] = []
+
+    def leave(number: int, _frame: FrameType | None) -> NoReturn:
+        for other in default:  # who asks twice must not keep us from tidying up
+            signal.signal(other, signal.SIG_IGN)
+        asked.append(number)
+        raise SystemExit(128 + number)
+
     for number in default:
-        signal.signal(number, _exit)
+        signal.signal(number, leave)
     try:
         yield
     finally:
         for number in default:
             signal.signal(number, signal.SIG_DFL)
-
-
-def _exit(number: int, _frame: FrameType | None) -> NoReturn:
-    for other in TERMINATING:  # who asks twice must not keep us from tidying up
-        if signal.getsignal(other) is _exit:
-            signal.signal(other, signal.SIG_IGN)
-    raise SystemExit(128 + number)
+        if asked:
+            raise SystemExit(128 + asked[0])

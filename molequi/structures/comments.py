@@ -12,18 +12,8 @@ from ase.geometry import cellpar_to_cell
 
 from molequi.errors import UserError
 from molequi.structures.electrons import whole_number
+from molequi.structures.keys import QUOTED
 
-# Keys of extended XYZ whose case other programs do not mind.
-_KEYS = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
-_KEY = re.compile(r"(?i)(?<![\w-])(lattice|properties|pbc)\s*=\s*")
-_SPACED = re.compile(r"(?<=[\w\]])[ \t]*=[ \t]+(?=\S)|(?<=[\w\]])[ \t]+=[ \t]*(?=\S)")
-_NUMBER = r"[-+]?[.\d][-+.\deE]*"
-_OTHER_CELLS = re.compile(
-    r"(?i)(?<![\w-])(cell|box|unit[ _]?cell|(?:cell|lattice)[ _]?(?:vectors|lengths|parameters?)"
-    r"|abc|cellpar|lattice(?=\s*:))\s*[:=]"
-    rf"\s*[\"'{{\[(]*(?:{_NUMBER}[\s,]+){{2,}}{_NUMBER}"
-)
-_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]")
 _KEY_VALUE = re.compile(r"\S+=\S*")
 _VALUE = r"([+-]?\d+(?:\.0*)?(?![\w.])|\d+[+-](?!\w)|[+-]\d+e?(?![\w.]))"
 _CHARGE = re.compile(
@@ -59,26 +49,6 @@ _LENGTHS = {
 }
 
 
-def tidy_keys(comment: str) -> str:
-    """Write the keys of extended XYZ in their own case, and `key = value` without spaces.
-
-    Raises UserError for a cell under another name, which would be lost.
-    """
-    comment = _KEY.sub(lambda match: f"{_KEYS[match[1].lower()]}=", comment)
-    parts = _QUOTED.split(comment)
-    quoted = [*_QUOTED.findall(comment), ""]
-    comment = "".join(
-        _SPACED.sub("=", part) + text for part, text in zip(parts, quoted, strict=True)
-    )
-    other = _OTHER_CELLS.search(comment)
-    if other and "Lattice=" not in comment:
-        raise UserError(
-            f"the comment line has a cell under {other[1]!r}, which is not read; write "
-            'Lattice="ax ay az bx by bz cx cy cz" in Å'
-        )
-    return comment
-
-
 class SpokenElectrons(NamedTuple):
     """Charge (e) and multiplicity as words of a comment state them, None where they do not."""
 
@@ -94,7 +64,7 @@ def spoken_electrons(comment: str, n_protons: int) -> SpokenElectrons:
     A word without a value says nothing. n_protons: sum of the atomic numbers.
     Raises UserError for what seems to state a charge and cannot be read.
     """
-    words = _KEY_VALUE.sub(" ", _QUOTED.sub("''", comment))
+    words = _KEY_VALUE.sub(" ", QUOTED.sub("''", comment))
     pair, signed = _PAIR.fullmatch(words), _SIGNED.fullmatch(words)
     if pair:
         return _from_pair(int(pair[1] or pair[3]), int(pair[2] or pair[4]), n_protons)

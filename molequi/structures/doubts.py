@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 import ase
 import numpy as np
 from ase import units
@@ -11,6 +14,8 @@ from scipy.spatial import cKDTree
 HYDROGEN_BOND = 1.09
 _NEAR = 0.15  # of it; bonds to C, N, O and F lie within
 _MAX_ATOMS = 200
+_CHARGES = re.compile(r"(?i)\w*charges?")
+_WHOLE = 0.05  # e; partial charges are rounded
 _BONDED_TO_CARBON = 2.0  # Å; C-Br is 1.94 Å long
 _TRIPLE = 1.25  # Å; C-C is 1.20 Å in acetylene, C=C 1.34 Å in ethylene
 _IN_LINE = -0.87  # cosine of 150 degrees
@@ -38,7 +43,36 @@ def fits_bohr(distances: np.ndarray) -> bool:
 
 def doubts_of(atoms: ase.Atoms) -> list[str]:
     """Return a line for each doubt about a structure."""
-    return [doubt for doubt in (doubtful_units(atoms), missing_hydrogens(atoms)) if doubt]
+    doubts = (doubtful_units(atoms), missing_hydrogens(atoms), unsaid_electrons(atoms))
+    return [doubt for doubt in doubts if doubt]
+
+
+def unsaid_electrons(atoms: ase.Atoms) -> str | None:
+    """Return a line of doubt where charges of the atoms add up to one that nothing states.
+
+    They are no statement by themselves: nuclear charges, of ions' cores too, have the same name.
+    """
+    if atoms.pbc.any() or not str(atoms.info.get("charge_source", "assumed")).startswith("assumed"):
+        return None
+    for name, values in _charges_of_atoms(atoms):
+        total = float(values.sum())
+        is_whole = abs(total - round(total)) < _WHOLE
+        if round(total) and is_whole and not np.array_equal(values, atoms.numbers):
+            return (
+                f"{name} of the atoms add up to {round(total):+d} e, but nothing states a total "
+                f"charge, which is taken as 0; write charge={round(total):+d} if it is one"
+            )
+    return None
+
+
+def _charges_of_atoms(atoms: ase.Atoms) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield what may be partial charges: columns of a file, and results of another program."""
+    results = {} if atoms.calc is None else atoms.calc.results
+    for name, values in (*atoms.arrays.items(), *results.items()):
+        if _CHARGES.fullmatch(name) and np.shape(values) == (len(atoms),):
+            column = np.asarray(values)
+            if column.dtype.kind in "fiu" and np.isfinite(column).all():
+                yield name, column
 
 
 def missing_hydrogens(atoms: ase.Atoms) -> str | None:

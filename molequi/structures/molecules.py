@@ -13,6 +13,7 @@ from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
 from molequi.errors import UserError
 from molequi.structures.fragments import GAP, SHORTEST_CONTACT, closest, in_a_row
+from molequi.structures.radicals import has_open_stereo, unpaired_of_smiles
 from molequi.structures.symbols import set_isotopes
 
 _MAX_ITERATIONS = 2000
@@ -41,11 +42,14 @@ def conformers_from_smiles(smiles: str, n_conformers: int, seed: int = 0) -> lis
     conformers = embed(
         molecule, n_conformers, seed, f"SMILES {smiles.strip()!r}", {"smiles": smiles.strip()}
     )
+    note = "; configurations that the SMILES leaves open are random" * has_open_stereo(molecule)
     lost = marked_allenes(smiles)
-    for atoms in conformers if lost else ():
-        atoms.info["geometry"] += (
-            f"; the mark @ of the allene at atom {lost[0]} is not understood: either enantiomer"
-        )
+    if lost:
+        note += f"; the mark @ of the allene at atom {lost[0]} is not understood: either enantiomer"
+    unpaired = unpaired_of_smiles(molecule)
+    for atoms in conformers:
+        atoms.info["geometry"] += note
+        note_unpaired(atoms, unpaired)
     return conformers
 
 
@@ -55,6 +59,16 @@ def _smiles_of_inchi(inchi: str) -> str:
     if molecule is None:
         raise UserError(f"InChI {inchi!r} cannot be read; check that it is whole")
     return str(Chem.MolToSmiles(molecule))
+
+
+def note_unpaired(atoms: ase.Atoms, n_unpaired: int | None) -> None:
+    """Write the multiplicity that unpaired electrons with parallel spins have, where any are."""
+    if n_unpaired:
+        atoms.info["spin_multiplicity"] = 1 + n_unpaired
+        atoms.info["multiplicity_source"] = "the radicals of the atoms"
+    else:
+        atoms.info.pop("spin_multiplicity", None)
+        atoms.info.pop("multiplicity_source", None)
 
 
 def marked_allenes(smiles: str) -> list[int]:
@@ -183,10 +197,7 @@ def atoms_from_molecule(
     set_isotopes(atoms, [atom.GetIsotope() for atom in molecule.GetAtoms()])
     if molecule.GetNumBonds() or any(atom.GetFormalCharge() for atom in molecule.GetAtoms()):
         atoms.info["formal_charge"] = Chem.GetFormalCharge(molecule)
-    n_unpaired = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
-    if n_unpaired:
-        atoms.info["spin_multiplicity"] = 1 + n_unpaired
-        atoms.info["multiplicity_source"] = "the radicals of the atoms"
+    note_unpaired(atoms, sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms()))
     atoms.info.update(info or {})
     return atoms
 

@@ -16,7 +16,8 @@ from ase.data import chemical_symbols
 from ase.formula import Formula
 
 from molequi.errors import UserError
-from molequi.structures.comments import ForeignGeometry, ipi_geometry, tidy_keys
+from molequi.structures.comments import ForeignGeometry, ipi_geometry
+from molequi.structures.keys import tidy_keys
 from molequi.structures.text import plain_numbers
 
 QM9_COMMENT = re.compile(r"gdb\s+\d+\s")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -40,6 +41,8 @@ _LOG = logging.getLogger(__name__)
 _OF_PROGRAMS = (".log", ".out", ".nwi", ".nw", ".tmol", "")  # Turbomole's file is named coord
 _CUBES = {".cube", ".cub"}
 _LARGEST_TEXT = 1 << 28
+# A SMILES, with the extension of ChemAxon's where there is one, which may state radicals; a name.
+_SMILES = re.compile(r"\s*(?P<smiles>[^#\s]\S*(?:\s+\|[^|]*\|)?)(?:\s+(?P<name>.*\S))?\s*$")
 _SQLITE = b"SQLite format 3\0"
 _WHOLE = 0.999  # of an occupancy
 
@@ -156,16 +159,16 @@ def _without_sources(atoms: ase.Atoms) -> ase.Atoms:
 
 def _smiles_lines(lines: Iterator[str], seed: int = 0) -> Iterator[ase.Atoms | str]:
     for number, line in enumerate(lines, start=1):
-        words = line.split(maxsplit=1)
-        if not words or words[0].startswith("#"):
+        words = _SMILES.match(line)
+        if words is None:
             continue
         try:
-            atoms = atoms_from_smiles(words[0], seed)
+            atoms = atoms_from_smiles(words["smiles"], seed)
         except UserError as error:
             yield f"line {number}: {error}"
         else:
-            if len(words) > 1:
-                atoms.info["name"] = words[1].strip()
+            if words["name"]:
+                atoms.info["name"] = words["name"]
             yield atoms
 
 

@@ -114,6 +114,7 @@ def _read_frame(block: list[str], first_line: int) -> ase.Atoms:
     rows, isotopes = _plain_rows(rows, keys, first_line + 2)
     text = "".join([head, f"{keys}\n", *rows])
     atoms = cast(ase.Atoms, ase.io.read(io.StringIO(text), format="extxyz"))
+    _refuse_two_elements(atoms, rows, keys, first_line + 2)
     set_isotopes(atoms, isotopes)
     for key in SOURCE_KEYS:  # of another reading
         atoms.info.pop(key, None)
@@ -188,6 +189,17 @@ def _species_column(keys: str) -> int | None:
             return column
         column += int(width)
     return None
+
+
+def _refuse_two_elements(atoms: ase.Atoms, rows: list[str], keys: str, first_line: int) -> None:
+    """Refuse a row whose symbol and atomic number, in columns of their own, disagree."""
+    column = _species_column(keys)
+    if column is None or "Properties=" not in keys:
+        return
+    for number, (row, found) in enumerate(zip(rows, atoms.symbols, strict=False), first_line):
+        symbol = row.split()[column]
+        if symbol != found:
+            raise UserError(f"line {number}: the symbol says {symbol}, the atomic number {found}")
 
 
 def _listen(atoms: ase.Atoms, comment: str) -> None:

@@ -237,3 +237,21 @@ def test_signals_are_given_back(old: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
     write_text(old, "new")
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("is_error", [True, False])
+def test_a_signal_that_a_library_swallows_still_ends_the_process(
+    tmp_path: Path, is_error: bool
+) -> None:
+    """As reading safetensors does: its error was taken for a damaged file."""
+    with pytest.raises(SystemExit) as ending, written_by_rename(tmp_path / "a") as temporary:
+        temporary.write_text("whole")
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except SystemExit:
+            if is_error:
+                raise ValueError("could not determine the shape") from None
+    assert ending.value.code == 128 + signal.SIGTERM
+    assert [path.name for path in tmp_path.iterdir()] == ([] if is_error else ["a"])
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -9,6 +9,7 @@ from ase import units
 from ase.build import bulk, molecule
 from ase.collections import g2
 
+from molequi.structures.atoms import settle_electrons
 from molequi.structures.doubts import doubtful_units, doubts_of, missing_hydrogens
 from molequi.structures.molecules import atoms_from_smiles
 
@@ -56,3 +57,25 @@ def test_bohr_is_told_from_angstrom() -> None:
             total += 1
             told += doubtful_units(atoms) is not None
     assert (told, total) == (64, 64)
+
+
+@pytest.mark.parametrize("name", ["charge", "charges", "mulliken_charges"])
+def test_partial_charges_of_an_ion_that_nothing_names(name: str) -> None:
+    unnamed = ase.Atoms("OH", [[0, 0, 0], [0, 0, 0.96]])
+    unnamed.set_array(name, np.array([-1.21, 0.22]))
+    named = unnamed.copy()
+    named.info["charge"] = -1
+    for atoms in (unnamed, named):
+        settle_electrons(atoms)
+    (line,) = doubts_of(unnamed)
+    assert line.startswith(f"{name} of the atoms add up to -1 e, but nothing states a total charge")
+    assert doubts_of(named) == []
+
+
+def test_charges_that_say_nothing() -> None:
+    water = molecule("H2O")
+    for values in (water.numbers, [-0.8, 0.4, 0.4], [-0.8, 0.4, 0.1]):
+        water.set_array("charges", np.array(values, dtype=float))
+        settle_electrons(water)
+        assert doubts_of(water) == []
+        del water.arrays["charges"]

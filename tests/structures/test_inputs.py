@@ -76,3 +76,13 @@ def test_structures_read_before_go_through():
     assert water.info["charge"] == 1
     broken = Structure("a.xyz", 4, None, "why")
     assert list(read_inputs([broken])) == [broken]
+
+
+def test_a_smiles_file_with_extensions_and_names(tmp_path):
+    path = tmp_path / "a.smi"
+    path.write_text("CC |^1:0| ethyl radical\nCC ethane\n# none\n\n C\t|$;$| \nC |a\n")
+    found = [item.require_atoms() for item in read_inputs(path)]
+    assert [len(atoms) for atoms in found] == [7, 8, 5, 5]
+    names = [atoms.info.get("name") for atoms in found]
+    assert names == ["ethyl radical", "ethane", None, "|a"]
+    assert found[0].info["spin_multiplicity"] == 2

@@ -253,3 +253,13 @@ def test_coordinates_in_bohr_are_doubted(tmp_path: Path, caplog: pytest.LogCaptu
     assert "bohr" not in caplog.text
     read(tmp_path, f"3\n\n{bohr}")
     assert "typical of bohr" in caplog.text
+
+
+def test_a_symbol_and_an_atomic_number_that_disagree(tmp_path: Path) -> None:
+    """ASE takes the number."""
+    text = "2\nProperties=species:S:1:pos:R:3:Z:I:1\nO 0 0 0 {}\nH 0 0 0.96 1\n"
+    (error,) = read(tmp_path, text.format(6))
+    assert error == "line 3: the symbol says O, the atomic number C"
+    (atoms,) = read(tmp_path, text.format(8))
+    assert isinstance(atoms, ase.Atoms)
+    assert atoms.get_chemical_formula() == "HO"

@@ -1,0 +1,63 @@
+"""Unpaired electrons of a SMILES, beside the known ground states of atoms."""
+
+from __future__ import annotations
+
+import ase
+import pytest
+from ase.data import chemical_symbols, ground_state_magnetic_moments
+from rdkit import Chem
+
+from molequi.structures.atoms import multiplicity_of, settle_electrons
+from molequi.structures.molecules import atoms_from_smiles
+from molequi.structures.radicals import has_open_stereo, unpaired_of_smiles
+
+MAIN_GROUP = [*range(1, 21), *range(31, 39), *range(49, 57), *range(81, 84)]
+
+
+def unpaired(smiles: str) -> int | None:
+    return unpaired_of_smiles(Chem.MolFromSmiles(smiles))
+
+
+@pytest.mark.parametrize("number", MAIN_GROUP)
+def test_lone_atoms_have_their_ground_state(number: int) -> None:
+    symbol = chemical_symbols[number]
+    assert unpaired(f"[{symbol}]") == ground_state_magnetic_moments[number]
+
+
+@pytest.mark.parametrize(
+    ("smiles", "expected"),
+    [
+        # Ground terms of ions (NIST, Atomic Spectra Database): 2P, 3P, 4S.
+        ("[C+]", 1), ("[N+]", 2), ("[O+]", 3),
+        ("[O-]", 1), ("[F-]", 0),
+        ("[Mg+]", 1), ("[Na+]", 0), ("[H+]", 0), ("[H-]", 0),
+        ("[CH3]", 1), ("[CH2]", 2), ("[O][O]", 2), ("[N]=O", 1), ("O", 0),
+        ("[Na+].[Cl-]", 0), ("[Mg].[C]", 2),
+        ("[Fe+3]", None), ("[Cu+2].[O-]S(=O)(=O)[O-]", None), ("C[Mn]C", None),
+    ],
+)  # fmt: skip
+def test_unpaired_electrons(smiles: str, expected: int | None) -> None:
+    assert unpaired(smiles) == expected
+
+
+def spin_of(smiles: str) -> tuple[int, str]:
+    atoms: ase.Atoms = atoms_from_smiles(smiles)
+    settle_electrons(atoms)
+    return multiplicity_of(atoms), atoms.info["multiplicity_source"]
+
+
+def test_what_bonds_do_not_say_is_assumed_and_said() -> None:
+    assert spin_of("[C]") == (3, "the radicals of the atoms")
+    assert spin_of("[Mg]") == (1, "assumed, the lowest for an even number of electrons")
+    assert spin_of("CC |^1:0|") == (2, "the radicals of the atoms")
+    assert spin_of("[Fe+3]") == (2, "assumed, the lowest for an odd number of electrons")
+
+
+@pytest.mark.parametrize(
+    ("smiles", "is_open"),
+    [("FC=CF", True), ("F/C=C/F", False), ("C(F)(Cl)Br", True), ("F[C@H](Cl)Br", False),
+     ("CCO", False), ("C1CC1C", False)],
+)  # fmt: skip
+def test_configurations_left_open_are_said(smiles: str, is_open: bool) -> None:
+    assert has_open_stereo(Chem.MolFromSmiles(smiles)) is is_open
+    assert ("leaves open" in atoms_from_smiles(smiles).info["geometry"]) is is_open
