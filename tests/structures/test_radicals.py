@@ -7,7 +7,7 @@ import pytest
 from ase.data import chemical_symbols, ground_state_magnetic_moments
 from rdkit import Chem
 
-from molequi.structures.atoms import multiplicity_of, settle_electrons
+from molequi.structures.atoms import charge_of, multiplicity_of, settle_electrons
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.radicals import has_open_stereo, unpaired_of_smiles
 
@@ -43,7 +43,7 @@ def test_unpaired_electrons(smiles: str, expected: int | None) -> None:
 def spin_of(smiles: str) -> tuple[int, str]:
     atoms: ase.Atoms = atoms_from_smiles(smiles)
     settle_electrons(atoms)
-    return multiplicity_of(atoms), atoms.info["multiplicity_source"]
+    return multiplicity_of(atoms, charge_of(atoms)), atoms.info["multiplicity_source"]
 
 
 def test_what_bonds_do_not_say_is_assumed_and_said() -> None:
