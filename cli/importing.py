@@ -45,6 +45,15 @@ Licence = Annotated[
     ),
 ]
 
+Multiplicities = Annotated[
+    str,
+    typer.Option(
+        "--multiplicities",
+        metavar="M,M",
+        help="Spin multiplicities in the training data; MACE itself sees none. Others are refused.",
+    ),
+]
+
 
 def import_model(
     file: MaceFile,
@@ -53,6 +62,7 @@ def import_model(
     head: HeadName = None,
     python: Interpreter = sys.executable,
     licence: Licence = "",
+    multiplicities: Multiplicities = "1",
     json: options.Json = False,
     overwrite: options.Overwrite = False,
 ) -> None:
@@ -68,13 +78,26 @@ def import_model(
     if output.suffix != ".safetensors":
         raise UserError(f"the output {output} has no known format; use .safetensors")
     check_output(output, overwrite=overwrite)
-    model = import_mace(file, output, python=python, head=head, licence=_text(licence))
+    spins = _whole_numbers(multiplicities)
+    model = import_mace(
+        file, output, python=python, head=head, licence=_text(licence), multiplicities=spins
+    )
     card = _card(model, output)
     if json:
         print_json(card)
         return
     for key, value in card.items():
         line(f"{key.replace('_', ' ')}: {value}")
+
+
+def _whole_numbers(text: str) -> list[int]:
+    """Return the multiplicities of `1,2`. Raises UserError for other texts."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdigit() and 0 < int(word[:9]) < 100 for word in words):
+        raise UserError(
+            f"--multiplicities is {text!r}; it must be numbers 2S + 1 from 1 to 99, such as 1,2,3"
+        )
+    return [int(word) for word in words]
 
 
 def _text(licence: str) -> str:
@@ -96,6 +119,7 @@ def _card(model: MolecularModel, output: Path) -> dict[str, Any]:
         "channels": model.backbone.n_channels,
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "dtype": str(model.dtype).removeprefix("torch."),
+        "multiplicities": ", ".join(str(m) for _, m in model.metadata.charge_multiplicity),
         "head": "" if origin is None else f"{origin.head} of {', '.join(origin.heads)}",
         "made_by": "" if origin is None else origin.program,
         "sha256_of_the_original": "" if origin is None else origin.sha256,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -75,7 +76,10 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     scales = {
         part: scale for entry in statistics.values() for part, scale in entry.loss_scales.items()
     }
-    model.metadata = _metadata(config, frames, rows, given, scales)
+    # What an imported model comes from, and its licence, hold for what is trained from it.
+    origin = model.metadata.origin
+    made = _metadata(config, frames, rows, given, scales)
+    model.metadata = dataclasses.replace(made, origin=origin)
     return StartingPoint(model, scales)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +29,8 @@ from molequi.nn.backbones.mace import MaceBackbone
 from molequi.o3.irreps import Irreps
 from molequi.properties import PROPERTIES
 
-# MACE knows neither spin nor charge: it gives the same for every state, and is for neutral ones.
-_STATES = tuple((0, multiplicity) for multiplicity in range(1, 12))
+logger = logging.getLogger(__name__)
+
 # What energy and forces may differ by, of the largest force or 1 eV/Å, where the original is in
 # float64, or in float32, which has rounded its coupling coefficients too.
 _AGREEMENT = {torch.float64: 1e-9, torch.float32: 1e-5}
@@ -43,12 +44,19 @@ class Imported(NamedTuple):
 
 
 def import_mace(
-    path: Path, output: Path, *, python: str, head: str | None = None, licence: str = ""
+    path: Path,
+    output: Path,
+    *,
+    python: str,
+    head: str | None = None,
+    licence: str = "",
+    multiplicities: Sequence[int] = (1,),
 ) -> MolecularModel:
     """Read a MACE model file and write it as one of ours; return the model.
 
     python: the interpreter in which mace-torch is installed, see `read_source`. head: see
-    `convert`. licence: of the weights, kept in the file.
+    `convert`. licence: of the weights, kept in the file. multiplicities: those that the training
+    data of the original held; MACE sees neither spin nor charge, and others are refused by name.
     """
     source = read_source(path, python)
     model, reference = convert(source, head)
@@ -60,7 +68,17 @@ def import_mace(
         head=heads_of(source)[head_index(source, head)],
         licence=licence,
     )
-    model.metadata = dataclasses.replace(model.metadata, name=path.stem, origin=origin)
+    states = tuple((0, multiplicity) for multiplicity in sorted(set(multiplicities)))
+    model.metadata = dataclasses.replace(
+        model.metadata, name=path.stem, origin=origin, charge_multiplicity=states
+    )
+    if _lacks_forces(source):
+        logger.warning(
+            "%s has Chebyshev polynomials, which torch does not differentiate: forces of MACE lack "
+            "a part, and those of the new model, the gradient of the same energy, are others; "
+            "compare both with reference forces before you use it",
+            path,
+        )
     save_model(model, output, reference=reference)
     return model
 
@@ -80,7 +98,7 @@ def convert(source: Source, head: str | None = None) -> Imported:
     model = MolecularModel(
         backbone,
         [dataclasses.replace(PROPERTIES["energy"], head="layered_energy")],
-        metadata=ModelMetadata(charge_multiplicity=_STATES, isolated_atom_energies=isolated),
+        metadata=ModelMetadata(isolated_atom_energies=isolated),
     ).to(torch.float64)
     found = {
         **_named("backbone", weights.backbone_weights(source, backbone)),
@@ -100,12 +118,16 @@ def _named(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
+def _lacks_forces(source: Source) -> bool:
+    """Say whether the original's forces are no gradient: torch keeps none of its polynomials."""
+    return source.modules["radial_embedding.bessel_fn"]["class"] == "ChebychevBasis"
+
+
 def _reference(source: Source, head: int) -> dict[str, Any]:
     """Return the structure that a model file carries, with what the original gives for it."""
     found = source.reference
     values = {"energy": [found["energies"][head]], "forces": found["forces"][head]}
-    if source.modules["radial_embedding.bessel_fn"]["class"] == "ChebychevBasis":
-        # Torch does not differentiate its polynomials: those forces lack a part.
+    if _lacks_forces(source):
         del values["forces"]
     return {
         "numbers": found["numbers"],

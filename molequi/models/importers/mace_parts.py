@@ -113,7 +113,7 @@ def _sign(source: Source, *degrees: int) -> float:
     The component order of e3nn 0.4.4 is ours.
     """
     theirs = np.array(source.couplings[" ".join(map(str, degrees))])
-    ours = wigner_3j(*degrees)  # type: ignore[call-arg]  # three of them
+    ours = wigner_3j(*degrees)
     sign = float(np.sum(theirs * ours))
     if np.abs(theirs - sign * ours).max() > _ROUNDING:
         raise UserError(f"the couplings of l = {degrees} of this version of e3nn are not known")

@@ -21,7 +21,7 @@ from molequi.nn.backbones.base import (
 from molequi.nn.mace.interaction import BLOCKS, LayerSizes, MaceInteraction
 from molequi.nn.mace.radial import BASES, TRANSFORMS, EdgeBasis
 from molequi.nn.module_list import ModuleListOf
-from molequi.o3.irreps import Irreps
+from molequi.o3.irreps import Irrep, Irreps
 from molequi.o3.spherical_harmonics import spherical_harmonics
 
 
@@ -70,7 +70,7 @@ class MaceBackbone(BackboneBase):
         self.basis = EdgeBasis(elements, float(cutoff), *functions)
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         irreps = _hidden(hidden)
-        messages = (Irreps.full if "0o" in irreps else Irreps.natural)(l_max)
+        messages = (Irreps.full if Irrep.parse("0o") in irreps else Irreps.natural)(l_max)
         self.irreps_out = Irreps(x for x in irreps if x.is_scalar or x in (irreps_out or irreps))
         of_layers = [Irreps("0e"), *[irreps] * (n_layers - 1), self.irreps_out]
         widths = n_radial, *radial_widths
@@ -83,7 +83,7 @@ class MaceBackbone(BackboneBase):
     @property
     def capabilities(self) -> Capabilities:
         """Vectors where the last layer has them."""
-        return Capabilities(vectors="1o" in self.irreps_out, equivariant=True)
+        return Capabilities(vectors=Irrep.parse("1o") in self.irreps_out, equivariant=True)
 
     @property
     def n_invariants(self) -> int:

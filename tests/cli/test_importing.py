@@ -1,0 +1,175 @@
+"""`molequi import`: the command without mace-torch, and what other commands make of its file.
+
+The interpreter is a program that hands over what MACE's own would: the arrays of a packed model.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from pathlib import Path
+
+import ase.build
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+
+from molequi.errors import UserError
+from molequi.models.checkpoint import load_model
+from molequi.simulation.calculator import Calculator
+
+PACKED = Path(__file__).resolve().parents[1] / "models" / "files" / "mace" / "three_irreps.npz"
+WATER = ase.build.molecule("H2O")
+# As `mace_model.py` is called: the script, the model, the folder.
+UNPACK = """#!{python}
+import sys, numpy
+assert sys.argv[1].endswith("mace_model.py")
+with numpy.load({packed!r}) as arrays:
+    texts = ("model", "golden")
+    kept = {{name: arrays[name] for name in arrays.files if name not in texts}}
+    numpy.savez(sys.argv[3] + "/arrays.npz", **kept)
+    open(sys.argv[3] + "/model.json", "wb").write(arrays["model"].tobytes())
+"""
+
+
+def program(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope="module")
+def interpreter(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("bin")
+    return program(folder / "python", UNPACK.format(python=sys.executable, packed=str(PACKED)))
+
+
+@pytest.fixture
+def original(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "small.model"
+    path.write_bytes(b"weights")
+    return path
+
+
+@pytest.fixture
+def imported(molequi, original, interpreter) -> Path:
+    result = molequi("import", original, "--python", interpreter)
+    assert result.code == 0, result.err
+    return original.with_suffix(".safetensors")
+
+
+def refused(result, folder: Path, message: str) -> None:
+    """One clear line, exit code 2, and nothing but the original in the folder."""
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    assert message in result.err
+    assert {path.name for path in folder.iterdir()} <= {"small.model"}
+
+
+def test_card_says_what_was_read(molequi, original, interpreter):
+    licence = original.with_name("LICENCE.txt")
+    licence.write_text("ASL")
+    arguments = ["--python", interpreter, "--licence", licence, "--output", "x.safetensors"]
+    result = molequi("import", original, *arguments, "--json")
+    card = json.loads(result.out)
+    assert card["file"] == "x.safetensors"
+    assert (card["elements"], card["licence"], card["multiplicities"]) == ("H C N O", "ASL", "1")
+    assert load_model("x.safetensors").metadata.origin.licence == "ASL"
+
+
+def test_missing_file(molequi, tmp_path, interpreter):
+    result = molequi("import", tmp_path / "no.model", "--python", interpreter)
+    refused(result, tmp_path, "no model file at")
+
+
+def test_interpreter_that_does_not_exist(molequi, original):
+    result = molequi("import", original, "--python", "no-such-python")
+    refused(result, original.parent, "--python is no-such-python, which cannot be started")
+
+
+def test_interpreter_without_mace(molequi, original, tmp_path_factory):
+    text = "#!/bin/sh\necho \"ModuleNotFoundError: No module named 'mace'\" >&2\nexit 1\n"
+    bare = program(tmp_path_factory.mktemp("bare") / "python", text)
+    result = molequi("import", original, "--python", bare)
+    refused(result, original.parent, "cannot read MACE models (No module named 'mace'): make one")
+
+
+def test_pickle_of_something_else(molequi, original, tmp_path_factory):
+    """As the script says it in MACE's environment; its last line is all that is shown."""
+    original.write_bytes(pickle.dumps({"weights": [1, 2]}))
+    said = "Traceback\n  a line\nTypeError: it holds no model but a dict"
+    text = f"#!/bin/sh\necho '{said}' >&2\nexit 1\n"
+    other = program(tmp_path_factory.mktemp("other") / "python", text)
+    result = molequi("import", original, "--python", other)
+    refused(result, original.parent, "TypeError: it holds no model but a dict")
+
+
+@pytest.mark.parametrize("what", ["nothing", "rubbish"])
+def test_interpreter_that_hands_over_no_model(what, molequi, original, tmp_path_factory):
+    text = {"nothing": "#!/bin/sh\n", "rubbish": '#!/bin/sh\necho x > "$3/arrays.npz"\n'}[what]
+    silent = program(tmp_path_factory.mktemp("silent") / "python", text)
+    refused(molequi("import", original, "--python", silent), original.parent, "exported model")
+
+
+def test_existing_output_is_kept(molequi, original, interpreter):
+    output = original.with_suffix(".safetensors")
+    output.write_bytes(b"mine")
+    result = molequi("import", original, "--python", interpreter)
+    assert result.code == 2
+    assert "--overwrite" in result.err
+    assert output.read_bytes() == b"mine"
+    # A failed import with leave to overwrite spoils nothing either.
+    assert molequi("import", original, "--python", "no-python", "--overwrite").code == 2
+    assert output.read_bytes() == b"mine"
+    assert molequi("import", original, "--python", interpreter, "--overwrite").code == 0
+    assert load_model(output).backbone.architecture == "mace"
+
+
+@pytest.mark.parametrize("text", ["", "0", "1,,2", "two", "-1", "100", "1.5", "²"])
+def test_multiplicities_that_are_none(text, molequi, original, interpreter):
+    result = molequi("import", original, "--python", interpreter, "--multiplicities", text)
+    refused(result, original.parent, "must be numbers 2S + 1 from 1 to 99")
+
+
+@pytest.mark.parametrize("info", [{"charge": 1}, {"charge": -1}, {"spin": 3}])
+def test_charge_and_spin_are_refused_by_name(info, imported):
+    """MACE would give the numbers of the neutral singlet."""
+    atoms = WATER.copy()
+    atoms.info.update(info)
+    atoms.calc = Calculator(imported)
+    with pytest.raises(UserError, match=r"outside this model's training, which has charge 0 mult"):
+        atoms.get_potential_energy()
+    atoms.calc = Calculator(imported, unsafe=True)
+    atoms.get_potential_energy()
+    assert "outside this model's training" in atoms.calc.unsafe_reason
+
+
+def test_multiplicities_of_the_training_data_are_taken(molequi, original, interpreter):
+    options = ["--python", interpreter, "--multiplicities", "2, 1", "--output", "x.safetensors"]
+    assert molequi("import", original, *options).code == 0
+    radical = Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], calculator=Calculator("x.safetensors"))
+    radical.get_potential_energy()
+    radical.info["spin"] = 4
+    with pytest.raises(
+        UserError, match=r"multiplicity 4 .* charge 0 multiplicity 1, charge 0 mult"
+    ):
+        radical.get_potential_energy()
+
+
+def test_commands_give_the_numbers_of_mace(molequi, imported, tmp_path):
+    with np.load(PACKED) as arrays:
+        golden = json.loads(arrays["golden"].tobytes())
+    (expected,) = (one for one in golden if one["name"] == "formamide")
+    ase.io.write(tmp_path / "f.xyz", Atoms(expected["numbers"], expected["positions"]))
+    result = molequi("predict", tmp_path / "f.xyz", "--model", imported, "--json")
+    (record,) = json.loads(result.out)
+    assert abs(record["energy"] - expected["energy"]) < 1e-6  # the file has eight decimals
+    np.testing.assert_allclose(record["forces"], expected["forces"], atol=1e-6)
+
+
+def test_laws_hold_for_an_imported_model(molequi, imported):
+    result = molequi("check", imported, "--json")
+    assert result.code == 0, result.out + result.err
