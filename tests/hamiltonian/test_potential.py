@@ -198,7 +198,7 @@ def test_lieconv_without_continuous_forces_is_refused(potential):
         ({"kind": "spherical", "backbone": {"l_maxx": 3}}, "did you mean 'model.backbone.l_max'"),
         (
             {"kind": "invariant", "backbone": {"l_max": 1}},
-            "model.backbone is for spherical, invariants, lieconv, model.kind is invariant",
+            "model.backbone is for spherical, invariants, lieconv, mace, model.kind is invariant",
         ),
     ],
 )

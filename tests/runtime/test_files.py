@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -239,6 +239,16 @@ def test_signals_are_given_back(old: Path) -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.fixture
+def _by_default() -> Iterator[None]:
+    """Signals of which nobody took care, whatever ran before in this process."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in files.TERMINATING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_by_default")
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("is_error", [True, False])
 def test_a_signal_that_a_library_swallows_still_ends_the_process(
