@@ -114,6 +114,12 @@ def _refuse_other_network(source: MolecularModel, config: Config, init: str) -> 
 def _copy_heads(old: nn.ModuleDict, new: nn.ModuleDict) -> list[str]:
     """Copy the weights of heads of one name and type; returns the names."""
     kept = [name for name, head in new.items() if name in old and type(head) is type(old[name])]
+    renewed = sorted(set(old) & set(new) - set(kept))
+    if renewed:
+        logger.warning(
+            "readouts of another kind than a training has, of which nothing is kept: %s",
+            ", ".join(renewed),
+        )
     for name in kept:
         # What a head has for its companions alone may be new, or no longer needed.
         new[name].load_state_dict(old[name].state_dict(), strict=False)
