@@ -126,7 +126,7 @@ def evaluate(
 
 
 def _evaluate_labels(task: _Task, split: str | None, running: _Running, results: Results) -> None:
-    from molequi.experiments import evaluate as run
+    from molequi.evaluation import evaluate as run
 
     with Bar("structures") as bar:
         result = run(

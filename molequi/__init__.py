@@ -12,7 +12,8 @@ from molequi.version import __version__
 
 if TYPE_CHECKING:
     from molequi import datasets
-    from molequi.experiments import evaluate, train
+    from molequi.evaluation import evaluate
+    from molequi.experiments import train
     from molequi.labeling.run import label
     from molequi.models.zoo import load
     from molequi.prediction.embedding import embed
@@ -34,7 +35,7 @@ __all__ = [
 _HOMES = {
     "Calculator": "molequi.simulation.calculator",
     "embed": "molequi.prediction.embedding",
-    "evaluate": "molequi.experiments",
+    "evaluate": "molequi.evaluation",
     "label": "molequi.labeling.run",
     "load": "molequi.models.zoo",
     "predict": "molequi.prediction.predict",

@@ -131,7 +131,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "mechanics springs graph_networks lie_networks models potential config molecule data "
         "evaluation setup loop train",
     ),
-    ("", "experiments"),
+    ("", "experiments evaluation"),
     (
         "simulation",
         "changes offers calculator movers state trajectory guard motion md relaxation rotation "

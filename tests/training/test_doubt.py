@@ -11,7 +11,8 @@ import torch
 
 from molequi.datasets.npz import save_npz
 from molequi.errors import UserError
-from molequi.experiments import evaluate, fit, train
+from molequi.evaluation import evaluate
+from molequi.experiments import fit, train
 from molequi.models.checkpoint import load_model
 from molequi.models.making import make_model
 from molequi.nn.heads.doubt import SHARE, SHARES

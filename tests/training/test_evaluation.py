@@ -12,7 +12,7 @@ import torch
 from molequi.datasets.making import make_frames
 from molequi.datasets.npz import save_npz
 from molequi.errors import UserError
-from molequi.experiments import evaluate
+from molequi.evaluation import evaluate
 from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata, TrainingRecord
 from molequi.properties import PROPERTIES, declare

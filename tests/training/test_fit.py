@@ -14,7 +14,8 @@ from pytorch_lightning import Callback
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.npz import save_npz
 from molequi.errors import NotConvergedError, RunInterruptedError, UserError
-from molequi.experiments import evaluate, fit, train
+from molequi.evaluation import evaluate
+from molequi.experiments import fit, train
 from molequi.models.checkpoint import load_model
 from molequi.properties import declare
 from molequi.training.clock import Clock

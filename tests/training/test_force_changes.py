@@ -12,7 +12,8 @@ from molequi.datasets.displaced import displaced
 from molequi.datasets.npz import save_npz
 from molequi.datasets.sampler import GraphBatches
 from molequi.errors import RunInterruptedError
-from molequi.experiments import evaluate, fit
+from molequi.evaluation import evaluate
+from molequi.experiments import fit
 from molequi.models.checkpoint import load_model
 from molequi.models.making import make_model
 from molequi.properties import PROPERTIES

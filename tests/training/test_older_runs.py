@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from molequi.experiments import evaluate, train
+from molequi.evaluation import evaluate
+from molequi.experiments import train
 from molequi.models.checkpoint import load_model
 from molequi.training.older_runs import present_settings
 

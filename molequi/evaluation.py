@@ -1,0 +1,126 @@
+"""Evaluate: what scripts and the command line call to compare a model with labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from molequi import training
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.load import load_dataset, load_labelled
+from molequi.datasets.places import find_data
+from molequi.datasets.report import LabelReport
+from molequi.datasets.splits import file_split
+from molequi.errors import UserError
+from molequi.models.molecular import MolecularModel
+from molequi.models.zoo import load
+from molequi.prediction.evaluated_table import write_evaluated
+from molequi.training.config import make_config
+from molequi.training.evaluation import Evaluation, evaluate_frames
+from molequi.training.predictions import Progress, comparable_rows
+from molequi.training.run_directory import RunDirectory
+
+
+def evaluate(
+    model: MolecularModel | str | os.PathLike[str] = "organic",
+    data: Frames | str | os.PathLike[str] | None = None,
+    *,
+    split: str | None = None,
+    batch_size: int = 64,
+    device: str = "cpu",
+    dtype: str | None = None,
+    plots: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Return the errors of a model on labelled structures, None where undefined.
+
+    By property: {mae, rmse, max, r2, unit, count, baseline_mae}; by spread such as `forces_std`
+    {coverage, rank_correlation, mean_spread, spread_of, unit, count}.
+    data: frames, a labelled file, a data set such as `qm9`, or None for the data that the run
+    directory `model` was trained on. split: train, valid or test, of the run directory or else of
+    the file. plots: a folder to draw into, and for predictions.csv. progress: called with the
+    numbers of structures that are done, and of all. Raises UserError where model and data have
+    nothing in common.
+    """
+    if isinstance(model, MolecularModel):
+        network, run = model, None
+    else:
+        network = load(model, device=device, dtype=dtype)
+        run = RunDirectory(model) if Path(model).is_dir() else None
+    labelled = _evaluated(network, data, run, split)
+    evaluation = evaluate_frames(network, labelled.frames, batch_size=batch_size, progress=progress)
+    if plots is not None:
+        training.draw_errors(evaluation, plots)
+        _write_table(plots / "predictions.csv", evaluation, labelled, data, run)
+    return evaluation.result
+
+
+def _write_table(
+    output: Path,
+    evaluation: Evaluation,
+    labelled: LabelledSet,
+    data: Frames | str | os.PathLike[str] | None,
+    run: RunDirectory | None,
+) -> None:
+    """Write what was predicted, beside the lines of the file that the structures come from."""
+    smiles, path = None, data
+    if data is None and run is not None:
+        own = make_config(run.read_settings(), str(run.config)).data
+        smiles, path = own.smiles, own.path
+    table = None if path is None or isinstance(path, Frames) else find_data(os.fspath(path))
+    write_evaluated(
+        output,
+        evaluation.frames,
+        evaluation.predictions,
+        table,
+        labelled.failures,
+        labelled.cells,
+        smiles,
+    )
+
+
+def _evaluated(
+    model: MolecularModel,
+    data: Frames | str | os.PathLike[str] | None,
+    run: RunDirectory | None,
+    split: str | None,
+) -> LabelledSet:
+    """Return the structures of the data, or of a part of them."""
+    if isinstance(data, Frames):
+        labelled = LabelledSet(data, LabelReport((), (), len(data), {}))
+    else:
+        labelled = _labelled(model, data, run)
+    if split is None:
+        return labelled
+    splits = labelled.splits
+    if run is not None and run.split.is_file():
+        splits = file_split(run.split, len(labelled))
+    return dataclasses.replace(labelled.subset(_part(splits, split)), failures=())
+
+
+def _labelled(
+    model: MolecularModel, data: str | os.PathLike[str] | None, run: RunDirectory | None
+) -> LabelledSet:
+    if data is not None:
+        return load_labelled(os.fspath(data), comparable_rows(model).values())
+    if run is None:
+        raise UserError(
+            "evaluate got no data; give a labelled file, or a run directory as the model"
+        )
+    config = make_config(run.read_settings(), str(run.config))
+    return load_dataset(config.data, config.declared())
+
+
+def _part(splits: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in splits:
+        raise UserError(
+            f"split {name!r} is not known for these data; they have "
+            f"{', '.join(splits) or 'none'}: leave --split out, or give a run directory"
+        )
+    return splits[name]
