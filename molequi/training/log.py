@@ -91,7 +91,12 @@ def with_unit(value: float | None, unit: str, *, digits: int = 4) -> str:
         return "-"
     if unit in _MILLI and abs(value) < 1.0:
         value, unit = 1000.0 * value, _MILLI[unit]
-    return f"{value:.{digits}g}{'' if unit == '1' else f' {unit}'}"
+    return f"{value:.{digits}g}{after_number(unit)}"
+
+
+def after_number(unit: str) -> str:
+    """Return a unit as it follows a number: a pure number has none."""
+    return "" if unit == "1" else f" {unit}"
 
 
 def units_of(rows: Sequence[Property]) -> dict[str, str]:
@@ -163,7 +168,8 @@ def yes_no_lines(result: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def beaten_lines(result: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Name in one line the properties that a guess without learning predicts better, if any."""
     beaten = [
-        f"{name} ({_number(row['mae'])} against {_number(row['baseline_mae'])} {row['unit']})"
+        f"{name} ({_number(row['mae'])} against {_number(row['baseline_mae'])}"
+        f"{after_number(row['unit'])})"
         for name, row in result.items()
         if "[" not in name and row.get("count") and row.get("baseline_mae")
         if row["mae"] > row["baseline_mae"]

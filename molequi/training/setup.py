@@ -27,6 +27,7 @@ from molequi.training.config import Config
 from molequi.training.doubt import compared_rows, start_doubts
 from molequi.training.fine_tuning import Adopted, adopt, refit_references
 from molequi.training.fixed_terms import without_fixed_terms
+from molequi.training.log import after_number
 from molequi.training.normalization import Statistics, apply_statistics, fit_statistics
 from molequi.training.reference_energies import given_references, isolated_atoms
 from molequi.training.total_charge import LOCAL_CHARGE
@@ -204,7 +205,7 @@ def _report(row: Property, statistics: Statistics, frames: Frames) -> None:
     scales = ", ".join(f"{scale:.4g}" for scale in statistics.loss_scales.values())
     text = (
         f"{row.name}: {statistics.count} labels in {len(frames)} training structures, loss scale "
-        f"{scales} {row.unit}"
+        f"{scales}{after_number(row.unit)}"
     )
     if row.has_reference and reference is not None:
         values = ", ".join(
