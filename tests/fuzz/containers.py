@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import sqlite3
@@ -183,7 +184,9 @@ def sqlite(data: bytes, random: Random) -> bytes:
     if random.random() < 0.1:
         connection.execute(f"DROP TABLE {table}")
     else:
-        connection.execute(f'UPDATE OR IGNORE {table} SET "{random.choice(columns)}" = ?', (value,))
+        change = f'UPDATE OR IGNORE {table} SET "{random.choice(columns)}" = ?'
+        with contextlib.suppress(sqlite3.IntegrityError):  # the number of a row takes only numbers
+            connection.execute(change, (value,))
     connection.commit()
     return connection.serialize()
 
