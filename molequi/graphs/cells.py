@@ -47,14 +47,19 @@ def refuse_positions(positions: np.ndarray) -> None:
 def refuse_cell(cell: np.ndarray | None, pbc: np.ndarray, n_atoms: int) -> None:
     """Refuse periodic cell vectors in which no matter fits; cell: (3, 3), Å, pbc: (3,).
 
-    Raises UserError where a vector is missing, not finite or longer than `FARTHEST`, where the
-    vectors are linearly dependent, where an atom would lie upon its own image, or where the atoms
-    would be packed more densely than any matter.
+    Raises UserError where any vector is not finite or longer than `FARTHEST`, where one is missing,
+    where they are linearly dependent, where an atom would lie upon its own image, or where the
+    atoms would be packed more densely than any matter.
     """
     pbc = np.asarray(pbc, dtype=bool)
+    cell = np.zeros((3, 3)) if cell is None else np.asarray(cell, dtype=np.float64)
+    for axis in np.flatnonzero(~(np.abs(cell) < FARTHEST).all(axis=1)):
+        raise UserError(
+            f"cell vector {axis} is {cell[axis].tolist()}; it must be finite, in Å and shorter "
+            "than a centimetre"
+        )
     if not pbc.any():
         return
-    cell = np.zeros((3, 3)) if cell is None else np.asarray(cell, dtype=np.float64)
     _refuse_vectors(cell, pbc)
     periodic = cell[pbc]
     if np.linalg.matrix_rank(periodic, tol=_NO_VECTOR * np.abs(periodic).max()) < len(periodic):
@@ -72,11 +77,6 @@ def refuse_cell(cell: np.ndarray | None, pbc: np.ndarray, n_atoms: int) -> None:
 
 def _refuse_vectors(cell: np.ndarray, pbc: np.ndarray) -> None:
     for axis in np.flatnonzero(pbc):
-        if not (np.abs(cell[axis]) < FARTHEST).all():
-            raise UserError(
-                f"cell vector {axis} is {cell[axis].tolist()}; it must be finite, in Å and shorter "
-                "than a centimetre"
-            )
         if np.linalg.norm(cell[axis]) < _NO_VECTOR:
             raise UserError(
                 f"pbc is on along axis {axis} but its cell vector is zero; give a cell or switch "

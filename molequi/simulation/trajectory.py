@@ -23,6 +23,7 @@ from molequi.errors import UserError
 from molequi.runtime.files import check_output
 from molequi.runtime.locks import lock
 from molequi.simulation.state import State, read_state, write_state
+from molequi.structures.text import count_in
 
 logger = logging.getLogger(__name__)
 
@@ -180,9 +181,9 @@ def _whole_frames(file: io.BufferedRandom) -> _Frames:
     """Count the frames of an extended XYZ file from its start, up to one that is cut off."""
     file.seek(0)
     n_frames = n_bytes = 0
-    while (head := file.readline()).strip().isdigit():
-        lines = [head, *itertools.islice(file, int(head) + 1)]
-        if len(lines) < int(head) + 2 or not lines[-1].endswith(b"\n"):
+    while (n_atoms := count_in(head := file.readline())) is not None:
+        lines = [head, *itertools.islice(file, n_atoms + 1)]
+        if len(lines) < n_atoms + 2 or not lines[-1].endswith(b"\n"):
             break
         n_frames, n_bytes = n_frames + 1, n_bytes + sum(map(len, lines))
     return _Frames(n_frames, n_bytes)

@@ -19,6 +19,7 @@ from molequi.structures.electrons import (
     forget_statements,
     moment_statements,
     multiplicity_statements,
+    whole_number,
 )
 from molequi.structures.symbols import has_isotopes
 
@@ -43,7 +44,7 @@ def stated_charge(atoms: ase.Atoms, charge: int | None = None) -> Statement:
     Raises UserError where two of them disagree, or for a charge that is not a whole number.
     """
     if charge is not None:
-        return Statement(charge, "the option charge")
+        return Statement(whole_number(charge, f"charge {charge}"), "the option charge")
     found = agreed(
         charge_statements(atoms),
         "total charge",
@@ -61,6 +62,11 @@ def stated_multiplicity(atoms: ase.Atoms, charge: int) -> Statement:
     of electrons forbids.
     """
     n_electrons = int(atoms.numbers.sum()) - charge
+    if n_electrons < 0:
+        raise UserError(
+            f"charge {charge} does not go with {atoms.get_chemical_formula()}, which has "
+            f"{n_electrons + charge} electrons when neutral"
+        )
     statements = [*multiplicity_statements(atoms), *moment_statements(atoms, n_electrons)]
     for found in statements:
         if found.value < 1 or (n_electrons + found.value) % 2 == 0:

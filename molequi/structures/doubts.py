@@ -10,12 +10,13 @@ import numpy as np
 from ase import units
 from scipy.spatial import cKDTree
 
+from molequi.structures.electrons import nearest_whole, total_of
+
 # Typical distance of a hydrogen to its nearest atom, Å.
 HYDROGEN_BOND = 1.09
 _NEAR = 0.15  # of it; bonds to C, N, O and F lie within
 _MAX_ATOMS = 200
 _CHARGES = re.compile(r"(?i)\w*charges?")
-_WHOLE = 0.05  # e; partial charges are rounded
 _BONDED_TO_CARBON = 2.0  # Å; C-Br is 1.94 Å long
 _TRIPLE = 1.25  # Å; C-C is 1.20 Å in acetylene, C=C 1.34 Å in ethylene
 _IN_LINE = -0.87  # cosine of 150 degrees
@@ -55,12 +56,11 @@ def unsaid_electrons(atoms: ase.Atoms) -> str | None:
     if atoms.pbc.any() or not str(atoms.info.get("charge_source", "assumed")).startswith("assumed"):
         return None
     for name, values in _charges_of_atoms(atoms):
-        total = float(values.sum())
-        is_whole = abs(total - round(total)) < _WHOLE
-        if round(total) and is_whole and not np.array_equal(values, atoms.numbers):
+        total = nearest_whole(total_of(values))
+        if total and not np.array_equal(values, atoms.numbers):
             return (
-                f"{name} of the atoms add up to {round(total):+d} e, but nothing states a total "
-                f"charge, which is taken as 0; write charge={round(total):+d} if it is one"
+                f"{name} of the atoms add up to {total:+d} e, but nothing states a total "
+                f"charge, which is taken as 0; write charge={total:+d} if it is one"
             )
     return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import ase
@@ -26,6 +26,9 @@ _SHORT_NAMES = frozenset("m")  # beside q; alone it may be anything
 _UNPAIRED_NAMES = frozenset("uhf nopen nunpaired unpairedelectrons numunpairedelectrons".split())
 # What a file says about its electrons within a twentieth of e is rounding; more is no total charge.
 _TOLERANCE = 0.05
+# Far beyond those of any molecule: a larger number is something else, or damage.
+_MOST = 1_000_000
+_SHOWN = 80  # characters of what a file states
 _WRITTEN = re.compile(r"([+-]?)(\d+)([+-]?)\s*e?")
 
 
@@ -49,14 +52,15 @@ def charge_statements(atoms: ase.Atoms) -> list[Statement]:
         formal = whole_number(atoms.info["formal_charge"], "formal_charge")
         found.append(Statement(formal, "the formal charges of the atoms"))
     initial = atoms.get_initial_charges()
-    total = float(initial.sum())
-    if abs(total - round(total)) <= _TOLERANCE:
+    total = total_of(initial)
+    whole = nearest_whole(total)
+    if whole is not None:
         if initial.any():
-            found.append(Statement(round(total), "the sum of the initial charges"))
+            found.append(Statement(whole, "the sum of the initial charges"))
     elif not found:
         raise UserError(
-            f"the initial charges add up to {total:.3f} e, not a whole number; write charge=0 or "
-            "the like in the comment line"
+            f"the initial charges add up to {_shown(total)} e, not a whole number; write charge=0 "
+            "or the like in the comment line"
         )
     return found
 
@@ -86,8 +90,10 @@ def moment_statements(atoms: ase.Atoms, n_electrons: int) -> list[Statement]:
     moments = atoms.get_initial_magnetic_moments()
     if moments.ndim != 1 or not moments.any() or atoms.pbc.any():
         return []
-    unpaired = abs(float(moments.sum()))
-    n_unpaired = whole_number(unpaired, f"the sum {unpaired:.3f} of the initial magnetic moments")
+    unpaired = abs(total_of(moments))
+    n_unpaired = whole_number(
+        unpaired, f"the sum {_shown(unpaired)} of the initial magnetic moments"
+    )
     if (n_electrons + n_unpaired) % 2:
         return []
     return [Statement(1 + n_unpaired, "the initial magnetic moments")]
@@ -130,13 +136,41 @@ def whole_number(value: object, what: str) -> int:
         written = _WRITTEN.fullmatch(value.strip())
         if written and not (written[1] and written[3]):
             value = f"{written[1]}{written[3]}{written[2]}"
+    number = _as_float(value, what)
+    whole = nearest_whole(number)
+    if whole is None:
+        problem = f"beyond {_MOST:,}" if abs(number) > _MOST else "not a whole number"
+        raise UserError(f"{what[:_SHOWN]} is {problem}")
+    return whole
+
+
+def nearest_whole(value: float) -> int | None:
+    """Return the whole number that a value is but for rounding; None where it is none.
+
+    None too for one that is larger than any charge or number of unpaired electrons.
+    """
+    if not abs(value) <= _MOST or abs(value - round(value)) > _TOLERANCE:
+        return None
+    return round(value)
+
+
+def total_of(values: np.ndarray | Sequence[float]) -> float:
+    """Return the sum of values of atoms, infinite or NaN where damaged ones have none."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.sum(values))
+
+
+def _shown(total: float) -> str:
+    return f"{total:.3f}" if abs(total) <= _MOST else f"{total:g}"
+
+
+def _as_float(value: object, what: str) -> float:
     try:
-        number = float(np.asarray(value).item())
+        return float(np.asarray(value).item())
+    except OverflowError:  # a whole number of hundreds of digits
+        return float("inf")
     except (TypeError, ValueError):
-        raise UserError(f"{what} is not a number") from None
-    if not np.isfinite(number) or abs(number - round(number)) > _TOLERANCE:
-        raise UserError(f"{what} is not a whole number")
-    return round(number)
+        raise UserError(f"{what[:_SHOWN]} is not a number") from None
 
 
 def _stated(
@@ -158,7 +192,7 @@ def _stated(
 
 def _convert(value: object, wanted: str, convert: Callable[[float], int]) -> int:
     if convert is _from_spin and not isinstance(value, str) and not _is_whole(value):
-        return 1 + whole_number(2.0 * np.asarray(value, dtype=np.float64), wanted)  # S, a half
+        return 1 + whole_number(2.0 * _as_float(value, wanted), wanted)  # S, a half
     return convert(whole_number(value, wanted))
 
 

@@ -16,7 +16,7 @@ from molequi.structures.atoms import check_atoms, settle_electrons
 from molequi.structures.csv_files import Line, present_cells, table_lines
 from molequi.structures.electrons import SOURCE_KEYS
 from molequi.structures.formats import Format, format_of
-from molequi.structures.molecules import atoms_from_smiles
+from molequi.structures.molecules import atoms_from_smiles, check_conformers
 from molequi.structures.readers import read_structures
 from molequi.structures.structure import Structure
 
@@ -61,8 +61,7 @@ def read_inputs(
         raise UserError(
             "nothing to compute: give a structure file, - for standard input, or a SMILES"
         )
-    if conformers < 1:
-        raise UserError(f"conformers is {conformers}; at least 1 is needed")
+    check_conformers(conformers)
     _check_files(inputs)
     wanted = _Wanted(charge, conformers, seed, add_hydrogens)
     files = (

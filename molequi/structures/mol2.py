@@ -13,13 +13,13 @@ import ase
 import numpy as np
 
 from molequi.errors import UserError
+from molequi.structures.electrons import nearest_whole, total_of
 from molequi.structures.symbols import read_symbol
 
 _UNNAMED = ("", "*****")
 _EMPTY = ("", "", "", "")  # for a header that ends early
 _NO_CHARGES = "NO_CHARGES"
-# Partial charges are rounded when written; so much may their sum be off a whole number, e.
-_ROUNDING = 0.05
+_LARGEST = 1000.0  # e; no atom has such a charge
 
 
 class _Row(NamedTuple):
@@ -78,12 +78,13 @@ def _molecule(sections: dict[str, list[tuple[int, str]]]) -> ase.Atoms:
 
 def _note_charge(atoms: ase.Atoms, charges: Sequence[float]) -> list[str]:
     """Write the sum of the atoms' charges, or return why it says nothing."""
-    total = sum(charges)
     if not any(charges):
         return []
-    if abs(total - round(total)) > _ROUNDING:
+    total = total_of(charges)  # of partial charges, which are rounded when written
+    whole = nearest_whole(total)
+    if whole is None:
         return [f"the charges add up to {total:.3f} e, no whole number, and say nothing"]
-    atoms.info["charge"] = round(total)
+    atoms.info["charge"] = whole
     atoms.info["charge_source"] = "the sum of the charges of the MOL2 file"
     return []
 
@@ -91,10 +92,10 @@ def _note_charge(atoms: ase.Atoms, charges: Sequence[float]) -> list[str]:
 def _row(number: int, text: str) -> _Row:
     words = text.split()
     try:
-        return _Row(
-            read_symbol(words[5].split(".")[0]).number,
-            [float(word) for word in words[2:5]],
-            float(words[8]) if len(words) > 8 else 0.0,
-        )
+        element = read_symbol(words[5].split(".")[0])
+        charge = float(words[8]) if len(words) > 8 else 0.0
+        if not abs(charge) < _LARGEST:
+            raise ValueError(f"its charge is {charge:g} e")
+        return _Row(element.number, [float(word) for word in words[2:5]], charge)
     except (ValueError, IndexError) as error:
         raise UserError(f"line {number}: the atom cannot be read ({error})") from error

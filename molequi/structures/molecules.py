@@ -12,12 +12,19 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
 from molequi.errors import UserError
+from molequi.runtime.gate import reason
 from molequi.structures.fragments import GAP, SHORTEST_CONTACT, closest, in_a_row
 from molequi.structures.radicals import has_open_stereo, unpaired_of_smiles
 from molequi.structures.symbols import set_isotopes
 
 _MAX_ITERATIONS = 2000
+# Embedding and relaxing take some 10 s of a processor for 300 atoms and rise with the cube of their
+# number; nothing stops them meanwhile, not even Ctrl-C.
+_MOST_ATOMS = 1000
+_MOST_CONFORMERS = 10_000
 _INCHI = "InChI="
+_NO_ORDER = (Chem.BondType.UNSPECIFIED, Chem.BondType.OTHER, Chem.BondType.ZERO)
+_SHOWN = 60  # characters of a long SMILES
 
 
 def atoms_from_smiles(smiles: str, seed: int = 0) -> ase.Atoms:
@@ -113,17 +120,48 @@ def place(
 
     max_attempts: embeddings tried for each conformer, in either of two ways; 0 leaves the number to
     RDKit (ten for each atom).
-    Raises UserError, naming `what`, where it cannot be placed.
+    Raises UserError, naming `what`, where it cannot be placed, or would take hours.
     """
+    check_conformers(n_conformers)
     molecule = Chem.AddHs(molecule)
+    _refuse_unplaceable(molecule, what)
+    settings = _embedding(seed, max_attempts)
+    try:
+        with rdBase.BlockLogs():
+            if len(Chem.GetMolFrags(molecule)) > 1:
+                return _place_fragments(molecule, n_conformers, settings, what)
+            _embed_whole(molecule, n_conformers, settings, what)
+            return Placed(molecule, _relax(molecule))
+    except (RuntimeError, Chem.MolSanitizeException) as error:  # valences that RDKit cannot use
+        raise UserError(f"{what} could not be placed in space ({reason(error)})") from error
+
+
+def check_conformers(n_conformers: int) -> None:
+    """Raise UserError for a number of conformers that cannot be made."""
+    if not 1 <= n_conformers <= _MOST_CONFORMERS:
+        raise UserError(f"conformers is {n_conformers}; from 1 to {_MOST_CONFORMERS:,} can be made")
+
+
+def bond_without_order(molecule: Chem.Mol) -> str:
+    """Say which bond of a molecule has no order; nothing where all have one."""
+    for bond in molecule.GetBonds():
+        if bond.GetBondType() in _NO_ORDER:
+            ends = bond.GetBeginAtomIdx() + 1, bond.GetEndAtomIdx() + 1
+            return f"the bond of atoms {ends[0]} and {ends[1]} has no order"
+    return ""
+
+
+def _refuse_unplaceable(molecule: Chem.Mol, what: str) -> None:
     if any(atom.GetAtomicNum() == 0 for atom in molecule.GetAtoms()):
         raise UserError(f"{what} holds the wildcard *; name an element in its place")
-    settings = _embedding(seed, max_attempts)
-    with rdBase.BlockLogs():
-        if len(Chem.GetMolFrags(molecule)) > 1:
-            return _place_fragments(molecule, n_conformers, settings, what)
-        _embed_whole(molecule, n_conformers, settings, what)
-        return Placed(molecule, _relax(molecule))
+    problem = bond_without_order(molecule)
+    if problem:
+        raise UserError(f"{what} cannot be made into a geometry: {problem}")
+    if molecule.GetNumAtoms() > _MOST_ATOMS:
+        raise UserError(
+            f"{what[:_SHOWN]} has {molecule.GetNumAtoms()} atoms; more than {_MOST_ATOMS:,} are "
+            "not placed in space; give coordinates in an XYZ or SDF file"
+        )
 
 
 def _embedding(seed: int, max_attempts: int) -> Any:

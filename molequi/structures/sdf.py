@@ -16,13 +16,14 @@ from ase.data import covalent_radii
 from rdkit import Chem, rdBase
 
 from molequi.errors import UserError
-from molequi.structures.molecules import atoms_from_molecule, embed
+from molequi.structures.molecules import atoms_from_molecule, bond_without_order, embed
 from molequi.structures.text import text_lines
 
 # Of the sum of covalent radii: bonds of molecules lie between, many of drawings do not.
 _BOND_LENGTHS = (0.75, 1.3)
 _FLAT = 1e-3  # Å
 _DECIMAL_COMMA = re.compile(r"\d,\d")
+_NUMBER = re.compile(r"\b\d{1,9}\b")
 _SINGLET = 1  # of M RAD and RAD=
 _END = "$$$$"
 
@@ -94,7 +95,7 @@ def _from_record(record: _Record, seed: int, *, add_hydrogens: bool) -> ase.Atom
         info["name"] = name
     if not molecule.GetNumBonds() and not _is_marked_flat(text):
         return atoms_from_molecule(molecule, info=info)
-    problem = _sanitize(molecule)
+    problem = sanitize(molecule)
     if not problem:
         info["constitution"] = _constitution(molecule)
     _pair_singlets(molecule, text)
@@ -153,13 +154,18 @@ def _has_hydrogens(molecule: Chem.Mol) -> bool:
     return any(atom.GetAtomicNum() == 1 for atom in molecule.GetAtoms())
 
 
-def _sanitize(molecule: Chem.Mol) -> str:
+def sanitize(molecule: Chem.Mol) -> str:
     """Give the molecule its valences, or say why there are none."""
+    problem = bond_without_order(molecule)
+    if problem:
+        return problem
     try:
         with rdBase.BlockLogs():
             Chem.SanitizeMol(molecule)
     except (Chem.MolSanitizeException, ValueError) as error:
         return " ".join(str(error).split())
+    except RuntimeError:  # a broken precondition, in the words of RDKit's source
+        return "RDKit makes nothing of its valences"
     return ""
 
 
@@ -207,7 +213,7 @@ def _singlets(text: str) -> Iterator[int]:
     row = -1
     for line in text.splitlines():
         if line.startswith("M  RAD"):
-            numbers = [int(word) for word in line[9:].split()]
+            numbers = [int(digits) for digits in _NUMBER.findall(line[9:])]
             pairs = zip(numbers[::2], numbers[1::2], strict=False)
             yield from (atom - 1 for atom, kind in pairs if kind == _SINGLET)
         elif line.startswith("M  V30 BEGIN ATOM"):

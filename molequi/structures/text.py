@@ -9,6 +9,7 @@ from typing import IO
 
 _CHUNK = 1 << 20
 _LONGEST_LINE = 1 << 26
+_MOST_DIGITS = 15  # of a number of atoms
 # 1.178D-01 (Fortran) and 8.00100*^-3 (Mathematica), whole words only.
 _EXPONENT = re.compile(
     r"(?<![\w.])([+-]?(?:\d+\.\d*|\.\d+|\d+(?=\*)))(?:[dD]|\*\^)([+-]?\d+)(?![\w.])"
@@ -50,6 +51,18 @@ def decode(data: bytes) -> str:
     except UnicodeDecodeError:
         text = data.decode("latin-1")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def count_in(line: str | bytes) -> int | None:
+    """Return the number of atoms that a line at the head of an XYZ frame states.
+
+    None for a line that is something else, such as a number that is no count of anything.
+    """
+    digits = line.strip()
+    if not 0 < len(digits) <= _MOST_DIGITS:
+        return None
+    text = digits.decode("latin-1") if isinstance(digits, bytes) else digits
+    return int(text) if text.isdecimal() else None
 
 
 def plain_numbers(text: str) -> str:

@@ -13,6 +13,7 @@ import ase.io
 from ase.data import chemical_symbols
 
 from molequi.errors import UserError
+from molequi.runtime.gate import DAMAGE
 from molequi.structures.comments import (
     spoken_electrons,
     unread_species,
@@ -32,7 +33,7 @@ from molequi.structures.notation import (
     said_of,
 )
 from molequi.structures.symbols import read_symbol, set_isotopes
-from molequi.structures.text import plain_numbers
+from molequi.structures.text import count_in, plain_numbers
 
 _SYMBOLS = frozenset(chemical_symbols)
 _SPECIES = re.compile(r"Properties=[\"']?([^\s\"']+)")
@@ -55,10 +56,10 @@ def xyz_frames(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
         number += 1
         if not head.strip():
             continue
-        if not head.strip().isdecimal():
+        n_atoms = count_in(head)
+        if n_atoms is None:
             yield f"line {number}: {_no_count(head, next(lines, ''))}"
             return
-        n_atoms = int(head)
         block = [head, *itertools.islice(lines, n_atoms + 1)]
         if len(block) < n_atoms + 2:
             n_found = max(len(block) - 2, 0)
@@ -87,7 +88,7 @@ def _one_frame(block: list[str], first_line: int) -> ase.Atoms | str:
     except UserError as error:
         text = str(error)
         return text if text.startswith("line ") else f"line {first_line + 1}: {text}"
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except DAMAGE as error:
         what = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
         return _wrong_row(block, first_line) or (
             f"line {first_line}: the frame cannot be read ({what})"

@@ -15,7 +15,7 @@ from molequi.errors import UserError
 from molequi.runtime.files import no_file
 from molequi.structures.csv_files import column_names, open_table, smiles_column, table_reader
 from molequi.structures.formats import UNREADABLE, format_of, open_binary, suffix_of
-from molequi.structures.sdf import sdf_molecules
+from molequi.structures.sdf import sanitize, sdf_molecules
 
 Item = tuple[str, "Chem.Mol | str"]
 
@@ -92,10 +92,9 @@ def _checked(molecule: Chem.Mol | None) -> Chem.Mol | str:
         return "cannot be read as an SDF molecule"
     if not molecule.GetNumAtoms():
         return "has no atoms"
-    try:
-        Chem.SanitizeMol(molecule)
-    except ValueError as error:
-        return " ".join(str(error).split())
+    problem = sanitize(molecule)
+    if problem:
+        return problem
     if not molecule.GetConformer().Is3D():
         Chem.DetectBondStereochemistry(molecule)
         Chem.AssignStereochemistry(molecule, cleanIt=True, force=True)
