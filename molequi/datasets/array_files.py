@@ -18,6 +18,10 @@ from molequi.runtime.gate import DAMAGE, reading
 # Bytes; and how many times as large as its file what it holds may be beyond.
 _LARGEST, _DENSEST = 1 << 30, 100
 _SIZES = ("file_size", "compress_size")
+# Of numpy: yes and no, numbers of three kinds, text of two. Complex numbers are a mistake, whose
+# imaginary parts would be dropped.
+_KINDS = "biufUS"
+_EXACT = 1 << 53  # beyond it float64 leaves whole numbers out
 
 
 def write_arrays(
@@ -56,7 +60,11 @@ def load_arrays(path: Path, only: Sequence[str] | None = None) -> dict[str, np.n
         _refuse_bomb(members)
         names = [name for name in archive.files if only is None or name in only]
         mapped = {name: map_member(path, members, name) for name in names}
-        return {name: archive[name] if array is None else array for name, array in mapped.items()}
+        arrays = {n: archive[n] if array is None else array for n, array in mapped.items()}
+    for name, values in arrays.items():
+        if values.dtype.kind not in _KINDS:
+            raise ValueError(f"{name} is of type {values.dtype}, no numbers or text")
+    return arrays
 
 
 def _refuse_bomb(archive: zipfile.ZipFile) -> None:
@@ -65,6 +73,28 @@ def _refuse_bomb(archive: zipfile.ZipFile) -> None:
     size, packed = (sum(getattr(one, name) for one in members) for name in _SIZES)
     if size > max(_LARGEST, _DENSEST * packed):
         raise ValueError(f"its arrays take {size / 2**30:.0f} GiB, unpacked from {packed} bytes")
+
+
+def real_numbers(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """Return an array as float64. Raises ValueError for one of text or of yes and no."""
+    return _numbers(arrays[name], name).astype(np.float64)
+
+
+def whole_numbers(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """Return an array as int64. Raises ValueError for one that holds anything but whole numbers."""
+    values = _numbers(arrays[name], name)
+    if (
+        values.dtype.kind == "f"
+        and not ((np.rint(values) == values) & (abs(values) < _EXACT)).all()
+    ):
+        raise ValueError(f"{name} holds numbers that are not whole")
+    return values.astype(np.int64)
+
+
+def _numbers(values: np.ndarray, name: str) -> np.ndarray:
+    if values.dtype.kind not in "iuf":
+        raise ValueError(f"{name} is of type {values.dtype}, no numbers")
+    return values
 
 
 def row_numbers(values: object, where: str) -> Tensor:

@@ -17,6 +17,9 @@ from molequi.graphs.graph import AtomGraph, collate
 from molequi.graphs.neighbors import build_graph
 from molequi.properties import Property
 
+# Labels beyond are damage: their squares leave the range of float32, in which networks are trained.
+LARGEST_LABEL = 1e30
+
 # Above this many atoms a cell list beats the pair matrix that the batch path forms.
 _PAIR_MATRIX_LIMIT = 256
 

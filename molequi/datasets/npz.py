@@ -20,7 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.datasets.array_files import array_names, open_arrays, row_numbers, write_arrays
+from molequi.datasets.array_files import (
+    array_names,
+    open_arrays,
+    row_numbers,
+    whole_numbers,
+    write_arrays,
+)
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.making import Electrons, Periodicity, make_frames
@@ -197,7 +203,7 @@ def _splits(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         if name.startswith("split_")
     }
     if not splits and "split" in arrays:
-        part = torch.from_numpy(arrays["split"].astype(np.int64))
+        part = torch.from_numpy(whole_numbers(arrays, "split"))
         splits = {
             name: torch.nonzero(part == number)[:, 0]
             for number, name in enumerate(("train", "valid", "test"))

@@ -9,7 +9,13 @@ import torch
 from ase import units
 from torch import Tensor
 
-from molequi.datasets.array_files import array_names, open_arrays, row_numbers
+from molequi.datasets.array_files import (
+    array_names,
+    open_arrays,
+    real_numbers,
+    row_numbers,
+    whole_numbers,
+)
 from molequi.datasets.base import DatasetEntry, DatasetSpec, Request
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.making import make_frames
@@ -52,14 +58,12 @@ def _labelled_set(found: dict[str, np.ndarray], path: Path, split: int | None) -
         )
     n_frames, n_atoms = arrays["R"].shape[:2]
     frames = make_frames(
-        torch.from_numpy(arrays["R"].astype(np.float64).reshape(-1, 3)),
-        torch.from_numpy(arrays["z"].astype(np.int64)).repeat(n_frames),
+        torch.from_numpy(real_numbers(arrays, "R").reshape(-1, 3)),
+        torch.from_numpy(whole_numbers(arrays, "z")).repeat(n_frames),
         torch.full((n_frames,), n_atoms),
         targets={
-            "energy": torch.from_numpy(arrays["E"].astype(np.float64).reshape(-1) * _KCAL_PER_MOL),
-            "forces": torch.from_numpy(
-                arrays["F"].astype(np.float64).reshape(-1, 3) * _KCAL_PER_MOL
-            ),
+            "energy": torch.from_numpy(real_numbers(arrays, "E").reshape(-1) * _KCAL_PER_MOL),
+            "forces": torch.from_numpy(real_numbers(arrays, "F").reshape(-1, 3) * _KCAL_PER_MOL),
         },
         properties={name: PROPERTIES[name] for name in ("energy", "forces")},
         source=[f"{path.name}:{index}" for index in range(n_frames)],

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from molequi.datasets.array_files import load_arrays
+from molequi.datasets.array_files import load_arrays, real_numbers
 from molequi.runtime.files import written_by_rename
 from molequi.runtime.gate import reading
 from molequi.runtime.plain import parse_json
@@ -100,7 +100,7 @@ def read_state(path: Path) -> SavedState:
         arrays = load_arrays(path)
         texts = parse_json(str(arrays["json"]))
         positions, momenta, first = (
-            np.asarray(arrays[name], dtype=np.float64) for name in ("positions", "momenta", "first")
+            real_numbers(arrays, name) for name in ("positions", "momenta", "first")
         )
         state = State(
             texts["step"],

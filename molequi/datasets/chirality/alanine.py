@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.datasets.array_files import array_names, open_arrays
+from molequi.datasets.array_files import array_names, open_arrays, real_numbers, whole_numbers
 from molequi.datasets.chirality.mirror import mirror_frames
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
@@ -21,6 +21,7 @@ from molequi.datasets.report import describe_frames
 from molequi.datasets.splits import NAMES
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES
+from molequi.runtime.gate import reading
 from molequi.structures.perception import labels_from_geometry
 
 _ARRAYS = ("z", "R", "split")
@@ -86,7 +87,10 @@ def _read(path: str | Path) -> _Trajectory:
         raise UserError(
             f"{path}: the arrays do not fit: {found}; expected (N,), (M, N, 3), and (M,) of 0, 1, 2"
         )
-    return _Trajectory(z.astype(np.int64), positions.astype(np.float64), part.astype(np.int64))
+    with reading(path, "conformers of alanine"):
+        return _Trajectory(
+            whole_numbers(arrays, "z"), real_numbers(arrays, "R"), whole_numbers(arrays, "split")
+        )
 
 
 def _labelled(path: str | Path, trajectory: _Trajectory) -> Frames:

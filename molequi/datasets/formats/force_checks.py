@@ -29,11 +29,14 @@ def suspicious_forces(frames: Frames) -> list[str]:
     changes, works = _steps(frames.subset(torch.arange(min(len(frames), _MOST))))
     if len(changes) < _FEWEST or not works.any():
         return []
-    slope = float(works @ changes) / float(works @ works)
+    square = float(works @ works)
+    if not square:  # too small for a number
+        return []
+    slope = float(works @ changes) / square
     explained = 1.0 - float(((changes - slope * works) ** 2).sum()) / max(
         float((changes**2).sum()), 1e-300
     )
-    if explained < _EXPLAINED or abs(slope - 1.0) < _RIGHT:
+    if not explained >= _EXPLAINED or abs(slope - 1.0) < _RIGHT:
         return []
     if abs(slope + 1.0) < _RIGHT:
         return [

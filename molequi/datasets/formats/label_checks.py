@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from ase.constraints import FixAtoms
 
 from molequi.datasets.formats.values import PLACES, contents
+from molequi.datasets.in_memory import LARGEST_LABEL
 from molequi.errors import UserError
 from molequi.properties import Property
 
@@ -71,16 +73,23 @@ def unlabel_constrained(
     ]
 
 
+def refuse_impossible(row: Property, values: Mapping[int, np.ndarray]) -> None:
+    """Raise UserError for a label that is infinite, or so large that it can only be damage."""
+    for index, value in values.items():
+        if (np.abs(value) > LARGEST_LABEL).any():
+            size = float(np.nanmax(np.abs(value)))
+            found = "infinite" if math.isinf(size) else f"{size:g} in size"
+            raise UserError(
+                f"{row.name} of frame {index} is {found}; remove the frame or mend its label"
+            )
+
+
 def gaps(row: Property, values: Mapping[int, np.ndarray], n_frames: int) -> list[str]:
     """Warn of frames without a label, and of labels that are all zero.
 
-    Raises UserError for a label that is infinite, or neither yes nor no where it should be.
+    Raises UserError for a label that is neither yes nor no where it should be.
     """
     for index, value in values.items():
-        if np.isinf(value).any():
-            raise UserError(
-                f"{row.name} of frame {index} is infinite; remove the frame or mend its label"
-            )
         if row.binary and not np.isin(value[~np.isnan(value)], (0.0, 1.0)).all():
             raise UserError(
                 f"{row.name} of frame {index} is {float(np.ravel(value)[0]):g}; a yes/no label is "

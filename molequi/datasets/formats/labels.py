@@ -16,6 +16,7 @@ from molequi.datasets.formats.label_checks import (
     ambiguities,
     gaps,
     missing_label,
+    refuse_impossible,
     unlabel_constrained,
 )
 from molequi.datasets.formats.stress_checks import doubtful_stress
@@ -63,6 +64,7 @@ def find_labels(
             raise UserError(missing_label(row, keys.get(row.name), structures, present, where))
         chosen, *others = sources
         warnings += ambiguities(row, chosen, others)
+        refuse_impossible(row, chosen.values)
         factor = _factor(row, chosen, units)
         values = {index: value * factor for index, value in chosen.values.items()}
         if row.name == "stress":

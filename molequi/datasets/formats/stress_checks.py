@@ -9,7 +9,9 @@ import ase
 import numpy as np
 from ase import units
 
-from molequi.datasets.formats.values import contents
+from molequi.datasets.formats.values import contents, parse_value
+from molequi.datasets.in_memory import LARGEST_LABEL
+from molequi.properties import PROPERTIES
 
 # So many of each make 1 eV/Å³, or 1 eV.
 _PER_EV_A3 = {
@@ -128,9 +130,13 @@ def _likely_unit(
     with np.errstate(over="ignore", invalid="ignore"):  # numbers that overflow tell nothing
         product = float((given * expected).sum())
         norms = float(np.linalg.norm(given) * np.linalg.norm(expected))
-    if not math.isfinite(product + norms) or abs(product) <= _LIKENESS * norms:
+        square = float(np.square(expected).sum())
+    # So do numbers whose squares are too small for any.
+    if not 0.0 < norms < math.inf or not 0.0 < square < math.inf:
         return None
-    ratio = product / float(np.square(expected).sum())
+    ratio = product / square
+    if abs(product) <= _LIKENESS * norms or not 0.0 < abs(ratio) < math.inf:
+        return None
     nearest = min(sizes, key=lambda name: abs(math.log(abs(ratio) / sizes[name])))
     if abs(math.log(abs(ratio) / sizes[nearest])) > math.log(_TOLERANCE):
         return None
@@ -142,7 +148,7 @@ def _forces(atoms: ase.Atoms) -> np.ndarray | None:
     for place in ("calculator", "arrays"):
         for key, value in contents(atoms, place).items():
             if str(key).lower() in {"forces", "ref_forces", "force"}:
-                forces = np.asarray(value, dtype=np.float64)
-                if forces.shape == (len(atoms), 3) and np.isfinite(forces).all():
+                forces = parse_value(value, PROPERTIES["forces"], len(atoms))
+                if forces is not None and (np.abs(forces) < LARGEST_LABEL).all():
                     return forces - forces.mean(axis=0)
     return None

@@ -71,8 +71,10 @@ def parse_value(value: Any, row: Property, n_atoms: int) -> np.ndarray | None:
     if isinstance(value, str):
         value = [word for word in re.split(r"[\s,;\[\]()]+", value) if word] or None
     try:
+        if np.iscomplexobj(value):  # numpy would drop a half of it
+            return None
         numbers = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if row.name == "stress" and numbers.shape == (6,):
         return voigt_6_to_full_3x3_stress(numbers)

@@ -16,13 +16,13 @@ import csv
 import dataclasses
 import re
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from ase.data import atomic_numbers
 
-from molequi.datasets.array_files import open_arrays
+from molequi.datasets.array_files import open_arrays, real_numbers, whole_numbers
 from molequi.datasets.prepared import Progress
 from molequi.errors import UserError
 from molequi.runtime.gate import reading
@@ -35,6 +35,7 @@ _QM9PACK_COLUMNS = tuple(
     "GibbsFreeEnergy_298K_au Heatcapacity_Cv_cal_mol_K".split()
 )
 _LARGEST_XYZ = 1 << 20  # bytes; QM9 has none of a hundredth
+_MOST = 1 << 31  # QM9 has some 1e5 molecules
 _QM9PACK_FILES = ("qm9_part1.csv", "qm9_part2.csv", "qm9_part3.csv")
 
 
@@ -55,10 +56,20 @@ class RawQM9:
 
 @dataclasses.dataclass(frozen=True)
 class _Molecule:
+    """A molecule as a file has it. Raises ValueError where it is not whole."""
+
     index: int
     z: list[int]
     pos: np.ndarray
     values: list[float]
+
+    def __post_init__(self) -> None:
+        if not 0 < self.index < _MOST:
+            raise ValueError(f"its number is {self.index}")
+        if not self.z or self.pos.shape != (len(self.z), 3):
+            raise ValueError(f"{len(self.z)} elements and coordinates {self.pos.shape}")
+        if len(self.values) != len(COLUMNS):
+            raise ValueError(f"{len(self.values)} of {len(COLUMNS)} properties")
 
 
 def read_qm9_source(path: str | Path, progress: Progress | None = None) -> RawQM9:
@@ -142,16 +153,24 @@ def _parse_xyz(text: str, where: str) -> _Molecule:
         words = lines[1].split()
         if words[0] == "gdb":
             words = words[1:]
-        atoms = [line.split() for line in lines[2 : 2 + n_atoms]]
-        pos = np.array([[parse_number(word) for word in atom[1:4]] for atom in atoms])
+        atoms = _first(lines[2:], n_atoms)
+        rows = [line.split() for line in atoms]
+        pos = np.array([[parse_number(word) for word in row[1:4]] for row in rows])
         return _Molecule(
             int(words[0]),
-            [atomic_numbers[atom[0]] for atom in atoms],
+            [atomic_numbers[row[0]] for row in rows],
             pos,
             [parse_number(word) for word in words[1:16]],
         )
     except (ValueError, IndexError, KeyError) as error:
         raise UserError(f"{where}: not a QM9 file ({type(error).__name__}: {error})") from error
+
+
+def _first(lines: Sequence[str], n_atoms: int) -> Sequence[str]:
+    """Return the lines of so many atoms. Raises ValueError where there are fewer."""
+    if not 0 < n_atoms <= len(lines):
+        raise ValueError(f"{len(lines)} lines for {n_atoms} atoms")
+    return lines[:n_atoms]
 
 
 def _table_beside(path: Path) -> Path:
@@ -165,6 +184,7 @@ def _table_beside(path: Path) -> Path:
 
 def _sdf_molecules(path: Path, table: Path) -> Iterator[_Molecule]:
     with (
+        reading(path, f"QM9 beside {table.name}"),
         path.open(encoding="ascii") as structures,
         table.open(encoding="ascii", newline="") as rows,
     ):
@@ -205,7 +225,7 @@ def _sdf_blocks(handle: Iterable[str]) -> Iterator[list[str]]:
 def _parse_molblock(block: list[str], row: dict[str, str], where: str) -> _Molecule:
     """Read a V2000 block by its fixed columns; the bonds are of no use here."""
     try:
-        atoms = block[4 : 4 + int(block[3][:3])]
+        atoms = _first(block[4:], int(block[3][:3]))
         pos = np.array(
             [[float(line[0:10]), float(line[10:20]), float(line[20:30])] for line in atoms]
         )
@@ -224,7 +244,10 @@ def _parse_molblock(block: list[str], row: dict[str, str], where: str) -> _Molec
 
 def _qm9pack_molecules(folder: Path) -> Iterator[_Molecule]:
     for name in _QM9PACK_FILES:
-        with (folder / name).open(encoding="utf-8", newline="") as handle:
+        with (
+            reading(folder / name, "part of QM9"),
+            (folder / name).open(encoding="utf-8", newline="") as handle,
+        ):
             for row in csv.DictReader(handle):
                 try:
                     pos = np.array(
@@ -281,10 +304,8 @@ def _read_flat(path: Path) -> RawQM9:
             f"{', '.join(arrays)}"
         )
     with reading(path, "QM9"):
-        return RawQM9(
-            index=arrays["index"].astype(np.int64),
-            n_atoms=arrays["n_atoms"].astype(np.int64),
-            z=arrays["z"].astype(np.int64),
-            pos=arrays["pos"].astype(np.float64),
-            columns={name: arrays[name].astype(np.float64) for name in COLUMNS},
-        )
+        index, n_atoms, z = (whole_numbers(arrays, name) for name in ("index", "n_atoms", "z"))
+        columns = {name: real_numbers(arrays, name) for name in COLUMNS}
+        if any(column.shape != index.shape for column in (n_atoms, *columns.values())):
+            raise ValueError(f"its arrays are not all of {len(index)} molecules")
+        return RawQM9(index, n_atoms, z, real_numbers(arrays, "pos"), columns)
