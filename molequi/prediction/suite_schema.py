@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 from typing import Any, Literal
 
 import pydantic
@@ -76,8 +75,11 @@ class SuiteFile(Settings):
 
 def number_of(value: Any) -> Any:
     """Return a text such as 1/2 as a number; pydantic judges whatever else is given."""
+    if not isinstance(value, str):
+        return value
+    numerator, _, denominator = value.partition("/")
     try:
-        return float(Fraction(value)) if isinstance(value, str) else value
+        return float(numerator) / float(denominator or 1)
     except (ValueError, ZeroDivisionError):
         return value
 

@@ -21,6 +21,7 @@ Paths are relative to the YAML file. Structures of SMILES are placed by ETKDGv3 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -102,7 +103,10 @@ def _term(text: str, names: Mapping[str, Any]) -> tuple[float, str]:
     found = _COEFFICIENT.match(text)
     if text in names or found is None or found.end() == len(text):
         return 1.0, text
-    return number_of(found[1]), text[found.end() :]
+    coefficient = number_of(found[1])
+    if isinstance(coefficient, str) or not math.isfinite(coefficient):
+        raise UserError(f"the coefficient of {text[:60]!r} is no number")
+    return coefficient, text[found.end() :]
 
 
 def _reaction(entry: ReactionEntry, systems: Mapping[str, Atoms], unit: str) -> Reaction:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from molequi.structures.atoms import charge_of, check_atoms, multiplicity_of
 KCAL_MOL = units.kcal / units.mol  # eV
 # Coefficients may be fractions, which no text writes exactly.
 _UNBALANCED = 1e-6
+_LARGEST = 1e15  # of energies, kcal/mol, and coefficients
 
 
 class Reaction(NamedTuple):
@@ -68,6 +69,7 @@ class ReactionSuite:
             raise UserError(f"suite {self.origin.name} has no reactions")
         for reaction in self.reactions:
             where = f"suite {self.origin.name}, reaction {reaction.name}"
+            _require_numbers([reaction.kcal_mol, *(term[0] for term in reaction.terms)], where)
             for _, system in reaction.terms:
                 _require_known(system, self.systems, where)
             _require_balance(reaction, self.systems, where)
@@ -96,6 +98,7 @@ class ConformerSuite:
                 )
             if len(structures) < 2:
                 raise UserError(f"{where}: one conformer has no relative energy; give two or more")
+            _require_numbers(energies, where)
             formulas = {atoms.get_chemical_formula() for atoms in structures}
             if len(formulas) > 1:
                 raise UserError(f"{where}: its conformers are {', '.join(sorted(formulas))}")
@@ -129,6 +132,12 @@ def checked_system(atoms: Atoms) -> Atoms:
     atoms.info["charge"] = charge_of(atoms)
     atoms.info["spin_multiplicity"] = multiplicity_of(atoms, atoms.info["charge"])
     return atoms
+
+
+def _require_numbers(values: Iterable[float], where: str) -> None:
+    bad = [value for value in values if not abs(value) < _LARGEST]
+    if bad:
+        raise UserError(f"{where}: {bad[0]:g} is no energy or coefficient")
 
 
 def _require_known(name: str, systems: Mapping[str, Atoms], where: str) -> None:

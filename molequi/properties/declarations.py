@@ -10,6 +10,13 @@ from typing import Any
 from molequi.properties.property import Periodicity, Property, PropertyError
 from molequi.properties.table import PROPERTIES
 
+# What plain data hold for the fields of `Property`, by their annotations.
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "str": str,
+    "bool": bool,
+    "tuple[str, ...]": (list, tuple),
+}
+
 
 def declare(name: str, **fields: Any) -> Property:
     """Make a row from a config's declaration; `fields` are those of `Property` except the name.
@@ -60,11 +67,31 @@ def from_dict(data: Mapping[str, Any]) -> Property:
     """
     fields = {name: value for name, value in data.items() if name != "qm9"}
     row = PROPERTIES.get(fields["name"])
-    return _from_plain(fields if row is None else {**to_dict(row), **fields})
+    if row is None:
+        return _from_plain(fields)
+    found = _from_plain({**to_dict(row), **fields})
+    if (found.irreps, found.per_atom) != (row.irreps, row.per_atom):
+        raise PropertyError(
+            f"property {row.name!r} is written as {_form(found)}, and is {_form(row)}"
+        )
+    return found
+
+
+def _form(row: Property) -> str:
+    return f"{row.irreps} {'per atom' if row.per_atom else 'per structure'}"
 
 
 def _from_plain(fields: Mapping[str, Any]) -> Property:
-    """Make a row of plain data: lists become tuples, a word the periodicity."""
+    """Make a row of plain data: lists become tuples, a word the periodicity.
+
+    Raises PropertyError for a value of another type than its field's.
+    """
+    for field in dataclasses.fields(Property):
+        kind, value = _KINDS.get(str(field.type), object), fields.get(field.name)
+        if field.name in fields and not isinstance(value, kind):
+            raise PropertyError(
+                f"property {fields['name']!r}: {field.name} cannot be {repr(value)[:40]}"
+            )
     tuples = {
         name: tuple(fields[name]) for name in ("aliases", "gives", "serves") if name in fields
     }

@@ -63,7 +63,7 @@ def _drop(entries: dict[str, Any], own: Mapping[str, Any], targets: list[str]) -
 def _path_of_table(data: Mapping[str, Any]) -> Path | None:
     settings = _group(data, "data")
     kind, path = settings.get("kind"), settings.get("path")
-    if kind not in {None, "table"} or not isinstance(path, str):
+    if kind not in (None, "table") or not isinstance(path, str):
         return None
     found = find_data(path)
     return found if has_columns(found) else None
