@@ -56,6 +56,7 @@ def check(
     *,
     calculator: Calculator = None,
     add_hydrogens: options.AddHydrogens = False,
+    as_is: options.AsIs = False,
     device: options.DeviceOption = options.Device.cpu,
     dtype: Precision = None,
     dispersion: options.Dispersion = None,
@@ -71,10 +72,10 @@ def check(
     """
     _refuse_both(model, calculator, input_)
     if calculator is not None:
-        structures = _structures(model, add_hydrogens=add_hydrogens)
+        structures = _structures(model, add_hydrogens=add_hydrogens, as_is=as_is)
         measurements = _check_calculator(calculator, structures, dtype)
     elif model is not None:
-        structures = _structures(input_, add_hydrogens=add_hydrogens)
+        structures = _structures(input_, add_hydrogens=add_hydrogens, as_is=as_is)
         measurements = _check_model(model, input_, structures, device, dtype, dispersion)
     else:
         raise UserError("nothing to check: give a MODEL, or --calculator MODULE:FACTORY")
@@ -137,12 +138,12 @@ def _check_calculator(
     return measure(runner, given or default_structures(), dtype=limits)
 
 
-def _structures(source: str | None, *, add_hydrogens: bool) -> list[Atoms]:
+def _structures(source: str | None, *, add_hydrogens: bool, as_is: bool) -> list[Atoms]:
     from molequi.structures.inputs import read_inputs
 
     if source is None:
         return []
-    found = read_inputs(source, add_hydrogens=add_hydrogens)
+    found = read_inputs(source, add_hydrogens=add_hydrogens, as_is=as_is)
     return [structure.require_atoms() for structure in found]
 
 

@@ -37,6 +37,7 @@ def embed(
     model: options.Model = "organic",
     charge: options.Charge = None,
     add_hydrogens: options.AddHydrogens = False,
+    as_is: options.AsIs = False,
     json: options.Json = False,
     device: options.DeviceOption = options.Device.cpu,
     dtype: options.DtypeOption = None,
@@ -53,7 +54,7 @@ def embed(
     from molequi.prediction.embedding import iter_embeddings
 
     reading = options.Reading(
-        inputs or [], smiles or [], charge, seed=seed, add_hydrogens=add_hydrogens
+        inputs or [], smiles or [], charge, seed=seed, add_hydrogens=add_hydrogens, as_is=as_is
     )
     found = list(iter_embeddings(reading.structures(), load_network(model, device, dtype)))
     if json:

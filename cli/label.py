@@ -73,6 +73,7 @@ def label(
     exclude: Exclude = None,
     charge: options.Charge = None,
     add_hydrogens: options.AddHydrogens = False,
+    as_is: options.AsIs = False,
     processes: Processes = None,
     resume: Resume = False,
     overwrite: options.Overwrite = False,
@@ -91,7 +92,7 @@ def label(
 
     names = [name.strip() for name in (properties or "").split(",") if name.strip()]
     with Bar("labels") as bar:
-        run = RunSettings(processes, resume, overwrite, bar.show, add_hydrogens)
+        run = RunSettings(processes, resume, overwrite, bar.show, add_hydrogens, as_is)
         result = compute(
             inputs or [], level, output, smiles=smiles or [], properties=names, rows=rows,
             exclude=exclude, charge=charge, seed=seed, run=run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from molequi.cli.options import Device, Dtype, precision
@@ -39,11 +40,15 @@ def load_calculator(
     )
 
 
-def completed(inputs: list[str] | None) -> list[Structure]:
-    """Read inputs, adding the hydrogens that records in space lack."""
+def completed(
+    inputs: list[str] | None, *, add_hydrogens: bool, as_is: bool
+) -> Sequence[str | Structure]:
+    """Read inputs where hydrogens that records in space lack are added, or left out by wish."""
     from molequi.structures.inputs import read_inputs
 
-    return list(read_inputs(inputs, add_hydrogens=True)) if inputs else []
+    if not inputs or not (add_hydrogens or as_is):
+        return inputs or []
+    return list(read_inputs(inputs, add_hydrogens=add_hydrogens, as_is=as_is))
 
 
 def read_one(
@@ -53,10 +58,11 @@ def read_one(
     seed: int,
     *,
     add_hydrogens: bool,
+    as_is: bool,
 ) -> Atoms:
     """Read the first structure of an input. Raises UserError where there is none."""
     from molequi.structures.inputs import one_structure
 
     return one_structure(
-        source, smiles=smiles, charge=charge, seed=seed, add_hydrogens=add_hydrogens
+        source, smiles=smiles, charge=charge, seed=seed, add_hydrogens=add_hydrogens, as_is=as_is
     ).require_atoms()

@@ -66,6 +66,7 @@ def md(
     restart: Restart = False,
     charge: options.Charge = None,
     add_hydrogens: options.AddHydrogens = False,
+    as_is: options.AsIs = False,
     json: options.Json = False,
     dispersion: options.Dispersion = None,
     unsafe: options.Unsafe = False,
@@ -85,7 +86,7 @@ def md(
     from molequi.simulation.md import MDSettings
 
     settings = MDSettings(ensemble.value, temperature, timestep, steps, interval, friction, seed)
-    atoms = read_one(input_, smiles, charge, seed, add_hydrogens=add_hydrogens)
+    atoms = read_one(input_, smiles, charge, seed, add_hydrogens=add_hydrogens, as_is=as_is)
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     result = _run(atoms, calculator, settings, output, restart=restart, overwrite=overwrite)
     print_json(result) if json else _print(result)

@@ -47,8 +47,8 @@ Inputs = Annotated[
         metavar="INPUT...",
         show_default=False,
         help=(
-            "Files that ASE or RDKit read (.xyz .sdf .mol2 .smi .csv .pdb .gjf .cif .traj .db, "
-            "also .gz .bz2 .xz), or - for stdin."
+            "Files that ASE or RDKit read (.xyz .sdf .mol2 .smi .csv .xlsx .parquet .pdb .gjf .cif "
+            ".traj .db, also .gz .bz2 .xz), or - for stdin."
         ),
     ),
 ]
@@ -119,8 +119,15 @@ AddHydrogens = Annotated[
     bool,
     typer.Option(
         "--add-hydrogens",
-        help="Complete SDF records that have coordinates in space but no hydrogens; other inputs "
-        "without them are refused.",
+        help="Have RDKit place the hydrogens of structures that have none, by the bonds of an SDF "
+        "or by those that distances tell.",
+    ),
+]
+AsIs = Annotated[
+    bool,
+    typer.Option(
+        "--as-is",
+        help="Take structures without hydrogens for what they are; else they are refused.",
     ),
 ]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the model runs.")]
@@ -175,6 +182,7 @@ class Reading(NamedTuple):
     conformers: int = 1
     seed: int = 0
     add_hydrogens: bool = False
+    as_is: bool = False
 
     @property
     def n_sources(self) -> int:
@@ -187,7 +195,7 @@ class Reading(NamedTuple):
 
         return read_inputs(
             self.inputs, smiles=self.smiles, charge=self.charge, conformers=self.conformers,
-            seed=self.seed, add_hydrogens=self.add_hydrogens,
+            seed=self.seed, add_hydrogens=self.add_hydrogens, as_is=self.as_is,
         )  # fmt: skip
 
     def n_structures(self) -> int | None:

@@ -50,6 +50,7 @@ def predict(
     output: options.Output = None,
     charge: options.Charge = None,
     add_hydrogens: options.AddHydrogens = False,
+    as_is: options.AsIs = False,
     conformers: Conformers = 1,
     temperature: Temperature = None,
     json: options.Json = False,
@@ -69,7 +70,7 @@ def predict(
     """
     options.require_inputs(inputs, smiles, "predict")
     network = load_network(model, device, dtype, dispersion=dispersion)
-    given = (inputs or [], smiles or [], charge, conformers, seed, add_hydrogens)
+    given = (inputs or [], smiles or [], charge, conformers, seed, add_hydrogens, as_is)
     reading = options.Reading(*given)
     if temperature is not None:
         _check_means(conformers, unsafe=unsafe)
@@ -95,7 +96,7 @@ def _means(
 ) -> int:
     from molequi.simulation.boltzmann import predict_means
 
-    given = completed(reading.inputs) if reading.add_hydrogens else reading.inputs
+    given = completed(reading.inputs, add_hydrogens=reading.add_hydrogens, as_is=reading.as_is)
     means = predict_means(
         given, network, temperature=temperature, smiles=reading.smiles, charge=reading.charge,
         conformers=reading.conformers, seed=reading.seed, output=output, overwrite=overwrite,

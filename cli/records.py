@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from molequi.cli.output import line, say
 from molequi.errors import UserError
 
 Record = Mapping[str, Any]
+_MOST_NOTES = 8  # of one kind are said
 _NOTES = (
     ("charge_source", "total charge"),
     ("multiplicity_source", "multiplicity"),
     ("geometry", "geometry"),
+    ("open_stereo", "configurations left open, and chosen"),
     ("reading", "reading"),
     ("dipole_origin", "origin of the dipoles of ions"),
     ("unsafe", "outside the model, unsafe"),
@@ -56,7 +58,7 @@ class Tally:
         self.model, self.level = record["model"], record["level"]
         self.sources[record["source"]] = None
         for key, found in self._notes.items():
-            if key in record:
+            if key in record and len(found) <= _MOST_NOTES:
                 found[record[key]] = None
         return True
 
@@ -75,8 +77,7 @@ class Tally:
         if with_source:
             line(f"source: {next(iter(self.sources))}")
         for key, heading in _NOTES:
-            for note in self._notes[key]:
-                line(f"{heading}: {note}")
+            _print_notes(heading, self._notes[key])
 
 
 def errors_of(records: Sequence[Record]) -> list[str]:
@@ -115,5 +116,13 @@ def print_provenance(records: Sequence[Record]) -> None:
 def print_notes(records: Sequence[Record]) -> None:
     """Say once where charges, spins and geometries come from."""
     for key, heading in _NOTES:
-        for note in dict.fromkeys(record[key] for record in records if key in record):
-            line(f"{heading}: {note}")
+        _print_notes(heading, dict.fromkeys(record[key] for record in records if key in record))
+
+
+def _print_notes(heading: str, notes: Iterable[str]) -> None:
+    """Say each note, up to so many: of thousands of molecules each may have its own."""
+    for number, note in enumerate(notes):
+        if number == _MOST_NOTES:
+            line(f"{heading}: and others, see --json or --output")
+            break
+        line(f"{heading}: {note}")

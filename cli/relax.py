@@ -43,6 +43,7 @@ def relax(
     output: options.Output = None,
     charge: options.Charge = None,
     add_hydrogens: options.AddHydrogens = False,
+    as_is: options.AsIs = False,
     json: options.Json = False,
     dispersion: options.Dispersion = None,
     unsafe: options.Unsafe = False,
@@ -60,7 +61,7 @@ def relax(
 
     from molequi.simulation.relaxation import relax as run
 
-    given = completed(inputs) if add_hydrogens else inputs or []
+    given = completed(inputs, add_hydrogens=add_hydrogens, as_is=as_is)
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     total = options.Reading(inputs or [], smiles or [], charge).n_structures()
     with Bar("structures") as bar:

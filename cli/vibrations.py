@@ -33,6 +33,7 @@ def vibrations(
     output: Folder = None,
     charge: options.Charge = None,
     add_hydrogens: options.AddHydrogens = False,
+    as_is: options.AsIs = False,
     json: options.Json = False,
     dispersion: options.Dispersion = None,
     unsafe: options.Unsafe = False,
@@ -48,7 +49,7 @@ def vibrations(
     """
     from molequi.simulation.vibrations import vibrations as run
 
-    atoms = read_one(input_, smiles, charge, seed, add_hydrogens=add_hydrogens)
+    atoms = read_one(input_, smiles, charge, seed, add_hydrogens=add_hydrogens, as_is=as_is)
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     with STDERR.status("relaxing, then the Hessian"):
         result = run(

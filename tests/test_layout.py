@@ -34,10 +34,9 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "structures",
-        "formats text counting sniff symbols electrons atoms doubts keys comments notation xyz pdb "
-        "mol2 programs gaussian cip fragments radicals molecules sdf csv_files structure readers "
-        "inputs writers "
-        "perception",
+        "formats text sheets counting headings sniff piped symbols electrons atoms radicals bare "
+        "hydrogens doubts keys comments notation xyz pdb mol2 programs gaussian cip open_stereo "
+        "fragments molecules sdf csv_files structure readers inputs writers perception",
     ),
     ("", "keys overrides settings"),
     (

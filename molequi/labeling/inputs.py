@@ -37,6 +37,7 @@ def gather(
     seed: int,
     rows: str | None,
     add_hydrogens: bool = False,
+    as_is: bool = False,
 ) -> list[Structure]:
     """Return the structures of all inputs, in order.
 
@@ -64,6 +65,7 @@ def gather(
                 charge=charge,
                 seed=seed,
                 add_hydrogens=add_hydrogens,
+                as_is=as_is,
             )
             structures += _chosen(list(found), numbers, item)
     if smiles or not inputs:

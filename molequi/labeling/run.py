@@ -63,7 +63,7 @@ class RunSettings:
     By default one per core that this process may use.
 
     resume: go on with the journal of an interrupted run. overwrite: replace output and journal.
-    progress: called with done, total, failed. add_hydrogens: complete records that have none, see
+    progress: called with done, total, failed. add_hydrogens, as_is: what of structures without, see
     `inputs.read_inputs`.
     """
 
@@ -72,6 +72,7 @@ class RunSettings:
     overwrite: bool = False
     progress: Progress | None = None
     add_hydrogens: bool = False
+    as_is: bool = False
 
 
 def label(
@@ -105,8 +106,9 @@ def label(
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     paths = [os.fspath(item) for item in inputs]
     structures = gather(
-        paths, smiles, charge=charge, seed=seed, rows=rows, add_hydrogens=run.add_hydrogens
-    )
+        paths, smiles, charge=charge, seed=seed, rows=rows, add_hydrogens=run.add_hydrogens,
+        as_is=run.as_is,
+    )  # fmt: skip
     excluded = None if exclude is None else read_excluded(os.fspath(exclude))
     return _label(_sift(structures, excluded), parsed, chosen, target, run)
 

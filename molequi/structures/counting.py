@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from molequi.structures.formats import UNREADABLE, Format, format_of, open_binary
+from molequi.structures.sheets import is_sheet
 
 
 def count_structures(sources: Iterable[str | os.PathLike[str]]) -> int | None:
@@ -22,7 +23,7 @@ def count_structures(sources: Iterable[str | os.PathLike[str]]) -> int | None:
 
 def _count(path: Path) -> int | None:
     count = _COUNTS.get(format_of(path)) if path.is_file() else None
-    if count is None:
+    if count is None or is_sheet(path):
         return None
     try:
         with open_binary(path) as handle:

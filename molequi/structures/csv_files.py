@@ -1,4 +1,4 @@
-"""CSV and TSV files, compressed or not, whatever their delimiter."""
+"""CSV and TSV files, compressed or not, whatever their delimiter; spreadsheets as such."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import io
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,12 +16,13 @@ from rdkit import Chem, rdBase
 from molequi.errors import UserError
 from molequi.runtime.gate import reading
 from molequi.structures.formats import UNREADABLE, open_binary, suffix_of
+from molequi.structures.headings import delimiter_of, name_in, named_smiles, names_delimiter
 from molequi.structures.molecules import atoms_from_smiles
+from molequi.structures.sheets import is_sheet, sheet_suffix, sheet_text
 from molequi.structures.text import decode
 
-_SMILES_NAMES = ("smiles", "canonical_smiles", "isomeric_smiles", "smi", "smile", "smiles_string")
-_NAMES = ("name", "compound_name", "molecule_name", "title", "id", "compound_id", "cid", "mol_id")
-_MISSING = {"", "nan", "na", "n/a", "none", "null", "-"}
+_MISSING = {"", "nan", "na", "n/a", "#n/a", "none", "null", "-"}
+_DELIMITERS = {".tsv": "\t", ".xlsx": ",", ".xlsm": ",", ".parquet": ","}
 # A column without such a name is taken where so many of its first cells are SMILES.
 _SAMPLE, _ENOUGH = 100, 0.8
 
@@ -55,29 +56,28 @@ class SmilesColumn(NamedTuple):
 
 
 def open_table(path: Path) -> io.StringIO:
-    """Open a text file, compressed or not, in any encoding that `text.decode` knows.
+    """Open a table as text, compressed or not, in any encoding that `text.decode` knows.
 
-    A damaged file raises one of `formats.UNREADABLE`.
+    XLSX and Parquet become CSV, see `sheets`. A damaged file raises one of `formats.UNREADABLE`.
     """
     with open_binary(path) as handle:
-        return io.StringIO(decode(handle.read()), newline="")
+        return io.StringIO(_text_of(handle.read(), path), newline="")
+
+
+def _text_of(data: bytes, path: Path) -> str:
+    suffix = suffix_of(path) if is_sheet(path) else sheet_suffix(data)
+    return sheet_text(data, path, suffix) if suffix else decode(data)
 
 
 def table_reader(handle: io.StringIO, path: Path) -> csv.DictReader[str]:
     """Read the lines of a CSV or TSV file as dicts.
 
-    The delimiter is the likeliest of comma, semicolon, tab and bar in the first line, else the
-    space; the line `sep=;` of a spreadsheet names it.
+    The delimiter is that of the file's kind, or told from the first line: see `delimiter_of`.
     """
     first = handle.readline()
-    if first.lower().startswith("sep=") and len(first.strip("\n")) == 5:
-        delimiter = first[4]
-    else:
+    if not names_delimiter(first):
         handle.seek(0)
-        likeliest = max(",;\t|", key=first.count)
-        delimiter = likeliest if likeliest in first else " "
-    if suffix_of(path) == ".tsv":
-        delimiter = "\t"
+    delimiter = _DELIMITERS.get(suffix_of(path)) or delimiter_of(first)
     return _Table(path, handle, delimiter=delimiter, skipinitialspace=True)
 
 
@@ -111,11 +111,11 @@ def column_names(reader: csv.DictReader[str], path: Path) -> list[str]:
 
 
 def find_smiles_column(
-    path: Path, columns: Sequence[str], wanted: str | None = None
+    path: Path, columns: Sequence[str], wanted: str | None = None, text: str | None = None
 ) -> SmilesColumn:
     """Return the column with SMILES: the one called `wanted`, by its usual name, or by its content.
 
-    Raises UserError that lists the columns.
+    text: the table, where it is no file. Raises UserError that lists the columns.
     """
     if wanted is not None:
         for name in sorted(columns, key=lambda name: name != wanted):
@@ -124,12 +124,10 @@ def find_smiles_column(
         raise UserError(
             f"{path} has no column {wanted!r} for SMILES; its columns are {', '.join(columns)}"
         )
-    named = [name for name in columns if name.strip().lower() in _SMILES_NAMES]
-    named += [name for name in columns if "smiles" in name.lower()]
-    named += [name for name in columns if name.strip().lower() == "inchi"]
-    if named:
-        return SmilesColumn(named[0], is_guess=False)
-    guess = _column_of_smiles(path, columns)
+    named = named_smiles(columns)
+    if named is not None:
+        return SmilesColumn(named, is_guess=False)
+    guess = _column_of_smiles(path, columns, text)
     if guess is None:
         raise UserError(
             f"{path}: no column is named smiles; name it with data.smiles=COLUMN; the columns are "
@@ -143,9 +141,9 @@ def smiles_column(path: Path, columns: Sequence[str], wanted: str | None) -> str
     return find_smiles_column(path, columns, wanted).name
 
 
-def _column_of_smiles(path: Path, columns: Sequence[str]) -> str | None:
+def _column_of_smiles(path: Path, columns: Sequence[str], text: str | None) -> str | None:
     """Return the column whose first cells are SMILES, of several the one with the longest."""
-    with open_table(path) as handle:
+    with open_table(path) if text is None else io.StringIO(text, newline="") as handle:
         lines = list(itertools.islice(table_reader(handle, path), _SAMPLE))
     lengths: dict[str, int] = {}
     for name in columns:
@@ -173,12 +171,22 @@ def table_lines(path: Path, wanted: str | None = None) -> Iterator[Line]:
     except UNREADABLE as error:
         raise UserError(f"{path} cannot be read as text ({error})") from error
     with handle:
-        reader = table_reader(handle, path)
-        column = find_smiles_column(path, column_names(reader, path), wanted)
-        for line in reader:
-            # csv puts surplus cells under None, and None into cells that are missing.
-            cells = {name: cell or "" for name, cell in line.items() if name is not None}
-            yield Line(reader.line_num, cells, cells[column.name].strip(), column.note())
+        yield from _lines(handle.getvalue(), path, wanted)
+
+
+def piped_lines(data: bytes) -> Iterator[Line]:
+    """Yield the lines of a table that came by standard input; see `table_lines`."""
+    path = Path("standard input")
+    return _lines(_text_of(data, path), path, None)
+
+
+def _lines(text: str, path: Path, wanted: str | None) -> Iterator[Line]:
+    reader = table_reader(io.StringIO(text, newline=""), path)
+    column = find_smiles_column(path, column_names(reader, path), wanted, text)
+    for line in reader:
+        # csv puts surplus cells under None, and None into cells that are missing.
+        cells = {name: cell or "" for name, cell in line.items() if name is not None}
+        yield Line(reader.line_num, cells, cells[column.name].strip(), column.note())
 
 
 def present_cells(cells: Mapping[str, str]) -> dict[str, str]:
@@ -191,15 +199,9 @@ def is_missing(cell: object) -> bool:
     return cell is None or (isinstance(cell, str) and cell.strip().lower() in _MISSING)
 
 
-def name_in(cells: Mapping[str, str]) -> str | None:
-    """Return what a line calls its molecule, if anything."""
-    names = {column.strip().lower(): cell.strip() for column, cell in cells.items()}
-    return next((names[name] for name in _NAMES if names.get(name)), None)
-
-
-def table_structures(path: Path, seed: int) -> Iterator[ase.Atoms | str]:
+def table_structures(lines: Iterable[Line], seed: int) -> Iterator[ase.Atoms | str]:
     """Yield a conformer of each line of a table, or the text of what is wrong with it."""
-    for line in table_lines(path):
+    for line in lines:
         try:
             atoms = atoms_from_smiles(line.smiles, seed)
         except UserError as error:

@@ -8,18 +8,16 @@ from collections.abc import Iterator
 import ase
 import numpy as np
 from ase import units
-from scipy.spatial import cKDTree
 
+from molequi.structures.bare import openness
 from molequi.structures.electrons import nearest_whole, total_of
+from molequi.structures.radicals import metals_with_open_shells
 
 # Typical distance of a hydrogen to its nearest atom, Å.
 HYDROGEN_BOND = 1.09
 _NEAR = 0.15  # of it; bonds to C, N, O and F lie within
 _MAX_ATOMS = 200
 _CHARGES = re.compile(r"(?i)\w*charges?")
-_BONDED_TO_CARBON = 2.0  # Å; C-Br is 1.94 Å long
-_TRIPLE = 1.25  # Å; C-C is 1.20 Å in acetylene, C=C 1.34 Å in ethylene
-_IN_LINE = -0.87  # cosine of 150 degrees
 
 
 def nearest_to_hydrogens(positions: np.ndarray, numbers: np.ndarray) -> np.ndarray:
@@ -44,8 +42,29 @@ def fits_bohr(distances: np.ndarray) -> bool:
 
 def doubts_of(atoms: ase.Atoms) -> list[str]:
     """Return a line for each doubt about a structure."""
-    doubts = (doubtful_units(atoms), missing_hydrogens(atoms), unsaid_electrons(atoms))
+    doubts = (
+        doubtful_units(atoms),
+        missing_hydrogens(atoms),
+        unsaid_electrons(atoms),
+        spins_of_metals(atoms),
+    )
     return [doubt for doubt in doubts if doubt]
+
+
+def spins_of_metals(atoms: ase.Atoms) -> str | None:
+    """Return a line of doubt where the spin of a transition metal's molecule is assumed."""
+    metals = metals_with_open_shells(atoms.numbers)
+    source = str(atoms.info.get("multiplicity_source", ""))
+    if not metals or atoms.pbc.any() or not source.startswith("assumed"):
+        return None
+    return f"no bonds tell the spin of {metals}, which is assumed; state the multiplicity"
+
+
+def note_metals(atoms: ase.Atoms) -> None:
+    """Write what `spins_of_metals` says to what else is noted of the reading."""
+    doubt, told = spins_of_metals(atoms), atoms.info.get("reading")
+    if doubt is not None and doubt not in str(told):
+        atoms.info["reading"] = f"{told}; {doubt}" if told else doubt
 
 
 def unsaid_electrons(atoms: ase.Atoms) -> str | None:
@@ -76,30 +95,27 @@ def _charges_of_atoms(atoms: ase.Atoms) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def missing_hydrogens(atoms: ase.Atoms) -> str | None:
-    """Return a line of doubt where a molecule without hydrogens has carbons with open valences.
+    """Return a line of doubt where carbons without a hydrogen have open valences; see `bare`."""
+    found = openness(atoms)
+    return _said(atoms, found.n_carbons) if found.n_carbons else None
 
-    Such a carbon has one neighbour at more than the length of a triple bond to carbon, or two that
-    are not in line with it: fullerenes, cyanogen, carbon oxides and perhalogenated molecules have
-    none.
-    """
-    if atoms.pbc.any() or (atoms.numbers == 1).any() or not (atoms.numbers == 6).any():
-        return None
-    positions = atoms.positions
-    neighbours: list[list[int]] = [[] for _ in atoms]
-    for i, j in cKDTree(positions).query_pairs(_BONDED_TO_CARBON):
-        neighbours[i].append(j)
-        neighbours[j].append(i)
-    n_open = 0
-    for carbon in np.flatnonzero(atoms.numbers == 6):
-        to = positions[neighbours[carbon]] - positions[carbon]
-        lengths = np.linalg.norm(to, axis=1)
-        n_open += len(to) == 1 and lengths[0] > _TRIPLE
-        n_open += len(to) == 2 and to[0] @ to[1] > _IN_LINE * lengths.prod()
-    if not n_open:
+
+def bare_molecule(atoms: ase.Atoms) -> str | None:
+    """Return a line that refuses a molecule whose hydrogens are surely missing."""
+    found = openness(atoms)
+    if not found.is_certain:
         return None
     return (
-        f"the structure has no hydrogens, but {n_open} carbons with open valences: add the "
-        "hydrogens if they are missing"
+        f"{_said(atoms, found.n_carbons)}; --add-hydrogens has RDKit place them, --as-is takes it "
+        "for what it is"
+    )
+
+
+def _said(atoms: ase.Atoms, n_open: int) -> str:
+    what = "hydrogens on its carbons" if (atoms.numbers == 1).any() else "hydrogens"
+    return (
+        f"the structure has no {what}, but {n_open} carbons with open valences: add the hydrogens "
+        "if they are missing"
     )
 
 

@@ -13,10 +13,12 @@ from ase import Atoms
 
 from molequi.errors import UserError
 from molequi.structures.atoms import check_atoms, settle_electrons
-from molequi.structures.csv_files import Line, present_cells, table_lines
+from molequi.structures.csv_files import Line, piped_lines, present_cells, table_lines
+from molequi.structures.doubts import bare_molecule, note_metals
 from molequi.structures.electrons import SOURCE_KEYS
 from molequi.structures.formats import Format, format_of
 from molequi.structures.molecules import atoms_from_smiles, check_conformers
+from molequi.structures.piped import Piped, standard_input
 from molequi.structures.readers import read_structures
 from molequi.structures.structure import Structure
 
@@ -24,7 +26,7 @@ Input = str | os.PathLike[str] | Atoms | Structure
 
 
 class _Wanted(NamedTuple):
-    """The total charge, how many conformers to make of a SMILES, and whether to add hydrogens.
+    """The total charge, how many conformers to make of a SMILES, and what of missing hydrogens.
 
     Conformers have the seeds `seed`, `seed + 1`, ...
     """
@@ -33,6 +35,7 @@ class _Wanted(NamedTuple):
     n_each: int
     seed: int
     add_hydrogens: bool
+    as_is: bool
 
 
 def read_inputs(
@@ -43,6 +46,7 @@ def read_inputs(
     conformers: int = 1,
     seed: int = 0,
     add_hydrogens: bool = False,
+    as_is: bool = False,
 ) -> Iterator[Structure]:
     """Read files, `-` for standard input, ASE atoms, structures read before and SMILES, in order.
 
@@ -50,8 +54,10 @@ def read_inputs(
     go on.
 
     charge: e, overrides what the inputs say. conformers: how many to make of each SMILES, by
-    ETKDGv3 and MMFF94 with the seeds `seed`, `seed + 1`, ... add_hydrogens: complete records of
-    an SDF that have coordinates in space and no hydrogens.
+    ETKDGv3 and MMFF94 with the seeds `seed`, `seed + 1`, ... add_hydrogens: complete
+    what has coordinates in space and no hydrogens, by the bonds of an SDF or by distances; as_is:
+    compute it without them. Else it is an error where a file has it (see `bare.openness`); ASE
+    atoms are what they are.
     Raises UserError, before anything is computed, where a file is missing or there is nothing to
     read.
     """
@@ -63,7 +69,7 @@ def read_inputs(
         )
     check_conformers(conformers)
     _check_files(inputs)
-    wanted = _Wanted(charge, conformers, seed, add_hydrogens)
+    wanted = _Wanted(charge, conformers, seed, add_hydrogens, as_is)
     files = (
         structure
         for position, item in enumerate(inputs)
@@ -90,6 +96,7 @@ def one_structure(
     charge: int | None = None,
     seed: int = 0,
     add_hydrogens: bool = False,
+    as_is: bool = False,
 ) -> Structure:
     """Read the first structure of an input or make one from a SMILES; arguments as `read_inputs`.
 
@@ -104,6 +111,7 @@ def one_structure(
             charge=charge,
             seed=seed,
             add_hydrogens=add_hydrogens,
+            as_is=as_is,
         )
     )
     structure.require_atoms()
@@ -127,25 +135,36 @@ def _read(item: Input, position: int, wanted: _Wanted) -> Iterator[Structure]:
         return
     index = -1
     try:
-        if _format(item) == "table":
-            for index, line in enumerate(table_lines(Path(item))):
+        source = standard_input() if str(item) == "-" else item
+        lines = _lines_of(source)
+        if lines is not None:
+            for index, line in enumerate(lines):
                 yield from _line(line, str(item), index, wanted)
             if index < 0:
                 raise UserError(f"{item} holds no lines below its heading")
             return
         for index, found in read_structures(
-            item, charge=wanted.charge, seed=wanted.seed, add_hydrogens=wanted.add_hydrogens
-        ):
+            source, charge=wanted.charge, seed=wanted.seed, add_hydrogens=wanted.add_hydrogens,
+            as_is=wanted.as_is,
+        ):  # fmt: skip
             yield from _found(found, str(item), index, wanted)
     except UserError as error:
         # What is wrong with a file costs the rest of this file, not the other files.
         yield Structure(str(item), index + 1, None, str(error).removeprefix(f"{item} "))
 
 
+def _lines_of(source: str | os.PathLike[str] | Piped) -> Iterator[Line] | None:
+    """Return the lines of a table; None for what is none."""
+    if isinstance(source, Piped):
+        return piped_lines(source.data) if source.kind == "table" else None
+    return table_lines(Path(source)) if format_of(Path(source)) == "table" else None
+
+
 def _found(found: Atoms | str, source: str, index: int, wanted: _Wanted) -> Iterator[Structure]:
-    if isinstance(found, str):
+    problem = found if isinstance(found, str) else None if wanted.as_is else bare_molecule(found)
+    if isinstance(found, str) or problem is not None:
         columns: dict[str, str] | None = {} if _format(source) == "sdf" else None
-        yield Structure(source, index, None, found, columns=columns)
+        yield Structure(source, index, None, problem, columns=columns)
     elif (
         wanted.n_each > 1 and "smiles" in found.info and "ETKDG" in str(found.info.get("geometry"))
     ):
@@ -162,7 +181,7 @@ def _format(item: str | os.PathLike[str]) -> Format:
 def _fields(atoms: Atoms) -> dict[str, str]:
     """Return the data fields of a record of an SDF, with its name first."""
     own = {"charge", "spin_multiplicity", "formal_charge", "geometry", "reading", *SOURCE_KEYS}
-    own |= {"constitution"}
+    own |= {"constitution", "open_stereo"}
     fields = {str(key): str(value) for key, value in atoms.info.items() if key not in own}
     return {"name": fields.pop("name"), **fields} if "name" in fields else fields
 
@@ -195,6 +214,7 @@ def _settled(structure: Structure, charge: int | None) -> Structure:
     try:
         check_atoms(atoms)
         settle_electrons(atoms, charge)
+        note_metals(atoms)
     except UserError as error:
         return dataclasses.replace(structure, atoms=None, error=str(error))
     return dataclasses.replace(structure, atoms=atoms)

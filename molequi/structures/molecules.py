@@ -14,7 +14,8 @@ from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from molequi.errors import UserError
 from molequi.runtime.gate import reason
 from molequi.structures.fragments import GAP, SHORTEST_CONTACT, closest, in_a_row
-from molequi.structures.radicals import has_open_stereo, unpaired_of_smiles
+from molequi.structures.open_stereo import chosen, open_elements
+from molequi.structures.radicals import unpaired_of_smiles
 from molequi.structures.symbols import set_isotopes
 
 _MAX_ITERATIONS = 2000
@@ -49,10 +50,10 @@ def conformers_from_smiles(smiles: str, n_conformers: int, seed: int = 0) -> lis
     conformers = embed(
         molecule, n_conformers, seed, f"SMILES {smiles.strip()!r}", {"smiles": smiles.strip()}
     )
-    note = "; configurations that the SMILES leaves open are random" * has_open_stereo(molecule)
+    note = ""
     lost = marked_allenes(smiles)
     if lost:
-        note += f"; the mark @ of the allene at atom {lost[0]} is not understood: either enantiomer"
+        note = f"; the mark @ of the allene at atom {lost[0]} is not understood: either enantiomer"
     unpaired = unpaired_of_smiles(molecule)
     for atoms in conformers:
         atoms.info["geometry"] += note
@@ -98,12 +99,21 @@ def marked_allenes(smiles: str) -> list[int]:
 def embed(
     molecule: Chem.Mol, n_conformers: int, seed: int, what: str, info: dict[str, object]
 ) -> list[ase.Atoms]:
-    """Place the atoms of a molecule in space; `what` names it in messages."""
+    """Place the atoms of a molecule in space; `what` names it in messages.
+
+    `info["open_stereo"]` says which configurations the marks leave open, and each conformer's.
+    """
     placed, method = place(molecule, n_conformers, seed, what)
-    note = {**info, "geometry": f"ETKDGv3 + {method}, seed {seed}"}
-    return [
-        atoms_from_molecule(placed, conformer.GetId(), note) for conformer in placed.GetConformers()
-    ]
+    left_open = open_elements(molecule)
+    random = "; configurations that are left open are random" if left_open else ""
+    note = {**info, "geometry": f"ETKDGv3 + {method}, seed {seed}{random}"}
+    found = []
+    for conformer in placed.GetConformers():
+        atoms = atoms_from_molecule(placed, conformer.GetId(), note)
+        if left_open:
+            atoms.info["open_stereo"] = chosen(placed, conformer.GetId(), left_open)
+        found.append(atoms)
+    return found
 
 
 class Placed(NamedTuple):

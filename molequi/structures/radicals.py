@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rdkit import Chem
 
 # Groups 3 to 11: what they leave unpaired is no matter of free valences.
@@ -30,7 +32,7 @@ def _unpaired(atom: Chem.Atom) -> int:
     return min(valence - 2, _SHELL - valence)
 
 
-def has_open_stereo(molecule: Chem.Mol) -> bool:
-    """Tell whether a molecule has a centre or double bond of either configuration."""
-    found = Chem.FindPotentialStereo(molecule)
-    return any(one.specified == Chem.StereoSpecified.Unspecified for one in found)
+def metals_with_open_shells(numbers: Iterable[int]) -> str:
+    """Name the elements of groups 3 to 11, whose spin no bonds tell, or nothing."""
+    found = sorted(_TRANSITION.intersection(map(int, numbers)))
+    return ", ".join(Chem.GetPeriodicTable().GetElementSymbol(number) for number in found)

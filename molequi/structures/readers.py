@@ -9,7 +9,6 @@ import io
 import logging
 import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -23,17 +22,18 @@ from molequi.errors import UserError
 from molequi.runtime.files import no_file
 from molequi.runtime.gate import reading, warnings_logged
 from molequi.structures.atoms import check_atoms, settle_electrons
-from molequi.structures.csv_files import table_structures
+from molequi.structures.csv_files import piped_lines, table_lines, table_structures
 from molequi.structures.doubts import doubts_of, missing_hydrogens
 from molequi.structures.electrons import SOURCE_KEYS
-from molequi.structures.formats import UNREADABLE, Format, decompressed, format_of, open_binary
+from molequi.structures.formats import UNREADABLE, Format, format_of, open_binary
 from molequi.structures.gaussian import gaussian_inputs
+from molequi.structures.hydrogens import with_hydrogens
 from molequi.structures.mol2 import mol2_molecules
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.pdb import pdb_models
+from molequi.structures.piped import Piped, standard_input
 from molequi.structures.programs import note_printed, open_box, turbomole_units
 from molequi.structures.sdf import read_sdf
-from molequi.structures.sniff import sniff
 from molequi.structures.text import decode, text_lines
 from molequi.structures.xyz import xyz_frames
 
@@ -48,11 +48,12 @@ _WHOLE = 0.999  # of an occupancy
 
 
 def read_structures(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Piped,
     *,
     charge: int | None = None,
     seed: int = 0,
     add_hydrogens: bool = False,
+    as_is: bool = False,
 ) -> Iterator[tuple[int, ase.Atoms | str]]:
     """Read every structure of a file, or of standard input for `-`.
 
@@ -62,12 +63,12 @@ def read_structures(
     ASE knows, each also with .gz, .bz2 and .xz.
     The atoms carry `info["charge"]` and `info["spin_multiplicity"]` with their sources; `charge`
     overrides what the file says; `seed` is that of conformers made from SMILES; `add_hydrogens`
-    completes records in space that have none.
+    completes records in space that have none, `as_is` takes also SDF records without them.
     Raises UserError for a file that is missing, empty or of unknown format.
     """
     found = False
     said: set[str] = set()
-    for index, item in enumerate(records(source, seed, add_hydrogens=add_hydrogens)):
+    for index, item in enumerate(records(source, seed, add_hydrogens=add_hydrogens, as_is=as_is)):
         found = True
         if isinstance(item, str):
             yield index, item
@@ -97,55 +98,77 @@ def _noted_doubts(atoms: ase.Atoms) -> list[str]:
 
 
 def records(
-    source: str | os.PathLike[str], seed: int = 0, *, add_hydrogens: bool = False
+    source: str | os.PathLike[str] | Piped,
+    seed: int = 0,
+    *,
+    add_hydrogens: bool = False,
+    as_is: bool = False,
 ) -> Iterator[ase.Atoms | str]:
     """Yield every structure as the file has it, or the text of what is wrong with it.
 
     `-` is standard input, in any text format and compressed or not.
 
-    seed, add_hydrogens: see `read_structures`; where hydrogens are asked for and cannot be added,
-    as nothing tells the bonds, the record is wrong.
+    seed, add_hydrogens, as_is: see `read_structures`; where hydrogens are asked for and cannot be
+    added, as distances do not tell the bonds, the record is wrong.
     Raises UserError for a file that is missing or of unknown format.
     """
-    for item in _records(source, seed, add_hydrogens=add_hydrogens):
-        doubt = missing_hydrogens(item) if add_hydrogens and not isinstance(item, str) else None
-        yield item if doubt is None else f"{doubt}; --add-hydrogens needs bonds, as in an SDF"
+    found = _records(source, seed, add_hydrogens=add_hydrogens, as_is=as_is)
+    return map(_completed, found) if add_hydrogens else found
+
+
+def _completed(item: ase.Atoms | str) -> ase.Atoms | str:
+    """Add hydrogens to a record that may lack them, or say why that cannot be done."""
+    if isinstance(item, str) or missing_hydrogens(item) is None:
+        return item
+    try:
+        return with_hydrogens(item)
+    except UserError as error:
+        return str(error)
 
 
 def _records(
-    source: str | os.PathLike[str], seed: int, *, add_hydrogens: bool
+    source: str | os.PathLike[str] | Piped, seed: int, *, add_hydrogens: bool, as_is: bool
 ) -> Iterator[ase.Atoms | str]:
     if str(source) == "-":
-        with reading("standard input", "structures"):
-            data = decompressed(sys.stdin.buffer.read())
-        yield from _parse(io.BytesIO(data), sniff(decode(data)), seed, add_hydrogens=add_hydrogens)
+        source = standard_input()
+    if isinstance(source, Piped):
+        yield from _piped(source, seed, add_hydrogens=add_hydrogens, as_is=as_is)
         return
     path = Path(source)
     if not path.is_file():
         raise UserError(
-            f"{no_file(path)}; give a structure file (.xyz .sdf .mol2 .smi .csv .pdb .cif .traj "
-            ".db, also .gz), or --smiles TEXT"
+            f"{no_file(path)}; give a structure file (.xyz .sdf .mol2 .smi .csv .xlsx .pdb .cif "
+            ".traj .db, also .gz), or --smiles TEXT"
         )
     kind = format_of(path)
     if kind in _LINES or kind == "sdf":
         try:
             with open_binary(path) as handle:
-                yield from _parse(handle, kind, seed, add_hydrogens=add_hydrogens)
+                yield from _parse(handle, kind, seed, add_hydrogens=add_hydrogens, as_is=as_is)
         except UNREADABLE as error:
             raise UserError(f"{path} cannot be read as text ({error})") from error
     elif kind == "database":
         yield from _database(path)
     elif kind == "table":
-        yield from table_structures(path, seed)
+        yield from table_structures(table_lines(path), seed)
     else:
         yield from _any_format(path)
 
 
+def _piped(
+    source: Piped, seed: int, *, add_hydrogens: bool, as_is: bool
+) -> Iterator[ase.Atoms | str]:
+    if source.kind == "table":
+        return table_structures(piped_lines(source.data), seed)
+    handle = io.BytesIO(source.data)
+    return _parse(handle, source.kind, seed, add_hydrogens=add_hydrogens, as_is=as_is)
+
+
 def _parse(
-    handle: IO[bytes], kind: Format, seed: int, *, add_hydrogens: bool
+    handle: IO[bytes], kind: Format, seed: int, *, add_hydrogens: bool, as_is: bool
 ) -> Iterator[ase.Atoms | str]:
     if kind == "sdf":
-        return read_sdf(handle, seed=seed, add_hydrogens=add_hydrogens)
+        return read_sdf(handle, seed=seed, add_hydrogens=add_hydrogens, as_is=as_is)
     lines = text_lines(handle)
     return _smiles_lines(lines, seed) if kind == "smiles" else _LINES[kind](lines)
 

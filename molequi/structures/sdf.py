@@ -36,20 +36,21 @@ class _Record(NamedTuple):
 
 
 def read_sdf(
-    handle: IO[bytes], *, seed: int = 0, add_hydrogens: bool = False
+    handle: IO[bytes], *, seed: int = 0, add_hydrogens: bool = False, as_is: bool = False
 ) -> Iterator[ase.Atoms | str]:
     """Read the records of an SDF with their data fields in `info`.
 
     A damaged record comes as its error text.
 
     A record in space is taken as it stands; one without any hydrogen gets them with
-    `add_hydrogens`, else it is an error. A flat drawing gets hydrogens and a new conformer.
+    `add_hydrogens`, stays with `as_is`, else it is an error. A flat drawing gets hydrogens and a
+    new conformer.
     `info["geometry"]` and `info["reading"]` say so, `info["constitution"]` is the SMILES of its
     bonds.
     """
     for index, record in enumerate(_records(handle)):
         try:
-            yield _from_record(record, seed, add_hydrogens=add_hydrogens)
+            yield _from_record(record, seed, add_hydrogens=add_hydrogens, as_is=as_is)
         except UserError as error:
             yield f"record {index + 1} {error}"
 
@@ -82,7 +83,7 @@ def _parsed(text: str) -> _Record:
         return _Record(text, next(iter(supplier), None))
 
 
-def _from_record(record: _Record, seed: int, *, add_hydrogens: bool) -> ase.Atoms:
+def _from_record(record: _Record, seed: int, *, add_hydrogens: bool, as_is: bool) -> ase.Atoms:
     text, molecule = record
     _refuse_misread(text)
     if molecule is None:
@@ -100,7 +101,7 @@ def _from_record(record: _Record, seed: int, *, add_hydrogens: bool) -> ase.Atom
         info["constitution"] = _constitution(molecule)
     _pair_singlets(molecule, text)
     if not _is_drawing(molecule, text, lacks_hydrogens=_n_missing(molecule, problem) > 0):
-        return _in_space(molecule, problem, info, add_hydrogens=add_hydrogens)
+        return _in_space(molecule, problem, info, add_hydrogens=add_hydrogens, as_is=as_is)
     if problem:
         raise UserError(f"is a flat drawing that cannot be made into a geometry: {problem}")
     (atoms,) = embed(molecule, 1, seed, "as a drawing", info)
@@ -120,11 +121,11 @@ def _refuse_misread(text: str) -> None:
 
 
 def _in_space(
-    molecule: Chem.Mol, problem: str, info: dict[str, object], *, add_hydrogens: bool
+    molecule: Chem.Mol, problem: str, info: dict[str, object], *, add_hydrogens: bool, as_is: bool
 ) -> ase.Atoms:
     """Take coordinates as they stand; see `read_sdf`. problem: why there are no valences."""
     n_missing = _n_missing(molecule, problem)
-    if _has_hydrogens(molecule) or not (n_missing or problem):
+    if as_is or _has_hydrogens(molecule) or not (n_missing or problem):
         if problem:
             info["reading"] = f"by its bonds it is no molecule: {problem}; a charge may be missing"
         if n_missing:
@@ -139,9 +140,10 @@ def _in_space(
     if not add_hydrogens:
         raise UserError(
             f"has coordinates in space but none of its {n_missing} hydrogens; add them to the "
-            "file, or ask for --add-hydrogens (in a training data.add_hydrogens=true)"
+            "file, or ask for --add-hydrogens (in a training data.add_hydrogens=true); --as-is "
+            "takes it for what it is"
         )
-    added = {**info, "geometry": "hydrogens added to the file's coordinates"}
+    added = {**info, "geometry": f"{n_missing} hydrogens added to the file's coordinates"}
     return atoms_from_molecule(Chem.AddHs(molecule, addCoords=True), info=added)
 
 

@@ -6,6 +6,7 @@ import re
 
 from molequi.errors import UserError
 from molequi.structures.formats import Format
+from molequi.structures.headings import is_heading
 
 _PDB = re.compile(r"(?m)^(ATOM  |HETATM)[ \d]{5}")
 _GAUSSIAN = re.compile(r"(?m)^\s*#\S*\s*\S+.*\n\s*\n.*\n\s*\n\s*-?\d+[ ,]+\d+\s*$")
@@ -19,7 +20,7 @@ _MARKS: tuple[tuple[re.Pattern[str], Format], ...] = (
 
 
 def sniff(text: str) -> Format:
-    """Tell XYZ, SDF, MOL2, PDB and Gaussian's input by what they contain; else SMILES.
+    """Tell XYZ, SDF, MOL2, PDB, Gaussian's input and tables by what they contain; else SMILES.
 
     Raises UserError for a text that has coordinates, but none of these formats: its lines are no
     SMILES.
@@ -30,11 +31,13 @@ def sniff(text: str) -> Format:
     for pattern, kind in _MARKS:
         if pattern.search(text):
             return kind
+    if is_heading("\n".join(lines)):
+        return "table"
     for number, line in enumerate(lines, start=1):
         if len(_NUMBERS.findall(line)) >= 3:
             raise UserError(
                 f"standard input, line {number}: {line.strip()[:40]!r} is no SMILES; standard "
-                "input may be XYZ, SDF, MOL2, PDB, a Gaussian input or SMILES, one per line; give "
-                "other formats as a file"
+                "input may be XYZ, SDF, MOL2, PDB, a Gaussian input, a table whose heading names "
+                "its column of SMILES, or SMILES, one per line; give other formats as a file"
             )
     return "smiles"

@@ -12,7 +12,7 @@ from molequi.errors import UserError
 from molequi.structures.electrons import SOURCE_KEYS
 
 # What the reader noted about where the structure comes from, worth repeating beside a result.
-_NOTES = ("name", "smiles", "geometry", "reading")
+_NOTES = ("name", "smiles", "geometry", "reading", "open_stereo")
 
 
 @dataclasses.dataclass(frozen=True)

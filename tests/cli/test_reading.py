@@ -123,15 +123,34 @@ def test_every_command_adds_hydrogens_where_asked_alone(
     record = json.loads(molequi(*arguments, "--add-hydrogens").out)
     record = record[0] if isinstance(record, list) else record
     assert record["formula"] == "C2H6O"
-    assert record["geometry"] == "hydrogens added to the file's coordinates"
+    assert record["geometry"] == "6 hydrogens added to the file's coordinates"
 
 
-def test_hydrogens_are_not_added_where_nothing_tells_the_bonds(molequi, tiny_model, bare, tmp_path):
+@pytest.mark.parametrize("command", ["predict", "relax", "md", "vibrations"])
+def test_coordinates_without_hydrogens_are_refused_completed_or_taken(
+    molequi, tiny_model, bare, tmp_path, command
+):
     path = tmp_path / "a.xyz"
     ase.io.write(path, ase.io.read(bare))
+    few = {"relax": ["--steps", "1"], "md": ["--steps", "1"], "vibrations": ["--no-relax"]}
+    arguments = (command, path, "--model", tiny_model, *few.get(command, []))
+    refused = molequi(*arguments)
+    assert refused.code == 2
+    assert "no hydrogens, but 2 carbons with open valences" in refused.err
+    assert "--add-hydrogens has RDKit place them, --as-is takes it for what it is" in refused.err
+    assert "6 hydrogens added to the file's" in molequi(*arguments, "--add-hydrogens").out
+    taken = molequi(*arguments, "--as-is")
+    assert (taken.code in {0, 3}, "C2O" in taken.out) == (True, True)
+
+
+def test_hydrogens_are_not_added_where_distances_do_not_tell_the_bonds(
+    molequi, tiny_model, tmp_path
+):
+    path = tmp_path / "a.xyz"
+    path.write_text("4\n\nC 0 0 0\nC 1.52 0 0\nC 2.2 1.3 0\nLi 0 0 9\n")
     asked = molequi("predict", path, "--add-hydrogens", "--model", tiny_model)
     assert asked.code == 2
-    assert "add the hydrogens if they are missing; --add-hydrogens needs bonds" in asked.err
+    assert "no hydrogens can be added beside Li; give the bonds (an SDF)" in asked.err
 
 
 @pytest.mark.parametrize("kind", ["table", "frames"])
@@ -154,7 +173,7 @@ def test_check_adds_hydrogens_and_says_where_charges_come_from(molequi, tiny_mod
     printed = molequi("check", tiny_model, bare, "--add-hydrogens").out
     assert "total charge: the formal charges of the atoms" in printed
     assert "multiplicity: assumed, the lowest for an even number" in printed
-    assert "geometry: hydrogens added to the file's coordinates" in printed
+    assert "geometry: 6 hydrogens added to the file's coordinates" in printed
 
 
 def test_features_say_where_charges_come_from(molequi, tiny_model, tmp_path):

@@ -182,12 +182,13 @@ def test_hydrogens_missing_from_an_sdf(tmp_path: Path) -> None:
     drawing, refused = read_all(tmp_path / "a.sdf")
     assert refused == (
         "record 2 has coordinates in space but none of its 6 hydrogens; add them to the file, or "
-        "ask for --add-hydrogens (in a training data.add_hydrogens=true)"
+        "ask for --add-hydrogens (in a training data.add_hydrogens=true); --as-is takes it for "
+        "what it is"
     )
     drawing, skeleton = read_all(tmp_path / "a.sdf", add_hydrogens=True)
     assert drawing.get_chemical_formula() == skeleton.get_chemical_formula() == "C2H6O"
     assert drawing.info["geometry"] == "ETKDGv3 + MMFF94, seed 0; the record is a flat drawing"
-    assert skeleton.info["geometry"] == "hydrogens added to the file's coordinates"
+    assert skeleton.info["geometry"] == "6 hydrogens added to the file's coordinates"
     assert skeleton.positions[:3] == pytest.approx(solid.GetConformer().GetPositions(), abs=1e-3)
 
 

@@ -10,7 +10,7 @@ from ase.build import bulk, molecule
 from ase.collections import g2
 
 from molequi.structures.atoms import settle_electrons
-from molequi.structures.doubts import doubtful_units, doubts_of, missing_hydrogens
+from molequi.structures.doubts import bare_molecule, doubtful_units, doubts_of, missing_hydrogens
 from molequi.structures.molecules import atoms_from_smiles
 
 COMPLETE = [
@@ -36,6 +36,8 @@ def test_missing_hydrogens_are_doubted(smiles: str) -> None:
     assert doubts_of(atoms) == []
     del atoms[atoms.numbers == 1]
     assert "has no hydrogens, but" in missing_hydrogens(atoms)
+    # Two carbons alone may be a stretched C2, and CH3CN without hydrogen is as CCN.
+    assert (bare_molecule(atoms) is None) == (smiles in {"CC", "C=C", "CC#N"})
 
 
 def test_what_has_no_open_valence() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import ase
 import pytest
 from ase.data import chemical_symbols, ground_state_magnetic_moments
 from rdkit import Chem
 
 from molequi.structures.atoms import charge_of, multiplicity_of, settle_electrons
+from molequi.structures.inputs import read_inputs
 from molequi.structures.molecules import atoms_from_smiles
-from molequi.structures.radicals import has_open_stereo, unpaired_of_smiles
+from molequi.structures.radicals import unpaired_of_smiles
 
 MAIN_GROUP = [*range(1, 21), *range(31, 39), *range(49, 57), *range(81, 84)]
 
@@ -59,5 +62,43 @@ def test_what_bonds_do_not_say_is_assumed_and_said() -> None:
      ("CCO", False), ("C1CC1C", False)],
 )  # fmt: skip
 def test_configurations_left_open_are_said(smiles: str, is_open: bool) -> None:
-    assert has_open_stereo(Chem.MolFromSmiles(smiles)) is is_open
-    assert ("leaves open" in atoms_from_smiles(smiles).info["geometry"]) is is_open
+    info = atoms_from_smiles(smiles).info
+    assert ("left open" in info["geometry"]) is is_open
+    assert ("open_stereo" in info) is is_open
+
+
+@pytest.mark.parametrize(
+    ("smiles", "pattern"),
+    [
+        ("CC(F)Cl", r"C2 [RS]"),
+        ("C[C@H](F)C(Cl)Br", r"C4 [RS]"),
+        ("FC=CC(O)C", r"C4 [RS], C2=C3 [EZ]"),
+        ("OC(=O)C=CC(=O)O", r"C4=C5 [EZ]"),
+    ],
+)
+def test_what_was_chosen_is_named(smiles: str, pattern: str) -> None:
+    """And it is so: a SMILES with the marks of the geometry has the same labels."""
+    atoms = atoms_from_smiles(smiles, seed=3)
+    said = atoms.info["open_stereo"]
+    assert re.fullmatch(pattern, said), said
+    molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    conformer = Chem.Conformer(len(atoms))
+    conformer.SetPositions(atoms.positions)
+    molecule.AddConformer(conformer)
+    Chem.AssignStereochemistryFrom3D(molecule)
+    labels = {f"{one.GetSymbol()}{one.GetIdx() + 1}": one for one in molecule.GetAtoms()}
+    for name, label in (text.split() for text in said.split(", ")):
+        if "=" not in name:
+            assert labels[name].GetProp("_CIPCode") == label
+        else:
+            first, second = (labels[end].GetIdx() for end in name.split("="))
+            stereo = molecule.GetBondBetweenAtoms(first, second).GetStereo()
+            assert str(stereo).endswith(label)
+
+
+def test_spins_of_metals_are_doubted() -> None:
+    iron, copper = read_inputs(smiles=["[Fe+3]", "[Cu+]"])
+    assert "no bonds tell the spin of Fe, which is assumed" in iron.labels()["reading"]
+    assert "spin of Cu" in copper.labels()["reading"]
+    (magnesium,) = read_inputs(smiles="[Mg+2]")
+    assert "reading" not in magnesium.labels()

@@ -16,6 +16,7 @@ TEXTS = {
     "pdb": "REMARK\nATOM      1  O   HOH A   1       0.000   0.000   0.118  1.00\n",
     "mol2": "#\n@<TRIPOS>MOLECULE\na\n@<TRIPOS>ATOM\n1 O 0 0 0 O.3\n",
     "gaussian": "# hf\n\ntitle\n\n0 1\nO 0.0 0.0 0.0\n\n",
+    "table": "id;Canonical SMILES;x\n1;CCO;0.1 0.2 0.3\n",
     "smiles": "CCO ethanol\nC1=CC=CC=C1\t1.5 2.5\n# a comment\n",
 }
 
@@ -33,3 +34,19 @@ def test_each_format(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_coordinates_are_no_smiles() -> None:
     with pytest.raises(UserError, match="line 2: 'O 0.0 0.0 0.1178' is no SMILES; standard input"):
         sniff("water\nO 0.0 0.0 0.1178\nH 0.0 0.7 -0.4\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("smiles\nCCO\nCO\n", "table"),
+        ("SMILES name\nCCO ethanol\n", "table"),
+        ('"InChI","x"\n"InChI=1S/CH4/h1H4",1\n', "table"),
+        ("sep=;\ndrug;x\nCCO;1\n", "table"),
+        ("InChI=1S/C2H6O/c1-2-3/h3H,2H2,1H3\nInChI=1S/CH4/h1H4\n", "smiles"),
+        ("CCO smiles\n", "smiles"),
+        ("inchikey\nCCO\n", "smiles"),
+    ],
+)
+def test_a_table_is_told_by_its_heading(text: str, kind: str) -> None:
+    assert sniff(text) == kind
