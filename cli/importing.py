@@ -53,6 +53,13 @@ Multiplicities = Annotated[
         help="Spin multiplicities in the training data; MACE itself sees none. Others are refused.",
     ),
 ]
+ExactRadial = Annotated[
+    bool,
+    typer.Option(
+        "--exact-radial",
+        help="Predictions run the radial networks on every pair of atoms, without splines.",
+    ),
+]
 
 
 def import_model(
@@ -63,6 +70,7 @@ def import_model(
     python: Interpreter = sys.executable,
     licence: Licence = "",
     multiplicities: Multiplicities = "1",
+    exact_radial: ExactRadial = False,
     json: options.Json = False,
     overwrite: options.Overwrite = False,
 ) -> None:
@@ -80,7 +88,13 @@ def import_model(
     check_output(output, overwrite=overwrite)
     spins = _whole_numbers(multiplicities)
     model = import_mace(
-        file, output, python=python, head=head, licence=_text(licence), multiplicities=spins
+        file,
+        output,
+        python=python,
+        head=head,
+        licence=_text(licence),
+        multiplicities=spins,
+        radial_splines=not exact_radial,
     )
     card = _card(model, output)
     if json:
@@ -119,6 +133,7 @@ def _card(model: MolecularModel, output: Path) -> dict[str, Any]:
         "channels": model.backbone.n_channels,
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "dtype": str(model.dtype).removeprefix("torch."),
+        "radial_functions": "splines" if model.backbone.may_have_splines else "networks",
         "multiplicities": ", ".join(str(m) for _, m in model.metadata.charge_multiplicity),
         "head": "" if origin is None else f"{origin.head} of {', '.join(origin.heads)}",
         "made_by": "" if origin is None else origin.program,

@@ -18,6 +18,7 @@ from molequi.graphs.graph import AtomGraph
 from molequi.graphs.neighbors import build_graph
 
 if TYPE_CHECKING:
+    from molequi.models.freeze import FrozenModel
     from molequi.models.molecular import MolecularModel
 
 COMPARED = ("energy", "forces", "dipole")
@@ -54,7 +55,10 @@ def make_reference(model: MolecularModel) -> dict[str, Any] | None:
 
 
 def difference_from(
-    reference: Mapping[str, Any], model: MolecularModel, *, relative: float | None = None
+    reference: Mapping[str, Any],
+    model: MolecularModel | FrozenModel,
+    *,
+    relative: float | None = None,
 ) -> str | None:
     """Say in words what a model on the CPU gives otherwise than a reference; None where all agrees.
 
@@ -81,12 +85,12 @@ def difference_from(
     return None
 
 
-def _values(model: MolecularModel, structure: Mapping[str, Any]) -> dict[str, Tensor]:
+def _values(model: MolecularModel | FrozenModel, structure: Mapping[str, Any]) -> dict[str, Tensor]:
     outputs = model.compute(_graph(model, structure))
     return {name: outputs[name].detach().double() for name in COMPARED if name in outputs}
 
 
-def _graph(model: MolecularModel, structure: Mapping[str, Any]) -> AtomGraph:
+def _graph(model: MolecularModel | FrozenModel, structure: Mapping[str, Any]) -> AtomGraph:
     return build_graph(
         np.array(structure["positions"], dtype=np.float64),
         np.array(structure["numbers"], dtype=np.int64),

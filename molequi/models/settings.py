@@ -68,6 +68,8 @@ class ArchitectureSettings(Settings):
     """Of mace: that polynomial after the radial networks instead of before."""
     radial_widths: tuple[Count, ...] | None = None
     """Of mace: widths of the radial networks."""
+    radial_splines: bool | None = None
+    """Of mace: predictions take splines through the radial networks."""
     group: str | None = None
     """Of lieconv: the group that atoms are lifted to, trivial, T(3), SO(3) or SE(3)."""
     n_lifts: Count | None = None

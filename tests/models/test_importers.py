@@ -22,9 +22,11 @@ from safetensors.torch import save_file
 
 from molequi.errors import UserError
 from molequi.models.checkpoint import load_model, read_description, save_model
+from molequi.models.freeze import FrozenModel
 from molequi.models.importers.mace import Imported, convert, import_mace
 from molequi.models.importers.source import Source, load_source, read_source
 from molequi.models.molecular import MolecularModel
+from molequi.nn.backbones import mace
 from molequi.structures.atoms import graph_from_atoms
 
 FILES = Path(__file__).parent / "files" / "mace"
@@ -224,3 +226,44 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_imported_is_a_pair(exported: dict[str, Source]) -> None:
     assert isinstance(convert(exported["plain"]), Imported)
+
+
+def forces(model: MolecularModel | FrozenModel, one: dict) -> torch.Tensor:
+    atoms = Atoms(one["numbers"], one["positions"], cell=one["cell"], pbc=one["pbc"])
+    return model.compute(graph_from_atoms(atoms, model.cutoff))["forces"]
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "heads"])
+def test_predictions_differ_from_mace_by_splines_alone(name: str, tmp_path: Path) -> None:
+    """Less than 1e-5 eV/Å; models whose distances the elements transform have no splines."""
+    model = convert(source_of(name, tmp_path)).model.double()
+    plain, fused = (model.freeze(kernels=kernels) for kernels in ("reference", "generic"))
+    assert model.backbone.may_have_splines == (
+        model.backbone.settings["distance_transform"] == "none"
+    )
+    for one in json.loads((tmp_path / "golden.json").read_text()):
+        right = torch.tensor(one["forces"], dtype=torch.float64)
+        size = max(1.0, float(right.abs().max()))
+        found = forces(plain, one)
+        limit = 1e-5 if model.backbone.may_have_splines else SLOPE[torch.float32]
+        assert float((found - right).abs().max()) <= limit * size, one["name"]
+        assert float((forces(fused, one) - found).abs().max()) <= 1e-11 * size, one["name"]
+
+
+def test_radial_networks_run_where_asked_for(exported: dict[str, Source]) -> None:
+    model = convert(exported["three_irreps"]).model
+    graph = graph_from_atoms(Atoms("CO", [[0, 0, 0], [0, 0, 1.2]]), model.cutoff)
+    exact, splined = model.compute(graph)["forces"], model.freeze().compute(graph)["forces"]
+    assert 0.0 < float((splined - exact).abs().max()) < 1e-5
+    model.backbone.settings["radial_splines"] = False
+    for kernels in ("reference", "generic"):
+        found = model.freeze(kernels=kernels).compute(graph)["forces"]
+        assert float((found - exact).abs().max()) < 1e-12
+
+
+def test_splines_that_change_forces_are_not_taken(
+    exported: dict[str, Source], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mace, "KNOTS_PER_ANGSTROM", 8)
+    backbone = convert(exported["three_irreps"]).model.backbone
+    assert not backbone.may_have_splines

@@ -24,7 +24,7 @@ from molequi.models.importers.mace_settings import (
 from molequi.models.importers.source import Source, read_source
 from molequi.models.metadata import ModelMetadata, Origin
 from molequi.models.molecular import MolecularModel
-from molequi.models.reference import difference_from
+from molequi.models.reference import difference_from, make_reference
 from molequi.nn.backbones.mace import MaceBackbone
 from molequi.o3.irreps import Irreps
 from molequi.properties import PROPERTIES
@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 # What energy and forces may differ by, of the largest force or 1 eV/Å, where the original is in
 # float64, or in float32, which has rounded its coupling coefficients too.
 _AGREEMENT = {torch.float64: 1e-9, torch.float32: 1e-5}
+# What splines of the radial networks may change in them. Where they do more, predictions run the
+# networks.
+_SPLINES = 1e-5
 
 
 class Imported(NamedTuple):
@@ -51,15 +54,26 @@ def import_mace(
     head: str | None = None,
     licence: str = "",
     multiplicities: Sequence[int] = (1,),
+    radial_splines: bool = True,
 ) -> MolecularModel:
     """Read a MACE model file and write it as one of ours; return the model.
 
     python: the interpreter in which mace-torch is installed, see `read_source`. head: see
     `convert`. licence: of the weights, kept in the file. multiplicities: those that the training
     data of the original held; MACE sees neither spin nor charge, and others are refused by name.
+    radial_splines: predictions take splines through the radial networks, see `MaceBackbone`, unless
+    these change the structure's forces by more than 1e-5 of the largest.
     """
     source = read_source(path, python)
     model, reference = convert(source, head)
+    if not radial_splines:
+        model.backbone.settings["radial_splines"] = False
+    elif not model.backbone.settings["radial_splines"]:
+        logger.warning(
+            "splines of the radial networks of %s would change its forces; predictions run the "
+            "networks on every pair of atoms, which is slower",
+            path,
+        )
     origin = Origin(
         program=" ".join(("mace-torch", source.versions["mace-torch"])),
         file=path.name,
@@ -111,6 +125,9 @@ def convert(source: Source, head: str | None = None) -> Imported:
     difference = difference_from(reference, model, relative=_AGREEMENT[dtype])
     if difference is not None:
         raise UserError(f"this model is not read rightly: {difference}; please report it")
+    own = make_reference(model)
+    if own is not None and difference_from(own, model.freeze(), relative=_SPLINES) is not None:
+        backbone.settings["radial_splines"] = False
     return Imported(model.to(dtype), reference)
 
 

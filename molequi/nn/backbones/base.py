@@ -18,7 +18,7 @@ from molequi.errors import UserError
 from molequi.graphs.elements import MAX_NUMBER, N_ELEMENTS
 from molequi.graphs.graph import AtomGraph
 from molequi.groups.lie import LieGroup
-from molequi.kernels import threads
+from molequi.kernels import BACKENDS, threads
 from molequi.o3.irreps import Irreps
 
 # What settings of these names may be, in every backbone; other numbers must be positive.
@@ -219,6 +219,12 @@ def check_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Refuse a setting that is none of the choices."""
     if value not in choices:
         raise UserError(f"model.{name} is {value!r}; it must be {' or '.join(map(repr, choices))}")
+
+
+def check_kernels(kernels: str) -> None:
+    """Refuse kernels of an unknown name."""
+    if kernels not in {"auto", *BACKENDS}:
+        raise UserError(f"kernels is {kernels!r}; choose one of auto, {', '.join(BACKENDS)}")
 
 
 def _check_elements(elements: Sequence[int]) -> None:

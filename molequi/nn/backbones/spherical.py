@@ -12,12 +12,13 @@ from torch.nn import functional
 
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
-from molequi.kernels import BACKENDS, edges_of, inplace, threads
+from molequi.kernels import edges_of, inplace, threads
 from molequi.nn.backbones.base import (
     BackboneBase,
     Capabilities,
     NodeFeatures,
     check_choice,
+    check_kernels,
     settings_of,
 )
 from molequi.nn.frozen.autograd import FrozenPass
@@ -129,8 +130,7 @@ class SphericalBackbone(BackboneBase):
         by name only until they have run on one; the other fused forms are for the CPU. `auto`:
         plain torch here; a frozen model changes to the others as it works, see `models.freeze`.
         """
-        if kernels not in {"auto", *BACKENDS}:
-            raise UserError(f"kernels is {kernels!r}; choose one of auto, {', '.join(BACKENDS)}")
+        check_kernels(kernels)
         self.kernels = kernels
         for module in self.modules():
             if isinstance(module, Interaction | ManyBodyProduct):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from molequi.kernels import reference
+from molequi.kernels import Edges, convolve, reference, splines
 from molequi.nn.linear import IrrepsLinear, PathLinear, Perceptron, expand_irreps
 from molequi.nn.mace.contraction import SymmetricContraction
 from molequi.nn.mace.radial import EdgeScalars
@@ -25,7 +25,7 @@ class LayerSizes(NamedTuple):
     """Sizes that all layers of a network share.
 
     radial: widths of the radial networks before their last layer, the number of radial functions
-    first.
+    first. cutoff: Å.
     """
 
     n_channels: int
@@ -33,6 +33,30 @@ class LayerSizes(NamedTuple):
     l_max: int
     correlation: int
     radial: tuple[int, ...]
+    cutoff: float
+
+
+class LayerSplines(NamedTuple):
+    """The functions of distance of a layer as coefficients of splines, see `kernels.splines`.
+
+    radial: R, (K + 3, paths, C). shares: tanh(d^2), (K + 3, 1, 1), where there is a density.
+    """
+
+    radial: Tensor
+    shares: Tensor | None
+
+
+class EdgeInputs(NamedTuple):
+    """What layers see of the edges.
+
+    harmonics: (E, (l_max + 1)^2). distances: (E,), Å. scalars: what radial networks see, not needed
+    where there are splines.
+    """
+
+    edges: Edges
+    harmonics: Tensor
+    distances: Tensor
+    scalars: EdgeScalars | None
 
 
 class MaceInteraction(nn.Module):
@@ -41,7 +65,8 @@ class MaceInteraction(nn.Module):
     A_i = L sum_e sum_p CG_p (L h_j) Y_e R_p(r_e) / n, and B is `SymmetricContraction`. n is a
     constant, the mean neighbour count of the training set, or with density 1 + sum_e tanh(d(r_e)^2)
     of the atom itself. Batatia et al., MACE, NeurIPS 2022, eqs. 8 to 12; the four blocks are those
-    of mace-torch 0.3.16, module `blocks`.
+    of mace-torch 0.3.16, module `blocks`. R and tanh(d^2) are networks of each edge's length, or
+    `LayerSplines` through them.
 
     messages: irreps of A. block: one of `BLOCKS`. late_envelope: the envelope multiplies R and
     tanh(d^2), not the radial functions that these are made of.
@@ -60,6 +85,7 @@ class MaceInteraction(nn.Module):
         super().__init__()
         (irreps_in, self.irreps_out), n_channels = irreps, sizes.n_channels
         self.is_residual, self.late_envelope = block.endswith("residual"), late_envelope
+        self.cutoff, self.kernels = sizes.cutoff, "reference"
         self.table = coupling_table(irreps_in, Irreps.natural(sizes.l_max), messages, separate=True)
         self.linear_up = IrrepsLinear(irreps_in, n_channels, n_channels)
         n_radial_out = len(self.table.paths) * n_channels
@@ -78,44 +104,71 @@ class MaceInteraction(nn.Module):
         self.register_buffer("neighbor_count", torch.tensor(12.0))
 
     def forward(
-        self,
-        features: Tensor,
-        harmonics: Tensor,
-        scalars: EdgeScalars,
-        edge_index: Tensor,
-        species: Tensor,
+        self, features: Tensor, inputs: EdgeInputs, species: Tensor, of_layer: LayerSplines | None
     ) -> Tensor:
-        """Update the features: (N, M_in, C) -> (N, M_out, C); harmonics (E, (l_max + 1)^2)."""
-        messages = self.messages(features, harmonics, scalars, edge_index)
+        """Update the features: (N, M_in, C) -> (N, M_out, C); by networks where no splines are."""
+        messages = self.messages(features, inputs, of_layer)
         if not self.is_residual:
             messages = self.self_connection(messages, species)
         updated = self.linear_down(self.contraction(messages, species))
         return updated + self.self_connection(features, species) if self.is_residual else updated
 
+    def use_kernels(self, kernels: str) -> None:
+        """Choose who computes the convolution and the products."""
+        self.kernels = self.contraction.kernels = kernels
+
     def messages(
-        self, features: Tensor, harmonics: Tensor, scalars: EdgeScalars, edge_index: Tensor
+        self, features: Tensor, inputs: EdgeInputs, of_layer: LayerSplines | None
     ) -> Tensor:
         """Return A: (N, M_message, C)."""
+        up, index = self.linear_up(features), inputs.edges.index
+        if of_layer is not None:
+            geometry = inputs.harmonics, inputs.distances, of_layer.radial, inputs.edges
+            sums = convolve(up, *geometry, self.table, self.cutoff, kernels=self.kernels)
+            shares = self._splined_shares(of_layer, inputs.distances)
+        elif inputs.scalars is not None:
+            radial = self._radial(inputs.scalars)
+            sums = reference.convolve_radial(up, inputs.harmonics, radial, index, self.table)
+            shares = self._shares(inputs.scalars)
+        else:
+            raise ValueError("a layer without splines needs what its networks see of the edges")
+        return self.linear_paths(sums) / self._count(shares, index[1], up)
+
+    def splines(self, knots: EdgeScalars) -> LayerSplines:
+        """Return the splines through the networks' values at the knots."""
+        shares = self._shares(knots)
+        return LayerSplines(
+            splines.interpolate(self._radial(knots)),
+            None if shares is None else splines.interpolate(shares[:, :, None]),
+        )
+
+    def _radial(self, scalars: EdgeScalars) -> Tensor:
+        """Return R of each edge, (E, paths, C)."""
         radial = self._of_edges(self.radial, scalars)
         if self.late_envelope:
             radial = radial * scalars.envelope
-        radial = radial.unflatten(1, (-1, features.shape[2]))
-        sums = reference.convolve_radial(
-            self.linear_up(features), harmonics, radial, edge_index, self.table
-        )
-        return self.linear_paths(sums) / self._count(scalars, edge_index[1], features)
+        return radial.unflatten(1, (len(self.table.paths), -1))
+
+    def _shares(self, scalars: EdgeScalars) -> Tensor | None:
+        """Return what each edge adds to the density of its receiver, (E, 1); None without one."""
+        if self.density is None:
+            return None
+        shares = torch.tanh(self._of_edges(self.density, scalars).square())
+        return shares * scalars.envelope if self.late_envelope else shares
+
+    def _splined_shares(self, of_layer: LayerSplines, distances: Tensor) -> Tensor | None:
+        if of_layer.shares is None:
+            return None
+        return splines.evaluate(of_layer.shares, distances, self.cutoff)[:, :, 0]
 
     def _of_edges(self, network: Perceptron, scalars: EdgeScalars) -> Tensor:
         """Return what a network makes of the edges; zero makes zero, because it has no bias."""
         return network(scalars.basis if self.late_envelope else scalars.basis * scalars.envelope)
 
-    def _count(self, scalars: EdgeScalars, receiver: Tensor, features: Tensor) -> Tensor:
+    def _count(self, shares: Tensor | None, receiver: Tensor, features: Tensor) -> Tensor:
         """Return what sums over edges are divided by: a number, or one of each atom (N, 1, 1)."""
-        if self.density is None:
+        if shares is None:
             return self.neighbor_count
-        shares = torch.tanh(self._of_edges(self.density, scalars).square())
-        if self.late_envelope:
-            shares = shares * scalars.envelope
         counts = features.new_ones(len(features), 1).index_add(0, receiver, shares)
         return counts[:, :, None]
 

@@ -69,13 +69,21 @@ class EdgeBasis(nn.Module):
 
     def forward(self, distances: Tensor, species: Tensor, edge_index: Tensor) -> EdgeScalars:
         """Return the radial functions and the envelope of distances (E,); species: (N,)."""
+        if self.transform == "none":
+            return self.of_lengths(distances)
         lengths = distances[:, None]
-        envelope = polynomial_envelope(lengths / self.cutoff, self.power)
-        if self.transform != "none":
-            radii = self.radii[species][edge_index].sum(dim=0)[:, None]
-            transform = agnesi if self.transform == "agnesi" else soft
-            lengths = transform(lengths, radii, *self.parameters_of_transform)
-        return EdgeScalars(self._functions(lengths), envelope)
+        radii = self.radii[species][edge_index].sum(dim=0)[:, None]
+        transform = agnesi if self.transform == "agnesi" else soft
+        transformed = transform(lengths, radii, *self.parameters_of_transform)
+        return EdgeScalars(self._functions(transformed), self.envelope(distances))
+
+    def of_lengths(self, distances: Tensor) -> EdgeScalars:
+        """Return the same of distances (E,) that no transform changes, whatever the elements."""
+        return EdgeScalars(self._functions(distances[:, None]), self.envelope(distances))
+
+    def envelope(self, distances: Tensor) -> Tensor:
+        """Return the envelope of distances (E,): (E, 1)."""
+        return polynomial_envelope(distances[:, None] / self.cutoff, self.power)
 
     def _functions(self, x: Tensor) -> Tensor:
         if self.kind == "bessel":
