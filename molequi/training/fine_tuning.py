@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -43,8 +44,11 @@ def adopt(config: Config, init: str, frames: Frames, outputs: Sequence[Property]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         model = MolecularModel(
-            source.backbone, outputs, physics=source.physics, metadata=source.metadata
-        )
+            source.backbone,
+            [_as_read_by(source, row, outputs) for row in outputs],
+            physics=source.physics,
+            metadata=source.metadata,
+        ).to(source.dtype)
     if model.equilibration is not None and source.equilibration is not None:
         model.equilibration.load_state_dict(source.equilibration.state_dict())
     kept = _copy_heads(source.heads, model.heads)
@@ -109,6 +113,18 @@ def _refuse_other_network(source: MolecularModel, config: Config, init: str) -> 
             f"init={init} has {source.physics.text}, the config asks for "
             f"{config.model.physics().text}; leave the model section out, or train without init"
         )
+
+
+def _as_read_by(source: MolecularModel, row: Property, outputs: Sequence[Property]) -> Property:
+    """Return an output with the source's kind of head: that of an imported model is its own.
+
+    A training on energies of atoms needs the head that knows their constants.
+    """
+    own = source.properties.get(row.name)
+    is_same = own is not None and row.name in source.heads and own.irreps == row.irreps
+    if own is None or not is_same or any(other.name in row.serves for other in outputs):
+        return row
+    return dataclasses.replace(row, head=own.head)
 
 
 def _copy_heads(old: nn.ModuleDict, new: nn.ModuleDict) -> list[str]:

@@ -10,6 +10,10 @@ import torch
 
 from molequi.errors import UserError
 from molequi.models.checkpoint import load_model, save_model
+from molequi.models.molecular import MolecularModel
+from molequi.nn.backbones.mace import MaceBackbone
+from molequi.nn.heads.layered import LayeredEnergyHead
+from molequi.o3.irreps import Irreps
 from molequi.properties import PROPERTIES
 from molequi.training.evaluation import evaluate_frames
 from molequi.training.fit import fit_frames
@@ -148,6 +152,30 @@ def test_new_targets_join_a_trained_backbone(pretrained, toy_frames, toy_config)
     )
     assert float(start.model.heads["gap"].shift) == pytest.approx(float(gap.nanmean()))
     assert all(parameter.requires_grad for parameter in start.model.parameters())
+
+
+def test_an_imported_model_keeps_its_readouts(tmp_path, toy_frames, toy_config, caplog):
+    """Before the first step its energies are the source's, up to the refitted references."""
+    torch.manual_seed(0)
+    backbone = MaceBackbone(
+        [1, 6, 8], 4.0, n_channels=4, l_max=1, correlation=2, irreps_out=Irreps("0e")
+    )
+    row = dataclasses.replace(PROPERTIES["energy"], head="layered_energy")
+    source = MolecularModel(backbone, [row]).double().eval()
+    source.heads["energy"].repulsion.power.fill_(6)
+    save_model(source, tmp_path / "mace.safetensors")
+    frames = toy_frames(6)
+    config = tuned(toy_config, tmp_path / "mace.safetensors", training={"dtype": "float64"})
+    model = start_model(config, frames).model
+    assert isinstance(model.heads["energy"], LayeredEnergyHead)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    old, new = (predict_frames(m.eval(), frames, ["energy", "forces"]) for m in (source, model))
+    counts, elements = composition(frames)
+    moved = (model.heads["energy"].reference - source.heads["energy"].reference)[elements]
+    assert float(moved.abs().min()) > 1.0
+    assert float((new["energy"] - old["energy"] - counts @ moved).abs().max()) < 1e-8
+    assert float((new["forces"] - old["forces"]).abs().max()) < 1e-10
+    assert all(weight.requires_grad for weight in model.parameters())
 
 
 def test_unfit_starting_models_are_refused(tmp_path, pretrained, toy_frames, toy_config):
