@@ -50,10 +50,14 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "kernels.compiled",
-        "compiling convolution_terms convolution products equilibration pair_terms pair_setup "
-        "pairs pair_tangents",
+        "compiling convolution_terms convolution products contraction equilibration pair_terms "
+        "pair_setup pairs pair_tangents",
     ),
-    ("kernels", "cpu cuda convolution products equilibration pair_spaces pairs backends inplace"),
+    (
+        "kernels",
+        "cpu cuda convolution products contraction_terms contraction equilibration pair_spaces "
+        "pairs backends inplace",
+    ),
     (
         "nn",
         "module_list weight_tables matrices linear radial product interaction irreps_layers "

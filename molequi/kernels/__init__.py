@@ -11,6 +11,7 @@ from molequi.kernels import inplace
 from molequi.kernels.backends import BACKENDS, Backend
 from molequi.kernels.edges import Edges, NodeRange, edges_of
 from molequi.o3.coupling import CouplingTable
+from molequi.o3.symmetric import Polynomials
 
 __all__ = [
     "BACKENDS",
@@ -18,6 +19,7 @@ __all__ = [
     "Backend",
     "Edges",
     "NodeRange",
+    "contract",
     "convolve",
     "couple",
     "edges_of",
@@ -75,6 +77,25 @@ def couple(
     here, on a CPU, and elsewhere the reference serves.
     """
     return _backend(kernels, first).couple(first, second, weights, species, table)
+
+
+def contract(
+    features: Tensor,
+    weights: Tensor,
+    species: Tensor,
+    polynomials: Polynomials,
+    *,
+    kernels: str = "reference",
+) -> Tensor:
+    """Evaluate equivariant polynomials of a node's features channel by channel.
+
+    B_i[k,c] = sum_p w[s_i,p,c] P_p[k](x_i[:,c]), the symmetric contraction of MACE.
+
+    features: (N, components of polynomials.irreps, C). weights: (species, paths, C), paths by
+    degree. species: (N,). Returns (N, components of polynomials.output, C). kernels: as in
+    `couple`; second derivatives are those of the reference.
+    """
+    return _backend(kernels, features).contract(features, weights, species, polynomials)
 
 
 def _backend(kernels: str, features: Tensor) -> Backend:

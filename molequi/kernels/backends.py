@@ -10,13 +10,14 @@ import abc
 import torch
 from torch import Tensor
 
-from molequi.kernels import convolution, cuda, products, reference
+from molequi.kernels import contraction, convolution, cuda, products, reference
 from molequi.kernels.edges import Edges
 from molequi.o3.coupling import CouplingTable
+from molequi.o3.symmetric import Polynomials
 
 
 class Backend(abc.ABC):
-    """Computes `convolve` and, where it has a form of its own, `couple`.
+    """Computes `convolve` and, where it has forms of its own, `couple` and `contract`.
 
     Results are those of `kernels.reference`, which are the truth in the tests; they must be
     differentiable twice.
@@ -44,6 +45,12 @@ class Backend(abc.ABC):
     ) -> Tensor:
         """Compute `kernels.couple`, arguments as there."""
         return reference.couple(first, second, weights, species, table)
+
+    def contract(
+        self, features: Tensor, weights: Tensor, species: Tensor, polynomials: Polynomials
+    ) -> Tensor:
+        """Compute `kernels.contract`, arguments as there."""
+        return reference.contract(features, weights, species, polynomials)
 
 
 class ReferenceBackend(Backend):
@@ -108,6 +115,14 @@ class FusedBackend(Backend):
         if first.device.type == "cpu":
             return products.couple(first, second, weights, species, table)
         return reference.couple(first, second, weights, species, table)
+
+    def contract(
+        self, features: Tensor, weights: Tensor, species: Tensor, polynomials: Polynomials
+    ) -> Tensor:
+        """Compute `kernels.contract`, on a CPU without tensors of products."""
+        if features.device.type == "cpu":
+            return contraction.contract(features, weights, species, polynomials)
+        return reference.contract(features, weights, species, polynomials)
 
 
 # A back end from elsewhere is one more entry.

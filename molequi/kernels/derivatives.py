@@ -20,7 +20,7 @@ from molequi.kernels.tables import is_wanted
 
 
 class LinearOperator(NamedTuple):
-    """An operator and its derivatives, as custom operators of torch.
+    """An operator and its derivatives, as custom operators of torch; the last may be torch's own.
 
     forward: (x_1 ... x_n, rest) -> y. backward: (x_1 ... x_n, g, rest, wants_last) -> gradients of
     <g, y>, the last one empty unless wanted. double_backward: (x_1 ... x_n, g, u_1 ... u_n, rest)
@@ -30,7 +30,7 @@ class LinearOperator(NamedTuple):
 
     forward: CustomOpDef
     backward: CustomOpDef
-    double_backward: CustomOpDef
+    double_backward: Callable[..., tuple[Tensor, ...]]
 
 
 def make_differentiable(operator: LinearOperator, n_tensors: int) -> None:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from molequi.kernels import splines
 from molequi.o3.coupling import CouplingTable, components_of
+from molequi.o3.symmetric import Polynomials
 from molequi.runtime.constants import kept_constants
 
 
@@ -122,3 +123,40 @@ def couple(
         weighted = first.index_select(1, block.component_first) * own.index_select(1, block.path)
         products.append(torch.einsum("bkp,npc,nbc->nkc", matrix, weighted, second))
     return torch.cat(products, dim=1)
+
+
+def contract(
+    features: Tensor, weights: Tensor, species: Tensor, polynomials: Polynomials
+) -> Tensor:
+    """Evaluate polynomials of a node's features channel by channel.
+
+    B_i[k,c] = sum_p w[s_i,p,c] P_p[k](x_i[:,c]), with products of three as a chain of two.
+
+    features: (N, components of polynomials.irreps, C). weights: (species, paths, C). species: (N,).
+    Returns (N, components of polynomials.output, C).
+    """
+    of_degree = weights.split(polynomials.counts, dim=1)
+    total = _place_linear(features, of_degree[0], species, polynomials)
+    if polynomials.degree > 1:
+        squares = polynomials.squares
+        total = total + couple(features, features, of_degree[1], species, squares)
+    if polynomials.degree > 2:
+        pairs, triples = polynomials.cubes
+        ones = features.new_ones(1, len(pairs.paths), features.shape[2])
+        products = couple(features, features, ones, torch.zeros_like(species), pairs)
+        total = total + couple(products, features, of_degree[2], species, triples)
+    return total
+
+
+def _place_linear(
+    features: Tensor, weights: Tensor, species: Tensor, polynomials: Polynomials
+) -> Tensor:
+    """Return the features times their weights where the output has them."""
+    own = functional.embedding(species, weights.flatten(1)).unflatten(1, weights.shape[1:])
+    sources, targets = polynomials.irreps.slices(), polynomials.output.slices()
+    total = features.new_zeros(len(features), polynomials.output.dim, features.shape[2])
+    for path, (first, output) in enumerate(polynomials.linear):
+        rows = features[:, sources[first]] * own[:, path, None]
+        before, after = targets[output].start, polynomials.output.dim - targets[output].stop
+        total = total + functional.pad(rows, (0, 0, before, after))
+    return total

@@ -18,13 +18,15 @@ _tables: dict[str, CouplingTable] = {}
 def name_of(table: CouplingTable) -> str:
     """Return the name by which an operator is told of its table: `0e+1o|0e+1o|0e`.
 
-    The arguments of an operator are tensors, numbers and text.
+    The arguments of an operator are tensors, numbers and text. Raises ValueError for a table of
+    chosen paths (`table_of_paths`), of which the name would say nothing.
     """
     # The outputs of separate paths are named once each.
     output = Irreps(dict.fromkeys(table.output))
     flags = ["symmetric"] * table.symmetric + ["separate"] * table.separate
     name = "|".join([str(table.first), str(table.second), str(output), *flags])
-    _tables.setdefault(name, table)
+    if table_named(name).paths != table.paths:
+        raise ValueError(f"a table of chosen paths of {name} has no name")
     return name
 
 

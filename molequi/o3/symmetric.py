@@ -28,6 +28,35 @@ class Chain(NamedTuple):
     triples: CouplingTable
 
 
+class Polynomials(NamedTuple):
+    """The equivariant polynomials of x of up to `degree` factors, a weight for each path.
+
+    linear: by path the positions of an irrep in `irreps` and in `output`. squares: paths of two
+    factors. cubes: those of three. Weights stand in this order.
+    """
+
+    irreps: Irreps
+    output: Irreps
+    degree: int
+    linear: tuple[tuple[int, int], ...]
+    squares: CouplingTable
+    cubes: Chain
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """The number of paths of each degree."""
+        counts = len(self.linear), len(self.squares.paths), len(self.cubes.triples.paths)
+        return counts[: self.degree]
+
+
+@functools.lru_cache
+def equivariant_polynomials(irreps: Irreps, output: Irreps, degree: int) -> Polynomials:
+    """Return the polynomials of 1 to 3 factors that turn as `output` does."""
+    linear = tuple((irreps.index(x), k) for k, x in enumerate(output) if x in irreps)
+    squares = coupling_table(irreps, irreps, output, symmetric=True)
+    return Polynomials(irreps, output, degree, linear, squares, cubic_basis(irreps, output))
+
+
 class _Candidate(NamedTuple):
     """A path ((x_first x_second)_middle x_third) into an output."""
 

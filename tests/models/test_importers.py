@@ -267,3 +267,13 @@ def test_splines_that_change_forces_are_not_taken(
     monkeypatch.setattr(mace, "KNOTS_PER_ANGSTROM", 8)
     backbone = convert(exported["three_irreps"]).model.backbone
     assert not backbone.may_have_splines
+
+
+def test_models_on_cutoffs_and_lone_atoms_have_finite_splines(exported: dict[str, Source]) -> None:
+    """Atoms at the cutoff, beyond it, and far closer than any bond."""
+    model = convert(exported["three_irreps"]).model
+    for distance in (model.cutoff, model.cutoff + 0.1, 0.3):
+        graph = graph_from_atoms(Atoms("CO", [[0, 0, 0], [0, 0, distance]]), model.cutoff)
+        exact = model.compute(graph)["forces"]
+        found = model.freeze().compute(graph)["forces"]
+        assert float((found - exact).abs().max()) <= 1e-5 * max(1.0, float(exact.abs().max()))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from molequi.kernels.compiled import (
+        contraction,
         convolution,
         equilibration,
         pair_setup,
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
         products,
     )
 
-__all__ = ["convolution", "equilibration", "pair_setup", "pair_tangents", "pairs", "products"]
+__all__ = [
+    "contraction",
+    "convolution",
+    "equilibration",
+    "pair_setup",
+    "pair_tangents",
+    "pairs",
+    "products",
+]
 
 
 def __getattr__(name: str) -> ModuleType:
@@ -27,6 +36,10 @@ def __getattr__(name: str) -> ModuleType:
         import molequi.kernels.compiled.convolution as convolution_kernels
 
         return convolution_kernels
+    if name == "contraction":
+        import molequi.kernels.compiled.contraction as contraction_kernels
+
+        return contraction_kernels
     if name == "equilibration":
         import molequi.kernels.compiled.equilibration as equilibration_kernels
 

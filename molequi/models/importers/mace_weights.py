@@ -63,7 +63,7 @@ def _layer(source: Source, k: int, layer: MaceInteraction, n_elements: int) -> d
         product,
         contraction.irreps_in,
         layer.irreps_out,
-        (contraction.squares, contraction.cubes),
+        contraction.tables_of_degrees,
         n_elements,
     )
     up = parts.irreps_linear(source, f"{interaction}.linear_up", layer.linear_up.irreps)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from molequi.kernels import couple
-from molequi.nn.linear import expand_irreps
-from molequi.nn.product import SharedIrreps
+from molequi.kernels import contract
 from molequi.nn.weight_tables import WeightTables
-from molequi.o3.coupling import CouplingTable, coupling_table
+from molequi.o3.coupling import CouplingTable
 from molequi.o3.irreps import Irreps
-from molequi.o3.symmetric import cubic_basis
+from molequi.o3.symmetric import equivariant_polynomials
 
 
 def path_counts(table: CouplingTable) -> Tensor:
@@ -20,15 +18,13 @@ def path_counts(table: CouplingTable) -> Tensor:
     return torch.bincount(outputs, minlength=1)[outputs]
 
 
-class SymmetricContraction(WeightTables[list[Tensor]]):
+class SymmetricContraction(WeightTables[Tensor]):
     """B = w1 A + w2 (A A) + w3 ((A A) A), channel by channel, weights by the species of the atom.
 
     Batatia et al., MACE, NeurIPS 2022, eqs. 10 and 11. The paths of each degree are a basis of the
     equivariant polynomials: `o3.symmetric`.
     features: (N, rows of irreps_in, C); species: (N,) -> (N, rows of irreps_out, C).
     """
-
-    ones: Tensor
 
     def __init__(
         self,
@@ -41,35 +37,24 @@ class SymmetricContraction(WeightTables[list[Tensor]]):
     ) -> None:
         super().__init__()
         self.irreps_in, self.irreps_out, self.kernels = irreps_in, irreps_out, "reference"
-        self.shared = SharedIrreps(irreps_in, irreps_out)
-        self.squares = coupling_table(irreps_in, irreps_in, irreps_out, symmetric=True)
-        chain = cubic_basis(irreps_in, irreps_out)
-        self.pairs, self.cubes = chain
-        counts = [len(self.shared.irreps), len(self.squares.paths), len(self.cubes.paths)]
+        self.polynomials = equivariant_polynomials(irreps_in, irreps_out, correlation)
         self.weights = nn.ParameterList(
             nn.Parameter(torch.randn(n_elements, count, n_channels))
-            for count in counts[:correlation]
+            for count in self.polynomials.counts
         )
-        ones = torch.ones(1, len(self.pairs.paths), n_channels)
-        self.register_buffer("ones", ones, persistent=False)
+
+    @property
+    def tables_of_degrees(self) -> tuple[CouplingTable, CouplingTable]:
+        """The tables whose paths the weights of degree 2 and 3 belong to."""
+        return self.polynomials.squares, self.polynomials.cubes.triples
 
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """Return the products."""
-        linear, *others = self.tables()
-        factors = expand_irreps(linear[species], self.shared.irreps, dim=1)
-        total = self.shared.place(self.shared.take(features) * factors)
-        for table, weights in zip((self.squares, self.cubes), others, strict=False):
-            first = features if table is self.squares else self._pairs(features, species)
-            total = total + couple(first, features, weights, species, table, kernels=self.kernels)
-        return total
+        return contract(features, self.tables(), species, self.polynomials, kernels=self.kernels)
 
-    def make_tables(self) -> list[Tensor]:
-        """Return the weights of each degree, (species, paths, C), over the roots of path counts."""
+    def make_tables(self) -> Tensor:
+        """Return the weights by degree, (species, paths, C), over the roots of path counts."""
         linear, *others = self.weights
-        tables = zip(others, (self.squares, self.cubes), strict=False)
+        tables = zip(others, self.tables_of_degrees, strict=False)
         roots = ((weight, path_counts(table).to(weight).sqrt()) for weight, table in tables)
-        return [linear, *(weight / root[:, None] for weight, root in roots)]
-
-    def _pairs(self, features: Tensor, species: Tensor) -> Tensor:
-        same = torch.zeros_like(species)
-        return couple(features, features, self.ones, same, self.pairs, kernels=self.kernels)
+        return torch.cat([linear, *(weight / root[:, None] for weight, root in roots)], dim=1)

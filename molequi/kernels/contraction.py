@@ -1,0 +1,86 @@
+"""The symmetric contraction on the CPU: kernels over the nodes behind two torch operators.
+
+B_i[k,c] = sum_p w[s_i,p,c] P_p[k](x_i[:,c]) and its gradients run in `compiled.contraction`. The
+backward of the backward, which only training on forces and Hessians need, is made by autograd of
+`reference.contract`, so that derivatives of any order exist.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.library import custom_op
+
+from molequi.kernels import compiled, reference, threads
+from molequi.kernels.contraction_terms import name_of, named, program
+from molequi.kernels.derivatives import LinearOperator, make_differentiable
+from molequi.kernels.tables import arrays
+from molequi.o3.symmetric import Polynomials
+
+
+def contract(x: Tensor, w: Tensor, species: Tensor, polynomials: Polynomials) -> Tensor:
+    """Compute what `reference.contract` computes, arguments as there."""
+    return _forward(x, w, species, name_of(polynomials))
+
+
+def forward(x: Tensor, w: Tensor, species: Tensor, polynomials: str) -> Tensor:
+    """Return B."""
+    out = x.new_empty(x.shape[0], named(polynomials).output.dim, x.shape[2])
+    steps = program(polynomials, x.dtype)
+    kernel = functools.partial(compiled.contraction.forward, *steps)
+    ranges = _node_ranges(x, steps.cost)
+    threads.run(kernel, arrays(x, w, species), (), arrays(out), ranges)
+    return out
+
+
+def backward(
+    x: Tensor, w: Tensor, g: Tensor, species: Tensor, polynomials: str, wants_w: bool
+) -> tuple[Tensor, Tensor]:
+    """Return dx, dw; dw is empty without `wants_w`."""
+    dx = torch.empty_like(x, memory_format=torch.contiguous_format)
+    steps = program(polynomials, x.dtype)
+    ranges = _node_ranges(x, 3 * steps.cost)
+    parts = x.new_empty(len(ranges), *(w.shape if wants_w else (0, 0, 0)))
+    kernel = functools.partial(compiled.contraction.backward, *steps)
+    inputs = arrays(x, w, g, species)
+    threads.run(kernel, inputs, (), arrays(dx), ranges, of_range=parts.numpy())
+    return dx, parts.sum(0)
+
+
+def double_backward(
+    x: Tensor, w: Tensor, g: Tensor, u: Tensor, z: Tensor | None, species: Tensor, polynomials: str
+) -> tuple[Tensor, ...]:
+    """Return dx, dw, dg of <u, dx> + <z, dw>, in plain torch."""
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        inputs = [t if t.requires_grad else t.detach().requires_grad_() for t in (x, w, g)]
+        out = reference.contract(inputs[0], inputs[1], species, named(polynomials))
+        dx, dw = torch.autograd.grad(out, inputs[:2], inputs[2], create_graph=True)
+        total = (u * dx).sum() if z is None else (u * dx).sum() + (z * dw).sum()
+        return torch.autograd.grad(
+            total, inputs, create_graph=again, allow_unused=True, materialize_grads=True
+        )
+
+
+_forward = custom_op("molequi::contract", forward, mutates_args=())
+_backward = custom_op("molequi::contract_backward", backward, mutates_args=())
+make_differentiable(LinearOperator(_forward, _backward, double_backward), n_tensors=2)
+
+
+def _node_ranges(x: Tensor, cost: int) -> list[threads.NodeRange]:
+    return threads.cut(np.arange(x.shape[0] + 1), cost=cost * x.shape[2])
+
+
+@_forward.register_fake
+def _(x: Tensor, w: Tensor, species: Tensor, polynomials: str) -> Tensor:
+    return x.new_empty(x.shape[0], named(polynomials).output.dim, x.shape[2])
+
+
+@_backward.register_fake
+def _(
+    x: Tensor, w: Tensor, g: Tensor, species: Tensor, polynomials: str, wants_w: bool
+) -> tuple[Tensor, ...]:
+    return x.new_empty(x.shape), w.new_empty(w.shape if wants_w else (0, 0, 0))
