@@ -66,14 +66,9 @@ def import_mace(
     """
     source = read_source(path, python)
     model, reference = convert(source, head)
+    _warn(source, model, path)
     if not radial_splines:
         model.backbone.settings["radial_splines"] = False
-    elif not model.backbone.settings["radial_splines"]:
-        logger.warning(
-            "splines of the radial networks of %s would change its forces; predictions run the "
-            "networks on every pair of atoms, which is slower",
-            path,
-        )
     origin = Origin(
         program=" ".join(("mace-torch", source.versions["mace-torch"])),
         file=path.name,
@@ -86,6 +81,18 @@ def import_mace(
     model.metadata = dataclasses.replace(
         model.metadata, name=path.stem, origin=origin, charge_multiplicity=states
     )
+    save_model(model, output, reference=reference)
+    return model
+
+
+def _warn(source: Source, model: MolecularModel, path: Path) -> None:
+    """Say what of a model is otherwise than its user may think."""
+    if not model.backbone.settings["radial_splines"]:
+        logger.warning(
+            "splines of the radial networks of %s would change its forces; predictions run the "
+            "networks on every pair of atoms, which is slower",
+            path,
+        )
     if _lacks_forces(source):
         logger.warning(
             "%s has Chebyshev polynomials, which torch does not differentiate: forces of MACE lack "
@@ -93,8 +100,6 @@ def import_mace(
             "compare both with reference forces before you use it",
             path,
         )
-    save_model(model, output, reference=reference)
-    return model
 
 
 def convert(source: Source, head: str | None = None) -> Imported:
