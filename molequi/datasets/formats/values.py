@@ -66,6 +66,17 @@ def parse_value(value: Any, row: Property, n_atoms: int) -> np.ndarray | None:
     Text holds numbers apart by spaces, commas or semicolons, with or without brackets; a yes/no
     label also takes these words.
     """
+    numbers = _numbers(value, row)
+    if numbers is None:
+        return None
+    if row.name == "stress" and numbers.shape == (6,):
+        return voigt_6_to_full_3x3_stress(numbers)
+    shape = (n_atoms, *row.shape) if row.per_atom else row.shape
+    return numbers.reshape(shape) if numbers.size == np.prod(shape, dtype=int) else None
+
+
+def _numbers(value: Any, row: Property) -> np.ndarray | None:
+    """Return the numbers of a label in whatever shape they have, None where it has others."""
     if row.binary and isinstance(value, str | bool | np.bool_):
         value = _WORDS.get(str(value).strip().lower(), value)
     if isinstance(value, str):
@@ -73,10 +84,6 @@ def parse_value(value: Any, row: Property, n_atoms: int) -> np.ndarray | None:
     try:
         if np.iscomplexobj(value):  # numpy would drop a half of it
             return None
-        numbers = np.asarray(value, dtype=np.float64)
+        return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         return None
-    if row.name == "stress" and numbers.shape == (6,):
-        return voigt_6_to_full_3x3_stress(numbers)
-    shape = (n_atoms, *row.shape) if row.per_atom else row.shape
-    return numbers.reshape(shape) if numbers.size == np.prod(shape, dtype=int) else None
