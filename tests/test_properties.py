@@ -103,3 +103,18 @@ def test_declared_rows() -> None:
 def test_rows_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         PROPERTIES["energy"].unit = "Ha"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"per_atom": -1}, "'energy': per_atom cannot be -1"),
+        ({"per_atom": True}, "'energy' is written as 0e per atom, and is 0e per structure"),
+        ({"irreps": "1o"}, "'energy' is written as 1o per structure, and is 0e per structure"),
+        ({"unit": None}, "unit cannot be None"),
+        ({"aliases": "abc"}, "aliases cannot be 'abc'"),
+    ],
+)
+def test_rows_of_damaged_files(change: dict[str, object], message: str) -> None:
+    with pytest.raises(PropertyError, match=message):
+        from_dict({**to_dict(PROPERTIES["energy"]), **change})

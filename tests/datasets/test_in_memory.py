@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,6 +143,8 @@ def test_mistakes_are_named() -> None:
         make_frames(
             torch.tensor([[0.0, 0, 0], [0, float("nan"), 0]]), torch.ones(2), torch.tensor([2])
         )
+    with pytest.raises(UserError, match="more than a centimetre from the origin"):
+        make_frames(torch.full((1, 3), 1e30), torch.ones(1), torch.ones(1))
     with pytest.raises(UserError, match="no frames to join"):
         join_frames([])
     atom = torch.zeros(1, 3), torch.ones(1), torch.ones(1)
@@ -286,3 +289,41 @@ def test_foreign_and_damaged_files(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="'pos' cannot be stored"):
         save_npz(frames, tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"atomic_numbers": torch.tensor([1.5, 1.0])}, "atomic numbers are no whole numbers"),
+        ({"atomic_numbers": torch.tensor([torch.nan, 1.0])}, "atomic numbers are no whole numbers"),
+        ({"atomic_numbers": torch.tensor([True, True])}, "atomic numbers are no whole numbers"),
+        ({"n_atoms": torch.tensor([2.2])}, "numbers of atoms are no whole numbers"),
+        ({"positions": torch.zeros(2, 3, dtype=torch.complex64)}, "positions are complex numbers"),
+        ({"electrons": Electrons(torch.tensor([0.4]), torch.ones(1))}, "charges are no whole"),
+        (
+            {"targets": {"energy": torch.tensor([1e300], dtype=torch.float64)}},
+            r"energy of structure 0 is 1e\+300, which",
+        ),
+        ({"targets": {"energy": torch.tensor([-torch.inf])}}, "energy of structure 0 is -inf"),
+        ({"targets": {"energy": torch.tensor([1j])}}, "energy are complex numbers"),
+        ({"periodic": Periodicity(torch.full((1, 3, 3), 1e30), torch.zeros(1, 3))}, "the cell of"),
+    ],
+)
+def test_numbers_that_no_structure_or_label_has(change: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {
+        "positions": torch.eye(2, 3),
+        "atomic_numbers": torch.ones(2),
+        "n_atoms": torch.tensor([2]),
+        "targets": {"energy": torch.tensor([torch.nan])},
+        "properties": {"energy": PROPERTIES["energy"]},
+    }
+    make_frames(**given)
+    with pytest.raises(UserError, match=message):
+        make_frames(**given | change)
+
+
+def test_arrays_of_other_types_are_refused(tmp_path: Path) -> None:
+    for values in (np.ones(2, complex), np.array(["2020-01-01"], "M8[s]")):
+        np.savez(tmp_path / "a.npz", x=values)
+        with pytest.raises(UserError, match=r"x is of type .*, no numbers or text"):
+            open_arrays(tmp_path / "a.npz")

@@ -20,6 +20,7 @@ from molequi.datasets.making import make_frames
 from molequi.datasets.npz import load_npz, save_npz
 from molequi.datasets.places import find_data
 from molequi.datasets.report import describe_frames
+from molequi.datasets.rmd17 import load_rmd17
 from molequi.datasets.settings import DataSettings
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, declare
@@ -347,3 +348,29 @@ def test_elements_that_would_be_tested_alone_train(
         assert rare <= parts["train"]
         assert sum(map(len, parts.values())) == len(smiles) == len(set().union(*parts.values()))
     assert split.get("kind") != "size" or "1 structures with Cl move to train" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"z": np.array([8, 1, np.nan])}, "z holds numbers that are not whole"),
+        ({"z": np.array([8, 1, 1.0])}, ""),
+        ({"E": np.ones(2) * 1j}, "E is of type complex128"),
+        ({"R": np.zeros((2, 3, 3)).astype("U4")}, "R is of type <U4"),
+        ({"F": np.full((2, 3, 3), 1e300)}, "forces of atom 0 of the set is"),
+    ],
+)
+def test_numbers_of_an_rmd17_file(tmp_path: Path, change: dict, message: str) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {
+        "z": np.array([8, 1, 1]),
+        "R": rng.normal(size=(2, 3, 3)),
+        "E": np.ones(2),
+        "F": np.zeros((2, 3, 3)),
+    }
+    np.savez(tmp_path / "a.npz", **arrays | change)
+    if not message:
+        assert load_rmd17(tmp_path / "a.npz").frames.elements() == (1, 8)
+        return
+    with pytest.raises(UserError, match=message):
+        load_rmd17(tmp_path / "a.npz")

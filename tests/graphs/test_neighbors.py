@@ -92,6 +92,7 @@ IMPOSSIBLE = {
     "no vector": (H2, np.diag([9.0, 0.0, 9.0]), FULL, "axis 1 but its cell vector is zero"),
     "not finite": (H2, np.diag([9.0, np.nan, 9.0]), FULL, "cell vector 1 is"),
     "astronomic": (H2, np.diag([9.0, 9.0, 1e200]), FULL, "shorter than a centimetre"),
+    "astronomic though open": (H2, np.diag([9.0, 9.0, 1e300]), OPEN, "shorter than a centimetre"),
     "far out": (np.array([[0.0, 0, 0], [1e300, 0, 0]]), np.zeros((3, 3)), OPEN, "atom 1 is .* Å"),
     "infinite": (np.array([[0.0, 0, 0], [np.inf, 0, 0]]), np.zeros((3, 3)), OPEN, "not finite"),
     "a heap": (RNG.random((3000, 3)) * 0.1, np.zeros((3, 3)), OPEN, r"atom \d+ and atom \d+ are"),

@@ -62,7 +62,15 @@ def test_damaged_files_are_a_state_or_an_error_in_words(tmp_path):
     assert n_refused > 200
 
 
-@pytest.mark.parametrize("change", [{"positions": np.full((3, 3), np.nan)}, {"first": np.eye(2)}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"positions": np.full((3, 3), np.nan)},
+        {"first": np.eye(2)},
+        {"momenta": np.eye(3) * 1j},
+        {"positions": np.eye(3).astype("U3")},
+    ],
+)
 def test_numbers_that_make_no_state_are_refused(tmp_path, change):
     saved(path := tmp_path / "md.xyz.restart")
     with np.load(path) as arrays:

@@ -76,7 +76,13 @@ def test_partial_charges_of_an_ion_that_nothing_names(name: str) -> None:
 
 def test_charges_that_say_nothing() -> None:
     water = molecule("H2O")
-    for values in (water.numbers, [-0.8, 0.4, 0.4], [-0.8, 0.4, 0.1]):
+    for values in (
+        water.numbers,
+        [-0.8, 0.4, 0.4],
+        [-0.8, 0.4, 0.1],
+        [1e308, 1e308, 0],
+        [1e9, 0, 0],
+    ):
         water.set_array("charges", np.array(values, dtype=float))
         settle_electrons(water)
         assert doubts_of(water) == []

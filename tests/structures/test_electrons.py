@@ -169,3 +169,40 @@ def test_key_value_pairs_of_a_database(tmp_path) -> None:
 def test_what_is_no_whole_number(text: str) -> None:
     with pytest.raises(UserError, match="the thing is not a"):
         whole_number(text, "the thing")
+
+
+@pytest.mark.parametrize("value", [10**400, "7" * 400, 1e300, 10**18, float("inf"), 1_000_001])
+@pytest.mark.parametrize("key", ["charge", "spin", "uhf"])
+def test_numbers_beyond_all_charges(key: str, value: object) -> None:
+    water = molecule("H2O")
+    water.info[key] = value
+    with pytest.raises(UserError, match=rf"\({key}\) is beyond 1,000,000|^.{{80}} is beyond"):
+        settle_electrons(water)
+
+
+@pytest.mark.parametrize("value", [1 + 2j, np.complex128(0.5), None])
+def test_what_is_no_number_is_no_spin(value: object) -> None:
+    water = molecule("H2O")
+    water.info["spin"] = value
+    with pytest.raises(UserError, match="is not a number"):
+        settle_electrons(water)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e308])
+def test_charges_and_moments_that_have_no_sum(value: float) -> None:
+    water = molecule("H2O")
+    water.set_initial_charges([value, value, 0.0])
+    with pytest.raises(UserError, match="the initial charges add up to"):
+        settle_electrons(water)
+    water.set_initial_charges([0.0, 0.0, 0.0])
+    water.set_initial_magnetic_moments([value, value, 0.0])
+    with pytest.raises(UserError, match="of the initial magnetic moments is"):
+        settle_electrons(water)
+
+
+def test_a_charge_takes_no_more_electrons_than_there_are() -> None:
+    assert multiplicity_of(ase.Atoms("H"), 1) == 1
+    with pytest.raises(UserError, match="charge 2 does not go with H, which has 1 electrons when"):
+        multiplicity_of(ase.Atoms("H"), 2)
+    with pytest.raises(UserError, match="is beyond 1,000,000"):
+        charge_of(ase.Atoms("H"), -(10**30))

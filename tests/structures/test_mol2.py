@@ -58,6 +58,8 @@ def test_molecules_and_their_charges(tmp_path: Path) -> None:
         ("O.3", "Du", "line 9: the atom cannot be read ('Du' is no element symbol"),
         ("0.1178", "here", "line 9: the atom cannot be read (could not convert"),
         (" O.3 1 WAT -0.82", "", "line 9: the atom cannot be read (list index"),
+        ("-0.82", "nan", "line 9: the atom cannot be read (its charge is nan e)"),
+        ("-0.82", "1e300", "line 9: the atom cannot be read (its charge is 1e+300 e)"),
     ],
 )
 def test_damaged_molecules(tmp_path: Path, old: str, new: str, message: str) -> None:

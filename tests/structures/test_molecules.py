@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
+from molequi.errors import UserError
 from molequi.structures.molecules import atoms_from_smiles, conformers_from_smiles
 
 PAIRS = ["CC(=O)O.CCN", "N.N", "[NH4+].CC(=O)[O-]", "CCO.O", "[Na+].[Cl-]", "O.O.O", "C.[He]"]
@@ -61,3 +62,18 @@ def test_molecules_that_a_force_field_merges_stay_apart(monkeypatch: pytest.Monk
     distances = atoms.get_all_distances()
     assert distances[np.ix_(water, ~water)].min() > 2.5
     assert distances[np.ix_(water, water)][0, 1:] == pytest.approx(0.97, abs=0.01)
+
+
+@pytest.mark.parametrize("smiles", ["C~C", "[Fe]~C", "CC~O"])
+def test_bonds_without_an_order_make_no_geometry(smiles: str) -> None:
+    with pytest.raises(UserError, match=r"cannot be made into a geometry: the bond of atoms \d"):
+        atoms_from_smiles(smiles)
+    assert len(atoms_from_smiles("[NH3]->[Fe]")) == 5  # a dative bond has one
+
+
+def test_what_would_take_hours_is_refused_at_once() -> None:
+    with pytest.raises(UserError, match="has 1202 atoms; more than 1,000 are not placed in space"):
+        atoms_from_smiles("C" * 400)
+    for n in (0, 10**9):
+        with pytest.raises(UserError, match=f"conformers is {n}; from 1 to 10,000 can be made"):
+            conformers_from_smiles("C", n)

@@ -146,3 +146,21 @@ def test_one_damaged_record_costs_only_itself(tmp_path: Path) -> None:
     (tmp_path / "a.sdf").write_bytes(latin)
     ((_, found),) = read_structures(tmp_path / "a.sdf")
     assert found.info["name"] == "Wässer"
+
+
+@pytest.mark.parametrize("order", [0, 5, 8])
+def test_bonds_without_an_order(tmp_path: Path, order: int) -> None:
+    """A drawing needs them, coordinates do not."""
+    ties = FOUR.replace("1 2 1", f"1 2 {order}")
+    (drawn,) = read(tmp_path, block(CROSS.format(1.5), ties, mark="2D"))
+    reason = "the bond of atoms 1 and 2 has no order"
+    assert drawn == f"record 1 is a flat drawing that cannot be made into a geometry: {reason}"
+    (methane,) = read(tmp_path, block(CROSS.format(1.09), ties))
+    assert len(methane) == 5 and reason in methane.info["reading"]
+
+
+def test_valences_that_nothing_can_be_made_of(tmp_path: Path) -> None:
+    text = block(CROSS.format(1.5), FOUR, mark="2D").splitlines()
+    text[4] = text[4][:39] + "999999999999999999999"  # over the column of the valence
+    (found,) = read(tmp_path, "\n".join([*text, ""]))
+    assert "RDKit makes nothing of its valences" in found

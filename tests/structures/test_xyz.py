@@ -263,3 +263,17 @@ def test_a_symbol_and_an_atomic_number_that_disagree(tmp_path: Path) -> None:
     (atoms,) = read(tmp_path, text.format(8))
     assert isinstance(atoms, ase.Atoms)
     assert atoms.get_chemical_formula() == "HO"
+
+
+@pytest.mark.parametrize("count", ["9" * 30, "9" * 400, "9" * 5000])
+def test_a_number_of_atoms_beyond_all_sizes(tmp_path: Path, count: str) -> None:
+    water, broken = read(tmp_path, f"3\n\n{ATOMS}{count}\n\nO 0 0 0\n")
+    assert len(water) == 3
+    assert broken.startswith("line 6: expected the number of atoms, got '999")
+    (found,) = read(tmp_path, f"{'9' * 15}\n\nO 0 0 0\n")
+    assert "the frame should have 999999999999999 atoms but the file ends after 1" in found
+
+
+def test_a_comment_nested_without_end_costs_its_frame(tmp_path: Path) -> None:
+    broken, water = read(tmp_path, f'1\n{{"a": {"[" * 100_000}\nO 0 0 0\n3\n\n{ATOMS}')
+    assert isinstance(broken, str) and len(water) == 3

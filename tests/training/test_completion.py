@@ -74,3 +74,9 @@ def test_the_file_keeps_silent_about_targets_that_are_left_out() -> None:
 def test_a_column_that_is_not_there_is_one_line(table: Path) -> None:
     with pytest.raises(UserError, match="has no column 'logD'; choose with data.targets=COLUMN"):
         load(table, "data.targets=logD")
+
+
+@pytest.mark.parametrize("value", ["{}", "[a, 1]", "[[a]]"])
+def test_a_kind_that_is_no_word_is_one_line(table: Path, value: str) -> None:
+    with pytest.raises(UserError, match=r"data\.kind is .*; input should be a valid string"):
+        load(table, "data.targets=logP", f"data.kind={value}")

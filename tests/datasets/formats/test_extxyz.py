@@ -294,6 +294,10 @@ def test_infinite_labels_and_damaged_frames(tmp_path: Path, labelled) -> None:
     ase.io.write(tmp_path / "a.traj", structures)
     with pytest.raises(UserError, match="energy of frame 2 is infinite"):
         read_frames(tmp_path / "a.traj", targets=["energy"])
+    structures[2].calc.results["energy"] = 1e300
+    ase.io.write(tmp_path / "a.traj", structures)
+    with pytest.raises(UserError, match=r"energy of frame 2 is 1e\+300 in size; remove the frame"):
+        read_frames(tmp_path / "a.traj", targets=["energy"])
     (tmp_path / "a.xyz").write_text("1\nenergy=1\nH 0 0 0\n1\nenergy=1\nH x 0 0\n")
     with pytest.raises(
         UserError, match=r"a\.xyz, frame 1: line 6: expected SYMBOL X Y Z, got 'H x 0 0'"

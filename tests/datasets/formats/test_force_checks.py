@@ -68,3 +68,8 @@ def test_frames_far_apart_say_nothing() -> None:
     missing = alone.targets["energy"].clone().fill_(torch.nan)
     unlabelled = dataclasses.replace(alone, targets={**alone.targets, "energy": missing})
     assert suspicious_forces(unlabelled) == []
+
+
+@pytest.mark.parametrize("factor", [1e-170, 1e-320])
+def test_forces_too_small_for_their_squares_say_nothing(factor: float) -> None:
+    assert suspicious_forces(scaled(path(0.02), factor)) == []

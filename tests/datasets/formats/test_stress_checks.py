@@ -137,3 +137,20 @@ def test_the_sign_of_solids_is_told_by_their_volumes(tmp_path, virial: bool) -> 
     unit = "-eV" if virial else "-eV/Å³"
     assert f"fits the other sign; if so set data.units.stress={unit}" in line
     assert warnings_of(path, crystals(-1.0, virial=virial), units={"stress": unit}) == []
+
+
+@pytest.mark.parametrize("size", [1e-170, 1e-320, 0.0, 1e-150])
+def test_forces_too_small_to_tell_anything(tmp_path, size: float) -> None:
+    frames = boxes(1.0)
+    for atoms in frames:
+        atoms.calc.results["forces"] *= size
+    assert not any(
+        "forces and positions" in line for line in warnings_of(tmp_path / "a.traj", frames)
+    )
+
+
+def test_forces_that_are_no_numbers(tmp_path) -> None:
+    frames = boxes(1.0, with_forces=False)
+    for atoms in frames:
+        atoms.set_array("force", np.full((4, 3), "x"))
+    assert warnings_of(tmp_path / "a.extxyz", frames) == []

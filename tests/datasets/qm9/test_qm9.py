@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -200,3 +202,54 @@ def test_full_set_agrees_with_the_reference(reference_data: Callable[[str], Path
     assert len(loaded.frames) == 130_831
     check_methane(loaded)
     assert loaded.frames.elements() == (1, 6, 7, 8, 9)
+
+
+def packed(folder: Path, archive: Path, change: Callable[[str], str]) -> Path:
+    """QM9's archive with another text in the file of methane."""
+    with tarfile.open(archive) as old, tarfile.open(folder / "c.tar", "w") as new:
+        for member in old.getmembers():
+            text = old.extractfile(member).read().decode()  # type: ignore[union-attr]
+            data = (change(text) if "gdb 1\t" in text else text).encode()
+            member.size = len(data)
+            new.addfile(member, io.BytesIO(data))
+    return folder / "c.tar"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace("-40.47893\t", "", 1), "14 of 15 properties"),
+        (lambda text: "\n".join(text.split("\n")[:4]), "2 lines for 5 atoms"),
+        (lambda text: text.replace("5\n", "-5\n", 1), "lines for -5 atoms"),
+        (lambda text: text.replace("gdb 1\t", "gdb " + "9" * 30 + "\t"), "its number is 999"),
+        (lambda text: re.sub(r"(C\t\S+\t\S+)\t.*", r"\1", text, count=1), "not a QM9 file"),
+    ],
+)  # fmt: skip
+def test_files_that_are_not_whole_are_named(
+    tmp_path: Path, archive: Path, change: Callable[[str], str], message: str
+) -> None:
+    with pytest.raises(UserError, match=f"000001.xyz: .*{message}"):
+        load_qm9(packed(tmp_path, archive, change))
+
+
+def test_damage_in_the_other_forms_is_named(
+    tmp_path: Path, sdf_folder: Path, qm9pack_data: Path, flat_qm9: Path
+) -> None:
+    for path in (*sdf_folder.iterdir(), *qm9pack_data.iterdir()):
+        (tmp_path / path.name).write_bytes(path.read_bytes().replace(b"\n", b"\xff\n"))
+    with pytest.raises(UserError, match=r"gdb9\.sdf is damaged or holds no QM9 beside"):
+        load_qm9(tmp_path / "gdb9.sdf")
+    (tmp_path / "gdb9.sdf").unlink()
+    with pytest.raises(UserError, match=r"qm9_part1\.csv is damaged or holds no part of QM9"):
+        load_qm9(tmp_path)
+    with np.load(flat_qm9) as archive:
+        arrays = dict(archive)
+    for change, message in (
+        ({"index": arrays["index"][:-1]}, "not all of"),
+        ({"gap": arrays["gap"].astype("U4")}, "gap is of type <U4, no numbers"),
+        ({"z": arrays["z"] + 0.5}, "z holds numbers that are not whole"),
+        ({"pos": arrays["pos"] * 1j}, "pos is of type complex"),
+    ):
+        np.savez(tmp_path / "a.npz", **arrays | change)
+        with pytest.raises(UserError, match=message):
+            load_qm9(tmp_path / "a.npz")
