@@ -54,7 +54,8 @@ def relax(
 ) -> int:
     """Move the atoms of every structure to the nearest energy minimum.
 
-    OUTPUT is an extended XYZ file. Exit code 3 when a structure did not get there; it is kept as
+    OUTPUT is an extended XYZ file; it appears when all is relaxed, and an interrupted command goes
+    on when it is given again. Exit code 3 when a structure did not get there; it is kept as
     far as it came.
     """
     options.require_inputs(inputs, smiles, "relax")

@@ -26,6 +26,7 @@ from molequi.structures.writers import format_of_output, write_pieces
 from molequi.version import __version__
 
 _FORMAT = 1
+_NUMBERS = {"atomic_numbers": np.int64}  # other arrays are of floats
 
 
 class Prediction(NamedTuple):
@@ -44,10 +45,12 @@ def written(
     model: FrozenModel,
     output: Path,
     settings: Mapping[str, Any],
+    command: str = "predict",
 ) -> Iterator[dict[str, Any]]:
     """Yield the record of every structure; with the last one the output appears.
 
-    compute: a batch to its predictions. settings: what else the answers depend on.
+    compute: a batch to its predictions. settings: what else the answers depend on. command: of
+    `molequi`, which the journal is of.
     Nothing is written where every structure failed. Raises RunInterruptedError where a signal came,
     with all answers so far in the journal.
     """
@@ -58,13 +61,13 @@ def written(
     }  # fmt: skip
     n_done = n_good = 0
     path = journal_path(output)
-    with LineJournal(path, identity, "molequi predict", discard=True) as journal:
+    with LineJournal(path, identity, f"molequi {command}", discard=True) as journal:
         known = _Known(journal)
         with SignalWatch() as watch:
             for batch in batches:
                 if watch.number:
                     raise RunInterruptedError(
-                        f"predictions stopped by {watch.name}; {n_done} structures are in {path}, "
+                        f"{command} stopped by {watch.name}; {n_done} structures are in {path}, "
                         "the same command goes on",
                         watch.number,
                     )
@@ -150,6 +153,8 @@ def _name_of(structure: Structure) -> str:
 def _restored(record: dict[str, Any]) -> dict[str, Any]:
     """Give a record that was written as JSON its arrays again."""
     return {
-        name: np.asarray(value, dtype=np.float64) if isinstance(value, list) else value
+        name: np.asarray(value, dtype=_NUMBERS.get(name, np.float64))
+        if isinstance(value, list)
+        else value
         for name, value in record.items()
     }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,12 +16,14 @@ from ase.optimize import BFGS, FIRE
 from molequi.errors import UserError
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
+from molequi.prediction.journaled import Prediction, written
 from molequi.prediction.records import labelled_atoms, make_record, max_force
+from molequi.runtime.journal import is_unfinished
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.movers import as_calculator
 from molequi.structures.inputs import Input, read_inputs
 from molequi.structures.structure import Structure
-from molequi.structures.writers import check_writable, write_results
+from molequi.structures.writers import check_writable
 
 logger = logging.getLogger(__name__)
 
@@ -59,24 +63,45 @@ def relax(  # noqa: PLR0913 (what, how, and where to)
     inputs, smiles, charge, seed: see `inputs.read_inputs`. optimizer: `bfgs`, or `fire` for
     structures of many hundred atoms.
     output: .xyz, .extxyz (also .gz), .csv or .json; structures that did not converge are kept there
-    as far as they came, and marked. Records are those of `predict` for the last geometry, with
+    as far as they came, and marked. It appears when all are relaxed; until then results stand in
+    the journal `OUTPUT.journal`, with which the same call goes on after an interruption
+    (RunInterruptedError). Records are those of `predict` for the last geometry, with
     converged, fmax (eV/Å), steps, energy_change (eV), atomic_numbers and positions (Å).
     progress: called with the numbers of structures that are done, and that failed.
     """
     _check(fmax, steps, optimizer)
     if output is not None:
-        check_writable(output, overwrite=overwrite)
+        check_writable(output, overwrite=overwrite or is_unfinished(Path(output)))
     structures = read_inputs(inputs, smiles=smiles, charge=charge, seed=seed)
     calculator = as_calculator(model)
-    results: list[tuple[dict[str, Any], Atoms | None]] = []
-    for structure in structures:
-        results.append(_relax_one(structure, calculator, fmax, steps, optimizer))
+    how: dict[str, Any] = {"fmax": fmax, "steps": steps, "optimizer": optimizer}
+    records: list[dict[str, Any]] = []
+    for record in _each(structures, calculator, how, output):
+        records.append(record)
         if progress is not None:
-            progress(len(results), sum(atoms is None for _, atoms in results))
-    records, relaxed = [record for record, _ in results], [atoms for _, atoms in results]
-    if output is not None:
-        write_results(output, records, relaxed, calculator.model.properties)
+            progress(len(records), sum("error" in one for one in records))
     return records
+
+
+def _each(
+    structures: Iterable[Structure],
+    calculator: Calculator,
+    how: dict[str, Any],
+    output: str | os.PathLike[str] | None,
+) -> Iterator[dict[str, Any]]:
+    """Yield the record of each structure; with the last one the output appears."""
+    if output is None:
+        return (_relax_one(structure, calculator, **how).record for structure in structures)
+    compute = functools.partial(_relax_batch, calculator=calculator, how=how)
+    batches = ([structure] for structure in structures)
+    settings = {**how, "unsafe": calculator.unsafe}
+    return written(batches, compute, calculator.model, Path(output), settings, "relax")
+
+
+def _relax_batch(
+    structures: list[Structure], calculator: Calculator, how: dict[str, Any]
+) -> Iterator[Prediction]:
+    return (_relax_one(structure, calculator, **how) for structure in structures)
 
 
 def relax_atoms(
@@ -100,15 +125,15 @@ def relax_atoms(
 
 def _relax_one(
     structure: Structure, calculator: Calculator, fmax: float, steps: int, optimizer: str
-) -> tuple[dict[str, Any], Atoms | None]:
+) -> Prediction:
     if structure.atoms is None:
-        return {**structure.labels(), "error": structure.error}, None
+        return Prediction({**structure.labels(), "error": structure.error}, None)
     atoms = structure.atoms.copy()
     atoms.calc = calculator
     try:
         before = atoms.get_potential_energy()
     except ValueError as error:
-        return {**structure.labels(), "error": str(error)}, None
+        return Prediction({**structure.labels(), "error": str(error)}, None)
     result = relax_atoms(atoms, fmax=fmax, steps=steps, optimizer=optimizer)
     values, charge = calculator.predictions, calculator.electrons(atoms).charge
     record = {
@@ -124,8 +149,9 @@ def _relax_one(
     if calculator.unsafe_reason is not None:
         record["unsafe"] = calculator.unsafe_reason
     marks = {name: record.get(name) for name in ("model", "level", "unsafe", "converged", "fmax")}
-    return record, labelled_atoms(
-        calculator.model, result.atoms, values, marks, total_charge=charge
+    return Prediction(
+        record,
+        labelled_atoms(calculator.model, result.atoms, values, marks, total_charge=charge),
     )
 
 

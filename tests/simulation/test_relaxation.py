@@ -1,6 +1,8 @@
 """Relaxation: known minima, kept cells, and what becomes of structures that do not get there."""
 
 import csv
+import os
+import signal
 
 import ase.io
 import numpy as np
@@ -10,7 +12,8 @@ from ase.build import molecule
 from ase.constraints import FixAtoms
 from scipy.optimize import minimize_scalar
 
-from molequi.errors import UserError
+from molequi.errors import RunInterruptedError, UserError
+from molequi.runtime.journal import journal_path
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.relaxation import relax, relax_atoms
 
@@ -118,3 +121,27 @@ def test_unsafe_is_marked(morse, tmp_path):
 def test_settings_that_cannot_be(morse, options, message):
     with pytest.raises(UserError, match=message):
         relax(molecule("H2O"), morse(), **options)
+
+
+@pytest.mark.parametrize("suffix", ["xyz", "json", "csv"])
+def test_an_interrupted_relaxation_goes_on_and_ends_the_same(morse, tmp_path, suffix):
+    molecules = [molecule(name) for name in ("H2O", "NH3", "CH4", "H2O2")]
+    ase.io.write(tmp_path / "in.xyz", molecules, format="extxyz")
+    whole, output = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
+    expected = relax(tmp_path / "in.xyz", morse(), steps=3, output=whole)
+
+    def stop(done: int, _failed: int) -> None:
+        if done == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(RunInterruptedError, match="relax stopped by SIGINT; 2 structures are in"):
+        relax(tmp_path / "in.xyz", morse(), steps=3, output=output, progress=stop)
+    assert not output.exists()
+    found = relax(tmp_path / "in.xyz", morse(), steps=3, output=output)
+    assert output.read_bytes() == whole.read_bytes()
+    assert not journal_path(output).exists()
+    for record, other in zip(found, expected, strict=True):
+        assert list(record) == list(other)
+        for name, value in record.items():
+            assert type(value) is type(other[name]), name
+            np.testing.assert_array_equal(value, other[name])
