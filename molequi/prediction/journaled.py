@@ -142,6 +142,7 @@ def _name_of(structure: Structure) -> str:
     if structure.atoms is not None:
         atoms = structure.atoms
         told["info"] = atoms.info
+        told["constraints"] = [constraint.todict() for constraint in atoms.constraints]
         for name, array in sorted(atoms.arrays.items()):
             is_number = array.dtype.kind in "biuf"
             found.update(name.encode() + (array.tobytes() if is_number else str(array).encode()))

@@ -32,7 +32,7 @@ class Electrons(NamedTuple):
 
 
 # What may be changed after a calculator was made: `Calculator.set`.
-_CHANGEABLE = ("charge", "spin_multiplicity", "unsafe")
+CHANGEABLE = ("charge", "spin_multiplicity", "unsafe")
 
 
 def _parameter(name: str) -> property:
@@ -126,10 +126,10 @@ class Calculator(AseCalculator):
         Raises UserError for anything else.
         """
         for name in changes:
-            if name not in _CHANGEABLE:
+            if name not in CHANGEABLE:
                 raise UserError(
                     f"a calculator cannot change its {name}; `set` takes "
-                    f"{', '.join(_CHANGEABLE)}, and the rest is said when it is made"
+                    f"{', '.join(CHANGEABLE)}, and the rest is said when it is made"
                 )
         return super().set(**changes)
 

@@ -19,7 +19,7 @@ from molequi.models.molecular import MolecularModel
 from molequi.prediction.journaled import Prediction, written
 from molequi.prediction.records import labelled_atoms, make_record, max_force
 from molequi.runtime.journal import is_unfinished
-from molequi.simulation.calculator import Calculator
+from molequi.simulation.calculator import CHANGEABLE, Calculator
 from molequi.simulation.movers import as_calculator
 from molequi.structures.inputs import Input, read_inputs
 from molequi.structures.structure import Structure
@@ -94,8 +94,8 @@ def _each(
         return (_relax_one(structure, calculator, **how).record for structure in structures)
     compute = functools.partial(_relax_batch, calculator=calculator, how=how)
     batches = ([structure] for structure in structures)
-    settings = {**how, "unsafe": calculator.unsafe}
-    return written(batches, compute, calculator.model, Path(output), settings, "relax")
+    told = {name: calculator.parameters[name] for name in CHANGEABLE}
+    return written(batches, compute, calculator.model, Path(output), {**how, **told}, "relax")
 
 
 def _relax_batch(

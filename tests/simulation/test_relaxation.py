@@ -145,3 +145,22 @@ def test_an_interrupted_relaxation_goes_on_and_ends_the_same(morse, tmp_path, su
         for name, value in record.items():
             assert type(value) is type(other[name]), name
             np.testing.assert_array_equal(value, other[name])
+
+
+def test_other_constraints_and_charges_do_not_go_on(morse, tmp_path):
+    output = tmp_path / "out.xyz"
+    free, held, other = (molecule("H2O") for _ in range(3))
+    held.set_constraint(FixAtoms([0, 1, 2]))
+
+    def stop(done: int, _failed: int) -> None:
+        if done == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(RunInterruptedError):
+        relax([free, other], morse(), output=output, progress=stop)
+    assert relax([held, other], morse(), output=output)[0]["steps"] == 0
+    output.unlink()
+    with pytest.raises(RunInterruptedError):
+        relax([free, other], morse(), output=output, progress=stop)
+    charged = Calculator(morse(), charge=2, unsafe=True)
+    assert relax([free, other], charged, output=output)[0]["total_charge"] == 2
