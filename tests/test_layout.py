@@ -60,8 +60,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "nn",
-        "module_list weight_tables matrices linear radial product interaction irreps_layers "
-        "response",
+        "module_list weight_tables matrices linear radial nearest product interaction "
+        "irreps_layers response",
     ),
     ("nn.frozen", "workspace buffers maps layer layers autograd"),
     ("nn.mace", "radial contraction interaction"),

@@ -50,6 +50,8 @@ class ArchitectureSettings(Settings):
     """merged or separate weights of the paths that end in one irrep."""
     self_connection: Literal["factors", "matrices"] | None = None
     """What an atom keeps of itself, by species: factors or matrices."""
+    held_below: float | None = Field(None, ge=0.3, le=0.8)
+    """Of the sum of covalent radii: below it distances stop shrinking to the network."""
     near_cutoff: Annotated[Positive, Unit("Å")] | None = None
     """Of invariants: reach of angles and dihedrals."""
     hidden: str | None = None

@@ -22,13 +22,14 @@ from molequi.kernels import BACKENDS, threads
 from molequi.o3.irreps import Irreps
 
 # What settings of these names may be, in every backbone; other numbers must be positive.
-LIMITS: Mapping[str, tuple[int, int]] = {
+LIMITS: Mapping[str, tuple[float, float]] = {
     "n_layers": (1, 16),
     "n_channels": (1, 4096),
     "l_max": (0, 6),
     "l_hidden": (0, 6),
     "correlation": (1, 3),
     "n_radial": (1, 64),
+    "held_below": (0.3, 0.8),
 }
 
 # Of any other setting: widths and numbers of anything, and distances in Å.

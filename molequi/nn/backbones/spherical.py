@@ -21,10 +21,11 @@ from molequi.nn.backbones.base import (
     check_kernels,
     settings_of,
 )
-from molequi.nn.frozen.autograd import FrozenPass
+from molequi.nn.frozen.autograd import FrozenPass, Geometry
 from molequi.nn.frozen.layers import FrozenLayers
 from molequi.nn.interaction import Interaction, reachable
 from molequi.nn.module_list import ModuleListOf
+from molequi.nn.nearest import held, least_distances
 from molequi.nn.product import ManyBodyProduct
 from molequi.nn.radial import envelope
 from molequi.o3.irreps import Irreps
@@ -40,6 +41,8 @@ class SphericalBackbone(BackboneBase):
     features between layers, l_max by default. mixing: `merged` or `separate` paths, see
     `Interaction`. n_hidden: width of the radial networks. n_readout: of those of heads, which run
     once an atom. self_connection: `factors` or `matrices` by species, see `SelfConnection`.
+    held_below: in units of the sum of covalent radii, below which distances stop shrinking, see
+    `nn.nearest`; for models with a repulsion beside them.
     irreps_out: of the last layer; all hidden ones by default.
     Raises UserError for settings that make no network.
     """
@@ -65,6 +68,7 @@ class SphericalBackbone(BackboneBase):
         l_hidden: int | None = None,
         mixing: str = "merged",
         self_connection: str = "factors",
+        held_below: float | None = None,
         irreps_out: Irreps | None = None,
     ) -> None:
         super().__init__(elements, settings_of(locals()))
@@ -72,6 +76,7 @@ class SphericalBackbone(BackboneBase):
         check_choice("mixing", mixing, ("merged", "separate"))
         check_choice("self_connection", self_connection, ("factors", "matrices"))
         self.l_max, self.n_channels, self.n_layers = l_max, n_channels, n_layers
+        self.held_below = held_below
         irreps = _irreps_of_layers(n_layers, parity, l_max, l_hidden, correlation, irreps_out)
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         self.layers = ModuleListOf(
@@ -116,7 +121,7 @@ class SphericalBackbone(BackboneBase):
         """
         with torch.no_grad():
             species, edges = self.species_of_number[graph.atomic_numbers], edges_of(graph)
-            harmonics, distances = self._geometry(edge_vectors(graph))
+            harmonics, distances = self._geometry(graph)(edge_vectors(graph), slice(None))
             features = functional.embedding(species, self.embedding)[:, None, :]
             for layer in self.layers:
                 layer.calibrate(features, harmonics, distances, edges, species)
@@ -163,7 +168,7 @@ class SphericalBackbone(BackboneBase):
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions and cell."""
         species, edges = self.species_of_number[graph.atomic_numbers], edges_of(graph)
-        harmonics, distances = self._geometry(edge_vectors(graph))
+        harmonics, distances = self._geometry(graph)(edge_vectors(graph), slice(None))
         features, invariants = functional.embedding(species, self.embedding)[:, None, :], []
         for layer in self.layers:
             features = layer(features, harmonics, distances, edges, species)
@@ -177,7 +182,9 @@ class SphericalBackbone(BackboneBase):
             return self(graph)
         species = self.species_of_number[graph.atomic_numbers]
         return self._node_features(
-            *FrozenPass.apply(edge_vectors(graph), self._geometry, layers, edges_of(graph), species)
+            *FrozenPass.apply(
+                edge_vectors(graph), self._geometry(graph), layers, edges_of(graph), species
+            )
         )
 
     def _node_features(
@@ -185,17 +192,23 @@ class SphericalBackbone(BackboneBase):
     ) -> NodeFeatures:
         return NodeFeatures(features, invariant, distances, envelope(distances, self.cutoff))
 
-    def _geometry(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Harmonics (E, (l_max + 1)^2) and distances (E,) in the model's dtype.
+    def _geometry(self, graph: AtomGraph) -> Geometry:
+        """Return what makes harmonics (E, (l_max + 1)^2) and distances (E,), in the model's dtype.
 
-        Of edge vectors in float64.
+        Of edge vectors in float64, and which edges of the graph they are.
         """
-        # A zero vector gets length 1e-6 Å and a zero gradient instead of an undefined direction.
-        distances = vectors.square().sum(dim=1).clamp(min=1e-12).sqrt()
-        dtype = self.embedding.dtype
-        return spherical_harmonics(
-            (vectors / distances[:, None]).to(dtype), self.l_max
-        ), distances.to(dtype)
+        dtype, share = self.embedding.dtype, self.held_below
+        least = None if share is None else least_distances(graph, share)
+
+        def geometry(vectors: Tensor, edges: slice) -> tuple[Tensor, Tensor]:
+            # A zero vector gets length 1e-6 Å and a zero gradient, for want of a direction.
+            distances = vectors.square().sum(dim=1).clamp(min=1e-12).sqrt()
+            harmonics = spherical_harmonics((vectors / distances[:, None]).to(dtype), self.l_max)
+            if least is not None:
+                distances = held(distances, least[edges])
+            return harmonics, distances.to(dtype)
+
+        return geometry
 
 
 def _irreps_of_layers(

@@ -16,15 +16,15 @@ from molequi.nn.frozen.layers import FrozenLayers
 # Edges whose geometry is computed at a time.
 _BLOCK = 2**13
 
-Geometry = Callable[[Tensor], tuple[Tensor, Tensor]]
+Geometry = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
 
 
 class FrozenPass(torch.autograd.Function):
     """All layers: edge vectors (E, 3), Å -> features, invariants, distances.
 
     Features (N, M_out, C), invariants (N, n_layers * C), distances (E,), Å.
-    geometry: vectors -> harmonics (E, rows) and distances (E,) in the model's dtype. It runs block
-    by block, and again for its gradient.
+    geometry: vectors and which edges they are -> harmonics (E, rows) and distances (E,) in the
+    model's dtype. It runs block by block, and again for its gradient.
     """
 
     @staticmethod
@@ -43,7 +43,7 @@ class FrozenPass(torch.autograd.Function):
         distances = like.new_empty(n_edges)
 
         def measure(block: slice) -> None:
-            harmonics[block], distances[block] = geometry(vectors[block])
+            harmonics[block], distances[block] = geometry(vectors[block], block)
 
         _blockwise(measure, n_edges, len(ranges))
         parts = [GraphPart(harmonics, distances, edges, species, nodes) for nodes in ranges]
@@ -84,7 +84,7 @@ class FrozenPass(torch.autograd.Function):
                 )
                 pairs = [
                     (value, total)
-                    for value, total in zip(geometry(part), sums, strict=True)
+                    for value, total in zip(geometry(part, block), sums, strict=True)
                     if value.requires_grad
                 ]
                 (out[block],) = torch.autograd.grad(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
-from ase import data, units
+from ase import units
 from torch import Tensor, nn
 
-from molequi.graphs.elements import N_ELEMENTS
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.kernels.pair_inputs import COULOMB_CONSTANT
+from molequi.nn.nearest import covalent_radii
 from molequi.nn.physics.image_pairs import lengths
 from molequi.nn.radial import envelope
 
@@ -42,7 +42,7 @@ class Repulsion(nn.Module):
     def forward(self, graph: AtomGraph) -> Tensor:
         """Return energies (N,), float64, eV: half of each pair's to each of its atoms."""
         sender, receiver = graph.edge_index
-        radii = _covalent_radii(graph.positions)[graph.atomic_numbers]
+        radii = covalent_radii(graph.positions)[graph.atomic_numbers]
         reach = (self.reach * (radii[sender] + radii[receiver])).clamp(max=self.cutoff)
         near = (edge_vectors(graph).square().sum(dim=1) < reach.square()).nonzero()[:, 0]
         distances = lengths(edge_vectors(graph).index_select(0, near)).clamp(min=_NEAREST)
@@ -56,8 +56,3 @@ class Repulsion(nn.Module):
         pairs = COULOMB_CONSTANT * first * second / distances * screening
         pairs = pairs * envelope(distances / reach[near], 1.0)
         return pairs.new_zeros(graph.n_atoms).index_add(0, receiver[near], 0.5 * pairs)
-
-
-def _covalent_radii(like: Tensor) -> Tensor:
-    """Covalent radii by atomic number, Å (Cordero et al., Dalton Trans. 2008, 2832)."""
-    return like.new_tensor(data.covalent_radii[:N_ELEMENTS], dtype=torch.float64)
