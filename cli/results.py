@@ -114,6 +114,7 @@ def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
         "Components of vectors are counted one by one. Baseline: composition least squares for "
         "extensive energies, else the training mean, or zero."
         + (" Fingerprint: a random forest on them." if "fingerprint_mae" in columns else "")
+        + (" Ridge: a linear model of fingerprints." if "ridge_mae" in columns else "")
     )
     for text in (*yes_no_lines(result), *spread_lines(result)):
         line(text)

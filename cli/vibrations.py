@@ -53,13 +53,10 @@ def vibrations(
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     with STDERR.status("relaxing, then the Hessian"):
         result = run(
-            atoms, calculator, relax_first=not no_relax, fmax=fmax,
-            output=output, overwrite=overwrite,
+            atoms, calculator, relax_first=not no_relax, fmax=fmax, output=output,
+            overwrite=overwrite,
         )  # fmt: skip
-    if json:
-        print_json(result)
-    else:
-        _print(result)
+    (print_json if json else _print)(result)
     if result["converged"] is False:
         say(f"the relaxation did not converge: the largest force is {result['fmax']:.4f} eV/Å")
         return ExitCode.NOT_CONVERGED

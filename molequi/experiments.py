@@ -39,6 +39,7 @@ from molequi.training.repeats import is_repeated, single_runs, summary
 from molequi.training.run_directory import RunDirectory
 
 _LOG = logging.getLogger(__name__)
+_ON_FINGERPRINTS = {"fingerprint_mae": "a random forest", "ridge_mae": "a ridge regression"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,19 +110,24 @@ class MolecularExperiment(Experiment):
     def _beside(self) -> Beside:
         """Return what fingerprints say, where there are SMILES.
 
-        That is the errors of a random forest, and what the model keeps of its training set.
+        That is the errors of a random forest and of a ridge regression, and what the model keeps of
+        its training set.
         """
-        smiles = [cells.get("smiles", "") for cells in self.dataset.cells]
+        cells = self.dataset.cells
+        smiles = [told.get("smiles", "") for told in cells]
         if not smiles or not all(smiles) or not is_first_process():
-            return Beside()
+            return Beside(cells=cells)
         splits, bits = self.dataset.splits, fingerprints(smiles)
         part = tested_part(splits)
-        errors = training.forest_errors(self.dataset.frames, bits, splits, part)
+        errors = training.fingerprint_errors(self.dataset.frames, bits, splits, part)
         for name, row in errors.items():
             unit = self.dataset.frames.properties[name].unit
-            error = with_unit(row["fingerprint_mae"], unit)
-            _LOG.info("%s: a random forest on fingerprints has MAE %s on %s", name, error, part)
-        return Beside(errors, KnownMolecules.of(bits[splits["train"].numpy()]).to_json())
+            for key, method in _ON_FINGERPRINTS.items():
+                if key in row:
+                    error = with_unit(row[key], unit)
+                    _LOG.info("%s: %s on fingerprints has MAE %s on %s", name, method, error, part)
+        known = KnownMolecules.of(bits[splits["train"].numpy()])
+        return Beside(errors, known.to_json(), cells)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -124,7 +124,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "training",
         "settings completion config repeats total_charge clock ema processes state saved_state "
-        "schedule parts scores forest metrics loss metrics_file log older_runs run_directory "
+        "schedule parts scores forest ridge on_fingerprints metrics loss metrics_file log "
+        "older_runs run_directory "
         "reference_energies atomic_energies normalization baseline doubt predictions calibration "
         "evaluation fine_tuning fixed_terms labels figures resumable module callbacks launch setup "
         "plan fit",

@@ -61,12 +61,9 @@ def gather(
             structures += _from_data_set(item, numbers)
         else:
             found = read_inputs(
-                [find_data(item) if item != "-" else item],
-                charge=charge,
-                seed=seed,
-                add_hydrogens=add_hydrogens,
-                as_is=as_is,
-            )
+                [item if item == "-" else find_data(item)], charge=charge, seed=seed,
+                add_hydrogens=add_hydrogens, as_is=as_is,
+            )  # fmt: skip
             structures += _chosen(list(found), numbers, item)
     if smiles or not inputs:
         structures += read_inputs((), smiles=smiles, charge=charge, seed=seed)

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from molequi.datasets.in_memory import Frames
+from molequi.properties import Property
 from molequi.structures.csv_files import table_lines
 from molequi.structures.formats import format_of
 from molequi.structures.writers import format_of_output, write_pieces
@@ -63,7 +64,7 @@ def _labels(
 ) -> Iterator[dict[str, Any]]:
     for index, values in enumerate(told):
         labels = {
-            name: repr(float(frames.targets[name][index]))
+            _heading(frames.properties[name]): repr(float(frames.targets[name][index]))
             for name in values
             if frames.targets[name].ndim == 1
         }
@@ -71,6 +72,10 @@ def _labels(
         yield {"columns": {"structure": frames.label(index), **own}, **values}
     for label, reason in map(_parted, failures):
         yield {"columns": {"structure": label}, "error": reason}
+
+
+def _heading(row: Property) -> str:
+    return row.name if row.unit == "1" else f"{row.name} [{row.unit}]"
 
 
 def _lines(

@@ -66,7 +66,7 @@ def openness(atoms: ase.Atoms) -> Openness:
     if atoms.pbc.any() or not carbons:
         return Openness(0, is_certain=False)
     bonds = bond_table(atoms)
-    if any(numbers[other] == 1 for carbon in carbons for other in bonds.neighbours[carbon]):
+    if _has_hydrogen(numbers, bonds, carbons):
         return Openness(0, is_certain=False)
     signs = [_signs_of_carbon(numbers, bonds, index) for index in carbons]
     n_open = sum(sign > 0 for sign in signs)
@@ -91,6 +91,10 @@ def bond_table(atoms: ase.Atoms) -> BondTable:
             neighbours[j].append(i)
     vectors = [atoms.positions[near] - atoms.positions[i] for i, near in enumerate(neighbours)]
     return BondTable(neighbours, vectors)
+
+
+def _has_hydrogen(numbers: np.ndarray, bonds: BondTable, carbons: list[int]) -> bool:
+    return any(numbers[other] == 1 for carbon in carbons for other in bonds.neighbours[carbon])
 
 
 def _signs_of_carbon(numbers: np.ndarray, bonds: BondTable, carbon: int) -> int:

@@ -77,30 +77,32 @@ def _molecule(atoms: ase.Atoms) -> Chem.RWMol:
 def _orders(atoms: ase.Atoms, table: BondTable) -> dict[tuple[int, int], int]:
     """Return the order of each bond (i, j), i < j."""
     orders = {(i, j): 1 for i, near in enumerate(table.neighbours) for j in near if i < j}
-    linear = set()
-    for center in range(len(atoms)):
-        if in_line(table, center):
-            linear.add(center)
-            orders.update(_linear_orders(atoms.numbers, table, center))
-    triple = {index for pair, order in orders.items() if order == 3 for index in pair}
-    doubly = {index for pair, order in orders.items() if order == 2 for index in pair}
-    closed = linear | triple | doubly
-    graph = networkx.Graph()
-    for i, j in orders:
-        limit = _DOUBLE.get(tuple(sorted(atoms.numbers[[i, j]].tolist())), 0.0)
-        length = _length(table, i, j)
-        if length < limit and all(
-            index not in closed and _may_be_double(atoms.numbers, table, index) for index in (i, j)
-        ):
-            n_carbons = int((atoms.numbers[[i, j]] == 6).sum())
-            graph.add_edge(
-                i, j, weight=_OF_CARBON * n_carbons + limit - length, spare=limit - length
-            )
+    linear = [center for center in range(len(atoms)) if in_line(table, center)]
+    for center in linear:
+        orders.update(_linear_orders(atoms.numbers, table, center))
+    graph = _candidates(atoms, table, orders, linear)
     found = networkx.max_weight_matching(graph)
     _require_closed(atoms, graph, found)
     orders.update({(min(pair), max(pair)): 2 for pair in found})
     orders.update({pair: 2 for pair in _oxo_bonds(atoms, table)})
     return orders
+
+
+def _candidates(
+    atoms: ase.Atoms, table: BondTable, orders: dict[tuple[int, int], int], linear: list[int]
+) -> networkx.Graph:
+    """Return the bonds that may be double, beside atoms in line and bonds that are multiple."""
+    closed = {index for pair, order in orders.items() if order > 1 for index in pair} | set(linear)
+    graph = networkx.Graph()
+    for i, j in orders:
+        limit = _DOUBLE.get(tuple(sorted(atoms.numbers[[i, j]].tolist())), 0.0)
+        spare = limit - _length(table, i, j)
+        if spare > 0 and all(
+            index not in closed and _may_be_double(atoms.numbers, table, index) for index in (i, j)
+        ):
+            n_carbons = int((atoms.numbers[[i, j]] == 6).sum())
+            graph.add_edge(i, j, weight=_OF_CARBON * n_carbons + spare, spare=spare)
+    return graph
 
 
 def _linear_orders(

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from molequi.training.figures import draw_errors
     from molequi.training.fit import fit_frames
-    from molequi.training.forest import forest_errors
+    from molequi.training.on_fingerprints import fingerprint_errors
 
-__all__ = ["draw_errors", "fit_frames", "forest_errors"]
+__all__ = ["draw_errors", "fingerprint_errors", "fit_frames"]
 
 
 def __getattr__(name: str) -> object:
@@ -25,8 +25,8 @@ def __getattr__(name: str) -> object:
         from molequi.training.figures import draw_errors
 
         return draw_errors
-    if name == "forest_errors":
-        from molequi.training.forest import forest_errors
+    if name == "fingerprint_errors":
+        from molequi.training.on_fingerprints import fingerprint_errors
 
-        return forest_errors
+        return fingerprint_errors
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -59,12 +59,13 @@ class Evaluation:
 class Beside(NamedTuple):
     """What a run is told beside its structures.
 
-    errors: of another method on the tested structures, by property. molecules: what the model's
-    record of its training keeps of the training set.
+    errors: of other methods on the tested structures, by property. molecules: what the model's
+    record of its training keeps of the training set. cells: what a table says of each structure.
     """
 
     errors: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     molecules: Mapping[str, Any] = MappingProxyType({})
+    cells: Sequence[Mapping[str, str]] = ()
 
 
 NOTHING = Beside()

@@ -25,6 +25,7 @@ from molequi.errors import UserError
 from molequi.kernels import policy
 from molequi.models.checkpoint import load_model, save_model
 from molequi.models.molecular import MolecularModel
+from molequi.prediction.evaluated_table import write_evaluated
 from molequi.properties import Property
 from molequi.runtime.device import as_device
 from molequi.runtime.gate import reading
@@ -231,9 +232,17 @@ def _finish(
     model.metadata = dataclasses.replace(model.metadata, training=training)
     save_model(model, directory.model)
     save_predictions(evaluation, directory.predictions(split))
+    cells = [beside.cells[index] for index in splits[split].tolist()] if beside.cells else []
+    _write_table(directory.prediction_table(split), evaluation, cells)
     draw_run(directory, evaluation, config.data.targets)
     directory.write_result(evaluation.result)
     _report(evaluation, split)
+
+
+def _write_table(path: Path, evaluation: Evaluation, cells: Sequence[Mapping[str, str]]) -> None:
+    """Write labels and predictions beside the cells of a table, where none are of atoms."""
+    if not any(row.per_atom for row in evaluation.frames.properties.values()):
+        write_evaluated(path, evaluation.frames, evaluation.predictions, cells=cells)
 
 
 def _report(evaluation: Evaluation, split: str) -> None:

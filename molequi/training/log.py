@@ -22,15 +22,17 @@ _COLUMNS = {
     "spearman": "Spearman",
     "baseline_mae": "baseline MAE",
     "fingerprint_mae": "fingerprint MAE",
+    "ridge_mae": "ridge MAE",
     "accuracy": "accuracy",
 }
-_OPTIONAL = ("spearman", "fingerprint_mae", "accuracy")
+_OPTIONAL = ("spearman", "fingerprint_mae", "ridge_mae", "accuracy")
 _YES_NO = {
     "roc_auc": "ROC-AUC",
     "pr_auc": "PR-AUC",
     "mcc": "MCC",
     "balanced_accuracy": "balanced accuracy",
     "fingerprint_roc_auc": "ROC-AUC of the fingerprints",
+    "ridge_roc_auc": "ROC-AUC of the ridge",
 }
 
 

@@ -46,6 +46,10 @@ class RunDirectory:
         """Return the file of the predictions for the structures of a split."""
         return self.path / f"{split}_predictions.npz"
 
+    def prediction_table(self, split: str) -> Path:
+        """Return the CSV with them, where a model gives no values of atoms."""
+        return self.path / f"{split}_predictions.csv"
+
     def claim(self, config: Settings, *, resume: bool, overwrite: bool) -> None:
         """Make sure that a run of this config may write here; changes nothing.
 
@@ -100,6 +104,7 @@ class RunDirectory:
         files = [
             *(self.config, self.split, self.model, self.state, self.metrics, self.log),
             *(self.result, self.rollout, self.predictions("test"), self.predictions("valid")),
+            *(self.prediction_table("test"), self.prediction_table("valid")),
             *self.plots.glob("*.png"),
         ]
         for path in files:

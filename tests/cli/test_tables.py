@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rdkit import Chem
 from rdkit.Chem import Crippen
@@ -54,6 +55,16 @@ def test_folds_are_runs_of_their_own_with_a_mean_and_a_spread(molequi, trained: 
     folds = [
         json.loads((trained / f"fold_{number}" / "result.json").read_text()) for number in (1, 2)
     ]
+    for number in (1, 2):
+        rows = read(trained / f"fold_{number}" / "test_predictions.csv")
+        assert len(rows) == folds[number - 1]["logP"]["count"]
+        errors = [abs(float(row["logP_predicted"]) - float(row["logP"])) for row in rows]
+        assert np.mean(errors) == pytest.approx(folds[number - 1]["logP"]["mae"], rel=1e-5)
+        for row in rows:
+            assert float(row["logP"]) == pytest.approx(
+                Crippen.MolLogP(Chem.MolFromSmiles(row["smiles"])), abs=6e-4
+            )
+        assert {"mae", "ridge_mae"} <= set(folds[number - 1]["logP"])
     for name in ("logP", "active"):
         maes = [fold[name]["mae"] for fold in folds]
         assert result[name]["mae"] == pytest.approx(sum(maes) / 2)

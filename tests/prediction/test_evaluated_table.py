@@ -65,7 +65,7 @@ def test_other_structures_have_their_name_and_labels(tmp_path: Path) -> None:
     output = tmp_path / "out.csv"
     write_evaluated(output, frames(), PREDICTIONS)
     first, second = read(output)
-    assert (first["structure"], first["gap"], first["gap_predicted [eV]"]) == (
+    assert (first["structure"], first["gap [eV]"], first["gap_predicted [eV]"]) == (
         "structure 0",
         "0.5",
         "1.0",
