@@ -132,7 +132,9 @@ def _cubes(
             groups[-1] = (*key, groups[-1][2], place + 1)
         else:
             groups.append((*key, place, place + 1))
-    triples = [(int(rows[table.component_first[t]]), int(table.component_second[t])) for t in order]
+    triples: list[tuple[int, ...]] = [
+        (int(rows[table.component_first[t]]), int(table.component_second[t])) for t in order
+    ]
     return groups, triples, [float(table.value[t]) for t in order]
 
 
