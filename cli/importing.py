@@ -13,6 +13,7 @@ from molequi.cli.output import line, print_json
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
+    from molequi.models.metadata import Origin
     from molequi.models.molecular import MolecularModel
 
 MaceFile = Annotated[
@@ -101,7 +102,7 @@ def import_model(
         print_json(card)
         return
     for key, value in card.items():
-        line(f"{key.replace('_', ' ')}: {value}")
+        line(f"{key.replace('_', ' ')}: {value or 'not stated'}")
 
 
 def _whole_numbers(text: str) -> list[int]:
@@ -121,6 +122,11 @@ def _text(licence: str) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if is_name else licence
 
 
+def _head(origin: Origin) -> str:
+    several = f" of {', '.join(origin.heads)}" if len(origin.heads) > 1 else ""
+    return f"{origin.head}{several}"
+
+
 def _card(model: MolecularModel, output: Path) -> dict[str, Any]:
     from ase.data import chemical_symbols
 
@@ -135,7 +141,7 @@ def _card(model: MolecularModel, output: Path) -> dict[str, Any]:
         "dtype": str(model.dtype).removeprefix("torch."),
         "radial_functions": "splines" if model.backbone.may_have_splines else "networks",
         "multiplicities": ", ".join(str(m) for _, m in model.metadata.charge_multiplicity),
-        "head": "" if origin is None else f"{origin.head} of {', '.join(origin.heads)}",
+        "head": "" if origin is None else _head(origin),
         "made_by": "" if origin is None else origin.program,
         "sha256_of_the_original": "" if origin is None else origin.sha256,
         "licence": "" if origin is None else origin.licence,

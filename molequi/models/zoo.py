@@ -32,6 +32,11 @@ def card(name: str) -> dict[str, Any]:
     Raises UserError for a name that is not bundled.
     """
     if name not in list_models():
+        if Path(name).exists():
+            raise UserError(
+                f"{name} is a file or folder; cards are those of the bundled models, which are "
+                f"{', '.join(list_models())}"
+            )
         raise UserError(_unknown(name))
     path = _models() / f"{name}.json"
     if not path.is_file():

@@ -80,6 +80,11 @@ def test_card_says_what_was_read(molequi, original, interpreter):
     assert load_model("x.safetensors").metadata.origin.licence == "ASL"
 
 
+def test_card_in_words_names_one_head_and_no_licence(molequi, original, interpreter):
+    lines = molequi("import", original, "--python", interpreter).out.splitlines()
+    assert {"head: Default", "licence: not stated", "radial functions: splines"} <= set(lines)
+
+
 def test_missing_file(molequi, tmp_path, interpreter):
     result = molequi("import", tmp_path / "no.model", "--python", interpreter)
     refused(result, tmp_path, "no model file at")

@@ -75,6 +75,13 @@ def test_every_bundled_model_has_a_card(molequi):
         assert card["name"] == name
 
 
+def test_file_has_no_card(molequi, tiny_model):
+    result = molequi("models", tiny_model)
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    assert "is a file or folder; cards are those of the bundled models" in result.err
+
+
 def test_configs_are_bundled():
     assert {"extxyz", "property", "qm9", "rmd17"} <= set(config_names())
 

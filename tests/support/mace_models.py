@@ -67,7 +67,8 @@ VARIANTS = {
     "all_irreps": {"keep_last_layer_irreps": True},
     "agnostic": {"use_agnostic_product": True},
     # Refused.
-    "edges": {"edge_irreps": o3.Irreps("4x0e+4x1o")},
+    "edges": {"edge_irreps": o3.Irreps("3x0e+3x1o")},
+    "fewer_edges": {"edge_irreps": o3.Irreps("4x0e")},
     "tanh": {"gate": torch.tanh},
     "lists": {"correlation": [2, 3]},
 }

@@ -38,8 +38,8 @@ LIMITS = {"float64": 1e-9, "float32": 5e-4, "differences": 1e-6, "far": 1e-8}
 # Å; the potential of a dipole, which changes charges, is 1e-10 V there, and positions are good to
 # 6e-11 Å, which forces, being slopes, show some tens of times larger: hence the limit `far`.
 _FAR = 3e5
-# Å; radial functions are splines, whose third derivatives jump: a knot within the differences of the
-# forces costs about the step times the jump, 3e-6 of the size at 1e-4, 3e-7 here.
+# Å; radial functions are splines, whose third derivatives jump: a knot within the differences of
+# the forces costs about the step times the jump, 3e-6 of the size at 1e-4, 3e-7 here.
 _STEP = 1e-5
 
 

@@ -83,9 +83,12 @@ def settings_of(source: Source) -> dict[str, Any]:
         for part in ("bessel_fn", "distance_transform")
     )
     for k in range(n_layers):
-        inner = modules[f"interactions.{k}.linear_up"]["irreps_out"]
-        if channels_of(inner, "messages") != n_channels:
-            raise UserError(f"edge_irreps of {inner} beside {hidden} are not supported")
+        up = modules[f"interactions.{k}.linear_up"]
+        if up["irreps_out"] != up["irreps_in"]:
+            edges, features = (_text(up[which]) for which in ("irreps_out", "irreps_in"))
+            raise UserError(
+                f"edge_irreps of {edges} beside features of {features} are not supported"
+            )
     return {
         "cutoff": float(source.tensor("r_max")),
         "n_layers": n_layers,
@@ -111,6 +114,11 @@ def channels_of(blocks: Sequence[Sequence[int]], what: str) -> int:
     if len(counts) > 1:
         raise UserError(f"{what} have {sorted(counts)} channels; irreps must all have as many")
     return counts.pop()
+
+
+def _text(blocks: Sequence[Sequence[int]]) -> str:
+    """Write e3nn's blocks (channels, l, parity) as it does: `4x0e+4x1o`."""
+    return "+".join(f"{count}x{l}{'e' if parity == 1 else 'o'}" for count, l, parity in blocks)
 
 
 def _in_order(irreps: Irreps) -> Irreps:
