@@ -22,7 +22,12 @@ from molequi.errors import UserError
 Axis = tuple[int, int]
 # About a second of ranking; what needs more is a cage whose branches never differ.
 _MAX_COMPARISONS = 1_250_000
-_ATROPISOMERS = (Chem.BondStereo.STEREOATROPCW, Chem.BondStereo.STEREOATROPCCW)
+# Clockwise first; older releases of RDKit, which know none, still label everything else.
+_ATROPISOMERS = tuple(
+    kind
+    for name in ("STEREOATROPCW", "STEREOATROPCCW")
+    if (kind := Chem.BondStereo.names.get(name)) is not None
+)
 _ALLENE = Chem.MolFromSmarts("[CX3;!H2]=[CX2]=[CX3;!H2]")
 _SIGNS = {"R": 1, "S": -1, "P": 1, "M": -1}
 
@@ -216,6 +221,8 @@ def _mark_axis(molecule: Chem.Mol, axis: Axis) -> int:
             f"atoms {axis[0]} and {axis[1]} are no axis: M and P belong to a single bond between "
             "two planar (sp2) atoms"
         )
+    if not _ATROPISOMERS:
+        raise UserError(f"M and P of an axis need a newer RDKit; {rdBase.rdkitVersion} has none")
     first, second = bond.GetBeginAtom(), bond.GetEndAtom()
     left = min(atom.GetIdx() for atom in first.GetNeighbors() if atom.GetIdx() != second.GetIdx())
     right = min(atom.GetIdx() for atom in second.GetNeighbors() if atom.GetIdx() != first.GetIdx())
