@@ -1,8 +1,9 @@
-"""Memory and speed of training on large sets: `python tests/benchmarks/large_set.py [N ...]`.
+"""Memory and speed of training on large sets: `python tests/benchmarks/large_set.py [own] [N ...]`.
 
 Each set of N molecules is made of the bundled sample of QM9, every copy distorted a little, and
 written as `molequi data prepare` does. It is loaded and trained on for some steps in a process of
-its own. By default 3,000 molecules, QM9's 130,831, and ten times as many.
+its own. By default 3,000 molecules, QM9's 130,831, and ten times as many. With `own` it is read as
+a set of one's own, which is searched for duplicates, coincident atoms and outliers.
 """
 
 from __future__ import annotations
@@ -67,13 +68,13 @@ def write_set(path: Path, n_molecules: int) -> None:
     write_arrays(path, named, compress=False)
 
 
-def measure(path: Path) -> Figures:
+def measure(path: Path, kind: str) -> Figures:
     """Load a set and train on it for some steps."""
     torch.set_num_threads(1)
     started = time.process_time()
     sizes = {"train": 0.9, "valid": 0.05, "test": 0.05}
     loaded = load_dataset(
-        DataSettings(kind="qm9", path=str(path), targets=list(TARGETS), split=sizes)
+        DataSettings(kind=kind, path=str(path), targets=list(TARGETS), split=sizes)
     )
     data = MolecularDataModule(loaded.frames, loaded.splits, _CUTOFF, batch_size=_BATCH)
     order = iter(data.train_dataloader())
@@ -93,11 +94,11 @@ def measure(path: Path) -> Figures:
     return Figures(len(loaded), load, min(rounds), peak)
 
 
-def measured(n_molecules: int, folder: Path) -> Figures:
+def measured(n_molecules: int, folder: Path, *, kind: str = "qm9") -> Figures:
     """Write a set and measure it, each in a process of its own."""
     path = folder / f"{n_molecules}.npz"
     for task in ("write", "measure"):
-        command = [sys.executable, __file__, task, str(path), str(n_molecules)]
+        command = [sys.executable, __file__, task, str(path), str(n_molecules), kind]
         printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     path.unlink()
     return Figures(*json.loads(printed))
@@ -105,10 +106,12 @@ def measured(n_molecules: int, folder: Path) -> Figures:
 
 def main() -> None:
     """Print a line for each size."""
-    sizes = [int(word) for word in sys.argv[1:]] or [3_000, QM9, 10 * QM9]
+    words = sys.argv[1:]
+    kind = "npz" if words[:1] == ["own"] else "qm9"
+    sizes = [int(word) for word in words[kind == "npz" :]] or [3_000, QM9, 10 * QM9]
     with tempfile.TemporaryDirectory() as folder:
         for size in sizes:
-            found = measured(size, Path(folder))
+            found = measured(size, Path(folder), kind=kind)
             print(
                 f"{found.molecules:,} molecules: loaded in {found.load:.1f} s, "
                 f"{1000 * found.step:.1f} ms a step, {found.peak_gib:.2f} GiB"
@@ -119,6 +122,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["write"]:
         write_set(Path(sys.argv[2]), int(sys.argv[3]))
     elif sys.argv[1:2] == ["measure"]:
-        print(json.dumps(measure(Path(sys.argv[2]))))
+        print(json.dumps(measure(Path(sys.argv[2]), sys.argv[4])))
     else:
         main()
