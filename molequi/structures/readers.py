@@ -129,7 +129,7 @@ def _completed(item: ase.Atoms | str) -> ase.Atoms | str:
 def _records(
     source: str | os.PathLike[str] | Piped, seed: int, *, add_hydrogens: bool, as_is: bool
 ) -> Iterator[ase.Atoms | str]:
-    if str(source) == "-":
+    if not isinstance(source, Piped) and str(source) == "-":
         source = standard_input()
     if isinstance(source, Piped):
         yield from _piped(source, seed, add_hydrogens=add_hydrogens, as_is=as_is)

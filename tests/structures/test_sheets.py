@@ -141,6 +141,13 @@ def test_tables_on_standard_input(
     assert benzene.columns["n"] == "12345678"
 
 
+def test_structures_on_standard_input_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = io.BytesIO(b"3\nwater\nO 0 0 0\nH 0 0 1\nH 0 1 0\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(pipe))
+    (water,) = read_inputs("-")
+    assert water.require_atoms().get_chemical_formula() == "H2O"
+
+
 def _zip(parts: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
