@@ -81,15 +81,9 @@ class SphericalBackbone(BackboneBase):
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         self.layers = ModuleListOf(
             Interaction(
-                *pair,
-                n_channels,
-                len(elements),
-                (cutoff, n_radial, n_hidden),
-                l_max,
-                correlation=correlation,
-                mixing=mixing,
-                self_connection=self_connection,
-            )
+                *pair, n_channels, len(elements), (cutoff, n_radial, n_hidden), l_max,
+                correlation=correlation, mixing=mixing, self_connection=self_connection,
+            )  # fmt: skip
             for pair in itertools.pairwise(irreps)
         )
         self.irreps_out = irreps[-1]
