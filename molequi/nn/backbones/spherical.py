@@ -83,9 +83,9 @@ class SphericalBackbone(BackboneBase):
             Interaction(
                 *pair, n_channels, len(elements), (cutoff, n_radial, n_hidden), l_max,
                 correlation=correlation, mixing=mixing, self_connection=self_connection,
-            )  # fmt: skip
+            )
             for pair in itertools.pairwise(irreps)
-        )
+        )  # fmt: skip
         self.irreps_out = irreps[-1]
         self.use_kernels("auto")
 
