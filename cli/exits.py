@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from molequi.errors import NotConvergedError, RunInterruptedError, UserError
 from molequi.runtime.files import NO_ROOM
@@ -96,7 +97,9 @@ def _usage_line(error: _UsageError) -> str:
     command = context.command_path if context is not None else "molequi"
     if "possibilities" in details:  # an unknown option, in some releases of typer a command too
         name = str(details.get("option_name") or details.get("command_name"))
-        return f"error: `{command}` has no {_option(name)}; {_known(details, command)}"
+        near = _nearest(name, details["possibilities"] or ())
+        known = f"did you mean {' or '.join(near)}?" if near else f"`{command} --help` lists them"
+        return f"error: `{command}` has no {_option(name)}; {known}"
     message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
     hint = "" if "Did you mean" in message else f"; see `{command} --help`"
     return f"error: {message}{hint}"
@@ -106,9 +109,10 @@ def _option(name: str) -> str:
     return f"{'option' if name.startswith('-') else 'command'} {name}"
 
 
-def _known(details: Mapping[str, Any], command: str) -> str:
-    near = sorted(details["possibilities"] or ())
-    return f"did you mean {' or '.join(near)}?" if near else f"`{command} --help` lists them"
+def _nearest(name: str, possibilities: Collection[str]) -> list[str]:
+    """Return those that differ by a slip of the finger, all where none does."""
+    slips = difflib.get_close_matches(name, possibilities, n=3, cutoff=0.75)
+    return slips or sorted(possibilities)
 
 
 def _internal_line(error: BaseException, *, debug: bool) -> str:

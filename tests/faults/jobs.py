@@ -95,6 +95,7 @@ JOBS: Sequence[Job] = (
         ("relax", "molecules.xyz", *_MODEL, "--steps", "5"),
         ("molecules.xyz", "tiny.safetensors"),
         ("--output", "relaxed.xyz"),
+        growing=frozenset({"relaxed.xyz.journal"}),
     ),
     Job(
         "vibrations",

@@ -54,8 +54,9 @@ def test_old_files_are_written_again_in_the_present_format(name: str, tmp_path: 
     assert new.pop("physics") == NO_PHYSICS.to_json()
     assert "reference" in new
     del new["reference"]
-    widths = {"n_readout": 32} if "n_readout" in new["backbone"] else {}
-    assert new["backbone"] == old["backbone"] | widths
+    defaults = {"n_readout": 32, "held_below": None}
+    added = {name: value for name, value in defaults.items() if name in new["backbone"]}
+    assert new["backbone"] == old["backbone"] | added
     renewed = {key: new[key] for key in ("version", "properties", "metadata", "backbone")}
     assert new == old | renewed
     before, after = outputs_of(path_of(name)), outputs_of(path)
