@@ -41,7 +41,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("", "keys overrides settings"),
     (
         "kernels",
-        "edges tables derivatives splines pair_inputs threads jit_cache reference policy",
+        "edges tables derivatives splines species_rows pair_inputs threads jit_cache reference "
+        "dense_products policy",
     ),
     (
         "kernels.codegen",
@@ -67,7 +68,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("nn.mace", "radial contraction interaction"),
     (
         "nn.backbones",
-        "base spherical angles invariant_layer invariant lieconv mace equivarified registry",
+        "base worthwhile spherical angles invariant_layer invariant lieconv mace equivarified "
+        "registry",
     ),
     (
         "nn.physics",

@@ -73,8 +73,8 @@ def couple(
 
     first: (N, components of table.first, C). second: (N, components of table.second, C). weights:
     (species, paths, C). species: (N,).
-    Returns (N, components of table.output, C). kernels: as in `convolve`; the fused forms are one
-    here, on a CPU, and elsewhere the reference serves.
+    Returns (N, components of table.output, C). kernels: as in `convolve`; the fused forms of a CPU
+    are one here, and `triton` is dense matrix products, see `dense_products`.
     """
     return _backend(kernels, first).couple(first, second, weights, species, table)
 

@@ -10,7 +10,7 @@ import abc
 import torch
 from torch import Tensor
 
-from molequi.kernels import contraction, convolution, cuda, products, reference
+from molequi.kernels import contraction, convolution, cuda, dense_products, products, reference
 from molequi.kernels.edges import Edges
 from molequi.o3.coupling import CouplingTable
 from molequi.o3.symmetric import Polynomials
@@ -111,10 +111,10 @@ class FusedBackend(Backend):
     def couple(
         self, first: Tensor, second: Tensor, weights: Tensor, species: Tensor, table: CouplingTable
     ) -> Tensor:
-        """Compute `kernels.couple`, on a CPU without tensors of paths."""
+        """Compute `kernels.couple`: on a CPU without tensors of paths, on a GPU in few products."""
         if first.device.type == "cpu":
             return products.couple(first, second, weights, species, table)
-        return reference.couple(first, second, weights, species, table)
+        return dense_products.couple(first, second, weights, species, table)
 
     def contract(
         self, features: Tensor, weights: Tensor, species: Tensor, polynomials: Polynomials

@@ -2,14 +2,21 @@
 
 The derivation stands in `kernels.convolution`.
 
-These kernels have run under Triton's interpreter and have been compiled for GPUs, but they have not
-run on one yet: neither their results there nor their speed are known, and the sizes below are not
-tuned. Compiled for compute capability 9.0 in float32, the kernels of 10 paths with 40 components of
-the output take 48 to 168 registers a thread and those of 30 paths with both parities up to 255,
-some spilled. Compiling takes seconds a kernel for the former; for the latter minutes, and the
-backward of the backward did not end within ten on a busy core. In the former most of the time is
-Triton's pass TritonGPUCoalesce, which seems to grow faster than the code. Triton keeps what it
-compiled on disk.
+Measured on an NVIDIA H100 80GB (torch 2.11.0+cu130, Triton 3.6.0), models of two layers, l up to 2
+and 10 paths. Forces of 24 molecules differ from those of plain torch on a CPU in float64 by at most
+1.9e-13 eV/Å (64 channels) and 7.2e-13 eV/Å (128), energies by 2.9e-11 eV, charges by 1.5e-15 e; in
+float32 forces by 6.5e-5 and 3.5e-4 eV/Å, those of plain torch on the GPU by 7.7e-5 and 3.8e-4.
+Energies and forces of 2,920 atoms in 64 molecules by a frozen model: with 128 channels 28.6 ms, in
+plain torch 40.1 ms; with 64 channels 26.1 and 25.9 ms, the time that launching all operations of
+the model takes. In a training step of 1,820 atoms, 32,000 edges and 128 channels, all convolutions
+with their second derivatives take 1.4 ms. Compiling the kernels of both tables took 16 s, once:
+Triton keeps them on disk. The sizes below are not tuned.
+
+Compiled for compute capability 9.0 in float32, the kernels of 10 paths with 40 components of the
+output take 48 to 168 registers a thread and those of 30 paths with both parities up to 255, some
+spilled. Compiling takes seconds a kernel for the former; for the latter minutes, and the backward
+of the backward did not end within ten on a busy core. In the former most of the time is Triton's
+pass TritonGPUCoalesce, which seems to grow faster than the code.
 
 A program serves one node and a block of channels, one channel per thread of one warp. It walks the
 edges of the receiver, or of the sender, keeps the components in registers and writes each once. dy
@@ -54,7 +61,12 @@ def serves(features: Tensor) -> bool:
 
     Without Triton plain torch serves, which is logged once.
     """
-    return features.is_cuda and features.dtype in {torch.float32, torch.float64} and _has_triton()
+    return features.is_cuda and serves_type(features.dtype)
+
+
+def serves_type(dtype: torch.dtype) -> bool:
+    """Tell whether these kernels can compute with numbers of this type, were there a GPU."""
+    return dtype in {torch.float32, torch.float64} and _has_triton()
 
 
 @functools.lru_cache(maxsize=1)

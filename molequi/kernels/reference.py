@@ -95,13 +95,18 @@ def convolve_radial(
             1, block.path
         )
         messages.append(torch.bmm(matrix, weighted))
-    joined = torch.cat(messages, dim=1)
-    if table.separate:
-        place = torch.cat([block.components for block in blocks]).argsort()
-        joined = joined.index_select(1, place)
+    joined = _joined(messages, blocks, table)
     return features.new_zeros(features.shape[0], joined.shape[1], n_channels).index_add(
         0, receiver, joined
     )
+
+
+def _joined(parts: list[Tensor], blocks: tuple[Block, ...], table: CouplingTable) -> Tensor:
+    """Return the components of all blocks in the order of the output: (..., M, C)."""
+    joined = torch.cat(parts, dim=1)
+    if not table.separate:
+        return joined
+    return joined.index_select(1, torch.cat([block.components for block in blocks]).argsort())
 
 
 def couple(
@@ -117,12 +122,12 @@ def couple(
     own = functional.embedding(species, weights.flatten(1)).reshape(
         len(species), *weights.shape[1:]
     )
-    products = []
-    for block in _blocks(table, first.dtype, first.device):
+    products, blocks = [], _blocks(table, first.dtype, first.device)
+    for block in blocks:
         matrix = block.matrix.reshape(second.shape[1], len(block.components), len(block.path))
         weighted = first.index_select(1, block.component_first) * own.index_select(1, block.path)
         products.append(torch.einsum("bkp,npc,nbc->nkc", matrix, weighted, second))
-    return torch.cat(products, dim=1)
+    return _joined(products, blocks, table)
 
 
 def contract(

@@ -97,13 +97,13 @@ def interpolate(values: Tensor) -> Tensor:
     = s_1, because f is even. The error falls with the fourth power of the distance of the knots (de
     Boor, chapter V).
     """
-    inverse = _interpolation(len(values) - 3).to(values)
+    inverse = _interpolation(len(values) - 3, values.dtype, values.device)
     return torch.tensordot(inverse, values, dims=1)
 
 
 @kept_constants
-def _interpolation(n_intervals: int) -> Tensor:
-    """The inverse of the interpolation equations: (K + 3, K + 3), float64.
+def _interpolation(n_intervals: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The inverse of the interpolation equations, solved in float64: (K + 3, K + 3).
 
     The rows of the three coefficients at the cutoff are zero.
     """
@@ -116,7 +116,7 @@ def _interpolation(n_intervals: int) -> Tensor:
     equations[0, :3] = 1.0, 0.0, -1.0
     matrix = np.zeros((n + 3, n + 3))
     matrix[:n, 1:n] = np.linalg.inv(equations)[:, 1:]
-    return torch.from_numpy(matrix)
+    return torch.from_numpy(matrix).to(device=device, dtype=dtype)
 
 
 def evaluate(coefficients: Tensor, distances: Tensor, cutoff: float) -> Tensor:

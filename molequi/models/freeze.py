@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from molequi.graphs.graph import AtomGraph
-from molequi.kernels import policy
 from molequi.models.metadata import ModelMetadata
 from molequi.nn.backbones.base import BackboneBase, Capabilities
+from molequi.nn.backbones.worthwhile import worthwhile_kernels
 from molequi.nn.heads.electrostatics import AtomicMultipoles
 from molequi.nn.weight_tables import freeze_tables
 from molequi.properties import Property
@@ -171,6 +171,10 @@ class FrozenModel:
         self._kernels, self._current = kernels, "reference"
         self._work = self._expected = self._largest = 0.0
 
+    def kernels_for(self, operations: float, *, in_one_pass: float = 0.0) -> str:
+        """Return the kernels that pay for so much work where the model lies: `kernels.policy`."""
+        return worthwhile_kernels(self._network.backbone, operations, in_one_pass=in_one_pass)
+
     def expect(self, n_edges: int) -> None:
         """Tell of a job over so many edges, for which `auto` compiles before it begins."""
         self._compile_for(self._work + self.operations(n_edges))
@@ -204,14 +208,14 @@ class FrozenModel:
         self._compile_for(self._work)
 
     def _compile_for(self, operations: float) -> None:
-        """Compile what pays for so much work, where kernels are `auto` and the device is the CPU.
+        """Compile what pays for so much work, where kernels are `auto`.
 
         What has been compiled for more stays.
         """
-        if self._kernels != "auto" or self.device.type != "cpu":
+        if self._kernels != "auto":
             return
         self._expected = max(self._expected, operations)
-        wanted = policy.worthwhile_kernels(self._expected, in_one_pass=self._largest)
+        wanted = self.kernels_for(self._expected, in_one_pass=self._largest)
         if wanted != self._current:
             logger.info(
                 "a long or large job: its convolutions are compiled now (%s), once on this machine",

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from molequi.kernels import Edges, convolve
+from molequi.kernels.species_rows import rows_of_species
 from molequi.nn.linear import IrrepsLinear, PathLinear, expand_irreps, gate, silu
 from molequi.nn.matrices import Blocks, MatrixWeights
 from molequi.nn.product import ManyBodyProduct, SharedIrreps, path_scale
@@ -200,14 +200,14 @@ class SelfConnection(WeightTables[Tensor]):
 
         (N, M_shared, C) -> (N, M_shared, C), or (N, M_shared, S * C) of which one C is not zero.
         """
-        chosen = functional.embedding(species, table)
+        chosen = rows_of_species(species, table)
         if self.matrices:
             return (features[:, :, None] * chosen[:, None, :, None]).flatten(2)
         return features * chosen.reshape(features.shape)
 
     def by_species_transposed(self, gradient: Tensor, table: Tensor, species: Tensor) -> Tensor:
         """Return the gradient with respect to the features of `by_species`."""
-        chosen = functional.embedding(species, table)
+        chosen = rows_of_species(species, table)
         if self.matrices:
             parts = gradient.unflatten(2, (self.n_elements, -1))
             return torch.einsum("nmsc,ns->nmc", parts, chosen)

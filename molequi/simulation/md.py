@@ -16,7 +16,6 @@ import numpy as np
 from ase import Atoms
 
 from molequi.errors import RunInterruptedError
-from molequi.kernels import policy
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.signals import SignalWatch
@@ -82,12 +81,12 @@ def _settled_kernels(calculator: Calculator, atoms: Atoms, steps: int) -> Iterat
     A run that was interrupted must go on to the last bit.
     """
     model = calculator.model
-    if model.kernels != "auto" or model.device.type != "cpu":
+    if model.kernels != "auto":
         yield
         return
     n_edges = calculator.graph(atoms).edge_index.shape[1]
     work = model.operations(n_edges)
-    model.use_kernels(policy.worthwhile_kernels(steps * work, in_one_pass=work))
+    model.use_kernels(model.kernels_for(steps * work, in_one_pass=work))
     try:
         yield
     finally:

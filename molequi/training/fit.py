@@ -25,6 +25,7 @@ from molequi.errors import UserError
 from molequi.kernels import policy
 from molequi.models.checkpoint import load_model, save_model
 from molequi.models.molecular import MolecularModel
+from molequi.nn.backbones.worthwhile import worthwhile_kernels
 from molequi.prediction.evaluated_table import write_evaluated
 from molequi.properties import Property
 from molequi.runtime.device import as_device
@@ -190,7 +191,13 @@ def choose_kernels(
     in_one_pass = model.backbone.operations(_n_edges(data, largest))
     if {"forces", "stress"} & set(frames.targets):
         in_one_pass *= policy.TRAINING_MEMORY
-    return policy.worthwhile_kernels(work, minutes=settings.max_minutes, in_one_pass=in_one_pass)
+    return worthwhile_kernels(
+        model.backbone,
+        work,
+        minutes=settings.max_minutes,
+        in_one_pass=in_one_pass,
+        device=as_device(settings.device),
+    )
 
 
 def _n_edges(data: MolecularDataModule, rows: Tensor) -> int:

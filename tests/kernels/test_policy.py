@@ -3,7 +3,7 @@
 import math
 
 from molequi.kernels import policy
-from molequi.kernels.policy import worthwhile_kernels
+from molequi.kernels.policy import worthwhile_kernels, worthwhile_on_gpu
 
 
 def test_more_work_is_worth_more_compiling() -> None:
@@ -27,3 +27,13 @@ def test_a_pass_that_plain_torch_has_no_memory_for_gets_kernels_at_once() -> Non
     assert worthwhile_kernels(largest, in_one_pass=largest) == "reference"
     assert worthwhile_kernels(largest, in_one_pass=1.01 * largest) == "generic"
     assert worthwhile_kernels(1e15, in_one_pass=1.01 * largest) == "specialized"
+
+
+def test_a_gpu_gets_kernels_for_much_work_or_a_large_pass_where_tables_are_small() -> None:
+    most, enough = policy.MOST_TERMS, policy.TRITON_FROM
+    assert worthwhile_on_gpu(0.99 * enough, n_terms=most) == "reference"
+    assert worthwhile_on_gpu(enough, n_terms=most) == "triton"
+    assert worthwhile_on_gpu(enough, n_terms=most + 1) == "reference"
+    large = 1.01 * policy.LARGEST_PLAIN_PASS
+    assert worthwhile_on_gpu(large, n_terms=most, in_one_pass=large) == "triton"
+    assert worthwhile_on_gpu(large, n_terms=most + 1, in_one_pass=large) == "reference"

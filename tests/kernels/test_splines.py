@@ -71,3 +71,11 @@ def test_interpolation_of_a_smooth_even_function_converges_in_the_fourth_power()
 
     assert error(64) < 1e-4
     assert error(32) / error(64) > 12.0
+
+
+def test_the_equations_are_solved_once_for_each_type() -> None:
+    """A copy from the CPU in every call could not be captured in a CUDA graph."""
+    for dtype in (torch.float32, torch.float64):
+        one, other = (splines._interpolation(8, dtype, torch.device("cpu")) for _ in range(2))
+        assert one is other
+        assert one.dtype == dtype

@@ -179,6 +179,11 @@ class BackboneBase(nn.Module, abc.ABC):
         """
         return 0.0
 
+    @property
+    def n_terms(self) -> int:
+        """Terms of its largest coupling table, which say how long Triton compiles."""
+        return 0
+
     def forward_once(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features that are differentiable once, in positions and cell alone.
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.kernels import edges_of, splines
+from molequi.kernels.species_rows import rows_of_species
 from molequi.nn.backbones.base import (
     BackboneBase,
     Capabilities,
@@ -119,7 +119,7 @@ class MaceBackbone(BackboneBase, WeightTables[list[LayerSplines]]):
         tables = self.tables() if self.takes_splines else [None] * self.n_layers
         scalars = None if self.takes_splines else self.basis(distances, species, graph.edge_index)
         inputs = EdgeInputs(edges_of(graph), harmonics, distances, scalars)
-        features, invariants = functional.embedding(species, self.embedding)[:, None, :], []
+        features, invariants = rows_of_species(species, self.embedding)[:, None, :], []
         for layer, of_layer in zip(self.layers, tables, strict=True):
             features = layer(features, inputs, species, of_layer)
             invariants.append(features[:, 0])
@@ -166,6 +166,11 @@ class MaceBackbone(BackboneBase, WeightTables[list[LayerSplines]]):
         """Return the multiplications of one pass over so many edges: a term of a table each."""
         n_terms = sum(len(layer.table.value) for layer in self.layers)
         return float(n_edges * self.n_channels * n_terms)
+
+    @property
+    def n_terms(self) -> int:
+        """Terms of the largest coupling table."""
+        return max(len(layer.table.value) for layer in self.layers)
 
     def calibrate(self, graph: AtomGraph) -> None:
         """Set what messages are divided by to the mean neighbour count of `graph`."""

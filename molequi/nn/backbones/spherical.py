@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.kernels import edges_of, inplace, threads
+from molequi.kernels.species_rows import rows_of_species
 from molequi.nn.backbones.base import (
     BackboneBase,
     Capabilities,
@@ -116,7 +116,7 @@ class SphericalBackbone(BackboneBase):
         with torch.no_grad():
             species, edges = self.species_of_number[graph.atomic_numbers], edges_of(graph)
             harmonics, distances = self._geometry(graph)(edge_vectors(graph), slice(None))
-            features = functional.embedding(species, self.embedding)[:, None, :]
+            features = rows_of_species(species, self.embedding)[:, None, :]
             for layer in self.layers:
                 layer.calibrate(features, harmonics, distances, edges, species)
                 features = layer(features, harmonics, distances, edges, species)
@@ -125,9 +125,9 @@ class SphericalBackbone(BackboneBase):
         """Choose who computes the convolutions.
 
         `reference`: plain torch. `generic`: fused kernels, compiled once per dtype and machine.
-        `specialized`: compiled for a network, faster for forces. `triton`: fused kernels on a GPU,
-        by name only until they have run on one; the other fused forms are for the CPU. `auto`:
-        plain torch here; a frozen model changes to the others as it works, see `models.freeze`.
+        `specialized`: compiled for a network, faster for forces. `triton`: fused kernels on a GPU;
+        the other fused forms are for the CPU. `auto`: plain torch here; trainings, and a frozen
+        model as it works, change to what their work is worth, see `models.freeze`.
         """
         check_kernels(kernels)
         self.kernels = kernels
@@ -139,6 +139,11 @@ class SphericalBackbone(BackboneBase):
         """Return the multiplications of one pass over so many edges: a term of a table each."""
         n_terms = sum(len(layer.table.value) for layer in self.layers)
         return float(n_edges * self.n_channels * n_terms)
+
+    @property
+    def n_terms(self) -> int:
+        """Terms of the largest coupling table."""
+        return max(len(layer.table.value) for layer in self.layers)
 
     def write_out(self) -> None:
         """Write the layers out where fused kernels serve: see `nn.frozen`."""
@@ -163,7 +168,7 @@ class SphericalBackbone(BackboneBase):
         """Compute node features; differentiable in positions and cell."""
         species, edges = self.species_of_number[graph.atomic_numbers], edges_of(graph)
         harmonics, distances = self._geometry(graph)(edge_vectors(graph), slice(None))
-        features, invariants = functional.embedding(species, self.embedding)[:, None, :], []
+        features, invariants = rows_of_species(species, self.embedding)[:, None, :], []
         for layer in self.layers:
             features = layer(features, harmonics, distances, edges, species)
             invariants.append(features[:, 0])
