@@ -8,6 +8,9 @@ changed:
    it did where that was asked for first. The description calls the network's `kind` its
    `architecture`, and `tensors` is `spherical`. `metadata` has every field of `ModelMetadata` and
    no others.
+3. The origin term of a Rosenfeld tensor is 1/2 r x alpha; before it was -1/2 r x alpha, so that
+   networks have learned -alpha. Its readout is called `polarizability`, `symmetric` before. A
+   polarizability beside it came from atomic ones of its own, and does so still.
 
 A new format adds a function to `CONVERTERS` and a file of the old one to `tests/models/files`.
 """
@@ -21,7 +24,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-FORMAT = 2
+FORMAT = 3
 
 
 class Content(NamedTuple):
@@ -88,6 +91,31 @@ def _layer_in_format_2(name: str) -> str:
     return name
 
 
+def from_format_2(content: Content) -> Content:
+    """Change the sign of the polarizability in Rosenfeld heads: what they give stays to the bit."""
+    rows = [
+        {**row, "serves": []} if row["name"] == "rosenfeld" else row
+        for row in content.description["properties"]
+    ]
+    return Content(
+        {**content.description, "format": 3, "properties": rows},
+        dict(_origin_term_in_format_3(*item) for item in content.tensors.items()),
+    )
+
+
+def _origin_term_in_format_3(name: str, tensor: Tensor) -> tuple[str, Tensor]:
+    """Rename the readout, and change the sign of the maps in which the values are linear."""
+    head = "heads.rosenfeld."
+    if not name.startswith((f"{head}symmetric.", f"{head}flow.")):
+        return name, tensor
+    is_linear = name.removeprefix(head) in _LINEAR_IN_ALPHA
+    return name.replace(f"{head}symmetric.", f"{head}polarizability."), (
+        -tensor if is_linear else tensor
+    )
+
+
+# The last map of the scalar network (0e), the weights of the rows (2e) and of the flow (1e).
+_LINEAR_IN_ALPHA = ("symmetric.networks.0.weights.1", "symmetric.weights.0", "flow.vectors")
 _LAYERS = {"up": "linear_up", "down": "linear_down", "mix": "linear_paths"}
 # What format 2 keeps of a training.
 _TRAINING = (
@@ -101,4 +129,6 @@ _TRAINING = (
 )
 
 # By the format that they read; each returns the next one.
-CONVERTERS: Mapping[int, Callable[[Content], Content]] = MappingProxyType({1: from_format_1})
+CONVERTERS: Mapping[int, Callable[[Content], Content]] = MappingProxyType(
+    {1: from_format_1, 2: from_format_2}
+)

@@ -77,7 +77,7 @@ _ROWS = (
     Property("rosenfeld", "0o+1o+2o", "bohr⁴",
              "static Rosenfeld tensor, origin at the centre of mass", extensive=True,
              head="rosenfeld", reads="0e+0o+1o+1e+2e+2o",
-             gives=("rosenfeld_isotropic", "specific_rotation"),
+             gives=("rosenfeld_isotropic", "specific_rotation"), serves=("polarizability",),
              depends_on_origin=True, periodicity=_OPEN, aliases=("rosenfeld", "beta")),
     Property("rosenfeld_isotropic", "0o", "bohr⁴", "a third of the trace of the Rosenfeld tensor",
              extensive=True, head="optical_rotation", gives=("specific_rotation",),

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from ase import units
 from scipy.linalg import eigh, sqrtm
 from scipy.spatial.transform import Rotation
 
@@ -17,6 +19,7 @@ from molequi.labeling.backend_pyscf import PySCF, build, converge
 from molequi.labeling.levels import LabelError, Molecule, parse_level
 from molequi.labeling.response_direct import orbital_hessians, static_response
 from molequi.labeling.response_iterative import response, specific_rotation
+from molequi.nn.heads.optical import origin_term
 
 SMALL = parse_level("hf/6-31g")
 SODIUM_D = 1e7 / 589.3 / 219474.6313632  # Ha
@@ -77,6 +80,51 @@ def test_the_origin_moves_the_tensor_as_it_must(methyloxirane):
     assert size(other_alpha - alpha) < 1e-6 * size(alpha)
     assert size(other - expected) < 0.25 * change
     assert size(other - (2 * beta - expected)) > 1.5 * change  # the other sign would be wrong
+
+
+@pytest.mark.parametrize(
+    ("basis", "closeness"),
+    [("sto-3g", 0.3), ("6-31g", 0.21), pytest.param("aug-cc-pvtz", 0.004, marks=pytest.mark.slow)],
+)
+def test_the_head_moves_its_tensors_as_labels_move(basis, closeness):
+    """The change of the labels is the head's origin term, exactly and in every basis.
+
+    With the polarizability of mixed length and velocity, -4 r (A+B)^-1 (A-B)^-1 nabla. That of the
+    labels becomes it as the basis grows.
+    """
+    peroxide = Molecule(
+        np.array([8, 8, 1, 1]),
+        np.array([[0.0, 0.7, 0.0], [0.0, -0.7, 0.0], [0.8, 0.9, 0.5], [-0.8, -0.9, 0.5]]),
+    )
+    mol, shift = build(parse_level(f"hf/{basis}"), peroxide), np.array([1.1, -0.7, 2.0])
+    field = hartree_fock.solve(mol)
+    alpha, beta = static_response(field)
+    moved = mol.copy().set_geom_(mol.atom_coords() + shift, unit="Bohr")
+    change = static_response(hartree_fock.solve(moved)).rosenfeld - beta
+
+    def term(polarizability):
+        tensors = torch.from_numpy(polarizability / units.Bohr)
+        return origin_term(torch.from_numpy(shift)[None] * units.Bohr, tensors[None])[0].numpy()
+
+    assert size(change - term(velocity_polarizability(field))) < 1e-5 * size(change)
+    assert size(change - term(alpha)) < closeness * size(change)
+    assert size(change + term(alpha)) > 1.9 * size(change)
+
+
+def velocity_polarizability(field):
+    """-4 r_a (A+B)^-1 (A-B)^-1 nabla_d, bohr³; r_a (A+B)^-1 r_d 4 where the basis is complete."""
+    occupied, virtual = field.orbitals[:, : field.n_occupied], field.orbitals[:, field.n_occupied :]
+    # <mu|nabla nu> is minus <nabla mu|nu>, which is what the integral is.
+    length, velocity = (
+        (virtual.T @ matrices @ occupied).transpose(0, 2, 1).reshape(3, -1)
+        for matrices in (
+            field.mol.intor_symmetric("int1e_r", comp=3),
+            -field.mol.intor("int1e_ipovlp", comp=3),
+        )
+    )
+    plus, minus = (np.tril(matrix.astype(np.float64)) for matrix in orbital_hessians(field))
+    plus, minus = (matrix + np.tril(matrix, -1).T for matrix in (plus, minus))
+    return -4.0 * np.linalg.solve(plus, length.T).T @ np.linalg.solve(minus, velocity.T)
 
 
 @pytest.mark.parametrize(

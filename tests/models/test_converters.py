@@ -11,15 +11,20 @@ from molequi.models.converters import CONVERTERS, FORMAT
 from molequi.models.metadata import ModelMetadata, TrainingRecord
 from molequi.models.physics import NO_PHYSICS
 from molequi.models.probes import built_in_probes
+from molequi.runtime.tensors import read_tensors
 
 FILES = Path(__file__).parent / "files"
 # Small models with random weights, and what they said of the first built-in probe in float64 when
-# molequi 0.1.0 wrote them.
-GOLDEN = json.loads((FILES / "format1_golden.json").read_text(encoding="utf-8"))
+# they were written, those of format 1 by molequi 0.1.0.
+GOLDEN = {
+    f"{path.stem.removesuffix('_golden')}_{name}": outputs
+    for path in sorted(FILES.glob("format*_golden.json"))
+    for name, outputs in json.loads(path.read_text(encoding="utf-8")).items()
+}
 
 
 def path_of(name: str) -> Path:
-    return FILES / f"format1_{name}.safetensors"
+    return FILES / f"{name}.safetensors"
 
 
 def outputs_of(path: Path) -> dict[str, torch.Tensor]:
@@ -31,7 +36,7 @@ def test_every_older_format_has_a_converter_and_files() -> None:
     assert sorted(CONVERTERS) == list(range(1, FORMAT))
     for number in CONVERTERS:
         assert list(FILES.glob(f"format{number}_*.safetensors"))
-    assert {path.name for path in FILES.glob("format1_*.safetensors")} == {
+    assert {path.name for path in FILES.glob("format*_*.safetensors")} == {
         path_of(name).name for name in GOLDEN
     }
 
@@ -51,9 +56,10 @@ def test_old_files_are_written_again_in_the_present_format(name: str, tmp_path: 
     assert read_description(path)["format"] == FORMAT
     new, old = read_description(path), read_description(path_of(name))
     # What older files did not say: a choice that there was not, and what the model gives.
-    assert new.pop("physics") == NO_PHYSICS.to_json()
+    assert new.pop("physics") == old.pop("physics", NO_PHYSICS.to_json())
     assert "reference" in new
     del new["reference"]
+    old.pop("reference", None)
     defaults = {"n_readout": 32, "held_below": None}
     added = {name: value for name, value in defaults.items() if name in new["backbone"]}
     assert new["backbone"] == old["backbone"] | added
@@ -64,10 +70,31 @@ def test_old_files_are_written_again_in_the_present_format(name: str, tmp_path: 
 
 
 def test_metadata_of_old_files_is_kept() -> None:
-    assert load_model(path_of("spherical_merged")).metadata == ModelMetadata(
+    assert load_model(path_of("format1_spherical_merged")).metadata == ModelMetadata(
         name="old",
         level={"energy": "PBE/def2-SVP"},
         charge_multiplicity=((0, 1), (1, 2)),
         isolated_atom_energies={"H": -13.6, "C": -1028.4, "O": -2041.0},
         training=TrainingRecord(n_structures=7),
     )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["rosenfeld", "rosenfeld_polarizability"])
+def test_rosenfeld_heads_of_format_2_keep_their_outputs_to_the_bit(name: str) -> None:
+    """Minus the polarizability in minus the origin term; in float32 too."""
+    path = path_of(f"format2_{name}")
+    model, before = load_model(path), read_tensors(path).tensors
+    for written, kept, sign in (
+        ("symmetric.networks.0.weights.0", "polarizability.networks.0.weights.0", 1),
+        ("symmetric.networks.0.weights.1", "polarizability.networks.0.weights.1", -1),
+        ("symmetric.networks.1.weights.1", "polarizability.networks.1.weights.1", 1),
+        ("symmetric.weights.0", "polarizability.weights.0", -1),
+        ("flow.vectors", "flow.vectors", -1),
+    ):
+        now = model.state_dict()[f"heads.rosenfeld.{kept}"]
+        assert torch.equal(now, sign * before[f"heads.rosenfeld.{written}"])
+    outputs = outputs_of(path)
+    for key, golden in GOLDEN[f"format2_{name}"].items():
+        assert torch.equal(outputs[key], torch.tensor(golden, dtype=torch.float64)), key
+    assert ("polarizability" in model.heads) == ("polarizability" in model.outputs)
