@@ -33,7 +33,7 @@ def rotation_cells(model: MolecularModel, record: Record) -> list[object]:
     if value is None:
         return [None, None, _centres(record)]
     return [
-        f"{value:+.2f}" if record["rotation_sign"] else f"{abs(value):.2f}",
+        _number(value, record),
         _sign(record),
         _centres(record),
     ]
@@ -104,6 +104,13 @@ def _print_mean(record: Record, model: MolecularModel) -> None:
     )
     for text in record["left_out"]:
         line(f"left out: {text}")
+
+
+def _number(value: float, record: Record) -> str:
+    """Write a rotation: `±` where a geometry has a sense of which the substance has both."""
+    if record["rotation_sign"]:
+        return f"{value:+.2f}"
+    return f"{'±' if record.get('rotation_note') else ''}{abs(value):.2f}"
 
 
 def _sign(record: Record) -> str:

@@ -15,6 +15,7 @@ _NOTES = (
     ("multiplicity_source", "multiplicity"),
     ("geometry", "geometry"),
     ("open_stereo", "configurations left open, and chosen"),
+    ("rotation_note", "sign of the rotation"),
     ("reading", "reading"),
     ("dipole_origin", "origin of the dipoles of ions"),
     ("unsafe", "outside the model, unsafe"),
@@ -58,7 +59,7 @@ class Tally:
         self.model, self.level = record["model"], record["level"]
         self.sources[record["source"]] = None
         for key, found in self._notes.items():
-            if key in record and len(found) <= _MOST_NOTES:
+            if record.get(key) is not None and len(found) <= _MOST_NOTES:
                 found[record[key]] = None
         return True
 

@@ -5,11 +5,15 @@ Its sign where it has one, how exactly it is mirrored, and the CIP labels of the
 A pseudoscalar of an achiral geometry is zero only to rounding, and the sign of rounding says
 nothing. So the mirror image is computed too: a value v with v' on the mirror image has a sign only
 where |v| is above |v + v'| and above 1e-5 of its spread in training.
+
+A geometry may have a hand that its substance has not: where its mirror image is a conformer, both
+are there. And a SMILES may leave open which hand it means. Neither has a sign; a note says why.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import torch
@@ -21,13 +25,14 @@ from molequi.models.molecular import MolecularModel
 from molequi.nn.heads.optical import ROTATION_PER_BOHR4
 from molequi.prediction.records import Values, split_outputs
 from molequi.properties import part_names
-from molequi.structures.perception import labels_from_geometry
+from molequi.structures.perception import GeometryLabels, labels_from_geometry
 
 ROTATION = "specific_rotation"
 # What a record holds beside the values.
-MARKS = ("rotation_sign", "mirror_error")
+MARKS = ("rotation_sign", "rotation_note", "mirror_error")
 _LEVELS = ("rosenfeld", "rosenfeld_isotropic", ROTATION)
 _ROUNDING = 1e-5
+_NITROGEN = re.compile(r"N\d+( [RSrs])?")  # a centre that turns over by itself
 
 
 def gives_rotation(model: FrozenModel) -> bool:
@@ -57,8 +62,9 @@ def rotation_notes(
 ) -> dict[str, Any]:
     """Return what a record holds beside a specific rotation.
 
-    rotation_sign: `+`, `-` or None. mirror_error: deg/[dm (g/cm³)]. cip: atom (0-based) -> R, S, r
-    or s, read off the geometry, not predicted; cip_note: why there are none.
+    rotation_sign: `+`, `-` or None. rotation_note: why the substance has no sign although the
+    geometry has one, or None. mirror_error: deg/[dm (g/cm³)]. cip: atom (0-based) -> R, S, r or s,
+    read off the geometry, not predicted; cip_note: why there are none.
     """
     labels = labels_from_geometry(atoms, charge=charge)
     cip: dict[str, Any] = {
@@ -72,11 +78,29 @@ def rotation_notes(
         return {**dict.fromkeys(MARKS), **cip}
     rotation = float(values[ROTATION])
     error = abs(rotation + float(image[ROTATION]))
+    sign = sign_of(rotation, error, smallest_rotation(model, atoms))
+    note = None if sign is None else _why_no_sign(atoms, labels)
     return {
-        "rotation_sign": sign_of(rotation, error, smallest_rotation(model, atoms)),
+        "rotation_sign": sign if note is None else None,
+        "rotation_note": note,
         "mirror_error": error,
         **cip,
     }
+
+
+def _why_no_sign(atoms: Atoms, labels: GeometryLabels) -> str | None:
+    """Say why a substance has no sign of which a geometry has one; None where it has."""
+    chosen = str(atoms.info.get("open_stereo", ""))
+    if any(not _NITROGEN.fullmatch(one) for one in chosen.split(", ") if one):
+        return f"none, for the input leaves configurations open (here {chosen})"
+    if labels.labels is None:
+        return None
+    if labels.is_conformer_of_image:
+        return "none, for the mirror image is a conformer too: the two rotate in opposite senses"
+    is_drawn = "smiles" in atoms.info and "ETKDG" in str(atoms.info.get("geometry"))
+    if is_drawn and (labels.has_allene or labels.labels.kind != "chiral"):
+        return "none, for no SMILES keeps the hand of an allene or of an axis: either was made"
+    return None
 
 
 def sign_of(value: float, error: float, smallest: float) -> str | None:

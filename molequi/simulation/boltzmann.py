@@ -16,7 +16,7 @@ from ase import Atoms, units
 from molequi.errors import UserError
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import load
-from molequi.prediction.optical_rotation import MARKS, ROTATION, sign_of, smallest_rotation
+from molequi.prediction.optical_rotation import ROTATION, sign_of, smallest_rotation
 from molequi.prediction.predict import predict
 from molequi.properties import Property
 from molequi.simulation.conformers import Pool, conformer_pool, mirrored
@@ -26,6 +26,7 @@ from molequi.structures.structure import Structure
 from molequi.structures.writers import check_writable, write_results
 
 _LABELS = ("formula", "n_atoms", "total_charge", "model", "level")
+_MARKS = ("rotation_sign", "mirror_error")
 _CIP = ("cip", "cip_note")
 
 
@@ -101,9 +102,12 @@ def _has_mean(target: Property) -> bool:
 def _record(
     structure: Structure, pool: Pool, model: MolecularModel, names: list[str], temperature: float
 ) -> dict[str, Any]:
-    records = _predicted(pool.atoms, model)
+    records = [
+        _as_geometry(record, model, atoms)
+        for record, atoms in zip(_predicted(pool.atoms, model), pool.atoms, strict=True)
+    ]
     weights = boltzmann_weights(pool.energies, temperature)
-    notes = (*MARKS, *_CIP) if ROTATION in names else ()
+    notes = (*_MARKS, *_CIP) if ROTATION in names else ()
     conformers = [
         {"weight": weight, "relative_energy": energy}
         | {name: record[name] for name in (*names, *notes) if name in record}
@@ -125,6 +129,14 @@ def _record(
         "conformers": conformers,
         "left_out": pool.left_out,
     }
+
+
+def _as_geometry(record: dict[str, Any], model: MolecularModel, atoms: Atoms) -> dict[str, Any]:
+    """Give a conformer the sign of its geometry: among all conformers its image has the other."""
+    if ROTATION not in record:
+        return record
+    smallest = smallest_rotation(model, atoms)
+    return {**record, "rotation_sign": sign_of(record[ROTATION], record["mirror_error"], smallest)}
 
 
 def _means(

@@ -13,6 +13,7 @@ from rdkit.Chem import rdDetermineBonds
 from molequi.errors import UserError
 from molequi.structures.atoms import charge_of, multiplicity_of
 from molequi.structures.cip import StereoLabels, constitution_of, label_molecule, read_stereo
+from molequi.structures.mirror_images import has_allene, is_conformer_of_image
 
 # Assignments of bond orders tried before giving up; molecules of QM9 need a few dozen.
 _MAX_ASSIGNMENTS = 20_000
@@ -32,12 +33,15 @@ class GeometryLabels:
     """What a geometry says about its handedness.
 
     labels: of N atoms, or None where there are none to be had. status: `ok`, else why not. smiles:
-    with stereo marks, or empty.
+    with stereo marks, or empty. is_conformer_of_image: see `mirror_images`. has_allene: one that
+    may be handed, which no label and no SMILES says.
     """
 
     labels: StereoLabels | None
     status: str = "ok"
     smiles: str = ""
+    is_conformer_of_image: bool = False
+    has_allene: bool = False
 
     @property
     def centres(self) -> dict[int, str]:
@@ -69,7 +73,10 @@ def labels_from_geometry(
         molecule = _molecule(atoms, charge, bonds, formal_charges)
         molecule = read_stereo(molecule)
         return GeometryLabels(
-            label_molecule(molecule), smiles=Chem.MolToSmiles(Chem.RemoveHs(molecule))
+            label_molecule(molecule),
+            smiles=Chem.MolToSmiles(Chem.RemoveHs(molecule)),
+            is_conformer_of_image=is_conformer_of_image(molecule),
+            has_allene=has_allene(molecule),
         )
     except UserError as error:
         return GeometryLabels(None, str(error))

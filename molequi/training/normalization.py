@@ -131,6 +131,8 @@ def apply_statistics(
             head.set_statistics(_head_scale(name, statistics), entry.shift, reference)
         else:
             head.set_statistics(_head_scale(head.target.spread_of or name, statistics))
+        for companion in statistics.keys() & set(head.companions):
+            head.set_companion_scale(companion, statistics[companion].scale)
 
 
 def is_sum_of_scalars(row: Property) -> bool:

@@ -44,6 +44,21 @@ def test_table_has_signs_centres_and_one_line_of_level(molequi, chiral, water):
     assert result.out.count("HF/some, static, gas phase, this conformer; not experiment") == 1
 
 
+def test_a_rotation_of_both_hands_has_no_sign(molequi, chiral):
+    result = molequi(
+        "predict", "--smiles", "CCO", "--smiles", "CC(O)C=O", "--smiles", "CO", "--model", chiral
+    )
+    assert result.code == 0
+    rows = [
+        next(line for line in result.out.splitlines() if f in line) for f in ("C2H6O", "C3H6O2")
+    ]
+    assert all("±" in row and "none" in row for row in rows)
+    assert "±" not in next(line for line in result.out.splitlines() if "CH4O" in line)
+    text = " ".join(result.out.split())
+    assert "sign of the rotation: none, for the mirror image is a conformer too" in text
+    assert "sign of the rotation: none, for the input leaves configurations open" in text
+
+
 def test_json_has_the_keys(molequi, chiral, water, tmp_path):
     result = molequi("predict", water, "--smiles", "C[C@H](O)C=O", "--model", chiral, "--json")
     achiral, handed = json.loads(result.out)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import ase
 import numpy as np
 import pytest
@@ -69,6 +71,41 @@ def test_an_achiral_geometry_has_no_sign(chiral, name):
         record["mirror_error"], smallest_rotation(chiral, molecule(name))
     )
     assert record["cip"] == {}
+
+
+@pytest.mark.parametrize("text", ["CCO", "OO", "OC[C@H](O)[C@H](O)CO", "C/C=C/C=O"])
+def test_no_sign_where_the_mirror_image_is_a_conformer(chiral, text):
+    """One gauche ethanol rotates, ethanol does not; from a SMILES as from coordinates."""
+    drawn = atoms_from_smiles(text)
+    for atoms in (drawn, ase.Atoms(drawn.numbers, drawn.positions)):
+        (record,) = predict(atoms, chiral)
+        assert record["rotation_sign"] is None
+        zero = smallest_rotation(chiral, atoms) + record["mirror_error"]
+        is_handed = abs(record["specific_rotation"]) > zero
+        assert is_handed == (text != "C/C=C/C=O")
+        note = record["rotation_note"]
+        assert (note is not None and "mirror image is a conformer" in note) == is_handed
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("CC(O)C=O", r"leaves configurations open \(here C2 [RS]\)"),
+        ("C[C@H](O)C=CC", r"leaves configurations open \(here C4=C5 [EZ]\)"),
+        ("CC=C=CC", "leaves configurations open|no SMILES keeps the hand of an allene"),
+        ("C1=CC2(C1)C=CC2", "no SMILES keeps the hand"),
+    ],
+)
+def test_no_sign_where_the_smiles_leaves_the_hand_open(chiral, text, reason):
+    """The geometry has a hand that nobody asked for; as coordinates it is what was asked for."""
+    drawn = atoms_from_smiles(text)
+    (record,) = predict(drawn, chiral)
+    assert record["rotation_sign"] is None
+    assert re.search(reason, record["rotation_note"])
+    for image in (1.0, -1.0):
+        (record,) = predict(ase.Atoms(drawn.numbers, image * drawn.positions), chiral)
+        assert record["rotation_sign"] == ("+" if record["specific_rotation"] > 0 else "-")
+        assert record["rotation_note"] is None
 
 
 def test_a_sign_needs_more_than_mirror_error_and_rounding():

@@ -126,6 +126,9 @@ class Head(nn.Module, abc.ABC):
         if reference is not None:
             self.reference.copy_(reference)
 
+    def set_companion_scale(self, name: str, scale: Tensor) -> None:
+        """Set the scale of a companion by itself, one factor per irrep; most share the target's."""
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Head:
         """Keep shift and reference in float64 whatever the dtype of the model."""
         kept = self.shift, self.reference

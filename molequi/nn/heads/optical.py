@@ -109,6 +109,8 @@ class RosenfeldHead(Head):
     far away.
     """
 
+    alpha_scale: Tensor | None
+
     def __init__(
         self, target: Property, features: FeatureSpec, companions: tuple[str, ...] = ()
     ) -> None:
@@ -116,9 +118,9 @@ class RosenfeldHead(Head):
         self.local = TensorReadout(self.irreps, features)
         self.polarizability = TensorReadout(Irreps("0e+2e"), features)
         self.flow = AxialFlow(features)
-        self.log_shares = (
-            nn.Parameter(torch.zeros(N_ELEMENTS)) if _POLARIZABILITY in companions else None
-        )
+        is_given = _POLARIZABILITY in companions
+        self.log_shares = nn.Parameter(torch.zeros(N_ELEMENTS)) if is_given else None
+        self.register_buffer("alpha_scale", torch.ones(2) if is_given else None)
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
         """Return {rosenfeld: (B, 3, 3), rosenfeld_isotropic, specific_rotation: (B,)}, float64.
@@ -126,7 +128,8 @@ class RosenfeldHead(Head):
         The tensor in bohr⁴, its electric index first. With it, where asked for, the polarizability
         (B, 3, 3), Å³.
         """
-        rows = self.polarizability(features, self.scale[1:]).to(torch.float64)
+        scale = self.scale[1:] if self.alpha_scale is None else self.alpha_scale / units.Bohr**4
+        rows = self.polarizability(features, scale).to(torch.float64)
         axial = self.flow(features, molecules) * self.scale[0]
         local = to_cartesian(self.local(features, self.scale), (0, 1, 2)).to(torch.float64)
         shares = self._shares(molecules)
@@ -141,6 +144,11 @@ class RosenfeldHead(Head):
         if self.log_shares is not None:
             values[_POLARIZABILITY] = to_cartesian(molecules.sum(rows), (0, 2)) * units.Bohr**4
         return values
+
+    def set_companion_scale(self, name: str, scale: Tensor) -> None:
+        """Set the scale of the polarizability, Å³."""
+        if name == _POLARIZABILITY and self.alpha_scale is not None:
+            self.alpha_scale.copy_(scale)
 
     def _shares(self, molecules: Molecules) -> Tensor | float:
         """Return c_i: (N, 1), or 1."""

@@ -1,0 +1,71 @@
+"""Which mirror images are conformers, by molecules whose handedness chemistry knows."""
+
+from __future__ import annotations
+
+import ase
+import numpy as np
+import pytest
+
+from molequi.structures.molecules import atoms_from_smiles
+from molequi.structures.perception import labels_from_geometry
+
+# Their mirror image is a conformer, whatever the geometry: no centre; meso; equal ends.
+UNHANDED = {
+    "ethanol": "CCO",
+    "hydrogen peroxide": "OO",
+    "nitromethane": "C[N+](=O)[O-]",
+    "hexamethylethane": "CC(C)(C)C(C)(C)C",
+    "ethylmethylisopropylamine, which turns over": "CCN(C)C(C)C",
+    "meso-2,3-difluorobutane": "C[C@H](F)[C@@H](C)F",
+    "cis-1,2-dimethylcyclohexane": "C[C@@H]1CCCC[C@@H]1C",
+    "trans-1,4-dimethylcyclohexane": "C[C@H]1CC[C@@H](C)CC1",
+    "norbornene": "C1C[C@H]2C=C[C@@H]1C2",
+    "spirohexane": "C1CC2(C1)CC2",
+    "2-methyl-2,3-pentadiene": "CC=C=C(C)C",
+    "quinuclidine": "C1CN2CCC1CC2",
+    "di-E-hepta-2,5-dien-4-ol": "C/C=C/C(O)/C=C/C",
+    "ethyldimethylphosphine oxide": "CP(C)(=O)CC",
+}
+HANDED = {
+    "lactaldehyde": "C[C@H](O)C=O",
+    "2,3-difluorobutane": "C[C@H](F)[C@H](C)F",
+    "trans-1,2-dimethylcyclohexane": "C[C@@H]1CCCC[C@H]1C",
+    "trans-2-methylcyclopropanol": "C[C@@H]1C[C@H]1O",
+    "2,3-pentadiene": "CC=C=CC",
+    "spiro[3.3]hepta-1,5-diene": "C1=CC2(C1)C=CC2",
+    "ethyl methyl sulfoxide": "CC[S@](C)=O",
+    "E,Z-hepta-2,5-dien-4-ol": "C/C=C/[C@H](O)/C=C\\C",
+    "Tröger's base without its arenes": "C1C2CCCN1CC2",
+}
+
+
+@pytest.mark.parametrize("name", [*UNHANDED, *HANDED])
+def test_known_molecules(name: str) -> None:
+    atoms = atoms_from_smiles({**UNHANDED, **HANDED}[name])
+    order = np.random.default_rng(0).permutation(len(atoms))
+    for positions in (atoms.positions, atoms.positions * [1.0, -1.0, 1.0]):
+        for places in (slice(None), order):
+            read = labels_from_geometry(ase.Atoms(atoms.numbers[places], positions[places]))
+            assert read.status == "ok"
+            assert read.is_conformer_of_image == (name in UNHANDED)
+
+
+def test_allenes_with_a_hand_are_told() -> None:
+    found = {
+        text: labels_from_geometry(atoms_from_smiles(text)).has_allene
+        for text in ("CC=C=CC", "CC=C=C(C)C", "C=C=CC", "CC=CC=CC", "CCC(C)=C=CC")
+    }
+    assert [text for text, has in found.items() if has] == ["CC=C=CC", "CCC(C)=C=CC"]
+
+
+@pytest.mark.parametrize("name", ["H", "H2", "CO2", "NH3"])
+def test_small_molecules_are_their_own_images(name: str) -> None:
+    numbers = {"H": [1], "H2": [1, 1], "CO2": [8, 6, 8], "NH3": [7, 1, 1, 1]}[name]
+    positions = {
+        "H": [[0.0, 0.0, 0.0]],
+        "H2": [[0.0, 0.0, 0.0], [0.0, 0.0, 0.74]],
+        "CO2": [[0.0, 0.0, -1.16], [0.0, 0.0, 0.0], [0.0, 0.0, 1.16]],
+        "NH3": [[0.0, 0.0, 0.3], [0.94, 0.0, 0.0], [-0.47, 0.81, 0.0], [-0.47, -0.81, 0.0]],
+    }[name]
+    read = labels_from_geometry(ase.Atoms(numbers, positions))
+    assert read.is_conformer_of_image or read.labels is None
