@@ -13,8 +13,7 @@ from molequi.cli.output import line, print_json
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
-    from molequi.models.metadata import Origin
-    from molequi.models.molecular import MolecularModel
+    from collections.abc import Mapping
 
 MaceFile = Annotated[
     Path, typer.Argument(metavar="FILE.model", help="A model that mace-torch has saved.")
@@ -80,6 +79,7 @@ def import_model(
     Its energies and forces for a structure, as MACE computes them, are compared with ours, kept in
     the file, and compared again whenever it is loaded.
     """
+    from molequi.models.importers.card import card
     from molequi.models.importers.mace import import_mace
     from molequi.runtime.files import check_output
 
@@ -97,11 +97,16 @@ def import_model(
         multiplicities=spins,
         radial_splines=not exact_radial,
     )
-    card = _card(model, output)
+    found = card(model, output)
     if json:
-        print_json(card)
+        print_json(found)
         return
-    for key, value in card.items():
+    print_lines(found)
+
+
+def print_lines(found: Mapping[str, Any]) -> None:
+    """Print the card of an imported model, a line for each entry."""
+    for key, value in found.items():
         line(f"{key.replace('_', ' ')}: {value or 'not stated'}")
 
 
@@ -120,29 +125,3 @@ def _text(licence: str) -> str:
     path = Path(licence)
     is_name = licence and "\n" not in licence and len(licence) < 1024 and path.is_file()
     return path.read_text(encoding="utf-8", errors="replace") if is_name else licence
-
-
-def _head(origin: Origin) -> str:
-    several = f" of {', '.join(origin.heads)}" if len(origin.heads) > 1 else ""
-    return f"{origin.head}{several}"
-
-
-def _card(model: MolecularModel, output: Path) -> dict[str, Any]:
-    from ase.data import chemical_symbols
-
-    origin = model.metadata.origin
-    return {
-        "file": str(output),
-        "elements": " ".join(chemical_symbols[number] for number in model.elements),
-        "cutoff": f"{model.cutoff:g} Å",
-        "irreps": str(model.backbone.settings["hidden"]),
-        "channels": model.backbone.n_channels,
-        "parameters": sum(weight.numel() for weight in model.parameters()),
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "radial_functions": "splines" if model.backbone.may_have_splines else "networks",
-        "multiplicities": ", ".join(str(m) for _, m in model.metadata.charge_multiplicity),
-        "head": "" if origin is None else _head(origin),
-        "made_by": "" if origin is None else origin.program,
-        "sha256_of_the_original": "" if origin is None else origin.sha256,
-        "licence": "" if origin is None else origin.licence,
-    }

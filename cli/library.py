@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molequi.cli import options
+from molequi.cli.importing import print_lines
 from molequi.cli.output import STDERR, line, print_json, print_table
 
 if TYPE_CHECKING:
@@ -131,15 +132,25 @@ def models(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]", show_default=False, help="A bundled model; without it all are listed."
+            metavar="[NAME|FILE]",
+            show_default=False,
+            help="A bundled model, or a file of `molequi import`; without it all are listed.",
         ),
     ] = None,
     *,
     json: options.Json = False,
 ) -> None:
-    """List the bundled models, or show the card of one: data, level of theory, errors, limits."""
-    from molequi.models import zoo
+    """List the bundled models, or show the card of one: data, level of theory, errors, limits.
 
+    Of an imported file: elements, cutoff, sizes, head, checksum of the original, licence.
+    """
+    from molequi.models import zoo
+    from molequi.models.importers.card import card_of_file
+
+    if name is not None and name not in zoo.list_models() and Path(name).exists():
+        found = card_of_file(Path(name))
+        print_json(found) if json else print_lines(found)
+        return
     if name is not None:
         card = zoo.card(name)
         print_json(card) if json else _print_card(card)

@@ -66,7 +66,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "irreps_layers response",
     ),
     ("nn.frozen", "workspace buffers maps layer layers autograd"),
-    ("nn.mace", "radial contraction interaction"),
+    ("nn.mace", "radial contraction interaction pair_splines knots"),
     (
         "nn.backbones",
         "base worthwhile spherical angles invariant_layer invariant lieconv mace equivarified "
@@ -78,7 +78,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "nn.heads",
-        "base readout equilibration pooling layered electrostatics optical doubt registry",
+        "base readout equilibration pooling layered electrostatics layered_dipole optical doubt "
+        "registry",
     ),
     (
         "datasets",
@@ -103,7 +104,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "reach making converters reference checkpoint zoo",
     ),
     ("models.importers.scripts", "mace_model"),
-    ("models.importers", "source mace_parts mace_settings mace_weights mace"),
+    ("models.importers", "source mace_parts mace_settings mace_weights mace_readouts mace card"),
     (
         "diagnostics",
         "model_runner limits invariance consistency parity networks jumps check layers dimers "

@@ -46,7 +46,8 @@ def convolve(
 
     features: (N, components of table.first, C). harmonics: (E, components of table.second).
     distances: (E,), Å; cutoff: Å. coefficients: (K + 3, paths, C), of the splines R (see
-    `splines`). Returns (N, components of table.output, C).
+    `splines`), or of several kinds of edges, (kinds, K + 3, paths, C), see `Edges`.
+    Returns (N, components of table.output, C).
     kernels: `reference` is plain torch, on any device, differentiable to any order. On a CPU two
     fused forms are differentiable twice: `generic`, compiled once per dtype for every table
     (seconds, kept on disk), and `specialized`, compiled for each table, faster for forces. `triton`

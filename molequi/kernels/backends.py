@@ -71,9 +71,8 @@ class ReferenceBackend(Backend):
         cutoff: float,
     ) -> Tensor:
         """Compute `kernels.convolve` in plain torch."""
-        return reference.convolve(
-            features, harmonics, distances, coefficients, edges.index, table, cutoff
-        )
+        tensors = features, harmonics, distances, coefficients
+        return reference.convolve(*tensors, edges.index, table, cutoff, edges.kinds)
 
 
 def is_transformed() -> bool:
@@ -103,7 +102,11 @@ class FusedBackend(Backend):
         table: CouplingTable,
         cutoff: float,
     ) -> Tensor:
-        """Compute `kernels.convolve` in one pass over the edges."""
+        """Compute `kernels.convolve` in one pass over the edges; Triton's not of several kinds."""
+        if self.form == "triton" and len(edges.kinds) > 0:
+            return BACKENDS["reference"].convolve(
+                features, harmonics, distances, coefficients, edges, table, cutoff
+            )
         return convolution.convolve(
             features, harmonics, distances, coefficients, edges, table, cutoff, self.form
         )

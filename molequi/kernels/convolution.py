@@ -72,14 +72,14 @@ make_differentiable(LinearOperator(forward, backward, double_backward), n_tensor
 
 @forward.register_fake
 def _(h: Tensor, y: Tensor, r: Tensor, s: Tensor, *rest: object) -> Tensor:
-    return h.new_empty(h.shape[0], table_named(str(rest[5])).output.dim, h.shape[2])
+    return h.new_empty(h.shape[0], table_named(str(rest[6])).output.dim, h.shape[2])
 
 
 @backward.register_fake
 def _(h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor, *rest: object) -> tuple[Tensor, ...]:
     return (
         *(x.new_empty(x.shape) for x in (h, y, r)),
-        s.new_empty(s.shape if rest[7] else (0, 0, 0)),
+        s.new_empty(s.shape if rest[8] else (0, 0, 0)),
     )
 
 

@@ -35,6 +35,7 @@ def forward(  # noqa: PLR0913, PLR0917
     receiver_ptr: Tensor,
     order: Tensor,
     sender_ptr: Tensor,
+    kinds: Tensor,
     form: str,
     table: str,
     cutoff: float,
@@ -43,7 +44,7 @@ def forward(  # noqa: PLR0913, PLR0917
     out = h.new_empty(h.shape[0], table_named(table).output.dim, h.shape[2])
     write_forward(
         (h, y, r, s),
-        Edges(index, receiver_ptr, order, sender_ptr),
+        Edges(index, receiver_ptr, order, sender_ptr, kinds),
         form,
         table,
         cutoff,
@@ -63,22 +64,23 @@ def write_forward(
     ranges: Sequence[NodeRange],
 ) -> None:
     """Write A of h, y, r, s to `out`, contiguous; ranges: of receivers, a thread each."""
-    *_, s = tensors
-    inputs = arrays(*tensors, edges.index[0], edges.receiver_ptr)
+    h, y, r, s = tensors
+    walk = edges.index[0], edges.kinds, edges.receiver_ptr
+    inputs = arrays(h, y, r, _flat(s), *walk)
     kernels = _kernels(form, table, s.dtype, _together(s))
     threads.run(kernels.forward, inputs, _map(s, cutoff), arrays(out), ranges)
 
 
 def backward(  # noqa: PLR0913, PLR0917
     h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor,
-    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor,
+    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, kinds: Tensor,
     form: str, table: str, cutoff: float, wants_s: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds; ds is empty without `wants_s`."""
     dh, dy, dr = gradients = [
         torch.empty_like(x, memory_format=torch.contiguous_format) for x in (h, y, r)
     ]
-    edges = Edges(index, receiver_ptr, order, sender_ptr)
+    edges = Edges(index, receiver_ptr, order, sender_ptr, kinds)
     return (
         dh,
         dy,
@@ -111,20 +113,21 @@ def write_backward(
 
     Return ds, empty without `wants_s`. ranges: of senders.
     """
-    *_, s, _ = tensors
+    h, y, r, s, g = tensors
     kernels = _kernels(form, table, s.dtype, _together(s))
-    inputs = arrays(*tensors, edges.index[1], edges.sender_order, edges.sender_ptr)
-    ds = s.new_empty(len(ranges), *s.shape) if wants_s else s.new_empty(len(ranges), 0, 0, 0)
+    walk = edges.index[1], edges.sender_order, edges.kinds, edges.sender_ptr
+    inputs = arrays(h, y, r, _flat(s), g, *walk)
+    ds = _partial(s, len(ranges)) if wants_s else s.new_empty(len(ranges), 0, 0, 0)
     threads.run(
         kernels.backward, inputs, _map(s, cutoff), arrays(*gradients), ranges, of_range=ds.numpy()
     )
-    return ds.sum(0)
+    return ds.sum(0).view_as(s) if wants_s else ds.sum(0)
 
 
 def double_backward(  # noqa: PLR0913, PLR0917
     h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor,
     u: Tensor, v: Tensor, w: Tensor, z: Tensor | None,
-    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor,
+    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, kinds: Tensor,
     form: str, table: str, cutoff: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds, dg of <u, dh> + <v, dy> + <w, dr> + <z, ds>."""
@@ -133,20 +136,20 @@ def double_backward(  # noqa: PLR0913, PLR0917
         _node_ranges(sender_ptr, s),
         _map(s, cutoff),
     )
-    cotangents = u, v, w, s.new_empty(0, 0, 0) if z is None else z
+    cotangents = u, v, w, s.new_empty(0, 0, 0) if z is None else _flat(z)
     dh, dy, dr, dg = (
         torch.empty_like(x, memory_format=torch.contiguous_format) for x in (h, y, r, g)
     )
-    ds = s.new_empty(len(ranges), *s.shape)
-    inputs = arrays(h, y, r, s, g, *cotangents, index[1], order, sender_ptr)
+    ds = _partial(s, len(ranges))
+    inputs = arrays(h, y, r, _flat(s), g, *cotangents, index[1], order, kinds, sender_ptr)
     threads.run(
         kernels.double_by_sender, inputs, numbers, arrays(dh, dy, dr), ranges, of_range=ds.numpy()
     )
-    inputs = arrays(h, y, r, s, *cotangents, index[0], receiver_ptr)
+    inputs = arrays(h, y, r, _flat(s), *cotangents, index[0], kinds, receiver_ptr)
     threads.run(
         kernels.double_by_receiver, inputs, numbers, arrays(dg), _node_ranges(receiver_ptr, s)
     )
-    return dh, dy, dr, ds.sum(0), dg
+    return dh, dy, dr, ds.sum(0).view_as(s), dg
 
 
 class _Kernels(NamedTuple):
@@ -161,9 +164,19 @@ class _Kernels(NamedTuple):
     double_by_sender: Callable
 
 
+def _flat(s: Tensor) -> Tensor:
+    """Return the splines of all kinds one after the other: (rows, paths, C)."""
+    return s.flatten(0, -3)
+
+
+def _partial(s: Tensor, n_ranges: int) -> Tensor:
+    """Return memory for what each range of nodes adds to ds."""
+    return s.new_empty(n_ranges, *_flat(s).shape)
+
+
 def _together(s: Tensor) -> int:
-    """How many paths' coefficients fit into the cache of a core together."""
-    return max(1, round(_CACHE / (s.shape[0] * s.shape[2] * s.element_size())))
+    """How many paths' coefficients, of one kind of edges, fit into the cache of a core together."""
+    return max(1, round(_CACHE / (s.shape[-3] * s.shape[-1] * s.element_size())))
 
 
 @functools.lru_cache
@@ -191,12 +204,12 @@ def _kernels(form: str, name: str, dtype: torch.dtype, n_together: int) -> _Kern
     return _Kernels(*(functools.partial(kernel, *pairs) for kernel in kernels))
 
 
-def _map(s: Tensor, cutoff: float) -> tuple[np.floating, np.floating, np.floating]:
-    """The cutoff and the numbers of the knots' map, in the dtype of the coefficients."""
-    number = np.dtype(str(s.dtype).removeprefix("torch.")).type
-    scale, shift = splines.map_numbers(s.shape[0] - 3, cutoff)
-    return number(cutoff), number(scale), number(shift)
+def _map(s: Tensor, cutoff: float) -> tuple[int, np.floating, np.floating, np.floating]:
+    """The intervals, the cutoff and the numbers of the knots' map, in the coefficients' dtype."""
+    number, n_intervals = np.dtype(str(s.dtype).removeprefix("torch.")).type, s.shape[-3] - 3
+    scale, shift = splines.map_numbers(n_intervals, cutoff)
+    return n_intervals, number(cutoff), number(scale), number(shift)
 
 
 def _node_ranges(pointers: Tensor, s: Tensor) -> list[NodeRange]:
-    return threads.cut(pointers.numpy(), cost=s.shape[1] * s.shape[2])
+    return threads.cut(pointers.numpy(), cost=s.shape[-2] * s.shape[-1])

@@ -27,7 +27,7 @@ ds is shared by all nodes. Added edge by edge it would take 4 P C atomic additio
 the few knots around the lengths of bonds. So it has kernels of its own over the edges sorted by
 knot: a program sums its share of one interval for one path in registers, then adds four rows
 atomically. The order of these additions varies, so ds is reproducible up to rounding only. Without
-`wants_s`, as for forces, none of this runs.
+`wants_s`, as for forces, none of this runs. Splines of several kinds of edges are not served.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def forward(  # noqa: PLR0913, PLR0917
     receiver_ptr: Tensor,
     order: Tensor,
     sender_ptr: Tensor,
+    kinds: Tensor,
     form: str,
     table: str,
     cutoff: float,
@@ -101,7 +102,7 @@ def forward(  # noqa: PLR0913, PLR0917
 
 def backward(  # noqa: PLR0913, PLR0917
     h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor,
-    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor,
+    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, kinds: Tensor,
     form: str, table: str, cutoff: float, wants_s: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds; ds is empty without `wants_s`."""
@@ -120,7 +121,7 @@ def backward(  # noqa: PLR0913, PLR0917
 def double_backward(  # noqa: PLR0913, PLR0917
     h: Tensor, y: Tensor, r: Tensor, s: Tensor, g: Tensor,
     u: Tensor, v: Tensor, w: Tensor, z: Tensor | None,
-    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor,
+    index: Tensor, receiver_ptr: Tensor, order: Tensor, sender_ptr: Tensor, kinds: Tensor,
     form: str, table: str, cutoff: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds, dg of <u, dh> + <v, dy> + <w, dr> + <z, ds>."""

@@ -27,17 +27,20 @@ class Edges(NamedTuple):
     Computed once per graph and shared by all layers.
 
     index: (2, E), sender and receiver. receiver_ptr, sender_ptr: (N + 1,), row pointers.
-    sender_order: (E,).
+    sender_order: (E,). kinds: (E,), which splines an edge takes where there are several, see
+    `convolve`; empty where there is one.
     """
 
     index: Tensor  # type: ignore[assignment]  # the word is wanted more here than tuple.index
     receiver_ptr: Tensor
     sender_order: Tensor
     sender_ptr: Tensor
+    kinds: Tensor
 
 
 def edges_of(graph: AtomGraph) -> Edges:
     """Collect the edges of `graph`."""
     senders = graph.edge_index[0].index_select(0, graph.sender_order)
     pointers = torch.searchsorted(senders, torch.arange(graph.n_atoms + 1, device=senders.device))
-    return Edges(graph.edge_index, graph.receiver_ptr, graph.sender_order, pointers)
+    kinds = graph.edge_index.new_empty(0)
+    return Edges(graph.edge_index, graph.receiver_ptr, graph.sender_order, pointers, kinds)

@@ -68,6 +68,7 @@ def convolve(
     edge_index: Tensor,
     table: CouplingTable,
     cutoff: float,
+    kinds: Tensor | None = None,
 ) -> Tensor:
     """Sum over the edges of each receiver.
 
@@ -75,9 +76,9 @@ def convolve(
 
     features: (N, components of table.first, C). harmonics: (E, components of table.second).
     distances: (E,), Å. edge_index: (2, E). coefficients: (K + 3, paths, C), of R as a spline: see
-    `splines`. Returns (N, components of table.output, C).
+    `splines`, with `kinds` as there. Returns (N, components of table.output, C).
     """
-    radial = splines.evaluate(coefficients, distances, cutoff)
+    radial = splines.evaluate(coefficients, distances, cutoff, kinds)
     return convolve_radial(features, harmonics, radial, edge_index, table)
 
 

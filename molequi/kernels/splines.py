@@ -119,14 +119,17 @@ def _interpolation(n_intervals: int, dtype: torch.dtype, device: torch.device) -
     return torch.from_numpy(matrix).to(device=device, dtype=dtype)
 
 
-def evaluate(coefficients: Tensor, distances: Tensor, cutoff: float) -> Tensor:
+def evaluate(
+    coefficients: Tensor, distances: Tensor, cutoff: float, kinds: Tensor | None = None
+) -> Tensor:
     """Return the splines at `distances`: (K + 3, P, C), (E,) -> (E, P, C).
 
-    NaN stays NaN; differentiable to any order.
+    NaN stays NaN; differentiable to any order. kinds: (E,), which of several splines (kinds, K + 3,
+    P, C) an edge takes; none, or an empty one, where there is one.
 
     The third derivative is constant on each interval.
     """
-    n_intervals = coefficients.shape[0] - 3
+    n_intervals = coefficients.shape[-3] - 3
     x = place(distances, n_intervals, cutoff)
     is_inside = ~(distances >= cutoff)
     # Rounding may bring x to K below the cutoff.
@@ -137,9 +140,9 @@ def evaluate(coefficients: Tensor, distances: Tensor, cutoff: float) -> Tensor:
         .to(torch.int64)
     )
     t = torch.where(is_inside, x - interval, torch.zeros_like(x))
-    terms = (
-        b[:, None, None] * coefficients.index_select(0, interval + k)
-        for k, b in enumerate(basis(t))
-    )
+    if kinds is not None and len(kinds) > 0:
+        interval = interval + kinds * (n_intervals + 3)
+    rows = coefficients.flatten(0, -3)
+    terms = (b[:, None, None] * rows.index_select(0, interval + k) for k, b in enumerate(basis(t)))
     values = functools.reduce(torch.add, terms)
     return torch.where(is_inside[:, None, None], values, torch.zeros_like(values))

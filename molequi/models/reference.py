@@ -7,7 +7,7 @@ that makes something else of them, are seen there and not in results.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,16 +27,19 @@ _FEWEST = 4  # atoms
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
 
 
-def make_reference(model: MolecularModel) -> dict[str, Any] | None:
+def make_reference(
+    model: MolecularModel, elements: Sequence[int] | None = None
+) -> dict[str, Any] | None:
     """Return a structure and what a model gives for it, as plain JSON data.
 
-    An atom of every element along a screw, 1.8 Å apart, closer where the cutoff is short; energy
-    (eV), forces (eV/Å) and dipole (e·Å) as far as the model has them. None for a model whose
-    outputs jump or are not finite.
+    An atom of each of the elements, all by default, along a screw, 1.8 Å apart, closer where the
+    cutoff is short; energy (eV), forces (eV/Å) and dipole (e·Å) as far as the model has them. None
+    for a model whose outputs jump or are not finite.
     """
     if not model.capabilities.forces:
         return None
-    numbers = np.resize(model.elements, max(len(model.elements), _FEWEST))
+    elements = model.elements if elements is None else elements
+    numbers = np.resize(elements, max(len(elements), _FEWEST))
     k = np.arange(len(numbers))
     screw = np.stack([1.6 * np.cos(1.1 * k), 1.6 * np.sin(1.1 * k), 0.7 * k], axis=1)
     charge, multiplicity = min(model.metadata.charge_multiplicity, key=lambda pair: abs(pair[0]))

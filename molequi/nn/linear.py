@@ -6,7 +6,6 @@ pass, so that one learning rate suits every width.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 
@@ -54,11 +53,23 @@ class Perceptron(WeightTables[list[Tensor]], MatrixWeights):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the network."""
-        n_biases = len(self.biases)
-        for layer, weight in enumerate(self.tables()):
-            x = functional.silu(x) if layer else x
-            x = torch.addmm(self.biases[layer], x, weight) if layer < n_biases else x @ weight
+        return self.last(self.hidden(x))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Return what the last layer takes: (N, sizes[-2])."""
+        for layer in range(len(self.weights) - 1):
+            x = functional.silu(self._layer(x, layer))
         return x
+
+    def last(self, hidden: Tensor) -> Tensor:
+        """Apply the last layer."""
+        return self._layer(hidden, len(self.weights) - 1)
+
+    def _layer(self, x: Tensor, layer: int) -> Tensor:
+        weight = self._frozen[layer] if self._frozen is not None else self._table(layer)
+        if layer < len(self.biases):
+            return torch.addmm(self.biases[layer], x, weight)
+        return x @ weight
 
     def matrices(self) -> Iterator[tuple[nn.Parameter, Blocks]]:
         """Name one matrix per layer."""
@@ -66,11 +77,11 @@ class Perceptron(WeightTables[list[Tensor]], MatrixWeights):
 
     def make_tables(self) -> list[Tensor]:
         """Scale the weights by the gains of the activations: fewer numbers than the features."""
-        gains = itertools.chain([1.0], itertools.repeat(unit_gain(functional.silu)))
-        return [
-            weight * (gain * weight.shape[0] ** -0.5)
-            for weight, gain in zip(self.weights, gains, strict=False)
-        ]
+        return [self._table(layer) for layer in range(len(self.weights))]
+
+    def _table(self, layer: int) -> Tensor:
+        weight, gain = self.weights[layer], unit_gain(functional.silu) if layer else 1.0
+        return weight * (gain * weight.shape[0] ** -0.5)
 
 
 def expand_irreps(values: Tensor, irreps: Irreps, dim: int) -> Tensor:

@@ -5,6 +5,7 @@ The interpreter is a program that hands over what MACE's own would: the arrays o
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import sys
@@ -15,12 +16,14 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.units import Debye
 
 from molequi.errors import UserError
 from molequi.models.checkpoint import load_model
 from molequi.simulation.calculator import Calculator
 
-PACKED = Path(__file__).resolve().parents[1] / "models" / "files" / "mace" / "three_irreps.npz"
+FILES = Path(__file__).resolve().parents[1] / "models" / "files" / "mace"
+PACKED = FILES / "three_irreps.npz"
 WATER = ase.build.molecule("H2O")
 # As `mace_model.py` is called: the script, the model, the folder.
 UNPACK = """#!{python}
@@ -40,10 +43,13 @@ def program(path: Path, text: str) -> Path:
     return path
 
 
+def handing_over(packed: Path, folder: Path) -> Path:
+    return program(folder / "python", UNPACK.format(python=sys.executable, packed=str(packed)))
+
+
 @pytest.fixture(scope="module")
 def interpreter(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("bin")
-    return program(folder / "python", UNPACK.format(python=sys.executable, packed=str(PACKED)))
+    return handing_over(PACKED, tmp_path_factory.mktemp("bin"))
 
 
 @pytest.fixture
@@ -83,6 +89,16 @@ def test_card_says_what_was_read(molequi, original, interpreter):
 def test_card_in_words_names_one_head_and_no_licence(molequi, original, interpreter):
     lines = molequi("import", original, "--python", interpreter).out.splitlines()
     assert {"head: Default", "licence: not stated", "radial functions: splines"} <= set(lines)
+
+
+def test_card_of_the_file_is_shown_again(molequi, original, interpreter):
+    arguments = ["--python", interpreter, "--licence", "ASL"]
+    card = json.loads(molequi("import", original, *arguments, "--json").out)
+    found = json.loads(molequi("models", "small.safetensors", "--json").out)
+    assert found == card
+    checksum = hashlib.sha256(original.read_bytes()).hexdigest()
+    assert (found["original"], found["sha256_of_the_original"]) == ("small.model", checksum)
+    assert "licence: ASL" in molequi("models", "small.safetensors").out.splitlines()
 
 
 def test_missing_file(molequi, tmp_path, interpreter):
@@ -177,4 +193,27 @@ def test_commands_give_the_numbers_of_mace(molequi, imported, tmp_path):
 
 def test_laws_hold_for_an_imported_model(molequi, imported):
     result = molequi("check", imported, "--json")
+    assert result.code == 0, result.out + result.err
+
+
+@pytest.mark.parametrize("name", ["dipoles", "energy_dipoles"])
+def test_dipoles_are_those_of_mace_and_turn_as_vectors(name, molequi, original, tmp_path_factory):
+    """By the command line and ASE; MACE's are in debye, ours in e·Å."""
+    interpreter = handing_over(FILES / f"{name}.npz", tmp_path_factory.mktemp(name))
+    assert molequi("import", original, "--python", interpreter).code == 0
+    with np.load(FILES / f"{name}.npz") as arrays:
+        golden = json.loads(arrays["golden"].tobytes())
+    (one,) = (one for one in golden if one["name"] == "formamide")
+    atoms = Atoms(one["numbers"], one["positions"])
+    ase.io.write("f.xyz", atoms, plain=True)
+    model = original.with_suffix(".safetensors")
+    (record,) = json.loads(molequi("predict", "f.xyz", "--model", model, "--json").out)
+    np.testing.assert_allclose(record["dipole"], np.multiply(one["dipole"], Debye), atol=1e-6)
+    assert record.get("charges") is None
+    atoms.calc = Calculator(model)
+    found = atoms.get_dipole_moment()
+    np.testing.assert_allclose(found, np.multiply(one["dipole"], Debye), atol=1e-6)
+    atoms.positions *= -1.0
+    np.testing.assert_allclose(atoms.get_dipole_moment(), -found, atol=1e-10)
+    result = molequi("check", model, "--json")
     assert result.code == 0, result.out + result.err

@@ -157,6 +157,42 @@ def test_fused_sweeps_give_the_values_and_derivatives_of_the_reference(
         )
 
 
+def of_several_kinds(n_kinds: int) -> tuple[list[torch.Tensor], Edges]:
+    """Arguments with splines of several kinds of edges; edges of any kind stand next to another."""
+    (h, y, r, s), edges = arguments(SMALL, 5)
+    generator = torch.Generator().manual_seed(5)
+    several = torch.randn(n_kinds, *s.shape, dtype=s.dtype, generator=generator)
+    kinds = torch.randint(n_kinds, r.shape, generator=generator)
+    return [h, y, r, several.requires_grad_(True)], edges._replace(kinds=kinds)
+
+
+@pytest.mark.parametrize("kernels", BACKENDS)
+def test_edges_of_several_kinds_take_each_their_splines(kernels: str) -> None:
+    """The sum over kinds of passes in which the others lie beyond the cutoff."""
+    tensors, edges = of_several_kinds(3)
+    h, y, r, several = tensors
+    one = edges._replace(kinds=edges.kinds[:0])
+    parts = [
+        convolve(
+            h, y, r.where(edges.kinds == kind, 2.0 * CUTOFF), several[kind], one, SMALL, CUTOFF
+        )
+        for kind in range(3)
+    ]
+    outputs = sum(parts), convolve(*tensors, edges, SMALL, CUTOFF, kernels=kernels)
+    firsts = [
+        torch.autograd.grad(out.square().sum(), tensors, create_graph=True) for out in outputs
+    ]
+    seconds = [
+        torch.autograd.grad(sum(x.square().sum() for x in first), tensors) for first in firsts
+    ]
+    expected, found = (
+        [out, *first, *second] for out, first, second in zip(outputs, firsts, seconds, strict=True)
+    )
+    for mine, other in zip(found, expected, strict=True):
+        limit = 1e-12 * float(other.detach().abs().max())
+        torch.testing.assert_close(mine, other, atol=limit, rtol=0.0)
+
+
 @pytest.mark.parametrize("kernels", ["generic", "specialized"])
 def test_fused_sweeps_pass_numeric_first_and_second_derivatives(kernels: str) -> None:
     tensors, edges = arguments(SMALL, 2)
@@ -221,7 +257,7 @@ def test_fused_sweeps_of_an_empty_graph_are_zero(kernels: str) -> None:
     nothing = torch.zeros(0, 4, dtype=torch.float64)
     for n_atoms in (0, 1, 2):
         ptr = torch.zeros(n_atoms + 1, dtype=torch.int64)
-        here = Edges(edges.index, ptr, edges.sender_order, ptr)
+        here = Edges(edges.index, ptr, edges.sender_order, ptr, edges.kinds)
         out = convolve(h[:n_atoms], nothing, nothing[:, 0], s, here, SMALL, CUTOFF, kernels=kernels)
         assert out.shape == (n_atoms, 4, 2)
         assert not out.any()

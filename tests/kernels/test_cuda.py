@@ -186,7 +186,7 @@ def test_an_empty_graph_gives_zero(device: str) -> None:
         tensors = features, harmonics, distances, s
         out = convolve(
             *tensors,
-            Edges(index, pointers, index[0], pointers),
+            Edges(index, pointers, index[0], pointers, index.new_empty(0)),
             SMALL,
             CUTOFF,
             kernels=fused(device),

@@ -1,7 +1,7 @@
 """Models of mace-torch with random weights, and what MACE's own calculator gives for structures.
 
 It runs in the interpreter where mace-torch is installed. `mace_models.py FOLDER NAME...` writes
-NAME.model and NAME.json: by head and structure the energy, forces and stress in float64.
+NAME.model and NAME.json: by head and structure the energy, forces, stress and dipole in float64.
 `--pack` writes NAME.npz instead, as `tests/models/files/mace` has it: what the model holds, and
 `model` and `golden`, the texts of model.json and of NAME.json.
 """
@@ -37,6 +37,9 @@ MPA = {
     "pair_repulsion": True,
     "scale": 0.01,
 }
+THREE = {"num_interactions": 3, "n_channels": 3}
+# Where a calculator must be told what a model gives.
+KINDS = {"AtomicDipolesMACE": "DipoleMACE", "EnergyDipolesMACE": "EnergyDipoleMACE"}
 VARIANTS = {
     "first": {},
     "off_small": {**OFF, "hidden": "0e"},
@@ -66,6 +69,9 @@ VARIANTS = {
     "last_readout": {"use_last_readout_only": True},
     "all_irreps": {"keep_last_layer_irreps": True},
     "agnostic": {"use_agnostic_product": True},
+    # The vectors of the last layer alone have no gates; a layer more, and scalars beside them.
+    "dipoles": {"model": "AtomicDipolesMACE", "hidden": "0e+1o+2e", "mlp": "3x1o", **THREE},
+    "energy_dipoles": {"model": "EnergyDipolesMACE", "mlp": "3x0e+4x1o", "n_channels": 3},
     # Refused.
     "edges": {"edge_irreps": o3.Irreps("3x0e+3x1o")},
     "fewer_edges": {"edge_irreps": o3.Irreps("4x0e")},
@@ -82,6 +88,7 @@ def model_of(
     block: str = "Residual",
     first_block: str = "Residual",
     model: str = "ScaleShiftMACE",
+    mlp: str = "4x0e",
     heads: list[str] | None = None,
     scale: float = 0.8,
     dtype: str = "float64",
@@ -102,7 +109,7 @@ def model_of(
         "num_interactions": 2,
         "num_elements": len(elements),
         "hidden_irreps": o3.Irreps("+".join(f"{n_channels}x{x}" for x in hidden.split("+"))),
-        "MLP_irreps": o3.Irreps("4x0e"),
+        "MLP_irreps": o3.Irreps(mlp),
         "atomic_energies": energies if heads else energies[0],
         "avg_num_neighbors": 11.3,
         "atomic_numbers": list(elements),
@@ -115,6 +122,10 @@ def model_of(
     if model == "ScaleShiftMACE":
         numbers = np.arange(n_heads) if heads else 0.0
         arguments |= {"atomic_inter_scale": scale + numbers, "atomic_inter_shift": 0.1 + numbers}
+    if model in KINDS:
+        del arguments["heads"]
+    if model == "AtomicDipolesMACE":
+        arguments["atomic_energies"] = None
     return getattr(mace.modules, model)(**arguments).to(getattr(torch, dtype))
 
 
@@ -133,21 +144,26 @@ def structures(elements: tuple[int, ...]) -> dict[str, Atoms]:
     return {"formamide": formamide, "cell": cell, "atom": atom}
 
 
-def golden(path: Path, elements: tuple[int, ...], heads: list[str]) -> list[dict]:
+def golden(path: Path, elements: tuple[int, ...], heads: list[str], kind: str) -> list[dict]:
     """Return the structures with what MACE gives for them."""
     found = []
     for head in heads:
         chosen = {"head": head} if len(heads) > 1 else {}
+        chosen["model_type"] = kind
         calculator = MACECalculator(
             model_paths=str(path), device="cpu", default_dtype="float64", **chosen
         )
         for name, atoms in structures(elements).items():
             atoms.calc = calculator
-            stress = atoms.get_stress(voigt=False).tolist() if atoms.pbc.all() else None
-            results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
-            shape = {"numbers": atoms.numbers, "positions": atoms.positions, "cell": atoms.cell[:]}
-            arrays = {key: np.asarray(x).tolist() for key, x in {**shape, **results}.items()}
-            pbc = bool(atoms.pbc.all())
+            pbc, shape = bool(atoms.pbc.all()), (atoms.numbers, atoms.positions, atoms.cell[:])
+            results = dict(zip(("numbers", "positions", "cell"), shape, strict=True))
+            if kind != "DipoleMACE":
+                results |= {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
+            if kind != "MACE":
+                results["dipole"] = atoms.get_dipole_moment()
+            arrays = {key: np.asarray(x).tolist() for key, x in results.items()}
+            has_stress = pbc and kind != "DipoleMACE"
+            stress = atoms.get_stress(voigt=False).tolist() if has_stress else None
             found.append({"head": head, "name": name, "pbc": pbc, **arrays, "stress": stress})
     return found
 
@@ -158,7 +174,8 @@ def write(folder: Path, name: str, *, packed: bool) -> None:
     path = folder / f"{name}.model"
     torch.save(model_of(**settings), path)
     heads = settings.get("heads") or ["Default"]
-    text = json.dumps(golden(path, settings.get("elements", (1, 6, 7, 8)), heads))
+    kind = KINDS.get(settings.get("model", ""), "MACE")
+    text = json.dumps(golden(path, settings.get("elements", (1, 6, 7, 8)), heads, kind))
     if not packed:
         path.with_suffix(".json").write_text(text)
         return

@@ -43,7 +43,7 @@ class NumbaTerms(Terms):
     def head(self, n_sums: int) -> list[str]:
         """The first lines of a kernel: its sizes, and the array `acc` of a node's sums."""
         return [
-            f"zero, C, K = {self.number(0.0)}, h.shape[2], s.shape[0] - 3",
+            f"zero, C = {self.number(0.0)}, h.shape[2]",
             f"acc = np.empty(({n_sums}, C), dtype={self.dtype})",
         ]
 
@@ -76,6 +76,7 @@ def _interval(dtype: str, *, n_derivatives: int) -> list[str]:
         f"xe = {PLACE}",
         "b = 0 if xe != xe else min(int(xe), K - 1)",
         f"t = xe - {dtype}(b)",
+        *block("if len(kinds) > 0:", ["b += kinds[e] * (K + 3)"]),
         *basis(n_derivatives=n_derivatives),
     ]
 

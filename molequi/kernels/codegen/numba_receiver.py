@@ -20,8 +20,8 @@ def by_receiver(terms: NumbaTerms, name: str, group: range, form: Form) -> str:
         *(f"out[i, {k}] += acc[{place}]" for place, k in enumerate(outputs)),
     ]
     return kernel(
-        f"def {name}(first, last, h, y, r, s, {form.cotangents}sender, ptr, cutoff, scale, shift, "
-        "out):",
+        f"def {name}(first, last, h, y, r, s, {form.cotangents}sender, kinds, ptr, K, cutoff, "
+        "scale, shift, out):",
         [*terms.head(len(outputs)), *block("for i in range(first, last):", node)],
     )
 

@@ -18,8 +18,8 @@ def by_sender(terms: NumbaTerms, name: str, group: range, form: Form) -> str:
     ]
     reached = f"np.empty(({len(group)}, C), dtype={terms.dtype})"
     return kernel(
-        f"def {name}(first, last, h, y, r, s, g, {form.cotangents}receiver, order, ptr, cutoff, "
-        "scale, shift, dh, dy, dr, ds):",
+        f"def {name}(first, last, h, y, r, s, g, {form.cotangents}receiver, order, kinds, ptr, K, "
+        "cutoff, scale, shift, dh, dy, dr, ds):",
         [
             *terms.head(len(inputs)),
             *only(form.with_s, f"reached = {reached}"),

@@ -59,7 +59,10 @@ def pairs_of(table: CouplingTable, dtype: type) -> Pairs:
 
 
 @jit
-def forward(pairs, terms, values, first, last, h, y, r, s, sender, ptr, cutoff, scale, shift, out):
+def forward(
+    pairs, terms, values, first, last, h, y, r, s, sender, kinds, ptr,
+    n_intervals, cutoff, scale, shift, out,
+):  # fmt: skip
     """Write A of the receivers from `first` to `last`."""
     m, weights, radial = (
         np.empty(len(pairs), h.dtype),
@@ -69,7 +72,7 @@ def forward(pairs, terms, values, first, last, h, y, r, s, sender, ptr, cutoff, 
     for i in range(first, last):
         out[i] = 0
         for e in range(ptr[i], ptr[i + 1]):
-            b, j = weigh_knots(r[e], cutoff, scale, shift, s.shape[0] - 3, weights), sender[e]
+            b, j = weigh_knots(e, r, kinds, n_intervals, cutoff, scale, shift, weights), sender[e]
             if b < 0:
                 continue
             contract(terms, values, y[e], m)
@@ -84,7 +87,7 @@ def forward(pairs, terms, values, first, last, h, y, r, s, sender, ptr, cutoff, 
 def backward(
     pairs, terms, values, first, last,
     h, y, r, s, g,
-    receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds,
+    receiver, order, kinds, ptr, n_intervals, cutoff, scale, shift, dh, dy, dr, ds,
 ):  # fmt: skip
     """Write dh of the senders from `first` to `last`, dy, dr of their edges, what these add to ds.
 
@@ -106,7 +109,7 @@ def backward(
         dh[j] = 0
         for o in range(ptr[j], ptr[j + 1]):
             e = order[o]
-            b, i = weigh_knots(r[e], cutoff, scale, shift, s.shape[0] - 3, weights), receiver[e]
+            b, i = weigh_knots(e, r, kinds, n_intervals, cutoff, scale, shift, weights), receiver[e]
             dy[e] = 0
             dr[e] = 0
             if b < 0:
@@ -133,7 +136,7 @@ def backward(
 def double_by_receiver(
     pairs, terms, values, first, last,
     h, y, r, s, u, v, w, z,
-    sender, ptr, cutoff, scale, shift, out,
+    sender, kinds, ptr, n_intervals, cutoff, scale, shift, out,
 ):  # fmt: skip
     """Write dg of the receivers from `first` to `last`; an empty z counts as zero."""
     m, n, weights = (
@@ -145,7 +148,7 @@ def double_by_receiver(
     for i in range(first, last):
         out[i] = 0
         for e in range(ptr[i], ptr[i + 1]):
-            b, j = weigh_knots(r[e], cutoff, scale, shift, s.shape[0] - 3, weights), sender[e]
+            b, j = weigh_knots(e, r, kinds, n_intervals, cutoff, scale, shift, weights), sender[e]
             if b < 0:
                 continue
             contract(terms, values, y[e], m)
@@ -165,7 +168,7 @@ def double_by_receiver(
 def double_by_sender(
     pairs, terms, values, first, last,
     h, y, r, s, g, u, v, w, z,
-    receiver, order, ptr, cutoff, scale, shift, dh, dy, dr, ds,
+    receiver, order, kinds, ptr, n_intervals, cutoff, scale, shift, dh, dy, dr, ds,
 ):  # fmt: skip
     """Write dh of the senders from `first` to `last`, dy, dr of their edges, what these add to ds.
 
@@ -193,7 +196,7 @@ def double_by_sender(
         dh[j] = 0
         for o in range(ptr[j], ptr[j + 1]):
             e = order[o]
-            b, i = weigh_knots(r[e], cutoff, scale, shift, s.shape[0] - 3, weights), receiver[e]
+            b, i = weigh_knots(e, r, kinds, n_intervals, cutoff, scale, shift, weights), receiver[e]
             dy[e] = 0
             dr[e] = 0
             if b < 0:

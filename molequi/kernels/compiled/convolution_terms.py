@@ -28,14 +28,14 @@ def contract(terms, values, harmonics, out):
 
 
 @inline
-def weigh_knots(r, cutoff, scale, shift, n_intervals, weights):
-    """Write the basis functions at r and their two derivatives to weights (3, 4).
+def weigh_knots(e, r, kinds, n_intervals, cutoff, scale, shift, weights):
+    """Write the basis functions at r[e] and their two derivatives to weights (3, 4).
 
-    Return the knot interval, -1 from the cutoff on.
+    Return the first of the four coefficients of edge e, -1 from the cutoff on.
     """
-    if r >= cutoff:
+    if r[e] >= cutoff:
         return -1
-    near = 1.0 / (r + shift)
+    near = 1.0 / (r[e] + shift)
     x, slope = _place(near, scale, shift), _slope(near, scale, shift)
     bend = _bend(near, slope)
     b = 0 if np.isnan(x) else min(int(x), n_intervals - 1)
@@ -45,7 +45,7 @@ def weigh_knots(r, cutoff, scale, shift, n_intervals, weights):
         weights[0, k] = values[k]
         weights[1, k] = slope * first[k]
         weights[2, k] = slope * slope * second[k] + bend * first[k]
-    return b
+    return b + kinds[e] * (n_intervals + 3) if len(kinds) > 0 else b
 
 
 @inline

@@ -14,20 +14,22 @@ from ase.data import chemical_symbols
 
 from molequi.errors import UserError
 from molequi.models.checkpoint import save_model
-from molequi.models.importers import mace_weights as weights
+from molequi.models.importers import mace_readouts as readouts
 from molequi.models.importers.mace_settings import (
     head_index,
     heads_of,
+    properties_of,
     refuse_unsupported,
     settings_of,
 )
+from molequi.models.importers.mace_weights import backbone_weights
 from molequi.models.importers.source import Source, read_source
 from molequi.models.metadata import ModelMetadata, Origin
 from molequi.models.molecular import MolecularModel
 from molequi.models.reference import difference_from, make_reference
 from molequi.nn.backbones.mace import MaceBackbone
 from molequi.o3.irreps import Irreps
-from molequi.properties import PROPERTIES
+from molequi.properties import DEBYE, PROPERTIES
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,16 @@ _AGREEMENT = {torch.float64: 1e-9, torch.float32: 1e-5}
 # What splines of the radial networks may change in them. Where they do more, predictions run the
 # networks.
 _SPLINES = 1e-5
+
+
+# The properties of MACE models. Dipoles are in debye, as those of fixed charges that mace-torch
+# 0.3.16 adds to them (`utils.compute_fixed_charge_dipole`); such charges are none of the model's.
+_ROWS = {
+    "energy": dataclasses.replace(PROPERTIES["energy"], head="layered_energy"),
+    "dipole": dataclasses.replace(
+        PROPERTIES["dipole"], head="layered_dipole", gives=("dipole_magnitude",)
+    ),
+}
 
 
 class Imported(NamedTuple):
@@ -111,29 +123,36 @@ def convert(source: Source, head: str | None = None) -> Imported:
     refuse_unsupported(source)
     which = head_index(source, head)
     elements = [int(number) for number in source.tensor("atomic_numbers")]
-    backbone = MaceBackbone(elements, **settings_of(source), irreps_out=Irreps("0e"))
-    energies = weights.reference_energies(source, which)
-    isolated = {chemical_symbols[z]: float(energies[z]) for z in elements}
-    model = MolecularModel(
-        backbone,
-        [dataclasses.replace(PROPERTIES["energy"], head="layered_energy")],
-        metadata=ModelMetadata(isolated_atom_energies=isolated),
-    ).to(torch.float64)
-    found = {
-        **_named("backbone", weights.backbone_weights(source, backbone)),
-        **_named("heads.energy", weights.energy_weights(source, which)),
-        "heads.energy.reference": energies,
-    }
-    model.load_state_dict(found)
+    rows = [_ROWS[name] for name in properties_of(source)]
+    irreps_out = Irreps("0e+1o" if "dipole" in properties_of(source) else "0e")
+    backbone = MaceBackbone(elements, **settings_of(source), irreps_out=irreps_out)
+    weights = _named("backbone", backbone_weights(source, backbone))
+    isolated = {}
+    if "energy" in properties_of(source):
+        of_energy = readouts.energy_weights(source, which)
+        weights |= _named("heads.energy", of_energy)
+        isolated = {chemical_symbols[z]: float(of_energy["reference"][z]) for z in elements}
+    if "dipole" in properties_of(source):
+        weights |= _named("heads.dipole", readouts.dipole_weights(source, DEBYE))
+    metadata = ModelMetadata(isolated_atom_energies=isolated)
+    model = MolecularModel(backbone, rows, metadata=metadata).to(torch.float64)
+    model.load_state_dict(weights)
     model.eval().requires_grad_(False)
-    dtype, reference = source.tensors["r_max"].dtype, _reference(source, which)
+    dtype = source.tensors["node_embedding.linear.weight"].dtype
+    reference = _reference(source, which)
     difference = difference_from(reference, model, relative=_AGREEMENT[dtype])
     if difference is not None:
         raise UserError(f"this model is not read rightly: {difference}; please report it")
-    own = make_reference(model)
+    own = make_reference(model, _extremes(backbone) if backbone.has_pairs else None)
     if own is not None and difference_from(own, model.freeze(), relative=_SPLINES) is not None:
         backbone.settings["radial_splines"] = False
     return Imported(model.to(dtype), reference)
+
+
+def _extremes(backbone: MaceBackbone) -> list[int]:
+    """Return the elements of the smallest, the middle and the largest covalent radius."""
+    order = backbone.basis.radii.argsort().tolist()
+    return [backbone.elements[order[k]] for k in sorted({0, len(order) // 2, len(order) - 1})]
 
 
 def _named(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -147,10 +166,13 @@ def _lacks_forces(source: Source) -> bool:
 
 def _reference(source: Source, head: int) -> dict[str, Any]:
     """Return the structure that a model file carries, with what the original gives for it."""
-    found = source.reference
-    values = {"energy": [found["energies"][head]], "forces": found["forces"][head]}
+    found, values = source.reference, {}
+    if "energy" in properties_of(source):
+        values = {"energy": [found["energies"][head]], "forces": found["forces"][head]}
+    if "dipole" in properties_of(source):
+        values["dipole"] = [[DEBYE * component for component in found["dipoles"][head]]]
     if _lacks_forces(source):
-        del values["forces"]
+        values.pop("forces", None)
     return {
         "numbers": found["numbers"],
         "positions": found["positions"],

@@ -67,9 +67,11 @@ def linear(source: Source, name: str) -> dict[Irrep, Tensor]:
 
 
 def irreps_linear(source: Source, name: str, irreps: Irreps) -> dict[str, Tensor]:
-    """Return the weights of our `IrrepsLinear` for these irreps."""
+    """Return the weights of our `IrrepsLinear` for these irreps, zero for those it has not."""
     matrices = linear(source, name)
-    return {f"weights.{irrep}": matrices[irrep] * len(matrices[irrep]) ** 0.5 for irrep in irreps}
+    nothing = torch.zeros_like(next(iter(matrices.values())))
+    found = {irrep: matrices.get(irrep, nothing) for irrep in irreps}
+    return {f"weights.{irrep}": matrix * len(matrix) ** 0.5 for irrep, matrix in found.items()}
 
 
 def radial(source: Source, name: str) -> list[Tensor]:
@@ -121,7 +123,10 @@ def _sign(source: Source, *degrees: int) -> float:
 
 
 def by_species(source: Source, name: str, irreps: Irreps) -> Tensor:
-    """Return the weight of our `SpeciesLinear` of a tensor product with the one-hot elements."""
+    """Return the weight of our `SpeciesLinear` of a tensor product with the one-hot elements.
+
+    It is zero for irreps that the product has not.
+    """
     module, flat = source.modules[name], source.tensor(name, "weight")
     found, start, outputs = {}, 0, irreps_of(module["irreps_out"])
     for path in module["instructions"]:
@@ -132,7 +137,8 @@ def by_species(source: Source, name: str, irreps: Irreps) -> Tensor:
         weight = flat[start : start + size].reshape(rows, species, columns)
         found[irrep] = weight * (unit * rows**0.5)
         start += size
-    stacked = torch.stack([found[irrep] for irrep in irreps], dim=2)
+    nothing = torch.zeros_like(next(iter(found.values())))
+    stacked = torch.stack([found.get(irrep, nothing) for irrep in irreps], dim=2)
     return stacked.transpose(0, 1).flatten(0, 1).flatten(1)
 
 
@@ -147,21 +153,16 @@ def contraction(
     """Return the weights of our `SymmetricContraction`, one (species, paths, C) per degree.
 
     Their basis is expressed in ours, which spans all equivariant polynomials: paths that are
-    combinations of others, of which MACE has many, are added up.
+    combinations of others, of which MACE has many, are added up. They are zero for irreps of the
+    output that MACE does not make.
     """
-    theirs = irreps_of(source.modules[f"{name}.symmetric_contractions"]["irreps_in"])
-    places = irreps_of(source.modules[f"{name}.symmetric_contractions"]["irreps_out"])
+    name = f"{name}.symmetric_contractions"
+    theirs = irreps_of(source.modules[name]["irreps_in"])
     components = [c for irrep in messages for c in range(theirs.dim)[theirs.slice_of(irrep)]]
-    modules = [
-        f"{name}.symmetric_contractions.contractions.{places.index(irrep)}" for irrep in output
-    ]
-    correlation, weights = source.modules[modules[0]]["correlation"], []
+    correlation, weights = source.modules[f"{name}.contractions.0"]["correlation"], []
     for degree in range(1, correlation + 1):
-        parts = [
-            _in_our_basis(source, module, basis, degree, components)
-            for module, basis in zip(modules, polynomials(messages, output, degree), strict=True)
-        ]
-        joined = torch.cat(parts, dim=1)
+        bases = dict(zip(output, polynomials(messages, output, degree), strict=True))
+        joined = _of_degree(source, name, bases, degree, components)
         if degree > 1:
             # Our tables list paths by their factors, and weigh them by their number.
             table = tables[degree - 2]
@@ -170,6 +171,31 @@ def contraction(
         # A product that does not look at the elements has one set of weights for all.
         weights.append(joined.expand(n_elements, -1, -1).clone())
     return weights
+
+
+def _of_degree(
+    source: Source,
+    name: str,
+    bases: Mapping[Irrep, np.ndarray],
+    degree: int,
+    components: list[int],
+) -> Tensor:
+    """Return (species, our paths, C) of the products of one degree into all irreps of `bases`."""
+    found = {
+        irrep: _in_our_basis(
+            source, f"{name}.contractions.{place}", bases[irrep], degree, components
+        )
+        for place, irrep in enumerate(irreps_of(source.modules[name]["irreps_out"]))
+        if irrep in bases
+    }
+    like = next(iter(found.values()))
+    return torch.cat(
+        [
+            found.get(irrep, like.new_zeros(len(like), basis.shape[2], like.shape[2]))
+            for irrep, basis in bases.items()
+        ],
+        dim=1,
+    )
 
 
 def _in_our_basis(

@@ -8,7 +8,7 @@ from typing import Any
 from molequi.errors import UserError
 from molequi.models.importers import mace_parts as parts
 from molequi.models.importers.source import Source
-from molequi.o3.irreps import Irreps
+from molequi.o3.irreps import Irrep, Irreps
 
 _BLOCKS = {
     "RealAgnosticInteractionBlock": "plain",
@@ -19,13 +19,22 @@ _BLOCKS = {
 _BASES = {"BesselBasis": "bessel", "GaussianBasis": "gaussian", "ChebychevBasis": "chebyshev"}
 _TRANSFORMS = {"AgnesiTransform": "agnesi", "SoftTransform": "soft"}
 
+# Models by class, with the properties that they have readouts of.
+_MODELS = {
+    "MACE": ("energy",),
+    "ScaleShiftMACE": ("energy",),
+    "AtomicDipolesMACE": ("dipole",),
+    "EnergyDipolesMACE": ("energy", "dipole"),
+}
 _KNOWN = frozenset(
     # Models and their blocks.
-    "MACE ScaleShiftMACE LinearNodeEmbeddingBlock RadialEmbeddingBlock AtomicEnergiesBlock "
+    "LinearNodeEmbeddingBlock RadialEmbeddingBlock AtomicEnergiesBlock "
     "ScaleShiftBlock EquivariantProductBasisBlock SymmetricContraction Contraction "
     "RealAgnosticInteractionBlock RealAgnosticResidualInteractionBlock "
     "RealAgnosticDensityInteractionBlock RealAgnosticDensityResidualInteractionBlock "
     "LinearReadoutBlock NonLinearReadoutBlock "
+    "LinearDipoleReadoutBlock NonLinearDipoleReadoutBlock "
+    "GatedEquivariantBlock "
     # Functions of distances.
     "BesselBasis GaussianBasis ChebychevBasis PolynomialCutoff AgnesiTransform SoftTransform "
     "ZBLBasis "
@@ -42,16 +51,24 @@ def refuse_unsupported(source: Source) -> None:
     Raises UserError naming the first of them.
     """
     model = source.modules[""]["class"]
-    if model not in {"MACE", "ScaleShiftMACE"}:
-        raise UserError(f"{model} is not supported; MACE and ScaleShiftMACE are")
+    if model not in _MODELS:
+        raise UserError(f"{model} is not supported; {', '.join(_MODELS)} are")
     for name, module in source.modules.items():
-        if module["class"] not in _KNOWN:
+        if name and module["class"] not in _KNOWN:
             raise UserError(f"{module['class']} ({name}) is not supported; see docs/how-to/mace.md")
+    hidden = parts.irreps_of(source.modules["products.0.linear"]["irreps_out"])
+    if "dipole" in properties_of(source) and Irrep.parse("0o") in hidden:
+        raise UserError(f"hidden irreps of {hidden} in {model}: 0o is not supported there")
     if source.modules[""].get("use_so3"):
         raise UserError("use_so3, rotations without parity, is not supported")
     for name in ("radial_embedding.bessel_fn", "products.0.symmetric_contractions"):
         if name not in source.modules:
             raise UserError(f"the model has no {name}: it is none that mace-torch 0.3 makes")
+
+
+def properties_of(source: Source) -> tuple[str, ...]:
+    """Return the names of the properties that the model gives."""
+    return _MODELS[source.modules[""]["class"]]
 
 
 def _shared(source: Source, where: str, pattern: str, name: str, part: slice | None = None) -> Any:
@@ -130,8 +147,14 @@ def n_readout_of(source: Source) -> int:
     """Return the width of the nonlinear readout for one head, 1 where there is none."""
     widths = [
         sum(count for count, *_ in module["hidden_irreps"]) // len(heads_of(source))
-        for name, module in source.modules.items()
+        for module in source.modules.values()
         if module["class"] == "NonLinearReadoutBlock"
+    ]
+    # Scalars, and vectors with their gates.
+    widths += [
+        max(count for count, *_ in module["hidden_irreps"])
+        for module in source.modules.values()
+        if module["class"] == "NonLinearDipoleReadoutBlock"
     ]
     if len(widths) > 1:
         raise UserError("several nonlinear readouts are not supported")

@@ -1,4 +1,4 @@
-"""The weights of a MACE model as those of our backbone and head, by name, in float64."""
+"""The weights of a MACE model as those of our backbone, by name, in float64."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from molequi.graphs.elements import N_ELEMENTS
 from molequi.models.importers import mace_parts as parts
-from molequi.models.importers.mace_settings import channels_of, n_readout_of
 from molequi.models.importers.source import Source
 from molequi.nn.backbones.mace import MaceBackbone
-from molequi.nn.heads.layered import PairRepulsion
 from molequi.nn.mace.interaction import MaceInteraction
 from molequi.o3.irreps import Irrep
 
@@ -104,61 +101,3 @@ def _path_linear(
             blocks.flatten(0, 1) * len(matrices[irrep]) ** 0.5
         )
     return weights
-
-
-def energy_weights(source: Source, head: int) -> dict[str, Tensor]:
-    """Return the weights of the head by name, but for the energies of atoms."""
-    n_layers = int(source.tensor("num_interactions"))
-    n_readout = n_readout_of(source)
-    n_channels = channels_of(source.modules["products.0.linear"]["irreps_out"], "hidden features")
-    linear = torch.zeros(n_layers, n_channels, dtype=torch.float64)
-    first = torch.zeros(n_channels, n_readout, dtype=torch.float64)
-    second = torch.zeros(n_readout, dtype=torch.float64)
-    names = [
-        name for name in source.modules if name.startswith("readouts.") and name.count(".") == 1
-    ]
-    for k, name in enumerate(names):
-        # One readout reads the last layer.
-        layer = n_layers - 1 if len(names) == 1 else k
-        if source.modules[name]["class"] == "LinearReadoutBlock":
-            linear[layer] = parts.linear(source, f"{name}.linear")[_SCALAR][:, head]
-            continue
-        mine = slice(head * n_readout, (head + 1) * n_readout)
-        factor = parts.activation(source.modules[f"{name}.non_linearity.acts.0"], name)
-        first = parts.linear(source, f"{name}.linear_1")[_SCALAR][:, mine]
-        second = parts.linear(source, f"{name}.linear_2")[_SCALAR][mine, head] * factor
-    scale, shift = (
-        source.tensor("scale_shift", name).reshape(-1)[head]
-        if "scale_shift" in source.modules
-        else torch.tensor(default, dtype=torch.float64)
-        for name, default in (("scale", 1.0), ("shift", 0.0))
-    )
-    return {
-        "linear": linear.flatten(),
-        "first": first,
-        "second": second,
-        "scale": scale.reshape(1),
-        "shift": shift,
-        **_repulsion(source),
-    }
-
-
-def _repulsion(source: Source) -> dict[str, Tensor]:
-    """Return the constants of the repulsion of nuclei; its power is zero where there is none."""
-    own = PairRepulsion()
-    weights = {f"repulsion.{key}": value for key, value in own.named_buffers()}
-    if "pair_repulsion_fn" not in source.modules:
-        return weights
-    names = {"power": "p", "shares": "c", "length": "a_prefactor", "exponent": "a_exp"}
-    found = {key: source.tensor("pair_repulsion_fn", name) for key, name in names.items()}
-    found["power"] = found["power"].long()
-    found["radii"] = source.tensor("pair_repulsion_fn.covalent_radii")[:N_ELEMENTS]
-    return {f"repulsion.{key}": value for key, value in found.items()}
-
-
-def reference_energies(source: Source, head: int) -> Tensor:
-    """Return the energies of isolated atoms by atomic number, eV."""
-    table = torch.zeros(N_ELEMENTS, dtype=torch.float64)
-    rows = torch.atleast_2d(source.tensor("atomic_energies_fn.atomic_energies"))
-    table[source.tensor("atomic_numbers").long()] = rows[head]
-    return table

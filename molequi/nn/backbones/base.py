@@ -65,12 +65,14 @@ class NodeFeatures(NamedTuple):
 
     equivariant: (N, M, C) rows of the backbone's `irreps_out`. invariant: (N, n_invariants), what
     no rotation changes. distances: (E,), Å, and envelope: (E,), u(r_e), both in the model's dtype.
+    vectors: (N, 3, layers * C), the 1o rows of all layers, where a backbone gives them.
     """
 
     equivariant: Tensor
     invariant: Tensor
     distances: Tensor
     envelope: Tensor
+    vectors: Tensor | None = None
 
 
 class BackboneBase(nn.Module, abc.ABC):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
-from molequi.kernels import edges_of, splines
+from molequi.kernels import edges_of
 from molequi.kernels.species_rows import rows_of_species
 from molequi.nn.backbones.base import (
     BackboneBase,
@@ -28,17 +27,13 @@ from molequi.nn.mace.interaction import (
     LayerSplines,
     MaceInteraction,
 )
-from molequi.nn.mace.radial import BASES, TRANSFORMS, EdgeBasis, EdgeScalars
+from molequi.nn.mace.knots import distances_of_knots, splines_through
+from molequi.nn.mace.pair_splines import PairSplines, RadialFunctions, stacked
+from molequi.nn.mace.radial import BASES, TRANSFORMS, EdgeBasis
 from molequi.nn.module_list import ModuleListOf
 from molequi.nn.weight_tables import WeightTables
 from molequi.o3.irreps import Irrep, Irreps
 from molequi.o3.spherical_harmonics import spherical_harmonics
-
-# Knot intervals per Å: forces of random networks then differ from those of the networks on every
-# edge by less than 1.5e-6 of the largest (64 per Å: 1.5e-5), of shapes such as MACE-OFF23's.
-KNOTS_PER_ANGSTROM = 128
-# A length instead of zero, Å, at which the radial functions are not defined.
-_NEARLY_ZERO = 1e-6
 
 
 class MaceBackbone(BackboneBase, WeightTables[list[LayerSplines]]):
@@ -86,6 +81,7 @@ class MaceBackbone(BackboneBase, WeightTables[list[LayerSplines]]):
         self.n_layers, self.n_channels, self.l_max = n_layers, n_channels, l_max
         functions = n_radial, radial_basis, distance_transform, envelope_power
         self.basis = EdgeBasis(elements, float(cutoff), *functions)
+        self.pair_splines = PairSplines(len(elements))
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         irreps = _hidden(hidden)
         messages = (Irreps.full if Irrep.parse("0o") in irreps else Irreps.natural)(l_max)
@@ -116,44 +112,82 @@ class MaceBackbone(BackboneBase, WeightTables[list[LayerSplines]]):
         lengths = vectors.square().sum(dim=1).clamp(min=1e-12).sqrt()
         distances = lengths.to(self.dtype)
         harmonics = spherical_harmonics((vectors / lengths[:, None]).to(self.dtype), self.l_max)
-        tables = self.tables() if self.takes_splines else [None] * self.n_layers
-        scalars = None if self.takes_splines else self.basis(distances, species, graph.edge_index)
-        inputs = EdgeInputs(edges_of(graph), harmonics, distances, scalars)
-        features, invariants = rows_of_species(species, self.embedding)[:, None, :], []
-        for layer, of_layer in zip(self.layers, tables, strict=True):
+        radial = self._radial(distances, species, graph.edge_index)
+        edges = edges_of(graph)._replace(kinds=radial.kinds)
+        inputs = EdgeInputs(edges, harmonics, distances, radial.scalars)
+        features, outputs = rows_of_species(species, self.embedding)[:, None, :], []
+        for layer, of_layer in zip(self.layers, radial.layers, strict=True):
             features = layer(features, inputs, species, of_layer)
-            invariants.append(features[:, 0])
+            outputs.append(features)
+        invariants = torch.cat([of_layer[:, 0] for of_layer in outputs], dim=1)
         envelope = self.basis.envelope(distances)[:, 0]
-        return NodeFeatures(features, torch.cat(invariants, dim=1), distances, envelope)
+        return NodeFeatures(features, invariants, distances, envelope, self._vectors(outputs))
+
+    def _vectors(self, outputs: Sequence[Tensor]) -> Tensor | None:
+        """Return the 1o rows of all layers, where the last one has them: (N, 3, layers * C)."""
+        if not self.capabilities.vectors:
+            return None
+        rows = [layer.irreps_out.slice_of(Irrep.parse("1o")) for layer in self.layers]
+        return torch.cat([out[:, own] for out, own in zip(outputs, rows, strict=True)], dim=2)
 
     @property
     def takes_splines(self) -> bool:
         """Whether the radial functions are splines through the networks at knots.
 
-        They are in a frozen model and for fused kernels, which take nothing else; not where
-        `radial_splines` says so, nor where distances are transformed by the elements, which would
-        need splines of every pair of elements, nor for Chebyshev polynomials of plain distances,
-        which reach the cutoff's n-th power. Otherwise the networks run on every edge.
+        They are in a frozen model and for fused kernels, which take nothing else. Where distances
+        are transformed by the elements, `PairSplines` are in frozen models alone, whose weights do
+        not change, on a CPU, and none for a structure of too many pairs. Otherwise the networks run
+        on every edge.
         """
-        is_wanted = self._frozen is not None or self.kernels not in {"auto", "reference"}
+        is_wanted = self._frozen is not None
+        if self.has_pairs:
+            is_wanted &= self.device.type == "cpu"
+        else:
+            is_wanted |= self.kernels not in {"auto", "reference"}
         return self.may_have_splines and is_wanted
 
     @property
     def may_have_splines(self) -> bool:
-        """Whether splines may stand for the radial networks, see `takes_splines`."""
-        is_smooth = self.basis.transform == "none" and self.basis.kind != "chebyshev"
+        """Whether splines may stand for the radial networks, see `takes_splines`.
+
+        Not where `radial_splines` says so, nor for Chebyshev polynomials of plain distances, which
+        reach the cutoff's n-th power.
+        """
+        is_smooth = self.basis.transform == "agnesi" or self.basis.kind != "chebyshev"
         return is_smooth and bool(self.settings["radial_splines"])
 
+    @property
+    def has_pairs(self) -> bool:
+        """Whether each pair of elements has radial functions of its own."""
+        return self.basis.transform != "none"
+
     def make_tables(self) -> list[LayerSplines]:
-        """Return the splines of each layer; none where there must be none."""
-        if not self.may_have_splines:
+        """Return the splines of each layer that serve all pairs of elements, where there are."""
+        if self.has_pairs or not self.may_have_splines:
             return []
-        # In float64 up to the functions, so that a model in float32 and its copy in float64 share
-        # their knots. A spline is even: its values at the knot before zero are those after it.
-        n_intervals = math.ceil(KNOTS_PER_ANGSTROM * self.cutoff)
-        knots = splines.knots(n_intervals, self.cutoff, self.device).abs().clamp(min=_NEARLY_ZERO)
-        scalars = EdgeScalars(*(x.to(self.dtype) for x in self.basis.of_lengths(knots)))
-        return [layer.splines(scalars) for layer in self.layers]
+        knots = distances_of_knots(self.cutoff, self.device)
+        return splines_through(self.layers, self.basis.of_lengths(knots), self.dtype)
+
+    def _radial(self, distances: Tensor, species: Tensor, edge_index: Tensor) -> RadialFunctions:
+        """Return the splines that the edges take, or what the networks see of them."""
+        of_one, found = edge_index.new_empty(0), None
+        if self.takes_splines and not self.has_pairs:
+            return RadialFunctions(self.tables(), of_one)
+        if self.takes_splines:
+            found = self.pair_splines.find(species, edge_index, self._of_pairs)
+        if found is not None:
+            return found
+        scalars = self.basis(distances, species, edge_index)
+        return RadialFunctions([None] * self.n_layers, of_one, scalars)
+
+    def _of_pairs(self, pairs: Tensor) -> list[LayerSplines]:
+        """Return the splines of pairs of species (pairs, 2): (pairs, K + 3, paths, C)."""
+        knots = distances_of_knots(self.cutoff, self.device)
+        ends = torch.zeros(2, len(knots), dtype=torch.int64, device=self.device)
+        ends[1] = 1
+        with torch.no_grad():
+            scalars = [self.basis(knots, pair, ends) for pair in pairs]
+            return stacked([splines_through(self.layers, one, self.dtype) for one in scalars])
 
     def use_kernels(self, kernels: str) -> None:
         """Choose who computes convolutions and products: see `SphericalBackbone.use_kernels`."""

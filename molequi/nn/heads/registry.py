@@ -10,6 +10,7 @@ from molequi.nn.heads.base import FeatureSpec, Head
 from molequi.nn.heads.doubt import DoubtHead
 from molequi.nn.heads.electrostatics import ChargeHead, DipoleHead, DipoleMagnitudeHead
 from molequi.nn.heads.layered import LayeredEnergyHead
+from molequi.nn.heads.layered_dipole import LayeredDipoleHead
 from molequi.nn.heads.optical import OpticalRotationHead, RosenfeldHead
 from molequi.nn.heads.pooling import EnergyHead, MeanHead, SpatialExtentHead, SumHead
 from molequi.o3.irreps import Irreps
@@ -25,6 +26,7 @@ HEADS: dict[str, type[Head]] = {
     "charges": ChargeHead,
     "dipole": DipoleHead,
     "dipole_magnitude": DipoleMagnitudeHead,
+    "layered_dipole": LayeredDipoleHead,
     "rosenfeld": RosenfeldHead,
     "optical_rotation": OpticalRotationHead,
     "doubt": DoubtHead,

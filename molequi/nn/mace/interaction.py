@@ -39,7 +39,8 @@ class LayerSizes(NamedTuple):
 class LayerSplines(NamedTuple):
     """The functions of distance of a layer as coefficients of splines, see `kernels.splines`.
 
-    radial: R, (K + 3, paths, C). shares: tanh(d^2), (K + 3, 1, 1), where there is a density.
+    radial: R, ([kinds,] K + 3, paths, C), kinds as in `Edges`. shares: tanh(d^2), ([kinds,] K + 3,
+    1, 1), where there is a density.
     """
 
     radial: Tensor
@@ -125,7 +126,7 @@ class MaceInteraction(nn.Module):
         if of_layer is not None:
             geometry = inputs.harmonics, inputs.distances, of_layer.radial, inputs.edges
             sums = convolve(up, *geometry, self.table, self.cutoff, kernels=self.kernels)
-            shares = self._splined_shares(of_layer, inputs.distances)
+            shares = self._splined_shares(of_layer, inputs)
         elif inputs.scalars is not None:
             radial = self._radial(inputs.scalars)
             sums = reference.convolve_radial(up, inputs.harmonics, radial, index, self.table)
@@ -137,14 +138,18 @@ class MaceInteraction(nn.Module):
     def splines(self, knots: EdgeScalars) -> LayerSplines:
         """Return the splines through the networks' values at the knots."""
         shares = self._shares(knots)
+        # R is linear in what the last map of its network takes, which are fewer numbers.
+        hidden = self.radial.hidden(self._seen(knots))
+        hidden = splines.interpolate(hidden * knots.envelope if self.late_envelope else hidden)
+        radial = self.radial.last(hidden)
         return LayerSplines(
-            splines.interpolate(self._radial(knots)),
+            radial.unflatten(1, (len(self.table.paths), -1)),
             None if shares is None else splines.interpolate(shares[:, :, None]),
         )
 
     def _radial(self, scalars: EdgeScalars) -> Tensor:
         """Return R of each edge, (E, paths, C)."""
-        radial = self._of_edges(self.radial, scalars)
+        radial = self.radial(self._seen(scalars))
         if self.late_envelope:
             radial = radial * scalars.envelope
         return radial.unflatten(1, (len(self.table.paths), -1))
@@ -153,17 +158,18 @@ class MaceInteraction(nn.Module):
         """Return what each edge adds to the density of its receiver, (E, 1); None without one."""
         if self.density is None:
             return None
-        shares = torch.tanh(self._of_edges(self.density, scalars).square())
+        shares = torch.tanh(self.density(self._seen(scalars)).square())
         return shares * scalars.envelope if self.late_envelope else shares
 
-    def _splined_shares(self, of_layer: LayerSplines, distances: Tensor) -> Tensor | None:
+    def _splined_shares(self, of_layer: LayerSplines, inputs: EdgeInputs) -> Tensor | None:
         if of_layer.shares is None:
             return None
-        return splines.evaluate(of_layer.shares, distances, self.cutoff)[:, :, 0]
+        edges = inputs.distances, self.cutoff, inputs.edges.kinds
+        return splines.evaluate(of_layer.shares, *edges)[:, :, 0]
 
-    def _of_edges(self, network: Perceptron, scalars: EdgeScalars) -> Tensor:
-        """Return what a network makes of the edges; zero makes zero, because it has no bias."""
-        return network(scalars.basis if self.late_envelope else scalars.basis * scalars.envelope)
+    def _seen(self, scalars: EdgeScalars) -> Tensor:
+        """Return what networks take of the edges; zero makes zero, because they have no bias."""
+        return scalars.basis if self.late_envelope else scalars.basis * scalars.envelope
 
     def _count(self, shares: Tensor | None, receiver: Tensor, features: Tensor) -> Tensor:
         """Return what sums over edges are divided by: a number, or one of each atom (N, 1, 1)."""

@@ -70,6 +70,7 @@ def options(description: str, modes: tuple[str, ...]) -> argparse.ArgumentParser
         "--elements", default="1,6,7,8,9", help="molecules with others are left out"
     )
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument(
         "--repeats", type=int, help="calls of a task; by default more of the quick ones"
     )
@@ -81,7 +82,7 @@ def start(arguments: argparse.Namespace) -> None:
     """Set what must be set before a model is made."""
     warnings.filterwarnings("ignore")
     torch.set_num_threads(arguments.threads)
-    torch.set_default_dtype(torch.float32)
+    torch.set_default_dtype(getattr(torch, arguments.dtype))
 
 
 def counts(model: torch.nn.Module, groups: Mapping[str, tuple[str, ...]]) -> dict[str, int]:

@@ -40,10 +40,13 @@ GROUPS = {
 
 
 def model_of(arguments: argparse.Namespace, scale: float = 1.0) -> torch.nn.Module:
-    """Return a model with random weights.
+    """Return the model of the file, or one with random weights.
 
     The first layer without, the others with residuals, as MACE's own defaults have it.
     """
+    if arguments.file:
+        found = torch.load(arguments.file, weights_only=False)
+        return found.to(torch.get_default_dtype())
     torch.manual_seed(0)
     blocks = modules.interaction_classes
     return modules.ScaleShiftMACE(
@@ -77,12 +80,13 @@ def in_mode(model: torch.nn.Module, mode: str) -> torch.nn.Module:
     return model
 
 
-def batch_of(structures: Iterable[ase.Atoms], cutoff: float, mode: str) -> dict[str, Any]:
+def batch_of(structures: Iterable[ase.Atoms], model: torch.nn.Module, mode: str) -> dict[str, Any]:
     """Return the structures as MACE takes them.
 
     Its compiled form wants to be told what is differentiated.
     """
-    table = tools.AtomicNumberTable(NUMBERS)
+    cutoff = float(model.r_max)
+    table = tools.AtomicNumberTable(model.atomic_numbers.tolist())
     graphs = [
         data.AtomicData.from_config(data.config_from_atoms(atoms), z_table=table, cutoff=cutoff)
         for atoms in structures
@@ -99,6 +103,7 @@ def batch_of(structures: Iterable[ase.Atoms], cutoff: float, mode: str) -> dict[
 def main() -> None:
     """Time a model."""
     parser = measure.options(__doc__, modes=("eager", "script", "compile"))
+    parser.add_argument("--file", help="a model that MACE has saved; its sizes are not asked for")
     parser.add_argument("--hidden", default="128x0e+128x1o")
     parser.add_argument("--l-max", type=int, default=3)
     parser.add_argument("--correlation", type=int, default=3)
@@ -134,7 +139,7 @@ def main() -> None:
         f"MACE {arguments.hidden}",
         arguments.mode,
         measure.counts(plain, GROUPS),
-        lambda structures: batch_of(structures, arguments.cutoff, arguments.mode),
+        lambda structures: batch_of(structures, plain, arguments.mode),
         # Only so does its compiled form give forces; its calculator does the same.
         lambda batch: frozen(batch, training=arguments.mode == "compile", compute_force=True),
         train_step,

@@ -27,7 +27,7 @@ GROUPS = {
 
 
 def model_of(name: str, kernels: str) -> MolecularModel:
-    """Return the bundled model of that name, or one of the config of that name for H C N O F."""
+    """Return the model of that name or file, or one of the config of that name for H C N O F."""
     if name.startswith("bench_"):
         settings = load_config(name).model
         model = make_model(
@@ -61,11 +61,11 @@ def main() -> None:
     parser.add_argument(
         "--model",
         default="organic",
-        help="a bundled model, or a config whose name begins with bench_",
+        help="a bundled model, a model's file, or a config whose name begins with bench_",
     )
     arguments = parser.parse_args()
     measure.start(arguments)
-    model = model_of(arguments.model, arguments.mode)
+    model = model_of(arguments.model, arguments.mode).to(getattr(torch, arguments.dtype))
 
     def train_step(graph: AtomGraph) -> None:
         outputs = model.compute(graph, create_graph=True)

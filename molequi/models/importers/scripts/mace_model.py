@@ -21,6 +21,8 @@ from e3nn import o3
 
 # What the structure has at least, and its screw: Å, radians and Å an atom.
 FEWEST, RADIUS, TURN, RISE = 4, 1.6, 1.1, 0.7
+# What a gate holds under private names.
+GATE = "act_scalar", "scalar_cst", "act_gate", "gate_cst"
 
 
 def main(path: str, folder: str) -> None:
@@ -46,6 +48,8 @@ def described(module: torch.nn.Module) -> dict[str, Any]:
     """Return the class of a module and those of its attributes that `plain` has words for."""
     held = {name: plain(value) for name, value in vars(module).items() if not name.startswith("_")}
     known = {name: value for name, value in held.items() if value is not None}
+    if type(module).__name__ == "GatedEquivariantBlock":
+        known |= {name: plain(vars(module)[f"_{name}"]) for name in GATE}
     return {"class": type(module).__name__, **known}
 
 
@@ -81,7 +85,7 @@ def couplings(model: torch.nn.Module) -> dict[str, Any]:
 
 
 def reference(model: Any) -> dict[str, Any]:
-    """Return a structure, and of every head its energy, eV, and forces, eV/Å.
+    """Return a structure, and of every head its energy, eV, forces, eV/Å, and dipole.
 
     An atom of every element along a screw, 1.8 Å apart, nearer where the cutoff is short.
     """
@@ -94,21 +98,15 @@ def reference(model: Any) -> dict[str, Any]:
     positions = (screw * min(1.0, cutoff / 5.0)).round(3)
     one_hot = (numbers[:, None] == elements).astype(float)
     heads = range(len(vars(model).get("heads", ["Default"])))
-    energies, forces = zip(
-        *(computed(model, positions, one_hot, cutoff, head) for head in heads), strict=True
-    )
-    return {
-        "numbers": numbers.tolist(),
-        "positions": positions.tolist(),
-        "energies": energies,
-        "forces": forces,
-    }
+    of_heads = [computed(model, positions, one_hot, cutoff, head) for head in heads]
+    values = {name: [of_head[name] for of_head in of_heads] for name in of_heads[0]}
+    return {"numbers": numbers.tolist(), "positions": positions.tolist(), **values}
 
 
 def computed(
     model: Any, positions: np.ndarray, one_hot: np.ndarray, cutoff: float, head: int
-) -> tuple[float, list]:
-    """Return the energy and the forces."""
+) -> dict[str, Any]:
+    """Return the energy, the forces and the dipole, as far as the model has them."""
     gaps = np.linalg.norm(positions[:, None] - positions, axis=2)
     edges = np.array(np.nonzero((gaps < cutoff) & (gaps > 0.0)))
     data = {
@@ -121,9 +119,16 @@ def computed(
         "batch": torch.zeros(len(positions), dtype=torch.int64),
         "ptr": torch.tensor([0, len(positions)]),
         "head": torch.tensor([head]),
+        "charges": torch.zeros(len(positions)),
     }
-    energy = model(data, compute_force=False)["energy"].sum()
-    return energy.item(), (-torch.autograd.grad(energy, data["positions"])[0]).tolist()
+    outputs, values = model(data, compute_force=False), {}
+    if outputs.get("energy") is not None:
+        energy = outputs["energy"].sum()
+        values["energies"] = energy.item()
+        values["forces"] = (-torch.autograd.grad(energy, data["positions"])[0]).tolist()
+    if outputs.get("dipole") is not None:
+        values["dipoles"] = outputs["dipole"][0].tolist()
+    return values
 
 
 if __name__ == "__main__":
