@@ -122,22 +122,7 @@ def convert(source: Source, head: str | None = None) -> Imported:
     """
     refuse_unsupported(source)
     which = head_index(source, head)
-    elements = [int(number) for number in source.tensor("atomic_numbers")]
-    rows = [_ROWS[name] for name in properties_of(source)]
-    irreps_out = Irreps("0e+1o" if "dipole" in properties_of(source) else "0e")
-    backbone = MaceBackbone(elements, **settings_of(source), irreps_out=irreps_out)
-    weights = _named("backbone", backbone_weights(source, backbone))
-    isolated = {}
-    if "energy" in properties_of(source):
-        of_energy = readouts.energy_weights(source, which)
-        weights |= _named("heads.energy", of_energy)
-        isolated = {chemical_symbols[z]: float(of_energy["reference"][z]) for z in elements}
-    if "dipole" in properties_of(source):
-        weights |= _named("heads.dipole", readouts.dipole_weights(source, DEBYE))
-    metadata = ModelMetadata(isolated_atom_energies=isolated)
-    model = MolecularModel(backbone, rows, metadata=metadata).to(torch.float64)
-    model.load_state_dict(weights)
-    model.eval().requires_grad_(False)
+    backbone, model = _with_weights(source, which)
     dtype = source.tensors["node_embedding.linear.weight"].dtype
     reference = _reference(source, which)
     difference = difference_from(reference, model, relative=_AGREEMENT[dtype])
@@ -147,6 +132,24 @@ def convert(source: Source, head: str | None = None) -> Imported:
     if own is not None and difference_from(own, model.freeze(), relative=_SPLINES) is not None:
         backbone.settings["radial_splines"] = False
     return Imported(model.to(dtype), reference)
+
+
+def _with_weights(source: Source, head: int) -> tuple[MaceBackbone, MolecularModel]:
+    """Return our model in float64, its backbone first."""
+    names, elements = properties_of(source), source.tensor("atomic_numbers").tolist()
+    irreps_out = Irreps("0e+1o" if "dipole" in names else "0e")
+    backbone = MaceBackbone(elements, **settings_of(source), irreps_out=irreps_out)
+    weights, isolated = _named("backbone", backbone_weights(source, backbone)), {}
+    if "energy" in names:
+        of_energy = readouts.energy_weights(source, head)
+        weights |= _named("heads.energy", of_energy)
+        isolated = {chemical_symbols[z]: float(of_energy["reference"][z]) for z in elements}
+    if "dipole" in names:
+        weights |= _named("heads.dipole", readouts.dipole_weights(source, DEBYE))
+    metadata = ModelMetadata(isolated_atom_energies=isolated)
+    model = MolecularModel(backbone, [_ROWS[name] for name in names], metadata=metadata)
+    model.to(torch.float64).load_state_dict(weights)
+    return backbone, model.eval().requires_grad_(False)
 
 
 def _extremes(backbone: MaceBackbone) -> list[int]:
