@@ -20,8 +20,8 @@ def card_of_file(path: Path) -> dict[str, Any]:
     model = load_model(path) if path.is_file() else None
     if model is None or model.metadata.origin is None:
         raise UserError(
-            f"{path} is a file or folder, and no imported model; cards are those of imported "
-            f"models and of the bundled ones, which are {', '.join(list_models())}"
+            f"{path} is a file or folder; cards are those of the bundled models, which are "
+            f"{', '.join(list_models())}, and of files that `molequi import` has written"
         )
     return card(model, path)
 
