@@ -32,6 +32,7 @@ from molequi.runtime.plain import read_json
 from molequi.settings import read_settings, with_absolute_paths
 from molequi.training.config import Config, load_config, make_config
 from molequi.training.evaluation import Beside, tested_part
+from molequi.training.fine_tuning import refuse_unfit
 from molequi.training.log import with_unit
 from molequi.training.plan import plan_run
 from molequi.training.processes import is_first_process
@@ -249,6 +250,7 @@ def _prepare(
         experiment = DynamicsExperiment(directory, resume, overwrite, config, make_data(config))
     else:
         _refuse_missing_logger(config)
+        refuse_unfit(config)
         dataset = load_dataset(config.data, config.declared())
         if is_repeated(config):
             return RepeatedExperiment(directory, resume, overwrite, config, dataset)

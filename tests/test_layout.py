@@ -101,7 +101,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "models",
         "physics outputs settings metadata freeze structure probes domain molecular dispersion "
-        "reach making converters reference checkpoint zoo",
+        "reach making converters reference checkpoint enlarged zoo",
     ),
     ("models.importers.scripts", "mace_model"),
     ("models.importers", "source mace_parts mace_settings mace_weights mace_readouts mace card"),
@@ -131,8 +131,8 @@ ORDER: tuple[tuple[str, str], ...] = (
         "schedule parts scores forest ridge on_fingerprints metrics loss metrics_file log "
         "older_runs run_directory "
         "reference_energies atomic_energies normalization baseline doubt predictions calibration "
-        "evaluation fine_tuning fixed_terms labels figures resumable module callbacks launch setup "
-        "plan fit",
+        "evaluation fine_tuning refitted_references fixed_terms labels figures resumable module "
+        "callbacks launch setup plan fit",
     ),
     (
         "hamiltonian",
@@ -140,6 +140,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "evaluation setup loop train",
     ),
     ("", "experiments evaluation"),
+    ("estimators", "foreign rows base regressor classifier"),
     (
         "simulation",
         "changes offers calculator movers state trajectory guard motion md relaxation rotation "

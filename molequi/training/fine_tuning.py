@@ -1,11 +1,11 @@
-"""A trained model as the start of another run: which of its parts fit, and its energies' zero."""
+"""A trained model as the start of another run: which of its parts fit, and what it has to learn."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from ase.data import chemical_symbols
@@ -13,34 +13,40 @@ from torch import nn
 
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
-from molequi.models.checkpoint import load_model
+from molequi.models.checkpoint import describe, load_model, read_description
+from molequi.models.enlarged import relative, with_elements
 from molequi.models.molecular import MolecularModel
+from molequi.models.physics import Physics
 from molequi.models.zoo import resolve_model
 from molequi.properties import Property
 from molequi.training.config import Config
-from molequi.training.normalization import heads_of
-from molequi.training.predictions import predict_frames
-from molequi.training.reference_energies import composition, fit_references
 
 logger = logging.getLogger(__name__)
 
 
 class Adopted(NamedTuple):
-    """A model with a trained backbone, and the names of the heads that are trained too."""
+    """A model with a trained backbone.
+
+    kept: the names of the heads that are trained too. added: elements that are new to all of them.
+    """
 
     model: MolecularModel
-    kept: list[str]
+    kept: Sequence[str] = ()
+    added: Sequence[int] = ()
 
 
 def adopt(config: Config, init: str, frames: Frames, outputs: Sequence[Property]) -> Adopted:
     """Take the backbone and the fitting heads of the model `init` for the named outputs.
 
-    Raises UserError for elements that it does not know, and where the config asks for another
-    network.
+    Elements that it does not know are added to it. Raises UserError where they would stay frozen,
+    and where the config asks for another network.
     """
     source = load_model(resolve_model(init))
-    _refuse_new_elements(source, frames, init)
-    _refuse_other_network(source, config, init)
+    _refuse_other_network(describe(source), config, init)
+    added = sorted(set(frames.elements()) - set(source.elements))
+    if added:
+        refuse_frozen(added, source.elements, config)
+        source = _with_elements(source, added, init)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         model = MolecularModel(
@@ -58,59 +64,57 @@ def adopt(config: Config, init: str, frames: Frames, outputs: Sequence[Property]
         logger.info(
             "outputs of %s that are not trained here are dropped: %s", init, ", ".join(dropped)
         )
-    return Adopted(model.eval(), kept)
+    return Adopted(model.eval(), kept, added)
 
 
-def refit_references(
-    model: MolecularModel,
-    frames: Frames,
-    names: Sequence[str],
-    given: Mapping[str, Mapping[int, float]],
-) -> None:
-    """Move the reference energies of the named totals to the level of theory of `frames`.
+def refuse_unfit(config: Config) -> None:
+    """Refuse, before the data are read, an `init` that is no model or another network.
 
-    There the trained network fits them best. given: by name and atomic number, what is not fitted.
+    Raises UserError.
     """
-    for name in names:
-        head = heads_of(model)[name]
-        old = head.reference.to("cpu", torch.float64)
-        counts, elements = composition(frames)
-        learned = predict_frames(model, frames, [name])[name] - counts @ old[elements]
-        totals = frames.targets[name] - learned
-        fitted = fit_references(frames, totals, around=old, given=given.get(name))
-        head.reference.copy_(fitted.values)
-        logger.info(
-            "%s: reference energies refitted (rank %d of %d elements)",
-            name,
-            fitted.rank,
-            fitted.n_elements,
-        )
+    if config.init is not None:
+        description = read_description(resolve_model(config.init))
+        _refuse_other_network(description, config, config.init)
 
 
-def _refuse_new_elements(source: MolecularModel, frames: Frames, init: str) -> None:
-    unknown = [number for number in frames.elements() if number not in source.elements]
-    if unknown:
-        new, known = (
-            " ".join(chemical_symbols[number] for number in numbers)
-            for numbers in (unknown, source.elements)
-        )
+def refuse_frozen(found: Iterable[int], known: Sequence[int], config: Config) -> None:
+    """Raise UserError for elements that a frozen network does not know."""
+    added = sorted(set(found) - set(known))
+    if added and config.freeze:
         raise UserError(
-            f"init={init} does not know {new}, which the training structures contain; it knows "
-            f"{known}: train without init"
+            f"init={config.init} does not know {_symbols(added)}, which the structures contain, "
+            f"and freeze={config.freeze} would leave their weights untrained; it knows "
+            f"{_symbols(known)}: leave freeze out"
         )
 
 
-def _refuse_other_network(source: MolecularModel, config: Config, init: str) -> None:
-    settings = {"architecture": source.backbone.architecture, **source.backbone.settings}
+def _with_elements(source: MolecularModel, added: Sequence[int], init: str) -> MolecularModel:
+    """Add elements to a model, and say with which weights they begin."""
+    begins = ", ".join(
+        f"{chemical_symbols[number]} as {chemical_symbols[relative(number, source.elements)]}"
+        for number in added
+    )
+    logger.warning("init=%s does not know %s: new elements begin %s", init, _symbols(added), begins)
+    return with_elements(source, added)
+
+
+def _symbols(numbers: Iterable[int]) -> str:
+    return " ".join(chemical_symbols[number] for number in numbers)
+
+
+def _refuse_other_network(source: Mapping[str, Any], config: Config, init: str) -> None:
+    """Refuse a config that asks for another network than the one described."""
+    settings = {"architecture": source["architecture"], **source["backbone"]}
+    physics = Physics.from_json(source.get("physics", {}))
     for name, value in config.model.overrides().items():
         if settings.get(name) != value:
             raise UserError(
                 f"init={init} has {name}={settings.get(name)}, the config has "
                 f"model.{name}={value}; leave the model section out, or train without init"
             )
-    if config.model.has_physics and config.model.physics() != source.physics:
+    if config.model.has_physics and config.model.physics() != physics:
         raise UserError(
-            f"init={init} has {source.physics.text}, the config asks for "
+            f"init={init} has {physics.text}, the config asks for "
             f"{config.model.physics().text}; leave the model section out, or train without init"
         )
 

@@ -71,11 +71,12 @@ def fit_frames(
     callbacks: Sequence[Callback] = (),
     messages: Sequence[str] = (),
     beside: Beside = NOTHING,
+    plots: bool = True,
 ) -> Path:
     """Train on `frames` and fill the run directory `output`; returns it.
 
     messages: what loading the data had to say, for log.txt. beside: what else goes into the
-    result and the model's record.
+    result and the model's record. plots: whether to draw some.
     Raises UserError where the data cannot be trained on or the run cannot be resumed,
     NotConvergedError where a loss is not finite, and RunInterruptedError where a signal asked to
     stop.
@@ -99,7 +100,11 @@ def fit_frames(
             )
             _run(config, start, data, directory, state, callbacks)
         if is_first_process():
-            _finish(config, frames, splits, directory, beside)
+            evaluation = _finish(config, frames, splits, directory, beside)
+            if plots:
+                draw_run(directory, evaluation, config.data.targets)
+            directory.write_result(evaluation.result)
+            _report(evaluation, tested_part(splits))
     return output
 
 
@@ -210,8 +215,8 @@ def _finish(
     splits: Mapping[str, Tensor],
     directory: RunDirectory,
     beside: Beside,
-) -> None:
-    """Evaluate the best model and write the results, with `beside`.
+) -> Evaluation:
+    """Evaluate the best model and write model and predictions, with `beside`.
 
     On the test structures, or the validation ones where there are none.
     """
@@ -241,9 +246,7 @@ def _finish(
     save_predictions(evaluation, directory.predictions(split))
     cells = [beside.cells[index] for index in splits[split].tolist()] if beside.cells else []
     _write_table(directory.prediction_table(split), evaluation, cells)
-    draw_run(directory, evaluation, config.data.targets)
-    directory.write_result(evaluation.result)
-    _report(evaluation, split)
+    return evaluation
 
 
 def _write_table(path: Path, evaluation: Evaluation, cells: Sequence[Mapping[str, str]]) -> None:

@@ -25,11 +25,12 @@ from molequi.training.atomic_energies import start_constants
 from molequi.training.baseline import fit_baseline
 from molequi.training.config import Config
 from molequi.training.doubt import compared_rows, start_doubts
-from molequi.training.fine_tuning import Adopted, adopt, refit_references
+from molequi.training.fine_tuning import Adopted, adopt
 from molequi.training.fixed_terms import without_fixed_terms
 from molequi.training.log import after_number
 from molequi.training.normalization import Statistics, apply_statistics, fit_statistics
 from molequi.training.reference_energies import given_references, isolated_atoms
+from molequi.training.refitted_references import refit_references
 from molequi.training.total_charge import LOCAL_CHARGE
 
 logger = logging.getLogger(__name__)
@@ -54,16 +55,17 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     rows = compared_rows(frames.properties[name] for name in config.data.targets)
     given = given_references(config.training.reference_energies, rows)
     outputs = _outputs(frames, config.data.targets)
-    model, kept = (
-        Adopted(_new_model(config, frames, outputs), [])
+    adopted = (
+        Adopted(_new_model(config, frames, outputs))
         if config.init is None
         else adopt(config, config.init, frames, outputs)
     )
+    model = adopted.model
     learned = without_fixed_terms(frames, model)
     statistics = {row.name: fit_statistics(learned, row, given=given.get(row.name)) for row in rows}
-    apply_statistics(model, learned, statistics, skip=kept)
+    apply_statistics(model, learned, statistics, skip=adopted.kept)
     if config.init is not None:
-        _continue(model, config, frames, kept, given)
+        _continue(adopted, config, frames, given)
     model = model.to(dtype=as_dtype(config.training.dtype))
     start_constants(model, learned)
     start_doubts(model, frames)
@@ -99,16 +101,16 @@ def _new_model(config: Config, frames: Frames, outputs: Sequence[Property]) -> M
 
 
 def _continue(
-    model: MolecularModel,
+    adopted: Adopted,
     config: Config,
     frames: Frames,
-    kept: Sequence[str],
     given: Mapping[str, Mapping[int, float]],
 ) -> None:
-    """Let the trained parts of a model, with heads `kept`, learn from other data.
+    """Let the trained parts of a model learn from other data.
 
     Raises UserError where nothing is left to learn.
     """
+    model, kept, added = adopted
     if config.freeze == "model":
         model.requires_grad_(False)
         for name in set(model.heads) - set(kept):
@@ -123,7 +125,7 @@ def _continue(
     model.backbone.requires_grad_(not config.freeze)
     known = [name for name in kept if name in frames.properties]
     totals = [name for name in known if frames.properties[name].has_reference]
-    refit_references(model, frames, totals, given)
+    refit_references(model, frames, totals, given, added)
 
 
 def refuse_unreached(model: MolecularModel, frames: Frames) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from molequi.errors import UserError
+from molequi.experiments import prepare
 from molequi.models.checkpoint import load_model, save_model
 from molequi.models.molecular import MolecularModel
 from molequi.nn.backbones.mace import MaceBackbone
@@ -178,11 +179,70 @@ def test_an_imported_model_keeps_its_readouts(tmp_path, toy_frames, toy_config, 
     assert all(weight.requires_grad for weight in model.parameters())
 
 
+def with_nitrogen(frames, shift=-1400.0):
+    """The same structures with N in the place of O, and another energy for each such atom."""
+    changed = dataclasses.replace(frames, atomic_numbers=frames.atomic_numbers.clone())
+    changed.atomic_numbers[frames.atomic_numbers == 8] = 7
+    counts, elements = composition(changed)
+    n_nitrogen = counts[:, elements == 7].sum(dim=1)
+    energy = frames.targets["energy"] + shift * n_nitrogen
+    return dataclasses.replace(changed, targets={**frames.targets, "energy": energy})
+
+
+def test_new_elements_leave_what_is_known_as_it_was(pretrained, toy_frames, toy_config, caplog):
+    """Before the first step: the energies of old molecules too, where no data speak of them."""
+    known, data = toy_frames(6, seed=2), with_nitrogen(toy_frames(20, seed=5))
+    data = data.subset(torch.tensor([7 in data.subset(torch.tensor([i])).elements()
+                                     for i in range(20)]))  # fmt: skip
+    before = load_model(pretrained / "model.safetensors")
+    start = start_model(tuned(toy_config, pretrained), data)
+    assert start.model.elements == (1, 6, 7, 8)
+    old, new = (
+        predict_frames(model.eval(), known, ["energy", "forces"]) for model in (before, start.model)
+    )
+    assert float((new["energy"] - old["energy"]).abs().max()) < 1e-5
+    assert float((new["forces"] - old["forces"]).abs().max()) < 1e-5
+    assert "does not know N: new elements begin N as C" in caplog.text
+    # Its reference takes the mean of the rest, so that training begins near the labels.
+    error = predict_frames(start.model, data, ["energy"])["energy"] - data.targets["energy"]
+    assert abs(float(error.mean())) < 0.5
+    assert start.model.heads["energy"].reference[7] < -1000.0
+
+
+def test_references_of_another_level_all_move(pretrained, toy_frames, toy_config):
+    data = with_nitrogen(other_level(toy_frames(30, seed=5)))
+    start = start_model(tuned(toy_config, pretrained), data)
+    error = predict_frames(start.model, data, ["energy"])["energy"] - data.targets["energy"]
+    assert float((error / data.n_atoms).abs().mean()) < 0.1
+    before = load_model(pretrained / "model.safetensors").heads["energy"].reference
+    moved = (start.model.heads["energy"].reference - before)[[1, 6]]
+    assert torch.allclose(moved, torch.tensor([-0.3, -2.0], dtype=torch.float64), atol=0.3)
+
+
+def test_new_elements_are_learned(tmp_path, pretrained, toy_frames, toy_config, toy_splits):
+    frames, splits = with_nitrogen(toy_frames(60, seed=9)), toy_splits(40, 10, 10)
+    config, test = tuned(toy_config, pretrained), frames.subset(splits["test"])
+    untrained = start_model(config, frames.subset(splits["train"])).model.eval()
+    run = fit_frames(config, frames, splits, tmp_path / "run")
+    trained = load_model(run / "model.safetensors")
+    errors = [
+        evaluate_frames(model, test).result["forces"]["mae"] for model in (untrained, trained)
+    ]
+    assert errors[1] < 0.8 * errors[0]
+
+
+def test_elements_that_are_left_out_keep_their_reference(pretrained, toy_frames, toy_config):
+    frames = toy_frames(40)
+    has_oxygen = torch.tensor([8 in frames.subset(torch.tensor([i])).elements() for i in range(40)])
+    start = start_model(tuned(toy_config, pretrained), frames.subset(~has_oxygen))
+    before = load_model(pretrained / "model.safetensors").heads["energy"].reference[8]
+    assert float(start.model.heads["energy"].reference[8]) == float(before) != 0.0
+
+
 def test_unfit_starting_models_are_refused(tmp_path, pretrained, toy_frames, toy_config):
-    nitrogen = toy_frames(4)
-    nitrogen.atomic_numbers[nitrogen.atomic_numbers == 8] = 7
-    with pytest.raises(UserError, match="does not know N.*it knows H C O"):
-        start_model(tuned(toy_config, pretrained), nitrogen)
+    with pytest.raises(UserError, match="does not know N.*freeze=backbone.*it knows H C O"):
+        frozen = tuned(toy_config, pretrained, freeze="backbone")
+        start_model(frozen, with_nitrogen(toy_frames(4)))
     config = toy_config(init=str(pretrained))
     with pytest.raises(UserError, match="n_channels=8, the config has model.n_channels=4"):
         start_model(config, toy_frames(4))
@@ -191,3 +251,12 @@ def test_unfit_starting_models_are_refused(tmp_path, pretrained, toy_frames, toy
     path = tmp_path / "model.safetensors"
     save_model(load_model(pretrained / "model.safetensors"), path)
     assert start_model(tuned(toy_config, path), toy_frames(4)).model.elements == (1, 6, 8)
+
+
+def test_another_network_is_refused_before_the_data_are_read(tmp_path, pretrained):
+    (tmp_path / "F.csv").write_text("smiles,logP\nno molecule,1\n", encoding="utf-8")
+    settings = [f"data.path={tmp_path}/F.csv", "data.targets=logP", f"init={pretrained}"]
+    with pytest.raises(UserError, match="n_channels=8, the config has model.n_channels=4"):
+        prepare("property", [*settings, "model={n_channels: 4}"], tmp_path / "run")
+    with pytest.raises(UserError, match="no model 'nonsense'"):
+        prepare("property", [*settings[:2], "init=nonsense"], tmp_path / "run")
