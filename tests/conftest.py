@@ -81,3 +81,15 @@ def network():
         n_channels=8,
         metadata=ModelMetadata(name="random"),
     ).to(torch.float64)
+
+
+@pytest.fixture(scope="session")
+def charged_network():
+    """Return the same with charges among its outputs, as a model has that learned them."""
+    return make_model(
+        [1, 6, 7, 8],
+        ["energy", "forces", "dipole", "charges"],
+        n_layers=1,
+        n_channels=8,
+        metadata=ModelMetadata(name="random"),
+    ).to(torch.float64)

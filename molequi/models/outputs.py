@@ -17,6 +17,16 @@ from molequi.properties import Periodicity, Property
 Outputs = dict[str, Tensor]
 
 
+def unfounded(outputs: Collection[str]) -> frozenset[str]:
+    """Name what a model with these outputs computes and nobody should be told.
+
+    A dipole is the sum of charges and of atomic dipoles, and an energy may hold the Coulomb term of
+    charges: where no labels of charges were learned, nothing fixes how the two are parted, and the
+    charges of atoms are numbers of the network alone.
+    """
+    return frozenset({"charges"} - set(outputs))
+
+
 def with_terms(
     outputs: Outputs, graph: AtomGraph, molecules: Molecules, terms: EnergyTerms | None
 ) -> Outputs:

@@ -14,6 +14,7 @@ from molequi.models.checkpoint import load_model, read_description
 from molequi.models.dispersion import with_dispersion
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
+from molequi.models.outputs import unfounded
 from molequi.models.physics import NO_PHYSICS, Physics
 from molequi.runtime.device import as_device, as_dtype
 from molequi.runtime.gate import reading
@@ -50,6 +51,9 @@ def card(name: str) -> dict[str, Any]:
     description = read_description(_models() / f"{name}.safetensors")
     with reading(path, "physics of a model"):
         physics = Physics.from_json(description.get("physics", {}))
+        outputs = [row["name"] for row in description["properties"]]
+    none = "none: the model learned none, and gives none"
+    shown["charges of atoms"] = none if unfounded(outputs) else "learned from labels"
     return shown if physics == NO_PHYSICS else {**shown, "physics": physics.text}
 
 

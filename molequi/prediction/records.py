@@ -7,6 +7,7 @@ Rules that every output follows, stated once:
 - no property that the structure does not have (`Property.is_defined`): one that periodic
   structures never have is None in a record; all are absent from a file;
 - a yes/no property is given as its probability;
+- no charges of atoms of a model that learned none (`outputs.unfounded`);
 - dipoles of ions refer to the centre of the standard masses, those of isotopologues too, and the
   record says so.
 """
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from molequi.graphs.graph import AtomGraph
 from molequi.models.freeze import FrozenModel
+from molequi.models.outputs import unfounded
 from molequi.properties import DEBYE, Periodicity, Property
 from molequi.structures.atoms import electron_labels, multiplicity_of, origin_of_ions
 from molequi.structures.structure import notes_of
@@ -46,8 +48,10 @@ def split_outputs(
     returns them, on any device.
     """
     molecules: list[Values] = [{} for _ in range(graph.n_molecules)]
-    periodic = graph.pbc.cpu().numpy()
+    periodic, hidden = graph.pbc.cpu().numpy(), unfounded(model.outputs)
     for name, value in outputs.items():
+        if name in hidden:
+            continue
         target = model.properties.get(name)
         data = value.detach().to("cpu", torch.float64)
         if target is not None and target.binary:

@@ -10,6 +10,7 @@ from ase import Atoms
 from molequi.errors import UnknownElementError, UserError
 from molequi.graphs.graph import AtomGraph
 from molequi.models.freeze import FrozenModel
+from molequi.models.outputs import unfounded
 from molequi.prediction.records import ASE_NAMES
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,8 @@ def refuse_without_forces(model: FrozenModel) -> None:
 def ase_properties(model: FrozenModel) -> list[str]:
     """Name what the model gives of what ASE has names for, and the spreads that it gives."""
     beside_energy = {"free_energy", "energies"} if "energy" in model.properties else set()
-    named = [name for name in ASE_NAMES if name in {*model.properties, *beside_energy}]
+    given = {*model.properties, *beside_energy} - unfounded(model.outputs)
+    named = [name for name in ASE_NAMES if name in given]
     return named + [name for name, row in model.properties.items() if row.spread_of]
 
 
@@ -60,7 +62,9 @@ def why_not(
     offered: `ase_properties` of the model. atoms: a structure, where one is known.
     """
     if name not in offered:
-        return f"this model has no {name}; it gives {', '.join(offered)}"
+        is_latent = name in model.properties and name in unfounded(model.outputs)
+        why = ": none were among its labels, and those inside it are no charges of atoms"
+        return f"this model has no {name}{why * is_latent}; it gives {', '.join(offered)}"
     if atoms is None:
         return None
     target = model.properties.get(name)

@@ -60,7 +60,8 @@ def relax(  # noqa: PLR0913 (what, how, and where to)
 
     One record each.
 
-    inputs, smiles, charge, seed: see `inputs.read_inputs`. optimizer: `bfgs`, or `fire` for
+    inputs, smiles, charge, seed: see `inputs.read_inputs`; a calculator that has a charge says it
+    where `charge` does not. optimizer: `bfgs`, or `fire` for
     structures of many hundred atoms.
     output: .xyz, .extxyz (also .gz), .csv or .json; structures that did not converge are kept there
     as far as they came, and marked. It appears when all are relaxed; until then results stand in
@@ -72,6 +73,8 @@ def relax(  # noqa: PLR0913 (what, how, and where to)
     _check(fmax, steps, optimizer)
     if output is not None:
         check_writable(output, overwrite=overwrite or is_unfinished(Path(output)))
+    if charge is None and isinstance(model, Calculator):
+        charge = model.charge  # so that spins are those of this charge
     structures = read_inputs(inputs, smiles=smiles, charge=charge, seed=seed)
     calculator = as_calculator(model)
     how: dict[str, Any] = {"fmax": fmax, "steps": steps, "optimizer": optimizer}

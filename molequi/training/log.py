@@ -162,6 +162,8 @@ def yes_no_lines(result: Mapping[str, Mapping[str, Any]]) -> list[str]:
         + ", ".join(
             f"{heading} {_number(row[key])}" for key, heading in _YES_NO.items() if key in row
         )
+        if row["roc_auc"] is not None
+        else f"{name}: the labels here are all alike, so nothing tells yes from no"
         for name, row in result.items()
         if "roc_auc" in row
     ]

@@ -14,6 +14,7 @@ from molequi.datasets.displaced import FORCE_CHANGES, Displaced, displaced
 from molequi.datasets.in_memory import Frames
 from molequi.graphs.graph import AtomGraph
 from molequi.models.molecular import MolecularModel
+from molequi.models.outputs import unfounded
 from molequi.properties import PROPERTIES, Property
 
 # Called with the numbers of structures that are done, and of all.
@@ -55,11 +56,13 @@ def with_changes(
 def comparable_rows(model: MolecularModel) -> dict[str, Property]:
     """Return what the labels of a model's data may be: its properties, and what follows from them.
 
-    That is what it gives along displacements that the data must have too.
+    That is what it gives along displacements that the data must have too. Charges that it never
+    learned are left out.
     """
     following = (row for row in PROPERTIES.values() if row.along)
+    hidden = unfounded(model.outputs)
     return {
-        **model.properties,
+        **{name: row for name, row in model.properties.items() if name not in hidden},
         **{row.name: row for row in following if row.derived_from in model.properties},
     }
 

@@ -31,7 +31,7 @@ CHECKS = (
     "check_estimator_cloneable", "check_estimator_repr", "check_estimator_tags_renamed",
     "check_valid_tag_types", "check_mixin_order",
     "check_no_attributes_set_in_init", "check_parameters_default_constructible",
-    "check_do_not_raise_errors_in_init_or_set_param", "check_get_params_invariance",
+    "check_do_not_raise_errors_in_init_or_set_params", "check_get_params_invariance",
     "check_set_params",
 )  # fmt: skip
 PRESENT = [name for name in CHECKS if name in vars(checks)]  # old releases lack some

@@ -55,6 +55,7 @@ def test_folder_without_a_model_says_what_it_lacks(bundled, tmp_path):
 def test_cards_and_loading(bundled):
     assert zoo.list_models() == ("tiny",)
     assert zoo.card("tiny")["data"] == "none"
+    assert zoo.card("tiny")["charges of atoms"].startswith("none: the model learned none")
     model = zoo.load("tiny", device="auto", dtype="float32")
     assert model.dtype == torch.float32
     assert not model.training

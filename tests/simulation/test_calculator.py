@@ -37,10 +37,10 @@ def ice(pbc=(True, True, True)):
     return atoms
 
 
-def test_values_are_those_of_the_model(network):
+def test_values_are_those_of_the_model(charged_network):
     atoms = molecule("CH3CH2OH")
-    atoms.calc = Calculator(network)
-    expected = network.compute(graph_from_atoms(atoms, network.cutoff))
+    atoms.calc = Calculator(charged_network)
+    expected = charged_network.compute(graph_from_atoms(atoms, charged_network.cutoff))
     assert atoms.get_potential_energy() == pytest.approx(float(expected["energy"]), abs=1e-12)
     assert atoms.get_potential_energy(force_consistent=True) == atoms.get_potential_energy()
     np.testing.assert_allclose(atoms.get_forces(), expected["forces"], atol=1e-12)
@@ -200,6 +200,15 @@ def test_property_that_the_model_lacks_is_named(morse):
     assert atoms.get_dipole_moment().shape == (3,)
     with pytest.raises(PropertyNotImplementedError, match="no energy; it gives dipole, charges"):
         atoms.get_potential_energy()
+
+
+def test_charges_that_no_label_has_shaped_are_refused(network):
+    atoms = molecule("H2O")
+    atoms.calc = Calculator(network)
+    assert atoms.get_dipole_moment().shape == (3,)
+    assert "charges" not in {*atoms.calc.results, *atoms.calc.predictions}
+    with pytest.raises(PropertyNotImplementedError, match="none were among its labels, .* dipole"):
+        atoms.get_charges()
 
 
 def test_unknown_element_is_refused_by_name(morse):

@@ -110,6 +110,15 @@ def test_unsafe_is_marked(morse, tmp_path):
     assert "charge" in ase.io.read(tmp_path / "out.xyz").info["molequi_unsafe"]
 
 
+def test_the_charge_of_a_calculator_reaches_the_run(morse):
+    """Its spin too: water with a charge of 1 has an unpaired electron, and neutral water none."""
+    own = Calculator(morse(), charge=1, unsafe=True)
+    (record,) = relax([molecule("H2O")], own, steps=1)
+    assert (record["total_charge"], record["spin_multiplicity"]) == (1, 2)
+    (record,) = relax([molecule("H2O")], Calculator(morse(), charge=0), steps=1)
+    assert (record["total_charge"], record["spin_multiplicity"]) == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

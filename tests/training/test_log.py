@@ -8,7 +8,14 @@ import logging
 import pytest
 
 from molequi.properties import PROPERTIES
-from molequi.training.log import RunLog, beaten_lines, epoch_line, final_table, with_unit
+from molequi.training.log import (
+    RunLog,
+    beaten_lines,
+    epoch_line,
+    final_table,
+    with_unit,
+    yes_no_lines,
+)
 from molequi.training.metrics import EpochSummary
 
 VALID = {
@@ -141,3 +148,12 @@ def test_a_model_below_its_baseline_says_so():
     assert beaten_lines({"homo": better, "dipole[1o]": row}) == []
     (line,) = beaten_lines({"logP": {**row, "unit": "1"}})
     assert "logP (2 against 1);" in line
+
+
+def test_a_label_with_one_class_has_a_sentence_and_no_dashes():
+    told = {"roc_auc": 0.75, "pr_auc": 0.5, "mcc": 0.1, "balanced_accuracy": 0.6}
+    lines = yes_no_lines({"toxic": told, "active": dict.fromkeys(told), "gap": {"mae": 1.0}})
+    assert lines == [
+        "toxic: ROC-AUC 0.75, PR-AUC 0.5, MCC 0.1, balanced accuracy 0.6",
+        "active: the labels here are all alike, so nothing tells yes from no",
+    ]

@@ -46,6 +46,8 @@ _COMPONENTS = {
     (3, 3): ("xx", "xy", "xz", "yx", "yy", "yz", "zx", "zy", "zz"),
 }
 _PROGRESS_EVERY = 500
+# What is said of all structures at once, or of none.
+_NOTED = ("geometry", "formal_charge", "reading", "charge_source", "multiplicity_source")
 
 Item = tuple[str, "ase.Atoms | str"]
 
@@ -98,15 +100,20 @@ def _notes(structures: Sequence[ase.Atoms]) -> dict[str, str]:
 
 
 def _cells(atoms: ase.Atoms) -> dict[str, str]:
-    """Return what a table says of a structure in a word or a number, its SMILES among it."""
+    """Return what a table says of a structure in a word or a number.
+
+    Its name and SMILES come first, then the columns in their order; what the reader noted of the
+    geometry does not.
+    """
     found = {
         str(key): str(value)
         for key, value in atoms.info.items()
-        if isinstance(value, str | float | int)
+        if isinstance(value, str | float | int) and key not in _NOTED
     }
     if "constitution" in found:
         found.setdefault("smiles", found.pop("constitution"))
-    return found
+    first = {key: found.pop(key) for key in ("name", "smiles") if key in found}
+    return {**first, **found}
 
 
 class _Usable(NamedTuple):

@@ -117,6 +117,7 @@ def test_cells_of_structures_and_their_smiles(tmp_path: Path) -> None:
     first, second = read_table(path, [GAP]).cells
     assert {"id": "x", "smiles": "CCO", "gap": "5.1", "year": "2021"}.items() <= first.items()
     assert "year" not in second
+    assert list(first) == ["smiles", "id", "gap", "year"]  # nothing that the reader noted
     records = [
         sdf_record("C[C@H](O)N", {"gap": "5"}),
         sdf_record("C[NH3+]", {"gap": "6"}, flat=True),
