@@ -60,7 +60,8 @@ Output = Annotated[
         "--output",
         "-o",
         show_default=False,
-        help="A folder for result.json, plots, and predictions.csv.",
+        help="A folder for result.json, plots, and predictions.csv; an interrupted command goes on "
+        "when it is given again.",
     ),
 ]
 
@@ -117,7 +118,7 @@ def evaluate(
         raise UserError("--split is for labelled DATA; a suite has no splits")
     with results_of(task.subject, output, json=json, overwrite=overwrite) as results:
         if not is_about_suites:
-            _evaluate_labels(task, split, running, results)
+            _evaluate_labels(task, split, running, results, output)
         elif task.data:
             _evaluate_suites(task, running, results)
         if task.physics:
@@ -125,8 +126,11 @@ def evaluate(
     return ExitCode.FAILED if strict and not results.is_whole else ExitCode.DONE
 
 
-def _evaluate_labels(task: _Task, split: str | None, running: _Running, results: Results) -> None:
+def _evaluate_labels(
+    task: _Task, split: str | None, running: _Running, results: Results, output: Path | None
+) -> None:
     from molequi.evaluation import evaluate as run
+    from molequi.runtime.journal import journal_path
 
     with Bar("structures") as bar:
         result = run(
@@ -138,6 +142,7 @@ def _evaluate_labels(task: _Task, split: str | None, running: _Running, results:
             dtype=options.precision(running.dtype),
             plots=results.folder,
             progress=bar.show,
+            journal=None if output is None else journal_path(output),
         )
     results.add_errors(result)
 

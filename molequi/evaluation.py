@@ -37,6 +37,7 @@ def evaluate(
     dtype: str | None = None,
     plots: Path | None = None,
     progress: Progress | None = None,
+    journal: Path | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the errors of a model on labelled structures, None where undefined.
 
@@ -45,8 +46,9 @@ def evaluate(
     data: frames, a labelled file, a data set such as `qm9`, or None for the data that the run
     directory `model` was trained on. split: train, valid or test, of the run directory or else of
     the file. plots: a folder to draw into, and for predictions.csv. progress: called with the
-    numbers of structures that are done, and of all. Raises UserError where model and data have
-    nothing in common.
+    numbers of structures that are done, and of all. journal: a file for predictions until all are
+    there, with which the same call goes on after an interruption (RunInterruptedError).
+    Raises UserError where model and data have nothing in common.
     """
     if isinstance(model, MolecularModel):
         network, run = model, None
@@ -54,7 +56,9 @@ def evaluate(
         network = load(model, device=device, dtype=dtype)
         run = RunDirectory(model) if Path(model).is_dir() else None
     labelled = _evaluated(network, data, run, split)
-    evaluation = evaluate_frames(network, labelled.frames, batch_size=batch_size, progress=progress)
+    evaluation = evaluate_frames(
+        network, labelled.frames, batch_size=batch_size, progress=progress, journal=journal
+    )
     if plots is not None:
         training.draw_errors(evaluation, plots)
         _write_table(plots / "predictions.csv", evaluation, labelled, data, run)

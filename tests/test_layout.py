@@ -130,9 +130,9 @@ ORDER: tuple[tuple[str, str], ...] = (
         "settings completion config repeats total_charge clock ema processes state saved_state "
         "schedule parts scores forest ridge on_fingerprints metrics loss metrics_file log "
         "older_runs run_directory "
-        "reference_energies atomic_energies normalization baseline doubt predictions calibration "
-        "evaluation fine_tuning refitted_references fixed_terms labels figures resumable module "
-        "callbacks launch setup plan fit",
+        "reference_energies atomic_energies normalization baseline doubt kept_predictions "
+        "predictions calibration evaluation fine_tuning refitted_references fixed_terms labels "
+        "figures resumable module callbacks launch setup plan fit",
     ),
     (
         "hamiltonian",

@@ -34,7 +34,7 @@ from molequi.training.run_directory import RunDirectory
 Labels = Mapping[str, np.ndarray]  # by property name, (n_rows,)
 
 
-class MoleculeEstimator(BaseEstimator):  # type: ignore[misc]
+class MoleculeEstimator(BaseEstimator):
     """A model of properties, trained on SMILES.
 
     preset: size of the network, small, medium or large. epochs, max_minutes: when training ends at

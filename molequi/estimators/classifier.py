@@ -12,7 +12,7 @@ from molequi.estimators.foreign import ClassifierMixin
 from molequi.estimators.rows import labels_of, smiles_of
 
 
-class MoleculeClassifier(ClassifierMixin, MoleculeEstimator):  # type: ignore[misc]
+class MoleculeClassifier(ClassifierMixin, MoleculeEstimator):
     """Learns classes of molecules; settings and attributes are those of `MoleculeEstimator`.
 
     Of two classes it learns whether a molecule is of the second. Of more it learns that of each

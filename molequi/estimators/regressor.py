@@ -14,7 +14,7 @@ from molequi.estimators.rows import labels_of, smiles_of
 _TARGET = "target"
 
 
-class MoleculeRegressor(RegressorMixin, MoleculeEstimator):  # type: ignore[misc]
+class MoleculeRegressor(RegressorMixin, MoleculeEstimator):
     """Learns a number of each molecule; settings and attributes are those of `MoleculeEstimator`.
 
     `score` is R², as of every regressor of scikit-learn.

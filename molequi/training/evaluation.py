@@ -83,9 +83,11 @@ def evaluate_frames(
     names: Sequence[str] | None = None,
     batch_size: int = 64,
     progress: Progress | None = None,
+    journal: Path | None = None,
 ) -> Evaluation:
     """Predict every structure and compare with its targets, or with those called `names`.
 
+    progress, journal: see `predict_frames`.
     Baselines come from the model's training set, as its metadata keep them. Raises UserError where
     model and data have no property in common.
     """
@@ -99,6 +101,7 @@ def evaluate_frames(
         [*compared, *spread_names(model, compared)],
         batch_size=batch_size,
         progress=progress,
+        journal=journal,
     )
     guesses = {row.name: _guess(model, frames, row) for row in rows}
     result: dict[str, dict[str, Any]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypedDict
 
 import torch
@@ -13,9 +14,11 @@ from torch import Tensor
 from molequi.datasets.displaced import FORCE_CHANGES, Displaced, displaced
 from molequi.datasets.in_memory import Frames
 from molequi.graphs.graph import AtomGraph
+from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.outputs import unfounded
 from molequi.properties import PROPERTIES, Property
+from molequi.training.kept_predictions import kept_in
 
 # Called with the numbers of structures that are done, and of all.
 Progress = Callable[[int, int], None]
@@ -74,29 +77,44 @@ def predict_frames(
     *,
     batch_size: int = 64,
     progress: Progress | None = None,
+    journal: Path | None = None,
 ) -> dict[str, Tensor]:
     """Return the named outputs for all structures in their order.
 
-    (B, *shape) or (A, *shape), float64, on the CPU. progress: called after every batch.
+    (B, *shape) or (A, *shape), float64, on the CPU. progress: called after every batch. journal:
+    where they stand until all are there; an interrupted call goes on with it.
+    Raises RunInterruptedError where a signal came and there is a journal.
     """
     frozen = model.freeze()
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
-    for indices in torch.arange(len(frames)).split(batch_size):
-        graph, _ = frames.batch(indices, model.cutoff)
-        compute = functools.partial(frozen.compute, **derivatives(names))
-        outputs = compute(graph.to(frozen.device))
-        if FORCE_CHANGES in names:
-            moved = displaced(frames, indices, model.cutoff)
-            moved = None if moved is None else moved.to(frozen.device)
-            outputs = with_changes(outputs, moved, compute)
-        for name, values in parts.items():
-            values.append(outputs[name].to("cpu", torch.float64))
-        if progress is not None:
-            progress(int(indices[-1]) + 1, len(frames))
+    with kept_in(journal, frozen, frames, names, batch_size) as kept:
+        for indices in torch.arange(len(frames)).split(batch_size):
+            found = None if kept is None else kept.take(indices)
+            if found is None:
+                found = _predict_batch(frozen, frames, indices, names)
+                if kept is not None:
+                    kept.keep(found)
+            for name, values in parts.items():
+                values.append(found[name])
+            if progress is not None:
+                progress(int(indices[-1]) + 1, len(frames))
     return {
         name: torch.cat(values) if values else torch.zeros(0, *comparable_rows(model)[name].shape)
         for name, values in parts.items()
     }
+
+
+def _predict_batch(
+    model: FrozenModel, frames: Frames, indices: Tensor, names: Sequence[str]
+) -> dict[str, Tensor]:
+    graph, _ = frames.batch(indices, model.cutoff)
+    compute = functools.partial(model.compute, **derivatives(names))
+    outputs = compute(graph.to(model.device))
+    if FORCE_CHANGES in names:
+        moved = displaced(frames, indices, model.cutoff)
+        moved = None if moved is None else moved.to(model.device)
+        outputs = with_changes(outputs, moved, compute)
+    return {name: outputs[name].to("cpu", torch.float64) for name in names}
 
 
 def without_undefined(frames: Frames) -> Frames:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
+import ase.io
+import numpy as np
 import pytest
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 
+from molequi.errors import RunInterruptedError
+from molequi.evaluation import evaluate
+from molequi.runtime.journal import journal_path
 from molequi.runtime.locks import locked
+from molequi.runtime.plain import plain
 
 LENNARD_JONES = """
 from ase.calculators.lj import LennardJones
@@ -213,3 +223,26 @@ def test_elements_that_are_none(molequi, calculator):
     result = molequi("evaluate", "physics", "--calculator", calculator, "--elements", "H Xx")
     assert result.code == 2
     assert "Xx is no element" in result.err
+
+
+def test_an_interrupted_evaluation_goes_on(molequi, tiny_model, tmp_path):
+    """As Ctrl-C leaves it: a journal beside the folder, which the same command takes up."""
+    labelled, output = tmp_path / "water.xyz", tmp_path / "out"
+    waters = [molecule("H2O") for _ in range(3)]
+    for k, atoms in enumerate(waters):
+        atoms.positions[0, 2] += 0.01 * k
+        atoms.calc = SinglePointCalculator(atoms, energy=-0.1 * k, forces=np.zeros((3, 3)))
+    ase.io.write(labelled, waters, format="extxyz")
+
+    def stop(done: int, _total: int) -> None:
+        if done == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(RunInterruptedError, match="2 of 3 structures are in .*out.journal"):
+        evaluate(tiny_model, labelled, batch_size=1, journal=journal_path(output), progress=stop)
+    command = ("evaluate", tiny_model, labelled, "--batch-size", "1", "-o", output)
+    result = molequi(*command)
+    assert result.code == 0, result.err
+    assert not journal_path(output).exists()
+    expected = evaluate(tiny_model, labelled, batch_size=1)
+    assert json.loads((output / "result.json").read_text()) == plain(expected)

@@ -112,8 +112,8 @@ def _cells(atoms: ase.Atoms) -> dict[str, str]:
     }
     if "constitution" in found:
         found.setdefault("smiles", found.pop("constitution"))
-    first = {key: found.pop(key) for key in ("name", "smiles") if key in found}
-    return {**first, **found}
+    first = [key for key in ("name", "smiles") if key in found]
+    return {key: found[key] for key in dict.fromkeys([*first, *found])}
 
 
 class _Usable(NamedTuple):
