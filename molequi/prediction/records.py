@@ -48,10 +48,8 @@ def split_outputs(
     returns them, on any device.
     """
     molecules: list[Values] = [{} for _ in range(graph.n_molecules)]
-    periodic, hidden = graph.pbc.cpu().numpy(), unfounded(model.outputs)
-    for name, value in outputs.items():
-        if name in hidden:
-            continue
+    periodic = graph.pbc.cpu().numpy()
+    for name, value in _shown(model, outputs).items():
         target = model.properties.get(name)
         data = value.detach().to("cpu", torch.float64)
         if target is not None and target.binary:
@@ -61,6 +59,11 @@ def split_outputs(
             if target is None or target.is_defined(pbc):
                 molecule[name] = part.numpy() if part.ndim else float(part)
     return molecules
+
+
+def _shown(model: FrozenModel, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    hidden = unfounded(model.outputs)
+    return {name: value for name, value in outputs.items() if name not in hidden}
 
 
 def _per_molecule(values: Tensor, graph: AtomGraph) -> tuple[Tensor, ...]:

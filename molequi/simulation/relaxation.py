@@ -58,11 +58,8 @@ def relax(  # noqa: PLR0913 (what, how, and where to)
 ) -> list[dict[str, Any]]:
     """Relax every structure until no force exceeds `fmax` (eV/Å), in at most `steps` steps.
 
-    One record each.
-
-    inputs, smiles, charge, seed: see `inputs.read_inputs`; a calculator that has a charge says it
-    where `charge` does not. optimizer: `bfgs`, or `fire` for
-    structures of many hundred atoms.
+    inputs, smiles, charge, seed: see `inputs.read_inputs`; `charge` is that of a calculator where
+    this has one. optimizer: `bfgs`, or `fire` for many hundred atoms.
     output: .xyz, .extxyz (also .gz), .csv or .json; structures that did not converge are kept there
     as far as they came, and marked. It appears when all are relaxed; until then results stand in
     the journal `OUTPUT.journal`, with which the same call goes on after an interruption
@@ -73,8 +70,8 @@ def relax(  # noqa: PLR0913 (what, how, and where to)
     _check(fmax, steps, optimizer)
     if output is not None:
         check_writable(output, overwrite=overwrite or is_unfinished(Path(output)))
-    if charge is None and isinstance(model, Calculator):
-        charge = model.charge  # so that spins are those of this charge
+    if isinstance(model, Calculator) and charge is None:
+        charge = model.charge  # which the spins follow
     structures = read_inputs(inputs, smiles=smiles, charge=charge, seed=seed)
     calculator = as_calculator(model)
     how: dict[str, Any] = {"fmax": fmax, "steps": steps, "optimizer": optimizer}

@@ -11,7 +11,9 @@ import torch
 from ase.data import chemical_symbols
 from torch import nn
 
+from molequi.datasets.formats.tables import elements_of_smiles
 from molequi.datasets.in_memory import Frames
+from molequi.datasets.places import find_data
 from molequi.errors import UserError
 from molequi.models.checkpoint import describe, load_model, read_description
 from molequi.models.enlarged import relative, with_elements
@@ -68,13 +70,18 @@ def adopt(config: Config, init: str, frames: Frames, outputs: Sequence[Property]
 
 
 def refuse_unfit(config: Config) -> None:
-    """Refuse, before the data are read, an `init` that is no model or another network.
+    """Refuse what does not fit of an `init`, before the data are read and geometries made.
 
-    Raises UserError.
+    Raises UserError where it is no model, or another network, or frozen and without an element of
+    the SMILES.
     """
-    if config.init is not None:
-        description = read_description(resolve_model(config.init))
-        _refuse_other_network(description, config, config.init)
+    if config.init is None:
+        return
+    description = read_description(resolve_model(config.init))
+    _refuse_other_network(description, config, config.init)
+    if config.freeze and config.data.path is not None:
+        named = elements_of_smiles(find_data(config.data.path), config.data.smiles)
+        refuse_frozen(named, description["elements"], config)
 
 
 def refuse_frozen(found: Iterable[int], known: Sequence[int], config: Config) -> None:

@@ -89,22 +89,12 @@ def fit_frames(
         config, frames = with_total_charge(config, frames)
         start = start_model(config, frames.subset(splits["train"]))
         if state is None or not _is_over(config.training, state, len(splits["train"])):
-            settings = config.training
-            data = MolecularDataModule(
-                frames,
-                splits,
-                start.model.cutoff,
-                batch_size=settings.batch_size,
-                seed=settings.seed,
-                workers=settings.workers,
-            )
+            data = _make_data(config.training, frames, splits, start.model.cutoff)
             _run(config, start, data, directory, state, callbacks)
         if is_first_process():
             evaluation = _finish(config, frames, splits, directory, beside)
-            if plots:
-                draw_run(directory, evaluation, config.data.targets)
-            directory.write_result(evaluation.result)
-            _report(evaluation, tested_part(splits))
+            drawn = config.data.targets if plots else ()
+            _write_result(evaluation, tested_part(splits), directory, drawn)
     return output
 
 
@@ -125,6 +115,19 @@ def _started(
         for message in messages:
             log.note(message)
         yield
+
+
+def _make_data(
+    settings: TrainingSettings, frames: Frames, splits: Mapping[str, Tensor], cutoff: float
+) -> MolecularDataModule:
+    return MolecularDataModule(
+        frames,
+        splits,
+        cutoff,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        workers=settings.workers,
+    )
 
 
 def _run(
@@ -253,6 +256,16 @@ def _write_table(path: Path, evaluation: Evaluation, cells: Sequence[Mapping[str
     """Write labels and predictions beside the cells of a table, where none are of atoms."""
     if not any(row.per_atom for row in evaluation.frames.properties.values()):
         write_evaluated(path, evaluation.frames, evaluation.predictions, cells=cells)
+
+
+def _write_result(
+    evaluation: Evaluation, split: str, directory: RunDirectory, drawn: Sequence[str]
+) -> None:
+    """Draw the run, if its targets are to be drawn, and write and log the errors, last of all."""
+    if drawn:
+        draw_run(directory, evaluation, drawn)
+    directory.write_result(evaluation.result)
+    _report(evaluation, split)
 
 
 def _report(evaluation: Evaluation, split: str) -> None:

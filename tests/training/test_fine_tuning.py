@@ -260,3 +260,14 @@ def test_another_network_is_refused_before_the_data_are_read(tmp_path, pretraine
         prepare("property", [*settings, "model={n_channels: 4}"], tmp_path / "run")
     with pytest.raises(UserError, match="no model 'nonsense'"):
         prepare("property", [*settings[:2], "init=nonsense"], tmp_path / "run")
+
+
+def test_frozen_elements_are_refused_before_geometries_are_made(
+    tmp_path, pretrained, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("molequi.datasets.formats.tables.atoms_from_smiles", None)
+    (tmp_path / "F.csv").write_text("smiles,logP\nC[C(,1\nCO,1\nCCl,1\n", encoding="utf-8")
+    settings = ["targets=logP", f"path={tmp_path}/F.csv"]
+    settings = [*(f"data.{text}" for text in settings), f"init={pretrained}", "freeze=backbone"]
+    with pytest.raises(UserError, match="does not know Cl, .* freeze=backbone .* knows H C O: le"):
+        prepare("property", settings, tmp_path / "run")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import ase
+from rdkit import Chem, rdBase
 
 from molequi.datasets.base import DatasetSpec, FileReport, Request
 from molequi.datasets.conversion import frames_from_atoms
@@ -160,6 +161,22 @@ def inspect_table(path: str | Path, rows: Iterable[Property] = PROPERTIES.values
     return dataclasses.replace(
         _standing_in(report, "column"), keys={"columns": report.keys["info"]}
     )
+
+
+def elements_of_smiles(path: Path, column: str | None = None) -> set[int]:
+    """Return the atomic numbers of the SMILES of a table, before any geometry is made.
+
+    column: theirs, else it is found. Of other files, and of SMILES that cannot be read, there are
+    none. Hydrogen is always among them.
+    """
+    if not path.is_file() or format_of(path) != "table":
+        return set()
+    with rdBase.BlockLogs():
+        molecules = [Chem.MolFromSmiles(line.smiles) for line in table_lines(path, column)]
+    found = {
+        atom.GetAtomicNum() for molecule in molecules if molecule for atom in molecule.GetAtoms()
+    }
+    return (found | {1}) - {0}  # 0 is the wildcard *, which reading refuses
 
 
 def _csv_items(
