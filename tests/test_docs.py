@@ -21,7 +21,9 @@ PAGES = [
     "CONTRIBUTING.md",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
 ]
-PAGES_THAT_RUN = [page for page in PAGES if "```sh" in (ROOT / page).read_text(encoding="utf-8")]
+PAGES_THAT_RUN = [
+    page for page in PAGES if re.search("```(sh|python)", (ROOT / page).read_text(encoding="utf-8"))
+]
 # What docs/generate.py writes when the site is built.
 GENERATED = re.compile(r"\b(cli|settings|properties)\.md|reference/api/|architecture\.svg")
 # A fenced block, and the reason before it why no test runs it: needs the network, or is a test of

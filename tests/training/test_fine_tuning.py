@@ -267,7 +267,7 @@ def test_frozen_elements_are_refused_before_geometries_are_made(
 ):
     monkeypatch.setattr("molequi.datasets.formats.tables.atoms_from_smiles", None)
     (tmp_path / "F.csv").write_text("smiles,logP\nC[C(,1\nCO,1\nCCl,1\n", encoding="utf-8")
-    settings = ["targets=logP", f"path={tmp_path}/F.csv"]
-    settings = [*(f"data.{text}" for text in settings), f"init={pretrained}", "freeze=backbone"]
+    settings = [f"data.path={tmp_path}/F.csv", "data.targets=logP", f"init={pretrained}"]
+    settings += ["freeze=backbone", "model={}"]
     with pytest.raises(UserError, match="does not know Cl, .* freeze=backbone .* knows H C O: le"):
         prepare("property", settings, tmp_path / "run")
