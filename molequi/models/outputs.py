@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from ase.data import atomic_numbers, chemical_symbols
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from molequi.graphs.elements import N_ELEMENTS
 from molequi.graphs.graph import AtomGraph
-from molequi.models.physics import EnergyTerms
 from molequi.nn.heads.base import Molecules
 from molequi.properties import Periodicity, Property
 
@@ -28,9 +27,15 @@ def unfounded(outputs: Collection[str]) -> frozenset[str]:
 
 
 def with_terms(
-    outputs: Outputs, graph: AtomGraph, molecules: Molecules, terms: EnergyTerms | None
+    outputs: Outputs,
+    graph: AtomGraph,
+    molecules: Molecules,
+    terms: Callable[[AtomGraph, Tensor | None], Tensor] | None,
 ) -> Outputs:
-    """Add what the energy has beside its head, and what atoms claim of the total charge."""
+    """Add what the energy has beside its head, and what atoms claim of the total charge.
+
+    terms: such as `physics.EnergyTerms`.
+    """
     charges, added = molecules.charges, []
     if charges is not None:
         outputs = {**outputs, "local_charge": charges.local_charge}

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from molequi.graphs.elements import N_ELEMENTS
 from molequi.graphs.graph import AtomGraph
+from molequi.runtime.constants import kept_constants
 
 # Of the least distance: the range below it in which d(r) slows down until it stands still.
 _RANGE = 0.3
@@ -39,4 +40,9 @@ def covalent_radii(like: Tensor) -> Tensor:
 
     Cordero et al., Dalton Trans. 2008, 2832.
     """
-    return like.new_tensor(data.covalent_radii[:N_ELEMENTS], dtype=torch.float64)
+    return _radii(like.device)
+
+
+@kept_constants
+def _radii(device: torch.device) -> Tensor:
+    return torch.tensor(data.covalent_radii[:N_ELEMENTS], dtype=torch.float64, device=device)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from molequi.o3.clebsch_gordan import wigner_3j
+from molequi.runtime.constants import kept_constants
 
 
 def spherical_harmonics(directions: Tensor, l_max: int) -> Tensor:
@@ -20,10 +21,7 @@ def spherical_harmonics(directions: Tensor, l_max: int) -> Tensor:
     """
     if l_max == 0:
         return torch.ones_like(directions[:, :1])
-    selections, constants, matrix = (
-        torch.as_tensor(x, dtype=directions.dtype, device=directions.device)
-        for x in _monomial_factors(l_max)
-    )
+    selections, constants, matrix = _factors(l_max, directions.dtype, directions.device)
     monomials, *others = torch.addmm(constants, directions, selections).chunk(l_max, dim=1)
     for factors in others:
         monomials = monomials * factors
@@ -46,6 +44,12 @@ def solid_harmonics_along(solid: Tensor, vectors: Tensor) -> Tensor:
         pairs = solid[:, (l - 1) ** 2 : l * l, None] * vectors[:, None, :]
         parts.append(pairs.flatten(1) @ lowering.flatten(0, 1))
     return torch.cat(parts, dim=1)
+
+
+@kept_constants
+def _factors(l_max: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """Return `_monomial_factors` where directions lie."""
+    return tuple(torch.from_numpy(x).to(device, dtype) for x in _monomial_factors(l_max))
 
 
 @functools.lru_cache

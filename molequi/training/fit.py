@@ -27,7 +27,6 @@ from molequi.models.checkpoint import load_model, save_model
 from molequi.models.molecular import MolecularModel
 from molequi.nn.backbones.worthwhile import worthwhile_kernels
 from molequi.prediction.evaluated_table import write_evaluated
-from molequi.properties import Property
 from molequi.runtime.device import as_device
 from molequi.runtime.gate import reading
 from molequi.training.calibration import calibrate, without_calibration
@@ -46,7 +45,7 @@ from molequi.training.figures import draw_run
 from molequi.training.labels import choose_labels
 from molequi.training.launch import launch
 from molequi.training.log import RunLog, beaten_lines, final_table
-from molequi.training.loss import Objective
+from molequi.training.loss import make_objective
 from molequi.training.module import MolecularTraining
 from molequi.training.older_runs import OLDER_STATES, present_state
 from molequi.training.processes import is_first_process
@@ -166,7 +165,7 @@ def _make_module(
     rows = [data.batches.frames.properties[name] for name in config.data.targets]
     module = MolecularTraining(
         start.model,
-        _objective(compared_rows(rows), start.scales, settings),
+        make_objective(compared_rows(rows), start.scales, settings),
         make_schedule(settings),
         optimizer=settings.optimizer,
         weight_decay=settings.weight_decay,
@@ -176,13 +175,6 @@ def _make_module(
     )
     module.n_batches = data.n_batches
     return module
-
-
-def _objective(
-    rows: Sequence[Property], scales: Mapping[str, float], settings: TrainingSettings
-) -> Objective:
-    lengths = ["forces"] if settings.force_loss == "norm" else []
-    return Objective(rows, scales, huber=settings.huber, lengths=lengths)
 
 
 def choose_kernels(

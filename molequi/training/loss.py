@@ -22,6 +22,7 @@ from torch.nn import functional
 from molequi.graphs.graph import AtomGraph
 from molequi.properties import Property, part_names
 from molequi.training.parts import split_parts
+from molequi.training.settings import TrainingSettings
 
 
 class Objective:
@@ -146,6 +147,16 @@ class Objective:
         )
 
 
+def make_objective(
+    rows: Sequence[Property], scales: Mapping[str, float], settings: TrainingSettings
+) -> Objective:
+    """Return the objective that the settings describe."""
+    lengths = ["forces"] if settings.force_loss == "norm" else []
+    return Objective(rows, scales, huber=settings.huber, lengths=lengths)
+
+
 def atom_counts(graph: AtomGraph) -> Tensor:
     """Return the number of atoms of each molecule: (B,), float64."""
-    return torch.bincount(graph.batch, minlength=graph.n_molecules).to(torch.float64)
+    # A count of equal numbers would wait for a GPU to tell the largest.
+    ones = torch.ones_like(graph.batch, dtype=torch.float64)
+    return ones.new_zeros(graph.n_molecules).index_add(0, graph.batch, ones)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
-from molequi.kernels import edges_of, inplace, threads
+from molequi.kernels import Edges, edges_of, inplace, threads
 from molequi.kernels.species_rows import rows_of_species
 from molequi.nn.backbones.base import (
     BackboneBase,
@@ -166,8 +166,15 @@ class SphericalBackbone(BackboneBase):
 
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions and cell."""
-        species, edges = self.species_of_number[graph.atomic_numbers], edges_of(graph)
-        harmonics, distances = self._geometry(graph)(edge_vectors(graph), slice(None))
+        return self.forward_along(edge_vectors(graph), graph, edges_of(graph))
+
+    def forward_along(self, vectors: Tensor, graph: AtomGraph, edges: Edges) -> NodeFeatures:
+        """Compute what `forward` does along edge vectors (E, 3), float64, Å, of the graph's edges.
+
+        No value of a tensor is asked for, so that a CUDA graph may capture it.
+        """
+        species = self.species_of_number[graph.atomic_numbers]
+        harmonics, distances = self._geometry(graph)(vectors, slice(None))
         features, invariants = rows_of_species(species, self.embedding)[:, None, :], []
         for layer in self.layers:
             features = layer(features, harmonics, distances, edges, species)

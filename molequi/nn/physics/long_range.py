@@ -113,10 +113,10 @@ class LongRange(nn.Module):
         self, graph: AtomGraph, charges: Tensor | None, splits: dict[int, ewald.Splitting]
     ) -> Tensor:
         """Return the energies of pairs in plain torch."""
-        energies = self._of_pairs(graph.atomic_numbers, charges, molecular_pairs(graph))
+        energies = self.of_pairs(graph.atomic_numbers, charges, molecular_pairs(graph))
         for molecule, split in splits.items():
             atoms = (graph.batch == molecule).nonzero()[:, 0]
-            of_crystal = self._of_pairs(
+            of_crystal = self.of_pairs(
                 graph.atomic_numbers[atoms],
                 None if charges is None else charges[atoms],
                 image_pairs(graph.positions[atoms], graph.cell[molecule], self._reach(split)),
@@ -125,7 +125,7 @@ class LongRange(nn.Module):
             energies = energies.index_add(0, atoms, of_crystal)
         return energies
 
-    def _of_pairs(
+    def of_pairs(
         self,
         numbers: Tensor,
         charges: Tensor | None,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from molequi.training.optimizers.base import MatrixOptimizer, State, adam_direction
 
 # Decay of both moments and of the covariances; steps between two turns of the bases.
-_DECAY, _STEPS_PER_TURN = 0.95, 10
+_DECAY, STEPS_PER_TURN = 0.95, 10
 # Of the trace: above the rounding of float32, below what gradients leave.
 _SHIFT = 1e-7
 # A side of more channels than this keeps its own basis: eigenvectors would cost more than the step.
@@ -25,17 +27,33 @@ class Soap(MatrixOptimizer):
     def direction(self, gradients: Tensor, state: State) -> Tensor:
         """Return directions of entries of order one: (K, m, n)."""
         if not state:
-            for name, square in _squares(gradients).items():
-                state[f"{name}_mean"] = square * (1.0 - _DECAY)
-                state[name] = _eigenvectors(square)
+            lay_bases(gradients, state)
             return torch.zeros_like(gradients)
-        direction = adam_direction(_turned(gradients, state), state, (_DECAY, _DECAY))
-        direction = _turned_back(direction, state)
-        for name, square in _squares(gradients).items():
-            state[f"{name}_mean"].lerp_(square, 1.0 - _DECAY)
-        if state["step"] % _STEPS_PER_TURN == 0:
-            _let_bases_follow(state)
+        direction = direction_in_bases(gradients, state)
+        if state["step"] % STEPS_PER_TURN == 0:
+            let_bases_follow(state)
         return direction
+
+
+def lay_bases(gradients: Tensor, state: State) -> None:
+    """Begin a state: means of the squares and their eigenvectors, by the side's name."""
+    for name, square in _squares(gradients).items():
+        state[f"{name}_mean"] = square * (1.0 - _DECAY)
+        state[name] = _eigenvectors(square)
+
+
+def direction_in_bases(gradients: Tensor, state: State) -> Tensor:
+    """Return directions (K, m, n) in the bases as they are, and let the means follow."""
+    direction = adam_direction(_turned(gradients, state), state, (_DECAY, _DECAY))
+    direction = _turned_back(direction, state)
+    for name, square in _squares(gradients).items():
+        state[f"{name}_mean"].lerp_(square, 1.0 - _DECAY)
+    return direction
+
+
+def by_qr(matrices: Tensor) -> Tensor:
+    """Return Q of the QR decomposition of each matrix: (K, n, n)."""
+    return torch.linalg.qr(matrices).Q
 
 
 def _squares(gradients: Tensor) -> dict[str, Tensor]:
@@ -48,12 +66,15 @@ def _squares(gradients: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _let_bases_follow(state: State) -> None:
-    """Turn the bases after the means of the squares, and the mean gradient with them."""
+def let_bases_follow(state: State, orthogonal: Callable[[Tensor], Tensor] = by_qr) -> None:
+    """Turn the bases after the means of the squares, and the mean gradient with them.
+
+    orthogonal: (K, n, n) -> (K, n, n), orthonormal columns of the same spans, one after the other.
+    """
     mean = _turned_back(state["mean"], state)
     for name in ("left", "right"):
         if name in state:
-            state[name] = _followed(state[f"{name}_mean"], state[name])
+            state[name] = orthogonal(_iterated(state[f"{name}_mean"], state[name]))
     state["mean"] = _turned(mean, state)
 
 
@@ -67,12 +88,12 @@ def _eigenvectors(square: Tensor) -> Tensor:
     return torch.linalg.eigh(square + torch.diag_embed(_shift(square) * tilt)).eigenvectors
 
 
-def _followed(square: Tensor, basis: Tensor) -> Tensor:
-    """Return the basis after one power iteration: (K, n, n).
+def _iterated(square: Tensor, basis: Tensor) -> Tensor:
+    """Return what one power iteration makes of the basis: (K, n, n).
 
     The shift keeps vectors that no gradient has reached where they were, for the same reason.
     """
-    return torch.linalg.qr(torch.bmm(square, basis) + _shift(square)[:, :, None] * basis).Q
+    return torch.bmm(square, basis) + _shift(square)[:, :, None] * basis
 
 
 def _shift(square: Tensor) -> Tensor:
