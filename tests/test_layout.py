@@ -18,11 +18,12 @@ PACKAGE = ROOT / "molequi"
 # after its files.
 ORDER: tuple[tuple[str, str], ...] = (
     ("", "errors version"),
+    ("runtime", "constants"),
     ("o3", "irreps clebsch_gordan coupling symmetric spherical_harmonics cartesian wigner"),
     ("graphs", "elements graph cells batched neighbors verlet"),
     (
         "runtime",
-        "constants gate files locks plain journal folders tensors resources signals device",
+        "gate files locks plain journal folders tensors resources signals device",
     ),
     ("", "plots"),
     ("properties", "property table declarations"),

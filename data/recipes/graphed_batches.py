@@ -216,7 +216,8 @@ def _edges_of(sender: Tensor, receiver: Tensor, n_used: Tensor, n_atoms: int) ->
     receiver_ptr, sender_ptr = (
         torch.minimum(torch.searchsorted(ends, numbers), n_used) for ends in (receiver, ordered)
     )
-    return Edges(torch.stack([sender, receiver]), receiver_ptr, order, sender_ptr)
+    index, kinds = torch.stack([sender, receiver]), sender.new_empty(0)
+    return Edges(index, receiver_ptr, order, sender_ptr, kinds)
 
 
 def _refuse(frames: Frames) -> None:

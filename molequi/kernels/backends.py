@@ -88,9 +88,9 @@ class FusedBackend(Backend):
 
     def serves(self, features: Tensor) -> bool:
         """Serve the device that the form is made for."""
-        if self.form == "triton":
-            return cuda.serves(features)
-        return features.device.type == "cpu" and not is_transformed()
+        if is_transformed():
+            return False
+        return cuda.serves(features) if self.form == "triton" else features.device.type == "cpu"
 
     def convolve(
         self,

@@ -12,6 +12,7 @@ import yaml
 from ase.build import molecule
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from molequi.datasets.making import make_frames
 from molequi.datasets.npz import save_npz
@@ -223,17 +224,21 @@ def test_a_plan_has_every_structure_once_and_room_for_each_batch(training) -> No
 
 
 class Watch(TorchDispatchMode):
-    """Collects the names of the operations that a capture refuses."""
+    """Collects the operations that a capture refuses: waits, and copies from the CPU."""
 
     def __init__(self) -> None:
         super().__init__()
         self.refused: set[str] = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func.overloadpacket.__name__
+        name, kwargs = func.overloadpacket.__name__, kwargs or {}
+        given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        # Numbers may lie on the CPU: kernels take them as arguments.
+        if any(x.device.type == "cpu" and x.ndim for x in given):
+            self.refused.add(f"{name} of the CPU")
         if name in REFUSED:
             self.refused.add(name)
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 def test_the_watch_sees_what_a_capture_refuses() -> None:
@@ -241,11 +246,17 @@ def test_the_watch_sees_what_a_capture_refuses() -> None:
         bool(torch.ones(2).any())
         torch.tensor([1.0, 2.0])
         torch.ones(2).nonzero()
-    assert {"_local_scalar_dense", "lift_fresh", "nonzero"} <= watch.refused
+        torch.ones(2, device="meta") + torch.ones(2).to("meta")
+        torch.ones(2, device="meta").new_tensor([1.0, 2.0])
+    copies = {"_to_copy of the CPU"}
+    assert {"_local_scalar_dense", "lift_fresh", "nonzero"} | copies <= watch.refused
 
 
-def test_a_step_asks_no_tensor_for_a_value(training, monkeypatch) -> None:
-    """On a GPU the look-up by species and the products are those without a wait."""
+def test_a_step_asks_no_tensor_for_a_value(prepared, monkeypatch) -> None:
+    """And copies none from the CPU; on a device without memory, which refuses values too.
+
+    Where the look-up by species and the products are those of a GPU.
+    """
     kernels = importlib.import_module("molequi.kernels.species_rows")
     dense, products = (
         importlib.import_module(f"molequi.{name}")
@@ -261,10 +272,14 @@ def test_a_step_asks_no_tensor_for_a_value(training, monkeypatch) -> None:
         return dense.couple(*arguments)
 
     monkeypatch.setattr(products, "couple", couple)
-    training.start(training.data.plan(torch.arange(4), training.size)[0], 0.0)
-    training.step()
+    config, frames, start = prepared
+    start = start._replace(model=copy.deepcopy(start.model))
+    module = recipe("graphed_training")
+    training = module.GraphedTraining(config, frames, start, torch.device("meta"))
+    training.start(training.chosen, 0.0)
     with Watch() as watch:
         training.step()
+        training.soap.turn()
     assert not watch.refused
 
 
