@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from ase.data import chemical_symbols
@@ -26,7 +26,7 @@ def drawn(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
     Isolated atoms train, and are no error of a test. So do structures with elements that would
     stand in valid or test alone: no model answers for an element that it has never seen.
     """
-    return _all_elements_train(loaded, _without_atoms(split, loaded))
+    return all_elements_train(loaded, _without_atoms(split, loaded))
 
 
 def part_sizes(split: SplitSettings) -> dict[str, float]:
@@ -34,7 +34,8 @@ def part_sizes(split: SplitSettings) -> dict[str, float]:
     return {"train": split.train, "valid": split.valid, "test": split.test}
 
 
-def _all_elements_train(loaded: LabelledSet, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+def all_elements_train(loaded: LabelledSet, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Move structures to train with elements that would stand in valid or test alone."""
     frames = loaded.frames
     known = torch.tensor(frames.subset(parts["train"]).elements())
     owner = torch.repeat_interleave(torch.arange(len(frames)), frames.n_atoms)
@@ -42,7 +43,7 @@ def _all_elements_train(loaded: LabelledSet, parts: dict[str, Tensor]) -> dict[s
     is_new[owner[~torch.isin(frames.atomic_numbers, known)]] = True
     moved = torch.cat([parts[name][is_new[parts[name]]] for name in ("valid", "test")])
     if not len(moved):
-        return parts
+        return dict(parts)
     numbers = set(frames.subset(moved).elements()) - set(known.tolist())
     symbols = " ".join(chemical_symbols[number] for number in sorted(numbers))
     _LOG.warning(

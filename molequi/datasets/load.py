@@ -14,7 +14,7 @@ from torch import Tensor
 
 from molequi.datasets.base import DatasetSpec, Request
 from molequi.datasets.contacts import refuse_coincident
-from molequi.datasets.drawing import drawn, part_sizes
+from molequi.datasets.drawing import all_elements_train, drawn, part_sizes
 from molequi.datasets.duplicates import shared_with_training
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.outliers import constants, outliers
@@ -132,6 +132,8 @@ def divide(settings: DataSettings, loaded: LabelledSet) -> LabelledSet:
     for name in ("train", "valid"):
         if not len(parts[name]):
             raise UserError(_nothing_left(name, settings))
+    if split.kind in {"file", "stored"}:  # those that are published stay as they are
+        parts = all_elements_train(loaded, parts)
     if loaded.groups:
         check_groups(parts, loaded.groups, f"data.split.kind={split.kind}")
     return dataclasses.replace(loaded, splits=parts)

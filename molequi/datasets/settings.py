@@ -22,7 +22,7 @@ class SplitSettings(Settings):
     number `index`), cormorant (QM9), file (`path`: npz or json of row lists), stored (in the data
     file).
     Isolated atoms always train, beside the number asked for: references come from them. Where the
-    split is drawn, so do structures with elements that would not train otherwise.
+    split is not a published one, so do structures with elements that would not train otherwise.
     train, valid, test: of a random split fractions of the whole when below 1, else counts; of the
     others so many of each part, all of it when below 1 (official: `valid` structures are taken out
     of the published training rows).

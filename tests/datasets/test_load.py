@@ -350,6 +350,20 @@ def test_elements_that_would_be_tested_alone_train(
     assert split.get("kind") != "size" or "1 structures with Cl move to train" in caplog.text
 
 
+def test_elements_that_a_split_file_tests_alone_train_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, split = tmp_path / "rare.csv", tmp_path / "split.json"
+    path.write_text("smiles,gap\nCO,1\nCCO,2\nCN,3\nCF,4\nCC,5\nCCl,6\n")
+    split.write_text('{"train": [0, 1], "valid": [2, 3, 4], "test": [5]}')
+    chosen = {"kind": "file", "path": str(split)}
+    loaded = load_dataset(settings(kind="table", path=str(path), targets="gap", split=chosen))
+    parts = {name: rows.tolist() for name, rows in loaded.splits.items()}
+    assert parts == {"train": [0, 1, 2, 3, 5], "valid": [4], "test": []}
+    assert "3 structures with N F Cl move to train" in caplog.text
+    assert "(first rare.csv:4)" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
