@@ -44,6 +44,7 @@ from molequi.datasets.sampler import mix_seed
 from molequi.errors import NotConvergedError, UserError
 from molequi.models.checkpoint import save_model
 from molequi.models.molecular import MolecularModel
+from molequi.runtime.device import as_device
 from molequi.training.calibration import calibrate, without_calibration
 from molequi.training.config import Config, load_config
 from molequi.training.doubt import compared_rows, doubt_heads
@@ -99,7 +100,7 @@ class GraphedTraining:
         settings = config.training
         self.whole = start.model.physics
         learned = without_fixed_terms(frames, start.model)
-        self.model = start.model.to(device).train()
+        self.model = start.model.to(device)
         self.model.set_physics(learned_physics(self.whole))
         self.model.use_kernels("triton" if device.type == "cuda" else "reference")
         rows = compared_rows(frames.properties[name] for name in config.data.targets)
@@ -250,6 +251,16 @@ def finish(model: MolecularModel, prepared: Prepared, output: Path) -> None:
     LOG.info("errors on the %d validation structures:\n%s", len(valid), table)
 
 
+def run(prepared: Prepared, device: torch.device, output: Path) -> None:
+    """Train, and write the model."""
+    part = prepared.frames.subset(prepared.splits["train"])
+    training = GraphedTraining(prepared.config, part, prepared.start, device)
+    LOG.info("%d structures, batches of %s", len(part), training.size)
+    position = train(training, prepared.config, torch.arange(len(part)), output)
+    LOG.info("%d steps, %d epochs, %.0f s", position.step, position.epoch, position.seconds)
+    finish(training.result().to(device), prepared, output)
+
+
 def main() -> None:
     """Train as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -259,14 +270,11 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    prepared = prepare(arguments.config, arguments.overrides)
-    train_part = prepared.frames.subset(prepared.splits["train"])
-    device = torch.device(arguments.device)
-    training = GraphedTraining(prepared.config, train_part, prepared.start, device)
-    LOG.info("%d structures, batches of %s", len(train_part), training.size)
-    position = train(training, prepared.config, torch.arange(len(train_part)), arguments.output)
-    LOG.info("%d steps, %d epochs, %.0f s", position.step, position.epoch, position.seconds)
-    finish(training.result().to(device), prepared, arguments.output)
+    try:
+        device = torch.device(as_device(arguments.device))
+        run(prepare(arguments.config, arguments.overrides), device, arguments.output)
+    except UserError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -351,14 +351,19 @@ def test_orthonormal_columns_are_those_of_qr() -> None:
     torch.testing.assert_close(overlap, torch.eye(6).expand(4, 6, 6), atol=1e-5, rtol=0.0)
 
 
+def write_files(folder: Path) -> None:
+    """Write the structures and a config in float32."""
+    parts = torch.arange(20).split([14, 4, 2])
+    splits = dict(zip(("train", "valid", "test"), parts, strict=True))
+    save_npz(labelled_frames(), folder / "frames.npz", splits=splits)
+    text = yaml.safe_dump(settings("frames.npz", "float32"))
+    (folder / "graphed.yaml").write_text(text, encoding="utf-8")
+
+
 def test_a_run_writes_a_model_that_predicts(tmp_path, monkeypatch) -> None:
     module = recipe("graphed_training")
     monkeypatch.chdir(tmp_path)
-    parts = torch.arange(20).split([14, 4, 2])
-    splits = dict(zip(("train", "valid", "test"), parts, strict=True))
-    save_npz(labelled_frames(), tmp_path / "frames.npz", splits=splits)
-    text = yaml.safe_dump(settings("frames.npz", "float32"))
-    (tmp_path / "graphed.yaml").write_text(text, encoding="utf-8")
+    write_files(tmp_path)
     arguments = ["graphed_training", "graphed.yaml", "training.epochs=2", "--output"]
     monkeypatch.setattr(sys, "argv", [*arguments, "out.safetensors", "--device", "cpu"])
     module.main()
@@ -374,6 +379,29 @@ def test_a_run_writes_a_model_that_predicts(tmp_path, monkeypatch) -> None:
     again = start_model(config, frames).model.state_dict()
     name = "backbone.embedding"
     assert torch.equal(again[name], model.state_dict()[name])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ("training.optimizer=adamw", "optimizer=soap"),
+        ("model.charges=flows training.weights={}", "equilibrated"),
+    ],
+)
+def test_what_cannot_be_captured_is_refused(
+    tmp_path, monkeypatch, capsys, overrides, words
+) -> None:
+    module = recipe("graphed_training")
+    monkeypatch.chdir(tmp_path)
+    write_files(tmp_path)
+    arguments = ["graphed_training", "graphed.yaml", *overrides.split()]
+    options = ["--output", "out.safetensors", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", [*arguments, *options])
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out.safetensors").exists()
 
 
 def test_captured_steps_are_the_steps(prepared) -> None:
