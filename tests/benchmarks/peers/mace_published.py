@@ -3,7 +3,7 @@
     python mace_published.py FOLDER NAME...
 
 writes NAME.model and NAME.json: of each structure energy, eV, forces, eV/Å, and stress, eV/Å³, in
-float64. Sizes of MACE-OFF23: Kovács et al., arXiv 2312.15211; of MACE-MP-0: Batatia et al., arXiv
+float64. Energies are scaled so that forces are as large as those of strained molecules. Sizes of MACE-OFF23: Kovács et al., arXiv 2312.15211; of MACE-MP-0: Batatia et al., arXiv
 2401.00096; of MACE-MPA-0: the same as MACE-MP-0 medium with the settings of its release.
 """
 
@@ -29,6 +29,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from systems import aspirin, water_box
 
 ORGANIC = (1, 6, 7, 8, 9, 15, 16, 17, 35, 53)
+LARGEST_FORCE = 5.0  # eV/Å, of aspirin
 MATERIALS = (*range(1, 84), *range(89, 95))
 OFF = {"atomic_numbers": ORGANIC, "num_bessel": 8, "r_max": 5.0}
 MP = {"atomic_numbers": MATERIALS, "num_bessel": 10, "r_max": 6.0}
@@ -73,10 +74,18 @@ def model_of(
         MLP_irreps=o3.Irreps("16x0e"),
         gate=torch.nn.functional.silu,
         avg_num_neighbors=15.0,
-        atomic_inter_scale=0.1,
+        atomic_inter_scale=1.0,
         atomic_inter_shift=0.0,
         **settings,
     )
+
+
+def scale(path: Path, atoms: Atoms) -> None:
+    """Scale the energy of a model so that the largest component of the forces is 5 eV/Å."""
+    largest = np.abs(values(path, atoms)["forces"]).max()
+    model = torch.load(path, weights_only=False)
+    model.scale_shift.scale *= LARGEST_FORCE / largest
+    torch.save(model, path)
 
 
 def structures(elements: tuple[int, ...]) -> dict[str, Atoms]:
@@ -106,6 +115,7 @@ def main(folder: Path, names: list[str]) -> None:
         path = folder / f"{name}.model"
         torch.save(model_of(**PUBLISHED[name]), path)
         given = structures(PUBLISHED[name]["atomic_numbers"])
+        scale(path, given["aspirin"])
         found = {system: values(path, atoms) for system, atoms in given.items()}
         path.with_suffix(".json").write_text(json.dumps(found))
 
