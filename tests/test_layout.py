@@ -53,7 +53,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "kernels.compiled",
-        "compiling convolution_terms convolution products contraction equilibration pair_terms "
+        "compiling convolution_terms convolution products contraction "
+        "contraction_tangents equilibration pair_terms "
         "pair_setup pairs pair_tangents",
     ),
     (

@@ -1,8 +1,9 @@
 """The symmetric contraction on the CPU: kernels over the nodes behind two torch operators.
 
-B_i[k,c] = sum_p w[s_i,p,c] P_p[k](x_i[:,c]) and its gradients run in `compiled.contraction`. The
-backward of the backward, which only training on forces and Hessians need, is made by autograd of
-`reference.contract`, so that derivatives of any order exist.
+B_i[k,c] = sum_p w[s_i,p,c] P_p[k](x_i[:,c]) and its gradients run in `compiled.contraction`, the
+backward of the backward, of training on forces and of Hessians, in `compiled.contraction_tangents`.
+Where third derivatives may follow it is made by autograd of `reference.contract`, so that
+derivatives of any order exist.
 """
 
 from __future__ import annotations
@@ -53,15 +54,32 @@ def backward(
 def double_backward(
     x: Tensor, w: Tensor, g: Tensor, u: Tensor, z: Tensor | None, species: Tensor, polynomials: str
 ) -> tuple[Tensor, ...]:
-    """Return dx, dw, dg of <u, dx> + <z, dw>, in plain torch."""
-    again = torch.is_grad_enabled()
+    """Return dx, dw, dg of <u, dx> + <z, dw>, differentiable where autograd records."""
+    if torch.is_grad_enabled():
+        return _double_backward_again(x, w, g, u, z, species, polynomials)
+    dx, dg = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, g))
+    steps = program(polynomials, x.dtype)
+    ranges = _node_ranges(x, 6 * steps.cost)
+    dw = w.new_empty(len(ranges), *w.shape)
+    kernel = functools.partial(compiled.contraction_tangents.double_backward, *steps)
+    inputs = arrays(x, w, g, u, torch.zeros_like(w) if z is None else z, species)
+    threads.run(kernel, inputs, (), arrays(dx, dg), ranges, of_range=dw.numpy())
+    return dx, dw.sum(0), dg
+
+
+def _double_backward_again(
+    x: Tensor, w: Tensor, g: Tensor, u: Tensor, z: Tensor | None, species: Tensor, polynomials: str
+) -> tuple[Tensor, ...]:
     with torch.enable_grad():
-        inputs = [t if t.requires_grad else t.detach().requires_grad_() for t in (x, w, g)]
+        # Views, for g may be a function of x, which must not be gone through here.
+        inputs = [
+            t.view_as(t) if t.requires_grad else t.detach().requires_grad_() for t in (x, w, g)
+        ]
         out = reference.contract(inputs[0], inputs[1], species, named(polynomials))
         dx, dw = torch.autograd.grad(out, inputs[:2], inputs[2], create_graph=True)
         total = (u * dx).sum() if z is None else (u * dx).sum() + (z * dw).sum()
         return torch.autograd.grad(
-            total, inputs, create_graph=again, allow_unused=True, materialize_grads=True
+            total, inputs, create_graph=True, allow_unused=True, materialize_grads=True
         )
 
 

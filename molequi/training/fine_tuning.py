@@ -135,7 +135,7 @@ def _as_read_by(source: MolecularModel, row: Property, outputs: Sequence[Propert
     is_same = own is not None and row.name in source.heads and own.irreps == row.irreps
     if own is None or not is_same or any(other.name in row.serves for other in outputs):
         return row
-    return dataclasses.replace(row, head=own.head)
+    return row if own.head == row.head else dataclasses.replace(row, head=own.head, gives=own.gives)
 
 
 def _copy_heads(old: nn.ModuleDict, new: nn.ModuleDict) -> list[str]:

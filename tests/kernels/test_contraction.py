@@ -56,6 +56,58 @@ def test_fused_is_the_reference(name: str) -> None:
         assert float((found - right).abs().max()) <= 1e-12 * max(1.0, float(right.abs().max()))
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_second_derivatives_of_forces_alone(name: str) -> None:
+    """As in training on forces: the first pass asks for no gradient of the weights."""
+    results = []
+    for kernels in ("generic", "reference"):
+        x, w, g = tensors(CASES[name])
+        out = contract(x, w, SPECIES, CASES[name], kernels=kernels)
+        (forces,) = torch.autograd.grad(out, x, g, create_graph=True)
+        results.append(torch.autograd.grad(forces.square().sum(), (x, w, g), allow_unused=True))
+    for found, right in zip(*results, strict=True):
+        if right is None:  # a linear map has the same forces everywhere
+            assert found is None or not found.any()
+        else:
+            assert float((found - right).abs().max()) <= 1e-12 * float(right.abs().max())
+
+
+@pytest.mark.parametrize("name", ["off", "squares"])
+def test_numeric_second_derivatives(name: str) -> None:
+    x, w, _ = tensors(CASES[name])
+
+    def function(features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        return contract(features, weights, SPECIES[:1], CASES[name], kernels="generic")
+
+    one = x.detach()[:1, :, :1].requires_grad_(), w.detach()[:, :, :1].requires_grad_()
+    assert torch.autograd.gradgradcheck(function, one, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_second_derivatives_where_the_output_is_squared(name: str) -> None:
+    """As in Hessians: what the output is multiplied with depends on the features itself."""
+    results = []
+    for kernels in ("generic", "reference"):
+        x, w, _ = tensors(CASES[name])
+        value = contract(x, w, SPECIES, CASES[name], kernels=kernels).square().sum()
+        (slope,) = torch.autograd.grad(value, x, create_graph=True)
+        results.append(torch.autograd.grad(slope.square().sum(), (x, w)))
+    for found, right in zip(*results, strict=True):
+        assert float((found - right).abs().max()) <= 1e-12 * float(right.abs().max())
+
+
+def test_third_derivatives_are_those_of_the_reference() -> None:
+    results = []
+    for kernels in ("generic", "reference"):
+        x, w, _ = tensors(CASES["off"])
+        value = contract(x, w, SPECIES, CASES["off"], kernels=kernels).square().sum()
+        for _ in range(2):
+            (slope,) = torch.autograd.grad(value, x, create_graph=True)
+            value = slope.square().sum()
+        results.append(torch.autograd.grad(value, x)[0])
+    assert float((results[0] - results[1]).abs().max()) <= 1e-11 * float(results[1].abs().max())
+
+
 def test_float32_differs_by_rounding() -> None:
     for polynomials in CASES.values():
         x, w, _ = (t.detach() for t in tensors(polynomials, torch.float32))

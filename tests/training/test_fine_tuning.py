@@ -239,6 +239,27 @@ def test_elements_that_are_left_out_keep_their_reference(pretrained, toy_frames,
     assert float(start.model.heads["energy"].reference[8]) == float(before) != 0.0
 
 
+def test_an_imported_model_keeps_its_dipoles(tmp_path, toy_frames, toy_config):
+    torch.manual_seed(0)
+    backbone = MaceBackbone(
+        [1, 6, 8], 4.0, n_channels=4, l_max=1, correlation=2, irreps_out=Irreps("0e+1o")
+    )
+    gives = ("dipole_magnitude",)
+    row = dataclasses.replace(PROPERTIES["dipole"], head="layered_dipole", gives=gives)
+    source = MolecularModel(backbone, [row]).double().eval()
+    source.heads["dipole"].scale.fill_(0.3)
+    save_model(source, tmp_path / "mace.safetensors")
+    frames, dipoles = toy_frames(6), torch.randn(6, 3, dtype=torch.float64)
+    rows = {"dipole": PROPERTIES["dipole"]}
+    frames = type(frames)(**{**vars(frames), "targets": {"dipole": dipoles}, "properties": rows})
+    settings = {"data": {"targets": ["dipole"]}, "training": {"weights": {}, "dtype": "float64"}}
+    model = start_model(tuned(toy_config, tmp_path / "mace.safetensors", **settings), frames).model
+    assert set(model.properties) == {"dipole", "dipole_magnitude"}
+    old, new = (predict_frames(m.eval(), frames, ["dipole"])["dipole"] for m in (source, model))
+    assert float(old.abs().max()) > 1e-3
+    assert float((new - old).abs().max()) < 1e-12
+
+
 def test_unfit_starting_models_are_refused(tmp_path, pretrained, toy_frames, toy_config):
     with pytest.raises(UserError, match="does not know N.*freeze=backbone.*it knows H C O"):
         frozen = tuned(toy_config, pretrained, freeze="backbone")

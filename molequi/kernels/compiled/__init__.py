@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from molequi.kernels.compiled import (
         contraction,
+        contraction_tangents,
         convolution,
         equilibration,
         pair_setup,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "contraction",
+    "contraction_tangents",
     "convolution",
     "equilibration",
     "pair_setup",
@@ -40,6 +42,10 @@ def __getattr__(name: str) -> ModuleType:
         import molequi.kernels.compiled.contraction as contraction_kernels
 
         return contraction_kernels
+    if name == "contraction_tangents":
+        import molequi.kernels.compiled.contraction_tangents as contraction_tangents_kernels
+
+        return contraction_tangents_kernels
     if name == "equilibration":
         import molequi.kernels.compiled.equilibration as equilibration_kernels
 

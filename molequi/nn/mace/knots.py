@@ -13,7 +13,7 @@ from molequi.nn.mace.interaction import LayerSplines, MaceInteraction
 from molequi.nn.mace.radial import EdgeScalars
 
 # Knot intervals per Å: forces of random networks then differ from those of the networks on every
-# edge by less than 1.5e-6 of the largest (64 per Å: 1.5e-5), of shapes such as MACE-OFF23's.
+# edge by less than 4e-6 of the largest, of shapes such as MACE-OFF23's; with 64 by ten times that.
 KNOTS_PER_ANGSTROM = 128
 # A length instead of zero, Å, at which the radial functions are not defined.
 _NEARLY_ZERO = 1e-6
