@@ -84,6 +84,8 @@ def test_a_perfect_model_has_perfect_scores(recipe, loaded, monkeypatch):
     monkeypatch.setattr(recipe, "predict_frames", exact)
     errors = recipe.scores(None, test)
     assert errors["R² of rosenfeld_isotropic"] == 1.0
+    assert errors["R² of rosenfeld_isotropic, 95 % interval"] == [1.0, 1.0]
+    assert errors["sign right, 95 % interval (%)"] == [100.0, 100.0]
     assert errors["sign right where |rosenfeld_isotropic| > 0.05 bohr⁴ (%)"] == 100.0
     assert errors["mirror violation over the spread"] == 0.0
 
