@@ -13,6 +13,10 @@ Stages, each goes on where it was stopped; files lie in --work:
              Shard k is made from its number and the seed alone and holds all categories, so any
              number of shards is a balanced set
   large      shards of molecules of 61 to 100 atoms of valid and test, to measure errors by size
+  stacks     shards of flat rings and other molecules face to face
+  arenes     the same of arenes with few substituents, `catalogue_arenes.tsv`
+  tiny       shards of the smallest molecules and ions, their complexes with small molecules, and
+             halogen bonds, `catalogue_tiny.tsv`; after `arenes`, whose halides it takes as well
   check      labels of small frames against PySCF at the teacher's own level: `checks.jsonl`
   atoms      energies of the isolated atoms by PySCF: `atoms.json`
   jacobian   how forces change along a displacement of every seventh frame: `jacobian/00000.npz`
@@ -23,7 +27,8 @@ Split: by hash of the skeleton, so that stereoisomers, tautomers and protonation
 molecule stand in one part; molecules of up to three heavy atoms always train, and all larger
 molecules of a complex are of one part. Kept out: what --suites and --reserved name, except
 molecules of up to three heavy atoms, and every complex that is a system of a suite, whatever the
-size of its molecules (`teacher_identity`).
+size of its molecules (`teacher_identity`). `tiny` also keeps out every ion of a suite, however
+small, and whatever has the composition of a charged system.
 """
 
 import argparse
@@ -43,7 +48,8 @@ import teacher_molecules as molecules
 LOG = logging.getLogger("teacher")
 PACKAGES = ("auto3d", "molsets", "qc-b3db", "qm9pack", "rdkit", "torch", "numpy", "ase")
 TEACHER_FILE = "models/aimnet2_wb97m_ens_f.jpt"
-FIRST_LARGE = 90000  # shards from this number on hold large molecules
+# Numbers of their first shards.
+FIRST_STACKS, FIRST_ARENES, FIRST_TINY, FIRST_LARGE = 80000, 85000, 86000, 90000
 LEVEL = "ωB97M-D3(BJ)/def2-TZVPP, by four AIMNet2 networks (Auto3D 2.3.1)"
 
 
@@ -89,6 +95,50 @@ def label_large(settings: argparse.Namespace) -> None:
         molecules.write(molecules.build_large(settings.seed, reserved), path)
     plan = shards.make_large_plan(molecules.read(path), reserved, settings.seed)
     make_shards(settings, plan, range(FIRST_LARGE, FIRST_LARGE + settings.large))
+
+
+def label_stacks(settings: argparse.Namespace) -> None:
+    """Make --stacks shards of molecules face to face."""
+    import teacher_shards as shards  # noqa: PLC0415
+
+    reserved = make_catalogue(settings)
+    entries = molecules.read(settings.work / "catalogue.tsv")
+    plan = shards.make_stack_plan(entries, reserved, settings.seed)
+    make_shards(settings, plan, range(FIRST_STACKS, FIRST_STACKS + settings.stacks))
+
+
+def label_arenes(settings: argparse.Namespace) -> None:
+    """Make --arenes shards of arenes face to face."""
+    import teacher_shards as shards  # noqa: PLC0415
+
+    reserved = make_catalogue(settings)
+    entries = molecules.read(settings.work / "catalogue.tsv")
+    plan = shards.make_arene_plan(entries, read_arenes(settings, reserved), reserved)
+    make_shards(settings, plan, range(FIRST_ARENES, FIRST_ARENES + settings.arenes))
+
+
+def read_arenes(settings: argparse.Namespace, reserved: identity.Reserved) -> list[molecules.Entry]:
+    """Read the catalogue of arenes; write it where there is none."""
+    path = settings.work / "catalogue_arenes.tsv"
+    if not path.exists():
+        molecules.write(molecules.build_arenes(settings.seed, reserved), path)
+    return molecules.read(path)
+
+
+def label_tiny(settings: argparse.Namespace) -> None:
+    """Make --tiny shards of the smallest molecules, their complexes, and halogen bonds."""
+    import teacher_shards as shards  # noqa: PLC0415
+    import teacher_tiny as tiny  # noqa: PLC0415
+
+    reserved, ions = make_catalogue(settings), identity.read_ions(settings.suites)
+    path = settings.work / "catalogue_tiny.tsv"
+    if not path.exists():
+        molecules.write(tiny.build(reserved, ions), path)
+    halogens = {f"element_{x}" for x in tiny.tables.HALOGENS}
+    others = molecules.read(settings.work / "catalogue.tsv")
+    others = [e for e in others if e.category in halogens] + read_arenes(settings, reserved)
+    plan = shards.make_tiny_plan(molecules.read(path), others, (reserved, ions), settings.seed)
+    make_shards(settings, plan, range(FIRST_TINY, FIRST_TINY + settings.tiny))
 
 
 def make_shards(settings: argparse.Namespace, plan: tuple, numbers: range) -> None:
@@ -208,6 +258,9 @@ STAGES = {
     "catalogue": make_catalogue,
     "label": label,
     "large": label_large,
+    "stacks": label_stacks,
+    "arenes": label_arenes,
+    "tiny": label_tiny,
     "check": check,
     "atoms": atoms,
     "jacobian": jacobian,
@@ -226,6 +279,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--reserved", type=Path, help="file of SMILES that stay out, one per line")
     parser.add_argument("--shards", type=int, default=200)
     parser.add_argument("--large", type=int, default=6, help="shards of large molecules")
+    parser.add_argument("--stacks", type=int, default=20, help="shards of stacks")
+    parser.add_argument("--arenes", type=int, default=20, help="shards of arenes")
+    parser.add_argument("--tiny", type=int, default=12, help="shards of the smallest molecules")
     parser.add_argument("--checks", type=int, default=50, help="labels to compare with PySCF")
     parser.add_argument("--most-atoms", type=int, default=12, help="largest frame to compare")
     parser.add_argument("--seed", type=int, default=20260112)

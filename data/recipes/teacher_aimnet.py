@@ -59,8 +59,11 @@ def batches(sizes: Sequence[int]) -> Iterator[np.ndarray]:
 
 
 def pad(structures: Sequence[Structure]) -> dict[str, torch.Tensor]:
-    """Lay structures out as the networks read them; empty places have number 0."""
-    width = max(len(s.z) for s in structures)
+    """Lay structures out as the networks read them; empty places have number 0.
+
+    At least two places: of a single atom alone the networks cannot make a matrix of distances.
+    """
+    width = max(2, *(len(s.z) for s in structures))
     numbers = np.zeros((len(structures), width), dtype=np.int64)
     coord = np.zeros((len(structures), width, 3), dtype=np.float32)
     for row, s in enumerate(structures):

@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 from ase.data import atomic_masses, chemical_symbols
-from organic_frames import offsets
 from teacher_geometries import FREE, SAMPLERS
+from teacher_moves import offsets
 from teacher_shards import CATEGORIES
 
 LOG = logging.getLogger("teacher")
 PARTS = ("train", "valid", "test")
-SIZES = ((2, 10), (11, 24), (25, 40), (41, 60), (61, 100))
+REACTIVE = ("tiny", "tiny_complex")
+SIZES = ((1, 10), (11, 24), (25, 40), (41, 60), (61, 100))
 Arrays = dict[str, np.ndarray]
 
 
@@ -81,13 +82,15 @@ def reasons(arrays: Arrays, limits: Limits) -> np.ndarray:
     """Name the reason to drop each frame (B,), '' to keep it.
 
     force: beyond what molecules meet; spread: the networks disagree; reacted: bonds broke or
-    formed where the sampler does not do that on purpose (a proton that went over is kept).
+    formed where the sampler does not do that on purpose (a proton that went over is kept), except
+    among the smallest molecules and ions, whose reactions the networks know or disagree on.
     """
     n_atoms = arrays["n_atoms"]
     force = per_frame(np.linalg.norm(arrays["forces"], axis=1), n_atoms)
     spread = per_frame(arrays["forces_std"], n_atoms)
     allowed = np.clip(limits.share * force, limits.floor, limits.ceiling)
     free = np.isin(arrays["sampler"], [SAMPLERS.index(name) for name in FREE])
+    free |= np.isin(arrays["category"], [CATEGORIES.index(name) for name in REACTIVE])
     found = np.full(len(n_atoms), "", dtype="<U8")
     found[~free & (arrays["damage"] > 1)] = "reacted"
     found[~(spread <= allowed)] = "spread"

@@ -21,7 +21,9 @@ def read_tables(path: Path) -> dict[str, list[str]]:
 
 ELEMENTS = ("B", "Si", "P", "S", "Cl", "F", "As", "Se", "Br", "I", "N", "O")
 SECTIONS = (
-    "substituents", "small substituents", "cations", "anions", "solvents", "common",
+    "substituents", "small substituents", "arenes", "cations", "anions", "solvents", "common",
+    "tiny heads", "tiny centres", "tiny others", "tiny ions", "tiny partners", "halides",
+    "acceptors",
     *(f"state {element}" for element in ELEMENTS),
 )  # fmt: skip
 _TABLES = read_tables(Path(__file__).with_name("teacher_chemistry.txt"))
@@ -30,6 +32,14 @@ SUBSTITUENTS, SMALL_SUBSTITUENTS = _TABLES["substituents"], _TABLES["small subst
 STATES = {element: _TABLES[f"state {element}"] for element in ELEMENTS}
 CATIONS, ANIONS = _TABLES["cations"], _TABLES["anions"]
 SOLVENTS, COMMON = _TABLES["solvents"], _TABLES["common"]
+ARENES = _TABLES["arenes"]
+TINY_HEADS, TINY_CENTRES = _TABLES["tiny heads"], _TABLES["tiny centres"]
+TINY_OTHERS, TINY_IONS = _TABLES["tiny others"], _TABLES["tiny ions"]
+TINY_PARTNERS, HALIDES, ACCEPTORS = (
+    _TABLES[name] for name in ("tiny partners", "halides", "acceptors")
+)
+HALOGENS = ("F", "Cl", "Br", "I")
+ON_ARENES = ("[H]", "C", "F", "Cl", "Br", "O", "N", "OC", "C#N", "C=O", "CC", "N(=O)=O", "S", "I")
 
 # Amino acids by letter: the side chain on the alpha carbon and its charged form, if any.
 SIDE_CHAINS: dict[str, tuple[str, str]] = {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import organic_frames as frames
+import teacher_moves as moves
 from ase.data import covalent_radii
 from rdkit import Chem
 from rdkit.Chem import AllChem
@@ -16,10 +16,14 @@ from rdkit.Chem import AllChem
 BOLTZMANN = 8.617333262e-5  # eV/K
 SAMPLERS = (
     "start", "relaxing", "relaxed", "md", "modes", "stretch", "xh", "torsion", "scan", "squeeze",
-    "separate", "place", "approach",
+    "separate", "place", "approach", "bond", "contact",
 )  # fmt: skip
 CODE = {name: code for code, name in enumerate(SAMPLERS)}
-FREE = frozenset({"stretch", "xh", "squeeze", "approach"})  # bonds may be broken here on purpose
+# Bonds may be broken or formed here on purpose.
+FREE = frozenset({"stretch", "xh", "squeeze", "approach", "bond", "contact"})
+PLACES = {
+    "stack": moves.place_faces, "arene": moves.place_faces, "halogen": moves.place_halogen,
+}  # fmt: skip
 
 
 class Start(NamedTuple):
@@ -66,14 +70,15 @@ def embed(smiles: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] |
 def assemble(
     category: str, molecules: Sequence[tuple[str, int]], part: int, rng: np.random.Generator
 ) -> Start | None:
-    """Embed molecules (SMILES, charge) and put each beside those before it."""
+    """Embed molecules (SMILES, charge) and put each beside those before it, by `PLACES`."""
+    place = PLACES.get(category, moves.place_pair)
     z, pos, fragment, bonds = np.zeros(0, int), np.zeros((0, 3)), np.zeros(0, int), []
     for k, (smiles, _) in enumerate(molecules):
         made = embed(smiles, int(rng.integers(2**31)))
         if made is None:
             return None
         bonds.append(made[2] + len(z))
-        z, pos = frames.place_pair((z, pos), made[:2], rng) if k else made[:2]
+        z, pos = place((z, pos), made[:2], rng) if k else made[:2]
         fragment = np.concatenate([fragment, np.full(len(made[0]), k)])
     name, charge = ".".join(s for s, _ in molecules), sum(q for _, q in molecules)
     return Start(category, name, part, charge, z, pos, fragment, np.concatenate(bonds))
@@ -111,7 +116,7 @@ def mode_noise(
 
 def squeeze(pos: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Scale all distances by 0.82 to 1.15, then rattle by 0.02 Å."""
-    return frames.rattle(pos * rng.uniform(0.82, 1.15), 0.02, rng)
+    return moves.rattle(pos * rng.uniform(0.82, 1.15), 0.02, rng)
 
 
 def approach(
@@ -124,11 +129,11 @@ def approach(
     if not len(bonds):
         return None
     i, j = bonds[rng.integers(len(bonds))]
-    side = frames.far_side(frames.bonds(z, pos), int(i), int(j))
+    side = moves.far_side(moves.bonds(z, pos), int(i), int(j))
     if side is None:
         side = np.arange(len(z)) == j
     moved = pos - side[:, None] * ((1.0 - rng.uniform(0.65, 0.9)) * (pos[j] - pos[i]))
-    return frames.rattle(moved, 0.02, rng)
+    return moves.rattle(moved, 0.02, rng)
 
 
 def torsion_scan(
@@ -137,7 +142,7 @@ def torsion_scan(
     """Turn about one open bond between heavy atoms by n even steps; empty where nothing turns."""
     choices = [
         c
-        for c in frames.open_bonds(z, pos)
+        for c in moves.open_bonds(z, pos)
         if z[c[0]] > 1 and z[c[1]] > 1 and 1 < c[2].sum() < len(z) - 1
     ]
     if not choices:
@@ -146,16 +151,28 @@ def torsion_scan(
     turned = []
     for angle in 2 * np.pi * (np.arange(n_angles) + rng.random()) / n_angles:
         moved = pos.copy()
-        moved[side] = moved[j] + frames.rotate_about(pos[side] - pos[j], pos[j] - pos[i], angle)
-        turned.append(frames.rattle(moved, 0.01, rng))
+        moved[side] = moved[j] + moves.rotate_about(pos[side] - pos[j], pos[j] - pos[i], angle)
+        turned.append(moves.rattle(moved, 0.01, rng))
     return turned
 
 
 def separate(pos: np.ndarray, fragment: np.ndarray, closest: float) -> np.ndarray:
     """Move the last fragment along the line of centres until the closest contact is `closest` Å."""
     last = fragment == fragment.max()
-    direction = pos[last].mean(0) - pos[~last].mean(0)
-    direction /= max(float(np.linalg.norm(direction)), 1e-9)
+    return slide(pos, last, pos[last].mean(0) - pos[~last].mean(0), closest)
+
+
+def pull(pos: np.ndarray, fragment: np.ndarray, closest: float) -> np.ndarray:
+    """Move the last fragment along the closest contact until this is `closest` Å long."""
+    last = fragment == fragment.max()
+    vectors = pos[last][:, None] - pos[~last][None]
+    row = np.linalg.norm(vectors, axis=-1).argmin()
+    return slide(pos, last, vectors.reshape(-1, 3)[row], closest)
+
+
+def slide(pos: np.ndarray, last: np.ndarray, direction: np.ndarray, closest: float) -> np.ndarray:
+    """Move the atoms of the mask along a direction until the closest contact is `closest` Å."""
+    direction = direction / max(float(np.linalg.norm(direction)), 1e-9)
     low, high = -4.0, 16.0
     for _ in range(40):
         shift = 0.5 * (low + high)
@@ -169,7 +186,7 @@ def replace_last(
 ) -> np.ndarray:
     """Put the last fragment anew beside the others, in a random orientation."""
     last = fragment == fragment.max()
-    return frames.place_pair((z[~last], pos[~last]), (z[last], pos[last]), rng)[1]
+    return moves.place_pair((z[~last], pos[~last]), (z[last], pos[last]), rng)[1]
 
 
 def damage(z: np.ndarray, bonds: np.ndarray, pos: np.ndarray) -> int:
@@ -178,7 +195,7 @@ def damage(z: np.ndarray, bonds: np.ndarray, pos: np.ndarray) -> int:
     A bond holds below 1.45 times the sum of the covalent radii; heavy atoms without a bond stay
     1.1 times it apart. A proton went over where it left its atom and is within reach of another.
     """
-    ratio = frames.distances(pos) / (covalent_radii[z][:, None] + covalent_radii[z][None])
+    ratio = moves.distances(pos) / (covalent_radii[z][:, None] + covalent_radii[z][None])
     bonded = np.zeros(ratio.shape, dtype=bool)
     bonded[bonds[:, 0], bonds[:, 1]] = True
     bonded |= bonded.T
@@ -203,7 +220,7 @@ def displacements(start: Start, pos: np.ndarray, rng: np.random.Generator) -> li
     else:
         found += bond_displacements(start, pos, rng)
         if rng.random() < 0.6:
-            found.append(("torsion", frames.twist(z, pos, rng)))
+            found.append(("torsion", moves.twist(z, pos, rng)))
         if rng.random() < 0.04:
             found += [("scan", moved) for moved in torsion_scan(z, pos, 8, rng)]
     return [Geometry(sampler, moved) for sampler, moved in found if moved is not None]
@@ -215,9 +232,9 @@ def bond_displacements(
     """Stretch or compress bonds of about every other molecule."""
     z, draw = start.z, rng.random()
     if draw < 0.2:
-        return [("stretch", frames.stretch(z, pos, 0.75, 1.6, rng, only_xh=False))]
+        return [("stretch", moves.stretch(z, pos, 0.75, 1.6, rng, only_xh=False))]
     if draw < 0.35:
-        return [("xh", frames.stretch(z, pos, 0.65, 1.7, rng, only_xh=True))]
+        return [("xh", moves.stretch(z, pos, 0.65, 1.7, rng, only_xh=True))]
     if draw < 0.47:
         return [("approach", approach(z, pos, start.bonds, rng))]
     return [("squeeze", squeeze(pos, rng))] if draw < 0.57 else []
@@ -229,5 +246,5 @@ def complex_displacements(
     """Draw geometries in which the molecules of a complex stand differently to each other."""
     near = separate(pos, start.fragment, rng.uniform(1.4, 3.0))
     far = [separate(pos, start.fragment, closest) for closest in rng.uniform(2.0, 10.0, size=2)]
-    found = [("separate", near), *(("separate", frames.rattle(p, 0.01, rng)) for p in far)]
+    found = [("separate", near), *(("separate", moves.rattle(p, 0.01, rng)) for p in far)]
     return [*found, ("place", replace_last(start.z, pos, start.fragment, rng))]

@@ -16,11 +16,15 @@ from typing import NamedTuple
 import numpy as np
 from rdkit import Chem, RDLogger
 from rdkit.Chem import rdDetermineBonds
+from scipy.sparse.csgraph import connected_components
 
 RDLogger.DisableLog("rdApp.*")
 TRAIN, VALID, TEST = 0, 1, 2
 TINY_ATOMS = 3  # molecules of up to so many heavy atoms may always be trained on
 LARGE_ATOMS = 10  # heavy atoms from which the skeleton alone tells molecules apart
+
+
+Composition = tuple[tuple[int, ...], int]  # sorted atomic numbers, total charge
 
 
 class Identity(NamedTuple):
@@ -108,15 +112,50 @@ def part_of(identity: Identity) -> int:
     return VALID if fraction < 0.05 else TEST if fraction < 0.10 else TRAIN
 
 
-def suite_geometries(folder: Path) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    """Yield numbers and positions of all systems of the reference suites in `folder`."""
+def suite_systems(folder: Path) -> Iterable[dict]:
+    """Yield all systems of the reference suites in `folder`."""
     for path in sorted(folder.glob("*.json.gz")):
         content = json.loads(gzip.decompress(path.read_bytes()))
         systems = list(content.get("systems", {}).values())
         for molecule in content.get("molecules", []):
             systems += molecule["conformers"]
-        for system in systems:
-            yield np.array(system["numbers"]), np.array(system["positions"], dtype=np.float64)
+        yield from systems
+
+
+def suite_geometries(folder: Path) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """Yield numbers and positions of all systems of the reference suites in `folder`."""
+    for system in suite_systems(folder):
+        yield np.array(system["numbers"]), np.array(system["positions"], dtype=np.float64)
+
+
+def composition(numbers: Iterable[int], charge: int) -> Composition:
+    """Return what proton transfer and isomerisation leave as it is."""
+    return tuple(sorted(int(z) for z in numbers)), charge
+
+
+def read_ions(suites: Path | None) -> frozenset[Composition]:
+    """Collect the compositions of all charged systems of the suites, however small."""
+    systems = suite_systems(suites) if suites else ()
+    found = (composition(s["numbers"], s.get("charge", 0)) for s in systems)
+    return frozenset(c for c in found if c[1])
+
+
+def holds_ion(z: np.ndarray, bonded: np.ndarray, charge: int, ions: frozenset[Composition]) -> bool:
+    """Tell whether a frame of an ion, or one of its connected parts, has one of the compositions.
+
+    bonded (n, n). A part counts as if it bore the sign of the frame, since what is left of a
+    deprotonated molecule does.
+    """
+    if not charge:
+        return False
+    n_parts, part = connected_components(bonded)
+    parts = [z, *(z[part == k] for k in range(n_parts))]
+    return any(composition(numbers, q) in ions for numbers in parts for q in {charge, sign(charge)})
+
+
+def sign(charge: int) -> int:
+    """Return 1 or -1."""
+    return 1 if charge > 0 else -1
 
 
 def read_reserved(suites: Path | None, constitutions: Path | None) -> Reserved:

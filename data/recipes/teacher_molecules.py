@@ -288,6 +288,20 @@ def build_large(seed: int, reserved: identity.Reserved) -> list[Entry]:
     return list(found.values())
 
 
+def build_arenes(seed: int, reserved: identity.Reserved) -> list[Entry]:
+    """Make the catalogue of flat rings: each of the tables with up to 40 sets of substituents."""
+    rng, found = np.random.default_rng([seed, 7]), {}
+    for template in tables.ARENES:
+        for _ in range(40):
+            chosen = [str(x) for x in rng.choice(tables.ON_ARENES, size=template.count("{}"))]
+            smiles = Chem.CanonSmiles(template.format(*chosen))
+            entry, _ = admit("arene", smiles, reserved)
+            if entry is not None:
+                found.setdefault(identity.constitution(smiles), entry)
+    LOG.info("arene: %d", len(found))
+    return list(found.values())
+
+
 def write(entries: Iterable[Entry], path: Path) -> None:
     """Write the catalogue as a table by rename."""
     partial = path.with_suffix(".partial")

@@ -15,6 +15,7 @@ import teacher_aimnet as aimnet
 import teacher_fragments as tables
 import teacher_geometries as geometries
 import teacher_identity as identity
+import teacher_tiny as tiny
 from rdkit import Chem
 from teacher_molecules import Entry
 
@@ -32,21 +33,34 @@ TWICE = frozenset({"drug", "known_drug"})
 COMPLEXES = {"dimer": 18, "ionic": 8, "cluster": 7}
 # One shard of molecules larger than any that is trained on.
 LARGE_QUOTA = {"large": 20}
-CATEGORIES = (*QUOTA, *COMPLEXES, *LARGE_QUOTA)
+# One shard of flat rings and other molecules face to face.
+STACKS = {"stack": 60}
+# One shard of arenes face to face, with small organic molecules among them.
+ARENES = {"arene": 60}
+CATEGORIES = (
+    *QUOTA, *COMPLEXES, *LARGE_QUOTA, *STACKS, *ARENES, *tiny.QUOTA, *tiny.COMPLEXES,
+)  # fmt: skip
 RELAX_STEPS, DYNAMICS_STEPS, DYNAMICS_SHARE = 16, 48, 0.33
 DYNAMICS_KEPT = (12, 24, 36, 48)
 MOST_ATOMS, MOST_DRAWS = 64, 200
 Pools = dict[tuple[str, int], list[Entry]]
+# What is made in another way than by `teacher_geometries`.
+ASSEMBLERS = dict.fromkeys(tiny.COMPLEXES, tiny.assemble)
+DISPLACEMENTS = dict.fromkeys((*tiny.QUOTA, *tiny.COMPLEXES), tiny.displacements)
 
 
 class Plan(NamedTuple):
-    """What shards are made of: how many of each category, entries in a fixed order, partners."""
+    """What shards are made of: how many of each category, entries in a fixed order, partners.
+
+    ions: compositions of which no charged frame may be, nor a part of one.
+    """
 
     quota: dict[str, int]
     complexes: dict[str, int]
     orders: dict[str, list[Entry]]
     pools: Pools
     reserved: identity.Reserved
+    ions: frozenset[identity.Composition] = frozenset()
 
 
 def shuffled(entries: list[Entry], quota: dict[str, int], seed: int) -> dict[str, list[Entry]]:
@@ -68,6 +82,45 @@ def make_large_plan(entries: list[Entry], reserved: identity.Reserved, seed: int
     """Plan shards of large molecules of the parts valid and test."""
     held_out = [e for e in entries if e.part != identity.TRAIN]
     return Plan(LARGE_QUOTA, {}, shuffled(held_out, LARGE_QUOTA, seed), {}, reserved)
+
+
+def make_stack_plan(entries: list[Entry], reserved: identity.Reserved, seed: int) -> Plan:
+    """Plan shards of stacks: what makes dispersion between molecules, of which dimers show little.
+
+    Pools: `ring`, neutral molecules with an aromatic ring, up to 30 atoms; `small` and `tiny`.
+    """
+    del seed  # partners are drawn shard by shard
+    pools = make_pools(entries)
+    for entry in entries:
+        is_small = entry.charge == 0 and entry.n_atoms <= 30
+        if is_small and any(a.GetIsAromatic() for a in Chem.MolFromSmiles(entry.smiles).GetAtoms()):
+            pools.setdefault(("ring", entry.part), []).append(entry)
+    return Plan({}, STACKS, {}, pools, reserved)
+
+
+def make_arene_plan(entries: list[Entry], arenes: list[Entry], reserved: identity.Reserved) -> Plan:
+    """Plan shards of arenes, beside each other and beside `plain` molecules: QM9's and common."""
+    pools = make_pools(entries)
+    for entry in entries:
+        if entry.charge == 0 and entry.n_atoms <= 22 and entry.category in ("qm9", "common"):
+            pools.setdefault(("plain", entry.part), []).append(entry)
+    for entry in arenes:
+        pools.setdefault(("arene", entry.part), []).append(entry)
+    return Plan({}, ARENES, {}, pools, reserved)
+
+
+def make_tiny_plan(
+    entries: list[Entry],
+    others: list[Entry],
+    kept_out: tuple[identity.Reserved, frozenset[identity.Composition]],
+    seed: int,
+) -> Plan:
+    """Plan shards of the smallest molecules, their complexes, and halogen bonds.
+
+    entries: of `teacher_tiny.build`; others: where further halides are found.
+    """
+    orders, pools = {"tiny": tiny.order(entries, seed)}, tiny.pools(entries, others)
+    return Plan(tiny.QUOTA, tiny.COMPLEXES, orders, pools, *kept_out)
 
 
 def make_pools(entries: list[Entry]) -> Pools:
@@ -143,7 +196,24 @@ def draw_cluster(pools: Pools, part: int, rng: np.random.Generator) -> list[Entr
     return [draw(pools, kind, part, rng)] + [water(pools)] * int(rng.integers(2, 7))
 
 
-DRAWERS = {"dimer": draw_dimer, "ionic": draw_ionic, "cluster": draw_cluster}
+def draw_stack(pools: Pools, part: int, rng: np.random.Generator) -> list[Entry]:
+    """Draw two molecules with flat rings (three of five), one and another, or two others."""
+    kinds = [("ring", "ring"), ("ring", "small"), ("small", "small")]
+    chosen = kinds[int(rng.choice(3, p=[0.6, 0.25, 0.15]))]
+    return [draw(pools, kind, part, rng) for kind in chosen]
+
+
+def draw_arenes(pools: Pools, part: int, rng: np.random.Generator) -> list[Entry]:
+    """Draw two arenes (more than half), an arene and a plain molecule, or two of these."""
+    kinds = [("arene", "arene"), ("arene", "plain"), ("plain", "plain")]
+    chosen = kinds[int(rng.choice(3, p=[0.55, 0.25, 0.2]))]
+    return [draw(pools, kind, part, rng) for kind in chosen]
+
+
+DRAWERS = {
+    "dimer": draw_dimer, "ionic": draw_ionic, "cluster": draw_cluster, "stack": draw_stack,
+    "arene": draw_arenes, "tiny_complex": tiny.draw_complex, "halogen": tiny.draw_halogen,
+}  # fmt: skip
 
 
 def is_met(partners: list[Entry], reserved: identity.Reserved) -> bool:
@@ -181,10 +251,17 @@ def starts(plan: Plan, shard: int, rng: np.random.Generator) -> list[geometries.
     for kind, n in plan.complexes.items():
         jobs += [(kind, *draw_complex(plan, kind, rng)) for _ in range(n)]
     made = [
-        geometries.assemble(category, [(e.smiles, e.charge) for e in partners], part, rng)
+        ASSEMBLERS.get(category, geometries.assemble)(
+            category, [(e.smiles, e.charge) for e in partners], part, rng
+        )
         for category, partners, part in jobs
     ]
-    return [start for start in made if start is not None and len(start.z) > 1]
+    return [start for start in made if start is not None and is_labelled(start)]
+
+
+def is_labelled(start: geometries.Start) -> bool:
+    """Tell whether a start is worth labels: single atoms are among the tiny alone."""
+    return len(start.z) > 1 or start.category in tiny.QUOTA
 
 
 def structures_of(
@@ -196,7 +273,7 @@ def structures_of(
 
 def usable(start: geometries.Start, pos: np.ndarray) -> bool:
     """Tell whether a relaxed geometry is finite and has no atoms on each other."""
-    return bool(np.isfinite(pos).all() and geometries.frames.distances(pos).min() > 0.5)
+    return bool(np.isfinite(pos).all() and geometries.moves.distances(pos).min() > 0.5)
 
 
 def sample(
@@ -216,7 +293,8 @@ def sample(
     made += [(i, geometries.Geometry("relaxed", p)) for i, p in enumerate(relaxed)]
     good = [i for i, s in enumerate(items) if usable(s, relaxed[i])]
     for i in good:
-        made += [(i, g) for g in geometries.displacements(items[i], relaxed[i], rng)]
+        displacements = DISPLACEMENTS.get(items[i].category, geometries.displacements)
+        made += [(i, g) for g in displacements(items[i], relaxed[i], rng)]
     moving = [i for i in good if rng.random() < DYNAMICS_SHARE]
     low = np.array([100.0 if items[i].fragment.max() else 300.0 for i in moving])
     high = np.array([400.0 if items[i].fragment.max() else 1000.0 for i in moving])
@@ -229,6 +307,14 @@ def sample(
         for i, p in zip(moving, kept, strict=True)
     ]
     return [(i, g) for i, g in made if usable(items[i], g.pos)]
+
+
+def is_of_suite(
+    start: geometries.Start, pos: np.ndarray, ions: frozenset[identity.Composition]
+) -> bool:
+    """Tell whether a frame holds an ion of the suites, to which a proton may have led."""
+    bonded = geometries.moves.bonds(start.z, pos)
+    return identity.holds_ion(start.z, bonded, start.charge, ions)
 
 
 def damage_of(start: geometries.Start, pos: np.ndarray) -> int:
@@ -276,6 +362,7 @@ def make_shard(teacher: aimnet.Teacher, plan: Plan, shard: int, seed: int) -> di
     made = sample(teacher, items, rng)
     # Labels belong to the positions as they are stored, in float32.
     made = [(i, g._replace(pos=g.pos.astype(np.float32))) for i, g in made]
+    made = [(i, g) for i, g in made if not is_of_suite(items[i], g.pos, plan.ions)]
     labels = teacher.label([aimnet.Structure(items[i].z, g.pos, items[i].charge) for i, g in made])
     return pack(items, made, labels)
 
@@ -294,6 +381,6 @@ def summary(arrays: dict[str, np.ndarray]) -> dict[str, int]:
         "frames": len(n),
         "from_25_to_60": int(((n >= 25) & (n <= 60)).sum()),
         "charged": int((arrays["charge"] != 0).sum()),
-        "complexes": sum(counts[kind] for kind in COMPLEXES),
+        "complexes": sum(counts[kind] for kind in (*COMPLEXES, *STACKS, *ARENES, *tiny.COMPLEXES)),
         "reacted": int((arrays["damage"] > 1).sum()),
     }

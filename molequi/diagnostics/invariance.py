@@ -12,6 +12,8 @@ from molequi.o3.irreps import Irrep
 
 _N_ROTATIONS = 3
 _DISTANCE, _FAR = 50.0, 1e5  # Å
+# Of charges that are whole but for rounding, e.
+_WHOLE = 1e-6
 
 
 def rotation(
@@ -156,9 +158,12 @@ def size_consistency(
 
     At two distances, of which the better counts: dipoles of fragments attract each other over 50 Å,
     and over 10 µm charges of float32 do not cancel in a dipole. Intensive outputs are left out, and
-    tensors that depend on the origin: theirs moves when a fragment is added.
+    tensors that depend on the origin: theirs moves when a fragment is added. So are fragments whose
+    atoms claim no whole charge (`nn.heads.equilibration`): what they lack is shared with all.
     """
     alone = [(s, o) for s, o in zip(structures, base, strict=True) if s.is_open and _is_neutral(s)]
+    whole = [(s, o) for s, o in alone if np.abs(o.get("local_charge", 0.0)).max() < _WHOLE]
+    alone = whole or alone
     for (first, value_first), (second, value_second) in zip(
         alone, alone[1:] + alone[:1], strict=True
     ):

@@ -19,7 +19,7 @@ from molequi.nn.matrices import Blocks, MatrixWeights
 # Below this distance (Å) the basis is held constant, so that coincident atoms give finite numbers.
 MINIMUM_DISTANCE = 1e-3
 # Knot intervals per Å, and at least so many per basis function: forces then differ from those of
-# the network on every edge by less than 1e-4 eV/Å.
+# the network on every edge by less than 5e-5 of the largest.
 KNOTS_PER_ANGSTROM, KNOTS_PER_FUNCTION = 64, 20
 
 

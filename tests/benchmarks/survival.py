@@ -2,12 +2,12 @@
 
 Langevin dynamics of many molecules at once.
 
-    python tests/benchmarks/survival.py [--model organic] [--data organic.npz] [--count 20]
+    python tests/benchmarks/survival.py [--model organic] [--data teacher.npz] [--count 20]
     [--picoseconds 10] [--json]
 
-Molecules: the first `count` test constitutions of at most 20 atoms in the set that
-`data/recipes/organic.py` makes. A molecule is lost when a bond of the first frame becomes longer
-than 1.75 covalent distances, when two atoms come closer than 0.5 Å, or when a number is not finite.
+Molecules: `count` of 6 to 20 atoms from the part `test` of the set that `data/recipes/teacher.py`
+makes. A molecule is lost when a bond of the first frame becomes longer than 1.75 covalent
+distances, when two atoms come closer than 0.5 Å, or when a number is not finite.
 Integrator: BAOAB, 0.5 fs, friction 0.01/fs (Leimkuhler and Matthews, J. Chem. Phys. 138, 174102
 (2013)).
 """
@@ -31,21 +31,19 @@ from molequi.models.zoo import load
 
 
 def unseen(path: str, count: int) -> tuple[Frames, list[str]]:
-    """Return one frame of each of the first `count` test constitutions, and their SMILES.
+    """Return one frame each of `count` molecules of the test part, and their SMILES.
 
-    Of those with at most 20 atoms."""
-    frames, arrays = (
-        load_npz(path).frames,
-        open_arrays(path, only=("split", "constitution", "n_atoms")),
-    )
+    Relaxed, of those with 6 to 20 atoms; ions are among them.
+    """
+    loaded = load_npz(path)
     chosen: dict[str, int] = {}
-    for row in np.flatnonzero(
-        (arrays["split"] == 2) & (arrays["n_atoms"] <= 20) & (arrays["n_atoms"] >= 6)
-    ):
-        if "." not in str(arrays["constitution"][row]):
-            chosen.setdefault(str(arrays["constitution"][row]), int(row))
+    for row in loaded.splits["test"].tolist():
+        _, sampler, name = loaded.frames.source[row].split(" ", 2)
+        is_one = sampler == "relaxed" and "." not in name
+        if is_one and 6 <= loaded.frames.n_atoms[row] <= 20:
+            chosen.setdefault(name, row)
     names = sorted(chosen)[:: max(len(chosen) // count, 1)][:count]
-    return frames.subset(torch.tensor([chosen[name] for name in names])), names
+    return loaded.frames.subset(torch.tensor([chosen[name] for name in names])), names
 
 
 def bonds(frames: Frames) -> torch.Tensor:
@@ -122,7 +120,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="organic")
-    parser.add_argument("--data", default="organic.npz")
+    parser.add_argument("--data", default="teacher.npz")
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--picoseconds", type=float, default=10.0)
     parser.add_argument("--json", action="store_true")

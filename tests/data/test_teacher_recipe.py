@@ -41,6 +41,7 @@ shards = recipe("teacher_shards")
 assembly = recipe("teacher_assemble")
 output = recipe("teacher_output")
 completion = recipe("teacher_dispersion")
+tiny = recipe("teacher_tiny")
 teacher = recipe("teacher")
 
 
@@ -304,6 +305,8 @@ def test_padding_is_zero_and_keeps_charges() -> None:
     assert batch["numbers"].tolist() == [[8, 1, 1], [1, 9, 0]]
     assert batch["coord"].dtype == torch.float32
     assert batch["charge"].tolist() == [0.0, -1.0]
+    alone = aimnet.pad([aimnet.Structure(np.array([9]), WATER[:1], -1)])
+    assert alone["numbers"].tolist() == [[9, 0]]
 
 
 def quadratic(structures: list) -> list[np.ndarray]:
@@ -446,6 +449,108 @@ def test_labelling_goes_on_where_it_stopped(
     assert len(arrays["name"]) == sum(line["frames"] for line in journal)
 
 
+def test_ions_of_suites_stay_out_in_every_form(suites: Path) -> None:
+    formate = {"numbers": [6, 1, 8, 8], "positions": [[0, 0, 0]] * 4, "charge": -1}
+    systems = {"systems": {"one": formate}}
+    (suites / "C.json.gz").write_bytes(gzip.compress(json.dumps(systems).encode()))
+    ions = identity.read_ions(suites)
+    assert ions == {((1, 6, 8, 8), -1)}
+    z, pos, _ = geometries.embed("[O-]C=O", 1)
+    bonded = geometries.moves.bonds(z, pos)
+    assert identity.holds_ion(z, bonded, -1, ions)
+    assert not identity.holds_ion(z, bonded, 0, ions)
+    far = np.concatenate([z, [8, 1, 1]]), np.concatenate([pos, WATER + 9.0])
+    both = geometries.moves.bonds(*far)
+    assert identity.holds_ion(far[0], both, -1, ions)
+    assert identity.holds_ion(far[0], both, -2, ions)
+    assert not identity.holds_ion(far[0][3:], both[3:, 3:], -1, ions)
+
+
+def test_tiny_molecules_are_combined_by_rules() -> None:
+    nothing = identity.Reserved(frozenset(), frozenset(), frozenset())
+    chloride = frozenset({((17,), -1)})
+    entries = tiny.build(nothing, chloride)
+    found = {identity.constitution(e.smiles) for e in entries if e.category == "tiny"}
+    expected = "[H][H] FCl NN CBr [SiH3]I BrB(F)F Cl[As](Cl)Cl [F-] [C-]#N [O-]Cl [NH4+] O=S(=O)=O"
+    assert {identity.constitution(s) for s in expected.split()} <= found
+    assert "[Cl-]" not in found
+    assert len(found) > 500
+    turns = [e.smiles for e in tiny.order(entries, 0)]
+    assert turns.count("[F-]") == tiny.TURNS[1]
+    assert turns.count("[NH4+]") == 1
+    for name in "TINY_HEADS", "TINY_CENTRES", "TINY_OTHERS", "TINY_IONS", "TINY_PARTNERS":
+        for template in getattr(tables, name):
+            filled = template.format(*["F"] * template.count("{}"))
+            assert molecules.admit("tiny", filled, nothing)[1] == "", filled
+
+
+def test_complexes_of_tiny_ions_attract_each_other() -> None:
+    np.testing.assert_allclose(tiny.bond_charges("O"), [-0.397, 0.198, 0.198], atol=1e-3)
+    assert tiny.bond_charges("[NH4+]").sum() == pytest.approx(1.0)
+    partners = [("[F-]", -1), ("O", 0)]
+    attracted = {
+        make.__module__: np.mean(
+            [
+                tiny.coulomb(make("tiny_complex", partners, 0, np.random.default_rng(seed))) < 0
+                for seed in range(60)
+            ]
+        )
+        for make in (tiny.assemble, geometries.assemble)
+    }
+    assert attracted["teacher_tiny"] > 0.8
+    assert attracted["teacher_geometries"] < 0.7
+
+
+def test_bonds_are_scanned_in_turn() -> None:
+    z, pos, bonds = geometries.embed("[H][H]", 1)
+    length = np.linalg.norm(pos[1] - pos[0])
+    found = tiny.bond_scan(z, pos, bonds, 400, np.random.default_rng(0))
+    scales = np.array([np.linalg.norm(p[1] - p[0]) for p in found]) / length
+    assert 0.6 <= scales.min() < 0.62
+    assert 1.9 < scales.max() <= 2.0
+    assert 0.6 < ((scales > 0.7) & (scales < 1.3)).mean() < 0.9
+    z, pos, bonds = geometries.embed("O", 1)
+    before = np.linalg.norm(pos[1:] - pos[0], axis=1)
+    turns = [
+        np.abs(np.linalg.norm(moved[1:] - moved[0], axis=1) / before - 1.0)
+        for moved in tiny.bond_scan(z, pos, bonds, 40, np.random.default_rng(3))
+    ]
+    # The rattle by 0.02 Å aside, one bond changes at a time, each in every other frame.
+    for k in range(2):
+        rows = np.array([turns[0::2], turns[1::2]][k])
+        moved, other = rows.argsort(axis=1)[rows.max(1).argmax()][::-1]
+        assert rows[:, moved].mean() > 0.15
+        assert rows[:, other].max() < 0.1
+    assert tiny.bond_scan(z[:1], pos[:1], bonds[:0], 4, np.random.default_rng(0)) == []
+
+
+def test_tiny_shards_hold_single_atoms_and_complexes(
+    suites: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aimnet, "Teacher", LooseSprings)
+    monkeypatch.setattr(molecules, "package_file", lambda *_: Path())
+    monkeypatch.setattr(shards, "RELAX_STEPS", 7)
+    monkeypatch.setattr(tiny, "QUOTA", {"tiny": 40})
+    monkeypatch.setattr(tiny, "COMPLEXES", {"tiny_complex": 6, "halogen": 6})
+    monkeypatch.setattr(tables, "ARENES", tables.ARENES[:1])
+    molecules.write(catalogue(), tmp_path / "catalogue.tsv")
+    settings = argparse.Namespace(work=tmp_path, suites=suites, reserved=None, tiny=1, seed=0)
+    teacher.label_tiny(settings)
+    assert [p.name for p in teacher.finished(settings)] == ["86000.npz"]
+    arrays = assembly.read_shards(teacher.finished(settings))
+    kinds = np.array([shards.CATEGORIES[c] for c in arrays["category"]])
+    assert set(kinds) == {"tiny", "tiny_complex", "halogen"}
+    assert arrays["n_atoms"].min() == 1
+    assert {"bond", "squeeze"} <= {geometries.SAMPLERS[s] for s in arrays["sampler"]}
+    off = assembly.offsets(arrays["n_atoms"])
+    for row in np.flatnonzero(arrays["sampler"] == geometries.CODE["contact"]):
+        atoms = slice(off[row], off[row + 1])
+        pos, fragment = arrays["pos"][atoms], arrays["fragment"][atoms]
+        gaps = np.linalg.norm(pos[fragment == 0][:, None] - pos[fragment == 1], axis=-1)
+        low, high = (2.4, 6.0) if kinds[row] == "halogen" else (1.3, 8.0)
+        assert low - 0.1 < gaps.min() < high + 0.1
+
+
 def flat(n_atoms: list[int], **changed: object) -> dict[str, np.ndarray]:
     """Return plain arrays of frames of hydrogen and carbon."""
     n_frames, total = len(n_atoms), sum(n_atoms)
@@ -478,6 +583,9 @@ def test_frames_are_dropped_for_a_named_reason() -> None:
     found = assembly.reasons(arrays, limits)
     assert found.tolist() == ["", "spread", "", "force", "reacted", "spread"]
     arrays["sampler"][4] = geometries.CODE["stretch"]
+    assert assembly.reasons(arrays, limits)[4] == ""
+    arrays["sampler"][4] = geometries.CODE["md"]
+    arrays["category"][4] = shards.CATEGORIES.index("tiny")
     assert assembly.reasons(arrays, limits)[4] == ""
     arrays["forces_std"][0] = np.nan
     assert assembly.reasons(arrays, limits)[0] == "spread"

@@ -63,23 +63,24 @@ def leak_of_edge_direction(model: MolecularModel, monkeypatch: pytest.MonkeyPatc
 def hard_cutoff(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Radial functions and an envelope that end at a thousandth instead of zero."""
 
-    def spoil(function: Callable) -> Callable:
+    def spoil(function: Callable, distances: int) -> Callable:
         def spoilt(*arguments):
-            values, inside = function(*arguments), (arguments[-2] < arguments[-1]).to(arguments[-2])
+            r, cutoff = arguments[distances : distances + 2]
+            values, inside = function(*arguments), (r < cutoff).to(r)
             return values + FAULT * inside.reshape(-1, *(1,) * (values.ndim - 1))
 
         return spoilt
 
-    monkeypatch.setattr(molequi.kernels.splines, "evaluate", spoil(splines.evaluate))
-    monkeypatch.setattr(molequi.nn.backbones.spherical, "envelope", spoil(envelope))
+    monkeypatch.setattr(molequi.kernels.splines, "evaluate", spoil(splines.evaluate, 1))
+    monkeypatch.setattr(molequi.nn.backbones.spherical, "envelope", spoil(envelope, 0))
 
 
 def kink_at_cutoff(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Radial functions whose second derivative jumps, as those with the cosine cutoff do."""
 
-    def spoilt(coefficients, distances, cutoff):
+    def spoilt(coefficients, distances, cutoff, *kinds):
         return (
-            evaluate(coefficients, distances, cutoff)
+            evaluate(coefficients, distances, cutoff, *kinds)
             + 0.5 * (1.0 - distances / cutoff).clamp(min=0.0).square()[:, None, None]
         )
 

@@ -99,7 +99,9 @@ def test_forces_of_the_bundled_model_are_those_of_its_network_on_every_edge(
         ]
     )
     monkeypatch.setattr(
-        splines, "evaluate", lambda coefficients, distances, cutoff: next(calls)(distances)
+        splines, "evaluate", lambda coefficients, distances, *_: next(calls)(distances)
     )
     on_edges = model.compute(graph)["forces"]
-    assert 1e-12 < float((forces - on_edges).abs().max()) < 1e-4
+    # The splines are the model; what they stand for is nearer than float32 and labels can tell.
+    deviation = float((forces - on_edges).abs().max() / forces.abs().max())
+    assert 1e-13 < deviation < 5e-5
