@@ -112,10 +112,7 @@ def evaluate(
     task = _task(model, data or [], calculator)
     running = _Running(device, dtype, batch_size)
     is_about_suites = _is_about_suites(task)
-    if strict and not is_about_suites:
-        raise UserError("--strict is for suites; DATA gives errors alone")
-    if split is not None and is_about_suites:
-        raise UserError("--split is for labelled DATA; a suite has no splits")
+    _refuse_options_of_others(is_about_suites, strict=strict, split=split)
     with results_of(task.subject, output, json=json, overwrite=overwrite) as results:
         if not is_about_suites:
             _evaluate_labels(task, split, running, results, output)
@@ -124,6 +121,14 @@ def evaluate(
         if task.physics:
             results.add_physics(check_subject(task.model, task.calculator, elements, device, dtype))
     return ExitCode.FAILED if strict and not results.is_whole else ExitCode.DONE
+
+
+def _refuse_options_of_others(is_about_suites: bool, *, strict: bool, split: str | None) -> None:
+    """Refuse options that suites or labels alone have."""
+    if strict and not is_about_suites:
+        raise UserError("--strict is for suites; DATA gives errors alone")
+    if split is not None and is_about_suites:
+        raise UserError("--split is for labelled DATA; a suite has no splits")
 
 
 def _evaluate_labels(

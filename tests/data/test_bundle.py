@@ -136,7 +136,7 @@ def test_errors_are_those_planted(evaluation, loaded):
     assert {name: group["frames"] for name, group in found["charge"].items()} == {
         "charge -1": 1, "charge +0": 2,
     }  # fmt: skip
-    assert list(found["size"]) == ["2 to 10 atoms"]
+    assert list(found["size"]) == ["1 to 10 atoms"]
     assert set(found["category"]) == {"drug", "qm9", "ion"}
     assert {name: group["frames"] for name, group in found["sampler"].items()} == {
         "md": 2, "relaxed": 1,
