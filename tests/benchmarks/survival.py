@@ -24,7 +24,6 @@ import torch
 from ase import units
 from ase.data import atomic_masses, covalent_radii
 
-from molequi.datasets.array_files import open_arrays
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.npz import load_npz
 from molequi.models.zoo import load
