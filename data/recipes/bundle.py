@@ -1,12 +1,13 @@
 """Put a trained model of the teacher's set into the package, with its card.
 
     python data/recipes/bundle.py RUN teacher.npz [--name organic] [--suites DIR] [--atoms FILE]
-    [--models data/models]
+    [--begun TEXT] [--models data/models]
 
 RUN is the run directory of `molequi train organic data.path=teacher.npz`, teacher.npz the set of
 `teacher.py` that it was trained on. --suites: a folder of reference energies, those that are
 bundled by default. --atoms: `atoms.json` of `teacher.py atoms`, energies (eV) of the isolated atoms
-at the model's level, for atomization energies; those of the run's config by default.
+at the model's level, for atomization energies; those of the run's config by default. --begun: what
+the run began from, in words, for a run with `init`: the file that it names is on one machine alone.
 
 Writes NAME.safetensors (float32) and NAME.json, and prints size and checksums for data/README.md.
 Refuses a run of another set, and a model above 8 MB.
@@ -47,12 +48,20 @@ LIMITS = (
 )
 
 
-def identified(model: MolecularModel, name: str, atoms: Path | None) -> MolecularModel:
+def identified(
+    model: MolecularModel, name: str, atoms: Path | None, begun: str | None = None
+) -> MolecularModel:
     """Return the model in float32 under its name, with the energies of isolated atoms of a file.
 
-    Raises UserError where the file lacks an element of the model.
+    Raises UserError where the file lacks an element of the model, and for a run with `init` of
+    which nobody said what it began from.
     """
-    metadata = dataclasses.replace(model.metadata, name=name)
+    training = model.metadata.training
+    if training is not None and training.init is not None:
+        if begun is None:
+            raise UserError(f"the run began from {training.init}; say what that was by --begun")
+        training = dataclasses.replace(training, init=begun)
+    metadata = dataclasses.replace(model.metadata, name=name, training=training)
     if atoms is not None:
         known = json.loads(atoms.read_text(encoding="utf-8"))
         symbols = [chemical_symbols[number] for number in model.elements]
@@ -83,11 +92,12 @@ def counts_of(loaded: LabelledSet, model: MolecularModel) -> Mapping[str, Mappin
     return loaded.notes["counts"]
 
 
-def training_of(run: RunDirectory) -> dict[str, object]:
+def training_of(run: RunDirectory, begun: str | None) -> dict[str, object]:
     """Return what the run's config says of the training beside the defaults, and its epochs."""
     config = make_config(run.read_settings(), str(run.config))
     return {
         "config": config.name,
+        **({} if begun is None else {"begun from": begun}),
         "epochs done": len(read_metrics(run.metrics)),
         **config.training.model_dump(mode="json", exclude_defaults=True),
     }
@@ -127,6 +137,7 @@ def make_card(
     evaluation = evaluate_frames(model, frames, names=errors.COMPARED)
     found, judged = errors.tables(evaluation, counts), errors.suite_errors(model, suites)
     charges = sorted(charge for charge, _ in model.metadata.charge_multiplicity)
+    training = model.metadata.training
     return {
         "name": model.metadata.name,
         "description": "Energies, forces, charges and dipoles of closed-shell molecules and ions "
@@ -137,7 +148,7 @@ def make_card(
         "isolated atoms (eV)": dict(model.metadata.isolated_atom_energies),
         "data": data_of(loaded, counts),
         "model": {**model.backbone.settings, "weights": sum(p.numel() for p in model.parameters())},
-        "training": training_of(run),
+        "training": training_of(run, training and training.init),
         "errors on held-out constitutions": found.pop("all"),
         **{f"errors by {title}": group for title, group in found.items()},
         "doubt on held-out constitutions": errors.doubt(evaluation),
@@ -158,10 +169,13 @@ def main() -> None:
     parser.add_argument("--name", default="organic")
     parser.add_argument("--suites", type=Path)
     parser.add_argument("--atoms", type=Path)
+    parser.add_argument("--begun")
     parser.add_argument("--models", type=Path, default=MODELS)
     arguments = parser.parse_args()
     try:
-        model = identified(load(arguments.run), arguments.name, arguments.atoms)
+        model = identified(
+            load(arguments.run), arguments.name, arguments.atoms, arguments.begun
+        )
         loaded = load_npz(arguments.data)
         card = make_card(model, RunDirectory(arguments.run), loaded, arguments.suites)
         write(model, card, arguments.models, arguments.name, MOST_BYTES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib
 import json
 import sys
@@ -240,6 +241,12 @@ def test_what_does_not_fit_is_refused(model, loaded, tmp_path):
     (tmp_path / "atoms.json").write_text('{"H": -13.6}')
     with pytest.raises(UserError, match=r"has no energy of C, O; run `teacher.py atoms`"):
         bundle.identified(model, "x", tmp_path / "atoms.json")
+    begun = dataclasses.replace(model.metadata.training, init="there/m.safetensors")
+    model.metadata = dataclasses.replace(model.metadata, training=begun)
+    with pytest.raises(UserError, match="began from there/m.safetensors; say what that was by --b"):
+        bundle.identified(model, "x", None)
+    told = bundle.identified(model, "x", None, "18 epochs elsewhere").metadata.training
+    assert told.init == "18 epochs elsewhere"
     with pytest.raises(UserError, match="more than 100; train a smaller one"):
         output.write(model, {}, tmp_path / "models", "x", 100)
     assert not list((tmp_path / "models").iterdir())
