@@ -3,9 +3,10 @@
     python mace_published.py FOLDER NAME...
 
 writes NAME.model and NAME.json: of each structure energy, eV, forces, eV/Å, and stress, eV/Å³, in
-float64. Energies are scaled so that forces are as large as those of strained molecules. Sizes of
-MACE-OFF23: Kovács et al., arXiv 2312.15211; of MACE-MP-0: Batatia et al., arXiv 2401.00096; of
-MACE-MPA-0: those of MACE-MP-0 medium with the settings of its release.
+float64. Energies are scaled so that forces are as large as those of strained molecules. The models:
+MACE-OFF23, Kovács et al., arXiv 2312.15211; MACE-MP-0, Batatia et al., arXiv 2401.00096; MACE-MPA-0,
+taken as MACE-MP-0 medium with other blocks, distances and a repulsion. The sizes are ours as we
+know them; nobody has compared them with the released files yet.
 """
 
 from __future__ import annotations
