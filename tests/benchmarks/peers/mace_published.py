@@ -4,9 +4,9 @@
 
 writes NAME.model and NAME.json: of each structure energy, eV, forces, eV/Å, and stress, eV/Å³, in
 float64. Energies are scaled so that forces are as large as those of strained molecules. The models:
-MACE-OFF23, Kovács et al., arXiv 2312.15211; MACE-MP-0, Batatia et al., arXiv 2401.00096; MACE-MPA-0,
-taken as MACE-MP-0 medium with other blocks, distances and a repulsion. The sizes are ours as we
-know them; nobody has compared them with the released files yet.
+MACE-OFF23, Kovács et al., arXiv 2312.15211; MACE-MP-0, Batatia et al., arXiv 2401.00096;
+MACE-MPA-0, taken as MACE-MP-0 medium with other blocks, distances and a repulsion. Their sizes have
+not been compared with the released files.
 """
 
 from __future__ import annotations
