@@ -173,9 +173,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=MODELS)
     arguments = parser.parse_args()
     try:
-        model = identified(
-            load(arguments.run), arguments.name, arguments.atoms, arguments.begun
-        )
+        model = identified(load(arguments.run), arguments.name, arguments.atoms, arguments.begun)
         loaded = load_npz(arguments.data)
         card = make_card(model, RunDirectory(arguments.run), loaded, arguments.suites)
         write(model, card, arguments.models, arguments.name, MOST_BYTES)
