@@ -117,6 +117,7 @@ JOBS: Sequence[Job] = (
         ("evaluate", "tiny.safetensors", "toy.npz"),
         ("tiny.safetensors", "toy.npz"),
         ("--output", "judged"),
+        growing=frozenset({"judged.journal"}),
     ),
     Job(
         "prepare",
