@@ -18,6 +18,7 @@ from molequi.cli import (
     check,
     config,
     demo,
+    drive,
     embed,
     evaluate,
     importing,
@@ -48,6 +49,7 @@ app.command("vibrations", rich_help_panel="Use a model")(vibrations.vibrations)
 app.command("md", rich_help_panel="Use a model")(md.md)
 app.command("align", rich_help_panel="Use a model")(align.align)
 app.command("embed", rich_help_panel="Use a model")(embed.embed)
+app.command("drive", rich_help_panel="Use a model")(drive.drive)
 app.command("import", rich_help_panel="Make a model")(importing.import_model)
 app.command("label", rich_help_panel="Make a model")(label.label)
 app.command("train", rich_help_panel="Make a model")(train.train)

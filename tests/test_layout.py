@@ -148,6 +148,10 @@ ORDER: tuple[tuple[str, str], ...] = (
         "changes offers calculator movers state trajectory guard motion md relaxation rotation "
         "vibrations conformers boltzmann",
     ),
+    (
+        "engines",
+        "ase_plugin replicas ipi_driver ipi_socket openmm_potential torchsim",
+    ),
     ("", "__main__"),
 )
 MODULES = tuple(
@@ -160,6 +164,7 @@ RANK = {name: rank for rank, name in enumerate(MODULES)}
 # be used anywhere.
 FILE_FORMATS = (
     "structures", "datasets", "testing", "labeling", "prediction", "alignment", "simulation",
+    "engines",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from molequi.graphs.graph import AtomGraph
 from molequi.models.metadata import ModelMetadata
+from molequi.models.physics import Physics
 from molequi.nn.backbones.base import BackboneBase, Capabilities
 from molequi.nn.backbones.worthwhile import worthwhile_kernels
 from molequi.nn.heads.electrostatics import AtomicMultipoles
@@ -26,6 +27,7 @@ class _Network(Protocol):
     """What a frozen model needs of `MolecularModel`, which stands below."""
 
     metadata: ModelMetadata
+    physics: Physics
     outputs: tuple[str, ...]
     properties: dict[str, Property]
     backbone: BackboneBase
@@ -74,6 +76,11 @@ class FrozenModel:
     def metadata(self) -> ModelMetadata:
         """Name, level of theory, training: see `MolecularModel`."""
         return self._network.metadata
+
+    @property
+    def physics(self) -> Physics:
+        """Where its charges come from, and which terms its energy has beside what is learned."""
+        return self._network.physics
 
     @property
     def outputs(self) -> tuple[str, ...]:
