@@ -21,6 +21,7 @@ from molequi.cli import (
     drive,
     embed,
     evaluate,
+    export,
     importing,
     label,
     library,
@@ -50,6 +51,7 @@ app.command("md", rich_help_panel="Use a model")(md.md)
 app.command("align", rich_help_panel="Use a model")(align.align)
 app.command("embed", rich_help_panel="Use a model")(embed.embed)
 app.command("drive", rich_help_panel="Use a model")(drive.drive)
+app.command("export", rich_help_panel="Use a model")(export.export)
 app.command("import", rich_help_panel="Make a model")(importing.import_model)
 app.command("label", rich_help_panel="Make a model")(label.label)
 app.command("train", rich_help_panel="Make a model")(train.train)

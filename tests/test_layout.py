@@ -150,7 +150,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "engines",
-        "ase_plugin replicas ipi_driver ipi_socket openmm_potential torchsim",
+        "ase_plugin replicas ipi_driver ipi_socket openmm_potential torchsim traced "
+        "metatomic_export",
     ),
     ("", "__main__"),
 )

@@ -121,7 +121,7 @@ def couple(
     (species, paths, C). species: (N,). Returns (N, components of table.output, C).
     """
     own = functional.embedding(species, weights.flatten(1)).reshape(
-        len(species), *weights.shape[1:]
+        species.shape[0], *weights.shape[1:]
     )
     products, blocks = [], _blocks(table, first.dtype, first.device)
     for block in blocks:
@@ -160,7 +160,7 @@ def _place_linear(
     """Return the features times their weights where the output has them."""
     own = functional.embedding(species, weights.flatten(1)).unflatten(1, weights.shape[1:])
     sources, targets = polynomials.irreps.slices(), polynomials.output.slices()
-    total = features.new_zeros(len(features), polynomials.output.dim, features.shape[2])
+    total = features.new_zeros(features.shape[0], polynomials.output.dim, features.shape[2])
     for path, (first, output) in enumerate(polynomials.linear):
         rows = features[:, sources[first]] * own[:, path, None]
         before, after = targets[output].start, polynomials.output.dim - targets[output].stop

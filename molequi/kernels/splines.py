@@ -129,7 +129,7 @@ def evaluate(
 
     The third derivative is constant on each interval.
     """
-    n_intervals = coefficients.shape[-3] - 3
+    n_intervals = int(coefficients.shape[-3]) - 3  # a number, to tracers too: they round sizes
     x = place(distances, n_intervals, cutoff)
     is_inside = ~(distances >= cutoff)
     # Rounding may bring x to K below the cutoff.

@@ -133,6 +133,19 @@ class MolecularModel(nn.Module):
         Raises UnknownElementError for an element that the model has no weights for.
         """
         self._refuse_unknown_elements(graph)
+        outputs, molecules = self.learned_outputs(graph, once=once)
+        outputs = with_terms(outputs, graph, molecules, self.terms)
+        outputs = with_undefined_as_nan(outputs, self.properties, graph)
+        isolated = self.metadata.isolated_atom_energies
+        return with_atomization_energy(outputs, graph, molecules, isolated, self.elements)
+
+    def learned_outputs(
+        self, graph: AtomGraph, *, once: bool = False
+    ) -> tuple[dict[str, Tensor], Molecules]:
+        """Return what the heads give, and what they saw, with the charges where the model has any.
+
+        The energies are without what `with_terms` of `models.outputs` adds.
+        """
         features = self.backbone.forward_once(graph) if once else self.backbone(graph)
         molecules = self._charged(graph, features, once=once)
         outputs: dict[str, Tensor] = {}
@@ -141,10 +154,7 @@ class MolecularModel(nn.Module):
             is_needed = not once or name == "energy" or self._gives_charges_to_energy(head)
             with torch.set_grad_enabled(torch.is_grad_enabled() and is_needed):
                 outputs |= head(features, molecules)
-        outputs = with_terms(outputs, graph, molecules, self.terms)
-        outputs = with_undefined_as_nan(outputs, self.properties, graph)
-        isolated = self.metadata.isolated_atom_energies
-        return with_atomization_energy(outputs, graph, molecules, isolated, self.elements)
+        return outputs, molecules
 
     def _charged(self, graph: AtomGraph, features: NodeFeatures, *, once: bool) -> Molecules:
         """Return the molecules with their charges, where these are the model's."""

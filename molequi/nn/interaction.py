@@ -232,7 +232,7 @@ class Gate(nn.Module, MatrixWeights):
         scalars, rest = features[:, :1], features[:, 1:]
         if not self.others:
             return silu(scalars)
-        n_channels = features.shape[2]
+        n_channels = int(features.shape[2])  # a number, to tracers too: they round sizes
         gates = gate(scalars[:, 0] @ (self.weight * n_channels**-0.5)).reshape(
             -1, len(self.others), n_channels
         )

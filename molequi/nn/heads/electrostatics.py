@@ -46,7 +46,7 @@ class ChargeFlow(nn.Module):
         )
         flow = (radial * (a_i * b_j - a_j * b_i)).sum(dim=1) * (0.1 * self.n_flows**-0.5)
         charges = (
-            (flow * scale).new_zeros(len(molecules.batch)).index_add(0, receiver, flow * scale)
+            (flow * scale).new_zeros(molecules.batch.shape[0]).index_add(0, receiver, flow * scale)
         )
         if not may_have(molecules.total_charge):
             return charges
@@ -104,7 +104,7 @@ class ChargeHead(MultipoleHead):
     def multipoles(self, features: NodeFeatures, molecules: Molecules) -> AtomicMultipoles:
         """Return the charges, and dipoles of zero."""
         charges = self.charges(features, molecules)
-        return AtomicMultipoles(charges, charges.new_zeros(len(charges), 3))
+        return AtomicMultipoles(charges, charges.new_zeros(charges.shape[0], 3))
 
 
 class DipoleHead(MultipoleHead):

@@ -89,4 +89,4 @@ class PairRepulsion(nn.Module):
         reach = radii[sender] + radii[receiver]
         pairs = _COULOMB * nuclei[sender] * nuclei[receiver] / distances * screening
         pairs = 0.5 * pairs * polynomial_envelope(distances / reach, int(self.power))
-        return distances.new_zeros(len(numbers)).index_add(0, receiver, pairs)
+        return distances.new_zeros(numbers.shape[0]).index_add(0, receiver, pairs)

@@ -73,7 +73,7 @@ class AxialFlow(nn.Module):
         flow = (radial * (s_i[:, None] * v_j - s_j[:, None] * v_i)).sum(dim=2).to(torch.float64) * (
             0.1 * self.n_flows**-0.5
         )
-        return flow.new_zeros(len(molecules.batch), 3).index_add(0, receiver, flow)
+        return flow.new_zeros(molecules.batch.shape[0], 3).index_add(0, receiver, flow)
 
 
 def origin_term(positions: Tensor, polarizabilities: Tensor) -> Tensor:

@@ -75,7 +75,8 @@ class TensorReadout(nn.Module):
             if irrep.is_scalar:
                 parts.append(scalars * factor)
             else:
-                weight = next(weights) * gate(scalars) * (factor * scalars.shape[1] ** -0.5)
+                n_scalars = int(scalars.shape[1])  # a number, to tracers too: they round sizes
+                weight = next(weights) * gate(scalars) * (factor * n_scalars**-0.5)
                 parts.append(
                     torch.einsum("nmc,nc->nm", self._rows(irrep, features.equivariant), weight)
                 )

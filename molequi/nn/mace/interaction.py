@@ -175,7 +175,7 @@ class MaceInteraction(nn.Module):
         """Return what sums over edges are divided by: a number, or one of each atom (N, 1, 1)."""
         if shares is None:
             return self.neighbor_count
-        counts = features.new_ones(len(features), 1).index_add(0, receiver, shares)
+        counts = features.new_ones(features.shape[0], 1).index_add(0, receiver, shares)
         return counts[:, :, None]
 
 

@@ -58,7 +58,7 @@ def coordination_numbers(numbers: Tensor, pairs: AtomPairs) -> Tensor:
     radii = d3_table(numbers.device).covalent_radii[numbers]
     bond = radii.index_select(0, pairs.first) + radii.index_select(0, pairs.second)
     near = torch.sigmoid(STEEPNESS * (bond / pairs.distances - 1.0)) * switch(pairs.distances)
-    return 2.0 * pairs.halves(near, len(numbers))
+    return 2.0 * pairs.halves(near, numbers.shape[0])
 
 
 def mixed_c6(numbers: Tensor, coordination: Tensor) -> MixedC6:
@@ -94,9 +94,9 @@ def dispersion_energies(
     c6 = mixed_c6(numbers, coordination_numbers(numbers, pairs))
     energies = pair_energies(c6, pairs, damping)
     if volume is None:
-        return pairs.halves(energies, len(numbers))
+        return pairs.halves(energies, numbers.shape[0])
     energies = energies * switch(pairs.distances)
-    return pairs.halves(energies, len(numbers)) + tail(c6, volume, damping)
+    return pairs.halves(energies, numbers.shape[0]) + tail(c6, volume, damping)
 
 
 def tail(c6: MixedC6, volume: Tensor, damping: DispersionParameters) -> Tensor:

@@ -51,26 +51,33 @@ def wave_energies(positions: Tensor, charges: Tensor, cell: Tensor, split: Split
 
     positions: (N, 3), Å. charges: (N,), e, float64. cell: (3, 3), Å.
     """
+    counts = torch.from_numpy(_wave_counts(cell.detach().cpu().numpy(), split.wave)).to(cell)
+    return energies_of_waves(positions, charges, cell, split, counts)
+
+
+def energies_of_waves(
+    positions: Tensor, charges: Tensor, cell: Tensor, split: Splitting, counts: Tensor
+) -> Tensor:
+    """Compute `wave_energies` with the waves given: counts (K, 3), one of each G and -G."""
     volume = torch.linalg.det(cell).abs()
-    potential = _wave_potential(positions, charges, cell, volume, split)
+    potential = _wave_potential(positions, charges, cell, split, counts) / volume
     potential = potential - (2.0 * split.width / math.sqrt(math.pi)) * charges
     potential = potential - math.pi / (volume * split.width**2) * charges.sum()
     return 0.5 * COULOMB_CONSTANT * charges * potential
 
 
 def _wave_potential(
-    positions: Tensor, charges: Tensor, cell: Tensor, volume: Tensor, split: Splitting
+    positions: Tensor, charges: Tensor, cell: Tensor, split: Splitting, counts: Tensor
 ) -> Tensor:
-    """Return 4 pi / V sum_G exp(-G² / 4a²) / G² Re[S(G)* exp(i G r_i)] of the atoms: (N,)."""
-    counts = _wave_counts(cell.detach().cpu().numpy(), split.wave)
-    waves = 2.0 * math.pi * torch.from_numpy(counts).to(cell) @ torch.linalg.inv(cell).T
+    """Return 4 pi sum_G exp(-G² / 4a²) / G² Re[S(G)* exp(i G r_i)] of the atoms: (N,)."""
+    waves = 2.0 * math.pi * counts @ torch.linalg.inv(cell).T
     squared = waves.square().sum(dim=1)
     weights = torch.exp(squared / (-4.0 * split.width**2)) / squared
     phases = positions @ waves.T
     cosines, sines = torch.cos(phases), torch.sin(phases)
     real, imaginary = charges @ cosines, charges @ sines
     # One of G and -G is summed, so all count twice.
-    return 8.0 * math.pi / volume * (cosines @ (weights * real) + sines @ (weights * imaginary))
+    return 8.0 * math.pi * (cosines @ (weights * real) + sines @ (weights * imaginary))
 
 
 def _wave_counts(cell: np.ndarray, longest: float) -> np.ndarray:

@@ -133,7 +133,7 @@ class LongRange(nn.Module):
         crystal: tuple[ewald.Splitting, Tensor] | None = None,
     ) -> Tensor:
         """Return what pairs give their atoms: (N,), eV; crystal: its splitting and volume, Å³."""
-        energies = pairs.distances.new_zeros(len(numbers))
+        energies = pairs.distances.new_zeros(numbers.shape[0])
         if self.coulomb is not None and charges is not None:
             reciprocal = far_reciprocal(pairs.distances, self.coulomb.damping_radius)
             if crystal is not None:
@@ -141,7 +141,7 @@ class LongRange(nn.Module):
                 reciprocal = ewald.near_reciprocal(pairs.distances, crystal[0]) - near
             q = charges.to(torch.float64)
             products = q.index_select(0, pairs.first) * q.index_select(0, pairs.second)
-            energies = pairs.halves(COULOMB_CONSTANT * products * reciprocal, len(numbers))
+            energies = pairs.halves(COULOMB_CONSTANT * products * reciprocal, numbers.shape[0])
         if self.dispersion is not None:
             energies = energies + d3.dispersion_energies(
                 numbers, pairs, self.dispersion, None if crystal is None else crystal[1]
