@@ -76,6 +76,10 @@ class MetatomicModel(torch.nn.Module):
         edges = torch.stack([listed[:, 1], listed[:, 0]])
         numbers, n_atoms = system.types.to(torch.int64), system.positions.shape[0]
         if bool(system.pbc.any()):
+            if not bool(system.pbc.all()):
+                raise ValueError(
+                    "this model takes systems that are periodic in all three directions or in none"
+                )
             far = listed
             if self.reach > 0.0:
                 far = system.get_neighbor_list(self.far).samples.values.to(torch.int64)
@@ -115,10 +119,6 @@ class MetatomicModel(torch.nn.Module):
         dipoles: list[Tensor] = []
         places: list[Tensor] = []
         for i, system in enumerate(systems):
-            if bool(system.pbc.any()) and not bool(system.pbc.all()):
-                raise ValueError(
-                    "this model takes systems that are periodic in all three directions or in none"
-                )
             energy, charge, dipole = self.one(system)
             atoms = torch.arange(energy.shape[0], dtype=torch.int32)
             if selected_atoms is not None:
@@ -130,13 +130,13 @@ class MetatomicModel(torch.nn.Module):
             places.append(torch.stack([torch.full_like(atoms, i), atoms], dim=1))
         by_atom = Labels(["system", "atom"], torch.cat(places))
         by_system = Labels(["system"], torch.arange(len(systems), dtype=torch.int32)[:, None])
+        total = torch.stack([energy.sum() for energy in energies])[:, None]
         found: dict[str, TensorMap] = {}
         for name, wanted in outputs.items():
             if name == "energy" and wanted.sample_kind == "atom":
                 found[name] = one_block(torch.cat(energies)[:, None], by_atom, "energy")
             elif name == "energy":
-                total = torch.stack([energy.sum() for energy in energies])
-                found[name] = one_block(total[:, None], by_system, "energy")
+                found[name] = one_block(total, by_system, "energy")
             elif name == "charge":
                 found[name] = one_block(torch.cat(charges)[:, None], by_atom, "charge")
             elif name == "molequi::dipole":
@@ -162,16 +162,34 @@ def export_metatomic(
     other numbers.
     """
     refuse_export(model)
-    parts = []
-    for is_periodic in (False, True):
-        one = OneStructure(model, is_periodic=is_periodic, total_charge=total_charge)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what a tracer says of sizes; numbers are compared
-            made_up = example(model, _N_TRACED, 0, is_periodic=is_periodic)
-            part = torch.jit.trace(one, tuple(made_up), check_trace=False)
-        refuse_difference(model, part, is_periodic=is_periodic, total_charge=total_charge)
-        parts.append(part)
-    is_far = far_reach(model) > 0.0
+    whole = MetatomicModel(
+        _traced(model, is_periodic=False, total_charge=total_charge),
+        _traced(model, is_periodic=True, total_charge=total_charge),
+        model.cutoff,
+        far_reach(model),
+        longest_wave(model),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls TorchScript deprecated, metatomic needs it
+        compiled = torch.jit.script(whole.eval())
+        atomistic = AtomisticModel(compiled, _metadata(model, total_charge), _capabilities(model))
+        with written_by_rename(output) as temporary:
+            atomistic.save(str(temporary))
+
+
+def _traced(model: MolecularModel, *, is_periodic: bool, total_charge: int) -> torch.nn.Module:
+    """Trace a model on open or periodic structures, and compare."""
+    one = OneStructure(model, is_periodic=is_periodic, total_charge=total_charge)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a tracer says of sizes; numbers are compared
+        made_up = example(model, _N_TRACED, 0, is_periodic=is_periodic)
+        traced = torch.jit.trace(one, tuple(made_up), check_trace=False)
+    refuse_difference(model, traced, is_periodic=is_periodic, total_charge=total_charge)
+    return traced
+
+
+def _capabilities(model: MolecularModel) -> ModelCapabilities:
+    """Say what the file gives, of which elements, and how far forces reach."""
     outputs = {"energy": ModelOutput(unit="eV", sample_kind="atom")}
     if "charges" in model.outputs:
         outputs["charge"] = ModelOutput(unit="e", sample_kind="atom")
@@ -179,21 +197,14 @@ def export_metatomic(
         outputs["molequi::dipole"] = ModelOutput(
             unit="e*A", sample_kind="system", description="of open systems, zero of periodic ones"
         )
-    capabilities = ModelCapabilities(
+    return ModelCapabilities(
         outputs=outputs,
         atomic_types=list(model.elements),
-        interaction_range=math.inf if is_far else model.cutoff * _n_layers(model),
+        interaction_range=math.inf if far_reach(model) else model.cutoff * _n_layers(model),
         length_unit="angstrom",
         supported_devices=["cpu"],
         dtype="float64",
     )
-    whole = MetatomicModel(*parts, model.cutoff, far_reach(model), longest_wave(model)).eval()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls TorchScript deprecated, metatomic needs it
-        compiled = torch.jit.script(whole)
-        atomistic = AtomisticModel(compiled, _metadata(model, total_charge), capabilities)
-        with written_by_rename(output) as temporary:
-            atomistic.save(str(temporary))
 
 
 def _n_layers(model: MolecularModel) -> int:

@@ -194,8 +194,16 @@ def arguments(
         pairs, pair_shifts = _once(far.edge_index[::-1], far.shifts)
         box = cell
     waves = wave_counts(torch.tensor(box), longest_wave(model))
-    arrays = positions, numbers, near.edge_index, near.shifts, box, pairs, pair_shifts
-    return Arguments(*(torch.tensor(np.ascontiguousarray(values)) for values in arrays), waves)
+    return Arguments(
+        torch.tensor(positions),
+        torch.tensor(numbers),
+        torch.tensor(near.edge_index),
+        torch.tensor(near.shifts),
+        torch.tensor(box),
+        torch.tensor(np.ascontiguousarray(pairs)),
+        torch.tensor(pair_shifts),
+        waves,
+    )
 
 
 def _once(pairs: np.ndarray, shifts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

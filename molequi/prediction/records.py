@@ -26,6 +26,7 @@ from torch import Tensor
 
 from molequi.graphs.graph import AtomGraph
 from molequi.models.freeze import FrozenModel
+from molequi.models.molecular import MolecularModel
 from molequi.models.outputs import unfounded
 from molequi.properties import DEBYE, Periodicity, Property
 from molequi.structures.atoms import electron_labels, multiplicity_of, origin_of_ions
@@ -130,7 +131,7 @@ def max_force(forces: np.ndarray) -> float:
     return float(np.sqrt(np.square(forces).sum(axis=1)).max(initial=0.0))
 
 
-def level_text(model: FrozenModel) -> str | None:
+def level_text(model: FrozenModel | MolecularModel) -> str | None:
     """Return the level of theory of a model's outputs as one text."""
     level = model.metadata.level
     if isinstance(level, str):
