@@ -54,13 +54,13 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "kernels.compiled",
         "compiling convolution_terms convolution products contraction "
-        "contraction_tangents equilibration pair_terms "
+        "contraction_tangents edge_geometry scalar_messages equilibration pair_terms "
         "pair_setup pairs pair_tangents",
     ),
     (
         "kernels",
-        "cpu cuda convolution products contraction_terms contraction equilibration pair_spaces "
-        "pairs backends inplace",
+        "cpu cuda convolution products contraction_terms contraction edge_geometry "
+        "scalar_messages equilibration pair_spaces pairs backends inplace",
     ),
     (
         "nn",
@@ -69,10 +69,11 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     ("nn.frozen", "workspace buffers maps layer layers autograd"),
     ("nn.mace", "radial contraction interaction pair_splines knots"),
+    ("nn.mace.frozen", "update messages splines layers gradient autograd network"),
     (
         "nn.backbones",
-        "base worthwhile spherical angles invariant_layer invariant lieconv mace equivarified "
-        "registry",
+        "base worthwhile spherical angles invariant_layer invariant lieconv mace_radial mace "
+        "equivarified registry",
     ),
     (
         "nn.physics",

@@ -9,6 +9,7 @@ derivatives of any order exist.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch.library import custom_op
 from molequi.kernels import compiled, reference, threads
 from molequi.kernels.contraction_terms import name_of, named, program
 from molequi.kernels.derivatives import LinearOperator, make_differentiable
+from molequi.kernels.edges import NodeRange
 from molequi.kernels.tables import arrays
 from molequi.o3.symmetric import Polynomials
 
@@ -30,11 +32,17 @@ def contract(x: Tensor, w: Tensor, species: Tensor, polynomials: Polynomials) ->
 def forward(x: Tensor, w: Tensor, species: Tensor, polynomials: str) -> Tensor:
     """Return B."""
     out = x.new_empty(x.shape[0], named(polynomials).output.dim, x.shape[2])
-    steps = program(polynomials, x.dtype)
-    kernel = functools.partial(compiled.contraction.forward, *steps)
-    ranges = _node_ranges(x, steps.cost)
-    threads.run(kernel, arrays(x, w, species), (), arrays(out), ranges)
+    ranges = _node_ranges(x, program(polynomials, x.dtype).cost)
+    write_forward((x, w, species), polynomials, out, ranges)
     return out
+
+
+def write_forward(
+    tensors: Sequence[Tensor], polynomials: str, out: Tensor, ranges: Sequence[NodeRange]
+) -> None:
+    """Write B of x, w, species to `out`, contiguous; ranges: of nodes, a thread each."""
+    kernel = functools.partial(compiled.contraction.forward, *program(polynomials, out.dtype))
+    threads.run(kernel, arrays(*tensors), (), arrays(out), ranges)
 
 
 def backward(
@@ -42,13 +50,24 @@ def backward(
 ) -> tuple[Tensor, Tensor]:
     """Return dx, dw; dw is empty without `wants_w`."""
     dx = torch.empty_like(x, memory_format=torch.contiguous_format)
-    steps = program(polynomials, x.dtype)
-    ranges = _node_ranges(x, 3 * steps.cost)
+    ranges = _node_ranges(x, 3 * program(polynomials, x.dtype).cost)
+    return dx, write_backward((x, w, g, species), polynomials, dx, ranges, wants_w=wants_w)
+
+
+def write_backward(
+    tensors: Sequence[Tensor],
+    polynomials: str,
+    out: Tensor,
+    ranges: Sequence[NodeRange],
+    *,
+    wants_w: bool,
+) -> Tensor:
+    """Write dx of x, w, g, species to `out`, contiguous; return dw, empty without `wants_w`."""
+    x, w, _, _ = tensors
     parts = x.new_empty(len(ranges), *(w.shape if wants_w else (0, 0, 0)))
-    kernel = functools.partial(compiled.contraction.backward, *steps)
-    inputs = arrays(x, w, g, species)
-    threads.run(kernel, inputs, (), arrays(dx), ranges, of_range=parts.numpy())
-    return dx, parts.sum(0)
+    kernel = functools.partial(compiled.contraction.backward, *program(polynomials, x.dtype))
+    threads.run(kernel, arrays(*tensors), (), arrays(out), ranges, of_range=parts.numpy())
+    return parts.sum(0)
 
 
 def double_backward(
@@ -88,7 +107,7 @@ _backward = custom_op("molequi::contract_backward", backward, mutates_args=())
 make_differentiable(LinearOperator(_forward, _backward, double_backward), n_tensors=2)
 
 
-def _node_ranges(x: Tensor, cost: int) -> list[threads.NodeRange]:
+def _node_ranges(x: Tensor, cost: int) -> list[NodeRange]:
     return threads.cut(np.arange(x.shape[0] + 1), cost=cost * x.shape[2])
 
 

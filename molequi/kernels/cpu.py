@@ -68,7 +68,7 @@ def write_forward(
     walk = edges.index[0], edges.kinds, edges.receiver_ptr
     inputs = arrays(h, y, r, _flat(s), *walk)
     kernels = _kernels(form, table, s.dtype, _together(s))
-    threads.run(kernels.forward, inputs, _map(s, cutoff), arrays(out), ranges)
+    threads.run(kernels.forward, inputs, knots_map(s, cutoff), arrays(out), ranges)
 
 
 def backward(  # noqa: PLR0913, PLR0917
@@ -119,7 +119,12 @@ def write_backward(
     inputs = arrays(h, y, r, _flat(s), g, *walk)
     ds = _partial(s, len(ranges)) if wants_s else s.new_empty(len(ranges), 0, 0, 0)
     threads.run(
-        kernels.backward, inputs, _map(s, cutoff), arrays(*gradients), ranges, of_range=ds.numpy()
+        kernels.backward,
+        inputs,
+        knots_map(s, cutoff),
+        arrays(*gradients),
+        ranges,
+        of_range=ds.numpy(),
     )
     return ds.sum(0).view_as(s) if wants_s else ds.sum(0)
 
@@ -134,7 +139,7 @@ def double_backward(  # noqa: PLR0913, PLR0917
     kernels, ranges, numbers = (
         _kernels(form, table, h.dtype, _together(s)),
         _node_ranges(sender_ptr, s),
-        _map(s, cutoff),
+        knots_map(s, cutoff),
     )
     cotangents = u, v, w, s.new_empty(0, 0, 0) if z is None else _flat(z)
     dh, dy, dr, dg = (
@@ -204,9 +209,16 @@ def _kernels(form: str, name: str, dtype: torch.dtype, n_together: int) -> _Kern
     return _Kernels(*(functools.partial(kernel, *pairs) for kernel in kernels))
 
 
-def _map(s: Tensor, cutoff: float) -> tuple[int, np.floating, np.floating, np.floating]:
+def knots_map(s: Tensor, cutoff: float) -> tuple[int, np.floating, np.floating, np.floating]:
     """The intervals, the cutoff and the numbers of the knots' map, in the coefficients' dtype."""
-    number, n_intervals = np.dtype(str(s.dtype).removeprefix("torch.")).type, s.shape[-3] - 3
+    return _map_of(s.shape[-3] - 3, cutoff, s.dtype)
+
+
+@functools.lru_cache
+def _map_of(
+    n_intervals: int, cutoff: float, dtype: torch.dtype
+) -> tuple[int, np.floating, np.floating, np.floating]:
+    number = np.dtype(str(dtype).removeprefix("torch.")).type
     scale, shift = splines.map_numbers(n_intervals, cutoff)
     return n_intervals, number(cutoff), number(scale), number(shift)
 

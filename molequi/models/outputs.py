@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 import torch
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import chemical_symbols
 from torch import Tensor
 
 from molequi.graphs.elements import N_ELEMENTS
@@ -81,8 +81,7 @@ def with_atomization_energy(
     is_known = all(chemical_symbols[number] in isolated for number in elements)
     if "energy" not in outputs or not is_known:
         return outputs
-    table = graph.positions.new_zeros(N_ELEMENTS)
-    for symbol, energy in isolated.items():
-        table[atomic_numbers[symbol]] = energy
+    of_symbols = [isolated.get(symbol, 0.0) for symbol in chemical_symbols[:N_ELEMENTS]]
+    table = graph.positions.new_tensor(of_symbols)
     separate = molecules.sum(table[graph.atomic_numbers])
     return {**outputs, "atomization_energy": separate - outputs["energy"]}

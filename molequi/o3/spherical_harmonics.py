@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -44,6 +45,22 @@ def solid_harmonics_along(solid: Tensor, vectors: Tensor) -> Tensor:
         pairs = solid[:, (l - 1) ** 2 : l * l, None] * vectors[:, None, :]
         parts.append(pairs.flatten(1) @ lowering.flatten(0, 1))
     return torch.cat(parts, dim=1)
+
+
+class Polynomials(NamedTuple):
+    """Harmonics as sums of monomials x^a y^b z^c.
+
+    exponents: (a, b, c) of each, by degree. matrix: (monomials, harmonics), their coefficients.
+    """
+
+    exponents: tuple[tuple[int, int, int], ...]
+    matrix: np.ndarray
+
+
+def harmonic_polynomials(l_max: int) -> Polynomials:
+    """Return Y_0 ... Y_l_max as polynomials of a unit vector."""
+    exponents = (powers for degree in range(l_max + 1) for powers in _exponents(degree))
+    return Polynomials(tuple(exponents), _harmonic_matrix(l_max))
 
 
 @kept_constants

@@ -367,8 +367,10 @@ def test_splines_of_pairs_are_made_when_they_occur(
     model = convert(exported["mpa"]).model
     frozen, other = model.freeze(), model.freeze()
     backbone = frozen._network.backbone
-    made, make = [], backbone._of_pairs
-    monkeypatch.setattr(backbone, "_of_pairs", lambda pairs: made.append(pairs) or make(pairs))
+    made, make = [], backbone.splines_of_pairs
+    monkeypatch.setattr(
+        backbone, "splines_of_pairs", lambda pairs: made.append(pairs) or make(pairs)
+    )
     first = of_pair((29, 1), frozen)
     assert 0.0 < float((first - of_pair((29, 1), model)).abs().max()) < 1e-5
     for numbers in ((1, 29), (8, 8), (29, 1), (13, 8)):

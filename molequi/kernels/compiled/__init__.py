@@ -14,30 +14,54 @@ if TYPE_CHECKING:
         contraction,
         contraction_tangents,
         convolution,
+        edge_geometry,
         equilibration,
         pair_setup,
         pair_tangents,
         pairs,
         products,
+        scalar_messages,
     )
 
 __all__ = [
     "contraction",
     "contraction_tangents",
     "convolution",
+    "edge_geometry",
     "equilibration",
     "pair_setup",
     "pair_tangents",
     "pairs",
     "products",
+    "scalar_messages",
 ]
 
 
 def __getattr__(name: str) -> ModuleType:
+    for find in (_of_edges, _of_nodes, _of_pairs):
+        module = find(name)
+        if module is not None:
+            return module
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _of_edges(name: str) -> ModuleType | None:
     if name == "convolution":
         import molequi.kernels.compiled.convolution as convolution_kernels
 
         return convolution_kernels
+    if name == "edge_geometry":
+        import molequi.kernels.compiled.edge_geometry as geometry_kernels
+
+        return geometry_kernels
+    if name == "scalar_messages":
+        import molequi.kernels.compiled.scalar_messages as scalar_kernels
+
+        return scalar_kernels
+    return None
+
+
+def _of_nodes(name: str) -> ModuleType | None:
     if name == "contraction":
         import molequi.kernels.compiled.contraction as contraction_kernels
 
@@ -46,6 +70,14 @@ def __getattr__(name: str) -> ModuleType:
         import molequi.kernels.compiled.contraction_tangents as contraction_tangents_kernels
 
         return contraction_tangents_kernels
+    if name == "products":
+        import molequi.kernels.compiled.products as product_kernels
+
+        return product_kernels
+    return None
+
+
+def _of_pairs(name: str) -> ModuleType | None:
     if name == "equilibration":
         import molequi.kernels.compiled.equilibration as equilibration_kernels
 
@@ -62,8 +94,4 @@ def __getattr__(name: str) -> ModuleType:
         import molequi.kernels.compiled.pair_setup as setup_kernels
 
         return setup_kernels
-    if name == "products":
-        import molequi.kernels.compiled.products as product_kernels
-
-        return product_kernels
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return None

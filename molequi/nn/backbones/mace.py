@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Sequence
 
@@ -10,33 +11,32 @@ from torch import Tensor, nn
 
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
-from molequi.kernels import edges_of
+from molequi.kernels import edges_of, inplace, threads
 from molequi.kernels.species_rows import rows_of_species
 from molequi.nn.backbones.base import (
-    BackboneBase,
     Capabilities,
     NodeFeatures,
     check_choice,
     check_kernels,
     settings_of,
 )
+from molequi.nn.backbones.mace_radial import MaceRadial
+from molequi.nn.mace.frozen.network import FrozenMace
+from molequi.nn.mace.frozen.splines import ElementSplines, FirstMaps, OrderedPairSplines
 from molequi.nn.mace.interaction import (
     BLOCKS,
     EdgeInputs,
     LayerSizes,
-    LayerSplines,
     MaceInteraction,
 )
-from molequi.nn.mace.knots import distances_of_knots, splines_through
-from molequi.nn.mace.pair_splines import PairSplines, RadialFunctions, stacked
+from molequi.nn.mace.pair_splines import PairSplines
 from molequi.nn.mace.radial import BASES, TRANSFORMS, EdgeBasis
 from molequi.nn.module_list import ModuleListOf
-from molequi.nn.weight_tables import WeightTables
 from molequi.o3.irreps import Irrep, Irreps
 from molequi.o3.spherical_harmonics import spherical_harmonics
 
 
-class MaceBackbone(BackboneBase, WeightTables[list[LayerSplines]]):
+class MaceBackbone(MaceRadial):
     """Batatia et al., MACE, NeurIPS 2022, as mace-torch 0.3.16 computes it.
 
     elements: the atomic numbers it knows. cutoff: Å. hidden: irreps of the features between layers;
@@ -51,6 +51,8 @@ class MaceBackbone(BackboneBase, WeightTables[list[LayerSplines]]):
     """
 
     architecture = "mace"
+    # Made by `write_out` alone.
+    _written_out: FrozenMace | None = None
     advice = "raise l_max, or add irreps to hidden"
 
     def __init__(  # noqa: PLR0913 (all keyword settings of an architecture)
@@ -112,7 +114,7 @@ class MaceBackbone(BackboneBase, WeightTables[list[LayerSplines]]):
         lengths = vectors.square().sum(dim=1).clamp(min=1e-12).sqrt()
         distances = lengths.to(self.dtype)
         harmonics = spherical_harmonics((vectors / lengths[:, None]).to(self.dtype), self.l_max)
-        radial = self._radial(distances, species, graph.edge_index)
+        radial = self.radial(distances, species, graph.edge_index)
         edges = edges_of(graph)._replace(kinds=radial.kinds)
         inputs = EdgeInputs(edges, harmonics, distances, radial.scalars)
         features, outputs = rows_of_species(species, self.embedding)[:, None, :], []
@@ -123,71 +125,48 @@ class MaceBackbone(BackboneBase, WeightTables[list[LayerSplines]]):
         envelope = self.basis.envelope(distances)[:, 0]
         return NodeFeatures(features, invariants, distances, envelope, self._vectors(outputs))
 
+    def forward_once(self, graph: AtomGraph) -> NodeFeatures:
+        """Compute node features that are differentiable once, in positions and cell alone."""
+        species, rows = self.species_of_number[graph.atomic_numbers], self._rows_of_vectors()
+        found = None if self._written_out is None else self._written_out(graph, species, rows)
+        if found is None:
+            return self(graph)
+        features, invariant, vectors, distances = found
+        envelope = self.basis.envelope(distances)[:, 0]
+        return NodeFeatures(features, invariant, distances, envelope, vectors if rows else None)
+
+    def write_out(self) -> None:
+        """Write the layers out where fused kernels serve and radial functions are splines."""
+        self._written_out = None
+        if not inplace.serves(self.embedding, self.layers[0].kernels) or not self.may_have_splines:
+            return
+        with torch.no_grad():
+            maps = FirstMaps(self.layers[0], self.embedding)
+            tables = (
+                OrderedPairSplines(self.splines_of_pairs, maps)
+                if self.has_pairs
+                else ElementSplines(self.tables(), maps)
+            )
+            self._written_out = FrozenMace(self.embedding, list(self.layers), tables)
+
+    def threads_for_prediction(self, graph: AtomGraph) -> contextlib.AbstractContextManager[None]:
+        """Return a context for a prediction: see `SphericalBackbone`."""
+        if self._written_out is not None:
+            return threads.without_openmp()
+        return super().threads_for_prediction(graph)
+
+    def _rows_of_vectors(self) -> tuple[slice, ...]:
+        """Return the 1o rows of each layer, where the last one has them."""
+        if not self.capabilities.vectors:
+            return ()
+        return tuple(layer.irreps_out.slice_of(Irrep.parse("1o")) for layer in self.layers)
+
     def _vectors(self, outputs: Sequence[Tensor]) -> Tensor | None:
         """Return the 1o rows of all layers, where the last one has them: (N, 3, layers * C)."""
-        if not self.capabilities.vectors:
+        rows = self._rows_of_vectors()
+        if not rows:
             return None
-        rows = [layer.irreps_out.slice_of(Irrep.parse("1o")) for layer in self.layers]
         return torch.cat([out[:, own] for out, own in zip(outputs, rows, strict=True)], dim=2)
-
-    @property
-    def takes_splines(self) -> bool:
-        """Whether the radial functions are splines through the networks at knots.
-
-        They are in a frozen model and for fused kernels, which take nothing else. Where distances
-        are transformed by the elements, `PairSplines` are in frozen models alone, whose weights do
-        not change, on a CPU, and none for a structure of too many pairs. Otherwise the networks run
-        on every edge.
-        """
-        is_wanted = self._frozen is not None
-        if self.has_pairs:
-            is_wanted &= self.device.type == "cpu"
-        else:
-            is_wanted |= self.kernels not in {"auto", "reference"}
-        return self.may_have_splines and is_wanted
-
-    @property
-    def may_have_splines(self) -> bool:
-        """Whether splines may stand for the radial networks, see `takes_splines`.
-
-        Not where `radial_splines` says so, nor for Chebyshev polynomials of plain distances, which
-        reach the cutoff's n-th power.
-        """
-        is_smooth = self.basis.transform == "agnesi" or self.basis.kind != "chebyshev"
-        return is_smooth and bool(self.settings["radial_splines"])
-
-    @property
-    def has_pairs(self) -> bool:
-        """Whether each pair of elements has radial functions of its own."""
-        return self.basis.transform != "none"
-
-    def make_tables(self) -> list[LayerSplines]:
-        """Return the splines of each layer that serve all pairs of elements, where there are."""
-        if self.has_pairs or not self.may_have_splines:
-            return []
-        knots = distances_of_knots(self.cutoff, self.device)
-        return splines_through(self.layers, self.basis.of_lengths(knots), self.dtype)
-
-    def _radial(self, distances: Tensor, species: Tensor, edge_index: Tensor) -> RadialFunctions:
-        """Return the splines that the edges take, or what the networks see of them."""
-        of_one, found = edge_index.new_empty(0), None
-        if self.takes_splines and not self.has_pairs:
-            return RadialFunctions(self.tables(), of_one)
-        if self.takes_splines:
-            found = self.pair_splines.find(species, edge_index, self._of_pairs)
-        if found is not None:
-            return found
-        scalars = self.basis(distances, species, edge_index)
-        return RadialFunctions([None] * self.n_layers, of_one, scalars)
-
-    def _of_pairs(self, pairs: Tensor) -> list[LayerSplines]:
-        """Return the splines of pairs of species (pairs, 2): (pairs, K + 3, paths, C)."""
-        knots = distances_of_knots(self.cutoff, self.device)
-        ends = torch.zeros(2, len(knots), dtype=torch.int64, device=self.device)
-        ends[1] = 1
-        with torch.no_grad():
-            scalars = [self.basis(knots, pair, ends) for pair in pairs]
-            return stacked([splines_through(self.layers, one, self.dtype) for one in scalars])
 
     def use_kernels(self, kernels: str) -> None:
         """Choose who computes convolutions and products: see `SphericalBackbone.use_kernels`."""

@@ -100,12 +100,8 @@ def polynomial_envelope(x: Tensor, power: int) -> Tensor:
     8.
     """
     p = float(power)
-    value = (
-        1.0
-        - (p + 1.0) * (p + 2.0) / 2.0 * x**p
-        + p * (p + 2.0) * x ** (p + 1.0)
-        - p * (p + 1.0) / 2.0 * x ** (p + 2.0)
-    )
+    first, second, third = (p + 1.0) * (p + 2.0) / 2.0, p * (p + 2.0), p * (p + 1.0) / 2.0
+    value = 1.0 - x**p * (first - x * (second - x * third))
     return torch.where(x < 1.0, value, torch.zeros_like(value))
 
 

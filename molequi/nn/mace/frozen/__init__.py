@@ -1,0 +1,1 @@
+"""The layers of MACE with fixed weights."""
