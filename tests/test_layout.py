@@ -151,7 +151,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "engines",
-        "ase_plugin replicas ipi_driver ipi_socket openmm_potential torchsim traced "
+        "ase_plugin replicas ipi_driver ipi_socket lammps_fix openmm_potential torchsim traced "
         "metatomic_export",
     ),
     ("", "__main__"),
