@@ -16,6 +16,7 @@ from molequi.cli.results import PHYSICS, Results, results_of
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
+    from molequi.models.freeze import FrozenModel
     from molequi.prediction.energies import EnergySource
 
 _LABELLED_BATCH = 64
@@ -117,7 +118,7 @@ def evaluate(
         if not is_about_suites:
             _evaluate_labels(task, split, running, results, output)
         elif task.data:
-            _evaluate_suites(task, running, results)
+            _evaluate_suites(task, running, results, output)
         if task.physics:
             results.add_physics(check_subject(task.model, task.calculator, elements, device, dtype))
     return ExitCode.FAILED if strict and not results.is_whole else ExitCode.DONE
@@ -179,21 +180,50 @@ def _is_about_suites(task: _Task) -> bool:
     return is_about_suites
 
 
-def _evaluate_suites(task: _Task, running: _Running, results: Results) -> None:
+def _evaluate_suites(task: _Task, running: _Running, results: Results, output: Path | None) -> None:
+    from molequi.prediction.kept_energies import kept_source
     from molequi.prediction.suite_places import read_suites
     from molequi.prediction.suite_scores import evaluate_suite
+    from molequi.runtime.journal import journal_path
 
     suites = read_suites(task.data)
-    source = _energy_source(task, running)
-    for suite in suites:
-        results.add_suite(suite.origin.name, evaluate_suite(suite, source))
+    source, model = _energy_source(task, running)
+    with (
+        Bar("structures") as bar,
+        kept_source(
+            source,
+            suites,
+            identity=_identity(task, running),
+            model=model,
+            journal=None if output is None else journal_path(output),
+            progress=bar.show,
+        ) as kept,
+    ):
+        found = {suite.origin.name: evaluate_suite(suite, kept) for suite in suites}
+    for name, errors in found.items():
+        results.add_suite(name, errors)
 
 
-def _energy_source(task: _Task, running: _Running) -> EnergySource:
+def _identity(task: _Task, running: _Running) -> dict[str, object]:
+    """Return what energies depend on beside the weights of a model: a file that is run, too."""
+    import zlib
+
+    file = Path(str(task.calculator).rpartition(":")[0])
+    text = file.read_bytes() if file.suffix == ".py" and file.is_file() else b""
+    return {
+        "calculator": task.calculator,
+        "file": zlib.crc32(text),
+        "batch_size": running.batch_size,
+    }
+
+
+def _energy_source(task: _Task, running: _Running) -> tuple[EnergySource, FrozenModel | None]:
+    """Return what gives energies, and the model whose they are, if it is one of ours."""
     from molequi.cli.loading import load_network
     from molequi.prediction.energies import CalculatorEnergies, ModelEnergies
 
     if task.calculator is not None:
-        return CalculatorEnergies(load_factory(task.calculator))
+        return CalculatorEnergies(load_factory(task.calculator)), None
     network = load_network(str(task.model), running.device, running.dtype)
-    return ModelEnergies(network, batch_size=running.batch_size)
+    source = ModelEnergies(network, batch_size=running.batch_size)
+    return source, source.model

@@ -117,8 +117,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "prediction",
         "evaluated_table applicability records optical_rotation journaled predict embedding "
-        "benchmark suites suite_json suite_schema suite_yaml suite_places energies suite_scores "
-        "suite_plots",
+        "benchmark suites suite_json suite_schema suite_yaml suite_places energies kept_batches "
+        "kept_energies suite_scores suite_plots",
     ),
     (
         "labeling",

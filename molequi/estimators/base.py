@@ -27,6 +27,7 @@ from molequi.prediction.applicability import SIMILARITY, UNLIKE
 from molequi.prediction.predict import iter_predictions
 from molequi.runtime.plain import read_json
 from molequi.settings import read_settings
+from molequi.training.completion import pooled
 from molequi.training.config import Config, make_config
 from molequi.training.evaluation import Beside
 from molequi.training.run_directory import RunDirectory
@@ -37,11 +38,11 @@ Labels = Mapping[str, np.ndarray]  # by property name, (n_rows,)
 class MoleculeEstimator(BaseEstimator):
     """A model of properties, trained on SMILES.
 
-    preset: size of the network, small, medium or large. epochs, max_minutes: when training ends at
-    the latest. conformers: geometries of each molecule (ETKDGv3, then MMFF94) to train on, and over
-    which predictions are averaged. valid: the part of the rows, below 1, that chooses the best
-    epoch and is not trained on. seed: of weights, order, conformers and that draw. device: auto,
-    cpu, cuda or cuda:N. overrides: whatever else the config `property` has, such as
+    preset: size of the network, light, small, medium or large. epochs, max_minutes: when training
+    ends at the latest. conformers: geometries of each molecule (ETKDGv3, then MMFF94) to train on,
+    and over which predictions are averaged. valid: the part of the rows, below 1, that chooses the
+    best epoch and is not trained on. seed: of weights, order, conformers and that draw. device:
+    auto, cpu, cuda or cuda:N. overrides: whatever else the config `property` has, such as
     `("model.cutoff=6", "training.batch_size=32")`.
 
     model_: the trained `MolecularModel`. validation_: its errors on the validation rows, by
@@ -51,7 +52,7 @@ class MoleculeEstimator(BaseEstimator):
     def __init__(
         self,
         *,
-        preset: str = "small",
+        preset: str = "light",
         epochs: int = 100,
         max_minutes: float | None = None,
         conformers: int = 1,
@@ -116,7 +117,7 @@ class MoleculeEstimator(BaseEstimator):
         settings |= {
             "name": type(self).__name__,
             "level": {},
-            "properties": {name: {"unit": "1", "binary": binary} for name in names},
+            "properties": pooled({name: {"unit": "1", "binary": binary} for name in names}),
             "data": {
                 "kind": "table", "targets": list(names), "conformers": self.conformers,
                 "seed": self.seed, "split": {**split, "seed": self.seed},

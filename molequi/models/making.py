@@ -19,6 +19,7 @@ from molequi.o3.irreps import Irrep, Irreps
 from molequi.properties import Property, get_property
 
 PRESETS: Mapping[str, dict[str, object]] = {
+    "light": {"n_layers": 2, "n_channels": 32, "l_max": 1, "correlation": 1},
     "small": {"n_layers": 2, "n_channels": 32, "l_max": 2, "correlation": 1},
     "medium": {
         **{"n_layers": 2, "n_channels": 64, "l_max": 3, "l_hidden": 1},
@@ -56,8 +57,11 @@ def make_model(
     rows = [get_property(row) if isinstance(row, str) else row for row in properties]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        needed, sizes = _needed(rows), dict(PRESETS[preset])
+        # A preset is no reason to refuse a tensor.
+        sizes["l_max"] = max(int(str(sizes["l_max"])), *needed.degrees, 0)
         backbone = make_backbone(
-            architecture, tuple(sorted(set(elements))), _needed(rows), PRESETS[preset], overrides
+            architecture, tuple(sorted(set(elements))), needed, sizes, overrides
         )
         model = MolecularModel(backbone, rows, physics=physics, metadata=metadata)
     structures = calibration_structures(backbone.elements)

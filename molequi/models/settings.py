@@ -23,7 +23,7 @@ class ArchitectureSettings(Settings):
     """
 
     preset: str = "small"
-    """Sizes, which the other keys may change: small, medium or large."""
+    """Sizes, which the other keys may change: light, small, medium or large."""
     architecture: str | None = None
     """spherical (the default), invariants, lieconv or mace."""
     cutoff: Annotated[Positive, Unit("Å")] | None = None

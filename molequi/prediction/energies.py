@@ -8,6 +8,7 @@ charges and magnetic moments that add up to them; and as arguments of its factor
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from abc import ABC, abstractmethod
@@ -44,12 +45,25 @@ class Refusal(NamedTuple):
     reason: str
 
 
+Energies = list["float | Refusal"]
+# Gets the size of a batch and what computes it, and returns its energies.
+Answer = Callable[[int, Callable[[], Energies]], Energies]
+
+
+def at_once(_size: int, compute: Callable[[], Energies]) -> Energies:
+    """Compute a batch, and no more."""
+    return compute()
+
+
 class EnergySource(ABC):
     """What gives energies: a model or a calculator."""
 
     @abstractmethod
-    def energies(self, structures: Sequence[Atoms]) -> list[float | Refusal]:
-        """Return the energy of every structure, eV, or why there is none."""
+    def energies(self, structures: Sequence[Atoms], answer: Answer = at_once) -> Energies:
+        """Return the energy of every structure, eV, or why there is none.
+
+        answer: called for every batch in turn, so that it may be kept, or known already.
+        """
 
 
 class ModelEnergies(EnergySource):
@@ -68,20 +82,24 @@ class ModelEnergies(EnergySource):
                 "energy; a suite compares energies"
             )
 
-    def energies(self, structures: Sequence[Atoms]) -> list[float | Refusal]:
+    def energies(self, structures: Sequence[Atoms], answer: Answer = at_once) -> Energies:
         """Return the energy of every structure, eV, or why there is none."""
         found = [self._prepare(atoms) for atoms in structures]
-        energies: list[float | Refusal] = [
+        energies: Energies = [
             Refusal("") if isinstance(graph, AtomGraph) else graph for graph in found
         ]
         graphs = {place: graph for place, graph in enumerate(found) if isinstance(graph, AtomGraph)}
         self.model.expect(sum(graph.edge_index.shape[1] for graph in graphs.values()))
         for batch in self._batches(list(graphs), structures):
-            graph = collate([graphs[place] for place in batch])
-            values = self.model.compute(graph.to(self.model.device), forces=False)["energy"]
-            for place, value in zip(batch, values.tolist(), strict=True):
-                energies[place] = _finite(value, "the model")
+            compute = functools.partial(self._compute, [graphs[place] for place in batch])
+            for place, energy in zip(batch, answer(len(batch), compute), strict=True):
+                energies[place] = energy
         return energies
+
+    def _compute(self, graphs: Sequence[AtomGraph]) -> Energies:
+        graph = collate(graphs).to(self.model.device)
+        values = self.model.compute(graph, forces=False)["energy"]
+        return [_finite(value, "the model") for value in values.tolist()]
 
     def _prepare(self, atoms: Atoms) -> AtomGraph | Refusal:
         try:
@@ -121,9 +139,9 @@ class CalculatorEnergies(EnergySource):
         self._made: dict[tuple[tuple[str, int], ...], BaseCalculator] = {}
         self._arguments = () if isinstance(make, BaseCalculator) else _arguments_of(make)
 
-    def energies(self, structures: Sequence[Atoms]) -> list[float | Refusal]:
+    def energies(self, structures: Sequence[Atoms], answer: Answer = at_once) -> Energies:
         """Return the energy of every structure, eV, or why there is none."""
-        return [self._energy(atoms) for atoms in structures]
+        return [answer(1, lambda atoms=atoms: [self._energy(atoms)])[0] for atoms in structures]
 
     def _energy(self, atoms: Atoms) -> float | Refusal:
         charge = charge_of(atoms)

@@ -36,9 +36,7 @@ def evaluate_suite(suite: Suite, source: EnergySource) -> dict[str, Any]:
 
 
 def _evaluate_reactions(suite: ReactionSuite, source: EnergySource) -> dict[str, Any]:
-    used = sorted({name for reaction in suite.reactions for _, name in reaction.terms})
-    computed = source.energies([suite.systems[name] for name in used])
-    energies = dict(zip(used, computed, strict=True))
+    energies = dict(zip(suite.used, source.energies(suite.structures), strict=True))
     rows, refused = [], []
     for index, (name, terms, reference) in enumerate(suite.reactions):
         total, reasons = 0.0, []
@@ -74,8 +72,7 @@ def _errors(errors: np.ndarray) -> dict[str, float | int | None]:
 
 
 def _evaluate_conformers(suite: ConformerSuite, source: EnergySource) -> dict[str, Any]:
-    structures = [atoms for molecule in suite.molecules for atoms in molecule.structures]
-    computed = iter(source.energies(structures))
+    computed = iter(source.energies(suite.structures))
     rows, refused = [], []
     for index, molecule in enumerate(suite.molecules):
         energies = [next(computed) for _ in molecule.structures]

@@ -74,6 +74,16 @@ class ReactionSuite:
                 _require_known(system, self.systems, where)
             _require_balance(reaction, self.systems, where)
 
+    @property
+    def used(self) -> list[str]:
+        """The systems that reactions name, in their order by name."""
+        return sorted({name for reaction in self.reactions for _, name in reaction.terms})
+
+    @property
+    def structures(self) -> list[Atoms]:
+        """What is to be computed: the used systems."""
+        return [self.systems[name] for name in self.used]
+
 
 @dataclasses.dataclass(frozen=True)
 class ConformerSuite:
@@ -102,6 +112,11 @@ class ConformerSuite:
             formulas = {atoms.get_chemical_formula() for atoms in structures}
             if len(formulas) > 1:
                 raise UserError(f"{where}: its conformers are {', '.join(sorted(formulas))}")
+
+    @property
+    def structures(self) -> list[Atoms]:
+        """What is to be computed: the conformers, molecule by molecule."""
+        return [atoms for molecule in self.molecules for atoms in molecule.structures]
 
 
 Suite = ReactionSuite | ConformerSuite

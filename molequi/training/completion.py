@@ -21,10 +21,14 @@ _BY_TARGET = ("level", "training.weights", "training.second_stage.weights")
 def complete(data: dict[str, Any], own: Mapping[str, Any]) -> None:
     """Complete plain settings in place; own: what the file itself says, without the overrides.
 
-    Entries of the file about targets that the overrides have left out are dropped. One level of
-    theory stands for all targets. Targets that are columns of a table and no known properties are
-    declared by what stands in these columns, which is logged in one line.
+    Entries of the file about targets that the overrides have left out are dropped, and its network
+    where they name a model to start from. One level of theory stands for all targets. Targets that
+    are columns of a table and no known properties are declared by what stands in these columns,
+    which is logged in one line. Numbers and labels of molecules get the head `pooled`, unless
+    something is said of how they come from atoms.
     """
+    if data.get("init") is not None and own.get("init") is None:
+        _drop_network(data, own)
     targets = _targets(data)
     if targets != _targets(own):
         for group in _BY_TARGET:
@@ -34,6 +38,32 @@ def complete(data: dict[str, Any], own: Mapping[str, Any]) -> None:
     path = _path_of_table(data)
     if path is not None:
         _declare(data, path, targets)
+    if _group(data, "properties"):
+        data["properties"] = pooled(data["properties"])
+
+
+def pooled(declared: Mapping[str, Any]) -> dict[str, Any]:
+    """Give numbers and labels of molecules the head `pooled` where a declaration leaves it open."""
+    return {
+        name: {**entry, "head": "pooled"} if _is_of_the_whole(entry) else entry
+        for name, entry in declared.items()
+    }
+
+
+def _is_of_the_whole(entry: object) -> bool:
+    """Tell whether a declaration is of a number, and says nothing of atoms or of a head."""
+    return (
+        isinstance(entry, Mapping)
+        and str(entry.get("irreps", "0e")) == "0e"
+        and not {"head", "extensive", "has_reference", "per_atom", "spread_of"} & set(entry)
+    )
+
+
+def _drop_network(data: dict[str, Any], own: Mapping[str, Any]) -> None:
+    """Drop what the file alone says of the network: a model to start from has its own."""
+    theirs, network = _group(own, "model"), _group(data, "model")
+    for name in [name for name in network if name in theirs and network[name] == theirs[name]]:
+        del network[name]
 
 
 def _targets(data: Mapping[str, Any]) -> list[str]:

@@ -117,12 +117,14 @@ def _refuse_other_network(source: Mapping[str, Any], config: Config, init: str) 
         if settings.get(name) != value:
             raise UserError(
                 f"init={init} has {name}={settings.get(name)}, the config has "
-                f"model.{name}={value}; leave the model section out, or train without init"
+                f"model.{name}={value}; leave model.{name} out (model={{}} leaves all out), or "
+                "train without init"
             )
     if config.model.has_physics and config.model.physics() != physics:
         raise UserError(
             f"init={init} has {physics.text}, the config asks for "
-            f"{config.model.physics().text}; leave the model section out, or train without init"
+            f"{config.model.physics().text}; leave the model section out (model={{}}), or train "
+            "without init"
         )
 
 

@@ -89,7 +89,7 @@ def predict_frames(
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     with kept_in(journal, frozen, frames, names, batch_size) as kept:
         for indices in torch.arange(len(frames)).split(batch_size):
-            found = None if kept is None else kept.take(indices)
+            found = None if kept is None else kept.take(len(indices))
             if found is None:
                 found = _predict_batch(frozen, frames, indices, names)
                 if kept is not None:

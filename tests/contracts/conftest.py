@@ -46,6 +46,7 @@ HEADS = {
         declared("1o", extensive=False),
         declared("0e+2e", per_atom=True),
         declared("3o"),
+        declare("pooled", irreps="0e", unit="1", head="pooled"),
     ),
     "full": (
         "energy",

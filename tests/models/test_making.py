@@ -71,3 +71,9 @@ def test_outputs_may_have_a_larger_degree_than_features_between_layers() -> None
 def test_a_model_needs_something_to_learn() -> None:
     with pytest.raises(UserError, match="energy"):
         make_model(ELEMENTS, ["forces"])
+
+
+def test_a_preset_grows_to_the_degree_of_a_target() -> None:
+    network = make_model(ELEMENTS, ["polarizability"], preset="light")
+    assert network.backbone.l_max == 2
+    assert make_model(ELEMENTS, ["dipole"], preset="light").backbone.l_max == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,9 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.lj import LennardJones
 from scipy.stats import spearmanr
 
-from molequi.errors import UserError
+from molequi.errors import RunInterruptedError, UserError
 from molequi.prediction.energies import CalculatorEnergies, ModelEnergies, Refusal
+from molequi.prediction.kept_energies import kept_source
 from molequi.prediction.suite_places import bundled_suites, is_suite, read_suites
 from molequi.prediction.suite_scores import evaluate_suite, spearman
 from molequi.prediction.suite_yaml import parse_reaction
@@ -386,3 +389,34 @@ def test_mistakes_in_yaml_are_named(written, old, new, message):
 def test_reactions_as_text(text, terms):
     names = dict.fromkeys(["H2", "O2", "H2O", "Na+", "Cl-", "NaCl", "2-butanol"])
     assert list(parse_reaction(text, names)) == terms
+
+
+def test_energies_of_a_run_go_on(tmp_path: Path) -> None:
+    """What a stopped run has computed is not computed again, a refusal neither, to the last bit."""
+    suite, journal, asked = read(tmp_path, document()), tmp_path / "out.journal", []
+
+    class Counting(CalculatorEnergies):
+        def _energy(self, atoms):
+            asked.append(str(atoms.symbols))
+            return super()._energy(atoms) if len(asked) != 2 else Refusal("no Ar2 today")
+
+    def run(progress=None):
+        source = Counting(lennard_jones)
+        given = {"identity": {"calculator": "lj"}, "journal": journal, "progress": progress}
+        with kept_source(source, [suite], **given) as kept:
+            return evaluate_suite(suite, kept)
+
+    def stop(done: int, _total: int) -> None:
+        if done == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(RunInterruptedError, match="2 of .* structures are in .*out.journal"):
+        run(stop)
+    first = list(asked)
+    found = run()
+    assert len(first) == 2
+    assert len(asked) == len(suite.structures)
+    assert not journal.exists()
+    assert any("no Ar2 today" in row["reason"] for row in found["refused"])
+    asked.clear()
+    assert run() == found  # another run, from its beginning

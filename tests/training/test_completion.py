@@ -80,3 +80,20 @@ def test_a_column_that_is_not_there_is_one_line(table: Path) -> None:
 def test_a_kind_that_is_no_word_is_one_line(table: Path, value: str) -> None:
     with pytest.raises(UserError, match=r"data\.kind is .*; input should be a valid string"):
         load(table, "data.targets=logP", f"data.kind={value}")
+
+
+def test_numbers_of_molecules_are_pooled_unless_they_are_said_to_be_more(table: Path) -> None:
+    targets = ("data.targets=logP,active", "properties.active.extensive=false")
+    config = load(table, *targets, "properties.charge={unit: e, per_atom: true}")
+    assert {name: row.head for name, row in config.declared().items()} == {
+        "logP": "pooled", "active": "", "charge": "",
+    }  # fmt: skip
+
+
+def test_a_model_to_start_from_has_its_own_network() -> None:
+    """What the bundled config says of the network is no wish of the user's."""
+    started = load_config("property", ["init=organic"])
+    assert started.model.overrides() == {}
+    assert load_config("property").model.cutoff is not None
+    asked = load_config("property", ["init=organic", "model.n_layers=3"])
+    assert asked.model.overrides() == {"n_layers": 3}

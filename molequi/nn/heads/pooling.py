@@ -85,6 +85,40 @@ class MeanHead(Head):
         return {self.target.name: values + self.shift if self.target.is_invariant else values}
 
 
+class PooledHead(Head):
+    """A number or label of which nobody knows how it comes from the atoms.
+
+    y = shift + s (sum_i v_i / sqrt(n) + F(sum_i h_i / n, sum_i w_i h_i / sum_i w_i)): a sum over
+    atoms, which much of a logP is, and beside it a network F of pooled features, for what counts
+    groups or asks for a share of them. v, w > 0 and h are networks of the 0e features of an atom, n
+    the mean atom count of the training structures. Derived here; that a network reads pooled
+    features is usual in graph networks (J. Gilmer et al., arXiv 1704.01212).
+    """
+
+    n_atoms: Tensor
+
+    def __init__(
+        self, target: Property, features: FeatureSpec, companions: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(target, features, companions)
+        n_hidden = features.n_hidden
+        self.readout = TensorReadout(self.irreps, features)
+        self.pooled = Perceptron((features.n_invariants, n_hidden, n_hidden + 1), last_bias=True)
+        self.network = Perceptron((2 * n_hidden, n_hidden, 1))
+        self.register_buffer("n_atoms", torch.tensor(20.0))
+
+    def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
+        """Return {name: (B,)}, float64; a molecule without atoms gets the value of no features."""
+        values = self.readout(features, self.scale)
+        hidden, weights = self.pooled(features.invariant).split((self.features.n_hidden, 1), dim=1)
+        hidden, weights = functional.silu(hidden), functional.softplus(weights)
+        means = molecules.sum(hidden * weights) / molecules.sum(weights).clamp(min=1e-12)
+        pooled = torch.cat([molecules.sum(hidden) / self.n_atoms, means], dim=1)
+        beside = self.network(pooled.to(values.dtype)) * self.scale
+        rows = molecules.sum(values) / self.n_atoms.sqrt() + beside
+        return {self.target.name: rows[:, 0] + self.shift}
+
+
 class SpatialExtentHead(Head):
     """<r^2> = sum_i w_i |r_i - r_COM|^2 + sum_i s_i.
 

@@ -12,7 +12,7 @@ from molequi.nn.heads.electrostatics import ChargeHead, DipoleHead, DipoleMagnit
 from molequi.nn.heads.layered import LayeredEnergyHead
 from molequi.nn.heads.layered_dipole import LayeredDipoleHead
 from molequi.nn.heads.optical import OpticalRotationHead, RosenfeldHead
-from molequi.nn.heads.pooling import EnergyHead, MeanHead, SpatialExtentHead, SumHead
+from molequi.nn.heads.pooling import EnergyHead, MeanHead, PooledHead, SpatialExtentHead, SumHead
 from molequi.o3.irreps import Irreps
 from molequi.properties import Property, with_company
 
@@ -20,6 +20,7 @@ from molequi.properties import Property, with_company
 HEADS: dict[str, type[Head]] = {
     "sum": SumHead,
     "mean": MeanHead,
+    "pooled": PooledHead,
     "energy": EnergyHead,
     "layered_energy": LayeredEnergyHead,
     "spatial_extent": SpatialExtentHead,

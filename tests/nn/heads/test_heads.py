@@ -10,8 +10,13 @@ from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
 from molequi.models.probes import built_in_probes
 from molequi.models.structure import Structure
+from molequi.nn.backbones.base import NodeFeatures
+from molequi.nn.heads.base import FeatureSpec, Molecules
+from molequi.nn.heads.pooling import PooledHead
 from molequi.nn.heads.readout import TripleProducts
 from molequi.nn.linear import Perceptron
+from molequi.o3.irreps import Irreps
+from molequi.properties import declare
 
 ELEMENTS = (1, 6, 7, 8)
 CUTOFF = 4.0
@@ -36,6 +41,42 @@ def test_width_of_readouts_is_a_setting_of_the_network() -> None:
     network = make_model([1, 8], ["energy", "forces", "dipole", "gap"], n_readout=7)
     readouts = [part for part in network.heads.modules() if isinstance(part, Perceptron)]
     assert {readout.weights[0].shape[1] for readout in readouts} == {7}
+
+
+def test_a_pooled_number_is_what_its_equation_says() -> None:
+    """The sum over atoms, and the network of sums and weighted means, by NumPy."""
+    row = declare("logP", irreps="0e", unit="1", head="pooled")
+    head = PooledHead(row, FeatureSpec(Irreps("0e"), 4, 5, CUTOFF, n_hidden=3)).to(torch.float64)
+    head.set_statistics(scale=1.7, shift=0.3)
+    head.n_atoms.fill_(4.0)
+    invariants = torch.randn(5, 5, dtype=torch.float64)
+    numbers = torch.tensor([1, 6, 8, 1, 1])
+    molecules = Molecules(
+        torch.zeros(5, 3), torch.tensor([0, 0, 0, 1, 1]), 3, torch.zeros(2, 0), numbers,
+        torch.zeros(3), torch.ones(3),
+    )  # fmt: skip
+
+    def network(perceptron: Perceptron, x: np.ndarray) -> np.ndarray:
+        first, second = (table.detach().numpy() for table in perceptron.make_tables())
+        biases = [bias.detach().numpy() for bias in perceptron.biases]
+        return silu(x @ first + biases[0]) @ second + sum(biases[1:])
+
+    def silu(x: np.ndarray) -> np.ndarray:
+        return x / (1 + np.exp(-x))
+
+    with torch.no_grad():
+        head.pooled.biases[1].fill_(0.2)
+    nothing = torch.zeros(0)
+    features = NodeFeatures(torch.zeros(5, 1, 4), invariants, nothing, nothing)
+    found = head(features, molecules)["logP"].detach()
+    for molecule, atoms in enumerate((slice(0, 3), slice(3, 5), slice(5, 5))):
+        x = invariants[atoms].numpy()
+        both = network(head.pooled, x)
+        hidden, weights = silu(both[:, :-1]), np.log1p(np.exp(both[:, -1:]))
+        means = (hidden * weights).sum(axis=0) / max(weights.sum(), 1e-12)
+        beside = network(head.network, np.concatenate([hidden.sum(axis=0) / 4, means]))
+        expected = 1.7 * (network(head.readout.networks[0], x).sum() / 2 + beside[0]) + 0.3
+        assert float(found[molecule]) == pytest.approx(expected, abs=1e-12)
 
 
 def test_triple_products_are_signed_volumes_of_three_different_vectors() -> None:
