@@ -20,7 +20,6 @@ from molequi.graphs.graph import mass_centres
 from molequi.models.molecular import MolecularModel
 from molequi.nn.heads.base import Head
 from molequi.nn.heads.electrostatics import MultipoleHead
-from molequi.nn.heads.pooling import PooledHead
 from molequi.o3.cartesian import from_cartesian
 from molequi.o3.irreps import Irreps
 from molequi.properties import DEBYE, Property
@@ -124,8 +123,7 @@ def apply_statistics(
     for name, head in heads_of(model).items():
         if name in skip:
             continue
-        if isinstance(head, PooledHead):
-            head.n_atoms.fill_(float(frames.n_atoms.to(torch.float64).mean()))
+        head.set_size(float(frames.n_atoms.to(torch.float64).mean()))
         if isinstance(head, MultipoleHead):
             head.set_statistics(scale=_electrostatic_scale(frames, statistics))
         elif name in statistics:

@@ -126,6 +126,9 @@ class Head(nn.Module, abc.ABC):
         if reference is not None:
             self.reference.copy_(reference)
 
+    def set_size(self, n_atoms: float) -> None:
+        """Tell the mean atom count of the training structures; most heads do not ask."""
+
     def set_companion_scale(self, name: str, scale: Tensor) -> None:
         """Set the scale of a companion by itself, one factor per irrep; most share the target's."""
 

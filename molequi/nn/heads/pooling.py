@@ -107,6 +107,10 @@ class PooledHead(Head):
         self.network = Perceptron((2 * n_hidden, n_hidden, 1))
         self.register_buffer("n_atoms", torch.tensor(20.0))
 
+    def set_size(self, n_atoms: float) -> None:
+        """Divide sums by this many atoms."""
+        self.n_atoms.fill_(n_atoms)
+
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
         """Return {name: (B,)}, float64; a molecule without atoms gets the value of no features."""
         values = self.readout(features, self.scale)

@@ -48,7 +48,7 @@ def test_a_pooled_number_is_what_its_equation_says() -> None:
     row = declare("logP", irreps="0e", unit="1", head="pooled")
     head = PooledHead(row, FeatureSpec(Irreps("0e"), 4, 5, CUTOFF, n_hidden=3)).to(torch.float64)
     head.set_statistics(scale=1.7, shift=0.3)
-    head.n_atoms.fill_(4.0)
+    head.set_size(4.0)
     invariants = torch.randn(5, 5, dtype=torch.float64)
     numbers = torch.tensor([1, 6, 8, 1, 1])
     molecules = Molecules(
