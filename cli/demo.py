@@ -29,7 +29,8 @@ def demo(
 ) -> int:
     """Show the main job on bundled data.
 
-    Predict, relax, run dynamics, train a property model, check. Takes about three minutes.
+    Predict, relax, vibrations, dynamics, train a property model, check, and a page to look at all
+    of it. Takes about three minutes.
     """
     from molequi.runtime.files import check_output
     from molequi.runtime.locks import locked
@@ -58,21 +59,27 @@ class _Step(NamedTuple):
 def _steps(output: Path, molecules: Path, model: str, minutes: float) -> list[_Step]:
     run, with_model = str(output / "qm9_sample"), ["--model", model]
     ethanol = str(output / "ethanol.xyz")
-    to_predictions = ["--output", str(output / "predictions.xyz")]
-    to_trajectory = ["--output", str(output / "trajectory.xyz")]
+    predictions, trajectory = (
+        str(output / f"{name}.xyz") for name in ("predictions", "trajectory")
+    )
     predict = ["predict", str(molecules), *with_model]
     relax = ["relax", "--smiles", "CCO", *with_model, "--output", ethanol]
-    md = ["md", ethanol, *with_model, "--steps", "1000", *to_trajectory]
+    md = ["md", ethanol, *with_model, "--steps", "1000", "--output", trajectory]
+    vibrations = ["vibrations", ethanol, *with_model, "--output", str(output / "vibrations")]
+    shown = [predictions, trajectory, str(output / "vibrations"), run]
+    page = ["report", *shown, "--title", "What molequi demo made", "--output"]
     train = ["train", "qm9_sample", f"training.max_minutes={minutes:g}", "--output", run]
     what_is_learned = "gap and dipole magnitude on 3,000 molecules of QM9, in the given time"
     return [
         _Step("Energy, forces and dipole of ten molecules", predict),
-        _Step("The same into a file that ASE reads", [*predict, *to_predictions]),
+        _Step("The same into a file that ASE reads", [*predict, "--output", predictions]),
         _Step("Relax ethanol, made from its SMILES", relax),
+        _Step("Its vibrations: frequencies, infrared spectrum, modes", vibrations),
         _Step("Molecular dynamics at constant energy, and how well the energy is kept", md),
         _Step(f"Train a model of {what_is_learned}", train),
         _Step("Use it", ["predict", str(molecules), "--model", run]),
         _Step("Check that the bundled model obeys physics", ["check", model]),
+        _Step("A page to look at all of it", [*page, str(output / "report.html")]),
     ]
 
 
@@ -89,9 +96,11 @@ def _step(title: str, arguments: Sequence[str]) -> None:
 def _print_files(output: Path) -> None:
     run = str(output / "qm9_sample")
     notes = {
+        "report.html": "a page to look at all of it: open it in a browser",
         "molecules.xyz": "the input",
         "predictions.xyz": "energies, forces, dipoles: ase.io.read(FILE).get_forces()",
         "ethanol.xyz": "the relaxed molecule",
+        "vibrations/modes.xyz": "normal modes",
         "trajectory.xyz": "a frame every 5 fs with energy, forces and momenta",
         "qm9_sample/model.safetensors": (
             f"the trained model: molequi predict FILE --model {shlex.quote(run)}"

@@ -28,6 +28,7 @@ from molequi.cli import (
     md,
     predict,
     relax,
+    report,
     train,
     vibrations,
 )
@@ -57,6 +58,7 @@ app.command("label", rich_help_panel="Make a model")(label.label)
 app.command("train", rich_help_panel="Make a model")(train.train)
 app.command("evaluate", rich_help_panel="Make a model")(evaluate.evaluate)
 app.command("check", rich_help_panel="Make a model")(check.check)
+app.command("report", rich_help_panel="See what there is")(report.report)
 app.add_typer(library.data_app, name="data", rich_help_panel="See what there is")
 app.add_typer(config.config_app, name="config", rich_help_panel="See what there is")
 app.command("models", rich_help_panel="See what there is")(library.models)

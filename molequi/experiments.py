@@ -28,6 +28,7 @@ from molequi.hamiltonian.config import (
 )
 from molequi.hamiltonian.data import DynamicsData, make_data
 from molequi.hamiltonian.setup import build
+from molequi.report.write import write_report
 from molequi.runtime.plain import read_json
 from molequi.settings import read_settings, with_absolute_paths
 from molequi.training.config import Config, load_config, make_config
@@ -61,11 +62,16 @@ class Experiment(ABC):
     def run(self, callbacks: Sequence[Any] = ()) -> Path:
         """Train and fill the run directory, in which no other run may write now; returns it.
 
+        At the end a page shows what came of it (`report.write_report`).
+
         Raises NotConvergedError where a loss is not finite; RunInterruptedError where a signal
         asked to stop (the run is saved); UserError where another run took the directory.
         """
         with self.directory.held(self.config, resume=self.resume, overwrite=self.overwrite):
-            return self._run(callbacks)
+            folder = self._run(callbacks)
+            if is_first_process():
+                write_report(folder, self.directory.page, overwrite=True)
+            return folder
 
     @abstractmethod
     def plan(self) -> dict[str, Any]:

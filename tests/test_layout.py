@@ -142,6 +142,11 @@ ORDER: tuple[tuple[str, str], ...] = (
         "mechanics springs graph_networks lie_networks models potential config molecule data "
         "evaluation setup loop train",
     ),
+    (
+        "report",
+        "markup axes charts tables molecules page structures trajectory vibrations card predicted "
+        "runs write",
+    ),
     ("", "experiments evaluation"),
     ("estimators", "foreign rows base regressor classifier"),
     (

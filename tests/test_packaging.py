@@ -86,6 +86,8 @@ def test_wheel_holds_everything_that_is_used(wheel: Path, checkout: Path) -> Non
         for path in (checkout / "molequi").rglob("*.py")
     }
     expected |= {"molequi/py.typed", "molequi/nn/physics/d3_table.npz"}
+    assets = (checkout / "molequi" / "report" / "assets").iterdir()
+    expected |= {f"molequi/report/assets/{path.name}" for path in assets}
     expected |= {f"molequi/cli/{path.name}" for path in (checkout / "cli").glob("*.py")}
     expected |= {f"molequi/_configs/{path.name}" for path in (checkout / "configs").glob("*.yaml")}
     data = [

@@ -161,12 +161,14 @@ def _result_rows(row: Property, compared: Compared, n_atoms: Tensor) -> dict[str
 def save_predictions(evaluation: Evaluation, path: Path) -> None:
     """Write references and predictions side by side.
 
-    `NAME` and `NAME_predicted`, with n_atoms and atomic_numbers; plain arrays, no pickle.
+    `NAME` and `NAME_predicted`, with n_atoms, atomic_numbers and positions (Å); plain arrays, no
+    pickle.
     """
     frames = evaluation.frames
     arrays: dict[str, Any] = {
         "n_atoms": frames.n_atoms.numpy(),
         "atomic_numbers": frames.atomic_numbers.numpy(),
+        "positions": frames.positions.numpy().astype(np.float32),
     }
     if frames.source:
         arrays["source"] = np.array(frames.source)

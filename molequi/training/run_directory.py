@@ -41,6 +41,7 @@ class RunDirectory:
         self.result = self.path / "result.json"
         self.rollout = self.path / "rollout.npz"
         self.plots = self.path / "plots"
+        self.page = self.path / "report.html"
 
     def predictions(self, split: str) -> Path:
         """Return the file of the predictions for the structures of a split."""
@@ -103,7 +104,8 @@ class RunDirectory:
             return
         files = [
             *(self.config, self.split, self.model, self.state, self.metrics, self.log),
-            *(self.result, self.rollout, self.predictions("test"), self.predictions("valid")),
+            *(self.result, self.page, self.rollout),
+            *(self.predictions("test"), self.predictions("valid")),
             *(self.prediction_table("test"), self.prediction_table("valid")),
             *self.plots.glob("*.png"),
         ]

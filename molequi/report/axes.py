@@ -1,0 +1,105 @@
+"""Axes of charts: where values come to lie, and which of them are written beside an axis."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+# Beside a logarithmic axis that spans less than this many decades a few values more are written.
+_FEW_DECADES = 1.5
+# Numbers of at least this many digits, or as small, are written with a power of ten.
+_LARGE, _SMALL = 1e5, 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """A range of values, linear or logarithmic, from its low end to its high one.
+
+    is_whole: nothing but whole numbers is written beside it.
+    """
+
+    low: float
+    high: float
+    is_log: bool = False
+    is_whole: bool = False
+
+    def share(self, values: np.ndarray) -> np.ndarray:
+        """Return how far along the axis values lie, 0 to 1."""
+        if self.is_log:
+            low, high = math.log10(self.low), math.log10(self.high)
+            return (np.log10(values) - low) / (high - low)
+        return (values - self.low) / (self.high - self.low)
+
+    def ticks(self, most: int = 5) -> list[float]:
+        """Return round values along the axis, about `most`."""
+        return _log_ticks(self, most) if self.is_log else _linear_ticks(self, most)
+
+
+def axis_over(
+    *series: np.ndarray, is_log: bool = False, from_zero: bool = False, margin: float = 0.04
+) -> Axis:
+    """Return an axis on which all finite values of the series lie, with some room at its ends.
+
+    is_log: for positive values alone. from_zero: it begins at zero where nothing lies below.
+    """
+    values = np.concatenate([np.ravel(one).astype(float) for one in series] or [np.zeros(0)])
+    values = values[np.isfinite(values) & ((values > 0) | (not is_log))]
+    if not len(values):
+        return Axis(0.1, 1.0, is_log) if is_log else Axis(0.0, 1.0)
+    low, high = float(values.min()), float(values.max())
+    if is_log:
+        room = max((high / low) ** margin, 1.1)
+        return Axis(low / room, high * room, is_log)
+    if from_zero and low >= 0:
+        return Axis(0.0, high * (1 + margin) or 1.0)
+    if (values == np.round(values)).all() and high < _LARGE:
+        room = margin * (high - low) or 0.5
+        return Axis(low - room, high + room, is_whole=True)
+    room = margin * (high - low) or 0.05 * abs(high) or 0.5
+    return Axis(low - room, high + room)
+
+
+def written(value: float, step: float = 0.0) -> str:
+    """Write a value beside an axis, with the digits that tell it from its neighbour `step` off."""
+    if value == 0:
+        return "0"
+    size = max(abs(value), step)
+    if size >= _LARGE or size < _SMALL:
+        power = math.floor(math.log10(abs(value)) + 1e-9)
+        factor = value / 10.0**power
+        digits = 0 if not step else max(power - math.floor(math.log10(step) + 1e-9), 0)
+        text = f"{factor:.{digits}f}" if step else f"{factor:.3g}"
+        return f"{'' if text == '1' else f'{text}·'}10{_raised(power)}".replace("-", "−")
+    digits = max(-math.floor(math.log10(step) + 1e-9), 0) if step else 0
+    if step and round(step * 10**digits, 6) % 1:  # steps of 2.5
+        digits += 1
+    return (f"{value:.{digits}f}" if step else f"{value:.3g}").replace("-", "−")
+
+
+def _raised(power: int) -> str:
+    return str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def _linear_ticks(axis: Axis, most: int) -> list[float]:
+    raw = (axis.high - axis.low) / max(most, 1)
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in _STEPS if factor * power >= raw * 0.999)
+    if axis.is_whole:
+        step = max(math.ceil(step - 1e-9), 1)
+    first = math.ceil(axis.low / step - 1e-9)
+    last = math.floor(axis.high / step + 1e-9)
+    return [number * step for number in range(first, last + 1)]
+
+
+def _log_ticks(axis: Axis, most: int) -> list[float]:
+    low, high = math.log10(axis.low), math.log10(axis.high)
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    factors = (1.0, 2.0, 5.0) if high - low < _FEW_DECADES else (1.0,)
+    found = [factor * 10.0**power for power in powers for factor in factors]
+    inside = [value for value in found if axis.low <= value <= axis.high]
+    if len(inside) < 3:
+        return _linear_ticks(Axis(axis.low, axis.high), 4)
+    return inside[:: math.ceil(len(inside) / (most + 1))]

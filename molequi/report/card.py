@@ -1,0 +1,170 @@
+"""The card of a model: what it gives, for which elements, how it is made, how wrong it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ase.data import chemical_symbols
+
+from molequi.models.checkpoint import read_description
+from molequi.models.zoo import card, list_models, resolve_model
+from molequi.report.markup import Markup, element, joined
+from molequi.report.page import Section, paragraph
+from molequi.report.tables import Cell, facts, table
+from molequi.training.log import beaten_lines, error_columns, spread_lines, yes_no_lines
+
+# Settings of a backbone that say how large a network is, in words.
+_SIZES = {
+    "cutoff": "cutoff (Å)",
+    "n_layers": "layers",
+    "n_channels": "channels",
+    "l_max": "degree of edges (l)",
+    "correlation": "bodies coupled at a node",
+}
+_ERRORS_NOTE = (
+    "Components of vectors count one by one. The baseline knows nothing but the training set: "
+    "least squares over the composition for total energies, the mean for other scalars, zero for "
+    "the rest."
+)
+
+
+def model_sections(source: str) -> list[Section]:
+    """Return the sections of a model: a bundled name, or a file."""
+    description = read_description(resolve_model(source))
+    if source in list_models():
+        told = card(source)
+        lead = str(told.pop("description", ""))
+        shown = {name: told[name] for name in told if name not in {"name", "elements", "level"}}
+        content = [model_facts(description), *(_entry(*item) for item in shown.items())]
+        return [Section(f"Model {source}", lead, content)]
+    name = description["metadata"].get("name") or Path(source).name
+    return [Section(f"Model {name}", "", [model_facts(description), *_errors_of(description)])]
+
+
+def model_facts(description: Mapping[str, Any]) -> Markup:
+    """Return what a model file says of the network and of its training."""
+    metadata, backbone = description["metadata"], description["backbone"]
+    training = metadata["training"]
+    sizes = [(words, backbone.get(key)) for key, words in _SIZES.items()]
+    return facts(
+        [
+            (
+                "gives",
+                ", ".join(row["name"].replace("_", " ") for row in description["properties"]),
+            ),
+            ("elements", " ".join(chemical_symbols[number] for number in description["elements"])),
+            ("charge (e); multiplicity", _states(metadata["charge_multiplicity"])),
+            ("level of theory", _level(metadata["level"])),
+            ("structures trained on", training.get("n_structures")),
+            ("began from", training.get("init")),
+            ("network", str(description["architecture"])),
+            *((words, value) for words, value in sizes if isinstance(value, int | float)),
+            ("precision", str(description["dtype"])),
+        ]
+    )
+
+
+def error_table(result: Mapping[str, Mapping[str, Any]]) -> Markup:
+    """Return the errors of an evaluation beside their baselines, and what else it found."""
+    columns = error_columns(result)
+    rows: list[list[Cell]] = [
+        [
+            name.replace("_", " "),
+            "" if row["unit"] == "1" else row["unit"],
+            row["count"],
+            *(row.get(key) for key in columns),
+        ]
+        for name, row in result.items()
+        if "coverage" not in row
+    ]
+    headings = [heading.replace("R2", "R²") for heading in columns.values()]
+    notes = (paragraph(text) for text in (*yes_no_lines(result), *spread_lines(result)))
+    warnings = (
+        paragraph(text[:1].upper() + text[1:] + ".", "warning") for text in beaten_lines(result)
+    )
+    head = ["property", "unit", "count", *headings]
+    return joined(*warnings, table(head, rows, _ERRORS_NOTE), *notes)
+
+
+def _errors_of(description: Mapping[str, Any]) -> list[Markup | None]:
+    training = description["metadata"]["training"]
+    if not training.get("errors"):
+        return []
+    heading = element("h3", f"Errors on the {training.get('evaluated_on') or 'test'} structures")
+    return [heading, error_table(training["errors"])]
+
+
+def _states(states: Sequence[Sequence[int]]) -> str:
+    """Write which charges and multiplicities a model takes."""
+    charges, multiplicities = ({state[part] for state in states} for part in (0, 1))
+    low, high = min(charges), max(charges)
+    span = f"{low:+d}" if low == high else f"{low:+d} to {high:+d}"
+    shown = ", ".join(map(str, sorted(multiplicities)))
+    return f"{span}; {shown}".replace("-", "−").replace("+0", "0")
+
+
+def _level(level: Mapping[str, str] | str) -> str:
+    if isinstance(level, str):
+        return level
+    return "; ".join(dict.fromkeys(filter(None, level.values())))
+
+
+def _entry(name: str, value: Any) -> Markup | None:
+    """Return an entry of a bundled card: groups become tables, sentences a list, the rest facts."""
+    if value in (None, "", {}, []):
+        return None
+    if isinstance(value, Mapping):
+        groups = {key: item for key, item in value.items() if isinstance(item, Mapping)}
+        single = {key: item for key, item in value.items() if key not in groups}
+        parts = [_single(single) if single else None, *_groups(groups)]
+        return element(
+            "details", element("summary", _heading(name)), *parts, open=_open(name, value)
+        )
+    if isinstance(value, list):
+        items = (element("li", str(item)) for item in value)
+        return joined(element("h3", _heading(name)), element("ul", *items))
+    return facts([(_heading(name), value if isinstance(value, int | float) else str(value))])
+
+
+def _open(name: str, value: Mapping[str, Any]) -> str | None:
+    """Tell whether an entry is shown at once: what says how wrong a model is."""
+    return "open" if name.startswith(("errors", "doubt", "reference")) and len(value) < 20 else None
+
+
+def _single(value: Mapping[str, Any]) -> Markup:
+    return facts((_heading(name), _plain(item)) for name, item in value.items())
+
+
+def _plain(value: Any) -> Cell:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return value if isinstance(value, int | float) else str(value)
+
+
+def _groups(groups: Mapping[str, Mapping[str, Any]]) -> list[Markup]:
+    """Return groups of the same fields as one table; deeper ones each with a table of its own."""
+    if not groups:
+        return []
+    deep = {
+        name: group
+        for name, group in groups.items()
+        if any(isinstance(item, Mapping) for item in group.values())
+    }
+    flat = {name: group for name, group in groups.items() if name not in deep}
+    found = [
+        element("div", element("h4", _heading(name)), *_groups(group))
+        for name, group in deep.items()
+    ]
+    if flat:
+        columns = list(dict.fromkeys(key for group in flat.values() for key in group))
+        rows = [[name, *(_plain(group[c]) if c in group else None for c in columns)]
+                for name, group in flat.items()]  # fmt: skip
+        found.append(table(["", *columns], rows))
+    return found
+
+
+def _heading(name: str) -> str:
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]

@@ -1,0 +1,173 @@
+"""Structures of a file with what was computed for them: a table, and molecules to turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from molequi.prediction.records import PREFIX, max_force
+from molequi.properties import DEBYE, PROPERTIES
+from molequi.report.markup import Markup
+from molequi.report.molecules import Scene, Snapshot, viewer, with_room
+from molequi.report.page import Section, paragraph
+from molequi.report.tables import Cell, Digits, number, table
+from molequi.structures.structure import Structure
+
+MOST_ROWS, MOST_VIEWS = 500, 100
+FORCE_UNIT = "eV/Å"
+# Scalars of a file beside energy, forces and dipole that a table has room for.
+_MOST_SCALARS = 6
+
+
+def structures_section(
+    title: str, structures: Sequence[Structure], total: int | None, name: str
+) -> Section:
+    """Return the section of a file: of the structures that were read, at most `MOST_ROWS`.
+
+    total: how many the file has, None where that is not known. name: of the viewer.
+    """
+    good = [structure for structure in structures if structure.atoms is not None]
+    failed = [structure for structure in structures if structure.atoms is None]
+    columns = _columns(good)
+    shown = good[: with_room([len(one.require_atoms()) for one in good], MOST_VIEWS)]
+    content: list[Markup | None] = [_failures(failed)]
+    if good:
+        scene = Scene([snapshot_of(one) for one in shown], {"forces": FORCE_UNIT})
+        content.append(viewer(scene, name, _caption(shown, good)))
+        content.append(table(list(columns), [_row(one, columns) for one in good]))
+    count = len(structures) if total is None else total
+    lead = f"{count} structure{'' if count == 1 else 's'}{_by_model(good)}"
+    if count > len(structures):
+        lead += f"; the first {len(structures)} are shown"
+    return Section(title, f"{lead}.", content)
+
+
+def snapshot_of(structure: Structure, title: str | None = None) -> Snapshot:
+    """Return a structure with its forces and dipole for the viewer."""
+    atoms, values = structure.require_atoms(), results_of(structure)
+    notes = [("energy", f"{Digits.of(values['energy'], 4)} eV")] if "energy" in values else []
+    return Snapshot(
+        title if title is not None else _title(structure),
+        atoms.numbers,
+        atoms.positions,
+        {"forces": np.asarray(values["forces"])} if "forces" in values else {},
+        None if values.get("dipole") is None else np.asarray(values["dipole"]),
+        atoms.cell.array if atoms.pbc.any() else None,
+        notes,
+    )
+
+
+def results_of(structure: Structure) -> dict[str, Any]:
+    """Return what the file's calculator holds of a structure, by ASE's names."""
+    atoms = structure.require_atoms()
+    return {} if atoms.calc is None else dict(atoms.calc.results)
+
+
+def info_of(structure: Structure, name: str) -> Any:
+    """Return what the file says under one of our names, None where it does not."""
+    return structure.require_atoms().info.get(PREFIX + name)
+
+
+def model_of(structure: Structure) -> str:
+    """Say which model and level of theory computed a structure; empty where nothing tells."""
+    model, level = info_of(structure, "model"), info_of(structure, "level")
+    return f"{model}, {level}" if model and level else str(model or "")
+
+
+def _title(structure: Structure) -> str:
+    atoms = structure.require_atoms()
+    name = atoms.info.get("name") or atoms.info.get("smiles") or ""
+    return f"{structure.index} {atoms.get_chemical_formula()} {name}".strip()
+
+
+def _by_model(structures: Sequence[Structure]) -> str:
+    models = list(dict.fromkeys(filter(None, map(model_of, structures))))
+    return f", computed by {models[0]}" if len(models) == 1 else ""
+
+
+def _columns(structures: Sequence[Structure]) -> dict[str, str]:
+    """Return which columns have something to say: heading to key."""
+    wanted = {
+        "name": "name", "charge (e)": "charge", "energy (eV)": "energy",
+        "largest force (eV/Å)": "force", "dipole (D)": "dipole",
+        "energy ± (meV)": "energy_std", "largest force ± (eV/Å)": "forces_std",
+    }  # fmt: skip
+    scalars = dict.fromkeys(
+        name.removeprefix(PREFIX)
+        for structure in structures
+        for name, value in structure.require_atoms().info.items()
+        if name.startswith(PREFIX) and isinstance(value, float)
+    )
+    known = [name for name in scalars if name in PROPERTIES and name not in wanted.values()]
+    if any("dipole" in results_of(structure) for structure in structures):
+        known = [name for name in known if name != "dipole_magnitude"]
+    wanted |= {_heading(name): name for name in known[:_MOST_SCALARS]}
+    values = [_values(structure) for structure in structures]
+    told = {
+        head: key
+        for head, key in wanted.items()
+        if any(v.get(key) not in (None, 0) for v in values)
+    }
+    return {"": "index", "formula": "formula", **told}
+
+
+def _heading(name: str) -> str:
+    unit, words = PROPERTIES[name].unit, name.replace("_", " ")
+    return words if unit == "1" else f"{words} ({unit})"
+
+
+def _row(structure: Structure, columns: dict[str, str]) -> list[Cell]:
+    values = _values(structure)
+    return [values.get(key) for key in columns.values()]
+
+
+def _values(structure: Structure) -> dict[str, Cell]:
+    atoms, results = structure.require_atoms(), results_of(structure)
+    marks = {
+        name.removeprefix(PREFIX): float(value)
+        for name, value in atoms.info.items()
+        if name.startswith(PREFIX) and isinstance(value, float)
+    }
+    spread = atoms.arrays.get(f"{PREFIX}forces_std")
+    given = atoms.info.get("name") or atoms.info.get("smiles")
+    return {
+        **marks,
+        "index": structure.index,
+        "formula": atoms.get_chemical_formula(),
+        "name": None if given is None else str(given),
+        "charge": int(atoms.info["charge"]) if "charge" in atoms.info else None,
+        "energy": Digits.of(results["energy"], 4) if "energy" in results else None,
+        "force": max_force(np.asarray(results["forces"])) if "forces" in results else None,
+        "dipole": _debye(results.get("dipole")),
+        "energy_std": None if "energy_std" not in marks else 1000.0 * marks["energy_std"],
+        "forces_std": None if spread is None else float(np.max(spread, initial=0.0)),
+    }
+
+
+def _debye(dipole: Any) -> float | None:
+    return None if dipole is None else float(np.linalg.norm(dipole)) / DEBYE
+
+
+def _caption(shown: Sequence[Structure], good: Sequence[Structure]) -> str:
+    which = "" if len(shown) == len(good) else f"The first {len(shown)} of {len(good)}. "
+    has_forces = any("forces" in results_of(one) for one in shown)
+    arrows = " Arrows at atoms are forces; the longest of a molecule always has the same length."
+    return (
+        f"{which}Turn a molecule by dragging it, come nearer with the wheel after a click."
+        f"{arrows if has_forces else ''}"
+    )
+
+
+def _failures(failed: Sequence[Structure]) -> Markup | None:
+    if not failed:
+        return None
+    first = failed[0]
+    text = f"{len(failed)} cannot be read; the first is {first}: {first.error}"
+    return paragraph(text, "warning")
+
+
+def length_text(value: float | None, unit: str) -> str | None:
+    """Write a number with its unit; None stays None."""
+    return None if value is None else f"{number(value)} {unit}"

@@ -1,0 +1,228 @@
+"""A trajectory: is the energy kept, how hot is it, how sure is the model, and the film."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from molequi.prediction.records import PREFIX, max_force
+from molequi.properties import DEBYE
+from molequi.report.charts import Labels, Series, chart
+from molequi.report.markup import Markup
+from molequi.report.molecules import Scene, Snapshot, viewer, with_room
+from molequi.report.page import Section, figures, paragraph
+from molequi.report.structures import (
+    FORCE_UNIT,
+    info_of,
+    length_text,
+    model_of,
+    results_of,
+    snapshot_of,
+)
+from molequi.report.tables import facts
+from molequi.structures.structure import Structure
+
+MOST_FRAMES = 150
+_FS = "time_fs"
+
+
+@dataclasses.dataclass(frozen=True)
+class Film:
+    """What was read of a trajectory.
+
+    values: by name a number of every frame, NaN where a frame has none: time_fs (fs), potential and
+    kinetic (eV), temperature (K), force and forces_std (eV/Å, the largest), energy_std (eV), dipole
+    (D). snapshots: some frames, evenly. first, last: the structures themselves. n_failed: frames
+    that could not be read.
+    """
+
+    values: Mapping[str, np.ndarray]
+    snapshots: Sequence[Snapshot]
+    first: Structure
+    last: Structure
+    n_failed: int
+
+
+def is_trajectory(first: Sequence[Structure], suffix: str) -> bool:
+    """Tell whether structures follow each other in time, by the first two and the file's suffix."""
+    if len(first) < 2 or any(one.atoms is None for one in first[:2]):
+        return False
+    one, two = (structure.require_atoms() for structure in first[:2])
+    if len(one) != len(two) or (one.numbers != two.numbers).any():
+        return False
+    has_time = info_of(first[1], _FS) is not None
+    return has_time or suffix == ".traj" or ("momenta" in one.arrays and "momenta" in two.arrays)
+
+
+def read_film(structures: Iterable[Structure]) -> Film:
+    """Read a trajectory frame by frame; only numbers and some frames are kept."""
+    rows: list[dict[str, float]] = []
+    kept: list[tuple[int, Snapshot]] = []
+    first: Structure | None = None
+    last, every, n_failed = first, 1, 0
+    for structure in structures:
+        if structure.atoms is None:
+            n_failed += 1
+            continue
+        first, last = first or structure, structure
+        number = len(rows)
+        rows.append(_measured(structure))
+        if number % every == 0:
+            kept.append((number, snapshot_of(structure, _moment(rows[-1], number))))
+        if len(kept) > 2 * MOST_FRAMES:  # every second one, from now on half as often
+            kept, every = kept[::2], 2 * every
+    if first is None or last is None:
+        raise ValueError("a trajectory has frames")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    values = {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
+    room = with_room([len(one.numbers) for _, one in kept], len(kept))
+    step = -(-len(kept) // max(min(room, MOST_FRAMES), 1))
+    return Film(values, [one for _, one in kept[::step]], first, last, n_failed)
+
+
+def trajectory_section(title: str, film: Film, name: str) -> Section:
+    """Return the section of a trajectory. name: of the viewer."""
+    n_frames = len(next(iter(film.values.values())))
+    x, unit = _times(film)
+    stopped = info_of(film.last, "stopped")
+    content: list[Markup | None] = [
+        paragraph(str(stopped), "warning") if stopped else None,
+        paragraph(f"{film.n_failed} frames cannot be read.", "warning") if film.n_failed else None,
+        _facts(film, n_frames),
+        figures(*_charts(film, x, f"time ({unit})" if unit else "frame")),
+    ]
+    units = {"forces": FORCE_UNIT} if film.snapshots[0].arrows else {}
+    scene = Scene(film.snapshots, units, is_motion=True, shown=("dipole",))
+    caption = (
+        f"{len(film.snapshots)} of {n_frames} frames, each moved to the middle of the picture."
+    )
+    content.append(viewer(scene, name, caption))
+    return Section(title, "", content)
+
+
+def _measured(structure: Structure) -> dict[str, float]:
+    atoms, results = structure.require_atoms(), results_of(structure)
+    found: dict[str, Any] = {
+        _FS: info_of(structure, _FS),
+        "temperature": info_of(structure, "temperature"),
+        "energy_std": info_of(structure, "energy_std"),
+        "potential": results.get("energy"),
+    }
+    if "momenta" in atoms.arrays:
+        found["kinetic"] = atoms.get_kinetic_energy()
+    if "forces" in results:
+        found["force"] = max_force(np.asarray(results["forces"]))
+    if f"{PREFIX}forces_std" in atoms.arrays:
+        found["forces_std"] = np.max(atoms.arrays[f"{PREFIX}forces_std"], initial=0.0)
+    if results.get("dipole") is not None:
+        found["dipole"] = np.linalg.norm(results["dipole"]) / DEBYE
+    numbers = {name: value for name, value in found.items() if isinstance(value, float | int)}
+    return {"frame": float(structure.index), **{name: float(v) for name, v in numbers.items()}}
+
+
+def _moment(row: Mapping[str, float], number: int) -> str:
+    return f"{row[_FS]:g} fs" if _FS in row else f"frame {number}"
+
+
+def _times(film: Film) -> tuple[np.ndarray, str]:
+    """Return the places of the frames along x, and their unit: none of plain numbers."""
+    times = film.values.get(_FS)
+    if times is None or not np.isfinite(times).all():
+        return film.values["frame"], ""
+    return (times / 1000.0, "ps") if times.max() >= 2000.0 else (times, "fs")
+
+
+def _drift(film: Film) -> float | None:
+    """Return the slope of a straight line through the total energy of the frames, meV/atom/ps."""
+    times, total = film.values.get(_FS), _total(film)
+    if times is None or total is None or len(total) < 3 or np.ptp(times) == 0:
+        return None
+    n_atoms = len(film.first.require_atoms())
+    return float(np.polyfit(times / 1000.0, 1000.0 * total / n_atoms, 1)[0])
+
+
+def _total(film: Film) -> np.ndarray | None:
+    if not {"potential", "kinetic"} <= set(film.values):
+        return None
+    return film.values["potential"] + film.values["kinetic"]
+
+
+def _facts(film: Film, n_frames: int) -> Markup:
+    atoms, values = film.first.require_atoms(), film.values
+    times, heat = values.get(_FS), values.get("temperature")
+    ensemble = info_of(film.first, "ensemble")
+    is_kept = ensemble is None or str(ensemble) == "nve"
+    return facts(
+        [
+            ("structure", f"{atoms.get_chemical_formula()}, {len(atoms)} atoms"),
+            ("model", model_of(film.first)),
+            ("ensemble", None if ensemble is None else str(ensemble)),
+            ("frames", n_frames),
+            ("length", None if times is None else length_text(times[-1] / 1000.0, "ps")),
+            ("mean temperature", None if heat is None else f"{np.nanmean(heat):.1f} K"),
+            ("drift of the total energy", length_text(_drift(film), "meV/atom/ps"))
+            if is_kept
+            else ("", None),
+        ]
+    )
+
+
+def _charts(film: Film, x: np.ndarray, along: str) -> list[Markup | None]:
+    values, n_atoms = film.values, len(film.first.require_atoms())
+    total = _total(film)
+    per_atom = 1000.0 / n_atoms
+    return [
+        None
+        if total is None
+        else chart(
+            Labels("Total energy", along, "change (meV/atom)", _KEPT),
+            [Series("", x, per_atom * (total - total[0]))],
+        ),
+        _energies(values, x, along, per_atom),
+        _one(values, "temperature", x, Labels("Temperature", along, "temperature (K)", _HEAT)),
+        _one(values, "force", x, Labels("Largest force on an atom", along, "force (eV/Å)", _FORCE)),
+        _one(values, "forces_std", x, Labels("Doubt about forces", along, "± (eV/Å)", _DOUBT)),
+        _one(
+            {"energy_std": 1000.0 * values.get("energy_std", np.zeros(0))},
+            "energy_std",
+            x,
+            Labels("Doubt about the energy", along, "± (meV)", _ENERGY_DOUBT),
+        ),
+        _one(values, "dipole", x, Labels("Dipole moment", along, "dipole (D)", _DIPOLE)),
+    ]
+
+
+_KEPT = (
+    "Potential and kinetic energy together, from the first frame on. At constant energy (NVE) it "
+    "should stay level; a thermostat lets it wander."
+)
+_EXCHANGE = "Each from the first frame on: what one loses, the other gains."
+_HEAT = "Of the motion of the atoms at each moment."
+_FORCE = "The longest force in each frame."
+_DIPOLE = "Its length in each frame."
+_DOUBT = "The model's own estimate of its error, largest atom of each frame."
+_ENERGY_DOUBT = "The model's own estimate of its error. A rise says that the molecule went astray."
+
+
+def _energies(
+    values: Mapping[str, np.ndarray], x: np.ndarray, along: str, per_atom: float
+) -> Markup | None:
+    shown = [
+        Series(name, x, per_atom * (values[name] - values[name][0]), tone=tone)
+        for tone, name in enumerate(("potential", "kinetic"))
+        if name in values
+    ]
+    labels = Labels("Potential and kinetic energy", along, "change (meV/atom)", _EXCHANGE)
+    return chart(labels, shown) if shown else None
+
+
+def _one(
+    values: Mapping[str, np.ndarray], name: str, x: np.ndarray, labels: Labels
+) -> Markup | None:
+    found = values.get(name)
+    if found is None or not len(found) or not np.isfinite(found).any():
+        return None
+    return chart(labels, [Series("", x, found)])

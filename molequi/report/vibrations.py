@@ -1,0 +1,121 @@
+"""Vibrations: the infrared spectrum, as sticks and as bands, and modes that swing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from molequi.errors import UserError
+from molequi.report.charts import Labels, Series, chart
+from molequi.report.markup import Markup
+from molequi.report.molecules import Scene, viewer
+from molequi.report.page import Section, figures, paragraph
+from molequi.report.structures import length_text, snapshot_of
+from molequi.report.tables import Digits, facts, table
+from molequi.runtime.gate import reading
+from molequi.runtime.plain import read_json
+from molequi.structures.inputs import read_inputs
+
+# Full width of a band at half its height, cm^-1: what a liquid at room temperature shows.
+_WIDTH = 20.0
+_STRUCTURE, _MODES, _RESULT = "structure.xyz", "modes.xyz", "result.json"
+
+
+def is_vibrations(folder: Path) -> bool:
+    """Tell whether `molequi vibrations --output` wrote a folder."""
+    return all((folder / name).is_file() for name in (_MODES, _RESULT, _STRUCTURE))
+
+
+def vibrations_section(title: str, folder: Path, name: str) -> Section:
+    """Return the section of a folder of vibrations. name: of the viewer."""
+    found = read_json(folder / _RESULT)
+    with reading(folder / _RESULT, "vibrations"):
+        frequencies = np.array(found["frequencies_cm1"], dtype=float)
+        intensities = found["ir_km_mol"]
+        heights = None if intensities is None else np.array(intensities, dtype=float)
+        told = _facts(found)
+    first = next(read_inputs(folder / _STRUCTURE, as_is=True))
+    modes = [frame.require_atoms() for frame in read_inputs(folder / _MODES, as_is=True)]
+    if len(modes) != len(frequencies) or any("mode" not in frame.arrays for frame in modes):
+        raise UserError(f"{folder / _MODES} does not hold the modes of {_RESULT} beside it")
+    titles = [_mode_title(k, frequencies, heights) for k in range(len(frequencies))]
+    moves = {text: frame.arrays["mode"] for text, frame in zip(titles, modes, strict=True)}
+    scene = Scene(
+        [snapshot_of(first, "")], {"displacements": "Å"}, modes=moves, shown=("displacements",)
+    )
+    columns = ["mode", "frequency (cm⁻¹)", *(["IR intensity (km/mol)"] if intensities else [])]
+    rows = [
+        [
+            k,
+            Digits.of(frequency, 1),
+            *([float(heights[k])] if heights is not None else []),
+        ]
+        for k, frequency in enumerate(frequencies)
+    ]
+    content = [
+        paragraph(_NOT_CONVERGED, "warning") if found.get("converged") is False else None,
+        told,
+        figures(*spectra(frequencies, heights)),
+        viewer(
+            scene, name, "Choose a mode and let it swing; arrows are the displacements of atoms."
+        ),
+        table(columns, rows, "Harmonic modes; imaginary frequencies are negative."),
+    ]
+    return Section(title, "", content)
+
+
+_NOT_CONVERGED = "The relaxation did not converge: these are not the vibrations of a minimum."
+
+
+def spectra(frequencies: np.ndarray, intensities: np.ndarray | None) -> list[Markup]:
+    """Return the chart of an infrared spectrum: as bands and as sticks."""
+    is_real = frequencies > 0
+    if intensities is None or not is_real.any():
+        return []
+    places, heights = frequencies[is_real], intensities[is_real]
+    x = np.arange(0.0, 1.08 * places.max(), 2.0)
+    y = broadened(places, heights, x, _WIDTH)
+    bands = f"Harmonic frequencies as Lorentz bands, {_WIDTH:g} cm⁻¹ wide at half their height."
+    sticks = "Where the modes lie, and how strongly each absorbs."
+    along = "wavenumber (cm⁻¹)"
+    return [
+        chart(
+            Labels("Infrared spectrum", along, "absorption (km/mol · cm)", bands),
+            [Series("", x, y)],
+            right_to_left=True,
+        ),
+        chart(
+            Labels("Infrared intensities", along, "intensity (km/mol)", sticks),
+            [Series("", np.append(places, x[[0, -1]]), np.append(heights, [0, 0]), "sticks")],
+            right_to_left=True,
+        ),
+    ]
+
+
+def broadened(places: np.ndarray, areas: np.ndarray, x: np.ndarray, width: float) -> np.ndarray:
+    """Return the sum of Lorentz bands at x: (n,); each has its area over x.
+
+    places: (K,) and x, width (full, at half height): in one unit.
+    """
+    half = width / 2.0
+    bands = half / np.pi / (np.square(x[:, None] - places[None, :]) + half**2)
+    return np.asarray(bands @ areas)
+
+
+def _mode_title(k: int, frequencies: np.ndarray, heights: np.ndarray | None) -> str:
+    strength = "" if heights is None else f", {heights[k]:.0f} km/mol"
+    return f"{k}: {frequencies[k]:.0f} cm⁻¹{strength}".replace("-", "−")
+
+
+def _facts(found: dict[str, Any]) -> Markup:
+    return facts(
+        [
+            ("structure", f"{found['formula']}, {found['n_atoms']} atoms"),
+            ("model", f"{found['model']}, {found['level'] or 'level not stated'}"),
+            ("zero-point energy", length_text(found["zpe_ev"], "eV")),
+            ("imaginary modes", int(found["n_imaginary"])),
+            ("largest force left", length_text(found["fmax"], "eV/Å")),
+        ]
+    )

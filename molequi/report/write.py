@@ -1,0 +1,118 @@
+"""What a page is made from, told apart, and the page written."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from molequi.errors import UserError
+from molequi.models.zoo import list_models
+from molequi.report.card import error_table, model_sections
+from molequi.report.page import Section, page
+from molequi.report.runs import pictures, run_sections
+from molequi.report.structures import MOST_ROWS, structures_section
+from molequi.report.trajectory import is_trajectory, read_film, trajectory_section
+from molequi.report.vibrations import is_vibrations, vibrations_section
+from molequi.runtime.files import check_output, write_text
+from molequi.runtime.gate import reading
+from molequi.runtime.plain import read_json
+from molequi.structures.counting import count_structures
+from molequi.structures.inputs import read_inputs
+
+Source = str | os.PathLike[str]
+_MODEL = ".safetensors"
+_RESULT = "result.json"
+
+
+def write_report(
+    sources: Source | Sequence[Source],
+    output: Source | None = None,
+    *,
+    title: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write one HTML page, which needs no network, about all sources; return its path.
+
+    sources: run directories, folders of `vibrations` or `evaluate`, model files, names of bundled
+    models, and files of structures or trajectories. output: by default beside the only source, or
+    report.html. title: of the page. Raises UserError for a source that is nothing of these, and
+    where the output exists and may not be replaced.
+    """
+    given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
+    names = [os.fspath(source) for source in given]
+    if not names:
+        raise UserError("nothing to report on: give a run, a file of structures or a model")
+    path = Path(output) if output is not None else default_output(names)
+    if path.suffix.lower() not in {".html", ".htm"}:
+        raise UserError(f"the page {path} must end in .html")
+    check_output(path, overwrite=overwrite)
+    sections = [
+        section
+        for number, name in enumerate(names, start=1)
+        for section in _sections(name, f"scene-{number}")
+    ]
+    write_text(path, page(title or sections[0].title, sections))
+    return path
+
+
+def default_output(names: Sequence[str]) -> Path:
+    """Return where a page about these goes: into a folder, beside a file, else report.html here."""
+    if len(names) > 1 or not Path(names[0]).exists():
+        return Path("report.html")
+    only = Path(names[0])
+    return only / "report.html" if only.is_dir() else only.with_name(f"{only.name}.html")
+
+
+def _sections(source: str, name: str) -> list[Section]:
+    """Return what a source has to show. name: of its viewer."""
+    path = Path(source)
+    if path.is_dir():
+        return _of_folder(path, name)
+    if path.suffix == _MODEL or (not path.exists() and source in list_models()):
+        return model_sections(source)
+    if not path.exists():
+        raise UserError(
+            f"nothing to report on at {source}: give a run directory, a file of structures, a "
+            f"model file or a bundled model ({', '.join(list_models())})"
+        )
+    return [_of_structures(path, name)]
+
+
+def _of_folder(path: Path, name: str) -> list[Section]:
+    title = path.resolve().name
+    if (path / "config.yaml").is_file():
+        return run_sections(f"Run: {title}", path, name)
+    if is_vibrations(path):
+        return [vibrations_section(f"Vibrations: {title}", path, name)]
+    if (path / _RESULT).is_file():
+        return [_evaluation(path)]
+    raise UserError(
+        f"the folder {path} holds nothing to report on: no run (config.yaml), no vibrations "
+        f"(modes.xyz) and no evaluation ({_RESULT})"
+    )
+
+
+def _evaluation(path: Path) -> Section:
+    """Return the section of a folder of `molequi evaluate`: its errors and its pictures."""
+    found = read_json(path / _RESULT)
+    with reading(path / _RESULT, "evaluation"):
+        rows = {
+            name: row for name, row in found.items() if "unit" in row and "reactions" not in row
+        }
+        errors = error_table(rows) if rows else None
+    return Section(f"Evaluation: {path.resolve().name}", "", [errors, pictures(path)])
+
+
+def _of_structures(path: Path, name: str) -> Section:
+    """Return the section of a file: a film where its structures follow each other in time."""
+    structures = read_inputs(path, as_is=True)
+    first = list(itertools.islice(structures, 2))
+    if is_trajectory(first, path.suffix.lower()):
+        film = read_film(itertools.chain(first, structures))
+        return trajectory_section(f"Trajectory: {path.name}", film, name)
+    shown = list(itertools.islice(itertools.chain(first, structures), MOST_ROWS))
+    has_more = next(structures, None) is not None
+    total = count_structures([path]) if has_more else len(shown)
+    return structures_section(f"Structures: {path.name}", shown, total, name)
