@@ -13,13 +13,14 @@ EVERY = 60.0
 class Bar:
     """Progress on stderr: a bar with the rate on a terminal, a line a minute elsewhere.
 
-    what: the answers, in words for people, such as `labels`.
+    what: the answers, in words for people, such as `labels`. shown: whether anything is, which one
+    of several processes does.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, *, shown: bool = True) -> None:
         from rich import progress
 
-        self._what = what
+        self._what, self._is_shown = what, shown
         self._bar = progress.Progress(
             progress.TextColumn(what),
             progress.BarColumn(),
@@ -30,7 +31,7 @@ class Bar:
             console=STDERR,
             transient=True,
             redirect_stdout=False,
-            disable=not STDERR.is_terminal,
+            disable=not (shown and STDERR.is_terminal),
         )
         self._task, self._said = self._bar.add_task("", total=None), time.monotonic()
         self._first: tuple[int, float] | None = None
@@ -40,10 +41,11 @@ class Bar:
         now = time.monotonic()
         if self._first is None:
             self._first = (done, now)
-        if not STDERR.is_terminal and now - self._said > EVERY:
+        if self._is_shown and not STDERR.is_terminal and now - self._said > EVERY:
             self._said = now
             known = "" if total is None else f" of {total}"
-            say(f"{done}{known} {self._what}{self._rate(done, now)}, {failed} failed")
+            left = self._time_left(done, total, now)
+            say(f"{done}{known} {self._what}{self._rate(done, now)}, {failed} failed{left}")
         description = f"{self._rate(done, now)}{f', {failed} failed' if failed else ''}"
         self._bar.update(
             self._task, completed=done, total=total, description=description.removeprefix(", ")
@@ -52,6 +54,14 @@ class Bar:
     def _rate(self, done: int, now: float) -> str:
         start, at = self._first or (0, now)
         return f", {(done - start) / (now - at):.3g}/s" if done > start and now > at else ""
+
+    def _time_left(self, done: int, total: int | None, now: float) -> str:
+        start, at = self._first or (0, now)
+        if total is None or done <= start or now <= at:
+            return ""
+        minutes, seconds = divmod(round((total - done) * (now - at) / (done - start)), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f", {hours}:{minutes:02}:{seconds:02} left"
 
     def pause(self) -> None:
         """Take the bar away while a table is printed; the next `resume` puts it back."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from molequi.models.molecular import MolecularModel
+    from molequi.runtime.ranks import Rank
 
 Conformers = Annotated[
     int,
@@ -65,10 +66,12 @@ def predict(
     """Predict energy, forces, dipole and whatever else MODEL gives, for all structures of INPUT.
 
     With --output (.xyz, .csv or .json) everything is written there; .xyz files hold a calculator.
-    The file appears when all is computed; an interrupted command goes on when it is given again.
+    The file appears when all is computed; an interrupted command goes on when it is given again,
+    and processes that torchrun or srun start share the job.
     An optical rotation has a sign where it is not zero to rounding, and R and S of the geometry.
     """
     options.require_inputs(inputs, smiles, "predict")
+    rank = _share(output, alone=temperature is not None)
     network = load_network(model, device, dtype, dispersion=dispersion)
     given = (inputs or [], smiles or [], charge, conformers, seed, add_hydrogens, as_is)
     reading = options.Reading(*given)
@@ -78,11 +81,59 @@ def predict(
 
     from molequi.prediction.predict import iter_records
 
+    if rank.of > 1:
+        return _shared(
+            reading,
+            network,
+            rank,
+            output,
+            batch_size=batch_size,
+            overwrite=overwrite,
+            unsafe=unsafe,
+        )
+
     records = iter_records(
         reading.structures(), network, batch_size=batch_size, output=output,
         overwrite=overwrite, unsafe=unsafe,
     )  # fmt: skip
     return _report(records, network, output, reading, json=json)
+
+
+def _share(output: Path | None, *, alone: bool) -> Rank:
+    """Return this process's share where a launcher started several; refuse what has none."""
+    from molequi.runtime.ranks import launched_rank, use_own_gpu
+
+    rank = launched_rank()
+    if rank.of > 1:
+        if output is None or alone:
+            raise UserError(
+                f"{rank.of} processes were started: they share a prediction with --output FILE and "
+                "without --temperature; start one process for anything else"
+            )
+        use_own_gpu()
+    return rank
+
+
+def _shared(
+    reading: options.Reading,
+    model: MolecularModel,
+    rank: Rank,
+    output: Path | None,
+    **how: Any,
+) -> ExitCode:
+    """Compute this process's part of the job; the first one shows how far it is, and reports."""
+    from molequi.prediction.predict import iter_records
+
+    with Bar("structures", shown=rank.number == 0) as bar:
+        total = reading.n_structures() if rank.number == 0 else None
+        records = iter_records(
+            reading.structures(), model, output=output, rank=rank,
+            progress=lambda done: bar.show(done, total), **how,
+        )  # fmt: skip
+        tally = Tally()
+        for record in records:
+            tally.take(record)
+    return _finish(tally, output) if rank.number == 0 else ExitCode.DONE
 
 
 def _means(
@@ -123,6 +174,14 @@ def _report(
         else:
             for _ in passing:
                 pass
+    code = _finish(tally, output)
+    if output is None and not json:
+        print_shared(tally, model, with_source=with_source)
+    return code
+
+
+def _finish(tally: Tally, output: Path | None) -> ExitCode:
+    """Say how many structures were computed, and where they are."""
     tally.require_good()
     if tally.n_unlike:
         say(
@@ -131,8 +190,6 @@ def _report(
         )
     if output is not None:
         say(f"{tally.n_good} of {tally.n_all} structures written to {output}")
-    elif not json:
-        print_shared(tally, model, with_source=with_source)
     return ExitCode.FAILED if tally.n_failed else ExitCode.DONE
 
 

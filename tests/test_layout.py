@@ -23,7 +23,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("graphs", "elements graph cells batched neighbors verlet"),
     (
         "runtime",
-        "gate files locks plain journal folders tensors resources signals device",
+        "gate files locks plain journal folders tensors resources signals device ranks",
     ),
     ("", "plots"),
     ("properties", "property table declarations"),
@@ -116,8 +116,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("testing", "calculators assertions"),
     (
         "prediction",
-        "evaluated_table applicability records optical_rotation journaled predict embedding "
-        "benchmark suites suite_json suite_schema suite_yaml suite_places energies kept_batches "
+        "evaluated_table applicability records optical_rotation journaled batches shared predict "
+        "embedding benchmark suites suite_json suite_schema suite_yaml suite_places energies kept_batches "
         "kept_energies suite_scores suite_plots",
     ),
     (
@@ -144,8 +144,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "report",
-        "markup axes charts tables molecules page structures trajectory vibrations card predicted "
-        "runs write",
+        "markup axes charts tables molecules page structures trajectory vibrations card "
+        "comparisons predicted learning runs write",
     ),
     ("", "experiments evaluation"),
     ("estimators", "foreign rows base regressor classifier"),

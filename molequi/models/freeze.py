@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
@@ -195,6 +196,20 @@ class FrozenModel:
         """Stand where another process stood after this work: the same kernels come next."""
         self._work, self._largest = work
         self._compile_for(self._work)
+
+    def pass_over(self, n_edges: int) -> None:
+        """Count a pass that another process makes: the same kernels come next as after it."""
+        operations = self.operations(n_edges)
+        self._largest = max(self._largest, operations)
+        self._compile_for(self._expected)
+        self._work += operations
+        self._compile_for(self._work)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no further work will change the kernels."""
+        final = self.kernels_for(math.inf, in_one_pass=math.inf)
+        return self._kernels != "auto" or self._current == final
 
     def digest(self) -> str:
         """Return a text that differs where the weights, or what is stated of the model, differ."""

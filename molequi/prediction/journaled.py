@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,15 +55,11 @@ def written(
     Nothing is written where every structure failed. Raises RunInterruptedError where a signal came,
     with all answers so far in the journal.
     """
-    identity = {
-        "format": _FORMAT, "version": __version__, "model": model.metadata.name,
-        "weights": model.digest(), "device": str(model.device), "kernels": model.kernels,
-        **settings,
-    }  # fmt: skip
+    identity = identity_of(model, settings)
     n_done = n_good = 0
     path = journal_path(output)
     with LineJournal(path, identity, f"molequi {command}", discard=True) as journal:
-        known = _Known(journal)
+        known = Known(journal)
         with SignalWatch() as watch:
             for batch in batches:
                 if watch.number:
@@ -71,7 +68,7 @@ def written(
                         "the same command goes on",
                         watch.number,
                     )
-                for record in _answers(batch, known, compute, model, output):
+                for record in answers(batch, known, compute, model, output):
                     n_done, n_good = n_done + 1, n_good + ("error" not in record)
                     yield record
         known.end()
@@ -80,32 +77,45 @@ def written(
         path.unlink()
 
 
-def _answers(
+def identity_of(model: FrozenModel, settings: Mapping[str, Any]) -> Entry:
+    """Return what all answers of a journal share: the model, and `settings`."""
+    return {
+        "format": _FORMAT, "version": __version__, "model": model.metadata.name,
+        "weights": model.digest(), "device": str(model.device), "kernels": model.kernels,
+        **settings,
+    }  # fmt: skip
+
+
+def answers(
     batch: list[Structure],
-    known: _Known,
+    known: Known,
     compute: Callable[[list[Structure]], Iterator[Prediction]],
     model: FrozenModel,
     output: Path,
+    mark: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[dict[str, Any]]:
-    """Yield the records of a batch, from the journal where it has all of them."""
+    """Yield the records of a batch, from the journal where it has all of them.
+
+    mark: what each line of the journal says besides.
+    """
     names = [_name_of(structure) for structure in batch]
     entries = known.take(names)
     if entries is not None:
         model.go_on_from(Work(*entries[-1]["work"]))
         yield from (
-            _restored(entry["record"] if "record" in entry else entry["piece"]) for entry in entries
+            restored(entry["record"] if "record" in entry else entry["piece"]) for entry in entries
         )
         return
     piece_of = format_of_output(output).piece_of
     predictions = list(compute(batch))
     for name, (record, atoms) in zip(names, predictions, strict=True):
         piece, shown = piece_of(record, atoms, model.properties), plain(record)
-        entry = {"name": name, "work": model.work, "piece": piece}
+        entry = {"name": name, "work": model.work, "piece": piece, **mark}
         known.journal.append(entry if piece == shown else {**entry, "record": shown})
     yield from (prediction.record for prediction in predictions)
 
 
-class _Known:
+class Known:
     """The answers of an earlier run, as long as they are those that are asked for."""
 
     def __init__(self, journal: LineJournal) -> None:
@@ -151,7 +161,7 @@ def _name_of(structure: Structure) -> str:
     return found.hexdigest()[:24]
 
 
-def _restored(record: dict[str, Any]) -> dict[str, Any]:
+def restored(record: dict[str, Any]) -> dict[str, Any]:
     """Give a record that was written as JSON its arrays again."""
     return {
         name: np.asarray(value, dtype=_NUMBERS.get(name, np.float64))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -36,6 +37,11 @@ class Axis:
     def ticks(self, most: int = 5) -> list[float]:
         """Return round values along the axis, about `most`."""
         return _log_ticks(self, most) if self.is_log else _linear_ticks(self, most)
+
+    def texts(self, ticks: Sequence[float]) -> list[str]:
+        """Write what stands beside the ticks."""
+        step = 0.0 if self.is_log or len(ticks) < 2 else ticks[1] - ticks[0]
+        return [written(value, step) for value in ticks]
 
 
 def axis_over(

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from molequi.report.axes import Axis, axis_over, written
+from molequi.report.axes import Axis, axis_over
 from molequi.report.markup import Markup, element, joined
 
 WIDTH, HEIGHT = 360.0, 270.0
@@ -141,7 +141,7 @@ class _Frame:
                 f"M{place:.1f} {_TOP:g}V{bottom:g}" for place in self.across(np.array(across))
             ]
         every = math.ceil(len(names) / 12) if names else 1
-        beside = zip(names or _written(self.x, across), self.across(np.array(across)), strict=True)
+        beside = zip(names or self.x.texts(across), self.across(np.array(across)), strict=True)
         texts = [
             element("text", text, x=f"{place:.1f}", y=f"{bottom + 16:g}", class_="middle")
             for number, (text, place) in enumerate(beside)
@@ -149,7 +149,7 @@ class _Frame:
         ]
         texts += [
             element("text", text, x=f"{_LEFT - 6:g}", y=f"{place + 4:.1f}", class_="end")
-            for text, place in zip(_written(self.y, down), self.down(np.array(down)), strict=True)
+            for text, place in zip(self.y.texts(down), self.down(np.array(down)), strict=True)
         ]
         box = f"M{_LEFT:g} {_TOP:g}V{bottom:g}H{right:g}"
         return joined(
@@ -217,11 +217,6 @@ class _Frame:
             )
             paths.append(element("path", d=outline, class_=f"density level{tone}"))
         return joined(*paths)
-
-
-def _written(axis: Axis, ticks: Sequence[float]) -> list[str]:
-    step = 0.0 if axis.is_log or len(ticks) < 2 else ticks[1] - ticks[0]
-    return [written(value, step) for value in ticks]
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

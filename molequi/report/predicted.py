@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
 
-from molequi.nn.heads.doubt import SHARE
 from molequi.properties import PROPERTIES, Property, from_dict
-from molequi.report.charts import Labels, Series, chart
+from molequi.report import comparisons
+from molequi.report.comparisons import Compared
 from molequi.report.markup import Markup
 from molequi.report.molecules import Scene, Snapshot, viewer, with_room
-from molequi.report.tables import number
 from molequi.runtime.gate import reading
 
 _END = "_predicted"
 _MOST_WORST = 12
 _MOST_BINS, _FEWEST_IN_BIN = 6, 5
-_RELIABILITY_BINS = 12
-
-
-@dataclasses.dataclass(frozen=True)
-class Compared:
-    """A property: labels and predictions, shaped alike; errors are sizes, one per row.
-
-    labels, predictions: (n, ...), of atoms or of molecules, without what the composition alone
-    tells; NaN where there is no label. errors: (n,), mean over components, per atom of a total.
-    unit: of the values; error_unit: of the errors.
-    """
-
-    row: Property
-    labels: np.ndarray
-    predictions: np.ndarray
-    errors: np.ndarray
-    error_unit: str
-
-    @property
-    def words(self) -> str:
-        """Name it for people."""
-        return self.row.name.replace("_", " ")
 
 
 class Predictions:
@@ -69,7 +45,7 @@ class Predictions:
 
     def parity(self) -> list[Markup]:
         """Return predicted over label for each property."""
-        return [_parity(one) for one in self.compared]
+        return [comparisons.parity(one) for one in self.compared]
 
     def by_element(self) -> list[Markup | None]:
         """Return the mean error by element for each property."""
@@ -83,7 +59,7 @@ class Predictions:
         """Return the size of errors over their spread, for each spread that the model gives."""
         known = {one.row.name: one for one in self.compared}
         return [
-            _reliability(known[self._rows[name].spread_of], self.arrays[f"{name}{_END}"])
+            comparisons.reliability(known[self._rows[name].spread_of], self.arrays[f"{name}{_END}"])
             for name in self._spreads
             if self._rows[name].spread_of in known
         ]
@@ -164,7 +140,9 @@ class Predictions:
             groups = [one.errors[owners] for owners in holds]
         whose = "atoms of the element" if one.row.per_atom else "molecules that hold the element"
         names = [chemical_symbols[element] for element in elements]
-        return _bars(one, names, groups, f"{one.words} by element".capitalize(), "element", whose)
+        return comparisons.bars(
+            one, names, groups, f"{one.words} by element".capitalize(), "element", whose
+        )
 
     def _by_size(self, one: Compared) -> Markup | None:
         bins = _size_bins(self.n_atoms)
@@ -174,36 +152,9 @@ class Predictions:
         groups = [one.errors[(sizes >= low) & (sizes <= high)] for low, high in bins]
         names = [str(low) if low == high else f"{low}–{high}" for low, high in bins]
         heading = f"{one.words} by size".capitalize()
-        return _bars(one, names, groups, heading, "atoms in the molecule", "molecules of that size")
-
-
-def _bars(
-    one: Compared,
-    names: Sequence[str],
-    groups: Sequence[np.ndarray],
-    heading: str,
-    along: str,
-    whose: str,
-) -> Markup | None:
-    means = np.array(
-        [np.nanmean(group) if np.isfinite(group).any() else np.nan for group in groups]
-    )
-    if not np.isfinite(means).any():
-        return None
-    whole = float(np.nanmean(one.errors))
-    counts = ", ".join(
-        f"{name} {number(int(np.isfinite(group).sum()))}"
-        for name, group in zip(names, groups, strict=True)
-    )
-    unit = "" if one.error_unit == "1" else f" ({one.error_unit})"
-    return chart(
-        Labels(heading, along, f"mean error{unit}", f"Mean over {whose}; labels: {counts}."),
-        [
-            Series("", np.arange(len(means)), means, "bars"),
-            Series("mean of all", np.array([-1.0, len(means)]), np.full(2, whole), "guide", tone=1),
-        ],
-        names=names,
-    )
+        return comparisons.bars(
+            one, names, groups, heading, "atoms in the molecule", "molecules of that size"
+        )
 
 
 def _size_bins(n_atoms: np.ndarray) -> list[tuple[int, int]]:
@@ -213,64 +164,6 @@ def _size_bins(n_atoms: np.ndarray) -> list[tuple[int, int]]:
     starts = [int(edges[0]), *(int(edge) + 1 for edge in edges[1:-1])]
     bins = list(zip(starts, map(int, edges[1:]), strict=False))
     return [pair for pair in bins if pair[0] <= pair[1]]
-
-
-def _parity(one: Compared) -> Markup:
-    suffix = "" if one.row.unit == "1" else f" ({one.row.unit})"
-    known = np.isfinite(one.labels) & np.isfinite(one.predictions)
-    x, y = one.labels[known], one.predictions[known]
-    what = f"{one.words} beyond the composition" if one.row.has_reference else one.words
-    if one.row.binary:
-        what = f"{one.words} (probability)"
-    differences = np.abs(x - y)
-    unit = "" if one.row.unit == "1" else f" {one.row.unit}"
-    caption = (
-        f"{number(len(x))} values. MAE {number(float(differences.mean()))}, RMSE "
-        f"{number(float(np.sqrt(np.square(differences).mean())))}{unit}. "
-        "On the dashed line a prediction equals its label."
-        if len(x)
-        else "There are no labels."
-    )
-    ends = np.array([min(x.min(), y.min()), max(x.max(), y.max())]) if len(x) else np.zeros(2)
-    margin = np.array([-1.0, 1.0]) * np.ptp(ends)
-    return chart(
-        Labels(what[:1].upper() + what[1:], f"label{suffix}", f"prediction{suffix}", caption),
-        [
-            Series("", x, y, "points"),
-            Series("", ends + margin, ends + margin, "guide", tone=1),
-        ],
-        is_square=True,
-    )
-
-
-def _reliability(one: Compared, spreads: np.ndarray) -> Markup | None:
-    """Draw the size that `SHARE` of the errors stay below, over the spread that was expected."""
-    apart = (one.predictions - one.labels).reshape(len(one.labels), -1)
-    errors = np.sqrt(np.square(apart).sum(axis=1))
-    known = np.isfinite(errors) & np.isfinite(spreads)
-    order = np.argsort(spreads[known])
-    parts = [part for part in np.array_split(order, _RELIABILITY_BINS) if len(part)]
-    if not parts:
-        return None
-    x = np.array([np.median(spreads[known][part]) for part in parts])
-    y = np.array([np.quantile(errors[known][part], SHARE) for part in parts])
-    ends = np.array([min(x.min(), y.min()), max(x.max(), y.max())]) * np.array([0.1, 10.0])
-    percent = f"{100 * SHARE:.0f} %"
-    caption = (
-        f"Each point holds as many errors as any other. On the dashed line {percent} of the errors "
-        "are smaller than what the model expects; a level row of points would say that it knows "
-        "nothing of them."
-    )
-    unit = one.row.unit
-    return chart(
-        Labels(
-            f"Doubt about {one.words}", f"expected error ({unit})",
-            f"{percent} of the errors below ({unit})", caption,
-        ),
-        [Series("", x, y, "points"), Series("", ends, ends, "guide", tone=1)],
-        log_x=True,
-        log_y=True,
-    )  # fmt: skip
 
 
 def _exact(value: float) -> str:

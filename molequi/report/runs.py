@@ -7,23 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from molequi.models.checkpoint import read_description
-from molequi.properties import PROPERTIES, from_dict
 from molequi.report.card import error_table, model_facts
-from molequi.report.charts import Labels, Series, chart
+from molequi.report.learning import in_words, learning_curves, units_in
 from molequi.report.markup import Markup, element
 from molequi.report.page import Section, figures, heading, paragraph
 from molequi.report.predicted import Predictions
 from molequi.report.tables import Cell, facts, table
 from molequi.runtime.gate import reading
 from molequi.runtime.plain import read_json
-from molequi.training.log import error_columns, units_of
+from molequi.training.log import error_columns
 from molequi.training.metrics_file import read_metrics
 from molequi.training.run_directory import RunDirectory
-
-_LOSS, _VALID, _MAE = "train_loss_", "valid_", "_mae"
 
 
 def run_sections(title: str, folder: Path, name: str) -> list[Section]:
@@ -60,7 +55,7 @@ def _summary(
         None if result is None else heading("Errors on structures held back"),
         None if result is None else error_table(result),
         heading("Learning curves") if metrics else None,
-        figures(*_learning_curves(metrics, _units(description))),
+        figures(*learning_curves(metrics, units_in(description))),
         *tested,
     ]
     return Section(title, _described(settings), content)
@@ -107,48 +102,6 @@ def _described(settings: Mapping[str, Any]) -> str:
     return str(settings.get("description") or "")
 
 
-def _units(description: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return the unit of each name of metrics.csv."""
-    own = () if description is None else map(from_dict, description["properties"])
-    return units_of(list({**PROPERTIES, **{row.name: row for row in own}}.values()))
-
-
-def _learning_curves(
-    metrics: Sequence[Mapping[str, Any]], units: Mapping[str, str]
-) -> list[Markup]:
-    """Return training losses and, for each property, the validation error over the epochs."""
-    if not metrics:
-        return []
-    epochs = np.arange(1, len(metrics) + 1)
-
-    def column(name: str) -> np.ndarray:
-        return np.array([row.get(name) for row in metrics], dtype=float)
-
-    losses = [name for name in metrics[0] if name.startswith(_LOSS)]
-    valid = [name for name in metrics[0] if name.startswith(_VALID) and name.endswith(_MAE)]
-    caption = "Mean over each epoch, in units of the scale of each target."
-    lines = [
-        Series(_words(name.removeprefix(_LOSS)), epochs, column(name), tone=tone % 6)
-        for tone, name in enumerate(losses)
-    ]
-    drawn = [chart(Labels("Training loss", "epoch", "loss", caption), lines, log_y=True)]
-    for name in valid:
-        what = name.removeprefix(_VALID).removesuffix(_MAE)
-        if f"{_VALID}{what}_per_atom{_MAE}" in metrics[0] or "[" in what:
-            continue
-        values = column(name)
-        if np.isfinite(values).any():
-            unit = units.get(what, "1")
-            suffix = "" if unit == "1" else f" ({unit})"
-            labels = Labels(f"Validation: {_words(what)}", "epoch", f"MAE{suffix}")
-            drawn.append(chart(labels, [Series("", epochs, values)], log_y=True))
-    return drawn
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
 def _tested(run: RunDirectory, description: Mapping[str, Any], name: str) -> list[Markup | None]:
     """Return what the predictions for the test set show."""
     found = Predictions(run.predictions("test"), description)
@@ -171,7 +124,7 @@ def _repeated(
     columns = error_columns(result)
     rows: list[list[Cell]] = [
         [
-            _words(name),
+            in_words(name),
             "" if row["unit"] == "1" else row["unit"],
             row["runs"],
             *(_with_spread(row.get(key), row.get(f"{key}_std")) for key in columns),
@@ -184,7 +137,7 @@ def _repeated(
     singles = [path.parent for path in sorted(run.path.glob("*/result.json"))]
     names = [name for name, row in result.items() if "mae" in row]
     each = [[folder.name, *_errors_in(folder, names)] for folder in singles]
-    headings = ["run", *(f"{_words(name)} MAE ({result[name]['unit']})" for name in names)]
+    headings = ["run", *(f"{in_words(name)} MAE ({result[name]['unit']})" for name in names)]
     content = [
         _run_facts(run, settings, []),
         heading("Errors on structures held back"),
@@ -211,7 +164,7 @@ def _dynamics(
 ) -> Section:
     """Return the section of learned dynamics: what was measured, and the run's own pictures."""
     rows: list[list[Cell]] = [
-        [_words(name), row["value"], "" if row["unit"] == "1" else row["unit"]]
+        [in_words(name), row["value"], "" if row["unit"] == "1" else row["unit"]]
         for name, row in result.items()
     ]
     content = [
@@ -230,5 +183,5 @@ def pictures(folder: Path) -> Markup | None:
 
 def _picture(path: Path) -> Markup:
     data = base64.b64encode(path.read_bytes()).decode()
-    image = element("img", src=f"data:image/png;base64,{data}", alt=_words(path.stem))
-    return element("figure", element("h4", _words(path.stem).capitalize()), image)
+    image = element("img", src=f"data:image/png;base64,{data}", alt=in_words(path.stem))
+    return element("figure", element("h4", in_words(path.stem).capitalize()), image)

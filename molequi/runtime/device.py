@@ -33,3 +33,10 @@ def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     if found is None:
         raise UserError(f"dtype {dtype!r} is not possible; it is {' or '.join(_DTYPES)}")
     return found
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that an array was too large; torch raises RuntimeError on CPUs."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

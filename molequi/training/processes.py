@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from molequi.runtime.ranks import launched_rank
 
 
 def is_first_process() -> bool:
@@ -14,7 +15,7 @@ def is_first_process() -> bool:
 
     True where there is no launcher.
     """
-    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) == 0
+    return launched_rank().number == 0
 
 
 class SharedStep(NamedTuple):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+PATIENCE = 300.0  # s, for one answer on a machine that has much to do
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-dev-shm-usage", "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader", "--no-first-run", "--disable-background-networking",
@@ -62,17 +63,26 @@ class Browser:
 
     def open(self, path: Path, width: int, height: int = 900) -> None:
         """Show a file in a window of that size, and wait until it is drawn."""
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width, height=height, deviceScaleFactor=1, mobile=width < 600,
-        )  # fmt: skip
+        self.resize(width, height)
         self._loaded = False
         self.call("Page.navigate", url=path.resolve().as_uri())
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while not self._loaded and time.monotonic() < end:
             self._take(self._receive(end))
-        two_frames = "new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))"
-        self.call("Runtime.evaluate", expression=two_frames, awaitPromise=True)
+        self._wait()
+
+    def resize(self, width: int, height: int = 900) -> None:
+        """Give the window another size, in px."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=height, deviceScaleFactor=1, mobile=False,
+        )  # fmt: skip
+        self._wait()
+
+    def _wait(self) -> None:
+        """Wait until two more pictures have been drawn."""
+        two = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        self.call("Runtime.evaluate", expression=two, awaitPromise=True)
 
     def value(self, expression: str) -> Any:
         """Return what JavaScript makes of an expression, as plain data."""
@@ -82,6 +92,14 @@ class Browser:
         if "exceptionDetails" in found:
             raise RuntimeError(str(found["exceptionDetails"]))
         return found["result"].get("value")
+
+    def wait_for(self, expression: str) -> None:
+        """Wait until an expression is true."""
+        end = time.monotonic() + PATIENCE
+        while not self.value(expression):
+            if time.monotonic() > end:
+                raise TimeoutError(expression)
+            time.sleep(0.1)
 
     def picture(self, *, whole: bool = True, clip: dict[str, float] | None = None) -> bytes:
         """Return a PNG of the page, or of a part of it."""
@@ -98,7 +116,7 @@ class Browser:
         if self._session is not None:
             message["sessionId"] = self._session
         os.write(self._in, json.dumps(message).encode() + b"\0")
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while True:
             found = self._receive(end)
             if found.get("id") == number:

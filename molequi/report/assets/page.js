@@ -219,5 +219,11 @@
     }
   }
 
-  document.querySelectorAll(".viewer").forEach((box) => new Viewer(box));
+  // A picture is drawn when it comes near the window: a page with many opens at once.
+  const watch = new IntersectionObserver((entries) => entries.forEach((entry) => {
+    if (!entry.isIntersecting) return;
+    watch.unobserve(entry.target);
+    new Viewer(entry.target);
+  }), { rootMargin: "200px" });
+  document.querySelectorAll(".viewer").forEach((box) => watch.observe(box));
 })();

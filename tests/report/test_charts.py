@@ -1,0 +1,107 @@
+"""Charts: values come to lie where their axes say."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from molequi.report.axes import Axis, axis_over, written
+from molequi.report.charts import Labels, Series, chart
+
+LABELS = Labels("Heading <b>", "time (fs)", "energy (eV)", "What one sees.")
+
+
+def numbers_beside(svg: ElementTree.Element, kind: str) -> dict[str, float]:
+    """Return the texts beside an axis and where they stand along it."""
+    place = "x" if kind == "middle" else "y"
+    texts = [text for text in svg.iter("text") if text.get("class") == kind]
+    return {str(text.text): float(str(text.get(place))) for text in texts}
+
+
+def drawing(markup: str) -> ElementTree.Element:
+    found = ElementTree.fromstring(markup).find("svg")
+    assert found is not None
+    return found
+
+
+def points_of(svg: ElementTree.Element, kind: str) -> np.ndarray:
+    (path,) = (path for path in svg.iter("path") if str(path.get("class")).startswith(kind))
+    pairs = re.findall(r"(-?[\d.]+) (-?[\d.]+)", str(path.get("d")))
+    return np.array(pairs, dtype=float)
+
+
+@pytest.mark.parametrize("is_log", [False, True])
+def test_points_lie_on_the_lines_of_the_grid(is_log: bool) -> None:
+    """A point at a value that is written beside the axis lies where that stands."""
+    x = np.array([1.0, 10.0, 100.0]) if is_log else np.array([0.0, 50.0, 100.0])
+    svg = drawing(chart(LABELS, [Series("", x, x, "points")], log_x=is_log, log_y=is_log))
+    across, down = numbers_beside(svg, "middle"), numbers_beside(svg, "end")
+    for value, (a, b) in zip(x, points_of(svg, "points"), strict=True):
+        assert a == pytest.approx(across[f"{value:g}"], abs=0.1)
+        assert b == pytest.approx(down[f"{value:g}"] - 4, abs=0.1)  # letters hang below their place
+
+
+def test_what_is_not_finite_is_left_out() -> None:
+    y = np.array([1.0, np.nan, 3.0, np.inf, -1.0])
+    svg = drawing(chart(LABELS, [Series("", np.arange(5.0), y, "points")], log_y=True))
+    assert len(points_of(svg, "points")) == 2
+
+
+def test_no_values_make_an_empty_frame() -> None:
+    svg = drawing(chart(LABELS, [Series("", np.zeros(0), np.zeros(0))]))
+    assert not [path for path in svg.iter("path") if "line" in str(path.get("class"))]
+
+
+def test_a_long_line_keeps_its_extremes() -> None:
+    y = np.sin(np.arange(100_000) / 50.0)
+    y[[33_333, 66_666]] = 7.0, -7.0
+    markup = chart(LABELS, [Series("", np.arange(100_000), y)])
+    places = points_of(drawing(markup), "line")[:, 1]
+    assert len(markup) < 30_000
+    beside = numbers_beside(drawing(markup), "end")
+    assert places.min() < beside["5"] - 4 < beside["−5"] - 4 < places.max()
+
+
+def test_many_points_become_squares_that_hold_all_of_them() -> None:
+    values = np.random.default_rng(0).standard_normal((2, 20_000))
+    svg = drawing(chart(LABELS, [Series("", *values, "points")]))
+    levels = [path for path in svg.iter("path") if "density" in str(path.get("class"))]
+    assert len(levels) == 4
+    assert len(ElementTree.tostring(svg)) < 60_000
+
+
+@pytest.mark.parametrize(
+    ("axis", "expected"),
+    [
+        (Axis(0, 1), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
+        (Axis(-3e-7, 3e-7), ["−2·10⁻⁷", "0", "2·10⁻⁷"]),
+        (Axis(1, 3, is_whole=True), ["1", "2", "3"]),
+        (Axis(1e-4, 1e2, is_log=True), ["10⁻⁴", "0.001", "0.01", "0.1", "1", "10", "100"]),
+    ],
+)
+def test_what_stands_beside_an_axis(axis: Axis, expected: list[str]) -> None:
+    ticks = axis.ticks()
+    step = 0.0 if axis.is_log else ticks[1] - ticks[0]
+    texts = [written(value, step) for value in ticks]
+    assert texts == expected or set(expected) <= set(texts)
+
+
+@pytest.mark.parametrize("is_log", [False, True])
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e9])
+@pytest.mark.parametrize("spread", [0.0, 1e-9, 0.3, 5.0])
+def test_every_axis_has_its_values_inside_and_a_few_texts_that_differ(
+    is_log: bool, scale: float, spread: float
+) -> None:
+    values = scale * np.array([1.0, 1.0 + spread])
+    axis = axis_over(values, is_log=is_log)
+    share = axis.share(values)
+    assert (share >= -1e-9).all()
+    assert (share <= 1 + 1e-9).all()
+    assert 1 <= len(axis.ticks()) <= 12
+
+
+def test_words_are_escaped() -> None:
+    assert "<b>" not in chart(LABELS, [Series("<i>", np.ones(2), np.ones(2))])

@@ -1,0 +1,182 @@
+"""Pages: what they say of a run, of structures, of a trajectory, of vibrations, of a model."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase import units
+
+from molequi.errors import UserError
+from molequi.models.checkpoint import read_description
+from molequi.report import write_report
+from molequi.report.predicted import Predictions
+from molequi.report.trajectory import read_film
+from molequi.report.vibrations import broadened
+from molequi.structures.inputs import read_inputs
+
+
+def scenes(page: Path) -> list[dict]:
+    """Return what the viewers of a page are given."""
+    text = page.read_text(encoding="utf-8")
+    found = re.findall(r'<script type="application/json" id="[^"]+">(.*?)</script>', text)
+    return [json.loads(one) for one in found]
+
+
+def said(page: Path) -> str:
+    """Return the words of a page, without its tags and scripts."""
+    text = page.read_text(encoding="utf-8")
+    text = re.sub(r"<(script|style)\b.*?</\1>", "", text, flags=re.DOTALL)
+    return re.sub(r"<[^>]+>", " ", text)
+
+
+def test_a_run_has_its_page_with_its_errors(run_folder: Path) -> None:
+    page = run_folder / "report.html"
+    text = said(page)
+    result = json.loads((run_folder / "result.json").read_text())
+    for name, row in result.items():
+        assert name.replace("_", " ") in text
+        assert f"{row['mae']:.4g}" in text
+        assert f"{row['baseline_mae']:.4g}" in text
+    for heading in ("Learning curves", "Forces by element", "Where it is most wrong"):
+        assert heading in text
+    assert str(run_folder.parent) not in text
+
+
+def test_errors_by_element_are_those_of_the_predictions(run_folder: Path) -> None:
+    """Against numbers counted here, from the arrays of the file."""
+    path = run_folder / "test_predictions.npz"
+    found = Predictions(path, read_description(run_folder / "model.safetensors"))
+    (forces,) = (one for one in found.compared if one.row.name == "forces")
+    with np.load(path) as arrays:
+        apart = np.abs(arrays["forces_predicted"] - arrays["forces"])
+        numbers = arrays["atomic_numbers"]
+        energies = arrays["energy_predicted"] - arrays["energy"]
+        n_atoms = arrays["n_atoms"]
+    for element in (1, 6, 8):
+        mine = forces.errors[found.numbers == element].mean()
+        assert mine == pytest.approx(apart[numbers == element].mean(), rel=1e-12)
+    (energy,) = (one for one in found.compared if one.row.name == "energy")
+    assert energy.errors == pytest.approx(1000 * np.abs(energies) / n_atoms, rel=1e-9)
+    assert energy.labels - energy.predictions == pytest.approx(-energies, abs=1e-9)
+    assert np.abs(energy.labels).max() < 10  # what the composition tells is taken off
+
+
+def test_structures_are_in_the_viewer_and_in_the_table(structures: Path, tmp_path: Path) -> None:
+    page = write_report(structures, tmp_path / "page.html")
+    (scene,) = scenes(page)
+    atoms = ase.io.read(structures, index=":")
+    for frame, one in zip(scene["frames"], atoms, strict=True):
+        assert frame["symbols"] == one.get_chemical_symbols()
+        apart = np.array(frame["positions"]) - one.positions
+        assert np.ptp(apart, axis=0) == pytest.approx(0, abs=2e-3)
+        assert np.array(frame["arrows"]["forces"]) == pytest.approx(one.get_forces(), abs=5e-3)
+        assert frame["dipole"] == pytest.approx([0, 0, 0.2], abs=1e-3)
+    text = said(page)
+    assert f"{0.2 * 4.80320:.4g}" in text  # D
+    assert "ammonia &amp; co" in text
+    assert "30" in text  # meV
+
+
+def test_a_trajectory_is_measured(trajectory: Path, tmp_path: Path) -> None:
+    """Total energies by ASE, frame by frame."""
+    frames = ase.io.read(trajectory, index=":")
+    film = read_film(read_inputs(trajectory))
+    total = film.values["potential"] + film.values["kinetic"]
+    assert total == pytest.approx([frame.get_total_energy() for frame in frames], abs=1e-9)
+    assert film.values["time_fs"] == pytest.approx(0.5 * np.arange(12))
+    page = write_report(trajectory, tmp_path / "page.html")
+    slope = np.polyfit(5e-4 * np.arange(12), 1000 * total / 9, 1)[0]
+    assert f"{slope:.4g} meV/atom/ps".replace("-", "−") in said(page)
+    assert len(scenes(page)[0]["frames"]) == 12
+
+
+def test_a_long_trajectory_leaves_some_frames_out(trajectory: Path) -> None:
+    frames = list(read_inputs(trajectory))
+    film = read_film(frames[0] for _ in range(1000))
+    assert 75 <= len(film.snapshots) <= 150
+    assert len(film.values["potential"]) == 1000
+
+
+def test_vibrations_have_their_modes(vibrations_folder: Path, tmp_path: Path) -> None:
+    page = write_report(vibrations_folder, tmp_path / "page.html")
+    (scene,) = scenes(page)
+    result = json.loads((vibrations_folder / "result.json").read_text())
+    assert len(scene["modes"]) == len(result["frequencies_cm1"]) == 3
+    for mode in scene["modes"]:
+        assert np.linalg.norm(mode["move"], axis=1).max() == pytest.approx(1, abs=2e-3)
+    for frequency in result["frequencies_cm1"]:
+        assert f"{frequency:.1f}".replace("-", "−") in said(page)
+
+
+def test_bands_keep_their_areas_and_widths() -> None:
+    x = np.arange(-20_000.0, 24_000.0, 0.5)
+    y = broadened(np.array([1500.0, 3000.0]), np.array([10.0, 40.0]), x, 20.0)
+    assert np.trapezoid(y, x) == pytest.approx(50.0, rel=2e-3)
+    near = (x > 2000) & (x < 4000)
+    above = x[near][y[near] > y[near].max() / 2]
+    assert np.ptp(above) == pytest.approx(20.0, abs=1.1)
+    assert x[near][y[near].argmax()] == 3000.0
+
+
+def test_the_card_of_a_bundled_model(tmp_path: Path) -> None:
+    text = said(write_report("organic", tmp_path / "page.html"))
+    assert "force MAE (meV/Å)" in text
+    assert "ωB97M-D3(BJ)/def2-TZVPP" in text
+
+
+def test_a_model_file(run_folder: Path, tmp_path: Path) -> None:
+    text = said(write_report(run_folder / "model.safetensors", tmp_path / "page.html"))
+    assert "H C O" in text
+    assert "baseline MAE" in text
+
+
+def test_an_unfinished_run_shows_how_far_it_is(run_folder: Path, tmp_path: Path) -> None:
+    for name in ("config.yaml", "metrics.csv", "split.json"):
+        (tmp_path / name).write_bytes((run_folder / name).read_bytes())
+    page = write_report(tmp_path)
+    assert page == tmp_path / "report.html"
+    assert "has not ended" in said(page)
+
+
+def test_only_the_page_s_own_scripts_may_run(structures: Path, tmp_path: Path) -> None:
+    """The policy names the hash of every script that stands there, and nothing of the rest."""
+    text = write_report(structures, tmp_path / "page.html").read_text(encoding="utf-8")
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', text)
+    assert policy.startswith("default-src &#x27;none&#x27;; script-src &#x27;sha256-")
+    assert len(re.findall(r"<script>", text)) == policy.count("sha256-") == 2
+    assert "<img" not in text.partition("<body>")[2].partition("<script>")[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({}, "nothing to report on"),
+        ({"result.json": "{"}, "damaged"),
+        ({"modes.xyz": "", "result.json": "{}", "structure.xyz": ""}, "vibrations"),
+    ],
+)
+def test_other_folders_are_refused(tmp_path: Path, content: dict, message: str) -> None:
+    for name, text in content.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_names_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="organic"):
+        write_report("organik", tmp_path / "page.html")
+    with pytest.raises(UserError, match="must end in"):
+        write_report("organic", tmp_path / "page.pdf")
+    (tmp_path / "page.html").write_text("mine")
+    with pytest.raises(UserError, match="overwrite"):
+        write_report("organic", tmp_path / "page.html")
+
+
+def test_debye_is_the_unit_that_ase_knows() -> None:
+    assert 1 / units.Debye == pytest.approx(4.80320, abs=1e-5)
