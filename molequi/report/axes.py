@@ -51,38 +51,49 @@ def axis_over(
 
     is_log: for positive values alone. from_zero: it begins at zero where nothing lies below.
     """
-    values = np.concatenate([np.ravel(one).astype(float) for one in series] or [np.zeros(0)])
-    values = values[np.isfinite(values) & ((values > 0) | (not is_log))]
-    if not len(values):
-        return Axis(0.1, 1.0, is_log) if is_log else Axis(0.0, 1.0)
-    low, high = float(values.min()), float(values.max())
+    values = np.concatenate([np.zeros(0), *(np.ravel(one).astype(float) for one in series)])
+    values = values[np.isfinite(values)]
     if is_log:
-        room = max((high / low) ** margin, 1.1)
-        return Axis(low / room, high * room, is_log)
+        return _log_axis(values[values > 0], margin)
+    if not len(values):
+        return Axis(0.0, 1.0)
+    low, high = float(values.min()), float(values.max())
     if from_zero and low >= 0:
-        return Axis(0.0, high * (1 + margin) or 1.0)
-    if (values == np.round(values)).all() and high < _LARGE:
-        room = margin * (high - low) or 0.5
-        return Axis(low - room, high + room, is_whole=True)
-    room = margin * (high - low) or 0.05 * abs(high) or 0.5
-    return Axis(low - room, high + room)
+        return Axis(0.0, max(high * (1 + margin), 1e-300))
+    is_whole = bool((values == np.round(values)).all()) and high < _LARGE
+    alone = 0.5 if is_whole else max(0.05 * abs(high), 1e-300)
+    room = margin * (high - low) or alone
+    return Axis(low - room, high + room, is_whole=is_whole)
+
+
+def _log_axis(values: np.ndarray, margin: float) -> Axis:
+    if not len(values):
+        return Axis(0.1, 1.0, is_log=True)
+    low, high = float(values.min()), float(values.max())
+    room = max((high / low) ** margin, 1.1)
+    return Axis(low / room, high * room, is_log=True)
 
 
 def written(value: float, step: float = 0.0) -> str:
     """Write a value beside an axis, with the digits that tell it from its neighbour `step` off."""
     if value == 0:
         return "0"
-    size = max(abs(value), step)
-    if size >= _LARGE or size < _SMALL:
-        power = math.floor(math.log10(abs(value)) + 1e-9)
-        factor = value / 10.0**power
-        digits = 0 if not step else max(power - math.floor(math.log10(step) + 1e-9), 0)
-        text = f"{factor:.{digits}f}" if step else f"{factor:.3g}"
-        return f"{'' if text == '1' else f'{text}·'}10{_raised(power)}".replace("-", "−")
-    digits = max(-math.floor(math.log10(step) + 1e-9), 0) if step else 0
-    if step and round(step * 10**digits, 6) % 1:  # steps of 2.5
-        digits += 1
-    return (f"{value:.{digits}f}" if step else f"{value:.3g}").replace("-", "−")
+    if not _SMALL <= max(abs(value), step) < _LARGE:
+        return _with_power(value, step)
+    if not step:
+        return f"{value:.3g}".replace("-", "−")
+    digits = max(-math.floor(math.log10(step) + 1e-9), 0)
+    digits += round(step * 10**digits, 6) % 1 > 0  # steps of 2.5
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def _with_power(value: float, step: float) -> str:
+    """Write a value with a power of ten, which alone stands for once itself."""
+    power = math.floor(math.log10(abs(value)) + 1e-9)
+    factor = value / 10.0**power
+    digits = max(power - math.floor(math.log10(step) + 1e-9), 0) if step else 0
+    text = f"{factor:.{digits}f}" if step else f"{factor:.3g}"
+    return f"{text}·10{_raised(power)}".removeprefix("1·").replace("-", "−")
 
 
 def _raised(power: int) -> str:

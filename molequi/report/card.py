@@ -145,24 +145,26 @@ def _plain(value: Any) -> Cell:
 
 def _groups(groups: Mapping[str, Mapping[str, Any]]) -> list[Markup]:
     """Return groups of the same fields as one table; deeper ones each with a table of its own."""
-    if not groups:
-        return []
-    deep = {
-        name: group
-        for name, group in groups.items()
-        if any(isinstance(item, Mapping) for item in group.values())
-    }
+    deep = {name: group for name, group in groups.items() if _is_deep(group)}
     flat = {name: group for name, group in groups.items() if name not in deep}
     found = [
         element("div", element("h4", _heading(name)), *_groups(group))
         for name, group in deep.items()
     ]
-    if flat:
-        columns = list(dict.fromkeys(key for group in flat.values() for key in group))
-        rows = [[name, *(_plain(group[c]) if c in group else None for c in columns)]
-                for name, group in flat.items()]  # fmt: skip
-        found.append(table(["", *columns], rows))
-    return found
+    return [*found, _table_of(flat)] if flat else found
+
+
+def _is_deep(group: Mapping[str, Any]) -> bool:
+    return any(isinstance(item, Mapping) for item in group.values())
+
+
+def _table_of(groups: Mapping[str, Mapping[str, Any]]) -> Markup:
+    columns = list(dict.fromkeys(key for group in groups.values() for key in group))
+    rows = [
+        [name, *(_plain(group[key]) if key in group else None for key in columns)]
+        for name, group in groups.items()
+    ]
+    return table(["", *columns], rows)
 
 
 def _heading(name: str) -> str:

@@ -71,14 +71,11 @@ def chart(
     right_to_left: x falls, as in spectra.
     """
     shown = [_finite(one, log_x=log_x, log_y=log_y) for one in series]
-    measured = [one for one in shown if one.kind != "guide"]
-    from_zero = any(one.kind in {"sticks", "bars"} for one in shown)
-    x = axis_over(*(one.x for one in measured), is_log=log_x)
-    y = axis_over(*(one.y for one in measured), is_log=log_y, from_zero=from_zero)
+    x, y = _axes(shown, log_x=log_x, log_y=log_y)
     if names:
         x = Axis(-0.6, len(names) - 0.4)
     if is_square:
-        x = y = axis_over(*(one.x for one in measured), *(one.y for one in measured), is_log=log_x)
+        x = y = axis_over(np.array([x.low, x.high, y.low, y.high]), is_log=log_x, margin=0.0)
     frame = _Frame(x, y, right_to_left)
     drawing = element(
         "svg",
@@ -96,6 +93,14 @@ def chart(
         _legend([one for one in series if one.name]),
         element("figcaption", labels.caption) if labels.caption else None,
     )
+
+
+def _axes(shown: Sequence[Series], *, log_x: bool, log_y: bool) -> tuple[Axis, Axis]:
+    """Return axes on which all that is measured lies; guides do not count."""
+    measured = [one for one in shown if one.kind != "guide"]
+    from_zero = any(one.kind in {"sticks", "bars"} for one in shown)
+    x = axis_over(*(one.x for one in measured), is_log=log_x)
+    return x, axis_over(*(one.y for one in measured), is_log=log_y, from_zero=from_zero)
 
 
 def _finite(series: Series, *, log_x: bool, log_y: bool) -> Series:

@@ -22,33 +22,40 @@ def units_in(description: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def learning_curves(metrics: Sequence[Mapping[str, Any]], units: Mapping[str, str]) -> list[Markup]:
-    """Return training losses and, for each property, the validation error over the epochs."""
+    """Return training losses and, for each property, the validation error over the epochs.
+
+    metrics: lines of metrics.csv. units: see `units_in`.
+    """
     if not metrics:
         return []
+    columns = {
+        name: np.array([row.get(name) for row in metrics], dtype=float) for name in metrics[0]
+    }
     epochs = np.arange(1, len(metrics) + 1)
-
-    def column(name: str) -> np.ndarray:
-        return np.array([row.get(name) for row in metrics], dtype=float)
-
-    losses = [name for name in metrics[0] if name.startswith(_LOSS)]
-    valid = [name for name in metrics[0] if name.startswith(_VALID) and name.endswith(_MAE)]
-    caption = "Mean over each epoch, in units of the scale of each target."
+    losses = [name for name in columns if name.startswith(_LOSS)]
     lines = [
-        Series(in_words(name.removeprefix(_LOSS)), epochs, column(name), tone=tone % 6)
+        Series(in_words(name.removeprefix(_LOSS)), epochs, columns[name], tone=tone % 6)
         for tone, name in enumerate(losses)
     ]
+    caption = "Mean over each epoch, in units of the scale of each target."
     drawn = [chart(Labels("Training loss", "epoch", "loss", caption), lines, log_y=True)]
-    for name in valid:
-        what = name.removeprefix(_VALID).removesuffix(_MAE)
-        if f"{_VALID}{what}_per_atom{_MAE}" in metrics[0] or "[" in what:
-            continue
-        values = column(name)
-        if np.isfinite(values).any():
-            unit = units.get(what, "1")
-            suffix = "" if unit == "1" else f" ({unit})"
-            labels = Labels(f"Validation: {in_words(what)}", "epoch", f"MAE{suffix}")
-            drawn.append(chart(labels, [Series("", epochs, values)], log_y=True))
+    for what in _validated(columns):
+        unit = units.get(what, "1")
+        suffix = "" if unit == "1" else f" ({unit})"
+        labels = Labels(f"Validation: {in_words(what)}", "epoch", f"MAE{suffix}")
+        line = Series("", epochs, columns[f"{_VALID}{what}{_MAE}"])
+        drawn.append(chart(labels, [line], log_y=True))
     return drawn
+
+
+def _validated(columns: Mapping[str, np.ndarray]) -> list[str]:
+    """Name the properties with errors; of a total that per atom, of a tensor the whole."""
+    names = [
+        name.removeprefix(_VALID).removesuffix(_MAE)
+        for name, values in columns.items()
+        if name.startswith(_VALID) and name.endswith(_MAE) and np.isfinite(values).any()
+    ]
+    return [name for name in names if "[" not in name and f"{name}_per_atom" not in names]
 
 
 def in_words(name: str) -> str:

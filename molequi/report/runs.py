@@ -26,11 +26,12 @@ def run_sections(title: str, folder: Path, name: str) -> list[Section]:
     run = RunDirectory(folder)
     settings = run.read_settings()
     result = read_json(run.result) if run.result.is_file() else None
-    with reading(run.result, "result of a run"):
-        if result is not None and any("value" in row for row in result.values()):
-            return [_dynamics(title, run, settings, result)]
-        if result is not None and any("runs" in row for row in result.values()):
-            return [_repeated(title, run, settings, result)]
+    if result is not None:
+        with reading(run.result, "result of a run"):
+            keys = {key for row in result.values() for key in row}
+        if keys & {"value", "runs"}:
+            show = _dynamics if "value" in keys else _repeated
+            return [show(title, run, settings, result)]
     description = read_description(run.model) if run.model.is_file() else None
     tested: list[Markup | None] = []
     if description is not None and run.predictions("test").is_file():

@@ -94,23 +94,27 @@ def _columns(structures: Sequence[Structure]) -> dict[str, str]:
         "largest force (eV/Å)": "force", "dipole (D)": "dipole",
         "energy ± (meV)": "energy_std", "largest force ± (eV/Å)": "forces_std",
     }  # fmt: skip
-    scalars = dict.fromkeys(
+    has_dipole = any("dipole" in results_of(structure) for structure in structures)
+    known = {"energy_std", "dipole_magnitude" if has_dipole else "dipole"}
+    more = [name for name in _scalars(structures) if name not in known]
+    wanted |= {_heading(name): name for name in more[:_MOST_SCALARS]}
+    told = {key for one in structures for key, value in _values(one).items() if value}
+    return {
+        "": "index",
+        "formula": "formula",
+        **{head: key for head, key in wanted.items() if key in told},
+    }
+
+
+def _scalars(structures: Sequence[Structure]) -> list[str]:
+    """Name the properties that structures of a file hold as single numbers of ours."""
+    names = dict.fromkeys(
         name.removeprefix(PREFIX)
         for structure in structures
         for name, value in structure.require_atoms().info.items()
         if name.startswith(PREFIX) and isinstance(value, float)
     )
-    known = [name for name in scalars if name in PROPERTIES and name not in wanted.values()]
-    if any("dipole" in results_of(structure) for structure in structures):
-        known = [name for name in known if name != "dipole_magnitude"]
-    wanted |= {_heading(name): name for name in known[:_MOST_SCALARS]}
-    values = [_values(structure) for structure in structures]
-    told = {
-        head: key
-        for head, key in wanted.items()
-        if any(v.get(key) not in (None, 0) for v in values)
-    }
-    return {"": "index", "formula": "formula", **told}
+    return [name for name in names if name in PROPERTIES]
 
 
 def _heading(name: str) -> str:

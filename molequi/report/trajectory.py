@@ -58,29 +58,47 @@ def is_trajectory(first: Sequence[Structure], suffix: str) -> bool:
 
 
 def read_film(structures: Iterable[Structure]) -> Film:
-    """Read a trajectory frame by frame; only numbers and some frames are kept."""
+    """Read a trajectory frame by frame; only numbers and some frames are kept.
+
+    Raises ValueError where there is no frame at all.
+    """
     rows: list[dict[str, float]] = []
-    kept: list[tuple[int, Snapshot]] = []
-    first: Structure | None = None
-    last, every, n_failed = first, 1, 0
+    kept = _Some()
+    ends: list[Structure] = []
+    n_failed = 0
     for structure in structures:
         if structure.atoms is None:
             n_failed += 1
             continue
-        first, last = first or structure, structure
-        number = len(rows)
+        ends = [*ends[:1], structure]
         rows.append(_measured(structure))
-        if number % every == 0:
-            kept.append((number, snapshot_of(structure, _moment(rows[-1], number))))
-        if len(kept) > 2 * MOST_FRAMES:  # every second one, from now on half as often
-            kept, every = kept[::2], 2 * every
-    if first is None or last is None:
+        kept.offer(structure, rows[-1])
+    if not ends:
         raise ValueError("a trajectory has frames")
     names = list(dict.fromkeys(name for row in rows for name in row))
     values = {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
-    room = with_room([len(one.numbers) for _, one in kept], len(kept))
-    step = -(-len(kept) // max(min(room, MOST_FRAMES), 1))
-    return Film(values, [one for _, one in kept[::step]], first, last, n_failed)
+    return Film(values, kept.snapshots(), ends[0], ends[-1], n_failed)
+
+
+class _Some:
+    """Some frames of a trajectory whose length is not known yet, at even distances."""
+
+    def __init__(self) -> None:
+        self._kept: list[Snapshot] = []
+        self._every, self._number = 1, 0
+
+    def offer(self, structure: Structure, row: Mapping[str, float]) -> None:
+        """Keep a frame where it is its turn; of too many every second one stays."""
+        if self._number % self._every == 0:
+            self._kept.append(snapshot_of(structure, _moment(row, self._number)))
+        self._number += 1
+        if len(self._kept) > 2 * MOST_FRAMES:
+            self._kept, self._every = self._kept[::2], 2 * self._every
+
+    def snapshots(self) -> list[Snapshot]:
+        """Return as many as a page has room for."""
+        room = with_room([len(one.numbers) for one in self._kept], len(self._kept))
+        return self._kept[:: -(-len(self._kept) // max(min(room, MOST_FRAMES), 1))]
 
 
 def trajectory_section(title: str, film: Film, name: str) -> Section:

@@ -45,15 +45,6 @@ def vibrations_section(title: str, folder: Path, name: str) -> Section:
     scene = Scene(
         [snapshot_of(first, "")], {"displacements": "Å"}, modes=moves, shown=("displacements",)
     )
-    columns = ["mode", "frequency (cm⁻¹)", *(["IR intensity (km/mol)"] if intensities else [])]
-    rows = [
-        [
-            k,
-            Digits.of(frequency, 1),
-            *([float(heights[k])] if heights is not None else []),
-        ]
-        for k, frequency in enumerate(frequencies)
-    ]
     content = [
         paragraph(_NOT_CONVERGED, "warning") if found.get("converged") is False else None,
         told,
@@ -61,7 +52,7 @@ def vibrations_section(title: str, folder: Path, name: str) -> Section:
         viewer(
             scene, name, "Choose a mode and let it swing; arrows are the displacements of atoms."
         ),
-        table(columns, rows, "Harmonic modes; imaginary frequencies are negative."),
+        _table(frequencies, heights),
     ]
     return Section(title, "", content)
 
@@ -107,6 +98,17 @@ def broadened(places: np.ndarray, areas: np.ndarray, x: np.ndarray, width: float
 def _mode_title(k: int, frequencies: np.ndarray, heights: np.ndarray | None) -> str:
     strength = "" if heights is None else f", {heights[k]:.0f} km/mol"
     return f"{k}: {frequencies[k]:.0f} cm⁻¹{strength}".replace("-", "−")
+
+
+def _table(frequencies: np.ndarray, heights: np.ndarray | None) -> Markup:
+    """Return the modes with their frequencies, and intensities where there are any."""
+    note = "Harmonic modes; imaginary frequencies are negative."
+    numbered = [(k, Digits.of(frequency, 1)) for k, frequency in enumerate(frequencies)]
+    columns = ["mode", "frequency (cm⁻¹)"]
+    if heights is None:
+        return table(columns, numbered, note)
+    rows = [(*pair, float(height)) for pair, height in zip(numbered, heights, strict=True)]
+    return table([*columns, "IR intensity (km/mol)"], rows, note)
 
 
 def _facts(found: dict[str, Any]) -> Markup:
