@@ -19,7 +19,7 @@ from ase import Atoms
 
 from molequi.errors import RunInterruptedError, UserError
 from molequi.models.freeze import FrozenModel, Work
-from molequi.runtime.journal import Entry, LineJournal, journal_path
+from molequi.runtime.journal import Entry, LineJournal, journal_path, remove_journals
 from molequi.runtime.plain import plain
 from molequi.runtime.signals import SignalWatch
 from molequi.structures.structure import Structure
@@ -74,7 +74,7 @@ def written(
         known.end()
         if n_good:
             write_pieces(output, lambda: (line.entry["piece"] for line in journal.lines()))
-        path.unlink()
+        remove_journals(output)
 
 
 def identity_of(model: FrozenModel, settings: Mapping[str, Any]) -> Entry:

@@ -14,7 +14,7 @@ from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import frozen_model
 from molequi.prediction.batches import in_batches, pass_over, predict_batch
 from molequi.prediction.journaled import Prediction, written
-from molequi.prediction.shared import Task, has_parts, written_together
+from molequi.prediction.shared import Task, written_together
 from molequi.runtime.journal import is_unfinished
 from molequi.runtime.ranks import ALONE, Rank
 from molequi.structures.inputs import Input, read_inputs
@@ -83,8 +83,7 @@ def iter_records(
     the number of structures that have passed.
     """
     if output is not None:
-        begun = is_unfinished(Path(output)) or has_parts(Path(output))
-        check_writable(output, overwrite=overwrite or begun)
+        check_writable(output, overwrite=overwrite or is_unfinished(Path(output)))
     frozen = frozen_model(model)
     batches = in_batches(structures, batch_size)
     compute = functools.partial(predict_batch, model=frozen, unsafe=unsafe)

@@ -8,7 +8,7 @@ computed stands in a journal of its own beside the output.
 
 from __future__ import annotations
 
-import glob
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from molequi.errors import RunInterruptedError, UserError
 from molequi.models.freeze import FrozenModel
 from molequi.prediction.journaled import Known, Prediction, answers, identity_of, restored
-from molequi.runtime.journal import Entry, LineJournal, journal_path
+from molequi.runtime.journal import Entry, LineJournal, part_path, remove_journals
 from molequi.runtime.ranks import Rank, meet, together
 from molequi.runtime.signals import SignalWatch
 from molequi.structures.structure import Structure
@@ -31,17 +31,6 @@ class Task(NamedTuple):
 
     compute: Callable[[list[Structure]], Iterator[Prediction]]
     pass_over: Callable[[list[Structure]], None]
-
-
-def part_path(output: Path, rank: Rank) -> Path:
-    """Return the journal of one process, beside the output."""
-    path = journal_path(output)
-    return path.with_name(f"{path.name}-{rank.number + 1}-of-{rank.of}")
-
-
-def has_parts(output: Path) -> bool:
-    """Tell whether processes that shared a job to an output were interrupted."""
-    return bool(_parts_of(output))
 
 
 def written_together(
@@ -59,7 +48,7 @@ def written_together(
     where a signal came; the same command, with as many processes, goes on.
     """
     with together(rank):
-        path = part_path(output, rank)
+        path = part_path(output, *rank)
         with LineJournal(path, _identity(model, settings, rank), _COMMAND, discard=True) as journal:
             n_structures = _compute_part(
                 batches, task, model, output, rank, Known(journal), progress
@@ -110,22 +99,21 @@ def _joined(
     model: FrozenModel, output: Path, settings: Mapping[str, Any], rank: Rank, n_structures: int
 ) -> Iterator[dict[str, Any]]:
     """Write the output from the parts of all processes, then yield the records in their order."""
-    ranks = [Rank(number, rank.of) for number in range(rank.of)]
-    parts = [
-        LineJournal(part_path(output, one), _identity(model, settings, one), _COMMAND)
-        for one in ranks
-    ]
+    with contextlib.ExitStack() as opened:
+        parts = [
+            opened.enter_context(
+                LineJournal(part_path(output, *one), _identity(model, settings, one), _COMMAND)
+            )
+            for one in (Rank(number, rank.of) for number in range(rank.of))
+        ]
 
-    def entries() -> Iterator[Entry]:
-        return _in_order(parts, n_structures)
+        def entries() -> Iterator[Entry]:
+            return _in_order(parts, n_structures)
 
-    if any("error" not in _record_of(entry) for entry in entries()):
-        write_pieces(output, lambda: (entry["piece"] for entry in entries()))
-    yield from (restored(_record_of(entry)) for entry in entries())
-    for part in parts:
-        part.close()
-    remove_parts(output)
-    journal_path(output).unlink(missing_ok=True)  # of one process that was interrupted before
+        if any("error" not in _record_of(entry) for entry in entries()):
+            write_pieces(output, lambda: (entry["piece"] for entry in entries()))
+        yield from (restored(_record_of(entry)) for entry in entries())
+    remove_journals(output)
 
 
 def _record_of(entry: Entry) -> dict[str, Any]:
@@ -163,14 +151,3 @@ def _end_of(batches: Iterator[tuple[Any, Iterator[Entry]]]) -> Entry:
 
 def _entries(part: LineJournal) -> Iterator[Entry]:
     return (line.entry for line in part.lines())
-
-
-def remove_parts(output: Path) -> None:
-    """Remove the journals of processes that shared a job to an output."""
-    for path in _parts_of(output):
-        path.unlink(missing_ok=True)
-
-
-def _parts_of(output: Path) -> list[Path]:
-    path = journal_path(output)
-    return sorted(path.parent.glob(f"{glob.escape(path.name)}-*-of-*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import zlib
@@ -28,7 +29,24 @@ def is_unfinished(output: Path) -> bool:
 
     What stands there then is its own, written in its last moment, or was to be replaced.
     """
-    return journal_path(output).exists()
+    return journal_path(output).exists() or bool(_parts_of(output))
+
+
+def part_path(output: Path, number: int, of: int) -> Path:
+    """Return the place of the journal of one process, from 0, of those that share a job."""
+    path = journal_path(output)
+    return path.with_name(f"{path.name}-{number + 1}-of-{of}")
+
+
+def remove_journals(output: Path) -> None:
+    """Remove the journals of an output that is whole, whichever processes wrote them."""
+    for path in (journal_path(output), *_parts_of(output)):
+        path.unlink(missing_ok=True)
+
+
+def _parts_of(output: Path) -> list[Path]:
+    path = journal_path(output)
+    return sorted(path.parent.glob(f"{glob.escape(path.name)}-*-of-*"))
 
 
 class Line(NamedTuple):

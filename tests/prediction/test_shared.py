@@ -6,17 +6,21 @@ import contextlib
 import itertools
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import ase.io
 import pytest
+import torch
 from ase.build import molecule
 
 from molequi.errors import RunInterruptedError, UserError
+from molequi.models.checkpoint import save_model
 from molequi.prediction import shared
 from molequi.prediction.predict import iter_records
 from molequi.runtime import ranks
-from molequi.runtime.journal import journal_path
+from molequi.runtime.journal import is_unfinished, journal_path, part_path
 from molequi.runtime.ranks import Rank, first_node, launched_rank
 from molequi.structures.inputs import read_inputs
 
@@ -91,7 +95,7 @@ def test_interrupted_processes_go_on(network, xyz, tmp_path) -> None:
 
     with pytest.raises(RunInterruptedError, match="process 1 of 2"):
         list(run(xyz, network, output, Rank(0, 2), progress=stop_soon))
-    assert shared.has_parts(output)
+    assert is_unfinished(output)
     run_shared(xyz, network, output, 2)
     assert output.read_bytes() == whole.read_bytes()
 
@@ -100,7 +104,7 @@ def test_one_process_goes_on_alone_where_two_were_interrupted(network, xyz, tmp_
     output = tmp_path / "out.csv"
     list(run(xyz, network, output, Rank(1, 2)))
     list(run(xyz, network, output))
-    assert not shared.has_parts(output)
+    assert not is_unfinished(output)
     run_shared(xyz, network, tmp_path / "again.csv", 2)
     assert output.read_bytes() == (tmp_path / "again.csv").read_bytes()
 
@@ -157,5 +161,70 @@ def test_first_node_of_a_list(nodes: str, first: str) -> None:
 
 
 def test_journals_lie_beside_the_output(tmp_path: Path) -> None:
-    path = shared.part_path(tmp_path / "out.xyz", Rank(0, 2))
+    path = part_path(tmp_path / "out.xyz", *Rank(0, 2))
     assert path.name == f"{journal_path(tmp_path / 'out.xyz').name}-1-of-2"
+
+
+def test_processes_that_srun_starts_give_the_bytes_of_one(network, xyz, tmp_path) -> None:
+    """Two commands with the environment of a step of SLURM's."""
+    model = tmp_path / "model.safetensors"
+    save_model(network, model)
+    whole, output = tmp_path / "whole.xyz", tmp_path / "out.xyz"
+    options = ["--model", str(model), "--batch-size", "2"]
+    command = [sys.executable, "-m", "molequi.cli", "predict", str(xyz), *options]
+    step = {
+        **os.environ, "SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_STEP_NODELIST": "127.0.0.1", "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    processes = [
+        subprocess.Popen(
+            [*command, "--output", str(output)],
+            env={**step, "SLURM_PROCID": str(number)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [1, 0], said  # CH3Cl has failed
+    assert "10 of 11 structures written" in said[0]
+    assert "written" not in said[1]
+    list(iter_records(read_inputs(xyz), str(model), batch_size=2, output=whole))
+    assert output.read_bytes() == whole.read_bytes()
+
+
+def test_a_structure_too_large_for_the_memory_costs_only_itself(network, xyz, monkeypatch) -> None:
+    model = network.freeze()
+    compute = model.compute
+
+    def small(graph, **how):
+        if len(graph.atomic_numbers) > 10:  # benzene has 12
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+        return compute(graph, **how)
+
+    expected = list(iter_records(read_inputs(xyz), network.freeze()))
+    monkeypatch.setattr(model, "compute", small)
+    found = list(iter_records(read_inputs(xyz), model))
+    for record, other in zip(found, expected, strict=True):
+        if record.get("formula") is None and record["index"] == 5:
+            assert "memory" in record["error"]
+        elif "error" in other:
+            assert record["error"] == other["error"]
+        else:
+            assert record["energy"] == pytest.approx(other["energy"], rel=1e-12)
+    assert sum("error" in record for record in found) == 2
+
+
+def test_values_that_are_no_numbers_cost_only_their_structure(network, xyz, monkeypatch) -> None:
+    model = network.freeze()
+    compute = model.compute
+
+    def damaged(graph, **how):
+        outputs = compute(graph, **how)
+        outputs["forces"][0] = torch.nan  # of the first molecule
+        return outputs
+
+    monkeypatch.setattr(model, "compute", damaged)
+    found = list(iter_records(read_inputs(xyz), model))
+    assert "no finite forces" in found[0]["error"]
+    assert sum("error" in record for record in found) == 2

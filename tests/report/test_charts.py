@@ -79,14 +79,14 @@ def test_many_points_become_squares_that_hold_all_of_them() -> None:
         (Axis(0, 1), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
         (Axis(-3e-7, 3e-7), ["−2·10⁻⁷", "0", "2·10⁻⁷"]),
         (Axis(1, 3, is_whole=True), ["1", "2", "3"]),
-        (Axis(1e-4, 1e2, is_log=True), ["10⁻⁴", "0.001", "0.01", "0.1", "1", "10", "100"]),
+        (Axis(1e-4, 1e2, is_log=True), ["10⁻⁴", "0.01", "1", "100"]),
     ],
 )
 def test_what_stands_beside_an_axis(axis: Axis, expected: list[str]) -> None:
     ticks = axis.ticks()
     step = 0.0 if axis.is_log else ticks[1] - ticks[0]
     texts = [written(value, step) for value in ticks]
-    assert texts == expected or set(expected) <= set(texts)
+    assert texts == expected
 
 
 @pytest.mark.parametrize("is_log", [False, True])
