@@ -42,7 +42,7 @@ FILE = re.compile(r"(?<![\w*{<-])((?:[\w-]+/)*[a-z_0-9]+\.py)\b")
 # Files of other packages.
 FOREIGN = {"setup.py", "src/cormorant/data/prepare/qm9.py"}
 # Names of files and settings look like names of modules.
-FILE_NAME = re.compile(r"\.(py|md|ya?ml|csv|txt|xyz|png|npz|json|safetensors)$")
+FILE_NAME = re.compile(r"\.(py|md|ya?ml|csv|txt|xyz|png|npz|json|html|safetensors)$")
 SETTING = re.compile(r"(training|data|model|properties)\.[a-z_.]+")
 
 
