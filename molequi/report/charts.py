@@ -148,7 +148,7 @@ class _Frame:
         every = math.ceil(len(names) / 12) if names else 1
         beside = zip(names or self.x.texts(across), self.across(np.array(across)), strict=True)
         texts = [
-            element("text", text, x=f"{place:.1f}", y=f"{bottom + 16:g}", class_="middle")
+            element("text", text, x=f"{place:.1f}", y=f"{bottom + 19:g}", class_="middle")
             for number, (text, place) in enumerate(beside)
             if number % every == 0
         ]
@@ -168,7 +168,7 @@ class _Frame:
         middle, height = (_LEFT + WIDTH - _RIGHT) / 2, (_TOP + HEIGHT - _BOTTOM) / 2
         turned = f"rotate(-90 13 {height:g})"
         return joined(
-            element("text", labels.x, x=f"{middle:g}", y=f"{HEIGHT - 9:g}", class_="middle"),
+            element("text", labels.x, x=f"{middle:g}", y=f"{HEIGHT - 6:g}", class_="middle"),
             element("text", labels.y, x="13", y=f"{height:g}", class_="middle", transform=turned),
         )
 
