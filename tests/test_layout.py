@@ -117,8 +117,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "prediction",
         "evaluated_table applicability records optical_rotation journaled batches shared predict "
-        "embedding benchmark suites suite_json suite_schema suite_yaml suite_places energies kept_batches "
-        "kept_energies suite_scores suite_plots",
+        "embedding benchmark suites suite_json suite_schema suite_yaml suite_places energies "
+        "kept_batches kept_energies suite_scores suite_plots",
     ),
     (
         "labeling",

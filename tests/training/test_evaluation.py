@@ -189,7 +189,11 @@ def test_saved_predictions_are_plain_arrays_beside_their_references(tmp_path, mo
     evaluation = evaluate_frames(model, toy_frames(4), names=["dipole"])
     save_predictions(evaluation, tmp_path / "test_predictions.npz")
     with np.load(tmp_path / "test_predictions.npz", allow_pickle=False) as arrays:
-        assert set(arrays.files) == {"n_atoms", "atomic_numbers", "dipole", "dipole_predicted"}
+        assert set(arrays.files) == {
+            "n_atoms", "atomic_numbers", "positions", "dipole", "dipole_predicted"
+        }  # fmt: skip
+        positions = evaluation.frames.positions.numpy()
+        np.testing.assert_allclose(arrays["positions"], positions, rtol=1e-6, atol=1e-7)
         assert np.array_equal(arrays["dipole_predicted"], evaluation.predictions["dipole"].numpy())
     assert [path.name for path in tmp_path.iterdir()] == ["test_predictions.npz"]
 
