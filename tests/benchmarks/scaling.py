@@ -1,6 +1,6 @@
 """Cost against size: energy and forces of water boxes, a process for each size.
 
-    python tests/benchmarks/scaling.py --config bench_mace --sizes 4,8,16,32 [--json]
+    python tests/benchmarks/scaling.py --config bench_mace --sizes 4,8,16,32 [--dtype D] [--json]
 
 A box of size n holds n³ molecules, 3 n³ atoms. `ms` is the median of a call on a known list of
 neighbours, `peak_gib` the largest resident memory of the process, interpreter and libraries
@@ -29,9 +29,9 @@ from time_ours import graph_of, model_of
 SECONDS, MOST = 10.0, 7
 
 
-def one_size(config: str, n: int, kernels: str) -> dict[str, float]:
+def one_size(config: str, n: int, kernels: str, dtype: str | None) -> dict[str, float]:
     """Return the row of a box with n³ molecules."""
-    model = model_of(config, kernels).freeze()
+    model = model_of(config, kernels).freeze(dtype=getattr(torch, dtype) if dtype else None)
     graph = graph_of([water_box(n)], model.cutoff)
     if n > 2:
         # Compiling, loading and starting threads are not what is measured; a small box has them
@@ -69,8 +69,9 @@ def main() -> None:
     parser.add_argument(
         "--config",
         default="bench_mace",
-        help="a config whose name begins with bench_, or a bundled model that knows H and O",
+        help="a config whose name begins with bench_, or a model or its file that knows H and O",
     )
+    parser.add_argument("--dtype", choices=("float32", "float64"), help="that of the model if not")
     parser.add_argument("--sizes", default="4,8,16,32")
     parser.add_argument("--kernels", default="specialized")
     parser.add_argument("--threads", type=int, default=2)
@@ -79,7 +80,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.one is not None:
-        print(json.dumps(one_size(arguments.config, arguments.one, arguments.kernels)))
+        sizes = arguments.config, arguments.one, arguments.kernels, arguments.dtype
+        print(json.dumps(one_size(*sizes)))
         return
     rows = []
     for size in arguments.sizes.split(","):
@@ -90,6 +92,7 @@ def main() -> None:
             arguments.kernels,
             "--threads",
             str(arguments.threads),
+            *(["--dtype", arguments.dtype] if arguments.dtype else []),
         ]
         environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
         result = subprocess.run(

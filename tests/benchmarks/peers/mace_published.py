@@ -3,8 +3,8 @@
     python mace_published.py FOLDER NAME [STRUCTURE,STRUCTURE]
 
 writes NAME.model, where it is not there, and to NAME.json of each structure energy, eV, forces,
-eV/Å, and stress, eV/Å³, in float64, or the dipole in debye. Energies are scaled so that forces are
-as large as those of strained molecules. Sizes:
+eV/Å, and stress, eV/Å³, in float64, and the dipole in debye where there is one. Energies are scaled
+so that forces are as large as those of strained molecules. Sizes:
 
 - MACE-OFF23 (Kovács et al., arXiv 2312.15211): medium by ACEsuit/mace-off,
   mace_off23/train_scripts/medium.sh, which asks for --model=MACE: mace-torch then takes a first
@@ -67,7 +67,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "pair_repulsion": True,
     },
     "two_heads": {**SMALL, "heads": ["dft", "cc"]},
-    "dipoles": {**SMALL, "hidden": "96x0e+96x1o", "model": "AtomicDipolesMACE"},
+    "dipoles": {**SMALL, "hidden": "96x0e+96x1o", "model": "EnergyDipolesMACE"},
 }
 
 
@@ -97,23 +97,20 @@ def model_of(
         gate=torch.nn.functional.silu,
         avg_num_neighbors=15.653135,
     )
-    if model == "AtomicDipolesMACE":
-        settings |= {"MLP_irreps": o3.Irreps("16x0e+16x1o"), "atomic_energies": None}
-        return modules.AtomicDipolesMACE(**settings)
-    energies, n_heads = np.zeros(len(atomic_numbers)), max(1, len(heads))
+    n_heads = max(1, len(heads))
+    energies = np.zeros((n_heads, len(atomic_numbers)) if heads else len(atomic_numbers))
+    settings["atomic_energies"] = energies
+    if model == "EnergyDipolesMACE":
+        return modules.EnergyDipolesMACE(**settings | {"MLP_irreps": o3.Irreps("16x0e+16x1o")})
+    scale, shift = (np.ones(n_heads), np.zeros(n_heads)) if heads else (1.0, 0.0)
     if heads:
-        settings |= {"heads": list(heads), "MLP_irreps": o3.Irreps(f"{16 * n_heads}x0e")}
-        energies = np.zeros((n_heads, len(atomic_numbers)))
-    scales = [1.0] * n_heads, [0.0] * n_heads
-    scale, shift = scales if heads else (1.0, 0.0)
-    return modules.ScaleShiftMACE(
-        atomic_energies=energies, atomic_inter_scale=scale, atomic_inter_shift=shift, **settings
-    )
+        settings["heads"] = list(heads)
+    return modules.ScaleShiftMACE(atomic_inter_scale=scale, atomic_inter_shift=shift, **settings)
 
 
-def scale(path: Path, atoms: Atoms) -> None:
+def scale(path: Path, atoms: Atoms, heads: Sequence[str]) -> None:
     """Scale the energy of a model so that the largest component of the forces is 5 eV/Å."""
-    largest = np.abs(values(path, atoms, "MACE")["forces"]).max()
+    largest = np.abs(values(path, atoms, "MACE", heads)["forces"]).max()
     model = torch.load(path, weights_only=False)
     model.scale_shift.scale *= LARGEST_FORCE / largest
     torch.save(model, path)
@@ -158,16 +155,17 @@ def ice() -> Atoms:
     return found
 
 
-def values(path: Path, atoms: Atoms, kind: str) -> dict[str, Any]:
-    """Return what MACE gives for a structure, by head where there are several."""
+def values(path: Path, atoms: Atoms, kind: str, heads: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what MACE gives for a structure, for the last head where there are several."""
+    head = {"head": heads[-1]} if heads else {}
     atoms.calc = MACECalculator(
-        model_paths=str(path), device="cpu", default_dtype="float64", model_type=kind
+        model_paths=str(path), device="cpu", default_dtype="float64", model_type=kind, **head
     )
     shape = {"numbers": atoms.numbers.tolist(), "positions": atoms.positions.tolist()}
     shape |= {"cell": atoms.cell[:].tolist(), "pbc": bool(atoms.pbc.all())}
-    if kind == "DipoleMACE":
-        return {**shape, "dipole": atoms.get_dipole_moment().tolist()}
     results = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces().tolist()}
+    if kind == "EnergyDipoleMACE" and not atoms.pbc.any():
+        results["dipole"] = atoms.get_dipole_moment().tolist()
     if atoms.pbc.all():
         results["stress"] = atoms.get_stress(voigt=False).tolist()
     return {**shape, **results}
@@ -178,16 +176,17 @@ def main(folder: Path, name: str, names: Sequence[str]) -> None:
     warnings.filterwarnings("ignore")
     torch.set_default_dtype(torch.float64)
     path, settings = folder / f"{name}.model", PUBLISHED[name]
-    kind = "DipoleMACE" if "model" in settings else "MACE"
+    kind = "EnergyDipoleMACE" if "model" in settings else "MACE"
+    heads = settings.get("heads", ())
     if not path.exists():
         torch.save(model_of(**settings), path)
         if kind == "MACE":
-            scale(path, aspirin())
+            scale(path, aspirin(), heads)
     record = path.with_suffix(".json")
     found = json.loads(record.read_text()) if record.exists() else {}
     for system, atoms in structures(settings["atomic_numbers"], names).items():
-        if system not in found and not (kind == "DipoleMACE" and atoms.pbc.any()):
-            found[system] = values(path, atoms, kind)
+        if system not in found:
+            found[system] = values(path, atoms, kind, heads)
     record.write_text(json.dumps(found))
 
 
