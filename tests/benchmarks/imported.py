@@ -39,6 +39,8 @@ from molequi.properties import DEBYE
 from molequi.structures.atoms import graph_from_atoms
 
 MODELS = "off23_small,off23_medium,off23_large,mp0_small,mp0_medium,mpa0,two_heads,dipoles"
+# The structures that dynamics and times need of MACE.
+NONE = "none"
 # Which head is read of a model that has several.
 HEADS = {"two_heads": "cc"}
 SYMMETRIX_MODES = "serial,direct,speed"
@@ -49,8 +51,9 @@ TIMEOUT = 1800.0  # s, of a process
 
 def make(python: str, name: str, structures: str, folder: Path) -> Path:
     """Make a model and what MACE gives for it, import it, and return our file."""
-    subprocess.run([python, str(MAKER), str(folder), name, structures], check=True)
     original = folder / f"{name}.model"
+    if structures != NONE or not original.exists():
+        subprocess.run([python, str(MAKER), str(folder), name, structures], check=True)
     output = original.with_suffix(".safetensors")
     if not output.exists():
         import_mace(original, output, python=python, head=HEADS.get(name))
@@ -172,8 +175,7 @@ def main() -> None:
         folder = arguments.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         for name in arguments.models.split(","):
-            # Dynamics and times need no structures but those that models are scaled by.
-            structures = arguments.structures if "agreement" in parts else "none"
+            structures = arguments.structures if "agreement" in parts else NONE
             path = make(arguments.mace, name, structures, folder)
             if "agreement" in parts:
                 rows["agreement"] += agreement(path, arguments.structures)

@@ -16,7 +16,7 @@ from torch import Tensor
 from molequi.nn.mace.interaction import LayerSplines
 from molequi.nn.mace.radial import EdgeScalars
 
-# Bytes of splines that are kept. MACE-MPA-0 in float32 takes 5.5 MB a pair.
+# Bytes of splines that are kept. MACE-MPA-0 in float32 takes 5.5 MB a pair, written out 7.1 MB.
 MOST_BYTES = 2**30
 
 # From pairs of species (pairs, 2) to the splines of every layer, (pairs, K + 3, paths, C).
