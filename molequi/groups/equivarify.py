@@ -48,6 +48,9 @@ class Lift(nn.Module):
     F(x)}; copies of the same coset are equal, so the minimal lift keeps one of each. at_once: F
     takes inputs with one more axis in front, so all copies are one call. It has the weights of F,
     no more.
+
+    Raises UserError where the elements are no subgroup, and on its first input where F does notice
+    one of them: a lift over its cosets would not be equivariant.
     """
 
     def __init__(
@@ -62,18 +65,45 @@ class Lift(nn.Module):
         super().__init__()
         self.network, self.group, self.act, self.at_once = network, group, act, at_once
         self.cosets = subgroup_of(group, invariant_under)
+        self._unchecked = [element for element in self.cosets[0].tolist() if element != 0]
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
         """Return the copies of the output.
 
         The group leaves the `context`, further arguments of F, alone.
         """
+        if self._unchecked:
+            self._refuse_noticed(x, context)
         turned = [
             self.act(self.group.matrices[self.group.inverse[g]], x) for g in self.cosets[:, 0]
         ]
         if self.at_once:
             return self.network(torch.stack(turned), *context)
         return torch.stack([self.network(one, *context) for one in turned])
+
+    def _refuse_noticed(self, x: Tensor, context: tuple[Tensor, ...]) -> None:
+        """Compare F(h x) with F(x) for the elements h of H, as F is in evaluation."""
+        was_training = self.network.training
+        self.network.eval()
+        one = x[None] if self.at_once else x
+
+        def network(moved: Tensor) -> Tensor:
+            return self.network(moved, *context)
+
+        # Half of all digits: moved inputs are summed in another order, and a network that notices
+        # a motion differs by far more.
+        tolerance = float(torch.finfo(one.dtype).eps ** 0.5)
+        kept = unnoticed(
+            network, self.group, self.act, one, elements=self._unchecked, tolerance=tolerance
+        )
+        self.network.train(was_training)
+        noticed = sorted(set(self._unchecked) - set(kept))
+        if noticed:
+            raise UserError(
+                f"the network notices elements {noticed} of {self.group.name}, so that "
+                f"invariant_under={[0, *self._unchecked]} is wrong; take those of `unnoticed`"
+            )
+        self._unchecked = []
 
     def move(self, element: int, copies: Tensor) -> Tensor:
         """Return g s, (g s)(g'H) = s(g^-1 g'H)."""
@@ -167,13 +197,16 @@ def unnoticed(
     act: Action,
     x: Tensor,
     *,
+    elements: Sequence[int] | None = None,
     tolerance: float = 1e-9,
 ) -> list[int]:
     """Return the elements with F(g x) = F(x) on generic inputs x: the H of a minimal lift.
 
-    To `tolerance` of the largest output.
+    elements: those that are tried, all by default. To `tolerance` of the largest output.
     """
+    tried = range(group.order) if elements is None else elements
     with torch.no_grad():
         still = network(x)
-        changes = [(network(act(matrix, x)) - still).abs().max() for matrix in group.matrices]
-        return [g for g, change in enumerate(changes) if change <= tolerance * still.abs().max()]
+        limit = tolerance * still.abs().max()
+        moved = {g: network(act(group.matrices[g], x)) for g in tried}
+        return [g for g, output in moved.items() if (output - still).abs().max() <= limit]

@@ -1,6 +1,6 @@
 """Finite groups of matrices, and how they act on grids.
 
-Cyclic and dihedral ones in the plane, point groups in space up to O_h.
+Cyclic and dihedral ones in the plane, point groups in space up to I_h.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def dihedral_group(n: int) -> FiniteGroup:
 def point_group(name: str) -> FiniteGroup:
     """Return the point group of a Schoenflies symbol.
 
-    C1 Ci Cs, Cn Cnv Cnh, Dn Dnh Dnd, S4 S6 ..., T Td Th, O Oh; the main axis is z.
+    C1 Ci Cs, Cn Cnv Cnh, Dn Dnh Dnd, S4 S6 ..., T Td Th, O Oh, I Ih; the main axis is z. Of I and
+    Ih three twofold axes are x, y and z, and (0, 1, golden ratio) is a fivefold one.
 
     Raises UserError for any other name.
     """
@@ -107,6 +108,11 @@ def point_group(name: str) -> FiniteGroup:
 def _fixed_generators() -> dict[str, list[np.ndarray]]:
     """The groups without a number in their symbol."""
     threefold, quarter = np.eye(3)[[2, 0, 1]], _turn(4)
+    golden = (1 + np.sqrt(5)) / 2
+    # A turn by 72 degrees about (0, 1, golden), by the formula of Rodrigues.
+    fivefold = 0.5 * np.array(
+        [[golden - 1, -golden, 1], [golden, 1, golden - 1], [-1, golden - 1, golden]]
+    )
     return {
         "C1": [np.eye(3)],
         "Ci": [_INVERSION],
@@ -116,6 +122,8 @@ def _fixed_generators() -> dict[str, list[np.ndarray]]:
         "Th": [_FLIP, threefold, _INVERSION],
         "O": [quarter, threefold],
         "Oh": [quarter, threefold, _INVERSION],
+        "I": [_FLIP, threefold, fivefold],
+        "Ih": [_FLIP, threefold, fivefold, _INVERSION],
     }
 
 
@@ -125,7 +133,7 @@ def _axial_generators(name: str) -> list[np.ndarray]:
     if match is None:
         raise UserError(
             f"{name!r} is no point group known here; write C3, C2v, C4h, D3, D6h, D2d, S4, Ci, Cs, "
-            "T, Td, Th, O or Oh"
+            "T, Td, Th, O, Oh, I or Ih"
         )
     family, n, kind = match[1], int(match[2]), match[3] or ""
     half = _turn(2 * n) @ _MIRROR @ _turn(2 * n).T

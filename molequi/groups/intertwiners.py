@@ -15,9 +15,9 @@ import dataclasses
 import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import splu
 
-from molequi.errors import UserError
+from molequi.groups.null_spaces import dense_null_space, sparse_null_space
+from molequi.groups.relations import refuse_other_brackets
 from molequi.groups.representations import (
     Representation,
     identity,
@@ -26,12 +26,8 @@ from molequi.groups.representations import (
     trivial,
 )
 
-# Singular values of equations whose generators have entries up to 1, relative to the largest if
-# that is above 1: below the first they are zero, above the second they are not, and there must be
-# none in between.
-_ZERO, _NOT_ZERO = 1e-9, 1e-5
-# Equations of such generators that hold nothing above this are satisfied by all maps: what is left
-# is rounding.
+# Equations of generators with entries up to 1 that hold nothing above this are satisfied by all
+# maps: what is left is rounding.
 _ROUNDING = 1e-13
 # Unknowns up to which the null space is found by a dense singular value decomposition.
 LARGEST_DENSE = 1500
@@ -61,11 +57,12 @@ class Intertwiners:
 def intertwiners(rho_in: Representation, rho_out: Representation) -> Intertwiners:
     """Return a basis of all A with A rho_in(g) = rho_out(g) A; of direct sums block by block.
 
-    Raises UserError for representations of different groups, and where the numerical rank is not
-    beyond doubt: generators that are wrong in the sixth digit give small singular values that are
-    not zero.
+    Raises UserError for representations of different groups, also where it is their infinitesimal
+    generators that tell, and where the numerical rank is not beyond doubt: generators that are
+    wrong in the sixth digit give small singular values that are not zero.
     """
     same_group(rho_in, rho_out)
+    refuse_other_brackets(rho_in, rho_out)
     found: dict[tuple[int, int], sparse.csc_array] = {}
     rows, columns, values, dim, top = [], [], [], 0, 0
     for out in rho_out.blocks:
@@ -105,9 +102,9 @@ def _basis_of_pair(rho_in: Representation, rho_out: Representation) -> sparse.cs
         return sparse.csc_array(orbits)
     stacked = sparse.csr_array(sparse.vstack(equations))
     null = (
-        _dense_null_space(stacked.toarray())
+        dense_null_space(stacked.toarray())
         if stacked.shape[1] <= LARGEST_DENSE
-        else _sparse_null_space(stacked)
+        else sparse_null_space(stacked)
     )
     null = np.where(np.abs(null) < 1e-14, 0.0, null)
     return sparse.csc_array(orbits @ sparse.csc_array(null))
@@ -158,58 +155,3 @@ def _orbit_basis(
     _, orbit, counts = np.unique(names, return_inverse=True, return_counts=True)
     values = np.where(plus[kept] == names, 1.0, -1.0) / np.sqrt(counts[orbit])
     return sparse.csc_array((values, (kept, orbit)), shape=(size, len(counts)))
-
-
-def _dense_null_space(matrix: np.ndarray) -> np.ndarray:
-    # A triangular factor has the same singular values and is much smaller than many stacked
-    # generators.
-    triangle = np.linalg.qr(matrix, mode="r") if matrix.shape[0] > matrix.shape[1] else matrix
-    _, sizes, right = np.linalg.svd(triangle, full_matrices=True)
-    sizes = np.concatenate([sizes, np.zeros(len(right) - len(sizes))])
-    return _with_signs(right[_is_null(sizes, max(sizes[0], 1.0))].T)
-
-
-def _sparse_null_space(matrix: sparse.csr_array) -> np.ndarray:
-    """Find the null space of E by inverse iteration of E^T E + shift on a block of vectors.
-
-    The block grows until it holds more than the null space.
-    """
-    gram = sparse.csc_array(matrix.T @ matrix)
-    largest, size = max(float(np.sqrt(abs(gram).sum(axis=0).max())), 1.0), matrix.shape[1]
-    solver, rng = (
-        splu(sparse.csc_matrix(gram + 1e-10 * largest**2 * identity(size))),
-        np.random.default_rng(0),
-    )
-    width = 16
-    while True:
-        width = min(2 * width, size)
-        block = rng.standard_normal((size, width))
-        for _ in range(4):
-            block = np.linalg.qr(solver.solve(block))[0]
-        _, sizes, right = np.linalg.svd(matrix @ block, full_matrices=True)
-        sizes = np.concatenate([sizes, np.zeros(width - len(sizes))])
-        null = _is_null(sizes, largest)
-        if not null.all() or width == size:
-            return _with_signs(block @ right[null].T)
-
-
-def _is_null(sizes: np.ndarray, largest: float) -> np.ndarray:
-    doubtful = sizes[(sizes > _ZERO * largest) & (sizes < _NOT_ZERO * largest)]
-    if len(doubtful):
-        raise UserError(
-            f"the dimension is in doubt: a singular value is {doubtful.min() / largest:.1e} of the "
-            "largest, neither zero nor not; "
-            "give the generators to full double precision"
-        )
-    return sizes <= _ZERO * largest
-
-
-def _with_signs(columns: np.ndarray) -> np.ndarray:
-    """Make the largest entry of each column positive.
-
-    So that results do not depend on the linear algebra library's signs.
-    """
-    if columns.shape[1] == 0:
-        return columns
-    largest = columns[np.abs(columns).argmax(axis=0), np.arange(columns.shape[1])]
-    return columns * np.where(largest < 0, -1.0, 1.0)

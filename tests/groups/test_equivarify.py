@@ -178,6 +178,16 @@ def test_minimal_lift_keeps_one_copy_of_equal_ones() -> None:
         )
     with pytest.raises(UserError, match="form no subgroup"):
         Lift(Blind(), C4, turn_images, invariant_under=[0, 1])
+    mirror = dihedral_group(4).generators[1]
+    wrong = Lift(
+        nn.Sequential(Blind(), nn.Dropout()),
+        dihedral_group(4),
+        turn_images,
+        invariant_under=[0, mirror],
+    )
+    with pytest.raises(UserError, match="notices elements .* invariant_under=.* is wrong"):
+        wrong(x)
+    assert wrong.network.training
 
 
 def test_minimal_lift_over_a_subgroup_that_is_not_normal() -> None:

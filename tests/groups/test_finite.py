@@ -34,6 +34,8 @@ ORDERS = {
     "O": 24,
     "Oh": 48,
     "C5v": 10,
+    "I": 60,
+    "Ih": 120,
 }
 
 
@@ -51,7 +53,7 @@ def test_point_groups(name: str) -> None:
     assert np.mean(np.linalg.det(group.matrices) > 0) == (0.5 if has_mirrors else 1.0)
 
 
-@pytest.mark.parametrize("name", ["c4v", "K", "S5", "C3d", "I"])
+@pytest.mark.parametrize("name", ["c4v", "K", "S5", "C3d", "Y", "Id"])
 def test_unknown_point_group_is_refused(name: str) -> None:
     with pytest.raises(UserError, match="is no point group known here"):
         point_group(name)
@@ -94,3 +96,22 @@ def test_quarter_turn_moves_pixels_as_numpy_does() -> None:
     )
     with pytest.raises(UserError, match="square grid"):
         grid_sources(cyclic_group(3).matrices[1], 6)
+
+
+def test_icosahedral_classes_are_those_of_the_character_table() -> None:
+    """I: E, 12 C5, 12 C5^2, 20 C3, 15 C2; the characters of T1 are 3, phi, 1 - phi, 0, -1."""
+    golden = (1 + 5**0.5) / 2
+    traces = np.trace(point_group("I").matrices, axis1=1, axis2=2)
+    values, counts = np.unique(traces.round(9), return_counts=True)
+    found = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    expected = {3.0: 1, golden: 12, 1 - golden: 12, 0.0: 20, -1.0: 15}
+    assert found == {round(trace, 9): count for trace, count in expected.items()}
+
+
+def test_icosahedral_group_keeps_an_icosahedron() -> None:
+    golden = (1 + 5**0.5) / 2
+    corners = np.array([np.roll([0, a, b * golden], k) for a in (1, -1) for b in (1, -1)
+                        for k in range(3)])  # fmt: skip
+    moved = np.einsum("gij,vj->gvi", point_group("Ih").matrices, corners)
+    distances = np.linalg.norm(moved[:, :, None] - corners, axis=-1)
+    assert distances.min(axis=2).max() < 1e-12

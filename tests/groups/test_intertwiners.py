@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scipy import sparse
 
 from molequi.errors import UserError
 from molequi.groups import intertwiners as module
+from molequi.groups import null_spaces
 from molequi.groups.finite import dihedral_group, point_group
 from molequi.groups.intertwiners import intertwiners, invariants
 from molequi.groups.named_representations import (
@@ -194,6 +196,33 @@ def test_sparse_and_dense_null_spaces_agree(monkeypatch: pytest.MonkeyPatch) -> 
     found = intertwiners(pair, pair).basis.toarray()
     assert found.shape == dense.shape == (625, 5)
     np.testing.assert_allclose(found @ found.T, dense @ dense.T, atol=1e-9)
+
+
+def test_6561_unknowns_take_little_memory() -> None:
+    """81 x 81 maps, which a factorisation of all their equations fills 3.5 GB with."""
+    pair = tensor_product(o3_irrep(4, 1), o3_irrep(4, 1))
+    tracemalloc.start()
+    found = intertwiners(pair, pair)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.dim == 9
+    assert commutes(pair, pair) < 1e-12
+    assert peak < 0.2e9
+
+
+def test_equations_that_gradients_do_not_solve_are_factorised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LARGEST_DENSE", 0)
+    monkeypatch.setattr(null_spaces, "_MOST_STEPS", 1)
+    pair = tensor_product(o3_irrep(2, 1), o3_irrep(2, 1))
+    assert intertwiners(pair, pair).dim == 5
+    assert commutes(pair, pair) < 1e-9
+
+
+def test_sparse_null_space_refuses_inexact_generators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGEST_DENSE", 0)
+    test_inexact_generators_are_refused()
 
 
 def test_sparse_null_space_grows_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
