@@ -60,7 +60,7 @@ def tied(model: MolecularModel) -> MolecularModel:
     own = model.heads["polarizability"]
     head = rosenfeld_head(made)
     head.polarizability.load_state_dict(own.readout.state_dict())
-    head.set_companion_scale("polarizability", own.scale)
+    head.set_companion_statistics("polarizability", own.scale, own.reference)
     head.log_shares.fill_(math.log(_START))
     return made
 

@@ -120,6 +120,17 @@ class Property:
         """Whether the value is a true scalar (0e)."""
         return self.irreps == "0e"
 
+    @property
+    def scalar_component(self) -> int | None:
+        """The component of its only 0e part, the one that a shift leaves equivariant, or None."""
+        irreps = Irreps(self.irreps)
+        scalars = [
+            part.start
+            for irrep, part in zip(irreps, irreps.slices(), strict=True)
+            if irrep.is_scalar
+        ]
+        return scalars[0] if len(scalars) == 1 else None
+
     def is_defined(self, pbc: Flags) -> Any:
         """Whether structures have this property; pbc: (..., 3) booleans, the result (...)."""
         if self.periodicity is Periodicity.FULL:

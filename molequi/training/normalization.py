@@ -20,7 +20,7 @@ from molequi.graphs.graph import mass_centres
 from molequi.models.molecular import MolecularModel
 from molequi.nn.heads.base import Head
 from molequi.nn.heads.electrostatics import MultipoleHead
-from molequi.o3.cartesian import from_cartesian
+from molequi.o3.cartesian import from_cartesian, to_cartesian
 from molequi.o3.irreps import Irreps
 from molequi.properties import DEBYE, Property
 from molequi.training.atomic_energies import within_elements
@@ -39,8 +39,8 @@ from molequi.training.total_charge import LOCAL_CHARGE
 class Statistics:
     """What training needs to know of one property.
 
-    scale: of each irrep part, for the head. shift: of a 0e property, per atom where it is
-    extensive. reference: for rows with references.
+    scale: of each irrep part, for the head. shift: of the 0e part, of a sum of scalars per atom.
+    reference: contributions of the elements to the 0e part of a sum.
     loss_scales: typical size of what the loss compares, by irrep part (`training.parts`), in the
     property's unit (per atom for energies).
     count: labels (components counted) in the training set.
@@ -88,6 +88,9 @@ def fit_statistics(
     if row.is_invariant and (row.has_reference or not is_sum_of_scalars(row)):
         shift = _shift(frames, values, row)
         values = values - (shift * frames.n_atoms if is_sum_of_scalars(row) else shift)
+    elif not (row.is_invariant or row.derived_from or row.scalar_component is None):
+        values, reference, shift = _beyond_scalars(frames, values, row)
+        loss_scales = _loss_scales(values, row)
     return Statistics(_scale(frames, values, row), shift, reference, loss_scales, count)
 
 
@@ -133,7 +136,9 @@ def apply_statistics(
         else:
             head.set_statistics(_head_scale(head.target.spread_of or name, statistics))
         for companion in statistics.keys() & set(head.companions):
-            head.set_companion_scale(companion, statistics[companion].scale)
+            entry = statistics[companion]
+            reference = None if entry.reference is None else entry.reference.values
+            head.set_companion_statistics(companion, entry.scale, reference)
 
 
 def is_sum_of_scalars(row: Property) -> bool:
@@ -174,6 +179,31 @@ def _contributions(frames: Frames, values: Tensor) -> ReferenceEnergies:
     return fit_references(
         frames, values, around=torch.full((N_ELEMENTS,), per_atom, dtype=torch.float64)
     )
+
+
+def _beyond_scalars(
+    frames: Frames, values: Tensor, row: Property
+) -> tuple[Tensor, ReferenceEnergies | None, float]:
+    """Take out of a tensor what references, or a shift, say of its 0e part.
+
+    References where the property is a sum over atoms, as those of a sum of scalars.
+    """
+    irreps = Irreps(row.irreps)
+    rows = from_cartesian(values, irreps.degrees).clone()
+    scalars, reference, shift = rows[..., row.scalar_component].clone(), None, 0.0
+    if row.extensive and not row.per_atom:
+        reference = _contributions(frames, scalars)
+        counts, elements = composition(frames)
+        left = scalars - counts @ reference.values[elements]
+    else:
+        shift = float(scalars.nanmean())
+        left = scalars - shift
+    rounding = 1e-9 * _root_mean_square(scalars)
+    rows[..., row.scalar_component] = left
+    for part in irreps.slices():
+        if _root_mean_square(rows[..., part]) <= rounding:  # is nothing to learn
+            rows[..., part] = rows[..., part].masked_fill(~rows[..., part].isnan(), 0.0)
+    return to_cartesian(rows, irreps.degrees), reference, shift
 
 
 def _beyond_guess(frames: Frames, row: Property) -> Tensor:

@@ -12,6 +12,7 @@ from molequi.datasets.making import make_frames
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, declare
 from molequi.training.normalization import fit_statistics
+from molequi.training.parts import split_parts
 
 
 def frames_of(molecules, targets, properties) -> Frames:
@@ -76,9 +77,42 @@ def test_shifts_and_scales_follow_the_kind_of_property():
     assert found["dipole"].loss_scales["dipole"] == 2.0
     assert found["charges"].shift == pytest.approx(0.0)
     assert found["polarizability"].scale.shape == (2,)
-    # The traceless part is empty here: it takes the size of the trace instead of 0.
-    assert found["polarizability"].scale[1] == found["polarizability"].scale[0]
-    assert found["polarizability"].scale[0] == pytest.approx(3**0.5 * (3.0) ** 0.5, rel=0.02)
+    # One for each atom, three times in the trace: nothing is left, and no part is scaled by zero.
+    contributions = found["polarizability"].reference.values[[1, 6, 8]]
+    assert contributions.tolist() == pytest.approx([3**0.5] * 3)
+    assert found["polarizability"].scale.tolist() == [1.0, 1.0]
+
+
+def test_the_scalar_part_of_a_tensor_has_references_and_the_rest_none():
+    row = PROPERTIES["polarizability"]
+    generator = torch.Generator().manual_seed(0)
+    molecules = [[6] * a + [1] * b for a in range(1, 5) for b in range(2, 9)]
+    eye, n = torch.eye(3, dtype=torch.float64), len(molecules)
+    noise = 0.3 * torch.randn(n, 3, 3, generator=generator, dtype=torch.float64)
+    noise = (noise + noise.mT) / 2
+    atoms = torch.tensor([[m.count(6), m.count(1)] for m in molecules], dtype=torch.float64)
+    values = (atoms @ torch.tensor([1.5, 0.4], dtype=torch.float64))[:, None, None] * eye + noise
+    found = fit_statistics(frames_of(molecules, {row.name: values}, {row.name: row}), row)
+    isotropic = found.reference.values[[6, 1]] / 3**0.5
+    assert isotropic.tolist() == pytest.approx([1.5, 0.4], abs=0.1)
+    parts = split_parts(row, noise)
+    for (name, part), scale in zip(parts.items(), found.scale, strict=True):
+        counts = atoms.sum(dim=1, keepdim=True)
+        assert float(scale) == pytest.approx(float((part**2 / counts).mean().sqrt()), rel=0.15)
+        assert found.loss_scales[name] == pytest.approx(
+            float(part.square().mean().sqrt()), rel=0.15
+        )
+
+
+def test_a_tensor_that_is_no_sum_has_one_shift_of_its_scalar_part():
+    row = declare("screening", irreps="0e+2e", unit="1")
+    eye = torch.eye(3, dtype=torch.float64)
+    values = torch.stack([eye * size for size in (1.0, 2.0, 6.0)])
+    values[1] = math.nan
+    found = fit_statistics(frames_of([[1, 1]] * 3, {row.name: values}, {row.name: row}), row)
+    assert found.reference is None
+    assert found.shift == pytest.approx(3.5 * 3**0.5)
+    assert found.scale[0] == pytest.approx(2.5 * 3**0.5)
 
 
 def test_isolated_atoms_are_references_and_no_spread_of_molecules():

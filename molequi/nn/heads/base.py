@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from molequi.graphs.elements import N_ELEMENTS
 from molequi.nn.backbones.base import NodeFeatures
+from molequi.o3.cartesian import to_cartesian
 from molequi.o3.irreps import Irreps
 from molequi.properties import Property
 
@@ -81,9 +82,11 @@ class Head(nn.Module, abc.ABC):
 
     target: the property that it is made for. features: what it will read. companions: properties of
     `target.gives` and `target.serves` that it must give beside the target.
-    scale: one factor per irrep of the target. shift: added to a 0e value (per atom where the target
-    is extensive). reference: (N_ELEMENTS,), float64, added per atom by atomic number, for extensive
-    0e targets. They start as 1 and 0, and are set from the training set (`set_statistics`).
+    scale: one factor per irrep of the target. shift: added to the 0e part of the target, of a
+    tensor to that component in its orthonormal basis, trace / sqrt(3) (per atom where the target is
+    extensive). reference: (N_ELEMENTS,), float64, added there per atom by atomic number, where the
+    target is extensive. They start as 1 and 0, and are set from the training set
+    (`set_statistics`).
     """
 
     scale: Tensor
@@ -114,10 +117,10 @@ class Head(nn.Module, abc.ABC):
     ) -> None:
         """Set the normalisation, in the unit of the target.
 
-        Raises ValueError for a shift or reference on anything but a 0e target, because it would
-        break the symmetry.
+        Raises ValueError for a shift or reference where the target has no 0e part, or several,
+        because it would break the symmetry.
         """
-        if (shift or reference is not None) and not self.target.is_invariant:
+        if (shift or reference is not None) and self.target.scalar_component is None:
             raise ValueError(
                 f"{self.target.name} is {self.target.irreps}: it may be scaled, never shifted"
             )
@@ -129,8 +132,17 @@ class Head(nn.Module, abc.ABC):
     def set_size(self, n_atoms: float) -> None:
         """Tell the mean atom count of the training structures; most heads do not ask."""
 
-    def set_companion_scale(self, name: str, scale: Tensor) -> None:
-        """Set the scale of a companion by itself, one factor per irrep; most share the target's."""
+    def set_companion_statistics(self, name: str, scale: Tensor, reference: Tensor | None) -> None:
+        """Set scale and reference of a companion by themselves; most share the target's scale."""
+
+    def shifted(self, values: Tensor, amounts: Tensor) -> Tensor:
+        """Add amounts (K,) to the 0e part of values (K, *shape): float64, where there is one."""
+        component = self.target.scalar_component
+        if component is None:
+            return values
+        rows = amounts.new_zeros(len(amounts), self.irreps.dim)
+        rows[:, component] = amounts
+        return values.to(torch.float64) + to_cartesian(rows, self.irreps.degrees)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Head:
         """Keep shift and reference in float64 whatever the dtype of the model."""

@@ -97,7 +97,7 @@ class RosenfeldHead(Head):
     A tensor that depends on the origin is no sum of local ones (`origin_term`). So each atom brings
     a local beta_i (0o+1o+2o) and a local polarizability alpha_i (0e+1e+2e). Where the molecule's
     polarizability is an output too, it is the sum of these alpha_i: its labels then teach the sign
-    and the size of the origin term.
+    and the size of the origin term. Its 0e part begins at `reference`, Å³.
 
     In a finite basis the polarizability of the origin term is -4 r_a (A+B)^-1 (A-B)^-1 nabla_d,
     which differs from that of the labels by little more than a factor: 0.83 to 0.89 for molecules
@@ -130,6 +130,9 @@ class RosenfeldHead(Head):
         """
         scale = self.scale[1:] if self.alpha_scale is None else self.alpha_scale / units.Bohr**4
         rows = self.polarizability(features, scale).to(torch.float64)
+        if self.log_shares is not None:
+            references = self.reference[molecules.atomic_numbers, None] / units.Bohr**4
+            rows = torch.cat([rows[:, :1] + references, rows[:, 1:]], dim=1)
         axial = self.flow(features, molecules) * self.scale[0]
         local = to_cartesian(self.local(features, self.scale), (0, 1, 2)).to(torch.float64)
         shares = self._shares(molecules)
@@ -145,10 +148,12 @@ class RosenfeldHead(Head):
             values[_POLARIZABILITY] = to_cartesian(molecules.sum(rows), (0, 2)) * units.Bohr**4
         return values
 
-    def set_companion_scale(self, name: str, scale: Tensor) -> None:
-        """Set the scale of the polarizability, Å³."""
+    def set_companion_statistics(self, name: str, scale: Tensor, reference: Tensor | None) -> None:
+        """Set scale and reference of the polarizability, Å³."""
         if name == _POLARIZABILITY and self.alpha_scale is not None:
             self.alpha_scale.copy_(scale)
+            if reference is not None:
+                self.reference.copy_(reference)
 
     def _shares(self, molecules: Molecules) -> Tensor | float:
         """Return c_i: (N, 1), or 1."""

@@ -17,7 +17,10 @@ from molequi.properties import Property
 
 
 class SumHead(Head):
-    """Extensive and per-atom properties: sum_i or list of (value_i + shift + reference(Z_i))."""
+    """Extensive and per-atom properties: sum_i or list of (value_i + shift + reference(Z_i)).
+
+    Of a tensor the shift and the reference belong to its 0e part.
+    """
 
     def __init__(
         self, target: Property, features: FeatureSpec, companions: tuple[str, ...] = ()
@@ -31,11 +34,8 @@ class SumHead(Head):
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
         """Return {name: (B, *shape) float64 or (N, *shape)}."""
-        values = self.atomic_values(features)
-        if self.target.is_invariant:
-            values = (
-                values.to(torch.float64) + self.shift + self.reference[molecules.atomic_numbers]
-            )
+        shifts = self.shift + self.reference[molecules.atomic_numbers]
+        values = self.shifted(self.atomic_values(features), shifts)
         return {self.target.name: values if self.target.per_atom else molecules.sum(values)}
 
 
@@ -64,7 +64,7 @@ class EnergyHead(SumHead):
 
 
 class MeanHead(Head):
-    """Intensive properties: a weighted mean sum_i w_i v_i / sum_i w_i + shift.
+    """Intensive properties: a weighted mean sum_i w_i v_i / sum_i w_i + shift, of its 0e part.
 
     The positive weights are learned from the 0e features.
     """
@@ -82,7 +82,7 @@ class MeanHead(Head):
         rows = molecules.sum(self.readout(features, self.scale) * weights)
         rows = rows / molecules.sum(weights).clamp(min=1e-12)
         values = to_cartesian(rows, tuple(l for l, _ in self.irreps))
-        return {self.target.name: values + self.shift if self.target.is_invariant else values}
+        return {self.target.name: self.shifted(values, self.shift.expand(len(values)))}
 
 
 class PooledHead(Head):
