@@ -19,7 +19,11 @@ PACKAGE = ROOT / "molequi"
 ORDER: tuple[tuple[str, str], ...] = (
     ("", "errors version"),
     ("runtime", "constants"),
-    ("o3", "irreps clebsch_gordan coupling symmetric spherical_harmonics cartesian wigner"),
+    (
+        "o3",
+        "irreps clebsch_gordan coupling symmetric spherical_harmonics cartesian wigner "
+        "e3nn_features",
+    ),
     ("graphs", "elements graph cells batched neighbors verlet"),
     (
         "runtime",
@@ -30,8 +34,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "groups",
         "stable rotations lie scalings translations rotation_groups motions lie_groups finite "
-        "representations intertwiners named_representations networks equivarify clouds norms "
-        "lieconv",
+        "representations relations null_spaces intertwiners named_representations networks "
+        "equivarify clouds norms lieconv",
     ),
     (
         "structures",
@@ -98,9 +102,9 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("datasets.qm9", "columns sources qm9 pyg"),
     (
         "datasets.chirality",
-        "sources qm9_labels enantiomers chiral mirror alanine qm9_centres axial rosenfeld ecd",
+        "sources qm9_labels enantiomers chiral mirror alanine qm9_centres axial rosenfeld",
     ),
-    ("datasets", "rmd17 registry catalog settings drawing load sampler datamodule"),
+    ("datasets", "rmd17 registry catalog settings drawing load sampler datamodule pyg"),
     (
         "models",
         "physics outputs settings metadata freeze structure probes domain molecular dispersion "
