@@ -27,7 +27,6 @@ OPEN_ONLY = {
     "rosenfeld",
     "rosenfeld_isotropic",
     "specific_rotation",
-    "angular_momentum",
 }
 CELLS = np.array([[False] * 3, [True, True, False], [True] * 3])
 

@@ -38,6 +38,7 @@ from molequi.structures.cip import constitution_of
 from molequi.structures.molecules import atoms_from_smiles
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
+TESTS = Path(__file__).resolve().parents[2] / "tests" / "datasets" / "files"
 SEED = 0
 QM9_SPLIT = {"train": 2400, "valid": 300, "test": 300}
 N_ETHANOL = 300
@@ -233,7 +234,7 @@ def write_ecd(source: Path) -> None:
     for molecule in data["molecules"]:
         for name in ("R_input", "wavelength_nm"):
             del molecule[name]
-    (SAMPLES / "ecd.json").write_text(
+    (TESTS / "ecd.json").write_text(
         json.dumps(data, separators=(",", ":")) + "\n", encoding="utf-8"
     )
 

@@ -34,7 +34,6 @@ _NAMES = {
     "load_qm9_chirality": "molequi.datasets.chirality.qm9_centres",
     "load_rosenfeld": "molequi.datasets.chirality.rosenfeld",
     "load_axial": "molequi.datasets.chirality.axial",
-    "load_ecd": "molequi.datasets.chirality.ecd",
     "DatasetSpec": "molequi.datasets.base",
     "detect": "molequi.datasets.registry",
     "load_dataset": "molequi.datasets.load",
@@ -43,6 +42,9 @@ _NAMES = {
     "prepare": "molequi.datasets.catalog",
     "inspect": "molequi.datasets.catalog",
     "QM9": "molequi.datasets.qm9.pyg",
+    "Molecules": "molequi.datasets.pyg",
+    "frames_from_data": "molequi.datasets.qm9.pyg",
+    "graph_from_data": "molequi.datasets.qm9.pyg",
 }
 
 __all__ = list(_NAMES)

@@ -47,10 +47,6 @@ SAMPLES: Mapping[str, Sample] = MappingProxyType(
             "samples/axial.sdf.gz",
             "conformers of 20 axially chiral molecules, read by data.kind=axial",
         ),
-        "ecd_sample": Sample(
-            "samples/ecd.json",
-            "200 excited states of ten molecules, for molequi.datasets.load_ecd",
-        ),
         "molecules": Sample("samples/molecules.xyz", "ten molecules to predict"),
     }
 )

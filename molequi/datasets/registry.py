@@ -13,7 +13,6 @@ from molequi.datasets.base import DatasetSpec
 from molequi.datasets.chirality.alanine import Alanine
 from molequi.datasets.chirality.axial import Axial
 from molequi.datasets.chirality.chiral import Chiral
-from molequi.datasets.chirality.ecd import Ecd
 from molequi.datasets.chirality.qm9_centres import QM9Chirality
 from molequi.datasets.chirality.rosenfeld import Rosenfeld
 from molequi.datasets.formats.extxyz import StructureFiles
@@ -35,7 +34,6 @@ _SPECS: tuple[DatasetSpec, ...] = (
     Rosenfeld(),
     Axial(),
     Chiral(),
-    Ecd(),
     Table(),
     StructureFiles(),
 )

@@ -85,16 +85,10 @@ _ROWS = (
     Property("specific_rotation", "0o", "deg/[dm (g/cm³)]",
              "specific rotation at 589.3 nm from the static rosenfeld_isotropic and the molar mass",
              periodicity=_OPEN, aliases=("specific_rotation",)),
-    Property("rotatory_strength", "0o", "1e-40 erg·esu·cm/G",
-             "rotatory strength of an electronic transition, in cgs units",
-             aliases=("rotatory_strength",)),
     Property("handedness", "0o", "1", "label of a stereocentre: R 1, S 0", per_atom=True,
              binary=True, aliases=("handedness",)),
     Property("axial_handedness", "0o", "1", "label of both ends of a chiral axis: P 1, M 0",
              per_atom=True, binary=True, aliases=("axial_handedness",)),
-    Property("angular_momentum", "1e", "amu·Å²/fs", "sum of r x p about the centre of mass",
-             extensive=True, depends_on_origin=True, periodicity=_OPEN,
-             aliases=("angular_momentum",)),
 )
 # fmt: on
 

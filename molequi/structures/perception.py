@@ -87,7 +87,15 @@ def constitution_from_geometry(atoms: ase.Atoms, *, charge: int | None = None) -
 
     Raises UserError where bonds cannot be found.
     """
-    return constitution_of(_molecule(atoms, charge, None, None))
+    return constitution_of(molecule_from_geometry(atoms, charge=charge))
+
+
+def molecule_from_geometry(atoms: ase.Atoms, *, charge: int | None = None) -> Chem.Mol:
+    """Return the molecule of a geometry, atoms in its order; see `labels_from_geometry`.
+
+    Raises UserError where bonds cannot be found.
+    """
+    return _molecule(atoms, charge, None, None)
 
 
 def _molecule(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from axial import AXIAL
 from torch import Tensor
 
 from molequi.graphs.graph import collate
@@ -50,7 +51,7 @@ HEADS = {
     ),
     "full": (
         "energy",
-        "angular_momentum",
+        AXIAL,
         "rosenfeld",
         *(declared(irreps) for irreps in ("0o", "1o", "1e", "2e", "2o")),
         *(declared(irreps) for irreps in ("0e+2e", "0o+1o+2o", "0e+1e+2e")),

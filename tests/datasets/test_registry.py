@@ -32,7 +32,6 @@ def test_samples_are_recognised(name: str) -> None:
         "gaps": "table",
         "alanine_sample": "alanine",
         "axial_sample": "axial",
-        "ecd_sample": "ecd",
         "molecules": "frames",
     }
     assert detect(name) == inspect(name).kind == kinds.get(name, "npz")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from axial import AXIAL
 
 from molequi.diagnostics.check import check_model
 from molequi.diagnostics.limits import LIMITS
@@ -31,7 +32,7 @@ def variety(seed: int) -> dict:
             {"correlation": 1 + seed // 4 % 3},
         ),
         (("energy", "polarizability", "gap", "r2"), {"l_max": 2}),
-        (("energy", "charges", CHIRAL_TENSOR, "angular_momentum", "rosenfeld"), chiral),
+        (("energy", "charges", CHIRAL_TENSOR, AXIAL, "rosenfeld"), chiral),
         (
             ("polarizability", "homo", "dipole_magnitude"),
             {"l_max": 2, "n_layers": 1 + seed // 4 % 3, "cutoff": 4.0},

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from axial import AXIAL
 
 import molequi.kernels.splines
 import molequi.nn.backbones.spherical
@@ -21,7 +22,7 @@ from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
 from molequi.models.probes import built_in_probes
 from molequi.nn.radial import envelope
-from molequi.properties import Property, declare, get_property
+from molequi.properties import Property, declare
 
 FAULT = 1e-3
 OWN_FIELDS = (
@@ -136,13 +137,11 @@ def chiral_model(row: Property, dtype: torch.dtype) -> tuple[MolecularModel, flo
 
 def axial_part_in_dipole(model: MolecularModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """A 1e vector in a 1o output: right under rotations, wrong in the mirror."""
-    other, size = chiral_model(get_property("angular_momentum"), model.dtype)
+    other, size = chiral_model(AXIAL, model.dtype)
     factor = FAULT * ModelRunner(model).scale("dipole", built_in_probes(ORGANIC)[0]) / size
     change_outputs(
         model,
-        lambda graph, outputs: {
-            "dipole": outputs["dipole"] + factor * other(graph)["angular_momentum"]
-        },
+        lambda graph, outputs: {"dipole": outputs["dipole"] + factor * other(graph)[AXIAL.name]},
     )
 
 

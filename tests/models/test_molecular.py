@@ -3,6 +3,7 @@
 import pytest
 import torch
 from ase.build import molecule
+from axial import AXIAL
 
 from molequi.errors import UnknownElementError, UserError
 from molequi.graphs.graph import AtomGraph, collate
@@ -123,7 +124,7 @@ def test_charges_of_neutral_molecules_and_ions_add_up_piece_by_piece() -> None:
 
 
 def test_what_depends_on_where_a_crystal_is_cut_does_not_exist() -> None:
-    rows = ["energy", "dipole", "r2", "rosenfeld", "angular_momentum", "charges"]
+    rows = ["energy", "dipole", "r2", "rosenfeld", AXIAL, "charges"]
     model = make_model(ELEMENTS, rows, n_layers=3, n_channels=4, parity="full")
     cell = torch.eye(3).numpy() * 6.0
     crystal, slab = (
@@ -137,7 +138,7 @@ def test_what_depends_on_where_a_crystal_is_cut_does_not_exist() -> None:
         "r2",
         "rosenfeld",
         "rosenfeld_isotropic",
-        "angular_momentum",
+        AXIAL.name,
     ):
         assert torch.isnan(outputs[name][[0, 2]]).all(), name
         assert torch.isfinite(outputs[name][1]).all(), name

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
+from axial import AXIAL
 
 from molequi.errors import UserError
 from molequi.models.making import make_model
@@ -220,13 +221,13 @@ def test_periodic_structures_get_stress_and_no_dipole(morse, tmp_path):
 
 
 def test_what_depends_on_where_a_crystal_is_cut_is_null(tmp_path):
-    names = ["dipole_magnitude", "r2", "rosenfeld", "angular_momentum"]
-    model = make_model((1, 8), names, n_layers=3, n_channels=4, parity="full")
+    names = ["dipole_magnitude", "r2", "rosenfeld"]
+    model = make_model((1, 8), [*names, AXIAL], n_layers=3, n_channels=4, parity="full")
     crystal = molecule("H2O", cell=[5.0, 5.0, 5.0], pbc=[True, False, False])
     predict([crystal, molecule("H2O")], model, output=tmp_path / "out.json")
     predict([crystal, molecule("H2O")], model, output=tmp_path / "out.csv")
     cut, free = json.loads((tmp_path / "out.json").read_text())
-    for name in (*names, "rosenfeld_isotropic"):
+    for name in (*names, AXIAL.name, "rosenfeld_isotropic"):
         assert cut[name] is None
         assert np.isfinite(np.array(free[name])).all()
     with (tmp_path / "out.csv").open(encoding="utf-8") as file:

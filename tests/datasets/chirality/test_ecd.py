@@ -9,23 +9,27 @@ import numpy as np
 import pytest
 import scipy.constants
 from ase import units
-from scipy.spatial.transform import Rotation
-
-from molequi.datasets.chirality.ecd import (
+from ecd import (
     ROTATORY_STRENGTH,
     EcdMolecule,
     load_ecd,
     rotatory_strength,
 )
+from scipy.spatial.transform import Rotation
+
 from molequi.errors import UserError
 from molequi.o3.coupling import coupling_table
 
 POLAR, AXIAL, PSEUDOSCALAR = ((1, -1),), ((1, 1),), ((0, -1),)
 
 
+def sample_of(checkout: Path) -> Path:
+    return checkout / "tests" / "datasets" / "files" / "ecd.json"
+
+
 @pytest.fixture(scope="module")
 def molecules(checkout: Path) -> tuple[EcdMolecule, ...]:
-    return load_ecd(checkout / "data" / "samples" / "ecd.json")
+    return load_ecd(sample_of(checkout))
 
 
 def coupled(electric: np.ndarray, magnetic: np.ndarray) -> np.ndarray:
@@ -98,7 +102,7 @@ def test_oscillator_strengths_belong_to_the_electric_dipoles(
 
 
 def test_damaged_files(tmp_path: Path, checkout: Path) -> None:
-    data = json.loads((checkout / "data" / "samples" / "ecd.json").read_text(encoding="utf-8"))
+    data = json.loads(sample_of(checkout).read_text(encoding="utf-8"))
     path = tmp_path / "a.json"
 
     def complaint(change: object) -> str:

@@ -14,8 +14,9 @@ from molequi.datasets.in_memory import Frames
 from molequi.datasets.making import make_frames
 from molequi.errors import UserError
 from molequi.o3.coupling import coupling_table
-from molequi.properties import PROPERTIES, Property, declare
+from molequi.properties import PROPERTIES, Property, declare, get_property
 
+ANGULAR_MOMENTUM = declare("angular_momentum", irreps="1e", unit="amu·Å²/fs", extensive=True)
 PARITIES = {
     "energy": 1,
     "forces": -1,
@@ -23,13 +24,13 @@ PARITIES = {
     "polarizability": 1,
     "rosenfeld": -1,
     "rosenfeld_isotropic": -1,
-    "angular_momentum": 1,
+    ANGULAR_MOMENTUM.name: 1,
 }
 
 
 @pytest.mark.parametrize("name", PARITIES)
 def test_parities_of_the_table(name: str) -> None:
-    row = PROPERTIES[name]
+    row = get_property(name, {ANGULAR_MOMENTUM.name: ANGULAR_MOMENTUM})
     values = torch.randn(4, *row.shape, dtype=torch.float64)
     assert torch.equal(mirror_values(values, row), PARITIES[name] * values)
 
@@ -81,7 +82,7 @@ def test_axial_vector_turns_with_rotations_and_survives_inversion(
     motion: tuple[torch.Tensor, torch.Tensor],
 ) -> None:
     positions, momenta = motion
-    row = PROPERTIES["angular_momentum"]
+    row = ANGULAR_MOMENTUM
     frames = moving(row, positions, momenta)
     turn = torch.from_numpy(Rotation.random(random_state=1).as_matrix())
     turned = moving(row, positions @ turn.T, momenta @ turn.T)

@@ -17,16 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ase.data import atomic_numbers
 from numpy.typing import ArrayLike
 
-from molequi.datasets.base import DatasetSpec, Request
-from molequi.datasets.labelled_set import LabelledSet
-from molequi.datasets.making import make_frames
-from molequi.datasets.report import describe_frames
 from molequi.errors import UserError
-from molequi.structures.formats import format_of
 
 # e·a0 (2.541746e-18 esu·cm) times a Bohr magneton (9.274010e-21 erg/G), in 1e-40 erg·esu·cm/G.
 ROTATORY_STRENGTH = -235.7220
@@ -130,30 +124,3 @@ def _numbers(values: ArrayLike, shape: tuple[int, ...], where: str) -> np.ndarra
             f"numbers of shape {shape}"
         )
     return array
-
-
-class Ecd(DatasetSpec):
-    """A reference of excited states: structures without targets, for their number varies."""
-
-    name = "ecd"
-    description = "excited states with electric and magnetic transition dipoles, a reference"
-
-    def recognises(self, path: Path) -> bool:
-        """Recognise JSON."""
-        return format_of(path) == "json"
-
-    def read(self, request: Request) -> LabelledSet:
-        """Read the molecules; `load_ecd` gives their states."""
-        molecules = load_ecd(request.file())
-        frames = make_frames(
-            torch.from_numpy(np.concatenate([molecule.positions for molecule in molecules])),
-            torch.from_numpy(np.concatenate([molecule.atomic_numbers for molecule in molecules])),
-            torch.tensor([len(molecule.atomic_numbers) for molecule in molecules]),
-            source=[molecule.name for molecule in molecules],
-        )
-        n_states = sum(len(molecule.energies) for molecule in molecules)
-        notes = {
-            "excited_states": f"{n_states}, with electric and magnetic transition dipoles "
-            "(molequi.datasets.load_ecd)"
-        }
-        return LabelledSet(frames, describe_frames(frames, "ECD"), notes=notes)
