@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,13 +11,15 @@ import torch
 
 from molequi.groups.finite import point_group
 from molequi.groups.intertwiners import intertwiners
-from molequi.groups.named_representations import wallpaper_representation
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
 from molequi.models.probes import built_in_probes
 from molequi.models.structure import Structure
 from molequi.nn.backbones.equivarified import EquivarifiedBackbone
 from molequi.properties import get_property
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tests" / "support"))
+from grids import wallpaper_representation
 
 ELEMENTS, CUTOFF, PIXELS = (1, 6, 7, 8), 4.0, 7
 

@@ -61,9 +61,11 @@ def refuse_other_brackets(first: Representation, second: Representation) -> None
     """
     for i in range(first.group.n_algebra):
         for j in range(i):
-            parts = [_bracket(part, i, j) for part in (first, second)]
-            both = _Bracket(*(sum(values) for values in zip(*parts, strict=True)))
-            if both.is_no_sum and not any(part.is_no_sum for part in parts):
+            one, other = _bracket(first, i, j), _bracket(second, i, j)
+            both = _Bracket(
+                one.gram + other.gram, one.along + other.along, one.square + other.square
+            )
+            if both.is_no_sum and not (one.is_no_sum or other.is_no_sum):
                 names = [part.name or f"{part.dim} dimensions" for part in (first, second)]
                 raise UserError(
                     f"{names[0]} and {names[1]} do not represent {first.group.name} by the same "
@@ -77,7 +79,7 @@ class _Bracket(NamedTuple):
 
     gram: np.ndarray
     along: np.ndarray
-    square: np.ndarray
+    square: float
 
     @property
     def is_no_sum(self) -> bool:
@@ -93,5 +95,5 @@ def _bracket(part: Representation, i: int, j: int) -> _Bracket:
     return _Bracket(
         (flat @ flat.T).toarray(),
         (flat @ commutator.T).toarray()[:, 0],
-        np.float64((commutator.multiply(commutator)).sum()),
+        float(commutator.multiply(commutator).sum()),
     )

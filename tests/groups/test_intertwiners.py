@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from e3nn import o3
+from grids import image_representation, wallpaper_representation
 from scipy import sparse
 
 from molequi.errors import UserError
@@ -18,14 +19,12 @@ from molequi.groups.finite import dihedral_group, point_group
 from molequi.groups.intertwiners import intertwiners, invariants
 from molequi.groups.named_representations import (
     gl_vector,
-    image_representation,
     lorentz_vector,
     matrix_representation,
     o3_irrep,
     permutation_representation,
     regular_representation,
     symmetric_points,
-    wallpaper_representation,
 )
 from molequi.groups.representations import (
     direct_sum,

@@ -5,18 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from grids import image_representation, wallpaper_representation
 from torch.nn import functional
 
 from molequi.errors import UserError
 from molequi.groups.finite import dihedral_group, point_group
 from molequi.groups.named_representations import (
-    image_representation,
     lorentz_vector,
     matrix_representation,
     o3_irrep,
     regular_representation,
     symmetric_points,
-    wallpaper_representation,
 )
 from molequi.groups.networks import (
     EquivariantLinear,

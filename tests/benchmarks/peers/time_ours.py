@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import ase
 import measure
@@ -15,6 +16,7 @@ from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
 from molequi.training.config import load_config
 
+BENCHMARKS = Path(__file__).resolve().parents[1]
 GROUPS = {
     "embedding": ("backbone.embedding",),
     "radial": (".radial.",),
@@ -29,7 +31,7 @@ GROUPS = {
 def model_of(name: str, kernels: str) -> MolecularModel:
     """Return the model of that name or file, or one of the config of that name for H C N O F."""
     if name.startswith("bench_"):
-        settings = load_config(name).model
+        settings = load_config(BENCHMARKS / f"{name}.yaml").model
         model = make_model(
             (1, 6, 7, 8, 9), ["energy", "forces"], preset=settings.preset, **settings.overrides()
         )
