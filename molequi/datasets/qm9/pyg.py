@@ -48,7 +48,7 @@ COLUMNS = tuple(_COLUMNS)
 class QM9(InMemoryDataset):
     """QM9 as PyTorch Geometric's dataset of that name: z, pos (Å), y (1, 19), idx, name.
 
-    Without bonds and atom features (x).
+    Without bonds and atom features (x), which `datasets.pyg.Molecules` finds for any set.
 
     root: the folder with QM9 in any form that `load_qm9` knows; it is prepared there on first use.
     The columns of y are `COLUMNS`, with PyG's units. `frames` holds the same molecules in the units
