@@ -25,6 +25,10 @@ _BONDS = (
     Chem.BondType.TRIPLE,
     Chem.BondType.AROMATIC,
 )
+_FIELDS = frozenset(
+    "z pos x edge_index edge_attr smiles name total_charge spin_multiplicity cell pbc batch "
+    "ptr".split()
+)
 _HYBRIDS = (Chem.HybridizationType.SP, Chem.HybridizationType.SP2, Chem.HybridizationType.SP3)
 
 
@@ -45,7 +49,7 @@ class Molecules(InMemoryDataset):
     Bonds are found from the distances and the charge, some milliseconds a molecule. Where that
     fails, and with `bonds=False`, there are none, nor a SMILES, and of x the columns that need them
     are zero; how often is logged, and which in `without_bonds`.
-    Raises UserError for a source without such labels.
+    Raises UserError for a source without such labels, and for a label with the name of a field.
     """
 
     def __init__(
@@ -58,6 +62,9 @@ class Molecules(InMemoryDataset):
     ) -> None:
         super().__init__(None, transform)
         self.frames = source if isinstance(source, Frames) else _load(source, targets)
+        taken = sorted(_FIELDS & set(self.frames.targets))
+        if taken:
+            raise UserError(f"a label cannot be called {taken[0]!r} here; declare it otherwise")
         self.without_bonds: list[str] = []
         elements = list(self.frames.elements())
         self._data, self.slices = self.collate(

@@ -12,8 +12,9 @@ import torch
 
 from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.npz import load_npz
+from molequi.datasets.qm9.qm9 import load_qm9
 from molequi.errors import UserError
-from molequi.properties import PROPERTIES
+from molequi.properties import PROPERTIES, declare
 from molequi.structures.molecules import atoms_from_smiles
 
 with warnings.catch_warnings():
@@ -28,7 +29,7 @@ with warnings.catch_warnings():
 def test_atoms_and_bonds_are_those_of_pygs_qm9(sdf_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(sdf_folder, tmp_path / "raw")
     theirs = pyg_qm9.QM9(str(tmp_path))
-    ours = Molecules(sdf_folder / "gdb9.sdf", ["gap"])
+    ours = Molecules(load_qm9(sdf_folder).frames.with_targets(["gap"]))
     assert len(ours) == len(theirs)
     n_same = 0
     for mine, other in zip(ours, theirs, strict=True):
@@ -87,3 +88,9 @@ def test_a_source_without_such_labels_is_refused(checkout: Path) -> None:
     small = Molecules("rosenfeld_sample", bonds=False)
     assert {"rosenfeld", "polarizability", "dipole", "energy"} <= set(small.frames.targets)
     assert set(small.frames.properties) <= set(PROPERTIES)
+    row = declare("x", unit="1")
+    frames = frames_from_atoms(
+        [atoms_from_smiles("C")], targets={"x": torch.ones(1)}, properties={"x": row}
+    )
+    with pytest.raises(UserError, match="a label cannot be called 'x' here"):
+        Molecules(frames)
