@@ -62,17 +62,16 @@ def fit_statistics(
     structures count as given too.
     Raises UserError where the target has no labels, or `given` lacks an element.
     """
-    values = frames.targets[row.name]
-    count = int((~torch.isnan(values)).sum())
-    if not count:
-        raise UserError(
-            f"target {row.name!r} has no label in the {len(frames)} training structures; give data "
-            "that has it, or leave it out of data.targets"
-        )
+    count = _count(frames, row)
     if row.name == LOCAL_CHARGE:
         # Charges are whole numbers, be there ions among the structures or not.
         return Statistics(torch.ones(1, dtype=torch.float64), 0.0, None, {row.name: 1.0}, count)
     values = _beyond_guess(frames, row)
+    if not (row.is_invariant or row.derived_from or row.scalar_component is None):
+        left, reference, shift = _beyond_scalars(frames, values, row)
+        return Statistics(
+            _scale(frames, left, row), shift, reference, _loss_scales(left, row), count
+        )
     reference, shift = None, 0.0
     if is_sum_of_scalars(row):
         reference = (
@@ -88,10 +87,18 @@ def fit_statistics(
     if row.is_invariant and (row.has_reference or not is_sum_of_scalars(row)):
         shift = _shift(frames, values, row)
         values = values - (shift * frames.n_atoms if is_sum_of_scalars(row) else shift)
-    elif not (row.is_invariant or row.derived_from or row.scalar_component is None):
-        values, reference, shift = _beyond_scalars(frames, values, row)
-        loss_scales = _loss_scales(values, row)
     return Statistics(_scale(frames, values, row), shift, reference, loss_scales, count)
+
+
+def _count(frames: Frames, row: Property) -> int:
+    """Count the labels of the row. Raises UserError where there are none."""
+    count = int((~torch.isnan(frames.targets[row.name])).sum())
+    if not count:
+        raise UserError(
+            f"target {row.name!r} has no label in the {len(frames)} training structures; give data "
+            "that has it, or leave it out of data.targets"
+        )
+    return count
 
 
 def _molecules_alone(frames: Frames, values: Tensor, row: Property) -> Tensor:
