@@ -52,6 +52,11 @@ class Statistics:
     loss_scales: dict[str, float]
     count: int
 
+    @property
+    def contributions(self) -> Tensor | None:
+        """What each element brings, by atomic number; None where there are no references."""
+        return None if self.reference is None else self.reference.values
+
 
 def fit_statistics(
     frames: Frames, row: Property, *, given: Mapping[int, float] | None = None
@@ -72,11 +77,9 @@ def fit_statistics(
         return Statistics(
             _scale(frames, left, row), shift, reference, _loss_scales(left, row), count
         )
-    reference, shift = None, 0.0
+    reference = None
     if is_sum_of_scalars(row):
-        reference = (
-            _references(frames, row, given) if row.has_reference else _contributions(frames, values)
-        )
+        reference = _references(frames, values, row, given)
         counts, elements = composition(frames)
         values = _molecules_alone(frames, values - counts @ reference.values[elements], row)
     loss_scales = (
@@ -84,10 +87,16 @@ def fit_statistics(
         if row.has_reference
         else _loss_scales(values, row)
     )
-    if row.is_invariant and (row.has_reference or not is_sum_of_scalars(row)):
-        shift = _shift(frames, values, row)
-        values = values - (shift * frames.n_atoms if is_sum_of_scalars(row) else shift)
+    values, shift = _beyond_shift(frames, values, row)
     return Statistics(_scale(frames, values, row), shift, reference, loss_scales, count)
+
+
+def _beyond_shift(frames: Frames, values: Tensor, row: Property) -> tuple[Tensor, float]:
+    """Take out of scalars their shift: that of an energy per atom, of other sums there is none."""
+    if not row.is_invariant or (is_sum_of_scalars(row) and not row.has_reference):
+        return values, 0.0
+    shift = _shift(frames, values, row)
+    return values - (shift * frames.n_atoms if is_sum_of_scalars(row) else shift), shift
 
 
 def _count(frames: Frames, row: Property) -> int:
@@ -138,14 +147,12 @@ def apply_statistics(
             head.set_statistics(scale=_electrostatic_scale(frames, statistics))
         elif name in statistics:
             entry = statistics[name]
-            reference = None if entry.reference is None else entry.reference.values
-            head.set_statistics(_head_scale(name, statistics), entry.shift, reference)
+            head.set_statistics(_head_scale(name, statistics), entry.shift, entry.contributions)
         else:
             head.set_statistics(_head_scale(head.target.spread_of or name, statistics))
         for companion in statistics.keys() & set(head.companions):
             entry = statistics[companion]
-            reference = None if entry.reference is None else entry.reference.values
-            head.set_companion_statistics(companion, entry.scale, reference)
+            head.set_companion_statistics(companion, entry.scale, entry.contributions)
 
 
 def is_sum_of_scalars(row: Property) -> bool:
@@ -154,8 +161,10 @@ def is_sum_of_scalars(row: Property) -> bool:
 
 
 def _references(
-    frames: Frames, row: Property, given: Mapping[int, float] | None
+    frames: Frames, values: Tensor, row: Property, given: Mapping[int, float] | None
 ) -> ReferenceEnergies:
+    if not row.has_reference:
+        return _contributions(frames, values)
     totals = frames.targets[row.name]
     if given is None:
         return fit_references(
