@@ -326,6 +326,18 @@ def test_predictions_differ_from_mace_by_splines_alone(name: str, tmp_path: Path
         assert float((forces(fused, one) - found).abs().max()) <= 1e-11 * size, one["name"]
 
 
+@pytest.mark.parametrize("name", ["dipoles", "energy_dipoles"])
+def test_dipoles_of_layers_written_out_are_the_same(name: str, tmp_path: Path) -> None:
+    model = convert(source_of(name, tmp_path)).model.double()
+    plain, fused = (model.freeze(kernels=kernels) for kernels in ("reference", "generic"))
+    for one in json.loads((tmp_path / "golden.json").read_text()):
+        graph = graph_from_atoms(Atoms(one["numbers"], one["positions"]), model.cutoff)
+        right = plain.compute(graph)["dipole"]
+        off = float((fused.compute(graph)["dipole"] - right).abs().max())
+        assert off <= 1e-12 * float(right.abs().max()), one["name"]
+        assert len(one["numbers"]) == 1 or float(right.abs().max()) > 1e-3
+
+
 def test_radial_networks_run_where_asked_for(exported: dict[str, Source]) -> None:
     model = convert(exported["three_irreps"]).model
     graph = graph_from_atoms(Atoms("CO", [[0, 0, 0], [0, 0, 1.2]]), model.cutoff)

@@ -87,8 +87,11 @@ def test_energy_forces_and_stress_are_those_of_autograd(
     assert passes == [1, 1]
 
 
-def test_properties_that_read_vectors(passes: list[int]) -> None:
-    model = make_model((1, 6, 8), ["energy", "dipole"], architecture="mace", n_channels=2).double()
+@pytest.mark.parametrize("hidden", ["0e+1o", "0e+1e+1o"])
+def test_properties_that_read_vectors(hidden: str, passes: list[int]) -> None:
+    """The last layer has 0e and 1o, with and without rows between them before it."""
+    sizes = {"n_channels": 2, "hidden": hidden}
+    model = make_model((1, 6, 8), ["energy", "dipole"], architecture="mace", **sizes).double()
     right = model.freeze(kernels="reference").compute(graph())
     assert_alike(model.freeze(kernels="generic").compute(graph()), right)
     assert passes == [1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,44 +29,57 @@ class Atoms(NamedTuple):
 
 def atoms_of(nodes: NodeRange, species: Tensor) -> Atoms:
     """Sort the atoms of a range by species."""
-    own, order = torch.sort(nodes.of(species), stable=True)
-    present, counts = torch.unique_consecutive(own, return_counts=True)
-    ends = counts.cumsum(0)
-    spans = zip(present.tolist(), (ends - counts).tolist(), ends.tolist(), strict=True)
-    return Atoms(nodes, species, order, list(spans))
+    own = nodes.of(species).numpy()
+    order = np.argsort(own, kind="stable")
+    ranked = own[order]
+    starts = np.flatnonzero(np.diff(ranked, prepend=-1)).tolist()
+    ends = [*starts, len(own)][1:]
+    spans = zip(ranked[starts].tolist(), starts, ends, strict=True)
+    return Atoms(nodes, species, torch.from_numpy(order), list(spans))
 
 
 class SpeciesMap:
     """`SpeciesLinear` without autograd: the atoms of a species go through its matrices together."""
 
     def __init__(self, linear: SpeciesLinear) -> None:
-        self.weights = linear.tables()
-        self.rows_in = linear.shared.components_in
-        self.rows_out = linear.shared.components_out
-        self.is_whole = linear.shared.identical_in and linear.shared.identical_out
+        self.weights, shared = linear.tables(), linear.shared
+        self.rows_in, self.rows_out = _rows(shared.components_in), _rows(shared.components_out)
 
     def add(self, features: Tensor, out: Tensor, atoms: Atoms) -> None:
         """Add the map of features (n, M_in, C) of these atoms to out (n, M_out, C)."""
-        self._add(features, self.rows_in, self.weights, out, self.rows_out, atoms)
+        mixed = self._mixed(features[:, self.rows_in], self.weights, atoms)
+        _add(mixed, out, self.rows_out, atoms)
 
     def add_transposed(self, gradient: Tensor, out: Tensor, atoms: Atoms) -> None:
         """Add the gradient with respect to the features."""
         weights = self.weights.transpose(2, 3)
-        self._add(gradient, self.rows_out, weights, out, self.rows_in, atoms)
+        mixed = self._mixed(gradient[:, self.rows_out], weights, atoms)
+        _add(mixed, out, self.rows_in, atoms)
 
-    def _add(
-        self, x: Tensor, of_x: Tensor, weights: Tensor, out: Tensor, of_out: Tensor, atoms: Atoms
-    ) -> None:
+    @staticmethod
+    def _mixed(x: Tensor, weights: Tensor, atoms: Atoms) -> Tensor:
+        """Return the products by species, atoms in the order of `atoms`."""
         taken = x.index_select(0, atoms.order)
-        taken = taken if self.is_whole else taken.index_select(1, of_x)
         mixed = torch.empty_like(taken)
         for species, first, last in atoms.spans:
             rows = taken[first:last].transpose(0, 1)
             torch.bmm(rows, weights[species], out=mixed[first:last].transpose(0, 1))
-        if self.is_whole:
-            out.index_add_(0, atoms.order, mixed)
-        else:
-            out[atoms.order[:, None], of_out] += mixed
+        return mixed
+
+
+def _rows(components: Tensor) -> slice | Tensor:
+    """Return neighbouring rows as a slice, which is a view."""
+    first, count = int(components[0]), len(components)
+    is_run = components.tolist() == list(range(first, first + count))
+    return slice(first, first + count) if is_run else components
+
+
+def _add(mixed: Tensor, out: Tensor, rows: slice | Tensor, atoms: Atoms) -> None:
+    """Add what is sorted by species to some rows of the atoms."""
+    if isinstance(rows, slice):
+        out[:, rows].index_add_(0, atoms.order, mixed)
+    else:
+        out[atoms.order[:, None], rows] += mixed
 
 
 class UpdateBuffers(NamedTuple):
