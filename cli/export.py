@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +19,10 @@ class Target(str, Enum):
     """What can be written."""
 
     metatomic = "metatomic"
+    aoti = "aoti"
+
+
+SUFFIXES = {Target.metatomic: ".pt", Target.aoti: ".pt2"}
 
 
 Exported = Annotated[
@@ -34,26 +40,46 @@ Charge = Annotated[
 ]
 
 
+Periodic = Annotated[
+    bool, typer.Option("--periodic", help="With --to aoti: for crystals instead of molecules.")
+]
+
+
 def export(
     model: Exported,
     *,
     to: To,
     output: options.Output = None,
     charge: Charge = 0,
+    periodic: Periodic = False,
     dtype: options.DtypeOption = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write a model as a file that runs without molequi, far energies and all.
 
-    `metatomic` is for LAMMPS, GROMACS, PLUMED, i-PI, torch-sim and ASE, where they are built with
-    metatomic. Forces of the file are compared with the model's before it is written.
+    `metatomic` (.pt) is for LAMMPS, GROMACS, PLUMED, i-PI, torch-sim and ASE, where they are built
+    with metatomic. `aoti` (.pt2) is an AOTInductor package for programs in C++, compiled for this
+    machine's CPU, which takes minutes. Forces are compared with the model's before a file is
+    written.
     """
     from molequi.runtime.files import check_output
 
-    output = Path(f"{Path(model).stem}.pt") if output is None else output
-    if output.suffix != ".pt":
-        raise UserError(f"the output {output} has no known format; use .pt")
+    suffix = SUFFIXES[to]
+    output = Path(Path(model).stem + suffix) if output is None else output
+    if output.suffix != suffix:
+        raise UserError(f"the output {output} has no known format; use {suffix}")
     check_output(output, overwrite=overwrite)
+    if periodic and to is not Target.aoti:
+        raise UserError("--periodic is for --to aoti; a metatomic file is for both kinds")
+    writer = _aoti_writer(periodic) if to is Target.aoti else _metatomic_writer()
+
+    from molequi.models.zoo import load
+
+    writer(load(model, dtype=options.precision(dtype)), output, total_charge=charge)
+    say(f"{model}, for systems of total charge {charge} e, written to {output}")
+
+
+def _metatomic_writer() -> Callable[..., None]:
     try:
         from molequi.engines.metatomic_export import export_metatomic
     except ImportError as error:
@@ -61,8 +87,10 @@ def export(
             f"--to metatomic needs the package metatomic-torch ({error}); "
             "pip install 'molequi[metatomic]'"
         ) from error
+    return export_metatomic
 
-    from molequi.models.zoo import load
 
-    export_metatomic(load(model, dtype=options.precision(dtype)), output, total_charge=charge)
-    say(f"{model}, for systems of total charge {charge} e, written to {output}")
+def _aoti_writer(periodic: bool) -> Callable[..., None]:
+    from molequi.engines.aoti_export import export_aoti
+
+    return functools.partial(export_aoti, is_periodic=periodic)

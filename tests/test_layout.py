@@ -161,7 +161,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "engines",
         "ase_plugin replicas ipi_driver ipi_socket lammps_fix openmm_potential torchsim traced "
-        "metatomic_export",
+        "metatomic_export aoti_export",
     ),
     ("", "__main__"),
 )

@@ -51,7 +51,7 @@ class LammpsForces:
         )
         self._numbers = np.array([0, *(_number(symbol) for symbol in elements)])
         self._energy_unit = _energy_unit(lammps)
-        self._error: Exception | None = None
+        self._errors: list[Exception] = []
         lammps.command(f"fix {name} all external pf/callback 1 1")
         lammps.command(f"fix_modify {name} energy yes virial yes")
         lammps.set_fix_external_callback(name, self._callback, None)
@@ -62,13 +62,13 @@ class LammpsForces:
 
     def command(self, text: str) -> None:
         """Give LAMMPS a command that computes forces, such as `minimize`; errors as of `run`."""
-        self._error = None
+        self._errors.clear()
         try:
             self.lammps.command(text)
         finally:
-            if self._error is not None:
+            if self._errors:
                 self.lammps.command("timer timeout off")  # else it would not run again
-                raise self._error
+                raise self._errors[0]
 
     def _callback(
         self,
@@ -83,7 +83,7 @@ class LammpsForces:
         try:
             forces[:] = self._computed(tags.ravel(), positions) / self._energy_unit
         except Exception as error:  # noqa: BLE001 (nobody would see it: the caller is C)
-            self._error = self._error or error
+            self._errors.append(error)
             forces[:] = 0.0
             self.lammps.force_timeout()
 

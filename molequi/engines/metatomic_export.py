@@ -7,6 +7,7 @@ forces and virials from the energy.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import warnings
@@ -30,6 +31,7 @@ from molequi.engines.traced import (
     longest_wave,
     refuse_difference,
     refuse_export,
+    slope,
     wave_counts,
 )
 from molequi.models.molecular import MolecularModel
@@ -184,7 +186,8 @@ def _traced(model: MolecularModel, *, is_periodic: bool, total_charge: int) -> t
         warnings.simplefilter("ignore")  # what a tracer says of sizes; numbers are compared
         made_up = example(model, _N_TRACED, 0, is_periodic=is_periodic)
         traced = torch.jit.trace(one, tuple(made_up), check_trace=False)
-    refuse_difference(model, traced, is_periodic=is_periodic, total_charge=total_charge)
+    forces = functools.partial(slope, traced)
+    refuse_difference(model, forces, is_periodic=is_periodic, total_charge=total_charge)
     return traced
 
 

@@ -25,6 +25,7 @@ from molequi.models.molecular import MolecularModel
 from molequi.models.outputs import with_terms
 from molequi.models.physics import NO_PHYSICS
 from molequi.nn.physics import ewald
+from molequi.nn.physics.dispersion import tail_integrals
 from molequi.nn.physics.image_pairs import AtomPairs, lengths
 from molequi.nn.weight_tables import freeze_tables
 
@@ -82,6 +83,7 @@ class OneStructure(nn.Module):
         model = copy.deepcopy(model).eval().requires_grad_(False)
         model.use_kernels("reference")
         freeze_tables(model)
+        tail_integrals()  # kept numbers of numpy, which tracers would not run
         self.is_periodic = is_periodic
         self.split = _splitting(model) if model.physics.coulomb else None
         self.terms = model.terms
@@ -230,18 +232,25 @@ def wave_counts(cell: Tensor, longest: float) -> Tensor:
     return half[waves.square().sum(dim=1) <= longest**2]
 
 
+def slope(function: Callable[..., tuple[Tensor, Tensor, Tensor]], given: Arguments) -> Tensor:
+    """Return the forces (N, 3), eV/Å, of a function like `OneStructure`."""
+    positions = given.positions.detach().requires_grad_(True)
+    energies, _, _ = function(*given._replace(positions=positions))
+    return -torch.autograd.grad(energies.sum(), positions)[0]
+
+
 # eV/Å, by which forces may differ: what rounding makes of the largest sums.
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-7}
 
 
 def refuse_difference(
     model: MolecularModel,
-    exported: Callable[..., tuple[Tensor, Tensor, Tensor]],
+    forces_of: Callable[[Arguments], Tensor],
     *,
     is_periodic: bool,
     total_charge: int,
 ) -> None:
-    """Compare an exported function with the model, on another number of atoms.
+    """Compare the forces of an exported function with the model's, on another number of atoms.
 
     Raises UserError where forces differ, which a branch on values that was traced may do.
     """
@@ -256,9 +265,7 @@ def refuse_difference(
         total_charge=torch.tensor([total_charge]),
     )
     expected = model.compute(graph, forces=True)["forces"]
-    positions = given.positions.requires_grad_(True)
-    energies, _, _ = exported(*given._replace(positions=positions))
-    forces = -torch.autograd.grad(energies.sum(), positions)[0]
+    forces = forces_of(given)
     worst, limit = float((forces - expected).abs().max()), _TOLERANCE[model.dtype]
     if not worst <= limit:
         kind = "periodic" if is_periodic else "open"

@@ -16,6 +16,7 @@ same range, and what lies beyond is taken as evenly spread atoms (`tail`).
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -113,6 +114,7 @@ def tail(c6: MixedC6, volume: Tensor, damping: DispersionParameters) -> Tensor:
     return -0.5 / volume * (by_element * strength).sum(dim=1)
 
 
+@functools.cache
 def tail_integrals() -> tuple[float, float]:
     """Integrals of (1 - switch) 4 pi r² / r^n for n = 6 and 8, 1/Å^(n - 3)."""
     nodes, weights = np.polynomial.legendre.leggauss(24)
