@@ -1,4 +1,4 @@
-"""`molequi vibrations`: harmonic frequencies."""
+"""`molequi vibrations`: harmonic frequencies and thermochemistry."""
 
 from __future__ import annotations
 
@@ -12,15 +12,34 @@ from molequi.cli.exits import ExitCode
 from molequi.cli.loading import load_calculator, read_one
 from molequi.cli.output import STDERR, line, print_json, print_table, say
 from molequi.cli.records import print_notes
+from molequi.errors import UserError
 
 NoRelax = Annotated[bool, typer.Option("--no-relax", help="Take the geometry as it is.")]
 Fmax = Annotated[float, typer.Option("--fmax", help="eV/Å, of the relaxation.")]
+Temperature = Annotated[
+    float, typer.Option("--temperature", "-t", help="K, of the thermochemistry.")
+]
+Pressure = Annotated[float, typer.Option("--pressure", help="bar, of the ideal gas.")]
+SymmetryNumber = Annotated[
+    int | None,
+    typer.Option(
+        "--symmetry-number",
+        show_default=False,
+        help="In how many ways the molecule can be turned onto itself; read off the geometry.",
+    ),
+]
+Films = Annotated[
+    bool, typer.Option("--films", help="Write each mode as a film, films/mode_000.xyz, too.")
+]
 Folder = Annotated[
     Path | None,
     typer.Option(
         "--output", "-o", show_default=False, help="Folder for frequencies.csv, modes.xyz, ..."
     ),
 ]
+
+_ENERGIES = {"U": "internal_energy", "H": "enthalpy", "G": "gibbs_energy"}
+_FORMS = {"harmonic": "harmonic", "quasi-RRHO (Grimme)": "quasi_harmonic"}
 
 
 def vibrations(
@@ -30,6 +49,10 @@ def vibrations(
     model: options.Model = "organic",
     no_relax: NoRelax = False,
     fmax: Fmax = 1e-3,
+    temperature: Temperature = 298.15,
+    pressure: Pressure = 1.01325,
+    symmetry_number: SymmetryNumber = None,
+    films: Films = False,
     output: Folder = None,
     charge: options.Charge = None,
     add_hydrogens: options.AddHydrogens = False,
@@ -42,18 +65,22 @@ def vibrations(
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
 ) -> int:
-    """Compute harmonic frequencies, infrared intensities and the zero-point energy.
+    """Compute harmonic frequencies, infrared intensities and thermochemistry.
 
     The structure is relaxed first. Imaginary frequencies are printed as negative numbers. Exit code
     3 when the relaxation did not converge.
     """
+    if films and output is None:
+        raise UserError("--films needs --output FOLDER, where they are written")
+
     from molequi.simulation.vibrations import vibrations as run
 
     atoms = read_one(input_, smiles, charge, seed, add_hydrogens=add_hydrogens, as_is=as_is)
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     with STDERR.status("relaxing, then the Hessian"):
         result = run(
-            atoms, calculator, relax_first=not no_relax, fmax=fmax, output=output,
+            atoms, calculator, relax_first=not no_relax, fmax=fmax, temperature=temperature,
+            pressure=pressure, symmetry_number=symmetry_number, films=films, output=output,
             overwrite=overwrite,
         )  # fmt: skip
     (print_json if json else _print)(result)
@@ -79,6 +106,7 @@ def _print(result: dict[str, Any]) -> None:
         f"force {result['fmax']:.1e} eV/Å"
     )
     _print_rotation(result)
+    _print_thermochemistry(result)
     line(f"model {result['model']}; level: {result['level'] or 'not stated'}")
     print_notes([result])
     if result["output"] is not None:
@@ -95,3 +123,25 @@ def _print_rotation(result: dict[str, Any]) -> None:
     )
     texts = [f"{name} {cm1:.4f} ({ghz:.3f})" for name, cm1, ghz in constants if cm1 is not None]
     line(f"rotational constants cm⁻¹ (GHz): {', '.join(texts)}; masses: {result['masses']}")
+
+
+def _print_thermochemistry(result: dict[str, Any]) -> None:
+    found = result["thermochemistry"]
+    if found is None:
+        return
+    rows = [
+        (
+            name,
+            *(found[form][f"{key}_ev"] - result["energy"] for key in _ENERGIES.values()),
+            found[form]["entropy_j_mol_k"],
+            found[form]["gibbs_energy_ev"],
+        )
+        for name, form in _FORMS.items()
+    ]
+    headings = [f"{name} - E eV" for name in _ENERGIES]
+    print_table(
+        f"{found['temperature']:g} K, {found['pressure_bar']:g} bar, symmetry number "
+        f"{found['symmetry_number']} ({found['symmetry_number_source']})",
+        ("ideal gas", *headings, "S J/(mol K)", "G eV"),
+        rows,
+    )

@@ -156,7 +156,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "simulation",
         "changes offers calculator movers state trajectory guard motion md relaxation rotation "
-        "vibrations conformers boltzmann",
+        "normal_modes intensities harmonic symmetry_number thermochemistry films vibrations "
+        "conformers boltzmann",
     ),
     (
         "engines",

@@ -1,4 +1,4 @@
-"""Derivatives of a model: forces, stress, the Hessian, and that of the dipole.
+"""Derivatives of a model: forces, stress, the Hessian, and those of dipoles and other outputs.
 
 All by autograd, so they are exact and conservative.
 """
@@ -69,16 +69,22 @@ def _variable(positions: Tensor, *, connected: bool) -> Tensor:
     return positions.detach().requires_grad_(True)
 
 
-def dipole_derivative(network: Callable[[AtomGraph], Outputs], graph: AtomGraph) -> Tensor:
-    """Return d mu / d x of one structure: (3, N, 3), e."""
+def output_derivative(
+    network: Callable[[AtomGraph], Outputs], graph: AtomGraph, name: str
+) -> Tensor:
+    """Return d P / d x of one structure, for an output P of the molecule: (*shape of P, N, 3).
+
+    In the output's unit over Å: of the dipole in e.
+    """
     with torch.inference_mode(mode=False), torch.enable_grad():
         graph = graph.out_of_inference()
         positions = _variable(graph.positions, connected=False)
-        dipole = network(graph._replace(positions=positions))["dipole"][0]
+        value = network(graph._replace(positions=positions))[name][0]
         rows = [
-            torch.autograd.grad(component, positions, retain_graph=True)[0] for component in dipole
+            torch.autograd.grad(component, positions, retain_graph=True)[0]
+            for component in value.reshape(-1)
         ]
-    return torch.stack(rows)
+    return torch.stack(rows).reshape(*value.shape, *positions.shape)
 
 
 def hessian(network: Callable[[AtomGraph], Outputs], graph: AtomGraph) -> Tensor:

@@ -38,7 +38,7 @@ def rotational_constants(
         return None
     hertz = [
         None if moment is None else _HERTZ / moment
-        for moment in _moments(positions, masses, is_linear=is_linear)
+        for moment in principal_moments(positions, masses, is_linear=is_linear)
     ]
     ghz, cm1 = (
         [None if value is None else value / unit for value in hertz]
@@ -47,7 +47,9 @@ def rotational_constants(
     return RotationalConstants(ghz, cm1)
 
 
-def _moments(positions: np.ndarray, masses: np.ndarray, *, is_linear: bool) -> list[float | None]:
+def principal_moments(
+    positions: np.ndarray, masses: np.ndarray, *, is_linear: bool
+) -> list[float | None]:
     """Return the principal moments, amu Å², ascending; None for that about a line of atoms."""
     centred = about_centre_of_mass(positions, masses)
     second = np.einsum("n,ni,nj->ij", masses, centred, centred)

@@ -14,15 +14,12 @@ from ase.vibrations import Infrared, Vibrations
 
 from molequi.errors import UserError
 from molequi.models.making import make_model
-from molequi.nn.response import dipole_derivative
+from molequi.nn.response import output_derivative
 from molequi.simulation.calculator import Calculator
+from molequi.simulation.intensities import infrared_intensities
+from molequi.simulation.normal_modes import NormalModes, normal_modes
 from molequi.simulation.relaxation import relax_atoms
-from molequi.simulation.vibrations import (
-    NormalModes,
-    infrared_intensities,
-    normal_modes,
-    vibrations,
-)
+from molequi.simulation.vibrations import vibrations
 
 
 def relaxed(atoms, model):
@@ -161,7 +158,7 @@ def test_model_without_a_dipole_gives_no_intensities(morse, water):
 def test_dipole_derivative_is_that_of_the_dipole(network):
     atoms = molecule("NH3")
     atoms.calc = Calculator(network)
-    derivative = dipole_derivative(network, atoms.calc.graph(atoms)).cpu().numpy()
+    derivative = output_derivative(network, atoms.calc.graph(atoms), "dipole").cpu().numpy()
     for atom, axis in ((0, 2), (1, 0), (3, 1)):
         sides = []
         for step in (1e-4, -1e-4):
@@ -211,7 +208,7 @@ def test_unrelaxed_and_unconverged_are_told(morse, caplog, monkeypatch):
     result = vibrations(squeezed, morse(), relax_first=False)
     assert result["fmax"] > 1
     assert "away from a minimum" in caplog.text
-    monkeypatch.setattr("molequi.simulation.vibrations._RELAXATION_STEPS", 1)
+    monkeypatch.setattr("molequi.simulation.harmonic._RELAXATION_STEPS", 1)
     assert vibrations(squeezed, morse())["converged"] is False
 
 
@@ -246,7 +243,7 @@ def test_isotopes_of_an_ion_move_the_origin_of_its_dipole(network):
     np.testing.assert_allclose(result["ir_km_mol"], expected, rtol=1e-4, atol=1e-6)
     standard_alone = infrared_intensities(
         NormalModes(np.zeros(len(modes)), modes, False),
-        dipole_derivative(network, calculator.graph(ion)).numpy(),
+        output_derivative(network, calculator.graph(ion), "dipole").numpy(),
         masses,
     )
     assert np.abs(standard_alone - expected).max() > 1e-3 * expected.max()
