@@ -29,6 +29,7 @@ from molequi.cli import (
     predict,
     relax,
     report,
+    spectrum,
     train,
     vibrations,
 )
@@ -48,6 +49,7 @@ app = typer.Typer(
 app.command("predict", rich_help_panel="Use a model")(predict.predict)
 app.command("relax", rich_help_panel="Use a model")(relax.relax)
 app.command("vibrations", rich_help_panel="Use a model")(vibrations.vibrations)
+app.command("spectrum", rich_help_panel="Use a model")(spectrum.spectrum)
 app.command("md", rich_help_panel="Use a model")(md.md)
 app.command("align", rich_help_panel="Use a model")(align.align)
 app.command("embed", rich_help_panel="Use a model")(embed.embed)

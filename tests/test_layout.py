@@ -157,7 +157,8 @@ ORDER: tuple[tuple[str, str], ...] = (
         "simulation",
         "changes offers calculator movers state trajectory guard motion md relaxation rotation "
         "normal_modes intensities harmonic symmetry_number thermochemistry films vibrations "
-        "conformers boltzmann",
+        "conformers boltzmann bands charts autocorrelation lines spectrum_files spectrum "
+        "dipole_record",
     ),
     (
         "engines",

@@ -1,0 +1,263 @@
+"""`molequi spectrum`: infrared and Raman spectra."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from molequi.cli import options
+from molequi.cli.exits import ExitCode
+from molequi.cli.loading import load_calculator, load_network, read_one
+from molequi.cli.output import STDERR, line, print_json, print_table, say
+from molequi.cli.records import print_notes
+from molequi.errors import UserError
+
+if TYPE_CHECKING:
+    from molequi.simulation.bands import Bands
+
+
+class Kind(str, Enum):
+    """Which spectrum."""
+
+    ir = "ir"
+    raman = "raman"
+    vcd = "vcd"
+
+
+class Shape(str, Enum):
+    """The form of a band."""
+
+    lorentzian = "lorentzian"
+    gaussian = "gaussian"
+
+
+class Correction(str, Enum):
+    """What turns the classical spectrum of a trajectory into a quantum one."""
+
+    harmonic = "harmonic"
+    standard = "standard"
+    schofield = "schofield"
+    none = "none"
+
+
+KindOption = Annotated[
+    Kind, typer.Option("--kind", "-k", help="ir, raman; vcd is not available yet.")
+]
+FromTrajectory = Annotated[
+    bool,
+    typer.Option(
+        "--trajectory", help="INPUT is a trajectory of one molecule: ir from its dipole in time."
+    ),
+]
+Optics = Annotated[
+    str | None,
+    typer.Option(
+        "--optics",
+        show_default=False,
+        help="The model of the polarizability, for raman; MODEL where it has one, else the "
+        "bundled chiroptical.",
+    ),
+]
+Conformers = Annotated[
+    int,
+    typer.Option("--conformers", min=1, help="Make so many, and take their Boltzmann mean."),
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        "--temperature",
+        "-t",
+        show_default=False,
+        help="K, of the Boltzmann mean, 298.15 by default; of a trajectory that has none.",
+    ),
+]
+Gibbs = Annotated[
+    bool, typer.Option("--gibbs", help="Weigh conformers by their Gibbs energies (quasi-RRHO).")
+]
+Width = Annotated[float, typer.Option("--width", help="cm⁻¹, of a band at half of its height.")]
+ShapeOption = Annotated[
+    Shape | None,
+    typer.Option(
+        "--shape", show_default=False, help="Of a band; lorentzian, of a trajectory gaussian."
+    ),
+]
+Low = Annotated[float, typer.Option("--low", help="cm⁻¹, where the spectrum begins.")]
+High = Annotated[float, typer.Option("--high", help="cm⁻¹, where it ends.")]
+Scale = Annotated[float, typer.Option("--scale", help="Factor of the harmonic frequencies.")]
+CorrectionOption = Annotated[
+    Correction,
+    typer.Option("--quantum-correction", help="Of a trajectory's classical spectrum."),
+]
+Interval = Annotated[
+    float | None,
+    typer.Option(
+        "--interval",
+        show_default=False,
+        help="fs, between the frames of a trajectory that does not say.",
+    ),
+]
+NoRelax = Annotated[bool, typer.Option("--no-relax", help="Take the geometry as it is.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", show_default=False, help="Folder for spectrum.csv, .png, sticks.csv."
+    ),
+]
+
+
+def spectrum(
+    input_: options.Input = None,
+    *,
+    smiles: options.OneSmiles = None,
+    kind: KindOption = Kind.ir,
+    trajectory: FromTrajectory = False,
+    model: options.Model = "organic",
+    optics: Optics = None,
+    conformers: Conformers = 1,
+    temperature: Temperature = None,
+    gibbs: Gibbs = False,
+    no_relax: NoRelax = False,
+    scale: Scale = 1.0,
+    width: Width = 10.0,
+    shape: ShapeOption = None,
+    low: Low = 0.0,
+    high: High = 4200.0,
+    correction: CorrectionOption = Correction.harmonic,
+    interval: Interval = None,
+    output: Folder = None,
+    charge: options.Charge = None,
+    json: options.Json = False,
+    unsafe: options.Unsafe = False,
+    device: options.DeviceOption = options.Device.cpu,
+    dtype: options.DtypeOption = options.Dtype.float64,
+    seed: options.Seed = 0,
+    overwrite: options.Overwrite = False,
+) -> int:
+    """Compute an infrared or Raman spectrum, as sticks and as bands.
+
+    The structure is relaxed and its normal modes taken; --conformers makes the Boltzmann mean over
+    many. With --trajectory the infrared spectrum of dynamics, from the autocorrelation of the
+    dipole. Exit code 3 when a relaxation did not converge.
+    """
+    from molequi.simulation.bands import Bands
+    from molequi.simulation.spectrum import SpectrumSettings, check_kind
+    from molequi.simulation.spectrum import spectrum as run
+
+    check_kind(kind.value)
+    bands = Bands(width, (shape or Shape.lorentzian).value, low, high)
+    if trajectory:
+        if smiles is not None or input_ is None or kind is not Kind.ir or shape is Shape.lorentzian:
+            raise UserError(_TRAJECTORY_ALONE)
+        return _of_trajectory(
+            input_, model, bands, device, dtype, json=json,
+            correction=correction.value, interval=interval, temperature=temperature,
+            output=output, overwrite=overwrite,
+        )  # fmt: skip
+    settings = SpectrumSettings(
+        kind.value, not no_relax, 1e-3, conformers,
+        298.15 if temperature is None else temperature, gibbs, scale, seed,
+    )  # fmt: skip
+    atoms = read_one(input_, smiles, charge, seed, add_hydrogens=False, as_is=False)
+    calculator = load_calculator(model, device, dtype, unsafe=unsafe)
+    scattering = None if optics is None else load_network(optics, device, dtype)
+    with STDERR.status("relaxing, then the Hessian"):
+        result = run(
+            atoms, calculator, settings, bands, optics=scattering, output=output,
+            overwrite=overwrite,
+        )  # fmt: skip
+    (print_json if json else _print)(result)
+    if any(one["converged"] is False for one in result["conformers"]):
+        say("a relaxation did not converge: its largest force is in `fmax` of result.json")
+        return ExitCode.NOT_CONVERGED
+    return ExitCode.DONE
+
+
+_TRAJECTORY_ALONE = (
+    "--trajectory needs a FILE of frames, --kind ir and gaussian bands: other spectra, and a "
+    "SMILES, are computed from normal modes"
+)
+
+
+def _of_trajectory(
+    source: str,
+    model: str,
+    bands: Bands,
+    device: options.Device,
+    dtype: options.Dtype | None,
+    *,
+    json: bool,
+    **how: Any,
+) -> int:
+    from molequi.simulation.dipole_record import trajectory_spectrum
+
+    network = load_network(model, device, dtype)
+    with STDERR.status("the autocorrelation of the dipole"):
+        result = trajectory_spectrum(source, network, bands, **how)
+    if json:
+        print_json(result)
+        return ExitCode.DONE
+    line(
+        f"{result['formula']}: {result['frames']} frames, {result['length_ps']:.3f} ps, every "
+        f"{result['interval_fs']:g} fs, {result['temperature']:.1f} K; {result['method']}"
+    )
+    rows = [(f"{place:.0f}", height) for place, height in _peaks(result)]
+    print_table("", ("band cm⁻¹", "height km/mol per cm⁻¹"), rows)
+    line(f"dipoles by {result['model']}")
+    _print_written(result)
+    return ExitCode.DONE
+
+
+def _peaks(result: dict[str, Any], count: int = 12) -> list[tuple[float, float]]:
+    """Return the highest maxima of a curve, by wavenumber."""
+    places, values = result["wavenumbers"].tolist(), result["values"].tolist()
+    tops = [
+        (places[k], values[k])
+        for k in range(1, len(values) - 1)
+        if values[k - 1] < values[k] >= values[k + 1] and values[k] > _LOWEST_PEAK * max(values)
+    ]
+    return sorted(sorted(tops, key=lambda top: -top[1])[:count])
+
+
+_LOWEST_PEAK = 0.01  # of the highest
+
+
+def _print(result: dict[str, Any]) -> None:
+    many, is_raman = len(result["conformers"]) > 1, result["kind"] == "raman"
+    hidden = [*([] if many else ["conformer"]), *([] if is_raman else ["depolarisation"])]
+    rows = [
+        (row["conformer"], row["mode"], f"{row['wavenumber_cm1']:.1f}", row["strength"],
+         row.get("depolarisation"))
+        for row in result["sticks"]
+    ]  # fmt: skip
+    heading = f"{'activity' if is_raman else 'intensity'} {result['unit']}"
+    print_table(
+        f"{result['formula']}: {result['kind']}, harmonic modes",
+        ("conformer", "mode", "wavenumber cm⁻¹", heading, "depolarisation"),
+        rows,
+        hidden=hidden,
+    )
+    if many:
+        print_table(
+            f"Boltzmann mean at {result['temperature']:g} K by {result['weights_by']}",
+            ("conformer", "weight", "relative energy eV"),
+            [
+                (number, one["weight"], one["relative_energy"])
+                for number, one in enumerate(result["conformers"])
+            ],
+        )
+    for text in result["left_out"]:
+        line(f"left out: {text}")
+    line(f"model {result['model']}; level: {result['level'] or 'not stated'}")
+    if is_raman:
+        line(f"polarizability by {result['optics']}; level: {result['optics_level']}")
+    print_notes([result])
+    _print_written(result)
+
+
+def _print_written(result: dict[str, Any]) -> None:
+    if result["output"] is not None:
+        names = "spectrum.csv, spectrum.png, result.json"
+        line(f"written to {result['output']}: {names}{', sticks.csv' * ('sticks' in result)}")

@@ -1,0 +1,145 @@
+"""The infrared spectrum of a trajectory file: its dipoles, times and temperature are read off."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms, units
+
+from molequi.errors import UserError
+from molequi.models.freeze import FrozenModel
+from molequi.models.molecular import MolecularModel
+from molequi.prediction.predict import predict
+from molequi.prediction.records import PREFIX, size_labels
+from molequi.runtime.files import check_output
+from molequi.simulation.autocorrelation import Record, infrared_of_record, nyquist
+from molequi.simulation.bands import Bands
+from molequi.simulation.spectrum_files import UNITS, write_spectrum
+from molequi.structures.inputs import Input, read_inputs
+
+_FEWEST_FRAMES = 16
+_TIME, _TEMPERATURE = f"{PREFIX}time_fs", f"{PREFIX}temperature"
+_EVEN = 1e-3  # of the interval: rounding of the times in a file
+
+
+def trajectory_spectrum(
+    trajectory: Input,
+    model: str | os.PathLike[str] | MolecularModel | FrozenModel = "organic",
+    bands: Bands | None = None,
+    *,
+    correction: str = "harmonic",
+    interval: float | None = None,
+    temperature: float | None = None,
+    output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Compute the infrared spectrum of one molecule from the frames of a trajectory.
+
+    Dipoles are those of the file; where frames have none, `model` gives them. correction: see
+    `autocorrelation.CORRECTIONS`. interval: fs, between frames; temperature: K; both read off the
+    frames where they are not given. output: a folder. Returns frames, interval_fs, length_ps,
+    temperature, nyquist_cm1, wavenumbers, values (km/mol for each cm^-1), labels.
+    """
+    bands = bands or Bands(shape="gaussian")
+    if output is not None:
+        check_output(output, overwrite=overwrite)
+    frames = [structure.require_atoms() for structure in read_inputs(trajectory)]
+    _check_frames(frames)
+    dipoles, source = _dipoles(frames, model)
+    record = Record(
+        dipoles,
+        _interval(frames) if interval is None else interval,
+        _temperature(frames) if temperature is None else temperature,
+    )
+    curve = infrared_of_record(record, bands, correction)
+    result = {
+        **size_labels(frames[0]),
+        "model": source,
+        "kind": "ir",
+        "method": f"dipole autocorrelation, {correction} quantum correction",
+        "quantum_correction": correction,
+        "unit": UNITS["ir"],
+        "width_cm1": bands.width,
+        "shape": "gaussian",
+        "frames": len(frames),
+        "interval_fs": record.interval,
+        "length_ps": record.interval * (len(frames) - 1) / 1000.0,
+        "temperature": record.temperature,
+        "nyquist_cm1": nyquist(record.interval),
+        "wavenumbers": curve.wavenumbers,
+        "values": curve.values,
+        "output": None if output is None else str(output),
+    }
+    if output is not None:
+        write_spectrum(output, curve, result, overwrite=overwrite)
+    return result
+
+
+def _check_frames(frames: Sequence[Atoms]) -> None:
+    if len(frames) < _FEWEST_FRAMES:
+        raise UserError(
+            f"the trajectory has {len(frames)} frames; a spectrum needs at least {_FEWEST_FRAMES}, "
+            "and thousands to be smooth"
+        )
+    for number, frame in enumerate(frames):
+        if not np.array_equal(frame.numbers, frames[0].numbers):
+            raise UserError(
+                f"frame {number} is {frame.get_chemical_formula()} and the first is "
+                f"{frames[0].get_chemical_formula()}; a trajectory is of the same atoms in the "
+                "same order"
+            )
+        if frame.pbc.any():
+            raise UserError(f"frame {number} is periodic, where a cell has no dipole of its own")
+
+
+def _dipoles(
+    frames: Sequence[Atoms], model: str | os.PathLike[str] | MolecularModel | FrozenModel
+) -> tuple[np.ndarray, str]:
+    """Return the dipoles (T, 3), e·Å, and the name of the model that they are of."""
+    kept = [_kept_dipole(frame) for frame in frames]
+    if all(dipole is not None for dipole in kept):
+        return np.array(kept), str(frames[0].info.get(f"{PREFIX}model", "of the file"))
+    bare = [Atoms(frame.numbers, frame.positions, info=frame.info) for frame in frames]
+    records = predict(bare, model)
+    for number, record in enumerate(records):
+        if "dipole" not in record:
+            raise UserError(
+                f"frame {number} has no dipole, and the model gives none: "
+                f"{record.get('error', 'it has no such output')}"
+            )
+    return np.array([record["dipole"] for record in records]), str(records[0]["model"])
+
+
+def _kept_dipole(frame: Atoms) -> np.ndarray | None:
+    results = {} if frame.calc is None else frame.calc.results
+    dipole = results.get("dipole", frame.info.get("dipole"))
+    return None if dipole is None or np.shape(dipole) != (3,) else np.asarray(dipole, dtype=float)
+
+
+def _interval(frames: Sequence[Atoms]) -> float:
+    if any(_TIME not in frame.info for frame in frames):
+        raise UserError(
+            "the frames do not say their times (molequi_time_fs); give the time between two in fs "
+            "with --interval"
+        )
+    steps = np.diff([float(frame.info[_TIME]) for frame in frames])
+    interval = float(np.median(steps))
+    if not interval > 0 or np.abs(steps - interval).max() > _EVEN * interval:
+        raise UserError("the frames are not evenly spaced in time; a spectrum needs them to be")
+    return interval
+
+
+def _temperature(frames: Sequence[Atoms]) -> float:
+    """Return the mean temperature of the nuclei, K; the motion of the whole is not heat."""
+    if all(_TEMPERATURE in frame.info for frame in frames):
+        return float(np.mean([float(frame.info[_TEMPERATURE]) for frame in frames]))
+    if not all(frame.has("momenta") for frame in frames):
+        raise UserError(
+            "the frames have neither a temperature nor momenta; give it in K with --temperature"
+        )
+    degrees = max(3 * len(frames[0]) - 3, 1)
+    mean = float(np.mean([frame.get_kinetic_energy() for frame in frames]))
+    return 2.0 * mean / (degrees * units.kB)

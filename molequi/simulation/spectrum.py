@@ -1,0 +1,187 @@
+"""Vibrational spectra: infrared and Raman from harmonic modes, infrared from a trajectory."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from typing import Any
+
+import numpy as np
+import torch
+
+from molequi.errors import UserError
+from molequi.models.freeze import FrozenModel
+from molequi.models.molecular import MolecularModel
+from molequi.models.zoo import frozen_model
+from molequi.prediction.records import level_text
+from molequi.runtime.files import check_output
+from molequi.simulation.bands import Bands, Spectrum
+from molequi.simulation.calculator import Calculator
+from molequi.simulation.conformers import conformer_pool
+from molequi.simulation.intensities import POLARIZABILITY
+from molequi.simulation.lines import KINDS, How, Lines, lines_of, lines_of_pool, sticks
+from molequi.simulation.movers import as_calculator
+from molequi.simulation.spectrum_files import UNITS, write_spectrum
+from molequi.simulation.thermochemistry import check_state
+from molequi.structures.inputs import Input, one_structure, read_inputs
+
+logger = logging.getLogger(__name__)
+
+# The bundled model with a polarizability, where the model of the forces has none.
+_OPTICS = "chiroptical"
+_NO_VCD = (
+    "vcd is not available: it needs atomic axial tensors, which no bundled model gives and "
+    "`molequi label` does not make yet (PySCF assembles none); choose ir or raman"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SpectrumSettings:
+    """What is asked of the modes.
+
+    kind: ir or raman. relax_first, fmax (eV/Å): of the geometry. conformers: how many to make; 1
+    takes the structure alone. temperature: K, of their Boltzmann mean. gibbs: weigh by Gibbs
+    energies rather than electronic ones. scale: of the frequencies. seed: of the conformers.
+    Raises UserError for what is not available.
+    """
+
+    kind: str = "ir"
+    relax_first: bool = True
+    fmax: float = 1e-3
+    conformers: int = 1
+    temperature: float = 298.15
+    gibbs: bool = False
+    scale: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_kind(self.kind)
+        check_state(self.temperature, 1.0)
+        if self.conformers < 1:
+            raise UserError(f"conformers is {self.conformers}; it must be at least 1")
+        if self.conformers > 1 and not self.relax_first:
+            raise UserError("conformers are relaxed; without relaxation there is one geometry")
+        if not 0.5 < self.scale < 1.5:
+            raise UserError(f"scale is {self.scale}; frequencies are scaled by 0.9 to 1.1")
+
+
+def check_kind(kind: str) -> None:
+    """Raise UserError for a kind of spectrum that is not available."""
+    if kind == "vcd":
+        raise UserError(_NO_VCD)
+    if kind not in KINDS:
+        raise UserError(f"kind {kind!r} is unknown; choose {' or '.join(KINDS)}")
+
+
+def spectrum(
+    structure: Input,
+    model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator = "organic",
+    settings: SpectrumSettings | None = None,
+    bands: Bands | None = None,
+    *,
+    optics: str | os.PathLike[str] | MolecularModel | FrozenModel | None = None,
+    output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Compute the spectrum of the first structure of an input from its harmonic modes.
+
+    A model given by name or path runs in float64. optics: the model of the polarizability, for
+    Raman; by default the model itself where it has one, else the bundled chiroptical. output: a
+    folder. Returns kind, unit, sticks (wavenumber_cm1, strength, depolarisation of Raman),
+    conformers (weight, relative_energy, n_imaginary), left_out, temperature, levels, labels.
+    """
+    settings, bands = settings or SpectrumSettings(), bands or Bands()
+    if output is not None:
+        check_output(output, overwrite=overwrite)
+    read = next(iter(read_inputs(one_structure(structure))))
+    atoms, calculator = read.require_atoms(), as_calculator(model, dtype=torch.float64)
+    scattering = _optics(optics, calculator) if settings.kind == "raman" else None
+    how = How(
+        settings.kind, scattering, settings.relax_first, settings.fmax, settings.temperature,
+        settings.gibbs,
+    )  # fmt: skip
+    left_out: list[str] = []
+    if settings.conformers > 1:
+        pool = conformer_pool(read, settings.conformers, settings.seed, calculator)
+        left_out = pool.left_out
+        lines, weights = lines_of_pool(pool, calculator, how)
+    else:
+        lines, weights = [lines_of(atoms, calculator, how)], np.ones(1)
+    result = {
+        **calculator.labels(lines[0].found.atoms),
+        **_described(settings, scattering, bands),
+        "sticks": sticks(lines, weights, settings.scale),
+        "conformers": _conformers(lines, weights),
+        "left_out": left_out,
+        "output": None if output is None else str(output),
+    }
+    _warn_of_imaginary(lines)
+    if output is not None:
+        write_spectrum(output, broadened(result, bands), result, overwrite=overwrite)
+    return result
+
+
+def broadened(result: dict[str, Any], bands: Bands) -> Spectrum:
+    """Return the bands of a result's sticks."""
+    rows = result["sticks"]
+    return bands.broadened(
+        np.array([row["wavenumber_cm1"] for row in rows]),
+        np.array([row["strength"] for row in rows]),
+    )
+
+
+def _optics(
+    given: str | os.PathLike[str] | MolecularModel | FrozenModel | None, calculator: Calculator
+) -> FrozenModel:
+    if given is None and POLARIZABILITY in calculator.model.outputs:
+        return calculator.model
+    if isinstance(given, FrozenModel | MolecularModel):
+        return frozen_model(given)
+    return frozen_model(given or _OPTICS, dtype=torch.float64)
+
+
+def _described(
+    settings: SpectrumSettings, optics: FrozenModel | None, bands: Bands
+) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "kind": settings.kind,
+        "method": "harmonic modes",
+        "unit": UNITS[settings.kind],
+        "width_cm1": bands.width,
+        "shape": bands.shape,
+        "scale": settings.scale,
+        "temperature": settings.temperature,
+        "weights_by": "Gibbs energies" if settings.gibbs else "electronic energies",
+    }
+    if optics is not None:
+        level = optics.metadata.level_of(POLARIZABILITY) or level_text(optics)
+        found |= {"optics": optics.metadata.name, "optics_level": level}
+    return found
+
+
+def _conformers(lines: list[Lines], weights: np.ndarray) -> list[dict[str, Any]]:
+    lowest = min(one.energy for one in lines)
+    return [
+        {
+            "weight": weight,
+            "relative_energy": one.energy - lowest,
+            "gibbs_energy": one.gibbs_energy,
+            "n_imaginary": int((one.frequencies < 0).sum()),
+            "converged": one.found.converged,
+            "fmax": one.found.fmax,
+            "atomic_numbers": one.found.atoms.numbers,
+            "positions": one.found.atoms.positions,
+        }
+        for one, weight in zip(lines, weights.tolist(), strict=True)
+    ]
+
+
+def _warn_of_imaginary(lines: list[Lines]) -> None:
+    for number, one in enumerate(lines):
+        count = int((one.frequencies < 0).sum())
+        if count:
+            logger.warning(
+                "conformer %d has %d imaginary frequencies, which are no lines: it is no minimum",
+                number, count,
+            )  # fmt: skip
