@@ -26,9 +26,11 @@ from molequi.cli import (
     label,
     library,
     md,
+    path,
     predict,
     relax,
     report,
+    scan,
     spectrum,
     train,
     vibrations,
@@ -50,6 +52,8 @@ app.command("predict", rich_help_panel="Use a model")(predict.predict)
 app.command("relax", rich_help_panel="Use a model")(relax.relax)
 app.command("vibrations", rich_help_panel="Use a model")(vibrations.vibrations)
 app.command("spectrum", rich_help_panel="Use a model")(spectrum.spectrum)
+app.command("scan", rich_help_panel="Use a model")(scan.scan)
+app.command("path", rich_help_panel="Use a model")(path.path)
 app.command("md", rich_help_panel="Use a model")(md.md)
 app.command("align", rich_help_panel="Use a model")(align.align)
 app.command("embed", rich_help_panel="Use a model")(embed.embed)

@@ -158,7 +158,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "changes offers calculator movers state trajectory guard motion md relaxation rotation "
         "normal_modes intensities harmonic symmetry_number thermochemistry films vibrations "
         "conformers boltzmann bands charts autocorrelation lines spectrum_files spectrum "
-        "dipole_record",
+        "dipole_record per_mole coordinates scan_points scan matching saddle path barrier",
     ),
     (
         "engines",

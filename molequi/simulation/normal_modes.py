@@ -36,6 +36,12 @@ class NormalModes(NamedTuple):
     weighted: np.ndarray
     is_linear: bool
 
+    @property
+    def curvatures(self) -> np.ndarray:
+        """The eigenvalues omega^2: (K,), eV/(Å² amu), negative where a mode leads down."""
+        scaled = self.frequencies / _WAVENUMBER
+        return np.asarray(np.sign(scaled) * scaled**2)
+
 
 def normal_modes(
     hessian: np.ndarray, masses: np.ndarray, positions: np.ndarray, *, is_periodic: bool = False

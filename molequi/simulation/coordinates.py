@@ -1,0 +1,120 @@
+"""Bonds, angles and torsions by the numbers of their atoms: read, measured, set and held."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixInternals
+from ase.data import covalent_radii
+
+from molequi.errors import UserError
+
+# Atoms nearer than this times the sum of their covalent radii are bonded.
+_BONDED = 1.25
+_KINDS = {2: ("bond", "Å"), 3: ("angle", "°"), 4: ("torsion", "°")}
+_STRAIGHT = 5.0  # degrees from a straight line, where an angle gives a torsion no direction
+
+
+class Coordinate(NamedTuple):
+    """A bond (2 atoms), angle (3) or torsion (4). atoms: numbers from 0."""
+
+    atoms: tuple[int, ...]
+
+    @property
+    def kind(self) -> str:
+        """One of bond, angle, torsion."""
+        return _KINDS[len(self.atoms)][0]
+
+    @property
+    def unit(self) -> str:
+        """Å or degrees."""
+        return _KINDS[len(self.atoms)][1]
+
+    @property
+    def text(self) -> str:
+        """As it is written on a command line."""
+        return "-".join(map(str, self.atoms))
+
+
+def parse_coordinate(text: str, kind: str, n_atoms: int) -> Coordinate:
+    """Read `0-1`, `0-1-2` or `0-1-2-3`. Raises UserError for anything else."""
+    wanted = next(count for count, (name, _) in _KINDS.items() if name == kind)
+    parts = text.split("-")
+    if len(parts) != wanted or not all(part.isdecimal() for part in parts):
+        example = "-".join(map(str, range(wanted)))
+        raise UserError(
+            f"{text!r} is no {kind}; give the numbers of {wanted} atoms, from 0, such as {example}"
+        )
+    atoms = tuple(map(int, parts))
+    if max(atoms) >= n_atoms or len(set(atoms)) < wanted:
+        raise UserError(
+            f"the {kind} {text} needs {wanted} different atoms among 0 to {n_atoms - 1}"
+        )
+    return Coordinate(atoms)
+
+
+def value_of(atoms: Atoms, coordinate: Coordinate) -> float:
+    """Measure a coordinate, Å or degrees; torsions lie between -180 and 180.
+
+    Raises UserError for a torsion about atoms in a straight line.
+    """
+    numbers = coordinate.atoms
+    if coordinate.kind == "bond":
+        return float(atoms.get_distance(*numbers))
+    if coordinate.kind == "angle":
+        return float(atoms.get_angle(*numbers))
+    for three in (numbers[:3], numbers[1:]):
+        if not _STRAIGHT < atoms.get_angle(*three) < 180.0 - _STRAIGHT:
+            raise UserError(
+                f"the torsion {coordinate.text} has no angle: the atoms "
+                f"{'-'.join(map(str, three))} lie in a straight line"
+            )
+    return float((atoms.get_dihedral(*numbers) + 180.0) % 360.0 - 180.0)
+
+
+def set_value(atoms: Atoms, coordinate: Coordinate, value: float, moving: np.ndarray) -> None:
+    """Bring a coordinate to a value by moving some atoms, (N,) yes or no, as one piece."""
+    numbers = coordinate.atoms
+    if coordinate.kind == "bond":
+        first, second = atoms.positions[list(numbers)]
+        apart = second - first
+        atoms.positions[moving] += apart * (value / np.linalg.norm(apart) - 1.0)
+    elif coordinate.kind == "angle":
+        atoms.set_angle(*numbers, value, mask=moving)
+    else:
+        atoms.set_dihedral(*numbers, value, mask=moving)
+
+
+def held(coordinate: Coordinate, value: float) -> FixInternals:
+    """Return the constraint that holds a coordinate at a value."""
+    numbers = list(coordinate.atoms)
+    if coordinate.kind == "bond":
+        return FixInternals(bonds=[[value, numbers]])
+    if coordinate.kind == "angle":
+        return FixInternals(angles_deg=[[value, numbers]])
+    return FixInternals(dihedrals_deg=[[value % 360.0, numbers]])
+
+
+def bond_matrix(atoms: Atoms) -> np.ndarray:
+    """Tell which atoms are bonded by their distances: (N, N), yes or no."""
+    radii = covalent_radii[atoms.numbers]
+    near = atoms.get_all_distances(mic=bool(atoms.pbc.any())) < _BONDED * np.add.outer(radii, radii)
+    np.fill_diagonal(near, False)
+    return np.asarray(near)
+
+
+def moving_side(atoms: Atoms, coordinate: Coordinate) -> np.ndarray | None:
+    """Return the atoms beyond the coordinate's bond, (N,); None where a ring joins both sides."""
+    start, end = coordinate.atoms[-3:-1] if coordinate.kind == "torsion" else coordinate.atoms[-2:]
+    bonds = bond_matrix(atoms)
+    bonds[start, end] = bonds[end, start] = False
+    reached = np.zeros(len(atoms), dtype=bool)
+    reached[end] = True
+    while True:
+        grown = reached | bonds[reached].any(axis=0)
+        if (grown == reached).all():
+            break
+        reached = grown
+    return None if reached[start] else reached

@@ -1,0 +1,228 @@
+"""Reaction paths: a nudged elastic band between two structures, and the saddle point on its way.
+
+The band starts by image-dependent pair potentials (S. Smidstrup et al., J. Chem. Phys. 140, 214106,
+2014); its tangents are those of G. Henkelman and H. Jonsson, J. Chem. Phys. 113, 9978, 2000, and
+its highest image climbs (G. Henkelman, B. P. Uberuaga, H. Jonsson, J. Chem. Phys. 113, 9901, 2000).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.mep import NEB
+from ase.optimize import FIRE
+
+from molequi.errors import RunInterruptedError, UserError
+from molequi.models.freeze import FrozenModel
+from molequi.models.molecular import MolecularModel
+from molequi.runtime.files import check_output
+from molequi.runtime.journal import LineJournal, journal_path
+from molequi.runtime.signals import SignalWatch
+from molequi.simulation.calculator import Calculator
+from molequi.simulation.matching import (
+    changed_bonds,
+    first_difference,
+    laid_upon,
+    match,
+    require_same_formula,
+)
+from molequi.simulation.movers import as_calculator
+from molequi.simulation.relaxation import relax_atoms
+from molequi.structures.inputs import Input, first_atoms
+from molequi.version import __version__
+
+logger = logging.getLogger(__name__)
+Progress = Callable[[str, int, float], None]
+
+_END_FORCE = 0.01  # eV/Å
+_END_STEPS = 500
+_SPRING = 0.1  # eV/Å²
+_ROUGH = 0.3  # eV/Å: until then no image climbs
+_STEPS_BETWEEN_SAVES = 5
+_SAME = 0.02  # Å, of two ends that are one structure
+
+
+@dataclasses.dataclass(frozen=True)
+class PathSettings:
+    """How a path is sought. images: between the ends. fmax: eV/Å, of the band. steps: at most.
+
+    relax_ends: begin at the minima next to A and B. match_atoms: put B's atoms in an order that
+    fits A. Raises UserError for what makes no path.
+    """
+
+    images: int = 9
+    fmax: float = 0.05
+    steps: int = 500
+    relax_ends: bool = True
+    match_atoms: bool = False
+
+    def __post_init__(self) -> None:
+        if self.images < 3:
+            raise UserError(f"images is {self.images}; a band has at least 3 between its ends")
+        if not self.fmax > 0 or self.steps < 1:
+            raise UserError(
+                f"fmax is {self.fmax} eV/Å and steps {self.steps}; both must be positive"
+            )
+
+
+class Band(NamedTuple):
+    """The images of a path, ends included. fmax: eV/Å, left. steps: made."""
+
+    images: list[Atoms]
+    converged: bool
+    fmax: float
+    steps: int
+    matched: bool
+
+
+def find_path(
+    a: Input,
+    b: Input,
+    model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator = "organic",
+    settings: PathSettings | None = None,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Band, Calculator]:
+    """Find the path of least energy between two structures of the same atoms.
+
+    A model given by name or path runs in float64. Until the band is done it stands in
+    `OUTPUT.journal`, with which the same call goes on after an interruption (RunInterruptedError).
+    progress: called with what is done, the step, and the force left, eV/Å. Raises UserError where
+    A and B are not of the same atoms in the same order, or end in the same structure.
+    """
+    settings = settings or PathSettings()
+    if output is not None:
+        check_output(output, overwrite=overwrite)
+    calculator = as_calculator(model, dtype=torch.float64)
+    first, last = first_atoms(a), first_atoms(b)
+    matched = _put_in_order(first, last, match_atoms=settings.match_atoms)
+    identity = _identity(first, last, calculator, settings)
+    ends = [_end(atoms, calculator, name, settings) for name, atoms in (("A", first), ("B", last))]
+    if not first.pbc.any():
+        ends[1].positions = laid_upon(ends[0].positions, ends[1].positions)
+    if np.abs(ends[0].positions - ends[1].positions).max() < _SAME:
+        raise UserError(
+            "A and B are the same structure, atom by atom, once relaxed; there is no way to go"
+        )
+    images = [ends[0], *(ends[0].copy() for _ in range(settings.images)), ends[1]]
+    for image in images:
+        image.calc = calculator
+    NEB(images, method="improvedtangent", allow_shared_calculator=True).interpolate(
+        method="idpp", mic=bool(first.pbc.any())
+    )
+    if output is None:
+        return _optimized(images, settings, None, progress, matched=matched), calculator
+    path = journal_path(Path(output))
+    with LineJournal(path, identity, "molequi path", discard=True) as journal:
+        for line in journal.lines():
+            for image, positions in zip(images, line.entry["positions"], strict=True):
+                image.positions = np.array(positions)
+        return _optimized(images, settings, journal, progress, matched=matched), calculator
+
+
+def _put_in_order(a: Atoms, b: Atoms, *, match_atoms: bool) -> bool:
+    """Give B the order of A where that is asked for; whether its order changed.
+
+    Raises UserError where the elements are not in the same order.
+    """
+    require_same_formula(a, b)
+    difference = first_difference(a, b)
+    if difference is not None and not match_atoms:
+        raise UserError(
+            f"the atoms of A and B are in different orders: {difference}; give --match to put B's "
+            "in the order of A"
+        )
+    found = match(a, b)
+    given = None if difference is not None else changed_bonds(a, b)
+    if not match_atoms:
+        if given is not None and found.changed < given:
+            logger.warning(
+                "%d bonds change between A and B as their atoms are numbered, %d in another order "
+                "of B's atoms: --match takes that",
+                given, found.changed,
+            )  # fmt: skip
+        return False
+    order = found.order
+    if given is not None and given <= found.changed:
+        return False
+    b.positions = b.positions[order]
+    b.numbers = b.numbers[order]
+    b.set_masses(b.get_masses()[order])
+    return True
+
+
+def _end(atoms: Atoms, calculator: Calculator, name: str, settings: PathSettings) -> Atoms:
+    atoms.set_constraint()
+    atoms.calc = calculator
+    if not settings.relax_ends:
+        return atoms
+    relaxed = relax_atoms(atoms, fmax=_END_FORCE, steps=_END_STEPS)
+    if not relaxed.converged:
+        logger.warning(
+            "%s did not relax: its largest force is %.3f eV/Å after %d steps",
+            name, relaxed.fmax, relaxed.steps,
+        )  # fmt: skip
+    return relaxed.atoms
+
+
+def _optimized(
+    images: list[Atoms],
+    settings: PathSettings,
+    journal: LineJournal | None,
+    progress: Progress | None,
+    *,
+    matched: bool,
+) -> Band:
+    """Let the band come to rest, first without and then with a climbing image."""
+    n_steps, left = 0, np.inf
+    with SignalWatch() as watch:
+        for climb, fmax in ((False, max(_ROUGH, settings.fmax)), (True, settings.fmax)):
+            neb = NEB(
+                images, k=_SPRING, climb=climb, method="improvedtangent",
+                allow_shared_calculator=True,
+                remove_rotation_and_translation=not images[0].pbc.any(),
+            )  # fmt: skip
+            optimizer = FIRE(neb, logfile=None)
+            for _ in optimizer.irun(fmax=fmax, steps=max(settings.steps - n_steps, 0)):
+                left = float(neb.get_residual())
+                step = n_steps + optimizer.nsteps
+                if progress is not None:
+                    progress("climbing" if climb else "band", step, left)
+                if journal is not None and optimizer.nsteps % _STEPS_BETWEEN_SAVES == 0:
+                    journal.append({"positions": [image.positions.tolist() for image in images]})
+                if watch.number:
+                    _stop(images, journal, watch, step)
+            n_steps += optimizer.nsteps
+    return Band(images, left < settings.fmax, left, n_steps, matched)
+
+
+def _stop(images: list[Atoms], journal: LineJournal | None, watch: SignalWatch, step: int) -> None:
+    """Raise RunInterruptedError with the band saved where there is a place for it."""
+    kept = "nothing is kept, for there is no output"
+    if journal is not None:
+        journal.append({"positions": [image.positions.tolist() for image in images]})
+        kept = f"the band is in {journal.path}, the same command goes on"
+    raise RunInterruptedError(f"path stopped by {watch.name} at step {step}; {kept}", watch.number)
+
+
+def _identity(a: Atoms, b: Atoms, calculator: Calculator, settings: PathSettings) -> dict[str, Any]:
+    places = b"".join(atoms.positions.tobytes() + atoms.numbers.tobytes() for atoms in (a, b))
+    return {
+        "version": __version__,
+        "weights": calculator.model.digest(),
+        "structures": hashlib.sha256(places).hexdigest()[:24],
+        "charge": calculator.electrons(a).charge,
+        "images": settings.images,
+        "relax_ends": settings.relax_ends,
+    }

@@ -1,0 +1,105 @@
+"""Scans: the energy along a bond, an angle or a torsion, rigid or with all else relaxed."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.extxyz import write_xyz
+
+from molequi.models.freeze import FrozenModel
+from molequi.models.molecular import MolecularModel
+from molequi.runtime.files import check_output
+from molequi.runtime.folders import folder_by_rename
+from molequi.runtime.journal import journal_path
+from molequi.runtime.plain import json_text
+from molequi.simulation.calculator import Calculator
+from molequi.simulation.charts import draw_profile
+from molequi.simulation.coordinates import Coordinate, parse_coordinate, value_of
+from molequi.simulation.movers import as_calculator
+from molequi.simulation.per_mole import NAMES, in_three_units
+from molequi.simulation.scan_points import ScanSettings, moving_atoms, scan_points
+from molequi.structures.inputs import Input, first_atoms
+
+
+def run_scan(
+    structure: Input,
+    model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator,
+    settings: ScanSettings,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Scan a coordinate of the first structure of an input; each point begins where the last ended.
+
+    output: a folder; until it appears, points stand in `OUTPUT.journal`, with which the same call
+    goes on after an interruption (RunInterruptedError). Returns kind, atoms, unit, points (value,
+    energy, relative_ev, relative_kj_mol, relative_kcal_mol, converged, fmax, positions), range_ev,
+    _kj_mol, _kcal_mol (highest less lowest), labels.
+    """
+    if output is not None:
+        check_output(output, overwrite=overwrite)
+    atoms = first_atoms(structure)
+    atoms.calc = calculator = as_calculator(model)
+    coordinate = parse_coordinate(settings.atoms, settings.kind, len(atoms))
+    values = settings.values(value_of(atoms, coordinate))
+    labels = calculator.labels(atoms)
+    atoms.get_potential_energy()  # the model may refuse the structure
+    moving_atoms(atoms, coordinate, rigid=settings.rigid)
+    points = scan_points(atoms, coordinate, values, settings, output, progress)
+    energies = np.array([point["energy"] for point in points])
+    points = [
+        {**point, **in_three_units("relative", above)}
+        for point, above in zip(points, (energies - energies.min()).tolist(), strict=True)
+    ]
+    result = {
+        **labels,
+        "kind": coordinate.kind,
+        "atoms": list(coordinate.atoms),
+        "unit": coordinate.unit,
+        "rigid": settings.rigid,
+        "points": points,
+        **in_three_units("range", float(np.ptp(energies))),
+        "converged": all(point["converged"] for point in points),
+        "output": None if output is None else str(output),
+    }
+    if output is not None:
+        _write(Path(output), atoms, coordinate, result, overwrite=overwrite)
+        journal_path(Path(output)).unlink()
+    return result
+
+
+def _write(
+    output: Path, atoms: Atoms, coordinate: Coordinate, result: dict[str, Any], *, overwrite: bool
+) -> None:
+    """Write scan.xyz, scan.csv, scan.png and result.json."""
+    name = f"{coordinate.kind} {coordinate.text} ({coordinate.unit})"
+    columns = ("value", "energy", "relative_ev", "relative_kj_mol", "relative_kcal_mol")
+    with folder_by_rename(output, overwrite=overwrite) as folder:
+        with (folder / "scan.xyz").open("w", encoding="utf-8") as file:
+            for point in result["points"]:
+                frame = Atoms(atoms.numbers, point["positions"], cell=atoms.cell, pbc=atoms.pbc)
+                frame.calc = SinglePointCalculator(
+                    frame, energy=point["energy"], forces=np.array(point["forces"])
+                )
+                frame.info = {coordinate.kind: point["value"], "converged": point["converged"]}
+                write_xyz(file, frame)
+        with (folder / "scan.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow([name, "energy [eV]", *(f"relative [{u}]" for u in NAMES)])
+            writer.writerows([[point[key] for key in columns] for point in result["points"]])
+        title = f"{result['formula']}: {'rigid' if result['rigid'] else 'relaxed'} scan"
+        draw_profile(
+            np.array([point["value"] for point in result["points"]]),
+            np.array([point["relative_kj_mol"] for point in result["points"]]),
+            (f"{title}; {result['model']}", name, "energy (kJ/mol)"),
+            folder / "scan.png",
+        )
+        (folder / "result.json").write_text(json_text(result), encoding="utf-8")

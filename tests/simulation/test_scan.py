@@ -1,0 +1,168 @@
+"""Scans against closed forms and ASE's constraints; coordinates; what interruption leaves."""
+
+import csv
+import os
+import signal
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+
+from molequi.errors import RunInterruptedError, UserError
+from molequi.simulation.coordinates import (
+    bond_matrix,
+    moving_side,
+    parse_coordinate,
+    set_value,
+    value_of,
+)
+from molequi.simulation.scan import run_scan
+from molequi.simulation.scan_points import ScanSettings
+
+
+def test_a_rigid_scan_of_a_diatomic_is_its_curve(morse):
+    """8 ((1 - exp(-2.3 (r - 1.16)))^2 - 1) (1 - (r / 5)^2)^3, of the analytic model."""
+    atoms = Atoms("CO", positions=[[0, 0, 0], [0.3, 0.4, 1.0]])
+    result = run_scan(atoms, morse(), ScanSettings("bond", "0-1", 0.9, 2.4, 7, rigid=True))
+    r = np.linspace(0.9, 2.4, 7)
+    curve = 8.0 * ((1 - np.exp(-2.3 * (r - 1.16))) ** 2 - 1) * (1 - (r / 5.0) ** 2) ** 3
+    found = [point["relative_ev"] for point in result["points"]]
+    np.testing.assert_allclose(found, curve - curve.min(), atol=1e-9)
+    assert [point["value"] for point in result["points"]] == pytest.approx(r.tolist())
+    assert result["range_kj_mol"] == pytest.approx(96.485 * np.ptp(curve), rel=1e-5)
+    assert result["range_kcal_mol"] == pytest.approx(result["range_kj_mol"] / 4.184)
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "start", "stop"),
+    [
+        ("torsion", "2-0-1-3", 60.0, 180.0),
+        ("angle", "0-1-3", 95.0, 120.0),
+        ("bond", "0-1", 1.3, 1.6),
+    ],
+)
+def test_a_relaxed_scan_holds_its_coordinate_and_lies_below_the_rigid_one(
+    kind, numbers, start, stop
+):
+    atoms = molecule("H2O2")
+    asked = (kind, numbers, start, stop, 3)
+    coordinate = parse_coordinate(numbers, kind, 4)
+    relaxed, rigid = (
+        run_scan(atoms, "organic", ScanSettings(*asked, rigid=one, fmax=0.02))
+        for one in (False, True)
+    )
+    for point, other in zip(relaxed["points"], rigid["points"], strict=True):
+        moved = Atoms(atoms.numbers, point["positions"])
+        off = value_of(moved, coordinate) - point["value"]
+        assert (off + 180.0) % 360.0 - 180.0 == pytest.approx(0.0, abs=1e-3)
+        assert point["converged"]
+        assert point["energy"] <= other["energy"] + 1e-4
+
+
+def test_the_side_beyond_a_bond_moves_as_a_piece():
+    butane = molecule("trans-butane")
+    bonds = bond_matrix(butane)
+    carbons = np.flatnonzero(butane.numbers == 6)
+    chain = [int(c) for c in carbons]
+    ends = [c for c in chain if bonds[c][carbons].sum() == 1]
+    middles = [c for c in chain if c not in ends]
+    first, last = (next(e for e in ends if bonds[e, m]) for m in middles)
+    coordinate = parse_coordinate(f"{first}-{middles[0]}-{middles[1]}-{last}", "torsion", 14)
+    side = moving_side(butane, coordinate)
+    assert side.sum() == 7  # half of the molecule
+    before = butane.get_all_distances()
+    set_value(butane, coordinate, 60.0, side)
+    assert value_of(butane, coordinate) == pytest.approx(60.0)
+    changed = np.abs(butane.get_all_distances() - before) > 1e-9
+    assert not changed[np.ix_(side, side)].any()
+    assert not changed[np.ix_(~side, ~side)].any()
+
+
+def test_a_ring_is_scanned_relaxed_and_refused_rigid(morse):
+    ring = molecule("cyclobutane")
+    numbers = [int(n) for n in np.flatnonzero(ring.numbers == 6)]
+    bonds = bond_matrix(ring)
+    second = next(n for n in numbers if bonds[numbers[0], n])
+    text = f"{numbers[0]}-{second}"
+    assert moving_side(ring, parse_coordinate(text, "bond", len(ring))) is None
+    with pytest.raises(UserError, match="part of a ring"):
+        run_scan(ring, morse(), ScanSettings("bond", text, None, 1.7, 3, rigid=True))
+    result = run_scan(ring, "organic", ScanSettings("bond", text, 1.55, 1.6, 2, fmax=0.05))
+    moved = result["points"][1]["positions"]
+    assert np.linalg.norm(np.subtract(moved[numbers[0]], moved[second])) == pytest.approx(1.6)
+
+
+def test_files(morse, tmp_path):
+    atoms = Atoms("CO", positions=[[0, 0, 0], [0, 0, 1.2]])
+    folder = tmp_path / "scan"
+    result = run_scan(
+        atoms, morse(), ScanSettings("bond", "0-1", 1.0, 1.4, 5, rigid=True), output=folder
+    )
+    frames = ase.io.read(folder / "scan.xyz", ":")
+    energies = [point["energy"] for point in result["points"]]
+    assert [frame.get_potential_energy() for frame in frames] == pytest.approx(energies)
+    with (folder / "scan.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["bond 0-1 (Å)"]) for row in rows] == pytest.approx([1.0, 1.1, 1.2, 1.3, 1.4])
+    assert (folder / "scan.png").stat().st_size > 5_000
+    assert not (tmp_path / "scan.journal").exists()
+
+
+def test_an_interrupted_scan_goes_on(morse, tmp_path):
+    atoms = Atoms("CO", positions=[[0, 0, 0], [0, 0, 1.2]])
+    settings = ScanSettings("bond", "0-1", 1.0, 1.6, 7, rigid=True)
+    whole = run_scan(atoms, morse(), settings)
+    folder, seen = tmp_path / "scan", []
+
+    def interrupt(done, _total):
+        if done == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(RunInterruptedError, match="after 3 points"):
+        run_scan(atoms, morse(), settings, output=folder, progress=interrupt)
+    assert not folder.exists()
+    result = run_scan(
+        atoms, morse(), settings, output=folder, progress=lambda done, _: seen.append(done)
+    )
+    assert seen == [4, 5, 6, 7]
+    assert result["points"] == whole["points"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        ("bond", "0", "is no bond"),
+        ("torsion", "0-1-2", "4 atoms, from 0"),
+        ("bond", "0-9", "among 0 to 3"),
+        ("bond", "1-1", "2 different atoms"),
+        ("angle", "a-b-c", "is no angle"),
+    ],
+)
+def test_wrong_coordinates_are_refused(kind, text, said):
+    with pytest.raises(UserError, match=said):
+        parse_coordinate(text, kind, 4)
+
+
+def test_a_torsion_about_a_straight_line_is_refused():
+    atoms = molecule("C2H2")
+    ends = [int(n) for n in np.flatnonzero(atoms.numbers == 1)]
+    ends.sort(key=lambda n: atoms.get_distance(n, 0))
+    with pytest.raises(UserError, match="straight line"):
+        value_of(atoms, parse_coordinate(f"{ends[0]}-0-1-{ends[1]}", "torsion", 4))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"kind": "bond", "atoms": "0-1"}, "needs its end"),
+        ({"kind": "ring", "atoms": "0-1"}, "'ring' is unknown"),
+        ({"kind": "torsion", "atoms": "0-1-2-3", "points": 1}, "points is 1"),
+        ({"kind": "bond", "atoms": "0-1", "stop": 0.1}, "lies between 0.3 and 100"),
+        ({"kind": "torsion", "atoms": "0-1-2-3", "fmax": 0.0}, "fmax is 0"),
+    ],
+)
+def test_impossible_scans_are_refused(settings, said):
+    with pytest.raises(UserError, match=said):
+        ScanSettings(**settings)
