@@ -73,9 +73,9 @@ def path(
     from molequi.simulation.path import PathSettings
 
     settings = PathSettings(images, fmax, steps, not no_relax, match)
-    ends = [
+    first, last = (
         read_one(source, None, charge, 0, add_hydrogens=False, as_is=False) for source in (a, b)
-    ]
+    )
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     with STDERR.status("relaxing the ends") as status:
 
@@ -83,7 +83,7 @@ def path(
             status.update(f"{what}, step {step}, {left:.3f} eV/Å")
 
         result = run_path(
-            *ends, calculator, settings, output=output, overwrite=overwrite, progress=show
+            first, last, calculator, settings, output=output, overwrite=overwrite, progress=show
         )
     print_json(result) if json else _print(result)
     return _verdict(result)

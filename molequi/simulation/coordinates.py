@@ -82,9 +82,11 @@ def set_value(atoms: Atoms, coordinate: Coordinate, value: float, moving: np.nda
         apart = second - first
         atoms.positions[moving] += apart * (value / np.linalg.norm(apart) - 1.0)
     elif coordinate.kind == "angle":
-        atoms.set_angle(*numbers, value, mask=moving)
+        one, two, three = numbers
+        atoms.set_angle(one, two, three, value, mask=moving)
     else:
-        atoms.set_dihedral(*numbers, value, mask=moving)
+        one, two, three, four = numbers
+        atoms.set_dihedral(one, two, three, four, value, mask=moving)
 
 
 def held(coordinate: Coordinate, value: float) -> FixInternals:

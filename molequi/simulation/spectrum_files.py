@@ -32,8 +32,9 @@ def write_spectrum(
     rows = result.get("sticks")
     lines = None
     if rows is not None:
-        lines = tuple(
-            np.array([row[name] for row in rows]) for name in ("wavenumber_cm1", "strength")
+        lines = (
+            np.array([row["wavenumber_cm1"] for row in rows]),
+            np.array([row["strength"] for row in rows]),
         )
     title = f"{result['formula']}: {NAMES[kind]}, {result['method']}; {result['model']}"
     if "optics" in result:

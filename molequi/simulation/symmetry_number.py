@@ -56,7 +56,7 @@ def _rarest(kinds: np.ndarray, lengths: np.ndarray, allowed: np.ndarray, toleran
     return int(
         min(
             np.flatnonzero(allowed),
-            key=lambda number: len(_alike(kinds, lengths, number, tolerance)),
+            key=lambda number: len(_alike(kinds, lengths, int(number), tolerance)),
         )
     )
 
