@@ -40,24 +40,13 @@ Folder = Annotated[
 
 
 def path(
-    a: A,
-    b: B,
-    *,
-    model: options.Model = "organic",
-    images: Images = 9,
-    fmax: Fmax = 0.05,
-    steps: Steps = 500,
-    no_relax: NoRelax = False,
-    match: Match = False,
-    output: Folder = None,
-    charge: options.Charge = None,
-    json: options.Json = False,
-    dispersion: options.Dispersion = None,
-    unsafe: options.Unsafe = False,
+    a: A, b: B, *, model: options.Model = "organic", images: Images = 9, fmax: Fmax = 0.05,
+    steps: Steps = 500, no_relax: NoRelax = False, match: Match = False, output: Folder = None,
+    charge: options.Charge = None, json: options.Json = False,
+    dispersion: options.Dispersion = None, unsafe: options.Unsafe = False,
     device: options.DeviceOption = options.Device.cpu,
-    dtype: options.DtypeOption = options.Dtype.float64,
-    overwrite: options.Overwrite = False,
-) -> int:
+    dtype: options.DtypeOption = options.Dtype.float64, overwrite: options.Overwrite = False,
+) -> int:  # fmt: skip
     """Find the path of least energy from A to B, its saddle point and the imaginary mode.
 
     A nudged elastic band with a climbing image; its top is refined with the exact Hessian. The

@@ -51,29 +51,15 @@ Folder = Annotated[
 
 
 def scan(
-    input_: options.Input = None,
-    *,
-    smiles: options.OneSmiles = None,
-    bond: Bond = None,
-    angle: Angle = None,
-    torsion: Torsion = None,
-    start: Start = None,
-    stop: Stop = None,
-    points: Points = 25,
-    rigid: Rigid = False,
-    fmax: Fmax = 0.01,
-    steps: Steps = 300,
-    model: options.Model = "organic",
-    output: Folder = None,
-    charge: options.Charge = None,
-    json: options.Json = False,
-    dispersion: options.Dispersion = None,
-    unsafe: options.Unsafe = False,
-    device: options.DeviceOption = options.Device.cpu,
-    dtype: options.DtypeOption = options.Dtype.float64,
-    seed: options.Seed = 0,
+    input_: options.Input = None, *, smiles: options.OneSmiles = None, bond: Bond = None,
+    angle: Angle = None, torsion: Torsion = None, start: Start = None, stop: Stop = None,
+    points: Points = 25, rigid: Rigid = False, fmax: Fmax = 0.01, steps: Steps = 300,
+    model: options.Model = "organic", output: Folder = None, charge: options.Charge = None,
+    json: options.Json = False, dispersion: options.Dispersion = None,
+    unsafe: options.Unsafe = False, device: options.DeviceOption = options.Device.cpu,
+    dtype: options.DtypeOption = options.Dtype.float64, seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
-) -> int:
+) -> int:  # fmt: skip
     """Scan a bond, an angle or a torsion, with everything else relaxed or rigid.
 
     The folder appears when all points are there; an interrupted command goes on when it is given

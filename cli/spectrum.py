@@ -109,38 +109,21 @@ Folder = Annotated[
 
 
 def spectrum(
-    input_: options.Input = None,
-    *,
-    smiles: options.OneSmiles = None,
-    kind: KindOption = Kind.ir,
-    trajectory: FromTrajectory = False,
-    model: options.Model = "organic",
-    optics: Optics = None,
-    conformers: Conformers = 1,
-    temperature: Temperature = None,
-    gibbs: Gibbs = False,
-    no_relax: NoRelax = False,
-    scale: Scale = 1.0,
-    width: Width = 10.0,
-    shape: ShapeOption = None,
-    low: Low = 0.0,
-    high: High = 4200.0,
-    correction: CorrectionOption = Correction.harmonic,
-    interval: Interval = None,
-    output: Folder = None,
-    charge: options.Charge = None,
-    json: options.Json = False,
-    unsafe: options.Unsafe = False,
+    input_: options.Input = None, *, smiles: options.OneSmiles = None, kind: KindOption = Kind.ir,
+    trajectory: FromTrajectory = False, model: options.Model = "organic", optics: Optics = None,
+    conformers: Conformers = 1, temperature: Temperature = None, gibbs: Gibbs = False,
+    no_relax: NoRelax = False, scale: Scale = 1.0, width: Width = 10.0, shape: ShapeOption = None,
+    low: Low = 0.0, high: High = 4200.0, correction: CorrectionOption = Correction.harmonic,
+    interval: Interval = None, output: Folder = None, charge: options.Charge = None,
+    json: options.Json = False, unsafe: options.Unsafe = False,
     device: options.DeviceOption = options.Device.cpu,
-    dtype: options.DtypeOption = options.Dtype.float64,
-    seed: options.Seed = 0,
+    dtype: options.DtypeOption = options.Dtype.float64, seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
-) -> int:
+) -> int:  # fmt: skip
     """Compute an infrared or Raman spectrum, as sticks and as bands.
 
     The structure is relaxed and its normal modes taken; --conformers makes the Boltzmann mean over
-    many. With --trajectory the infrared spectrum of dynamics, from the autocorrelation of the
-    dipole. Exit code 3 when a relaxation did not converge.
+    many. With --trajectory that of dynamics. Exit code 3 when a relaxation did not converge.
     """
     from molequi.simulation.bands import Bands
     from molequi.simulation.spectrum import SpectrumSettings, check_kind
@@ -149,12 +132,10 @@ def spectrum(
     check_kind(kind.value)
     bands = Bands(width, (shape or Shape.lorentzian).value, low, high)
     if trajectory:
-        if smiles is not None or input_ is None or kind is not Kind.ir or shape is Shape.lorentzian:
-            raise UserError(_TRAJECTORY_ALONE)
+        _check_trajectory(input_, smiles, kind, shape)
         return _of_trajectory(
-            input_, model, bands, device, dtype, json=json,
-            correction=correction.value, interval=interval, temperature=temperature,
-            output=output, overwrite=overwrite,
+            input_, model, bands, device, dtype, json=json, correction=correction.value,
+            interval=interval, temperature=temperature, output=output, overwrite=overwrite,
         )  # fmt: skip
     settings = SpectrumSettings(
         kind.value, not no_relax, 1e-3, conformers,
@@ -163,22 +144,28 @@ def spectrum(
     atoms = read_one(input_, smiles, charge, seed, add_hydrogens=False, as_is=False)
     calculator = load_calculator(model, device, dtype, unsafe=unsafe)
     scattering = None if optics is None else load_network(optics, device, dtype)
+    how: dict[str, Any] = {"optics": scattering, "output": output, "overwrite": overwrite}
     with STDERR.status("relaxing, then the Hessian"):
-        result = run(
-            atoms, calculator, settings, bands, optics=scattering, output=output,
-            overwrite=overwrite,
-        )  # fmt: skip
+        result = run(atoms, calculator, settings, bands, **how)
+    return _shown(result, json=json)
+
+
+def _check_trajectory(
+    source: str | None, smiles: str | None, kind: Kind, shape: Shape | None
+) -> None:
+    if smiles is not None or source is None or kind is not Kind.ir or shape is Shape.lorentzian:
+        raise UserError(
+            "--trajectory needs a FILE of frames, --kind ir and gaussian bands: other spectra, and "
+            "a SMILES, are computed from normal modes"
+        )
+
+
+def _shown(result: dict[str, Any], *, json: bool) -> ExitCode:
     (print_json if json else _print)(result)
     if any(one["converged"] is False for one in result["conformers"]):
         say("a relaxation did not converge: its largest force is in `fmax` of result.json")
         return ExitCode.NOT_CONVERGED
     return ExitCode.DONE
-
-
-_TRAJECTORY_ALONE = (
-    "--trajectory needs a FILE of frames, --kind ir and gaussian bands: other spectra, and a "
-    "SMILES, are computed from normal modes"
-)
 
 
 def _of_trajectory(

@@ -43,28 +43,17 @@ _FORMS = {"harmonic": "harmonic", "quasi-RRHO (Grimme)": "quasi_harmonic"}
 
 
 def vibrations(
-    input_: options.Input = None,
-    *,
-    smiles: options.OneSmiles = None,
-    model: options.Model = "organic",
-    no_relax: NoRelax = False,
-    fmax: Fmax = 1e-3,
-    temperature: Temperature = 298.15,
-    pressure: Pressure = 1.01325,
-    symmetry_number: SymmetryNumber = None,
-    films: Films = False,
-    output: Folder = None,
-    charge: options.Charge = None,
-    add_hydrogens: options.AddHydrogens = False,
-    as_is: options.AsIs = False,
-    json: options.Json = False,
-    dispersion: options.Dispersion = None,
-    unsafe: options.Unsafe = False,
+    input_: options.Input = None, *, smiles: options.OneSmiles = None,
+    model: options.Model = "organic", no_relax: NoRelax = False, fmax: Fmax = 1e-3,
+    temperature: Temperature = 298.15, pressure: Pressure = 1.01325,
+    symmetry_number: SymmetryNumber = None, films: Films = False, output: Folder = None,
+    charge: options.Charge = None, add_hydrogens: options.AddHydrogens = False,
+    as_is: options.AsIs = False, json: options.Json = False,
+    dispersion: options.Dispersion = None, unsafe: options.Unsafe = False,
     device: options.DeviceOption = options.Device.cpu,
-    dtype: options.DtypeOption = options.Dtype.float64,
-    seed: options.Seed = 0,
+    dtype: options.DtypeOption = options.Dtype.float64, seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
-) -> int:
+) -> int:  # fmt: skip
     """Compute harmonic frequencies, infrared intensities and thermochemistry.
 
     The structure is relaxed first. Imaginary frequencies are printed as negative numbers. Exit code

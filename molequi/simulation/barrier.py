@@ -34,15 +34,11 @@ class _Profile(NamedTuple):
 
 
 def run_path(
-    a: Input,
-    b: Input,
+    a: Input, b: Input,
     model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator = "organic",
-    settings: PathSettings | None = None,
-    *,
-    output: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
+    settings: PathSettings | None = None, *, output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False, progress: Progress | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Find the path between two structures, refine its highest image to the saddle point.
 
     See `path.find_path`. output: a folder. Returns images (place, energy, relative energies),
@@ -55,9 +51,8 @@ def run_path(
     )
     profile = _profile(band)
     top = int(np.argmax(profile.energies))
-    saddle = None
-    if 0 < top < len(band.images) - 1:
-        saddle = refine_saddle(band.images[top], calculator)
+    has_top = 0 < top < len(band.images) - 1
+    saddle = refine_saddle(band.images[top], calculator) if has_top else None
     result = {
         **calculator.labels(band.images[0]),
         **_energies(profile, band, saddle),

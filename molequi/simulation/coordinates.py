@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -36,6 +36,10 @@ class Coordinate(NamedTuple):
     def text(self) -> str:
         """As it is written on a command line."""
         return "-".join(map(str, self.atoms))
+
+    def described(self) -> dict[str, Any]:
+        """Return kind, atoms and unit as plain values."""
+        return {"kind": self.kind, "atoms": list(self.atoms), "unit": self.unit}
 
 
 def parse_coordinate(text: str, kind: str, n_atoms: int) -> Coordinate:

@@ -26,16 +26,11 @@ _EVEN = 1e-3  # of the interval: rounding of the times in a file
 
 
 def trajectory_spectrum(
-    trajectory: Input,
-    model: str | os.PathLike[str] | MolecularModel | FrozenModel = "organic",
-    bands: Bands | None = None,
-    *,
-    correction: str = "harmonic",
-    interval: float | None = None,
-    temperature: float | None = None,
-    output: str | os.PathLike[str] | None = None,
+    trajectory: Input, model: str | os.PathLike[str] | MolecularModel | FrozenModel = "organic",
+    bands: Bands | None = None, *, correction: str = "harmonic", interval: float | None = None,
+    temperature: float | None = None, output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Compute the infrared spectrum of one molecule from the frames of a trajectory.
 
     Dipoles are those of the file; where frames have none, `model` gives them. correction: see
@@ -58,17 +53,7 @@ def trajectory_spectrum(
     result = {
         **size_labels(frames[0]),
         "model": source,
-        "kind": "ir",
-        "method": f"dipole autocorrelation, {correction} quantum correction",
-        "quantum_correction": correction,
-        "unit": UNITS["ir"],
-        "width_cm1": bands.width,
-        "shape": "gaussian",
-        "frames": len(frames),
-        "interval_fs": record.interval,
-        "length_ps": record.interval * (len(frames) - 1) / 1000.0,
-        "temperature": record.temperature,
-        "nyquist_cm1": nyquist(record.interval),
+        **_described(record, bands, correction),
         "wavenumbers": curve.wavenumbers,
         "values": curve.values,
         "output": None if output is None else str(output),
@@ -76,6 +61,23 @@ def trajectory_spectrum(
     if output is not None:
         write_spectrum(output, curve, result, overwrite=overwrite)
     return result
+
+
+def _described(record: Record, bands: Bands, correction: str) -> dict[str, Any]:
+    count = len(record.dipoles)
+    return {
+        "kind": "ir",
+        "method": f"dipole autocorrelation, {correction} quantum correction",
+        "quantum_correction": correction,
+        "unit": UNITS["ir"],
+        "width_cm1": bands.width,
+        "shape": "gaussian",
+        "frames": count,
+        "interval_fs": record.interval,
+        "length_ps": record.interval * (count - 1) / 1000.0,
+        "temperature": record.temperature,
+        "nyquist_cm1": nyquist(record.interval),
+    }
 
 
 def _check_frames(frames: Sequence[Atoms]) -> None:

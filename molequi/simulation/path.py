@@ -85,15 +85,11 @@ class Band(NamedTuple):
 
 
 def find_path(
-    a: Input,
-    b: Input,
+    a: Input, b: Input,
     model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator = "organic",
-    settings: PathSettings | None = None,
-    *,
-    output: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> tuple[Band, Calculator]:
+    settings: PathSettings | None = None, *, output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False, progress: Progress | None = None,
+) -> tuple[Band, Calculator]:  # fmt: skip
     """Find the path of least energy between two structures of the same atoms.
 
     A model given by name or path runs in float64. Until the band is done it stands in
@@ -115,12 +111,7 @@ def find_path(
         raise UserError(
             "A and B are the same structure, atom by atom, once relaxed; there is no way to go"
         )
-    images = [ends[0], *(ends[0].copy() for _ in range(settings.images)), ends[1]]
-    for image in images:
-        image.calc = calculator
-    NEB(images, method="improvedtangent", allow_shared_calculator=True).interpolate(
-        method="idpp", mic=bool(first.pbc.any())
-    )
+    images = _spanned(ends[0], ends[1], settings.images)
     if output is None:
         return _optimized(images, settings, None, progress, matched=matched), calculator
     path = journal_path(Path(output))
@@ -129,6 +120,16 @@ def find_path(
             for image, positions in zip(images, line.entry["positions"], strict=True):
                 image.positions = np.array(positions)
         return _optimized(images, settings, journal, progress, matched=matched), calculator
+
+
+def _spanned(first: Atoms, last: Atoms, count: int) -> list[Atoms]:
+    """Return the images of a first band, ends included, with the calculator of the first end."""
+    images = [first, *(first.copy() for _ in range(count)), last]
+    for image in images:
+        image.calc = first.calc
+    band = NEB(images, method="improvedtangent", allow_shared_calculator=True)
+    band.interpolate(method="idpp", mic=bool(first.pbc.any()))
+    return images
 
 
 def _put_in_order(a: Atoms, b: Atoms, *, match_atoms: bool) -> bool:

@@ -29,14 +29,10 @@ from molequi.structures.inputs import Input, first_atoms
 
 
 def run_scan(
-    structure: Input,
-    model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator,
-    settings: ScanSettings,
-    *,
-    output: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
+    structure: Input, model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator,
+    settings: ScanSettings, *, output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False, progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Scan a coordinate of the first structure of an input; each point begins where the last ended.
 
     output: a folder; until it appears, points stand in `OUTPUT.journal`, with which the same call
@@ -61,9 +57,7 @@ def run_scan(
     ]
     result = {
         **labels,
-        "kind": coordinate.kind,
-        "atoms": list(coordinate.atoms),
-        "unit": coordinate.unit,
+        **coordinate.described(),
         "rigid": settings.rigid,
         "points": points,
         **in_three_units("range", float(np.ptp(energies))),

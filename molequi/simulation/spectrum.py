@@ -77,13 +77,10 @@ def check_kind(kind: str) -> None:
 def spectrum(
     structure: Input,
     model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator = "organic",
-    settings: SpectrumSettings | None = None,
-    bands: Bands | None = None,
-    *,
+    settings: SpectrumSettings | None = None, bands: Bands | None = None, *,
     optics: str | os.PathLike[str] | MolecularModel | FrozenModel | None = None,
-    output: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-) -> dict[str, Any]:
+    output: str | os.PathLike[str] | None = None, overwrite: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """Compute the spectrum of the first structure of an input from its harmonic modes.
 
     A model given by name or path runs in float64. optics: the model of the polarizability, for
@@ -97,17 +94,13 @@ def spectrum(
     read = next(iter(read_inputs(one_structure(structure))))
     atoms, calculator = read.require_atoms(), as_calculator(model, dtype=torch.float64)
     scattering = _optics(optics, calculator) if settings.kind == "raman" else None
-    how = How(
-        settings.kind, scattering, settings.relax_first, settings.fmax, settings.temperature,
-        settings.gibbs,
-    )  # fmt: skip
-    left_out: list[str] = []
+    how = _how(settings, scattering)
     if settings.conformers > 1:
         pool = conformer_pool(read, settings.conformers, settings.seed, calculator)
         left_out = pool.left_out
         lines, weights = lines_of_pool(pool, calculator, how)
     else:
-        lines, weights = [lines_of(atoms, calculator, how)], np.ones(1)
+        lines, weights, left_out = [lines_of(atoms, calculator, how)], np.ones(1), []
     result = {
         **calculator.labels(lines[0].found.atoms),
         **_described(settings, scattering, bands),
@@ -120,6 +113,13 @@ def spectrum(
     if output is not None:
         write_spectrum(output, broadened(result, bands), result, overwrite=overwrite)
     return result
+
+
+def _how(settings: SpectrumSettings, optics: FrozenModel | None) -> How:
+    return How(
+        settings.kind, optics, settings.relax_first, settings.fmax, settings.temperature,
+        settings.gibbs,
+    )  # fmt: skip
 
 
 def broadened(result: dict[str, Any], bands: Bands) -> Spectrum:

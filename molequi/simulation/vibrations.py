@@ -37,17 +37,11 @@ from molequi.structures.symbols import has_isotopes
 
 def vibrations(
     structure: Input,
-    model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator = "organic",
-    *,
-    relax_first: bool = True,
-    fmax: float = 1e-3,
-    temperature: float = 298.15,
-    pressure: float = 1.01325,
-    symmetry_number: int | None = None,
-    films: bool = False,
-    output: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-) -> dict[str, Any]:
+    model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator = "organic", *,
+    relax_first: bool = True, fmax: float = 1e-3, temperature: float = 298.15,
+    pressure: float = 1.01325, symmetry_number: int | None = None, films: bool = False,
+    output: str | os.PathLike[str] | None = None, overwrite: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """Compute the vibrations of the first structure of an input, relaxed first unless told not to.
 
     A model given by name or path runs in float64. Constraints are lifted; crystals keep their

@@ -1,10 +1,10 @@
 """Ten small molecules: frequencies, infrared and Raman beside finite differences and PySCF.
 
 `python tests/benchmarks/spectra.py` prints one table. Frequencies and infrared intensities are
-those of `organic` at its own minimum, beside central differences of its forces and dipoles, and beside
-PySCF's at B3LYP/def2-SVP at that level's minimum. Raman activities are those of `chiroptical` on
-the modes of `organic`, beside central differences of Hartree-Fock polarizabilities, HF/6-31G, the
-level it learned, on the same modes.
+those of `organic` at its own minimum, beside central differences of its forces and dipoles, and
+beside PySCF's at B3LYP/def2-SVP at that level's minimum. Raman activities are those of
+`chiroptical` on the modes of `organic`, beside central differences of Hartree-Fock
+polarizabilities, HF/6-31G, the level it learned, on the same modes.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ from molequi.simulation.bands import Bands
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.dipole_record import trajectory_spectrum
 from molequi.simulation.harmonic import harmonic
-from molequi.simulation.intensities import infrared
+from molequi.simulation.intensities import infrared, infrared_intensities
+from molequi.simulation.normal_modes import normal_modes
 from molequi.simulation.spectrum import SpectrumSettings, spectrum
 
 CM_PER_FS = units._c * 1e-13
@@ -176,6 +177,30 @@ def test_water_has_three_infrared_bands_in_the_right_order(tmp_path):
     # 1 km/mol is 43.43 L/(mol cm²): A = ln 10 times the integral of the molar absorption.
     assert curve[1600][2] == pytest.approx(curve[1600][1] * 1e3 / np.log(10) / 10)
     assert json.loads((folder / "result.json").read_text())["unit"] == "km/mol"
+
+
+@pytest.mark.parametrize("name", ["HCN", "H2CO", "CH3OH"])
+def test_lines_of_the_bundled_model_are_those_of_finite_differences(name):
+    """To 1 cm^-1, and to 1 % of the strongest line: central differences of forces and dipoles."""
+    calculator = Calculator("organic", dtype="float64")
+    found = harmonic(molecule(name), calculator, relax_first=True, fmax=1e-4)
+    rows, slopes, step = [], [], 1e-4
+    for number in range(len(found.atoms)):
+        for axis in range(3):
+            sides = []
+            for sign in (1, -1):
+                moved = found.atoms.copy()
+                moved.calc = calculator
+                moved.positions[number, axis] += sign * step
+                sides.append((moved.get_forces().ravel(), moved.get_dipole_moment()))
+            rows.append((sides[1][0] - sides[0][0]) / (2 * step))
+            slopes.append((sides[0][1] - sides[1][1]) / (2 * step))
+    masses = found.atoms.get_masses()
+    modes = normal_modes((np.array(rows) + np.array(rows).T) / 2, masses, found.atoms.positions)
+    np.testing.assert_allclose(found.modes.frequencies, modes.frequencies, atol=1.0)
+    expected = infrared_intensities(modes, np.array(slopes).T.reshape(3, -1, 3), masses)
+    ours = infrared(found.atoms, calculator, found.modes)
+    np.testing.assert_allclose(np.sort(ours), np.sort(expected), atol=0.01 * expected.max())
 
 
 def test_raman_takes_the_polarizability_of_another_model(morse):
