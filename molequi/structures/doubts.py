@@ -9,6 +9,7 @@ import ase
 import numpy as np
 from ase import units
 
+from molequi.structures.atoms import charge_of
 from molequi.structures.bare import openness
 from molequi.structures.electrons import nearest_whole, total_of
 from molequi.structures.radicals import metals_with_open_shells
@@ -17,6 +18,9 @@ from molequi.structures.radicals import metals_with_open_shells
 HYDROGEN_BOND = 1.09
 _NEAR = 0.15  # of it; bonds to C, N, O and F lie within
 _MAX_ATOMS = 200
+# K. P. Huber and G. Herzberg, Constants of Diatomic Molecules, 1979; of CH2, G. Herzberg and J.
+# Shoosmith, Nature 183 (1959) 1801.
+TRIPLETS = frozenset({"O2", "S2", "OS", "B2", "Si2", "HN", "HP", "CH2"})
 _CHARGES = re.compile(r"(?i)\w*charges?")
 
 
@@ -46,23 +50,34 @@ def doubts_of(atoms: ase.Atoms) -> list[str]:
         doubtful_units(atoms),
         missing_hydrogens(atoms),
         unsaid_electrons(atoms),
-        spins_of_metals(atoms),
+        doubtful_spin(atoms),
     )
     return [doubt for doubt in doubts if doubt]
 
 
-def spins_of_metals(atoms: ase.Atoms) -> str | None:
-    """Return a line of doubt where the spin of a transition metal's molecule is assumed."""
-    metals = metals_with_open_shells(atoms.numbers)
+def doubtful_spin(atoms: ase.Atoms) -> str | None:
+    """Return a line of doubt where the spin of a molecule is assumed and may well be another.
+
+    That is so of transition metals, and of the small molecules whose ground states are triplets.
+    """
     source = str(atoms.info.get("multiplicity_source", ""))
-    if not metals or atoms.pbc.any() or not source.startswith("assumed"):
+    if atoms.pbc.any() or not source.startswith("assumed"):
         return None
-    return f"no bonds tell the spin of {metals}, which is assumed; state the multiplicity"
+    metals = metals_with_open_shells(atoms.numbers)
+    if metals:
+        return f"no bonds tell the spin of {metals}, which is assumed; state the multiplicity"
+    formula = atoms.get_chemical_formula()
+    if formula in TRIPLETS and not charge_of(atoms):
+        return (
+            f"{formula} is a triplet in its ground state, and is taken as a singlet, because "
+            "nothing states its spin; state the multiplicity, 3 or 1"
+        )
+    return None
 
 
-def note_metals(atoms: ase.Atoms) -> None:
-    """Write what `spins_of_metals` says to what else is noted of the reading."""
-    doubt, told = spins_of_metals(atoms), atoms.info.get("reading")
+def note_spin(atoms: ase.Atoms) -> None:
+    """Write what `doubtful_spin` says to what else is noted of the reading."""
+    doubt, told = doubtful_spin(atoms), atoms.info.get("reading")
     if doubt is not None and doubt not in str(told):
         atoms.info["reading"] = f"{told}; {doubt}" if told else doubt
 

@@ -14,7 +14,7 @@ from ase import Atoms
 from molequi.errors import UserError
 from molequi.structures.atoms import check_atoms, settle_electrons
 from molequi.structures.csv_files import Line, piped_lines, present_cells, table_lines
-from molequi.structures.doubts import bare_molecule, note_metals
+from molequi.structures.doubts import bare_molecule, note_spin
 from molequi.structures.electrons import SOURCE_KEYS
 from molequi.structures.formats import Format, format_of
 from molequi.structures.molecules import atoms_from_smiles, check_conformers
@@ -214,7 +214,7 @@ def _settled(structure: Structure, charge: int | None) -> Structure:
     try:
         check_atoms(atoms)
         settle_electrons(atoms, charge)
-        note_metals(atoms)
+        note_spin(atoms)
     except UserError as error:
         return dataclasses.replace(structure, atoms=None, error=str(error))
     return dataclasses.replace(structure, atoms=atoms)

@@ -130,6 +130,7 @@ def _read_frame(block: list[str], first_line: int) -> ase.Atoms:
         atoms.info |= {key: value for key, value in said.json.items() if key not in SOURCE_KEYS}
     else:
         _listen(atoms, keys)
+        _call(atoms, comment.strip())
     return atoms
 
 
@@ -201,6 +202,19 @@ def _refuse_two_elements(atoms: ase.Atoms, rows: list[str], keys: str, first_lin
         symbol = row.split()[column]
         if symbol != found:
             raise UserError(f"line {number}: the symbol says {symbol}, the atomic number {found}")
+
+
+def _call(atoms: ase.Atoms, comment: str) -> None:
+    """Take a comment of words alone for the name, in the place of a flag for each word.
+
+    What states charge or spin is no name.
+    """
+    is_statement = any(key in atoms.info for key in MAIN_KEYS)
+    if "=" in comment or is_statement or not any(map(str.isalpha, comment)):
+        return
+    for word in [word for word, value in atoms.info.items() if value is True and word in comment]:
+        del atoms.info[word]
+    atoms.info["name"] = comment
 
 
 def _listen(atoms: ase.Atoms, comment: str) -> None:

@@ -18,10 +18,11 @@ from molequi.errors import UserError
 from molequi.models.checkpoint import describe, load_model, read_description
 from molequi.models.enlarged import relative, with_elements
 from molequi.models.molecular import MolecularModel
-from molequi.models.physics import Physics
+from molequi.models.physics import NO_PHYSICS, Physics
 from molequi.models.zoo import resolve_model
 from molequi.properties import Property
 from molequi.training.config import Config
+from molequi.training.total_charge import needs_charges
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def adopt(config: Config, init: str, frames: Frames, outputs: Sequence[Property]
         model = MolecularModel(
             source.backbone,
             [_as_read_by(source, row, outputs) for row in outputs],
-            physics=source.physics,
+            physics=_physics(source.physics, outputs, init),
             metadata=source.metadata,
         ).to(source.dtype)
     if model.equilibration is not None and source.equilibration is not None:
@@ -103,6 +104,20 @@ def _with_elements(source: MolecularModel, added: Sequence[int], init: str) -> M
     )
     logger.warning("init=%s does not know %s: new elements begin %s", init, _symbols(added), begins)
     return with_elements(source, added)
+
+
+def _physics(physics: Physics, outputs: Sequence[Property], init: str) -> Physics:
+    """Return what stands beside the learned part of a model, as far as its outputs have use of it.
+
+    That is the closed forms where there is an energy, and charges where something is made of them.
+    """
+    names = [row.name for row in outputs]
+    if "energy" in names:
+        return physics
+    kept = Physics(charges=physics.charges) if needs_charges(names) else NO_PHYSICS
+    if kept != physics:
+        logger.info("of %s is left out what belongs to its energy: %s", init, physics.text)
+    return kept
 
 
 def _symbols(numbers: Iterable[int]) -> str:

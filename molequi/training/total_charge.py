@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -17,6 +17,13 @@ from molequi.training.config import Config
 from molequi.training.settings import TrainingSettings
 
 LOCAL_CHARGE = "local_charge"
+# Of these the charges of a model are part, or give a part.
+_OF_CHARGES = {"energy", "forces", "stress", "charges", "dipole", "dipole_magnitude"}
+
+
+def needs_charges(names: Iterable[str]) -> bool:
+    """Tell whether the charges of a model matter for targets or outputs of these names."""
+    return not _OF_CHARGES.isdisjoint(names)
 
 
 def with_total_charge(config: Config, frames: Frames) -> tuple[Config, Frames]:
@@ -55,5 +62,7 @@ def _is_equilibrated(config: Config) -> bool:
     """Whether the model that is trained, new or not, makes its own charges."""
     if config.init is None:
         return config.model.physics().is_equilibrated
+    if not needs_charges(config.data.targets):
+        return False
     description = read_description(resolve_model(config.init))
     return Physics.from_json(description.get("physics", {})).is_equilibrated

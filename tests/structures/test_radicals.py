@@ -102,3 +102,11 @@ def test_spins_of_metals_are_doubted() -> None:
     assert "spin of Cu" in copper.labels()["reading"]
     (magnesium,) = read_inputs(smiles="[Mg+2]")
     assert "reading" not in magnesium.labels()
+
+
+def test_triplets_that_nobody_calls_triplets_are_doubted() -> None:
+    oxygen, water = read_inputs(smiles=["O=O", "O"])
+    assert "O2 is a triplet in its ground state" in oxygen.labels()["reading"]
+    assert "reading" not in water.labels()
+    (stated,) = read_inputs(ase.Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], info={"multiplicity": 3}))
+    assert "reading" not in stated.labels()

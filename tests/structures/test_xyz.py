@@ -77,6 +77,25 @@ def test_what_comments_say_of_charge_and_spin(
 
 
 @pytest.mark.parametrize(
+    ("comment", "name"),
+    [
+        ("my water", "my water"),
+        ("water_1", "water_1"),
+        ("name=water step=3", "water"),
+        ("step=3", None),
+        ("charge: 0", None),
+        ("12", None),
+        ("", None),
+    ],
+)
+def test_a_comment_of_words_is_a_name(tmp_path: Path, comment: str, name: str | None) -> None:
+    (found,) = read(tmp_path, f"3\n{comment}\n{ATOMS}")
+    assert isinstance(found, ase.Atoms)
+    assert found.info.get("name") == name
+    assert not {"my", "water", "water_1"} & set(found.info)
+
+
+@pytest.mark.parametrize(
     ("comment", "message"),
     [
         ("-2 2", "looks like a charge and a multiplicity, but 2 does not go with 46 electrons"),

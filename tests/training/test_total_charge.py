@@ -189,3 +189,23 @@ def test_equilibrated_charges_are_trained_on(ions, toy_config, toy_splits, tmp_p
     other = tuned.model_copy(update={"model": toy_config(model={"repulsion": "zbl"}).model})
     with pytest.raises(UserError, match="the config (asks for|has)"):
         start_model(other, frames)
+
+
+def test_a_property_leaves_the_energy_of_its_start_out(ions, toy_config, tmp_path) -> None:
+    """Charges and closed forms of a force field are no part of a gap; the network is kept."""
+    path = tmp_path / "field.safetensors"
+    source = start_model(toy_config(model=EVERYTHING), with_total_charge(toy_config(), ions)[1])
+    save_model(source.model.eval(), path)
+    for name, expected in (("gap", Physics()), ("charges", Physics("equilibrated"))):
+        n_labels = len(ions.atomic_numbers) if PROPERTIES[name].per_atom else len(ions)
+        labels = torch.randn(n_labels, dtype=torch.float64)
+        frames = dataclasses.replace(
+            ions, targets={name: labels}, properties={name: PROPERTIES[name]}
+        )
+        settings = {"data": {"targets": [name]}, "training": {"weights": {}}, "model": {}}
+        config, frames = with_total_charge(toy_config(init=str(path), **settings), frames)
+        model = start_model(config, frames).model
+        assert model.physics == expected
+        assert ("local_charge" in frames.targets) == (name == "charges")
+        for key, value in source.model.backbone.state_dict().items():
+            assert torch.equal(model.backbone.state_dict()[key], value), key

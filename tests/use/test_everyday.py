@@ -53,6 +53,9 @@ JOBS = {
     "a SMILES": Job("molequi predict --smiles CCO", ("C2H6O", "energy eV", "MMFF94")),
     "an InChI": Job("molequi predict --smiles 'InChI=1S/CH4O/c1-2/h2H,1H3'", ("CH4O",)),
     "an XYZ": Job(WATER + "molequi predict w.xyz", ("H2O", "max|F| eV/Å")),
+    "an XYZ with a name": Job(
+        WATER + "molequi predict w.xyz -o o.csv; cat o.csv", (",name,", ",water,")
+    ),
     "a compressed XYZ": Job(WATER + "gzip w.xyz; molequi predict w.xyz.gz", ("H2O",)),
     "an SDF with a name": Job(
         RECORD + "molequi predict a.sdf -o out.csv; cat out.csv", ("wood spirit", "1 of 1")
@@ -84,6 +87,7 @@ JOBS = {
         r"printf '2\ncharge: -1\nO 0 0 0\nH 0 0 0.96\n' | molequi predict - --unsafe",
         ("total charge: the words of the comment line",),
     ),
+    "an open shell": Job("molequi predict --smiles O=O", ("O2 is a triplet",)),
     "coordinates in bohr": Job(
         r"printf '3\n\nO 0 0 0.22\nH 0 1.43 -0.89\nH 0 -1.43 -0.89\n' | molequi predict -",
         ("typical of bohr",),
@@ -127,6 +131,16 @@ JOBS = {
         "--output run; head -1 run/test_predictions.csv",
         ("logP", "ridge MAE", "logP_predicted"),
     ),
+    "a property on top of a bundled model": Job(
+        LABELS + "molequi train property init=organic data.path=F.csv data.targets=logP --dry-run",
+        ("logP", "cutoff"),
+    ),
+    "a suite, interrupted": Job(
+        "molequi evaluate organic s22 -o out & sleep 1; "
+        "for i in $(seq 600); do [ -s out.journal ] && break; sleep 0.1; done; sleep 0.3; "
+        "kill -INT %1; wait %1; molequi evaluate organic s22 -o out && cat out/result.json",
+        ("mean_signed_error", "everything is in out"),
+    ),
     "physics of a model": Job("molequi check organic", ("rotation",)),
 }
 # These take long, or go ways of the command line that the others go too.
@@ -135,6 +149,7 @@ LONG = {
     "JSON for a script", "three conformers", "an ion", "no hydrogens wanted",
     "a file that is not there", "an element not known", "an output that is there",
     "an output of no format", "a property model", "physics of a model",
+    "an XYZ with a name", "an open shell", "a property on top of a bundled model",
 }  # fmt: skip
 
 
