@@ -20,9 +20,12 @@ def test_demo_runs_and_says_where_things_lie(molequi, tmp_path):
     for text in ("meV/atom/ps", "baseline MAE", "converged", "tests passed", "max|F| eV/Å"):
         assert text in result.out
     shown = re.findall(r"^\$ molequi (\w+)", result.out, re.MULTILINE)
-    assert set(shown) == {"predict", "relax", "md", "train", "check"}
+    assert set(shown) == {"predict", "relax", "vibrations", "md", "train", "check", "report"}
     listed = re.findall(r"\S*/demo/\S+", result.out.split("What it left behind")[1])
     assert len(listed) >= 7
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    for text in ("Total energy", "Infrared spectrum", "Errors by element and size", "benzene"):
+        assert text in page
     assert (folder / "qm9_sample" / "plots" / "learning_curve.png").stat().st_size > 1000
     assert json.loads((folder / "qm9_sample" / "result.json").read_text())["gap"]["count"] > 0
     assert molequi("demo", "--output", folder).code == 2
