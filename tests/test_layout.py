@@ -148,7 +148,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "report",
-        "markup axes charts tables molecules page structures trajectory vibrations card "
+        "markup axes charts tables molecules page structures trajectory vibrations spectra card "
         "comparisons predicted learning runs write",
     ),
     ("", "experiments evaluation"),

@@ -39,10 +39,11 @@ def learning_curves(metrics: Sequence[Mapping[str, Any]], units: Mapping[str, st
     ]
     caption = "Mean over each epoch, in units of the scale of each target."
     drawn = [chart(Labels("Training loss", "epoch", "loss", caption), lines, log_y=True)]
+    note = "Mean absolute error on the validation structures after each epoch."
     for what in _validated(columns):
         unit = units.get(what, "1")
         suffix = "" if unit == "1" else f" ({unit})"
-        labels = Labels(f"Validation: {in_words(what)}", "epoch", f"MAE{suffix}")
+        labels = Labels(f"Validation: {in_words(what)}", "epoch", f"MAE{suffix}", note)
         line = Series("", epochs, columns[f"{_VALID}{what}{_MAE}"])
         drawn.append(chart(labels, [line], log_y=True))
     return drawn

@@ -50,11 +50,12 @@ def is_trajectory(first: Sequence[Structure], suffix: str) -> bool:
     """Tell whether structures follow each other in time, by the first two and the file's suffix."""
     if len(first) < 2 or any(one.atoms is None for one in first[:2]):
         return False
+    is_timed = info_of(first[1], _FS) is not None
+    if is_timed and info_of(first[0], "index") is not None:  # of several that were run together
+        return True
     one, two = (structure.require_atoms() for structure in first[:2])
-    if len(one) != len(two) or (one.numbers != two.numbers).any():
-        return False
-    has_time = info_of(first[1], _FS) is not None
-    return has_time or suffix == ".traj" or ("momenta" in one.arrays and "momenta" in two.arrays)
+    is_moving = is_timed or suffix == ".traj" or (one.has("momenta") and two.has("momenta"))
+    return is_moving and np.array_equal(one.numbers, two.numbers)
 
 
 def read_film(structures: Iterable[Structure]) -> Film:

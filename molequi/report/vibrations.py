@@ -48,6 +48,7 @@ def vibrations_section(title: str, folder: Path, name: str) -> Section:
     content = [
         paragraph(_NOT_CONVERGED, "warning") if found.get("converged") is False else None,
         told,
+        _gas_facts(found.get("thermochemistry")),
         figures(*spectra(frequencies, heights)),
         viewer(
             scene, name, "Choose a mode and let it swing; arrows are the displacements of atoms."
@@ -109,6 +110,23 @@ def _table(frequencies: np.ndarray, heights: np.ndarray | None) -> Markup:
         return table(columns, numbered, note)
     rows = [(*pair, float(height)) for pair, height in zip(numbered, heights, strict=True)]
     return table([*columns, "IR intensity (km/mol)"], rows, note)
+
+
+def _gas_facts(gas: dict[str, Any] | None) -> Markup | None:
+    """Return the functions of the gas, in eV and J/(mol K), where the folder has them."""
+    if gas is None:
+        return None
+    names = {
+        "internal_energy_ev": "internal energy (eV)", "enthalpy_ev": "enthalpy (eV)",
+        "entropy_j_mol_k": "entropy (J/(mol K))", "gibbs_energy_ev": "Gibbs energy (eV)",
+    }  # fmt: skip
+    rows = [
+        [form.replace("_", "-"), *(Digits.of(gas[form][name], 4) for name in names)]
+        for form in ("harmonic", "quasi_harmonic")
+        if form in gas
+    ]
+    where = f"At {gas['temperature']:g} K and {gas['pressure_bar']:g} bar, electrons included."
+    return table(["oscillators", *names.values()], rows, where)
 
 
 def _facts(found: dict[str, Any]) -> Markup:

@@ -12,7 +12,8 @@ from molequi.models.zoo import list_models
 from molequi.report.card import error_table, model_sections
 from molequi.report.page import Section, page
 from molequi.report.runs import pictures, run_sections
-from molequi.report.structures import MOST_ROWS, structures_section
+from molequi.report.spectra import is_spectrum, spectrum_section
+from molequi.report.structures import MOST_ROWS, info_of, structures_section
 from molequi.report.trajectory import is_trajectory, read_film, trajectory_section
 from molequi.report.vibrations import is_vibrations, vibrations_section
 from molequi.runtime.files import check_output, write_text
@@ -86,6 +87,8 @@ def _of_folder(path: Path, name: str) -> list[Section]:
         return run_sections(f"Run: {title}", path, name)
     if is_vibrations(path):
         return [vibrations_section(f"Vibrations: {title}", path, name)]
+    if is_spectrum(path):
+        return [spectrum_section(f"Spectrum: {title}", path)]
     if (path / _RESULT).is_file():
         return [_evaluation(path)]
     raise UserError(
@@ -110,8 +113,11 @@ def _of_structures(path: Path, name: str) -> Section:
     structures = read_inputs(path, as_is=True)
     first = list(itertools.islice(structures, 2))
     if is_trajectory(first, path.suffix.lower()):
-        film = read_film(itertools.chain(first, structures))
-        return trajectory_section(f"Trajectory: {path.name}", film, name)
+        own = info_of(first[0], "index")  # of those that were run together, frame by frame
+        every = itertools.chain(first, structures)
+        film = read_film(one for one in every if one.atoms is None or info_of(one, "index") == own)
+        which = "" if own is None else f", structure {own} of those run together"
+        return trajectory_section(f"Trajectory: {path.name}{which}", film, name)
     shown = list(itertools.islice(itertools.chain(first, structures), MOST_ROWS))
     has_more = next(structures, None) is not None
     total = count_structures([path]) if has_more else len(shown)

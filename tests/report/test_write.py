@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import ase.io
 import numpy as np
 import pytest
 from ase import units
+from ase.build import molecule
 
 from molequi.errors import UserError
 from molequi.models.checkpoint import read_description
@@ -111,6 +113,47 @@ def test_vibrations_have_their_modes(vibrations_folder: Path, tmp_path: Path) ->
         assert np.linalg.norm(mode["move"], axis=1).max() == pytest.approx(1, abs=2e-3)
     for frequency in result["frequencies_cm1"]:
         assert f"{frequency:.1f}".replace("-", "−") in said(page)
+
+
+def test_a_spectrum_is_drawn_from_its_files(tmp_path: Path) -> None:
+    (tmp_path / "spectrum.csv").write_text("wavenumber [cm^-1],Raman [Å⁴/amu]\n1,2\n2,5\n3,1\n")
+    (tmp_path / "sticks.csv").write_text("mode,wavenumber [cm^-1],strength [Å⁴/amu]\n0,2,7\n")
+    (tmp_path / "result.json").write_text('{"kind": "raman", "unit": "Å⁴/amu", "formula": "H2"}')
+    text = said(write_report(tmp_path))
+    for words in ("Raman spectrum", "wavenumber (cm⁻¹)", "Raman (Å⁴/amu)", "strength (Å⁴/amu)"):
+        assert words in text
+    (tmp_path / "spectrum.csv").write_text("wavenumber [cm^-1],Raman [Å⁴/amu]\n1,x\n")
+    with pytest.raises(UserError, match="damaged"):
+        write_report(tmp_path, tmp_path / "again.html")
+
+
+def test_thermochemistry_stands_where_a_folder_has_it(
+    vibrations_folder: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(vibrations_folder, tmp_path / "copy")
+    result = json.loads((folder / "result.json").read_text())
+    functions = {
+        "internal_energy_ev": -1.5, "enthalpy_ev": -1.25, "entropy_j_mol_k": 188.8,
+        "gibbs_energy_ev": -2.125,
+    }  # fmt: skip
+    gas = {"temperature": 298.15, "pressure_bar": 1.0, "quasi_harmonic": functions}
+    (folder / "result.json").write_text(json.dumps({**result, "thermochemistry": gas}))
+    text = said(write_report(folder))
+    assert "−2.1250" in text
+    assert "At 298.15 K and 1 bar" in text
+
+
+def test_of_structures_that_were_run_together_the_first_is_shown(tmp_path: Path) -> None:
+    frames = []
+    for number in range(10):
+        atoms = molecule("H2O" if number % 2 else "CH4")
+        atoms.info |= {"molequi_index": number % 2, "molequi_time_fs": float(number // 2)}
+        frames.append(atoms)
+    ase.io.write(tmp_path / "both.xyz", frames, format="extxyz")
+    page = write_report(tmp_path / "both.xyz")
+    (scene,) = scenes(page)
+    assert [len(frame["symbols"]) for frame in scene["frames"]] == [5] * 5
+    assert "structure 0 of those run together" in said(page)
 
 
 def test_bands_keep_their_areas_and_widths() -> None:
