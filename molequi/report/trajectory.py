@@ -48,14 +48,14 @@ class Film:
 
 def is_trajectory(first: Sequence[Structure], suffix: str) -> bool:
     """Tell whether structures follow each other in time, by the first two and the file's suffix."""
-    if len(first) < 2 or any(one.atoms is None for one in first[:2]):
+    frames = [one.atoms for one in first[:2] if one.atoms is not None]
+    if len(frames) < 2:
         return False
     is_timed = info_of(first[1], _FS) is not None
     if is_timed and info_of(first[0], "index") is not None:  # of several that were run together
         return True
-    one, two = (structure.require_atoms() for structure in first[:2])
-    is_moving = is_timed or suffix == ".traj" or (one.has("momenta") and two.has("momenta"))
-    return is_moving and np.array_equal(one.numbers, two.numbers)
+    is_moving = is_timed or suffix == ".traj" or all(one.has("momenta") for one in frames)
+    return is_moving and np.array_equal(*(one.numbers for one in frames))
 
 
 def read_film(structures: Iterable[Structure]) -> Film:
