@@ -43,6 +43,8 @@ MODELS = "off23_small,off23_medium,off23_large,mp0_small,mp0_medium,mpa0,two_hea
 NONE = "none"
 # Which head is read of a model that has several.
 HEADS = {"two_heads": "cc"}
+# Models of the sizes of another one, whose dynamics and times say nothing new.
+FOR_AGREEMENT = {"two_heads", "dipoles"}
 SYMMETRIX_MODES = "serial,direct,speed"
 MAKER = HERE / "peers" / "mace_published.py"
 DTYPES = "float32,float64"
@@ -179,9 +181,9 @@ def main() -> None:
             path = make(arguments.mace, name, structures, folder)
             if "agreement" in parts:
                 rows["agreement"] += agreement(path, arguments.structures)
-            if "nve" in parts and name != "dipoles":
+            if "nve" in parts and name not in FOR_AGREEMENT:
                 rows["nve"] += nve(arguments.mace, path, arguments.steps)
-            if "times" in parts and name != "dipoles":
+            if "times" in parts and name not in FOR_AGREEMENT:
                 rows["times"] += times(path, arguments)
             print(f"{name} done", file=sys.stderr)
     if arguments.json:
