@@ -132,9 +132,9 @@ def spectrum(
     check_kind(kind.value)
     bands = Bands(width, (shape or Shape.lorentzian).value, low, high)
     if trajectory:
-        _check_trajectory(input_, smiles, kind, shape)
+        source = _trajectory_file(input_, smiles, kind, shape)
         return _of_trajectory(
-            input_, model, bands, device, dtype, json=json, correction=correction.value,
+            source, model, bands, device, dtype, json=json, correction=correction.value,
             interval=interval, temperature=temperature, output=output, overwrite=overwrite,
         )  # fmt: skip
     settings = SpectrumSettings(
@@ -150,14 +150,15 @@ def spectrum(
     return _shown(result, json=json)
 
 
-def _check_trajectory(
+def _trajectory_file(
     source: str | None, smiles: str | None, kind: Kind, shape: Shape | None
-) -> None:
+) -> str:
     if smiles is not None or source is None or kind is not Kind.ir or shape is Shape.lorentzian:
         raise UserError(
             "--trajectory needs a FILE of frames, --kind ir and gaussian bands: other spectra, and "
             "a SMILES, are computed from normal modes"
         )
+    return source
 
 
 def _shown(result: dict[str, Any], *, json: bool) -> ExitCode:
