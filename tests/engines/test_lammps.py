@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase import units
+from ase import Atom, units
 from ase.build import molecule
 from ase.calculators.lammps import Prism
 
@@ -49,7 +49,7 @@ def filled(engine, atoms, style="metal"):
         "pair_style zero 2.0",
         "pair_coeff * *",
         "neighbor 1.0 bin",
-        *(f"mass {k + 1} {m}" for k, m in enumerate(masses(symbols))),
+        *(f"mass {k + 1} {Atom(symbol).mass}" for k, symbol in enumerate(symbols)),
     ]:
         engine.command(line)
     types = [symbols.index(symbol) + 1 for symbol in atoms.symbols]
@@ -58,10 +58,6 @@ def filled(engine, atoms, style="metal"):
         positions = Prism(atoms.cell.array).vector_to_lammps(positions)
     engine.create_atoms(len(atoms), [*range(1, len(atoms) + 1)], types, positions.ravel().tolist())
     return symbols
-
-
-def masses(symbols):
-    return [molecule("H2O")[0].__class__(symbol).mass for symbol in symbols]
 
 
 def in_order(engine, name):

@@ -18,21 +18,21 @@ BOX = 12.0  # Å
 
 
 def topology_of(atoms, n_each=None):
-    """One residue for every `n_each` atoms, bonds of each to its first, as waters have them."""
-    topology, chain = app.Topology(), None
-    chain = topology.addChain()
-    n_each = n_each or len(atoms)
+    """Make residues of `n_each` atoms, bonded to their first; waters are named as in OpenMM."""
+    topology = app.Topology()
+    chain, n_each = topology.addChain(), n_each or len(atoms)
+    names = ["O", "H1", "H2"] if n_each == 3 else [f"A{k}" for k in range(n_each)]
     for first in range(0, len(atoms), n_each):
         residue = topology.addResidue("HOH", chain)
-        made = [
-            topology.addAtom(name, app.Element.getByAtomicNumber(int(z)), residue)
-            for name, z in zip(["O", "H1", "H2"], atoms.numbers[first:], strict=False)
-        ] if n_each == 3 else [
-            topology.addAtom(f"A{k}", app.Element.getByAtomicNumber(int(z)), residue)
-            for k, z in enumerate(atoms.numbers[first : first + n_each])
-        ]  # fmt: skip
-        for other in made[1:]:
-            topology.addBond(made[0], other)
+        elements = map(
+            app.Element.getByAtomicNumber, atoms.numbers[first : first + n_each].tolist()
+        )
+        head, *others = [
+            topology.addAtom(name, element, residue)
+            for name, element in zip(names, elements, strict=True)
+        ]
+        for other in others:
+            topology.addBond(head, other)
     if atoms.pbc.all():
         topology.setPeriodicBoxVectors(atoms.cell.array / 10.0 * unit.nanometer)
     return topology
