@@ -136,10 +136,10 @@ JOBS = {
         ("logP", "cutoff"),
     ),
     "a suite, interrupted": Job(
-        "molequi evaluate organic s22 -o out & sleep 1; "
-        "for i in $(seq 600); do [ -s out.journal ] && break; sleep 0.1; done; sleep 0.3; "
-        "kill -INT %1; wait %1; molequi evaluate organic s22 -o out && cat out/result.json",
-        ("mean_signed_error", "everything is in out"),
+        "molequi evaluate organic s66 -o out & "
+        "for i in $(seq 600); do [ -s out.journal ] && break; sleep 0.1; done; kill -TERM %1; "
+        "wait %1; echo code $?; molequi evaluate organic s66 -o out",
+        ("stopped by SIGTERM", "code 75", "everything is in out"),
     ),
     "physics of a model": Job("molequi check organic", ("rotation",)),
 }
@@ -150,6 +150,7 @@ LONG = {
     "a file that is not there", "an element not known", "an output that is there",
     "an output of no format", "a property model", "physics of a model",
     "an XYZ with a name", "an open shell", "a property on top of a bundled model",
+    "a suite, interrupted",
 }  # fmt: skip
 
 
