@@ -139,18 +139,23 @@ def test_settings_are_the_arguments_of_constructors_under_the_same_names():
     physics = (arguments(Physics) - {"functional"}) | dispersion
     named = set(ModelSettings.model_fields) - {"preset", "architecture"}
     assert physics <= named
-    assert named - physics == backbones - {"elements", "irreps_out"}
+    # What training and heads do with them.
+    others = {"symmetry", "penalty", "pooling"}
+    assert others <= named
+    assert named - physics - others == backbones - {"elements", "irreps_out"}
     assert {"preset", "architecture"} <= arguments(make_model)
     for name in BACKBONES:
         assert ModelSettings(architecture=name).architecture == name
-    with pytest.raises(ValueError, match="choose one of spherical, invariants, lieconv"):
+    with pytest.raises(ValueError, match="choose one of spherical, invariants, coordinates"):
         ModelSettings(architecture="tensors")
     with pytest.raises(ValueError, match="choose one of auto, reference, generic, specialized"):
         TrainingSettings(kernels="table")
     training = set(TrainingSettings.model_fields)
     optimisation = {"optimizer", "weight_decay", "ema", "gradient_clip", "seed"}
     assert optimisation <= training
-    assert optimisation == arguments(MolecularTraining) - {"model", "objective", "schedule"}
+    assert optimisation == arguments(MolecularTraining) - {
+        *("model", "objective", "schedule", "symmetry")
+    }
     assert arguments(Schedule) <= training
     assert {"batch_size", "seed", "workers"} == (arguments(MolecularDataModule) & training)
     assert "huber" in arguments(Objective)

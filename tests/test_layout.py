@@ -76,8 +76,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("nn.mace.frozen", "update messages splines layers gradient autograd network"),
     (
         "nn.backbones",
-        "base worthwhile spherical angles invariant_layer invariant lieconv mace_radial mace "
-        "equivarified registry",
+        "base worthwhile layer_irreps spherical angles invariant_layer invariant lieconv "
+        "mace_radial mace coordinates registry",
     ),
     (
         "nn.physics",
@@ -85,8 +85,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "nn.heads",
-        "base readout equilibration pooling layered electrostatics layered_dipole optical doubt "
-        "registry",
+        "base readout equilibration pooling attention layered electrostatics layered_dipole "
+        "optical doubt registry",
     ),
     (
         "datasets",
@@ -139,7 +139,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "older_runs run_directory "
         "reference_energies atomic_energies normalization baseline doubt kept_predictions "
         "predictions calibration evaluation fine_tuning refitted_references fixed_terms labels "
-        "figures resumable module callbacks launch setup plan fit",
+        "figures resumable symmetry module callbacks launch setup plan fit",
     ),
     (
         "hamiltonian",

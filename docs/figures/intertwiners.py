@@ -9,13 +9,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from molequi.groups.finite import point_group
 from molequi.groups.intertwiners import intertwiners
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
 from molequi.models.probes import built_in_probes
 from molequi.models.structure import Structure
-from molequi.nn.backbones.equivarified import EquivarifiedBackbone
+from molequi.nn.backbones.coordinates import CoordinateBackbone
 from molequi.properties import get_property
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tests" / "support"))
@@ -35,7 +34,7 @@ def coordinate_model(name: str) -> MolecularModel:
     """Return a coordinate network with random weights, lifted over a point group."""
     torch.manual_seed(0)
     return MolecularModel(
-        EquivarifiedBackbone(ELEMENTS, point_group(name), CUTOFF, n_channels=16),
+        CoordinateBackbone(ELEMENTS, CUTOFF, n_channels=16, average=name),
         [get_property("energy")],
     ).double()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -14,18 +15,26 @@ from molequi.nn.backbones import registry as backbones
 from molequi.nn.physics import DispersionParameters, dispersion_parameters
 from molequi.settings import Count, Positive, Settings, one_of
 
+# What a symmetry that is not exact asks for, where nothing else is said.
+_IMPLIED: Mapping[str, Mapping[str, str]] = {
+    "averaged": {"architecture": "coordinates", "average": "Oh"},
+    "penalty": {"architecture": "coordinates"},
+    "augmented": {"architecture": "coordinates"},
+    "none": {"architecture": "coordinates"},
+}
+
 
 class ArchitectureSettings(Settings):
     """The architecture: a preset, and those arguments of the backbone that differ from it.
 
-    Each architecture takes its own arguments: `nn.backbones.spherical`, `.invariant`, `.lieconv`,
-    `.mace`.
+    Each architecture takes its own arguments: `nn.backbones.spherical`, `.invariant`,
+    `.coordinates`, `.lieconv`, `.mace`.
     """
 
     preset: str = "small"
     """Sizes, which the other keys may change: light, small, medium or large."""
     architecture: str | None = None
-    """spherical (the default), invariants, lieconv or mace."""
+    """spherical (the default), invariants, coordinates, lieconv or mace."""
     cutoff: Annotated[Positive, Unit("Å")] | None = None
     """Distance within which atoms see each other."""
     n_layers: Count | None = None
@@ -52,6 +61,12 @@ class ArchitectureSettings(Settings):
     """What an atom keeps of itself, by species: factors or matrices."""
     held_below: float | None = Field(None, ge=0.3, le=0.8)
     """Of the sum of covalent radii: below it distances stop shrinking to the network."""
+    normalization: Literal["none", "irreps"] | None = None
+    """Of spherical: none, or irreps, the size of each irrep of an atom after each layer."""
+    dropout: float | None = Field(None, ge=0.0, le=0.9)
+    """Of spherical: share of the irreps of a channel that each layer drops in training."""
+    average: str | None = None
+    """Of symmetry=averaged: frames of principal axes, or a point group, Oh by default."""
     near_cutoff: Annotated[Positive, Unit("Å")] | None = None
     """Of invariants: reach of angles and dihedrals."""
     hidden: str | None = None
@@ -96,11 +111,19 @@ class ArchitectureSettings(Settings):
 
 
 class ModelSettings(ArchitectureSettings):
-    """The architecture, and what of the energy has a closed form (`models.physics.Physics`).
+    """The architecture, how it keeps the symmetry, and what of the energy has a closed form.
 
-    Equilibrated charges are those of `nn.heads.equilibration`.
+    The last as in `models.physics.Physics`; equilibrated charges are those of
+    `nn.heads.equilibration`. What each way to keep the symmetry does is said in `training.symmetry`
+    and `nn.backbones.coordinates`.
     """
 
+    symmetry: Literal["exact", "averaged", "penalty", "augmented", "none"] | None = None
+    """How rotations and mirrors are kept; null is as the architecture does it."""
+    penalty: Positive | None = None
+    """Of symmetry=penalty: weight of the violation in the loss, 1 by default."""
+    pooling: Literal["attention"] | None = None
+    """attention: how outputs that are no sums read the atoms; null is a weighted mean."""
     charges: Literal["flows", "equilibrated"] | None = None
     """flows (the default) or equilibrated: how charges carry the total charge."""
     coulomb: Literal["damped"] | None = None
@@ -117,13 +140,35 @@ class ModelSettings(ArchitectureSettings):
     def overrides(self) -> dict[str, Any]:
         """Return the arguments of the backbone that are set, without the preset."""
         own = set(ModelSettings.model_fields) - set(ArchitectureSettings.model_fields)
-        return self.model_dump(exclude={"preset", *own}, exclude_none=True)
+        stated = self.model_dump(exclude={"preset", *own}, exclude_none=True)
+        return {**_IMPLIED.get(self.symmetry or "exact", {}), **stated}
 
     @property
     def has_physics(self) -> bool:
         """Whether anything is said of the physics."""
-        own = set(ModelSettings.model_fields) - set(ArchitectureSettings.model_fields)
-        return any(value is not None for name, value in self if name in own)
+        others = {*ArchitectureSettings.model_fields, "symmetry", "penalty", "pooling"}
+        return any(value is not None for name, value in self if name not in others)
+
+    def refuse_contradiction(self) -> None:
+        """Raise UserError where the switch of the symmetry and other settings do not agree."""
+        name = self.overrides().get("architecture", "spherical")
+        if self.symmetry == "exact" and not backbones.BACKBONES[name].is_exact:
+            raise UserError(
+                f"model.symmetry is exact, which model.architecture={name} does not ensure; leave "
+                "one of the two out"
+            )
+        if self.symmetry in _IMPLIED and backbones.BACKBONES[name].is_exact:
+            raise UserError(
+                f"model.symmetry is {self.symmetry}, but model.architecture={name} is exact by "
+                "construction; leave the architecture out, for coordinates, or set "
+                "model.symmetry=exact"
+            )
+        for key, symmetry in (("average", "averaged"), ("penalty", "penalty")):
+            if getattr(self, key) is not None and self.symmetry != symmetry:
+                raise UserError(
+                    f"model.{key} belongs to model.symmetry={symmetry}; set it, or leave "
+                    f"model.{key} out"
+                )
 
     def physics(self) -> Physics:
         """Return what of the energy has a closed form.

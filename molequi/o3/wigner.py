@@ -31,6 +31,20 @@ def wigner_matrices(rotation: Tensor, l_max: int) -> tuple[Tensor, ...]:
     return tuple(matrices)
 
 
+def turning_matrices(matrices: Tensor, irreps: Iterable[tuple[int, int]]) -> Tensor:
+    """Return D(R) on the components of `irreps` for orthogonal R (..., 3, 3): (..., M, M).
+
+    An improper R = -P brings the parities. The matrices are taken as orthogonal, unchecked.
+    """
+    irreps = Irreps(irreps)
+    sign = torch.linalg.det(matrices).sign()[..., None, None]
+    blocks = wigner_matrices(sign * matrices, max(irreps.degrees, default=0))
+    turned = matrices.new_zeros(*matrices.shape[:-2], irreps.dim, irreps.dim)
+    for (l, p), rows in zip(irreps, irreps.slices(), strict=True):
+        turned[..., rows, rows] = blocks[l] if p > 0 else sign * blocks[l]
+    return turned
+
+
 def rotate(features: Tensor, rotation: Tensor, irreps: Iterable[tuple[int, int]]) -> Tensor:
     """Turn features (..., M, C) by an orthogonal matrix (3, 3): D(R) on each irrep.
 

@@ -55,6 +55,7 @@ from molequi.training.schedule import EarlyStopping, make_schedule
 from molequi.training.settings import TrainingSettings
 from molequi.training.setup import StartingPoint, start_model
 from molequi.training.state import Position, read_state
+from molequi.training.symmetry import violations, way_to_keep
 from molequi.training.total_charge import with_total_charge
 
 logger = logging.getLogger(__name__)
@@ -163,10 +164,12 @@ def _make_module(
 ) -> MolecularTraining:
     settings = config.training
     rows = [data.batches.frames.properties[name] for name in config.data.targets]
+    objective = make_objective(compared_rows(rows), start.scales, settings)
     module = MolecularTraining(
         start.model,
-        make_objective(compared_rows(rows), start.scales, settings),
+        objective,
         make_schedule(settings),
+        symmetry=way_to_keep(config.model, objective),
         optimizer=settings.optimizer,
         weight_decay=settings.weight_decay,
         ema=settings.ema,
@@ -219,15 +222,19 @@ def _finish(
     logger.info("training ended: %s", state.get("stop_reason"))
     split = tested_part(splits)
     model = load_model(directory.model, device=as_device(config.training.device))
+    compared = compared_rows(config.targets())
     compare = functools.partial(
         evaluate_frames,
-        names=[row.name for row in compared_rows(config.targets())],
+        names=[row.name for row in compared],
         batch_size=config.training.batch_size,
     )
     if not all(head.is_calibrated for head in doubt_heads(model).values()):
         held_out = compare(without_calibration(model), frames.subset(splits["valid"]))
         calibrate(model, held_out.doubted)
-    evaluation = compare(model, frames.subset(splits[split]))
+    tested = frames.subset(splits[split])
+    evaluation = compare(model, tested)
+    for name, violation in violations(model, tested, compared).items():
+        evaluation.result[name]["violation"] = violation
     for name, errors in beside.errors.items():
         evaluation.result[name] |= errors
     training = dataclasses.replace(

@@ -24,8 +24,9 @@ _COLUMNS = {
     "fingerprint_mae": "fingerprint MAE",
     "ridge_mae": "ridge MAE",
     "accuracy": "accuracy",
+    "violation": "violation",
 }
-_OPTIONAL = ("spearman", "fingerprint_mae", "ridge_mae", "accuracy")
+_OPTIONAL = ("spearman", "fingerprint_mae", "ridge_mae", "accuracy", "violation")
 _YES_NO = {
     "roc_auc": "ROC-AUC",
     "pr_auc": "PR-AUC",

@@ -33,13 +33,13 @@ from molequi.training.predictions import derivatives, with_changes
 from molequi.training.processes import share_step
 from molequi.training.resumable import ResumableTraining
 from molequi.training.schedule import Schedule
+from molequi.training.symmetry import BY_THE_NETWORK, ByTheNetwork
 
 
 class MolecularTraining(ResumableTraining):
     """Trains a model on an objective along a schedule.
 
-    The settings are those of `training.settings`.
-
+    The settings are those of `training.settings`. symmetry: what training does for the symmetry.
     summary: of the last epoch, None before there is one.
     """
 
@@ -52,6 +52,7 @@ class MolecularTraining(ResumableTraining):
         objective: Objective,
         schedule: Schedule,
         *,
+        symmetry: ByTheNetwork = BY_THE_NETWORK,
         optimizer: str = "soap",
         weight_decay: float = 0.0,
         ema: float = 0.99,
@@ -66,7 +67,8 @@ class MolecularTraining(ResumableTraining):
             weight_decay=weight_decay,
             ema=ema,
         )
-        self.objective, self.gradient_clip, self.seed = objective, gradient_clip, seed
+        self.objective, self.symmetry = objective, symmetry
+        self.gradient_clip, self.seed = gradient_clip, seed
         self.doubt = DoubtObjective([head.target for head in doubt_heads(model).values()])
         # Which derivatives of the energy the targets ask for.
         self.derivatives = derivatives([row.name for row in objective.rows])
@@ -78,22 +80,20 @@ class MolecularTraining(ResumableTraining):
 
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         """Return the loss of this process's part of the batch."""
-        graph, targets, moved = batch
         self._seed_step()
+        graph, targets, moved = self.symmetry.batch(batch)
         local, doubted = self.objective.counts(targets), self.doubt.counts(targets)
         sizes = [len(local), len(doubted)]
         counts, doubted = self._count_everywhere(torch.cat([local, doubted])).split(sizes)
         compute = functools.partial(self.model.compute, **self.derivatives, create_graph=True)
         outputs = with_changes(compute(graph), moved, compute)
-        sums, doubts = (
-            self.objective.sums(outputs, targets, graph),
-            self.doubt.sums(outputs, targets),
-        )
+        sums = self.objective.sums(outputs, targets, graph)
+        doubts = self.doubt.sums(outputs, targets)
         progress = self.schedule.progress(self.position, self.n_batches)
         weights = self.objective.weights(self.schedule.weights_at(progress), sums.device)
         loss = self.trainer.world_size * (
             (weights * sums / counts.clamp(min=1)).sum() + (doubts / doubted.clamp(min=1)).sum()
-        )
+        ) + self.symmetry.penalty(compute, graph, outputs, weights)
         if not torch.isfinite(loss):
             bad = ", ".join(self.objective.not_finite(sums)) or "all targets"
             raise NotConvergedError(self._nonfinite_message(f"the loss of {bad}"))

@@ -17,6 +17,7 @@ from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata, TrainingRecord
 from molequi.models.molecular import MolecularModel
 from molequi.models.reach import unreached
+from molequi.nn.heads.attention import read_by_attention
 from molequi.o3.cartesian import from_cartesian
 from molequi.o3.irreps import Irreps
 from molequi.properties import PROPERTIES, Property
@@ -55,6 +56,8 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     rows = compared_rows(frames.properties[name] for name in config.data.targets)
     given = given_references(config.training.reference_energies, rows)
     outputs = _outputs(frames, config.data.targets)
+    if config.model.pooling == "attention":
+        outputs = read_by_attention(outputs)
     adopted = (
         Adopted(_new_model(config, frames, outputs))
         if config.init is None

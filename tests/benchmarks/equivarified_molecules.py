@@ -35,7 +35,7 @@ from molequi.groups.finite import point_group
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
 from molequi.models.structure import random_rotation
-from molequi.nn.backbones.equivarified import EquivarifiedBackbone
+from molequi.nn.backbones.coordinates import CoordinateBackbone
 from molequi.properties import get_property
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "samples" / "ethanol.extxyz.gz"
@@ -68,9 +68,9 @@ def model_of(kind: str, frames: list[Atoms], seed: int) -> tuple[MolecularModel,
         model.backbone.use_kernels("reference")
     else:
         torch.manual_seed(seed)
-        group = point_group(kind if kind in {"O", "Oh"} else "C1")
+        average = kind if kind in {"O", "Oh"} else "none"
         model = MolecularModel(
-            EquivarifiedBackbone(elements, group, CUTOFF, n_channels=CHANNELS, n_layers=2),
+            CoordinateBackbone(elements, CUTOFF, n_channels=CHANNELS, n_layers=2, average=average),
             [get_property("energy")],
         )
     model.backbone.calibrate(collate([graph_of(atoms) for atoms in frames[:8]]))

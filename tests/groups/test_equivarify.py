@@ -25,7 +25,7 @@ from molequi.groups.finite import cyclic_group, dihedral_group, point_group
 from molequi.models.molecular import MolecularModel
 from molequi.models.probes import built_in_probes
 from molequi.models.structure import random_rotation
-from molequi.nn.backbones.equivarified import CoordinateNetwork, EquivarifiedBackbone
+from molequi.nn.backbones.coordinates import CoordinateBackbone, CoordinateNetwork
 from molequi.properties import get_property
 
 C4 = cyclic_group(4)
@@ -225,7 +225,7 @@ def test_positions_and_all_copies_at_once() -> None:
 
 def molecular(name: str) -> MolecularModel:
     torch.manual_seed(0)
-    backbone = EquivarifiedBackbone((1, 6, 7, 8), point_group(name), 4.0, n_channels=6)
+    backbone = CoordinateBackbone((1, 6, 7, 8), 4.0, n_channels=6, average=name)
     return MolecularModel(backbone, [get_property("energy"), get_property("dipole")]).double()
 
 

@@ -13,9 +13,11 @@ from torch.nn import functional
 from molequi.diagnostics.check import check_model
 from molequi.diagnostics.layers import check_grid_layer, check_irreps_layer
 from molequi.errors import UserError
+from molequi.models.checkpoint import load_model, save_model
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
 from molequi.models.probes import built_in_probes
+from molequi.models.structure import random_rotation
 from molequi.nn.irreps_layers import IrrepsDropout, IrrepsNorm, IrrepsPool, LowPassStride, mean_pool
 from molequi.o3.irreps import Irreps
 
@@ -236,3 +238,27 @@ def test_wrong_grids_are_refused() -> None:
         LowPassStride(3)
     with pytest.raises(UserError, match="no symmetric half"):
         LowPassStride(4)(torch.zeros(1, 1, 7, 8))
+
+
+def test_model_with_dropout_and_normalisation_keeps_every_law(tmp_path) -> None:
+    """Also as it is frozen and as it is read from its file; in training each draw turns as well."""
+    settings = {"n_channels": 8, "cutoff": 4.0, "normalization": "irreps", "dropout": 0.3}
+    model = make_model([1, 6, 8], ["energy", "dipole"], **settings).double()
+    probes = [probe.graph(4.0) for probe in built_in_probes((1, 6, 8))[:2]]
+    found = check_model(model, probes, with_probes=False)
+    assert [name for name, one in found.items() if not one.ok] == []
+    save_model(model, tmp_path / "model.safetensors")
+    again = load_model(tmp_path / "model.safetensors")
+    here, frozen, read = (
+        one.compute(probes[0]) for one in (model, model.freeze(kernels="generic"), again)
+    )
+    for name in ("energy", "forces", "dipole"):
+        torch.testing.assert_close(frozen[name], here[name], atol=1e-10, rtol=0)
+        torch.testing.assert_close(read[name], here[name], atol=1e-12, rtol=0)
+    turn = -random_rotation(np.random.default_rng(0))
+    dipoles = []
+    for probe in (built_in_probes((1, 6, 8))[0], built_in_probes((1, 6, 8))[0].mapped(turn)):
+        torch.manual_seed(0)
+        dipoles.append(model.train()(probe.graph(4.0))["dipole"])
+    torch.testing.assert_close(dipoles[1], dipoles[0] @ torch.as_tensor(turn).T)
+    assert not torch.allclose(dipoles[0], here["dipole"])

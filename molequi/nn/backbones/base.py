@@ -30,6 +30,7 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "correlation": (1, 3),
     "n_radial": (1, 64),
     "held_below": (0.3, 0.8),
+    "dropout": (0.0, 0.9),
 }
 
 # Of any other setting: widths and numbers of anything, and distances in Å.
@@ -91,6 +92,8 @@ class BackboneBase(nn.Module, abc.ABC):
     # Its name in configs and model files, and what to change where an output needs other irreps.
     architecture: ClassVar[str]
     advice: ClassVar[str]
+    # Whether every setting of it keeps rotations and mirrors to rounding.
+    is_exact: ClassVar[bool] = True
     # Irreps of the features' rows, 0e first; channels of each.
     irreps_out: Irreps
     n_channels: int

@@ -42,6 +42,7 @@ class LieConvBackbone(BackboneBase):
     stabilizers: Tensor
 
     architecture = "lieconv"
+    is_exact = False
     advice = "LieConv has scalars only: use model.architecture=spherical for vectors and tensors"
 
     def __init__(  # noqa: PLR0913 (all keyword settings of an architecture)

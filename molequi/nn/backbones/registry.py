@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from molequi.errors import UserError
 from molequi.nn.backbones.base import BackboneBase
+from molequi.nn.backbones.coordinates import CoordinateBackbone
 from molequi.nn.backbones.invariant import InvariantBackbone
 from molequi.nn.backbones.lieconv import LieConvBackbone
 from molequi.nn.backbones.mace import MaceBackbone
@@ -17,7 +18,13 @@ from molequi.o3.irreps import Irreps
 BACKBONES: Mapping[str, type[BackboneBase]] = MappingProxyType(
     {
         backbone.architecture: backbone
-        for backbone in (SphericalBackbone, InvariantBackbone, LieConvBackbone, MaceBackbone)
+        for backbone in (
+            SphericalBackbone,
+            InvariantBackbone,
+            CoordinateBackbone,
+            LieConvBackbone,
+            MaceBackbone,
+        )
     }
 )
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.kernels import Edges, edges_of, inplace, threads
 from molequi.kernels.species_rows import rows_of_species
@@ -21,9 +20,11 @@ from molequi.nn.backbones.base import (
     check_kernels,
     settings_of,
 )
+from molequi.nn.backbones.layer_irreps import irreps_of_layers
 from molequi.nn.frozen.autograd import FrozenPass, Geometry
 from molequi.nn.frozen.layers import FrozenLayers
-from molequi.nn.interaction import Interaction, reachable
+from molequi.nn.interaction import Interaction
+from molequi.nn.irreps_layers import IrrepsDropout, IrrepsNorm
 from molequi.nn.module_list import ModuleListOf
 from molequi.nn.nearest import held, least_distances
 from molequi.nn.product import ManyBodyProduct
@@ -42,7 +43,9 @@ class SphericalBackbone(BackboneBase):
     `Interaction`. n_hidden: width of the radial networks. n_readout: of those of heads, which run
     once an atom. self_connection: `factors` or `matrices` by species, see `SelfConnection`.
     held_below: in units of the sum of covalent radii, below which distances stop shrinking, see
-    `nn.nearest`; for models with a repulsion beside them.
+    `nn.nearest`; for models with a repulsion beside them. normalization: `none` or `irreps`, after
+    each layer, see `IrrepsNorm`. dropout: share of the irreps of a channel that each layer drops in
+    training, see `IrrepsDropout`.
     irreps_out: of the last layer; all hidden ones by default.
     Raises UserError for settings that make no network.
     """
@@ -69,15 +72,18 @@ class SphericalBackbone(BackboneBase):
         mixing: str = "merged",
         self_connection: str = "factors",
         held_below: float | None = None,
+        normalization: str = "none",
+        dropout: float = 0.0,
         irreps_out: Irreps | None = None,
     ) -> None:
         super().__init__(elements, settings_of(locals()))
         check_choice("parity", parity, ("natural", "full"))
         check_choice("mixing", mixing, ("merged", "separate"))
         check_choice("self_connection", self_connection, ("factors", "matrices"))
+        check_choice("normalization", normalization, ("none", "irreps"))
         self.l_max, self.n_channels, self.n_layers = l_max, n_channels, n_layers
         self.held_below = held_below
-        irreps = _irreps_of_layers(n_layers, parity, l_max, l_hidden, correlation, irreps_out)
+        irreps = irreps_of_layers(n_layers, parity, l_max, l_hidden, correlation, irreps_out)
         self.embedding = nn.Parameter(torch.randn(len(elements), n_channels))
         self.layers = ModuleListOf(
             Interaction(
@@ -86,6 +92,10 @@ class SphericalBackbone(BackboneBase):
             )
             for pair in itertools.pairwise(irreps)
         )  # fmt: skip
+        self.after = ModuleListOf(
+            _after(own, n_channels, is_normalized=normalization == "irreps", dropout=dropout)
+            for own in irreps[1:]
+        )
         self.irreps_out = irreps[-1]
         self.use_kernels("auto")
 
@@ -117,9 +127,9 @@ class SphericalBackbone(BackboneBase):
             species, edges = self.species_of_number[graph.atomic_numbers], edges_of(graph)
             harmonics, distances = self._geometry(graph)(edge_vectors(graph), slice(None))
             features = rows_of_species(species, self.embedding)[:, None, :]
-            for layer in self.layers:
+            for layer, after in zip(self.layers, self.after, strict=True):
                 layer.calibrate(features, harmonics, distances, edges, species)
-                features = layer(features, harmonics, distances, edges, species)
+                features = after(layer(features, harmonics, distances, edges, species))
 
     def use_kernels(self, kernels: str) -> None:
         """Choose who computes the convolutions.
@@ -149,7 +159,9 @@ class SphericalBackbone(BackboneBase):
         """Write the layers out where fused kernels serve: see `nn.frozen`."""
         with torch.no_grad():
             self._written_out = (
-                FrozenLayers(self.embedding, self.layers) if self._is_served() else None
+                FrozenLayers(self.embedding, self.layers)
+                if self._is_served() and self.settings["normalization"] == "none"
+                else None
             )
 
     def threads_for_prediction(self, graph: AtomGraph) -> contextlib.AbstractContextManager[None]:
@@ -176,8 +188,8 @@ class SphericalBackbone(BackboneBase):
         species = self.species_of_number[graph.atomic_numbers]
         harmonics, distances = self._geometry(graph)(vectors, slice(None))
         features, invariants = rows_of_species(species, self.embedding)[:, None, :], []
-        for layer in self.layers:
-            features = layer(features, harmonics, distances, edges, species)
+        for layer, after in zip(self.layers, self.after, strict=True):
+            features = after(layer(features, harmonics, distances, edges, species))
             invariants.append(features[:, 0])
         return self._node_features(features, torch.cat(invariants, dim=1), distances)
 
@@ -217,40 +229,9 @@ class SphericalBackbone(BackboneBase):
         return geometry
 
 
-def _irreps_of_layers(
-    n_layers: int,
-    parity: str,
-    l_max: int,
-    l_hidden: int | None,
-    correlation: int,
-    irreps_out: Irreps | None,
-) -> list[Irreps]:
-    """Return the irreps of the features before the first layer and after each layer."""
-    l_hidden = l_max if l_hidden is None else l_hidden
-    if l_hidden > l_max:
-        raise UserError(f"model.l_hidden is {l_hidden}; it must lie between 0 and l_max, {l_max}")
-    up_to = Irreps.natural if parity == "natural" else Irreps.full
-    hidden = up_to(l_hidden)
-    irreps = [Irreps("0e")]
-    last = hidden if irreps_out is None else _asked_for(up_to(l_max), irreps_out)
-    # What each layer should give, were it within its reach.
-    for wanted in [*[hidden] * (n_layers - 1), last]:
-        irreps.append(_reach(irreps[-1], wanted, up_to(l_max), l_max, correlation))
-    return irreps
-
-
-def _asked_for(irreps: Irreps, irreps_out: Irreps) -> Irreps:
-    """Return those irreps that heads read; 0e is always there."""
-    return Irreps(irrep for irrep in irreps if irrep.is_scalar or irrep in irreps_out)
-
-
-def _reach(irreps: Irreps, target: Irreps, hidden: Irreps, l_max: int, correlation: int) -> Irreps:
-    """Return the irreps of `target` that one layer can fill."""
-    edge = Irreps.natural(l_max)
-    messages = reachable(irreps, edge, target)
-    if correlation == 1:
-        return messages
-    once = reachable(irreps, edge, hidden)
-    twice = Irreps(sorted({*once, *reachable(once, once, hidden)}))
-    many = {*once, *reachable(twice if correlation == 3 else once, once, hidden)}
-    return Irreps(irrep for irrep in target if irrep in many)
+def _after(irreps: Irreps, n_channels: int, *, is_normalized: bool, dropout: float) -> nn.Module:
+    """Return what acts on the features of a layer, without weights where nothing is asked for."""
+    return nn.Sequential(
+        IrrepsNorm(irreps, n_channels) if is_normalized else nn.Identity(),
+        IrrepsDropout(irreps, dropout) if dropout else nn.Identity(),
+    )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from molequi.errors import UserError
 from molequi.nn.backbones.base import BackboneBase
+from molequi.nn.heads.attention import AttentionHead
 from molequi.nn.heads.base import FeatureSpec, Head
 from molequi.nn.heads.doubt import DoubtHead
 from molequi.nn.heads.electrostatics import ChargeHead, DipoleHead, DipoleMagnitudeHead
@@ -21,6 +22,7 @@ HEADS: dict[str, type[Head]] = {
     "sum": SumHead,
     "mean": MeanHead,
     "pooled": PooledHead,
+    "attention": AttentionHead,
     "energy": EnergyHead,
     "layered_energy": LayeredEnergyHead,
     "spatial_extent": SpatialExtentHead,

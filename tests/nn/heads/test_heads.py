@@ -1,22 +1,26 @@
 """Heads whose outputs depend on positions as well as on features."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
 from ase.data import atomic_masses
 
+from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
 from molequi.models.probes import built_in_probes
-from molequi.models.structure import Structure
+from molequi.models.structure import Structure, random_rotation
 from molequi.nn.backbones.base import NodeFeatures
+from molequi.nn.heads.attention import AttentionHead, read_by_attention
 from molequi.nn.heads.base import FeatureSpec, Molecules
 from molequi.nn.heads.pooling import PooledHead
 from molequi.nn.heads.readout import TripleProducts
 from molequi.nn.linear import Perceptron
 from molequi.o3.irreps import Irreps
-from molequi.properties import declare
+from molequi.properties import PROPERTIES, declare
 
 ELEMENTS = (1, 6, 7, 8)
 CUTOFF = 4.0
@@ -174,3 +178,22 @@ def test_flows_sum_to_zero_over_every_piece(model: MolecularModel) -> None:
         for piece in vectors.split([len(first.positions), len(second.positions)]):
             assert piece.sum(dim=0).abs().max() < limit
     model.to(torch.float64)
+
+
+def test_attention_is_a_mean_that_no_motion_and_no_copy_changes() -> None:
+    rows = read_by_attention([PROPERTIES["gap"], declare("axis", irreps="1o", unit="1")])
+    network = make_model(ELEMENTS, rows, n_channels=8, cutoff=CUTOFF).double()
+    assert isinstance(network.heads["gap"], AttentionHead)
+    probe = probes()[0]
+    turn = -random_rotation(np.random.default_rng(0))
+    alone, turned, twice = (
+        network(structure.graph(CUTOFF))
+        for structure in (probe, probe.mapped(turn), probe.beside(probe, 60.0))
+    )
+    close = functools.partial(torch.testing.assert_close, atol=1e-12, rtol=0)
+    close(turned["gap"], alone["gap"])
+    close(turned["axis"], alone["axis"] @ torch.as_tensor(turn).T)
+    for name in ("gap", "axis"):
+        close(twice[name], alone[name])
+    with pytest.raises(UserError, match="energy are none: leave it out"):
+        read_by_attention([PROPERTIES["energy"]])
