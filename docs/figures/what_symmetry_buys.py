@@ -76,28 +76,20 @@ def loops(axes: Axes, rows: Rows) -> None:
     )
 
 
-def curves(axes: Axes, rows: Rows) -> None:
-    """Part c: error of turned frames against the number of frames."""
-    points: dict[str, list[tuple[float, float]]] = {}
-    for key, row in rows.items():
-        if key.startswith("soft"):
-            points.setdefault(row["model"], []).append((row["frames"], row["error_turned_mev_a"]))
-    for name, line in points.items():
-        axes.plot(*zip(*sorted(line), strict=True), marker="o", markersize=3, label=name)
+def switch(axes: Axes, rows: Rows) -> None:
+    """Part c: errors of turned frames and violations, of the largest training set."""
+    found = [row for key, row in rows.items() if key.startswith("soft")]
+    largest = max(row["frames"] for row in found)
+    kept = [row for row in found if row["frames"] == largest][::-1]
+    places = range(len(kept))
+    axes.barh(
+        places, [row["turned_force_mae_mev_a"] for row in kept], height=0.7, color="C0", alpha=0.4
+    )
+    axes.barh(places, [row["force_violation_mev_a"] for row in kept], height=0.35, color="C3")
+    axes.set_yticks(places, [str(row["model"]) for row in kept])
     axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="frames",
-        ylabel="force error, turned (meV/Å)",
-        title="c  soft and hard symmetry",
+        xlabel="force error, turned, and violation (red), meV/Å", title="c  model.symmetry, ethanol"
     )
-    axes.minorticks_off()
-    axes.set_xticks(
-        frames := sorted({at for line in points.values() for at, _ in line}),
-        [str(at) for at in frames],
-    )
-    axes.set_yticks([400, 1000, 2000, 4000], ["400", "1000", "2000", "4000"])
-    axes.legend(frameon=False, fontsize=6, labelspacing=0.15, loc=(0.3, 0.12))
 
 
 def axes_of_stress(axes: Axes, rows: Rows) -> None:
@@ -139,7 +131,7 @@ def main(sources: list[str], picture: str) -> None:
     }
     figure, axes = plt.subplots(2, 3, figsize=(11, 5), layout="constrained")
     for panel, draw in zip(
-        axes.flat, (hands, loops, curves, ethanol, drifts, axes_of_stress), strict=True
+        axes.flat, (hands, loops, switch, ethanol, drifts, axes_of_stress), strict=True
     ):
         draw(panel, rows)
         panel.title.set_fontsize(9)

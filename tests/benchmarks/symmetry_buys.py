@@ -4,10 +4,10 @@
     N] [--picoseconds 10] [--output FILE] [--json]
 
 a: distances, angles and dihedrals beside features that turn; b: forces as a vector output beside
-the gradient of an energy; c: penalty, frame and group averaging, augmentation; d: stress and forces
-after training along x only. With --output a run that was stopped goes on, row by row. --steps: of
-the slower models, in every part (left out: 1200 in a, 3000 in b, 250 in c, 100 in d); networks on
-raw numbers take ten times as many, alanine in part a 200 at most. --ethanol: the revised MD17 file
+the gradient of an energy; c: `model.symmetry` by `molequi train`; d: stress and forces after
+training along x only. With --output a run that was stopped goes on, row by row. --steps: of the
+slower models, in every part (left out: 1200 in a, 3000 in b, 600 in c, 100 in d); networks on raw
+numbers take ten times as many, alanine in part a 200 at most. --ethanol: the revised MD17 file
 (doi 10.6084/m9.figshare.12672038): 500 frames of its first split to train on and 500 to test; left
 out: 225 and 75 of the bundled sample. Seconds are processor seconds of one thread.
 """
@@ -26,7 +26,7 @@ sys.path.append(str(Path(__file__).resolve().parent))
 from buys.learn import Row, Rows, Settings
 
 PARTS = {"a": "invariants", "b": "direct", "c": "soft", "d": "stress"}
-STEPS = {"a": 1200, "b": 3000, "c": 250, "d": 100}
+STEPS = {"a": 1200, "b": 3000, "c": 600, "d": 100}
 
 
 def show(name: str, rows: list[Row]) -> None:
