@@ -51,24 +51,28 @@ class SpringSettings(Settings):
 
 
 class MoleculeSettings(Settings):
-    """One trajectory of a molecule under a model to train on, another one to test on."""
+    """One trajectory of a molecule to train on, and another one, or a later part, to test on.
+
+    Of a file with one structure a model, the teacher, makes them. A file with more frames is a
+    trajectory of your own, with momenta; no teacher is asked.
+    """
 
     paths: ClassVar = frozenset({"path"})
 
     kind: Literal["molecule"]
     """What moves: molecule."""
     path: str
-    """A file with one structure, or a bundled sample."""
+    """A file with one structure, or with a trajectory."""
     teacher: str = "organic"
-    """The model whose dynamics are learned."""
+    """The model whose dynamics are learned, of one structure."""
     temperature: Annotated[Positive, Unit("K")] = 300.0
-    """On average."""
+    """On average, under the teacher."""
     timestep: Annotated[Positive, Unit("fs")] = 0.5
-    """Between states."""
+    """Between states, so between the frames of a trajectory of your own."""
     train: Annotated[Positive, Unit("ps")] = 1.0
     """Length of the trajectory to train on, of which a tenth validates."""
     test: Annotated[Positive, Unit("ps")] = 1.0
-    """Length of the one to test on."""
+    """Length of the one to test on; in a file, what follows."""
     seed: Seed = 0
     """Of the velocities."""
 

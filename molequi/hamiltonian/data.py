@@ -7,10 +7,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from molequi.datasets.conversion import frames_from_atoms
+from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
 from molequi.hamiltonian.config import DynamicsConfig, MoleculeSettings, SpringSettings
 from molequi.hamiltonian.mechanics import N_TRANSITIONS, PotentialModel, Segments, draw_angles
-from molequi.hamiltonian.molecule import cut, make_teacher, run_teacher
+from molequi.hamiltonian.molecule import (
+    cut,
+    given_trajectory,
+    make_teacher,
+    read_frames,
+    run_teacher,
+)
+from molequi.hamiltonian.potential import MolecularPotential
 from molequi.hamiltonian.springs import Drawn, Springs, make_segments
 
 # States of a trajectory that is followed: 100 steps.
@@ -20,15 +29,17 @@ _N_ROLLOUT_TIMES = 101
 class DynamicsData(NamedTuple):
     """Segments to train, validate and test on; whole trajectories to follow; the true dynamics.
 
-    scales: (2,), the units of q and p in the loss.
+    truth: None where a trajectory is all that there is. scales: (2,), the units of q and p in the
+    loss. molecule: whose trajectories they are, if one's.
     """
 
     train: Segments
     valid: Segments
     test: Segments
     rollouts: Segments
-    truth: PotentialModel
+    truth: PotentialModel | None
     scales: Tensor
+    molecule: Frames | None = None
 
 
 def make_data(config: DynamicsConfig) -> DynamicsData:
@@ -77,11 +88,8 @@ def _lifted_springs(
 
 
 def _molecule(settings: MoleculeSettings) -> DynamicsData:
-    """Make the trajectories of a molecule.
-
-    Scales are the root mean square changes of q and p within a segment, for momenta are of another
-    size than positions.
-    """
+    """Make the trajectories of a molecule under a teacher, or take those of a file."""
+    frames = read_frames(settings)
     n_train, n_test = (
         round(1000.0 * length / settings.timestep) + 1 for length in (settings.train, settings.test)
     )
@@ -95,18 +103,42 @@ def _molecule(settings: MoleculeSettings) -> DynamicsData:
             f"data.test is {settings.test} ps, {n_test} states of {settings.timestep} fs; give at "
             f"least {N_TRANSITIONS + 1}"
         )
+    if len(frames) > 1:
+        whole = given_trajectory(settings, frames)
+        if n_train + n_test > len(frames):
+            raise UserError(
+                f"data.path {settings.path} holds {len(frames)} frames; data.train, data.test and "
+                f"data.timestep, between frames, ask for {n_train} and {n_test} more: set them"
+            )
+        molecule = frames_from_atoms(frames[:1], source=(settings.path,))
+        return _divided(whole, whole, n_train, slice(n_train, n_train + n_test), None, molecule)
     teacher = make_teacher(settings)
     both = run_teacher(teacher, settings)
-    pieces = cut(Segments(both.states[:1, :n_train], both.times, both.systems))
-    n_valid = pieces.n_systems // 10
-    seen = Segments(
-        both.states[1:, :n_test],
-        both.times[:n_test],
-        both.systems.pick(torch.ones(1, dtype=torch.int64)),
+    other = Segments(
+        both.states[1:], both.times, both.systems.pick(torch.ones(1, dtype=torch.int64))
     )
+    return _divided(both, other, n_train, slice(n_test), teacher, teacher.frames)
+
+
+def _divided(
+    first: Segments,
+    second: Segments,
+    n_train: int,
+    tested: slice,
+    teacher: MolecularPotential | None,
+    molecule: Frames,
+) -> DynamicsData:
+    """Train on the beginning of one trajectory, a tenth of it to validate; test on a second.
+
+    Scales are the root mean square changes of q and p within a segment, for momenta are of another
+    size than positions.
+    """
+    pieces = cut(Segments(first.states[:1, :n_train], first.times, first.systems))
+    n_valid = pieces.n_systems // 10
+    seen_states = second.states[:, tested]
+    seen = Segments(seen_states, second.times[: seen_states.shape[1]], second.systems)
     train = pieces.pick(torch.arange(pieces.n_systems - n_valid))
     changes = train.states[:, 1:] - train.states[:, :1]
     valid = pieces.pick(torch.arange(pieces.n_systems - n_valid, pieces.n_systems))
-    return DynamicsData(
-        train, valid, cut(seen), seen, teacher, changes.square().mean((0, 1, 3, 4)).sqrt()
-    )
+    scales = changes.square().mean((0, 1, 3, 4)).sqrt()
+    return DynamicsData(train, valid, cut(seen), seen, teacher, scales, molecule)

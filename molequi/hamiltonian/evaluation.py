@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from molequi.hamiltonian.data import DynamicsData
 from molequi.hamiltonian.mechanics import (
     HamiltonianModel,
-    PotentialModel,
     Segments,
     Systems,
     angular_momentum,
@@ -74,7 +73,11 @@ def energies_along(model: HamiltonianModel, states: Tensor, systems: Systems) ->
 
 @torch.no_grad()
 def follow(
-    model: nn.Module, truth: PotentialModel, trajectories: Segments, *, n_substeps: int = _SUBSTEPS
+    model: nn.Module,
+    truth: HamiltonianModel,
+    trajectories: Segments,
+    *,
+    n_substeps: int = _SUBSTEPS,
 ) -> Rollout:
     """Roll the model out from the first states of true trajectories and compare."""
     systems, states = trajectories.systems, trajectories.states
@@ -116,13 +119,15 @@ def measure(model: nn.Module, data: DynamicsData) -> Measured:
             for rows in parts
         ]
     test = sum(errors) / data.test.n_systems
+    result = {"test_mse": _row(test)}
+    if data.truth is None:
+        return _without_teacher(model, data.rollouts, result)
     rollout = follow(
         model,
         data.truth,
         data.rollouts,
         n_substeps=1 if isinstance(data.truth, MolecularPotential) else _SUBSTEPS,
     )
-    result = {"test_mse": _row(test)}
     if isinstance(data.truth, MolecularPotential):
         result |= _molecule_rows(model, data.truth, data.rollouts, rollout)
         return Measured(result, rollout)
@@ -130,6 +135,41 @@ def measure(model: nn.Module, data: DynamicsData) -> Measured:
     result["rollout_energy_error"] = _row(rollout.energy[1:].mean())
     result["linear_momentum_change"] = _row(rollout.linear.max())
     result["angular_momentum_change"] = _row(rollout.angular.max())
+    return Measured(result, rollout)
+
+
+def _without_teacher(
+    model: nn.Module, trajectory: Segments, result: dict[str, dict[str, Any]]
+) -> Measured:
+    """Compare with the trajectory alone: forces with dp/dt by central differences.
+
+    A model without an energy has no change of its own.
+    """
+    states, step = trajectory.states, trajectory.times[1] - trajectory.times[0]
+    true = (states[0, 2:, 1] - states[0, :-2, 1]) / (2.0 * step)
+    every = max(len(true) // _N_FORCE_FRAMES, 1)
+    frames, true = states[0, 1:-1:every], true[::every]
+    copies = trajectory.systems.pick(torch.zeros(len(frames), dtype=torch.int64))
+    with torch.no_grad():
+        learned = model(frames, copies)[:, 1]
+        predicted = rk4(lambda z: model(z, trajectory.systems), states[:, 0], trajectory.times)
+    change = predicted.new_zeros(predicted.shape[:2])
+    result |= {
+        "force_mae": _row((learned - true).abs().mean(), "eV/Å"),
+        "force_baseline_mae": _row(true.abs().mean(), "eV/Å"),
+    }
+    if isinstance(model, HamiltonianModel):
+        energies = energies_along(model, predicted, trajectory.systems)
+        change = energies - energies[:, :1]
+        result["own_energy_change"] = _row(change.abs().max(), "eV")
+    rollout = Rollout(
+        predicted=predicted,
+        state=(predicted - states).square().mean((0, 2, 3, 4)),
+        energy=change.abs().mean(0),
+        energy_change=change,
+        linear=_relative_change(linear_momentum(predicted)),
+        angular=_relative_change(angular_momentum(predicted)),
+    )
     return Measured(result, rollout)
 
 

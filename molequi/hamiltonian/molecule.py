@@ -1,12 +1,16 @@
-"""Trajectories of a molecule under a molecular model.
+"""Trajectories of a molecule: of a file, or under a molecular model.
 
-What a potential is learned from, and the teacher that it is compared with.
+What a potential is learned from, and the teacher that it is compared with where there is one.
 
 Units: eV, Å, amu; the unit of time that follows is `ase.units`'s, 10.18 fs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import ase
+import numpy as np
 import torch
 from ase import units
 from ase.data import atomic_masses
@@ -25,30 +29,66 @@ from molequi.structures.readers import read_structures
 _SETTLING = 50.0
 
 
+def read_frames(settings: MoleculeSettings) -> list[ase.Atoms]:
+    """Return what `data.path` holds: one molecule, or a trajectory of one.
+
+    Raises UserError where a frame is damaged, periodic, or of other atoms than the first.
+    """
+    found = [structure for _, structure in read_structures(find_data(settings.path))]
+    broken = [structure for structure in found if isinstance(structure, str)]
+    if broken:
+        raise UserError(f"data.path {settings.path} holds {broken[0]}")
+    frames = [structure for structure in found if not isinstance(structure, str)]
+    for number, atoms in enumerate(frames):
+        if atoms.pbc.any():
+            raise UserError(f"data.path {settings.path} is periodic; give a molecule")
+        if list(atoms.numbers) != list(frames[0].numbers):
+            raise UserError(
+                f"data.path {settings.path}: frame {number} has other atoms than frame 0; give one "
+                "molecule, or a trajectory of one with its atoms in one order"
+            )
+    return frames
+
+
 def make_teacher(settings: MoleculeSettings) -> MolecularPotential:
     """Return the teacher of one molecule.
 
     Raises UserError where the file does not hold one molecule that the teacher knows.
     """
-    found = [structure for _, structure in read_structures(find_data(settings.path))]
-    broken = [text for text in found if isinstance(text, str)]
-    if len(found) != 1 or broken:
+    structures = read_frames(settings)
+    if len(structures) != 1:
         raise UserError(
-            f"data.path {settings.path} holds "
-            f"{broken[0] if broken else f'{len(found)} structures'}; give a file with one molecule"
+            f"data.path {settings.path} holds {len(structures)} structures; give a file with one "
+            "molecule"
         )
-    atoms = [structure for structure in found if not isinstance(structure, str)]
-    frames = frames_from_atoms(atoms, source=(settings.path,))
+    frames = frames_from_atoms(structures, source=(settings.path,))
     model = load(settings.teacher, dtype="float64")
     if "energy" not in model.outputs:
         raise UserError(
             f"data.teacher {settings.teacher} predicts {', '.join(model.outputs)}; give a model "
             "with an energy"
         )
-    if bool(frames.pbc.any()):
-        raise UserError(f"data.path {settings.path} is periodic; give a molecule")
     model.check_input(frames.batch(torch.arange(1), model.cutoff)[0])
     return MolecularPotential(model.freeze(), frames)
+
+
+def given_trajectory(settings: MoleculeSettings, frames: Sequence[ase.Atoms]) -> Segments:
+    """Return the trajectory of a file, its frames `data.timestep` apart.
+
+    Raises UserError where a frame has no momenta.
+    """
+    for number, atoms in enumerate(frames):
+        if not atoms.has("momenta"):
+            raise UserError(
+                f"data.path {settings.path}: frame {number} has no momenta, which a trajectory to "
+                "learn from needs in every frame; `molequi md` and ASE write them"
+            )
+    states = torch.from_numpy(
+        np.array([[atoms.get_positions(), atoms.get_momenta()] for atoms in frames])
+    )
+    times = torch.arange(len(frames), dtype=torch.float64) * settings.timestep * units.fs
+    molecule = frames_from_atoms(frames[:1], source=(settings.path,))
+    return Segments(states[None], times, describe_molecule(molecule, 1))
 
 
 def describe_molecule(frames: Frames, n_systems: int) -> Systems:

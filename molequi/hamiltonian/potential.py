@@ -39,6 +39,18 @@ class MolecularPotential(PotentialModel):
         self.model = model.eval() if isinstance(model, MolecularModel) else model
         self.frames = frames
 
+    @property
+    def learner(self) -> MolecularModel:
+        """The model that is trained."""
+        if isinstance(self.model, FrozenModel):
+            raise TypeError("a frozen potential cannot be trained, so it has no learner")
+        return self.model
+
+    @property
+    def charge_multiplicity(self) -> tuple[tuple[int, int], ...]:
+        """The total charge, e, and the multiplicity of the molecule."""
+        return ((int(self.frames.total_charge[0]), int(self.frames.spin_multiplicity[0])),)
+
     def frozen(self) -> MolecularPotential:
         """Return the potential as it is now, for long runs without training."""
         if isinstance(self.model, FrozenModel):

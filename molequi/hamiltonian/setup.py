@@ -8,7 +8,7 @@ from torch import nn
 from molequi.hamiltonian.config import DynamicsConfig
 from molequi.hamiltonian.data import DynamicsData
 from molequi.hamiltonian.models import RECIPES, Shape, make_dynamics
-from molequi.hamiltonian.potential import LEARNING_RATE, MolecularPotential, make_potential
+from molequi.hamiltonian.potential import LEARNING_RATE, make_potential
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.runtime.device import as_device, as_dtype
 
@@ -32,12 +32,12 @@ def learning_rate(config: DynamicsConfig) -> float:
 
 
 def _build_potential(config: DynamicsConfig, data: DynamicsData) -> nn.Module:
-    if not isinstance(data.truth, MolecularPotential):
-        raise TypeError(f"a backbone learns from a molecule, not from {data.truth!r}")
+    if data.molecule is None:
+        raise TypeError("a backbone learns from a molecule, and these data have none")
     return make_potential(
         config.model.kind,
         config.model.overrides(),
-        data.truth.frames,
+        data.molecule,
         data.train,
         config.training.seed,
     )

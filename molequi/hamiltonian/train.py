@@ -5,6 +5,7 @@ Interrupted runs go on where they stopped.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
@@ -19,7 +20,9 @@ from molequi.hamiltonian.config import DynamicsConfig, make_dynamics_config
 from molequi.hamiltonian.data import DynamicsData, make_data
 from molequi.hamiltonian.evaluation import Rollout, measure
 from molequi.hamiltonian.loop import DynamicsRun
+from molequi.hamiltonian.potential import MolecularPotential
 from molequi.hamiltonian.setup import build
+from molequi.models.checkpoint import save_model
 from molequi.plots import learning_curve, rollout_errors
 from molequi.runtime.files import written_by_rename
 from molequi.runtime.gate import reading
@@ -58,8 +61,8 @@ def fit_dynamics(
     with RunLog(directory.log):
         _run(run, directory, MetricsFile(directory.metrics, csv_size))
         model.load_state_dict(run.best)
-        result, rollout = measure(model.cpu(), data)
-        _write_model(config, run, directory)
+        _write_model(config, model.cpu(), run, directory)
+        result, rollout = measure(model, data)
         _write_rollout(config, rollout, data.rollouts.times.numpy(), directory)
         _draw_history(run, directory)
         directory.write_result(result)
@@ -104,15 +107,32 @@ def load_dynamics(folder: str | os.PathLike[str]) -> TrainedDynamics:
     data = make_data(config)
     on_cpu = config.training.model_copy(update={"device": "cpu"})
     model = build(config.model_copy(update={"training": on_cpu}), data)
-    tensors = read_tensors(directory.model).tensors
+    file = read_tensors(directory.model)
     with reading(directory.model, "model of this run"):
-        model.load_state_dict(tensors)
+        if isinstance(model, MolecularPotential) and "molequi" in file.texts:
+            model.learner.load_state_dict(file.tensors)
+        else:
+            model.load_state_dict(file.tensors)
     return TrainedDynamics(model.double().eval().requires_grad_(False), config, data)
 
 
-def _write_model(config: DynamicsConfig, run: DynamicsRun, directory: RunDirectory) -> None:
-    description = json.dumps({"format": FORMAT, "dynamics": config.model.kind})
-    write_tensors(directory.model, run.best, {"molequi_dynamics": description})
+def _write_model(
+    config: DynamicsConfig, model: nn.Module, run: DynamicsRun, directory: RunDirectory
+) -> None:
+    """Write the best weights: of a backbone as a model like any other, which all commands serve."""
+    if not isinstance(model, MolecularPotential):
+        description = json.dumps({"format": FORMAT, "dynamics": config.model.kind})
+        write_tensors(directory.model, run.best, {"molequi_dynamics": description})
+        return
+    level = "learned from a trajectory; its zero means nothing"
+    learner = model.learner
+    learner.metadata = dataclasses.replace(
+        learner.metadata,
+        name=config.name,
+        level={"energy": level, "forces": level},
+        charge_multiplicity=model.charge_multiplicity,
+    )
+    save_model(learner, directory.model)
 
 
 def _write_rollout(

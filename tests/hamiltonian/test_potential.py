@@ -186,7 +186,7 @@ def test_lieconv_without_continuous_forces_is_refused(potential):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "tensor"}, "known are fc, h-fc, .*, spherical, invariants, lieconv"),
+        ({"kind": "tensor"}, "known are fc, h-fc, .*, spherical, invariants, coordinates, lieconv"),
         (
             {"kind": "spherical", "backbone": {"n_channels": 3}},
             "model.backbone.n_channels is said by model.width",
@@ -198,7 +198,7 @@ def test_lieconv_without_continuous_forces_is_refused(potential):
         ({"kind": "spherical", "backbone": {"l_maxx": 3}}, "did you mean 'model.backbone.l_max'"),
         (
             {"kind": "invariant", "backbone": {"l_max": 1}},
-            "model.backbone is for spherical, invariants, lieconv, mace, model.kind is invariant",
+            "is for spherical, invariants, coordinates, lieconv, mace, model.kind is invariant",
         ),
     ],
 )
