@@ -55,3 +55,16 @@ class LiftedNetwork(nn.Module):
             )
         elements, orbits = self.group.lift(positions)
         return pair_coordinates(self.group, elements.squeeze(2), orbits.squeeze(2))
+
+
+def frame_angles(positions: Tensor, masses: Tensor) -> Tensor:
+    """Return the angle of sum_j m_j r_ij / (1 + r_ij^2) of every particle: (B, N).
+
+    positions: (B, N, 2). masses: (B, N). It turns with the particles, whose lifts by it make every
+    invariant of SE(2) exact; where the sum vanishes, which two or more particles around a third
+    must be placed for, it jumps.
+    """
+    vectors = positions[:, None] - positions[:, :, None]
+    weights = masses[:, None] / (1.0 + vectors.square().sum(-1))
+    sums = (weights[..., None] * vectors).sum(2)
+    return torch.atan2(sums[..., 1], sums[..., 0])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from molequi.errors import UserError
 from molequi.hamiltonian.graph_networks import FullyConnected, InvariantGraph, ObjectGraph
-from molequi.hamiltonian.lie_networks import LiftedNetwork
+from molequi.hamiltonian.lie_networks import LiftedNetwork, frame_angles
 from molequi.hamiltonian.mechanics import HamiltonianModel, PotentialModel, Systems
 
 
@@ -122,18 +122,22 @@ class LiftedField(nn.Module):
 class LiftedPotential(PotentialModel):
     """HLieConv: V(q) by convolutions over the group and a mean over the particles.
 
-    `is_centred`: q relative to its mean.
+    is_centred: q relative to its mean. is_framed: the angle of a particle's lift is that of what
+    stands around it, so that the lifts to SE(2) turn along.
     """
 
-    def __init__(self, shape: Shape, *, group: str, is_centred: bool = False) -> None:
+    def __init__(
+        self, shape: Shape, *, group: str, is_centred: bool = False, is_framed: bool = False
+    ) -> None:
         super().__init__()
         self.network = LiftedNetwork(group, shape.n_features, 1, shape.width, shape.n_layers)
-        self.is_centred = is_centred
+        self.is_centred, self.is_framed = is_centred, is_framed
 
     def potential(self, positions: Tensor, systems: Systems) -> Tensor:
         """Return V of every system: (B,)."""
         positions = _centred(positions) if self.is_centred else positions
-        return self.network(positions, systems.features, systems.angles).mean((1, 2))
+        angles = frame_angles(positions, systems.masses) if self.is_framed else systems.angles
+        return self.network(positions, systems.features, angles).mean((1, 2))
 
 
 class InvariantPotential(PotentialModel):
@@ -181,6 +185,9 @@ RECIPES = {
         partial(LiftedPotential, group="SO(2)", is_centred=True), 384, 4, 1e-3, planar=True
     ),
     "hlieconv-se2": Recipe(partial(LiftedPotential, group="SE(2)"), 384, 4, 1e-3, planar=True),
+    "hlieconv-se2-framed": Recipe(
+        partial(LiftedPotential, group="SE(2)", is_framed=True), 384, 4, 1e-3, planar=True
+    ),
     "invariant": Recipe(InvariantPotential, 64, 1, 3e-3),
 }
 

@@ -25,9 +25,10 @@ TRANSLATION = {
     "hlieconv-t2",
     "hlieconv-so2-centred",
     "hlieconv-se2",
+    "hlieconv-se2-framed",
     "invariant",
 }
-ROTATION = {"hlieconv-so2", "hlieconv-so2-centred", "invariant"}
+ROTATION = {"hlieconv-so2", "hlieconv-so2-centred", "hlieconv-se2-framed", "invariant"}
 EXCHANGE = set(RECIPES) - {"fc", "h-fc"}
 HAMILTONIAN = set(RECIPES) - {"fc", "ogn", "lieconv-t2"}
 ROUNDING = 1e-10
