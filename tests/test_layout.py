@@ -33,9 +33,10 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("properties", "property table declarations"),
     (
         "groups",
-        "stable rotations lie scalings translations rotation_groups motions lie_groups finite "
-        "representations relations null_spaces intertwiners named_representations networks "
-        "equivarify clouds norms lieconv",
+        "stable principal_axes rotations lie scalings translations rotation_groups motions "
+        "stable principal_axes rotations lie scalings translations rotation_groups motions "
+        "lie_groups finite representations relations null_spaces intertwiners "
+        "named_representations networks equivarify clouds norms lieconv",
     ),
     (
         "structures",

@@ -91,8 +91,8 @@ class ArchitectureSettings(Settings):
     """Of lieconv: the group that atoms are lifted to, trivial, T(3), SO(3) or SE(3)."""
     n_lifts: Count | None = None
     """Of lieconv: elements of the group for each atom."""
-    lifts: Literal["sampled", "fixed"] | None = None
-    """Of lieconv: sampled in every call, or fixed."""
+    lifts: Literal["sampled", "fixed", "frames"] | None = None
+    """Of lieconv: sampled in every call, fixed, or four frames of principal axes for SE(3)."""
     radius: Positive | None = None
     """Of lieconv: of neighbourhoods, in the metric of the group; all atoms by default."""
     n_middle: Count | None = None

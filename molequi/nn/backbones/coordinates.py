@@ -11,6 +11,7 @@ from torch.nn import functional
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.groups.finite import point_group
+from molequi.groups.principal_axes import principal_frames
 from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures, settings_of
 from molequi.nn.linear import Perceptron, silu
 from molequi.nn.module_list import ModuleListOf
@@ -156,7 +157,7 @@ class CoordinateBackbone(BackboneBase):
         """
         vectors = edge_vectors(graph)
         if self.has_frames:
-            frames = principal_frames(graph)
+            frames = _frames_of(graph)
             of_atom = turning_matrices(frames, self.irreps_out)[:, graph.batch]
             turned = torch.einsum(
                 "keyx,ey->kex", frames[:, graph.batch[graph.edge_index[1]]], vectors
@@ -187,28 +188,13 @@ class CoordinateBackbone(BackboneBase):
                 self.network.neighbor_count[layer] *= inputs.pop().square().mean().clamp(min=1e-6)
 
 
-def principal_frames(graph: AtomGraph) -> Tensor:
-    """Return the frames of the principal axes of each molecule, in columns: (8, B, 3, 3), float64.
-
-    The axes in all their signs, left-handed frames included. Atoms count alike.
-    Raises UserError for a periodic structure, which has no such axes.
-    """
+def _frames_of(graph: AtomGraph) -> Tensor:
     if bool(graph.pbc.any()):
         raise UserError(
             "a periodic structure has no principal axes; take a point group, such as "
             "model.average=Oh"
         )
-    positions = graph.positions.detach()
-    sums = positions.new_zeros(graph.n_molecules, 4).index_add(
-        0, graph.batch, functional.pad(positions, (0, 1), value=1.0)
-    )
-    centred = positions - (sums[:, :3] / sums[:, 3:].clamp(min=1.0))[graph.batch]
-    spread = positions.new_zeros(graph.n_molecules, 3, 3).index_add(
-        0, graph.batch, centred[:, :, None] * centred[:, None, :]
-    )
-    axes = torch.linalg.eigh(spread)[1]
-    signs = torch.cartesian_prod(*[positions.new_tensor([1.0, -1.0])] * 3)
-    return axes * signs[:, None, None, :]
+    return principal_frames(graph.positions.detach(), graph.batch, graph.n_molecules)
 
 
 def _linear(network: Perceptron, x: Tensor) -> Tensor:

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.groups.clouds import make_cloud, n_coordinates
-from molequi.groups.lie import LieGroup
+from molequi.groups.lie import LieGroup, motion
 from molequi.groups.lie_groups import group_named
 from molequi.groups.lieconv import LieResNet, Stage
 from molequi.groups.norms import measuring
+from molequi.groups.principal_axes import principal_frames
 from molequi.groups.rotations import haar_space
 from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures, settings_of
 from molequi.nn.radial import envelope
@@ -30,10 +31,11 @@ class LieConvBackbone(BackboneBase):
     An atom's features are the mean over its lifts.
 
     group: trivial, T(3), SO(3) or SE(3) (`symmetry.groups`). n_lifts: group elements per atom.
-    lifts: `sampled` (drawn anew in every call) or `fixed` (the same few stabilizer elements, the
-    identity first, for every atom and call). radius: of the neighbourhoods in the metric of the
-    group; all atoms of a molecule where there is none. augmentation: `none`, or `rotations`, which
-    turns every molecule at random in training.
+    lifts: `sampled` (drawn anew in every call), `fixed` (the same few stabilizer elements, the
+    identity first, for every atom and call) or, to SE(3), `frames`: the four right-handed frames of
+    the molecule's principal axes, which turn with it, so that nothing is left to chance.
+    radius: of the neighbourhoods in the metric of the group; all atoms of a molecule where there is
+    none. augmentation: `none`, or `rotations`, which turns every molecule at random in training.
     cutoff: Å, of the pairs that heads see, such as charge flows; the convolution does not use it.
     Positions are taken as they are: only a group with translations makes the outputs independent of
     the origin.
@@ -67,6 +69,7 @@ class LieConvBackbone(BackboneBase):
         self.group = group_named(group, 3)
         _check_choices(lifts, augmentation)
         _check_group(self.group, group, n_lifts)
+        _check_frames(lifts, group, n_lifts)
         stages = [Stage(math.inf if radius is None else float(radius))] * n_layers
         self.network = LieResNet(
             n_channels,
@@ -78,6 +81,7 @@ class LieConvBackbone(BackboneBase):
         )
         self.n_lifts, self.turns = n_lifts, augmentation == "rotations"
         self.is_sampled = lifts == "sampled" and not self.group.is_free
+        self.has_frames = lifts == "frames"
         self.register_buffer("stabilizers", self._draw_stabilizers())
 
     @property
@@ -102,6 +106,11 @@ class LieConvBackbone(BackboneBase):
             return (
                 f"its lifts to {name} are drawn anew in every call (model.lifts=sampled), so its "
                 "energy is not a function of the positions"
+            )
+        if self.has_frames:
+            return (
+                "its frames of principal axes jump where two moments of inertia are equal "
+                "(model.lifts=frames)"
             )
         if self.settings["radius"] is not None:
             return (
@@ -172,7 +181,7 @@ class LieConvBackbone(BackboneBase):
         if self.training and self.turns:
             points = torch.einsum("bij,bnj->bni", haar_space((n_molecules,), points), points)
         lift = self.group.lift(
-            points, self.n_lifts, stabilizers=None if self.is_sampled else self.stabilizers
+            points, self.n_lifts, stabilizers=self._turns(points[batch, place], batch, n_molecules)
         )
         elements = lift.elements if motion is None else motion.to(lift.elements) @ lift.elements
         repeated = mask.repeat_interleave(self.n_lifts, dim=1)
@@ -188,6 +197,13 @@ class LieConvBackbone(BackboneBase):
             nn.functional.embedding(species, self.embedding).repeat_interleave(self.n_lifts, dim=1),
         )
         return features.unflatten(1, (size, self.n_lifts)).mean(2)[batch, place]
+
+    def _turns(self, positions: Tensor, batch: Tensor, n_molecules: int) -> Tensor | None:
+        """Return the stabilizer elements of the lifts, None where they are to be drawn."""
+        if not self.has_frames:
+            return None if self.is_sampled else self.stabilizers
+        frames = principal_frames(positions.detach(), batch, n_molecules)[:4].transpose(0, 1)
+        return motion(frames, frames.new_zeros(*frames.shape[:2], 3))[:, None]
 
     def _draw_stabilizers(self) -> Tensor:
         drawn = self.group.stabilizer(
@@ -210,10 +226,19 @@ def _check_group(group: LieGroup, name: str, n_lifts: int) -> None:
         )
 
 
-def _check_choices(lifts: str, augmentation: str) -> None:
-    if lifts not in {"sampled", "fixed"}:
+def _check_frames(lifts: str, name: str, n_lifts: int) -> None:
+    if lifts == "frames" and (name != "SE(3)" or n_lifts != 4):
         raise UserError(
-            f"model.lifts is {lifts!r}; it must be 'sampled' (drawn in every call) or 'fixed'"
+            f"model.lifts=frames are four lifts to SE(3), the config has model.group={name} and "
+            f"model.n_lifts={n_lifts}; set SE(3) and 4"
+        )
+
+
+def _check_choices(lifts: str, augmentation: str) -> None:
+    if lifts not in {"sampled", "fixed", "frames"}:
+        raise UserError(
+            f"model.lifts is {lifts!r}; it must be 'sampled' (drawn in every call) or 'fixed', or "
+            "'frames' for SE(3)"
         )
     if augmentation not in {"none", "rotations"}:
         raise UserError(f"model.augmentation is {augmentation!r}; it must be 'none' or 'rotations'")

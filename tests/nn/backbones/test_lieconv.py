@@ -62,6 +62,24 @@ def test_translations_are_exact_for_t3_and_not_for_the_trivial_group(dtype):
     assert change["trivial"] > 1e-3
 
 
+def test_frames_leave_nothing_of_se3_to_chance():
+    """Molecules of one piece turn and move, with lifts of their own in each call; one is chiral."""
+    model = make(group="SE(3)", lifts="frames", n_lifts=4)
+    here, again, there = (
+        homo(model, graph)
+        for graph in (
+            graph_of(),
+            graph_of(),
+            moved(random_rotation(np.random.default_rng(0)), np.array([0.5, -2.0, 1.0])),
+        )
+    )
+    assert torch.equal(here, again)
+    assert float((here - there)[:3].abs().max()) < 1e-10
+    assert "jump" in model.capabilities.no_forces_reason
+    with pytest.raises(UserError, match="model.lifts=frames"):
+        make("energy", "forces", group="SE(3)", lifts="frames", n_lifts=4)
+
+
 @pytest.mark.parametrize("group", ["SO(3)", "SE(3)"])
 def test_sampled_lifts_are_equivariant_in_distribution(group):
     """The means over resamplings of a molecule and of its image agree.
@@ -184,6 +202,8 @@ def test_so3_does_jump():
         ({"group": "SE(2)"}, "no group 'SE\\(2\\)' on points in 3 dimensions"),
         ({"lifts": "some"}, "model.lifts is 'some'"),
         ({"augmentation": "flips"}, "model.augmentation is 'flips'"),
+        ({"lifts": "frames", "group": "SE(3)"}, "are four lifts to SE\\(3\\)"),
+        ({"lifts": "frames", "group": "SO(3)", "n_lifts": 4}, "are four lifts to SE\\(3\\)"),
         (
             {"group": "T(3)", "n_lifts": 4},
             "model.n_lifts is 4, but an atom has only one lift to T\\(3\\)",
