@@ -47,7 +47,8 @@ class LieConv(nn.Module):
 
     k = W s(a), so first b_i = sum_j s_ij f_j^T, then W b_i. The kernel matrices (pairs, C_out,
     C_in) are never made: n_middle numbers per pair are. n_pair: A. radius: of the neighbourhood, in
-    the distance.
+    the distance. n_neighbors: at most so many of them, drawn anew in every call, of which the mean
+    is then an estimate; all of them where there is none.
     """
 
     def __init__(
@@ -59,10 +60,11 @@ class LieConv(nn.Module):
         n_hidden: int = 32,
         n_middle: int = 16,
         radius: float = math.inf,
+        n_neighbors: int | None = None,
         norm: Norm = MaskedBatchNorm,
     ) -> None:
         super().__init__()
-        self.n_middle, self.radius = n_middle, radius
+        self.n_middle, self.radius, self.n_neighbors = n_middle, radius, n_neighbors
         self.kernel = KernelNetwork(n_pair, n_hidden, n_middle, norm)
         self.mix = nn.Linear(n_middle * n_in, n_out)
 
@@ -71,6 +73,8 @@ class LieConv(nn.Module):
         here = cloud.mask if receivers is None else receivers.mask
         seen = cloud if receivers is None else cloud.received_by(receivers)
         near = (seen.distances <= self.radius) & here[:, :, None] & cloud.mask[:, None, :]
+        if self.n_neighbors is not None:
+            near = some_of(near, self.n_neighbors)
         if bool(near.all()):
             mixed = (
                 torch.einsum("bijm,bjc->bimc", self.kernel(seen.coordinates), features)
@@ -86,6 +90,15 @@ class LieConv(nn.Module):
             / near.sum(2).clamp(min=1)[:, :, None, None]
         )
         return self.mix(mixed.flatten(2)) * here[..., None]
+
+
+def some_of(near: Tensor, n_neighbors: int) -> Tensor:
+    """Keep at most so many true entries of each last axis, any of them with equal chance."""
+    if near.shape[-1] <= n_neighbors:
+        return near
+    ranks = torch.rand(near.shape, device=near.device).masked_fill(~near, 2.0)
+    last = ranks.kthvalue(n_neighbors, dim=-1, keepdim=True).values
+    return near & (ranks <= last)
 
 
 class BottleneckBlock(nn.Module):
@@ -104,6 +117,7 @@ class BottleneckBlock(nn.Module):
         n_hidden: int = 32,
         n_middle: int = 16,
         radius: float = math.inf,
+        n_neighbors: int | None = None,
         norm: Norm = MaskedBatchNorm,
     ) -> None:
         super().__init__()
@@ -118,6 +132,7 @@ class BottleneckBlock(nn.Module):
             n_hidden=n_hidden,
             n_middle=n_middle,
             radius=radius,
+            n_neighbors=n_neighbors,
             norm=norm,
         )
 
@@ -136,10 +151,11 @@ class BottleneckBlock(nn.Module):
 
 
 class Stage(NamedTuple):
-    """A block of the network: the radius of its neighbourhoods, the fraction of points it keeps."""
+    """A block: radius and size of its neighbourhoods, the fraction of points it keeps."""
 
     radius: float = math.inf
     fraction: float = 1.0
+    n_neighbors: int | None = None
 
 
 class LieResNet(nn.Module):
@@ -176,7 +192,9 @@ class LieResNet(nn.Module):
             n_middle=n_middle,
             norm=norm,
         )
-        self.blocks = nn.ModuleList(make_block(radius=stage.radius) for stage in stages)
+        self.blocks = nn.ModuleList(
+            make_block(radius=stage.radius, n_neighbors=stage.n_neighbors) for stage in stages
+        )
         self.norm = norm(n_channels)
 
     def forward(

@@ -95,6 +95,8 @@ class ArchitectureSettings(Settings):
     """Of lieconv: sampled in every call, fixed, or four frames of principal axes for SE(3)."""
     radius: Positive | None = None
     """Of lieconv: of neighbourhoods, in the metric of the group; all atoms by default."""
+    n_neighbors: Count | None = None
+    """Of lieconv: lifts of each neighbourhood that are drawn in every call; all by default."""
     n_middle: Count | None = None
     """Of lieconv: width of the bottleneck."""
     augmentation: Literal["none", "rotations"] | None = None

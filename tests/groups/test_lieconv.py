@@ -21,7 +21,7 @@ from molequi.groups.clouds import (
     random_points,
 )
 from molequi.groups.lie_groups import GROUPS, group_named
-from molequi.groups.lieconv import LieConv, LieResNet, Stage
+from molequi.groups.lieconv import LieConv, LieResNet, Stage, some_of
 from molequi.groups.norms import MaskedBatchNorm, measuring
 
 ALL = [(dim, name) for dim, table in GROUPS.items() for name in table]
@@ -325,3 +325,18 @@ def test_derivatives_through_training_mode_are_right():
     points = random(2, 3, 3, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(function, points)
     assert torch.autograd.gradgradcheck(function, points)
+
+
+def test_sampled_neighbourhoods_estimate_the_whole_mean() -> None:
+    """Every entry is kept with the same chance, n of each row; the mean over draws is the sum."""
+    torch.manual_seed(0)
+    near = torch.rand(1, 3, 8) < 0.7
+    near[0, 2] = False
+    near[0, 2, 1] = True
+    counts = near.sum(-1)
+    draws = torch.stack([some_of(near, 4) for _ in range(3000)])
+    assert torch.equal(draws.sum(-1), counts.clamp(max=4).expand(3000, -1, -1))
+    assert not (draws & ~near).any()
+    chance = near * (4.0 / counts.clamp(min=4))[..., None]
+    assert (draws.double().mean(0) - chance).abs().max() < 0.05
+    assert torch.equal(some_of(near, 8), near)

@@ -35,7 +35,9 @@ class LieConvBackbone(BackboneBase):
     identity first, for every atom and call) or, to SE(3), `frames`: the four right-handed frames of
     the molecule's principal axes, which turn with it, so that nothing is left to chance.
     radius: of the neighbourhoods in the metric of the group; all atoms of a molecule where there is
-    none. augmentation: `none`, or `rotations`, which turns every molecule at random in training.
+    none. n_neighbors: at most so many lifts of each neighbourhood, drawn in every call; all of them
+    where there is none. augmentation: `none`, or `rotations`, which turns every molecule at random
+    in training.
     cutoff: Å, of the pairs that heads see, such as charge flows; the convolution does not use it.
     Positions are taken as they are: only a group with translations makes the outputs independent of
     the origin.
@@ -58,6 +60,7 @@ class LieConvBackbone(BackboneBase):
         n_lifts: int = 1,
         lifts: str = "sampled",
         radius: float | None = None,
+        n_neighbors: int | None = None,
         n_hidden: int = 32,
         n_middle: int = 16,
         augmentation: str = "none",
@@ -70,7 +73,8 @@ class LieConvBackbone(BackboneBase):
         _check_choices(lifts, augmentation)
         _check_group(self.group, group, n_lifts)
         _check_frames(lifts, group, n_lifts)
-        stages = [Stage(math.inf if radius is None else float(radius))] * n_layers
+        reach = math.inf if radius is None else float(radius)
+        stages = [Stage(reach, n_neighbors=n_neighbors)] * n_layers
         self.network = LieResNet(
             n_channels,
             n_channels,
@@ -107,6 +111,8 @@ class LieConvBackbone(BackboneBase):
                 f"its lifts to {name} are drawn anew in every call (model.lifts=sampled), so its "
                 "energy is not a function of the positions"
             )
+        if self.settings["n_neighbors"] is not None:
+            return "its neighbourhoods are drawn anew in every call (model.n_neighbors)"
         if self.has_frames:
             return (
                 "its frames of principal axes jump where two moments of inertia are equal "
