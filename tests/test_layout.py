@@ -34,7 +34,6 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "groups",
         "stable principal_axes rotations lie scalings translations rotation_groups motions "
-        "stable principal_axes rotations lie scalings translations rotation_groups motions "
         "lie_groups finite representations relations null_spaces intertwiners "
         "named_representations networks equivarify clouds norms lieconv",
     ),

@@ -26,7 +26,7 @@ class CoordinateNetwork(nn.Module):
     h_i' = (h_i + net(n^(-1/2) sum_j u(r_ij) silu(A h_j + B h_i + D b(r_ij) (1, x/r, y/r, z/r)))) /
     sqrt(2), b Bessel functions. Every component of an edge vector is an input of its own, so that
     turning a molecule changes everything. n is a constant of each layer, see
-    `EquivarifiedBackbone.calibrate`.
+    `CoordinateBackbone.calibrate`.
     """
 
     neighbor_count: Tensor
