@@ -92,7 +92,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "datasets",
         "offsets in_memory making displaced sparse_targets conversion contacts duplicates outliers "
         "report labelled_set large_arrays array_files npz splits chosen_splits fingerprints "
-        "download places base prepared",
+        "download places trajectories base prepared",
     ),
     (
         "datasets.formats",

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.in_memory import Frames
+from molequi.datasets.trajectories import read_molecule
 from molequi.errors import UserError
 from molequi.hamiltonian.config import DynamicsConfig, MoleculeSettings, SpringSettings
 from molequi.hamiltonian.mechanics import N_TRANSITIONS, PotentialModel, Segments, draw_angles
@@ -16,7 +16,6 @@ from molequi.hamiltonian.molecule import (
     cut,
     given_trajectory,
     make_teacher,
-    read_frames,
     run_teacher,
 )
 from molequi.hamiltonian.potential import MolecularPotential
@@ -89,7 +88,7 @@ def _lifted_springs(
 
 def _molecule(settings: MoleculeSettings) -> DynamicsData:
     """Make the trajectories of a molecule under a teacher, or take those of a file."""
-    frames = read_frames(settings)
+    found = read_molecule(settings.path)
     n_train, n_test = (
         round(1000.0 * length / settings.timestep) + 1 for length in (settings.train, settings.test)
     )
@@ -103,15 +102,17 @@ def _molecule(settings: MoleculeSettings) -> DynamicsData:
             f"data.test is {settings.test} ps, {n_test} states of {settings.timestep} fs; give at "
             f"least {N_TRANSITIONS + 1}"
         )
-    if len(frames) > 1:
-        whole = given_trajectory(settings, frames)
-        if n_train + n_test > len(frames):
+    n_frames = len(found.positions)
+    if n_frames > 1:
+        whole = given_trajectory(settings, found)
+        if n_train + n_test > n_frames:
             raise UserError(
-                f"data.path {settings.path} holds {len(frames)} frames; data.train, data.test and "
+                f"data.path {settings.path} holds {n_frames} frames; data.train, data.test and "
                 f"data.timestep, between frames, ask for {n_train} and {n_test} more: set them"
             )
-        molecule = frames_from_atoms(frames[:1], source=(settings.path,))
-        return _divided(whole, whole, n_train, slice(n_train, n_train + n_test), None, molecule)
+        return _divided(
+            whole, whole, n_train, slice(n_train, n_train + n_test), None, found.molecule
+        )
     teacher = make_teacher(settings)
     both = run_teacher(teacher, settings)
     other = Segments(

@@ -7,47 +7,20 @@ Units: eV, Å, amu; the unit of time that follows is `ase.units`'s, 10.18 fs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import ase
-import numpy as np
 import torch
 from ase import units
 from ase.data import atomic_masses
 
-from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.in_memory import Frames
-from molequi.datasets.places import find_data
+from molequi.datasets.trajectories import MoleculeFrames, read_molecule
 from molequi.errors import UserError
 from molequi.hamiltonian.config import MoleculeSettings
 from molequi.hamiltonian.mechanics import N_TRANSITIONS, Segments, Systems, rk4
 from molequi.hamiltonian.potential import MolecularPotential
 from molequi.models.zoo import load
-from molequi.structures.readers import read_structures
 
 # Time for the potential and kinetic energy to share what they began with, fs.
 _SETTLING = 50.0
-
-
-def read_frames(settings: MoleculeSettings) -> list[ase.Atoms]:
-    """Return what `data.path` holds: one molecule, or a trajectory of one.
-
-    Raises UserError where a frame is damaged, periodic, or of other atoms than the first.
-    """
-    found = [structure for _, structure in read_structures(find_data(settings.path))]
-    broken = [structure for structure in found if isinstance(structure, str)]
-    if broken:
-        raise UserError(f"data.path {settings.path} holds {broken[0]}")
-    frames = [structure for structure in found if not isinstance(structure, str)]
-    for number, atoms in enumerate(frames):
-        if atoms.pbc.any():
-            raise UserError(f"data.path {settings.path} is periodic; give a molecule")
-        if list(atoms.numbers) != list(frames[0].numbers):
-            raise UserError(
-                f"data.path {settings.path}: frame {number} has other atoms than frame 0; give one "
-                "molecule, or a trajectory of one with its atoms in one order"
-            )
-    return frames
 
 
 def make_teacher(settings: MoleculeSettings) -> MolecularPotential:
@@ -55,13 +28,13 @@ def make_teacher(settings: MoleculeSettings) -> MolecularPotential:
 
     Raises UserError where the file does not hold one molecule that the teacher knows.
     """
-    structures = read_frames(settings)
-    if len(structures) != 1:
+    found = read_molecule(settings.path)
+    if len(found.positions) != 1:
         raise UserError(
-            f"data.path {settings.path} holds {len(structures)} structures; give a file with one "
-            "molecule"
+            f"data.path {settings.path} holds {len(found.positions)} structures; give a file with "
+            "one molecule"
         )
-    frames = frames_from_atoms(structures, source=(settings.path,))
+    frames = found.molecule
     model = load(settings.teacher, dtype="float64")
     if "energy" not in model.outputs:
         raise UserError(
@@ -72,23 +45,16 @@ def make_teacher(settings: MoleculeSettings) -> MolecularPotential:
     return MolecularPotential(model.freeze(), frames)
 
 
-def given_trajectory(settings: MoleculeSettings, frames: Sequence[ase.Atoms]) -> Segments:
+def given_trajectory(settings: MoleculeSettings, found: MoleculeFrames) -> Segments:
     """Return the trajectory of a file, its frames `data.timestep` apart.
 
-    Raises UserError where a frame has no momenta.
+    Raises UserError where it has no momenta.
     """
-    for number, atoms in enumerate(frames):
-        if not atoms.has("momenta"):
-            raise UserError(
-                f"data.path {settings.path}: frame {number} has no momenta, which a trajectory to "
-                "learn from needs in every frame; `molequi md` and ASE write them"
-            )
-    states = torch.from_numpy(
-        np.array([[atoms.get_positions(), atoms.get_momenta()] for atoms in frames])
-    )
-    times = torch.arange(len(frames), dtype=torch.float64) * settings.timestep * units.fs
-    molecule = frames_from_atoms(frames[:1], source=(settings.path,))
-    return Segments(states[None], times, describe_molecule(molecule, 1))
+    if found.momenta is None:
+        raise UserError(f"data.path {settings.path} is one structure, no trajectory")
+    states = torch.stack([found.positions, found.momenta], dim=1)
+    times = torch.arange(len(states), dtype=torch.float64) * settings.timestep * units.fs
+    return Segments(states[None], times, describe_molecule(found.molecule, 1))
 
 
 def describe_molecule(frames: Frames, n_systems: int) -> Systems:

@@ -1,0 +1,64 @@
+"""Frames of one molecule in a file: where its atoms are, and how they move."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import ase
+import numpy as np
+import torch
+from torch import Tensor
+
+from molequi.datasets.conversion import frames_from_atoms
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.places import find_data
+from molequi.errors import UserError
+from molequi.structures.readers import read_structures
+
+
+class MoleculeFrames(NamedTuple):
+    """T frames of one molecule.
+
+    molecule: the first of them. positions: (T, N, 3), Å. momenta: (T, N, 3), ASE's units; None for
+    a single frame without.
+    """
+
+    molecule: Frames
+    positions: Tensor
+    momenta: Tensor | None
+
+
+def read_molecule(path: str) -> MoleculeFrames:
+    """Read one molecule, or a trajectory of one with momenta.
+
+    Raises UserError where a frame is damaged, periodic, of other atoms than the first, or one of
+    several without momenta.
+    """
+    found = [structure for _, structure in read_structures(find_data(path))]
+    broken = [structure for structure in found if isinstance(structure, str)]
+    if broken:
+        raise UserError(f"data.path {path} holds {broken[0]}")
+    frames = [structure for structure in found if not isinstance(structure, str)]
+    for number, atoms in enumerate(frames):
+        if atoms.pbc.any():
+            raise UserError(f"data.path {path} is periodic; give a molecule")
+        if list(atoms.numbers) != list(frames[0].numbers):
+            raise UserError(
+                f"data.path {path}: frame {number} has other atoms than frame 0; give a file with "
+                "one molecule, or a trajectory of one with its atoms in one order"
+            )
+    return MoleculeFrames(
+        frames_from_atoms(frames[:1], source=(path,)),
+        torch.from_numpy(np.array([atoms.get_positions() for atoms in frames])),
+        _momenta(path, frames) if len(frames) > 1 else None,
+    )
+
+
+def _momenta(path: str, frames: list[ase.Atoms]) -> Tensor:
+    for number, atoms in enumerate(frames):
+        if not atoms.has("momenta"):
+            raise UserError(
+                f"data.path {path}: frame {number} has no momenta, which a trajectory to learn "
+                "from needs in every frame; `molequi md` and ASE write them"
+            )
+    return torch.from_numpy(np.array([atoms.get_momenta() for atoms in frames]))
