@@ -141,7 +141,10 @@ class CalculatorEnergies(EnergySource):
 
     def energies(self, structures: Sequence[Atoms], answer: Answer = at_once) -> Energies:
         """Return the energy of every structure, eV, or why there is none."""
-        return [answer(1, lambda atoms=atoms: [self._energy(atoms)])[0] for atoms in structures]
+        return [answer(1, functools.partial(self._alone, atoms))[0] for atoms in structures]
+
+    def _alone(self, atoms: Atoms) -> Energies:
+        return [self._energy(atoms)]
 
     def _energy(self, atoms: Atoms) -> float | Refusal:
         charge = charge_of(atoms)
