@@ -55,7 +55,7 @@ from molequi.training.schedule import EarlyStopping, make_schedule
 from molequi.training.settings import TrainingSettings
 from molequi.training.setup import StartingPoint, start_model
 from molequi.training.state import Position, read_state
-from molequi.training.symmetry import violations, way_to_keep
+from molequi.training.symmetry import add_violations, way_to_keep
 from molequi.training.total_charge import with_total_charge
 
 logger = logging.getLogger(__name__)
@@ -231,10 +231,8 @@ def _finish(
     if not all(head.is_calibrated for head in doubt_heads(model).values()):
         held_out = compare(without_calibration(model), frames.subset(splits["valid"]))
         calibrate(model, held_out.doubted)
-    tested = frames.subset(splits[split])
-    evaluation = compare(model, tested)
-    for name, violation in violations(model, tested, compared).items():
-        evaluation.result[name]["violation"] = violation
+    evaluation = compare(model, frames.subset(splits[split]))
+    add_violations(evaluation.result, model, evaluation.frames, compared)
     for name, errors in beside.errors.items():
         evaluation.result[name] |= errors
     training = dataclasses.replace(

@@ -8,7 +8,7 @@ of each output's irreps.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -172,3 +172,14 @@ def violations(
         known = error[~torch.isnan(error)]
         found[row.name] = float(known.mean()) if len(known) else None
     return found
+
+
+def add_violations(
+    result: Mapping[str, dict[str, Any]],
+    model: MolecularModel,
+    frames: Frames,
+    rows: Sequence[Property],
+) -> None:
+    """Write the `violations` of a model beside its errors, by output."""
+    for name, violation in violations(model, frames, rows).items():
+        result[name]["violation"] = violation

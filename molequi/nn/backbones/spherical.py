@@ -93,8 +93,7 @@ class SphericalBackbone(BackboneBase):
             for pair in itertools.pairwise(irreps)
         )  # fmt: skip
         self.after = ModuleListOf(
-            _after(own, n_channels, is_normalized=normalization == "irreps", dropout=dropout)
-            for own in irreps[1:]
+            _after(own, n_channels, normalization, dropout) for own in irreps[1:]
         )
         self.irreps_out = irreps[-1]
         self.use_kernels("auto")
@@ -229,9 +228,9 @@ class SphericalBackbone(BackboneBase):
         return geometry
 
 
-def _after(irreps: Irreps, n_channels: int, *, is_normalized: bool, dropout: float) -> nn.Module:
+def _after(irreps: Irreps, n_channels: int, normalization: str, dropout: float) -> nn.Module:
     """Return what acts on the features of a layer, without weights where nothing is asked for."""
     return nn.Sequential(
-        IrrepsNorm(irreps, n_channels) if is_normalized else nn.Identity(),
+        IrrepsNorm(irreps, n_channels) if normalization == "irreps" else nn.Identity(),
         IrrepsDropout(irreps, dropout) if dropout else nn.Identity(),
     )
