@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from molequi.cli.options import Device, Dtype, precision
+from molequi.errors import UserError
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -66,3 +67,28 @@ def read_one(
     return one_structure(
         source, smiles=smiles, charge=charge, seed=seed, add_hydrogens=add_hydrogens, as_is=as_is
     ).require_atoms()
+
+
+def read_several(
+    source: str | None,
+    smiles: list[str] | None,
+    charge: int | None,
+    seed: int,
+    *,
+    add_hydrogens: bool,
+    as_is: bool,
+) -> Sequence[Structure]:
+    """Read every structure of an input. Raises UserError where there is none, or none is sound."""
+    from molequi.structures.inputs import read_inputs
+
+    if source is not None and smiles:
+        raise UserError("give either an input file or a SMILES, not both")
+    found = list(
+        read_inputs(
+            () if source is None else source, smiles=smiles or (), charge=charge, seed=seed,
+            add_hydrogens=add_hydrogens, as_is=as_is,
+        )
+    )  # fmt: skip
+    if all(structure.atoms is None for structure in found):
+        found[0].require_atoms()
+    return found

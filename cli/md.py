@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,18 +10,18 @@ import typer
 
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
-from molequi.cli.loading import load_calculator, read_one
-from molequi.cli.output import STDERR, print_json, print_table
-from molequi.cli.records import print_notes
+from molequi.cli.loading import load_calculator, read_several
+from molequi.cli.md_text import Pace, print_many, print_one
+from molequi.cli.output import STDERR, print_json
+from molequi.cli.records import require_good
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ase import Atoms
-
     from molequi.simulation.calculator import Calculator
-    from molequi.simulation.md import MDSettings
+    from molequi.simulation.md_settings import MDSettings
+    from molequi.structures.structure import Structure
 
 
 class Ensemble(str, Enum):
@@ -28,18 +29,64 @@ class Ensemble(str, Enum):
 
     nve = "nve"
     nvt = "nvt"
+    npt = "npt"
+
+
+class Thermostat(str, Enum):
+    """What keeps the temperature of nvt."""
+
+    langevin = "langevin"
+    nose_hoover = "nose-hoover"
+    bussi = "bussi"
+
+
+class Cell(str, Enum):
+    """What of a cell moves."""
+
+    isotropic = "isotropic"
+    full = "full"
 
 
 EnsembleOption = Annotated[
-    Ensemble, typer.Option("--ensemble", help="nve: velocity Verlet; nvt: Langevin.")
+    Ensemble,
+    typer.Option(
+        "--ensemble",
+        help="nve: velocity Verlet; nvt: with a thermostat; npt: thermostat and barostat "
+        "(Martyna, Tobias, Klein), for a periodic cell.",
+    ),
+]
+ThermostatOption = Annotated[
+    Thermostat,
+    typer.Option(
+        "--thermostat", help="Of nvt; nose-hoover is a chain of three, bussi rescales at random."
+    ),
 ]
 Temperature = Annotated[
     float,
     typer.Option(
-        "--temperature",
-        "-t",
-        min=0,
-        help="K, of the first velocities, and of the nvt thermostat.",
+        "--temperature", "-t", min=0, help="K, of the first velocities, and of the thermostat."
+    ),
+]
+Ramp = Annotated[
+    str | None,
+    typer.Option(
+        "--ramp",
+        show_default=False,
+        help="Points K:PS with straight lines between them, for the thermostat, such as "
+        "300:0,600:5,300:20.",
+    ),
+]
+Pressure = Annotated[float, typer.Option("--pressure", help="bar, of npt.")]
+CellOption = Annotated[
+    Cell, typer.Option("--cell", help="Of npt: the size of the cell moves, or its shape too.")
+]
+Constrain = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--constrain",
+        show_default=False,
+        help="x-h: bonds of hydrogen keep their lengths; 0,3-5: these atoms stay (counted from 0). "
+        "May be repeated.",
     ),
 ]
 Timestep = Annotated[float, typer.Option("--timestep", help="fs.")]
@@ -47,92 +94,117 @@ Steps = Annotated[
     int, typer.Option("--steps", "-n", min=0, help="In all, those before a restart included.")
 ]
 Interval = Annotated[int, typer.Option("--interval", min=1, help="Steps between frames.")]
-Friction = Annotated[float, typer.Option("--friction", help="1/fs, of the nvt thermostat.")]
+Friction = Annotated[float, typer.Option("--friction", help="1/fs, of langevin.")]
+ThermostatTime = Annotated[
+    float, typer.Option("--thermostat-time", help="fs, of nose-hoover, bussi and npt.")
+]
+BarostatTime = Annotated[float, typer.Option("--barostat-time", help="fs, of npt.")]
+MaxDoubt = Annotated[
+    float | None,
+    typer.Option(
+        "--max-doubt",
+        show_default=False,
+        help="eV/Å: stop where a model that knows its errors doubts a force by more.",
+    ),
+]
 Restart = Annotated[bool, typer.Option("--restart", help="Go on where OUTPUT ends.")]
 
 
 def md(
-    input_: options.Input = None,
-    *,
-    smiles: options.OneSmiles = None,
-    model: options.Model = "organic",
-    ensemble: EnsembleOption = Ensemble.nve,
-    temperature: Temperature = 300.0,
-    timestep: Timestep = 0.5,
-    steps: Steps = 1000,
-    interval: Interval = 10,
-    friction: Friction = 0.01,
-    output: options.Output = None,
-    restart: Restart = False,
-    charge: options.Charge = None,
-    add_hydrogens: options.AddHydrogens = False,
-    as_is: options.AsIs = False,
-    json: options.Json = False,
-    dispersion: options.Dispersion = None,
-    unsafe: options.Unsafe = False,
-    device: options.DeviceOption = options.Device.cpu,
-    dtype: options.DtypeOption = None,
-    seed: options.Seed = 0,
+    input_: options.InputOfMany = None, *, smiles: options.Smiles = None,
+    model: options.Model = "organic", ensemble: EnsembleOption = Ensemble.nve,
+    thermostat: ThermostatOption = Thermostat.langevin, temperature: Temperature = 300.0,
+    ramp: Ramp = None, pressure: Pressure = 1.0, cell: CellOption = Cell.isotropic,
+    constrain: Constrain = None, timestep: Timestep = 0.5, steps: Steps = 1000,
+    interval: Interval = 10, friction: Friction = 0.01, thermostat_time: ThermostatTime = 100.0,
+    barostat_time: BarostatTime = 1000.0, max_doubt: MaxDoubt = None,
+    output: options.Output = None, restart: Restart = False, charge: options.Charge = None,
+    add_hydrogens: options.AddHydrogens = False, as_is: options.AsIs = False,
+    json: options.Json = False, dispersion: options.Dispersion = None,
+    unsafe: options.Unsafe = False, device: options.DeviceOption = options.Device.cpu,
+    dtype: options.DtypeOption = None, seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
-) -> int:
-    """Run molecular dynamics.
+) -> int:  # fmt: skip
+    """Run molecular dynamics, of many structures at once where INPUT has several.
 
-    OUTPUT is an extended XYZ file with energy, forces and momenta of every frame. Exit code 3 when
-    a guard stops the run (a bond tears, the energy explodes); the frames up to there are kept.
+    OUTPUT is an extended XYZ or .traj file with energy, forces and momenta of every frame; beside
+    it lies a log, OUTPUT.csv. Exit code 3 when a guard stops a structure (a bond tears, atoms fall
+    together, the energy explodes); its frames up to there are kept, and the others go on.
     """
     if restart and output is None:
         raise UserError("--restart needs --output FILE: the trajectory to go on with")
 
-    from molequi.simulation.md import MDSettings
+    from molequi.simulation.md_settings import MDSettings
 
-    settings = MDSettings(ensemble.value, temperature, timestep, steps, interval, friction, seed)
-    atoms = read_one(input_, smiles, charge, seed, add_hydrogens=add_hydrogens, as_is=as_is)
+    settings = MDSettings(
+        ensemble.value, temperature, timestep, steps, interval, friction, seed,
+        thermostat=thermostat.value, thermostat_time=thermostat_time, pressure=pressure,
+        barostat_time=barostat_time, cell=cell.value, ramp=_points(ramp),
+        constrain=tuple(constrain or ()), max_doubt=max_doubt,
+    )  # fmt: skip
+    structures = read_several(
+        input_, smiles, charge, seed, add_hydrogens=add_hydrogens, as_is=as_is
+    )
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
-    result = _run(atoms, calculator, settings, output, restart=restart, overwrite=overwrite)
-    print_json(result) if json else _print(result)
-    return ExitCode.DONE if result["stopped"] is None else ExitCode.NOT_CONVERGED
+    results = _run(structures, calculator, settings, output, restart=restart, overwrite=overwrite)
+    return _report(results, settings, json=json)
+
+
+def _points(text: str | None) -> tuple[tuple[float, float], ...]:
+    """Read the points of a ramp: K:PS,K:PS,..."""
+    points = []
+    for part in text.split(",") if text else ():
+        kelvin, _, time = part.partition(":")
+        try:
+            points.append((float(kelvin), float(time)))
+        except ValueError:
+            raise UserError(
+                f"--ramp {text}: {part!r} is no point K:PS; give such as 300:0,600:5,300:20"
+            ) from None
+    return tuple(points)
 
 
 def _run(
-    atoms: Atoms,
+    structures: Sequence[Structure],
     calculator: Calculator,
     settings: MDSettings,
     output: Path | None,
     *,
     restart: bool,
     overwrite: bool,
-) -> dict[str, Any]:
+) -> list[dict[str, Any]]:
     """Run with a progress bar."""
-    from rich.progress import Progress
+    from rich.progress import Progress, TextColumn
 
-    from molequi.simulation.md import run_md
+    from molequi.simulation.md import run_many, run_md
 
-    with Progress(console=STDERR, transient=True, disable=not STDERR.is_terminal) as bar:
-        task = bar.add_task(f"{settings.ensemble} {settings.steps} steps", total=settings.steps)
-        return run_md(
-            atoms,
-            calculator,
-            settings,
-            output=output,
-            restart=restart,
-            overwrite=overwrite,
-            progress=lambda step, _, __: bar.update(task, completed=step),
-        )
+    what = f"{settings.how} {settings.steps} steps"
+    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[pace]}"))
+    with Progress(*columns, console=STDERR, transient=True, disable=not STDERR.is_terminal) as bar:
+        task = bar.add_task(what, total=settings.steps, pace="")
+        pace = Pace(settings.timestep, len(structures))
+
+        def show(step: int, steps: int, _: object) -> None:
+            bar.update(task, completed=step, pace=pace.at(step, steps))
+
+        how: Any = {
+            "output": output, "restart": restart, "overwrite": overwrite, "progress": show,
+        }  # fmt: skip
+        if len(structures) == 1:
+            return [run_md(structures[0].require_atoms(), calculator, settings, **how)]
+        return run_many(structures, calculator, settings, **how)
 
 
-def _print(result: dict[str, Any]) -> None:
-    rows = [
-        ("structure", f"{result['formula']}, {result['n_atoms']} atoms"),
-        ("model", result["model"]),
-        ("ensemble", f"{result['ensemble']}, timestep {result['timestep_fs']:g} fs"),
-        (
-            "length",
-            f"{result['steps']} steps, {result['time_ps']:.3f} ps, {result['frames']} frames",
-        ),
-        ("mean temperature", f"{result['temperature_mean']:.1f} K"),
-    ]
-    if result["drift_mev_atom_ps"] is not None:
-        rows.append(("drift of the total energy", f"{result['drift_mev_atom_ps']:.4f} meV/atom/ps"))
-    rows.append(("trajectory", result["output"] or "not kept; give --output FILE.xyz"))
-    print_table("", ("molecular dynamics", ""), rows, left=("",))
-    print_notes([result])
+def _report(results: Sequence[dict[str, Any]], settings: MDSettings, *, json: bool) -> ExitCode:
+    """Print what came of it; say which exit code that is."""
+    is_one = len(results) == 1
+    good = results if is_one else require_good(results)
+    if json:
+        print_json(results[0] if is_one else list(results))
+    elif is_one:
+        print_one(results[0], settings)
+    else:
+        print_many(good, settings)
+    if any(result["stopped"] is not None for result in good):
+        return ExitCode.NOT_CONVERGED
+    return ExitCode.DONE if len(good) == len(results) else ExitCode.FAILED

@@ -60,6 +60,14 @@ Input = Annotated[
         help="A file that ASE or RDKit reads, or - for stdin. The first structure is used.",
     ),
 ]
+InputOfMany = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="INPUT",
+        show_default=False,
+        help="A file that ASE or RDKit reads, or - for stdin. All its structures are run at once.",
+    ),
+]
 ConfigName = Annotated[
     str | None,
     typer.Argument(

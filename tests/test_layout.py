@@ -155,7 +155,9 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("estimators", "foreign rows base regressor classifier"),
     (
         "simulation",
-        "changes offers calculator movers state trajectory guard motion md relaxation rotation "
+        "changes offers calculator movers joined forces md_settings chains thermostats barostats "
+        "integrators state growing trajectory guard constraints velocities beginning timestep "
+        "motion moments md descents relaxation rotation "
         "normal_modes intensities harmonic symmetry_number thermochemistry films vibrations "
         "conformers boltzmann bands charts autocorrelation lines spectrum_files spectrum "
         "dipole_record per_mole coordinates scan_points scan matching saddle path barrier",

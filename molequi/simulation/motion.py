@@ -1,235 +1,224 @@
-"""A structure in motion: velocity Verlet (NVE) or Langevin (NVT), by ASE's integrators."""
+"""Structures in motion, one or many: what moves them, and what has been measured of each."""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from ase import Atoms, units
-from ase.constraints import FixCom
-from ase.md.langevin import Langevin
-from ase.md.verlet import VelocityVerlet
+from ase import Atoms
 
 from molequi.errors import UserError
-from molequi.prediction.records import labelled_atoms
+from molequi.simulation.beginning import (
+    count_degrees,
+    first_state,
+    in_kelvin,
+    refuse_impossible,
+)
 from molequi.simulation.calculator import Calculator
+from molequi.simulation.constraints import FixCentres, Held, held_in
+from molequi.simulation.forces import JointCalculator, admitted
 from molequi.simulation.guard import Guard
-from molequi.simulation.state import State, Statistics
-
-logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class MDSettings:
-    """How to run.
-
-    ensemble: `nve` or `nvt`. temperature: K, of the initial velocities and of the thermostat; None
-    keeps the velocities that the structure has. A relaxed structure run as `nve` ends near half of
-    it, because vibrations share their energy with the bonds. timestep: fs.
-    steps: in all, those before a restart included. interval: steps between frames. friction: 1/fs,
-    of the thermostat.
-    max_stretch: a bond longer than this times its covalent length stops the run; None watches no
-    bonds.
-    """
-
-    ensemble: str = "nve"
-    temperature: float | None = 300.0
-    timestep: float = 0.5
-    steps: int = 1000
-    interval: int = 10
-    friction: float = 0.01
-    seed: int = 0
-    max_stretch: float | None = 1.75
-
-    def __post_init__(self) -> None:
-        if self.ensemble not in {"nve", "nvt"}:
-            raise UserError(
-                f"ensemble {self.ensemble!r} is not available; choose nve (velocity Verlet) or nvt "
-                "(Langevin)"
-            )
-        if self.temperature is None and self.ensemble == "nvt":
-            raise UserError("nvt needs a temperature in K for its thermostat")
-        if self.temperature is not None and not 0 <= self.temperature < np.inf:
-            raise UserError(f"temperature is {self.temperature} K; it must be a number, at least 0")
-        for name, value, unit in (
-            ("timestep", self.timestep, "fs"),
-            ("friction", self.friction, "1/fs"),
-        ):
-            if not 0.0 < value < np.inf:
-                raise UserError(f"{name} is {value} {unit}; it must be positive")
-        if self.steps < 0 or self.interval < 1:
-            raise UserError(
-                f"steps is {self.steps} and interval {self.interval}; steps must be at least 0, "
-                "interval at least 1"
-            )
+from molequi.simulation.integrators import make_mover
+from molequi.simulation.joined import Joined
+from molequi.simulation.md_settings import MDSettings
+from molequi.simulation.state import State
+from molequi.simulation.thermostats import Mover
+from molequi.simulation.timestep import too_long
 
 
 class Motion:
-    """A structure in motion: where it is, what moves it, and what has been measured of it."""
+    """Structures in motion. Those that stopped are left out of what is computed.
 
-    def __init__(self, atoms: Atoms, calculator: Calculator, settings: MDSettings) -> None:
-        self.atoms, self.calculator, self.settings = atoms, calculator, settings
-        self.constraints = list(atoms.constraints)
-        atoms.calc = calculator
-        self.random = np.random.Generator(np.random.PCG64(settings.seed))
-        # The centre of mass stays where it is, unless atoms are held in place or there is nothing
-        # else to move.
-        self.is_free = not self.constraints and len(atoms) > 1
-        n_removed = sum(constraint.get_removed_dof(atoms) for constraint in self.constraints) + (
-            3 if self.is_free else 0
-        )
-        self.n_degrees = max(3 * len(atoms) - n_removed, 1)
-        if settings.timestep > 1.0 and (atoms.numbers == 1).any():
-            logger.warning(
-                "a timestep of %g fs is long for molecules with hydrogen; 0.5 fs is usual",
-                settings.timestep,
-            )
+    structures: as they were given; they are not changed. moving: the numbers of those in motion,
+    which `joined`, `calculator`, `mover` and the arrays of a moment are of.
+    """
+
+    moving: list[int]
+    joined: Joined
+    calculator: JointCalculator
+    mover: Mover
+    state: State
+
+    def __init__(
+        self, structures: Sequence[Atoms], calculator: Calculator, settings: MDSettings
+    ) -> None:
+        self.structures = [atoms.copy() for atoms in structures]
+        self.impossible: dict[int, str] = {}
+        self.doubts: dict[int, str | None] = {}
+        self.own, self.settings = calculator, settings
+        refuse_impossible(self.structures, settings)
+        # Known from the structures as they were given, on a restart too.
+        self._everyone = Joined(self.structures)
+        held = held_in(self._everyone, settings.constrain)
+        self.n_degrees = count_degrees(self._everyone, held, settings)
+
+    def n_edges(self) -> int:
+        """Return the number of pairs that the model sees of all structures as they were given."""
+        return sum(admitted(self.own, atoms).graph.edge_index.shape[1] for atoms in self.structures)
 
     def identity(self) -> dict[str, Any]:
-        """What must agree when the simulation is continued."""
+        """What must agree when the simulation is continued; one structure's values stand alone."""
         settings = dataclasses.asdict(self.settings)
         del settings["steps"]
+        settings |= {name: list(map(_plain, settings[name])) for name in ("ramp", "constrain")}
+        each = {
+            "atoms": [atoms.get_chemical_formula(mode="reduce") for atoms in self.structures],
+            "cell": self._everyone.cells.tolist(),
+            "pbc": self._everyone.pbc.tolist(),
+            "charge and multiplicity": [list(self.own.electrons(a)) for a in self.structures],
+        }
         return {
-            "atoms": self.atoms.get_chemical_formula(mode="reduce"),
-            "cell": self.atoms.cell.array.tolist(),
-            "pbc": self.atoms.pbc.tolist(),
-            "model": self.calculator.model.metadata.name,
-            "dtype": str(self.calculator.model.dtype),
-            "charge and multiplicity": list(self.calculator.electrons(self.atoms)),
+            **{name: v[0] if len(self.structures) == 1 else v for name, v in each.items()},
+            "model": self.own.model.metadata.name,
+            "dtype": str(self.own.model.dtype),
             **settings,
         }
 
     def begin(self) -> None:
-        """Stand at step 0, with velocities from the Maxwell-Boltzmann distribution where asked.
-
-        The motion of the whole is taken out.
-        """
-        atoms, temperature = self.atoms, self.settings.temperature
-        if temperature is not None:
-            width = np.sqrt(atoms.get_masses()[:, None] * units.kB * temperature)
-            atoms.set_momenta(width * self.random.standard_normal((len(atoms), 3)))
-        elif not atoms.has("momenta"):
-            raise UserError("the structure has no velocities to keep; give a temperature in K")
-        if self.is_free:
-            masses = atoms.get_masses()[:, None]
-            atoms.set_momenta(
-                atoms.get_momenta() - masses * atoms.get_momenta().sum(axis=0) / masses.sum()
+        """Stand at step 0: see `beginning.first_state`."""
+        held = held_in(self._everyone, self.settings.constrain)
+        self.state = first_state(self._everyone, held, self.settings, self.n_degrees)
+        self._go(range(len(self.structures)))
+        if self.settings.steps:
+            self.impossible = too_long(
+                self.calculator, self._everyone, held, self.settings.timestep
             )
-        if temperature is not None and self.temperature() > 0:
-            # Exactly the temperature asked for, whatever the few random numbers of a small molecule
-            # gave.
-            atoms.set_momenta(atoms.get_momenta() * np.sqrt(temperature / self.temperature()))
-        self.state = State(
-            0,
-            atoms.positions,
-            atoms.get_momenta(),
-            atoms.get_positions(),
-            self.random.bit_generator.state,
-            Statistics(),
-        )
-        self._make_dynamics()
 
     def restore(self, state: State) -> None:
         """Stand where the saved state stood. Raises UserError where it is of other atoms."""
-        if len(state.positions) != len(self.atoms):
+        if len(state.positions) != len(self._everyone.owner):
             raise UserError(
-                f"the saved state has {len(state.positions)} atoms, the structure "
-                f"{len(self.atoms)}; start again with --overwrite"
+                f"the saved state has {len(state.positions)} atoms, the structures "
+                f"{len(self._everyone.owner)}; start again with --overwrite"
             )
         self.state = state
-        self.atoms.set_positions(state.positions, apply_constraint=False)
-        self.atoms.set_momenta(state.momenta, apply_constraint=False)
-        self.random.bit_generator.state = state.random
-        self._make_dynamics()
+        self._go([k for k, one in enumerate(state.each) if one.stopped is None])
+
+    def _go(self, moving: Sequence[int]) -> None:
+        """Set those structures in motion where the state has them."""
+        state, settings = self.state, self.settings
+        self.moving = list(moving)
+        if not self.moving:
+            return
+        self.joined = Joined(self._as_they_began())
+        held = held_in(self.joined, settings.constrain)
+        hottest = max([settings.temperature or 0.0, *(kelvin for kelvin, _ in settings.ramp)])
+        self.guard = Guard(self.joined, hottest, settings.max_stretch, settings.max_doubt)
+        self.calculator = JointCalculator(self.own, self.joined)
+        doubts = [one.doubt for one in self.calculator.each]
+        self.doubts.update(zip(self.moving, doubts, strict=True))
+        self.one = self.joined.one()
+        is_moving = self.atoms_of(self.moving)
+        self.one.set_constraint([*held.constraints, *self._centres(held)])
+        self.one.set_positions(state.positions[is_moving], apply_constraint=False)
+        self.one.set_momenta(state.momenta[is_moving], apply_constraint=False)
+        self.one.calc = self.calculator
+        self.degrees = self.n_degrees[self.moving]
+        self.mover = self._mover()
+        self.one.get_forces()
+
+    def _as_they_began(self) -> list[Atoms]:
+        """Return what moves at step 0: bonds, cells and what is held are those of then."""
+        places = self._everyone.parts(self.state.first)
+        chosen = [self.structures[number].copy() for number in self.moving]
+        for atoms, number in zip(chosen, self.moving, strict=True):
+            atoms.set_positions(places[number], apply_constraint=False)
+        return chosen
+
+    def _centres(self, held: Held) -> list[FixCentres]:
+        """Hold the centres of mass that noise would push."""
+        is_held = held.is_free & (self.joined.counts > 1)
+        is_pushed = self.settings.how == "langevin" and is_held.any()
+        return [FixCentres(self.joined, is_held)] if is_pushed else []
+
+    def _mover(self) -> Mover:
+        """Make what moves the structures, as the state has it."""
+        state, settings = self.state, self.settings
+        self.random = [np.random.Generator(np.random.PCG64()) for _ in self.moving]
+        for generator, number in zip(self.random, self.moving, strict=True):
+            generator.bit_generator.state = state.each[number].random
+        mover = make_mover(self.one, settings, self.joined, self.degrees, self.random)
+        mover.set_temperature(settings.target(state.step))
+        if state.mover:
+            mover.restore({name: v[self.moving] for name, v in state.mover.items()})
+        return mover
 
     def advance(self) -> None:
         """Make one step."""
-        self.dynamics.step()
+        if self.settings.ramp:
+            self.mover.set_temperature(self.settings.target(self.state.step + 1))
+        self.mover.step()
         self.state.step += 1
 
-    def measure(self) -> str | None:
-        """Take this moment into the statistics, and return the guard's objection."""
-        energy, forces = self.calculator.results["energy"], self.calculator.results["forces"]
-        kinetic = self.atoms.get_kinetic_energy()
-        temperature = self._in_kelvin(kinetic)
-        problem = self.guard.problem(self.atoms, energy, forces, temperature)
-        if problem is None:
-            self.state.statistics.add(
-                self.state.step * self.settings.timestep,
-                float(energy + kinetic),
-                float(temperature),
-            )
-        return problem
+    def measure(self) -> dict[int, str]:
+        """Take this moment into the statistics, and return the guard's objections.
 
-    def temperature(self) -> float:
-        """Temperature of this moment, K; the motion of the whole is no degree of freedom."""
-        return self._in_kelvin(self.atoms.get_kinetic_energy())
-
-    def _in_kelvin(self, kinetic_energy: float) -> float:
-        return 2.0 * kinetic_energy / (self.n_degrees * units.kB)
-
-    def frame(self, stopped: str | None = None) -> Atoms:
-        """Return this moment for a file."""
-        labels = {
-            "step": self.state.step,
-            "time_fs": self.state.step * self.settings.timestep,
-            "temperature": self.temperature(),
-            "stopped": stopped,
-            "model": self.calculator.model.metadata.name,
-            "unsafe": self.calculator.unsafe_reason,
+        By the place in `moving`.
+        """
+        name = self.calculator.model.metadata.name
+        seen = self.guard.problems(self.calculator, self.temperatures())
+        problems = {
+            place: f"{why}; the model {name} is no guide here" for place, why in seen.items()
         }
-        frame = labelled_atoms(
-            self.calculator.model, self.atoms, self.calculator.predictions, labels,
-            total_charge=self.calculator.electrons(self.atoms).charge,
-        )  # fmt: skip
-        frame.set_constraint(self.constraints)
-        return frame
+        problems |= self.impossible
+        self.impossible = {}
+        time, kelvin, energies = self.time, self.temperatures(), self.conserved()
+        for place, number in enumerate(self.moving):
+            if place not in problems:
+                one = self.state.each[number]
+                one.steps = self.state.step
+                one.statistics.add(time, float(energies[place]), float(kelvin[place]))
+        return problems
+
+    @property
+    def time(self) -> float:
+        """Time of this moment, fs."""
+        return self.state.step * self.settings.timestep
+
+    def conserved(self) -> np.ndarray:
+        """Return what should stay constant: total energies and what the baths took, (B,), eV."""
+        reservoirs = self.mover.reservoirs()
+        total = self.calculator.energies + self.joined.kinetic(self.one.get_momenta())
+        return total if reservoirs is None else total + reservoirs
+
+    def temperatures(self) -> np.ndarray:
+        """Return the temperatures of this moment, K; the motion of the whole does not count."""
+        return in_kelvin(self.joined.kinetic(self.one.get_momenta()), self.degrees)
 
     def present(self) -> State:
         """Return the state of this moment, to be saved."""
-        self.state.positions, self.state.momenta, self.state.random = (
-            self.atoms.positions,
-            self.atoms.get_momenta(),
-            self.random.bit_generator.state,
-        )
-        return self.state
+        state = self.state
+        is_moving = self.atoms_of(self.moving)
+        if self.moving:
+            state.positions[is_moving] = self.one.positions
+            state.momenta[is_moving] = self.one.get_momenta()
+            for generator, number in zip(self.random, self.moving, strict=True):
+                state.each[number].random = generator.bit_generator.state
+            for name, values in self.mover.saved().items():
+                shape = (len(self.structures), *values.shape[1:])
+                state.mover.setdefault(name, np.zeros(shape))[self.moving] = values
+        return state
 
-    def summary(self) -> dict[str, Any]:
-        """Return the results so far."""
-        statistics, n_atoms = self.state.statistics, max(len(self.atoms), 1)
-        slope = statistics.slope if self.settings.ensemble == "nve" else None
-        return {
-            **self.calculator.labels(self.atoms),
-            "ensemble": self.settings.ensemble,
-            "timestep_fs": self.settings.timestep,
-            "seed": self.settings.seed,
-            "steps": self.state.step,
-            "time_ps": self.state.step * self.settings.timestep / 1000.0,
-            # eV/fs -> meV/ps
-            "drift_mev_atom_ps": None if slope is None else slope * 1e6 / n_atoms,
-            "temperature_mean": statistics.temperature_mean if statistics.n else None,
-            "frames": self.state.n_frames,
-        }
+    def count(self, shown: Sequence[int], stopped: Mapping[int, str]) -> None:
+        """Count the frames that were shown, and go on without what has stopped.
 
-    def _make_dynamics(self) -> None:
-        settings, atoms = self.settings, self.atoms
-        first = atoms.copy()
-        first.positions = self.state.first
-        self.guard = Guard(first, settings.temperature or 0.0, settings.max_stretch)
-        self.dynamics: VelocityVerlet | Langevin
-        if settings.ensemble == "nve":
-            self.dynamics = VelocityVerlet(atoms, timestep=settings.timestep * units.fs)
-            return
-        if self.is_free:
-            atoms.set_constraint(FixCom())
-        friction, kelvin = settings.friction / units.fs, settings.temperature
-        self.dynamics = Langevin(
-            atoms,
-            settings.timestep * units.fs,
-            temperature_K=kelvin,
-            friction=friction,
-            fixcm=False,
-            rng=self.random,
-        )
+        By their places in `moving`.
+        """
+        each = [self.state.each[number] for number in self.moving]
+        for place in shown:
+            each[place].n_frames += 1
+        for place, text in stopped.items():
+            each[place].stopped, each[place].steps = text, self.state.step
+        self.present()
+        if stopped:
+            self._go([number for k, number in enumerate(self.moving) if k not in stopped])
+
+    def atoms_of(self, numbers: Sequence[int]) -> np.ndarray:
+        """Tell which atoms, of all, belong to these structures: (N,)."""
+        return np.isin(self._everyone.owner, numbers)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,4 +1,7 @@
-"""Relaxation: the nearest energy minimum, by ASE's optimizers; the cell is kept."""
+"""Relaxation: the nearest energy minimum, by ASE's optimizers; the cell is kept.
+
+Of many structures at once: see `descents`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
-from ase.optimize import BFGS, FIRE
 
 from molequi.errors import UserError
 from molequi.models.freeze import FrozenModel
@@ -20,6 +22,8 @@ from molequi.prediction.journaled import Prediction, written
 from molequi.prediction.records import labelled_atoms, make_record, max_force
 from molequi.runtime.journal import is_unfinished
 from molequi.simulation.calculator import CHANGEABLE, Calculator
+from molequi.simulation.descents import OPTIMIZERS, Descent, descend
+from molequi.simulation.forces import admitted
 from molequi.simulation.movers import as_calculator
 from molequi.structures.inputs import Input, read_inputs
 from molequi.structures.structure import Structure
@@ -27,7 +31,8 @@ from molequi.structures.writers import check_writable
 
 logger = logging.getLogger(__name__)
 
-_OPTIMIZERS = {"bfgs": BFGS, "fire": FIRE}
+# Atoms in a batch of the journal: its last structures, which come in one by one, cost little.
+_ATOMS_PER_BATCH = 4096
 
 
 class Relaxed(NamedTuple):
@@ -52,6 +57,7 @@ def relax(  # noqa: PLR0913 (what, how, and where to)
     fmax: float = 0.01,
     steps: int = 500,
     optimizer: str = "bfgs",
+    batch_size: int | None = None,
     output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -59,13 +65,13 @@ def relax(  # noqa: PLR0913 (what, how, and where to)
     """Relax every structure until no force exceeds `fmax` (eV/Å), in at most `steps` steps.
 
     inputs, smiles, charge, seed: see `inputs.read_inputs`; `charge` is that of a calculator where
-    this has one. optimizer: `bfgs`, or `fire` for many hundred atoms.
-    output: .xyz, .extxyz (also .gz), .csv or .json; structures that did not converge are kept there
-    as far as they came, and marked. It appears when all are relaxed; until then results stand in
-    the journal `OUTPUT.journal`, with which the same call goes on after an interruption
-    (RunInterruptedError). Records are those of `predict` for the last geometry, with
-    converged, fmax (eV/Å), steps, energy_change (eV), atomic_numbers and positions (Å).
-    progress: called with the numbers of structures that are done, and that failed.
+    this has one. optimizer: `bfgs`, or `fire` for many hundred atoms. batch_size: structures
+    in a batch of the journal; None: thousands of atoms.
+    output: .xyz, .extxyz (also .gz), .csv or .json, of those that did not converge too. It appears
+    when all are relaxed; until then results stand in the journal `OUTPUT.journal`, with which the
+    same call goes on after an interruption (RunInterruptedError). Records are those of `predict`
+    for the last geometry, with converged, fmax (eV/Å), steps, energy_change (eV), atomic_numbers,
+    positions (Å). progress: called with the numbers of structures done, and failed.
     """
     _check(fmax, steps, optimizer)
     if output is not None:
@@ -76,24 +82,37 @@ def relax(  # noqa: PLR0913 (what, how, and where to)
     calculator = as_calculator(model)
     how: dict[str, Any] = {"fmax": fmax, "steps": steps, "optimizer": optimizer}
     records: list[dict[str, Any]] = []
-    for record in _each(structures, calculator, how, output):
+    for record in _each(_batches(structures, batch_size), calculator, how, output):
         records.append(record)
         if progress is not None:
             progress(len(records), sum("error" in one for one in records))
     return records
 
 
+def _batches(structures: Iterable[Structure], batch_size: int | None) -> Iterator[list[Structure]]:
+    """Part structures by their number, or by their atoms where none is given."""
+    batch: list[Structure] = []
+    n_atoms = 0
+    for structure in structures:
+        batch.append(structure)
+        n_atoms += 0 if structure.atoms is None else len(structure.atoms)
+        if len(batch) == batch_size or (batch_size is None and n_atoms >= _ATOMS_PER_BATCH):
+            yield batch
+            batch, n_atoms = [], 0
+    if batch:
+        yield batch
+
+
 def _each(
-    structures: Iterable[Structure],
+    batches: Iterator[list[Structure]],
     calculator: Calculator,
     how: dict[str, Any],
     output: str | os.PathLike[str] | None,
 ) -> Iterator[dict[str, Any]]:
     """Yield the record of each structure; with the last one the output appears."""
-    if output is None:
-        return (_relax_one(structure, calculator, **how).record for structure in structures)
     compute = functools.partial(_relax_batch, calculator=calculator, how=how)
-    batches = ([structure] for structure in structures)
+    if output is None:
+        return (item.record for batch in batches for item in compute(batch))
     told = {name: calculator.parameters[name] for name in CHANGEABLE}
     return written(batches, compute, calculator.model, Path(output), {**how, **told}, "relax")
 
@@ -101,7 +120,22 @@ def _each(
 def _relax_batch(
     structures: list[Structure], calculator: Calculator, how: dict[str, Any]
 ) -> Iterator[Prediction]:
-    return (_relax_one(structure, calculator, **how) for structure in structures)
+    cases = [_prepared(structure, calculator, how["optimizer"]) for structure in structures]
+    under_way = [case for case in cases if isinstance(case, Descent)]
+    descend(under_way, calculator, how["fmax"], how["steps"])
+    for structure, case in zip(structures, cases, strict=True):
+        yield _arrived(structure, case, calculator) if isinstance(case, Descent) else case
+
+
+def _prepared(structure: Structure, calculator: Calculator, optimizer: str) -> Descent | Prediction:
+    """Return a structure ready to go downhill, or the record of its error."""
+    if structure.atoms is None:
+        return Prediction({**structure.labels(), "error": structure.error}, None)
+    try:
+        known = admitted(calculator, structure.atoms)
+    except ValueError as error:
+        return Prediction({**structure.labels(), "error": str(error)}, None)
+    return Descent(structure.atoms, known, optimizer)
 
 
 def relax_atoms(
@@ -111,7 +145,7 @@ def relax_atoms(
     _check(fmax, steps, optimizer)
     relaxed = atoms.copy()
     relaxed.calc = atoms.calc
-    dynamics = _OPTIMIZERS[optimizer](relaxed, logfile=None)
+    dynamics = OPTIMIZERS[optimizer](relaxed, logfile=None)
     for _ in dynamics.irun(fmax=fmax, steps=steps):
         if not np.isfinite(relaxed.get_forces()).all():
             logger.warning(
@@ -123,35 +157,24 @@ def relax_atoms(
     return Relaxed(relaxed, left < fmax, left, dynamics.nsteps)
 
 
-def _relax_one(
-    structure: Structure, calculator: Calculator, fmax: float, steps: int, optimizer: str
-) -> Prediction:
-    if structure.atoms is None:
-        return Prediction({**structure.labels(), "error": structure.error}, None)
-    atoms = structure.atoms.copy()
-    atoms.calc = calculator
-    try:
-        before = atoms.get_potential_energy()
-    except ValueError as error:
-        return Prediction({**structure.labels(), "error": str(error)}, None)
-    result = relax_atoms(atoms, fmax=fmax, steps=steps, optimizer=optimizer)
-    values, charge = calculator.predictions, calculator.electrons(atoms).charge
+def _arrived(structure: Structure, descent: Descent, calculator: Calculator) -> Prediction:
+    values, known, atoms = descent.values, descent.known, descent.atoms
+    charge = known.electrons.charge
     record = {
         **structure.labels(),
         **make_record(calculator.model, atoms, values, total_charge=charge),
-        "converged": result.converged,
-        "fmax": result.fmax,
-        "steps": result.steps,
-        "energy_change": values["energy"] - before,
-        "atomic_numbers": result.atoms.numbers,
-        "positions": result.atoms.positions,
+        "converged": descent.converged,
+        "fmax": descent.fmax,
+        "steps": descent.steps,
+        "energy_change": values["energy"] - descent.before,
+        "atomic_numbers": atoms.numbers,
+        "positions": atoms.positions,
     }
-    if calculator.unsafe_reason is not None:
-        record["unsafe"] = calculator.unsafe_reason
+    if known.doubt is not None:
+        record["unsafe"] = known.doubt
     marks = {name: record.get(name) for name in ("model", "level", "unsafe", "converged", "fmax")}
     return Prediction(
-        record,
-        labelled_atoms(calculator.model, result.atoms, values, marks, total_charge=charge),
+        record, labelled_atoms(calculator.model, atoms, values, marks, total_charge=charge)
     )
 
 
@@ -160,7 +183,7 @@ def _check(fmax: float, steps: int, optimizer: str) -> None:
         raise UserError(f"fmax is {fmax} eV/Å; it must be positive, 0.01 is usual")
     if steps < 0:
         raise UserError(f"steps is {steps}; it must be at least 0")
-    if optimizer not in _OPTIMIZERS:
+    if optimizer not in OPTIMIZERS:
         raise UserError(
-            f"optimizer {optimizer!r} is not available; choose {' or '.join(_OPTIMIZERS)}"
+            f"optimizer {optimizer!r} is not available; choose {' or '.join(OPTIMIZERS)}"
         )

@@ -15,19 +15,21 @@ from molequi.runtime.files import written_by_rename
 from molequi.runtime.gate import reading
 from molequi.runtime.plain import parse_json
 
-FORMAT = 1
+FORMAT = 2
 _MOST = 1 << 62  # of steps, frames and bytes
+_OF_MOVER = "mover_"
 
 
 @dataclasses.dataclass
 class Statistics:
-    """Running mean temperature, K, and the straight line through the total energy.
+    """Running mean and spread of the temperature, K, and the straight line through the energy.
 
     Energy (eV) against time (fs), by Welford's updates.
     """
 
     n: int = 0
     temperature_mean: float = 0.0
+    temperature_square: float = 0.0
     time_mean: float = 0.0
     energy_mean: float = 0.0
     time_time: float = 0.0
@@ -36,8 +38,9 @@ class Statistics:
     def add(self, time: float, energy: float, temperature: float) -> None:
         """Take in one step."""
         self.n += 1
-        from_mean = time - self.time_mean
-        self.temperature_mean += (temperature - self.temperature_mean) / self.n
+        from_mean, hotter = time - self.time_mean, temperature - self.temperature_mean
+        self.temperature_mean += hotter / self.n
+        self.temperature_square += hotter * (temperature - self.temperature_mean)
         self.time_mean += from_mean / self.n
         self.energy_mean += (energy - self.energy_mean) / self.n
         self.time_time += from_mean * (time - self.time_mean)
@@ -48,22 +51,43 @@ class Statistics:
         """Slope of the total energy, eV/fs; None before there are three steps."""
         return self.time_energy / self.time_time if self.n > 2 and self.time_time > 0 else None
 
+    @property
+    def temperature_std(self) -> float | None:
+        """Standard deviation of the temperature, K; None before there are two steps."""
+        return float(np.sqrt(self.temperature_square / (self.n - 1))) if self.n > 1 else None
+
+
+@dataclasses.dataclass
+class OfOne:
+    """What is known of each structure by itself.
+
+    random: the state of its generator. stopped: why it stopped, None while it moves. steps: made.
+    n_frames: written.
+    """
+
+    random: Mapping[str, Any]
+    statistics: Statistics = dataclasses.field(default_factory=Statistics)
+    stopped: str | None = None
+    steps: int = 0
+    n_frames: int = 0
+
 
 @dataclasses.dataclass
 class State:
-    """A moment of a simulation, complete to the last bit.
+    """A moment of a simulation of B structures with N atoms, complete to the last bit.
 
-    positions: (N, 3), Å. momenta: (N, 3), ASE's units. first: positions of step 0.
+    positions: (N, 3), Å. momenta: (N, 3), ASE's units. first: positions of step 0. each: (B,).
+    mover: what the integrator must know beside, arrays (B, ...). marks: where the files end.
     """
 
     step: int
     positions: np.ndarray
     momenta: np.ndarray
     first: np.ndarray
-    random: Mapping[str, Any]
-    statistics: Statistics
+    each: list[OfOne]
+    mover: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     n_frames: int = 0
-    n_bytes: int = 0
+    marks: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def write_state(path: Path, state: State, identity: Mapping[str, Any]) -> None:
@@ -72,10 +96,9 @@ def write_state(path: Path, state: State, identity: Mapping[str, Any]) -> None:
         "format": FORMAT,
         "identity": identity,
         "step": state.step,
-        "random": state.random,
+        "each": [dataclasses.asdict(one) for one in state.each],
         "n_frames": state.n_frames,
-        "n_bytes": state.n_bytes,
-        "statistics": dataclasses.asdict(state.statistics),
+        "marks": state.marks,
     }
     with written_by_rename(path) as temporary, temporary.open("wb") as file:
         np.savez(
@@ -84,6 +107,7 @@ def write_state(path: Path, state: State, identity: Mapping[str, Any]) -> None:
             positions=state.positions,
             momenta=state.momenta,
             first=state.first,
+            **{_OF_MOVER + name: array for name, array in state.mover.items()},
         )
 
 
@@ -102,18 +126,18 @@ def read_state(path: Path) -> SavedState:
         positions, momenta, first = (
             real_numbers(arrays, name) for name in ("positions", "momenta", "first")
         )
+        mover = {
+            name.removeprefix(_OF_MOVER): real_numbers(arrays, name)
+            for name in arrays
+            if name.startswith(_OF_MOVER)
+        }
+        each = [
+            OfOne(**{**one, "statistics": Statistics(**one["statistics"])}) for one in texts["each"]
+        ]
         state = State(
-            texts["step"],
-            positions,
-            momenta,
-            first,
-            texts["random"],
-            Statistics(**texts["statistics"]),
-            texts["n_frames"],
-            texts["n_bytes"],
-        )
-        generator: Any = np.random.PCG64()
-        generator.state = state.random  # refuses what is none
+            texts["step"], positions, momenta, first, each, mover, texts["n_frames"],
+            dict(texts["marks"]),
+        )  # fmt: skip
         if texts["format"] != FORMAT or not _is_possible(state):
             raise ValueError("its numbers make no state")
         return SavedState(state, dict(texts["identity"]))
@@ -122,11 +146,42 @@ def read_state(path: Path) -> SavedState:
 def _is_possible(state: State) -> bool:
     """Tell whether the numbers of a state are of their kinds and sizes."""
     places = [state.positions, state.momenta, state.first]
-    counts = [state.step, state.n_frames, state.n_bytes, state.statistics.n]
-    sums = list(dataclasses.astuple(state.statistics)[1:])
+    marks = state.marks.values() if set(state.marks) == {"frames", "log"} else [-1]
+    return bool(state.each) and all(
+        [
+            *(array.shape == (len(state.positions), 3) for array in places),
+            bool(np.isfinite(places).all()),
+            *(_is_finite_list(array, len(state.each)) for array in state.mover.values()),
+            *map(_is_count, [state.step, state.n_frames]),
+            *map(_is_mark, marks),
+            *map(_is_possible_one, state.each),
+        ]
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < _MOST
+
+
+def _is_mark(mark: Any) -> bool:
+    """Tell whether a mark is a number of bytes, or that and the beginning of a file."""
+    n_bytes, head = mark if isinstance(mark, list) else (mark, "")
+    return _is_count(n_bytes) and bytes.fromhex(head) is not None
+
+
+def _is_finite_list(array: np.ndarray, length: int) -> bool:
+    return array.shape[:1] == (length,) and bool(np.isfinite(array).all())
+
+
+def _is_possible_one(one: OfOne) -> bool:
+    generator: Any = np.random.PCG64()
+    generator.state = one.random  # refuses what is none
+    counts = [one.steps, one.n_frames, one.statistics.n]
     return (
-        all(array.shape == (len(state.positions), 3) for array in places)
-        and bool(np.isfinite(places).all())
-        and all(type(count) is int and 0 <= count < _MOST for count in counts)
-        and all(type(value) in (int, float) and np.isfinite(value) for value in sums)
+        all(map(_is_count, counts))
+        and (one.stopped is None or isinstance(one.stopped, str))
+        and all(
+            type(value) in (int, float) and np.isfinite(value)
+            for value in dataclasses.astuple(one.statistics)[1:]
+        )
     )

@@ -1,45 +1,42 @@
 """What a simulation leaves behind.
 
-Frames on disk, and beside them the state to go on from exactly.
+Frames and a log on disk, and beside them the state to go on from exactly.
 """
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
-import itertools
 import logging
 import os
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.io.extxyz import write_xyz
 
 from molequi.errors import UserError
 from molequi.runtime.files import check_output
-from molequi.runtime.locks import lock
+from molequi.simulation.growing import Growing, TrajFrames, XyzFrames
 from molequi.simulation.state import State, read_state, write_state
-from molequi.structures.text import count_in
 
 logger = logging.getLogger(__name__)
 
 # Saving takes milliseconds, and a simulation that is killed can do one second's work again.
 SECONDS_BETWEEN_SAVES = 1.0
-
-
-class _Frames(NamedTuple):
-    """Whole frames of a file, and where they end."""
-
-    n_frames: int
-    n_bytes: int
+_KINDS: Mapping[str, type[XyzFrames] | type[TrajFrames]] = {
+    ".xyz": XyzFrames,
+    ".extxyz": XyzFrames,
+    ".traj": TrajFrames,
+}
 
 
 class Trajectory:
-    """An extended XYZ file that grows frame by frame, and beside it a state to go on from.
+    """Frames in an extended XYZ or .traj file, a log in CSV, and the state to go on from.
 
     The state is never more than a second or a frame old.
 
@@ -50,40 +47,49 @@ class Trajectory:
     def __init__(self, path: str | os.PathLike[str] | None, identity: dict[str, Any]) -> None:
         self.path = None if path is None else Path(path)
         self.identity = identity
-        self._file: io.BufferedRandom | None = None
+        self._frames: XyzFrames | TrajFrames | None = None
+        self._log: Growing | None = None
         self._saved_at = -np.inf
 
     @property
     def state_path(self) -> Path:
         """The file that holds the state. Raises ValueError for a trajectory that is not kept."""
+        return self._beside("restart")
+
+    @property
+    def log_path(self) -> Path:
+        """The file that holds the log. Raises ValueError for a trajectory that is not kept."""
+        return self._beside("csv")
+
+    def _beside(self, kind: str) -> Path:
         if self.path is None:
-            raise ValueError("a trajectory that is not kept has no state")
-        return self.path.with_name(f"{self.path.name}.restart")
+            raise ValueError("a trajectory that is not kept has no other files")
+        return self.path.with_name(f"{self.path.name}.{kind}")
 
     def start(self, state: State, *, overwrite: bool) -> None:
-        """Begin an empty file, with the state before its first frame.
+        """Begin empty files, with the state before the first frame.
 
         Raises UserError where another file is in the way.
         """
         if self.path is None:
             return
-        if self.path.suffix.lower() not in {".xyz", ".extxyz"}:
+        kind = _KINDS.get(self.path.suffix.lower())
+        if kind is None:
             raise UserError(
-                f"the trajectory {self.path} must end in .xyz or .extxyz; convert it afterwards "
-                "with `ase convert`"
+                f"the trajectory {self.path} must end in .xyz, .extxyz or .traj; convert it "
+                "afterwards with `ase convert`"
             )
-        check_output(
-            self.path,
-            overwrite=overwrite,
-            remedy="give --restart to continue it, --overwrite to replace it, or another name",
-        )
-        self._file = self._opened(self.path, "a+b")
+        remedy = "give --restart to continue it, --overwrite to replace it, or another name"
+        for path in (self.path, self.log_path):
+            check_output(path, overwrite=overwrite, remedy=remedy)
+        self._frames, self._log = kind(self.path), Growing(self.log_path)
+        self._frames.begin()
         self.state_path.unlink(missing_ok=True)
-        self._file.truncate(0)
+        self._log.begin()
         self.save(state)
 
     def resume(self) -> State:
-        """Open the file at the last saved state and return that state.
+        """Open the files at the last saved state and return that state.
 
         Raises UserError where there is none, or where it belongs to another simulation.
         """
@@ -94,52 +100,64 @@ class Trajectory:
                 f"nothing to restart: {self.path} and {self.state_path.name} must both be there; "
                 "leave --restart out to begin"
             )
-        self._file = self._opened(self.path, "r+b")
+        frames = _KINDS.get(self.path.suffix.lower(), XyzFrames)(self.path)
+        self._frames, self._log = frames, Growing(self.log_path)
+        # Locked before anything is read.
+        frames.lock()
         state, identity = read_state(self.state_path)
         self._check_identity(identity)
-        if self.path.stat().st_size < state.n_bytes:
-            n_before = state.n_frames
-            state.n_frames, state.n_bytes = _whole_frames(self._file)
-            logger.warning(
-                "%s is shorter than when its state was saved: the last %d of %d frames are lost; "
-                "the run goes on from step %d",
-                self.path,
-                n_before - state.n_frames,
-                n_before,
-                state.step,
-            )
-        # Frames after the state will come again.
-        self._file.truncate(state.n_bytes)
-        self._file.seek(state.n_bytes)
+        self._rewind_frames(frames, state)
+        self._log.rewind(state.marks["log"])
         return state
 
-    def write(self, frame: Atoms, state: State) -> None:
-        """Append a frame, then save the state where that is due.
+    def _rewind_frames(self, frames: XyzFrames | TrajFrames, state: State) -> None:
+        """Take back the frames after the state: they will come again."""
+        mark, n_before = state.marks["frames"], state.n_frames
+        if isinstance(frames, TrajFrames) or frames.path.stat().st_size >= mark:
+            frames.rewind(mark)
+            return
+        state.n_frames = frames.rewind_short().n_frames
+        if len(state.each) == 1:
+            state.each[0].n_frames = state.n_frames
+        logger.warning(
+            "%s is shorter than when its state was saved: the last %d of %d frames are lost; the "
+            "run goes on from step %d",
+            frames.path,
+            n_before - state.n_frames,
+            n_before,
+            state.step,
+        )
+
+    def write(
+        self, frames: Sequence[Atoms], rows: Sequence[Mapping[str, Any]], state: State
+    ) -> None:
+        """Append frames and the rows of the log, then save the state where that is due.
 
         A crash in between loses nothing.
         """
-        state.n_frames += 1
-        if self._file is None:
+        state.n_frames += len(frames)
+        if self._frames is None or self._log is None:
             return
-        text = io.StringIO()
-        write_xyz(text, frame)
-        try:
-            self._file.write(text.getvalue().encode())
-            self._file.flush()
-        except OSError as error:  # which does not know the name
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
-        state.n_bytes = self._file.tell()
+        self._frames.write(frames)
+        self._log.append(_table(rows, with_heading=self._log.file.tell() == 0))
         if time.monotonic() - self._saved_at >= SECONDS_BETWEEN_SAVES:
             self.save(state)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether anything is written."""
+        return self.path is not None
 
     def save(self, state: State) -> None:
         """Save the state, which may be later than the last frame.
 
-        It counts the bytes of the frames, so that these are on the disk before.
+        It says where the files end, so that these are on the disk before.
         """
-        if self._file is None:
+        if self._frames is None or self._log is None:
             return
-        os.fsync(self._file.fileno())
+        self._frames.sync()
+        self._log.sync()
+        state.marks = {"frames": self._frames.mark(), "log": self._log.mark()}
         write_state(self.state_path, state, self.identity)
         self._saved_at = time.monotonic()
 
@@ -152,21 +170,10 @@ class Trajectory:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._file is None:
-            return
         with contextlib.suppress(*([] if error is None else [OSError])):  # what failed fails again
-            self._file.close()
-
-    @staticmethod
-    def _opened(path: Path, mode: Literal["a+b", "r+b"]) -> io.BufferedRandom:
-        """Open the trajectory for this run alone."""
-        file = path.open(mode)
-        try:
-            lock(file.fileno(), path)
-        except UserError:
-            file.close()
-            raise
-        return file
+            for file in (self._frames, self._log):
+                if file is not None:
+                    file.close()
 
     def _check_identity(self, saved: dict[str, Any]) -> None:
         for name, value in self.identity.items():
@@ -177,13 +184,12 @@ class Trajectory:
                 )
 
 
-def _whole_frames(file: io.BufferedRandom) -> _Frames:
-    """Count the frames of an extended XYZ file from its start, up to one that is cut off."""
-    file.seek(0)
-    n_frames = n_bytes = 0
-    while (n_atoms := count_in(head := file.readline())) is not None:
-        lines = [head, *itertools.islice(file, n_atoms + 1)]
-        if len(lines) < n_atoms + 2 or not lines[-1].endswith(b"\n"):
-            break
-        n_frames, n_bytes = n_frames + 1, n_bytes + sum(map(len, lines))
-    return _Frames(n_frames, n_bytes)
+def _table(rows: Sequence[Mapping[str, Any]], *, with_heading: bool) -> str:
+    """Write rows as CSV; numbers to the last bit."""
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        if with_heading:
+            writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue()

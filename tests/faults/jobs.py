@@ -62,6 +62,20 @@ class Job:
 
 
 _MODEL = ("--model", "tiny.safetensors")
+
+
+def _dynamics(name: str, source: str, *options: str) -> Job:
+    return Job(
+        name,
+        ("md", source, *_MODEL, "--steps", "30", "--interval", "5", *options),
+        (source, "tiny.safetensors"),
+        ("--output", "path.xyz"),
+        go_on="--restart",
+        growing=frozenset({"path.xyz", "path.xyz.restart", "path.xyz.csv"}),
+        settings={"molequi.simulation.trajectory.SECONDS_BETWEEN_SAVES": 0.01},
+    )
+
+
 JOBS: Sequence[Job] = (
     Job(
         "train",
@@ -81,15 +95,8 @@ JOBS: Sequence[Job] = (
         ("--output", "out.xyz"),
         growing=frozenset({"out.xyz.journal"}),
     ),
-    Job(
-        "md",
-        ("md", "water.xyz", *_MODEL, "--steps", "30", "--interval", "5", "--ensemble", "nvt"),
-        ("water.xyz", "tiny.safetensors"),
-        ("--output", "path.xyz"),
-        go_on="--restart",
-        growing=frozenset({"path.xyz", "path.xyz.restart"}),
-        settings={"molequi.simulation.trajectory.SECONDS_BETWEEN_SAVES": 0.01},
-    ),
+    _dynamics("md", "water.xyz", "--ensemble", "nvt"),
+    _dynamics("md-many", "molecules.xyz", "--ensemble", "nvt", "--thermostat", "bussi"),
     Job(
         "relax",
         ("relax", "molecules.xyz", *_MODEL, "--steps", "5"),
@@ -127,6 +134,13 @@ JOBS: Sequence[Job] = (
         makes_parents=True,
     ),
 )
+# Of the long suite alone: what differs from the others is what they save.
+MORE_JOBS: Sequence[Job] = (
+    _dynamics("md-nve", "water.xyz", "--ensemble", "nve"),
+    _dynamics("md-chains", "water.xyz", "--ensemble", "nvt", "--thermostat", "nose-hoover"),
+    _dynamics("md-bussi", "water.xyz", "--ensemble", "nvt", "--thermostat", "bussi"),
+    _dynamics("md-npt", "box.xyz", "--ensemble", "npt", "--cell", "full"),
+)
 
 
 def make_inputs(folder: Path) -> None:
@@ -136,6 +150,10 @@ def make_inputs(folder: Path) -> None:
         atoms.rattle(0.05, seed=len(atoms))
     write(folder / "molecules.xyz", structures)
     write(folder / "water.xyz", structures[0])
+    box = structures[0].copy()
+    box.set_cell([5.0, 5.0, 5.0])
+    box.pbc = True
+    write(folder / "box.xyz", box)
     shutil.copy(data_path("samples/alanine.npz"), folder)
     (folder / "toy.yaml").write_text(_TOY)
     _make_data(folder / "toy.npz", structures)

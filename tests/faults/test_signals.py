@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from commands import AfterSeconds, AtChange, Ending, Fault, InsideWrite
-from jobs import JOBS, Job
+from jobs import JOBS, MORE_JOBS, Job
 from workshop import Reference, Workshop
 
 from molequi.cli.exits import ExitCode
@@ -70,13 +70,13 @@ def test_a_run_that_was_killed_while_it_wrote_goes_on(job: Job, workshop: Worksh
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(1, N_MOMENTS))
 @pytest.mark.parametrize("number", [KILL, TERM, HANGUP], ids=lambda n: n.name)
-@pytest.mark.parametrize("job", JOBS, ids=str)
+@pytest.mark.parametrize("job", [*JOBS, *MORE_JOBS], ids=str)
 def test_many_moments(job: Job, number: int, seed: int, workshop: Workshop) -> None:
     check_ended(workshop, job, number, seed)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(1, N_MOMENTS))
-@pytest.mark.parametrize("job", JOBS, ids=str)
+@pytest.mark.parametrize("job", [*JOBS, *MORE_JOBS], ids=str)
 def test_many_moments_inside_writes(job: Job, seed: int, workshop: Workshop) -> None:
     check_killed_inside_write(workshop, job, seed)

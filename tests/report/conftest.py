@@ -11,7 +11,8 @@ from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from molequi.experiments import train
-from molequi.simulation.md import MDSettings, run_md
+from molequi.simulation.md import run_md
+from molequi.simulation.md_settings import MDSettings
 from molequi.simulation.vibrations import vibrations
 
 NASTY = "</script><script>window.bitten=1</script><img src=//x.test/y onerror=window.bitten=1>"

@@ -137,16 +137,16 @@ def test_an_interrupted_relaxation_goes_on_and_ends_the_same(morse, tmp_path, su
     molecules = [molecule(name) for name in ("H2O", "NH3", "CH4", "H2O2")]
     ase.io.write(tmp_path / "in.xyz", molecules, format="extxyz")
     whole, output = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
-    expected = relax(tmp_path / "in.xyz", morse(), steps=3, output=whole)
+    expected = relax(tmp_path / "in.xyz", morse(), steps=3, batch_size=2, output=whole)
 
     def stop(done: int, _failed: int) -> None:
         if done == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(RunInterruptedError, match="relax stopped by SIGINT; 2 structures are in"):
-        relax(tmp_path / "in.xyz", morse(), steps=3, output=output, progress=stop)
+        relax(tmp_path / "in.xyz", morse(), steps=3, batch_size=2, output=output, progress=stop)
     assert not output.exists()
-    found = relax(tmp_path / "in.xyz", morse(), steps=3, output=output)
+    found = relax(tmp_path / "in.xyz", morse(), steps=3, batch_size=2, output=output)
     assert output.read_bytes() == whole.read_bytes()
     assert not journal_path(output).exists()
     for record, other in zip(found, expected, strict=True):
@@ -166,10 +166,10 @@ def test_other_constraints_and_charges_do_not_go_on(morse, tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(RunInterruptedError):
-        relax([free, other], morse(), output=output, progress=stop)
-    assert relax([held, other], morse(), output=output)[0]["steps"] == 0
+        relax([free, other], morse(), batch_size=1, output=output, progress=stop)
+    assert relax([held, other], morse(), batch_size=1, output=output)[0]["steps"] == 0
     output.unlink()
     with pytest.raises(RunInterruptedError):
-        relax([free, other], morse(), output=output, progress=stop)
+        relax([free, other], morse(), batch_size=1, output=output, progress=stop)
     charged = Calculator(morse(), charge=2, unsafe=True)
-    assert relax([free, other], charged, output=output)[0]["total_charge"] == 2
+    assert relax([free, other], charged, batch_size=1, output=output)[0]["total_charge"] == 2

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 
 from molequi.errors import UserError
-from molequi.simulation.state import State, Statistics, read_state, write_state
+from molequi.simulation.state import OfOne, State, Statistics, read_state, write_state
 
 
 def saved(path: Path) -> bytes:
     generator = np.random.default_rng(0)
     positions, momenta, first = generator.normal(size=(3, 3, 3))
-    state = State(
-        10, positions, momenta, first, generator.bit_generator.state, Statistics(11, 300.0), 2, 900
-    )
+    one = OfOne(generator.bit_generator.state, Statistics(11, 300.0), None, 10, 2)
+    mover = {"chains": generator.normal(size=(1, 3))}
+    marks = {"frames": 900, "log": [77, "2d20"]}
+    state = State(10, positions, momenta, first, [one], mover, 2, marks)
     write_state(path, state, {"atoms": "OH2", "timestep": 0.5})
     return path.read_bytes()
 
@@ -44,8 +45,11 @@ def test_every_number_comes_back_to_the_last_bit(tmp_path):
     assert identity == {"atoms": "OH2", "timestep": 0.5}
     expected = np.random.default_rng(0).normal(size=(3, 3, 3))
     np.testing.assert_array_equal([state.positions, state.momenta, state.first], expected)
-    assert (state.step, state.n_frames, state.n_bytes) == (10, 2, 900)
-    assert state.statistics == Statistics(11, 300.0)
+    assert (state.step, state.n_frames, state.marks["frames"]) == (10, 2, 900)
+    (one,) = state.each
+    assert one.statistics == Statistics(11, 300.0)
+    assert (one.stopped, one.steps, one.n_frames) == (None, 10, 2)
+    assert state.mover["chains"].shape == (1, 3)
 
 
 def test_damaged_files_are_a_state_or_an_error_in_words(tmp_path):
@@ -69,6 +73,8 @@ def test_damaged_files_are_a_state_or_an_error_in_words(tmp_path):
         {"first": np.eye(2)},
         {"momenta": np.eye(3) * 1j},
         {"positions": np.eye(3).astype("U3")},
+        {"mover_chains": np.full((1, 3), np.inf)},
+        {"mover_chains": np.zeros((2, 3))},
     ],
 )
 def test_numbers_that_make_no_state_are_refused(tmp_path, change):

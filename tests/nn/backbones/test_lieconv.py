@@ -16,7 +16,8 @@ from molequi.models.molecular import MolecularModel
 from molequi.models.probes import built_in_probes
 from molequi.models.structure import Structure, random_rotation
 from molequi.simulation.calculator import Calculator
-from molequi.simulation.md import MDSettings, run_md
+from molequi.simulation.md import run_md
+from molequi.simulation.md_settings import MDSettings
 from molequi.simulation.relaxation import relax
 from molequi.simulation.vibrations import vibrations
 

@@ -1,0 +1,116 @@
+"""What `molequi md` tells: its pace, and what came of the dynamics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from molequi.cli.output import line, print_table
+from molequi.cli.records import print_notes
+
+if TYPE_CHECKING:
+    from molequi.simulation.md_settings import MDSettings
+
+Result = dict[str, Any]
+# meV/atom/ps: what is called kept.
+_GOOD_DRIFT = 0.1
+_NS_PER_DAY = 86400.0 * 1e-6  # of fs per second
+
+
+class Pace:
+    """How fast dynamics go: simulated ns a day, of all structures together.
+
+    timestep: fs.
+    """
+
+    def __init__(self, timestep: float, n_structures: int) -> None:
+        self._per_step = timestep * n_structures
+        self._first: tuple[int, float] | None = None
+
+    def at(self, step: int, steps: int) -> str:
+        """Return the pace in words, counted from the first call on."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (step, now)
+        start, began = self._first
+        if step == start or now == began:
+            return ""
+        per_day = (step - start) * self._per_step / (now - began) * _NS_PER_DAY
+        return f"{per_day:.3g} ns/day"
+
+
+def verdict(result: Result, settings: MDSettings) -> str:
+    """Return in words whether the dynamics can be trusted."""
+    if result["stopped"] is not None:
+        return result["stopped"]
+    said = []
+    drift = result["drift_mev_atom_ps"]
+    if drift is not None:
+        is_kept = abs(drift) < _GOOD_DRIFT
+        said.append(
+            f"the energy {'is kept' if is_kept else 'drifts'} ({drift:.2g} meV/atom/ps"
+            f"{'' if is_kept else f'; {_GOOD_DRIFT:g} would be good, take a shorter timestep'})"
+        )
+    if settings.has_thermostat and not settings.ramp and result["temperature_std"] is not None:
+        said.append(
+            f"{result['temperature_mean']:.0f} K for {settings.temperature:g} K, spread "
+            f"{result['temperature_std']:.0f} K for {result['temperature_std_canonical']:.0f} K "
+            "of the canonical ensemble"
+        )
+    return "; ".join(said) or "too short to tell"
+
+
+def print_one(result: Result, settings: MDSettings) -> None:
+    """Print what came of one structure."""
+    how = settings.ensemble if settings.ensemble != "nvt" else f"nvt, {settings.thermostat}"
+    rows = [
+        ("structure", f"{result['formula']}, {result['n_atoms']} atoms"),
+        ("model", result["model"]),
+        ("ensemble", f"{how}, timestep {result['timestep_fs']:g} fs"),
+        (
+            "length",
+            f"{result['steps']} steps, {result['time_ps']:.3f} ps, {result['frames']} frames",
+        ),
+        ("mean temperature", _kelvin(result)),
+    ]
+    if result["drift_mev_atom_ps"] is not None:
+        what = "total energy" if settings.ensemble == "nve" else "conserved energy"
+        rows.append((f"drift of the {what}", f"{result['drift_mev_atom_ps']:.4f} meV/atom/ps"))
+    rows += [
+        ("net momentum", f"{result['momentum']:.1e} g/mol Å/fs"),
+        ("net angular momentum", f"{result['angular_momentum']:.1e} g/mol Å²/fs"),
+        ("trajectory", result["output"] or "not kept; give --output FILE.xyz"),
+        ("verdict", verdict(result, settings)),
+    ]
+    print_table("", ("molecular dynamics", ""), rows, left=("",))
+    print_notes([result])
+
+
+def print_many(results: Sequence[Result], settings: MDSettings) -> None:
+    """Print a row for each of many structures."""
+    columns = ("#", "formula", "ps", "frames", "T K", "drift meV/atom/ps", "verdict")
+    rows = [
+        (
+            number, result["formula"], f"{result['time_ps']:.3f}", result["frames"],
+            _kelvin(result), _drift(result), verdict(result, settings),
+        )
+        for number, result in enumerate(results)
+    ]  # fmt: skip
+    print_table("", columns, rows, left=("formula", "verdict"))
+    first = results[0]
+    line(f"model {first['model']}; level: {first['level'] or 'not stated'}")
+    line(f"trajectories: {first['output'] or 'not kept; give --output FILE.xyz'}")
+    print_notes(list(results))
+
+
+def _kelvin(result: Result) -> str:
+    mean, spread = result["temperature_mean"], result["temperature_std"]
+    if mean is None:
+        return "none was measured"
+    return f"{mean:.1f} K" if spread is None else f"{mean:.1f} ± {spread:.1f} K"
+
+
+def _drift(result: Result) -> str:
+    drift = result["drift_mev_atom_ps"]
+    return "" if drift is None else f"{drift:.4f}"
