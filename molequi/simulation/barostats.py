@@ -44,7 +44,8 @@ class PressureMover:
             atoms, timestep, temperature_K=kelvin, pressure_au=pressure,
             tdamp=times[0], pdamp=times[1],
         )  # fmt: skip
-        self._inner._thermostat = self._chains = chains
+        self._chains = chains
+        self._inner._thermostat = chains  # type: ignore[assignment]
         self._atoms, self._pressure = atoms, pressure
         self._of_cell = _OF_SIZE if is_isotropic else _OF_CELL
 
@@ -52,7 +53,7 @@ class PressureMover:
         """Make one step."""
         self._inner.step()
 
-    def set_temperature(self, kelvin: float) -> None:
+    def aim(self, kelvin: float) -> None:
         """Aim at another temperature; the inertia of chains and cell stays."""
         self._chains.set_temperature(kelvin)
         self._inner._barostat._kT = units.kB * kelvin

@@ -140,7 +140,7 @@ class Motion:
         for generator, number in zip(self.random, self.moving, strict=True):
             generator.bit_generator.state = state.each[number].random
         mover = make_mover(self.one, settings, self.joined, self.degrees, self.random)
-        mover.set_temperature(settings.target(state.step))
+        mover.aim(settings.target(state.step))
         if state.mover:
             mover.restore({name: v[self.moving] for name, v in state.mover.items()})
         return mover
@@ -148,7 +148,7 @@ class Motion:
     def advance(self) -> None:
         """Make one step."""
         if self.settings.ramp:
-            self.mover.set_temperature(self.settings.target(self.state.step + 1))
+            self.mover.aim(self.settings.target(self.state.step + 1))
         self.mover.step()
         self.state.step += 1
 

@@ -100,6 +100,7 @@ def write_state(path: Path, state: State, identity: Mapping[str, Any]) -> None:
         "n_frames": state.n_frames,
         "marks": state.marks,
     }
+    of_mover: dict[str, Any] = {_OF_MOVER + name: array for name, array in state.mover.items()}
     with written_by_rename(path) as temporary, temporary.open("wb") as file:
         np.savez(
             file,
@@ -107,7 +108,7 @@ def write_state(path: Path, state: State, identity: Mapping[str, Any]) -> None:
             positions=state.positions,
             momenta=state.momenta,
             first=state.first,
-            **{_OF_MOVER + name: array for name, array in state.mover.items()},
+            **of_mover,
         )
 
 

@@ -30,7 +30,7 @@ class Mover(Protocol):
     def step(self) -> Any:
         """Make one step."""
 
-    def set_temperature(self, kelvin: float) -> None:
+    def aim(self, kelvin: float) -> None:
         """Aim at another temperature."""
 
     def saved(self) -> Saved:
@@ -59,7 +59,7 @@ class Generators:
 class Verlet(VelocityVerlet):
     """Velocity Verlet: constant energy."""
 
-    def set_temperature(self, kelvin: float) -> None:
+    def aim(self, kelvin: float) -> None:
         """Do nothing: there is no thermostat."""
 
     def saved(self) -> Saved:
@@ -84,9 +84,9 @@ class LangevinMover(Langevin):
             atoms, timestep, temperature_K=kelvin, friction=friction, fixcm=False, rng=rng
         )
 
-    def set_temperature(self, kelvin: float) -> None:
+    def aim(self, kelvin: float) -> None:
         """Aim at another temperature."""
-        super().set_temperature(temperature_K=kelvin)
+        self.set_temperature(temperature_K=kelvin)
 
     def saved(self) -> Saved:
         """Return nothing: the generators are saved by their owner."""
@@ -142,7 +142,7 @@ class BussiMover(VelocityVerlet):
         given = (1.0 - self._kept) * 0.5 * self._kt / kinetic
         return self._kept + given * (rest + first**2) + 2.0 * first * np.sqrt(self._kept * given)
 
-    def set_temperature(self, kelvin: float) -> None:
+    def aim(self, kelvin: float) -> None:
         """Aim at another temperature."""
         self._kt = units.kB * kelvin
 
@@ -177,7 +177,7 @@ class ChainMover(VelocityVerlet):
         momenta = self._chains.integrate_nhc(self.atoms.get_momenta(), self.dt / 2)
         self.atoms.set_momenta(momenta)
 
-    def set_temperature(self, kelvin: float) -> None:
+    def aim(self, kelvin: float) -> None:
         """Aim at another temperature."""
         self._chains.set_temperature(kelvin)
 
