@@ -96,7 +96,7 @@ def test_training_learns_and_the_run_directory_is_complete(tmp_path):
     names = {found.relative_to(folder).as_posix() for found in folder.rglob("*") if found.is_file()}
     assert names == {
         "config.yaml", "model.safetensors", "last.ckpt", "log.txt", "metrics.csv", "result.json",
-        "rollout.npz", "plots/learning_curve.png", "plots/rollout.png",
+        "report.html", "rollout.npz", "plots/learning_curve.png", "plots/rollout.png",
     }  # fmt: skip
     result = json.loads((folder / "result.json").read_text())
     model, config, data = load_dynamics(folder)

@@ -60,7 +60,10 @@ def test_old_files_are_written_again_in_the_present_format(name: str, tmp_path: 
     assert "reference" in new
     del new["reference"]
     old.pop("reference", None)
-    defaults = {"n_readout": 32, "held_below": None}
+    defaults = {
+        "n_readout": 32, "held_below": None, "dropout": 0.0, "normalization": "none",
+        "n_neighbors": None,
+    }  # fmt: skip
     added = {name: value for name, value in defaults.items() if name in new["backbone"]}
     assert new["backbone"] == old["backbone"] | added
     renewed = {key: new[key] for key in ("version", "properties", "metadata", "backbone")}

@@ -108,6 +108,7 @@ def test_run_directory_is_complete_and_reusable(finished, tmp_path):
         "metrics.csv",
         "log.txt",
         "result.json",
+        "report.html",
         "test_predictions.npz",
     }
     assert names == plots | files
