@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from molequi.cli.output import line, print_table
@@ -12,7 +12,7 @@ from molequi.cli.records import print_notes
 if TYPE_CHECKING:
     from molequi.simulation.md_settings import MDSettings
 
-Result = dict[str, Any]
+Result = Mapping[str, Any]
 # meV/atom/ps: what is called kept.
 _GOOD_DRIFT = 0.1
 _NS_PER_DAY = 86400.0 * 1e-6  # of fs per second
