@@ -1,7 +1,7 @@
 """Constant pressure by ASE's Martyna-Tobias-Klein integrators, which can be saved and go on.
 
 The chain of the atoms is ours, because ASE's counts 3N degrees of freedom where the centre of mass
-is at rest; tests/simulation/test_barostats.py holds the attributes of ASE that are used here.
+is at rest; tests/simulation/test_thermostats.py holds the attributes of ASE that are used here.
 """
 
 from __future__ import annotations
