@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from molequi.datasets.array_files import load_arrays, real_numbers
+from molequi.errors import UserError
 from molequi.runtime.files import written_by_rename
 from molequi.runtime.gate import reading
 from molequi.runtime.plain import parse_json
@@ -124,6 +125,7 @@ def read_state(path: Path) -> SavedState:
     with reading(path, "state of a simulation", "start again with --overwrite"):
         arrays = load_arrays(path)
         texts = parse_json(str(arrays["json"]))
+        _refuse_another_format(path, texts["format"])
         positions, momenta, first = (
             real_numbers(arrays, name) for name in ("positions", "momenta", "first")
         )
@@ -139,9 +141,17 @@ def read_state(path: Path) -> SavedState:
             texts["step"], positions, momenta, first, each, mover, texts["n_frames"],
             dict(texts["marks"]),
         )  # fmt: skip
-        if texts["format"] != FORMAT or not _is_possible(state):
+        if not _is_possible(state):
             raise ValueError("its numbers make no state")
         return SavedState(state, dict(texts["identity"]))
+
+
+def _refuse_another_format(path: Path, found: object) -> None:
+    if found != FORMAT:
+        raise UserError(
+            f"{path} was written by another version of molequi (format {found}, this one reads "
+            f"{FORMAT}); go on with that version, or start again with --overwrite"
+        )
 
 
 def _is_possible(state: State) -> bool:

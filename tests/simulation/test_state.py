@@ -52,6 +52,15 @@ def test_every_number_comes_back_to_the_last_bit(tmp_path):
     assert state.mover["chains"].shape == (1, 3)
 
 
+def test_a_state_of_another_version_is_named_as_one(tmp_path, monkeypatch):
+    path = tmp_path / "md.xyz.restart"
+    with monkeypatch.context() as then:
+        then.setattr("molequi.simulation.state.FORMAT", 1)
+        saved(path)
+    with pytest.raises(UserError, match="another version of molequi .format 1.*--overwrite"):
+        read_state(path)
+
+
 def test_damaged_files_are_a_state_or_an_error_in_words(tmp_path):
     data, chance = saved(path := tmp_path / "md.xyz.restart"), random.Random(3)
     n_refused = 0
