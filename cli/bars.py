@@ -57,7 +57,7 @@ class Bar:
 
     def _time_left(self, done: int, total: int | None, now: float) -> str:
         start, at = self._first or (0, now)
-        if total is None or done <= start or now <= at:
+        if total is None or not start < done < total or now <= at:
             return ""
         minutes, seconds = divmod(round((total - done) * (now - at) / (done - start)), 60)
         hours, minutes = divmod(minutes, 60)

@@ -60,6 +60,9 @@ def test_trains_on_forces_and_goes_on_where_it_was_stopped(molequi, config, tmp_
     assert run(["train", *common, "training.epochs=2", "--output", str(straight)]) == 0
     result = json.loads((straight / "result.json").read_text())
     assert result["forces"]["count"] == 8 * 9 * 3
+    # That much the forces of this network change when the molecule turns: it knows no rotations.
+    assert result["forces"].pop("violation") > 1e-3
+    result["energy"].pop("violation")
     assert json.loads(molequi("evaluate", straight, "--split", "test", "--json").out) == result
     # Running moments, momenta and random numbers are part of the state.
     states = [

@@ -27,10 +27,9 @@ def test_spectrum_writes_its_folder(molequi, tiny_model, water, tmp_path):
     assert "--overwrite" in again.err
 
 
-def test_spectrum_of_dynamics(molequi, tiny_model, water, tmp_path):
+def test_spectrum_of_dynamics(molequi, water, tmp_path):
     frames = tmp_path / "md.xyz"
-    common = ["--model", tiny_model, "--temperature", "10"]
-    assert molequi("md", water, *common, "-n", "400", "--interval", "4", "-o", frames).code == 0
+    assert molequi("md", water, "-n", "400", "--interval", "4", "-o", frames).code == 0
     wide = ["--trajectory", "--width", "200"]
     result = molequi("spectrum", frames, *wide)
     assert result.code == 0, result.err
