@@ -84,9 +84,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     calculator = Calculator(arguments.model, dtype=arguments.dtype, kernels="specialized")
-    names = arguments.molecules.split(",")
-    rows = [measure(name, calculator, arguments) for name in names]
-    print(json.dumps(rows) if arguments.json else "\n".join(map(str, rows)))
+    rows = []
+    for name in arguments.molecules.split(","):
+        rows.append(measure(name, calculator, arguments))
+        if not arguments.json:
+            print(rows[-1], flush=True)
+    if arguments.json:
+        print(json.dumps(rows))
 
 
 if __name__ == "__main__":
