@@ -37,7 +37,7 @@ from molequi.training.fine_tuning import refuse_unfit
 from molequi.training.log import with_unit
 from molequi.training.plan import plan_run
 from molequi.training.processes import is_first_process
-from molequi.training.repeats import is_repeated, single_runs, summary
+from molequi.training.repeats import is_repeated, member_runs, single_runs, summary
 from molequi.training.run_directory import RunDirectory
 
 _LOG = logging.getLogger(__name__)
@@ -101,8 +101,6 @@ class MolecularExperiment(Experiment):
         return {"reads": data.path or data.kind, **found, "output": str(self.directory.path)}
 
     def _run(self, callbacks: Sequence[Any]) -> Path:
-        report = self.dataset.report
-        messages = [*report_lines(report), *report.warnings, *self.dataset.failures]
         return training.fit_frames(
             self.config,
             self.dataset.frames,
@@ -110,11 +108,16 @@ class MolecularExperiment(Experiment):
             self.directory.path,
             resume=self.resume,
             callbacks=callbacks,
-            messages=messages,
-            beside=self._beside(),
+            messages=self.messages(),
+            beside=self.beside(),
         )
 
-    def _beside(self) -> Beside:
+    def messages(self) -> list[str]:
+        """Return what loading the data had to say."""
+        report = self.dataset.report
+        return [*report_lines(report), *report.warnings, *self.dataset.failures]
+
+    def beside(self) -> Beside:
         """Return what fingerprints say, where there are SMILES.
 
         That is the errors of a random forest and of a ridge regression, and what the model keeps of
@@ -160,18 +163,61 @@ class RepeatedExperiment(Experiment):
         self.directory.start(self.config)
         results = []
         for name, config in single_runs(self.config).items():
-            own = RunDirectory(self.directory.path / name)
-            resume = self.resume and own.config.is_file()
-            if not (resume and own.result.is_file()):
-                _LOG.info("%s", name)
-                dataset = divide(config.data, self.dataset)
-                overwrite = self.overwrite and not resume
-                one = MolecularExperiment(own, resume, overwrite, config, dataset)
-                own.claim(config, resume=resume, overwrite=overwrite)
-                one.run(callbacks)
+            dataset = divide(config.data, self.dataset)
+            one = MolecularExperiment(self.directory, self.resume, self.overwrite, config, dataset)
+            own = _run_once(one, self.directory.path / name, callbacks)
             results.append(read_json(own.result))
         self.directory.write_result(summary(results))
         return self.directory.path
+
+
+@dataclasses.dataclass(frozen=True)
+class EnsembleExperiment(Experiment):
+    """Members with different seeds, each in a folder of its own, which end in one model."""
+
+    config: Config
+    dataset: LabelledSet
+    has_callbacks: ClassVar[bool] = True
+
+    def plan(self) -> dict[str, Any]:
+        """Set the first member up to its first step; `runs` names all of them."""
+        return {**self._single(self.config).plan(), "runs": list(member_runs(self.config))}
+
+    def _run(self, callbacks: Sequence[Any]) -> Path:
+        """Train one after the other; those that are there in full are not trained again."""
+        if not is_first_process():
+            raise UserError("the members of an ensemble are trained in one process, one by one")
+        self.directory.start(self.config)
+        members = member_runs(self.config)
+        for name, config in members.items():
+            _run_once(self._single(config), self.directory.path / name, callbacks)
+        whole = self._single(self.config)
+        return training.join_members(
+            self.config,
+            self.dataset.frames,
+            self.dataset.splits,
+            self.directory.path,
+            [RunDirectory(self.directory.path / name).model for name in members],
+            messages=whole.messages(),
+            beside=whole.beside(),
+        )
+
+    def _single(self, config: Config) -> MolecularExperiment:
+        return MolecularExperiment(
+            self.directory, self.resume, self.overwrite, config, self.dataset
+        )
+
+
+def _run_once(one: MolecularExperiment, folder: Path, callbacks: Sequence[Any]) -> RunDirectory:
+    """Run an experiment in a folder, unless it is to go on and has ended there; returns the run."""
+    own = RunDirectory(folder)
+    resume = one.resume and own.config.is_file()
+    if not (resume and own.result.is_file()):
+        _LOG.info("%s", folder.name)
+        overwrite = one.overwrite and not resume
+        own.claim(one.config, resume=resume, overwrite=overwrite)
+        dataclasses.replace(one, directory=own, resume=resume, overwrite=overwrite).run(callbacks)
+    return own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,6 +306,8 @@ def _prepare(
         dataset = load_dataset(config.data, config.declared())
         if is_repeated(config):
             return RepeatedExperiment(directory, resume, overwrite, config, dataset)
+        if config.ensemble is not None:
+            return EnsembleExperiment(directory, resume, overwrite, config, dataset)
         experiment = MolecularExperiment(directory, resume, overwrite, config, dataset)
     return experiment
 

@@ -107,8 +107,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("datasets", "rmd17 registry catalog settings drawing load sampler datamodule pyg"),
     (
         "models",
-        "physics outputs settings metadata freeze structure probes domain molecular dispersion "
-        "reach making converters reference checkpoint enlarged zoo",
+        "physics outputs settings metadata freeze structure probes domain molecular ensemble "
+        "dispersion reach making converters reference checkpoint enlarged zoo",
     ),
     ("models.importers.scripts", "mace_model"),
     ("models.importers", "source mace_parts mace_settings mace_weights mace_readouts mace card"),
@@ -139,7 +139,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "older_runs run_directory "
         "reference_energies atomic_energies normalization baseline doubt kept_predictions "
         "predictions calibration evaluation fine_tuning refitted_references fixed_terms labels "
-        "figures resumable symmetry module callbacks launch setup plan fit",
+        "figures resumable symmetry module callbacks launch setup plan finish fit ensembles",
     ),
     (
         "hamiltonian",

@@ -21,6 +21,7 @@ from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, make_graph
 from molequi.graphs.neighbors import neighbor_pairs
 from molequi.kernels.pair_inputs import LAST, OUTER
+from molequi.models.ensemble import Ensemble
 from molequi.models.molecular import MolecularModel
 from molequi.models.outputs import with_terms
 from molequi.models.physics import NO_PHYSICS
@@ -164,6 +165,11 @@ def refuse_export(model: MolecularModel) -> None:
     if "energy" not in model.outputs:
         raise UserError(
             f"model {name} has no energy to export; it gives {', '.join(model.outputs)}"
+        )
+    if isinstance(model, Ensemble):
+        raise UserError(
+            f"model {name} is an ensemble of {model.n_members}, of which one can be exported at a "
+            "time: give a member of its run, such as RUN/member_1"
         )
     obstacle = model.capabilities.no_forces_reason
     if obstacle is not None:

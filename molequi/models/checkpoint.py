@@ -6,6 +6,7 @@ No pickle, no code.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from torch import Tensor
 
 from molequi.errors import UserError
 from molequi.models.converters import CONVERTERS, FORMAT, Content, to_present_format
+from molequi.models.ensemble import Ensemble, without_spreads
 from molequi.models.metadata import ModelMetadata
 from molequi.models.molecular import MolecularModel
 from molequi.models.physics import Physics
 from molequi.models.reference import difference_from, make_reference
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.o3.irreps import Irreps
-from molequi.properties import from_dict, to_dict
+from molequi.properties import Property, from_dict, to_dict
 from molequi.runtime.device import as_dtype
 from molequi.runtime.gate import DAMAGE, reading, reason
 from molequi.runtime.plain import parse_json, plain
@@ -48,14 +50,22 @@ def describe(model: MolecularModel) -> dict:
         "properties": [to_dict(model.properties[name]) for name in model.outputs],
         "dtype": str(model.dtype).removeprefix("torch."),
         "metadata": model.metadata.to_json(),
+        **({"members": model.n_members} if isinstance(model, Ensemble) else {}),
     }
 
 
 def build(description: dict) -> MolecularModel:
     """Make the network that `describe` described, with random weights and in its dtype."""
+    rows = [from_dict(row) for row in description["properties"]]
+    if "members" not in description:
+        return _network(description, rows)
+    rows = without_spreads(rows)
+    return Ensemble([_network(description, rows) for _ in range(description["members"])])
+
+
+def _network(description: dict, rows: Sequence[Property]) -> MolecularModel:
     settings = dict(description["backbone"])
     settings["irreps_out"] = Irreps(settings["irreps_out"])
-    rows = [from_dict(row) for row in description["properties"]]
     # Files from before there was physics have none.
     physics = Physics.from_json(description.get("physics", {}))
     metadata = ModelMetadata.from_json(description["metadata"])

@@ -41,6 +41,8 @@ class _Network(Protocol):
     def check_input(self, graph: AtomGraph) -> None: ...
     def output_scale(self, name: str) -> tuple[float, ...]: ...
     def use_kernels(self, kernels: str) -> None: ...
+    def write_out(self) -> None: ...
+    def operations(self, n_edges: int) -> float: ...
     def state_dict(self) -> dict[str, Tensor]: ...
 
 
@@ -166,7 +168,7 @@ class FrozenModel:
 
     def operations(self, n_edges: int) -> float:
         """Return the work of one pass over so many edges, in the unit of `kernels.policy`."""
-        return self._network.backbone.operations(n_edges)
+        return self._network.operations(n_edges)
 
     @torch.inference_mode(mode=False)
     def use_kernels(self, kernels: str) -> None:
@@ -175,7 +177,7 @@ class FrozenModel:
         Raises UserError for kernels that the backbone does not have.
         """
         self._network.use_kernels(kernels)
-        self._network.backbone.write_out()
+        self._network.write_out()
         self._kernels, self._current = kernels, "reference"
         self._work = self._expected = self._largest = 0.0
 
@@ -244,5 +246,5 @@ class FrozenModel:
                 wanted,
             )
             self._network.use_kernels(wanted)
-            self._network.backbone.write_out()
+            self._network.write_out()
             self._current = wanted

@@ -18,7 +18,9 @@ class TrainingRecord:
     training set. baseline: by property, what `evaluation` compares with. spread: by property, or
     part of one such as `rosenfeld[0o]`, the scale of the labels in their unit. errors: on the part
     of the data called `evaluated_on`, as `molequi evaluate` gives them. molecules: what
-    `datasets.fingerprints.KnownMolecules` keeps of a training set of SMILES.
+    `datasets.fingerprints.KnownMolecules` keeps of a training set of SMILES. calibration: by spread
+    such as `forces_std`, the part of the split, its structures and the count of errors that fixed
+    it, and the radius of each share of them, in per cent, in units of the spread.
     """
 
     config: str | None = None
@@ -29,6 +31,7 @@ class TrainingRecord:
     evaluated_on: str | None = None
     errors: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     molecules: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    calibration: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +75,8 @@ class ModelMetadata:
         """Return plain JSON data, from which `from_json` makes the same."""
         data = dataclasses.asdict(self)
         # Most models have none, and their files are as they were before there was any.
+        if not self.training.calibration:
+            del data["training"]["calibration"]
         return {name: value for name, value in data.items() if name != "origin" or value}
 
     @classmethod

@@ -59,7 +59,7 @@ class MolecularModel(nn.Module):
         is_equilibrated = physics.is_equilibrated
         self.heads = nn.ModuleDict(make_heads(properties, backbone, gives_charges=is_equilibrated))
         self.equilibration = Equilibration(feature_spec(backbone)) if is_equilibrated else None
-        self.set_physics(physics)
+        self.physics, self.terms = physics, physics.terms(self.cutoff)
         if not self.heads:
             raise UserError(
                 f"a model needs a property to learn, got {list(self.outputs)}; add for example "
@@ -88,6 +88,14 @@ class MolecularModel(nn.Module):
             self.equilibration.use_kernels(kernels)
         if self.terms is not None:
             self.terms.use_kernels(kernels)
+
+    def write_out(self) -> None:
+        """Make what the short way of a prediction takes: see `BackboneBase.write_out`."""
+        self.backbone.write_out()
+
+    def operations(self, n_edges: int) -> float:
+        """Return the work of one pass over so many edges, in the unit of `kernels.policy`."""
+        return self.backbone.operations(n_edges)
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -186,7 +194,19 @@ class MolecularModel(nn.Module):
         See `nn.response.with_forces`. What follows from the weights alone is made anew in every
         call; many predictions are faster by `freeze`.
         """
-        network = functools.partial(self, once=not create_graph)
+        return self.computed(self, graph, forces=forces, stress=stress, create_graph=create_graph)
+
+    def computed(
+        self,
+        network: Callable[..., dict[str, Tensor]],
+        graph: AtomGraph,
+        *,
+        forces: bool,
+        stress: bool,
+        create_graph: bool,
+    ) -> dict[str, Tensor]:
+        """Do what `compute` says with `network`, which takes the arguments of `forward`."""
+        network = functools.partial(network, once=not create_graph)
         threads = (
             contextlib.nullcontext()
             if create_graph

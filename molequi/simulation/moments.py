@@ -89,6 +89,7 @@ def _of_model(motion: Motion, place: int) -> dict[str, float | None]:
         **{f"dipole_{axis}_eA": value for axis, value in zip("xyz", axes, strict=True)},
         "max_force_eV_A": max_force(np.asarray(values["forces"])),
         "max_doubt_eV_A": None if spreads is None else float(spreads[place]),
+        "energy_std_eV": float(values["energy_std"]) if "energy_std" in values else None,
     }
 
 

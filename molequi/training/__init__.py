@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from molequi.training.ensembles import join_members
     from molequi.training.figures import draw_errors
     from molequi.training.fit import fit_frames
     from molequi.training.on_fingerprints import fingerprint_errors
 
-__all__ = ["draw_errors", "fingerprint_errors", "fit_frames"]
+__all__ = ["draw_errors", "fingerprint_errors", "fit_frames", "join_members"]
 
 
 def __getattr__(name: str) -> object:
@@ -21,6 +22,10 @@ def __getattr__(name: str) -> object:
         from molequi.training.fit import fit_frames
 
         return fit_frames
+    if name == "join_members":
+        from molequi.training.ensembles import join_members
+
+        return join_members
     if name == "draw_errors":
         from molequi.training.figures import draw_errors
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +16,7 @@ from torch import Tensor
 from molequi.datasets.in_memory import Frames
 from molequi.models.molecular import MolecularModel
 from molequi.nn.heads.doubt import SHARE, SHARES
-from molequi.training.doubt import doubt_heads, squared_sizes
+from molequi.training.doubt import spread_heads, squared_sizes
 
 logger = logging.getLogger(__name__)
 
@@ -37,34 +39,65 @@ class Calibration(NamedTuple):
     quantiles: Tensor
 
 
+class Held(NamedTuple):
+    """Structures that calibrate: the part of the split that they are, and their number."""
+
+    part: str
+    n_structures: int
+
+
 def fit_calibration(doubted: Doubted) -> Calibration:
     """Return the power law after which `SHARE` of the errors are smaller than their spread.
 
     If errors are spreads times a random factor of one distribution, log |e| is power log s and a
     constant, on average: least squares finds the power. It is kept between 0, where the spreads
-    mean nothing, and 2. The factor and the quantiles then are counted, whatever the distribution.
+    mean nothing, and 2. The factor and the quantiles then are counted, whatever the distribution:
+    see `conformal_quantiles`. What is exact with certainty, such as the force on a lone atom,
+    says nothing of the others.
     """
-    errors, spreads = doubted
+    counts = (doubted.errors > 0) | (doubted.spreads > 0)
+    errors, spreads = (values[counts] for values in doubted)
+    if not len(errors):
+        return Calibration(1.0, 1.0, torch.ones(len(SHARES), dtype=torch.float64))
     power = 1.0
     if len(errors) >= _ENOUGH_FOR_A_POWER:
-        log_errors, log_spreads = errors.clamp(min=1e-12).log(), spreads.log()
+        least = 1e-3 * float(spreads.median())
+        log_errors, log_spreads = (
+            errors.clamp(min=1e-12).log(),
+            spreads.clamp(min=max(least, 1e-12)).log(),
+        )
         centred = log_spreads - log_spreads.mean()
         slope = (centred * log_errors).sum() / centred.square().sum().clamp(min=1e-12)
         power = min(max(float(slope), 0.0), 2.0)
-    ratios = errors / spreads**power
-    factor = max(float(torch.quantile(ratios, SHARE)), 1e-12)
-    shares = torch.tensor(SHARES, dtype=ratios.dtype)
-    return Calibration(factor, power, torch.quantile(ratios, shares) / factor)
+    ratios = errors / spreads.clamp(min=1e-12) ** power
+    radii = conformal_quantiles(ratios, SHARES).clamp(min=1e-12)
+    factor = float(radii[SHARES.index(SHARE)])
+    return Calibration(factor, power, radii / factor)
 
 
-def calibrate(model: MolecularModel, deviations: Mapping[str, Doubted]) -> None:
+def conformal_quantiles(ratios: Tensor, shares: Sequence[float]) -> Tensor:
+    """Return for each share the ceil((n + 1) share)-th smallest of n ratios of error and spread.
+
+    Split conformal prediction: of a new structure, exchangeable with those of the ratios, the error
+    is within that radius with at least this probability, whatever the distribution (A. N.
+    Angelopoulos and S. Bates, arXiv 2107.07511, section 1). Where n is too small for a share it is
+    the largest.
+    """
+    n = len(ratios)
+    ranks = [min(math.ceil((n + 1) * share), n) for share in shares]
+    return ratios.sort().values[[rank - 1 for rank in ranks]]
+
+
+def calibrate(model: MolecularModel, deviations: Mapping[str, Doubted], held_out: Held) -> None:
     """Set the calibration of each spread of a model that has none, in place.
 
-    Spreads without known errors stay without.
+    Spreads without known errors stay without. The model's record says on how many structures and
+    errors it rests (`TrainingRecord.calibration`).
 
-    deviations: on held-out structures, of the model without calibration.
+    deviations: on the structures `held_out`, of the model without calibration.
     """
-    for name, head in doubt_heads(model).items():
+    records = dict(model.metadata.training.calibration)
+    for name, head in spread_heads(model).items():
         if head.is_calibrated or name not in deviations or not len(deviations[name].errors):
             continue
         scale = float(head.scale[0])
@@ -77,13 +110,26 @@ def calibrate(model: MolecularModel, deviations: Mapping[str, Doubted]) -> None:
             found.factor,
             found.power,
         )
+        records[name] = {
+            "part": held_out.part,
+            "structures": held_out.n_structures,
+            "count": len(deviations[name].errors),
+            "factor": found.factor,
+            "power": found.power,
+            "radii": {
+                f"{100 * share:.0f}": radius
+                for share, radius in zip(SHARES, found.quantiles.tolist(), strict=True)
+            },
+        }
+    training = dataclasses.replace(model.metadata.training, calibration=records)
+    model.metadata = dataclasses.replace(model.metadata, training=training)
 
 
 def without_calibration(model: MolecularModel) -> MolecularModel:
     """Return a copy whose spreads are those that training gave."""
     model = copy.deepcopy(model)
-    for head in doubt_heads(model).values():
-        head.reset(has_labels=bool(head.has_labels))
+    for head in spread_heads(model).values():
+        head.forget_calibration()
     return model
 
 
@@ -93,14 +139,14 @@ def against_labels(model: MolecularModel) -> MolecularModel:
     They leave out how far the labels themselves may be off, which labels cannot show.
     """
     model = copy.deepcopy(model)
-    for head in doubt_heads(model).values():
-        head.has_labels.zero_()
+    for head in spread_heads(model).values():
+        head.leave_out_labels()
     return model
 
 
 def spread_names(model: MolecularModel, compared: Collection[str]) -> list[str]:
     """Name the spreads that a model gives of the properties `compared`."""
-    heads = doubt_heads(model)
+    heads = spread_heads(model)
     return [name for name, head in heads.items() if head.target.spread_of in compared]
 
 
@@ -109,7 +155,7 @@ def doubted_errors(
 ) -> dict[str, Doubted]:
     """Pair the known errors of predictions with the spreads among them, by the spread's name."""
     pairs = {}
-    for name, head in doubt_heads(model).items():
+    for name, head in spread_heads(model).items():
         of = head.target.spread_of
         if of not in frames.targets or name not in predictions:
             continue
@@ -126,7 +172,7 @@ def judge(model: MolecularModel, name: str, doubted: Doubted) -> dict[str, Any]:
     to hold it; None where the model was never calibrated. rank_correlation: Spearman's, of the
     sizes of the errors and the spreads; None where all of one side are equal.
     """
-    head = doubt_heads(model)[name]
+    head = spread_heads(model)[name]
     errors, spreads = doubted
     radii = spreads[:, None] * head.quantiles.to(spreads)
     held = (errors[:, None] <= radii).to(torch.float64).mean(dim=0)

@@ -85,6 +85,8 @@ class Config(Settings):
     """A model to start from: a path or a bundled name; null starts anew."""
     freeze: Literal["backbone", "model"] | None = None
     """What of it stays as it is: backbone, or model, all that it gives; null is nothing."""
+    ensemble: int | None = Field(None, ge=2, le=64)
+    """Members of the model, whose mean and spread it gives; null is a single one."""
 
     def declared(self) -> dict[str, Property]:
         """Return the rows that this config adds to the property table.
@@ -128,6 +130,7 @@ def make_config(data: Mapping[str, Any], where: str = "config") -> Config:
             f"{where}: freeze is {config.freeze!r} but there is no init; name the model to start "
             "from, such as init=organic"
         )
+    _check_ensemble(config, where)
     return config
 
 
@@ -151,6 +154,23 @@ def _check_targets(config: Config, where: str) -> None:
                 f"{where}, data.targets: {name} learns from the errors of {row.spread_of}; add "
                 f"{row.spread_of} to data.targets"
             )
+
+
+def _check_ensemble(config: Config, where: str) -> None:
+    """Refuse what does not go together with members."""
+    if config.ensemble is None:
+        return
+    spreads = [row.name for row in config.targets() if row.spread_of]
+    if spreads:
+        raise UserError(
+            f"{where}: ensemble={config.ensemble} takes {', '.join(spreads)} from how far its "
+            "members lie apart; leave them out of data.targets"
+        )
+    if config.training.folds is not None or config.training.repeats > 1:
+        raise UserError(
+            f"{where}: ensemble={config.ensemble} is one model of several seeds, training.folds "
+            "and training.repeats are several models; leave one of the two out"
+        )
 
 
 def _check_names(config: Config, where: str) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from molequi.datasets.in_memory import Frames
 from molequi.models.molecular import MolecularModel
-from molequi.nn.heads.doubt import DoubtHead, logs_of
+from molequi.nn.heads.doubt import DoubtHead, SpreadHead, logs_of
 from molequi.properties import Property
 
 _FREEDOM = 4.0  # nu
@@ -103,8 +103,13 @@ def squared_sizes(values: Tensor) -> Tensor:
     return values.reshape(len(values), -1).square().sum(dim=1)
 
 
-def doubt_heads(model: MolecularModel) -> dict[str, DoubtHead]:
+def spread_heads(model: MolecularModel) -> dict[str, SpreadHead]:
     """Return the heads of spreads by output."""
+    return {name: head for name, head in model.heads.items() if isinstance(head, SpreadHead)}
+
+
+def doubt_heads(model: MolecularModel) -> dict[str, DoubtHead]:
+    """Return the heads that learn spreads by output."""
     return {name: head for name, head in model.heads.items() if isinstance(head, DoubtHead)}
 
 

@@ -19,6 +19,9 @@ Column = Sequence[float | None]
 
 def draw_run(directory: RunDirectory, evaluation: Evaluation, targets: Sequence[str]) -> None:
     """Draw the learning curve, and how each target and each spread did, into the run's plots."""
+    draw_errors(evaluation, directory.plots)
+    if not directory.metrics.is_file():  # an ensemble has no epochs: its members have
+        return
     rows = compared_rows(evaluation.frames.properties[name] for name in targets)
     metrics = read_metrics(directory.metrics)
     columns = {
@@ -30,7 +33,6 @@ def draw_run(directory: RunDirectory, evaluation: Evaluation, targets: Sequence[
         _errors(columns, rows),
         directory.plots / "learning_curve.png",
     )
-    draw_errors(evaluation, directory.plots)
 
 
 def draw_errors(evaluation: Evaluation, folder: Path) -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +22,17 @@ from molequi.datasets.datamodule import MolecularDataModule
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
 from molequi.kernels import policy
-from molequi.models.checkpoint import load_model, save_model
 from molequi.models.molecular import MolecularModel
 from molequi.nn.backbones.worthwhile import worthwhile_kernels
-from molequi.prediction.evaluated_table import write_evaluated
 from molequi.runtime.device import as_device
 from molequi.runtime.gate import reading
-from molequi.training.calibration import calibrate, without_calibration
 from molequi.training.callbacks import RunRecorder
 from molequi.training.config import Config
-from molequi.training.doubt import compared_rows, doubt_heads
-from molequi.training.evaluation import (
-    NOTHING,
-    Beside,
-    Evaluation,
-    evaluate_frames,
-    save_predictions,
-    tested_part,
-)
-from molequi.training.figures import draw_run
+from molequi.training.doubt import compared_rows
+from molequi.training.evaluation import NOTHING, Beside
+from molequi.training.finish import finish, rows_of, started
 from molequi.training.labels import choose_labels
 from molequi.training.launch import launch
-from molequi.training.log import RunLog, beaten_lines, final_table
 from molequi.training.loss import make_objective
 from molequi.training.module import MolecularTraining
 from molequi.training.older_runs import OLDER_STATES, present_state
@@ -55,7 +43,7 @@ from molequi.training.schedule import EarlyStopping, make_schedule
 from molequi.training.settings import TrainingSettings
 from molequi.training.setup import StartingPoint, start_model
 from molequi.training.state import Position, read_state
-from molequi.training.symmetry import add_violations, way_to_keep
+from molequi.training.symmetry import way_to_keep
 from molequi.training.total_charge import with_total_charge
 
 logger = logging.getLogger(__name__)
@@ -85,36 +73,17 @@ def fit_frames(
     frames = choose_labels(frames, splits, config.data.targets)
     resume = resume and not directory.has_just_begun()
     state = _resumable_state(splits, directory) if resume else None
-    with _started(config, splits, directory, messages):
+    with started(config, splits, directory, messages):
         config, frames = with_total_charge(config, frames)
         start = start_model(config, frames.subset(splits["train"]))
         if state is None or not _is_over(config.training, state, len(splits["train"])):
             data = _make_data(config.training, frames, splits, start.model.cutoff)
             _run(config, start, data, directory, state, callbacks)
         if is_first_process():
-            evaluation = _finish(config, frames, splits, directory, beside)
-            drawn = config.data.targets if plots else ()
-            _write_result(evaluation, tested_part(splits), directory, drawn)
+            ended = read_state(directory.state, older=OLDER_STATES).get("stop_reason")
+            logger.info("training ended: %s", ended)
+            finish(config, frames, splits, directory, beside, plots=plots)
     return output
-
-
-@contextlib.contextmanager
-def _started(
-    config: Config,
-    splits: Mapping[str, Tensor],
-    directory: RunDirectory,
-    messages: Sequence[str],
-) -> Iterator[None]:
-    """Keep the run directory and its log open for a while, in the first process."""
-    if not is_first_process():
-        yield
-        return
-    directory.start(config)
-    directory.write_split(_rows_of(splits))
-    with RunLog(directory.log) as log:
-        for message in messages:
-            log.note(message)
-        yield
 
 
 def _make_data(
@@ -207,80 +176,6 @@ def _n_edges(data: MolecularDataModule, rows: Tensor) -> int:
     return int(data.batches[rows].graph.edge_index.shape[1])
 
 
-def _finish(
-    config: Config,
-    frames: Frames,
-    splits: Mapping[str, Tensor],
-    directory: RunDirectory,
-    beside: Beside,
-) -> Evaluation:
-    """Evaluate the best model and write model and predictions, with `beside`.
-
-    On the test structures, or the validation ones where there are none.
-    """
-    state = read_state(directory.state, older=OLDER_STATES)
-    logger.info("training ended: %s", state.get("stop_reason"))
-    split = tested_part(splits)
-    model = load_model(directory.model, device=as_device(config.training.device))
-    compared = compared_rows(config.targets())
-    compare = functools.partial(
-        evaluate_frames,
-        names=[row.name for row in compared],
-        batch_size=config.training.batch_size,
-    )
-    if not all(head.is_calibrated for head in doubt_heads(model).values()):
-        held_out = compare(without_calibration(model), frames.subset(splits["valid"]))
-        calibrate(model, held_out.doubted)
-    evaluation = compare(model, frames.subset(splits[split]))
-    add_violations(evaluation.result, model, evaluation.frames, compared)
-    for name, errors in beside.errors.items():
-        evaluation.result[name] |= errors
-    training = dataclasses.replace(
-        model.metadata.training,
-        evaluated_on=split,
-        errors=evaluation.result,
-        molecules=dict(beside.molecules),
-    )
-    model.metadata = dataclasses.replace(model.metadata, training=training)
-    save_model(model, directory.model)
-    save_predictions(evaluation, directory.predictions(split))
-    cells = [beside.cells[index] for index in splits[split].tolist()] if beside.cells else []
-    _write_table(directory.prediction_table(split), evaluation, cells)
-    return evaluation
-
-
-def _write_table(path: Path, evaluation: Evaluation, cells: Sequence[Mapping[str, str]]) -> None:
-    """Write labels and predictions beside the cells of a table, where none are of atoms."""
-    if not any(row.per_atom for row in evaluation.frames.properties.values()):
-        write_evaluated(path, evaluation.frames, evaluation.predictions, cells=cells)
-
-
-def _write_result(
-    evaluation: Evaluation, split: str, directory: RunDirectory, drawn: Sequence[str]
-) -> None:
-    """Draw the run, if its targets are to be drawn, and write and log the errors, last of all."""
-    if drawn:
-        draw_run(directory, evaluation, drawn)
-    directory.write_result(evaluation.result)
-    _report(evaluation, split)
-
-
-def _report(evaluation: Evaluation, split: str) -> None:
-    """Log the errors, and what is suspicious about them."""
-    n_structures = len(evaluation.frames)
-    if not any(row["count"] for row in evaluation.result.values()):
-        logger.warning(
-            "none of the %d %s structures has a label, so nothing is known of the model's errors "
-            "there",
-            n_structures,
-            split,
-        )
-    for text in beaten_lines(evaluation.result):
-        logger.warning("worse than the baseline: %s", text)
-    table = final_table(evaluation.result)
-    logger.info("errors on the %d %s structures:\n%s", n_structures, split, table)
-
-
 def _resumable_state(splits: Mapping[str, Tensor], directory: RunDirectory) -> dict[str, Any]:
     """Read last.ckpt and make sure that the split is that of the run."""
     state = read_state(directory.state, older=OLDER_STATES)
@@ -288,7 +183,7 @@ def _resumable_state(splits: Mapping[str, Tensor], directory: RunDirectory) -> d
         own = {"position": dataclasses.asdict(Position()), "csv_size": 0}
         refuse_unlike(state, {**own, "watch": dataclasses.asdict(EarlyStopping())})
         Position(**state["position"]), EarlyStopping(**state["watch"])
-    if directory.read_split() != _rows_of(splits):
+    if directory.read_split() != rows_of(splits):
         raise UserError(
             f"the data give another split than {directory.split}, so this is not the run to "
             "resume; start again with --overwrite"
@@ -298,10 +193,6 @@ def _resumable_state(splits: Mapping[str, Tensor], directory: RunDirectory) -> d
 
 def _reading_state(directory: RunDirectory) -> contextlib.AbstractContextManager[None]:
     return reading(directory.state, "state of this run", "start again with --overwrite")
-
-
-def _rows_of(splits: Mapping[str, Tensor]) -> dict[str, list[int]]:
-    return {name: indices.tolist() for name, indices in splits.items()}
 
 
 def _is_over(settings: TrainingSettings, state: Mapping[str, Any], n_train: int) -> bool:

@@ -34,6 +34,24 @@ def single_runs(config: Config) -> dict[str, Config]:
     return runs
 
 
+def member_runs(config: Config) -> dict[str, Config]:
+    """Return the config of each member of an ensemble by the name of its folder, `member_1`, ....
+
+    Each is complete in itself, with a seed of its own.
+    """
+    return {
+        f"member_{number + 1}": config.model_copy(
+            update={
+                "ensemble": None,
+                "training": config.training.model_copy(
+                    update={"seed": config.training.seed + number}
+                ),
+            }
+        )
+        for number in range(config.ensemble or 1)
+    }
+
+
 def is_repeated(config: Config) -> bool:
     """Tell whether a config asks for more than one run."""
     return config.training.folds is not None or config.training.repeats > 1

@@ -8,7 +8,7 @@ from molequi.errors import UserError
 from molequi.nn.backbones.base import BackboneBase
 from molequi.nn.heads.attention import AttentionHead
 from molequi.nn.heads.base import FeatureSpec, Head
-from molequi.nn.heads.doubt import DoubtHead
+from molequi.nn.heads.doubt import DoubtHead, MemberSpreadHead
 from molequi.nn.heads.electrostatics import ChargeHead, DipoleHead, DipoleMagnitudeHead
 from molequi.nn.heads.layered import LayeredEnergyHead
 from molequi.nn.heads.layered_dipole import LayeredDipoleHead
@@ -33,6 +33,7 @@ HEADS: dict[str, type[Head]] = {
     "rosenfeld": RosenfeldHead,
     "optical_rotation": OpticalRotationHead,
     "doubt": DoubtHead,
+    "members": MemberSpreadHead,
 }
 
 
