@@ -46,7 +46,7 @@ class Ensemble(MolecularModel):
                 physics=first.physics,
                 metadata=metadata or first.metadata,
             )
-        self.heads.update(first.heads)
+        self.heads.update(dict(first.heads.items()))
         self.equilibration = first.equilibration
         self.others = nn.ModuleList(others)
         for other in others:
