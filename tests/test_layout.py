@@ -58,13 +58,13 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "kernels.compiled",
         "compiling convolution_terms convolution products contraction "
-        "contraction_tangents edge_geometry scalar_messages equilibration pair_terms "
+        "contraction_tangents edge_geometry row_maps scalar_messages equilibration pair_terms "
         "pair_setup pairs pair_tangents",
     ),
     (
         "kernels",
-        "cpu cuda convolution products contraction_terms contraction edge_geometry "
-        "scalar_messages equilibration pair_spaces pairs backends inplace",
+        "cpu cuda convolution products contraction_terms contraction row_maps prepared "
+        "edge_geometry scalar_messages equilibration pair_spaces pairs backends inplace",
     ),
     (
         "nn",
@@ -73,7 +73,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     ("nn.frozen", "workspace buffers maps layer layers autograd"),
     ("nn.mace", "radial contraction interaction pair_splines knots"),
-    ("nn.mace.frozen", "update messages splines layers gradient autograd network"),
+    ("nn.mace.frozen", "memory maps update messages splines layers gradient autograd network"),
     (
         "nn.backbones",
         "base worthwhile layer_irreps spherical angles invariant_layer invariant lieconv "

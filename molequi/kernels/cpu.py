@@ -66,8 +66,8 @@ def write_forward(
     """Write A of h, y, r, s to `out`, contiguous; ranges: of receivers, a thread each."""
     h, y, r, s = tensors
     walk = edges.index[0], edges.kinds, edges.receiver_ptr
-    inputs = arrays(h, y, r, _flat(s), *walk)
-    kernels = _kernels(form, table, s.dtype, _together(s))
+    inputs = arrays(h, y, r, flat(s), *walk)
+    kernels = kernels_of(form, table, s.dtype, together(s))
     threads.run(kernels.forward, inputs, knots_map(s, cutoff), arrays(out), ranges)
 
 
@@ -114,9 +114,9 @@ def write_backward(
     Return ds, empty without `wants_s`. ranges: of senders.
     """
     h, y, r, s, g = tensors
-    kernels = _kernels(form, table, s.dtype, _together(s))
+    kernels = kernels_of(form, table, s.dtype, together(s))
     walk = edges.index[1], edges.sender_order, edges.kinds, edges.sender_ptr
-    inputs = arrays(h, y, r, _flat(s), g, *walk)
+    inputs = arrays(h, y, r, flat(s), g, *walk)
     ds = _partial(s, len(ranges)) if wants_s else s.new_empty(len(ranges), 0, 0, 0)
     threads.run(
         kernels.backward,
@@ -137,20 +137,20 @@ def double_backward(  # noqa: PLR0913, PLR0917
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Return dh, dy, dr, ds, dg of <u, dh> + <v, dy> + <w, dr> + <z, ds>."""
     kernels, ranges, numbers = (
-        _kernels(form, table, h.dtype, _together(s)),
+        kernels_of(form, table, h.dtype, together(s)),
         _node_ranges(sender_ptr, s),
         knots_map(s, cutoff),
     )
-    cotangents = u, v, w, s.new_empty(0, 0, 0) if z is None else _flat(z)
+    cotangents = u, v, w, s.new_empty(0, 0, 0) if z is None else flat(z)
     dh, dy, dr, dg = (
         torch.empty_like(x, memory_format=torch.contiguous_format) for x in (h, y, r, g)
     )
     ds = _partial(s, len(ranges))
-    inputs = arrays(h, y, r, _flat(s), g, *cotangents, index[1], order, kinds, sender_ptr)
+    inputs = arrays(h, y, r, flat(s), g, *cotangents, index[1], order, kinds, sender_ptr)
     threads.run(
         kernels.double_by_sender, inputs, numbers, arrays(dh, dy, dr), ranges, of_range=ds.numpy()
     )
-    inputs = arrays(h, y, r, _flat(s), *cotangents, index[0], kinds, receiver_ptr)
+    inputs = arrays(h, y, r, flat(s), *cotangents, index[0], kinds, receiver_ptr)
     threads.run(
         kernels.double_by_receiver, inputs, numbers, arrays(dg), _node_ranges(receiver_ptr, s)
     )
@@ -169,23 +169,23 @@ class _Kernels(NamedTuple):
     double_by_sender: Callable
 
 
-def _flat(s: Tensor) -> Tensor:
+def flat(s: Tensor) -> Tensor:
     """Return the splines of all kinds one after the other: (rows, paths, C)."""
     return s.flatten(0, -3)
 
 
 def _partial(s: Tensor, n_ranges: int) -> Tensor:
     """Return memory for what each range of nodes adds to ds."""
-    return s.new_empty(n_ranges, *_flat(s).shape)
+    return s.new_empty(n_ranges, *flat(s).shape)
 
 
-def _together(s: Tensor) -> int:
+def together(s: Tensor) -> int:
     """How many paths' coefficients, of one kind of edges, fit into the cache of a core together."""
     return max(1, round(_CACHE / (s.shape[-3] * s.shape[-1] * s.element_size())))
 
 
 @functools.lru_cache
-def _kernels(form: str, name: str, dtype: torch.dtype, n_together: int) -> _Kernels:
+def kernels_of(form: str, name: str, dtype: torch.dtype, n_together: int) -> _Kernels:
     """Return the `specialized` or `generic` kernels of a table for float32 or float64.
 
     Numba compiles each at its first call. name: of the table.

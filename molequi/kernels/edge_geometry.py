@@ -6,12 +6,10 @@ import functools
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from molequi.kernels import compiled
 from molequi.kernels.edges import NodeRange
-from molequi.kernels.tables import arrays
+from molequi.kernels.prepared import Geometry
 from molequi.o3.spherical_harmonics import Polynomials, harmonic_polynomials
 
 
@@ -29,7 +27,7 @@ class Monomials(NamedTuple):
 
 
 @functools.lru_cache
-def monomials(l_max: int, dtype: torch.dtype) -> Monomials:
+def monomials(l_max: int, dtype: np.dtype) -> Monomials:
     """Return what the kernels take for harmonics of up to `l_max`."""
     found: Polynomials = harmonic_polynomials(l_max)
     places = {powers: m for m, powers in enumerate(found.exponents)}
@@ -40,19 +38,21 @@ def monomials(l_max: int, dtype: torch.dtype) -> Monomials:
         parents[m] = places[parent]
     terms = np.argwhere(np.abs(found.matrix) > 0.0)
     values = found.matrix[terms[:, 0], terms[:, 1]]
-    return Monomials(axes, parents, terms, values.astype(str(dtype).removeprefix("torch.")))
+    return Monomials(axes, parents, terms, values.astype(dtype))
 
 
-def write_forward(vectors: Tensor, y: Tensor, r: Tensor, edges: NodeRange) -> None:
-    """Write harmonics y (E, (l_max + 1)^2) and lengths r (E,) of vectors (E, 3), float64.
+def write_forward(vectors: np.ndarray, out: Geometry, edges: NodeRange) -> None:
+    """Write harmonics (E, (l_max + 1)^2) and lengths (E,) of vectors (E, 3), float64.
 
     edges: which of them. A zero vector gets length 1e-6 and the finite values there.
     """
-    steps = monomials(round(y.shape[1] ** 0.5) - 1, y.dtype)
-    compiled.edge_geometry.forward(*steps, *edges, *arrays(vectors, y, r))
+    compiled.edge_geometry.forward(*_steps(out), *edges, vectors, *out)
 
 
-def write_backward(vectors: Tensor, dy: Tensor, dr: Tensor, out: Tensor, edges: NodeRange) -> None:
-    """Write to `out`, (E, 3), float64, the gradient of the vectors from those of y and r."""
-    steps = monomials(round(dy.shape[1] ** 0.5) - 1, dy.dtype)
-    compiled.edge_geometry.backward(*steps, *edges, *arrays(vectors, dy, dr, out))
+def write_backward(vectors: np.ndarray, g: Geometry, out: np.ndarray, edges: NodeRange) -> None:
+    """Write to `out`, (E, 3), float64, the gradient of the vectors from that of the geometry."""
+    compiled.edge_geometry.backward(*_steps(g), *edges, vectors, *g, out)
+
+
+def _steps(edges: Geometry) -> Monomials:
+    return monomials(round(edges.harmonics.shape[1] ** 0.5) - 1, edges.harmonics.dtype)

@@ -6,58 +6,60 @@ product with a harmonic and a radial function, mixed by a matrix of each l:
     A_i[lm,c'] = sum_e Y_e[lm] sum_c R_e[l,c] h_(z_j)[c] W_l[c,c'].
 
 For each element the sum over c is one more radial function, S_z[l,c'](r): a spline again, made
-once. Neither features nor maps are left, and the gradient is that of Y and r alone.
+once. Neither features nor maps are left, and the gradient is that of Y and r alone. What products
+do to messages first, a matrix of the receiver's element, can stand in the splines too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numpy as np
 
-from torch import Tensor
-
-from molequi.kernels import compiled, threads
-from molequi.kernels.cpu import knots_map
-from molequi.kernels.edges import Edges, NodeRange
-from molequi.kernels.tables import arrays
+from molequi.kernels import compiled
+from molequi.kernels.edges import NodeRange
+from molequi.kernels.prepared import Geometry, Splines
 
 
 def write_forward(
-    y: Tensor, r: Tensor, s: Tensor, edges: Edges, cutoff: float, out: Tensor, nodes: NodeRange
+    edges: Geometry,
+    s: Splines,
+    kinds: np.ndarray,
+    receiver_ptr: np.ndarray,
+    out: np.ndarray,
+    nodes: NodeRange,
 ) -> None:
-    """Write A (N, (l_max + 1)^2, C), contiguous, of the receivers in `nodes`.
+    """Write A (N, (l_max + 1)^2, C) of the receivers in `nodes`.
 
-    y: (E, (l_max + 1)^2). r: (E,), Å. s: (kinds, K + 3, l_max + 1, C), see `kernels.splines`; the
-    kind of each edge stands in `edges`.
+    s: of l_max + 1 paths. kinds: (E,), which of them an edge takes.
     """
-    inputs = arrays(y, r, s.flatten(0, -3), edges.kinds, edges.receiver_ptr)
-    kernel, numbers = compiled.scalar_messages.forward, knots_map(s, cutoff)
-    threads.run(kernel, inputs, numbers, arrays(out), [nodes])
+    kernel = compiled.scalar_messages.forward
+    kernel(*nodes, *edges, s.values, kinds, receiver_ptr, *s.numbers, out)
 
 
 def add_backward(
-    tensors: tuple[Tensor, Tensor, Tensor, Tensor],
-    edges: Edges,
-    cutoff: float,
-    out: Sequence[Tensor],
+    edges: Geometry,
+    s: Splines,
+    g: np.ndarray,
+    kinds: np.ndarray,
+    receiver_ptr: np.ndarray,
+    out: Geometry,
     nodes: NodeRange,
 ) -> None:
-    """Add the gradients of y and r to `out`, for edges whose receivers are in `nodes`.
-
-    tensors: y, r, s and g, the gradient of A.
-    """
-    y, r, s, g = tensors
-    inputs = arrays(y, r, s.flatten(0, -3), g, edges.kinds, edges.receiver_ptr)
-    kernel, numbers = compiled.scalar_messages.backward, knots_map(s, cutoff)
-    threads.run(kernel, inputs, numbers, arrays(*out), [nodes])
+    """Add the gradients of y and r to `out`, for edges into `nodes`; g: the gradient of A."""
+    kernel = compiled.scalar_messages.backward
+    kernel(*nodes, *edges, s.values, g, kinds, receiver_ptr, *s.numbers, *out)
 
 
 def write_counts(
-    r: Tensor, s: Tensor, edges: Edges, cutoff: float, out: tuple[Tensor, Tensor], nodes: NodeRange
+    r: np.ndarray,
+    s: Splines,
+    kinds: np.ndarray,
+    receiver_ptr: np.ndarray,
+    out: tuple[np.ndarray, np.ndarray],
+    nodes: NodeRange,
 ) -> None:
     """Write n_i = 1 + sum_e f(r_e) of the receivers in `nodes`, and f' of their edges.
 
-    s: the spline of f, ([kinds,] K + 3, 1, 1).
+    s: f as the only path of one channel.
     """
-    inputs = arrays(r, s.flatten(0, -3), edges.kinds, edges.receiver_ptr)
-    kernel, numbers = compiled.scalar_messages.count, knots_map(s, cutoff)
-    threads.run(kernel, inputs, numbers, arrays(*out), [nodes])
+    kernel = compiled.scalar_messages.count
+    kernel(*nodes, r, s.values, kinds, receiver_ptr, *s.numbers, *out)

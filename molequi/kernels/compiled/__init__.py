@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         pair_tangents,
         pairs,
         products,
+        row_maps,
         scalar_messages,
     )
 
@@ -33,6 +34,7 @@ __all__ = [
     "pair_tangents",
     "pairs",
     "products",
+    "row_maps",
     "scalar_messages",
 ]
 
@@ -74,6 +76,10 @@ def _of_nodes(name: str) -> ModuleType | None:
         import molequi.kernels.compiled.products as product_kernels
 
         return product_kernels
+    if name == "row_maps":
+        import molequi.kernels.compiled.row_maps as row_kernels
+
+        return row_kernels
     return None
 
 

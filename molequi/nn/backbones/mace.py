@@ -22,7 +22,12 @@ from molequi.nn.backbones.base import (
 )
 from molequi.nn.backbones.mace_radial import MaceRadial
 from molequi.nn.mace.frozen.network import FrozenMace
-from molequi.nn.mace.frozen.splines import ElementSplines, FirstMaps, OrderedPairSplines
+from molequi.nn.mace.frozen.splines import (
+    ElementSplines,
+    FirstMaps,
+    OrderedPairSplines,
+    may_take_receivers,
+)
 from molequi.nn.mace.interaction import (
     BLOCKS,
     EdgeInputs,
@@ -141,11 +146,13 @@ class MaceBackbone(MaceRadial):
         if not inplace.serves(self.embedding, self.layers[0].kernels) or not self.may_have_splines:
             return
         with torch.no_grad():
-            maps = FirstMaps(self.layers[0], self.embedding)
+            first, splines = self.layers[0], self.tables()
+            of_receivers = may_take_receivers(first, splines[0].radial if splines else None)
+            maps = FirstMaps(first, self.embedding, of_receivers=of_receivers)
             tables = (
                 OrderedPairSplines(self.splines_of_pairs, maps)
                 if self.has_pairs
-                else ElementSplines(self.tables(), maps)
+                else ElementSplines(splines, maps)
             )
             self._written_out = FrozenMace(self.embedding, list(self.layers), tables)
 

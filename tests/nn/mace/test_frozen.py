@@ -9,6 +9,7 @@ from ase.build import molecule
 
 from molequi.graphs.graph import AtomGraph, collate, edge_vectors
 from molequi.kernels import NodeRange, edge_geometry
+from molequi.kernels.prepared import Geometry
 from molequi.models.freeze import FrozenModel
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
@@ -107,6 +108,18 @@ def test_more_pairs_than_are_kept_have_networks(
     assert not passes
 
 
+@pytest.mark.parametrize("name", ["plain", "density"])
+def test_messages_are_mapped_after_their_sums_where_pairs_are_too_many(
+    name: str, passes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receiver's matrices are in no splines then, with the same numbers."""
+    model = model_of(**LAYERS[name])
+    right = model.freeze(kernels="generic").compute(graph())
+    monkeypatch.setattr("molequi.nn.mace.frozen.splines.MOST_BYTES", 1)
+    assert_alike(model.freeze(kernels="generic").compute(graph()), right)
+    assert passes == [1, 1]
+
+
 def test_new_elements_do_not_change_what_is_known(passes: list[int]) -> None:
     """Splines of elements are made when they occur, in any order."""
     water, graphs = molecule("H2O"), {}
@@ -142,8 +155,9 @@ def test_geometry_is_that_of_torch(l_max: int, dtype: torch.dtype) -> None:
     (right,) = torch.autograd.grad(total, vectors)
     found_y, found_r, found = (torch.empty_like(x.detach()) for x in (y, r, vectors))
     edges = NodeRange(0, len(vectors))
-    edge_geometry.write_forward(vectors, found_y, found_r, edges)
-    edge_geometry.write_backward(vectors, *weights, found, edges)
+    measured, *arrays = (x.detach().numpy() for x in (vectors, found_y, found_r, *weights, found))
+    edge_geometry.write_forward(measured, Geometry(*arrays[:2]), edges)
+    edge_geometry.write_backward(measured, Geometry(*arrays[2:4]), arrays[4], edges)
     limit = 100 * torch.finfo(dtype).eps
     for one, known in ((found_y, y.detach()), (found_r, r.detach()), (found[:-1], right[:-1])):
         assert float((one - known).abs().max()) <= limit * float(known.abs().max())

@@ -10,13 +10,15 @@ import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.kernels import Edges, NodeRange, scalar_messages, threads
-from molequi.nn.frozen.workspace import Workspace, WorkspacePool
-from molequi.nn.mace.frozen.messages import Geometry, Messages
-from molequi.nn.mace.frozen.splines import FrozenSplines
+from molequi.kernels import NodeRange, scalar_messages, threads
+from molequi.nn.frozen.workspace import WorkspacePool
+from molequi.nn.mace.frozen.memory import Memory
+from molequi.nn.mace.frozen.messages import EdgeArrays, Messages
+from molequi.nn.mace.frozen.splines import ArraySplines
 from molequi.nn.mace.frozen.update import Atoms, Update, UpdateBuffers, atoms_of
 from molequi.nn.mace.interaction import MaceInteraction
 
@@ -31,10 +33,10 @@ class _Buffers(NamedTuple):
     empty without.
     """
 
-    up: Tensor
+    up: np.ndarray
     update: UpdateBuffers
-    counts: Tensor
-    slopes: Tensor
+    counts: np.ndarray
+    slopes: np.ndarray
 
 
 class Run(NamedTuple):
@@ -43,101 +45,113 @@ class Run(NamedTuple):
     sums: (N, rows of the largest sums, C), overwritten by each layer.
     """
 
-    geometry: Geometry
-    splines: FrozenSplines
+    edges: EdgeArrays
+    splines: Sequence[ArraySplines]
     atoms: list[Atoms]
     layers: list[_Buffers]
-    sums: Tensor
-    workspace: Workspace
+    sums: np.ndarray
+    memory: Memory
 
-    def sums_of(self, messages: Messages) -> Tensor:
+    def sums_of(self, messages: Messages) -> np.ndarray:
         """Return memory for the sums over edges of one layer: (N, rows, C)."""
         n_atoms, _, n_channels = self.sums.shape
         size = n_atoms * messages.n_sums * n_channels
-        return self.sums.view(-1)[:size].view(n_atoms, messages.n_sums, n_channels)
+        return self.sums.reshape(-1)[:size].reshape(n_atoms, messages.n_sums, n_channels)
 
 
 class FrozenMaceLayers:
-    """All layers, and the buffers that their passes use."""
+    """All layers, and the buffers that their passes use.
 
-    def __init__(self, embedding: Tensor, layers: Sequence[MaceInteraction]) -> None:
+    maps_first: the first layer maps its messages itself, where it has no residual; otherwise its
+    splines have done it.
+    """
+
+    def __init__(
+        self, embedding: Tensor, layers: Sequence[MaceInteraction], *, maps_first: bool
+    ) -> None:
         first = layers[0]
-        self.cutoff = first.cutoff
-        self.updates = [Update(layer) for layer in layers]
+        self.updates = [
+            Update(
+                layer, maps_messages=not layer.is_residual and (maps_first or layer is not first)
+            )
+            for layer in layers
+        ]
         self.messages = [Messages(layer) for layer in layers[1:]]
+        self.n_channels, self.dtype = embedding.shape[1], embedding.dtype
         # What a first layer with residual adds to the features of each element.
         self.start = None
         if first.is_residual:
             every = torch.arange(len(embedding), device=embedding.device)
-            self.start = first.self_connection(embedding[:, None, :], every).contiguous()
+            self.start = first.self_connection(embedding[:, None, :], every).detach().numpy()
         self.workspaces = WorkspacePool()
 
-    def node_ranges(self, splines: FrozenSplines, edges: Edges) -> list[NodeRange]:
+    def node_ranges(
+        self, splines: Sequence[ArraySplines], receiver_ptr: np.ndarray
+    ) -> list[NodeRange]:
         """Share the atoms out among threads."""
-        cost = sum(layer.radial.shape[-2] * layer.radial.shape[-1] for layer in splines.layers)
-        return threads.cut(edges.receiver_ptr.numpy(), cost=cost, worth=_WORTH_A_THREAD)
+        cost = sum(layer.radial.values.shape[1] * self.n_channels for layer in splines)
+        return threads.cut(receiver_ptr, cost=cost, worth=_WORTH_A_THREAD)
 
     def forward(
         self,
-        geometry: Geometry,
-        splines: FrozenSplines,
-        species: Tensor,
+        edges: EdgeArrays,
+        splines: Sequence[ArraySplines],
+        species: np.ndarray,
         nodes: Sequence[NodeRange],
-        workspace: Workspace,
+        memory: Memory,
     ) -> Run:
         """Run the layers; features of each are `update.out` of its buffers."""
-        atoms = [atoms_of(one, species) for one in nodes]
-        like, n_atoms = geometry.harmonics, len(species)
-        n_channels, n_edges = self.updates[0].weights.shape[2], len(geometry.distances)
+        atoms, n_atoms = [atoms_of(one, species) for one in nodes], len(species)
+        rows = functools.partial(memory.rows, n_atoms, self.n_channels)
         kept = []
         for number, update in enumerate(self.updates):
-            rows = len(self.messages[number - 1].up) if number else 0
-            n_counts = n_atoms if splines.layers[number].shares is not None else 0
+            has_counts = splines[number].shares is not None
             kept.append(
                 _Buffers(
-                    workspace.empty(like, n_atoms, rows, n_channels),
-                    update.buffers(n_atoms, workspace),
-                    workspace.empty(like, n_counts),
-                    workspace.empty(like, n_edges if n_counts else 0),
+                    rows(self.messages[number - 1].n_up if number else 0),
+                    update.buffers(rows),
+                    memory.empty(n_atoms if has_counts else 0),
+                    memory.empty(len(edges.geometry.distances) if has_counts else 0),
                 )
             )
-        rows = max((messages.n_sums for messages in self.messages), default=0)
-        sums = workspace.empty(like, n_atoms, rows, n_channels)
-        run = Run(geometry, splines, atoms, kept, sums, workspace)
+        sums = rows(max((messages.n_sums for messages in self.messages), default=0))
+        run = Run(edges, splines, atoms, kept, sums, memory)
         for number in range(len(self.updates)):
             threads.each(functools.partial(self._step, number, run), atoms)
         return run
 
     def _step(self, number: int, run: Run, atoms: Atoms) -> None:
         """Compute the features of these atoms after a layer, from what all sent."""
-        own, nodes, update = run.layers[number], atoms.nodes, self.updates[number]
-        messages, out = own.update.messages, nodes.of(own.update.out)
+        own, update = run.layers[number], self.updates[number]
+        out = own.update.out
         if number:
-            self._convolve(number, run, nodes)
+            self._convolve(number, run, atoms)
         else:
-            edges, radial = run.geometry, run.splines.layers[0].radial
-            inputs = edges.harmonics, edges.distances, radial, edges.first, self.cutoff
-            scalar_messages.write_forward(*inputs, messages, nodes)
-        self._divide(number, run, nodes)
+            edges, radial = run.edges, run.splines[0].radial
+            inputs = edges.geometry, radial, edges.first, edges.walk.receiver_ptr
+            scalar_messages.write_forward(*inputs, own.update.messages, atoms.nodes)
+        self._divide(number, run, atoms.nodes)
         update.forward(own.update, atoms)
         if number and update.is_residual:
             before = run.layers[number - 1].update.out
-            update.connection.add(nodes.of(before), out, atoms)
+            update.connection.add(before, out, atoms.sorted)
         elif self.start is not None and not number:
-            out.add_(self.start.index_select(0, nodes.of(atoms.species)))
+            nodes = slice(*atoms.nodes)
+            out[nodes] += self.start[atoms.sorted.species[nodes]]
         if number + 1 < len(self.updates):
-            self.messages[number].start(own.update.out, run.layers[number + 1].up, nodes)
+            self.messages[number].start(out, run.layers[number + 1].up, atoms)
 
-    def _convolve(self, number: int, run: Run, nodes: NodeRange) -> None:
+    def _convolve(self, number: int, run: Run, atoms: Atoms) -> None:
         messages, own = self.messages[number - 1], run.layers[number]
-        sums, splines = run.sums_of(messages), run.splines.layers[number]
-        messages.forward(own.up, splines, run.geometry, sums, own.update.messages, nodes)
+        sums, splines = run.sums_of(messages), run.splines[number].radial
+        messages.forward(own.up, splines, run.edges, sums, own.update.messages, atoms)
 
     def _divide(self, number: int, run: Run, nodes: NodeRange) -> None:
         """Divide messages by the density of their atom, where there is one."""
-        shares, own, edges = run.splines.layers[number].shares, run.layers[number], run.geometry
+        shares, own, edges = run.splines[number].shares, run.layers[number], run.edges
         if shares is not None:
             out = own.counts, own.slopes
-            inputs = edges.distances, shares, edges.edges, self.cutoff
+            inputs = edges.geometry.distances, shares, edges.kinds, edges.walk.receiver_ptr
             scalar_messages.write_counts(*inputs, out, nodes)
-            nodes.of(own.update.messages).div_(nodes.of(own.counts)[:, None, None])
+            these = slice(*nodes)
+            own.update.messages[these] /= own.counts[these, None, None]

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from molequi.kernels import Edges, NodeRange, inplace
-from molequi.nn.frozen.maps import PathMap
-from molequi.nn.mace.interaction import LayerSplines, MaceInteraction
+from molequi.kernels.prepared import Convolution, Geometry, Splines, Walk
+from molequi.nn.mace.frozen import maps
+from molequi.nn.mace.frozen.update import Atoms
+from molequi.nn.mace.interaction import MaceInteraction
 
 
-class Geometry(NamedTuple):
-    """The edges as layers see them: harmonics (E, rows), distances (E,), Å, or gradients of both.
+class EdgeArrays(NamedTuple):
+    """The edges as layers see them.
 
-    edges: those of the graph, their kinds those of the splines of all layers but the first.
-    first: the same with the kinds of `splines.FirstSplines`.
+    kinds: (E,), of the splines of all layers but the first, see `Edges`. first: those of the first.
     """
 
-    harmonics: Tensor
-    distances: Tensor
-    edges: Edges
-    first: Edges
+    geometry: Geometry
+    walk: Walk
+    kinds: np.ndarray
+    first: np.ndarray
 
 
 class Messages:
@@ -32,49 +31,50 @@ class Messages:
     """
 
     def __init__(self, layer: MaceInteraction) -> None:
-        self.kernels, self.table, self.cutoff = layer.kernels, layer.table, layer.cutoff
         n = 1.0 if layer.density is not None else float(layer.neighbor_count)
-        self.up, self.paths = layer.linear_up.tables(), PathMap(layer.linear_paths, 1.0 / n)
-        self.n_sums = layer.table.output.dim
+        self.up, self.paths = (
+            maps.of_irreps(layer.linear_up),
+            maps.of_paths(layer.linear_paths, 1.0 / n),
+        )
+        self.up_back, self.paths_back = self.up.transposed, self.paths.transposed
+        self.convolution = Convolution(layer.table, layer.kernels, layer.linear_up.dtype)
+        self.n_up, self.n_sums = layer.linear_up.irreps.dim, layer.table.output.dim
 
-    def start(self, x: Tensor, up: Tensor, nodes: NodeRange) -> None:
+    def start(self, x: np.ndarray, up: np.ndarray, atoms: Atoms) -> None:
         """Write U h of these atoms."""
-        torch.bmm(nodes.of(x).transpose(0, 1), self.up, out=nodes.of(up).transpose(0, 1))
+        self.up.write(x, up, atoms.sorted)
 
     def forward(
         self,
-        up: Tensor,
-        splines: LayerSplines,
-        geometry: Geometry,
-        sums: Tensor,
-        out: Tensor,
-        nodes: NodeRange,
+        up: np.ndarray,
+        splines: Splines,
+        edges: EdgeArrays,
+        sums: np.ndarray,
+        out: np.ndarray,
+        atoms: Atoms,
     ) -> None:
         """Write the messages of these atoms, from U h of all; sums: (N, n_sums, C), overwritten."""
-        inputs = up, geometry.harmonics, geometry.distances, splines.radial
-        walk = geometry.edges, self.table, self.cutoff, self.kernels
-        inplace.convolve(inputs, *walk, sums, nodes)
-        self.paths.forward(nodes.of(sums), nodes.of(out))
+        seen = edges.geometry, splines, edges.kinds, edges.walk
+        self.convolution.write(up, *seen, sums, atoms.nodes)
+        self.paths.write(sums, out, atoms.sorted)
 
-    def pull_sums(self, g: Tensor, sums: Tensor, nodes: NodeRange) -> None:
+    def pull_sums(self, g: np.ndarray, sums: np.ndarray, atoms: Atoms) -> None:
         """Write to `sums` the gradient of the sums over edges of these atoms."""
-        self.paths.transposed(nodes.of(g), nodes.of(sums))
+        self.paths_back.write(g, sums, atoms.sorted)
 
     def backward(
         self,
-        up: Tensor,
-        sums: Tensor,
-        splines: LayerSplines,
-        geometry: Geometry,
-        out: tuple[Tensor, Tensor, Tensor],
-        nodes: NodeRange,
+        up: np.ndarray,
+        splines: Splines,
+        edges: EdgeArrays,
+        sums: np.ndarray,
+        out: tuple[np.ndarray, Geometry],
+        atoms: Atoms,
     ) -> None:
         """Write the gradients of U h, harmonics and distances to `out`, for these senders."""
-        inputs = up, geometry.harmonics, geometry.distances, splines.radial, sums
-        walk = geometry.edges, self.table, self.cutoff, self.kernels
-        inplace.convolve_gradient(inputs, *walk, out, nodes)
+        inputs = up, edges.geometry, splines, sums, edges.kinds, edges.walk
+        self.convolution.write_gradient(*inputs, out, atoms.nodes)
 
-    def pull_features(self, pull: Tensor, x: Tensor, nodes: NodeRange) -> None:
+    def pull_features(self, pull: np.ndarray, x: np.ndarray, atoms: Atoms) -> None:
         """Add to `x` the gradient of the features, from that of U h."""
-        rows = nodes.of(x).transpose(0, 1)
-        rows.baddbmm_(nodes.of(pull).transpose(0, 1), self.up.transpose(1, 2))
+        self.up_back.add(pull, x, atoms.sorted)

@@ -26,7 +26,9 @@ class FrozenMace:
         layers: Sequence[MaceInteraction],
         tables: ElementSplines | OrderedPairSplines,
     ) -> None:
-        self.layers, self.tables = FrozenMaceLayers(embedding, layers), tables
+        maps_first = tables.maps.connection is None
+        self.layers = FrozenMaceLayers(embedding, layers, maps_first=maps_first)
+        self.tables = tables
         self.n_harmonics = layers[0].table.second.dim
 
     def __call__(

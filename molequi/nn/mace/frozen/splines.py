@@ -1,8 +1,9 @@
 """Radial functions of a frozen network, those of the first layer with all that is linear in them.
 
 What the first layer sees of a sender is its element. Its splines take the element's features and
-the maps of the messages in, see `kernels.scalar_messages`; they are made when an element, or a pair
-of elements in one of its orders, first occurs.
+the maps of the messages in, see `kernels.scalar_messages`, and the map of the receiver's element,
+where one stands before the products. They are made when an element, or a pair of elements in one of
+its orders, first occurs.
 """
 
 from __future__ import annotations
@@ -10,11 +11,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from molequi.kernels.prepared import Splines, splines_of
 from molequi.nn.mace.interaction import LayerSplines, MaceInteraction
-from molequi.nn.mace.pair_splines import Maker, PairSplines
+from molequi.nn.mace.pair_splines import MOST_BYTES, Maker, PairSplines
+
+
+class ArraySplines(NamedTuple):
+    """`LayerSplines` as kernels take them."""
+
+    radial: Splines
+    shares: Splines | None
 
 
 class FrozenSplines(NamedTuple):
@@ -24,18 +34,19 @@ class FrozenSplines(NamedTuple):
     kinds of edges, see `Edges`, and those in the first layer.
     """
 
-    layers: Sequence[LayerSplines]
-    kinds: Tensor
-    first: Tensor
+    layers: Sequence[ArraySplines]
+    kinds: np.ndarray
+    first: np.ndarray
 
 
 class FirstMaps:
     """S_z[l,c'](r) = sum_c R[l,c](r) h_z[c] W_l[c,c'] / n: the maps of a layer of scalars.
 
-    embedding: (S, C), features of the species.
+    With `of_receivers` times the matrix of the receiver's element, S_zz' [l,c'], in a layer whose
+    products take S_z' A. embedding: (S, C), features of the species.
     """
 
-    def __init__(self, layer: MaceInteraction, embedding: Tensor) -> None:
+    def __init__(self, layer: MaceInteraction, embedding: Tensor, *, of_receivers: bool) -> None:
         coupling = torch.zeros(len(layer.table.paths), dtype=torch.float64)
         # Coupling with a scalar is a factor of each path.
         coupling[torch.from_numpy(layer.table.path)] = torch.from_numpy(layer.table.value)
@@ -43,40 +54,81 @@ class FirstMaps:
         self.features = embedding @ layer.linear_up.tables()[0]
         factors = (coupling / n).to(embedding)[:, None, None]
         self.weights = torch.stack(layer.linear_paths.tables()) * factors
+        self.cutoff, self.connection = layer.cutoff, None
+        if of_receivers:
+            starts = [rows.start for rows in layer.self_connection.shared.irreps.slices()]
+            self.connection = layer.self_connection.tables()[:, starts]
 
-    def __call__(self, radial: Tensor, species: Tensor) -> Tensor:
-        """Return the splines S of senders: R (n, K + 3, paths, C), (n,) -> (n, K + 3, paths, C)."""
-        scaled = radial * self.features[species][:, None, None, :]
-        mapped = torch.matmul(scaled.flatten(0, 1).transpose(0, 1), self.weights)
-        return mapped.transpose(0, 1).unflatten(0, radial.shape[:2]).contiguous()
+    @property
+    def n_species(self) -> int:
+        """Species that may occur."""
+        return len(self.features)
+
+    def __call__(self, radial: Tensor, pairs: Tensor) -> Tensor:
+        """Return the splines S of pairs: R (n, K + 3, paths, C), (n, 2) -> (n, K + 3, paths, C).
+
+        pairs: species of sender and receiver.
+        """
+        sender, receiver = pairs.T
+        scaled = radial * self.features[sender][:, None, None, :]
+        mapped = torch.matmul(scaled.transpose(1, 2), self.weights)
+        if self.connection is not None:
+            mapped = torch.matmul(mapped, self.connection[receiver])
+        return mapped.transpose(1, 2).contiguous()
+
+
+def may_take_receivers(layer: MaceInteraction, radial: Tensor | None) -> bool:
+    """Tell whether splines of the first layer may hold the matrices of the receiver's element.
+
+    Without residual, if those of all pairs of elements may be kept. radial: (K + 3, paths, C) of
+    one; None where pairs have splines of their own, and as many bytes whatever they hold.
+    """
+    n_pairs = layer.self_connection.n_elements**2
+    fits = radial is None or n_pairs * radial.numel() * radial.element_size() <= MOST_BYTES
+    return fits and not layer.is_residual
 
 
 class ElementSplines:
-    """The first layer's splines of the elements that have occurred, distances being plain."""
+    """The first layer's splines of what has occurred, distances being plain.
+
+    They are those of elements that send, of pairs with a receiver where `maps` takes that in.
+    """
 
     def __init__(self, layers: Sequence[LayerSplines], maps: FirstMaps) -> None:
-        self._layers, self._maps = layers, maps
-        n_species = len(maps.features)
-        # Places of the species, or -1, and the splines: never changed, only replaced together.
+        self._layers, self.maps = layers, maps
+        self._others = [_arrays_of(layer, maps.cutoff) for layer in layers[1:]]
+        # Places of the pairs, or -1, and the splines: never changed, only replaced together.
         empty = layers[0].radial.new_empty(0, *layers[0].radial.shape)
-        self._kept = torch.full((n_species,), -1), empty
+        self._kept = torch.full((maps.n_species**2,), -1), empty, self._first(empty)
 
     def find(self, species: Tensor, edge_index: Tensor) -> FrozenSplines:
         """Return what the edges take; species: (N,)."""
-        places, splines = self._kept
-        if bool((places[species] < 0).any()):
-            present = species.unique()
-            new = present[places[present] < 0]
-            radial = self._layers[0].radial.expand(len(new), -1, -1, -1)
-            splines = torch.cat([splines, self._maps(radial, new)])
-            places = places.clone()
-            places[new] = torch.arange(len(splines) - len(new), len(splines))
-            self._kept = places, splines
-        first = self._layers[0]._replace(radial=splines)
-        kinds = edge_index.new_empty(0)
-        return FrozenSplines(
-            [first, *self._layers[1:]], kinds, places[species].index_select(0, edge_index[0])
-        )
+        sender = species.index_select(0, edge_index[0])
+        pairs = sender * self.maps.n_species
+        if self.maps.connection is not None:
+            pairs += species.index_select(0, edge_index[1])
+        places, _, first = self._kept
+        kinds = places.index_select(0, pairs)
+        if bool((kinds < 0).any()):
+            self._kept = self._with(pairs[kinds < 0].unique())
+            places, _, first = self._kept
+            kinds = places.index_select(0, pairs)
+        nothing = np.empty(0, dtype=np.int64)
+        return FrozenSplines([first, *self._others], nothing, kinds.numpy())
+
+    def _with(self, new: Tensor) -> tuple[Tensor, Tensor, ArraySplines]:
+        """Return what is kept with these pairs."""
+        places, splines, _ = self._kept
+        n_species = self.maps.n_species
+        pairs = torch.stack([new // n_species, new % n_species], dim=1)
+        radial = self._layers[0].radial.expand(len(new), -1, -1, -1)
+        splines = torch.cat([splines, self.maps(radial, pairs)])
+        places = places.clone()
+        places[new] = torch.arange(len(splines) - len(new), len(splines))
+        return places, splines, self._first(splines)
+
+    def _first(self, radial: Tensor) -> ArraySplines:
+        return _arrays_of(self._layers[0]._replace(radial=radial), self.maps.cutoff)
 
 
 class OrderedPairSplines:
@@ -86,8 +138,8 @@ class OrderedPairSplines:
     """
 
     def __init__(self, make: Maker, maps: FirstMaps) -> None:
-        self._make, self._maps = make, maps
-        self._pairs = PairSplines(len(maps.features))
+        self._make, self.maps = make, maps
+        self._pairs = PairSplines(maps.n_species)
 
     def find(self, species: Tensor, edge_index: Tensor) -> FrozenSplines | None:
         """Return what the edges take; None for more pairs than may be kept, and for no edges."""
@@ -95,14 +147,21 @@ class OrderedPairSplines:
         if found is None:
             return None
         sender, receiver = species[edge_index]
-        layers = [layer for layer in found.layers if layer is not None]
-        first = layers[0]._replace(radial=layers[0].radial.flatten(0, 1))
+        first, *others = (layer for layer in found.layers if layer is not None)
+        layers = [first._replace(radial=first.radial.flatten(0, 1)), *others]
         return FrozenSplines(
-            [first, *layers[1:]], found.kinds, 2 * found.kinds + (sender > receiver)
+            [_arrays_of(layer, self.maps.cutoff) for layer in layers],
+            found.kinds.numpy(),
+            (2 * found.kinds + (sender > receiver)).numpy(),
         )
 
     def _mapped(self, pairs: Tensor) -> list[LayerSplines]:
         """Return the splines with those of the first layer by sender: (pairs, 2, K + 3, P, C)."""
         first, *others = self._make(pairs)
-        both = [self._maps(first.radial, pairs[:, sender]) for sender in (0, 1)]
+        both = [self.maps(first.radial, ordered) for ordered in (pairs, pairs.flip(1))]
         return [first._replace(radial=torch.stack(both, dim=1)), *others]
+
+
+def _arrays_of(layer: LayerSplines, cutoff: float) -> ArraySplines:
+    shares = None if layer.shares is None else splines_of(layer.shares, cutoff)
+    return ArraySplines(splines_of(layer.radial, cutoff), shares)
