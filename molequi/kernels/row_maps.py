@@ -17,16 +17,21 @@ from molequi.kernels import compiled
 
 
 class SortedNodes(NamedTuple):
-    """The nodes that a thread serves, by species. order: (n,), which. species: (N,), of all."""
+    """The nodes of a thread by species. order: (n,), which they are. species: (N,), of all."""
 
     order: np.ndarray
     species: np.ndarray
 
 
 class RowMap(NamedTuple):
-    """A map. steps: (T, 3), a, k, b. weights: (species, blocks, C_in, C), one species for all."""
+    """A map.
+
+    steps: (T, 2), a and k, those of a block beside each other. starts: (B + 1,), the first step of
+    each block. weights: (species, B, C_in, C), one species where all have the same.
+    """
 
     steps: np.ndarray
+    starts: np.ndarray
     weights: np.ndarray
 
     def write(self, x: np.ndarray, out: np.ndarray, nodes: SortedNodes) -> None:
@@ -40,11 +45,16 @@ class RowMap(NamedTuple):
     @property
     def transposed(self) -> RowMap:
         """The map of gradients, with weights of its own."""
-        weights = np.ascontiguousarray(self.weights.swapaxes(2, 3))
-        return RowMap(np.ascontiguousarray(self.steps[:, [1, 0, 2]]), weights)
+        back = np.ascontiguousarray(self.weights.swapaxes(2, 3))
+        return RowMap(np.ascontiguousarray(self.steps[:, ::-1]), self.starts, back)
 
 
 def row_map(steps: Sequence[tuple[int, int, int]], weights: np.ndarray) -> RowMap:
-    """Return a map, its steps in the order of their blocks."""
-    ordered = sorted(steps, key=lambda step: step[2])
-    return RowMap(np.array(ordered, dtype=np.int64).reshape(-1, 3), np.ascontiguousarray(weights))
+    """Return a map of steps (a, k, b).
+
+    Within a block no row of the output may occur twice.
+    """
+    ordered = np.array(sorted(steps, key=lambda step: step[2]), dtype=np.int64).reshape(-1, 3)
+    starts = np.searchsorted(ordered[:, 2], np.arange(weights.shape[1] + 1))
+    pairs = np.ascontiguousarray(ordered[:, :2])
+    return RowMap(pairs, starts, np.ascontiguousarray(weights))
