@@ -13,6 +13,7 @@ import typer
 
 from molequi import __version__
 from molequi.cli import (
+    active,
     align,
     bench,
     check,
@@ -62,6 +63,7 @@ app.command("export", rich_help_panel="Use a model")(export.export)
 app.command("import", rich_help_panel="Make a model")(importing.import_model)
 app.command("label", rich_help_panel="Make a model")(label.label)
 app.command("train", rich_help_panel="Make a model")(train.train)
+app.command("active", rich_help_panel="Make a model")(active.active)
 app.command("evaluate", rich_help_panel="Make a model")(evaluate.evaluate)
 app.command("check", rich_help_panel="Make a model")(check.check)
 app.command("report", rich_help_panel="See what there is")(report.report)

@@ -162,6 +162,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "conformers boltzmann bands charts autocorrelation lines spectrum_files spectrum "
         "dipole_record per_mole coordinates scan_points scan matching saddle path barrier",
     ),
+    ("active", "settings folder geometry picking beginning exploring teachers retraining loop"),
     (
         "engines",
         "ase_plugin replicas ipi_driver ipi_socket lammps_fix openmm_potential torchsim traced "
@@ -179,7 +180,7 @@ RANK = {name: rank for rank, name in enumerate(MODULES)}
 # be used anywhere.
 FILE_FORMATS = (
     "structures", "datasets", "testing", "labeling", "prediction", "alignment", "simulation",
-    "engines",
+    "active", "engines",
 )  # fmt: skip
 
 

@@ -13,8 +13,9 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
@@ -146,18 +147,30 @@ class CalculatorEnergies(EnergySource):
     def _alone(self, atoms: Atoms) -> Energies:
         return [self._energy(atoms)]
 
-    def _energy(self, atoms: Atoms) -> float | Refusal:
+    def compute(self, atoms: Atoms, names: Sequence[str]) -> dict[str, Any] | Refusal:
+        """Return the properties that ASE calls by these names, in its units, or why there are none.
+
+        Numbers that are not finite are none. Raises UserError where the factory makes something
+        else than a calculator.
+        """
         charge = charge_of(atoms)
         multiplicity = multiplicity_of(atoms, charge)
         try:
             calculator = self._calculator(charge, multiplicity)
             given = with_electrons(atoms, charge, multiplicity)
-            energy = float(calculator.get_property("energy", given))
+            found = {name: calculator.get_property(name, given) for name in names}
         except _NoCalculatorError as error:
             raise UserError(str(error)) from error
         except Exception as error:  # noqa: BLE001  # what a foreign program raises is its answer
             return Refusal(f"{type(error).__name__}: {' '.join(str(error).split())}")
-        return _finite(energy, "the calculator")
+        for name, value in found.items():
+            if value is None or not np.isfinite(value).all():
+                return Refusal(f"the calculator gives no finite {name}")
+        return found
+
+    def _energy(self, atoms: Atoms) -> float | Refusal:
+        found = self.compute(atoms, ["energy"])
+        return found if isinstance(found, Refusal) else float(found["energy"])
 
     def _calculator(self, charge: int, multiplicity: int) -> BaseCalculator:
         if isinstance(self._make, BaseCalculator):

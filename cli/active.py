@@ -1,0 +1,172 @@
+"""`molequi active`: a model that chooses what is labelled for it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from molequi.cli import completion, options
+from molequi.cli.exits import ExitCode
+from molequi.cli.output import line, print_json, print_table, say, start_logging
+from molequi.errors import UserError
+
+if TYPE_CHECKING:
+    from molequi.active.loop import Learned
+    from molequi.active.teachers import Teacher
+
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUT... [KEY=VALUE]...",
+        show_default=False,
+        help="Files with the structures that move, and settings of the training.",
+    ),
+]
+Level = Annotated[
+    str | None,
+    typer.Option(
+        "--level", "-l", show_default=False, help="Who labels: a level, as `molequi label` has it."
+    ),
+]
+Calculator = Annotated[
+    str | None,
+    typer.Option(
+        "--calculator",
+        metavar="MODULE:FACTORY",
+        show_default=False,
+        help="Or an ASE calculator, such as ase.calculators.emt:EMT or ./mine.py:make.",
+    ),
+]
+StartModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        show_default=False,
+        autocompletion=completion.models,
+        help="To begin with, with forces_std; organic, or with --data a new one.",
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", show_default=False, help="Structures with labels of that kind to begin with."
+    ),
+]
+Config = Annotated[
+    str,
+    typer.Option("--config", autocompletion=completion.configs, help="Of the training."),
+]
+Rounds = Annotated[int, typer.Option("--rounds", min=1, help="At most.")]
+Labels = Annotated[int, typer.Option("--labels", min=2, help="At most, in all.")]
+PerRound = Annotated[int, typer.Option("--per-round", min=2, help="Labels of a round.")]
+Doubt = Annotated[
+    float,
+    typer.Option(
+        "--doubt", help="eV/Å: label frames with a larger one; done when 1 % have. The goal."
+    ),
+]
+Copies = Annotated[int, typer.Option("--copies", min=1, help="Of each structure, that move.")]
+Temperature = Annotated[float, typer.Option("--temperature", "-t", min=0, help="K, of dynamics.")]
+Timestep = Annotated[float, typer.Option("--timestep", help="fs.")]
+Steps = Annotated[int, typer.Option("--steps", "-n", min=1, help="Of dynamics, in a round.")]
+Interval = Annotated[
+    int, typer.Option("--interval", min=1, help="Steps between frames to choose from.")
+]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes", "-p", min=1, show_default=False, help="That label; one per core by default."
+    ),
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="A folder.")]
+
+
+def active(
+    inputs: Inputs = None, *, smiles: options.Smiles = None, level: Level = None,
+    calculator: Calculator = None, model: StartModel = None, data: Data = None,
+    config: Config = "extxyz", rounds: Rounds = 10, labels: Labels = 200,
+    per_round: PerRound = 20, doubt: Doubt = 0.1, copies: Copies = 8,
+    temperature: Temperature = 300.0, timestep: Timestep = 0.5, steps: Steps = 2000,
+    interval: Interval = 20, charge: options.Charge = None, processes: Processes = None,
+    output: Output = Path("active"), device: options.DeviceOption = options.Device.cpu,
+    seed: options.Seed = 0, overwrite: options.Overwrite = False, json: options.Json = False,
+) -> int:  # fmt: skip
+    """Label what the model doubts, train, and go on: few labels for a model of your molecules.
+
+    A round: dynamics with the present model, which stop where the doubt is too high; labels of
+    frames that are doubted and unlike each other; training from that model. The folder holds
+    rounds.csv, labelled.xyz and model.safetensors; whatever ends the command, the same one goes on.
+    """
+    from molequi.active.beginning import Start
+    from molequi.active.loop import learn_actively
+    from molequi.active.retraining import Recipe
+    from molequi.active.settings import ActiveSettings
+    from molequi.simulation.md_settings import MDSettings
+
+    start_logging(logging.WARNING)
+    files, overrides = _sorted(inputs or [])
+    options.require_inputs(files, smiles, "move")
+    reading = options.Reading(files, smiles or [], charge, seed=seed)
+    dynamics = MDSettings("nvt", temperature, timestep, steps, interval, seed=seed)
+    settings = ActiveSettings(rounds, labels, per_round, doubt, copies, dynamics)
+    start = Start(model or (None if data else "organic"), data)
+    found = learn_actively(
+        reading.structures(), _teacher(level, calculator, processes), output, settings,
+        start=start, recipe=Recipe(config, tuple(overrides), seed=seed), overwrite=overwrite,
+        device=device.value, progress=say,
+    )  # fmt: skip
+    _report(found, json=json)
+    return ExitCode.DONE
+
+
+def _sorted(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Tell files from settings."""
+    settings = [text for text in arguments if "=" in text and not Path(text).is_file()]
+    return [text for text in arguments if text not in settings], settings
+
+
+def _teacher(level: str | None, calculator: str | None, processes: int | None) -> Teacher:
+    from molequi.active.teachers import CalculatorTeacher, LevelTeacher
+    from molequi.cli.calculators import load_factory
+
+    if (level is None) == (calculator is None):
+        raise UserError(
+            "who labels? give --level, such as b3lyp/def2-svp or gfn2-xtb, or --calculator"
+        )
+    if level is not None:
+        return LevelTeacher(level, processes)
+    import zlib
+
+    file = Path(str(calculator).rpartition(":")[0])
+    text = file.read_bytes() if file.suffix == ".py" and file.is_file() else b""
+    factory = load_factory(str(calculator))
+    return CalculatorTeacher(str(calculator), factory, {"file": zlib.crc32(text)})
+
+
+_COLUMNS = {
+    "round": "round", "frames": "frames", "doubt_50_eV_A": "doubt 50 %", "doubt_99_eV_A": "99 %",
+    "doubted": "doubted", "labels": "labels", "forces_mae_eV_A": "force MAE before",
+    "within": "within doubt", "seconds": "s",
+}  # fmt: skip
+
+
+def _report(found: Learned, *, json: bool) -> None:
+    """Print the table of the rounds, and what there is."""
+    if json:
+        print_json({**found._asdict(), "model": str(found.model), "labelled": str(found.labelled)})
+        return
+    rows = [tuple(_cell(row[name]) for name in _COLUMNS) for row in found.rows]
+    print_table("Rounds (eV/Å)", tuple(_COLUMNS.values()), rows)
+    line(f"{found.reason}; {found.n_labels} labels")
+    line(f"model: {found.model}; labelled structures: {found.labelled}")
+
+
+def _cell(text: Any) -> object:
+    """Return a cell of the table as a number where it is one; nothing for an empty one."""
+    if text == "":
+        return None
+    return int(text) if text.isdigit() else float(text)

@@ -1,0 +1,1 @@
+"""Models that choose what is labelled for them: dynamics, labels where they doubt, training."""

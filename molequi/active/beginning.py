@@ -1,0 +1,85 @@
+"""What active learning begins with: structures that move, and what is labelled already."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.load import load_labelled
+from molequi.errors import UserError
+from molequi.models.zoo import resolve_model
+from molequi.properties import PROPERTIES
+from molequi.structures.atoms import charge_of, multiplicity_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What it begins with. model: a bundled name or a path; None for a new one, which needs data.
+
+    data: a file of labelled structures, which are trained on before the first round and in each.
+    """
+
+    model: str | os.PathLike[str] | None = "organic"
+    data: str | os.PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.model is None and self.data is None:
+            raise UserError("there is neither a model nor labelled data to begin with; give one")
+
+    def model_file(self) -> Path | None:
+        """Return the file of the model. Raises UserError where there is none of that name."""
+        return None if self.model is None else resolve_model(self.model)
+
+    def labelled(self) -> list[Atoms]:
+        """Return the labelled structures. Raises UserError where the file has none."""
+        return [] if self.data is None else _read_labelled(self.data)
+
+
+def _read_labelled(path: str | os.PathLike[str]) -> list[Atoms]:
+    """Return the structures of a file that have an energy and forces, with these alone.
+
+    Raises UserError where there are none.
+    """
+    frames = load_labelled(os.fspath(path), [PROPERTIES["energy"], PROPERTIES["forces"]]).frames
+    frames = frames.with_targets(["energy", "forces"])
+    found = [atoms for row in range(len(frames)) if (atoms := _atoms(frames, row)) is not None]
+    if not found:
+        raise UserError(f"{path}: no structure has an energy and forces")
+    return found
+
+
+def _atoms(frames: Frames, row: int) -> Atoms | None:
+    one = frames.subset(torch.tensor([row]))
+    energy, forces = one.targets["energy"].numpy(), one.targets["forces"].numpy()
+    if not (np.isfinite(energy).all() and np.isfinite(forces).all()):
+        return None
+    atoms = Atoms(
+        one.atomic_numbers.numpy(), one.positions.numpy(), cell=one.cell[0].numpy(),
+        pbc=one.pbc[0].numpy(),
+    )  # fmt: skip
+    atoms.info |= {
+        "charge": int(one.total_charge[0]),
+        "spin_multiplicity": int(one.spin_multiplicity[0]),
+    }
+    atoms.calc = SinglePointCalculator(atoms, energy=float(energy[0]), forces=forces)
+    return atoms
+
+
+def fingerprint(structures: Sequence[Atoms]) -> str:
+    """Return a name that differs wherever structures, their charges or spins differ."""
+    digest = hashlib.sha256()
+    for atoms in structures:
+        charge = charge_of(atoms)
+        electrons = [charge, multiplicity_of(atoms, charge)]
+        for part in (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, electrons):
+            digest.update(np.asarray(part, "<f8").tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,219 @@
+"""Active learning: dynamics with the model of the moment, labels where it doubts, training, again.
+
+Everything that a round makes stands in a folder before the next step begins, so that the same call
+goes on after whatever ended it; dynamics and training continue bit for bit, and no label is
+computed twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ase import Atoms
+
+from molequi.active.beginning import Start, fingerprint
+from molequi.active.exploring import (
+    doubt_limit,
+    errors,
+    explore,
+    place_of,
+    require_doubt,
+    summary,
+)
+from molequi.active.folder import ActiveFolder, RoundFolder, read_frames
+from molequi.active.picking import Doubted, Picker, Pool, evenly
+from molequi.active.retraining import Recipe
+from molequi.active.settings import ActiveSettings
+from molequi.active.teachers import Teacher
+from molequi.errors import RunInterruptedError
+from molequi.models.zoo import load
+from molequi.runtime.files import written_by_rename
+from molequi.simulation.calculator import Calculator
+from molequi.structures.inputs import Input, read_inputs
+from molequi.structures.writers import write_results
+
+logger = logging.getLogger(__name__)
+
+# Where no more than this part of the frames is doubted, the goal is reached.
+_RARE = 0.01
+
+
+class Learned(NamedTuple):
+    """What came of it. reason: why it ended. rows: of rounds.csv. n_labels: computed in all."""
+
+    model: Path
+    labelled: Path
+    rows: list[dict[str, Any]]
+    n_labels: int
+    reason: str
+
+
+def learn_actively(
+    inputs: Input | Iterable[Input],
+    teacher: Teacher,
+    output: str | os.PathLike[str],
+    settings: ActiveSettings | None = None,
+    *,
+    start: Start | None = None,
+    recipe: Recipe | None = None,
+    picker: Picker | None = None,
+    overwrite: bool = False,
+    device: str = "cpu",
+    progress: Callable[[str], None] | None = None,
+) -> Learned:
+    """Go on in the folder `output` until labels or rounds are used up, or hardly any is doubted.
+
+    picker: who chooses, `picking.Doubted` by default. Where there are no data, frames of the first
+    round are picked evenly: a model that has seen no label of this teacher cannot tell where it is
+    wrong. progress: called with a line at every step of a round.
+    Raises UserError where anything does not fit, and RunInterruptedError where a signal asked to
+    stop.
+    """
+    structures = [structure.require_atoms() for structure in read_inputs(inputs)]
+    settings, start = settings or ActiveSettings(), start or Start()
+    recipe = dataclasses.replace(recipe or Recipe(), level=teacher.name)
+    folder = ActiveFolder(Path(output))
+    picker = picker or Doubted(settings.doubt)
+    learning = _Learning(folder, structures, teacher, settings, start, recipe, picker)
+    learning.device, learning.tell = device, progress or logger.info
+    with folder.held(learning.identity(), overwrite=overwrite):
+        try:
+            return learning.run()
+        except RunInterruptedError as error:
+            raise RunInterruptedError(
+                f"stopped by {signal.Signals(error.signal_number).name} in round "
+                f"{len(folder.rows()) + 1}; what there is stays in {folder.path}, and the same "
+                "command goes on",
+                error.signal_number,
+            ) from error
+
+
+@dataclasses.dataclass
+class _Learning:
+    """Active learning as it goes on. labelled: all structures with labels, those given first."""
+
+    folder: ActiveFolder
+    structures: list[Atoms]
+    teacher: Teacher
+    settings: ActiveSettings
+    start: Start
+    recipe: Recipe
+    picker: Picker
+    device: str = "cpu"
+    tell: Callable[[str], None] = logger.info
+
+    def __post_init__(self) -> None:
+        self.labelled = self.start.labelled()
+        self.n_given = len(self.labelled)
+        self.model = self.start.model_file()
+
+    @property
+    def n_labels(self) -> int:
+        """Number of labels that were computed."""
+        return len(self.labelled) - self.n_given
+
+    def identity(self) -> dict[str, Any]:
+        """Return what must agree for the same folder to be gone on with."""
+        settings = dataclasses.asdict(self.settings)
+        return {
+            "format": 1,
+            "structures": fingerprint(self.structures),
+            "data": fingerprint(self.labelled),
+            "model": None if self.start.model is None else str(self.start.model),
+            "teacher": self.teacher.identity,
+            "picks": repr(self.picker),
+            "settings": {n: v for n, v in settings.items() if n not in {"rounds", "labels"}},
+            "training": [self.recipe.config, *self.recipe.overrides, f"seed={self.recipe.seed}"],
+        }
+
+    def run(self) -> Learned:
+        """Go on to the end."""
+        if self.labelled:
+            self._train(0)
+        for number in range(1, len(self.folder.rows()) + 1):
+            self._recall(number)
+        while (reason := self._reason_to_end()) is None:
+            self._round(len(self.folder.rows()) + 1)
+        return Learned(
+            self.folder.model, self.folder.labelled, self.folder.rows(), self.n_labels, reason
+        )
+
+    def _reason_to_end(self) -> str | None:
+        rows, settings = self.folder.rows(), self.settings
+        if rows and rows[-1]["picked"] == "0":
+            return (
+                f"the goal is reached: {100 * float(rows[-1]['doubted'] or 0):.1f} % of the frames "
+                f"of the last round are doubted by more than {settings.doubt:g} eV/Å"
+                if int(rows[-1]["frames"])
+                else "no frame of the last round has a reasonable geometry"
+            )
+        if self.n_labels >= settings.labels:
+            return f"all {settings.labels} labels are used"
+        return f"all {settings.rounds} rounds are done" if len(rows) >= settings.rounds else None
+
+    def _recall(self, number: int) -> None:
+        """Take a finished round for done."""
+        place = self.folder.round(number)
+        if place.labels.is_file():
+            self.labelled += read_frames(place.labels)
+            self.model = place.training.model
+
+    def _round(self, number: int) -> None:
+        """Move, pick, label, compare, train; then the row is written."""
+        began, place = time.monotonic(), self.folder.round(number)
+        place.path.mkdir(exist_ok=True)
+        model = load(str(self.model), device=self.device)
+        require_doubt(model)
+        self.tell(f"round {number}: dynamics")
+        limit = doubt_limit(model, self.labelled, self.settings)
+        explored = explore(
+            self.structures, Calculator(model), self.settings, number, place.dynamics, limit
+        )
+        row = {"round": number, **summary(explored, self.settings.doubt)}
+        picked = self._picked(place, number, explored.pool)
+        row |= {"picked": len(picked), "labelled": 0, **errors([], [])}
+        if picked:
+            self.tell(f"round {number}: {len(picked)} labels by {self.teacher.name}")
+            found = self.teacher.label(place.picked, place.labels)
+            row |= {"labelled": len(found), **errors(picked, found)}
+            self.labelled += found
+            self.tell(f"round {number}: training on {len(self.labelled)} structures")
+            self._train(number)
+        self.folder.add_row({**row, "labels": self.n_labels, "seconds": time.monotonic() - began})
+
+    def _picked(self, place: RoundFolder, number: int, pool: Pool) -> list[Atoms]:
+        """Return the frames to label; those of a round that was interrupted stay as they are."""
+        if not place.picked.is_file():
+            frames = [pool.frames[k] for k in self._choose(pool)]
+            for frame in frames:
+                frame.info["name"] = place_of(frame, number)
+            if not frames:
+                return []
+            write_results(place.picked, [{} for _ in frames], frames)
+        return read_frames(place.picked)
+
+    def _choose(self, pool: Pool) -> list[int]:
+        n = min(self.settings.per_round, self.settings.labels - self.n_labels)
+        if not self.labelled:
+            return evenly(pool, [], n)
+        is_rare = not len(pool.doubts) or (pool.doubts > self.settings.doubt).mean() <= _RARE
+        return [] if is_rare else self.picker(pool, self.labelled, n)
+
+    def _train(self, number: int) -> None:
+        """Train on all that is labelled, and put structures and model where they are looked for."""
+        folder = self.folder
+        write_results(folder.labelled, [{} for _ in self.labelled], self.labelled)
+        place = folder.round(number)
+        place.path.mkdir(exist_ok=True)
+        n_labelled = len(self.labelled)
+        self.model = self.recipe.train(place, number, folder.labelled, n_labelled, self.model)
+        with written_by_rename(folder.model) as temporary:
+            shutil.copyfile(self.model, temporary)

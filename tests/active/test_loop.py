@@ -1,0 +1,188 @@
+"""The loop: rounds that are what their table says, and that go on after any end."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+from ase.build import molecule
+from ase.calculators.emt import EMT
+from ase.io import read, write
+
+from molequi.active.beginning import Start
+from molequi.active.loop import learn_actively
+from molequi.active.picking import Doubted
+from molequi.active.retraining import Recipe, divided
+from molequi.active.settings import ActiveSettings
+from molequi.active.teachers import CalculatorTeacher
+from molequi.errors import UserError
+from molequi.models.zoo import load
+from molequi.prediction.predict import predict
+from molequi.simulation.md_settings import MDSettings
+
+TRAINING = ("training.epochs=2", "training.batch_size=4", "training.warmup_steps=1")
+DYNAMICS = MDSettings("nvt", 300.0, steps=40, interval=5)
+SETTINGS = ActiveSettings(rounds=2, labels=9, per_round=5, doubt=1e-6, copies=2, dynamics=DYNAMICS)
+
+
+def learn(atoms, emt, output, model, **named):
+    named = {"settings": SETTINGS, "recipe": Recipe(overrides=TRAINING), **named}
+    start = named.pop("start", Start(model))
+    return learn_actively(atoms, CalculatorTeacher("emt", emt), output, start=start, **named)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory, doubting):
+    """Two rounds for water."""
+    output = tmp_path_factory.mktemp("learned") / "here"
+    return learn(molecule("H2O"), EMT, output, doubting)
+
+
+def test_labels_stop_at_their_budget(learned):
+    assert learned.reason == "all 9 labels are used"
+    assert [int(row["picked"]) for row in learned.rows] == [5, 4]
+    assert [int(row["labels"]) for row in learned.rows] == [5, 9]
+    assert learned.n_labels == 9
+
+
+def test_what_is_labelled_is_the_calculators(learned):
+    frames = read(learned.labelled, ":")
+    assert len({frame.positions.tobytes() for frame in frames}) == len(frames) == 9
+    for frame in frames:
+        alone = frame.copy()
+        alone.calc = EMT()
+        np.testing.assert_allclose(frame.get_forces(), alone.get_forces(), atol=1e-7)
+
+
+def test_the_error_is_that_of_the_model_before_it_saw_the_labels(learned):
+    """Recomputed from the model of the first round on the labels of the second."""
+    folder = learned.labelled.parent
+    frames = read(folder / "round-02" / "labels.xyz", ":")
+    records = predict(frames, load(folder / "round-01" / "training"))
+    wrong = np.concatenate(
+        [r["forces"] - f.get_forces() for r, f in zip(records, frames, strict=True)]
+    )
+    row = learned.rows[1]
+    assert float(row["forces_mae_eV_A"]) == pytest.approx(np.abs(wrong).mean(), rel=1e-4)
+    spreads = np.concatenate([record["forces_std"] for record in records])
+    within = (np.linalg.norm(wrong, axis=1) <= spreads).mean()
+    assert float(row["within"]) == pytest.approx(within, abs=0.051)
+
+
+def test_the_doubts_of_the_table_are_those_of_the_trajectories(learned):
+    folder = learned.labelled.parent
+    frames = read(folder / "round-02" / "dynamics.xyz", ":")
+    doubts = [frame.arrays["molequi_forces_std"].max() for frame in frames]
+    assert float(learned.rows[1]["doubt_90_eV_A"]) == pytest.approx(np.quantile(doubts, 0.9))
+    assert int(learned.rows[1]["frames"]) == len(frames)
+
+
+def test_a_structure_never_changes_from_validation_to_training():
+    for n in range(2, 40):
+        parts = divided(n)
+        assert sorted([*parts["train"], *parts["valid"]]) == list(range(n))
+        assert parts["train"]
+        if n >= 5:
+            assert set(parts["valid"]) <= set(divided(n + 1)["valid"])
+            assert set(parts["train"]) <= set(divided(n + 1)["train"])
+
+
+@pytest.mark.parametrize("ends_at", [2, 7])
+def test_an_ended_run_goes_on_to_the_same_model(learned, tmp_path, water, doubting, emt, ends_at):
+    """Without computing a label twice."""
+    output, emt.ends_at = tmp_path / "here", ends_at
+    with pytest.raises(KeyboardInterrupt):
+        learn(water, emt, output, doubting)
+    emt.ends_at = None
+    again = learn(water, emt, output, doubting)
+    assert emt.n_calls == 9
+    assert again.model.read_bytes()[-1000:] == learned.model.read_bytes()[-1000:]
+    assert again.labelled.read_bytes() == learned.labelled.read_bytes()
+    for one, other in zip(again.rows, learned.rows, strict=True):
+        assert {**one, "seconds": ""} == {**other, "seconds": ""}
+
+
+def test_a_finished_run_is_left_alone_and_a_larger_budget_goes_on(
+    tmp_path, water, doubting, emt, monkeypatch
+):
+    output = tmp_path / "here"
+    first = learn(water, emt, output, doubting, settings=_changed(rounds=1))
+    before = first.labelled.read_bytes()
+    assert learn(water, emt, output, doubting, settings=_changed(rounds=1)).rows == first.rows
+    assert emt.n_calls == 5
+    more = learn(water, emt, output, doubting)
+    assert (emt.n_calls, more.rows[0]) == (9, first.rows[0])
+    assert more.labelled.read_bytes().startswith(before)
+
+
+def _changed(**named):
+    return ActiveSettings(**{**vars(SETTINGS), **named})
+
+
+def test_other_settings_are_refused_and_overwrite_begins_anew(tmp_path, water, doubting, emt):
+    output = tmp_path / "here"
+    learn(water, emt, output, doubting, settings=_changed(rounds=1))
+    with pytest.raises(UserError, match=r"was begun with settings .* or --overwrite"):
+        learn(water, emt, output, doubting, settings=_changed(rounds=1, copies=3))
+    (output / "mine.txt").write_text("stays")
+    learn(water, emt, output, doubting, settings=_changed(rounds=1, copies=3), overwrite=True)
+    assert emt.n_calls == 10
+    assert (output / "mine.txt").read_text() == "stays"
+    assert len(list(csv.DictReader((output / "rounds.csv").open()))) == 1
+
+
+def test_the_goal_ends_it_without_a_label(tmp_path, water, emt):
+    """Beginning with labelled data and a new model, whose doubts are far below the threshold."""
+    data, frames = tmp_path / "data.xyz", []
+    for seed in range(6):
+        atoms = water.copy()
+        atoms.rattle(0.05, seed=seed)
+        atoms.calc = EMT()
+        atoms.get_forces()
+        frames.append(atoms)
+    write(data, frames)
+    found = learn(
+        water, emt, tmp_path / "here", None, settings=_changed(doubt=1e3), start=Start(None, data),
+        recipe=Recipe(overrides=(*TRAINING, "model.n_channels=4", "model.n_layers=1")),
+        picker=Doubted(1e3),
+    )  # fmt: skip
+    assert "the goal is reached" in found.reason
+    assert (found.n_labels, emt.n_calls, len(found.rows)) == (0, 0, 1)
+    assert len(read(found.labelled, ":")) == 6
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path, water, doubting, emt):
+    (tmp_path / "thesis.tex").write_text("years")
+    with pytest.raises(UserError, match="holds something else"):
+        learn(water, emt, tmp_path, doubting, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_model_without_doubt_is_refused(tmp_path, water, network, emt):
+    from molequi.models.checkpoint import save_model
+
+    path = tmp_path / "sure.safetensors"
+    save_model(network, path)
+    with pytest.raises(UserError, match="gives no forces_std"):
+        learn(water, emt, tmp_path / "here", path)
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"rounds": 0}, "rounds is 0"),
+        ({"labels": 1}, "labels is 1; it must be at least 2"),
+        ({"doubt": 0.0}, "doubt is 0 eV/Å"),
+        ({"dynamics": MDSettings("npt")}, "npt cannot"),
+        ({"dynamics": MDSettings("nvt", steps=0)}, "0 steps"),
+    ],
+)
+def test_settings_without_sense_are_refused(named, message):
+    with pytest.raises(UserError, match=message):
+        _changed(**named)
+
+
+def test_nothing_to_begin_with_is_refused():
+    with pytest.raises(UserError, match="neither a model nor labelled data"):
+        Start(None)
