@@ -131,7 +131,7 @@ class _Learning:
             "teacher": self.teacher.identity,
             "picks": repr(self.picker),
             "settings": {n: v for n, v in settings.items() if n not in {"rounds", "labels"}},
-            "training": [self.recipe.config, *self.recipe.overrides, f"seed={self.recipe.seed}"],
+            "training": dataclasses.asdict(self.recipe),
         }
 
     def run(self) -> Learned:

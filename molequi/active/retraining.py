@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from molequi.active.folder import RoundFolder
 from molequi.experiments import prepare
 from molequi.runtime.files import write_text
+from molequi.training.config import load_config
 
 # Every fifth structure, by the order in which they were labelled, chooses the best epoch and tells
 # how large doubts are; it never trains in a later round either, or they would seem too small.
 _VALID = 5
+# Epochs that a training has at least.
+_FEWEST = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,14 +24,17 @@ class Recipe:
     """How models are trained.
 
     config: a file or a bundled config, of structures in a file. overrides: settings that differ
-    from it, such as `training.epochs=50`. level: whose labels they are, for the model's record.
-    seed: of round 0, the others count up from it.
+    from it, such as `model.preset=light`. level: whose labels they are, for the model's record.
+    seed: of round 0, the others count up from it. steps: of each training, whatever the number of
+    structures: few would otherwise be seen too seldom and many longer than a new start from the
+    last model needs. They become epochs, unless the overrides say how many.
     """
 
     config: str = "extxyz"
     overrides: tuple[str, ...] = ()
     level: str = ""
     seed: int = 0
+    steps: int = 1000
 
     def train(
         self,
@@ -44,7 +51,8 @@ class Recipe:
         """
         run = place.training
         if not (run.result.is_file() and run.page.is_file()):
-            write_text(place.split, json.dumps(divided(n_labelled)))
+            parts = divided(n_labelled)
+            write_text(place.split, json.dumps(parts))
             settings = [
                 f"data.path={_quoted(labelled)}",
                 "data.targets=energy,forces,forces_std",
@@ -55,9 +63,17 @@ class Recipe:
                 *([] if init is None else [f"init={_quoted(init)}"]),
                 *self.overrides,
             ]
+            settings += self._epochs(settings, len(parts["train"]))
             resume = run.config.is_file()
             prepare(self.config, settings, run.path, resume=resume, overwrite=not resume).run()
         return run.model
+
+    def _epochs(self, settings: Sequence[str], n_train: int) -> list[str]:
+        """Return the setting of the number of epochs, where the overrides leave it open."""
+        if any(text.startswith("training.epochs=") for text in self.overrides):
+            return []
+        batch_size = load_config(self.config, settings).training.batch_size
+        return [f"training.epochs={max(_FEWEST, round(self.steps * batch_size / n_train))}"]
 
 
 def divided(n_labelled: int) -> dict[str, list[int]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-
 import numpy as np
 import pytest
 from ase.build import molecule
@@ -129,7 +127,7 @@ def test_other_settings_are_refused_and_overwrite_begins_anew(tmp_path, water, d
     learn(water, emt, output, doubting, settings=_changed(rounds=1, copies=3), overwrite=True)
     assert emt.n_calls == 10
     assert (output / "mine.txt").read_text() == "stays"
-    assert len(list(csv.DictReader((output / "rounds.csv").open()))) == 1
+    assert len((output / "rounds.csv").read_text().splitlines()) == 2
 
 
 def test_the_goal_ends_it_without_a_label(tmp_path, water, emt):

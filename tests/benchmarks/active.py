@@ -73,14 +73,16 @@ def curve(
     arguments: argparse.Namespace,
     seed: int,
 ) -> list[dict[str, float]]:
-    """Return the number of labels and the errors on the test frames after each round."""  # fmt: skip
+    """Return the number of labels and the errors on the test frames after each round."""
     teacher = CalculatorTeacher(arguments.teacher, Calculator(arguments.teacher))
     steps = MDSettings("nvt", 300.0, steps=arguments.steps, interval=20, seed=1000 * (seed + 1))
     settings = ActiveSettings(
         rounds=arguments.rounds, labels=arguments.rounds * arguments.per_round,
         per_round=arguments.per_round, doubt=1e-3, copies=arguments.copies, dynamics=steps,
     )  # fmt: skip
-    recipe = Recipe(overrides=tuple(arguments.training), seed=100 * seed)
+    recipe = Recipe(
+        overrides=tuple(arguments.training), seed=100 * seed, steps=arguments.training_steps
+    )
     learned = learn_actively(
         atoms, teacher, output, settings, start=Start(None, start), recipe=recipe, picker=picker,
         progress=logging.getLogger("active").info,
@@ -147,12 +149,13 @@ def main() -> None:
     parser.add_argument("--per-round", type=int, default=15)
     parser.add_argument("--first", type=int, default=15)
     parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--training-steps", type=int, default=600)
     parser.add_argument("--copies", type=int, default=4)
     parser.add_argument("--output", default="runs/active")
     parser.add_argument("--json", action="store_true")
     parser.add_argument(
         "training", nargs="*",
-        default=["model.preset=light", "training.epochs=60", "training.warmup_steps=30"],
+        default=["model.preset=light", "training.warmup_steps=50"],
     )  # fmt: skip
     arguments = parser.parse_args()
     for seed in map(int, arguments.seeds.split(",")):
