@@ -157,7 +157,9 @@ _COLUMNS = {
 def _report(found: Learned, *, json: bool) -> None:
     """Print the table of the rounds, and what there is."""
     if json:
-        print_json({**found._asdict(), "model": str(found.model), "labelled": str(found.labelled)})
+        rows = [{name: _cell(text) for name, text in row.items()} for row in found.rows]
+        places = {"model": str(found.model), "labelled": str(found.labelled)}
+        print_json({**found._asdict(), **places, "rows": rows})
         return
     rows = [tuple(_cell(row[name]) for name in _COLUMNS) for row in found.rows]
     print_table("Rounds (eV/Å)", tuple(_COLUMNS.values()), rows)

@@ -84,6 +84,7 @@ def learn_actively(
     picker = picker or Doubted(settings.doubt)
     learning = _Learning(folder, structures, teacher, settings, start, recipe, picker)
     learning.device, learning.tell = device, progress or logger.info
+    recipe.check()
     with folder.held(learning.identity(), overwrite=overwrite):
         try:
             return learning.run()

@@ -36,6 +36,10 @@ class Recipe:
     seed: int = 0
     steps: int = 1000
 
+    def check(self) -> None:
+        """Raise UserError for settings that no training could have."""
+        load_config(self.config, self._settings("some.xyz", "split.json"))
+
     def train(
         self,
         place: RoundFolder,
@@ -53,20 +57,30 @@ class Recipe:
         if not (run.result.is_file() and run.page.is_file()):
             parts = divided(n_labelled)
             write_text(place.split, json.dumps(parts))
-            settings = [
-                f"data.path={_quoted(labelled)}",
-                "data.targets=energy,forces,forces_std",
-                "data.split.kind=file",
-                f"data.split.path={_quoted(place.split)}",
-                f"level={_quoted(self.level)}",
-                f"training.seed={self.seed + number}",
-                *([] if init is None else [f"init={_quoted(init)}"]),
-                *self.overrides,
-            ]
+            settings = self._settings(labelled, place.split, f"training.seed={self.seed + number}")
+            if init is not None:
+                settings.append(f"init={_quoted(init)}")
             settings += self._epochs(settings, len(parts["train"]))
             resume = run.config.is_file()
             prepare(self.config, settings, run.path, resume=resume, overwrite=not resume).run()
         return run.model
+
+    def _settings(self, labelled: object, split: object, *more: str) -> list[str]:
+        targets = ["energy", "forces", *([] if self._is_ensemble else ["forces_std"])]
+        return [
+            f"data.path={_quoted(labelled)}",
+            f"data.targets={','.join(targets)}",
+            "data.split.kind=file",
+            f"data.split.path={_quoted(split)}",
+            f"level={_quoted(self.level)}",
+            *more,
+            *self.overrides,
+        ]
+
+    @property
+    def _is_ensemble(self) -> bool:
+        """Whether members say what is doubted; a single model has a head for that."""
+        return any(text.startswith("ensemble=") for text in self.overrides)
 
     def _epochs(self, settings: Sequence[str], n_train: int) -> list[str]:
         """Return the setting of the number of epochs, where the overrides leave it open."""
@@ -77,7 +91,7 @@ class Recipe:
 
 
 def divided(n_labelled: int) -> dict[str, list[int]]:
-    """Return which structures train and which validate; a structure never changes sides."""
+    """Return which structures train and which validate; from five on none ever changes sides."""
     valid = [row for row in range(n_labelled) if row % _VALID == _VALID - 1]
     if not valid:
         valid = [n_labelled - 1]

@@ -140,6 +140,37 @@ MORE_JOBS: Sequence[Job] = (
     _dynamics("md-chains", "water.xyz", "--ensemble", "nvt", "--thermostat", "nose-hoover"),
     _dynamics("md-bussi", "water.xyz", "--ensemble", "nvt", "--thermostat", "bussi"),
     _dynamics("md-npt", "box.xyz", "--ensemble", "npt", "--cell", "full"),
+    Job(
+        "active",
+        (
+            *("active", "water.xyz", "--calculator", "ase.calculators.emt:EMT"),
+            *("--model", "doubting.safetensors", "--rounds", "2", "--per-round", "4"),
+            *("--copies", "2", "--steps", "30", "--interval", "5", "--doubt", "1e-6"),
+            *("training.epochs=2", "training.batch_size=2", "training.checkpoint_steps=1"),
+        ),
+        ("water.xyz", "doubting.safetensors"),
+        ("--output", "learned"),
+        growing=frozenset(
+            {
+                *(f"learned/{name}" for name in ("rounds.csv", "labelled.xyz")),
+                *(
+                    f"learned/{place}{name}"
+                    for place in ("", "round-01/training/", "round-02/training/")
+                    for name in ("metrics.csv", "log.txt", "last.ckpt", "model.safetensors")
+                ),
+                *(
+                    f"learned/round-0{number}/{name}"
+                    for number in (1, 2)
+                    for name in (
+                        *("dynamics.xyz", "dynamics.xyz.restart", "dynamics.xyz.csv"),
+                        "labels.xyz.journal",
+                    )
+                ),
+            }
+        ),
+        makes_parents=True,
+        settings={"molequi.simulation.trajectory.SECONDS_BETWEEN_SAVES": 0.01},
+    ),
 )
 
 
@@ -157,7 +188,8 @@ def make_inputs(folder: Path) -> None:
     shutil.copy(data_path("samples/alanine.npz"), folder)
     (folder / "toy.yaml").write_text(_TOY)
     _make_data(folder / "toy.npz", structures)
-    _make_model(folder / "tiny.safetensors")
+    _make_model(folder / "tiny.safetensors", "dipole")
+    _make_model(folder / "doubting.safetensors", "forces_std")
 
 
 def _make_data(path: Path, structures: Sequence[Atoms]) -> None:
@@ -178,14 +210,14 @@ def _make_data(path: Path, structures: Sequence[Atoms]) -> None:
     )
 
 
-def _make_model(path: Path) -> None:
-    """Write an untrained model with gentle forces."""
+def _make_model(path: Path, output: str) -> None:
+    """Write an untrained model with gentle forces, and another output."""
     model = make_model(
         [1, 6, 7, 8],
-        [get_property("energy"), get_property("dipole")],
+        [get_property("energy"), get_property(output)],
         n_channels=8,
         l_max=1,
-        metadata=ModelMetadata(name="tiny"),
+        metadata=ModelMetadata(name=path.stem),
     )
     model.heads["energy"].set_statistics(1e-3)
     save_model(model, path)
