@@ -26,7 +26,7 @@ SETTINGS = ActiveSettings(rounds=2, labels=9, per_round=5, doubt=1e-6, copies=2,
 
 def learn(atoms, emt, output, model, **named):
     named = {"settings": SETTINGS, "recipe": Recipe(overrides=TRAINING), **named}
-    start = named.pop("start", Start(model))
+    start = named.pop("start", None) or Start(model)
     return learn_actively(atoms, CalculatorTeacher("emt", emt), output, start=start, **named)
 
 

@@ -1,7 +1,7 @@
 """How many labels does doubt save? Two learning curves of one molecule, picked and at random.
 
     python tests/benchmarks/active.py [--smiles OCCO] [--teacher organic] [--seeds 0,1]
-    [--rounds 6] [--per-round 15] [--output runs/active] [--json]
+    [--rounds 3] [--per-round 20] [--output runs/active] [--json]
 
 A bundled model is the teacher, so that labels cost nothing. Both ways begin with the same `--first`
 frames of dynamics at 300 K, and go through the same loop of `molequi.active`: dynamics at 300 K
@@ -20,7 +20,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -111,7 +111,7 @@ def labels_to_reach(curve: Sequence[dict[str, float]], error: float, key: str) -
     return None
 
 
-def measure(arguments: argparse.Namespace, seed: int) -> dict[str, object]:
+def measure(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Return both curves of a seed, and the factors between them."""
     folder = Path(arguments.output) / f"seed-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,17 +123,31 @@ def measure(arguments: argparse.Namespace, seed: int) -> dict[str, object]:
     start = folder / "start.xyz"
     frames = dynamics(atoms, arguments.teacher, folder / "first.xyz", 300.0, seed, 1200, 1)
     write(start, frames[:: max(1, len(frames) // arguments.first)][: arguments.first])
-    pickers = {"doubt": Doubted(1e-3), "random": AtRandom(seed)}
+    pickers: dict[str, Picker] = {"doubt": Doubted(1e-3), "random": AtRandom(seed)}
+    pickers = {name: pickers[name] for name in arguments.ways.split(",")}
     curves = {
         name: curve(atoms, start, test, picker, folder / name, arguments, seed)
         for name, picker in pickers.items()
     }
     factors = {}
-    for key in ("mae", "rmse"):
+    for key in ("mae", "rmse") if len(curves) == 2 else ():
         last = curves["random"][-1]
         needed = labels_to_reach(curves["doubt"], last[key], key)
         factors[key] = None if needed is None else last["labels"] / needed
     return {"seed": seed, **curves, "factor": factors}
+
+
+def show(found: dict[str, Any], kelvin: float) -> None:
+    """Print the curves of a seed."""
+    print(f"seed {found['seed']}: force errors at {kelvin:g} K, meV/Å (MAE, RMSE)")
+    ways = [name for name in ("doubt", "random") if name in found]
+    for points in zip(*(found[name] for name in ways), strict=True):
+        cells = [
+            f"{name} {1000 * one['mae']:6.1f} {1000 * one['rmse']:6.1f}"
+            for name, one in zip(ways, points, strict=True)
+        ]
+        print(f"{points[0]['labels']:5d} labels  {'   '.join(cells)}")
+    print("fewer labels by", found["factor"])
 
 
 def main() -> None:
@@ -145,32 +159,26 @@ def main() -> None:
     parser.add_argument("--teacher", default="organic")
     parser.add_argument("--kelvin", type=float, default=600.0)
     parser.add_argument("--seeds", default="0,1")
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--per-round", type=int, default=15)
-    parser.add_argument("--first", type=int, default=15)
+    parser.add_argument("--ways", default="doubt,random", help="both, or one of them")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--per-round", type=int, default=20)
+    parser.add_argument("--first", type=int, default=20)
     parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--training-steps", type=int, default=600)
+    parser.add_argument("--training-steps", type=int, default=300)
     parser.add_argument("--copies", type=int, default=4)
     parser.add_argument("--output", default="runs/active")
     parser.add_argument("--json", action="store_true")
     parser.add_argument(
         "training", nargs="*",
-        default=["model.preset=light", "training.warmup_steps=50"],
+        default=["ensemble=3", "model.preset=light", "training.warmup_steps=50"],
     )  # fmt: skip
     arguments = parser.parse_args()
     for seed in map(int, arguments.seeds.split(",")):
         found = measure(arguments, seed)
         if arguments.json:
             print(json.dumps(found))
-            continue
-        print(f"seed {seed}: force errors at {arguments.kelvin:g} K, meV/Å (MAE, RMSE)")
-        for one, other in zip(found["doubt"], found["random"], strict=False):
-            print(
-                f"{one['labels']:5d} labels  doubt {1000 * one['mae']:6.1f} "
-                f"{1000 * one['rmse']:6.1f}   random {1000 * other['mae']:6.1f} "
-                f"{1000 * other['rmse']:6.1f}"
-            )
-        print("fewer labels by", found["factor"])
+        else:
+            show(found, arguments.kelvin)
 
 
 if __name__ == "__main__":
