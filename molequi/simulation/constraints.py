@@ -21,11 +21,13 @@ BONDS_OF_HYDROGEN = "x-h"
 class FixCentres(FixCom):
     """The centres of mass of some of many joined structures stay; ASE's `FixCom` for one.
 
-    is_held: (B,), of which structures.
+    is_held: (B,), of which structures. Holds arrays alone: ASE copies the constraints of every frame
+    that is written, and structures would bring their calculator along.
     """
 
     def __init__(self, joined: Joined, is_held: np.ndarray) -> None:
-        self._joined, self._is_held = joined, is_held
+        self._first, self._owner, self._masses = joined.first, joined.owner, joined.masses
+        self._is_held = is_held
         self._inverse = is_held[:, None] / joined.sums(joined.masses)
 
     def get_removed_dof(self, atoms: Atoms) -> int:
@@ -34,18 +36,18 @@ class FixCentres(FixCom):
 
     def adjust_positions(self, atoms: Atoms, new: np.ndarray) -> None:
         """Move each structure back to where its centre was."""
-        new -= self._mean(self._joined.masses * (new - atoms.positions))
+        new -= self._mean(self._masses * (new - atoms.positions))
 
     def adjust_momenta(self, atoms: Atoms, momenta: np.ndarray) -> None:
         """Take out the velocity of each centre."""
-        momenta -= self._joined.masses * self._mean(momenta)
+        momenta -= self._masses * self._mean(momenta)
 
     def adjust_forces(self, atoms: Atoms, forces: np.ndarray) -> None:
         """Take out the force on each centre, shared by mass."""
-        forces -= self._joined.masses * self._mean(forces)
+        forces -= self._masses * self._mean(forces)
 
     def _mean(self, weighted: np.ndarray) -> np.ndarray:
-        return (self._joined.sums(weighted) * self._inverse)[self._joined.owner]
+        return (np.add.reduceat(weighted, self._first, axis=0) * self._inverse)[self._owner]
 
 
 class FixBonds(FixBondLengths):

@@ -183,7 +183,6 @@ def _look(motion: Motion, trajectory: Trajectory) -> None:
     stopped = {place: _told(motion, place, why) for place, why in motion.measure().items()}
     is_due = motion.state.step % motion.settings.interval == 0
     if not is_due and not stopped:
-        motion.present()
         return
     told = range(len(motion.moving)) if is_due else sorted(stopped)
     finite = motion.joined.sums(~np.isfinite(motion.calculator.forces)).sum(axis=1) == 0

@@ -110,7 +110,7 @@ class Motion:
         doubts = [one.doubt for one in self.calculator.each]
         self.doubts.update(zip(self.moving, doubts, strict=True))
         self.one = self.joined.one()
-        is_moving = self.atoms_of(self.moving)
+        is_moving = self._is_moving = self.atoms_of(self.moving)
         self.one.set_constraint([*held.constraints, *self._centres(held)])
         self.one.set_positions(state.positions[is_moving], apply_constraint=False)
         self.one.set_momenta(state.momenta[is_moving], apply_constraint=False)
@@ -158,13 +158,14 @@ class Motion:
         By the place in `moving`.
         """
         name = self.calculator.model.metadata.name
-        seen = self.guard.problems(self.calculator, self.temperatures())
+        kelvin = self.temperatures()
+        seen = self.guard.problems(self.calculator, kelvin)
         problems = {
             place: f"{why}; the model {name} is no guide here" for place, why in seen.items()
         }
         problems |= self.impossible
         self.impossible = {}
-        time, kelvin, energies = self.time, self.temperatures(), self.conserved()
+        time, energies = self.time, self.conserved()
         for place, number in enumerate(self.moving):
             if place not in problems:
                 one = self.state.each[number]
@@ -190,10 +191,9 @@ class Motion:
     def present(self) -> State:
         """Return the state of this moment, to be saved."""
         state = self.state
-        is_moving = self.atoms_of(self.moving)
         if self.moving:
-            state.positions[is_moving] = self.one.positions
-            state.momenta[is_moving] = self.one.get_momenta()
+            state.positions[self._is_moving] = self.one.positions
+            state.momenta[self._is_moving] = self.one.get_momenta()
             for generator, number in zip(self.random, self.moving, strict=True):
                 state.each[number].random = generator.bit_generator.state
             for name, values in self.mover.saved().items():
