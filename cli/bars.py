@@ -10,6 +10,25 @@ from molequi.cli.output import STDERR, say
 EVERY = 60.0
 
 
+class TimeLeft:
+    """The time that is left of a job, by its rate from the first call of `at` on."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None
+
+    def at(self, done: int, total: int | None) -> str:
+        """Return it in words; nothing where it is not known, or nothing is left."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (done, now)
+        start, began = self._first
+        if total is None or not start < done < total or now <= began:
+            return ""
+        minutes, seconds = divmod(round((total - done) * (now - began) / (done - start)), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02} left"
+
+
 class Bar:
     """Progress on stderr: a bar with the rate on a terminal, a line a minute elsewhere.
 
@@ -35,17 +54,19 @@ class Bar:
         )
         self._task, self._said = self._bar.add_task("", total=None), time.monotonic()
         self._first: tuple[int, float] | None = None
+        self._left = TimeLeft()
 
     def show(self, done: int, total: int | None, failed: int = 0) -> None:
         """Show how far the run is; the rate counts from the first call on."""
         now = time.monotonic()
         if self._first is None:
             self._first = (done, now)
+        left = self._left.at(done, total)
         if self._is_shown and not STDERR.is_terminal and now - self._said > EVERY:
             self._said = now
             known = "" if total is None else f" of {total}"
-            left = self._time_left(done, total, now)
-            say(f"{done}{known} {self._what}{self._rate(done, now)}, {failed} failed{left}")
+            told = f"{done}{known} {self._what}{self._rate(done, now)}, {failed} failed"
+            say(f"{told}, {left}" if left else told)
         description = f"{self._rate(done, now)}{f', {failed} failed' if failed else ''}"
         self._bar.update(
             self._task, completed=done, total=total, description=description.removeprefix(", ")
@@ -54,14 +75,6 @@ class Bar:
     def _rate(self, done: int, now: float) -> str:
         start, at = self._first or (0, now)
         return f", {(done - start) / (now - at):.3g}/s" if done > start and now > at else ""
-
-    def _time_left(self, done: int, total: int | None, now: float) -> str:
-        start, at = self._first or (0, now)
-        if total is None or not start < done < total or now <= at:
-            return ""
-        minutes, seconds = divmod(round((total - done) * (now - at) / (done - start)), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f", {hours}:{minutes:02}:{seconds:02} left"
 
     def pause(self) -> None:
         """Take the bar away while a table is printed; the next `resume` puts it back."""

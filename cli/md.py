@@ -11,8 +11,8 @@ import typer
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
 from molequi.cli.loading import load_calculator, read_several
-from molequi.cli.md_text import Pace, print_many, print_one
-from molequi.cli.output import STDERR, print_json
+from molequi.cli.md_text import print_many, print_one
+from molequi.cli.output import print_json
 from molequi.cli.records import require_good
 from molequi.errors import UserError
 
@@ -173,26 +173,19 @@ def _run(
     restart: bool,
     overwrite: bool,
 ) -> list[dict[str, Any]]:
-    """Run with a progress bar."""
-    from rich.progress import Progress, TextColumn
-
+    """Run, and show how far it is; results have the pace of all together."""
+    from molequi.cli.md_progress import StepsBar
     from molequi.simulation.md import run_many, run_md
 
-    what = f"{settings.how} {settings.steps} steps"
-    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[pace]}"))
-    with Progress(*columns, console=STDERR, transient=True, disable=not STDERR.is_terminal) as bar:
-        task = bar.add_task(what, total=settings.steps, pace="")
-        pace = Pace(settings.timestep, len(structures))
-
-        def show(step: int, steps: int, _: object) -> None:
-            bar.update(task, completed=step, pace=pace.at(step, steps))
-
+    with StepsBar(settings, len(structures)) as bar:
         how: Any = {
-            "output": output, "restart": restart, "overwrite": overwrite, "progress": show,
+            "output": output, "restart": restart, "overwrite": overwrite, "progress": bar.show,
         }  # fmt: skip
         if len(structures) == 1:
-            return [run_md(structures[0].require_atoms(), calculator, settings, **how)]
-        return run_many(structures, calculator, settings, **how)
+            results = [run_md(structures[0].require_atoms(), calculator, settings, **how)]
+        else:
+            results = run_many(structures, calculator, settings, **how)
+    return [{**result, "ns_per_day": bar.ns_per_day} for result in results]
 
 
 def _report(results: Sequence[dict[str, Any]], settings: MDSettings, *, json: bool) -> ExitCode:

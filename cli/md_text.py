@@ -1,11 +1,11 @@
-"""What `molequi md` tells: its pace, and what came of the dynamics."""
+"""What `molequi md` tells: what came of the dynamics."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from molequi.cli.md_progress import in_words
 from molequi.cli.output import line, print_table
 from molequi.cli.records import print_notes
 
@@ -15,29 +15,6 @@ if TYPE_CHECKING:
 Result = Mapping[str, Any]
 # meV/atom/ps: what is called kept.
 _GOOD_DRIFT = 0.1
-_NS_PER_DAY = 86400.0 * 1e-6  # of fs per second
-
-
-class Pace:
-    """How fast dynamics go: simulated ns a day, of all structures together.
-
-    timestep: fs.
-    """
-
-    def __init__(self, timestep: float, n_structures: int) -> None:
-        self._per_step = timestep * n_structures
-        self._first: tuple[int, float] | None = None
-
-    def at(self, step: int, steps: int) -> str:
-        """Return the pace in words, counted from the first call on."""
-        now = time.monotonic()
-        if self._first is None:
-            self._first = (step, now)
-        start, began = self._first
-        if step == start or now == began:
-            return ""
-        per_day = (step - start) * self._per_step / (now - began) * _NS_PER_DAY
-        return f"{per_day:.3g} ns/day"
 
 
 def verdict(result: Result, settings: MDSettings) -> str:
@@ -72,6 +49,7 @@ def print_one(result: Result, settings: MDSettings) -> None:
             "length",
             f"{result['steps']} steps, {result['time_ps']:.3f} ps, {result['frames']} frames",
         ),
+        ("pace", in_words(result["ns_per_day"]) or "too short to tell"),
         ("mean temperature", _kelvin(result)),
     ]
     if result["drift_mev_atom_ps"] is not None:
@@ -101,6 +79,8 @@ def print_many(results: Sequence[Result], settings: MDSettings) -> None:
     first = results[0]
     line(f"model {first['model']}; level: {first['level'] or 'not stated'}")
     line(f"trajectories: {first['output'] or 'not kept; give --output FILE.xyz'}")
+    if pace := in_words(first["ns_per_day"]):
+        line(f"pace: {pace}, all together")
     print_notes(list(results))
 
 

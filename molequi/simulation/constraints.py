@@ -21,7 +21,7 @@ BONDS_OF_HYDROGEN = "x-h"
 class FixCentres(FixCom):
     """The centres of mass of some of many joined structures stay; ASE's `FixCom` for one.
 
-    is_held: (B,), of which structures. Holds arrays alone: ASE copies the constraints of every frame
+    is_held: (B,), of which structures. Holds arrays alone: ASE copies constraints with every frame
     that is written, and structures would bring their calculator along.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,9 @@ import time
 import ase.io
 import numpy as np
 import pytest
+
+from molequi.cli import bars
+from molequi.cli.md_progress import Pace
 
 
 def test_md_prints_drift_and_writes_frames(molequi, tiny_model, water, tmp_path):
@@ -35,6 +39,29 @@ def test_md_prints_drift_and_writes_frames(molequi, tiny_model, water, tmp_path)
     frames = ase.io.read(output, index=":")
     assert len(frames) == 5
     assert np.isfinite(frames[-1].get_forces()).all()
+
+
+def test_md_tells_its_pace_in_the_log_of_a_job(molequi, tiny_model, water, monkeypatch):
+    """A line a minute, here a line a call, and the pace of the whole at the end."""
+    monkeypatch.setattr(bars, "EVERY", 0.0)
+    few = ("--steps", "6", "--interval", "3", "--temperature", "10")
+    result = molequi("md", water, "--model", tiny_model, *few)
+    assert result.code == 0, result.err
+    start, middle, end = (line for line in result.err.splitlines() if " of 6 steps" in line)
+    assert start == "nve, 0 of 6 steps"
+    assert re.fullmatch(r"nve, 3 of 6 steps, \S+ ns/day, \d+:\d\d:\d\d left", middle)
+    assert re.fullmatch(r"nve, 6 of 6 steps, \S+ ns/day", end)
+    assert re.search(r"^ *pace +\S+ ns/day", result.out, re.MULTILINE)
+    result = molequi("md", water, "--model", tiny_model, "--steps", "0", "--json")
+    assert json.loads(result.out)["ns_per_day"] is None
+
+
+def test_pace_is_simulated_time_over_time(monkeypatch):
+    clock = iter([100.0, 100.0, 186.4])
+    monkeypatch.setattr("molequi.cli.md_progress.time.monotonic", lambda: next(clock))
+    pace = Pace(2.0)
+    assert [pace.at(500), pace.at(500)] == [None, None]
+    assert pace.at(1500) == pytest.approx(2000e-6 / (86.4 / 86400.0))  # 2 ps in 86.4 s: 2 ns a day
 
 
 def test_md_json(molequi, tiny_model, water):

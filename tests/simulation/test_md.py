@@ -15,6 +15,7 @@ from molequi.errors import RunInterruptedError, UserError
 from molequi.runtime.locks import locked
 from molequi.simulation import growing, trajectory
 from molequi.simulation.calculator import Calculator
+from molequi.simulation.forces import JointCalculator
 from molequi.simulation.md import run_md
 from molequi.simulation.md_settings import MDSettings
 from molequi.simulation.state import Statistics
@@ -36,6 +37,17 @@ def diatomic(distance, speed=0.0):
 
 def momentum(atoms):
     return np.abs(atoms.get_momenta().sum(axis=0)).max()
+
+
+def test_a_frame_brings_no_calculator_along(network, water, tmp_path, monkeypatch):
+    """ASE copies the constraints of a frame deeply; those of noise once held all structures."""
+
+    def refuse(*_):
+        raise AssertionError("a frame copied the calculator")
+
+    monkeypatch.setattr(JointCalculator, "__deepcopy__", refuse, raising=False)
+    settings = MDSettings("nvt", steps=2, interval=1, max_stretch=None)
+    assert run_md(water, network, settings, output=tmp_path / "md.xyz")["frames"] == 3
 
 
 def test_diatomic_swings_with_the_period_of_its_spring(morse, tmp_path):
