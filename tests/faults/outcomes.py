@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safetensors import safe_open
 from molequi.training.state import read_state
 
 _TIMES = {"seconds", "created", "date"}
+_TIME_OF_A_PAGE = re.compile("(<dt>time</dt><dd>)[^<]*")
 
 
 def outcome(folder: Path) -> dict[str, Any]:
@@ -45,12 +47,17 @@ def content(path: Path, folder: Path) -> Any:
         return _whole_state(path)
     if path.suffix == ".png":
         return _whole_image(path.read_bytes())
-    text = path.read_text(encoding="utf-8").replace(str(folder), "HERE")
     if path.name == "log.txt":
         return "a log"
+    return _of_text(path, path.read_text(encoding="utf-8").replace(str(folder), "HERE"))
+
+
+def _of_text(path: Path, text: str) -> Any:
     if path.suffix == ".csv":
         return [_without_times(row) for row in csv.DictReader(io.StringIO(text))]
-    return _without_times(json.loads(text)) if path.suffix == ".json" else text
+    if path.suffix == ".json":
+        return _without_times(json.loads(text))
+    return _TIME_OF_A_PAGE.sub(r"\1", text)
 
 
 def _whole_state(path: Path) -> dict[str, int]:

@@ -87,7 +87,7 @@ class Workshop:
         final, found = self.reference(job).outcome, outcome(folder)
         assert found.keys() == final.keys()
         different = [name for name in final if found[name] != final[name]]
-        assert not different
+        assert not different, different
 
     def check_restart(self, job: Job, folder: Path) -> None:
         """Check that the same command, run again, gives the right result and nothing beside it.

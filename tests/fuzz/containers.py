@@ -142,10 +142,11 @@ def _rezipped(data: bytes, random: Random) -> bytes:
         chosen = random.choice(old.namelist())
         for name in old.namelist():
             content, others = old.read(name), ("../../x", "/etc/x", "archive/data.pkl")
+            packed = random.choice((name, name, *others)) if name == chosen else name
             if name == chosen:
-                new.writestr(random.choice((name, name, *others)), mutated(content, random))
-            else:
-                new.writestr(name, content)
+                content = mutated(content, random)
+            # A ZipInfo is of 1980, so that the bytes do not depend on the time.
+            new.writestr(zipfile.ZipInfo(packed), content)
     return buffer.getvalue()
 
 
