@@ -25,6 +25,7 @@ from molequi.prediction.records import Values, labelled_atoms, make_record, spli
 from molequi.properties import Property
 from molequi.runtime.device import is_out_of_memory
 from molequi.structures.atoms import graph_from_atoms
+from molequi.structures.batching import in_batches
 from molequi.structures.structure import Structure
 
 logger = logging.getLogger(__name__)
@@ -37,22 +38,13 @@ _PER_BATCH = 1024  # as many structures at most: those that cannot be read have 
 _MARKS = ("model", "level", "unsafe", *MARKS)
 
 
-def in_batches(
+def batches_of(
     structures: Iterable[Structure], batch_size: int | None
 ) -> Iterator[list[Structure]]:
     """Part structures by their number, or by their atoms where none is given."""
-    waiting: list[Structure] = []
-    n_atoms = 0
-    for structure in structures:
-        size = 0 if structure.atoms is None else len(structure.atoms)
-        is_full = n_atoms + size > _ATOMS_PER_BATCH or len(waiting) >= _PER_BATCH
-        if waiting and (is_full if batch_size is None else len(waiting) >= batch_size):
-            yield waiting
-            waiting, n_atoms = [], 0
-        waiting.append(structure)
-        n_atoms += size
-    if waiting:
-        yield waiting
+    by_atoms = {"atoms": _ATOMS_PER_BATCH, "count": _PER_BATCH}
+    limits = by_atoms if batch_size is None else {"count": batch_size}
+    return in_batches(structures, lambda one: one.n_atoms, **limits)
 
 
 class _Ready(NamedTuple):

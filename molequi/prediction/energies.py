@@ -30,6 +30,7 @@ from molequi.structures.atoms import (
     multiplicity_of,
     with_electrons,
 )
+from molequi.structures.batching import in_batches
 
 # Few enough that what plain torch makes of the edges is memory used again and again, and not mapped
 # anew for every batch, which took half of the time; a GPU wants many.
@@ -111,21 +112,9 @@ class ModelEnergies(EnergySource):
         return graph
 
     def _batches(self, places: Sequence[int], structures: Sequence[Atoms]) -> Iterator[list[int]]:
-        batch: list[int] = []
-        n_atoms = 0
         most = _ATOMS_PER_BATCH if self.model.device.type == "cpu" else _ATOMS_ON_GPU
-        for place in places:
-            size = len(structures[place])
-            is_full = (
-                n_atoms + size > most if self.batch_size is None else len(batch) >= self.batch_size
-            )
-            if batch and is_full:
-                yield batch
-                batch, n_atoms = [], 0
-            batch.append(place)
-            n_atoms += size
-        if batch:
-            yield batch
+        limit = {"atoms": most} if self.batch_size is None else {"count": self.batch_size}
+        return in_batches(places, lambda place: len(structures[place]), **limit)
 
 
 class CalculatorEnergies(EnergySource):

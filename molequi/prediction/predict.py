@@ -12,7 +12,7 @@ from molequi.errors import UserError
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import frozen_model
-from molequi.prediction.batches import in_batches, pass_over, predict_batch
+from molequi.prediction.batches import batches_of, pass_over, predict_batch
 from molequi.prediction.journaled import Prediction, written
 from molequi.prediction.shared import Task, written_together
 from molequi.runtime.journal import is_unfinished
@@ -85,7 +85,7 @@ def iter_records(
     if output is not None:
         check_writable(output, overwrite=overwrite or is_unfinished(Path(output)))
     frozen = frozen_model(model)
-    batches = in_batches(structures, batch_size)
+    batches = batches_of(structures, batch_size)
     compute = functools.partial(predict_batch, model=frozen, unsafe=unsafe)
     if output is None:
         if rank.of > 1:
@@ -111,7 +111,7 @@ def iter_predictions(
     In batches of about a thousand atoms, or of `batch_size` structures.
     """
     frozen = frozen_model(model)
-    for batch in in_batches(structures, batch_size):
+    for batch in batches_of(structures, batch_size):
         yield from predict_batch(batch, frozen, unsafe=unsafe)
 
 

@@ -25,6 +25,7 @@ from molequi.simulation.calculator import CHANGEABLE, Calculator
 from molequi.simulation.descents import OPTIMIZERS, Descent, descend
 from molequi.simulation.forces import admitted
 from molequi.simulation.movers import as_calculator
+from molequi.structures.batching import in_batches
 from molequi.structures.inputs import Input, read_inputs
 from molequi.structures.structure import Structure
 from molequi.structures.writers import check_writable
@@ -91,16 +92,8 @@ def relax(  # noqa: PLR0913 (what, how, and where to)
 
 def _batches(structures: Iterable[Structure], batch_size: int | None) -> Iterator[list[Structure]]:
     """Part structures by their number, or by their atoms where none is given."""
-    batch: list[Structure] = []
-    n_atoms = 0
-    for structure in structures:
-        batch.append(structure)
-        n_atoms += 0 if structure.atoms is None else len(structure.atoms)
-        if len(batch) == batch_size or (batch_size is None and n_atoms >= _ATOMS_PER_BATCH):
-            yield batch
-            batch, n_atoms = [], 0
-    if batch:
-        yield batch
+    limit = {"atoms": _ATOMS_PER_BATCH} if batch_size is None else {"count": batch_size}
+    return in_batches(structures, lambda one: one.n_atoms, **limit)
 
 
 def _each(

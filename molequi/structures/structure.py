@@ -30,6 +30,11 @@ class Structure:
     conformer: int | None = None
     columns: Mapping[str, str] | None = None
 
+    @property
+    def n_atoms(self) -> int:
+        """How many atoms it has; none where there is no structure."""
+        return 0 if self.atoms is None else len(self.atoms)
+
     def require_atoms(self) -> Atoms:
         """Return the atoms. Raises UserError that says why there are none."""
         if self.atoms is None:
