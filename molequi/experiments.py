@@ -306,7 +306,7 @@ def _prepare(
         dataset = load_dataset(config.data, config.declared())
         if is_repeated(config):
             return RepeatedExperiment(directory, resume, overwrite, config, dataset)
-        if config.ensemble is not None:
+        if config.ensemble is not None and config.members == "models":
             return EnsembleExperiment(directory, resume, overwrite, config, dataset)
         experiment = MolecularExperiment(directory, resume, overwrite, config, dataset)
     return experiment

@@ -85,8 +85,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "nn.heads",
-        "base readout equilibration pooling attention layered electrostatics layered_dipole "
-        "optical doubt registry",
+        "base readout equilibration pooling committee attention layered electrostatics "
+        "layered_dipole optical doubt registry",
     ),
     (
         "datasets",
@@ -139,7 +139,8 @@ ORDER: tuple[tuple[str, str], ...] = (
         "older_runs run_directory "
         "reference_energies atomic_energies normalization baseline doubt kept_predictions "
         "predictions calibration evaluation fine_tuning refitted_references fixed_terms labels "
-        "figures resumable symmetry module callbacks launch setup plan finish fit ensembles",
+        "figures resumable symmetry likelihood module callbacks launch setup plan finish fit "
+        "ensembles",
     ),
     (
         "hamiltonian",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -94,6 +95,7 @@ class Ensemble(MolecularModel):
         forces: bool = True,
         stress: bool = False,
         create_graph: bool = False,
+        members: bool = True,
     ) -> Outputs:
         """Run every member with its derivatives; the arguments are those of `MolecularModel`."""
         wish = {"forces": forces, "stress": stress, "create_graph": create_graph}
@@ -150,6 +152,27 @@ def _spread_of(row: Property) -> Property:
         spread_of=row.name,
         periodicity=row.periodicity,
     )
+
+
+def read_by_committee(rows: Sequence[Property], n_members: int) -> list[Property]:
+    """Return the rows of a model whose energy so many heads on one backbone give, and its spreads.
+
+    Raises UserError where no energy is among them.
+    """
+    names = [row.name for row in rows]
+    if "energy" not in names:
+        raise UserError(
+            f"members=heads is for an energy; {', '.join(names)} have none: leave it out for "
+            "members that are whole models"
+        )
+    shared = [
+        dataclasses.replace(row, head="committee", members=n_members)
+        if row.name == "energy"
+        else row
+        for row in rows
+    ]
+    spread = [row for row in rows if row.name in {"energy", "forces"}]
+    return [*shared, *map(_spread_of, spread)]
 
 
 def without_spreads(rows: Iterable[Property]) -> list[Property]:

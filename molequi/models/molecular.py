@@ -25,9 +25,11 @@ from molequi.models.physics import NO_PHYSICS, Physics, refuse_terms_without
 from molequi.nn import response
 from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures
 from molequi.nn.heads.base import Head, Molecules
+from molequi.nn.heads.doubt import MemberSpreadHead
 from molequi.nn.heads.electrostatics import AtomicMultipoles, MultipoleHead
 from molequi.nn.heads.equilibration import Equilibration
 from molequi.nn.heads.registry import feature_spec, make_heads
+from molequi.nn.response import members_of
 from molequi.properties import PROPERTIES, Property, with_company
 
 
@@ -60,6 +62,7 @@ class MolecularModel(nn.Module):
         self.heads = nn.ModuleDict(make_heads(properties, backbone, gives_charges=is_equilibrated))
         self.equilibration = Equilibration(feature_spec(backbone)) if is_equilibrated else None
         self.physics, self.terms = physics, physics.terms(self.cutoff)
+        self.backbone.n_gradients = max((row.members for row in properties), default=1)
         if not self.heads:
             raise UserError(
                 f"a model needs a property to learn, got {list(self.outputs)}; add for example "
@@ -188,13 +191,28 @@ class MolecularModel(nn.Module):
         forces: bool = True,
         stress: bool = False,
         create_graph: bool = False,
+        members: bool = True,
     ) -> dict[str, Tensor]:
         """Run the model and, where it has an energy that can be differentiated, its derivatives.
 
         See `nn.response.with_forces`. What follows from the weights alone is made anew in every
-        call; many predictions are faster by `freeze`.
+        call; many predictions are faster by `freeze`. members: of a committee of heads, whether its
+        forces are asked for one by one, from which their spread is found.
         """
-        return self.computed(self, graph, forces=forces, stress=stress, create_graph=create_graph)
+        outputs = self.computed(
+            self, graph, forces=forces, stress=stress, create_graph=create_graph, members=members
+        )
+        return outputs if self.training else self._with_spreads(outputs)
+
+    def _with_spreads(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Put how far a committee lies apart in the place of what its members give."""
+        spreads, apart = {}, {members_of(name) for name in ("energy", "forces")} & set(outputs)
+        for head in self.heads.values():
+            if isinstance(head, MemberSpreadHead) and members_of(head.target.spread_of) in apart:
+                values = outputs[members_of(head.target.spread_of)]
+                spreads[head.target.name] = head.of_members(values)
+        kept = {name: value for name, value in outputs.items() if name not in apart}
+        return {**kept, **spreads}
 
     def computed(
         self,
@@ -204,6 +222,7 @@ class MolecularModel(nn.Module):
         forces: bool,
         stress: bool,
         create_graph: bool,
+        members: bool = True,
     ) -> dict[str, Tensor]:
         """Do what `compute` says with `network`, which takes the arguments of `forward`."""
         network = functools.partial(network, once=not create_graph)
@@ -216,7 +235,7 @@ class MolecularModel(nn.Module):
         with threads:
             if has_forces and (forces or stress):
                 return response.with_forces(
-                    network, graph, stress=stress, create_graph=create_graph
+                    network, graph, stress=stress, create_graph=create_graph, members=members
                 )
             with torch.set_grad_enabled(create_graph):
                 return network(graph)

@@ -16,14 +16,23 @@ from molequi.properties import PROPERTIES
 Outputs = dict[str, Tensor]
 
 
+def members_of(name: str) -> str:
+    """Name the output that holds how far the members of a committee lie from their mean."""
+    return f"{name}[members]"
+
+
 def with_forces(
     network: Callable[[AtomGraph], Outputs],
     graph: AtomGraph,
     *,
     stress: bool = False,
     create_graph: bool = False,
+    members: bool = True,
 ) -> Outputs:
     """Run `network` and add forces (N, 3) = -dE/dx, eV/Å.
+
+    Of a committee, whose energies lie energy[members] (K, B) from their mean, with `members` also
+    forces[members] (K, N, 3), by one gradient each.
 
     With `stress` also the stress (B, 3, 3) = dE/dstrain / V, eV/Å³, NaN where the cell is not fully
     periodic. Without `create_graph` every output is detached; with it all stay connected to the
@@ -40,18 +49,41 @@ def with_forces(
             strained = graph._replace(positions=moved, cell=graph.cell + graph.cell @ symmetric)
             inputs.append(strain)
         outputs = network(strained)
+        apart = outputs.get(members_of("energy")) if members else None
         gradients = torch.autograd.grad(
             outputs["energy"].sum(),
             inputs,
+            retain_graph=create_graph or apart is not None,
             create_graph=create_graph,
             allow_unused=True,
             materialize_grads=True,
         )
+        if apart is not None:
+            forces = _forces_apart(apart, positions, create_graph=create_graph)
+            outputs = {**outputs, members_of("forces"): forces}
     result = outputs if create_graph else {name: value.detach() for name, value in outputs.items()}
     result = {**result, "forces": -gradients[0]}
     if stress:
         result["stress"] = _stress(gradients[1], graph)
     return result
+
+
+def _forces_apart(apart: Tensor, positions: Tensor, *, create_graph: bool) -> Tensor:
+    """Return how far the forces of members lie from their mean: (K, N, 3).
+
+    apart: of the energies, (K, B). They add up to zero, so that the last one needs no gradient.
+    """
+    last = len(apart) - 2
+    found = [
+        -torch.autograd.grad(
+            energies.sum(),
+            positions,
+            retain_graph=create_graph or number < last,
+            create_graph=create_graph,
+        )[0]
+        for number, energies in enumerate(apart[:-1])
+    ]
+    return torch.stack([*found, -torch.stack(found).sum(dim=0)])
 
 
 def _stress(slope: Tensor, graph: AtomGraph) -> Tensor:

@@ -14,8 +14,11 @@ from molequi.properties.table import PROPERTIES
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
     "str": str,
     "bool": bool,
+    "int": int,
     "tuple[str, ...]": (list, tuple),
 }
+# What only the package says of a row.
+_OWN = {"name", "derived_from", "members"}
 
 
 def declare(name: str, **fields: Any) -> Property:
@@ -24,7 +27,7 @@ def declare(name: str, **fields: Any) -> Property:
     Raises PropertyError for an unknown field, a missing unit or irreps, or a name that the table
     already gives another meaning.
     """
-    known = {field.name for field in dataclasses.fields(Property)} - {"name", "derived_from"}
+    known = {field.name for field in dataclasses.fields(Property)} - _OWN
     for key in fields:
         if key not in known:
             raise PropertyError(
@@ -51,12 +54,14 @@ def declare(name: str, **fields: Any) -> Property:
 
 def to_dict(target: Property) -> dict[str, Any]:
     """Return a row as plain data for a checkpoint."""
+    # Most rows have one head, and are written as they were before there were more.
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in {
             **dataclasses.asdict(target),
             "periodicity": target.periodicity.value,
         }.items()
+        if name != "members" or value > 1
     }
 
 

@@ -65,6 +65,7 @@ class Property:
     free_constants: labels are defined up to a constant of each element, which training finds.
     spread_of: the property whose error this is an estimate of. Its labels, the spread of the other
     property's labels, may be missing altogether.
+    members: heads that give it, whose mean it is; their spread says how far it may be off.
     along: the property that holds the displacements which its labels belong to, so that a model
     gives it only together with these.
     """
@@ -88,6 +89,7 @@ class Property:
     free_constants: bool = False
     spread_of: str = ""
     along: str = ""
+    members: int = 1
 
     def __post_init__(self) -> None:
         if self.spread_of and not self.is_invariant:

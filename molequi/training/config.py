@@ -87,6 +87,8 @@ class Config(Settings):
     """What of it stays as it is: backbone, or model, all that it gives; null is nothing."""
     ensemble: int | None = Field(None, ge=2, le=64)
     """Members of the model, whose mean and spread it gives; null is a single one."""
+    members: Literal["models", "heads"] = "models"
+    """What each member has of its own: models, all; heads, the readout of the energy."""
 
     def declared(self) -> dict[str, Property]:
         """Return the rows that this config adds to the property table.
@@ -159,6 +161,11 @@ def _check_targets(config: Config, where: str) -> None:
 def _check_ensemble(config: Config, where: str) -> None:
     """Refuse what does not go together with members."""
     if config.ensemble is None:
+        if config.members != "models":
+            raise UserError(
+                f"{where}: members={config.members} belongs to an ensemble; set ensemble=4, or "
+                "leave it out"
+            )
         return
     spreads = [row.name for row in config.targets() if row.spread_of]
     if spreads:

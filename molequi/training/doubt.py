@@ -76,12 +76,12 @@ class DoubtObjective:
             for row in self.rows
             for values in (squared_sizes(targets[row.spread_of]), targets[row.name])
         ]
-        return torch.stack(known) if known else _nothing(targets)
+        return torch.stack(known) if known else nothing(targets)
 
     def sums(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
         """Return the sum of the losses of each term: (T,), float64."""
         losses = [term.sum() for row in self.rows for term in self._terms(row, outputs, targets)]
-        return torch.stack(losses) if losses else _nothing(targets)
+        return torch.stack(losses) if losses else nothing(targets)
 
     def _terms(
         self, row: Property, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]
@@ -93,7 +93,7 @@ class DoubtObjective:
         yield Deviations(targets[row.name].square(), logs[:, 1], n_components)
 
 
-def _nothing(targets: Mapping[str, Tensor]) -> Tensor:
+def nothing(targets: Mapping[str, Tensor]) -> Tensor:
     """Return an empty list of terms where the targets lie."""
     return next(iter(targets.values())).new_zeros(0, dtype=torch.float64)
 

@@ -17,6 +17,7 @@ from molequi.datasets.places import find_data
 from molequi.errors import UserError
 from molequi.models.checkpoint import describe, load_model, read_description
 from molequi.models.enlarged import relative, with_elements
+from molequi.models.ensemble import member
 from molequi.models.molecular import MolecularModel
 from molequi.models.physics import NO_PHYSICS, Physics
 from molequi.models.zoo import resolve_model
@@ -42,9 +43,10 @@ def adopt(config: Config, init: str, frames: Frames, outputs: Sequence[Property]
     """Take the backbone and the fitting heads of the model `init` for the named outputs.
 
     Elements that it does not know are added to it. Raises UserError where they would stay frozen,
-    and where the config asks for another network.
+    and where the config asks for another network. Of an ensemble the member of the number `seed` is
+    taken: those of a new ensemble, whose seeds follow each other, begin from different ones.
     """
-    source = load_model(resolve_model(init))
+    source = member(load_model(resolve_model(init)), config.training.seed)
     _refuse_other_network(describe(source), config, init)
     added = sorted(set(frames.elements()) - set(source.elements))
     if added:
@@ -148,6 +150,8 @@ def _as_read_by(source: MolecularModel, row: Property, outputs: Sequence[Propert
 
     A training on energies of atoms needs the head that knows their constants.
     """
+    if row.members > 1:
+        return row
     own = source.properties.get(row.name)
     is_same = own is not None and row.name in source.heads and own.irreps == row.irreps
     if own is None or not is_same or any(other.name in row.serves for other in outputs):

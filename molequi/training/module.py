@@ -8,6 +8,7 @@ the step that one process would.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.signals import SignalWatch
 from molequi.training.doubt import DoubtObjective, doubt_heads
+from molequi.training.likelihood import Likelihood
 from molequi.training.loss import Objective, atom_counts
 from molequi.training.metrics import (
     EpochSummary,
@@ -70,6 +72,7 @@ class MolecularTraining(ResumableTraining):
         self.objective, self.symmetry = objective, symmetry
         self.gradient_clip, self.seed = gradient_clip, seed
         self.doubt = DoubtObjective([head.target for head in doubt_heads(model).values()])
+        self.likelihood = Likelihood(model)
         # Which derivatives of the energy the targets ask for.
         self.derivatives = derivatives([row.name for row in objective.rows])
         self.n_batches = 1
@@ -82,17 +85,24 @@ class MolecularTraining(ResumableTraining):
         """Return the loss of this process's part of the batch."""
         self._seed_step()
         graph, targets, moved = self.symmetry.batch(batch)
-        local, doubted = self.objective.counts(targets), self.doubt.counts(targets)
-        sizes = [len(local), len(doubted)]
-        counts, doubted = self._count_everywhere(torch.cat([local, doubted])).split(sizes)
-        compute = functools.partial(self.model.compute, **self.derivatives, create_graph=True)
+        local, *others = (
+            part.counts(targets) for part in (self.objective, self.doubt, self.likelihood)
+        )
+        sizes = [len(local), *map(len, others)]
+        counts, doubted, likely = self._count_everywhere(torch.cat([local, *others])).split(sizes)
+        progress = self.schedule.progress(self.position, self.n_batches)
+        members = self.likelihood.asks_for_forces(progress)
+        compute = functools.partial(
+            self.model.compute, **self.derivatives, create_graph=True, members=members
+        )
         outputs = with_changes(compute(graph), moved, compute)
         sums = self.objective.sums(outputs, targets, graph)
-        doubts = self.doubt.sums(outputs, targets)
-        progress = self.schedule.progress(self.position, self.n_batches)
+        doubts, spreads = (part.sums(outputs, targets) for part in (self.doubt, self.likelihood))
         weights = self.objective.weights(self.schedule.weights_at(progress), sums.device)
         loss = self.trainer.world_size * (
-            (weights * sums / counts.clamp(min=1)).sum() + (doubts / doubted.clamp(min=1)).sum()
+            (weights * sums / counts.clamp(min=1)).sum()
+            + (doubts / doubted.clamp(min=1)).sum()
+            + (spreads / likely.clamp(min=1)).sum()
         ) + self.symmetry.penalty(compute, graph, outputs, weights)
         if not torch.isfinite(loss):
             bad = ", ".join(self.objective.not_finite(sums)) or "all targets"
@@ -168,6 +178,9 @@ class MolecularTraining(ResumableTraining):
         position, sums = self.position, self.total_train_sums()
         losses = (sums[0] / sums[1].clamp(min=1)).tolist()
         score = self.objective.score(valid, self.schedule.final_weights)
+        done = self.schedule.progress(position, self.n_batches)
+        if self.likelihood.is_still_to_come(done - 1.0 / self.schedule.epochs):
+            self.stopping.best = math.inf
         is_best = self.stopping.observe(score, position.epoch)
         self.stopping.factor = self.schedule.factor_after(self.stopping)
         return EpochSummary(

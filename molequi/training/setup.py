@@ -13,6 +13,7 @@ from torch import Tensor
 
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
+from molequi.models.ensemble import read_by_committee
 from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata, TrainingRecord
 from molequi.models.molecular import MolecularModel
@@ -58,6 +59,8 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     outputs = _outputs(frames, config.data.targets)
     if config.model.pooling == "attention":
         outputs = read_by_attention(outputs)
+    if config.ensemble is not None and config.members == "heads":
+        outputs = read_by_committee(outputs, config.ensemble)
     adopted = (
         Adopted(_new_model(config, frames, outputs))
         if config.init is None

@@ -101,6 +101,8 @@ class BackboneBase(nn.Module, abc.ABC):
     species_of_number: Tensor
     # The kernels that were asked for, see `use_kernels`.
     kernels: str = "auto"
+    # Gradients that are taken of one `forward_once`: of a committee of heads, one of each.
+    n_gradients: int = 1
 
     def __init__(self, elements: Sequence[int], settings: Mapping[str, object]) -> None:
         super().__init__()
@@ -192,7 +194,8 @@ class BackboneBase(nn.Module, abc.ABC):
     def forward_once(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features that are differentiable once, in positions and cell alone.
 
-        What predictions ask for: a backbone that `write_out` was called of may have a shorter way.
+        Their gradient may be taken `n_gradients` times, for as many outputs. What predictions ask
+        for: a backbone that `write_out` was called of may have a shorter way.
         """
         return self(graph)
 

@@ -133,7 +133,8 @@ class MaceBackbone(MaceRadial):
     def forward_once(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features that are differentiable once, in positions and cell alone."""
         species, rows = self.species_of_number[graph.atomic_numbers], self._rows_of_vectors()
-        found = None if self._written_out is None else self._written_out(graph, species, rows)
+        written = self._written_out if self.n_gradients == 1 else None
+        found = None if written is None else written(graph, species, rows)
         if found is None:
             return self(graph)
         features, invariant, vectors, distances = found

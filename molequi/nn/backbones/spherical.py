@@ -200,7 +200,12 @@ class SphericalBackbone(BackboneBase):
         species = self.species_of_number[graph.atomic_numbers]
         return self._node_features(
             *FrozenPass.apply(
-                edge_vectors(graph), self._geometry(graph), layers, edges_of(graph), species
+                edge_vectors(graph),
+                self._geometry(graph),
+                layers,
+                edges_of(graph),
+                species,
+                self.n_gradients,
             )
         )
 

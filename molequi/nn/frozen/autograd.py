@@ -35,8 +35,9 @@ class FrozenPass(torch.autograd.Function):
         layers: FrozenLayers,
         edges: Edges,
         species: Tensor,
+        n_gradients: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Run the layers and keep what their gradients need."""
+        """Run the layers and keep what their gradients need, which are asked for so many times."""
         workspace, ranges = layers.workspaces.take(), layers.node_ranges(edges)
         like, n_edges = layers.layers[0].splines, len(vectors)
         harmonics = workspace.empty(like, n_edges, layers.layers[0].table.second.dim)
@@ -55,6 +56,7 @@ class FrozenPass(torch.autograd.Function):
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(vectors)
             ctx.rest = geometry, layers, parts, kept, workspace
+            ctx.mark, ctx.n_left = workspace.mark(), n_gradients
         else:
             layers.workspaces.give_back(workspace)
         return features, invariant, distances
@@ -64,12 +66,12 @@ class FrozenPass(torch.autograd.Function):
     def backward(
         ctx: Any, g: Tensor, of_invariants: Tensor, of_distances: Tensor
     ) -> tuple[Tensor | None, ...]:
-        """Go back through the layers; once, because their buffers are given back."""
-        (geometry, layers, parts, kept, workspace), ctx.rest, (vectors,) = (
-            ctx.rest,
-            None,
-            ctx.saved_tensors,
-        )
+        """Go back through the layers; the last time their buffers are given back."""
+        (geometry, layers, parts, kept, workspace), (vectors,) = ctx.rest, ctx.saved_tensors
+        workspace.restart(ctx.mark)
+        ctx.n_left -= 1
+        if not ctx.n_left:
+            ctx.rest = None
         inputs = layers.backward(
             g.clone(), of_invariants.chunk(len(kept), dim=1), kept, parts, workspace
         )
@@ -92,8 +94,9 @@ class FrozenPass(torch.autograd.Function):
                 )
 
         _blockwise(go_back, len(vectors), len(parts))
-        layers.workspaces.give_back(workspace)
-        return out, None, None, None, None
+        if not ctx.n_left:
+            layers.workspaces.give_back(workspace)
+        return out, None, None, None, None, None
 
 
 def _blockwise(task: Callable[[slice], None], n_edges: int, n_threads: int) -> None:

@@ -55,7 +55,11 @@ class EnergyHead(SumHead):
 
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
         """Return {energy: (B,), energies: (N,)} and the companion (N,), eV, float64."""
-        learned, numbers = self.atomic_values(features).to(torch.float64), molecules.atomic_numbers
+        return self.of_atoms(self.atomic_values(features).to(torch.float64), molecules)
+
+    def of_atoms(self, learned: Tensor, molecules: Molecules) -> dict[str, Tensor]:
+        """Return what `forward` does for the learned part of each atom: (N,), eV, float64."""
+        numbers = molecules.atomic_numbers
         energies = learned + self.shift + self.reference[numbers]
         values = {self.target.name: molecules.sum(energies), "energies": energies}
         if self.constants is not None:

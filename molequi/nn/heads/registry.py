@@ -8,6 +8,7 @@ from molequi.errors import UserError
 from molequi.nn.backbones.base import BackboneBase
 from molequi.nn.heads.attention import AttentionHead
 from molequi.nn.heads.base import FeatureSpec, Head
+from molequi.nn.heads.committee import CommitteeHead
 from molequi.nn.heads.doubt import DoubtHead, MemberSpreadHead
 from molequi.nn.heads.electrostatics import ChargeHead, DipoleHead, DipoleMagnitudeHead
 from molequi.nn.heads.layered import LayeredEnergyHead
@@ -24,6 +25,7 @@ HEADS: dict[str, type[Head]] = {
     "pooled": PooledHead,
     "attention": AttentionHead,
     "energy": EnergyHead,
+    "committee": CommitteeHead,
     "layered_energy": LayeredEnergyHead,
     "spatial_extent": SpatialExtentHead,
     "charges": ChargeHead,
