@@ -95,7 +95,8 @@ def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
 
     Below it how well yes was told from no, and how well the model knew its errors.
     """
-    from molequi.training.log import beaten_lines, error_columns, spread_lines, yes_no_lines
+    from molequi.training.judged import misjudged_lines, spread_lines
+    from molequi.training.log import beaten_lines, error_columns, yes_no_lines
 
     columns = error_columns(result)
     rows = [
@@ -120,6 +121,8 @@ def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
         line(text)
     for text in beaten_lines(result):
         line(f"WORSE THAN THE BASELINE: {text}")
+    for text in misjudged_lines(result):
+        line(f"WRONG ABOUT ITS ERRORS: {text}")
 
 
 def print_repeated(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:

@@ -146,6 +146,26 @@ def reliability(
     save_figure(figure, path)
 
 
+def coverage(shares: Sequence[float], held: Mapping[str, Sequence[float]], path: Path) -> None:
+    """Draw the share of the errors within a radius, in per cent, over the one that it is meant for.
+
+    A line of points for each spread in `held`. On the diagonal the radii are right; below it the
+    model is too sure of itself, above it too careful.
+    """
+    figure = Figure(figsize=_SQUARE)
+    axes = figure.add_axes((0.15, 0.12, 0.81, 0.84))
+    axes.plot([0, 100], [0, 100], color=_ORANGE, linewidth=1.0)
+    meant = 100 * np.array(shares)
+    for number, (name, values) in enumerate(held.items()):
+        line = {"marker": "os^Dv"[number % 5], "markersize": 4, "linewidth": 1.0}
+        axes.plot(meant, 100 * np.array(values), label=name, **line)
+    axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="meant to hold (%)", ylabel="hold (%)")
+    axes.set_aspect("equal")
+    axes.grid(visible=True, alpha=0.25)
+    axes.legend(frameon=False, loc="upper left")
+    save_figure(figure, path)
+
+
 def _points(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
     if len(x) <= _SCATTER_LIMIT:
         axes.scatter(x, y, s=9, color=_BLUE, alpha=0.5, linewidths=0)

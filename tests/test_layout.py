@@ -135,7 +135,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "training",
         "settings completion config repeats total_charge clock ema processes state saved_state "
-        "schedule parts scores forest ridge on_fingerprints metrics loss metrics_file log "
+        "schedule parts scores forest ridge on_fingerprints metrics loss metrics_file judged log "
         "older_runs run_directory "
         "reference_energies atomic_energies normalization baseline doubt kept_predictions "
         "predictions calibration evaluation fine_tuning refitted_references fixed_terms labels "
@@ -149,8 +149,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "report",
-        "markup axes charts tables molecules page structures trajectory vibrations spectra card "
-        "comparisons predicted learning runs write",
+        "markup axes charts tables molecules page structures trajectory vibrations spectra "
+        "comparisons card predicted learning runs write",
     ),
     ("", "experiments evaluation"),
     ("estimators", "foreign rows base regressor classifier"),

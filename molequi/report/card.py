@@ -10,10 +10,12 @@ from ase.data import chemical_symbols
 
 from molequi.models.checkpoint import read_description
 from molequi.models.zoo import card, list_models, resolve_model
+from molequi.report import comparisons
 from molequi.report.markup import Markup, element, joined
 from molequi.report.page import Section, paragraph
 from molequi.report.tables import Cell, facts, table
-from molequi.training.log import beaten_lines, error_columns, spread_lines, yes_no_lines
+from molequi.training.judged import judged, misjudged_lines
+from molequi.training.log import beaten_lines, error_columns, yes_no_lines
 
 # Settings of a backbone that say how large a network is, in words.
 _SIZES = {
@@ -80,12 +82,46 @@ def error_table(result: Mapping[str, Mapping[str, Any]]) -> Markup:
         if "coverage" not in row
     ]
     headings = [heading.replace("R2", "R²") for heading in columns.values()]
-    notes = (paragraph(text) for text in (*yes_no_lines(result), *spread_lines(result)))
+    notes = (paragraph(text) for text in yes_no_lines(result))
     warnings = (
-        paragraph(text[:1].upper() + text[1:] + ".", "warning") for text in beaten_lines(result)
+        paragraph(text[:1].upper() + text[1:] + ".", "warning")
+        for text in (*beaten_lines(result), *misjudged_lines(result))
     )
     head = ["property", "unit", "count", *headings]
-    return joined(*warnings, table(head, rows, _ERRORS_NOTE), *notes)
+    return joined(*warnings, table(head, rows, _ERRORS_NOTE), *notes, *_doubts(result))
+
+
+def _doubts(result: Mapping[str, Mapping[str, Any]]) -> list[Markup]:
+    """Return how well the model knew its errors: a table and the radii drawn, where it says any."""
+    spreads = judged(result)
+    if not spreads:
+        return []
+    shares = list(dict.fromkeys(share for row in spreads.values() for share in row["coverage"]))
+    head = ["doubt", "unit", "errors", "Spearman", "mean", *(f"{share} %" for share in shares)]
+    rows: list[list[Cell]] = [
+        [
+            name.replace("_", " "),
+            row["unit"],
+            row["count"],
+            row["rank_correlation"],
+            row["mean_spread"],
+            *(_percent(row["coverage"].get(share)) for share in shares),
+        ]
+        for name, row in spreads.items()
+    ]
+    heading = element("h3", "How well it knows its errors")
+    drawn = comparisons.coverage({name: row["coverage"] for name, row in spreads.items()})
+    return [heading, table(head, rows, _DOUBTS_NOTE), *([] if drawn is None else [drawn])]
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{100 * share:.1f} %"
+
+
+_DOUBTS_NOTE = (
+    "Spearman: rank correlation of the sizes of the errors and the doubt about them. Below a "
+    "share: how many errors lie within the radius that is meant to hold that share of them."
+)
 
 
 def _errors_of(description: Mapping[str, Any]) -> list[Markup | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -97,6 +97,28 @@ def parity(one: Compared) -> Markup:
         ],
         is_square=True,
     )
+
+
+def coverage(held: Mapping[str, Mapping[str, float | None]]) -> Markup | None:
+    """Draw the share of the errors within a radius over the share that it is meant to hold.
+
+    held: by spread, by meant share in per cent; None where a spread was never calibrated.
+    """
+    lines = []
+    for name, shares in held.items():
+        values = {float(share): value for share, value in shares.items() if value is not None}
+        x, y = np.array(list(values)), 100 * np.array(list(values.values()))
+        if len(x):
+            lines.append(Series(name.replace("_", " "), x, y, "points", tone=len(lines)))
+    if not lines:
+        return None
+    ends = np.array([0.0, 100.0])
+    caption = (
+        "On the dashed line the radii hold what they are meant to hold. Below it the model is too "
+        "sure of itself, above it too careful."
+    )
+    labels = Labels("Calibration of the doubt", "meant to hold (%)", "hold (%)", caption)
+    return chart(labels, [*lines, Series("", ends, ends, "guide", tone=1)], is_square=True)
 
 
 def reliability(one: Compared, spreads: np.ndarray) -> Markup | None:

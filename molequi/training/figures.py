@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from molequi.nn.heads.doubt import SHARE
-from molequi.plots import learning_curve, parity, reliability
+from molequi.nn.heads.doubt import SHARE, SHARES
+from molequi.plots import coverage, learning_curve, parity, reliability
 from molequi.properties import Property, part_names
 from molequi.training.doubt import compared_rows
 from molequi.training.evaluation import Evaluation
+from molequi.training.judged import judged
 from molequi.training.log import units_of, with_unit
 from molequi.training.metrics_file import read_metrics
 from molequi.training.run_directory import RunDirectory
@@ -38,10 +39,18 @@ def draw_run(directory: RunDirectory, evaluation: Evaluation, targets: Sequence[
 def draw_errors(evaluation: Evaluation, folder: Path) -> None:
     """Draw predictions over labels for each property, and errors over each spread, into a folder.
 
-    The files are `parity_NAME.png` and `reliability_NAME.png`.
+    The files are `parity_NAME.png`, `reliability_NAME.png` and `calibration.png`: how many errors
+    the radii of all spreads hold.
     """
     for name in evaluation.guesses:
         _draw_parity(evaluation, evaluation.frames.properties[name], folder / f"parity_{name}.png")
+    held = {
+        name: [row["coverage"][f"{100 * share:.0f}"] for share in SHARES]
+        for name, row in judged(evaluation.result).items()
+        if None not in row["coverage"].values()
+    }
+    if held:
+        coverage(SHARES, held, folder / "calibration.png")
     for name, (errors, spreads) in evaluation.doubted.items():
         path, unit = folder / f"reliability_{name}.png", evaluation.result[name]["unit"]
         reliability(spreads.numpy(), errors.numpy(), name, unit, path, share=SHARE)

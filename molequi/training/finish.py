@@ -29,6 +29,7 @@ from molequi.training.evaluation import (
     tested_part,
 )
 from molequi.training.figures import draw_run
+from molequi.training.judged import judged, misjudged_lines, write_calibration
 from molequi.training.log import RunLog, beaten_lines, final_table
 from molequi.training.processes import is_first_process
 from molequi.training.run_directory import RunDirectory
@@ -123,6 +124,8 @@ def _write_result(
     """Draw the run, if its targets are to be drawn, and write and log the errors, last of all."""
     if drawn:
         draw_run(directory, evaluation, drawn)
+    if judged(evaluation.result):
+        write_calibration(directory.calibration, evaluation.result)
     directory.write_result(evaluation.result)
     _report(evaluation, split)
 
@@ -139,6 +142,8 @@ def _report(evaluation: Evaluation, split: str) -> None:
         )
     for text in beaten_lines(evaluation.result):
         logger.warning("worse than the baseline: %s", text)
+    for text in misjudged_lines(evaluation.result):
+        logger.warning("wrong about its errors: %s", text)
     table = final_table(evaluation.result)
     logger.info("errors on the %d %s structures:\n%s", n_structures, split, table)
 

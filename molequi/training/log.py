@@ -10,6 +10,7 @@ from typing import Any
 
 from molequi.properties import Property, part_names
 from molequi.runtime.gate import printable
+from molequi.training.judged import spread_lines
 from molequi.training.metrics import EpochSummary
 
 # Units that read better with the prefix milli while the number is below one.
@@ -184,20 +185,6 @@ def beaten_lines(result: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [
         f"errors larger than those of a guess without learning: {', '.join(beaten)}; the model has "
         "learned nothing of them that holds on these structures"
-    ]
-
-
-def spread_lines(result: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Say how each spread did, one line each: against which errors, and how often it was right."""
-    return [
-        f"{name}: rank correlation with the {row['count']} errors of {row['spread_of']} "
-        f"{_number(row['rank_correlation'])}; within the radius of "
-        + ", ".join(
-            f"{share} % lie {'-' if held is None else f'{100 * held:.0f} %'}"
-            for share, held in row["coverage"].items()
-        )
-        for name, row in result.items()
-        if "coverage" in row
     ]
 
 

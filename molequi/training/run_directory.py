@@ -40,6 +40,7 @@ class RunDirectory:
         self.log = self.path / "log.txt"
         self.result = self.path / "result.json"
         self.rollout = self.path / "rollout.npz"
+        self.calibration = self.path / "calibration.csv"
         self.plots = self.path / "plots"
         self.page = self.path / "report.html"
 
@@ -104,7 +105,7 @@ class RunDirectory:
             return
         files = [
             *(self.config, self.split, self.model, self.state, self.metrics, self.log),
-            *(self.result, self.page, self.rollout),
+            *(self.result, self.page, self.rollout, self.calibration),
             *(self.predictions("test"), self.predictions("valid")),
             *(self.prediction_table("test"), self.prediction_table("valid")),
             *self.plots.glob("*.png"),

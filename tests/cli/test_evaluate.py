@@ -130,7 +130,7 @@ def test_labels_with_plots(molequi, tmp_path):
     assert "forces_std: rank correlation with the" in result.out
     names = {path.name for path in (tmp_path / "out").iterdir()}
     plots = {"parity_energy.png", "parity_forces.png", "reliability_forces_std.png"}
-    assert names == {*plots, "result.json", "predictions.csv"}
+    assert names == {*plots, "calibration.png", "result.json", "predictions.csv"}
     document = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
     assert set(document["forces_std"]["coverage"]) == {"50", "68", "90", "95"}
     assert "--overwrite" in molequi(*arguments).err

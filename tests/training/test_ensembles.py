@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
+from molequi.cli.results import print_errors
 from molequi.datasets.npz import save_npz
 from molequi.errors import RunInterruptedError, UserError
 from molequi.evaluation import evaluate
@@ -19,6 +21,7 @@ from molequi.models.making import make_model
 from molequi.prediction.predict import predict
 from molequi.training.config import make_config
 from molequi.training.ensembles import joined
+from molequi.training.judged import misjudged_lines
 from molequi.training.repeats import member_runs
 
 
@@ -85,7 +88,9 @@ def test_run_ends_as_that_of_one_model(run):
     found = evaluate(run, split="test")
     assert found["forces_std"]["coverage"] == pytest.approx(result["forces_std"]["coverage"])
     assert "3 members are one model now" in (run / "log.txt").read_text()
-    assert "forces_std" in (run / "report.html").read_text()
+    page = (run / "report.html").read_text()
+    assert "How well it knows its errors" in page
+    assert "Calibration of the doubt" in page
 
 
 def test_calibration_saw_the_validation_structures_alone(run):
@@ -97,6 +102,34 @@ def test_calibration_saw_the_validation_structures_alone(run):
     assert row["radii"]["68"] == pytest.approx(1.0)
     assert row["radii"]["50"] < 1.0 < row["radii"]["90"] <= row["radii"]["95"]
     assert record["forces_std"]["count"] > 60
+
+
+def test_table_of_the_run_has_a_line_for_each_radius(run):
+    with (run / "calibration.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    result = json.loads((run / "result.json").read_text())
+    assert len(rows) == 8
+    for row in rows:
+        expected = result[row["spread"]]
+        share = f"{100 * float(row['meant']):.0f}"
+        assert float(row["held"]) == pytest.approx(expected["coverage"][share])
+        assert float(row["rank_correlation"]) == pytest.approx(expected["rank_correlation"])
+        assert (row["unit"], int(row["errors"])) == (expected["unit"], expected["count"])
+    assert (run / "plots" / "calibration.png").stat().st_size > 5000
+
+
+def test_miscalibrated_spread_is_caught(run, toy_frames, capsys):
+    """A planted fault: a model that is four times too sure of its forces."""
+    whole = load_model(run / "model.safetensors")
+    tested = toy_frames(160).subset(torch.arange(140, 160))
+    assert misjudged_lines(evaluate(whole, tested)) == []
+    whole.heads["forces_std"].factor.mul_(0.25)
+    result = evaluate(whole, tested)
+    (line,) = misjudged_lines(result)
+    assert line.startswith("forces_std: the radius of 50 % holds")
+    assert result["forces_std"]["coverage"]["90"] < 0.6
+    print_errors("test", result)
+    assert "WRONG ABOUT ITS ERRORS: forces_std" in capsys.readouterr().out
 
 
 def test_predictions_carry_both_spreads(run):
