@@ -157,8 +157,10 @@ def coverage(shares: Sequence[float], held: Mapping[str, Sequence[float]], path:
     axes.plot([0, 100], [0, 100], color=_ORANGE, linewidth=1.0)
     meant = 100 * np.array(shares)
     for number, (name, values) in enumerate(held.items()):
-        line = {"marker": "os^Dv"[number % 5], "markersize": 4, "linewidth": 1.0}
-        axes.plot(meant, 100 * np.array(values), label=name, **line)
+        marker = "os^Dv"[number % 5]
+        axes.plot(
+            meant, 100 * np.array(values), label=name, marker=marker, markersize=4, linewidth=1.0
+        )
     axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="meant to hold (%)", ylabel="hold (%)")
     axes.set_aspect("equal")
     axes.grid(visible=True, alpha=0.25)

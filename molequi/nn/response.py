@@ -43,10 +43,7 @@ def with_forces(
         positions = _variable(graph.positions, connected=create_graph)
         strained, inputs = graph._replace(positions=positions), [positions]
         if stress:
-            strain = torch.zeros_like(graph.cell).requires_grad_(True)
-            symmetric = 0.5 * (strain + strain.transpose(1, 2))
-            moved = positions + torch.einsum("ni,nij->nj", positions, symmetric[graph.batch])
-            strained = graph._replace(positions=moved, cell=graph.cell + graph.cell @ symmetric)
+            strained, strain = _strained(strained)
             inputs.append(strain)
         outputs = network(strained)
         apart = outputs.get(members_of("energy")) if members else None
@@ -66,6 +63,14 @@ def with_forces(
     if stress:
         result["stress"] = _stress(gradients[1], graph)
     return result
+
+
+def _strained(graph: AtomGraph) -> tuple[AtomGraph, Tensor]:
+    """Return a graph as a strain of zero leaves it, and that strain (B, 3, 3), to differentiate by."""
+    strain = torch.zeros_like(graph.cell).requires_grad_(True)
+    symmetric = 0.5 * (strain + strain.transpose(1, 2))
+    moved = graph.positions + torch.einsum("ni,nij->nj", graph.positions, symmetric[graph.batch])
+    return graph._replace(positions=moved, cell=graph.cell + graph.cell @ symmetric), strain
 
 
 def _forces_apart(apart: Tensor, positions: Tensor, *, create_graph: bool) -> Tensor:

@@ -104,7 +104,7 @@ def coverage(held: Mapping[str, Mapping[str, float | None]]) -> Markup | None:
 
     held: by spread, by meant share in per cent; None where a spread was never calibrated.
     """
-    lines = []
+    lines: list[Series] = []
     for name, shares in held.items():
         values = {float(share): value for share, value in shares.items() if value is not None}
         x, y = np.array(list(values)), 100 * np.array(list(values.values()))

@@ -56,11 +56,7 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     """
     rows = compared_rows(frames.properties[name] for name in config.data.targets)
     given = given_references(config.training.reference_energies, rows)
-    outputs = _outputs(frames, config.data.targets)
-    if config.model.pooling == "attention":
-        outputs = read_by_attention(outputs)
-    if config.ensemble is not None and config.members == "heads":
-        outputs = read_by_committee(outputs, config.ensemble)
+    outputs = _as_config_reads(config, _outputs(frames, config.data.targets))
     adopted = (
         Adopted(_new_model(config, frames, outputs))
         if config.init is None
@@ -177,6 +173,15 @@ def _outputs(frames: Frames, targets: Sequence[str]) -> list[Property]:
     parents = dict.fromkeys(row.derived_from for row in rows if row.derived_from)
     missing = [PROPERTIES[name] for name in parents if name not in targets]
     return [*missing, *(row for row in rows if not row.along)]
+
+
+def _as_config_reads(config: Config, rows: list[Property]) -> list[Property]:
+    """Return the rows with the heads that the config gives them."""
+    if config.model.pooling == "attention":
+        rows = read_by_attention(rows)
+    if config.ensemble is not None and config.members == "heads":
+        rows = read_by_committee(rows, config.ensemble)
+    return rows
 
 
 def _metadata(
