@@ -68,6 +68,7 @@ def check(
 
     INPUT adds structures of your own to the built-in ones of a model. A calculator is measured on
     INPUT alone, and without it on two organic molecules. Its factory is called without arguments.
+    A model of springs is measured by the laws of mechanics on its own test states.
     Exit code 1 when a measurement exceeds its limit.
     """
     _refuse_both(model, calculator, input_)
@@ -108,8 +109,11 @@ def _check_model(
     dispersion: str | None,
 ) -> dict[str, Measurement]:
     from molequi.diagnostics.check import check_model
+    from molequi.hamiltonian.saved import is_saved_dynamics
     from molequi.structures.atoms import graph_from_atoms
 
+    if is_saved_dynamics(model):
+        return _check_dynamics(model, source)
     dtype = dtype or options.Dtype.float64
     network = load_network(model, device, dtype, dispersion=dispersion)
     graphs = []
@@ -120,6 +124,19 @@ def _check_model(
         except UserError as error:
             raise UserError(f"{source}, structure {index}: {error}") from None
     return check_model(network, graphs)
+
+
+def _check_dynamics(model: str, source: str | None) -> dict[str, Measurement]:
+    from molequi.hamiltonian.laws import measure_laws
+    from molequi.hamiltonian.saved import load_dynamics
+
+    if source is not None:
+        raise UserError(
+            f"{model} is a model of the dynamics of one system, checked on states of its own; "
+            f"leave {source} out"
+        )
+    trained = load_dynamics(model)
+    return measure_laws(trained.model, trained.data.test)
 
 
 def _check_calculator(

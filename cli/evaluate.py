@@ -108,7 +108,8 @@ def evaluate(
     Labels: MAE, RMSE, largest error, R² and rank correlation, beside a fair baseline; of yes/no
     labels ROC-AUC, PR-AUC, MCC and balanced accuracy. Suites: errors in kcal/mol, the
     worst cases by name, and what the model refuses. The suite `physics` needs no data: curves of
-    two atoms, far atoms, flat rings, bond lengths.
+    two atoms, far atoms, flat rings, bond lengths. A run of dynamics is followed along its own
+    test trajectories.
     """
     task = _task(model, data or [], calculator)
     running = _Running(device, dtype, batch_size)

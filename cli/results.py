@@ -42,7 +42,11 @@ class Results:
     def add_errors(self, found: Mapping[str, Mapping[str, Any]]) -> None:
         """Add the errors beside labels; their plots are there already."""
         self.document |= found
-        if not self.json:
+        if self.json:
+            return
+        if is_of_dynamics(found):
+            print_dynamics(f"Dynamics of {self.subject}", found)
+        else:
             print_errors(f"Errors of {self.subject}", found)
 
     def add_physics(self, report: PhysicsReport) -> None:
@@ -88,6 +92,20 @@ def results_of(
         results.finish()
     names = sorted(path.name for path in output.iterdir())
     say(f"everything is in {output}: {', '.join(names)}")
+
+
+def is_of_dynamics(result: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a result is one of dynamics: a value with its unit by name."""
+    return all("value" in row for row in result.values())
+
+
+def print_dynamics(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print how well learned dynamics follow the true ones."""
+    rows = [
+        (name.replace("_", " "), row["value"], "" if row["unit"] == "1" else row["unit"])
+        for name, row in result.items()
+    ]
+    print_table(title, ("quantity", "value", "unit"), rows, left=("unit",))
 
 
 def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:

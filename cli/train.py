@@ -11,9 +11,9 @@ import typer
 
 from molequi.cli import options
 from molequi.cli.config import require_config
-from molequi.cli.output import print_json, print_table, say, start_logging
+from molequi.cli.output import print_json, say, start_logging
 from molequi.cli.plan import print_plan
-from molequi.cli.results import print_errors, print_repeated
+from molequi.cli.results import is_of_dynamics, print_dynamics, print_errors, print_repeated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,20 +125,12 @@ def _print_result(result: dict[str, Any], *, json: bool) -> None:
     """Print result.json of a run of either kind."""
     if json:
         print_json(result)
-    elif all("value" in row for row in result.values()):
-        columns = ("quantity", "value", "unit")
-        print_table("Learned dynamics on the test set", columns, _values(result), left=("unit",))
+    elif is_of_dynamics(result):
+        print_dynamics("Learned dynamics on the test set", result)
     elif any("runs" in row for row in result.values()):
         print_repeated("Errors on the test sets of several runs", result)
     else:
         print_errors("Errors on the test set", result)
-
-
-def _values(result: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, float | None, str]]:
-    return [
-        (name.replace("_", " "), row["value"], "" if row["unit"] == "1" else row["unit"])
-        for name, row in result.items()
-    ]
 
 
 def _read_result(folder: Path) -> dict[str, Any]:

@@ -18,8 +18,11 @@ from molequi.datasets.places import find_data
 from molequi.datasets.report import LabelReport
 from molequi.datasets.splits import file_split
 from molequi.errors import UserError
+from molequi.hamiltonian.evaluation import measure, measure_split
+from molequi.hamiltonian.saved import is_run_of_dynamics, is_saved_dynamics, load_dynamics
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import load
+from molequi.plots import rollout_errors
 from molequi.prediction.evaluated_table import write_evaluated
 from molequi.training.config import make_config
 from molequi.training.evaluation import Evaluation, evaluate_frames
@@ -41,6 +44,8 @@ def evaluate(
 ) -> dict[str, dict[str, Any]]:
     """Return the errors of a model on labelled structures, None where undefined.
 
+    Of a run of dynamics, without data: {value, unit} of what `hamiltonian.evaluation` measures.
+
     By property: {mae, rmse, max, r2, unit, count, baseline_mae}; by spread such as `forces_std`
     {coverage, rank_correlation, mean_spread, spread_of, unit, count}.
     data: frames, a labelled file, a data set such as `qm9`, or None for the data that the run
@@ -52,6 +57,12 @@ def evaluate(
     """
     if isinstance(model, MolecularModel):
         network, run = model, None
+    elif data is None and (is_saved_dynamics(model) or is_run_of_dynamics(model)):
+        if device != "cpu" or dtype not in (None, "float64"):
+            raise UserError(
+                "dynamics are followed on the CPU in float64; leave device and dtype out"
+            )
+        return _evaluate_dynamics(model, split, plots)
     else:
         network = load(model, device=device, dtype=dtype)
         run = RunDirectory(model) if Path(model).is_dir() else None
@@ -63,6 +74,22 @@ def evaluate(
         training.draw_errors(evaluation, plots)
         _write_table(plots / "predictions.csv", evaluation, labelled, data, run)
     return evaluation.result
+
+
+def _evaluate_dynamics(
+    run: str | os.PathLike[str], split: str | None, plots: Path | None
+) -> dict[str, dict[str, Any]]:
+    """Make the data of a run again, and measure its model on a part of them."""
+    trained = load_dynamics(run)
+    if split in {"train", "valid"}:
+        return measure_split(trained.model, trained.data, split)
+    if split not in {None, "test"}:
+        raise UserError(f"split {split!r} is not known; dynamics have train, valid and test")
+    result, rollout = measure(trained.model, trained.data)
+    if plots is not None:
+        times = trained.data.rollouts.times.numpy()
+        rollout_errors(times, {trained.config.model.name: rollout.curves()}, plots / "rollout.png")
+    return result
 
 
 def _write_table(

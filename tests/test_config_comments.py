@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from ase import units
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
@@ -37,6 +38,7 @@ STAND_INS = {
     "FILE.csv": "table.csv",
     "FILE.xyz": "ethanol.xyz",
     "COLUMN": "structure",
+    "TRAJECTORY.xyz": "trajectory.xyz",
 }
 # Scripts with tests of their own.
 ELSEWHERE = {"data/recipes/bundle.py": "tests/data/test_bundle.py"}
@@ -132,6 +134,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         loaded = load_npz(SAMPLES / f"{source}.npz")
         save_npz(loaded.frames.subset(torch.arange(N_STRUCTURES)), folder / f"{target}.npz")
     shutil.copy(SAMPLES / "ethanol.xyz", folder)
+    write_trajectory(folder / "trajectory.xyz")
     handedness = (PROPERTIES["handedness"],)
     alanine = get_dataset("alanine").load(Request(str(SAMPLES / "alanine.npz"), handedness))
     save_npz(alanine.frames.subset(torch.arange(N_STRUCTURES)), folder / "alanine.npz")
@@ -146,6 +149,16 @@ def write_frames(path: Path) -> None:
         results = dict(atoms.calc.results, dipole=dipole)
         atoms.info["my_energy"] = results["energy"]
         atoms.calc = SinglePointCalculator(atoms, **results)
+    write(path, frames)
+
+
+def write_trajectory(path: Path) -> None:
+    """Atoms that fly straight on for 50 fs: what is learned of them does not matter here."""
+    atoms, step = read(SAMPLES / "ethanol.xyz"), 0.5 * units.fs
+    atoms.set_momenta(np.random.default_rng(0).normal(0.0, 0.2, atoms.positions.shape))
+    frames = [atoms.copy() for _ in range(101)]
+    for number, frame in enumerate(frames):
+        frame.positions += number * step * atoms.get_velocities()
     write(path, frames)
 
 

@@ -145,7 +145,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "hamiltonian",
         "mechanics springs graph_networks lie_networks models potential config molecule data "
-        "evaluation setup loop train",
+        "evaluation laws setup loop saved train",
     ),
     (
         "report",

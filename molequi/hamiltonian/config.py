@@ -12,7 +12,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from molequi.errors import UserError
-from molequi.hamiltonian.models import RECIPES
+from molequi.groups.lie_groups import GROUPS
+from molequi.hamiltonian.lie_networks import SHIFTS, Lifting
+from molequi.hamiltonian.models import ANYWHERE, RECIPES
 from molequi.keys import Unit
 from molequi.models.settings import ArchitectureSettings
 from molequi.nn.backbones.registry import BACKBONES
@@ -84,13 +86,30 @@ class NetworkSettings(Settings):
     """
 
     kind: str
-    """Which model: see `hamiltonian.models`; for a molecule also an architecture."""
+    """Which model: see `hamiltonian.models`; for a molecule an architecture too."""
+    group: str | None = None
+    """Of lieconv and hlieconv of springs: a group of the plane, T(2) by default."""
+    lifts: Literal["sampled", "frames"] | None = None
+    """To SE(2): sampled, one angle for each particle, or frames of what stands around it."""
+    centred: bool = False
+    """Of hlieconv: positions relative to their mean."""
     width: Count | None = None
     """Channels, of a backbone too; null is the published size."""
     n_layers: Count | None = None
     """Layers; null is the published number."""
     backbone: ArchitectureSettings = ArchitectureSettings()
     """Preset and arguments of a backbone."""
+
+    @property
+    def name(self) -> str:
+        """The model in a word or two, as pictures call it."""
+        lifts = (self.lifts or "", "centred" if self.centred else "")
+        return " ".join(word for word in (self.kind, self.group or "", *lifts) if word)
+
+    @property
+    def lifting(self) -> Lifting:
+        """How particles of the plane are lifted."""
+        return Lifting(self.group or Lifting().group, self.lifts == "frames", self.centred)
 
     def overrides(self) -> dict[str, Any]:
         """Return the preset and the arguments of the backbone that are set."""
@@ -190,15 +209,48 @@ def make_dynamics_config(data: Mapping[str, Any], where: str = "config") -> Dyna
 
 def _check_model(config: DynamicsConfig, where: str) -> None:
     model = config.model
-    known = RECIPES if isinstance(config.data, SpringSettings) else {**RECIPES, **BACKBONES}
+    is_of_springs = isinstance(config.data, SpringSettings)
+    known = RECIPES if is_of_springs else {**dict.fromkeys(ANYWHERE), **BACKBONES}
     if model.kind not in known:
         raise UserError(f"{where}: model.kind is {model.kind!r}; known are {', '.join(known)}")
+    _check_lifting(model, where, is_lifted=is_of_springs and RECIPES[model.kind].is_lifted)
     stated = model.backbone.overrides()
     for name, here in (("architecture", "kind"), ("n_channels", "width"), ("n_layers", "n_layers")):
         if name in stated:
             raise UserError(f"{where}: model.backbone.{name} is said by model.{here}; set that")
-    if model.kind not in BACKBONES and model.backbone != ArchitectureSettings():
+    is_backbone = not is_of_springs and model.kind in BACKBONES
+    if not is_backbone and model.backbone != ArchitectureSettings():
         raise UserError(
-            f"{where}: model.backbone is for {', '.join(BACKBONES)}, model.kind is {model.kind}; "
-            "remove it"
+            f"{where}: model.backbone is for {', '.join(BACKBONES)} of molecules, model.kind is "
+            f"{model.kind}; remove it"
+        )
+
+
+def _check_lifting(model: NetworkSettings, where: str, *, is_lifted: bool) -> None:
+    """Refuse settings of lifts that the model does not read."""
+    if not is_lifted:
+        given = {"group": model.group, "lifts": model.lifts, "centred": model.centred or None}
+        for name in (name for name, value in given.items() if value is not None):
+            there = (
+                f"; of a backbone it is model.backbone.{name}" if model.kind in BACKBONES else ""
+            )
+            raise UserError(
+                f"{where}: model.{name} is for lieconv and hlieconv of springs, model.kind is "
+                f"{model.kind}; remove it{there}"
+            )
+        return
+    group = model.lifting.group
+    if group not in GROUPS[2]:
+        raise UserError(
+            f"{where}: model.group is {group!r}; of the plane there are {', '.join(GROUPS[2])}"
+        )
+    if model.kind == "lieconv" and group not in SHIFTS:
+        raise UserError(
+            f"{where}: model.group is {group}, but what lieconv gives, a time derivative, does not "
+            f"turn or grow with it; choose one of {', '.join(SHIFTS)}, or model.kind=hlieconv"
+        )
+    if model.lifts is not None and group != "SE(2)":
+        raise UserError(
+            f"{where}: model.lifts is for SE(2), where a particle has more than one lift, "
+            f"model.group is {group}; remove it"
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -45,6 +46,12 @@ class Rollout(NamedTuple):
     energy_change: Tensor
     linear: Tensor
     angular: Tensor
+
+    def curves(self) -> dict[str, np.ndarray]:
+        """Return what is drawn along the times."""
+        drawn = {"state": self.state, "energy": self.energy}
+        drawn |= {"linear": self.linear, "angular": self.angular}
+        return {name: values.numpy() for name, values in drawn.items()}
 
 
 def segment_error(
@@ -100,6 +107,22 @@ def _relative_change(momentum: Tensor) -> Tensor:
     return ((momentum - start).square().mean((0, 2)) / start.square().mean((0, 2))).sqrt()
 
 
+@torch.no_grad()
+def mean_error(model: nn.Module, segments: Segments, scales: Tensor) -> float:
+    """Return `segment_error` of many segments, a few at once."""
+    parts = torch.arange(segments.n_systems).split(_CHUNK)
+    errors = [
+        float(segment_error(model, segments.pick(rows), scales)) * len(rows) for rows in parts
+    ]
+    return sum(errors) / segments.n_systems
+
+
+def measure_split(model: nn.Module, data: DynamicsData, split: str) -> dict[str, dict[str, Any]]:
+    """Return the error of the states that follow on the segments of a split, model in float64."""
+    segments = {"train": data.train, "valid": data.valid, "test": data.test}[split]
+    return {f"{split}_mse": _row(mean_error(model, segments, data.scales))}
+
+
 class Measured(NamedTuple):
     """Results by name, each with value and unit, and the rollout that they are of."""
 
@@ -112,14 +135,7 @@ def measure(model: nn.Module, data: DynamicsData) -> Measured:
     model = model.double()
     if isinstance(model, MolecularPotential):
         model = model.frozen()
-    parts = torch.arange(data.test.n_systems).split(_CHUNK)
-    with torch.no_grad():
-        errors = [
-            float(segment_error(model, data.test.pick(rows), data.scales)) * len(rows)
-            for rows in parts
-        ]
-    test = sum(errors) / data.test.n_systems
-    result = {"test_mse": _row(test)}
+    result = {"test_mse": _row(mean_error(model, data.test, data.scales))}
     if data.truth is None:
         return _without_teacher(model, data.rollouts, result)
     rollout = follow(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -11,36 +13,55 @@ from molequi.groups.lieconv import LieResNet, Stage
 from molequi.groups.motions import PlaneMotions
 from molequi.groups.norms import Unnormalised
 from molequi.groups.rotations import plane_rotation
+from molequi.hamiltonian.mechanics import Systems
+
+# Of the plane: groups of shifts, under which a vector stays what it is.
+SHIFTS = ("trivial", "T(1)y", "T(2)")
+
+
+class Lifting(NamedTuple):
+    """How particles of the plane are lifted.
+
+    group: a name of `lie_groups.GROUPS`. is_framed: to SE(2), by the angle of what stands around
+    the particle, so that lifts turn along, in place of the angle drawn for it. is_centred:
+    positions relative to their mean.
+    """
+
+    group: str = "T(2)"
+    is_framed: bool = False
+    is_centred: bool = False
 
 
 class LiftedNetwork(nn.Module):
     """`LieResNet` without norms, every particle everybody's neighbour, and a linear head.
 
-    group: a name in `symmetry.groups`, of points in the plane. Invariant exactly under translations
-    and SO(2), and under SE(2) where the angles turn with the positions.
+    Invariant exactly under the motions of a group with one lift of a point, and under SE(2) where
+    the angles turn with the positions.
     """
 
     def __init__(
-        self, group: str, n_features: int, n_outputs: int, width: int, n_layers: int
+        self, lifting: Lifting, n_features: int, n_outputs: int, width: int, n_layers: int
     ) -> None:
         super().__init__()
-        self.group = group_named(group, 2)
+        self.lifting, self.group = lifting, group_named(lifting.group, 2)
         self.network = LieResNet(
             n_features, width, n_coordinates(self.group), [Stage()] * n_layers, norm=Unnormalised
         )
         self.head = nn.Linear(width, n_outputs)
 
-    def forward(self, positions: Tensor, features: Tensor, angles: Tensor) -> Tensor:
-        """Map positions (B, N, 2), features (B, N, c) and angles of the lift (B, N).
-
-        To (B, N, outputs).
-        """
+    def forward(self, positions: Tensor, features: Tensor, systems: Systems) -> Tensor:
+        """Map positions (B, N, 2) and features (B, N, c) of systems to (B, N, outputs)."""
+        if self.lifting.is_centred:
+            positions = positions - positions.mean(-2, keepdim=True)
+        angles = (
+            frame_angles(positions, systems.masses) if self.lifting.is_framed else systems.angles
+        )
         return self.head(self.network(self.lift(positions, angles), features)[0])
 
     def lift(self, positions: Tensor, angles: Tensor) -> Cloud:
         """Lift every particle to one element.
 
-        Of SE(2) the turn by its angle, then the shift to its position.
+        Of SE(2) the turn by its angle (B, N), then the shift to its position.
         """
         every = torch.ones(positions.shape[:2], dtype=torch.bool, device=positions.device)
         # Nobody is too far to be a neighbour: there is no distance to compute.

@@ -7,7 +7,6 @@ are those of Finzi et al. (ICML 2020).
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from molequi.errors import UserError
 from molequi.hamiltonian.graph_networks import FullyConnected, InvariantGraph, ObjectGraph
-from molequi.hamiltonian.lie_networks import LiftedNetwork, frame_angles
+from molequi.hamiltonian.lie_networks import LiftedNetwork, Lifting
 from molequi.hamiltonian.mechanics import HamiltonianModel, PotentialModel, Systems
 
 
@@ -101,43 +100,34 @@ class GraphHamiltonian(HamiltonianModel):
 
 
 class LiftedField(nn.Module):
-    """LieConv: the time derivative by convolutions over the group.
+    """LieConv: the time derivative by convolutions over a group of shifts.
 
-    Momenta are features, which the group does not turn.
+    Momenta are features, and neither they nor what comes out would turn with a group that turns.
     """
 
-    def __init__(self, shape: Shape, *, group: str) -> None:
+    def __init__(self, shape: Shape, lifting: Lifting) -> None:
         super().__init__()
         n = 2 * shape.n_dimensions
         self.network = LiftedNetwork(
-            group, shape.n_features + shape.n_dimensions, n, shape.width, shape.n_layers
+            lifting, shape.n_features + shape.n_dimensions, n, shape.width, shape.n_layers
         )
 
     def forward(self, state: Tensor, systems: Systems) -> Tensor:
         """Return the time derivative of the state."""
         features = torch.cat((systems.features, state[:, 1]), dim=-1)
-        return _as_state(self.network(state[:, 0], features, systems.angles))
+        return _as_state(self.network(state[:, 0], features, systems))
 
 
 class LiftedPotential(PotentialModel):
-    """HLieConv: V(q) by convolutions over the group and a mean over the particles.
+    """HLieConv: V(q) by convolutions over the group and a mean over the particles."""
 
-    is_centred: q relative to its mean. is_framed: the angle of a particle's lift is that of what
-    stands around it, so that the lifts to SE(2) turn along.
-    """
-
-    def __init__(
-        self, shape: Shape, *, group: str, is_centred: bool = False, is_framed: bool = False
-    ) -> None:
+    def __init__(self, shape: Shape, lifting: Lifting) -> None:
         super().__init__()
-        self.network = LiftedNetwork(group, shape.n_features, 1, shape.width, shape.n_layers)
-        self.is_centred, self.is_framed = is_centred, is_framed
+        self.network = LiftedNetwork(lifting, shape.n_features, 1, shape.width, shape.n_layers)
 
     def potential(self, positions: Tensor, systems: Systems) -> Tensor:
         """Return V of every system: (B,)."""
-        positions = _centred(positions) if self.is_centred else positions
-        angles = frame_angles(positions, systems.masses) if self.is_framed else systems.angles
-        return self.network(positions, systems.features, angles).mean((1, 2))
+        return self.network(positions, systems.features, systems).mean((1, 2))
 
 
 class InvariantPotential(PotentialModel):
@@ -160,14 +150,14 @@ def _as_state(outputs: Tensor) -> Tensor:
 class Recipe(NamedTuple):
     """How a model is made, and its published (for `invariant` our) width, layers and learning rate.
 
-    Planar: made for two dimensions only.
+    make: of a model that lifts particles to a group of the plane, with that `Lifting` too.
     """
 
-    make: Callable[[Shape], nn.Module]
+    make: Callable[..., nn.Module]
     width: int
     n_layers: int
     learning_rate: float
-    planar: bool = False
+    is_lifted: bool = False
 
 
 RECIPES = {
@@ -175,32 +165,25 @@ RECIPES = {
     "h-fc": Recipe(FlatHamiltonian, 256, 4, 1e-2),
     "ogn": Recipe(GraphField, 256, 1, 1e-2),
     "hogn": Recipe(GraphHamiltonian, 256, 1, 1e-2),
-    "lieconv-t2": Recipe(partial(LiftedField, group="T(2)"), 384, 4, 1e-3, planar=True),
-    "hlieconv-trivial": Recipe(
-        partial(LiftedPotential, group="trivial"), 384, 4, 1e-3, planar=True
-    ),
-    "hlieconv-t2": Recipe(partial(LiftedPotential, group="T(2)"), 384, 4, 1e-3, planar=True),
-    "hlieconv-so2": Recipe(partial(LiftedPotential, group="SO(2)"), 384, 4, 1e-3, planar=True),
-    "hlieconv-so2-centred": Recipe(
-        partial(LiftedPotential, group="SO(2)", is_centred=True), 384, 4, 1e-3, planar=True
-    ),
-    "hlieconv-se2": Recipe(partial(LiftedPotential, group="SE(2)"), 384, 4, 1e-3, planar=True),
-    "hlieconv-se2-framed": Recipe(
-        partial(LiftedPotential, group="SE(2)", is_framed=True), 384, 4, 1e-3, planar=True
-    ),
+    "lieconv": Recipe(LiftedField, 384, 4, 1e-3, is_lifted=True),
+    "hlieconv": Recipe(LiftedPotential, 384, 4, 1e-3, is_lifted=True),
     "invariant": Recipe(InvariantPotential, 64, 1, 3e-3),
 }
+# Those that take particles of space, or of any number of dimensions.
+ANYWHERE = tuple(name for name, recipe in RECIPES.items() if not recipe.is_lifted)
 
 
-def make_dynamics(kind: str, shape: Shape) -> nn.Module:
+def make_dynamics(kind: str, shape: Shape, lifting: Lifting | None = None) -> nn.Module:
     """Return an untrained model; draws its weights from torch's generator.
 
-    Raises UserError for a model that cannot treat these dimensions.
+    lifting: of the models that lift. Raises UserError for one that cannot treat these dimensions.
     """
-    if RECIPES[kind].planar and shape.n_dimensions != 2:
-        able = ", ".join(name for name, recipe in RECIPES.items() if not recipe.planar)
+    recipe = RECIPES[kind]
+    if not recipe.is_lifted:
+        return recipe.make(shape)
+    if shape.n_dimensions != 2:
         raise UserError(
             f"model {kind} is made for two dimensions, the data have {shape.n_dimensions}; take "
-            f"{able}"
+            f"{', '.join(ANYWHERE)}"
         )
-    return RECIPES[kind].make(shape)
+    return recipe.make(shape, Lifting() if lifting is None else lifting)

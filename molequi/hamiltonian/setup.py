@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from molequi.hamiltonian.config import DynamicsConfig
+from molequi.hamiltonian.config import DynamicsConfig, MoleculeSettings
 from molequi.hamiltonian.data import DynamicsData
 from molequi.hamiltonian.models import RECIPES, Shape, make_dynamics
 from molequi.hamiltonian.potential import LEARNING_RATE, make_potential
@@ -15,11 +15,7 @@ from molequi.runtime.device import as_device, as_dtype
 
 def build(config: DynamicsConfig, data: DynamicsData) -> nn.Module:
     """Return the untrained model of a config; its weights follow from the seed."""
-    model = (
-        _build_potential(config, data)
-        if config.model.kind in BACKBONES
-        else _build_network(config, data)
-    )
+    model = _build_potential(config, data) if _is_backbone(config) else _build_network(config, data)
     return model.to(as_device(config.training.device), as_dtype(config.training.dtype))
 
 
@@ -27,8 +23,12 @@ def learning_rate(config: DynamicsConfig) -> float:
     """Return the learning rate of a config: its own, or the published one of its model."""
     if config.training.learning_rate is not None:
         return config.training.learning_rate
-    kind = config.model.kind
-    return LEARNING_RATE if kind in BACKBONES else RECIPES[kind].learning_rate
+    return LEARNING_RATE if _is_backbone(config) else RECIPES[config.model.kind].learning_rate
+
+
+def _is_backbone(config: DynamicsConfig) -> bool:
+    """Whether the model is a network of atoms; `lieconv` of springs is another one."""
+    return isinstance(config.data, MoleculeSettings) and config.model.kind in BACKBONES
 
 
 def _build_potential(config: DynamicsConfig, data: DynamicsData) -> nn.Module:
@@ -55,4 +55,4 @@ def _build_network(config: DynamicsConfig, data: DynamicsData) -> nn.Module:
     )
     with torch.random.fork_rng():
         torch.manual_seed(config.training.seed)
-        return make_dynamics(settings.kind, shape)
+        return make_dynamics(settings.kind, shape, settings.lifting)

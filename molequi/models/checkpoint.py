@@ -30,6 +30,8 @@ from molequi.runtime.tensors import read_tensors, read_texts, write_tensors
 from molequi.version import __version__
 
 _KEY = "molequi"
+# The text by which a file is one of `hamiltonian.saved` in the place of a model of molecules.
+DYNAMICS = "molequi_dynamics"
 
 
 def describe(model: MolecularModel) -> dict:
@@ -101,6 +103,11 @@ def _read_raw_description(path: str | Path) -> dict:
     if not path.is_file():
         raise UserError(f"no model file at {path}")
     text = read_texts(path).get(_KEY)
+    if text is None and DYNAMICS in read_texts(path):
+        raise UserError(
+            f"{path} is a model of the dynamics of one system, no model of molecules; `molequi "
+            "evaluate` and `molequi check` take it"
+        )
     if text is None:
         raise UserError(f"{path} is a safetensors file but holds no molequi model")
     with reading(path, "description of a model", "copy the file again, or train the model again"):

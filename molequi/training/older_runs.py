@@ -1,7 +1,8 @@
 """Run directories that molequi 0.1.0 wrote, by the names of today.
 
 Its settings called the `architecture` of a network its `kind`, `spherical` networks `tensors`, and
-kernels `generic` and `specialized` `table` and `unrolled`; files to resume from had format 1. Its
+kernels `generic` and `specialized` `table` and `unrolled`, a `group` of the plane was part of the
+`kind`; files to resume from had format 1. Its
 only optimiser was AdamW, which its settings do not name: where they do, a run is younger.
 """
 
@@ -17,6 +18,15 @@ from molequi.models.molecular import MolecularModel
 # Formats of last.ckpt that `present_state` takes.
 OLDER_STATES = (1,)
 _KERNELS = {"table": "generic", "unrolled": "specialized"}
+# What models of springs that lift to a group of the plane were called: the settings of today.
+_LIFTED = {
+    "lieconv-t2": {"kind": "lieconv", "group": "T(2)"},
+    "hlieconv-trivial": {"kind": "hlieconv", "group": "trivial"},
+    "hlieconv-t2": {"kind": "hlieconv", "group": "T(2)"},
+    "hlieconv-so2": {"kind": "hlieconv", "group": "SO(2)"},
+    "hlieconv-so2-centred": {"kind": "hlieconv", "group": "SO(2)", "centred": True},
+    "hlieconv-se2": {"kind": "hlieconv", "group": "SE(2)"},
+}
 # Presets that are larger now, as they were.
 _PRESETS = {
     "medium": {"n_layers": 3, "n_channels": 64, "l_max": 2, "correlation": 1},
@@ -47,6 +57,7 @@ def _rename_architecture(model: dict[str, Any]) -> None:
             network["architecture"] = "spherical" if kind == "tensors" else kind
     if model.get("kind") == "tensors":
         model["kind"] = "spherical"
+    model.update(_LIFTED.get(str(model.get("kind")), {}))
 
 
 def _write_preset_out(network: dict[str, Any]) -> None:

@@ -61,11 +61,13 @@ def rows_of(arguments: argparse.Namespace) -> list[dict[str, object]]:
             scaled=arguments.scaled,
             epochs=arguments.epochs,
             groups=arguments.groups,
+            seed=arguments.seed,
         )
     sizes = [int(size) for size in (arguments.sizes or DEFAULT_SIZES[arguments.what]).split(",")]
+    if arguments.what == "ranking":
+        return lieconv_qm9.ranking_rows(arguments.runs, sizes, arguments.set, arguments.seed)
     table = {
         "homo": lieconv_qm9.homo_rows,
-        "ranking": lieconv_qm9.ranking_rows,
         "curves": lieconv_qm9.curve_rows,
     }[arguments.what]
     return table(arguments.runs, sizes, arguments.set)
@@ -87,6 +89,7 @@ def main() -> None:
     parser.add_argument(
         "--groups", help="of the digits, separated by commas; all of them by default"
     )
+    parser.add_argument("--seed", type=int, default=0, help="of the digits, or of the ranking")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     rows = rows_of(arguments)

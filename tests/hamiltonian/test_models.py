@@ -14,26 +14,35 @@ from molequi.errors import UserError
 from molequi.groups.clouds import Cloud
 from molequi.groups.lieconv import LieConv
 from molequi.groups.norms import Unnormalised
-from molequi.hamiltonian.lie_networks import LiftedNetwork
+from molequi.hamiltonian.lie_networks import LiftedNetwork, Lifting
 from molequi.hamiltonian.mechanics import HamiltonianModel, angular_momentum, linear_momentum, rk4
 from molequi.hamiltonian.models import RECIPES, Shape, make_dynamics
 from molequi.hamiltonian.springs import sample_springs
+from tests.hamiltonian.conftest import MODELS
 
 TRANSLATION = {
     "hogn",
-    "lieconv-t2",
-    "hlieconv-t2",
-    "hlieconv-so2-centred",
-    "hlieconv-se2",
-    "hlieconv-se2-framed",
+    "lieconv T(2)",
+    "hlieconv T(2)",
+    "hlieconv SO(2) centred",
+    "hlieconv SE(2)",
+    "hlieconv SE(2) framed",
     "invariant",
 }
-ROTATION = {"hlieconv-so2", "hlieconv-so2-centred", "hlieconv-se2-framed", "invariant"}
-EXCHANGE = set(RECIPES) - {"fc", "h-fc"}
-HAMILTONIAN = set(RECIPES) - {"fc", "ogn", "lieconv-t2"}
+UP = TRANSLATION | {"lieconv T(1)y", "hlieconv T(1)y"}
+ROTATION = {
+    "hlieconv SO(2)",
+    "hlieconv SO(2) centred",
+    "hlieconv SE(2) framed",
+    "hlieconv R*xSO(2)",
+    "invariant",
+}
+SCALING = {"hlieconv R*", "hlieconv R*xSO(2)", "hlieconv R*xSQ"}
+EXCHANGE = set(MODELS) - {"fc", "h-fc"}
+HAMILTONIAN = {name for name in MODELS if name not in {"fc", "ogn"} and name[:7] != "lieconv"}
 ROUNDING = 1e-10
 
-MODELS = pytest.mark.parametrize("kind", RECIPES)
+EVERY = pytest.mark.parametrize("name", MODELS)
 
 
 def turn(angle: float) -> torch.Tensor:
@@ -50,20 +59,45 @@ def defect(model, state, systems, moved, moved_systems, back) -> float:
         return float((back(model(moved, moved_systems)) - expected).norm() / expected.norm())
 
 
-@MODELS
-def test_translation(kind, springs, small_model):
+@EVERY
+def test_translation(name, springs, small_model):
     state, systems = springs
     moved = state + torch.tensor([[0.7, -0.4], [0.0, 0.0]], dtype=torch.float64)[:, None]
-    found = defect(small_model(kind), state, systems, moved, systems, lambda f: f)
-    assert (found < ROUNDING) == (kind in TRANSLATION), found
+    found = defect(small_model(name), state, systems, moved, systems, lambda f: f)
+    assert (found < ROUNDING) == (name in TRANSLATION), found
 
 
-@MODELS
-def test_rotation(kind, springs, small_model):
+@EVERY
+def test_translation_upwards(name, springs, small_model):
+    state, systems = springs
+    moved = state + torch.tensor([[0.0, -0.4], [0.0, 0.0]], dtype=torch.float64)[:, None]
+    found = defect(small_model(name), state, systems, moved, systems, lambda f: f)
+    assert (found < ROUNDING) == (name in UP), found
+
+
+@pytest.mark.parametrize(
+    ("factors", "names"),
+    [((1.3, 1.3), SCALING), ((1.3, 1.0 / 1.3), {"hlieconv R*xSQ"})],
+    ids=["scaling", "squeeze"],
+)
+@pytest.mark.parametrize("name", sorted(name for name in MODELS if name[:8] == "hlieconv"))
+def test_scaling_and_squeezing(name, factors, names, springs, small_model):
+    """V is what it was, so forces shrink as positions grow."""
+    (state, systems), model = springs, small_model(name)
+    factor = torch.tensor(factors, dtype=torch.float64)
+    q = state[:, 0]
+    with torch.no_grad():
+        values = model.potential(q, systems), model.potential(q * factor, systems)
+    found = float((values[0] - values[1]).norm() / values[0].norm())
+    assert (found < ROUNDING) == (name in names), found
+
+
+@EVERY
+def test_rotation(name, springs, small_model):
     state, systems = springs
     R = turn(0.8)
-    found = defect(small_model(kind), state, systems, state @ R.T, systems, lambda f: f @ R)
-    assert (found < ROUNDING) == (kind in ROTATION), found
+    found = defect(small_model(name), state, systems, state @ R.T, systems, lambda f: f @ R)
+    assert (found < ROUNDING) == (name in ROTATION), found
 
 
 def test_se2_is_exact_where_the_lifts_turn_along(springs, small_model):
@@ -71,37 +105,37 @@ def test_se2_is_exact_where_the_lifts_turn_along(springs, small_model):
     R = turn(0.8)
     turned = systems._replace(angles=systems.angles + 0.8)
     assert (
-        defect(small_model("hlieconv-se2"), state, systems, state @ R.T, turned, lambda f: f @ R)
+        defect(small_model("hlieconv SE(2)"), state, systems, state @ R.T, turned, lambda f: f @ R)
         < ROUNDING
     )
 
 
-@MODELS
-def test_exchange_of_particles(kind, springs, small_model):
+@EVERY
+def test_exchange_of_particles(name, springs, small_model):
     state, systems = springs
     order = torch.tensor([3, 0, 4, 1, 2])
     moved = type(systems)(
         systems.masses[:, order], systems.features[:, order], systems.angles[:, order]
     )
     found = defect(
-        small_model(kind),
+        small_model(name),
         state,
         systems,
         state[:, :, order],
         moved,
         lambda f: f[:, :, order.argsort()],
     )
-    assert (found < ROUNDING) == (kind in EXCHANGE), found
+    assert (found < ROUNDING) == (name in EXCHANGE), found
 
 
-@MODELS
-def test_momenta_along_a_rollout(kind, springs, small_model):
+@EVERY
+def test_momenta_along_a_rollout(name, springs, small_model):
     """Linear momentum is linear in the state, so any Runge-Kutta scheme keeps it to rounding.
 
     Angular momentum to the error of the steps.
     """
     state, systems = springs
-    model = small_model(kind)
+    model = small_model(name)
     with torch.no_grad():
         states = rk4(
             lambda z: model(z, systems), state, torch.arange(11, dtype=torch.float64) * 0.05, 2
@@ -110,15 +144,15 @@ def test_momenta_along_a_rollout(kind, springs, small_model):
         (m(states)[:, -1] - m(states)[:, 0]).abs().max()
         for m in (linear_momentum, angular_momentum)
     )
-    assert (float(linear) < 1e-12) == (kind in TRANSLATION & HAMILTONIAN), linear
-    assert (float(angular) < 1e-8) == (kind in ROTATION & HAMILTONIAN), angular
+    assert (float(linear) < 1e-12) == (name in TRANSLATION & HAMILTONIAN), linear
+    assert (float(angular) < 1e-8) == (name in ROTATION & HAMILTONIAN), angular
 
 
-@pytest.mark.parametrize("kind", sorted(HAMILTONIAN))
-def test_field_is_the_symplectic_gradient(kind, springs, small_model):
+@pytest.mark.parametrize("name", sorted(HAMILTONIAN))
+def test_field_is_the_symplectic_gradient(name, springs, small_model):
     """Against central differences of H."""
     state, systems = springs
-    model = small_model(kind)
+    model = small_model(name)
     assert isinstance(model, HamiltonianModel)
     step = torch.randn(state.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     up, down = (model.energy(state + sign * 1e-5 * step, systems) for sign in (1.0, -1.0))
@@ -130,13 +164,13 @@ def test_field_is_the_symplectic_gradient(kind, springs, small_model):
     )
 
 
-@MODELS
+@EVERY
 def test_loss_through_the_integrator_reaches_every_weight_that_forces_depend_on(
-    kind, springs, small_model
+    name, springs, small_model
 ):
     """The gradient of the loss by the weights, against a difference quotient along itself."""
     state, systems = springs
-    model, times = small_model(kind), torch.arange(3, dtype=torch.float64) * 0.1
+    model, times = small_model(name), torch.arange(3, dtype=torch.float64) * 0.1
 
     def loss() -> torch.Tensor:
         return (rk4(lambda z: model(z, systems), state, times) - 0.5).square().mean()
@@ -175,10 +209,10 @@ def test_invariant_potential_in_any_dimension(small_model, n_dimensions):
         )
 
 
-@MODELS
+@pytest.mark.parametrize("kind", RECIPES)
 def test_models_for_the_plane_refuse_space(kind):
     shape = Shape(5, 3, 2, 8, 1)
-    if RECIPES[kind].planar:
+    if RECIPES[kind].is_lifted:
         with pytest.raises(UserError, match="two dimensions, the data have 3"):
             make_dynamics(kind, shape)
     else:
@@ -189,7 +223,7 @@ def test_logarithm_of_se2_against_the_matrix_exponential():
     """Also where two lifts have the same angle, and nearly so."""
     q = torch.tensor([[[0.3, -0.2], [1.0, 0.5], [-0.7, 0.1], [0.2, 0.9]]], dtype=torch.float64)
     angles = torch.tensor([[0.4, 0.4, 0.4 + 1e-5, 5.9]], dtype=torch.float64)
-    logs = LiftedNetwork("SE(2)", 1, 1, 4, 1).lift(q, angles).coordinates[0]
+    logs = LiftedNetwork(Lifting("SE(2)"), 1, 1, 4, 1).lift(q, angles).coordinates[0]
 
     def element(k: int) -> torch.Tensor:
         matrix = torch.eye(3, dtype=torch.float64)
@@ -212,7 +246,7 @@ def test_logarithm_of_se2_against_the_matrix_exponential():
 
 def test_logarithm_of_so2_is_the_turn_from_one_point_to_the_other():
     q = torch.tensor([[[2.0, 0.0], [0.0, 0.5]]], dtype=torch.float64)
-    pairs = LiftedNetwork("SO(2)", 1, 1, 4, 1).lift(q, torch.zeros(1, 2)).coordinates[0]
+    pairs = LiftedNetwork(Lifting("SO(2)"), 1, 1, 4, 1).lift(q, torch.zeros(1, 2)).coordinates[0]
     torch.testing.assert_close(
         pairs[1, 0], torch.tensor([math.pi / 2, 0.5, 2.0], dtype=torch.float64)
     )

@@ -27,8 +27,9 @@ from molequi.hamiltonian.mechanics import (
 )
 from molequi.hamiltonian.molecule import describe_molecule, make_teacher
 from molequi.hamiltonian.potential import MolecularPotential, make_potential
+from molequi.hamiltonian.saved import load_dynamics
 from molequi.hamiltonian.setup import build
-from molequi.hamiltonian.train import fit_dynamics, load_dynamics
+from molequi.hamiltonian.train import fit_dynamics
 from molequi.nn.backbones.registry import BACKBONES
 
 SIZES = {"n_channels": 4, "n_layers": 2}
@@ -235,7 +236,7 @@ def test_e3_backbone_learns_from_a_trajectory_and_comes_back_from_its_folder(tmp
     assert rows["linear_momentum_per_atom"]["value"] < 1e-8
     losses = np.genfromtxt(folder / "metrics.csv", delimiter=",", names=True)["loss"]
     assert losses[1] < losses[0]
-    monkeypatch.setattr("molequi.hamiltonian.train.make_data", lambda _: data)
+    monkeypatch.setattr("molequi.hamiltonian.saved.make_data", lambda _: data)
     model, again, _ = load_dynamics(folder)
     assert again == config
     frames = data.rollouts.states[0, ::20]

@@ -6,14 +6,18 @@ Figures; a molecule by the same code.
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 import yaml
 
+import molequi
 from molequi.errors import NotConvergedError, RunInterruptedError, UserError
+from molequi.evaluation import evaluate
 from molequi.experiments import fit, train
+from molequi.groups.lie_groups import GROUPS
 from molequi.hamiltonian.config import (
     DynamicsConfig,
     is_dynamics,
@@ -24,9 +28,9 @@ from molequi.hamiltonian.data import make_data
 from molequi.hamiltonian.evaluation import follow, measure, segment_error
 from molequi.hamiltonian.loop import DynamicsRun
 from molequi.hamiltonian.molecule import cut, describe_molecule, make_teacher, run_teacher
+from molequi.hamiltonian.saved import load_dynamics
 from molequi.hamiltonian.setup import build
 from molequi.hamiltonian.springs import Springs
-from molequi.hamiltonian.train import load_dynamics
 from molequi.models.checkpoint import save_model
 from molequi.models.making import make_model
 from molequi.plots import errors_against_data
@@ -73,6 +77,7 @@ def test_spring_config_has_the_published_settings():
         ("data.trian=3", "did you mean 'data.train'"),
         ("data.train=-3", "data.train is -3"),
         ("model.kind=lieconv-t3", "known are fc, h-fc"),
+        ("model.group=T(2)", "model.group is for lieconv and hlieconv of springs"),
         ("data.kind=molecule", "'data.path' is missing"),
         ("data.n_steps=50", "data.n_steps is 50"),
     ],
@@ -80,6 +85,30 @@ def test_spring_config_has_the_published_settings():
 def test_wrong_settings_are_named(setting, message):
     with pytest.raises(UserError, match=message):
         load_dynamics_config("spring", [setting])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["model.group=SO(3)"], "of the plane there are trivial, T(1)y, T(2), SO(2), SE(2), R*"),
+        (["model.lifts=frames"], "model.lifts is for SE(2)"),
+        (["model.kind=lieconv", "model.group=SO(2)"], "does not turn or grow with it"),
+    ],
+)
+def test_wrong_lifts_are_named(settings, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_dynamics_config("spring", ["model.kind=hlieconv", *settings])
+
+
+@pytest.mark.parametrize("group", GROUPS[2])
+def test_every_group_of_the_plane_is_named_in_the_config(group, tmp_path):
+    settings = [f"model.group={group}", "model.lifts=frames"][: 1 + (group == "SE(2)")]
+    config = load_dynamics_config(
+        "spring", ["model.kind=hlieconv", "model.width=8", "model.n_layers=1", "data.train=2",
+                   "data.valid=2", "data.test=2", "data.rollouts=1", "training.epochs=1", *settings]
+    )  # fmt: skip
+    assert config.model.lifting == (group, group == "SE(2)", False)
+    assert build(config, make_data(config)).network.group.__class__ is GROUPS[2][group]().__class__
 
 
 def test_molecular_configs_are_not_of_dynamics():
@@ -101,6 +130,14 @@ def test_training_learns_and_the_run_directory_is_complete(tmp_path):
     result = json.loads((folder / "result.json").read_text())
     model, config, data = load_dynamics(folder)
     assert measure(model, data)[0] == result
+    file = folder / "model.safetensors"  # alone it says what it was trained on
+    assert evaluate(folder) == evaluate(file, plots=tmp_path) == result
+    assert (tmp_path / "rollout.png").is_file()
+    assert evaluate(file, split="valid")["valid_mse"]["value"] < 1.0
+    with pytest.raises(UserError, match="dynamics have train, valid and test"):
+        evaluate(file, split="all")
+    with pytest.raises(UserError, match="no model of molecules; `molequi evaluate`"):
+        molequi.load(folder)
     with torch.random.fork_rng():
         untrained = build(config, data)
     assert result["test_mse"]["value"] < 0.5 * measure(untrained, data)[0]["test_mse"]["value"]

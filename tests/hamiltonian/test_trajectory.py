@@ -17,7 +17,7 @@ from molequi.errors import UserError
 from molequi.experiments import fit
 from molequi.hamiltonian.config import make_dynamics_config
 from molequi.hamiltonian.data import make_data
-from molequi.hamiltonian.train import load_dynamics
+from molequi.hamiltonian.saved import load_dynamics
 
 STEP = 0.25  # fs
 

@@ -71,3 +71,9 @@ def test_settings_are_called_by_their_names_of_today() -> None:
         "training": {"kernels": "auto", "ema": 0.99, "optimizer": "soap"},
     }
     assert present_settings(now) == now
+
+
+def test_models_of_springs_name_their_group() -> None:
+    old = {"model": {"kind": "hlieconv-so2-centred", "width": 8}}
+    new = {"kind": "hlieconv", "group": "SO(2)", "centred": True, "width": 8}
+    assert present_settings(old) == {"model": new}
