@@ -10,14 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from molequi.hamiltonian.models import RECIPES
 from molequi.plots import rollout_errors
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tests" / "benchmarks"))
+from spring import MODELS
 
 
 def main(runs: str, picture: str) -> None:
     """Plot errors along rollouts: of each model the run with most trajectories."""
     curves, times = {}, np.zeros(0)
-    for model in RECIPES:
+    for model in MODELS:
         found = [
             path
             for path in Path(runs).glob(f"{model}-*/rollout.npz")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -47,7 +46,7 @@ class Rollout(NamedTuple):
     linear: Tensor
     angular: Tensor
 
-    def curves(self) -> dict[str, np.ndarray]:
+    def curves(self) -> dict[str, Any]:
         """Return what is drawn along the times."""
         drawn = {"state": self.state, "energy": self.energy}
         drawn |= {"linear": self.linear, "angular": self.angular}

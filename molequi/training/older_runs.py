@@ -19,7 +19,7 @@ from molequi.models.molecular import MolecularModel
 OLDER_STATES = (1,)
 _KERNELS = {"table": "generic", "unrolled": "specialized"}
 # What models of springs that lift to a group of the plane were called: the settings of today.
-_LIFTED = {
+_LIFTED: Mapping[str, Mapping[str, Any]] = {
     "lieconv-t2": {"kind": "lieconv", "group": "T(2)"},
     "hlieconv-trivial": {"kind": "hlieconv", "group": "trivial"},
     "hlieconv-t2": {"kind": "hlieconv", "group": "T(2)"},

@@ -65,7 +65,10 @@ def rows_of(arguments: argparse.Namespace) -> list[dict[str, object]]:
         )
     sizes = [int(size) for size in (arguments.sizes or DEFAULT_SIZES[arguments.what]).split(",")]
     if arguments.what == "ranking":
-        return lieconv_qm9.ranking_rows(arguments.runs, sizes, arguments.set, arguments.seed)
+        groups = (arguments.groups or ",".join(lieconv_qm9.PUBLISHED_RANKING)).split(",")
+        return lieconv_qm9.ranking_rows(
+            arguments.runs, sizes, arguments.set, groups, arguments.seed
+        )
     table = {
         "homo": lieconv_qm9.homo_rows,
         "curves": lieconv_qm9.curve_rows,
@@ -87,7 +90,7 @@ def main() -> None:
     )
     parser.add_argument("--epochs", type=int, default=20, help="of the digits")
     parser.add_argument(
-        "--groups", help="of the digits, separated by commas; all of them by default"
+        "--groups", help="of digits or ranking, separated by commas; all of them by default"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the digits, or of the ranking")
     parser.add_argument("--json", action="store_true")

@@ -24,9 +24,20 @@ import numpy as np
 
 from molequi.experiments import fit
 from molequi.hamiltonian.config import load_dynamics_config
-from molequi.hamiltonian.models import RECIPES
 from molequi.plots import errors_against_data, rollout_errors
 
+# The settings of every model, by the name that tables and folders call it.
+MODELS = {
+    **{name: (f"model.kind={name}",) for name in ("fc", "h-fc", "ogn", "hogn")},
+    "lieconv-t2": ("model.kind=lieconv", "model.group=T(2)"),
+    "hlieconv-trivial": ("model.kind=hlieconv", "model.group=trivial"),
+    "hlieconv-t2": ("model.kind=hlieconv", "model.group=T(2)"),
+    "hlieconv-so2": ("model.kind=hlieconv", "model.group=SO(2)"),
+    "hlieconv-so2-centred": ("model.kind=hlieconv", "model.group=SO(2)", "model.centred=true"),
+    "hlieconv-se2": ("model.kind=hlieconv", "model.group=SE(2)"),
+    "hlieconv-se2-framed": ("model.kind=hlieconv", "model.group=SE(2)", "model.lifts=frames"),
+    "invariant": ("model.kind=invariant",),
+}
 # Width, layers and learning rate of --small: what a shared core trains in minutes.
 SMALL = {
     "fc": (128, 3, 3e-3),
@@ -36,13 +47,13 @@ SMALL = {
     "lieconv-t2": (96, 2, 3e-3),
     "invariant": (24, 1, 5e-3),
 }
-SMALL |= {name: (96, 2, 3e-3) for name in RECIPES if name.startswith("hlieconv")}
+SMALL |= {name: (96, 2, 3e-3) for name in MODELS if name.startswith("hlieconv")}
 
 
 def settings(model: str, size: int, seed: int, *, small: bool) -> list[str]:
     """Return what differs from configs/spring.yaml."""
     chosen = [
-        f"model.kind={model}",
+        *MODELS[model],
         f"data.train={size}",
         f"data.seed={seed}",
         f"training.seed={seed}",
@@ -107,7 +118,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, default=Path("runs/springs"))
-    parser.add_argument("--models", default=",".join(RECIPES))
+    parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--sizes", default="10,30,100,300,1000,3000")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--small", action="store_true")

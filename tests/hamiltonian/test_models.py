@@ -73,6 +73,10 @@ def test_translation_upwards(name, springs, small_model):
     moved = state + torch.tensor([[0.0, -0.4], [0.0, 0.0]], dtype=torch.float64)[:, None]
     found = defect(small_model(name), state, systems, moved, systems, lambda f: f)
     assert (found < ROUNDING) == (name in UP), found
+    with torch.no_grad():
+        pushes = small_model(name)(state, systems)[:, 1, :, 1]
+    is_balanced = float(pushes.sum(1).abs().max() / pushes.abs().max()) < ROUNDING
+    assert is_balanced == (name in UP & HAMILTONIAN)
 
 
 @pytest.mark.parametrize(
