@@ -153,12 +153,14 @@ def write_frames(path: Path) -> None:
 
 
 def write_trajectory(path: Path) -> None:
-    """Atoms that fly straight on for 50 fs: what is learned of them does not matter here."""
-    atoms, step = read(SAMPLES / "ethanol.xyz"), 0.5 * units.fs
-    atoms.set_momenta(np.random.default_rng(0).normal(0.0, 0.2, atoms.positions.shape))
+    """Atoms that swing about their places: 50 fs, with the momenta of that motion."""
+    atoms, rate = read(SAMPLES / "ethanol.xyz"), 2.0 * np.pi / (20.0 * units.fs)
+    swings = np.random.default_rng(0).normal(0.0, 0.02, atoms.positions.shape)
     frames = [atoms.copy() for _ in range(101)]
     for number, frame in enumerate(frames):
-        frame.positions += number * step * atoms.get_velocities()
+        phase = rate * number * 0.5 * units.fs
+        frame.positions += swings * np.sin(phase)
+        frame.set_velocities(swings * rate * np.cos(phase))
     write(path, frames)
 
 

@@ -142,4 +142,9 @@ def _divided(
     changes = train.states[:, 1:] - train.states[:, :1]
     valid = pieces.pick(torch.arange(pieces.n_systems - n_valid, pieces.n_systems))
     scales = changes.square().mean((0, 1, 3, 4)).sqrt()
+    if not bool((scales > 0).all()):
+        raise UserError(
+            "positions or momenta of the trajectory never change, so that no force can be learned "
+            "from them; give one that moves under forces"
+        )
     return DynamicsData(train, valid, cut(seen), seen, teacher, scales, molecule)

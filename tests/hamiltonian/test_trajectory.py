@@ -77,6 +77,16 @@ def test_own_trajectory_is_taken_as_it_is(frames, tmp_path):
     assert float(data.train.times[1]) == pytest.approx(STEP * units.fs)
 
 
+def test_atoms_without_forces_are_refused(frames, tmp_path):
+    still = [frame.copy() for frame in frames]
+    for number, frame in enumerate(still):
+        frame.set_momenta(frames[0].get_momenta())
+        frame.set_positions(frames[0].positions + number * STEP * frames[0].get_velocities())
+    ase.io.write(tmp_path / "still.extxyz", still)
+    with pytest.raises(UserError, match="never change, so that no force can be learned"):
+        make_data(config_of(tmp_path / "still.extxyz"))
+
+
 def test_what_is_learned_is_a_model_like_any_other(frames, tmp_path):
     ase.io.write(tmp_path / "own.extxyz", frames)
     run = fit(config_of(tmp_path / "own.extxyz"), tmp_path / "run")

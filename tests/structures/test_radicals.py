@@ -73,6 +73,7 @@ def test_configurations_left_open_are_said(smiles: str, is_open: bool) -> None:
         ("CC(F)Cl", r"C2 [RS]"),
         ("C[C@H](F)C(Cl)Br", r"C4 [RS]"),
         ("FC=CC(O)C", r"C4 [RS], C2=C3 [EZ]"),
+        ("CC=C=CC(F)Cl", r"C2=C3=C4, C5 [RS]"),
         ("OC(=O)C=CC(=O)O", r"C4=C5 [EZ]"),
     ],
 )
