@@ -40,6 +40,8 @@ from molequi.nn.module_list import ModuleListOf
 from molequi.o3.irreps import Irrep, Irreps
 from molequi.o3.spherical_harmonics import spherical_harmonics
 
+_VECTOR = Irrep.parse("1o")
+
 
 class MaceBackbone(MaceRadial):
     """Batatia et al., MACE, NeurIPS 2022, as mace-torch 0.3.16 computes it.
@@ -104,8 +106,9 @@ class MaceBackbone(MaceRadial):
     @property
     def capabilities(self) -> Capabilities:
         """Vectors where the last layer has them."""
-        has_vectors = Irrep.parse("1o") in self.irreps_out
-        return Capabilities(vectors=has_vectors, equivariant=True, fused_kernels=True)
+        return Capabilities(
+            vectors=_VECTOR in self.irreps_out, equivariant=True, fused_kernels=True
+        )
 
     @property
     def n_invariants(self) -> int:
@@ -165,9 +168,9 @@ class MaceBackbone(MaceRadial):
 
     def _rows_of_vectors(self) -> tuple[slice, ...]:
         """Return the 1o rows of each layer, where the last one has them."""
-        if not self.capabilities.vectors:
+        if _VECTOR not in self.irreps_out:
             return ()
-        return tuple(layer.irreps_out.slice_of(Irrep.parse("1o")) for layer in self.layers)
+        return tuple(layer.irreps_out.slice_of(_VECTOR) for layer in self.layers)
 
     def _vectors(self, outputs: Sequence[Tensor]) -> Tensor | None:
         """Return the 1o rows of all layers, where the last one has them: (N, 3, layers * C)."""

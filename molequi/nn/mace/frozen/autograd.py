@@ -13,7 +13,6 @@ from molequi.kernels import Edges, NodeRange, edge_geometry, threads
 from molequi.kernels.prepared import Geometry, walk_of
 from molequi.nn.mace.frozen.gradient import gradient
 from molequi.nn.mace.frozen.layers import FrozenMaceLayers, Run
-from molequi.nn.mace.frozen.memory import Memory
 from molequi.nn.mace.frozen.messages import EdgeArrays
 from molequi.nn.mace.frozen.splines import FrozenSplines
 
@@ -47,8 +46,7 @@ class FrozenMacePass(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Run the layers and keep what their gradients need."""
         layers, splines, walk = plan.layers, plan.splines, walk_of(plan.edges)
-        workspace = layers.workspaces.take()
-        memory = Memory(workspace, layers.dtype)
+        memory = layers.memories.take()
         distances = torch.empty(len(vectors), dtype=layers.dtype)
         geometry = Geometry(memory.empty(len(vectors), plan.n_harmonics), distances.numpy())
         nodes = layers.node_ranges(splines.layers, walk.receiver_ptr)
@@ -68,9 +66,9 @@ class FrozenMacePass(torch.autograd.Function):
         features = outs[-1].copy()
         if any(ctx.needs_input_grad):
             ctx.set_materialize_grads(False)
-            ctx.rest = plan, run, measured, workspace
+            ctx.rest = plan, run, measured
         else:
-            layers.workspaces.give_back(workspace)
+            layers.memories.give_back(memory)
         made = (torch.from_numpy(x) for x in (features, invariants, found))
         return (*made, distances)  # type: ignore[return-value]  # three of a generator
 
@@ -84,7 +82,7 @@ class FrozenMacePass(torch.autograd.Function):
         of_distances: Tensor | None,
     ) -> tuple[Tensor, None]:
         """Go back through the layers; once, because their buffers are given back."""
-        (plan, run, vectors, workspace), ctx.rest = ctx.rest, None
+        (plan, run, vectors), ctx.rest = ctx.rest, None
         outs = _of_outs(plan, run, *(_array(x) for x in (g, of_invariants, of_vectors)))
         pull = run.memory.empty(len(vectors))
         pull[:] = 0.0 if of_distances is None else _array(of_distances)
@@ -95,7 +93,7 @@ class FrozenMacePass(torch.autograd.Function):
             edge_geometry.write_backward(vectors, found, out, edges)
 
         threads.each(go_back, [atoms.nodes for atoms in run.atoms])
-        plan.layers.workspaces.give_back(workspace)
+        plan.layers.memories.give_back(run.memory)
         return torch.from_numpy(out), None
 
 

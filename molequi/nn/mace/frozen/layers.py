@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from molequi.kernels import NodeRange, scalar_messages, threads
-from molequi.nn.frozen.workspace import WorkspacePool
-from molequi.nn.mace.frozen.memory import Memory
+from molequi.nn.mace.frozen.memory import Memory, MemoryPool
 from molequi.nn.mace.frozen.messages import EdgeArrays, Messages
 from molequi.nn.mace.frozen.splines import ArraySplines
 from molequi.nn.mace.frozen.update import Atoms, Update, UpdateBuffers, atoms_of
@@ -83,7 +82,7 @@ class FrozenMaceLayers:
         if first.is_residual:
             every = torch.arange(len(embedding), device=embedding.device)
             self.start = first.self_connection(embedding[:, None, :], every).detach().numpy()
-        self.workspaces = WorkspacePool()
+        self.memories = MemoryPool(embedding.dtype)
 
     def node_ranges(
         self, splines: Sequence[ArraySplines], receiver_ptr: np.ndarray
