@@ -12,6 +12,7 @@ from molequi.graphs.elements import N_ELEMENTS
 from molequi.graphs.graph import AtomGraph
 from molequi.nn.heads.base import Molecules
 from molequi.properties import Periodicity, Property
+from molequi.runtime.constants import kept_constants
 
 Outputs = dict[str, Tensor]
 
@@ -81,7 +82,14 @@ def with_atomization_energy(
     is_known = all(chemical_symbols[number] in isolated for number in elements)
     if "energy" not in outputs or not is_known:
         return outputs
-    of_symbols = [isolated.get(symbol, 0.0) for symbol in chemical_symbols[:N_ELEMENTS]]
-    table = graph.positions.new_tensor(of_symbols)
+    table = _by_number(tuple(isolated.items())).to(graph.positions)
     separate = molecules.sum(table[graph.atomic_numbers])
     return {**outputs, "atomization_energy": separate - outputs["energy"]}
+
+
+@kept_constants
+def _by_number(isolated: tuple[tuple[str, float], ...]) -> Tensor:
+    """Return the energies of isolated atoms by atomic number, zero where unknown."""
+    energies = dict(isolated)
+    values = [energies.get(symbol, 0.0) for symbol in chemical_symbols[:N_ELEMENTS]]
+    return torch.tensor(values, dtype=torch.float64)

@@ -45,8 +45,8 @@ class Memory:
         """Return an array of a shape in the memory of another one, or in more."""
         whole, size = array if array.base is None else array.base, math.prod(shape)
         if whole.size < size:
-            # Somewhat larger, because the number of edges changes a little from step to step.
-            whole = np.empty(size + size // 8, self._dtype)
+            # Next time somewhat larger: the number of edges changes a little from step to step.
+            whole = np.empty(size + (size // 8 if whole.size else 0), self._dtype)
         return whole[:size].reshape(shape)
 
 
