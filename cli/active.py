@@ -10,7 +10,7 @@ import typer
 
 from molequi.cli import completion, options
 from molequi.cli.exits import ExitCode
-from molequi.cli.output import line, print_json, print_table, say, start_logging
+from molequi.cli.output import line, print_json, print_table, say
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def active(
     from molequi.active.settings import ActiveSettings
     from molequi.simulation.md_settings import MDSettings
 
-    start_logging(logging.WARNING)
+    # What each trajectory says at its early end is told in one line a round.
+    logging.getLogger("molequi.simulation.md").setLevel(logging.ERROR)
     files, overrides = _sorted(inputs or [])
     options.require_inputs(files, smiles, "move")
     reading = options.Reading(files, smiles or [], charge, seed=seed)

@@ -32,10 +32,20 @@ DOUBT = "forces_std"
 
 
 class Explored(NamedTuple):
-    """What dynamics gave: frames to choose from, and how many trajectories a guard stopped."""
+    """What dynamics gave: frames to choose from, and why a guard ended trajectories, if it did."""
 
     pool: Pool
-    n_stopped: int
+    stopped: list[str]
+
+    @property
+    def told(self) -> str:
+        """How many trajectories ended before their time, and why."""
+        others = [reason for reason in self.stopped if "the model doubts" not in reason]
+        by_doubt = len(self.stopped) - len(others)
+        said = [f"{by_doubt} where the doubt was too high"] if by_doubt else []
+        if others:
+            said.append(f"{len(others)} that left physics, such as {others[0]}")
+        return " and ".join(said)
 
 
 def require_doubt(model: MolecularModel) -> None:
@@ -85,7 +95,8 @@ def explore(
             raise UserError(f"{result['source']}: {result['error']}")
     frames = _sound(_read(path), copies)
     doubts = [frame.arrays[f"molequi_{DOUBT}"].max() for frame in frames]
-    return Explored(Pool(frames, np.array(doubts)), sum(r["stopped"] is not None for r in results))
+    reasons = [result["stopped"] for result in results]
+    return Explored(Pool(frames, np.array(doubts)), [reason for reason in reasons if reason])
 
 
 def _read(path: Path) -> list[Atoms]:
@@ -123,7 +134,7 @@ def summary(explored: Explored, threshold: float) -> Mapping[str, Any]:
     quantiles = np.quantile(doubts, (0.5, 0.9, 0.99)) if len(doubts) else [None] * 3
     return {
         "frames": len(doubts),
-        "stopped": explored.n_stopped,
+        "stopped": len(explored.stopped),
         **{f"doubt_{q}_eV_A": v for q, v in zip((50, 90, 99), quantiles, strict=True)},
         "doubted": float((doubts > threshold).mean()) if len(doubts) else None,
     }

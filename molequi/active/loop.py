@@ -178,6 +178,8 @@ class _Learning:
         explored = explore(
             self.structures, Calculator(model), self.settings, number, place.dynamics, limit
         )
+        if explored.stopped:
+            self.tell(f"round {number}: trajectories ended early, {explored.told}")
         row = {"round": number, **summary(explored, self.settings.doubt)}
         picked = self._picked(place, number, explored.pool)
         row |= {"picked": len(picked), "labelled": 0, **errors([], [])}
