@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from molequi.active.loop import Learned
     from molequi.active.teachers import Teacher
 
+_MEMBERS = 3
+
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
@@ -47,7 +49,7 @@ StartModel = Annotated[
         "-m",
         show_default=False,
         autocompletion=completion.models,
-        help="To begin with, with forces_std; organic, or with --data a new one.",
+        help="To begin with, with forces_std; organic, or with --data a new ensemble of three.",
     ),
 ]
 Data = Annotated[
@@ -115,6 +117,8 @@ def active(
     dynamics = MDSettings("nvt", temperature, timestep, steps, interval, seed=seed)
     settings = ActiveSettings(rounds, labels, per_round, doubt, copies, dynamics)
     start = Start(model or (None if data else "organic"), data)
+    if start.model is None:
+        overrides = _with_members(overrides)
     found = learn_actively(
         reading.structures(), _teacher(level, calculator, processes), output, settings,
         start=start, recipe=Recipe(config, tuple(overrides), seed=seed), overwrite=overwrite,
@@ -128,6 +132,12 @@ def _sorted(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Tell files from settings."""
     settings = [text for text in arguments if "=" in text and not Path(text).is_file()]
     return [text for text in arguments if text not in settings], settings
+
+
+def _with_members(overrides: list[str]) -> list[str]:
+    """Let a new network be several: few labels teach no head how large its errors are."""
+    is_said = any(text.startswith("ensemble=") for text in overrides)
+    return overrides if is_said else [*overrides, f"ensemble={_MEMBERS}"]
 
 
 def _teacher(level: str | None, calculator: str | None, processes: int | None) -> Teacher:

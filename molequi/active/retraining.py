@@ -80,7 +80,8 @@ class Recipe:
     @property
     def _is_ensemble(self) -> bool:
         """Whether members say what is doubted; a single model has a head for that."""
-        return any(text.startswith("ensemble=") for text in self.overrides)
+        said = [text for text in self.overrides if text.startswith("ensemble=")]
+        return bool(said) and said[-1].partition("=")[2].lower() not in {"null", "none"}
 
     def _epochs(self, settings: Sequence[str], n_train: int) -> list[str]:
         """Return the setting of the number of epochs, where the overrides leave it open."""

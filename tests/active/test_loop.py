@@ -11,7 +11,7 @@ from ase.io import read, write
 from molequi.active.beginning import Start
 from molequi.active.loop import learn_actively
 from molequi.active.picking import Doubted
-from molequi.active.retraining import Recipe, divided
+from molequi.active.retraining import Recipe
 from molequi.active.settings import ActiveSettings
 from molequi.active.teachers import CalculatorTeacher
 from molequi.errors import UserError
@@ -74,16 +74,6 @@ def test_the_doubts_of_the_table_are_those_of_the_trajectories(learned):
     doubts = [frame.arrays["molequi_forces_std"].max() for frame in frames]
     assert float(learned.rows[1]["doubt_90_eV_A"]) == pytest.approx(np.quantile(doubts, 0.9))
     assert int(learned.rows[1]["frames"]) == len(frames)
-
-
-def test_a_structure_never_changes_from_validation_to_training():
-    for n in range(2, 40):
-        parts = divided(n)
-        assert sorted([*parts["train"], *parts["valid"]]) == list(range(n))
-        assert parts["train"]
-        if n >= 5:
-            assert set(parts["valid"]) <= set(divided(n + 1)["valid"])
-            assert set(parts["train"]) <= set(divided(n + 1)["train"])
 
 
 @pytest.mark.parametrize("ends_at", [2, 7])
