@@ -94,9 +94,11 @@ def explore(
         if "error" in result:
             raise UserError(f"{result['source']}: {result['error']}")
     frames = _sound(_read(path), copies)
-    doubts = [frame.arrays[f"molequi_{DOUBT}"].max() for frame in frames]
+    spreads = [frame.arrays[f"molequi_{DOUBT}"] for frame in frames]
+    doubts = np.array([spread.max() for spread in spreads])
+    means = np.array([np.sqrt(np.square(spread).mean()) for spread in spreads])
     reasons = [result["stopped"] for result in results]
-    return Explored(Pool(frames, np.array(doubts)), [reason for reason in reasons if reason])
+    return Explored(Pool(frames, doubts, means), [reason for reason in reasons if reason])
 
 
 def _read(path: Path) -> list[Atoms]:

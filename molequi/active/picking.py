@@ -19,11 +19,13 @@ _SAME = 0.15
 class Pool(NamedTuple):
     """Frames of dynamics of F moments, in the order of copies and steps.
 
-    doubts: (F,), eV/Å, the largest `forces_std` of an atom of each.
+    doubts: (F,), eV/Å, the largest `forces_std` of an atom of each. means: (F,), eV/Å, their root
+    mean square over the atoms, which goes along better with the error of a frame.
     """
 
     frames: Sequence[Atoms]
     doubts: np.ndarray
+    means: np.ndarray
 
 
 class Picker(Protocol):
@@ -43,7 +45,7 @@ def evenly(pool: Pool, labelled: Sequence[Atoms], n: int) -> list[int]:
 class Doubted(NamedTuple):
     """Picks frames that are doubted by more than a threshold, eV/Å, one after the other.
 
-    Always the one whose doubt, times its distance from what is labelled or picked, is the largest.
+    Always the one whose mean doubt, times its distance from what is labelled or picked, is largest.
     The distance counts in units of the usual one between frames of that composition, and as one
     where it is larger: then doubt alone decides.
     """
@@ -57,7 +59,7 @@ class Doubted(NamedTuple):
         for atoms in labelled:
             novelty.see(atoms)
         picked: list[int] = []
-        doubts = pool.doubts[candidates]
+        doubts = pool.means[candidates]
         while len(picked) < min(n, len(candidates)):
             worth = np.where(novelty.distances > _SAME, doubts * novelty.distances, 0.0)
             best = int(worth.argmax())

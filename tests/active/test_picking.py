@@ -20,7 +20,8 @@ def pool_of(angles, doubts):
     frames = [bent(angle) for angle in angles]
     for step, frame in enumerate(frames):
         frame.info["molequi_step"] = step
-    return Pool(frames, np.array(doubts, dtype=float))
+    doubts = np.array(doubts, dtype=float)
+    return Pool(frames, doubts, doubts)
 
 
 def test_the_most_doubted_comes_first_and_the_sure_not_at_all():
@@ -44,7 +45,8 @@ def test_what_is_labelled_is_not_labelled_again():
 def test_molecules_of_another_composition_do_not_count_as_near():
     pool = pool_of([80, 120], [0.9, 0.5])
     assert Doubted(0.1)(pool, [molecule("NH3"), molecule("CH4")], 2) == [0, 1]
-    both = Pool([*pool.frames, molecule("NH3")], np.array([0.9, 0.5, 0.7]))
+    doubts = np.array([0.9, 0.5, 0.7])
+    both = Pool([*pool.frames, molecule("NH3")], doubts, doubts)
     assert Doubted(0.1)(both, [], 3) == [0, 2, 1]
 
 
@@ -56,3 +58,9 @@ def test_even_picks_span_the_time_and_leave_the_start_out(n):
     gaps = np.diff(picked)
     assert gaps.max() - gaps.min() <= 1
     assert evenly(pool, [], 50) == list(range(1, 21))
+
+
+def test_the_largest_doubt_admits_and_the_mean_decides():
+    pool = pool_of([80, 120, 140], [0.9, 0.5, 0.05])
+    pool = pool._replace(means=np.array([0.2, 0.3, 0.9]))
+    assert Doubted(0.1)(pool, [], 3) == [1, 0]

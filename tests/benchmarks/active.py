@@ -163,9 +163,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--per-round", type=int, default=20)
     parser.add_argument("--first", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--training-steps", type=int, default=300)
-    parser.add_argument("--copies", type=int, default=4)
+    parser.add_argument("--copies", type=int, default=8)
     parser.add_argument("--output", default="runs/active")
     parser.add_argument("--json", action="store_true")
     parser.add_argument(
