@@ -19,7 +19,7 @@ _ROTATION = "specific_rotation"
 def rotation_headings(model: MolecularModel) -> list[str]:
     """Return the headings of what `rotation_cells` gives."""
     return (
-        [f"{_ROTATION} {model.properties[_ROTATION].unit}", "sign", "R/S (0-based)"]
+        [f"{_ROTATION} {model.properties[_ROTATION].unit}", "sign", "R/S"]
         if _ROTATION in model.properties
         else []
     )
@@ -45,7 +45,10 @@ def print_level(model: MolecularModel, conformers: str = "this conformer") -> No
 
     if _ROTATION in model.properties:
         line(f"{_ROTATION}: {rotation_level(model, conformers)}")
-        line("R/S: CIP labels read off the geometry, not predicted; R and (+) are no pair")
+        line(
+            "R/S: CIP labels read off the geometry, atoms counted from 1, not predicted; R and (+) "
+            "are no pair"
+        )
 
 
 def print_means(records: Sequence[Record], model: MolecularModel, *, json: bool) -> int:
@@ -122,5 +125,5 @@ def _centres(record: Record) -> str | None:
     return (
         None
         if centres is None
-        else " ".join(f"{number}{label}" for number, label in centres.items()) or "none"
+        else " ".join(f"{int(number) + 1}{label}" for number, label in centres.items()) or "none"
     )

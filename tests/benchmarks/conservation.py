@@ -3,8 +3,8 @@
     python tests/benchmarks/conservation.py [--model organic] [--molecules ethanol,aspirin]
     [--picoseconds 20] [--dtype float64,float32] [--short 0.1] [--folder FOLDER] [--json]
 
-NVE at 0.5 fs from a minimum with velocities of 600 K, half of which goes into the potential energy, so
-that the mean is near 300 K; the drift is the slope of the total energy over the run,
+NVE at 0.5 fs from a minimum with velocities of 600 K, half of which goes into the potential energy,
+so that the mean is near 300 K; the drift is the slope of the total energy over the run,
 meV/atom/ps. The error of the energy: standard deviation of the total energy over `--short` ps at 1,
 0.5, 0.25 and 0.125 fs from the same point; velocity Verlet makes it fall as dt², so that each
 halving divides it by 4, and the exponent of a straight line through the logarithms is 2. With

@@ -1,7 +1,7 @@
 """What symmetry buys: exact against approximate or missing symmetry, on the same data.
 
     python tests/benchmarks/symmetry_buys.py [--parts abcd] [--ethanol rmd17_ethanol.npz] [--steps
-    N] [--picoseconds 10] [--output FILE] [--json]
+    N] [--picoseconds 10] [--seed 0] [--frames N] [--output FILE] [--json]
 
 a: distances, angles and dihedrals beside features that turn; b: forces as a vector output beside
 the gradient of an energy; c: `model.symmetry` by `molequi train`; d: stress and forces after
@@ -58,6 +58,8 @@ def main() -> None:
     parser.add_argument("--picoseconds", type=float, default=10.0, help="of the dynamics of part b")
     parser.add_argument("--ethanol", type=Path, help="npz of revised MD17")
     parser.add_argument("--output", type=Path, help="file of finished rows")
+    parser.add_argument("--seed", type=int, default=0, help="of part c")
+    parser.add_argument("--frames", type=int, help="to train on in part c; 50 and 225 by default")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if set(arguments.parts) - set(PARTS):
@@ -71,7 +73,11 @@ def main() -> None:
     rows, tables = Rows(arguments.output, {}), {}
     for part in arguments.parts:
         settings = Settings(
-            arguments.steps or STEPS[part], arguments.picoseconds, arguments.ethanol
+            arguments.steps or STEPS[part],
+            arguments.picoseconds,
+            arguments.ethanol,
+            arguments.seed,
+            arguments.frames,
         )
         rows.settings = settings.kept
         found = importlib.import_module(f"buys.{PARTS[part]}").run(rows, settings)

@@ -33,8 +33,8 @@ def test_table_has_signs_centres_and_one_line_of_level(molequi, chiral, water):
         key: next(line for line in result.out.splitlines() if key in line and "C3H6O2" in line)
         for key in ("C[C@H]", "C[C@@H]")
     }
-    assert "1S" in rows["C[C@H]"]
-    assert "1R" in rows["C[C@@H]"]
+    assert "2S" in rows["C[C@H]"]
+    assert "2R" in rows["C[C@@H]"]
     assert (
         {"(+)" in row for row in rows.values()}
         == {"(-)" in row for row in rows.values()}

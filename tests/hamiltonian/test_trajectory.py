@@ -104,6 +104,10 @@ def test_what_is_learned_is_a_model_like_any_other(frames, tmp_path):
     atoms.calc = molequi.Calculator(model)
     here = again.model.forces(torch.as_tensor(atoms.positions)[None])[0]
     np.testing.assert_allclose(atoms.get_forces(), here, atol=1e-4)
+    followed = molequi.evaluate(run)
+    assert followed.keys() == result.keys()
+    for name, row in result.items():
+        assert followed[name]["value"] == pytest.approx(row["value"], rel=1e-4), name
 
 
 def test_trajectories_that_lack_something_are_refused(frames, tmp_path):

@@ -34,11 +34,16 @@ Row = dict[str, object]
 
 
 class Settings(NamedTuple):
-    """Of a run: steps of the slower models, length of the dynamics, ethanol's file or None."""
+    """Of a run: steps of the slower models, length of the dynamics, ethanol's file or None.
+
+    seed, and frames to train on (several sizes where there is none): of part c.
+    """
 
     steps: int
     picoseconds: float = 10.0
     ethanol: Path | None = None
+    seed: int = 0
+    frames: int | None = None
 
     @property
     def kept(self) -> Row:
@@ -46,6 +51,7 @@ class Settings(NamedTuple):
         return {
             "steps": self.steps,
             "data": "bundled sample" if self.ethanol is None else self.ethanol.name,
+            **({"seed": self.seed} if self.seed else {}),
         }
 
 

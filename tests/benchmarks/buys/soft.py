@@ -73,7 +73,7 @@ def soft_row(name: str, size: int, settings: Settings, folder: Path) -> Row:
     overrides = [
         *(f"data.path={paths[0]}", "data.split.kind=file", f"data.split.path={split}"),
         *(f"training.batch_size={BATCH}", f"training.epochs={epochs}", "training.patience=null"),
-        *("training.kernels=reference", *VARIANTS[name]),
+        *("training.kernels=reference", f"training.seed={settings.seed}", *VARIANTS[name]),
     ]
     start = time.process_time()
     molequi.train("extxyz", overrides, run)
@@ -97,7 +97,7 @@ def run(rows: Rows, settings: Settings) -> dict[str, list[Row]]:
     """Return the table `soft`, one row for each variant and number of frames."""
     table = []
     for name in VARIANTS:
-        for size in SIZES:
+        for size in SIZES if settings.frames is None else (settings.frames,):
             with tempfile.TemporaryDirectory() as folder:
                 table.append(
                     rows.get(
