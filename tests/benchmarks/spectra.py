@@ -1,10 +1,11 @@
 """Ten small molecules: frequencies, infrared and Raman beside finite differences and PySCF.
 
-`python tests/benchmarks/spectra.py` prints one table. Frequencies and infrared intensities are
-those of `organic` at its own minimum, beside central differences of its forces and dipoles, and
-beside PySCF's at B3LYP/def2-SVP at that level's minimum. Raman activities are those of
-`chiroptical` on the modes of `organic`, beside central differences of Hartree-Fock
-polarizabilities, HF/6-31G, the level it learned, on the same modes.
+`python tests/benchmarks/spectra.py [--smiles C,CF] [--folder FOLDER]` prints one table; what lies
+in the folder is not computed again. Frequencies and infrared intensities are those of `organic` at
+its own minimum, beside central differences of its forces and dipoles, and beside PySCF's at
+B3LYP/def2-SVP at that level's minimum. Raman activities are those of `chiroptical` on the modes of
+`organic`, beside central differences of Hartree-Fock polarizabilities, HF/6-31G, the level it
+learned, on the same modes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -136,6 +138,17 @@ def measure(smiles: str) -> dict[str, Any]:
     }
 
 
+def kept(smiles: str, folder: Path | None) -> dict[str, Any]:
+    """Return what is compared of one molecule, from the folder where it is there."""
+    if folder is None:
+        return measure(smiles)
+    path = folder / f"{smiles}.json"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(measure(smiles)))
+    return json.loads(path.read_text())
+
+
 HEADS = ("molecule", "own ν", "own IR", "ν", "IR sum", "PySCF", "Raman sum", "PySCF")
 
 
@@ -170,14 +183,15 @@ def summary(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Print the table row by row, or with --json what it is made of."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--molecules", type=int, default=len(SMILES), help="the first so many")
+    parser.add_argument("--smiles", default=",".join(SMILES))
+    parser.add_argument("--folder", type=Path, help="keeps what was computed of each molecule")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     show = sys.stderr if arguments.json else sys.stdout
     show.write("  ".join(f"{head:>10}" for head in HEADS) + "\n")
     rows = []
-    for smiles in SMILES[: arguments.molecules]:
-        rows.append(measure(smiles))
+    for smiles in arguments.smiles.split(","):
+        rows.append(kept(smiles, arguments.folder))
         show.write(line(rows[-1]) + "\n")
         show.flush()
     sys.stdout.write((json.dumps(rows, indent=1) if arguments.json else summary(rows)) + "\n")
