@@ -161,7 +161,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "motion moments md descents relaxation rotation "
         "normal_modes intensities harmonic symmetry_number thermochemistry films vibrations "
         "conformers boltzmann bands charts autocorrelation lines spectrum_files spectrum "
-        "dipole_record per_mole coordinates scan_points scan matching saddle path barrier",
+        "dipole_record per_mole coordinates scan_points scan matching saddle band path barrier",
     ),
     ("active", "settings folder geometry picking beginning exploring teachers retraining loop"),
     (

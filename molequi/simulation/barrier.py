@@ -15,7 +15,7 @@ from ase.io.extxyz import write_xyz
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.folders import folder_by_rename
-from molequi.runtime.journal import journal_path
+from molequi.runtime.journal import is_unfinished, journal_path
 from molequi.runtime.plain import json_text
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.charts import draw_profile
@@ -46,6 +46,8 @@ def run_path(
     imaginary_cm1, is_first_order, positions; None where the path has no top), converged, fmax,
     steps, matched, labels.
     """
+    # A folder beside a journal is that of a run which ended before it could take the journal away.
+    overwrite = overwrite or (output is not None and is_unfinished(Path(output)))
     band, calculator = find_path(
         a, b, model, settings, output=output, overwrite=overwrite, progress=progress
     )

@@ -1,17 +1,16 @@
 """Reaction paths: a nudged elastic band between two structures, and the saddle point on its way.
 
 The band starts by image-dependent pair potentials (S. Smidstrup et al., J. Chem. Phys. 140, 214106,
-2014); its tangents are those of G. Henkelman and H. Jonsson, J. Chem. Phys. 113, 9978, 2000, and
-its highest image climbs (G. Henkelman, B. P. Uberuaga, H. Jonsson, J. Chem. Phys. 113, 9901, 2000).
+2014); how it comes to rest is said in `band`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,14 +18,13 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.mep import NEB
-from ase.optimize import FIRE
 
-from molequi.errors import RunInterruptedError, UserError
+from molequi.errors import UserError
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.files import check_output
-from molequi.runtime.journal import LineJournal, journal_path
-from molequi.runtime.signals import SignalWatch
+from molequi.runtime.journal import LineJournal, is_unfinished, journal_path
+from molequi.simulation.band import Progress, settle
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.matching import (
     changed_bonds,
@@ -41,13 +39,10 @@ from molequi.structures.inputs import Input, first_atoms
 from molequi.version import __version__
 
 logger = logging.getLogger(__name__)
-Progress = Callable[[str, int, float], None]
 
 _END_FORCE = 0.01  # eV/Å
 _END_STEPS = 500
-_SPRING = 0.1  # eV/Å²
-_ROUGH = 0.3  # eV/Å: until then no image climbs
-_STEPS_BETWEEN_SAVES = 5
+_FORMAT = 2  # of the journal
 _SAME = 0.02  # Å, of two ends that are one structure
 
 
@@ -99,7 +94,7 @@ def find_path(
     """
     settings = settings or PathSettings()
     if output is not None:
-        check_output(output, overwrite=overwrite)
+        check_output(output, overwrite=overwrite or is_unfinished(Path(output)))
     calculator = as_calculator(model, dtype=torch.float64)
     first, last = first_atoms(a), first_atoms(b)
     matched = _put_in_order(first, last, match_atoms=settings.match_atoms)
@@ -112,14 +107,15 @@ def find_path(
             "A and B are the same structure, atom by atom, once relaxed; there is no way to go"
         )
     images = _spanned(ends[0], ends[1], settings.images)
-    if output is None:
-        return _optimized(images, settings, None, progress, matched=matched), calculator
-    path = journal_path(Path(output))
-    with LineJournal(path, identity, "molequi path", discard=True) as journal:
-        for line in journal.lines():
-            for image, positions in zip(images, line.entry["positions"], strict=True):
-                image.positions = np.array(positions)
-        return _optimized(images, settings, journal, progress, matched=matched), calculator
+    with contextlib.ExitStack() as stack:
+        journal = None
+        if output is not None:
+            journal = LineJournal(
+                journal_path(Path(output)), identity, "molequi path", discard=True
+            )
+            stack.enter_context(journal)
+        rest = settle(images, settings.fmax, settings.steps, journal, progress)
+    return Band(images, rest.left < settings.fmax, rest.left, rest.steps, matched), calculator
 
 
 def _spanned(first: Atoms, last: Atoms, count: int) -> list[Atoms]:
@@ -177,51 +173,12 @@ def _end(atoms: Atoms, calculator: Calculator, name: str, settings: PathSettings
     return relaxed.atoms
 
 
-def _optimized(
-    images: list[Atoms],
-    settings: PathSettings,
-    journal: LineJournal | None,
-    progress: Progress | None,
-    *,
-    matched: bool,
-) -> Band:
-    """Let the band come to rest, first without and then with a climbing image."""
-    n_steps, left = 0, np.inf
-    with SignalWatch() as watch:
-        for climb, fmax in ((False, max(_ROUGH, settings.fmax)), (True, settings.fmax)):
-            neb = NEB(
-                images, k=_SPRING, climb=climb, method="improvedtangent",
-                allow_shared_calculator=True,
-                remove_rotation_and_translation=not images[0].pbc.any(),
-            )  # fmt: skip
-            optimizer = FIRE(neb, logfile=None)
-            for _ in optimizer.irun(fmax=fmax, steps=max(settings.steps - n_steps, 0)):
-                left = float(neb.get_residual())
-                step = n_steps + optimizer.nsteps
-                if progress is not None:
-                    progress("climbing" if climb else "band", step, left)
-                if journal is not None and optimizer.nsteps % _STEPS_BETWEEN_SAVES == 0:
-                    journal.append({"positions": [image.positions.tolist() for image in images]})
-                if watch.number:
-                    _stop(images, journal, watch, step)
-            n_steps += optimizer.nsteps
-    return Band(images, left < settings.fmax, left, n_steps, matched)
-
-
-def _stop(images: list[Atoms], journal: LineJournal | None, watch: SignalWatch, step: int) -> None:
-    """Raise RunInterruptedError with the band saved where there is a place for it."""
-    kept = "nothing is kept, for there is no output"
-    if journal is not None:
-        journal.append({"positions": [image.positions.tolist() for image in images]})
-        kept = f"the band is in {journal.path}, the same command goes on"
-    raise RunInterruptedError(f"path stopped by {watch.name} at step {step}; {kept}", watch.number)
-
-
 def _identity(a: Atoms, b: Atoms, calculator: Calculator, settings: PathSettings) -> dict[str, Any]:
     places = b"".join(atoms.positions.tobytes() + atoms.numbers.tobytes() for atoms in (a, b))
     return {
         "version": __version__,
         "weights": calculator.model.digest(),
+        "format": _FORMAT,
         "structures": hashlib.sha256(places).hexdigest()[:24],
         "charge": calculator.electrons(a).charge,
         "images": settings.images,

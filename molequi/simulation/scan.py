@@ -17,7 +17,7 @@ from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.files import check_output
 from molequi.runtime.folders import folder_by_rename
-from molequi.runtime.journal import journal_path
+from molequi.runtime.journal import is_unfinished, journal_path
 from molequi.runtime.plain import json_text
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.charts import draw_profile
@@ -41,6 +41,8 @@ def run_scan(
     _kj_mol, _kcal_mol (highest less lowest), labels.
     """
     if output is not None:
+        # A folder beside a journal is that of a run which ended before it took the journal away.
+        overwrite = overwrite or is_unfinished(Path(output))
         check_output(output, overwrite=overwrite)
     atoms = first_atoms(structure)
     atoms.calc = calculator = as_calculator(model)
