@@ -31,7 +31,9 @@ _IMPORTED = (
     "molequi.experiments",
     "molequi.labeling.run",
     "molequi.simulation.boltzmann",
+    "molequi.simulation.barrier",
     "molequi.simulation.md",
+    "molequi.simulation.scan",
     "molequi.simulation.vibrations",
     "molequi.training.fit",
 )

@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.io import write
 
+from molequi.cli.exits import ExitCode
 from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.npz import save_npz
 from molequi.models.checkpoint import save_model
@@ -39,7 +40,7 @@ class Job:
     option with which an interrupted run is continued; where there is none, the same command begins
     again. growing: files that grow while it runs; all others appear whole. makes_parents: whether
     it makes the folders above its output. settings: see `commands.Command`. waits: whether other
-    processes do the work.
+    processes do the work. code: how it ends where nothing happens to it.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Job:
     makes_parents: bool = False
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     waits: bool = False
+    code: int = ExitCode.DONE
 
     def arguments(self, output: str = "") -> list[str]:
         """Return the command line; the output may be another place than usual."""
@@ -109,6 +111,25 @@ JOBS: Sequence[Job] = (
         ("vibrations", "water.xyz", *_MODEL),
         ("water.xyz", "tiny.safetensors"),
         ("--output", "modes"),
+    ),
+    Job(
+        "scan",
+        ("scan", "water.xyz", *_MODEL, "--bond", "0-1", "--to", "1.4", "--points", "5"),
+        ("water.xyz", "tiny.safetensors"),
+        ("--output", "scan"),
+        growing=frozenset({"scan.journal"}),
+    ),
+    Job(
+        "path",
+        (
+            *("path", "water.xyz", "other.xyz", *_MODEL, "--no-relax", "--images", "3"),
+            *("--fmax", "1e-5", "--steps", "12"),
+        ),
+        ("water.xyz", "other.xyz", "tiny.safetensors"),
+        ("--output", "path"),
+        growing=frozenset({"path.journal"}),
+        settings={"molequi.simulation.band.STEPS_BETWEEN_SAVES": 1},
+        code=ExitCode.NOT_CONVERGED,
     ),
     Job(
         "label",
@@ -181,6 +202,9 @@ def make_inputs(folder: Path) -> None:
         atoms.rattle(0.05, seed=len(atoms))
     write(folder / "molecules.xyz", structures)
     write(folder / "water.xyz", structures[0])
+    other = structures[0].copy()
+    other.rattle(0.2, seed=3)
+    write(folder / "other.xyz", other)
     box = structures[0].copy()
     box.set_cell([5.0, 5.0, 5.0])
     box.pbc = True

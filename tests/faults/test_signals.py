@@ -28,7 +28,7 @@ def moment(job: Job, reference: Reference, number: int, rng: random.Random) -> F
 
 def check_asked_to_stop(job: Job, ending: Ending, folder: Path, number: int) -> None:
     """Check how a run ends that was asked to: saved, or as signals end processes; all swept."""
-    codes = {0, ExitCode.INTERRUPTED, 128 + number, -number}
+    codes = {job.code, ExitCode.INTERRUPTED, 128 + number, -number}
     assert ending.code in codes, ending.text
     if ending.code == ExitCode.INTERRUPTED:
         assert f"stopped by {signal.Signals(number).name}" in ending.last_line

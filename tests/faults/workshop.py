@@ -63,7 +63,7 @@ class Workshop:
             folder = self.folder(job)
             command = self.start(job, folder)
             ending = command.wait()
-            assert ending.code == 0, ending.text
+            assert ending.code == job.code, ending.text
             found = outcome(folder)
             sizes = {name: (folder / name).stat().st_size for name in found}
             self._references[job.name] = Reference(found, sizes, command.work())
@@ -101,5 +101,5 @@ class Workshop:
             assert job.go_on, ending.text
             assert job.go_on in ending.last_line, ending.text
             ending = self.run(job, folder, job.go_on)
-        assert ending.code == 0, ending.text
+        assert ending.code == job.code, ending.text
         self.check_finished(job, folder)
