@@ -68,11 +68,11 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "nn",
-        "module_list weight_tables matrices linear radial nearest product interaction "
+        "module_list weight_tables matrices linear radial nearest product contraction interaction "
         "irreps_layers response",
     ),
-    ("nn.frozen", "workspace buffers maps layer layers autograd"),
-    ("nn.mace", "radial contraction interaction pair_splines knots"),
+    ("nn.frozen", "workspace buffers maps products layer layers autograd"),
+    ("nn.mace", "radial interaction pair_splines knots"),
     ("nn.mace.frozen", "memory maps update messages splines layers gradient autograd network"),
     (
         "nn.backbones",

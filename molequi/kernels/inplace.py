@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from molequi.kernels import cpu, products
+from molequi.kernels import contraction, cpu, products
 from molequi.kernels.edges import Edges, NodeRange
 from molequi.kernels.tables import name_of
 from molequi.o3.coupling import CouplingTable
@@ -59,3 +59,15 @@ def couple_gradient(
 ) -> None:
     """Write dx, dy of the inputs x, y, w, g, species, where g is the gradient of B."""
     products.run("backward", name_of(table), inputs, out, [nodes], shared=(0, 0, 0))
+
+
+def contract(inputs: Sequence[Tensor], polynomials: str, out: Tensor, nodes: NodeRange) -> None:
+    """Write B of the inputs x, w, species: see `kernels.contract`; polynomials: by name."""
+    contraction.write_forward(inputs, polynomials, out, [nodes])
+
+
+def contract_gradient(
+    inputs: Sequence[Tensor], polynomials: str, out: Tensor, nodes: NodeRange
+) -> None:
+    """Write dx of the inputs x, w, g, species, where g is the gradient of B."""
+    contraction.write_backward(inputs, polynomials, out, [nodes], wants_w=False)

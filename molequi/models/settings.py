@@ -65,6 +65,8 @@ class ArchitectureSettings(Settings):
     """Of spherical: none, or irreps, the size of each irrep of an atom after each layer."""
     dropout: float | None = Field(None, ge=0.0, le=0.9)
     """Of spherical: share of the irreps of a channel that each layer drops in training."""
+    product: Literal["chained", "symmetric"] | None = None
+    """Of spherical: how messages are multiplied, one after another or all at once."""
     average: str | None = None
     """Of symmetry=averaged: frames of principal axes, or a point group, Oh by default."""
     near_cutoff: Annotated[Positive, Unit("Å")] | None = None

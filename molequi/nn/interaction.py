@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from molequi.kernels import Edges, convolve
 from molequi.kernels.species_rows import rows_of_species
+from molequi.nn.contraction import SymmetricContraction
 from molequi.nn.linear import IrrepsLinear, PathLinear, expand_irreps, gate, silu
 from molequi.nn.matrices import Blocks, MatrixWeights
 from molequi.nn.product import ManyBodyProduct, SharedIrreps, path_scale
@@ -17,12 +18,18 @@ from molequi.nn.weight_tables import WeightTables
 from molequi.o3.coupling import coupling_table
 from molequi.o3.irreps import Irreps
 
+# The many-body products of messages, see these classes.
+PRODUCTS: dict[str, type[ManyBodyProduct | SymmetricContraction]] = {
+    "chained": ManyBodyProduct,
+    "symmetric": SymmetricContraction,
+}
+
 
 class Interaction(WeightTables[Tensor]):
     """h' = gate(L A + S_z h), A_i = n^(-1/2) sum_e sum_p CG_p (L h_j) Y_e R_p(r_e), as in NequIP.
 
     Batzner et al., Nature Communications 13, 2453 (2022), eqs. 1 to 5 and figure 1; with
-    `correlation` > 1, L A becomes the many-body product of MACE. `mixing` says whether the paths
+    `correlation` > 1, L A becomes the many-body `product` of MACE. `mixing` says whether the paths
     into an irrep are summed channel by channel (merged), or mixed by one linear map of all their
     channels, as in NequIP and MACE (separate). n is one constant per layer, the effective neighbour
     count of the training set (`SphericalBackbone.calibrate`).
@@ -45,6 +52,7 @@ class Interaction(WeightTables[Tensor]):
         correlation: int = 1,
         mixing: str = "merged",
         self_connection: str = "factors",
+        product: str = "chained",
     ) -> None:
         super().__init__()
         edge_irreps, separate = Irreps.natural(l_max), mixing == "separate"
@@ -59,9 +67,9 @@ class Interaction(WeightTables[Tensor]):
         self.linear_paths: PathLinear | nn.Identity = (
             PathLinear(self.table.output, n_channels) if separate else nn.Identity()
         )
-        self.product: ManyBodyProduct | None = None
+        self.product: ManyBodyProduct | SymmetricContraction | None = None
         if correlation > 1:
-            self.product = ManyBodyProduct(
+            self.product = PRODUCTS[product](
                 message_irreps, irreps_out, n_channels, n_elements, correlation=correlation
             )
         is_mixed = separate and self.product is None

@@ -73,6 +73,10 @@ SETTINGS = {
     "natural": {"n_layers": 2, "l_max": 3, "n_channels": 6},
     "full": {"n_layers": 3, "l_max": 2, "n_channels": 4, "parity": "full"},
     "products": {"n_layers": 2, "l_max": 2, "n_channels": 4, "correlation": 3},
+    "symmetric": {
+        **{"n_layers": 2, "l_max": 2, "n_channels": 4, "parity": "full"},
+        **{"correlation": 3, "product": "symmetric"},
+    },
     "invariants": {
         "architecture": "invariants",
         "parity": "full",

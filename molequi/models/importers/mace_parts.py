@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from molequi.errors import UserError
 from molequi.models.importers.source import Source
+from molequi.nn.contraction import path_counts
 from molequi.nn.linear import unit_gain
-from molequi.nn.mace.contraction import path_counts
 from molequi.o3.clebsch_gordan import wigner_3j
 from molequi.o3.coupling import CouplingTable
 from molequi.o3.irreps import Irrep, Irreps

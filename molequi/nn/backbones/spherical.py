@@ -21,9 +21,10 @@ from molequi.nn.backbones.base import (
     settings_of,
 )
 from molequi.nn.backbones.layer_irreps import irreps_of_layers
+from molequi.nn.contraction import SymmetricContraction
 from molequi.nn.frozen.autograd import FrozenPass, Geometry
 from molequi.nn.frozen.layers import FrozenLayers
-from molequi.nn.interaction import Interaction
+from molequi.nn.interaction import PRODUCTS, Interaction
 from molequi.nn.irreps_layers import IrrepsDropout, IrrepsNorm
 from molequi.nn.module_list import ModuleListOf
 from molequi.nn.nearest import held, least_distances
@@ -45,7 +46,8 @@ class SphericalBackbone(BackboneBase):
     held_below: in units of the sum of covalent radii, below which distances stop shrinking, see
     `nn.nearest`; for models with a repulsion beside them. normalization: `none` or `irreps`, after
     each layer, see `IrrepsNorm`. dropout: share of the irreps of a channel that each layer drops in
-    training, see `IrrepsDropout`.
+    training, see `IrrepsDropout`. product: `chained`, see `ManyBodyProduct`, or `symmetric`, see
+    `SymmetricContraction`.
     irreps_out: of the last layer; all hidden ones by default.
     Raises UserError for settings that make no network.
     """
@@ -74,6 +76,7 @@ class SphericalBackbone(BackboneBase):
         held_below: float | None = None,
         normalization: str = "none",
         dropout: float = 0.0,
+        product: str = "chained",
         irreps_out: Irreps | None = None,
     ) -> None:
         super().__init__(elements, settings_of(locals()))
@@ -81,6 +84,7 @@ class SphericalBackbone(BackboneBase):
         check_choice("mixing", mixing, ("merged", "separate"))
         check_choice("self_connection", self_connection, ("factors", "matrices"))
         check_choice("normalization", normalization, ("none", "irreps"))
+        check_choice("product", product, tuple(PRODUCTS))
         self.l_max, self.n_channels, self.n_layers = l_max, n_channels, n_layers
         self.held_below = held_below
         irreps = irreps_of_layers(n_layers, parity, l_max, l_hidden, correlation, irreps_out)
@@ -89,6 +93,7 @@ class SphericalBackbone(BackboneBase):
             Interaction(
                 *pair, n_channels, len(elements), (cutoff, n_radial, n_hidden), l_max,
                 correlation=correlation, mixing=mixing, self_connection=self_connection,
+                product=product,
             )
             for pair in itertools.pairwise(irreps)
         )  # fmt: skip
@@ -141,7 +146,7 @@ class SphericalBackbone(BackboneBase):
         check_kernels(kernels)
         self.kernels = kernels
         for module in self.modules():
-            if isinstance(module, Interaction | ManyBodyProduct):
+            if isinstance(module, Interaction | ManyBodyProduct | SymmetricContraction):
                 module.kernels = "reference" if kernels == "auto" else kernels
 
     def operations(self, n_edges: int) -> float:

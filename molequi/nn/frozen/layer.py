@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from molequi.kernels import inplace
+from molequi.nn.contraction import SymmetricContraction
 from molequi.nn.frozen.buffers import Buffers, Gradients, GraphPart, Inputs
-from molequi.nn.frozen.maps import FrozenGate, PathMap, RowMap
+from molequi.nn.frozen.maps import FrozenGate, PathMap
+from molequi.nn.frozen.products import Contraction, Products, row_map
 from molequi.nn.frozen.workspace import Workspace
 from molequi.nn.interaction import Interaction
 from molequi.nn.linear import IrrepsLinear, PathLinear
-from molequi.nn.product import SharedIrreps
-from molequi.o3.coupling import CouplingTable
 from molequi.o3.irreps import Irreps
 
 
@@ -64,27 +64,10 @@ class FrozenLayer:
             layer.self_connection,
             layer.self_connection.tables(),
         )
-        self.connection = _row_map(
+        self.connection = row_map(
             layer.self_connection.shared, layer.self_connection.linear.tables() * half, taken=True
         )
-        self.products: list[tuple[CouplingTable, Tensor]] = []
-        self.maps: list[RowMap] = []
-        if down is not None:
-            self._set_update(layer, down * half)
-
-    def _set_update(self, layer: Interaction, down: Tensor) -> None:
-        """Multiply the maps of each power of the messages with those that follow."""
-        if layer.product is None:
-            rows = list(range(self.n_components))
-            self.maps = [RowMap(rows, rows, down)]
-            return
-        product = layer.product
-        after = down * (product.scale * layer.product_scale[layer.irrep_of_component, None, None])
-        for projection in product.linears:
-            shared = projection.shared
-            last = after.index_select(0, shared.components_out)
-            self.maps.append(_row_map(shared, torch.bmm(projection.linear.tables(), last)))
-        self.products = list(zip(product.couplings, product.tables(), strict=True))
+        self.product = None if down is None else _products_of(layer, down * half)
 
     def element_tables(self, elements: Tensor) -> ElementTables:
         """Return what this layer makes of the features (S, 1, C) of each element."""
@@ -115,7 +98,7 @@ class FrozenLayer:
 
         powers = [
             empty(self.n_messages),
-            *(empty(table.output.dim) for table, _ in self.products),
+            *(empty(rows) for rows in (self.product.n_rows if self.product else ())),
         ]
         raw = (
             powers[0]
@@ -170,12 +153,9 @@ class FrozenLayer:
         messages, y = buffers.powers[0], part.own(buffers.before)
         if self.linear_paths is not None:
             self.linear_paths.forward(part.own(buffers.raw), part.own(messages))
-        for order, (table, weights) in enumerate(self.products):
-            inputs = buffers.powers[order], messages, weights, part.species
-            inplace.couple(inputs, table, buffers.powers[order + 1], part.nodes)
-        for row_map, power in zip(self.maps, buffers.powers, strict=False):
-            row_map.add(part.own(power), y)
-        if not self.maps:
+        if self.product is not None:
+            self.product.forward(buffers.powers, y, part)
+        else:
             y.add_(part.own(messages), alpha=1.0 if self.linear_paths is not None else 2**-0.5)
         self.gate.forward(y, part.own(buffers.gates), part.own(buffers.out))
 
@@ -185,29 +165,13 @@ class FrozenLayer:
         """Compute the gradient with respect to the raw messages; g: of the features."""
         before = part.own(gradients.before)
         self.gate.gradient(part.own(buffers.before), part.own(buffers.gates), part.own(g), before)
-        pulled, pulls = gradients.powers, [part.own(power) for power in gradients.powers]
-        if not self.maps:
-            torch.mul(before, 1.0 if self.linear_paths is not None else 2**-0.5, out=pulls[0])
-        for row_map, pull in zip(self.maps, pulls, strict=False):
-            row_map.add_transposed(before, pull.zero_())
-        for order in range(len(self.products) - 1, -1, -1):
-            table, weights = self.products[order]
-            pair = [
-                part.own_scratch(x, y)
-                for x, y in zip(gradients.pair, (pulled[order], pulled[0]), strict=True)
-            ]
-            inputs = (
-                buffers.powers[order],
-                buffers.powers[0],
-                weights,
-                pulled[order + 1],
-                part.species,
-            )
-            inplace.couple_gradient(inputs, table, pair, part.nodes)
-            pulls[order] += part.own(pair[0])
-            pulls[0] += part.own(pair[1])
+        pull = part.own(gradients.powers[0])
+        if self.product is not None:
+            self.product.backward(before, buffers.powers, gradients, part)
+        else:
+            torch.mul(before, 1.0 if self.linear_paths is not None else 2**-0.5, out=pull)
         if self.linear_paths is not None:
-            self.linear_paths.transposed(pulls[0], part.own(gradients.raw))
+            self.linear_paths.transposed(pull, part.own(gradients.raw))
 
     def backward_edges(self, buffers: Buffers, gradients: Gradients, part: GraphPart) -> None:
         """Compute the gradients with respect to harmonics, distances and h.
@@ -241,7 +205,12 @@ class FrozenLayer:
         )
 
 
-def _row_map(shared: SharedIrreps, weight: Tensor, *, taken: bool = False) -> RowMap:
-    """The map of shared components; with `taken` its input has these only."""
-    components_in = list(range(len(weight))) if taken else shared.components_in.tolist()
-    return RowMap(components_in, shared.components_out.tolist(), weight)
+def _products_of(layer: Interaction, down: Tensor) -> Products | Contraction:
+    """Return what a layer does with messages, the maps after it multiplied with `down`."""
+    product = layer.product
+    if product is None:
+        return Products(None, down)
+    scale = layer.product_scale[layer.irrep_of_component, None, None]
+    if isinstance(product, SymmetricContraction):
+        return Contraction(product, down * scale)
+    return Products(product, down * (product.scale * scale))

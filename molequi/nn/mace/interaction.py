@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from molequi.kernels import Edges, convolve, reference, splines
+from molequi.nn.contraction import SymmetricContraction
 from molequi.nn.linear import IrrepsLinear, PathLinear, Perceptron, expand_irreps
-from molequi.nn.mace.contraction import SymmetricContraction
 from molequi.nn.mace.radial import EdgeScalars
 from molequi.nn.matrices import Blocks, MatrixWeights
 from molequi.nn.product import SharedIrreps

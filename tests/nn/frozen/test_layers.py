@@ -38,6 +38,8 @@ LAYERS = [
         "n_layers": 3,
         "l_hidden": 1,
     },
+    {"parity": "natural", "correlation": 3, "mixing": "separate", "product": "symmetric"},
+    {"parity": "full", "correlation": 2, "mixing": "merged", "product": "symmetric"},
 ]
 
 
