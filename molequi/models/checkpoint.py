@@ -106,7 +106,7 @@ def _read_raw_description(path: str | Path) -> dict:
     if text is None and DYNAMICS in read_texts(path):
         raise UserError(
             f"{path} is a model of the dynamics of one system, no model of molecules; `molequi "
-            "evaluate` and `molequi check` take it"
+            "check` takes it, and `molequi evaluate` without DATA"
         )
     if text is None:
         raise UserError(f"{path} is a safetensors file but holds no molequi model")

@@ -136,7 +136,7 @@ def test_training_learns_and_the_run_directory_is_complete(tmp_path):
     assert evaluate(file, split="valid")["valid_mse"]["value"] < 1.0
     with pytest.raises(UserError, match="dynamics have train, valid and test"):
         evaluate(file, split="all")
-    with pytest.raises(UserError, match="no model of molecules; `molequi evaluate`"):
+    with pytest.raises(UserError, match="no model of molecules; `molequi check` takes it"):
         molequi.load(folder)
     with torch.random.fork_rng():
         untrained = build(config, data)
