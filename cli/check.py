@@ -49,6 +49,15 @@ Precision = Annotated[
     ),
 ]
 
+_SCALE = (
+    "Values are errors relative to the scale of an output, its change when atoms move by 0.2 Å, "
+    "where not said otherwise."
+)
+_SCALE_OF_DYNAMICS = (
+    "Values are errors relative to the size of what is compared; a law that the model was not made "
+    "for fails."
+)
+
 
 def check(
     model: options.ModelOrNone = None,
@@ -187,7 +196,4 @@ def _print_measurements(subject: str, measurements: Mapping[str, Measurement]) -
         if failed
         else f"All {len(rows)} tests passed."
     )
-    line(
-        "Values are errors relative to the scale of an output, its change when atoms move by "
-        "0.2 Å, where not said otherwise."
-    )
+    line(_SCALE_OF_DYNAMICS if "time_reversal" in measurements else _SCALE)

@@ -66,7 +66,7 @@ def with_forces(
 
 
 def _strained(graph: AtomGraph) -> tuple[AtomGraph, Tensor]:
-    """Return a graph as a strain of zero leaves it, and that strain (B, 3, 3), to differentiate by."""
+    """Return a graph under a strain of zero, and that strain (B, 3, 3), to differentiate by."""
     strain = torch.zeros_like(graph.cell).requires_grad_(True)
     symmetric = 0.5 * (strain + strain.transpose(1, 2))
     moved = graph.positions + torch.einsum("ni,nij->nj", graph.positions, symmetric[graph.batch])
