@@ -167,6 +167,11 @@ def _check_ensemble(config: Config, where: str) -> None:
                 "leave it out"
             )
         return
+    if config.members == "heads" and config.freeze == "model":
+        raise UserError(
+            f"{where}: members=heads is another energy than that of {config.init}, which "
+            "freeze=model keeps as it is; set freeze=backbone, or leave it out"
+        )
     spreads = [row.name for row in config.targets() if row.spread_of]
     if spreads:
         raise UserError(

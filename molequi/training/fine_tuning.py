@@ -21,6 +21,8 @@ from molequi.models.ensemble import member
 from molequi.models.molecular import MolecularModel
 from molequi.models.physics import NO_PHYSICS, Physics
 from molequi.models.zoo import resolve_model
+from molequi.nn.heads.committee import CommitteeHead
+from molequi.nn.heads.pooling import EnergyHead
 from molequi.properties import Property
 from molequi.training.config import Config
 from molequi.training.total_charge import needs_charges
@@ -160,9 +162,15 @@ def _as_read_by(source: MolecularModel, row: Property, outputs: Sequence[Propert
 
 
 def _copy_heads(old: nn.ModuleDict, new: nn.ModuleDict) -> list[str]:
-    """Copy the weights of heads of one name and type; returns the names."""
+    """Copy the weights of heads of one name and type, and into a committee; returns the names."""
     kept = [name for name, head in new.items() if name in old and type(head) is type(old[name])]
-    renewed = sorted(set(old) & set(new) - set(kept))
+    widened = []
+    for name, head in new.items():
+        before = old[name] if name in old else None
+        if isinstance(head, CommitteeHead) and type(before) is EnergyHead:
+            head.begin_from(before)
+            widened.append(name)
+    renewed = sorted(set(old) & set(new) - set(kept) - set(widened))
     if renewed:
         logger.warning(
             "readouts of another kind than a training has, of which nothing is kept: %s",
@@ -171,4 +179,4 @@ def _copy_heads(old: nn.ModuleDict, new: nn.ModuleDict) -> list[str]:
     for name in kept:
         # What a head has for its companions alone may be new, or no longer needed.
         new[name].load_state_dict(old[name].state_dict(), strict=False)
-    return kept
+    return [*kept, *widened]

@@ -26,7 +26,7 @@ from molequi.training.doubt import nothing, squared_sizes
 # Part of a run after which the forces of the members are asked for.
 FORCES_FROM = 0.8
 # Beside the loss of the mean, whose network it shares.
-_WEIGHT = 0.1
+_WEIGHT = 0.01
 # Variance, (1 meV)^2 or (1 meV/Å)^2, that every deviation has at least: that of a lone atom is zero
 # by symmetry.
 _SMALLEST = 1e-6

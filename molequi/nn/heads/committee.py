@@ -27,6 +27,18 @@ class CommitteeHead(EnergyHead):
         super().__init__(target, features, companions)
         self.readout = TensorReadout(Irreps("+".join(["0e"] * target.members)), features)
 
+    def begin_from(self, head: EnergyHead) -> None:
+        """Take the weights of a trained head for every readout, each parted from it by a little.
+
+        A tenth of what the readout was born with: readouts that are alike would stay so.
+        """
+        state = head.state_dict()
+        for number, network in enumerate(self.readout.networks):
+            for name, weight in network.named_parameters():
+                old = state[f"readout.networks.0.{name}"]
+                state[f"readout.networks.{number}.{name}"] = old + 0.1 * weight.detach().to(old)
+        self.load_state_dict(state, strict=False)
+
     def forward(self, features: NodeFeatures, molecules: Molecules) -> dict[str, Tensor]:
         """Return what `EnergyHead` does, and {energy[members]: (K, B), eV, float64}."""
         scales = self.scale.expand(self.target.members)
