@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from molequi.runtime.files import written_by_rename
 
@@ -141,6 +141,10 @@ def reliability(
         axes.plot(ends, ends, color=_ORANGE, linewidth=1.0)
         axes.plot(x[is_drawn], y[is_drawn], color=_BLUE, marker="o", markersize=4, linewidth=1.0)
         axes.set(xscale="log", yscale="log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
     axes.set(xlabel=f"{label} ({unit})", ylabel=f"{100 * share:.0f} % of the errors below ({unit})")
     axes.grid(visible=True, which="both", alpha=0.25)
     save_figure(figure, path)
@@ -154,7 +158,7 @@ def coverage(shares: Sequence[float], held: Mapping[str, Sequence[float]], path:
     """
     figure = Figure(figsize=_SQUARE)
     axes = figure.add_axes((0.15, 0.12, 0.81, 0.84))
-    axes.plot([0, 100], [0, 100], color=_ORANGE, linewidth=1.0)
+    axes.plot([0, 100], [0, 100], color="0.6", linewidth=1.0, linestyle="--")
     meant = 100 * np.array(shares)
     for number, (name, values) in enumerate(held.items()):
         marker = "os^Dv"[number % 5]

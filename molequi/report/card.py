@@ -62,10 +62,26 @@ def model_facts(description: Mapping[str, Any]) -> Markup:
             ("structures trained on", training.get("n_structures")),
             ("began from", training.get("init")),
             ("network", str(description["architecture"])),
+            ("members", _members(description)),
+            ("doubt fixed by", _calibrated(training)),
             *((words, value) for words, value in sizes if isinstance(value, int | float)),
             ("precision", str(description["dtype"])),
         ]
     )
+
+
+def _members(description: Mapping[str, Any]) -> str | None:
+    """Say how many models or heads it is the mean of, where it is one."""
+    heads = max((row.get("members", 1) for row in description["properties"]), default=1)
+    if "members" in description:
+        return f"{description['members']} models"
+    return f"{heads} heads" if heads > 1 else None
+
+
+def _calibrated(training: Mapping[str, Any]) -> str | None:
+    """Say which structures took the spreads to errors."""
+    rows = list(training.get("calibration", {}).values())
+    return f"{rows[0]['structures']} structures ({rows[0]['part']})" if rows else None
 
 
 def error_table(result: Mapping[str, Mapping[str, Any]]) -> Markup:

@@ -109,7 +109,7 @@ def coverage(held: Mapping[str, Mapping[str, float | None]]) -> Markup | None:
         values = {float(share): value for share, value in shares.items() if value is not None}
         x, y = np.array(list(values)), 100 * np.array(list(values.values()))
         if len(x):
-            lines.append(Series(name.replace("_", " "), x, y, "points", tone=len(lines)))
+            lines.append(Series(name.replace("_", " "), x, y, tone=len(lines)))
     if not lines:
         return None
     ends = np.array([0.0, 100.0])
@@ -118,7 +118,8 @@ def coverage(held: Mapping[str, Mapping[str, float | None]]) -> Markup | None:
         "sure of itself, above it too careful."
     )
     labels = Labels("Calibration of the doubt", "meant to hold (%)", "hold (%)", caption)
-    return chart(labels, [*lines, Series("", ends, ends, "guide", tone=1)], is_square=True)
+    guide = Series("", ends, ends, "guide", tone=len(lines))
+    return chart(labels, [*lines, guide], is_square=True)
 
 
 def reliability(one: Compared, spreads: np.ndarray) -> Markup | None:
