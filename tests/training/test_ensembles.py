@@ -46,7 +46,7 @@ def config(tmp_path_factory, toy_frames, toy_config, toy_splits):
     return toy_config(
         ensemble=3,
         data={"path": str(path), "split": {"kind": "stored"}},
-        training={"epochs": 3, "seed": 5},
+        training={"epochs": 2, "seed": 5},
     )
 
 
