@@ -76,7 +76,7 @@ def test_the_doubts_of_the_table_are_those_of_the_trajectories(learned):
     assert int(learned.rows[1]["frames"]) == len(frames)
 
 
-@pytest.mark.parametrize("ends_at", [2, 7])
+@pytest.mark.parametrize("ends_at", [pytest.param(2, marks=pytest.mark.long), 7])
 def test_an_ended_run_goes_on_to_the_same_model(learned, tmp_path, water, doubting, emt, ends_at):
     """Without computing a label twice."""
     output, emt.ends_at = tmp_path / "here", ends_at
