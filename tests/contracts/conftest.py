@@ -24,7 +24,7 @@ ORGANIC = (1, 6, 7, 8)
 CUTOFF = 4.5
 # Largest error of an output relative to its largest value: rounding, with room for sums over atoms.
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 5e-5}
-KINDS = ("natural", "full", "products", "invariants")
+KINDS = ("natural", "full", "products", "symmetric", "invariants")
 
 
 def declared(irreps: str, *, per_atom: bool = False, extensive: bool = True) -> Property:
@@ -60,6 +60,7 @@ HEADS = {
         declare("is_right", irreps="0o", unit="1", per_atom=True, binary=True),
     ),
     "products": ("energy", "dipole", "homo"),
+    "symmetric": ("energy", "dipole"),
     "invariants": (
         "energy",
         "charges",
