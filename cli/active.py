@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molequi.cli import completion, options
+from molequi.cli import dynamics_options as moving
 from molequi.cli.exits import ExitCode
 from molequi.cli.output import line, print_json, print_table, say
 from molequi.errors import UserError
@@ -72,9 +73,8 @@ Doubt = Annotated[
     ),
 ]
 Copies = Annotated[int, typer.Option("--copies", min=1, help="Of each structure, that move.")]
-Temperature = Annotated[float, typer.Option("--temperature", "-t", min=0, help="K, of dynamics.")]
-Timestep = Annotated[float, typer.Option("--timestep", help="fs.")]
-Steps = Annotated[int, typer.Option("--steps", "-n", min=1, help="Of dynamics, in a round.")]
+Temperature = Annotated[float, moving.temperature("of dynamics", least=0)]
+Steps = Annotated[int, moving.steps("Of dynamics, in a round.", least=1)]
 Interval = Annotated[
     int, typer.Option("--interval", min=1, help="Steps between frames to choose from.")
 ]
@@ -92,7 +92,7 @@ def active(
     calculator: Calculator = None, model: StartModel = None, data: Data = None,
     config: Config = "extxyz", rounds: Rounds = 10, labels: Labels = 200,
     per_round: PerRound = 20, doubt: Doubt = 0.1, copies: Copies = 8,
-    temperature: Temperature = 300.0, timestep: Timestep = 0.5, steps: Steps = 2000,
+    temperature: Temperature = 300.0, timestep: moving.Timestep = 0.5, steps: Steps = 2000,
     interval: Interval = 20, charge: options.Charge = None, processes: Processes = None,
     output: Output = Path("active"), device: options.DeviceOption = options.Device.cpu,
     seed: options.Seed = 0, overwrite: options.Overwrite = False, json: options.Json = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from molequi.cli import dynamics_options as moving
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
 from molequi.cli.loading import load_calculator, read_several
@@ -62,10 +63,7 @@ ThermostatOption = Annotated[
     ),
 ]
 Temperature = Annotated[
-    float,
-    typer.Option(
-        "--temperature", "-t", min=0, help="K, of the first velocities, and of the thermostat."
-    ),
+    float, moving.temperature("of the first velocities, and of the thermostat", least=0)
 ]
 Ramp = Annotated[
     str | None,
@@ -89,10 +87,7 @@ Constrain = Annotated[
         "May be repeated.",
     ),
 ]
-Timestep = Annotated[float, typer.Option("--timestep", help="fs.")]
-Steps = Annotated[
-    int, typer.Option("--steps", "-n", min=0, help="In all, those before a restart included.")
-]
+Steps = Annotated[int, moving.steps("In all, those before a restart included.", least=0)]
 Interval = Annotated[int, typer.Option("--interval", min=1, help="Steps between frames.")]
 Friction = Annotated[float, typer.Option("--friction", help="1/fs, of langevin.")]
 ThermostatTime = Annotated[
@@ -115,7 +110,7 @@ def md(
     model: options.Model = "organic", ensemble: EnsembleOption = Ensemble.nve,
     thermostat: ThermostatOption = Thermostat.langevin, temperature: Temperature = 300.0,
     ramp: Ramp = None, pressure: Pressure = 1.0, cell: CellOption = Cell.isotropic,
-    constrain: Constrain = None, timestep: Timestep = 0.5, steps: Steps = 1000,
+    constrain: Constrain = None, timestep: moving.Timestep = 0.5, steps: Steps = 1000,
     interval: Interval = 10, friction: Friction = 0.01, thermostat_time: ThermostatTime = 100.0,
     barostat_time: BarostatTime = 1000.0, max_doubt: MaxDoubt = None,
     output: options.Output = None, restart: Restart = False, charge: options.Charge = None,

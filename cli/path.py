@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from molequi.cli import dynamics_options as moving
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
 from molequi.cli.loading import load_calculator, read_one
@@ -25,18 +26,13 @@ B = Annotated[
     str, typer.Argument(metavar="B", show_default=False, help="The end, of the same atoms.")
 ]
 Images = Annotated[int, typer.Option("--images", help="Between the ends.")]
-Fmax = Annotated[float, typer.Option("--fmax", help="eV/Å, of the band.")]
-Steps = Annotated[int, typer.Option("--steps", "-n", help="At most, of the band.")]
+Fmax = Annotated[float, moving.fmax("of the band")]
+Steps = Annotated[int, moving.steps("At most, of the band.")]
 NoRelax = Annotated[bool, typer.Option("--no-relax", help="Take A and B as they are.")]
 Match = Annotated[
     bool, typer.Option("--match", help="Put B's atoms in the order that fits A best.")
 ]
-Folder = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", "-o", show_default=False, help="Folder for path.xyz, saddle.xyz, mode.xyz, ..."
-    ),
-]
+Folder = Annotated[Path | None, moving.folder("Folder for path.xyz, saddle.xyz, mode.xyz, ...")]
 
 
 def path(

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from molequi.cli import dynamics_options as moving
 from molequi.cli import options
 from molequi.cli.bars import Bar
 from molequi.cli.exits import ExitCode
@@ -26,11 +25,8 @@ _COLUMNS = {
     "converged": "converged",
 }
 
-Fmax = Annotated[
-    float,
-    typer.Option("--fmax", help="eV/Å, the largest force on an atom of a relaxed structure."),
-]
-Steps = Annotated[int, typer.Option("--steps", "-n", min=0, help="At most.")]
+Fmax = Annotated[float, moving.fmax("the largest force on an atom of a relaxed structure")]
+Steps = Annotated[int, moving.steps("At most.", least=0)]
 
 
 def relax(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from molequi.cli import dynamics_options as moving
 from molequi.cli import options
 from molequi.cli.bars import Bar
 from molequi.cli.exits import ExitCode
@@ -40,14 +41,9 @@ Stop = Annotated[
 ]
 Points = Annotated[int, typer.Option("--points", help="Both ends included.")]
 Rigid = Annotated[bool, typer.Option("--rigid", help="Move one side as a piece, relax nothing.")]
-Fmax = Annotated[float, typer.Option("--fmax", help="eV/Å, of the relaxation of every point.")]
-Steps = Annotated[int, typer.Option("--steps", "-n", min=1, help="At most, for every point.")]
-Folder = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", "-o", show_default=False, help="Folder for scan.xyz, scan.csv, scan.png."
-    ),
-]
+Fmax = Annotated[float, moving.fmax("of the relaxation of every point")]
+Steps = Annotated[int, moving.steps("At most, for every point.", least=1)]
+Folder = Annotated[Path | None, moving.folder("Folder for scan.xyz, scan.csv, scan.png.")]
 
 
 def scan(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from molequi.cli import dynamics_options as moving
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
 from molequi.cli.loading import load_calculator, load_network, read_one
@@ -67,11 +68,9 @@ Conformers = Annotated[
 ]
 Temperature = Annotated[
     float | None,
-    typer.Option(
-        "--temperature",
-        "-t",
-        show_default=False,
-        help="K, of the Boltzmann mean, 298.15 by default; of a trajectory that has none.",
+    moving.temperature(
+        "of the Boltzmann mean, 298.15 by default; of a trajectory that has none",
+        shown=False,
     ),
 ]
 Gibbs = Annotated[
@@ -99,24 +98,18 @@ Interval = Annotated[
         help="fs, between the frames of a trajectory that does not say.",
     ),
 ]
-NoRelax = Annotated[bool, typer.Option("--no-relax", help="Take the geometry as it is.")]
-Folder = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", "-o", show_default=False, help="Folder for spectrum.csv, .png, sticks.csv."
-    ),
-]
+Folder = Annotated[Path | None, moving.folder("Folder for spectrum.csv, .png, sticks.csv.")]
 
 
 def spectrum(
     input_: options.Input = None, *, smiles: options.OneSmiles = None, kind: KindOption = Kind.ir,
     trajectory: FromTrajectory = False, model: options.Model = "organic", optics: Optics = None,
     conformers: Conformers = 1, temperature: Temperature = None, gibbs: Gibbs = False,
-    no_relax: NoRelax = False, scale: Scale = 1.0, width: Width = 10.0, shape: ShapeOption = None,
-    low: Low = 0.0, high: High = 4200.0, correction: CorrectionOption = Correction.harmonic,
-    interval: Interval = None, output: Folder = None, charge: options.Charge = None,
-    json: options.Json = False, unsafe: options.Unsafe = False,
-    device: options.DeviceOption = options.Device.cpu,
+    no_relax: moving.NoRelax = False, scale: Scale = 1.0, width: Width = 10.0,
+    shape: ShapeOption = None, low: Low = 0.0, high: High = 4200.0,
+    correction: CorrectionOption = Correction.harmonic, interval: Interval = None,
+    output: Folder = None, charge: options.Charge = None, json: options.Json = False,
+    unsafe: options.Unsafe = False, device: options.DeviceOption = options.Device.cpu,
     dtype: options.DtypeOption = options.Dtype.float64, seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
 ) -> int:  # fmt: skip

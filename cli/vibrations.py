@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from molequi.cli import dynamics_options as moving
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
 from molequi.cli.loading import load_calculator, read_one
@@ -14,11 +15,8 @@ from molequi.cli.output import STDERR, line, print_json, print_table, say
 from molequi.cli.records import print_notes
 from molequi.errors import UserError
 
-NoRelax = Annotated[bool, typer.Option("--no-relax", help="Take the geometry as it is.")]
-Fmax = Annotated[float, typer.Option("--fmax", help="eV/Å, of the relaxation.")]
-Temperature = Annotated[
-    float, typer.Option("--temperature", "-t", help="K, of the thermochemistry.")
-]
+Fmax = Annotated[float, moving.fmax("of the relaxation")]
+Temperature = Annotated[float, moving.temperature("of the thermochemistry")]
 Pressure = Annotated[float, typer.Option("--pressure", help="bar, of the ideal gas.")]
 SymmetryNumber = Annotated[
     int | None,
@@ -31,12 +29,7 @@ SymmetryNumber = Annotated[
 Films = Annotated[
     bool, typer.Option("--films", help="Write each mode as a film, films/mode_000.xyz, too.")
 ]
-Folder = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", "-o", show_default=False, help="Folder for frequencies.csv, modes.xyz, ..."
-    ),
-]
+Folder = Annotated[Path | None, moving.folder("Folder for frequencies.csv, modes.xyz, ...")]
 
 _ENERGIES = {"U": "internal_energy", "H": "enthalpy", "G": "gibbs_energy"}
 _FORMS = {"harmonic": "harmonic", "quasi-RRHO (Grimme)": "quasi_harmonic"}
@@ -44,7 +37,7 @@ _FORMS = {"harmonic": "harmonic", "quasi-RRHO (Grimme)": "quasi_harmonic"}
 
 def vibrations(
     input_: options.Input = None, *, smiles: options.OneSmiles = None,
-    model: options.Model = "organic", no_relax: NoRelax = False, fmax: Fmax = 1e-3,
+    model: options.Model = "organic", no_relax: moving.NoRelax = False, fmax: Fmax = 1e-3,
     temperature: Temperature = 298.15, pressure: Pressure = 1.01325,
     symmetry_number: SymmetryNumber = None, films: Films = False, output: Folder = None,
     charge: options.Charge = None, add_hydrogens: options.AddHydrogens = False,
