@@ -48,7 +48,7 @@ class _Elastic(NEB):
         )
         self._places, self._forces = np.zeros(0), np.zeros(0)
 
-    def set_positions(self, positions: np.ndarray) -> None:  # type: ignore[override]  # as NEB has it
+    def set_positions(self, positions: np.ndarray) -> None:  # type: ignore[override]
         """Move the images between the ends."""
         super().set_positions(positions)
         _lay_upon_each_other(self.images)

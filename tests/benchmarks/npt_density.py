@@ -65,6 +65,15 @@ def water() -> Atoms:
     return atoms
 
 
+def with_volume(atoms: Atoms, volume: float) -> Atoms:
+    """Return a cube of another volume, Å³, whose molecules (O H H) moved as they are."""
+    scaled = atoms.copy()
+    factor = (volume / atoms.get_volume()) ** (1.0 / 3.0)
+    scaled.set_cell(factor * atoms.cell.array)
+    scaled.positions += np.repeat((factor - 1.0) * atoms.positions[::3], 3, axis=0)
+    return scaled
+
+
 def columns(path: Path, *names: str) -> np.ndarray:
     """Return columns of a log, (names, rows), without its first fifth."""
     with path.open(encoding="utf-8", newline="") as file:
@@ -138,9 +147,8 @@ def measure(calculator: Calculator, arguments: argparse.Namespace) -> None:
     last = Atoms(read(folder / f"{name}_npt.traj", index=-1))
     at, pressures, errors = [], [], []
     for strain in _STRAINS:
-        scaled = last.copy()
         at.append(mean * (1.0 + strain))
-        scaled.set_cell(3 * [at[-1] ** (1.0 / 3.0)], scale_atoms=True)
+        scaled = with_volume(last, at[-1])
         nvt = MDSettings(
             "nvt", KELVIN[name], steps=round(2000 * arguments.each), thermostat="bussi", **common
         )
