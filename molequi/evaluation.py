@@ -45,7 +45,6 @@ def evaluate(
     """Return the errors of a model on labelled structures, None where undefined.
 
     Of a run of dynamics, without data: {value, unit} of what `hamiltonian.evaluation` measures.
-
     By property: {mae, rmse, max, r2, unit, count, baseline_mae}; by spread such as `forces_std`
     {coverage, rank_correlation, mean_spread, spread_of, unit, count}.
     data: frames, a labelled file, a data set such as `qm9`, or None for the data that the run
@@ -58,10 +57,7 @@ def evaluate(
     if isinstance(model, MolecularModel):
         network, run = model, None
     elif data is None and (is_saved_dynamics(model) or is_run_of_dynamics(model)):
-        if device != "cpu" or dtype not in (None, "float64"):
-            raise UserError(
-                "dynamics are followed on the CPU in float64; leave device and dtype out"
-            )
+        _refuse_precision(device, dtype)
         return _evaluate_dynamics(model, split, plots)
     else:
         network = load(model, device=device, dtype=dtype)
@@ -74,6 +70,11 @@ def evaluate(
         training.draw_errors(evaluation, plots)
         _write_table(plots / "predictions.csv", evaluation, labelled, data, run)
     return evaluation.result
+
+
+def _refuse_precision(device: str, dtype: str | None) -> None:
+    if device != "cpu" or dtype not in (None, "float64"):
+        raise UserError("dynamics are followed on the CPU in float64; leave device and dtype out")
 
 
 def _evaluate_dynamics(

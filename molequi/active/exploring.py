@@ -44,7 +44,7 @@ class Explored(NamedTuple):
         by_doubt = len(self.stopped) - len(others)
         said = [f"{by_doubt} where the doubt was too high"] if by_doubt else []
         if others:
-            said.append(f"{len(others)} that left physics, such as {others[0]}")
+            said.append(f"{len(others)} that left physics ({others[0].partition(': ')[2]})")
         return " and ".join(said)
 
 
