@@ -24,6 +24,14 @@ def journal_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.journal")
 
 
+def may_replace(output: Path, *, overwrite: bool) -> bool:
+    """Tell whether an output may be replaced: also where it lies beside the journal of its run.
+
+    That run ended when all was written, before it could take the journal away.
+    """
+    return overwrite or is_unfinished(output)
+
+
 def is_unfinished(output: Path) -> bool:
     """Tell whether a run to an output was interrupted.
 

@@ -15,7 +15,7 @@ from ase.io.extxyz import write_xyz
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.folders import folder_by_rename
-from molequi.runtime.journal import is_unfinished, journal_path
+from molequi.runtime.journal import journal_path, may_replace
 from molequi.runtime.plain import json_text
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.charts import draw_profile
@@ -46,8 +46,6 @@ def run_path(
     imaginary_cm1, is_first_order, positions; None where the path has no top), converged, fmax,
     steps, matched, labels.
     """
-    # A folder beside a journal is that of a run which ended before it could take the journal away.
-    overwrite = overwrite or (output is not None and is_unfinished(Path(output)))
     band, calculator = find_path(
         a, b, model, settings, output=output, overwrite=overwrite, progress=progress
     )
@@ -119,7 +117,8 @@ def _write(
     overwrite: bool,
 ) -> None:
     """Write path.xyz, path.csv, path.png, result.json and, with a top, saddle.xyz, mode.xyz."""
-    with folder_by_rename(output, overwrite=overwrite) as folder:
+    again = may_replace(output, overwrite=overwrite)
+    with folder_by_rename(output, overwrite=again) as folder:
         with (folder / "path.xyz").open("w", encoding="utf-8") as file:
             for number, image in enumerate(band.images):
                 write_xyz(file, _frame(image, {"image": number}))

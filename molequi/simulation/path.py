@@ -23,7 +23,7 @@ from molequi.errors import UserError
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.files import check_output
-from molequi.runtime.journal import LineJournal, is_unfinished, journal_path
+from molequi.runtime.journal import LineJournal, journal_path, may_replace
 from molequi.simulation.band import Progress, settle
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.matching import (
@@ -94,7 +94,7 @@ def find_path(
     """
     settings = settings or PathSettings()
     if output is not None:
-        check_output(output, overwrite=overwrite or is_unfinished(Path(output)))
+        check_output(output, overwrite=may_replace(Path(output), overwrite=overwrite))
     calculator = as_calculator(model, dtype=torch.float64)
     first, last = first_atoms(a), first_atoms(b)
     matched = _put_in_order(first, last, match_atoms=settings.match_atoms)

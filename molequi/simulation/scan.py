@@ -17,7 +17,7 @@ from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.files import check_output
 from molequi.runtime.folders import folder_by_rename
-from molequi.runtime.journal import is_unfinished, journal_path
+from molequi.runtime.journal import journal_path, may_replace
 from molequi.runtime.plain import json_text
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.charts import draw_profile
@@ -41,9 +41,7 @@ def run_scan(
     _kj_mol, _kcal_mol (highest less lowest), labels.
     """
     if output is not None:
-        # A folder beside a journal is that of a run which ended before it took the journal away.
-        overwrite = overwrite or is_unfinished(Path(output))
-        check_output(output, overwrite=overwrite)
+        check_output(output, overwrite=may_replace(Path(output), overwrite=overwrite))
     atoms = first_atoms(structure)
     atoms.calc = calculator = as_calculator(model)
     coordinate = parse_coordinate(settings.atoms, settings.kind, len(atoms))
@@ -78,7 +76,8 @@ def _write(
     """Write scan.xyz, scan.csv, scan.png and result.json."""
     name = f"{coordinate.kind} {coordinate.text} ({coordinate.unit})"
     columns = ("value", "energy", "relative_ev", "relative_kj_mol", "relative_kcal_mol")
-    with folder_by_rename(output, overwrite=overwrite) as folder:
+    again = may_replace(output, overwrite=overwrite)
+    with folder_by_rename(output, overwrite=again) as folder:
         with (folder / "scan.xyz").open("w", encoding="utf-8") as file:
             for point in result["points"]:
                 frame = Atoms(atoms.numbers, point["positions"], cell=atoms.cell, pbc=atoms.pbc)
