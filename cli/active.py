@@ -172,8 +172,8 @@ def _report(found: Learned, *, json: bool) -> None:
         places = {"model": str(found.model), "labelled": str(found.labelled)}
         print_json({**found._asdict(), **places, "rows": rows})
         return
-    rows = [tuple(_cell(row[name]) for name in _COLUMNS) for row in found.rows]
-    print_table("Rounds (eV/Å)", tuple(_COLUMNS.values()), rows)
+    cells = [tuple(_cell(row[name]) for name in _COLUMNS) for row in found.rows]
+    print_table("Rounds (eV/Å)", tuple(_COLUMNS.values()), cells)
     line(f"{found.reason}; {found.n_labels} labels")
     line(f"model: {found.model}; labelled structures: {found.labelled}")
 

@@ -52,7 +52,6 @@ def with_forces(
             inputs,
             retain_graph=create_graph or apart is not None,
             create_graph=create_graph,
-            allow_unused=True,
             materialize_grads=True,
         )
         if apart is not None:

@@ -56,12 +56,7 @@ def run_path(
     result = {
         **calculator.labels(band.images[0]),
         **_energies(profile, band, saddle),
-        "images": [
-            {"place": place, "relative_ev": energy, "positions": image.positions}
-            for place, energy, image in zip(
-                profile.places.tolist(), profile.energies.tolist(), band.images, strict=True
-            )
-        ],
+        "images": _listed(band, profile),
         "saddle": None if saddle is None else _described(saddle),
         "converged": band.converged,
         "fmax": band.fmax,
@@ -73,6 +68,15 @@ def run_path(
         _write(Path(output), band, profile, saddle, result, overwrite=overwrite)
         journal_path(Path(output)).unlink()
     return result
+
+
+def _listed(band: Band, profile: _Profile) -> list[dict[str, Any]]:
+    return [
+        {"place": place, "relative_ev": energy, "positions": image.positions}
+        for place, energy, image in zip(
+            profile.places.tolist(), profile.energies.tolist(), band.images, strict=True
+        )
+    ]
 
 
 def _profile(band: Band) -> _Profile:

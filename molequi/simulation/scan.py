@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +51,7 @@ def run_scan(
     moving_atoms(atoms, coordinate, rigid=settings.rigid)
     points = scan_points(atoms, coordinate, values, settings, output, progress)
     energies = np.array([point["energy"] for point in points])
-    points = [
-        {**point, **in_three_units("relative", above)}
-        for point, above in zip(points, (energies - energies.min()).tolist(), strict=True)
-    ]
+    points = _with_relative_energies(points, energies)
     result = {
         **labels,
         **coordinate.described(),
@@ -68,6 +65,16 @@ def run_scan(
         _write(Path(output), atoms, coordinate, result, overwrite=overwrite)
         journal_path(Path(output)).unlink()
     return result
+
+
+def _with_relative_energies(
+    points: Sequence[Mapping[str, Any]], energies: np.ndarray
+) -> list[dict[str, Any]]:
+    above = (energies - energies.min()).tolist()
+    return [
+        {**point, **in_three_units("relative", energy)}
+        for point, energy in zip(points, above, strict=True)
+    ]
 
 
 def _write(
