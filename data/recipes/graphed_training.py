@@ -45,7 +45,7 @@ from molequi.errors import NotConvergedError, UserError
 from molequi.models.checkpoint import save_model
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.device import as_device
-from molequi.training.calibration import calibrate, without_calibration
+from molequi.training.calibration import Held, calibrate, without_calibration
 from molequi.training.config import Config, load_config
 from molequi.training.doubt import compared_rows, doubt_heads
 from molequi.training.evaluation import evaluate_frames
@@ -245,7 +245,7 @@ def finish(model: MolecularModel, prepared: Prepared, output: Path) -> None:
     names = [row.name for row in compared_rows(config.targets())]
     if doubt_heads(model):
         held_out = evaluate_frames(without_calibration(model), valid, names=names)
-        calibrate(model, held_out.doubted)
+        calibrate(model, held_out.doubted, Held("valid", len(valid)))
     save_model(model, output)
     table = final_table(evaluate_frames(model, valid, names=names).result)
     LOG.info("errors on the %d validation structures:\n%s", len(valid), table)
