@@ -20,9 +20,10 @@ class Target(str, Enum):
 
     metatomic = "metatomic"
     aoti = "aoti"
+    mliap = "mliap"
 
 
-SUFFIXES = {Target.metatomic: ".pt", Target.aoti: ".pt2"}
+SUFFIXES = {Target.metatomic: ".pt", Target.aoti: ".pt2", Target.mliap: ".pkl"}
 
 
 Exported = Annotated[
@@ -55,12 +56,13 @@ def export(
     dtype: options.DtypeOption = None,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Write a model as a file that runs without molequi, far energies and all.
+    """Write a model as a file of another program.
 
     `metatomic` (.pt) is for LAMMPS, GROMACS, PLUMED, i-PI, torch-sim and ASE, where they are built
     with metatomic. `aoti` (.pt2) is an AOTInductor package for programs in C++, compiled for this
-    machine's CPU, which takes minutes. Forces are compared with the model's before a file is
-    written.
+    machine's CPU, which takes minutes. Both run without molequi, far energies and all, and forces
+    are compared with the model's before a file is written. `mliap` (.pkl) is for LAMMPS'
+    `pair_style mliap unified` beside an installed molequi, of models without far energies.
     """
     from molequi.runtime.files import check_output
 
@@ -70,13 +72,26 @@ def export(
         raise UserError(f"the output {output} has no known format; use {suffix}")
     check_output(output, overwrite=overwrite)
     if periodic and to is not Target.aoti:
-        raise UserError("--periodic is for --to aoti; a metatomic file is for both kinds")
-    writer = _aoti_writer(periodic) if to is Target.aoti else _metatomic_writer()
+        raise UserError(f"--periodic is for --to aoti; a {to.value} file is for both kinds")
+    if charge and to is Target.mliap:
+        raise UserError("--charge is not for --to mliap, whose models do not know the charge")
+    writer = _writer(to, charge, periodic)
 
     from molequi.models.zoo import load
 
-    writer(load(model, dtype=options.precision(dtype)), output, total_charge=charge)
-    say(f"{model}, for systems of total charge {charge} e, written to {output}")
+    writer(load(model, dtype=options.precision(dtype)), output)
+    systems = "" if to is Target.mliap else f", for systems of total charge {charge} e,"
+    say(f"{model}{systems} written to {output}")
+
+
+def _writer(to: Target, charge: int, periodic: bool) -> Callable[..., None]:
+    """Return what writes a model to a path."""
+    if to is Target.mliap:
+        from molequi.engines.lammps_mliap import export_mliap
+
+        return export_mliap
+    writer = _aoti_writer(periodic) if to is Target.aoti else _metatomic_writer()
+    return functools.partial(writer, total_charge=charge)
 
 
 def _metatomic_writer() -> Callable[..., None]:

@@ -167,7 +167,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "engines",
         "ase_plugin replicas ipi_driver ipi_socket lammps_fix openmm_potential torchsim traced "
-        "metatomic_export aoti_export",
+        "metatomic_export aoti_export lammps_domain lammps_mliap",
     ),
     ("", "__main__"),
 )

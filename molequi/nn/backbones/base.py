@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -74,6 +74,15 @@ class NodeFeatures(NamedTuple):
     distances: Tensor
     envelope: Tensor
     vectors: Tensor | None = None
+
+
+# What features (N, M, C) go through between two layers, where atoms are spread over processes.
+BetweenLayers = Callable[[Tensor], Tensor]
+
+
+def unchanged(features: Tensor) -> Tensor:
+    """Return the features: the exchange of a process that has all atoms."""
+    return features
 
 
 class BackboneBase(nn.Module, abc.ABC):

@@ -11,14 +11,16 @@ from torch import Tensor, nn
 
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
-from molequi.kernels import edges_of, inplace, threads
+from molequi.kernels import Edges, edges_of, inplace, threads
 from molequi.kernels.species_rows import rows_of_species
 from molequi.nn.backbones.base import (
+    BetweenLayers,
     Capabilities,
     NodeFeatures,
     check_choice,
     check_kernels,
     settings_of,
+    unchanged,
 )
 from molequi.nn.backbones.mace_radial import MaceRadial
 from molequi.nn.mace.frozen.network import FrozenMace
@@ -117,16 +119,23 @@ class MaceBackbone(MaceRadial):
 
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions and cell."""
-        species, vectors = self.species_of_number[graph.atomic_numbers], edge_vectors(graph)
+        return self.forward_along(edge_vectors(graph), graph, edges_of(graph))
+
+    def forward_along(
+        self, vectors: Tensor, graph: AtomGraph, edges: Edges, exchange: BetweenLayers = unchanged
+    ) -> NodeFeatures:
+        """Compute what `forward` does along edge vectors: see `SphericalBackbone`."""
+        species = self.species_of_number[graph.atomic_numbers]
         # A zero vector gets length 1e-6 Å and a zero gradient instead of an undefined direction.
         lengths = vectors.square().sum(dim=1).clamp(min=1e-12).sqrt()
         distances = lengths.to(self.dtype)
         harmonics = spherical_harmonics((vectors / lengths[:, None]).to(self.dtype), self.l_max)
         radial = self.radial(distances, species, graph.edge_index)
-        edges = edges_of(graph)._replace(kinds=radial.kinds)
+        edges = edges._replace(kinds=radial.kinds)
         inputs = EdgeInputs(edges, harmonics, distances, radial.scalars)
-        features, outputs = rows_of_species(species, self.embedding)[:, None, :], []
+        features, outputs = rows_of_species(species, self.embedding)[:, None, :], list[Tensor]()
         for layer, of_layer in zip(self.layers, radial.layers, strict=True):
+            features = exchange(features) if outputs else features
             features = layer(features, inputs, species, of_layer)
             outputs.append(features)
         invariants = torch.cat([of_layer[:, 0] for of_layer in outputs], dim=1)

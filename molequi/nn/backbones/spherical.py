@@ -14,11 +14,13 @@ from molequi.kernels import Edges, edges_of, inplace, threads
 from molequi.kernels.species_rows import rows_of_species
 from molequi.nn.backbones.base import (
     BackboneBase,
+    BetweenLayers,
     Capabilities,
     NodeFeatures,
     check_choice,
     check_kernels,
     settings_of,
+    unchanged,
 )
 from molequi.nn.backbones.layer_irreps import irreps_of_layers
 from molequi.nn.contraction import SymmetricContraction
@@ -184,15 +186,19 @@ class SphericalBackbone(BackboneBase):
         """Compute node features; differentiable in positions and cell."""
         return self.forward_along(edge_vectors(graph), graph, edges_of(graph))
 
-    def forward_along(self, vectors: Tensor, graph: AtomGraph, edges: Edges) -> NodeFeatures:
+    def forward_along(
+        self, vectors: Tensor, graph: AtomGraph, edges: Edges, exchange: BetweenLayers = unchanged
+    ) -> NodeFeatures:
         """Compute what `forward` does along edge vectors (E, 3), float64, Å, of the graph's edges.
 
-        No value of a tensor is asked for, so that a CUDA graph may capture it.
+        exchange: what the features of every layer but the last go through. No value of a tensor is
+        asked for, so that a CUDA graph may capture it.
         """
         species = self.species_of_number[graph.atomic_numbers]
         harmonics, distances = self._geometry(graph)(vectors, slice(None))
-        features, invariants = rows_of_species(species, self.embedding)[:, None, :], []
+        features, invariants = rows_of_species(species, self.embedding)[:, None, :], list[Tensor]()
         for layer, after in zip(self.layers, self.after, strict=True):
+            features = exchange(features) if invariants else features
             features = after(layer(features, harmonics, distances, edges, species))
             invariants.append(features[:, 0])
         return self._node_features(features, torch.cat(invariants, dim=1), distances)

@@ -41,11 +41,15 @@ class Repulsion(nn.Module):
 
     def forward(self, graph: AtomGraph) -> Tensor:
         """Return energies (N,), float64, eV: half of each pair's to each of its atoms."""
+        return self.along(edge_vectors(graph), graph)
+
+    def along(self, vectors: Tensor, graph: AtomGraph) -> Tensor:
+        """Return what `forward` does of edge vectors (E, 3), float64, Å, of the graph's edges."""
         sender, receiver = graph.edge_index
         radii = covalent_radii(graph.positions)[graph.atomic_numbers]
         reach = (self.reach * (radii[sender] + radii[receiver])).clamp(max=self.cutoff)
-        near = (edge_vectors(graph).square().sum(dim=1) < reach.square()).nonzero()[:, 0]
-        distances = lengths(edge_vectors(graph).index_select(0, near)).clamp(min=_NEAREST)
+        near = (vectors.square().sum(dim=1) < reach.square()).nonzero()[:, 0]
+        distances = lengths(vectors.index_select(0, near)).clamp(min=_NEAREST)
         nuclei = graph.atomic_numbers.to(torch.float64)
         first, second = nuclei[receiver[near]], nuclei[sender[near]]
         scaled = distances / _LENGTH * (first**_POWER + second**_POWER)
