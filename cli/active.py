@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -109,8 +111,6 @@ def active(
     from molequi.active.settings import ActiveSettings
     from molequi.simulation.md_settings import MDSettings
 
-    # What each trajectory says at its early end is told in one line a round.
-    logging.getLogger("molequi.simulation.md").setLevel(logging.ERROR)
     files, overrides = _sorted(inputs or [])
     options.require_inputs(files, smiles, "move")
     reading = options.Reading(files, smiles or [], charge, seed=seed)
@@ -119,13 +119,26 @@ def active(
     start = Start(model or (None if data else "organic"), data)
     if start.model is None:
         overrides = _with_members(overrides)
-    found = learn_actively(
-        reading.structures(), _teacher(level, calculator, processes), output, settings,
-        start=start, recipe=Recipe(config, tuple(overrides), seed=seed), overwrite=overwrite,
-        device=device.value, progress=say,
-    )  # fmt: skip
+    with _without_ends_of_trajectories():
+        found = learn_actively(
+            reading.structures(), _teacher(level, calculator, processes), output, settings,
+            start=start, recipe=Recipe(config, tuple(overrides), seed=seed), overwrite=overwrite,
+            device=device.value, progress=say,
+        )  # fmt: skip
     _report(found, json=json)
     return ExitCode.DONE
+
+
+@contextlib.contextmanager
+def _without_ends_of_trajectories() -> Iterator[None]:
+    """What each trajectory says at its early end is told in one line a round."""
+    logger = logging.getLogger("molequi.simulation.md")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _sorted(arguments: list[str]) -> tuple[list[str], list[str]]:

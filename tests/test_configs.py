@@ -162,6 +162,6 @@ def test_settings_are_the_arguments_of_constructors_under_the_same_names():
     declared = set(Config.model_fields["properties"].annotation.__args__[1].model_fields)
     # What else a head computes, what is a derivative, and what else its labels mean, is code: no
     # declaration can say it.
-    code = {"gives", "serves", "derived_from", "along", "free_constants"}
+    code = {"gives", "serves", "derived_from", "along", "free_constants", "members"}
     assert declared == arguments(Property) - {"name"} - code
     assert {"seed", "path", "index", "kind"} <= set(SplitSettings.model_fields)

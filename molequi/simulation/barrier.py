@@ -66,7 +66,7 @@ def run_path(
     }
     if output is not None:
         _write(Path(output), band, profile, saddle, result, overwrite=overwrite)
-        journal_path(Path(output)).unlink()
+        journal_path(Path(output)).unlink(missing_ok=True)
     return result
 
 

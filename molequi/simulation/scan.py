@@ -63,7 +63,7 @@ def run_scan(
     }
     if output is not None:
         _write(Path(output), atoms, coordinate, result, overwrite=overwrite)
-        journal_path(Path(output)).unlink()
+        journal_path(Path(output)).unlink(missing_ok=True)
     return result
 
 

@@ -199,7 +199,8 @@ def test_lieconv_without_continuous_forces_is_refused(potential):
         ({"kind": "spherical", "backbone": {"l_maxx": 3}}, "did you mean 'model.backbone.l_max'"),
         (
             {"kind": "invariant", "backbone": {"l_max": 1}},
-            "is for spherical, invariants, coordinates, lieconv, mace, model.kind is invariant",
+            "is for spherical, invariants, coordinates, lieconv, mace of molecules, model.kind is "
+            "invariant",
         ),
     ],
 )

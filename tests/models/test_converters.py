@@ -62,7 +62,7 @@ def test_old_files_are_written_again_in_the_present_format(name: str, tmp_path: 
     old.pop("reference", None)
     defaults = {
         "n_readout": 32, "held_below": None, "dropout": 0.0, "normalization": "none",
-        "n_neighbors": None,
+        "n_neighbors": None, "product": "chained",
     }  # fmt: skip
     added = {name: value for name, value in defaults.items() if name in new["backbone"]}
     assert new["backbone"] == old["backbone"] | added

@@ -88,7 +88,10 @@ def test_what_was_chosen_is_named(smiles: str, pattern: str) -> None:
     molecule.AddConformer(conformer)
     Chem.AssignStereochemistryFrom3D(molecule)
     labels = {f"{one.GetSymbol()}{one.GetIdx() + 1}": one for one in molecule.GetAtoms()}
-    for name, label in (text.split() for text in said.split(", ")):
+    # RDKit has no label for the axis of an allene, so that it is named alone.
+    labelled = [text.split() for text in said.split(", ") if " " in text]
+    assert len(labelled) == pattern.count(" [")
+    for name, label in labelled:
         if "=" not in name:
             assert labels[name].GetProp("_CIPCode") == label
         else:
