@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -57,6 +57,14 @@ def reference_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """From here on, trainings of the module draw no figures, which take longer than toys do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("molequi.training.finish.draw_run", lambda *_: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from ase.build import molecule
@@ -31,7 +33,7 @@ def learn(atoms, emt, output, model, **named):
 
 
 @pytest.fixture(scope="module")
-def learned(tmp_path_factory, doubting):
+def learned(tmp_path_factory, doubting, undrawn):
     """Two rounds for water."""
     output = tmp_path_factory.mktemp("learned") / "here"
     return learn(molecule("H2O"), EMT, output, doubting)
@@ -91,16 +93,20 @@ def test_an_ended_run_goes_on_to_the_same_model(learned, tmp_path, water, doubti
         assert {**one, "seconds": ""} == {**other, "seconds": ""}
 
 
+@pytest.fixture
+def finished(learned, tmp_path):
+    """A copy of the folder of the two rounds."""
+    return shutil.copytree(learned.labelled.parent, tmp_path / "here")
+
+
 def test_a_finished_run_is_left_alone_and_a_larger_budget_goes_on(
-    tmp_path, water, doubting, emt, monkeypatch
+    learned, finished, water, doubting, emt
 ):
-    output = tmp_path / "here"
-    first = learn(water, emt, output, doubting, settings=_changed(rounds=1))
-    before = first.labelled.read_bytes()
-    assert learn(water, emt, output, doubting, settings=_changed(rounds=1)).rows == first.rows
-    assert emt.n_calls == 5
-    more = learn(water, emt, output, doubting)
-    assert (emt.n_calls, more.rows[0]) == (9, first.rows[0])
+    before = (finished / "labelled.xyz").read_bytes()
+    assert learn(water, emt, finished, doubting).rows == learned.rows
+    assert emt.n_calls == 0
+    more = learn(water, emt, finished, doubting, settings=_changed(rounds=3, labels=11))
+    assert (emt.n_calls, more.rows[:2]) == (2, learned.rows)
     assert more.labelled.read_bytes().startswith(before)
 
 
@@ -108,19 +114,17 @@ def _changed(**named):
     return ActiveSettings(**{**vars(SETTINGS), **named})
 
 
-def test_other_settings_are_refused_and_overwrite_begins_anew(tmp_path, water, doubting, emt):
-    output = tmp_path / "here"
-    learn(water, emt, output, doubting, settings=_changed(rounds=1))
+def test_other_settings_are_refused_and_overwrite_begins_anew(finished, water, doubting, emt):
     with pytest.raises(UserError, match=r"was begun with settings .* or --overwrite"):
-        learn(water, emt, output, doubting, settings=_changed(rounds=1, copies=3))
-    (output / "mine.txt").write_text("stays")
-    learn(water, emt, output, doubting, settings=_changed(rounds=1, copies=3), overwrite=True)
-    assert emt.n_calls == 10
-    assert (output / "mine.txt").read_text() == "stays"
-    assert len((output / "rounds.csv").read_text().splitlines()) == 2
+        learn(water, emt, finished, doubting, settings=_changed(copies=3))
+    (finished / "mine.txt").write_text("stays")
+    learn(water, emt, finished, doubting, settings=_changed(rounds=1, copies=3), overwrite=True)
+    assert emt.n_calls == 5
+    assert (finished / "mine.txt").read_text() == "stays"
+    assert len((finished / "rounds.csv").read_text().splitlines()) == 2
 
 
-def test_the_goal_ends_it_without_a_label(tmp_path, water, emt):
+def test_the_goal_ends_it_without_a_label(tmp_path, water, emt, undrawn):
     """Beginning with labelled data and a new model, whose doubts are far below the threshold."""
     data, frames = tmp_path / "data.xyz", []
     for seed in range(6):

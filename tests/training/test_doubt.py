@@ -124,7 +124,7 @@ def runs(tmp_path_factory, toy_frames, toy_config, toy_splits):
                 "targets": ["energy", "forces", *spreads],
                 "split": {"kind": "stored"},
             },
-            training={"epochs": 8, "gradient_clip": 0.05},
+            training={"epochs": 4, "gradient_clip": 0.05},
         )
         found[name] = fit(config, folder / name)
     return found
@@ -259,7 +259,7 @@ def test_spread_needs_what_it_is_the_spread_of(toy_config):
         toy_config(data={"targets": ["energy", "forces_std"]})
 
 
-def test_one_name_more_gives_the_spread_of_any_file(tmp_path, toy_frames):
+def test_one_name_more_gives_the_spread_of_any_file(tmp_path, toy_frames, undrawn):
     """Extended XYZ without any spread, and the command line's own form of the setting."""
     from ase import Atoms
     from ase.calculators.singlepoint import SinglePointCalculator

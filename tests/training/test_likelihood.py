@@ -102,7 +102,7 @@ def test_forces_of_members_are_gradients_of_their_energies(committee, toy_frames
 @pytest.fixture(scope="module")
 def config(tmp_path_factory, toy_frames, toy_config, toy_splits):
     path = tmp_path_factory.mktemp("data") / "toy.npz"
-    save_npz(toy_frames(160), path, splits=toy_splits(80, 60, 20))
+    save_npz(toy_frames(120), path, splits=toy_splits(40, 60, 20))
     return toy_config(
         ensemble=3,
         members="heads",
@@ -112,7 +112,7 @@ def config(tmp_path_factory, toy_frames, toy_config, toy_splits):
 
 
 @pytest.fixture(scope="module")
-def run(config, tmp_path_factory):
+def run(config, tmp_path_factory, undrawn):
     return fit(config, tmp_path_factory.mktemp("runs") / "heads")
 
 
