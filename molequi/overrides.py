@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import types
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -40,6 +41,14 @@ def apply_override(data: dict[str, Any], text: str) -> None:
             node[last] = _mended(yaml.safe_load(value))
     except yaml.YAMLError:
         node[last] = value
+
+
+def read_overrides(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the plain settings that the texts alone give; raises UserError as `apply_override`."""
+    data: dict[str, Any] = {}
+    for text in texts:
+        apply_override(data, text)
+    return data
 
 
 def _mended(value: Any) -> Any:

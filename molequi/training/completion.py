@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,23 @@ logger = logging.getLogger(__name__)
 _BY_TARGET = ("level", "training.weights", "training.second_stage.weights")
 
 
-def complete(data: dict[str, Any], own: Mapping[str, Any]) -> None:
-    """Complete plain settings in place; own: what the file itself says, without the overrides.
+def complete(data: dict[str, Any], own: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Complete plain settings in place; own: what the file itself says, asked: the overrides.
 
     Entries of the file about targets that the overrides have left out are dropped, and its network
-    where they name a model to start from. One level of theory stands for all targets. Targets that
-    are columns of a table and no known properties are declared by what stands in these columns,
-    which is logged in one line. Numbers and labels of molecules get the head `pooled`, unless
-    something is said of how they come from atoms.
+    where they name a model to start from, but never what is asked for. One level of theory stands
+    for all targets. Targets that are columns of a table and no known properties are declared by
+    what stands in these columns, which is logged in one line. Numbers and labels of molecules get
+    the head `pooled`, unless something is said of how they come from atoms.
     """
     if data.get("init") is not None and own.get("init") is None:
-        _drop_network(data, own)
+        _drop(_group(data, "model"), _group(own, "model"), keep=_group(asked, "model"))
     targets = _targets(data)
     if targets != _targets(own):
         for group in _BY_TARGET:
-            _drop(_group(data, group), _group(own, group), targets)
+            entries = _group(data, group)
+            of_targets = [name for name in entries if _is_of(name, targets)]
+            _drop(entries, _group(own, group), keep={*of_targets, *_group(asked, group)})
     if isinstance(data.get("level"), str) and targets:
         data["level"] = dict.fromkeys(targets, data["level"])
     path = _path_of_table(data)
@@ -59,13 +61,6 @@ def _is_of_the_whole(entry: object) -> bool:
     )
 
 
-def _drop_network(data: dict[str, Any], own: Mapping[str, Any]) -> None:
-    """Drop what the file alone says of the network: a model to start from has its own."""
-    theirs, network = _group(own, "model"), _group(data, "model")
-    for name in [name for name in network if name in theirs and network[name] == theirs[name]]:
-        del network[name]
-
-
 def _targets(data: Mapping[str, Any]) -> list[str]:
     found = _group(data, "data").get("targets")
     if isinstance(found, str):
@@ -83,11 +78,16 @@ def _group(data: Mapping[str, Any], dotted: str) -> dict[str, Any]:
     return node if isinstance(node, dict) else {}
 
 
-def _drop(entries: dict[str, Any], own: Mapping[str, Any], targets: list[str]) -> None:
-    """Drop what the file says of other targets, or of their parts such as `rosenfeld[0o]`."""
+def _drop(entries: dict[str, Any], own: Mapping[str, Any], *, keep: Container[str]) -> None:
+    """Drop what the file alone says, but for some names."""
     for name in [name for name in entries if name in own and entries[name] == own[name]]:
-        if isinstance(name, str) and name.partition("[")[0] not in targets:
+        if name not in keep:
             del entries[name]
+
+
+def _is_of(name: object, targets: list[str]) -> bool:
+    """Tell whether an entry is of one of the targets, or of a part such as `rosenfeld[0o]`."""
+    return not isinstance(name, str) or name.partition("[")[0] in targets
 
 
 def _path_of_table(data: Mapping[str, Any]) -> Path | None:

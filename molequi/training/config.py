@@ -18,6 +18,7 @@ from molequi.datasets.settings import DataSettings
 from molequi.errors import UserError
 from molequi.keys import Unit
 from molequi.models.settings import ModelSettings
+from molequi.overrides import read_overrides
 from molequi.properties import Property, declare, get_property, part_names
 from molequi.settings import Settings, dump_settings, read_settings, validate
 from molequi.training.completion import complete
@@ -113,8 +114,8 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises UserError for a missing file, broken YAML, an
     unknown key (naming the nearest) or a value out of range.
     """
-    data = read_settings(source, overrides)
-    complete(data, read_settings(source))
+    data, asked = read_settings(source, overrides), read_overrides(overrides)
+    complete(data, read_settings(source), asked)
     return make_config(data, str(source))
 
 

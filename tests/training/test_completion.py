@@ -9,6 +9,7 @@ import pytest
 
 from molequi.errors import UserError
 from molequi.training.config import Config, load_config
+from molequi.training.fine_tuning import refuse_unfit
 
 
 @pytest.fixture
@@ -97,3 +98,13 @@ def test_a_model_to_start_from_has_its_own_network() -> None:
     assert load_config("property").model.cutoff is not None
     asked = load_config("property", ["init=organic", "model.n_layers=3"])
     assert asked.model.overrides() == {"n_layers": 3}
+
+
+def test_what_is_asked_for_counts_where_the_file_says_the_same() -> None:
+    """A typed value is no less a wish for being the file's: it is honoured or refused."""
+    asked = load_config("property", ["init=organic", "model.cutoff=4.0"])
+    assert asked.model.overrides() == {"cutoff": 4.0}
+    with pytest.raises(UserError, match=r"the config has model\.cutoff=4\.0; leave"):
+        refuse_unfit(asked)
+    with pytest.raises(UserError, match="'forces' is not a target"):
+        load_config("extxyz", ["data.targets=energy", "training.weights.forces=100.0"])
