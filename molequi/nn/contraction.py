@@ -12,12 +12,6 @@ from molequi.o3.irreps import Irreps
 from molequi.o3.symmetric import equivariant_polynomials
 
 
-def path_counts(table: CouplingTable) -> Tensor:
-    """Return the number of paths into the output of each path: (P,)."""
-    outputs = torch.tensor([path.output for path in table.paths], dtype=torch.int64)
-    return torch.bincount(outputs, minlength=1)[outputs]
-
-
 class SymmetricContraction(WeightTables[Tensor]):
     """B = w1 A + w2 (A A) + w3 ((A A) A), channel by channel, weights by the species of the atom.
 
@@ -56,5 +50,8 @@ class SymmetricContraction(WeightTables[Tensor]):
         """Return the weights by degree, (species, paths, C), over the roots of path counts."""
         linear, *others = self.weights
         tables = zip(others, self.tables_of_degrees, strict=False)
-        roots = ((weight, path_counts(table).to(weight).sqrt()) for weight, table in tables)
-        return torch.cat([linear, *(weight / root[:, None] for weight, root in roots)], dim=1)
+        scaled = (
+            weight / weight.new_tensor(table.path_counts()).sqrt()[:, None]
+            for weight, table in tables
+        )
+        return torch.cat([linear, *scaled], dim=1)

@@ -18,8 +18,8 @@ def path_scale(table: CouplingTable) -> Tensor:
 
     Sums of paths then keep unit variance.
     """
-    counts = [sum(other.output == path.output for other in table.paths) for path in table.paths]
-    return torch.tensor(counts, dtype=torch.float64).rsqrt()[:, None].to(torch.get_default_dtype())
+    counts = torch.tensor(table.path_counts(), dtype=torch.float64)
+    return counts.rsqrt()[:, None].to(torch.get_default_dtype())
 
 
 class ManyBodyProduct(WeightTables[list[Tensor]]):

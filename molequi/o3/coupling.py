@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from math import sqrt
 from typing import NamedTuple
@@ -48,6 +49,11 @@ class CouplingTable:
     value: np.ndarray
     symmetric: bool = False
     separate: bool = False
+
+    def path_counts(self) -> list[int]:
+        """Return for each path how many lead into the same irrep of the output."""
+        counts = Counter(path.output for path in self.paths)
+        return [counts[path.output] for path in self.paths]
 
 
 @functools.lru_cache

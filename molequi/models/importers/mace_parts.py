@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from molequi.errors import UserError
 from molequi.models.importers.source import Source
-from molequi.nn.contraction import path_counts
 from molequi.nn.linear import unit_gain
 from molequi.o3.clebsch_gordan import wigner_3j
 from molequi.o3.coupling import CouplingTable
@@ -167,7 +166,8 @@ def contraction(
             # Our tables list paths by their factors, and weigh them by their number.
             table = tables[degree - 2]
             order = np.argsort([path.output for path in table.paths], kind="stable")
-            joined = joined[:, np.argsort(order)] * path_counts(table).double().sqrt()[:, None]
+            counts = torch.tensor(table.path_counts(), dtype=torch.float64)
+            joined = joined[:, np.argsort(order)] * counts.sqrt()[:, None]
         # A product that does not look at the elements has one set of weights for all.
         weights.append(joined.expand(n_elements, -1, -1).clone())
     return weights
