@@ -36,15 +36,7 @@ Level = Annotated[
         "--level", "-l", show_default=False, help="Who labels: a level, as `molequi label` has it."
     ),
 ]
-Calculator = Annotated[
-    str | None,
-    typer.Option(
-        "--calculator",
-        metavar="MODULE:FACTORY",
-        show_default=False,
-        help="Or an ASE calculator, such as ase.calculators.emt:EMT or ./mine.py:make.",
-    ),
-]
+Calculator = Annotated[str | None, options.calculator("Or an ASE calculator")]
 StartModel = Annotated[
     str | None,
     typer.Option(

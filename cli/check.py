@@ -29,16 +29,7 @@ Input = Annotated[
         help="A file that ASE or RDKit reads, or - for stdin. Every structure is used.",
     ),
 ]
-Calculator = Annotated[
-    str | None,
-    typer.Option(
-        "--calculator",
-        metavar="MODULE:FACTORY",
-        show_default=False,
-        help="An ASE calculator instead of MODEL, such as ase.calculators.emt:EMT or "
-        "./my_calculator.py:make.",
-    ),
-]
+Calculator = Annotated[str | None, options.calculator("An ASE calculator instead of MODEL")]
 Precision = Annotated[
     options.Dtype | None,
     typer.Option(

@@ -25,6 +25,11 @@ def temperature(of: str, *, least: float | None = None, shown: bool = True) -> A
     return typer.Option("--temperature", "-t", min=least, show_default=shown, help=f"K, {of}.")
 
 
+def pressure(of: str) -> Any:
+    """Return the option of a pressure."""
+    return typer.Option("--pressure", help=f"bar, {of}.")
+
+
 def folder(what: str) -> Any:
     """Return the option of a folder that is written."""
     return typer.Option("--output", "-o", show_default=False, help=what)

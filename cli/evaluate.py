@@ -36,12 +36,8 @@ Split = Annotated[
 ]
 Calculator = Annotated[
     str | None,
-    typer.Option(
-        "--calculator",
-        metavar="MODULE:FACTORY",
-        show_default=False,
-        help="An ASE calculator instead of MODEL, such as ase.calculators.emt:EMT, "
-        "./my_calculator.py:make, or gfn2-xtb where tblite is installed. For suites.",
+    options.calculator(
+        "For suites: an ASE calculator instead of MODEL", ", or gfn2-xtb where tblite is installed"
     ),
 ]
 Elements = Annotated[

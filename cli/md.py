@@ -74,7 +74,7 @@ Ramp = Annotated[
         "300:0,600:5,300:20.",
     ),
 ]
-Pressure = Annotated[float, typer.Option("--pressure", help="bar, of npt.")]
+Pressure = Annotated[float, moving.pressure("of npt")]
 CellOption = Annotated[
     Cell, typer.Option("--cell", help="Of npt: the size of the cell moves, or its shape too.")
 ]

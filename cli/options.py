@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -174,6 +174,16 @@ Unsafe = Annotated[
         help="Compute other charges and spins than the model's too; the output is marked.",
     ),
 ]
+
+
+def calculator(role: str, more: str = "") -> Any:
+    """Return the option of an ASE calculator; role: what it is for, more: what else it may be."""
+    return typer.Option(
+        "--calculator",
+        metavar="MODULE:FACTORY",
+        show_default=False,
+        help=f"{role}, such as ase.calculators.emt:EMT or ./my_calculator.py:make{more}.",
+    )
 
 
 def precision(dtype: Dtype | None) -> str | None:

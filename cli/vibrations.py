@@ -17,7 +17,7 @@ from molequi.errors import UserError
 
 Fmax = Annotated[float, moving.fmax("of the relaxation")]
 Temperature = Annotated[float, moving.temperature("of the thermochemistry")]
-Pressure = Annotated[float, typer.Option("--pressure", help="bar, of the ideal gas.")]
+Pressure = Annotated[float, moving.pressure("of the ideal gas")]
 SymmetryNumber = Annotated[
     int | None,
     typer.Option(
