@@ -152,7 +152,8 @@ ORDER: tuple[tuple[str, str], ...] = (
         "markup axes charts tables molecules page structures trajectory vibrations spectra "
         "comparisons card predicted learning runs write",
     ),
-    ("", "experiments evaluation"),
+    ("experiments", "base molecular repeated ensemble dynamics starting"),
+    ("", "evaluation"),
     ("estimators", "foreign rows base regressor classifier"),
     (
         "simulation",

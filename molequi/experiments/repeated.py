@@ -1,0 +1,49 @@
+"""Trainings over folds and seeds, whose errors are told together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.load import divide
+from molequi.errors import UserError
+from molequi.experiments.base import Experiment
+from molequi.experiments.molecular import MolecularExperiment, run_once
+from molequi.runtime.plain import read_json
+from molequi.training.config import Config
+from molequi.training.processes import is_first_process
+from molequi.training.repeats import single_runs, summary
+
+
+@dataclasses.dataclass(frozen=True)
+class RepeatedExperiment(Experiment):
+    """Several runs of one experiment, over folds and seeds, each in a folder of its own."""
+
+    config: Config
+    dataset: LabelledSet
+    has_callbacks: ClassVar[bool] = True
+
+    def plan(self) -> dict[str, Any]:
+        """Set the first run up to its first step; `runs` names all of them."""
+        runs = single_runs(self.config)
+        config = next(iter(runs.values()))
+        dataset = divide(config.data, self.dataset)
+        one = MolecularExperiment(self.directory, self.resume, self.overwrite, config, dataset)
+        return {**one.plan(), "runs": list(runs)}
+
+    def _run(self, callbacks: Sequence[Any]) -> Path:
+        """Run one after the other; those that are there in full are not run again."""
+        if not is_first_process():
+            raise UserError("training.folds and training.repeats run in one process, one by one")
+        self.directory.start(self.config)
+        results = []
+        for name, config in single_runs(self.config).items():
+            dataset = divide(config.data, self.dataset)
+            one = MolecularExperiment(self.directory, self.resume, self.overwrite, config, dataset)
+            own = run_once(one, self.directory.path / name, callbacks)
+            results.append(read_json(own.result))
+        self.directory.write_result(summary(results))
+        return self.directory.path
