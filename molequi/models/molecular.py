@@ -16,20 +16,23 @@ from torch import Tensor, nn
 
 from molequi.errors import UserError
 from molequi.graphs.elements import MASSES, N_ELEMENTS
-from molequi.graphs.graph import AtomGraph, mass_centres
+from molequi.graphs.graph import AtomGraph
 from molequi.models import domain
 from molequi.models.freeze import FrozenModel
 from molequi.models.metadata import ModelMetadata
-from molequi.models.outputs import with_atomization_energy, with_terms, with_undefined_as_nan
+from molequi.models.outputs import (
+    with_atomization_energy,
+    with_spreads,
+    with_terms,
+    with_undefined_as_nan,
+)
 from molequi.models.physics import NO_PHYSICS, Physics, refuse_terms_without
 from molequi.nn import response
 from molequi.nn.backbones.base import BackboneBase, Capabilities, NodeFeatures
 from molequi.nn.heads.base import Head, Molecules
-from molequi.nn.heads.doubt import MemberSpreadHead
 from molequi.nn.heads.electrostatics import AtomicMultipoles, MultipoleHead
 from molequi.nn.heads.equilibration import Equilibration
 from molequi.nn.heads.registry import feature_spec, make_heads
-from molequi.nn.response import members_of
 from molequi.properties import PROPERTIES, Property, with_company
 
 
@@ -202,17 +205,7 @@ class MolecularModel(nn.Module):
         outputs = self.computed(
             self, graph, forces=forces, stress=stress, create_graph=create_graph, members=members
         )
-        return outputs if self.training else self._with_spreads(outputs)
-
-    def _with_spreads(self, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Put how far a committee lies apart in the place of what its members give."""
-        spreads, apart = {}, {members_of(name) for name in ("energy", "forces")} & set(outputs)
-        for head in self.heads.values():
-            if isinstance(head, MemberSpreadHead) and members_of(head.target.spread_of) in apart:
-                values = outputs[members_of(head.target.spread_of)]
-                spreads[head.target.name] = head.of_members(values)
-        kept = {name: value for name, value in outputs.items() if name not in apart}
-        return {**kept, **spreads}
+        return outputs if self.training else with_spreads(outputs, self.heads.values())
 
     def computed(
         self,
@@ -315,15 +308,4 @@ class MolecularModel(nn.Module):
 
         Positions refer to the centre of mass.
         """
-        centres, masses = mass_centres(
-            graph.positions, self.masses[graph.atomic_numbers], graph.batch, graph.n_molecules
-        )
-        return Molecules(
-            graph.positions - centres[graph.batch],
-            graph.batch,
-            graph.n_molecules,
-            graph.edge_index,
-            graph.atomic_numbers,
-            graph.total_charge,
-            masses,
-        )
+        return Molecules.of(graph, self.masses[graph.atomic_numbers])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import torch
 from ase.data import chemical_symbols
-from torch import Tensor
+from torch import Tensor, nn
 
 from molequi.graphs.elements import N_ELEMENTS
 from molequi.graphs.graph import AtomGraph
 from molequi.nn.heads.base import Molecules
+from molequi.nn.heads.doubt import MemberSpreadHead
+from molequi.nn.response import members_of
 from molequi.properties import Periodicity, Property
 from molequi.runtime.constants import kept_constants
 
@@ -65,6 +67,17 @@ def with_undefined_as_nan(
             mask = ~is_defined.reshape(-1, *[1] * len(row.shape))
             outputs[name] = outputs[name].masked_fill(mask, torch.nan)
     return outputs
+
+
+def with_spreads(outputs: Outputs, heads: Iterable[nn.Module]) -> Outputs:
+    """Put how far a committee lies apart in the place of what its members give."""
+    spreads, apart = {}, {members_of(name) for name in ("energy", "forces")} & set(outputs)
+    for head in heads:
+        if isinstance(head, MemberSpreadHead) and members_of(head.target.spread_of) in apart:
+            values = outputs[members_of(head.target.spread_of)]
+            spreads[head.target.name] = head.of_members(values)
+    kept = {name: value for name, value in outputs.items() if name not in apart}
+    return {**kept, **spreads}
 
 
 def with_atomization_energy(

@@ -29,8 +29,9 @@ from molequi.training.config import Config
 from molequi.training.doubt import compared_rows, start_doubts
 from molequi.training.fine_tuning import Adopted, adopt
 from molequi.training.fixed_terms import without_fixed_terms
+from molequi.training.label_statistics import Statistics, fit_statistics
 from molequi.training.log import after_number
-from molequi.training.normalization import Statistics, apply_statistics, fit_statistics
+from molequi.training.normalization import apply_statistics
 from molequi.training.reference_energies import given_references, isolated_atoms
 from molequi.training.refitted_references import refit_references
 from molequi.training.total_charge import LOCAL_CHARGE

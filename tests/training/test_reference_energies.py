@@ -8,7 +8,7 @@ import torch
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.making import make_frames
 from molequi.properties import PROPERTIES
-from molequi.training.normalization import fit_statistics
+from molequi.training.label_statistics import fit_statistics
 from molequi.training.reference_energies import (
     composition,
     fit_references,

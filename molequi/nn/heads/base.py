@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from molequi.graphs.elements import N_ELEMENTS
+from molequi.graphs.graph import AtomGraph, mass_centres
 from molequi.nn.backbones.base import NodeFeatures
 from molequi.o3.cartesian import to_cartesian
 from molequi.o3.irreps import Irreps
@@ -49,6 +50,16 @@ class Molecules(NamedTuple):
     total_charge: Tensor
     masses: Tensor
     charges: PartialCharges | None = None
+
+    @classmethod
+    def of(cls, graph: AtomGraph, masses: Tensor) -> Molecules:
+        """Return those of a graph; masses: of the atoms, (N,), float64, g/mol."""
+        positions, batch, n_molecules = graph.positions, graph.batch, graph.n_molecules
+        centres, sums = mass_centres(positions, masses, batch, n_molecules)
+        return cls(
+            positions - centres[batch], batch, n_molecules, graph.edge_index,
+            graph.atomic_numbers, graph.total_charge, sums,
+        )  # fmt: skip
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum per-atom values (N, ...) over each molecule in float64: (B, ...)."""

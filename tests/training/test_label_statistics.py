@@ -11,7 +11,7 @@ from molequi.datasets.in_memory import Frames
 from molequi.datasets.making import make_frames
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, declare
-from molequi.training.normalization import fit_statistics
+from molequi.training.label_statistics import fit_statistics
 from molequi.training.parts import split_parts
 
 
