@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 # Makes a module for a number of channels: (x (..., C), mask (...) or None) -> (..., C).
 Norm = Callable[[int], nn.Module]
@@ -37,10 +38,30 @@ class MaskedBatchNorm(nn.Module):
 
         What is masked out comes back as zero.
         """
+        if self.training and mask is None and x.numel() > x.shape[-1] > 0:
+            return self._fused(x)
         mean, variance = self._moments(x, mask) if self.training else (self.mean, self.variance)
         scale = self.weight * torch.rsqrt(variance + 1e-5)
-        result = x * scale + (self.bias - mean * scale)
+        result = torch.addcmul(self.bias - mean * scale, x, scale)
         return result if mask is None else result * mask[..., None]
+
+    def _fused(self, x: Tensor) -> Tensor:
+        """Normalise more than one vector, none masked, by torch's kernel.
+
+        It reads the pairs of a batch, hundreds of thousands, far less often than `_moments`
+        does. Of one vector it refuses the variance.
+        """
+        rows = functional.batch_norm(
+            x.flatten(0, -2),
+            self.mean,
+            self.variance,
+            self.weight,
+            self.bias,
+            training=True,
+            momentum=self.momentum,
+            eps=1e-5,
+        )
+        return rows.reshape(x.shape)
 
     def _moments(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         weight = x.new_ones(x.shape[:-1]) if mask is None else mask.expand(x.shape[:-1]).to(x.dtype)

@@ -135,6 +135,26 @@ def test_masked_batch_norm_is_batch_norm_of_what_is_not_masked(mask, dtype):
     assert not ours(x, mask)[~mask].any()
 
 
+@pytest.mark.parametrize("n_rows", [1, 2, 400])
+@pytest.mark.parametrize("momentum", [0.1, 1.0])
+def test_batch_norm_without_a_mask_is_that_of_a_mask_that_hides_nothing(n_rows, momentum):
+    """Values, derivatives and running moments, in training and after it, of one row too."""
+    found = []
+    for mask in (None, torch.ones(1, n_rows, dtype=torch.bool)):
+        norm = MaskedBatchNorm(N_IN).double()
+        norm.momentum = momentum
+        with torch.no_grad():
+            norm.weight.copy_(torch.arange(1.0, N_IN + 1)), norm.bias.fill_(0.3)
+        x = (2.0 + 3.0 * random(1, n_rows, N_IN)).requires_grad_()
+        result = norm(x, mask)
+        result.mul(random(1, n_rows, N_IN, seed=1)).sum().backward()
+        found.append(
+            [result, x.grad, norm.weight.grad, norm.bias.grad, norm.mean, norm.variance]
+            + [norm.eval()(x, mask)]
+        )
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize(("dim", "name"), ALL)
 @pytest.mark.parametrize("subsample", [farthest_points, random_points])
 def test_nothing_changes_when_the_lifts_move_with_the_input(dim, name, subsample, mask):
