@@ -1,15 +1,16 @@
 """LieConv beside its paper: reordered sums, QM9 tables, learning curves, turned digits.
 
-    python tests/benchmarks/lieconv.py saving [--json]
-    python tests/benchmarks/lieconv.py lifts [--json]
-    equivariance over resamplings of 1, 4, 16 lifts
-    python tests/benchmarks/lieconv.py homo --runs FOLDER [--sizes 5000,20000] [--json]       the
-    four-by-four table and the E(3) model's row
-    python tests/benchmarks/lieconv.py ranking --runs FOLDER [--sizes 100000] [--json]
-    groups, trained with turned molecules python tests/benchmarks/lieconv.py curves --runs FOLDER
-    [--sizes 1000,5000,20000] [--json]  alpha, mu and homo by LieConv-T(3) and the E(3) model
-    python tests/benchmarks/lieconv.py digits --runs FOLDER [--scaled] [--json]               turned
-    8x8 digits; needs scikit-learn
+    python tests/benchmarks/lieconv.py saving
+    python tests/benchmarks/lieconv.py lifts
+    python tests/benchmarks/lieconv.py homo --runs FOLDER --sizes 5000,20000
+    python tests/benchmarks/lieconv.py ranking --runs FOLDER --sizes 500 --seeds 3
+    python tests/benchmarks/lieconv.py curves --runs FOLDER --sizes 1000,5000,20000
+    python tests/benchmarks/lieconv.py digits --runs FOLDER --scaled
+
+saving: reordered sums beside those of the definition. lifts: equivariance over resamplings of 1, 4
+and 16 lifts. homo: the four-by-four table and the E(3) model's row. ranking: groups, trained with
+turned molecules. curves: alpha, mu and homo by LieConv-T(3) and the E(3) model. digits: turned 8x8
+digits (needs scikit-learn).
 
 Every run is kept under FOLDER: a finished one is read, an interrupted one goes on. `molequi data
 prepare qm9` first. `--set key=value` changes the config of the QM9 runs, such as
@@ -67,7 +68,7 @@ def rows_of(arguments: argparse.Namespace) -> list[dict[str, object]]:
     if arguments.what == "ranking":
         groups = (arguments.groups or ",".join(lieconv_qm9.PUBLISHED_RANKING)).split(",")
         return lieconv_qm9.ranking_rows(
-            arguments.runs, sizes, arguments.set, groups, arguments.seed
+            arguments.runs, sizes, arguments.set, groups, range(arguments.seeds)
         )
     table = {
         "homo": lieconv_qm9.homo_rows,
@@ -92,7 +93,8 @@ def main() -> None:
     parser.add_argument(
         "--groups", help="of digits or ranking, separated by commas; all of them by default"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the digits, or of the ranking")
+    parser.add_argument("--seed", type=int, default=0, help="of the digits")
+    parser.add_argument("--seeds", type=int, default=1, help="so many trainings of the ranking")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     rows = rows_of(arguments)
