@@ -18,13 +18,13 @@ from molequi.runtime.files import written_by_rename
 
 _SIZE = (5.0, 4.0)
 _SQUARE = (4.6, 4.5)
-_PANEL = (3.1, 3.0)
+_PANEL = (3.3, 3.0)
 _DPI = 130
 _PANELS = (
     ("state", "state MSE"),
     ("energy", "relative energy error"),
     ("linear", "change of linear momentum"),
-    ("angular", "of angular momentum"),
+    ("angular", "change of angular momentum"),
 )
 # Up to this many points each is drawn; beyond it a histogram shows where they lie.
 _SCATTER_LIMIT = 5000
@@ -253,5 +253,7 @@ def _save_logarithmic(figure: Figure, path: Path) -> None:
     for axes in figure.axes:
         axes.set_yscale("log")
         axes.grid(visible=True, alpha=0.25)
-    figure.axes[-1].legend(fontsize=6.5, loc="best")
+    # Beside the panels: within one it would lie on the curves.
+    lines = figure.axes[-1].get_legend_handles_labels()
+    figure.legend(*lines, fontsize=9, loc="outside right center", frameon=False)
     save_figure(figure, path, dpi=80)

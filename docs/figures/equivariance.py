@@ -30,11 +30,11 @@ def ring(axes: Axes, centre: float, *, is_image: bool) -> None:
     axes.plot(centre + 0.8 * np.cos(angles), 0.3 * np.sin(angles), color="0.75", zorder=0)
     q = np.array([side * 0.8 * np.cos(-0.9), 0.3 * np.sin(-0.9)])
     p = np.array([side * 0.62, 0.19])
-    arrow(axes, (centre, 0.0), q, POLAR, "q", side)
-    arrow(axes, (centre + q[0], q[1]), p, "C2", "p", side)
-    arrow(axes, (centre, 0.0), np.array([0.0, side]), AXIAL, "J", side)
+    arrow(axes, (centre, 0.0), q, POLAR, "q", (0.1 * side, -0.24))
+    arrow(axes, (centre + q[0], q[1]), p, "C2", "p", (0.16 * side, 0.0))
+    arrow(axes, (centre, 0.0), np.array([0.0, side]), AXIAL, "J", (0.2 * side, 0.0))
     if is_image:
-        arrow(axes, (centre, 0.0), np.array([0.0, 1.0]), WRONG, "", side, line="--")
+        arrow(axes, (centre, 0.0), np.array([0.0, 1.0]), WRONG, "", (0.0, 0.0), line="--")
 
 
 def arrow(
@@ -43,24 +43,24 @@ def arrow(
     along: np.ndarray,
     color: str,
     name: str,
-    side: float,
+    aside: tuple[float, float],
     line: str = "-",
 ) -> None:
-    """Draw a vector with its name at the tip."""
+    """Draw a vector with its name beside the tip."""
     end = np.add(start, along)
     axes.annotate(
         "", end, start, arrowprops={"arrowstyle": "->", "color": color, "ls": line, "lw": 1.8}
     )
-    axes.text(end[0] + 0.08 * side, end[1] + 0.06, name, color=color, ha="center", fontsize=11)
+    axes.text(*(end + aside), name, color=color, ha="center", va="center", fontsize=13)
 
 
 def mirror(axes: Axes) -> None:
     """Left: q and p are reflected, J changes its sign besides."""
     axes.axvline(0.0, color="0.3", linewidth=2)
-    axes.text(0.06, 1.25, "mirror", fontsize=8, color="0.3")
+    axes.text(0.08, 1.2, "mirror", fontsize=10, color="0.3")
     ring(axes, -1.5, is_image=False)
     ring(axes, 1.5, is_image=True)
-    axes.set(xlim=(-2.9, 2.9), ylim=(-1.4, 1.45), aspect="equal", title="J = q x p in a mirror")
+    axes.set(xlim=(-2.9, 2.9), ylim=(-1.4, 1.45), aspect="equal", title="J = q × p in a mirror")
     axes.axis("off")
 
 
@@ -87,9 +87,14 @@ def loop(axes: Axes) -> None:
         relative = np.array(total) / np.abs(total).max()
         axes.plot(np.linspace(0, 360, N_POINTS + 1), relative, color=color, label=name)
     axes.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
-    axes.set(xlabel="along the loop (°)", ylabel="work so far / largest", title="a closed loop")
+    axes.set(
+        xlabel="along the loop (°)",
+        ylabel="work so far / largest",
+        title="a closed loop",
+        ylim=(-1.1, 1.75),
+    )
     axes.set_xticks([0, 90, 180, 270, 360])
-    axes.legend(frameon=False, fontsize=7)
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
 
 
 def turned(architecture: dict[str, object]) -> Tensor:
@@ -121,21 +126,21 @@ def turning(axes: Axes) -> None:
         xlabel="turned about z (°)",
         ylabel="|change of the energy| (eV)",
         title="a molecule that turns",
-        ylim=(5e-17, 1e4),
+        ylim=(5e-17, 1e7),
     )
     axes.set_xticks([0, 90, 180, 270, 360])
-    axes.legend(frameon=False, fontsize=7)
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
 
 
 def main(picture: str) -> None:
     """Draw the three panels."""
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.0), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
     for panel, draw in zip(axes, (mirror, loop, turning), strict=True):
         draw(panel)
-        panel.title.set_fontsize(10)
-        panel.tick_params(labelsize=7)
-        panel.xaxis.label.set_fontsize(8)
-        panel.yaxis.label.set_fontsize(8)
+        panel.title.set_fontsize(11)
+        panel.tick_params(labelsize=9)
+        panel.xaxis.label.set_fontsize(10)
+        panel.yaxis.label.set_fontsize(10)
     figure.savefig(picture, dpi=85, pil_kwargs={"optimize": True})
 
 

@@ -14,7 +14,12 @@ from molequi.groups.lie_groups import group_named
 from molequi.models.making import make_model
 from molequi.models.probes import built_in_probes
 
-GROUPS, N_NEIGHBOURS, N_DRAWS = ("T(2)", "SO(2)", "R*xSO(2)"), 24, 200
+N_NEIGHBOURS, N_DRAWS = 24, 200
+GROUPS = {
+    "T(2)": "T(2): translations",
+    "SO(2)": "SO(2): turns about +",
+    "R*xSO(2)": "R*×SO(2): turns, scalings",
+}
 
 
 def draw_neighbourhood(axes: Axes, name: str) -> None:
@@ -32,7 +37,8 @@ def draw_neighbourhood(axes: Axes, name: str) -> None:
     axes.scatter(*points[near].T, s=14, color="C0")
     axes.scatter(*points[centre], s=30, color="C3")
     axes.plot(0, 0, "k+")
-    axes.set(title=f"nearest pixels in {name}", xticks=[], yticks=[], aspect="equal")
+    axes.set(xticks=[], yticks=[], aspect="equal")
+    axes.set_title(GROUPS[name], fontsize=11)
 
 
 def draw_spread(axes: Axes) -> None:
@@ -63,23 +69,26 @@ def draw_spread(axes: Axes) -> None:
             color="C3",
             markersize=3,
             capsize=3,
+            label="mean ± std" if place == 0 else None,
         )
     axes.set(
-        title=f"SE(3), {N_DRAWS} resamplings",
         xticks=range(3),
         xticklabels=["1 lift", "4 lifts", "16 lifts"],
         ylabel="output (eV)",
     )
+    axes.margins(y=0.15)
+    axes.legend(frameon=False, loc="upper right", fontsize=10)
 
 
 def main(picture: str) -> None:
     """Draw three neighbourhoods and the spread over lifts."""
-    figure, axes = plt.subplots(
-        1, 4, figsize=(10, 2.6), width_ratios=[1, 1, 1, 1.3], layout="constrained"
-    )
-    for panel, name in zip(axes, GROUPS, strict=False):
+    figure = plt.figure(figsize=(10, 2.9), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(2.3, 1))
+    left.suptitle(f"one pixel and its {N_NEIGHBOURS} nearest in the distance of a group")
+    for panel, name in zip(left.subplots(1, 3), GROUPS, strict=True):
         draw_neighbourhood(panel, name)
-    draw_spread(axes[3])
+    right.suptitle(f"lifts to SE(3), drawn {N_DRAWS} times")
+    draw_spread(right.subplots())
     figure.savefig(picture, dpi=100)
 
 

@@ -26,7 +26,9 @@ def main(trajectory: str, picture: str) -> None:
         f"{frames[0].get_chemical_formula()}, NVE, model {frames[0].info['molequi_model']}"
     )
     axes.margins(x=0)
-    axes.legend(frameon=False, loc="lower right")
+    # Room below the curves for the legend.
+    axes.set_ylim(bottom=axes.get_ylim()[0] - 0.25 * np.ptp(axes.get_ylim()))
+    axes.legend(frameon=False, loc="lower right", ncols=2)
     figure.savefig(picture, dpi=110)
 
 

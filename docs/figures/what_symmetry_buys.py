@@ -59,7 +59,7 @@ def drifts(axes: Axes, rows: Rows) -> None:
     values = [abs(row["drift_mev_atom_ps"]) for row in found.values()]
     axes.barh(list(found)[::-1], values[::-1], color=["C3", "C2"])
     for place, row in enumerate(list(found.values())[::-1]):
-        axes.text(min(values), place, f"  {row['ps']:.3g} ps", va="center", fontsize=7)
+        axes.text(min(values), place, f"  {row['ps']:.3g} ps", va="center", fontsize=9)
     axes.set(xscale="log", xlabel="|drift| (meV/atom/ps)", title="b  dynamics from 300 K")
 
 
@@ -82,42 +82,32 @@ def switch(axes: Axes, rows: Rows) -> None:
     largest = max(row["frames"] for row in found)
     kept = [row for row in found if row["frames"] == largest][::-1]
     places = range(len(kept))
-    axes.barh(
-        places, [row["turned_force_mae_mev_a"] for row in kept], height=0.7, color="C0", alpha=0.4
-    )
-    axes.barh(places, [row["force_violation_mev_a"] for row in kept], height=0.35, color="C3")
+    errors = [row["turned_force_mae_mev_a"] for row in kept]
+    violations = [row["force_violation_mev_a"] for row in kept]
+    axes.barh(places, errors, height=0.7, color="C0", alpha=0.4, label="force MAE, turned frames")
+    axes.barh(places, violations, height=0.35, color="C3", label="violation of symmetry")
     axes.set_yticks(places, [str(row["model"]) for row in kept])
-    axes.set(
-        xlabel="force error, turned, and violation (red), meV/Å", title="c  model.symmetry, ethanol"
-    )
+    axes.set(xlabel="meV/Å", title="c  model.symmetry, ethanol", ylim=(-0.6, len(kept) + 0.9))
+    axes.legend(frameon=False, fontsize=8, loc="upper left", borderpad=0.1)
 
 
 def axes_of_stress(axes: Axes, rows: Rows) -> None:
     """Part d: error ratios over 20 random axes."""
+    names = {}
     for place, (prefix, label) in enumerate((("stress: ", "stress"), ("forces: ", "forces"))):
         found = [row for key, row in rows.items() if key.startswith(prefix)]
         for index, row in enumerate(found):
             at = place * (len(found) + 1) + index
-            axes.plot(
-                [row["ratio_axes_min"], row["ratio_axes_max"]],
-                [at, at],
-                color=f"C{index}",
-                linewidth=3,
-            )
+            span = [row["ratio_axes_min"], row["ratio_axes_max"]]
+            axes.plot(span, [at, at], color=f"C{index}", linewidth=3)
             axes.plot(row["ratio_y"], at, "o", color="black", markersize=4)
-            axes.text(
-                max(row["ratio_axes_max"], row["ratio_y"]) * 1.4,
-                at,
-                f"{label}: {row['model']}",
-                va="center",
-                fontsize=6,
-            )
+            model = str(row["model"]).partition(" (")[0].removesuffix(" in training")
+            names[at] = f"{label}: {model}"
+    axes.set_yticks(list(names), list(names.values()))
     axes.set(
         xscale="log",
-        xlabel="error / error along x (dot: y; bar: 20 axes)",
+        xlabel="error / error along x\n(dot: y; bar: 20 axes)",
         title="d  trained along x only",
-        yticks=[],
-        xlim=(0.7, 2e4),
     )
     axes.invert_yaxis()
 
@@ -129,15 +119,14 @@ def main(sources: list[str], picture: str) -> None:
         for source in sources
         for key, row in json.loads(Path(source).read_text(encoding="utf-8"))["rows"].items()
     }
-    figure, axes = plt.subplots(2, 3, figsize=(11, 5), layout="constrained")
+    figure, axes = plt.subplots(2, 3, figsize=(12, 6), layout="constrained")
     for panel, draw in zip(
         axes.flat, (hands, loops, switch, ethanol, drifts, axes_of_stress), strict=True
     ):
         draw(panel, rows)
-        panel.title.set_fontsize(9)
-        panel.tick_params(labelsize=7)
-        panel.xaxis.label.set_fontsize(8)
-        panel.yaxis.label.set_fontsize(8)
+        panel.title.set_fontsize(11)
+        panel.tick_params(labelsize=9)
+        panel.xaxis.label.set_fontsize(10)
     figure.savefig(picture, dpi=85, pil_kwargs={"optimize": True})
 
 
