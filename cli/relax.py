@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from molequi.cli import dynamics_options as moving
 from molequi.cli import options
 from molequi.cli.bars import Bar
@@ -23,10 +25,19 @@ _COLUMNS = {
     "max|F| eV/Å": "fmax",
     "steps": "steps",
     "converged": "converged",
+    "imaginary": "n_imaginary",
 }
 
 Fmax = Annotated[float, moving.fmax("the largest force on an atom of a relaxed structure")]
 Steps = Annotated[int, moving.steps("At most.", least=0)]
+Minimum = Annotated[
+    bool,
+    typer.Option(
+        "--minimum",
+        help="Leave saddle points: relax to 0.001 eV/Å, look at the Hessian, go along imaginary "
+        "modes and relax again, until there are none. In float64.",
+    ),
+]
 
 
 def relax(
@@ -36,6 +47,7 @@ def relax(
     model: options.Model = "organic",
     fmax: Fmax = 0.01,
     steps: Steps = 500,
+    minimum: Minimum = False,
     output: options.Output = None,
     charge: options.Charge = None,
     add_hydrogens: options.AddHydrogens = False,
@@ -51,28 +63,32 @@ def relax(
     """Move the atoms of every structure to the nearest energy minimum.
 
     OUTPUT is an extended XYZ file; it appears when all is relaxed, and an interrupted command goes
-    on when it is given again. Exit code 3 when a structure did not get there; it is kept as
-    far as it came.
+    on when it is given again. Exit code 3 when a structure did not get there; it is kept as far as
+    it came.
     """
     options.require_inputs(inputs, smiles, "relax")
 
     from molequi.simulation.relaxation import relax as run
 
     given = completed(inputs, add_hydrogens=add_hydrogens, as_is=as_is)
-    calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
+    precision = options.Dtype.float64 if minimum and dtype is None else dtype
+    calculator = load_calculator(model, device, precision, dispersion=dispersion, unsafe=unsafe)
     total = options.Reading(inputs or [], smiles or [], charge).n_structures()
     with Bar("structures") as bar:
         records = run(
             given, calculator, smiles=smiles or [], charge=charge, seed=seed,
-            fmax=fmax, steps=steps, output=output, overwrite=overwrite,
+            fmax=fmax, steps=steps, minimum=minimum, output=output, overwrite=overwrite,
             progress=lambda done, failed: bar.show(done, total, failed),
         )  # fmt: skip
     return _report(records, output, json=json)
 
 
 def _print(records: Sequence[Record]) -> None:
-    rows = [[record[key] for key in _COLUMNS.values()] for record in records]
-    print_table("", list(_COLUMNS), rows, left=("source", "formula"), hidden=hidden_source(records))
+    rows = [[record.get(key) for key in _COLUMNS.values()] for record in records]
+    hidden = [*hidden_source(records)]
+    if not any("n_imaginary" in record for record in records):
+        hidden.append("imaginary")
+    print_table("", list(_COLUMNS), rows, left=("source", "formula"), hidden=hidden)
     print_provenance(records)
 
 
@@ -90,6 +106,13 @@ def _report(records: Sequence[Record], output: Path | None, *, json: bool) -> Ex
         say(
             f"{len(unfinished)} of {len(records)} structures did not converge; raise --steps or "
             "--fmax"
+        )
+        return ExitCode.NOT_CONVERGED
+    saddles = [record for record in good if record.get("n_imaginary")]
+    if saddles:
+        say(
+            f"{len(saddles)} of {len(records)} structures keep imaginary modes along which the "
+            "energy falls no further"
         )
         return ExitCode.NOT_CONVERGED
     return ExitCode.DONE if len(good) == len(records) else ExitCode.FAILED

@@ -33,7 +33,11 @@ Torsion = Annotated[
 ]
 Start = Annotated[
     float | None,
-    typer.Option("--from", show_default=False, help="Å or degrees; by default where it is."),
+    typer.Option(
+        "--from",
+        show_default=False,
+        help="Å or degrees; by default where it is, and -180 for a torsion's full turn.",
+    ),
 ]
 Stop = Annotated[
     float | None,
@@ -43,6 +47,15 @@ Points = Annotated[int, typer.Option("--points", help="Both ends included.")]
 Rigid = Annotated[bool, typer.Option("--rigid", help="Move one side as a piece, relax nothing.")]
 Fmax = Annotated[float, moving.fmax("of the relaxation of every point")]
 Steps = Annotated[int, moving.steps("At most, for every point.", least=1)]
+BothWays = Annotated[
+    bool | None,
+    typer.Option(
+        "--both-ways/--one-way",
+        show_default=False,
+        help="Relax every point from both its neighbours and keep the lower one, or once only; by "
+        "default torsions both ways.",
+    ),
+]
 Folder = Annotated[Path | None, moving.folder("Folder for scan.xyz, scan.csv, scan.png.")]
 
 
@@ -50,9 +63,10 @@ def scan(
     input_: options.Input = None, *, smiles: options.OneSmiles = None, bond: Bond = None,
     angle: Angle = None, torsion: Torsion = None, start: Start = None, stop: Stop = None,
     points: Points = 25, rigid: Rigid = False, fmax: Fmax = 0.01, steps: Steps = 300,
-    model: options.Model = "organic", output: Folder = None, charge: options.Charge = None,
-    json: options.Json = False, dispersion: options.Dispersion = None,
-    unsafe: options.Unsafe = False, device: options.DeviceOption = options.Device.cpu,
+    both_ways: BothWays = None, model: options.Model = "organic", output: Folder = None,
+    charge: options.Charge = None, json: options.Json = False,
+    dispersion: options.Dispersion = None, unsafe: options.Unsafe = False,
+    device: options.DeviceOption = options.Device.cpu,
     dtype: options.DtypeOption = options.Dtype.float64, seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
 ) -> int:  # fmt: skip
@@ -65,7 +79,7 @@ def scan(
     from molequi.simulation.scan_points import ScanSettings
 
     kind, atoms_text = _coordinate(bond=bond, angle=angle, torsion=torsion)
-    settings = ScanSettings(kind, atoms_text, start, stop, points, rigid, fmax, steps)
+    settings = ScanSettings(kind, atoms_text, start, stop, points, rigid, fmax, steps, both_ways)
     atoms = read_one(input_, smiles, charge, seed, add_hydrogens=False, as_is=False)
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     with Bar("points") as bar:
@@ -106,6 +120,8 @@ def _print(result: dict[str, Any], settings: ScanSettings) -> None:
         hidden=hidden,
     )
     line(f"highest above lowest: {in_words(result, 'range')}")
+    if result["lowered"]:
+        line(f"reached from their other side, {result['lowered']} points lay lower, as given here")
     line(f"model {result['model']}; level: {result['level'] or 'not stated'}")
     print_notes([result])
     if result["output"] is not None:

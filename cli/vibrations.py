@@ -87,6 +87,8 @@ def _print(result: dict[str, Any]) -> None:
         f"zero-point energy {result['zpe_ev']:.4f} eV; {result['n_imaginary']} imaginary; largest "
         f"force {result['fmax']:.1e} eV/Å"
     )
+    if result["n_imaginary"]:
+        line("no minimum: `molequi relax --minimum` leads to one")
     _print_rotation(result)
     _print_thermochemistry(result)
     line(f"model {result['model']}; level: {result['level'] or 'not stated'}")

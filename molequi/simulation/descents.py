@@ -5,6 +5,7 @@ A structure that has arrived makes room for the next one.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterator, Sequence
 
@@ -28,7 +29,8 @@ class Descent:
     """A structure on its way downhill; the calculator that ASE asks for its forces.
 
     atoms: moved. before: eV, the energy of the first geometry. values: what the model gave last.
-    converged, fmax: eV/Å, and steps: how far it came.
+    converged, fmax: eV/Å, and steps: how far it came. n_imaginary: modes that lead down from there,
+    None where nobody asked.
     """
 
     def __init__(self, atoms: Atoms, known: Admitted, optimizer: str) -> None:
@@ -37,14 +39,16 @@ class Descent:
         self.values: Values = {}
         self.before = np.nan
         self.steps, self.fmax, self.converged = 0, np.inf, False
+        self.n_imaginary: int | None = None
         self._forces = np.zeros((len(atoms), 3))
         self._energy = np.nan
-        self._optimizer = OPTIMIZERS[optimizer](self.atoms, logfile=None)
+        self._make_optimizer = functools.partial(OPTIMIZERS[optimizer], self.atoms, logfile=None)
+        self._optimizer = self._make_optimizer()
 
     def take(self, energy: float, forces: np.ndarray) -> None:
         """Take what the model gave for the present geometry: eV, and (N, 3), eV/Å."""
         self._energy, self._forces = energy, forces
-        self.before = energy if self.steps == 0 else self.before
+        self.before = energy if np.isnan(self.before) else self.before
         self.fmax = max_force(self.atoms.get_forces())
 
     def goes_on(self, fmax: float, steps: int) -> bool:
@@ -56,6 +60,12 @@ class Descent:
             return False
         self.converged = self.fmax < fmax
         return not self.converged and self.steps < steps
+
+    def move_to(self, positions: np.ndarray) -> None:
+        """Begin again at other positions, (N, 3), Å; steps are counted on."""
+        self.atoms.positions = positions
+        self.converged = False
+        self._optimizer = self._make_optimizer()
 
     def step(self) -> None:
         """Move downhill."""

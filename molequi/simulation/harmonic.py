@@ -9,7 +9,7 @@ from ase import Atoms
 
 from molequi.prediction.records import max_force
 from molequi.simulation.calculator import Calculator
-from molequi.simulation.normal_modes import NormalModes, normal_modes
+from molequi.simulation.normal_modes import NormalModes, modes_of
 from molequi.simulation.relaxation import relax_atoms
 
 logger = logging.getLogger(__name__)
@@ -48,13 +48,3 @@ def harmonic(atoms: Atoms, calculator: Calculator, *, relax_first: bool, fmax: f
             "the largest force is %.3f eV/Å: away from a minimum this means little", left
         )
     return Harmonic(atoms, modes_of(atoms, calculator), converged, steps, left)
-
-
-def modes_of(atoms: Atoms, calculator: Calculator) -> NormalModes:
-    """Return the normal modes of a structure as it stands."""
-    return normal_modes(
-        calculator.model.hessian(calculator.graph(atoms)).cpu().numpy(),
-        atoms.get_masses(),
-        atoms.positions,
-        is_periodic=bool(atoms.pbc.any()),
-    )

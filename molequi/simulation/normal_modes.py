@@ -13,9 +13,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from ase import units
+from ase import Atoms, units
 
 from molequi.graphs.elements import about_centre_of_mass
+from molequi.simulation.calculator import Calculator
 
 # omega^2 in eV/(Å² amu) to wavenumbers, cm^-1: hbar omega in ASE's units over one wavenumber.
 _WAVENUMBER = units._hbar * units.J * units.second / units.invcm
@@ -61,6 +62,16 @@ def normal_modes(
     omega_squared, vectors = np.linalg.eigh(basis.T @ (hessian / np.outer(root, root)) @ basis)
     frequencies = np.sign(omega_squared) * np.sqrt(np.abs(omega_squared)) * _WAVENUMBER
     return NormalModes(frequencies, (basis @ vectors).T.reshape(-1, len(masses), 3), is_linear)
+
+
+def modes_of(atoms: Atoms, calculator: Calculator) -> NormalModes:
+    """Return the normal modes of a structure as it stands."""
+    return normal_modes(
+        calculator.model.hessian(calculator.graph(atoms)).cpu().numpy(),
+        atoms.get_masses(),
+        atoms.positions,
+        is_periodic=bool(atoms.pbc.any()),
+    )
 
 
 def _rigid_motions(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from ase import Atoms
 
 from molequi.errors import UserError
@@ -24,6 +25,7 @@ from molequi.runtime.journal import is_unfinished
 from molequi.simulation.calculator import CHANGEABLE, Calculator
 from molequi.simulation.descents import OPTIMIZERS, Descent, descend
 from molequi.simulation.forces import admitted
+from molequi.simulation.minima import leave_saddles
 from molequi.simulation.movers import as_calculator
 from molequi.structures.batching import in_batches
 from molequi.structures.inputs import Input, read_inputs
@@ -34,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 # Atoms in a batch of the journal: its last structures, which come in one by one, cost little.
 _ATOMS_PER_BATCH = 4096
+# eV/Å, at which soft modes of a minimum are real.
+_SHARP = 1e-3
 
 
 class Relaxed(NamedTuple):
@@ -58,6 +62,7 @@ def relax(  # noqa: PLR0913 (what, how, and where to)
     fmax: float = 0.01,
     steps: int = 500,
     optimizer: str = "bfgs",
+    minimum: bool = False,
     batch_size: int | None = None,
     output: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -66,13 +71,15 @@ def relax(  # noqa: PLR0913 (what, how, and where to)
     """Relax every structure until no force exceeds `fmax` (eV/Å), in at most `steps` steps.
 
     inputs, smiles, charge, seed: see `inputs.read_inputs`; `charge` is that of a calculator where
-    this has one. optimizer: `bfgs`, or `fire` for many hundred atoms. batch_size: structures
-    in a batch of the journal; None: thousands of atoms.
+    this has one. optimizer: `bfgs`, or `fire` for many hundred atoms. minimum: relax to 1e-3 eV/Å
+    at least and leave saddle points, see `minima`; a model given by name or path then runs in
+    float64. batch_size: structures in a batch of the journal; None: thousands of atoms.
     output: .xyz, .extxyz (also .gz), .csv or .json, of those that did not converge too. It appears
     when all are relaxed; until then results stand in the journal `OUTPUT.journal`, with which the
     same call goes on after an interruption (RunInterruptedError). Records are those of `predict`
-    for the last geometry, with converged, fmax (eV/Å), steps, energy_change (eV), atomic_numbers,
-    positions (Å). progress: called with the numbers of structures done, and failed.
+    for the last geometry, with converged, fmax (eV/Å), steps, n_imaginary (modes that lead down; of
+    `minimum`), energy_change (eV), atomic_numbers, positions (Å). progress: called with the numbers
+    of structures done, and failed.
     """
     _check(fmax, steps, optimizer)
     if output is not None:
@@ -80,8 +87,10 @@ def relax(  # noqa: PLR0913 (what, how, and where to)
     if isinstance(model, Calculator) and charge is None:
         charge = model.charge  # which the spins follow
     structures = read_inputs(inputs, smiles=smiles, charge=charge, seed=seed)
-    calculator = as_calculator(model)
+    calculator = as_calculator(model, dtype=torch.float64 if minimum else None)
     how: dict[str, Any] = {"fmax": fmax, "steps": steps, "optimizer": optimizer}
+    if minimum:
+        how |= {"fmax": min(fmax, _SHARP), "minimum": True}
     records: list[dict[str, Any]] = []
     for record in _each(_batches(structures, batch_size), calculator, how, output):
         records.append(record)
@@ -113,22 +122,32 @@ def _each(
 def _relax_batch(
     structures: list[Structure], calculator: Calculator, how: dict[str, Any]
 ) -> Iterator[Prediction]:
-    cases = [_prepared(structure, calculator, how["optimizer"]) for structure in structures]
+    cases = [_prepared(structure, calculator, how) for structure in structures]
     under_way = [case for case in cases if isinstance(case, Descent)]
-    descend(under_way, calculator, how["fmax"], how["steps"])
+    go = functools.partial(descend, calculator=calculator, fmax=how["fmax"], steps=how["steps"])
+    go(under_way)
+    if "minimum" in how:
+        leave_saddles(under_way, calculator, go)
     for structure, case in zip(structures, cases, strict=True):
         yield _arrived(structure, case, calculator) if isinstance(case, Descent) else case
 
 
-def _prepared(structure: Structure, calculator: Calculator, optimizer: str) -> Descent | Prediction:
+def _prepared(
+    structure: Structure, calculator: Calculator, how: dict[str, Any]
+) -> Descent | Prediction:
     """Return a structure ready to go downhill, or the record of its error."""
     if structure.atoms is None:
         return Prediction({**structure.labels(), "error": structure.error}, None)
     try:
+        if "minimum" in how and structure.atoms.constraints:
+            raise UserError(
+                "has fixed atoms, with which a minimum cannot be told from a saddle point; free "
+                "them, or relax without minimum"
+            )
         known = admitted(calculator, structure.atoms)
     except ValueError as error:
         return Prediction({**structure.labels(), "error": str(error)}, None)
-    return Descent(structure.atoms, known, optimizer)
+    return Descent(structure.atoms, known, how["optimizer"])
 
 
 def relax_atoms(
@@ -163,6 +182,8 @@ def _arrived(structure: Structure, descent: Descent, calculator: Calculator) -> 
         "atomic_numbers": atoms.numbers,
         "positions": atoms.positions,
     }
+    if descent.n_imaginary is not None:
+        record["n_imaginary"] = descent.n_imaginary
     if known.doubt is not None:
         record["unsafe"] = known.doubt
     marks = {name: record.get(name) for name in ("model", "level", "unsafe", "converged", "fmax")}

@@ -13,8 +13,7 @@ from ase import Atoms
 
 from molequi.prediction.records import max_force
 from molequi.simulation.calculator import Calculator
-from molequi.simulation.harmonic import modes_of
-from molequi.simulation.normal_modes import NormalModes
+from molequi.simulation.normal_modes import NormalModes, modes_of
 
 _LONGEST = 0.1  # Å, of the atom that moves most
 _FLATTEST = 0.02  # eV/(Å² amu), where a mode is nearly flat

@@ -33,23 +33,25 @@ def run_scan(
     settings: ScanSettings, *, output: str | os.PathLike[str] | None = None,
     overwrite: bool = False, progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Scan a coordinate of the first structure of an input; each point begins where the last ended.
+    """Scan a coordinate of the first structure of an input.
 
+    Each point begins from a neighbour's geometry, the first from the structure; see `scan_order`.
     output: a folder; until it appears, points stand in `OUTPUT.journal`, with which the same call
     goes on after an interruption (RunInterruptedError). Returns kind, atoms, unit, points (value,
-    energy, relative_ev, relative_kj_mol, relative_kcal_mol, converged, fmax, positions), range_ev,
-    _kj_mol, _kcal_mol (highest less lowest), labels.
+    energy, relative_ev, relative_kj_mol, relative_kcal_mol, converged, fmax, positions), lowered
+    (how many were found to lie lower from their other side), range_ev, _kj_mol, _kcal_mol (highest
+    less lowest), labels.
     """
     if output is not None:
         check_output(output, overwrite=may_replace(Path(output), overwrite=overwrite))
     atoms = first_atoms(structure)
     atoms.calc = calculator = as_calculator(model)
     coordinate = parse_coordinate(settings.atoms, settings.kind, len(atoms))
-    values = settings.values(value_of(atoms, coordinate))
+    value_of(atoms, coordinate)  # which may have none
     labels = calculator.labels(atoms)
     atoms.get_potential_energy()  # the model may refuse the structure
     moving_atoms(atoms, coordinate, rigid=settings.rigid)
-    points = scan_points(atoms, coordinate, values, settings, output, progress)
+    points, lowered = scan_points(atoms, coordinate, settings, output, progress)
     energies = np.array([point["energy"] for point in points])
     points = _with_relative_energies(points, energies)
     result = {
@@ -57,6 +59,7 @@ def run_scan(
         **coordinate.described(),
         "rigid": settings.rigid,
         "points": points,
+        "lowered": lowered,
         **in_three_units("range", float(np.ptp(energies))),
         "converged": all(point["converged"] for point in points),
         "output": None if output is None else str(output),

@@ -1,13 +1,13 @@
-"""The points of a scan: one after the other, each kept as soon as it is there."""
+"""The points of a scan: each is kept as soon as it is there."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -17,8 +17,9 @@ from molequi.prediction.records import max_force
 from molequi.runtime.journal import LineJournal, journal_path
 from molequi.runtime.plain import plain
 from molequi.runtime.signals import SignalWatch
-from molequi.simulation.coordinates import Coordinate, held, moving_side, set_value
+from molequi.simulation.coordinates import Coordinate, held, moving_side, set_value, value_of
 from molequi.simulation.relaxation import relax_atoms
+from molequi.simulation.scan_order import Order, Trial
 from molequi.version import __version__
 
 
@@ -26,9 +27,11 @@ from molequi.version import __version__
 class ScanSettings:
     """What is scanned. kind: bond, angle or torsion. atoms: as `0-1-2-3`.
 
-    start, stop: Å or degrees; by default from where the structure is, a full turn for a torsion.
-    points: with both ends. rigid: move one side as a piece and relax nothing. fmax (eV/Å), steps:
-    of the relaxation of every point. Raises UserError for what makes no scan.
+    start, stop: Å or degrees; by default from where the structure is, and for a torsion from -180
+    to 180, a full turn as from a start without a stop. points: with both ends. rigid: move one side
+    as a piece and relax nothing. fmax (eV/Å), steps: of the relaxation of every point. both_ways:
+    whether a point is tried from both its neighbours; None: torsions are. Raises UserError for what
+    makes no scan.
     """
 
     kind: str
@@ -39,6 +42,7 @@ class ScanSettings:
     rigid: bool = False
     fmax: float = 0.01
     steps: int = 300
+    both_ways: bool | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in {"bond", "angle", "torsion"}:
@@ -60,27 +64,47 @@ class ScanSettings:
                 )
 
     def values(self, now: float) -> np.ndarray:
-        """Return the values of the coordinate at every point, from where it is now."""
-        start = now if self.start is None else self.start
+        """Return the values of the coordinate at every point; now: where it is."""
+        if self.start is None:
+            start = -180.0 if self.stop is None else now
+        else:
+            start = self.start
         stop = start + 360.0 if self.stop is None else self.stop
         return np.linspace(start, stop, self.points)
+
+    def order(self, values: np.ndarray, now: float) -> Order:
+        """Return the order of these points, from the one nearest to now.
+
+        Of a full turn, whose last point is the first one again, the last is left out.
+        """
+        is_circle = self.kind == "torsion" and bool(np.isclose(np.ptp(values), 360.0))
+        away = np.abs(values[: len(values) - is_circle] - now)
+        if self.kind == "torsion":
+            away = np.abs((away + 180.0) % 360.0 - 180.0)
+        both = self.kind == "torsion" if self.both_ways is None else self.both_ways
+        first = int(away.argmin())
+        return Order(len(away), first, is_circle=is_circle, both_ways=both and not self.rigid)
 
 
 def scan_points(
     atoms: Atoms,
     coordinate: Coordinate,
-    values: np.ndarray,
     settings: ScanSettings,
     output: str | os.PathLike[str] | None,
     progress: Callable[[int, int], None] | None,
-) -> list[dict[str, Any]]:
-    """Compute the points, those of an interrupted run taken from its journal."""
+) -> tuple[list[dict[str, Any]], int]:
+    """Compute the points, trials of an interrupted run taken from its journal.
+
+    Returns them, and how many were found to lie lower from their other side.
+    """
+    now = value_of(atoms, coordinate)
+    values = settings.values(now)
+    scan = _Scan(atoms, coordinate, values, settings, settings.order(values, now), progress)
     if output is None:
-        return _computed(atoms, coordinate, values, settings, None, progress)
+        return scan.run(None)
     path = journal_path(Path(output))
-    identity = _identity(atoms, coordinate, values, settings)
-    with LineJournal(path, identity, "molequi scan", discard=True) as journal:
-        return _computed(atoms, coordinate, values, settings, journal, progress)
+    with LineJournal(path, scan.identity(), "molequi scan", discard=True) as journal:
+        return scan.run(journal)
 
 
 def moving_atoms(atoms: Atoms, coordinate: Coordinate, *, rigid: bool) -> np.ndarray:
@@ -98,42 +122,79 @@ def moving_atoms(atoms: Atoms, coordinate: Coordinate, *, rigid: bool) -> np.nda
     return alone
 
 
-def _computed(
-    atoms: Atoms,
-    coordinate: Coordinate,
-    values: np.ndarray,
-    settings: ScanSettings,
-    journal: LineJournal | None,
-    progress: Callable[[int, int], None] | None,
-) -> list[dict[str, Any]]:
-    points = [] if journal is None else [line.entry for line in journal.lines()]
-    for point in points:
-        point.pop("crc32", None)
-    current = atoms.copy()
-    current.calc = atoms.calc
-    with SignalWatch() as watch:
-        for value in values[len(points) :].tolist():
-            if watch.number:
-                kept = "nothing is kept" if journal is None else f"they are in {journal.path}"
-                raise RunInterruptedError(
-                    f"scan stopped by {watch.name} after {len(points)} points; {kept}, the same "
-                    "command goes on",
-                    watch.number,
-                )
-            if points:
-                current.positions = np.array(points[-1]["positions"])
-            points.append(_point(current, coordinate, value, settings))
-            if journal is not None:
-                journal.append(points[-1])
-            if progress is not None:
-                progress(len(points), len(values))
-    return points
+class _Scan(NamedTuple):
+    """What a scan goes through. values: of every point, the last of a full turn among them."""
+
+    atoms: Atoms
+    coordinate: Coordinate
+    values: np.ndarray
+    settings: ScanSettings
+    order: Order
+    progress: Callable[[int, int], None] | None
+
+    def run(self, journal: LineJournal | None) -> tuple[list[dict[str, Any]], int]:
+        """Make every trial, or take it from the journal; return the points and how many sank."""
+        kept = [] if journal is None else [line.entry for line in journal.lines()]
+        points: dict[int, dict[str, Any]] = {}
+        lowered = set()
+        with SignalWatch() as watch:
+            while (trial := self.order.following()) is not None:
+                is_new = self.order.made >= len(kept)
+                if is_new and watch.number:
+                    raise _interrupted(watch, self.order.made, journal)
+                point = self._tried(trial, points) if is_new else kept[self.order.made]
+                point.pop("crc32", None)
+                if is_new and journal is not None:
+                    journal.append(point)
+                was_known = trial.point in points
+                if self.order.take(trial, point["energy"]):
+                    points[trial.point] = point
+                    lowered |= {trial.point} if was_known else set()
+                if is_new and self.progress is not None:
+                    self.progress(self.order.made, self.order.expected)
+        found = [points[number] for number in sorted(points)]
+        if self.order.is_circle:
+            found.append({**found[0], "value": float(self.values[-1])})
+        return found, len(lowered)
+
+    def _tried(self, trial: Trial, points: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+        begin = self.atoms.copy()
+        begin.calc = self.atoms.calc
+        if trial.source is not None:
+            begin.positions = np.array(points[trial.source]["positions"])
+        return _point(begin, self.coordinate, float(self.values[trial.point]), self.settings)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what must agree for a journal to be gone on with."""
+        atoms, settings = self.atoms, self.settings
+        structure = hashlib.sha256(atoms.positions.tobytes() + atoms.numbers.tobytes()).hexdigest()
+        return {
+            "version": __version__,
+            "weights": atoms.calc.model.digest(),
+            "structure": structure[:24],
+            "coordinate": self.coordinate.text,
+            "values": self.values.tolist(),
+            "both_ways": self.order.both_ways,
+            "rigid": settings.rigid,
+            "fmax": settings.fmax,
+            "steps": settings.steps,
+        }
+
+
+def _interrupted(
+    watch: SignalWatch, n_made: int, journal: LineJournal | None
+) -> RunInterruptedError:
+    kept = "nothing is kept" if journal is None else f"they are in {journal.path}"
+    return RunInterruptedError(
+        f"scan stopped by {watch.name} after {n_made} points; {kept}, the same command goes on",
+        watch.number,
+    )
 
 
 def _point(
     atoms: Atoms, coordinate: Coordinate, value: float, settings: ScanSettings
 ) -> dict[str, Any]:
-    """Return the point at a value, begun from the structure of the one before."""
+    """Return the point at a value, begun from this structure."""
     moved = atoms.copy()
     moved.calc = atoms.calc
     set_value(moved, coordinate, value, moving_atoms(moved, coordinate, rigid=settings.rigid))
@@ -150,19 +211,3 @@ def _point(
         "positions": moved.positions,
     }
     return dict(plain(point))
-
-
-def _identity(
-    atoms: Atoms, coordinate: Coordinate, values: np.ndarray, settings: ScanSettings
-) -> dict[str, Any]:
-    structure = hashlib.sha256(atoms.positions.tobytes() + atoms.numbers.tobytes()).hexdigest()
-    return {
-        "version": __version__,
-        "weights": atoms.calc.model.digest(),
-        "structure": structure[:24],
-        "coordinate": coordinate.text,
-        "values": values.tolist(),
-        "rigid": settings.rigid,
-        "fmax": settings.fmax,
-        "steps": settings.steps,
-    }

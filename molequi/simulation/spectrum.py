@@ -182,6 +182,7 @@ def _warn_of_imaginary(lines: list[Lines]) -> None:
         count = int((one.frequencies < 0).sum())
         if count:
             logger.warning(
-                "conformer %d has %d imaginary frequencies, which are no lines: it is no minimum",
+                "conformer %d has %d imaginary frequencies, which are no lines: it is no minimum; "
+                "`molequi relax --minimum` leads to one",
                 number, count,
             )  # fmt: skip

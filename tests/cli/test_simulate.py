@@ -252,3 +252,12 @@ def test_bad_settings_are_2(molequi, tiny_model, water):
         result = molequi(arguments[0], water, "--model", tiny_model, *arguments[1:])
         assert result.code == 2, arguments
         assert len(result.err.splitlines()) == 1
+
+
+def test_relax_says_how_many_imaginary_modes_are_left(molequi, tiny_model, water):
+    result = molequi("relax", water, "--model", tiny_model, "--minimum", "--json")
+    (record,) = json.loads(result.out)
+    assert record["n_imaginary"] == 0
+    assert record["fmax"] < 1e-3
+    plain = molequi("relax", water, "--model", tiny_model)
+    assert "imaginary" not in plain.out

@@ -173,3 +173,38 @@ def test_other_constraints_and_charges_do_not_go_on(morse, tmp_path):
         relax([free, other], morse(), batch_size=1, output=output, progress=stop)
     charged = Calculator(morse(), charge=2, unsafe=True)
     assert relax([free, other], charged, batch_size=1, output=output)[0]["total_charge"] == 2
+
+
+def planar_ammonia():
+    turns = np.radians([0.0, 120.0, 240.0])
+    hydrogens = 1.0 * np.stack([np.cos(turns), np.sin(turns), np.zeros(3)], axis=1)
+    return Atoms("NH3", [[0.0, 0.0, 0.0], *hydrogens])
+
+
+def test_flat_ammonia_stays_flat_and_becomes_a_pyramid_where_a_minimum_is_asked_for():
+    """The barrier of its inversion, 0.25 eV in experiment (Swalen, Ibers, 1962), is left."""
+    flat, bent = (relax(planar_ammonia(), "organic", minimum=m)[0] for m in (False, True))
+    assert flat["converged"]
+    assert "n_imaginary" not in flat
+    assert np.ptp(np.asarray(flat["positions"])[:, 2]) == pytest.approx(0.0, abs=1e-3)
+    assert bent["converged"]
+    assert bent["n_imaginary"] == 0
+    assert bent["fmax"] < 1e-3
+    assert np.ptp(np.asarray(bent["positions"])[:, 2]) > 0.3
+    assert 0.1 < flat["energy"] - bent["energy"] < 0.5
+    assert bent["energy_change"] == pytest.approx(flat["energy_change"] - 0.25, abs=0.2)
+
+
+def test_a_structure_that_is_a_minimum_already_takes_no_step(morse):
+    minimum = relax(molecule("H2O"), morse(), fmax=1e-4)[0]
+    atoms = Atoms("OH2", minimum["positions"])
+    again, single = relax([atoms, Atoms("O")], morse(), minimum=True)
+    assert (again["steps"], again["n_imaginary"]) == (0, 0)
+    assert (single["steps"], single["n_imaginary"]) == (0, 0)
+
+
+def test_fixed_atoms_have_no_minimum(morse):
+    held = molecule("H2O")
+    held.set_constraint(FixAtoms([0]))
+    (record,) = relax(held, morse(), minimum=True)
+    assert "has fixed atoms" in record["error"]

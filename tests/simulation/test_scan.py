@@ -19,6 +19,7 @@ from molequi.simulation.coordinates import (
     value_of,
 )
 from molequi.simulation.scan import run_scan
+from molequi.simulation.scan_order import Order
 from molequi.simulation.scan_points import ScanSettings
 
 
@@ -128,6 +129,68 @@ def test_an_interrupted_scan_goes_on(morse, tmp_path):
     )
     assert seen == [4, 5, 6, 7]
     assert result["points"] == whole["points"]
+
+
+class Valleys:
+    """Two curves over a turn of 12 points; a geometry stays on its own until it is 1 eV too high.
+
+    Every other point lies lower on the second one, which a walk reaches late, and keeps too long.
+    """
+
+    first = np.array([0.0, 0.3, 0.8, 1.5, 2.5, 3.0, 3.2, 3.0, 2.5, 1.5, 0.8, 0.3])
+    second = first[::-1].copy() * 0.5 + 0.4
+
+    def __init__(self):
+        self.curves = self.first, self.second
+        self.on = {}
+
+    def walk(self, order):
+        kept = {}
+        while (trial := order.following()) is not None:
+            curve = 0 if trial.source is None else kept[trial.source][0]
+            here, other = self.curves[curve][trial.point], self.curves[1 - curve][trial.point]
+            if here > other + 1.0:
+                curve, here = 1 - curve, other
+            if order.take(trial, here):
+                kept[trial.point] = curve, here
+        return np.array([kept[point][1] for point in sorted(kept)])
+
+
+@pytest.mark.parametrize("is_circle", [True, False])
+@pytest.mark.parametrize("first", [0, 3, 11])
+def test_both_ways_a_scan_ends_on_the_lower_curve_of_two_that_it_met(is_circle, first):
+    lowest = np.minimum(Valleys.first, Valleys.second)
+    found = Valleys().walk(Order(12, first, is_circle=is_circle, both_ways=True))
+    np.testing.assert_allclose(found, lowest)
+    once = Order(12, first, is_circle=is_circle, both_ways=False)
+    assert (Valleys().walk(once) > lowest + 0.1).any()
+    assert once.made == once.expected == 12
+
+
+def test_a_full_turn_meets_itself_and_is_even():
+    """The profile of a molecule that is its own mirror image at 0 and 180 degrees."""
+    atoms = molecule("H2O2")
+    settings = ScanSettings("torsion", "2-0-1-3", points=9, fmax=0.02)
+    result = run_scan(atoms, "organic", settings)
+    values = [point["value"] for point in result["points"]]
+    energies = np.array([point["energy"] for point in result["points"]])
+    assert values == np.linspace(-180.0, 180.0, 9).tolist()
+    np.testing.assert_allclose(energies, energies[::-1], atol=2e-3)
+    assert np.ptp(energies) > 0.1
+
+
+def test_an_interrupted_scan_of_both_ways_goes_on_to_the_same_points(tmp_path):
+    atoms, folder = molecule("H2O2"), tmp_path / "scan"
+    settings = ScanSettings("torsion", "2-0-1-3", 60.0, 180.0, 3, fmax=0.05)
+    whole = run_scan(atoms, "organic", settings)
+
+    def interrupt(done, _total):
+        if done == 4:  # the three points are there, and one was tried again
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(RunInterruptedError, match="after 4 points"):
+        run_scan(atoms, "organic", settings, output=folder, progress=interrupt)
+    assert run_scan(atoms, "organic", settings, output=folder)["points"] == whole["points"]
 
 
 @pytest.mark.parametrize(
