@@ -15,13 +15,14 @@ from torch import Tensor
 from molequi.engines.lammps_domain import Domain, Exchange, Exchanged, pairs_of, write_energies
 from molequi.engines.traced import refuse_export
 from molequi.errors import UserError
-from molequi.graphs.graph import make_graph
+from molequi.graphs.graph import AtomGraph, make_graph
 from molequi.kernels import edges_of
 from molequi.models.checkpoint import load_model, save_model
 from molequi.models.molecular import MolecularModel
 from molequi.nn.backbones.base import unchanged
 from molequi.nn.backbones.mace import MaceBackbone
 from molequi.nn.backbones.spherical import SphericalBackbone
+from molequi.nn.backbones.worthwhile import worthwhile_kernels
 from molequi.nn.heads.layered import LayeredEnergyHead
 from molequi.nn.heads.pooling import EnergyHead
 from molequi.nn.weight_tables import freeze_tables
@@ -35,6 +36,9 @@ class MliapModel:
 
     model: its energy must be a sum over atoms of what lies within reach of message passing, by a
     `spherical` or a `mace` network. It computes where LAMMPS keeps its pairs, in its own dtype.
+    kernels: `auto` starts in plain torch and on a CPU changes to compiled kernels when more has
+    been computed than compiling costs, as `FrozenModel` does; for the others see
+    `SphericalBackbone.use_kernels`.
     It is pickled as the content of its model file; molequi must be there where it is loaded.
     Raises UserError for a model that does not fit, saying which do.
     """
@@ -44,11 +48,13 @@ class MliapModel:
     ndescriptors = 1
     nparams = 1
 
-    def __init__(self, model: MolecularModel) -> None:
+    def __init__(self, model: MolecularModel, kernels: str = "auto") -> None:
         refuse_mliap(model)
         self._file = _content(model)
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self.model.use_kernels("reference")
+        self.kernels, self._current = kernels, ""
+        self._work = self._largest = 0.0
+        self._compute_by("reference" if kernels == "auto" else kernels)
         self._lie_on(model.device)
         self.element_types = [chemical_symbols[number] for number in model.elements]
         self.cutoff = model.cutoff
@@ -56,7 +62,7 @@ class MliapModel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the content of a model file, which later versions of molequi read too."""
-        return _from_content, (self._file,)
+        return _from_content, (self._file, self.kernels)
 
     def compute_descriptors(self, data: Domain) -> None:
         """Do nothing; LAMMPS asks for it."""
@@ -72,13 +78,16 @@ class MliapModel:
         exchange = self._exchange(data)
         numbers = self._numbers(data)
         pairs = pairs_of(data, numbers.device)
+        self._count(len(pairs.vectors))
         vectors = pairs.vectors.requires_grad_()
-        energies = self._energies(vectors, pairs.edges, numbers, exchange)
-        asked = energies[:0]
-        if data.nlistatoms:
-            places = torch.as_tensor(data.iatoms)[: data.nlistatoms].long()
-            asked = energies.index_select(0, places)
-        (gradient,) = torch.autograd.grad(asked.sum(), vectors)
+        graph = make_graph(vectors.new_zeros(len(numbers), 3), numbers, pairs.edges)
+        with self.model.backbone.threads_for_prediction(graph):
+            energies = self._energies(vectors, graph, exchange)
+            asked = energies[:0]
+            if data.nlistatoms:
+                places = torch.as_tensor(data.iatoms)[: data.nlistatoms].long()
+                asked = energies.index_select(0, places)
+            (gradient,) = torch.autograd.grad(asked.sum(), vectors)
         write_energies(data, asked.detach())
         if data.npairs:
             forces = torch.empty_like(gradient).index_copy(0, pairs.order, gradient)
@@ -117,11 +126,20 @@ class MliapModel:
         self.model.to(device)
         freeze_tables(self.model)
 
-    def _energies(
-        self, vectors: Tensor, edges: Tensor, numbers: Tensor, exchange: Exchange | None
-    ) -> Tensor:
+    def _count(self, n_pairs: int) -> None:
+        """With `auto` kernels on a CPU the work so far decides what is worth compiling."""
+        backbone, operations = self.model.backbone, self.model.operations(n_pairs)
+        self._work, self._largest = self._work + operations, max(self._largest, operations)
+        if self.kernels == "auto" and backbone.device.type == "cpu":
+            self._compute_by(worthwhile_kernels(backbone, self._work, in_one_pass=self._largest))
+
+    def _compute_by(self, kernels: str) -> None:
+        if kernels != self._current:
+            self.model.use_kernels(kernels)
+            self._current = kernels
+
+    def _energies(self, vectors: Tensor, graph: AtomGraph, exchange: Exchange | None) -> Tensor:
         """Return energies (ntotal,), eV, float64; those of ghosts mean nothing."""
-        graph = make_graph(vectors.new_zeros(len(numbers), 3), numbers, edges)
         features = self.model.backbone.forward_along(  # type: ignore[operator]
             vectors,
             graph,
@@ -142,11 +160,11 @@ def _content(model: MolecularModel) -> bytes:
         return path.read_bytes()
 
 
-def _from_content(content: bytes) -> MliapModel:
+def _from_content(content: bytes, kernels: str = "auto") -> MliapModel:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         path.write_bytes(content)
-        return MliapModel(load_model(path))
+        return MliapModel(load_model(path), kernels)
 
 
 def refuse_mliap(model: MolecularModel) -> None:

@@ -18,6 +18,7 @@ from ase.build import molecule
 from molequi.cli.main import run
 from molequi.engines.lammps_mliap import MliapModel
 from molequi.errors import UserError
+from molequi.kernels import policy
 from molequi.models.checkpoint import save_model
 from molequi.models.making import make_model
 from molequi.models.physics import Physics
@@ -217,13 +218,29 @@ NETWORKS = {
 }
 
 
+@pytest.mark.parametrize("kernels", ["auto", "generic"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_two_domains_have_the_calculators_numbers(waters, name):
+def test_two_domains_have_the_calculators_numbers(waters, name, kernels):
     model = network(**NETWORKS[name])
-    results = computed(waters, MliapModel(model))
+    results = computed(waters, MliapModel(model, kernels))
     assert_calculators(results, waters, model)
     n_layers = model.backbone.n_layers
     assert results.n_exchanges == 2 * 2 * (n_layers - 1)  # there and back, of two domains
+
+
+def test_kernels_are_compiled_when_the_work_is_worth_it(waters, monkeypatch):
+    model = MliapModel(network(n_layers=1))
+    (domain,), _ = domains(waters, model, Plain, 1)
+    used = []
+    monkeypatch.setattr(model.model, "use_kernels", used.append)
+    model.compute_forces(domain)
+    assert not used
+    a_pass = model.model.operations(domain.npairs)
+    monkeypatch.setattr(policy, "GENERIC_FROM", 2.5 * a_pass)
+    monkeypatch.setattr(policy, "SPECIALIZED_FROM", 4.5 * a_pass)
+    for _ in range(5):
+        model.compute_forces(domain)
+    assert used == ["generic", "specialized"]
 
 
 def test_one_domain_exchanges_with_itself_through_the_walls(waters):
