@@ -63,16 +63,14 @@ def relax(
     """Move the atoms of every structure to the nearest energy minimum.
 
     OUTPUT is an extended XYZ file; it appears when all is relaxed, and an interrupted command goes
-    on when it is given again. Exit code 3 when a structure did not get there; it is kept as far as
-    it came.
+    on when it is given again. Exit code 3 when a structure did not get there; it is kept as it is.
     """
     options.require_inputs(inputs, smiles, "relax")
-
     from molequi.simulation.relaxation import relax as run
 
     given = completed(inputs, add_hydrogens=add_hydrogens, as_is=as_is)
-    precision = options.Dtype.float64 if minimum and dtype is None else dtype
-    calculator = load_calculator(model, device, precision, dispersion=dispersion, unsafe=unsafe)
+    dtype = options.Dtype.float64 if minimum and dtype is None else dtype
+    calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     total = options.Reading(inputs or [], smiles or [], charge).n_structures()
     with Bar("structures") as bar:
         records = run(

@@ -55,19 +55,11 @@ class Relaxed(NamedTuple):
 def relax(  # noqa: PLR0913 (what, how, and where to)
     inputs: Input | Iterable[Input] = (),
     model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator = "organic",
-    *,
-    smiles: str | Sequence[str] = (),
-    charge: int | None = None,
-    seed: int = 0,
-    fmax: float = 0.01,
-    steps: int = 500,
-    optimizer: str = "bfgs",
-    minimum: bool = False,
-    batch_size: int | None = None,
-    output: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[dict[str, Any]]:
+    *, smiles: str | Sequence[str] = (), charge: int | None = None, seed: int = 0,
+    fmax: float = 0.01, steps: int = 500, optimizer: str = "bfgs", minimum: bool = False,
+    batch_size: int | None = None, output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False, progress: Callable[[int, int], None] | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
     """Relax every structure until no force exceeds `fmax` (eV/Å), in at most `steps` steps.
 
     inputs, smiles, charge, seed: see `inputs.read_inputs`; `charge` is that of a calculator where
@@ -88,9 +80,8 @@ def relax(  # noqa: PLR0913 (what, how, and where to)
         charge = model.charge  # which the spins follow
     structures = read_inputs(inputs, smiles=smiles, charge=charge, seed=seed)
     calculator = as_calculator(model, dtype=torch.float64 if minimum else None)
-    how: dict[str, Any] = {"fmax": fmax, "steps": steps, "optimizer": optimizer}
-    if minimum:
-        how |= {"fmax": min(fmax, _SHARP), "minimum": True}
+    sharp = {"fmax": min(fmax, _SHARP), "minimum": True} if minimum else {}
+    how: dict[str, Any] = {"fmax": fmax, "steps": steps, "optimizer": optimizer, **sharp}
     records: list[dict[str, Any]] = []
     for record in _each(_batches(structures, batch_size), calculator, how, output):
         records.append(record)

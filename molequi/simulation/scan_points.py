@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -122,8 +122,12 @@ def moving_atoms(atoms: Atoms, coordinate: Coordinate, *, rigid: bool) -> np.nda
     return alone
 
 
-class _Scan(NamedTuple):
-    """What a scan goes through. values: of every point, the last of a full turn among them."""
+@dataclasses.dataclass
+class _Scan:
+    """A scan under way. values: of every point, the last of a full turn among them.
+
+    points: those that are there, by their numbers. lowered: those that a second way found lower.
+    """
 
     atoms: Atoms
     coordinate: Coordinate
@@ -131,38 +135,43 @@ class _Scan(NamedTuple):
     settings: ScanSettings
     order: Order
     progress: Callable[[int, int], None] | None
+    points: dict[int, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    lowered: set[int] = dataclasses.field(default_factory=set)
 
     def run(self, journal: LineJournal | None) -> tuple[list[dict[str, Any]], int]:
         """Make every trial, or take it from the journal; return the points and how many sank."""
         kept = [] if journal is None else [line.entry for line in journal.lines()]
-        points: dict[int, dict[str, Any]] = {}
-        lowered = set()
         with SignalWatch() as watch:
             while (trial := self.order.following()) is not None:
-                is_new = self.order.made >= len(kept)
-                if is_new and watch.number:
+                if self.order.made < len(kept):
+                    self._take(trial, kept[self.order.made])
+                elif watch.number:
                     raise _interrupted(watch, self.order.made, journal)
-                point = self._tried(trial, points) if is_new else kept[self.order.made]
-                point.pop("crc32", None)
-                if is_new and journal is not None:
-                    journal.append(point)
-                was_known = trial.point in points
-                if self.order.take(trial, point["energy"]):
-                    points[trial.point] = point
-                    lowered |= {trial.point} if was_known else set()
-                if is_new and self.progress is not None:
-                    self.progress(self.order.made, self.order.expected)
-        found = [points[number] for number in sorted(points)]
+                else:
+                    self._make(trial, journal)
+        found = [self.points[number] for number in sorted(self.points)]
         if self.order.is_circle:
             found.append({**found[0], "value": float(self.values[-1])})
-        return found, len(lowered)
+        return found, len(self.lowered)
 
-    def _tried(self, trial: Trial, points: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    def _make(self, trial: Trial, journal: LineJournal | None) -> None:
         begin = self.atoms.copy()
         begin.calc = self.atoms.calc
         if trial.source is not None:
-            begin.positions = np.array(points[trial.source]["positions"])
-        return _point(begin, self.coordinate, float(self.values[trial.point]), self.settings)
+            begin.positions = np.array(self.points[trial.source]["positions"])
+        value = float(self.values[trial.point])
+        point = _point(begin, self.coordinate, value, self.settings)
+        if journal is not None:
+            journal.append(point)
+        self._take(trial, point)
+        if self.progress is not None:
+            self.progress(self.order.made, self.order.expected)
+
+    def _take(self, trial: Trial, point: dict[str, Any]) -> None:
+        point.pop("crc32", None)  # of a line of the journal
+        if self.order.take(trial, point["energy"]):
+            self.lowered |= {trial.point} & set(self.points)
+            self.points[trial.point] = point
 
     def identity(self) -> dict[str, Any]:
         """Return what must agree for a journal to be gone on with."""

@@ -156,15 +156,22 @@ class Valleys:
         return np.array([kept[point][1] for point in sorted(kept)])
 
 
-@pytest.mark.parametrize("is_circle", [True, False])
 @pytest.mark.parametrize("first", [0, 3, 11])
-def test_both_ways_a_scan_ends_on_the_lower_curve_of_two_that_it_met(is_circle, first):
+def test_both_ways_a_turn_ends_on_the_lower_of_two_curves_that_it_met(first):
     lowest = np.minimum(Valleys.first, Valleys.second)
-    found = Valleys().walk(Order(12, first, is_circle=is_circle, both_ways=True))
+    found = Valleys().walk(Order(12, first, is_circle=True, both_ways=True))
     np.testing.assert_allclose(found, lowest)
-    once = Order(12, first, is_circle=is_circle, both_ways=False)
+    once = Order(12, first, is_circle=True, both_ways=False)
     assert (Valleys().walk(once) > lowest + 0.1).any()
     assert once.made == once.expected == 12
+
+
+def test_both_ways_a_line_is_nowhere_higher_than_in_one_walk():
+    both, once = (
+        Valleys().walk(Order(12, 0, is_circle=False, both_ways=one)) for one in (True, False)
+    )
+    assert (both <= once).all()
+    assert (both < once - 0.4).any()
 
 
 def test_a_full_turn_meets_itself_and_is_even():
