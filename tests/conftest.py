@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from morse import MorseModel
+from quick_processes import quick_programs
 
 from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata
@@ -71,6 +72,13 @@ def undrawn() -> Iterator[None]:
 def checkout() -> Path:
     """Return the root of the source tree."""
     return CHECKOUT
+
+
+@pytest.fixture(scope="session")
+def quick_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return a PATH whose `molequi` and `python` start quickly: see `quick_server`."""
+    with quick_programs(tmp_path_factory.mktemp("bin")) as folder:
+        yield f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,8 @@ Constants are kept for the process, so that what a mode makes of them shows in a
 
 from __future__ import annotations
 
+import shutil
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -59,9 +59,9 @@ torch.testing.assert_close(program.module()(moved, graph.total_charge + 1),
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_in_a_new_process(case):
+def test_in_a_new_process(case, quick_path):
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", HEAD + CASES[case]],
+        [shutil.which("python", path=quick_path), "-c", HEAD + CASES[case]],
         capture_output=True,
         text=True,
         check=False,

@@ -1,4 +1,4 @@
-"""Everyday jobs, as a chemist types them: each in an empty folder, by the installed command.
+"""Everyday jobs, as a chemist types them to the installed command, each in an empty folder.
 
 A row of `JOBS` is a command line, the exit code, and what must stand in what it prints.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -158,13 +157,13 @@ LONG = {
     "name",
     [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in JOBS],
 )
-def test_job(name: str, tmp_path: Path) -> None:
+def test_job(name: str, tmp_path: Path, quick_path: str) -> None:
     job = JOBS[name]
     if "openpyxl" in job.command:
         pytest.importorskip("openpyxl")
     environment = {
         **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": quick_path,
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "200",
     }
