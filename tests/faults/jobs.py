@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
@@ -155,6 +156,11 @@ JOBS: Sequence[Job] = (
         makes_parents=True,
     ),
 )
+# These write as one of the others does: through the journal of predictions, or frames and a state.
+_ALIKE = {"md-many", "relax", "scan", "path", "evaluate"}
+EACH_WAY = [
+    pytest.param(job, marks=pytest.mark.long) if job.name in _ALIKE else job for job in JOBS
+]
 # Of the long suite alone: what differs from the others is what they save.
 MORE_JOBS: Sequence[Job] = (
     _dynamics("md-nve", "water.xyz", "--ensemble", "nve"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from commands import AfterSeconds, AtChange, Ending, Fault, InsideWrite
-from jobs import JOBS, MORE_JOBS, Job
+from jobs import EACH_WAY, JOBS, MORE_JOBS, Job
 from workshop import Reference, Workshop
 
 from molequi.cli.exits import ExitCode
@@ -56,13 +56,26 @@ def check_killed_inside_write(workshop: Workshop, job: Job, seed: int) -> None:
     workshop.check_restart(job, folder)
 
 
-@pytest.mark.parametrize("number", [KILL, TERM, HANGUP], ids=lambda n: n.name)
+@pytest.mark.parametrize("number", [KILL, TERM], ids=lambda n: n.name)
 @pytest.mark.parametrize("job", JOBS, ids=str)
 def test_a_run_that_was_ended_goes_on(job: Job, number: int, workshop: Workshop) -> None:
     check_ended(workshop, job, number, seed=0)
 
 
-@pytest.mark.parametrize("job", JOBS, ids=str)
+# Who takes SIGTERM takes SIGHUP too.
+@pytest.mark.parametrize(
+    "job",
+    [
+        job if job.name in {"train", "md"} else pytest.param(job, marks=pytest.mark.long)
+        for job in JOBS
+    ],
+    ids=str,
+)
+def test_a_run_whose_terminal_was_closed_goes_on(job: Job, workshop: Workshop) -> None:
+    check_ended(workshop, job, HANGUP, seed=0)
+
+
+@pytest.mark.parametrize("job", EACH_WAY, ids=str)
 def test_a_run_that_was_killed_while_it_wrote_goes_on(job: Job, workshop: Workshop) -> None:
     check_killed_inside_write(workshop, job, seed=0)
 

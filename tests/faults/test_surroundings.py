@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from commands import Ending, NoRoom, Vanishing
-from jobs import JOBS, Job
+from jobs import EACH_WAY, JOBS, Job
 from outcomes import is_hidden
 from workshop import Workshop
 
@@ -69,7 +69,7 @@ def check_without_room(workshop: Workshop, job: Job, seed: int) -> None:
     workshop.check_restart(job, folder)
 
 
-@pytest.mark.parametrize("job", JOBS, ids=str)
+@pytest.mark.parametrize("job", EACH_WAY, ids=str)
 def test_no_room_for_a_file(job: Job, workshop: Workshop) -> None:
     check_without_room(workshop, job, seed=0)
 
@@ -166,7 +166,7 @@ def test_a_folder_above_the_output_that_is_not_there(job: Job, workshop: Worksho
         assert sorted(folder.rglob("*")) == before
 
 
-@pytest.mark.parametrize("job", JOBS, ids=str)
+@pytest.mark.parametrize("job", EACH_WAY, ids=str)
 def test_two_runs_into_one_place(job: Job, workshop: Workshop) -> None:
     """One of them writes the result; the other does so too, or is refused by name."""
     folder = workshop.folder(job)

@@ -11,7 +11,7 @@ from doors import FORMATS
 from fuzz import WEIGHTS, cases, findings, seeds_in
 from mutations import mutated
 
-N_SHORT, N_LONG = 1_000, 20_000
+N_SHORT, N_LONG = 500, 20_000
 
 
 @pytest.fixture(scope="module")
