@@ -13,12 +13,15 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.demo
 	$(BIN)/molequi demo --output demo-output --overwrite
 
-# Two processes of one thread each use two cores best.
+# Two processes of one thread each use two cores best; what the tests of a file share is made once
+# where one process has them all.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 15
+
 test: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations 15 $(PYTEST_FLAGS)
+	$(PYTEST) $(PYTEST_FLAGS)
 
 test-long: $(VENV)/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m long --durations 15 $(PYTEST_FLAGS)
+	$(PYTEST) -m long $(PYTEST_FLAGS)
 
 lint: types
 	$(BIN)/ruff check .
