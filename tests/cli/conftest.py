@@ -16,6 +16,11 @@ from molequi.models.metadata import ModelMetadata
 from molequi.properties import get_property
 
 
+@pytest.fixture(scope="module", autouse=True)
+def figures(undrawn):
+    """Draw none, but in modules that have a fixture of this name of their own."""
+
+
 class Result(NamedTuple):
     """What a command line gave."""
 

@@ -12,6 +12,11 @@ import pytest
 from molequi.cli import demo
 
 
+@pytest.fixture(scope="module", autouse=True)
+def figures():
+    """Draw them: the demo shows them."""
+
+
 @pytest.mark.slow
 def test_demo_runs_and_says_where_things_lie(molequi, tmp_path):
     folder = tmp_path / "demo"

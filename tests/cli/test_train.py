@@ -39,6 +39,11 @@ def run_directory(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def figures(run_directory, undrawn):
+    """Draw the figures of the run that the tests share, and no others."""
+
+
 def test_run_directory_is_complete(run_directory):
     names = {path.name for path in run_directory.iterdir()}
     assert names >= {

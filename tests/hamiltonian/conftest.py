@@ -22,6 +22,19 @@ MODELS: dict[str, tuple[str, Lifting | None]] = {
 
 
 @pytest.fixture
+def drawn() -> None:
+    """A test that asks for this has the figures of its trainings."""
+
+
+@pytest.fixture(autouse=True)
+def figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no others: they take longer than small trainings do."""
+    if "drawn" not in request.fixturenames:
+        for name in ("rollout_errors", "learning_curve"):
+            monkeypatch.setattr(f"molequi.hamiltonian.train.{name}", lambda *_: None)
+
+
+@pytest.fixture
 def springs() -> tuple[torch.Tensor, Systems]:
     """Three systems of five particles: first states and what is constant."""
     generator = torch.Generator().manual_seed(1)

@@ -118,6 +118,7 @@ def test_molecular_configs_are_not_of_dynamics():
         load_dynamics_config("qm9")
 
 
+@pytest.mark.usefixtures("drawn")
 def test_training_learns_and_the_run_directory_is_complete(tmp_path):
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(SMALL))

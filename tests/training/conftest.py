@@ -12,6 +12,12 @@ from molequi.datasets.making import make_frames
 from molequi.properties import PROPERTIES
 from molequi.training.config import Config, make_config
 
+
+@pytest.fixture(scope="module", autouse=True)
+def figures(undrawn):
+    """Draw none, but in modules that have a fixture of this name of their own."""
+
+
 # Reference energies, pair strengths and charges of the toy chemistry, by atomic number.
 ATOMS = {1: -13.0, 6: -1030.0, 8: -2040.0}
 _CHARGE = {1: 0.2, 6: 0.1, 8: -0.5}

@@ -130,6 +130,11 @@ def runs(tmp_path_factory, toy_frames, toy_config, toy_splits):
     return found
 
 
+@pytest.fixture(scope="module", autouse=True)
+def figures(runs, undrawn):
+    """Draw the figures of the run that the tests share, and no others."""
+
+
 def test_spreads_that_are_all_alike_have_no_rank_correlation():
     model = make_model((1, 8), ["energy", "energy_std"], n_channels=4, l_max=1, n_layers=1)
     errors, alike = torch.tensor([0.1, 0.3, 0.2]), torch.full((3,), 0.2)
@@ -259,7 +264,7 @@ def test_spread_needs_what_it_is_the_spread_of(toy_config):
         toy_config(data={"targets": ["energy", "forces_std"]})
 
 
-def test_one_name_more_gives_the_spread_of_any_file(tmp_path, toy_frames, undrawn):
+def test_one_name_more_gives_the_spread_of_any_file(tmp_path, toy_frames):
     """Extended XYZ without any spread, and the command line's own form of the setting."""
     from ase import Atoms
     from ase.calculators.singlepoint import SinglePointCalculator

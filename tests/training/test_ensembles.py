@@ -55,6 +55,11 @@ def run(config, tmp_path_factory):
     return fit(config, tmp_path_factory.mktemp("runs") / "whole")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def figures(run, undrawn):
+    """Draw the figures of the run that the tests share, and no others."""
+
+
 def test_members_differ_in_the_seed_alone(config):
     runs = member_runs(config)
     assert list(runs) == ["member_1", "member_2"]
@@ -140,7 +145,7 @@ def test_predictions_carry_both_spreads(run):
 
 
 @pytest.mark.parametrize("training", [2])
-def test_killed_run_goes_on_and_ends_in_the_same_weights(config, run, undrawn, tmp_path, training):
+def test_killed_run_goes_on_and_ends_in_the_same_weights(config, run, tmp_path, training):
     output = tmp_path / "killed"
     with pytest.raises(RunInterruptedError):
         fit(config, output, callbacks=[KilledIn(training, epoch=1)])

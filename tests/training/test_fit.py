@@ -77,6 +77,11 @@ def finished(tmp_path_factory, toy_frames, toy_config, toy_splits):
     return fit(config, folder / "run"), config
 
 
+@pytest.fixture(scope="module", autouse=True)
+def figures(finished, undrawn):
+    """Draw the figures of the run that the tests share, and no others."""
+
+
 def test_run_learns_and_says_so(finished):
     run, _ = finished
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))

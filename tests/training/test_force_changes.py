@@ -17,6 +17,7 @@ from molequi.experiments import fit
 from molequi.models.checkpoint import load_model
 from molequi.models.making import make_model
 from molequi.properties import PROPERTIES
+from molequi.training.figures import draw_run
 from molequi.training.fit import fit_frames
 from molequi.training.loss import Objective
 from molequi.training.predictions import predict_frames, with_changes
@@ -100,7 +101,8 @@ def test_batches_without_labels_move_nothing(model, toy_frames):
     assert outputs["force_changes"].abs().max() == 0.0
 
 
-def test_run_learns_them_and_says_so(toy_frames, toy_config, toy_splits, tmp_path):
+def test_run_learns_them_and_says_so(toy_frames, toy_config, toy_splits, tmp_path, monkeypatch):
+    monkeypatch.setattr("molequi.training.finish.draw_run", draw_run)  # see `figures`
     save_npz(
         labelled(toy_frames(120), every=2), tmp_path / "toy.npz", splits=toy_splits(80, 20, 20)
     )

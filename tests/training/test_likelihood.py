@@ -112,7 +112,7 @@ def config(tmp_path_factory, toy_frames, toy_config, toy_splits):
 
 
 @pytest.fixture(scope="module")
-def run(config, tmp_path_factory, undrawn):
+def run(config, tmp_path_factory):
     return fit(config, tmp_path_factory.mktemp("runs") / "heads")
 
 
