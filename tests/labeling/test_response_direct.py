@@ -84,7 +84,7 @@ def test_the_origin_moves_the_tensor_as_it_must(methyloxirane):
 
 @pytest.mark.parametrize(
     ("basis", "closeness"),
-    [("sto-3g", 0.3), ("6-31g", 0.21), pytest.param("aug-cc-pvtz", 0.004, marks=pytest.mark.slow)],
+    [("sto-3g", 0.3), ("6-31g", 0.21), pytest.param("aug-cc-pvtz", 0.004, marks=pytest.mark.long)],
 )
 def test_the_head_moves_its_tensors_as_labels_move(basis, closeness):
     """The change of the labels is the head's origin term, exactly and in every basis.
@@ -129,7 +129,7 @@ def velocity_polarizability(field):
 
 @pytest.mark.parametrize(
     ("basis", "published"),
-    [("cc-pvdz", 122), pytest.param("aug-cc-pvdz", 143, marks=pytest.mark.slow)],
+    [("cc-pvdz", 122), pytest.param("aug-cc-pvdz", 143, marks=pytest.mark.long)],
 )
 def test_published_optical_rotation(cnofh2, basis, published):
     """Fluorooxaziridine at the sodium D line, Hartree-Fock: Ruud et al., Chem. Phys.
