@@ -111,4 +111,7 @@ class IpiClient:
         for one in found:
             extras = one.extras.encode()
             self._line.send(len(extras), np.int32)
-            self._line.send(np.frombuffer(extras, np.uint8), np.uint8)
+            if (
+                extras
+            ):  # after a length of zero the server may be gone, and not even nothing arrives
+                self._line.send(np.frombuffer(extras, np.uint8), np.uint8)
