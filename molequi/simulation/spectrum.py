@@ -30,6 +30,12 @@ logger = logging.getLogger(__name__)
 
 # The bundled model with a polarizability, where the model of the forces has none.
 _OPTICS = "chiroptical"
+# What `chiroptical` cannot know of Raman scattering: tests/benchmarks/spectra.py measures it.
+_AT_REST = (
+    "chiroptical learned polarizabilities of relaxed molecules alone, not how they change as atoms "
+    "move: Raman activities are often several times too weak, each line by another factor; take a "
+    "model trained on displaced geometries (--optics) for more"
+)
 _NO_VCD = (
     "vcd is not available: it needs atomic axial tensors, which no bundled model gives and "
     "`molequi label` does not make yet (PySCF assembles none); choose ir or raman"
@@ -86,7 +92,8 @@ def spectrum(
     A model given by name or path runs in float64. optics: the model of the polarizability, for
     Raman; by default the model itself where it has one, else the bundled chiroptical. output: a
     folder. Returns kind, unit, sticks (wavenumber_cm1, strength, depolarisation of Raman),
-    conformers (weight, relative_energy, n_imaginary), left_out, temperature, levels, labels.
+    conformers (weight, relative_energy, n_imaginary), left_out, temperature, levels, labels, and
+    optics_limit where Raman activities are known to be rough.
     """
     settings, bands = settings or SpectrumSettings(), bands or Bands()
     if output is not None:
@@ -109,7 +116,7 @@ def spectrum(
         "left_out": left_out,
         "output": None if output is None else str(output),
     }
-    _warn_of_imaginary(lines)
+    _warn(lines, result.get("optics_limit"))
     if output is not None:
         write_spectrum(output, broadened(result, bands), result, overwrite=overwrite)
     return result
@@ -157,6 +164,8 @@ def _described(
     if optics is not None:
         level = optics.metadata.level_of(POLARIZABILITY) or level_text(optics)
         found |= {"optics": optics.metadata.name, "optics_level": level}
+        if optics.metadata.name == _OPTICS:
+            found["optics_limit"] = _AT_REST
     return found
 
 
@@ -177,7 +186,10 @@ def _conformers(lines: list[Lines], weights: np.ndarray) -> list[dict[str, Any]]
     ]
 
 
-def _warn_of_imaginary(lines: list[Lines]) -> None:
+def _warn(lines: list[Lines], limit: str | None) -> None:
+    """Log the limit of the optics, and what is no line."""
+    if limit is not None:
+        logger.warning(limit)
     for number, one in enumerate(lines):
         count = int((one.frequencies < 0).sum())
         if count:

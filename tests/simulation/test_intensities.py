@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from ase import Atoms, units
 from ase.build import molecule
 from scipy.spatial.transform import Rotation
 
 from molequi.errors import UserError
+from molequi.labeling.backend_pyscf import PySCF
+from molequi.labeling.levels import Molecule, parse_level
 from molequi.models.making import make_model
 from molequi.nn.response import output_derivative
 from molequi.simulation.intensities import raman, raman_activities
@@ -44,6 +47,36 @@ def test_activities_are_what_molecules_of_all_orientations_scatter():
     parallel, perpendicular = (shares @ seen[:, 2, k] ** 2 for k in (2, 1))
     assert found.activities == pytest.approx([45 * (parallel + perpendicular)])
     assert found.depolarisation == pytest.approx([perpendicular / parallel])
+
+
+# RHF/cc-pVDZ at this geometry, as an example of PySCFAD has it analytically: cm^-1, Å⁴/amu.
+WATER = np.array([[0.0, 0.0, 0.1157], [0.0, 0.7488, -0.4629], [0.0, -0.7488, -0.4629]])
+PLACES = [1775.68298016, 4113.24151671, 4211.55679665]
+ACTIVITIES = [4.78998643, 68.87902111, 34.78821604]
+RATIOS = [0.52686036, 0.17011081, 0.75]
+
+
+def test_water_has_the_activities_of_another_program():
+    """Hessian by PySCF, slopes of its polarizability by central differences, the rest is ours."""
+    gto, scf = (pytest.importorskip(f"pyscf.{name}") for name in ("gto", "scf"))
+    atom = [*zip("OHH", WATER.tolist(), strict=True)]
+    solved = scf.RHF(gto.M(atom=atom, basis="cc-pvdz", verbose=0)).run(conv_tol=1e-12)
+    hessian = solved.Hessian().kernel().transpose(0, 2, 1, 3).reshape(9, 9)
+    masses = Atoms("OH2").get_masses()
+    modes = normal_modes(hessian * units.Hartree / units.Bohr**2, masses, WATER)
+    level, slopes = parse_level("hf/cc-pvdz"), np.zeros((3, 3, 3, 3))
+    for atom, axis in np.ndindex(3, 3):
+        sides = []
+        for step in (5e-3, -5e-3):
+            moved = WATER.copy()
+            moved[atom, axis] += step
+            values = PySCF().compute(level, ("polarizability",), Molecule([8, 1, 1], moved))
+            sides.append(values["polarizability"])
+        slopes[:, :, atom, axis] = (sides[0] - sides[1]) / 1e-2
+    found = raman_activities(modes, slopes, masses)
+    np.testing.assert_allclose(modes.frequencies, PLACES, rtol=1e-6)
+    np.testing.assert_allclose(found.activities, ACTIVITIES, rtol=3e-4)
+    np.testing.assert_allclose(found.depolarisation, RATIOS, rtol=3e-4)
 
 
 def test_breathing_is_polarised_and_a_silent_mode_has_no_ratio():

@@ -203,9 +203,11 @@ def test_lines_of_the_bundled_model_are_those_of_finite_differences(name):
     np.testing.assert_allclose(np.sort(ours), np.sort(expected), atol=0.01 * expected.max())
 
 
-def test_raman_takes_the_polarizability_of_another_model(morse):
+def test_raman_takes_the_polarizability_of_another_model(morse, caplog):
     result = spectrum(molecule("H2O"), morse(), SpectrumSettings("raman"))
     assert result["optics"] == "chiroptical"
+    assert result["optics_limit"] in caplog.messages
+    assert "relaxed molecules alone" in result["optics_limit"]
     ratios = [row["depolarisation"] for row in result["sticks"]]
     assert max(ratios) == pytest.approx(0.75, abs=1e-3)  # the asymmetric stretch
     assert min(ratios) < 0.3
@@ -261,6 +263,12 @@ def test_a_model_without_a_dipole_has_no_infrared(morse):
         spectrum(molecule("H2O"), morse(outputs=("energy",)))
     with pytest.raises(UserError, match="periodic structures have none"):
         spectrum(molecule("H2O", cell=[8.0] * 3, pbc=True), morse())
+
+
+def test_only_the_bundled_optics_are_called_rough(morse, caplog):
+    optics = make_model([1, 8], ["polarizability"], n_channels=4)
+    result = spectrum(molecule("H2O"), morse(), SpectrumSettings("raman"), optics=optics)
+    assert "optics_limit" not in result and not caplog.messages
 
 
 def test_optics_without_polarizability_are_refused(morse):
