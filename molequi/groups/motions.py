@@ -31,7 +31,23 @@ from molequi.groups.rotations import (
 from molequi.groups.stable import cotangent_remainder, sinc, versine
 
 
-class PlaneMotions(LieGroup):
+class _Motions(LieGroup):
+    """What a turn followed by a translation does in the plane and in space alike."""
+
+    def inverse(self, elements: Tensor) -> Tensor:
+        """Move and turn back."""
+        return inverse_motion(elements)
+
+    def section(self, points: Tensor) -> Tensor:
+        """Move the origin to the point."""
+        return translation_to(points)
+
+    def act(self, elements: Tensor, points: Tensor) -> Tensor:
+        """Turn and move the points."""
+        return act_by_motion(elements, points)
+
+
+class PlaneMotions(_Motions):
     """SE(2), coordinates (angle, x, y); one orbit, and the stabilizer of the origin is SO(2)."""
 
     dim, point_dim, orbit_dim, matrix_dim, is_free = 3, 2, 0, 3, False
@@ -72,24 +88,12 @@ class PlaneMotions(LieGroup):
         )
         return torch.cat([angle[..., None], along * vector - across * _quarter_turn(vector)], -1)
 
-    def inverse(self, elements: Tensor) -> Tensor:
-        """Move and turn back."""
-        return inverse_motion(elements)
-
-    def section(self, points: Tensor) -> Tensor:
-        """Move the origin to the point."""
-        return translation_to(points)
-
     def stabilizer(
         self, shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draw turns about the origin."""
         turn = haar_plane(shape, like, generator)
         return motion(turn, turn.new_zeros(*shape, 2))
-
-    def act(self, elements: Tensor, points: Tensor) -> Tensor:
-        """Turn and move the points."""
-        return act_by_motion(elements, points)
 
     def basis(self) -> Tensor:
         """Return the generators of turns and of motions along x and y."""
@@ -98,7 +102,7 @@ class PlaneMotions(LieGroup):
         return torch.cat([turn, translation_basis(2)])
 
 
-class SpaceMotions(LieGroup):
+class SpaceMotions(_Motions):
     """SE(3), coordinates (rotation vector, velocity).
 
     One orbit, and the stabilizer of the origin is SO(3).
@@ -120,24 +124,12 @@ class SpaceMotions(LieGroup):
         factor = cotangent_remainder(turn.square().sum(-1, keepdim=True))
         return torch.cat([turn, vector - 0.5 * once + factor * torch.linalg.cross(turn, once)], -1)
 
-    def inverse(self, elements: Tensor) -> Tensor:
-        """Move and turn back."""
-        return inverse_motion(elements)
-
-    def section(self, points: Tensor) -> Tensor:
-        """Move the origin to the point."""
-        return translation_to(points)
-
     def stabilizer(
         self, shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draw turns about the origin."""
         turn = haar_space(shape, like, generator)
         return motion(turn, turn.new_zeros(*shape, 3))
-
-    def act(self, elements: Tensor, points: Tensor) -> Tensor:
-        """Turn and move the points."""
-        return act_by_motion(elements, points)
 
     def basis(self) -> Tensor:
         """Return the generators of turns and of motions along x, y and z."""
