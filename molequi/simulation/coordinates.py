@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,6 +110,24 @@ def bond_matrix(atoms: Atoms) -> np.ndarray:
     near = atoms.get_all_distances(mic=bool(atoms.pbc.any())) < _BONDED * np.add.outer(radii, radii)
     np.fill_diagonal(near, False)
     return np.asarray(near)
+
+
+def doubt_about_bonds(atoms: Atoms, coordinate: Coordinate) -> str | None:
+    """Say which neighbours of an angle or a torsion are not bonded, and what is bonded instead.
+
+    None where all are; a bond may be scanned between any two atoms.
+    """
+    if coordinate.kind == "bond":
+        return None
+    bonds, names = bond_matrix(atoms), [f"{a.symbol} {a.index}" for a in atoms]
+    for one, two in itertools.pairwise(coordinate.atoms):
+        if not bonds[one, two]:
+            near = ", ".join(names[other] for other in np.flatnonzero(bonds[one])) or "nothing"
+            return (
+                f"the {coordinate.kind} {coordinate.text} goes from {names[one]} to {names[two]}, "
+                f"which are not bonded; bonded to {names[one]}: {near}"
+            )
+    return None
 
 
 def moving_side(atoms: Atoms, coordinate: Coordinate) -> np.ndarray | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,11 +22,18 @@ from molequi.runtime.journal import journal_path, may_replace
 from molequi.runtime.plain import json_text
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.charts import draw_profile
-from molequi.simulation.coordinates import Coordinate, parse_coordinate, value_of
+from molequi.simulation.coordinates import (
+    Coordinate,
+    doubt_about_bonds,
+    parse_coordinate,
+    value_of,
+)
 from molequi.simulation.movers import as_calculator
 from molequi.simulation.per_mole import NAMES, in_three_units
 from molequi.simulation.scan_points import ScanSettings, moving_atoms, scan_points
 from molequi.structures.inputs import Input, first_atoms
+
+_LOG = logging.getLogger(__name__)
 
 
 def run_scan(
@@ -47,6 +55,9 @@ def run_scan(
     atoms = first_atoms(structure)
     atoms.calc = calculator = as_calculator(model)
     coordinate = parse_coordinate(settings.atoms, settings.kind, len(atoms))
+    doubt = doubt_about_bonds(atoms, coordinate)
+    if doubt is not None:
+        _LOG.warning("%s", doubt)
     value_of(atoms, coordinate)  # which may have none
     labels = calculator.labels(atoms)
     atoms.get_potential_energy()  # the model may refuse the structure

@@ -210,7 +210,7 @@ def _point(
     converged = True
     if not settings.rigid:
         moved.set_constraint([*atoms.constraints, held(coordinate, value)])
-        moved, converged, _, _ = relax_atoms(moved, fmax=settings.fmax, steps=settings.steps)
+        moved, converged = _relaxed(moved, coordinate, value, settings)
     point = {
         "value": value,
         "energy": float(moved.get_potential_energy()),
@@ -220,3 +220,22 @@ def _point(
         "positions": moved.positions,
     }
     return dict(plain(point))
+
+
+def _relaxed(
+    moved: Atoms, coordinate: Coordinate, value: float, settings: ScanSettings
+) -> tuple[Atoms, bool]:
+    """Relax all but the coordinate. Raises UserError where it cannot be held."""
+    try:
+        # ASE's search for positions that hold it divides by zero on its way out of range.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            moved, converged, _, _ = relax_atoms(moved, fmax=settings.fmax, steps=settings.steps)
+    except ValueError as error:
+        if not str(error).startswith("FixInternals"):
+            raise
+        raise UserError(
+            f"the {coordinate.kind} {coordinate.text} cannot be held at {value:.3f} "
+            f"{coordinate.unit} while all else relaxes; choose atoms that are bonded in a row, a "
+            "narrower range, or --rigid"
+        ) from error
+    return moved, converged

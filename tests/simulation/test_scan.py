@@ -13,6 +13,7 @@ from ase.build import molecule
 from molequi.errors import RunInterruptedError, UserError
 from molequi.simulation.coordinates import (
     bond_matrix,
+    doubt_about_bonds,
     moving_side,
     parse_coordinate,
     set_value,
@@ -213,6 +214,16 @@ def test_an_interrupted_scan_of_both_ways_goes_on_to_the_same_points(tmp_path):
 def test_wrong_coordinates_are_refused(kind, text, said):
     with pytest.raises(UserError, match=said):
         parse_coordinate(text, kind, 4)
+
+
+def test_atoms_that_are_not_bonded_in_a_row_are_told_and_what_cannot_be_held_is_refused(caplog):
+    """Of two hydrogens on one carbon; ASE's constraint finds no positions for that torsion."""
+    atoms = molecule("CH3OH")
+    with pytest.raises(UserError, match=r"2-0-3-4 cannot be held at .* bonded in a row"):
+        run_scan(atoms, "organic", ScanSettings("torsion", "2-0-3-4", points=4, fmax=0.05))
+    assert "C 0 to H 3, which are not bonded; bonded to C 0: O 1, H 2, H 4, H 5" in caplog.text
+    for text, kind in (("2-0-1-3", "torsion"), ("0-1-3", "angle"), ("0-3", "bond")):
+        assert doubt_about_bonds(atoms, parse_coordinate(text, kind, 6)) is None
 
 
 def test_a_torsion_about_a_straight_line_is_refused():
