@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -23,6 +24,7 @@ from molequi.structures.readers import read_structures
 from molequi.structures.structure import Structure
 
 Input = str | os.PathLike[str] | Atoms | Structure
+_LOG = logging.getLogger(__name__)
 
 
 class _Wanted(NamedTuple):
@@ -100,21 +102,24 @@ def one_structure(
 ) -> Structure:
     """Read the first structure of an input or make one from a SMILES; arguments as `read_inputs`.
 
-    Raises UserError where it cannot be read.
+    Where there are more a warning says so. Raises UserError where it cannot be read.
     """
     if source is not None and smiles is not None:
         raise UserError("give either an input file or a SMILES, not both")
-    structure = next(
-        read_inputs(
-            () if source is None else source,
-            smiles=() if smiles is None else smiles,
-            charge=charge,
-            seed=seed,
-            add_hydrogens=add_hydrogens,
-            as_is=as_is,
-        )
+    found = read_inputs(
+        () if source is None else source,
+        smiles=() if smiles is None else smiles,
+        charge=charge,
+        seed=seed,
+        add_hydrogens=add_hydrogens,
+        as_is=as_is,
     )
+    structure = next(found)
     structure.require_atoms()
+    if next(found, None) is not None:
+        _LOG.warning(
+            "%s holds more than one structure; the first is taken, the others are left out", source
+        )
     return structure
 
 

@@ -98,7 +98,7 @@ def refuse_other_notation(comment: str) -> None:
 def refuse_other_columns(rows: Sequence[str]) -> None:
     """Raise UserError for plain rows with Gaussian's freeze flags before the coordinates."""
     words = [row.split() for row in rows]
-    if all(
+    if words and all(
         len(row) > 4 and row[1] in _FLAGS and all("." in word for word in row[2:5]) for row in words
     ):
         raise UserError(

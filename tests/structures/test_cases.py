@@ -70,6 +70,7 @@ CASES = {
     "freeze flags": Case(
         "a.xyz", "2\n\nO -1 0.0 0.0 0.0\nH 0 0.0 0.0 0.96\n", "flags of frozen atoms"
     ),
+    "no atoms": Case("a.xyz", "0\n\n", "the structure has no atoms"),
     "no comment line": Case("a.xyz", f"2\n{OH}H 0.0 0.9 -0.3\n", "is the row of an atom"),
     "1_0 is a number to Python": Case("a.xyz", "2\n\nO 1_0 0 0\nH 1_0 0 0.96\n", "digits with _"),
     "decimal commas in an SDF": Case("a.sdf", sdf("CCO").replace(".", ","), "has decimal commas"),

@@ -30,6 +30,18 @@ def test_first_atoms_are_a_copy(tmp_path):
     np.testing.assert_allclose(read.positions, water.positions, atol=1e-7)
 
 
+def test_what_takes_one_structure_says_that_a_file_has_more(tmp_path, caplog):
+    for name, n_frames in (("one.xyz", 1), ("two.xyz", 2)):
+        write(tmp_path / name, [molecule("H2O"), molecule("CH4")][:n_frames])
+        (tmp_path / name).with_suffix(".smi").write_text("O\nC\n"[: 2 * n_frames])
+    for suffix in ("xyz", "smi"):
+        assert one_structure(tmp_path / f"one.{suffix}").atoms.get_chemical_formula() == "H2O"
+        assert not caplog.records
+        assert one_structure(tmp_path / f"two.{suffix}").atoms.get_chemical_formula() == "H2O"
+        assert f"two.{suffix} holds more than one structure; the first is taken" in caplog.text
+        caplog.clear()
+
+
 def test_a_file_or_a_smiles_but_not_both():
     with pytest.raises(UserError, match="not both"):
         one_structure("a.xyz", smiles="C")
