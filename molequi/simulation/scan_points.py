@@ -227,8 +227,8 @@ def _relaxed(
 ) -> tuple[Atoms, bool]:
     """Relax all but the coordinate. Raises UserError where it cannot be held."""
     try:
-        # ASE's search for positions that hold it divides by zero on its way out of range.
-        with np.errstate(divide="ignore", invalid="ignore"):
+        # ASE's search for positions that hold it divides by zero on its way, and overflows.
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             moved, converged, _, _ = relax_atoms(moved, fmax=settings.fmax, steps=settings.steps)
     except ValueError as error:
         if not str(error).startswith("FixInternals"):
