@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 Result = Mapping[str, Any]
 # meV/atom/ps: what is called kept.
 _GOOD_DRIFT = 0.1
+# In less than this, ps, a change of energy by less than this, meV/atom, may be the swing of the
+# integrator's energy about its mean, which is no drift.
+_SHORT, _SWING = 1.0, 1.0
 
 
 def verdict(result: Result, settings: MDSettings) -> str:
@@ -24,11 +27,7 @@ def verdict(result: Result, settings: MDSettings) -> str:
     said = []
     drift = result["drift_mev_atom_ps"]
     if drift is not None:
-        is_kept = abs(drift) < _GOOD_DRIFT
-        said.append(
-            f"the energy {'is kept' if is_kept else 'drifts'} ({drift:.2g} meV/atom/ps"
-            f"{'' if is_kept else f'; {_GOOD_DRIFT:g} would be good, take a shorter timestep'})"
-        )
+        said.append(_about_drift(drift, result["time_ps"]))
     if settings.has_thermostat and not settings.ramp and result["temperature_std"] is not None:
         said.append(
             f"{result['temperature_mean']:.0f} K for {settings.temperature:g} K, spread "
@@ -36,6 +35,18 @@ def verdict(result: Result, settings: MDSettings) -> str:
             "of the canonical ensemble"
         )
     return "; ".join(said) or "too short to tell"
+
+
+def _about_drift(drift: float, time_ps: float) -> str:
+    """Say whether the energy is kept; drift in meV/atom/ps."""
+    if abs(drift) < _GOOD_DRIFT:
+        return f"the energy is kept ({drift:.2g} meV/atom/ps)"
+    if time_ps < _SHORT and abs(drift) * time_ps < _SWING:
+        return f"{time_ps:.2g} ps are too short to tell whether the energy drifts"
+    return (
+        f"the energy drifts ({drift:.2g} meV/atom/ps; {_GOOD_DRIFT:g} would be good, take a "
+        "shorter timestep)"
+    )
 
 
 def print_one(result: Result, settings: MDSettings) -> None:

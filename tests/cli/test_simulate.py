@@ -16,6 +16,8 @@ import pytest
 
 from molequi.cli import bars
 from molequi.cli.md_progress import Pace
+from molequi.cli.md_text import verdict
+from molequi.simulation.md_settings import MDSettings
 
 
 def test_md_prints_drift_and_writes_frames(molequi, tiny_model, water, tmp_path):
@@ -261,3 +263,14 @@ def test_relax_says_how_many_imaginary_modes_are_left(molequi, tiny_model, water
     assert record["fmax"] < 1e-3
     plain = molequi("relax", water, "--model", tiny_model)
     assert "imaginary" not in plain.out
+
+
+@pytest.mark.parametrize(
+    ("drift", "time_ps", "said"),
+    [(0.05, 0.02, "is kept"), (9.0, 0.01, "0.01 ps are too short to tell")]
+    + [(0.5, 2.0, "drifts (0.5 meV"), (-285.0, 0.5, "drifts (-2.8e+02 meV")],
+)
+def test_a_few_femtoseconds_are_no_verdict_on_the_drift(drift, time_ps, said):
+    """Of what did not drift far; an energy that runs away shows at once."""
+    result = {"stopped": None, "drift_mev_atom_ps": drift, "time_ps": time_ps}
+    assert said in verdict({**result, "temperature_std": None}, MDSettings())
