@@ -54,11 +54,7 @@ def run_scan(
         check_output(output, overwrite=may_replace(Path(output), overwrite=overwrite))
     atoms = first_atoms(structure)
     atoms.calc = calculator = as_calculator(model)
-    coordinate = parse_coordinate(settings.atoms, settings.kind, len(atoms))
-    doubt = doubt_about_bonds(atoms, coordinate)
-    if doubt is not None:
-        _LOG.warning("%s", doubt)
-    value_of(atoms, coordinate)  # which may have none
+    coordinate = _coordinate_of(settings, atoms)
     labels = calculator.labels(atoms)
     atoms.get_potential_energy()  # the model may refuse the structure
     moving_atoms(atoms, coordinate, rigid=settings.rigid)
@@ -79,6 +75,16 @@ def run_scan(
         _write(Path(output), atoms, coordinate, result, overwrite=overwrite)
         journal_path(Path(output)).unlink(missing_ok=True)
     return result
+
+
+def _coordinate_of(settings: ScanSettings, atoms: Atoms) -> Coordinate:
+    """Return what is scanned; warn of atoms that are not bonded. Raises UserError."""
+    coordinate = parse_coordinate(settings.atoms, settings.kind, len(atoms))
+    value_of(atoms, coordinate)  # which may have none
+    doubt = doubt_about_bonds(atoms, coordinate)
+    if doubt is not None:
+        _LOG.warning("%s", doubt)
+    return coordinate
 
 
 def _with_relative_energies(
