@@ -18,6 +18,8 @@ _GOOD_DRIFT = 0.1
 # In less than this, ps, a change of energy by less than this, meV/atom, may be the swing of the
 # integrator's energy about its mean, which is no drift.
 _SHORT, _SWING = 1.0, 1.0
+# Relaxation times of the thermostat after which little is left of where a run began.
+_THERMOSTAT_TIMES = 20
 
 
 def verdict(result: Result, settings: MDSettings) -> str:
@@ -32,7 +34,7 @@ def verdict(result: Result, settings: MDSettings) -> str:
         said.append(
             f"{result['temperature_mean']:.0f} K for {settings.temperature:g} K, spread "
             f"{result['temperature_std']:.0f} K for {result['temperature_std_canonical']:.0f} K "
-            "of the canonical ensemble"
+            f"of the canonical ensemble{_how_short(result, settings)}"
         )
     return "; ".join(said) or "too short to tell"
 
@@ -47,6 +49,14 @@ def _about_drift(drift: float, time_ps: float) -> str:
         f"the energy drifts ({drift:.2g} meV/atom/ps; {_GOOD_DRIFT:g} would be good, take a "
         "shorter timestep)"
     )
+
+
+def _how_short(result: Result, settings: MDSettings) -> str:
+    """Say that a run ends before its thermostat can have done its work."""
+    least = _THERMOSTAT_TIMES * settings.relaxation_time / 1000.0
+    if result["time_ps"] >= least:
+        return ""
+    return f" (too short to judge by: the thermostat needs some {least:.1g} ps)"
 
 
 def print_one(result: Result, settings: MDSettings) -> None:

@@ -41,7 +41,8 @@ class Settings(BaseModel):
     The line below a setting says what it means (`molequi config keys`).
 
     changeable: names that a resumed run may change without becoming another run. paths: names that
-    hold a path, or another word where no such file exists.
+    hold a path, or another word where no such file exists. has_overrides: whether a command line
+    may give what a file leaves out.
     """
 
     model_config = ConfigDict(
@@ -53,6 +54,7 @@ class Settings(BaseModel):
     )
     changeable: ClassVar[frozenset[str]] = frozenset()
     paths: ClassVar[frozenset[str]] = frozenset()
+    has_overrides: ClassVar[bool] = True
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -178,8 +180,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _explain(error: pydantic.ValidationError, where: str, kind: type[Settings]) -> str:
-    """Word the first mistake as one line with its dotted key."""
-    first = error.errors(include_url=False)[0]
+    """Word the first mistake as one line with its dotted key; a word too many tells more."""
+    mistakes = error.errors(include_url=False)
+    first = min(mistakes, key=lambda mistake: mistake["type"] != "extra_forbidden")
     is_unknown = first["type"] == "extra_forbidden"
     words = [str(part) for part in first["loc"]]
     # A key that is not known is the user's own word, whatever it looks like.
@@ -192,7 +195,6 @@ def _explain(error: pydantic.ValidationError, where: str, kind: type[Settings]) 
         hint = f"known are {known}" if near is None else f"did you mean {near!r}?"
         return f"{where}: unknown key {key!r}; {hint}"
     if first["type"] == "missing":
-        return (
-            f"{where}: {key!r} is missing; add it to the file or as {key}=... on the command line"
-        )
+        elsewhere = f" or as {key}=... on the command line" if kind.has_overrides else ""
+        return f"{where}: {key!r} is missing; add it to the file{elsewhere}"
     return f"{where}: {key} is {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"

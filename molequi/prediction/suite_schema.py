@@ -54,6 +54,8 @@ class MoleculeEntry(Settings):
 class SuiteFile(Settings):
     """What a YAML file holds."""
 
+    has_overrides = False
+
     name: str | None = None
     source: str = ""
     licence: str = ""

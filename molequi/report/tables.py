@@ -33,7 +33,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], caption: str =
     head = element(
         "tr",
         *(
-            element("th", name, scope="col", class_=kind)
+            element("th", *_unbroken(name), scope="col", class_=kind)
             for name, kind in zip(columns, kinds, strict=True)
         ),
     )
@@ -58,6 +58,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], caption: str =
         class_="table",
         tabindex=0,
     )
+
+
+def _unbroken(name: str) -> Sequence[str | Markup]:
+    """Return a column's name, its unit in one piece: browsers break lines behind a slash."""
+    text, opening, unit = name.rpartition("(")
+    return (text, element("span", opening + unit, class_="unit")) if opening else (name,)
 
 
 def facts(rows: Iterable[tuple[str, Cell]]) -> Markup:

@@ -91,6 +91,11 @@ class MDSettings:
         return self.ensemble != "nve"
 
     @property
+    def relaxation_time(self) -> float:
+        """Return the time, fs, in which a thermostat forgets: of Langevin 1 / friction."""
+        return 1.0 / self.friction if self.how == "langevin" else self.thermostat_time
+
+    @property
     def how(self) -> str:
         """Who moves the atoms: `nve`, a thermostat, or `npt`."""
         return self.thermostat if self.ensemble == "nvt" else self.ensemble

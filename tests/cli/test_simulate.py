@@ -91,6 +91,15 @@ def test_md_json(molequi, tiny_model, water):
     )
 
 
+@pytest.mark.parametrize(("time", "is_short"), [("50", True), ("1", False)])
+def test_md_says_when_a_thermostat_had_no_time(molequi, tiny_model, water, time, is_short):
+    how = ("--model", tiny_model, "--ensemble", "nvt", "--thermostat", "bussi", "--steps", "40")
+    out = molequi("md", water, *how, "--temperature", "10", "--thermostat-time", time).out
+    said = " ".join(out.split())
+    assert "of the canonical ensemble" in said
+    assert ("too short to judge by: the thermostat needs some 1 ps" in said) == is_short
+
+
 def test_md_restart_goes_on(molequi, tiny_model, water, tmp_path):
     output = tmp_path / "md.xyz"
     common = [

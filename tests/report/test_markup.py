@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from molequi.report.markup import Markup, element, embedded_json, joined
+from molequi.report.tables import table
 
 NASTY = "</script><script>x()</script>&\"'<img src=x onerror=y()>\x1b[31m\u202e"
 
@@ -50,3 +51,9 @@ def test_json_stays_inside_its_script(text: str) -> None:
     written = embedded_json({"name": text, "bad": float("nan")})
     assert not set("<>&") & set(written)
     assert json.loads(written) == {"name": text, "bad": None}
+
+
+def test_the_unit_of_a_column_is_one_piece():
+    written = table(["name", "force (eV/Å)"], [("water", 0.5)])
+    assert '<th scope="col">name</th>' in written
+    assert '>force <span class="unit">(eV/Å)</span></th>' in written
