@@ -37,6 +37,14 @@ def line(text: str) -> None:
     stdout().print(_as_it_stands(text), soft_wrap=True)
 
 
+def line_of_files(output: object, written: str, lost: str) -> None:
+    """Print which files are in the folder `output`, or what is lost where there is none."""
+    if output is None:
+        line(f"{lost} not kept; give --output FOLDER")
+    else:
+        line(f"written to {output}: {written}")
+
+
 def _as_it_stands(text: str) -> Text:
     """Return a text without markup, and without characters that a terminal would obey."""
     from molequi.runtime.gate import printable

@@ -11,7 +11,7 @@ from molequi.cli import dynamics_options as moving
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
 from molequi.cli.loading import load_calculator, read_one
-from molequi.cli.output import STDERR, line, print_json, print_table, say
+from molequi.cli.output import STDERR, line, line_of_files, print_json, print_table, say
 from molequi.cli.records import print_notes
 from molequi.cli.scan import in_words
 from molequi.errors import UserError
@@ -98,9 +98,9 @@ def _print(result: dict[str, Any]) -> None:
         line(f"imaginary modes of the top, cm⁻¹: {imaginary}; force {saddle['fmax']:.1e} eV/Å")
     line(f"model {result['model']}; level: {result['level'] or 'not stated'}")
     print_notes([result])
-    if result["output"] is not None:
-        names = ", saddle.xyz, mode.xyz" if saddle is not None else ""
-        line(f"written to {result['output']}: path.xyz, path.csv, path.png, result.json{names}")
+    names = ", saddle.xyz, mode.xyz" if saddle is not None else ""
+    files = f"path.xyz, path.csv, path.png, result.json{names}"
+    line_of_files(result["output"], files, "the geometries are")
 
 
 def _verdict(result: dict[str, Any]) -> ExitCode:

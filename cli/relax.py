@@ -99,6 +99,8 @@ def _report(records: Sequence[Record], output: Path | None, *, json: bool) -> Ex
         _print(good)
     if output is not None:
         say(f"{len(good)} of {len(records)} structures written to {output}")
+    elif not json:
+        say("the relaxed structures are not kept; give --output FILE.xyz")
     unfinished = [record for record in good if not record["converged"]]
     if unfinished:
         say(

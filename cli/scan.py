@@ -12,7 +12,7 @@ from molequi.cli import options
 from molequi.cli.bars import Bar
 from molequi.cli.exits import ExitCode
 from molequi.cli.loading import load_calculator, read_one
-from molequi.cli.output import line, print_json, print_table, say
+from molequi.cli.output import line, line_of_files, print_json, print_table, say
 from molequi.cli.records import print_notes
 from molequi.errors import UserError
 
@@ -124,8 +124,8 @@ def _print(result: dict[str, Any], settings: ScanSettings) -> None:
         line(f"reached from their other side, {result['lowered']} points lay lower, as given here")
     line(f"model {result['model']}; level: {result['level'] or 'not stated'}")
     print_notes([result])
-    if result["output"] is not None:
-        line(f"written to {result['output']}: scan.xyz, scan.csv, scan.png, result.json")
+    files = "scan.xyz, scan.csv, scan.png, result.json"
+    line_of_files(result["output"], files, "the geometries are")
 
 
 def in_words(result: dict[str, Any], name: str) -> str:

@@ -12,7 +12,7 @@ from molequi.cli import dynamics_options as moving
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
 from molequi.cli.loading import load_calculator, load_network, read_one
-from molequi.cli.output import STDERR, line, print_json, print_table, say
+from molequi.cli.output import STDERR, line, line_of_files, print_json, print_table, say
 from molequi.cli.records import print_notes
 from molequi.errors import UserError
 
@@ -187,7 +187,7 @@ def _of_trajectory(
     rows = [(f"{place:.0f}", height) for place, height in _peaks(result)]
     print_table("", ("band cm⁻¹", "height km/mol per cm⁻¹"), rows)
     line(f"dipoles by {result['model']}")
-    _print_written(result)
+    _print_files(result)
     return ExitCode.DONE
 
 
@@ -235,10 +235,9 @@ def _print(result: dict[str, Any]) -> None:
     if is_raman:
         line(f"polarizability by {result['optics']}; level: {result['optics_level']}")
     print_notes([result])
-    _print_written(result)
+    _print_files(result)
 
 
-def _print_written(result: dict[str, Any]) -> None:
-    if result["output"] is not None:
-        names = "spectrum.csv, spectrum.png, result.json"
-        line(f"written to {result['output']}: {names}{', sticks.csv' * ('sticks' in result)}")
+def _print_files(result: dict[str, Any]) -> None:
+    files = f"spectrum.csv, spectrum.png, result.json{', sticks.csv' * ('sticks' in result)}"
+    line_of_files(result["output"], files, "the spectrum is")

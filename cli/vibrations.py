@@ -11,7 +11,7 @@ from molequi.cli import dynamics_options as moving
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
 from molequi.cli.loading import load_calculator, read_one
-from molequi.cli.output import STDERR, line, print_json, print_table, say
+from molequi.cli.output import STDERR, line, line_of_files, print_json, print_table, say
 from molequi.cli.records import print_notes
 from molequi.errors import UserError
 
@@ -93,10 +93,8 @@ def _print(result: dict[str, Any]) -> None:
     _print_thermochemistry(result)
     line(f"model {result['model']}; level: {result['level'] or 'not stated'}")
     print_notes([result])
-    if result["output"] is not None:
-        line(
-            f"written to {result['output']}: frequencies.csv, modes.xyz, structure.xyz, result.json"
-        )
+    files = "frequencies.csv, modes.xyz, structure.xyz, result.json"
+    line_of_files(result["output"], files, "structure and modes are")
 
 
 def _print_rotation(result: dict[str, Any]) -> None:

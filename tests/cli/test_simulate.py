@@ -283,3 +283,23 @@ def test_a_few_femtoseconds_are_no_verdict_on_the_drift(drift, time_ps, said):
     """Of what did not drift far; an energy that runs away shows at once."""
     result = {"stopped": None, "drift_mev_atom_ps": drift, "time_ps": time_ps}
     assert said in verdict({**result, "temperature_std": None}, MDSettings())
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["relax"], "the relaxed structures are not kept; give --output FILE.xyz"),
+        (["vibrations"], "structure and modes are not kept; give --output FOLDER"),
+        (["scan", "--bond", "0-1", "--to", "1.0", "--points", "2"], "the geometries are not kept"),
+        (["spectrum"], "the spectrum is not kept; give --output FOLDER"),
+    ],
+)
+def test_what_no_file_keeps_is_said(molequi, tiny_model, water, tmp_path, command, said):
+    """And with --output it is not, nor in JSON."""
+    asked = [command[0], water, *command[1:], "--model", tiny_model]
+    plain, json_ = molequi(*asked), molequi(*asked, "--json")
+    assert said in plain.out + plain.err
+    assert "not kept" not in json_.out + json_.err
+    kept = molequi(*asked, "--output", tmp_path / ("r.xyz" if command[0] == "relax" else "r"))
+    assert "written to" in kept.out + kept.err
+    assert "not kept" not in kept.out + kept.err
