@@ -18,6 +18,8 @@ _GOOD_DRIFT = 0.1
 # In less than this, ps, a change of energy by less than this, meV/atom, may be the swing of the
 # integrator's energy about its mean, which is no drift.
 _SHORT, _SWING = 1.0, 1.0
+# eV/Å, far beyond 0.07 to 0.4 of ethanol and aspirin at 300 K.
+_MUCH_DOUBT = 1.0
 # Relaxation times of the thermostat after which little is left of where a run began.
 _THERMOSTAT_TIMES = 20
 
@@ -26,7 +28,8 @@ def verdict(result: Result, settings: MDSettings) -> str:
     """Return in words whether the dynamics can be trusted."""
     if result["stopped"] is not None:
         return result["stopped"]
-    said = []
+    doubt = result.get("max_doubt_ev_a") or 0.0
+    said = [f"forces are doubted by up to {doubt:.2g} eV/Å"] if doubt > _MUCH_DOUBT else []
     drift = result["drift_mev_atom_ps"]
     if drift is not None:
         said.append(_about_drift(drift, result["time_ps"]))
@@ -76,6 +79,8 @@ def print_one(result: Result, settings: MDSettings) -> None:
     if result["drift_mev_atom_ps"] is not None:
         what = "total energy" if settings.ensemble == "nve" else "conserved energy"
         rows.append((f"drift of the {what}", f"{result['drift_mev_atom_ps']:.4f} meV/atom/ps"))
+    if result["max_doubt_ev_a"] is not None:
+        rows.append(("largest doubt of a force", f"{result['max_doubt_ev_a']:.2f} eV/Å"))
     rows += [
         ("net momentum", f"{result['momentum']:.1e} g/mol Å/fs"),
         ("net angular momentum", f"{result['angular_momentum']:.1e} g/mol Å²/fs"),

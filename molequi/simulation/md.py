@@ -52,8 +52,9 @@ def run_md(
     with (step, steps, atoms).
     Returns steps, time_ps, drift_mev_atom_ps (None where nothing is conserved: Langevin, ramps),
     temperature_mean, its standard deviation temperature_std beside that of the canonical ensemble
-    (K), momentum (g/mol Å/fs) and angular_momentum of the whole, stopped (None, or the guard's
-    reason), frames and labels. Raises RunInterruptedError where SIGINT or SIGTERM asked to stop:
+    (K), max_doubt_ev_a (the largest of a step, eV/Å; None of a model that knows no doubt), momentum
+    (g/mol Å/fs) and angular_momentum of the whole, stopped (None, or the guard's reason), frames
+    and labels. Raises RunInterruptedError where SIGINT or SIGTERM asked to stop:
     after the step that is being made, with its state saved.
     """
     (result,) = _simulate(

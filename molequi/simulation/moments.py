@@ -115,6 +115,7 @@ def summary(motion: Motion, number: int) -> dict[str, Any]:
         "temperature_mean": mean,
         "temperature_std": statistics.temperature_std,
         "temperature_std_canonical": None if mean is None else mean * float(np.sqrt(2.0 / n)),
+        "max_doubt_ev_a": statistics.largest_doubt or None,
         "momentum": float(np.linalg.norm(per_fs[0])),
         "angular_momentum": float(np.linalg.norm(per_fs[1])),
         "frames": one.n_frames,

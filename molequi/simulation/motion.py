@@ -165,12 +165,14 @@ class Motion:
         }
         problems |= self.impossible
         self.impossible = {}
-        time, energies = self.time, self.conserved()
+        time, energies, spreads = self.time, self.conserved(), self.calculator.spreads
+        doubts = np.zeros(len(self.moving)) if spreads is None else spreads
         for place, number in enumerate(self.moving):
             if place not in problems:
                 one = self.state.each[number]
                 one.steps = self.state.step
-                one.statistics.add(time, float(energies[place]), float(kelvin[place]))
+                now = energies[place], kelvin[place], doubts[place]
+                one.statistics.add(time, *map(float, now))
         return problems
 
     @property

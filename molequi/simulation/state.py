@@ -25,7 +25,8 @@ _OF_MOVER = "mover_"
 class Statistics:
     """Running mean and spread of the temperature, K, and the straight line through the energy.
 
-    Energy (eV) against time (fs), by Welford's updates.
+    Energy (eV) against time (fs), by Welford's updates. largest_doubt: eV/Å, of a force; zero of a
+    model that does not know its errors.
     """
 
     n: int = 0
@@ -35,9 +36,11 @@ class Statistics:
     energy_mean: float = 0.0
     time_time: float = 0.0
     time_energy: float = 0.0
+    largest_doubt: float = 0.0
 
-    def add(self, time: float, energy: float, temperature: float) -> None:
+    def add(self, time: float, energy: float, temperature: float, doubt: float = 0.0) -> None:
         """Take in one step."""
+        self.largest_doubt = max(self.largest_doubt, doubt)
         self.n += 1
         from_mean, hotter = time - self.time_mean, temperature - self.temperature_mean
         self.temperature_mean += hotter / self.n

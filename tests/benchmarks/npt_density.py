@@ -1,23 +1,25 @@
-"""Is the density under a barostat that of the model's own equation of state? Ice, and water.
+"""Is the density under a barostat that of the model's own equation of state? Of three structures.
 
-    python tests/benchmarks/npt_density.py [--structure ice|water] [--picoseconds 20]
+    python tests/benchmarks/npt_density.py [--structure crystal|ice|water] [--picoseconds 20]
     [--each 4] [--folder FOLDER]
 
-Ice is cubic ice with ordered protons, 8 molecules in a cube: oxygen on the diamond lattice, where
-each of one sublattice gives its hydrogens to two of its four neighbours and the other two give
-theirs back. Water is 27 molecules, turned at random, that melt together at 300 K. Both run at 1 bar
-with a cube that may change its size (`npt`, Martyna-Tobias-Klein), and again at five fixed volumes
-around the mean (`nvt`), whose mean pressures give a straight line through P(ln V). Where it crosses
-1 bar is the volume of the equation of state. The two volumes must agree within their errors, which
-are those of block means. Power: how far apart they would have to be to be told apart in 95 % of
-such runs by a test that is wrong in 5 %, 3.6 errors (1.96 + 1.64). Runs in the folder go on where
-they were interrupted.
+The crystal is fcc, 32 atoms of the analytic model of the tests, a Morse pair potential 1 eV deep at
+2.6 Å; ice and water are those of `--model`. Ice is cubic ice with ordered protons, 8 molecules in a
+cube: oxygen on the diamond lattice, where each of one sublattice gives its hydrogens to two of its
+four neighbours and the other two give theirs back. Water is 27 molecules, turned at random, that
+melt together at 300 K. All run at 1 bar with a cube that may change its size (`npt`, Martyna-
+Tobias-Klein), and again at five fixed volumes around the mean (`nvt`), whose mean pressures give a
+straight line through P(ln V). Where it crosses 1 bar is the volume of the equation of state. The
+two volumes must agree within their errors, which are those of block means. Power: how far apart
+they would have to be to be told apart in 95 % of such runs by a test that is wrong in 5 %, 3.6
+errors (1.96 + 1.64). Runs in the folder go on where they were interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +33,21 @@ from molequi.simulation.calculator import Calculator
 from molequi.simulation.md import run_md
 from molequi.simulation.md_settings import MDSettings
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from support.morse import MorseModel
+
 BAR = 1.0
-KELVIN = {"ice": 75.0, "water": 300.0}
+KELVIN = {"crystal": 300.0, "ice": 75.0, "water": 300.0}
+ATOMS = {"crystal": 1, "ice": 3, "water": 3}  # of a molecule
 _BOND = 0.99  # Å, of oxygen and hydrogen in ice
 _STRAINS = (-0.02, -0.01, 0.0, 0.01, 0.02)  # of the volume
 _BLOCKS = 8
 _GRAM_PER_CM3 = 1e24 / units.mol  # g/mol in Å³
+
+
+def crystal() -> Atoms:
+    """Return the analytic model's crystal, moved off its lattice by thermal dynamics alone."""
+    return bulk("O", "fcc", a=3.5, cubic=True).repeat(2)
 
 
 def ice() -> Atoms:
@@ -65,12 +76,15 @@ def water() -> Atoms:
     return atoms
 
 
-def with_volume(atoms: Atoms, volume: float) -> Atoms:
-    """Return a cube of another volume, Å³, whose molecules (O H H) moved as they are."""
+STRUCTURES = {"crystal": crystal, "ice": ice, "water": water}
+
+
+def with_volume(atoms: Atoms, volume: float, size: int = 3) -> Atoms:
+    """Return a cube of another volume, Å³, whose molecules of so many atoms moved as they are."""
     scaled = atoms.copy()
     factor = (volume / atoms.get_volume()) ** (1.0 / 3.0)
     scaled.set_cell(factor * atoms.cell.array)
-    scaled.positions += np.repeat((factor - 1.0) * atoms.positions[::3], 3, axis=0)
+    scaled.positions += np.repeat((factor - 1.0) * atoms.positions[::size], size, axis=0)
     return scaled
 
 
@@ -121,20 +135,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--structure", choices=("ice", "water"), default="ice")
+    parser.add_argument("--structure", choices=tuple(STRUCTURES), default="crystal")
     parser.add_argument("--model", default="organic")
     parser.add_argument("--picoseconds", type=float, default=20.0, help="of npt")
     parser.add_argument("--each", type=float, default=4.0, help="ps, at each volume")
     parser.add_argument("--folder", type=Path, default=Path("npt_density"))
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    measure(Calculator(arguments.model, kernels="specialized"), arguments)
+    is_analytic = arguments.structure == "crystal"
+    calculator = (
+        Calculator(MorseModel())
+        if is_analytic
+        else Calculator(arguments.model, kernels="specialized")
+    )
+    measure(calculator, arguments)
 
 
 def measure(calculator: Calculator, arguments: argparse.Namespace) -> None:
     """Run everything of a structure and print what came of it."""
     name, folder = arguments.structure, arguments.folder
-    atoms = ice() if name == "ice" else water()
+    atoms = STRUCTURES[name]()
     common = {"timestep": 0.5, "interval": 10, "max_stretch": None}
     npt = MDSettings(
         "npt", KELVIN[name], steps=round(2000 * arguments.picoseconds), pressure=BAR,
@@ -148,7 +168,7 @@ def measure(calculator: Calculator, arguments: argparse.Namespace) -> None:
     at, pressures, errors = [], [], []
     for strain in _STRAINS:
         at.append(mean * (1.0 + strain))
-        scaled = with_volume(last, at[-1])
+        scaled = with_volume(last, at[-1], ATOMS[name])
         nvt = MDSettings(
             "nvt", KELVIN[name], steps=round(2000 * arguments.each), thermostat="bussi", **common
         )

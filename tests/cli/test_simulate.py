@@ -303,3 +303,15 @@ def test_what_no_file_keeps_is_said(molequi, tiny_model, water, tmp_path, comman
     kept = molequi(*asked, "--output", tmp_path / ("r.xyz" if command[0] == "relax" else "r"))
     assert "written to" in kept.out + kept.err
     assert "not kept" not in kept.out + kept.err
+
+
+def test_much_doubt_is_part_of_the_verdict():
+    quiet = {
+        "stopped": None, "drift_mev_atom_ps": 0.01, "time_ps": 5.0, "max_doubt_ev_a": 0.3,
+        "temperature_std": None,
+    }  # fmt: skip
+    settings = MDSettings()
+    assert "doubted" not in verdict(quiet, settings)
+    assert "doubted" not in verdict({**quiet, "max_doubt_ev_a": None}, settings)
+    loud = verdict({**quiet, "max_doubt_ev_a": 1.36}, settings)
+    assert loud == "forces are doubted by up to 1.4 eV/Å; the energy is kept (0.01 meV/atom/ps)"

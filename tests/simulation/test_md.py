@@ -1,5 +1,6 @@
 """Molecular dynamics: physics in closed form, exact restarts, guards."""
 
+import csv
 import signal
 from pathlib import Path
 
@@ -443,3 +444,12 @@ def test_smiles_and_files_are_taken_too(morse, tmp_path):
     path = tmp_path / "in.xyz"
     ase.io.write(path, [molecule("H2O"), molecule("CH4")])
     assert run_md(path, morse(), MDSettings(steps=2))["formula"] == "H2O"
+
+
+def test_the_largest_doubt_is_that_of_the_log(tmp_path):
+    output = tmp_path / "md.xyz"
+    result = run_md(molecule("H2O"), "organic", MDSettings(steps=6, interval=1), output=output)
+    with (tmp_path / "md.xyz.csv").open(encoding="utf-8") as file:
+        doubts = [float(row["max_doubt_eV_A"]) for row in csv.DictReader(file)]
+    assert len(doubts) == 7
+    assert result["max_doubt_ev_a"] == max(doubts)
