@@ -6,8 +6,9 @@
 PYTHON: of an environment with chemprop 2. FILE: `moses/dataset/data/test.csv.gz` of the package
 molsets 0.3.1. FOLDER of QM9: the data folder of qm9pack 1.0.3, by default of the installed one.
 Both programs train with one thread, side by side, each by its command line's defaults, and keep the
-epoch that is best on the validation part. `tables/tasks.py` says what the tasks are; times are of
-the processor, so that what else runs shortens neither. Finished parts in FOLDER are not run again.
+epoch that is best on the validation part. `chemprop_sets/tasks.py` says what the tasks are; times
+are of the processor, so that what else runs shortens neither. Finished parts in FOLDER are not run
+again.
 
 Intervals are those of 95 % over 2,000 resamplings of the test molecules; `difference` is ours less
 chemprop's on the same resamplings, in the measure of the row: mean absolute error, or for the label
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tables.tasks import TASKS, Sizes, write_set
+from chemprop_sets.tasks import TASKS, Sizes, write_set
 
 HERE = Path(__file__).resolve().parent
 SIZES = {"qm9": Sizes(2500, 300, 1000), "drugs": Sizes(2000, 300, 700)}
@@ -67,10 +68,10 @@ def command(program: str, task: str, arguments: argparse.Namespace) -> list[str]
     kind = "classification" if row.binary else "regression"
     place, minutes, seed = str(folder / f"{program}_{task}"), str(arguments.minutes), "0"
     if program == "chemprop":
-        script, table = str(HERE / "tables" / "theirs.py"), str(folder / f"{row.source}.csv")
+        script, table = str(HERE / "chemprop_sets" / "theirs.py"), str(folder / f"{row.source}.csv")
         return [arguments.chemprop, script, table, task, kind, minutes, seed, place]
     files = [str(folder / f"{row.source}.{suffix}") for suffix in ("extxyz", "json")]
-    script = str(HERE / "tables" / "ours.py")
+    script = str(HERE / "chemprop_sets" / "ours.py")
     return [sys.executable, script, *files, task, row.unit, kind, minutes, seed, place]
 
 
