@@ -14,6 +14,11 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+# Numbers of an atom that are exchanged at a time on a CPU. There LAMMPS' buffers are made for what
+# its atoms need (`comm.cpp`, `comm_brick.cpp`), three numbers backwards, and a pair style that
+# sends more writes beyond their end; on a GPU they grow.
+_WIDTH = 3
+
 
 class Domain(Protocol):
     """What LAMMPS tells of one process, its `MLIAPDataPy`: arrays of numpy, or of CuPy on a GPU.
@@ -105,7 +110,12 @@ def write_energies(data: Domain, energies: Tensor) -> None:
 
 
 def _moved(features: Tensor, move: Any) -> Tensor:
-    rows = features.detach().flatten(1).contiguous()
-    copies = rows.clone()
-    move(rows, copies, rows.shape[1])
-    return copies.reshape(features.shape)
+    rows = features.detach().flatten(1)
+    parts = [rows] if rows.is_cuda else rows.split(_WIDTH, dim=1)
+    moved = []
+    for part in parts:
+        own = part.contiguous()
+        copies = own.clone()
+        move(own, copies, own.shape[1])
+        moved.append(copies)
+    return torch.cat(moved, dim=1).reshape(features.shape)

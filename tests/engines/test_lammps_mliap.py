@@ -101,6 +101,7 @@ class Board:
 
     def posted(self, domain, rows, copies, n_numbers):
         assert rows.shape == copies.shape == (domain.ntotal, n_numbers)
+        assert n_numbers <= 3  # what LAMMPS' buffers are sure to hold
         assert rows.is_contiguous() and copies.is_contiguous() and rows.dtype == copies.dtype
         self.rows[domain.rank] = domain, rows
         copies.copy_(rows)
@@ -225,7 +226,8 @@ def test_two_domains_have_the_calculators_numbers(waters, name, kernels):
     results = computed(waters, MliapModel(model, kernels))
     assert_calculators(results, waters, model)
     n_layers = model.backbone.n_layers
-    assert results.n_exchanges == 2 * 2 * (n_layers - 1)  # there and back, of two domains
+    there_and_back = 2 * 2 * (n_layers - 1)  # of two domains
+    assert results.n_exchanges >= there_and_back and results.n_exchanges % there_and_back == 0
 
 
 def test_kernels_are_compiled_when_the_work_is_worth_it(waters, monkeypatch):
@@ -255,7 +257,7 @@ def test_an_empty_domain_takes_part():
     model = network(n_layers=2)
     results = computed(lonely, MliapModel(model))
     assert_calculators(results, lonely, model)
-    assert results.n_exchanges == 4
+    assert results.n_exchanges == 4 * 6  # of 16 numbers
 
 
 class Silent(Kokkos):

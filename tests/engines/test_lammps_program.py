@@ -45,7 +45,7 @@ velocity all create 300 1
 thermo_style custom step pe etotal
 run 0
 print "$(etotal:%.12g) $(pe:%.12g)" file first.txt
-run 60
+run 20
 print "$(etotal:%.12g) $(pe:%.12g)" file last.txt
 """
 NETWORKS = {
@@ -89,7 +89,7 @@ def first_frame(path):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_lammps_has_the_calculators_numbers_and_conserves_energy(name, tmp_path):
     torch.manual_seed(0)
-    settings = {"n_channels": 4, "cutoff": 4.0, "l_max": 1, **NETWORKS[name]}
+    settings = {"n_channels": 64, "cutoff": 4.0, "l_max": 2, **NETWORKS[name]}
     model = make_model([1, 8], ["energy", "forces"], **settings).double().eval()
     atoms = waters()
     prism = Prism(atoms.cell.array)
