@@ -20,7 +20,7 @@ def figures():
 @pytest.mark.slow
 def test_demo_runs_and_says_where_things_lie(molequi, tmp_path):
     folder = tmp_path / "demo"
-    result = molequi("demo", "--output", folder, "--minutes", "0.1")
+    result = molequi("demo", "--output", folder, "--minutes", "0.02")
     assert result.code == 0, result.err
     for text in ("meV/atom/ps", "baseline MAE", "converged", "tests passed", "max|F| eV/Å"):
         assert text in result.out

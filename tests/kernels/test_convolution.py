@@ -1,6 +1,7 @@
 """The convolution against e3nn's tensor product, and the compiled kernels against the reference."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -121,14 +122,29 @@ def test_reference_agrees_with_e3nn(name: str, n_channels: int) -> None:
         torch.testing.assert_close(mine, other, atol=1e-10, rtol=0.0)
 
 
-@pytest.mark.parametrize("kernels", ["generic", "specialized"])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-@pytest.mark.parametrize("n_together", [2, 100], ids=["groups", "together"])
+def sweeps() -> Iterator:
+    """Yield kernels, paths in a group, precision and tolerance.
+
+    Kernels of one table take a quarter of a minute to compile: each way of grouping paths and each
+    precision has its turn, the other two pairs theirs in the long form.
+    """
+    for (n_together, way), (dtype, tolerance) in itertools.product(
+        ((2, "groups"), (100, "together")), ((torch.float64, 1e-12), (torch.float32, 1e-5))
+    ):
+        for kernels in ("generic", "specialized"):
+            is_long = kernels == "specialized" and (way == "groups") == (dtype == torch.float64)
+            yield pytest.param(
+                kernels, n_together, dtype, tolerance, id=f"{kernels}-{way}-{dtype}",
+                marks=[pytest.mark.long] if is_long else [],
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize(("kernels", "n_together", "dtype", "tolerance"), list(sweeps()))
 def test_fused_sweeps_give_the_values_and_derivatives_of_the_reference(
     kernels: str,
+    n_together: int,
     dtype: torch.dtype,
     tolerance: float,
-    n_together: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tensors, edges = arguments(SMALL, 5, dtype)
