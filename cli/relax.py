@@ -23,6 +23,7 @@ _COLUMNS = {
     "energy eV": "energy",
     "change eV": "energy_change",
     "max|F| eV/Å": "fmax",
+    "max std F eV/Å": "max_forces_std",
     "steps": "steps",
     "converged": "converged",
     "imaginary": "n_imaginary",
@@ -84,8 +85,9 @@ def relax(
 def _print(records: Sequence[Record]) -> None:
     rows = [[record.get(key) for key in _COLUMNS.values()] for record in records]
     hidden = [*hidden_source(records)]
-    if not any("n_imaginary" in record for record in records):
-        hidden.append("imaginary")
+    for name in ("max std F eV/Å", "imaginary"):
+        if not any(_COLUMNS[name] in record for record in records):
+            hidden.append(name)
     print_table("", list(_COLUMNS), rows, left=("source", "formula"), hidden=hidden)
     print_provenance(records)
 
