@@ -25,7 +25,7 @@ from molequi.training.doubt import nothing, squared_sizes
 
 # Part of a run after which the forces of the members are asked for.
 FORCES_FROM = 0.8
-# Beside the loss of the mean, whose network it shares. Of 600 structures (docs/how-to/doubt.md) the
+# Beside the loss of the mean, whose network it shares. Of 600 structures off equilibrium the
 # error of forces was 0.54, 0.38 and 0.34 eV/Å with 0.1, 0.01 and 0.001, and the rank correlation of
 # errors and spreads 0.51, 0.59 and 0.59: a larger weight only takes from the mean.
 _WEIGHT = 0.001
