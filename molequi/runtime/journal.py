@@ -8,7 +8,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from molequi.errors import UserError
 from molequi.runtime.locks import lock
@@ -64,6 +64,26 @@ class Line(NamedTuple):
     end: int
 
 
+def _opened(path: Path) -> BinaryIO:
+    """Open a journal that nobody else writes, to append to it.
+
+    A run that ends takes its journal away: a file that was opened before and locked after that has
+    no name any more, and a new one begins.
+    """
+    while True:
+        file = path.open("ab")
+        try:
+            lock(file.fileno(), path)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        except UserError:
+            file.close()
+            raise
+        file.close()
+
+
 class LineJournal:
     """Answers on disk, one line each; they are read one at a time and never held together.
 
@@ -80,9 +100,8 @@ class LineJournal:
     def __init__(self, path: Path, identity: Entry, command: str, *, discard: bool = False) -> None:
         self.path, self.identity, self._command = path, identity, command
         self._has_sums = False
-        self._file = path.open("ab")
+        self._file = _opened(path)
         try:
-            lock(self._file.fileno(), path)
             self._check_start(discard=discard)
         except UserError:
             self._file.close()

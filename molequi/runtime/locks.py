@@ -10,7 +10,7 @@ import errno
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from molequi.errors import UserError
 
@@ -68,6 +68,5 @@ def locked(path: str | os.PathLike[str], *, wait: bool = False) -> Iterator[None
 
 def refuse_locked(path: str | os.PathLike[str]) -> None:
     """Raise UserError where somebody holds the lock of a file or folder, which need not exist."""
-    if os.path.exists(path):
-        with locked(path):
-            pass
+    with suppress(FileNotFoundError), locked(path):
+        pass

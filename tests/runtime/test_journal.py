@@ -3,6 +3,7 @@
 import pytest
 
 from molequi.errors import UserError
+from molequi.runtime import journal, locks
 from molequi.runtime.journal import LineJournal, journal_path
 
 IDENTITY = {"format": 1, "model": "a"}
@@ -97,3 +98,24 @@ def test_a_changed_line_is_told_and_older_journals_go_on(tmp_path):
     with LineJournal(path, IDENTITY, "a test") as journal:
         journal.append({"n": 1})
         assert entries(journal) == [0, 1]
+
+
+def test_a_journal_that_its_run_takes_away_before_it_is_locked_begins_anew(tmp_path, monkeypatch):
+    path, taken = tmp_path / "x.journal", []
+
+    def lock_late(descriptor, where):
+        if not taken:  # the other run ends between the opening and the lock
+            taken.append(where)
+            path.unlink()
+        locks.lock(descriptor, where)
+
+    monkeypatch.setattr(journal, "lock", lock_late)
+    with LineJournal(path, IDENTITY, "a test") as lines:
+        lines.append({"answer": 1})
+    assert taken == [path]
+    with LineJournal(path, IDENTITY, "a test") as lines:
+        assert [line.entry["answer"] for line in lines.lines()] == [1]
+
+
+def test_a_journal_that_is_gone_is_not_locked(tmp_path):
+    locks.refuse_locked(tmp_path / "gone.journal")
