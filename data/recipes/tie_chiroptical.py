@@ -33,8 +33,8 @@ from molequi.nn.backbones.base import NodeFeatures
 from molequi.nn.heads.base import Molecules
 from molequi.nn.heads.optical import RosenfeldHead
 from molequi.properties import PROPERTIES
+from molequi.training.label_statistics import fit_statistics
 from molequi.training.loss import Objective
-from molequi.training.normalization import fit_statistics
 
 _EPOCHS, _BATCH, _RATE, _WARMUP = 45, 32, 3e-3, 50
 _START = 0.85  # of the shares: about that of molecules in HF/6-31G

@@ -7,6 +7,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -64,24 +65,22 @@ class Line(NamedTuple):
     end: int
 
 
-def _opened(path: Path) -> BinaryIO:
-    """Open a journal that nobody else writes, to append to it.
+def _opened(path: Path) -> tuple[BinaryIO, BinaryIO]:
+    """Open a journal that nobody else writes, to append and to read.
 
-    A run that ends takes its journal away: a file that was opened before and locked after that has
-    no name any more, and a new one begins.
+    A run that ends takes its journal away. What was opened before that and locked after it has no
+    name any more: then a new one begins.
     """
     while True:
-        file = path.open("ab")
-        try:
-            lock(file.fileno(), path)
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        except FileNotFoundError:
-            pass
-        except UserError:
-            file.close()
-            raise
-        file.close()
+        with ExitStack() as stack:
+            file = stack.enter_context(path.open("ab"))
+            with suppress(FileNotFoundError):
+                reader = stack.enter_context(path.open("rb"))
+                lock(file.fileno(), path)
+                now = path.stat()
+                if all(os.path.samestat(os.fstat(one.fileno()), now) for one in (file, reader)):
+                    stack.pop_all()
+                    return file, reader
 
 
 class LineJournal:
@@ -100,13 +99,13 @@ class LineJournal:
     def __init__(self, path: Path, identity: Entry, command: str, *, discard: bool = False) -> None:
         self.path, self.identity, self._command = path, identity, command
         self._has_sums = False
-        self._file = _opened(path)
+        self._file, self._reader = _opened(path)
         try:
             self._check_start(discard=discard)
         except UserError:
-            self._file.close()
+            self.close()
             raise
-        if not path.stat().st_size:
+        if not os.fstat(self._file.fileno()).st_size:
             self.append(identity)
 
     def append(self, entry: Entry) -> None:
@@ -117,7 +116,7 @@ class LineJournal:
 
     def lines(self) -> Iterator[Line]:
         """Yield the answers that stand there now. Raises UserError for a damaged line."""
-        with self.path.open("rb") as file:
+        with self._from_start() as file:
             end = len(file.readline())
             for text in file:
                 end += len(text)
@@ -126,7 +125,7 @@ class LineJournal:
     def cut(self, end: int | None = None) -> None:
         """Take the answers behind a place back, by default all."""
         if end is None:
-            with self.path.open("rb") as file:
+            with self._from_start() as file:
                 end = len(file.readline())
         self._file.truncate(end)
 
@@ -136,6 +135,7 @@ class LineJournal:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+        self._reader.close()
 
     def __enter__(self) -> LineJournal:
         return self
@@ -145,18 +145,25 @@ class LineJournal:
 
     def _check_start(self, *, discard: bool) -> None:
         """Cut an unfinished last line off, and compare the first with the identity."""
-        with self.path.open("rb") as file:
+        with self._from_start() as file:
             if file.read(1) not in {b"", b"{"}:
                 raise self._foreign("its first line is no answer")
-        whole = _length_of_whole_lines(self.path)
+        with self._from_start() as file:
+            whole = _length_of_whole_lines(file)
         if whole:
-            with self.path.open("rb") as file:
+            with self._from_start() as file:
                 found = self._parsed(file.readline())
             if found != self.identity:
                 if not discard:
                     raise UserError(self._difference(found))
                 whole = 0
         self._file.truncate(whole)
+
+    def _from_start(self) -> BinaryIO:
+        """Open the file once more, whose name a run that ended may have removed."""
+        file = os.fdopen(os.dup(self._reader.fileno()), "rb")
+        file.seek(0)
+        return file
 
     def _difference(self, found: Entry) -> str:
         changed = [key for key in self.identity if found.get(key) != self.identity[key]]
@@ -191,15 +198,14 @@ def _sum_of(text: str) -> str:
     return f"{zlib.crc32(text.encode()):08x}"
 
 
-def _length_of_whole_lines(path: Path) -> int:
+def _length_of_whole_lines(file: BinaryIO) -> int:
     """Return where the last line that has its end ends, bytes; it is looked for from behind."""
-    with path.open("rb") as file:
-        place = file.seek(0, os.SEEK_END)
-        while place:
-            start = max(place - _BLOCK, 0)
-            file.seek(start)
-            last = file.read(place - start).rfind(b"\n")
-            if last >= 0:
-                return start + last + 1
-            place = start
+    place = file.seek(0, os.SEEK_END)
+    while place:
+        start = max(place - _BLOCK, 0)
+        file.seek(start)
+        last = file.read(place - start).rfind(b"\n")
+        if last >= 0:
+            return start + last + 1
+        place = start
     return 0

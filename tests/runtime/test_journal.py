@@ -117,5 +117,15 @@ def test_a_journal_that_its_run_takes_away_before_it_is_locked_begins_anew(tmp_p
         assert [line.entry["answer"] for line in lines.lines()] == [1]
 
 
+def test_a_journal_that_loses_its_name_is_read_all_the_same(tmp_path):
+    path = tmp_path / "x.journal"
+    with LineJournal(path, IDENTITY, "a test") as lines:
+        path.unlink()
+        lines.append({"answer": 1})
+        assert [line.entry["answer"] for line in lines.lines()] == [1]
+        lines.cut()
+        assert list(lines.lines()) == []
+
+
 def test_a_journal_that_is_gone_is_not_locked(tmp_path):
     locks.refuse_locked(tmp_path / "gone.journal")
