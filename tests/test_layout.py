@@ -108,7 +108,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "models",
         "physics outputs settings metadata freeze structure probes domain molecular ensemble "
-        "dispersion reach making converters reference checkpoint enlarged zoo",
+        "dispersion reach making converters reference checkpoint enlarged grown zoo",
     ),
     ("models.importers.scripts", "mace_model"),
     ("models.importers", "source mace_parts mace_settings mace_weights mace_readouts mace card"),

@@ -18,6 +18,7 @@ from molequi.errors import UserError
 from molequi.models.checkpoint import describe, load_model, read_description
 from molequi.models.enlarged import relative, with_elements
 from molequi.models.ensemble import member
+from molequi.models.grown import can_grow, grown
 from molequi.models.molecular import MolecularModel
 from molequi.models.physics import NO_PHYSICS, Physics
 from molequi.models.zoo import resolve_model
@@ -44,12 +45,14 @@ class Adopted(NamedTuple):
 def adopt(config: Config, init: str, frames: Frames, outputs: Sequence[Property]) -> Adopted:
     """Take the backbone and the fitting heads of the model `init` for the named outputs.
 
-    Elements that it does not know are added to it. Raises UserError where they would stay frozen,
+    Elements that it does not know are added to it; a config that asks for a larger network gets it,
+    where it can grow into one. Raises UserError where they would stay frozen,
     and where the config asks for another network. Of an ensemble the member of the number `seed` is
     taken: those of a new ensemble, whose seeds follow each other, begin from different ones.
     """
     source = member(load_model(resolve_model(init)), config.training.seed)
     _refuse_other_network(describe(source), config, init)
+    source = _grown(source, config, init)
     added = sorted(set(frames.elements()) - set(source.elements))
     if added:
         refuse_frozen(added, source.elements, config)
@@ -100,6 +103,20 @@ def refuse_frozen(found: Iterable[int], known: Sequence[int], config: Config) ->
         )
 
 
+def _grown(source: MolecularModel, config: Config, init: str) -> MolecularModel:
+    """Give a model the larger sizes that a config asks for, and say so."""
+    before = _settings(describe(source))
+    larger = {k: v for k, v in config.model.overrides().items() if before[k] != v}
+    if not larger:
+        return source
+    logger.info(
+        "init=%s grows, and gives at first what it gave: %s",
+        init,
+        ", ".join(f"{name} from {before[name]} to {value}" for name, value in larger.items()),
+    )
+    return grown(source, **larger)
+
+
 def _with_elements(source: MolecularModel, added: Sequence[int], init: str) -> MolecularModel:
     """Add elements to a model, and say with which weights they begin."""
     begins = ", ".join(
@@ -129,11 +146,13 @@ def _symbols(numbers: Iterable[int]) -> str:
 
 
 def _refuse_other_network(source: Mapping[str, Any], config: Config, init: str) -> None:
-    """Refuse a config that asks for another network than the one described."""
-    settings = {"architecture": source["architecture"], **source["backbone"]}
+    """Refuse a config that asks for a network that the one described cannot grow into."""
+    settings = _settings(source)
     physics = Physics.from_json(source.get("physics", {}))
     for name, value in config.model.overrides().items():
-        if settings.get(name) != value:
+        # What is frozen would keep new weights as they begin.
+        grows = can_grow(settings, name, value) and (not config.freeze or name == "n_readout")
+        if settings.get(name) != value and not grows:
             raise UserError(
                 f"init={init} has {name}={settings.get(name)}, the config has "
                 f"model.{name}={value}; leave model.{name} out (model={{}} leaves all out), or "
@@ -145,6 +164,11 @@ def _refuse_other_network(source: Mapping[str, Any], config: Config, init: str) 
             f"{config.model.physics().text}; leave the model section out (model={{}}), or train "
             "without init"
         )
+
+
+def _settings(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the config of a described network would say of it."""
+    return {"architecture": description["architecture"], **description["backbone"]}
 
 
 def _as_read_by(source: MolecularModel, row: Property, outputs: Sequence[Property]) -> Property:

@@ -283,6 +283,19 @@ def test_another_network_is_refused_before_the_data_are_read(tmp_path, pretraine
         prepare("property", [*settings[:2], "init=nonsense"], tmp_path / "run")
 
 
+def test_a_larger_network_begins_with_what_the_smaller_one_gave(pretrained, toy_frames, toy_config):
+    frames = toy_frames(4)
+    sizes = {"n_channels": 8, "n_hidden": 40, "n_readout": 36}
+    model = start_model(toy_config(init=str(pretrained), model=sizes), frames).model
+    assert model.backbone.settings["n_hidden"] == 40
+    old = predict_frames(load_model(pretrained / "model.safetensors"), frames, ["forces"])
+    new = predict_frames(model.eval(), frames, ["forces"])
+    assert torch.allclose(old["forces"], new["forces"], atol=1e-5)
+    # A frozen backbone would keep new weights as they begin.
+    with pytest.raises(UserError, match="has n_hidden=32, the config has model.n_hidden=40"):
+        start_model(toy_config(init=str(pretrained), model=sizes, freeze="backbone"), frames)
+
+
 def test_frozen_elements_are_refused_before_geometries_are_made(
     tmp_path, pretrained, monkeypatch: pytest.MonkeyPatch
 ):
