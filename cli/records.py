@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from molequi.cli.output import line, say
@@ -10,6 +10,7 @@ from molequi.errors import UserError
 
 Record = Mapping[str, Any]
 _MOST_NOTES = 8  # of one kind are said
+_MOST_NAMED = 3  # structures of a note are named
 _NOTES = (
     ("charge_source", "total charge"),
     ("multiplicity_source", "multiplicity"),
@@ -34,7 +35,7 @@ class Tally:
         self.model, self.level = "", None
         self.sources: dict[str, None] = {}
         self._first: str | None = None
-        self._notes: dict[str, dict[str, None]] = {key: {} for key, _ in _NOTES}
+        self._notes = {key: _Notes() for key, _ in _NOTES}
 
     @property
     def n_failed(self) -> int:
@@ -58,9 +59,8 @@ class Tally:
         self.n_unlike += record.get("unlike_training") is True
         self.model, self.level = record["model"], record["level"]
         self.sources[record["source"]] = None
-        for key, found in self._notes.items():
-            if record.get(key) is not None and len(found) <= _MOST_NOTES:
-                found[record[key]] = None
+        for key, notes in self._notes.items():
+            notes.take(record.get(key), record)
         return True
 
     def require_good(self) -> None:
@@ -78,7 +78,47 @@ class Tally:
         if with_source:
             line(f"source: {next(iter(self.sources))}")
         for key, heading in _NOTES:
-            _print_notes(heading, self._notes[key])
+            self._notes[key].print(heading, with_source=not with_source)
+
+
+class _Notes:
+    """What is to be said of one kind: each text once, with the structures that it is of."""
+
+    def __init__(self) -> None:
+        self.n_taken = 0
+        self._texts: dict[str, list[Record]] = {}
+        self._counts: dict[str, int] = {}
+
+    def take(self, text: str | None, record: Record) -> None:
+        """Take what a structure has to say, if anything; of many texts the first ones are kept."""
+        self.n_taken += 1
+        if text is None or (text not in self._texts and len(self._texts) > _MOST_NOTES):
+            return
+        self._counts[text] = self._counts.get(text, 0) + 1
+        named = self._texts.setdefault(text, [])
+        if len(named) < _MOST_NAMED:
+            named.append({key: record[key] for key in ("source", "index") if key in record})
+
+    def print(self, heading: str, *, with_source: bool) -> None:
+        """Say each text, up to so many: of thousands of molecules each may have its own."""
+        for number, (text, named) in enumerate(self._texts.items()):
+            if number == _MOST_NOTES:
+                line(f"{heading}: and others, see --json or --output")
+                break
+            line(f"{heading}: {text}{self._whose(text, named, with_source)}")
+
+    def _whose(self, text: str, named: Sequence[Record], with_source: bool) -> str:
+        """Name the structures that a text is of, where it is not of all of them."""
+        if self._counts[text] == self.n_taken or any("index" not in one for one in named):
+            return ""
+        names = [
+            f"{one['source']}, structure {one['index']}" if with_source else str(one["index"])
+            for one in named
+        ]
+        if self._counts[text] > len(names):
+            names.append(f"{self._counts[text] - len(names)} more")
+        word = "" if with_source else "structure " if len(names) == 1 else "structures "
+        return f" ({word}{'; '.join(names) if with_source else ', '.join(names)})"
 
 
 def errors_of(records: Sequence[Record]) -> list[str]:
@@ -103,7 +143,11 @@ def require_good(records: Sequence[Record]) -> list[Record]:
 
 def hidden_source(records: Sequence[Record]) -> tuple[str, ...]:
     """Name the column that says nothing where all rows come from one source."""
-    return ("source",) if len({record["source"] for record in records}) == 1 else ()
+    return ("source",) if _have_one_source(records) else ()
+
+
+def _have_one_source(records: Sequence[Record]) -> bool:
+    return len({record.get("source") for record in records}) == 1
 
 
 def print_provenance(records: Sequence[Record]) -> None:
@@ -117,13 +161,7 @@ def print_provenance(records: Sequence[Record]) -> None:
 def print_notes(records: Sequence[Record]) -> None:
     """Say once where charges, spins and geometries come from."""
     for key, heading in _NOTES:
-        _print_notes(heading, dict.fromkeys(record[key] for record in records if key in record))
-
-
-def _print_notes(heading: str, notes: Iterable[str]) -> None:
-    """Say each note, up to so many: of thousands of molecules each may have its own."""
-    for number, note in enumerate(notes):
-        if number == _MOST_NOTES:
-            line(f"{heading}: and others, see --json or --output")
-            break
-        line(f"{heading}: {note}")
+        notes = _Notes()
+        for record in records:
+            notes.take(record.get(key), record)
+        notes.print(heading, with_source=not _have_one_source(records))

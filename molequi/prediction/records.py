@@ -31,6 +31,7 @@ from molequi.models.outputs import unfounded
 from molequi.properties import DEBYE, Periodicity, Property
 from molequi.structures.atoms import electron_labels, multiplicity_of, origin_of_ions
 from molequi.structures.structure import notes_of
+from molequi.structures.symbols import formula
 
 # Per atom, beside what the property table says.
 _ATOMIC = {"energies"}
@@ -122,8 +123,8 @@ def result_labels(model: FrozenModel, atoms: Atoms, *, total_charge: int) -> dic
 
 
 def size_labels(atoms: Atoms) -> dict[str, Any]:
-    """Return the formula and the number of atoms of a structure."""
-    return {"formula": atoms.get_chemical_formula(), "n_atoms": len(atoms)}
+    """Return the formula, with the isotopes that its masses tell, and the number of atoms."""
+    return {"formula": formula(atoms), "n_atoms": len(atoms)}
 
 
 def max_force(forces: np.ndarray) -> float:

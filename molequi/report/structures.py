@@ -14,6 +14,7 @@ from molequi.report.molecules import Scene, Snapshot, viewer, with_room
 from molequi.report.page import Section, paragraph
 from molequi.report.tables import Cell, Digits, number, table
 from molequi.structures.structure import Structure
+from molequi.structures.symbols import formula
 
 MOST_ROWS, MOST_VIEWS = 500, 100
 FORCE_UNIT = "eV/Å"
@@ -79,7 +80,7 @@ def model_of(structure: Structure) -> str:
 def _title(structure: Structure) -> str:
     atoms = structure.require_atoms()
     name = atoms.info.get("name") or atoms.info.get("smiles") or ""
-    return f"{structure.index} {atoms.get_chemical_formula()} {name}".strip()
+    return f"{structure.index} {formula(atoms)} {name}".strip()
 
 
 def _by_model(structures: Sequence[Structure]) -> str:
@@ -139,7 +140,7 @@ def _values(structure: Structure) -> dict[str, Cell]:
     return {
         **marks,
         "index": structure.index,
-        "formula": atoms.get_chemical_formula(),
+        "formula": formula(atoms),
         "name": None if given is None else str(given),
         "charge": int(atoms.info["charge"]) if "charge" in atoms.info else None,
         "energy": Digits.of(results["energy"], 4) if "energy" in results else None,

@@ -24,6 +24,7 @@ from molequi.report.structures import (
 )
 from molequi.report.tables import facts
 from molequi.structures.structure import Structure
+from molequi.structures.symbols import formula
 
 MOST_FRAMES = 150
 _FS = "time_fs"
@@ -176,7 +177,7 @@ def _facts(film: Film, n_frames: int) -> Markup:
     is_kept = ensemble is None or str(ensemble) == "nve"
     return facts(
         [
-            ("structure", f"{atoms.get_chemical_formula()}, {len(atoms)} atoms"),
+            ("structure", f"{formula(atoms)}, {len(atoms)} atoms"),
             ("model", model_of(film.first)),
             ("ensemble", None if ensemble is None else str(ensemble)),
             ("frames", n_frames),

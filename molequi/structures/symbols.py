@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -61,6 +62,39 @@ def has_isotopes(atoms: ase.Atoms) -> bool:
         return False
     standard = MASSES[atoms.numbers]
     return bool((np.abs(atoms.get_masses() - standard) > _SAME_MASS * standard).any())
+
+
+def formula(atoms: ase.Atoms) -> str:
+    """Return the formula in Hill's order, in which isotopes are told by their masses: D2O, [13C]H4.
+
+    A mass of no nuclide, such as one that was made heavy for longer steps, is told by `*`.
+    """
+    if not has_isotopes(atoms):
+        return atoms.get_chemical_formula()
+    counts = Counter(map(_symbol_of_mass, atoms.numbers.tolist(), atoms.get_masses().tolist()))
+    has_carbon = 6 in atoms.numbers
+
+    def place(known: tuple[str, str]) -> tuple[int, str, str]:
+        first = {"C": 0, "H": 1}.get(known[0], 2) if has_carbon else 2
+        return first, *known
+
+    return "".join(
+        text if counts[element, text] == 1 else f"{text}{counts[element, text]}"
+        for element, text in sorted(counts, key=place)
+    )
+
+
+def _symbol_of_mass(number: int, mass: float) -> tuple[str, str]:
+    """Return the symbol of an element, and that of an atom of this mass."""
+    element, standard = chemical_symbols[number], float(MASSES[number])
+    if abs(mass - standard) <= _SAME_MASS * standard:
+        return element, element
+    nuclide = round(mass)
+    known = Chem.GetPeriodicTable().GetMassForIsotope(number, nuclide) if nuclide > 0 else 0.0
+    if not known or abs(mass - known) > _SAME_MASS * known:
+        return element, f"{element}*"
+    names = {mass_number: name for name, mass_number in _HYDROGENS.items()} if number == 1 else {}
+    return element, names.get(nuclide, f"[{nuclide}{element}]")
 
 
 def isotope_mass(element: Element) -> float:

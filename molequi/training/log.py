@@ -172,20 +172,30 @@ def yes_no_lines(result: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def beaten_lines(result: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Name in one line the properties that a guess without learning predicts better, if any."""
-    beaten = [
-        f"{name} ({_number(row['mae'])} against {_number(row['baseline_mae'])}"
-        f"{after_number(row['unit'])})"
+    """Name in one line the properties that a guess without learning predicts better, if any.
+
+    Energies beside forces that are right tell of another zero: that is said instead.
+    """
+    known = {
+        name: row
         for name, row in result.items()
         if "[" not in name and row.get("count") and row.get("baseline_mae")
-        if row["mae"] > row["baseline_mae"]
-    ]
+    }
+    beaten = {name: row for name, row in known.items() if row["mae"] > row["baseline_mae"]}
     if not beaten:
         return []
-    return [
-        f"errors larger than those of a guess without learning: {', '.join(beaten)}; the model has "
-        "learned nothing of them that holds on these structures"
-    ]
+    listed = ", ".join(
+        f"{name} ({_number(row['mae'])} against {_number(row['baseline_mae'])}"
+        f"{after_number(row['unit'])})"
+        for name, row in beaten.items()
+    )
+    reason = "the model has learned nothing of them that holds on these structures"
+    if set(beaten) <= {"energy", "energy_per_atom"} and "forces" in known:
+        reason = (
+            "as the forces are not, these energies probably are of another level of theory than "
+            "the model's, or counted from another zero"
+        )
+    return [f"errors larger than those of a guess without learning: {listed}; {reason}"]
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> str:

@@ -4,7 +4,7 @@ import ase
 import pytest
 
 from molequi.errors import UserError
-from molequi.structures.symbols import isotope_mass, read_symbol, set_isotopes
+from molequi.structures.symbols import formula, isotope_mass, read_symbol, set_isotopes
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,26 @@ def test_masses_of_isotopes() -> None:
     water.set_masses([1.0, 2.0, 3.0])
     set_isotopes(water, [0, 2, 2])
     assert water.get_masses().tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("symbols", "isotopes", "expected"),
+    [
+        ("OH2", [0, 0, 0], "H2O"),
+        ("OH2", [0, 2, 2], "D2O"),
+        ("OH2", [18, 2, 0], "DH[18O]"),
+        ("CH4", [13, 0, 0, 0, 0], "[13C]H4"),
+        ("C2H6O", [0, 13, 2, 2, 2, 0, 0, 0, 0], "C[13C]D3H3O"),
+        ("HCl", [3, 37], "[37Cl]T"),
+    ],
+)
+def test_formulas_name_isotopes(symbols: str, isotopes: list[int], expected: str) -> None:
+    atoms = ase.Atoms(symbols)
+    set_isotopes(atoms, isotopes)
+    assert formula(atoms) == expected
+
+
+def test_a_mass_of_no_nuclide_is_marked() -> None:
+    atoms = ase.Atoms("OH2")
+    atoms.set_masses([15.999, 3.024, 3.024])
+    assert formula(atoms) == "H*2O"

@@ -157,3 +157,14 @@ def test_a_label_with_one_class_has_a_sentence_and_no_dashes():
         "toxic: ROC-AUC 0.75, PR-AUC 0.5, MCC 0.1, balanced accuracy 0.6",
         "active: the labels here are all alike, so nothing tells yes from no",
     ]
+
+
+def test_energies_of_another_level_are_told_by_the_forces() -> None:
+    row = {"count": 10, "mae": 5.0, "baseline_mae": 0.1, "unit": "eV"}
+    forces = {"count": 90, "mae": 0.1, "baseline_mae": 1.0, "unit": "eV/Å"}
+    (line,) = beaten_lines({"energy": row, "energy_per_atom": row, "forces": forces})
+    assert "another level of theory" in line
+    (line,) = beaten_lines({"energy": row, "forces": {**forces, "mae": 2.0}})
+    assert "learned nothing" in line
+    (line,) = beaten_lines({"energy": row, "dipole": row, "forces": forces})
+    assert "learned nothing" in line
