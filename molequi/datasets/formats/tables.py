@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,8 +19,8 @@ from molequi.datasets.base import DatasetSpec, FileReport, Request
 from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.formats.inspection import report_everything
 from molequi.datasets.formats.labels import find_labels
+from molequi.datasets.formats.target_cells import bad_value, target_names
 from molequi.datasets.formats.unit_checks import suspicious_units
-from molequi.datasets.formats.values import parse_value
 from molequi.datasets.labelled_set import LabelledSet, log_failures
 from molequi.datasets.report import LabelReport
 from molequi.errors import UserError
@@ -41,11 +40,6 @@ from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.readers import records
 
 _LOG = logging.getLogger(__name__)
-# How the parts of a vector or tensor may be spread over columns.
-_COMPONENTS = {
-    (3,): ("x", "y", "z"),
-    (3, 3): ("xx", "xy", "xz", "yx", "yy", "yz", "zx", "zy", "zz"),
-}
 _PROGRESS_EVERY = 500
 # What is said of all structures at once, or of none.
 _NOTED = ("geometry", "formal_charge", "reading", "charge_source", "multiplicity_source")
@@ -129,7 +123,7 @@ def _usable(
     """Part the lines that can be used from those that fail, which are logged."""
     found = _Usable([], [], [])
     for label, item in items:
-        problem = item if isinstance(item, str) else _bad_value(item, targets, keys)
+        problem = item if isinstance(item, str) else bad_value(item, targets, keys)
         if isinstance(item, str) or problem is not None:
             found.failures.append(f"{label}: {problem}")
             continue
@@ -227,7 +221,7 @@ def _check_columns(
 ) -> None:
     """Fail before any conformer is made, not after minutes."""
     for row in targets:
-        names = _names(row, keys)
+        names = target_names(row, keys)
         if not any(column.strip().lower() in names for column in columns):
             known = ", ".join(columns)
             raise UserError(
@@ -246,60 +240,6 @@ def _file_items(path: Path, seed: int, *, add_hydrogens: bool) -> Iterator[Item]
             ]:
                 del item.info[name]
         yield f"{path.name}:{index}", item
-
-
-def _bad_value(
-    atoms: ase.Atoms, targets: Sequence[Property], keys: Mapping[str, str]
-) -> str | None:
-    """Join components spread over columns, and say which target's value cannot be read."""
-    for row in targets:
-        if (
-            row.shape
-            and "geometry" in atoms.info
-            and str(atoms.info["geometry"]).startswith("ETKDG")
-        ):
-            return (
-                f"target {row.name!r} has components along axes ({row.irreps}) but the record has "
-                "no coordinates of its own"
-            )
-        names = _names(row, keys)
-        _join_components(atoms, row, keys.get(row.name, row.name))
-        for key, value in atoms.info.items():
-            if str(key).strip().lower() in names and parse_value(value, row, len(atoms)) is None:
-                return (
-                    f"{key}={str(value)[:40]!r} cannot be read as {row.name!r} ({_expected(row)})"
-                )
-    return None
-
-
-def _join_components(atoms: ase.Atoms, row: Property, key: str) -> None:
-    suffixes = _COMPONENTS.get(row.shape)
-    if suffixes is None or row.per_atom or key in atoms.info:
-        return
-    names = {str(name).lower(): name for name in atoms.info}
-    for style, separator in itertools.product(
-        (suffixes, tuple(map(str, range(len(suffixes))))), ("_", "")
-    ):
-        wanted = [f"{key}{separator}{suffix}".lower() for suffix in style]
-        if all(name in names for name in wanted):
-            atoms.info[key] = " ".join(str(atoms.info[names[name]]) for name in wanted)
-            return
-
-
-def _names(row: Property, keys: Mapping[str, str]) -> set[str]:
-    return (
-        {keys[row.name].strip().lower()} if row.name in keys else {row.name.lower(), *row.aliases}
-    )
-
-
-def _expected(row: Property) -> str:
-    if row.binary:
-        return "0 or 1, yes or no"
-    return (
-        "a number"
-        if not row.shape and not row.per_atom
-        else f"{'per atom ' if row.per_atom else ''}shape {row.shape}"
-    )
 
 
 class Table(DatasetSpec):
