@@ -44,9 +44,10 @@ def can_grow(settings: Mapping[str, Any], name: str, value: object) -> bool:
     return name == "correlation" and is_chained and (settings[name], value) == (2, 3)
 
 
-def grown(model: MolecularModel, **settings: int | str) -> MolecularModel:
+def grown(model: MolecularModel, *, seed: int = 0, **settings: int | str) -> MolecularModel:
     """Return a copy of a model with larger settings of its backbone: the same function.
 
+    What the new weights begin with is a function of `seed` alone.
     n_hidden and n_readout may rise, correlation from 2 to 3, mixing change from merged to separate.
     Raises UserError for other settings, and for heads whose networks do not grow with `n_readout`.
     """
@@ -56,8 +57,9 @@ def grown(model: MolecularModel, **settings: int | str) -> MolecularModel:
         if old.get(name) != value and not can_grow(old, name, value):
             raise UserError(f"model.{name} cannot grow from {old.get(name)!r} to {value!r}")
     description["backbone"].update(settings)
-    new = build(description)
-    with torch.no_grad():
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        new = build(description)
         _pass_on(model, new)
     new.use_kernels(model.backbone.kernels)
     return new.train(model.training)

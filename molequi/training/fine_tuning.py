@@ -114,7 +114,7 @@ def _grown(source: MolecularModel, config: Config, init: str) -> MolecularModel:
         init,
         ", ".join(f"{name} from {before[name]} to {value}" for name, value in larger.items()),
     )
-    return grown(source, **larger)
+    return grown(source, seed=config.training.seed, **larger)
 
 
 def _with_elements(source: MolecularModel, added: Sequence[int], init: str) -> MolecularModel:

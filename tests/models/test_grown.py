@@ -63,6 +63,18 @@ def test_a_grown_model_gives_what_it_gave(tmp_path, settings: dict) -> None:
     assert torch.allclose(again["energy"], old["energy"], rtol=1e-12)
 
 
+def test_new_weights_are_a_function_of_the_seed_alone() -> None:
+    model, sizes = small(), LARGER[-1]
+    one, again, other = (grown(model, seed=seed, **sizes).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+    torch.manual_seed(0)
+    before = torch.rand(3)
+    torch.manual_seed(0)
+    grown(model, **sizes)
+    assert torch.equal(torch.rand(3), before)
+
+
 def _n_weights(model: MolecularModel) -> int:
     return sum(weight.numel() for weight in model.parameters())
 
