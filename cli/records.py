@@ -115,10 +115,12 @@ class _Notes:
             f"{one['source']}, structure {one['index']}" if with_source else str(one["index"])
             for one in named
         ]
-        if self._counts[text] > len(names):
-            names.append(f"{self._counts[text] - len(names)} more")
-        word = "" if with_source else "structure " if len(names) == 1 else "structures "
-        return f" ({word}{'; '.join(names) if with_source else ', '.join(names)})"
+        n_more = self._counts[text] - len(names)
+        listed = ("; " if with_source else ", ").join(names) + (
+            f" and {n_more} more" * (n_more > 0)
+        )
+        word = "" if with_source else "structure " if self._counts[text] == 1 else "structures "
+        return f" ({word}{listed})"
 
 
 def errors_of(records: Sequence[Record]) -> list[str]:

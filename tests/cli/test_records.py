@@ -24,7 +24,7 @@ def test_a_note_of_some_names_them(capsys: pytest.CaptureFixture[str]) -> None:
     notes = ["charge=1", "charge=0", "charge=1", "charge=1", "charge=1", "charge=1"]
     print_notes([record(k, charge_source=note) for k, note in enumerate(notes)])
     assert printed(capsys) == [
-        "total charge: charge=1 (structures 0, 2, 3, 2 more)",
+        "total charge: charge=1 (structures 0, 2, 3 and 2 more)",
         "total charge: charge=0 (structure 1)",
     ]
 
