@@ -72,9 +72,9 @@ def _pass_on(old: nn.Module, new: nn.Module) -> None:
     elif isinstance(old, ManyBodyProduct) and isinstance(new, ManyBodyProduct):
         _pass_on_product(old, new)
     elif isinstance(old, RadialNetwork) and isinstance(new, RadialNetwork):
-        _widen(old.hidden, new.hidden, "the radial networks", also_last=True)
+        _widen(old.hidden, new.hidden, also_last=True)
     elif isinstance(old, Perceptron) and isinstance(new, Perceptron):
-        _widen(old, new, "a head")
+        _widen(old, new)
     else:
         _pass_on_all(old, new)
 
@@ -128,12 +128,13 @@ def _pass_on_product(old: ManyBodyProduct, new: ManyBodyProduct) -> None:
         new.species_weights[order].copy_(old.species_weights[order])
     for order, linear in enumerate(new.linears):
         for name, weight in linear.linear.weights.items():
-            is_known = order < len(old.linears)
-            before = old.linears[order].linear.weights[name] if is_known else 0.0
-            weight.copy_(before * torch.as_tensor(old.scale / new.scale, dtype=weight.dtype))
+            if order < len(old.linears):
+                weight.copy_(old.linears[order].linear.weights[name] * (old.scale / new.scale))
+            else:
+                weight.zero_()
 
 
-def _widen(old: Perceptron, new: Perceptron, what: str, *, also_last: bool = False) -> None:
+def _widen(old: Perceptron, new: Perceptron, *, also_last: bool = False) -> None:
     """Write a network with wider hidden layers, whose new features lead nowhere at first.
 
     also_last: its last layer is one of the hidden features, and may be wider too.
@@ -142,7 +143,7 @@ def _widen(old: Perceptron, new: Perceptron, what: str, *, also_last: bool = Fal
     if old.weights[0].shape[0] != new.weights[0].shape[0] or (
         not also_last and old.weights[last].shape[1] != new.weights[last].shape[1]
     ):
-        raise UserError(f"model.n_readout cannot grow: {what} passes features of its width on")
+        raise UserError("model.n_readout cannot grow: a head passes features of its width on")
     for before, after in zip(old.weights, new.weights, strict=True):
         n_in, n_out = before.shape
         after[n_in:, :n_out] = 0.0

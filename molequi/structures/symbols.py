@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -89,7 +90,7 @@ def _symbol_of_mass(number: int, mass: float) -> tuple[str, str]:
     element, standard = chemical_symbols[number], float(MASSES[number])
     if abs(mass - standard) <= _SAME_MASS * standard:
         return element, element
-    nuclide = round(mass)
+    nuclide = round(mass) if math.isfinite(mass) else 0
     known = Chem.GetPeriodicTable().GetMassForIsotope(number, nuclide) if nuclide > 0 else 0.0
     if not known or abs(mass - known) > _SAME_MASS * known:
         return element, f"{element}*"

@@ -174,7 +174,7 @@ def yes_no_lines(result: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def beaten_lines(result: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Name in one line the properties that a guess without learning predicts better, if any.
 
-    Energies beside forces that are right tell of another zero: that is said instead.
+    Energies alone, beside forces that are right, may as well be of another level: that is said.
     """
     known = {
         name: row
@@ -192,8 +192,8 @@ def beaten_lines(result: Mapping[str, Mapping[str, Any]]) -> list[str]:
     reason = "the model has learned nothing of them that holds on these structures"
     if set(beaten) <= {"energy", "energy_per_atom"} and "forces" in known:
         reason = (
-            "as the forces are not, these energies probably are of another level of theory than "
-            "the model's, or counted from another zero"
+            "as its forces are better than that, the model has not learned these energies yet, or "
+            "they are of another level of theory than its own or counted from another zero"
         )
     return [f"errors larger than those of a guess without learning: {listed}; {reason}"]
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from ase import Atoms
 from ase.build import molecule
+from waters import turned_waters
 
 from molequi.cli.main import run
 from molequi.engines.lammps_mliap import MliapModel
@@ -194,14 +194,7 @@ def network(architecture="spherical", outputs=("energy", "forces"), **settings):
 @pytest.fixture(scope="module")
 def waters():
     """Eight waters in a slanted cell that is no longer than two cutoffs."""
-    rng, box = np.random.default_rng(0), Atoms()
-    for corner in np.ndindex(2, 2, 2):
-        water = molecule("H2O")
-        water.rotate(rng.uniform(0, 360), rng.normal(size=3))
-        water.translate(3.1 * np.array(corner))
-        box += water
-    box.set_cell([[6.2, 0, 0], [0.8, 6.3, 0], [-0.5, 0.4, 6.1]])
-    box.pbc = True
+    box = turned_waters((2, 2, 2), 3.1, [[6.2, 0, 0], [0.8, 6.3, 0], [-0.5, 0.4, 6.1]])
     box.wrap()
     return box
 

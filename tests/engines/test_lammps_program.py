@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ase import Atoms, units
-from ase.build import molecule
+from ase import units
 from ase.calculators.lammps import Prism
+from waters import turned_waters
 
 from molequi.engines.lammps_mliap import export_mliap
 from molequi.models.making import make_model
@@ -56,15 +56,8 @@ NETWORKS = {
 
 def waters():
     """Eighteen waters in a slanted cell."""
-    rng, box = np.random.default_rng(0), Atoms()
-    for corner in np.ndindex(3, 3, 2):
-        water = molecule("H2O")
-        water.rotate(rng.uniform(0, 360), rng.normal(size=3))
-        water.translate(3.1 * np.array(corner))
-        box += water
-    box.set_cell([[9.4, 0, 0], [0.8, 9.5, 0], [-0.5, 0.4, 6.3]])
-    box.pbc = True
-    return box
+    cell = [[9.4, 0, 0], [0.8, 9.5, 0], [-0.5, 0.4, 6.3]]
+    return turned_waters((3, 3, 2), 3.1, cell)
 
 
 def write_data(atoms, prism, path):

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from ase import Atoms, units
+from ase import units
 from ase.build import molecule
+from waters import turned_waters
 
 from molequi.errors import UserError
 from molequi.simulation.calculator import Calculator
@@ -39,15 +40,7 @@ def topology_of(atoms, n_each=None):
 
 
 def water_box():
-    rng, box = np.random.default_rng(0), Atoms()
-    for corner in np.ndindex(2, 2, 1):
-        water = molecule("H2O")
-        water.rotate(rng.uniform(0, 360), rng.normal(size=3))
-        water.translate(4.0 * np.array(corner))
-        box += water
-    box.set_cell([BOX, BOX, BOX])
-    box.pbc = True
-    return box
+    return turned_waters((2, 2, 1), 4.0, [BOX, BOX, BOX])
 
 
 def computed(system, atoms, groups=-1):

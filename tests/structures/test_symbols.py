@@ -1,6 +1,7 @@
 """Symbols, numbers, isotopes, ghosts and labels."""
 
 import ase
+import numpy as np
 import pytest
 
 from molequi.errors import UserError
@@ -77,7 +78,9 @@ def test_formulas_name_isotopes(symbols: str, isotopes: list[int], expected: str
     assert formula(atoms) == expected
 
 
-def test_a_mass_of_no_nuclide_is_marked() -> None:
+@pytest.mark.parametrize("mass", [3.024, 1000.0, 0.0, np.inf, np.nan])
+def test_a_mass_of_no_nuclide_is_marked(mass: float) -> None:
     atoms = ase.Atoms("OH2")
-    atoms.set_masses([15.999, 3.024, 3.024])
-    assert formula(atoms) == "H*2O"
+    set_isotopes(atoms, [0, 2, 0])
+    atoms.set_masses([15.999, atoms.get_masses()[1], mass])
+    assert formula(atoms) == "DH*O"

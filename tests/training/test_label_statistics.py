@@ -6,25 +6,12 @@ import math
 
 import pytest
 import torch
+from labelled import frames_of
 
-from molequi.datasets.in_memory import Frames
-from molequi.datasets.making import make_frames
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, declare
 from molequi.training.label_statistics import fit_statistics
 from molequi.training.parts import split_parts
-
-
-def frames_of(molecules, targets, properties) -> Frames:
-    numbers = torch.tensor([z for molecule in molecules for z in molecule])
-    counts = torch.tensor([len(molecule) for molecule in molecules])
-    return make_frames(
-        torch.randn(len(numbers), 3, generator=torch.Generator().manual_seed(0)),
-        numbers,
-        counts,
-        targets=targets,
-        properties=properties,
-    )
 
 
 def test_given_references_must_be_complete(toy_frames):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from labelled import frames_of
 
-from molequi.datasets.in_memory import Frames
-from molequi.datasets.making import make_frames
 from molequi.properties import PROPERTIES
 from molequi.training.label_statistics import fit_statistics
 from molequi.training.reference_energies import (
@@ -19,18 +18,6 @@ from molequi.training.reference_energies import (
 
 HARTREE = 27.211386
 ATOMS = {1: -13.0, 6: -1030.0, 8: -2040.0}
-
-
-def frames_of(molecules, targets, properties) -> Frames:
-    numbers = torch.tensor([z for molecule in molecules for z in molecule])
-    counts = torch.tensor([len(molecule) for molecule in molecules])
-    return make_frames(
-        torch.randn(len(numbers), 3, generator=torch.Generator().manual_seed(0)),
-        numbers,
-        counts,
-        targets=targets,
-        properties=properties,
-    )
 
 
 def test_tabulated_atoms_are_continuous_with_the_series():
