@@ -26,6 +26,10 @@ _SPIN = re.compile(
 )
 _UNPAIRED = re.compile(rf"(?i)(?<![\w-])(?:uhf|nopen)\s*:\s*{_VALUE}")
 _UNREAD = re.compile(r"(?i)(?<![\w-])(?:charge|chrg|multiplicity)\s*:\s*(?![\s+-]*\d)(\S+)")
+_BOTH = re.compile(
+    r"(?i)(?<![\w-])charge\s*(?:/|,|&|and|\s)\s*(?:spin[\s-]*)?mult(?:iplicity)?\s*[:=]?\s*"
+    r"([+-]?\d+)[\s,;/]+(\d+)(?![\w.])"
+)
 _PAIR = re.compile(r"\s*([+-]?\d+)[\s,;]+(\d+)\s*|\s*([+-]\d+)[\s,;]+(\d+)(?![\d.]).*")
 _SPECIES = re.compile(
     r"(?i)\b(di|tri)?(anion|cation)s?(ic)?\b|\b(de)?protonated\b|\bradical\b"
@@ -65,6 +69,9 @@ def spoken_electrons(comment: str, n_protons: int) -> SpokenElectrons:
     Raises UserError for what seems to state a charge and cannot be read.
     """
     words = _KEY_VALUE.sub(" ", QUOTED.sub("''", comment))
+    both = _BOTH.search(words)
+    if both:
+        return SpokenElectrons(int(both[1]), int(both[2]))
     pair, signed = _PAIR.fullmatch(words), _SIGNED.fullmatch(words)
     if pair:
         return _from_pair(int(pair[1] or pair[3]), int(pair[2] or pair[4]), n_protons)

@@ -21,6 +21,7 @@ _MAX_ATOMS = 200
 # K. P. Huber and G. Herzberg, Constants of Diatomic Molecules, 1979; of CH2, G. Herzberg and J.
 # Shoosmith, Nature 183 (1959) 1801.
 TRIPLETS = frozenset({"O2", "S2", "OS", "B2", "Si2", "HN", "HP", "CH2"})
+_CHARGE = re.compile(r"(?i)charge(?!s|d|_?(?:source|model|method|type|scheme))")
 _CHARGES = re.compile(r"(?i)\w*charges?")
 
 
@@ -89,6 +90,13 @@ def unsaid_electrons(atoms: ase.Atoms) -> str | None:
     """
     if atoms.pbc.any() or not str(atoms.info.get("charge_source", "assumed")).startswith("assumed"):
         return None
+    for key, value in atoms.info.items():
+        is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        if is_number and value and _CHARGE.search(str(key)) and nearest_whole(float(value)):
+            return (
+                f"{key}={value} may state a charge, but is no key that is read, and the charge is "
+                f"taken as 0; write charge={value} if it is one"
+            )
     for name, values in _charges_of_atoms(atoms):
         total = nearest_whole(total_of(values))
         if total and not np.array_equal(values, atoms.numbers):

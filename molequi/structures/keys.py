@@ -10,6 +10,8 @@ from molequi.errors import UserError
 _KEYS = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
 _KEY = re.compile(r"(?i)(?<![\w-])(lattice|properties|pbc)\s*=\s*")
 _SPACED = re.compile(r"(?<=[\w\]])[ \t]*=[ \t]+(?=\S)|(?<=[\w\]])[ \t]+=[ \t]*(?=\S)")
+_JOINED = re.compile(r"(=[^\s,;]+)[,;](?=[A-Za-z_][\w.-]*=)|(=[^\s,;]+);(?=\s|$)")
+_SYMBOLS = re.compile(r"(Properties=\"?(?:\w+:\w:\d+:)*?)(?i:elements?|symbols?)(?=:S:1\b)")
 _NUMBER = r"[-+]?[.\d][-+.\deE]*"
 _OTHER_CELLS = re.compile(
     r"(?i)(?<![\w-])(cell|box|unit[ _]?cell|(?:cell|lattice)[ _]?(?:vectors|lengths|parameters?)"
@@ -27,15 +29,18 @@ _FLAGS = {**dict.fromkeys(("t", "true", "1"), "T"), **dict.fromkeys(("f", "false
 def tidy_keys(comment: str) -> str:
     """Write the keys of extended XYZ in their own case, and `key = value` without spaces.
 
+    Keys joined by commas or semicolons come apart, and a column of symbols is named species.
+
     Raises UserError for a cell or a periodicity under another name, which would be lost, for a
     periodicity that cannot be read, which would be all three axes, and for a key with two values.
     """
     comment = _KEY.sub(lambda match: f"{_KEYS[match[1].lower()]}=", comment)
     parts = QUOTED.split(comment)
     quoted = [*QUOTED.findall(comment), ""]
-    comment = "".join(
-        _SPACED.sub("=", part) + text for part, text in zip(parts, quoted, strict=True)
-    )
+    parts = [_JOINED.sub(r"\1\2 ", _SPACED.sub("=", part)) for part in parts]
+    comment = "".join(part + text for part, text in zip(parts, quoted, strict=True))
+    if ":S:1" in comment and "species:" not in comment:
+        comment = _SYMBOLS.sub(r"\1species", comment)
     other = _OTHER_CELLS.search(comment)
     if other and "Lattice=" not in comment:
         raise UserError(

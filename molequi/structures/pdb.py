@@ -17,10 +17,8 @@ from molequi.errors import UserError
 from molequi.structures.comments import cell_of
 from molequi.structures.electrons import whole_number
 from molequi.structures.symbols import Element, read_symbol, set_isotopes
+from molequi.structures.typed import TWO_LETTERS, ion
 
-# Two letters of a name that can only be an element; CA, CD, CE, CO, HG, NA and the like may also be
-# an atom of C, H or N with its place in the residue.
-_TWO_LETTERS = {"CL", "BR", "LI", "MG", "ZN", "FE", "MN", "CU", "SI", "AL", "NI"}
 _PLACEHOLDER = "CRYST1 gives a cell of 1 Å, which stands for none, and is left out"
 
 
@@ -157,9 +155,12 @@ def _guessed(name: str, residue: str) -> Element:
     letters = name.strip().lstrip("0123456789").upper()
     if not letters[:1].isalpha():
         raise UserError(f"the atom name {name!r} tells no element; fill columns 77-78")
+    alone = ion(name, residue)
+    if alone is not None:
+        return read_symbol(alone)
     two = letters[:2]
     if name[0].isalpha() and two.capitalize() in atomic_numbers:
-        if two in _TWO_LETTERS or two == residue.upper():
+        if two in TWO_LETTERS or two == residue.upper():
             return read_symbol(two)
         # A name of four letters has no room for the blank: HG11 is hydrogen.
         if len(name.strip()) < 4:

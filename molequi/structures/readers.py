@@ -10,6 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +23,7 @@ from molequi.errors import UserError
 from molequi.runtime.files import no_file
 from molequi.runtime.gate import reading, warnings_logged
 from molequi.structures.atoms import check_atoms, settle_electrons
+from molequi.structures.cif import crystal_faults
 from molequi.structures.csv_files import piped_lines, table_lines, table_structures
 from molequi.structures.doubts import doubts_of, missing_hydrogens
 from molequi.structures.electrons import SOURCE_KEYS
@@ -32,14 +34,19 @@ from molequi.structures.mol2 import mol2_molecules
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.pdb import pdb_models
 from molequi.structures.piped import Piped, standard_input
-from molequi.structures.programs import note_printed, open_box, turbomole_units
+from molequi.structures.programs import (
+    note_printed,
+    open_box,
+    stated_geometry,
+    states_electrons,
+)
 from molequi.structures.sdf import read_sdf
 from molequi.structures.text import decode, text_lines
+from molequi.structures.typed import typed_elements
 from molequi.structures.xyz import xyz_frames
 
 _LOG = logging.getLogger(__name__)
-_OF_PROGRAMS = (".log", ".out", ".nwi", ".nw", ".tmol", "")  # Turbomole's file is named coord
-_CUBES = {".cube", ".cub"}
+_NWCHEM = {".nw": "nwchem-in"}  # which ASE tells by .nwi
 _LARGEST_TEXT = 1 << 28
 # A SMILES, with the extension of ChemAxon's where there is one, which may state radicals; a name.
 _SMILES = re.compile(r"\s*(?P<smiles>[^#\s]\S*(?:\s+\|[^|]*\|)?)(?:\s+(?P<name>.*\S))?\s*$")
@@ -233,31 +240,39 @@ def _any_format(path: Path) -> Iterator[ase.Atoms | str]:
     try:
         # ASE reads NAME@INDEX; an index of all keeps an @ of the name itself.
         with warnings_logged(path, _LOG):
-            frames = ase.io.read(f"{path}@:" if "@" in path.name else path, index=":")
+            kind = _NWCHEM.get(path.suffix.lower()) or ase.io.formats.filetype(str(path))
+            name = f"{path}@:" if "@" in path.name else path
+            faults = crystal_faults(path) if kind == "cif" else None
+            frames = ase.io.read(name, index=":", format=kind)
     except ase.io.formats.UnknownFileTypeError as error:
         raise UserError(
             f"{path} has a format that ASE does not know ({error}); use .xyz, .sdf, .mol2, "
             ".smi, .pdb, .cif, .traj or .db"
         ) from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     except (
         Exception
     ) as error:  # ASE's readers raise whatever a damaged file makes them stumble over
         raise UserError(
             f"{path} cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
         ) from error
-    printed = _program_text(path)
-    for atoms in frames:
+    printed = _program_text(path, kind)
+    for atoms, (fault, note) in zip(frames, faults or repeat((None, None)), strict=False):
         with reading(path, "structures"):
-            note_printed(_without_sources(atoms), printed)
-            if path.suffix.lower() in _CUBES:
+            note_printed(_without_sources(atoms), printed, kind)
+            if kind == "cube":
                 open_box(atoms)
-            problem = turbomole_units(atoms, printed) or _disorder(atoms)
+            if note:
+                atoms.info["reading"] = note
+            problem = fault or typed_elements(path, kind, atoms)
+            problem = problem or stated_geometry(atoms, printed, kind) or _disorder(atoms)
         yield problem or atoms
 
 
-def _program_text(path: Path) -> str:
-    """Return the text of a program's file, which may state charge and spin; else nothing."""
-    if path.suffix.lower() not in _OF_PROGRAMS or path.stat().st_size > _LARGEST_TEXT:
+def _program_text(path: Path, kind: str) -> str:
+    """Return the text of a program's file that may state charge and spin; else nothing."""
+    if not states_electrons(kind) or path.stat().st_size > _LARGEST_TEXT:
         return ""
     with open_binary(path) as handle:
         return decode(handle.read())

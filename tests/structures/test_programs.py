@@ -7,27 +7,82 @@ from pathlib import Path
 import ase
 import pytest
 
+from molequi.errors import UserError
+from molequi.structures.atoms import settle_electrons
 from molequi.structures.programs import note_printed
 from molequi.structures.readers import read_structures
 
 TEXTS = {
-    "Gaussian": " Charge = -1 Multiplicity = 2\n ...\n Charge = -1 Multiplicity = 2\n",
-    "ORCA": " Total Charge           Charge          ....   -1\n"
+    "gaussian-out": " Charge = -1 Multiplicity = 2\n ...\n Charge = -1 Multiplicity = 2\n",
+    "orca-output": " Total Charge           Charge          ....   -1\n"
     " Multiplicity           Mult            ....    2\n",
-    "Turbomole": "$chrg -1\n$uhf 1\n",
-    "NWChem": "charge -1\ndft\n mult 2\nend\n",
+    "turbomole": "$chrg -1\n$uhf 1\n",
+    "nwchem-in": "charge -1\ndft\n mult 2\nend\n",
+    "nwchem-out": "          Charge           :    -1\n          Spin multiplicity:     2\n",
+    "gamess-us-out": " CHARGE OF MOLECULE                             =   -1\n"
+    " SPIN MULTIPLICITY                              =    2\n",
+    "espresso-in": "&system\n ! tot_charge = 5\n nat=2, tot_charge = -1.d0\n"
+    " tot_magnetization = 1\n",
+    "cp2k-restart": "   &DFT\n     CHARGE -1\n     MULTIPLICITY  2\n",
+    "castep-castep": "   net   charge of system    : -1.000\n"
+    "   net   spin   of system    :  1.000\n",
+    "cjson": '{"properties": {"totalCharge": -1, "totalSpinMultiplicity": 2}}',
 }
 
 
 @pytest.mark.parametrize("program", list(TEXTS))
 def test_what_programs_write(program: str) -> None:
     atoms = ase.Atoms("H2")
-    note_printed(atoms, TEXTS[program])
+    note_printed(atoms, TEXTS[program], program)
     assert (atoms.info["charge"], atoms.info["spin_multiplicity"]) == (-1, 2)
     assert atoms.info["charge_source"] == "the program's file"
     other = ase.Atoms("H2")  # two jobs: which is meant is not certain
-    note_printed(other, TEXTS[program] + TEXTS[program].replace("-1", "0"))
+    note_printed(other, TEXTS[program] + TEXTS[program].replace("-1", "0"), program)
     assert "charge" not in other.info
+    assert "several charges (-1, 0)" in other.info["reading"]
+
+
+def test_unpaired_electrons_and_fractions_of_a_charge() -> None:
+    atoms = ase.Atoms("H2")
+    text = "  open shells     =     1\n  charge          =  -1.00\n"
+    note_printed(atoms, text, "nwchem-out")
+    assert (atoms.info["charge"], atoms.info["spin_multiplicity"]) == (-1, 2)
+    note_printed(atoms, "&system tot_charge = 0.5 /", "espresso-in")
+    with pytest.raises(UserError, match="not a whole number"):
+        settle_electrons(atoms)
+
+
+def test_fragments_and_models_of_gaussian_are_not_the_molecule() -> None:
+    atoms = ase.Atoms("H2")
+    text = (
+        " Charge =  1 Multiplicity = 2 in supermolecule\n"
+        " Charge =  0 Multiplicity = 1 in fragment      1.\n"
+        " Charge =  1 Multiplicity = 2 in fragment      2.\n"
+        " Charge =  1 Multiplicity = 2 for low   level calculation on real  system.\n"
+        " Charge =  0 Multiplicity = 1 for high  level calculation on model system.\n"
+    )
+    note_printed(atoms, text, "gaussian-out")
+    assert (atoms.info["charge"], atoms.info["spin_multiplicity"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("head", "rows", "result"),
+    [
+        ("units au", " O 0 0 0\n H 0 0 1.8\n", 1.8 * ase.units.Bohr),
+        ("noautosym units angstroms", " O 0 0 0\n H 0 0 0.96\n", 0.96),
+        ("", " O 0 0 0\n h 0 0 0.96\n", "has 2 atoms, of which 1 are read"),
+        ("units nm", " O 0 0 0\n H 0 0 0.096\n", "is in nm"),
+    ],
+)
+def test_a_geometry_of_nwchem(tmp_path: Path, head: str, rows: str, result: float | str) -> None:
+    path = tmp_path / "a.nw"
+    path.write_text(f"start a\ncharge -1\ngeometry {head}\n{rows}end\n\ntask scf\n")
+    ((_, found),) = read_structures(path)
+    if isinstance(result, str):
+        assert result in found
+    else:
+        assert found.info["charge"] == -1
+        assert found.get_distance(0, 1) == pytest.approx(result)
 
 
 def test_a_coordinate_file_of_turbomole(tmp_path: Path) -> None:

@@ -51,6 +51,10 @@ def electrons(atoms: ase.Atoms | str) -> tuple[int, int]:
         ("Charge -2 Multiplicity 1", (-2, 1)),
         ("total charge: -2, spin: 3", (-2, 3)),
         ("net charge is -2", (-2, 1)),
+        ("charge/multiplicity: -2 3", (-2, 3)),
+        ("charge and spin multiplicity -2 3", (-2, 3)),
+        ("q=-2,m=3", (-2, 3)),
+        ("charge=-2; spin=3; id=5", (-2, 3)),
         ("q: -2", (-2, 1)),
         ("q=-2", (-2, 1)),
         ("chrg: -2 uhf: 2", (-2, 3)),
@@ -117,6 +121,15 @@ def test_ions_and_spins_without_a_number_are_said(tmp_path: Path) -> None:
         assert electrons(found) == (0, 1)
         assert "but states no charge or multiplicity" in found.info["reading"]
         (found,) = read(tmp_path, f"6\noxalate, {word}, charge: 0\n{OXALATE}")
+        assert "reading" not in found.info
+
+
+def test_a_charge_under_another_key_is_said(tmp_path: Path) -> None:
+    (found,) = read(tmp_path, f"6\nmolecule_charge=-2\n{OXALATE}")
+    assert electrons(found) == (0, 1)
+    assert "molecule_charge=-2 may state a charge" in found.info["reading"]
+    for key in ("molecule_charge=0", "charge_cutoff=5.5", "max_charges=3", "name=charge"):
+        (found,) = read(tmp_path, f"6\n{key}\n{OXALATE}")
         assert "reading" not in found.info
 
 
@@ -272,6 +285,13 @@ def test_coordinates_in_bohr_are_doubted(tmp_path: Path, caplog: pytest.LogCaptu
     assert "bohr" not in caplog.text
     read(tmp_path, f"3\n\n{bohr}")
     assert "typical of bohr" in caplog.text
+
+
+def test_a_column_of_symbols_by_another_name(tmp_path: Path) -> None:
+    for name in ("element", "symbols", "Symbol"):
+        comment = f"Properties={name}:S:1:pos:R:3"
+        (found,) = read(tmp_path, f"3\n{comment}\n{ATOMS}")
+        assert found.get_chemical_formula() == "H2O"
 
 
 def test_a_symbol_and_an_atomic_number_that_disagree(tmp_path: Path) -> None:
