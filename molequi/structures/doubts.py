@@ -91,8 +91,7 @@ def unsaid_electrons(atoms: ase.Atoms) -> str | None:
     if atoms.pbc.any() or not str(atoms.info.get("charge_source", "assumed")).startswith("assumed"):
         return None
     for key, value in atoms.info.items():
-        is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-        if is_number and value and _CHARGE.search(str(key)) and nearest_whole(float(value)):
+        if _CHARGE.search(str(key)) and _is_charge(value):
             return (
                 f"{key}={value} may state a charge, but is no key that is read, and the charge is "
                 f"taken as 0; write charge={value} if it is one"
@@ -105,6 +104,11 @@ def unsaid_electrons(atoms: ase.Atoms) -> str | None:
                 f"charge, which is taken as 0; write charge={total:+d} if it is one"
             )
     return None
+
+
+def _is_charge(value: object) -> bool:
+    is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    return is_number and bool(nearest_whole(float(str(value))))
 
 
 def _charges_of_atoms(atoms: ase.Atoms) -> Iterator[tuple[str, np.ndarray]]:

@@ -154,6 +154,8 @@ def stated_geometry(atoms: ase.Atoms, text: str, kind: str) -> str | None:
 
     kind: the format's name in ASE.
     """
+    if kind == "cube":
+        _open_box(atoms)
     if kind == "nwchem-in":
         return _nwchem_geometry(atoms, text)
     return _turbomole_units(atoms, text) if kind == "turbomole" else None
@@ -197,7 +199,7 @@ def _nwchem_geometry(atoms: ase.Atoms, text: str) -> str | None:
     return None
 
 
-def open_box(atoms: ase.Atoms) -> None:
+def _open_box(atoms: ase.Atoms) -> None:
     """Take the box of a cube's grid for what it mostly is: no cell."""
     atoms.pbc = False
     atoms.set_cell(None)

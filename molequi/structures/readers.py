@@ -36,7 +36,6 @@ from molequi.structures.pdb import pdb_models
 from molequi.structures.piped import Piped, standard_input
 from molequi.structures.programs import (
     note_printed,
-    open_box,
     stated_geometry,
     states_electrons,
 )
@@ -236,14 +235,13 @@ def _row_atoms(row: AtomsRow) -> ase.Atoms:
 
 
 def _any_format(path: Path) -> Iterator[ase.Atoms | str]:
-    frames: Iterable[ase.Atoms]
     try:
-        # ASE reads NAME@INDEX; an index of all keeps an @ of the name itself.
+        kind = _NWCHEM.get(path.suffix.lower()) or ase.io.formats.filetype(str(path))
         with warnings_logged(path, _LOG):
-            kind = _NWCHEM.get(path.suffix.lower()) or ase.io.formats.filetype(str(path))
-            name = f"{path}@:" if "@" in path.name else path
             faults = crystal_faults(path) if kind == "cif" else None
-            frames = ase.io.read(name, index=":", format=kind)
+            # ASE reads NAME@INDEX; an index of all keeps an @ of the name itself.
+            name = f"{path}@:" if "@" in path.name else path
+            frames: Iterable[ase.Atoms] = ase.io.read(name, index=":", format=kind)
     except ase.io.formats.UnknownFileTypeError as error:
         raise UserError(
             f"{path} has a format that ASE does not know ({error}); use .xyz, .sdf, .mol2, "
@@ -260,14 +258,20 @@ def _any_format(path: Path) -> Iterator[ase.Atoms | str]:
     printed = _program_text(path, kind)
     for atoms, (fault, note) in zip(frames, faults or repeat((None, None)), strict=False):
         with reading(path, "structures"):
-            note_printed(_without_sources(atoms), printed, kind)
-            if kind == "cube":
-                open_box(atoms)
             if note:
                 atoms.info["reading"] = note
-            problem = fault or typed_elements(path, kind, atoms)
-            problem = problem or stated_geometry(atoms, printed, kind) or _disorder(atoms)
+            problem = fault or _completed_by(atoms, path, kind, printed)
         yield problem or atoms
+
+
+def _completed_by(atoms: ase.Atoms, path: Path, kind: str, printed: str) -> str | None:
+    """Add what ASE leaves out of a file, or return what is wrong; kind: the format's name there."""
+    note_printed(_without_sources(atoms), printed, kind)
+    return (
+        typed_elements(path, kind, atoms)
+        or stated_geometry(atoms, printed, kind)
+        or _disorder(atoms)
+    )
 
 
 def _program_text(path: Path, kind: str) -> str:
