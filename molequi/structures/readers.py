@@ -9,7 +9,7 @@ import io
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import IO
@@ -235,13 +235,25 @@ def _row_atoms(row: AtomsRow) -> ase.Atoms:
 
 
 def _any_format(path: Path) -> Iterator[ase.Atoms | str]:
+    kind, frames, faults = _foreign(path)
+    printed = _program_text(path, kind)
+    for atoms, (fault, note) in zip(frames, faults or repeat((None, None)), strict=False):
+        with reading(path, "structures"):
+            if note:
+                atoms.info["reading"] = note
+            problem = fault or _completed_by(atoms, path, kind, printed)
+        yield problem or atoms
+
+
+def _foreign(path: Path) -> tuple[str, Iterable[ase.Atoms], Sequence[tuple[str | None, ...]]]:
+    """Return ASE's name of the format, its structures, and faults and notes of each of a CIF's."""
     try:
         kind = _NWCHEM.get(path.suffix.lower()) or ase.io.formats.filetype(str(path))
         with warnings_logged(path, _LOG):
-            faults = crystal_faults(path) if kind == "cif" else None
+            faults = crystal_faults(path) if kind == "cif" else []
             # ASE reads NAME@INDEX; an index of all keeps an @ of the name itself.
             name = f"{path}@:" if "@" in path.name else path
-            frames: Iterable[ase.Atoms] = ase.io.read(name, index=":", format=kind)
+            return kind, ase.io.read(name, index=":", format=kind), faults
     except ase.io.formats.UnknownFileTypeError as error:
         raise UserError(
             f"{path} has a format that ASE does not know ({error}); use .xyz, .sdf, .mol2, "
@@ -255,13 +267,6 @@ def _any_format(path: Path) -> Iterator[ase.Atoms | str]:
         raise UserError(
             f"{path} cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
         ) from error
-    printed = _program_text(path, kind)
-    for atoms, (fault, note) in zip(frames, faults or repeat((None, None)), strict=False):
-        with reading(path, "structures"):
-            if note:
-                atoms.info["reading"] = note
-            problem = fault or _completed_by(atoms, path, kind, printed)
-        yield problem or atoms
 
 
 def _completed_by(atoms: ase.Atoms, path: Path, kind: str, printed: str) -> str | None:
