@@ -73,3 +73,42 @@ def test_frames_far_apart_say_nothing() -> None:
 @pytest.mark.parametrize("factor", [1e-170, 1e-320])
 def test_forces_too_small_for_their_squares_say_nothing(factor: float) -> None:
     assert suspicious_forces(scaled(path(0.02), factor)) == []
+
+
+def shaken_waters(size: float, n_frames: int = 12) -> Frames:
+    """Water with stiff bonds (40 eV/Å²), shaken anew for each frame."""
+    rng = np.random.default_rng(2)
+    atoms = molecule("H2O")
+    positions, forces = [], []
+    for _ in range(n_frames):
+        here = atoms.positions + rng.normal(0, size, (3, 3))
+        pulls = np.zeros((3, 3))
+        for hydrogen in (1, 2):
+            bond = here[hydrogen] - here[0]
+            length = np.linalg.norm(bond)
+            pull = -40.0 * (length - 0.97) * bond / length
+            pulls[hydrogen] += pull
+            pulls[0] -= pull
+        positions.append(here)
+        forces.append(pulls)
+    return make_frames(
+        torch.from_numpy(np.concatenate(positions)),
+        torch.from_numpy(np.tile(atoms.numbers, n_frames)),
+        torch.full((n_frames,), 3),
+        targets={"forces": torch.from_numpy(np.concatenate(forces))},
+        properties={"forces": PROPERTIES["forces"]},
+    )
+
+
+def test_gradients_are_named_in_frames_of_any_order() -> None:
+    frames = shaken_waters(0.05)
+    assert suspicious_forces(frames) == []
+    (line,) = suspicious_forces(scaled(frames, -1.0))
+    assert "of 24 bonds to hydrogen the longer ones are pushed apart" in line
+    assert suspicious_forces(scaled(shaken_waters(0.002), -1.0)) == []  # too much alike
+
+
+def test_a_force_that_is_missing_hides_no_sign() -> None:
+    frames = scaled(shaken_waters(0.05), -1.0)
+    frames.targets["forces"][4] = torch.nan
+    assert "of 23 bonds" in suspicious_forces(frames)[0]
