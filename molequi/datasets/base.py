@@ -139,7 +139,7 @@ class DatasetSpec(abc.ABC):
         target that is missing or stored with another meaning.
         """
         self._refuse_settings(request)
-        request = dataclasses.replace(request, targets=_with_displacements(request.targets))
+        request = dataclasses.replace(request, targets=_with_what_labels_take(request.targets))
         loaded = self.read(request)
         wanted = {row.name: row for row in request.targets}
         if not request.is_strict:
@@ -184,7 +184,7 @@ def note_lines(notes: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(f"{key.replace('_', ' ')}: {value}" for key, value in notes.items())
 
 
-def _with_displacements(rows: Sequence[Property]) -> tuple[Property, ...]:
+def _with_what_labels_take(rows: Sequence[Property]) -> tuple[Property, ...]:
     """Return rows together with those that hold what their labels belong to."""
     known = {row.name: row for row in rows}
     known |= {row.along: get_property(row.along, known) for row in rows if row.along}

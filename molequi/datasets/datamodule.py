@@ -86,11 +86,11 @@ class MolecularDataModule(LightningDataModule):
         self, batch: TrainingBatch, device: torch.device, dataloader_idx: int
     ) -> TrainingBatch:
         """Move a batch; float64 tensors stay float64."""
-        graph, targets, moved = batch
+        graph, targets, beside = batch
         return TrainingBatch(
             graph.to(device),
             {name: values.to(device) for name, values in targets.items()},
-            None if moved is None else moved.to(device),
+            beside.to(device),
         )
 
     def _loader(self, split: str) -> DataLoader[TrainingBatch]:

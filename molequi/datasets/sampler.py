@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from molequi.datasets.displaced import Displaced, displaced
+from molequi.datasets.beside import Beside, beside
 from molequi.datasets.in_memory import Frames
 from molequi.graphs.graph import AtomGraph
 
@@ -69,11 +69,11 @@ class BatchOrder(Sampler[Tensor]):
 
 
 class TrainingBatch(NamedTuple):
-    """Some structures as one graph, their targets by name, and those of them that are displaced."""
+    """Some structures as one graph, their targets by name, and what these take beside it."""
 
     graph: AtomGraph
     targets: dict[str, Tensor]
-    displaced: Displaced | None = None
+    beside: Beside = Beside()
 
 
 class GraphBatches(Dataset[TrainingBatch]):
@@ -83,8 +83,8 @@ class GraphBatches(Dataset[TrainingBatch]):
         self.frames, self.cutoff = frames, cutoff
 
     def __getitem__(self, indices: Tensor) -> TrainingBatch:
-        moved = displaced(self.frames, indices, self.cutoff)
-        return TrainingBatch(*self.frames.batch(indices, self.cutoff), moved)
+        others = beside(self.frames, indices, self.cutoff)
+        return TrainingBatch(*self.frames.batch(indices, self.cutoff), others)
 
     def __len__(self) -> int:
         return len(self.frames)

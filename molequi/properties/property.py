@@ -66,8 +66,8 @@ class Property:
     spread_of: the property whose error this is an estimate of. Its labels, the spread of the other
     property's labels, may be missing altogether.
     members: heads that give it, whose mean it is; their spread says how far it may be off.
-    along: the property that holds the displacements which its labels belong to, so that a model
-    gives it only together with these.
+    along: the property that tells of which structures its labels are made, such as displacements
+    or pieces, so that a model gives it only together with these.
     """
 
     name: str

@@ -39,6 +39,12 @@ _ROWS = (
              derived_from="energy", along="displacements", aliases=("force_changes",)),
     Property("displacements", "1o", "Å", "the displacement that force_changes belong to",
              per_atom=True, aliases=("displacements",)),
+    Property("interaction_energy", "0e", "eV",
+             "energy less that of each of its pieces alone, at the same geometry",
+             derived_from="energy", along="pieces",
+             aliases=("interaction_energy", "ref_interaction_energy")),
+    Property("pieces", "0e+0e", "1, e", "the number of the piece that an atom is of, and the total "
+             "charge of that piece", per_atom=True, aliases=("pieces",)),
     Property("forces_std", "0e", "eV/Å", "length that 68 % of the errors of an atom's force stay "
              "below", per_atom=True, head="doubt", spread_of="forces", aliases=("forces_std",)),
     Property("energy_std", "0e", "eV", "size that 68 % of the errors of the energy stay below",

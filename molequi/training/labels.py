@@ -9,7 +9,7 @@ import torch
 from ase.data import chemical_symbols
 from torch import Tensor
 
-from molequi.datasets.displaced import check_displacements
+from molequi.datasets.beside import check_beside
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
 from molequi.training.doubt import compared_rows
@@ -30,7 +30,7 @@ def choose_labels(frames: Frames, splits: Mapping[str, Tensor], targets: Sequenc
             raise UserError(
                 f"the {split} part has no structures; give data.split.{split} a larger share"
             )
-    check_displacements(frames)
+    check_beside(frames)
     _refuse_new_elements(frames, splits)
     _refuse_unlabelled(frames.subset(splits["valid"]))
     return frames

@@ -31,7 +31,7 @@ from molequi.training.metrics import (
     add_errors,
     metric_names,
 )
-from molequi.training.predictions import derivatives, with_changes
+from molequi.training.predictions import derivatives, with_others
 from molequi.training.processes import share_step
 from molequi.training.resumable import ResumableTraining
 from molequi.training.schedule import Schedule
@@ -84,7 +84,7 @@ class MolecularTraining(ResumableTraining):
     def training_step(self, batch: TrainingBatch, batch_idx: int) -> Tensor:
         """Return the loss of this process's part of the batch."""
         self._seed_step()
-        graph, targets, moved = self.symmetry.batch(batch)
+        graph, targets, beside = self.symmetry.batch(batch)
         local, *others = (
             part.counts(targets) for part in (self.objective, self.doubt, self.likelihood)
         )
@@ -95,7 +95,7 @@ class MolecularTraining(ResumableTraining):
         compute = functools.partial(
             self.model.compute, **self.derivatives, create_graph=True, members=members
         )
-        outputs = with_changes(compute(graph), moved, compute)
+        outputs = with_others(compute(graph), beside, compute)
         sums = self.objective.sums(outputs, targets, graph)
         doubts, spreads = (part.sums(outputs, targets) for part in (self.doubt, self.likelihood))
         weights = self.objective.weights(self.schedule.weights_at(progress), sums.device)
@@ -155,9 +155,9 @@ class MolecularTraining(ResumableTraining):
 
     def validation_step(self, batch: TrainingBatch, batch_idx: int) -> None:
         """Add up the errors of this process's part of the batch."""
-        graph, targets, moved = batch
+        graph, targets, beside = batch
         compute = functools.partial(self.frozen.compute, **self.derivatives)
-        outputs = with_changes(compute(graph), moved, compute)
+        outputs = with_others(compute(graph), beside, compute)
         add_errors(self.errors, self.objective.rows, outputs, targets, atom_counts(graph))
 
     def on_validation_end(self) -> None:

@@ -11,9 +11,10 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from molequi.datasets.displaced import FORCE_CHANGES, Displaced, displaced
+from molequi.datasets.beside import OF_SEVERAL, Beside, beside
+from molequi.datasets.displaced import FORCE_CHANGES, Displaced
 from molequi.datasets.in_memory import Frames
-from molequi.graphs.graph import AtomGraph
+from molequi.datasets.pieces import INTERACTION_ENERGY
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.outputs import unfounded
@@ -37,16 +38,23 @@ def derivatives(names: Sequence[str]) -> Derivatives:
     return {"forces": not {"stress", "forces", FORCE_CHANGES}.isdisjoint(names), "stress": stress}
 
 
-def with_changes(
+def with_others(
+    outputs: dict[str, Tensor], others: Beside, compute: Callable[..., dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """Add what is made of several structures: of a batch, and of those beside it.
+
+    compute: the model, with the derivatives that are asked for. A structure without others gets 0,
+    for which there is no label.
+    """
+    return _with_interactions(_with_changes(outputs, others.displaced, compute), others, compute)
+
+
+def _with_changes(
     outputs: dict[str, Tensor],
     moved: Displaced | None,
-    compute: Callable[[AtomGraph], dict[str, Tensor]],
+    compute: Callable[..., dict[str, Tensor]],
 ) -> dict[str, Tensor]:
-    """Add how the forces change along displacements, where some structures have one.
-
-    compute: the model, whose forces of the displaced structures are asked for. Structures without
-    displacement get 0, for which there is no label.
-    """
+    """Add how the forces change along displacements."""
     if "forces" not in outputs:
         return outputs
     forces = outputs["forces"]
@@ -54,6 +62,19 @@ def with_changes(
         return {**outputs, FORCE_CHANGES: torch.zeros_like(forces)}
     changes = moved.changes(compute(moved.graph)["forces"], len(forces))
     return {**outputs, FORCE_CHANGES: changes}
+
+
+def _with_interactions(
+    outputs: dict[str, Tensor], others: Beside, compute: Callable[..., dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """Add the energies less those of the pieces, whose forces nobody asks for."""
+    if "energy" not in outputs:
+        return outputs
+    energy, pieces = outputs["energy"], others.pieces
+    if pieces is None:
+        return {**outputs, INTERACTION_ENERGY: torch.zeros_like(energy)}
+    alone = compute(pieces.graph, forces=False, stress=False)["energy"]
+    return {**outputs, INTERACTION_ENERGY: pieces.interactions(energy, alone)}
 
 
 def comparable_rows(model: MolecularModel) -> dict[str, Property]:
@@ -110,10 +131,10 @@ def _predict_batch(
     graph, _ = frames.batch(indices, model.cutoff)
     compute = functools.partial(model.compute, **derivatives(names))
     outputs = compute(graph.to(model.device))
-    if FORCE_CHANGES in names:
-        moved = displaced(frames, indices, model.cutoff)
-        moved = None if moved is None else moved.to(model.device)
-        outputs = with_changes(outputs, moved, compute)
+    if not set(OF_SEVERAL).isdisjoint(names):
+        outputs = with_others(
+            outputs, beside(frames, indices, model.cutoff).to(model.device), compute
+        )
     return {name: outputs[name].to("cpu", torch.float64) for name in names}
 
 

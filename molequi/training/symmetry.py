@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from molequi.datasets.displaced import FORCE_CHANGES
+from molequi.datasets.beside import OF_SEVERAL
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.sampler import TrainingBatch
 from molequi.errors import UserError
@@ -102,10 +102,10 @@ class Augmented(ByTheNetwork):
 
     def batch(self, batch: TrainingBatch) -> TrainingBatch:
         """Move the molecules and their labels."""
-        graph, targets, moved = batch
+        graph, targets, beside = batch
         motions = random_motions(graph.n_molecules, graph.positions)
         turned = {row.name: motions.turn_labels(row, targets[row.name], graph) for row in self.rows}
-        return TrainingBatch(motions.move(graph), {**targets, **turned}, moved)
+        return TrainingBatch(motions.move(graph), {**targets, **turned}, beside)
 
 
 class Penalized(ByTheNetwork):
@@ -134,15 +134,16 @@ class Penalized(ByTheNetwork):
 def way_to_keep(settings: ModelSettings, objective: Objective) -> ByTheNetwork:
     """Return what training does for the symmetry that the settings ask for.
 
-    Raises UserError where targets along displacements would have to be moved.
+    Raises UserError where structures beside those of a batch would have to be moved.
     """
     if settings.symmetry not in {"augmented", "penalty"}:
         return BY_THE_NETWORK
-    if any(row.name == FORCE_CHANGES for row in objective.rows):
-        raise UserError(
-            f"model.symmetry={settings.symmetry} does not move displacements; leave "
-            f"{FORCE_CHANGES} out of data.targets"
-        )
+    for row in objective.rows:
+        if row.name in OF_SEVERAL:
+            raise UserError(
+                f"model.symmetry={settings.symmetry} does not move {row.along}; leave {row.name} "
+                "out of data.targets"
+            )
     if settings.symmetry == "augmented":
         return Augmented(objective.rows)
     return Penalized(objective, settings.penalty or 1.0)

@@ -8,6 +8,7 @@ import signal
 import pytest
 import torch
 
+from molequi.datasets.beside import Beside
 from molequi.datasets.displaced import displaced
 from molequi.datasets.npz import save_npz
 from molequi.datasets.sampler import GraphBatches
@@ -20,7 +21,7 @@ from molequi.properties import PROPERTIES
 from molequi.training.figures import draw_run
 from molequi.training.fit import fit_frames
 from molequi.training.loss import Objective
-from molequi.training.predictions import predict_frames, with_changes
+from molequi.training.predictions import predict_frames, with_others
 from tests.training.conftest import _energies
 from tests.training.test_fit import KillAt, assert_same_run
 
@@ -72,7 +73,7 @@ def test_gradient_of_the_loss_is_that_of_finite_differences(model, toy_frames):
         def compute(graph):
             return network.compute(graph, create_graph=True)
 
-        outputs = with_changes(compute(batch.graph), batch.displaced, compute)
+        outputs = with_others(compute(batch.graph), batch.beside, compute)
         return objective.sums(outputs, batch.targets, batch.graph).sum()
 
     weights = [weight for weight in network.parameters() if weight.numel() > 1]
@@ -95,9 +96,9 @@ def test_gradient_of_the_loss_is_that_of_finite_differences(model, toy_frames):
 
 def test_batches_without_labels_move_nothing(model, toy_frames):
     frames = labelled(toy_frames(6)).with_targets(TARGETS)
-    assert GraphBatches(frames, model.cutoff)[torch.tensor([1, 2])].displaced is None
+    assert GraphBatches(frames, model.cutoff)[torch.tensor([1, 2])].beside.displaced is None
     assert displaced(frames, torch.tensor([1, 3]), model.cutoff).graph.n_molecules == 2
-    outputs = with_changes(model.compute(frames.graph(1, model.cutoff)), None, model.compute)
+    outputs = with_others(model.compute(frames.graph(1, model.cutoff)), Beside(), model.compute)
     assert outputs["force_changes"].abs().max() == 0.0
 
 
@@ -135,7 +136,7 @@ def test_one_process_or_its_parts_count_the_same(model, toy_frames):
         sums, counts = 0.0, 0.0
         for part in parts:
             graph, targets, moved = batches[part]
-            outputs = with_changes(model.compute(graph), moved, model.compute)
+            outputs = with_others(model.compute(graph), moved, model.compute)
             sums += float(objective.sums(outputs, targets, graph).detach())
             counts += float(objective.counts(targets))
         totals.append((sums, counts))

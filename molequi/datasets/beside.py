@@ -1,0 +1,37 @@
+"""What a step computes beside its batch, because labels are made of several structures."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from molequi.datasets.displaced import FORCE_CHANGES, Displaced, check_displacements, displaced
+from molequi.datasets.in_memory import Frames
+from molequi.datasets.pieces import INTERACTION_ENERGY, Pieces, check_pieces, pieces_of
+
+# Targets whose labels are made of several structures.
+OF_SEVERAL = (FORCE_CHANGES, INTERACTION_ENERGY)
+
+
+class Beside(NamedTuple):
+    """Structures beside those of a batch: moved ones, and pieces; None where there are none."""
+
+    displaced: Displaced | None = None
+    pieces: Pieces | None = None
+
+    def to(self, device: torch.device) -> Beside:
+        """Move to a device."""
+        return Beside(*(None if one is None else one.to(device) for one in self))
+
+
+def beside(frames: Frames, indices: Tensor, cutoff: float) -> Beside:
+    """Return what the labels of the structures `indices` take beside them. cutoff: Å."""
+    return Beside(displaced(frames, indices, cutoff), pieces_of(frames, indices, cutoff))
+
+
+def check_beside(frames: Frames) -> None:
+    """Raise UserError for a label whose other structures are not told."""
+    check_displacements(frames)
+    check_pieces(frames)
