@@ -15,6 +15,7 @@ from molequi.cli import dynamics_options as moving
 from molequi.cli.exits import ExitCode
 from molequi.cli.output import line, print_json, print_table, say
 from molequi.errors import UserError
+from molequi.runtime.wording import counted
 
 if TYPE_CHECKING:
     from molequi.active.loop import Learned
@@ -179,7 +180,7 @@ def _report(found: Learned, *, json: bool) -> None:
         return
     cells = [tuple(_cell(row[name]) for name in _COLUMNS) for row in found.rows]
     print_table("Rounds (eV/Å)", tuple(_COLUMNS.values()), cells)
-    line(f"{found.reason}; {found.n_labels} labels")
+    line(f"{found.reason}; {counted(found.n_labels, 'label')}")
     line(f"model: {found.model}; labelled structures: {found.labelled}")
 
 

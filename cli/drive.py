@@ -10,6 +10,7 @@ import typer
 from molequi.cli import options
 from molequi.cli.output import say
 from molequi.errors import UserError
+from molequi.runtime.wording import counted
 
 Template = Annotated[
     Path,
@@ -59,4 +60,4 @@ def drive(
         say(f"connected to {address}")
         client = IpiClient(connection, driver)
         client.run()
-    say(f"the server at {address} ended after {client.n_calls} structures")
+    say(f"the server at {address} ended after {counted(client.n_calls, 'structure')}")

@@ -13,6 +13,7 @@ from molequi.cli.loading import load_network
 from molequi.cli.output import print_json, say
 from molequi.cli.records import print_provenance
 from molequi.errors import UserError
+from molequi.runtime.wording import counted
 
 if TYPE_CHECKING:
     from molequi.prediction.embedding import Embedding
@@ -88,4 +89,5 @@ def _write(output: Path, found: Sequence[Embedding]) -> None:
     features = np.concatenate([one.features for one in found])
     with written_by_rename(output) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, features=features, **columns)
-    say(f"features of {len(found)} structures, {features.shape[1]} per atom, written to {output}")
+    what = counted(len(found), "structure")
+    say(f"features of {what}, {features.shape[1]} per atom, written to {output}")

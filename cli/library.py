@@ -10,6 +10,7 @@ import typer
 from molequi.cli import options
 from molequi.cli.importing import print_lines
 from molequi.cli.output import STDERR, line, print_json, print_table
+from molequi.runtime.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,7 +121,7 @@ def inspect_data(
         labels = [vars(row) for row in report.labels.rows]
         print_json({**vars(report), "labels": labels})
         return
-    count = f", {report.n_structures} structures" if report.n_structures else ""
+    count = f", {counted(report.n_structures, 'structure')}" if report.n_structures else ""
     line(f"{report.path}: {report.kind}{count}")
     _print_labels(report.labels.rows)
     _print_keys(report.labels.keys)

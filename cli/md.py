@@ -11,6 +11,7 @@ import typer
 from molequi.cli import dynamics_options as moving
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
+from molequi.cli.idle import refuse_idle
 from molequi.cli.loading import load_calculator, read_several
 from molequi.cli.md_text import print_many, print_one
 from molequi.cli.output import print_json
@@ -106,6 +107,7 @@ Restart = Annotated[bool, typer.Option("--restart", help="Go on where OUTPUT end
 
 
 def md(
+    context: typer.Context,
     input_: options.InputOfMany = None, *, smiles: options.Smiles = None,
     model: options.Model = "organic", ensemble: EnsembleOption = Ensemble.nve,
     thermostat: ThermostatOption = Thermostat.langevin, temperature: Temperature = 300.0,
@@ -128,6 +130,7 @@ def md(
     """
     if restart and output is None:
         raise UserError("--restart needs --output FILE: the trajectory to go on with")
+    refuse_idle(context, _idle(ensemble, thermostat))
 
     from molequi.simulation.md_settings import MDSettings
 
@@ -143,6 +146,22 @@ def md(
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     results = _run(structures, calculator, settings, output, restart=restart, overwrite=overwrite)
     return _report(results, settings, json=json)
+
+
+def _idle(ensemble: Ensemble, thermostat: Thermostat) -> dict[str, str]:
+    """Return the options that say nothing to this ensemble, and what they belong to."""
+    is_nvt, is_npt = ensemble is Ensemble.nvt, ensemble is Ensemble.npt
+    is_langevin = thermostat is Thermostat.langevin
+    idle = {} if is_nvt else {"thermostat": "--ensemble nvt"}
+    if not (is_nvt and is_langevin):
+        idle["friction"] = "--ensemble nvt --thermostat langevin"
+    if not is_npt:
+        idle |= dict.fromkeys(("pressure", "barostat_time", "cell"), "--ensemble npt")
+    if not is_npt and (is_langevin or not is_nvt):
+        idle["thermostat_time"] = (
+            "--ensemble npt, and to nvt with --thermostat nose-hoover or bussi"
+        )
+    return idle
 
 
 def _points(text: str | None) -> tuple[tuple[float, float], ...]:

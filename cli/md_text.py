@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from molequi.cli.md_progress import in_words
 from molequi.cli.output import line, print_table
 from molequi.cli.records import print_notes
+from molequi.runtime.wording import counted
 
 if TYPE_CHECKING:
     from molequi.simulation.md_settings import MDSettings
@@ -66,12 +67,13 @@ def print_one(result: Result, settings: MDSettings) -> None:
     """Print what came of one structure."""
     how = settings.ensemble if settings.ensemble != "nvt" else f"nvt, {settings.thermostat}"
     rows = [
-        ("structure", f"{result['formula']}, {result['n_atoms']} atoms"),
+        ("structure", f"{result['formula']}, {counted(result['n_atoms'], 'atom')}"),
         ("model", result["model"]),
         ("ensemble", f"{how}, timestep {result['timestep_fs']:g} fs"),
         (
             "length",
-            f"{result['steps']} steps, {result['time_ps']:.3f} ps, {result['frames']} frames",
+            f"{counted(result['steps'], 'step')}, {result['time_ps']:.3f} ps, "
+            f"{counted(result['frames'], 'frame')}",
         ),
         ("pace", in_words(result["ns_per_day"]) or "too short to tell"),
         ("mean temperature", _kelvin(result)),

@@ -15,6 +15,7 @@ from molequi.cli.output import STDERR, line, line_of_files, print_json, print_ta
 from molequi.cli.records import print_notes
 from molequi.cli.scan import in_words
 from molequi.errors import UserError
+from molequi.runtime.wording import counted
 
 A = Annotated[
     str,
@@ -84,7 +85,7 @@ def _print(result: dict[str, Any]) -> None:
         ("image", "place Å", "relative energy eV"),
         rows,
     )
-    line(f"{result['steps']} steps, largest force {result['fmax']:.3f} eV/Å")
+    line(f"{counted(result['steps'], 'step')}, largest force {result['fmax']:.3f} eV/Å")
     if result["matched"]:
         line("the atoms of B were put in an order that fits A")
     line(f"barrier: {in_words(result, 'barrier')}")

@@ -18,6 +18,7 @@ from molequi.cli.output import say
 from molequi.cli.prediction_table import print_records, print_shared
 from molequi.cli.records import Record, Tally
 from molequi.errors import UserError
+from molequi.runtime.wording import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,7 +190,7 @@ def _finish(tally: Tally, output: Path | None) -> ExitCode:
             "trained on (unlike_training): expect larger errors"
         )
     if output is not None:
-        say(f"{tally.n_good} of {tally.n_all} structures written to {output}")
+        say(f"{tally.n_good} of {counted(tally.n_all, 'structure')} written to {output}")
     return ExitCode.FAILED if tally.n_failed else ExitCode.DONE
 
 

@@ -15,6 +15,7 @@ from molequi.cli.exits import ExitCode
 from molequi.cli.loading import completed, load_calculator
 from molequi.cli.output import print_json, print_table, say
 from molequi.cli.records import Record, hidden_source, print_provenance, require_good
+from molequi.runtime.wording import counted
 
 _COLUMNS = {
     "#": "index",
@@ -100,14 +101,14 @@ def _report(records: Sequence[Record], output: Path | None, *, json: bool) -> Ex
     else:
         _print(good)
     if output is not None:
-        say(f"{len(good)} of {len(records)} structures written to {output}")
+        say(f"{len(good)} of {counted(len(records), 'structure')} written to {output}")
     elif not json:
         say("the relaxed structures are not kept; give --output FILE.xyz")
     unfinished = [record for record in good if not record["converged"]]
     if unfinished:
         say(
-            f"{len(unfinished)} of {len(records)} structures did not converge; raise --steps or "
-            "--fmax"
+            f"{len(unfinished)} of {counted(len(records), 'structure')} did not converge; raise "
+            "--steps or --fmax"
         )
         return ExitCode.NOT_CONVERGED
     saddles = [record for record in good if record.get("n_imaginary")]

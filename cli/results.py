@@ -48,6 +48,7 @@ class Results:
             print_dynamics(f"Dynamics of {self.subject}", found)
         else:
             print_errors(f"Errors of {self.subject}", found)
+            print_judgement(found)
 
     def add_physics(self, report: PhysicsReport) -> None:
         """Add the physics report."""
@@ -113,8 +114,8 @@ def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
 
     Below it how well yes was told from no, and how well the model knew its errors.
     """
-    from molequi.training.judged import misjudged_lines, spread_lines
-    from molequi.training.log import beaten_lines, error_columns, yes_no_lines
+    from molequi.training.judged import spread_lines
+    from molequi.training.log import error_columns, yes_no_lines
 
     columns = error_columns(result)
     rows = [
@@ -137,6 +138,13 @@ def print_errors(title: str, result: Mapping[str, Mapping[str, Any]]) -> None:
     )
     for text in (*yes_no_lines(result), *spread_lines(result)):
         line(text)
+
+
+def print_judgement(result: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print what is suspicious about errors; the log of a training has said it of its own."""
+    from molequi.training.judged import misjudged_lines
+    from molequi.training.log import beaten_lines
+
     for text in beaten_lines(result):
         line(f"WORSE THAN THE BASELINE: {text}")
     for text in misjudged_lines(result):

@@ -11,10 +11,12 @@ from molequi.cli import dynamics_options as moving
 from molequi.cli import options
 from molequi.cli.bars import Bar
 from molequi.cli.exits import ExitCode
+from molequi.cli.idle import refuse_idle
 from molequi.cli.loading import load_calculator, read_one
 from molequi.cli.output import line, line_of_files, print_json, print_table, say
 from molequi.cli.records import print_notes
 from molequi.errors import UserError
+from molequi.runtime.wording import counted
 
 if TYPE_CHECKING:
     from molequi.simulation.scan_points import ScanSettings
@@ -60,6 +62,7 @@ Folder = Annotated[Path | None, moving.folder("Folder for scan.xyz, scan.csv, sc
 
 
 def scan(
+    context: typer.Context,
     input_: options.Input = None, *, smiles: options.OneSmiles = None, bond: Bond = None,
     angle: Angle = None, torsion: Torsion = None, start: Start = None, stop: Stop = None,
     points: Points = 25, rigid: Rigid = False, fmax: Fmax = 0.01, steps: Steps = 300,
@@ -75,6 +78,10 @@ def scan(
     The folder appears when all points are there; an interrupted command goes on when it is given
     again. Exit code 3 when a point did not relax.
     """
+    if rigid:
+        relaxed = "a relaxed scan, and --rigid relaxes nothing"
+        refuse_idle(context, dict.fromkeys(("fmax", "steps", "both_ways"), relaxed))
+
     from molequi.simulation.scan import run_scan
     from molequi.simulation.scan_points import ScanSettings
 
@@ -121,7 +128,7 @@ def _print(result: dict[str, Any], settings: ScanSettings) -> None:
     )
     line(f"highest above lowest: {in_words(result, 'range')}")
     if result["lowered"]:
-        line(f"reached from their other side, {result['lowered']} points lay lower, as given here")
+        line(f"{counted(result['lowered'], 'point')} lay lower from the other side, as given here")
     line(f"model {result['model']}; level: {result['level'] or 'not stated'}")
     print_notes([result])
     files = "scan.xyz, scan.csv, scan.png, result.json"

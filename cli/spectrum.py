@@ -11,6 +11,7 @@ import typer
 from molequi.cli import dynamics_options as moving
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
+from molequi.cli.idle import refuse_idle
 from molequi.cli.loading import load_calculator, load_network, read_one
 from molequi.cli.output import STDERR, line, line_of_files, print_json, print_table, say
 from molequi.cli.records import print_notes
@@ -102,6 +103,7 @@ Folder = Annotated[Path | None, moving.folder("Folder for spectrum.csv, .png, st
 
 
 def spectrum(
+    context: typer.Context,
     input_: options.Input = None, *, smiles: options.OneSmiles = None, kind: KindOption = Kind.ir,
     trajectory: FromTrajectory = False, model: options.Model = "organic", optics: Optics = None,
     conformers: Conformers = 1, temperature: Temperature = None, gibbs: Gibbs = False,
@@ -123,6 +125,7 @@ def spectrum(
     from molequi.simulation.spectrum import spectrum as run
 
     check_kind(kind.value)
+    refuse_idle(context, _idle(kind, conformers, from_frames=trajectory))
     bands = Bands(width, (shape or Shape.lorentzian).value, low, high)
     if trajectory:
         source = _trajectory_file(input_, smiles, kind, shape)
@@ -141,6 +144,19 @@ def spectrum(
     with STDERR.status("relaxing, then the Hessian"):
         result = run(atoms, calculator, settings, bands, **how)
     return _shown(result, json=json)
+
+
+def _idle(kind: Kind, conformers: int, *, from_frames: bool) -> dict[str, str]:
+    """Return the options that say nothing to this kind of spectrum, and what they belong to."""
+    if from_frames:
+        modes = ("optics", "conformers", "gibbs", "no_relax", "scale", "charge")
+        return dict.fromkeys(modes, "spectra of normal modes, not to that of a --trajectory")
+    idle = dict.fromkeys(("correction", "interval"), "--trajectory")
+    if kind is not Kind.raman:
+        idle["optics"] = "--kind raman"
+    if conformers == 1:
+        idle |= dict.fromkeys(("temperature", "gibbs"), "--conformers, two or more")
+    return idle
 
 
 def _trajectory_file(
@@ -209,7 +225,7 @@ def _print(result: dict[str, Any]) -> None:
     many, is_raman = len(result["conformers"]) > 1, result["kind"] == "raman"
     hidden = [*([] if many else ["conformer"]), *([] if is_raman else ["depolarisation"])]
     rows = [
-        (row["conformer"], row["mode"], f"{row['wavenumber_cm1']:.1f}", row["strength"],
+        (row["conformer"], row["mode"], f"{row['wavenumber_cm1']:.1f}", f"{row['strength']:.4f}",
          row.get("depolarisation"))
         for row in result["sticks"]
     ]  # fmt: skip

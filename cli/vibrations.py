@@ -10,6 +10,7 @@ import typer
 from molequi.cli import dynamics_options as moving
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
+from molequi.cli.idle import refuse_idle
 from molequi.cli.loading import load_calculator, read_one
 from molequi.cli.output import STDERR, line, line_of_files, print_json, print_table, say
 from molequi.cli.records import print_notes
@@ -36,6 +37,7 @@ _FORMS = {"harmonic": "harmonic", "quasi-RRHO (Grimme)": "quasi_harmonic"}
 
 
 def vibrations(
+    context: typer.Context,
     input_: options.Input = None, *, smiles: options.OneSmiles = None,
     model: options.Model = "organic", no_relax: moving.NoRelax = False, fmax: Fmax = 1e-3,
     temperature: Temperature = 298.15, pressure: Pressure = 1.01325,
@@ -54,6 +56,9 @@ def vibrations(
     """
     if films and output is None:
         raise UserError("--films needs --output FOLDER, where they are written")
+
+    if no_relax:
+        refuse_idle(context, {"fmax": "the relaxation, which --no-relax leaves out"})
 
     from molequi.simulation.vibrations import vibrations as run
 
@@ -75,7 +80,7 @@ def vibrations(
 def _print(result: dict[str, Any]) -> None:
     intensities = result["ir_km_mol"] or [None] * len(result["frequencies_cm1"])
     rows = [
-        (mode, f"{frequency:.1f}", value)
+        (mode, f"{frequency:.1f}", None if value is None else f"{value:.4f}")
         for mode, (frequency, value) in enumerate(
             zip(result["frequencies_cm1"], intensities, strict=True)
         )

@@ -27,7 +27,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("graphs", "elements graph cells batched neighbors verlet"),
     (
         "runtime",
-        "gate files locks plain journal folders tensors resources signals device ranks",
+        "wording gate files locks plain journal folders tensors resources signals device ranks",
     ),
     ("", "plots"),
     ("properties", "property table declarations"),
@@ -149,7 +149,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "report",
         "markup axes charts tables molecules page structures trajectory vibrations spectra "
-        "comparisons card predicted learning runs write",
+        "profiles comparisons card predicted learning runs write",
     ),
     ("experiments", "base molecular repeated ensemble dynamics starting"),
     ("", "evaluation"),

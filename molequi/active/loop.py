@@ -36,6 +36,7 @@ from molequi.active.teachers import Teacher
 from molequi.errors import RunInterruptedError
 from molequi.models.zoo import load
 from molequi.runtime.files import written_by_rename
+from molequi.runtime.wording import all_of, counted
 from molequi.simulation.calculator import Calculator
 from molequi.structures.inputs import Input, read_inputs
 from molequi.structures.writers import write_results
@@ -157,8 +158,8 @@ class _Learning:
                 else "no frame of the last round has a reasonable geometry"
             )
         if self.n_labels >= settings.labels:
-            return f"all {settings.labels} labels are used"
-        return f"all {settings.rounds} rounds are done" if len(rows) >= settings.rounds else None
+            return f"{all_of(settings.labels, 'label')} used"
+        return f"{all_of(settings.rounds, 'round')} done" if len(rows) >= settings.rounds else None
 
     def _recall(self, number: int) -> None:
         """Take a finished round for done."""
@@ -184,11 +185,11 @@ class _Learning:
         picked = self._picked(place, number, explored.pool)
         row |= {"picked": len(picked), "labelled": 0, **errors([], [])}
         if picked:
-            self.tell(f"round {number}: {len(picked)} labels by {self.teacher.name}")
+            self.tell(f"round {number}: {counted(len(picked), 'label')} by {self.teacher.name}")
             found = self.teacher.label(place.picked, place.labels)
             row |= {"labelled": len(found), **errors(picked, found)}
             self.labelled += found
-            self.tell(f"round {number}: training on {len(self.labelled)} structures")
+            self.tell(f"round {number}: training on {counted(len(self.labelled), 'structure')}")
             self._train(number)
         self.folder.add_row({**row, "labels": self.n_labels, "seconds": time.monotonic() - began})
 

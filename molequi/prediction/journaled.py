@@ -22,6 +22,7 @@ from molequi.models.freeze import FrozenModel, Work
 from molequi.runtime.journal import Entry, LineJournal, journal_path, remove_journals
 from molequi.runtime.plain import plain
 from molequi.runtime.signals import SignalWatch
+from molequi.runtime.wording import counted
 from molequi.structures.structure import Structure
 from molequi.structures.writers import format_of_output, write_pieces
 from molequi.version import __version__
@@ -63,9 +64,10 @@ def written(
         with SignalWatch() as watch:
             for batch in batches:
                 if watch.number:
+                    kept = f"{counted(n_done, 'structure')} {'is' if n_done == 1 else 'are'}"
                     raise RunInterruptedError(
-                        f"{command} stopped by {watch.name}; {n_done} structures are in {path}, "
-                        "the same command goes on",
+                        f"{command} stopped by {watch.name}; {kept} in {path}, the same command "
+                        "goes on",
                         watch.number,
                     )
                 for record in answers(batch, known, compute, model, output):

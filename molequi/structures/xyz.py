@@ -14,6 +14,7 @@ from ase.data import chemical_symbols
 
 from molequi.errors import UserError
 from molequi.runtime.gate import DAMAGE
+from molequi.runtime.wording import counted
 from molequi.structures.comments import (
     spoken_electrons,
     unread_species,
@@ -64,8 +65,8 @@ def xyz_frames(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
         if len(block) < n_atoms + 2:
             n_found = max(len(block) - 2, 0)
             yield (
-                f"line {number}: the frame should have {n_atoms} atoms but the file ends after "
-                f"{n_found}"
+                f"line {number}: the frame should have {counted(n_atoms, 'atom')} but the file "
+                f"ends after {n_found}"
             )
             return
         yield _one_frame(block, number)

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from molequi.runtime.wording import all_of, counted
 from molequi.training.settings import TrainingSettings
 from molequi.training.state import Position
 
@@ -155,13 +156,13 @@ class Schedule:
         if self.is_over_budget(position):
             return f"the time budget of {self.max_minutes:g} minutes is used up"
         if position.epoch >= self.epochs:
-            return f"all {self.epochs} epochs are done"
+            return f"{all_of(self.epochs, 'epoch')} done"
         if (
             self.patience is not None
             and stopping.epochs_since_best >= self.patience
             and self.is_last_stage(self.progress(position, n_batches))
         ):
-            return f"no better score for {stopping.epochs_since_best} epochs"
+            return f"no better score for {counted(stopping.epochs_since_best, 'epoch')}"
         return None
 
 

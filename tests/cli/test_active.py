@@ -47,7 +47,7 @@ def test_json_is_one_document(molequi, water, tmp_path):
     assert result.code == 0, result.err
     found = json.loads(result.out)
     assert found["n_labels"] == 3
-    assert found["reason"] == "all 1 rounds are done"
+    assert found["reason"] == "the only round is done"
     assert (found["rows"][0]["round"], found["rows"][0]["labelled"]) == (1, 3)
     assert found["model"] == str(tmp_path / "learned" / "model.safetensors")
     assert "round 1: 3 labels by ase.calculators.emt:EMT" in result.err

@@ -67,6 +67,7 @@ def test_train_prints_epochs_and_the_errors_with_units(molequi, config, tmp_path
     )
     assert result.code == 0
     assert all(text in result.out for text in ("forces", "eV/Å", "baseline MAE", "energy_per_atom"))
+    assert (result.err + result.out).lower().count("worse than the baseline") == 1
     assert all(
         text in result.err for text in ("epoch 1", "eV/Å", "energy  energy", str(tmp_path / "run"))
     ), result.err

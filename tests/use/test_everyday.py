@@ -113,7 +113,7 @@ JOBS = {
     ),
     # Moving the atoms
     "relaxed": Job(
-        WATER + "molequi relax w.xyz -o r.xyz; head -1 r.xyz", ("1 of 1 structures written", "3")
+        WATER + "molequi relax w.xyz -o r.xyz; head -1 r.xyz", ("1 of 1 structure written", "3")
     ),
     "vibrations": Job("molequi vibrations --smiles O", ("cm", "zero-point")),
     "dynamics": Job(
