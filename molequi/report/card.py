@@ -14,6 +14,7 @@ from molequi.report import comparisons
 from molequi.report.markup import Markup, element, joined
 from molequi.report.page import Section, paragraph
 from molequi.report.tables import Cell, facts, table
+from molequi.runtime.wording import counted
 from molequi.training.judged import judged, misjudged_lines
 from molequi.training.log import beaten_lines, error_columns, yes_no_lines
 
@@ -81,7 +82,7 @@ def _members(description: Mapping[str, Any]) -> str | None:
 def _calibrated(training: Mapping[str, Any]) -> str | None:
     """Say which structures took the spreads to errors."""
     rows = list(training.get("calibration", {}).values())
-    return f"{rows[0]['structures']} structures ({rows[0]['part']})" if rows else None
+    return f"{counted(rows[0]['structures'], 'structure')} ({rows[0]['part']})" if rows else None
 
 
 def error_table(result: Mapping[str, Mapping[str, Any]]) -> Markup:

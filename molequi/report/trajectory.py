@@ -23,6 +23,7 @@ from molequi.report.structures import (
     snapshot_of,
 )
 from molequi.report.tables import facts
+from molequi.runtime.wording import counted
 from molequi.structures.structure import Structure
 from molequi.structures.symbols import formula
 
@@ -110,15 +111,16 @@ def trajectory_section(title: str, film: Film, name: str) -> Section:
     stopped = info_of(film.last, "stopped")
     content: list[Markup | None] = [
         paragraph(str(stopped), "warning") if stopped else None,
-        paragraph(f"{film.n_failed} frames cannot be read.", "warning") if film.n_failed else None,
+        paragraph(f"{counted(film.n_failed, 'frame')} cannot be read.", "warning")
+        if film.n_failed
+        else None,
         _facts(film, n_frames),
         figures(*_charts(film, x, f"time ({unit})" if unit else "frame")),
     ]
     units = {"forces": FORCE_UNIT} if film.snapshots[0].arrows else {}
     scene = Scene(film.snapshots, units, is_motion=True, shown=("dipole",))
-    caption = (
-        f"{len(film.snapshots)} of {n_frames} frames, each moved to the middle of the picture."
-    )
+    shown = f"{len(film.snapshots)} of {counted(n_frames, 'frame')}"
+    caption = f"{shown}, each moved to the middle of the picture."
     content.append(viewer(scene, name, caption))
     return Section(title, "", content)
 
@@ -177,7 +179,7 @@ def _facts(film: Film, n_frames: int) -> Markup:
     is_kept = ensemble is None or str(ensemble) == "nve"
     return facts(
         [
-            ("structure", f"{formula(atoms)}, {len(atoms)} atoms"),
+            ("structure", f"{formula(atoms)}, {counted(len(atoms), 'atom')}"),
             ("model", model_of(film.first)),
             ("ensemble", None if ensemble is None else str(ensemble)),
             ("frames", n_frames),

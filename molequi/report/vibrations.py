@@ -16,6 +16,7 @@ from molequi.report.structures import length_text, snapshot_of
 from molequi.report.tables import Digits, facts, table
 from molequi.runtime.gate import reading
 from molequi.runtime.plain import read_json
+from molequi.runtime.wording import counted
 from molequi.structures.inputs import read_inputs
 
 # Full width of a band at half its height, cm^-1: what a liquid at room temperature shows.
@@ -37,7 +38,9 @@ def vibrations_section(title: str, folder: Path, name: str) -> Section:
         heights = None if intensities is None else np.array(intensities, dtype=float)
         told = _facts(found)
     first = next(read_inputs(folder / _STRUCTURE, as_is=True))
-    modes = [frame.require_atoms() for frame in read_inputs(folder / _MODES, as_is=True)]
+    # Of a lone atom the file is empty, which would be no structures at all.
+    written = read_inputs(folder / _MODES, as_is=True) if len(frequencies) else []
+    modes = [frame.require_atoms() for frame in written]
     if len(modes) != len(frequencies) or any("mode" not in frame.arrays for frame in modes):
         raise UserError(f"{folder / _MODES} does not hold the modes of {_RESULT} beside it")
     titles = [_mode_title(k, frequencies, heights) for k in range(len(frequencies))]
@@ -50,14 +53,13 @@ def vibrations_section(title: str, folder: Path, name: str) -> Section:
         told,
         _gas_facts(found.get("thermochemistry")),
         figures(*spectra(frequencies, heights)),
-        viewer(
-            scene, name, "Choose a mode and let it swing; arrows are the displacements of atoms."
-        ),
-        _table(frequencies, heights),
+        viewer(scene, name, _SWING) if modes else paragraph("A lone atom has no vibrations."),
+        _table(frequencies, heights) if modes else None,
     ]
     return Section(title, "", content)
 
 
+_SWING = "Choose a mode and let it swing; arrows are the displacements of atoms."
 _NOT_CONVERGED = "The relaxation did not converge: these are not the vibrations of a minimum."
 
 
@@ -108,7 +110,7 @@ def _table(frequencies: np.ndarray, heights: np.ndarray | None) -> Markup:
     columns = ["mode", "frequency (cm⁻¹)"]
     if heights is None:
         return table(columns, numbered, note)
-    rows = [(*pair, float(height)) for pair, height in zip(numbered, heights, strict=True)]
+    rows = [(*pair, Digits.of(height, 2)) for pair, height in zip(numbered, heights, strict=True)]
     return table([*columns, "IR intensity (km/mol)"], rows, note)
 
 
@@ -132,7 +134,7 @@ def _gas_facts(gas: dict[str, Any] | None) -> Markup | None:
 def _facts(found: dict[str, Any]) -> Markup:
     return facts(
         [
-            ("structure", f"{found['formula']}, {found['n_atoms']} atoms"),
+            ("structure", f"{found['formula']}, {counted(found['n_atoms'], 'atom')}"),
             ("model", f"{found['model']}, {found['level'] or 'level not stated'}"),
             ("zero-point energy", length_text(found["zpe_ev"], "eV")),
             ("imaginary modes", int(found["n_imaginary"])),

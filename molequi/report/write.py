@@ -11,6 +11,7 @@ from molequi.errors import UserError
 from molequi.models.zoo import list_models
 from molequi.report.card import error_table, model_sections
 from molequi.report.page import Section, page
+from molequi.report.profiles import is_path, is_scan, path_section, scan_section
 from molequi.report.runs import pictures, run_sections
 from molequi.report.spectra import is_spectrum, spectrum_section
 from molequi.report.structures import MOST_ROWS, info_of, structures_section
@@ -36,10 +37,10 @@ def write_report(
 ) -> Path:
     """Write one HTML page, which needs no network, about all sources; return its path.
 
-    sources: run directories, folders of `vibrations` or `evaluate`, model files, names of bundled
-    models, and files of structures or trajectories. output: by default beside the only source, or
-    report.html. title: of the page. Raises UserError for a source that is nothing of these, and
-    where the output exists and may not be replaced.
+    sources: run directories, folders of `vibrations`, `spectrum`, `scan`, `path` or
+    `evaluate`, model files, names of bundled models, and files of structures or trajectories.
+    output: by default beside the only source, or report.html. title: of the page. Raises UserError
+    for a source that is nothing of these, and where the output exists and may not be replaced.
     """
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     names = [os.fspath(source) for source in given]
@@ -89,11 +90,16 @@ def _of_folder(path: Path, name: str) -> list[Section]:
         return [vibrations_section(f"Vibrations: {title}", path, name)]
     if is_spectrum(path):
         return [spectrum_section(f"Spectrum: {title}", path)]
+    if is_scan(path):
+        return [scan_section(f"Scan: {title}", path, name)]
+    if is_path(path):
+        return [path_section(f"Path: {title}", path, name)]
     if (path / _RESULT).is_file():
         return [_evaluation(path)]
     raise UserError(
         f"the folder {path} holds nothing to report on: no run (config.yaml), no vibrations "
-        f"(modes.xyz) and no evaluation ({_RESULT})"
+        "(modes.xyz), no spectrum (spectrum.csv), no scan (scan.xyz), no path (path.xyz) and no "
+        f"evaluation ({_RESULT})"
     )
 
 
@@ -102,7 +108,9 @@ def _evaluation(path: Path) -> Section:
     found = read_json(path / _RESULT)
     with reading(path / _RESULT, "evaluation"):
         rows = {
-            name: row for name, row in found.items() if "unit" in row and "reactions" not in row
+            name: row
+            for name, row in found.items()
+            if isinstance(row, dict) and "unit" in row and "reactions" not in row
         }
         errors = error_table(rows) if rows else None
     return Section(f"Evaluation: {path.resolve().name}", "", [errors, pictures(path)])

@@ -41,6 +41,8 @@ def trajectory_spectrum(
     bands = bands or Bands(shape="gaussian")
     if output is not None:
         check_output(output, overwrite=overwrite)
+    _check_positive("interval", interval, "fs")
+    _check_positive("temperature", temperature, "K")
     frames = [structure.require_atoms() for structure in read_inputs(trajectory)]
     _check_frames(frames)
     dipoles, source = _dipoles(frames, model)
@@ -78,6 +80,11 @@ def _described(record: Record, bands: Bands, correction: str) -> dict[str, Any]:
         "temperature": record.temperature,
         "nyquist_cm1": nyquist(record.interval),
     }
+
+
+def _check_positive(name: str, value: float | None, unit: str) -> None:
+    if value is not None and not 0 < value < np.inf:
+        raise UserError(f"{name} is {value} {unit}; it must be positive")
 
 
 def _check_frames(frames: Sequence[Atoms]) -> None:

@@ -28,6 +28,8 @@ POLARIZABILITY = "polarizability"
 PER_SQUARED_SLOPE = (
     units._Nav / (12.0 * units._eps0 * units._c**2) * units._e**2 / units._amu / 1000.0
 )
+# Å⁴/amu: less is what rounding leaves of a mode that symmetry forbids, and has no ratio.
+_ROUNDING = 1e-10
 
 
 class Raman(NamedTuple):
@@ -68,7 +70,10 @@ def raman(atoms: Atoms, model: FrozenModel, modes: NormalModes, *, charge: int) 
     if atoms.pbc.any():
         raise UserError("Raman activities are of molecules; the structure is periodic")
     graph = graph_from_atoms(atoms, model.cutoff, charge).to(model.device)
-    model.check_input(graph)
+    try:
+        model.check_input(graph)
+    except ValueError as error:
+        raise type(error)(f"polarizability by {model.metadata.name}: {error}") from None
     slopes = output_derivative(model, graph, POLARIZABILITY).cpu().numpy()
     return raman_activities(modes, slopes, atoms.get_masses())
 
@@ -85,7 +90,7 @@ def infrared_intensities(
 
 
 def raman_activities(modes: NormalModes, derivative: np.ndarray, masses: np.ndarray) -> Raman:
-    """Return Raman activities and depolarisation ratios.
+    """Return Raman activities and depolarisation ratios, NaN of modes that symmetry forbids.
 
     derivative: d alpha / d x, (3, 3, N, 3), Å². masses: (N,), amu.
     """
@@ -95,7 +100,7 @@ def raman_activities(modes: NormalModes, derivative: np.ndarray, masses: np.ndar
     isotropic, anisotropic = 45.0 * mean**2, 1.5 * np.square(traceless).sum(axis=(1, 2))
     scattered = isotropic + 4.0 * anisotropic
     ratio = np.full_like(scattered, np.nan)
-    np.divide(3.0 * anisotropic, scattered, out=ratio, where=scattered > 0)
+    np.divide(3.0 * anisotropic, scattered, out=ratio, where=scattered > _ROUNDING)
     return Raman(isotropic + 7.0 * anisotropic, ratio)
 
 

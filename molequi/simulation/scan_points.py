@@ -22,6 +22,8 @@ from molequi.simulation.relaxation import relax_atoms
 from molequi.simulation.scan_order import Order, Trial
 from molequi.version import __version__
 
+_NAMES = {"bond": "a bond", "angle": "an angle", "torsion": "a torsion"}
+
 
 @dataclasses.dataclass(frozen=True)
 class ScanSettings:
@@ -50,7 +52,9 @@ class ScanSettings:
         if self.points < 2:
             raise UserError(f"points is {self.points}; a scan has at least 2")
         if self.stop is None and self.kind != "torsion":
-            raise UserError(f"a scan of a {self.kind} needs its end (--to); a torsion turns once")
+            raise UserError(
+                f"a scan of {_NAMES[self.kind]} needs its end (--to); a torsion turns once"
+            )
         if not self.fmax > 0 or self.steps < 1:
             raise UserError(
                 f"fmax is {self.fmax} eV/Å and steps {self.steps}; both must be positive"
@@ -59,8 +63,10 @@ class ScanSettings:
             limits = {"bond": (0.3, 100.0), "angle": (1.0, 179.0), "torsion": (-720.0, 720.0)}
             low, high = limits[self.kind]
             if value is not None and not low <= value <= high:
+                unit = "Å" if self.kind == "bond" else "degrees"
                 raise UserError(
-                    f"a scan of a {self.kind} lies between {low:g} and {high:g}, not at {value:g}"
+                    f"a scan of {_NAMES[self.kind]} lies between {low:g} and {high:g} {unit}, not "
+                    f"at {value:g}"
                 )
 
     def values(self, now: float) -> np.ndarray:

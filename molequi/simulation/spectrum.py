@@ -100,6 +100,8 @@ def spectrum(
         check_output(output, overwrite=overwrite)
     read = next(iter(read_inputs(one_structure(structure))))
     atoms, calculator = read.require_atoms(), as_calculator(model, dtype=torch.float64)
+    if len(atoms) == 1:
+        raise UserError(f"a lone atom, here {atoms.symbols}, has no vibrations and so no spectrum")
     scattering = _optics(optics, calculator) if settings.kind == "raman" else None
     how = _how(settings, scattering)
     if settings.conformers > 1:
@@ -117,6 +119,7 @@ def spectrum(
         "output": None if output is None else str(output),
     }
     _warn(lines, result.get("optics_limit"))
+    _warn_of_range(result, bands)
     if output is not None:
         write_spectrum(output, broadened(result, bands), result, overwrite=overwrite)
     return result
@@ -184,6 +187,15 @@ def _conformers(lines: list[Lines], weights: np.ndarray) -> list[dict[str, Any]]
         }
         for one, weight in zip(lines, weights.tolist(), strict=True)
     ]
+
+
+def _warn_of_range(result: dict[str, Any], bands: Bands) -> None:
+    """Log that the range asked for shows no line at all."""
+    if not any(bands.low <= row["wavenumber_cm1"] <= bands.high for row in result["sticks"]):
+        logger.warning(
+            "no line lies from %g to %g cm⁻¹: the curve shows the feet of bands beyond, if "
+            "anything", bands.low, bands.high,
+        )  # fmt: skip
 
 
 def _warn(lines: list[Lines], limit: str | None) -> None:

@@ -75,6 +75,9 @@ def test_scan_prints_three_units(molequi, tiny_model, water, tmp_path):
         (["--bond", "0-1", "--angle", "1-0-2"], "2 coordinates given"),
         (["--bond", "0-1"], "needs its end"),
         (["--bond", "0-7", "--to", "2"], "among 0 to 2"),
+        (["--angle", "1-0-2"], "a scan of an angle needs its end"),
+        (["--angle", "1-0-2", "--to", "200"], "an angle lies between 1 and 179 degrees, not at"),
+        (["--bond", "0-1", "--to", "-1"], "a bond lies between 0.3 and 100 Å, not at -1"),
     ],
 )
 def test_what_is_no_scan_is_refused(molequi, tiny_model, water, arguments, said):
@@ -98,3 +101,31 @@ def test_path_prints_its_barrier(molequi, tmp_path):
     refused = molequi("path", names[0], names[2])
     assert refused.code == 2
     assert "give --match" in refused.err
+
+
+def test_a_lone_atom_has_no_spectrum_and_the_refusing_model_is_named(molequi, tmp_path):
+    for name in ("HCl", "Cl"):
+        atoms = molecule(name)
+        atoms.info["charge"] = -1 if len(atoms) == 1 else 0
+        ase.io.write(tmp_path / f"{name}.xyz", atoms)
+    alone = molequi("spectrum", tmp_path / "Cl.xyz")
+    assert (alone.code, "Cl, has no vibrations" in alone.err) == (2, True)
+    raman = molequi("spectrum", tmp_path / "HCl.xyz", "--kind", "raman", "--no-relax")
+    assert (raman.code, "polarizability by chiroptical: element Cl" in raman.err) == (2, True)
+
+
+def test_forbidden_lines_are_nil_and_a_range_without_lines_is_said(molequi, tmp_path):
+    ase.io.write(tmp_path / "co2.xyz", molecule("CO2"))
+    found = molequi("spectrum", tmp_path / "co2.xyz", "--low", "5000", "--high", "6000")
+    assert found.code == 0, found.err
+    assert "no line lies from 5000 to 6000 cm⁻¹" in found.err
+    assert "e-" not in found.out.split("model ")[0]  # the symmetric stretch absorbs 0.0000
+    raman = molequi("spectrum", tmp_path / "co2.xyz", "--kind", "raman", "--json")
+    ratios = [stick["depolarisation"] for stick in json.loads(raman.out)["sticks"]]
+    assert [ratio is not None for ratio in ratios] == [False, False, True, False]
+
+
+@pytest.mark.parametrize("setting", [("--interval", "-1"), ("--temperature", "0")])
+def test_settings_of_a_trajectory_are_positive(molequi, water, setting):
+    result = molequi("spectrum", water, "--trajectory", *setting)
+    assert (result.code, "it must be positive" in result.err) == (2, True)

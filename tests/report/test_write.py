@@ -10,7 +10,7 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
-from ase import units
+from ase import Atoms, units
 from ase.build import molecule
 
 from molequi.errors import UserError
@@ -19,6 +19,9 @@ from molequi.report import write_report
 from molequi.report.predicted import Predictions
 from molequi.report.trajectory import read_film
 from molequi.report.vibrations import broadened
+from molequi.simulation.scan import run_scan
+from molequi.simulation.scan_points import ScanSettings
+from molequi.simulation.vibrations import vibrations
 from molequi.structures.inputs import read_inputs
 
 
@@ -125,6 +128,42 @@ def test_a_spectrum_is_drawn_from_its_files(tmp_path: Path) -> None:
     (tmp_path / "spectrum.csv").write_text("wavenumber [cm^-1],Raman [Å⁴/amu]\n1,x\n")
     with pytest.raises(UserError, match="damaged"):
         write_report(tmp_path, tmp_path / "again.html")
+
+
+def test_a_lone_atom_has_its_thermochemistry_and_no_modes(tmp_path: Path) -> None:
+    folder = tmp_path / "chloride"
+    vibrations(Atoms("Cl", info={"charge": -1}), "organic", output=folder)
+    page = write_report(folder, tmp_path / "page.html")
+    assert "A lone atom has no vibrations" in said(page)
+    assert "quasi-harmonic" in said(page)
+    assert not scenes(page)
+
+
+def test_scans_and_paths_show_their_energies_and_geometries(tmp_path: Path) -> None:
+    water = molecule("H2O")
+    scan = tmp_path / "scan"
+    settings = ScanSettings("angle", "1-0-2", 100.0, 110.0, points=3, rigid=True)
+    found = run_scan(water, "organic", settings, output=scan)
+    page = write_report(scan, tmp_path / "scan.html")
+    assert len(scenes(page)[0]["frames"]) == 3
+    for words in ("angle 1-0-2 (°)", "Rigid.", f"{found['range_kj_mol']:.2f} kJ/mol"):
+        assert words in said(page)
+    path = tmp_path / "path"
+    path.mkdir()
+    shutil.copy(scan / "scan.xyz", path / "path.xyz")
+    heights = {f"{name}_{unit}": 12.5 for name in ("barrier", "reverse_barrier", "reaction")
+               for unit in ("ev", "kj_mol", "kcal_mol")}  # fmt: skip
+    images = [{"place": 0.1 * k, "relative_ev": 0.2 * k} for k in range(3)]
+    saddle = {"imaginary_cm1": [-895.1], "is_first_order": True}
+    result = {"formula": "H2O", "n_atoms": 3, "model": "organic", "images": images, **heights,
+              "saddle": saddle, "converged": False}  # fmt: skip
+    (path / "result.json").write_text(json.dumps(result))
+    text = said(write_report(path, tmp_path / "path.html"))
+    for words in ("12.50 kJ/mol", "895i", "did not come to rest", "place along the path (Å)"):
+        assert words in text
+    (path / "result.json").write_text(json.dumps({"formula": "H2O"}))
+    with pytest.raises(UserError, match="damaged or holds no path"):
+        write_report(path, tmp_path / "broken.html")
 
 
 def test_thermochemistry_stands_where_a_folder_has_it(
