@@ -103,15 +103,15 @@ Folder = Annotated[Path | None, moving.folder("Folder for spectrum.csv, .png, st
 
 
 def spectrum(
-    context: typer.Context,
-    input_: options.Input = None, *, smiles: options.OneSmiles = None, kind: KindOption = Kind.ir,
-    trajectory: FromTrajectory = False, model: options.Model = "organic", optics: Optics = None,
-    conformers: Conformers = 1, temperature: Temperature = None, gibbs: Gibbs = False,
-    no_relax: moving.NoRelax = False, scale: Scale = 1.0, width: Width = 10.0,
-    shape: ShapeOption = None, low: Low = 0.0, high: High = 4200.0,
-    correction: CorrectionOption = Correction.harmonic, interval: Interval = None,
-    output: Folder = None, charge: options.Charge = None, json: options.Json = False,
-    unsafe: options.Unsafe = False, device: options.DeviceOption = options.Device.cpu,
+    context: typer.Context, input_: options.Input = None, *, smiles: options.OneSmiles = None,
+    kind: KindOption = Kind.ir, trajectory: FromTrajectory = False,
+    model: options.Model = "organic", optics: Optics = None, conformers: Conformers = 1,
+    temperature: Temperature = None, gibbs: Gibbs = False, no_relax: moving.NoRelax = False,
+    scale: Scale = 1.0, width: Width = 10.0, shape: ShapeOption = None, low: Low = 0.0,
+    high: High = 4200.0, correction: CorrectionOption = Correction.harmonic,
+    interval: Interval = None, output: Folder = None, charge: options.Charge = None,
+    json: options.Json = False, unsafe: options.Unsafe = False,
+    device: options.DeviceOption = options.Device.cpu,
     dtype: options.DtypeOption = options.Dtype.float64, seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
 ) -> int:  # fmt: skip
@@ -139,8 +139,8 @@ def spectrum(
     )  # fmt: skip
     atoms = read_one(input_, smiles, charge, seed, add_hydrogens=False, as_is=False)
     calculator = load_calculator(model, device, dtype, unsafe=unsafe)
-    scattering = None if optics is None else load_network(optics, device, dtype)
-    how: dict[str, Any] = {"optics": scattering, "output": output, "overwrite": overwrite}
+    network = None if optics is None else load_network(optics, device, dtype)
+    how: dict[str, Any] = {"optics": network, "output": output, "overwrite": overwrite}
     with STDERR.status("relaxing, then the Hessian"):
         result = run(atoms, calculator, settings, bands, **how)
     return _shown(result, json=json)

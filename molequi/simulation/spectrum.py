@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ase import Atoms
 
 from molequi.errors import UserError
 from molequi.models.freeze import FrozenModel
@@ -25,6 +26,7 @@ from molequi.simulation.movers import as_calculator
 from molequi.simulation.spectrum_files import UNITS, write_spectrum
 from molequi.simulation.thermochemistry import check_state
 from molequi.structures.inputs import Input, one_structure, read_inputs
+from molequi.structures.structure import Structure
 
 logger = logging.getLogger(__name__)
 
@@ -99,9 +101,7 @@ def spectrum(
     if output is not None:
         check_output(output, overwrite=overwrite)
     read = next(iter(read_inputs(one_structure(structure))))
-    atoms, calculator = read.require_atoms(), as_calculator(model, dtype=torch.float64)
-    if len(atoms) == 1:
-        raise UserError(f"a lone atom, here {atoms.symbols}, has no vibrations and so no spectrum")
+    atoms, calculator = _vibrating(read), as_calculator(model, dtype=torch.float64)
     scattering = _optics(optics, calculator) if settings.kind == "raman" else None
     how = _how(settings, scattering)
     if settings.conformers > 1:
@@ -118,8 +118,7 @@ def spectrum(
         "left_out": left_out,
         "output": None if output is None else str(output),
     }
-    _warn(lines, result.get("optics_limit"))
-    _warn_of_range(result, bands)
+    _warn(lines, result, bands)
     if output is not None:
         write_spectrum(output, broadened(result, bands), result, overwrite=overwrite)
     return result
@@ -189,6 +188,13 @@ def _conformers(lines: list[Lines], weights: np.ndarray) -> list[dict[str, Any]]
     ]
 
 
+def _vibrating(read: Structure) -> Atoms:
+    atoms = read.require_atoms()
+    if len(atoms) == 1:
+        raise UserError(f"a lone atom, here {atoms.symbols}, has no vibrations and so no spectrum")
+    return atoms
+
+
 def _warn_of_range(result: dict[str, Any], bands: Bands) -> None:
     """Log that the range asked for shows no line at all."""
     if not any(bands.low <= row["wavenumber_cm1"] <= bands.high for row in result["sticks"]):
@@ -198,10 +204,11 @@ def _warn_of_range(result: dict[str, Any], bands: Bands) -> None:
         )  # fmt: skip
 
 
-def _warn(lines: list[Lines], limit: str | None) -> None:
-    """Log the limit of the optics, and what is no line."""
-    if limit is not None:
-        logger.warning(limit)
+def _warn(lines: list[Lines], result: dict[str, Any], bands: Bands) -> None:
+    """Log the limit of the optics, what is no line, and a range without lines."""
+    if "optics_limit" in result:
+        logger.warning(result["optics_limit"])
+    _warn_of_range(result, bands)
     for number, one in enumerate(lines):
         count = int((one.frequencies < 0).sum())
         if count:
