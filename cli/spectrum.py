@@ -122,7 +122,6 @@ def spectrum(
     """
     from molequi.simulation.bands import Bands
     from molequi.simulation.spectrum import SpectrumSettings, check_kind
-    from molequi.simulation.spectrum import spectrum as run
 
     check_kind(kind.value)
     refuse_idle(context, _idle(kind, conformers, from_frames=trajectory))
@@ -141,9 +140,7 @@ def spectrum(
     calculator = load_calculator(model, device, dtype, unsafe=unsafe)
     network = None if optics is None else load_network(optics, device, dtype)
     how: dict[str, Any] = {"optics": network, "output": output, "overwrite": overwrite}
-    with STDERR.status("relaxing, then the Hessian"):
-        result = run(atoms, calculator, settings, bands, **how)
-    return _shown(result, json=json)
+    return _shown(_run(atoms, calculator, settings, bands, **how), json=json)
 
 
 def _idle(kind: Kind, conformers: int, *, from_frames: bool) -> dict[str, str]:
@@ -168,6 +165,14 @@ def _trajectory_file(
             "a SMILES, are computed from normal modes"
         )
     return source
+
+
+def _run(*what: Any, **how: Any) -> dict[str, Any]:
+    """Compute a spectrum of normal modes, and show that it is being computed."""
+    from molequi.simulation.spectrum import spectrum as run
+
+    with STDERR.status("relaxing, then the Hessian"):
+        return run(*what, **how)
 
 
 def _shown(result: dict[str, Any], *, json: bool) -> ExitCode:
