@@ -38,13 +38,9 @@ def vibrations_section(title: str, folder: Path, name: str) -> Section:
         heights = None if intensities is None else np.array(intensities, dtype=float)
         told = _facts(found)
     first = next(read_inputs(folder / _STRUCTURE, as_is=True))
-    # Of a lone atom the file is empty, which would be no structures at all.
-    written = read_inputs(folder / _MODES, as_is=True) if len(frequencies) else []
-    modes = [frame.require_atoms() for frame in written]
-    if len(modes) != len(frequencies) or any("mode" not in frame.arrays for frame in modes):
-        raise UserError(f"{folder / _MODES} does not hold the modes of {_RESULT} beside it")
+    modes = _read_modes(folder / _MODES, len(frequencies))
     titles = [_mode_title(k, frequencies, heights) for k in range(len(frequencies))]
-    moves = {text: frame.arrays["mode"] for text, frame in zip(titles, modes, strict=True)}
+    moves = dict(zip(titles, modes, strict=True))
     scene = Scene(
         [snapshot_of(first, "")], {"displacements": "Å"}, modes=moves, shown=("displacements",)
     )
@@ -53,12 +49,20 @@ def vibrations_section(title: str, folder: Path, name: str) -> Section:
         told,
         _gas_facts(found.get("thermochemistry")),
         figures(*spectra(frequencies, heights)),
-        viewer(scene, name, _SWING) if modes else paragraph("A lone atom has no vibrations."),
-        _table(frequencies, heights) if modes else None,
+        *([viewer(scene, name, _SWING), _table(frequencies, heights)] if modes else [_ALONE]),
     ]
     return Section(title, "", content)
 
 
+def _read_modes(path: Path, count: int) -> list[np.ndarray]:
+    """Read the displacements (N, 3) of each mode, Å; of a lone atom the file is empty."""
+    modes = [one.require_atoms() for one in read_inputs(path, as_is=True)] if count else []
+    if len(modes) != count or any("mode" not in frame.arrays for frame in modes):
+        raise UserError(f"{path} does not hold the modes of {_RESULT} beside it")
+    return [frame.arrays["mode"] for frame in modes]
+
+
+_ALONE = paragraph("A lone atom has no vibrations.")
 _SWING = "Choose a mode and let it swing; arrows are the displacements of atoms."
 _NOT_CONVERGED = "The relaxation did not converge: these are not the vibrations of a minimum."
 

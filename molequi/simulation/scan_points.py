@@ -23,6 +23,7 @@ from molequi.simulation.scan_order import Order, Trial
 from molequi.version import __version__
 
 _NAMES = {"bond": "a bond", "angle": "an angle", "torsion": "a torsion"}
+_UNITS = {"bond": "Å", "angle": "degrees", "torsion": "degrees"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,10 +64,9 @@ class ScanSettings:
             limits = {"bond": (0.3, 100.0), "angle": (1.0, 179.0), "torsion": (-720.0, 720.0)}
             low, high = limits[self.kind]
             if value is not None and not low <= value <= high:
-                unit = "Å" if self.kind == "bond" else "degrees"
                 raise UserError(
-                    f"a scan of {_NAMES[self.kind]} lies between {low:g} and {high:g} {unit}, not "
-                    f"at {value:g}"
+                    f"a scan of {_NAMES[self.kind]} lies between {low:g} and {high:g} "
+                    f"{_UNITS[self.kind]}, not at {value:g}"
                 )
 
     def values(self, now: float) -> np.ndarray:
