@@ -20,6 +20,7 @@ Stages, each goes on where it was stopped; files lie in --work:
   check      labels of small frames against PySCF at the teacher's own level: `checks.jsonl`
   atoms      energies of the isolated atoms by PySCF: `atoms.json`
   jacobian   how forces change along a displacement of every seventh frame: `jacobian/00000.npz`
+  pieces     energies of the molecules of complexes, each alone: `pieces/00000.npz`
   assemble   drop frames (`teacher_assemble.reasons`), complete the dispersion of the others, write
              `teacher.npz` in molequi's flat format with the split, and the counts, `teacher.json`
 
@@ -213,18 +214,21 @@ def atoms(settings: argparse.Namespace) -> None:
 def jacobian(settings: argparse.Namespace) -> None:
     """Compute how forces change along a displacement, for finished shards that have none yet."""
     import teacher_aimnet as aimnet  # noqa: PLC0415
-    import teacher_assemble as assembly  # noqa: PLC0415
-    import teacher_shards as shards  # noqa: PLC0415
+    import teacher_pieces as beside  # noqa: PLC0415
 
     teacher = aimnet.Teacher(molecules.package_file("Auto3D", TEACHER_FILE))
-    folder = settings.work / "jacobian"
-    folder.mkdir(exist_ok=True)
-    for source in finished(settings):
-        path = folder / source.name
-        if not path.exists():
-            rng = np.random.default_rng([settings.seed, 2000, int(source.stem)])
-            arrays = assembly.read_shards([source])
-            shards.save(path, aimnet.jacobian_columns(teacher, arrays, every=7, rng=rng))
+    sources, folder = finished(settings), settings.work / "jacobian"
+    beside.add_to_shards(teacher, sources, folder, settings.seed, aimnet.jacobian_columns)
+
+
+def pieces(settings: argparse.Namespace) -> None:
+    """Compute the molecules of complexes, each alone, for finished shards that have none yet."""
+    import teacher_aimnet as aimnet  # noqa: PLC0415
+    import teacher_pieces as beside  # noqa: PLC0415
+
+    teacher = aimnet.Teacher(molecules.package_file("Auto3D", TEACHER_FILE))
+    sources, folder = finished(settings), settings.work / "pieces"
+    beside.add_to_shards(teacher, sources, folder, settings.seed, beside.piece_labels)
 
 
 def assemble(settings: argparse.Namespace) -> None:
@@ -235,6 +239,7 @@ def assemble(settings: argparse.Namespace) -> None:
 
     arrays = assembly.read_shards(finished(settings))
     arrays |= assembly.force_changes(finished(settings), settings.work / "jacobian")
+    arrays |= assembly.pieces(finished(settings), settings.work / "pieces")
     dropped = assembly.reasons(arrays, limits := assembly.Limits())
     counts = assembly.statistics(arrays, dropped)
     LOG.info("\n%s", assembly.table(counts))
@@ -264,6 +269,7 @@ STAGES = {
     "check": check,
     "atoms": atoms,
     "jacobian": jacobian,
+    "pieces": pieces,
     "assemble": assemble,
 }
 

@@ -227,7 +227,7 @@ def langevin(
 
 
 def jacobian_columns(
-    teacher: Teacher, arrays: dict[str, np.ndarray], *, every: int, rng: np.random.Generator
+    teacher: Teacher, arrays: dict[str, np.ndarray], *, rng: np.random.Generator, every: int = 7
 ) -> dict[str, np.ndarray]:
     """Return how forces change along a random displacement of every `every`-th frame of a shard.
 

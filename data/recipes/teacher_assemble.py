@@ -1,7 +1,7 @@
 """Finished shards: what is dropped and why, dipoles, and a table of what is left."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,28 +53,47 @@ def read_shards(paths: Iterable[Path]) -> Arrays:
 
 
 def force_changes(shards: Iterable[Path], folder: Path) -> Arrays:
-    """Return `displacements` and `force_changes` (A, 3) of all shards, NaN where a frame has none.
+    """Return `displacements` and `force_changes` (A, 3) of all shards, as `read_beside`."""
+    return read_beside(shards, folder, per_atom={"displacements": 3, "force_changes": 3})
 
-    folder: has files named as the shards, as the stage `jacobian` writes them; nothing is returned
-    where it has none.
+
+def pieces(shards: Iterable[Path], folder: Path) -> Arrays:
+    """Return `pieces` (A, 2), and `alone` (B,), eV, their energies added up, as `read_beside`."""
+    return read_beside(shards, folder, per_atom={"pieces": 2}, per_frame=("alone",))
+
+
+def read_beside(
+    shards: Iterable[Path],
+    folder: Path,
+    *,
+    per_atom: Mapping[str, int],
+    per_frame: Sequence[str] = (),
+) -> Arrays:
+    """Join what some frames of the shards have, NaN for the others.
+
+    folder: has files named as the shards; nothing is returned where it has none. per_atom: arrays
+    of atoms and the number of their columns. per_frame: arrays of frames.
     """
-    names = ("displacements", "force_changes")
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
     shards = list(shards)
     if not any((folder / path.name).exists() for path in shards):
         return {}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in (*per_atom, *per_frame)}
     for path in shards:
         with np.load(path, allow_pickle=False) as file:
             n_atoms = file["n_atoms"]
-        found = {"row": np.zeros(0, dtype=int)}
+        found: Arrays = {"row": np.zeros(0, dtype=int)}
         if (folder / path.name).exists():
             with np.load(folder / path.name, allow_pickle=False) as file:
                 found = dict(file)
-        chosen = np.isin(np.arange(len(n_atoms)), found["row"]).repeat(n_atoms)
-        for name in names:
-            values = np.full((len(chosen), 3), np.nan, dtype=np.float32)
-            values[chosen] = found.get(name, np.zeros((0, 3)))
+        chosen = np.isin(np.arange(len(n_atoms)), found["row"])
+        for name, width in per_atom.items():
+            values = np.full((int(n_atoms.sum()), width), np.nan, dtype=np.float32)
+            values[chosen.repeat(n_atoms)] = found.get(name, np.zeros((0, width)))
             parts[name].append(values)
+        for name in per_frame:
+            totals = np.full(len(n_atoms), np.nan)
+            totals[chosen] = found.get(name, np.zeros(0))
+            parts[name].append(totals)
     return {name: np.concatenate(values) for name, values in parts.items()}
 
 

@@ -14,7 +14,7 @@ from molequi.datasets.npz import save_npz
 from molequi.properties import get_property
 
 # What some frames have alone.
-FEW = ("displacements", "force_changes")
+FEW = ("displacements", "force_changes", "pieces")
 
 
 def to_frames(arrays: Arrays) -> Frames:
@@ -29,6 +29,8 @@ def to_frames(arrays: Arrays) -> Frames:
         "short_range_energies": local_energies(arrays),
         **{name: arrays[name] for name in FEW if name in arrays},
     }
+    if "alone" in arrays:
+        targets["interaction_energy"] = arrays["energy"] - arrays["alone"]
     lines = zip(arrays["category"], arrays["sampler"], arrays["name"], strict=True)
     return make_frames(
         torch.from_numpy(arrays["pos"]),

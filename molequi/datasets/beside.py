@@ -23,7 +23,10 @@ class Beside(NamedTuple):
 
     def to(self, device: torch.device) -> Beside:
         """Move to a device."""
-        return Beside(*(None if one is None else one.to(device) for one in self))
+        return Beside(
+            None if self.displaced is None else self.displaced.to(device),
+            None if self.pieces is None else self.pieces.to(device),
+        )
 
 
 def beside(frames: Frames, indices: Tensor, cutoff: float) -> Beside:

@@ -674,6 +674,38 @@ def test_changes_of_forces_find_their_frames_again(tmp_path: Path) -> None:
         assert np.isnan(found[name][~known]).all()
 
 
+def test_molecules_of_a_complex_are_labelled_alone(tmp_path: Path) -> None:
+    """By springs, whose energies are those of the atoms that they are asked for."""
+    beside = recipe("teacher_pieces")
+    names = ("O", "[NH4+].[Cl-]", "[H][H].[H][H].O")
+    parts = [[number for one in beside.molecules_of(name) for number in one[0]] for name in names]
+    assert [len(part) for part in parts] == [3, 6, 7]
+    arrays = flat([len(part) for part in parts])
+    arrays |= {"z": np.concatenate(parts), "name": np.array(names), "charge": np.zeros(3, int)}
+    asked = []
+
+    class Counting:
+        def label(self, structures: list) -> list:
+            asked.extend((s.z.tolist(), s.charge) for s in structures)
+            return [Springs().label([s])[0]._replace(energy=float(len(s.z))) for s in structures]
+
+    found = beside.piece_labels(Counting(), arrays)
+    assert asked == [
+        ([7, 1, 1, 1, 1], 1), ([17], -1), ([1, 1], 0), ([1, 1], 0), ([8, 1, 1], 0)
+    ]  # fmt: skip
+    assert found["row"].tolist() == [1, 2]
+    assert found["alone"].tolist() == [6.0, 7.0]
+    assert found["pieces"][:6].tolist() == [[0, 1]] * 5 + [[1, -1]]
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "pieces").mkdir()
+    np.savez(tmp_path / "shards" / "00000.npz", n_atoms=arrays["n_atoms"])
+    np.savez(tmp_path / "pieces" / "00000.npz", **found)
+    joined = assembly.pieces([tmp_path / "shards" / "00000.npz"], tmp_path / "pieces")
+    np.testing.assert_array_equal(joined["alone"], [np.nan, 6.0, 7.0])
+    np.testing.assert_array_equal(joined["pieces"][3:], found["pieces"])
+    assert np.isnan(joined["pieces"][:3]).all()
+
+
 def test_checks_cover_the_range_of_spreads() -> None:
     dft = recipe("teacher_dft")
     spread, n_atoms = np.geomspace(0.01, 10.0, 100), np.array([5, 50] * 50)
