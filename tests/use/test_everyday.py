@@ -76,7 +76,7 @@ JOBS = {
         "molequi predict --smiles CCCO --conformers 3 --json", ('"conformer": 2',)
     ),
     "features": Job(
-        "molequi embed --smiles O -o f.npz", ("features of 1 structures", "written to f.npz")
+        "molequi embed --smiles O -o f.npz", ("features of 1 structure,", "written to f.npz")
     ),
     # What is said of it
     "a stereocentre left open": Job(
