@@ -27,6 +27,9 @@ _POSITIVE = (
     _Positive("thermostat_time", "fs"),
     _Positive("barostat_time", "fs"),
 )
+# Of friction times timestep, x: half a step takes x/2 - x²/8 of a velocity, which falls from 2 on
+# and from 4 on adds to it; ASE's Langevin is an expansion in x.
+_LARGEST_FRICTION = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +86,7 @@ class MDSettings:
         if self.max_doubt is not None and not self.max_doubt > 0:
             raise UserError(f"max_doubt is {self.max_doubt} eV/Å; it must be positive")
         _check_temperature(self)
+        _check_friction(self)
         _check_ramp(self)
 
     @property
@@ -122,6 +126,16 @@ def _check_temperature(settings: MDSettings) -> None:
     if how in {"nose-hoover", "bussi", "npt"} and not temperature:
         raise UserError(
             f"{how} scales velocities and cannot run at 0 K; give a temperature, or langevin"
+        )
+
+
+def _check_friction(settings: MDSettings) -> None:
+    product = settings.friction * settings.timestep
+    if settings.how == "langevin" and product > _LARGEST_FRICTION:
+        raise UserError(
+            f"friction is {settings.friction:g} 1/fs, {product:g} with the timestep of "
+            f"{settings.timestep:g} fs: steps of Langevin dynamics need a product of at most "
+            f"{_LARGEST_FRICTION:g}; usual are 0.001 to 0.1 1/fs"
         )
 
 

@@ -400,6 +400,10 @@ def test_input_and_calculator_are_not_changed(morse, water):
         ({"interval": 0}, "interval 0"),
         ({"ensemble": "nvt", "temperature": None}, "needs a temperature"),
         ({"friction": float("nan")}, "friction"),
+        (
+            {"ensemble": "nvt", "temperature": 300.0, "friction": 100.0},
+            "friction is 100 1/fs, 50 with the timestep of 0.5 fs: .* at most 2; usual are",
+        ),
     ],
 )
 def test_settings_that_cannot_be(options, message):

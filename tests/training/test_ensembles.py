@@ -10,7 +10,7 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
-from molequi.cli.results import print_errors
+from molequi.cli.results import print_judgement
 from molequi.datasets.npz import save_npz
 from molequi.errors import RunInterruptedError, UserError
 from molequi.evaluation import evaluate
@@ -133,7 +133,7 @@ def test_miscalibrated_spread_is_caught(run, toy_frames, capsys):
     (line,) = misjudged_lines(result)
     assert line.startswith("forces_std: the radius of 50 % holds")
     assert result["forces_std"]["coverage"]["90"] < 0.6
-    print_errors("test", result)
+    print_judgement(result)
     assert "WRONG ABOUT ITS ERRORS: forces_std" in capsys.readouterr().out
 
 
