@@ -37,6 +37,11 @@ def config_path(name: str) -> Path:
     path = folder("_configs") / f"{name.removesuffix('.yaml')}.yaml"
     if not path.is_file():
         what = f"{name} is a folder" if Path(name).is_dir() else f"no config named {name!r}"
+        if (Path(name) / "config.yaml").is_file():
+            what = (
+                f"{name} is a run directory, no config; `molequi train --output {name} --resume` "
+                "goes on with it"
+            )
         raise UserError(
             f"{what}; bundled are {', '.join(config_names())}; or give the path of a YAML file"
         )

@@ -89,6 +89,12 @@ def test_broken_files_are_named(tmp_path):
         settings.load_config("nonsense")
 
 
+def test_run_directory_for_a_config_is_told_how_it_goes_on(tmp_path):
+    (tmp_path / "config.yaml").write_text("name: mine\n", encoding="utf-8")
+    with pytest.raises(UserError, match=f"train --output {tmp_path} --resume` goes on with it"):
+        settings.load_config(str(tmp_path))
+
+
 def test_paths_that_exist_become_absolute_and_other_words_stay(tmp_path, monkeypatch):
     (tmp_path / "a.xyz").write_text("")
     (tmp_path / "split.json").write_text("{}")
