@@ -16,6 +16,7 @@ from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.load import load_dataset, load_labelled
 from molequi.datasets.places import find_data
 from molequi.datasets.report import LabelReport
+from molequi.datasets.settings import DataSettings
 from molequi.datasets.splits import file_split
 from molequi.errors import UserError
 from molequi.hamiltonian.evaluation import measure, measure_split
@@ -48,10 +49,10 @@ def evaluate(
     By property: {mae, rmse, max, r2, unit, count, baseline_mae}; by spread such as `forces_std`
     {coverage, rank_correlation, mean_spread, spread_of, unit, count}.
     data: frames, a labelled file, a data set such as `qm9`, or None for the data that the run
-    directory `model` was trained on. split: train, valid or test, of the run directory or else of
-    the file. plots: a folder to draw into, and for predictions.csv. progress: called with the
-    numbers of structures that are done, and of all. journal: a file for predictions until all are
-    there, with which the same call goes on after an interruption (RunInterruptedError).
+    directory `model` was trained on; a file may have the run's names and units. split: train, valid
+    or test, of the run directory or else of the file. plots: a folder to draw into, and for
+    predictions.csv. progress: called with the numbers of structures that are done, and of all.
+    journal: of predictions, with which the same call goes on (RunInterruptedError).
     Raises UserError where model and data have nothing in common.
     """
     if isinstance(model, MolecularModel):
@@ -139,14 +140,24 @@ def _evaluated(
 def _labelled(
     model: MolecularModel, data: str | os.PathLike[str] | None, run: RunDirectory | None
 ) -> LabelledSet:
+    settings = None if run is None else _settings(run)
     if data is not None:
-        return load_labelled(os.fspath(data), comparable_rows(model).values())
+        # A file beside the one that was trained on has the same names and units.
+        names = {} if settings is None else {"keys": settings.keys, "units": settings.units}
+        return load_labelled(os.fspath(data), comparable_rows(model).values(), **names)
     if run is None:
         raise UserError(
             "evaluate got no data; give a labelled file, or a run directory as the model"
         )
     config = make_config(run.read_settings(), str(run.config))
     return load_dataset(config.data, config.declared())
+
+
+def _settings(run: RunDirectory) -> DataSettings | None:
+    """Return what a run's config says of its data; None without a config."""
+    if not run.config.is_file():
+        return None
+    return make_config(run.read_settings(), str(run.config)).data
 
 
 def _part(splits: Mapping[str, Tensor], name: str) -> Tensor:

@@ -50,6 +50,24 @@ class Request:
             )
         return files[0]
 
+    def as_found(self, report: LabelReport) -> Request:
+        """Return the request for those targets that a file has by the names that labels may have.
+
+        report: of the file. A name of `keys` counts where the file has it, and the unit beside it.
+        """
+        present = {str(key).lower() for there in report.keys.values() for key in there}
+        keys = {name: key for name, key in self.keys.items() if key.lower() in present}
+        found = {row.name for row in report.rows} | set(keys)
+        targets = tuple(row for row in self.targets if row.name in found)
+        names = {row.name for row in targets}
+        with_units = names - (self.keys.keys() - keys.keys())
+        return dataclasses.replace(
+            self,
+            targets=targets,
+            keys={name: keys[name] for name in names & keys.keys()},
+            units={name: self.units[name] for name in with_units & self.units.keys()},
+        )
+
     def files(self) -> list[Path]:
         """Return all files. Raises UserError without a path, or for a pattern without any file."""
         if self.path is None:

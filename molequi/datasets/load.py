@@ -74,14 +74,24 @@ def _doubt(loaded: LabelledSet) -> None:
         )
 
 
-def load_labelled(source: str | Path, candidates: Iterable[Property]) -> LabelledSet:
+def load_labelled(
+    source: str | Path,
+    candidates: Iterable[Property],
+    *,
+    keys: Mapping[str, str] | None = None,
+    units: Mapping[str, str] | None = None,
+) -> LabelledSet:
     """Return those of the `candidates` that a file, or a set by its name, has as targets.
 
-    The parts are those that the source stores. Raises UserError where it has none of them.
+    The parts are those that the source stores. keys, units: target -> its name and its unit, for
+    files that have that name. Raises UserError where it has none of them.
     """
     spec, path = find_source(source)
     rows = tuple(candidates)
-    loaded = spec.load(Request(path, rows, is_strict=False))
+    request = Request(path, rows, is_strict=False)
+    if spec.has_free_names:
+        request = dataclasses.replace(request, keys=dict(keys or {}), units=dict(units or {}))
+    loaded = spec.load(request)
     if spec.is_own:
         refuse_coincident(loaded.frames)
     if not loaded.properties:

@@ -8,11 +8,16 @@ import math
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
+from ase.io import write
+from ase.units import Debye
 
 from molequi.datasets.making import make_frames
 from molequi.datasets.npz import save_npz
 from molequi.errors import UserError
 from molequi.evaluation import evaluate
+from molequi.experiments import fit
+from molequi.models.checkpoint import load_model
 from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata, TrainingRecord
 from molequi.properties import PROPERTIES, declare
@@ -207,3 +212,37 @@ def test_evaluation_refuses_elements_that_the_model_does_not_know(toy_frames):
     model = make_model([1, 6], ["energy"], n_channels=4)
     with pytest.raises(UserError, match="contain O, which this model does not know; it knows H C"):
         evaluate_frames(model, toy_frames(6))
+
+
+def test_files_have_the_names_and_units_of_the_run(tmp_path, toy_frames, toy_config):
+    """Beside mu in D stands a column called dipole that is none of the run's business."""
+    paths = [tmp_path / "learned.xyz", tmp_path / "new.xyz"]
+    parts = [toy_frames(24), toy_frames(9, seed=1)]
+    for path, frames in zip(paths, parts, strict=True):
+        structures = []
+        for k in range(len(frames)):
+            part = frames.subset(torch.tensor([k]))
+            atoms = Atoms(part.atomic_numbers.numpy(), part.positions.numpy())
+            mu = part.targets["dipole"][0].numpy() / Debye
+            atoms.info = {"energy": float(part.targets["energy"][0]), "mu": mu, "dipole": 0.0 * mu}
+            structures.append(atoms)
+        write(path, structures, format="extxyz")
+    data = {
+        "kind": "frames", "path": str(paths[0]), "targets": ["energy", "dipole"],
+        "keys": {"dipole": "mu"}, "units": {"dipole": "D"},
+    }  # fmt: skip
+    run = fit(toy_config(data=data, training={"weights": {"dipole": 1.0}}), tmp_path / "run")
+    found = evaluate(run, paths[1])["dipole"]
+    expected = evaluate(load_model(run / "model.safetensors"), parts[1])["dipole"]
+    assert found["mae"] == pytest.approx(expected["mae"], rel=1e-5)
+    zeros = dataclasses.replace(parts[1], targets={"dipole": 0.0 * parts[1].targets["dipole"]},
+                                properties={"dipole": PROPERTIES["dipole"]})  # fmt: skip
+    assert found["mae"] != pytest.approx(evaluate(run, zeros)["dipole"]["mae"], rel=1e-3)
+    # A file without that name is read by the names that everybody knows.
+    plain = tmp_path / "plain.xyz"
+    plain.write_text(
+        paths[1].read_text(encoding="utf-8").replace("mu=", "moment="), encoding="utf-8"
+    )
+    assert evaluate(run, plain)["dipole"]["mae"] == pytest.approx(
+        evaluate(run, zeros)["dipole"]["mae"], rel=1e-5
+    )

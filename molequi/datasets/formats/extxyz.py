@@ -115,14 +115,12 @@ class StructureFiles(DatasetSpec):
     def read(self, request: Request) -> LabelledSet:
         """Read one file after the other; see `read_frames`."""
         files = request.files()
-        targets = list(request.targets)
         if not request.is_strict:
-            names = {row.name for row in inspect_frames(files[0], targets).rows}
-            targets = [row for row in targets if row.name in names]
+            request = request.as_found(inspect_frames(files[0], request.targets))
         parts = [
             read_frames(
                 file,
-                targets=targets,
+                targets=list(request.targets),
                 keys=request.keys,
                 units=request.units,
                 add_hydrogens=request.add_hydrogens,

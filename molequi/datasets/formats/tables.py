@@ -256,13 +256,12 @@ class Table(DatasetSpec):
 
     def read(self, request: Request) -> LabelledSet:
         """Read the file; see `read_table`."""
-        path, targets = request.file(), list(request.targets)
+        path = request.file()
         if not request.is_strict:
-            names = {row.name for row in inspect_table(path, targets).rows}
-            targets = [row for row in targets if row.name in names]
+            request = request.as_found(inspect_table(path, request.targets))
         return read_table(
             path,
-            targets,
+            list(request.targets),
             keys=request.keys,
             units=request.units,
             smiles=request.smiles,
