@@ -211,24 +211,15 @@ def atoms(settings: argparse.Namespace) -> None:
     dft.write_atoms(settings.work / "atoms.json")
 
 
-def jacobian(settings: argparse.Namespace) -> None:
-    """Compute how forces change along a displacement, for finished shards that have none yet."""
+def beside(settings: argparse.Namespace) -> None:
+    """Compute what a stage puts beside finished shards, for those that have none yet."""
     import teacher_aimnet as aimnet  # noqa: PLC0415
-    import teacher_pieces as beside  # noqa: PLC0415
+    import teacher_pieces as pieces  # noqa: PLC0415
 
+    make = {"jacobian": aimnet.jacobian_columns, "pieces": pieces.piece_labels}[settings.stage]
     teacher = aimnet.Teacher(molecules.package_file("Auto3D", TEACHER_FILE))
-    sources, folder = finished(settings), settings.work / "jacobian"
-    beside.add_to_shards(teacher, sources, folder, settings.seed, aimnet.jacobian_columns)
-
-
-def pieces(settings: argparse.Namespace) -> None:
-    """Compute the molecules of complexes, each alone, for finished shards that have none yet."""
-    import teacher_aimnet as aimnet  # noqa: PLC0415
-    import teacher_pieces as beside  # noqa: PLC0415
-
-    teacher = aimnet.Teacher(molecules.package_file("Auto3D", TEACHER_FILE))
-    sources, folder = finished(settings), settings.work / "pieces"
-    beside.add_to_shards(teacher, sources, folder, settings.seed, beside.piece_labels)
+    folder = settings.work / settings.stage
+    pieces.add_to_shards(teacher, finished(settings), folder, settings.seed, make)
 
 
 def assemble(settings: argparse.Namespace) -> None:
@@ -268,8 +259,8 @@ STAGES = {
     "tiny": label_tiny,
     "check": check,
     "atoms": atoms,
-    "jacobian": jacobian,
-    "pieces": pieces,
+    "jacobian": beside,
+    "pieces": beside,
     "assemble": assemble,
 }
 
