@@ -42,10 +42,24 @@ def missing_energies(graph: AtomGraph) -> torch.Tensor:
 
 
 def complete(arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int]:
-    """Add what the teacher lacks to `energy` and `forces` of frames; returns also their number."""
+    """Add what is missing to `energy`, `forces` and `alone`; returns also the number of frames."""
     energies, forces = missing(arrays["z"], arrays["pos"], arrays["n_atoms"])
     changed = {"energy": arrays["energy"] + energies, "forces": arrays["forces"] + forces}
+    if "alone" in arrays:
+        changed["alone"] = arrays["alone"] + missing_alone(arrays)
     return arrays | changed, int((energies != 0.0).sum())
+
+
+def missing_alone(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Return what the teacher lacks of the molecules of complexes, each alone: (B,), eV."""
+    frame = np.repeat(np.arange(len(arrays["n_atoms"])), arrays["n_atoms"])
+    atoms = np.flatnonzero(~np.isnan(arrays["alone"])[frame])
+    # The atoms of a molecule follow each other.
+    owner = np.column_stack([frame[atoms], arrays["pieces"][atoms, 0]])
+    first = np.flatnonzero(np.diff(owner, axis=0, prepend=-1.0).any(axis=1))
+    counts = np.diff(first, append=len(atoms))
+    energies, _ = missing(arrays["z"][atoms], arrays["pos"][atoms], counts)
+    return np.bincount(frame[atoms][first], weights=energies, minlength=len(arrays["n_atoms"]))
 
 
 def missing(z: np.ndarray, pos: np.ndarray, n_atoms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -682,6 +682,7 @@ def test_molecules_of_a_complex_are_labelled_alone(tmp_path: Path) -> None:
     assert [len(part) for part in parts] == [3, 6, 7]
     arrays = flat([len(part) for part in parts])
     arrays |= {"z": np.concatenate(parts), "name": np.array(names), "charge": np.zeros(3, int)}
+    arrays["energy"] = np.array([0.0, 6.0, 7.0])
     asked = []
 
     class Counting:
@@ -746,3 +747,29 @@ def test_dispersion_that_the_teacher_lacks_is_added() -> None:
 
     slope = (energy(1e-4) - energy(-1e-4)) / 2e-4
     np.testing.assert_allclose(found["forces"][1], [-slope, 0.0, 0.0], atol=1e-6)
+
+    # Beside itself, far away, and alone it lacks the same; of a frame of one piece nothing is told.
+    pair = np.concatenate([arrays["pos"][:7], arrays["pos"][:7] + [40.0, 0.0, 0.0]])
+    beside = {
+        "z": np.concatenate([arrays["z"], arrays["z"][:7], arrays["z"][:7]]),
+        "pos": np.concatenate([arrays["pos"], pair]),
+        "n_atoms": np.array([7, 5, 14]),
+        "energy": np.zeros(3),
+        "forces": np.zeros((26, 3)),
+        "alone": np.array([np.nan, np.nan, 0.0]),
+        "pieces": np.concatenate([np.full((12, 2), np.nan), np.eye(2).repeat(7, 0)]),
+    }
+    found, _ = completion.complete(beside)
+    np.testing.assert_allclose(found["alone"][2], -2 * 0.1021268, atol=1e-6)
+    np.testing.assert_allclose(found["energy"][2] - found["alone"][2], 0.0, atol=1e-6)
+    assert np.isnan(found["alone"][:2]).all()
+
+
+def test_molecules_that_share_electrons_are_told_by_coulombs_law() -> None:
+    """Charges of +1 and -1 at 7 Å attract each other by 14.39964 / 7 eV."""
+    beside = recipe("teacher_pieces")
+    alone = [SimpleNamespace(energy=1.0, charges=np.array([q])) for q in (1.0, -1.0)]
+    for distance, more, shared in ((7.0, 0.0, False), (7.0, -0.4, True), (3.0, -0.4, False)):
+        pos = np.array([[0.0, 0.0, 0.0], [distance, 0.0, 0.0]])
+        energy = 2.0 - 14.39964 / distance + more
+        assert beside.is_shared(pos, np.array([0, 1]), energy, alone) == shared
