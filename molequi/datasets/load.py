@@ -101,7 +101,9 @@ def load_labelled(
 
 
 def _spec(settings: DataSettings) -> DatasetSpec:
-    if settings.kind is not None:
+    # Arrays are no structure file, but a kind of their own.
+    is_arrays = settings.kind == "frames" and str(settings.path).endswith(".npz")
+    if settings.kind is not None and not is_arrays:
         return get_dataset(settings.kind)
     if settings.path is None:
         raise UserError("data has neither kind nor path; name the file with data.path=FILE")

@@ -83,6 +83,16 @@ def test_config_without_a_kind_looks_at_the_file() -> None:
         load_dataset(DataSettings.model_validate({"targets": "gap"}))
 
 
+def test_arrays_are_recognised_where_structure_files_are_expected(tmp_path: Path) -> None:
+    """As with `molequi train extxyz data.path=FILE.npz`."""
+    path = str(find_data("qm9_sample"))
+    fields = {"path": path, "targets": "gap", "limit": 20, "kind": "frames"}
+    assert len(load_dataset(DataSettings.model_validate(fields)).frames) == 20
+    np.savez(tmp_path / "a.npz", weights=np.zeros(3))
+    with pytest.raises(UserError, match="is an npz of no known kind; it has weights"):
+        load_dataset(DataSettings.model_validate({**fields, "path": str(tmp_path / "a.npz")}))
+
+
 def test_unknown_kinds_name_the_nearest() -> None:
     with pytest.raises(UserError, match=r"data.kind is 'rosenfled'; did you mean 'rosenfeld'\?"):
         load_config("qm9", ["data.kind=rosenfled"])

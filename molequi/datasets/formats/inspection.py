@@ -12,7 +12,7 @@ import ase
 from molequi.datasets.contacts import refuse_coincident
 from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.formats.database_units import stated_units
-from molequi.datasets.formats.labels import find_labels
+from molequi.datasets.formats.labels import VIRIALS, find_labels
 from molequi.datasets.formats.unit_checks import suspicious_units
 from molequi.datasets.formats.values import present_keys
 from molequi.datasets.outliers import outliers
@@ -100,7 +100,8 @@ def _plausible_rows(
     rows: list[Property] = []
     taken: set[str] = set()
     for row in candidates:
-        mine = (names & {row.name.lower(), *row.aliases}) - taken
+        known = {row.name.lower(), *row.aliases} | (VIRIALS if row.name == "stress" else set())
+        mine = (names & known) - taken
         if mine:
             rows.append(row)
             taken |= mine

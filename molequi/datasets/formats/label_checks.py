@@ -109,6 +109,17 @@ def gaps(row: Property, values: Mapping[int, np.ndarray], n_frames: int) -> list
     return warnings
 
 
+def holes(row: Property, values: Mapping[int, np.ndarray]) -> list[str]:
+    """Warn of labels of which some numbers, not all, are missing: NaN in the file."""
+    found = [i for i, v in values.items() if np.isnan(v).any() and not np.isnan(v).all()]
+    if not found:
+        return []
+    return [
+        f"{row.name}: some numbers of {len(found)} of {len(values)} labels are NaN, the first in "
+        f"frame {found[0]}; they do not count"
+    ]
+
+
 def missing_label(
     row: Property,
     wanted: str | None,

@@ -15,6 +15,7 @@ from molequi.datasets.formats.label_checks import (
     Source,
     ambiguities,
     gaps,
+    holes,
     missing_label,
     refuse_impossible,
     unlabel_constrained,
@@ -67,6 +68,7 @@ def find_labels(
         refuse_impossible(row, chosen.values)
         factor = _factor(row, chosen, units)
         values = {index: value * factor for index, value in chosen.values.items()}
+        warnings += holes(row, values)
         if row.name == "stress":
             warnings += _doubts(structures, row, chosen, units)
         elif row.name == "forces":

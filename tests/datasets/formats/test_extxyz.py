@@ -339,6 +339,22 @@ def test_inspect_finds_everything(tmp_path: Path, labelled) -> None:
     assert inspect_frames(tmp_path / "b.xyz").rows == ()
 
 
+def test_inspect_offers_virials_and_tells_holes(tmp_path: Path) -> None:
+    (tmp_path / "a.xyz").write_text(
+        '2\nLattice="10 0 0 0 10 0 0 0 10" Properties=species:S:1:pos:R:3:forces:R:3 '
+        'virial="3 0 0 0 2 0 0 0 1" pbc="T T T"\n'
+        "H 0 0 0 0.1 nan 0\nH 0 0 0.74 0 0 0\n"
+    )
+    report = inspect_frames(tmp_path / "a.xyz")
+    found = {row.name: row for row in report.rows}
+    assert set(found) == {"forces", "stress"}
+    assert (found["stress"].key, found["stress"].unit) == ("virial", "eV")
+    assert any("forces: some numbers of 1 of 1 labels are NaN" in w for w in report.warnings)
+    frames = read_frames(tmp_path / "a.xyz", targets=["stress"]).frames
+    stress = frames.targets["stress"][0].diagonal().tolist()
+    assert stress == pytest.approx([-0.003, -0.002, -0.001])
+
+
 def test_agrees_with_ase(checkout: Path) -> None:
     path = checkout / "data" / "samples" / "ethanol.extxyz.gz"
     frames = read_frames(path, targets=["energy", "forces"]).frames
