@@ -17,6 +17,8 @@ Stages, each goes on where it was stopped; files lie in --work:
   arenes     the same of arenes with few substituents, `catalogue_arenes.tsv`
   tiny       shards of the smallest molecules and ions, their complexes with small molecules, and
              halogen bonds, `catalogue_tiny.tsv`; after `arenes`, whose halides it takes as well
+  complexes  shards of many complexes of all kinds, few frames of each, and of ions of the smallest
+             molecules, `catalogue_tiny_ions.tsv`; after `tiny`
   check      labels of small frames against PySCF at the teacher's own level: `checks.jsonl`
   atoms      energies of the isolated atoms by PySCF: `atoms.json`
   jacobian   how forces change along a displacement of every seventh frame: `jacobian/00000.npz`
@@ -39,6 +41,7 @@ import logging
 import os
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -51,6 +54,7 @@ PACKAGES = ("auto3d", "molsets", "qc-b3db", "qm9pack", "rdkit", "torch", "numpy"
 TEACHER_FILE = "models/aimnet2_wb97m_ens_f.jpt"
 # Numbers of their first shards.
 FIRST_STACKS, FIRST_ARENES, FIRST_TINY, FIRST_LARGE = 80000, 85000, 86000, 90000
+FIRST_COMPLEXES = 95000
 LEVEL = "ωB97M-D3(BJ)/def2-TZVPP, by four AIMNet2 networks (Auto3D 2.3.1)"
 
 
@@ -129,6 +133,42 @@ def read_arenes(settings: argparse.Namespace, reserved: identity.Reserved) -> li
 def label_tiny(settings: argparse.Namespace) -> None:
     """Make --tiny shards of the smallest molecules, their complexes, and halogen bonds."""
     import teacher_shards as shards  # noqa: PLC0415
+
+    found = read_tiny(settings)
+    plan = shards.make_tiny_plan(found.entries, found.halides, found.kept_out, settings.seed)
+    make_shards(settings, plan, range(FIRST_TINY, FIRST_TINY + settings.tiny))
+
+
+def label_complexes(settings: argparse.Namespace) -> None:
+    """Make --complexes shards of many complexes of all kinds."""
+    import teacher_ions as ions  # noqa: PLC0415
+    import teacher_shards as shards  # noqa: PLC0415
+
+    found, entries = read_tiny(settings), molecules.read(settings.work / "catalogue.tsv")
+    path = settings.work / "catalogue_tiny_ions.tsv"
+    if not path.exists():
+        neutral = [e for e in found.entries if e.category in ("tiny", "partner")]
+        neutral += [e for e in entries if e.category == "qm9"]
+        molecules.write(ions.build(neutral, found.entries, found.kept_out), path)
+    small = found.entries + molecules.read(path)
+    reserved, seed = found.kept_out[0], settings.seed
+    plan = shards.make_complex_plan(
+        shards.make_arene_plan(entries, read_arenes(settings, reserved), reserved),
+        shards.make_tiny_plan(small, found.halides, found.kept_out, seed),
+    )
+    make_shards(settings, plan, range(FIRST_COMPLEXES, FIRST_COMPLEXES + settings.complexes))
+
+
+class Tiny(NamedTuple):
+    """The smallest molecules, where further halides are found, and what is kept out."""
+
+    entries: list[molecules.Entry]
+    halides: list[molecules.Entry]
+    kept_out: tuple[identity.Reserved, frozenset[identity.Composition]]
+
+
+def read_tiny(settings: argparse.Namespace) -> Tiny:
+    """Read the catalogue of the smallest molecules; write it where there is none."""
     import teacher_tiny as tiny  # noqa: PLC0415
 
     reserved, ions = make_catalogue(settings), identity.read_ions(settings.suites)
@@ -138,8 +178,7 @@ def label_tiny(settings: argparse.Namespace) -> None:
     halogens = {f"element_{x}" for x in tiny.tables.HALOGENS}
     others = molecules.read(settings.work / "catalogue.tsv")
     others = [e for e in others if e.category in halogens] + read_arenes(settings, reserved)
-    plan = shards.make_tiny_plan(molecules.read(path), others, (reserved, ions), settings.seed)
-    make_shards(settings, plan, range(FIRST_TINY, FIRST_TINY + settings.tiny))
+    return Tiny(molecules.read(path), others, (reserved, ions))
 
 
 def make_shards(settings: argparse.Namespace, plan: tuple, numbers: range) -> None:
@@ -257,6 +296,7 @@ STAGES = {
     "stacks": label_stacks,
     "arenes": label_arenes,
     "tiny": label_tiny,
+    "complexes": label_complexes,
     "check": check,
     "atoms": atoms,
     "jacobian": beside,
@@ -279,6 +319,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--stacks", type=int, default=20, help="shards of stacks")
     parser.add_argument("--arenes", type=int, default=20, help="shards of arenes")
     parser.add_argument("--tiny", type=int, default=12, help="shards of the smallest molecules")
+    parser.add_argument("--complexes", type=int, default=56, help="shards of many complexes")
     parser.add_argument("--checks", type=int, default=50, help="labels to compare with PySCF")
     parser.add_argument("--most-atoms", type=int, default=12, help="largest frame to compare")
     parser.add_argument("--seed", type=int, default=20260112)

@@ -13,7 +13,7 @@ from teacher_shards import CATEGORIES
 
 LOG = logging.getLogger("teacher")
 PARTS = ("train", "valid", "test")
-REACTIVE = ("tiny", "tiny_complex")
+REACTIVE = ("tiny", "tiny_complex", "tiny_pair")
 SIZES = ((1, 10), (11, 24), (25, 40), (41, 60), (61, 100))
 Arrays = dict[str, np.ndarray]
 

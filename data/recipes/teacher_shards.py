@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 import teacher_aimnet as aimnet
-import teacher_fragments as tables
+import teacher_complexes as complexes
 import teacher_geometries as geometries
 import teacher_identity as identity
 import teacher_tiny as tiny
-from rdkit import Chem
+from teacher_complexes import Pools
 from teacher_molecules import Entry
 
 LOG = logging.getLogger("teacher")
@@ -37,22 +37,25 @@ LARGE_QUOTA = {"large": 20}
 STACKS = {"stack": 60}
 # One shard of arenes face to face, with small organic molecules among them.
 ARENES = {"arene": 60}
+# One shard of complexes of all kinds, most of them of other molecules than in those above.
+MANY = {"dimer": 24, "stack": 6, "arene": 8, "ionic": 5, "ion_beside": 18}
+MOST_OF_MANY, DYNAMICS_OF_MANY = 5, 0.12
 CATEGORIES = (
-    *QUOTA, *COMPLEXES, *LARGE_QUOTA, *STACKS, *ARENES, *tiny.QUOTA, *tiny.COMPLEXES,
+    *QUOTA, *COMPLEXES, *LARGE_QUOTA, *STACKS, *ARENES, *tiny.QUOTA, *tiny.COMPLEXES, "ion_beside",
+    "tiny_pair",
 )  # fmt: skip
 RELAX_STEPS, DYNAMICS_STEPS, DYNAMICS_SHARE = 16, 48, 0.33
 DYNAMICS_KEPT = (12, 24, 36, 48)
-MOST_ATOMS, MOST_DRAWS = 64, 200
-Pools = dict[tuple[str, int], list[Entry]]
 # What is made in another way than by `teacher_geometries`.
-ASSEMBLERS = dict.fromkeys(tiny.COMPLEXES, tiny.assemble)
-DISPLACEMENTS = dict.fromkeys((*tiny.QUOTA, *tiny.COMPLEXES), tiny.displacements)
+ASSEMBLERS = dict.fromkeys((*tiny.COMPLEXES, *tiny.MANY), tiny.assemble)
+DISPLACEMENTS = dict.fromkeys((*tiny.QUOTA, *tiny.COMPLEXES, *tiny.MANY), tiny.displacements)
 
 
 class Plan(NamedTuple):
     """What shards are made of: how many of each category, entries in a fixed order, partners.
 
-    ions: compositions of which no charged frame may be, nor a part of one.
+    ions: compositions of which no charged frame may be, nor a part of one. dynamics: the share of
+    starts that move. most_frames: of one start. beside: whose starts are in the same shards.
     """
 
     quota: dict[str, int]
@@ -61,6 +64,9 @@ class Plan(NamedTuple):
     pools: Pools
     reserved: identity.Reserved
     ions: frozenset[identity.Composition] = frozenset()
+    dynamics: float = DYNAMICS_SHARE
+    most_frames: int | None = None
+    beside: tuple["Plan", ...] = ()
 
 
 def shuffled(entries: list[Entry], quota: dict[str, int], seed: int) -> dict[str, list[Entry]]:
@@ -75,7 +81,8 @@ def shuffled(entries: list[Entry], quota: dict[str, int], seed: int) -> dict[str
 
 def make_plan(entries: list[Entry], reserved: identity.Reserved, seed: int) -> Plan:
     """Plan shards of all categories."""
-    return Plan(QUOTA, COMPLEXES, shuffled(entries, QUOTA, seed), make_pools(entries), reserved)
+    pools = complexes.make_pools(entries)
+    return Plan(QUOTA, COMPLEXES, shuffled(entries, QUOTA, seed), pools, reserved)
 
 
 def make_large_plan(entries: list[Entry], reserved: identity.Reserved, seed: int) -> Plan:
@@ -85,28 +92,14 @@ def make_large_plan(entries: list[Entry], reserved: identity.Reserved, seed: int
 
 
 def make_stack_plan(entries: list[Entry], reserved: identity.Reserved, seed: int) -> Plan:
-    """Plan shards of stacks: what makes dispersion between molecules, of which dimers show little.
-
-    Pools: `ring`, neutral molecules with an aromatic ring, up to 30 atoms; `small` and `tiny`.
-    """
+    """Plan shards of stacks: dispersion between molecules, of which dimers show little."""
     del seed  # partners are drawn shard by shard
-    pools = make_pools(entries)
-    for entry in entries:
-        is_small = entry.charge == 0 and entry.n_atoms <= 30
-        if is_small and any(a.GetIsAromatic() for a in Chem.MolFromSmiles(entry.smiles).GetAtoms()):
-            pools.setdefault(("ring", entry.part), []).append(entry)
-    return Plan({}, STACKS, {}, pools, reserved)
+    return Plan({}, STACKS, {}, complexes.make_pools(entries), reserved)
 
 
 def make_arene_plan(entries: list[Entry], arenes: list[Entry], reserved: identity.Reserved) -> Plan:
-    """Plan shards of arenes, beside each other and beside `plain` molecules: QM9's and common."""
-    pools = make_pools(entries)
-    for entry in entries:
-        if entry.charge == 0 and entry.n_atoms <= 22 and entry.category in ("qm9", "common"):
-            pools.setdefault(("plain", entry.part), []).append(entry)
-    for entry in arenes:
-        pools.setdefault(("arene", entry.part), []).append(entry)
-    return Plan({}, ARENES, {}, pools, reserved)
+    """Plan shards of arenes, beside each other and beside molecules of QM9 and common ones."""
+    return Plan({}, ARENES, {}, complexes.make_pools(entries, arenes), reserved)
 
 
 def make_tiny_plan(
@@ -123,116 +116,19 @@ def make_tiny_plan(
     return Plan(tiny.QUOTA, tiny.COMPLEXES, orders, pools, *kept_out)
 
 
-def make_pools(entries: list[Entry]) -> Pools:
-    """Group possible partners of complexes by kind and part.
+def make_complex_plan(plain: Plan, small: Plan) -> Plan:
+    """Plan shards of many complexes, few frames of each: what interaction energies are learned by.
 
-    tiny: up to three heavy atoms, all in part 0, which may stand beside any other molecule.
+    plain: of `make_arene_plan`, which has all pools; small: of `make_tiny_plan`.
     """
-    pools: Pools = {}
-    solvents = {identity.constitution(s) for s in tables.SOLVENTS}
-    for entry in entries:
-        kinds = []
-        if entry.category in ("ion", "drug_ion") and entry.n_atoms <= 30 and entry.charge:
-            kinds.append("cation" if entry.charge > 0 else "anion")
-        elif entry.charge == 0:
-            if entry.category == "common" and identity.constitution(entry.smiles) in solvents:
-                kinds.append("solvent")
-            if entry.n_atoms <= 22 and entry.category.startswith(("qm9", "common", "element")):
-                kinds.append("small")
-            if entry.category in ("drug", "known_drug", "peptide") and entry.n_atoms <= 46:
-                kinds.append("large")
-        if entry.n_atoms <= 12 and Chem.MolFromSmiles(entry.smiles).GetNumHeavyAtoms() <= 3:
-            kinds.append("tiny" if entry.charge == 0 else "tiny_ion")
-        for kind in kinds:
-            pools.setdefault((kind, entry.part), []).append(entry)
-    return pools
-
-
-def draw(pools: Pools, kind: str, part: int, rng: np.random.Generator) -> Entry:
-    """Draw a partner of a kind; a tiny one where the part has none of that kind."""
-    pool = pools.get((kind, part)) or pools[("tiny", identity.TRAIN)]
-    return pool[rng.integers(len(pool))]
-
-
-def water(pools: Pools) -> Entry:
-    """Return water's entry."""
-    return next(e for e in pools[("solvent", identity.TRAIN)] if e.smiles == "O")
-
-
-def draw_dimer(pools: Pools, part: int, rng: np.random.Generator) -> list[Entry]:
-    """Draw two neutral molecules, water among them in three of ten."""
-    first = draw(
-        pools, str(rng.choice(["solvent", "small", "large"], p=[0.35, 0.45, 0.2])), part, rng
+    many = small._replace(quota={}, complexes=tiny.MANY)
+    return plain._replace(
+        complexes=MANY,
+        ions=small.ions,
+        dynamics=DYNAMICS_OF_MANY,
+        most_frames=MOST_OF_MANY,
+        beside=(many,),
     )
-    choice = rng.random()
-    if choice < 0.3:
-        return [first, water(pools)]
-    kind = "solvent" if choice < 0.6 else "small"
-    return [first, draw(pools, kind, part, rng)]
-
-
-def draw_ionic(pools: Pools, part: int, rng: np.random.Generator) -> list[Entry]:
-    """Draw an ion pair (half), an ion beside a neutral molecule, or ions of one sign (a tenth)."""
-    first = str(rng.choice(["cation", "anion"]))
-    other = "anion" if first == "cation" else "cation"
-    kind = str(
-        rng.choice([other, "solvent", "small", "water", first], p=[0.5, 0.15, 0.1, 0.15, 0.1])
-    )
-    second = water(pools) if kind == "water" else draw(pools, kind, part, rng)
-    return [draw(pools, first, part, rng), second]
-
-
-def draw_cluster(pools: Pools, part: int, rng: np.random.Generator) -> list[Entry]:
-    """Draw water (3 to 10), a solute or ion in water, or a mixture of small molecules."""
-    style = rng.choice(["water", "solute", "ion", "mixture"], p=[0.3, 0.3, 0.2, 0.2])
-    if style == "water" and part == identity.TRAIN:
-        return [water(pools)] * int(rng.integers(3, 11))
-    if style == "mixture":
-        n = int(rng.integers(3, 6))
-        return [draw(pools, "small" if k == 0 else "solvent", part, rng) for k in range(n)]
-    kind = str(
-        rng.choice(["cation", "anion"]) if style == "ion" else rng.choice(["small", "large"])
-    )
-    return [draw(pools, kind, part, rng)] + [water(pools)] * int(rng.integers(2, 7))
-
-
-def draw_stack(pools: Pools, part: int, rng: np.random.Generator) -> list[Entry]:
-    """Draw two molecules with flat rings (three of five), one and another, or two others."""
-    kinds = [("ring", "ring"), ("ring", "small"), ("small", "small")]
-    chosen = kinds[int(rng.choice(3, p=[0.6, 0.25, 0.15]))]
-    return [draw(pools, kind, part, rng) for kind in chosen]
-
-
-def draw_arenes(pools: Pools, part: int, rng: np.random.Generator) -> list[Entry]:
-    """Draw two arenes (more than half), an arene and a plain molecule, or two of these."""
-    kinds = [("arene", "arene"), ("arene", "plain"), ("plain", "plain")]
-    chosen = kinds[int(rng.choice(3, p=[0.55, 0.25, 0.2]))]
-    return [draw(pools, kind, part, rng) for kind in chosen]
-
-
-DRAWERS = {
-    "dimer": draw_dimer, "ionic": draw_ionic, "cluster": draw_cluster, "stack": draw_stack,
-    "arene": draw_arenes, "tiny_complex": tiny.draw_complex, "halogen": tiny.draw_halogen,
-}  # fmt: skip
-
-
-def is_met(partners: list[Entry], reserved: identity.Reserved) -> bool:
-    """Tell whether these molecules make up a system of the reference suites."""
-    graphs = [i.graph for e in partners for i in identity.identify_smiles(e.smiles)]
-    return tuple(sorted(graphs)) in reserved.complexes
-
-
-def draw_complex(plan: Plan, kind: str, rng: np.random.Generator) -> tuple[list[Entry], int]:
-    """Draw the molecules of a complex and its part; all but tiny molecules are of that part."""
-    while True:
-        part = int(rng.choice([identity.TRAIN, identity.VALID, identity.TEST], p=[0.9, 0.05, 0.05]))
-        for _ in range(MOST_DRAWS):  # a part of a small catalogue may hold nothing that fits
-            partners = DRAWERS[kind](plan.pools, part, rng)
-            n_atoms = sum(e.n_atoms for e in partners)
-            parts = {e.part for e in partners}
-            fits = part in parts and parts <= {part, identity.TRAIN} and n_atoms <= MOST_ATOMS
-            if fits and not is_met(partners, plan.reserved):
-                return partners, part
 
 
 def turn(order: list[Entry], shard: int, n: int, n_again: int) -> list[Entry]:
@@ -249,14 +145,17 @@ def starts(plan: Plan, shard: int, rng: np.random.Generator) -> list[geometries.
         chosen = turn(plan.orders[category], shard, n, n // 3 if category in TWICE else 0)
         jobs += [(category, [entry], entry.part) for entry in chosen]
     for kind, n in plan.complexes.items():
-        jobs += [(kind, *draw_complex(plan, kind, rng)) for _ in range(n)]
+        jobs += [
+            (kind, *complexes.draw_complex(plan.pools, plan.reserved, kind, rng)) for _ in range(n)
+        ]
     made = [
         ASSEMBLERS.get(category, geometries.assemble)(
             category, [(e.smiles, e.charge) for e in partners], part, rng
         )
         for category, partners, part in jobs
     ]
-    return [start for start in made if start is not None and is_labelled(start)]
+    found = [start for start in made if start is not None and is_labelled(start)]
+    return found + [start for other in plan.beside for start in starts(other, shard, rng)]
 
 
 def is_labelled(start: geometries.Start) -> bool:
@@ -277,7 +176,11 @@ def usable(start: geometries.Start, pos: np.ndarray) -> bool:
 
 
 def sample(
-    teacher: aimnet.Teacher, items: list[geometries.Start], rng: np.random.Generator
+    teacher: aimnet.Teacher,
+    items: list[geometries.Start],
+    rng: np.random.Generator,
+    *,
+    dynamics: float = DYNAMICS_SHARE,
 ) -> list[tuple[int, geometries.Geometry]]:
     """Make all geometries of a shard: (index of the start, geometry)."""
     network = int(rng.integers(len(teacher.networks)))
@@ -295,7 +198,7 @@ def sample(
     for i in good:
         displacements = DISPLACEMENTS.get(items[i].category, geometries.displacements)
         made += [(i, g) for g in displacements(items[i], relaxed[i], rng)]
-    moving = [i for i in good if rng.random() < DYNAMICS_SHARE]
+    moving = [i for i in good if rng.random() < dynamics]
     low = np.array([100.0 if items[i].fragment.max() else 300.0 for i in moving])
     high = np.array([400.0 if items[i].fragment.max() else 1000.0 for i in moving])
     temperatures = rng.uniform(low, high)
@@ -307,6 +210,30 @@ def sample(
         for i, p in zip(moving, kept, strict=True)
     ]
     return [(i, g) for i, g in made if usable(items[i], g.pos)]
+
+
+def few(
+    items: list[geometries.Start],
+    made: list[tuple[int, geometries.Geometry]],
+    most: int,
+    rng: np.random.Generator,
+) -> list[tuple[int, geometries.Geometry]]:
+    """Draw at most so many geometries of each start, a third as often those without a contact."""
+    chosen = []
+    for i, start in enumerate(items):
+        own = [geometry for k, geometry in made if k == i]
+        if not own:
+            continue
+        weights = np.array([1.0 if is_contact(start, g.pos) else 0.3 for g in own])
+        rows = rng.choice(len(own), min(most, len(own)), replace=False, p=weights / weights.sum())
+        chosen += [(i, own[row]) for row in rows]
+    return chosen
+
+
+def is_contact(start: geometries.Start, pos: np.ndarray) -> bool:
+    """Tell whether molecules come nearer to each other than 4.5 Å."""
+    apart = start.fragment[:, None] != start.fragment[None]
+    return bool((geometries.moves.distances(pos)[apart] < 4.5).any())
 
 
 def is_of_suite(
@@ -359,7 +286,9 @@ def make_shard(teacher: aimnet.Teacher, plan: Plan, shard: int, seed: int) -> di
     """Make and label shard number `shard`."""
     rng = np.random.default_rng([seed, 1000, shard])
     items = starts(plan, shard, rng)
-    made = sample(teacher, items, rng)
+    made = sample(teacher, items, rng, dynamics=plan.dynamics)
+    if plan.most_frames is not None:
+        made = few(items, made, plan.most_frames, rng)
     # Labels belong to the positions as they are stored, in float32.
     made = [(i, g._replace(pos=g.pos.astype(np.float32))) for i, g in made]
     made = [(i, g) for i, g in made if not is_of_suite(items[i], g.pos, plan.ions)]

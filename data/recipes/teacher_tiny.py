@@ -22,6 +22,8 @@ LOG = logging.getLogger("teacher")
 # Molecules of one shard, and complexes of one shard.
 QUOTA = {"tiny": 68}
 COMPLEXES = {"tiny_complex": 40, "halogen": 30}
+# Small complexes of one shard of many.
+MANY = {"tiny_pair": 22, "halogen": 8}
 MOST_HALIDE_ATOMS = 16
 # How often the smallest have their turn where others have one, by number of atoms.
 TURNS = {1: 5, 2: 5, 3: 2}
@@ -96,16 +98,19 @@ def order(entries: Iterable[Entry], seed: int) -> list[Entry]:
 def pools(entries: Iterable[Entry], others: Iterable[Entry]) -> Pools:
     """Group what complexes are made of, by kind and part.
 
-    Kinds: `tiny` (neutral), `anion`, `cation`, `monatomic` ions, `partner`,
-    `acceptor`, and for each halogen, such as `halide Br`, molecules where it is bound. `others` add
-    neutral halides of up to 16 atoms.
+    Kinds: `tiny` (neutral), `anion`, `cation`, these and made ones (`any anion`, `any cation`),
+    `monatomic` ions, `partner`, `acceptor`, and for each halogen, such as `halide Br`, molecules
+    where it is bound. `others` add neutral halides of up to 16 atoms.
     """
     found: Pools = {}
     for entry in entries:
         kinds = [entry.category]
-        if entry.category == "tiny" and entry.charge:
+        ion = "cation" if entry.charge > 0 else "anion"
+        if entry.category == "tiny_ion":
+            kinds = [f"any {ion}"]
+        elif entry.category == "tiny" and entry.charge:
             kinds = ["monatomic"] if entry.n_atoms == 1 else []
-            kinds.append("cation" if entry.charge > 0 else "anion")
+            kinds += [ion, f"any {ion}"]
         elif entry.category == "halide":
             kinds = halogens_of(entry)
         for kind in kinds:
@@ -141,6 +146,16 @@ def draw_complex(found: Pools, part: int, rng: np.random.Generator) -> list[Entr
     return [draw(found, kind, part, rng), draw(found, "partner", part, rng)]
 
 
+def draw_pair(found: Pools, part: int, rng: np.random.Generator) -> list[Entry]:
+    """Draw any ion (seven of ten) or a tiny molecule beside a small or tiny one, or two ions."""
+    kinds = ["monatomic", "any anion", "any cation", "tiny", "ions"]
+    kind = str(rng.choice(kinds, p=[0.1, 0.42, 0.2, 0.2, 0.08]))
+    if kind == "ions":
+        return [draw(found, "any cation", part, rng), draw(found, "any anion", part, rng)]
+    second = "partner" if rng.random() < 0.6 else "tiny"
+    return [draw(found, kind, part, rng), draw(found, second, part, rng)]
+
+
 def draw_halogen(found: Pools, part: int, rng: np.random.Generator) -> list[Entry]:
     """Draw a molecule with a halogen and an acceptor."""
     x = str(rng.choice(tables.HALOGENS, p=[0.1, 0.28, 0.31, 0.31]))
@@ -154,7 +169,7 @@ def assemble(
 
     The start of lowest Coulomb energy of six then, whose charges are those of `bond_charges`.
     """
-    is_drawn = category == "tiny_complex" and rng.random() < 0.75
+    is_drawn = category in ("tiny_complex", "tiny_pair") and rng.random() < 0.75
     made = [geometries.assemble(category, partners, part, rng) for _ in range(6 if is_drawn else 1)]
     found = [start for start in made if start is not None]
     return min(found, key=coulomb, default=None) if is_drawn else made[0]

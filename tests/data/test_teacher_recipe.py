@@ -37,6 +37,7 @@ tables = recipe("teacher_fragments")
 molecules = recipe("teacher_molecules")
 geometries = recipe("teacher_geometries")
 aimnet = recipe("teacher_aimnet")
+complexes = recipe("teacher_complexes")
 shards = recipe("teacher_shards")
 assembly = recipe("teacher_assemble")
 output = recipe("teacher_output")
@@ -149,8 +150,8 @@ def test_reserved_molecules_and_combinations_stay_out(suites: Path, tmp_path: Pa
     def entry(smiles: str) -> object:
         return molecules.Entry("common", smiles, 0, 0, 3)
 
-    assert shards.is_met([entry("O"), entry("c1ccccc1")], reserved)
-    assert not shards.is_met([entry("O"), entry("O")], reserved)
+    assert complexes.is_met([entry("O"), entry("c1ccccc1")], reserved)
+    assert not complexes.is_met([entry("O"), entry("O")], reserved)
 
 
 def test_sections_of_the_tables_are_read() -> None:
@@ -375,7 +376,7 @@ def test_complexes_are_of_one_part() -> None:
     rng = np.random.default_rng(0)
     parts = []
     for kind in ("dimer", "ionic", "cluster") * 60:
-        partners, part = shards.draw_complex(plan, kind, rng)
+        partners, part = complexes.draw_complex(plan.pools, plan.reserved, kind, rng)
         parts.append(part)
         assert part in {e.part for e in partners}
         for entry in partners:
@@ -549,6 +550,39 @@ def test_tiny_shards_hold_single_atoms_and_complexes(
         gaps = np.linalg.norm(pos[fragment == 0][:, None] - pos[fragment == 1], axis=-1)
         low, high = (2.4, 6.0) if kinds[row] == "halogen" else (1.3, 8.0)
         assert low - 0.1 < gaps.min() < high + 0.1
+
+
+def test_protons_move_where_a_closed_shell_is_left() -> None:
+    ions = recipe("teacher_ions")
+    assert set(ions.moved_protons("O")) == {"[OH-]", "[OH3+]"}
+    assert set(ions.moved_protons("CO")) == {"[CH2-]O", "C[O-]", "C[OH2+]"}
+    assert set(ions.moved_protons("N=O")) == {"[N-]=O", "[NH2+]=O", "N=[OH+]"}
+    assert set(ions.moved_protons("B")) == set()
+    assert set(ions.moved_protons("F[P](F)(F)(F)F")) == set()
+    assert set(ions.moved_protons("CCCCCC")) == set()  # too large
+
+
+def test_many_complexes_have_few_frames_each(
+    suites: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aimnet, "Teacher", LooseSprings)
+    monkeypatch.setattr(molecules, "package_file", lambda *_: Path())
+    monkeypatch.setattr(shards, "RELAX_STEPS", 7)
+    monkeypatch.setattr(shards, "MANY", dict.fromkeys(shards.MANY, 2))
+    monkeypatch.setattr(tiny, "MANY", dict.fromkeys(tiny.MANY, 3))
+    monkeypatch.setattr(tables, "ARENES", tables.ARENES[:1])
+    molecules.write(catalogue(), tmp_path / "catalogue.tsv")
+    settings = argparse.Namespace(work=tmp_path, suites=suites, reserved=None, complexes=1, seed=0)
+    teacher.label_complexes(settings)
+    made = molecules.read(tmp_path / "catalogue_tiny_ions.tsv")
+    assert {entry.category for entry in made} == {"tiny_ion"}
+    known = {e.smiles for e in molecules.read(tmp_path / "catalogue_tiny.tsv")}
+    assert not known & {entry.smiles for entry in made}
+    arrays = assembly.read_shards(teacher.finished(settings))
+    kinds = {shards.CATEGORIES[c] for c in arrays["category"]}
+    assert kinds == {*shards.MANY, *tiny.MANY}
+    assert np.bincount(arrays["start"]).max() == shards.MOST_OF_MANY
+    assert all(len(str(name).split(".")) == 2 for name in arrays["name"])
 
 
 def flat(n_atoms: list[int], **changed: object) -> dict[str, np.ndarray]:
