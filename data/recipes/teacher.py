@@ -20,6 +20,8 @@ Stages, each goes on where it was stopped; files lie in --work:
   complexes  shards of many complexes of all kinds, few frames of each, and of ions of the smallest
              molecules, `catalogue_tiny_ions.tsv`; after `tiny`
   check      labels of small frames against PySCF at the teacher's own level: `checks.jsonl`
+  check_interactions  the same of interaction energies of small complexes with an ion, at contacts
+             of all lengths: `interactions.jsonl`
   atoms      energies of the isolated atoms by PySCF: `atoms.json`
   jacobian   how forces change along a displacement of every seventh frame: `jacobian/00000.npz`
   pieces     energies of the molecules of complexes, each alone: `pieces/00000.npz`
@@ -45,8 +47,8 @@ from typing import NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
 import teacher_identity as identity
+import teacher_journal as journal
 import teacher_molecules as molecules
 
 LOG = logging.getLogger("teacher")
@@ -199,14 +201,8 @@ def make_shards(settings: argparse.Namespace, plan: tuple, numbers: range) -> No
         shards.save(path, arrays)
         seconds = time.monotonic() - begin
         line = {"shard": shard, "seconds": round(seconds, 1), **shards.summary(arrays)}
-        append(settings.work / "journal.jsonl", line)
+        journal.append(settings.work / "journal.jsonl", line)
         LOG.info("%s, %.1f frames/s", line, line["frames"] / seconds)
-
-
-def append(path: Path, line: dict[str, object]) -> None:
-    """Add a line of JSON to a journal."""
-    with path.open("a") as journal:
-        journal.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def finished(settings: argparse.Namespace) -> list[Path]:
@@ -216,31 +212,18 @@ def finished(settings: argparse.Namespace) -> list[Path]:
 
 def check(settings: argparse.Namespace) -> None:
     """Compare --checks labels of the first shards with PySCF, a line each in `checks.jsonl`."""
-    import teacher_assemble as assembly  # noqa: PLC0415
-    import teacher_dft as dft  # noqa: PLC0415
+    import teacher_checks as checks  # noqa: PLC0415
 
-    arrays = assembly.read_shards(finished(settings)[:4])
-    off = assembly.offsets(arrays["n_atoms"])
-    spread = assembly.per_frame(arrays["forces_std"], arrays["n_atoms"])
-    path = settings.work / "checks.jsonl"
-    done = [json.loads(x)["row"] for x in path.read_text().splitlines()] if path.exists() else []
-    rows = dft.choose_checks(spread, arrays["n_atoms"], settings.most_atoms, settings.checks)
-    for row in rows:
-        if row in done:
-            continue
-        atoms = slice(off[row], off[row + 1])
-        z, pos = arrays["z"][atoms].astype(int), arrays["pos"][atoms].astype(np.float64)
-        charge, forces = int(arrays["charge"][row]), arrays["forces"][atoms]
-        try:
-            found = dft.check(z, pos, charge, float(arrays["energy"][row]), forces)
-        except RuntimeError as error:
-            LOG.warning("row %d: %s", row, error)
-            continue
-        name, sampler = str(arrays["name"][row]), assembly.SAMPLERS[arrays["sampler"][row]]
-        known = {"row": int(row), "name": name, "sampler": sampler, "spread": float(spread[row])}
-        known["energy_std"] = float(arrays["energy_std"][row])
-        append(path, known | found)
-        LOG.info("%s", known | found)
+    checks.frames(finished(settings)[:4], settings.work / "checks.jsonl", settings)
+
+
+def check_interactions(settings: argparse.Namespace) -> None:
+    """Compare --checks interaction energies with PySCF, a line each in `interactions.jsonl`."""
+    import teacher_aimnet as aimnet  # noqa: PLC0415
+    import teacher_checks as checks  # noqa: PLC0415
+
+    teacher = aimnet.Teacher(molecules.package_file("Auto3D", TEACHER_FILE))
+    checks.interactions(finished(settings), settings.work / "interactions.jsonl", settings, teacher)
 
 
 def atoms(settings: argparse.Namespace) -> None:
@@ -298,6 +281,7 @@ STAGES = {
     "tiny": label_tiny,
     "complexes": label_complexes,
     "check": check,
+    "check_interactions": check_interactions,
     "atoms": atoms,
     "jacobian": beside,
     "pieces": beside,

@@ -54,15 +54,31 @@ def dispersion(z: np.ndarray, pos: np.ndarray) -> tuple[float, np.ndarray]:
 
 def single_point(z: np.ndarray, pos: np.ndarray, charge: int) -> tuple[float, np.ndarray]:
     """Return energy and forces (n, 3) of a closed shell, by density fitting."""
-    method = field(z, pos, charge, 0, grid=3).density_fit()
-    energy = method.kernel()
-    if not method.converged:
-        raise RuntimeError(f"the field of {len(z)} atoms did not converge")
+    method = converged(z, pos, charge)
     gradient = method.nuc_grad_method()
     gradient.grid_response = False
     forces = -gradient.kernel() * units.Hartree / units.Bohr
     pair_energy, pair_forces = dispersion(z, pos)
-    return float(energy) * units.Hartree + pair_energy, forces + pair_forces
+    return float(method.e_tot) * units.Hartree + pair_energy, forces + pair_forces
+
+
+def energy(z: np.ndarray, pos: np.ndarray, charge: int) -> float:
+    """Return the energy of a closed shell, by density fitting."""
+    return float(converged(z, pos, charge).e_tot) * units.Hartree + dispersion(z, pos)[0]
+
+
+def converged(z: np.ndarray, pos: np.ndarray, charge: int) -> dft.rks.RKS:
+    """Return the self-consistent field of a closed shell. Raises RuntimeError where there is none.
+
+    Where the first attempt fails, by Newton's method.
+    """
+    method = field(z, pos, charge, 0, grid=3).density_fit()
+    method.kernel()
+    if not method.converged:
+        method = method.newton().run()
+    if not method.converged:
+        raise RuntimeError(f"the field of {len(z)} atoms did not converge")
+    return method
 
 
 def atom_energy(symbol: str) -> float:

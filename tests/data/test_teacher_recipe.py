@@ -751,6 +751,33 @@ def test_checks_cover_the_range_of_spreads() -> None:
     assert len(dft.choose_checks(spread, n_atoms, 12, 200)) == 50
 
 
+def test_interactions_of_pairs_with_an_ion_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Energies of -N² eV for N atoms: two of 5 and 1 interact by -10 eV, of 3 and 1 by -6 eV."""
+    checks = recipe("teacher_checks")
+    names = ("O", "[NH4+].[Cl-]", "O.O", "[Cl-].O", "[NH4+].[Cl-]")
+    parts = [[z for one in checks.molecules_of(name) for z in one[0]] for name in names]
+    arrays = flat([len(part) for part in parts])
+    arrays |= {"z": np.concatenate(parts), "name": np.array(names)}
+    monkeypatch.setattr(checks.assembly, "read_shards", lambda _: arrays)
+    monkeypatch.setattr(checks.dft, "energy", lambda z, *_: -float(len(z) ** 2))
+
+    class Squares:
+        def label(self, structures: list) -> list:
+            return [SimpleNamespace(energy=-2.0 * len(s.z) ** 2) for s in structures]
+
+    settings = argparse.Namespace(checks=9, most_atoms=6)
+    path = tmp_path / "interactions.jsonl"
+    checks.interactions([], path, settings, Squares())
+    checks.interactions([], path, settings, Squares())  # goes on where it was stopped
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["row"] for line in lines] == [1, 3, 4]
+    exact = np.array([-10.0, -6.0, -10.0]) * checks.KCAL
+    np.testing.assert_allclose([line["exact"] for line in lines], exact, atol=1e-3)
+    np.testing.assert_allclose([line["teacher"] for line in lines], 2 * exact, atol=1e-3)
+
+
 def test_dispersion_and_functional_are_the_teachers() -> None:
     dft = recipe("teacher_dft")
     energy, forces = dft.single_point(np.array([1, 1]), np.array([[0, 0, 0], [0, 0, 0.75]]), 0)
