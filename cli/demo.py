@@ -32,11 +32,11 @@ def demo(
     Predict, relax, vibrations, dynamics, train a property model, check, and a page to look at all
     of it. Takes about three minutes.
     """
-    from molequi.runtime.files import check_output
+    from molequi.runtime.folders import check_folder
     from molequi.runtime.locks import locked
     from molequi.runtime.resources import data_path
 
-    check_output(output, overwrite=overwrite)
+    check_folder(output, overwrite=overwrite)
     output.mkdir(exist_ok=True)
     started = time.monotonic()
     with locked(output):

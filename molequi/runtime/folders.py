@@ -8,8 +8,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from molequi.errors import UserError
 from molequi.runtime.files import check_output, flush, temporary_beside
 from molequi.runtime.locks import locked, refuse_locked
+
+# What the files of outputs end in: a folder of such a name was meant to be a file.
+_OF_FILES = frozenset(
+    ".csv .db .extxyz .gz .html .json .npz .pdf .png .pt .safetensors .traj .txt .xyz .yaml".split()
+)
+
+
+def check_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Return the path of a folder that may be written.
+
+    Raises UserError as `refuse_file_name` and `check_output`.
+    """
+    refuse_file_name(path)
+    return check_output(path, overwrite=overwrite)
+
+
+def refuse_file_name(path: str | os.PathLike[str]) -> None:
+    """Raise UserError for a name that only a file would have, unless such a folder is there."""
+    path = Path(path)
+    if path.suffix.lower() in _OF_FILES and not path.is_dir():
+        raise UserError(
+            f"the output {path} is to be a folder, of several files; give a name without "
+            f"{path.suffix}"
+        )
 
 
 @contextmanager
@@ -17,12 +42,11 @@ def folder_by_rename(path: str | os.PathLike[str], *, overwrite: bool = False) -
     """Yield a new folder beside `path` to write to, and give it that name when the block ends well.
 
     Where `path` is a folder with files already, which needs `overwrite`, the new ones move there
-    one after the other, and the others stay. Raises UserError as `check_output`, and where
+    one after the other, and the others stay. Raises UserError as `check_folder`, and where
     another command writes there, at the beginning and, where something has come up meanwhile, at
     the end.
     """
-    path = Path(path)
-    check_output(path, overwrite=overwrite)
+    path = check_folder(path, overwrite=overwrite)
     refuse_locked(path)
     with temporary_beside(path) as temporary:
         temporary.mkdir()

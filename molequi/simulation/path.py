@@ -22,7 +22,7 @@ from ase.mep import NEB
 from molequi.errors import UserError
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
-from molequi.runtime.files import check_output
+from molequi.runtime.folders import check_folder
 from molequi.runtime.journal import LineJournal, journal_path, may_replace
 from molequi.simulation.band import Progress, settle
 from molequi.simulation.calculator import Calculator
@@ -94,7 +94,7 @@ def find_path(
     """
     settings = settings or PathSettings()
     if output is not None:
-        check_output(output, overwrite=may_replace(Path(output), overwrite=overwrite))
+        check_folder(output, overwrite=may_replace(Path(output), overwrite=overwrite))
     calculator = as_calculator(model, dtype=torch.float64)
     first, last = first_atoms(a), first_atoms(b)
     matched = _put_in_order(first, last, match_atoms=settings.match_atoms)

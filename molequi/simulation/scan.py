@@ -16,8 +16,7 @@ from ase.io.extxyz import write_xyz
 
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
-from molequi.runtime.files import check_output
-from molequi.runtime.folders import folder_by_rename
+from molequi.runtime.folders import check_folder, folder_by_rename
 from molequi.runtime.journal import journal_path, may_replace
 from molequi.runtime.plain import json_text
 from molequi.simulation.calculator import Calculator
@@ -51,7 +50,7 @@ def run_scan(
     less lowest), labels.
     """
     if output is not None:
-        check_output(output, overwrite=may_replace(Path(output), overwrite=overwrite))
+        check_folder(output, overwrite=may_replace(Path(output), overwrite=overwrite))
     atoms = first_atoms(structure)
     atoms.calc = calculator = as_calculator(model)
     coordinate = _coordinate_of(settings, atoms)

@@ -16,7 +16,7 @@ from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import frozen_model
 from molequi.prediction.records import level_text
-from molequi.runtime.files import check_output
+from molequi.runtime.folders import check_folder
 from molequi.simulation.bands import Bands, Spectrum
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.conformers import conformer_pool
@@ -99,7 +99,7 @@ def spectrum(
     """
     settings, bands = settings or SpectrumSettings(), bands or Bands()
     if output is not None:
-        check_output(output, overwrite=overwrite)
+        check_folder(output, overwrite=overwrite)
     read = next(iter(read_inputs(one_structure(structure))))
     atoms, calculator = _vibrating(read), as_calculator(model, dtype=torch.float64)
     scattering = _optics(optics, calculator) if settings.kind == "raman" else None

@@ -19,8 +19,7 @@ from ase.io.extxyz import write_xyz
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.prediction.records import labelled_atoms
-from molequi.runtime.files import check_output
-from molequi.runtime.folders import folder_by_rename
+from molequi.runtime.folders import check_folder, folder_by_rename
 from molequi.runtime.plain import json_text
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.films import displacement, write_films
@@ -53,7 +52,7 @@ def vibrations(
     """
     check_state(temperature, pressure, symmetry_number)
     if output is not None:
-        check_output(output, overwrite=overwrite)
+        check_folder(output, overwrite=overwrite)
     atoms = first_atoms(structure)
     calculator = as_calculator(model, dtype=torch.float64)
     found = harmonic(atoms, calculator, relax_first=relax_first, fmax=fmax)

@@ -11,6 +11,7 @@ from typing import Any
 
 from molequi.errors import UserError
 from molequi.runtime.files import is_temporary, write_text
+from molequi.runtime.folders import refuse_file_name
 from molequi.runtime.gate import reading
 from molequi.runtime.locks import locked, refuse_locked
 from molequi.settings import (
@@ -143,6 +144,7 @@ class RunDirectory:
     def _refuse_occupied(self, *, overwrite: bool) -> None:
         if self.path.is_file():
             raise UserError(f"the output {self.path} is a file; give the name of a folder")
+        refuse_file_name(self.path)
         if self.path.is_dir() and not overwrite and not self.has_just_begun():
             raise UserError(
                 f"the output {self.path} is not empty; --resume goes on with the run there, "

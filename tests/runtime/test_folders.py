@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from molequi.errors import UserError
-from molequi.runtime.folders import folder_by_rename
+from molequi.runtime.folders import check_folder, folder_by_rename
 
 
 def write(folder: Path, text: str) -> None:
@@ -32,6 +32,16 @@ def test_all_files_appear_at_once(tmp_path: Path, exists: bool) -> None:
         assert found(path) == {}
         assert path.exists() == exists
     assert found(tmp_path) == {"new/a": "1", "new/inner/b": "1"}
+
+
+@pytest.mark.parametrize("name", ["x.json", "water.XYZ", "model.safetensors"])
+def test_names_of_files_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=f"{name} is to be a folder"):
+        check_folder(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / name).mkdir()  # somebody's own
+    assert check_folder(tmp_path / name) == tmp_path / name
+    assert check_folder(tmp_path / "version1.0") == tmp_path / "version1.0"
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
