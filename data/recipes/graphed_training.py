@@ -44,6 +44,7 @@ from molequi.datasets.sampler import mix_seed
 from molequi.errors import NotConvergedError, UserError
 from molequi.models.checkpoint import save_model
 from molequi.models.molecular import MolecularModel
+from molequi.properties import get_property
 from molequi.runtime.device import as_device
 from molequi.training.calibration import Held, calibrate, without_calibration
 from molequi.training.config import Config, load_config
@@ -77,6 +78,12 @@ class Prepared(NamedTuple):
 def prepare(source: str, overrides: Sequence[str]) -> Prepared:
     """Read a config and its data, and make the starting point: the beginning of `fit_frames`."""
     config = load_config(source, overrides)
+    beside = [row.name for row in map(get_property, config.data.targets) if row.along]
+    if beside:
+        raise UserError(
+            f"captured training computes each structure alone; leave {', '.join(beside)} out of "
+            "data.targets, for `molequi train` to go on with"
+        )
     dataset = load_dataset(config.data, config.declared())
     frames = choose_labels(dataset.frames, dataset.splits, config.data.targets)
     config, frames = with_total_charge(config, frames)

@@ -386,6 +386,7 @@ def test_a_run_writes_a_model_that_predicts(tmp_path, monkeypatch) -> None:
     [
         ("training.optimizer=adamw", "optimizer=soap"),
         ("model.charges=flows training.weights={}", "equilibrated"),
+        ("data.targets=[energy,forces,interaction_energy]", "leave interaction_energy out"),
     ],
 )
 def test_what_cannot_be_captured_is_refused(
