@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import os
 import sys
@@ -38,6 +39,7 @@ from molequi.cli import (
 )
 from molequi.cli.exits import ExitCode, explain
 from molequi.cli.output import say, start_logging
+from molequi.errors import UserError
 
 app = typer.Typer(
     name="molequi",
@@ -106,6 +108,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     debug = "--debug" in arguments
     try:
+        _refuse_empty(arguments)
         code = app(
             [argument for argument in arguments if argument != "--debug"],
             prog_name="molequi",
@@ -121,6 +124,19 @@ def run(arguments: Sequence[str]) -> int:
         if text:
             say(text)
     return int(code or ExitCode.DONE)
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Raise UserError for an empty argument: of a shell variable that is not set, most often.
+
+    As a path it would be the current folder.
+    """
+    for before, argument in itertools.pairwise(["", *arguments]):
+        if argument.startswith("--") and argument.endswith("="):
+            raise UserError(f"{argument.removesuffix('=')} is empty; give a value, or leave it out")
+        if not argument:
+            what = before if before.startswith("-") else "an argument"
+            raise UserError(f"{what} is empty; give a value, or leave it out")
 
 
 def main() -> None:

@@ -39,10 +39,10 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "structures",
-        "formats text sheets counting headings sniff piped symbols electrons atoms radicals bare "
-        "hydrogens doubts keys comments notation cif typed xyz pdb mol2 programs gaussian cip "
-        "open_stereo fragments molecules sdf csv_files structure batching readers inputs writers "
-        "mirror_images perception",
+        "formats text sheets counting headings symbols electrons atoms radicals bare "
+        "hydrogens doubts keys comments notation cif typed xyz pdb mol2 programs gaussian orca "
+        "sniff piped cip open_stereo fragments molecules sdf csv_files structure batching readers "
+        "inputs writers mirror_images perception",
     ),
     ("", "keys overrides settings"),
     (

@@ -21,6 +21,12 @@ from typing import NoReturn
 from molequi.errors import UserError
 
 
+def refuse_nameless(path: Path) -> None:
+    """Raise UserError for the path of an output that ends in no name: `.`, `..` or `/`."""
+    if path.name in ("", ".."):
+        raise UserError(f"the output {path} is no name for what is written; give one")
+
+
 def check_output(
     path: str | os.PathLike[str],
     *,
@@ -29,10 +35,11 @@ def check_output(
 ) -> Path:
     """Return the path of an output that may be written.
 
-    Raises UserError where a non-empty file or folder is in the way and `overwrite` is not set, or
-    where the parent folder is missing.
+    Raises UserError where a non-empty file or folder is in the way and `overwrite` is not set,
+    where the parent folder is missing, and for `.`, `..` and `/`.
     """
     path = Path(path)
+    refuse_nameless(path)
     if not path.parent.is_dir():
         raise UserError(
             f"the folder {path.parent} of the output {path.name} does not exist; make it first or "

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from molequi.errors import UserError
+from molequi.runtime.files import refuse_nameless
 from molequi.runtime.locks import lock
 from molequi.runtime.plain import parse_json
 
@@ -21,7 +22,8 @@ _SUM = "crc32"
 
 
 def journal_path(output: Path) -> Path:
-    """Return the place of an output's journal, beside it."""
+    """Return the place of an output's journal, beside it. Raises UserError for one without name."""
+    refuse_nameless(output)
     return output.with_name(f"{output.name}.journal")
 
 

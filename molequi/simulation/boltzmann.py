@@ -52,7 +52,7 @@ def predict_means(
     relative_energy (eV) and values; or source, index and error. Raises UserError where the model
     has nothing with a mean.
     """
-    if not temperature > 0:
+    if not 0 < temperature < np.inf:
         raise UserError(f"temperature is {temperature} K; it must be positive, 298.15 is usual")
     if output is not None and check_writable(output, overwrite=overwrite).suffix != ".json":
         raise UserError(f"the output {output} of means over conformers is a .json file")

@@ -32,7 +32,7 @@ _BOTH = re.compile(
 )
 _PAIR = re.compile(r"\s*([+-]?\d+)[\s,;]+(\d+)\s*|\s*([+-]\d+)[\s,;]+(\d+)(?![\d.]).*")
 _SPECIES = re.compile(
-    r"(?i)\b(di|tri)?(anion|cation)s?(ic)?\b|\b(de)?protonated\b|\bradical\b"
+    r"(?i)\b(mono|di|tri)?(anion|cation)s?(ic)?\b|\b(de)?protonated\b|\bradical\b"
     r"|\b(doublet|triplet|quartet|quintet)\b"
 )
 _SIGNED = re.compile(r"\s*([+-]\d+|\d+[+-])\s*")

@@ -187,7 +187,8 @@ def _stated(
         source = f"{key}={value}"
         if key in MAIN_KEYS:
             source = str(info.get(f"{what}_source", source))
-        yield Statement(_convert(value, f"{what} {value!r} ({key})", convert), source)
+        shown = value.item() if isinstance(value, np.generic | np.ndarray) else value
+        yield Statement(_convert(value, f"{what} {shown!r} ({key})", convert), source)
 
 
 def _convert(value: object, wanted: str, convert: Callable[[float], int]) -> int:

@@ -18,6 +18,7 @@ Format = Literal[
     "pdb",
     "mol2",
     "gaussian",
+    "orca",
     "table",
     "npz",
     "json",

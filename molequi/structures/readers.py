@@ -27,11 +27,12 @@ from molequi.structures.cif import crystal_faults
 from molequi.structures.csv_files import piped_lines, table_lines, table_structures
 from molequi.structures.doubts import doubts_of, missing_hydrogens
 from molequi.structures.electrons import SOURCE_KEYS
-from molequi.structures.formats import UNREADABLE, Format, format_of, open_binary
+from molequi.structures.formats import UNREADABLE, Format, format_of, open_binary, suffix_of
 from molequi.structures.gaussian import gaussian_inputs
 from molequi.structures.hydrogens import with_hydrogens
 from molequi.structures.mol2 import mol2_molecules
 from molequi.structures.molecules import atoms_from_smiles
+from molequi.structures.orca import is_orca_input, orca_inputs
 from molequi.structures.pdb import pdb_models
 from molequi.structures.piped import Piped, standard_input
 from molequi.structures.programs import (
@@ -147,6 +148,8 @@ def _records(
             ".traj .db, also .gz), or --smiles TEXT"
         )
     kind = format_of(path)
+    if suffix_of(path) == ".inp" and is_orca_input(_text_of(path)):
+        kind = "orca"
     if kind in _LINES or kind == "sdf":
         try:
             with open_binary(path) as handle:
@@ -206,6 +209,7 @@ _LINES: dict[Format, Callable[[Iterator[str]], Iterator[ase.Atoms | str]]] = {
     "pdb": pdb_models,
     "mol2": mol2_molecules,
     "gaussian": gaussian_inputs,
+    "orca": orca_inputs,
     "smiles": _smiles_lines,
 }
 
@@ -281,7 +285,12 @@ def _completed_by(atoms: ase.Atoms, path: Path, kind: str, printed: str) -> str 
 
 def _program_text(path: Path, kind: str) -> str:
     """Return the text of a program's file that may state charge and spin; else nothing."""
-    if not states_electrons(kind) or path.stat().st_size > _LARGEST_TEXT:
+    return _text_of(path) if states_electrons(kind) else ""
+
+
+def _text_of(path: Path) -> str:
+    """Return the text of a file; nothing of a very large one."""
+    if path.stat().st_size > _LARGEST_TEXT:
         return ""
     with open_binary(path) as handle:
         return decode(handle.read())

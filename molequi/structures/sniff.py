@@ -7,6 +7,7 @@ import re
 from molequi.errors import UserError
 from molequi.structures.formats import Format
 from molequi.structures.headings import is_heading
+from molequi.structures.orca import GEOMETRY_OF_ORCA
 
 _PDB = re.compile(r"(?m)^(ATOM  |HETATM)[ \d]{5}")
 _GAUSSIAN = re.compile(r"(?m)^\s*#\S*\s*\S+.*\n\s*\n.*\n\s*\n\s*-?\d+[ ,]+\d+\s*$")
@@ -16,14 +17,15 @@ _MARKS: tuple[tuple[re.Pattern[str], Format], ...] = (
     (re.compile(r"(?m)^M  END|^M  V30 |V[23]000\s*$"), "sdf"),
     (_PDB, "pdb"),
     (_GAUSSIAN, "gaussian"),
+    (GEOMETRY_OF_ORCA, "orca"),
 )
 
 
 def sniff(text: str) -> Format:
-    """Tell XYZ, SDF, MOL2, PDB, Gaussian's input and tables by what they contain; else SMILES.
+    """Tell XYZ, SDF, MOL2, PDB, inputs of Gaussian and ORCA, and tables by what they contain.
 
-    Raises UserError for a text that has coordinates, but none of these formats: its lines are no
-    SMILES.
+    Else SMILES. Raises UserError for a text that has coordinates, but none of these formats: its
+    lines are no SMILES.
     """
     lines = text.strip("\n\t \r").splitlines()
     if lines and lines[0].strip().isdecimal():
@@ -37,7 +39,8 @@ def sniff(text: str) -> Format:
         if len(_NUMBERS.findall(line)) >= 3:
             raise UserError(
                 f"standard input, line {number}: {line.strip()[:40]!r} is no SMILES; standard "
-                "input may be XYZ, SDF, MOL2, PDB, a Gaussian input, a table whose heading names "
-                "its column of SMILES, or SMILES, one per line; give other formats as a file"
+                "input may be XYZ, SDF, MOL2, PDB, an input of Gaussian or ORCA, a table whose "
+                "heading names its column of SMILES, or SMILES, one per line; give other formats "
+                "as a file"
             )
     return "smiles"

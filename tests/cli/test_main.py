@@ -39,6 +39,11 @@ def one_line(result: object) -> str:
         (["train", "nosuchconfig"], "nosuchconfig"),
         (["models", "nosuchmodel"], "nosuchmodel"),
         (["embed", "a.xyz"], "--output"),
+        (["relax", "--smiles", "O", "-o", ""], "-o is empty; give a value"),
+        (["train", "qm9_sample", "--output="], "--output is empty; give a value"),
+        (["predict", ""], "an argument is empty"),
+        (["relax", "--smiles", "O", "-o", "."], "the output . is no name"),
+        (["vibrations", "--smiles", "O", "-o", ".", "--overwrite"], "the output . is no name"),
     ],
 )
 def test_wrong_usage_is_one_line_and_2(molequi, arguments, expected):

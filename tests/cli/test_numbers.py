@@ -17,6 +17,7 @@ SHOW = ("config", "show", "extxyz")
         (("predict", "--smiles", "C", "--seed", LONG), "--seed"),
         (("md", "--smiles", "C", "--steps", "1", "--timestep", "inf"), "timestep is inf"),
         (("md", "--smiles", "C", "--steps", "1", "--temperature", "nan"), "temperature"),
+        (("predict", "--smiles", "C", "--conformers", "2", "--temperature", "inf"), "inf K"),
         (("relax", "--smiles", "C", "--fmax", "nan"), "fmax is nan"),
         (("predict", "--smiles", "C", "--charge", "²"), "--charge"),
         (("label", "--smiles", "C", "--rows", "0:1"), "--rows 0:1 counts"),

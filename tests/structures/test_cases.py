@@ -94,6 +94,20 @@ CASES = {
     "point charges": Case(
         "a.gjf", gaussian("hf charge", OH, rest="\n3.0 0.0 0.0 -1.0\n"), "point charges", 0
     ),
+    "ORCA": Case("a.inp", f"! HF Opt\n* xyz -1 1\n{OH}*\n", "the ORCA input", -1, 1),
+    "ORCA in bohr": Case("a.inp", f"! HF Bohrs\n*xyz -1 1\n{BOHR}*\n", "bohr, as the input", -1, 1),
+    "ORCA, fragments": Case(
+        "a.inp", "!HF\n* XYZ -1 1 # ion\nO(1) 0 0 0\n\nH(2) 0 0 0.96\n*\n", "the ORCA input", -1, 1
+    ),
+    "ORCA, another file": Case("a.inp", "! HF\n* xyzfile -1 1 oh.xyz\n", "that of oh.xyz"),
+    "ORCA, point charges": Case(
+        "a.inp", f"! HF\n* xyz -1 1\n{OH}Q -0.8 0 0 3\n*\n", "'Q -0.8 0 0 3' in the geometry"
+    ),
+    "ORCA, no end": Case("a.inp", f"! HF\n* xyz -1 1\n{OH}", "has no end"),
+    "ORCA, coords": Case("a.inp", "! HF\n%coords\n CTyp xyz\nend\n", "geometry in %coords"),
+    "ORCA, internal": Case("a.inp", "! HF\n* int 0 1\nO 0 0 0 0 0 0\n*\n", "internal coordinates"),
+    "charge of a half": Case("a.xyz", f"2\ncharge=0.5\n{OH}", "charge 0.5 (charge) is not a whole"),
+    "monoanion": Case("a.xyz", f"2\nmonoanion of water\n{OH}", "speaks of 'monoanion'", 0),
     "MOL2 in a crystal": Case(
         "a.mol2", MOL2.format("-1.3", "@<TRIPOS>CRYSIN\n9 9 9 90 90 90 19 1\n"), "CRYSIN", -1, 1
     ),

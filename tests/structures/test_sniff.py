@@ -15,6 +15,7 @@ TEXTS = {
     "sdf": "\n     RDKit          3D\n\n" + Chem.MolToMolBlock(WATER).split("\n", 3)[3],
     "pdb": "REMARK\nATOM      1  O   HOH A   1       0.000   0.000   0.118  1.00\n",
     "mol2": "#\n@<TRIPOS>MOLECULE\na\n@<TRIPOS>ATOM\n1 O 0 0 0 O.3\n",
+    "orca": "! HF def2-SVP\n* xyz 0 1\nO 0.0 0.0 0.0\n*\n",
     "gaussian": "# hf\n\ntitle\n\n0 1\nO 0.0 0.0 0.0\n\n",
     "table": "id;Canonical SMILES;x\n1;CCO;0.1 0.2 0.3\n",
     "smiles": "CCO ethanol\nC1=CC=CC=C1\t1.5 2.5\n# a comment\n",
