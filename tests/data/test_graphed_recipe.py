@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from molequi import load, train
 from molequi.datasets.making import make_frames
 from molequi.datasets.npz import save_npz
 from molequi.datasets.sampler import TrainingBatch
@@ -379,6 +380,30 @@ def test_a_run_writes_a_model_that_predicts(tmp_path, monkeypatch) -> None:
     again = start_model(config, frames).model.state_dict()
     name = "backbone.embedding"
     assert torch.equal(again[name], model.state_dict()[name])
+
+
+def test_the_mean_of_a_run_and_its_beginning(tmp_path, monkeypatch, capsys) -> None:
+    module = recipe("mean_weights")
+    monkeypatch.chdir(tmp_path)
+    write_files(tmp_path)
+    for name, words in (("a", ["training.epochs=1"]), ("b", ["training.epochs=2", "init=a"])):
+        train("graphed.yaml", words, output=name)
+    first, second = (load(name).state_dict() for name in "ab")
+    for share in (0.25, 1.0):
+        arguments = ["b", "frames.npz", "a", "--share", str(share)]
+        monkeypatch.setattr(sys, "argv", ["mean_weights", *arguments])
+        module.main()
+        model, weight = load("b"), "backbone.embedding"
+        expected = (1 - share) * first[weight] + share * second[weight]
+        torch.testing.assert_close(model.state_dict()[weight], expected)
+        assert all(head.is_calibrated for head in doubt_heads(model).values())
+    # The whole share of the run is what the run ended with, kept beside it, calibration and all.
+    assert load("b/trained.safetensors").state_dict().keys() == second.keys()
+    torch.testing.assert_close(model.state_dict(), second)
+    monkeypatch.setattr(sys, "argv", ["mean_weights", "b", "frames.npz", "organic"])
+    with pytest.raises(SystemExit):
+        module.main()
+    assert "different networks" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
