@@ -61,17 +61,7 @@ def _molecule(job: str) -> ase.Atoms:
             f"the geometry of the ORCA input is {whose} (* {kind}); give an .xyz file, with "
             f"--charge {charge}"
         )
-    rows = []
-    for line in lines:
-        if line.startswith("*"):
-            break
-        if line:
-            rows.append(_atom(line))
-    else:
-        raise UserError("the geometry of the ORCA input has no end; write a line with *")
-    if not rows:
-        raise UserError("the geometry of the ORCA input has no atoms")
-    elements, positions = zip(*rows, strict=True)
+    elements, positions = zip(*map(_atom, _block(lines)), strict=True)
     scale = units.Bohr if _BOHR.search(job) else 1.0
     atoms = ase.Atoms([element.number for element in elements], np.array(positions) * scale)
     set_isotopes(atoms, [element.isotope for element in elements])
@@ -79,6 +69,20 @@ def _molecule(job: str) -> ase.Atoms:
     if scale != 1.0:
         atoms.info["reading"] = "coordinates in bohr, as the input says, became Å"
     return atoms
+
+
+def _block(lines: Iterator[str]) -> list[str]:
+    """Return the lines up to that with *. Raises UserError where it or all atoms are missing."""
+    rows = []
+    for line in lines:
+        if line.startswith("*"):
+            break
+        rows.append(line)
+    else:
+        raise UserError("the geometry of the ORCA input has no end; write a line with *")
+    if not any(rows):
+        raise UserError("the geometry of the ORCA input has no atoms")
+    return list(filter(None, rows))
 
 
 def _atom(line: str) -> tuple[Element, tuple[float, ...]]:

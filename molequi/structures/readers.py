@@ -147,9 +147,7 @@ def _records(
             f"{no_file(path)}; give a structure file (.xyz .sdf .mol2 .smi .csv .xlsx .pdb .cif "
             ".traj .db, also .gz), or --smiles TEXT"
         )
-    kind = format_of(path)
-    if suffix_of(path) == ".inp" and is_orca_input(_text_of(path)):
-        kind = "orca"
+    kind = _kind_of(path)
     if kind in _LINES or kind == "sdf":
         try:
             with open_binary(path) as handle:
@@ -162,6 +160,12 @@ def _records(
         yield from table_structures(table_lines(path), seed)
     else:
         yield from _any_format(path)
+
+
+def _kind_of(path: Path) -> Format:
+    """Tell the format by the name, and by the text where several programs share a suffix."""
+    is_orca = suffix_of(path) == ".inp" and is_orca_input(_text_of(path))
+    return "orca" if is_orca else format_of(path)
 
 
 def _piped(

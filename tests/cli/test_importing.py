@@ -149,7 +149,7 @@ def test_existing_output_is_kept(molequi, original, interpreter):
     assert load_model(output).backbone.architecture == "mace"
 
 
-@pytest.mark.parametrize("text", ["", "0", "1,,2", "two", "-1", "100", "1.5", "²"])
+@pytest.mark.parametrize("text", [" ", "0", "1,,2", "two", "-1", "100", "1.5", "²"])
 def test_multiplicities_that_are_none(text, molequi, original, interpreter):
     result = molequi("import", original, "--python", interpreter, "--multiplicities", text)
     refused(result, original.parent, "must be numbers 2S + 1 from 1 to 99")

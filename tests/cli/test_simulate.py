@@ -241,7 +241,7 @@ def test_a_signal_keeps_frames_that_can_be_read_and_continued(
 
 @pytest.mark.parametrize("command", ["predict", "md", "relax", "vibrations"])
 def test_unknown_elements_are_refused_whatever_is_allowed(molequi, tiny_model, tmp_path, command):
-    output = tmp_path / "out.xyz"
+    output = tmp_path / ("out" if command == "vibrations" else "out.xyz")
     result = molequi(
         command, "--smiles", "CCl", "--model", tiny_model, "--unsafe", "--output", output
     )
