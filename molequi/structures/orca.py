@@ -35,12 +35,7 @@ def orca_inputs(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
 
     A job without a geometry of its own takes that of the job before, which comes once.
     """
-    jobs = [
-        job
-        for job in _JOB.split("".join(lines))
-        if GEOMETRY_OF_ORCA.search(job) or _COORDS.search(job)
-    ]
-    for job in jobs:
+    for job in filter(is_orca_input, _JOB.split("".join(lines))):
         try:
             with reading("the ORCA input", "molecule"):
                 yield _molecule(job)

@@ -525,16 +525,22 @@ def test_bonds_are_scanned_in_turn() -> None:
     assert tiny.bond_scan(z[:1], pos[:1], bonds[:0], 4, np.random.default_rng(0)) == []
 
 
-def test_tiny_shards_hold_single_atoms_and_complexes(
-    suites: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def loose_springs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Springs in the place of the teacher, a short way down, and a small catalogue."""
     monkeypatch.setattr(aimnet, "Teacher", LooseSprings)
     monkeypatch.setattr(molecules, "package_file", lambda *_: Path())
     monkeypatch.setattr(shards, "RELAX_STEPS", 7)
-    monkeypatch.setattr(tiny, "QUOTA", {"tiny": 40})
-    monkeypatch.setattr(tiny, "COMPLEXES", {"tiny_complex": 6, "halogen": 6})
     monkeypatch.setattr(tables, "ARENES", tables.ARENES[:1])
     molecules.write(catalogue(), tmp_path / "catalogue.tsv")
+
+
+@pytest.mark.usefixtures("loose_springs")
+def test_tiny_shards_hold_single_atoms_and_complexes(
+    suites: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny, "QUOTA", {"tiny": 40})
+    monkeypatch.setattr(tiny, "COMPLEXES", {"tiny_complex": 6, "halogen": 6})
     settings = argparse.Namespace(work=tmp_path, suites=suites, reserved=None, tiny=1, seed=0)
     teacher.label_tiny(settings)
     assert [p.name for p in teacher.finished(settings)] == ["86000.npz"]
@@ -562,16 +568,12 @@ def test_protons_move_where_a_closed_shell_is_left() -> None:
     assert set(ions.moved_protons("CCCCCC")) == set()  # too large
 
 
+@pytest.mark.usefixtures("loose_springs")
 def test_many_complexes_have_few_frames_each(
     suites: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aimnet, "Teacher", LooseSprings)
-    monkeypatch.setattr(molecules, "package_file", lambda *_: Path())
-    monkeypatch.setattr(shards, "RELAX_STEPS", 7)
     monkeypatch.setattr(shards, "MANY", dict.fromkeys(shards.MANY, 2))
     monkeypatch.setattr(tiny, "MANY", dict.fromkeys(tiny.MANY, 3))
-    monkeypatch.setattr(tables, "ARENES", tables.ARENES[:1])
-    molecules.write(catalogue(), tmp_path / "catalogue.tsv")
     settings = argparse.Namespace(work=tmp_path, suites=suites, reserved=None, complexes=1, seed=0)
     teacher.label_complexes(settings)
     made = molecules.read(tmp_path / "catalogue_tiny_ions.tsv")
