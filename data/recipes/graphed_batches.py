@@ -37,13 +37,15 @@ class PaddedBatch(NamedTuple):
     """A batch of one shape, of which the last molecule is the filling.
 
     graph: its edge pointers leave the filling's edges out. edges: of the graph. first, second:
-    (P,), the atoms of each pair of a molecule. targets: by name; NaN for the filling.
+    (P,), the atoms of each pair of a molecule. whole: of each molecule the place of that which it
+    is a piece of, its own where it is none. targets: by name; NaN for the filling.
     """
 
     graph: AtomGraph
     edges: Edges
     first: Tensor
     second: Tensor
+    whole: Tensor
     targets: dict[str, Tensor]
 
 
@@ -78,14 +80,24 @@ class Slots(NamedTuple):
 class PackedFrames:
     """Open molecules and their labels on one device, with their edges and pairs.
 
-    cutoff: Å. Number `nothing` is a structure of no atoms.
+    cutoff: Å. back: (B,), how many structures before each stands that which it is a piece of, 0
+    for what is no piece; pieces follow their structure. Number `nothing` is a structure of no
+    atoms.
     Raises UserError for periodic structures and for displaced ones.
     """
 
-    def __init__(self, frames: Frames, cutoff: float, device: torch.device | str) -> None:
+    def __init__(
+        self,
+        frames: Frames,
+        cutoff: float,
+        device: torch.device | str,
+        back: Tensor | None = None,
+    ) -> None:
         _refuse(frames)
         self.nothing, self.n_atoms, self.device = len(frames), frames.n_atoms, torch.device(device)
-        edges = _edges(frames, cutoff)
+        self.back = torch.zeros_like(self.n_atoms) if back is None else back
+        self._back = self._put(_with_zero(self.back))
+        edges = _edges(frames, cutoff, self.device)
         pairs = torch.triu_indices(*[int(self.n_atoms.max())] * 2, 1)
         # By the second atom: then the pairs of a smaller molecule are the first ones of a larger.
         pairs = pairs[:, pairs[1].argsort(stable=True)]
@@ -108,17 +120,25 @@ class PackedFrames:
 
     def size_for(self, n_molecules: int) -> Size:
         """Return a shape for about so many structures, and for the largest one at least."""
-        mean, most = self.counts.double().mean(0).tolist(), self.counts.amax(0).tolist()
+        # A structure and its pieces stand in one batch.
+        whole = torch.arange(self.nothing) - self.back
+        together = torch.zeros_like(self.counts).index_add(0, whole, self.counts)
+        mean, most = self.counts.double().mean(0).tolist(), together.amax(0).tolist()
         atoms, edges, pairs = (
             max(round(n_molecules * x * more), y)
             for x, y, more in zip(mean, most, (_ATOMS_MORE, _EDGES_MORE, _PAIRS_MORE), strict=True)
         )
-        molecules = round(n_molecules * _MOLECULES_MORE)
-        return Size(max(molecules, 1), atoms + _FILLING, max(edges, 1), max(pairs, 1))
+        molecules = max(round(n_molecules * _MOLECULES_MORE), 1 + int(self.back.max()))
+        return Size(molecules, atoms + _FILLING, max(edges, 1), max(pairs, 1))
 
     def plan(self, order: Tensor, size: Size) -> Tensor:
-        """Return the structures of each batch, as many as fit in this order: (batches, B)."""
+        """Return the structures of each batch, as many as fit in this order: (batches, B).
+
+        order: of what is no piece; the pieces of a structure follow it.
+        """
         room = (size.atoms - _FILLING, size.edges, size.pairs)
+        order = self._with_pieces(order)
+        is_piece = self.back[order] > 0
         sums = _with_zero(self.counts[order]).roll(1, 0).cumsum(0).T.contiguous()
         rows, start = [], 0
         while start < len(order):
@@ -127,11 +147,20 @@ class PackedFrames:
                 for done, most in zip(sums, room, strict=True)
             ]
             end = min(*ends, start + size.molecules, len(order))
+            while end < len(order) and is_piece[end]:
+                end -= 1
             row = torch.full((size.molecules,), self.nothing)
             row[: end - start] = order[start:end]
             rows.append(row)
             start = end
         return self._put(torch.stack(rows))
+
+    def _with_pieces(self, order: Tensor) -> Tensor:
+        """Let the pieces of every structure follow it."""
+        whole = torch.arange(self.nothing) - self.back
+        counts = torch.bincount(whole, minlength=self.nothing)[order]
+        first = (counts.cumsum(0) - counts).repeat_interleave(counts)
+        return order.repeat_interleave(counts) + torch.arange(len(first)) - first
 
     def assemble(self, chosen: Tensor, size: Size) -> PaddedBatch:
         """Put the structures `chosen` (B,) together, which fit as a row of `plan` does."""
@@ -153,7 +182,9 @@ class PackedFrames:
             name: values.index_select(0, rows if per_atom else molecules)
             for name, (per_atom, values) in self._targets.items()
         }
-        return PaddedBatch(graph, of_edges, first, second, targets)
+        places = torch.arange(len(molecules), device=chosen.device)
+        whole = places - self._back.index_select(0, molecules)
+        return PaddedBatch(graph, of_edges, first, second, whole, targets)
 
     def _graph(self, rows: Tensor, molecules: Tensor, batch: Tensor, edges: Edges) -> AtomGraph:
         whole = torch.zeros_like(molecules)
@@ -182,15 +213,22 @@ class _Listed(NamedTuple):
     ends: Tensor
 
 
-def _edges(frames: Frames, cutoff: float) -> _Listed:
-    """List the edges of every structure, receivers ascending."""
-    counts, ends = [], []
-    for indices in torch.arange(len(frames)).split(_CHUNK):
-        graph = frames.batch(indices, cutoff).graph
-        molecule = graph.batch[graph.edge_index[1]]
-        start = frames.offsets[indices] - frames.offsets[indices[0]]
-        counts.append(torch.bincount(molecule, minlength=len(indices)))
-        ends.append((graph.edge_index - start[molecule]).to(torch.int16))
+def _edges(frames: Frames, cutoff: float, device: torch.device) -> _Listed:
+    """List the edges of every structure, receivers ascending, by the distances of all its atoms."""
+    device = torch.device("cpu") if device.type == "meta" else device
+    counts, ends, start = [], [], 0
+    for n_atoms in frames.n_atoms.split(_CHUNK):
+        stop = start + int(n_atoms.sum())
+        is_atom = torch.arange(int(n_atoms.max())) < n_atoms[:, None]
+        positions = frames.positions.new_full((*is_atom.shape, 3), torch.nan)
+        positions[is_atom] = frames.positions[start:stop]
+        positions, start = positions.to(device), stop
+        squared = (positions[:, :, None] - positions[:, None]).square().sum(dim=-1)
+        squared.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+        # No comparison holds for the NaN of places without an atom.
+        is_near = squared < cutoff**2
+        counts.append(is_near.sum(dim=(1, 2)).cpu())
+        ends.append(is_near.nonzero()[:, [2, 1]].T.to(torch.int16).cpu())
     return _Listed(torch.cat(counts), torch.cat(ends, dim=1))
 
 

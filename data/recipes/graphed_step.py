@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 import torch
 from graphed_batches import PaddedBatch
+from graphed_pieces import interactions
 from torch import Tensor
 
+from molequi.datasets.pieces import INTERACTION_ENERGY
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
 from molequi.models.molecular import MolecularModel
@@ -63,7 +65,8 @@ def outputs_of(model: MolecularModel, batch: PaddedBatch) -> dict[str, Tensor]:
             outputs |= head(features, molecules)
         return with_terms(outputs, graph, molecules, terms)
 
-    return response.with_forces(network, batch.graph, create_graph=True)
+    outputs = response.with_forces(network, batch.graph, create_graph=True)
+    return outputs | {INTERACTION_ENERGY: interactions(outputs["energy"], batch.whole)}
 
 
 def _coulomb(model: MolecularModel, batch: PaddedBatch) -> Terms | None:

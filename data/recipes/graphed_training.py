@@ -14,8 +14,8 @@ is faster than Python launches them. Captured once, they are launched as one. On
 captured, and the steps are the same.
 
 It takes energies and what comes with them of open molecules, models of `architecture=spherical`,
-equilibrated charges, optimizer=soap and one stage of loss weights, and says so otherwise. It does
-not go on where it was stopped; the averaged weights are written after every epoch.
+equilibrated charges and optimizer=soap, and says so otherwise. It does not go on where it was
+stopped; the averaged weights are written after every epoch.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import torch
 from graphed_batches import PackedFrames
+from graphed_pieces import with_pieces, without_fixed
 from graphed_soap import FlatSoap
 from graphed_step import (
     Loss,
@@ -44,17 +45,15 @@ from molequi.datasets.sampler import mix_seed
 from molequi.errors import NotConvergedError, UserError
 from molequi.models.checkpoint import save_model
 from molequi.models.molecular import MolecularModel
-from molequi.properties import get_property
 from molequi.runtime.device import as_device
 from molequi.training.calibration import Held, calibrate, without_calibration
 from molequi.training.config import Config, load_config
 from molequi.training.doubt import compared_rows, doubt_heads
 from molequi.training.evaluation import evaluate_frames
-from molequi.training.fixed_terms import without_fixed_terms
 from molequi.training.labels import choose_labels
 from molequi.training.log import final_table
 from molequi.training.optimizers.soap import STEPS_PER_TURN
-from molequi.training.schedule import make_schedule
+from molequi.training.schedule import Schedule, make_schedule
 from molequi.training.setup import StartingPoint, start_model
 from molequi.training.state import Position
 from molequi.training.total_charge import with_total_charge
@@ -78,17 +77,11 @@ class Prepared(NamedTuple):
 def prepare(source: str, overrides: Sequence[str]) -> Prepared:
     """Read a config and its data, and make the starting point: the beginning of `fit_frames`."""
     config = load_config(source, overrides)
-    beside = [row.name for row in map(get_property, config.data.targets) if row.along]
-    if beside:
-        raise UserError(
-            f"captured training computes each structure alone; leave {', '.join(beside)} out of "
-            "data.targets, for `molequi train` to go on with"
-        )
     dataset = load_dataset(config.data, config.declared())
     frames = choose_labels(dataset.frames, dataset.splits, config.data.targets)
     config, frames = with_total_charge(config, frames)
-    if config.training.second_stage is not None or config.training.optimizer != "soap":
-        raise UserError("captured training has one stage and optimizer=soap")
+    if config.training.optimizer != "soap":
+        raise UserError("captured training has optimizer=soap")
     start = start_model(config, frames.subset(dataset.splits["train"]))
     refuse_uncapturable(start.model)
     return Prepared(config, frames, dataset.splits, start)
@@ -106,7 +99,8 @@ class GraphedTraining:
     ) -> None:
         settings = config.training
         self.whole = start.model.physics
-        learned = without_fixed_terms(frames, start.model)
+        frames, back = with_pieces(frames)
+        learned = without_fixed(frames, back, start.model)
         self.model = start.model.to(device)
         self.model.set_physics(learned_physics(self.whole))
         self.model.use_kernels("triton" if device.type == "cuda" else "reference")
@@ -120,7 +114,7 @@ class GraphedTraining:
             ema=settings.ema,
             weight_decay=settings.weight_decay,
         )
-        self.data = PackedFrames(learned, self.model.cutoff, device)
+        self.data = PackedFrames(learned, self.model.cutoff, device, back)
         self.size = self.data.size_for(settings.batch_size)
         self.chosen = torch.full((self.size.molecules,), self.data.nothing, device=device)
         self.sums = torch.zeros_like(self.objective.weights)
@@ -136,6 +130,11 @@ class GraphedTraining:
         )
         self.sums += loss.terms
         return loss._replace(total=loss.total.detach())
+
+    def weigh(self, weights: Mapping[str, float]) -> None:
+        """Set the weight of each target's loss for the steps that follow."""
+        kept = self.objective.weights
+        kept.copy_(self.objective.objective.weights(weights, kept.device))
 
     def start(self, chosen: Tensor, rate: float) -> None:
         """Take the first step, which lays the bases."""
@@ -217,15 +216,18 @@ class Journal:
         self.last, self.n_steps = time.monotonic(), 0
 
 
-def train(training: GraphedTraining, config: Config, indices: Tensor, output: Path) -> Position:
-    """Follow the config's schedule over the structures `indices`; return where it ended."""
+def train(training: GraphedTraining, config: Config, output: Path) -> Position:
+    """Follow the config's schedule over the structures; return where it ended."""
     schedule, position = make_schedule(config.training), Position()
+    indices = torch.nonzero(training.data.back == 0)[:, 0]
     journal, step = Journal(training), training.step
     while position.epoch < schedule.epochs and not schedule.is_over_budget(position):
         seed = mix_seed(config.training.seed, position.epoch)
         order = torch.randperm(len(indices), generator=torch.Generator().manual_seed(seed))
         plan = training.data.plan(indices[order], training.size)
         for chosen in plan:
+            if schedule.second_stage is not None and not position.stage_step:
+                enter_stage(training, schedule, position, len(plan))
             rate = schedule.rate(position, len(plan))
             if position.step:
                 training.chosen.copy_(chosen)
@@ -243,6 +245,16 @@ def train(training: GraphedTraining, config: Config, indices: Tensor, output: Pa
         journal.check(position)
         save_model(training.result(), output)
     return position
+
+
+def enter_stage(
+    training: GraphedTraining, schedule: Schedule, position: Position, n_batches: int
+) -> None:
+    """Weigh the losses as the second stage says when it is due."""
+    progress = schedule.progress(position, n_batches)
+    if schedule.is_last_stage(progress):
+        position.stage_step = position.step
+        training.weigh(schedule.weights_at(progress))
 
 
 def finish(model: MolecularModel, prepared: Prepared, output: Path) -> None:
@@ -263,7 +275,7 @@ def run(prepared: Prepared, device: torch.device, output: Path) -> None:
     part = prepared.frames.subset(prepared.splits["train"])
     training = GraphedTraining(prepared.config, part, prepared.start, device)
     LOG.info("%d structures, batches of %s", len(part), training.size)
-    position = train(training, prepared.config, torch.arange(len(part)), output)
+    position = train(training, prepared.config, output)
     LOG.info("%d steps, %d epochs, %.0f s", position.step, position.epoch, position.seconds)
     finish(training.result().to(device), prepared, output)
 

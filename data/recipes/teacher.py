@@ -19,12 +19,14 @@ Stages, each goes on where it was stopped; files lie in --work:
              halogen bonds, `catalogue_tiny.tsv`; after `arenes`, whose halides it takes as well
   complexes  shards of many complexes of all kinds, few frames of each, and of ions of the smallest
              molecules, `catalogue_tiny_ions.tsv`; after `tiny`
+  batched    shards of all kinds, made and labelled in batches on the --device, such as a GPU
   check      labels of small frames against PySCF at the teacher's own level: `checks.jsonl`
   check_interactions  the same of interaction energies of small complexes with an ion, at contacts
              of all lengths: `interactions.jsonl`
   atoms      energies of the isolated atoms by PySCF: `atoms.json`
   jacobian   how forces change along a displacement of every seventh frame: `jacobian/00000.npz`
   pieces     energies of the molecules of complexes, each alone: `pieces/00000.npz`
+  alone      some of these molecules as frames of their own: `alone/00000.npz`
   assemble   drop frames (`teacher_assemble.reasons`), complete the dispersion of the others, write
              `teacher.npz` in molequi's flat format with the split, and the counts, `teacher.json`
 
@@ -43,20 +45,24 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import teacher_identity as identity
 import teacher_journal as journal
 import teacher_molecules as molecules
+import teacher_plans as plans
+
+if TYPE_CHECKING:
+    from teacher_aimnet import Teacher
 
 LOG = logging.getLogger("teacher")
 PACKAGES = ("auto3d", "molsets", "qc-b3db", "qm9pack", "rdkit", "torch", "numpy", "ase")
 TEACHER_FILE = "models/aimnet2_wb97m_ens_f.jpt"
 # Numbers of their first shards.
 FIRST_STACKS, FIRST_ARENES, FIRST_TINY, FIRST_LARGE = 80000, 85000, 86000, 90000
-FIRST_COMPLEXES = 95000
+FIRST_COMPLEXES, FIRST_BATCHED = 95000, 110000
 LEVEL = "ωB97M-D3(BJ)/def2-TZVPP, by four AIMNet2 networks (Auto3D 2.3.1)"
 
 
@@ -84,43 +90,35 @@ def make_catalogue(settings: argparse.Namespace) -> identity.Reserved:
 
 def label(settings: argparse.Namespace) -> None:
     """Make the shards that are not there yet, in order."""
-    import teacher_shards as shards  # noqa: PLC0415
-
     reserved = make_catalogue(settings)
     entries = molecules.read(settings.work / "catalogue.tsv")
-    plan = shards.make_plan(entries, reserved, settings.seed)
+    plan = plans.make_plan(entries, reserved, settings.seed)
     make_shards(settings, plan, range(settings.shards))
 
 
 def label_large(settings: argparse.Namespace) -> None:
     """Make --large shards of molecules of 61 to 100 atoms, which are never trained on."""
-    import teacher_shards as shards  # noqa: PLC0415
-
     reserved = identity.read_reserved(settings.suites, settings.reserved)
     path = settings.work / "catalogue_large.tsv"
     if not path.exists():
         molecules.write(molecules.build_large(settings.seed, reserved), path)
-    plan = shards.make_large_plan(molecules.read(path), reserved, settings.seed)
+    plan = plans.make_large_plan(molecules.read(path), reserved, settings.seed)
     make_shards(settings, plan, range(FIRST_LARGE, FIRST_LARGE + settings.large))
 
 
 def label_stacks(settings: argparse.Namespace) -> None:
     """Make --stacks shards of molecules face to face."""
-    import teacher_shards as shards  # noqa: PLC0415
-
     reserved = make_catalogue(settings)
     entries = molecules.read(settings.work / "catalogue.tsv")
-    plan = shards.make_stack_plan(entries, reserved, settings.seed)
+    plan = plans.make_stack_plan(entries, reserved, settings.seed)
     make_shards(settings, plan, range(FIRST_STACKS, FIRST_STACKS + settings.stacks))
 
 
 def label_arenes(settings: argparse.Namespace) -> None:
     """Make --arenes shards of arenes face to face."""
-    import teacher_shards as shards  # noqa: PLC0415
-
     reserved = make_catalogue(settings)
     entries = molecules.read(settings.work / "catalogue.tsv")
-    plan = shards.make_arene_plan(entries, read_arenes(settings, reserved), reserved)
+    plan = plans.make_arene_plan(entries, read_arenes(settings, reserved), reserved)
     make_shards(settings, plan, range(FIRST_ARENES, FIRST_ARENES + settings.arenes))
 
 
@@ -134,31 +132,45 @@ def read_arenes(settings: argparse.Namespace, reserved: identity.Reserved) -> li
 
 def label_tiny(settings: argparse.Namespace) -> None:
     """Make --tiny shards of the smallest molecules, their complexes, and halogen bonds."""
-    import teacher_shards as shards  # noqa: PLC0415
-
     found = read_tiny(settings)
-    plan = shards.make_tiny_plan(found.entries, found.halides, found.kept_out, settings.seed)
+    plan = plans.make_tiny_plan(found.entries, found.halides, found.kept_out, settings.seed)
     make_shards(settings, plan, range(FIRST_TINY, FIRST_TINY + settings.tiny))
 
 
 def label_complexes(settings: argparse.Namespace) -> None:
     """Make --complexes shards of many complexes of all kinds."""
-    import teacher_ions as ions  # noqa: PLC0415
-    import teacher_shards as shards  # noqa: PLC0415
+    plan = plan_complexes(settings, read_tiny(settings))
+    make_shards(settings, plan, range(FIRST_COMPLEXES, FIRST_COMPLEXES + settings.complexes))
 
-    found, entries = read_tiny(settings), molecules.read(settings.work / "catalogue.tsv")
+
+def label_batched(settings: argparse.Namespace) -> None:
+    """Make --batched shards of all kinds, in batches on the --device."""
+    found = read_tiny(settings)
+    entries = molecules.read(settings.work / "catalogue.tsv")
+    plan = plans.make_batched_plan(
+        plans.make_plan(entries, found.kept_out[0], settings.seed),
+        plan_complexes(settings, found),
+        plans.make_tiny_plan(found.entries, found.halides, found.kept_out, settings.seed),
+    )
+    make_shards(settings, plan, range(FIRST_BATCHED, FIRST_BATCHED + settings.batched))
+
+
+def plan_complexes(settings: argparse.Namespace, found: "Tiny") -> plans.Plan:
+    """Plan shards of many complexes; write the catalogue of further ions where there is none."""
+    import teacher_ions as ions  # noqa: PLC0415
+
+    entries = molecules.read(settings.work / "catalogue.tsv")
     path = settings.work / "catalogue_tiny_ions.tsv"
     if not path.exists():
         neutral = [e for e in found.entries if e.category in ("tiny", "partner")]
         neutral += [e for e in entries if e.category == "qm9"]
         molecules.write(ions.build(neutral, found.entries, found.kept_out), path)
     small = found.entries + molecules.read(path)
-    reserved, seed = found.kept_out[0], settings.seed
-    plan = shards.make_complex_plan(
-        shards.make_arene_plan(entries, read_arenes(settings, reserved), reserved),
-        shards.make_tiny_plan(small, found.halides, found.kept_out, seed),
+    reserved = found.kept_out[0]
+    return plans.make_complex_plan(
+        plans.make_arene_plan(entries, read_arenes(settings, reserved), reserved),
+        plans.make_tiny_plan(small, found.halides, found.kept_out, settings.seed),
     )
-    make_shards(settings, plan, range(FIRST_COMPLEXES, FIRST_COMPLEXES + settings.complexes))
 
 
 class Tiny(NamedTuple):
@@ -183,12 +195,18 @@ def read_tiny(settings: argparse.Namespace) -> Tiny:
     return Tiny(molecules.read(path), others, (reserved, ions))
 
 
-def make_shards(settings: argparse.Namespace, plan: tuple, numbers: range) -> None:
-    """Make the shards of these numbers that are not there yet."""
+def read_teacher(settings: argparse.Namespace) -> "Teacher":
+    """Read the networks."""
     import teacher_aimnet as aimnet  # noqa: PLC0415  # loads torch, which other stages do without
+
+    return aimnet.Teacher(molecules.package_file("Auto3D", TEACHER_FILE), device=settings.device)
+
+
+def make_shards(settings: argparse.Namespace, plan: plans.Plan, numbers: range) -> None:
+    """Make the shards of these numbers that are not there yet."""
     import teacher_shards as shards  # noqa: PLC0415
 
-    teacher = aimnet.Teacher(molecules.package_file("Auto3D", TEACHER_FILE))
+    teacher = read_teacher(settings)
     (settings.work / "shifts.json").write_text(json.dumps(teacher.shifts(), indent=1))
     folder = settings.work / "shards"
     folder.mkdir(exist_ok=True)
@@ -219,10 +237,9 @@ def check(settings: argparse.Namespace) -> None:
 
 def check_interactions(settings: argparse.Namespace) -> None:
     """Compare --checks interaction energies with PySCF, a line each in `interactions.jsonl`."""
-    import teacher_aimnet as aimnet  # noqa: PLC0415
     import teacher_checks as checks  # noqa: PLC0415
 
-    teacher = aimnet.Teacher(molecules.package_file("Auto3D", TEACHER_FILE))
+    teacher = read_teacher(settings)
     checks.interactions(finished(settings), settings.work / "interactions.jsonl", settings, teacher)
 
 
@@ -238,8 +255,12 @@ def beside(settings: argparse.Namespace) -> None:
     import teacher_aimnet as aimnet  # noqa: PLC0415
     import teacher_pieces as pieces  # noqa: PLC0415
 
-    make = {"jacobian": aimnet.jacobian_columns, "pieces": pieces.piece_labels}[settings.stage]
-    teacher = aimnet.Teacher(molecules.package_file("Auto3D", TEACHER_FILE))
+    make = {
+        "jacobian": aimnet.jacobian_columns,
+        "pieces": pieces.piece_labels,
+        "alone": pieces.alone,
+    }[settings.stage]
+    teacher = read_teacher(settings)
     folder = settings.work / settings.stage
     pieces.add_to_shards(teacher, finished(settings), folder, settings.seed, make)
 
@@ -250,9 +271,10 @@ def assemble(settings: argparse.Namespace) -> None:
     import teacher_dispersion as dispersion  # noqa: PLC0415  # needs molequi
     import teacher_output as output  # noqa: PLC0415  # needs molequi
 
-    arrays = assembly.read_shards(finished(settings))
-    arrays |= assembly.force_changes(finished(settings), settings.work / "jacobian")
-    arrays |= assembly.pieces(finished(settings), settings.work / "pieces")
+    paths = finished(settings) + sorted((settings.work / "alone").glob("[0-9]*[0-9].npz"))
+    arrays = assembly.read_shards(paths)
+    arrays |= assembly.force_changes(paths, settings.work / "jacobian")
+    arrays |= assembly.pieces(paths, settings.work / "pieces")
     dropped = assembly.reasons(arrays, limits := assembly.Limits())
     counts = assembly.statistics(arrays, dropped)
     LOG.info("\n%s", assembly.table(counts))
@@ -280,11 +302,13 @@ STAGES = {
     "arenes": label_arenes,
     "tiny": label_tiny,
     "complexes": label_complexes,
+    "batched": label_batched,
     "check": check,
     "check_interactions": check_interactions,
     "atoms": atoms,
     "jacobian": beside,
     "pieces": beside,
+    "alone": beside,
     "assemble": assemble,
 }
 
@@ -304,6 +328,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--arenes", type=int, default=20, help="shards of arenes")
     parser.add_argument("--tiny", type=int, default=12, help="shards of the smallest molecules")
     parser.add_argument("--complexes", type=int, default=56, help="shards of many complexes")
+    parser.add_argument("--batched", type=int, default=65, help="shards made in batches")
+    parser.add_argument("--device", default="cpu", help="where the networks lie, such as cuda")
     parser.add_argument("--checks", type=int, default=50, help="labels to compare with PySCF")
     parser.add_argument("--most-atoms", type=int, default=12, help="largest frame to compare")
     parser.add_argument("--seed", type=int, default=20260112)

@@ -17,6 +17,8 @@ from scipy.linalg import cho_factor, cho_solve
 
 ELEMENTS = "H B C N O F Si P S Cl As Se Br I".split()
 PAIRS_PER_BATCH = 20000  # padded pairs of atoms, which keeps a batch in the processor's cache
+# On a GPU a network and its gradient take 20 GB for so many.
+PAIRS_PER_GPU_BATCH, MOST_ON_A_GPU = 1_500_000, 4096
 FEMTOSECOND = 0.09822694788  # Å sqrt(u/eV)
 MASS = 12.0  # u, of every atom: thermal averages of positions do not depend on masses
 JACOBIAN_STEP = 0.05  # Å, of all atoms together, far above the rounding of float32 positions
@@ -49,11 +51,13 @@ class Label(NamedTuple):
     atom_energies: np.ndarray
 
 
-def batches(sizes: Sequence[int]) -> Iterator[np.ndarray]:
-    """Yield indices of structures of similar size, as many as the pairs allow."""
+def batches(
+    sizes: Sequence[int], pairs: int = PAIRS_PER_BATCH, most: int = 64
+) -> Iterator[np.ndarray]:
+    """Yield indices of structures of similar size, as many as the padded pairs allow."""
     order = np.argsort(-np.asarray(sizes), kind="stable")
     while len(order):
-        n = int(np.clip(PAIRS_PER_BATCH // sizes[order[0]] ** 2, 1, 64))
+        n = int(np.clip(pairs // sizes[order[0]] ** 2, 1, most))
         yield order[:n]
         order = order[n:]
 
@@ -79,11 +83,26 @@ def pad(structures: Sequence[Structure]) -> dict[str, torch.Tensor]:
 class Teacher:
     """The ensemble and its single networks."""
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    def __init__(self, path: Path, threads: int = 1, device: str = "cpu") -> None:
         """Load the TorchScript file."""
         torch.set_num_threads(threads)
-        ensemble = torch.jit.load(str(path), map_location="cpu")
+        self.device = torch.device(device)
+        ensemble = torch.jit.load(str(path), map_location=self.device)
         self.networks = [getattr(ensemble.models, str(k)) for k in range(4)]
+        for network in self.networks:
+            for weight in network.parameters():
+                weight.requires_grad_(False)
+
+    def batches(self, structures: Sequence[Structure]) -> Iterator[np.ndarray]:
+        """Yield indices of structures that are computed together."""
+        sizes = [len(s.z) for s in structures]
+        if self.device.type == "cpu":
+            return batches(sizes)
+        return batches(sizes, PAIRS_PER_GPU_BATCH, MOST_ON_A_GPU)
+
+    def padded(self, structures: Sequence[Structure]) -> dict[str, torch.Tensor]:
+        """Lay structures out where the networks lie."""
+        return {name: values.to(self.device) for name, values in pad(structures).items()}
 
     def shifts(self) -> dict[str, float]:
         """Return the mean shift of each element in eV."""
@@ -103,21 +122,21 @@ class Teacher:
     def forces(self, structures: list[Structure], k: int) -> list[np.ndarray]:
         """Return the forces (n, 3) of network k for each structure."""
         found: list[np.ndarray] = [np.zeros(0)] * len(structures)
-        for rows in batches([len(s.z) for s in structures]):
-            out = self.networks[k](pad([structures[r] for r in rows]))["forces"].detach()
-            for r, forces in zip(rows, out.double().numpy(), strict=True):
+        for rows in self.batches(structures):
+            out = self.networks[k](self.padded([structures[r] for r in rows]))["forces"].detach()
+            for r, forces in zip(rows, out.double().cpu().numpy(), strict=True):
                 found[r] = forces[: len(structures[r].z)]
         return found
 
     def label(self, structures: list[Structure]) -> list[Label]:
         """Label structures with the whole ensemble."""
         found: list[Label | None] = [None] * len(structures)
-        for rows in batches([len(s.z) for s in structures]):
-            batch = pad([structures[r] for r in rows])
+        for rows in self.batches(structures):
+            batch = self.padded([structures[r] for r in rows])
             outs = [self.evaluate(k, batch) for k in range(len(self.networks))]
             stacked = {name: torch.stack([o[name].double() for o in outs]) for name in outs[0]}
-            mean = {name: values.mean(0).numpy() for name, values in stacked.items()}
-            std = {name: values.std(0).numpy() for name, values in stacked.items()}
+            mean = {name: values.mean(0).cpu().numpy() for name, values in stacked.items()}
+            std = {name: values.std(0).cpu().numpy() for name, values in stacked.items()}
             for row, r in enumerate(rows):
                 n = slice(len(structures[r].z))
                 found[r] = Label(

@@ -102,7 +102,8 @@ def reasons(arrays: Arrays, limits: Limits) -> np.ndarray:
 
     force: beyond what molecules meet; spread: the networks disagree; reacted: bonds broke or
     formed where the sampler does not do that on purpose (a proton that went over is kept), except
-    among the smallest molecules and ions, whose reactions the networks know or disagree on.
+    among the smallest molecules and ions, whose reactions the networks know or disagree on; shared:
+    molecules without a contact share electrons, so that no energy of them alone is told.
     """
     n_atoms = arrays["n_atoms"]
     force = per_frame(np.linalg.norm(arrays["forces"], axis=1), n_atoms)
@@ -111,6 +112,9 @@ def reasons(arrays: Arrays, limits: Limits) -> np.ndarray:
     free = np.isin(arrays["sampler"], [SAMPLERS.index(name) for name in FREE])
     free |= np.isin(arrays["category"], [CATEGORIES.index(name) for name in REACTIVE])
     found = np.full(len(n_atoms), "", dtype="<U8")
+    if "alone" in arrays:
+        is_told = ~np.isnan(arrays["pieces"][offsets(n_atoms)[:-1], 0])
+        found[is_told & np.isnan(arrays["alone"])] = "shared"
     found[~free & (arrays["damage"] > 1)] = "reacted"
     found[~(spread <= allowed)] = "spread"
     found[~(force <= limits.force)] = "force"

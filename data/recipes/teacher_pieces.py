@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import teacher_assemble as assembly
+import teacher_geometries as geometries
 import teacher_shards as shards
 from ase import units
 from rdkit import Chem
 from teacher_aimnet import Label, Structure, Teacher
-from teacher_moves import distances, offsets
+from teacher_moves import bonds, distances, offsets
 
 Arrays = dict[str, np.ndarray]
 # Without a contact as short as this, Å, molecules interact by Coulomb's law to this, eV.
@@ -51,9 +52,9 @@ def piece_labels(
 ) -> Arrays:
     """Return what the molecules of the complexes of a shard have alone, in the shard's order.
 
-    row (M,): frames of two or more molecules, but those of `is_shared`; n_atoms (M,); alone (M,):
-    the energies of their molecules added up; pieces (A, 2): of each atom the number of its
-    molecule, and its charge. rng: nothing here is random.
+    row (M,): frames of two or more molecules; n_atoms (M,); alone (M,): the energies of their
+    molecules added up, NaN where they share electrons (`is_shared`); pieces (A, 2): of each atom
+    the number of its molecule, and its charge. rng: nothing here is random.
     """
     off = offsets(arrays["n_atoms"])
     parts_of = {str(name): molecules_of(str(name)) for name in set(arrays["name"]) if "." in name}
@@ -73,10 +74,11 @@ def piece_labels(
         parts = parts_of[str(arrays["name"][row])]
         alone = [next(labels) for _ in parts]
         sizes, pos = [len(n) for n, _ in parts], arrays["pos"][off[row] : off[row + 1]]
-        if is_shared(pos, np.repeat(np.arange(len(parts)), sizes), arrays["energy"][row], alone):
-            continue
+        shared = is_shared(
+            pos, np.repeat(np.arange(len(parts)), sizes), arrays["energy"][row], alone
+        )
         found["row"].append(row)
-        found["alone"].append(sum(label.energy for label in alone))
+        found["alone"].append(np.nan if shared else sum(label.energy for label in alone))
         found["pieces"] += [np.tile((k, q), (len(n), 1)) for k, (n, q) in enumerate(parts)]
     return {
         "row": np.array(found["row"], dtype=np.int64),
@@ -84,6 +86,29 @@ def piece_labels(
         "alone": np.array(found["alone"]),
         "pieces": np.concatenate(found["pieces"]).astype(np.float32),
     }
+
+
+def alone(teacher: Teacher, arrays: Arrays, *, rng: np.random.Generator) -> Arrays:
+    """Return a shard of molecules of the complexes of a shard, each alone where it stands.
+
+    Every second ion and every fourth neutral molecule of the complexes of two.
+    """
+    off = offsets(arrays["n_atoms"])
+    starts, made = [], []
+    for row, name in enumerate(arrays["name"]):
+        parts, begin = str(name).split("."), off[row]
+        for part, (numbers, charge) in zip(parts, molecules_of(str(name)), strict=True):
+            atoms = slice(begin, begin := begin + len(numbers))
+            if len(parts) != 2 or rng.random() > (0.5 if charge else 0.25):
+                continue
+            pos, fragment = arrays["pos"][atoms], np.zeros(len(numbers), dtype=int)
+            pairs = np.argwhere(np.triu(bonds(numbers, pos)))
+            about = (shards.CATEGORIES[arrays["category"][row]], part, int(arrays["part"][row]))
+            sampler = geometries.SAMPLERS[arrays["sampler"][row]]
+            starts.append(geometries.Start(*about, charge, numbers, pos, fragment, pairs))
+            made.append((len(made), geometries.Geometry(sampler, pos)))
+    labels = teacher.label([Structure(s.z, s.pos, s.charge) for s in starts])
+    return shards.pack(starts, made, labels)
 
 
 def is_shared(pos: np.ndarray, piece: np.ndarray, energy: float, alone: list[Label]) -> bool:

@@ -48,10 +48,10 @@ def pieces_of(frames: Frames, indices: Tensor, cutoff: float) -> Pieces | None:
     if PIECES not in frames.targets:
         return None
     chosen = frames.subset(indices)
-    has_pieces = _are_complete(chosen)
+    has_pieces = are_complete(chosen)
     if not has_pieces.any():
         return None
-    alone, owner = _alone(chosen.subset(has_pieces))
+    alone, owner = as_structures(chosen.subset(has_pieces))
     batch = alone.batch(torch.arange(len(alone)), cutoff)
     return Pieces(batch.graph, torch.nonzero(has_pieces)[:, 0][owner])
 
@@ -70,7 +70,7 @@ def check_pieces(frames: Frames) -> None:
 def _faults(frames: Frames) -> list[tuple[str, Tensor]]:
     """Return what may be wrong with pieces, and which structures it is true of, (B,)."""
     is_open = ~frames.pbc.any(dim=1) & (frames.spin_multiplicity == 1)
-    given = _are_complete(frames)
+    given = are_complete(frames)
     told = frames.targets[PIECES].nan_to_num()
     # Pieces may have any numbers, and a charge must belong to one piece alone.
     _, owner, charges = _numbered(frames, told)
@@ -95,7 +95,7 @@ def _faults(frames: Frames) -> list[tuple[str, Tensor]]:
     ]  # fmt: skip
 
 
-def _alone(frames: Frames) -> tuple[Frames, Tensor]:
+def as_structures(frames: Frames) -> tuple[Frames, Tensor]:
     """Return every piece as a structure, and the structure that each is of, (P,)."""
     piece, owner, charges = _numbered(frames, frames.targets[PIECES])
     order = torch.argsort(piece, stable=True)
@@ -128,6 +128,6 @@ def _of_frames(frames: Frames, is_right: Tensor) -> Tensor:
     return torch.bincount(_atom_owner(frames)[~is_right], minlength=len(frames)) == 0
 
 
-def _are_complete(frames: Frames) -> Tensor:
+def are_complete(frames: Frames) -> Tensor:
     """Tell of which structures the piece of every atom is known: (B,)."""
     return _of_frames(frames, ~torch.isnan(frames.targets[PIECES]).any(dim=1))

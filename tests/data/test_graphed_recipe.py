@@ -15,9 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from molequi import load, train
-from molequi.datasets.making import make_frames
+from molequi.datasets.making import join_frames, make_frames
 from molequi.datasets.npz import save_npz
-from molequi.datasets.sampler import TrainingBatch
+from molequi.datasets.sampler import GraphBatches, TrainingBatch
 from molequi.models.checkpoint import load_model
 from molequi.properties import PROPERTIES
 from molequi.training.config import make_config
@@ -28,6 +28,7 @@ from molequi.training.loss import make_objective
 from molequi.training.module import MolecularTraining
 from molequi.training.optimizers.soap import STEPS_PER_TURN, Soap
 from molequi.training.schedule import make_schedule
+from molequi.training.settings import StageSettings
 from molequi.training.setup import start_model
 from molequi.training.total_charge import with_total_charge
 
@@ -126,6 +127,33 @@ def labelled_frames():
     )
 
 
+def with_pairs(frames):
+    """The same molecules, and four pairs of them with interaction energies and their pieces."""
+    pairs = torch.tensor([[0, 4], [5, 1], [10, 11], [15, 2]])
+    positions, numbers, pieces = [], [], []
+    for pair in pairs.tolist():
+        for k, index in enumerate(pair):
+            atoms = slice(int(frames.offsets[index]), int(frames.offsets[index + 1]))
+            positions.append(frames.positions[atoms] + torch.tensor([3.0 * k, 0.0, 0.0]))
+            numbers.append(frames.atomic_numbers[atoms])
+            charge = float(frames.total_charge[index])
+            pieces.append(torch.tensor([[float(k), charge]]).repeat(len(numbers[-1]), 1))
+    targets = {"interaction_energy": torch.tensor([0.3, -0.2, 5.0, torch.nan])}
+    targets["pieces"] = torch.cat(pieces)
+    targets["energy"] = frames.targets["energy"][pairs].sum(dim=1) + 0.1
+    charges = frames.total_charge[pairs].sum(dim=1)
+    made = make_frames(
+        torch.cat(positions),
+        torch.cat(numbers),
+        frames.n_atoms[pairs].sum(dim=1),
+        electrons=(charges, torch.ones_like(charges)),
+        targets=targets,
+        properties={name: PROPERTIES[name] for name in targets},
+    )
+    order = torch.randperm(24, generator=torch.Generator().manual_seed(2))
+    return join_frames([frames, made]).subset(order)
+
+
 @pytest.fixture(scope="module")
 def prepared():
     """Config, frames and starting point of molequi's own training."""
@@ -178,6 +206,35 @@ def test_loss_and_gradient_are_those_of_molequi_train(prepared, training) -> Non
         torch.testing.assert_close(
             gradient, expected, rtol=0.0, atol=1e-11 * float(expected.abs().max())
         )
+
+
+def test_interactions_are_those_of_molequi_train() -> None:
+    data = settings()
+    data["data"]["targets"] = [*TARGETS, "interaction_energy"]
+    data["training"]["weights"]["interaction_energy"] = 30.0
+    config, frames = with_total_charge(make_config(data), with_pairs(labelled_frames()))
+    start = start_model(config, frames)
+    own, module = own_training(config, frames, start), recipe("graphed_training")
+    training = module.GraphedTraining(config, frames, start, torch.device("cpu"))
+    plan = training.data.plan(torch.nonzero(training.data.back == 0)[:, 0], training.size)
+    # All structures, and eight pieces behind four of them, in one batch with each other.
+    assert int((plan < training.data.nothing).sum()) == 32
+    assert all(not training.data.back[chosen[0]] for chosen in plan)
+    names = {id(weight): name for name, weight in training.model.named_parameters()}
+    places = dict(own.model.named_parameters())
+    firsts = torch.nonzero(training.data.back == 0)[:, 0]
+    for chosen in plan:
+        used = chosen[chosen < training.data.nothing]
+        indices = torch.searchsorted(firsts, used[training.data.back[used] == 0])
+        batch = GraphBatches(frames, start.model.cutoff)[indices]
+        loss = own.training_step(batch, 0)
+        weights = [places[names[id(weight)]] for weight in training.soap.weights]
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+        expected = torch.cat([gradient.flatten() for gradient in gradients])
+        found, gradient = gradient_of(training, used)
+        assert found == pytest.approx(loss.item(), rel=1e-11)
+        limit = 1e-11 * float(expected.abs().max())
+        torch.testing.assert_close(gradient, expected, rtol=0.0, atol=limit)
 
 
 def test_filling_changes_nothing(training) -> None:
@@ -406,12 +463,44 @@ def test_the_mean_of_a_run_and_its_beginning(tmp_path, monkeypatch, capsys) -> N
     assert "different networks" in capsys.readouterr().err
 
 
+def test_a_second_stage_has_its_weights_and_warms_up(prepared, tmp_path, monkeypatch) -> None:
+    config, frames, start = prepared
+    stage = StageSettings(start=0.5, weights={"energy": 40.0, "local_charge": 20.0})
+    updated = config.training.model_copy(update={"second_stage": stage, "epochs": 4})
+    config = config.model_copy(update={"training": updated})
+    module = recipe("graphed_training")
+    start = start._replace(model=copy.deepcopy(start.model))
+    training = module.GraphedTraining(config, frames, start, torch.device("cpu"))
+    seen = []
+    monkeypatch.setattr(training, "gradient", gradient := Recording(training, seen))
+    position = module.train(training, config, tmp_path / "out.safetensors")
+    assert gradient.training is training
+    objective = training.objective.objective
+    before, after = (objective.weights(w) for w in (config.training.weights, stage.weights))
+    n_before = position.stage_step
+    assert 0 < n_before < position.step == len(seen)
+    for k, (weights, rate) in enumerate(seen):
+        torch.testing.assert_close(weights, before if k < n_before else after)
+        if k == n_before:
+            assert rate < seen[k - 1][1]
+
+
+class Recording:
+    """The gradient of a training, and the weights and the rate that a step had."""
+
+    def __init__(self, training, seen: list) -> None:
+        self.training, self.seen, self.gradient = training, seen, training.gradient
+
+    def __call__(self):
+        self.seen.append((self.training.objective.weights.clone(), float(self.training.soap.rate)))
+        return self.gradient()
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
         ("training.optimizer=adamw", "optimizer=soap"),
         ("model.charges=flows training.weights={}", "equilibrated"),
-        ("data.targets=[energy,forces,interaction_energy]", "leave interaction_energy out"),
     ],
 )
 def test_what_cannot_be_captured_is_refused(

@@ -5,6 +5,7 @@ import gzip
 import importlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -38,6 +39,7 @@ molecules = recipe("teacher_molecules")
 geometries = recipe("teacher_geometries")
 aimnet = recipe("teacher_aimnet")
 complexes = recipe("teacher_complexes")
+plans = recipe("teacher_plans")
 shards = recipe("teacher_shards")
 assembly = recipe("teacher_assemble")
 output = recipe("teacher_output")
@@ -46,13 +48,27 @@ tiny = recipe("teacher_tiny")
 teacher = recipe("teacher")
 
 
+def settings_of(work: Path, **given: object) -> argparse.Namespace:
+    """The settings of a stage."""
+    rest = {"suites": None, "reserved": None, "seed": 0, "device": "cpu"}
+    return argparse.Namespace(work=work, **(rest | given))
+
+
 class Springs:
     """Four networks that hold every atom at the origin, each a little more firmly than the last."""
 
     networks = (1.0, 1.1, 1.2, 1.3)
+    device = torch.device("cpu")
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, device: str = "cpu") -> None:
+        assert device == "cpu"
         self.n_labels = 0
+
+    def batches(self, structures: list) -> Iterator[np.ndarray]:
+        return aimnet.batches([len(s.z) for s in structures])
+
+    def evaluate(self, k: int, batch: dict) -> dict:
+        return {"forces": -self.networks[k] * batch["coord"]}
 
     def shifts(self) -> dict[str, float]:
         return {"H": -1.0}
@@ -372,7 +388,7 @@ def test_complexes_are_of_one_part() -> None:
     nothing = identity.Reserved(frozenset(), frozenset(), frozenset())
     held_out = [e._replace(part=1) for e in catalogue() if e.smiles in ("OCC1CC1", "CB(O)O")]
     train = [e for e in catalogue() if e.smiles not in ("OCC1CC1", "CB(O)O")]
-    plan = shards.make_plan([*train, *held_out], nothing, 0)
+    plan = plans.make_plan([*train, *held_out], nothing, 0)
     rng = np.random.default_rng(0)
     parts = []
     for kind in ("dimer", "ionic", "cluster") * 60:
@@ -388,14 +404,14 @@ def test_complexes_are_of_one_part() -> None:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make shards small and quick."""
-    monkeypatch.setattr(shards, "QUOTA", {"drug": 3, "ion": 1, "element_B": 1})
-    monkeypatch.setattr(shards, "COMPLEXES", {"dimer": 1, "cluster": 1})
+    monkeypatch.setattr(plans, "QUOTA", {"drug": 3, "ion": 1, "element_B": 1})
+    monkeypatch.setattr(plans, "COMPLEXES", {"dimer": 1, "cluster": 1})
     monkeypatch.setattr(shards, "RELAX_STEPS", 7)
 
 
 def test_a_shard_depends_on_its_number_alone(few: None) -> None:
     nothing = identity.Reserved(frozenset(), frozenset(), frozenset())
-    plan = shards.make_plan(catalogue(), nothing, 0)
+    plan = plans.make_plan(catalogue(), nothing, 0)
     first, again, other = (shards.make_shard(LooseSprings(), plan, k, 0) for k in (0, 0, 1))
     for name, values in first.items():
         np.testing.assert_array_equal(values, again[name])
@@ -419,8 +435,8 @@ def test_large_molecules_are_made_for_measuring_alone(
     monkeypatch.setattr(molecules, "large_candidates", lambda _: [*names, "CCO", "C" * 40])
     monkeypatch.setattr(aimnet, "Teacher", LooseSprings)
     monkeypatch.setattr(molecules, "package_file", lambda *_: Path())
-    monkeypatch.setattr(shards, "LARGE_QUOTA", {"large": 1})
-    settings = argparse.Namespace(work=tmp_path, suites=None, reserved=None, large=1, seed=0)
+    monkeypatch.setattr(plans, "LARGE_QUOTA", {"large": 1})
+    settings = settings_of(tmp_path, suites=None, large=1)
     teacher.label_large(settings)
     entries = molecules.read(tmp_path / "catalogue_large.tsv")
     assert {len(e.smiles) for e in entries} <= set(range(21, 33))
@@ -436,7 +452,7 @@ def test_labelling_goes_on_where_it_stopped(
     monkeypatch.setattr(aimnet, "Teacher", LooseSprings)
     monkeypatch.setattr(molecules, "package_file", lambda *_: Path())
     molecules.write(catalogue(), tmp_path / "catalogue.tsv")
-    settings = argparse.Namespace(work=tmp_path, suites=None, reserved=None, shards=1, seed=0)
+    settings = settings_of(tmp_path, suites=None, shards=1)
     teacher.label(settings)
     before = (tmp_path / "shards" / "00000.npz").stat().st_mtime_ns
     (tmp_path / "shards" / "00001.partial.npz").write_bytes(b"cut off")
@@ -541,7 +557,7 @@ def test_tiny_shards_hold_single_atoms_and_complexes(
 ) -> None:
     monkeypatch.setattr(tiny, "QUOTA", {"tiny": 40})
     monkeypatch.setattr(tiny, "COMPLEXES", {"tiny_complex": 6, "halogen": 6})
-    settings = argparse.Namespace(work=tmp_path, suites=suites, reserved=None, tiny=1, seed=0)
+    settings = settings_of(tmp_path, suites=suites, tiny=1)
     teacher.label_tiny(settings)
     assert [p.name for p in teacher.finished(settings)] == ["86000.npz"]
     arrays = assembly.read_shards(teacher.finished(settings))
@@ -572,9 +588,9 @@ def test_protons_move_where_a_closed_shell_is_left() -> None:
 def test_many_complexes_have_few_frames_each(
     suites: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards, "MANY", dict.fromkeys(shards.MANY, 2))
+    monkeypatch.setattr(plans, "MANY", dict.fromkeys(plans.MANY, 2))
     monkeypatch.setattr(tiny, "MANY", dict.fromkeys(tiny.MANY, 3))
-    settings = argparse.Namespace(work=tmp_path, suites=suites, reserved=None, complexes=1, seed=0)
+    settings = settings_of(tmp_path, suites=suites, complexes=1)
     teacher.label_complexes(settings)
     made = molecules.read(tmp_path / "catalogue_tiny_ions.tsv")
     assert {entry.category for entry in made} == {"tiny_ion"}
@@ -582,8 +598,8 @@ def test_many_complexes_have_few_frames_each(
     assert not known & {entry.smiles for entry in made}
     arrays = assembly.read_shards(teacher.finished(settings))
     kinds = {shards.CATEGORIES[c] for c in arrays["category"]}
-    assert kinds == {*shards.MANY, *tiny.MANY}
-    assert np.bincount(arrays["start"]).max() == shards.MOST_OF_MANY
+    assert kinds == {*plans.MANY, *tiny.MANY}
+    assert np.bincount(arrays["start"]).max() == plans.MOST_OF_MANY
     assert all(len(str(name).split(".")) == 2 for name in arrays["name"])
 
 
@@ -733,6 +749,9 @@ def test_molecules_of_a_complex_are_labelled_alone(tmp_path: Path) -> None:
     assert found["row"].tolist() == [1, 2]
     assert found["alone"].tolist() == [6.0, 7.0]
     assert found["pieces"][:6].tolist() == [[0, 1]] * 5 + [[1, -1]]
+    arrays |= {name: np.zeros(3, dtype=int) for name in ("part", "category", "sampler")}
+    alone = beside.alone(Springs(), arrays, rng=np.random.default_rng(3))
+    assert {str(name) for name in alone["smiles"]} <= {"[NH4+]", "[Cl-]"}
     (tmp_path / "shards").mkdir()
     (tmp_path / "pieces").mkdir()
     np.savez(tmp_path / "shards" / "00000.npz", n_atoms=arrays["n_atoms"])
@@ -741,6 +760,13 @@ def test_molecules_of_a_complex_are_labelled_alone(tmp_path: Path) -> None:
     np.testing.assert_array_equal(joined["alone"], [np.nan, 6.0, 7.0])
     np.testing.assert_array_equal(joined["pieces"][3:], found["pieces"])
     assert np.isnan(joined["pieces"][:3]).all()
+
+
+def test_complexes_that_share_electrons_are_dropped() -> None:
+    arrays = flat([2, 3, 4])
+    arrays |= {"alone": np.array([np.nan, np.nan, 1.0])}
+    arrays["pieces"] = np.array([[np.nan] * 2] * 2 + [[0.0, 0.0]] * 7)
+    assert assembly.reasons(arrays, assembly.Limits()).tolist() == ["", "shared", ""]
 
 
 def test_checks_cover_the_range_of_spreads() -> None:
@@ -836,3 +862,25 @@ def test_molecules_that_share_electrons_are_told_by_coulombs_law() -> None:
         pos = np.array([[0.0, 0.0, 0.0], [distance, 0.0, 0.0]])
         energy = 2.0 - 14.39964 / distance + more
         assert beside.is_shared(pos, np.array([0, 1]), energy, alone) == shared
+
+
+@pytest.mark.usefixtures("loose_springs")
+def test_shards_made_in_batches_hold_all_kinds(
+    suites: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batched = recipe("teacher_batched")
+    monkeypatch.setattr(plans, "QUOTA", {"drug": 3, "ion": 1})
+    for name in ("BATCHED", "BATCHED_MANY", "BATCHED_SMALLEST", "BATCHED_TINY"):
+        monkeypatch.setattr(plans, name, dict.fromkeys(getattr(plans, name), 1))
+    settings = settings_of(tmp_path, suites=suites, batched=1)
+    teacher.label_batched(settings)
+    arrays = assembly.read_shards(teacher.finished(settings))
+    kinds = {shards.CATEGORIES[c] for c in arrays["category"]}
+    assert kinds >= {"drug", "ion", *plans.BATCHED, *plans.BATCHED_MANY, *plans.BATCHED_SMALLEST}
+    is_complex = np.array(["." in str(name) for name in arrays["name"]])
+    starts = np.bincount(arrays["start"][is_complex])
+    assert starts.max() <= batched.MOST_OF_COMPLEX
+    made_by = np.array([geometries.SAMPLERS[k] for k in arrays["sampler"]])
+    smallest = np.isin(arrays["category"], [shards.CATEGORIES.index(k) for k in tiny.COMPLEXES])
+    assert not {"relaxed", "md"} & set(made_by[smallest])
+    assert {"relaxing", "relaxed", "modes"} <= set(made_by)
