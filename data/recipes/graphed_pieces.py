@@ -44,15 +44,17 @@ def interactions(energies: Tensor, whole: Tensor) -> Tensor:
 
 
 def without_fixed(frames: Frames, back: Tensor, model: MolecularModel) -> Frames:
-    """Take the fixed terms of the model out of the labels of what `with_pieces` returned."""
-    energies = {"energy": torch.zeros(len(frames), dtype=torch.float64)}
-    row = {"energy": frames.properties["energy"]}
-    unlabelled = dataclasses.replace(frames, targets=energies, properties=row)
-    fixed = without_fixed_terms(unlabelled, model).targets["energy"]
-    learned = without_fixed_terms(frames, model)
-    if INTERACTION_ENERGY not in learned.targets:
-        return learned
-    between = interactions(fixed, torch.arange(len(frames)) - back)
-    labels = learned.targets[INTERACTION_ENERGY] + between
-    targets = {**learned.targets, INTERACTION_ENERGY: labels}
-    return dataclasses.replace(learned, targets=targets)
+    """Take the fixed terms of the model out of the labels of what `with_pieces` returned.
+
+    Those of pieces, which have no labels, count in interaction energies.
+    """
+    names = [name for name in ("energy", "forces") if name in frames.targets]
+    zeros = {name: torch.zeros_like(frames.targets[name]) for name in names}
+    rows = {name: frames.properties[name] for name in names}
+    nothing = dataclasses.replace(frames, targets=zeros, properties=rows)
+    less = dict(without_fixed_terms(nothing, model).targets)
+    if INTERACTION_ENERGY in frames.targets:
+        whole = torch.arange(len(frames)) - back
+        less[INTERACTION_ENERGY] = interactions(less["energy"], whole)
+    targets = {name: frames.targets[name] + values for name, values in less.items()}
+    return dataclasses.replace(frames, targets={**frames.targets, **targets})

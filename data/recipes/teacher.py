@@ -26,7 +26,7 @@ Stages, each goes on where it was stopped; files lie in --work:
   atoms      energies of the isolated atoms by PySCF: `atoms.json`
   jacobian   how forces change along a displacement of every seventh frame: `jacobian/00000.npz`
   pieces     energies of the molecules of complexes, each alone: `pieces/00000.npz`
-  alone      some of these molecules as frames of their own: `alone/00000.npz`
+  alone      some of these molecules as frames of their own: `alone/alone_00000.npz`
   assemble   drop frames (`teacher_assemble.reasons`), complete the dispersion of the others, write
              `teacher.npz` in molequi's flat format with the split, and the counts, `teacher.json`
 
@@ -255,14 +255,15 @@ def beside(settings: argparse.Namespace) -> None:
     import teacher_aimnet as aimnet  # noqa: PLC0415
     import teacher_pieces as pieces  # noqa: PLC0415
 
-    make = {
-        "jacobian": aimnet.jacobian_columns,
-        "pieces": pieces.piece_labels,
-        "alone": pieces.alone,
+    # Of shards, with their names; those of `alone` are shards themselves.
+    make, prefix = {
+        "jacobian": (aimnet.jacobian_columns, ""),
+        "pieces": (pieces.piece_labels, ""),
+        "alone": (pieces.alone, "alone_"),
     }[settings.stage]
     teacher = read_teacher(settings)
     folder = settings.work / settings.stage
-    pieces.add_to_shards(teacher, finished(settings), folder, settings.seed, make)
+    pieces.add_to_shards(teacher, finished(settings), folder, settings.seed, make, prefix)
 
 
 def assemble(settings: argparse.Namespace) -> None:
@@ -271,7 +272,7 @@ def assemble(settings: argparse.Namespace) -> None:
     import teacher_dispersion as dispersion  # noqa: PLC0415  # needs molequi
     import teacher_output as output  # noqa: PLC0415  # needs molequi
 
-    paths = finished(settings) + sorted((settings.work / "alone").glob("[0-9]*[0-9].npz"))
+    paths = finished(settings) + sorted((settings.work / "alone").glob("alone_*[0-9].npz"))
     arrays = assembly.read_shards(paths)
     arrays |= assembly.force_changes(paths, settings.work / "jacobian")
     arrays |= assembly.pieces(paths, settings.work / "pieces")

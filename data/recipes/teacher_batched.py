@@ -5,7 +5,7 @@ tensors (B, N, ...), padded to the largest structure. Displaced geometries start
 field's geometry, noise and dynamics from the relaxed one. Å, eV, K; time in fs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,11 +39,9 @@ class Padded(NamedTuple):
         return self.z > 0
 
     @classmethod
-    def of(cls, structures: Sequence[aimnet.Structure], device: torch.device) -> "Padded":
-        """Lay structures out on a device."""
-        batch = aimnet.pad(structures)
-        numbers, positions, charges = (batch[name] for name in ("numbers", "coord", "charge"))
-        return cls(numbers.to(device), positions.to(device), charges.to(device))
+    def of(cls, batch: Mapping[str, Tensor]) -> "Padded":
+        """Read what `teacher_aimnet.pad` laid out."""
+        return cls(batch["numbers"], batch["coord"], batch["charge"])
 
     def cut(self, positions: Tensor) -> list[np.ndarray]:
         """Return positions (B, N, 3) as arrays of the atoms alone."""
@@ -202,7 +200,8 @@ def is_smallest_complex(start: geometries.Start) -> bool:
 def displaced(start: geometries.Start, rng: np.random.Generator) -> list[geometries.Geometry]:
     """Displace a start from where the force field left it, but for thermal noise."""
     if start.category in SMALLEST:
-        return tiny.displacements(start, start.pos, rng)
+        found = tiny.displacements(start, start.pos, rng)
+        return [g for g in found if geometries.is_usable(g.pos)]
     found = geometries.displacements(start, start.pos, rng)
     found = [g for g in found if g.sampler != "modes" and is_whole(start, g)]
     most = MOST_DISPLACED if start.fragment.max() else len(found)
@@ -210,7 +209,9 @@ def displaced(start: geometries.Start, rng: np.random.Generator) -> list[geometr
 
 
 def is_whole(start: geometries.Start, geometry: geometries.Geometry) -> bool:
-    """Tell whether bonds hold, unless they are broken on purpose."""
+    """Tell whether a geometry is usable and its bonds hold, unless broken on purpose."""
+    if not geometries.is_usable(geometry.pos):
+        return False
     is_free = geometry.sampler in geometries.FREE
     return is_free or geometries.damage(start.z, start.bonds, geometry.pos) < 2
 
@@ -227,7 +228,7 @@ class Sampler:
     ) -> None:
         self.teacher, self.starts, self.rng, self.generator = teacher, starts, rng, generator
         structures = [aimnet.Structure(s.z, s.pos - s.pos.mean(0), s.charge) for s in starts]
-        self.batch = Padded.of(structures, teacher.device)
+        self.batch = Padded.of(teacher.padded(structures))
         self.is_complex = np.array([s.fragment.max() > 0 for s in starts])
 
     def geometries(self) -> list[tuple[int, geometries.Geometry]]:
@@ -273,8 +274,10 @@ class Sampler:
         network = int(self.rng.integers(len(self.teacher.networks)))
 
         def forces(positions: Tensor) -> Tensor:
-            inputs = {"coord": positions, "numbers": batch.z, "charge": batch.charge}
-            found = self.teacher.evaluate(network, inputs)["forces"]
+            # The network differentiates by the very tensor that it is given.
+            coord = positions.detach().clone()
+            inputs = {"coord": coord, "numbers": batch.z, "charge": batch.charge}
+            found = self.teacher.networks[network](inputs)["forces"].detach()
             return torch.nan_to_num(found, 0.0, 0.0, 0.0) * batch.is_atom[..., None]
 
         return forces
@@ -286,7 +289,7 @@ class Sampler:
 
 def is_sound(start: geometries.Start, pos: np.ndarray) -> bool:
     """Tell whether bonds hold; protons may go over, but not among the smallest or beside ions."""
-    if not np.isfinite(pos).all() or geometries.moves.distances(pos).min() < 0.5:
+    if not geometries.is_usable(pos):
         return False
     parts = start.smiles.split(".")
     is_ionic = len(parts) > 1 and any(

@@ -209,6 +209,11 @@ def damage(z: np.ndarray, bonds: np.ndarray, pos: np.ndarray) -> int:
     return 1 if near[protons][:, z > 1].any(1).all() else 2
 
 
+def is_usable(pos: np.ndarray) -> bool:
+    """Tell whether a geometry is finite and has no atoms on each other."""
+    return bool(np.isfinite(pos).all() and moves.distances(pos).min() > 0.5)
+
+
 def displacements(start: Start, pos: np.ndarray, rng: np.random.Generator) -> list[Geometry]:
     """Draw displaced geometries of a single molecule or complex relaxed at `pos`."""
     z = start.z

@@ -27,11 +27,15 @@ def add_to_shards(
     folder: Path,
     seed: int,
     make: Callable[..., Arrays],
+    prefix: str = "",
 ) -> None:
-    """Write what `make` says of each shard of `sources` to a folder, where it is not yet."""
+    """Write what `make` says of each shard of `sources` to a folder, where it is not yet.
+
+    prefix: of the names of the files, which are those of the shards.
+    """
     folder.mkdir(exist_ok=True)
     for source in sources:
-        path = folder / source.name
+        path = folder / f"{prefix}{source.name}"
         if not path.exists():
             rng = np.random.default_rng([seed, 2000, int(source.stem)])
             shards.save(path, make(teacher, assembly.read_shards([source]), rng=rng))

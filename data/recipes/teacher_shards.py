@@ -79,11 +79,6 @@ def structures_of(
     return [aimnet.Structure(s.z, p, s.charge) for s, p in zip(items, positions, strict=True)]
 
 
-def usable(start: geometries.Start, pos: np.ndarray) -> bool:
-    """Tell whether a relaxed geometry is finite and has no atoms on each other."""
-    return bool(np.isfinite(pos).all() and geometries.moves.distances(pos).min() > 0.5)
-
-
 def sample(
     teacher: aimnet.Teacher,
     items: list[geometries.Start],
@@ -103,7 +98,7 @@ def sample(
     )
     made = [(i, geometries.Geometry("relaxing", p)) for i, p in enumerate(middle)]
     made += [(i, geometries.Geometry("relaxed", p)) for i, p in enumerate(relaxed)]
-    good = [i for i, s in enumerate(items) if usable(s, relaxed[i])]
+    good = [i for i, s in enumerate(items) if geometries.is_usable(relaxed[i])]
     for i in good:
         displacements = DISPLACEMENTS.get(items[i].category, geometries.displacements)
         made += [(i, g) for g in displacements(items[i], relaxed[i], rng)]
@@ -118,7 +113,7 @@ def sample(
         for kept in paths
         for i, p in zip(moving, kept, strict=True)
     ]
-    return [(i, g) for i, g in made if usable(items[i], g.pos)]
+    return [(i, g) for i, g in made if geometries.is_usable(g.pos)]
 
 
 def few(

@@ -29,7 +29,7 @@ def structures(*names: str) -> list:
 
 
 def padded(*names: str):
-    batch = batched.Padded.of(structures(*names), torch.device("cpu"))
+    batch = batched.Padded.of(aimnet.pad(structures(*names)))
     return batch._replace(pos=batch.pos.double())
 
 
@@ -60,10 +60,8 @@ def test_ways_downhill_are_those_of_single_structures() -> None:
     keep = np.array([1, 3, 5])
     kept = aimnet.relax(forces_of, structures(*names), batched.RELAX_STEPS, (1, 3, 5, 14))
     batch = padded(*names)
-    goal = batched.Padded.of(
-        [s._replace(pos=p) for s, p in zip(structures(*names), goals, strict=True)],
-        torch.device("cpu"),
-    ).pos
+    moved = [s._replace(pos=p) for s, p in zip(structures(*names), goals, strict=True)]
+    goal = batched.Padded.of(aimnet.pad(moved)).pos
 
     def forces(positions: torch.Tensor) -> torch.Tensor:
         return STIFFNESS * (goal - positions) * batch.is_atom[..., None]

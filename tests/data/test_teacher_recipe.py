@@ -54,10 +54,20 @@ def settings_of(work: Path, **given: object) -> argparse.Namespace:
     return argparse.Namespace(work=work, **(rest | given))
 
 
+class Spring(float):
+    """A network that is a force constant; as the teacher's, it marks the positions that it gets."""
+
+    def __call__(self, batch: dict) -> dict:
+        positions = batch["coord"].requires_grad_(True)
+        energy = 0.5 * float(self) * positions.square().sum()
+        return {"forces": -torch.autograd.grad(energy, positions, create_graph=True)[0]}
+
+
 class Springs:
     """Four networks that hold every atom at the origin, each a little more firmly than the last."""
 
-    networks = (1.0, 1.1, 1.2, 1.3)
+    networks = tuple(map(Spring, (1.0, 1.1, 1.2, 1.3)))
+    padded = staticmethod(aimnet.pad)
     device = torch.device("cpu")
 
     def __init__(self, *_: object, device: str = "cpu") -> None:
@@ -66,9 +76,6 @@ class Springs:
 
     def batches(self, structures: list) -> Iterator[np.ndarray]:
         return aimnet.batches([len(s.z) for s in structures])
-
-    def evaluate(self, k: int, batch: dict) -> dict:
-        return {"forces": -self.networks[k] * batch["coord"]}
 
     def shifts(self) -> dict[str, float]:
         return {"H": -1.0}
@@ -95,7 +102,7 @@ class Springs:
 class LooseSprings(Springs):
     """Springs that let molecules keep their size."""
 
-    networks = (1e-3, 1e-3, 1e-3, 1e-3)
+    networks = (Spring(1e-3),) * 4
 
 
 def test_resonance_forms_and_stereoisomers_are_one_graph_and_tautomers_one_skeleton() -> None:
@@ -868,6 +875,8 @@ def test_molecules_that_share_electrons_are_told_by_coulombs_law() -> None:
 def test_shards_made_in_batches_hold_all_kinds(
     suites: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from molequi.datasets.npz import load_npz
+
     batched = recipe("teacher_batched")
     monkeypatch.setattr(plans, "QUOTA", {"drug": 3, "ion": 1})
     for name in ("BATCHED", "BATCHED_MANY", "BATCHED_SMALLEST", "BATCHED_TINY"):
@@ -884,3 +893,18 @@ def test_shards_made_in_batches_hold_all_kinds(
     smallest = np.isin(arrays["category"], [shards.CATEGORIES.index(k) for k in tiny.COMPLEXES])
     assert not {"relaxed", "md"} & set(made_by[smallest])
     assert {"relaxing", "relaxed", "modes"} <= set(made_by)
+    # Molecules of complexes alone are frames of their own, without pieces.
+    for settings.stage in ("pieces", "alone"):
+        teacher.beside(settings)
+    (tmp_path / "catalogue.json").write_text("{}")
+    teacher.assemble(settings)
+    with np.load(tmp_path / "alone" / f"alone_{teacher.FIRST_BATCHED}.npz") as file:
+        n_alone = len(file["n_atoms"])
+    loaded = load_npz(tmp_path / "teacher.npz")
+    is_alone = np.array(["." not in line for line in loaded.frames.source])
+    is_pieced = ~loaded.frames.targets["interaction_energy"].isnan().numpy()
+    assert 0 < n_alone
+    assert is_pieced.any()
+    assert not (is_pieced & is_alone).any()
+    assert len(loaded.frames) <= len(arrays["n_atoms"]) + n_alone
+    assert is_alone.sum() > (~is_complex).sum() / 2
