@@ -39,16 +39,16 @@ small, and whatever has the composition of a charged system.
 """
 
 import argparse
-import importlib.metadata
 import json
 import logging
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import teacher_catalogues as catalogues
 import teacher_identity as identity
 import teacher_journal as journal
 import teacher_molecules as molecules
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from teacher_aimnet import Teacher
 
 LOG = logging.getLogger("teacher")
-PACKAGES = ("auto3d", "molsets", "qc-b3db", "qm9pack", "rdkit", "torch", "numpy", "ase")
 TEACHER_FILE = "models/aimnet2_wb97m_ens_f.jpt"
 # Numbers of their first shards.
 FIRST_STACKS, FIRST_ARENES, FIRST_TINY, FIRST_LARGE = 80000, 85000, 86000, 90000
@@ -66,31 +65,9 @@ FIRST_COMPLEXES, FIRST_BATCHED = 95000, 110000
 LEVEL = "ωB97M-D3(BJ)/def2-TZVPP, by four AIMNet2 networks (Auto3D 2.3.1)"
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that make the set."""
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
-
-
-def make_catalogue(settings: argparse.Namespace) -> identity.Reserved:
-    """Write the catalogue where there is none; returns what is kept out of training."""
-    reserved = identity.read_reserved(settings.suites, settings.reserved)
-    path = settings.work / "catalogue.tsv"
-    if not path.exists():
-        entries, counts = molecules.build(settings.seed, reserved)
-        notes = {
-            "seed": settings.seed,
-            "versions": versions(),
-            "reserved": {name: len(value) for name, value in reserved._asdict().items()},
-            "counts": dict(sorted(counts.items())),
-        }
-        (settings.work / "catalogue.json").write_text(json.dumps(notes, indent=1))
-        molecules.write(entries, path)
-    return reserved
-
-
 def label(settings: argparse.Namespace) -> None:
     """Make the shards that are not there yet, in order."""
-    reserved = make_catalogue(settings)
+    reserved = catalogues.make_catalogue(settings)
     entries = molecules.read(settings.work / "catalogue.tsv")
     plan = plans.make_plan(entries, reserved, settings.seed)
     make_shards(settings, plan, range(settings.shards))
@@ -108,7 +85,7 @@ def label_large(settings: argparse.Namespace) -> None:
 
 def label_stacks(settings: argparse.Namespace) -> None:
     """Make --stacks shards of molecules face to face."""
-    reserved = make_catalogue(settings)
+    reserved = catalogues.make_catalogue(settings)
     entries = molecules.read(settings.work / "catalogue.tsv")
     plan = plans.make_stack_plan(entries, reserved, settings.seed)
     make_shards(settings, plan, range(FIRST_STACKS, FIRST_STACKS + settings.stacks))
@@ -116,83 +93,35 @@ def label_stacks(settings: argparse.Namespace) -> None:
 
 def label_arenes(settings: argparse.Namespace) -> None:
     """Make --arenes shards of arenes face to face."""
-    reserved = make_catalogue(settings)
+    reserved = catalogues.make_catalogue(settings)
     entries = molecules.read(settings.work / "catalogue.tsv")
-    plan = plans.make_arene_plan(entries, read_arenes(settings, reserved), reserved)
+    plan = plans.make_arene_plan(entries, catalogues.read_arenes(settings, reserved), reserved)
     make_shards(settings, plan, range(FIRST_ARENES, FIRST_ARENES + settings.arenes))
-
-
-def read_arenes(settings: argparse.Namespace, reserved: identity.Reserved) -> list[molecules.Entry]:
-    """Read the catalogue of arenes; write it where there is none."""
-    path = settings.work / "catalogue_arenes.tsv"
-    if not path.exists():
-        molecules.write(molecules.build_arenes(settings.seed, reserved), path)
-    return molecules.read(path)
 
 
 def label_tiny(settings: argparse.Namespace) -> None:
     """Make --tiny shards of the smallest molecules, their complexes, and halogen bonds."""
-    found = read_tiny(settings)
+    found = catalogues.read_tiny(settings)
     plan = plans.make_tiny_plan(found.entries, found.halides, found.kept_out, settings.seed)
     make_shards(settings, plan, range(FIRST_TINY, FIRST_TINY + settings.tiny))
 
 
 def label_complexes(settings: argparse.Namespace) -> None:
     """Make --complexes shards of many complexes of all kinds."""
-    plan = plan_complexes(settings, read_tiny(settings))
+    plan = catalogues.plan_complexes(settings, catalogues.read_tiny(settings))
     make_shards(settings, plan, range(FIRST_COMPLEXES, FIRST_COMPLEXES + settings.complexes))
 
 
 def label_batched(settings: argparse.Namespace) -> None:
     """Make --batched shards of all kinds, in batches on the --device."""
-    found = read_tiny(settings)
+    found = catalogues.read_tiny(settings)
     entries = molecules.read(settings.work / "catalogue.tsv")
     plan = plans.make_batched_plan(
         plans.make_plan(entries, found.kept_out[0], settings.seed),
-        plan_complexes(settings, found),
+        catalogues.plan_complexes(settings, found),
         plans.make_tiny_plan(found.entries, found.halides, found.kept_out, settings.seed),
     )
     make_shards(settings, plan, range(FIRST_BATCHED, FIRST_BATCHED + settings.batched))
-
-
-def plan_complexes(settings: argparse.Namespace, found: "Tiny") -> plans.Plan:
-    """Plan shards of many complexes; write the catalogue of further ions where there is none."""
-    import teacher_ions as ions  # noqa: PLC0415
-
-    entries = molecules.read(settings.work / "catalogue.tsv")
-    path = settings.work / "catalogue_tiny_ions.tsv"
-    if not path.exists():
-        neutral = [e for e in found.entries if e.category in ("tiny", "partner")]
-        neutral += [e for e in entries if e.category == "qm9"]
-        molecules.write(ions.build(neutral, found.entries, found.kept_out), path)
-    small = found.entries + molecules.read(path)
-    reserved = found.kept_out[0]
-    return plans.make_complex_plan(
-        plans.make_arene_plan(entries, read_arenes(settings, reserved), reserved),
-        plans.make_tiny_plan(small, found.halides, found.kept_out, settings.seed),
-    )
-
-
-class Tiny(NamedTuple):
-    """The smallest molecules, where further halides are found, and what is kept out."""
-
-    entries: list[molecules.Entry]
-    halides: list[molecules.Entry]
-    kept_out: tuple[identity.Reserved, frozenset[identity.Composition]]
-
-
-def read_tiny(settings: argparse.Namespace) -> Tiny:
-    """Read the catalogue of the smallest molecules; write it where there is none."""
-    import teacher_tiny as tiny  # noqa: PLC0415
-
-    reserved, ions = make_catalogue(settings), identity.read_ions(settings.suites)
-    path = settings.work / "catalogue_tiny.tsv"
-    if not path.exists():
-        molecules.write(tiny.build(reserved, ions), path)
-    halogens = {f"element_{x}" for x in tiny.tables.HALOGENS}
-    others = molecules.read(settings.work / "catalogue.tsv")
-    others = [e for e in others if e.category in halogens] + read_arenes(settings, reserved)
-    return Tiny(molecules.read(path), others, (reserved, ions))
 
 
 def read_teacher(settings: argparse.Namespace) -> "Teacher":
@@ -296,7 +225,7 @@ def assemble(settings: argparse.Namespace) -> None:
 
 
 STAGES = {
-    "catalogue": make_catalogue,
+    "catalogue": catalogues.make_catalogue,
     "label": label,
     "large": label_large,
     "stacks": label_stacks,
