@@ -120,6 +120,26 @@ def test_modes_swing(browser: Browser) -> None:
     assert browser.said == []
 
 
+def test_pictures_without_a_size_wait_for_one(page: Path) -> None:
+    # Into a canvas of no width WebGL complains at every frame of a mode that swings.
+    with Browser(str(PROGRAM)) as browser:
+        browser.open(page, width=1280)
+        browser.value("document.head.append(document.createElement('style'))")
+        style = "document.head.lastChild.textContent"
+        stage(browser, 2)
+        one = 'document.querySelectorAll(".viewer")[2]'
+        swing = f"{one}.querySelector('button').click()"
+        browser.value(f"{swing}, {style} = '.stage {{ display: none }}'")
+        browser.wait_for(f'{one}.querySelector("canvas").width === 0')
+        browser.value("new Promise(done => setTimeout(done, 250))")
+        browser.value(swing)
+        browser.value(f"{style} = ''")
+        browser.wait_for(f'{one}.querySelector("canvas").width > 0')
+        still = stage(browser, 2)
+        assert np.abs(still - still[2, 2]).max() > 0.1
+        assert browser.said == []
+
+
 @pytest.mark.parametrize("width", [1280, 400])
 def test_page_can_be_read(browser: Browser, width: int) -> None:
     browser.resize(width)

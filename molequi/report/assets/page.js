@@ -25,10 +25,12 @@
       this.data = JSON.parse(document.getElementById(box.dataset.scene).textContent);
       this.shown = new Set(this.data.shown);
       this.frame = this.mode = 0;
-      this.timer = this.started = null;
+      this.timer = this.started = this.missed = null;
       if (!this.open()) return;
       this.makeControls();
       this.draw(true);
+      // After the one of 3Dmol, which gives the canvas the size of the stage.
+      new ResizeObserver(() => { if (this.missed) this.draw(this.missed.isNew); }).observe(this.stage);
     }
 
     open() {
@@ -142,6 +144,13 @@
     }
 
     draw(isNew = false) {
+      // Into a canvas without a size WebGL draws nothing, and complains; a hidden stage has none.
+      const canvas = this.stage.querySelector("canvas");
+      if (!canvas.width || !canvas.height) {
+        this.missed = { isNew: isNew || Boolean(this.missed && this.missed.isNew) };
+        return;
+      }
+      this.missed = null;
       const frame = this.data.frames[this.frame], view = this.view;
       const places = this.positions(frame);
       view.removeAllModels(); view.removeAllShapes(); view.removeAllLabels();
