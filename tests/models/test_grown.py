@@ -16,6 +16,7 @@ from molequi.models.grown import can_grow, grown
 from molequi.models.making import make_model
 from molequi.models.molecular import MolecularModel
 from molequi.models.physics import Physics
+from molequi.models.probes import calibration_structures
 from molequi.properties import get_property
 
 BEFORE = {"n_channels": 4, "l_max": 2, "correlation": 2, "l_hidden": 1}
@@ -61,6 +62,54 @@ def test_a_grown_model_gives_what_it_gave(tmp_path, settings: dict) -> None:
     save_model(larger, tmp_path / "larger.safetensors")
     again = load_model(tmp_path / "larger.safetensors").compute(graph)
     assert torch.allclose(again["energy"], old["energy"], rtol=1e-12)
+
+
+DEEPER = {
+    "after rows of the same irreps": (("energy", "dipole", "energy_std"), {}),
+    "after scalars alone": (("energy",), {}),
+    "three-fold products": (("energy",), {"correlation": 3}),
+    "no products": (("energy", "dipole"), {"correlation": 1}),
+    "paths mixed one by one": (("energy",), {"correlation": 1, "mixing": "separate"}),
+    "maps of species": (("energy", "dipole"), {"self_connection": "matrices"}),
+    "symmetric products": (("energy", "dipole"), {"product": "symmetric"}),
+    "vectors and tensors": (OUTPUTS, {"l_hidden": 2}),
+}
+
+
+@pytest.mark.parametrize("case", DEEPER)
+def test_a_deeper_model_gives_what_it_gave(case: str) -> None:
+    outputs, settings = DEEPER[case]
+    model = small(outputs, **settings).double()
+    deeper = grown(model, n_layers=4)
+    assert deeper.backbone.settings == {**model.backbone.settings, "n_layers": 4}
+    graph = molecules(model.cutoff)
+    old, new = model.compute(graph, stress=False), deeper.compute(graph, stress=False)
+    assert old.keys() == new.keys()
+    for name, value in old.items():
+        assert torch.allclose(value, new[name], rtol=1e-10, atol=1e-10), name
+    # What is new is of order one, and learned from at once.
+    probes = collate([one.graph(model.cutoff) for one in calibration_structures(model.elements)])
+    scalars = deeper.backbone(probes).invariant[:, 2 * 4 :]
+    assert 0.1 < float(scalars.detach().square().mean().sqrt()) < 3.0
+    deeper.train().requires_grad_(True)
+    outputs = deeper.compute(graph, create_graph=True)
+    sum(value.square().sum() for value in outputs.values() if value.requires_grad).backward()
+    readout = deeper.heads["energy"].readout.networks[0].weights[0]
+    assert float(readout.detach()[8:].abs().max()) == 0.0
+    assert float(readout.grad[8:].abs().min()) > 0.0
+    if "dipole" in outputs:
+        assert float(deeper.backbone.layers[3].gate.weight.grad.abs().max()) > 0.0
+
+
+def test_a_layer_that_would_lose_rows_is_refused() -> None:
+    with pytest.raises(UserError, match="read 2e of the last layer, and with l_hidden=1"):
+        grown(small(), n_layers=3)
+
+
+def test_a_norm_of_features_does_not_grow_deeper() -> None:
+    settings = {"architecture": "spherical", **small(normalization="irreps").backbone.settings}
+    assert can_grow(settings, "n_hidden", 64)
+    assert not can_grow(settings, "n_layers", 3)
 
 
 def test_new_weights_are_a_function_of_the_seed_alone() -> None:

@@ -123,8 +123,8 @@ class SphericalBackbone(BackboneBase):
         for layer in self.layers:
             layer.neighbor_count.fill_(max(float(mean), 1e-3))
 
-    def calibrate(self, graph: AtomGraph) -> None:
-        """Set n of each layer to what gives its messages unit mean square on `graph`.
+    def calibrate(self, graph: AtomGraph, *, first: int = 0) -> None:
+        """Set n of the layers from `first` on so that messages have unit mean square on `graph`.
 
         Neighbours of one element send nearly the same message, so the mean neighbour count alone
         would understate n.
@@ -133,8 +133,9 @@ class SphericalBackbone(BackboneBase):
             species, edges = self.species_of_number[graph.atomic_numbers], edges_of(graph)
             harmonics, distances = self._geometry(graph)(edge_vectors(graph), slice(None))
             features = rows_of_species(species, self.embedding)[:, None, :]
-            for layer, after in zip(self.layers, self.after, strict=True):
-                layer.calibrate(features, harmonics, distances, edges, species)
+            for place, (layer, after) in enumerate(zip(self.layers, self.after, strict=True)):
+                if place >= first:
+                    layer.calibrate(features, harmonics, distances, edges, species)
                 features = after(layer(features, harmonics, distances, edges, species))
 
     def use_kernels(self, kernels: str) -> None:
