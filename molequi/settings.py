@@ -34,6 +34,15 @@ SettingsT = typing.TypeVar("SettingsT", bound="Settings")
 # What pydantic puts into the place of a mistake for the choices of a union: `str`, `dict[str,int]`.
 _CHOICE = re.compile(r"(str|int|float|bool|none)|(literal|dict|list|tuple)\[.*")
 
+# What pydantic says in Python's words, in those of a file.
+_SHAPES = {
+    "tuple_type": "input should be a list, such as [a, b]",
+    "list_type": "input should be a list, such as [a, b]",
+    "too_long": "it takes {max_length} values, not {actual_length}",
+    "dict_type": "input should be a mapping, such as {{a: 1, b: 2}}",
+    "model_type": "input should be a group of settings, such as {{key: value}}",
+}
+
 
 class Settings(BaseModel):
     """A group of settings: closed, so that an unknown key is an error, and constant.
@@ -194,7 +203,19 @@ def _explain(error: pydantic.ValidationError, where: str, kind: type[Settings]) 
         known = ", ".join(names_in(kind, path[:-1]))
         hint = f"known are {known}" if near is None else f"did you mean {near!r}?"
         return f"{where}: unknown key {key!r}; {hint}"
-    if first["type"] == "missing":
+    if first["type"] == "missing" and isinstance(first["loc"][-1], str):
         elsewhere = f" or as {key}=... on the command line" if kind.has_overrides else ""
         return f"{where}: {key!r} is missing; add it to the file{elsewhere}"
-    return f"{where}: {key} is {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
+    if first["type"] == "missing":  # of a list, whose entries have numbers for names
+        key = key.rpartition(".")[0]
+    return f"{where}: {key} is {first['input']!r}; {_wanted(first, mistakes)}"
+
+
+def _wanted(mistake: Mapping[str, Any], mistakes: Sequence[Mapping[str, Any]]) -> str:
+    """Say what would be right in the place of a mistake, one of those given."""
+    if mistake["type"] == "missing":
+        absent = [other for other in mistakes if other["loc"][:-1] == mistake["loc"][:-1]]
+        return f"it takes {len(mistake['input']) + len(absent)} values"
+    if mistake["type"] in _SHAPES:
+        return _SHAPES[mistake["type"]].format(**mistake.get("ctx", {}))
+    return mistake["msg"][0].lower() + mistake["msg"][1:]

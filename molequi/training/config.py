@@ -194,9 +194,13 @@ def _check_names(config: Config, where: str) -> None:
         parts = (*parts, "local_charge")
     known, stage = tuple(dict.fromkeys(parts)), config.training.second_stage
     _check_keys(config.level, targets, f"{where}, level")
-    _check_keys(config.training.weights, known, f"{where}, training.weights")
+    groups = {"training.weights": config.training.weights}
     if stage is not None:
-        _check_keys(stage.weights, known, f"{where}, training.second_stage.weights")
+        groups["training.second_stage.weights"] = stage.weights
+    for group, weights in groups.items():
+        _check_keys(weights, known, f"{where}, {group}")
+        if all(weights.get(name, 1.0) == 0 for name in targets) and not any(weights.values()):
+            raise UserError(f"{where}: {group} is zero for every target, so nothing is learned")
 
 
 def _check_keys(entries: Mapping[str, object], known: Sequence[str], where: str) -> None:

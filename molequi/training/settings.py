@@ -11,13 +11,16 @@ from molequi.kernels import BACKENDS
 from molequi.keys import Unit
 from molequi.settings import Count, DeviceName, Positive, Seed, Settings, one_of
 
+# A negative weight would make an error as large as it can be.
+Weights = dict[str, Annotated[float, Field(ge=0)]]
+
 
 class StageSettings(Settings):
     """The second stage of a run, with loss weights of its own."""
 
     start: float = Field(0.8, gt=0, lt=1)
     """The part of the run after which it begins, 0 to 1."""
-    weights: dict[str, float]
+    weights: Weights
     """Loss weight by target from then on."""
 
 
@@ -58,7 +61,7 @@ class TrainingSettings(Settings):
     """The largest norm of a gradient."""
     patience: Count | None = None
     """Epochs without improvement before the run ends; null never ends it early."""
-    weights: dict[str, float] = {}
+    weights: Weights = {}
     """Loss weight by target, 1 where unnamed, or by part, such as `rosenfeld[0o]`."""
     huber: Positive | None = 0.1
     """Error, in scales of the target, beyond which the loss is linear; null: squares."""
