@@ -139,7 +139,7 @@ ORDER: tuple[tuple[str, str], ...] = (
         "older_runs run_directory reference_energies atomic_energies label_statistics "
         "normalization baseline doubt kept_predictions predictions calibration evaluation "
         "fine_tuning refitted_references fixed_terms labels figures resumable symmetry likelihood "
-        "module callbacks launch setup plan finish fit ensembles",
+        "electronic_states module callbacks launch setup plan finish fit ensembles",
     ),
     (
         "hamiltonian",

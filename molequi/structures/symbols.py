@@ -85,6 +85,11 @@ def formula(atoms: ase.Atoms) -> str:
     )
 
 
+def formula_of(numbers: Sequence[int]) -> str:
+    """Return the formula of atomic numbers in Hill's order."""
+    return str(ase.Atoms(numbers=numbers).get_chemical_formula())
+
+
 def _symbol_of_mass(number: int, mass: float) -> tuple[str, str]:
     """Return the symbol of an element, and that of an atom of this mass."""
     element, standard = chemical_symbols[number], float(MASSES[number])

@@ -27,6 +27,7 @@ from molequi.training.atomic_energies import start_constants
 from molequi.training.baseline import fit_baseline
 from molequi.training.config import Config
 from molequi.training.doubt import compared_rows, start_doubts
+from molequi.training.electronic_states import warn_of_unseen_states
 from molequi.training.fine_tuning import Adopted, adopt
 from molequi.training.fixed_terms import without_fixed_terms
 from molequi.training.label_statistics import Statistics, fit_statistics
@@ -73,6 +74,7 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     start_constants(model, learned)
     start_doubts(model, frames)
     refuse_unreached(model, frames)
+    warn_of_unseen_states(model, frames)
     for row in rows:
         _report(row, statistics[row.name], frames)
     model.train()
