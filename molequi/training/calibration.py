@@ -110,6 +110,7 @@ def calibrate(model: MolecularModel, deviations: Mapping[str, Doubted], held_out
             found.factor,
             found.power,
         )
+        _warn_of_few(name, len(deviations[name].errors), held_out.part)
         records[name] = {
             "part": held_out.part,
             "structures": held_out.n_structures,
@@ -123,6 +124,22 @@ def calibrate(model: MolecularModel, deviations: Mapping[str, Doubted], held_out
         }
     training = dataclasses.replace(model.metadata.training, calibration=records)
     model.metadata = dataclasses.replace(model.metadata, training=training)
+
+
+def _warn_of_few(name: str, count: int, part: str) -> None:
+    """Warn where the largest of so few errors must do for a share that needs a larger one."""
+    short = [share for share in SHARES if math.ceil((count + 1) * share) > count]
+    if short:
+        least = math.ceil(max(SHARES) / (1.0 - max(SHARES)) - 1e-9)
+        logger.warning(
+            "%s: its size rests on %d held-out errors, too few for radii of %s %%, which are those "
+            "of the largest error; with %d or more (data.split.%s) they hold",
+            name,
+            count,
+            ", ".join(f"{100 * share:.0f}" for share in short),
+            least,
+            part,
+        )
 
 
 def without_calibration(model: MolecularModel) -> MolecularModel:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import logging
 import math
 
 import numpy as np
@@ -15,10 +17,13 @@ from molequi.evaluation import evaluate
 from molequi.experiments import fit, train
 from molequi.models.checkpoint import load_model
 from molequi.models.making import make_model
+from molequi.models.metadata import TrainingRecord
 from molequi.nn.heads.doubt import SHARE, SHARES
 from molequi.properties import PROPERTIES, declare
 from molequi.training.calibration import (
     Doubted,
+    Held,
+    calibrate,
     conformal_quantiles,
     fit_calibration,
     judge,
@@ -102,6 +107,23 @@ def test_calibration_of_few_errors_is_one_factor():
     errors = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
     found = fit_calibration(Doubted(errors, torch.tensor([4.0, 1.0, 2.0], dtype=torch.float64)))
     assert found.power == 1.0
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(4, "radii of 90, 95 %"), (18, "radii of 95 %"), (19, None)]
+)
+def test_a_calibration_on_few_errors_says_so(caplog, count, said):
+    model = make_model([1, 8], ["energy", "energy_std"], n_channels=4)
+    metadata = dataclasses.replace(model.metadata, training=TrainingRecord("x", None, 5))
+    model.metadata = metadata
+    errors = Doubted(random(count).abs(), torch.ones(count, dtype=torch.float64))
+    with caplog.at_level(logging.WARNING):
+        calibrate(model, {"energy_std": errors}, Held("valid", count))
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == (said is not None)
+    if said:
+        assert f"{count} held-out errors, too few for {said}" in told[0]
+        assert "with 19 or more (data.split.valid)" in told[0]
 
 
 def test_spreads_that_tell_nothing_become_alike():
