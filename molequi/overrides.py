@@ -12,6 +12,7 @@ import yaml
 
 from molequi.errors import UserError
 from molequi.runtime.gate import reading
+from molequi.runtime.plain import RepeatedKeyError, parse_yaml
 
 _PAIR = re.compile(r"\s*([^:=\s]+)\s*[:=]\s*(.+?)\s*")
 
@@ -38,7 +39,9 @@ def apply_override(data: dict[str, Any], text: str) -> None:
             )
     try:
         with reading(f"setting {key!r}", "value"):
-            node[last] = _mended(yaml.safe_load(value))
+            node[last] = _mended(parse_yaml(value))
+    except RepeatedKeyError as error:
+        raise UserError(f"setting {key!r}: {error.problem}") from None
     except yaml.YAMLError:
         node[last] = value
 
@@ -61,7 +64,7 @@ def _mended(value: Any) -> Any:
     for key, entry in value.items():
         name, colon, text = key.partition(":") if isinstance(key, str) else (key, "", "")
         if entry is None and colon and name and text:
-            mended[name] = yaml.safe_load(text)
+            mended[name] = parse_yaml(text)
         else:
             mended[key] = _mended(entry)
     return mended
@@ -91,7 +94,7 @@ def _unbracketed(text: str) -> str:
 def _mapping(words: list[str], text: str) -> Any:
     """Return the mapping of words such as `a:1` or `a=1`, the text where they are not all such."""
     pairs = [_PAIR.fullmatch(word) for word in words]
-    return {pair[1]: yaml.safe_load(pair[2]) for pair in pairs if pair} if all(pairs) else text
+    return {pair[1]: parse_yaml(pair[2]) for pair in pairs if pair} if all(pairs) else text
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:

@@ -21,6 +21,7 @@ from molequi.keys import meant, names_in
 from molequi.overrides import apply_override, from_text
 from molequi.runtime import resources
 from molequi.runtime.gate import printable, reading
+from molequi.runtime.plain import RepeatedKeyError, parse_yaml
 
 Positive = typing.Annotated[float, Field(gt=0)]
 Count = typing.Annotated[int, Field(gt=0)]
@@ -174,10 +175,11 @@ def _entries(value: object) -> dict[str, object] | None:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         with reading(path, "config"):
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
+            data = parse_yaml(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as error:
         where = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
-        raise UserError(f"{path}{where}: not YAML: {error.problem or error}") from None
+        kind = "" if isinstance(error, RepeatedKeyError) else "not YAML: "
+        raise UserError(f"{path}{where}: {kind}{error.problem or error}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML: {error}") from None
     if not isinstance(data, dict):

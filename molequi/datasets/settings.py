@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from molequi.datasets.registry import all_datasets, known_kinds
+from molequi.errors import UserError
 from molequi.settings import Count, Positive, Seed, Settings
 
 
@@ -57,6 +58,21 @@ class SplitSettings(Settings):
     @classmethod
     def _kind_alone(cls, data: object) -> object:
         return {"kind": data} if isinstance(data, str) else data
+
+    def refuse_contradiction(self) -> None:
+        """Raise UserError for a setting that belongs to another kind, and so would do nothing."""
+        of_kinds = {"column": ("time", None), "path": ("file", None), "index": ("official", 1)}
+        for name, (kind, default) in of_kinds.items():
+            value = getattr(self, name)
+            if value != default and self.kind != kind:
+                raise UserError(
+                    f"data.split.{name}={value} belongs to data.split.kind={kind}, and the kind is "
+                    f"{self.kind}; set the kind, or leave {name} out"
+                )
+        if self.fold != 1 and self.folds is None:
+            raise UserError(
+                f"data.split.fold={self.fold} is one of data.split.folds parts, which are not set"
+            )
 
 
 class DataSettings(Settings):

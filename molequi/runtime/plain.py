@@ -1,6 +1,6 @@
 """Results as JSON: arrays become lists, and a number that is not finite becomes null.
 
-And what JSON files of others hold.
+And what JSON and YAML files of others hold.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
+import yaml
 
 from molequi.runtime.gate import escaped_in_json, reading
 
@@ -39,6 +40,38 @@ def parse_json(text: str | bytes) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
+
+
+class RepeatedKeyError(yaml.MarkedYAMLError):
+    """A key that a mapping of YAML has twice, of which one would be lost without a word."""
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, to which a key that is there twice is a mistake, as the standard says."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        # Before `<<` is written out, which may well repeat keys.
+        node = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, str], yaml.Node] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            earlier = first.setdefault((key.tag, key.value), key)
+            if earlier is not key:
+                line = earlier.start_mark.line + 1
+                raise RepeatedKeyError(
+                    problem=f"{key.value!r} is in line {line} already; leave one of the two out",
+                    problem_mark=key.start_mark,
+                )
+        return node
+
+
+def parse_yaml(text: str) -> Any:
+    """Return what a YAML text says, as plain values.
+
+    Raises yaml.YAMLError where it is none, `RepeatedKeyError` for a mapping with a key twice.
+    """
+    return yaml.load(text, Loader=_Loader)
 
 
 def json_list(documents: Iterable[object]) -> Iterator[str]:

@@ -128,6 +128,7 @@ def make_config(data: Mapping[str, Any], where: str = "config") -> Config:
     _check_targets(config, where)
     _check_names(config, where)
     config.model.refuse_contradiction()
+    config.data.split.refuse_contradiction()
     if config.freeze is not None and config.init is None:
         raise UserError(
             f"{where}: freeze is {config.freeze!r} but there is no init; name the model to start "

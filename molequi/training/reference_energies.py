@@ -18,6 +18,7 @@ from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
 from molequi.graphs.elements import MAX_NUMBER, N_ELEMENTS
 from molequi.properties import Property
+from molequi.runtime.plain import parse_yaml
 
 # Ground-state energies of the atoms H to Ar, Ha: S. J. Chakravorty et al., Phys. Rev. A 47 (1993)
 # 3649.
@@ -143,7 +144,7 @@ def read_reference_energies(path: Path) -> dict[str, Any]:
     Raises UserError for anything else.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(
             f"training.reference_energies: {path} cannot be read ({error}); give a YAML or JSON "

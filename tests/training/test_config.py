@@ -61,11 +61,16 @@ def test_overrides_use_dotted_names_and_yaml_values(tmp_path):
         ("data.targets=force", ["'force'", "did you mean 'forces'"]),
         ("data.targets=logS", ["'logS'", "properties.logS.unit"]),
         ("freeze=backbone", ["no init"]),
+        ("data.split.column=part", ["column=part belongs to data.split.kind=time", "is random"]),
+        ("data.split.path=rows.json", ["belongs to data.split.kind=file"]),
+        ("data.split.index=3", ["belongs to data.split.kind=official"]),
+        ("data.split.fold=2", ["fold=2 is one of data.split.folds parts"]),
         ("level.dipole=DFT", ["'dipole' is not a target"]),
         ("data.strucures=x", ["unknown key 'data.strucures'", "did you mean 'data.structures'"]),
         ("stress=1", ["unknown key 'stress'", "known are"]),
         ("dict=1", ["unknown key 'dict'"]),
         ("training.str=1", ["unknown key 'training.str'"]),
+        ("training.weights={energy: 1, energy: 2}", ["training.weights", "'energy' is in line 1"]),
         ("data.units=3", ["data.units is 3", "should be a mapping, such as {a: 1, b: 2}"]),
         ("data.targets=3", ["data.targets is 3", "should be a list"]),
         ("model=3", ["model is 3", "should be a group of settings"]),
@@ -90,6 +95,9 @@ def test_mistakes_name_the_key_and_the_remedy(tmp_path, override, words):
 def test_broken_files_are_named(tmp_path):
     with pytest.raises(UserError, match="line 2"):
         settings.load_config(write(tmp_path, "name: x\ndata: }\n"))
+    twice = "name: x\ntraining: {epochs: 3}\ndata: {kind: frames}\ntraining: {seed: 1}\n"
+    with pytest.raises(UserError, match="yaml, line 4: 'training' is in line 2 already; leave one"):
+        settings.load_config(write(tmp_path, twice))
     with pytest.raises(UserError, match="mapping"):
         settings.load_config(write(tmp_path, "- 1\n"))
     with pytest.raises(UserError, match="no config named 'nonsense'"):
