@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from molequi.errors import UserError
 from molequi.simulation.coordinates import bond_matrix
+from molequi.structures.atoms import stated_charge, stated_multiplicity
 
 _STARTS, _ROUNDS = 80, 25
 _NEIGHBOUR = 1.0  # Å², for each neighbour that two atoms do not share
@@ -39,6 +40,22 @@ def require_same_formula(a: Atoms, b: Atoms) -> None:
     one, other = (atoms.get_chemical_formula() for atoms in (a, b))
     if one != other:
         raise UserError(f"A is {one} and B is {other}; a path needs the same atoms at both ends")
+
+
+def require_same_state(a: Atoms, b: Atoms) -> None:
+    """Raise UserError where two structures are stated or assumed to be of other electrons."""
+    charges = [stated_charge(atoms) for atoms in (a, b)]
+    spins = [
+        stated_multiplicity(atoms, charge.value)
+        for atoms, charge in zip((a, b), charges, strict=True)
+    ]
+    option = " or give --charge"
+    for what, (one, other), remedy in (("charge", charges, option), ("multiplicity", spins, "")):
+        if one.value != other.value:
+            raise UserError(
+                f"A has {what} {one.value} ({one.source}) and B {other.value} ({other.source}); a "
+                f"path needs the same electrons at both ends: write one {what} into both{remedy}"
+            )
 
 
 def first_difference(a: Atoms, b: Atoms) -> str | None:

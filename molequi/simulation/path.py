@@ -32,6 +32,7 @@ from molequi.simulation.matching import (
     laid_upon,
     match,
     require_same_formula,
+    require_same_state,
 )
 from molequi.simulation.movers import as_calculator
 from molequi.simulation.relaxation import relax_atoms
@@ -134,6 +135,7 @@ def _put_in_order(a: Atoms, b: Atoms, *, match_atoms: bool) -> bool:
     Raises UserError where the elements are not in the same order.
     """
     require_same_formula(a, b)
+    require_same_state(a, b)
     difference = first_difference(a, b)
     if difference is not None and not match_atoms:
         raise UserError(

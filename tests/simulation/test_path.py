@@ -127,6 +127,13 @@ def test_orders_that_differ_are_said_and_matched_where_asked(organic, ends, capl
 def test_other_atoms_and_impossible_settings_are_refused(morse):
     with pytest.raises(UserError, match="A is H2O and B is H3N"):
         run_path(molecule("H2O"), molecule("NH3"), morse(), QUICK)
+    first, last = molecule("NH3"), molecule("NH3")
+    last.info["charge"] = -1
+    with pytest.raises(UserError, match=r"A has charge 0 \(assumed, .*\) and B -1 \(.*charge"):
+        run_path(first, last, morse(), QUICK)
+    last.info.update(charge=0, multiplicity=3)
+    with pytest.raises(UserError, match=r"A has multiplicity 1 \(assumed, .*\) and B 3"):
+        run_path(first, last, morse(), QUICK)
     with pytest.raises(UserError, match="images is 1"):
         PathSettings(images=1)
     with pytest.raises(UserError, match="fmax is 0"):
