@@ -49,7 +49,7 @@ class RepeatedKeyError(yaml.MarkedYAMLError):
 class _Loader(yaml.SafeLoader):
     """The safe loader, to which a key that is there twice is a mistake, as the standard says."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         # Before `<<` is written out, which may well repeat keys.
         node = super().compose_mapping_node(anchor)
         first: dict[tuple[str, str], yaml.Node] = {}

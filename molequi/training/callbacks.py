@@ -29,14 +29,21 @@ class RunRecorder(Callback):
     """Keeps metrics.csv, log lines, the best model and last.ckpt, from the first process.
 
     settings: checkpoint_minutes and checkpoint_steps say how often last.ckpt is written within an
-    epoch, beside every epoch's end; logger whether TensorBoard gets the metrics too. csv_size:
-    bytes of metrics.csv that a resumed run keeps.
+    epoch, beside every epoch's end; logger whether TensorBoard gets the metrics too. labels: what
+    `labels.label_digest` makes of the data. csv_size: bytes of metrics.csv that a resumed run
+    keeps.
     """
 
     def __init__(
-        self, directory: RunDirectory, settings: TrainingSettings, *, csv_size: int = 0
+        self,
+        directory: RunDirectory,
+        settings: TrainingSettings,
+        labels: str,
+        *,
+        csv_size: int = 0,
     ) -> None:
         self.directory, self.settings, self.csv_size = directory, settings, csv_size
+        self.labels = labels
         self.metrics: MetricsFile | None = None
         self.writer: Any = None
         self._saved_at = 0.0
@@ -121,7 +128,8 @@ class RunRecorder(Callback):
     def _save(self, trainer: Trainer, module: MolecularTraining) -> None:
         sums = module.total_train_sums()
         if self.metrics is not None:
-            state = {**module.run_state(), "train_sums": sums, "csv_size": self.metrics.size}
+            own = {"train_sums": sums, "csv_size": self.metrics.size, "labels": self.labels}
+            state = {**module.run_state(), **own}
             write_state(state, self.directory.state)
         self._saved_at = module.position.seconds
 

@@ -31,7 +31,7 @@ from molequi.training.config import Config
 from molequi.training.doubt import compared_rows
 from molequi.training.evaluation import NOTHING, Beside
 from molequi.training.finish import finish, rows_of, started
-from molequi.training.labels import choose_labels
+from molequi.training.labels import choose_labels, label_digest
 from molequi.training.launch import launch
 from molequi.training.loss import make_objective
 from molequi.training.module import MolecularTraining
@@ -72,13 +72,17 @@ def fit_frames(
     directory = RunDirectory(output)
     frames = choose_labels(frames, splits, config.data.targets)
     resume = resume and not directory.has_just_begun()
-    state = _resumable_state(splits, directory) if resume else None
+    labels = label_digest(frames)
+    state = _resumable_state(splits, labels, directory) if resume else None
     with started(config, splits, directory, messages):
         config, frames = with_total_charge(config, frames)
         start = start_model(config, frames.subset(splits["train"]))
         if state is None or not _is_over(config.training, state, len(splits["train"])):
             data = _make_data(config.training, frames, splits, start.model.cutoff)
-            _run(config, start, data, directory, state, callbacks)
+            recorder = RunRecorder(
+                directory, config.training, labels, csv_size=state["csv_size"] if state else 0
+            )
+            _run(config, start, data, state, recorder, callbacks)
         if is_first_process():
             ended = read_state(directory.state, older=OLDER_STATES).get("stop_reason")
             logger.info("training ended: %s", ended)
@@ -103,8 +107,8 @@ def _run(
     config: Config,
     start: StartingPoint,
     data: MolecularDataModule,
-    directory: RunDirectory,
     state: dict[str, Any] | None,
+    recorder: RunRecorder,
     callbacks: Sequence[Callback],
 ) -> None:
     """Let Lightning train, from the beginning or from `state`."""
@@ -113,11 +117,9 @@ def _run(
     if backbone.capabilities.fused_kernels or settings.kernels != "auto":
         start.model.use_kernels(choose_kernels(settings, start.model, data))
     if state is not None:
-        with _reading_state(directory):
+        with _reading_state(recorder.directory):
             module.load_run_state(present_state(state, start.model))
         data.resume_at = (module.position.epoch, module.position.batch)
-    csv_size = 0 if state is None else state["csv_size"]
-    recorder = RunRecorder(directory, settings, csv_size=csv_size)
     logger.info(
         "%s: %s structures; %d trainable weights; %s batches per epoch",
         config.name,
@@ -125,7 +127,7 @@ def _run(
         sum(weight.numel() for weight in start.model.parameters() if weight.requires_grad),
         module.n_batches,
     )
-    launch(settings, module, data, directory.path, [recorder, *callbacks])
+    launch(settings, module, data, recorder.directory.path, [recorder, *callbacks])
 
 
 def _make_module(
@@ -176,8 +178,10 @@ def _n_edges(data: MolecularDataModule, rows: Tensor) -> int:
     return int(data.batches[rows].graph.edge_index.shape[1])
 
 
-def _resumable_state(splits: Mapping[str, Tensor], directory: RunDirectory) -> dict[str, Any]:
-    """Read last.ckpt and make sure that the split is that of the run."""
+def _resumable_state(
+    splits: Mapping[str, Tensor], labels: str, directory: RunDirectory
+) -> dict[str, Any]:
+    """Read last.ckpt and make sure that split and labels are those of the run."""
     state = read_state(directory.state, older=OLDER_STATES)
     with _reading_state(directory):
         own = {"position": dataclasses.asdict(Position()), "csv_size": 0}
@@ -187,6 +191,11 @@ def _resumable_state(splits: Mapping[str, Tensor], directory: RunDirectory) -> d
         raise UserError(
             f"the data give another split than {directory.split}, so this is not the run to "
             "resume; start again with --overwrite"
+        )
+    if state.get("labels", labels) != labels:  # older runs do not know
+        raise UserError(
+            "the labels or elements of the data are not those that the run began with; give it the "
+            "data of then, or start again with --overwrite"
         )
     return state
 

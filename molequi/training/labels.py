@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -34,6 +35,19 @@ def choose_labels(frames: Frames, splits: Mapping[str, Tensor], targets: Sequenc
     _refuse_new_elements(frames, splits)
     _refuse_unlabelled(frames.subset(splits["valid"]))
     return frames
+
+
+def label_digest(frames: Frames) -> str:
+    """Return what tells these labels and elements from others: a run goes on with its own alone.
+
+    Positions are left out: geometries made of SMILES may differ by rounding between machines.
+    """
+    digest = hashlib.sha256()
+    for values in (frames.atomic_numbers, frames.offsets, frames.total_charge):
+        digest.update(values.numpy().tobytes())
+    for name, values in sorted(frames.targets.items()):
+        digest.update(name.encode() + values.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _defined(frames: Frames) -> Frames:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -211,6 +212,23 @@ def test_more_epochs_go_on_from_a_finished_run(tmp_path, toy_frames, toy_config,
             resume=True,
         ),
     )
+
+
+def test_other_labels_are_not_those_of_the_run(tmp_path, toy_frames, toy_config, toy_splits):
+    frames, splits = toy_frames(12), toy_splits(8, 4, 0)
+    run = fit_frames(toy_config(training={"epochs": 1}), frames, splits, tmp_path / "run")
+    more, before = toy_config(training={"epochs": 2}), (run / "metrics.csv").read_bytes()
+    targets = {**frames.targets, "energy": -3.0 * frames.targets["energy"]}
+    other = dataclasses.replace(frames, targets=targets)
+    with pytest.raises(UserError, match="the labels or elements of the data are not those"):
+        fit_frames(more, other, splits, run, resume=True)
+    assert (run / "metrics.csv").read_bytes() == before
+    # A run of before labels were kept goes on.
+    state = torch.load(run / "last.ckpt", weights_only=False)
+    del state["labels"]
+    torch.save(state, run / "last.ckpt")
+    fit_frames(more, frames, splits, run, resume=True)
+    assert read_state(run / "last.ckpt")["position"]["epoch"] == 2
 
 
 def test_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(
