@@ -15,6 +15,7 @@ from molequi.report.profiles import is_path, is_scan, path_section, scan_section
 from molequi.report.runs import pictures, run_sections
 from molequi.report.spectra import is_spectrum, spectrum_section
 from molequi.report.structures import MOST_ROWS, info_of, structures_section
+from molequi.report.suites import suite_tables, suites_of
 from molequi.report.trajectory import is_trajectory, read_film, trajectory_section
 from molequi.report.vibrations import is_vibrations, vibrations_section
 from molequi.runtime.files import check_output, write_text
@@ -22,10 +23,12 @@ from molequi.runtime.gate import reading
 from molequi.runtime.plain import read_json
 from molequi.structures.counting import count_structures
 from molequi.structures.inputs import read_inputs
+from molequi.structures.structure import Structure
 
 Source = str | os.PathLike[str]
 _MODEL = ".safetensors"
 _RESULT = "result.json"
+_PIPED = "-"
 
 
 def write_report(
@@ -74,7 +77,7 @@ def _sections(source: str, name: str) -> list[Section]:
         return _of_folder(path, name)
     if path.suffix == _MODEL or (not path.exists() and source in list_models()):
         return model_sections(source)
-    if not path.exists():
+    if not path.exists() and source != _PIPED:
         raise UserError(
             f"nothing to report on at {source}: give a run directory, a file of structures, a "
             f"model file or a bundled model ({', '.join(list_models())})"
@@ -113,7 +116,8 @@ def _evaluation(path: Path) -> Section:
             if isinstance(row, dict) and "unit" in row and "reactions" not in row
         }
         errors = error_table(rows) if rows else None
-    return Section(f"Evaluation: {path.resolve().name}", "", [errors, pictures(path)])
+        suites = suite_tables(suites_of(found))
+    return Section(f"Evaluation: {path.resolve().name}", "", [errors, suites, pictures(path)])
 
 
 def _of_structures(path: Path, name: str) -> Section:
@@ -127,6 +131,21 @@ def _of_structures(path: Path, name: str) -> Section:
         which = "" if own is None else f", structure {own} of those run together"
         return trajectory_section(f"Trajectory: {path.name}{which}", film, name)
     shown = list(itertools.islice(itertools.chain(first, structures), MOST_ROWS))
+    if shown and all(one.atoms is None for one in shown):
+        raise UserError(_unreadable(path, shown))
     has_more = next(structures, None) is not None
     total = count_structures([path]) if has_more else len(shown)
-    return structures_section(f"Structures: {path.name}", shown, total, name)
+    title = "standard input" if str(path) == _PIPED else path.name
+    return structures_section(f"Structures: {title}", shown, total, name)
+
+
+def _unreadable(path: Path, structures: Sequence[Structure]) -> str:
+    """Say that a file has no structure to show, and that the folder of a result may have them."""
+    try:
+        _of_folder(path.parent, "")
+    except (UserError, OSError):
+        folder = ""
+    else:
+        folder = f"; give the folder {path.parent}, which holds the result"
+    first = "" if len(structures) == 1 else f"{len(structures)} structures, of which the first: "
+    return f"nothing to report on in {path}: {first}{structures[0].error}{folder}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -248,6 +249,47 @@ def test_other_folders_are_refused(tmp_path: Path, content: dict, message: str) 
     with pytest.raises(UserError, match=message):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
+
+
+def test_files_without_a_readable_structure_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "noise.xyz").write_bytes(bytes(range(256)))
+    with pytest.raises(UserError, match="nothing to report on in .*noise.xyz: "):
+        write_report(tmp_path / "noise.xyz")
+    assert not (tmp_path / "noise.xyz.html").exists()
+    # A table beside a result: the result has a page.
+    (tmp_path / "spectrum.csv").write_text("wavenumber [cm^-1],Raman [Å⁴/amu]\n1,2\n2,5\n3,1\n")
+    (tmp_path / "sticks.csv").write_text("mode,wavenumber [cm^-1],strength [Å⁴/amu]\n0,2,7\n")
+    (tmp_path / "result.json").write_text('{"kind": "raman", "unit": "Å⁴/amu", "formula": "H2"}')
+    with pytest.raises(UserError, match="give the folder .*, which holds the result"):
+        write_report(tmp_path / "spectrum.csv")
+
+
+def test_structures_may_be_piped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    piped = io.TextIOWrapper(io.BytesIO(b"3\n\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n"))
+    monkeypatch.setattr("sys.stdin", piped)
+    text = said(write_report("-", tmp_path / "page.html"))
+    assert "Structures: standard input" in text
+    assert "1 structure." in text
+
+
+def test_an_evaluation_on_suites_says_its_errors_and_worst_cases(tmp_path: Path) -> None:
+    reaction = {"index": 0, "name": "HF dimer", "reference": 4.5, "model": 4.0, "error": -0.5}
+    rows = [reaction, {**reaction, "name": "water dimer", "model": 7.5, "error": 3.0}]
+    measures = {"mae": 1.75, "rmse": 2.151, "mean_signed_error": 1.25, "max": 3.0}
+    refused = [{"name": "iron dimer", "reason": "Fe is not known"}]
+    molecule = {"name": "butane", "model": [0.0, 0.1], "spearman": 0.81, "centred_mae": 0.37}
+    medians = {f"{name}_{kind}": 0.5 for name in ("spearman", "centred_mae")
+               for kind in ("median", "mean")}  # fmt: skip
+    common = {"unit": "kcal/mol", "refused": refused}
+    found = {
+        "dimers": {"kind": "reactions", **common, "count": 2, **measures, "reactions": rows},
+        "alkanes": {"kind": "conformers", **common, "count": 1, **medians, "molecules": [molecule]},
+    }
+    (tmp_path / "result.json").write_text(json.dumps(found))
+    text = said(write_report(tmp_path))
+    assert text.index("dimers") < text.index("water dimer") < text.index("HF dimer")
+    for words in ("2.151", "mean signed", "Refused: iron dimer: Fe is not known", "butane", "0.81"):
+        assert words in text
 
 
 def test_names_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
