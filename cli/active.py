@@ -175,13 +175,17 @@ def _report(found: Learned, *, json: bool) -> None:
     """Print the table of the rounds, and what there is."""
     if json:
         rows = [{name: _cell(text) for name, text in row.items()} for row in found.rows]
-        places = {"model": str(found.model), "labelled": str(found.labelled)}
+        files = {"model": found.model, "labelled": found.labelled}
+        places = {name: str(path) if path.is_file() else None for name, path in files.items()}
         print_json({**found._asdict(), **places, "rows": rows})
         return
     cells = [tuple(_cell(row[name]) for name in _COLUMNS) for row in found.rows]
     print_table("Rounds (eV/Å)", tuple(_COLUMNS.values()), cells)
     line(f"{found.reason}; {counted(found.n_labels, 'label')}")
-    line(f"model: {found.model}; labelled structures: {found.labelled}")
+    if found.model.is_file():
+        line(f"model: {found.model}; labelled structures: {found.labelled}")
+    else:
+        line("nothing was labelled, so nothing was trained: the model stays the one given")
 
 
 def _cell(text: Any) -> object:

@@ -41,6 +41,7 @@ _SHAPES = {
     "list_type": "input should be a list, such as [a, b]",
     "too_long": "it takes {max_length} values, not {actual_length}",
     "dict_type": "input should be a mapping, such as {{a: 1, b: 2}}",
+    "invalid_key": "a key is a word; a number has a decimal point, and a comma parts two values",
     "model_type": "input should be a group of settings, such as {{key: value}}",
 }
 

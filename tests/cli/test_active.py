@@ -51,3 +51,14 @@ def test_json_is_one_document(molequi, water, tmp_path):
     assert (found["rows"][0]["round"], found["rows"][0]["labelled"]) == (1, 3)
     assert found["model"] == str(tmp_path / "learned" / "model.safetensors")
     assert "round 1: 3 labels by ase.calculators.emt:EMT" in result.err
+
+
+def test_files_that_nothing_was_written_to_are_not_named(molequi, tmp_path):
+    (tmp_path / "ion.xyz").write_text("1\ncharge: -1\nCl 0 0 0\n")
+    short = ("--copies", 1, "--steps", 10, "--rounds", 1, "--per-round", 3)
+    arguments = ("active", tmp_path / "ion.xyz", *EMT, *short, "--output", tmp_path / "learned")
+    result = molequi(*arguments, "--json")
+    assert result.code == 0, result.err
+    found = json.loads(result.out)
+    assert (found["n_labels"], found["model"], found["labelled"]) == (0, None, None)
+    assert "nothing was labelled, so nothing was trained" in molequi(*arguments).out

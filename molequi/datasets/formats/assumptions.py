@@ -15,6 +15,7 @@ from molequi.structures.text import text_lines
 
 _UNIT = re.compile(r"\s*(?:\[([^\]]+)\]|\(([^\s()]{1,12})\))\s*$")
 _FIELD = re.compile(r"^>.*<([^>]+)>")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
 _SHOWN = 3
 
 
@@ -100,6 +101,11 @@ def _require_numbers(path: Path, column: str, cells: Sequence[str]) -> None:
     texts = [cell for cell in cells if not _is_number(cell)]
     if 2 * len(texts) > len(cells):
         shown = ", ".join(map(repr, list(dict.fromkeys(texts))[:_SHOWN]))
+        if all(map(_DECIMAL_COMMA.fullmatch, texts)):
+            raise UserError(
+                f"{path}: the column {column!r} has decimal commas ({shown}); write points, as in "
+                f"{texts[0].replace(',', '.')}"
+            )
         raise UserError(
             f"{path}: the column {column!r} holds text ({shown}); a target is numbers, or 0 and 1 "
             "(yes and no, true and false) for a label"

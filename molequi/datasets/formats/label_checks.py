@@ -11,10 +11,14 @@ import ase
 import numpy as np
 from ase.constraints import FixAtoms
 
-from molequi.datasets.formats.values import PLACES, contents
+from molequi.datasets.formats.values import PLACES, contents, parse_value
 from molequi.datasets.in_memory import LARGEST_LABEL
 from molequi.errors import UserError
 from molequi.properties import Property
+from molequi.runtime.wording import counted
+from molequi.structures.csv_files import is_missing
+
+_FEW = 3  # numbers that a message can show
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,18 +77,37 @@ def unlabel_constrained(
     ]
 
 
-def refuse_impossible(row: Property, values: Mapping[int, np.ndarray]) -> None:
+def refuse_impossible(row: Property, values: Mapping[int, np.ndarray], where: str) -> None:
     """Raise UserError for a label that is infinite, or so large that it can only be damage."""
     for index, value in values.items():
         if (np.abs(value) > LARGEST_LABEL).any():
             size = float(np.nanmax(np.abs(value)))
             found = "infinite" if math.isinf(size) else f"{size:g} in size"
             raise UserError(
-                f"{row.name} of frame {index} is {found}; remove the frame or mend its label"
+                f"{where}: {row.name} of frame {index} is {found}; remove the frame or mend its "
+                "label"
             )
 
 
-def gaps(row: Property, values: Mapping[int, np.ndarray], n_frames: int) -> list[str]:
+def unreadable(structures: Sequence[ase.Atoms], row: Property, chosen: Source) -> list[str]:
+    """Warn of frames whose label is there and cannot be read, such as `-12,3` with a comma."""
+    lost = {
+        index: found[chosen.key]
+        for index, atoms in enumerate(structures)
+        if index not in chosen.values and chosen.key in (found := contents(atoms, chosen.where))
+        if not is_missing(found[chosen.key])
+        and parse_value(found[chosen.key], row, len(atoms)) is None
+    }
+    if not lost:
+        return []
+    index, value = next(iter(lost.items()))
+    return [
+        f"{row.name}: frame {index} holds {_brief(value)}, expected {_shape_in_words(row)}; "
+        f"{counted(len(lost), 'label')} of this kind cannot be read"
+    ]
+
+
+def gaps(row: Property, values: Mapping[int, np.ndarray], n_frames: int, where: str) -> list[str]:
     """Warn of frames without a label, and of labels that are all zero.
 
     Raises UserError for a label that is neither yes nor no where it should be.
@@ -92,8 +115,8 @@ def gaps(row: Property, values: Mapping[int, np.ndarray], n_frames: int) -> list
     for index, value in values.items():
         if row.binary and not np.isin(value[~np.isnan(value)], (0.0, 1.0)).all():
             raise UserError(
-                f"{row.name} of frame {index} is {float(np.ravel(value)[0]):g}; a yes/no label is "
-                "0 or 1 (or yes, no, true, false)"
+                f"{where}: {row.name} of frame {index} is {float(np.ravel(value)[0]):g}; a yes/no "
+                "label is 0 or 1 (or yes, no, true, false)"
             )
     warnings = []
     if len(values) < n_frames:
@@ -133,7 +156,7 @@ def missing_label(
         or "none"
     )
     names = {wanted.lower()} if wanted else {row.name.lower(), *row.aliases}
-    shape = f"{'per atom ' if row.per_atom else ''}{int(np.prod(row.shape, dtype=int))} number(s)"
+    shape = _shape_in_words(row)
     for place in PLACES:
         for key in present[place]:
             if str(key).lower() in names:
@@ -156,8 +179,14 @@ def missing_label(
     )
 
 
+def _shape_in_words(row: Property) -> str:
+    return f"{'per atom ' if row.per_atom else ''}{int(np.prod(row.shape, dtype=int))} number(s)"
+
+
 def _brief(value: Any) -> str:
     if isinstance(value, str):
         return f"the text {value[:30]!r}"
     shape = np.shape(value)
+    if 0 < np.size(value) <= _FEW and shape:
+        return f"the numbers {np.ravel(value).tolist()}"
     return f"an array of shape {shape}" if shape else "1 number"

@@ -19,6 +19,7 @@ from molequi.datasets.formats.label_checks import (
     missing_label,
     refuse_impossible,
     unlabel_constrained,
+    unreadable,
 )
 from molequi.datasets.formats.stress_checks import doubtful_stress
 from molequi.datasets.formats.units import conversion_factor
@@ -65,7 +66,7 @@ def find_labels(
             raise UserError(missing_label(row, keys.get(row.name), structures, present, where))
         chosen, *others = sources
         warnings += ambiguities(row, chosen, others)
-        refuse_impossible(row, chosen.values)
+        refuse_impossible(row, chosen.values, where)
         factor = _factor(row, chosen, units)
         values = {index: value * factor for index, value in chosen.values.items()}
         warnings += holes(row, values)
@@ -73,7 +74,7 @@ def find_labels(
             warnings += _doubts(structures, row, chosen, units)
         elif row.name == "forces":
             warnings += unlabel_constrained(structures, values)
-        warnings += gaps(row, values, len(structures))
+        warnings += unreadable(structures, row, chosen) + gaps(row, values, len(structures), where)
         found[row.name] = _stacked(structures, row, values)
         rows.append(_described(row, chosen, units, found[row.name]))
     report = LabelReport(tuple(rows), tuple(warnings), len(structures), present)

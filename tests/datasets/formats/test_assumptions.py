@@ -67,6 +67,12 @@ def test_what_cannot_be_a_target_is_one_line(table: Path, wanted: str, words: li
     assert "\n" not in str(caught.value)
 
 
+def test_decimal_commas_are_called_by_their_name(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('smiles;logP\nCCO;"-0,31"\nCCC;"1,8e-1"\nCC;2\n')
+    with pytest.raises(UserError, match=r"has decimal commas .*; write points, as in -0\.31"):
+        assume(tmp_path / "a.csv", ["logP"])
+
+
 def test_fields_of_an_sdf_are_columns(tmp_path: Path) -> None:
     path = tmp_path / "a.sdf"
     record = "x\n\n\n  0  0  0  0  0  0            999 V2000\nM  END\n>  <{}> (1)\n{}\n\n$$$$\n"

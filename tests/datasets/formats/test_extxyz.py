@@ -226,6 +226,17 @@ def test_gaps_are_missing_not_zero(tmp_path: Path, labelled) -> None:
     )
 
 
+def test_labels_that_cannot_be_read_are_told_from_those_that_are_missing(tmp_path: Path) -> None:
+    frames = ['energy="-2081,0"', "energy=-2081.0", "energy=n/a", "energy=nan", ""]
+    text = "".join(f"1\nProperties=species:S:1:pos:R:3 {info}\nHe 0 0 0\n" for info in frames)
+    (tmp_path / "a.xyz").write_text(text)
+    loaded = read_frames(tmp_path / "a.xyz", targets=["energy"])
+    assert loaded.frames.targets["energy"].isnan().tolist() == [True, False, True, True, True]
+    (told,) = [text for text in loaded.report.warnings if "cannot be read" in text]
+    # ASE reads a decimal comma as two numbers.
+    assert "frame 0 holds the numbers [-2081, 0], expected 1 number(s); 1 label of" in told
+
+
 def test_constraints_do_not_zero_the_forces(tmp_path: Path, labelled) -> None:
     structures = labelled()
     for atoms in structures:
@@ -292,7 +303,7 @@ def test_infinite_labels_and_damaged_frames(tmp_path: Path, labelled) -> None:
     structures = labelled()
     structures[2].calc.results["energy"] = np.inf
     ase.io.write(tmp_path / "a.traj", structures)
-    with pytest.raises(UserError, match="energy of frame 2 is infinite"):
+    with pytest.raises(UserError, match="a.traj: energy of frame 2 is infinite"):
         read_frames(tmp_path / "a.traj", targets=["energy"])
     structures[2].calc.results["energy"] = 1e300
     ase.io.write(tmp_path / "a.traj", structures)
