@@ -9,8 +9,6 @@ from molequi.cli.options import Device, Dtype, precision
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
-    from ase import Atoms
-
     from molequi.models.molecular import MolecularModel
     from molequi.simulation.calculator import Calculator
     from molequi.structures.structure import Structure
@@ -60,13 +58,13 @@ def read_one(
     *,
     add_hydrogens: bool,
     as_is: bool,
-) -> Atoms:
+) -> Structure:
     """Read the first structure of an input. Raises UserError where there is none."""
     from molequi.structures.inputs import one_structure
 
     return one_structure(
         source, smiles=smiles, charge=charge, seed=seed, add_hydrogens=add_hydrogens, as_is=as_is
-    ).require_atoms()
+    )
 
 
 def read_several(

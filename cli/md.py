@@ -196,7 +196,7 @@ def _run(
             "output": output, "restart": restart, "overwrite": overwrite, "progress": bar.show,
         }  # fmt: skip
         if len(structures) == 1:
-            results = [run_md(structures[0].require_atoms(), calculator, settings, **how)]
+            results = [run_md(structures[0], calculator, settings, **how)]
         else:
             results = run_many(structures, calculator, settings, **how)
     return [{**result, "ns_per_day": bar.ns_per_day} for result in results]

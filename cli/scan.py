@@ -87,11 +87,11 @@ def scan(
 
     kind, atoms_text = _coordinate(bond=bond, angle=angle, torsion=torsion)
     settings = ScanSettings(kind, atoms_text, start, stop, points, rigid, fmax, steps, both_ways)
-    atoms = read_one(input_, smiles, charge, seed, add_hydrogens=False, as_is=False)
+    structure = read_one(input_, smiles, charge, seed, add_hydrogens=False, as_is=False)
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     with Bar("points") as bar:
         result = run_scan(
-            atoms, calculator, settings, output=output, overwrite=overwrite,
+            structure, calculator, settings, output=output, overwrite=overwrite,
             progress=lambda done, total: bar.show(done, total, 0),
         )  # fmt: skip
     print_json(result) if json else _print(result, settings)

@@ -136,11 +136,11 @@ def spectrum(
         kind.value, not no_relax, 1e-3, conformers,
         298.15 if temperature is None else temperature, gibbs, scale, seed,
     )  # fmt: skip
-    atoms = read_one(input_, smiles, charge, seed, add_hydrogens=False, as_is=False)
+    structure = read_one(input_, smiles, charge, seed, add_hydrogens=False, as_is=False)
     calculator = load_calculator(model, device, dtype, unsafe=unsafe)
     network = None if optics is None else load_network(optics, device, dtype)
     how: dict[str, Any] = {"optics": network, "output": output, "overwrite": overwrite}
-    return _shown(_run(atoms, calculator, settings, bands, **how), json=json)
+    return _shown(_run(structure, calculator, settings, bands, **how), json=json)
 
 
 def _idle(kind: Kind, conformers: int, *, from_frames: bool) -> dict[str, str]:

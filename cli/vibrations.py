@@ -62,11 +62,11 @@ def vibrations(
 
     from molequi.simulation.vibrations import vibrations as run
 
-    atoms = read_one(input_, smiles, charge, seed, add_hydrogens=add_hydrogens, as_is=as_is)
+    structure = read_one(input_, smiles, charge, seed, add_hydrogens=add_hydrogens, as_is=as_is)
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     with STDERR.status("relaxing, then the Hessian"):
         result = run(
-            atoms, calculator, relax_first=not no_relax, fmax=fmax, temperature=temperature,
+            structure, calculator, relax_first=not no_relax, fmax=fmax, temperature=temperature,
             pressure=pressure, symmetry_number=symmetry_number, films=films, output=output,
             overwrite=overwrite,
         )  # fmt: skip

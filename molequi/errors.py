@@ -8,11 +8,12 @@ class UserError(ValueError):
     """
 
 
-class UnknownElementError(UserError):
-    """A structure holds an element that the model has no weights for.
+class NotComputableError(UserError):
+    """A structure that a model can compute nothing of, whatever the user allows."""
 
-    Nothing can be computed, whatever the user allows.
-    """
+
+class UnknownElementError(NotComputableError):
+    """A structure holds an element that the model has no weights for."""
 
 
 class RunInterruptedError(RuntimeError):

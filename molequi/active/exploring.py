@@ -21,6 +21,7 @@ from molequi.models.molecular import MolecularModel
 from molequi.prediction.predict import predict
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.md import run_many
+from molequi.structures.structure import Structure
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def doubt_limit(
 
 
 def explore(
-    structures: Sequence[Atoms],
+    structures: Sequence[Structure],
     calculator: Calculator,
     settings: ActiveSettings,
     number: int,
@@ -80,7 +81,7 @@ def explore(
     path: of the trajectories. limit: of the doubt, eV/Å. Frames with a geometry that no label is
     worth are left out, and the log says why.
     """
-    copies = [atoms for atoms in structures for _ in range(settings.copies)]
+    copies = [structure for structure in structures for _ in range(settings.copies)]
     dynamics = dataclasses.replace(
         settings.dynamics,
         seed=settings.dynamics.seed + (number - 1) * len(copies),
@@ -92,8 +93,8 @@ def explore(
     )
     for result in results:
         if "error" in result:
-            raise UserError(f"{result['source']}: {result['error']}")
-    frames = _sound(_read(path), copies)
+            raise UserError(f"{result['source']}, structure {result['index']}: {result['error']}")
+    frames = _sound(_read(path), [copy.require_atoms() for copy in copies])
     spreads = [frame.arrays[f"molequi_{DOUBT}"] for frame in frames]
     doubts = np.array([spread.max() for spread in spreads])
     means = np.array([np.sqrt(np.square(spread).mean()) for spread in spreads])

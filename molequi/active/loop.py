@@ -39,6 +39,7 @@ from molequi.runtime.files import written_by_rename
 from molequi.runtime.wording import all_of, counted
 from molequi.simulation.calculator import Calculator
 from molequi.structures.inputs import Input, read_inputs
+from molequi.structures.structure import Structure
 from molequi.structures.writers import write_results
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def learn_actively(
     Raises UserError where anything does not fit, and RunInterruptedError where a signal asked to
     stop.
     """
-    structures = [structure.require_atoms() for structure in read_inputs(inputs)]
+    structures = list(read_inputs(inputs))
     settings, start = settings or ActiveSettings(), start or Start()
     recipe = dataclasses.replace(recipe or Recipe(), level=teacher.name)
     folder = ActiveFolder(Path(output))
@@ -103,7 +104,7 @@ class _Learning:
     """Active learning as it goes on. labelled: all structures with labels, those given first."""
 
     folder: ActiveFolder
-    structures: list[Atoms]
+    structures: list[Structure]
     teacher: Teacher
     settings: ActiveSettings
     start: Start
@@ -127,7 +128,7 @@ class _Learning:
         settings = dataclasses.asdict(self.settings)
         return {
             "format": 1,
-            "structures": fingerprint(self.structures),
+            "structures": fingerprint([one.require_atoms() for one in self.structures]),
             "data": fingerprint(self.labelled),
             "model": None if self.start.model is None else str(self.start.model),
             "teacher": self.teacher.identity,

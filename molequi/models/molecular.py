@@ -291,12 +291,22 @@ class MolecularModel(nn.Module):
         return FrozenModel(network, self.backbone.kernels if kernels is None else kernels)
 
     def check_input(self, graph: AtomGraph) -> None:
-        """Refuse what the model was not trained for.
+        """Refuse what the model was not trained for, and what a term of its energy cannot take.
 
-        Raises UnknownElementError, or UserError for an untrained (charge, multiplicity) pair or
-        coincident atoms, naming the atom.
+        Raises NotComputableError, which `check_features` does too.
+        """
+        if self.terms is not None:  # first, as it is about what nobody can allow
+            self.terms.check_input(graph)
+        self.check_features(graph)
+
+    def check_features(self, graph: AtomGraph) -> None:
+        """Refuse what the network was not trained for, whatever stands beside it.
+
+        Raises NotComputableError for an element or a periodicity that it cannot take, and UserError
+        for an untrained (charge, multiplicity) pair or coincident atoms, naming the atom.
         """
         self._refuse_unknown_elements(graph)
+        self.backbone.check_input(graph)
         domain.refuse_untrained_charges(graph, self.metadata.charge_multiplicity)
         domain.refuse_coincident_atoms(graph)
 

@@ -94,6 +94,11 @@ class EnergyTerms(nn.Module):
         if self.long_range is not None:
             self.long_range.use_kernels(kernels)
 
+    def check_input(self, graph: AtomGraph) -> None:
+        """Refuse structures that a term has no energy of: see `nn.physics.LongRange`."""
+        if self.long_range is not None:
+            self.long_range.check_input(graph)
+
     def forward(self, graph: AtomGraph, charges: Tensor | None) -> Tensor:
         """Return energies (N,), eV, float64; charges: (N,), e, where there is a Coulomb term."""
         parts = []

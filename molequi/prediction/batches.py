@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 
-from molequi.errors import UnknownElementError, UserError
+from molequi.errors import NotComputableError, UserError
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.models.freeze import FrozenModel
 from molequi.prediction.applicability import likeness
@@ -67,7 +67,7 @@ def _prepare(structure: Structure, model: FrozenModel, *, unsafe: bool) -> _Read
     try:
         model.check_input(graph)
     except UserError as error:
-        if not unsafe or isinstance(error, UnknownElementError):
+        if not unsafe or isinstance(error, NotComputableError):
             return _failed(structure, error)
         logger.warning("%s is outside the model: %s", structure, error)
         return _Ready(structure, structure.atoms, graph, doubt=str(error))

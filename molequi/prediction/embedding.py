@@ -52,7 +52,7 @@ def iter_embeddings(
         atoms = structure.require_atoms()
         try:
             graph = graph_from_atoms(atoms, frozen.cutoff)
-            frozen.check_input(graph)
+            frozen.check_features(graph)
         except ValueError as error:  # a UserError among them
             raise UserError(f"{structure}: {error}") from error
         labels = result_labels(frozen, atoms, total_charge=int(graph.total_charge[0]))

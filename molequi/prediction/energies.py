@@ -139,8 +139,8 @@ class CalculatorEnergies(EnergySource):
     def compute(self, atoms: Atoms, names: Sequence[str]) -> dict[str, Any] | Refusal:
         """Return the properties that ASE calls by these names, in its units, or why there are none.
 
-        Numbers that are not finite are none. Raises UserError where the factory makes something
-        else than a calculator.
+        What is no finite number, or of another shape, is none. Raises UserError where the factory
+        makes something else than a calculator.
         """
         charge = charge_of(atoms)
         multiplicity = multiplicity_of(atoms, charge)
@@ -153,13 +153,14 @@ class CalculatorEnergies(EnergySource):
         except Exception as error:  # noqa: BLE001  # what a foreign program raises is its answer
             return Refusal(f"{type(error).__name__}: {' '.join(str(error).split())}")
         for name, value in found.items():
-            if value is None or not np.isfinite(value).all():
-                return Refusal(f"the calculator gives no finite {name}")
+            doubt = _why_no_value(name, value, len(atoms))
+            if doubt is not None:
+                return Refusal(f"the calculator gives {doubt}")
         return found
 
     def _energy(self, atoms: Atoms) -> float | Refusal:
         found = self.compute(atoms, ["energy"])
-        return found if isinstance(found, Refusal) else float(found["energy"])
+        return found if isinstance(found, Refusal) else np.asarray(found["energy"]).item()
 
     def _calculator(self, charge: int, multiplicity: int) -> BaseCalculator:
         if isinstance(self._make, BaseCalculator):
@@ -194,3 +195,24 @@ def _arguments_of(make: Factory) -> tuple[str, ...]:
 
 def _finite(energy: float, who: str) -> float | Refusal:
     return energy if math.isfinite(energy) else Refusal(f"{who} gives no finite energy")
+
+
+def _why_no_value(name: str, value: Any, n_atoms: int) -> str | None:
+    """Say what a foreign program gave where it should have given finite numbers; None if it did."""
+    if value is None:
+        return f"no finite {name}"
+    try:
+        numbers = np.asarray(value)
+    except ValueError:  # of lists of different lengths
+        return f"no array of numbers as {name}"
+    if numbers.dtype.kind not in "iuf":
+        return f"{_shortened(value)} as {name}, which is no number"
+    shape = {"forces": (n_atoms, 3), "dipole": (3,)}.get(name, numbers.shape)
+    if numbers.shape != shape or (name == "energy" and numbers.size != 1):
+        return f"{name} of the shape {numbers.shape}"
+    return None if np.isfinite(numbers).all() else f"no finite {name}"
+
+
+def _shortened(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 40 else f"{text[:40]}..."

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from molequi.errors import RunInterruptedError
+from molequi.errors import RunInterruptedError, UserError
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.signals import SignalWatch
@@ -25,9 +25,9 @@ from molequi.simulation.forces import admitted
 from molequi.simulation.md_settings import MDSettings
 from molequi.simulation.moments import frame, rows, summary
 from molequi.simulation.motion import Motion
-from molequi.simulation.movers import as_calculator
+from molequi.simulation.movers import as_calculator, first_computable
 from molequi.simulation.trajectory import Trajectory
-from molequi.structures.inputs import Input, first_atoms, read_inputs
+from molequi.structures.inputs import Input, read_inputs
 from molequi.structures.structure import Structure
 
 logger = logging.getLogger(__name__)
@@ -57,9 +57,10 @@ def run_md(
     and labels. Raises RunInterruptedError where SIGINT or SIGTERM asked to stop:
     after the step that is being made, with its state saved.
     """
+    calculator = as_calculator(model)
     (result,) = _simulate(
-        [first_atoms(structure)], as_calculator(model), settings or MDSettings(), output, progress,
-        restart=restart, overwrite=overwrite,
+        [first_computable(structure, calculator)], calculator, settings or MDSettings(), output,
+        progress, restart=restart, overwrite=overwrite,
     )  # fmt: skip
     return result
 
@@ -87,7 +88,7 @@ def run_many(
     good = [one for one, error in zip(structures, errors, strict=True) if error is None]
     if not good:
         structures[0].require_atoms()
-        raise next(error for error in errors if error is not None)
+        raise UserError(f"{structures[0]}: {errors[0]}")
     results = iter(
         _simulate(
             [structure.require_atoms() for structure in good], calculator, settings, output,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 
 import torch
+from ase import Atoms
 
-from molequi.errors import UserError
+from molequi.errors import NotComputableError, UserError
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.simulation.calculator import Calculator
+from molequi.structures.inputs import Input, one_structure
+from molequi.structures.structure import Structure
 
 
 def as_calculator(
@@ -35,3 +38,27 @@ def as_calculator(
             "needed"
         )
     return calculator
+
+
+def first_computable(source: Input, calculator: Calculator) -> Atoms:
+    """Return a copy of the atoms of the first structure of an input, which the model computes.
+
+    Raises UserError that names the structure where it cannot be read or computed; atoms that are
+    given as such have no name.
+    """
+    if isinstance(source, Atoms):
+        atoms, name = source.copy(), ""
+    else:
+        structure = source if isinstance(source, Structure) else one_structure(source)
+        atoms, name = structure.require_atoms().copy(), f"{structure}: "
+    require_computable(atoms, calculator, name)
+    return atoms
+
+
+def require_computable(atoms: Atoms, calculator: Calculator, name: str) -> None:
+    """Refuse atoms that the model does not compute. Raises UserError that begins with `name`."""
+    try:
+        calculator.model.check_input(calculator.graph(atoms))
+    except ValueError as error:
+        if not calculator.unsafe or isinstance(error, NotComputableError):
+            raise UserError(f"{name}{error}") from error

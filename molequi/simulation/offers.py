@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ase import Atoms
 
-from molequi.errors import UnknownElementError, UserError
+from molequi.errors import NotComputableError, UserError
 from molequi.graphs.graph import AtomGraph
 from molequi.models.freeze import FrozenModel
 from molequi.models.outputs import unfounded
@@ -47,7 +47,7 @@ def why_unsafe(model: FrozenModel, graph: AtomGraph, *, unsafe: bool) -> str | N
     try:
         model.check_input(graph)
     except UserError as error:
-        if not unsafe or isinstance(error, UnknownElementError):
+        if not unsafe or isinstance(error, NotComputableError):
             raise
         logger.warning("outside the model: %s", error)
         return str(error)

@@ -34,7 +34,7 @@ from molequi.simulation.matching import (
     require_same_formula,
     require_same_state,
 )
-from molequi.simulation.movers import as_calculator
+from molequi.simulation.movers import as_calculator, require_computable
 from molequi.simulation.relaxation import relax_atoms
 from molequi.structures.inputs import Input, first_atoms
 from molequi.version import __version__
@@ -100,6 +100,8 @@ def find_path(
     first, last = first_atoms(a), first_atoms(b)
     matched = _put_in_order(first, last, match_atoms=settings.match_atoms)
     identity = _identity(first, last, calculator, settings)
+    for name, atoms in (("A", first), ("B", last)):
+        require_computable(atoms, calculator, f"{name}: ")
     ends = [_end(atoms, calculator, name, settings) for name, atoms in (("A", first), ("B", last))]
     if not first.pbc.any():
         ends[1].positions = laid_upon(ends[0].positions, ends[1].positions)

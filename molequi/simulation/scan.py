@@ -27,10 +27,10 @@ from molequi.simulation.coordinates import (
     parse_coordinate,
     value_of,
 )
-from molequi.simulation.movers import as_calculator
+from molequi.simulation.movers import as_calculator, first_computable
 from molequi.simulation.per_mole import NAMES, in_three_units
 from molequi.simulation.scan_points import ScanSettings, moving_atoms, scan_points
-from molequi.structures.inputs import Input, first_atoms
+from molequi.structures.inputs import Input
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,11 +51,11 @@ def run_scan(
     """
     if output is not None:
         check_folder(output, overwrite=may_replace(Path(output), overwrite=overwrite))
-    atoms = first_atoms(structure)
-    atoms.calc = calculator = as_calculator(model)
+    calculator = as_calculator(model)
+    atoms = first_computable(structure, calculator)
+    atoms.calc = calculator
     coordinate = _coordinate_of(settings, atoms)
     labels = calculator.labels(atoms)
-    atoms.get_potential_energy()  # the model may refuse the structure
     moving_atoms(atoms, coordinate, rigid=settings.rigid)
     points, lowered = scan_points(atoms, coordinate, settings, output, progress)
     energies = np.array([point["energy"] for point in points])

@@ -22,7 +22,7 @@ from molequi.simulation.calculator import Calculator
 from molequi.simulation.conformers import conformer_pool
 from molequi.simulation.intensities import POLARIZABILITY
 from molequi.simulation.lines import KINDS, How, Lines, lines_of, lines_of_pool, sticks
-from molequi.simulation.movers import as_calculator
+from molequi.simulation.movers import as_calculator, first_computable
 from molequi.simulation.spectrum_files import UNITS, write_spectrum
 from molequi.simulation.thermochemistry import check_state
 from molequi.structures.inputs import Input, one_structure, read_inputs
@@ -101,13 +101,13 @@ def spectrum(
     if output is not None:
         check_folder(output, overwrite=overwrite)
     read = next(iter(read_inputs(one_structure(structure))))
-    atoms, calculator = _vibrating(read), as_calculator(model, dtype=torch.float64)
+    calculator = as_calculator(model, dtype=torch.float64)
+    atoms = _vibrating(read, calculator)
     scattering = _optics(optics, calculator) if settings.kind == "raman" else None
     how = _how(settings, scattering)
     if settings.conformers > 1:
         pool = conformer_pool(read, settings.conformers, settings.seed, calculator)
-        left_out = pool.left_out
-        lines, weights = lines_of_pool(pool, calculator, how)
+        (lines, weights), left_out = lines_of_pool(pool, calculator, how), pool.left_out
     else:
         lines, weights, left_out = [lines_of(atoms, calculator, how)], np.ones(1), []
     result = {
@@ -188,11 +188,11 @@ def _conformers(lines: list[Lines], weights: np.ndarray) -> list[dict[str, Any]]
     ]
 
 
-def _vibrating(read: Structure) -> Atoms:
+def _vibrating(read: Structure, calculator: Calculator) -> Atoms:
     atoms = read.require_atoms()
     if len(atoms) == 1:
         raise UserError(f"a lone atom, here {atoms.symbols}, has no vibrations and so no spectrum")
-    return atoms
+    return first_computable(read, calculator)
 
 
 def _warn_of_range(result: dict[str, Any], bands: Bands) -> None:

@@ -25,12 +25,12 @@ from molequi.simulation.calculator import Calculator
 from molequi.simulation.films import displacement, write_films
 from molequi.simulation.harmonic import Harmonic, harmonic
 from molequi.simulation.intensities import infrared
-from molequi.simulation.movers import as_calculator
+from molequi.simulation.movers import as_calculator, first_computable
 from molequi.simulation.normal_modes import NormalModes
 from molequi.simulation.rotation import rotational_constants
 from molequi.simulation.symmetry_number import rotational_symmetry_number
 from molequi.simulation.thermochemistry import Functions, Gas, check_state, thermochemistry
-from molequi.structures.inputs import Input, first_atoms
+from molequi.structures.inputs import Input
 from molequi.structures.symbols import has_isotopes
 
 
@@ -53,8 +53,8 @@ def vibrations(
     check_state(temperature, pressure, symmetry_number)
     if output is not None:
         check_folder(output, overwrite=overwrite)
-    atoms = first_atoms(structure)
     calculator = as_calculator(model, dtype=torch.float64)
+    atoms = first_computable(structure, calculator)
     found = harmonic(atoms, calculator, relax_first=relax_first, fmax=fmax)
     atoms, modes = found.atoms, found.modes
     result = {

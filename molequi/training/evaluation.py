@@ -16,6 +16,7 @@ from torch import Tensor
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
 from molequi.models.molecular import MolecularModel
+from molequi.nn.physics.image_pairs import refuse_slabs
 from molequi.properties import Property, part_names
 from molequi.runtime.files import written_by_rename
 from molequi.training.baseline import baseline_prediction
@@ -92,6 +93,8 @@ def evaluate_frames(
     model and data have no property in common.
     """
     _refuse_new_elements(model, frames)
+    if model.terms is not None and model.terms.long_range is not None:
+        refuse_slabs(frames.pbc)  # here, where the numbers are those of the frames
     rows = _shared_rows(model, frames, names)
     frames = without_undefined(frames)
     compared = [row.name for row in rows]

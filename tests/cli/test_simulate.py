@@ -253,6 +253,29 @@ def test_unknown_elements_are_refused_whatever_is_allowed(molequi, tiny_model, t
     assert not output.exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["md"],
+        ["relax"],
+        ["vibrations"],
+        ["spectrum"],
+        ["scan", "--bond", "0-1", "--from", "1", "--to", "1.2", "--points", "2"],
+        ["path", "{file}"],
+    ],
+)
+def test_a_structure_that_the_model_does_not_know_is_named(molequi, tiny_model, tmp_path, command):
+    file = tmp_path / "hcl.xyz"
+    file.write_text("2\n\nH 0 0 0\nCl 0 0 1.27\n", encoding="utf-8")
+    name, *others = [word.format(file=file) for word in command]
+    output = "out.xyz" if name in {"md", "relax"} else "out"
+    result = molequi(name, file, *others, "--model", tiny_model, "--output", tmp_path / output)
+    assert result.code == 2
+    error = result.err.splitlines()[-1]
+    names = [f"structure 0 of {file}: ", f"{file}, structure 0: ", "A: "]
+    assert any(f"error: {one}element Cl" in error for one in names)
+
+
 def test_bad_settings_are_2(molequi, tiny_model, water):
     for arguments in (
         ["md", "--timestep", "-1"],

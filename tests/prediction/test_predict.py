@@ -15,6 +15,8 @@ from axial import AXIAL
 
 from molequi.errors import UserError
 from molequi.models.making import make_model
+from molequi.models.physics import Physics
+from molequi.nn.physics import dispersion_parameters
 from molequi.prediction.embedding import embed
 from molequi.prediction.predict import iter_predictions, predict
 from molequi.properties import DEBYE, Property
@@ -109,6 +111,35 @@ def test_failures_cost_only_themselves(network, tmp_path):
     assert (chlorine["index"], broken["index"]) == (1, 3)
     assert "line" in broken["error"]
     assert set(broken) == {"source", "index", "error"}
+
+
+@pytest.mark.parametrize("unsafe", [False, True])
+@pytest.mark.parametrize(
+    "physics",
+    [Physics("equilibrated", "damped"), Physics(dispersion=dispersion_parameters("wb97m"))],
+)
+def test_a_slab_costs_only_itself(tmp_path, physics, unsafe):
+    """Long-range energies are of molecules and crystals; nobody can allow the others."""
+    model = make_model((1, 8), ["energy"], n_channels=8, physics=physics)
+    water = molecule("H2O", vacuum=4.0)
+    slab = water.copy()
+    slab.pbc = (True, True, False)
+    output = tmp_path / "out.csv"
+    first, refused, last = predict([water, slab, water], model, unsafe=unsafe, output=output)
+    assert first["energy"] == pytest.approx(last["energy"], abs=1e-9)
+    assert refused["error"].startswith("pbc is [True, True, False]: long-range energies are of")
+    assert refused["index"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+    assert len(embed(slab, model)) == 1  # the network alone has no long range
+
+
+def test_periodic_structures_cost_only_themselves_where_a_network_knows_none():
+    small = {"n_channels": 8, "n_hidden": 8, "n_middle": 4}
+    model = make_model((1, 8), ["homo"], architecture="lieconv", **small)
+    crystal = molecule("H2O", vacuum=4.0, pbc=True)
+    good, refused = predict([molecule("H2O"), crystal], model, unsafe=True)
+    assert "homo" in good
+    assert "periodic structure has no end" in refused["error"]
 
 
 def test_charge_is_refused_and_unsafe_marks_the_record(network, tmp_path):

@@ -197,6 +197,44 @@ def test_electrons_reach_a_calculator_in_every_way(make, extra):
     assert not cation.has("initial_charges")
 
 
+class Gives(Calculator):
+    """Gives results as they are."""
+
+    implemented_properties = ("energy", "forces")
+
+    def __init__(self, **results):
+        super().__init__()
+        self.given = results
+
+    def calculate(self, atoms=None, properties=None, system_changes=()):
+        super().calculate(atoms, properties, system_changes)
+        self.results.update(self.given)
+
+
+@pytest.mark.parametrize(
+    ("results", "reason"),
+    [
+        ({"energy": "1.0"}, "'1.0' as energy, which is no number"),
+        ({"energy": 1j}, "1j as energy, which is no number"),
+        ({"energy": [1.0, 2.0]}, "energy of the shape (2,)"),
+        ({"energy": [[1.0], [1.0, 2.0]]}, "no array of numbers as energy"),
+        ({"energy": float("nan")}, "no finite energy"),
+        ({"energy": 1.0, "forces": np.zeros((2, 3))}, "forces of the shape (2, 3)"),
+        ({"energy": 1.0, "forces": [["0", "0", "0"]]}, "[['0', '0', '0']] as forces, which is no"),
+    ],
+)
+def test_what_is_no_number_is_a_refusal(results, reason):
+    source = CalculatorEnergies(Gives(**results))
+    refusal = source.compute(Atoms("H"), list(results))
+    assert refusal.reason.startswith(f"the calculator gives {reason}")
+    if len(results) == 1:
+        assert source.energies([Atoms("H")]) == [refusal]
+
+
+def test_an_energy_in_an_array_of_one_is_a_number():
+    assert CalculatorEnergies(Gives(energy=np.array([1.5]))).energies([Atoms("H")]) == [1.5]
+
+
 def test_a_factory_of_something_else_is_an_error():
     with pytest.raises(UserError, match="gives a int, which is no ASE calculator"):
         CalculatorEnergies(lambda: 3).energies([Atoms("H2", [[0, 0, 0], [0, 0, 0.7]])])

@@ -20,6 +20,7 @@ from molequi.experiments import fit
 from molequi.models.checkpoint import load_model
 from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata, TrainingRecord
+from molequi.models.physics import Physics
 from molequi.properties import PROPERTIES, declare
 from molequi.training.baseline import fit_baseline
 from molequi.training.evaluation import evaluate_frames, save_predictions
@@ -212,6 +213,17 @@ def test_evaluation_refuses_elements_that_the_model_does_not_know(toy_frames):
     model = make_model([1, 6], ["energy"], n_channels=4)
     with pytest.raises(UserError, match="contain O, which this model does not know; it knows H C"):
         evaluate_frames(model, toy_frames(6))
+
+
+def test_evaluation_names_the_slab_that_a_model_of_long_range_does_not_take(toy_frames):
+    model = make_model(
+        [1, 6, 8], ["energy"], n_channels=4, physics=Physics("equilibrated", "damped")
+    )
+    frames = toy_frames(6)
+    pbc = torch.zeros(6, 3, dtype=torch.bool)
+    pbc[4, :2] = True
+    with pytest.raises(UserError, match=r"pbc of structure 4 is \[True, True, False\]"):
+        evaluate_frames(model, dataclasses.replace(frames, pbc=pbc))
 
 
 def test_files_have_the_names_and_units_of_the_run(tmp_path, toy_frames, toy_config):

@@ -138,6 +138,12 @@ class BackboneBase(nn.Module, abc.ABC):
     def n_invariants(self) -> int:
         """Number of invariant features per atom."""
 
+    def check_input(self, graph: AtomGraph) -> None:
+        """Refuse structures that `forward` cannot take.
+
+        Raises NotComputableError where `capabilities` have a limit that a structure is beyond.
+        """
+
     @property
     def cutoff(self) -> float:
         """Cutoff radius of the graphs that it takes, Å."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from molequi.errors import UserError
+from molequi.errors import NotComputableError
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.groups.finite import point_group
 from molequi.groups.principal_axes import principal_frames
@@ -150,14 +150,23 @@ class CoordinateBackbone(BackboneBase):
         """Number of features of 0e per atom, invariant as far as the average goes."""
         return self.n_channels
 
+    def check_input(self, graph: AtomGraph) -> None:
+        """Refuse periodic structures where the average is over frames."""
+        if self.has_frames and bool(graph.pbc.any()):
+            raise NotComputableError(
+                "a periodic structure has no principal axes; take a point group, such as "
+                "model.average=Oh"
+            )
+
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions and cell.
 
-        Raises UserError for a periodic structure where the average is over frames.
+        Raises NotComputableError for a periodic structure where the average is over frames.
         """
+        self.check_input(graph)
         vectors = edge_vectors(graph)
         if self.has_frames:
-            frames = _frames_of(graph)
+            frames = principal_frames(graph.positions.detach(), graph.batch, graph.n_molecules)
             of_atom = turning_matrices(frames, self.irreps_out)[:, graph.batch]
             turned = torch.einsum(
                 "keyx,ey->kex", frames[:, graph.batch[graph.edge_index[1]]], vectors
@@ -186,15 +195,6 @@ class CoordinateBackbone(BackboneBase):
                 self.network(vectors, species, graph.edge_index)
                 hook.remove()
                 self.network.neighbor_count[layer] *= inputs.pop().square().mean().clamp(min=1e-6)
-
-
-def _frames_of(graph: AtomGraph) -> Tensor:
-    if bool(graph.pbc.any()):
-        raise UserError(
-            "a periodic structure has no principal axes; take a point group, such as "
-            "model.average=Oh"
-        )
-    return principal_frames(graph.positions.detach(), graph.batch, graph.n_molecules)
 
 
 def _linear(network: Perceptron, x: Tensor) -> Tensor:

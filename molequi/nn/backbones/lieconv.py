@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from molequi.errors import UserError
+from molequi.errors import NotComputableError, UserError
 from molequi.graphs.graph import AtomGraph, edge_vectors
 from molequi.groups.clouds import make_cloud, n_coordinates
 from molequi.groups.lie import LieGroup, motion
@@ -133,20 +133,24 @@ class LieConvBackbone(BackboneBase):
     def forward(self, graph: AtomGraph) -> NodeFeatures:
         """Compute node features; differentiable in positions.
 
-        Raises UserError for a periodic structure.
+        Raises NotComputableError for a periodic structure.
         """
         return self._run(graph, None)
+
+    def check_input(self, graph: AtomGraph) -> None:
+        """Refuse periodic structures."""
+        if bool(graph.pbc.any()):
+            raise NotComputableError(
+                "a periodic structure has no end, and LieConv takes every atom of a structure into "
+                "account; use model.architecture=spherical"
+            )
 
     def forward_moved(self, graph: AtomGraph, motion: Tensor) -> NodeFeatures:
         """Compute node features with every lift moved by an element of the group, (m, m)."""
         return self._run(graph, motion)
 
     def _run(self, graph: AtomGraph, motion: Tensor | None) -> NodeFeatures:
-        if bool(graph.pbc.any()):
-            raise UserError(
-                "a periodic structure has no end, and LieConv takes every atom of a structure into "
-                "account; use model.architecture=spherical"
-            )
+        self.check_input(graph)
         features = self._features(
             graph.positions, graph.atomic_numbers, graph.batch, graph.n_molecules, motion
         )

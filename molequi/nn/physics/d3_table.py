@@ -11,7 +11,7 @@ from ase import units
 from ase.data import chemical_symbols
 from torch import Tensor
 
-from molequi.errors import UserError
+from molequi.errors import NotComputableError
 from molequi.runtime.constants import kept_constants
 
 LAST_ELEMENT = 103
@@ -66,11 +66,11 @@ def d3_table(device: torch.device) -> D3Table:
 def refuse_unknown_elements(numbers: Tensor) -> None:
     """Refuse atomic numbers beyond the table.
 
-    Raises UserError naming the element.
+    Raises NotComputableError naming the element.
     """
     largest = int(numbers.max()) if len(numbers) else 0
     if largest > LAST_ELEMENT:
-        raise UserError(
+        raise NotComputableError(
             f"D3 has no parameters for {chemical_symbols[largest]}, it knows the elements up to "
             f"{chemical_symbols[LAST_ELEMENT]}; leave the dispersion off"
         )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.errors import UserError
+from molequi.errors import NotComputableError
 from molequi.graphs.graph import AtomGraph
 from molequi.graphs.neighbors import neighbor_pairs
 
@@ -34,15 +34,16 @@ class AtomPairs(NamedTuple):
 def refuse_slabs(pbc: Tensor) -> None:
     """Refuse structures that are periodic in one or two directions.
 
-    Raises UserError naming the first.
+    pbc: (B, 3), bool. Raises NotComputableError naming the first, where there are several.
     """
     partial = pbc.any(dim=1) & ~pbc.all(dim=1)
     if bool(partial.any()):
         where = int(partial.nonzero()[0, 0])
-        raise UserError(
-            f"structure {where} has pbc {pbc[where].tolist()}: long-range energies are of "
-            "structures that are periodic in all three directions or in none; set pbc to all true "
-            "with a thick layer of vacuum, or to all false"
+        name = f" of structure {where}" if len(pbc) > 1 else ""
+        raise NotComputableError(
+            f"pbc{name} is {pbc[where].tolist()}: long-range energies are of structures that are "
+            "periodic in all three directions or in none; set pbc to all true with a thick layer "
+            "of vacuum, or to all false"
         )
 
 

@@ -46,11 +46,20 @@ class LongRange(nn.Module):
         """
         self.kernels = "reference" if kernels == "auto" else kernels
 
+    def check_input(self, graph: AtomGraph) -> None:
+        """Refuse structures that have no such energy.
+
+        Raises NotComputableError for those that are periodic in one or two directions, and for
+        elements that D3 does not know.
+        """
+        refuse_slabs(graph.pbc)
+        if self.dispersion is not None:
+            refuse_unknown_elements(graph.atomic_numbers)
+
     def forward(self, graph: AtomGraph, charges: Tensor | None = None) -> Tensor:
         """Return energies (N,), float64, eV: half of each pair's to each of its atoms.
 
-        charges: (N,), e, needed for Coulomb alone. Raises UserError for structures that are
-        periodic in one or two directions, and for elements that D3 does not know.
+        charges: (N,), e, needed for Coulomb alone. Raises what `check_input` does.
         """
         if self.coulomb is None:
             charges = None
