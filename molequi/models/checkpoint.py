@@ -23,7 +23,7 @@ from molequi.models.reference import difference_from, make_reference
 from molequi.nn.backbones.registry import BACKBONES
 from molequi.o3.irreps import Irreps
 from molequi.properties import Property, from_dict, to_dict
-from molequi.runtime.device import as_dtype
+from molequi.runtime.device import as_device, as_dtype
 from molequi.runtime.gate import DAMAGE, reading, reason
 from molequi.runtime.plain import parse_json, plain
 from molequi.runtime.tensors import read_tensors, read_texts, write_tensors
@@ -148,7 +148,7 @@ def load_model(
         raise UserError(_unusable(path, description, misfit))
     if dtype is not None:
         model = model.to(dtype)
-    return model.to(device)
+    return model.to(as_device(device))
 
 
 def _changed(description: dict, model: MolecularModel) -> str | None:

@@ -34,6 +34,7 @@ from molequi.nn.heads.electrostatics import AtomicMultipoles, MultipoleHead
 from molequi.nn.heads.equilibration import Equilibration
 from molequi.nn.heads.registry import feature_spec, make_heads
 from molequi.properties import PROPERTIES, Property, with_company
+from molequi.runtime.device import as_device
 
 
 class MolecularModel(nn.Module):
@@ -287,7 +288,8 @@ class MolecularModel(nn.Module):
 
         Device, dtype and kernels are those of this model unless given.
         """
-        network = copy.deepcopy(self).to(device=device, dtype=dtype).eval().requires_grad_(False)
+        where = None if device is None else as_device(device)
+        network = copy.deepcopy(self).to(device=where, dtype=dtype).eval().requires_grad_(False)
         return FrozenModel(network, self.backbone.kernels if kernels is None else kernels)
 
     def check_input(self, graph: AtomGraph) -> None:

@@ -6,20 +6,37 @@ import torch
 
 from molequi.errors import UserError
 
+_DEVICES = "cpu, cuda, cuda:N of several GPUs, or auto"
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-def as_device(device: str) -> str:
+def as_device(device: str | torch.device) -> str:
     """Return the device's name for torch; `auto` is the GPU where there is one.
 
-    Raises UserError for a GPU that is not there.
+    Raises UserError for what is no device of float64, and for a GPU that is not there.
     """
     has_gpu = torch.cuda.is_available()
     if device == "auto":
         return "cuda" if has_gpu else "cpu"
-    if device.startswith("cuda") and not has_gpu:
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise UserError(f"device {device!r} is not possible; it is {_DEVICES}") from None
+    if found.type == "cuda":
+        _refuse_missing_gpu(found.index or 0, torch.cuda.device_count() if has_gpu else 0)
+    elif found.type != "cpu":
+        raise UserError(f"device {str(device)!r} is not possible; it is {_DEVICES}")
+    return str(device)
+
+
+def _refuse_missing_gpu(number: int, count: int) -> None:
+    if not count:
         raise UserError("device cuda was asked for, but torch finds no GPU here; use --device cpu")
-    return device
+    if number >= count:
+        raise UserError(
+            f"device cuda:{number} was asked for, but the GPUs here are numbered from 0 to "
+            f"{count - 1}"
+        )
 
 
 def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
