@@ -94,7 +94,7 @@ def explore(
     for result in results:
         if "error" in result:
             raise UserError(f"{result['source']}, structure {result['index']}: {result['error']}")
-    frames = _sound(_read(path), [copy.require_atoms() for copy in copies])
+    frames = _sound(_read(path), copies)
     spreads = [frame.arrays[f"molequi_{DOUBT}"] for frame in frames]
     doubts = np.array([spread.max() for spread in spreads])
     means = np.array([np.sqrt(np.square(spread).mean()) for spread in spreads])
@@ -113,9 +113,9 @@ def copy_of(frame: Atoms) -> int:
     return int(frame.info.get("molequi_index", 0))
 
 
-def _sound(frames: Sequence[Atoms], copies: Sequence[Atoms]) -> list[Atoms]:
+def _sound(frames: Sequence[Atoms], copies: Sequence[Structure]) -> list[Atoms]:
     """Leave out what has no reasonable geometry, and say so."""
-    reasons = [unreasonable(frame, copies[copy_of(frame)]) for frame in frames]
+    reasons = [unreasonable(frame, copies[copy_of(frame)].require_atoms()) for frame in frames]
     said = collections.Counter(reason.partition("(")[0].strip() for reason in reasons if reason)
     if said:
         worst, count = said.most_common(1)[0]
