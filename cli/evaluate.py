@@ -118,6 +118,13 @@ def evaluate(
             _evaluate_suites(task, running, results, output)
         if task.physics:
             results.add_physics(check_subject(task.model, task.calculator, elements, device, dtype))
+    return _verdict(results, strict=strict)
+
+
+def _verdict(results: Results, *, strict: bool) -> ExitCode:
+    """Return the exit code: where all was refused nothing was evaluated."""
+    if results.is_empty:
+        return ExitCode.USAGE
     return ExitCode.FAILED if strict and not results.is_whole else ExitCode.DONE
 
 

@@ -100,7 +100,14 @@ def label(
     for failure in result.failures:
         say(f"error: {failure.structure}: {failure.reason}")
     _print_result(result, json=json, with_excluded=exclude is not None)
-    return ExitCode.FAILED if result.failures else ExitCode.DONE
+    return _verdict(result)
+
+
+def _verdict(result: Labelled) -> ExitCode:
+    """Return the exit code: where all failed nothing is written."""
+    if not result.failures:
+        return ExitCode.DONE
+    return ExitCode.FAILED if result.n_labelled else ExitCode.USAGE
 
 
 def _print_result(result: Labelled, *, json: bool, with_excluded: bool) -> None:

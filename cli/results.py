@@ -27,17 +27,25 @@ class Results:
         self.subject, self.folder, self.json = subject, folder, json
         self.document: dict[str, Any] = {}
         self.is_whole = True
+        self.n_refused = self.n_found = 0
 
     def add_suite(self, name: str, found: Mapping[str, Any]) -> None:
         """Add the errors on a suite."""
         self.document[name] = found
         self.is_whole &= not found["refused"]
+        self.n_refused += len(found["refused"])
+        self.n_found += found["count"]
         if not self.json:
             print_suite(name, self.subject, found)
         if self.folder is not None and found["count"]:
             from molequi.prediction.suite_plots import plot_suite
 
             plot_suite(name, found, self.folder / f"{name}.png")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all of every suite was refused, and there is nothing else."""
+        return bool(self.n_refused) and not self.n_found and PHYSICS not in self.document
 
     def add_errors(self, found: Mapping[str, Mapping[str, Any]]) -> None:
         """Add the errors beside labels; their plots are there already."""

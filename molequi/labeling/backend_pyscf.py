@@ -66,7 +66,7 @@ class PySCF(LabelBackend):
         if wanted & RESPONSE and molecule.multiplicity != 1:
             raise LabelError(
                 f"open shell (multiplicity {molecule.multiplicity}): response properties are for "
-                "closed shells only"
+                "closed shells only; --properties energy leaves them out"
             )
         mol = build(level, molecule)
         with warnings.catch_warnings():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,14 @@ from molequi.prediction.records import max_force
 from molequi.runtime.journal import LineJournal, journal_path
 from molequi.runtime.plain import plain
 from molequi.runtime.signals import SignalWatch
-from molequi.simulation.coordinates import Coordinate, held, moving_side, set_value, value_of
+from molequi.simulation.coordinates import (
+    Coordinate,
+    bond_matrix,
+    held,
+    moving_side,
+    set_value,
+    value_of,
+)
 from molequi.simulation.relaxation import relax_atoms
 from molequi.simulation.scan_order import Order, Trial
 from molequi.version import __version__
@@ -119,6 +127,13 @@ def moving_atoms(atoms: Atoms, coordinate: Coordinate, *, rigid: bool) -> np.nda
     if side is not None:
         return side
     if rigid:
+        bonds = bond_matrix(atoms)
+        if not all(bonds[one, two] for one, two in itertools.pairwise(coordinate.atoms)):
+            raise UserError(
+                f"the atoms of the {coordinate.kind} {coordinate.text} are in one piece but not "
+                "bonded in a row: no side can be moved as a piece; choose bonded atoms, or leave "
+                "out --rigid"
+            )
         raise UserError(
             f"the {coordinate.kind} {coordinate.text} is part of a ring, of which no side can be "
             "moved as a piece; leave out --rigid"

@@ -21,6 +21,12 @@ from molequi.structures.symbols import set_isotopes
 _UNITS = re.compile(r"(?i)\bunits?\s*[=(]+\s*([^\s)]+)")
 _POINT_CHARGES = re.compile(r"(?i)(?<![\w=(])charge(?![\w=])")
 _LOG = logging.getLogger(__name__)
+# A whole zero as the first of three coordinates, which ASE takes for the mark of a Z-matrix.
+_ZERO = re.compile(
+    r"(?m)^([ \t]*[^\s,/]+[ \t,/]+[-+]?0)"
+    r"(?=(?:[ \t,/]+[-+]?[\d.]+(?:[eEdD][-+]?\d+)?){2}[ \t]*(?:!.*)?$)"
+)
+_VARIABLE = "Invalid value encountered in Z-matrix"
 _LINK = re.compile(r"(?im)^\s*--link1--\s*$")
 
 
@@ -35,9 +41,15 @@ def gaussian_inputs(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
         try:
             with warnings_logged("the Gaussian input", _LOG):
                 job = GaussianConfiguration.parse_gaussian_input(
-                    io.StringIO(text.strip("\n") + "\n\n")
+                    io.StringIO(_ZERO.sub(r"\1.0", text.strip("\n")) + "\n\n")
                 )
         except Exception as error:  # noqa: BLE001 (whatever a damaged file makes ASE stumble over)
+            if _VARIABLE in str(error):
+                yield (
+                    "the Gaussian input has variables in its Z-matrix, which are not read; put "
+                    "their numbers in"
+                )
+                continue
             yield (
                 f"the Gaussian input cannot be read ({type(error).__name__}: "
                 f"{' '.join(str(error).split())[:120]})"

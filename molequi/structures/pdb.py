@@ -99,8 +99,9 @@ def _remarks(records: list[_Atom], kept: list[_Atom]) -> list[str]:
     """Say what was not taken as it stands."""
     notes = []
     if len(kept) < len(records):
+        how = _how_occupied(records, kept)
         notes.append(
-            f"{len(records) - len(kept)} alternate locations of lower occupancy are left out"
+            f"{len(records) - len(kept)} alternate locations of {how} occupancy are left out"
         )
     n_partial = sum(0.0 < atom.occupancy < 1.0 for atom in kept)
     if n_partial and len(kept) == len(records):
@@ -111,6 +112,14 @@ def _remarks(records: list[_Atom], kept: list[_Atom]) -> list[str]:
     if any(atom.is_guessed for atom in kept):
         notes.append("elements are told from the atom names, as columns 77-78 are empty")
     return notes
+
+
+def _how_occupied(records: list[_Atom], kept: list[_Atom]) -> str:
+    """Compare the occupancies of locations that are left out with those of the kept ones."""
+    places = {id(atom) for atom in kept}
+    largest = max(atom.occupancy for atom in records if id(atom) not in places)
+    least = min(atom.occupancy for atom in kept if atom.location)
+    return "lower" if largest < least else "no higher"
 
 
 def _one_location(records: list[_Atom]) -> list[_Atom]:

@@ -272,6 +272,10 @@ def _foreign(path: Path) -> tuple[str, Iterable[ase.Atoms], Sequence[tuple[str |
     except (
         Exception
     ) as error:  # ASE's readers raise whatever a damaged file makes them stumble over
+        if "Could not determine chemical symbols" in str(error):
+            raise UserError(
+                f"{path} names no elements; write the line of their symbols above their counts"
+            ) from error
         raise UserError(
             f"{path} cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
         ) from error

@@ -246,3 +246,11 @@ def test_an_interrupted_evaluation_goes_on(molequi, tiny_model, tmp_path):
     assert not journal_path(output).exists()
     expected = evaluate(tiny_model, labelled, batch_size=1)
     assert json.loads((output / "result.json").read_text()) == plain(expected)
+
+
+def test_a_calculator_of_which_all_fails_is_2(molequi, suite, tmp_path):
+    path = tmp_path / "bad.py"
+    path.write_text("def make(charge):\n    raise KeyError('key')\n", encoding="utf-8")
+    result = molequi("evaluate", "--calculator", f"{path}:make", suite)
+    assert result.code == 2
+    assert "KeyError" in result.out

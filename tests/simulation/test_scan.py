@@ -22,7 +22,7 @@ from molequi.simulation.coordinates import (
 )
 from molequi.simulation.scan import run_scan
 from molequi.simulation.scan_order import Order
-from molequi.simulation.scan_points import ScanSettings
+from molequi.simulation.scan_points import ScanSettings, moving_atoms
 
 
 def test_a_rigid_scan_of_a_diatomic_is_its_curve(morse):
@@ -255,3 +255,11 @@ def test_a_torsion_about_a_straight_line_is_refused():
 def test_impossible_scans_are_refused(settings, said):
     with pytest.raises(UserError, match=said):
         ScanSettings(**settings)
+
+
+def test_rigid_needs_bonds_and_no_ring():
+    ethanol, bond = molecule("CH3CH2OH"), parse_coordinate("0-3", "bond", 9)
+    with pytest.raises(UserError, match="in one piece but not bonded in a row"):
+        moving_atoms(ethanol, bond, rigid=True)
+    with pytest.raises(UserError, match="is part of a ring"):
+        moving_atoms(molecule("C6H6"), parse_coordinate("0-1", "bond", 12), rigid=True)

@@ -92,6 +92,10 @@ def test_alternate_locations_of_a_residue(tmp_path: Path) -> None:
     assert found.get_chemical_formula() == "CH4O"
     assert found.positions[2:, 0] == pytest.approx([-row[1] for row in METHANOL[2:]])
     assert "4 alternate locations of lower occupancy are left out" in found.info["reading"]
+    (equal,) = read(
+        tmp_path, fixed + (a + b).replace("  0.40", "  0.50").replace("  0.60", "  0.50")
+    )
+    assert "4 alternate locations of no higher occupancy" in equal.info["reading"]
     (found,) = read(tmp_path, fixed + a)  # no alternative: kept, and said
     assert found.get_chemical_formula() == "CH4O"
     assert "4 atoms with an occupancy below 1 count as whole" in found.info["reading"]

@@ -9,6 +9,7 @@ import pytest
 
 from molequi.errors import UserError
 from molequi.structures.atoms import settle_electrons
+from molequi.structures.gaussian import gaussian_inputs
 from molequi.structures.programs import note_printed
 from molequi.structures.readers import read_structures
 
@@ -137,3 +138,12 @@ def test_deuterium_in_a_crystal(tmp_path: Path) -> None:
     (tmp_path / "a.cif").write_text(CIF + "O1 O 0.1 0.1 0.1 1\nD1 D 0.1 0.2 0.1 1\n")
     ((_, found),) = read_structures(tmp_path / "a.cif")
     assert found.get_masses()[1] == pytest.approx(2.0141, abs=1e-3)
+
+
+def test_whole_zeros_of_a_gaussian_input_are_coordinates() -> None:
+    text = "# hf/sto-3g\n\nt\n\n-1 1\nO 0 0 0\nH 0 0 0.96\n\n"
+    (hydroxide,) = gaussian_inputs(iter(text.splitlines(keepends=True)))
+    assert hydroxide.positions.tolist() == [[0, 0, 0], [0, 0, 0.96]]
+    text = "# hf/sto-3g\n\nt\n\n-1 1\nO\nH 1 r\n\nr=0.96\n\n"
+    (error,) = gaussian_inputs(iter(text.splitlines(keepends=True)))
+    assert "has variables in its Z-matrix" in error
