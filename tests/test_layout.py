@@ -149,7 +149,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "report",
         "markup axes charts tables molecules page structures trajectory vibrations spectra "
-        "profiles comparisons card predicted learning runs suites write",
+        "profiles comparisons card predicted learning runs rounds suites write",
     ),
     ("experiments", "base molecular repeated ensemble dynamics starting"),
     ("", "evaluation"),

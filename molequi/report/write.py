@@ -12,6 +12,7 @@ from molequi.models.zoo import list_models
 from molequi.report.card import error_table, model_sections
 from molequi.report.page import Section, page
 from molequi.report.profiles import is_path, is_scan, path_section, scan_section
+from molequi.report.rounds import active_sections, is_active
 from molequi.report.runs import pictures, run_sections
 from molequi.report.spectra import is_spectrum, spectrum_section
 from molequi.report.structures import MOST_ROWS, info_of, structures_section
@@ -40,7 +41,7 @@ def write_report(
 ) -> Path:
     """Write one HTML page, which needs no network, about all sources; return its path.
 
-    sources: run directories, folders of `vibrations`, `spectrum`, `scan`, `path` or
+    sources: run directories, folders of `active`, `vibrations`, `spectrum`, `scan`, `path` or
     `evaluate`, model files, names of bundled models, and files of structures or trajectories.
     output: by default beside the only source, or report.html. title: of the page. Raises UserError
     for a source that is nothing of these, and where the output exists and may not be replaced.
@@ -89,6 +90,8 @@ def _of_folder(path: Path, name: str) -> list[Section]:
     title = path.resolve().name
     if (path / "config.yaml").is_file():
         return run_sections(f"Run: {title}", path, name)
+    if is_active(path):
+        return active_sections(f"Active learning: {title}", path, name)
     if is_vibrations(path):
         return [vibrations_section(f"Vibrations: {title}", path, name)]
     if is_spectrum(path):
@@ -100,9 +103,9 @@ def _of_folder(path: Path, name: str) -> list[Section]:
     if (path / _RESULT).is_file():
         return [_evaluation(path)]
     raise UserError(
-        f"the folder {path} holds nothing to report on: no run (config.yaml), no vibrations "
-        "(modes.xyz), no spectrum (spectrum.csv), no scan (scan.xyz), no path (path.xyz) and no "
-        f"evaluation ({_RESULT})"
+        f"the folder {path} holds nothing to report on: no run (config.yaml), no active learning "
+        "(rounds.csv), no vibrations (modes.xyz), no spectrum (spectrum.csv), no scan (scan.xyz), "
+        f"no path (path.xyz) and no evaluation ({_RESULT})"
     )
 
 

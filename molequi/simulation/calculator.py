@@ -143,8 +143,10 @@ class Calculator(AseCalculator):
     def graph(self, atoms: Atoms, electrons: Electrons | None = None) -> AtomGraph:
         """Return the structure as the model sees it, on the model's device.
 
-        `electrons` where they are known already.
+        `electrons` where they are known already. Raises UserError where there are no atoms.
         """
+        if not len(atoms):
+            raise UserError("the structure has no atoms")
         charge, multiplicity = electrons or self.electrons(atoms)
         graph = self._skin.graph(
             atoms.positions,

@@ -136,6 +136,8 @@ def whole_number(value: object, what: str) -> int:
         written = _WRITTEN.fullmatch(value.strip())
         if written and not (written[1] and written[3]):
             value = f"{written[1]}{written[3]}{written[2]}"
+    if isinstance(value, bool):
+        raise UserError(f"{what[:_SHOWN]} is no number")
     number = _as_float(value, what)
     whole = nearest_whole(number)
     if whole is None:

@@ -272,6 +272,19 @@ def test_structures_may_be_piped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "1 structure." in text
 
 
+def test_active_learning_shows_its_rounds_and_its_last_training(
+    tmp_path: Path, run_folder: Path
+) -> None:
+    (tmp_path / "active.json").write_text("{}")
+    (tmp_path / "rounds.csv").write_text("round,frames,forces_mae_eV_A\n1,14,2.17\n2,9,\n")
+    shutil.copytree(run_folder, tmp_path / "round-02" / "training")
+    text = said(write_report(tmp_path))
+    for words in ("Active learning", "2 rounds; doubts", "forces mae eV A", "2.17"):
+        assert words in text
+    assert "Training of round-02" in text
+    assert "Errors on structures held back" in text
+
+
 def test_an_evaluation_on_suites_says_its_errors_and_worst_cases(tmp_path: Path) -> None:
     reaction = {"index": 0, "name": "HF dimer", "reference": 4.5, "model": 4.0, "error": -0.5}
     rows = [reaction, {**reaction, "name": "water dimer", "model": 7.5, "error": 3.0}]

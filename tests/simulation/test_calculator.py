@@ -211,6 +211,18 @@ def test_charges_that_no_label_has_shaped_are_refused(network):
         atoms.get_charges()
 
 
+def test_no_atoms_have_no_energy(morse):
+    with pytest.raises(UserError, match="the structure has no atoms"):
+        Atoms(calculator=Calculator(morse())).get_potential_energy()
+
+
+def test_yes_is_no_charge(morse):
+    atoms = molecule("H2O")
+    atoms.calc = Calculator(morse(), charge=True)
+    with pytest.raises(UserError, match="charge True is no number"):
+        atoms.get_potential_energy()
+
+
 def test_unknown_element_is_refused_by_name(morse):
     atoms = molecule("CH3Cl")
     atoms.calc = Calculator(morse())
