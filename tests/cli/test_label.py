@@ -57,6 +57,10 @@ def test_hartree_fock_end_to_end(molequi, water, tmp_path, monkeypatch):
     atoms = read(output)
     assert atoms.get_potential_energy() == pytest.approx(-2067.61, abs=0.1)
     assert set(atoms.info) >= {"polarizability", "rosenfeld", "level", "program"}
+    (tmp_path / "alone.xyz").write_text("2\n\nI 0 0 0\nH 0 0 1.6\n")
+    nothing = ("--level", "HF/6-31G", "--output", tmp_path / "nothing.xyz", "--processes", 1)
+    assert molequi("label", tmp_path / "alone.xyz", *nothing).code == 2
+    assert not (tmp_path / "nothing.xyz").exists()
     result = molequi("label", water, "--level", "hf/nosuch", "--output", output, "--overwrite")
     assert result.code == 2
     assert "no basis 'nosuch'" in result.err

@@ -147,3 +147,10 @@ def test_whole_zeros_of_a_gaussian_input_are_coordinates() -> None:
     text = "# hf/sto-3g\n\nt\n\n-1 1\nO\nH 1 r\n\nr=0.96\n\n"
     (error,) = gaussian_inputs(iter(text.splitlines(keepends=True)))
     assert "has variables in its Z-matrix" in error
+
+
+def test_counts_of_no_elements_are_refused(tmp_path: Path) -> None:
+    sites = "1 2\nDirect\n0 0 0\n0.1 0 0\n0.9 0 0\n"
+    (tmp_path / "POSCAR").write_text(f"water\n1.0\n5 0 0\n0 5 0\n0 0 5\n{sites}")
+    with pytest.raises(UserError, match="names no elements; write the line of their symbols"):
+        list(read_structures(tmp_path / "POSCAR"))
