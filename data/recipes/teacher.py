@@ -20,6 +20,7 @@ Stages, each goes on where it was stopped; files lie in --work:
   complexes  shards of many complexes of all kinds, few frames of each, and of ions of the smallest
              molecules, `catalogue_tiny_ions.tsv`; after `tiny`
   batched    shards of all kinds, made and labelled in batches on the --device, such as a GPU
+  wide       shards of all kinds, two frames of each start: five times the molecules per hour
   check      labels of small frames against PySCF at the teacher's own level: `checks.jsonl`
   check_interactions  the same of interaction energies of small complexes with an ion, at contacts
              of all lengths: `interactions.jsonl`
@@ -61,7 +62,7 @@ LOG = logging.getLogger("teacher")
 TEACHER_FILE = "models/aimnet2_wb97m_ens_f.jpt"
 # Numbers of their first shards.
 FIRST_STACKS, FIRST_ARENES, FIRST_TINY, FIRST_LARGE = 80000, 85000, 86000, 90000
-FIRST_COMPLEXES, FIRST_BATCHED = 95000, 110000
+FIRST_COMPLEXES, FIRST_BATCHED, FIRST_WIDE = 95000, 110000, 120000
 LEVEL = "ωB97M-D3(BJ)/def2-TZVPP, by four AIMNet2 networks (Auto3D 2.3.1)"
 
 
@@ -114,14 +115,25 @@ def label_complexes(settings: argparse.Namespace) -> None:
 
 def label_batched(settings: argparse.Namespace) -> None:
     """Make --batched shards of all kinds, in batches on the --device."""
+    plan = plans.make_batched_plan(*plans_of_all_kinds(settings))
+    make_shards(settings, plan, range(FIRST_BATCHED, FIRST_BATCHED + settings.batched))
+
+
+def label_wide(settings: argparse.Namespace) -> None:
+    """Make --wide shards of all kinds, two frames of each start."""
+    plan = plans.make_wide_plan(*plans_of_all_kinds(settings))
+    make_shards(settings, plan, range(FIRST_WIDE, FIRST_WIDE + settings.wide))
+
+
+def plans_of_all_kinds(settings: argparse.Namespace) -> tuple[plans.Plan, plans.Plan, plans.Plan]:
+    """Return the plans of molecules, of many complexes and of the smallest."""
     found = catalogues.read_tiny(settings)
     entries = molecules.read(settings.work / "catalogue.tsv")
-    plan = plans.make_batched_plan(
+    return (
         plans.make_plan(entries, found.kept_out[0], settings.seed),
         catalogues.plan_complexes(settings, found),
         plans.make_tiny_plan(found.entries, found.halides, found.kept_out, settings.seed),
     )
-    make_shards(settings, plan, range(FIRST_BATCHED, FIRST_BATCHED + settings.batched))
 
 
 def read_teacher(settings: argparse.Namespace) -> "Teacher":
@@ -233,6 +245,7 @@ STAGES = {
     "tiny": label_tiny,
     "complexes": label_complexes,
     "batched": label_batched,
+    "wide": label_wide,
     "check": check,
     "check_interactions": check_interactions,
     "atoms": atoms,
@@ -259,6 +272,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--tiny", type=int, default=12, help="shards of the smallest molecules")
     parser.add_argument("--complexes", type=int, default=56, help="shards of many complexes")
     parser.add_argument("--batched", type=int, default=65, help="shards made in batches")
+    parser.add_argument("--wide", type=int, default=160, help="shards of two frames of each start")
     parser.add_argument("--device", default="cpu", help="where the networks lie, such as cuda")
     parser.add_argument("--checks", type=int, default=50, help="labels to compare with PySCF")
     parser.add_argument("--most-atoms", type=int, default=12, help="largest frame to compare")

@@ -1,6 +1,6 @@
 """What shards of the teacher's data set are made of: how many of each category, in which order."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import teacher_complexes as complexes
@@ -43,7 +43,7 @@ class Plan(NamedTuple):
 
     ions: compositions of which no charged frame may be, nor a part of one. dynamics: the share of
     starts that move. most_frames: of one start. beside: whose starts are in the same shards.
-    in_batches: whether geometries are those of `teacher_batched`.
+    sampling: whose geometries: `teacher_shards.sample`, `teacher_batched` or `teacher_wide`.
     """
 
     quota: dict[str, int]
@@ -55,7 +55,7 @@ class Plan(NamedTuple):
     dynamics: float = DYNAMICS_SHARE
     most_frames: int | None = None
     beside: tuple["Plan", ...] = ()
-    in_batches: bool = False
+    sampling: Literal["each", "batched", "wide"] = "each"
 
 
 def shuffled(entries: list[Entry], quota: dict[str, int], seed: int) -> dict[str, list[Entry]]:
@@ -129,5 +129,10 @@ def make_batched_plan(plain: Plan, many: Plan, small: Plan) -> Plan:
     pairs = pairs._replace(orders=small.orders)
     others = many._replace(complexes=BATCHED_MANY, beside=())
     return plain._replace(
-        complexes=BATCHED, ions=many.ions, beside=(others, pairs), in_batches=True
+        complexes=BATCHED, ions=many.ions, beside=(others, pairs), sampling="batched"
     )
+
+
+def make_wide_plan(plain: Plan, many: Plan, small: Plan) -> Plan:
+    """Plan shards of the same kinds, two frames of each start; arguments as of the one before."""
+    return make_batched_plan(plain, many, small)._replace(sampling="wide")

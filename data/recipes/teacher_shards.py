@@ -16,6 +16,7 @@ import teacher_complexes as complexes
 import teacher_geometries as geometries
 import teacher_identity as identity
 import teacher_tiny as tiny
+import teacher_wide as wide
 from teacher_molecules import Entry
 from teacher_plans import (
     ARENES,
@@ -190,10 +191,10 @@ def make_shard(teacher: aimnet.Teacher, plan: Plan, shard: int, seed: int) -> di
     """Make and label shard number `shard`."""
     rng = np.random.default_rng([seed, 1000, shard])
     items = starts(plan, shard, rng)
-    if plan.in_batches:
-        made = batched.sample(teacher, items, rng)
-    else:
+    if plan.sampling == "each":
         made = sample(teacher, items, rng, dynamics=plan.dynamics)
+    else:
+        made = {"batched": batched, "wide": wide}[plan.sampling].sample(teacher, items, rng)
     if plan.most_frames is not None:
         made = few(items, made, plan.most_frames, rng)
     # Labels belong to the positions as they are stored, in float32.

@@ -45,6 +45,8 @@ assembly = recipe("teacher_assemble")
 output = recipe("teacher_output")
 completion = recipe("teacher_dispersion")
 tiny = recipe("teacher_tiny")
+tiny_ions = recipe("teacher_ions")
+pieces = recipe("teacher_pieces")
 teacher = recipe("teacher")
 
 
@@ -582,13 +584,12 @@ def test_tiny_shards_hold_single_atoms_and_complexes(
 
 
 def test_protons_move_where_a_closed_shell_is_left() -> None:
-    ions = recipe("teacher_ions")
-    assert set(ions.moved_protons("O")) == {"[OH-]", "[OH3+]"}
-    assert set(ions.moved_protons("CO")) == {"[CH2-]O", "C[O-]", "C[OH2+]"}
-    assert set(ions.moved_protons("N=O")) == {"[N-]=O", "[NH2+]=O", "N=[OH+]"}
-    assert set(ions.moved_protons("B")) == set()
-    assert set(ions.moved_protons("F[P](F)(F)(F)F")) == set()
-    assert set(ions.moved_protons("CCCCCC")) == set()  # too large
+    assert set(tiny_ions.moved_protons("O")) == {"[OH-]", "[OH3+]"}
+    assert set(tiny_ions.moved_protons("CO")) == {"[CH2-]O", "C[O-]", "C[OH2+]"}
+    assert set(tiny_ions.moved_protons("N=O")) == {"[N-]=O", "[NH2+]=O", "N=[OH+]"}
+    assert set(tiny_ions.moved_protons("B")) == set()
+    assert set(tiny_ions.moved_protons("F[P](F)(F)(F)F")) == set()
+    assert set(tiny_ions.moved_protons("CCCCCC")) == set()  # too large
 
 
 @pytest.mark.usefixtures("loose_springs")
@@ -735,9 +736,8 @@ def test_changes_of_forces_find_their_frames_again(tmp_path: Path) -> None:
 
 def test_molecules_of_a_complex_are_labelled_alone(tmp_path: Path) -> None:
     """By springs, whose energies are those of the atoms that they are asked for."""
-    beside = recipe("teacher_pieces")
     names = ("O", "[NH4+].[Cl-]", "[H][H].[H][H].O")
-    parts = [[number for one in beside.molecules_of(name) for number in one[0]] for name in names]
+    parts = [[number for one in pieces.molecules_of(name) for number in one[0]] for name in names]
     assert [len(part) for part in parts] == [3, 6, 7]
     arrays = flat([len(part) for part in parts])
     arrays |= {"z": np.concatenate(parts), "name": np.array(names), "charge": np.zeros(3, int)}
@@ -749,7 +749,7 @@ def test_molecules_of_a_complex_are_labelled_alone(tmp_path: Path) -> None:
             asked.extend((s.z.tolist(), s.charge) for s in structures)
             return [Springs().label([s])[0]._replace(energy=float(len(s.z))) for s in structures]
 
-    found = beside.piece_labels(Counting(), arrays)
+    found = pieces.piece_labels(Counting(), arrays)
     assert asked == [
         ([7, 1, 1, 1, 1], 1), ([17], -1), ([1, 1], 0), ([1, 1], 0), ([8, 1, 1], 0)
     ]  # fmt: skip
@@ -757,7 +757,7 @@ def test_molecules_of_a_complex_are_labelled_alone(tmp_path: Path) -> None:
     assert found["alone"].tolist() == [6.0, 7.0]
     assert found["pieces"][:6].tolist() == [[0, 1]] * 5 + [[1, -1]]
     arrays |= {name: np.zeros(3, dtype=int) for name in ("part", "category", "sampler")}
-    alone = beside.alone(Springs(), arrays, rng=np.random.default_rng(3))
+    alone = pieces.alone(Springs(), arrays, rng=np.random.default_rng(3))
     assert {str(name) for name in alone["smiles"]} <= {"[NH4+]", "[Cl-]"}
     (tmp_path / "shards").mkdir()
     (tmp_path / "pieces").mkdir()
@@ -863,12 +863,11 @@ def test_dispersion_that_the_teacher_lacks_is_added() -> None:
 
 def test_molecules_that_share_electrons_are_told_by_coulombs_law() -> None:
     """Charges of +1 and -1 at 7 Å attract each other by 14.39964 / 7 eV."""
-    beside = recipe("teacher_pieces")
     alone = [SimpleNamespace(energy=1.0, charges=np.array([q])) for q in (1.0, -1.0)]
     for distance, more, shared in ((7.0, 0.0, False), (7.0, -0.4, True), (3.0, -0.4, False)):
         pos = np.array([[0.0, 0.0, 0.0], [distance, 0.0, 0.0]])
         energy = 2.0 - 14.39964 / distance + more
-        assert beside.is_shared(pos, np.array([0, 1]), energy, alone) == shared
+        assert pieces.is_shared(pos, np.array([0, 1]), energy, alone) == shared
 
 
 @pytest.mark.usefixtures("loose_springs")
@@ -908,3 +907,26 @@ def test_shards_made_in_batches_hold_all_kinds(
     assert not (is_pieced & is_alone).any()
     assert len(loaded.frames) <= len(arrays["n_atoms"]) + n_alone
     assert is_alone.sum() > (~is_complex).sum() / 2
+
+
+@pytest.mark.usefixtures("loose_springs")
+def test_wide_shards_have_two_frames_of_each_start(
+    suites: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "QUOTA", {"drug": 3, "ion": 1})
+    for name in ("BATCHED", "BATCHED_MANY", "BATCHED_SMALLEST", "BATCHED_TINY"):
+        monkeypatch.setattr(plans, name, dict.fromkeys(getattr(plans, name), 2))
+    settings = settings_of(tmp_path, suites=suites, wide=1)
+    teacher.label_wide(settings)
+    arrays = assembly.read_shards(teacher.finished(settings))
+    kinds = np.array([shards.CATEGORIES[c] for c in arrays["category"]])
+    assert {"drug", "ion", *plans.BATCHED_MANY, *plans.BATCHED_SMALLEST} <= set(kinds)
+    assert np.bincount(arrays["start"]).max() == 2
+    made_by = np.array([geometries.SAMPLERS[k] for k in arrays["sampler"]])
+    is_complex = np.array(["." in str(name) for name in arrays["name"]])
+    is_smallest = np.isin(kinds, [*tiny.COMPLEXES, *tiny.MANY])
+    # Molecules are warmed twice; nothing of the smallest complexes goes downhill.
+    assert set(made_by[~is_complex]) == {"modes"}
+    assert set(made_by[is_complex & ~is_smallest]) <= {"modes", "relaxed"}
+    assert "relaxed" not in set(made_by[is_smallest])
+    assert set(made_by[is_smallest]) - {"modes"}
