@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 # What the energies of a network that does not know an element yet may leave, eV per atom; another
 # level of theory leaves more.
 _OTHER_LEVEL = 0.1
+# So many structures tell the references better than the network knows energies; predicting hundreds
+# of thousands would take minutes. The second is of each element.
+_ENOUGH, _ENOUGH_OF_ELEMENT = 20_000, 1_000
 
 
 def refit_references(
@@ -34,11 +37,13 @@ def refit_references(
 ) -> None:
     """Move the reference energies of the named totals to the level of theory of `frames`.
 
-    There the trained network fits them best; those of elements that do not occur stay. given: by
-    name and atomic number, what is not fitted. added: elements that are new to the model, see
-    `_with_added`.
+    There the trained network fits them best, of a large set in a random part; those of elements
+    that do not occur stay. given: by name and atomic number, what is not fitted. added: elements
+    that are new to the model, see `_with_added`.
     """
+    whole = frames
     for name in names:
+        frames = whole.subset(_enough(whole, whole.targets[name]))
         head = heads_of(model)[name]
         old = head.reference.to("cpu", torch.float64)
         counts, elements = composition(frames)
@@ -58,6 +63,27 @@ def refit_references(
             fitted.rank,
             fitted.n_elements,
         )
+
+
+def _enough(frames: Frames, totals: Tensor) -> Tensor:
+    """Return the rows that references are fitted to, in order: all, or a random part of many.
+
+    Labelled ones first, some of each element, and no fewer elements told apart than in all.
+    """
+    if len(frames) <= _ENOUGH:
+        return torch.arange(len(frames))
+    order = torch.randperm(len(frames), generator=torch.Generator().manual_seed(0))
+    order = order[(~torch.isfinite(totals[order])).to(torch.int8).argsort(stable=True)]
+    counts, _ = composition(frames)
+    has = counts[order] > 0
+    is_taken = (has & (has.cumsum(dim=0) <= _ENOUGH_OF_ELEMENT)).any(dim=1)
+    is_taken |= torch.arange(len(order)) < _ENOUGH
+    rows = order[is_taken].sort().values
+    labelled = torch.isfinite(totals)
+    ranks = [
+        int(torch.linalg.matrix_rank(counts[chosen])) for chosen in (labelled, rows[labelled[rows]])
+    ]
+    return rows if ranks[0] == ranks[1] else torch.arange(len(frames))
 
 
 def _with_added(

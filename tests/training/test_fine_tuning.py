@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 
+from molequi.datasets.making import make_frames
 from molequi.errors import UserError
 from molequi.experiments import prepare
 from molequi.models.checkpoint import load_model, save_model
@@ -16,6 +17,7 @@ from molequi.nn.backbones.mace import MaceBackbone
 from molequi.nn.heads.layered import LayeredEnergyHead
 from molequi.o3.irreps import Irreps
 from molequi.properties import PROPERTIES
+from molequi.training import refitted_references
 from molequi.training.evaluation import evaluate_frames
 from molequi.training.fit import fit_frames
 from molequi.training.predictions import predict_frames
@@ -177,6 +179,47 @@ def test_an_imported_model_keeps_its_readouts(tmp_path, toy_frames, toy_config, 
     assert float((new["energy"] - old["energy"] - counts @ moved).abs().max()) < 1e-8
     assert float((new["forces"] - old["forces"]).abs().max()) < 1e-10
     assert all(weight.requires_grad for weight in model.parameters())
+
+
+def test_references_of_many_structures_are_fitted_to_a_part(
+    pretrained, toy_frames, toy_config, monkeypatch
+):
+    """Labelled ones, with a few of each element; all of them where a part tells fewer apart."""
+    monkeypatch.setattr(refitted_references, "_ENOUGH", 40)
+    monkeypatch.setattr(refitted_references, "_ENOUGH_OF_ELEMENT", 2)
+    asked = []
+
+    def counting(model, some, names):
+        asked.append(some)
+        return predict_frames(model, some, names)
+
+    monkeypatch.setattr(refitted_references, "predict_frames", counting)
+    data = other_level(toy_frames(120, seed=5))
+    data.targets["energy"][:50] = math.nan
+    # Nitrogen in one structure of the last ones.
+    data.atomic_numbers[-1] = 7
+    data.targets["energy"][-1] -= 1400.0
+    start = start_model(tuned(toy_config, pretrained), data)
+    assert 40 <= len(asked[0]) <= 46
+    assert not asked[0].targets["energy"].isnan().any()
+    assert asked[0].elements() == data.elements()
+    known = data.subset(torch.arange(50, 119))
+    error = predict_frames(start.model, known, ["energy"])["energy"] - known.targets["energy"]
+    assert float(error.abs().mean()) < 0.15
+    # Carbon and hydrogen one to one, but for a structure that tells them apart.
+    chosen = refitted_references._enough(one_to_one(100), torch.zeros(100))
+    assert len(chosen) == 40
+    odd = min(set(range(100)) - set(chosen.tolist()))
+    found = refitted_references._enough(one_to_one(100, but=odd), torch.zeros(100))
+    assert found.tolist() == list(range(100))
+
+
+def one_to_one(n, but=None):
+    """Structures of two C and two H each; one of three C."""
+    numbers = torch.tensor([6, 1, 1, 6]).repeat(n, 1)
+    if but is not None:
+        numbers[but, 1] = 6
+    return make_frames(torch.randn(4 * n, 3), numbers.flatten(), torch.full((n,), 4))
 
 
 def with_nitrogen(frames, shift=-1400.0):
