@@ -62,6 +62,7 @@ class MolecularDataModule(LightningDataModule):
             self.batch_size,
             shuffle=split == "train",
             seed=self.seed,
+            sizes=self.batches.frames.n_atoms,
             rank=rank,
             world_size=world_size,
         )

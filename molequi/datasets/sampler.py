@@ -20,10 +20,12 @@ from molequi.graphs.graph import AtomGraph
 class BatchOrder(Sampler[Tensor]):
     """Structure numbers of each batch of one epoch, for one of `world_size` processes.
 
-    The global batch is what one process alone would see; process r takes every world_size-th
-    structure of it from the r-th on, so parts differ by at most one structure and may be empty.
+    The global batch is what one process alone would see. Its structures are dealt out from the
+    largest to the smallest, back and forth, so that no process waits long for another; the parts
+    differ by at most one structure and may be empty.
 
-    indices: (n,), int64, the structures of the split. epoch, first_batch: set by `set_epoch`.
+    indices: (n,), int64, the structures of the split. sizes: of all structures, by their number;
+    without them all count alike. epoch, first_batch: set by `set_epoch`.
     """
 
     def __init__(
@@ -33,11 +35,12 @@ class BatchOrder(Sampler[Tensor]):
         *,
         shuffle: bool,
         seed: int = 0,
+        sizes: Tensor | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         self.indices, self.batch_size, self.shuffle, self.seed = indices, batch_size, shuffle, seed
-        self.rank, self.world_size = rank, world_size
+        self.sizes, self.rank, self.world_size = sizes, rank, world_size
         self.epoch, self.first_batch = 0, 0
 
     def set_epoch(self, epoch: int, first_batch: int | None = None) -> None:
@@ -65,7 +68,15 @@ class BatchOrder(Sampler[Tensor]):
             generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
             order = order[torch.randperm(len(order), generator=generator)]
         for batch in order.split(self.batch_size)[self.first_batch :]:
-            yield batch[self.rank :: self.world_size]
+            yield batch if self.world_size == 1 else self._share(batch)
+
+    def _share(self, batch: Tensor) -> Tensor:
+        if self.sizes is not None:
+            batch = batch[self.sizes[batch].argsort(descending=True, stable=True)]
+        place = torch.arange(len(batch))
+        seat = place % self.world_size
+        is_back = place // self.world_size % 2 == 1
+        return batch[torch.where(is_back, self.world_size - 1 - seat, seat) == self.rank]
 
 
 class TrainingBatch(NamedTuple):
