@@ -40,7 +40,7 @@ from molequi.training.total_charge import LOCAL_CHARGE
 logger = logging.getLogger(__name__)
 
 # Structures that measure the mean neighbour count and whether an output can be reached.
-_N_PROBES = 64
+_FEW_PROBES, _N_PROBES = 4, 64
 
 
 class StartingPoint(NamedTuple):
@@ -139,20 +139,29 @@ def refuse_unreached(model: MolecularModel, frames: Frames) -> None:
     Raises UserError for a target of which a part stays zero there although its labels do not, which
     training could not change.
     """
-    graph, targets = frames.batch(torch.arange(min(_N_PROBES, len(frames))), model.cutoff)
-    for name, irreps in unreached(model, graph).items():
-        wanted = Irreps(
-            irrep
-            for irrep in irreps
-            if name in targets and irrep in _labelled_parts(targets[name], model.properties[name])
-        )
-        if wanted:
-            raise UserError(
-                f"the {wanted} part of target {name!r} "
-                f"({model.properties[name].irreps}) stays zero on the first {graph.n_molecules} "
-                "training structures, its labels do not: no network of this shape can learn it; "
-                "raise model.cutoff, model.n_layers or model.l_max, or set model.parity=full"
+    probes = torch.arange(min(_N_PROBES, len(frames)))
+    labels = frames.subset(probes).targets
+    # A few show what is reached; all are run where they do not.
+    for some in (probes[:_FEW_PROBES], probes):
+        graph, _ = frames.batch(some, model.cutoff)
+        missing = {
+            name: Irreps(
+                irrep
+                for irrep in irreps
+                if irrep in _labelled_parts(labels[name], model.properties[name])
             )
+            for name, irreps in unreached(model, graph).items()
+            if name in labels
+        }
+        if not any(missing.values()):
+            return
+    name, wanted = next((name, wanted) for name, wanted in missing.items() if wanted)
+    raise UserError(
+        f"the {wanted} part of target {name!r} "
+        f"({model.properties[name].irreps}) stays zero on the first {graph.n_molecules} "
+        "training structures, its labels do not: no network of this shape can learn it; "
+        "raise model.cutoff, model.n_layers or model.l_max, or set model.parity=full"
+    )
 
 
 def _labelled_parts(values: Tensor, row: Property) -> Irreps:

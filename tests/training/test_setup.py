@@ -101,6 +101,9 @@ def test_output_that_stays_zero_on_the_data_is_refused(toy_frames, toy_config):
     )
     with pytest.raises(UserError, match="0o part of target 'rosenfeld_isotropic'.*stays zero"):
         start_model(config, planar)
+    # One structure that is chiral is enough, wherever it stands among the first ones.
+    flat[-frames.n_atoms[-1] :] = frames.positions[-frames.n_atoms[-1] :]
+    start_model(config, planar)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
