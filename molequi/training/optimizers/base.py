@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from molequi.nn.matrices import matrix_weights
+from molequi.kernels import threads
+from molequi.nn.matrices import Blocks, matrix_weights
 
 # Of AdamW, here and in torch: decay of the two moments, and what keeps their ratio finite.
 BETAS, EPSILON = (0.9, 0.999), 1e-8
@@ -58,14 +59,40 @@ class MatrixOptimizer(torch.optim.Optimizer, abc.ABC):
             with torch.enable_grad():
                 loss = closure()
         matrices, others = self.param_groups
-        for weight, blocks in zip(matrices["params"], self.blocks, strict=True):
-            if weight.grad is not None:
-                direction = self.direction(blocks.cut(weight.grad), self.state[weight])
-                _move(weight, blocks.join(direction, weight), matrices)
+        known = [
+            (weight, blocks, self.state[weight])
+            for weight, blocks in zip(matrices["params"], self.blocks, strict=True)
+            if weight.grad is not None
+        ]
+        threads.each(self._step_matrices, _shares(known))
         for weight in others["params"]:
             if weight.grad is not None:
                 _move(weight, adam_direction(weight.grad, self.state[weight]), others)
         return loss
+
+    def _step_matrices(self, share: Sequence[tuple[Tensor, Blocks, State]]) -> None:
+        for weight, blocks, state in share:
+            if weight.grad is not None:
+                direction = self.direction(blocks.cut(weight.grad), state)
+                _move(weight, blocks.join(direction, weight), self.param_groups[0])
+
+
+def _shares(known: list[tuple[Tensor, Blocks, State]]) -> list[list[tuple[Tensor, Blocks, State]]]:
+    """Deal matrices out to threads, the largest first: each has about the same work.
+
+    A GPU has all of them in one share, in order.
+    """
+    n_shares = max(1, min(threads.available(), len(known)))
+    if n_shares == 1 or known[0][0].device.type != "cpu":
+        return [known]
+    work = [sum(blocks.cut(weight).shape[1:]) * weight.numel() for weight, blocks, _ in known]
+    shares: list[list[tuple[Tensor, Blocks, State]]] = [[] for _ in range(n_shares)]
+    loads = [0] * n_shares
+    for k in sorted(range(len(known)), key=work.__getitem__, reverse=True):
+        least = loads.index(min(loads))
+        shares[least].append(known[k])
+        loads[least] += work[k]
+    return shares
 
 
 def adam_direction(

@@ -192,6 +192,24 @@ def test_a_state_that_is_saved_and_loaded_takes_the_same_steps(name, molecular, 
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
+def test_threads_share_the_matrices_and_take_the_same_steps(name, molecular):
+    """To the last bit, in float32, whatever the number of threads."""
+    before = torch.get_num_threads()
+    ended = []
+    try:
+        for n_threads in (1, 2, 5):
+            torch.set_num_threads(n_threads)
+            network = copy.deepcopy(molecular).float()
+            take_steps(OPTIMIZERS[name](network, **SETTINGS), network, 12)
+            ended.append(nn.utils.parameters_to_vector(network.parameters()))
+            assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(ended[0], ended[1])
+    assert torch.equal(ended[0], ended[2])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("factor", [1e-4, 1e4])
 def test_forgotten_moments_let_gradients_of_any_size_follow(name, factor, molecular):
     """Where the weights of the loss change, a cleared state takes the steps of a new optimiser."""
