@@ -143,8 +143,16 @@ def _labelled(
     settings = None if run is None else _settings(run)
     if data is not None:
         # A file beside the one that was trained on has the same names and units.
-        names = {} if settings is None else {"keys": settings.keys, "units": settings.units}
-        return load_labelled(os.fspath(data), comparable_rows(model).values(), **names)
+        rows = comparable_rows(model).values()
+        if settings is None:
+            return load_labelled(os.fspath(data), rows)
+        return load_labelled(
+            os.fspath(data),
+            rows,
+            keys=settings.keys,
+            units=settings.units,
+            beside=settings.path,
+        )
     if run is None:
         raise UserError(
             "evaluate got no data; give a labelled file, or a run directory as the model"

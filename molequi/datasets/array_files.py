@@ -14,6 +14,7 @@ from molequi.datasets.large_arrays import map_member, write_member
 from molequi.errors import UserError
 from molequi.runtime.files import no_file, written_by_rename
 from molequi.runtime.gate import DAMAGE, reading
+from molequi.structures.formats import refuse_packed
 
 # Bytes; and how many times as large as its file what it holds may be beyond.
 _LARGEST, _DENSEST = 1 << 30, 100
@@ -45,6 +46,7 @@ def open_arrays(path: str | Path, only: Sequence[str] | None = None) -> dict[str
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{no_file(path)}; give the path of an npz file")
+    refuse_packed(path)
     with reading(path, "plain arrays (Python objects are refused)"):
         return load_arrays(path, only)
 

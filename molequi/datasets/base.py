@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import glob
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -14,6 +15,8 @@ from molequi.datasets.places import find_data
 from molequi.datasets.report import LabelReport
 from molequi.errors import UserError
 from molequi.properties import Property, get_property
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +131,8 @@ class DatasetSpec(abc.ABC):
     """Properties that it has; empty where they depend on the file."""
     has_free_names: ClassVar[bool] = False
     """Whether labels may have any name and unit in its files, told by `keys` and `units`."""
+    has_free_units: ClassVar[bool] = False
+    """Whether labels may have any unit, told by `units`, under the names of the kind."""
     is_own: ClassVar[bool] = False
     """Whether anybody may have made the file: its structures, labels and split are doubted."""
     joins_qm9: ClassVar[bool] = False
@@ -169,26 +174,43 @@ class DatasetSpec(abc.ABC):
         for row in wanted.values():
             _refuse_other_meaning(request.path, loaded.properties[row.name], row)
         frames = dataclasses.replace(loaded.frames, properties=wanted)
-        return dataclasses.replace(loaded, frames=frames)
+        loaded = dataclasses.replace(loaded, frames=frames)
+        doubts = self.doubts(loaded)
+        for line in doubts:
+            _LOG.warning("%s: %s", request.path, line)
+        warnings = (*loaded.report.warnings, *doubts)
+        report = dataclasses.replace(loaded.report, warnings=warnings)
+        return dataclasses.replace(loaded, report=report)
+
+    def doubts(self, loaded: LabelledSet) -> list[str]:
+        """Return a line for each label that seems to be wrong, where `read` has not said so."""
+        return []
 
     def inspect(self, path: Path) -> FileReport:
         """Say what a file of this kind holds, with no more work than that takes."""
         loaded = self.read(Request(str(path)))
         parts = {f"split {name}": len(rows) for name, rows in loaded.splits.items()}
-        return FileReport(
-            str(path), self.name, len(loaded), loaded.report, note_lines({**loaded.notes, **parts})
+        notes = (
+            *note_lines({**loaded.notes, **parts}),
+            *loaded.report.warnings,
+            *self.doubts(loaded),
         )
+        return FileReport(str(path), self.name, len(loaded), loaded.report, notes)
 
     def entry(self, folder: Path) -> DatasetEntry | None:
         """Return the line of the list of data sets, or None for a mere file format."""
         return None
 
     def _refuse_settings(self, request: Request) -> None:
+        free = {
+            "keys": self.has_free_names,
+            "units": self.has_free_names or self.has_free_units,
+        }
         for name, given in (("keys", request.keys), ("units", request.units)):
-            if given and not self.has_free_names:
+            if given and not free[name]:
                 raise UserError(
-                    f"data.{name} has no meaning for data.kind={self.name}, whose names and units "
-                    "are known; remove it"
+                    f"data.{name} has no meaning for data.kind={self.name}, whose {name} are "
+                    "known; remove it"
                 )
         if request.structures is not None and not self.joins_qm9:
             raise UserError(

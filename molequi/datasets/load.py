@@ -80,17 +80,22 @@ def load_labelled(
     *,
     keys: Mapping[str, str] | None = None,
     units: Mapping[str, str] | None = None,
+    beside: str | None = None,
 ) -> LabelledSet:
     """Return those of the `candidates` that a file, or a set by its name, has as targets.
 
     The parts are those that the source stores. keys, units: target -> its name and its unit, for
-    files that have that name. Raises UserError where it has none of them.
+    files that have that name; where names are fixed, the units are for arrays alone, if those of
+    the file `beside`, which they were given for, are arrays too.
+    Raises UserError where it has none of them.
     """
     spec, path = find_source(source)
     rows = tuple(candidates)
     request = Request(path, rows, is_strict=False)
     if spec.has_free_names:
         request = dataclasses.replace(request, keys=dict(keys or {}), units=dict(units or {}))
+    elif spec.has_free_units and _is_arrays(beside):
+        request = dataclasses.replace(request, units=dict(units or {}))
     loaded = spec.load(request)
     if spec.is_own:
         refuse_coincident(loaded.frames)
@@ -102,12 +107,15 @@ def load_labelled(
 
 def _spec(settings: DataSettings) -> DatasetSpec:
     # Arrays are no structure file, but a kind of their own.
-    is_arrays = settings.kind == "frames" and str(settings.path).endswith(".npz")
-    if settings.kind is not None and not is_arrays:
+    if settings.kind is not None and not (settings.kind == "frames" and _is_arrays(settings.path)):
         return get_dataset(settings.kind)
     if settings.path is None:
         raise UserError("data has neither kind nor path; name the file with data.path=FILE")
     return get_dataset(detect(settings.path))
+
+
+def _is_arrays(path: str | None) -> bool:
+    return path is not None and path.endswith(".npz")
 
 
 def _request(settings: DataSettings, targets: Iterable[Property]) -> Request:

@@ -76,7 +76,9 @@ def detect(path: str | Path) -> str:
     kind = next(spec.name for spec in DATASETS.values() if spec.recognises(found))
     if kind == StructureFiles.name and format_of(found) == "npz":
         raise UserError(
-            f"{found} is an npz of no known kind; it has {', '.join(open_arrays(found))}"
+            f"{found} is an npz of no known kind; it has {', '.join(open_arrays(found))}; known "
+            "are z, R, E, F of one molecule, as in rMD17, and n_atoms, z, pos, meta; or write "
+            "extended XYZ, by ASE for example"
         )
     return kind
 

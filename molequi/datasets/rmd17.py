@@ -1,12 +1,16 @@
-"""The revised MD17: trajectories of small molecules at PBE/def2-SVP, with published splits."""
+"""The revised MD17: trajectories of small molecules at PBE/def2-SVP, with published splits.
+
+Files of one's own may have its layout, in units that they state (`e_unit`, `r_unit`, as sGDML
+writes them) or that a config does.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from ase import units
 from torch import Tensor
 
 from molequi.datasets.array_files import (
@@ -17,14 +21,19 @@ from molequi.datasets.array_files import (
     whole_numbers,
 )
 from molequi.datasets.base import DatasetEntry, DatasetSpec, Request
+from molequi.datasets.formats.unit_checks import doubts_of_arrays
+from molequi.datasets.formats.units import conversion_factor
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.making import make_frames
-from molequi.datasets.report import describe_frames
+from molequi.datasets.report import LabelReport, make_label
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES
 from molequi.runtime.gate import reading
 
-_KCAL_PER_MOL = units.kcal / units.mol
+_LABELS = {"energy": "E", "forces": "F"}
+_PUBLISHED = ("kcal/mol", "Å")  # units of energy and length
+_STATED = ("e_unit", "r_unit")
+_UNSTATED = {"", "n/a", "none", "unknown"}
 # The original archive names its arrays in full and keeps the splits in files of their own.
 _SPELLINGS = {"nuclear_charges": "z", "coords": "R", "energies": "E", "forces": "F"}
 _SPLIT_FILES = (
@@ -36,40 +45,81 @@ N_SPLITS = 5
 SOURCE = "doi 10.6084/m9.figshare.12672038"
 
 
-def load_rmd17(path: str | Path, *, split: int | None = None) -> LabelledSet:
+def load_rmd17(
+    path: str | Path, *, split: int | None = None, units: Mapping[str, str] | None = None
+) -> LabelledSet:
     """Read energies (eV), forces (eV/Å) and train and test of the published split 1 to 5.
 
     The file has either z, R, E, F and train_01 ..., or the original nuclear_charges, coords,
     energies, forces with the split files beside it. Without `split` there are no parts.
+    units: of energy and forces in the file; else those that it states, else kcal/mol and Å.
     Raises UserError for another kind of file, or a split that is not there.
     """
     path = Path(path)
     arrays = open_arrays(path)
     with reading(path, "trajectory of rMD17"):
-        return _labelled_set(arrays, path, split)
+        return _labelled_set(arrays, path, split, units or {})
 
 
-def _labelled_set(found: dict[str, np.ndarray], path: Path, split: int | None) -> LabelledSet:
+def _labelled_set(
+    found: dict[str, np.ndarray], path: Path, split: int | None, given: Mapping[str, str]
+) -> LabelledSet:
     arrays = {_SPELLINGS.get(name, name): values for name, values in found.items()}
     missing = [name for name in ("z", "R", "E", "F") if name not in arrays]
     if missing:
         raise UserError(
-            f"{path} is no rMD17 file: array {missing[0]!r} is missing; it has {', '.join(arrays)}"
+            f"{path} has no array {missing[0]!r}; an npz in the layout of rMD17 has z (N), "
+            "R (B, N, 3), E (B) and F (B, N, 3) of one molecule; this one has "
+            f"{', '.join(arrays)}"
         )
     n_frames, n_atoms = arrays["R"].shape[:2]
+    length, used = _units(arrays, path, given)
+    shapes = {"energy": (-1,), "forces": (-1, 3)}
     frames = make_frames(
-        torch.from_numpy(real_numbers(arrays, "R").reshape(-1, 3)),
+        torch.from_numpy(real_numbers(arrays, "R").reshape(-1, 3) * length),
         torch.from_numpy(whole_numbers(arrays, "z")).repeat(n_frames),
         torch.full((n_frames,), n_atoms),
         targets={
-            "energy": torch.from_numpy(real_numbers(arrays, "E").reshape(-1) * _KCAL_PER_MOL),
-            "forces": torch.from_numpy(real_numbers(arrays, "F").reshape(-1, 3) * _KCAL_PER_MOL),
+            name: torch.from_numpy(
+                real_numbers(arrays, array).reshape(shapes[name])
+                * conversion_factor(used[name], PROPERTIES[name].unit)
+            )
+            for name, array in _LABELS.items()
         },
-        properties={name: PROPERTIES[name] for name in ("energy", "forces")},
+        properties={name: PROPERTIES[name] for name in _LABELS},
         source=[f"{path.name}:{index}" for index in range(n_frames)],
     )
+    rows = tuple(
+        make_label(name, array, "rMD17", n_frames, used[name], frames.targets[name])
+        for name, array in _LABELS.items()
+    )
     splits = {} if split is None else _published(path, arrays, split)
-    return LabelledSet(frames, describe_frames(frames, "rMD17"), splits)
+    return LabelledSet(frames, LabelReport(rows, (), n_frames, {}), splits)
+
+
+def _units(
+    arrays: Mapping[str, np.ndarray], path: Path, given: Mapping[str, str]
+) -> tuple[float, dict[str, str]]:
+    """Return the size of the unit of length, Å, and the units of the labels."""
+    energy, length = (
+        _stated(arrays, name) or usual for name, usual in zip(_STATED, _PUBLISHED, strict=True)
+    )
+    try:
+        size = conversion_factor(length, "Å")
+        conversion_factor(energy, "eV")
+    except UserError as error:
+        raise UserError(f"{path}, {' and '.join(_STATED)}: {error}") from error
+    length = length if length.isalpha() else f"({length})"
+    return size, {"energy": energy, "forces": f"{energy}/{length}", **given}
+
+
+def _stated(arrays: Mapping[str, np.ndarray], name: str) -> str:
+    """Return the unit that a file states; empty where it states none."""
+    if name not in arrays or arrays[name].size != 1:
+        return ""
+    value = arrays[name].item()
+    text = value.decode() if isinstance(value, bytes) else str(value)
+    return "" if text.strip().lower() in _UNSTATED else text.strip()
 
 
 def _published(path: Path, arrays: dict[str, np.ndarray], split: int) -> dict[str, Tensor]:
@@ -100,6 +150,8 @@ class Rmd17(DatasetSpec):
     description = "revised MD17, PBE/def2-SVP, CC0; give an npz with data.path"
     targets = ("energy", "forces")
     has_official_split = True
+    has_free_units = True
+    is_own = True
 
     def recognises(self, path: Path) -> bool:
         """Recognise positions and energies under one of their two spellings."""
@@ -108,7 +160,14 @@ class Rmd17(DatasetSpec):
 
     def read(self, request: Request) -> LabelledSet:
         """Read one molecule; see `load_rmd17`."""
-        return load_rmd17(request.file(), split=request.published_split)
+        wrong = [name for name in request.units if name not in _LABELS]
+        if wrong:
+            raise UserError(f"data.units names {wrong[0]!r}; this file has {', '.join(_LABELS)}")
+        return load_rmd17(request.file(), split=request.published_split, units=request.units)
+
+    def doubts(self, loaded: LabelledSet) -> list[str]:
+        """Doubt sizes and signs, for anybody may have made a file of this layout."""
+        return doubts_of_arrays(loaded)
 
     def entry(self, folder: Path) -> DatasetEntry:
         """Say where the files are published."""

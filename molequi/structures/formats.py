@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
+from molequi.errors import UserError
+
 Format = Literal[
     "xyz",
     "sdf",
@@ -66,6 +68,14 @@ _COMPRESSED: dict[str, tuple[Callable[..., object], bytes]] = {
     ".bz2": (bz2.open, b"BZh"),
     ".xz": (lzma.open, b"\xfd7zXZ\x00"),
 }
+_USE = "use .xyz, .sdf, .mol2, .smi, .pdb, .cif, .traj or .db"
+_HDF5 = f"is HDF5, which has no layout of its own for structures; {_USE}"
+_NO_STRUCTURES = {
+    ".zip": "is an archive; unpack it first",
+    ".npz": "holds arrays: `train`, `evaluate` and `label` read those that they know as a data set",
+    ".h5": _HDF5,
+    ".hdf5": _HDF5,
+}
 # What reading a damaged file raises, compressed ones among them.
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 # Bytes; and how many times as large as its file what it holds may be beyond. Coordinates become
@@ -95,6 +105,20 @@ def open_binary(path: Path) -> IO[bytes]:
             most = max(_LARGEST, _DENSEST * path.stat().st_size)
             return io.BufferedReader(_Unpacked(cast(IO[bytes], opener(path)), most))
     return path.open("rb")
+
+
+def unknown_format(path: Path, found: str) -> str:
+    """Say of a file that holds no structures for ASE (`found`: its words) what it is."""
+    usual = f"has a format that ASE does not know ({found}); {_USE}"
+    return _NO_STRUCTURES.get(suffix_of(path), usual)
+
+
+def refuse_packed(path: Path) -> None:
+    """Raise UserError for a compressed file of a kind that is read from the disk as it is."""
+    if path.suffix.lower() in _COMPRESSED:
+        raise UserError(
+            f"{path} is compressed; this kind of file is read as it is: unpack it first"
+        )
 
 
 class _Unpacked(io.RawIOBase):

@@ -27,7 +27,15 @@ from molequi.structures.cif import crystal_faults
 from molequi.structures.csv_files import piped_lines, table_lines, table_structures
 from molequi.structures.doubts import doubts_of, missing_hydrogens
 from molequi.structures.electrons import SOURCE_KEYS
-from molequi.structures.formats import UNREADABLE, Format, format_of, open_binary, suffix_of
+from molequi.structures.formats import (
+    UNREADABLE,
+    Format,
+    format_of,
+    open_binary,
+    refuse_packed,
+    suffix_of,
+    unknown_format,
+)
 from molequi.structures.gaussian import gaussian_inputs
 from molequi.structures.hydrogens import with_hydrogens
 from molequi.structures.mol2 import mol2_molecules
@@ -223,6 +231,7 @@ def _database(path: Path) -> Iterator[ase.Atoms | str]:
 
     A damaged row comes as its error text.
     """
+    refuse_packed(path)
     with open_binary(path) as handle:
         if not handle.read(len(_SQLITE)) == _SQLITE:  # ASE would make one of it
             raise UserError(f"{path} is no database of ASE: it is no SQLite file")
@@ -263,9 +272,11 @@ def _foreign(path: Path) -> tuple[str, Iterable[ase.Atoms], Sequence[tuple[str |
             name = f"{path}@:" if "@" in path.name else path
             return kind, ase.io.read(name, index=":", format=kind), faults
     except ase.io.formats.UnknownFileTypeError as error:
+        raise UserError(f"{path} {unknown_format(path, str(error))}") from error
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0].replace("_", "-")
         raise UserError(
-            f"{path} has a format that ASE does not know ({error}); use .xyz, .sdf, .mol2, "
-            ".smi, .pdb, .cif, .traj or .db"
+            f"{path} is read by a package that is not there: pip install {package}"
         ) from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error

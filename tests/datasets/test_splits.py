@@ -194,7 +194,7 @@ def test_rmd17_reference(reference_data: Callable[[str], Path]) -> None:
 
 def test_not_rmd17(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", R=np.zeros((1, 1, 3)))
-    with pytest.raises(UserError, match="is no rMD17 file: array 'z' is missing"):
+    with pytest.raises(UserError, match="has no array 'z'; an npz in the layout of rMD17"):
         load_rmd17(tmp_path / "a.npz")
 
 

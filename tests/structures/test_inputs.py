@@ -63,6 +63,22 @@ def test_one_bad_file_costs_only_itself(tmp_path):
     assert unknown.startswith("has a format that ASE does not know")
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a.zip", "is an archive; unpack it first"),
+        ("a.h5", "is HDF5, which has no layout of its own"),
+        ("a.npz", "`train`, `evaluate` and `label` read"),
+        ("a.db.gz", "is compressed; this kind of file is read as it is: unpack it first"),
+        ("a.aselmdb", "pip install ase-db-backends"),
+    ],
+)
+def test_files_that_are_not_read_say_what_to_do(tmp_path, name, words):
+    (tmp_path / name).write_bytes(b"\0\1")
+    (item,) = read_inputs(tmp_path / name)
+    assert words in item.error
+
+
 @pytest.mark.parametrize("name", ["a@300K.pdb", "b@.cif", "c@2.traj", "d@x.json", "e@1.db"])
 def test_an_at_sign_is_part_of_the_name(tmp_path, name):
     ethanol = molecule("CH3CH2OH", vacuum=3.0)

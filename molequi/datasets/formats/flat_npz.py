@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from molequi.datasets.base import DatasetSpec, Request
+from molequi.datasets.formats.unit_checks import doubts_of_arrays
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.npz import is_flat, load_npz
 
@@ -23,3 +24,7 @@ class FlatNpz(DatasetSpec):
     def read(self, request: Request) -> LabelledSet:
         """Read everything that the file holds."""
         return load_npz(request.file(), request.targets)
+
+    def doubts(self, loaded: LabelledSet) -> list[str]:
+        """Doubt sizes and signs as those of any other file."""
+        return doubts_of_arrays(loaded)

@@ -2,7 +2,8 @@
 
 Between neighbouring frames of a path the energy changes by the work done against the forces,
 E' - E = -(F + F')/2 · (x' - x), the trapezoidal rule, up to the third order of the step.
-Frames in any order say the sign alone: a bond to hydrogen that is longer than others pulls it back.
+In frames of any order a bond to hydrogen that is longer than others pulls it back, as hard as such
+bonds are stiff. Atoms that were held fixed have no force where the others' do not add up to zero.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from molequi.datasets.formats.units import conversion_factor
 from molequi.datasets.in_memory import Frames
 
 # Frames looked at, steps needed, and the longest step of an atom (Å): beyond it the rule is coarse.
@@ -24,33 +26,65 @@ _RIGHT = 0.2
 # Bonds to hydrogen (Å), how many are needed, how much they must differ, and how well forces along
 # them must go with their lengths: they are so stiff that hardly anything else moves a hydrogen so.
 _BOND, _BONDS, _SPREAD, _TOGETHER = 1.45, 20, 0.015, 0.7
+# How stiff these bonds are, eV/Å²: from 20 (HI, 2309 cm⁻¹) to 60 (HF, 4138 cm⁻¹; Huber, Herzberg).
+# Beyond the wider limits forces are doubted, within the narrower ones another unit is believed.
+_STIFF, _DOUBTED, _BELIEVED = 33.0, (10.0, 120.0), (15.0, 75.0)
+_UNITS = ("eV/Å", "Ha/bohr", "kcal/mol/Å", "kJ/mol/Å", "Ha/Å")
+# Of the largest force in a structure so much must be left in the sum of all.
+_LEFT = 0.1
 
 
-def suspicious_forces(frames: Frames) -> list[str]:
+def suspicious_forces(frames: Frames, unit: str = "eV/Å") -> list[str]:
     """Return a line where the forces seem to have another sign or unit than those of the energies.
 
-    What is said of units needs frames that follow each other with small steps: a trajectory, a
-    relaxation, a set of small displacements. The sign is told from any frames whose bonds to
-    hydrogen differ in length.
+    unit: the one they were converted from. Frames that follow each other with small steps, as in a
+    trajectory, a relaxation or a set of small displacements, tell it by the energies; frames of any
+    order, whose bonds to hydrogen differ in length, by how stiff these are.
     """
     if "forces" not in frames.targets:
         return []
     some = frames.subset(torch.arange(min(len(frames), _MOST)))
     slope = _slope(*_steps(some)) if "energy" in frames.targets else None
     if slope is None:
-        return _sign_of_bonds(some)
+        return _told_by_bonds(some, unit)
     if abs(slope.value - 1.0) < _RIGHT:
         return []
     if abs(slope.value + 1.0) < _RIGHT:
         return [
             f"forces: they have the sign of gradients: over {slope.n_steps} steps between "
             "neighbouring frames the energy rises where they point; if so set "
-            "data.units.forces=-eV/Å"
+            f"data.units.forces={_turned(unit)}"
         ]
     return [
         f"forces: they do not fit the energies: over {slope.n_steps} steps between neighbouring "
         f"frames the energy changes {slope.value:.3g} times as much as their work; see data.units"
     ]
+
+
+def held_atoms(frames: Frames) -> list[str]:
+    """Return a line where atoms without any force were held: the others' do not add up to zero."""
+    if "forces" not in frames.targets:
+        return []
+    forces = frames.targets["forces"].numpy()
+    n_atoms = n_frames = 0
+    for start, end in pairwise(frames.offsets[: _MOST + 1].tolist()):
+        here = forces[start:end]
+        n_still = int((here == 0.0).all(axis=1).sum())
+        largest = float(np.linalg.norm(here, axis=1).max(initial=0.0))
+        if n_still and float(np.linalg.norm(here.sum(axis=0))) > _LEFT * largest:
+            n_atoms, n_frames = n_atoms + n_still, n_frames + 1
+    if not n_frames:
+        return []
+    return [
+        f"forces: {n_atoms} atoms in {n_frames} frames have exactly zero force, and the others' "
+        "do not add up to zero, as if these had been held fixed; write NaN in their place, or a "
+        "constraint (move_mask in extended XYZ), so that they do not count"
+    ]
+
+
+def _turned(unit: str) -> str:
+    """Return a unit with the other sign."""
+    return f"-{unit}".removeprefix("--")
 
 
 class _Slope(NamedTuple):
@@ -71,16 +105,29 @@ def _slope(changes: np.ndarray, works: np.ndarray) -> _Slope | None:
     return _Slope(slope, len(changes)) if explained >= _EXPLAINED else None
 
 
-def _sign_of_bonds(frames: Frames) -> list[str]:
-    """Return a line where hydrogens are pushed away along the longer of their bonds."""
+def _told_by_bonds(frames: Frames, unit: str) -> list[str]:
+    """Return a line where bonds to hydrogen say that the sign, or the size, is another."""
     lengths, pushes = _bonds_to_hydrogen(frames)
     if len(lengths) < _BONDS or lengths.std() < _SPREAD or not pushes.std():
         return []
-    if not np.corrcoef(lengths, pushes)[0, 1] > _TOGETHER:
+    together = float(np.corrcoef(lengths, pushes)[0, 1])
+    if together > _TOGETHER:
+        return [
+            f"forces: they have the sign of gradients: of {len(lengths)} bonds to hydrogen the "
+            f"longer ones are pushed apart; if so set data.units.forces={_turned(unit)}"
+        ]
+    stiffness = -together * float(pushes.std() / lengths.std())
+    if together > -_TOGETHER or _DOUBTED[0] < stiffness < _DOUBTED[1]:
         return []
+    stated = stiffness / abs(conversion_factor(unit, "eV/Å"))
+    sizes = {name: stated * conversion_factor(name, "eV/Å") for name in _UNITS}
+    likely = min(sizes, key=lambda name: abs(np.log(sizes[name] / _STIFF)))
+    hint = "see data.units.forces"
+    if _BELIEVED[0] < sizes[likely] < _BELIEVED[1]:
+        hint = f"{likely} would fit: if so set data.units.forces={likely}"
     return [
-        f"forces: they have the sign of gradients: of {len(lengths)} bonds to hydrogen the longer "
-        "ones are pushed apart; if so set data.units.forces=-eV/Å"
+        f"forces: taken as {unit}, but along {len(lengths)} bonds to hydrogen they change by "
+        f"{stiffness:.3g} eV/Å per Å, where 20 to 60 are usual; {hint}"
     ]
 
 

@@ -29,7 +29,7 @@ from molequi.errors import UserError
 from molequi.properties import Property
 
 # Read as stresses where there are none, with a unit of energy.
-VIRIALS = frozenset({"virial", "virials", "ref_virial", "ref_virials", "dft_virial"})
+VIRIALS = frozenset({"virial", "virials", "ref_virial", "ref_virials", "dft_virial", "dft_virials"})
 
 
 class FoundLabels(NamedTuple):
@@ -71,7 +71,7 @@ def find_labels(
         values = {index: value * factor for index, value in chosen.values.items()}
         warnings += holes(row, values)
         if row.name == "stress":
-            warnings += _doubts(structures, row, chosen, units)
+            warnings += _doubts(structures, row, chosen, units, present)
         elif row.name == "forces":
             warnings += unlabel_constrained(structures, values)
         warnings += unreadable(structures, row, chosen) + gaps(row, values, len(structures), where)
@@ -93,17 +93,22 @@ def _factor(row: Property, chosen: Source, units: Mapping[str, str]) -> float:
 
 
 def _doubts(
-    structures: Sequence[ase.Atoms], row: Property, chosen: Source, units: Mapping[str, str]
+    structures: Sequence[ase.Atoms],
+    row: Property,
+    chosen: Source,
+    units: Mapping[str, str],
+    present: Mapping[str, Mapping[str, int]],
 ) -> list[str]:
     """Doubt the unit and sign of stresses, or of the virials that they are made of."""
-    own = _unit(row, chosen)
-    return doubtful_stress(
+    own, factor = _unit(row, chosen), _factor(row, chosen, units)
+    doubts = doubtful_stress(
         structures,
         chosen.values,
         units.get(row.name, own),
-        _factor(row, chosen, units),
+        factor,
         is_virial=own != row.unit,
     )
+    return doubts + _other_virials(structures, row, chosen, factor, present)
 
 
 def _described(row: Property, chosen: Source, units: Mapping[str, str], values: Tensor) -> Label:
@@ -164,6 +169,36 @@ def _virials(
         for source in found
         if source.values
     ]
+
+
+def _other_virials(
+    structures: Sequence[ase.Atoms],
+    row: Property,
+    chosen: Source,
+    factor: float,
+    present: Mapping[str, Mapping[str, int]],
+) -> list[str]:
+    """Warn of virials beside stresses that are not -V times these. factor: of the stresses."""
+    if chosen.key.lower() in VIRIALS:
+        return []
+    lines = []
+    for other in _virials(structures, row, None, present):
+        shared = sorted(chosen.values.keys() & other.values.keys())
+        unlike = [
+            index
+            for index in shared
+            if not np.allclose(
+                chosen.values[index] * factor, other.values[index], rtol=0.05, atol=1e-4
+            )
+        ]
+        if unlike:
+            lines.append(
+                f"stress: taken from {chosen.key!r} ({chosen.where}), but the virials in eV of "
+                f"{other.key!r} ({other.where}), as -W/V, differ in {len(unlike)} of "
+                f"{len(shared)} frames, first in frame {unlike[0]}; to take these set "
+                f"data.keys.stress={other.key}"
+            )
+    return lines
 
 
 def _names(row: Property, wanted: str | None) -> list[str]:

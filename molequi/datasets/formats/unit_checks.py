@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 from ase import units
 
-from molequi.datasets.formats.force_checks import suspicious_forces
+from molequi.datasets.contacts import name_of
+from molequi.datasets.formats.force_checks import held_atoms, suspicious_forces
+from molequi.datasets.formats.units import conversion_factor
 from molequi.datasets.in_memory import Frames
+from molequi.datasets.labelled_set import LabelledSet
 from molequi.structures.doubts import HYDROGEN_BOND, fits_bohr, nearest_to_hydrogens
 
 # Total energies of the isolated atoms in hartree; all-electron calculations of a molecule stay
@@ -19,15 +23,31 @@ _ATOM_HARTREE = {
     10: -128.9, 14: -289.4, 15: -341.3, 16: -398.1, 17: -460.1, 35: -2574.0, 53: -6920.0,
 }  # fmt: skip
 _ENERGY_UNITS = {
+    "eV": 1.0,
     "Ha": units.Hartree,
     "kcal/mol": units.kcal / units.mol,
     "kJ/mol": units.kJ / units.mol,
 }
 _MAX_FRAMES = 200
+# Heavier atoms may have a core potential in the same data, and far smaller energies than in others.
+_ALL_ELECTRON = 10
+_MOST_PROTONS = 118
+_CLOSE, _ROUGH = 0.05, 0.1  # how far a total energy may be from the sum over its atoms
+_FORCE_UNITS = ("eV/Å", "kcal/mol/Å", "kJ/mol/Å")
+_LARGE = 10.0  # eV/Å, of half of the forces at ordinary bond lengths
+
+
+def doubts_of_arrays(loaded: LabelledSet) -> list[str]:
+    """Return what `suspicious_units` says of a set in the units that its report names."""
+    given = {row.name: row.unit for row in loaded.report.rows}
+    return suspicious_units(loaded.frames, units_given=given)
 
 
 def suspicious_units(frames: Frames, *, units_given: Mapping[str, str] | None = None) -> list[str]:
-    """Return one line for each label, or the coordinates, whose size fits another unit better."""
+    """Return one line for each label, or the coordinates, whose size fits another unit better.
+
+    units_given: target -> the unit that it was converted from, where that is not the table's.
+    """
     given = units_given or {}
     warnings = []
     if len(frames):
@@ -38,30 +58,60 @@ def suspicious_units(frames: Frames, *, units_given: Mapping[str, str] | None = 
             line
             for name in ("energy", "u0")
             if name in sample.targets
-            for line in _energies(sample, name, given.get(name, "eV"))
+            for line in _energies(frames, name, given.get(name, "eV"))
         ]
-        if "forces" in sample.targets:
-            warnings += _forces(sample, given.get("forces", "eV/Å"))
-        warnings += suspicious_forces(frames)
+        forces_in = given.get("forces", "eV/Å")
+        told = suspicious_forces(frames, forces_in)
+        if "forces" in sample.targets and not told:
+            told = _forces(sample, forces_in)
+        warnings += [*told, *held_atoms(frames)]
     return warnings
 
 
 def _energies(frames: Frames, name: str, unit: str) -> list[str]:
-    energies = frames.targets[name].numpy()
-    ratios = energies / _sums_over_atoms(frames)
-    ratios = ratios[np.isfinite(ratios)]
-    if not len(ratios):
+    """Doubt the unit of energies that fit total energies in another one, or some in each.
+
+    A total energy in eV is 27.2 times the sum over the atoms in hartree.
+    """
+    in_file = frames.targets[name].numpy() / conversion_factor(unit, "eV")
+    ratios = in_file / _sums_over_atoms(frames) / units.Hartree
+    known = np.isfinite(ratios)
+    if not known.any():
         return []
-    # In eV, a total energy is 27.2 times the sum in hartree; in another unit it is off by that
-    # unit's size.
-    ratio = float(np.median(ratios))
-    for other, size in _ENERGY_UNITS.items():
-        if abs(ratio * size / units.Hartree - 1) < 0.05 and abs(ratio / units.Hartree - 1) > 0.05:
-            return [
-                f"{name}: taken as {unit}, but the values fit total energies in {other}; if so set "
-                f"data.units.{name}={other}"
-            ]
-    return []
+    ratio = float(np.median(ratios[known]))
+    fitting = [other for other in _ENERGY_UNITS if _fits(ratio, other, _CLOSE)]
+    if fitting and abs(ratio * conversion_factor(unit, "eV") - 1) > _CLOSE:
+        return [
+            f"{name}: taken as {unit}, but the values fit total energies in {fitting[0]}; if so "
+            f"set data.units.{name}={fitting[0]}"
+        ]
+    return _mixed_energies(frames, name, ratios)
+
+
+def _fits(ratio: float, unit: str, tolerance: float) -> bool:
+    return abs(ratio * _ENERGY_UNITS[unit] - 1) < tolerance
+
+
+def _mixed_energies(frames: Frames, name: str, ratios: np.ndarray) -> list[str]:
+    """Doubt labels some of which are total energies in one unit and others are not."""
+    rows = np.flatnonzero(np.isfinite(ratios) & (_heaviest(frames) <= _ALL_ELECTRON))
+    kinds = [
+        next((unit for unit in _ENERGY_UNITS if _fits(ratios[row], unit, _ROUGH)), "")
+        for row in rows
+    ]
+    counts = Counter(kinds).most_common()
+    if len(counts) < 2:
+        return []
+    first = name_of(frames, int(rows[kinds.index(counts[-1][0])]))
+    words = [
+        f"{count} fit total energies in {unit}" if unit else f"{count} are no total energies"
+        for unit, count in counts
+    ]
+    return [
+        f"{name}: of {len(rows)} values {', '.join(words)} (first of the latter: {first}): "
+        "energies of several kinds, such as total and atomization energies, cannot be learned "
+        "together"
+    ]
 
 
 def _sums_over_atoms(frames: Frames) -> np.ndarray:
@@ -69,12 +119,23 @@ def _sums_over_atoms(frames: Frames) -> np.ndarray:
 
     It does so for hydrogen alone and for elements that are not in the table.
     """
-    sums = np.full(len(frames), np.nan)
-    for index in range(len(frames)):
-        numbers = frames.atomic_numbers[frames.offsets[index] : frames.offsets[index + 1]].tolist()
-        if max(numbers, default=1) > 1 and _ATOM_HARTREE.keys() >= set(numbers):
-            sums[index] = sum(_ATOM_HARTREE[number] for number in numbers)
-    return sums
+    table = np.full(_MOST_PROTONS + 1, np.nan)
+    table[list(_ATOM_HARTREE)] = list(_ATOM_HARTREE.values())
+    numbers = frames.atomic_numbers.numpy().clip(0, _MOST_PROTONS)
+    sums = np.bincount(_owners(frames), weights=table[numbers], minlength=len(frames))
+    return np.where(_heaviest(frames) > 1, sums, np.nan)
+
+
+def _heaviest(frames: Frames) -> np.ndarray:
+    """Return the largest atomic number of each structure, (B,); 0 without atoms."""
+    heaviest = np.zeros(len(frames), dtype=np.int64)
+    np.maximum.at(heaviest, _owners(frames), frames.atomic_numbers.numpy())
+    return heaviest
+
+
+def _owners(frames: Frames) -> np.ndarray:
+    """Return the structure that each atom is of, (A,)."""
+    return np.repeat(np.arange(len(frames)), frames.n_atoms.numpy())
 
 
 def _forces(frames: Frames, unit: str) -> list[str]:
@@ -85,13 +146,19 @@ def _forces(frames: Frames, unit: str) -> list[str]:
         return []
     size = float(np.median(np.linalg.norm(forces, axis=1)))
     strained = float(np.median(np.abs(shortest / HYDROGEN_BOND - 1))) > 0.25
-    if size > 10.0 and not strained:
-        return [
-            f"forces: taken as {unit}, but half of them exceed {size:.0f} eV/Å at ordinary bond "
-            "lengths; "
-            "kcal/mol/Å would fit: if so set data.units.forces=kcal/mol/Å"
-        ]
-    return []
+    if size < _LARGE or strained:
+        return []
+    in_file = size / abs(conversion_factor(unit, "eV/Å"))
+    fitting = [
+        other for other in _FORCE_UNITS if in_file * conversion_factor(other, "eV/Å") < _LARGE
+    ]
+    hint = "see data.units.forces"
+    if fitting:
+        hint = f"{fitting[0]} would fit: if so set data.units.forces={fitting[0]}"
+    return [
+        f"forces: taken as {unit}, but half of them exceed {size:.0f} eV/Å at ordinary bond "
+        f"lengths; {hint}"
+    ]
 
 
 def _coordinates(frames: Frames) -> list[str]:

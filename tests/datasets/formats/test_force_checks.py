@@ -11,7 +11,7 @@ from ase import units
 from ase.build import molecule
 from ase.calculators.emt import EMT
 
-from molequi.datasets.formats.force_checks import suspicious_forces
+from molequi.datasets.formats.force_checks import held_atoms, suspicious_forces
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.making import make_frames
 from molequi.properties import PROPERTIES
@@ -112,3 +112,32 @@ def test_a_force_that_is_missing_hides_no_sign() -> None:
     frames = scaled(shaken_waters(0.05), -1.0)
     frames.targets["forces"][4] = torch.nan
     assert "of 23 bonds" in suspicious_forces(frames)[0]
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [("Ha/bohr", units.Bohr / units.Hartree), ("kcal/mol/Å", units.mol / units.kcal)],
+)
+def test_units_are_told_by_bonds_in_frames_of_any_order(unit: str, factor: float) -> None:
+    frames = scaled(shaken_waters(0.05), factor)
+    (line,) = suspicious_forces(frames)
+    assert "forces: taken as eV/Å, but along 24 bonds to hydrogen" in line
+    assert f"data.units.forces={unit}" in line
+    right = scaled(frames, 1 / factor)
+    assert suspicious_forces(right, unit) == []  # they were converted from it
+    (line,) = suspicious_forces(scaled(right, 1 / factor), unit)  # they were eV/Å
+    assert f"forces: taken as {unit}" in line
+    assert "data.units.forces=eV/Å" in line
+    (line,) = suspicious_forces(scaled(right, -1.0), unit)
+    assert f"data.units.forces=-{unit}" in line
+
+
+def test_atoms_that_were_held_are_told_from_those_at_rest() -> None:
+    frames = shaken_waters(0.05, 4)
+    assert held_atoms(frames) == []
+    held = frames.targets["forces"].clone()
+    held[::3] = 0.0
+    (line,) = held_atoms(dataclasses.replace(frames, targets={"forces": held}))
+    assert "4 atoms in 4 frames have exactly zero force" in line
+    held[2::3] = -held[1::3]  # a force on the one balances that on the other
+    assert held_atoms(dataclasses.replace(frames, targets={"forces": held})) == []

@@ -154,3 +154,13 @@ def test_forces_that_are_no_numbers(tmp_path) -> None:
     for atoms in frames:
         atoms.set_array("force", np.full((4, 3), "x"))
     assert warnings_of(tmp_path / "a.extxyz", frames) == []
+
+
+def test_virials_that_contradict_the_stress_beside_them(tmp_path) -> None:
+    frames = boxes(1.0)
+    for atoms in frames:
+        atoms.info["virial"] = -atoms.get_stress(voigt=False) * atoms.cell.volume
+    assert warnings_of(tmp_path / "a.extxyz", frames) == []
+    frames[1].info["virial"] = 2.0 * frames[1].info["virial"]
+    (line,) = warnings_of(tmp_path / "b.extxyz", frames)
+    assert "'virial' (info), as -W/V, differ in 1 of 6 frames, first in frame 1" in line

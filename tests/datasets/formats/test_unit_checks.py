@@ -56,3 +56,27 @@ def test_coordinates_in_bohr_are_suspicious(tmp_path: Path, labelled) -> None:
         "typical of bohr"
         in read_frames(tmp_path / "a.extxyz", targets=["energy"]).report.warnings[0]
     )
+
+
+@pytest.mark.parametrize(
+    ("energy", "words"),
+    [
+        (lambda right: right / units.Hartree, "1 fit total energies in Ha"),
+        (lambda right: right + 4200.0, "1 are no total energies"),
+    ],
+)
+def test_energies_of_several_kinds(tmp_path: Path, energy, words: str, labelled) -> None:
+    structures = labelled()
+    structures[2].calc.results["energy"] = energy(structures[2].calc.results["energy"])
+    ase.io.write(tmp_path / "a.extxyz", structures)
+    (line,) = read_frames(tmp_path / "a.extxyz", targets=["energy"]).report.warnings
+    assert (
+        f"of 4 values 3 fit total energies in eV, {words} (first of the latter: a.extxyz:2)" in line
+    )
+
+
+def test_a_unit_that_was_given_is_doubted_too(tmp_path: Path, labelled) -> None:
+    ase.io.write(tmp_path / "a.extxyz", labelled())
+    found = read_frames(tmp_path / "a.extxyz", targets=["energy"], units={"energy": "kcal/mol"})
+    (line,) = found.report.warnings
+    assert "taken as kcal/mol, but the values fit total energies in eV" in line
