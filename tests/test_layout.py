@@ -41,8 +41,8 @@ ORDER: tuple[tuple[str, str], ...] = (
         "structures",
         "formats text sheets counting headings symbols electrons atoms radicals bare "
         "hydrogens doubts keys comments notation cif typed xyz pdb mol2 programs gaussian orca "
-        "sniff piped cip open_stereo fragments molecules sdf csv_files structure batching readers "
-        "inputs writers mirror_images perception",
+        "sniff piped cumulenes stereo_marks cip open_stereo fragments relaxing molecules sdf "
+        "csv_files structure batching readers inputs writers mirror_images perception",
     ),
     ("", "keys overrides settings"),
     (

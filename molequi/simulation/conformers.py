@@ -7,7 +7,7 @@ or stereocentres change on the way is of another molecule, and left out by name.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -17,7 +17,9 @@ from molequi.errors import UserError
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.relaxation import relax_atoms
 from molequi.structures.cip import StereoLabels, constitution_of, label_molecule
+from molequi.structures.cumulenes import handed_rows
 from molequi.structures.molecules import conformers_from_smiles
+from molequi.structures.open_stereo import open_elements
 from molequi.structures.perception import labels_from_geometry
 from molequi.structures.structure import Structure
 
@@ -165,23 +167,42 @@ def _molecule(atoms: Atoms) -> _Molecule:
 
 
 def _refuse_open_stereo(text: str) -> None:
-    molecule = Chem.MolFromSmiles(text)
-    if label_molecule(molecule).kind == "unknown":
-        raise UserError(
-            f"{text} has an allene, whose hand no SMILES keeps, so its conformers are of both "
-            "hands; predict geometries one by one"
+    problem = _open_stereo(Chem.MolFromSmiles(text))
+    if problem:
+        raise UserError(f"{text} {problem}")
+
+
+def _open_stereo(molecule: Chem.Mol) -> str:
+    """Say what makes conformers those of several molecules, and what to do; else nothing."""
+    several = "so its conformers are of several molecules"
+    left_open = open_elements(molecule)
+    if handed_rows(molecule):
+        return (
+            "has an allene, whose hand no SMILES keeps, so its conformers are of both hands; "
+            "predict geometries one by one"
         )
-    for entry in Chem.FindPotentialStereo(molecule):
-        is_nitrogen = (
-            entry.type == Chem.StereoType.Atom_Tetrahedral
-            and molecule.GetAtomWithIdx(entry.centeredOn).GetAtomicNum() == _NITROGEN
+    if left_open.rows:
+        return (
+            f"has double bonds in a row, whose ends no SMILES places, {several}; predict "
+            "geometries one by one"
         )
-        if entry.specified == Chem.StereoSpecified.Unspecified and not is_nitrogen:
-            kind = "double bond" if entry.type == Chem.StereoType.Bond_Double else "centre"
-            raise UserError(
-                f"{text} leaves a stereo {kind} open, so its conformers are of several molecules; "
-                "mark it in the SMILES (@, / or \\)"
-            )
+    if left_open.mixed:
+        return (
+            f"states a mixture (&) or an unknown hand (o), {several}; leave out what stands "
+            "between the bars"
+        )
+    kinds = {entry.type for entry in left_open.elements if not _is_nitrogen(molecule, entry)}
+    if not kinds:
+        return ""
+    kind = "double bond" if kinds == {Chem.StereoType.Bond_Double} else "centre"
+    return f"leaves a stereo {kind} open, {several}; mark it in the SMILES (@, / or \\)"
+
+
+def _is_nitrogen(molecule: Chem.Mol, entry: Any) -> bool:
+    return (
+        entry.type == Chem.StereoType.Atom_Tetrahedral
+        and molecule.GetAtomWithIdx(entry.centeredOn).GetAtomicNum() == _NITROGEN
+    )
 
 
 def _centres(numbers: Iterable[int], labels: StereoLabels) -> list[str]:

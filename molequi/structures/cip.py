@@ -18,6 +18,8 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdCIPLabeler
 
 from molequi.errors import UserError
+from molequi.structures.cumulenes import handed_rows
+from molequi.structures.stereo_marks import marks_from_coordinates
 
 Axis = tuple[int, int]
 # About a second of ranking; what needs more is a cage whose branches never differ.
@@ -28,7 +30,6 @@ _ATROPISOMERS = tuple(
     for name in ("STEREOATROPCW", "STEREOATROPCCW")
     if (kind := Chem.BondStereo.names.get(name)) is not None
 )
-_ALLENE = Chem.MolFromSmarts("[CX3;!H2]=[CX2]=[CX3;!H2]")
 _SIGNS = {"R": 1, "S": -1, "P": 1, "M": -1}
 
 
@@ -114,8 +115,7 @@ def read_stereo(molecule: Chem.Mol) -> Chem.Mol:
     """
     copy = Chem.Mol(molecule)
     axes = marked_axes(copy)
-    with rdBase.BlockLogs():
-        Chem.AssignStereochemistryFrom3D(copy, replaceExistingTags=True)
+    marks_from_coordinates(copy)
     for axis in axes:
         _mark_axis(copy, axis)
     return copy
@@ -247,7 +247,7 @@ def _kind(molecule: Chem.Mol, atoms: Sequence[str], axes: Sequence[str]) -> str:
         return "chiral"
     if not same_stereoisomer(molecule, opposite(molecule)):
         return "chiral"
-    if any(label in {"M", "P"} for label in axes) or molecule.HasSubstructMatch(_ALLENE):
+    if any(label in {"M", "P"} for label in axes) or handed_rows(molecule):
         return "unknown"
     return "meso" if any(label in {"R", "S"} for label in atoms) else "achiral"
 

@@ -10,11 +10,13 @@ bonds that cannot turn (hindered biaryls), helices and planes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from rdkit import Chem
+
+from molequi.structures.cumulenes import double_bond_rows
 
 _MOST_EXCHANGES = 20_000
 _FLAT = 0.05  # of a product of unit vectors: such an orientation is neither
@@ -87,35 +89,45 @@ def _elements(molecule: Chem.Mol) -> Iterator[_Element]:
             yield _Element("centre", neighbours, _volume, -1)
         elif len(neighbours) == _SP3 - 1 and _keeps_its_lone_pair(atom):
             yield _Element("centre", (*neighbours, atom.GetIdx()), _volume, -1)
-        elif [bond.GetBondType() for bond in atom.GetBonds()] == [_DOUBLE, _DOUBLE]:
-            first, second = atom.GetNeighbors()
-            yield from _ends(first, second, without=(atom.GetIdx(),))
-    for bond in molecule.GetBonds():
-        if bond.GetBondType() == _DOUBLE:
-            first, second = bond.GetBeginAtom(), bond.GetEndAtom()
-            yield from _ends(first, second, without=(first.GetIdx(), second.GetIdx()))
+    for row in _double_bonds(molecule):
+        yield from _ends(molecule, row)
 
 
-def _ends(first: Chem.Atom, second: Chem.Atom, without: tuple[int, ...]) -> Iterator[_Element]:
-    """Yield the orientation of two planar ends of double bonds, where both have one."""
-    left, right = (_distinct_neighbours(atom, without) for atom in (first, second))
-    axis = (first.GetIdx(), second.GetIdx())
-    if not left or not right or len(left) > 2 or len(right) > 2:
+def _double_bonds(molecule: Chem.Mol) -> list[tuple[int, ...]]:
+    """Return the atoms of each row of double bonds, and of each double bond that is in none."""
+    rows = double_bond_rows(molecule)
+    inside = {atom for row in rows for atom in row[1:-1]}
+    bonds = [
+        (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx())
+        for bond in molecule.GetBonds()
+        if bond.GetBondType() == _DOUBLE
+    ]
+    return [*rows, *(bond for bond in bonds if not inside.intersection(bond))]
+
+
+def _ends(molecule: Chem.Mol, row: Sequence[int]) -> Iterator[_Element]:
+    """Yield the orientation of the planar ends of one or more double bonds, where both have one."""
+    first, second = molecule.GetAtomWithIdx(row[0]), molecule.GetAtomWithIdx(row[-1])
+    left = _distinct_neighbours(first, without=row)
+    right = _distinct_neighbours(second, without=row)
+    fewer, more = sorted((len(left), len(right)))
+    axis = (row[0], row[-1])
+    if not fewer or more > 2:
         return
-    if len(without) == 1 and len(left) == len(right) == 2:
-        yield _Element("allene", (*axis, *left, *right), _twist, -1)
-    elif len(without) == 2 and not _has_double_bond_beside(first, second):
+    if len(row) % 2 == 0 and not _has_further_double_bond(first, second):
         yield _Element("double bond", (*axis, left[0], right[0]), _side, 1)
+    elif len(row) % 2 and fewer == 2:
+        yield _Element("allene", (*axis, *left, *right), _twist, -1)
 
 
-def _has_double_bond_beside(first: Chem.Atom, second: Chem.Atom) -> bool:
+def _has_further_double_bond(first: Chem.Atom, second: Chem.Atom) -> bool:
     return any(
         sum(bond.GetBondType() == _DOUBLE for bond in atom.GetBonds()) > 1
         for atom in (first, second)
     )
 
 
-def _distinct_neighbours(atom: Chem.Atom, without: tuple[int, ...]) -> tuple[int, ...]:
+def _distinct_neighbours(atom: Chem.Atom, without: Sequence[int]) -> tuple[int, ...]:
     """Return an atom's neighbours in a fixed order; none where two of them are alike ends.
 
     An end is a hydrogen, or an atom that carries nothing else but hydrogens.

@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 
 import ase
 from rdkit import Chem, rdBase
-from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+from rdkit.Chem import rdDistGeom
 
 from molequi.errors import UserError
 from molequi.runtime.gate import reason
 from molequi.structures.fragments import GAP, SHORTEST_CONTACT, closest, in_a_row
 from molequi.structures.open_stereo import chosen, open_elements
 from molequi.structures.radicals import unpaired_of_smiles
+from molequi.structures.relaxing import relax
 from molequi.structures.symbols import set_isotopes
 
-_MAX_ITERATIONS = 2000
 # Embedding and relaxing take some 10 s of a processor for 300 atoms and rise with the cube of their
 # number; nothing stops them meanwhile, not even Ctrl-C.
 _MOST_ATOMS = 1000
@@ -105,12 +105,14 @@ def embed(
     """
     placed, method = place(molecule, n_conformers, seed, what)
     left_open = open_elements(molecule)
-    random = "; configurations that are left open are random" if left_open else ""
-    note = {**info, "geometry": f"ETKDGv3 + {method}, seed {seed}{random}"}
+    how = "; configurations that are left open are random" if left_open.is_random else ""
+    if left_open.mixed:
+        how += "; of a mixture (&) or an unknown hand (o) the one that is drawn"
+    note = {**info, "geometry": f"ETKDGv3 + {method}, seed {seed}{how}"}
     found = []
     for conformer in placed.GetConformers():
         atoms = atoms_from_molecule(placed, conformer.GetId(), note)
-        if left_open:
+        if left_open.is_any:
             atoms.info["open_stereo"] = chosen(placed, conformer.GetId(), left_open)
         found.append(atoms)
     return found
@@ -141,7 +143,7 @@ def place(
             if len(Chem.GetMolFrags(molecule)) > 1:
                 return _place_fragments(molecule, n_conformers, settings, what)
             _embed_whole(molecule, n_conformers, settings, what)
-            return Placed(molecule, _relax(molecule))
+            return Placed(molecule, relax(molecule))
     except (RuntimeError, Chem.MolSanitizeException) as error:  # valences that RDKit cannot use
         raise UserError(f"{what} could not be placed in space ({reason(error)})") from error
 
@@ -218,9 +220,9 @@ def _place_fragments(molecule: Chem.Mol, n_conformers: int, settings: Any, what:
         conformer.SetPositions(in_a_row(places, members))
         conformer.Set3D(True)
         molecule.AddConformer(conformer, assignId=True)
-    _relax(molecule)
+    relax(molecule)
     apart = [conformer.GetPositions() for conformer in molecule.GetConformers()]
-    method = _relax(molecule, between_fragments=True)
+    method = relax(molecule, between_fragments=True)
     how = "relaxed together"
     for conformer, positions in zip(molecule.GetConformers(), apart, strict=True):
         if closest(conformer.GetPositions(), members) < SHORTEST_CONTACT:
@@ -248,29 +250,3 @@ def atoms_from_molecule(
     note_unpaired(atoms, sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms()))
     atoms.info.update(info or {})
     return atoms
-
-
-def _relax(molecule: Chem.Mol, *, between_fragments: bool = False) -> str:
-    """Relax all conformers and name the force field."""
-    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
-        results, method = (
-            rdForceFieldHelpers.MMFFOptimizeMoleculeConfs(
-                molecule,
-                maxIters=_MAX_ITERATIONS,
-                mmffVariant="MMFF94",
-                ignoreInterfragInteractions=not between_fragments,
-            ),
-            "MMFF94",
-        )
-    elif rdForceFieldHelpers.UFFHasAllMoleculeParams(molecule):
-        results, method = (
-            rdForceFieldHelpers.UFFOptimizeMoleculeConfs(
-                molecule,
-                maxIters=_MAX_ITERATIONS,
-                ignoreInterfragInteractions=not between_fragments,
-            ),
-            "UFF (MMFF94 has no parameters)",
-        )
-    else:
-        return "no relaxation (no force field has parameters)"
-    return method if all(flag == 0 for flag, _ in results) else f"{method} (not converged)"

@@ -2,25 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdCIPLabeler
 
 from molequi.structures.cip import read_stereo
+from molequi.structures.cumulenes import Row, double_bond_rows, stereo_rows
 
 _MOST_STEPS = 1_000_000  # of ranking; RDKit's own default is no limit
 _SHOWN = 6
 
 
-def open_elements(molecule: Chem.Mol) -> list[Any]:
-    """Return RDKit's `StereoInfo` of each centre or double bond of either configuration."""
-    found = Chem.FindPotentialStereo(molecule)
-    return [one for one in found if one.specified == Chem.StereoSpecified.Unspecified]
+class OpenStereo(NamedTuple):
+    """What a molecule leaves open.
+
+    rows: of double bonds, as in an allene. elements: RDKit's `StereoInfo` of each other centre or
+    double bond of either configuration. mixed: that of each centre which is marked, but in a group
+    of enhanced stereochemistry, `|&1:1|` for both hands at once and `|o1:1|` for one of them.
+    """
+
+    rows: list[Row]
+    elements: list[Any]
+    mixed: list[Any]
+
+    @property
+    def is_random(self) -> bool:
+        """Whether an embedding takes any configuration of something."""
+        return bool(self.rows or self.elements)
+
+    @property
+    def is_any(self) -> bool:
+        """Whether anything is left open."""
+        return self.is_random or bool(self.mixed)
 
 
-def chosen(molecule: Chem.Mol, conformer: int, elements: list[Any]) -> str:
+def open_elements(molecule: Chem.Mol) -> OpenStereo:
+    """Find what the marks of a molecule leave open; its coordinates play no part."""
+    found = list(Chem.FindPotentialStereo(molecule))
+    inside = {atom for row in double_bond_rows(molecule) for atom in row}
+    grouped = _grouped(molecule)
+    return OpenStereo(
+        stereo_rows(molecule),
+        [one for one in found if _is_unmarked(one) and not inside >= _ends(molecule, one)],
+        [one for one in found if _is_marked_centre(one) and one.centeredOn in grouped],
+    )
+
+
+def _is_unmarked(element: Any) -> bool:
+    return bool(element.specified == Chem.StereoSpecified.Unspecified)
+
+
+def _is_marked_centre(element: Any) -> bool:
+    is_centre = element.type == Chem.StereoType.Atom_Tetrahedral
+    return bool(is_centre and element.specified == Chem.StereoSpecified.Specified)
+
+
+def _grouped(molecule: Chem.Mol) -> set[int]:
+    """Return the atoms whose marks stand for both hands, or for an unknown one."""
+    return {
+        atom.GetIdx()
+        for group in molecule.GetStereoGroups()
+        if group.GetGroupType() != Chem.StereoGroupType.STEREO_ABSOLUTE
+        for atom in group.GetAtoms()
+    }
+
+
+def chosen(molecule: Chem.Mol, conformer: int, left_open: OpenStereo) -> str:
     """Say which configuration each element has in a conformer: `C2 S, C4=C5 E`.
 
     Atoms are counted from 1, in their order in the input. Of double bonds in a row, as in an
@@ -33,43 +81,18 @@ def chosen(molecule: Chem.Mol, conformer: int, elements: list[Any]) -> str:
             rdCIPLabeler.AssignCIPLabels(copy, maxRecursiveIterations=_MOST_STEPS)
         except RuntimeError:  # the ranking does not end: the elements are named without labels
             pass
-    chains = _chains(copy, elements)
-    held = {atom for chain in chains for atom in chain}
-    said = ["=".join(_name(copy.GetAtomWithIdx(atom)) for atom in chain) for chain in chains]
-    said += [
-        _said(copy, one)
-        for one in elements
-        if not (ends := _ends(copy, one)) or not held.issuperset(ends)
-    ]
+    said = ["=".join(_name(copy.GetAtomWithIdx(atom)) for atom in row) for row in left_open.rows]
+    said += [_said(copy, one) for one in (*left_open.elements, *left_open.mixed)]
     more = f" and {len(said) - _SHOWN} more" if len(said) > _SHOWN else ""
     return ", ".join(said[:_SHOWN]) + more
 
 
-def _chains(molecule: Chem.Mol, elements: list[Any]) -> list[list[int]]:
-    """Return the atoms along each row of two or more double bonds among the elements."""
-    partners: dict[int, list[int]] = {}
-    for first, last in filter(None, (_ends(molecule, one) for one in elements)):
-        partners.setdefault(first, []).append(last)
-        partners.setdefault(last, []).append(first)
-    ends = [atom for atom, found in partners.items() if len(found) == 1]
-    rows = [_row(atom, partners) for atom in ends]
-    return [row for row in rows if len(row) > 2 and row[0] < row[-1]]
-
-
-def _row(atom: int, partners: Mapping[int, list[int]]) -> list[int]:
-    """Go from one end of a row to the other."""
-    row = [atom]
-    while further := [other for other in partners[row[-1]] if other not in row]:
-        row.append(further[0])
-    return row
-
-
-def _ends(molecule: Chem.Mol, element: Any) -> tuple[int, ...]:
-    """Return the two atoms of a double bond, nothing of another element."""
+def _ends(molecule: Chem.Mol, element: Any) -> set[int]:
+    """Return the two atoms of a double bond, an atom that is none of another element."""
     if element.type != Chem.StereoType.Bond_Double:
-        return ()
+        return {-1}
     bond = molecule.GetBondWithIdx(element.centeredOn)
-    return bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+    return {bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()}
 
 
 def _said(molecule: Chem.Mol, element: Any) -> str:

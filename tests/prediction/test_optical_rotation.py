@@ -92,6 +92,7 @@ def test_no_sign_where_the_mirror_image_is_a_conformer(chiral, text):
     [
         ("CC(O)C=O", r"leaves configurations open \(here C2 [RS]\)"),
         ("C[C@H](O)C=CC", r"leaves configurations open \(here C4=C5 [EZ]\)"),
+        ("C[C@H](O)C=O |&1:1|", r"leaves configurations open \(here C2 S\)"),
         ("CC=C=CC", "leaves configurations open|no SMILES keeps the hand of an allene"),
         ("C1=CC2(C1)C=CC2", "no SMILES keeps the hand"),
     ],

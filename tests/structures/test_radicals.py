@@ -100,6 +100,21 @@ def test_what_was_chosen_is_named(smiles: str, pattern: str) -> None:
             assert str(stereo).endswith(label)
 
 
+@pytest.mark.parametrize(
+    ("smiles", "said"),
+    [
+        ("C[C@H](O)C=O |&1:1|", "C2 S"),  # a racemate
+        ("C[C@H](O)C=O |o1:1|", "C2 S"),  # one hand, nobody knows which
+        ("C[C@H](O)C=O |a:1|", None),
+        ("C[C@H](O)[C@@H](F)C=O |a:1,&1:3|", "C4 R"),
+    ],
+)
+def test_groups_of_enhanced_stereochemistry_are_open(smiles: str, said: str | None) -> None:
+    info = atoms_from_smiles(smiles).info
+    assert info.get("open_stereo") == said
+    assert ("the one that is drawn" in info["geometry"]) is (said is not None)
+
+
 def test_spins_of_metals_are_doubted() -> None:
     iron, copper = read_inputs(smiles=["[Fe+3]", "[Cu+]"])
     assert "no bonds tell the spin of Fe, which is assumed" in iron.labels()["reading"]

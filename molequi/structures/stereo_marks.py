@@ -1,0 +1,45 @@
+"""Stereo marks of RDKit molecules as their coordinates have them."""
+
+from __future__ import annotations
+
+import numpy as np
+from rdkit import Chem, rdBase
+
+# Phosphorus and arsenic with three neighbours keep their lone pair in place; RDKit reads the marks
+# of sulfur and selenium off coordinates, theirs only from SMILES.
+_PYRAMIDAL = (15, 33)
+_FLAT = 0.1  # of a product of unit vectors
+
+
+def marks_from_coordinates(molecule: Chem.Mol) -> None:
+    """Replace the marks of centres and double bonds by those of the coordinates, in place."""
+    with rdBase.BlockLogs():
+        Chem.AssignAtomChiralTagsFromStructure(molecule, replaceExistingTags=True)
+        for atom in molecule.GetAtoms():
+            if is_pyramid(atom):
+                atom.SetChiralTag(_sense(atom))
+        Chem.DetectBondStereochemistry(molecule)
+        # Which marks mean something: those of like neighbours are taken away again.
+        Chem.AssignStereochemistry(molecule, cleanIt=True, force=True)
+
+
+def is_pyramid(atom: Chem.Atom) -> bool:
+    """Whether an atom is phosphorus or arsenic with three single bonds and a lone pair."""
+    if atom.GetAtomicNum() not in _PYRAMIDAL or atom.GetNumImplicitHs() or atom.GetFormalCharge():
+        return False
+    kinds = [bond.GetBondType() for bond in atom.GetBonds()]
+    is_sp3 = atom.GetHybridization() == Chem.HybridizationType.SP3
+    return is_sp3 and kinds == [Chem.BondType.SINGLE] * 3
+
+
+def _sense(atom: Chem.Atom) -> Chem.ChiralType:
+    """Return the mark of a pyramid: neighbours in the order of its bonds, seen from the first."""
+    points = atom.GetOwningMol().GetConformer().GetPositions()
+    arms = points[[bond.GetOtherAtomIdx(atom.GetIdx()) for bond in atom.GetBonds()]]
+    arms = arms - points[atom.GetIdx()]
+    lengths = np.linalg.norm(arms, axis=1, keepdims=True)
+    volume = np.linalg.det(arms / lengths.clip(1e-12))
+    if abs(volume) < _FLAT:
+        return Chem.ChiralType.CHI_UNSPECIFIED
+    counter_clockwise = Chem.ChiralType.CHI_TETRAHEDRAL_CCW
+    return counter_clockwise if volume > 0 else Chem.ChiralType.CHI_TETRAHEDRAL_CW
