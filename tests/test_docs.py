@@ -94,6 +94,12 @@ def test_links_lead_somewhere(page: str) -> None:
         assert there or GENERATED.search(target), target
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_tables_stand_apart_from_what_is_above(page: str) -> None:
+    """Markdown takes a table right below a paragraph or a list for more of its text."""
+    assert not re.search(r"^(?!\||\n).+\n\|.*\n\|[ :|-]+\|$", text_of(page), re.MULTILINE)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the site; `strict` in mkdocs.yml turns warnings into errors."""
