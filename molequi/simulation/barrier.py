@@ -17,6 +17,7 @@ from molequi.models.molecular import MolecularModel
 from molequi.runtime.folders import folder_by_rename
 from molequi.runtime.journal import journal_path, may_replace
 from molequi.runtime.plain import json_text
+from molequi.simulation.bare_frames import bare_frame
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.charts import draw_profile
 from molequi.simulation.films import displacement, write_film
@@ -145,12 +146,12 @@ def _write(
             frame.arrays["mode"] = displacement(saddle.atoms, saddle.modes, 0)
             with (folder / "saddle.xyz").open("w", encoding="utf-8") as file:
                 write_xyz(file, frame)
-            write_film(folder / "mode.xyz", saddle.atoms, saddle.modes, 0)
+            write_film(folder / "mode.xyz", saddle.atoms, saddle.atoms.calc, saddle.modes, 0)
         (folder / "result.json").write_text(json_text(result), encoding="utf-8")
 
 
 def _frame(atoms: Atoms, info: dict[str, Any]) -> Atoms:
-    frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=info)
+    frame = bare_frame(atoms, atoms.calc, info)
     frame.calc = SinglePointCalculator(
         frame, energy=atoms.get_potential_energy(), forces=atoms.get_forces()
     )

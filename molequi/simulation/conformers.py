@@ -6,7 +6,7 @@ or stereocentres change on the way is of another molecule, and left out by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from molequi.simulation.calculator import Calculator
 from molequi.simulation.relaxation import relax_atoms
 from molequi.structures.cip import StereoLabels, constitution_of, label_molecule
 from molequi.structures.cumulenes import handed_rows
+from molequi.structures.electrons import MAIN_KEYS, SOURCE_KEYS
 from molequi.structures.molecules import conformers_from_smiles
 from molequi.structures.open_stereo import open_elements
 from molequi.structures.perception import labels_from_geometry
@@ -76,12 +77,15 @@ def conformer_pool(structure: Structure, count: int, seed: int, calculator: Calc
     starts = conformers_from_smiles(molecule.smiles, count, seed)
     if molecule.is_from_coordinates:
         starts = [structure.atoms, *starts]
-    info = {"charge": structure.atoms.info["charge"], "smiles": molecule.smiles}
+    said = structure.atoms.info
+    info = {key: said[key] for key in (*MAIN_KEYS, *SOURCE_KEYS) if key in said} | {
+        "smiles": molecule.smiles
+    }
     kept: list[_Conformer] = []
     left_out: list[str] = []
     for number, start in enumerate(starts):
         try:
-            atoms = Atoms(start.numbers, start.positions, info=info)
+            atoms = _with_notes(start, start.positions, info)
             found = _relaxed(atoms, calculator, molecule.centres)
         except _LeftOutError as problem:
             left_out.append(f"conformer {number}: {problem}")
@@ -111,7 +115,18 @@ def is_same_conformer(first: Atoms, second: Atoms) -> bool:
 
 def mirrored(atoms: Atoms) -> Atoms:
     """Return the mirror image of a molecule, with its notes."""
-    return Atoms(atoms.numbers, -atoms.positions, info=dict(atoms.info))
+    return _with_notes(atoms, -atoms.positions, atoms.info)
+
+
+def is_from_smiles(atoms: Atoms) -> bool:
+    """Whether a geometry was made from a SMILES, of which more conformers are made as well."""
+    return "ETKDG" in str(atoms.info.get("geometry")) and "smiles" in atoms.info
+
+
+def _with_notes(atoms: Atoms, positions: np.ndarray, info: Mapping[str, Any]) -> Atoms:
+    """Return the same atoms, isotopes too, elsewhere and with these notes alone."""
+    masses = atoms.get_masses() if atoms.has("masses") else None
+    return Atoms(atoms.numbers, positions, masses=masses, info=dict(info))
 
 
 def _relaxed(start: Atoms, calculator: Calculator, wanted: list[str]) -> _Conformer:
@@ -131,7 +146,7 @@ def _relaxed(start: Atoms, calculator: Calculator, wanted: list[str]) -> _Confor
     change = _changed(start, relaxed.atoms, wanted)
     if change:
         raise _LeftOutError(change)
-    atoms = Atoms(relaxed.atoms.numbers, relaxed.atoms.positions, info=dict(start.info))
+    atoms = _with_notes(start, relaxed.atoms.positions, start.info)
     return _Conformer(relaxed.atoms.get_potential_energy(), atoms)
 
 
@@ -151,7 +166,7 @@ def _molecule(atoms: Atoms) -> _Molecule:
     Raises UserError where stereocentres are open, or an allene may be handed: conformers would be
     of several molecules.
     """
-    is_drawn = "ETKDG" in str(atoms.info.get("geometry")) and "smiles" in atoms.info
+    is_drawn = is_from_smiles(atoms)
     if is_drawn:
         text = str(atoms.info["smiles"])
     else:
@@ -234,19 +249,24 @@ def _changed(start: Atoms, relaxed: Atoms, wanted: list[str]) -> str:
 
 
 def _distances(atoms: Atoms) -> list[np.ndarray]:
-    """Return the sorted distances of every pair of elements, Å."""
-    distances = atoms.get_all_distances()
-    elements = np.unique(atoms.numbers)
+    """Return the sorted distances of every pair of kinds of atoms, Å."""
+    distances, kinds = atoms.get_all_distances(), _kinds(atoms)
     return [
-        np.sort(distances[np.ix_(atoms.numbers == a, atoms.numbers == b)], axis=None)
-        for a in elements
-        for b in elements
+        np.sort(distances[np.ix_(kinds == a, kinds == b)], axis=None)
+        for a in np.unique(kinds)
+        for b in np.unique(kinds)
         if a <= b
     ]
 
 
+def _kinds(atoms: Atoms) -> np.ndarray:
+    """Number the kinds of atoms, by element and isotope: (N,)."""
+    both = np.stack([atoms.numbers, atoms.get_masses()], axis=1)
+    return np.unique(both, axis=0, return_inverse=True)[1].ravel()
+
+
 def _triple_products(atoms: Atoms) -> np.ndarray:
-    """Return sorted pseudoscalars of the atoms of each element, which change sign in a mirror.
+    """Return sorted pseudoscalars of the atoms of each kind, which change sign in a mirror.
 
     t = (a x b) . c / max |a| |b| |c| with a, b, c = sum_j Z_j r_ij exp(-k r_ij / Å), k = 0.5, 1, 2:
     the largest product of lengths in the molecule makes them pure numbers.
@@ -259,6 +279,5 @@ def _triple_products(atoms: Atoms) -> np.ndarray:
     ]
     triple = np.einsum("nx,nx->n", np.cross(sums[0], sums[1]), sums[2])
     triple /= max(np.prod([np.linalg.norm(part, axis=1) for part in sums], axis=0).max(), 1e-12)
-    return np.concatenate(
-        [np.sort(triple[atoms.numbers == element]) for element in np.unique(atoms.numbers)]
-    )
+    kinds = _kinds(atoms)
+    return np.concatenate([np.sort(triple[kinds == kind]) for kind in np.unique(kinds)])

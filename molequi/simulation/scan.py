@@ -19,6 +19,7 @@ from molequi.models.molecular import MolecularModel
 from molequi.runtime.folders import check_folder, folder_by_rename
 from molequi.runtime.journal import journal_path, may_replace
 from molequi.runtime.plain import json_text
+from molequi.simulation.bare_frames import bare_frame
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.charts import draw_profile
 from molequi.simulation.coordinates import (
@@ -106,11 +107,11 @@ def _write(
     with folder_by_rename(output, overwrite=again) as folder:
         with (folder / "scan.xyz").open("w", encoding="utf-8") as file:
             for point in result["points"]:
-                frame = Atoms(atoms.numbers, point["positions"], cell=atoms.cell, pbc=atoms.pbc)
+                info = {coordinate.kind: point["value"], "converged": point["converged"]}
+                frame = bare_frame(atoms, atoms.calc, info, np.array(point["positions"]))
                 frame.calc = SinglePointCalculator(
                     frame, energy=point["energy"], forces=np.array(point["forces"])
                 )
-                frame.info = {coordinate.kind: point["value"], "converged": point["converged"]}
                 write_xyz(file, frame)
         with (folder / "scan.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)

@@ -19,7 +19,7 @@ from molequi.prediction.records import level_text
 from molequi.runtime.folders import check_folder
 from molequi.simulation.bands import Bands, Spectrum
 from molequi.simulation.calculator import Calculator
-from molequi.simulation.conformers import conformer_pool
+from molequi.simulation.conformers import conformer_pool, is_from_smiles
 from molequi.simulation.intensities import POLARIZABILITY
 from molequi.simulation.lines import KINDS, How, Lines, lines_of, lines_of_pool, sticks
 from molequi.simulation.movers import as_calculator, first_computable
@@ -27,6 +27,7 @@ from molequi.simulation.spectrum_files import UNITS, write_spectrum
 from molequi.simulation.thermochemistry import check_state
 from molequi.structures.inputs import Input, one_structure, read_inputs
 from molequi.structures.structure import Structure
+from molequi.structures.symbols import formula, has_isotopes
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def spectrum(
         check_folder(output, overwrite=overwrite)
     read = next(iter(read_inputs(one_structure(structure))))
     calculator = as_calculator(model, dtype=torch.float64)
-    atoms = _vibrating(read, calculator)
+    atoms = _vibrating(read, calculator, settings)
     scattering = _optics(optics, calculator) if settings.kind == "raman" else None
     how = _how(settings, scattering)
     if settings.conformers > 1:
@@ -188,11 +189,22 @@ def _conformers(lines: list[Lines], weights: np.ndarray) -> list[dict[str, Any]]
     ]
 
 
-def _vibrating(read: Structure, calculator: Calculator) -> Atoms:
+def _vibrating(read: Structure, calculator: Calculator, settings: SpectrumSettings) -> Atoms:
     atoms = read.require_atoms()
+    if settings.conformers > 1:
+        _refuse_lost_isotopes(atoms)
     if len(atoms) == 1:
         raise UserError(f"a lone atom, here {atoms.symbols}, has no vibrations and so no spectrum")
     return first_computable(read, calculator)
+
+
+def _refuse_lost_isotopes(atoms: Atoms) -> None:
+    """Raise UserError where conformers would not have the isotopes of the structure."""
+    if has_isotopes(atoms) and not is_from_smiles(atoms):
+        raise UserError(
+            f"{formula(atoms)} names isotopes, which its conformers lose where they are made from "
+            "coordinates; give a SMILES with them, such as [2H]OC, or leave out --conformers"
+        )
 
 
 def _warn_of_range(result: dict[str, Any], bands: Bands) -> None:

@@ -21,6 +21,7 @@ from molequi.models.molecular import MolecularModel
 from molequi.prediction.records import labelled_atoms
 from molequi.runtime.folders import check_folder, folder_by_rename
 from molequi.runtime.plain import json_text
+from molequi.simulation.bare_frames import bare_frame
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.films import displacement, write_films
 from molequi.simulation.harmonic import Harmonic, harmonic
@@ -72,7 +73,7 @@ def vibrations(
         with folder_by_rename(output, overwrite=overwrite) as folder:
             _write(folder, atoms, calculator, modes, result)
             if films:
-                write_films(folder / "films", atoms, modes)
+                write_films(folder / "films", atoms, calculator, modes)
     return result
 
 
@@ -161,12 +162,12 @@ def _write(
         )
     with (folder / "modes.xyz").open("w", encoding="utf-8") as file:
         for k in range(len(modes.frequencies)):
-            frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+            info: dict[str, Any] = {"mode_index": k, "frequency_cm1": modes.frequencies[k]}
+            if intensities[k] is not None:
+                info["ir_km_mol"] = intensities[k]
+            frame = bare_frame(atoms, calculator, info)
             # Cartesian displacements, the largest one Å long.
             frame.arrays["mode"] = displacement(atoms, modes, k)
-            frame.info.update({"mode_index": k, "frequency_cm1": modes.frequencies[k]})
-            if intensities[k] is not None:
-                frame.info["ir_km_mol"] = intensities[k]
             write_xyz(file, frame)
     with (folder / "structure.xyz").open("w", encoding="utf-8") as file:
         marks = {name: result.get(name) for name in ("model", "level", "unsafe", "fmax")}

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+
 import ase
+import numpy as np
+import pytest
 from ase.build import molecule
 
+from molequi.simulation.calculator import Calculator
 from molequi.simulation.conformers import (
     _changed,
+    conformer_pool,
     is_same_conformer,
+    mirrored,
 )
+from molequi.structures.inputs import read_inputs
 from molequi.structures.molecules import atoms_from_smiles
 
 
@@ -32,3 +40,23 @@ def test_a_conformer_that_became_another_molecule_is_named():
     assert _changed(hand, hand, ["S"]) == ""
     mirror = ase.Atoms(hand.numbers, -hand.positions)
     assert _changed(hand, mirror, ["S"]) == "its stereocentres became R in place of S"
+
+
+def test_conformers_keep_isotopes(morse):
+    (structure,) = read_inputs(smiles="[2H]O")
+    (atoms,) = conformer_pool(structure, 1, 0, Calculator(morse())).atoms
+    assert sorted(mirrored(atoms).get_masses()) == pytest.approx([1.008, 2.0141, 15.999], abs=1e-3)
+
+
+def test_conformers_are_told_apart_by_the_place_of_an_isotope():
+    """In the methyl of acetaldehyde one hydrogen lies in the plane, two beside it."""
+    heavy = []
+    for place in np.flatnonzero(molecule("CH3CHO").numbers == 1)[-3:]:
+        atoms = molecule("CH3CHO")
+        masses = atoms.get_masses()
+        masses[place] = 2.0141
+        atoms.set_masses(masses)
+        heavy.append(atoms)
+    pairs = [is_same_conformer(a, b) for a, b in itertools.combinations(heavy, 2)]
+    assert pairs == [False, False, False]
+    assert sum(is_same_conformer(mirrored(a), b) for a in heavy for b in heavy) == 3

@@ -275,3 +275,10 @@ def test_optics_without_polarizability_are_refused(morse):
     optics = make_model([1, 8], ["energy"], n_channels=4)
     with pytest.raises(UserError, match="no polarizability"):
         spectrum(molecule("H2O"), morse(), SpectrumSettings("raman"), optics=optics)
+
+
+def test_isotopes_that_conformers_would_lose_are_refused():
+    heavy = molecule("CH3OH")
+    heavy.set_masses([2.0141 if number == 1 else None for number in heavy.numbers])
+    with pytest.raises(UserError, match="CD4O names isotopes, which its conformers lose"):
+        spectrum(heavy, "organic", SpectrumSettings(conformers=2))
