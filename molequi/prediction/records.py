@@ -37,6 +37,12 @@ from molequi.structures.symbols import formula
 _ATOMIC = {"energies"}
 ASE_NAMES = ("energy", "free_energy", "energies", "forces", "stress", "dipole", "charges")
 PREFIX = "molequi_"
+# What `molequi md` and `molequi align` say of where a geometry comes from: true of it whatever is
+# computed of it later. Everything else under such a key is a result.
+_OF_GEOMETRY = {
+    PREFIX + name
+    for name in ("index", "step", "time_fs", "temperature", "score", "shape", "electrostatic")
+}
 
 Values = dict[str, "float | np.ndarray"]
 
@@ -175,12 +181,12 @@ def labelled_atoms(
     Results stand in a SinglePointCalculator, everything else under `molequi_` keys; the charge that
     it was computed with, e, under `charge`, and where that is not zero the origin of the dipole.
     extra: single values that go into `info`; None is left out. Labels that the file had under the
-    same names are replaced.
+    same names are replaced, and results of an earlier command, perhaps of another model, left out.
     """
     labelled = atoms.copy()
-    for name in (*ASE_NAMES, "total_charge", "magmom", "magmoms", "stresses"):
-        labelled.info.pop(name, None)
-        labelled.arrays.pop(name, None)
+    for kept in (labelled.info, labelled.arrays):
+        for name in [name for name in kept if _is_result(name)]:
+            del kept[name]
     results = ase_results(values)
     for name in ("free_energy", "energies"):  # files gain nothing from a second copy of the energy
         results.pop(name, None)
@@ -200,6 +206,13 @@ def labelled_atoms(
         if isinstance(value, str)
     }
     return labelled
+
+
+def _is_result(name: object) -> bool:
+    """Tell whether a key of `info` or `arrays` holds what was computed."""
+    if name in (*ASE_NAMES, "total_charge", "magmom", "magmoms", "stresses"):
+        return True
+    return isinstance(name, str) and name.startswith(PREFIX) and name not in _OF_GEOMETRY
 
 
 def _is_atomic(name: str, target: Property | None) -> bool:

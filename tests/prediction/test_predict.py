@@ -233,6 +233,23 @@ def test_labels_of_the_input_are_replaced(network, tmp_path):
     assert water.info["my field"].count("\n") == 1
 
 
+def test_results_of_an_earlier_model_are_left_out(network, tmp_path):
+    """Where a frame of dynamics is from stays; what another model gave of it would be misread."""
+    atoms = molecule("H2O")
+    earlier = {"energy_std": 0.1, "converged": True, "dipole_origin": "x", "stopped": "why"}
+    geometry = {"index": 3, "step": 10, "time_fs": 5.0, "temperature": 300.0, "score": 0.9}
+    atoms.info |= {f"molequi_{name}": value for name, value in (earlier | geometry).items()}
+    atoms.info |= {"molequi_energy": 1.0, "mine": 2.0}
+    atoms.arrays["molequi_forces_std"] = np.ones(3)
+    predict([atoms], network, output=tmp_path / "out.xyz")
+    read = ase.io.read(tmp_path / "out.xyz")
+    kept = {name for name in read.info if name.startswith("molequi_")}
+    assert kept >= {f"molequi_{name}" for name in geometry}
+    assert not kept & {"molequi_energy", *(f"molequi_{name}" for name in earlier)}
+    assert "molequi_forces_std" not in read.arrays
+    assert read.info["mine"] == 2.0
+
+
 def test_periodic_structures_get_stress_and_no_dipole(morse, tmp_path):
     crystal, slab = molecule("H2O"), molecule("H2O")
     for atoms, pbc in ((crystal, True), (slab, [True, True, False])):
