@@ -103,6 +103,13 @@ MaxDoubt = Annotated[
         help="eV/Å: stop where a model that knows its errors doubts a force by more.",
     ),
 ]
+KeepVelocities = Annotated[
+    bool,
+    typer.Option(
+        "--keep-velocities",
+        help="Begin with the velocities of INPUT, such as a frame of dynamics, not with new ones.",
+    ),
+]
 Restart = Annotated[bool, typer.Option("--restart", help="Go on where OUTPUT ends.")]
 
 
@@ -112,8 +119,9 @@ def md(
     model: options.Model = "organic", ensemble: EnsembleOption = Ensemble.nve,
     thermostat: ThermostatOption = Thermostat.langevin, temperature: Temperature = 300.0,
     ramp: Ramp = None, pressure: Pressure = 1.0, cell: CellOption = Cell.isotropic,
-    constrain: Constrain = None, timestep: moving.Timestep = 0.5, steps: Steps = 1000,
-    interval: Interval = 10, friction: Friction = 0.01, thermostat_time: ThermostatTime = 100.0,
+    constrain: Constrain = None, keep_velocities: KeepVelocities = False,
+    timestep: moving.Timestep = 0.5, steps: Steps = 1000, interval: Interval = 10,
+    friction: Friction = 0.01, thermostat_time: ThermostatTime = 100.0,
     barostat_time: BarostatTime = 1000.0, max_doubt: MaxDoubt = None,
     output: options.Output = None, restart: Restart = False, charge: options.Charge = None,
     add_hydrogens: options.AddHydrogens = False, as_is: options.AsIs = False,
@@ -130,7 +138,7 @@ def md(
     """
     if restart and output is None:
         raise UserError("--restart needs --output FILE: the trajectory to go on with")
-    refuse_idle(context, _idle(ensemble, thermostat))
+    refuse_idle(context, _idle(ensemble, thermostat, keep_velocities=keep_velocities))
 
     from molequi.simulation.md_settings import MDSettings
 
@@ -139,6 +147,7 @@ def md(
         thermostat=thermostat.value, thermostat_time=thermostat_time, pressure=pressure,
         barostat_time=barostat_time, cell=cell.value, ramp=_points(ramp),
         constrain=tuple(constrain or ()), max_doubt=max_doubt,
+        keep_velocities=keep_velocities,
     )  # fmt: skip
     structures = read_several(
         input_, smiles, charge, seed, add_hydrogens=add_hydrogens, as_is=as_is
@@ -148,13 +157,17 @@ def md(
     return _report(results, settings, json=json)
 
 
-def _idle(ensemble: Ensemble, thermostat: Thermostat) -> dict[str, str]:
+def _idle(ensemble: Ensemble, thermostat: Thermostat, *, keep_velocities: bool) -> dict[str, str]:
     """Return the options that say nothing to this ensemble, and what they belong to."""
     is_nvt, is_npt = ensemble is Ensemble.nvt, ensemble is Ensemble.npt
     is_langevin = thermostat is Thermostat.langevin
     idle = {} if is_nvt else {"thermostat": "--ensemble nvt"}
     if not (is_nvt and is_langevin):
         idle["friction"] = "--ensemble nvt --thermostat langevin"
+    if keep_velocities and ensemble is Ensemble.nve:
+        idle["temperature"] = (
+            "new velocities and thermostats, and --keep-velocities of nve has none"
+        )
     if not is_npt:
         idle |= dict.fromkeys(("pressure", "barostat_time", "cell"), "--ensemble npt")
     if not is_npt and (is_langevin or not is_nvt):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,8 @@ from molequi.simulation.joined import Joined
 from molequi.simulation.md_settings import MDSettings
 from molequi.simulation.state import OfOne, State
 from molequi.simulation.velocities import n_of_whole, thermal_momenta, without_drift
+
+logger = logging.getLogger(__name__)
 
 
 def refuse_impossible(structures: Sequence[Atoms], settings: MDSettings) -> None:
@@ -33,13 +36,23 @@ def refuse_impossible(structures: Sequence[Atoms], settings: MDSettings) -> None
         raise UserError("npt moves the cell and can hold nothing; leave the constraints out")
 
 
+def warn_of_velocities(structures: Sequence[Atoms], settings: MDSettings) -> None:
+    """Log that the structures bring velocities which the dynamics do not begin with."""
+    kelvin = settings.first_temperature
+    if kelvin is not None and any(atoms.get_momenta().any() for atoms in structures):
+        logger.warning(
+            "the velocities of the input are left aside and new ones drawn at %g K; "
+            "--keep-velocities (keep_velocities in Python) begins with its own", kelvin,
+        )  # fmt: skip
+
+
 def count_degrees(joined: Joined, held: Held, settings: MDSettings) -> np.ndarray:
     """Count the degrees of freedom that the dynamics change: (B,), at least 1.
 
     Of a free structure the motion of the whole is left out: it begins at rest, and stays so but for
     the rotation where noise acts on every atom.
     """
-    spins = settings.how == "langevin" or settings.temperature is None
+    spins = settings.how == "langevin" or settings.first_temperature is None
     whole = np.array([n_of_whole(atoms, spins=spins) for atoms in joined.structures])
     return np.maximum(3 * joined.counts - held.n_removed - whole * held.is_free, 1)
 
@@ -50,20 +63,20 @@ def first_state(joined: Joined, held: Held, settings: MDSettings, n_degrees: np.
     The motion of the whole is taken out, of velocities that are kept the translation alone. The
     structures take the momenta too.
     """
-    each = []
+    each, kelvin = [], settings.first_temperature
     for number, atoms in enumerate(joined.structures):
         random = np.random.Generator(np.random.PCG64(settings.seed + number))
         is_free = bool(held.is_free[number]) and len(atoms) > 1
-        momenta = _momenta(atoms, settings.temperature, random, is_free=is_free)
+        momenta = _momenta(atoms, kelvin, random, is_free=is_free)
         atoms.set_momenta(momenta, apply_constraint=False)
         each.append(OfOne(random.bit_generator.state))
     positions = np.concatenate([atoms.positions for atoms in joined.structures])
     momenta = _allowed(joined, held)
-    if settings.temperature is not None:
+    if kelvin is not None:
         # Exactly the temperature asked for, whatever the few random numbers of a small molecule
         # gave.
-        kelvin = in_kelvin(joined.kinetic(momenta), n_degrees)
-        factor = np.sqrt(settings.temperature / np.where(kelvin > 0, kelvin, np.inf))
+        drawn = in_kelvin(joined.kinetic(momenta), n_degrees)
+        factor = np.sqrt(kelvin / np.where(drawn > 0, drawn, np.inf))
         momenta *= factor[joined.owner][:, None]
     return State(0, positions, momenta, positions.copy(), each)
 
@@ -80,7 +93,9 @@ def _momenta(
     if kelvin is not None:
         return thermal_momenta(atoms, kelvin, random, is_free=is_free)
     if not atoms.has("momenta"):
-        raise UserError("the structure has no velocities to keep; give a temperature in K")
+        raise UserError(
+            "the structure has no velocities to keep; have new ones drawn at a temperature in K"
+        )
     momenta = atoms.get_momenta()
     return without_drift(atoms, momenta) if is_free else momenta
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from ase.constraints.constraint import FixConstraint
 from molequi.errors import UserError
 from molequi.simulation.guard import bonds_of
 from molequi.simulation.joined import Joined
+
+logger = logging.getLogger(__name__)
 
 BONDS_OF_HYDROGEN = "x-h"
 
@@ -101,6 +104,16 @@ class FixBonds(FixBondLengths):
     def _push(self, values: np.ndarray, change: np.ndarray, weights: np.ndarray) -> None:
         np.add.at(values, self._b, change * weights[self._b][:, None])
         np.add.at(values, self._a, -change * weights[self._a][:, None])
+
+
+def lift_constraints(atoms: Atoms, what: str) -> None:
+    """Free what a structure holds, in place, and say so; what: that which needs all atoms free."""
+    if atoms.constraints:
+        names = ", ".join(sorted({type(one).__name__ for one in atoms.constraints}))
+        logger.warning(
+            "the structure holds some atoms (%s); they are freed, as %s of all atoms", names, what
+        )
+    atoms.set_constraint()
 
 
 class Held(NamedTuple):

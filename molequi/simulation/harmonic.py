@@ -9,6 +9,7 @@ from ase import Atoms
 
 from molequi.prediction.records import max_force
 from molequi.simulation.calculator import Calculator
+from molequi.simulation.constraints import lift_constraints
 from molequi.simulation.normal_modes import NormalModes, modes_of
 from molequi.simulation.relaxation import relax_atoms
 
@@ -34,10 +35,10 @@ class Harmonic(NamedTuple):
 def harmonic(atoms: Atoms, calculator: Calculator, *, relax_first: bool, fmax: float) -> Harmonic:
     """Relax a copy of a structure, unless told not to, and diagonalise its Hessian.
 
-    Constraints are lifted. fmax: eV/Å, of the relaxation.
+    Constraints are lifted, which is said. fmax: eV/Å, of the relaxation.
     """
     atoms = atoms.copy()
-    atoms.set_constraint()
+    lift_constraints(atoms, "normal modes are")
     atoms.calc = calculator
     converged, steps = None, 0
     if relax_first:

@@ -37,7 +37,8 @@ class MDSettings:
     """How to run.
 
     ensemble: `nve`, `nvt` or `npt`. temperature: K, of the initial velocities and of the
-    thermostat; None keeps the velocities that the structure has. A relaxed structure run as `nve`
+    thermostat; None keeps the velocities that the structure has, as keep_velocities does with a
+    thermostat too. A relaxed structure run as `nve`
     ends near half of it, because vibrations share their energy with the bonds. timestep: fs.
     steps: in all, those before a restart included. interval: steps between frames. friction: 1/fs,
     of Langevin. seed: of the first structure; the next ones have seed + 1, seed + 2, ...
@@ -67,6 +68,7 @@ class MDSettings:
     ramp: tuple[tuple[float, float], ...] = ()
     constrain: tuple[str, ...] = ()
     max_doubt: float | None = None
+    keep_velocities: bool = False
 
     def __post_init__(self) -> None:
         _require(self.ensemble, ENSEMBLES, "ensemble")
@@ -93,6 +95,11 @@ class MDSettings:
     def has_thermostat(self) -> bool:
         """Whether something holds the temperature."""
         return self.ensemble != "nve"
+
+    @property
+    def first_temperature(self) -> float | None:
+        """Return the temperature of new velocities, K; None where those of the structure stay."""
+        return None if self.keep_velocities else self.temperature
 
     @property
     def relaxation_time(self) -> float:

@@ -10,11 +10,13 @@ import numpy as np
 from ase import Atoms
 
 from molequi.errors import UserError
+from molequi.runtime.plain import plain
 from molequi.simulation.beginning import (
     count_degrees,
     first_state,
     in_kelvin,
     refuse_impossible,
+    warn_of_velocities,
 )
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.constraints import FixCentres, Held, held_in
@@ -26,6 +28,7 @@ from molequi.simulation.md_settings import MDSettings
 from molequi.simulation.state import State
 from molequi.simulation.thermostats import Mover
 from molequi.simulation.timestep import too_long
+from molequi.structures.symbols import formula
 
 
 class Motion:
@@ -68,6 +71,10 @@ class Motion:
             "cell": self._everyone.cells.tolist(),
             "pbc": self._everyone.pbc.tolist(),
             "charge and multiplicity": [list(self.own.electrons(a)) for a in self.structures],
+            "isotopes": [formula(atoms) for atoms in self.structures],
+            "constraints of the structure": [
+                plain([one.todict() for one in atoms.constraints]) for atoms in self.structures
+            ],
         }
         return {
             **{name: v[0] if len(self.structures) == 1 else v for name, v in each.items()},
@@ -78,6 +85,7 @@ class Motion:
 
     def begin(self) -> None:
         """Stand at step 0: see `beginning.first_state`."""
+        warn_of_velocities(self.structures, self.settings)
         held = held_in(self._everyone, self.settings.constrain)
         self.state = first_state(self._everyone, held, self.settings, self.n_degrees)
         self._go(range(len(self.structures)))

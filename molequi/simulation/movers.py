@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
+import numpy as np
 import torch
 from ase import Atoms
 
@@ -62,3 +64,13 @@ def require_computable(atoms: Atoms, calculator: Calculator, name: str) -> None:
     except ValueError as error:
         if not calculator.unsafe or isinstance(error, NotComputableError):
             raise UserError(f"{name}{error}") from error
+
+
+def fingerprint(atoms: Atoms, calculator: Calculator) -> str:
+    """Return a text that differs where what is computed of a structure does.
+
+    By it a journal knows whose answers it holds: those of another charge or cell are others.
+    """
+    masses, electrons = atoms.get_masses(), calculator.electrons(atoms)
+    told = (atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc, masses, electrons)
+    return hashlib.sha256(b"".join(np.asarray(one).tobytes() for one in told)).hexdigest()[:24]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import logging
 import os
 from pathlib import Path
@@ -26,6 +25,7 @@ from molequi.runtime.folders import check_folder
 from molequi.runtime.journal import LineJournal, journal_path, may_replace
 from molequi.simulation.band import Progress, settle
 from molequi.simulation.calculator import Calculator
+from molequi.simulation.constraints import lift_constraints
 from molequi.simulation.matching import (
     changed_bonds,
     first_difference,
@@ -34,7 +34,7 @@ from molequi.simulation.matching import (
     require_same_formula,
     require_same_state,
 )
-from molequi.simulation.movers import as_calculator, require_computable
+from molequi.simulation.movers import as_calculator, fingerprint, require_computable
 from molequi.simulation.relaxation import relax_atoms
 from molequi.structures.inputs import Input, first_atoms
 from molequi.version import __version__
@@ -99,9 +99,9 @@ def find_path(
     calculator = as_calculator(model, dtype=torch.float64)
     first, last = first_atoms(a), first_atoms(b)
     matched = _put_in_order(first, last, match_atoms=settings.match_atoms)
-    identity = _identity(first, last, calculator, settings)
     for name, atoms in (("A", first), ("B", last)):
         require_computable(atoms, calculator, f"{name}: ")
+    identity = _identity(first, last, calculator, settings)
     ends = [_end(atoms, calculator, name, settings) for name, atoms in (("A", first), ("B", last))]
     if not first.pbc.any():
         ends[1].positions = laid_upon(ends[0].positions, ends[1].positions)
@@ -164,7 +164,7 @@ def _put_in_order(a: Atoms, b: Atoms, *, match_atoms: bool) -> bool:
 
 
 def _end(atoms: Atoms, calculator: Calculator, name: str, settings: PathSettings) -> Atoms:
-    atoms.set_constraint()
+    lift_constraints(atoms, "a path is")
     atoms.calc = calculator
     if not settings.relax_ends:
         return atoms
@@ -178,13 +178,11 @@ def _end(atoms: Atoms, calculator: Calculator, name: str, settings: PathSettings
 
 
 def _identity(a: Atoms, b: Atoms, calculator: Calculator, settings: PathSettings) -> dict[str, Any]:
-    places = b"".join(atoms.positions.tobytes() + atoms.numbers.tobytes() for atoms in (a, b))
     return {
         "version": __version__,
         "weights": calculator.model.digest(),
         "format": _FORMAT,
-        "structures": hashlib.sha256(places).hexdigest()[:24],
-        "charge": calculator.electrons(a).charge,
+        "structures": [fingerprint(atoms, calculator) for atoms in (a, b)],
         "images": settings.images,
         "relax_ends": settings.relax_ends,
     }

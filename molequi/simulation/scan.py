@@ -22,6 +22,7 @@ from molequi.runtime.plain import json_text
 from molequi.simulation.bare_frames import bare_frame
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.charts import draw_profile
+from molequi.simulation.constraints import lift_constraints
 from molequi.simulation.coordinates import (
     Coordinate,
     doubt_about_bonds,
@@ -54,6 +55,7 @@ def run_scan(
         check_folder(output, overwrite=may_replace(Path(output), overwrite=overwrite))
     calculator = as_calculator(model)
     atoms = first_computable(structure, calculator)
+    lift_constraints(atoms, "a scan is")
     atoms.calc = calculator
     coordinate = _coordinate_of(settings, atoms)
     labels = calculator.labels(atoms)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
 import os
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from molequi.simulation.coordinates import (
     set_value,
     value_of,
 )
+from molequi.simulation.movers import fingerprint
 from molequi.simulation.relaxation import relax_atoms
 from molequi.simulation.scan_order import Order, Trial
 from molequi.version import __version__
@@ -197,11 +197,10 @@ class _Scan:
     def identity(self) -> dict[str, Any]:
         """Return what must agree for a journal to be gone on with."""
         atoms, settings = self.atoms, self.settings
-        structure = hashlib.sha256(atoms.positions.tobytes() + atoms.numbers.tobytes()).hexdigest()
         return {
             "version": __version__,
             "weights": atoms.calc.model.digest(),
-            "structure": structure[:24],
+            "structure": fingerprint(atoms, atoms.calc),
             "coordinate": self.coordinate.text,
             "values": self.values.tolist(),
             "both_ways": self.order.both_ways,
@@ -230,7 +229,7 @@ def _point(
     set_value(moved, coordinate, value, moving_atoms(moved, coordinate, rigid=settings.rigid))
     converged = True
     if not settings.rigid:
-        moved.set_constraint([*atoms.constraints, held(coordinate, value)])
+        moved.set_constraint(held(coordinate, value))
         moved, converged = _relaxed(moved, coordinate, value, settings)
     point = {
         "value": value,

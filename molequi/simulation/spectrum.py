@@ -20,6 +20,7 @@ from molequi.runtime.folders import check_folder
 from molequi.simulation.bands import Bands, Spectrum
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.conformers import conformer_pool, is_from_smiles
+from molequi.simulation.constraints import lift_constraints
 from molequi.simulation.intensities import POLARIZABILITY
 from molequi.simulation.lines import KINDS, How, Lines, lines_of, lines_of_pool, sticks
 from molequi.simulation.movers import as_calculator, first_computable
@@ -195,7 +196,9 @@ def _vibrating(read: Structure, calculator: Calculator, settings: SpectrumSettin
         _refuse_lost_isotopes(atoms)
     if len(atoms) == 1:
         raise UserError(f"a lone atom, here {atoms.symbols}, has no vibrations and so no spectrum")
-    return first_computable(read, calculator)
+    found = first_computable(read, calculator)
+    lift_constraints(found, "a spectrum is")
+    return found
 
 
 def _refuse_lost_isotopes(atoms: Atoms) -> None:

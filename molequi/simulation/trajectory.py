@@ -177,9 +177,10 @@ class Trajectory:
 
     def _check_identity(self, saved: dict[str, Any]) -> None:
         for name, value in self.identity.items():
-            if saved.get(name) != value:
+            # A state of an earlier version says less.
+            if name in saved and saved[name] != value:
                 raise UserError(
-                    f"{self.path} was run with {name} {saved.get(name)}, now it is {value}; "
+                    f"{self.path} was run with {name} {saved[name]}, now it is {value}; "
                     "restart with the same, or use another output"
                 )
 

@@ -19,6 +19,7 @@ from molequi.simulation.calculator import Calculator
 from molequi.simulation.forces import JointCalculator
 from molequi.simulation.md import run_md
 from molequi.simulation.md_settings import MDSettings
+from molequi.simulation.motion import Motion
 from molequi.simulation.state import Statistics
 
 
@@ -121,6 +122,21 @@ def test_thermostat_holds_temperature_and_centre(morse, water, tmp_path):
     assert last.constraints == []
 
 
+@pytest.mark.parametrize("how", [{}, {"ensemble": "nvt", "thermostat": "bussi"}])
+def test_velocities_of_the_input_are_kept_where_asked_and_else_told(morse, water, caplog, how):
+    momenta = np.array([[0.1, 0.2, -0.3], [0.02, 0.05, -0.1], [-0.12, -0.25, 0.4]])
+    water.set_momenta(momenta)
+    run_md(water, morse(), MDSettings(steps=0, keep_velocities=True, **how))
+    assert "left aside" not in caplog.text
+    motion = Motion([water], Calculator(morse()), MDSettings(keep_velocities=True, **how))
+    motion.begin()
+    np.testing.assert_allclose(motion.state.momenta, momenta, atol=1e-12)
+    run_md(water, morse(), MDSettings(steps=0, **how))
+    assert "velocities of the input are left aside and new ones drawn at 300 K" in caplog.text
+    with pytest.raises(UserError, match="no velocities to keep"):
+        run_md(molecule("H2O"), morse(), MDSettings(keep_velocities=True, **how))
+
+
 def test_seeds_decide(morse, water, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         run_md(
@@ -211,6 +227,12 @@ def test_restart_of_something_else_is_refused(morse, water, tmp_path):
         run_md(water, morse(), MDSettings(steps=20, timestep=0.25), output=output, restart=True)
     with pytest.raises(UserError, match="was run with atoms OH2, now it is CH4"):
         run_md(molecule("CH4"), morse(), MDSettings(steps=20), output=output, restart=True)
+    heavy, held = water.copy(), water.copy()
+    heavy.set_masses([None, 2.0141, 2.0141])
+    held.set_constraint(FixAtoms([0]))
+    for other, said in ((heavy, "isotopes H2O, now it is D2O"), (held, r"structure \[\], now it")):
+        with pytest.raises(UserError, match=f"was run with .*{said}"):
+            run_md(other, morse(), MDSettings(steps=20), output=output, restart=True)
     with pytest.raises(UserError, match="nothing to restart"):
         run_md(water, morse(), MDSettings(steps=20), output=tmp_path / "other.xyz", restart=True)
     with pytest.raises(UserError, match="needs --output"):

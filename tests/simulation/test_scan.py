@@ -12,6 +12,7 @@ from ase.build import molecule
 from ase.constraints import FixInternals
 
 from molequi.errors import RunInterruptedError, UserError
+from molequi.simulation.calculator import Calculator
 from molequi.simulation.coordinates import (
     bond_matrix,
     doubt_about_bonds,
@@ -20,6 +21,7 @@ from molequi.simulation.coordinates import (
     set_value,
     value_of,
 )
+from molequi.simulation.movers import fingerprint
 from molequi.simulation.scan import run_scan
 from molequi.simulation.scan_order import Order
 from molequi.simulation.scan_points import ScanSettings, moving_atoms
@@ -131,6 +133,35 @@ def test_an_interrupted_scan_goes_on(morse, tmp_path):
     )
     assert seen == [4, 5, 6, 7]
     assert result["points"] == whole["points"]
+
+
+def test_points_of_another_cell_are_computed_again(morse, tmp_path):
+    atoms = Atoms("CO", positions=[[0, 0, 0], [0, 0, 1.2]], cell=[8, 8, 8])
+    settings = ScanSettings("bond", "0-1", 1.0, 1.2, 3, rigid=True)
+
+    def interrupt(_done, _total):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(RunInterruptedError):
+        run_scan(atoms, morse(), settings, output=tmp_path / "scan", progress=interrupt)
+    atoms.pbc, seen = True, []
+    run_scan(
+        atoms, morse(), settings, output=tmp_path / "scan", progress=lambda *now: seen.append(now)
+    )
+    assert [done for done, _ in seen] == [1, 2, 3]
+
+
+def test_what_answers_depend_on_is_in_the_fingerprint(network):
+    calculator, atoms = Calculator(network), molecule("H2O")
+    others = [atoms.copy() for _ in range(5)]
+    others[0].info["charge"] = -1
+    others[1].info["spin_multiplicity"] = 3
+    others[2].set_cell([9, 9, 9])
+    others[3].set_masses([None, 2.0141, None])
+    others[4].positions[0] += 1e-9
+    found = {fingerprint(one, calculator) for one in (atoms, *others)}
+    assert len(found) == 6
+    assert fingerprint(atoms.copy(), calculator) in found
 
 
 class Valleys:
