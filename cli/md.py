@@ -127,8 +127,7 @@ def md(
     add_hydrogens: options.AddHydrogens = False, as_is: options.AsIs = False,
     json: options.Json = False, dispersion: options.Dispersion = None,
     unsafe: options.Unsafe = False, device: options.DeviceOption = options.Device.cpu,
-    dtype: options.DtypeOption = None, seed: options.Seed = 0,
-    overwrite: options.Overwrite = False,
+    dtype: options.DtypeOption = None, seed: options.Seed = 0, overwrite: options.Overwrite = False,
 ) -> int:  # fmt: skip
     """Run molecular dynamics, of many structures at once where INPUT has several.
 
@@ -146,8 +145,7 @@ def md(
         ensemble.value, temperature, timestep, steps, interval, friction, seed,
         thermostat=thermostat.value, thermostat_time=thermostat_time, pressure=pressure,
         barostat_time=barostat_time, cell=cell.value, ramp=_points(ramp),
-        constrain=tuple(constrain or ()), max_doubt=max_doubt,
-        keep_velocities=keep_velocities,
+        constrain=tuple(constrain or ()), max_doubt=max_doubt, keep_velocities=keep_velocities,
     )  # fmt: skip
     structures = read_several(
         input_, smiles, charge, seed, add_hydrogens=add_hydrogens, as_is=as_is
