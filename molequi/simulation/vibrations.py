@@ -44,10 +44,9 @@ def vibrations(
 ) -> dict[str, Any]:  # fmt: skip
     """Compute the vibrations of the first structure of an input, relaxed first unless told not to.
 
-    A model given by name or path runs in float64. Constraints are lifted, which is said; crystals
-    keep their rotations. fmax: eV/Å, of the relaxation. temperature: K. pressure: bar.
-    symmetry_number: read off the geometry where it is not given. films: of every mode, in the
-    output. output: a folder.
+    A model given by name or path runs in float64. Constraints are lifted and named; crystals keep
+    their rotations. fmax: eV/Å, of the relaxation. temperature: K. pressure: bar. symmetry_number:
+    read off the geometry where it is not given. films: of every mode. output: a folder.
     Returns frequencies_cm1 (imaginary ones negative), ir_km_mol (None without a dipole), zpe_ev,
     n_imaginary, linear, masses, fmax, rotational_constants_ghz, _cm1 (None of crystals, atoms),
     thermochemistry (None of crystals), converged (None: not relaxed), labels.
