@@ -24,11 +24,11 @@ class IrrepsDropout(nn.Module):
     Raises UserError for a probability outside [0, 1).
     """
 
-    def __init__(self, irreps: Irreps, p: float = 0.1) -> None:
+    def __init__(self, irreps: str | Irreps, p: float = 0.1) -> None:
         super().__init__()
         if not 0.0 <= p < 1.0:
             raise UserError(f"the dropout probability is {p}; it must lie in [0, 1)")
-        self.irreps, self.p = irreps, p
+        self.irreps, self.p = Irreps(irreps), p
 
     def forward(self, features: Tensor) -> Tensor:
         """Drop at random in training, do nothing otherwise."""
@@ -46,10 +46,10 @@ class IrrepsNorm(nn.Module):
     square, and keeps what symmetry forbids, which is rounding, from being raised to size one.
     """
 
-    def __init__(self, irreps: Irreps, n_channels: int, *, epsilon: float = 1e-5) -> None:
+    def __init__(self, irreps: str | Irreps, n_channels: int, *, epsilon: float = 1e-5) -> None:
         super().__init__()
-        self.irreps, self.epsilon = irreps, epsilon
-        self.slices = irreps.slices()
+        self.irreps, self.epsilon = Irreps(irreps), epsilon
+        self.slices = self.irreps.slices()
         self.weight = nn.Parameter(torch.ones(len(self.irreps), n_channels))
         self.bias = nn.Parameter(
             torch.zeros(sum(irrep.is_scalar for irrep in self.irreps), n_channels)
@@ -80,9 +80,9 @@ class IrrepsPool(nn.Module):
     length in the exponent.
     """
 
-    def __init__(self, irreps: Irreps, sharpness: float = 1.0) -> None:
+    def __init__(self, irreps: str | Irreps, sharpness: float = 1.0) -> None:
         super().__init__()
-        self.irreps, self.sharpness = irreps, sharpness
+        self.irreps, self.sharpness = Irreps(irreps), sharpness
 
     def forward(self, features: Tensor, batch: Tensor, n_molecules: int) -> Tensor:
         """Pool (N, M, C) over the atoms of each molecule, batch (N,): (n_molecules, M, C).

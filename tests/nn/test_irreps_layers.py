@@ -262,3 +262,13 @@ def test_model_with_dropout_and_normalisation_keeps_every_law(tmp_path) -> None:
         dipoles.append(model.train()(probe.graph(4.0))["dipole"])
     torch.testing.assert_close(dipoles[1], dipoles[0] @ torch.as_tensor(turn).T)
     assert not torch.allclose(dipoles[0], here["dipole"])
+
+
+def test_irreps_may_be_text() -> None:
+    features = torch.randn(3, Irreps("0e+1o").dim, 4)
+    batch = torch.zeros(3, dtype=torch.int64)
+    assert IrrepsDropout("0e+1o")(features).shape == features.shape
+    assert IrrepsNorm("0e+1o", 4)(features).shape == features.shape
+    assert IrrepsPool("0e+1o")(features, batch, 1).shape == (1, 4, 4)
+    with pytest.raises(ValueError, match="'1x' is not an irrep"):
+        IrrepsNorm("0e+1x", 4)
