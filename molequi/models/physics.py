@@ -19,7 +19,8 @@ class Physics:
 
     charges: `flows`, of each head its own, or `equilibrated`, of the model and exact in their sum.
     coulomb: `damped` or none, of these charges. dispersion: D3(BJ) or none; functional: the name
-    that its parameters belong to, where they were given by one. repulsion: `zbl` or none.
+    that its parameters belong to, where they were given by one. repulsion: `zbl` or none, up to
+    `repulsion_reach` of the sum of covalent radii.
     """
 
     charges: str = "flows"
@@ -27,6 +28,7 @@ class Physics:
     dispersion: DispersionParameters | None = None
     functional: str | None = None
     repulsion: str | None = None
+    repulsion_reach: float = 1.0
 
     @property
     def is_equilibrated(self) -> bool:
@@ -49,7 +51,9 @@ class Physics:
             numbers = f"s6 {s6:g}, s8 {s8:g}, a1 {a1:g}, a2 {a2:g} bohr"
             parts.append(f"D3(BJ) dispersion ({self.functional or numbers})")
         if self.repulsion:
-            parts.append(f"{self.repulsion.upper()} repulsion")
+            reach = self.repulsion_reach
+            within = "" if reach == 1.0 else f" within {reach:g} of the sum of covalent radii"
+            parts.append(f"{self.repulsion.upper()} repulsion{within}")
         return ", ".join(parts)
 
     def terms(self, cutoff: float) -> EnergyTerms | None:
@@ -60,7 +64,10 @@ class Physics:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data, from which `from_json` makes the same."""
-        return dataclasses.asdict(self)
+        data = dataclasses.asdict(self)
+        if self.repulsion_reach == 1.0:  # so that versions before it read the file
+            del data["repulsion_reach"]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Physics:
@@ -87,7 +94,8 @@ class EnergyTerms(nn.Module):
         coulomb = CoulombParameters() if self.needs_charges else None
         is_long = physics.coulomb or physics.dispersion
         self.long_range = LongRange(coulomb, physics.dispersion) if is_long else None
-        self.repulsion = Repulsion(cutoff=cutoff) if physics.repulsion else None
+        reach = physics.repulsion_reach
+        self.repulsion = Repulsion(cutoff=cutoff, reach=reach) if physics.repulsion else None
 
     def use_kernels(self, kernels: str) -> None:
         """Choose who computes pairs of atoms: see `nn.physics.LongRange`."""

@@ -140,6 +140,8 @@ class ModelSettings(ArchitectureSettings):
     """s6, s8, a1 and a2 (bohr) of D3(BJ)."""
     repulsion: Literal["zbl"] | None = None
     """zbl: of the nuclei at short range; null is none."""
+    repulsion_reach: Positive | None = None
+    """Where it ends, in sums of covalent radii: 1 by default; with 0.75 bonds do not feel it."""
 
     def overrides(self) -> dict[str, Any]:
         """Return the arguments of the backbone that are set, without the preset."""
@@ -177,14 +179,21 @@ class ModelSettings(ArchitectureSettings):
     def physics(self) -> Physics:
         """Return what of the energy has a closed form.
 
-        Raises UserError for a dispersion without parameters, and for parameters without one.
+        Raises UserError for a dispersion without parameters, and for parameters without one, as for
+        the reach of no repulsion.
         """
+        if self.repulsion_reach is not None and self.repulsion is None:
+            raise UserError(
+                "model.repulsion_reach belongs to a repulsion; set model.repulsion=zbl, or leave "
+                "it out"
+            )
         return Physics(
             charges=self.charges or "flows",
             coulomb=self.coulomb,
             dispersion=self._dispersion(),
             functional=self.dispersion_functional,
             repulsion=self.repulsion,
+            repulsion_reach=self.repulsion_reach or 1.0,
         )
 
     def _dispersion(self) -> DispersionParameters | None:

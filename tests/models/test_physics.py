@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import ase.build
 import numpy as np
 import pytest
 import torch
@@ -40,6 +41,7 @@ COMBINATIONS = {
     "flows, coulomb": Physics("flows", "damped"),
     "dispersion": Physics(dispersion=D3, functional="wb97m"),
     "repulsion": Physics(repulsion="zbl"),
+    "near repulsion": Physics(repulsion="zbl", repulsion_reach=0.9),
     "everything": Physics("equilibrated", "damped", D3, "wb97m", "zbl"),
 }
 EVERYTHING = COMBINATIONS["everything"]
@@ -224,6 +226,8 @@ def test_settings() -> None:
         },
         {"dispersion_functional": "pbe"},
         {"dispersion": "d3bj", "dispersion_functional": "pbe-1000"},
+        {"repulsion_reach": 0.75},
+        {"repulsion": "zbl", "repulsion_reach": 0.0},
     ):
         with pytest.raises(UserError):
             physics(**wrong)
@@ -232,3 +236,25 @@ def test_settings() -> None:
         EVERYTHING.text == "equilibrated charges, their damped Coulomb energy, D3(BJ) dispersion "
         "(wb97m), ZBL repulsion"
     )
+    near = physics(repulsion="zbl", repulsion_reach=0.75)
+    assert near.text == "flows charges, ZBL repulsion within 0.75 of the sum of covalent radii"
+    assert Physics.from_json(near.to_json()) == near
+    # What says nothing of the reach has the old one, and versions before it read it.
+    assert Physics.from_json({"repulsion": "zbl"}) == physics(repulsion="zbl")
+    assert "repulsion_reach" not in physics(repulsion="zbl").to_json()
+
+
+def test_a_repulsion_of_short_reach_leaves_bonds_alone() -> None:
+    """At 0.75 of the sum of covalent radii carbon monoxide does not feel it, at 1 it does."""
+    atoms = ase.build.molecule("CO")
+    energies = {}
+    for reach in (0.75, 1.0):
+        terms = Physics(repulsion="zbl", repulsion_reach=reach).terms(CUTOFF)
+        found = []
+        for bond in (1.128, 0.85):
+            atoms.set_distance(0, 1, bond)
+            found.append(float(terms(graph_from_atoms(atoms, CUTOFF), None).sum()))
+        energies[reach] = found
+    assert energies[0.75][0] == 0.0
+    assert energies[0.75][1] > 1.0
+    assert energies[1.0][0] > 1.0
