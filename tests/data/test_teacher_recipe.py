@@ -870,6 +870,13 @@ def test_molecules_that_share_electrons_are_told_by_coulombs_law() -> None:
         assert pieces.is_shared(pos, np.array([0, 1]), energy, alone) == shared
 
 
+def few_of_all_kinds(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    """Let shards of all kinds have few molecules, and n complexes of each kind."""
+    monkeypatch.setattr(plans, "QUOTA", {"drug": 3, "ion": 1})
+    for name in ("BATCHED", "BATCHED_MANY", "BATCHED_SMALLEST", "BATCHED_TINY"):
+        monkeypatch.setattr(plans, name, dict.fromkeys(getattr(plans, name), n))
+
+
 @pytest.mark.usefixtures("loose_springs")
 def test_shards_made_in_batches_hold_all_kinds(
     suites: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -877,9 +884,7 @@ def test_shards_made_in_batches_hold_all_kinds(
     from molequi.datasets.npz import load_npz
 
     batched = recipe("teacher_batched")
-    monkeypatch.setattr(plans, "QUOTA", {"drug": 3, "ion": 1})
-    for name in ("BATCHED", "BATCHED_MANY", "BATCHED_SMALLEST", "BATCHED_TINY"):
-        monkeypatch.setattr(plans, name, dict.fromkeys(getattr(plans, name), 1))
+    few_of_all_kinds(monkeypatch, 1)
     settings = settings_of(tmp_path, suites=suites, batched=1)
     teacher.label_batched(settings)
     arrays = assembly.read_shards(teacher.finished(settings))
@@ -913,9 +918,7 @@ def test_shards_made_in_batches_hold_all_kinds(
 def test_wide_shards_have_two_frames_of_each_start(
     suites: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plans, "QUOTA", {"drug": 3, "ion": 1})
-    for name in ("BATCHED", "BATCHED_MANY", "BATCHED_SMALLEST", "BATCHED_TINY"):
-        monkeypatch.setattr(plans, name, dict.fromkeys(getattr(plans, name), 2))
+    few_of_all_kinds(monkeypatch, 2)
     settings = settings_of(tmp_path, suites=suites, wide=1)
     teacher.label_wide(settings)
     arrays = assembly.read_shards(teacher.finished(settings))

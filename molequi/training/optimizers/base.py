@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,22 @@ from molequi.nn.matrices import Blocks, matrix_weights
 BETAS, EPSILON = (0.9, 0.999), 1e-8
 
 State = dict[str, Any]
+
+
+class _Known(NamedTuple):
+    """A weight that holds matrices, its gradient, and the state that they share."""
+
+    weight: Tensor
+    gradient: Tensor
+    blocks: Blocks
+    state: State
+
+    @property
+    def work(self) -> int:
+        """Multiplications of a product by a square matrix from either side."""
+        n_rows = self.weight.shape[0]
+        m, n = n_rows // self.blocks.rows, self.weight.numel() // n_rows // self.blocks.columns
+        return self.weight.numel() * (m + n)
 
 
 class MatrixOptimizer(torch.optim.Optimizer, abc.ABC):
@@ -60,7 +76,7 @@ class MatrixOptimizer(torch.optim.Optimizer, abc.ABC):
                 loss = closure()
         matrices, others = self.param_groups
         known = [
-            (weight, blocks, self.state[weight])
+            _Known(weight, weight.grad, blocks, self.state[weight])
             for weight, blocks in zip(matrices["params"], self.blocks, strict=True)
             if weight.grad is not None
         ]
@@ -70,28 +86,26 @@ class MatrixOptimizer(torch.optim.Optimizer, abc.ABC):
                 _move(weight, adam_direction(weight.grad, self.state[weight]), others)
         return loss
 
-    def _step_matrices(self, share: Sequence[tuple[Tensor, Blocks, State]]) -> None:
-        for weight, blocks, state in share:
-            if weight.grad is not None:
-                direction = self.direction(blocks.cut(weight.grad), state)
-                _move(weight, blocks.join(direction, weight), self.param_groups[0])
+    def _step_matrices(self, share: Sequence[_Known]) -> None:
+        for weight, gradient, blocks, state in share:
+            direction = self.direction(blocks.cut(gradient), state)
+            _move(weight, blocks.join(direction, weight), self.param_groups[0])
 
 
-def _shares(known: list[tuple[Tensor, Blocks, State]]) -> list[list[tuple[Tensor, Blocks, State]]]:
+def _shares(known: list[_Known]) -> list[list[_Known]]:
     """Deal matrices out to threads, the largest first: each has about the same work.
 
     A GPU has all of them in one share, in order.
     """
     n_shares = max(1, min(threads.available(), len(known)))
-    if n_shares == 1 or known[0][0].device.type != "cpu":
+    if n_shares == 1 or known[0].weight.device.type != "cpu":
         return [known]
-    work = [sum(blocks.cut(weight).shape[1:]) * weight.numel() for weight, blocks, _ in known]
-    shares: list[list[tuple[Tensor, Blocks, State]]] = [[] for _ in range(n_shares)]
+    shares: list[list[_Known]] = [[] for _ in range(n_shares)]
     loads = [0] * n_shares
-    for k in sorted(range(len(known)), key=work.__getitem__, reverse=True):
+    for one in sorted(known, key=lambda one: one.work, reverse=True):
         least = loads.index(min(loads))
-        shares[least].append(known[k])
-        loads[least] += work[k]
+        shares[least].append(one)
+        loads[least] += one.work
     return shares
 
 
