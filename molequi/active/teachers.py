@@ -99,15 +99,15 @@ class CalculatorTeacher(Teacher):
                     )
                 if (name := _name(frame)) not in journal.answers:
                     journal.add(name, self._answer(frame))
-        answers = [journal.answers[_name(frame)] for frame in asked]
-        good = [
-            self._labelled(frame, answer["values"])
-            for frame, answer in zip(asked, answers, strict=True)
-            if "values" in answer
-        ]
-        if good:
-            write_results(output, [{} for _ in good], good)
-        journal.path.unlink()
+            answers = [journal.answers[_name(frame)] for frame in asked]
+            good = [
+                self._labelled(frame, answer["values"])
+                for frame, answer in zip(asked, answers, strict=True)
+                if "values" in answer
+            ]
+            if good:
+                write_results(output, [{} for _ in good], good)
+            journal.path.unlink()
         return [
             f"{frame.info['name']}: {answer['error']}"
             for frame, answer in zip(asked, answers, strict=True)

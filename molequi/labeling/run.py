@@ -127,9 +127,10 @@ def _label(
         identity = {"level": str(level), "properties": list(properties), "program": first.program}
         with Journal(journal_path(target), identity) as journal:
             _compute(journal, molecules, first, start, run)
+            # Under the lock: a second run that finds all answers there would write, and end, too.
+            return _finish(target, journal, sifted, level)
     finally:
         first.close()
-    return _finish(target, journal, sifted, level)
 
 
 def _check_target(output: str | os.PathLike[str], run: RunSettings) -> Path:

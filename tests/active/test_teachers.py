@@ -10,6 +10,7 @@ from ase.io import read, write
 
 from molequi.active.teachers import CalculatorTeacher, LevelTeacher
 from molequi.errors import UserError
+from molequi.structures.writers import write_results
 
 
 @pytest.fixture
@@ -46,6 +47,21 @@ def test_no_label_is_computed_twice(frames, tmp_path, emt, ends_at):
     found = CalculatorTeacher("emt", emt).label(frames, output)
     assert (len(found), emt.n_calls) == (5, 5)
     CalculatorTeacher("emt", emt).label(frames, output)
+    assert emt.n_calls == 5
+
+
+def test_no_other_run_takes_the_journal_while_the_output_is_written(
+    frames, tmp_path, emt, monkeypatch
+):
+    output = tmp_path / "labels.xyz"
+
+    def write_beside_another(*arguments):
+        with pytest.raises(UserError, match="another run is writing"):
+            CalculatorTeacher("emt", emt).label(frames, output)
+        write_results(*arguments)
+
+    monkeypatch.setattr("molequi.active.teachers.write_results", write_beside_another)
+    assert len(CalculatorTeacher("emt", emt).label(frames, output)) == 5
     assert emt.n_calls == 5
 
 

@@ -22,6 +22,7 @@ from molequi.datasets.settings import DataSettings
 from molequi.errors import RunInterruptedError, UserError
 from molequi.labeling.run import RunSettings, label
 from molequi.runtime.journal import journal_path
+from molequi.structures.writers import write_results
 
 ALL = ("energy", "forces", "dipole", "charges", "polarizability", "rosenfeld")
 
@@ -190,6 +191,22 @@ def test_excluded_molecules_are_counted_and_never_computed(program, some, tmp_pa
     assert (result.n_labelled, result.n_excluded) == (2, 1)
     assert [len(atoms) for atoms in read(tmp_path / "labels.xyz", ":")] == [3, 5]
     assert program() == 2  # ethane with a wrong charge has no bonds that could be compared
+
+
+def test_no_other_run_takes_the_journal_while_the_output_is_written(
+    program, some, tmp_path, monkeypatch
+):
+    output = tmp_path / "labels.xyz"
+
+    def write_beside_another(*arguments):
+        with pytest.raises(UserError, match="another run is writing"):
+            label(some, "hf/6-31g", output, run=RunSettings(1, resume=True))
+        write_results(*arguments)
+
+    monkeypatch.setattr("molequi.labeling.run.write_results", write_beside_another)
+    label(some, "hf/6-31g", output, run=RunSettings(1))
+    assert output.exists()
+    assert not journal_path(output).exists()
 
 
 def test_the_same_molecule_twice_is_computed_once(program, tmp_path):
