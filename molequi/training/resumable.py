@@ -104,9 +104,11 @@ class ResumableTraining(LightningModule):
     def run_state(self) -> dict[str, Any]:
         """Return tensors and plain values from which `load_run_state` goes on exactly.
 
-        `train_sums` are those of this process.
+        `train_sums` are those of this process. A state that was loaded is there from the start:
+        callbacks begin before `on_train_start` gives it to the optimiser.
         """
-        return {**self._own_state(), "optimizer": self.plain_optimizer.state_dict()}
+        optimizer = self._resumed_optimizer or self.plain_optimizer.state_dict()
+        return {**self._own_state(), "optimizer": optimizer}
 
     def _own_state(self) -> dict[str, Any]:
         """Return the state without the optimiser, which is made when the run starts."""

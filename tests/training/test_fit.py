@@ -38,6 +38,17 @@ class KillAt(Callback):
             os.kill(os.getpid(), self.number)
 
 
+class PowerFailureError(Exception):
+    """What no code of a run catches, so that nothing is saved."""
+
+
+class FailAtOnce(Callback):
+    """Ends a run before its first batch."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        raise PowerFailureError
+
+
 def weights_of(run) -> dict[str, torch.Tensor]:
     return load_model(run / "model.safetensors").state_dict()
 
@@ -189,6 +200,8 @@ def test_resume_after_an_interruption_in_mid_epoch_is_exact(
     # What an epoch wrote after last.ckpt, as if the power had failed in between, is cut off.
     with (tmp_path / "cut" / "metrics.csv").open("a", encoding="utf-8") as file:
         file.write("1,2,3")
+    with pytest.raises(PowerFailureError):
+        fit_frames(config, frames, splits, tmp_path / "cut", resume=True, callbacks=[FailAtOnce()])
     cut = fit_frames(config, frames, splits, tmp_path / "cut", resume=True)
     assert_same_run(whole, cut)
     # A finished run has nothing left to do, and resuming it changes nothing.
