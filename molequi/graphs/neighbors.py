@@ -46,12 +46,13 @@ def neighbor_pairs(
     """Find all ordered pairs closer than `cutoff`, self-images and every periodic image included.
 
     positions: (N, 3), Å. cutoff: Å. cell: (3, 3), Å, rows are vectors. pbc: (3,), bool.
-    Raises UserError for positions and cells that no matter can have: see `cells`.
+    Raises UserError for positions and cells that no matter can have, see `cells`, and for such a
+    cutoff.
     """
     positions = np.ascontiguousarray(positions, dtype=np.float64)
     refuse_positions(positions)
-    if cutoff <= 0:
-        raise ValueError(f"cutoff is {cutoff} Å; it must be positive")
+    if not 0 < cutoff < np.inf:
+        raise UserError(f"cutoff is {cutoff} Å; it must be positive and finite")
     periodic = np.zeros(3, dtype=bool) if pbc is None else np.asarray(pbc, dtype=bool)
     refuse_cell(cell, periodic, len(positions))
     if not periodic.any() and len(positions) <= _DENSE_LIMIT:

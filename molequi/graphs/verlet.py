@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
 from molequi.graphs.neighbors import neighbor_pairs
 
@@ -55,10 +56,10 @@ class VerletList:
     """
 
     def __init__(self, cutoff: float, skin: float = 0.5) -> None:
-        if cutoff <= 0 or skin < 0:
-            raise ValueError(
+        if not (0 < cutoff < np.inf and 0 <= skin < np.inf):
+            raise UserError(
                 f"cutoff is {cutoff} Å and skin {skin} Å; the cutoff must be positive, the skin at "
-                "least 0"
+                "least 0, and both finite"
             )
         self.cutoff = cutoff
         self.skin = skin

@@ -110,3 +110,14 @@ def test_what_no_matter_can_have_is_refused_before_any_search(name):
     ):
         with pytest.raises(UserError, match=message):
             search()
+
+
+@pytest.mark.parametrize("length", [-1.0, float("nan"), float("inf")])
+def test_cutoffs_and_skins_that_are_no_lengths_are_refused(length):
+    for make in (
+        lambda: neighbor_pairs(H2, length),
+        lambda: VerletList(length),
+        lambda: VerletList(CUTOFF, length),
+    ):
+        with pytest.raises(UserError, match=rf"{length} Å.*must be positive.*finite"):
+            make()
