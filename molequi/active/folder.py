@@ -20,6 +20,11 @@ from molequi.runtime.locks import locked
 from molequi.runtime.plain import plain, read_json
 from molequi.training.run_directory import RunDirectory
 
+# What a folder says that an --overwrite is emptying.
+_EMPTIED = {"format": 1, "emptied": True}
+# What folders do not say that an older version began.
+_YOUNGER = frozenset({"labels"})
+
 
 def read_frames(path: Path) -> list[Atoms]:
     """Return all structures of a file of ours."""
@@ -78,8 +83,15 @@ class ActiveFolder:
 
     def _refuse_other(self, identity: Mapping[str, Any]) -> None:
         found = read_json(self.settings)
+        if found == _EMPTIED:
+            raise UserError(
+                f"{self.path} was being emptied by an --overwrite that was interrupted; give "
+                "--overwrite again"
+            )
         for name, value in identity.items():
             was = found.get(name) if isinstance(found, dict) else None
+            if was is None and name in _YOUNGER:
+                continue
             if was != value:
                 raise UserError(
                     f"{self.path} was begun with {name} {_short(was)}, now it is {_short(value)}; "
@@ -87,7 +99,11 @@ class ActiveFolder:
                 )
 
     def _clear(self) -> None:
-        """Remove what active learning has left here, and nothing else."""
+        """Remove what active learning has left here, and nothing else.
+
+        What is left where that is interrupted is gone on with by nobody.
+        """
+        write_text(self.settings, json.dumps(_EMPTIED))
         for folder in self.path.glob("round-[0-9]*"):
             shutil.rmtree(folder)
         for path in (self.table, self.labelled, self.model, self.settings):

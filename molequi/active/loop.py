@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from ase import Atoms
 
-from molequi.active.beginning import Start, fingerprint
+from molequi.active.beginning import Start, fingerprint, fingerprint_of_labels
 from molequi.active.exploring import (
     doubt_limit,
     errors,
@@ -36,6 +36,7 @@ from molequi.active.teachers import Teacher
 from molequi.errors import RunInterruptedError
 from molequi.models.zoo import load
 from molequi.runtime.files import written_by_rename
+from molequi.runtime.signals import SignalWatch
 from molequi.runtime.wording import all_of, counted
 from molequi.simulation.calculator import Calculator
 from molequi.structures.inputs import Input, read_inputs
@@ -87,7 +88,7 @@ def learn_actively(
     learning = _Learning(folder, structures, teacher, settings, start, recipe, picker)
     learning.device, learning.tell = device, progress or logger.info
     recipe.check()
-    with folder.held(learning.identity(), overwrite=overwrite):
+    with folder.held(learning.identity(), overwrite=overwrite), SignalWatch() as learning.watch:
         try:
             return learning.run()
         except RunInterruptedError as error:
@@ -112,6 +113,7 @@ class _Learning:
     picker: Picker
     device: str = "cpu"
     tell: Callable[[str], None] = logger.info
+    watch: SignalWatch = dataclasses.field(default_factory=SignalWatch)
 
     def __post_init__(self) -> None:
         self.labelled = self.start.labelled()
@@ -130,6 +132,7 @@ class _Learning:
             "format": 1,
             "structures": fingerprint([one.require_atoms() for one in self.structures]),
             "data": fingerprint(self.labelled),
+            "labels": fingerprint_of_labels(self.labelled),
             "model": None if self.start.model is None else str(self.start.model),
             "teacher": self.teacher.identity,
             "picks": repr(self.picker),
@@ -139,11 +142,15 @@ class _Learning:
 
     def run(self) -> Learned:
         """Go on to the end."""
-        if self.labelled:
+        if self.folder.round(1).path.is_dir():
+            # What was trained before it is done, and later structures and models may be in place.
+            self.model = self.folder.round(0).training.model if self.labelled else self.model
+        elif self.labelled:
             self._train(0)
         for number in range(1, len(self.folder.rows()) + 1):
             self._recall(number)
         while (reason := self._reason_to_end()) is None:
+            self._stop_if_asked()
             self._round(len(self.folder.rows()) + 1)
         return Learned(
             self.folder.model, self.folder.labelled, self.folder.rows(), self.n_labels, reason
@@ -183,16 +190,23 @@ class _Learning:
         if explored.stopped:
             self.tell(f"round {number}: trajectories ended early, {explored.told}")
         row = {"round": number, **summary(explored, self.settings.doubt)}
+        self._stop_if_asked()
         picked = self._picked(place, number, explored.pool)
         row |= {"picked": len(picked), "labelled": 0, **errors([], [])}
         if picked:
             self.tell(f"round {number}: {counted(len(picked), 'label')} by {self.teacher.name}")
             found = self.teacher.label(place.picked, place.labels)
             row |= {"labelled": len(found), **errors(picked, found)}
+            self._stop_if_asked()
             self.labelled += found
             self.tell(f"round {number}: training on {counted(len(self.labelled), 'structure')}")
             self._train(number)
         self.folder.add_row({**row, "labels": self.n_labels, "seconds": time.monotonic() - began})
+
+    def _stop_if_asked(self) -> None:
+        """Stop between two steps, where a signal came too late for the one before."""
+        if self.watch.number:
+            raise RunInterruptedError(f"stopped by {self.watch.name}", self.watch.number)
 
     def _picked(self, place: RoundFolder, number: int, pool: Pool) -> list[Atoms]:
         """Return the frames to label; those of a round that was interrupted stay as they are."""

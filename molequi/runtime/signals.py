@@ -19,7 +19,8 @@ class SignalWatch:
     """Takes over SIGINT, SIGTERM and SIGHUP between `start` and `stop`, or as a context manager.
 
     Does nothing outside the main thread. A signal that is ignored, as SIGHUP is under nohup, stays
-    so.
+    so. What came within a watch that stands in another one, the other knows from its end on: a
+    request that is too late for one step of a run is not for the next.
 
     number: the first signal that came, 0 before. A second Ctrl-C ends the process at once.
     """
@@ -47,7 +48,10 @@ class SignalWatch:
         """Give the signals back."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+        outer = getattr(self._handlers.get(self.number), "__self__", None)
         self._handlers = {}
+        if isinstance(outer, SignalWatch) and not outer.number:
+            outer.number, outer._noted_at = self.number, self._noted_at
 
     def __enter__(self) -> SignalWatch:
         self.start()

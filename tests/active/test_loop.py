@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from molequi.active.picking import Doubted
 from molequi.active.retraining import Recipe
 from molequi.active.settings import ActiveSettings
 from molequi.active.teachers import CalculatorTeacher
-from molequi.errors import UserError
+from molequi.errors import RunInterruptedError, UserError
 from molequi.models.zoo import load
 from molequi.prediction.predict import predict
 from molequi.simulation.md_settings import MDSettings
@@ -124,16 +125,22 @@ def test_other_settings_are_refused_and_overwrite_begins_anew(finished, water, d
     assert len((finished / "rounds.csv").read_text().splitlines()) == 2
 
 
-def test_the_goal_ends_it_without_a_label(tmp_path, water, emt, undrawn):
-    """Beginning with labelled data and a new model, whose doubts are far below the threshold."""
-    data, frames = tmp_path / "data.xyz", []
+@pytest.fixture
+def data(tmp_path):
+    """Labelled frames of water."""
+    path, frames = tmp_path / "data.xyz", []
     for seed in range(6):
-        atoms = water.copy()
+        atoms = molecule("H2O")
         atoms.rattle(0.05, seed=seed)
         atoms.calc = EMT()
         atoms.get_forces()
         frames.append(atoms)
-    write(data, frames)
+    write(path, frames)
+    return path
+
+
+def test_the_goal_ends_it_without_a_label(tmp_path, water, emt, data, undrawn):
+    """Beginning with labelled data and a new model, whose doubts are far below the threshold."""
     found = learn(
         water, emt, tmp_path / "here", None, settings=_changed(doubt=1e3), start=Start(None, data),
         recipe=Recipe(overrides=(*TRAINING, "model.n_channels=4", "model.n_layers=1")),
@@ -142,6 +149,55 @@ def test_the_goal_ends_it_without_a_label(tmp_path, water, emt, undrawn):
     assert "the goal is reached" in found.reason
     assert (found.n_labels, emt.n_calls, len(found.rows)) == (0, 0, 1)
     assert len(read(found.labelled, ":")) == 6
+
+
+def test_going_on_takes_back_no_model_and_no_structure(tmp_path, water, doubting, emt, data):
+    """What was trained before the first round is not put in the place of what came later."""
+    named = {"start": Start(doubting, data), "settings": _changed(rounds=1)}
+    found = learn(water, emt, tmp_path / "here", None, **named)
+    before = found.model.read_bytes(), found.labelled.read_bytes()
+    assert before[0] == (tmp_path / "here/round-01/training/model.safetensors").read_bytes()
+    assert len(read(found.labelled, ":")) == 6 + 5
+    again = learn(water, emt, tmp_path / "here", None, **named)
+    assert (again.model.read_bytes(), again.labelled.read_bytes()) == before
+    assert again.n_labels == 5
+    frames = read(data, ":")
+    for frame in frames:
+        frame.calc.results["energy"] += 1.0
+    write(data, frames)
+    with pytest.raises(UserError, match="was begun with labels"):
+        learn(water, emt, tmp_path / "here", None, **named)
+
+
+def test_an_interrupted_overwrite_is_not_gone_on_with(finished, water, doubting, emt, monkeypatch):
+    def interrupted(_path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(shutil, "rmtree", interrupted)
+        learn(water, emt, finished, doubting, overwrite=True)
+    with pytest.raises(UserError, match="give --overwrite again"):
+        learn(water, emt, finished, doubting)
+    learn(water, emt, finished, doubting, settings=_changed(rounds=1), overwrite=True)
+    assert len((finished / "rounds.csv").read_text().splitlines()) == 2
+
+
+def test_a_signal_during_the_last_label_stops_before_the_training(
+    tmp_path, water, doubting, emt, monkeypatch
+):
+    answer = CalculatorTeacher._answer
+
+    def signalled(self, frame):
+        if emt.n_calls == 4:
+            signal.raise_signal(signal.SIGTERM)
+        return answer(self, frame)
+
+    monkeypatch.setattr(CalculatorTeacher, "_answer", signalled)
+    with pytest.raises(RunInterruptedError, match="SIGTERM in round 1"):
+        learn(water, emt, tmp_path / "here", doubting)
+    assert emt.n_calls == 5
+    assert (tmp_path / "here" / "round-01" / "labels.xyz").is_file()
+    assert not (tmp_path / "here" / "round-01" / "training").exists()
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path, water, doubting, emt):

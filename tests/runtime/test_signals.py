@@ -34,6 +34,20 @@ def test_a_second_ctrl_c_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
             signal.raise_signal(signal.SIGINT)
 
 
+def test_a_request_within_a_step_is_known_to_the_run_around_it() -> None:
+    with SignalWatch() as run:
+        with SignalWatch() as step:
+            signal.raise_signal(signal.SIGTERM)
+            assert (run.number, step.number) == (0, signal.SIGTERM)
+        assert run.number == signal.SIGTERM
+        with SignalWatch():
+            signal.raise_signal(signal.SIGINT)
+        assert run.number == signal.SIGTERM, "the first one counts"
+    with SignalWatch() as next_run:
+        pass
+    assert next_run.number == 0
+
+
 def test_other_threads_leave_signals_alone() -> None:
     before, seen = signal.getsignal(signal.SIGINT), []
 
