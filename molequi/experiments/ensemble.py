@@ -11,7 +11,7 @@ from molequi import training
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.errors import UserError
 from molequi.experiments.base import Experiment
-from molequi.experiments.molecular import MolecularExperiment, run_once
+from molequi.experiments.molecular import MolecularExperiment, begin_all, run_once
 from molequi.training.config import Config
 from molequi.training.processes import is_first_process
 from molequi.training.repeats import member_runs
@@ -34,8 +34,8 @@ class EnsembleExperiment(Experiment):
         """Train one after the other; those that are there in full are not trained again."""
         if not is_first_process():
             raise UserError("the members of an ensemble are trained in one process, one by one")
-        self.directory.start(self.config)
         members = member_runs(self.config)
+        begin_all(self, members)
         for name, config in members.items():
             run_once(self._single(config), self.directory.path / name, callbacks)
         whole = self._single(self.config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -79,12 +79,28 @@ class MolecularExperiment(Experiment):
 
 
 def run_once(one: MolecularExperiment, folder: Path, callbacks: Sequence[Any]) -> RunDirectory:
-    """Run an experiment in a folder, unless it is to go on and has ended there; returns the run."""
+    """Run an experiment in a folder, unless it is to go on and has ended there; returns the run.
+
+    Raises UserError where the run that has ended there was one on other data.
+    """
     own = RunDirectory(folder)
     resume = one.resume and own.config.is_file()
-    if not (resume and own.result.is_file()):
-        _LOG.info("%s", folder.name)
-        overwrite = one.overwrite and not resume
-        own.claim(one.config, resume=resume, overwrite=overwrite)
-        dataclasses.replace(one, directory=own, resume=resume, overwrite=overwrite).run(callbacks)
+    if resume and own.has_ended(one.config):
+        dataset = one.dataset
+        training.refuse_other_data(one.config, dataset.frames, dataset.splits, own)
+        return own
+    _LOG.info("%s", folder.name)
+    overwrite = one.overwrite and not resume
+    own.claim(one.config, resume=resume, overwrite=overwrite)
+    dataclasses.replace(one, directory=own, resume=resume, overwrite=overwrite).run(callbacks)
     return own
+
+
+def begin_all(whole: Experiment, names: Iterable[str]) -> None:
+    """Write the config of several runs in folders of those names; none of an earlier one is left.
+
+    Where `overwrite` is set, that is: or the next `resume` would take it for one of these.
+    """
+    if whole.overwrite and not whole.resume:
+        whole.directory.clear_runs(names)
+    whole.directory.start(whole.config)

@@ -11,7 +11,7 @@ from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.load import divide
 from molequi.errors import UserError
 from molequi.experiments.base import Experiment
-from molequi.experiments.molecular import MolecularExperiment, run_once
+from molequi.experiments.molecular import MolecularExperiment, begin_all, run_once
 from molequi.runtime.plain import read_json
 from molequi.training.config import Config
 from molequi.training.processes import is_first_process
@@ -38,9 +38,9 @@ class RepeatedExperiment(Experiment):
         """Run one after the other; those that are there in full are not run again."""
         if not is_first_process():
             raise UserError("training.folds and training.repeats run in one process, one by one")
-        self.directory.start(self.config)
-        results = []
-        for name, config in single_runs(self.config).items():
+        runs, results = single_runs(self.config), []
+        begin_all(self, runs)
+        for name, config in runs.items():
             dataset = divide(config.data, self.dataset)
             one = MolecularExperiment(self.directory, self.resume, self.overwrite, config, dataset)
             own = run_once(one, self.directory.path / name, callbacks)

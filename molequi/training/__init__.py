@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from molequi.training.ensembles import join_members
     from molequi.training.figures import draw_errors
-    from molequi.training.fit import fit_frames
+    from molequi.training.fit import fit_frames, refuse_other_data
     from molequi.training.on_fingerprints import fingerprint_errors
 
-__all__ = ["draw_errors", "fingerprint_errors", "fit_frames", "join_members"]
+__all__ = [
+    "draw_errors",
+    "fingerprint_errors",
+    "fit_frames",
+    "join_members",
+    "refuse_other_data",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -22,6 +28,10 @@ def __getattr__(name: str) -> object:
         from molequi.training.fit import fit_frames
 
         return fit_frames
+    if name == "refuse_other_data":
+        from molequi.training.fit import refuse_other_data
+
+        return refuse_other_data
     if name == "join_members":
         from molequi.training.ensembles import join_members
 

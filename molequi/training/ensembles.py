@@ -44,6 +44,7 @@ def join_members(
     frames = choose_labels(frames, splits, config.data.targets)
     with started(config, splits, directory, messages):
         config, frames = with_total_charge(config, frames)
+        directory.result.unlink(missing_ok=True)  # of the members as they were
         save_model(joined([load_model(path) for path in members], config.name), directory.model)
         logger.info("%d members are one model now: %s", len(members), directory.model)
         finish(config, frames, splits, directory, beside, plots=plots)

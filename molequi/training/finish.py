@@ -44,13 +44,19 @@ def started(
     splits: Mapping[str, Tensor],
     directory: RunDirectory,
     messages: Sequence[str],
+    *,
+    goes_on: bool = False,
 ) -> Iterator[None]:
-    """Keep the run directory and its log open for a while, in the first process."""
+    """Keep the run directory and its log open for a while, in the first process.
+
+    goes_on: whether a run is there that this one continues, with its config and its split.
+    """
     if not is_first_process():
         yield
         return
-    directory.start(config)
-    directory.write_split(rows_of(splits))
+    if not goes_on:
+        directory.start(config)
+        directory.write_split(rows_of(splits))
     with RunLog(directory.log) as log:
         for message in messages:
             log.note(message)

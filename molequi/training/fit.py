@@ -74,10 +74,14 @@ def fit_frames(
     resume = resume and not directory.has_just_begun()
     labels = label_digest(frames)
     state = _resumable_state(splits, labels, directory) if resume else None
-    with started(config, splits, directory, messages):
+    asked = config
+    with started(config, splits, directory, messages, goes_on=state is not None):
         config, frames = with_total_charge(config, frames)
         start = start_model(config, frames.subset(splits["train"]))
-        if state is None or not _is_over(config.training, state, len(splits["train"])):
+        is_over = state is not None and _is_over(config.training, state, len(splits["train"]))
+        if state is not None and is_first_process():
+            directory.go_on(asked, is_over=is_over)
+        if not is_over:
             data = _make_data(config.training, frames, splits, start.model.cutoff)
             recorder = RunRecorder(
                 directory, config.training, labels, csv_size=state["csv_size"] if state else 0
@@ -176,6 +180,15 @@ def choose_kernels(
 
 def _n_edges(data: MolecularDataModule, rows: Tensor) -> int:
     return int(data.batches[rows].graph.edge_index.shape[1])
+
+
+def refuse_other_data(
+    config: Config, frames: Frames, splits: Mapping[str, Tensor], directory: RunDirectory
+) -> None:
+    """Raise UserError where a run that has ended was one on other data, as far as it can tell."""
+    if directory.state.is_file():
+        labels = label_digest(choose_labels(frames, splits, config.data.targets))
+        _resumable_state(splits, labels, directory)
 
 
 def _resumable_state(

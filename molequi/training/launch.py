@@ -39,7 +39,12 @@ def launch(
 
     Raises what the loop raises, also where it ran in a spawned process.
     """
-    with _quiet_lightning(), torch.random.fork_rng(), _signals_passed_on(settings):
+    with (
+        _quiet_lightning(),
+        torch.random.fork_rng(),
+        _ctrl_c_as_such(),
+        _signals_passed_on(settings),
+    ):
         trainer = _make_trainer(settings, output, callbacks)
         _start_at_epoch(trainer, module)
         try:
@@ -124,6 +129,17 @@ def _signals_passed_on(settings: TrainingSettings) -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _ctrl_c_as_such() -> Iterator[None]:
+    """Let Ctrl-C end a run as itself: Lightning makes an exit of it, with another code."""
+    try:
+        yield
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        raise KeyboardInterrupt from None
 
 
 def _raise_own(error: torch.multiprocessing.ProcessRaisedException) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from molequi.runtime.gate import reading
 from molequi.runtime.locks import locked, refuse_locked
 from molequi.settings import (
     Settings,
+    SettingsT,
     dump_settings,
     first_difference,
     read_settings,
@@ -114,10 +115,30 @@ class RunDirectory:
         for path in files:
             path.unlink(missing_ok=True)
 
+    def clear_runs(self, names: Iterable[str]) -> None:
+        """Remove what runs left in folders of those names, so that none is taken for a new one.
+
+        Raises UserError where another run is writing there.
+        """
+        for one in (RunDirectory(self.path / name) for name in names):
+            if one.path.is_dir():
+                with locked(one.path):
+                    one.clear()
+
     def start(self, config: Settings) -> None:
         """Make the folder and write the config, every setting of it."""
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.config, dump_settings(config))
+
+    def go_on(self, config: Settings, *, is_over: bool) -> None:
+        """Take the changed settings of a resumed run; unless it is over, it is complete no more."""
+        if not is_over:
+            self.result.unlink(missing_ok=True)
+        self.start(config)
+
+    def has_ended(self, config: Settings) -> bool:
+        """Tell whether a run of exactly this config is complete here."""
+        return self.result.is_file() and self._saved_as(type(config)) == config
 
     def read_settings(self, overrides: Sequence[str] = ()) -> dict[str, Any]:
         """Return what `start` wrote, in this version or an older one, as plain data.
@@ -157,11 +178,13 @@ class RunDirectory:
                 f"{self.path} holds no run to resume (config.yaml is missing); start without "
                 "--resume"
             )
-        saved = validate(type(config), self.read_settings(), str(self.config))
-        difference = first_difference(saved, config)
+        difference = first_difference(self._saved_as(type(config)), config)
         if difference is not None:
             raise UserError(
                 f"--resume: {difference.key} was {difference.old!r} and is now "
                 f"{difference.new!r}; resume with the same settings, or start a new run with "
                 "--overwrite or another --output"
             )
+
+    def _saved_as(self, kind: type[SettingsT]) -> SettingsT:
+        return validate(kind, self.read_settings(), str(self.config))

@@ -22,6 +22,7 @@ from molequi.prediction.predict import predict
 from molequi.training.config import make_config
 from molequi.training.ensembles import joined
 from molequi.training.judged import misjudged_lines
+from molequi.training.metrics_file import read_metrics
 from molequi.training.repeats import member_runs
 
 
@@ -158,6 +159,42 @@ def test_killed_run_goes_on_and_ends_in_the_same_weights(config, run, tmp_path, 
     one, two = (load_model(folder / "model.safetensors").state_dict() for folder in (run, output))
     for name, weight in one.items():
         assert torch.equal(weight, two[name]), name
+
+
+@pytest.fixture
+def small(tmp_path, toy_frames, toy_config, toy_splits):
+    """A config of an ensemble whose members take no time, by its settings of training."""
+    path = tmp_path / "small.npz"
+    save_npz(toy_frames(12), path, splits=toy_splits(6, 6, 0))
+    data = {"path": str(path), "targets": ["energy"], "split": {"kind": "stored"}}
+    own = {"epochs": 1, "weights": {}}
+    return lambda **training: toy_config(ensemble=2, data=data, training={**own, **training})
+
+
+def epochs_of(run) -> list[int]:
+    """Return the epochs of each member."""
+    return [len(read_metrics(run / f"member_{k}" / "metrics.csv")) for k in (1, 2)]
+
+
+def test_members_go_on_where_more_is_asked_for_or_other_data_come(small, tmp_path, toy_frames):
+    run = fit(small(), tmp_path / "run")
+    fit(small(epochs=2), run, resume=True)
+    assert epochs_of(run) == [2, 2]
+    path = tmp_path / "small.npz"
+    stored = json.loads((run / "split.json").read_text()).items()
+    splits = {name: torch.tensor(rows, dtype=torch.int64) for name, rows in stored}
+    save_npz(toy_frames(12, seed=1), path, splits=splits)
+    with pytest.raises(UserError, match="are not those that the run began with"):
+        fit(small(epochs=2), run, resume=True)
+
+
+def test_an_interrupted_overwrite_takes_no_member_of_before(small, tmp_path):
+    run = fit(small(), tmp_path / "run")
+    with pytest.raises(RunInterruptedError):
+        fit(small(learning_rate=0.02), run, overwrite=True, callbacks=[KilledIn(1, epoch=0)])
+    seen = KilledIn(99, 0)
+    fit(small(learning_rate=0.02), run, resume=True, callbacks=[seen])
+    assert seen.begun == 2
 
 
 def test_member_of_another_element_set_is_refused(run, tmp_path):

@@ -214,17 +214,26 @@ def test_more_epochs_go_on_from_a_finished_run(tmp_path, toy_frames, toy_config,
     whole = fit_frames(
         toy_config(training={"epochs": 4, **plateau}), frames, splits, tmp_path / "whole"
     )
-    fit_frames(toy_config(training={"epochs": 2, **plateau}), frames, splits, tmp_path / "more")
-    assert_same_run(
-        whole,
-        fit_frames(
-            toy_config(training={"epochs": 4, **plateau}),
-            frames,
-            splits,
-            tmp_path / "more",
-            resume=True,
-        ),
-    )
+    more = toy_config(training={"epochs": 4, **plateau}), frames, splits, tmp_path / "more"
+    fit_frames(toy_config(training={"epochs": 2, **plateau}), *more[1:])
+    with pytest.raises(PowerFailureError):
+        fit_frames(*more, resume=True, callbacks=[FailAtOnce()])
+    assert not (more[-1] / "result.json").exists(), "it is complete no more"
+    assert_same_run(whole, fit_frames(*more, resume=True))
+
+
+def test_a_second_ctrl_c_is_one(tmp_path, toy_frames, toy_config, toy_splits):
+    """And not the exit that Lightning makes of it."""
+
+    class Pressed(Callback):
+        def on_train_batch_start(self, *_named):
+            raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    frames, splits = toy_frames(12), toy_splits(8, 4, 0)
+    with pytest.raises(KeyboardInterrupt):
+        fit_frames(toy_config(), frames, splits, tmp_path / "run", callbacks=[Pressed()])
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_other_labels_are_not_those_of_the_run(tmp_path, toy_frames, toy_config, toy_splits):
