@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from types import MethodType
 from typing import Any
 
 from molequi.runtime.files import TERMINATING
@@ -48,10 +49,10 @@ class SignalWatch:
         """Give the signals back."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        outer = getattr(self._handlers.get(self.number), "__self__", None)
+        before = self._handlers.get(self.number)
         self._handlers = {}
-        if isinstance(outer, SignalWatch) and not outer.number:
-            outer.number, outer._noted_at = self.number, self._noted_at
+        if isinstance(before, MethodType) and isinstance(outer := before.__self__, SignalWatch):
+            outer._hear(self)
 
     def __enter__(self) -> SignalWatch:
         self.start()
@@ -59,6 +60,10 @@ class SignalWatch:
 
     def __exit__(self, *_error: object) -> None:
         self.stop()
+
+    def _hear(self, inner: SignalWatch) -> None:
+        if not self.number:
+            self.number, self._noted_at = inner.number, inner._noted_at
 
     def _note(self, number: int, _frame: Any) -> None:
         if not self.number:
