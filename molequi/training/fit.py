@@ -74,23 +74,20 @@ def fit_frames(
     resume = resume and not directory.has_just_begun()
     labels = label_digest(frames)
     state = _resumable_state(splits, labels, directory) if resume else None
-    asked = config
-    with started(config, splits, directory, messages, goes_on=state is not None):
-        config, frames = with_total_charge(config, frames)
-        start = start_model(config, frames.subset(splits["train"]))
-        is_over = state is not None and _is_over(config.training, state, len(splits["train"]))
-        if state is not None and is_first_process():
-            directory.go_on(asked, is_over=is_over)
+    n_train, csv_size = len(splits["train"]), state["csv_size"] if state else 0
+    with started(config, splits, directory, messages, goes_on=resume):
+        whole, frames = with_total_charge(config, frames)
+        start = start_model(whole, frames.subset(splits["train"]))
+        is_over = state is not None and _is_over(config.training, state, n_train)
+        directory.go_on(config, is_over=is_over)
         if not is_over:
-            data = _make_data(config.training, frames, splits, start.model.cutoff)
-            recorder = RunRecorder(
-                directory, config.training, labels, csv_size=state["csv_size"] if state else 0
-            )
-            _run(config, start, data, state, recorder, callbacks)
+            data = _make_data(whole.training, frames, splits, start.model.cutoff)
+            recorder = RunRecorder(directory, whole.training, labels, csv_size=csv_size)
+            _run(whole, start, data, state, recorder, callbacks)
         if is_first_process():
             ended = read_state(directory.state, older=OLDER_STATES).get("stop_reason")
             logger.info("training ended: %s", ended)
-            finish(config, frames, splits, directory, beside, plots=plots)
+            finish(whole, frames, splits, directory, beside, plots=plots)
     return output
 
 

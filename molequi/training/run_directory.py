@@ -131,7 +131,12 @@ class RunDirectory:
         write_text(self.config, dump_settings(config))
 
     def go_on(self, config: Settings, *, is_over: bool) -> None:
-        """Take the changed settings of a resumed run; unless it is over, it is complete no more."""
+        """Write the settings of a run, changed where it was resumed; complete it is if it is over.
+
+        In the first process.
+        """
+        if not is_first_process():
+            return
         if not is_over:
             self.result.unlink(missing_ok=True)
         self.start(config)
