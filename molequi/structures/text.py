@@ -5,10 +5,14 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO
+
+from molequi.structures.formats import open_binary
 
 _CHUNK = 1 << 20
 _LONGEST_LINE = 1 << 26
+_LARGEST = 1 << 28
 _MOST_DIGITS = 15  # of a number of atoms
 # 1.178D-01 (Fortran) and 8.00100*^-3 (Mathematica), whole words only.
 _EXPONENT = re.compile(
@@ -38,6 +42,14 @@ def text_lines(handle: IO[bytes]) -> Iterator[str]:
             raise OSError(f"a line of more than {_LONGEST_LINE >> 20} MB is no text")
     if pending:
         yield decode(pending.removesuffix(b"\r"))
+
+
+def text_of(path: Path, most: int = _LARGEST) -> str:
+    """Return the text of a file up to so many bytes, and nothing of a very large one."""
+    if path.stat().st_size > _LARGEST:
+        return ""
+    with open_binary(path) as handle:
+        return decode(handle.read(most))
 
 
 def decode(data: bytes) -> str:

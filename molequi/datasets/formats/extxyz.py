@@ -14,6 +14,7 @@ from molequi.datasets.base import DatasetSpec, FileReport, Request
 from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.formats.database_units import stated_units
 from molequi.datasets.formats.inspection import inspect_frames, inspect_in_full
+from molequi.datasets.formats.label_checks import readings
 from molequi.datasets.formats.labels import find_labels
 from molequi.datasets.formats.unit_checks import suspicious_units
 from molequi.datasets.in_memory import Frames
@@ -63,7 +64,8 @@ def read_frames(
         properties={row.name: row for row in rows},
         source=[f"{name}:{index}" for index in range(len(structures))],
     )
-    warnings = (*report.warnings, *suspicious_units(frames, units_given=units))
+    doubts = suspicious_units(frames, units_given=units)
+    warnings = (*readings(structures), *report.warnings, *doubts)
     report = dataclasses.replace(
         report, rows=(*report.rows, *_charge_row(report, frames)), warnings=warnings
     )

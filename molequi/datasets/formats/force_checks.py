@@ -4,6 +4,7 @@ Between neighbouring frames of a path the energy changes by the work done agains
 E' - E = -(F + F')/2 · (x' - x), the trapezoidal rule, up to the third order of the step.
 In frames of any order a bond to hydrogen that is longer than others pulls it back, as hard as such
 bonds are stiff. Atoms that were held fixed have no force where the others' do not add up to zero.
+Forces on a molecule alone do not turn it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ _STIFF, _DOUBTED, _BELIEVED = 33.0, (10.0, 120.0), (15.0, 75.0)
 _UNITS = ("eV/Å", "Ha/bohr", "kcal/mol/Å", "kJ/mol/Å", "Ha/Å")
 # Of the largest force in a structure so much must be left in the sum of all.
 _LEFT = 0.1
+# A largest force (eV/Å) beyond noise; a torque as a part of what the forces could exert at their
+# distances; and the share of molecules that may have one.
+_FELT, _TURNING, _FEW_TURNED = 0.1, 0.1, 0.1
 
 
 def suspicious_forces(frames: Frames, unit: str = "eV/Å") -> list[str]:
@@ -79,6 +83,37 @@ def held_atoms(frames: Frames) -> list[str]:
         f"forces: {n_atoms} atoms in {n_frames} frames have exactly zero force, and the others' "
         "do not add up to zero, as if these had been held fixed; write NaN in their place, or a "
         "constraint (move_mask in extended XYZ), so that they do not count"
+    ]
+
+
+def other_axes(frames: Frames) -> list[str]:
+    """Return a line where forces turn whole molecules, as those of other axes than the positions'.
+
+    An energy that does not change when a molecule turns has no torque, sum over atoms of r x F.
+    """
+    if "forces" not in frames.targets:
+        return []
+    forces, positions = frames.targets["forces"].numpy(), frames.positions.numpy()
+    n_turned = n_open = 0
+    for index, (start, end) in enumerate(pairwise(frames.offsets[: _MOST + 1].tolist())):
+        push, place = forces[start:end], positions[start:end]
+        sizes = np.linalg.norm(push, axis=1)
+        largest = float(sizes.max(initial=0.0))
+        if bool(frames.pbc[index].any()) or not _FELT < largest < np.inf:
+            continue  # NaN too
+        if float(np.linalg.norm(push.sum(axis=0))) > _LEFT * largest:
+            continue
+        with np.errstate(over="ignore", invalid="ignore"):  # far beyond any molecule
+            place = place - place.mean(axis=0)
+            arms = float(np.linalg.norm(place, axis=1) @ sizes)
+            torque = float(np.linalg.norm(np.cross(place, push).sum(axis=0)))
+        n_open, n_turned = n_open + 1, n_turned + (torque > _TURNING * arms)
+    if n_turned <= _FEW_TURNED * n_open:
+        return []
+    return [
+        f"forces: those of {n_turned} of {n_open} molecules would turn the molecule as a whole, as "
+        "if they had other axes than the positions, such as those of another orientation in the "
+        "output of a program; take both in the same one"
     ]
 
 

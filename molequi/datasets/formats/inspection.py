@@ -12,6 +12,7 @@ import ase
 from molequi.datasets.contacts import refuse_coincident
 from molequi.datasets.conversion import frames_from_atoms
 from molequi.datasets.formats.database_units import stated_units
+from molequi.datasets.formats.label_checks import readings
 from molequi.datasets.formats.labels import VIRIALS, find_labels
 from molequi.datasets.formats.unit_checks import suspicious_units
 from molequi.datasets.formats.values import present_keys
@@ -39,7 +40,8 @@ def inspect_in_full(path: str | Path) -> LabelReport:
     units = stated_units(path, list(PROPERTIES.values()))
     report = report_everything(structures, str(path), units=units)
     found = {label.name for label in report.rows}
-    doubts = _doubts(structures, [row for row in PROPERTIES.values() if row.name in found], units)
+    doubts = readings(structures)
+    doubts += _doubts(structures, [row for row in PROPERTIES.values() if row.name in found], units)
     if damaged:
         doubts = [f"{len(damaged)} structures cannot be read; the first: {damaged[0]}", *doubts]
     return dataclasses.replace(report, warnings=tuple(dict.fromkeys((*report.warnings, *doubts))))

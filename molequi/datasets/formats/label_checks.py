@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from molequi.runtime.wording import counted
 from molequi.structures.csv_files import is_missing
 
 _FEW = 3  # numbers that a message can show
+_MOST_NOTES = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +30,13 @@ class Source:
     where: str
     key: str
     values: dict[int, np.ndarray]
+
+
+def readings(structures: Sequence[ase.Atoms]) -> list[str]:
+    """Say what was done in reading structures, and to how many."""
+    notes = Counter(str(atoms.info["reading"]) for atoms in structures if "reading" in atoms.info)
+    lines = [f"{counted(n, 'structure')}: {note}" for note, n in notes.most_common(_MOST_NOTES)]
+    return [*lines, "..."] if len(notes) > _MOST_NOTES else lines
 
 
 def ambiguities(row: Property, chosen: Source, others: Sequence[Source]) -> list[str]:

@@ -65,7 +65,7 @@ def find_labels(
         if not sources:
             raise UserError(missing_label(row, keys.get(row.name), structures, present, where))
         chosen, *others = sources
-        warnings += ambiguities(row, chosen, others)
+        warnings += ambiguities(row, chosen, others) + _free_energies(structures, row, chosen)
         refuse_impossible(row, chosen.values, where)
         factor = _factor(row, chosen, units)
         values = {index: value * factor for index, value in chosen.values.items()}
@@ -109,6 +109,15 @@ def _doubts(
         is_virial=own != row.unit,
     )
     return doubts + _other_virials(structures, row, chosen, factor, present)
+
+
+def _free_energies(structures: Sequence[ase.Atoms], row: Property, chosen: Source) -> list[str]:
+    """Warn of free energies, as of electrons that are smeared, beside another energy."""
+    if row.name != "energy" or chosen.key.lower() == "free_energy":
+        return []
+    free = _source(structures, row, "calculator", "free_energy")
+    lines = ambiguities(row, chosen, [free])
+    return [f"{line}; forces are gradients of the free energy" for line in lines]
 
 
 def _described(row: Property, chosen: Source, units: Mapping[str, str], values: Tensor) -> Label:

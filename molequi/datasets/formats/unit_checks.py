@@ -10,7 +10,7 @@ import torch
 from ase import units
 
 from molequi.datasets.contacts import name_of
-from molequi.datasets.formats.force_checks import held_atoms, suspicious_forces
+from molequi.datasets.formats.force_checks import held_atoms, other_axes, suspicious_forces
 from molequi.datasets.formats.units import conversion_factor
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
@@ -64,7 +64,7 @@ def suspicious_units(frames: Frames, *, units_given: Mapping[str, str] | None = 
         told = suspicious_forces(frames, forces_in)
         if "forces" in sample.targets and not told:
             told = _forces(sample, forces_in)
-        warnings += [*told, *held_atoms(frames)]
+        warnings += [*told, *held_atoms(frames), *other_axes(frames)]
     return warnings
 
 

@@ -15,7 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
 from molequi.datasets.formats.extxyz import read_frames
-from molequi.datasets.formats.inspection import inspect_frames
+from molequi.datasets.formats.inspection import inspect_frames, inspect_in_full
 from molequi.datasets.report import report_lines
 from molequi.errors import UserError
 from molequi.properties import declare
@@ -201,6 +201,35 @@ def test_two_candidates_are_told_apart(tmp_path: Path, labelled) -> None:
         tmp_path / "a.extxyz", targets=["energy"], keys={"energy": "energy"}
     ).frames
     assert frames.targets["energy"][0] < -4000
+
+
+def test_free_energies_beside_others_are_named(tmp_path: Path, labelled) -> None:
+    structures = labelled()
+    for atoms in structures:
+        results = {**atoms.calc.results, "free_energy": atoms.calc.results["energy"] - 0.1}
+        atoms.calc = SinglePointCalculator(atoms, **results)
+    ase.io.write(tmp_path / "a.traj", structures)
+    (line,) = read_frames(tmp_path / "a.traj", targets=["energy"]).report.warnings
+    assert "to take that one set data.keys.energy=free_energy; forces are gradients of" in line
+    chosen = {"energy": "free_energy"}
+    loaded = read_frames(tmp_path / "a.traj", targets=["energy"], keys=chosen)
+    assert loaded.report.warnings == ()
+    assert loaded.frames.targets["energy"][0] == structures[0].calc.results["free_energy"]
+
+
+def test_what_was_done_in_reading_is_said(tmp_path: Path, labelled) -> None:
+    rows = "$coord angs\n 0 0 0.12 o\n 0 0.76 -0.47 h\n 0 -0.76 -0.47 h\n$end\n"
+    (tmp_path / "coord").write_text(rows)
+    assert inspect_in_full(tmp_path / "coord").warnings == (
+        "1 structure: coordinates in Å, as $coord angs says",
+    )
+    structures = labelled()
+    for atoms in structures[:3]:
+        atoms.info["reading"] = "a note"
+    ase.io.write(tmp_path / "a.xyz", structures)
+    assert read_frames(tmp_path / "a.xyz", targets=["energy"]).report.warnings == (
+        "3 structures: a note",
+    )
 
 
 def test_gaps_are_missing_not_zero(tmp_path: Path, labelled) -> None:

@@ -11,7 +11,7 @@ from ase import units
 from ase.build import molecule
 from ase.calculators.emt import EMT
 
-from molequi.datasets.formats.force_checks import held_atoms, suspicious_forces
+from molequi.datasets.formats.force_checks import held_atoms, other_axes, suspicious_forces
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.making import make_frames
 from molequi.properties import PROPERTIES
@@ -141,3 +141,13 @@ def test_atoms_that_were_held_are_told_from_those_at_rest() -> None:
     assert "4 atoms in 4 frames have exactly zero force" in line
     held[2::3] = -held[1::3]  # a force on the one balances that on the other
     assert held_atoms(dataclasses.replace(frames, targets={"forces": held})) == []
+
+
+def test_forces_of_other_axes_than_the_positions_are_named() -> None:
+    frames = path(0.02)
+    assert other_axes(frames) == []
+    turned = frames.targets["forces"].roll(1, dims=1)  # x to y to z: a rotation
+    frames = dataclasses.replace(frames, targets={**frames.targets, "forces": turned})
+    (line,) = other_axes(frames)
+    assert "those of 12 of 12 molecules would turn the molecule as a whole" in line
+    assert other_axes(dataclasses.replace(frames, pbc=torch.ones_like(frames.pbc))) == []

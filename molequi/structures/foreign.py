@@ -1,0 +1,155 @@
+"""Files of other programs, which ASE reads, and what it leaves out of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from pathlib import Path
+from typing import NamedTuple
+
+import ase
+import ase.io
+
+from molequi.errors import UserError
+from molequi.runtime.gate import reading, warnings_logged
+from molequi.structures.cif import crystal_faults
+from molequi.structures.electrons import SOURCE_KEYS
+from molequi.structures.formats import unknown_format
+from molequi.structures.gaussian_outputs import mend_gaussian
+from molequi.structures.orca_outputs import orca_outputs
+from molequi.structures.outputs import counted_charge, drop_unconverged, states_more
+from molequi.structures.programs import (
+    note_electrons,
+    note_printed,
+    stated_geometry,
+    states_electrons,
+)
+from molequi.structures.text import text_of
+from molequi.structures.typed import typed_elements
+from molequi.structures.unread import unread_program
+
+_LOG = logging.getLogger(__name__)
+_NWCHEM = {".nw": "nwchem-in"}  # which ASE tells by .nwi
+_WHOLE = 0.999  # of an occupancy
+
+
+def without_sources(atoms: ase.Atoms) -> ase.Atoms:
+    """Forget where another reading found charge and spin."""
+    for key in SOURCE_KEYS:
+        atoms.info.pop(key, None)
+    return atoms
+
+
+class _Foreign(NamedTuple):
+    """What a file holds: kind by ASE's name; text where more stands in it than ASE reads.
+
+    faults: what is wrong with each structure of a CIF, and what is to be noted of it.
+    """
+
+    kind: str
+    frames: list[ase.Atoms | str]
+    text: str
+    faults: Sequence[tuple[str | None, ...]] = ()
+
+
+def any_format(path: Path) -> Iterator[ase.Atoms | str]:
+    """Yield the structures of a file that ASE knows, or an output of ORCA, with charge and spin.
+
+    Raises UserError for a file that cannot be read, with the program that it is of.
+    """
+    found = _foreign(path)
+    if not any(isinstance(item, str) or len(item) for item in found.frames):
+        raise UserError(_nothing(path, found.kind))
+    for item, (fault, note) in zip(
+        found.frames, found.faults or repeat((None, None)), strict=False
+    ):
+        if isinstance(item, str):
+            yield item
+            continue
+        with reading(path, "structures"):
+            if note:
+                item.info["reading"] = note
+            problem = fault or _completed_by(item, path, found)
+        yield problem or item
+
+
+def _nothing(path: Path, kind: str) -> str:
+    """Say what a file is in which there is no atom."""
+    unread = unread_program(path)
+    if unread is None and kind.endswith(("-out", "-xml")):
+        return f"{path} holds no structures: it ends before a first step is complete"
+    return f"{path} {unread or 'holds no structures'}"
+
+
+def _foreign(path: Path) -> _Foreign:
+    """Read a file. Raises UserError where that is not possible."""
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty")
+    try:
+        kind = _NWCHEM.get(path.suffix.lower()) or ase.io.formats.filetype(str(path))
+        text = text_of(path) if states_electrons(kind) or states_more(kind) else ""
+        if kind == "orca-output":
+            return _Foreign(kind, orca_outputs(text), text)
+        return _read_by_ase(path, kind, text)
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0].replace("_", "-")
+        raise UserError(
+            f"{path} is read by a package that is not there: pip install {package}"
+        ) from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except Exception as error:  # ASE's readers raise whatever a file makes them stumble over
+        raise UserError(f"{path} {unread_program(path) or _unreadable(path, error)}") from error
+
+
+def _read_by_ase(path: Path, kind: str, text: str) -> _Foreign:
+    with warnings_logged(path, _LOG):
+        faults = crystal_faults(path) if kind == "cif" else []
+        # ASE reads NAME@INDEX; an index of all keeps an @ of the name itself.
+        name = f"{path}@:" if "@" in path.name else path
+        frames = list(ase.io.read(name, index=":", format=kind))
+    return _Foreign(kind, _completed_frames(frames, text, kind), text, faults)
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    """Word what ASE stumbled over."""
+    if isinstance(error, ase.io.formats.UnknownFileTypeError):
+        return unknown_format(path, str(error))
+    if "Could not determine chemical symbols" in str(error):
+        return "names no elements; write the line of their symbols above their counts"
+    what = " ".join(str(error).split())[:160]
+    return f"cannot be read ({type(error).__name__}: {what})"
+
+
+def _completed_frames(frames: list[ase.Atoms], text: str, kind: str) -> list[ase.Atoms | str]:
+    """Take and give labels as the whole text tells."""
+    drop_unconverged(frames, text, kind)
+    charge = counted_charge(text, kind)
+    for atoms in frames:
+        without_sources(atoms)
+        note_printed(atoms, text, kind)
+        if charge is not None:
+            note_electrons(atoms, (charge, None), "the electrons that the program counts")
+    return list(mend_gaussian(frames, text) if kind == "gaussian-out" else frames)
+
+
+def _completed_by(atoms: ase.Atoms, path: Path, found: _Foreign) -> str | None:
+    """Add what ASE leaves out of a structure, or return what is wrong."""
+    return (
+        typed_elements(path, found.kind, atoms)
+        or stated_geometry(atoms, found.text, found.kind)
+        or _disorder(atoms)
+    )
+
+
+def _disorder(atoms: ase.Atoms) -> str | None:
+    """Say which site of a crystal is not fully occupied by one element."""
+    for site, shares in (atoms.info.get("occupancy") or {}).items():
+        if len(shares) > 1 or min(shares.values()) < _WHOLE:
+            written = ", ".join(f"{symbol} {share:g}" for symbol, share in shares.items())
+            return (
+                f"site {site} is occupied by {written}: a disordered crystal is no single "
+                "structure; choose one location of each atom and set its occupancy to 1"
+            )
+    return None

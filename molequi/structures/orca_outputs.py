@@ -1,0 +1,109 @@
+"""Outputs of ORCA: every geometry with its energy, forces, dipole, charge and multiplicity."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import ase
+import numpy as np
+from ase import units
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from molequi.errors import UserError
+from molequi.structures.outputs import DIPOLE_OF_AN_ION, UNCONVERGED, add_note
+from molequi.structures.programs import note_electrons
+from molequi.structures.symbols import read_symbol
+
+_NUMBER = r"[-+]?\d+\.\d+(?:[eE][-+]?\d+)?"
+_GEOMETRY = re.compile(r"CARTESIAN COORDINATES \(ANGSTROEM\)\s*\n-+\n")
+_ATOM = re.compile(rf"\s*(\S+)\s+({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s*")
+_ENERGY = re.compile(rf"FINAL SINGLE POINT ENERGY\s*(?:\([^)]*\))?\s*({_NUMBER})")
+_GRADIENT = re.compile(r"CARTESIAN GRADIENT[^\n]*\n[-\s]*\n")
+_COMPONENTS = re.compile(rf"\s*\d+\s+\S+\s*:\s*({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s*")
+_DIPOLE = re.compile(rf"Total Dipole Moment\s*:\s*({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})")
+_CENTER_OF_MASS = "moment calculation is the CENTER OF MASS"
+_CHARGE = re.compile(r"Total Charge\s+Charge\s+\.+\s+([+-]?\d+)")
+_MULTIPLICITY = re.compile(r"Multiplicity\s+Mult\s+\.+\s+(\d+)")
+_UNCONVERGED = re.compile(
+    r"(?i)FINAL SINGLE POINT ENERGY\s*\([^)]*not (?:fully )?converged|SCF NOT CONVERGED AFTER"
+)
+_FINISHED = "ORCA TERMINATED NORMALLY"
+
+
+def orca_outputs(text: str) -> list[ase.Atoms | str]:
+    """Return the geometries that have an energy, in the order of the file.
+
+    Energy in eV, forces in eV/Å and the dipole in e·Å are in the calculator: that of an ion refers
+    to the centre of mass, and is left out where ORCA does not say that its own does. A step whose
+    wave function did not converge has no labels. What is no atom comes as its error text.
+    Raises UserError where no geometry has an energy.
+    """
+    frames = list(_frames(text))
+    if not frames:
+        raise UserError("the output of ORCA ends before it has an energy: the job did not finish")
+    if _FINISHED not in text and isinstance(frames[-1], ase.Atoms):
+        add_note(frames[-1], "the job of ORCA did not finish; this is the last step with an energy")
+    return frames
+
+
+def _frames(text: str) -> Iterator[ase.Atoms | str]:
+    """Yield the steps with an energy; a charge that a step leaves out is that of the one before."""
+    starts = [found.start() for found in _GEOMETRY.finditer(text)]
+    stated: dict[re.Pattern[str], str] = {}
+    for start, end in zip(starts, [*starts[1:], len(text)], strict=True):
+        step = text[start:end]
+        for pattern in (_CHARGE, _MULTIPLICITY):
+            for found in pattern.finditer(step):
+                stated[pattern] = found[1]
+        if _ENERGY.search(step):
+            try:
+                yield _labelled(step, (stated.get(_CHARGE), stated.get(_MULTIPLICITY)))
+            except UserError as error:
+                yield str(error)
+
+
+def _labelled(step: str, stated: tuple[str | None, str | None]) -> ase.Atoms:
+    """Return one geometry with what was computed for it."""
+    atoms = _geometry(step)
+    note_electrons(atoms, stated, "the program's file")
+    if _UNCONVERGED.search(step):
+        atoms.info["reading"] = UNCONVERGED
+        return atoms
+    results: dict[str, object] = {"energy": float(_ENERGY.findall(step)[-1]) * units.Hartree}
+    forces = _forces(step, len(atoms))
+    if forces is not None:
+        results["forces"] = forces
+    dipoles = _DIPOLE.findall(step)
+    if dipoles and (_CENTER_OF_MASS in step or int(stated[0] or 0) == 0):
+        results["dipole"] = np.array(dipoles[-1], dtype=float) * units.Bohr
+    elif dipoles:
+        add_note(atoms, DIPOLE_OF_AN_ION)
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
+
+
+def _geometry(step: str) -> ase.Atoms:
+    """Return the atoms of a step. Raises UserError for ghost atoms and the like."""
+    start = _GEOMETRY.match(step)
+    rows: list[re.Match[str]] = []
+    for line in step[start.end() if start else 0 :].splitlines():
+        found = _ATOM.fullmatch(line)
+        if found is None:
+            break
+        rows.append(found)
+    elements = [read_symbol(row[1]) for row in rows]
+    positions = np.array([row.groups()[1:] for row in rows], dtype=float).reshape(-1, 3)
+    return ase.Atoms([element.number for element in elements], positions)
+
+
+def _forces(step: str, n_atoms: int) -> np.ndarray | None:
+    """Return the forces, eV/Å: minus the first gradient of the step, which is whole."""
+    start = _GRADIENT.search(step)
+    if start is None:
+        return None
+    rows = [_COMPONENTS.fullmatch(line) for line in step[start.end() :].splitlines()[:n_atoms]]
+    if len(rows) != n_atoms or None in rows:
+        return None
+    gradient = np.array([row.groups() for row in rows if row], dtype=float)
+    return -gradient * units.Hartree / units.Bohr

@@ -1,0 +1,108 @@
+"""Outputs of VASP and Quantum ESPRESSO: electrons that are counted, steps that did not converge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ase
+import pytest
+
+from molequi.errors import UserError
+from molequi.structures.outputs import counted_charge, drop_unconverged
+from molequi.structures.readers import read_structures
+
+HEAD = """ POTCAR:    PAW_PBE O 08Apr2002
+ POTCAR:    PAW_PBE H 15Jun2001
+ POTCAR:    PAW_PBE O 08Apr2002
+   POMASS =   16.000; ZVAL   =    6.000    mass and valenz
+ POTCAR:    PAW_PBE H 15Jun2001
+   POMASS =    1.000; ZVAL   =    1.000    mass and valenz
+   ions per type =               1   1
+   k-points           NKPTS =      1   k-points in BZ     NKDIM =      1   number of bands NBANDS= 8
+ k-points in reciprocal lattice and weights: Gamma
+   0.00000000  0.00000000  0.00000000       1.000
+   ISPIN  =      1    spin polarized calculation?
+   NELECT =       8.0000    total number of electrons
+  Ionic Valenz
+   ZVAL   =   6.00  1.00
+------------------------------- Iteration      1(   1)  ----------------------------
+"""
+STEP = """---------------- aborting loop {reached} -----------------
+      direct lattice vectors                 reciprocal lattice vectors
+     8.000000000  0.000000000  0.000000000     0.125000000  0.000000000  0.000000000
+     0.000000000  8.000000000  0.000000000     0.000000000  0.125000000  0.000000000
+     0.000000000  0.000000000  8.000000000     0.000000000  0.000000000  0.125000000
+ POSITION                                       TOTAL-FORCE (eV/Angst)
+ ---------------------------------------------------------------------
+      0.00000      0.00000      0.00000         0.000000      0.000000     -0.500000
+      0.00000      0.00000      0.97000         0.000000      0.000000      0.500000
+ ---------------------------------------------------------------------
+  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)
+  ---------------------------------------------------
+  free  energy   TOTEN  =       {energy:.8f} eV
+
+  energy  without entropy=      -10.30000000  energy(sigma->0) =      {energy:.8f}
+
+"""
+REACHED, MISSED = "because EDIFF is reached", "EDIFF was not reached (unconverged)"
+TYPES = (
+    '<i name="NELECT">      8.00000000</i><i type="int" name="NELM">     2</i>'
+    '<i name="EDIFF">      0.00010000</i>'
+    "<set><rc><c>   1</c><c>O </c><c>     16.00</c><c>      6.00</c><c>PAW_PBE O</c></rc>"
+    "<rc><c>   1</c><c>H </c><c>      1.00</c><c>      1.00</c><c>PAW_PBE H</c></rc></set>"
+)
+ESPRESSO = """     number of electrons       =         8.00 (up:   4.00, down:   4.00)
+     atomic species   valence    mass     pseudopotential
+        O              6.00    15.99900     O ( 1.00)
+        H1             1.00     1.00800     H ( 1.00)
+
+         1           O   tau(   1) = (   0.0000000   0.0000000   0.0000000  )
+         2           H1  tau(   2) = (   0.0000000   0.0000000   0.1212500  )
+"""
+
+
+def test_the_charge_is_what_the_electrons_tell(tmp_path: Path) -> None:
+    (tmp_path / "OUTCAR").write_text(HEAD + STEP.format(reached=REACHED, energy=-10.5))
+    ((_, ion),) = read_structures(tmp_path / "OUTCAR")
+    assert isinstance(ion, ase.Atoms)
+    assert (ion.info["charge"], ion.info["spin_multiplicity"]) == (-1, 1)
+    assert ion.info["charge_source"] == "the electrons that the program counts"
+    assert counted_charge(TYPES, "vasp-xml") == -1
+    assert counted_charge(ESPRESSO, "espresso-out") == -1
+    assert counted_charge(ESPRESSO.replace("8.00 (", "7.50 ("), "espresso-out") == -0.5
+    assert counted_charge(HEAD.replace("NELECT", "OTHER"), "vasp-out") is None
+
+
+def test_an_unconverged_step_has_no_labels(tmp_path: Path) -> None:
+    steps = [(REACHED, -10.5), (MISSED, -9.5), (REACHED, -10.6)]
+    text = "".join(STEP.format(reached=reached, energy=energy) for reached, energy in steps)
+    (tmp_path / "OUTCAR").write_text(HEAD + text)
+    first, second, third = [item for _, item in read_structures(tmp_path / "OUTCAR")]
+    assert isinstance(second, ase.Atoms)
+    assert second.calc is None
+    assert "did not converge" in second.info["reading"]
+    assert [atoms.calc.results["energy"] for atoms in (first, third)] == [-10.5, -10.6]
+
+
+@pytest.mark.parametrize(("before", "is_kept"), [(-10.3, False), (-10.50001, True)])
+def test_all_electronic_steps_of_a_vasprun(before: float, is_kept: bool) -> None:
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    inner = "".join(
+        f'<scstep><energy><i name="e_fr_energy">{energy}</i></energy></scstep>'
+        for energy in (before, -10.5)
+    )
+    text = f'{TYPES}<calculation>{inner}<energy><i name="e_fr_energy">-10.4</i></energy>'
+    atoms = ase.Atoms("OH")
+    atoms.calc = SinglePointCalculator(atoms, energy=-10.4)
+    drop_unconverged([atoms], f"{text}</calculation>", "vasp-xml")
+    assert (atoms.calc is not None) is is_kept
+
+
+def test_an_output_without_a_complete_step(tmp_path: Path) -> None:
+    (tmp_path / "OUTCAR").write_text(HEAD + STEP[:200])
+    with pytest.raises(UserError, match="it ends before a first step is complete"):
+        list(read_structures(tmp_path / "OUTCAR"))
+    (tmp_path / "CONTCAR").write_text("")
+    with pytest.raises(UserError, match="CONTCAR is empty"):
+        list(read_structures(tmp_path / "CONTCAR"))

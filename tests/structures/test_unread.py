@@ -1,0 +1,42 @@
+"""Files of programs that are not read are named, with what to give in their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from molequi.errors import UserError
+from molequi.structures.readers import read_structures
+
+FILES = {
+    "a.out": ("                  Welcome to Q-Chem\n", "an output of Q-Chem"),
+    "b.in": ("$molecule\n-1 1\nO 0 0 0\nH 0 0 1\n$end\n", "an input of Q-Chem"),
+    "c.log": ("   Psi4: An Open-Source Ab Initio Electronic Structure Package\n", "of Psi4"),
+    "d.dat": ("   Psi4: An Open-Source Ab Initio Electronic Structure Package\n", "of Psi4"),
+    "e.out": (" CP2K| version string:              CP2K version 9.1\n", "an output of CP2K"),
+    "f.inp": ("&FORCE_EVAL\n  METHOD QS\n&END\n", "an input of CP2K"),
+    "g.out": ("   * xtb version 6.6.1 (8d0f1dd)\n", "an output of xtb"),
+    "h.json": ('{"schema_name": "qcschema_output"}', "a record of QCSchema"),
+    "i.engrad": ("#\n# The current gradient in Eh/bohr\n#\n 0.0\n", "a gradient of ORCA"),
+}
+
+
+@pytest.mark.parametrize("name", list(FILES))
+@pytest.mark.filterwarnings("ignore:FHI-aims")
+def test_the_program_is_named(tmp_path: Path, name: str) -> None:
+    text, what = FILES[name]
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=f"{what}, which is not read; (give|write)"):
+        list(read_structures(tmp_path / name))
+
+
+@pytest.mark.parametrize(("part", "what"), [("frc", "forces"), ("vel", "velocities")])
+def test_forces_and_velocities_are_no_positions(tmp_path: Path, part: str, what: str) -> None:
+    rows = " O  0.001  0.0  0.019\n H  0.0  0.01  -0.009\n"
+    text = f"       2\n i =        0, time =        0.000, E =       -17.2\n{rows}"
+    (tmp_path / f"water-{part}-1.xyz").write_text(text)
+    with pytest.raises(UserError, match=f"holds {what} of CP2K and no positions"):
+        list(read_structures(tmp_path / f"water-{part}-1.xyz"))
+    (tmp_path / "water-pos-1.xyz").write_text(text.replace("0.019", "1.019"))
+    assert len(list(read_structures(tmp_path / "water-pos-1.xyz"))) == 1
