@@ -13,6 +13,7 @@ from molequi.experiments.base import Experiment
 from molequi.hamiltonian.config import DynamicsConfig
 from molequi.hamiltonian.data import DynamicsData
 from molequi.hamiltonian.setup import build
+from molequi.training.processes import is_first_process
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,8 @@ class DynamicsExperiment(Experiment):
     def _run(self, callbacks: Sequence[Any]) -> Path:
         if callbacks:
             raise UserError("callbacks are Lightning's, which does not train dynamics; give none")
+        if not is_first_process():
+            raise UserError("dynamics are trained in one process; start one")
         return hamiltonian.fit_dynamics(
             self.config, self.data, self.directory.path, resume=self.resume
         )

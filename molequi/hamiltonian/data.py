@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ from molequi.hamiltonian.molecule import (
 )
 from molequi.hamiltonian.potential import MolecularPotential
 from molequi.hamiltonian.springs import Drawn, Springs, make_segments
+from molequi.models.freeze import FrozenModel
 
 # States of a trajectory that is followed: 100 steps.
 _N_ROLLOUT_TIMES = 101
@@ -39,6 +41,23 @@ class DynamicsData(NamedTuple):
     truth: PotentialModel | None
     scales: Tensor
     molecule: Frames | None = None
+
+
+def digest_of(data: DynamicsData) -> str:
+    """Return what tells these data from others that the same settings name: files may change.
+
+    Of a molecule under a teacher that is where it begins and the teacher: trajectories differ by
+    rounding between machines.
+    """
+    digest = hashlib.sha256()
+    told = [] if data.molecule is None else [data.molecule.atomic_numbers, data.molecule.positions]
+    if data.truth is None:
+        told += [part.states for part in (data.train, data.valid, data.test)]
+    elif isinstance(data.truth, MolecularPotential) and isinstance(data.truth.model, FrozenModel):
+        digest.update(data.truth.model.digest().encode())
+    for tensor in told:
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:24]
 
 
 def make_data(config: DynamicsConfig) -> DynamicsData:

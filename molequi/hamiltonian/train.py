@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from molequi.errors import RunInterruptedError
+from molequi.errors import RunInterruptedError, UserError
 from molequi.hamiltonian.config import DynamicsConfig
-from molequi.hamiltonian.data import DynamicsData
+from molequi.hamiltonian.data import DynamicsData, digest_of
 from molequi.hamiltonian.evaluation import Rollout, measure
 from molequi.hamiltonian.loop import DynamicsRun
 from molequi.hamiltonian.potential import MolecularPotential
@@ -44,17 +44,13 @@ def fit_dynamics(
     """
     directory = RunDirectory(output)
     model = build(config, data)
-    run = DynamicsRun(config, data, model)
+    run, of_data = DynamicsRun(config, data, model), digest_of(data)
     csv_size = 0
-    if resume and directory.state.is_file():
-        state = read_state(directory.state, version=STATE_FORMAT)
-        with reading(directory.state, "state of this run", "start again with --overwrite"):
-            refuse_unlike(state, {**run.state_dict(), "csv_size": 0})
-            run.load_state_dict(state)
-        csv_size = state["csv_size"]
-    directory.start(config)
+    if resume and not directory.has_just_begun():
+        csv_size = _go_on(run, of_data, directory)
+    directory.go_on(config, is_over=run.is_done())
     with RunLog(directory.log):
-        _run(run, directory, MetricsFile(directory.metrics, csv_size))
+        _run(run, of_data, directory, MetricsFile(directory.metrics, csv_size))
         model.load_state_dict(run.best)
         _write_model(config, model.cpu(), run, directory)
         result, rollout = measure(model, data)
@@ -64,12 +60,26 @@ def fit_dynamics(
     return directory.path
 
 
-def _run(run: DynamicsRun, directory: RunDirectory, metrics: MetricsFile) -> None:
+def _go_on(run: DynamicsRun, of_data: str, directory: RunDirectory) -> int:
+    """Let a run stand where its last.ckpt does; return how many bytes of metrics.csv count."""
+    state = read_state(directory.state, version=STATE_FORMAT)
+    with reading(directory.state, "state of this run", "start again with --overwrite"):
+        refuse_unlike(state, {**run.state_dict(), "csv_size": 0})
+        run.load_state_dict(state)
+    if state.get("data", of_data) != of_data:  # older runs do not know
+        raise UserError(
+            "the trajectory, or the teacher, is not the one that the run began with; give it the "
+            "data of then, or start again with --overwrite"
+        )
+    return int(state["csv_size"])
+
+
+def _run(run: DynamicsRun, of_data: str, directory: RunDirectory, metrics: MetricsFile) -> None:
     """Train until the run is over or a signal asks to stop; every epoch is saved."""
     with SignalWatch() as watch:
         while not run.is_done():
             metrics.append(run.epoch())
-            state = {**run.state_dict(), "csv_size": metrics.size}
+            state = {**run.state_dict(), "csv_size": metrics.size, "data": of_data}
             write_state(state, directory.state, version=STATE_FORMAT)
             if watch.number:
                 raise RunInterruptedError(

@@ -64,6 +64,10 @@ class Journal:
         self.answers[name] = answer
         self._lines.append({"molecule": name, **answer})
 
+    def refuse_late(self, output: Path, *, may_replace: bool) -> None:
+        """Raise UserError as `LineJournal.refuse_late`."""
+        self._lines.refuse_late(output, may_replace=may_replace)
+
     def __enter__(self) -> Journal:
         return self
 

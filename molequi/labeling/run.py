@@ -9,6 +9,7 @@ itself appears by rename when all is done. Names and units are those of the prop
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -24,11 +25,11 @@ from molequi.labeling.inputs import constitution_of, gather, read_excluded
 from molequi.labeling.journal import Journal, name_of
 from molequi.labeling.levels import Level, Molecule, choose_properties, parse_level, require_package
 from molequi.labeling.output import labelled
-from molequi.labeling.workers import Worker, answers
+from molequi.labeling.workers import Worker, answers, has_died
 from molequi.runtime.files import check_output
 from molequi.runtime.gate import reading
-from molequi.runtime.journal import is_unfinished, journal_path
-from molequi.runtime.locks import refuse_locked
+from molequi.runtime.journal import journal_path, may_replace
+from molequi.runtime.locks import locked, refuse_locked
 from molequi.runtime.signals import SignalWatch
 from molequi.structures.structure import Structure
 from molequi.structures.writers import check_writable, write_results
@@ -102,7 +103,7 @@ def label(
     parsed = parse_level(level)
     chosen = choose_properties(parsed, properties)
     require_package(parsed)
-    target = _check_target(output, run)
+    place = _check_target(output, run)
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
     paths = [os.fspath(item) for item in inputs]
     structures = gather(
@@ -110,12 +111,20 @@ def label(
         as_is=run.as_is,
     )  # fmt: skip
     excluded = None if exclude is None else read_excluded(os.fspath(exclude))
-    return _label(_sift(structures, excluded), parsed, chosen, target, run)
+    return _label(_sift(structures, excluded), parsed, chosen, place, run)
+
+
+class _Place(NamedTuple):
+    """Where labels go, and whether something may be there."""
+
+    target: Path
+    may_replace: bool
 
 
 def _label(
-    sifted: _Sifted, level: Level, properties: Sequence[str], target: Path, run: RunSettings
+    sifted: _Sifted, level: Level, properties: Sequence[str], place: _Place, run: RunSettings
 ) -> Labelled:
+    target = place.target
     molecules = {name_of(molecule): molecule for molecule in map(_molecule, sifted.wanted)}
     elements = sorted({int(z) for molecule in molecules.values() for z in molecule.numbers})
 
@@ -126,6 +135,8 @@ def _label(
     try:
         identity = {"level": str(level), "properties": list(properties), "program": first.program}
         with Journal(journal_path(target), identity) as journal:
+            # Reading the inputs took its time, in which another run may have begun and ended.
+            journal.refuse_late(target, may_replace=place.may_replace)
             _compute(journal, molecules, first, start, run)
             # Under the lock: a second run that finds all answers there would write, and end, too.
             return _finish(target, journal, sifted, level)
@@ -133,7 +144,7 @@ def _label(
         first.close()
 
 
-def _check_target(output: str | os.PathLike[str], run: RunSettings) -> Path:
+def _check_target(output: str | os.PathLike[str], run: RunSettings) -> _Place:
     """Refuse what is in the way; with `overwrite` the old journal goes."""
     target = check_writable(output, overwrite=True)
     if not {".xyz", ".extxyz"} & set(target.suffixes):
@@ -143,14 +154,16 @@ def _check_target(output: str | os.PathLike[str], run: RunSettings) -> Path:
     journal = journal_path(target)
     refuse_locked(journal)
     if run.overwrite and not run.resume:
-        journal.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError), locked(journal):
+            journal.unlink()
     elif not run.resume:
         check_output(
             journal,
             remedy="it is the journal of an unfinished run: give --resume to go on with it, or "
             "--overwrite",
         )
-    return check_writable(target, overwrite=run.overwrite or is_unfinished(target))
+    again = may_replace(target, overwrite=run.overwrite)
+    return _Place(check_writable(target, overwrite=again), again)
 
 
 class _Sifted(NamedTuple):
@@ -212,15 +225,14 @@ def _compute(
     make: Callable[[], Worker],
     run: RunSettings,
 ) -> None:
-    """Answer what the journal has no answer for yet.
+    """Answer what the journal has no answer for yet; a process that died gave none.
 
     Raises RunInterruptedError, with all answers so far in the journal.
     """
-    todo = {name: molecule for name, molecule in molecules.items() if name not in journal.answers}
+    known = {name: one for name, one in journal.answers.items() if not has_died(one)}
+    todo = {name: molecule for name, molecule in molecules.items() if name not in known}
     names, total = list(todo), len(molecules)
-    n_failed = sum(
-        "error" in journal.answers[name] for name in molecules if name in journal.answers
-    )
+    n_failed = sum("error" in known[name] for name in molecules if name in known)
     n_processes = max(1, min(run.n_processes or _usable_cores(), len(todo)))
     report = run.progress or (lambda *_: None)
     report(total - len(todo), total, n_failed)

@@ -32,6 +32,16 @@ _KEEP_MEMORY = {
     "MALLOC_TOP_PAD_": str(2**26),
 }
 
+_DIED = "the computing process died"
+
+
+def has_died(answer: Answer) -> bool:
+    """Tell whether an answer is none, for its process was killed: another try may give one.
+
+    What stops a run, or a machine, kills its processes too, and they may be gone before it.
+    """
+    return str(answer.get("error", "")).startswith(_DIED)
+
 
 class Worker:
     """One process. program: what computes, with its version.
@@ -63,7 +73,7 @@ class Worker:
         }
         answer = self._exchange(question)
         if answer is None:
-            answer = {"error": f"the computing process died: {self._end()}"}
+            answer = {"error": f"{_DIED}: {self._end()}"}
             if not self._stopped:
                 self._start()
         return answer

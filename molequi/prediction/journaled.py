@@ -48,11 +48,13 @@ def written(
     output: Path,
     settings: Mapping[str, Any],
     command: str = "predict",
+    *,
+    overwrite: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Yield the record of every structure; with the last one the output appears.
 
     compute: a batch to its predictions. settings: what else the answers depend on. command: of
-    `molequi`, which the journal is of.
+    `molequi`, which the journal is of. overwrite: whether an output may be there.
     Nothing is written where every structure failed. Raises RunInterruptedError where a signal came,
     with all answers so far in the journal.
     """
@@ -60,6 +62,7 @@ def written(
     n_done = n_good = 0
     path = journal_path(output)
     with LineJournal(path, identity, f"molequi {command}", discard=True) as journal:
+        journal.refuse_late(output, may_replace=overwrite)
         known = Known(journal)
         with SignalWatch() as watch:
             for batch in batches:

@@ -15,7 +15,7 @@ from molequi.models.zoo import frozen_model
 from molequi.prediction.batches import batches_of, pass_over, predict_batch
 from molequi.prediction.journaled import Prediction, written
 from molequi.prediction.shared import Task, written_together
-from molequi.runtime.journal import is_unfinished
+from molequi.runtime.journal import may_replace
 from molequi.runtime.ranks import ALONE, Rank
 from molequi.structures.inputs import Input, read_inputs
 from molequi.structures.structure import Structure
@@ -47,7 +47,7 @@ def predict(
     `optical_rotation.rotation_notes`. Raises UserError where nothing can be computed at all.
     """
     if output is not None:
-        check_writable(output, overwrite=overwrite or is_unfinished(Path(output)))
+        check_writable(output, overwrite=may_replace(Path(output), overwrite=overwrite))
     structures = read_inputs(inputs, smiles=smiles, charge=charge, conformers=conformers, seed=seed)
     return list(
         iter_records(
@@ -83,7 +83,8 @@ def iter_records(
     the number of structures that have passed.
     """
     if output is not None:
-        check_writable(output, overwrite=overwrite or is_unfinished(Path(output)))
+        overwrite = may_replace(Path(output), overwrite=overwrite)
+        check_writable(output, overwrite=overwrite)
     frozen = frozen_model(model)
     batches = batches_of(structures, batch_size)
     compute = functools.partial(predict_batch, model=frozen, unsafe=unsafe)
@@ -96,7 +97,7 @@ def iter_records(
     if rank.of > 1:
         task = Task(compute, functools.partial(pass_over, model=frozen, unsafe=unsafe))
         return written_together(batches, task, frozen, Path(output), settings, rank, progress)
-    return written(batches, compute, frozen, Path(output), settings)
+    return written(batches, compute, frozen, Path(output), settings, overwrite=overwrite)
 
 
 def iter_predictions(

@@ -113,7 +113,7 @@ def _joined(
         if any("error" not in _record_of(entry) for entry in entries()):
             write_pieces(output, lambda: (entry["piece"] for entry in entries()))
         yield from (restored(_record_of(entry)) for entry in entries())
-    remove_journals(output)
+        remove_journals(output)  # under their locks: a second run would meet them half gone
 
 
 def _record_of(entry: Entry) -> dict[str, Any]:

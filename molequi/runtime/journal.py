@@ -7,12 +7,12 @@ import json
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from molequi.errors import UserError
-from molequi.runtime.files import refuse_nameless
+from molequi.runtime.files import check_output, refuse_nameless
 from molequi.runtime.locks import lock
 from molequi.runtime.plain import parse_json
 
@@ -93,6 +93,7 @@ class LineJournal:
     path: of the journal. identity: what all its answers share, its first line. command: whose
     journal it is, in words for people. discard: begin anew where the journal is that of a run with
     another identity, rather than refuse it.
+    is_new: whether it begins now.
     A journal that another run is writing is refused, and a file that is no journal is left as it
     is: UserError. A last line that a killed process left unfinished is cut off. Use as a context
     manager.
@@ -107,7 +108,8 @@ class LineJournal:
         except UserError:
             self.close()
             raise
-        if not os.fstat(self._file.fileno()).st_size:
+        self.is_new = not os.fstat(self._file.fileno()).st_size
+        if self.is_new:
             self.append(identity)
 
     def append(self, entry: Entry) -> None:
@@ -131,13 +133,28 @@ class LineJournal:
                 end = len(file.readline())
         self._file.truncate(end)
 
+    def refuse_late(self, output: Path, *, may_replace: bool) -> None:
+        """Raise UserError where an output has come up since it was looked for.
+
+        Then another run, which ended before this journal began, has written it. may_replace: what
+        the function of this name said at that time.
+        """
+        if self.is_new and not may_replace:
+            try:
+                check_output(output)
+            except UserError:
+                self.path.unlink()  # or the output would be taken for that of an unfinished run
+                raise
+
     def close(self) -> None:
-        """Have everything on the disk and let others write."""
-        if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+        """Have everything on the disk and let others write, also where the disk is full."""
+        try:
+            if not self._file.closed:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        finally:
+            self._reader.close()
             self._file.close()
-        self._reader.close()
 
     def __enter__(self) -> LineJournal:
         return self
@@ -194,6 +211,25 @@ class LineJournal:
             f"{self.path} is no journal of {self._command} ({why}); remove it or give another "
             "output"
         )
+
+
+@contextmanager
+def kept(
+    output: Path | None, identity: Entry, command: str, *, may_replace: bool
+) -> Iterator[LineJournal | None]:
+    """Yield the journal of an output, None without one, in which no other run writes now.
+
+    It goes when the block ends well, which is to write the output: under its lock, or a second run
+    would meet it half gone. identity: of the answers; those of another one are forgotten. command:
+    of `molequi`. Raises UserError as `LineJournal` and `refuse_late`.
+    """
+    if output is None:
+        yield None
+        return
+    with LineJournal(journal_path(output), identity, f"molequi {command}", discard=True) as journal:
+        journal.refuse_late(output, may_replace=may_replace)
+        yield journal
+        remove_journals(output)
 
 
 def _sum_of(text: str) -> str:

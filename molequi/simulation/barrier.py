@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 from pathlib import Path
@@ -14,8 +15,8 @@ from ase.io.extxyz import write_xyz
 
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
-from molequi.runtime.folders import folder_by_rename
-from molequi.runtime.journal import journal_path, may_replace
+from molequi.runtime.folders import check_folder, folder_by_rename
+from molequi.runtime.journal import may_replace
 from molequi.runtime.plain import json_text
 from molequi.simulation.bare_frames import bare_frame
 from molequi.simulation.calculator import Calculator
@@ -47,27 +48,28 @@ def run_path(
     imaginary_cm1, is_first_order, positions; None where the path has no top), converged, fmax,
     steps, matched, labels.
     """
-    band, calculator = find_path(
-        a, b, model, settings, output=output, overwrite=overwrite, progress=progress
-    )
-    profile = _profile(band)
-    top = int(np.argmax(profile.energies))
-    has_top = 0 < top < len(band.images) - 1
-    saddle = refine_saddle(band.images[top], calculator) if has_top else None
-    result = {
-        **calculator.labels(band.images[0]),
-        **_energies(profile, band, saddle),
-        "images": _listed(band, profile),
-        "saddle": None if saddle is None else _described(saddle),
-        "converged": band.converged,
-        "fmax": band.fmax,
-        "steps": band.steps,
-        "matched": band.matched,
-        "output": None if output is None else str(output),
-    }
-    if output is not None:
-        _write(Path(output), band, profile, saddle, result, overwrite=overwrite)
-        journal_path(Path(output)).unlink(missing_ok=True)
+    place = None if output is None else Path(output)
+    if place is not None:
+        overwrite = may_replace(place, overwrite=overwrite)
+        check_folder(place, overwrite=overwrite)
+    with contextlib.ExitStack() as held:
+        band, calculator = find_path(
+            a, b, model, settings, held=held, output=place, overwrite=overwrite, progress=progress
+        )
+        profile = _profile(band)
+        top = int(np.argmax(profile.energies))
+        has_top = 0 < top < len(band.images) - 1
+        saddle = refine_saddle(band.images[top], calculator) if has_top else None
+        result = {
+            **calculator.labels(band.images[0]),
+            **_energies(profile, band, saddle),
+            "images": _listed(band, profile),
+            "saddle": None if saddle is None else _described(saddle),
+            **{name: getattr(band, name) for name in ("converged", "fmax", "steps", "matched")},
+            "output": None if output is None else str(output),
+        }
+        if place is not None:
+            _write(place, band, profile, saddle, result, overwrite=overwrite)
     return result
 
 
@@ -122,8 +124,7 @@ def _write(
     overwrite: bool,
 ) -> None:
     """Write path.xyz, path.csv, path.png, result.json and, with a top, saddle.xyz, mode.xyz."""
-    again = may_replace(output, overwrite=overwrite)
-    with folder_by_rename(output, overwrite=again) as folder:
+    with folder_by_rename(output, overwrite=overwrite) as folder:
         with (folder / "path.xyz").open("w", encoding="utf-8") as file:
             for number, image in enumerate(band.images):
                 write_xyz(file, _frame(image, {"image": number}))

@@ -79,6 +79,7 @@ class Motion:
         return {
             **{name: v[0] if len(self.structures) == 1 else v for name, v in each.items()},
             "model": self.own.model.metadata.name,
+            "weights": self.own.model.digest(),
             "dtype": str(self.own.model.dtype),
             **settings,
         }

@@ -21,8 +21,7 @@ from ase.mep import NEB
 from molequi.errors import UserError
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
-from molequi.runtime.folders import check_folder
-from molequi.runtime.journal import LineJournal, journal_path, may_replace
+from molequi.runtime.journal import kept
 from molequi.simulation.band import Progress, settle
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.constraints import lift_constraints
@@ -83,19 +82,18 @@ class Band(NamedTuple):
 def find_path(
     a: Input, b: Input,
     model: str | os.PathLike[str] | MolecularModel | FrozenModel | Calculator = "organic",
-    settings: PathSettings | None = None, *, output: str | os.PathLike[str] | None = None,
-    overwrite: bool = False, progress: Progress | None = None,
+    settings: PathSettings | None = None, *, held: contextlib.ExitStack,
+    output: Path | None = None, overwrite: bool = False, progress: Progress | None = None,
 ) -> tuple[Band, Calculator]:  # fmt: skip
     """Find the path of least energy between two structures of the same atoms.
 
-    A model given by name or path runs in float64. Until the band is done it stands in
+    A model given by name or path runs in float64. Until the output is written the band stands in
     `OUTPUT.journal`, with which the same call goes on after an interruption (RunInterruptedError).
+    held: what the journal is locked until the end of. overwrite: whether the output may be there.
     progress: called with what is done, the step, and the force left, eV/Å. Raises UserError where
     A and B are not of the same atoms in the same order, or end in the same structure.
     """
     settings = settings or PathSettings()
-    if output is not None:
-        check_folder(output, overwrite=may_replace(Path(output), overwrite=overwrite))
     calculator = as_calculator(model, dtype=torch.float64)
     first, last = first_atoms(a), first_atoms(b)
     matched = _put_in_order(first, last, match_atoms=settings.match_atoms)
@@ -110,14 +108,8 @@ def find_path(
             "A and B are the same structure, atom by atom, once relaxed; there is no way to go"
         )
     images = _spanned(ends[0], ends[1], settings.images)
-    with contextlib.ExitStack() as stack:
-        journal = None
-        if output is not None:
-            journal = LineJournal(
-                journal_path(Path(output)), identity, "molequi path", discard=True
-            )
-            stack.enter_context(journal)
-        rest = settle(images, settings.fmax, settings.steps, journal, progress)
+    journal = held.enter_context(kept(output, identity, "path", may_replace=overwrite))
+    rest = settle(images, settings.fmax, settings.steps, journal, progress)
     return Band(images, rest.left < settings.fmax, rest.left, rest.steps, matched), calculator
 
 

@@ -21,7 +21,7 @@ from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.prediction.journaled import Prediction, written
 from molequi.prediction.records import labelled_atoms, make_record, max_force
-from molequi.runtime.journal import is_unfinished
+from molequi.runtime.journal import may_replace
 from molequi.simulation.calculator import CHANGEABLE, Calculator
 from molequi.simulation.descents import OPTIMIZERS, Descent, descend
 from molequi.simulation.forces import admitted
@@ -75,7 +75,8 @@ def relax(  # noqa: PLR0913 (what, how, and where to)
     """
     _check(fmax, steps, optimizer)
     if output is not None:
-        check_writable(output, overwrite=overwrite or is_unfinished(Path(output)))
+        overwrite = may_replace(Path(output), overwrite=overwrite)
+        check_writable(output, overwrite=overwrite)
     if isinstance(model, Calculator) and charge is None:
         charge = model.charge  # which the spins follow
     structures = read_inputs(inputs, smiles=smiles, charge=charge, seed=seed)
@@ -83,7 +84,8 @@ def relax(  # noqa: PLR0913 (what, how, and where to)
     sharp = {"fmax": min(fmax, _SHARP), "minimum": True} if minimum else {}
     how: dict[str, Any] = {"fmax": fmax, "steps": steps, "optimizer": optimizer, **sharp}
     records: list[dict[str, Any]] = []
-    for record in _each(_batches(structures, batch_size), calculator, how, output):
+    batches = _batches(structures, batch_size)
+    for record in _each(batches, calculator, how, output, overwrite=overwrite):
         records.append(record)
         if progress is not None:
             progress(len(records), sum("error" in one for one in records))
@@ -101,13 +103,18 @@ def _each(
     calculator: Calculator,
     how: dict[str, Any],
     output: str | os.PathLike[str] | None,
+    *,
+    overwrite: bool,
 ) -> Iterator[dict[str, Any]]:
     """Yield the record of each structure; with the last one the output appears."""
     compute = functools.partial(_relax_batch, calculator=calculator, how=how)
     if output is None:
         return (item.record for batch in batches for item in compute(batch))
     told = {name: calculator.parameters[name] for name in CHANGEABLE}
-    return written(batches, compute, calculator.model, Path(output), {**how, **told}, "relax")
+    settings = {**how, **told}
+    return written(
+        batches, compute, calculator.model, Path(output), settings, "relax", overwrite=overwrite
+    )
 
 
 def _relax_batch(

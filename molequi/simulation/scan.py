@@ -17,7 +17,7 @@ from ase.io.extxyz import write_xyz
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.folders import check_folder, folder_by_rename
-from molequi.runtime.journal import journal_path, may_replace
+from molequi.runtime.journal import kept, may_replace
 from molequi.runtime.plain import json_text
 from molequi.simulation.bare_frames import bare_frame
 from molequi.simulation.calculator import Calculator
@@ -31,7 +31,7 @@ from molequi.simulation.coordinates import (
 )
 from molequi.simulation.movers import as_calculator, first_computable
 from molequi.simulation.per_mole import NAMES, in_three_units
-from molequi.simulation.scan_points import ScanSettings, moving_atoms, scan_points
+from molequi.simulation.scan_points import ScanSettings, make_scan, moving_atoms
 from molequi.structures.inputs import Input
 
 _LOG = logging.getLogger(__name__)
@@ -51,8 +51,10 @@ def run_scan(
     (how many were found to lie lower from their other side), range_ev, _kj_mol, _kcal_mol (highest
     less lowest), labels.
     """
-    if output is not None:
-        check_folder(output, overwrite=may_replace(Path(output), overwrite=overwrite))
+    place = None if output is None else Path(output)
+    if place is not None:
+        overwrite = may_replace(place, overwrite=overwrite)
+        check_folder(place, overwrite=overwrite)
     calculator = as_calculator(model)
     atoms = first_computable(structure, calculator)
     lift_constraints(atoms, "a scan is")
@@ -60,22 +62,19 @@ def run_scan(
     coordinate = _coordinate_of(settings, atoms)
     labels = calculator.labels(atoms)
     moving_atoms(atoms, coordinate, rigid=settings.rigid)
-    points, lowered = scan_points(atoms, coordinate, settings, output, progress)
-    energies = np.array([point["energy"] for point in points])
-    points = _with_relative_energies(points, energies)
-    result = {
-        **labels,
-        **coordinate.described(),
-        "rigid": settings.rigid,
-        "points": points,
-        "lowered": lowered,
-        **in_three_units("range", float(np.ptp(energies))),
-        "converged": all(point["converged"] for point in points),
-        "output": None if output is None else str(output),
-    }
-    if output is not None:
-        _write(Path(output), atoms, coordinate, result, overwrite=overwrite)
-        journal_path(Path(output)).unlink(missing_ok=True)
+    scan = make_scan(atoms, coordinate, settings, progress)
+    with kept(place, scan.identity(), "scan", may_replace=overwrite) as journal:
+        points, lowered = scan.run(journal)
+        result = {
+            **labels,
+            **coordinate.described(),
+            "rigid": settings.rigid,
+            **_told(points),
+            "lowered": lowered,
+            "output": None if output is None else str(output),
+        }
+        if place is not None:
+            _write(place, atoms, coordinate, result, overwrite=overwrite)
     return result
 
 
@@ -89,14 +88,18 @@ def _coordinate_of(settings: ScanSettings, atoms: Atoms) -> Coordinate:
     return coordinate
 
 
-def _with_relative_energies(
-    points: Sequence[Mapping[str, Any]], energies: np.ndarray
-) -> list[dict[str, Any]]:
+def _told(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the points with their relative energies, and what is said of all of them."""
+    energies = np.array([point["energy"] for point in points])
     above = (energies - energies.min()).tolist()
-    return [
-        {**point, **in_three_units("relative", energy)}
-        for point, energy in zip(points, above, strict=True)
-    ]
+    return {
+        "points": [
+            {**point, **in_three_units("relative", energy)}
+            for point, energy in zip(points, above, strict=True)
+        ],
+        **in_three_units("range", float(np.ptp(energies))),
+        "converged": all(point["converged"] for point in points),
+    }
 
 
 def _write(
@@ -105,8 +108,7 @@ def _write(
     """Write scan.xyz, scan.csv, scan.png and result.json."""
     name = f"{coordinate.kind} {coordinate.text} ({coordinate.unit})"
     columns = ("value", "energy", "relative_ev", "relative_kj_mol", "relative_kcal_mol")
-    again = may_replace(output, overwrite=overwrite)
-    with folder_by_rename(output, overwrite=again) as folder:
+    with folder_by_rename(output, overwrite=overwrite) as folder:
         with (folder / "scan.xyz").open("w", encoding="utf-8") as file:
             for point in result["points"]:
                 info = {coordinate.kind: point["value"], "converged": point["converged"]}

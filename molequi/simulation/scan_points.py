@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ from ase import Atoms
 
 from molequi.errors import RunInterruptedError, UserError
 from molequi.prediction.records import max_force
-from molequi.runtime.journal import LineJournal, journal_path
+from molequi.runtime.journal import LineJournal
 from molequi.runtime.plain import plain
 from molequi.runtime.signals import SignalWatch
 from molequi.simulation.coordinates import (
@@ -100,25 +98,16 @@ class ScanSettings:
         return Order(len(away), first, is_circle=is_circle, both_ways=both and not self.rigid)
 
 
-def scan_points(
+def make_scan(
     atoms: Atoms,
     coordinate: Coordinate,
     settings: ScanSettings,
-    output: str | os.PathLike[str] | None,
     progress: Callable[[int, int], None] | None,
-) -> tuple[list[dict[str, Any]], int]:
-    """Compute the points, trials of an interrupted run taken from its journal.
-
-    Returns them, and how many were found to lie lower from their other side.
-    """
+) -> Scan:
+    """Return a scan whose points are still to be computed."""
     now = value_of(atoms, coordinate)
     values = settings.values(now)
-    scan = _Scan(atoms, coordinate, values, settings, settings.order(values, now), progress)
-    if output is None:
-        return scan.run(None)
-    path = journal_path(Path(output))
-    with LineJournal(path, scan.identity(), "molequi scan", discard=True) as journal:
-        return scan.run(journal)
+    return Scan(atoms, coordinate, values, settings, settings.order(values, now), progress)
 
 
 def moving_atoms(atoms: Atoms, coordinate: Coordinate, *, rigid: bool) -> np.ndarray:
@@ -144,7 +133,7 @@ def moving_atoms(atoms: Atoms, coordinate: Coordinate, *, rigid: bool) -> np.nda
 
 
 @dataclasses.dataclass
-class _Scan:
+class Scan:
     """A scan under way. values: of every point, the last of a full turn among them.
 
     points: those that are there, by their numbers. lowered: those that a second way found lower.
@@ -160,7 +149,10 @@ class _Scan:
     lowered: set[int] = dataclasses.field(default_factory=set)
 
     def run(self, journal: LineJournal | None) -> tuple[list[dict[str, Any]], int]:
-        """Make every trial, or take it from the journal; return the points and how many sank."""
+        """Make every trial, or take it from the journal of an interrupted run.
+
+        Returns the points, and how many were found to lie lower from their other side.
+        """
         kept = [] if journal is None else [line.entry for line in journal.lines()]
         with SignalWatch() as watch:
             while (trial := self.order.following()) is not None:

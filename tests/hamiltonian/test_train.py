@@ -192,6 +192,23 @@ def test_resume_without_a_run_is_refused(tmp_path):
         load_dynamics(tmp_path)
 
 
+def test_resume_without_a_state_is_refused(tmp_path):
+    """A run that has ended would be trained again, from the beginning."""
+    run = fit(small(epochs=1), tmp_path / "run")
+    (run / "last.ckpt").unlink()
+    before = (run / "metrics.csv").read_bytes()
+    with pytest.raises(UserError, match=r"last\.ckpt is missing"):
+        fit(small(epochs=1), run, resume=True)
+    assert (run / "metrics.csv").read_bytes() == before
+
+
+def test_processes_of_a_launcher_do_not_train_into_one_place(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(UserError, match="trained in one process"):
+        fit(small(epochs=1), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_occupied_and_foreign_outputs_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file is a file; give the name of a folder"):

@@ -16,7 +16,7 @@ import molequi
 from molequi.errors import UserError
 from molequi.experiments import fit
 from molequi.hamiltonian.config import make_dynamics_config
-from molequi.hamiltonian.data import make_data
+from molequi.hamiltonian.data import digest_of, make_data
 from molequi.hamiltonian.saved import load_dynamics
 
 STEP = 0.25  # fs
@@ -75,6 +75,19 @@ def test_own_trajectory_is_taken_as_it_is(frames, tmp_path):
     np.testing.assert_allclose(data.train.states[0].numpy(), states[:5], atol=2e-8)
     np.testing.assert_allclose(data.rollouts.states[0].numpy(), states[61:86], atol=2e-8)
     assert float(data.train.times[1]) == pytest.approx(STEP * units.fs)
+
+
+def test_another_trajectory_is_not_that_of_the_run(frames, tmp_path):
+    path = tmp_path / "own.extxyz"
+    ase.io.write(path, frames)
+    data = make_data(config_of(path))
+    ase.io.write(path, frames[3:])
+    config = config_of(path)
+    assert digest_of(make_data(config)) != digest_of(data)
+    run = fit(config, tmp_path / "run")
+    ase.io.write(path, frames)
+    with pytest.raises(UserError, match="is not the one that the run began with"):
+        fit(config, run, resume=True)
 
 
 def test_atoms_without_forces_are_refused(frames, tmp_path):

@@ -5,6 +5,7 @@ The program itself is ours.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -20,6 +21,8 @@ from molequi.datasets.formats.extxyz import read_frames
 from molequi.datasets.load import load_dataset
 from molequi.datasets.settings import DataSettings
 from molequi.errors import RunInterruptedError, UserError
+from molequi.labeling.inputs import gather
+from molequi.labeling.journal import Journal
 from molequi.labeling.run import RunSettings, label
 from molequi.runtime.journal import journal_path
 from molequi.structures.writers import write_results
@@ -207,6 +210,39 @@ def test_no_other_run_takes_the_journal_while_the_output_is_written(
     label(some, "hf/6-31g", output, run=RunSettings(1))
     assert output.exists()
     assert not journal_path(output).exists()
+
+
+def test_an_output_of_another_run_is_not_replaced(program, some, tmp_path, monkeypatch):
+    """One that began and ended while this one read its inputs."""
+    output = tmp_path / "labels.xyz"
+
+    def gather_late(*arguments, **named):
+        monkeypatch.setattr("molequi.labeling.run.gather", gather)
+        label(some, "hf/6-31g", output, run=RunSettings(1))
+        return gather(*arguments, **named)
+
+    monkeypatch.setattr("molequi.labeling.run.gather", gather_late)
+    with pytest.raises(UserError, match=r"labels\.xyz exists already"):
+        label(some, "hf/6-31g", output, run=RunSettings(1))
+    assert program() == 3 + 1  # one fails
+    assert not journal_path(output).exists()
+
+
+def test_a_molecule_whose_process_was_killed_is_tried_again(program, many, tmp_path):
+    """As all are where a machine is shut down, some of them before the run that asks."""
+    output = tmp_path / "labels.xyz"
+
+    def stop(done: int, total: int, failed: int) -> None:
+        if done == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(RunInterruptedError):
+        label(many, "hf/6-31g", output, run=RunSettings(1, progress=stop))
+    identity = json.loads(journal_path(output).read_text().splitlines()[0])
+    with Journal(journal_path(output), {k: identity[k] for k in identity if k != "crc32"}) as kept:
+        kept.add(next(iter(kept.answers)), {"error": "the computing process died: signal 15"})
+    result = label(many, "hf/6-31g", output, run=RunSettings(1, resume=True))
+    assert (result.n_labelled, result.failures) == (12, ())
 
 
 def test_the_same_molecule_twice_is_computed_once(program, tmp_path):

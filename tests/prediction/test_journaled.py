@@ -107,3 +107,16 @@ def test_memory_does_not_grow(morse, tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[2] - peaks[1] < 80 * 3000  # bytes; a record with its structure has over 10,000
+
+
+def test_an_output_of_another_run_is_not_replaced(network, xyz, tmp_path):
+    """One that began and ended after this one had looked for it."""
+    output, model = tmp_path / "out.csv", network.freeze()
+    late = run(xyz, model, output)
+    list(run(tmp_path / xyz.name, model, output))
+    before = output.read_bytes()
+    with pytest.raises(UserError, match=r"out\.csv exists already"):
+        list(late)
+    assert output.read_bytes() == before
+    assert not journal_path(output).exists()
+    list(run(xyz, model, output, overwrite=True))

@@ -109,6 +109,19 @@ def test_one_process_goes_on_alone_where_two_were_interrupted(network, xyz, tmp_
     assert output.read_bytes() == (tmp_path / "again.csv").read_bytes()
 
 
+def test_no_other_run_takes_a_journal_that_is_removed(network, xyz, tmp_path, monkeypatch) -> None:
+    output, remove = tmp_path / "out.csv", shared.remove_journals
+
+    def remove_beside_another(path: Path) -> None:
+        with pytest.raises(UserError, match="another run is writing"):
+            list(run(xyz, network, output, Rank(1, 2)))
+        remove(path)
+
+    monkeypatch.setattr(shared, "remove_journals", remove_beside_another)
+    run_shared(xyz, network, output, 2)
+    assert not is_unfinished(output)
+
+
 def test_progress_counts_all_structures(network, xyz, tmp_path) -> None:
     counted: list[int] = []
     list(run(xyz, network, tmp_path / "out.csv", Rank(1, 2), progress=counted.append))

@@ -1,10 +1,12 @@
 """Journals: lines that survive a killed process, and what is refused."""
 
+import errno
+
 import pytest
 
 from molequi.errors import UserError
 from molequi.runtime import journal, locks
-from molequi.runtime.journal import LineJournal, journal_path
+from molequi.runtime.journal import LineJournal, is_unfinished, journal_path, kept
 
 IDENTITY = {"format": 1, "model": "a"}
 
@@ -129,3 +131,40 @@ def test_a_journal_that_loses_its_name_is_read_all_the_same(tmp_path):
 
 def test_a_journal_that_is_gone_is_not_locked(tmp_path):
     locks.refuse_locked(tmp_path / "gone.journal")
+
+
+def test_an_output_that_came_up_meanwhile_is_not_replaced(tmp_path):
+    output = tmp_path / "out.xyz"
+    output.write_text("of another run")
+    with pytest.raises(UserError, match=r"out\.xyz exists already"):
+        with kept(output, IDENTITY, "test", may_replace=False):
+            pass
+    assert not is_unfinished(output), "or the next one would replace it"
+    with kept(output, IDENTITY, "test", may_replace=True) as lines:
+        with pytest.raises(UserError, match="another run is writing"):
+            LineJournal(journal_path(output), IDENTITY, "a test")
+        assert lines.is_new
+    assert not is_unfinished(output)
+
+
+def test_what_is_kept_stays_where_the_output_was_not_written(tmp_path):
+    output = tmp_path / "out.xyz"
+    with pytest.raises(KeyboardInterrupt):
+        with kept(output, IDENTITY, "test", may_replace=False) as lines:
+            lines.append({"n": 1})
+            output.write_text("half an answer")
+            raise KeyboardInterrupt
+    with kept(output, IDENTITY, "test", may_replace=False) as lines:
+        assert (entries(lines), lines.is_new) == ([1], False)
+
+
+def test_a_full_disk_leaves_no_lock(tmp_path, monkeypatch):
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "x.journal"
+    lines = LineJournal(path, IDENTITY, "a test")
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr(journal.os, "fsync", full)
+        lines.close()
+    LineJournal(path, IDENTITY, "a test").close()

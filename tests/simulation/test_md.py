@@ -233,6 +233,8 @@ def test_restart_of_something_else_is_refused(morse, water, tmp_path):
     for other, said in ((heavy, "isotopes H2O, now it is D2O"), (held, r"structure \[\], now it")):
         with pytest.raises(UserError, match=f"was run with .*{said}"):
             run_md(other, morse(), MDSettings(steps=20), output=output, restart=True)
+    with pytest.raises(UserError, match="was run with weights morse 1"):
+        run_md(water, morse(cutoff=4.9), MDSettings(steps=20), output=output, restart=True)
     with pytest.raises(UserError, match="nothing to restart"):
         run_md(water, morse(), MDSettings(steps=20), output=tmp_path / "other.xyz", restart=True)
     with pytest.raises(UserError, match="needs --output"):

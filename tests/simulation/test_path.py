@@ -85,6 +85,20 @@ def test_an_interrupted_path_goes_on(organic, ends, tmp_path, phase, fmax):
         np.testing.assert_array_equal(ours["positions"], theirs["positions"])
 
 
+def test_no_two_paths_write_into_one_place(organic, ends, tmp_path, monkeypatch):
+    folder = tmp_path / "path"
+
+    def refine_beside_another(*_arguments):
+        with pytest.raises(UserError, match="another run is writing"):
+            run_path(*ends, organic, QUICK, output=folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("molequi.simulation.barrier.refine_saddle", refine_beside_another)
+    with pytest.raises(KeyboardInterrupt):
+        run_path(*ends, organic, QUICK, output=folder)
+    assert (tmp_path / "path.journal").exists()
+
+
 def test_a_saddle_is_found_from_off_the_path(organic):
     guess = Atoms("NHHH", [[0, 0, 0.1], [1.05, 0, 0], [-0.5, 0.87, 0.02], [-0.5, -0.87, 0]])
     saddle = refine_saddle(guess, organic)

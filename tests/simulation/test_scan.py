@@ -12,6 +12,8 @@ from ase.build import molecule
 from ase.constraints import FixInternals
 
 from molequi.errors import RunInterruptedError, UserError
+from molequi.runtime.journal import journal_path
+from molequi.simulation import scan
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.coordinates import (
     bond_matrix,
@@ -294,3 +296,28 @@ def test_rigid_needs_bonds_and_no_ring():
         moving_atoms(ethanol, bond, rigid=True)
     with pytest.raises(UserError, match="is part of a ring"):
         moving_atoms(molecule("C6H6"), parse_coordinate("0-1", "bond", 12), rigid=True)
+
+
+def test_no_two_scans_write_into_one_place(morse, tmp_path, monkeypatch):
+    atoms = Atoms("CO", positions=[[0, 0, 0], [0, 0, 1.2]])
+    settings, output = ScanSettings("bond", "0-1", 1.0, 1.4, 3, rigid=True), tmp_path / "scan"
+    write = scan._write
+
+    def write_beside_another(*arguments, **named):
+        with pytest.raises(UserError, match="another run is writing"):
+            run_scan(atoms, morse(), settings, output=output)
+        write(*arguments, **named)
+
+    def come_up(done, _total):
+        output.mkdir(exist_ok=True)
+        (output / "scan.csv").write_text("of another run")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scan, "_write", write_beside_another)
+        run_scan(atoms, morse(), settings, output=output)
+    assert not journal_path(output).exists()
+    output = tmp_path / "late"
+    with pytest.raises(UserError, match="late exists already"):
+        run_scan(atoms, morse(), settings, output=output, progress=come_up)
+    assert (output / "scan.csv").read_text() == "of another run"
+    assert journal_path(output).exists(), "its points are not lost"
