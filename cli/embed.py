@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molequi.cli import options
+from molequi.cli.exits import ExitCode
 from molequi.cli.loading import load_network
 from molequi.cli.output import print_json, say
-from molequi.cli.records import print_provenance
+from molequi.cli.records import Record, print_provenance, require_good
 from molequi.errors import UserError
 from molequi.runtime.wording import counted
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from molequi.prediction.embedding import Embedding
 
 SOURCES = ("charge_source", "multiplicity_source")
@@ -25,7 +28,7 @@ EmbedOutput = Annotated[
         "--output",
         "-o",
         show_default=False,
-        help="An .npz file: features (atoms x F), n_atoms.",
+        help="An .npz file: features (atoms x F), n_atoms, source.",
     ),
 ]
 
@@ -44,11 +47,12 @@ def embed(
     dtype: options.DtypeOption = None,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
-) -> None:
+) -> int:
     """Write the invariant features of every atom, for models and analyses of your own.
 
     The .npz file holds `features`, one row per atom of all structures, and with an entry per
-    structure `n_atoms`, `total_charge`, `spin_multiplicity` and where these come from.
+    structure `n_atoms`, `source` and `index` there, `total_charge`, `spin_multiplicity` and where
+    these come from. Structures that failed are listed and left out.
     """
     _check_output(output, json=json, overwrite=overwrite)
 
@@ -58,12 +62,18 @@ def embed(
         inputs or [], smiles or [], charge, seed=seed, add_hydrogens=add_hydrogens, as_is=as_is
     )
     found = list(iter_embeddings(reading.structures(), load_network(model, device, dtype)))
+    good = require_good([one.record for one in found])
     if json:
-        print_json([{**one.record, "features": one.features} for one in found])
+        print_json([_json_record(one) for one in found])
     else:
-        print_provenance([one.record for one in found])
+        print_provenance(good)
     if output is not None:
-        _write(output, found)
+        _write(output, good, [one.features for one in found if one.features is not None])
+    return ExitCode.DONE if len(good) == len(found) else ExitCode.FAILED
+
+
+def _json_record(found: Embedding) -> Record:
+    return found.record if found.features is None else found.record | {"features": found.features}
 
 
 def _check_output(output: Path | None, *, json: bool, overwrite: bool) -> None:
@@ -77,17 +87,17 @@ def _check_output(output: Path | None, *, json: bool, overwrite: bool) -> None:
         check_output(output, overwrite=overwrite)
 
 
-def _write(output: Path, found: Sequence[Embedding]) -> None:
+def _write(output: Path, records: Sequence[Record], features: Sequence[np.ndarray]) -> None:
     import numpy as np
 
     from molequi.runtime.files import written_by_rename
 
     columns = {
-        name: np.array([one.record[name] for one in found])
-        for name in ("n_atoms", "total_charge", "spin_multiplicity", *SOURCES)
+        name: np.array([record[name] for record in records])
+        for name in ("source", "index", "n_atoms", "total_charge", "spin_multiplicity", *SOURCES)
     }
-    features = np.concatenate([one.features for one in found])
+    joined = np.concatenate(features)
     with written_by_rename(output) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, features=features, **columns)
-    what = counted(len(found), "structure")
-    say(f"features of {what}, {features.shape[1]} per atom, written to {output}")
+        np.savez_compressed(temporary, allow_pickle=False, features=joined, **columns)
+    what = counted(len(records), "structure")
+    say(f"features of {what}, {joined.shape[1]} per atom, written to {output}")

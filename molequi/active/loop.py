@@ -88,6 +88,7 @@ def learn_actively(
     learning = _Learning(folder, structures, teacher, settings, start, recipe, picker)
     learning.device, learning.tell = device, progress or logger.info
     recipe.check()
+    teacher.check(sorted({int(z) for one in structures for z in one.require_atoms().numbers}))
     with folder.held(learning.identity(), overwrite=overwrite), SignalWatch() as learning.watch:
         try:
             return learning.run()

@@ -18,6 +18,7 @@ from molequi.errors import RunInterruptedError, UserError
 from molequi.labeling.journal import Journal, name_of
 from molequi.labeling.levels import Molecule, choose_properties, parse_level, require_package
 from molequi.labeling.run import RunSettings, label
+from molequi.labeling.workers import Worker
 from molequi.prediction.energies import CalculatorEnergies, Factory, Refusal
 from molequi.runtime.journal import Entry, journal_path
 from molequi.runtime.signals import SignalWatch
@@ -38,6 +39,9 @@ class Teacher(abc.ABC):
 
     name: str
     identity: dict[str, Any]
+
+    def check(self, elements: Sequence[int]) -> None:  # noqa: B027 - a calculator knows by computing
+        """Raise UserError where atoms of these elements can have no label; before any dynamics."""
 
     def label(self, frames: Path, output: Path) -> list[Atoms]:
         """Label the frames of a file and return those that could be, as they stand in `output`.
@@ -71,7 +75,11 @@ class LevelTeacher(Teacher):
         choose_properties(parsed, LABELS)
         require_package(parsed)
         self.name, self.identity = parsed.text, {"level": str(parsed)}
-        self._level, self._n_processes = level, n_processes
+        self._level, self._parsed, self._n_processes = level, parsed, n_processes
+
+    def check(self, elements: Sequence[int]) -> None:
+        """Ask the level's program for functional and basis."""
+        Worker(self._parsed, LABELS, elements).close()
 
     def _label(self, frames: Path, output: Path) -> Sequence[str]:
         run = RunSettings(self._n_processes, resume=journal_path(output).exists(), as_is=True)

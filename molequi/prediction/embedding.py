@@ -19,10 +19,13 @@ from molequi.structures.structure import Structure
 
 
 class Embedding(NamedTuple):
-    """The features of the N atoms of a structure, (N, F), and what a record says first of it."""
+    """What a record says first of a structure, and the features of its N atoms, (N, F).
+
+    Without features the record has an `error`.
+    """
 
     record: dict[str, Any]
-    features: np.ndarray
+    features: np.ndarray | None
 
 
 def embed(
@@ -39,22 +42,35 @@ def embed(
     outside the model.
     """
     structures = read_inputs(inputs, smiles=smiles, charge=charge, seed=seed)
-    return [found.features for found in iter_embeddings(structures, model)]
+    frozen = frozen_model(model)
+    return [_features(structure, frozen)[1] for structure in structures]
 
 
 def iter_embeddings(
     structures: Iterable[Structure],
     model: str | os.PathLike[str] | MolecularModel | FrozenModel = "organic",
 ) -> Iterator[Embedding]:
-    """Yield the features of structures from `inputs.read_inputs` as they come; see `embed`."""
+    """Yield the features of structures from `inputs.read_inputs` as they come; see `embed`.
+
+    One that has none, as it cannot be read or is outside the model, comes with its error.
+    """
     frozen = frozen_model(model)
     for structure in structures:
-        atoms = structure.require_atoms()
         try:
-            graph = graph_from_atoms(atoms, frozen.cutoff)
-            frozen.check_features(graph)
-        except ValueError as error:  # a UserError among them
-            raise UserError(f"{structure}: {error}") from error
-        labels = result_labels(frozen, atoms, total_charge=int(graph.total_charge[0]))
-        features = frozen.embed(graph.to(frozen.device)).cpu().numpy()
-        yield Embedding({**structure.labels(), **labels}, features)
+            yield Embedding(*_features(structure, frozen))
+        except UserError as error:
+            text = str(error).removeprefix(f"{structure}: ")
+            yield Embedding({**structure.labels(), "error": text}, None)
+
+
+def _features(structure: Structure, frozen: FrozenModel) -> tuple[dict[str, Any], np.ndarray]:
+    """Return record and features. Raises UserError that names the structure."""
+    atoms = structure.require_atoms()
+    try:
+        graph = graph_from_atoms(atoms, frozen.cutoff)
+        frozen.check_features(graph)
+    except ValueError as error:  # a UserError among them
+        raise UserError(f"{structure}: {error}") from error
+    labels = result_labels(frozen, atoms, total_charge=int(graph.total_charge[0]))
+    features = frozen.embed(graph.to(frozen.device)).cpu().numpy()
+    return {**structure.labels(), **labels}, features

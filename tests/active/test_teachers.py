@@ -8,6 +8,7 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 from ase.io import read, write
 
+from molequi.active.loop import learn_actively
 from molequi.active.teachers import CalculatorTeacher, LevelTeacher
 from molequi.errors import UserError
 from molequi.structures.writers import write_results
@@ -99,3 +100,10 @@ def test_a_level_labels_what_molequi_label_would(frames, tmp_path):
 def test_a_level_without_forces_is_refused():
     with pytest.raises(UserError, match="unknown level"):
         LevelTeacher("nonsense")
+
+
+def test_a_level_is_checked_before_anything_moves(tmp_path):
+    pytest.importorskip("pyscf", reason="pyscf is not installed")
+    with pytest.raises(UserError, match="PySCF has no basis 'nonsense' for H, O"):
+        learn_actively(molecule("H2O"), LevelTeacher("hf/nonsense"), tmp_path / "learned")
+    assert not (tmp_path / "learned").exists()

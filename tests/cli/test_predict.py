@@ -111,6 +111,23 @@ def test_embed_writes_features_per_atom(molequi, tiny_model, water, tmp_path):
         assert np.isfinite(arrays["features"]).all()
 
 
+def test_embed_leaves_out_what_fails(molequi, tiny_model, tmp_path):
+    water = "3\nwater\nO 0 0 0.119\nH 0 0.76 -0.47\nH 0 -0.76 -0.47\n"
+    bad, sodium = "2\nbad\nO 0 0 0\nQ 0 0 1\n", "2\n\nNa 0 0 0\nH 0 0 2\n"
+    (tmp_path / "mix.xyz").write_text(f"{water}{bad}{water}{sodium}")
+    arguments = ("embed", tmp_path / "mix.xyz", "--model", tiny_model)
+    result = molequi(*arguments, "--output", tmp_path / "out.npz")
+    assert result.code == 1
+    assert "structure 1: line 9: 'Q' is no element symbol" in result.err
+    assert "structure 3: element Na (atom 0) is not in this model" in result.err
+    with np.load(tmp_path / "out.npz", allow_pickle=False) as arrays:
+        assert arrays["index"].tolist() == [0, 2]
+        assert set(arrays["source"].tolist()) == {str(tmp_path / "mix.xyz")}
+        assert len(arrays["features"]) == 6
+    records = json.loads(molequi(*arguments, "--json").out)
+    assert ["error" in record for record in records] == [False, True, False, True]
+
+
 def test_a_cell_that_no_matter_can_have_costs_only_its_own_structure(molequi, tiny_model, tmp_path):
     """Long boxes divided by zero inside the library of the pair search: the process ended."""
     cells = ("9 0 0 0 2000 0 0 0 2000", "0.01 0 0 0 0.01 0 0 0 0.01", "9 0 0 3.1 0.001 0 0 0 9")
