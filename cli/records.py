@@ -7,6 +7,7 @@ from typing import Any
 
 from molequi.cli.output import line, say
 from molequi.errors import UserError
+from molequi.runtime.wording import named_error
 
 Record = Mapping[str, Any]
 _MOST_NOTES = 8  # of one kind are said
@@ -129,7 +130,8 @@ def errors_of(records: Sequence[Record]) -> list[str]:
 
 
 def _error_of(record: Record) -> str:
-    return f"{record['source']}, structure {record['index']}: {record['error']}"
+    source = record["source"]
+    return named_error(f"{source}, structure {record['index']}", source, record["error"])
 
 
 def require_good(records: Sequence[Record]) -> list[Record]:

@@ -13,6 +13,7 @@ from molequi.report.markup import Markup
 from molequi.report.molecules import Scene, Snapshot, viewer, with_room
 from molequi.report.page import Section, paragraph
 from molequi.report.tables import Cell, Digits, number, table
+from molequi.runtime.wording import named_error
 from molequi.structures.structure import Structure
 from molequi.structures.symbols import formula
 
@@ -169,7 +170,8 @@ def _failures(failed: Sequence[Structure]) -> Markup | None:
     if not failed:
         return None
     first = failed[0]
-    text = f"{len(failed)} cannot be read; the first is {first}: {first.error}"
+    error = named_error(f"{first}", first.source, first.error or "")
+    text = f"{len(failed)} cannot be read; the first is {error}"
     return paragraph(text, "warning")
 
 

@@ -151,4 +151,5 @@ def _unreadable(path: Path, structures: Sequence[Structure]) -> str:
     else:
         folder = f"; give the folder {path.parent}, which holds the result"
     first = "" if len(structures) == 1 else f"{len(structures)} structures, of which the first: "
-    return f"nothing to report on in {path}: {first}{structures[0].error}{folder}"
+    error = (structures[0].error or "").removeprefix(f"{path} ")
+    return f"nothing to report on in {path}: {first}{error}{folder}"

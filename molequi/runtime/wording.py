@@ -1,4 +1,4 @@
-"""Words around numbers, so that one is not several."""
+"""Words around numbers, so that one is not several, and around errors of structures."""
 
 from __future__ import annotations
 
@@ -11,3 +11,8 @@ def counted(number: int, noun: str) -> str:
 def all_of(number: int, noun: str) -> str:
     """Name all of a number of things, with their verb: `all 3 rounds are`, `the only round is`."""
     return f"the only {noun} is" if number == 1 else f"all {number} {noun}s are"
+
+
+def named_error(name: str, source: str, error: str) -> str:
+    """Say which structure an error is of; that of a whole file names the file itself."""
+    return error if error.startswith(f"{source} ") else f"{name}: {error}"

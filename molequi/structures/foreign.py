@@ -118,8 +118,8 @@ def _unreadable(path: Path, error: Exception) -> str:
         return unknown_format(path, str(error))
     if "Could not determine chemical symbols" in str(error):
         return "names no elements; write the line of their symbols above their counts"
-    what = " ".join(str(error).split())[:160]
-    return f"cannot be read ({type(error).__name__}: {what})"
+    what = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}".removesuffix(": ")
+    return f"cannot be read ({what})"
 
 
 def _completed_frames(frames: list[ase.Atoms], text: str, kind: str) -> list[ase.Atoms | str]:

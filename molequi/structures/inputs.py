@@ -155,7 +155,8 @@ def _read(item: Input, position: int, wanted: _Wanted) -> Iterator[Structure]:
             yield from _found(found, str(item), index, wanted)
     except UserError as error:
         # What is wrong with a file costs the rest of this file, not the other files.
-        yield Structure(str(item), index + 1, None, str(error).removeprefix(f"{item} "))
+        text = str(error).removeprefix(f"{item}: ").removeprefix(f"{item} ")
+        yield Structure(str(item), index + 1, None, f"{item} {text}" if index < 0 else text)
 
 
 def _lines_of(source: str | os.PathLike[str] | Piped) -> Iterator[Line] | None:

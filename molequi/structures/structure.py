@@ -9,6 +9,7 @@ from typing import Any
 from ase import Atoms
 
 from molequi.errors import UserError
+from molequi.runtime.wording import named_error
 from molequi.structures.electrons import SOURCE_KEYS
 
 # What the reader noted about where the structure comes from, worth repeating beside a result.
@@ -26,7 +27,7 @@ class Structure:
     source: str
     index: int
     atoms: Atoms | None
-    error: str | None = None
+    error: str | None = None  # of a whole file it begins with the file's name
     conformer: int | None = None
     columns: Mapping[str, str] | None = None
 
@@ -38,7 +39,7 @@ class Structure:
     def require_atoms(self) -> Atoms:
         """Return the atoms. Raises UserError that says why there are none."""
         if self.atoms is None:
-            raise UserError(f"{self}: {self.error}")
+            raise UserError(named_error(f"{self}", self.source, self.error or ""))
         return self.atoms
 
     def labels(self) -> dict[str, Any]:

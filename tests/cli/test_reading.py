@@ -78,6 +78,20 @@ def test_masses_reach_vibrations_and_dynamics(molequi, tiny_model, tmp_path):
     assert ase.io.read(output).get_masses()[1] == pytest.approx(2.0141018, abs=1e-6)
 
 
+def test_an_error_of_a_whole_file_names_the_file_alone(molequi, tiny_model, water, tmp_path):
+    (tmp_path / "empty.xyz").write_text("")
+    (tmp_path / "q.out").write_text("   Welcome to Q-Chem\n")
+    result = molequi(
+        "predict", tmp_path / "empty.xyz", tmp_path / "q.out", water, "--model", tiny_model
+    )
+    assert result.code == 1
+    first, second = result.err.splitlines()
+    assert first == f"error: {tmp_path}/empty.xyz holds no structures"
+    assert second.startswith(f"error: {tmp_path}/q.out is an output of Q-Chem, which is not read")
+    alone = molequi("relax", tmp_path / "empty.xyz", "--model", tiny_model)
+    assert (alone.code, alone.err.strip()) == (2, first)
+
+
 def test_a_bad_file_does_not_cost_the_good_ones(molequi, tiny_model, water, tmp_path):
     (tmp_path / "bad.cif").write_text("nothing")
     output = tmp_path / "out.xyz"
@@ -85,7 +99,7 @@ def test_a_bad_file_does_not_cost_the_good_ones(molequi, tiny_model, water, tmp_
         "predict", water, tmp_path / "bad.cif", water, "--model", tiny_model, "--output", output
     )
     assert result.code == 1
-    assert "bad.cif, structure 0:" in result.err
+    assert f"error: {tmp_path}/bad.cif cannot be read (" in result.err
     assert len(ase.io.read(output, index=":")) == 2
     alone = molequi("predict", tmp_path / "bad.cif", "--model", tiny_model)
     assert (alone.code, len(alone.err.strip().splitlines())) == (2, 1)

@@ -56,7 +56,10 @@ def test_one_bad_file_costs_only_itself(tmp_path):
     names = ["a.xyz", "bad.cif", "empty.xyz", "cut.sdf.gz", "unknown.doc", "a.xyz"]
     found = list(read_inputs([tmp_path / name for name in names], smiles="C"))
     assert [item.atoms is not None for item in found] == [True, *[False] * 4, True, True]
-    bad, empty, cut, unknown = (item.error for item in found[1:5])
+    bad, empty, cut, unknown = (
+        item.error.removeprefix(f"{tmp_path / name} ")
+        for item, name in zip(found[1:5], names[1:5], strict=True)
+    )
     assert bad.startswith("cannot be read (") or bad == "holds no structures"
     assert empty == "holds no structures"
     assert cut.startswith("cannot be read as text")
