@@ -40,7 +40,7 @@ class Teacher(abc.ABC):
     name: str
     identity: dict[str, Any]
 
-    def check(self, elements: Sequence[int]) -> None:  # noqa: B027 - a calculator knows by computing
+    def check(self, elements: Sequence[int]) -> None:  # noqa: B027 - a calculator cannot
         """Raise UserError where atoms of these elements can have no label; before any dynamics."""
 
     def label(self, frames: Path, output: Path) -> list[Atoms]:
