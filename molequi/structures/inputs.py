@@ -155,8 +155,13 @@ def _read(item: Input, position: int, wanted: _Wanted) -> Iterator[Structure]:
             yield from _found(found, str(item), index, wanted)
     except UserError as error:
         # What is wrong with a file costs the rest of this file, not the other files.
-        text = str(error).removeprefix(f"{item}: ").removeprefix(f"{item} ")
-        yield Structure(str(item), index + 1, None, f"{item} {text}" if index < 0 else text)
+        yield _rest(str(item), index + 1, str(error))
+
+
+def _rest(source: str, index: int, error: str) -> Structure:
+    """Say what is wrong with the rest of a file; with all of it the file itself is named."""
+    text = error.removeprefix(f"{source}: ").removeprefix(f"{source} ")
+    return Structure(source, index, None, text if index else f"{source} {text}")
 
 
 def _lines_of(source: str | os.PathLike[str] | Piped) -> Iterator[Line] | None:
