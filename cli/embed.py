@@ -68,7 +68,8 @@ def embed(
     else:
         print_provenance(good)
     if output is not None:
-        _write(output, good, [one.features for one in found if one.features is not None])
+        features = [one.features for one in found if one.features is not None]
+        _write(output, good, features, overwrite=overwrite)
     return ExitCode.DONE if len(good) == len(found) else ExitCode.FAILED
 
 
@@ -87,7 +88,9 @@ def _check_output(output: Path | None, *, json: bool, overwrite: bool) -> None:
         check_output(output, overwrite=overwrite)
 
 
-def _write(output: Path, records: Sequence[Record], features: Sequence[np.ndarray]) -> None:
+def _write(
+    output: Path, records: Sequence[Record], features: Sequence[np.ndarray], *, overwrite: bool
+) -> None:
     import numpy as np
 
     from molequi.runtime.files import written_by_rename
@@ -97,7 +100,7 @@ def _write(output: Path, records: Sequence[Record], features: Sequence[np.ndarra
         for name in ("source", "index", "n_atoms", "total_charge", "spin_multiplicity", *SOURCES)
     }
     joined = np.concatenate(features)
-    with written_by_rename(output) as temporary:
+    with written_by_rename(output, overwrite=overwrite) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, features=joined, **columns)
     what = counted(len(records), "structure")
     say(f"features of {what}, {joined.shape[1]} per atom, written to {output}")

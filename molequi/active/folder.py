@@ -36,6 +36,7 @@ class RoundFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.limit = path / "limit.json"
         self.dynamics = path / "dynamics.xyz"
         self.picked = path / "picked.xyz"
         self.labels = path / "labels.xyz"

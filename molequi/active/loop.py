@@ -8,6 +8,7 @@ computed twice.
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import os
 import shutil
@@ -34,8 +35,10 @@ from molequi.active.retraining import Recipe
 from molequi.active.settings import ActiveSettings
 from molequi.active.teachers import Teacher
 from molequi.errors import RunInterruptedError
+from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import load
-from molequi.runtime.files import written_by_rename
+from molequi.runtime.files import write_text, written_by_rename
+from molequi.runtime.plain import read_json
 from molequi.runtime.signals import SignalWatch
 from molequi.runtime.wording import all_of, counted
 from molequi.simulation.calculator import Calculator
@@ -184,7 +187,7 @@ class _Learning:
         model = load(str(self.model), device=self.device)
         require_doubt(model)
         self.tell(f"round {number}: dynamics")
-        limit = doubt_limit(model, self.labelled, self.settings)
+        limit = self._limit(place, model)
         explored = explore(
             self.structures, Calculator(model), self.settings, number, place.dynamics, limit
         )
@@ -203,6 +206,18 @@ class _Learning:
             self.tell(f"round {number}: training on {counted(len(self.labelled), 'structure')}")
             self._train(number)
         self.folder.add_row({**row, "labels": self.n_labels, "seconds": time.monotonic() - began})
+
+    def _limit(self, place: RoundFolder, model: MolecularModel) -> float | None:
+        """Return the doubt that ends a trajectory of a round, eV/Å.
+
+        It is kept: another machine, on which the round may go on, would round it otherwise, and
+        dynamics go on with the same settings alone.
+        """
+        if not place.limit.is_file():
+            limit = doubt_limit(model, self.labelled, self.settings)
+            write_text(place.limit, json.dumps(limit))
+        kept: float | None = read_json(place.limit)
+        return kept
 
     def _stop_if_asked(self) -> None:
         """Stop between two steps, where a signal came too late for the one before."""

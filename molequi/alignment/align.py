@@ -84,7 +84,7 @@ def align(
         "top": _top(pair, n_poses),
     }
     if output is not None:
-        _write(output, structures, parts, record)
+        _write(output, structures, parts, record, overwrite=overwrite)
     return record
 
 
@@ -93,11 +93,13 @@ def _write(
     structures: list[Structure],
     parts: list[Multipoles],
     record: dict[str, Any],
+    *,
+    overwrite: bool,
 ) -> None:
     """Write A as it was laid onto B, then B."""
     first, second = (structure.require_atoms() for structure in structures)
     laid = [_laid(first, parts, record), _plain(second)]
-    write_results(output, [{} for _ in laid], laid)
+    write_results(output, [{} for _ in laid], laid, overwrite=overwrite)
 
 
 def _compared(pair: Pair, parts: list[Multipoles], fields: list[Fields]) -> dict[str, Any]:

@@ -72,18 +72,21 @@ _TEMPORARY = re.compile(r"\.(?P<process>\d+)-(?P<host>[0-9a-f]{4})(?P<run>[0-9a-
 
 
 @contextmanager
-def written_by_rename(path: str | os.PathLike[str]) -> Iterator[Path]:
+def written_by_rename(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[Path]:
     """Yield a path beside `path` to write to, and give it that name when the block ends well.
 
     The bytes are on the disk before the name is. Whatever ends the block otherwise, an exception,
     Ctrl-C or SIGTERM, leaves the old file as it was and nothing beside it; what a process left that
     was killed at once is removed by the next that writes there. The temporary name keeps the
-    suffixes, because writers choose the format by them.
+    suffixes, because writers choose the format by them. Without `overwrite` a file that has come up
+    meanwhile is not replaced: UserError.
     """
     path = Path(path)
     with temporary_beside(path) as temporary:
         yield temporary
         flush(temporary)
+        if not overwrite:
+            check_output(path)
         os.replace(temporary, path)
 
 

@@ -52,8 +52,7 @@ def predict_means(
     relative_energy (eV) and values; or source, index and error. Raises UserError where the model
     has nothing with a mean.
     """
-    if not 0 < temperature < np.inf:
-        raise UserError(f"temperature is {temperature} K; it must be positive, 298.15 is usual")
+    _refuse_impossible(temperature)
     if output is not None and check_writable(output, overwrite=overwrite).suffix != ".json":
         raise UserError(f"the output {output} of means over conformers is a .json file")
     loaded = load(model) if isinstance(model, str | os.PathLike) else model
@@ -67,8 +66,14 @@ def predict_means(
         except ValueError as error:
             records.append({**structure.labels(), "error": str(error)})
     if output is not None:
-        write_results(output, records, [None] * len(records), loaded.properties)
+        nowhere = [None] * len(records)
+        write_results(output, records, nowhere, loaded.properties, overwrite=overwrite)
     return records
+
+
+def _refuse_impossible(temperature: float) -> None:
+    if not 0 < temperature < np.inf:
+        raise UserError(f"temperature is {temperature} K; it must be positive, 298.15 is usual")
 
 
 def averaged(model: MolecularModel) -> list[str]:

@@ -53,10 +53,12 @@ def write_results(
     records: Sequence[Record],
     structures: Sequence[Atoms | None],
     properties: Mapping[str, Property] | None = None,
+    *,
+    overwrite: bool = True,
 ) -> None:
     """Write records (.csv, .json) or structures with their results (.xyz, .extxyz, also .gz).
 
-    The file appears by rename.
+    The file appears by rename; overwrite: as in `files.written_by_rename`.
 
     properties: rows beside the property table, for the units in a CSV heading. Nothing is written
     where every structure failed.
@@ -65,15 +67,18 @@ def write_results(
         return
     piece_of = format_of_output(path).piece_of
     pairs = list(zip(records, structures, strict=True))
-    write_pieces(path, lambda: (piece_of(*pair, properties or {}) for pair in pairs))
+    write_pieces(
+        path, lambda: (piece_of(*pair, properties or {}) for pair in pairs), overwrite=overwrite
+    )
 
 
-def write_pieces(path: str | os.PathLike[str], pieces: Pieces) -> None:
+def write_pieces(path: str | os.PathLike[str], pieces: Pieces, *, overwrite: bool = True) -> None:
     """Join what `OutputFormat.piece_of` gave for each structure to a file that appears by rename.
 
-    pieces: starts anew at each call, so that none need be held; a None is left out.
+    pieces: starts anew at each call, so that none need be held; a None is left out. overwrite: as
+    in `files.written_by_rename`.
     """
-    with written_by_rename(path) as temporary:
+    with written_by_rename(path, overwrite=overwrite) as temporary:
         format_of_output(path).join(temporary, pieces)
 
 

@@ -38,7 +38,8 @@ class MetricsFile:
     def __init__(self, path: Path, size: int = 0) -> None:
         self.path, self.size = path, size
         if path.exists():
-            os.truncate(path, min(size, path.stat().st_size))
+            self.size = min(size, path.stat().st_size)
+            os.truncate(path, self.size)
         else:
             path.touch()
             self.size = 0

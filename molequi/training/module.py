@@ -201,9 +201,10 @@ class MolecularTraining(ResumableTraining):
         of steps would be too long.
         """
         is_last = self.schedule.is_last_stage(self.schedule.progress(self.position, self.n_batches))
-        if self.schedule.second_stage is not None and is_last and not self.position.stage_step:
+        if self.schedule.second_stage is not None and is_last != bool(self.position.stage_step):
             self.plain_optimizer.state.clear()
-            self.position.stage_step = self.position.step
+            # A run that was given more epochs is in its first stage again.
+            self.position.stage_step = self.position.step if is_last else 0
 
     def _move_on(self) -> None:
         """Count the step; end the epoch early when the time budget is used up."""

@@ -45,6 +45,19 @@ def test_a_failing_writer_leaves_the_old_file(old: Path, error: type[BaseExcepti
     check_untouched(old)
 
 
+def test_a_file_that_came_up_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    with pytest.raises(UserError, match="exists already"):
+        with written_by_rename(path, overwrite=False) as temporary:
+            temporary.write_bytes(b"new")
+            path.write_bytes(OLD)
+    check_untouched(path)
+    path.unlink()
+    with written_by_rename(path, overwrite=False) as temporary:
+        temporary.write_bytes(OLD)
+    check_untouched(path)
+
+
 def test_a_writer_that_writes_nothing_is_an_error(old: Path) -> None:
     with pytest.raises(FileNotFoundError), written_by_rename(old):
         pass

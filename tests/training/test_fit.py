@@ -222,6 +222,22 @@ def test_more_epochs_go_on_from_a_finished_run(tmp_path, toy_frames, toy_config,
     assert_same_run(whole, fit_frames(*more, resume=True))
 
 
+def test_more_epochs_lead_through_both_stages_again(tmp_path, toy_frames, toy_config, toy_splits):
+    """The optimiser forgets the gradients of the loss before at every change."""
+    began = []
+
+    class Watching(Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            began.append(pl_module.position.stage_step)
+
+    frames, splits, run = toy_frames(12), toy_splits(8, 4, 0), tmp_path / "run"
+    stage = {"start": 0.5, "weights": {"energy": 5.0}}
+    for epochs in (2, 6):
+        config = toy_config(training={"epochs": epochs, "second_stage": stage})
+        fit_frames(config, frames, splits, run, resume=epochs == 6, callbacks=[Watching()])
+    assert began == [0, 2, 0, 6, 6, 6]
+
+
 def test_a_second_ctrl_c_is_one(tmp_path, toy_frames, toy_config, toy_splits):
     """And not the exit that Lightning makes of it."""
 

@@ -33,3 +33,6 @@ def test_metrics_file_is_cut_to_what_the_run_remembers(tmp_path):
     assert lines[0]["seconds"] == 12.346
     MetricsFile(path).append(metrics_row(SUMMARY))
     assert len(read_metrics(path)) == 1
+    path.write_text("")
+    MetricsFile(path, size).append(metrics_row(SUMMARY))
+    assert len(read_metrics(path)) == 1, "the heading is there again"
