@@ -24,6 +24,7 @@ from molequi.training.run_directory import RunDirectory
 _EMPTIED = {"format": 1, "emptied": True}
 # What folders do not say that an older version began.
 _YOUNGER = frozenset({"labels"})
+_FINGERPRINTS = frozenset({"structures", "data", "labels"})
 
 
 def read_frames(path: Path) -> list[Atoms]:
@@ -95,8 +96,8 @@ class ActiveFolder:
                 continue
             if was != value:
                 raise UserError(
-                    f"{self.path} was begun with {name} {_short(was)}, now it is {_short(value)}; "
-                    "give the same, another --output, or --overwrite, which forgets its labels"
+                    f"{self.path} was begun with {_told(name, was, value)}; give the same, "
+                    "another --output, or --overwrite, which forgets its labels"
                 )
 
     def _clear(self) -> None:
@@ -123,6 +124,17 @@ class ActiveFolder:
         writer.writeheader()
         writer.writerows([*self.rows(), row])
         write_text(self.table, text.getvalue())
+
+
+def _told(name: str, was: object, value: object) -> str:
+    """Word the first place where two entries differ; fingerprints tell a reader nothing."""
+    if name in _FINGERPRINTS:
+        return f"other {name}"
+    if isinstance(was, Mapping) and isinstance(value, Mapping):
+        for key in {**was, **value}:
+            if was.get(key) != value.get(key):
+                return _told(f"{name}.{key}", was.get(key), value.get(key))
+    return f"{name} {_short(was)}, now it is {_short(value)}"
 
 
 def _short(value: object) -> str:

@@ -139,8 +139,8 @@ class _Learning:
             "labels": fingerprint_of_labels(self.labelled),
             "model": None if self.start.model is None else str(self.start.model),
             "teacher": self.teacher.identity,
-            "picks": repr(self.picker),
             "settings": {n: v for n, v in settings.items() if n not in {"rounds", "labels"}},
+            "picks": repr(self.picker),
             "training": dataclasses.asdict(self.recipe),
         }
 

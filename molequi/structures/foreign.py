@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 import ase
 import ase.io
+import numpy as np
+from ase.constraints import FixAtoms, FixCartesian, FixScaled
+from ase.constraints.constraint import FixConstraint
 
 from molequi.errors import UserError
 from molequi.runtime.gate import reading, warnings_logged
@@ -18,7 +21,7 @@ from molequi.structures.electrons import SOURCE_KEYS
 from molequi.structures.formats import unknown_format
 from molequi.structures.gaussian_outputs import mend_gaussian
 from molequi.structures.orca_outputs import orca_outputs
-from molequi.structures.outputs import counted_charge, drop_unconverged, states_more
+from molequi.structures.outputs import add_note, counted_charge, drop_unconverged, states_more
 from molequi.structures.programs import (
     note_electrons,
     note_printed,
@@ -32,6 +35,7 @@ from molequi.structures.unread import unread_program
 _LOG = logging.getLogger(__name__)
 _NWCHEM = {".nw": "nwchem-in"}  # which ASE tells by .nwi
 _WHOLE = 0.999  # of an occupancy
+_PARALLEL = 1e-8
 
 
 def without_sources(atoms: ase.Atoms) -> ase.Atoms:
@@ -136,11 +140,40 @@ def _completed_frames(frames: list[ase.Atoms], text: str, kind: str) -> list[ase
 
 def _completed_by(atoms: ase.Atoms, path: Path, found: _Foreign) -> str | None:
     """Add what ASE leaves out of a structure, or return what is wrong."""
+    plain_constraints(atoms)
     return (
         typed_elements(path, found.kind, atoms)
         or stated_geometry(atoms, found.text, found.kind)
         or _disorder(atoms)
     )
+
+
+def plain_constraints(atoms: ase.Atoms) -> None:
+    """Let atoms be held along x, y and z where that is the same as along the cell's vectors.
+
+    ASE reads VASP's selective dynamics as the latter, which no XYZ file can say.
+    """
+    plain: list[FixConstraint] = []
+    for one in atoms.constraints:
+        axes = _held_axes(atoms, one) if isinstance(one, FixScaled) else None
+        if axes is not None:
+            plain.append(FixAtoms(one.index) if axes.all() else FixCartesian(one.index, axes))
+            continue
+        plain.append(one)
+        if isinstance(one, FixScaled):
+            add_note(
+                atoms,
+                "atoms are held along vectors of the cell, which XYZ files do not say: they have "
+                "these atoms free",
+            )
+    atoms.set_constraint(plain)
+
+
+def _held_axes(atoms: ase.Atoms, held: FixScaled) -> np.ndarray | None:
+    """Return along which of x, y and z atoms cannot move, (3,); None where that is no answer."""
+    free = np.asarray(atoms.cell)[~held.mask]
+    axes = (np.abs(free) <= _PARALLEL * np.linalg.norm(atoms.cell)).all(axis=0)
+    return axes if axes.sum() == held.mask.sum() else None
 
 
 def _disorder(atoms: ase.Atoms) -> str | None:

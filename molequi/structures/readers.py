@@ -23,7 +23,7 @@ from molequi.runtime.gate import reading
 from molequi.structures.atoms import check_atoms, settle_electrons
 from molequi.structures.csv_files import piped_lines, table_lines, table_structures
 from molequi.structures.doubts import doubts_of, missing_hydrogens
-from molequi.structures.foreign import any_format, without_sources
+from molequi.structures.foreign import any_format, plain_constraints, without_sources
 from molequi.structures.formats import (
     UNREADABLE,
     Format,
@@ -230,4 +230,5 @@ def _row_atoms(row: AtomsRow) -> ase.Atoms:
     atoms = row.toatoms()
     atoms.info.update(row.key_value_pairs)
     atoms.info.update(row.data)
+    plain_constraints(atoms)
     return without_sources(atoms)

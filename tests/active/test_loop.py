@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import signal
 
@@ -122,8 +123,13 @@ def _changed(**named):
 
 
 def test_other_settings_are_refused_and_overwrite_begins_anew(finished, water, doubting, emt):
-    with pytest.raises(UserError, match=r"was begun with settings .* or --overwrite"):
+    with pytest.raises(UserError, match=r"with settings.copies 2, now it is 3; .* or --overwrite"):
         learn(water, emt, finished, doubting, settings=_changed(copies=3))
+    dynamics = dataclasses.replace(SETTINGS.dynamics, steps=7)
+    with pytest.raises(UserError, match=r"with settings\.dynamics\.steps \d+, now it is 7; "):
+        learn(water, emt, finished, doubting, settings=_changed(dynamics=dynamics))
+    with pytest.raises(UserError, match="was begun with other structures; give the same"):
+        learn(molecule("NH3"), emt, finished, doubting)
     (finished / "mine.txt").write_text("stays")
     learn(water, emt, finished, doubting, settings=_changed(rounds=1, copies=3), overwrite=True)
     assert emt.n_calls == 5
@@ -171,7 +177,7 @@ def test_going_on_takes_back_no_model_and_no_structure(tmp_path, water, doubting
     for frame in frames:
         frame.calc.results["energy"] += 1.0
     write(data, frames)
-    with pytest.raises(UserError, match="was begun with labels"):
+    with pytest.raises(UserError, match="was begun with other labels; "):
         learn(water, emt, tmp_path / "here", None, **named)
 
 

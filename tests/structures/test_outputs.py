@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import ase
+import ase.io
+import numpy as np
 import pytest
 
 from molequi.errors import UserError
@@ -106,3 +108,32 @@ def test_an_output_without_a_complete_step(tmp_path: Path) -> None:
     (tmp_path / "CONTCAR").write_text("")
     with pytest.raises(UserError, match="CONTCAR is empty"):
         list(read_structures(tmp_path / "CONTCAR"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "flags", "held"),
+    [
+        ("8 0 0\n0 8 0\n0 0 8\n", "T T F", [False, False, True]),
+        ("8 0 0\n3 7 0\n0 0 9\n", "F F T", [True, True, False]),  # c alone is free
+        ("8 0 0\n0 8 0\n0 0 8\n", "F F F", [True, True, True]),
+        ("8 0 0\n3 7 0\n0 0 9\n", "T F T", [False, True, False]),
+        ("8 0 0\n3 7 0\n0 0 9\n", "F T T", None),
+        ("8 0 1\n3 7 0\n0 0 9\n", "T T F", None),
+    ],
+)
+def test_what_is_held_along_the_cell_is_written(
+    tmp_path: Path, cell: str, flags: str, held: list[bool] | None
+) -> None:
+    rows = f"0 0 0 T T T\n0 0 0.12 {flags}\n"
+    text = f"oh\n1.0\n{cell}O H\n1 1\nSelective dynamics\nDirect\n{rows}"
+    (tmp_path / "POSCAR").write_text(text)
+    ((_, atoms),) = read_structures(tmp_path / "POSCAR")
+    assert isinstance(atoms, ase.Atoms)
+    ase.io.write(tmp_path / "a.xyz", atoms, format="extxyz")
+    ((_, again),) = read_structures(tmp_path / "a.xyz")
+    assert isinstance(again, ase.Atoms)
+    moved = again.positions + [[0, 0, 0], [0.1, 0.1, 0.1]]
+    again.set_positions(moved)
+    stays = np.isclose(again.positions[1], atoms.positions[1])
+    assert stays.tolist() == (held or [False, False, False])
+    assert ("reading" in atoms.info) is (held is None)
