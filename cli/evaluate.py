@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -111,11 +112,14 @@ def evaluate(
     running = _Running(device, dtype, batch_size)
     is_about_suites = _is_about_suites(task)
     _refuse_options_of_others(is_about_suites, strict=strict, split=split)
-    with results_of(task.subject, output, json=json, overwrite=overwrite) as results:
+    with (
+        contextlib.ExitStack() as kept,  # until the output is there
+        results_of(task.subject, output, json=json, overwrite=overwrite) as results,
+    ):
         if not is_about_suites:
             _evaluate_labels(task, split, running, results, output)
         elif task.data:
-            _evaluate_suites(task, running, results, output)
+            _evaluate_suites(task, running, results, output, kept)
         if task.physics:
             results.add_physics(check_subject(task.model, task.calculator, elements, device, dtype))
     return _verdict(results, strict=strict)
@@ -184,7 +188,14 @@ def _is_about_suites(task: _Task) -> bool:
     return is_about_suites
 
 
-def _evaluate_suites(task: _Task, running: _Running, results: Results, output: Path | None) -> None:
+def _evaluate_suites(
+    task: _Task,
+    running: _Running,
+    results: Results,
+    output: Path | None,
+    kept: contextlib.ExitStack,
+) -> None:
+    """Add the errors on all suites; their energies stay in a journal until `kept` is closed."""
     from molequi.prediction.kept_energies import kept_source
     from molequi.prediction.suite_places import read_suites
     from molequi.prediction.suite_scores import evaluate_suite
@@ -192,18 +203,18 @@ def _evaluate_suites(task: _Task, running: _Running, results: Results, output: P
 
     suites = read_suites(task.data)
     source, model = _energy_source(task, running)
-    with (
-        Bar("structures") as bar,
-        kept_source(
-            source,
-            suites,
-            identity=_identity(task, running),
-            model=model,
-            journal=None if output is None else journal_path(output),
-            progress=bar.show,
-        ) as kept,
-    ):
-        found = {suite.origin.name: evaluate_suite(suite, kept) for suite in suites}
+    with Bar("structures") as bar:
+        counted = kept.enter_context(
+            kept_source(
+                source,
+                suites,
+                identity=_identity(task, running),
+                model=model,
+                journal=None if output is None else journal_path(output),
+                progress=bar.show,
+            )
+        )
+        found = {suite.origin.name: evaluate_suite(suite, counted) for suite in suites}
     for name, errors in found.items():
         results.add_suite(name, errors)
 

@@ -51,20 +51,32 @@ class KeptBatches(Generic[T]):
         size: structures of the batch. Raises RunInterruptedError where a signal came, with all
         batches so far in the journal.
         """
+        self._stop_if_asked()
+        answers = None if self._is_over else self._next()
+        self._n_done += size
+        if answers is not None:
+            self._leave_if_done()
+        return answers
+
+    def keep(self, answers: T) -> None:
+        """Add a batch that was computed; raises as `take` where it is the last one."""
+        work = None if self._model is None else self._model.work
+        self._journal.append({"work": work, "values": self._packing.pack(answers)})
+        self._leave_if_done()
+
+    def _stop_if_asked(self) -> None:
         if self._watch.number:
             raise RunInterruptedError(
                 f"evaluate stopped by {self._watch.name}; {self._n_done} of {self._n_structures} "
                 f"structures are in {self._journal.path}, the same command goes on",
                 self._watch.number,
             )
-        answers = None if self._is_over else self._next()
-        self._n_done += size
-        return answers
 
-    def keep(self, answers: T) -> None:
-        """Add a batch that was computed."""
-        work = None if self._model is None else self._model.work
-        self._journal.append({"work": work, "values": self._packing.pack(answers)})
+    def _leave_if_done(self) -> None:
+        """Give the signals back after the last batch: what comes then saves nothing of its own."""
+        if self._n_done >= self._n_structures:
+            self._watch.stop()
+            self._stop_if_asked()
 
     def _next(self) -> T | None:
         """Return the next batch; from a damaged line on, or the last, there are none."""
@@ -98,9 +110,10 @@ def kept_batches(
     model: FrozenModel | None,
     n_structures: int,
 ) -> Iterator[KeptBatches[T]]:
-    """Keep the batches of a run of `molequi evaluate` at `path` until all are there.
+    """Keep the batches of a run of `molequi evaluate` at `path` until the block ends well.
 
-    identity: what the answers depend on beside the model. A journal of another run begins anew.
+    By then what is made of them should be written. identity: what the answers depend on beside the
+    model. A journal of another run begins anew.
     """
     own: Entry = {"format": _FORMAT, "version": __version__, **identity}
     if model is not None:

@@ -13,8 +13,10 @@ import pytest
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from molequi.cli import evaluate as command
 from molequi.errors import RunInterruptedError
 from molequi.evaluation import evaluate
+from molequi.prediction.energies import CalculatorEnergies
 from molequi.runtime.journal import journal_path
 from molequi.runtime.locks import locked
 from molequi.runtime.plain import plain
@@ -254,3 +256,28 @@ def test_a_calculator_of_which_all_fails_is_2(molequi, suite, tmp_path):
     result = molequi("evaluate", "--calculator", f"{path}:make", suite)
     assert result.code == 2
     assert "KeyError" in result.out
+
+
+def test_energies_are_kept_until_the_folder_is_there(calculator, suite, tmp_path, monkeypatch):
+    """Physics, which comes after suites, may take its time."""
+    output, asked = tmp_path / "out", []
+    energy = CalculatorEnergies._energy
+
+    def interrupted(*_arguments):
+        raise KeyboardInterrupt
+
+    def counted(self, atoms):
+        asked.append(atoms)
+        return energy(self, atoms)
+
+    monkeypatch.setattr(CalculatorEnergies, "_energy", counted)
+    monkeypatch.setattr(command, "check_subject", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        command.evaluate(str(suite), ["physics"], calculator=calculator, output=output)
+    n_asked = len(asked)
+    assert n_asked
+    assert journal_path(output).exists()
+    command.evaluate(str(suite), calculator=calculator, output=output)
+    assert len(asked) == n_asked
+    assert (output / "result.json").is_file()
+    assert not journal_path(output).exists()
