@@ -40,6 +40,8 @@ def orca_outputs(text: str) -> list[ase.Atoms | str]:
     Raises UserError where no geometry has an energy.
     """
     frames = list(_frames(text))
+    if not text:  # see `text.text_of`
+        raise UserError("the output of ORCA is too large to be read; cut it into parts")
     if not frames:
         raise UserError("the output of ORCA ends before it has an energy: the job did not finish")
     if _FINISHED not in text and isinstance(frames[-1], ase.Atoms):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +57,8 @@ def read_frames(
         structures.append(atoms)
         if len(structures) == _FRAMES_BEFORE_GIVING_UP:
             find_labels(structures, rows, keys=keys, units=units, where=f"{path}, first frames")
-    values, report = find_labels(structures, rows, keys=keys, units=units, where=str(path))
+    with _notes_told(path, structures):
+        values, report = find_labels(structures, rows, keys=keys, units=units, where=str(path))
     name = Path(path).name
     frames = frames_from_atoms(
         structures,
@@ -69,9 +71,23 @@ def read_frames(
     report = dataclasses.replace(
         report, rows=(*report.rows, *_charge_row(report, frames)), warnings=warnings
     )
-    for warning in report.warnings:
-        _LOG.warning("%s: %s", path, warning)
+    _warn(path, report.warnings)
     return LabelledSet(frames, report)
+
+
+@contextlib.contextmanager
+def _notes_told(path: str | Path, structures: Sequence[ase.Atoms]) -> Iterator[None]:
+    """Where labels are missing, say what was done in reading, which may be why."""
+    try:
+        yield
+    except UserError:
+        _warn(path, readings(structures))
+        raise
+
+
+def _warn(path: str | Path, lines: Sequence[str]) -> None:
+    for line in lines:
+        _LOG.warning("%s: %s", path, line)
 
 
 def _whole_records(path: str | Path, *, add_hydrogens: bool) -> Iterator[ase.Atoms]:

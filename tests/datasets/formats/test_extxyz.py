@@ -217,12 +217,15 @@ def test_free_energies_beside_others_are_named(tmp_path: Path, labelled) -> None
     assert loaded.frames.targets["energy"][0] == structures[0].calc.results["free_energy"]
 
 
-def test_what_was_done_in_reading_is_said(tmp_path: Path, labelled) -> None:
+def test_what_was_done_in_reading_is_said(tmp_path: Path, labelled, caplog) -> None:
     rows = "$coord angs\n 0 0 0.12 o\n 0 0.76 -0.47 h\n 0 -0.76 -0.47 h\n$end\n"
     (tmp_path / "coord").write_text(rows)
     assert inspect_in_full(tmp_path / "coord").warnings == (
         "1 structure: coordinates in Å, as $coord angs says",
     )
+    with pytest.raises(UserError, match="no labels for the target 'energy'"):
+        read_frames(tmp_path / "coord", targets=["energy"])
+    assert "1 structure: coordinates in Å, as $coord angs says" in caplog.text
     structures = labelled()
     for atoms in structures[:3]:
         atoms.info["reading"] = "a note"
