@@ -17,7 +17,14 @@ from typing import Any, NamedTuple
 from molequi.errors import RunInterruptedError, UserError
 from molequi.models.freeze import FrozenModel
 from molequi.prediction.journaled import Known, Prediction, answers, identity_of, restored
-from molequi.runtime.journal import Entry, LineJournal, part_path, remove_journals
+from molequi.runtime.journal import (
+    Entry,
+    LineJournal,
+    journal_path,
+    part_path,
+    remove_journals,
+)
+from molequi.runtime.locks import refuse_locked
 from molequi.runtime.ranks import Rank, meet, together
 from molequi.runtime.signals import SignalWatch
 from molequi.structures.structure import Structure
@@ -50,6 +57,7 @@ def written_together(
     with together(rank):
         path = part_path(output, *rank)
         with LineJournal(path, _identity(model, settings, rank), _COMMAND, discard=True) as journal:
+            refuse_locked(journal_path(output))  # of a run in one process
             n_structures = _compute_part(
                 batches, task, model, output, rank, Known(journal), progress
             )

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from molequi.errors import UserError
 from molequi.runtime.files import check_output, refuse_nameless
-from molequi.runtime.locks import lock
+from molequi.runtime.locks import lock, refuse_locked
 from molequi.runtime.plain import parse_json
 
 Entry = dict[str, Any]
@@ -134,11 +134,13 @@ class LineJournal:
         self._file.truncate(end)
 
     def refuse_late(self, output: Path, *, may_replace: bool) -> None:
-        """Raise UserError where an output has come up since it was looked for.
+        """Raise UserError where an output has come up since it was looked for, or will.
 
-        Then another run, which ended before this journal began, has written it. may_replace: what
-        the function of this name said at that time.
+        Then another run, which ended before this journal began, has written it, or processes share
+        one now. may_replace: what the function of this name said at that time.
         """
+        for part in _parts_of(output):
+            refuse_locked(part)
         if self.is_new and not may_replace:
             try:
                 check_output(output)

@@ -20,7 +20,7 @@ from molequi.models.checkpoint import save_model
 from molequi.prediction import shared
 from molequi.prediction.predict import iter_records
 from molequi.runtime import ranks
-from molequi.runtime.journal import is_unfinished, journal_path, part_path
+from molequi.runtime.journal import LineJournal, is_unfinished, journal_path, part_path
 from molequi.runtime.ranks import Rank, first_node, launched_rank
 from molequi.structures.inputs import read_inputs
 
@@ -120,6 +120,20 @@ def test_no_other_run_takes_a_journal_that_is_removed(network, xyz, tmp_path, mo
     monkeypatch.setattr(shared, "remove_journals", remove_beside_another)
     run_shared(xyz, network, output, 2)
     assert not is_unfinished(output)
+
+
+def test_one_process_and_several_do_not_write_into_one_place(network, xyz, tmp_path) -> None:
+    output = tmp_path / "out.csv"
+    alone = run(xyz, network, output)
+    next(alone)
+    with pytest.raises(UserError, match="another run is writing"):
+        list(run(xyz, network, output, Rank(1, 2)))
+    alone.close()
+    with LineJournal(part_path(output, 1, 2), {"format": 1}, "another process", discard=True):
+        with pytest.raises(UserError, match="another run is writing"):
+            list(run(xyz, network, output))
+    assert part_path(output, 1, 2).exists()
+    assert not output.exists()
 
 
 def test_progress_counts_all_structures(network, xyz, tmp_path) -> None:
