@@ -28,6 +28,7 @@ _GAUSSIAN_STEP = re.compile(
 )
 _IONS = re.compile(r"ions per type\s*=((?:[ \t]+\d+)+)")
 _VALENCES = re.compile(rf"Ionic Valenz\s+ZVAL\s*=((?:[ \t]*{_NUMBER})+)")
+_POTENTIAL = re.compile(rf"POMASS\s*=\s*{_NUMBER};\s*ZVAL\s*=\s*({_NUMBER})")
 _ELECTRONS = re.compile(rf"NELECT\s*=\s*({_NUMBER})")
 _XML_STEP = re.compile(r"(?s)<calculation>(.*?)</calculation>")
 _XML_ENERGY = re.compile(rf"name=\"e_fr_energy\">\s*({_NUMBER})")
@@ -39,7 +40,8 @@ _XML_TYPE = re.compile(
 )
 _QE_ELECTRONS = re.compile(rf"number of electrons\s*=\s*({_NUMBER})")
 _QE_SPECIES = re.compile(r"atomic species\s+valence\s+mass\s+pseudopotential\n((?:.*\S.*\n)+)")
-_QE_SITE = re.compile(r"(?m)^\s*\d+\s+(\S+)\s+tau\(\s*\d+\)")
+_QE_ATOMS = re.compile(r"number of atoms/cell\s*=\s*(\d+)")
+_QE_SITE = re.compile(r"(?m)^[ \t]*(\d+)[ \t]+(\S+)[ \t]+tau\(")
 
 
 def add_note(atoms: ase.Atoms, note: str) -> None:
@@ -113,7 +115,9 @@ def _in_outcar(text: str) -> float | None:
     if ions is None or valences is None or electrons is None:
         return None
     counts = [int(count) for count in ions[1].split()]
-    each = _numbers(re.findall(_NUMBER, valences[1]))
+    each = _numbers(_POTENTIAL.findall(text))  # with a third decimal: hydrogens of a third of e
+    if len(counts) != len(each):
+        each = _numbers(re.findall(_NUMBER, valences[1]))
     if len(counts) != len(each):
         return None
     return sum(n * z for n, z in zip(counts, each, strict=True)) - float(electrons[1])
@@ -127,15 +131,17 @@ def _in_vasprun(text: str) -> float | None:
 
 
 def _in_espresso(text: str) -> float | None:
-    electrons, species = _QE_ELECTRONS.search(text), _QE_SPECIES.search(text)
-    if electrons is None or species is None:
+    patterns = (_QE_ELECTRONS, _QE_SPECIES, _QE_ATOMS)
+    electrons, species, n_atoms = (pattern.search(text) for pattern in patterns)
+    if electrons is None or species is None or n_atoms is None:
         return None
     rows = [row.split() for row in species[1].splitlines()]
     valence = {row[0]: float(row[1]) for row in rows if len(row) > 2}
-    labels = _QE_SITE.findall(text)
-    if not labels or not valence.keys() >= set(labels):
+    # They come twice where the crystal's axes are printed too, or after the cell was relaxed.
+    labels = dict(_QE_SITE.findall(text))
+    if len(labels) != int(n_atoms[1]) or not valence.keys() >= set(labels.values()):
         return None
-    return sum(valence[label] for label in labels) - float(electrons[1])
+    return sum(valence[label] for label in labels.values()) - float(electrons[1])
 
 
 _UNCONVERGED_ENERGIES: dict[str, Callable[[str], Iterator[float]]] = {

@@ -53,7 +53,8 @@ TYPES = (
     "<set><rc><c>   1</c><c>O </c><c>     16.00</c><c>      6.00</c><c>PAW_PBE O</c></rc>"
     "<rc><c>   1</c><c>H </c><c>      1.00</c><c>      1.00</c><c>PAW_PBE H</c></rc></set>"
 )
-ESPRESSO = """     number of electrons       =         8.00 (up:   4.00, down:   4.00)
+ESPRESSO = """     number of atoms/cell      =            2
+     number of electrons       =         8.00 (up:   4.00, down:   4.00)
      atomic species   valence    mass     pseudopotential
         O              6.00    15.99900     O ( 1.00)
         H1             1.00     1.00800     H ( 1.00)
@@ -72,6 +73,19 @@ def test_the_charge_is_what_the_electrons_tell(tmp_path: Path) -> None:
     assert counted_charge(TYPES, "vasp-xml") == -1
     assert counted_charge(ESPRESSO, "espresso-out") == -1
     assert counted_charge(ESPRESSO.replace("8.00 (", "7.50 ("), "espresso-out") == -0.5
+    sites = ESPRESSO[ESPRESSO.index("         1") :]  # again, in the axes of the crystal
+    assert counted_charge(ESPRESSO + sites, "espresso-out") == -1
+    assert (
+        counted_charge(ESPRESSO.replace("cell      =            2", "cell = 3"), "espresso-out")
+        is None
+    )
+    third = HEAD.replace("1.000; ZVAL   =    1.000", "1.000; ZVAL   =    0.333").replace(
+        "6.00  1.00", "6.00  0.33"
+    )
+    third = third.replace("=               1   1", "=               1   300").replace(
+        "8.0000", "105.9000"
+    )
+    assert counted_charge(third, "vasp-out") == 0
     assert counted_charge(HEAD.replace("NELECT", "OTHER"), "vasp-out") is None
 
 
