@@ -25,87 +25,126 @@ _DIPOLE = re.compile(
     rf"Dipole moment \([^)]*Debye\):\s*X=\s*({_NUMBER})\s*Y=\s*({_NUMBER})\s*Z=\s*({_NUMBER})"
 )
 _ONIOM = re.compile(rf"ONIOM: extrapolated energy\s*=\s*({_NUMBER})")
-_EXCITED = re.compile(rf"Total Energy, E\((?:TD-HF/TD-DFT|CIS/TDA|CIS)\)\s*=\s*({_NUMBER})")
+# E(TD-HF/TD-KS) in Gaussian 09, E(TD-HF/TD-DFT), E(CIS/TDA), E(EOM-CCSD).
+_EXCITED = re.compile(rf"Total Energy, E\([^)\n]*\)\s*=\s*({_NUMBER})")
+_GROUND, _FORCES = "SCF Done:", "Forces (Hartrees/Bohr)"
+_ARCHIVE = re.compile(r"(?m)^[ \t]*1\\1\\GINC")
 _OTHER_AXES = "the dipole is left out, as its axes are not those of the geometry"
 _FAR = 1e-3  # Å; geometries are printed with six decimals
 _DIGITS = 1e-4  # debye, of a printed dipole
 
 
 class _Pair(NamedTuple):
-    """One geometry in the orientation of the input and in the standard one: (N, 3), Å."""
+    """One geometry in the orientation of the input and in the standard one: (N, 3), Å.
+
+    start: its place in the text; end: that of the next geometry that is kept.
+    """
 
     given: np.ndarray | None
     standard: np.ndarray | None
+    start: int
+    end: int
+
+
+def first_job(text: str) -> str:
+    """Return what ASE reads of an output, which may hold several jobs: up to the first archive."""
+    archive = _ARCHIVE.search(text)
+    return text if archive is None else text[: archive.start()]
 
 
 def mend_gaussian(frames: Sequence[ase.Atoms], text: str) -> list[ase.Atoms]:
     """Give each geometry of an output the energy, forces and dipole that belong to it.
 
     What cannot be told is left out, and noted. Fragments of a counterpoise job are left out.
+    text: of `first_job`.
     """
-    is_counterpoise = "counterpoise" in text.lower()
-    kept = [atoms for atoms in frames if atoms.numbers.all()] if is_counterpoise else []
-    for atoms in kept:
-        add_note(atoms, "its energy is that without the counterpoise correction")
-    kept = kept or list(frames)
-    _replace_energies(_with(kept, "energy"), _ONIOM.findall(text), "the extrapolated one of ONIOM")
-    _replace_energies(_with(kept, "forces"), _EXCITED.findall(text), "that of the excited state")
-    pairs = list(_pairs(text))
+    pairs = list(zip(frames, _pairs_of(frames, text), strict=True))
+    if "counterpoise" in text.lower():
+        whole = [(atoms, pair) for atoms, pair in pairs if atoms.numbers.all()]
+        for atoms, _ in whole:
+            add_note(atoms, "its energy is that without the counterpoise correction")
+        pairs = whole or pairs
     printed = np.array(_DIPOLE.findall(text), dtype=float).reshape(-1, 3)
-    for atoms in _with(kept, "energy"):
-        _settle_axes(atoms, _pair_of(atoms, pairs), printed)
-    return kept
+    is_oniom = _ONIOM.search(text) is not None
+    is_one = len({len(atoms) for atoms, _ in pairs}) == 1
+    for atoms, pair in pairs:
+        if is_oniom and _has(atoms, "energy"):
+            _extrapolate(atoms, _ONIOM.findall(text, pair.start, pair.end) if is_one else ())
+        elif _has(atoms, "forces"):
+            _excite(atoms, text, pair)
+        if _has(atoms, "energy"):
+            _settle_axes(atoms, pair, printed)
+    return [atoms for atoms, _ in pairs]
 
 
-def _with(frames: Sequence[ase.Atoms], label: str) -> list[ase.Atoms]:
-    """Return the frames that have a label."""
-    return [atoms for atoms in frames if atoms.calc is not None and label in atoms.calc.results]
+def _has(atoms: ase.Atoms, label: str) -> bool:
+    return atoms.calc is not None and label in atoms.calc.results
 
 
-def _replace_energies(frames: Sequence[ase.Atoms], found: Sequence[str], what: str) -> None:
-    """Take the energies that forces belong to; no labels where not each geometry has one."""
-    for index, atoms in enumerate(frames if found else []):
-        if len(found) == len(frames):
-            energy = float(re.sub("[dD]", "e", found[index]))
-            atoms.calc.results["energy"] = energy * units.Hartree
-            add_note(atoms, f"its energy is {what}")
-        else:
-            atoms.calc = None
-            add_note(atoms, f"its labels are left out, as it is open which energy is {what}")
+def _extrapolate(atoms: ase.Atoms, found: Sequence[str]) -> None:
+    """Take the energy of all layers; no labels where not one alone is printed."""
+    if len(set(found)) == 1:
+        _take(atoms, found[0], "the extrapolated one of ONIOM")
+        return
+    atoms.calc = None
+    add_note(
+        atoms,
+        "its labels are left out, as it is open which energy is the extrapolated one of ONIOM",
+    )
 
 
-def _pairs(text: str) -> Iterator[_Pair]:
+def _excite(atoms: ase.Atoms, text: str, pair: _Pair) -> None:
+    """Take the energy of the excited state where forces follow on one."""
+    forces = text.rfind(_FORCES, pair.start, pair.end)
+    ground = max(text.rfind(_GROUND, pair.start, forces), pair.start)
+    found = _EXCITED.findall(text, ground, forces) if forces >= 0 else []
+    if found:
+        _take(atoms, found[-1], "that of the excited state")
+
+
+def _take(atoms: ase.Atoms, printed: str, what: str) -> None:
+    atoms.calc.results["energy"] = float(re.sub("[dD]", "e", printed)) * units.Hartree
+    add_note(atoms, f"its energy is {what}")
+
+
+def _pairs_of(frames: Sequence[ase.Atoms], text: str) -> list[_Pair]:
+    """Return the orientations of each geometry; neither where it is not found.
+
+    Geometries are in the order of the text: each is looked for behind the one before.
+    """
+    printed = list(_printed(text))
+    found: list[_Pair] = []
+    begin, end = 0, len(text)
+    for atoms in frames:
+        hits = (i for i in range(begin, len(printed)) if any(_is(atoms, p) for p in printed[i][:2]))
+        index = next(hits, None)
+        found.append(_Pair(None, None, end, end) if index is None else printed[index])
+        begin = begin if index is None else index + 1
+    starts = [pair.start for pair in found]
+    return [pair._replace(end=next_) for pair, next_ in zip(found, [*starts[1:], end], strict=True)]
+
+
+def _printed(text: str) -> Iterator[_Pair]:
     """Yield each geometry that is printed, in the one or two orientations that it has."""
-    given: np.ndarray | None = None
-    for kind, table in _TABLE.findall(text):
-        rows = [row.split() for row in table.splitlines()]
+    given: _Pair | None = None
+    for found in _TABLE.finditer(text):
+        rows = [row.split() for row in found[2].splitlines()]
         rows = [row for row in rows if row[1] != "-2"]  # a vector of the cell
         positions = np.array([row[3:] for row in rows], dtype=float)
-        if kind == "Standard":
-            yield _Pair(given, positions)
+        if found[1] == "Standard":
+            start = found.start() if given is None else given.start
+            yield _Pair(None if given is None else given.given, positions, start, start)
             given = None
             continue
         if given is not None:
-            yield _Pair(given, None)
-        given = positions
+            yield given
+        given = _Pair(positions, None, found.start(), found.start())
     if given is not None:
-        yield _Pair(given, None)
-
-
-def _pair_of(atoms: ase.Atoms, pairs: Sequence[_Pair]) -> _Pair:
-    """Return the orientations of a geometry; neither where it is not found."""
-    for pair in pairs:
-        if any(_is(atoms, positions) for positions in pair):
-            return pair
-    return _Pair(None, None)
+        yield given
 
 
 def _is(atoms: ase.Atoms, positions: np.ndarray | None) -> bool:
-    return (
-        positions is not None
-        and positions.shape == atoms.positions.shape
-        and bool(np.allclose(atoms.positions, positions, rtol=0.0, atol=1e-9))
-    )
+    return positions is not None and np.array_equal(atoms.positions, positions)
 
 
 def _settle_axes(atoms: ase.Atoms, pair: _Pair, printed: np.ndarray) -> None:

@@ -86,6 +86,7 @@ def test_forces_of_other_axes_than_the_geometry_are_left_out(tmp_path: Path) -> 
     [
         (" ONIOM: extrapolated energy =     -80.554160\n", "of ONIOM"),
         (" Total Energy, E(TD-HF/TD-DFT) =  -80.554160\n", "of the excited state"),
+        (" Total Energy, E(TD-HF/TD-KS) =  -80.554160\n", "of the excited state"),
     ],
 )
 def test_the_energy_is_the_one_that_forces_belong_to(
@@ -94,8 +95,29 @@ def test_the_energy_is_the_one_that_forces_belong_to(
     (water,) = read(tmp_path, head() + BOTH + SCF + printed + FORCES)
     assert water.calc.results["energy"] == pytest.approx(-80.554160 * units.Hartree)
     assert said in water.info["reading"]
-    (open_,) = read(tmp_path, head() + BOTH + SCF + 2 * printed + FORCES)
+    freq = f" 1\\1\\GINC-NODE\\FOpt\n{BOTH}{SCF}{printed}{FORCES}"  # of which ASE reads nothing
+    (alone,) = read(tmp_path, head() + BOTH + SCF + printed + FORCES + freq)
+    assert alone.calc.results["energy"] == water.calc.results["energy"]
+
+
+def test_several_extrapolated_energies_are_none(tmp_path: Path) -> None:
+    printed = "".join(f" ONIOM: extrapolated energy =     -80.{n}\n" for n in (1, 2))
+    (open_,) = read(tmp_path, head() + BOTH + SCF + printed + FORCES)
     assert open_.calc is None
+    assert "it is open which energy" in open_.info["reading"]
+
+
+def test_an_excited_energy_is_that_of_the_forces_behind_it_alone(tmp_path: Path) -> None:
+    excited = " Total Energy, E(TD-HF/TD-DFT) =  -76.100000\n"
+    other = table("Input", [(z, x, y, 1.01 * w) for z, x, y, w in GIVEN])
+    vertical = f" 1\\1\\GINC-NODE\\FOpt\n{head(1)}{BOTH}{SCF}{excited}"
+    text = head() + BOTH + SCF + FORCES + other + SCF + excited + FORCES + vertical
+    ground, above = read(tmp_path, text)
+    assert ground.calc.results["energy"] == pytest.approx(-76.4089533 * units.Hartree)
+    assert above.calc.results["energy"] == pytest.approx(-76.1 * units.Hartree)
+    assert (ground.info["charge"], ground.info["charge_source"]) == (0, "the program's file")
+    (kept,) = read(tmp_path, head() + BOTH + SCF + FORCES + vertical)
+    assert kept.calc.results["energy"] == ground.calc.results["energy"]
 
 
 def test_an_unconverged_energy_is_no_label(tmp_path: Path) -> None:
