@@ -89,10 +89,13 @@ def _geometry(step: str) -> ase.Atoms:
     """Return the atoms of a step. Raises UserError for ghost atoms and the like."""
     start = _GEOMETRY.match(step)
     rows: list[re.Match[str]] = []
-    for line in step[start.end() if start else 0 :].splitlines():
+    table = step[start.end() if start else 0 :].partition("\n\n")[0]
+    for line in table.splitlines():
+        if not line.strip("- "):
+            break
         found = _ATOM.fullmatch(line)
         if found is None:
-            break
+            raise UserError(f"the line {line.strip()[:80]!r} of ORCA's coordinates is no atom")
         rows.append(found)
     elements = [read_symbol(row[1]) for row in rows]
     positions = np.array([row.groups()[1:] for row in rows], dtype=float).reshape(-1, 3)

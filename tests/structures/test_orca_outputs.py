@@ -77,3 +77,5 @@ def test_a_job_that_did_not_finish() -> None:
 def test_what_is_no_atom_comes_as_its_error() -> None:
     (error,) = orca_outputs(step(f"{ENERGY}  -75.1").replace("  H  ", "  H: ") + END)
     assert "'H:' is no element symbol" in error
+    (error,) = orca_outputs(step(f"{ENERGY}  -75.1").replace("  H  ", "  H :  ") + END)
+    assert "'H :      5.000000    0.000000    0.970000' of ORCA's coordinates is no atom" in error
