@@ -28,6 +28,9 @@ _MULTIPLICITY = re.compile(r"Multiplicity\s+Mult\s+\.+\s+(\d+)")
 _UNCONVERGED = re.compile(
     r"(?i)FINAL SINGLE POINT ENERGY\s*\([^)]*not (?:fully )?converged|SCF NOT CONVERGED AFTER"
 )
+# E(tot) of a CIS or TD-DFT job, which becomes the final energy, is E(SCF) + DE(CIS).
+_EXCITATION = re.compile(rf"DE\([^=\n]*\)\s*=\s*({_NUMBER}) Eh\s*\(Root\s+(\d+)\)")
+_LAYERS = re.compile(r"FINAL SINGLE POINT ENERGY\s*\((?:MM|QM|L-QM)|E\(SOC CIS\)")
 _FINISHED = "ORCA TERMINATED NORMALLY"
 
 
@@ -70,12 +73,14 @@ def _labelled(step: str, stated: tuple[str | None, str | None]) -> ase.Atoms:
     atoms = _geometry(step)
     note_electrons(atoms, stated, "the program's file")
     if _UNCONVERGED.search(step):
-        atoms.info["reading"] = UNCONVERGED
+        add_note(atoms, UNCONVERGED)
         return atoms
-    results: dict[str, object] = {"energy": float(_ENERGY.findall(step)[-1]) * units.Hartree}
+    if _LAYERS.search(step):
+        add_note(atoms, "its labels are left out, as several kinds of energies are printed")
+        return atoms
     forces = _forces(step, len(atoms))
-    if forces is not None:
-        results["forces"] = forces
+    results: dict[str, object] = {} if forces is None else {"forces": forces}
+    results["energy"] = _energy(step, atoms, has_forces=forces is not None)
     dipoles = _DIPOLE.findall(step)
     if dipoles and (_CENTER_OF_MASS in step or int(stated[0] or 0) == 0):
         results["dipole"] = np.array(dipoles[-1], dtype=float) * units.Bohr
@@ -83,6 +88,20 @@ def _labelled(step: str, stated: tuple[str | None, str | None]) -> ase.Atoms:
         add_note(atoms, DIPOLE_OF_AN_ION)
     atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms
+
+
+def _energy(step: str, atoms: ase.Atoms, *, has_forces: bool) -> float:
+    """Return the energy, eV: of the state that the forces are of, else of the ground state."""
+    energy = float(_ENERGY.findall(step)[-1])
+    excitations = _EXCITATION.findall(step)
+    if excitations:
+        excitation, root = excitations[-1]
+        if has_forces:
+            add_note(atoms, f"its energy is that of excited state {root}")
+        else:
+            energy -= float(excitation)
+            add_note(atoms, "its energy is that of the ground state, not of an excited one")
+    return energy * units.Hartree
 
 
 def _geometry(step: str) -> ase.Atoms:

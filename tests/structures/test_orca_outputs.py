@@ -79,3 +79,19 @@ def test_what_is_no_atom_comes_as_its_error() -> None:
     assert "'H:' is no element symbol" in error
     (error,) = orca_outputs(step(f"{ENERGY}  -75.1").replace("  H  ", "  H :  ") + END)
     assert "'H :      5.000000    0.000000    0.970000' of ORCA's coordinates is no atom" in error
+
+
+def test_the_energy_of_a_spectrum_is_that_of_the_ground_state() -> None:
+    told = f"    E(SCF)  =  -75.1 Eh\n    DE(CIS) =      0.250000000 Eh (Root  1)\n{ENERGY}  -74.85"
+    (excited,) = frames(step(told) + END)
+    assert excited.calc.results["energy"] == pytest.approx(-74.85 * units.Hartree)
+    assert "that of excited state 1" in excited.info["reading"]
+    (ground,) = frames(step(told).replace("CARTESIAN GRADIENT", "") + END)
+    assert ground.calc.results["energy"] == pytest.approx(-75.1 * units.Hartree)
+    assert "that of the ground state" in ground.info["reading"]
+
+
+def test_energies_of_layers_are_no_labels() -> None:
+    (layers,) = frames(step(f"{ENERGY}  -75.1\n{ENERGY} (QM/MM)   -75.0") + END)
+    assert layers.calc is None
+    assert "several kinds of energies" in layers.info["reading"]
