@@ -58,12 +58,7 @@ def mend_gaussian(frames: Sequence[ase.Atoms], text: str) -> list[ase.Atoms]:
     What cannot be told is left out, and noted. Fragments of a counterpoise job are left out.
     text: of `first_job`.
     """
-    pairs = list(zip(frames, _pairs_of(frames, text), strict=True))
-    if "counterpoise" in text.lower():
-        whole = [(atoms, pair) for atoms, pair in pairs if atoms.numbers.all()]
-        for atoms, _ in whole:
-            add_note(atoms, "its energy is that without the counterpoise correction")
-        pairs = whole or pairs
+    pairs = _without_fragments(list(zip(frames, _pairs_of(frames, text), strict=True)), text)
     printed = np.array(_DIPOLE.findall(text), dtype=float).reshape(-1, 3)
     is_oniom = _ONIOM.search(text) is not None
     is_one = len({len(atoms) for atoms, _ in pairs}) == 1
@@ -75,6 +70,18 @@ def mend_gaussian(frames: Sequence[ase.Atoms], text: str) -> list[ase.Atoms]:
         if _has(atoms, "energy"):
             _settle_axes(atoms, pair, printed)
     return [atoms for atoms, _ in pairs]
+
+
+def _without_fragments(
+    pairs: list[tuple[ase.Atoms, _Pair]], text: str
+) -> list[tuple[ase.Atoms, _Pair]]:
+    """Leave out the fragments of a counterpoise job, whose other atoms are ghosts."""
+    if "counterpoise" not in text.lower():
+        return pairs
+    whole = [(atoms, pair) for atoms, pair in pairs if atoms.numbers.all()]
+    for atoms, _ in whole:
+        add_note(atoms, "its energy is that without the counterpoise correction")
+    return whole or pairs
 
 
 def _has(atoms: ase.Atoms, label: str) -> bool:
