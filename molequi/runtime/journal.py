@@ -30,8 +30,10 @@ def journal_path(output: Path) -> Path:
 def may_replace(output: Path, *, overwrite: bool) -> bool:
     """Tell whether an output may be replaced: also where it lies beside the journal of its run.
 
-    That run ended when all was written, before it could take the journal away.
+    That run ended when all was written, before it could take the journal away. Raises UserError
+    where it goes on now: what it will have written is no remainder.
     """
+    refuse_locked(journal_path(output))
     return overwrite or is_unfinished(output)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from molequi.errors import UserError
 from molequi.runtime import journal, locks
-from molequi.runtime.journal import LineJournal, is_unfinished, journal_path, kept
+from molequi.runtime.journal import LineJournal, is_unfinished, journal_path, kept, may_replace
 
 IDENTITY = {"format": 1, "model": "a"}
 
@@ -143,6 +143,8 @@ def test_an_output_that_came_up_meanwhile_is_not_replaced(tmp_path):
     with kept(output, IDENTITY, "test", may_replace=True) as lines:
         with pytest.raises(UserError, match="another run is writing"):
             LineJournal(journal_path(output), IDENTITY, "a test")
+        with pytest.raises(UserError, match="another run is writing"):
+            may_replace(output, overwrite=False)
         assert lines.is_new
     assert not is_unfinished(output)
 

@@ -51,6 +51,15 @@ def test_files_and_folders_are_locked_once_in_a_process_too(tmp_path):
         refuse_locked(place)
 
 
+def test_those_who_look_do_not_refuse_each_other(tmp_path):
+    path = tmp_path / "out.csv.journal"
+    path.touch()
+    with locked(path, shared=True):
+        refuse_locked(path)
+        with pytest.raises(UserError, match="another run"), locked(path):
+            pass
+
+
 def test_waiting_is_said_and_ends_with_the_other_run(held, caplog):
     folder, process = held
     caplog.set_level("INFO", "molequi")
