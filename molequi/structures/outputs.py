@@ -45,8 +45,10 @@ _QE_SITE = re.compile(r"(?m)^[ \t]*(\d+)[ \t]+(\S+)[ \t]+tau\(")
 
 
 def add_note(atoms: ase.Atoms, note: str) -> None:
-    """Add a line to what was done in reading."""
-    atoms.info["reading"] = "; ".join(filter(None, [atoms.info.get("reading"), note]))
+    """Add a line to what was done in reading, once where it is true of many atoms."""
+    noted = str(atoms.info.get("reading", ""))
+    if note not in noted:
+        atoms.info["reading"] = "; ".join(filter(None, [noted, note]))
 
 
 def states_more(kind: str) -> bool:

@@ -151,3 +151,12 @@ def test_what_is_held_along_the_cell_is_written(
     stays = np.isclose(again.positions[1], atoms.positions[1])
     assert stays.tolist() == (held or [False, False, False])
     assert ("reading" in atoms.info) is (held is None)
+
+
+def test_what_is_true_of_many_atoms_is_noted_once(tmp_path: Path) -> None:
+    rows = "0 0 0 T T F\n0 0 0.12 T T F\n"
+    text = f"oh\n1.0\n8 0 1\n3 7 0\n0 0 9\nO H\n1 1\nSelective dynamics\nDirect\n{rows}"
+    (tmp_path / "POSCAR").write_text(text)
+    ((_, atoms),) = read_structures(tmp_path / "POSCAR")
+    assert isinstance(atoms, ase.Atoms)
+    assert atoms.info["reading"].count("held along vectors of the cell") == 1
