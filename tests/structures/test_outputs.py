@@ -160,3 +160,14 @@ def test_what_is_true_of_many_atoms_is_noted_once(tmp_path: Path) -> None:
     ((_, atoms),) = read_structures(tmp_path / "POSCAR")
     assert isinstance(atoms, ase.Atoms)
     assert atoms.info["reading"].count("held along vectors of the cell") == 1
+
+
+def test_a_file_too_large_to_be_looked_at_is_read_with_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("molequi.structures.text._LARGEST", 100)
+    (tmp_path / "OUTCAR").write_text(HEAD + STEP.format(reached=MISSED, energy=-10.5))
+    ((_, atoms),) = read_structures(tmp_path / "OUTCAR")
+    assert isinstance(atoms, ase.Atoms)
+    assert "too large to be looked at for steps without convergence" in atoms.info["reading"]
+    assert atoms.info["charge_source"].startswith("assumed")
