@@ -169,11 +169,8 @@ def _entry(name: str, value: Any) -> Markup | None:
     if value in (None, "", {}, []):
         return None
     if isinstance(value, Mapping):
-        groups = {key: item for key, item in value.items() if isinstance(item, Mapping)}
-        single = {key: item for key, item in value.items() if key not in groups}
-        parts = [_single(single) if single else None, *_groups(groups)]
         return element(
-            "details", element("summary", _heading(name)), *parts, open=_open(name, value)
+            "details", element("summary", _heading(name)), *_parts(value), open=_open(name, value)
         )
     if isinstance(value, list):
         items = (element("li", str(item)) for item in value)
@@ -196,12 +193,19 @@ def _plain(value: Any) -> Cell:
     return value if isinstance(value, int | float) else str(value)
 
 
+def _parts(value: Mapping[str, Any]) -> list[Markup]:
+    """Return the facts of a mapping, then the groups that stand among them."""
+    groups = {key: item for key, item in value.items() if isinstance(item, Mapping)}
+    single = {key: item for key, item in value.items() if key not in groups}
+    return [*([_single(single)] if single else []), *_groups(groups)]
+
+
 def _groups(groups: Mapping[str, Mapping[str, Any]]) -> list[Markup]:
     """Return groups of the same fields as one table; deeper ones each with a table of its own."""
     deep = {name: group for name, group in groups.items() if _is_deep(group)}
     flat = {name: group for name, group in groups.items() if name not in deep}
     found = [
-        element("div", element("h4", _heading(name)), *_groups(group))
+        element("div", element("h4", _heading(name)), *_parts(group))
         for name, group in deep.items()
     ]
     return [*found, _table_of(flat)] if flat else found

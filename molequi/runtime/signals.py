@@ -46,9 +46,10 @@ class SignalWatch:
             }
 
     def stop(self) -> None:
-        """Give the signals back."""
+        """Give the signals back, but those that somebody else took over or gave back meanwhile."""
         for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._note:
+                signal.signal(number, handler)
         before = self._handlers.get(self.number)
         self._handlers = {}
         if isinstance(before, MethodType) and isinstance(outer := before.__self__, SignalWatch):

@@ -75,3 +75,15 @@ def test_a_closed_terminal_stops_a_run_unless_it_was_started_with_nohup() -> Non
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_signals_that_another_took_over_or_gave_back_are_left_to_it():
+    before = signal.getsignal(signal.SIGTERM)
+    watch = SignalWatch()
+    watch.start()
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        watch.stop()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)

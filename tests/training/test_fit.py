@@ -183,6 +183,7 @@ def test_resume_after_an_interruption_in_mid_epoch_is_exact(
     optimizer, tmp_path, toy_frames, toy_config, toy_splits
 ):
     frames, splits = toy_frames(24), toy_splits(18, 6, 0)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     config = toy_config(
         training={
             "epochs": 3,
@@ -206,6 +207,7 @@ def test_resume_after_an_interruption_in_mid_epoch_is_exact(
     assert_same_run(whole, cut)
     # A finished run has nothing left to do, and resuming it changes nothing.
     assert_same_run(whole, fit_frames(config, frames, splits, tmp_path / "cut", resume=True))
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 
 
 def test_more_epochs_go_on_from_a_finished_run(tmp_path, toy_frames, toy_config, toy_splits):
