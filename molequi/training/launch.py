@@ -27,6 +27,10 @@ from molequi.runtime.files import TERMINATING
 from molequi.training.module import MolecularTraining
 from molequi.training.settings import TrainingSettings
 
+_LIGHTNING = ("pytorch_lightning", "lightning_fabric")
+# What torch's C++ side says; a process reads it when it loads torch.
+_CPP_LOG_LEVEL = "TORCH_CPP_LOG_LEVEL"
+
 
 def launch(
     settings: TrainingSettings,
@@ -87,11 +91,20 @@ def _strategy(settings: TrainingSettings, accelerator: str) -> str | DDPStrategy
         )
     if settings.devices * settings.nodes == 1:
         return "auto"
-    return DDPStrategy(
+    return _QuietProcesses(
         start_method="popen" if launched > 1 or settings.nodes > 1 else "spawn",
         process_group_backend="nccl" if accelerator == "gpu" else "gloo",
         find_unused_parameters=True,
     )
+
+
+class _QuietProcesses(DDPStrategy):
+    """Several processes; those that are spawned know nothing of what their parent keeps quiet."""
+
+    def setup_environment(self) -> None:
+        """Set up a process, the first that Lightning does in it."""
+        _ignore_notes()
+        super().setup_environment()
 
 
 def _start_at_epoch(trainer: Trainer, module: MolecularTraining) -> None:
@@ -158,15 +171,24 @@ def _raise_own(error: torch.multiprocessing.ProcessRaisedException) -> None:
 
 @contextlib.contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's notes about devices and loaders to itself for a while."""
-    lightning = logging.getLogger("pytorch_lightning")
-    level = lightning.level
-    lightning.setLevel(logging.ERROR)
+    """Keep notes about devices, loaders and processes from the user for a while."""
+    levels = [logging.getLogger(name).level for name in _LIGHTNING]
+    chosen = _CPP_LOG_LEVEL in os.environ
+    os.environ.setdefault(_CPP_LOG_LEVEL, "ERROR")
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", module=r"(pytorch_lightning|lightning_fabric|torch\.distributed).*"
-        )
+        _ignore_notes()
         try:
             yield
         finally:
-            lightning.setLevel(level)
+            for name, level in zip(_LIGHTNING, levels, strict=True):
+                logging.getLogger(name).setLevel(level)
+            if not chosen:
+                del os.environ[_CPP_LOG_LEVEL]
+
+
+def _ignore_notes() -> None:
+    for name in _LIGHTNING:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings(
+        "ignore", module=r"(pytorch_lightning|lightning_fabric|torch\.distributed).*"
+    )

@@ -110,7 +110,7 @@ def stop_when_saved(path) -> threading.Thread:
 @pytest.mark.usefixtures("no_sigterm")
 @pytest.mark.parametrize("optimizer", MOST_STATE)
 def test_two_processes_take_the_steps_of_one_even_when_stopped_and_resumed(
-    optimizer, tmp_path, toy_frames, toy_config, toy_splits
+    optimizer, tmp_path, toy_frames, toy_config, toy_splits, capfd
 ):
     frames, splits = toy_frames(27), toy_splits(17, 7, 3)
     # Molecules of unequal size, gaps that leave one process without a label, and a last batch of
@@ -130,6 +130,10 @@ def test_two_processes_take_the_steps_of_one_even_when_stopped_and_resumed(
     thread.join()
     assert read_state(tmp_path / "two" / "last.ckpt")["position"]["epoch"] < 5
     two = fit_frames(config, frames, splits, tmp_path / "two", resume=True)
+    # Of the processes too, to which no filter of this one reaches.
+    said = capfd.readouterr()
+    for notes in ("Warning", "deprecated", "GLOBAL_RANK", "[rank", "distributed"):
+        assert notes not in said.err + said.out, said
     first, second = (load_model(run / "model.safetensors").state_dict() for run in (one, two))
     for name, value in first.items():
         assert torch.allclose(value, second[name], rtol=1e-6, atol=1e-7), name
