@@ -12,13 +12,16 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import chemical_symbols
 
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.load import load_labelled
 from molequi.errors import UserError
+from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import resolve_model
 from molequi.properties import PROPERTIES
-from molequi.structures.atoms import charge_of, multiplicity_of
+from molequi.structures.atoms import charge_of, graph_from_atoms, multiplicity_of
+from molequi.structures.structure import Structure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +75,35 @@ def _atoms(frames: Frames, row: int) -> Atoms | None:
     }
     atoms.calc = SinglePointCalculator(atoms, energy=float(energy[0]), forces=forces)
     return atoms
+
+
+def require_known(structures: Sequence[Structure], model: MolecularModel) -> None:
+    """Raise UserError, which names it, for a structure that the model does not take."""
+    for structure in structures:
+        try:
+            model.check_input(graph_from_atoms(structure.require_atoms(), model.cutoff))
+        except (UserError, ValueError) as error:
+            raise UserError(
+                f"{structure.source}, structure {structure.index}: {error}; begin with another "
+                "--model, or with labelled structures of that kind as --data"
+            ) from error
+
+
+def require_like(structures: Sequence[Structure], labelled: Sequence[Atoms]) -> None:
+    """Raise UserError for a structure of which a model of these labels will know nothing."""
+    elements = {int(number) for atoms in labelled for number in atoms.numbers}
+    states = {(charge_of(atoms), multiplicity_of(atoms, charge_of(atoms))) for atoms in labelled}
+    for structure in structures:
+        atoms = structure.require_atoms()
+        where = f"{structure.source}, structure {structure.index}"
+        if new := sorted({int(number) for number in atoms.numbers} - elements):
+            raise UserError(f"{where}: no structure of --data has {chemical_symbols[new[0]]}")
+        state = (charge_of(atoms), multiplicity_of(atoms, charge_of(atoms)))
+        if state not in states:
+            raise UserError(
+                f"{where}: no structure of --data has charge {state[0]:+d} and multiplicity "
+                f"{state[1]}"
+            )
 
 
 def fingerprint(structures: Sequence[Atoms]) -> str:

@@ -20,7 +20,13 @@ from typing import Any, NamedTuple
 
 from ase import Atoms
 
-from molequi.active.beginning import Start, fingerprint, fingerprint_of_labels
+from molequi.active.beginning import (
+    Start,
+    fingerprint,
+    fingerprint_of_labels,
+    require_known,
+    require_like,
+)
 from molequi.active.exploring import (
     doubt_limit,
     errors,
@@ -92,6 +98,8 @@ def learn_actively(
     learning.device, learning.tell = device, progress or logger.info
     recipe.check()
     teacher.check(sorted({int(z) for one in structures for z in one.require_atoms().numbers}))
+    if overwrite or not folder.settings.is_file():
+        learning.check()
     with folder.held(learning.identity(), overwrite=overwrite), SignalWatch() as learning.watch:
         try:
             return learning.run()
@@ -128,6 +136,15 @@ class _Learning:
     def n_labels(self) -> int:
         """Number of labels that were computed."""
         return len(self.labelled) - self.n_given
+
+    def check(self) -> None:
+        """Raise UserError for what no round could begin with, before anything is written."""
+        if self.model is None:
+            require_like(self.structures, self.labelled)
+        else:
+            model = load(str(self.model), device=self.device)
+            require_doubt(model)
+            require_known(self.structures, model)
 
     def identity(self) -> dict[str, Any]:
         """Return what must agree for the same folder to be gone on with."""

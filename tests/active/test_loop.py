@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import signal
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import molecule
 from ase.calculators.emt import EMT
 from ase.io import read, write
@@ -226,6 +228,23 @@ def test_a_model_without_doubt_is_refused(tmp_path, water, network, emt):
     save_model(network, path)
     with pytest.raises(UserError, match="gives no forces_std"):
         learn(water, emt, tmp_path / "here", path)
+
+
+def test_what_no_round_could_move_is_refused_before_anything_is_written(
+    tmp_path, doubting, emt, data
+):
+    sodium = Atoms("HNa", [(0, 0, 0), (0, 0, 1.9)])
+    ion = molecule("H2O", info={"charge": 2})
+    cases = [
+        (sodium, Start(doubting), "structure 0: element Na (atom 1) is not in this model"),
+        (sodium, Start(None, data), "structure 0: no structure of --data has Na"),
+        (ion, Start(None, data), "no structure of --data has charge +2 and multiplicity 1"),
+    ]
+    for atoms, start, message in cases:
+        with pytest.raises(UserError, match=re.escape(message)):
+            learn(atoms, emt, tmp_path / "here", doubting, start=start)
+        assert not (tmp_path / "here").exists()
+    assert emt.n_calls == 0
 
 
 @pytest.mark.parametrize(
