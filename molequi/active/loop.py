@@ -97,9 +97,7 @@ def learn_actively(
     learning = _Learning(folder, structures, teacher, settings, start, recipe, picker)
     learning.device, learning.tell = device, progress or logger.info
     recipe.check()
-    teacher.check(sorted({int(z) for one in structures for z in one.require_atoms().numbers}))
-    if overwrite or not folder.settings.is_file():
-        learning.check()
+    learning.check(overwrite=overwrite)
     with folder.held(learning.identity(), overwrite=overwrite), SignalWatch() as learning.watch:
         try:
             return learning.run()
@@ -137,8 +135,12 @@ class _Learning:
         """Number of labels that were computed."""
         return len(self.labelled) - self.n_given
 
-    def check(self) -> None:
+    def check(self, *, overwrite: bool) -> None:
         """Raise UserError for what no round could begin with, before anything is written."""
+        numbers = {int(z) for one in self.structures for z in one.require_atoms().numbers}
+        self.teacher.check(sorted(numbers))
+        if self.folder.settings.is_file() and not overwrite:
+            return  # begun already, with what must agree
         if self.model is None:
             require_like(self.structures, self.labelled)
         else:
