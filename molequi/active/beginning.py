@@ -89,10 +89,18 @@ def require_known(structures: Sequence[Structure], model: MolecularModel) -> Non
             ) from error
 
 
-def require_like(structures: Sequence[Structure], labelled: Sequence[Atoms]) -> None:
-    """Raise UserError for a structure of which a model of these labels will know nothing."""
+def require_like(
+    structures: Sequence[Structure], labelled: Sequence[Atoms], model: MolecularModel | None
+) -> None:
+    """Raise UserError for a structure that no model trained on these labels will know.
+
+    model: what the training begins from, whose elements and charges it keeps; None for a new one.
+    """
     elements = {int(number) for atoms in labelled for number in atoms.numbers}
     states = {(charge_of(atoms), multiplicity_of(atoms, charge_of(atoms))) for atoms in labelled}
+    if model is not None:
+        elements |= set(model.elements)
+        states |= set(model.metadata.charge_multiplicity)
     for structure in structures:
         atoms = structure.require_atoms()
         where = f"{structure.source}, structure {structure.index}"

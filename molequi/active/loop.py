@@ -141,10 +141,10 @@ class _Learning:
         self.teacher.check(sorted(numbers))
         if self.folder.settings.is_file() and not overwrite:
             return  # begun already, with what must agree
-        if self.model is None:
-            require_like(self.structures, self.labelled)
-        else:
-            model = load(str(self.model), device=self.device)
+        model = None if self.model is None else load(str(self.model), device=self.device)
+        if self.labelled:  # what is trained first
+            require_like(self.structures, self.labelled, model)
+        elif model is not None:
             require_doubt(model)
             require_known(self.structures, model)
 

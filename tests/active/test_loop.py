@@ -15,7 +15,7 @@ from ase.calculators.emt import EMT
 from ase.io import read, write
 
 from molequi.active import loop
-from molequi.active.beginning import Start
+from molequi.active.beginning import Start, require_like
 from molequi.active.exploring import doubt_limit
 from molequi.active.loop import learn_actively
 from molequi.active.picking import Doubted
@@ -26,6 +26,7 @@ from molequi.errors import RunInterruptedError, UserError
 from molequi.models.zoo import load
 from molequi.prediction.predict import predict
 from molequi.simulation.md_settings import MDSettings
+from molequi.structures.structure import Structure
 
 TRAINING = ("training.epochs=2", "training.batch_size=4", "training.warmup_steps=1")
 DYNAMICS = MDSettings("nvt", 300.0, steps=40, interval=5)
@@ -245,6 +246,10 @@ def test_what_no_round_could_move_is_refused_before_anything_is_written(
             learn(atoms, emt, tmp_path / "here", doubting, start=start)
         assert not (tmp_path / "here").exists()
     assert emt.n_calls == 0
+    # What --data bring is learned before the first round, from whatever model.
+    like = [Structure("", 0, molecule("H2O"))]
+    require_like(like, [molecule("H2O")], None)
+    require_like([Structure("", 0, sodium)], [Atoms("Na", info={"charge": 0})], load(doubting))
 
 
 @pytest.mark.parametrize(
