@@ -43,6 +43,7 @@ def test_every_older_format_has_a_converter_and_files() -> None:
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_outputs_of_old_files_are_what_they_were(name: str) -> None:
+    """To rounding, in which processors differ, most in a sum that cancels, as in the rotation."""
     outputs = outputs_of(path_of(name))
     for key, golden in GOLDEN[name].items():
         expected = torch.tensor(golden, dtype=torch.float64)
@@ -84,11 +85,8 @@ def test_metadata_of_old_files_is_kept() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", ["rosenfeld", "rosenfeld_polarizability"])
-def test_rosenfeld_heads_of_format_2_keep_their_outputs(name: str) -> None:
-    """Minus the polarizability in minus the origin term: the same weights, to the bit.
-
-    The outputs to rounding, in which processors differ.
-    """
+def test_rosenfeld_heads_of_format_2_keep_their_weights(name: str) -> None:
+    """Minus the polarizability in minus the origin term: the same weights, to the bit."""
     path = path_of(f"format2_{name}")
     model, before = load_model(path), read_tensors(path).tensors
     for written, kept, sign in (
@@ -100,8 +98,4 @@ def test_rosenfeld_heads_of_format_2_keep_their_outputs(name: str) -> None:
     ):
         now = model.state_dict()[f"heads.rosenfeld.{kept}"]
         assert torch.equal(now, sign * before[f"heads.rosenfeld.{written}"])
-    outputs = outputs_of(path)
-    for key, golden in GOLDEN[f"format2_{name}"].items():
-        expected = torch.tensor(golden, dtype=torch.float64)
-        torch.testing.assert_close(outputs[key], expected, rtol=1e-13, atol=1e-13, msg=key)
     assert ("polarizability" in model.heads) == ("polarizability" in model.outputs)

@@ -126,7 +126,8 @@ def test_a_slab_costs_only_itself(tmp_path, physics, unsafe):
     slab.pbc = (True, True, False)
     output = tmp_path / "out.csv"
     first, refused, last = predict([water, slab, water], model, unsafe=unsafe, output=output)
-    assert first["energy"] == pytest.approx(last["energy"], abs=1e-9)
+    # The same water at two places of a batch: float32, whose sums some processors take otherwise.
+    assert first["energy"] == pytest.approx(last["energy"], abs=1e-6)
     assert refused["error"].startswith("pbc is [True, True, False]: long-range energies are of")
     assert refused["index"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
@@ -159,7 +160,7 @@ def test_the_origin_of_an_isotopologue_is_named(network):
     light, heavy = molecule("NH3"), molecule("NH3")
     heavy.set_masses([15.0001, 2.0141, 1.008, 1.008])
     first, second = predict([light, heavy], network, charge=1, unsafe=True)
-    np.testing.assert_array_equal(first["dipole"], second["dipole"])
+    np.testing.assert_allclose(first["dipole"], second["dipole"], rtol=0, atol=1e-12)
     assert first["dipole_origin"] == "center of mass"
     assert second["dipole_origin"].startswith("center of mass, with standard atomic weights")
 

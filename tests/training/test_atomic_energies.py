@@ -99,14 +99,15 @@ def test_labels_are_learned_and_constants_have_no_part_in_the_energy(
             "targets": TARGETS,
             "split": {"kind": "stored"},
         },
-        training={"epochs": 20},
+        model={"n_channels": 8},
+        training={"epochs": 20, "weights": {"forces": 10.0, ROW.name: 10.0}},
     )
     run = fit(config, tmp_path / "run")
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     spread = float(
         within_elements(frames := labelled(toy_frames(90)), frames.targets[ROW.name]).std()
     )
-    assert result[ROW.name]["mae"] < 0.5 * spread
+    assert result[ROW.name]["mae"] < 0.15 * spread
     model = load_model(run / "model.safetensors")
     graph = frames.batch(torch.arange(3), model.cutoff).graph
     before = model(graph)
