@@ -13,6 +13,7 @@ from torch import Tensor
 
 from molequi.datasets.displaced import DISPLACEMENTS
 from molequi.datasets.in_memory import Frames
+from molequi.datasets.relative import OTHER_POSITIONS
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
 from molequi.kernels import Edges
@@ -261,8 +262,9 @@ def _edges_of(sender: Tensor, receiver: Tensor, n_used: Tensor, n_atoms: int) ->
 def _refuse(frames: Frames) -> None:
     if bool(frames.pbc.any()):
         raise UserError("captured training is for open molecules; the data have periodic ones")
-    if DISPLACEMENTS in frames.targets:
-        raise UserError("captured training knows no force_changes; leave them out of data.targets")
+    for along, name in ((DISPLACEMENTS, "force_changes"), (OTHER_POSITIONS, "relative_energy")):
+        if along in frames.targets:
+            raise UserError(f"captured training knows no {name}; leave it out of data.targets")
 
 
 def _with_zero(values: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ Stages, each goes on where it was stopped; files lie in --work:
              molecules, `catalogue_tiny_ions.tsv`; after `tiny`
   batched    shards of all kinds, made and labelled in batches on the --device, such as a GPU
   wide       shards of all kinds, two frames of each start: five times the molecules per hour
+  chains     shards of conformers, most of them of chains, `catalogue_chains.tsv`
   check      labels of small frames against PySCF at the teacher's own level: `checks.jsonl`
   check_interactions  the same of interaction energies of small complexes with an ion, at contacts
              of all lengths: `interactions.jsonl`
@@ -62,7 +63,7 @@ LOG = logging.getLogger("teacher")
 TEACHER_FILE = "models/aimnet2_wb97m_ens_f.jpt"
 # Numbers of their first shards.
 FIRST_STACKS, FIRST_ARENES, FIRST_TINY, FIRST_LARGE = 80000, 85000, 86000, 90000
-FIRST_COMPLEXES, FIRST_BATCHED, FIRST_WIDE = 95000, 110000, 120000
+FIRST_COMPLEXES, FIRST_BATCHED, FIRST_WIDE, FIRST_CHAINS = 95000, 110000, 120000, 140000
 LEVEL = "ωB97M-D3(BJ)/def2-TZVPP, by four AIMNet2 networks (Auto3D 2.3.1)"
 
 
@@ -123,6 +124,15 @@ def label_wide(settings: argparse.Namespace) -> None:
     """Make --wide shards of all kinds, two frames of each start."""
     plan = plans.make_wide_plan(*plans_of_all_kinds(settings))
     make_shards(settings, plan, range(FIRST_WIDE, FIRST_WIDE + settings.wide))
+
+
+def label_chains(settings: argparse.Namespace) -> None:
+    """Make --chains shards of conformers."""
+    reserved = catalogues.make_catalogue(settings)
+    entries = molecules.read(settings.work / "catalogue.tsv")
+    found = catalogues.read_chains(settings, reserved)
+    plan = plans.make_chain_plan(entries, found, reserved, settings.seed)
+    make_shards(settings, plan, range(FIRST_CHAINS, FIRST_CHAINS + settings.chains))
 
 
 def plans_of_all_kinds(settings: argparse.Namespace) -> tuple[plans.Plan, plans.Plan, plans.Plan]:
@@ -246,6 +256,7 @@ STAGES = {
     "complexes": label_complexes,
     "batched": label_batched,
     "wide": label_wide,
+    "chains": label_chains,
     "check": check,
     "check_interactions": check_interactions,
     "atoms": atoms,
@@ -273,6 +284,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--complexes", type=int, default=56, help="shards of many complexes")
     parser.add_argument("--batched", type=int, default=65, help="shards made in batches")
     parser.add_argument("--wide", type=int, default=160, help="shards of two frames of each start")
+    parser.add_argument("--chains", type=int, default=20, help="shards of conformers")
     parser.add_argument("--device", default="cpu", help="where the networks lie, such as cuda")
     parser.add_argument("--checks", type=int, default=50, help="labels to compare with PySCF")
     parser.add_argument("--most-atoms", type=int, default=12, help="largest frame to compare")

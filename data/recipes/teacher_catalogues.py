@@ -45,6 +45,16 @@ def read_arenes(settings: argparse.Namespace, reserved: identity.Reserved) -> li
     return molecules.read(path)
 
 
+def read_chains(settings: argparse.Namespace, reserved: identity.Reserved) -> list[molecules.Entry]:
+    """Read the catalogue of chains; write it where there is none."""
+    import teacher_chains as chains  # noqa: PLC0415
+
+    path = settings.work / "catalogue_chains.tsv"
+    if not path.exists():
+        molecules.write(chains.build(settings.seed, reserved), path)
+    return molecules.read(path)
+
+
 class Tiny(NamedTuple):
     """The smallest molecules, where further halides are found, and what is kept out."""
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from teacher_assemble import PARTS, Arrays, dipoles
 from teacher_geometries import SAMPLERS
+from teacher_moves import offsets
 from teacher_shards import CATEGORIES
 
 from molequi.datasets.in_memory import Frames
@@ -31,6 +32,7 @@ def to_frames(arrays: Arrays) -> Frames:
     }
     if "alone" in arrays:
         targets["interaction_energy"] = arrays["energy"] - arrays["alone"]
+    targets |= relative(arrays)
     lines = zip(arrays["category"], arrays["sampler"], arrays["name"], strict=True)
     return make_frames(
         torch.from_numpy(arrays["pos"]),
@@ -44,6 +46,29 @@ def to_frames(arrays: Arrays) -> Frames:
         properties={name: get_property(name) for name in targets},
         source=tuple(f"{CATEGORIES[c]} {SAMPLERS[s]} {name}" for c, s, name in lines),
     )
+
+
+def relative(arrays: Arrays) -> Arrays:
+    """Return what relaxed frames of a molecule are relative to: another of its conformers.
+
+    Each is compared with the next, the last with the first: `relative_energy` (B,), eV, and
+    `other_positions` (A, 3), Å, NaN for the other frames. Nothing where no molecule has two.
+    """
+    groups: dict[tuple[str, int], list[int]] = {}
+    for row in np.flatnonzero(arrays["sampler"] == SAMPLERS.index("relaxed")):
+        if "." not in (name := str(arrays["name"][row])):
+            groups.setdefault((name, int(arrays["n_atoms"][row])), []).append(int(row))
+    begin, places = offsets(arrays["n_atoms"]), arrays["pos"].astype(np.float64)
+    energies, others = np.full(len(arrays["energy"]), np.nan), np.full_like(places, np.nan)
+    for rows in groups.values():
+        for row, other in zip(rows, rows[1:] + rows[:1], strict=True):
+            if row != other:
+                energies[row] = arrays["energy"][row] - arrays["energy"][other]
+                there = places[begin[other] : begin[other + 1]]
+                others[begin[row] : begin[row + 1]] = there
+    if np.isnan(energies).all():
+        return {}
+    return {"relative_energy": energies, "other_positions": others}
 
 
 def local_energies(arrays: Arrays) -> np.ndarray:

@@ -36,6 +36,8 @@ BATCHED = {"dimer": 10, "ionic": 6, "cluster": 5}
 BATCHED_MANY = {"dimer": 14, "stack": 6, "arene": 8, "ionic": 6, "ion_beside": 16}
 BATCHED_SMALLEST = {"tiny_pair": 18, "tiny_complex": 6, "halogen": 8}
 BATCHED_TINY = {"tiny": 13}
+# One shard of conformers, so many of each molecule.
+CHAINS, CONFORMERS = {"chain": 50, "drug": 6, "known_drug": 3, "peptide": 5}, 5
 
 
 class Plan(NamedTuple):
@@ -43,7 +45,8 @@ class Plan(NamedTuple):
 
     ions: compositions of which no charged frame may be, nor a part of one. dynamics: the share of
     starts that move. most_frames: of one start. beside: whose starts are in the same shards.
-    sampling: whose geometries: `teacher_shards.sample`, `teacher_batched` or `teacher_wide`.
+    sampling: whose geometries: `teacher_shards.sample`, `teacher_batched`, `teacher_wide` or
+    `teacher_chains`. conformers: starts of each entry.
     """
 
     quota: dict[str, int]
@@ -55,7 +58,8 @@ class Plan(NamedTuple):
     dynamics: float = DYNAMICS_SHARE
     most_frames: int | None = None
     beside: tuple["Plan", ...] = ()
-    sampling: Literal["each", "batched", "wide"] = "each"
+    sampling: Literal["each", "batched", "wide", "chains"] = "each"
+    conformers: int = 1
 
 
 def shuffled(entries: list[Entry], quota: dict[str, int], seed: int) -> dict[str, list[Entry]]:
@@ -136,3 +140,11 @@ def make_batched_plan(plain: Plan, many: Plan, small: Plan) -> Plan:
 def make_wide_plan(plain: Plan, many: Plan, small: Plan) -> Plan:
     """Plan shards of the same kinds, two frames of each start; arguments as of the one before."""
     return make_batched_plan(plain, many, small)._replace(sampling="wide")
+
+
+def make_chain_plan(
+    entries: list[Entry], chains: list[Entry], reserved: identity.Reserved, seed: int
+) -> Plan:
+    """Plan shards of conformers of chains and of other molecules with turns."""
+    orders = shuffled([*entries, *chains], CHAINS, seed)
+    return Plan(CHAINS, {}, orders, {}, reserved, sampling="chains", conformers=CONFORMERS)

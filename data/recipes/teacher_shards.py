@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import teacher_aimnet as aimnet
 import teacher_batched as batched
+import teacher_chains as chains
 import teacher_complexes as complexes
 import teacher_geometries as geometries
 import teacher_identity as identity
@@ -32,8 +33,9 @@ from teacher_plans import (
 LOG = logging.getLogger("teacher")
 CATEGORIES = (
     *QUOTA, *COMPLEXES, *LARGE_QUOTA, *STACKS, *ARENES, *tiny.QUOTA, *tiny.COMPLEXES, "ion_beside",
-    "tiny_pair",
+    "tiny_pair", "chain",
 )  # fmt: skip
+SAMPLERS = {"batched": batched, "wide": wide, "chains": chains}
 RELAX_STEPS, DYNAMICS_STEPS = 16, 48
 DYNAMICS_KEPT = (12, 24, 36, 48)
 # What is made in another way than by `teacher_geometries`.
@@ -53,7 +55,7 @@ def starts(plan: Plan, shard: int, rng: np.random.Generator) -> list[geometries.
     jobs: list[tuple[str, list[Entry], int]] = []
     for category, n in plan.quota.items():
         chosen = turn(plan.orders[category], shard, n, n // 3 if category in TWICE else 0)
-        jobs += [(category, [entry], entry.part) for entry in chosen]
+        jobs += [(category, [e], e.part) for e in chosen for _ in range(plan.conformers)]
     for kind, n in plan.complexes.items():
         jobs += [
             (kind, *complexes.draw_complex(plan.pools, plan.reserved, kind, rng)) for _ in range(n)
@@ -194,7 +196,7 @@ def make_shard(teacher: aimnet.Teacher, plan: Plan, shard: int, seed: int) -> di
     if plan.sampling == "each":
         made = sample(teacher, items, rng, dynamics=plan.dynamics)
     else:
-        made = {"batched": batched, "wide": wide}[plan.sampling].sample(teacher, items, rng)
+        made = SAMPLERS[plan.sampling].sample(teacher, items, rng)
     if plan.most_frames is not None:
         made = few(items, made, plan.most_frames, rng)
     # Labels belong to the positions as they are stored, in float32.

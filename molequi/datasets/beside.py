@@ -9,32 +9,37 @@ from torch import Tensor
 
 from molequi.datasets.displaced import FORCE_CHANGES, Displaced, check_displacements, displaced
 from molequi.datasets.in_memory import Frames
-from molequi.datasets.pieces import INTERACTION_ENERGY, Pieces, check_pieces, pieces_of
+from molequi.datasets.pieces import INTERACTION_ENERGY, check_pieces, pieces_of
+from molequi.datasets.relative import RELATIVE_ENERGY, check_elsewhere, elsewhere
+from molequi.datasets.subtracted import Subtracted
 
 # Targets whose labels are made of several structures.
-OF_SEVERAL = (FORCE_CHANGES, INTERACTION_ENERGY)
+OF_SEVERAL = (FORCE_CHANGES, INTERACTION_ENERGY, RELATIVE_ENERGY)
 
 
 class Beside(NamedTuple):
-    """Structures beside those of a batch: moved ones, and pieces; None where there are none."""
+    """Structures beside those of a batch; None where there are none.
+
+    Moved by displacements, their pieces, and the same atoms elsewhere.
+    """
 
     displaced: Displaced | None = None
-    pieces: Pieces | None = None
+    pieces: Subtracted | None = None
+    elsewhere: Subtracted | None = None
 
     def to(self, device: torch.device) -> Beside:
         """Move to a device."""
-        return Beside(
-            None if self.displaced is None else self.displaced.to(device),
-            None if self.pieces is None else self.pieces.to(device),
-        )
+        return Beside(*(None if part is None else part.to(device) for part in self))
 
 
 def beside(frames: Frames, indices: Tensor, cutoff: float) -> Beside:
     """Return what the labels of the structures `indices` take beside them. cutoff: Å."""
-    return Beside(displaced(frames, indices, cutoff), pieces_of(frames, indices, cutoff))
+    makers = (displaced, pieces_of, elsewhere)
+    return Beside(*(make(frames, indices, cutoff) for make in makers))
 
 
 def check_beside(frames: Frames) -> None:
     """Raise UserError for a label whose other structures are not told."""
     check_displacements(frames)
     check_pieces(frames)
+    check_elsewhere(frames)

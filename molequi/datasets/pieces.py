@@ -9,41 +9,17 @@ Comparing the difference itself takes the pieces into the same step, without lab
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from molequi.datasets.in_memory import Frames
+from molequi.datasets.subtracted import Subtracted
 from molequi.errors import UserError
-from molequi.graphs.graph import AtomGraph
 
 INTERACTION_ENERGY, PIECES = "interaction_energy", "pieces"
 
 
-class Pieces(NamedTuple):
-    """The pieces of the structures of a batch that have some.
-
-    graph: of P pieces, one molecule each. owner: (P,), the structure of the batch that each is of.
-    """
-
-    graph: AtomGraph
-    owner: Tensor
-
-    def to(self, device: torch.device) -> Pieces:
-        """Move to a device."""
-        return Pieces(self.graph.to(device), self.owner.to(device))
-
-    def interactions(self, whole: Tensor, alone: Tensor) -> Tensor:
-        """Return the energies less those of the pieces: (B,), eV.
-
-        whole: (B,), of the batch. alone: (P,), of `graph`. Structures without pieces get 0.
-        """
-        has_pieces = torch.zeros_like(whole).index_fill(0, self.owner, 1.0)
-        return (whole * has_pieces).index_add(0, self.owner, -alone)
-
-
-def pieces_of(frames: Frames, indices: Tensor, cutoff: float) -> Pieces | None:
+def pieces_of(frames: Frames, indices: Tensor, cutoff: float) -> Subtracted | None:
     """Return the pieces of the structures `indices`; None where none of them has any."""
     if PIECES not in frames.targets:
         return None
@@ -53,7 +29,7 @@ def pieces_of(frames: Frames, indices: Tensor, cutoff: float) -> Pieces | None:
         return None
     alone, owner = as_structures(chosen.subset(has_pieces))
     batch = alone.batch(torch.arange(len(alone)), cutoff)
-    return Pieces(batch.graph, torch.nonzero(has_pieces)[:, 0][owner])
+    return Subtracted(batch.graph, torch.nonzero(has_pieces)[:, 0][owner])
 
 
 def check_pieces(frames: Frames) -> None:

@@ -45,6 +45,11 @@ _ROWS = (
              aliases=("interaction_energy", "ref_interaction_energy")),
     Property("pieces", "0e+0e", "1, e", "the number of the piece that an atom is of, and the total "
              "charge of that piece", per_atom=True, aliases=("pieces",)),
+    Property("relative_energy", "0e", "eV", "energy less that of the same atoms elsewhere, such as "
+             "those of another conformer", derived_from="energy", along="other_positions",
+             aliases=("relative_energy", "ref_relative_energy")),
+    Property("other_positions", "1o", "Å", "where the atoms are that relative_energy is relative "
+             "to", per_atom=True, aliases=("other_positions",)),
     Property("forces_std", "0e", "eV/Å", "length that 68 % of the errors of an atom's force stay "
              "below", per_atom=True, head="doubt", spread_of="forces", aliases=("forces_std",)),
     Property("energy_std", "0e", "eV", "size that 68 % of the errors of the energy stay below",

@@ -15,6 +15,8 @@ from molequi.datasets.beside import OF_SEVERAL, Beside, beside
 from molequi.datasets.displaced import FORCE_CHANGES, Displaced
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.pieces import INTERACTION_ENERGY
+from molequi.datasets.relative import RELATIVE_ENERGY
+from molequi.datasets.subtracted import Subtracted
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.outputs import unfounded
@@ -46,7 +48,9 @@ def with_others(
     compute: the model, with the derivatives that are asked for. A structure without others gets 0,
     for which there is no label.
     """
-    return _with_interactions(_with_changes(outputs, others.displaced, compute), others, compute)
+    outputs = _with_changes(outputs, others.displaced, compute)
+    outputs = _with_differences(outputs, INTERACTION_ENERGY, others.pieces, compute)
+    return _with_differences(outputs, RELATIVE_ENERGY, others.elsewhere, compute)
 
 
 def _with_changes(
@@ -64,17 +68,20 @@ def _with_changes(
     return {**outputs, FORCE_CHANGES: changes}
 
 
-def _with_interactions(
-    outputs: dict[str, Tensor], others: Beside, compute: Callable[..., dict[str, Tensor]]
+def _with_differences(
+    outputs: dict[str, Tensor],
+    name: str,
+    others: Subtracted | None,
+    compute: Callable[..., dict[str, Tensor]],
 ) -> dict[str, Tensor]:
-    """Add the energies less those of the pieces, whose forces nobody asks for."""
+    """Add under a name the energies less those of others, whose forces nobody asks for."""
     if "energy" not in outputs:
         return outputs
-    energy, pieces = outputs["energy"], others.pieces
-    if pieces is None:
-        return {**outputs, INTERACTION_ENERGY: torch.zeros_like(energy)}
-    alone = compute(pieces.graph, forces=False, stress=False)["energy"]
-    return {**outputs, INTERACTION_ENERGY: pieces.interactions(energy, alone)}
+    energy = outputs["energy"]
+    if others is None:
+        return {**outputs, name: torch.zeros_like(energy)}
+    subtracted = compute(others.graph, forces=False, stress=False)["energy"]
+    return {**outputs, name: others.differences(energy, subtracted)}
 
 
 def comparable_rows(model: MolecularModel) -> dict[str, Property]:

@@ -933,3 +933,42 @@ def test_wide_shards_have_two_frames_of_each_start(
     assert set(made_by[is_complex & ~is_smallest]) <= {"modes", "relaxed"}
     assert "relaxed" not in set(made_by[is_smallest])
     assert set(made_by[is_smallest]) - {"modes"}
+
+
+@pytest.mark.usefixtures("loose_springs")
+def test_chains_have_conformers_each_relative_to_the_next(
+    suites: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from molequi.datasets.npz import load_npz
+
+    chains = recipe("teacher_chains")
+    monkeypatch.setattr(plans, "CHAINS", {"chain": 3, "drug": 1})
+    monkeypatch.setattr(plans, "CONFORMERS", 3)
+    monkeypatch.setattr(chains, "RELAX_STEPS", 3)
+    monkeypatch.setattr(chains, "N_CHAINS", 8)
+    settings = settings_of(tmp_path, suites=suites, chains=1)
+    teacher.label_chains(settings)
+    entries = molecules.read(tmp_path / "catalogue_chains.tsv")
+    assert len({e.smiles for e in entries}) == 8
+    assert not any(Chem.MolFromSmiles(e.smiles).HasSubstructMatch(chains.CROWDED) for e in entries)
+    arrays = assembly.read_shards(teacher.finished(settings))
+    assert {shards.CATEGORIES[c] for c in arrays["category"]} == {"chain", "drug"}
+    made_by = np.array([geometries.SAMPLERS[k] for k in arrays["sampler"]])
+    assert set(made_by) <= {"relaxed", "modes", "torsion"}
+    (tmp_path / "catalogue.json").write_text("{}")
+    teacher.assemble(settings)
+    frames = load_npz(tmp_path / "teacher.npz").frames
+    is_relaxed = np.array([line.split()[1] == "relaxed" for line in frames.source])
+    told = ~frames.targets["relative_energy"].isnan().numpy()
+    assert told.any()
+    assert not told[~is_relaxed].any()
+    # Round a ring of conformers the differences add up to nothing, and each is of the next one's.
+    for name in {frames.source[k] for k in np.flatnonzero(told)}:
+        rows = [k for k, line in enumerate(frames.source) if line == name]
+        assert len(rows) <= 3
+        labels = frames.targets["relative_energy"][rows]
+        assert float(labels.sum()) == pytest.approx(0.0, abs=1e-9)
+        for row, other in zip(rows, rows[1:] + rows[:1], strict=True):
+            there = frames.subset(torch.tensor([other])).positions
+            here = frames.subset(torch.tensor([row])).targets["other_positions"]
+            assert torch.equal(here, there)

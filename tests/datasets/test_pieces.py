@@ -57,7 +57,7 @@ def test_interactions_are_differences():
     found = pieces_of(frames_of(), torch.tensor([1, 2, 0]), 5.0)
     whole = torch.tensor([-5.0, -2.0, -30.0], dtype=torch.float64)
     alone = torch.tensor([-0.5, -1.25, -20.0, -7.0], dtype=torch.float64)
-    assert found.interactions(whole, alone).tolist() == [0.0, -0.25, -3.0]
+    assert found.differences(whole, alone).tolist() == [0.0, -0.25, -3.0]
 
 
 def test_batches_without_pieces_have_none():
