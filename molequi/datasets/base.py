@@ -57,12 +57,16 @@ class Request:
         """Return the request for those targets that a file has by the names that labels may have.
 
         report: of the file. A name of `keys` counts where the file has it, and the unit beside it.
+        Warns of targets whose name is there, but no labels that can be read.
         """
         present = {str(key).lower() for there in report.keys.values() for key in there}
         keys = {name: key for name, key in self.keys.items() if key.lower() in present}
         found = {row.name for row in report.rows} | set(keys)
         targets = tuple(row for row in self.targets if row.name in found)
         names = {row.name for row in targets}
+        for name, why in report.unusable.items():
+            if name not in names:
+                _LOG.warning("%s is left out: %s", name, why)
         with_units = names - (self.keys.keys() - keys.keys())
         return dataclasses.replace(
             self,

@@ -35,13 +35,15 @@ class LabelReport:
     """What was found.
 
     rows: one per label. warnings: one line each. keys: the keys present, by place, with the number
-    of frames.
+    of frames. unusable: of each target whose key is there with something else under it, what is
+    wrong, which the warnings say too.
     """
 
     rows: tuple[Label, ...]
     warnings: tuple[str, ...]
     n_frames: int
     keys: Mapping[str, Mapping[str, int]]
+    unusable: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def report_lines(report: LabelReport) -> list[str]:

@@ -388,3 +388,22 @@ def test_numbers_of_an_rmd17_file(tmp_path: Path, change: dict, message: str) ->
         return
     with pytest.raises(UserError, match=message):
         load_rmd17(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.xyz"])
+def test_a_label_that_cannot_be_read_is_left_out_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """Whoever judges a model by what a file has would else miss that its energies are not told."""
+    path = tmp_path / name
+    if name.endswith(".csv"):
+        path.write_text('smiles,energy,dipole_magnitude\nO,"-76,4",1.8\nN,"-56,5",1.5\n')
+        found = "the text '-76,4' (write a decimal point, not a comma)"
+    else:
+        path.write_text('2\nenergy="-76,4" dipole_magnitude=1.8\nO 0 0 0\nH 0 0 1\n')
+        found = "the numbers [-76, 4]"
+    wanted = [PROPERTIES["energy"], PROPERTIES["dipole_magnitude"]]
+    assert list(load_labelled(path, wanted).properties) == ["dipole_magnitude"]
+    (said,) = [text for text in caplog.messages if text.startswith("energy is left out: ")]
+    assert f"it holds {found}, expected 1 number(s)" in said
+    assert str(path) in said

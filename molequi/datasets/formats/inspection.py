@@ -82,16 +82,18 @@ def report_everything(
     present = present_keys(structures)
     labels: list[Label] = []
     warnings: list[str] = []
+    unusable: dict[str, str] = {}
     for row in _plausible_rows(present, rows):
         try:
             own = {name: unit for name, unit in (units or {}).items() if name == row.name}
             report = find_labels(structures, [row], units=own, where=where).report
         except UserError as error:
             warnings.append(str(error))
+            unusable[row.name] = str(error)
         else:
             labels += report.rows
             warnings += report.warnings
-    return LabelReport(tuple(labels), tuple(warnings), len(structures), present)
+    return LabelReport(tuple(labels), tuple(warnings), len(structures), present, unusable)
 
 
 def _plausible_rows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -192,9 +193,15 @@ def _shape_in_words(row: Property) -> str:
     return f"{'per atom ' if row.per_atom else ''}{int(np.prod(row.shape, dtype=int))} number(s)"
 
 
+def comma_hint(value: Any) -> str:
+    """Say what is wrong with a number like 0,5; nothing of other values."""
+    is_comma = re.fullmatch(r"\s*[+-]?\d*,\d+\s*", str(value)) is not None
+    return " (write a decimal point, not a comma)" if is_comma else ""
+
+
 def _brief(value: Any) -> str:
     if isinstance(value, str):
-        return f"the text {value[:30]!r}"
+        return f"the text {value[:30]!r}{comma_hint(value)}"
     shape = np.shape(value)
     if 0 < np.size(value) <= _FEW and shape:
         return f"the numbers {np.ravel(value).tolist()}"

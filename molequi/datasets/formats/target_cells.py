@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import ase
 
+from molequi.datasets.formats.label_checks import comma_hint
 from molequi.datasets.formats.values import parse_value
 from molequi.properties import Property
 
@@ -37,7 +38,8 @@ def bad_value(atoms: ase.Atoms, targets: Sequence[Property], keys: Mapping[str, 
         for key, value in atoms.info.items():
             if str(key).strip().lower() in names and parse_value(value, row, len(atoms)) is None:
                 return (
-                    f"{key}={str(value)[:40]!r} cannot be read as {row.name!r} ({_expected(row)})"
+                    f"{key}={str(value)[:40]!r} cannot be read as {row.name!r} "
+                    f"({_expected(row)}){comma_hint(value)}"
                 )
     return None
 
