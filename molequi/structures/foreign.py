@@ -21,7 +21,13 @@ from molequi.structures.electrons import SOURCE_KEYS
 from molequi.structures.formats import unknown_format
 from molequi.structures.gaussian_outputs import first_job, mend_gaussian
 from molequi.structures.orca_outputs import orca_outputs
-from molequi.structures.outputs import add_note, counted_charge, drop_unconverged, states_more
+from molequi.structures.outputs import (
+    add_note,
+    counted_charge,
+    drop_unconverged,
+    held_multiplicity,
+    states_more,
+)
 from molequi.structures.programs import (
     note_electrons,
     note_printed,
@@ -129,12 +135,11 @@ def _unreadable(path: Path, error: Exception) -> str:
 def _completed_frames(frames: list[ase.Atoms], text: str, kind: str) -> list[ase.Atoms | str]:
     """Take and give labels as the whole text tells."""
     text = first_job(text) if kind == "gaussian-out" else text
-    charge = counted_charge(text, kind)
+    counted = (counted_charge(text, kind), held_multiplicity(text, kind))
     for atoms in frames:
         without_sources(atoms)
         note_printed(atoms, text, kind)
-        if charge is not None:
-            note_electrons(atoms, (charge, None), "the electrons that the program counts")
+        note_electrons(atoms, counted, "the electrons that the program counts")
         if not text and states_more(kind):
             add_note(atoms, "the file is too large to be looked at for steps without convergence")
     drop_unconverged(frames, text, kind)

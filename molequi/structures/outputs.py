@@ -39,6 +39,14 @@ _XML_TYPE = re.compile(
     rf"<rc><c>\s*(\d+)\s*</c><c>[^<]*</c><c>[^<]*</c><c>\s*({_NUMBER})\s*</c><c>[^<]*</c></rc>"
 )
 _QE_ELECTRONS = re.compile(rf"number of electrons\s*=\s*({_NUMBER})")
+# Of spins that the input holds; NUPDOWN is -1 where they are free.
+_NUPDOWN = re.compile(r"NUPDOWN\s*=\s*(\d+(?:\.\d*)?)")
+_XML_NUPDOWN = re.compile(r"name=\"NUPDOWN\">\s*(\d+(?:\.\d*)?)")
+_POLARIZED = re.compile(r"ISPIN\s*=\s*2")
+_XML_POLARIZED = re.compile(r"name=\"ISPIN\">\s*2")
+_QE_SPINS = re.compile(
+    rf"number of electrons\s*=\s*{_NUMBER}\s*\(up:\s*({_NUMBER}), down:\s*({_NUMBER})\)"
+)
 _QE_SPECIES = re.compile(r"atomic species\s+valence\s+mass\s+pseudopotential\n((?:.*\S.*\n)+)")
 _QE_ATOMS = re.compile(r"number of atoms/cell\s*=\s*(\d+)")
 _QE_SITE = re.compile(r"(?m)^[ \t]*(\d+)[ \t]+(\S+)[ \t]+tau\(")
@@ -82,6 +90,17 @@ def counted_charge(text: str, kind: str) -> int | float | None:
         return None
     whole = nearest_whole(charge)
     return charge if whole is None else whole
+
+
+def held_multiplicity(text: str, kind: str) -> int | None:
+    """Return the multiplicity of spins that VASP or Quantum ESPRESSO was told to hold.
+
+    None where they were free, as those of a metal, or the text does not tell.
+    """
+    count = _HELD.get(kind)
+    unpaired = count(text) if count else None
+    whole = None if unpaired is None else nearest_whole(unpaired)
+    return None if whole is None else 1 + abs(whole)
 
 
 def _numbers(found: Sequence[str]) -> list[float]:
@@ -146,6 +165,21 @@ def _in_espresso(text: str) -> float | None:
     return sum(valence[label] for label in labels.values()) - float(electrons[1])
 
 
+def _held_in_outcar(text: str) -> float | None:
+    found = _NUPDOWN.search(text)
+    return float(found[1]) if found and _POLARIZED.search(text) else None
+
+
+def _held_in_vasprun(text: str) -> float | None:
+    found = _XML_NUPDOWN.search(text)
+    return float(found[1]) if found and _XML_POLARIZED.search(text) else None
+
+
+def _held_in_espresso(text: str) -> float | None:
+    found = _QE_SPINS.search(text)
+    return float(found[1]) - float(found[2]) if found else None
+
+
 _UNCONVERGED_ENERGIES: dict[str, Callable[[str], Iterator[float]]] = {
     "vasp-out": _of_outcar,
     "vasp-xml": _of_vasprun,
@@ -155,4 +189,9 @@ _COUNTED: dict[str, Callable[[str], float | None]] = {
     "vasp-out": _in_outcar,
     "vasp-xml": _in_vasprun,
     "espresso-out": _in_espresso,
+}
+_HELD: dict[str, Callable[[str], float | None]] = {
+    "vasp-out": _held_in_outcar,
+    "vasp-xml": _held_in_vasprun,
+    "espresso-out": _held_in_espresso,
 }

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from molequi.errors import UserError
-from molequi.structures.outputs import counted_charge, drop_unconverged
+from molequi.structures.outputs import counted_charge, drop_unconverged, held_multiplicity
 from molequi.structures.readers import read_structures
 
 HEAD = """ POTCAR:    PAW_PBE O 08Apr2002
@@ -87,6 +87,24 @@ def test_the_charge_is_what_the_electrons_tell(tmp_path: Path) -> None:
     )
     assert counted_charge(third, "vasp-out") == 0
     assert counted_charge(HEAD.replace("NELECT", "OTHER"), "vasp-out") is None
+
+
+def test_multiplicities_are_those_of_spins_that_are_held(tmp_path: Path) -> None:
+    """By VASP's NUPDOWN, -1 where spins are free; by the up and down of Quantum ESPRESSO."""
+    free = HEAD.replace("ISPIN  =      1", "ISPIN  =      2   NUPDOWN=     -1.0000000")
+    held = free.replace("-1.0000000", "2.0000000")
+    assert held_multiplicity(held, "vasp-out") == 3
+    for text in (HEAD, free, held.replace("ISPIN  =      2", "ISPIN  =      1")):
+        assert held_multiplicity(text, "vasp-out") is None
+    xml = '<i type="int" name="ISPIN">     2</i><i name="NUPDOWN">      2.00000000</i>'
+    assert held_multiplicity(xml, "vasp-xml") == 3
+    assert held_multiplicity(xml.replace(" 2.0", "-1.0"), "vasp-xml") is None
+    assert held_multiplicity(ESPRESSO, "espresso-out") == 1
+    up = ESPRESSO.replace("up:   4.00, down:   4.00", "up:   3.00, down:   5.00")
+    assert held_multiplicity(up, "espresso-out") == 3
+    (tmp_path / "OUTCAR").write_text(held + STEP.format(reached=REACHED, energy=-10.5))
+    ((_, ion),) = read_structures(tmp_path / "OUTCAR")
+    assert (ion.info["charge"], ion.info["spin_multiplicity"]) == (-1, 3)
 
 
 def test_an_unconverged_step_has_no_labels(tmp_path: Path) -> None:
