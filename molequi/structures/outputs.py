@@ -26,6 +26,10 @@ _VASP_STEP = re.compile(
 _GAUSSIAN_STEP = re.compile(
     rf"Convergence criterion not met\.\s+SCF Done:\s+E\([^)]*\)\s*=\s*({_NUMBER})"
 )
+_NWCHEM_STEP = re.compile(
+    rf"Calculation failed to converge(?:(?!NWChem).)*?Total (?:DFT|SCF) energy\s*=\s*({_NUMBER})",
+    re.DOTALL,
+)
 _IONS = re.compile(r"ions per type\s*=((?:[ \t]+\d+)+)")
 _VALENCES = re.compile(rf"Ionic Valenz\s+ZVAL\s*=((?:[ \t]*{_NUMBER})+)")
 _POTENTIAL = re.compile(rf"POMASS\s*=\s*{_NUMBER};\s*ZVAL\s*=\s*({_NUMBER})")
@@ -111,8 +115,9 @@ def _of_outcar(text: str) -> Iterator[float]:
     yield from _numbers(_VASP_STEP.findall(text))
 
 
-def _of_gaussian(text: str) -> Iterator[float]:
-    yield from (units.Hartree * energy for energy in _numbers(_GAUSSIAN_STEP.findall(text)))
+def _in_hartree(pattern: re.Pattern[str]) -> Callable[[str], Iterator[float]]:
+    """Return what finds the energies that a pattern names, in eV."""
+    return lambda text: (units.Hartree * energy for energy in _numbers(pattern.findall(text)))
 
 
 def _of_vasprun(text: str) -> Iterator[float]:
@@ -183,7 +188,8 @@ def _held_in_espresso(text: str) -> float | None:
 _UNCONVERGED_ENERGIES: dict[str, Callable[[str], Iterator[float]]] = {
     "vasp-out": _of_outcar,
     "vasp-xml": _of_vasprun,
-    "gaussian-out": _of_gaussian,
+    "gaussian-out": _in_hartree(_GAUSSIAN_STEP),
+    "nwchem-out": _in_hartree(_NWCHEM_STEP),
 }
 _COUNTED: dict[str, Callable[[str], float | None]] = {
     "vasp-out": _in_outcar,

@@ -8,6 +8,8 @@ import ase
 import ase.io
 import numpy as np
 import pytest
+from ase import units
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from molequi.errors import UserError
 from molequi.structures.outputs import counted_charge, drop_unconverged, held_multiplicity
@@ -189,3 +191,15 @@ def test_a_file_too_large_to_be_looked_at_is_read_with_a_note(
     assert isinstance(atoms, ase.Atoms)
     assert "too large to be looked at for steps without convergence" in atoms.info["reading"]
     assert atoms.info["charge_source"].startswith("assumed")
+
+
+@pytest.mark.parametrize("is_reached", [True, False])
+def test_a_step_of_nwchem_that_did_not_converge_has_no_energy(is_reached: bool) -> None:
+    """NWChem prints the energy it had when the iterations were used up, like any other."""
+    failed = "      Calculation failed to converge\n      ------------------------------\n"
+    text = f"{'' if is_reached else failed}\n         Total DFT energy =      -76.400000000000\n"
+    atoms = ase.Atoms("OH2", positions=[[0, 0, 0], [0, 0.8, 0.6], [0, -0.8, 0.6]])
+    atoms.calc = SinglePointCalculator(atoms, energy=-76.4 * units.Hartree)
+    drop_unconverged([atoms], text, "nwchem-out")
+    assert (atoms.calc is not None) == is_reached
+    assert ("did not converge" in atoms.info.get("reading", "")) == (not is_reached)
