@@ -29,13 +29,20 @@ class Beside(NamedTuple):
 
     def to(self, device: torch.device) -> Beside:
         """Move to a device."""
-        return Beside(*(None if part is None else part.to(device) for part in self))
+        return Beside(
+            None if self.displaced is None else self.displaced.to(device),
+            None if self.pieces is None else self.pieces.to(device),
+            None if self.elsewhere is None else self.elsewhere.to(device),
+        )
 
 
 def beside(frames: Frames, indices: Tensor, cutoff: float) -> Beside:
     """Return what the labels of the structures `indices` take beside them. cutoff: Å."""
-    makers = (displaced, pieces_of, elsewhere)
-    return Beside(*(make(frames, indices, cutoff) for make in makers))
+    return Beside(
+        displaced(frames, indices, cutoff),
+        pieces_of(frames, indices, cutoff),
+        elsewhere(frames, indices, cutoff),
+    )
 
 
 def check_beside(frames: Frames) -> None:
