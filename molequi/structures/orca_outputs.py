@@ -19,8 +19,12 @@ _NUMBER = r"[-+]?\d+\.\d+(?:[eE][-+]?\d+)?"
 _GEOMETRY = re.compile(r"CARTESIAN COORDINATES \(ANGSTROEM\)\s*\n-+\n")
 _ATOM = re.compile(rf"\s*(\S+)\s+({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s*")
 _ENERGY = re.compile(rf"FINAL SINGLE POINT ENERGY\s*(?:\([^)]*\))?\s*({_NUMBER})")
-_GRADIENT = re.compile(r"CARTESIAN GRADIENT[^\n]*\n[-\s]*\n")
-_COMPONENTS = re.compile(rf"\s*\d+\s+\S+\s*:\s*({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s*")
+# Of MP2 and double hybrids, whose gradient has a heading of its own, and of all others.
+_GRADIENTS = (
+    re.compile(r"The final MP2 gradient[^\n]*\n"),
+    re.compile(r"CARTESIAN GRADIENT[^\n]*\n[-\s]*\n"),
+)
+_COMPONENTS = re.compile(rf"\s*\d+(?:\s+\S+\s*)?:\s*({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s*")
 _DIPOLE = re.compile(rf"Total Dipole Moment\s*:\s*({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})")
 _CENTER_OF_MASS = "moment calculation is the CENTER OF MASS"
 _CHARGE = re.compile(r"Total Charge\s+Charge\s+\.+\s+([+-]?\d+)")
@@ -123,7 +127,7 @@ def _geometry(step: str) -> ase.Atoms:
 
 def _forces(step: str, n_atoms: int) -> np.ndarray | None:
     """Return the forces, eV/Å: minus the first gradient of the step, which is whole."""
-    start = _GRADIENT.search(step)
+    start = next(filter(None, (pattern.search(step) for pattern in _GRADIENTS)), None)
     if start is None:
         return None
     rows = [_COMPONENTS.fullmatch(line) for line in step[start.end() :].splitlines()[:n_atoms]]

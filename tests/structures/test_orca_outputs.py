@@ -48,6 +48,15 @@ def test_each_geometry_has_its_own_energy_forces_and_charge() -> None:
     np.testing.assert_allclose(ion.calc.results["forces"], [[0, 0, -force], [0, 0, force]])
 
 
+def test_forces_of_mp2_stand_under_their_own_heading() -> None:
+    gradient = "The final MP2 gradient\n  0:   0.0  -0.0   0.02\n  1:   0.0   0.0  -0.02\n\n"
+    force = 0.02 * units.Hartree / units.Bohr
+    scf = step(f"{ENERGY}  -75.1").replace("CARTESIAN GRADIENT", "{}CARTESIAN GRADIENT")
+    for text in (scf.format(gradient), scf.format(gradient).replace("CARTESIAN GRAD", "GRAD")):
+        (atoms,) = frames(text + END)
+        np.testing.assert_allclose(atoms.calc.results["forces"], [[0, 0, -force], [0, 0, force]])
+
+
 def test_the_dipole_of_an_ion_refers_to_the_centre_of_mass() -> None:
     (ion,) = frames(step(f"{ENERGY}  -75.10") + END)
     np.testing.assert_allclose(ion.calc.results["dipole"], [0, 0, 0.6 * units.Bohr])
