@@ -91,9 +91,9 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "datasets",
-        "offsets in_memory making displaced subtracted pieces relative beside sparse_targets "
-        "conversion contacts duplicates outliers report labelled_set large_arrays array_files npz "
-        "splits chosen_splits fingerprints download places trajectories base prepared",
+        "offsets in_memory making displaced subtracted pieces contacts relative beside "
+        "sparse_targets conversion duplicates outliers report labelled_set large_arrays array_files "
+        "npz splits chosen_splits fingerprints download places trajectories base prepared",
     ),
     (
         "datasets.formats",

@@ -13,6 +13,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
+from molequi.datasets.contacts import refuse_coincident
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.subtracted import Subtracted
 from molequi.errors import UserError
@@ -39,7 +40,10 @@ def elsewhere(frames: Frames, indices: Tensor, cutoff: float) -> Subtracted | No
 
 
 def check_elsewhere(frames: Frames) -> None:
-    """Raise UserError for a relative energy that is not told what it is relative to."""
+    """Raise UserError for a relative energy that is not told what it is relative to.
+
+    And for other positions where atoms lie on each other, as those that are zero for want of any.
+    """
     if RELATIVE_ENERGY not in frames.targets:
         return
     is_bad = ~torch.isnan(frames.targets[RELATIVE_ENERGY]) & ~_complete(frames)
@@ -49,6 +53,13 @@ def check_elsewhere(frames: Frames) -> None:
             f"{first} has {RELATIVE_ENERGY}, but the {OTHER_POSITIONS} that it is relative to are "
             "missing; give one for every atom, in Å, in the order of the atoms"
         )
+    # All structures, so that they are named by their numbers; the others where they stand.
+    told = frames.targets[OTHER_POSITIONS]
+    positions = torch.where(torch.isnan(told), frames.positions, told)
+    try:
+        refuse_coincident(dataclasses.replace(frames, positions=positions))
+    except UserError as error:
+        raise UserError(f"{OTHER_POSITIONS} of {error}") from error
 
 
 def _complete(frames: Frames) -> Tensor:

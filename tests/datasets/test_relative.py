@@ -69,3 +69,11 @@ def test_labels_without_all_other_positions_are_refused():
     frames.targets[OTHER_POSITIONS][6, 1] = NAN
     with pytest.raises(UserError, match="structure 2 has relative_energy, but the other_positions"):
         check_elsewhere(frames)
+
+
+def test_other_positions_on_each_other_are_refused():
+    """Zeros for want of positions would be learned as an energy of atoms in one place."""
+    frames = frames_of()
+    frames.targets[OTHER_POSITIONS][5:] = 0.0
+    with pytest.raises(UserError, match="other_positions of structure 2: .* 0.000 Å apart"):
+        check_elsewhere(frames)
