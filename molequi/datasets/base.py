@@ -6,7 +6,7 @@ import abc
 import dataclasses
 import glob
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +17,13 @@ from molequi.errors import UserError
 from molequi.properties import Property, get_property
 
 _LOG = logging.getLogger(__name__)
+
+
+def _warn_of_unusable(report: LabelReport, names: Collection[str]) -> None:
+    """Say which targets are left out, but for those in `names`, which are found elsewhere."""
+    for name, why in report.unusable.items():
+        if name not in names:
+            _LOG.warning("%s is left out: %s", name, why)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +71,7 @@ class Request:
         found = {row.name for row in report.rows} | set(keys)
         targets = tuple(row for row in self.targets if row.name in found)
         names = {row.name for row in targets}
-        for name, why in report.unusable.items():
-            if name not in names:
-                _LOG.warning("%s is left out: %s", name, why)
+        _warn_of_unusable(report, names)
         with_units = names - (self.keys.keys() - keys.keys())
         return dataclasses.replace(
             self,
