@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import hashlib
@@ -13,7 +14,6 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -71,15 +71,15 @@ _THIS_RUN = secrets.token_hex(4)
 _TEMPORARY = re.compile(r"\.(?P<process>\d+)-(?P<host>[0-9a-f]{4})(?P<run>[0-9a-f]{8})")
 
 
-@contextmanager
+@contextlib.contextmanager
 def written_by_rename(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[Path]:
     """Yield a path beside `path` to write to, and give it that name when the block ends well.
 
-    The bytes are on the disk before the name is. Whatever ends the block otherwise, an exception,
-    Ctrl-C or SIGTERM, leaves the old file as it was and nothing beside it; what a process left that
-    was killed at once is removed by the next that writes there. The temporary name keeps the
-    suffixes, because writers choose the format by them. Without `overwrite` a file that has come up
-    meanwhile is not replaced: UserError.
+    The bytes are on the disk before the name is, and the name when this returns. Whatever ends the
+    block otherwise, an exception, Ctrl-C or SIGTERM, leaves the old file as it was and nothing
+    beside it; what a process left that was killed at once is removed by the next that writes there.
+    The temporary name keeps the suffixes, because writers choose the format by them. Without
+    `overwrite` a file that has come up meanwhile is not replaced: UserError.
     """
     path = Path(path)
     with temporary_beside(path) as temporary:
@@ -88,9 +88,10 @@ def written_by_rename(path: str | os.PathLike[str], *, overwrite: bool = True) -
         if not overwrite:
             check_output(path)
         os.replace(temporary, path)
+        _flush_names(path.parent)
 
 
-@contextmanager
+@contextlib.contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
     """Yield a hidden path beside `path`, for a file or folder that is gone when the block ends.
 
@@ -188,7 +189,17 @@ def flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-@contextmanager
+def _flush_names(folder: Path) -> None:
+    """Have the names of a folder's files on the disk, where the system can: Windows cannot."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+@contextlib.contextmanager
 def _termination_as_exit() -> Iterator[None]:
     """Turn signals into SystemExit where nobody handles them: by default nothing cleans up.
 

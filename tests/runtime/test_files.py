@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -64,17 +65,23 @@ def test_a_writer_that_writes_nothing_is_an_error(old: Path) -> None:
     check_untouched(old)
 
 
-def test_bytes_are_on_the_disk_before_the_name_is(
+def test_bytes_are_on_the_disk_before_the_name_and_the_name_at_the_end(
     old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
     replace = os.replace
-    monkeypatch.setattr(files.os, "fsync", lambda number: events.append("fsync"))
+    monkeypatch.setattr(
+        files.os,
+        "fsync",
+        lambda number: events.append(
+            "folder" if stat.S_ISDIR(os.fstat(number).st_mode) else "file"
+        ),
+    )
     monkeypatch.setattr(
         files.os, "replace", lambda *names: (events.append("replace"), replace(*names))
     )
     write_text(old, "Å")
-    assert events == ["fsync", "replace"]
+    assert events == ["file", "replace", "folder"]
     assert old.read_text(encoding="utf-8") == "Å"
     assert list(old.parent.iterdir()) == [old]
 
