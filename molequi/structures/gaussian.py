@@ -17,6 +17,7 @@ from molequi.errors import UserError
 from molequi.runtime.gate import reading, warnings_logged
 from molequi.structures.programs import note_electrons
 from molequi.structures.symbols import set_isotopes
+from molequi.structures.variables import with_numbers
 
 _UNITS = re.compile(r"(?i)\bunits?\s*[=(]+\s*([^\s)]+)")
 _POINT_CHARGES = re.compile(r"(?i)(?<![\w=(])charge(?![\w=])")
@@ -41,13 +42,13 @@ def gaussian_inputs(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
         try:
             with warnings_logged("the Gaussian input", _LOG):
                 job = GaussianConfiguration.parse_gaussian_input(
-                    io.StringIO(_ZERO.sub(r"\1.0", text.strip("\n")) + "\n\n")
+                    io.StringIO(_ZERO.sub(r"\1.0", with_numbers(text.strip("\n"))) + "\n\n")
                 )
         except Exception as error:  # noqa: BLE001 (whatever a damaged file makes ASE stumble over)
             if _VARIABLE in str(error):
                 yield (
-                    "the Gaussian input has variables in its Z-matrix, which are not read; put "
-                    "their numbers in"
+                    "the Gaussian input has variables in its Z-matrix to which it gives no "
+                    "numbers; put them in"
                 )
                 continue
             yield (

@@ -144,9 +144,35 @@ def test_whole_zeros_of_a_gaussian_input_are_coordinates() -> None:
     text = "# hf/sto-3g\n\nt\n\n-1 1\nO 0 0 0\nH 0 0 0.96\n\n"
     (hydroxide,) = gaussian_inputs(iter(text.splitlines(keepends=True)))
     assert hydroxide.positions.tolist() == [[0, 0, 0], [0, 0, 0.96]]
-    text = "# hf/sto-3g\n\nt\n\n-1 1\nO\nH 1 r\n\nr=0.96\n\n"
+
+
+PEROXIDE = "H\nO 1 oh\nO 2 oo 1 ooh\nH 3 oh 2 ooh 1 -t\n"
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        "\noh=0.96\noo=1.45\nooh=100.\nt=115.\n",
+        "Variables:\n oh 0.96\n OO 1.45\n ooh 1.0D2 ! degrees\n t 115\n",
+        "  Variables:\noh=0.96\noo=1.45\n  Constants:\nooh=100.0\nt=115.0\n",
+        "\noh 0.96\noo 1.45 F\n\nooh 100.\nt 115.\n\n1 2 1.0\n2 3 1.0\n3 4 1.0\n4\n",
+    ],
+)
+def test_variables_of_a_gaussian_input(behind: str) -> None:
+    text = f"# hf/sto-3g\n\ntitle\n\n0 1\n{PEROXIDE}{behind}\n"
+    (peroxide,) = gaussian_inputs(iter(text.splitlines(keepends=True)))
+    assert peroxide.get_chemical_symbols() == ["H", "O", "O", "H"]
+    assert peroxide.get_distance(0, 1) == pytest.approx(0.96)
+    assert peroxide.get_distance(2, 3) == pytest.approx(0.96)
+    assert peroxide.get_distance(1, 2) == pytest.approx(1.45)
+    assert peroxide.get_angle(0, 1, 2) == peroxide.get_angle(1, 2, 3) == pytest.approx(100)
+    assert peroxide.get_dihedral(0, 1, 2, 3) == pytest.approx(360 - 115)
+
+
+def test_variables_to_which_no_number_is_given() -> None:
+    text = f"# hf/sto-3g\n\ntitle\n\n0 1\n{PEROXIDE}\noh=0.96\noo=1.45\nt=115.\n\n"
     (error,) = gaussian_inputs(iter(text.splitlines(keepends=True)))
-    assert "has variables in its Z-matrix" in error
+    assert "variables in its Z-matrix to which it gives no numbers" in error
 
 
 def test_counts_of_no_elements_are_refused(tmp_path: Path) -> None:
