@@ -62,9 +62,14 @@ def reading(path: str | os.PathLike[str], what: str, remedy: str = "") -> Iterat
 
 @contextlib.contextmanager
 def warnings_logged(where: object, logger: logging.Logger) -> Iterator[None]:
-    """Log each warning of a library once, as a line that names what is read."""
+    """Log each warning of a library once, as a line that names what is read.
+
+    What a library says of its own changes is for programmers and left out.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        for category in (FutureWarning, DeprecationWarning, PendingDeprecationWarning):
+            warnings.simplefilter("ignore", category)
         yield
     for text in dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught):
         logger.warning("%s: %s", where, text[:_LONGEST])

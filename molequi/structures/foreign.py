@@ -20,6 +20,7 @@ from molequi.structures.cif import crystal_faults
 from molequi.structures.electrons import SOURCE_KEYS
 from molequi.structures.formats import unknown_format
 from molequi.structures.gaussian_outputs import first_job, mend_gaussian
+from molequi.structures.nwchem import has_cell, nwchem_inputs, with_counted_spins
 from molequi.structures.orca_outputs import orca_outputs
 from molequi.structures.outputs import (
     add_note,
@@ -101,6 +102,8 @@ def _foreign(path: Path) -> _Foreign:
         text = text_of(path) if states_electrons(kind) or states_more(kind) else ""
         if kind == "orca-output":
             return _Foreign(kind, orca_outputs(text), text)
+        if kind == "nwchem-in" and not has_cell(text):
+            return _Foreign(kind, _molecules_of_nwchem(text, kind), text)
         return _read_by_ase(path, kind, text)
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0].replace("_", "-")
@@ -120,6 +123,15 @@ def _read_by_ase(path: Path, kind: str, text: str) -> _Foreign:
         name = f"{path}@:" if "@" in path.name else path
         frames = list(ase.io.read(name, index=":", format=kind))
     return _Foreign(kind, _completed_frames(frames, text, kind), text, faults)
+
+
+def _molecules_of_nwchem(text: str, kind: str) -> list[ase.Atoms | str]:
+    """Return the geometries of an NWChem input, with the charge and multiplicity that it states."""
+    found = nwchem_inputs(text)
+    for one in found:
+        if not isinstance(one, str):
+            note_printed(one, with_counted_spins(text), kind)
+    return found
 
 
 def _unreadable(path: Path, error: Exception) -> str:

@@ -57,6 +57,7 @@ _PROGRAMS: dict[str, tuple[_Pattern, ...]] = {
             re.compile(r"(?mi)^\s*charge\s+([+-]?\d+)\s*$"),
             re.compile(r"(?mi)^\s*mult\s+(\d+)\s*$"),
         ),
+        _Pattern(re.compile(r"(?!)"), re.compile(r"(?mi)^\s*nopen\s+(\d+)\s*$"), is_unpaired=True),
     ),
     # Its modules for densities and for wave functions
     "nwchem-out": (
@@ -106,11 +107,6 @@ _PROGRAMS: dict[str, tuple[_Pattern, ...]] = {
 }
 
 
-_GEOMETRY = re.compile(
-    r"(?mis)^[ \t]*geometry\b[^\n]*?(?:\bunits[ \t]+(?P<unit>\w+)[^\n]*)?\n"
-    r"(?P<rows>.*?)^[ \t]*end\b"
-)
-_TAGGED = re.compile(r"(?m)^[ \t]*[A-Za-z]\S*(?:[ \t]+[-+.\d][-+.\deEdD]*){3}")
 _COORDINATES = re.compile(r"(?mi)^\s*\$coord\s+(angs|frac)")
 
 
@@ -156,8 +152,6 @@ def stated_geometry(atoms: ase.Atoms, text: str, kind: str) -> str | None:
     """
     if kind == "cube":
         _open_box(atoms)
-    if kind == "nwchem-in":
-        return _nwchem_geometry(atoms, text)
     return _turbomole_units(atoms, text) if kind == "turbomole" else None
 
 
@@ -173,29 +167,6 @@ def _turbomole_units(atoms: ase.Atoms, text: str) -> str | None:
         return "the coordinates are fractional ($coord frac), which is not read; write bohr"
     atoms.positions /= units.Bohr
     atoms.info["reading"] = "coordinates in Å, as $coord angs says"
-    return None
-
-
-def _nwchem_geometry(atoms: ase.Atoms, text: str) -> str | None:
-    """Convert bohr to Å as a molecule in an NWChem input states it; return what ASE would lose.
-
-    ASE takes all lengths for Å, and leaves out rows whose tag is no plain symbol.
-    """
-    found = _GEOMETRY.search(text)
-    if found is None or atoms.pbc.any():
-        return None
-    rows = _TAGGED.findall(found["rows"])
-    if len(rows) != len(atoms):
-        return (
-            f"the geometry has {len(rows)} atoms, of which {len(atoms)} are read; write plain "
-            "symbols as tags, such as H, not h or H1"
-        )
-    unit = (found["unit"] or "angstroms").lower()
-    if unit in {"au", "atomic", "bohr"}:
-        atoms.positions *= units.Bohr
-        atoms.info["reading"] = "coordinates in bohr, as the geometry says, became Å"
-    elif not unit.startswith("an"):
-        return f"the geometry is in {unit}, which is not read; write it in Å"
     return None
 
 

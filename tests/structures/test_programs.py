@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import ase
+import ase.build
+import ase.io
 import pytest
 
 from molequi.errors import UserError
@@ -71,19 +72,50 @@ def test_fragments_and_models_of_gaussian_are_not_the_molecule() -> None:
     [
         ("units au", " O 0 0 0\n H 0 0 1.8\n", 1.8 * ase.units.Bohr),
         ("noautosym units angstroms", " O 0 0 0\n H 0 0 0.96\n", 0.96),
-        ("", " O 0 0 0\n h 0 0 0.96\n", "has 2 atoms, of which 1 are read"),
+        ("", " O1 0 0 0\n hw 0 0 9.6D-1 # in water\n\n symmetry c1\n", 0.96),
+        ("", " o 0 0 0\n h 0 0 0.96\n symmetry cs\n", "leaves atoms to the symmetry cs"),
+        ("", " O 0 0 0\n H 0 0 0.96 mass 2.014\n", "masses of single atoms are not read"),
+        ("", " zmatrix\n O\n H 1 0.96\n end\n", "Z-matrices, files to load"),
+        ("", " O 0 0 0\n bqH 0 0 0.96\n", "bqH in the geometry is a ghost atom"),
         ("units nm", " O 0 0 0\n H 0 0 0.096\n", "is in nm"),
+        ("", "", "the geometry has no atoms"),
     ],
 )
-def test_a_geometry_of_nwchem(tmp_path: Path, head: str, rows: str, result: float | str) -> None:
+@pytest.mark.parametrize("behind", ["\n", "basis\n * library 6-31g\nend\n\n"])
+def test_a_geometry_of_nwchem(
+    tmp_path: Path, head: str, rows: str, behind: str, result: float | str
+) -> None:
     path = tmp_path / "a.nw"
-    path.write_text(f"start a\ncharge -1\ngeometry {head}\n{rows}end\n\ntask scf\n")
+    path.write_text(f"start a\ncharge -1\ngeometry {head}\n{rows}END\n{behind}task scf\n")
     ((_, found),) = read_structures(path)
     if isinstance(result, str):
         assert result in found
     else:
         assert found.info["charge"] == -1
+        assert found.get_chemical_symbols() == ["O", "H"]
         assert found.get_distance(0, 1) == pytest.approx(result)
+
+
+@pytest.mark.parametrize(
+    ("spin", "multiplicity"),
+    [("dft\n mult 3\nend", 3), ("scf\n uhf\n Triplet\nend", 3), ("scf\n nopen 2\nend", 3)],
+)
+def test_multiplicities_of_nwchem(tmp_path: Path, spin: str, multiplicity: int) -> None:
+    path = tmp_path / "a.nw"
+    path.write_text(f"geometry\n O 0 0 0\n O 0 0 1.2\nend\n{spin}\ntask scf\n")
+    ((_, found),) = read_structures(path)
+    assert found.info["spin_multiplicity"] == multiplicity
+
+
+def test_a_crystal_and_a_geometry_without_end_of_nwchem(tmp_path: Path) -> None:
+    path = tmp_path / "a.nw"
+    ase.io.write(path, ase.build.bulk("NaCl", "rocksalt", 5.6), format="nwchem-in")
+    ((_, crystal),) = read_structures(path)
+    assert crystal.pbc.all()
+    assert crystal.cell.volume == pytest.approx(5.6**3 / 4)
+    path.write_text("geometry\n O 0 0 0\n H 0 0 0.96\n")
+    ((_, found),) = read_structures(path)
+    assert found == "the geometry has no end; write a line with it"
 
 
 def test_a_coordinate_file_of_turbomole(tmp_path: Path) -> None:

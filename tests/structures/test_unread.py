@@ -23,12 +23,12 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", list(FILES))
-@pytest.mark.filterwarnings("ignore:FHI-aims")
-def test_the_program_is_named(tmp_path: Path, name: str) -> None:
+def test_the_program_is_named(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
     text, what = FILES[name]
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=f"{what}, which is not read; (give|write)"):
         list(read_structures(tmp_path / name))
+    assert not caplog.messages  # such as what ASE tells programmers of its own plans
 
 
 @pytest.mark.parametrize(("part", "what"), [("frc", "forces"), ("vel", "velocities")])
