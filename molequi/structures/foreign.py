@@ -98,13 +98,7 @@ def _foreign(path: Path) -> _Foreign:
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty")
     try:
-        kind = _NWCHEM.get(path.suffix.lower()) or ase.io.formats.filetype(str(path))
-        text = text_of(path) if states_electrons(kind) or states_more(kind) else ""
-        if kind == "orca-output":
-            return _Foreign(kind, orca_outputs(text), text)
-        if kind == "nwchem-in" and not has_cell(text):
-            return _Foreign(kind, _molecules_of_nwchem(text, kind), text)
-        return _read_by_ase(path, kind, text)
+        return _read(path)
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0].replace("_", "-")
         raise UserError(
@@ -114,6 +108,17 @@ def _foreign(path: Path) -> _Foreign:
         raise UserError(f"{path}: {error}") from error
     except Exception as error:  # ASE's readers raise whatever a file makes them stumble over
         raise UserError(f"{path} {unread_program(path) or _unreadable(path, error)}") from error
+
+
+def _read(path: Path) -> _Foreign:
+    """Read a file by its format: ours where ASE lacks it or loses what it says, else ASE's."""
+    kind = _NWCHEM.get(path.suffix.lower()) or ase.io.formats.filetype(str(path))
+    text = text_of(path) if states_electrons(kind) or states_more(kind) else ""
+    if kind == "orca-output":
+        return _Foreign(kind, orca_outputs(text), text)
+    if kind == "nwchem-in" and not has_cell(text):
+        return _Foreign(kind, _molecules_of_nwchem(text, kind), text)
+    return _read_by_ase(path, kind, text)
 
 
 def _read_by_ase(path: Path, kind: str, text: str) -> _Foreign:

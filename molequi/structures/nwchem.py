@@ -24,7 +24,7 @@ _SYMMETRY = re.compile(r"(?i)^symmetry\s+(?:group\s+)?(?P<group>\S+)")
 _SPINS = ("singlet", "doublet", "triplet", "quartet", "quintet", "sextet", "septet", "octet")
 _SPIN = re.compile(rf"(?mi)^\s*({'|'.join(_SPINS)})\s*$")
 # Rows that say nothing of where atoms are.
-_ASIDE = re.compile(r"(?i)^(?:print|noprint|eigenvectors|nucmodel|nuc)\b")
+_ASIDE = re.compile(r"(?i)^(?:symmetry|print|noprint)\b")
 
 
 def has_cell(text: str) -> bool:
@@ -63,27 +63,27 @@ def _block(lines: list[str]) -> list[str]:
 
 
 def _molecule(head: str, rows: list[str]) -> ase.Atoms:
-    elements: list[Element] = []
-    positions: list[tuple[float, ...]] = []
-    for row in rows:
-        symmetry = _SYMMETRY.match(row)
-        if symmetry is None and not _ASIDE.match(row):
-            element, position = _atom(row)
-            elements.append(element)
-            positions.append(position)
-        elif symmetry is not None and symmetry["group"].lower() != "c1":
-            raise UserError(
-                f"the geometry leaves atoms to the symmetry {symmetry['group']}, or may do so; "
-                "write all of them with `symmetry c1`, or as XYZ"
-            )
-    if not elements:
+    """Return the atoms of a geometry. Raises UserError for what is not read."""
+    _refuse_symmetry(rows)
+    atoms = [_atom(row) for row in rows if not _ASIDE.match(row)]
+    if not atoms:
         raise UserError("the geometry has no atoms")
+    elements, positions = zip(*atoms, strict=True)
     scale, note = _scale(head)
-    atoms = ase.Atoms([element.number for element in elements], np.array(positions) * scale)
-    set_isotopes(atoms, [element.isotope for element in elements])
+    molecule = ase.Atoms([element.number for element in elements], np.array(positions) * scale)
+    set_isotopes(molecule, [element.isotope for element in elements])
     if note:
-        atoms.info["reading"] = note
-    return atoms
+        molecule.info["reading"] = note
+    return molecule
+
+
+def _refuse_symmetry(rows: list[str]) -> None:
+    for found in filter(None, map(_SYMMETRY.match, rows)):
+        if found["group"].lower() != "c1":
+            raise UserError(
+                f"the geometry leaves atoms to the symmetry {found['group']}, or may do so; write "
+                "all of them with `symmetry c1`, or as XYZ"
+            )
 
 
 def _scale(head: str) -> tuple[float, str]:

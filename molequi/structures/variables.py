@@ -13,8 +13,9 @@ import re
 _BLANK = re.compile(r"\n[ \t\r]*\n")
 _GEOMETRY = 2
 _HEADING = re.compile(r"(?i)^\s*(variables|constants)\s*:?\s*$")
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?"
 _DEFINITION = re.compile(
-    r"^\s*(?P<name>[A-Za-z]\w*)(?:\s*=\s*|[\s,]+)(?P<value>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?)"
+    rf"^\s*(?P<name>[A-Za-z]\w*)(?:\s*=\s*|[\s,]+)(?P<value>{_NUMBER})"
     r"(?:\s+[A-Z])?\s*(?:!.*)?$"  # F: frozen; other letters say what an optimization does with it
 )
 _NAME = re.compile(r"(?P<sign>[-+]?)(?P<name>[A-Za-z]\w*)")
