@@ -26,19 +26,22 @@ def add_to_shards(
     sources: Iterable[Path],
     folder: Path,
     seed: int,
-    make: Callable[..., Arrays],
+    make: Callable[..., Arrays | None],
     prefix: str = "",
 ) -> None:
     """Write what `make` says of each shard of `sources` to a folder, where it is not yet.
 
-    prefix: of the names of the files, which are those of the shards.
+    Nothing is written for a shard of which it says None. prefix: of the names of the files, which
+    are those of the shards.
     """
     folder.mkdir(exist_ok=True)
     for source in sources:
         path = folder / f"{prefix}{source.name}"
         if not path.exists():
             rng = np.random.default_rng([seed, 2000, int(source.stem)])
-            shards.save(path, make(teacher, assembly.read_shards([source]), rng=rng))
+            made = make(teacher, assembly.read_shards([source]), rng=rng)
+            if made is not None:
+                shards.save(path, made)
 
 
 def molecules_of(smiles: str) -> list[tuple[np.ndarray, int]]:
@@ -92,10 +95,10 @@ def piece_labels(
     }
 
 
-def alone(teacher: Teacher, arrays: Arrays, *, rng: np.random.Generator) -> Arrays:
+def alone(teacher: Teacher, arrays: Arrays, *, rng: np.random.Generator) -> Arrays | None:
     """Return a shard of molecules of the complexes of a shard, each alone where it stands.
 
-    Every second ion and every fourth neutral molecule of the complexes of two.
+    Every second ion and every fourth neutral molecule of the complexes of two; None without any.
     """
     off = offsets(arrays["n_atoms"])
     starts, made = [], []
@@ -111,6 +114,8 @@ def alone(teacher: Teacher, arrays: Arrays, *, rng: np.random.Generator) -> Arra
             sampler = geometries.SAMPLERS[arrays["sampler"][row]]
             starts.append(geometries.Start(*about, charge, numbers, pos, fragment, pairs))
             made.append((len(made), geometries.Geometry(sampler, pos)))
+    if not starts:
+        return None
     labels = teacher.label([Structure(s.z, s.pos, s.charge) for s in starts])
     return shards.pack(starts, made, labels)
 

@@ -769,6 +769,15 @@ def test_molecules_of_a_complex_are_labelled_alone(tmp_path: Path) -> None:
     assert np.isnan(joined["pieces"][:3]).all()
 
 
+def test_of_a_shard_without_complexes_nothing_is_written_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = flat([3]) | {"z": np.array([8, 1, 1]), "name": np.array(["O"])}
+    monkeypatch.setattr(assembly, "read_shards", lambda _paths: arrays)
+    pieces.add_to_shards(Springs(), [Path("00000.npz")], tmp_path / "alone", 1, pieces.alone)
+    assert not list((tmp_path / "alone").iterdir())
+
+
 def test_complexes_that_share_electrons_are_dropped() -> None:
     arrays = flat([2, 3, 4])
     arrays |= {"alone": np.array([np.nan, np.nan, 1.0])}
