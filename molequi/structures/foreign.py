@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
@@ -18,8 +19,9 @@ from molequi.errors import UserError
 from molequi.runtime.gate import reading, warnings_logged
 from molequi.structures.cif import crystal_faults
 from molequi.structures.electrons import SOURCE_KEYS
-from molequi.structures.formats import unknown_format
+from molequi.structures.formats import suffix_of, unknown_format
 from molequi.structures.gaussian_outputs import first_job, mend_gaussian
+from molequi.structures.lammps_data import is_lammps_data, lammps_data
 from molequi.structures.nwchem import has_cell, nwchem_inputs, with_counted_spins
 from molequi.structures.orca_outputs import orca_outputs
 from molequi.structures.outputs import (
@@ -41,6 +43,8 @@ from molequi.structures.unread import unread_program
 
 _LOG = logging.getLogger(__name__)
 _NWCHEM = {".nw": "nwchem-in"}  # which ASE tells by .nwi
+# Usual names of data files of LAMMPS; ASE takes the first for another program's.
+_LAMMPS = (".data", ".lmp", ".lammps", ".lmpdat", ".lammps-data")
 _WHOLE = 0.999  # of an occupancy
 _PARALLEL = 1e-8
 
@@ -112,6 +116,8 @@ def _foreign(path: Path) -> _Foreign:
 
 def _read(path: Path) -> _Foreign:
     """Read a file by its format: ours where ASE lacks it or loses what it says, else ASE's."""
+    if suffix_of(path) in _LAMMPS and is_lammps_data(text := text_of(path)):
+        return _Foreign("lammps-data", [lammps_data(text)], text)
     kind = _NWCHEM.get(path.suffix.lower()) or ase.io.formats.filetype(str(path))
     text = text_of(path) if states_electrons(kind) or states_more(kind) else ""
     if kind == "orca-output":
@@ -123,6 +129,8 @@ def _read(path: Path) -> _Foreign:
 
 def _read_by_ase(path: Path, kind: str, text: str) -> _Foreign:
     with warnings_logged(path, _LOG):
+        # What ASE says of the program CASTEP, which reading a file of it does not need.
+        warnings.filterwarnings("ignore", message=r"(?s).*\bCASTEP (keywords|binary|input)")
         faults = crystal_faults(path) if kind == "cif" else []
         # ASE reads NAME@INDEX; an index of all keeps an @ of the name itself.
         name = f"{path}@:" if "@" in path.name else path

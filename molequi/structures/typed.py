@@ -41,19 +41,17 @@ def typed_elements(path: Path, kind: str, atoms: ase.Atoms) -> str | None:
 
     kind: the format's name in ASE. Guesses are noted.
     """
-    if kind.startswith("lammps") and not _has_elements(path):
+    if kind.startswith("lammps-dump") and not _has_elements(path):
         return _TYPES
     return _gromacs(atoms) if kind == "gromacs" else None
 
 
 def _has_elements(path: Path) -> bool:
-    """Tell whether a dump has a column that tells elements, or a data file has masses."""
+    """Tell whether a dump has a column that tells elements."""
     with open_binary(path) as handle:
         for line in text_lines(handle):
             if line.startswith("ITEM: ATOMS"):
                 return not {"element", "mass"}.isdisjoint(line.split())
-            if line.strip() == "Masses" or line.startswith("Masses "):
-                return True
     return False
 
 

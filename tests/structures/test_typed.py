@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ase.units
 import pytest
 
+from molequi.errors import UserError
 from molequi.structures.readers import read_structures
 
 DUMP = """ITEM: TIMESTEP
@@ -43,6 +45,88 @@ def test_types_of_lammps_are_no_elements(tmp_path: Path) -> None:
     assert "no elements" in read(tmp_path / "a.lammpstrj", DUMP.format("type", 1, 2))
     found = read(tmp_path / "a.lammpstrj", DUMP.format("element", "O", "H"))
     assert found.get_chemical_symbols() == ["O", "H"]
+
+
+DATA = """{first}
+
+2 atoms
+2 atom types
+0 10 xlo xhi
+0 10 ylo yhi
+0 10 zlo zhi
+
+{types}
+Atoms{style}
+
+2 2 {b} 1 1 1.96 0 0 1
+1 1 {a} 1 1 1.00 0 0 0
+
+Velocities
+
+1 1.0 0.0 0.0
+2 0.0 0.0 0.0
+"""
+MASSES = "Masses\n\n1 15.9994 # OW\n2 {:g}\n"
+
+
+def data(
+    path: Path,
+    types: str = MASSES.format(1.0),
+    style: str = " # charge",
+    first: str = "a",
+    **q: str,
+):
+    return read(
+        path, DATA.format(first=first, types=types, style=style, **{"a": "-1", "b": "0", **q})
+    )
+
+
+@pytest.mark.parametrize("name", ["a.data", "a.lmp", "a.lammps"])
+def test_a_data_file_of_lammps(tmp_path: Path, name: str) -> None:
+    """Two atoms in reverse order, the hydrogen in the next box."""
+    found = data(tmp_path / name)
+    assert found.get_chemical_symbols() == ["O", "H"]
+    assert found.pbc.all()
+    assert found.get_distance(0, 1) == pytest.approx(10.96)
+    assert found.get_distance(0, 1, mic=True) == pytest.approx(0.96)
+    assert found.info["charge"] == -1
+    assert "velocities are left out, as no units" in found.info["reading"]
+    assert not found.get_velocities().any()
+
+
+def test_units_of_a_data_file_of_lammps(tmp_path: Path) -> None:
+    """One Å/fs of the units real; the masses are those of the elements, as of everything read."""
+    path = tmp_path / "a.data"
+    found = data(path, first="LAMMPS data file via write_data, timestep = 0, units = real")
+    assert found.get_velocities()[0, 0] == pytest.approx(1 / ase.units.fs)
+    assert found.get_masses()[0] == pytest.approx(15.999)
+    assert data(path, types=MASSES.format(2.014)).get_masses()[1] == pytest.approx(2.0141, abs=1e-3)
+    with pytest.raises(UserError, match="units lj, which are not read"):
+        data(path, first="LAMMPS, units = lj")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"types": MASSES.format(15.035)}, "mass 15.035, which tells no element"),
+        ({"types": MASSES.format(3.024)}, "mass 3.024, which tells no element"),
+        ({"types": MASSES.format(40.0)}, "mass 40, which tells no element"),
+        ({"types": ""}, "tells types of atoms and no elements; add their masses"),
+        ({"types": "Atom Type Labels\n\n1 OW\n2 HW\n"}, "tells types of atoms and no elements"),
+        ({"style": ""}, "does not tell its style of atoms"),
+    ],
+)
+def test_what_a_data_file_of_lammps_does_not_tell(tmp_path, changes, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        data(tmp_path / "a.data", **changes)
+
+
+def test_labels_and_charges_in_a_data_file_of_lammps(tmp_path: Path) -> None:
+    labels = "Atom Type Labels\n\n1 O\n2 H\n"
+    assert data(tmp_path / "a.data", labels).get_chemical_symbols() == ["O", "H"]
+    for charge in ("0", "-0.6"):
+        found = data(tmp_path / "a.data", a=charge)
+        assert found.info["charge_source"].startswith("assumed")
 
 
 def test_ions_and_carbons_of_gromacs(tmp_path: Path) -> None:

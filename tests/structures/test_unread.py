@@ -18,6 +18,14 @@ FILES = {
     "f.inp": ("&FORCE_EVAL\n  METHOD QS\n&END\n", "an input of CP2K"),
     "g.out": ("   * xtb version 6.6.1 (8d0f1dd)\n", "an output of xtb"),
     "h.json": ('{"schema_name": "qcschema_output"}', "a record of QCSchema"),
+    "k.inp": ("***,water\ngeometry={\nO 0 0 0\n}\nhf\n", "an input of Molpro"),
+    "l.inp": (" $CONTRL ICHARG=-1 $END\n $DATA\nC1\nO 8.0 0 0 0\n $END\n", "an input of GAMESS"),
+    "m.mop": ("PM7 CHARGE=-1\nhydroxide\n\nO 0 0 0\nH 0 0 0.96\n", "an input of MOPAC"),
+    "n.res": (
+        "TITL a\nCELL 0.71 9 9 9 90 90 90\nSFAC O H\nO1 1 0 0 0 11.0\nEND\n",
+        "a file of SHELX",
+    ),
+    "o.cml": ('<molecule><atom id="a1" elementType="O" x3="0" y3="0"/></molecule>', "of CML"),
     "i.engrad": ("#\n# The current gradient in Eh/bohr\n#\n 0.0\n", "a gradient of ORCA"),
 }
 
@@ -40,3 +48,15 @@ def test_forces_and_velocities_are_no_positions(tmp_path: Path, part: str, what:
         list(read_structures(tmp_path / f"water-{part}-1.xyz"))
     (tmp_path / "water-pos-1.xyz").write_text(text.replace("0.019", "1.019"))
     assert len(list(read_structures(tmp_path / "water-pos-1.xyz"))) == 1
+
+
+def test_castep_is_not_looked_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    blocks = "LATTICE_CART", "10 0 0\n0 10 0\n0 0 10\n", "POSITIONS_ABS", "O 0 0 0\nH 0 0 0.96\n"
+    text = "".join(
+        f"%BLOCK {name}\n{rows}%ENDBLOCK {name}\n"
+        for name, rows in zip(blocks[::2], blocks[1::2], strict=True)
+    )
+    (tmp_path / "a.cell").write_text(text)
+    ((_, found),) = read_structures(tmp_path / "a.cell")
+    assert found.get_distance(0, 1) == pytest.approx(0.96)
+    assert not caplog.messages

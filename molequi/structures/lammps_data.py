@@ -1,0 +1,110 @@
+"""Data files of LAMMPS: types of atoms become elements by their labels or masses.
+
+LAMMPS' manual, "read_data": the first line is a comment, which `write_data` uses to state units.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+
+import ase
+import numpy as np
+from ase.data import atomic_masses, atomic_numbers
+from ase.io.lammpsdata import read_lammps_data
+
+from molequi.errors import UserError
+from molequi.structures.electrons import nearest_whole, total_of
+from molequi.structures.programs import note_electrons
+from molequi.structures.symbols import Element, set_isotopes
+
+_COUNT = re.compile(r"(?m)^[ \t]*\d+[ \t]+atoms\b")
+_BOX = re.compile(r"(?m)^.*(?:\bxlo[ \t]+xhi|\bavec)\b")
+_UNITS = re.compile(r"\bunits\s*=\s*(\w+)")
+_STYLE = "atom_style cannot be guessed"
+# In both lengths are Å and masses g/mol.
+_READ = ("real", "metal")
+_LABELS = re.compile(
+    r"(?m)^[ \t]*Atom[ \t]+Type[ \t]+Labels\b.*\n\s*\n((?:[ \t]*\d+[ \t]+\S+.*(?:\n|\Z))+)"
+)
+# g/mol: how far an element's mass may be off, as 35.5 and 12.0 are, and how much farther every
+# other element's has to be.
+_NEAR, _APART = 0.1, 0.04
+_NATURAL = np.array([np.inf, *atomic_masses[1:95]])  # ASE has 1 for the dummy atom
+_DEUTERIUM = 2.014
+
+
+def is_lammps_data(text: str) -> bool:
+    """Tell a data file of LAMMPS by its header: a number of atoms and the sides of a box."""
+    head = text[: 1 << 14]
+    return bool(_COUNT.search(head) and _BOX.search(head))
+
+
+def lammps_data(text: str) -> ase.Atoms:
+    """Read a data file, periodic in all directions; charges of atoms add up to the total charge.
+
+    Velocities are read where the file states its units. Raises UserError for elements that are not
+    told, styles of atoms that are not known, and units that are not Å.
+    """
+    units = _UNITS.search(text.partition("\n")[0])
+    if units and units[1] not in _READ:
+        raise UserError(f"the LAMMPS file is in units {units[1]}, which are not read; write metal")
+    read = _by_ase(text, units[1] if units else "metal")
+    elements = _elements(read, text)
+    atoms = ase.Atoms([one.number for one in elements], read.positions, cell=read.cell, pbc=True)
+    set_isotopes(atoms, [one.isotope for one in elements])
+    notes = ["elements are told from types of atoms, and the box is periodic in all directions"]
+    if units:
+        atoms.set_velocities(read.get_velocities())
+    elif read.get_velocities().any():
+        notes.append("velocities are left out, as no units are stated")
+    atoms.info["reading"] = "; ".join(notes)
+    charges = read.get_initial_charges()
+    whole = nearest_whole(total_of(charges)) if charges.any() else None
+    if whole is not None:
+        note_electrons(atoms, (whole, None), "the charges of the LAMMPS file")
+    return atoms
+
+
+def _by_ase(text: str, units: str) -> ase.Atoms:
+    """Read what stands in a file; elements may be numbers of types still."""
+    try:
+        return read_lammps_data(io.StringIO(text), units=units)
+    except ValueError as error:
+        if _STYLE in str(error):
+            raise UserError(
+                "the LAMMPS file does not tell its style of atoms; name it behind the heading, "
+                "such as `Atoms # charge`"
+            ) from error
+        raise
+
+
+def _elements(read: ase.Atoms, text: str) -> list[Element]:
+    """Return the element of each atom. Raises UserError where it is not told."""
+    masses = read.arrays.get("masses")
+    if masses is not None:
+        known = {mass: _element(mass) for mass in set(masses.tolist())}
+        return [known[mass] for mass in masses.tolist()]
+    labels = _LABELS.search(text)
+    if labels is None or any(
+        row.split()[1] not in atomic_numbers for row in labels[1].splitlines()
+    ):
+        raise UserError(
+            "the LAMMPS file tells types of atoms and no elements; add their masses (a section "
+            "Masses)"
+        )
+    return [Element(number) for number in read.numbers.tolist()]
+
+
+def _element(mass: float) -> Element:
+    """Return the element that has a mass, g/mol. Raises UserError where none or several have."""
+    if abs(mass - _DEUTERIUM) < _NEAR:
+        return Element(1, 2)
+    apart = np.abs(_NATURAL - mass)
+    nearest, second = np.argsort(apart)[:2]
+    if apart[nearest] > _NEAR or apart[second] - apart[nearest] < _APART:
+        raise UserError(
+            f"the LAMMPS file has a type of mass {mass:g}, which tells no element: coarse grains, "
+            "united atoms and heavy hydrogens are not read"
+        )
+    return Element(int(nearest))
