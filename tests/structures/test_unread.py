@@ -26,6 +26,11 @@ FILES = {
         "a file of SHELX",
     ),
     "o.cml": ('<molecule><atom id="a1" elementType="O" x3="0" y3="0"/></molecule>', "of CML"),
+    "p.cif": (
+        "data_a\nloop_\n_atom_site.id\n_atom_site.type_symbol\n_atom_site.Cartn_x\n"
+        "_atom_site.Cartn_y\n_atom_site.Cartn_z\n1 O 0 0 0\n2 H 0 0 0.96\n",
+        "an mmCIF, of molecules and no crystal",
+    ),
     "i.engrad": ("#\n# The current gradient in Eh/bohr\n#\n 0.0\n", "a gradient of ORCA"),
 }
 
