@@ -26,7 +26,7 @@ _PROGRAMS: tuple[tuple[str, str, str], ...] = (
     (r"(?mi)^\s*geometry\s*=\s*\{", "an input of Molpro", _GEOMETRY),
     (r"(?mi)^ \$DATA\b", "an input of GAMESS", _GEOMETRY),
     (r"(?i)\A[^\n]*\b(?:PM[367]|AM1|MNDO|RM1)\b", "an input of MOPAC", _GEOMETRY),
-    (r"(?m)^\s*_(?:atom_site\.Cartn_x|chem_comp_atom\.)", "an mmCIF, of molecules and no crystal",
+    (r"(?m)^\s*_(?:entry\.id|atom_site\.Cartn_x|chem_comp\.)", "an mmCIF, of molecules and no crystal",
      "give the .pdb or .sdf of the same entry"),
     (r"(?mi)^SFAC\b", "a file of SHELX", "give the CIF of the refinement"),
     (r"<(?:cml:)?(?:molecule|cml)\b", "a file of CML", "write it as .sdf or .mol2"),
