@@ -54,9 +54,10 @@ def lammps_data(text: str) -> ase.Atoms:
     atoms = ase.Atoms([one.number for one in elements], read.positions, cell=read.cell, pbc=True)
     set_isotopes(atoms, [one.isotope for one in elements])
     notes = ["elements are told from types of atoms, and the box is periodic in all directions"]
-    if units:
-        atoms.set_velocities(read.get_velocities())
-    elif read.get_velocities().any():
+    velocities = read.get_velocities()
+    if units and velocities.any():
+        atoms.set_velocities(velocities)
+    elif velocities.any():
         notes.append("velocities are left out, as no units are stated")
     atoms.info["reading"] = "; ".join(notes)
     charges = read.get_initial_charges()
