@@ -11,7 +11,7 @@ from typing import Any
 
 import ase
 import numpy as np
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixCartesian
 
 from molequi.datasets.formats.values import PLACES, contents, parse_value
 from molequi.datasets.in_memory import LARGEST_LABEL
@@ -61,20 +61,15 @@ def ambiguities(row: Property, chosen: Source, others: Sequence[Source]) -> list
 def unlabel_constrained(
     structures: Sequence[ase.Atoms], values: dict[int, np.ndarray]
 ) -> list[str]:
-    """Mark as missing the forces that a constraint has set to zero before the file was written."""
+    """Mark as missing the forces that a constraint has set to zero before the file was written.
+
+    Of an atom that was held along some axes alone all components are.
+    """
     n_atoms = n_frames = 0
     for index, forces in values.items():
-        constraints = [
-            constraint
-            for constraint in structures[index].constraints
-            if isinstance(constraint, FixAtoms)
-        ]
-        fixed = np.unique(
-            np.concatenate(
-                [constraint.get_indices() for constraint in constraints] or [np.zeros(0, dtype=int)]
-            )
-        )
-        fixed = fixed[(forces[fixed] == 0.0).all(axis=1)] if len(fixed) else fixed
+        held = _held(structures[index])
+        zeroed = held.any(axis=1) & ((forces == 0.0) | ~held).all(axis=1)
+        fixed = np.flatnonzero(zeroed)
         if len(fixed) and forces.any():
             values[index] = forces.copy()
             values[index][fixed] = np.nan
@@ -85,6 +80,17 @@ def unlabel_constrained(
         f"forces: {n_atoms} constrained atoms in {n_frames} frames have exactly zero force, set by "
         "the constraint; they count as unlabelled"
     ]
+
+
+def _held(atoms: ase.Atoms) -> np.ndarray:
+    """Return which components of the positions constraints hold, (N, 3)."""
+    held = np.zeros((len(atoms), 3), dtype=bool)
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixAtoms):
+            held[constraint.index] = True
+        elif isinstance(constraint, FixCartesian):
+            held[constraint.index] |= constraint.mask
+    return held
 
 
 def refuse_impossible(row: Property, values: Mapping[int, np.ndarray], where: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from ase import units
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixCartesian
 
 from molequi.datasets.formats.extxyz import read_frames
 from molequi.datasets.formats.inspection import inspect_frames, inspect_in_full
@@ -283,10 +283,12 @@ def test_constraints_do_not_zero_the_forces(tmp_path: Path, labelled) -> None:
         assert report.warnings == ()
 
 
-def test_forces_zeroed_by_a_constraint_count_as_missing(tmp_path: Path, labelled) -> None:
+@pytest.mark.parametrize("axes", [[0, 1, 2], [0, 2], [1]])
+def test_forces_zeroed_by_a_constraint_count_as_missing(tmp_path, labelled, axes) -> None:
     structures = labelled()
-    structures[0].calc.results["forces"][[0, 4]] = 0.0
-    structures[0].set_constraint(FixAtoms([0, 4]))
+    structures[0].calc.results["forces"][np.ix_([0, 4], axes)] = 0.0
+    held = FixCartesian([0, 4], mask=[axis in axes for axis in range(3)])
+    structures[0].set_constraint(FixAtoms([0, 4]) if len(axes) == 3 else held)
     ase.io.write(tmp_path / "a.extxyz", structures)
     loaded = read_frames(tmp_path / "a.extxyz", targets=["forces"])
     frames, report = loaded.frames, loaded.report
