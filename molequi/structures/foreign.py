@@ -19,9 +19,15 @@ from molequi.errors import UserError
 from molequi.runtime.gate import reading, warnings_logged
 from molequi.structures.cif import crystal_faults
 from molequi.structures.electrons import SOURCE_KEYS
-from molequi.structures.formats import suffix_of, unknown_format
+from molequi.structures.formats import open_binary, suffix_of, unknown_format
 from molequi.structures.gaussian_outputs import first_job, mend_gaussian
-from molequi.structures.lammps_data import is_lammps_data, lammps_data
+from molequi.structures.lammps import (
+    USUAL_UNITS,
+    is_lammps_data,
+    lammps_data,
+    settle_dump,
+    units_of_dump,
+)
 from molequi.structures.nwchem import has_cell, nwchem_inputs, with_counted_spins
 from molequi.structures.orca_outputs import orca_outputs
 from molequi.structures.outputs import (
@@ -37,7 +43,7 @@ from molequi.structures.programs import (
     stated_geometry,
     states_electrons,
 )
-from molequi.structures.text import text_of
+from molequi.structures.text import decode, text_of
 from molequi.structures.typed import typed_elements
 from molequi.structures.unread import unread_program
 
@@ -45,6 +51,8 @@ _LOG = logging.getLogger(__name__)
 _NWCHEM = {".nw": "nwchem-in"}  # which ASE tells by .nwi
 # Usual names of data files of LAMMPS; ASE takes the first for another program's.
 _LAMMPS = (".data", ".lmp", ".lammps", ".lmpdat", ".lammps-data")
+_DUMP = "lammps-dump-text"
+_HEAD = 1 << 12
 _WHOLE = 0.999  # of an occupancy
 _PARALLEL = 1e-8
 
@@ -119,6 +127,8 @@ def _read(path: Path) -> _Foreign:
     if suffix_of(path) in _LAMMPS and is_lammps_data(text := text_of(path)):
         return _Foreign("lammps-data", [lammps_data(text)], text)
     kind = _NWCHEM.get(path.suffix.lower()) or ase.io.formats.filetype(str(path))
+    if kind == _DUMP:
+        return _read_dump(path)
     text = text_of(path) if states_electrons(kind) or states_more(kind) else ""
     if kind == "orca-output":
         return _Foreign(kind, orca_outputs(text), text)
@@ -127,14 +137,25 @@ def _read(path: Path) -> _Foreign:
     return _read_by_ase(path, kind, text)
 
 
-def _read_by_ase(path: Path, kind: str, text: str) -> _Foreign:
+def _read_dump(path: Path) -> _Foreign:
+    """Read a dump of LAMMPS in the units that it states, or those of metal."""
+    with open_binary(path) as file:
+        units = units_of_dump(decode(file.read(_HEAD)))
+    found = _read_by_ase(path, _DUMP, "", units=units or USUAL_UNITS)
+    for one in found.frames:
+        if not isinstance(one, str):
+            settle_dump(one, units)
+    return found
+
+
+def _read_by_ase(path: Path, kind: str, text: str, **options: str) -> _Foreign:
     with warnings_logged(path, _LOG):
         # What ASE says of the program CASTEP, which reading a file of it does not need.
         warnings.filterwarnings("ignore", message=r"(?s).*\bCASTEP (keywords|binary|input)")
         faults = crystal_faults(path) if kind == "cif" else []
         # ASE reads NAME@INDEX; an index of all keeps an @ of the name itself.
         name = f"{path}@:" if "@" in path.name else path
-        frames = list(ase.io.read(name, index=":", format=kind))
+        frames = list(ase.io.read(name, index=":", format=kind, **options))
     return _Foreign(kind, _completed_frames(frames, text, kind), text, faults)
 
 

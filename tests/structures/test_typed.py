@@ -47,6 +47,32 @@ def test_types_of_lammps_are_no_elements(tmp_path: Path) -> None:
     assert found.get_chemical_symbols() == ["O", "H"]
 
 
+@pytest.mark.parametrize(
+    ("head", "force", "velocity"),
+    [
+        ("", 1.0, 1e-3 / ase.units.fs),
+        ("ITEM: UNITS\nmetal\n", 1.0, 1e-3 / ase.units.fs),
+        ("ITEM: UNITS\nreal\n", ase.units.kcal / ase.units.mol, 1 / ase.units.fs),
+    ],
+)
+def test_units_of_a_dump_of_lammps(
+    tmp_path: Path, head: str, force: float, velocity: float
+) -> None:
+    """A force and a velocity of one; no energy stands in a dump."""
+    rows = DUMP.format("element", "O", "H").replace("x y z", "x y z vx vy vz fx fy fz")
+    text = rows.replace("1 1 1\n", "1 1 1 1 0 0 0 1 0\n").replace("1 1 2\n", "1 1 2 0 0 0 0 0 0\n")
+    found = read(tmp_path / "a.lammpstrj", head + text)
+    assert found.get_forces()[0].tolist() == pytest.approx([0, force, 0])
+    assert found.get_velocities()[0].tolist() == pytest.approx([velocity, 0, 0])
+    assert "energy" not in found.calc.results
+    assert ("units are not stated" in found.info.get("reading", "")) == (head == "")
+
+
+def test_a_dump_of_lammps_in_reduced_units(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="units lj, which are not read"):
+        read(tmp_path / "a.lammpstrj", "ITEM: UNITS\nlj\n" + DUMP.format("element", "O", "H"))
+
+
 DATA = """{first}
 
 2 atoms

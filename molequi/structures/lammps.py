@@ -1,6 +1,7 @@
-"""Data files of LAMMPS: types of atoms become elements by their labels or masses.
+"""Data files and dumps of LAMMPS: elements of types, and units.
 
-LAMMPS' manual, "read_data": the first line is a comment, which `write_data` uses to state units.
+LAMMPS' manual: "read_data", whose first line is a comment, which `write_data` uses to state units;
+"dump_modify", whose `units yes` states them in a dump; "units".
 """
 
 from __future__ import annotations
@@ -10,20 +11,22 @@ import re
 
 import ase
 import numpy as np
+from ase.calculators.lammps.unitconvert import UNITSETS
 from ase.data import atomic_masses, atomic_numbers
 from ase.io.lammpsdata import read_lammps_data
 
 from molequi.errors import UserError
 from molequi.structures.electrons import nearest_whole, total_of
+from molequi.structures.outputs import add_note
 from molequi.structures.programs import note_electrons
 from molequi.structures.symbols import Element, set_isotopes
 
 _COUNT = re.compile(r"(?m)^[ \t]*\d+[ \t]+atoms\b")
 _BOX = re.compile(r"(?m)^.*(?:\bxlo[ \t]+xhi|\bavec)\b")
-_UNITS = re.compile(r"\bunits\s*=\s*(\w+)")
+_UNITS = re.compile(r"\A.*\bunits\s*=\s*(\w+)")
+_UNITS_OF_DUMP = re.compile(r"ITEM: UNITS\s*\n\s*(\w+)")
 _STYLE = "atom_style cannot be guessed"
-# In both lengths are Å and masses g/mol.
-_READ = ("real", "metal")
+USUAL_UNITS = "metal"  # what ASE takes where none are stated
 _LABELS = re.compile(
     r"(?m)^[ \t]*Atom[ \t]+Type[ \t]+Labels\b.*\n\s*\n((?:[ \t]*\d+[ \t]+\S+.*(?:\n|\Z))+)"
 )
@@ -46,10 +49,8 @@ def lammps_data(text: str) -> ase.Atoms:
     Velocities are read where the file states its units. Raises UserError for elements that are not
     told, styles of atoms that are not known, and units that are not Å.
     """
-    units = _UNITS.search(text.partition("\n")[0])
-    if units and units[1] not in _READ:
-        raise UserError(f"the LAMMPS file is in units {units[1]}, which are not read; write metal")
-    read = _by_ase(text, units[1] if units else "metal")
+    units = _checked(_UNITS.search(text))
+    read = _by_ase(text, units or USUAL_UNITS)
     elements = _elements(read, text)
     atoms = ase.Atoms([one.number for one in elements], read.positions, cell=read.cell, pbc=True)
     set_isotopes(atoms, [one.isotope for one in elements])
@@ -65,6 +66,31 @@ def lammps_data(text: str) -> ase.Atoms:
     if whole is not None:
         note_electrons(atoms, (whole, None), "the charges of the LAMMPS file")
     return atoms
+
+
+def units_of_dump(head: str) -> str | None:
+    """Return the units that a dump states, None where it states none. Raises UserError for lj."""
+    return _checked(_UNITS_OF_DUMP.search(head))
+
+
+def settle_dump(atoms: ase.Atoms, units: str | None) -> None:
+    """Leave out the energy of 0 that ASE gives a frame with forces; note units that are assumed."""
+    has_forces = atoms.calc is not None
+    if has_forces:
+        atoms.calc.results.pop("energy", None)
+    if units is None and (has_forces or atoms.has("momenta")):
+        add_note(
+            atoms,
+            "units are not stated (dump_modify units yes): lengths, velocities and forces are "
+            "taken as those of metal, Å, Å/ps and eV/Å",
+        )
+
+
+def _checked(found: re.Match[str] | None) -> str | None:
+    units = found[1] if found else None
+    if units is not None and units not in UNITSETS:
+        raise UserError(f"the LAMMPS file is in units {units}, which are not read; write metal")
+    return units
 
 
 def _by_ase(text: str, units: str) -> ase.Atoms:
