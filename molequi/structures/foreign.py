@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ase
 import ase.io
@@ -148,7 +148,7 @@ def _read_dump(path: Path) -> _Foreign:
     return found
 
 
-def _read_by_ase(path: Path, kind: str, text: str, **options: str) -> _Foreign:
+def _read_by_ase(path: Path, kind: str, text: str, **options: Any) -> _Foreign:
     with warnings_logged(path, _LOG):
         # What ASE says of the program CASTEP, which reading a file of it does not need.
         warnings.filterwarnings("ignore", message=r"(?s).*\bCASTEP (keywords|binary|input)")
