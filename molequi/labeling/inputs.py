@@ -21,6 +21,7 @@ from molequi.datasets.places import default_root, find_data
 from molequi.datasets.registry import all_datasets, find_source
 from molequi.errors import UserError
 from molequi.structures import cip
+from molequi.structures.deepmd import is_deepmd
 from molequi.structures.formats import format_of
 from molequi.structures.inputs import read_inputs
 from molequi.structures.structure import Structure
@@ -168,7 +169,7 @@ def _is_data_set(item: str) -> bool:
     path = find_data(item)
     if not path.exists():
         return item in all_datasets()
-    return format_of(path) in {"npz", "archive", "folder"}
+    return format_of(path) in {"npz", "archive", "folder"} and not is_deepmd(path)
 
 
 def _from_data_set(item: str, numbers: np.ndarray | None) -> list[Structure]:

@@ -22,6 +22,7 @@ from molequi.runtime.files import no_file
 from molequi.runtime.gate import reading
 from molequi.structures.atoms import check_atoms, settle_electrons
 from molequi.structures.csv_files import piped_lines, table_lines, table_structures
+from molequi.structures.deepmd import deepmd_frames, is_deepmd
 from molequi.structures.doubts import doubts_of, missing_hydrogens
 from molequi.structures.foreign import any_format, plain_constraints, without_sources
 from molequi.structures.formats import (
@@ -138,6 +139,9 @@ def _records(
         yield from _piped(source, seed, add_hydrogens=add_hydrogens, as_is=as_is)
         return
     path = Path(source)
+    if is_deepmd(path):
+        yield from deepmd_frames(path)
+        return
     if not path.is_file():
         raise UserError(
             f"{no_file(path)}; give a structure file (.xyz .sdf .mol2 .smi .csv .xlsx .pdb .cif "

@@ -29,6 +29,7 @@ from molequi.datasets.qm9.sources import (
 from molequi.datasets.report import describe_frames
 from molequi.errors import UserError
 from molequi.runtime import resources
+from molequi.structures.deepmd import is_deepmd
 from molequi.structures.formats import format_of
 
 _LOG = logging.getLogger(__name__)
@@ -191,9 +192,9 @@ class Qm9(PreparedSet):
     has_official_split = False
 
     def recognises(self, path: Path) -> bool:
-        """Recognise an archive or a folder, and an npz with QM9's columns."""
+        """Recognise an archive or a folder without structures, and an npz with QM9's columns."""
         if format_of(path) in {"archive", "folder"}:
-            return True
+            return not is_deepmd(path)
         return {"index", *COLUMNS} <= array_names(path)
 
     def read(self, request: Request) -> LabelledSet:
