@@ -47,7 +47,7 @@ def lammps_data(text: str) -> ase.Atoms:
     """Read a data file, periodic in all directions; charges of atoms add up to the total charge.
 
     Velocities are read where the file states its units. Raises UserError for elements that are not
-    told, styles of atoms that are not known, and units that are not Å.
+    told, styles of atoms that are not known, and reduced units (lj).
     """
     units = _checked(_UNITS.search(text))
     read = _by_ase(text, units or USUAL_UNITS)
