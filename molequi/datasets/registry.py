@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from molequi.datasets.array_files import open_arrays
-from molequi.datasets.base import DatasetSpec
+from molequi.datasets.base import DatasetSpec, Request
 from molequi.datasets.chirality.alanine import Alanine
 from molequi.datasets.chirality.axial import Axial
 from molequi.datasets.chirality.chiral import Chiral
@@ -18,7 +18,6 @@ from molequi.datasets.chirality.rosenfeld import Rosenfeld
 from molequi.datasets.formats.extxyz import StructureFiles
 from molequi.datasets.formats.flat_npz import FlatNpz
 from molequi.datasets.formats.tables import Table
-from molequi.datasets.places import find_data
 from molequi.datasets.qm9.qm9 import Qm9
 from molequi.datasets.rmd17 import Rmd17
 from molequi.errors import UserError
@@ -68,9 +67,10 @@ def known_kinds(name: str) -> str:
 def detect(path: str | Path) -> str:
     """Guess the kind of a file, a folder, or a bundled sample by name: a `data.kind`.
 
-    Raises UserError where it does not exist, or is an npz of no known kind.
+    Of several files, as `Request.files` has them, the first tells. Raises UserError where it does
+    not exist, or is an npz of no known kind.
     """
-    found = find_data(path)
+    found = Request(str(path)).files()[0]
     if not found.exists():
         raise UserError(f"{found} does not exist; give a structure file, a table, or an npz")
     kind = next(spec.name for spec in DATASETS.values() if spec.recognises(found))

@@ -42,7 +42,7 @@ from molequi.structures.pdb import pdb_models
 from molequi.structures.piped import Piped, standard_input
 from molequi.structures.sdf import read_sdf
 from molequi.structures.text import text_lines, text_of
-from molequi.structures.unread import refuse_no_positions
+from molequi.structures.unread import instead_of_folder, refuse_no_positions
 from molequi.structures.xyz import xyz_frames
 
 _LOG = logging.getLogger(__name__)
@@ -145,9 +145,15 @@ def _records(
     if not path.is_file():
         raise UserError(
             f"{no_file(path)}; give a structure file (.xyz .sdf .mol2 .smi .csv .xlsx .pdb .cif "
-            ".traj .db, also .gz), or --smiles TEXT"
+            f".traj .db, also .gz), or --smiles TEXT{instead_of_folder(path)}"
         )
     refuse_no_positions(path)
+    yield from _of_file(path, seed, add_hydrogens=add_hydrogens, as_is=as_is)
+
+
+def _of_file(
+    path: Path, seed: int, *, add_hydrogens: bool, as_is: bool
+) -> Iterator[ase.Atoms | str]:
     kind = _kind_of(path)
     if kind in _LINES or kind == "sdf":
         try:

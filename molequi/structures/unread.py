@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from molequi.errors import UserError
@@ -52,6 +53,14 @@ def unread_program(path: Path) -> str | None:
         if re.search(pattern, head):
             return f"is {what}, which is not read; {remedy}"
     return None
+
+
+def instead_of_folder(folder: Path) -> str:
+    """Say how to name what lies in a folder, behind a semicolon; nothing for an empty one."""
+    if any(folder.glob("*/type.raw")):
+        return f"; for the systems of DeePMD-kit in it give {folder}/*"
+    suffixes = Counter(file.suffix for file in folder.glob("*") if file.is_file())
+    return "".join(f"; for its files give {folder}/*{one}" for one, _ in suffixes.most_common(1))
 
 
 def refuse_no_positions(path: Path) -> None:

@@ -9,9 +9,11 @@ import pytest
 from ase import Atoms
 from ase.calculators.lj import LennardJones
 
+from molequi.datasets.base import Request
 from molequi.datasets.formats.extxyz import read_frames
-from molequi.datasets.registry import detect
+from molequi.datasets.registry import detect, find_source
 from molequi.errors import UserError
+from molequi.properties import get_property
 from molequi.structures.readers import read_structures
 
 
@@ -91,3 +93,12 @@ def test_a_system_of_raw_files(tmp_path: Path) -> None:
     (tmp_path / "type.raw").write_text("0 1 1\n")
     with pytest.raises(UserError, match="without sets"):
         list(read_structures(tmp_path))
+
+
+def test_systems_by_a_pattern(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        system(tmp_path / name, energy=np.array([-10.0, -11.0]))
+    spec, place = find_source(f"{tmp_path}/*")
+    assert len(spec.read(Request(place, targets=(get_property("energy"),))).frames) == 4
+    with pytest.raises(UserError, match="matches no file"):
+        find_source(f"{tmp_path}/none*")

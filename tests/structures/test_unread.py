@@ -65,3 +65,16 @@ def test_castep_is_not_looked_for(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     ((_, found),) = read_structures(tmp_path / "a.cell")
     assert found.get_distance(0, 1) == pytest.approx(0.96)
     assert not caplog.messages
+
+
+def test_a_folder_is_told_what_to_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder; give .*TEXT$"):
+        list(read_structures(tmp_path))
+    for name in ("a.xyz", "b.xyz", "notes.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=r"; for its files give .*/\*\.xyz$"):
+        list(read_structures(tmp_path))
+    (tmp_path / "water").mkdir()
+    (tmp_path / "water" / "type.raw").touch()
+    with pytest.raises(UserError, match=r"; for the systems of DeePMD-kit in it give .*/\*$"):
+        list(read_structures(tmp_path))

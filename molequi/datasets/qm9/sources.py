@@ -26,6 +26,7 @@ from molequi.datasets.array_files import open_arrays, real_numbers, whole_number
 from molequi.datasets.prepared import Progress
 from molequi.errors import UserError
 from molequi.runtime.gate import reading
+from molequi.structures.unread import instead_of_folder
 
 # Columns of the XYZ comment lines after the index. GHz; D; bohr³; Ha; bohr²; Ha; cal/(mol K).
 COLUMNS = tuple("A B C mu alpha homo lumo gap r2 zpve u0 u298 h298 g298 cv".split())
@@ -95,7 +96,9 @@ def read_qm9_source(path: str | Path, progress: Progress | None = None) -> RawQM
         "dsgdb9nsd.xyz.tar.bz2, gdb9.sdf with its CSV, the data folder of qm9pack, or a flat npz"
     )
     what = "is a folder without QM9" if path.is_dir() else "is not QM9"
-    raise UserError(f"{path} {what}: expected {forms} (or the folder of one of them)")
+    raise UserError(
+        f"{path} {what}: expected {forms} (or the folder of one of them){instead_of_folder(path)}"
+    )
 
 
 def find_qm9_source(folder: Path) -> Path | None:
