@@ -75,16 +75,16 @@ class RunDirectory:
             yield
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self.path.mkdir(exist_ok=True)
-            with locked(self.path):
+        self.path.mkdir(exist_ok=True)
+        with locked(self.path):  # who does not get the lock leaves the folder to who has it
+            try:
                 self._refuse_unfit(config, resume=resume, overwrite=overwrite)
                 if overwrite and not resume:
                     self.clear()
                 yield
-        finally:
-            with contextlib.suppress(OSError):  # it is not empty, unless the run was refused
-                self.path.rmdir()
+            finally:
+                with contextlib.suppress(OSError):  # it is not empty, unless the run was refused
+                    self.path.rmdir()
 
     def _refuse_unfit(self, config: Settings, *, resume: bool, overwrite: bool) -> None:
         if resume:

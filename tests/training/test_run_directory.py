@@ -141,3 +141,14 @@ def test_clear_removes_what_a_run_makes_and_nothing_else(started):
     started.clear()
     left = {path for path in started.path.rglob("*") if path.is_file()}
     assert left == set(own)
+
+
+def test_a_refused_run_leaves_the_folder_to_the_one_that_holds_it(tmp_path, toy_config):
+    """The holder has the lock and has not written anything yet."""
+    fresh = {"resume": False, "overwrite": False}
+    first, second = RunDirectory(tmp_path / "run"), RunDirectory(tmp_path / "run")
+    with first.held(toy_config(), **fresh):
+        with pytest.raises(UserError, match="another run"), second.held(toy_config(), **fresh):
+            pass
+        assert first.path.is_dir()
+    assert not first.path.exists()
