@@ -20,7 +20,6 @@ from molequi.runtime.gate import reading
 from molequi.structures.symbols import read_symbol
 
 _TYPES, _NAMES, _FRAMES = "type.raw", "type_map.raw", "coord.npy"
-_OWN_TYPES = "real_atom_types.npy"  # of each frame, -1 for none: systems of mixed type
 
 
 class _Arrays(NamedTuple):
@@ -53,7 +52,7 @@ def deepmd_frames(folder: Path) -> Iterator[ase.Atoms]:
     for place in sets:
         with reading(place, "frames of DeePMD-kit"):
             arrays = _arrays(place, elements, types)
-        is_periodic = not (folder / "nopbc").exists() and arrays.box is not None
+        is_periodic = not (folder / "nopbc").exists()
         for row in range(len(arrays.coord)):
             yield _frame(arrays, row, is_periodic=is_periodic)
 
@@ -69,21 +68,27 @@ def _elements(folder: Path) -> np.ndarray:
 
 
 def _arrays(place: Path, elements: np.ndarray, types: np.ndarray) -> _Arrays:
-    """Read a set. Raises ValueError where its arrays do not go together."""
-    found = {path.name: np.load(path, allow_pickle=False) for path in place.glob("*.npy")}
-    n_frames, n_atoms = len(found[_FRAMES]), len(types)
-    own = found.get(_OWN_TYPES, np.tile(types, (n_frames, 1))).reshape(n_frames, n_atoms)
-    if own.max(initial=0) >= len(elements):
-        raise ValueError(f"type {own.max()} has no symbol among {len(elements)}")
+    """Read a set. Raises ValueError where its arrays do not go together.
+
+    types (n,): where the set has none of its own, -1 for no atom: a system of mixed type.
+    """
+    coord = np.load(place / _FRAMES, allow_pickle=False).astype(np.float64)
+    n_frames, n_atoms = len(coord), len(types)
 
     def of(name: str, *shape: int) -> np.ndarray | None:
-        values = found.get(f"{name}.npy")
-        return None if values is None else values.reshape(n_frames, *shape).astype(np.float64)
+        path = place / f"{name}.npy"
+        return (
+            np.load(path, allow_pickle=False).reshape(n_frames, *shape) if path.exists() else None
+        )
 
-    coord = found[_FRAMES].reshape(n_frames, n_atoms, 3).astype(np.float64)
-    numbers = np.where(own < 0, 0, elements[own])
+    own = of("real_atom_types", n_atoms)
+    own = np.tile(types, (n_frames, 1)) if own is None else own
+    if own.max(initial=0) >= len(elements):
+        raise ValueError(f"type {own.max()} has no symbol among {len(elements)}")
     return _Arrays(
-        numbers, coord, of("box", 3, 3), of("energy"), of("force", n_atoms, 3), of("virial", 3, 3)
+        np.where(own < 0, 0, elements[own]),
+        coord.reshape(n_frames, n_atoms, 3),
+        *(of("box", 3, 3), of("energy"), of("force", n_atoms, 3), of("virial", 3, 3)),
     )
 
 
@@ -92,13 +97,15 @@ def _frame(arrays: _Arrays, row: int, *, is_periodic: bool) -> ase.Atoms:
     atoms = ase.Atoms(arrays.numbers[row][real], arrays.coord[row][real])
     if is_periodic and arrays.box is not None:
         atoms.cell, atoms.pbc = arrays.box[row], True
+    elif is_periodic:
+        atoms.info["reading"] = "there is no box: the frames are taken for molecules"
     labels: dict[str, object] = {}
     if arrays.energy is not None:
         labels["energy"] = float(arrays.energy[row])
     if arrays.force is not None:
-        labels["forces"] = arrays.force[row][real]
-    if is_periodic and arrays.virial is not None:
-        tensor = -arrays.virial[row] / atoms.get_volume()
+        labels["forces"] = arrays.force[row][real].astype(np.float64)
+    if atoms.pbc.any() and arrays.virial is not None:
+        tensor = -arrays.virial[row].astype(np.float64) / atoms.get_volume()
         labels["stress"] = tensor.ravel()[[0, 4, 8, 5, 2, 1]]
     if labels:
         atoms.calc = SinglePointCalculator(atoms, **labels)

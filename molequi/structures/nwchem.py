@@ -1,7 +1,7 @@
 """Input files of NWChem: the geometries of molecules, in Å or bohr.
 
-NWChem's user manual, "Geometry": a row is a tag, which begins with a symbol in any case, and x, y,
-z; `symmetry` makes atoms that are not written. Crystals are left to ASE.
+NWChem's user manual, "Geometry": a row is a tag, which begins with a symbol or name in any case,
+and x, y, z; `symmetry` makes atoms that are not written. Crystals are left to ASE.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 import ase
 import numpy as np
 from ase import units
+from ase.data import atomic_names, atomic_numbers
 
 from molequi.errors import UserError
 from molequi.runtime.gate import reading
@@ -18,11 +19,12 @@ from molequi.structures.symbols import Element, read_symbol, set_isotopes
 
 _GEOMETRY = re.compile(r"(?i)^geometry\b(?P<head>.*)$")
 _UNITS = re.compile(r"(?i)\bunits\s+(\w+)")
-_TAG = re.compile(r"[A-Za-z]{1,2}")
+_TAG = re.compile(r"[A-Za-z]+")
+_NAMES = {name.lower(): number for number, name in enumerate(atomic_names) if name}
 _CELL = re.compile(r"(?mi)^\s*(?:system\s+(?:crystal|surface|polymer)|lat_[abc]|lattice_vectors)\b")
 _SYMMETRY = re.compile(r"(?i)^symmetry\s+(?:group\s+)?(?P<group>\S+)")
 _SPINS = ("singlet", "doublet", "triplet", "quartet", "quintet", "sextet", "septet", "octet")
-_SPIN = re.compile(rf"(?mi)^\s*({'|'.join(_SPINS)})\s*$")
+_SPIN = re.compile(rf"(?mi)^\s*(?:nopen\s+(?P<open>\d+)|(?P<word>{'|'.join(_SPINS)}))\s*$")
 # Rows that say nothing of where atoms are.
 _ASIDE = re.compile(r"(?i)^(?:symmetry|print|noprint)\b")
 
@@ -33,8 +35,12 @@ def has_cell(text: str) -> bool:
 
 
 def with_counted_spins(text: str) -> str:
-    """Return the text with the words of its wave function for multiplicities as numbers."""
-    return _SPIN.sub(lambda found: f"mult {_SPINS.index(found[1].lower()) + 1}", text)
+    """Return the text with what its wave function says of spins as `mult 2S + 1`."""
+    return _SPIN.sub(lambda found: f"mult {_multiplicity(found)}", text)
+
+
+def _multiplicity(found: re.Match[str]) -> int:
+    return 1 + (int(found["open"]) if found["open"] else _SPINS.index(found["word"].lower()))
 
 
 def nwchem_inputs(text: str) -> list[ase.Atoms | str]:
@@ -115,11 +121,14 @@ def _atom(row: str) -> tuple[Element, tuple[float, ...]]:
 
 
 def _element(tag: str) -> Element:
-    """Return the element whose symbol a tag begins with: a longer one before a shorter."""
+    """Return the element that a tag begins with: its name, or its symbol, one letter if not two.
+
+    Raises UserError for other words: `carb` may be meant for C, and begins as Ca.
+    """
     letters = _TAG.match(tag)
-    for name in (letters[0], letters[0][0]) if letters else ():
-        try:
-            return read_symbol(name)
-        except UserError:
-            continue
-    return read_symbol(tag)
+    word = letters[0].lower() if letters else tag
+    if word in _NAMES:
+        return Element(_NAMES[word])
+    if len(word) == 2 and word.capitalize() not in atomic_numbers:
+        word = word[0]
+    return read_symbol(word)

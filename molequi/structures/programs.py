@@ -57,7 +57,6 @@ _PROGRAMS: dict[str, tuple[_Pattern, ...]] = {
             re.compile(r"(?mi)^\s*charge\s+([+-]?\d+)\s*$"),
             re.compile(r"(?mi)^\s*mult\s+(\d+)\s*$"),
         ),
-        _Pattern(re.compile(r"(?!)"), re.compile(r"(?mi)^\s*nopen\s+(\d+)\s*$"), is_unpaired=True),
     ),
     # Its modules for densities and for wave functions
     "nwchem-out": (

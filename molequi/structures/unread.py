@@ -29,7 +29,7 @@ _PROGRAMS: tuple[tuple[str, str, str], ...] = (
     (r"(?i)\A[^\n]*\b(?:PM[367]|AM1|MNDO|RM1)\b", "an input of MOPAC", _GEOMETRY),
     (r"(?m)^\s*_(?:entry\.id|atom_site\.Cartn_x|chem_comp\.)",
      "an mmCIF, of molecules and no crystal", "give the .pdb or .sdf of the same entry"),
-    (r"(?m)^\s*BEGIN_CFG\b", "a file of MLIP, whose types are no elements", _EXTENDED),
+    (r"(?m)^\s*BEGIN_CFG\b", "a file of MLIP (types and no elements)", _EXTENDED),
     (r"(?mi)^SFAC\b", "a file of SHELX", "give the CIF of the refinement"),
     (r"<(?:cml:)?(?:molecule|cml)\b", "a file of CML", "write it as .sdf or .mol2"),
     (r"# The current gradient", "a gradient of ORCA", "give ORCA's output, which has it too"),

@@ -39,6 +39,8 @@ def test_labels_of_a_system(tmp_path: Path) -> None:
     assert loaded.frames.targets["energy"].tolist() == [-10.0, -11.0]
     np.testing.assert_array_equal(loaded.frames.targets["forces"], forces.reshape(6, 3))
     assert [str(one.symbols) for _, one in read_structures(path)] == ["OH2", "OH2"]
+    (told,) = {one.info["reading"] for _, one in read_structures(path)}
+    assert told == "there is no box: the frames are taken for molecules"
     assert not any(one.pbc.any() for _, one in read_structures(path))
 
 

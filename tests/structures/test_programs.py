@@ -73,6 +73,8 @@ def test_fragments_and_models_of_gaussian_are_not_the_molecule() -> None:
         ("units au", " O 0 0 0\n H 0 0 1.8\n", 1.8 * ase.units.Bohr),
         ("noautosym units angstroms", " O 0 0 0\n H 0 0 0.96\n", 0.96),
         ("", " O1 0 0 0\n hw 0 0 9.6D-1 # in water\n\n symmetry c1\n", 0.96),
+        ("", " oxygen 0 0 0\n Hydrogen2 0 0 0.96\n", 0.96),
+        ("", " O 0 0 0\n hyd 0 0 0.96\n", "'hyd' is no element symbol"),
         ("", " o 0 0 0\n h 0 0 0.96\n symmetry cs\n", "leaves atoms to the symmetry cs"),
         ("", " O 0 0 0\n H 0 0 0.96 mass 2.014\n", "masses of single atoms are not read"),
         ("", " zmatrix\n O\n H 1 0.96\n end\n", "Z-matrices, files to load"),
@@ -105,6 +107,14 @@ def test_multiplicities_of_nwchem(tmp_path: Path, spin: str, multiplicity: int) 
     path.write_text(f"geometry\n O 0 0 0\n O 0 0 1.2\nend\n{spin}\ntask scf\n")
     ((_, found),) = read_structures(path)
     assert found.info["spin_multiplicity"] == multiplicity
+
+
+def test_names_of_elements_of_nwchem(tmp_path: Path) -> None:
+    """Names whose first two letters are another symbol: Ca, Ni."""
+    path = tmp_path / "a.nw"
+    path.write_text("geometry\n carbon 0 0 0\n NITROGEN1 0 0 1.2\n Cl 2 0 0\n ca1 4 0 0\nend\n")
+    ((_, found),) = read_structures(path)
+    assert found.get_chemical_symbols() == ["C", "N", "Cl", "Ca"]
 
 
 def test_a_crystal_and_a_geometry_without_end_of_nwchem(tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ def unlabel_constrained(
     """
     n_atoms = n_frames = 0
     for index, forces in values.items():
+        if not structures[index].constraints:
+            continue
         held = _held(structures[index])
         zeroed = held.any(axis=1) & ((forces == 0.0) | ~held).all(axis=1)
         fixed = np.flatnonzero(zeroed)

@@ -192,7 +192,7 @@ class Qm9(PreparedSet):
     has_official_split = False
 
     def recognises(self, path: Path) -> bool:
-        """Recognise an archive or a folder without structures, and an npz with QM9's columns."""
+        """Recognise an archive, a folder but a DeePMD-kit system, and an npz with QM9's columns."""
         if format_of(path) in {"archive", "folder"}:
             return not is_deepmd(path)
         return {"index", *COLUMNS} <= array_names(path)
