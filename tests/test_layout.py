@@ -41,9 +41,10 @@ ORDER: tuple[tuple[str, str], ...] = (
         "structures",
         "formats text unread sheets counting headings symbols electrons atoms radicals bare "
         "hydrogens doubts keys comments notation cif typed xyz pdb mol2 programs variables "
-        "gaussian orca nwchem deepmd outputs lammps gaussian_outputs orca_outputs foreign "
-        "sniff piped cumulenes stereo_marks cip open_stereo fragments relaxing molecules sdf "
-        "csv_files structure batching readers inputs writers mirror_images perception",
+        "gaussian_rows gaussian orca nwchem deepmd outputs lammps gaussian_outputs orca_outputs "
+        "databases foreign sniff piped cumulenes stereo_marks cip open_stereo fragments relaxing "
+        "molecules sdf csv_files structure batching readers inputs writers mirror_images "
+        "perception",
     ),
     ("", "keys overrides settings"),
     (

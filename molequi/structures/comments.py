@@ -16,16 +16,19 @@ from molequi.structures.keys import QUOTED
 
 _KEY_VALUE = re.compile(r"\S+=\S*")
 _VALUE = r"([+-]?\d+(?:\.0*)?(?![\w.])|\d+[+-](?!\w)|[+-]\d+e?(?![\w.]))"
+_WHOLE = r"(?<![\w-])(?:(?:tot(?:al)?|net|mol(?:ecul(?:e|ar))?|system)[\s_-]*)?"
 _CHARGE = re.compile(
-    rf"(?i)(?<![\w-])(?:charge|chrg|chg)(?:\s*[:(]\s*|\s+(?:is\s+|of\s+)?){_VALUE}"
+    rf"(?i){_WHOLE}(?:charge|chrg|chg)(?:\s*[:(]\s*|\s+(?:is\s+|of\s+)?){_VALUE}"
     rf"|(?<![\w-])q(?:tot)?\s*:\s*{_VALUE}"
 )
 _SPIN = re.compile(
-    rf"(?i)(?<![\w-])(?:multiplicity|mult|2s\+1)(?:\s*:\s*|\s+(?:is\s+|of\s+)?){_VALUE}"
-    rf"|(?<![\w-])(?:total\s+)?spin\s*:\s*{_VALUE}"
+    rf"(?i)(?<![\w-])(?:spin[\s_-]*)?(?:multiplicity|mult|2s\+1)(?:\s*:\s*|\s+(?:is\s+|of\s+)?)"
+    rf"{_VALUE}|{_WHOLE}spin\s*:\s*{_VALUE}|(?:charge|chg)\W*\d+[\s,;]+spin\s+{_VALUE}"
 )
 _UNPAIRED = re.compile(rf"(?i)(?<![\w-])(?:uhf|nopen)\s*:\s*{_VALUE}")
-_UNREAD = re.compile(r"(?i)(?<![\w-])(?:charge|chrg|multiplicity)\s*:\s*(?![\s+-]*\d)(\S+)")
+_UNREAD = re.compile(
+    r"(?i)(?<![\w-])(?:(?:charge|chrg|multiplicity)\s*:\s*(?![\s+-]*\d)\S+|spin\s*:\s*\d+/\d+)"
+)
 _BOTH = re.compile(
     r"(?i)(?<![\w-])charge\s*(?:/|,|&|and|\s)\s*(?:spin[\s-]*)?mult(?:iplicity)?\s*[:=]?\s*"
     r"([+-]?\d+)[\s,;/]+(\d+)(?![\w.])"
@@ -34,6 +37,7 @@ _PAIR = re.compile(r"\s*([+-]?\d+)[\s,;]+(\d+)\s*|\s*([+-]\d+)[\s,;]+(\d+)(?![\d
 _SPECIES = re.compile(
     r"(?i)\b(mono|di|tri)?(anion|cation)s?(ic)?\b|\b(de)?protonated\b|\bradical\b"
     r"|\b(doublet|triplet|quartet|quintet)\b"
+    r"|\w*charge\s*:\s*[+-]?[1-9]\d*(?![\w.])"
 )
 _SIGNED = re.compile(r"\s*([+-]\d+|\d+[+-])\s*")
 # Larger numbers in a comment are steps or times, not a charge and a multiplicity.

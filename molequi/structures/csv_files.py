@@ -19,9 +19,8 @@ from molequi.structures.formats import UNREADABLE, open_binary, suffix_of
 from molequi.structures.headings import delimiter_of, name_in, named_smiles, names_delimiter
 from molequi.structures.molecules import atoms_from_smiles
 from molequi.structures.sheets import is_sheet, sheet_suffix, sheet_text
-from molequi.structures.text import decode
+from molequi.structures.text import decode, is_missing
 
-_MISSING = {"", "nan", "na", "n/a", "#n/a", "none", "null", "-"}
 _DELIMITERS = {".tsv": "\t", ".xlsx": ",", ".xlsm": ",", ".parquet": ","}
 # A column without such a name is taken where so many of its first cells are SMILES.
 _SAMPLE, _ENOUGH = 100, 0.8
@@ -45,13 +44,20 @@ class Line(NamedTuple):
 
 
 class SmilesColumn(NamedTuple):
-    """The column with SMILES; is_guess: by what stands in it, as no column has such a name."""
+    """The column with SMILES; is_guess: by what stands in it, as no column has such a name.
+
+    others: columns with such a name that are not read.
+    """
 
     name: str
-    is_guess: bool
+    is_guess: bool = False
+    others: tuple[str, ...] = ()
 
     def note(self) -> str:
         """Say where the SMILES come from, where nobody said so."""
+        if self.others:
+            names = ", ".join(map(repr, self.others))
+            return f"SMILES from the column {self.name!r}, and not from {names}"
         return f"SMILES from the column {self.name!r}, by its content" if self.is_guess else ""
 
 
@@ -120,18 +126,23 @@ def find_smiles_column(
     if wanted is not None:
         for name in sorted(columns, key=lambda name: name != wanted):
             if name.strip().lower() == wanted.strip().lower():
-                return SmilesColumn(name, is_guess=False)
+                return SmilesColumn(name)
         raise UserError(
             f"{path} has no column {wanted!r} for SMILES; its columns are {', '.join(columns)}"
         )
     named = named_smiles(columns)
-    if named is not None:
-        return SmilesColumn(named, is_guess=False)
+    if named:
+        return SmilesColumn(named[0], others=tuple(named[1:]))
     guess = _column_of_smiles(path, columns, text)
     if guess is None:
         raise UserError(
             f"{path}: no column is named smiles; name it with data.smiles=COLUMN; the columns are "
             f"{', '.join(columns)}"
+        )
+    if _is_smiles(guess):
+        raise UserError(
+            f"{path}: the first line seems to be no heading, as {guess!r} is a SMILES; write one "
+            "above it, such as name,smiles"
         )
     return SmilesColumn(guess, is_guess=True)
 
@@ -192,11 +203,6 @@ def _lines(text: str, path: Path, wanted: str | None) -> Iterator[Line]:
 def present_cells(cells: Mapping[str, str]) -> dict[str, str]:
     """Return the cells that hold something, without those beyond the last column."""
     return {name: cell for name, cell in cells.items() if name and not is_missing(cell)}
-
-
-def is_missing(cell: object) -> bool:
-    """Tell whether a cell says nothing, such as `n/a`."""
-    return cell is None or (isinstance(cell, str) and cell.strip().lower() in _MISSING)
 
 
 def table_structures(lines: Iterable[Line], seed: int) -> Iterator[ase.Atoms | str]:

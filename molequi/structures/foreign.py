@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from ase.constraints.constraint import FixConstraint
 from molequi.errors import UserError
 from molequi.runtime.gate import reading, warnings_logged
 from molequi.structures.cif import crystal_faults
+from molequi.structures.databases import json_structures
 from molequi.structures.electrons import SOURCE_KEYS
 from molequi.structures.formats import open_binary, suffix_of, unknown_format
 from molequi.structures.gaussian_outputs import first_job, mend_gaussian
@@ -43,7 +45,7 @@ from molequi.structures.programs import (
     stated_geometry,
     states_electrons,
 )
-from molequi.structures.text import decode, text_of
+from molequi.structures.text import decode, plain_numbers, text_of
 from molequi.structures.typed import typed_elements
 from molequi.structures.unread import unread_program
 
@@ -52,16 +54,10 @@ _NWCHEM = {".nw": "nwchem-in"}  # which ASE tells by .nwi
 # Usual names of data files of LAMMPS; ASE takes the first for another program's.
 _LAMMPS = (".data", ".lmp", ".lammps", ".lmpdat", ".lammps-data")
 _DUMP = "lammps-dump-text"
+_TEXT_AS_BYTES = ("cif",)  # whose text ASE wants undecoded
 _HEAD = 1 << 12
 _WHOLE = 0.999  # of an occupancy
 _PARALLEL = 1e-8
-
-
-def without_sources(atoms: ase.Atoms) -> ase.Atoms:
-    """Forget where another reading found charge and spin."""
-    for key in SOURCE_KEYS:
-        atoms.info.pop(key, None)
-    return atoms
 
 
 class _Foreign(NamedTuple):
@@ -129,12 +125,11 @@ def _read(path: Path) -> _Foreign:
     kind = _NWCHEM.get(path.suffix.lower()) or ase.io.formats.filetype(str(path))
     if kind == _DUMP:
         return _read_dump(path)
+    if kind == "json":
+        return _Foreign(kind, [*json_structures(path)], "")
     text = text_of(path) if states_electrons(kind) or states_more(kind) else ""
-    if kind == "orca-output":
-        return _Foreign(kind, orca_outputs(text), text)
-    if kind == "nwchem-in" and not has_cell(text):
-        return _Foreign(kind, _molecules_of_nwchem(text, kind), text)
-    return _read_by_ase(path, kind, text)
+    ours = _OURS.get(kind, lambda text, kind: None)(text, kind)
+    return _read_by_ase(path, kind, text) if ours is None else _Foreign(kind, ours, text)
 
 
 def _read_dump(path: Path) -> _Foreign:
@@ -153,19 +148,64 @@ def _read_by_ase(path: Path, kind: str, text: str, **options: Any) -> _Foreign:
         # What ASE says of the program CASTEP, which reading a file of it does not need.
         warnings.filterwarnings("ignore", message=r"(?s).*\bCASTEP (keywords|binary|input)")
         faults = crystal_faults(path) if kind == "cif" else []
-        # ASE reads NAME@INDEX; an index of all keeps an @ of the name itself.
-        name = f"{path}@:" if "@" in path.name else path
-        frames = list(ase.io.read(name, index=":", format=kind, **options))
+        frames = _frames_by_ase(path, kind, options)
     return _Foreign(kind, _completed_frames(frames, text, kind), text, faults)
 
 
-def _molecules_of_nwchem(text: str, kind: str) -> list[ase.Atoms | str]:
-    """Return the geometries of an NWChem input, with the charge and multiplicity that it states."""
+def _frames_by_ase(path: Path, kind: str, options: Mapping[str, Any]) -> list[ase.Atoms]:
+    """Read a file, and once more as plain text where ASE finds nothing in its encoding."""
+    # ASE reads NAME@INDEX; an index of all keeps an @ of the name itself.
+    name = f"{path}@:" if "@" in path.name else path
+    try:
+        frames = list(ase.io.read(name, index=":", format=kind, **options))
+        text = None if frames else _plain_text(path, kind)
+    except Exception:  # ASE's readers raise whatever a file makes them stumble over
+        frames, text = [], _plain_text(path, kind)
+        if text is None:
+            raise
+    if text is None:
+        return frames
+    handle = io.BytesIO(text.encode()) if kind in _TEXT_AS_BYTES else io.StringIO(text)
+    return list(ase.io.read(handle, ":", kind, **options))
+
+
+def _plain_text(path: Path, kind: str) -> str | None:
+    """Return a text in UTF-8 with plain line ends and numbers; None where a file is that, or none.
+
+    ASE knows neither other encodings and line ends nor exponents with a D.
+    """
+    format_ = ase.io.formats.ioformats.get(kind)
+    if (
+        format_ is None
+        or not format_.acceptsfd
+        or (format_.isbinary and kind not in _TEXT_AS_BYTES)
+    ):
+        return None
+    with open_binary(path) as handle:
+        data = handle.read()
+    text = plain_numbers(decode(data))
+    return None if text.encode() == data else text
+
+
+def _molecules_of_nwchem(text: str, kind: str) -> list[ase.Atoms | str] | None:
+    """Return the geometries of an NWChem input, with the charge and multiplicity that it states.
+
+    None for crystals, which ASE reads.
+    """
+    if has_cell(text):
+        return None
     found = nwchem_inputs(text)
     for one in found:
         if not isinstance(one, str):
             note_printed(one, with_counted_spins(text), kind)
     return found
+
+
+# Kinds whose texts we read, or some of them.
+_OURS: dict[str, Callable[[str, str], list[ase.Atoms | str] | None]] = {
+    "orca-output": lambda text, _: orca_outputs(text),
+    "nwchem-in": _molecules_of_nwchem,
+}
 
 
 def _unreadable(path: Path, error: Exception) -> str:
@@ -183,7 +223,8 @@ def _completed_frames(frames: list[ase.Atoms], text: str, kind: str) -> list[ase
     text = first_job(text) if kind == "gaussian-out" else text
     counted = (counted_charge(text, kind), held_multiplicity(text, kind))
     for atoms in frames:
-        without_sources(atoms)
+        for key in SOURCE_KEYS:  # of another reading
+            atoms.info.pop(key, None)
         note_printed(atoms, text, kind)
         note_electrons(atoms, counted, "the electrons that the program counts")
         if not text and states_more(kind):

@@ -11,10 +11,12 @@ from typing import TypeGuard
 import ase
 import numpy as np
 from ase import units
+from ase.constraints import FixAtoms
 from ase.io.gaussian import GaussianConfiguration
 
 from molequi.errors import UserError
 from molequi.runtime.gate import reading, warnings_logged
+from molequi.structures.gaussian_rows import plain_rows
 from molequi.structures.programs import note_electrons
 from molequi.structures.symbols import set_isotopes
 from molequi.structures.variables import with_numbers
@@ -39,10 +41,11 @@ def gaussian_inputs(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
     for text in _LINK.split("".join(lines)):
         if not text.strip():
             continue
+        plain = plain_rows(with_numbers(text.strip("\n")))
         try:
             with warnings_logged("the Gaussian input", _LOG):
                 job = GaussianConfiguration.parse_gaussian_input(
-                    io.StringIO(_ZERO.sub(r"\1.0", with_numbers(text.strip("\n"))) + "\n\n")
+                    io.StringIO(_ZERO.sub(r"\1.0", plain.job) + "\n\n")
                 )
         except Exception as error:  # noqa: BLE001 (whatever a damaged file makes ASE stumble over)
             if _VARIABLE in str(error):
@@ -58,13 +61,17 @@ def gaussian_inputs(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
             continue
         try:
             with reading("the Gaussian input", "molecule"):
-                yield _as_the_route_says(_molecule(job), text.strip("\n").partition("\n\n")[0])
+                yield _as_the_route_says(
+                    _molecule(job, plain.frozen), text.strip("\n").partition("\n\n")[0]
+                )
         except UserError as error:
             yield str(error)
 
 
-def _molecule(job: GaussianConfiguration) -> ase.Atoms:
+def _molecule(job: GaussianConfiguration, frozen: Sequence[int]) -> ase.Atoms:
     atoms, parameters = job.get_atoms(), job.get_parameters()
+    if frozen:
+        atoms.set_constraint(FixAtoms(frozen))
     note_electrons(atoms, (parameters.get("charge"), parameters.get("mult")), "the Gaussian input")
     _set_masses(atoms, parameters.get("isolist") or ())
     return atoms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 
-_SMILES_NAMES = ("smiles", "canonical_smiles", "isomeric_smiles", "smi", "smile", "smiles_string")
+_SMILES_NAMES = ("smiles", "smi", "smile", "smiles_string", "canonical_smiles")
 _NAMES = ("name", "compound_name", "molecule_name", "title", "id", "compound_id", "cid", "mol_id")
 
 
@@ -25,13 +25,32 @@ def names_delimiter(first: str) -> bool:
     return first.lower().startswith("sep=") and len(first.strip("\n")) == 5
 
 
-def named_smiles(columns: Sequence[str]) -> str | None:
-    """Return the column that is called like one with SMILES, or else with InChI; None for none."""
+def named_smiles(columns: Sequence[str]) -> list[str]:
+    """Return the columns that are called like SMILES, or else like InChI, the best first.
+
+    Isomeric SMILES tell hands and double bonds, which canonical ones may leave out.
+    """
     plain = {name: name.strip().lower() for name in columns}
-    named = [name for name in columns if plain[name] in _SMILES_NAMES]
-    named += [name for name in columns if "smiles" in plain[name]]
-    named += [name for name in columns if "inchi" in plain[name] and "key" not in plain[name]]
-    return named[0] if named else None
+
+    def place(name: str) -> int:
+        is_isomeric = "iso" in plain[name] and "non" not in plain[name]
+        usual = plain[name] in _SMILES_NAMES
+        return (
+            0
+            if is_isomeric
+            else 1 + _SMILES_NAMES.index(plain[name])
+            if usual
+            else len(_SMILES_NAMES) + 1
+        )
+
+    named = [name for name in columns if plain[name] in _SMILES_NAMES or "smiles" in plain[name]]
+    inchi = [name for name in columns if "inchi" in plain[name] and "key" not in plain[name]]
+    return sorted(named, key=place) or inchi
+
+
+def is_smiles_heading(word: str) -> bool:
+    """Tell whether a word above a list of SMILES or InChI is its heading, and none of them."""
+    return "smiles" in word.lower() or word.lower() in (*_SMILES_NAMES, "inchi")
 
 
 def is_heading(text: str) -> bool:
@@ -42,7 +61,7 @@ def is_heading(text: str) -> bool:
     if first.startswith("InChI="):
         return False
     cells = next(csv.reader([first], delimiter=delimiter_of(first), skipinitialspace=True), [])
-    return bool(rest.strip()) and named_smiles(cells) is not None
+    return bool(rest.strip() and named_smiles(cells))
 
 
 def name_in(cells: Mapping[str, str]) -> str | None:

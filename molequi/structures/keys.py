@@ -18,7 +18,17 @@ _OTHER_CELLS = re.compile(
     r"|abc|cellpar|lattice(?=\s*:))\s*[:=]"
     rf"\s*[\"'{{\[(]*(?:{_NUMBER}[\s,]+){{2,}}{_NUMBER}"
 )
-QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]")
+QUOTED = re.compile(r"(?<!\\)(?:\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|\{[^}]*\}|\[[^\]]*\])")
+# Where a quotation may begin; what it is, or a mark that is none, as in 5'-AMP and 6" ring.
+_BEGIN = r"(?:(?<=[\s=,;:(])|^)"
+_END = r"(?=[\s,;\[\])}]|$)"
+_MARKS = re.compile(
+    rf"(?P<slash>\\)(?![\\\"'=\s])|\\."
+    rf"|{_BEGIN}(?:\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|(?:\{{[^}}]*\}}|\[[^\]]*\]){_END})"
+    r"|(?P<lone>[\"'{\[])"
+)
+_CLOSING = {"{": "}", "[": "]"}
+_OPENING = re.compile(rf"{_BEGIN}(?:[\"'{{]|(?<==)\[)[^=]*=")
 _PAIR = re.compile(
     rf"{QUOTED.pattern}|(?<![\w-])(?P<key>[\w:.-]+)=(?P<value>{QUOTED.pattern}|[^\s\"'{{\[]\S*|)"
 )
@@ -29,11 +39,14 @@ _FLAGS = {**dict.fromkeys(("t", "true", "1"), "T"), **dict.fromkeys(("f", "false
 def tidy_keys(comment: str) -> str:
     """Write the keys of extended XYZ in their own case, and `key = value` without spaces.
 
-    Keys joined by commas or semicolons come apart, and a column of symbols is named species.
+    Keys joined by commas or semicolons come apart, a column of symbols is named species, and a
+    backslash stands before quotation marks that quote nothing.
 
-    Raises UserError for a cell or a periodicity under another name, which would be lost, for a
-    periodicity that cannot be read, which would be all three axes, and for a key with two values.
+    Raises UserError for a quotation without an end, for a cell or a periodicity under another name,
+    which would be lost, for a periodicity that cannot be read, which would be all three axes, and
+    for a key with two values.
     """
+    comment = _MARKS.sub(_literal, comment)
     comment = _KEY.sub(lambda match: f"{_KEYS[match[1].lower()]}=", comment)
     parts = QUOTED.split(comment)
     quoted = [*QUOTED.findall(comment), ""]
@@ -49,6 +62,23 @@ def tidy_keys(comment: str) -> str:
         )
     _refuse_contradictions(comment)
     return _PAIR.sub(_plain_pbc, comment)
+
+
+def _literal(mark: re.Match[str]) -> str:
+    """Escape what is part of a word, as in a SMILES, or has no end; a quotation stays.
+
+    ASE leaves these marks out, or takes all that follows for what they quote. Raises UserError
+    where keys follow what looks like the beginning of a quotation.
+    """
+    if not mark["lone"]:
+        return "\\\\" if mark["slash"] else mark[0]
+    closing = _CLOSING.get(mark[0], mark[0])
+    if closing not in mark.string[mark.end() :] and _OPENING.match(mark.string, mark.start()):
+        raise UserError(
+            f"the comment line has a quotation without an end ({mark.string[mark.start() :][:40]}),"
+            f" and keys behind it; close it, or leave the {mark[0]} out"
+        )
+    return f"\\{mark[0]}"
 
 
 def _refuse_contradictions(comment: str) -> None:

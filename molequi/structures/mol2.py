@@ -19,6 +19,7 @@ from molequi.structures.symbols import read_symbol
 _UNNAMED = ("", "*****")
 _EMPTY = ("", "", "", "")  # for a header that ends early
 _NO_CHARGES = "NO_CHARGES"
+_GAFF_OF_TWO = ("cl", "br")  # J. Wang et al., J. Comput. Chem. 25 (2004) 1157
 _LARGEST = 1000.0  # e; no atom has such a charge
 
 
@@ -61,7 +62,7 @@ def _molecule_or_error(sections: dict[str, list[tuple[int, str]]]) -> ase.Atoms 
 
 def _molecule(sections: dict[str, list[tuple[int, str]]]) -> ase.Atoms:
     name, _, _, kind, *_ = [*(text.strip() for _, text in sections.get("MOLECULE", ())), *_EMPTY]
-    rows = [_row(*line) for line in sections.get("ATOM", ()) if line[1].strip()]
+    rows = _rows(sections.get("ATOM", ()))
     if not rows:
         raise UserError(f"the molecule {name!r} has no atoms")
     atoms = ase.Atoms([row.number for row in rows], np.array([row.position for row in rows]))
@@ -89,13 +90,35 @@ def _note_charge(atoms: ase.Atoms, charges: Sequence[float]) -> list[str]:
     return []
 
 
-def _row(number: int, text: str) -> _Row:
-    words = text.split()
+def _rows(section: Sequence[tuple[int, str]]) -> list[_Row]:
+    lines = [(number, text.split()) for number, text in section if text.strip()]
+    is_gaff = all(len(words) > 5 and words[5][0].islower() for _, words in lines)
+    return [_row(number, words, is_gaff=is_gaff) for number, words in lines]
+
+
+def _row(number: int, words: Sequence[str], *, is_gaff: bool) -> _Row:
     try:
-        element = read_symbol(words[5].split(".")[0])
+        element = read_symbol(_symbol(words[1], words[5], is_gaff=is_gaff))
         charge = float(words[8]) if len(words) > 8 else 0.0
         if not abs(charge) < _LARGEST:
             raise ValueError(f"its charge is {charge:g} e")
         return _Row(element.number, [float(word) for word in words[2:5]], charge)
     except (ValueError, IndexError) as error:
         raise UserError(f"line {number}: the atom cannot be read ({error})") from error
+
+
+def _symbol(name: str, kind: str, *, is_gaff: bool) -> str:
+    """Return the element of an atom's type.
+
+    Types of GAFF, which antechamber writes, are small letters, of which the first is the element;
+    those of Amber are capitals, and CA is no calcium. Raises ValueError for the latter where the
+    name of the atom does not say the same element.
+    """
+    if is_gaff:
+        return kind[:2] if kind in _GAFF_OF_TWO else kind[0]
+    symbol = kind.split(".", maxsplit=1)[0]
+    if len(symbol) == 2 and symbol.isupper() and not name.upper().startswith(symbol):
+        raise ValueError(
+            f"the type {kind} of {name} is none of SYBYL; write these, antechamber -at sybyl"
+        )
+    return symbol

@@ -14,26 +14,24 @@ from pathlib import Path
 from typing import IO
 
 import ase
-import ase.db
-from ase.db.row import AtomsRow
 
 from molequi.errors import UserError
 from molequi.runtime.files import no_file
-from molequi.runtime.gate import reading
 from molequi.structures.atoms import check_atoms, settle_electrons
 from molequi.structures.csv_files import piped_lines, table_lines, table_structures
+from molequi.structures.databases import sqlite_structures
 from molequi.structures.deepmd import deepmd_frames, is_deepmd
 from molequi.structures.doubts import doubts_of, missing_hydrogens
-from molequi.structures.foreign import any_format, plain_constraints, without_sources
+from molequi.structures.foreign import any_format, plain_constraints
 from molequi.structures.formats import (
     UNREADABLE,
     Format,
     format_of,
     open_binary,
-    refuse_packed,
     suffix_of,
 )
 from molequi.structures.gaussian import gaussian_inputs
+from molequi.structures.headings import is_smiles_heading
 from molequi.structures.hydrogens import with_hydrogens
 from molequi.structures.mol2 import mol2_molecules
 from molequi.structures.molecules import atoms_from_smiles
@@ -41,14 +39,14 @@ from molequi.structures.orca import is_orca_input, orca_inputs
 from molequi.structures.pdb import pdb_models
 from molequi.structures.piped import Piped, standard_input
 from molequi.structures.sdf import read_sdf
-from molequi.structures.text import text_lines, text_of
+from molequi.structures.text import decode, text_lines, text_of
 from molequi.structures.unread import instead_of_folder, refuse_no_positions
-from molequi.structures.xyz import xyz_frames
+from molequi.structures.xyz import begins_like_xyz, xyz_frames
 
 _LOG = logging.getLogger(__name__)
 # A SMILES, with the extension of ChemAxon's where there is one, which may state radicals; a name.
 _SMILES = re.compile(r"\s*(?P<smiles>[^#\s]\S*(?:\s+\|[^|]*\|)?)(?:\s+(?P<name>.*\S))?\s*$")
-_SQLITE = b"SQLite format 3\0"
+_HEAD = 1 << 12  # bytes that tell a format
 
 
 def read_structures(
@@ -162,7 +160,7 @@ def _of_file(
         except UNREADABLE as error:
             raise UserError(f"{path} cannot be read as text ({error})") from error
     elif kind == "database":
-        yield from _database(path)
+        yield from map(_plain, sqlite_structures(path))
     elif kind == "table":
         yield from table_structures(table_lines(path), seed)
     else:
@@ -170,9 +168,20 @@ def _of_file(
 
 
 def _kind_of(path: Path) -> Format:
-    """Tell the format by the name, and by the text where several programs share a suffix."""
-    is_orca = suffix_of(path) == ".inp" and is_orca_input(text_of(path))
-    return "orca" if is_orca else format_of(path)
+    """Tell the format by the name, and by the text where that says too little."""
+    if suffix_of(path) == ".inp" and is_orca_input(text_of(path)):
+        return "orca"
+    kind = format_of(path)
+    return "xyz" if kind == "other" and _begins_like_xyz(path) else kind
+
+
+def _begins_like_xyz(path: Path) -> bool:
+    """Tell whether a file is XYZ by another name, such as xtbopt.log or ORCA's .allxyz."""
+    try:
+        with open_binary(path) as handle:
+            return begins_like_xyz(decode(handle.read(_HEAD)))
+    except UNREADABLE:
+        return False
 
 
 def _piped(
@@ -196,7 +205,7 @@ def _parse(
 def _smiles_lines(lines: Iterator[str], seed: int = 0) -> Iterator[ase.Atoms | str]:
     for number, line in enumerate(lines, start=1):
         words = _SMILES.match(line)
-        if words is None:
+        if words is None or (number == 1 and is_smiles_heading(words["smiles"])):
             continue
         try:
             atoms = atoms_from_smiles(words["smiles"], seed)
@@ -218,27 +227,8 @@ _LINES: dict[Format, Callable[[Iterator[str]], Iterator[ase.Atoms | str]]] = {
 }
 
 
-def _database(path: Path) -> Iterator[ase.Atoms | str]:
-    """Read an ASE database with its key-value pairs and data, which `ase.io.read` leaves out.
-
-    A damaged row comes as its error text.
-    """
-    refuse_packed(path)
-    with open_binary(path) as handle:
-        if not handle.read(len(_SQLITE)) == _SQLITE:  # ASE would make one of it
-            raise UserError(f"{path} is no database of ASE: it is no SQLite file")
-    with reading(path, "database of ASE"), ase.db.connect(path) as database:
-        for row in database.select():
-            try:
-                with reading(f"row {row.id}", "structure"):
-                    yield _row_atoms(row)
-            except UserError as error:
-                yield str(error)
-
-
-def _row_atoms(row: AtomsRow) -> ase.Atoms:
-    atoms = row.toatoms()
-    atoms.info.update(row.key_value_pairs)
-    atoms.info.update(row.data)
-    plain_constraints(atoms)
-    return without_sources(atoms)
+def _plain(item: ase.Atoms | str) -> ase.Atoms | str:
+    """Write constraints as XYZ files say them."""
+    if isinstance(item, ase.Atoms):
+        plain_constraints(item)
+    return item

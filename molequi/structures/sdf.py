@@ -17,7 +17,7 @@ from rdkit import Chem, rdBase
 
 from molequi.errors import UserError
 from molequi.structures.molecules import atoms_from_molecule, bond_without_order, embed
-from molequi.structures.text import text_lines
+from molequi.structures.text import is_missing, text_lines
 
 # Of the sum of covalent radii: bonds of molecules lie between, many of drawings do not.
 _BOND_LENGTHS = (0.75, 1.3)
@@ -90,10 +90,7 @@ def _from_record(record: _Record, seed: int, *, add_hydrogens: bool, as_is: bool
         raise UserError("cannot be read as an SDF molecule")
     if not molecule.GetNumAtoms():
         raise UserError("has no atoms")
-    info: dict[str, object] = dict(molecule.GetPropsAsDict())
-    name = molecule.GetProp("_Name").strip() if molecule.HasProp("_Name") else ""
-    if name:
-        info["name"] = name
+    info = _fields(molecule)
     if not molecule.GetNumBonds() and not _is_marked_flat(text):
         return atoms_from_molecule(molecule, info=info)
     problem = sanitize(molecule)
@@ -107,6 +104,14 @@ def _from_record(record: _Record, seed: int, *, add_hydrogens: bool, as_is: bool
     (atoms,) = embed(molecule, 1, seed, "as a drawing", info)
     atoms.info["geometry"] += "; the record is a flat drawing"
     return atoms
+
+
+def _fields(molecule: Chem.Mol) -> dict[str, object]:
+    """Return the fields of a record that say something, and its name."""
+    fields = molecule.GetPropsAsDict()
+    info = {key: value for key, value in fields.items() if not is_missing(str(value))}
+    name = molecule.GetProp("_Name").strip() if molecule.HasProp("_Name") else ""
+    return {**info, "name": name} if name else info
 
 
 def _refuse_misread(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from molequi.errors import UserError
 from molequi.structures.formats import Format
@@ -11,6 +12,7 @@ from molequi.structures.orca import GEOMETRY_OF_ORCA
 
 _PDB = re.compile(r"(?m)^(ATOM  |HETATM)[ \d]{5}")
 _GAUSSIAN = re.compile(r"(?m)^\s*#\S*\s*\S+.*\n\s*\n.*\n\s*\n\s*-?\d+[ ,]+\d+\s*$")
+_SDF_COUNTS = re.compile(r"V[23]000\s*$")
 _NUMBERS = re.compile(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?")
 _MARKS: tuple[tuple[re.Pattern[str], Format], ...] = (
     (re.compile(r"(?m)^@<TRIPOS>MOLECULE"), "mol2"),
@@ -21,6 +23,11 @@ _MARKS: tuple[tuple[re.Pattern[str], Format], ...] = (
 )
 
 
+def _is_counts(lines: Sequence[str]) -> bool:
+    """Tell whether the fourth line is the one with which the atoms of an SDF record begin."""
+    return len(lines) > 3 and _SDF_COUNTS.search(lines[3]) is not None
+
+
 def sniff(text: str) -> Format:
     """Tell XYZ, SDF, MOL2, PDB, inputs of Gaussian and ORCA, and tables by what they contain.
 
@@ -28,7 +35,8 @@ def sniff(text: str) -> Format:
     lines are no SMILES.
     """
     lines = text.strip("\n\t \r").splitlines()
-    if lines and lines[0].strip().isdecimal():
+    # The first line of an SDF record is its name, which may be a number.
+    if lines and lines[0].strip().isdecimal() and not _is_counts(lines):
         return "xyz"
     for pattern, kind in _MARKS:
         if pattern.search(text):

@@ -13,6 +13,7 @@ from molequi.structures.formats import open_binary
 _CHUNK = 1 << 20
 _LONGEST_LINE = 1 << 26
 _LARGEST = 1 << 28
+_MISSING = {"", "nan", "na", "n/a", "#n/a", "none", "null", "-"}
 _MOST_DIGITS = 15  # of a number of atoms
 # 1.178D-01 (Fortran) and 8.00100*^-3 (Mathematica), whole words only.
 _EXPONENT = re.compile(
@@ -75,6 +76,11 @@ def count_in(line: str | bytes) -> int | None:
         return None
     text = digits.decode("latin-1") if isinstance(digits, bytes) else digits
     return int(text) if text.isdecimal() else None
+
+
+def is_missing(cell: object) -> bool:
+    """Tell whether a cell says nothing, such as `n/a`."""
+    return cell is None or (isinstance(cell, str) and cell.strip().lower() in _MISSING)
 
 
 def plain_numbers(text: str) -> str:

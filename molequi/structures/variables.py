@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 
 # Gaussian ends its sections with blank lines: routes, a title, charge and geometry, what is behind.
-_BLANK = re.compile(r"\n[ \t\r]*\n")
-_GEOMETRY = 2
+BLANK = re.compile(r"\n[ \t\r]*\n")
+GEOMETRY = 2
 _HEADING = re.compile(r"(?i)^\s*(variables|constants)\s*:?\s*$")
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?"
 _DEFINITION = re.compile(
@@ -27,17 +27,17 @@ def with_numbers(job: str) -> str:
     Names to which no number is given stay, and so does a job that has no variables. What stood
     behind the geometry besides (bases, restraints) stays behind it.
     """
-    sections = _BLANK.split(job)
-    if len(sections) <= _GEOMETRY:
+    sections = BLANK.split(job)
+    if len(sections) <= GEOMETRY:
         return job
-    rows, values = _parted(sections[_GEOMETRY])
-    behind = sections[_GEOMETRY + 1 :]
+    rows, values = _parted(sections[GEOMETRY])
+    behind = sections[GEOMETRY + 1 :]
     while behind and (given := _definitions(behind[0])) and given.keys() & _names(rows):
         values |= given
         behind = behind[1:]
     if not values:
         return job
-    sections[_GEOMETRY:] = ["\n".join(_put_in(row, values) for row in rows), *behind]
+    sections[GEOMETRY:] = ["\n".join(_put_in(row, values) for row in rows), *behind]
     return "\n\n".join(sections)
 
 

@@ -43,6 +43,10 @@ _NUMBER = re.compile(r"(?i)[-+]?((\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan|inf)")
 _GROUPED = re.compile(r"\s[-+.\d]*\d_\d")
 _WIDEST = 9  # digits of a number of columns
 _N_QM9_LINES = 3  # frequencies, SMILES and InChI follow the atoms
+_BETWEEN = ("", ">")  # frames, the latter by ORCA
+_HEAD = re.compile(
+    r"\s*\d+[ \t]*\n.*\n\s*([A-Z][a-z]?)(?:[ \t]+[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?){3}\b"
+)
 _TINKER = re.compile(r"\s*\d+\s+\S.*")
 _TINKER_ATOM = re.compile(r"\s*1\s+[A-Za-z]+\S*(\s+[-+.\d]+){3}")
 
@@ -55,7 +59,7 @@ def xyz_frames(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
     number = 0
     for head in lines:
         number += 1
-        if not head.strip():
+        if head.strip() in _BETWEEN:
             continue
         n_atoms = count_in(head)
         if n_atoms is None:
@@ -73,6 +77,12 @@ def xyz_frames(lines: Iterator[str]) -> Iterator[ase.Atoms | str]:
         number += n_atoms + 1
         if QM9_COMMENT.match(block[1]):
             number += len(list(itertools.islice(lines, _N_QM9_LINES)))
+
+
+def begins_like_xyz(text: str) -> bool:
+    """Tell XYZ by its first three lines: a number, a comment and the row of an atom."""
+    found = _HEAD.match(text)
+    return found is not None and found[1] in _SYMBOLS
 
 
 def _no_count(head: str, following: str) -> str:

@@ -30,7 +30,7 @@ def test_column_with_smiles(
     tmp_path: Path, columns: str, wanted: str | None, found: str, is_guess: bool
 ) -> None:
     path = write(tmp_path / "a.csv", f"{columns}\n1,CC(=O)O,C\n2,c1ccccc1,\n3,N#N,5\n")
-    assert find_smiles_column(path, columns.split(","), wanted) == (found, is_guess)
+    assert find_smiles_column(path, columns.split(","), wanted)[:2] == (found, is_guess)
     with pytest.raises(UserError, match="has no column 'gap' for SMILES; its columns are id"):
         find_smiles_column(path, columns.split(","), "gap")
 
@@ -78,3 +78,23 @@ def test_fields_of_an_sdf_are_columns(tmp_path: Path) -> None:
     assert good.columns == {"name": "methanol", "pKa": "15.5"}
     assert bad.columns == {}
     assert bad.error is not None
+
+
+def test_a_table_without_a_heading(tmp_path: Path) -> None:
+    """Its first molecule would be lost."""
+    for text in ("ethanol,CCO\nmethanol,CO\nethane,CC\n", "CCO\nCO\nCC\n"):
+        with pytest.raises(UserError, match="first line seems to be no heading, as 'CCO' is a"):
+            list(table_lines(write(tmp_path / "a.csv", text)))
+
+
+def test_isomeric_smiles_come_first(tmp_path: Path) -> None:
+    head = "CID,CanonicalSMILES,IsomericSMILES"
+    path = write(tmp_path / "a.csv", f"{head}\n1,CC=CC,C/C=C/C\n2,CC=CO,C/C=C\\O\n")
+    lines = list(table_lines(path))
+    assert [line.smiles for line in lines] == ["C/C=C/C", "C/C=C\\O"]
+    assert "'IsomericSMILES', and not from 'CanonicalSMILES'" in lines[0].note
+    for names, first in (
+        ("nonisomeric_smiles,smiles", "smiles"),
+        ("canonical_smiles,SMILES", "SMILES"),
+    ):
+        assert find_smiles_column(path, names.split(",")).name == first

@@ -39,3 +39,33 @@ def test_several_jobs_and_a_damaged_one(tmp_path: Path) -> None:
     assert second.info["spin_multiplicity"] == 3
     assert second.get_masses() == pytest.approx([15.999, 2.5])
     assert bad.startswith("the Gaussian input cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("charges", "oxygen", "hydrogen", "n_frozen"),
+    [
+        ("0 1", "O -1 0.0 0.0 0.117", "H 0 0.0 0.757 -0.469", 1),
+        ("0,1", "O(PDBName=O,ResName=HOH,ResNum=1) 0.0 0.0 0.117", "H,0.,0.757,-0.469", 0),
+        ("0 1", "8 -1 0.0 0.0 0.117", "1 0.0 0.757 -0.469", 1),
+        ("0 1 0 1 0 1", "O-OW--0.8 0 0.0 0.0 0.117 H", "H-HW-0.4 -1 0.0 0.757 -0.469 L H-HW 1", 1),
+        ("0 1", "O 0 0 0.117", "H 0 0.757 -0.469", 0),
+    ],
+)
+def test_rows_of_gaussview(
+    tmp_path: Path, charges: str, oxygen: str, hydrogen: str, n_frozen: int
+) -> None:
+    last = "H(PDBName=H2,Iso=2,Fragment=1) 0.0 -0.757 -0.469"
+    (tmp_path / "a.gjf").write_text(f"# opt\n\nt\n\n{charges}\n{oxygen}\n{hydrogen}\n{last}\n\n")
+    ((_, water),) = read_structures(tmp_path / "a.gjf")
+    assert water.get_chemical_formula() == "H2O"
+    assert (water.info["charge"], water.info["spin_multiplicity"]) == (0, 1)
+    assert water.positions[1].tolist() == [0.0, 0.757, -0.469]
+    assert water.get_masses()[2] == pytest.approx(2.0141018, abs=1e-5)
+    held = [len(one.index) for one in water.constraints]
+    assert sum(held) == n_frozen
+
+
+def test_a_ghost_atom_is_no_atom(tmp_path: Path) -> None:
+    (tmp_path / "a.gjf").write_text("# hf\n\nt\n\n0 1\nO 0.0 0.0 0.0\nH-Bq 0.0 0.0 0.96\n\n")
+    ((_, found),) = read_structures(tmp_path / "a.gjf")
+    assert isinstance(found, str)

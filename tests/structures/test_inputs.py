@@ -117,3 +117,11 @@ def test_a_smiles_file_with_extensions_and_names(tmp_path):
     names = [atoms.info.get("name") for atoms in found]
     assert names == ["ethyl radical", "ethane", None, "|a"]
     assert found[0].info["spin_multiplicity"] == 2
+
+
+@pytest.mark.parametrize("heading", ["SMILES Name", "smiles zinc_id", "inchi"])
+def test_a_heading_above_smiles_is_none_of_them(tmp_path, heading):
+    """RDKit's writer and ZINC put one."""
+    (tmp_path / "a.smi").write_text(f"{heading}\nCCO a\nCO b\n")
+    found = [item.require_atoms() for item in read_inputs(tmp_path / "a.smi")]
+    assert [atoms.info["name"] for atoms in found] == ["a", "b"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from ase.io.extxyz import key_val_str_to_dict
 
 from molequi.errors import UserError
 from molequi.structures.keys import tidy_keys
@@ -54,3 +55,28 @@ def test_two_values_of_a_key() -> None:
 def test_what_stands_in_quotes_is_no_key() -> None:
     comment = "name=\"pbc=xy charge=1\" charge=0 note='a=1 a=2'"
     assert tidy_keys(comment) == comment
+
+
+@pytest.mark.parametrize(
+    ("comment", "found"),
+    [
+        ("5'-carbonate charge=-2", {"5'-carbonate": True, "charge": -2}),
+        ('6" ring charge=-2', {'6"': True, "ring": True, "charge": -2}),
+        ("name=5'-AMP charge=-2", {"name": "5'-AMP", "charge": -2}),
+        ('name="5\'-AMP x" charge=-2', {"name": "5'-AMP x", "charge": -2}),
+        ('name="a \\" b" charge=-2', {"name": 'a " b', "charge": -2}),
+        ("from [1,2) charge=-2", {"from": True, "[1,2)": True, "charge": -2}),
+        ("smiles=[O-]C(=O)[O-] charge=-2", {"smiles": "[O-]C(=O)[O-]", "charge": -2}),
+        (r"smiles=F/C=C\[C@H](O)C q=1", {"smiles": r"F/C=C\[C@H](O)C", "q": 1}),
+    ],
+)
+def test_marks_that_quote_nothing(comment: str, found: dict[str, object]) -> None:
+    """ASE leaves brackets and backslashes out, and takes what follows a mark for quoted."""
+    assert key_val_str_to_dict(tidy_keys(comment)) == found
+
+
+@pytest.mark.parametrize("comment", ["name='a b charge=-2", "d=[1 2 charge=-2"])
+def test_a_quotation_without_an_end(comment: str) -> None:
+    with pytest.raises(UserError, match="has a quotation without an end"):
+        tidy_keys(comment)
+    assert tidy_keys("5 ' ring") == r"5 \' ring"

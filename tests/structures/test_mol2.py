@@ -77,3 +77,25 @@ def test_charges_that_say_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.mol2").write_text("@<TRIPOS>MOLECULE\nempty\n0 0\n")
     ((_, empty),) = read_structures(tmp_path / "a.mol2")
     assert empty == "the molecule 'empty' has no atoms"
+
+
+def typed(*types: str) -> str:
+    """Fluorobenzene's first atoms, with their types."""
+    rows = [f"{n} {name} {n}.0 0.0 0.0 {kind} 1 MOL 0.0" for n, (name, kind) in enumerate(
+        zip(("F1", "C2", "CL3", "C4", "O5"), types, strict=True), start=1
+    )]  # fmt: skip
+    return "\n".join(
+        ["@<TRIPOS>MOLECULE", "m", "5 0", "SMALL", "bcc", "", "@<TRIPOS>ATOM", *rows, ""]
+    )
+
+
+def test_types_of_force_fields(tmp_path: Path) -> None:
+    """Antechamber writes GAFF's by default, and Amber's are capitals: ca and CA are no calcium."""
+    path = tmp_path / "a.mol2"
+    for types in (("f", "ca", "cl", "cd", "os"), ("F", "C.ar", "CL", "C.3", "O.3")):
+        path.write_text(typed(*types))
+        ((_, atoms),) = read_structures(path)
+        assert atoms.get_chemical_symbols() == ["F", "C", "Cl", "C", "O"]
+    path.write_text(typed("F", "CA", "Cl", "CA", "OS"))
+    ((_, found),) = read_structures(path)
+    assert "the type CA of C2 is none of SYBYL; write these, antechamber -at sybyl" in found

@@ -164,3 +164,12 @@ def test_valences_that_nothing_can_be_made_of(tmp_path: Path) -> None:
     text[4] = text[4][:39] + "999999999999999999999"  # over the column of the valence
     (found,) = read(tmp_path, "\n".join([*text, ""]))
     assert "RDKit makes nothing of its valences" in found
+
+
+@pytest.mark.parametrize("cell", ["nan", "", "NA"])
+def test_fields_that_say_nothing(tmp_path: Path, cell: str) -> None:
+    """RDKit writes nan for an empty cell of a table."""
+    fields = f">  <charge>  (1)\n{cell}\n\n>  <mult>  (1)\n{cell}\n\n>  <y>\n5\n\n$$$$"
+    (atoms,) = read(tmp_path, block(WATER).replace("$$$$", fields))
+    assert isinstance(atoms, ase.Atoms)
+    assert (atoms.info["charge"], atoms.info["spin_multiplicity"], atoms.info["y"]) == (0, 1, 5)

@@ -32,6 +32,12 @@ def test_each_format(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any(isinstance(item, str) for item in found), found
 
 
+def test_the_name_of_a_record_may_be_a_number() -> None:
+    """PubChem's records begin with the CID."""
+    assert sniff("887" + TEXTS["sdf"]) == "sdf"
+    assert sniff("3\n\nO 0 0 0\nH 0 0 1\nH 0 1 0\n") == "xyz"
+
+
 def test_coordinates_are_no_smiles() -> None:
     with pytest.raises(UserError, match="line 2: 'O 0.0 0.0 0.1178' is no SMILES; standard input"):
         sniff("water\nO 0.0 0.0 0.1178\nH 0.0 0.7 -0.4\n")

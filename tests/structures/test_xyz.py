@@ -52,6 +52,13 @@ def electrons(atoms: ase.Atoms | str) -> tuple[int, int]:
         ("total charge: -2, spin: 3", (-2, 3)),
         ("net charge is -2", (-2, 1)),
         ("charge/multiplicity: -2 3", (-2, 3)),
+        ("total_charge: -2", (-2, 1)),
+        ("netcharge: -2 energy: -75.1", (-2, 1)),
+        ("molecular charge is -2", (-2, 1)),
+        ("charge=-2, spin_multiplicity: 3", (-2, 3)),
+        ("charge -2 spin 3", (-2, 3)),
+        ("step 5 spin 3", (0, 1)),
+        ("2'-deoxy charge=-2 5'-end", (-2, 1)),
         ("charge and spin multiplicity -2 3", (-2, 3)),
         ("q=-2,m=3", (-2, 3)),
         ("charge=-2; spin=3; id=5", (-2, 3)),
@@ -103,6 +110,7 @@ def test_a_comment_of_words_is_a_name(tmp_path: Path, comment: str, name: str | 
     ("comment", "message"),
     [
         ("-2 2", "looks like a charge and a multiplicity, but 2 does not go with 46 electrons"),
+        ("spin: 1/2", "seems to state a charge or multiplicity that cannot be read ('spin: 1/2')"),
         ("charge: minus two", "seems to state a charge or multiplicity that cannot be read"),
         ("charge: -2 total_charge=0", "total_charge=0 says 0, the words of the comment line"),
         ("charge=-2 net_charge=0", "charge=-2 says -2, net_charge=0 says 0"),
@@ -116,7 +124,7 @@ def test_doubtful_comments_are_refused(tmp_path: Path, comment: str, message: st
 
 
 def test_ions_and_spins_without_a_number_are_said(tmp_path: Path) -> None:
-    for word in ("dianion", "radical cation", "triplet"):
+    for word in ("dianion", "radical cation", "triplet", "mulliken_charge: -2"):
         (found,) = read(tmp_path, f"6\noxalate, {word}\n{OXALATE}")
         assert electrons(found) == (0, 1)
         assert "but states no charge or multiplicity" in found.info["reading"]
@@ -316,3 +324,12 @@ def test_a_number_of_atoms_beyond_all_sizes(tmp_path: Path, count: str) -> None:
 def test_a_comment_nested_without_end_costs_its_frame(tmp_path: Path) -> None:
     broken, water = read(tmp_path, f'1\n{{"a": {"[" * 100_000}\nO 0 0 0\n3\n\n{ATOMS}')
     assert isinstance(broken, str) and len(water) == 3
+
+
+@pytest.mark.parametrize("name", ["p3", "xtbopt.log", "crest.trj", "run.allxyz", "a.xmol.gz"])
+def test_xyz_by_another_name(tmp_path: Path, name: str) -> None:
+    """As xtb, CREST and ORCA write it, the latter with > between frames."""
+    data = f"6\ncharge: -2\n{OXALATE}>\n6\ncharge: -2\n{OXALATE}".encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    found = [item for _, item in read_structures(tmp_path / name)]
+    assert [electrons(atoms) for atoms in found] == [(-2, 1), (-2, 1)]

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from molequi.datasets.formats.values import is_word
 from molequi.errors import UserError
-from molequi.structures.csv_files import column_names, is_missing, open_table, table_reader
+from molequi.structures.csv_files import column_names, open_table, table_reader
 from molequi.structures.formats import UNREADABLE, format_of, open_binary
-from molequi.structures.text import text_lines
+from molequi.structures.text import is_missing, text_lines
 
 _UNIT = re.compile(r"\s*(?:\[([^\]]+)\]|\(([^\s()]{1,12})\))\s*$")
 _FIELD = re.compile(r"^>.*<([^>]+)>")

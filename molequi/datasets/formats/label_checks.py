@@ -18,7 +18,7 @@ from molequi.datasets.in_memory import LARGEST_LABEL
 from molequi.errors import UserError
 from molequi.properties import Property
 from molequi.runtime.wording import counted
-from molequi.structures.csv_files import is_missing
+from molequi.structures.text import is_missing
 
 _FEW = 3  # numbers that a message can show
 _MOST_NOTES = 10

@@ -181,7 +181,7 @@ def _csv_items(
         columns = column_names(table_reader(handle, path), path)
     column = find_smiles_column(path, columns, smiles)
     _check_columns(path, columns, targets, keys)
-    if column.is_guess:
+    if column.note():
         _LOG.info("%s: %s", path, column.note())
     for line in table_lines(path, column.name):
         label = f"{path.name}:{line.number}"
