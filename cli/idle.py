@@ -19,6 +19,11 @@ def refuse_idle(context: typer.Context, idle: Mapping[str, str]) -> None:
         for parameter in context.command.params
     }
     for parameter, of in idle.items():
-        source = context.get_parameter_source(parameter)
-        if source is not None and source.name != "DEFAULT":
+        if was_given(context, parameter):
             raise UserError(f"{names[parameter]} would do nothing here: it belongs to {of}")
+
+
+def was_given(context: typer.Context, parameter: str) -> bool:
+    """Tell whether an option of a command was given, and is not its default."""
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name != "DEFAULT"

@@ -137,7 +137,8 @@ def md(
     """
     if restart and output is None:
         raise UserError("--restart needs --output FILE: the trajectory to go on with")
-    refuse_idle(context, _idle(ensemble, thermostat, keep_velocities=keep_velocities))
+    idle = _idle_temperature(ensemble, keep_velocities=keep_velocities, has_ramp=ramp is not None)
+    refuse_idle(context, _idle(ensemble, thermostat) | idle)
 
     from molequi.simulation.md_settings import MDSettings
 
@@ -155,17 +156,13 @@ def md(
     return _report(results, settings, json=json)
 
 
-def _idle(ensemble: Ensemble, thermostat: Thermostat, *, keep_velocities: bool) -> dict[str, str]:
+def _idle(ensemble: Ensemble, thermostat: Thermostat) -> dict[str, str]:
     """Return the options that say nothing to this ensemble, and what they belong to."""
     is_nvt, is_npt = ensemble is Ensemble.nvt, ensemble is Ensemble.npt
     is_langevin = thermostat is Thermostat.langevin
     idle = {} if is_nvt else {"thermostat": "--ensemble nvt"}
     if not (is_nvt and is_langevin):
         idle["friction"] = "--ensemble nvt --thermostat langevin"
-    if keep_velocities and ensemble is Ensemble.nve:
-        idle["temperature"] = (
-            "new velocities and thermostats, and --keep-velocities of nve has none"
-        )
     if not is_npt:
         idle |= dict.fromkeys(("pressure", "barostat_time", "cell"), "--ensemble npt")
     if not is_npt and (is_langevin or not is_nvt):
@@ -173,6 +170,17 @@ def _idle(ensemble: Ensemble, thermostat: Thermostat, *, keep_velocities: bool) 
             "--ensemble npt, and to nvt with --thermostat nose-hoover or bussi"
         )
     return idle
+
+
+def _idle_temperature(
+    ensemble: Ensemble, *, keep_velocities: bool, has_ramp: bool
+) -> dict[str, str]:
+    """Return what the temperature belongs to where it says nothing."""
+    if ensemble is Ensemble.nve:
+        of = "new velocities and thermostats, and --keep-velocities of nve has none"
+        return {"temperature": of} if keep_velocities else {}
+    of = "runs without --ramp, which begins at its first point"
+    return {"temperature": of} if has_ramp else {}
 
 
 def _points(text: str | None) -> tuple[tuple[float, float], ...]:

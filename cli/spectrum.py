@@ -11,13 +11,14 @@ import typer
 from molequi.cli import dynamics_options as moving
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
-from molequi.cli.idle import refuse_idle
+from molequi.cli.idle import refuse_idle, was_given
 from molequi.cli.loading import load_calculator, load_network, read_one
 from molequi.cli.output import STDERR, line, line_of_files, print_json, print_table, say
 from molequi.cli.records import print_notes
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
+    from molequi.models.molecular import MolecularModel
     from molequi.simulation.bands import Bands
 
 
@@ -128,9 +129,13 @@ def spectrum(
     bands = Bands(width, (shape or Shape.lorentzian).value, low, high)
     if trajectory:
         source = _trajectory_file(input_, smiles, kind, shape)
+        # Where nobody asks for a model, frames with dipoles need none.
+        asked = any(was_given(context, name) for name in ("model", "device", "dtype"))
+        network = load_network(model, device, dtype) if asked else None
         return _of_trajectory(
-            source, model, bands, device, dtype, json=json, correction=correction.value,
-            interval=interval, temperature=temperature, output=output, overwrite=overwrite,
+            source, network, bands, json=json,
+            correction=correction.value, interval=interval, temperature=temperature,
+            charge=charge, unsafe=unsafe, output=output, overwrite=overwrite,
         )  # fmt: skip
     settings = SpectrumSettings(
         kind.value, not no_relax, 1e-3, conformers,
@@ -146,7 +151,7 @@ def spectrum(
 def _idle(kind: Kind, conformers: int, *, from_frames: bool) -> dict[str, str]:
     """Return the options that say nothing to this kind of spectrum, and what they belong to."""
     if from_frames:
-        modes = ("optics", "conformers", "gibbs", "no_relax", "scale", "charge")
+        modes = ("optics", "conformers", "gibbs", "no_relax", "scale", "seed")
         return dict.fromkeys(modes, "spectra of normal modes, not to that of a --trajectory")
     idle = dict.fromkeys(("correction", "interval"), "--trajectory")
     if kind is not Kind.raman:
@@ -184,18 +189,10 @@ def _shown(result: dict[str, Any], *, json: bool) -> ExitCode:
 
 
 def _of_trajectory(
-    source: str,
-    model: str,
-    bands: Bands,
-    device: options.Device,
-    dtype: options.Dtype | None,
-    *,
-    json: bool,
-    **how: Any,
+    source: str, network: MolecularModel | None, bands: Bands, *, json: bool, **how: Any
 ) -> int:
     from molequi.simulation.dipole_record import trajectory_spectrum
 
-    network = load_network(model, device, dtype)
     with STDERR.status("the autocorrelation of the dipole"):
         result = trajectory_spectrum(source, network, bands, **how)
     if json:
@@ -208,6 +205,7 @@ def _of_trajectory(
     rows = [(f"{place:.0f}", height) for place, height in _peaks(result)]
     print_table("", ("band cm⁻¹", "height km/mol per cm⁻¹"), rows)
     line(f"dipoles by {result['model']}")
+    print_notes([result])
     _print_files(result)
     return ExitCode.DONE
 

@@ -115,6 +115,7 @@ def _print_rotation(result: dict[str, Any]) -> None:
 def _print_thermochemistry(result: dict[str, Any]) -> None:
     found = result["thermochemistry"]
     if found is None:
+        line("no thermochemistry: a periodic structure is no ideal gas")
         return
     rows = [
         (

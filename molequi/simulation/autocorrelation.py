@@ -114,7 +114,8 @@ def _check(record: Record, bands: Bands, correction: str) -> None:
         raise UserError(
             f"frames {record.interval:g} fs apart tell wavenumbers up to {highest:.0f} cm⁻¹ alone, "
             f"and faster vibrations would appear as slower ones; keep frames every "
-            f"{1.0 / (2.0 * _CM_PER_FS * bands.high):.1f} fs or less (`molequi md --interval`)"
+            f"{np.floor(10.0 * highest * record.interval / bands.high) / 10.0:g} fs or less "
+            "(`molequi md --interval`)"
         )
     length = record.interval * (len(record.dipoles) - 1)
     least = 1.0 / (_CM_PER_FS * bands.width)

@@ -13,9 +13,11 @@ from molequi.simulation.constraints import Held
 from molequi.simulation.joined import Joined
 from molequi.simulation.md_settings import MDSettings
 from molequi.simulation.state import OfOne, State
-from molequi.simulation.velocities import n_of_whole, thermal_momenta, without_drift
+from molequi.simulation.velocities import n_of_whole, thermal_momenta, turns, without_drift
 
 logger = logging.getLogger(__name__)
+
+_ROUNDING = 1e-12  # of a temperature
 
 
 def refuse_impossible(structures: Sequence[Atoms], settings: MDSettings) -> None:
@@ -50,10 +52,15 @@ def count_degrees(joined: Joined, held: Held, settings: MDSettings) -> np.ndarra
     """Count the degrees of freedom that the dynamics change: (B,), at least 1.
 
     Of a free structure the motion of the whole is left out: it begins at rest, and stays so but for
-    the rotation where noise acts on every atom.
+    the rotation where noise acts on every atom, or where velocities that are kept have one.
     """
-    spins = settings.how == "langevin" or settings.first_temperature is None
-    whole = np.array([n_of_whole(atoms, spins=spins) for atoms in joined.structures])
+    is_noisy, is_kept = settings.how == "langevin", settings.first_temperature is None
+    whole = np.array(
+        [
+            n_of_whole(atoms, spins=is_noisy or (is_kept and turns(atoms)))
+            for atoms in joined.structures
+        ]
+    )
     return np.maximum(3 * joined.counts - held.n_removed - whole * held.is_free, 1)
 
 
@@ -76,7 +83,8 @@ def first_state(joined: Joined, held: Held, settings: MDSettings, n_degrees: np.
         # Exactly the temperature asked for, whatever the few random numbers of a small molecule
         # gave.
         drawn = in_kelvin(joined.kinetic(momenta), n_degrees)
-        factor = np.sqrt(kelvin / np.where(drawn > 0, drawn, np.inf))
+        # Where nothing may move, rounding alone is left.
+        factor = np.sqrt(kelvin / np.where(drawn > _ROUNDING * kelvin, drawn, np.inf))
         momenta *= factor[joined.owner][:, None]
     return State(0, positions, momenta, positions.copy(), each)
 

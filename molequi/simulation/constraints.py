@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms, FixBondLengths, FixCom
+from ase.constraints import FixAtoms, FixBondLengths, FixCom, FixInternals
 from ase.constraints.constraint import FixConstraint
 
 from molequi.errors import UserError
@@ -19,6 +19,7 @@ from molequi.simulation.joined import Joined
 logger = logging.getLogger(__name__)
 
 BONDS_OF_HYDROGEN = "x-h"
+_INTERNAL = (FixBondLengths, FixInternals)  # which hold nothing in its place
 
 
 class FixCentres(FixCom):
@@ -142,8 +143,8 @@ def held_in(joined: Joined, wishes: Sequence[str]) -> Held:
     held = np.concatenate(atoms)
     constraints: list[FixConstraint] = [*others, *([FixAtoms(held)] if len(held) else [])]
     n_removed = np.array([3 * len(indices) for indices in atoms])
+    is_free = (n_removed == 0) & all(isinstance(one, _INTERNAL) for one in others)
     n_removed += sum(one.get_removed_dof(joined.structures[0]) for one in others)
-    is_free = n_removed == 0
     if BONDS_OF_HYDROGEN in wishes:
         bonds = _bonds_of_hydrogen(joined, held)
         n_removed += np.bincount(joined.owner[bonds.pairs[:, 0]], minlength=len(joined))

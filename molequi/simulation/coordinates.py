@@ -9,12 +9,14 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixInternals
 from ase.data import covalent_radii
+from scipy.spatial.transform import Rotation
 
 from molequi.errors import UserError
 
 # Atoms nearer than this times the sum of their covalent radii are bonded.
 _BONDED = 1.25
 _KINDS = {2: ("bond", "Å"), 3: ("angle", "°"), 4: ("torsion", "°")}
+_NO_PLANE = 1e-6  # sine of an angle; below, three atoms lie in a straight line
 _STRAIGHT = 5.0  # degrees from a straight line, where an angle gives a torsion no direction
 
 
@@ -87,11 +89,46 @@ def set_value(atoms: Atoms, coordinate: Coordinate, value: float, moving: np.nda
         apart = second - first
         atoms.positions[moving] += apart * (value / np.linalg.norm(apart) - 1.0)
     elif coordinate.kind == "angle":
-        one, two, three = numbers
-        atoms.set_angle(one, two, three, value, mask=moving)
+        _bend(atoms, numbers, value, moving)
     else:
         one, two, three, four = numbers
         atoms.set_dihedral(one, two, three, four, value, mask=moving)
+
+
+def _bend(atoms: Atoms, numbers: tuple[int, ...], value: float, moving: np.ndarray) -> None:
+    """Bring an angle to a value, of atoms in a straight line in any plane through it."""
+    one, two, three = atoms.positions[list(numbers)]
+    first, second = one - two, three - two
+    axis = np.cross(first, second)
+    if np.linalg.norm(axis) < _NO_PLANE * np.linalg.norm(first) * np.linalg.norm(second):
+        axis = np.cross(second, np.eye(3)[np.abs(second).argmin()])
+    wider = np.radians(value - atoms.get_angle(*numbers))
+    turn = Rotation.from_rotvec(wider * axis / np.linalg.norm(axis))
+    atoms.positions[moving] = two + turn.apply(atoms.positions[moving] - two)
+
+
+def make_whole(atoms: Atoms, coordinate: Coordinate) -> None:
+    """Bring the atoms of a coordinate, and what is bonded to them, together in a periodic cell.
+
+    Structures that were wrapped into their cell have bonds through its walls.
+    """
+    if not atoms.pbc.any():
+        return
+    bonds, placed = bond_matrix(atoms), np.zeros(len(atoms), dtype=bool)
+
+    def place(number: int, beside: int) -> None:
+        apart = atoms.get_distance(beside, number, mic=True, vector=True)
+        atoms.positions[number] = atoms.positions[beside] + apart
+        placed[number] = True
+
+    placed[coordinate.atoms[0]] = True
+    for beside, number in itertools.pairwise(coordinate.atoms):
+        place(number, beside)
+    reached = list(coordinate.atoms)
+    for beside in reached:
+        for number in np.flatnonzero(bonds[beside] & ~placed).tolist():
+            place(number, beside)
+            reached.append(number)
 
 
 def held(coordinate: Coordinate, value: float) -> FixInternals:

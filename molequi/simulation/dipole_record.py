@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -18,42 +19,49 @@ from molequi.runtime.files import check_output
 from molequi.simulation.autocorrelation import Record, infrared_of_record, nyquist
 from molequi.simulation.bands import Bands
 from molequi.simulation.spectrum_files import UNITS, write_spectrum
+from molequi.structures.atoms import charge_of, electron_labels, multiplicity_of
 from molequi.structures.inputs import Input, read_inputs
 
+_LOG = logging.getLogger(__name__)
 _FEWEST_FRAMES = 16
-_TIME, _TEMPERATURE = f"{PREFIX}time_fs", f"{PREFIX}temperature"
+_TIME, _TEMPERATURE, _INDEX = (f"{PREFIX}{name}" for name in ("time_fs", "temperature", "index"))
 _EVEN = 1e-3  # of the interval: rounding of the times in a file
 
 
 def trajectory_spectrum(
-    trajectory: Input, model: str | os.PathLike[str] | MolecularModel | FrozenModel = "organic",
+    trajectory: Input, model: str | os.PathLike[str] | MolecularModel | FrozenModel | None = None,
     bands: Bands | None = None, *, correction: str = "harmonic", interval: float | None = None,
-    temperature: float | None = None, output: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
+    temperature: float | None = None, charge: int | None = None, unsafe: bool = False,
+    output: str | os.PathLike[str] | None = None, overwrite: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Compute the infrared spectrum of one molecule from the frames of a trajectory.
 
-    Dipoles are those of the file; where frames have none, `model` gives them. correction: see
-    `autocorrelation.CORRECTIONS`. interval: fs, between frames; temperature: K; both read off the
-    frames where they are not given. output: a folder. Returns frames, interval_fs, length_ps,
-    temperature, nyquist_cm1, wavenumbers, values (km/mol for each cm^-1), labels.
+    Dipoles are those of the file; where frames have none, `model` gives them, or `organic`, of
+    molecules of this charge, e, or of that which the frames state. correction: see
+    `autocorrelation.CORRECTIONS`. interval: fs, between frames that do not tell it; temperature: K;
+    both read off the frames where they are not given. output: a folder. Returns frames,
+    interval_fs, length_ps, temperature, nyquist_cm1, wavenumbers, values (km/mol for each cm^-1),
+    labels.
     """
     bands = bands or Bands(shape="gaussian")
     if output is not None:
         check_output(output, overwrite=overwrite)
     _check_positive("interval", interval, "fs")
     _check_positive("temperature", temperature, "K")
-    frames = [structure.require_atoms() for structure in read_inputs(trajectory)]
+    frames = [item.require_atoms() for item in read_inputs(trajectory, charge=charge)]
     _check_frames(frames)
-    dipoles, source = _dipoles(frames, model)
+    dipoles, source = _dipoles(frames, model, unsafe=unsafe)
     record = Record(
         dipoles,
-        _interval(frames) if interval is None else interval,
+        _interval(frames, interval),
         _temperature(frames) if temperature is None else temperature,
     )
     curve = infrared_of_record(record, bands, correction)
     result = {
         **size_labels(frames[0]),
+        **electron_labels(
+            frames[0], charge_of(frames[0]), multiplicity_of(frames[0], charge_of(frames[0]))
+        ),
         "model": source,
         **_described(record, bands, correction),
         "wavenumbers": curve.wavenumbers,
@@ -93,6 +101,12 @@ def _check_frames(frames: Sequence[Atoms]) -> None:
             f"the trajectory has {len(frames)} frames; a spectrum needs at least {_FEWEST_FRAMES}, "
             "and thousands to be smooth"
         )
+    numbers = {int(frame.info[_INDEX]) for frame in frames if _INDEX in frame.info}
+    if len(numbers) > 1:
+        raise UserError(
+            f"the frames are of {len(numbers)} structures that moved at once ({_INDEX}); give a "
+            "file with the frames of one"
+        )
     for number, frame in enumerate(frames):
         if not np.array_equal(frame.numbers, frames[0].numbers):
             raise UserError(
@@ -105,14 +119,22 @@ def _check_frames(frames: Sequence[Atoms]) -> None:
 
 
 def _dipoles(
-    frames: Sequence[Atoms], model: str | os.PathLike[str] | MolecularModel | FrozenModel
+    frames: Sequence[Atoms],
+    model: str | os.PathLike[str] | MolecularModel | FrozenModel | None,
+    *,
+    unsafe: bool,
 ) -> tuple[np.ndarray, str]:
     """Return the dipoles (T, 3), e·Å, and the name of the model that they are of."""
     kept = [_kept_dipole(frame) for frame in frames]
     if all(dipole is not None for dipole in kept):
-        return np.array(kept), str(frames[0].info.get(f"{PREFIX}model", "of the file"))
+        source = str(frames[0].info.get(f"{PREFIX}model", "of the file"))
+        if model is not None:
+            _LOG.warning(
+                "every frame has a dipole (%s), which is taken; the model has nothing to do", source
+            )
+        return np.array(kept), source
     bare = [Atoms(frame.numbers, frame.positions, info=frame.info) for frame in frames]
-    records = predict(bare, model)
+    records = predict(bare, "organic" if model is None else model, unsafe=unsafe)
     for number, record in enumerate(records):
         if "dipole" not in record:
             raise UserError(
@@ -128,16 +150,27 @@ def _kept_dipole(frame: Atoms) -> np.ndarray | None:
     return None if dipole is None or np.shape(dipole) != (3,) else np.asarray(dipole, dtype=float)
 
 
-def _interval(frames: Sequence[Atoms]) -> float:
+def _interval(frames: Sequence[Atoms], given: float | None) -> float:
+    """Return the time between frames, fs, as they tell it, or as it is given for those that do not.
+
+    Raises UserError where they tell another one.
+    """
     if any(_TIME not in frame.info for frame in frames):
+        if given is not None:
+            return given
         raise UserError(
-            "the frames do not say their times (molequi_time_fs); give the time between two in fs "
-            "with --interval"
+            f"the frames do not say their times ({_TIME}); give the time between two in fs with "
+            "--interval"
         )
     steps = np.diff([float(frame.info[_TIME]) for frame in frames])
     interval = float(np.median(steps))
     if not interval > 0 or np.abs(steps - interval).max() > _EVEN * interval:
         raise UserError("the frames are not evenly spaced in time; a spectrum needs them to be")
+    if given is not None and abs(given - interval) > _EVEN * interval:
+        raise UserError(
+            f"the frames are {interval:g} fs apart ({_TIME}), and {given:g} fs were given with "
+            "--interval; leave that out"
+        )
     return interval
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
+from ase.geometry import find_mic
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.transform import Rotation
 
@@ -22,6 +23,7 @@ from molequi.structures.atoms import stated_charge, stated_multiplicity
 _STARTS, _ROUNDS = 80, 25
 _NEIGHBOUR = 1.0  # Å², for each neighbour that two atoms do not share
 _FORBIDDEN = 1e6
+_SAME_CELL = 1e-3  # Å
 
 
 class Match(NamedTuple):
@@ -56,6 +58,28 @@ def require_same_state(a: Atoms, b: Atoms) -> None:
                 f"A has {what} {one.value} ({one.source}) and B {other.value} ({other.source}); a "
                 f"path needs the same electrons at both ends: write one {what} into both{remedy}"
             )
+
+
+def require_same_cell(a: Atoms, b: Atoms) -> None:
+    """Raise UserError where two structures are periodic in other ways."""
+    if (a.pbc != b.pbc).any():
+        raise UserError(
+            f"A is periodic along {a.pbc.tolist()} and B along {b.pbc.tolist()}; a path needs the "
+            "same at both ends"
+        )
+    apart = np.abs(a.cell.array - b.cell.array)[a.pbc]
+    if apart.max(initial=0.0) > _SAME_CELL:
+        lengths = [", ".join(f"{x:.4g}" for x in atoms.cell.lengths()) for atoms in (a, b)]
+        raise UserError(
+            f"the cells of A and B are not the same (lengths {lengths[0]} and {lengths[1]} Å, "
+            f"vectors up to {apart.max():.2g} Å apart); a path has one cell"
+        )
+
+
+def nearest_images(a: Atoms, b: Atoms) -> np.ndarray:
+    """Return the positions of B's atoms, (N, 3), Å, each in the image nearest to A's."""
+    ways, _ = find_mic(b.positions - a.positions, a.cell, a.pbc)
+    return np.asarray(a.positions + ways)
 
 
 def first_difference(a: Atoms, b: Atoms) -> str | None:

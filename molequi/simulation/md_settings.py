@@ -47,7 +47,8 @@ class MDSettings:
     thermostat: of nvt, `langevin`, `nose-hoover` (a chain of three) or `bussi`; npt has chains for
     atoms and cell. thermostat_time, barostat_time: fs, of these and of Bussi. pressure: bar. cell:
     what of it moves, `isotropic` its size, `full` all nine numbers.
-    ramp: (K, ps) points, straight lines between them, instead of one temperature of the thermostat.
+    ramp: (K, ps) points, straight lines between them, instead of one temperature of the thermostat
+    and of the first velocities.
     constrain: `x-h` keeps the lengths of bonds of hydrogen; `0,3-5` holds these atoms, 0-based.
     max_doubt: eV/Å; a larger `forces_std` of an atom stops the run.
     """
@@ -99,7 +100,9 @@ class MDSettings:
     @property
     def first_temperature(self) -> float | None:
         """Return the temperature of new velocities, K; None where those of the structure stay."""
-        return None if self.keep_velocities else self.temperature
+        if self.keep_velocities or self.temperature is None:
+            return None
+        return self.target(0)
 
     @property
     def relaxation_time(self) -> float:

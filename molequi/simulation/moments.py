@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms, units
+from ase.constraints import FixBondLengths, FixInternals
 
 from molequi.prediction.records import labelled_atoms, max_force, result_labels
 from molequi.simulation.motion import Motion
@@ -69,11 +70,15 @@ def rows(motion: Motion) -> list[dict[str, Any]]:
 
 
 def _of_cell(motion: Motion, place: int) -> dict[str, float | None]:
-    """Return pressure and volume, where a structure has them."""
-    values = motion.calculator.predictions[place]
+    """Return pressure and volume, where a structure has them.
+
+    Bonds of fixed length bear a part of the pressure that the forces do not tell.
+    """
+    values, atoms = motion.calculator.predictions[place], structure_now(motion, place)
     if "stress" not in values:
         return {"pressure_bar": None, "volume_A3": None}
-    atoms = structure_now(motion, place)
+    if any(isinstance(one, FixBondLengths | FixInternals) for one in motion.one.constraints):
+        return {"pressure_bar": None, "volume_A3": float(atoms.get_volume())}
     kinetic = np.trace(atoms.get_kinetic_stress(voigt=False))
     pressure = -(np.trace(np.asarray(values["stress"])) + kinetic) / 3.0
     return {"pressure_bar": float(pressure / units.bar), "volume_A3": float(atoms.get_volume())}

@@ -30,6 +30,8 @@ from molequi.simulation.matching import (
     first_difference,
     laid_upon,
     match,
+    nearest_images,
+    require_same_cell,
     require_same_formula,
     require_same_state,
 )
@@ -101,8 +103,11 @@ def find_path(
         require_computable(atoms, calculator, f"{name}: ")
     identity = _identity(first, last, calculator, settings)
     ends = [_end(atoms, calculator, name, settings) for name, atoms in (("A", first), ("B", last))]
-    if not first.pbc.any():
-        ends[1].positions = laid_upon(ends[0].positions, ends[1].positions)
+    ends[1].positions = (
+        nearest_images(ends[0], ends[1])
+        if first.pbc.any()
+        else laid_upon(ends[0].positions, ends[1].positions)
+    )
     if np.abs(ends[0].positions - ends[1].positions).max() < _SAME:
         raise UserError(
             "A and B are the same structure, atom by atom, once relaxed; there is no way to go"
@@ -130,6 +135,7 @@ def _put_in_order(a: Atoms, b: Atoms, *, match_atoms: bool) -> bool:
     """
     require_same_formula(a, b)
     require_same_state(a, b)
+    require_same_cell(a, b)
     difference = first_difference(a, b)
     if difference is not None and not match_atoms:
         raise UserError(

@@ -26,6 +26,7 @@ from molequi.simulation.constraints import lift_constraints
 from molequi.simulation.coordinates import (
     Coordinate,
     doubt_about_bonds,
+    make_whole,
     parse_coordinate,
     value_of,
 )
@@ -79,8 +80,9 @@ def run_scan(
 
 
 def _coordinate_of(settings: ScanSettings, atoms: Atoms) -> Coordinate:
-    """Return what is scanned; warn of atoms that are not bonded. Raises UserError."""
+    """Return what is scanned, made whole; warn of atoms that are not bonded. Raises UserError."""
     coordinate = parse_coordinate(settings.atoms, settings.kind, len(atoms))
+    make_whole(atoms, coordinate)
     value_of(atoms, coordinate)  # which may have none
     doubt = doubt_about_bonds(atoms, coordinate)
     if doubt is not None:

@@ -7,6 +7,8 @@ from ase import Atoms, units
 
 # Of the largest moment of inertia: below, a molecule is a straight line.
 _STRAIGHT = 1e-6
+# Of the angular momenta of the atoms, taken without their directions.
+_ROUNDING = 1e-4
 
 
 def thermal_momenta(
@@ -49,13 +51,21 @@ def n_of_whole(atoms: Atoms, *, spins: bool) -> int:
     """Return how many degrees of freedom the motion of a free structure as a whole has.
 
     spins: whether its rotation takes part in the dynamics, so that it counts as any other motion.
+    Without it the angular momentum stays zero, which is three conditions, of a straight molecule
+    too: its atoms leave the line in one plane alone. Two atoms have two.
     """
     if len(atoms) < 2:
         return 0  # there is nothing else to move
     if spins or atoms.pbc.any():
         return 3
-    moments = np.linalg.eigvalsh(_inertia(atoms))
-    return 3 + int((moments > _STRAIGHT * moments.max()).sum())
+    return 5 if len(atoms) == 2 else 6
+
+
+def turns(atoms: Atoms) -> bool:
+    """Tell whether a structure turns as a whole, by more than what rounding leaves in a file."""
+    arms, momenta = atoms.positions - atoms.get_center_of_mass(), atoms.get_momenta()
+    each = np.linalg.norm(np.cross(arms, momenta), axis=1).sum()
+    return bool(np.linalg.norm(angular_momentum(atoms, momenta)) > _ROUNDING * each)
 
 
 def _inertia(atoms: Atoms) -> np.ndarray:

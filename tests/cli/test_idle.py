@@ -25,6 +25,8 @@ _LANGEVIN = "it belongs to --ensemble nvt --thermostat langevin"
         ("spectrum --temperature 400", "it belongs to --conformers, two or more"),
         ("spectrum --optics chiroptical", "it belongs to --kind raman"),
         ("spectrum --interval 2", "it belongs to --trajectory"),
+        ("md --ensemble nvt --ramp 50:0,300:1 --temperature 300", "it belongs to runs without"),
+        ("spectrum --trajectory --seed 2", "not to that of a --trajectory"),
         ("spectrum --trajectory --scale 0.9", "not to that of a --trajectory"),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import molecule
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixBondLengths
 from scipy.optimize import minimize_scalar
 
 from molequi.errors import RunInterruptedError, UserError
@@ -135,6 +135,56 @@ def test_velocities_of_the_input_are_kept_where_asked_and_else_told(morse, water
     assert "velocities of the input are left aside and new ones drawn at 300 K" in caplog.text
     with pytest.raises(UserError, match="no velocities to keep"):
         run_md(molecule("H2O"), morse(), MDSettings(keep_velocities=True, **how))
+
+
+def degrees(atoms, morse, **how):
+    return Motion([atoms], Calculator(morse()), MDSettings(**how)).n_degrees.tolist()
+
+
+def test_degrees_of_freedom_are_those_that_move(morse, water):
+    """Three conditions hold the angular momentum at zero, of a straight molecule too."""
+    for name, expected in {"N2": 1, "CO2": 3, "H2O": 3, "NH3": 6}.items():
+        assert degrees(molecule(name), morse) == [expected]
+        assert degrees(molecule(name), morse, ensemble="nvt") == [3 * len(molecule(name)) - 3]
+    kept = {"ensemble": "nvt", "thermostat": "bussi", "keep_velocities": True}
+    water.set_momenta(np.outer([2.0, 1.0, 1.0], [0.0, 0.0, 1.0]) * [[1], [-1], [-1]])
+    assert degrees(water, morse, **kept) == [3]
+    water.set_momenta([[0, 0, 0], [0, 0, 1.0], [0, 0, -1.0]])
+    assert degrees(water, morse, **kept) == [6]
+
+
+def test_rounding_is_no_motion(morse):
+    """A held bond leaves nothing that could move; what is left of its velocity is not scaled up."""
+    atoms = molecule("H2")
+    motion = Motion([atoms], Calculator(morse()), MDSettings(constrain=("x-h",)))
+    motion.begin()
+    assert np.abs(motion.state.momenta).max() == 0.0
+
+
+def test_a_ramp_begins_at_its_first_point(morse, water):
+    how = MDSettings("nvt", ramp=((50.0, 0.0), (300.0, 1.0)))
+    motion = Motion([water], Calculator(morse()), how)
+    motion.begin()
+    assert motion.temperatures().tolist() == pytest.approx([50.0])
+
+
+@pytest.mark.parametrize("constrain", [(), ("x-h",)])
+def test_no_pressure_is_told_where_bonds_bear_it(morse, water, tmp_path, constrain):
+    water.set_cell([10.0, 10.0, 10.0])
+    water.pbc = True
+    run_md(water, morse(), MDSettings(steps=2, constrain=constrain), output=tmp_path / "md.xyz")
+    with (tmp_path / "md.xyz.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [bool(row["pressure_bar"]) for row in rows] == [not constrain] * len(rows)
+    assert float(rows[0]["volume_A3"]) == pytest.approx(1000.0)
+
+
+def test_held_lengths_hold_nothing_in_its_place(morse, water):
+    water.set_constraint(FixBondLengths([[0, 1]]))
+    motion = Motion([water], Calculator(morse()), MDSettings())
+    motion.begin()
+    assert motion.n_degrees.tolist() == [2]
+    np.testing.assert_allclose(motion.state.momenta.sum(axis=0), 0.0, atol=1e-9)
 
 
 def test_seeds_decide(morse, water, tmp_path):
@@ -338,9 +388,9 @@ def test_refused_structure_leaves_no_file(morse, tmp_path):
 def test_broken_bond_stops_and_frames_are_kept(morse, tmp_path):
     output = tmp_path / "md.xyz"
     result = run_md(
-        diatomic(1.16, speed=0.02),
+        diatomic(1.16, speed=0.0115),
         morse(),
-        MDSettings(temperature=None, steps=500, interval=2, max_stretch=0.88),
+        MDSettings(temperature=None, steps=500, interval=1, max_stretch=0.84),
         output=output,
     )
     assert "the bond C0-O1 stretched" in result["stopped"]

@@ -152,3 +152,28 @@ def test_other_atoms_and_impossible_settings_are_refused(morse):
         PathSettings(images=1)
     with pytest.raises(UserError, match="fmax is 0"):
         PathSettings(fmax=0.0)
+
+
+def in_a_cell(atoms, length):
+    atoms = atoms.copy()
+    atoms.set_cell([length] * 3)
+    atoms.pbc = True
+    return atoms
+
+
+def test_ends_in_other_cells_are_refused(morse, ends):
+    first, last = ends
+    with pytest.raises(UserError, match="A is periodic along .* and B along"):
+        run_path(first, in_a_cell(last, 12.0), morse(), QUICK)
+    with pytest.raises(UserError, match=r"cells of A and B are not the same \(lengths 12, 12, 12"):
+        run_path(in_a_cell(first, 12.0), in_a_cell(last, 6.0), morse(), QUICK)
+
+
+def test_places_along_a_path_do_not_count_translations_of_the_cell(organic, ends):
+    first, last = (in_a_cell(atoms, 12.0) for atoms in ends)
+    moved = last.copy()
+    moved.wrap()
+    settings = PathSettings(images=3, fmax=5.0, relax_ends=False)
+    plain, wrapped = (run_path(first, end, organic, settings) for end in (last, moved))
+    places = [[image["place"] for image in found["images"]] for found in (plain, wrapped)]
+    np.testing.assert_allclose(places[1], places[0], atol=1e-6)

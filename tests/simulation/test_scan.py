@@ -321,3 +321,36 @@ def test_no_two_scans_write_into_one_place(morse, tmp_path, monkeypatch):
         run_scan(atoms, morse(), settings, output=output, progress=come_up)
     assert (output / "scan.csv").read_text() == "of another run"
     assert journal_path(output).exists(), "its points are not lost"
+
+
+def methanol_in_a_cell(*, wrapped):
+    atoms = molecule("CH3OH")
+    atoms.set_cell([10.0, 10.0, 10.0])
+    atoms.pbc = True
+    if wrapped:
+        atoms.wrap()
+    return atoms
+
+
+@pytest.mark.parametrize(
+    "asked", [("bond", "0-1", 1.35, 1.55), ("angle", "0-1-3", 105.0, 111.0),
+              ("torsion", "2-0-1-3", 60.0, 180.0)],
+)  # fmt: skip
+def test_a_molecule_that_was_wrapped_into_its_cell_is_the_same(morse, asked):
+    settings = ScanSettings(*asked, 3, rigid=True)
+    found = [
+        run_scan(methanol_in_a_cell(wrapped=wrapped), morse(), settings)["points"]
+        for wrapped in (False, True)
+    ]
+    energies = np.array([[point["energy"] for point in points] for points in found])
+    np.testing.assert_allclose(energies[1], energies[0], atol=1e-9)
+
+
+def test_an_angle_opens_from_a_straight_line(morse):
+    result = run_scan(
+        molecule("CO2"), morse(), ScanSettings("angle", "1-0-2", 150.0, 170.0, 3, rigid=True)
+    )
+    for point in result["points"]:
+        moved = Atoms("CO2", point["positions"])
+        assert moved.get_angle(1, 0, 2) == pytest.approx(point["value"])
+        assert moved.get_distance(0, 2) == pytest.approx(molecule("CO2").get_distance(0, 2))

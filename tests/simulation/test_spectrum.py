@@ -128,6 +128,8 @@ def test_a_trajectory_file_tells_times_dipoles_and_temperature(tmp_path):
         ({"n_frames": 100}, {}, "bands of 40 cm⁻¹ need"),
         ({"time": False}, {"interval": 5.0}, "tell wavenumbers up to 3336 cm⁻¹ alone"),
         ({}, {"temperature": 0.0}, "temperature is 0"),
+        ({}, {"interval": 1.0}, "the frames are 2 fs apart .* and 1 fs were given"),
+        ({"time": False}, {"interval": 4.0}, "keep frames every 3.9 fs or less"),
     ],
 )
 def test_what_a_trajectory_lacks_is_said(tmp_path, how, arguments, said):
@@ -282,3 +284,32 @@ def test_isotopes_that_conformers_would_lose_are_refused():
     heavy.set_masses([2.0141 if number == 1 else None for number in heavy.numbers])
     with pytest.raises(UserError, match="CD4O names isotopes, which its conformers lose"):
         spectrum(heavy, "organic", SpectrumSettings(conformers=2))
+
+
+def test_frames_of_several_structures_at_once_are_no_trajectory(tmp_path):
+    path = written(tmp_path / "md.xyz", 40)
+    frames = ase.io.read(path, ":")
+    for number, frame in enumerate(frames):
+        frame.info["molequi_index"] = number % 2
+    ase.io.write(path, frames, format="extxyz")
+    with pytest.raises(UserError, match="the frames are of 2 structures that moved at once"):
+        trajectory_spectrum(path)
+
+
+def test_the_charge_of_frames_that_state_none(tmp_path, network, caplog):
+    """NH4+: with no charge it would be a radical, which no model here knows."""
+    frames = []
+    for k in range(420):
+        frame = Atoms("NH4", molecule("CH4").positions * (1.0 + 0.01 * np.cos(0.3 * k)))
+        frame.set_momenta(np.ones((5, 3)))
+        frames.append(frame)
+    ase.io.write(tmp_path / "md.xyz", frames)
+    how = {"bands": Bands(width=40.0, shape="gaussian"), "interval": 2.0, "temperature": 300.0}
+    with pytest.raises(UserError, match="odd number of electrons|multiplicity"):
+        trajectory_spectrum(tmp_path / "md.xyz", "organic", **how)
+    result = trajectory_spectrum(tmp_path / "md.xyz", "organic", charge=1, **how)
+    assert (result["total_charge"], result["charge_source"]) == (1, "the option charge")
+    path = written(tmp_path / "own.xyz", 420)
+    result = trajectory_spectrum(path, network, Bands(width=40.0, shape="gaussian"))
+    assert result["charge_source"].startswith("assumed")
+    assert "the model has nothing to do" in caplog.text
