@@ -137,8 +137,7 @@ def md(
     """
     if restart and output is None:
         raise UserError("--restart needs --output FILE: the trajectory to go on with")
-    idle = _idle_temperature(ensemble, keep_velocities=keep_velocities, has_ramp=ramp is not None)
-    refuse_idle(context, _idle(ensemble, thermostat) | idle)
+    refuse_idle(context, _idle(ensemble, thermostat, keep_velocities, ramp))
 
     from molequi.simulation.md_settings import MDSettings
 
@@ -156,11 +155,15 @@ def md(
     return _report(results, settings, json=json)
 
 
-def _idle(ensemble: Ensemble, thermostat: Thermostat) -> dict[str, str]:
+def _idle(
+    ensemble: Ensemble, thermostat: Thermostat, keep: KeepVelocities, ramp: str | None
+) -> dict[str, str]:
     """Return the options that say nothing to this ensemble, and what they belong to."""
     is_nvt, is_npt = ensemble is Ensemble.nvt, ensemble is Ensemble.npt
     is_langevin = thermostat is Thermostat.langevin
-    idle = {} if is_nvt else {"thermostat": "--ensemble nvt"}
+    idle = _idle_temperature(ensemble, keep, ramp)
+    if not is_nvt:
+        idle["thermostat"] = "--ensemble nvt"
     if not (is_nvt and is_langevin):
         idle["friction"] = "--ensemble nvt --thermostat langevin"
     if not is_npt:
@@ -172,15 +175,13 @@ def _idle(ensemble: Ensemble, thermostat: Thermostat) -> dict[str, str]:
     return idle
 
 
-def _idle_temperature(
-    ensemble: Ensemble, *, keep_velocities: bool, has_ramp: bool
-) -> dict[str, str]:
+def _idle_temperature(ensemble: Ensemble, keep: KeepVelocities, ramp: str | None) -> dict[str, str]:
     """Return what the temperature belongs to where it says nothing."""
     if ensemble is Ensemble.nve:
         of = "new velocities and thermostats, and --keep-velocities of nve has none"
-        return {"temperature": of} if keep_velocities else {}
+        return {"temperature": of} if keep else {}
     of = "runs without --ramp, which begins at its first point"
-    return {"temperature": of} if has_ramp else {}
+    return {"temperature": of} if ramp else {}
 
 
 def _points(text: str | None) -> tuple[tuple[float, float], ...]:

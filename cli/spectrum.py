@@ -129,11 +129,8 @@ def spectrum(
     bands = Bands(width, (shape or Shape.lorentzian).value, low, high)
     if trajectory:
         source = _trajectory_file(input_, smiles, kind, shape)
-        # Where nobody asks for a model, frames with dipoles need none.
-        asked = any(was_given(context, name) for name in ("model", "device", "dtype"))
-        network = load_network(model, device, dtype) if asked else None
         return _of_trajectory(
-            source, network, bands, json=json,
+            source, _network_asked_for(context, model, device, dtype), bands, json=json,
             correction=correction.value, interval=interval, temperature=temperature,
             charge=charge, unsafe=unsafe, output=output, overwrite=overwrite,
         )  # fmt: skip
@@ -159,6 +156,14 @@ def _idle(kind: Kind, conformers: int, *, from_frames: bool) -> dict[str, str]:
     if conformers == 1:
         idle |= dict.fromkeys(("temperature", "gibbs"), "--conformers, two or more")
     return idle
+
+
+def _network_asked_for(
+    context: typer.Context, model: str, device: options.Device, dtype: options.Dtype | None
+) -> MolecularModel | None:
+    """Return the model; None where nobody asks for one, as frames with dipoles need none."""
+    asked = any(was_given(context, name) for name in ("model", "device", "dtype"))
+    return load_network(model, device, dtype) if asked else None
 
 
 def _trajectory_file(

@@ -128,13 +128,24 @@ def _evaluated(
     if isinstance(data, Frames):
         labelled = LabelledSet(data, LabelReport((), (), len(data), {}))
     else:
+        if split is not None and run is not None and _is_data_of(run, data):
+            data = None  # as the run divided it, of which it may have taken a part
         labelled = _labelled(model, data, run)
     if split is None:
         return labelled
     splits = labelled.splits
-    if run is not None and run.split.is_file():
+    if data is None and run is not None and run.split.is_file():
         splits = file_split(run.split, len(labelled))
     return dataclasses.replace(labelled.subset(_part(splits, split)), failures=())
+
+
+def _is_data_of(run: RunDirectory, data: str | os.PathLike[str] | None) -> bool:
+    """Tell whether a file is the one that a run was trained on."""
+    settings = _settings(run)
+    if data is None or settings is None or settings.path is None:
+        return False
+    own, other = (find_data(os.fspath(path)).resolve() for path in (settings.path, data))
+    return own == other
 
 
 def _labelled(
@@ -144,15 +155,7 @@ def _labelled(
     if data is not None:
         # A file beside the one that was trained on has the same names and units.
         rows = comparable_rows(model).values()
-        if settings is None:
-            return load_labelled(os.fspath(data), rows)
-        return load_labelled(
-            os.fspath(data),
-            rows,
-            keys=settings.keys,
-            units=settings.units,
-            beside=settings.path,
-        )
+        return load_labelled(os.fspath(data), rows, settings)
     if run is None:
         raise UserError(
             "evaluate got no data; give a labelled file, or a run directory as the model"
@@ -172,6 +175,7 @@ def _part(splits: Mapping[str, Tensor], name: str) -> Tensor:
     if name not in splits:
         raise UserError(
             f"split {name!r} is not known for these data; they have "
-            f"{', '.join(splits) or 'none'}: leave --split out, or give a run directory"
+            f"{', '.join(splits) or 'none'}: leave --split out, or give a run directory, whose "
+            "split is of the data that it was trained on"
         )
     return splits[name]

@@ -33,6 +33,7 @@ from molequi.datasets.splits import (
 )
 from molequi.errors import UserError
 from molequi.properties import Property, get_property
+from molequi.structures.formats import format_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -77,25 +78,21 @@ def _doubt(loaded: LabelledSet) -> None:
 def load_labelled(
     source: str | Path,
     candidates: Iterable[Property],
-    *,
-    keys: Mapping[str, str] | None = None,
-    units: Mapping[str, str] | None = None,
-    beside: str | None = None,
+    like: DataSettings | None = None,
 ) -> LabelledSet:
     """Return those of the `candidates` that a file, or a set by its name, has as targets.
 
-    The parts are those that the source stores. keys, units: target -> its name and its unit, for
-    files that have that name; where names are fixed, the units are for arrays alone, if those of
-    the file `beside`, which they were given for, are arrays too.
-    Raises UserError where it has none of them.
+    The parts are those that the source stores. like: settings of data that the file may resemble:
+    their names and units are for files that have these names; where names are fixed, the units are
+    for arrays alone, if theirs are arrays too. Geometries are made in the same way, and an SDF is
+    the table that theirs is. Raises UserError where it has none of the candidates.
     """
     spec, path = find_source(source)
     rows = tuple(candidates)
     request = Request(path, rows, is_strict=False)
-    if spec.has_free_names:
-        request = dataclasses.replace(request, keys=dict(keys or {}), units=dict(units or {}))
-    elif spec.has_free_units and _is_arrays(beside):
-        request = dataclasses.replace(request, units=dict(units or {}))
+    if like is not None:
+        spec = _kind_beside(spec, path, like)
+        request = _beside(request, spec, like)
     loaded = spec.load(request)
     if spec.is_own:
         refuse_coincident(loaded.frames)
@@ -103,6 +100,23 @@ def load_labelled(
         wanted = ", ".join(row.name for row in rows)
         raise UserError(f"{source} has no label of {wanted}; it is taken for data.kind={spec.name}")
     return loaded
+
+
+def _kind_beside(spec: DatasetSpec, path: str | None, like: DataSettings) -> DatasetSpec:
+    """Return a table for an SDF beside a table, else what the file is by itself."""
+    is_sdf = path is not None and format_of(Path(path)) == "sdf"
+    return get_dataset("table") if is_sdf and like.kind == "table" else spec
+
+
+def _beside(request: Request, spec: DatasetSpec, like: DataSettings) -> Request:
+    """Return a request with what the settings of other data say that holds here too."""
+    request = dataclasses.replace(request, seed=like.seed, add_hydrogens=like.add_hydrogens)
+    if spec.has_free_names:
+        keys, units = dict(like.keys), dict(like.units)
+        return dataclasses.replace(request, keys=keys, units=units, smiles=like.smiles)
+    if spec.has_free_units and _is_arrays(like.path):
+        return dataclasses.replace(request, units=dict(like.units))
+    return request
 
 
 def _spec(settings: DataSettings) -> DatasetSpec:

@@ -51,11 +51,7 @@ def trajectory_spectrum(
     frames = [item.require_atoms() for item in read_inputs(trajectory, charge=charge)]
     _check_frames(frames)
     dipoles, source = _dipoles(frames, model, unsafe=unsafe)
-    record = Record(
-        dipoles,
-        _interval(frames, interval),
-        _temperature(frames) if temperature is None else temperature,
-    )
+    record = Record(dipoles, _interval(frames, interval), _temperature(frames, temperature))
     curve = infrared_of_record(record, bands, correction)
     result = {
         **size_labels(frames[0]),
@@ -174,8 +170,10 @@ def _interval(frames: Sequence[Atoms], given: float | None) -> float:
     return interval
 
 
-def _temperature(frames: Sequence[Atoms]) -> float:
+def _temperature(frames: Sequence[Atoms], given: float | None) -> float:
     """Return the mean temperature of the nuclei, K; the motion of the whole is not heat."""
+    if given is not None:
+        return given
     if all(_TEMPERATURE in frame.info for frame in frames):
         return float(np.mean([float(frame.info[_TEMPERATURE]) for frame in frames]))
     if not all(frame.has("momenta") for frame in frames):

@@ -7,13 +7,19 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from molequi.datasets.formats.assumptions import assume, has_columns
 from molequi.datasets.places import find_data
+from molequi.errors import UserError
 from molequi.overrides import from_text
 from molequi.properties import PROPERTIES
 
 logger = logging.getLogger(__name__)
 
+# Attributes of PyTorch's dictionaries of modules, in which the heads of a model stand under their
+# names, and arrays of `predictions.npz`.
+_TAKEN = frozenset({*dir(nn.ModuleDict()), "n_atoms", "atomic_numbers", "positions", "source"})
 # Groups of a config with an entry by target.
 _BY_TARGET = ("level", "training.weights", "training.second_stage.weights")
 
@@ -21,11 +27,12 @@ _BY_TARGET = ("level", "training.weights", "training.second_stage.weights")
 def complete(data: dict[str, Any], own: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Complete plain settings in place; own: what the file itself says, asked: the overrides.
 
-    Entries of the file about targets that the overrides have left out are dropped, and its network
-    where they name a model to start from, but never what is asked for. One level of theory stands
-    for all targets. Targets that are columns of a table and no known properties are declared by
-    what stands in these columns, which is logged in one line. Numbers and labels of molecules get
-    the head `pooled`, unless something is said of how they come from atoms.
+    Entries of the file about targets that the overrides have left out are dropped, its network
+    where they name a model to start from, and its level of theory where they name other data, but
+    never what is asked for. One level of theory stands for all targets. Targets that are columns of
+    a table and no known properties are declared by what stands in these columns, which is logged in
+    one line. Numbers and labels of molecules get the head `pooled`, unless something is said of how
+    they come from atoms. Raises UserError for a declaration whose name is taken.
     """
     if data.get("init") is not None and own.get("init") is None:
         _drop(_group(data, "model"), _group(own, "model"), keep=_group(asked, "model"))
@@ -35,13 +42,53 @@ def complete(data: dict[str, Any], own: Mapping[str, Any], asked: Mapping[str, A
             entries = _group(data, group)
             of_targets = [name for name in entries if _is_of(name, targets)]
             _drop(entries, _group(own, group), keep={*of_targets, *_group(asked, group)})
-    if isinstance(data.get("level"), str) and targets:
-        data["level"] = dict.fromkeys(targets, data["level"])
+    _settle_level(data, own, asked, targets)
     path = _path_of_table(data)
     if path is not None:
         _declare(data, path, targets)
     if _group(data, "properties"):
+        _refuse_taken(data["properties"])
         data["properties"] = pooled(data["properties"])
+
+
+def _refuse_taken(declared: Mapping[str, Any]) -> None:
+    """Refuse names that a model or its files use for something else. Raises UserError."""
+    for name in declared:
+        if name in _TAKEN:
+            raise UserError(
+                f"properties.{name}: the name {name!r} has a meaning of its own in models and "
+                f"their files; declare it under another one, such as {name}_, with aliases=[{name}]"
+            )
+
+
+def _settle_level(
+    data: dict[str, Any], own: Mapping[str, Any], asked: Mapping[str, Any], targets: list[str]
+) -> None:
+    """Drop the file's level of theory where the data are others, and let one stand for all."""
+    if _is_of_other_data(data, own, asked):
+        level, of_file = data.get("level"), own.get("level")
+        if isinstance(level, str) and level == of_file and "level" not in asked:
+            data["level"] = {}
+        _drop(_group(data, "level"), _group(own, "level"), keep=_group(asked, "level"))
+    if isinstance(data.get("level"), str) and targets:
+        data["level"] = dict.fromkeys(targets, data["level"])
+
+
+def _is_of_other_data(
+    data: Mapping[str, Any], own: Mapping[str, Any], asked: Mapping[str, Any]
+) -> bool:
+    """Tell whether the overrides name other data than those that the file speaks of.
+
+    A table of one's own is; a file of rmd17 is one of the set as long as a published split divides
+    it; elsewhere the path says where the data lie.
+    """
+    settings, given, usual = _group(data, "data"), _group(asked, "data"), _group(own, "data")
+    kind = settings.get("kind")
+    if kind == "rmd17" and kind == usual.get("kind"):
+        return _group(data, "data.split").get("kind") != "official"
+    if kind == "table" and given.get("path", usual.get("path")) != usual.get("path"):
+        return True
+    return given.get("kind", usual.get("kind")) != usual.get("kind")
 
 
 def pooled(declared: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,12 +161,22 @@ def _declare(data: dict[str, Any], path: Path, targets: list[str]) -> None:
         if name in keys:
             declaration.pop("aliases", None)
             identifier = name
+        else:
+            identifier = _free_name(identifier, declaration)
         if _is_guess(declaration, known):
             said.append(f"{identifier} {entry.text}")
         given[identifier] = {**declaration, **known}
         targets[targets.index(name)] = identifier
     data["properties"], data["data"]["targets"] = given, targets
     _say(path, said, "" if data.get("level") else ", of no stated level of theory")
+
+
+def _free_name(identifier: str, declaration: dict[str, Any]) -> str:
+    """Return a name that models do not use, and keep that of the column as an alias."""
+    if identifier not in _TAKEN:
+        return identifier
+    declaration.setdefault("aliases", [identifier])
+    return f"{identifier}_"
 
 
 def _is_guess(declaration: Mapping[str, Any], known: Mapping[str, Any]) -> bool:

@@ -108,3 +108,28 @@ def test_what_is_asked_for_counts_where_the_file_says_the_same() -> None:
         refuse_unfit(asked)
     with pytest.raises(UserError, match="'forces' is not a target"):
         load_config("extxyz", ["data.targets=energy", "training.weights.forces=100.0"])
+
+
+def test_a_level_of_theory_is_that_of_the_data(table: Path, tmp_path: Path) -> None:
+    level = load_config("property").level
+    assert level == {"gap": "B3LYP/6-31G(2df,p)"}
+    own = tmp_path / "own.csv"
+    own.write_text("smiles,gap\nCCO,5.1\nCO,6.0\n")
+    assert load(own, "data.targets=gap").level == {}
+    assert load(own, "data.targets=gap", "level=CCSD").level == {"gap": "CCSD"}
+    assert load(own, "level.gap=B3LYP/6-31G(2df,p)").level == level
+    published = load_config("rmd17", ["data.path=rmd17_ethanol.npz"])
+    assert published.level == {"energy": "PBE/def2-SVP", "forces": "PBE/def2-SVP"}
+    split = "data.split={kind: random, train: 0.8, valid: 0.1, test: 0.1}"
+    assert load_config("rmd17", ["data.path=mine.npz", split]).level == {}
+    assert set(load_config("qm9", ["data.path=folder"]).level.values()) == set(level.values())
+
+
+@pytest.mark.parametrize("name", ["values", "type", "n_atoms", "forward"])
+def test_names_that_models_use_for_something_else(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"smiles,{name}\nCCO,0.5\nCO,0.25\n")
+    (row,) = load(path, f"data.targets={name}").targets()
+    assert (row.name, row.aliases) == (f"{name}_", (name,))
+    with pytest.raises(UserError, match=f"the name '{name}' has a meaning of its own"):
+        load_config("extxyz", [f"data.targets={name}", f"properties.{name}.unit=K"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -12,6 +13,8 @@ from ase import Atoms
 from ase.io import write
 from ase.units import Debye
 
+from molequi import train
+from molequi.datasets.load import load_dataset
 from molequi.datasets.making import make_frames
 from molequi.datasets.npz import save_npz
 from molequi.errors import UserError
@@ -23,6 +26,7 @@ from molequi.models.metadata import ModelMetadata, TrainingRecord
 from molequi.models.physics import Physics
 from molequi.properties import PROPERTIES, declare
 from molequi.training.baseline import fit_baseline
+from molequi.training.config import load_config
 from molequi.training.evaluation import evaluate_frames, save_predictions
 from molequi.training.predictions import predict_frames, without_undefined
 
@@ -258,3 +262,44 @@ def test_files_have_the_names_and_units_of_the_run(tmp_path, toy_frames, toy_con
     assert evaluate(run, plain)["dipole"]["mae"] == pytest.approx(
         evaluate(run, zeros)["dipole"]["mae"], rel=1e-5
     )
+
+
+@pytest.fixture(scope="module")
+def table_run(tmp_path_factory):
+    """A run on the second column of SMILES of a table, and on a part of its lines."""
+    folder = tmp_path_factory.mktemp("table")
+    chains = ["C" * n + "O" for n in range(1, 13)]
+    lines = [f"N,{smiles},{len(smiles)}" for smiles in chains]
+    (folder / "a.csv").write_text("smiles,product,y\n" + "\n".join(lines) + "\n")
+    asked = [
+        f"data.path={folder / 'a.csv'}", "data.targets=y", "data.smiles=product", "data.seed=3",
+        "data.limit=8", "data.split={train: 4, valid: 2, test: 2}", "model.preset=light",
+        "training.epochs=1",
+    ]  # fmt: skip
+    train("property", asked, output=folder / "run")
+    return folder
+
+
+def test_a_run_divides_its_own_file_as_it_did(table_run, tmp_path):
+    """It took eight lines of twelve, whose numbers the split counts."""
+    run, own = table_run / "run", table_run / "a.csv"
+    results = [evaluate(run, data, split="test") for data in (None, own)]
+    assert results[0]["y"]["mae"] == pytest.approx(results[1]["y"]["mae"])
+    other = tmp_path / "b.csv"
+    other.write_text(own.read_text())
+    with pytest.raises(UserError, match="whose split is of the data that it was trained on"):
+        evaluate(run, other, split="test")
+
+
+def test_a_file_beside_is_read_as_the_run_reads_its_own(table_run, tmp_path):
+    """The column with SMILES, and the seed of the conformers."""
+    run = table_run / "run"
+    chosen = json.loads((run / "split.json").read_text())
+    config = load_config(run / "config.yaml")
+    whole = load_dataset(config.data, config.declared())
+    rows = [line.rpartition(":")[2] for line in whole.frames.source]
+    lines = (table_run / "a.csv").read_text().splitlines()
+    tested = [lines[int(rows[number]) - 1] for number in chosen["test"]]
+    (tmp_path / "b.csv").write_text("\n".join([lines[0], *tested]) + "\n")
+    own, beside = evaluate(run, split="test"), evaluate(run, tmp_path / "b.csv")
+    assert beside["y"]["mae"] == pytest.approx(own["y"]["mae"], rel=1e-5)

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from molequi.datasets.formats.heading_units import unit_in, without_unit
 from molequi.datasets.formats.values import is_word
 from molequi.errors import UserError
 from molequi.structures.csv_files import column_names, open_table, table_reader
 from molequi.structures.formats import UNREADABLE, format_of, open_binary
 from molequi.structures.text import is_missing, text_lines
 
-_UNIT = re.compile(r"\s*(?:\[([^\]]+)\]|\(([^\s()]{1,12})\))\s*$")
 _FIELD = re.compile(r"^>.*<([^>]+)>")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
 _SHOWN = 3
@@ -50,12 +50,11 @@ def assume(path: Path, wanted: Sequence[str]) -> list[Assumption]:
 def _assumption(
     path: Path, name: str, column: str, columns: Mapping[str, Sequence[str]]
 ) -> Assumption:
-    found = _UNIT.search(column)
     cells = [cell.strip() for cell in columns[column] if not is_missing(cell)]
     is_binary = _is_binary(cells)
     if not is_binary:
         _require_numbers(path, column, cells)
-    unit = (found[1] or found[2]).strip() if found and not is_binary else "1"
+    unit = "1" if is_binary else unit_in(column) or "1"
     identifier = _identifier(name)
     declaration: dict[str, Any] = {"unit": unit, "binary": is_binary}
     if column.strip().lower() != identifier.lower():
@@ -68,7 +67,7 @@ def _assumption(
 def _find(path: Path, name: str, columns: Mapping[str, Sequence[str]]) -> str:
     """Return the column of that name: as it stands, in other case, or without the unit."""
     wanted = name.strip().lower()
-    for plain in (str.strip, _without_unit, _identifier):
+    for plain in (str.strip, without_unit, _identifier):
         for column in columns:
             if plain(column).lower() == wanted:
                 return column
@@ -78,12 +77,8 @@ def _find(path: Path, name: str, columns: Mapping[str, Sequence[str]]) -> str:
     )
 
 
-def _without_unit(column: str) -> str:
-    return _UNIT.sub("", column).strip()
-
-
 def _identifier(name: str) -> str:
-    plain = re.sub(r"\W+", "_", _without_unit(name), flags=re.ASCII).strip("_")
+    plain = re.sub(r"\W+", "_", without_unit(name), flags=re.ASCII).strip("_")
     return f"_{plain}" if plain[:1].isdigit() or not plain else plain
 
 
@@ -118,6 +113,11 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def headings(path: Path) -> list[str]:
+    """Return the names of the columns of a table, or of the fields of an SDF; none of others."""
+    return list(_columns(path)) if has_columns(path) else []
 
 
 def _columns(path: Path) -> dict[str, list[str]]:

@@ -17,7 +17,9 @@ from rdkit import Chem, rdBase
 
 from molequi.datasets.base import DatasetSpec, FileReport, Request
 from molequi.datasets.conversion import frames_from_atoms
-from molequi.datasets.formats.inspection import report_everything
+from molequi.datasets.formats.assumptions import headings
+from molequi.datasets.formats.heading_units import settle_headings
+from molequi.datasets.formats.inspection import inspect_frames, report_everything
 from molequi.datasets.formats.labels import find_labels
 from molequi.datasets.formats.target_cells import bad_value, target_names
 from molequi.datasets.formats.unit_checks import suspicious_units
@@ -65,9 +67,10 @@ def read_table(
     `seed`. add_hydrogens: complete records of an SDF that have coordinates in space and none.
     Raises UserError for a missing column, naming those there are, and where no line can be used.
     """
-    path, keys = Path(path), keys or {}
+    path = Path(path)
     if not path.is_file():
         raise UserError(f"{no_file(path)}; give a CSV, SDF or extxyz file")
+    keys, units = settle_headings(str(path), headings(path), targets, keys or {}, units or {})
     is_csv = format_of(path) == "table"
     items = _file_items(path, seed, add_hydrogens=add_hydrogens)
     if is_csv:
@@ -106,7 +109,9 @@ def _cells(atoms: ase.Atoms) -> dict[str, str]:
         if isinstance(value, str | float | int) and key not in _NOTED
     }
     if "constitution" in found:
-        found.setdefault("smiles", found.pop("constitution"))
+        given, found["smiles"] = found.get("smiles"), found.pop("constitution")
+        if given not in (None, found["smiles"]):
+            found["smiles_of_file"] = str(given)
     first = [key for key in ("name", "smiles") if key in found]
     return {key: found[key] for key in dict.fromkeys([*first, *found])}
 
@@ -147,14 +152,19 @@ def _standing_in(report: LabelReport, place: str) -> LabelReport:
 
 def inspect_table(path: str | Path, rows: Iterable[Property] = PROPERTIES.values()) -> LabelReport:
     """Report the columns of a CSV or TSV file that are named like `rows`; no conformer is made."""
+    rows = list(rows)
     with _opened(Path(path)) as handle:
         reader = table_reader(handle, Path(path))
-        column_names(reader, Path(path))
+        columns = column_names(reader, Path(path))
+        keys, units = settle_headings(str(path), columns, rows, {}, {}, is_strict=False)
         lines = [present_cells(line) for line in reader]
-    report = report_everything([ase.Atoms(info=line) for line in lines], str(path), rows)
-    return dataclasses.replace(
-        _standing_in(report, "column"), keys={"columns": report.keys["info"]}
-    )
+    atoms = [
+        ase.Atoms(info=line | {name: line[key] for name, key in keys.items() if key in line})
+        for line in lines
+    ]
+    report = report_everything(atoms, str(path), rows, units=units)
+    there = {key: count for key, count in report.keys["info"].items() if key in columns}
+    return dataclasses.replace(_standing_in(report, "column"), keys={"columns": there})
 
 
 def elements_of_smiles(path: Path, column: str | None = None) -> set[int]:
@@ -194,6 +204,8 @@ def _csv_items(
             yield label, str(error)
             continue
         del line.cells[column.name]
+        if "smiles" in line.cells:  # of another molecule
+            line.cells["smiles_of_file"] = line.cells.pop("smiles")
         atoms.info.update(present_cells(line.cells))
         yield label, atoms
 
@@ -242,6 +254,17 @@ def _file_items(path: Path, seed: int, *, add_hydrogens: bool) -> Iterator[Item]
         yield f"{path.name}:{index}", item
 
 
+def _as_found(request: Request, path: Path) -> Request:
+    """Return the request for what a file beside the one it was made for has."""
+    if format_of(path) != "table":
+        return request.as_found(inspect_frames(path, request.targets))
+    with _opened(path) as handle:
+        columns = column_names(table_reader(handle, path), path)
+    if request.smiles not in columns:
+        request = dataclasses.replace(request, smiles=None)
+    return request.as_found(inspect_table(path, request.targets))
+
+
 class Table(DatasetSpec):
     """A table of one's own: SMILES and numbers, an SDF with fields, or labelled frames."""
 
@@ -258,7 +281,7 @@ class Table(DatasetSpec):
         """Read the file; see `read_table`."""
         path = request.file()
         if not request.is_strict:
-            request = request.as_found(inspect_table(path, request.targets))
+            request = _as_found(request, path)
         return read_table(
             path,
             list(request.targets),

@@ -115,6 +115,17 @@ def conversion_factor(given: str, wanted: str) -> float:
     return factor / reference
 
 
+def is_unit(text: str) -> bool:
+    """Tell whether a text is a unit that can be read, and no mere number."""
+    if not any(map(str.isalpha, text)):
+        return False
+    try:
+        _parse(text)
+    except UserError:
+        return _plain(text).lower() in _ATOMIC
+    return True
+
+
 def _refuse_without_mole(given: str, wanted: str) -> None:
     """Refuse kcal and kJ for one molecule: nobody has computed 1e22 eV."""
     words = set(re.findall("[a-z]+", given.lower()))

@@ -289,3 +289,45 @@ def test_charges_of_a_column_against_the_smiles(tmp_path: Path) -> None:
     assert read_table(path, [GAP]).frames.total_charge.tolist() == [1, 1]
     with pytest.raises(UserError, match=r"charge=0 says 0, the formal charges of the atoms says 1"):
         read_table(write(path, "smiles,gap,charge\nC[NH3+],5,0\n"), [GAP])
+
+
+@pytest.mark.parametrize("heading", ["gap [Ha]", "Gap (Ha)", "gap(hartree)"])
+def test_units_of_headings(tmp_path: Path, heading: str) -> None:
+    path = write(tmp_path / "a.csv", f"smiles,{heading}\nC,0.5\nCC,0.25\n")
+    expected = [0.5 * units.Hartree, 0.25 * units.Hartree]
+    for keys in ({}, {"gap": heading}):
+        found = read_table(path, [GAP], keys=keys).frames.targets["gap"]
+        assert found.tolist() == pytest.approx(expected)
+    given = read_table(path, [GAP], units={"gap": "eV"}).frames.targets["gap"]
+    assert given.tolist() == [0.5, 0.25]
+    (row,) = inspect_table(path).rows
+    assert (row.name, row.maximum) == ("gap", pytest.approx(expected[0]))
+    assert set(inspect_table(path).keys["columns"]) == {"smiles", heading}
+
+
+def test_a_unit_of_something_else_in_a_heading(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "smiles,gap [K]\nC,0.5\n")
+    with pytest.raises(UserError, match=r"the column 'gap \[K\]': unit 'K' does not measure"):
+        read_table(path, [GAP])
+    assert inspect_table(path).rows == ()
+    path = write(tmp_path / "a.csv", "smiles,gap [B3LYP]\nC,0.5\n")
+    assert read_table(path, [GAP]).frames.targets["gap"].tolist() == [0.5]
+
+
+def test_units_of_fields(tmp_path: Path) -> None:
+    molecule = AllChem.AddHs(Chem.MolFromSmiles("C"))
+    AllChem.EmbedMolecule(molecule, randomSeed=1)
+    molecule.SetProp("gap [Ha]", "0.5")
+    with Chem.SDWriter(str(tmp_path / "a.sdf")) as writer:
+        writer.write(molecule)
+    found = read_table(tmp_path / "a.sdf", [GAP]).frames.targets["gap"]
+    assert found.tolist() == pytest.approx([0.5 * units.Hartree])
+
+
+def test_smiles_are_those_of_the_geometry(tmp_path: Path) -> None:
+    """Baselines, similarities and scaffolds are of the molecule that is learned."""
+    path = write(tmp_path / "a.csv", "id,smiles,product,gap\n1,CCO,CC=O,5.1\n2,CO,C=O,5.4\n")
+    table = read_table(path, [GAP], smiles="product")
+    assert [row["smiles"] for row in table.cells] == ["CC=O", "C=O"]
+    assert [row["smiles_of_file"] for row in table.cells] == ["CCO", "CO"]
+    assert table.frames.n_atoms.tolist() == [7, 4]
