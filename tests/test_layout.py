@@ -39,7 +39,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ),
     (
         "structures",
-        "formats text unread sheets counting headings symbols electrons atoms radicals bare "
+        "formats text unread sheets headings counting symbols electrons atoms radicals bare "
         "hydrogens doubts keys comments notation cif typed xyz pdb mol2 programs variables "
         "gaussian_rows gaussian orca nwchem deepmd outputs lammps gaussian_outputs orca_outputs "
         "databases foreign sniff piped cumulenes stereo_marks cip open_stereo fragments relaxing "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from molequi.structures.formats import UNREADABLE, Format, format_of, open_binary
+from molequi.structures.headings import is_smiles_heading
 from molequi.structures.sheets import is_sheet
 
 
@@ -51,7 +52,8 @@ def _table(handle: IO[bytes]) -> int:
 
 
 def _smiles(handle: IO[bytes]) -> int:
-    return sum(bool(line.strip()) and not line.startswith(b"#") for line in handle)
+    lines = [line.split()[0] for line in handle if line.strip() and not line.startswith(b"#")]
+    return len(lines) - bool(lines and is_smiles_heading(lines[0].decode("latin-1")))
 
 
 _COUNTS: dict[Format, Callable[[IO[bytes]], int]] = {
