@@ -5,6 +5,8 @@ Mistakes become one line that names the key.
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 import typing
 from collections.abc import Iterable, Mapping, Sequence
@@ -52,8 +54,8 @@ class Settings(BaseModel):
     The line below a setting says what it means (`molequi config keys`).
 
     changeable: names that a resumed run may change without becoming another run. paths: names that
-    hold a path, or another word where no such file exists. has_overrides: whether a command line
-    may give what a file leaves out.
+    hold a path, several apart by commas, or another word where no such file exists.
+    has_overrides: whether a command line may give what a file leaves out.
     """
 
     model_config = ConfigDict(
@@ -141,15 +143,31 @@ def first_difference(old: Settings, new: Settings) -> Difference | None:
 def with_absolute_paths(settings: SettingsT) -> SettingsT:
     """Return settings that mean the same in any folder.
 
-    Paths that exist become absolute; bundled names and patterns stay as they are.
+    Paths that exist and patterns become absolute, each of several between commas; bundled names
+    stay as they are.
     """
     update: dict[str, Any] = {}
     for name, value in settings:
         if isinstance(value, Settings):
             update[name] = with_absolute_paths(value)
-        elif name in settings.paths and isinstance(value, str) and Path(value).exists():
-            update[name] = str(Path(value).resolve())
+        elif name in settings.paths and isinstance(value, str):
+            update[name] = _absolute(value)
     return settings.model_copy(update=update)
+
+
+def _absolute(text: str) -> str:
+    if os.path.exists(text):  # which takes names of any length: it may be a list
+        return str(Path(text).resolve())
+    parts = [_absolute_part(part.strip()) for part in text.split(",")]
+    # No list can name a file in a folder with a comma in its name.
+    return text if any("," in part for part in parts) else ",".join(parts)
+
+
+def _absolute_part(part: str) -> str:
+    """Return a path or a pattern as it is found from any folder, whatever the folder is called."""
+    if glob.has_magic(part):
+        return os.path.join(glob.escape(os.getcwd()), part)
+    return glob.escape(str(Path(part).resolve())) if part and os.path.exists(part) else part
 
 
 def _difference(old: object, new: object, key: str) -> Difference | None:

@@ -6,6 +6,7 @@ import abc
 import dataclasses
 import glob
 import logging
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -85,7 +86,7 @@ class Request:
         if self.path is None:
             raise UserError("data.path is not set; name the file with data.path=FILE")
         whole = find_data(self.path)
-        if whole.exists():
+        if os.path.exists(whole):
             return [whole]
         files = []
         for part in (part.strip() for part in self.path.split(",")):

@@ -25,8 +25,10 @@ def drawn(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
 
     Isolated atoms train, and are no error of a test. So do structures with elements that would
     stand in valid or test alone: no model answers for an element that it has never seen.
+    Raises UserError as `all_elements_train`; of folds the one that is tested is needed too.
     """
-    return all_elements_train(loaded, _without_atoms(split, loaded))
+    needed = ("valid",) if split.folds is None else ("valid", "test")
+    return all_elements_train(loaded, _without_atoms(split, loaded), needed)
 
 
 def part_sizes(split: SplitSettings) -> dict[str, float]:
@@ -34,8 +36,13 @@ def part_sizes(split: SplitSettings) -> dict[str, float]:
     return {"train": split.train, "valid": split.valid, "test": split.test}
 
 
-def all_elements_train(loaded: LabelledSet, parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Move structures to train with elements that would stand in valid or test alone."""
+def all_elements_train(
+    loaded: LabelledSet, parts: Mapping[str, Tensor], needed: Sequence[str] = ("valid",)
+) -> dict[str, Tensor]:
+    """Move structures to train with elements that would stand in valid or test alone.
+
+    Raises UserError where nothing is left of a part that is needed.
+    """
     frames = loaded.frames
     known = torch.tensor(frames.subset(parts["train"]).elements())
     owner = torch.repeat_interleave(torch.arange(len(frames)), frames.n_atoms)
@@ -46,11 +53,18 @@ def all_elements_train(loaded: LabelledSet, parts: Mapping[str, Tensor]) -> dict
         return dict(parts)
     numbers = set(frames.subset(moved).elements()) - set(known.tolist())
     symbols = " ".join(chemical_symbols[number] for number in sorted(numbers))
+    rest = {name: rows[~is_new[rows]] for name, rows in parts.items() if name != "train"}
+    for name in needed:
+        if len(parts[name]) and not len(rest[name]):
+            raise UserError(
+                f"all {len(parts[name])} structures of {name} hold elements that none of train "
+                f"does, of {symbols}, and no model answers for these; take "
+                "data.split.kind=random or another data.split.seed"
+            )
     _LOG.warning(
         "%d structures with %s move to train, which would not know these elements (first %s)",
         len(moved), symbols, frames.label(int(moved[0])),
     )  # fmt: skip
-    rest = {name: rows[~is_new[rows]] for name, rows in parts.items() if name != "train"}
     return {"train": torch.cat([parts["train"], moved]), **rest}
 
 

@@ -55,7 +55,7 @@ SAMPLES: Mapping[str, Sample] = MappingProxyType(
 def find_data(path: str | Path) -> Path:
     """Return an existing path, or the bundled file of a name in `SAMPLES` or below `samples/`."""
     name = str(path)
-    if not Path(path).exists():
+    if not os.path.exists(path):  # which takes a list of files too, longer than any name
         name = SAMPLES[name].path if name in SAMPLES else name
         if name.startswith("samples/"):
             return resources.data_path(name)

@@ -35,8 +35,8 @@ class LabelReport:
     """What was found.
 
     rows: one per label. warnings: one line each. keys: the keys present, by place, with the number
-    of frames. unusable: of each target whose key is there with something else under it, what is
-    wrong, which the warnings say too.
+    of frames. unusable: of each target that has no label though it was asked for, or its key is
+    there, why.
     """
 
     rows: tuple[Label, ...]

@@ -81,12 +81,12 @@ class DataSettings(Settings):
     kind: a data set of `datasets.registry`.
     """
 
-    paths: ClassVar = frozenset({"path"})
+    paths: ClassVar = frozenset({"path", "structures"})
 
     kind: str | None = None
     """A data set of `molequi data list` or a kind of file; by default the file is looked at."""
     path: str | None = None
-    """A file, a folder, or a bundled sample."""
+    """A file, a folder, or a bundled sample; several apart by commas, or a pattern with *."""
     targets: tuple[str, ...] = Field(min_length=1)
     """What is learned: names of the property table or of `properties`, apart by commas."""
     keys: dict[str, str] = {}

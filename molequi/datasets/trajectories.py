@@ -15,24 +15,29 @@ from molequi.datasets.places import find_data
 from molequi.errors import UserError
 from molequi.structures.readers import read_structures
 
+_TIME = "molequi_time_fs"  # as `molequi md` writes it
+_EVEN = 1e-3  # of the interval: rounding of the times in a file
+
 
 class MoleculeFrames(NamedTuple):
     """T frames of one molecule.
 
-    molecule: the first of them. positions: (T, N, 3), Å. momenta: (T, N, 3), ASE's units; None for
-    a single frame without.
+    molecule: the first of them. masses: (N,), amu. positions: (T, N, 3), Å. momenta: (T, N, 3),
+    ASE's units; None for a single frame without. interval: fs, between frames that tell it.
     """
 
     molecule: Frames
+    masses: Tensor
     positions: Tensor
     momenta: Tensor | None
+    interval: float | None
 
 
 def read_molecule(path: str) -> MoleculeFrames:
     """Read one molecule, or a trajectory of one with momenta.
 
-    Raises UserError where a frame is damaged, periodic, of other atoms than the first, or one of
-    several without momenta.
+    Raises UserError where a frame is damaged, periodic, of other atoms or isotopes than the first,
+    or one of several without momenta, and where times are not evenly spaced.
     """
     found = [structure for _, structure in read_structures(find_data(path))]
     broken = [structure for structure in found if isinstance(structure, str)]
@@ -42,16 +47,30 @@ def read_molecule(path: str) -> MoleculeFrames:
     for number, atoms in enumerate(frames):
         if atoms.pbc.any():
             raise UserError(f"data.path {path} is periodic; give a molecule")
-        if list(atoms.numbers) != list(frames[0].numbers):
+        if list(atoms.numbers) != list(frames[0].numbers) or not np.allclose(
+            atoms.get_masses(), frames[0].get_masses()
+        ):
             raise UserError(
                 f"data.path {path}: frame {number} has other atoms than frame 0; give a file with "
                 "one molecule, or a trajectory of one with its atoms in one order"
             )
     return MoleculeFrames(
         frames_from_atoms(frames[:1], source=(path,)),
+        torch.from_numpy(frames[0].get_masses()),
         torch.from_numpy(np.array([atoms.get_positions() for atoms in frames])),
         _momenta(path, frames) if len(frames) > 1 else None,
+        _interval(path, frames),
     )
+
+
+def _interval(path: str, frames: list[ase.Atoms]) -> float | None:
+    if len(frames) < 2 or any(_TIME not in atoms.info for atoms in frames):
+        return None
+    steps = np.diff([float(atoms.info[_TIME]) for atoms in frames])
+    interval = float(np.median(steps))
+    if not interval > 0 or np.abs(steps - interval).max() > _EVEN * interval:
+        raise UserError(f"data.path {path}: the frames are not evenly spaced in time ({_TIME})")
+    return interval
 
 
 def _momenta(path: str, frames: list[ase.Atoms]) -> Tensor:

@@ -20,7 +20,10 @@ from molequi.training.repeats import single_runs, summary
 
 @dataclasses.dataclass(frozen=True)
 class RepeatedExperiment(Experiment):
-    """Several runs of one experiment, over folds and seeds, each in a folder of its own."""
+    """Several runs of one experiment, over folds and seeds, each in a folder of its own.
+
+    dataset: divided as the first of them has it.
+    """
 
     config: Config
     dataset: LabelledSet
@@ -28,22 +31,34 @@ class RepeatedExperiment(Experiment):
 
     def plan(self) -> dict[str, Any]:
         """Set the first run up to its first step; `runs` names all of them."""
-        runs = single_runs(self.config)
-        config = next(iter(runs.values()))
-        dataset = divide(config.data, self.dataset)
-        one = MolecularExperiment(self.directory, self.resume, self.overwrite, config, dataset)
-        return {**one.plan(), "runs": list(runs)}
+        runs = self.runs()
+        return {**next(iter(runs.values())).plan(), "runs": list(runs)}
 
     def _run(self, callbacks: Sequence[Any]) -> Path:
         """Run one after the other; those that are there in full are not run again."""
         if not is_first_process():
             raise UserError("training.folds and training.repeats run in one process, one by one")
-        runs, results = single_runs(self.config), []
+        runs, results = self.runs(), []
         begin_all(self, runs)
-        for name, config in runs.items():
-            dataset = divide(config.data, self.dataset)
-            one = MolecularExperiment(self.directory, self.resume, self.overwrite, config, dataset)
+        for name, one in runs.items():
             own = run_once(one, self.directory.path / name, callbacks)
             results.append(read_json(own.result))
         self.directory.write_result(summary(results))
         return self.directory.path
+
+    def runs(self) -> dict[str, MolecularExperiment]:
+        """Return each run by its folder. Raises UserError where the data have no such fold."""
+        runs = single_runs(self.config)
+        first = next(iter(runs.values())).data
+        # What is left of the data after a limit has no rows of a split file any more: it is divided
+        # anew for other folds alone.
+        return {
+            name: MolecularExperiment(
+                self.directory,
+                self.resume,
+                self.overwrite,
+                config,
+                self.dataset if config.data == first else divide(config.data, self.dataset),
+            )
+            for name, config in runs.items()
+        }

@@ -25,7 +25,7 @@ from molequi.hamiltonian.data import make_data
 from molequi.settings import read_settings, with_absolute_paths
 from molequi.training.config import Config, load_config, make_config
 from molequi.training.fine_tuning import refuse_unfit
-from molequi.training.repeats import is_repeated
+from molequi.training.repeats import is_repeated, single_runs
 from molequi.training.run_directory import RunDirectory
 
 
@@ -85,7 +85,8 @@ def _prepare(
     else:
         _refuse_missing_logger(config)
         refuse_unfit(config)
-        dataset = load_dataset(config.data, config.declared())
+        first = next(iter(single_runs(config).values()))
+        dataset = load_dataset(first.data, config.declared())
         if is_repeated(config):
             return RepeatedExperiment(directory, resume, overwrite, config, dataset)
         if config.ensemble is not None and config.members == "models":

@@ -59,7 +59,7 @@ class MoleculeSettings(Settings):
     trajectory of your own, with momenta; no teacher is asked.
     """
 
-    paths: ClassVar = frozenset({"path"})
+    paths: ClassVar = frozenset({"path", "teacher"})
 
     kind: Literal["molecule"]
     """What moves: molecule."""

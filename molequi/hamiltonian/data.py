@@ -133,7 +133,7 @@ def _molecule(settings: MoleculeSettings) -> DynamicsData:
             whole, whole, n_train, slice(n_train, n_train + n_test), None, found.molecule
         )
     teacher = make_teacher(settings)
-    both = run_teacher(teacher, settings)
+    both = run_teacher(teacher, settings, found.masses)
     other = Segments(
         both.states[1:], both.times, both.systems.pick(torch.ones(1, dtype=torch.int64))
     )

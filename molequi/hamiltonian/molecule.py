@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import torch
 from ase import units
-from ase.data import atomic_masses
+from torch import Tensor
 
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.trajectories import MoleculeFrames, read_molecule
 from molequi.errors import UserError
+from molequi.graphs.elements import MASSES
 from molequi.hamiltonian.config import MoleculeSettings
 from molequi.hamiltonian.mechanics import N_TRANSITIONS, Segments, Systems, rk4
 from molequi.hamiltonian.potential import MolecularPotential
@@ -21,6 +22,7 @@ from molequi.models.zoo import load
 
 # Time for the potential and kinetic energy to share what they began with, fs.
 _SETTLING = 50.0
+_SAME_TIME = 1e-3
 
 
 def make_teacher(settings: MoleculeSettings) -> MolecularPotential:
@@ -48,20 +50,29 @@ def make_teacher(settings: MoleculeSettings) -> MolecularPotential:
 def given_trajectory(settings: MoleculeSettings, found: MoleculeFrames) -> Segments:
     """Return the trajectory of a file, its frames `data.timestep` apart.
 
-    Raises UserError where it has no momenta.
+    Raises UserError where it has no momenta, or frames that tell another time between them.
     """
     if found.momenta is None:
         raise UserError(f"data.path {settings.path} is one structure, no trajectory")
+    if found.interval is not None and abs(found.interval / settings.timestep - 1) > _SAME_TIME:
+        raise UserError(
+            f"the frames of data.path {settings.path} are {found.interval:g} fs apart, and "
+            f"data.timestep is {settings.timestep:g}; write data.timestep={found.interval:g}"
+        )
     states = torch.stack([found.positions, found.momenta], dim=1)
     times = torch.arange(len(states), dtype=torch.float64) * settings.timestep * units.fs
-    return Segments(states[None], times, describe_molecule(found.molecule, 1))
+    return Segments(states[None], times, describe_molecule(found.molecule, 1, found.masses))
 
 
-def describe_molecule(frames: Frames, n_systems: int) -> Systems:
-    """Return copies of the molecule: its masses in amu, its elements as one feature each."""
+def describe_molecule(frames: Frames, n_systems: int, masses: Tensor | None = None) -> Systems:
+    """Return copies of the molecule: its elements as one feature each.
+
+    masses: (N,), amu; those of natural mixtures where none are given.
+    """
+    if masses is None:
+        masses = torch.from_numpy(MASSES)[frames.atomic_numbers]
     elements = torch.unique(frames.atomic_numbers)
     features = (frames.atomic_numbers[:, None] == elements).double()
-    masses = torch.from_numpy(atomic_masses)[frames.atomic_numbers]
     copies = (
         field.expand(n_systems, *field.shape)
         for field in (masses, features, torch.zeros_like(masses))
@@ -69,14 +80,16 @@ def describe_molecule(frames: Frames, n_systems: int) -> Systems:
     return Systems(*copies)
 
 
-def run_teacher(teacher: MolecularPotential, settings: MoleculeSettings) -> Segments:
-    """Return two trajectories from the same geometry with different velocities.
+def run_teacher(
+    teacher: MolecularPotential, settings: MoleculeSettings, masses: Tensor | None = None
+) -> Segments:
+    """Return two trajectories from the same geometry with different velocities; masses: (N,), amu.
 
     Both are as long as the longer of the two that are asked for. Velocities are drawn at twice the
     temperature, without momentum; what the first 50 fs show is thrown away.
     """
     generator = torch.Generator().manual_seed(settings.seed)
-    systems = describe_molecule(teacher.frames, 2)
+    systems = describe_molecule(teacher.frames, 2, masses)
     noise = torch.randn(
         2, *teacher.frames.positions.shape, dtype=torch.float64, generator=generator
     )

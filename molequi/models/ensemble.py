@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from ase.data import chemical_symbols
 from torch import Tensor, nn
+from torch.nn import functional
 
 from molequi.errors import UserError
 from molequi.graphs.graph import AtomGraph
@@ -25,10 +26,10 @@ class Ensemble(MolecularModel):
     """The mean of members that differ in their weights alone, with the spread of each output.
 
     Every value is the mean of the members' values (the magnitude of a dipole is that of the mean
-    dipole), so that forces are the gradient of the mean energy. Beside each property of
-    `spread_rows` stands how far the members lie apart, `nn.heads.doubt.MemberSpreadHead`. What
-    is not an output, such as features, is that of the first member: this model itself, beside which
-    the `others` stand.
+    dipole; the logit of a yes/no label is that of the mean probability), so that forces are the
+    gradient of the mean energy. Beside each property of `spread_rows` stands how far the members
+    lie apart, `nn.heads.doubt.MemberSpreadHead`. What is not an output, such as features, is that
+    of the first member: this model itself, beside which the `others` stand.
 
     Raises UserError for fewer than two members, and for members of which one is another network, or
     of other elements or properties, than the first.
@@ -117,7 +118,13 @@ class Ensemble(MolecularModel):
     def _joined(self, outputs: Sequence[Outputs]) -> Outputs:
         """Return the mean of each output, and the spreads."""
         stacked = {name: torch.stack([one[name] for one in outputs]) for name in outputs[0]}
-        joined = {name: values.mean(dim=0) for name, values in stacked.items()}
+        rows = self.properties
+        joined = {
+            name: _logit_of_mean(values)
+            if name in rows and rows[name].binary
+            else values.mean(dim=0)
+            for name, values in stacked.items()
+        }
         if {"dipole", "dipole_magnitude"} <= set(joined):
             joined["dipole_magnitude"] = safe_norm(joined["dipole"]) / DEBYE
         for head in self._spread_heads():
@@ -196,6 +203,15 @@ def member(model: MolecularModel, number: int) -> MolecularModel:
         first.heads[name] = model.heads[name]
     first.equilibration = model.equilibration
     return first.train(model.training)
+
+
+def _logit_of_mean(logits: Tensor) -> Tensor:
+    """Return the logit of the mean probability over members, the first dimension of `logits`.
+
+    log(sum_k p_k) - log(sum_k (1 - p_k)), p_k = sigmoid(z_k); no large logit rounds p_k to 0 or 1.
+    """
+    yes, no = (functional.logsigmoid(values).logsumexp(dim=0) for values in (logits, -logits))
+    return yes - no
 
 
 def _size_of(name: str, model: MolecularModel) -> float:

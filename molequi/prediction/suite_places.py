@@ -23,9 +23,9 @@ def bundled_suites() -> tuple[str, ...]:
 def is_suite(name: str | os.PathLike[str]) -> bool:
     """Whether a name is that of suites rather than of labelled structures."""
     path = Path(name)
-    if path.is_dir():
+    if os.path.isdir(path):  # which takes names of any length: it may be a list of files
         return bool(_suites_in(path))
-    if path.exists():
+    if os.path.exists(path):
         return _is_suite_file(path)
     return str(name).lower() in bundled_suites() or path.name.endswith((*_YAML, ".json.gz"))
 

@@ -1,7 +1,9 @@
 """Boltzmann means over conformers: what a measurement of a flexible molecule sees.
 
-The weights are w_k = exp(-(E_k - E_min) / kT) / Z. Only what does not turn with the molecule has a
-mean: scalars, even and odd, no vectors, tensors or values of atoms.
+The weights are w_k = exp(-(E_k - E_min) / kT) / (sigma_k Z), sigma the symmetry number: of pentane
+there are one trans-trans, four trans-gauche and two gauche-gauche conformers of one sense. Only
+what does not turn with the molecule has a mean: scalars, even and odd, no vectors, tensors or
+values of atoms.
 """
 
 from __future__ import annotations
@@ -94,9 +96,14 @@ def averaged(model: MolecularModel) -> list[str]:
     return names
 
 
-def boltzmann_weights(energies: np.ndarray, temperature: float) -> np.ndarray:
-    """Return the weights of conformers: energies (K,), eV; temperature: K."""
-    weights = np.exp(-(energies - energies.min()) / (units.kB * temperature))
+def boltzmann_weights(
+    energies: np.ndarray, temperature: float, symmetry_numbers: np.ndarray | float = 1.0
+) -> np.ndarray:
+    """Return the weights of conformers: energies (K,), eV; temperature: K.
+
+    symmetry_numbers: (K,), where the energies do not hold them, as Gibbs energies do.
+    """
+    weights = np.exp(-(energies - energies.min()) / (units.kB * temperature)) / symmetry_numbers
     return weights / weights.sum()
 
 
@@ -111,15 +118,16 @@ def _record(
         _as_geometry(record, model, atoms)
         for record, atoms in zip(_predicted(pool.atoms, model), pool.atoms, strict=True)
     ]
-    weights = boltzmann_weights(pool.energies, temperature)
+    weights = boltzmann_weights(pool.energies, temperature, pool.symmetry_numbers)
     notes = (*_MARKS, *_CIP) if ROTATION in names else ()
     conformers = [
-        {"weight": weight, "relative_energy": energy}
+        {"weight": weight, "relative_energy": energy, "symmetry_number": int(number)}
         | {name: record[name] for name in (*names, *notes) if name in record}
         | {"atomic_numbers": atoms.numbers, "positions": atoms.positions}
-        for weight, energy, record, atoms in zip(
+        for weight, energy, number, record, atoms in zip(
             weights.tolist(),
             (pool.energies - pool.energies[0]).tolist(),
+            pool.symmetry_numbers,
             records,
             pool.atoms,
             strict=True,

@@ -6,7 +6,7 @@ or stereocentres change on the way is of another molecule, and left out by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from rdkit import Chem
 from molequi.errors import UserError
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.relaxation import relax_atoms
+from molequi.simulation.symmetry_number import rotational_symmetry_number
 from molequi.structures.cip import StereoLabels, constitution_of, label_molecule
 from molequi.structures.cumulenes import handed_rows
 from molequi.structures.electrons import MAIN_KEYS, SOURCE_KEYS
@@ -31,18 +32,21 @@ _FMAX, _STEPS = 0.02, 500
 # this. Triple products of mirror images differ by twice their size, 2e-3 and more for gauche
 # chains; what relaxation leaves of a torsion moves them by 3e-4.
 _SAME_ENERGY, _SAME_DISTANCE, _SAME_PRODUCTS, _NO_PRODUCTS = 0.002, 0.1, 0.2, 5e-4
+_SAME_PLACE = 0.15  # Å, of atoms that a rotation exchanges
 _NITROGEN = 7
 
 
 class Pool(NamedTuple):
     """The different conformers of one molecule, by energy.
 
-    energies: eV. left_out: number of the conformer and why, in words. is_achiral: whether the
-    mirror image of each is a conformer too.
+    energies: eV. symmetry_numbers: of each; the equal atoms of one that is turned onto itself can
+    be named in so many times fewer ways. left_out: number of the conformer and why, in words.
+    is_achiral: whether the mirror image of each is a conformer too.
     """
 
     atoms: list[Atoms]
     energies: np.ndarray
+    symmetry_numbers: np.ndarray
     left_out: list[str]
     is_achiral: bool
 
@@ -97,7 +101,23 @@ def conformer_pool(structure: Structure, count: int, seed: int, calculator: Calc
         raise UserError(f"no conformer of {structure} is left: {'; '.join(left_out[:3])}")
     kept.sort(key=lambda conformer: conformer.energy)
     energies = np.array([conformer.energy for conformer in kept])
-    return Pool([conformer.atoms for conformer in kept], energies, left_out, molecule.is_achiral)
+    found = [conformer.atoms for conformer in kept]
+    return Pool(found, energies, _symmetry_numbers(found), left_out, molecule.is_achiral)
+
+
+def _symmetry_numbers(conformers: Sequence[Atoms]) -> np.ndarray:
+    """Return the symmetry number of each; ones for a single conformer, which nothing is beside."""
+    if len(conformers) == 1:
+        return np.ones(1)
+    return np.array(
+        [
+            rotational_symmetry_number(
+                atoms.numbers, atoms.positions, atoms.get_masses(), is_linear=False,
+                tolerance=_SAME_PLACE,
+            )
+            for atoms in conformers
+        ]
+    )  # fmt: skip
 
 
 def is_same_conformer(first: Atoms, second: Atoms) -> bool:

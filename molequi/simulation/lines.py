@@ -82,7 +82,8 @@ def lines_of_pool(pool: Pool, calculator: Calculator, how: How) -> tuple[list[Li
         twin = _twin(atoms, float(energy), pool, len(lines))
         lines.append(lines_of(atoms, calculator, how) if twin is None else lines[twin])
     energies = [line.energy if line.gibbs_energy is None else line.gibbs_energy for line in lines]
-    return lines, boltzmann_weights(np.array(energies), how.temperature)
+    numbers = 1.0 if how.gibbs else pool.symmetry_numbers
+    return lines, boltzmann_weights(np.array(energies), how.temperature, numbers)
 
 
 def sticks(lines: Sequence[Lines], weights: np.ndarray, scale: float) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -90,7 +91,7 @@ def suffix_of(path: Path) -> str:
 
 def format_of(path: Path) -> Format:
     """Tell the format by the name, compressed or not; `other` is left to ASE's own guess."""
-    if path.is_dir():
+    if os.path.isdir(path):  # which takes names of any length: it may be a list of files
         return "folder"
     both = "".join(path.suffixes[-2:]).lower()
     return _FORMATS.get(both) or _FORMATS.get(suffix_of(path), "other")

@@ -63,6 +63,7 @@ class Config(Settings):
     """
 
     changeable: ClassVar = frozenset({"description", "expected"})
+    paths: ClassVar = frozenset({"init"})
 
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
     """What the run is called; its folder is runs/NAME by default."""

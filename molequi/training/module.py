@@ -195,14 +195,15 @@ class MolecularTraining(ResumableTraining):
         )
 
     def _enter_stage(self) -> None:
-        """Forget the gradients of the past when the loss weights change.
+        """Forget the gradients of the past when the loss weights change, and the epochs waited.
 
         Adam and its kin scale steps by them; where the new gradients are larger, thousands
-        of steps would be too long.
+        of steps would be too long. The best score stays: it means the same in both stages.
         """
         is_last = self.schedule.is_last_stage(self.schedule.progress(self.position, self.n_batches))
         if self.schedule.second_stage is not None and is_last != bool(self.position.stage_step):
             self.plain_optimizer.state.clear()
+            self.stopping.epochs_since_best = 0
             # A run that was given more epochs is in its first stage again.
             self.position.stage_step = self.position.step if is_last else 0
 

@@ -21,6 +21,7 @@ from molequi.settings import (
     first_difference,
     read_settings,
     validate,
+    with_absolute_paths,
 )
 from molequi.training.older_runs import present_settings
 from molequi.training.processes import is_first_process
@@ -192,4 +193,5 @@ class RunDirectory:
             )
 
     def _saved_as(self, kind: type[SettingsT]) -> SettingsT:
-        return validate(kind, self.read_settings(), str(self.config))
+        # Older runs kept some paths as they were given.
+        return with_absolute_paths(validate(kind, self.read_settings(), str(self.config)))

@@ -151,7 +151,7 @@ class Schedule:
     ) -> str | None:
         """Return why the run is over after an epoch, or None.
 
-        Patience counts in the last stage alone.
+        Patience counts in the last stage alone, of which an epoch is over at least.
         """
         if self.is_over_budget(position):
             return f"the time budget of {self.max_minutes:g} minutes is used up"
@@ -160,10 +160,17 @@ class Schedule:
         if (
             self.patience is not None
             and stopping.epochs_since_best >= self.patience
-            and self.is_last_stage(self.progress(position, n_batches))
+            and self._does_patience_count(position, n_batches)
         ):
             return f"no better score for {counted(stopping.epochs_since_best, 'epoch')}"
         return None
+
+    def _does_patience_count(self, position: Position, n_batches: int) -> bool:
+        """Whether a run is in its last stage, and if that is the second has been for an epoch."""
+        if self.second_stage is None:
+            return True
+        steps = position.step - position.stage_step if position.stage_step else 0
+        return steps >= n_batches and self.is_last_stage(self.progress(position, n_batches))
 
 
 def make_schedule(settings: TrainingSettings) -> Schedule:

@@ -60,7 +60,7 @@ class TrainingSettings(Settings):
     gradient_clip: Positive = 10.0
     """The largest norm of a gradient."""
     patience: Count | None = None
-    """Epochs without improvement before the run ends; null never ends it early."""
+    """Epochs without improvement before the run ends, those of a second stage alone; or null."""
     weights: Weights = {}
     """Loss weight by target, 1 where unnamed, or by part, such as `rosenfeld[0o]`."""
     huber: Positive | None = 0.1

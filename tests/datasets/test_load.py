@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from ase.build import molecule
+from ase.units import Hartree
 
 from molequi.datasets.catalog import describe_datasets, inspect, prepare
 from molequi.datasets.download import fetch
@@ -99,6 +101,57 @@ def test_frames_of_several_files(tmp_path: Path) -> None:
     assert loaded.frames.source[4:6] == ("a.xyz:4", "b.xyz:0")
     with pytest.raises(UserError, match="matches no file"):
         load_dataset(settings(kind="frames", path=str(tmp_path / "*.traj"), targets=["energy"]))
+
+
+@pytest.fixture
+def unlike_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the files e.xyz with energies, and ef.xyz with energies and forces too."""
+    monkeypatch.chdir(tmp_path)
+    structures = [molecule("H2O") for _ in range(4)]
+    for atoms in structures:
+        atoms.info["energy"] = -1.0
+    ase.io.write("e.xyz", structures)
+    for atoms in structures:
+        atoms.arrays["forces"] = np.ones((3, 3))
+    ase.io.write("ef.xyz", structures)
+
+
+@pytest.mark.parametrize("path", ["e.xyz,ef.xyz", "ef.xyz,e.xyz"])
+def test_what_one_of_several_files_has_is_evaluated_in_any_order(
+    path: str, unlike_files: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [PROPERTIES[name] for name in ("energy", "forces", "dipole")]
+    loaded = load_labelled(path, rows)
+    assert {row.name: row.frames for row in loaded.report.rows} == {"energy": 8, "forces": 4}
+    assert int(loaded.frames.targets["forces"].isnan().sum()) == 4 * 9
+    assert "e.xyz: forces: 4 of 4 frames have no label" in caplog.text
+    with pytest.raises(UserError, match="no label of dipole"):
+        load_labelled(path, rows[2:])
+
+
+@pytest.mark.parametrize("path", ["e.xyz,ef.xyz", "ef.xyz,e.xyz"])
+def test_training_refuses_only_what_none_of_several_files_has(
+    path: str, unlike_files: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields = {"kind": "frames", "path": path}
+    loaded = load_dataset(settings(**fields, targets=["energy", "forces", "forces_std"]))
+    assert {row.name: row.frames for row in loaded.report.rows} == {"energy": 8, "forces": 4}
+    assert int(loaded.frames.targets["forces"].isnan().sum()) == 4 * 9
+    assert "e.xyz: forces: 4 of 4 frames have no label" in caplog.text
+    with pytest.raises(UserError, match=r"xyz: no labels for the target 'dipole' in 4 frames"):
+        load_dataset(settings(**fields, targets=["energy", "forces", "dipole"]))
+
+
+def test_names_count_in_the_files_that_have_them(unlike_files: None) -> None:
+    structures = [molecule("H2O") for _ in range(4)]
+    for atoms in structures:
+        atoms.info["mine"] = -2.0
+    ase.io.write("named.xyz", structures)
+    asked = {"keys": {"energy": "mine"}, "units": {"energy": "Hartree"}}
+    like = settings(kind="frames", path="named.xyz", targets=["energy"], **asked)
+    for path in ("e.xyz,named.xyz", "named.xyz,e.xyz"):
+        energies = load_labelled(path, [PROPERTIES["energy"]], like).frames.targets["energy"]
+        assert sorted(set(energies.tolist())) == pytest.approx([-2.0 * Hartree, -1.0])
 
 
 def test_table_with_declared_targets(tmp_path: Path) -> None:
@@ -330,6 +383,23 @@ def test_coincident_atoms_are_refused_before_training(tmp_path: Path) -> None:
             load_dataset(settings(kind=kind, path=str(path), targets="energy"))
     with pytest.raises(UserError, match=r"a\.xyz:3: atom 2 and atom 1"):
         load_labelled(path, [PROPERTIES["energy"]])
+
+
+def test_a_part_of_unknown_elements_alone_is_refused_by_its_reason(tmp_path: Path) -> None:
+    path, split = written(tmp_path / "a.xyz", ["CH4", "H2O", "C2H6"] * 5), tmp_path / "split.json"
+    rows = {"train": [0, 3, 6], "valid": [1, 4], "test": [2, 7]}
+    split.write_text(json.dumps(rows))
+    words = "all 2 structures of valid hold elements .* of O, .*split.kind=random or another"
+    chosen = {"kind": "file", "path": str(split)}
+    with pytest.raises(UserError, match=words):
+        load_dataset(settings(path=str(path), targets="energy", split=chosen))
+    split.write_text(json.dumps({**rows, "valid": rows["test"], "test": rows["valid"]}))
+    loaded = load_dataset(settings(path=str(path), targets="energy", split=chosen))
+    assert [len(rows) for rows in loaded.splits.values()] == [6, 1, 0]
+    for fold, words in ((1, "all 5 structures of valid"), (3, "all 5 structures of test")):
+        drawn = {"kind": "molecules", "folds": 3, "fold": fold}
+        with pytest.raises(UserError, match=f"{words} hold elements .* of O, "):
+            load_dataset(settings(path=str(path), targets="energy", split=drawn))
 
 
 @pytest.mark.parametrize("split", [{}, {"kind": "size"}, {"kind": "scaffold"}, {"folds": 3}])

@@ -134,3 +134,29 @@ def test_trajectories_that_lack_something_are_refused(frames, tmp_path):
     ase.io.write(path, [*frames[:3], Atoms("HOH", frames[3].positions)])
     with pytest.raises(UserError, match="frame 3 has other atoms than frame 0"):
         make_data(config_of(path))
+
+
+def test_isotopes_of_a_trajectory_have_their_masses(frames, tmp_path):
+    heavy = [frame.copy() for frame in frames]
+    for frame in heavy:
+        frame.set_masses([15.999, 2.014, 2.014])
+    ase.io.write(tmp_path / "own.extxyz", heavy)
+    systems = make_data(config_of(tmp_path / "own.extxyz")).train.systems
+    assert systems.masses[0].tolist() == pytest.approx([15.999, 2.014, 2.014])
+    heavy[3].set_masses([15.999, 1.008, 2.014])
+    ase.io.write(tmp_path / "own.extxyz", heavy)
+    with pytest.raises(UserError, match="frame 3 has other atoms than frame 0"):
+        make_data(config_of(tmp_path / "own.extxyz"))
+
+
+def test_times_that_frames_tell(frames, tmp_path):
+    told = [frame.copy() for frame in frames]
+    for number, frame in enumerate(told):
+        frame.info["molequi_time_fs"] = number * 3.0 * STEP
+    ase.io.write(tmp_path / "own.extxyz", told)
+    with pytest.raises(UserError, match=rf"fs apart, and data.timestep is {STEP:g}; write"):
+        make_data(config_of(tmp_path / "own.extxyz"))
+    for number, frame in enumerate(told):
+        frame.info["molequi_time_fs"] = number * STEP
+    ase.io.write(tmp_path / "own.extxyz", told)
+    assert make_data(config_of(tmp_path / "own.extxyz")).train.n_systems == 14

@@ -303,6 +303,7 @@ def test_places(tmp_path):
     assert not is_suite(tmp_path / "ase.json")
     assert not is_suite(tmp_path / "config.yaml")
     assert not is_suite("qm9")
+    assert not is_suite(",".join(["a.xyz"] * 900))
     assert {"s22", "s66"} <= set(bundled_suites())
     with pytest.raises(UserError, match="two suites are called b"):
         read_suites([tmp_path, tmp_path / "b.json.gz"])

@@ -16,6 +16,9 @@ from molequi.simulation.boltzmann import (
     boltzmann_weights,
     predict_means,
 )
+from molequi.simulation.calculator import Calculator
+from molequi.simulation.conformers import conformer_pool
+from molequi.structures.inputs import read_inputs
 from molequi.structures.molecules import atoms_from_smiles
 
 
@@ -79,7 +82,8 @@ def test_the_mean_is_that_of_the_weights_and_flips_with_the_molecule(chiral):
         values = [entry["specific_rotation"] for entry in record["conformers"]]
         assert record["specific_rotation"] == pytest.approx(np.dot(weights, values))
         energies = [entry["relative_energy"] for entry in record["conformers"]]
-        np.testing.assert_allclose(weights, boltzmann_weights(np.array(energies), 300.0))
+        numbers = np.array([entry["symmetry_number"] for entry in record["conformers"]])
+        np.testing.assert_allclose(weights, boltzmann_weights(np.array(energies), 300.0, numbers))
     assert one["cip"] != other["cip"]
     assert {tuple(entry["cip"].values()) for entry in one["conformers"]} == {
         tuple(one["cip"].values())
@@ -134,3 +138,21 @@ def test_wrong_settings_are_refused(chiral, tmp_path):
         predict_means(
             smiles="CO", model=chiral, conformers=2, temperature=300.0, output=tmp_path / "x.xyz"
         )
+
+
+def test_conformers_count_as_often_as_they_occur():
+    """Pentane: trans-trans once, trans-gauche four times, gauche-gauche of one sense twice."""
+    ((structure),) = read_inputs(smiles="CCCCC")
+    pool = conformer_pool(structure, 24, 1, Calculator("organic"))
+    ends = [
+        tuple(
+            round(abs(atoms.get_dihedral(*t) - 180.0) / 60.0) for t in ((0, 1, 2, 3), (1, 2, 3, 4))
+        )
+        for atoms in pool.atoms
+    ]
+    numbers = dict(zip(map(sum, ends), pool.symmetry_numbers.tolist(), strict=True))
+    assert numbers[0] == 2
+    assert numbers[2] == 1
+    weights = boltzmann_weights(np.zeros(len(ends)), 300.0, pool.symmetry_numbers)
+    share = {n: weights[[sum(end) == n for end in ends]].sum() for n in (0, 2)}
+    assert share[2] / share[0] == pytest.approx(4.0)

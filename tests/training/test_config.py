@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from molequi.datasets.base import Request
+from molequi.datasets.settings import DataSettings
 from molequi.errors import UserError
+from molequi.hamiltonian.config import MoleculeSettings
 from molequi.settings import first_difference, with_absolute_paths
 from molequi.training import config as settings
 
@@ -122,6 +125,52 @@ def test_paths_that_exist_become_absolute_and_other_words_stay(tmp_path, monkeyp
     assert config.name == "x"
     bundled = settings.load_config("qm9_sample")
     assert with_absolute_paths(bundled) == bundled
+
+
+@pytest.mark.parametrize("folder", ["plain", "with [1] and *"])
+@pytest.mark.parametrize("path", ["b.xyz, a.xyz", "*.xyz", "c*,a.xyz,samples/ethanol.extxyz.gz"])
+def test_lists_and_patterns_mean_the_same_files_in_any_folder(folder, path, tmp_path, monkeypatch):
+    (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / folder)
+    for name in ("a.xyz", "b.xyz", "c.xyz"):
+        (tmp_path / folder / name).write_text("")
+    found = [file.resolve() for file in Request(path).files()]
+    data = {**MINIMAL["data"], "path": path}
+    config = with_absolute_paths(settings.make_config({**MINIMAL, "data": data}))
+    assert with_absolute_paths(config) == config
+    monkeypatch.chdir(tmp_path)
+    assert [file.resolve() for file in Request(config.data.path).files()] == found
+
+
+def test_a_list_in_a_folder_with_a_comma_stays(tmp_path, monkeypatch):
+    (tmp_path / "a,b").mkdir()
+    monkeypatch.chdir(tmp_path / "a,b")
+    for name in ("a.xyz", "b.xyz"):
+        (tmp_path / "a,b" / name).write_text("")
+    data = {**MINIMAL["data"], "path": "a.xyz,b.xyz"}
+    config = with_absolute_paths(settings.make_config({**MINIMAL, "data": data}))
+    assert config.data.path == "a.xyz,b.xyz"
+
+
+def test_a_list_may_be_longer_than_the_name_of_a_file(tmp_path, monkeypatch):
+    (tmp_path / "a.xyz").write_text("")
+    monkeypatch.chdir(tmp_path)
+    data = {**MINIMAL["data"], "path": ",".join(["a.xyz"] * 900)}
+    config = with_absolute_paths(settings.make_config({**MINIMAL, "data": data}))
+    assert Request(config.data.path).files() == [tmp_path / "a.xyz"] * 900
+
+
+def test_models_become_absolute_where_they_exist(tmp_path, monkeypatch):
+    (tmp_path / "before").mkdir()
+    monkeypatch.chdir(tmp_path)
+    mine = with_absolute_paths(settings.make_config({**MINIMAL, "init": "before"}))
+    assert mine.init == str(tmp_path / "before")
+    moves = MoleculeSettings(kind="molecule", path="samples/molecules.xyz", teacher="before")
+    assert with_absolute_paths(moves).teacher == str(tmp_path / "before")
+    joined = DataSettings(targets=["gap"], structures="before")
+    assert with_absolute_paths(joined).structures == str(tmp_path / "before")
+    bundled = with_absolute_paths(settings.make_config({**MINIMAL, "init": "organic"}))
+    assert bundled.init == "organic"
 
 
 def test_first_difference_is_named_and_what_may_change_is_not():

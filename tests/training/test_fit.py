@@ -338,6 +338,24 @@ def test_patience_ends_the_run(tmp_path, toy_frames, toy_config, toy_splits):
     assert "no better score for 2 epochs" in read_state(run / "last.ckpt")["stop_reason"]
 
 
+def test_patience_begins_anew_with_the_second_stage(tmp_path, toy_frames, toy_config, toy_splits):
+    """Two batches make an epoch; the sixth ends the first stage, in which nothing got better."""
+    frames, splits = toy_frames(12), toy_splits(8, 4, 0)
+    stage = {"start": 0.5, "weights": {"energy": 5.0}}
+    config = toy_config(
+        training={"epochs": 12, "patience": 2, "learning_rate": 1e-12, "second_stage": stage}
+    )
+    whole = fit_frames(config, frames, splits, tmp_path / "whole")
+    state = read_state(whole / "last.ckpt")
+    assert "no better score for 2 epochs" in state["stop_reason"]
+    assert (state["position"]["epoch"], state["position"]["stage_step"]) == (8, 12)
+    for step in (12, 13):
+        cut = tmp_path / f"cut_{step}"
+        with pytest.raises(RunInterruptedError):
+            fit_frames(config, frames, splits, cut, callbacks=[KillAt(step, signal.SIGTERM)])
+        assert_same_run(whole, fit_frames(config, frames, splits, cut, resume=True))
+
+
 def test_several_kinds_of_targets_with_gaps_train_together_in_float64(
     tmp_path, toy_frames, toy_config, toy_splits
 ):

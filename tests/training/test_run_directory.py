@@ -8,6 +8,7 @@ import pytest
 
 from molequi.errors import UserError
 from molequi.experiments import load_experiment
+from molequi.settings import with_absolute_paths
 from molequi.training.config import load_config
 from molequi.training.run_directory import RunDirectory
 
@@ -93,6 +94,17 @@ def test_no_run_and_a_run_of_another_kind_cannot_be_resumed(started, tmp_path, t
         RunDirectory(tmp_path).claim(toy_config(), resume=True, overwrite=False)
     with pytest.raises(UserError, match="config.yaml"):
         started.claim(load_experiment("spring"), resume=True, overwrite=False)
+
+
+def test_an_older_run_that_kept_a_list_as_it_was_given_goes_on(tmp_path, monkeypatch, toy_config):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.xyz", "b.xyz"):
+        (tmp_path / name).write_text("")
+    data = {"kind": "frames", "path": "a.xyz,b.xyz", "targets": ["energy", "forces"]}
+    older = toy_config(data=data)
+    run = RunDirectory(tmp_path / "run")
+    run.start(older)
+    run.claim(with_absolute_paths(older), resume=True, overwrite=False)
 
 
 @pytest.mark.parametrize("how", [{"resume": True}, {"overwrite": True}])

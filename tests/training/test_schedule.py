@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from molequi.training.schedule import (
@@ -68,7 +70,16 @@ def test_reasons_to_stop():
     )
     tired = EarlyStopping(best=1.0, best_epoch=0, epochs_since_best=3)
     assert schedule.reason_to_stop(Position(epoch=4), tired, 10) is None
-    assert "no better score for 3 epochs" in schedule.reason_to_stop(Position(epoch=10), tired, 10)
+    began = Position(epoch=10, step=100)
+    assert schedule.reason_to_stop(began, tired, 10) is None
+    inside = Position(epoch=11, step=110, stage_step=101)
+    assert schedule.reason_to_stop(inside, tired, 10) is None
+    over = Position(epoch=11, step=110, stage_step=100)
+    assert "no better score for 3 epochs" in schedule.reason_to_stop(over, tired, 10)
+    longer = dataclasses.replace(schedule, epochs=40)
+    assert longer.reason_to_stop(over, tired, 10) is None
+    single = dataclasses.replace(schedule, second_stage=None)
+    assert "no better score for 3 epochs" in single.reason_to_stop(Position(epoch=4), tired, 10)
     assert "all 20 epochs" in schedule.reason_to_stop(Position(epoch=20), EarlyStopping(), 10)
     assert "1 minutes" in schedule.reason_to_stop(
         Position(epoch=2, seconds=60.0), EarlyStopping(), 10

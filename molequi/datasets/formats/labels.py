@@ -46,39 +46,56 @@ def find_labels(
     keys: Mapping[str, str] | None = None,
     units: Mapping[str, str] | None = None,
     where: str = "the data",
+    is_whole: bool = True,
 ) -> FoundLabels:
     """Find each target under the names it may have, and convert it to its unit.
 
     keys: target -> its name in the file, in place of the known aliases. units: target -> the unit
-    it has in the file. where: names the file in messages. Spreads may be missing altogether.
-    Raises UserError for any other target that no frame has, naming the keys that are there.
+    it has in the file. where: names the file in messages. is_whole: whether there is no other file
+    that may have what this one lacks. Spreads may be missing altogether.
+    Raises UserError for any other target that no frame has, naming the keys that are there; where
+    there are other files, the report says so as `unusable`.
     """
     keys, units = keys or {}, units or {}
     _check_names(targets, {"keys": keys, "units": units})
     present = present_keys(structures)
-    found, rows, warnings = {}, [], []
+    found, rows, warnings, unusable = {}, [], [], {}
     for row in targets:
         sources = _sources(structures, row, keys.get(row.name), present)
-        if not sources and row.spread_of:
-            found[row.name] = _stacked(structures, row, {})
-            continue
         if not sources:
-            raise UserError(missing_label(row, keys.get(row.name), structures, present, where))
-        chosen, *others = sources
-        warnings += ambiguities(row, chosen, others) + _free_energies(structures, row, chosen)
-        refuse_impossible(row, chosen.values, where)
-        factor = _factor(row, chosen, units)
-        values = {index: value * factor for index, value in chosen.values.items()}
-        warnings += holes(row, values)
-        if row.name == "stress":
-            warnings += _doubts(structures, row, chosen, units, present)
-        elif row.name == "forces":
-            warnings += unlabel_constrained(structures, values)
-        warnings += unreadable(structures, row, chosen) + gaps(row, values, len(structures), where)
+            why = missing_label(row, keys.get(row.name), structures, present, where)
+            if is_whole and not row.spread_of:
+                raise UserError(why)
+            found[row.name], unusable[row.name] = _stacked(structures, row, {}), why
+            continue
+        refuse_impossible(row, sources[0].values, where)
+        factor = _factor(row, sources[0], units)
+        values = {index: value * factor for index, value in sources[0].values.items()}
+        warnings += _warnings(structures, row, sources, units, present, values)
+        warnings += gaps(row, values, len(structures), where)
         found[row.name] = _stacked(structures, row, values)
-        rows.append(_described(row, chosen, units, found[row.name]))
-    report = LabelReport(tuple(rows), tuple(warnings), len(structures), present)
+        rows.append(_described(row, sources[0], units, found[row.name]))
+    report = LabelReport(tuple(rows), tuple(warnings), len(structures), present, unusable)
     return FoundLabels(found, report)
+
+
+def _warnings(
+    structures: Sequence[ase.Atoms],
+    row: Property,
+    sources: Sequence[Source],
+    units: Mapping[str, str],
+    present: Mapping[str, Mapping[str, int]],
+    values: dict[int, np.ndarray],
+) -> list[str]:
+    """Doubt the labels of the first source; of `values` forces of constrained atoms are removed."""
+    chosen, *others = sources
+    lines = ambiguities(row, chosen, others) + _free_energies(structures, row, chosen)
+    lines += holes(row, values)
+    if row.name == "stress":
+        lines += _doubts(structures, row, chosen, units, present)
+    elif row.name == "forces":
+        lines += unlabel_constrained(structures, values)
+    return lines + unreadable(structures, row, chosen)
 
 
 def _unit(row: Property, chosen: Source) -> str:
