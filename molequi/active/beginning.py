@@ -20,6 +20,7 @@ from molequi.errors import UserError
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import resolve_model
 from molequi.properties import PROPERTIES
+from molequi.runtime.wording import counted
 from molequi.structures.atoms import charge_of, graph_from_atoms, multiplicity_of
 from molequi.structures.structure import Structure
 
@@ -75,6 +76,16 @@ def _atoms(frames: Frames, row: int) -> Atoms | None:
     }
     atoms.calc = SinglePointCalculator(atoms, energy=float(energy[0]), forces=forces)
     return atoms
+
+
+def require_enough(labelled: Sequence[Atoms]) -> None:
+    """Raise UserError for fewer structures than train and tell how far the training has come."""
+    if len(labelled) < 2:
+        raise UserError(
+            f"there is {counted(len(labelled), 'labelled structure')}, and training needs two or "
+            "more; give --data with two or more, or begin anew (--overwrite) with more --steps, a "
+            "shorter --interval or more --copies"
+        )
 
 
 def require_known(structures: Sequence[Structure], model: MolecularModel) -> None:

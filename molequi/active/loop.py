@@ -14,7 +14,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from molequi.active.beginning import (
     Start,
     fingerprint,
     fingerprint_of_labels,
+    require_enough,
     require_known,
     require_like,
 )
@@ -143,6 +144,7 @@ class _Learning:
             return  # begun already, with what must agree
         model = None if self.model is None else load(str(self.model), device=self.device)
         if self.labelled:  # what is trained first
+            require_enough(self.labelled)
             require_like(self.structures, self.labelled, model)
         elif model is not None:
             require_doubt(model)
@@ -182,15 +184,28 @@ class _Learning:
     def _reason_to_end(self) -> str | None:
         rows, settings = self.folder.rows(), self.settings
         if rows and rows[-1]["picked"] == "0":
-            return (
-                f"the goal is reached: {100 * float(rows[-1]['doubted'] or 0):.1f} % of the frames "
-                f"of the last round are doubted by more than {settings.doubt:g} eV/Å"
-                if int(rows[-1]["frames"])
-                else "no frame of the last round has a reasonable geometry"
-            )
+            return self._why_none(rows[-1])
         if self.n_labels >= settings.labels:
             return f"{all_of(settings.labels, 'label')} used"
         return f"{all_of(settings.rounds, 'round')} done" if len(rows) >= settings.rounds else None
+
+    def _why_none(self, row: Mapping[str, str]) -> str:
+        """Say why no frame of the last round was picked, which is the goal or a dead end."""
+        if not int(row["frames"]):
+            return "no frame of the last round has a reasonable geometry"
+        if not self.labelled:
+            return (
+                "no frame could be picked: where they moved, none has a reasonable geometry; give "
+                "a shorter timestep or interval, or another model"
+            )
+        share = float(row["doubted"])
+        said = (
+            f"{100 * share:.1f} % of the frames of the last round are doubted by more than "
+            f"{self.settings.doubt:g} eV/Å"
+        )
+        if share <= _RARE:
+            return f"the goal is reached: {said}"
+        return f"no frame could be picked: {said}, all nearly the same as what is labelled"
 
     def _recall(self, number: int) -> None:
         """Take a finished round for done."""
@@ -263,6 +278,7 @@ class _Learning:
 
     def _train(self, number: int) -> None:
         """Train on all that is labelled, and put structures and model where they are looked for."""
+        require_enough(self.labelled)
         folder = self.folder
         write_results(folder.labelled, [{} for _ in self.labelled], self.labelled)
         place = folder.round(number)

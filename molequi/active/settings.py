@@ -39,3 +39,9 @@ class ActiveSettings:
             raise UserError("many copies move at once, which npt cannot; choose nvt or nve")
         if not self.dynamics.steps:
             raise UserError("dynamics of 0 steps give nothing to choose from; give more steps")
+        if self.dynamics.steps < self.dynamics.interval:
+            raise UserError(
+                f"dynamics of {self.dynamics.steps} steps with an interval of "
+                f"{self.dynamics.interval} give no frame after the first; give more steps, or a "
+                "shorter interval"
+            )

@@ -47,9 +47,7 @@ def read_molecule(path: str) -> MoleculeFrames:
     for number, atoms in enumerate(frames):
         if atoms.pbc.any():
             raise UserError(f"data.path {path} is periodic; give a molecule")
-        if list(atoms.numbers) != list(frames[0].numbers) or not np.allclose(
-            atoms.get_masses(), frames[0].get_masses()
-        ):
+        if not _are_same_atoms(atoms, frames[0]):
             raise UserError(
                 f"data.path {path}: frame {number} has other atoms than frame 0; give a file with "
                 "one molecule, or a trajectory of one with its atoms in one order"
@@ -60,6 +58,13 @@ def read_molecule(path: str) -> MoleculeFrames:
         torch.from_numpy(np.array([atoms.get_positions() for atoms in frames])),
         _momenta(path, frames) if len(frames) > 1 else None,
         _interval(path, frames),
+    )
+
+
+def _are_same_atoms(one: ase.Atoms, other: ase.Atoms) -> bool:
+    """Tell whether elements and isotopes are the same, in one order."""
+    return np.array_equal(one.numbers, other.numbers) and np.allclose(
+        one.get_masses(), other.get_masses()
     )
 
 

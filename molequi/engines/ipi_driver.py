@@ -23,6 +23,7 @@ from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.structure import Structure
 from molequi.models.zoo import frozen_model
+from molequi.runtime.wording import counted
 from molequi.simulation.offers import refuse_without_forces
 from molequi.structures.atoms import charge_of, multiplicity_of
 from molequi.structures.inputs import read_inputs
@@ -83,7 +84,11 @@ class IpiDriver:
     def beads(
         self, cells: Sequence[np.ndarray], positions: Sequence[np.ndarray]
     ) -> list[BeadForces]:
-        """Return the forces of beads; cells: (3, 3) each, positions: (N, 3) each, bohr."""
+        """Return the forces of beads; cells: (3, 3) each, positions: (N, 3) each, bohr.
+
+        Raises UserError for another number of atoms than the template's.
+        """
+        self._refuse_others(positions)
         structures = [
             dataclasses.replace(
                 self._template,
@@ -108,6 +113,15 @@ class IpiDriver:
             )
             for k, one in enumerate(structures)
         ]
+
+    def _refuse_others(self, positions: Sequence[np.ndarray]) -> None:
+        n_atoms = len(self._template.atomic_numbers)
+        for sent in (np.size(bead) // 3 for bead in positions):
+            if sent != n_atoms:
+                raise UserError(
+                    f"the server sends {counted(sent, 'atom')}, {self._template.name} has "
+                    f"{n_atoms}; give the structure that i-PI moves"
+                )
 
 
 def _template(

@@ -12,6 +12,7 @@ from molequi.structures.inputs import read_inputs
 from molequi.structures.structure import Structure
 
 _SHOWN = 5  # rows that a message names
+_MISSING = {"NAType", "NaTType"}  # pandas' words for it, which need not be installed
 
 
 def smiles_of(X: Any) -> list[str]:
@@ -41,20 +42,23 @@ def smiles_of(X: Any) -> list[str]:
 
 def labels_of(y: Any, n_rows: int) -> np.ndarray:
     """Return labels as (n_rows,). Raises UserError for another shape and for missing labels."""
-    labels = np.asarray(y)
+    # Of texts and a float nan NumPy makes the text "nan".
+    labels, given = np.asarray(y), np.asarray(y, dtype=object)
     if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
+        labels, given = labels[:, 0], given[:, 0]
     if labels.shape != (n_rows,):
         raise UserError(
             f"y has the shape {labels.shape}; give one label for each of the {n_rows} rows of X"
         )
-    missing = [row for row, label in enumerate(labels) if _is_missing(label)]
+    missing = [row for row, label in enumerate(given) if _is_missing(label)]
     refuse_rows({row: "the label is missing" for row in missing}, n_rows)
     return labels
 
 
 def _is_missing(label: Any) -> bool:
-    return label is None or (isinstance(label, float | np.floating) and bool(np.isnan(label)))
+    if isinstance(label, float | np.floating):
+        return bool(np.isnan(label))
+    return label is None or type(label).__name__ in _MISSING
 
 
 def conformers_of(smiles: list[str], n_each: int, seed: int) -> list[list[Structure]]:

@@ -216,7 +216,7 @@ def _check_functional(level: Level) -> None:
     name = level.method
     try:
         dispersion = parse_disp(name)[1]
-        known = bool(re.fullmatch("[a-z][a-z0-9_,-]*", name)) and dft.libxc.parse_xc(name)[1]
+        known = bool(re.fullmatch("[a-z][a-z0-9_,-]*", name)) and _is_sum(name)
     except (KeyError, ValueError, AssertionError, NotImplementedError):
         dispersion, known = None, False
     if dispersion or name.endswith(("-d", "_d")):
@@ -229,6 +229,12 @@ def _check_functional(level: Level) -> None:
             f"{level}: {name!r} is no method that PySCF knows; give hf, mp2, or a functional such "
             "as b3lyp, pbe0, wb97x-v, r2scan"
         )
+
+
+def _is_sum(name: str) -> bool:
+    """Tell whether a functional adds up: to PySCF wb97x-2 is wb97x less twice Slater exchange."""
+    exact, parts = dft.libxc.parse_xc(name)
+    return bool(parts) and min(exact) >= 0 and all(weight > 0 for _, weight in parts)
 
 
 @functools.lru_cache(maxsize=256)
@@ -251,7 +257,8 @@ def _has_core(name: str, symbol: str) -> bool:
         warnings.simplefilter("ignore")
         try:
             return bool(gto.basis.load_ecp(name, symbol))
-        except (BasisNotFoundError, KeyError, RuntimeError):
+        # Basis sets that have no file of cores end in TypeError or OSError.
+        except (BasisNotFoundError, KeyError, RuntimeError, TypeError, OSError):
             return False
 
 

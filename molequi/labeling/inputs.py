@@ -31,7 +31,7 @@ _LONGEST_RANGE = 2 * _MOST_DIGITS
 
 
 def gather(
-    inputs: Sequence[str],
+    inputs: Sequence[str | Atoms],
     smiles: Sequence[str],
     *,
     charge: int | None,
@@ -40,7 +40,7 @@ def gather(
     add_hydrogens: bool = False,
     as_is: bool = False,
 ) -> list[Structure]:
-    """Return the structures of all inputs, in order.
+    """Return the structures of all inputs, files or atoms, in order.
 
     For an npz, QM9's own files or the word `qm9` the index is QM9's number.
 
@@ -57,8 +57,11 @@ def gather(
             f"{len(smiles)} SMILES were given"
         )
     structures: list[Structure] = []
-    for item in inputs:
-        if _is_data_set(item):
+    for place, item in enumerate(inputs):
+        if isinstance(item, Atoms):
+            given = Structure("atoms", place, item)
+            structures += _chosen(list(read_inputs([given], charge=charge)), numbers, "atoms")
+        elif _is_data_set(item):
             structures += _from_data_set(item, numbers)
         else:
             found = read_inputs(

@@ -77,7 +77,7 @@ class RunSettings:
 
 
 def label(
-    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    inputs: str | os.PathLike[str] | Atoms | Sequence[str | os.PathLike[str] | Atoms] = (),
     level: str = "hf/6-31g",
     output: str | os.PathLike[str] = "labels.xyz",
     *,
@@ -91,11 +91,11 @@ def label(
 ) -> Labelled:
     """Label every structure at a level of theory and write all as extended XYZ.
 
-    inputs: files that `molequi.predict` reads, an npz of structures, QM9's own files, or the word
-    `qm9` for the prepared set. level: METHOD/BASIS by PySCF, or gfn2-xtb by tblite. properties:
-    names of the property table; the level's usual ones where none are named. rows, exclude: see
-    `label_inputs`. charge: e, overrides what the inputs say; seed: of the conformers made from
-    SMILES.
+    inputs: files that `molequi.predict` reads, ASE atoms, an npz of structures, QM9's own files, or
+    the word `qm9` for the prepared set. level: METHOD/BASIS by PySCF, or gfn2-xtb by tblite.
+    properties: names of the property table; the level's usual ones where none are named. rows: see
+    `inputs.gather`. exclude: a list of SMILES of molecules to leave out. charge: e, overrides what
+    the inputs say; seed: of the conformers made from SMILES.
     Raises UserError before anything is computed where the question makes no sense,
     RunInterruptedError where a signal stopped it.
     """
@@ -104,11 +104,10 @@ def label(
     chosen = choose_properties(parsed, properties)
     require_package(parsed)
     place = _check_target(output, run)
-    inputs = [inputs] if isinstance(inputs, str | os.PathLike) else inputs
-    paths = [os.fspath(item) for item in inputs]
+    items = [inputs] if isinstance(inputs, str | os.PathLike | Atoms) else inputs
     structures = gather(
-        paths, smiles, charge=charge, seed=seed, rows=rows, add_hydrogens=run.add_hydrogens,
-        as_is=run.as_is,
+        [item if isinstance(item, Atoms) else os.fspath(item) for item in items], smiles,
+        charge=charge, seed=seed, rows=rows, add_hydrogens=run.add_hydrogens, as_is=run.as_is,
     )  # fmt: skip
     excluded = None if exclude is None else read_excluded(os.fspath(exclude))
     return _label(_sift(structures, excluded), parsed, chosen, place, run)

@@ -135,6 +135,8 @@ def _measured(structure: Structure) -> dict[str, float]:
     }
     if "momenta" in atoms.arrays:
         found["kinetic"] = atoms.get_kinetic_energy()
+        if found["temperature"] is None:  # another program's file
+            found["temperature"] = atoms.get_temperature()
     if "forces" in results:
         found["force"] = max_force(np.asarray(results["forces"]))
     if f"{PREFIX}forces_std" in atoms.arrays:

@@ -101,8 +101,9 @@ def conformer_pool(structure: Structure, count: int, seed: int, calculator: Calc
         raise UserError(f"no conformer of {structure} is left: {'; '.join(left_out[:3])}")
     kept.sort(key=lambda conformer: conformer.energy)
     energies = np.array([conformer.energy for conformer in kept])
-    found = [conformer.atoms for conformer in kept]
-    return Pool(found, energies, _symmetry_numbers(found), left_out, molecule.is_achiral)
+    geometries = [conformer.atoms for conformer in kept]
+    numbers = _symmetry_numbers(geometries)
+    return Pool(geometries, energies, numbers, left_out, molecule.is_achiral)
 
 
 def _symmetry_numbers(conformers: Sequence[Atoms]) -> np.ndarray:

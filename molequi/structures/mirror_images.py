@@ -73,13 +73,17 @@ def _exchanges(molecule: Chem.Mol) -> Iterator[Mapping[int, int]]:
         yield {}
     for match in bare.GetSubstructMatches(bare, uniquify=False, maxMatches=_MOST_EXCHANGES):
         exchange = {places[k]: places[image] for k, image in enumerate(match)}
-        hydrogens = [
-            (_hydrogens(molecule, k), _hydrogens(molecule, j)) for k, j in exchange.items()
-        ]
-        if all(len(mine) == len(theirs) for mine, theirs in hydrogens):
-            yield exchange | {
-                mine[0]: theirs[0] for mine, theirs in hydrogens if len(mine) == len(theirs) == 1
-            }
+        hydrogens = _exchanged_hydrogens(molecule, exchange)
+        if hydrogens is not None:
+            yield exchange | hydrogens
+
+
+def _exchanged_hydrogens(molecule: Chem.Mol, exchange: Mapping[int, int]) -> dict[int, int] | None:
+    """Return which hydrogen becomes which; None where atoms have others, or other isotopes."""
+    pairs = [(_hydrogens(molecule, k), _hydrogens(molecule, j)) for k, j in exchange.items()]
+    if not all(_are_alike(molecule, *pair) for pair in pairs):
+        return None
+    return {mine: theirs for pair in pairs for mine, theirs in zip(*pair, strict=True)}
 
 
 def _elements(molecule: Chem.Mol) -> Iterator[_Element]:
@@ -145,11 +149,19 @@ def _distinct_neighbours(atom: Chem.Atom, without: Sequence[int]) -> tuple[int, 
 
 
 def _hydrogens(molecule: Chem.Mol, place: int) -> list[int]:
-    return [
-        atom.GetIdx()
-        for atom in molecule.GetAtomWithIdx(place).GetNeighbors()
-        if atom.GetAtomicNum() == 1
-    ]
+    """Return the hydrogens of an atom, the lightest first."""
+    neighbours = molecule.GetAtomWithIdx(place).GetNeighbors()
+    found = [atom for atom in neighbours if atom.GetAtomicNum() == 1]
+    return [atom.GetIdx() for atom in sorted(found, key=Chem.Atom.GetIsotope)]
+
+
+def _are_alike(molecule: Chem.Mol, mine: Sequence[int], theirs: Sequence[int]) -> bool:
+    """Tell whether hydrogens are as many, of the same isotopes."""
+    of_mine, of_theirs = (
+        [molecule.GetAtomWithIdx(number).GetIsotope() for number in numbers]
+        for numbers in (mine, theirs)
+    )
+    return of_mine == of_theirs
 
 
 def _keeps_its_lone_pair(atom: Chem.Atom) -> bool:

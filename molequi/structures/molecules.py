@@ -179,7 +179,7 @@ def _refuse_unplaceable(molecule: Chem.Mol, what: str) -> None:
 def _embedding(seed: int, max_attempts: int) -> Any:
     # RDKit's stubs give its settings other types than they have.
     settings: Any = rdDistGeom.ETKDGv3()
-    settings.randomSeed = seed
+    settings.randomSeed = int(seed)  # NumPy's integers are none to RDKit
     settings.maxIterations = max_attempts
     # Otherwise conformer i has the seed (i + 1) * seed, and with seed 0 all conformers are the
     # same.

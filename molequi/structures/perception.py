@@ -14,6 +14,7 @@ from molequi.errors import UserError
 from molequi.structures.atoms import charge_of, multiplicity_of
 from molequi.structures.cip import StereoLabels, constitution_of, label_molecule, read_stereo
 from molequi.structures.mirror_images import has_allene, is_conformer_of_image
+from molequi.structures.symbols import isotopes_of
 
 # Assignments of bond orders tried before giving up; molecules of QM9 need a few dozen.
 _MAX_ASSIGNMENTS = 20_000
@@ -118,8 +119,9 @@ def _molecule(
 
 def _bare(atoms: ase.Atoms) -> Chem.RWMol:
     molecule = Chem.RWMol()
-    for number in atoms.numbers:
+    for number, isotope in zip(atoms.numbers, isotopes_of(atoms), strict=True):
         atom = Chem.Atom(int(number))
+        atom.SetIsotope(isotope)  # C[C@@H](O)[2H] has a hand
         atom.SetNoImplicit(True)
         molecule.AddAtom(atom)
     conformer = Chem.Conformer(len(atoms))

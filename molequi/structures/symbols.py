@@ -92,15 +92,29 @@ def formula_of(numbers: Sequence[int]) -> str:
 
 def _symbol_of_mass(number: int, mass: float) -> tuple[str, str]:
     """Return the symbol of an element, and that of an atom of this mass."""
-    element, standard = chemical_symbols[number], float(MASSES[number])
-    if abs(mass - standard) <= _SAME_MASS * standard:
-        return element, element
-    nuclide = round(mass) if math.isfinite(mass) else 0
-    known = Chem.GetPeriodicTable().GetMassForIsotope(number, nuclide) if nuclide > 0 else 0.0
-    if not known or abs(mass - known) > _SAME_MASS * known:
+    element, nuclide = chemical_symbols[number], _nuclide_of(number, mass)
+    if nuclide is None:
         return element, f"{element}*"
     names = {mass_number: name for name, mass_number in _HYDROGENS.items()} if number == 1 else {}
-    return element, names.get(nuclide, f"[{nuclide}{element}]")
+    return element, names.get(nuclide, f"[{nuclide}{element}]") if nuclide else element
+
+
+def _nuclide_of(number: int, mass: float) -> int | None:
+    """Return the mass number, 0 for the natural mixture; None for a mass of no nuclide."""
+    standard = float(MASSES[number])
+    if abs(mass - standard) <= _SAME_MASS * standard:
+        return 0
+    nuclide = round(mass) if math.isfinite(mass) else 0
+    known = Chem.GetPeriodicTable().GetMassForIsotope(number, nuclide) if nuclide > 0 else 0.0
+    return nuclide if known and abs(mass - known) <= _SAME_MASS * known else None
+
+
+def isotopes_of(atoms: ase.Atoms) -> list[int]:
+    """Return mass numbers, (N,): 0 for natural mixtures and masses of no nuclide."""
+    if not has_isotopes(atoms):
+        return [0] * len(atoms)
+    pairs = zip(atoms.numbers.tolist(), atoms.get_masses().tolist(), strict=True)
+    return [_nuclide_of(number, mass) or 0 for number, mass in pairs]
 
 
 def isotope_mass(element: Element) -> float:

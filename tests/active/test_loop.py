@@ -166,6 +166,33 @@ def test_the_goal_ends_it_without_a_label(tmp_path, water, emt, data, undrawn):
     assert len(read(found.labelled, ":")) == 6
 
 
+def test_no_frame_to_pick_is_no_goal(tmp_path, water, doubting, emt, monkeypatch):
+    monkeypatch.setattr(loop, "evenly", lambda *_: [])
+    found = learn(water, emt, tmp_path / "here", doubting)
+    assert (found.n_labels, found.reason.partition(":")[0]) == (0, "no frame could be picked")
+
+
+def test_doubted_frames_that_are_known_already_are_no_goal(tmp_path, water, emt, data, doubting):
+    found = learn(
+        water, emt, tmp_path / "here", doubting, start=Start(doubting, data),
+        picker=lambda *_: [],
+    )  # fmt: skip
+    assert found.reason.startswith("no frame could be picked: 100.0 % of the frames")
+    assert found.reason.endswith("nearly the same as what is labelled")
+
+
+def test_one_label_is_too_few_to_train(tmp_path, water, doubting, emt, data):
+    dynamics = dataclasses.replace(DYNAMICS, steps=5)
+    with pytest.raises(UserError, match="there is 1 labelled structure, and training needs two"):
+        learn(
+            water, emt, tmp_path / "here", doubting, settings=_changed(copies=1, dynamics=dynamics)
+        )
+    write(data, read(data))
+    with pytest.raises(UserError, match="there is 1 labelled structure"):
+        learn(water, emt, tmp_path / "there", None, start=Start(None, data))
+    assert not (tmp_path / "there").exists()
+
+
 def test_going_on_takes_back_no_model_and_no_structure(tmp_path, water, doubting, emt, data):
     """What was trained before the first round is not put in the place of what came later."""
     named = {"start": Start(doubting, data), "settings": _changed(rounds=1)}
@@ -260,6 +287,7 @@ def test_what_no_round_could_move_is_refused_before_anything_is_written(
         ({"doubt": 0.0}, "doubt is 0 eV/Å"),
         ({"dynamics": MDSettings("npt")}, "npt cannot"),
         ({"dynamics": MDSettings("nvt", steps=0)}, "0 steps"),
+        ({"dynamics": MDSettings("nvt", steps=9, interval=10)}, "no frame after the first"),
     ],
 )
 def test_settings_without_sense_are_refused(named, message):

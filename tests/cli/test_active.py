@@ -53,12 +53,13 @@ def test_json_is_one_document(molequi, water, tmp_path):
     assert "round 1: 3 labels by ase.calculators.emt:EMT" in result.err
 
 
-def test_files_that_nothing_was_written_to_are_not_named(molequi, tmp_path):
+def test_files_that_nothing_was_written_to_are_not_named(molequi, tmp_path, monkeypatch):
+    monkeypatch.setattr("molequi.active.loop.evenly", lambda *_: [])
     (tmp_path / "ion.xyz").write_text("1\ncharge: -1\nCl 0 0 0\n")
-    short = ("--copies", 1, "--steps", 10, "--rounds", 1, "--per-round", 3)
-    arguments = ("active", tmp_path / "ion.xyz", *EMT, *short, "--output", tmp_path / "learned")
+    arguments = ("active", tmp_path / "ion.xyz", *EMT, *SHORT, "--output", tmp_path / "learned")
     result = molequi(*arguments, "--json")
     assert result.code == 0, result.err
     found = json.loads(result.out)
     assert (found["n_labels"], found["model"], found["labelled"]) == (0, None, None)
+    assert found["reason"].startswith("no frame could be picked")
     assert "nothing was labelled, so nothing was trained" in molequi(*arguments).out

@@ -104,6 +104,15 @@ def test_what_cannot_be_driven_is_refused(network, tmp_path):
         IpiDriver(tmp_path / "ion.xyz", network, charge=1)
 
 
+def test_other_atoms_than_those_of_the_template_are_refused(network, tmp_path):
+    ase.io.write(tmp_path / "water.xyz", molecule("H2O"))
+    driver, sent = IpiDriver(tmp_path / "water.xyz", network), molecule("CH3OH").positions
+    message = r"the server sends 6 atoms, .*water\.xyz has 3; give the structure that i-PI moves"
+    for n_beads in (1, 2):
+        with pytest.raises(UserError, match=message):
+            driver([np.eye(3)] * n_beads, [sent] * n_beads)
+
+
 def test_a_missing_server_is_said(tmp_path, capsys, name):
     ase.io.write(tmp_path / "atoms.xyz", molecule("H2O"))
     arguments = ["drive", str(tmp_path / "atoms.xyz"), "--address", name, "--wait", "0"]

@@ -46,11 +46,22 @@ def test_labels_are_one_column(y: object) -> None:
         ([[1.0, 2.0], [1.0, 2.0]], r"y has the shape \(2, 2\)"),
         ([1.0, float("nan")], "1 of 2 rows cannot be used: row 1: the label is missing"),
         ([None, "a"], "1 of 2 rows cannot be used: row 0: the label is missing"),
+        (["a", float("nan")], "1 of 2 rows cannot be used: row 1: the label is missing"),
+        ([["a"], [float("nan")]], "1 of 2 rows cannot be used: row 1: the label is missing"),
     ],
 )
 def test_other_labels_are_refused(y: object, text: str) -> None:
     with pytest.raises(UserError, match=text):
         labels_of(y, 2)
+
+
+@pytest.mark.parametrize("kind", [None, "string", "category"])
+def test_missing_labels_of_pandas_are_named(kind: str | None) -> None:
+    pandas = pytest.importorskip("pandas")
+    labels = pandas.Series(["a", pandas.NA, "b"], dtype=kind)
+    with pytest.raises(UserError, match="1 of 3 rows cannot be used: row 1: the label is missing"):
+        labels_of(labels, 3)
+    assert labels_of(["a", "nan"], 2).tolist() == ["a", "nan"]
 
 
 def test_unreadable_molecules_are_named_by_row() -> None:

@@ -13,7 +13,7 @@ pytest.importorskip("pyscf", reason="PySCF is not installed: pip install 'molequ
 
 from molequi.errors import UserError
 from molequi.labeling import backend_pyscf
-from molequi.labeling.backend_pyscf import PySCF
+from molequi.labeling.backend_pyscf import PySCF, build
 from molequi.labeling.levels import LabelError, Molecule, parse_level
 from molequi.labeling.protocol import converse
 from molequi.properties import DEBYE
@@ -164,6 +164,10 @@ def test_core_potentials_are_used_where_the_basis_has_them():
         ("b3lyp*2/6-31g", "is no method"),
         ("1/6-31g", "is no method"),
         ("gfn2-xtb/6-31g", "is no method"),
+        ("wb97x-2/6-31g", "'wb97x-2' is no method"),  # a double hybrid, to PySCF a difference
+        ("b3lyp-1/6-31g", "is no method"),
+        ("b3lyp-b3lyp/6-31g", "is no method"),
+        ("pbe0-hf/6-31g", "is no method"),
         ("b3lyp-d3bj/6-31g", "dispersion corrections are not available"),
         ("wb97x-d/6-31g", "dispersion corrections are not available"),
     ],
@@ -174,10 +178,27 @@ def test_what_does_not_exist_is_refused_at_once(text, message):
 
 
 @pytest.mark.parametrize(
-    "text", ["hf/6-31g*", "mp2/cc-pvdz", "b3lyp/def2-svp", "wb97m-v/6-31g", "pbe,pbe/sto-3g"]
+    "text",
+    [
+        "hf/6-31g*",
+        "mp2/cc-pvdz",
+        "b3lyp/def2-svp",
+        "wb97m-v/6-31g",
+        "pbe,pbe/sto-3g",
+        "cam-b3lyp/6-31g",
+        "m06-2x/6-31g",
+        "b3lyp5/6-31g",
+    ],
 )
 def test_what_exists_names_its_program(text):
     assert PySCF().check(parse_level(text), [1, 6]).startswith("PySCF 2.")
+
+
+@pytest.mark.parametrize(("basis", "number"), [("cc-pcvdz", 6), ("minao", 6), ("dyall-dz", 53)])
+def test_a_basis_without_a_file_of_cores_has_none(basis, number):
+    pair = Molecule(np.array([number] * 2), np.array([[0, 0, 0], [0, 0, 2.0]]))
+    mol = build(parse_level(f"hf/{basis}"), pair)
+    assert mol.nao and not mol.has_ecp()
 
 
 def test_one_element_without_basis_is_one_molecule(water):

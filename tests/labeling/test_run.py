@@ -252,6 +252,20 @@ def test_the_same_molecule_twice_is_computed_once(program, tmp_path):
     assert program() == 1
 
 
+def test_atoms_are_labelled_as_files_are(program, tmp_path):
+    write(tmp_path / "methane.xyz", molecule("CH4"))
+    hydroxide = molecule("OH", info={"charge": -1})
+    crystal = molecule("CO", cell=[9.0, 9.0, 9.0], pbc=True)
+    run = RunSettings(1)
+    inputs = [hydroxide, tmp_path / "methane.xyz", crystal]
+    found = label(inputs, "hf/6-31g", tmp_path / "labels.xyz", run=run)
+    frames = read(tmp_path / "labels.xyz", ":")
+    assert [str(frame.symbols) for frame in frames] == ["OH", "CH4"]
+    assert frames[0].info["charge"] == -1
+    assert [failure.structure for failure in found.failures] == ["structure 2 of atoms"]
+    assert label(molecule("H2O"), "hf/6-31g", tmp_path / "one.xyz", run=run).n_labelled == 1
+
+
 def test_what_no_program_computes_is_said_in_words(program, tmp_path):
     path = tmp_path / "odd.xyz"
     proton, twice = (

@@ -101,6 +101,15 @@ def test_a_trajectory_is_measured(trajectory: Path, tmp_path: Path) -> None:
     assert len(scenes(page)[0]["frames"]) == 12
 
 
+def test_a_trajectory_of_ase_is_as_hot_as_its_momenta(trajectory: Path, tmp_path: Path) -> None:
+    frames = ase.io.read(trajectory, index=":")
+    for frame in frames:
+        frame.info.clear()
+    ase.io.write(tmp_path / "own.traj", frames)
+    film = read_film(read_inputs(tmp_path / "own.traj"))
+    assert film.values["temperature"] == pytest.approx([one.get_temperature() for one in frames])
+
+
 def test_a_long_trajectory_leaves_some_frames_out(trajectory: Path) -> None:
     frames = list(read_inputs(trajectory))
     film = read_film(frames[0] for _ in range(1000))

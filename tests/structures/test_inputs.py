@@ -125,3 +125,10 @@ def test_a_heading_above_smiles_is_none_of_them(tmp_path, heading):
     (tmp_path / "a.smi").write_text(f"{heading}\nCCO a\nCO b\n")
     found = [item.require_atoms() for item in read_inputs(tmp_path / "a.smi")]
     assert [atoms.info["name"] for atoms in found] == ["a", "b"]
+
+
+def test_conformers_of_coordinates_are_none(tmp_path, caplog):
+    write(tmp_path / "a.xyz", [molecule("H2O")] * 3)
+    assert len(list(read_inputs(tmp_path / "a.xyz", conformers=5))) == 3
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "a.xyz has coordinates, which are taken as they are" in line

@@ -77,3 +77,8 @@ def test_what_would_take_hours_is_refused_at_once() -> None:
     for n in (0, 10**9):
         with pytest.raises(UserError, match=f"conformers is {n}; from 1 to 10,000 can be made"):
             conformers_from_smiles("C", n)
+
+
+def test_a_seed_of_numpy_is_as_good_as_any() -> None:
+    own, other = atoms_from_smiles("CCO", 3), atoms_from_smiles("CCO", np.int64(3))
+    np.testing.assert_array_equal(own.positions, other.positions)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.build import molecule as build
+from rdkit import Chem
 from scipy.spatial.transform import Rotation
 
 from molequi.datasets.npz import load_npz
@@ -145,3 +146,18 @@ def test_labels_of_qm9_with_several_centres(reference_data: Callable[[str], Path
         )
     assert failed <= 2
     assert agreed >= 196
+
+
+@pytest.mark.parametrize("smiles", ["C[C@@H](O)[2H]", "C[C@H](F)[2H]", "[13CH3][C@H](C)O"])
+def test_isotopes_make_centres(smiles: str) -> None:
+    (expected,) = (label for _, label in Chem.FindMolChiralCenters(Chem.MolFromSmiles(smiles)))
+    found = labels_from_geometry(atoms_from_smiles(smiles, 0))
+    assert list(found.centres.values()) == [expected]
+    assert not found.is_conformer_of_image
+
+
+def test_isotopes_that_make_no_centre() -> None:
+    for smiles in ("CC([2H])([2H])O", "[2H]C([2H])([2H])CO"):
+        found = labels_from_geometry(atoms_from_smiles(smiles, 0))
+        assert not found.centres
+        assert found.is_conformer_of_image
