@@ -181,14 +181,14 @@ def _found(found: Atoms | str, source: str, index: int, wanted: _Wanted) -> Iter
     ):
         yield from _embed(found.info["smiles"], source, index, wanted)
     else:
-        if index == 0:
-            _say_no_conformers(source, wanted)
+        _say_no_conformers(source, index, wanted)
         columns = _fields(found) if _format(source) == "sdf" else None
         yield Structure(source, index, found, columns=columns)
 
 
-def _say_no_conformers(source: str, wanted: _Wanted) -> None:
-    if wanted.n_each > 1:
+def _say_no_conformers(source: str, index: int, wanted: _Wanted) -> None:
+    """Say once for a file that more conformers are asked for than it gets."""
+    if wanted.n_each > 1 and index == 0:
         _LOG.warning(
             "%s has coordinates, which are taken as they are: conformers are made of SMILES (and "
             "of coordinates where a temperature asks for their mean)", source,
