@@ -47,15 +47,7 @@ def gather(
     rows: `a:b` or a file with one number per line, in the order to take; of one input alone. Raises
     UserError before anything is computed.
     """
-    if rows is None:
-        numbers = None
-    elif len(inputs) + len(smiles) == 1 and inputs:
-        numbers = read_rows(rows)
-    else:
-        raise UserError(
-            f"--rows {rows} counts the structures of one INPUT; {len(inputs)} files and "
-            f"{len(smiles)} SMILES were given"
-        )
+    numbers = None if rows is None else _numbers(rows, len(inputs), len(smiles))
     structures: list[Structure] = []
     for place, item in enumerate(inputs):
         if isinstance(item, Atoms):
@@ -72,6 +64,16 @@ def gather(
     if smiles or not inputs:
         structures += read_inputs((), smiles=smiles, charge=charge, seed=seed)
     return structures
+
+
+def _numbers(rows: str, n_inputs: int, n_smiles: int) -> np.ndarray:
+    """Return the numbers of `rows`. Raises UserError where they are not of one input alone."""
+    if (n_inputs, n_smiles) != (1, 0):
+        raise UserError(
+            f"--rows {rows} counts the structures of one INPUT; {n_inputs} files and {n_smiles} "
+            "SMILES were given"
+        )
+    return read_rows(rows)
 
 
 def read_rows(text: str) -> np.ndarray:
