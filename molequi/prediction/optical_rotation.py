@@ -90,13 +90,13 @@ def rotation_notes(
 
 def _why_no_sign(atoms: Atoms, labels: GeometryLabels) -> str | None:
     """Say why a substance has no sign of which a geometry has one; None where it has."""
+    if labels.is_conformer_of_image:
+        return "none, for the mirror image is a conformer too: the two rotate in opposite senses"
     chosen = str(atoms.info.get("open_stereo", ""))
     if any(not _NITROGEN.fullmatch(one) for one in chosen.split(", ") if one):
         return f"none, for the input leaves configurations open (here {chosen})"
     if labels.labels is None:
         return None
-    if labels.is_conformer_of_image:
-        return "none, for the mirror image is a conformer too: the two rotate in opposite senses"
     is_drawn = "smiles" in atoms.info and "ETKDG" in str(atoms.info.get("geometry"))
     if is_drawn and (labels.has_allene or labels.labels.kind != "chiral"):
         return "none, for no SMILES keeps the hand of an allene or of an axis: either was made"

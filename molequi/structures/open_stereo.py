@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from rdkit import Chem, rdBase
-from rdkit.Chem import rdCIPLabeler
+from rdkit.Chem import rdCIPLabeler, rdDistGeom
 
 from molequi.structures.cip import read_stereo
 from molequi.structures.cumulenes import Row, double_bond_rows, stereo_rows
 
 _MOST_STEPS = 1_000_000  # of ranking; RDKit's own default is no limit
 _SHOWN = 6
+# Embeddings show whether a cage has more than one configuration: of two, a dozen have both.
+_EMBEDDINGS, _FEWEST, _MOST_TRIES = 12, 8, 20
 
 
 class OpenStereo(NamedTuple):
@@ -42,11 +44,67 @@ def open_elements(molecule: Chem.Mol) -> OpenStereo:
     found = list(Chem.FindPotentialStereo(molecule))
     inside = {atom for row in double_bond_rows(molecule) for atom in row}
     grouped = _grouped(molecule)
+    unmarked = [one for one in found if _is_unmarked(one) and not inside >= _ends(molecule, one)]
     return OpenStereo(
         stereo_rows(molecule),
-        [one for one in found if _is_unmarked(one) and not inside >= _ends(molecule, one)],
+        _without_fixed(molecule, unmarked),
         [one for one in found if _is_marked_centre(one) and one.centeredOn in grouped],
     )
+
+
+def _without_fixed(molecule: Chem.Mol, unmarked: list[Any]) -> list[Any]:
+    """Leave out bridgeheads that their cage fixes: of an adamantane there is only one.
+
+    Those of a system of rings are fixed where all embeddings of the molecule have the same there.
+    """
+    centres = {one.centeredOn for one in unmarked if _is_centre(one)}
+    cages = _cages(molecule, centres)
+    if not cages:
+        return unmarked
+    copy = Chem.AddHs(molecule)
+    settings = rdDistGeom.ETKDGv3()
+    settings.randomSeed, settings.maxIterations = 0, _MOST_TRIES
+    settings.enableSequentialRandomSeeds = True
+    with rdBase.BlockLogs():
+        conformers = list(rdDistGeom.EmbedMultipleConfs(copy, _EMBEDDINGS, settings))
+    if len(conformers) < _FEWEST:
+        return unmarked
+    fixed = {
+        atom
+        for cage in cages
+        if len({_smiles_of(copy, conformer, centres - cage) for conformer in conformers}) == 1
+        for atom in cage
+    }
+    return [one for one in unmarked if not (_is_centre(one) and one.centeredOn in fixed)]
+
+
+def _cages(molecule: Chem.Mol, centres: set[int]) -> list[set[int]]:
+    """Return those of the centres in which rings meet, by the system of rings that they are in."""
+    systems: list[set[int]] = []
+    for ring in map(set, molecule.GetRingInfo().AtomRings()):
+        joined = [system for system in systems if system & ring]
+        systems = [system for system in systems if not system & ring]
+        systems.append(ring.union(*joined))
+    bridgeheads = {
+        number
+        for number in centres
+        if sum(bond.IsInRing() for bond in molecule.GetAtomWithIdx(number).GetBonds()) > 2
+    }
+    return [cage for system in systems if (cage := system & bridgeheads)]
+
+
+def _smiles_of(molecule: Chem.Mol, conformer: int, without: set[int]) -> str:
+    """Return the SMILES of a conformer with its configurations, but those of some centres."""
+    copy = Chem.Mol(molecule, confId=conformer)
+    Chem.AssignStereochemistryFrom3D(copy)
+    for number in without:
+        copy.GetAtomWithIdx(number).SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+    Chem.AssignStereochemistry(copy, cleanIt=True, force=True)
+    return str(Chem.MolToSmiles(Chem.RemoveHs(copy)))
+
+
+def _is_centre(element: Any) -> bool:
+    return bool(element.type == Chem.StereoType.Atom_Tetrahedral)
 
 
 def _is_unmarked(element: Any) -> bool:
@@ -54,8 +112,7 @@ def _is_unmarked(element: Any) -> bool:
 
 
 def _is_marked_centre(element: Any) -> bool:
-    is_centre = element.type == Chem.StereoType.Atom_Tetrahedral
-    return bool(is_centre and element.specified == Chem.StereoSpecified.Specified)
+    return _is_centre(element) and bool(element.specified == Chem.StereoSpecified.Specified)
 
 
 def _grouped(molecule: Chem.Mol) -> set[int]:

@@ -71,16 +71,21 @@ def labels_from_geometry(
     conformer without stereocentre has no labels, and axes none either: see `cip.axis_label`.
     """
     try:
-        molecule = _molecule(atoms, charge, bonds, formal_charges)
-        molecule = read_stereo(molecule)
-        return GeometryLabels(
-            label_molecule(molecule),
-            smiles=Chem.MolToSmiles(Chem.RemoveHs(molecule)),
-            is_conformer_of_image=is_conformer_of_image(molecule),
-            has_allene=has_allene(molecule),
-        )
+        molecule = read_stereo(_molecule(atoms, charge, bonds, formal_charges))
     except UserError as error:
         return GeometryLabels(None, str(error))
+    labels, status = None, "ok"
+    try:
+        labels = label_molecule(molecule)
+    except UserError as error:  # the ranking does not end, which the mirror image does not need
+        status = str(error)
+    return GeometryLabels(
+        labels,
+        status,
+        smiles=Chem.MolToSmiles(Chem.RemoveHs(molecule)) if labels is not None else "",
+        is_conformer_of_image=is_conformer_of_image(molecule),
+        has_allene=has_allene(molecule),
+    )
 
 
 def constitution_from_geometry(atoms: ase.Atoms, *, charge: int | None = None) -> str:

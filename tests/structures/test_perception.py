@@ -161,3 +161,11 @@ def test_isotopes_that_make_no_centre() -> None:
         found = labels_from_geometry(atoms_from_smiles(smiles, 0))
         assert not found.centres
         assert found.is_conformer_of_image
+
+
+def test_a_mirror_image_needs_no_ranking() -> None:
+    """The ranking of cubane's centres does not end."""
+    found = labels_from_geometry(atoms_from_smiles("C12C3C4C1C5C2C3C45", 0))
+    assert found.labels is None
+    assert "CIP labels" in found.status
+    assert found.is_conformer_of_image
