@@ -62,7 +62,7 @@ def _without_fixed(molecule: Chem.Mol, unmarked: list[Any]) -> list[Any]:
     if not cages:
         return unmarked
     copy = Chem.AddHs(molecule)
-    settings = rdDistGeom.ETKDGv3()
+    settings: Any = rdDistGeom.ETKDGv3()  # RDKit's stubs give it other types than it has
     settings.randomSeed, settings.maxIterations = 0, _MOST_TRIES
     settings.enableSequentialRandomSeeds = True
     with rdBase.BlockLogs():
