@@ -74,9 +74,10 @@ def _of_cell(motion: Motion, place: int) -> dict[str, float | None]:
 
     Bonds of fixed length bear a part of the pressure that the forces do not tell.
     """
-    values, atoms = motion.calculator.predictions[place], structure_now(motion, place)
+    values = motion.calculator.predictions[place]
     if "stress" not in values:
         return {"pressure_bar": None, "volume_A3": None}
+    atoms = structure_now(motion, place)
     if any(isinstance(one, FixBondLengths | FixInternals) for one in motion.one.constraints):
         return {"pressure_bar": None, "volume_A3": float(atoms.get_volume())}
     kinetic = np.trace(atoms.get_kinetic_stress(voigt=False))

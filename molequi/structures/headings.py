@@ -33,15 +33,10 @@ def named_smiles(columns: Sequence[str]) -> list[str]:
     plain = {name: name.strip().lower() for name in columns}
 
     def place(name: str) -> int:
-        is_isomeric = "iso" in plain[name] and "non" not in plain[name]
+        if "iso" in plain[name] and "non" not in plain[name]:
+            return -1
         usual = plain[name] in _SMILES_NAMES
-        return (
-            0
-            if is_isomeric
-            else 1 + _SMILES_NAMES.index(plain[name])
-            if usual
-            else len(_SMILES_NAMES) + 1
-        )
+        return _SMILES_NAMES.index(plain[name]) if usual else len(_SMILES_NAMES)
 
     named = [name for name in columns if plain[name] in _SMILES_NAMES or "smiles" in plain[name]]
     inchi = [name for name in columns if "inchi" in plain[name] and "key" not in plain[name]]
