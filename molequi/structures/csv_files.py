@@ -46,7 +46,7 @@ class Line(NamedTuple):
 class SmilesColumn(NamedTuple):
     """The column with SMILES; is_guess: by what stands in it, as no column has such a name.
 
-    others: columns with such a name that are not read.
+    others: columns with such a name, or such cells, that are not read.
     """
 
     name: str
@@ -55,10 +55,12 @@ class SmilesColumn(NamedTuple):
 
     def note(self) -> str:
         """Say where the SMILES come from, where nobody said so."""
-        if self.others:
-            names = ", ".join(map(repr, self.others))
-            return f"SMILES from the column {self.name!r}, and not from {names}"
-        return f"SMILES from the column {self.name!r}, by its content" if self.is_guess else ""
+        if not (self.others or self.is_guess):
+            return ""
+        why = ", by its content" if self.is_guess else ""
+        names = ", ".join(map(repr, self.others))
+        but = f", and not from {names}" if names else ""
+        return f"SMILES from the column {self.name!r}{why}{but}"
 
 
 def open_table(path: Path) -> io.StringIO:
@@ -133,18 +135,19 @@ def find_smiles_column(
     named = named_smiles(columns)
     if named:
         return SmilesColumn(named[0], others=tuple(named[1:]))
-    guess = _column_of_smiles(path, columns, text)
-    if guess is None:
+    guesses = _columns_of_smiles(path, columns, text)
+    if not guesses:
         raise UserError(
-            f"{path}: no column is named smiles; name it with data.smiles=COLUMN; the columns are "
-            f"{', '.join(columns)}"
+            f"{path}: no column is named smiles; give the one with SMILES that heading (a training "
+            f"takes data.smiles=COLUMN instead); the columns are {', '.join(columns)}"
         )
+    guess, *others = guesses
     if _is_smiles(guess):
         raise UserError(
             f"{path}: the first line seems to be no heading, as {guess!r} is a SMILES; write one "
             "above it, such as name,smiles"
         )
-    return SmilesColumn(guess, is_guess=True)
+    return SmilesColumn(guess, is_guess=True, others=tuple(others))
 
 
 def smiles_column(path: Path, columns: Sequence[str], wanted: str | None) -> str:
@@ -152,8 +155,8 @@ def smiles_column(path: Path, columns: Sequence[str], wanted: str | None) -> str
     return find_smiles_column(path, columns, wanted).name
 
 
-def _column_of_smiles(path: Path, columns: Sequence[str], text: str | None) -> str | None:
-    """Return the column whose first cells are SMILES, of several the one with the longest."""
+def _columns_of_smiles(path: Path, columns: Sequence[str], text: str | None) -> list[str]:
+    """Return the columns whose first cells are SMILES, those with the longest first."""
     with open_table(path) if text is None else io.StringIO(text, newline="") as handle:
         lines = list(itertools.islice(table_reader(handle, path), _SAMPLE))
     lengths: dict[str, int] = {}
@@ -162,7 +165,7 @@ def _column_of_smiles(path: Path, columns: Sequence[str], text: str | None) -> s
         n_smiles = sum(map(_is_smiles, cells))
         if n_smiles > _ENOUGH * len(cells):
             lengths[name] = sum(map(len, cells))
-    return max(lengths, key=lambda name: lengths[name]) if lengths else None
+    return sorted(lengths, key=lambda name: -lengths[name])
 
 
 def _is_smiles(text: str) -> bool:

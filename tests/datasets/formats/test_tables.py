@@ -107,7 +107,8 @@ def test_smiles_are_found_by_name_or_by_content(
     text = "kind,drug,gap\nN,CCO,5.1\nC,CC(=O)O,8.2\n"
     guessed = read_table(write(tmp_path / "a.csv", text), [GAP]).frames
     assert guessed.n_atoms.tolist() == [9, 8]
-    assert "SMILES from the column 'drug', by its content" in caplog.text
+    said = "SMILES from the column 'drug', by its content, and not from 'kind'"
+    assert said in caplog.text
     named = read_table(write(tmp_path / "b.csv", text.replace("drug", "SMILES")), [GAP]).frames
     assert np.array_equal(named.positions, guessed.positions)
 
@@ -140,7 +141,9 @@ def test_missing_columns_name_those_that_are_there(tmp_path: Path) -> None:
         read_table(path, [GAP], smiles="SMI")
     other = write(tmp_path / "b.csv", "name,structure,gap\nx,ethane,1\n")
     with pytest.raises(
-        UserError, match="no column is named smiles; name it with data.smiles=COLUMN"
+        UserError,
+        match=r"no column is named smiles; give the one with SMILES that heading \(a training "
+        r"takes data.smiles=COLUMN instead\); the columns are name, structure, gap",
     ):
         read_table(other, [GAP])
     with pytest.raises(UserError, match=r"none of 1 lines can be used; the first: c\.csv:2"):
