@@ -270,8 +270,13 @@ class MolecularModel(nn.Module):
             return self.backbone.forward_once(graph).invariant
 
     def output_scale(self, name: str) -> tuple[float, ...]:
-        """Return the scale of an output, one number per irrep, in its unit."""
-        return tuple(self._head(name).scale.tolist())
+        """Return the scale of an output, one number per irrep, in its unit.
+
+        Of what another output's head gives, that head's: see `Head.scale_of`.
+        """
+        heads = [self._head(own) for own in self.heads]
+        giving = next(head for head in heads if name in (head.target.name, *head.companions))
+        return tuple(giving.scale_of(name).tolist())
 
     def _head(self, name: str) -> Head:
         return cast(Head, self.heads[name])  # a ModuleDict knows no class

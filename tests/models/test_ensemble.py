@@ -91,6 +91,26 @@ def test_probability_is_the_mean_of_the_members(size, dtype):
     assert "active_std" not in outputs, "a logit has no error"
 
 
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["dipole", "charges"], "charges"),
+        (["dipole_magnitude", "charges"], "charges"),
+        (["energy", "short_range_energies"], "short_range_energies"),
+        (["rosenfeld", "polarizability"], "polarizability"),
+        (["rosenfeld", "specific_rotation"], "specific_rotation"),
+    ],
+)
+def test_what_another_head_gives_has_a_mean_and_a_spread_too(names, shown):
+    models = [made(seed, properties=names, parity="full", l_max=2, n_layers=2) for seed in range(2)]
+    graph = molequi.Calculator(models[0]).graph(molecule("H2O2"))
+    members = torch.stack([model.compute(graph)[shown] for model in models])
+    found = Ensemble(models).compute(graph)
+    torch.testing.assert_close(found[shown], members.mean(dim=0))
+    spread = members.reshape(*members.shape[:2], -1).var(dim=0).sum(dim=1).sqrt()
+    torch.testing.assert_close(found[f"{shown}_std"], spread)
+
+
 def test_magnitude_is_that_of_the_mean_dipole():
     models = [made(seed, properties=("dipole",)) for seed in range(3)]
     graph = molequi.Calculator(made(0)).graph(molecule("H2O"))

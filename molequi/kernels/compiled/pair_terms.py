@@ -113,7 +113,8 @@ def act(r, strengths, width, terms, n):
     atoms. n: reference systems of the second atom, 0 without dispersion.
     """
     x, h = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0)
-    if strengths.radius > 0.0 and width * r < LAST:
+    # A damping radius may reach beyond the splitting's own.
+    if strengths.radius > 0.0 and (width * r < LAST or r < strengths.radius):
         x = reciprocal(r, strengths.radius, width)
     if n > 0:
         h = damped(r, strengths.s6, strengths.s8, terms[1], terms[2], terms[3], width > 0.0)

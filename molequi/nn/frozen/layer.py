@@ -92,9 +92,10 @@ class FrozenLayer:
 
     def buffers(self, n_nodes: int, workspace: Workspace, scratch: Tensor) -> Buffers:
         """Return memory for one pass; raw messages that are mixed at once lie in `scratch`."""
+        n_channels = self.splines.shape[2]
 
         def empty(rows: int) -> Tensor:
-            return workspace.empty(self.splines, n_nodes, rows, self.splines.shape[2])
+            return workspace.empty(self.splines, n_nodes, rows, n_channels)
 
         powers = [
             empty(self.n_messages),
@@ -103,7 +104,7 @@ class FrozenLayer:
         raw = (
             powers[0]
             if self.linear_paths is None
-            else scratch[: n_nodes * self.n_raw].view(n_nodes, -1, self.splines.shape[2])
+            else scratch[: n_nodes * self.n_raw].view(n_nodes, self.n_raw // n_channels, n_channels)
         )
         return Buffers(
             empty(len(self.linear_up)),

@@ -51,7 +51,7 @@ class AttentionHead(Head):
         pooled = to_cartesian(
             rows.sum(dim=1) * self.n_looks**-0.5, tuple(l for l, _ in self.irreps)
         )
-        return {self.target.name: pooled + self.shift if self.target.is_invariant else pooled}
+        return {self.target.name: self.shifted(pooled, self.shift.expand(len(pooled)))}
 
 
 def read_by_attention(rows: Sequence[Property]) -> list[Property]:

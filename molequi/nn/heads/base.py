@@ -143,6 +143,10 @@ class Head(nn.Module, abc.ABC):
     def set_size(self, n_atoms: float) -> None:
         """Tell the mean atom count of the training structures; most heads do not ask."""
 
+    def scale_of(self, name: str) -> Tensor:
+        """Return the scale of the target or a companion; most companions share the target's."""
+        return self.scale
+
     def set_companion_statistics(self, name: str, scale: Tensor, reference: Tensor | None) -> None:
         """Set scale and reference of a companion by themselves; most share the target's scale."""
 

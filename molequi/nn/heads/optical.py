@@ -148,6 +148,12 @@ class RosenfeldHead(Head):
             values[_POLARIZABILITY] = to_cartesian(molecules.sum(rows), (0, 2)) * units.Bohr**4
         return values
 
+    def scale_of(self, name: str) -> Tensor:
+        """Return the scale of the target or a companion: the polarizability may have its own."""
+        if name == _POLARIZABILITY and self.alpha_scale is not None:
+            return self.alpha_scale
+        return self.scale if name == self.target.name else self.scale[:1]
+
     def set_companion_statistics(self, name: str, scale: Tensor, reference: Tensor | None) -> None:
         """Set scale and reference of the polarizability, Å³."""
         if name == _POLARIZABILITY and self.alpha_scale is not None:

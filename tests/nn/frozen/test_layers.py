@@ -148,8 +148,9 @@ def test_threads_at_different_powers_write_into_memory_of_their_own(
         assert all(last <= start or end <= first for first, last in one for start, end in other)
 
 
-def test_empty_graphs_and_isolated_atoms() -> None:
-    model = model_of(["energy"], correlation=2)
+@pytest.mark.parametrize("mixing", ["merged", "separate"])
+def test_empty_graphs_and_isolated_atoms(mixing: str) -> None:
+    model = model_of(["energy"], correlation=2, mixing=mixing)
     lonely = collate([graph_of("O"), graph_of("H")])
     empty = build_graph(torch.zeros(0, 3).numpy(), [], 4.0)
     for graph in (lonely, empty):

@@ -180,6 +180,19 @@ def test_flows_sum_to_zero_over_every_piece(model: MolecularModel) -> None:
     model.to(torch.float64)
 
 
+def test_every_pooling_adds_the_mean_of_a_tensor() -> None:
+    """The trace / sqrt(3) of a tensor is its 0e part; attention left it out."""
+    row = declare("ten", irreps="0e+2e", unit="1", extensive=False)
+    graph = collate([probe.graph(CUTOFF) for probe in probes()])
+    for rows in ([row], read_by_attention([row])):
+        network = make_model(ELEMENTS, rows, n_channels=8, cutoff=CUTOFF).double()
+        before = network(graph)["ten"]
+        network.heads["ten"].set_statistics(1.0, shift=50.0 * 3.0**0.5)
+        moved = network(graph)["ten"] - before
+        expected = 50.0 * torch.eye(3, dtype=torch.float64).expand_as(moved)
+        torch.testing.assert_close(moved, expected, atol=1e-10, rtol=0)
+
+
 def test_attention_is_a_mean_that_no_motion_and_no_copy_changes() -> None:
     rows = read_by_attention([PROPERTIES["gap"], declare("axis", irreps="1o", unit="1")])
     network = make_model(ELEMENTS, rows, n_channels=8, cutoff=CUTOFF).double()
