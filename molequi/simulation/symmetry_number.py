@@ -30,19 +30,22 @@ def rotational_symmetry_number(
     centred = about_centre_of_mass(positions, masses)
     kinds = np.unique(np.stack([numbers, masses.round(3)], axis=1), axis=0, return_inverse=True)[1]
     kinds = kinds.reshape(-1)
-    if is_linear or len(numbers) < 2:
-        is_same = len(numbers) > 1 and _maps_onto_itself(centred, -centred, kinds, tolerance)
-        return 2 if is_same else 1
+    if len(numbers) < 2:
+        return 1
     lengths = np.linalg.norm(centred, axis=1)
     first = _rarest(kinds, lengths, lengths > _NO_LENGTH, tolerance)
-    areas = np.linalg.norm(np.cross(centred, centred[first]), axis=1)
-    second = _rarest(kinds, lengths, areas > _NO_AREA, tolerance)
+    is_aside = np.linalg.norm(np.cross(centred, centred[first]), axis=1) > _NO_AREA
+    if is_linear or not is_aside.any():
+        return 1 if _permutation(centred, -centred, kinds, tolerance) is None else 2
+    second = _rarest(kinds, lengths, is_aside, tolerance)
     pairs = itertools.product(
         *(_alike(kinds, lengths, number, tolerance) for number in (first, second))
     )
     reference = centred[[first, second]]
     rotations = (_turn(reference, centred[[one, other]]) for one, other in pairs if one != other)
-    return sum(_maps_onto_itself(centred, centred @ turn.T, kinds, tolerance) for turn in rotations)
+    # As permutations: a pair under another angle may be turned by what turns a pair of its own.
+    found = {_permutation(centred, centred @ turn.T, kinds, tolerance) for turn in rotations}
+    return len(found - {None})
 
 
 def _alike(kinds: np.ndarray, lengths: np.ndarray, number: int, tolerance: float) -> np.ndarray:
@@ -68,9 +71,12 @@ def _turn(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return np.asarray(u @ np.diag([1.0, 1.0, np.linalg.det(u @ v)]) @ v)
 
 
-def _maps_onto_itself(
+def _permutation(
     positions: np.ndarray, moved: np.ndarray, kinds: np.ndarray, tolerance: float
-) -> bool:
+) -> tuple[int, ...] | None:
+    """Return which atom each moved one lies on, none where one lies on no atom of its kind."""
     distances = np.linalg.norm(positions[:, None] - moved[None], axis=2)
-    is_equal = kinds[:, None] == kinds[None]
-    return bool((np.where(is_equal, distances, np.inf).min(axis=0) < tolerance).all())
+    distances = np.where(kinds[:, None] == kinds[None], distances, np.inf)
+    if not (distances.min(axis=0) < tolerance).all():
+        return None
+    return tuple(distances.argmin(axis=0).tolist())

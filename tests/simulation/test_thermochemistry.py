@@ -105,6 +105,34 @@ def test_symmetry_numbers_of_point_groups(name, number):
     assert found == number
 
 
+@pytest.mark.parametrize("n", [5, 6, 7, 8])
+def test_symmetry_number_of_a_ring_depends_on_neither_order_nor_place(n):
+    """Of D_nh: 2 n. Atoms of a plane ring may be turned onto each other under another angle."""
+    angles = 2.0 * np.pi * np.arange(n) / n
+    ring = np.stack([np.cos(angles), np.sin(angles), 0.0 * angles], axis=1)
+    size = 0.7 / np.sin(np.pi / n)
+    atoms = Atoms(f"C{n}H{n}", np.concatenate([size * ring, (size + 1.09) * ring]))
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        order = random.permutation(len(atoms))
+        moved = atoms[order]
+        found = rotational_symmetry_number(
+            moved.numbers, moved.positions, moved.get_masses(), is_linear=False
+        )
+        assert found == 2 * n
+        atoms.rotate(random.uniform(0.0, 360.0), random.normal(size=3))
+
+
+def test_a_straight_molecule_needs_no_word_that_it_is_straight():
+    """Of conformers one may be straight beside others that are not."""
+    for name, number in (("CO2", 2), ("HCN", 1)):
+        atoms = molecule(name)
+        found = rotational_symmetry_number(
+            atoms.numbers, atoms.positions, atoms.get_masses(), is_linear=False
+        )
+        assert found == number
+
+
 def test_isotopes_lower_the_symmetry_number():
     atoms = molecule("NH3")
     masses = atoms.get_masses()

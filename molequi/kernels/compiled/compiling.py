@@ -1,15 +1,46 @@
 """How the kernels of this folder are compiled: at their first call, and kept on disk.
 
-NaN and infinity keep their meaning. numba compiles a kernel anew when the file that it stands in
-has changed, and looks at no other: after a change of what kernels take from elsewhere, `touch`
-theirs.
+NaN and infinity keep their meaning. numba itself would compile a kernel anew only when the file
+that it stands in has changed, although functions and constants of others are compiled into it. So
+a kernel's name on disk holds a hash of all of them, and no version of the package takes another's.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
 import numba
 
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
-jit = numba.njit(fastmath=_FAST, cache=True, nogil=True, error_model="numpy")
-# For functions of arrays: as calls they would count references to each.
-inline = numba.njit(fastmath=_FAST, cache=True, nogil=True, error_model="numpy", inline="always")
+# What kernels take from beside this folder.
+CONSTANTS = ("pair_inputs.py", "splines.py")
+
+
+def jit(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a kernel at its first call."""
+    return _compiled(kernel)
+
+
+def inline(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function of arrays into its callers: a call would count references to each."""
+    return _compiled(function, inline="always")
+
+
+def _compiled(function: Callable[..., Any], **options: str) -> Callable[..., Any]:
+    function.__qualname__ += f"_{_version()}"
+    compiled = numba.njit(fastmath=_FAST, cache=True, nogil=True, error_model="numpy", **options)
+    return cast(Callable[..., Any], compiled(function))
+
+
+@functools.cache
+def _version() -> str:
+    folder = Path(__file__).parent
+    files = [*sorted(folder.glob("*.py")), *(folder.parent / name for name in CONSTANTS)]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
