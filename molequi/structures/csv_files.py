@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -89,8 +90,15 @@ def table_reader(handle: io.StringIO, path: Path) -> csv.DictReader[str]:
     return _Table(path, handle, delimiter=delimiter, skipinitialspace=True)
 
 
+# What our own tables, and others', put before a text that a spreadsheet would compute.
+_APOSTROPHE = re.compile(r"'(?=[=+@\t\r-])")
+
+
 class _Table(csv.DictReader):
-    """Lines as dicts; what is no table raises UserError, such as a cell of 131,072 letters."""
+    """Lines as dicts; what is no table raises UserError, such as a cell of 131,072 letters.
+
+    Without the apostrophe that keeps spreadsheets from computing a cell.
+    """
 
     def __init__(self, path: Path, *arguments: Any, **options: Any) -> None:
         self._path = path
@@ -98,7 +106,11 @@ class _Table(csv.DictReader):
 
     def __next__(self) -> dict[str, str]:
         with reading(self._path, "table"):
-            return super().__next__()
+            line = super().__next__()
+        return {
+            name: cell[1:] if isinstance(cell, str) and _APOSTROPHE.match(cell) else cell
+            for name, cell in line.items()
+        }
 
 
 def column_names(reader: csv.DictReader[str], path: Path) -> list[str]:

@@ -35,8 +35,10 @@ _UNITS = {
 # What a record repeats of the columns of a table.
 _IN_COLUMNS = {"columns", "name", "smiles"}
 _PER_ATOM = {"positions", "atomic_numbers"}
-# Negative numbers, which tables carry as text, are none.
-_FORMULA = re.compile(r"[=+@\t\r]|-(?=.)(?!\d*\.?\d+(?:[eE][-+]?\d+)?$)")
+# Numbers with a sign, which tables carry as text, are none, be their mark a point or a comma.
+_FORMULA = re.compile(
+    r"(?![-+](?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?$)(?:[=+@\t\r]|-(?=.))"
+)
 
 
 def check_writable(path: str | os.PathLike[str], *, overwrite: bool) -> Path:

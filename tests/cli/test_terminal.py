@@ -90,7 +90,7 @@ def test_no_order_reaches_the_terminal(molequi, tiny_model: Path, harmful: Path)
 
 def test_a_table_begins_no_formula(molequi, tiny_model: Path, tmp_path: Path) -> None:
     """Cells of text that begin like one get an apostrophe; numbers stay numbers."""
-    names = ["=1+1", "+1", "-1+1", "@SUM(A1)", "plain", "-5.0", "=cmd|' /C calc'!A0"]
+    names = ["=1+1", "+A1", "-1+1", "@SUM(A1)", "plain", "-5.0", "=cmd|' /C calc'!A0"]
     (tmp_path / "=w.smi").write_text("".join(f"O {name}\n" for name in names))
     output = tmp_path / "out.csv"
     current = Path.cwd()
@@ -109,6 +109,30 @@ def test_a_table_begins_no_formula(molequi, tiny_model: Path, tmp_path: Path) ->
             assert not cell.startswith("-") or float(cell) <= 0.0
     energies = [float(row[heading.index("energy [eV]")]) for row in rows]
     assert energies == pytest.approx([energies[0]] * len(names), rel=1e-5)
+
+
+def test_a_table_of_ours_is_read_as_what_it_was_made_of(
+    molequi, tiny_model: Path, tmp_path: Path
+) -> None:
+    """Numbers with a sign, decimal commas and names with one come back as they went in."""
+    rows = [
+        ["name", "smiles", "rotation", "charge", "note"],
+        ["(+)-x", "CO", "+13.5", "0", "-OH group"],
+        ["-C", "CO", "-0,31", "-0", "=1"],
+        ["ma", "CO", "+1e-3", "+0", "-"],
+    ]
+    given, output, again = (tmp_path / f"{name}.csv" for name in ("given", "output", "again"))
+    with given.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    for source, target in ((given, output), (output, again)):
+        assert molequi("predict", source, "--model", tiny_model, "--output", target).code == 0
+    numbers = [row[2:4] for row in rows[1:]]
+    for path in (output, again):
+        with path.open(newline="", encoding="utf-8") as file:
+            found = list(csv.DictReader(file))
+        assert [[line["rotation"], line["charge"]] for line in found] == numbers
+        assert [line["name"] for line in found] == ["(+)-x", "'-C", "ma"]
+        assert [line["note"] for line in found] == ["'-OH group", "'=1", "-"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file names are texts elsewhere")
