@@ -8,7 +8,7 @@ import typer
 
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
-from molequi.cli.loading import load_network
+from molequi.cli.loading import load_network, read_one
 from molequi.cli.output import line, print_json, print_table, say
 from molequi.cli.records import print_notes
 from molequi.errors import UserError
@@ -42,6 +42,8 @@ def align(
     poses: Poses = 10,
     output: options.Output = None,
     charge: options.Charge = None,
+    add_hydrogens: options.AddHydrogens = False,
+    as_is: options.AsIs = False,
     json: options.Json = False,
     device: options.DeviceOption = options.Device.cpu,
     dtype: options.DtypeOption = options.Dtype.float64,
@@ -61,8 +63,12 @@ def align(
     from molequi.alignment.align import align as run
 
     network = load_network(model, device, dtype)
+    first, second = (
+        read_one(source, None, charge, 0, add_hydrogens=add_hydrogens, as_is=as_is)
+        for source in (a, b)
+    )
     record = run(
-        a, b, network, charge_weight=charge_weight, n_poses=poses, charge=charge,
+        first, second, network, charge_weight=charge_weight, n_poses=poses,
         output=output, overwrite=overwrite,
     )  # fmt: skip
     if json:

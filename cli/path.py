@@ -39,7 +39,8 @@ Folder = Annotated[Path | None, moving.folder("Folder for path.xyz, saddle.xyz, 
 def path(
     a: A, b: B, *, model: options.Model = "organic", images: Images = 9, fmax: Fmax = 0.05,
     steps: Steps = 500, no_relax: NoRelax = False, match: Match = False, output: Folder = None,
-    charge: options.Charge = None, json: options.Json = False,
+    charge: options.Charge = None, add_hydrogens: options.AddHydrogens = False,
+    as_is: options.AsIs = False, json: options.Json = False,
     dispersion: options.Dispersion = None, unsafe: options.Unsafe = False,
     device: options.DeviceOption = options.Device.cpu,
     dtype: options.DtypeOption = options.Dtype.float64, overwrite: options.Overwrite = False,
@@ -60,7 +61,8 @@ def path(
 
     settings = PathSettings(images, fmax, steps, not no_relax, match)
     first, last = (
-        read_one(source, None, charge, 0, add_hydrogens=False, as_is=False) for source in (a, b)
+        read_one(source, None, charge, 0, add_hydrogens=add_hydrogens, as_is=as_is)
+        for source in (a, b)
     )
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     with STDERR.status("relaxing the ends") as status:

@@ -67,7 +67,8 @@ def scan(
     angle: Angle = None, torsion: Torsion = None, start: Start = None, stop: Stop = None,
     points: Points = 25, rigid: Rigid = False, fmax: Fmax = 0.01, steps: Steps = 300,
     both_ways: BothWays = None, model: options.Model = "organic", output: Folder = None,
-    charge: options.Charge = None, json: options.Json = False,
+    charge: options.Charge = None, add_hydrogens: options.AddHydrogens = False,
+    as_is: options.AsIs = False, json: options.Json = False,
     dispersion: options.Dispersion = None, unsafe: options.Unsafe = False,
     device: options.DeviceOption = options.Device.cpu,
     dtype: options.DtypeOption = options.Dtype.float64, seed: options.Seed = 0,
@@ -87,7 +88,7 @@ def scan(
 
     kind, atoms_text = _coordinate(bond=bond, angle=angle, torsion=torsion)
     settings = ScanSettings(kind, atoms_text, start, stop, points, rigid, fmax, steps, both_ways)
-    structure = read_one(input_, smiles, charge, seed, add_hydrogens=False, as_is=False)
+    structure = read_one(input_, smiles, charge, seed, add_hydrogens=add_hydrogens, as_is=as_is)
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     with Bar("points") as bar:
         result = run_scan(

@@ -111,7 +111,9 @@ def spectrum(
     scale: Scale = 1.0, width: Width = 10.0, shape: ShapeOption = None, low: Low = 0.0,
     high: High = 4200.0, correction: CorrectionOption = Correction.harmonic,
     interval: Interval = None, output: Folder = None, charge: options.Charge = None,
-    json: options.Json = False, unsafe: options.Unsafe = False,
+    add_hydrogens: options.AddHydrogens = False, as_is: options.AsIs = False,
+    json: options.Json = False,
+    dispersion: options.Dispersion = None, unsafe: options.Unsafe = False,
     device: options.DeviceOption = options.Device.cpu,
     dtype: options.DtypeOption = options.Dtype.float64, seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
@@ -138,8 +140,8 @@ def spectrum(
         kind.value, not no_relax, 1e-3, conformers,
         298.15 if temperature is None else temperature, gibbs, scale, seed,
     )  # fmt: skip
-    structure = read_one(input_, smiles, charge, seed, add_hydrogens=False, as_is=False)
-    calculator = load_calculator(model, device, dtype, unsafe=unsafe)
+    structure = read_one(input_, smiles, charge, seed, add_hydrogens=add_hydrogens, as_is=as_is)
+    calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     network = None if optics is None else load_network(optics, device, dtype)
     how: dict[str, Any] = {"optics": network, "output": output, "overwrite": overwrite}
     return _shown(_run(structure, calculator, settings, bands, **how), json=json)
@@ -148,7 +150,10 @@ def spectrum(
 def _idle(kind: Kind, conformers: int, *, from_frames: bool) -> dict[str, str]:
     """Return the options that say nothing to this kind of spectrum, and what they belong to."""
     if from_frames:
-        modes = ("optics", "conformers", "gibbs", "no_relax", "scale", "seed")
+        modes = (
+            "optics", "conformers", "gibbs", "no_relax", "scale", "seed", "add_hydrogens", "as_is",
+            "dispersion",
+        )  # fmt: skip
         return dict.fromkeys(modes, "spectra of normal modes, not to that of a --trajectory")
     idle = dict.fromkeys(("correction", "interval"), "--trajectory")
     if kind is not Kind.raman:

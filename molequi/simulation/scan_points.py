@@ -242,8 +242,10 @@ def _relaxed(
         # ASE's search for positions that hold it divides by zero on its way, and overflows.
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             moved, converged, _, _ = relax_atoms(moved, fmax=settings.fmax, steps=settings.steps)
-    except ValueError as error:
-        if not str(error).startswith("FixInternals"):
+    except (ValueError, ZeroDivisionError) as error:
+        # The second: of a torsion whose inner angle opens to 180° on the way.
+        is_of_holding = str(error).startswith(("FixInternals", "Undefined derivative"))
+        if not is_of_holding:
             raise
         raise UserError(
             f"the {coordinate.kind} {coordinate.text} cannot be held at {value:.3f} "

@@ -36,9 +36,7 @@ _UNITS = {
 _IN_COLUMNS = {"columns", "name", "smiles"}
 _PER_ATOM = {"positions", "atomic_numbers"}
 # Numbers with a sign, which tables carry as text, are none, be their mark a point or a comma.
-_FORMULA = re.compile(
-    r"(?![-+](?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?$)(?:[=+@\t\r]|-(?=.))"
-)
+_FORMULA = re.compile(r"(?![-+](?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?$)(?:[=+@\t\r]|-(?=.))")
 
 
 def check_writable(path: str | os.PathLike[str], *, overwrite: bool) -> Path:

@@ -213,3 +213,34 @@ def test_what_was_done_to_a_file_is_said_and_written(molequi, tiny_model, tmp_pa
     assert "reading: CRYST1 gives a cell of 1 Å" in result.out
     molequi("predict", path, "--model", tiny_model, "--output", output)
     assert ase.io.read(output).info["reading"].startswith("CRYST1 gives a cell of 1 Å")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", "FILE"],
+        ["relax", "FILE"],
+        ["vibrations", "FILE"],
+        ["embed", "FILE", "--json"],
+        ["spectrum", "FILE"],
+        ["scan", "FILE", "--bond", "0-1", "--from", "1.4", "--to", "1.5"],
+        ["path", "FILE", "FILE"],
+        ["align", "FILE", "FILE"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_commands_have_the_options_that_the_refusal_of_bare_molecules_names(
+    molequi, tmp_path, arguments
+):
+    path = tmp_path / "bare.xyz"
+    path.write_text("3\nethanol\nC -1.19 -0.38 0\nC 0 0.55 0\nO 1.19 -0.22 0\n")
+    given = [path if word == "FILE" else word for word in arguments]
+    refused = molequi(*given)
+    assert refused.code in {1, 2}
+    for option in ("--add-hydrogens", "--as-is"):
+        assert option in refused.err + refused.out
+        # Without a model of this name nothing is computed, but the options are known.
+        found = molequi(*given, option, "--model", "none-such")
+        assert found.code == 2
+        assert "none-such" in found.err
+        assert "no option" not in found.err

@@ -250,13 +250,20 @@ def test_wrong_coordinates_are_refused(kind, text, said):
         parse_coordinate(text, kind, 4)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("FixInternals.adjust_positions did not converge."),
+        ZeroDivisionError("Undefined derivative for undefined dihedral with planar inner angle"),
+    ],
+)
 def test_atoms_that_are_not_bonded_in_a_row_are_told_and_what_cannot_be_held_is_refused(
-    caplog, monkeypatch
+    caplog, monkeypatch, error
 ):
     """ASE's constraint may find no positions; whether it does depends on the forces."""
 
     def fail(*_args):
-        raise ValueError("FixInternals.adjust_positions did not converge.")
+        raise error
 
     atoms = molecule("CH3OH")
     monkeypatch.setattr(FixInternals, "adjust_positions", fail)
