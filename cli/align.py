@@ -8,10 +8,9 @@ import typer
 
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
-from molequi.cli.loading import load_network, read_one
+from molequi.cli.loading import load_network, read_pair
 from molequi.cli.output import line, print_json, print_table, say
 from molequi.cli.records import print_notes
-from molequi.errors import UserError
 
 A = Annotated[
     str,
@@ -55,18 +54,10 @@ def align(
     molecule; a turned molecule's features are the turned features. A score of 1 is a perfect match.
     OUTPUT is an .xyz file with A as it was laid, then B.
     """
-    if a == b == "-":
-        raise UserError(
-            "A and B are both standard input, which can be read once; give a file for one of them"
-        )
-
     from molequi.alignment.align import align as run
 
+    first, second = read_pair(a, b, charge, add_hydrogens=add_hydrogens, as_is=as_is)
     network = load_network(model, device, dtype)
-    first, second = (
-        read_one(source, None, charge, 0, add_hydrogens=add_hydrogens, as_is=as_is)
-        for source in (a, b)
-    )
     record = run(
         first, second, network, charge_weight=charge_weight, n_poses=poses,
         output=output, overwrite=overwrite,

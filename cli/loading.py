@@ -67,6 +67,20 @@ def read_one(
     )
 
 
+def read_pair(
+    a: str, b: str, charge: int | None, *, add_hydrogens: bool, as_is: bool
+) -> list[Structure]:
+    """Read the first structure of each of two files. Raises UserError for standard input twice."""
+    if a == b == "-":
+        raise UserError(
+            "A and B are both standard input, which can be read once; give a file for one of them"
+        )
+    return [
+        read_one(source, None, charge, 0, add_hydrogens=add_hydrogens, as_is=as_is)
+        for source in (a, b)
+    ]
+
+
 def read_several(
     source: str | None,
     smiles: list[str] | None,

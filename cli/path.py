@@ -10,11 +10,10 @@ import typer
 from molequi.cli import dynamics_options as moving
 from molequi.cli import options
 from molequi.cli.exits import ExitCode
-from molequi.cli.loading import load_calculator, read_one
+from molequi.cli.loading import load_calculator, read_pair
 from molequi.cli.output import STDERR, line, line_of_files, print_json, print_table, say
 from molequi.cli.records import print_notes
 from molequi.cli.scan import in_words
-from molequi.errors import UserError
 from molequi.runtime.wording import counted
 
 A = Annotated[
@@ -51,19 +50,11 @@ def path(
     folder appears at the end; an interrupted command goes on when it is given again. Exit code 3
     when the band did not come to rest, or its top is no saddle point.
     """
-    if a == b == "-":
-        raise UserError(
-            "A and B are both standard input, which can be read once; give a file for one of them"
-        )
-
     from molequi.simulation.barrier import run_path
     from molequi.simulation.path import PathSettings
 
     settings = PathSettings(images, fmax, steps, not no_relax, match)
-    first, last = (
-        read_one(source, None, charge, 0, add_hydrogens=add_hydrogens, as_is=as_is)
-        for source in (a, b)
-    )
+    first, last = read_pair(a, b, charge, add_hydrogens=add_hydrogens, as_is=as_is)
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     with STDERR.status("relaxing the ends") as status:
 

@@ -100,6 +100,11 @@ Interval = Annotated[
         help="fs, between the frames of a trajectory that does not say.",
     ),
 ]
+# Options of spectra of normal modes alone.
+_OF_MODES = (
+    "optics", "conformers", "gibbs", "no_relax", "scale", "seed", "add_hydrogens", "as_is",
+    "dispersion",
+)  # fmt: skip
 Folder = Annotated[Path | None, moving.folder("Folder for spectrum.csv, .png, sticks.csv.")]
 
 
@@ -112,9 +117,8 @@ def spectrum(
     high: High = 4200.0, correction: CorrectionOption = Correction.harmonic,
     interval: Interval = None, output: Folder = None, charge: options.Charge = None,
     add_hydrogens: options.AddHydrogens = False, as_is: options.AsIs = False,
-    json: options.Json = False,
-    dispersion: options.Dispersion = None, unsafe: options.Unsafe = False,
-    device: options.DeviceOption = options.Device.cpu,
+    json: options.Json = False, dispersion: options.Dispersion = None,
+    unsafe: options.Unsafe = False, device: options.DeviceOption = options.Device.cpu,
     dtype: options.DtypeOption = options.Dtype.float64, seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
 ) -> int:  # fmt: skip
@@ -142,19 +146,15 @@ def spectrum(
     )  # fmt: skip
     structure = read_one(input_, smiles, charge, seed, add_hydrogens=add_hydrogens, as_is=as_is)
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
-    network = None if optics is None else load_network(optics, device, dtype)
-    how: dict[str, Any] = {"optics": network, "output": output, "overwrite": overwrite}
+    how: dict[str, Any] = {"output": output, "overwrite": overwrite}
+    how["optics"] = None if optics is None else load_network(optics, device, dtype)
     return _shown(_run(structure, calculator, settings, bands, **how), json=json)
 
 
 def _idle(kind: Kind, conformers: int, *, from_frames: bool) -> dict[str, str]:
     """Return the options that say nothing to this kind of spectrum, and what they belong to."""
     if from_frames:
-        modes = (
-            "optics", "conformers", "gibbs", "no_relax", "scale", "seed", "add_hydrogens", "as_is",
-            "dispersion",
-        )  # fmt: skip
-        return dict.fromkeys(modes, "spectra of normal modes, not to that of a --trajectory")
+        return dict.fromkeys(_OF_MODES, "spectra of normal modes, not to that of a --trajectory")
     idle = dict.fromkeys(("correction", "interval"), "--trajectory")
     if kind is not Kind.raman:
         idle["optics"] = "--kind raman"

@@ -11,6 +11,7 @@ from molequi.prediction.records import max_force
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.constraints import lift_constraints
 from molequi.simulation.normal_modes import NormalModes, modes_of
+from molequi.simulation.rearrangement import bonds_changed
 from molequi.simulation.relaxation import relax_atoms
 
 logger = logging.getLogger(__name__)
@@ -35,14 +36,19 @@ class Harmonic(NamedTuple):
 def harmonic(atoms: Atoms, calculator: Calculator, *, relax_first: bool, fmax: float) -> Harmonic:
     """Relax a copy of a structure, unless told not to, and diagonalise its Hessian.
 
-    Constraints are lifted, which is said. fmax: eV/Å, of the relaxation.
+    Constraints are lifted, which is said, and so is a relaxation that changes bonds. fmax: eV/Å,
+    of the relaxation.
     """
     atoms = atoms.copy()
     lift_constraints(atoms, "normal modes are")
     atoms.calc = calculator
     converged, steps = None, 0
     if relax_first:
-        atoms, converged, _, steps = relax_atoms(atoms, fmax=fmax, steps=_RELAXATION_STEPS)
+        given = atoms
+        atoms, converged, _, steps = relax_atoms(given, fmax=fmax, steps=_RELAXATION_STEPS)
+        change = bonds_changed(given, atoms)
+        if change is not None:
+            logger.warning("the structure is another molecule once relaxed: bonds %s", change)
     left = max_force(atoms.get_forces())
     if not relax_first and left > _MAX_FORCE_WITHOUT_RELAXATION:
         logger.warning(

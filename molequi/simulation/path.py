@@ -36,6 +36,7 @@ from molequi.simulation.matching import (
     require_same_state,
 )
 from molequi.simulation.movers import as_calculator, fingerprint, require_computable
+from molequi.simulation.rearrangement import bonds_changed
 from molequi.simulation.relaxation import relax_atoms
 from molequi.structures.inputs import Input, first_atoms
 from molequi.version import __version__
@@ -172,6 +173,9 @@ def _end(atoms: Atoms, calculator: Calculator, name: str, settings: PathSettings
             "%s did not relax: its largest force is %.3f eV/Å after %d steps",
             name, relaxed.fmax, relaxed.steps,
         )  # fmt: skip
+    change = bonds_changed(atoms, relaxed.atoms)
+    if change is not None:
+        logger.warning("%s is another molecule once relaxed: bonds %s", name, change)
     return relaxed.atoms
 
 

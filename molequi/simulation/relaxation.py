@@ -27,6 +27,7 @@ from molequi.simulation.descents import OPTIMIZERS, Descent, descend
 from molequi.simulation.forces import admitted
 from molequi.simulation.minima import leave_saddles
 from molequi.simulation.movers import as_calculator
+from molequi.simulation.rearrangement import bonds_changed
 from molequi.structures.batching import in_batches
 from molequi.structures.inputs import Input, read_inputs
 from molequi.structures.structure import Structure
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 _ATOMS_PER_BATCH = 4096
 # eV/Å, at which soft modes of a minimum are real.
 _SHARP = 1e-3
+# Of a record, what a written structure says of itself.
+_MARKS = ("model", "level", "unsafe", "converged", "fmax", "bonds_changed")
 
 
 class Relaxed(NamedTuple):
@@ -70,7 +73,8 @@ def relax(  # noqa: PLR0913 (what, how, and where to)
     when all are relaxed; until then results stand in the journal `OUTPUT.journal`, with which the
     same call goes on after an interruption (RunInterruptedError). Records are those of `predict`
     for the last geometry, with converged, fmax (eV/Å), steps, n_imaginary (modes that lead down; of
-    `minimum`), energy_change (eV), atomic_numbers, positions (Å). progress: called with the numbers
+    `minimum`), energy_change (eV), bonds_changed (which broke and were made, where any did; see
+    `rearrangement`), atomic_numbers, positions (Å). progress: called with the numbers
     of structures done, and failed.
     """
     _check(fmax, steps, optimizer)
@@ -184,7 +188,11 @@ def _arrived(structure: Structure, descent: Descent, calculator: Calculator) -> 
         record["n_imaginary"] = descent.n_imaginary
     if known.doubt is not None:
         record["unsafe"] = known.doubt
-    marks = {name: record.get(name) for name in ("model", "level", "unsafe", "converged", "fmax")}
+    change = bonds_changed(structure.require_atoms(), atoms)
+    if change is not None:
+        record["bonds_changed"] = change
+        logger.warning("%s is another molecule once relaxed: bonds %s", structure, change)
+    marks = {name: record.get(name) for name in _MARKS}
     return Prediction(
         record, labelled_atoms(calculator.model, atoms, values, marks, total_charge=charge)
     )

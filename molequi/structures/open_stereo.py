@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, NamedTuple
 
 from rdkit import Chem, rdBase
@@ -14,6 +15,12 @@ _MOST_STEPS = 1_000_000  # of ranking; RDKit's own default is no limit
 _SHOWN = 6
 # Embeddings show whether a cage has more than one configuration: of two, a dozen have both.
 _EMBEDDINGS, _FEWEST, _MOST_TRIES = 12, 8, 20
+# Centres of other shapes, and of how many ligands one may differ without a second configuration.
+_OTHER_SHAPES = {
+    Chem.StereoType.Atom_SquarePlanar: 4,
+    Chem.StereoType.Atom_TrigonalBipyramidal: None,
+    Chem.StereoType.Atom_Octahedral: 6,
+}
 
 
 class OpenStereo(NamedTuple):
@@ -44,7 +51,13 @@ def open_elements(molecule: Chem.Mol) -> OpenStereo:
     found = list(Chem.FindPotentialStereo(molecule))
     inside = {atom for row in double_bond_rows(molecule) for atom in row}
     grouped = _grouped(molecule)
-    unmarked = [one for one in found if _is_unmarked(one) and not inside >= _ends(molecule, one)]
+    unmarked = [
+        one
+        for one in found
+        if _is_unmarked(one)
+        and not inside >= _ends(molecule, one)
+        and not _has_equal_ligands(molecule, one)
+    ]
     return OpenStereo(
         stereo_rows(molecule),
         _without_fixed(molecule, unmarked),
@@ -107,6 +120,23 @@ def _is_centre(element: Any) -> bool:
     return bool(element.type == Chem.StereoType.Atom_Tetrahedral)
 
 
+def _has_equal_ligands(molecule: Chem.Mol, element: Any) -> bool:
+    """Tell whether a centre of another shape than a tetrahedron has one configuration alone.
+
+    RDKit counts every atom with so many ligands, such as that of SF6.
+    """
+    if element.type not in _OTHER_SHAPES:
+        return False
+    ranks = list(Chem.CanonicalRankAtoms(molecule, breakTies=False))
+    atom = molecule.GetAtomWithIdx(element.centeredOn)
+    kinds = Counter(ranks[neighbour.GetIdx()] for neighbour in atom.GetNeighbors())
+    if atom.GetTotalNumHs():  # those that are no atoms of the molecule
+        kinds[-1] = atom.GetTotalNumHs()
+    ligands = kinds.total()
+    others = ligands - max(kinds.values())
+    return others == 0 or (others == 1 and ligands == _OTHER_SHAPES[element.type])
+
+
 def _is_unmarked(element: Any) -> bool:
     return bool(element.specified == Chem.StereoSpecified.Unspecified)
 
@@ -156,7 +186,7 @@ def _said(molecule: Chem.Mol, element: Any) -> str:
     if element.type == Chem.StereoType.Bond_Double:
         owner = molecule.GetBondWithIdx(element.centeredOn)
         name = f"{_name(owner.GetBeginAtom())}={_name(owner.GetEndAtom())}"
-    elif element.type == Chem.StereoType.Atom_Tetrahedral:
+    elif element.type == Chem.StereoType.Atom_Tetrahedral or element.type in _OTHER_SHAPES:
         owner = molecule.GetAtomWithIdx(element.centeredOn)
         name = _name(owner)
     else:

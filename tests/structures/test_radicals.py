@@ -59,7 +59,8 @@ def test_what_bonds_do_not_say_is_assumed_and_said() -> None:
 @pytest.mark.parametrize(
     ("smiles", "is_open"),
     [("FC=CF", True), ("F/C=C/F", False), ("C(F)(Cl)Br", True), ("F[C@H](Cl)Br", False),
-     ("CCO", False), ("C1CC1C", False)],
+     ("CCO", False), ("C1CC1C", False), ("FS(F)(F)(F)(F)F", False), ("FP(F)(F)(F)F", False),
+     ("FS(F)(F)(F)(F)Cl", False), ("FS(F)(F)(F)(Cl)Cl", True), ("FP(F)(F)(F)Cl", True)],
 )  # fmt: skip
 def test_configurations_left_open_are_said(smiles: str, is_open: bool) -> None:
     info = atoms_from_smiles(smiles).info
