@@ -123,5 +123,9 @@ def _whole_numbers(text: str) -> list[int]:
 def _text(licence: str) -> str:
     """Return the licence, read from a file where that is one's name."""
     path = Path(licence)
-    is_name = licence and "\n" not in licence and len(licence) < 1024 and path.is_file()
-    return path.read_text(encoding="utf-8", errors="replace") if is_name else licence
+    is_line = licence and "\n" not in licence and len(licence) < 1024
+    if is_line and path.is_file():
+        return path.read_text(encoding="utf-8", errors="replace")
+    if is_line and " " not in licence and path.suffix.lower() in {".txt", ".md", ".rst"}:
+        raise UserError(f"--licence {licence} does not exist; give a file, or the text itself")
+    return licence

@@ -11,8 +11,13 @@ from molequi.models.metadata import ModelMetadata
 from molequi.models.molecular import MolecularModel
 from molequi.nn.physics import dispersion_parameters
 
-# What names of methods say where dispersion is part of them: D3, D4, the non-local functionals.
-_DISPERSION = re.compile(r"\b[dD][234](\b|\()|-V\b|VV10|NL\b|MBD|XDM|xTB", re.ASCII)
+# What names of methods say where dispersion is part of them: D2 to D4 and their damping, D3BJ;
+# Tkatchenko and Scheffler's, many-body and non-local ones; composite methods, and B97-D.
+_DISPERSION = re.compile(
+    r"(?<![a-z0-9])d[234](?![0-9])(?=$|[^a-z]|bj|m|op|s|zero)"
+    r"|\bts\b|vdw|-r?v\b|vv10|nl\b|mbd|xdm|xtb|-d\b|b97d|3c\b",
+    re.ASCII | re.IGNORECASE,
+)
 _ENERGIES = ("energy", "forces", "stress")
 
 

@@ -76,7 +76,8 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     refuse_unreached(model, frames)
     warn_of_unseen_states(model, frames)
     for row in rows:
-        _report(row, statistics[row.name], frames)
+        kept = model.heads[row.name].reference if row.name in adopted.kept else None
+        _report(row, statistics[row.name], frames, kept)
     model.train()
     if config.freeze:
         # What is frozen keeps its moments too.
@@ -225,7 +226,10 @@ def _metadata(
     )
 
 
-def _report(row: Property, statistics: Statistics, frames: Frames) -> None:
+def _report(
+    row: Property, statistics: Statistics, frames: Frames, kept: Tensor | None = None
+) -> None:
+    """Log what a target's labels are; `kept` has the references, (N_ELEMENTS,), of a kept head."""
     reference = statistics.reference
     scales = ", ".join(f"{scale:.4g}" for scale in statistics.loss_scales.values())
     text = (
@@ -233,14 +237,14 @@ def _report(row: Property, statistics: Statistics, frames: Frames) -> None:
         f"{scales}{after_number(row.unit)}"
     )
     if row.has_reference and reference is not None:
+        energies = reference.values if kept is None else kept
         values = ", ".join(
-            f"{chemical_symbols[number]} {float(reference.values[number]):.4f}"
+            f"{chemical_symbols[number]} {float(energies[number]):.4f}"
             for number in frames.elements()
         )
-        text += (
-            f", reference energies ({row.unit}) {values}; rank {reference.rank} of "
-            f"{reference.n_elements} elements"
-        )
-        if not reference.is_determined:
-            text += " (the rest stays at tabulated atoms)"
+        text += f", reference energies ({row.unit}) {values}"
+        if kept is None:
+            text += f"; rank {reference.rank} of {reference.n_elements} elements"
+            if not reference.is_determined:
+                text += " (the rest stays at tabulated atoms)"
     logger.info(text)

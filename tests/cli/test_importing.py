@@ -5,6 +5,7 @@ The interpreter is a program that hands over what MACE's own would: the arrays o
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import pickle
@@ -20,6 +21,7 @@ from ase.units import Debye
 
 from molequi.errors import UserError
 from molequi.models.checkpoint import load_model
+from molequi.models.importers.card import card as describe
 from molequi.simulation.calculator import Calculator
 
 FILES = Path(__file__).resolve().parents[1] / "models" / "files" / "mace"
@@ -84,6 +86,35 @@ def test_card_says_what_was_read(molequi, original, interpreter):
     assert card["file"] == "x.safetensors"
     assert (card["elements"], card["licence"], card["multiplicities"]) == ("H C N O", "ASL", "1")
     assert load_model("x.safetensors").metadata.origin.licence == "ASL"
+
+
+def test_the_interpreter_may_be_named_from_here(molequi, original, interpreter):
+    """As the page does, `--python mace-env/bin/python`; links are kept."""
+    folder = original.parent / "mace-env" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "python").symlink_to(interpreter)
+    result = molequi("import", original, "--python", "mace-env/bin/python")
+    assert result.code == 0, result.err
+    result = molequi("import", original, "--python", "mace-env/bin/none", "--output", "y")
+    assert result.code == 2
+
+
+def test_a_licence_that_is_no_file_is_refused(molequi, original, interpreter):
+    arguments = ["--python", interpreter, "--licence", "LICENCE_MISSING.txt"]
+    refused(molequi("import", original, *arguments), original.parent, "does not exist")
+
+
+def test_card_says_which_ions_have_which_multiplicity(imported):
+    model = load_model(imported)
+    states = ((-1, 1), (0, 1), (0, 3), (1, 2))
+    model.metadata = dataclasses.replace(
+        model.metadata,
+        charge_multiplicity=states,
+        training=dataclasses.replace(model.metadata.training, init="small.safetensors"),
+    )
+    found = describe(model, imported)
+    assert found["multiplicities"] == "1 (-1 e), 1, 3, 2 (+1 e)"
+    assert found["trained_from"] == "small.safetensors"
 
 
 def test_card_in_words_names_one_head_and_no_licence(molequi, original, interpreter):

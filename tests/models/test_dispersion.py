@@ -30,6 +30,8 @@ def made(level: str | dict[str, str] = "B3LYP/6-31G(2df,p)") -> MolecularModel:
         ("B3LYP/6-31G(2df,p)", "d3bj", "b3lyp"),
         ("PBE/def2-SVP", "d3bj", "pbe"),
         ("ωB97X/6-31G(d)", "d3bj", "wb97x"),
+        ("PBE0/def2-TZVPD", "d3bj", "pbe0"),
+        ("HF/cc-pVDZ", "d3bj", "hf"),
         ("CCSD(T)/CBS", "d3bj:pbe0", "pbe0"),
         ("", "d3bj:b3lyp", "b3lyp"),
     ],
@@ -80,6 +82,27 @@ def test_calculators_and_frozen_models_take_it() -> None:
         ("ωB97M-D3(BJ)/def2-TZVPP, by networks", "d3bj", "holds dispersion already"),
         ("B97M-V/def2-TZVPP", "d3bj", "holds dispersion already"),
         ("GFN2-xTB", "d3bj", "holds dispersion already"),
+        *(
+            (level, "d3bj", "holds dispersion already")
+            for level in (
+                "B97-3c",
+                "HF-3c",
+                "r2SCAN-3c",
+                "B97-D/def2-TZVP",
+                "wB97X-D/6-31G*",
+                "B97M-rV",
+                "B3LYP/def2-TZVP-D3BJ",
+                "B3LYP/6-31G* + D3BJ",
+                "PBE/def2-SVP (D3BJ)",
+                "TPSS/def2-SVP+D3bj",
+                "PBE/def2, d3zero",
+                "PBE/PAW+TS",
+                "PBE/light, vdW-TS",
+                "B3LYP-D3BJ/def2-TZVP",
+                "PBE D2",
+                "revPBE-D4",
+            )
+        ),
     ],
 )
 def test_what_cannot_be_added_is_refused(level: str, wish: str, message: str) -> None:

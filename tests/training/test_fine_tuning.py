@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 
 import pytest
 import torch
+from ase.data import atomic_numbers
 
 from molequi.datasets.making import make_frames
 from molequi.errors import UserError
@@ -84,10 +86,19 @@ def tuned(toy_config, init, **extra):
     return config.model_copy(update={"model": type(config.model)()})
 
 
-def test_reference_energies_are_refitted_before_the_first_step(pretrained, toy_frames, toy_config):
+def test_reference_energies_are_refitted_before_the_first_step(
+    pretrained, toy_frames, toy_config, caplog
+):
+    caplog.set_level("INFO", logger="molequi")
     frames = other_level(toy_frames(30, seed=5))
     before = load_model(pretrained / "model.safetensors")
     start = start_model(tuned(toy_config, pretrained), frames)
+    (said,) = re.findall(r"reference energies \(eV\) (.*)", caplog.text)
+    for symbol, energy in (entry.split() for entry in said.split(", ")):
+        number = atomic_numbers[symbol]
+        assert float(start.model.heads["energy"].reference[number]) == pytest.approx(
+            float(energy), abs=6e-5
+        )
     error = predict_frames(start.model, frames, ["energy"])["energy"] - frames.targets["energy"]
     naive = predict_frames(before, frames, ["energy"])["energy"] - frames.targets["energy"]
     assert float(naive.abs().mean()) > 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,20 @@ def card(model: MolecularModel, path: Path) -> dict[str, Any]:
         "parameters": sum(weight.numel() for weight in model.parameters()),
         "dtype": str(model.dtype).removeprefix("torch."),
         "radial_functions": "splines" if backbone.may_have_splines else "networks",
-        "multiplicities": ", ".join(str(m) for _, m in model.metadata.charge_multiplicity),
+        "multiplicities": _multiplicities(model.metadata.charge_multiplicity),
         "head": _head(origin),
+        **({"trained_from": trained} if (trained := model.metadata.training.init) else {}),
         "made_by": origin.program,
         "original": origin.file,
         "sha256_of_the_original": origin.sha256,
         "licence": origin.licence,
     }
+
+
+def _multiplicities(states: Sequence[tuple[int, int]]) -> str:
+    """Name them, of ions by their charges too: `1 (-1 e), 1, 2 (+1 e)`."""
+    pairs = sorted(set(states))
+    return ", ".join(f"{m} ({q:+d} e)" if q else str(m) for q, m in pairs)
 
 
 def _head(origin: Origin) -> str:

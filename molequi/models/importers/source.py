@@ -73,7 +73,9 @@ def _run(python: str, path: Path, folder: str) -> None:
         "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
         "PYTHONSAFEPATH": "1",
     }
-    command = [python, str(_SCRIPT), str(path.resolve()), folder]
+    # From this folder, not from the one it runs in. A link stays: by it Python finds its packages.
+    program = os.path.abspath(python) if os.path.dirname(python) else python
+    command = [program, str(_SCRIPT), str(path.resolve()), folder]
     try:
         run = subprocess.run(
             command, env=environment, cwd=folder, capture_output=True, text=True, check=False
