@@ -33,7 +33,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     ("properties", "property table declarations"),
     (
         "groups",
-        "stable principal_axes rotations lie scalings translations rotation_groups motions "
+        "stable modes principal_axes rotations lie scalings translations rotation_groups motions "
         "lie_groups finite representations relations null_spaces intertwiners "
         "named_representations networks equivarify clouds norms lieconv",
     ),

@@ -145,5 +145,6 @@ def _kept(mask: Tensor, fraction: float) -> Tensor:
 
     (B, K).
     """
-    counts = torch.ceil(mask.sum(1) * fraction).long()
+    # 0.6 of 25 are 15, whatever a float makes of it.
+    counts = torch.ceil(mask.sum(1).double() * fraction - 1e-9).long()
     return torch.arange(int(counts.max()), device=mask.device) < counts[:, None]

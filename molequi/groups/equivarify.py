@@ -16,13 +16,19 @@ from torch import Tensor, nn
 
 from molequi.errors import UserError
 from molequi.groups.finite import FiniteGroup, grid_sources, subgroup_of
+from molequi.groups.modes import modes_kept
 
 # How a matrix of the group acts on an input: act(matrix, x) = g x.
 Action = Callable[[np.ndarray, Tensor], Tensor]
 
 
 def turn_images(matrix: np.ndarray, images: Tensor) -> Tensor:
-    """Let a turn or mirror act on images (..., n, n) about their centre: (g f)(x) = f(g^-1 x)."""
+    """Let a turn or mirror act on images (..., n, n) about their centre: (g f)(x) = f(g^-1 x).
+
+    Raises UserError for images that are not square.
+    """
+    if images.dim() < 2 or images.shape[-2] != images.shape[-1]:
+        raise UserError(f"images are (..., n, n), square, to be turned; got {tuple(images.shape)}")
     sources = torch.as_tensor(grid_sources(matrix, images.shape[-1]), device=images.device)
     return images.flatten(-2)[..., sources].unflatten(-1, images.shape[-2:])
 
@@ -83,8 +89,6 @@ class Lift(nn.Module):
 
     def _refuse_noticed(self, x: Tensor, context: tuple[Tensor, ...]) -> None:
         """Compare F(h x) with F(x) for the elements h of H, as F is in evaluation."""
-        was_training = self.network.training
-        self.network.eval()
         one = x[None] if self.at_once else x
 
         def network(moved: Tensor) -> Tensor:
@@ -93,10 +97,11 @@ class Lift(nn.Module):
         # Half of all digits: moved inputs are summed in another order, and a network that notices
         # a motion differs by far more.
         tolerance = float(torch.finfo(one.dtype).eps ** 0.5)
-        kept = unnoticed(
-            network, self.group, self.act, one, elements=self._unchecked, tolerance=tolerance
-        )
-        self.network.train(was_training)
+        with modes_kept(self.network):
+            self.network.eval()
+            kept = unnoticed(
+                network, self.group, self.act, one, elements=self._unchecked, tolerance=tolerance
+            )
         noticed = sorted(set(self._unchecked) - set(kept))
         if noticed:
             raise UserError(

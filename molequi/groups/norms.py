@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from molequi.groups.modes import modes_kept
+
 # Makes a module for a number of channels: (x (..., C), mask (...) or None) -> (..., C).
 Norm = Callable[[int], nn.Module]
 
@@ -78,18 +80,17 @@ class MaskedBatchNorm(nn.Module):
 def measuring(network: nn.Module) -> Iterator[None]:
     """Within this context every `MaskedBatchNorm` takes the moments of its batch as its own."""
     norms = [module for module in network.modules() if isinstance(module, MaskedBatchNorm)]
-    was_training = network.training
     momenta = [norm.momentum for norm in norms]
-    try:
-        network.train()
-        for norm in norms:
-            norm.momentum = 1.0
-        with torch.no_grad():
-            yield
-    finally:
-        network.train(was_training)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+    with modes_kept(network):
+        try:
+            network.train()
+            for norm in norms:
+                norm.momentum = 1.0
+            with torch.no_grad():
+                yield
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
 
 
 class Unnormalised(nn.Module):

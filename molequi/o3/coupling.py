@@ -56,7 +56,6 @@ class CouplingTable:
         return [counts[path.output] for path in self.paths]
 
 
-@functools.lru_cache
 def coupling_table(
     first: Iterable[tuple[int, int]],
     second: Iterable[tuple[int, int]],
@@ -71,7 +70,14 @@ def coupling_table(
     and those that vanish for equal arguments (antisymmetric squares) are left out. With `separate`
     paths are not summed: each has an irrep of the output of its own.
     """
-    first, second, output = Irreps(first), Irreps(second), Irreps(output)
+    sides = Irreps(first), Irreps(second), Irreps(output)
+    return _coupling_table(*sides, symmetric=symmetric, separate=separate)
+
+
+@functools.lru_cache
+def _coupling_table(
+    first: Irreps, second: Irreps, output: Irreps, *, symmetric: bool, separate: bool
+) -> CouplingTable:
     paths = list(_allowed(first, second, output, symmetric=symmetric))
     if separate:
         paths.sort(key=lambda path: path.output)

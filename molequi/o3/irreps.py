@@ -6,6 +6,7 @@ the same C channels for each component. The basis is that of e3nn: l = 1 compone
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterable
 from typing import NamedTuple, SupportsIndex, overload
@@ -70,7 +71,7 @@ class Irreps(tuple[Irrep, ...]):
         if isinstance(irreps, Irreps):
             return irreps
         if not isinstance(irreps, str):
-            return super().__new__(cls, (_checked(*pair) for pair in irreps))
+            return super().__new__(cls, map(_checked, irreps))
         try:
             return super().__new__(cls, map(Irrep.parse, irreps.split("+")))
         except UserError as error:
@@ -154,9 +155,11 @@ class Irreps(tuple[Irrep, ...]):
         return f"Irreps({str(self)!r})"
 
 
-def _checked(l: int, p: int) -> Irrep:
+def _checked(pair: tuple[int, int]) -> Irrep:
+    try:
+        l, p = map(operator.index, pair)
+    except (TypeError, ValueError):
+        l = p = 0
     if l < 0 or p not in {1, -1}:
-        raise UserError(
-            f"({l}, {p}) is not an irrep: the degree l is 0 or more, the parity 1 or -1"
-        )
-    return Irrep(int(l), int(p))
+        raise UserError(f"{pair} is not an irrep: the degree l is 0 or more, the parity 1 or -1")
+    return Irrep(l, p)

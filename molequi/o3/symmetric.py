@@ -19,6 +19,8 @@ from molequi.o3.irreps import Irrep, Irreps
 
 # What of a new path must lie outside the span of those before it, of its length.
 _INDEPENDENT = 1e-6
+# A path whose polynomial is shorter is zero but for rounding: (1o x 1e) . 1o = v . (v x a).
+_ZERO = 1e-9
 
 
 class Chain(NamedTuple):
@@ -98,7 +100,10 @@ def _independent(irreps: Irreps, output: Irrep) -> Iterator[_Candidate]:
     span = np.zeros((0, 0))
     for path in sorted(_candidates(irreps, output), key=lambda path: path.middle.l):
         vector = _first_component(irreps, path, output)
-        vector /= np.linalg.norm(vector) or 1.0
+        size = np.linalg.norm(vector)
+        if size < _ZERO:
+            continue
+        vector /= size
         span = span.reshape(-1, len(vector))
         for _ in range(2):  # once more removes what rounding left
             vector = vector - span.T @ (span @ vector)

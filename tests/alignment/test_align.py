@@ -307,6 +307,7 @@ def test_a_model_of_charges_alone_will_do(molecules):
             "the charge weight is nan",
         ),
         (Atoms("N2", [[0, 0, 0], [0, 0, 1.1]]), {"n_poses": -1}, "number of poses to list is -1"),
+        (Atoms("N2", [[0, 0, 0], [0, 0, 1.1]]), {"n_poses": 1.5}, "must be a whole number"),
         (
             Atoms("N2", [[0, 0, 0], [0, 0, 1.1]]),
             {"output": "x.csv"},
@@ -327,6 +328,7 @@ def test_a_model_of_charges_alone_will_do(molecules):
         "weight",
         "nan weight",
         "poses",
+        "half a pose",
         "format",
         "large",
     ],

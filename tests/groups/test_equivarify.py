@@ -190,6 +190,30 @@ def test_minimal_lift_keeps_one_copy_of_equal_ones() -> None:
     assert wrong.network.training
 
 
+def test_a_lift_that_is_checked_leaves_frozen_layers_frozen() -> None:
+    """The moments of a layer that stays in evaluation are not those of the first input."""
+    half = C4.matrices[2]
+
+    class Blind(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm2d(3).double().eval()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.norm(x + turn_images(half, x))
+
+    blind, x = Blind(), 1.0 + torch.rand(5, 3, 6, 6, dtype=torch.float64)
+    blind.train()
+    blind.norm.eval()
+    before = blind(x)
+    Lift(blind, C4, turn_images, invariant_under=[0, 2])(x)
+    assert blind.training
+    assert not blind.norm.training
+    assert torch.equal(blind(x), before)
+    with pytest.raises(UserError, match="square, to be turned"):
+        turn_images(half, x[..., :5])
+
+
 def test_minimal_lift_over_a_subgroup_that_is_not_normal() -> None:
     group = dihedral_group(4)
     mirror = group.generators[1]

@@ -251,6 +251,16 @@ def test_farthest_points_are_those_of_a_search_by_hand(mask):
         assert index[b, kept[b]].tolist() == chosen
 
 
+@pytest.mark.parametrize(
+    ("size", "fraction", "count"), [(25, 0.6, 15), (50, 0.3, 15), (45, 0.6, 27), (7, 0.5, 4)]
+)
+def test_the_number_of_kept_points_is_rounded_up_from_the_exact_one(size, fraction, count):
+    mask = torch.ones(1, size, dtype=torch.bool)
+    cloud = Cloud(torch.rand(1, size, size, 3), torch.rand(1, size, size), mask)
+    for subsample in (farthest_points, random_points):
+        assert subsample(cloud, fraction).points.shape == (1, count)
+
+
 def test_random_points_are_different_and_uniform():
     mask = torch.ones(4000, 4, dtype=torch.bool)
     mask[:, 3] = False

@@ -85,6 +85,14 @@ def test_integrate_says_where_it_does_not_converge():
         integrate(lambda z: z.square(), state, torch.tensor([0.0, 2.0], dtype=torch.float64), 1e-8)
 
 
+def test_a_system_at_rest_converges_beside_one_that_moves():
+    state = torch.ones(2, 2, 1, 1, dtype=torch.float64)
+    state[1] = 0.0
+    times = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    found = integrate(lambda z: -z, state, times, 1e-8)
+    np.testing.assert_allclose(found[:, 1, 0, 0, 0], [np.exp(-1.0), 0.0], atol=1e-8)
+
+
 def test_closed_form_of_the_spring_forces_is_the_gradient(springs):
     state, systems = springs
     model = Springs()

@@ -102,7 +102,7 @@ def test_each_path_keeps_unit_variance() -> None:
 
 
 def test_squares_leave_out_what_vanishes() -> None:
-    table = coupling_table(((1, -1),), ((1, -1),), ((0, 1), (1, 1), (2, 1)), symmetric=True)
+    table = coupling_table([(1, -1)], ((1, -1),), [(0, 1), (1, 1), (2, 1)], symmetric=True)
     assert [table.output[path.output] for path in table.paths] == [(0, 1), (2, 1)]
 
 

@@ -86,7 +86,7 @@ def test_bad_text_is_refused_with_what_is_right(text: str, message: str) -> None
         Irreps(text)
 
 
-@pytest.mark.parametrize("pair", [(-1, 1), (1, 0), (1, 2)])
+@pytest.mark.parametrize("pair", [(-1, 1), (1, 0), (1, 2), (1.5, -1), (1,), 1, "1o"])
 def test_bad_pairs_are_refused(pair: tuple[int, int]) -> None:
     with pytest.raises(UserError, match="is not an irrep: the degree l is 0 or more"):
         Irreps([pair])
