@@ -42,8 +42,8 @@ ORDER: tuple[tuple[str, str], ...] = (
         "formats text unread sheets headings counting symbols electrons atoms radicals bare "
         "hydrogens doubts keys comments notation cif typed xyz pdb mol2 programs variables "
         "gaussian_rows gaussian orca nwchem deepmd outputs lammps gaussian_outputs orca_outputs "
-        "databases foreign sniff piped cumulenes stereo_marks cip open_stereo fragments relaxing "
-        "molecules sdf csv_files structure batching readers inputs writers mirror_images "
+        "databases foreign sniff piped cumulenes stereo_marks cip open_stereo fragments "
+        "polyhedra relaxing molecules sdf csv_files structure batching readers inputs writers mirror_images "
         "perception",
     ),
     ("", "keys overrides settings"),

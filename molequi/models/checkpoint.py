@@ -21,6 +21,7 @@ from molequi.models.molecular import MolecularModel
 from molequi.models.physics import Physics
 from molequi.models.reference import difference_from, make_reference
 from molequi.nn.backbones.registry import BACKBONES
+from molequi.nn.contraction import SymmetricContraction
 from molequi.o3.irreps import Irreps
 from molequi.properties import Property, from_dict, to_dict
 from molequi.runtime.device import as_device, as_dtype
@@ -137,6 +138,7 @@ def load_model(
     try:
         description, tensors = to_present_format(Content(description, tensors))
         model = build(description)
+        tensors = _without_zero_paths(model, tensors)
         misfit = _misfit(model.state_dict(), tensors)
         if misfit is None:
             model.load_state_dict(tensors)
@@ -149,6 +151,16 @@ def load_model(
     if dtype is not None:
         model = model.to(dtype)
     return model.to(as_device(device))
+
+
+def _without_zero_paths(model: MolecularModel, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out weights of polynomials that are zero: see `SymmetricContraction.of_today`."""
+    adapted = dict(tensors)
+    for name, module in model.named_modules():
+        key = f"{name}.weights.2"
+        if isinstance(module, SymmetricContraction) and key in adapted:
+            adapted[key] = module.of_today(adapted[key])
+    return adapted
 
 
 def _changed(description: dict, model: MolecularModel) -> str | None:

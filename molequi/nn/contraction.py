@@ -9,7 +9,7 @@ from molequi.kernels import contract
 from molequi.nn.weight_tables import WeightTables
 from molequi.o3.coupling import CouplingTable
 from molequi.o3.irreps import Irreps
-from molequi.o3.symmetric import equivariant_polynomials
+from molequi.o3.symmetric import equivariant_polynomials, older_scales
 
 
 class SymmetricContraction(WeightTables[Tensor]):
@@ -45,6 +45,18 @@ class SymmetricContraction(WeightTables[Tensor]):
     def forward(self, features: Tensor, species: Tensor) -> Tensor:
         """Return the products."""
         return contract(features, self.tables(), species, self.polynomials, kernels=self.kernels)
+
+    def of_today(self, weights: Tensor) -> Tensor:
+        """Return weights of degree 3, (species, paths, C), of a file of before November 2026.
+
+        Those that are of today, or of something else, are returned as they are.
+        """
+        scales = older_scales(self.irreps_in, self.irreps_out)
+        if weights.dim() != 3 or weights.shape[1] != len(scales):
+            return weights
+        kept = [path for path, scale in enumerate(scales) if scale]
+        factors = weights.new_tensor([scales[path] for path in kept])
+        return weights[:, kept] * factors[:, None]
 
     def make_tables(self) -> Tensor:
         """Return the weights by degree, (species, paths, C), over the roots of path counts."""

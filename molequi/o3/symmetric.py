@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -79,7 +80,7 @@ def cubic_basis(irreps: Irreps, output: Irreps) -> Chain:
     Of paths that serve alike those with the smallest intermediate irrep are taken, which have the
     fewest terms.
     """
-    chosen = [(k, path) for k, irrep in enumerate(output) for path in _independent(irreps, irrep)]
+    chosen = _chosen(irreps, output, _ZERO)
     pairs = list(dict.fromkeys(path.pair for _, path in chosen))
     middles = Irreps(middle for *_, middle in pairs)
     return Chain(
@@ -95,13 +96,31 @@ def cubic_basis(irreps: Irreps, output: Irreps) -> Chain:
     )
 
 
-def _independent(irreps: Irreps, output: Irrep) -> Iterator[_Candidate]:
-    """Yield paths into one output whose polynomials are linearly independent."""
+def older_scales(irreps: Irreps, output: Irreps) -> list[float]:
+    """Return what takes weights of `cubic_basis` of before November 2026 to those of today.
+
+    A factor for each path of then: zero for those whose polynomial is zero, which were taken for
+    independent by their rounding, and else what another number of paths into an irrep makes of the
+    norm of its weights, which are divided by its root.
+    """
+    then, now = _chosen(irreps, output, 0.0), set(_chosen(irreps, output, _ZERO))
+    before, after = (Counter(k for k, _ in chosen) for chosen in (then, now))
+    return [(after[k] / before[k]) ** 0.5 if (k, path) in now else 0.0 for k, path in then]
+
+
+def _chosen(irreps: Irreps, output: Irreps, zero: float) -> list[tuple[int, _Candidate]]:
+    return [
+        (k, path) for k, irrep in enumerate(output) for path in _independent(irreps, irrep, zero)
+    ]
+
+
+def _independent(irreps: Irreps, output: Irrep, zero: float) -> Iterator[_Candidate]:
+    """Yield paths into one output whose polynomials are longer than zero, and independent."""
     span = np.zeros((0, 0))
     for path in sorted(_candidates(irreps, output), key=lambda path: path.middle.l):
         vector = _first_component(irreps, path, output)
         size = np.linalg.norm(vector)
-        if size < _ZERO:
+        if size <= zero:
             continue
         vector /= size
         span = span.reshape(-1, len(vector))

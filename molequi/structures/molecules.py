@@ -15,6 +15,7 @@ from molequi.errors import UserError
 from molequi.runtime.gate import reason
 from molequi.structures.fragments import GAP, SHORTEST_CONTACT, closest, in_a_row
 from molequi.structures.open_stereo import chosen, open_elements
+from molequi.structures.polyhedra import bounds
 from molequi.structures.radicals import unpaired_of_smiles
 from molequi.structures.relaxing import relax
 from molequi.structures.symbols import set_isotopes
@@ -143,7 +144,7 @@ def place(
             if len(Chem.GetMolFrags(molecule)) > 1:
                 return _place_fragments(molecule, n_conformers, settings, what)
             _embed_whole(molecule, n_conformers, settings, what)
-            return Placed(molecule, relax(molecule))
+            return Placed(molecule, relax(molecule, settings.randomSeed))
     except (RuntimeError, Chem.MolSanitizeException) as error:  # valences that RDKit cannot use
         raise UserError(f"{what} could not be placed in space ({reason(error)})") from error
 
@@ -189,6 +190,10 @@ def _embedding(seed: int, max_attempts: int) -> Any:
 
 def _embed_whole(molecule: Chem.Mol, n_conformers: int, settings: Any, what: str) -> None:
     """Give a connected molecule up to so many conformers, at least one."""
+    limits = bounds(molecule, settings.randomSeed)
+    if limits is not None:
+        settings = _embedding(settings.randomSeed, settings.maxIterations)
+        settings.SetBoundsMat(limits)
     settings.useRandomCoords = False
     conformers = list(rdDistGeom.EmbedMultipleConfs(molecule, n_conformers, settings))
     if len(conformers) < n_conformers:
@@ -220,9 +225,9 @@ def _place_fragments(molecule: Chem.Mol, n_conformers: int, settings: Any, what:
         conformer.SetPositions(in_a_row(places, members))
         conformer.Set3D(True)
         molecule.AddConformer(conformer, assignId=True)
-    relax(molecule)
+    relax(molecule, settings.randomSeed)
     apart = [conformer.GetPositions() for conformer in molecule.GetConformers()]
-    method = relax(molecule, between_fragments=True)
+    method = relax(molecule, settings.randomSeed, between_fragments=True)
     how = "relaxed together"
     for conformer, positions in zip(molecule.GetConformers(), apart, strict=True):
         if closest(conformer.GetPositions(), members) < SHORTEST_CONTACT:

@@ -2,11 +2,13 @@
 
 Neither MMFF94 nor UFF has a torsion about C=C=C, so that they turn the ends of allenes and other
 cumulated double bonds until these are flat, which they are at the top of their barrier. The ends
-are held as bonds have them: upright where the double bonds are even in number, flat where odd.
+are held as bonds have them: upright where the double bonds are even in number, flat where odd. Nor
+have they the shapes of `polyhedra`, and hold these as they are.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -14,10 +16,14 @@ from rdkit import Chem
 from rdkit.Chem import rdForceFieldHelpers, rdMolTransforms
 
 from molequi.structures.cumulenes import double_bond_rows, neighbours_of_end
+from molequi.structures.polyhedra import SLACK, Distance, distances
 
 _MAX_ITERATIONS = 2000
 _MMFF = "MMFF94"
 _STIFFNESS = 1000.0  # kcal/mol/rad², of what holds a twist
+_RIGIDITY = 5000.0  # kcal/mol/Å², of what holds a distance
+_BROKEN = 0.3  # Å, by which a held distance is off
+_CONTACT, _WATCHED, _FAR = 2.2, 6.0, 1000.0  # Å, of atoms that must not come nearer
 _SLACK = 10.0  # degrees, of a row in a ring, whose twist is what the ring allows
 
 
@@ -32,20 +38,23 @@ class Twist(NamedTuple):
     in_ring: bool
 
 
-def relax(molecule: Chem.Mol, *, between_fragments: bool = False) -> str:
+def relax(molecule: Chem.Mol, seed: int = 0, *, between_fragments: bool = False) -> str:
     """Relax all conformers in place, MMFF94 or else UFF, and name the force field.
 
-    between_fragments: whether separate molecules feel each other.
+    seed: of the embedding. between_fragments: whether separate molecules feel each other.
     """
+    apart = distances(molecule, seed)
+    if apart:
+        _set_apart(molecule, apart)
     if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
         method = _MMFF
     elif rdForceFieldHelpers.UFFHasAllMoleculeParams(molecule):
         method = f"UFF ({_MMFF} has no parameters)"
     else:
         return "no relaxation (no force field has parameters)"
-    held = list(twists(molecule))
-    if held:
-        flags = _held(molecule, held, between_fragments=between_fragments)
+    turned = list(twists(molecule))
+    if turned or apart:
+        flags = _held(molecule, turned, apart, between_fragments=between_fragments)
     else:
         flags = _free(molecule, between_fragments=between_fragments)
     return method if not any(flags) else f"{method} (not converged)"
@@ -78,31 +87,69 @@ def _free(molecule: Chem.Mol, *, between_fragments: bool) -> list[int]:
     return [flag for flag, _ in results]
 
 
-def _held(molecule: Chem.Mol, held: list[Twist], *, between_fragments: bool) -> list[int]:
-    """Relax with the twists held; return as `_free`."""
+def _held(
+    molecule: Chem.Mol, turned: list[Twist], apart: list[Distance], *, between_fragments: bool
+) -> list[int]:
+    """Relax with twists and distances held; return as `_free`."""
     flags = []
     for conformer in molecule.GetConformers():
         field, hold = _field(molecule, conformer.GetId(), ignore=not between_fragments)
         field.Initialize()
-        for twist in held:
+        for twist in turned:
             angle = rdMolTransforms.GetDihedralDeg(conformer, *twist.atoms)
-            hold(*twist.atoms, False, *_allowed(twist, angle), _STIFFNESS)
+            hold.torsion(*twist.atoms, False, *_allowed(twist, angle), _STIFFNESS)
+        for first, second, length in apart:
+            hold.distance(first, second, False, length - SLACK, length + SLACK, _RIGIDITY)
+        before = conformer.GetPositions()
         flags.append(int(field.Minimize(maxIts=_MAX_ITERATIONS)))
+        # UFF has terms about iodine with three neighbours that nothing holds.
+        if any(_off(conformer, *one) > _BROKEN for one in apart):
+            conformer.SetPositions(before)
+            flags[-1] = 1
     return flags
 
 
-def _field(molecule: Chem.Mol, conformer: int, *, ignore: bool) -> tuple[Any, Callable[..., None]]:
-    """Return the force field of a conformer, and what adds a held torsion to it."""
+def _set_apart(molecule: Chem.Mol, apart: list[Distance]) -> None:
+    """Give pairs of atoms their distances, while bonds and angles of the rest stay."""
+    held = {frozenset(one[:2]) for one in apart}
+    steps = Chem.GetDistanceMatrix(molecule)
+    for conformer in molecule.GetConformers():
+        field = rdForceFieldHelpers.CreateEmptyForceFieldForMol(molecule, conformer.GetId())
+        field.Initialize()
+        for first, second, length in apart:
+            field.UFFAddDistanceConstraint(first, second, False, length, length, _RIGIDITY)
+        for first, second in itertools.combinations(range(molecule.GetNumAtoms()), 2):
+            length = rdMolTransforms.GetBondLength(conformer, first, second)
+            is_near = steps[first, second] < 3
+            if frozenset((first, second)) not in held and (is_near or length < _WATCHED):
+                limits = (length, length) if is_near else (min(length, _CONTACT), _FAR)
+                field.UFFAddDistanceConstraint(first, second, False, *limits, _STIFFNESS)
+        field.Minimize(maxIts=_MAX_ITERATIONS)
+
+
+def _off(conformer: Chem.Conformer, first: int, second: int, length: float) -> float:
+    return abs(rdMolTransforms.GetBondLength(conformer, first, second) - length)
+
+
+class Hold(NamedTuple):
+    """What adds a held torsion and a held distance to a force field."""
+
+    torsion: Callable[..., None]
+    distance: Callable[..., None]
+
+
+def _field(molecule: Chem.Mol, conformer: int, *, ignore: bool) -> tuple[Any, Hold]:
+    """Return the force field of a conformer, and what holds parts of it."""
     if rdForceFieldHelpers.MMFFHasAllMoleculeParams(molecule):
         parameters = rdForceFieldHelpers.MMFFGetMoleculeProperties(molecule, mmffVariant=_MMFF)
         field = rdForceFieldHelpers.MMFFGetMoleculeForceField(
             molecule, parameters, confId=conformer, ignoreInterfragInteractions=ignore
         )
-        return field, field.MMFFAddTorsionConstraint
+        return field, Hold(field.MMFFAddTorsionConstraint, field.MMFFAddDistanceConstraint)
     field = rdForceFieldHelpers.UFFGetMoleculeForceField(
         molecule, confId=conformer, ignoreInterfragInteractions=ignore
     )
-    return field, field.UFFAddTorsionConstraint
+    return field, Hold(field.UFFAddTorsionConstraint, field.UFFAddDistanceConstraint)
 
 
 def _allowed(twist: Twist, angle: float) -> tuple[float, float]:

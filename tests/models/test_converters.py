@@ -15,7 +15,8 @@ from molequi.runtime.tensors import read_tensors
 
 FILES = Path(__file__).parent / "files"
 # Small models with random weights, and what they said of the first built-in probe in float64 when
-# they were written, those of format 1 by molequi 0.1.0.
+# they were written, those of format 1 by molequi 0.1.0; zero_paths of format 3 has weights of
+# polynomials that are zero, as files of product=symmetric, parity=full, correlation=3 had.
 GOLDEN = {
     f"{path.stem.removesuffix('_golden')}_{name}": outputs
     for path in sorted(FILES.glob("format*_golden.json"))
@@ -66,7 +67,7 @@ def test_old_files_are_written_again_in_the_present_format(name: str, tmp_path: 
         "n_neighbors": None, "product": "chained",
     }  # fmt: skip
     added = {name: value for name, value in defaults.items() if name in new["backbone"]}
-    assert new["backbone"] == old["backbone"] | added
+    assert new["backbone"] == added | old["backbone"]
     renewed = {key: new[key] for key in ("version", "properties", "metadata", "backbone")}
     assert new == old | renewed
     before, after = outputs_of(path_of(name)), outputs_of(path)
