@@ -43,8 +43,8 @@ ORDER: tuple[tuple[str, str], ...] = (
         "hydrogens doubts keys comments notation cif typed xyz pdb mol2 programs variables "
         "gaussian_rows gaussian orca nwchem deepmd outputs lammps gaussian_outputs orca_outputs "
         "databases foreign sniff piped cumulenes stereo_marks cip open_stereo fragments "
-        "polyhedra relaxing molecules sdf csv_files structure batching readers inputs writers mirror_images "
-        "perception",
+        "polyhedra relaxing molecules sdf csv_files structure batching readers inputs writers "
+        "mirror_images perception",
     ),
     ("", "keys overrides settings"),
     (

@@ -7,7 +7,6 @@ the turned ones, `o3.wigner.rotate`, so that no orientation needs the network.
 from __future__ import annotations
 
 import os
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -189,7 +188,7 @@ def _check(
             f"the charge weight is {charge_weight}; it must lie between 0 (shape alone) and 1 "
             "(electrostatics alone)"
         )
-    if not isinstance(n_poses, Integral) or not 0 <= n_poses <= N_ORIENTATIONS:
+    if n_poses not in range(N_ORIENTATIONS + 1):
         raise UserError(
             f"the number of poses to list is {n_poses}; it must be a whole number from 0 to "
             f"{N_ORIENTATIONS}"

@@ -32,7 +32,7 @@ from molequi.training.fine_tuning import Adopted, adopt
 from molequi.training.fixed_terms import without_fixed_terms
 from molequi.training.label_statistics import Statistics, fit_statistics
 from molequi.training.log import after_number
-from molequi.training.normalization import apply_statistics
+from molequi.training.normalization import apply_statistics, heads_of
 from molequi.training.reference_energies import given_references, isolated_atoms
 from molequi.training.refitted_references import refit_references
 from molequi.training.total_charge import LOCAL_CHARGE
@@ -76,7 +76,7 @@ def start_model(config: Config, frames: Frames) -> StartingPoint:
     refuse_unreached(model, frames)
     warn_of_unseen_states(model, frames)
     for row in rows:
-        kept = model.heads[row.name].reference if row.name in adopted.kept else None
+        kept = heads_of(model)[row.name].reference if row.name in adopted.kept else None
         _report(row, statistics[row.name], frames, kept)
     model.train()
     if config.freeze:

@@ -11,7 +11,7 @@ import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numba
 
@@ -30,9 +30,13 @@ def inline(function: Callable[..., Any]) -> Callable[..., Any]:
     return _compiled(function, inline="always")
 
 
-def _compiled(function: Callable[..., Any], **options: str) -> Callable[..., Any]:
+def _compiled(
+    function: Callable[..., Any], inline: Literal["never", "always"] = "never"
+) -> Callable[..., Any]:
     function.__qualname__ += f"_{_version()}"
-    compiled = numba.njit(fastmath=_FAST, cache=True, nogil=True, error_model="numpy", **options)
+    compiled = numba.njit(
+        fastmath=_FAST, cache=True, nogil=True, error_model="numpy", inline=inline
+    )
     return cast(Callable[..., Any], compiled(function))
 
 
