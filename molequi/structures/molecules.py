@@ -15,7 +15,7 @@ from molequi.errors import UserError
 from molequi.runtime.gate import reason
 from molequi.structures.fragments import GAP, SHORTEST_CONTACT, closest, in_a_row
 from molequi.structures.open_stereo import chosen, open_elements
-from molequi.structures.polyhedra import bounds
+from molequi.structures.polyhedra import bounds, has_hand
 from molequi.structures.radicals import unpaired_of_smiles
 from molequi.structures.relaxing import relax
 from molequi.structures.symbols import set_isotopes
@@ -55,6 +55,10 @@ def conformers_from_smiles(smiles: str, n_conformers: int, seed: int = 0) -> lis
     lost = marked_allenes(smiles)
     if lost:
         note = f"; the mark @ of the allene at atom {lost[0]} is not understood: either enantiomer"
+    # RDKit places what they have opposite each other, and either hand of it.
+    shaped = [atom.GetIdx() for atom in molecule.GetAtoms() if has_hand(atom)]
+    if shaped:
+        note += f"; the hand of the mark at atom {shaped[0]} is not understood: either"
     unpaired = unpaired_of_smiles(molecule)
     for atoms in conformers:
         atoms.info["geometry"] += note

@@ -79,12 +79,22 @@ def shapes(molecule: Chem.Mol, seed: int) -> Iterator[Shape]:
     Chem.Kekulize(kekulized, clearAromaticFlags=True)
     for atom in kekulized.GetAtoms():
         n_lone = _lone_pairs(atom)
-        if n_lone is None or atom.GetChiralTag() > Chem.ChiralType.CHI_OTHER:
+        if n_lone is None or has_marked_shape(atom):
             continue
         pairs = atom.GetDegree() + n_lone
         if n_lone <= _MOST_LONE_PAIRS.get(pairs, -1) and atom.GetDegree() > 1:
             # One sequence for each atom: a fragment alone has the shapes that it has among others.
             yield _placed(kekulized, atom, _DIRECTIONS[pairs], np.random.default_rng(seed))
+
+
+def has_marked_shape(atom: Chem.Atom) -> bool:
+    """Whether an atom has a mark of a square, a bipyramid or an octahedron: `@SP1`, `@OH3`."""
+    return bool(atom.GetChiralTag() > Chem.ChiralType.CHI_ALLENE)
+
+
+def has_hand(atom: Chem.Atom) -> bool:
+    """Whether an atom has such a mark of which there are two mirror images."""
+    return bool(atom.GetChiralTag() > Chem.ChiralType.CHI_SQUAREPLANAR)
 
 
 def _lone_pairs(atom: Chem.Atom) -> int | None:
@@ -107,6 +117,9 @@ def _placed(
     in_ring = _joined(molecule, atom.GetIdx(), neighbours)
     cosines = places @ places.T
     likings = np.array([_liking(molecule, atom, neighbour) for neighbour in neighbours])
+    if len(directions) == len(_DIRECTIONS[6]):
+        # Opposite a lone pair stands what would be on a bipyramid's equator, elsewhere anything.
+        likings *= -1.0 if len(neighbours) == len(directions) - 1 else 0.0
 
     def cost(order: tuple[int, ...]) -> float:
         between = cosines[np.ix_(order, order)]

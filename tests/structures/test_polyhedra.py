@@ -79,8 +79,16 @@ def test_bipyramids_have_halogens_at_the_poles_and_double_bonds_on_the_equator()
         assert placed("O=S(F)(F)(F)F", seed) == {"poles": ["F", "F"], "equator": ["F", "F", "O"]}
         assert placed("ClI(Cl)C", seed) == {"poles": ["Cl", "Cl"], "equator": ["C"]}
         assert placed("CS(C)(F)F", seed) == {"poles": ["F", "F"], "equator": ["C", "C"]}
+        assert placed("O=[Xe](F)(F)(F)F", seed) == {"poles": ["O"], "equator": ["F", "F", "F", "F"]}
     # A ring of five atoms spans a right angle.
     assert placed("CP1(C)(C)OCCO1") == {"poles": ["C", "O"], "equator": ["C", "C", "O"]}
+
+
+def test_marks_that_are_kept_in_part_are_said() -> None:
+    """Of @OH1 RDKit keeps what stands opposite what."""
+    info = atoms_from_smiles("F[S@OH1](Cl)(Br)(F)(F)F").info
+    assert "the hand of the mark at atom 1 is not understood" in info["geometry"]
+    assert "mark" not in atoms_from_smiles("FS(Cl)(Br)(F)(F)F").info["geometry"]
 
 
 @pytest.mark.parametrize(
