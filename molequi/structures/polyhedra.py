@@ -1,4 +1,4 @@
-"""Shapes of atoms with five to seven electron pairs, such as those of SF6, PF5, ClF3 and I3-.
+"""Shapes of atoms with five to seven electron pairs, such as those of SF6, PF5, SF4 and I3-.
 
 RDKit's embedding knows no such shape and puts neighbours of these atoms anywhere, into each other
 too. Here they stand as the repulsion of electron pairs has them (R. J. Gillespie and R. S. Nyholm,
