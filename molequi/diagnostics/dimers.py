@@ -26,9 +26,9 @@ _UNKNOWN_REACH = 6.0  # Å, where a calculator does not say how far it sees
 _STEP, _BEYOND = 0.02, 0.5  # Å
 # eV/Å: forces below it, such as the last digits of a far pair, are none.
 _NO_FORCE = 5e-3
-# Energy and work agree to this, eV, where nothing jumps; else the place is looked at with steps as
-# many times as fine, so often.
-_FITS, _FINER, _CLOSER = 1e-3, 8, 3
+# Energy and work agree to this, eV, where nothing jumps; else the place is parted into so many, so
+# often, of which each has this many nodes.
+_FITS, _FINER, _CLOSER, _N_NODES = 1e-3, 8, 3, 4
 
 
 class DimerCurve(NamedTuple):
@@ -72,17 +72,14 @@ class DimerCurve(NamedTuple):
         worst = int(np.argmax(fall))
         return float(fall[worst]), float(self.distances[worst])
 
-    def jump(self) -> tuple[float, float]:
-        """Return the largest change of energy without work of the force, eV; and where, Å.
+    def misfits(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return changes of the energy without work of the force, eV; and where, Å.
 
-        By Simpson's rule over two steps.
+        Over two steps each, one behind the other: (K - 1) // 2. Work by Simpson's rule.
         """
         step = self.distances[1] - self.distances[0]
-        work = step / 3.0 * (self.forces[:-2] + 4.0 * self.forces[1:-1] + self.forces[2:])
-        misfit = np.abs(self.energies[2:] - self.energies[:-2] + work)
-        misfit[self.distances[:-2] < _WALL * self.length] = 0.0
-        worst = int(np.argmax(misfit))
-        return float(misfit[worst]), float(self.distances[worst + 1])
+        work = step / 3.0 * (self.forces[:-2:2] + 4.0 * self.forces[1:-1:2] + self.forces[2::2])
+        return self.energies[2::2] - self.energies[:-2:2] + work, self.distances[1:-1:2]
 
 
 def dimer_curves(runner: ModelRunner) -> Iterator[DimerCurve | Deviation]:
@@ -102,31 +99,79 @@ def dimer_deviations(runner: ModelRunner, curve: DimerCurve) -> Iterator[Deviati
     yield Deviation("dimer_minima", float(curve.n_minima()), curve.name)
     size, place = curve.hole()
     yield Deviation("dimer_holes", size, f"{curve.name} at {place:.2f} Å")
-    size, place = _refined_jump(runner, curve)
+    size, place = _largest_misfit(runner, curve)
     yield Deviation("dimer_jumps", size, f"{curve.name} at {place:.2f} Å")
 
 
-def _refined_jump(runner: ModelRunner, curve: DimerCurve) -> tuple[float, float]:
-    """Look closer where the work does not fit: a jump stays, a steep but smooth place does not."""
-    size, place = curve.jump()
-    for _ in range(_CLOSER):
-        if size < _FITS:
+def _largest_misfit(runner: ModelRunner, curve: DimerCurve) -> tuple[float, float]:
+    """Return the largest change of the energy that no force explains, eV; and where, Å.
+
+    Beyond the wall, and from the worst place on for as long as a closer look may find a worse one.
+    """
+    step = curve.distances[1] - curve.distances[0]
+    misfits, places = curve.misfits()
+    is_beyond = places - step >= _WALL * curve.length
+    misfits, places = misfits[is_beyond], places[is_beyond]
+    order = np.argsort(-np.nan_to_num(np.abs(misfits), nan=np.inf))
+    found = 0.0, float(places[order[0]])
+    for size, place in zip(misfits[order].tolist(), places[order].tolist(), strict=True):
+        if abs(size) < max(found[0], _FITS):
             break
-        step = curve.distances[1] - curve.distances[0]
-        distances = np.linspace(place - 2.0 * step, place + 2.0 * step, 4 * _FINER + 1)
-        curve = _curve_at(runner, curve.numbers, distances)
-        size, place = curve.jump()
-    return size, place
+        closer = _looked_closer(runner, curve.numbers, (size, place), step)
+        if np.isnan(closer[0]):
+            return closer
+        found = max(found, closer)
+    return found if found[0] else (abs(float(misfits[order[0]])), found[1])
+
+
+def _looked_closer(
+    runner: ModelRunner, numbers: tuple[int, int], misfit: tuple[float, float], step: float
+) -> tuple[float, float]:
+    """Measure a misfit over two steps anew; return its size, eV, and where most of it is, Å.
+
+    A jump stays, and so does what wrong forces leave out; a steep but smooth place does not.
+    """
+    whole, (part, place) = misfit[0], misfit
+    for _ in range(_CLOSER):
+        if abs(part) < _FITS:
+            break
+        edges = np.linspace(place - step, place + step, _FINER + 1)
+        parts = _misfits_between(runner, numbers, edges)
+        whole += float(parts.sum()) - part
+        worst = int(np.argmax(np.abs(parts)))
+        step /= _FINER
+        part, place = float(parts[worst]), float(edges[worst] + step)
+    return abs(whole), place
+
+
+def _misfits_between(
+    runner: ModelRunner, numbers: tuple[int, int], edges: np.ndarray
+) -> np.ndarray:
+    """Return changes of the energy without work, eV, between (n + 1,) edges, Å: (n,).
+
+    Work by Gauss and Legendre, to the last digit of energies however steep a wall is.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(_N_NODES)
+    half = 0.5 * np.diff(edges)
+    inner = edges[:-1, None] + half[:, None] * (1.0 + nodes)
+    energies, forces = _measured(runner, numbers, np.concatenate([edges, inner.ravel()]))
+    work = half * (forces[len(edges) :].reshape(inner.shape) @ weights)
+    return np.diff(energies[: len(edges)]) + work
 
 
 def _curve(runner: ModelRunner, pair: tuple[int, int]) -> DimerCurve:
     length = float(covalent_radii[list(pair)].sum())
     reach = runner.model.cutoff or _UNKNOWN_REACH
     end = max(_END * length, reach) + _BEYOND
-    return _curve_at(runner, pair, np.arange(_BEGIN * length, end, _STEP))
+    distances = np.arange(_BEGIN * length, end, _STEP)
+    energies, forces = _measured(runner, pair, distances)
+    return DimerCurve(pair, distances, energies - energies[-1], forces)
 
 
-def _curve_at(runner: ModelRunner, pair: tuple[int, int], distances: np.ndarray) -> DimerCurve:
+def _measured(
+    runner: ModelRunner, pair: tuple[int, int], distances: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return energies, eV, and forces, eV/Å, positive where two atoms repel: (K,) each."""
     charge, multiplicity = lowest_electrons(runner.model, pair)
     dimer = Structure(
         "dimer",
@@ -137,8 +182,7 @@ def _curve_at(runner: ModelRunner, pair: tuple[int, int], distances: np.ndarray)
     )
     found = runner.observe([dimer.at(np.array([[0.0] * 3, [0.0, 0.0, r]])) for r in distances])
     energies = np.array([float(outputs["energy"]) for outputs in found])
-    forces = np.array([outputs["forces"][1, 2] for outputs in found])
-    return DimerCurve(pair, distances, energies - energies[-1], forces)
+    return energies, np.array([outputs["forces"][1, 2] for outputs in found])
 
 
 def lowest_electrons(model: CheckableModel, numbers: Sequence[int]) -> tuple[int, int]:

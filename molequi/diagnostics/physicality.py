@@ -23,7 +23,7 @@ from molequi.diagnostics.dimers import (
 )
 from molequi.diagnostics.known_molecules import flat_rings, known_molecules
 from molequi.diagnostics.limits import Measurement
-from molequi.diagnostics.model_runner import CheckableModel, Deviation, ModelRunner
+from molequi.diagnostics.model_runner import CheckableModel, Deviation, ModelRunner, ratio
 from molequi.diagnostics.shapes import bond_lengths, ring_planarity
 from molequi.errors import UserError
 from molequi.models.molecular import MolecularModel
@@ -176,7 +176,8 @@ def _asymmetry(runner: ModelRunner, molecules: Sequence[Structure]) -> Iterator[
         forces = np.array([outputs["forces"].ravel() for outputs in found])
         jacobian = (forces[::2] - forces[1::2]) / (2.0 * _STEP)
         odd = 0.5 * np.linalg.norm(jacobian - jacobian.T)
-        yield Deviation("jacobian_asymmetry", float(odd / np.linalg.norm(jacobian)), one.name)
+        size = float(np.linalg.norm(jacobian))
+        yield Deviation("jacobian_asymmetry", ratio(float(odd), size), one.name)
 
 
 def _dimers(runner: ModelRunner, curves: list[DimerCurve]) -> Iterator[Deviation]:

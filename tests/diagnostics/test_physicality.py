@@ -22,6 +22,7 @@ from molequi.testing.calculators import CalculatorModel, structure_of
 
 ELEMENTS = (1, 17)
 DEPTH, WIDTH = 4.0, 1.9  # eV, 1/Å
+WRONG = {"minus": -1.0, "half": 0.5, "none": 0.0, "nan": np.nan}  # factors of forces
 
 
 class Morse(Calculator):
@@ -56,6 +57,9 @@ class Morse(Calculator):
             energy = energy + 2.0 * atoms.positions[:, 2].std()
         if self.fault == "swirl":
             forces = forces + 5.0 * np.cross([0.0, 0.0, 1.0], atoms.positions)
+        forces = forces * {"minus": -1.0, "half": 0.5, "none": 0.0, "nan": np.nan}.get(
+            self.fault, 1.0
+        )
         self.results = {"energy": float(energy), "forces": forces}
 
     def with_fault(self, r, energies, slopes, kinds):
@@ -69,7 +73,12 @@ class Morse(Calculator):
             )
         if self.fault == "jump":
             return energies + 0.05 * (r < 1.5), slopes
-        if self.fault == "steep":  # a smooth rise of 1 eV within 0.1 Å is no jump
+        if self.fault == "steep and jump":
+            energies = energies + 0.05 * (r < 2.5)
+        if self.fault in {
+            "steep",
+            "steep and jump",
+        }:  # a smooth rise of 1 eV within 0.1 Å is no jump
             t = np.tanh((r - 1.5) / 0.05)
             return energies - 0.5 * (1 - t), slopes + 10.0 * (1 - t * t)
         return energies, slopes
@@ -88,8 +97,9 @@ def failed(fault=None):
         ("ripple", {"dimer_minima"}),
         ("jump", {"dimer_jumps"}),
         ("steep", set()),
+        ("steep and jump", {"dimer_jumps"}),
         ("mean field", {"ghost_atoms", "extensivity"}),
-        ("turned", {"rotation_energy", "extensivity"}),
+        ("turned", {"rotation_energy", "extensivity", "dimer_jumps"}),
         ("swirl", {"translation_forces", "rotation_forces", "jacobian_asymmetry"}),
         ("fails", {"dimer_failures"}),
     ],
@@ -102,6 +112,13 @@ def test_planted_faults_are_found_by_their_tests(fault, found):
     else:
         assert names == found, {n: report.measurements[n] for n in names ^ found}
     assert {report.measurements[name].unit for name in names} <= {b.unit for b in BOUNDS.values()}
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_forces_that_are_not_those_of_the_energy_are_found(fault):
+    """Smooth as they are: finer steps make each misfit smaller, but not their sum."""
+    names, _ = failed(fault)
+    assert "dimer_jumps" in names
 
 
 def test_sizes_are_those_planted():
