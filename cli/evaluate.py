@@ -202,6 +202,11 @@ def _evaluate_suites(
     from molequi.runtime.journal import journal_path
 
     suites = read_suites(task.data)
+    if task.physics and PHYSICS in {suite.origin.name for suite in suites}:
+        raise UserError(
+            f"a suite of {', '.join(task.data)} is called {PHYSICS}, as the one without data is; "
+            "evaluate them one by one"
+        )
     source, model = _energy_source(task, running)
     with Bar("structures") as bar:
         counted = kept.enter_context(

@@ -64,7 +64,7 @@ def read_yaml_suite(path: Path) -> Suite:
     Raises UserError that says which entry is wrong, and what would be right.
     """
     given = validate(SuiteFile, read_settings(path), str(path))
-    origin = Origin(given.name or path.stem, given.source, given.licence)
+    origin = Origin(_name(given, path), given.source, given.licence)
     if bool(given.reactions) == bool(given.molecules):
         raise UserError(f"{path}: give either `systems` and `reactions`, or `molecules`")
     try:
@@ -79,6 +79,16 @@ def read_yaml_suite(path: Path) -> Suite:
         return ReactionSuite(origin, systems, reactions)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def _name(given: SuiteFile, path: Path) -> str:
+    """Return the name of a suite, which is that of its picture too."""
+    name = given.name or path.stem
+    if name in {".", ".."} or not name.isprintable() or set(name) & set("/\\"):
+        raise UserError(
+            f"{path}: the name {name!r} cannot be that of a file; leave slashes and the like out"
+        )
+    return name
 
 
 def parse_reaction(text: str, names: Mapping[str, Any]) -> tuple[tuple[float, str], ...]:

@@ -213,6 +213,15 @@ def test_physics_beyond_a_limit_is_strictly_a_failure(molequi, calculator, suite
     assert "BEYOND bond_lengths" in molequi(*command[:-1]).out
 
 
+def test_a_suite_called_physics_is_not_lost_beside_the_one_without_data(
+    molequi, calculator, suite, tmp_path
+):
+    path = suite.rename(tmp_path / "physics.json")
+    result = molequi("evaluate", "physics", path, "--calculator", calculator)
+    assert (result.code, result.out) == (2, "")
+    assert "is called physics, as the one without data is" in result.err
+
+
 def test_physics_of_a_model(molequi, tiny_model):
     result = molequi("evaluate", tiny_model, "physics", "--json")
     assert result.code == 0, result.err

@@ -418,6 +418,13 @@ def test_mistakes_in_yaml_are_named(written, old, new, message):
         read_yaml(written, YAML.replace(old, new))
 
 
+@pytest.mark.parametrize("name", ["../outside", "S66/HB", "..", r"a\\b", r"a\tb"])
+def test_a_name_that_no_file_can_have_is_refused(written, name):
+    """The picture of a suite is called so."""
+    with pytest.raises(UserError, match="cannot be that of a file; leave slashes"):
+        read_yaml(written, f'name: "{name}"\n{YAML}')
+
+
 @pytest.mark.parametrize(
     ("text", "terms"),
     [
