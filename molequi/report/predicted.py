@@ -14,6 +14,7 @@ from molequi.report import comparisons
 from molequi.report.comparisons import Compared
 from molequi.report.markup import Markup
 from molequi.report.molecules import Scene, Snapshot, viewer, with_room
+from molequi.report.tables import Digits, number
 from molequi.runtime.gate import reading
 
 _END = "_predicted"
@@ -93,6 +94,8 @@ class Predictions:
             if one.row.name == "forces":
                 arrows = {"predicted forces": given[atoms], "reference forces": label[atoms]}
             elif not one.row.per_atom and not one.row.shape:
+                if one.row.binary:
+                    given, label = one.predictions, one.labels
                 unit = "" if one.row.unit == "1" else f" {one.row.unit}"
                 said = f"{_exact(given[molecule])}{unit}, label {_exact(label[molecule])}{unit}"
                 notes.append((one.words, said))
@@ -168,4 +171,4 @@ def _size_bins(n_atoms: np.ndarray) -> list[tuple[int, int]]:
 
 def _exact(value: float) -> str:
     """Write a label with as many digits as tell it from a prediction of it."""
-    return f"{value:.4f}".replace("-", "−")
+    return Digits.of(value, 4) if abs(value) >= 1.0 else number(float(value))

@@ -49,7 +49,8 @@ def structures_section(
 def snapshot_of(structure: Structure, title: str | None = None) -> Snapshot:
     """Return a structure with its forces and dipole for the viewer."""
     atoms, values = structure.require_atoms(), results_of(structure)
-    notes = [("energy", f"{Digits.of(values['energy'], 4)} eV")] if "energy" in values else []
+    energy = values.get("energy", np.nan)
+    notes = [("energy", f"{Digits.of(energy, 4)} eV")] if np.isfinite(energy) else []
     return Snapshot(
         title if title is not None else _title(structure),
         atoms.numbers,

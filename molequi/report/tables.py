@@ -20,8 +20,8 @@ class Digits(str):
 
     @classmethod
     def of(cls, value: float, digits: int) -> Digits:
-        """Write a number with so many digits behind the point."""
-        return cls(f"{value:.{digits}f}".replace("-", "−"))
+        """Write a number with so many digits behind the point, and what is not finite as a dash."""
+        return cls(f"{value:.{digits}f}".replace("-", "−") if math.isfinite(value) else "–")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], caption: str = "") -> Markup:

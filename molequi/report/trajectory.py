@@ -162,10 +162,20 @@ def _times(film: Film) -> tuple[np.ndarray, str]:
 def _drift(film: Film) -> float | None:
     """Return the slope of a straight line through the total energy of the frames, meV/atom/ps."""
     times, total = film.values.get(_FS), _total(film)
-    if times is None or total is None or len(total) < 3 or np.ptp(times) == 0:
+    if times is None or total is None:
+        return None
+    is_known = np.isfinite(times) & np.isfinite(total)
+    times, total = times[is_known], total[is_known]
+    if len(total) < 3 or np.ptp(times) == 0:
         return None
     n_atoms = len(film.first.require_atoms())
     return float(np.polyfit(times / 1000.0, 1000.0 * total / n_atoms, 1)[0])
+
+
+def _changes(values: np.ndarray) -> np.ndarray:
+    """Return values less the first of them that is a number."""
+    known = values[np.isfinite(values)]
+    return values - known[0] if len(known) else values
 
 
 def _total(film: Film) -> np.ndarray | None:
@@ -203,7 +213,7 @@ def _charts(film: Film, x: np.ndarray, along: str) -> list[Markup | None]:
         if total is None
         else chart(
             Labels("Total energy", along, "change (meV/atom)", _KEPT),
-            [Series("", x, per_atom * (total - total[0]))],
+            [Series("", x, per_atom * _changes(total))],
         ),
         _energies(values, x, along, per_atom),
         _one(values, "temperature", x, Labels("Temperature", along, "temperature (K)", _HEAT)),
@@ -235,7 +245,7 @@ def _energies(
     values: Mapping[str, np.ndarray], x: np.ndarray, along: str, per_atom: float
 ) -> Markup | None:
     shown = [
-        Series(name, x, per_atom * (values[name] - values[name][0]), tone=tone)
+        Series(name, x, per_atom * _changes(values[name]), tone=tone)
         for tone, name in enumerate(("potential", "kinetic"))
         if name in values
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -16,8 +17,10 @@ from ase.build import molecule
 
 from molequi.errors import UserError
 from molequi.models.checkpoint import read_description
+from molequi.properties import declare
 from molequi.report import write_report
 from molequi.report.predicted import Predictions
+from molequi.report.tables import Digits
 from molequi.report.trajectory import read_film
 from molequi.report.vibrations import broadened
 from molequi.simulation.scan import run_scan
@@ -72,6 +75,24 @@ def test_errors_by_element_are_those_of_the_predictions(run_folder: Path) -> Non
     assert np.abs(energy.labels).max() < 10  # what the composition tells is taken off
 
 
+def test_where_it_is_most_wrong_it_says_probabilities_and_all_digits_that_tell(
+    tmp_path: Path,
+) -> None:
+    rows = [declare("toxic", unit="1", binary=True), declare("rate", unit="1")]
+    np.savez(
+        tmp_path / "found.npz", n_atoms=[1], atomic_numbers=[1], positions=np.zeros((1, 3)),
+        toxic=[0.0], toxic_predicted=[2.0], rate=[1.234e-6], rate_predicted=[-1234.56789],
+    )  # fmt: skip
+    description = {
+        "metadata": {"training": {"baseline": {}}},
+        "properties": [dataclasses.asdict(row) for row in rows],
+    }
+    page = tmp_path / "page.html"
+    page.write_text(str(Predictions(tmp_path / "found.npz", description).worst("scene")))
+    notes = [["toxic", "0.8808, label 0"], ["rate", "−1234.5679, label 1.23·10⁻⁶"]]
+    assert scenes(page)[0]["frames"][0]["notes"] == notes
+
+
 def test_structures_are_in_the_viewer_and_in_the_table(structures: Path, tmp_path: Path) -> None:
     page = write_report(structures, tmp_path / "page.html")
     (scene,) = scenes(page)
@@ -108,6 +129,27 @@ def test_a_trajectory_of_ase_is_as_hot_as_its_momenta(trajectory: Path, tmp_path
     ase.io.write(tmp_path / "own.traj", frames)
     film = read_film(read_inputs(tmp_path / "own.traj"))
     assert film.values["temperature"] == pytest.approx([one.get_temperature() for one in frames])
+
+
+def test_a_frame_without_energy_leaves_the_others_their_charts(
+    trajectory: Path, tmp_path: Path
+) -> None:
+    """Wherever it stands; the slope is that of the others."""
+    frames = ase.io.read(trajectory, index=":")
+    frames[0].calc.results["energy"] = np.nan
+    ase.io.write(tmp_path / "gap.xyz", frames, format="extxyz")
+    page = write_report(tmp_path / "gap.xyz")
+    total = np.array([frame.get_total_energy() for frame in frames[1:]])
+    slope = np.polyfit(5e-4 * np.arange(1, 12), 1000 * total / 9, 1)[0]
+    assert f"{slope:.4g} meV/atom/ps".replace("-", "−") in said(page)
+    charts = page.read_text(encoding="utf-8").split("<figure>")
+    for heading in ("Total energy", "Potential and kinetic energy"):
+        (chart,) = (one for one in charts if f"<h4>{heading}</h4>" in one)
+        assert chart.count('class="line tone0"') == 1
+    assert "nan eV" not in page.read_text(encoding="utf-8")
+    first, second = scenes(page)[0]["frames"][:2]
+    assert (first["notes"], second["notes"][0][0]) == ([], "energy")
+    assert Digits.of(np.nan, 4) == "–"
 
 
 def test_a_long_trajectory_leaves_some_frames_out(trajectory: Path) -> None:
