@@ -40,7 +40,9 @@ class Axis:
 
     def texts(self, ticks: Sequence[float]) -> list[str]:
         """Write what stands beside the ticks."""
-        step = 0.0 if self.is_log or len(ticks) < 2 else ticks[1] - ticks[0]
+        step = 0.0 if len(ticks) < 2 else ticks[1] - ticks[0]
+        if self.is_log and not np.allclose(np.diff(ticks), step):
+            step = 0.0
         return [written(value, step) for value in ticks]
 
 
@@ -59,10 +61,10 @@ def axis_over(
         return Axis(0.0, 1.0)
     low, high = float(values.min()), float(values.max())
     if from_zero and low >= 0:
-        return Axis(0.0, max(high * (1 + margin), 1e-300))
+        return Axis(0.0, high * (1 + margin) or 1.0)
     is_whole = bool((values == np.round(values)).all()) and high < _LARGE
     alone = 0.5 if is_whole else max(0.05 * abs(high), 1e-300)
-    room = margin * (high - low) or alone
+    room = margin * (high - low) if high > low else alone
     return Axis(low - room, high + room, is_whole=is_whole)
 
 
@@ -81,18 +83,21 @@ def written(value: float, step: float = 0.0) -> str:
     if not _SMALL <= max(abs(value), step) < _LARGE:
         return _with_power(value, step)
     if not step:
-        return f"{value:.3g}".replace("-", "−")
+        return f"{value:.0f}" if value >= 1000 else f"{value:.3g}".replace("-", "−")
+    return f"{value:.{_digits(step)}f}".replace("-", "−")
+
+
+def _digits(step: float) -> int:
+    """Return how many digits behind the point tell multiples of a step apart."""
     digits = max(-math.floor(math.log10(step) + 1e-9), 0)
-    digits += round(step * 10**digits, 6) % 1 > 0  # steps of 2.5
-    return f"{value:.{digits}f}".replace("-", "−")
+    return digits + (round(step * 10.0**digits, 6) % 1 > 0)  # of 2.5 one more
 
 
 def _with_power(value: float, step: float) -> str:
     """Write a value with a power of ten, which alone stands for once itself."""
     power = math.floor(math.log10(abs(value)) + 1e-9)
     factor = value / 10.0**power
-    digits = max(power - math.floor(math.log10(step) + 1e-9), 0) if step else 0
-    text = f"{factor:.{digits}f}" if step else f"{factor:.3g}"
+    text = f"{factor:.{_digits(step / 10.0**power)}f}" if step else f"{factor:.3g}"
     return f"{text}·10{_raised(power)}".removeprefix("1·").replace("-", "−")
 
 

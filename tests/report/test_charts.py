@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from molequi.report.axes import Axis, axis_over, written
+from molequi.report.axes import Axis, axis_over
 from molequi.report.charts import Labels, Series, chart
 
 LABELS = Labels("Heading <b>", "time (fs)", "energy (eV)", "What one sees.")
@@ -80,13 +80,25 @@ def test_many_points_become_squares_that_hold_all_of_them() -> None:
         (Axis(-3e-7, 3e-7), ["−2·10⁻⁷", "0", "2·10⁻⁷"]),
         (Axis(1, 3, is_whole=True), ["1", "2", "3"]),
         (Axis(1e-4, 1e2, is_log=True), ["10⁻⁴", "0.01", "1", "100"]),
+        (Axis(0, 1.1e-4), ["0", "2.5·10⁻⁵", "5.0·10⁻⁵", "7.5·10⁻⁵", "1.00·10⁻⁴"]),
+        (Axis(0, 1.2e6), ["0", "2.5·10⁵", "5.0·10⁵", "7.5·10⁵", "1.00·10⁶"]),
+        (Axis(1e3, 1.4e3, is_log=True), ["1000", "1100", "1200", "1300", "1400"]),
+        (Axis(1e3, 1e5, is_log=True), ["1000", "10000", "10⁵"]),
     ],
 )
 def test_what_stands_beside_an_axis(axis: Axis, expected: list[str]) -> None:
-    ticks = axis.ticks()
-    step = 0.0 if axis.is_log else ticks[1] - ticks[0]
-    texts = [written(value, step) for value in ticks]
-    assert texts == expected
+    assert axis.texts(axis.ticks()) == expected
+
+
+def test_a_square_chart_far_from_zero_is_filled_by_its_values() -> None:
+    values = np.array([1000.2, 1001.1])
+    svg = drawing(chart(LABELS, [Series("", values, values, "points")], is_square=True))
+    assert np.ptp(points_of(svg, "points")[:, 0]) > 250  # of the 288 between the axes
+
+
+def test_what_is_zero_everywhere_has_an_axis_from_0_to_1() -> None:
+    axis = axis_over(np.zeros(3), from_zero=True)
+    assert (axis.low, axis.high) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("is_log", [False, True])
