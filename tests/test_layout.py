@@ -152,7 +152,7 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "report",
         "markup axes charts tables molecules page structures trajectory vibrations spectra "
-        "profiles comparisons card predicted learning runs rounds suites write",
+        "profiles comparisons card predicted learning runs rounds suites evaluations write",
     ),
     ("experiments", "base molecular repeated ensemble dynamics starting"),
     ("", "evaluation"),

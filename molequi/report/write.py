@@ -9,26 +9,23 @@ from pathlib import Path
 
 from molequi.errors import UserError
 from molequi.models.zoo import list_models
-from molequi.report.card import error_table, model_sections
+from molequi.report.card import model_sections
+from molequi.report.evaluations import RESULT, evaluation_section, is_evaluation
 from molequi.report.page import Section, page
 from molequi.report.profiles import is_path, is_scan, path_section, scan_section
 from molequi.report.rounds import active_sections, is_active
-from molequi.report.runs import pictures, run_sections
+from molequi.report.runs import run_sections
 from molequi.report.spectra import is_spectrum, spectrum_section
 from molequi.report.structures import MOST_ROWS, info_of, structures_section
-from molequi.report.suites import suite_tables, suites_of
 from molequi.report.trajectory import is_trajectory, read_film, trajectory_section
 from molequi.report.vibrations import is_vibrations, vibrations_section
 from molequi.runtime.files import check_output, write_text
-from molequi.runtime.gate import reading
-from molequi.runtime.plain import read_json
 from molequi.structures.counting import count_structures
 from molequi.structures.inputs import read_inputs
 from molequi.structures.structure import Structure
 
 Source = str | os.PathLike[str]
 _MODEL = ".safetensors"
-_RESULT = "result.json"
 _PIPED = "-"
 
 
@@ -100,27 +97,13 @@ def _of_folder(path: Path, name: str) -> list[Section]:
         return [scan_section(f"Scan: {title}", path, name)]
     if is_path(path):
         return [path_section(f"Path: {title}", path, name)]
-    if (path / _RESULT).is_file():
-        return [_evaluation(path)]
+    if is_evaluation(path):
+        return [evaluation_section(f"Evaluation: {title}", path)]
     raise UserError(
         f"the folder {path} holds nothing to report on: no run (config.yaml), no active learning "
         "(rounds.csv), no vibrations (modes.xyz), no spectrum (spectrum.csv), no scan (scan.xyz), "
-        f"no path (path.xyz) and no evaluation ({_RESULT})"
+        f"no path (path.xyz) and no evaluation ({RESULT})"
     )
-
-
-def _evaluation(path: Path) -> Section:
-    """Return the section of a folder of `molequi evaluate`: its errors and its pictures."""
-    found = read_json(path / _RESULT)
-    with reading(path / _RESULT, "evaluation"):
-        rows = {
-            name: row
-            for name, row in found.items()
-            if isinstance(row, dict) and "unit" in row and "reactions" not in row
-        }
-        errors = error_table(rows) if rows else None
-        suites = suite_tables(suites_of(found))
-    return Section(f"Evaluation: {path.resolve().name}", "", [errors, suites, pictures(path)])
 
 
 def _of_structures(path: Path, name: str) -> Section:

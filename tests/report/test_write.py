@@ -354,6 +354,31 @@ def test_an_evaluation_on_suites_says_its_errors_and_worst_cases(tmp_path: Path)
     assert text.index("dimers") < text.index("water dimer") < text.index("HF dimer")
     for words in ("2.151", "mean signed", "Refused: iron dimer: Fe is not known", "butane", "0.81"):
         assert words in text
+    assert "Components of vectors" not in text  # no table of errors beside labels
+
+
+def test_an_evaluation_of_physics_says_what_is_beyond_its_limit(tmp_path: Path) -> None:
+    row = {"value": 0.004, "limit": 0.01, "ok": True, "unit": "eV", "where": "H-H at 0.43 Å"}
+    found = {
+        "dimer_holes": {**row, "where": "H-O at 0.5 Å"},
+        "dimer_jumps": {**row, "value": 0.25, "ok": False},
+        "bond_lengths": {**row, "value": None, "ok": False, "where": "no chlorine today"},
+    }
+    (tmp_path / "result.json").write_text(json.dumps({"physics": found}))
+    text = said(write_report(tmp_path))
+    for words in ("dimer jumps", "0.25", "0.01", "H-O at 0.5 Å", "Beyond its limit: change of the "
+                  "energy that no force explains; H-H at 0.43 Å."):  # fmt: skip
+        assert words in text
+    assert text.count("Beyond") == 2
+    assert text.count("BEYOND") == 2
+
+
+def test_an_evaluation_of_dynamics_has_its_values(tmp_path: Path) -> None:
+    found = {"state_mse": {"value": 0.125, "unit": "1"}, "time": {"value": 7.5, "unit": "s"}}
+    (tmp_path / "result.json").write_text(json.dumps(found))
+    text = said(write_report(tmp_path))
+    assert re.search(r"state mse\s+0\.125\b", text)
+    assert re.search(r"time\s+7\.5\s+s\b", text)
 
 
 def test_names_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
