@@ -10,6 +10,7 @@ import typer
 from molequi.cli import options
 from molequi.cli.calculators import load_calculator
 from molequi.cli.exits import ExitCode
+from molequi.cli.idle import refuse_idle
 from molequi.cli.loading import load_network
 from molequi.cli.output import line, print_json, print_table
 from molequi.cli.records import print_notes
@@ -51,6 +52,7 @@ _SCALE_OF_DYNAMICS = (
 
 
 def check(
+    context: typer.Context,
     model: options.ModelOrNone = None,
     input_: Input = None,
     *,
@@ -72,6 +74,7 @@ def check(
     Exit code 1 when a measurement exceeds its limit.
     """
     _refuse_both(model, calculator, input_)
+    refuse_idle(context, _idle(model, calculator))
     if calculator is not None:
         structures = _structures(model, add_hydrogens=add_hydrogens, as_is=as_is)
         measurements = _check_calculator(calculator, structures, dtype)
@@ -94,6 +97,17 @@ def _refuse_both(model: str | None, calculator: str | None, input_: str | None) 
             f"give MODEL or --calculator, not both: {model} and {calculator}; a calculator takes "
             "one INPUT"
         )
+
+
+def _idle(model: str | None, calculator: str | None) -> dict[str, str]:
+    """Return which options do nothing to what is checked, and what they belong to."""
+    from molequi.hamiltonian.saved import is_saved_dynamics
+
+    if calculator is not None:
+        return dict.fromkeys(("device", "dispersion"), "a MODEL; a calculator runs as it is")
+    if model is not None and is_saved_dynamics(model):
+        return dict.fromkeys(("device", "dtype", "dispersion"), "a model of molecules")
+    return {}
 
 
 def _exit_code(measurements: Mapping[str, Measurement]) -> ExitCode:

@@ -12,6 +12,7 @@ from molequi.cli import options
 from molequi.cli.bars import Bar
 from molequi.cli.calculators import load_factory
 from molequi.cli.exits import ExitCode
+from molequi.cli.idle import refuse_idle
 from molequi.cli.physics import check_subject
 from molequi.cli.results import PHYSICS, Results, results_of
 from molequi.errors import UserError
@@ -86,6 +87,7 @@ class _Running(NamedTuple):
 
 
 def evaluate(
+    context: typer.Context,
     model: options.ModelOrNone = None,
     data: Data = None,
     *,
@@ -111,6 +113,7 @@ def evaluate(
     task = _task(model, data or [], calculator)
     running = _Running(device, dtype, batch_size)
     is_about_suites = _is_about_suites(task)
+    refuse_idle(context, _idle(task))
     _refuse_options_of_others(is_about_suites, strict=strict, split=split)
     with (
         contextlib.ExitStack() as kept,  # until the output is there
@@ -130,6 +133,17 @@ def _verdict(results: Results, *, strict: bool) -> ExitCode:
     if results.is_empty:
         return ExitCode.USAGE
     return ExitCode.FAILED if strict and not results.is_whole else ExitCode.DONE
+
+
+def _idle(task: _Task) -> dict[str, str]:
+    """Return which options do nothing to what is evaluated, and what they belong to."""
+    of_model = ("device", "dtype", "batch_size") if task.calculator is not None else ()
+    idle = dict.fromkeys(of_model, "a MODEL; a calculator runs as it is")
+    if task.calculator is None or not task.physics:
+        idle["elements"] = f"the suite {PHYSICS} of a --calculator"
+    if task.physics and not task.data:
+        idle.setdefault("batch_size", "reference energies and labels")
+    return idle
 
 
 def _refuse_options_of_others(is_about_suites: bool, *, strict: bool, split: str | None) -> None:

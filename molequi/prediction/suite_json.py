@@ -49,7 +49,8 @@ def read_json_suite(path: Path) -> Suite:
     Raises UserError that says what is missing, and where.
     """
     document = _document(path)
-    if not isinstance(document, dict) or sum(kind in document for kind in _KINDS) != 1:
+    is_whole = isinstance(document, dict) and sum(kind in document for kind in _KINDS) == 1
+    if not is_whole or {"molecules", "systems"} <= set(document):
         raise UserError(
             f"{path} is no suite: it needs either `systems` and `reactions`, or `molecules`"
         )

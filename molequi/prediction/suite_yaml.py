@@ -65,7 +65,7 @@ def read_yaml_suite(path: Path) -> Suite:
     """
     given = validate(SuiteFile, read_settings(path), str(path))
     origin = Origin(_name(given, path), given.source, given.licence)
-    if bool(given.reactions) == bool(given.molecules):
+    if bool(given.reactions or given.systems) == bool(given.molecules):
         raise UserError(f"{path}: give either `systems` and `reactions`, or `molecules`")
     try:
         if given.molecules:
@@ -138,6 +138,8 @@ def _system(name: str, entry: SystemEntry, folder: Path) -> Atoms:
     try:
         if (entry.file is None) == (entry.smiles is None):
             raise UserError("give either a `file` or a `smiles`")
+        if entry.smiles is not None and entry.index is not None:
+            raise UserError("`index` is of a `file`; a `smiles` is one structure")
         if entry.smiles is not None:
             return _with_electrons(atoms_from_smiles(entry.smiles), entry)
         found = _structures(folder / str(entry.file))

@@ -95,3 +95,10 @@ def test_model_and_calculator_exclude_each_other(molequi, water):
     result = molequi("check", "organic", water, "--calculator", "ase.calculators.emt:EMT")
     assert result.code == 2
     assert "not both" in result.err
+
+
+@pytest.mark.parametrize("option", [("--dispersion", "d3bj"), ("--device", "cuda")])
+def test_options_of_models_are_refused_with_a_calculator(molequi, option):
+    result = molequi("check", "--calculator", "ase.calculators.emt:EMT", *option)
+    assert (result.code, result.out) == (2, "")
+    assert f"{option[0]} would do nothing here: it belongs to a MODEL" in result.err

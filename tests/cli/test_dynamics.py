@@ -36,6 +36,7 @@ def test_check_says_which_laws_are_kept(molequi, run):
     ("words", "message"),
     [
         (("evaluate", "{run}", "--dtype", "float32"), "on the CPU in float64"),
+        (("check", "{run}", "--dispersion", "d3bj"), "it belongs to a model of molecules"),
         (("evaluate", "{run}", "--split", "all"), "dynamics have train, valid and test"),
         (("predict", "--smiles", "C", "--model", "{run}"), "no model of molecules"),
     ],

@@ -10,8 +10,10 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
+import typer
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from typer.core import TyperCommand
 
 from molequi.cli import evaluate as command
 from molequi.errors import RunInterruptedError
@@ -106,10 +108,20 @@ def test_bundled_suite_by_name(molequi, tiny_model):
         (("MODEL", "missing.json.gz"), "no suite missing.json.gz"),
         (("--calculator", "ase.calculators.lj:LennardJones"), "give a SUITE"),
         (("--calculator", "ase.calculators.lj:LennardJones", "qm9"), "qm9 is no suite"),
+        (("--calculator", "ase.calculators.lj:LennardJones", "s22", "--dtype", "float64"),
+         "--dtype would do nothing here: it belongs to a MODEL"),
+        (("--calculator", "ase.calculators.lj:LennardJones", "s22", "--batch-size", "3"),
+         "--batch-size would do nothing here"),
+        (("--calculator", "ase.calculators.lj:LennardJones", "physics", "--device", "cuda"),
+         "--device would do nothing here"),
+        (("--calculator", "ase.calculators.lj:LennardJones", "s22", "--elements", "Zz"),
+         "--elements would do nothing here: it belongs to the suite physics of a --calculator"),
+        (("MODEL", "physics", "--elements", "H"), "--elements would do nothing here"),
+        (("MODEL", "physics", "--batch-size", "3"), "--batch-size would do nothing here"),
         (("--calculator", "gfn3", "s66"), "none of gfn1-xtb, gfn2-xtb"),
         (("--calculator", "ase.calculators.lj:ljs", "s66"), "has no ljs"),
     ],
-)
+)  # fmt: skip
 def test_usage_is_refused_in_a_line(molequi, tiny_model, arguments, message):
     result = molequi("evaluate", *(tiny_model if a == "MODEL" else a for a in arguments))
     assert result.code == 2
@@ -281,12 +293,13 @@ def test_energies_are_kept_until_the_folder_is_there(calculator, suite, tmp_path
 
     monkeypatch.setattr(CalculatorEnergies, "_energy", counted)
     monkeypatch.setattr(command, "check_subject", interrupted)
+    context = typer.Context(TyperCommand("evaluate"))
     with pytest.raises(KeyboardInterrupt):
-        command.evaluate(str(suite), ["physics"], calculator=calculator, output=output)
+        command.evaluate(context, str(suite), ["physics"], calculator=calculator, output=output)
     n_asked = len(asked)
     assert n_asked
     assert journal_path(output).exists()
-    command.evaluate(str(suite), calculator=calculator, output=output)
+    command.evaluate(context, str(suite), calculator=calculator, output=output)
     assert len(asked) == n_asked
     assert (output / "result.json").is_file()
     assert not journal_path(output).exists()

@@ -270,6 +270,7 @@ def broken(change):
         (broken(lambda c: c.update(reactions=[])), "no reactions"),
         (broken(lambda c: c.update(molecules=[])), "either `systems` and `reactions`, or"),
         ({"molecules": []}, "no molecules"),
+        ({"molecules": [], "systems": {}}, "either `systems` and `reactions`, or"),
         (
             {"molecules": [{"name": "a", "conformers": [entry(TRIANGLE, kcal_mol=0.0)]}]},
             "molecule a: one conformer",
@@ -409,6 +410,9 @@ def test_yaml_of_conformers(written):
         ("2 Ar -> Ar2", "1/0 Ar -> Ar2", "the coefficient of '1/0 Ar' is no number"),
         ("2 Ar -> Ar2", "7" * 400 + " Ar -> Ar2", "the coefficient of '7777.* is no number"),
         ("  Ar2:", "  NO:", 'put it in quotes, "NO"'),
+        ('smiles: "[Ar]"', 'smiles: "[Ar]", index: 3', "system Ar: `index` is of a `file`"),
+        (YAML.partition("reactions:")[2], " []\nmolecules: {a: {file: argon.xyz, energies: [1]}}",
+         "give either `systems` and `reactions`, or `molecules`"),
         ("reactions:", "molecules: {a: {file: argon.xyz, energies: [1]}}\nreactions:", "either"),
     ],
 )  # fmt: skip
