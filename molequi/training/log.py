@@ -179,7 +179,7 @@ def beaten_lines(result: Mapping[str, Mapping[str, Any]]) -> list[str]:
     known = {
         name: row
         for name, row in result.items()
-        if "[" not in name and row.get("count") and row.get("baseline_mae")
+        if "[" not in name and row.get("count") and row.get("baseline_mae") is not None
     }
     beaten = {name: row for name, row in known.items() if row["mae"] > row["baseline_mae"]}
     if not beaten:

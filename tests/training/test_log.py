@@ -146,6 +146,8 @@ def test_a_model_below_its_baseline_says_so():
     (line,) = beaten_lines(result)
     assert "without learning: gap (2 against 1 eV); the model has learned nothing" in line
     assert beaten_lines({"homo": better, "dipole[1o]": row}) == []
+    (line,) = beaten_lines({"gap": {**row, "baseline_mae": 0.0}})  # of labels that are all alike
+    assert "gap (2 against 0 eV)" in line
     (line,) = beaten_lines({"logP": {**row, "unit": "1"}})
     assert "logP (2 against 1);" in line
 
