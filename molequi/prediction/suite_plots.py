@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from molequi import plots
+from molequi.runtime.wording import counted
 
 
 def plot_suite(name: str, found: Mapping[str, Any], path: Path) -> None:
@@ -17,18 +18,18 @@ def plot_suite(name: str, found: Mapping[str, Any], path: Path) -> None:
         rows = found["reactions"]
         reference, model = (np.array([row[key] for row in rows]) for key in ("reference", "model"))
         note = f"MAE {found['mae']:.2f}, mean signed {found['mean_signed_error']:+.2f}"
-        label = "energy"
+        label, what = "energy", "reaction"
     else:
         rows = found["molecules"]
         reference, model = (
             np.concatenate([row[key] for row in rows]) for key in ("reference", "model")
         )
         note = (
-            f"medians: Spearman {_words(found['spearman_median'])}, "
-            f"centred MAE {found['centred_mae_median']:.2f}"
+            f"median Spearman {_words(found['spearman_median'])}\n"
+            f"median centred MAE {found['centred_mae_median']:.2f}"
         )
-        label = "energy, centred"
-    note = f"{name}\n{note} {found['unit']}, {found['count']} {found['kind']}"
+        label, what = "energy, centred", "molecule"
+    note = f"{name}\n{note} {found['unit']}\n{counted(found['count'], what)}"
     plots.parity(reference, model, label, found["unit"], path, note=note)
 
 

@@ -181,7 +181,9 @@ def _with_electrons(atoms: Atoms, entry: SystemEntry | MoleculeEntry) -> Atoms:
     """Put the charge and multiplicity of the entry, where it has any, in place of the file's."""
     if entry.charge is not None:
         atoms.info["charge"] = entry.charge
+        atoms.info.pop("charge_source", None)
         atoms.info.pop("spin_multiplicity", None)  # the file's belongs to the file's charge
     if entry.multiplicity is not None:
+        atoms.info.pop("multiplicity_source", None)
         atoms.info["spin_multiplicity"] = entry.multiplicity
     return checked_system(atoms)

@@ -69,7 +69,8 @@ def stated_multiplicity(atoms: ase.Atoms, charge: int) -> Statement:
         )
     statements = [*multiplicity_statements(atoms), *moment_statements(atoms, n_electrons)]
     for found in statements:
-        if found.value < 1 or (n_electrons + found.value) % 2 == 0:
+        is_possible = 1 <= found.value <= n_electrons + 1
+        if not is_possible or (n_electrons + found.value) % 2 == 0:
             what = f"{atoms.get_chemical_formula()} with charge {charge}"
             place = "" if "=" in found.source else f" (from {found.source})"
             raise UserError(

@@ -15,10 +15,12 @@ from ase.calculators.calculator import Calculator
 from ase.calculators.lj import LennardJones
 from scipy.stats import spearmanr
 
+from molequi import plots
 from molequi.errors import RunInterruptedError, UserError
 from molequi.prediction.energies import CalculatorEnergies, ModelEnergies, Refusal
 from molequi.prediction.kept_energies import kept_source
 from molequi.prediction.suite_places import bundled_suites, is_suite, read_suites
+from molequi.prediction.suite_plots import plot_suite
 from molequi.prediction.suite_scores import evaluate_suite, spearman
 from molequi.prediction.suite_yaml import parse_reaction
 from molequi.prediction.suites import KCAL_MOL
@@ -413,6 +415,8 @@ def test_yaml_of_conformers(written):
         ('smiles: "[Ar]"', 'smiles: "[Ar]", index: 3', "system Ar: `index` is of a `file`"),
         (YAML.partition("reactions:")[2], " []\nmolecules: {a: {file: argon.xyz, energies: [1]}}",
          "give either `systems` and `reactions`, or `molecules`"),
+        ("index: 0", "index: 0, multiplicity: 2",
+         "system Ar2: multiplicity 2 does not go with the 36 electrons of Ar2 with charge 0$"),
         ("reactions:", "molecules: {a: {file: argon.xyz, energies: [1]}}\nreactions:", "either"),
     ],
 )  # fmt: skip
@@ -472,3 +476,14 @@ def test_energies_of_a_run_go_on(tmp_path: Path) -> None:
     assert any("no Ar2 today" in row["reason"] for row in found["refused"])
     asked.clear()
     assert run() == found  # another run, from its beginning
+
+
+@pytest.mark.parametrize("content", [document(), conformers()])
+def test_what_a_picture_says_is_not_cut_off(tmp_path, argon, content, monkeypatch):
+    found, drawn = evaluate_suite(read(tmp_path, content), argon), []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, _path: drawn.append(figure))
+    plot_suite("conformers of alcohols", found, tmp_path / "one.png")
+    (axes,) = drawn[0].axes
+    (note,) = axes.texts
+    assert note.get_window_extent().x1 < axes.get_window_extent().x1
+    assert note.get_text().endswith("\n1 molecule" if "molecules" in content else "\n2 reactions")

@@ -63,6 +63,16 @@ def test_a_spin_of_a_half_is_s() -> None:
         multiplicity_of(methyl, 0)
 
 
+@pytest.mark.parametrize(("charge", "most"), [(0, 11), (9, 2), (10, 1)])
+def test_no_more_electrons_are_unpaired_than_there_are(charge: int, most: int) -> None:
+    water = molecule("H2O")
+    water.info["multiplicity"] = most
+    assert multiplicity_of(water, charge) == most
+    water.info["multiplicity"] = most + 2
+    with pytest.raises(UserError, match=f"{most + 2} does not go with the {10 - charge} electrons"):
+        multiplicity_of(water, charge)
+
+
 @pytest.mark.parametrize("key", ["charge", "total_charge", "spin", "multiplicity", "uhf"])
 def test_a_word_without_a_value_is_none(key: str) -> None:
     water = molecule("H2O")
