@@ -102,7 +102,7 @@ def test_probability_is_the_mean_of_the_members(size, dtype):
     ],
 )
 def test_what_another_head_gives_has_a_mean_and_a_spread_too(names, shown):
-    models = [made(seed, properties=names, parity="full", l_max=2, n_layers=2) for seed in range(2)]
+    models = [made(seed, properties=names, parity="full", l_max=2, n_layers=3) for seed in range(2)]
     graph = molequi.Calculator(models[0]).graph(molecule("H2O2"))
     members = torch.stack([model.compute(graph)[shown] for model in models])
     found = Ensemble(models).compute(graph)
