@@ -23,6 +23,8 @@ from molequi.models.zoo import frozen_model
 from molequi.simulation.calculator import Calculator
 
 _KJ_MOL = units.kJ / units.mol
+# Options of OpenMM-ML's own embedding, which it hands on to every potential.
+_OF_EMBEDDING = {"linkAtomDistances", "mlLongRange"}
 
 
 class MolequiPotentialFactory(MLPotentialImplFactory):
@@ -58,10 +60,14 @@ class MolequiPotential(MLPotentialImpl):
         """Add the force of these atoms, or of all, to a system.
 
         charge: e, multiplicity: 2S + 1, of the atoms together. others: what OpenMM-ML hands on.
-        Raises UserError for atoms without an element, and for what the model does not know.
+        Periodic where the topology has a box, or a force of the system is periodic.
+        Raises UserError for atoms without an element, for what the model does not know, and for
+        other options.
         """
+        _refuse_options(others)
         chosen = None if atoms is None else [int(atom) for atom in atoms]
-        is_periodic = topology.getPeriodicBoxVectors() is not None
+        has_box = topology.getPeriodicBoxVectors() is not None
+        is_periodic = has_box or system.usesPeriodicBoundaryConditions()
         calculator = Calculator(self.model, charge=charge, spin_multiplicity=multiplicity)
         force = openmm.PythonForce(OpenmmForces(_atoms(topology, chosen, is_periodic), calculator))
         force.setForceGroup(forceGroup)
@@ -79,21 +85,32 @@ class MolequiPotential(MLPotentialImpl):
 
 
 class OpenmmForces:
-    """The function behind a PythonForce, which is pickled with the system: a state to forces."""
+    """The function behind a PythonForce, which is pickled with the system: a state to forces.
+
+    Contexts of one system share it, perhaps in several threads.
+    """
 
     def __init__(self, atoms: Atoms, calculator: Calculator) -> None:
         self.atoms, self.calculator = atoms, calculator
 
     def __call__(self, state: openmm.State) -> tuple[float, Any]:
         """Return the energy, kJ/mol, and the forces (N, 3), kJ/(mol nm)."""
-        atoms = self.atoms
+        atoms = self.atoms.copy()
         atoms.positions = state.getPositions(asNumpy=True).value_in_unit(unit.angstrom)
         if atoms.pbc.any():
             box = state.getPeriodicBoxVectors(asNumpy=True)
             atoms.cell[:] = box.value_in_unit(unit.angstrom)
-        energy = self.calculator.get_property("energy", atoms)
-        forces = self.calculator.get_property("forces", atoms)
+        energy, forces = self.calculator.energy_and_forces(atoms)
         return energy / _KJ_MOL, forces * (units.nm / _KJ_MOL)
+
+
+def _refuse_options(others: dict[str, Any]) -> None:
+    unknown = sorted(others.keys() - _OF_EMBEDDING)
+    if unknown:
+        raise UserError(
+            f"the potential molequi has no option {', '.join(unknown)}; a system is made with "
+            "charge and multiplicity, the potential itself with model, device and dtype"
+        )
 
 
 def _atoms(topology: Topology, chosen: list[int] | None, is_periodic: bool) -> Atoms:

@@ -208,6 +208,14 @@ class Calculator(AseCalculator):
                 raise PropertyNotImplementedError(reason)
             return super().get_property(name, atoms, allow_calculation)
 
+    def energy_and_forces(self, atoms: Atoms) -> tuple[float, np.ndarray]:
+        """Return the energy, eV, and forces (N, 3), eV/Å, of one computation.
+
+        Other threads come before or after it, not between. Errors as of `get_property`.
+        """
+        with self._in_use:
+            return self.get_property("energy", atoms), self.get_property("forces", atoms)
+
     def get_hessian(self, atoms: Atoms) -> np.ndarray:
         """Return d2E/dx2: (3N, 3N), eV/Å², symmetric; rows atom by atom, x y z.
 

@@ -1,5 +1,8 @@
 """OpenMM: the calculator's numbers, alone, in a periodic box and for a part of a system."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from ase import units
@@ -133,3 +136,55 @@ def test_what_the_model_does_not_know_is_refused(network):
     topology.addAtom("M", None, next(topology.residues()))
     with pytest.raises(UserError, match="no element"):
         potential.createSystem(topology)
+
+
+def test_options_that_would_change_nothing_are_refused(network):
+    potential = MLPotential("molequi", model=network)
+    topology = topology_of(molecule("CH3OH"))
+    with pytest.raises(UserError, match="no option spin_multiplicity, total_charge; .* multiplic"):
+        potential.createSystem(topology, total_charge=-2, spin_multiplicity=3)
+    box = water_box()
+    mm = app.ForceField("tip3p.xml").createSystem(topology_of(box, 3), rigidWater=False)
+    with pytest.raises(UserError, match="no option chrage"):
+        potential.createMixedSystem(topology_of(box, 3), mm, [0, 1, 2], chrage=1)
+    potential.createMixedSystem(topology_of(box, 3), mm, [0, 1, 2], mlLongRange=None)
+
+
+def test_a_periodic_system_needs_no_box_in_the_topology(long_ranged):
+    """It was computed as an open one, without a word."""
+    box = water_box()
+    whole = topology_of(box, 3)
+    boxless = topology_of(box, 3)
+    boxless.setPeriodicBoxVectors(None)
+    mm = app.ForceField("tip3p.xml").createSystem(
+        whole, nonbondedMethod=app.PME, nonbondedCutoff=0.5, rigidWater=False
+    )
+    mixed = MLPotential("molequi", model=long_ranged).createMixedSystem(
+        boxless, mm, range(len(box)), forceGroup=1
+    )
+    box.calc = Calculator(long_ranged)
+    energy, forces = computed(mixed, box, groups={1})
+    assert energy == pytest.approx(box.get_potential_energy(), abs=1e-8)
+    np.testing.assert_allclose(forces, box.get_forces(), atol=1e-8)
+
+
+def test_contexts_of_one_system_compute_in_threads(network):
+    """They wrote their positions into the same structure, and got each other's forces."""
+    start, rng = molecule("CH3OH"), np.random.default_rng(0)
+    system = MLPotential("molequi", model=network).createSystem(topology_of(start))
+    places = [start.copy() for _ in range(4)]
+    for atoms in places:
+        atoms.rattle(0.05, rng=rng)
+    expected = [computed(system, atoms)[1] for atoms in places]
+
+    def worst(number: int) -> float:
+        found = [computed(system, places[number])[1] for _ in range(10)]
+        return max(np.abs(forces - expected[number]).max() for forces in found)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(len(places)) as pool:
+            assert max(pool.map(worst, range(len(places)))) < 1e-8
+    finally:
+        sys.setswitchinterval(interval)
