@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import frozen_model
 from molequi.prediction.records import Values, ase_results, result_labels, split_outputs, spreads
-from molequi.simulation.changes import changes_between, kept_copy
+from molequi.simulation.changes import changes_between
 from molequi.simulation.offers import ase_properties, refuse_without_forces, why_not, why_unsafe
 from molequi.structures.atoms import charge_of, multiplicity_of
 
@@ -106,7 +107,6 @@ class Calculator(AseCalculator):
         self.predictions: Values = {}
         self.implemented_properties = ase_properties(self.model)
         self._skin = VerletList(self.model.cutoff, skin)
-        self._kept: Atoms | None = None
         self._electrons: Electrons | None = None
         self._device = self.model.device
         self._in_use = threading.RLock()
@@ -116,8 +116,10 @@ class Calculator(AseCalculator):
         return {name: value for name, value in vars(self).items() if name != "_in_use"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over what another calculator was."""
+        """Take over what another calculator was; what either changes in place is its own."""
         vars(self).update(state)
+        for name in ("parameters", "predictions", "results", "_skin"):
+            setattr(self, name, copy.copy(state[name]))
         self._in_use = threading.RLock()
 
     def set(self, **changes: Any) -> dict[str, Any]:
@@ -191,7 +193,7 @@ class Calculator(AseCalculator):
         outputs = self.model.compute(graph, forces=True, stress=bool(atoms.pbc.all()))
         (self.predictions,) = split_outputs(self.model, graph, outputs)
         self.results = ase_results(self.predictions) | spreads(self.model, self.predictions)
-        self.atoms = self._kept = kept_copy(atoms, self._kept)
+        self.atoms = atoms.copy()
         self._electrons = electrons
 
     def get_property(

@@ -21,16 +21,3 @@ def changes_between(last: Atoms, atoms: Atoms) -> list[str]:
     if not np.array_equal(last.pbc, atoms.pbc):
         changes.append("pbc")
     return changes
-
-
-def kept_copy(atoms: Atoms, kept: Atoms | None) -> Atoms:
-    """Return what `changes_between` compares with: `kept` brought up to date, or a new copy.
-
-    Only a structure of other atoms is worth a full one.
-    """
-    if kept is None or not np.array_equal(kept.numbers, atoms.numbers):
-        return atoms.copy()
-    kept.positions[:] = atoms.positions
-    kept.cell[:] = atoms.cell
-    kept.pbc[:] = atoms.pbc
-    return kept

@@ -185,6 +185,38 @@ def test_copies_compute_the_same_and_alone(water, duplicate):
     assert atoms.get_potential_energy() == energy
 
 
+def test_a_shallow_copy_is_a_calculator_of_its_own(network):
+    """It shared parameters, the kept structure and the neighbour list."""
+    first = Calculator(network)
+    energies = [first.get_property("energy", molecule(name)) for name in ("CH3OH", "H2O")]
+    second = copy.copy(first)
+    second.charge = -2
+    assert first.charge is None
+    second.charge = None
+    second.get_property("energy", molecule("H2O"))
+    moved = molecule("H2O")
+    moved.positions[0, 0] += 0.1
+    assert second.get_property("energy", moved) != energies[1]
+    assert first.get_property("energy", molecule("H2O")) == energies[1]
+    assert first.get_property("energy", moved) == second.get_property("energy", moved)
+    assert first._skin is not second._skin
+
+
+def test_the_kept_structure_says_what_the_last_one_said(network):
+    """It kept the charges of the first of its atoms, and `calculate` took them."""
+    calculator = Calculator(network, unsafe=True)
+    atoms = molecule("H2O")
+    calculator.get_property("energy", atoms)
+    atoms.info["charge"] = 2
+    atoms.set_initial_magnetic_moments([0.0, 0.0, 0.0])
+    calculator.get_property("energy", atoms)
+    assert calculator.atoms.info == {"charge": 2}
+    assert "initial_magmoms" in calculator.atoms.arrays
+    calculator.calculate()
+    assert calculator.electrons(calculator.atoms).charge == 2
+    assert calculator.check_state(atoms) == []
+
+
 def test_no_dipole_where_periodic(morse):
     atoms = ice((False, True, False))
     atoms.calc = Calculator(morse())
