@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from ase import Atoms, units
 from ase.data import atomic_numbers
 from ase.stress import voigt_6_to_full_3x3_stress
@@ -22,6 +23,14 @@ from molequi.simulation.calculator import Calculator
 
 # LAMMPS' unit styles whose lengths are Å: what an energy is in eV.
 _ENERGY_UNITS = {"metal": 1.0, "real": units.kcal / units.mol}
+
+
+class _Values(NamedTuple):
+    """Energy, eV; forces (N, 3), eV/Å; virial (3, 3), -dE/dstrain, eV."""
+
+    energy: float
+    forces: np.ndarray
+    virial: np.ndarray
 
 
 class LammpsForces:
@@ -51,7 +60,7 @@ class LammpsForces:
         )
         self._numbers = np.array([0, *(_number(symbol) for symbol in elements)])
         self._energy_unit = _energy_unit(lammps)
-        self._errors: list[Exception] = []
+        self._errors: list[BaseException] = []
         lammps.command(f"fix {name} all external pf/callback 1 1")
         lammps.command(f"fix_modify {name} energy yes virial yes")
         lammps.set_fix_external_callback(name, self._callback, None)
@@ -82,7 +91,7 @@ class LammpsForces:
         """Fill in the forces of one step; an error ends the run, and nothing moves any more."""
         try:
             forces[:] = self._computed(tags.ravel(), positions) / self._energy_unit
-        except Exception as error:  # noqa: BLE001 (nobody would see it: the caller is C)
+        except BaseException as error:  # noqa: BLE001 (nobody would see it, Ctrl-C too: C calls)
             self._errors.append(error)
             forces[:] = 0.0
             self.lammps.force_timeout()
@@ -98,15 +107,38 @@ class LammpsForces:
             cell=cell,
             pbc=pbc,
         )
-        energy = self.calculator.get_property("energy", atoms)
-        self.lammps.fix_external_set_energy_global(self.name, energy / self._energy_unit)
-        if pbc.all():
-            stress = voigt_6_to_full_3x3_stress(self.calculator.get_property("stress", atoms))
-            virial = -stress[(0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)] * atoms.get_volume()
-            self.lammps.fix_external_set_virial_global(self.name, virial / self._energy_unit)
+        values = self._values(atoms)
+        virial = values.virial[(0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)]
+        self.lammps.fix_external_set_energy_global(self.name, values.energy / self._energy_unit)
+        self.lammps.fix_external_set_virial_global(self.name, virial / self._energy_unit)
         forces = np.empty_like(positions)
-        forces[order] = self.calculator.get_property("forces", atoms)
+        forces[order] = values.forces
         return forces
+
+    def _values(self, atoms: Atoms) -> _Values:
+        if atoms.pbc.any() and not atoms.pbc.all():
+            return self._of_slab(atoms)
+        energy, forces = self.calculator.energy_and_forces(atoms)
+        if not atoms.pbc.any():
+            moments = atoms.positions.T @ forces
+            return _Values(energy, forces, 0.5 * (moments + moments.T))
+        stress = voigt_6_to_full_3x3_stress(self.calculator.get_property("stress", atoms))
+        return _Values(energy, forces, -stress * atoms.get_volume())
+
+    def _of_slab(self, atoms: Atoms) -> _Values:
+        """Compute what is periodic along some axes, of which ASE's calculator has no stress.
+
+        Its pairs are those of these axes; told that all are periodic, a model without far energies,
+        as the others refuse slabs, gives the slope by strain over the volume of LAMMPS' box.
+        """
+        model, graph = self.calculator.model, self.calculator.graph(atoms)
+        model.check_input(graph)
+        whole = graph._replace(pbc=torch.ones_like(graph.pbc))
+        found = model.compute(whole, forces=True, stress=True)
+        stress = found["stress"][0].cpu().numpy()
+        return _Values(
+            float(found["energy"][0]), found["forces"].cpu().numpy(), -stress * atoms.get_volume()
+        )
 
 
 def _number(symbol: str) -> int:

@@ -1,6 +1,7 @@
 """LAMMPS through a fix external: the calculator's energy, forces and pressure, and its errors."""
 
 import ctypes
+import signal
 import sys
 from pathlib import Path
 
@@ -34,9 +35,9 @@ def engine():
 def filled(engine, atoms, style="metal"):
     """Put a structure into LAMMPS; returns the symbols of its types."""
     symbols = sorted(set(atoms.symbols))
-    boundary = "p p p" if atoms.pbc.all() else "f f f"
+    boundary = " ".join("p" if is_periodic else "f" for is_periodic in atoms.pbc)
     box = "-20 20 -20 20 -20 20"
-    if atoms.pbc.all():
+    if atoms.pbc.any():
         a, b, c, d, e, f = Prism(atoms.cell.array).get_lammps_prism()
         box = f"0 {a} 0 {b} 0 {c} {d} {e} {f}"
     for line in [
@@ -44,7 +45,7 @@ def filled(engine, atoms, style="metal"):
         "atom_style atomic",
         "atom_modify map yes sort 1 2.0",
         f"boundary {boundary}",
-        f"region box {'prism' if atoms.pbc.all() else 'block'} {box}",
+        f"region box {'prism' if atoms.pbc.any() else 'block'} {box}",
         f"create_box {len(symbols)} box",
         "pair_style zero 2.0",
         "pair_coeff * *",
@@ -54,7 +55,7 @@ def filled(engine, atoms, style="metal"):
         engine.command(line)
     types = [symbols.index(symbol) + 1 for symbol in atoms.symbols]
     positions = atoms.positions
-    if atoms.pbc.all():
+    if atoms.pbc.any():
         positions = Prism(atoms.cell.array).vector_to_lammps(positions)
     engine.create_atoms(len(atoms), [*range(1, len(atoms) + 1)], types, positions.ravel().tolist())
     return symbols
@@ -90,6 +91,76 @@ def test_a_crystal_has_the_calculators_forces_and_pressure(engine, long_ranged):
     np.testing.assert_allclose(in_order(engine, "f"), turned, atol=1e-8)
     pressure = -np.trace(atoms.get_stress(voigt=False)) / 3 / (1e5 * units.Pascal)
     assert engine.get_thermo("press") == pytest.approx(pressure, rel=1e-5)  # bar; its constants
+
+
+def numerical_virial(atoms, model, step=1e-4):
+    """Return -dE/dstrain, (3, 3), eV, along the axes of the structure."""
+    virial = np.zeros((3, 3))
+    for i, j in np.ndindex(3, 3):
+        energies = []
+        for sign in (1.0, -1.0):
+            strain = np.eye(3)
+            strain[i, j] += 0.5 * sign * step
+            strain[j, i] += 0.5 * sign * step
+            strained = atoms.copy()
+            strained.set_cell(atoms.cell.array @ strain, scale_atoms=False)
+            strained.positions = atoms.positions @ strain
+            energies.append(Calculator(model).get_property("energy", strained))
+        virial[i, j] = -(energies[0] - energies[1]) / (2.0 * step)
+    return virial
+
+
+@pytest.mark.parametrize("pbc", [(False,) * 3, (True, True, False), (True, False, False)])
+def test_open_directions_have_a_virial(engine, network, pbc):
+    """LAMMPS was told none, or kept that of an earlier step; the numbers follow the atoms."""
+    atoms = molecule("CH3OH")
+    atoms.pbc = pbc
+    atoms.set_cell([[3.4, 0.0, 0.0], [0.6 * pbc[1], 3.6, 0.0], [0.0, 0.0, 9.0]])
+    atoms.center()
+    if not any(pbc):
+        atoms.set_cell(None)
+    forces = LammpsForces(engine, filled(engine, atoms), network)
+    engine.command("fix move all nve")
+    engine.command("timestep 0.0002")
+    engine.command("compute of_virial all pressure NULL virial")
+    for n_steps in (0, 5):
+        forces.run(n_steps)
+        atoms.positions = in_order(engine, "x")
+        pressures = engine.numpy.extract_compute("of_virial", 0, 1)  # bar; xx yy zz xy xz yz
+        found = pressures * engine.get_thermo("vol") * (1e5 * units.Pascal)
+        expected = numerical_virial(atoms, network)[(0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2)]
+        np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+        np.testing.assert_allclose(
+            in_order(engine, "f"), Calculator(network).get_property("forces", atoms), atol=1e-8
+        )
+
+
+def test_a_slab_of_a_model_with_far_energies_is_refused(engine, long_ranged):
+    atoms = molecule("CH3OH", vacuum=3.0)
+    atoms.pbc = (True, True, False)
+    with pytest.raises(UserError, match="periodic in all three directions or in none"):
+        LammpsForces(engine, filled(engine, atoms), long_ranged).run(1)
+
+
+def test_ctrl_c_stops_the_run(engine, network, monkeypatch):
+    """It was taken for an error of the forces and lost in LAMMPS."""
+    forces, n_calls = LammpsForces(engine, filled(engine, molecule("CH3OH")), network), 0
+    computed = forces.calculator.model.compute
+
+    def interrupted(*args, **kwargs):
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == 3:
+            signal.raise_signal(signal.SIGINT)
+        return computed(*args, **kwargs)
+
+    monkeypatch.setattr(forces.calculator.model, "compute", interrupted)
+    engine.command("fix move all nve")
+    with pytest.raises(KeyboardInterrupt):
+        forces.run(100)
+    assert n_calls == 3
+    forces.run(2)
+    assert n_calls > 3
 
 
 def test_energy_is_conserved(engine, network):
