@@ -134,8 +134,6 @@ def _template(
             "three directions or in none"
         )
     total_charge = charge_of(atoms, charge)
-    if spin_multiplicity is None:
-        spin_multiplicity = multiplicity_of(atoms, total_charge)
     return Structure(
         str(file),
         atoms.positions,
@@ -143,7 +141,7 @@ def _template(
         atoms.cell.array,
         atoms.pbc,
         total_charge,
-        spin_multiplicity,
+        multiplicity_of(atoms, total_charge, spin_multiplicity),
     )
 
 

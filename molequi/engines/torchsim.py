@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from os import PathLike
 
 import torch
+from ase import Atoms
 from torch import Tensor
 from torch_sim.models.interface import ModelInterface
 from torch_sim.state import SimState
@@ -20,6 +21,7 @@ from molequi.models.outputs import unfounded
 from molequi.models.structure import Structure
 from molequi.models.zoo import frozen_model
 from molequi.simulation.offers import refuse_without_forces
+from molequi.structures.atoms import charge_of, multiplicity_of
 
 # The names under which torch-sim's `system_extras` may hold them.
 _CHARGES = ("total_charge", "charge")
@@ -96,7 +98,7 @@ class TorchSimModel(ModelInterface):
         cells = state.row_vector_cell.detach().to("cpu", torch.float64)
         pbc = torch.as_tensor(state.pbc, dtype=torch.bool).cpu().expand(3).numpy()
         charges = _said(state, _CHARGES) or [self.total_charge] * len(counts)
-        spins: Sequence[int | None] = _said(state, _MULTIPLICITIES) or [
+        spins: Sequence[float | None] = _said(state, _MULTIPLICITIES) or [
             self.spin_multiplicity
         ] * len(counts)
         return [
@@ -106,8 +108,7 @@ class TorchSimModel(ModelInterface):
                 z.numpy(),
                 cell.numpy(),
                 pbc,
-                charge,
-                1 + (int(z.sum()) - charge) % 2 if spin is None else spin,
+                *_electrons(Atoms(numbers=z.numpy()), charge, spin),
             )
             for k, (x, z, cell, charge, spin) in enumerate(
                 zip(positions, numbers, cells, charges, spins, strict=True)
@@ -115,9 +116,12 @@ class TorchSimModel(ModelInterface):
         ]
 
 
-def _said(state: SimState, names: tuple[str, ...]) -> list[int] | None:
+def _said(state: SimState, names: tuple[str, ...]) -> list[float] | None:
     """Return what a state says of its systems under one of these names."""
     extras = vars(state).get("_system_extras", {})
-    return next(
-        (extras[name].round().long().flatten().tolist() for name in names if name in extras), None
-    )
+    return next((extras[name].flatten().tolist() for name in names if name in extras), None)
+
+
+def _electrons(atoms: Atoms, charge: float, multiplicity: float | None) -> tuple[int, int]:
+    total_charge = charge_of(atoms, charge)
+    return total_charge, multiplicity_of(atoms, total_charge, multiplicity)

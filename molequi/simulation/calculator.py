@@ -136,11 +136,12 @@ class Calculator(AseCalculator):
         return super().set(**changes)
 
     def electrons(self, atoms: Atoms) -> Electrons:
-        """Return the charge, e, and the spin multiplicity that a structure is computed with."""
+        """Return the charge, e, and the spin multiplicity that a structure is computed with.
+
+        Raises UserError for those that no such structure has.
+        """
         charge = charge_of(atoms, self.charge)
-        if self.spin_multiplicity is not None:
-            return Electrons(charge, self.spin_multiplicity)
-        return Electrons(charge, multiplicity_of(atoms, charge))
+        return Electrons(charge, multiplicity_of(atoms, charge, self.spin_multiplicity))
 
     def graph(self, atoms: Atoms, electrons: Electrons | None = None) -> AtomGraph:
         """Return the structure as the model sees it, on the model's device.

@@ -32,9 +32,9 @@ def charge_of(atoms: ase.Atoms, charge: int | None = None) -> int:
     return stated_charge(atoms, charge).value
 
 
-def multiplicity_of(atoms: ase.Atoms, charge: int) -> int:
+def multiplicity_of(atoms: ase.Atoms, charge: int, multiplicity: int | None = None) -> int:
     """Return 2S + 1; see `stated_multiplicity`."""
-    return stated_multiplicity(atoms, charge).value
+    return stated_multiplicity(atoms, charge, multiplicity).value
 
 
 def stated_charge(atoms: ase.Atoms, charge: int | None = None) -> Statement:
@@ -53,13 +53,15 @@ def stated_charge(atoms: ase.Atoms, charge: int | None = None) -> Statement:
     return found or Statement(0, "assumed, as nothing states a charge")
 
 
-def stated_multiplicity(atoms: ase.Atoms, charge: int) -> Statement:
+def stated_multiplicity(
+    atoms: ase.Atoms, charge: int, multiplicity: int | None = None
+) -> Statement:
     """Return 2S + 1 and where it comes from.
 
-    What the keys and moments of `electrons.multiplicity_statements` and `electrons.
-    moment_statements` agree on, else the lowest that the number
-    of electrons allows. Raises UserError where two disagree, or for a multiplicity that the number
-    of electrons forbids.
+    The argument, else what the keys and moments of `electrons.multiplicity_statements` and
+    `electrons.moment_statements` agree on, else the lowest that the number of electrons allows.
+    Raises UserError where two disagree, for a multiplicity that is not a whole number, and for one
+    that the number of electrons forbids.
     """
     n_electrons = int(atoms.numbers.sum()) - charge
     if n_electrons < 0:
@@ -67,7 +69,11 @@ def stated_multiplicity(atoms: ase.Atoms, charge: int) -> Statement:
             f"charge {charge} does not go with {atoms.get_chemical_formula()}, which has "
             f"{n_electrons + charge} electrons when neutral"
         )
-    statements = [*multiplicity_statements(atoms), *moment_statements(atoms, n_electrons)]
+    if multiplicity is None:
+        statements = [*multiplicity_statements(atoms), *moment_statements(atoms, n_electrons)]
+    else:
+        source = f"spin_multiplicity={multiplicity}"
+        statements = [Statement(whole_number(multiplicity, source), source)]
     for found in statements:
         is_possible = 1 <= found.value <= n_electrons + 1
         if not is_possible or (n_electrons + found.value) % 2 == 0:

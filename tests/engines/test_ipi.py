@@ -102,6 +102,8 @@ def test_what_cannot_be_driven_is_refused(network, tmp_path):
     ase.io.write(tmp_path / "ion.xyz", molecule("CH3OH"))
     with pytest.raises(UserError, match="outside"):
         IpiDriver(tmp_path / "ion.xyz", network, charge=1)
+    with pytest.raises(UserError, match="multiplicity 2 does not go with the 18 electrons"):
+        IpiDriver(tmp_path / "ion.xyz", network, spin_multiplicity=2)
 
 
 def test_other_atoms_than_those_of_the_template_are_refused(network, tmp_path):

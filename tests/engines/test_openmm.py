@@ -136,6 +136,10 @@ def test_what_the_model_does_not_know_is_refused(network):
     topology.addAtom("M", None, next(topology.residues()))
     with pytest.raises(UserError, match="no element"):
         potential.createSystem(topology)
+    radical = molecule("OH")
+    system = potential.createSystem(topology_of(radical), multiplicity=1)
+    with pytest.raises(openmm.OpenMMException, match="multiplicity 1 does not go with"):
+        computed(system, radical)
 
 
 def test_options_that_would_change_nothing_are_refused(network):

@@ -65,6 +65,26 @@ def test_charge_and_spin_are_kept(long_ranged):
     assert float(found["charges"][: len(ion)].sum()) == pytest.approx(-1.0, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("electrons", "message"),
+    [
+        ({"spin_multiplicity": 2}, "multiplicity 2 does not go with the 18 electrons of CH4O"),
+        ({"total_charge": -0.5}, "charge -0.5 is not a whole number"),
+        ({"total_charge": 19}, "18 electrons when neutral"),
+    ],
+)
+def test_electrons_that_no_system_has_are_refused(charged_network, electrons, message):
+    """By argument, where they were computed or ended in torch; of a state, where they were cut."""
+    state = state_of([molecule("CH3OH")])
+    with pytest.raises(UserError, match=message):
+        TorchSimModel(charged_network, compute_stress=False, **electrons)(state)
+    vars(state)["_system_extras"] = {
+        name: torch.tensor([float(value)]) for name, value in electrons.items()
+    }
+    with pytest.raises(UserError, match=message):
+        TorchSimModel(charged_network, compute_stress=False)(state)
+
+
 def test_their_optimizer_relaxes_to_the_calculators_minimum(network):
     """Two molecules together, on a network that has a minimum near by or not: energies fall."""
     molecules = [molecule("CH3OH"), molecule("NH3")]

@@ -286,6 +286,22 @@ def test_option_overrides_what_the_structure_says(morse):
     assert np.isfinite(atoms.get_potential_energy())
 
 
+@pytest.mark.parametrize("unsafe", [False, True])
+def test_a_multiplicity_that_the_electrons_forbid_is_refused(morse, unsafe):
+    """A radical was computed as a closed shell, without a word."""
+    radical = molecule("OH")
+    radical.calc = Calculator(morse(), spin_multiplicity=1, unsafe=unsafe)
+    with pytest.raises(UserError, match="multiplicity 1 does not go with the 9 electrons of HO"):
+        radical.get_potential_energy()
+    radical.calc = Calculator(morse(), charge=10, unsafe=unsafe)
+    with pytest.raises(UserError, match="9 electrons when neutral"):
+        radical.get_potential_energy()
+    water = molecule("H2O")
+    water.calc = Calculator(morse(), spin_multiplicity="1")
+    assert water.calc.electrons(water) == (0, 1)
+    assert np.isfinite(water.get_potential_energy())
+
+
 def test_charge_written_later_is_seen(water):
     water.get_potential_energy()
     water.info["charge"] = 2

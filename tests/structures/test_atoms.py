@@ -127,6 +127,12 @@ def test_multiplicity_follows_the_electrons() -> None:
         UserError, match="multiplicity 2 does not go with the 16 electrons of O2 with charge 0"
     ):
         multiplicity_of(oxygen, 0)
+    assert multiplicity_of(oxygen, 0, 1) == 1
+    with pytest.raises(UserError, match="multiplicity 2 does not go with the 16 electrons of O2"):
+        multiplicity_of(molecule("O2"), 0, 2)
+    for given, problem in ((1.5, "not a whole number"), ("high", "not a number"), (0, "does not")):
+        with pytest.raises(UserError, match=problem):
+            multiplicity_of(molecule("O2"), 0, given)
 
 
 def test_one_damaged_frame_costs_only_itself(tmp_path: Path) -> None:
