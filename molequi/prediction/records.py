@@ -159,15 +159,6 @@ def ase_results(values: Values) -> dict[str, Any]:
     return results
 
 
-def spreads(model: FrozenModel, values: Values) -> Values:
-    """Return what a model says of its own errors."""
-    return {
-        name: values[name]
-        for name, row in model.properties.items()
-        if row.spread_of and name in values
-    }
-
-
 def labelled_atoms(
     model: FrozenModel,
     atoms: Atoms,

@@ -19,9 +19,15 @@ from molequi.graphs.verlet import VerletList
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import frozen_model
-from molequi.prediction.records import Values, ase_results, result_labels, split_outputs, spreads
+from molequi.prediction.records import Values, ase_results, result_labels, split_outputs
 from molequi.simulation.changes import changes_between
-from molequi.simulation.offers import ase_properties, refuse_without_forces, why_not, why_unsafe
+from molequi.simulation.offers import (
+    ase_properties,
+    refuse_without_forces,
+    spread_names,
+    why_not,
+    why_unsafe,
+)
 from molequi.structures.atoms import charge_of, multiplicity_of
 
 
@@ -61,8 +67,8 @@ class Calculator(AseCalculator):
     Units are ASE's: eV, Å, e. `energy` is the total energy at the model's level of theory. There is
     no stress unless the cell is fully periodic, and no dipole where any direction is periodic.
     Everything the last calculation gave, by the names of the property table, is in `predictions`;
-    `results` have beside ASE's own names the spreads `forces_std` and `energy_std` of a model that
-    gives them.
+    `results` have what ASE has names for. `get_property` gives the spreads `forces_std` and
+    `energy_std` too, of a model that has them.
     `parameters` say what it was made with; `set` changes charge, spin_multiplicity and unsafe.
     Threads may share a calculator: one computes while the others wait. Calculators that share a
     frozen model agree to rounding alone where its `auto` kernels change in between.
@@ -193,23 +199,28 @@ class Calculator(AseCalculator):
             self.unsafe_reason = why_unsafe(self.model, graph, unsafe=self.unsafe)
         outputs = self.model.compute(graph, forces=True, stress=bool(atoms.pbc.all()))
         (self.predictions,) = split_outputs(self.model, graph, outputs)
-        self.results = ase_results(self.predictions) | spreads(self.model, self.predictions)
+        self.results = ase_results(self.predictions)
         self.atoms = atoms.copy()
         self._electrons = electrons
 
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
     ) -> Any:
-        """Return a property in ASE's units and conventions.
+        """Return a property in ASE's units and conventions, or a spread.
 
         Raises PropertyNotImplementedError that says why the model or the structure has none.
         """
         with self._in_use:
             known = self.atoms if atoms is None else atoms
-            reason = why_not(self.model, name, self.implemented_properties, known)
+            spreads = spread_names(self.model)
+            reason = why_not(self.model, name, [*self.implemented_properties, *spreads], known)
             if reason is not None:
                 raise PropertyNotImplementedError(reason)
-            return super().get_property(name, atoms, allow_calculation)
+            if name not in spreads:
+                return super().get_property(name, atoms, allow_calculation)
+            of = self.model.properties[name].spread_of
+            is_known = super().get_property(of, atoms, allow_calculation) is not None
+            return copy.copy(self.predictions[name]) if is_known else None
 
     def energy_and_forces(self, atoms: Atoms) -> tuple[float, np.ndarray]:
         """Return the energy, eV, and forces (N, 3), eV/Å, of one computation.

@@ -32,11 +32,15 @@ def refuse_without_forces(model: FrozenModel) -> None:
 
 
 def ase_properties(model: FrozenModel) -> list[str]:
-    """Name what the model gives of what ASE has names for, and the spreads that it gives."""
+    """Name what the model gives of what ASE has names for."""
     beside_energy = {"free_energy", "energies"} if "energy" in model.properties else set()
     given = {*model.properties, *beside_energy} - unfounded(model.outputs)
-    named = [name for name in ASE_NAMES if name in given]
-    return named + [name for name, row in model.properties.items() if row.spread_of]
+    return [name for name in ASE_NAMES if name in given]
+
+
+def spread_names(model: FrozenModel) -> list[str]:
+    """Name what the model says of its own errors, of which ASE knows nothing."""
+    return [name for name, row in model.properties.items() if row.spread_of]
 
 
 def why_unsafe(model: FrozenModel, graph: AtomGraph, *, unsafe: bool) -> str | None:
@@ -59,7 +63,7 @@ def why_not(
 ) -> str | None:
     """Return why a model has no property of that name, here or at all; None where it has.
 
-    offered: `ase_properties` of the model. atoms: a structure, where one is known.
+    offered: `ase_properties` and `spread_names` of the model. atoms: a structure, where one is known.
     """
     if name not in offered:
         is_latent = name in model.properties and name in unfounded(model.outputs)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from ase.build import molecule
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.singlepoint import SinglePointCalculator
 from scipy.spatial.transform import Rotation
 
 from molequi.errors import UserError
@@ -115,9 +117,29 @@ def test_predictions_and_calculators_give_them(model, tmp_path):
     assert "energy_std [eV]" in heading
     atoms.calc = Calculator(frozen)
     atoms.get_forces()
-    np.testing.assert_allclose(atoms.calc.results["forces_std"], spread)
+    np.testing.assert_allclose(atoms.calc.predictions["forces_std"], spread)
     np.testing.assert_allclose(atoms.calc.get_property("forces_std", atoms), spread)
-    # Results beyond ASE's own names are no obstacle to ASE's writers.
     ase.io.write(tmp_path / "ase.xyz", atoms)
     ase.io.write(tmp_path / "ase.traj", atoms)
     assert len(ase.io.read(tmp_path / "ase.traj").get_forces()) == 3
+
+
+def test_ase_takes_the_results_of_a_model_with_spreads(model):
+    """ASE stops at names that it does not know."""
+    atoms = molecule("H2O")
+    atoms.calc = calculator = Calculator(model)
+    forces, spread = atoms.get_forces(), calculator.predictions["forces_std"].copy()
+    np.testing.assert_allclose(atoms.get_properties(["energy", "forces"])["forces"], forces)
+    np.testing.assert_allclose(calculator.export_properties()["forces"], forces)
+    np.testing.assert_allclose(
+        SinglePointCalculator(atoms, **calculator.results).get_forces(), forces
+    )
+    assert not set(SPREADS) & {*calculator.results, *calculator.implemented_properties}
+    calculator.get_property("forces_std")[:] = 0.0
+    np.testing.assert_array_equal(calculator.get_property("forces_std", atoms), spread)
+    moved = atoms.copy()
+    moved.positions[0, 2] += 0.1
+    assert calculator.get_property("forces_std", moved, allow_calculation=False) is None
+    assert np.abs(calculator.get_property("forces_std", moved) - spread).max() > 0
+    with pytest.raises(PropertyNotImplementedError, match="it gives energy.*energy_std"):
+        calculator.get_property("dipole_std")
