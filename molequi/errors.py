@@ -16,6 +16,10 @@ class UnknownElementError(NotComputableError):
     """A structure holds an element that the model has no weights for."""
 
 
+class NotFiniteError(UserError):
+    """A model gives no number for a geometry, as one far from all that it has seen."""
+
+
 class RunInterruptedError(RuntimeError):
     """A signal asked a run to stop; what it has is saved, and it can go on from there.
 

@@ -23,6 +23,7 @@ from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.structure import Structure
 from molequi.models.zoo import frozen_model
+from molequi.prediction.records import refuse_not_finite
 from molequi.runtime.wording import counted
 from molequi.simulation.offers import refuse_without_forces
 from molequi.structures.atoms import charge_of, multiplicity_of
@@ -86,7 +87,8 @@ class IpiDriver:
     ) -> list[BeadForces]:
         """Return the forces of beads; cells: (3, 3) each, positions: (N, 3) each, bohr.
 
-        Raises UserError for another number of atoms than the template's.
+        Raises UserError for another number of atoms than the template's, and where the model gives
+        no finite numbers.
         """
         self._refuse_others(positions)
         structures = [
@@ -100,6 +102,7 @@ class IpiDriver:
         is_periodic = self._template.is_periodic
         graph = self._replicas.graph(structures).to(self.model.device)
         found = self.model.compute(graph, forces=True, stress=is_periodic)
+        refuse_not_finite(self.model, found, only=("energy", "forces"))
         forces = _array(found["forces"]).reshape(len(structures), -1, 3)
         dipoles = _array(found["dipole"]) if "dipole" in found and not is_periodic else None
         return [

@@ -19,6 +19,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from molequi.errors import UserError
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
+from molequi.prediction.records import refuse_not_finite
 from molequi.simulation.calculator import Calculator
 
 # LAMMPS' unit styles whose lengths are Å: what an energy is in eV.
@@ -135,6 +136,7 @@ class LammpsForces:
         model.check_input(graph)
         whole = graph._replace(pbc=torch.ones_like(graph.pbc))
         found = model.compute(whole, forces=True, stress=True)
+        refuse_not_finite(model, found, only=("energy", "forces"))
         stress = found["stress"][0].cpu().numpy()
         return _Values(
             float(found["energy"][0]), found["forces"].cpu().numpy(), -stress * atoms.get_volume()

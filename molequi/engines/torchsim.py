@@ -20,8 +20,10 @@ from molequi.models.molecular import MolecularModel
 from molequi.models.outputs import unfounded
 from molequi.models.structure import Structure
 from molequi.models.zoo import frozen_model
+from molequi.prediction.records import refuse_not_finite
 from molequi.simulation.offers import refuse_without_forces
 from molequi.structures.atoms import charge_of, multiplicity_of
+from molequi.structures.electrons import whole_number
 
 # The names under which torch-sim's `system_extras` may hold them.
 _CHARGES = ("total_charge", "charge")
@@ -35,7 +37,8 @@ class TorchSimModel(ModelInterface):
     every system whose state says nothing of them: `system_extras` under `total_charge` or `charge`,
     `spin_multiplicity` or `spin`. Without, the lowest multiplicity that the electrons allow.
     Results come in the state's dtype; also the dipole, and charges of a model that learned them.
-    A stress of open systems is NaN. Raises UserError for systems that the model does not know.
+    A stress of open systems is NaN. Raises UserError for systems that the model does not know, and
+    for those of which it gives no finite numbers.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class TorchSimModel(ModelInterface):
             self.model.check_input(graph)
             self._known = known
         found = self.model.compute(graph, forces=True, stress=self._compute_stress)
+        refuse_not_finite(self.model, found, only=("energy", "forces"))
         wanted = ["energy", "dipole", "charges"]
         wanted += ["forces"] * self._compute_forces + ["stress"] * self._compute_stress
         hidden = unfounded(self.model.outputs)
@@ -98,7 +102,7 @@ class TorchSimModel(ModelInterface):
         cells = state.row_vector_cell.detach().to("cpu", torch.float64)
         pbc = torch.as_tensor(state.pbc, dtype=torch.bool).cpu().expand(3).numpy()
         charges = _said(state, _CHARGES) or [self.total_charge] * len(counts)
-        spins: Sequence[float | None] = _said(state, _MULTIPLICITIES) or [
+        spins: Sequence[int | None] = _said(state, _MULTIPLICITIES) or [
             self.spin_multiplicity
         ] * len(counts)
         return [
@@ -116,12 +120,18 @@ class TorchSimModel(ModelInterface):
         ]
 
 
-def _said(state: SimState, names: tuple[str, ...]) -> list[float] | None:
+def _said(state: SimState, names: tuple[str, ...]) -> list[int] | None:
     """Return what a state says of its systems under one of these names."""
     extras = vars(state).get("_system_extras", {})
-    return next((extras[name].flatten().tolist() for name in names if name in extras), None)
+    name = next((name for name in names if name in extras), None)
+    if name is None:
+        return None
+    return [
+        whole_number(value, f"{name} {value:g} of system {k}")
+        for k, value in enumerate(extras[name].flatten().tolist())
+    ]
 
 
-def _electrons(atoms: Atoms, charge: float, multiplicity: float | None) -> tuple[int, int]:
+def _electrons(atoms: Atoms, charge: int, multiplicity: int | None) -> tuple[int, int]:
     total_charge = charge_of(atoms, charge)
     return total_charge, multiplicity_of(atoms, total_charge, multiplicity)

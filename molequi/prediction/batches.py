@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import NamedTuple
 
-import numpy as np
 from ase import Atoms
 
-from molequi.errors import NotComputableError, UserError
+from molequi.errors import NotComputableError, NotFiniteError, UserError
 from molequi.graphs.graph import AtomGraph, collate
 from molequi.models.freeze import FrozenModel
 from molequi.prediction.applicability import likeness
@@ -21,8 +20,13 @@ from molequi.prediction.optical_rotation import (
     mirrored_values,
     rotation_notes,
 )
-from molequi.prediction.records import Values, labelled_atoms, make_record, split_outputs
-from molequi.properties import Property
+from molequi.prediction.records import (
+    Values,
+    labelled_atoms,
+    make_record,
+    refuse_not_finite,
+    split_outputs,
+)
 from molequi.runtime.device import is_out_of_memory
 from molequi.structures.atoms import graph_from_atoms
 from molequi.structures.batching import in_batches
@@ -128,9 +132,10 @@ def _prediction(case: _Ready, model: FrozenModel, found: _Found | str) -> Predic
     if isinstance(found, str):
         return _failed(structure, found)
     values, image = found
-    bad = [name for name, row in model.properties.items() if not _is_finite(values, name, row)]
-    if bad:
-        return _failed(structure, f"the model gives no finite {bad[0]} for this geometry")
+    try:
+        refuse_not_finite(model, values)
+    except NotFiniteError as error:
+        return _failed(structure, error)
     charge = int(graph.total_charge[0])
     record = {**structure.labels(), **make_record(model, atoms, values, total_charge=charge)}
     if image is not None:
@@ -140,8 +145,3 @@ def _prediction(case: _Ready, model: FrozenModel, found: _Found | str) -> Predic
         record["unsafe"] = doubt
     marks = {name: record.get(name) for name in _MARKS}
     return Prediction(record, labelled_atoms(model, atoms, values, marks, total_charge=charge))
-
-
-def _is_finite(values: Values, name: str, row: Property) -> bool:
-    """Tell whether a value is a number, as far as there is one; spreads may be unknown."""
-    return bool(row.spread_of) or bool(np.isfinite(values.get(name, 0.0)).all())

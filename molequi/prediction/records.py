@@ -14,7 +14,7 @@ Rules that every output follows, stated once:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
+from molequi.errors import NotFiniteError
 from molequi.graphs.graph import AtomGraph
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
@@ -67,6 +68,19 @@ def split_outputs(
             if target is None or target.is_defined(pbc):
                 molecule[name] = part.numpy() if part.ndim else float(part)
     return molecules
+
+
+def refuse_not_finite(
+    model: FrozenModel, values: Mapping[str, Any], *, only: Sequence[str] = ()
+) -> None:
+    """Refuse what is no number, as far as there is a value; spreads may be unknown.
+
+    values: floats, arrays or tensors, by the names of the property table. only: the names that
+    count, all without. Raises NotFiniteError.
+    """
+    for name in only or [name for name, row in model.properties.items() if not row.spread_of]:
+        if not torch.isfinite(torch.as_tensor(values.get(name, 0.0))).all():
+            raise NotFiniteError(f"the model gives no finite {name} for this geometry")
 
 
 def _shown(model: FrozenModel, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -19,7 +19,13 @@ from molequi.graphs.verlet import VerletList
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.models.zoo import frozen_model
-from molequi.prediction.records import Values, ase_results, result_labels, split_outputs
+from molequi.prediction.records import (
+    Values,
+    ase_results,
+    refuse_not_finite,
+    result_labels,
+    split_outputs,
+)
 from molequi.simulation.changes import changes_between
 from molequi.simulation.offers import (
     ase_properties,
@@ -72,7 +78,7 @@ class Calculator(AseCalculator):
     `parameters` say what it was made with; `set` changes charge, spin_multiplicity and unsafe.
     Threads may share a calculator: one computes while the others wait. Calculators that share a
     frozen model agree to rounding alone where its `auto` kernels change in between.
-    Raises UserError for structures the model does not know.
+    Raises UserError for structures the model does not know, and where it gives no finite numbers.
     """
 
     name = "molequi"
@@ -198,7 +204,9 @@ class Calculator(AseCalculator):
         if self._electrons != electrons or set(system_changes) - {"positions", "cell"}:
             self.unsafe_reason = why_unsafe(self.model, graph, unsafe=self.unsafe)
         outputs = self.model.compute(graph, forces=True, stress=bool(atoms.pbc.all()))
-        (self.predictions,) = split_outputs(self.model, graph, outputs)
+        (predictions,) = split_outputs(self.model, graph, outputs)
+        refuse_not_finite(self.model, predictions)
+        self.predictions = predictions
         self.results = ase_results(self.predictions)
         self.atoms = atoms.copy()
         self._electrons = electrons

@@ -63,7 +63,8 @@ def why_not(
 ) -> str | None:
     """Return why a model has no property of that name, here or at all; None where it has.
 
-    offered: `ase_properties` and `spread_names` of the model. atoms: a structure, where one is known.
+    offered: `ase_properties` and `spread_names` of the model. atoms: a structure, where one is
+    known.
     """
     if name not in offered:
         is_latent = name in model.properties and name in unfounded(model.outputs)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from molequi.errors import UserError
+from molequi.errors import NotFiniteError, UserError
 from molequi.models.freeze import FrozenModel
 from molequi.models.molecular import MolecularModel
 from molequi.prediction.journaled import Prediction, written
@@ -155,19 +155,20 @@ def _prepared(
 def relax_atoms(
     atoms: Atoms, *, fmax: float = 0.01, steps: int = 500, optimizer: str = "bfgs"
 ) -> Relaxed:
-    """Relax a copy of a structure with its own calculator; constraints are kept."""
+    """Relax a copy of a structure with its own calculator; constraints are kept.
+
+    It ends, not converged, where the model gives no finite forces.
+    """
     _check(fmax, steps, optimizer)
     relaxed = atoms.copy()
     relaxed.calc = atoms.calc
-    dynamics = OPTIMIZERS[optimizer](relaxed, logfile=None)
-    for _ in dynamics.irun(fmax=fmax, steps=steps):
-        if not np.isfinite(relaxed.get_forces()).all():
-            logger.warning(
-                "the relaxation stopped at step %d: the forces are no longer finite",
-                dynamics.nsteps,
-            )
-            break
-    left = max_force(relaxed.get_forces())
+    left, dynamics = np.inf, OPTIMIZERS[optimizer](relaxed, logfile=None)
+    try:
+        for _ in dynamics.irun(fmax=fmax, steps=steps):
+            left = max_force(relaxed.get_forces())
+    except NotFiniteError as error:
+        logger.warning("the relaxation stopped at step %d: %s", dynamics.nsteps, error)
+        left = np.inf
     return Relaxed(relaxed, left < fmax, left, dynamics.nsteps)
 
 

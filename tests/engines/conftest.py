@@ -21,3 +21,15 @@ def long_ranged():
         physics=physics,
         metadata=ModelMetadata(name="random", charge_multiplicity=((0, 1), (-1, 1), (1, 1))),
     ).to(torch.float64)
+
+
+@pytest.fixture
+def damaged(network):
+    """Return the small network, frozen, whose forces are no numbers."""
+    frozen = network.freeze()
+    compute = frozen.compute
+    frozen.compute = lambda *args, **options: {
+        **(found := compute(*args, **options)),
+        "forces": found["forces"] * torch.nan,
+    }
+    return frozen

@@ -115,6 +115,13 @@ def test_other_atoms_than_those_of_the_template_are_refused(network, tmp_path):
             driver([np.eye(3)] * n_beads, [sent] * n_beads)
 
 
+def test_forces_that_are_no_numbers_are_not_sent(damaged, tmp_path):
+    ase.io.write(tmp_path / "water.xyz", molecule("H2O"))
+    driver = IpiDriver(tmp_path / "water.xyz", damaged)
+    with pytest.raises(UserError, match="the model gives no finite forces for this geometry"):
+        driver(np.eye(3), molecule("H2O").positions / units.Bohr)
+
+
 def test_a_missing_server_is_said(tmp_path, capsys, name):
     ase.io.write(tmp_path / "atoms.xyz", molecule("H2O"))
     arguments = ["drive", str(tmp_path / "atoms.xyz"), "--address", name, "--wait", "0"]

@@ -142,6 +142,15 @@ def test_a_slab_of_a_model_with_far_energies_is_refused(engine, long_ranged):
         LammpsForces(engine, filled(engine, atoms), long_ranged).run(1)
 
 
+@pytest.mark.parametrize("pbc", [False, True, (True, True, False)])
+def test_forces_that_are_no_numbers_end_the_run(engine, damaged, pbc):
+    atoms = molecule("CH3OH", vacuum=3.0)
+    atoms.pbc = pbc
+    forces = LammpsForces(engine, filled(engine, atoms), damaged)
+    with pytest.raises(UserError, match="the model gives no finite forces for this geometry"):
+        forces.run(5)
+
+
 def test_ctrl_c_stops_the_run(engine, network, monkeypatch):
     """It was taken for an error of the forces and lost in LAMMPS."""
     forces, n_calls = LammpsForces(engine, filled(engine, molecule("CH3OH")), network), 0

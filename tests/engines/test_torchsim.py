@@ -69,7 +69,7 @@ def test_charge_and_spin_are_kept(long_ranged):
     ("electrons", "message"),
     [
         ({"spin_multiplicity": 2}, "multiplicity 2 does not go with the 18 electrons of CH4O"),
-        ({"total_charge": -0.5}, "charge -0.5 is not a whole number"),
+        ({"total_charge": -0.5}, "charge -0.5.* is not a whole number"),
         ({"total_charge": 19}, "18 electrons when neutral"),
     ],
 )
@@ -83,6 +83,11 @@ def test_electrons_that_no_system_has_are_refused(charged_network, electrons, me
     }
     with pytest.raises(UserError, match=message):
         TorchSimModel(charged_network, compute_stress=False)(state)
+
+
+def test_forces_that_are_no_numbers_are_refused(damaged):
+    with pytest.raises(UserError, match="the model gives no finite forces for this geometry"):
+        TorchSimModel(damaged, compute_stress=False)(state_of([molecule("CH3OH")]))
 
 
 def test_their_optimizer_relaxes_to_the_calculators_minimum(network):

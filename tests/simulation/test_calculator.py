@@ -17,7 +17,7 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from ase.filters import FrechetCellFilter
 from ase.optimize import LBFGS
 
-from molequi.errors import UserError
+from molequi.errors import NotFiniteError, UserError
 from molequi.properties import DEBYE
 from molequi.simulation.calculator import Calculator
 from molequi.structures.atoms import graph_from_atoms
@@ -344,6 +344,24 @@ def test_results_are_kept_until_something_changes(water):
     water.pbc = True
     water.get_stress()
     assert len(calls) == 4
+
+
+def test_an_energy_that_is_no_number_is_refused(morse):
+    """It was given to ASE like any other; afterwards the calculator is as good as before."""
+    atoms = molecule("H2O")
+    calculator = atoms.calc = Calculator(morse())
+    energy, compute = atoms.get_potential_energy(), calculator.model.compute
+    calculator.model.compute = lambda graph, **options: {
+        name: value * np.nan for name, value in compute(graph, **options).items()
+    }
+    moved = atoms.copy()
+    moved.positions[0, 0] += 0.1
+    with pytest.raises(NotFiniteError, match="no finite energy for this geometry"):
+        calculator.get_property("energy", moved)
+    with pytest.raises(NotFiniteError, match="no finite energy for this geometry"):
+        calculator.get_property("energy", moved)
+    calculator.model.compute = compute
+    assert atoms.get_potential_energy() == energy
 
 
 def test_returned_arrays_are_the_callers_own(water):

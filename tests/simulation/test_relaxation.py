@@ -1,6 +1,7 @@
 """Relaxation: known minima, kept cells, and what becomes of structures that do not get there."""
 
 import csv
+import itertools
 import os
 import signal
 
@@ -99,6 +100,27 @@ def test_forces_that_are_not_finite_end_it(morse):
     (record,) = relax(molecule("H2O"), model)
     assert record["converged"] is False
     assert record["steps"] == 0
+
+
+@pytest.mark.parametrize("n_good", [0, 2])
+def test_a_calculator_without_finite_forces_ends_it(morse, n_good):
+    """Those of the first geometry, or later ones."""
+    model, n_calls = morse(), itertools.count()
+    compute = model.compute
+
+    def damaged(graph, **options):
+        factor = 1.0 if next(n_calls) < n_good else np.nan
+        found = compute(graph, **options)
+        return {**found, "forces": found["forces"] * factor}
+
+    model.compute = damaged
+    atoms = molecule("H2O")
+    atoms.calc = Calculator(model)
+    result = relax_atoms(atoms, fmax=1e-6)
+    assert not result.converged
+    assert next(n_calls) == n_good + 1
+    with pytest.raises(UserError, match="the model gives no finite forces for this geometry"):
+        result.atoms.get_forces()
 
 
 def test_unsafe_is_marked(morse, tmp_path):
