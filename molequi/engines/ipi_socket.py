@@ -18,6 +18,7 @@ from molequi.engines.ipi_driver import BeadForces, IpiDriver
 from molequi.errors import UserError
 
 _BATCH = re.compile(rb"(?:^|,)\s*batch_size\s*:\s*(\d+)")
+_LAST_PORT = 65535
 _PAUSE = 0.2  # s, between two knocks at a server that is not there yet
 
 
@@ -27,8 +28,11 @@ def connect(address: str, wait: float) -> socket.socket:
     wait: s, for how long a server may be missing. Raises UserError where none comes.
     """
     host, colon, port = address.rpartition(":")
-    if colon and not port.isdigit():
-        raise UserError(f"the address is {address!r}; give HOST:PORT, or a UNIX socket's name")
+    if colon and not (re.fullmatch(r"\d{1,5}", port) and 0 < int(port) <= _LAST_PORT):
+        raise UserError(
+            f"the address is {address!r}; give HOST:PORT, with a port from 1 to {_LAST_PORT}, or a "
+            "UNIX socket's name"
+        )
     family = socket.AF_INET if colon else socket.AF_UNIX
     target = (host, int(port)) if colon else actualunixsocketname(address)
     end = time.monotonic() + wait

@@ -112,7 +112,7 @@ def frozen_model(
 
     device, dtype, kernels: as in `load` and `MolecularModel.freeze`, the model's own by default.
     dispersion: added to a model without, see `with_dispersion`. Raises UserError where they are
-    given with a model that is frozen already.
+    given with a model that is frozen already, and for what is no model.
     """
     if isinstance(model, str | os.PathLike):
         model = load(model)
@@ -121,6 +121,10 @@ def frozen_model(
             model = with_dispersion(model, dispersion)
         where = None if device is None else as_device(device)
         return model.freeze(device=where, dtype=as_dtype(dtype), kernels=kernels)
+    if not hasattr(model, "check_input"):  # FrozenModel, and what takes its place
+        raise UserError(
+            f"the model is a {type(model).__name__}; give a bundled name, a path or a loaded model"
+        )
     if (device, dtype, kernels, dispersion) != (None,) * 4:
         raise UserError(
             "device, dtype, kernels and dispersion of a frozen model are its own; give them to "

@@ -127,8 +127,12 @@ def test_a_missing_server_is_said(tmp_path, capsys, name):
     arguments = ["drive", str(tmp_path / "atoms.xyz"), "--address", name, "--wait", "0"]
     assert run(arguments) == 2
     assert "no i-PI at" in capsys.readouterr().err
-    with pytest.raises(UserError, match="HOST:PORT"):
-        connect("localhost:http", 0.0)
+    for port in ("http", "99999", "0", "-1", "", "9" * 5000):
+        with pytest.raises(UserError, match="HOST:PORT, with a port from 1 to 65535"):
+            connect(f"localhost:{port}", 0.0)
+    arguments[3] = "localhost:99999"
+    assert run(arguments) == 2
+    assert "'localhost:99999'; give HOST:PORT" in capsys.readouterr().err
 
 
 def test_a_message_that_is_not_of_the_protocol_is_said(network, tmp_path):

@@ -121,3 +121,8 @@ def test_cutoffs_and_skins_that_are_no_lengths_are_refused(length):
     ):
         with pytest.raises(UserError, match=rf"{length} Å.*must be positive.*finite"):
             make()
+
+
+def test_a_skin_that_is_a_text_is_refused():
+    with pytest.raises(UserError, match="skin '0.5' Å"):
+        VerletList(CUTOFF, "0.5")

@@ -243,6 +243,12 @@ def test_charges_that_no_label_has_shaped_are_refused(network):
         atoms.get_charges()
 
 
+def test_what_is_no_model_is_refused(network):
+    for given, name in ((None, "NoneType"), (Calculator(network), "Calculator"), (5, "int")):
+        with pytest.raises(UserError, match=f"the model is a {name}; give a bundled name"):
+            Calculator(given)
+
+
 def test_no_atoms_have_no_energy(morse):
     with pytest.raises(UserError, match="the structure has no atoms"):
         Atoms(calculator=Calculator(morse())).get_potential_energy()
