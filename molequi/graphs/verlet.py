@@ -15,7 +15,6 @@ search by the same rule.
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +56,9 @@ class VerletList:
     """
 
     def __init__(self, cutoff: float, skin: float = 0.5) -> None:
-        if not (isinstance(skin, Real) and 0 < cutoff < np.inf and 0 <= skin < np.inf):
+        if not (
+            isinstance(skin, int | float | np.number) and 0 < cutoff < np.inf and 0 <= skin < np.inf
+        ):
             raise UserError(
                 f"cutoff is {cutoff} Å and skin {skin!r} Å; the cutoff must be positive, the skin "
                 "at least 0, and both finite numbers"

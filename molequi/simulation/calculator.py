@@ -226,9 +226,12 @@ class Calculator(AseCalculator):
                 raise PropertyNotImplementedError(reason)
             if name not in spreads:
                 return super().get_property(name, atoms, allow_calculation)
-            of = self.model.properties[name].spread_of
-            is_known = super().get_property(of, atoms, allow_calculation) is not None
-            return copy.copy(self.predictions[name]) if is_known else None
+            changes = self.check_state(known)
+            if changes and not allow_calculation:
+                return None
+            if changes:
+                self.calculate(known, [name], changes)
+            return copy.copy(self.predictions[name])
 
     def energy_and_forces(self, atoms: Atoms) -> tuple[float, np.ndarray]:
         """Return the energy, eV, and forces (N, 3), eV/Å, of one computation.

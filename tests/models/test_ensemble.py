@@ -39,8 +39,16 @@ def calculated(file):
         atoms = molecule("CH3CH2OH")
         atoms.calc = molequi.Calculator(model)
         atoms.get_forces()
-        found.append(atoms.calc.results)
+        found.append(atoms.calc.predictions)
     return found
+
+
+def test_the_calculator_gives_the_spread_of_what_ase_has_no_name_for():
+    ensemble = Ensemble([made(seed, properties=("gap",)) for seed in range(2)])
+    calculator, atoms = molequi.Calculator(ensemble), molecule("CH3CH2OH")
+    spread = calculator.get_property("gap_std", atoms)
+    assert spread > 0
+    assert calculator.get_property("gap_std") == calculator.predictions["gap_std"] == spread
 
 
 @pytest.mark.parametrize("name", ["energy", "energies", "forces", "dipole"])
