@@ -6,8 +6,9 @@ The inputs of a package are those of `traced.Arguments`, in this order; its outp
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from molequi.engines.traced import OneStructure, example, refuse_difference, refuse_export
+from molequi.errors import UserError
 from molequi.models.molecular import MolecularModel
 from molequi.runtime.files import written_by_rename
 
@@ -70,23 +72,42 @@ def exported_program(
     """Return a model with its derivatives as a program of torch's own operators.
 
     For structures of at least two atoms and two edges. Raises UserError for a model that cannot be
-    exported, or whose export gives other forces.
+    exported, an untrained charge, and an export that gives other forces.
     """
-    refuse_export(model)
+    refuse_export(model, total_charge=total_charge)
+    with _said(f"model {model.metadata.name} cannot be exported"):
+        program = _traced(model, is_periodic=is_periodic, total_charge=total_charge)
+        refuse_difference(
+            model,
+            lambda given: program.module()(*given)[1],
+            is_periodic=is_periodic,
+            total_charge=total_charge,
+        )
+    return program
+
+
+def _traced(model: MolecularModel, *, is_periodic: bool, total_charge: int) -> ExportedProgram:
     one = OneStructure(model, is_periodic=is_periodic, total_charge=total_charge)
     made_up = tuple(example(model, _N_TRACED, 0, is_periodic=is_periodic))
-    # Twice: only a program without Python has its derivatives written out with sizes left open.
-    first = torch.export.export(_Named(one), made_up, dynamic_shapes=_SIZES, strict=False)
-    forces = _WithForces(first.module())
-    written = make_fx(forces, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*made_up)
-    program = torch.export.export(_Named(written), made_up, dynamic_shapes=_SIZES, strict=False)
-    refuse_difference(
-        model,
-        lambda given: program.module()(*given)[1],
-        is_periodic=is_periodic,
-        total_charge=total_charge,
-    )
-    return program
+    # opt_einsum, where it is installed, makes plain numbers of the sizes that it plans with.
+    with torch.backends.opt_einsum.flags(enabled=False):
+        # Twice: only a program without Python has its derivatives written out with sizes left open.
+        first = torch.export.export(_Named(one), made_up, dynamic_shapes=_SIZES, strict=False)
+        forces = _WithForces(first.module())
+        written = make_fx(forces, tracing_mode="symbolic", _allow_non_fake_inputs=True)(*made_up)
+        return torch.export.export(_Named(written), made_up, dynamic_shapes=_SIZES, strict=False)
+
+
+@contextlib.contextmanager
+def _said(what: str) -> Iterator[None]:
+    """Turn what torch's export and compiler raise into one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (RuntimeError, ValueError, AssertionError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"{what}: torch {torch.__version__} says {lines[0]}") from error
 
 
 def export_aoti(
@@ -98,8 +119,9 @@ def export_aoti(
 ) -> None:
     """Compile a model into an AOTInductor package (.pt2), for the CPU of this machine.
 
-    It takes minutes and a C++ compiler. Errors as of `exported_program`.
+    It takes minutes and a C++ compiler. Errors as of `exported_program`, and where compiling fails.
     """
     program = exported_program(model, is_periodic=is_periodic, total_charge=total_charge)
-    with written_by_rename(output) as temporary:
+    compiled = _said(f"model {model.metadata.name} cannot be compiled by this machine's compiler")
+    with written_by_rename(output) as temporary, compiled:
         torch._inductor.aoti_compile_and_package(program, package_path=str(temporary))

@@ -160,10 +160,10 @@ def export_metatomic(
     """Write a model as a metatomic file, for systems of one total charge, e.
 
     The far energies of crystals are summed exactly, so that engines which share a box among
-    processes must not. Raises UserError for a model that cannot be exported, or whose export gives
-    other numbers.
+    processes must not. Raises UserError for a model that cannot be exported, for an untrained
+    charge, and where the export gives other numbers.
     """
-    refuse_export(model)
+    refuse_export(model, total_charge=total_charge)
     whole = MetatomicModel(
         _traced(model, is_periodic=False, total_charge=total_charge),
         _traced(model, is_periodic=True, total_charge=total_charge),

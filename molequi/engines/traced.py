@@ -159,8 +159,11 @@ class OneStructure(nn.Module):
         return far
 
 
-def refuse_export(model: MolecularModel) -> None:
-    """Refuse a model that cannot stand alone. Raises UserError that says why."""
+def refuse_export(model: MolecularModel, *, total_charge: int | None = None) -> None:
+    """Refuse a model that cannot stand alone, or not for this total charge, e, where one is given.
+
+    Raises UserError that says why.
+    """
     name = model.metadata.name
     if "energy" not in model.outputs:
         raise UserError(
@@ -174,6 +177,12 @@ def refuse_export(model: MolecularModel) -> None:
     obstacle = model.capabilities.no_forces_reason
     if obstacle is not None:
         raise UserError(f"model {name} cannot be exported: it has no continuous forces: {obstacle}")
+    known = sorted({charge for charge, _ in model.metadata.charge_multiplicity})
+    if total_charge is not None and total_charge not in known:
+        raise UserError(
+            f"model {name} was trained for total charges {', '.join(map(str, known))}, not for "
+            f"{total_charge}; export it for one of these"
+        )
 
 
 def example(model: MolecularModel, n_atoms: int, seed: int, *, is_periodic: bool) -> Arguments:

@@ -8,6 +8,8 @@ from ase.build import molecule
 from molequi.cli.main import run
 from molequi.engines.aoti_export import export_aoti, exported_program
 from molequi.engines.traced import OneStructure, arguments, slope
+from molequi.errors import UserError
+from molequi.models.making import make_model
 from molequi.simulation.calculator import Calculator
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of torch's own tracing
@@ -56,6 +58,17 @@ def test_the_exported_program_gives_forces_and_stress(long_ranged, make):
 
 
 @pytest.mark.long
+def test_the_number_of_atoms_is_left_open():
+    """A product of three tensors, as `organic` has them, fixed it to that of the traced structure.
+
+    The program is compared on another number before it is returned.
+    """
+    size = {"n_layers": 1, "n_channels": 2, "l_max": 1, "correlation": 2}
+    model = make_model([1, 6, 8], ["energy", "forces"], **size)
+    exported_program(model.to(torch.float64), is_periodic=False)
+
+
+@pytest.mark.long
 def test_the_package_gives_the_calculators_forces(network, tmp_path):
     export_aoti(network, tmp_path / "model.pt2")
     package = torch._inductor.aoti_load_package(str(tmp_path / "model.pt2"))
@@ -72,3 +85,23 @@ def test_wrong_names_and_options_are_said(capsys, tmp_path):
     assert "use .pt2" in capsys.readouterr().err
     assert run([*command, "--to", "metatomic", "--periodic"]) == 2
     assert "--periodic is for" in capsys.readouterr().err
+
+
+def test_failures_of_torch_are_said_in_one_line(network, monkeypatch, tmp_path):
+    def broken(*_args, **_options):
+        raise AssertionError("Guard failed: 640 * n == 8960\nand more")
+
+    monkeypatch.setattr(torch.export, "export", broken)
+    with pytest.raises(UserError, match=r"model random cannot be exported: torch .* 8960$"):
+        exported_program(network, is_periodic=False)
+    monkeypatch.setattr("molequi.engines.aoti_export.exported_program", lambda *_, **__: None)
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", broken)
+    with pytest.raises(UserError, match="cannot be compiled by this machine's compiler: torch"):
+        export_aoti(network, tmp_path / "model.pt2")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_untrained_charge_is_refused_at_once(capsys, tmp_path):
+    command = ["export", "organic", "--to", "aoti", "-o", str(tmp_path / "model.pt2")]
+    assert run([*command, "--charge", "7"]) == 2
+    assert "trained for total charges" in capsys.readouterr().err
