@@ -226,7 +226,7 @@ class Calculator(AseCalculator):
                 raise PropertyNotImplementedError(reason)
             if name not in spreads:
                 return super().get_property(name, atoms, allow_calculation)
-            changes = self.check_state(known)
+            changes = all_changes if known is None else self.check_state(known)
             if changes and not allow_calculation:
                 return None
             if changes:
