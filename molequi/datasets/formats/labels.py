@@ -27,6 +27,7 @@ from molequi.datasets.formats.values import PLACES, contents, parse_value, prese
 from molequi.datasets.report import Label, LabelReport, make_label
 from molequi.errors import UserError
 from molequi.properties import Property
+from molequi.runtime.wording import counted
 
 # Read as stresses where there are none, with a unit of energy.
 VIRIALS = frozenset({"virial", "virials", "ref_virial", "ref_virials", "dft_virial", "dft_virials"})
@@ -160,6 +161,8 @@ def _sources(
     present: Mapping[str, Mapping[str, int]],
 ) -> list[Source]:
     """All keys that may mean the row and have its shape somewhere, the best first."""
+    if row.name == "stress" and wanted is not None and wanted.lower() in VIRIALS:
+        return _virials(structures, row, wanted, present)
     sources = [
         source
         for name in _names(row, wanted)
@@ -204,11 +207,21 @@ def _other_virials(
     factor: float,
     present: Mapping[str, Mapping[str, int]],
 ) -> list[str]:
-    """Warn of virials beside stresses that are not -V times these. factor: of the stresses."""
+    """Warn of virials that are not -V times the stresses beside them, or have none beside them.
+
+    factor: of the stresses.
+    """
     if chosen.key.lower() in VIRIALS:
         return []
     lines = []
     for other in _virials(structures, row, None, present):
+        alone = other.values.keys() - chosen.values.keys()
+        if alone:
+            lines.append(
+                f"stress: taken from {chosen.key!r} ({chosen.where}), and the virials of "
+                f"{other.key!r} ({other.where}) in {counted(len(alone), 'frame')} without it, "
+                f"first in frame {min(alone)}, are left out; write one of the two in all frames"
+            )
         shared = sorted(chosen.values.keys() & other.values.keys())
         unlike = [
             index

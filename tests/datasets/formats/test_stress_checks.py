@@ -82,15 +82,21 @@ def test_a_minus_before_a_unit() -> None:
     assert conversion_factor("kbar", "GPa") == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("named", [False, True])
 @pytest.mark.parametrize("key", ["virial", "REF_virials"])
-def test_virials_are_stresses(tmp_path, key: str) -> None:
+def test_virials_are_stresses(tmp_path, key: str, named: bool) -> None:
     frames = boxes(1.0)
     expected = [atoms.get_stress(voigt=False) for atoms in frames]
     for atoms, stress in zip(frames, expected, strict=True):
         atoms.info[key] = -stress * atoms.cell.volume / units.kcal * units.mol
         del atoms.calc.results["stress"]
     ase.io.write(tmp_path / "a.extxyz", frames)
-    found = read_frames(tmp_path / "a.extxyz", targets=["stress"], units={"stress": "kcal/mol"})
+    found = read_frames(
+        tmp_path / "a.extxyz",
+        targets=["stress"],
+        units={"stress": "kcal/mol"},
+        keys={"stress": key} if named else {},
+    )
     values = found.frames.targets["stress"].numpy()
     assert values == pytest.approx(np.array(expected), abs=1e-7)
     assert found.report.warnings == ()
@@ -164,3 +170,12 @@ def test_virials_that_contradict_the_stress_beside_them(tmp_path) -> None:
     frames[1].info["virial"] = 2.0 * frames[1].info["virial"]
     (line,) = warnings_of(tmp_path / "b.extxyz", frames)
     assert "'virial' (info), as -W/V, differ in 1 of 6 frames, first in frame 1" in line
+
+
+def test_virials_of_frames_without_the_stress_that_others_have(tmp_path) -> None:
+    frames = boxes(1.0)
+    for atoms in frames[::2]:
+        atoms.info["virial"] = -atoms.get_stress(voigt=False) * atoms.cell.volume
+        del atoms.calc.results["stress"]
+    lines = warnings_of(tmp_path / "a.extxyz", frames)
+    assert any("'virial' (info) in 3 frames without it, first in frame 0" in line for line in lines)
