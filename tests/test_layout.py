@@ -93,8 +93,8 @@ ORDER: tuple[tuple[str, str], ...] = (
     (
         "datasets",
         "offsets in_memory making displaced subtracted pieces contacts relative beside "
-        "sparse_targets conversion duplicates outliers report labelled_set large_arrays "
-        "array_files npz splits chosen_splits fingerprints download places trajectories base "
+        "conversion duplicates outliers report labelled_set large_arrays array_files "
+        "sparse_targets npz splits chosen_splits fingerprints download places trajectories base "
         "prepared",
     ),
     (

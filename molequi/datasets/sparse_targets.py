@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molequi.datasets.array_files import row_numbers
 from molequi.datasets.in_memory import Frames
+from molequi.datasets.offsets import atom_rows, offsets_of
 from molequi.errors import UserError
 
 
@@ -38,18 +40,36 @@ def expand(
 ) -> Tensor:
     """Return the values of a target as `compact` found them, NaN where there were none.
 
-    n_atoms: (B,). Raises UserError where the two arrays do not fit; `where` names the file.
+    n_atoms: (B,). The structures may stand in any order, their values in the same one. Raises
+    UserError where the two arrays do not fit, or a structure is none of the data or stands there
+    twice; `where` names the file.
     """
     values = arrays[name]
     if structures_name(name) not in arrays:
         return torch.from_numpy(values)
-    structures = arrays[structures_name(name)]
-    has_values = np.isin(np.arange(len(n_atoms)), structures).repeat(n_atoms)
-    if has_values.sum() != len(values):
+    structures = row_numbers(arrays[structures_name(name)], f"{where}: {structures_name(name)!r}")
+    _check_structures(structures, len(n_atoms), f"{where}: {structures_name(name)!r}")
+    offsets = offsets_of(torch.from_numpy(n_atoms.astype(np.int64)))
+    rows = atom_rows(offsets, structures).rows
+    if len(rows) != len(values):
         raise UserError(
             f"{where}: {name!r} has values of {len(values)} atoms, but the {len(structures)} "
-            f"structures of {structures_name(name)!r} have {int(has_values.sum())}"
+            f"structures of {structures_name(name)!r} have {len(rows)}"
         )
-    full = np.full((len(has_values), *values.shape[1:]), np.nan)
-    full[has_values] = values
+    full = np.full((int(offsets[-1]), *values.shape[1:]), np.nan)
+    full[rows.numpy()] = values
     return torch.from_numpy(full)
+
+
+def _check_structures(structures: Tensor, n_frames: int, where: str) -> None:
+    outside = structures[(structures < 0) | (structures >= n_frames)]
+    if len(outside):
+        raise UserError(
+            f"{where} names structure {int(outside[0])}, but the data has structures 0 to "
+            f"{n_frames - 1}"
+        )
+    numbers, counts = torch.unique(structures, return_counts=True)
+    if len(numbers) < len(structures):
+        raise UserError(
+            f"{where} names structure {int(numbers[counts > 1][0])} more than once; give each once"
+        )

@@ -145,3 +145,34 @@ def test_file_whose_structures_do_not_fit_is_refused(tmp_path):
     write_arrays(tmp_path / "bad.npz", arrays)
     with pytest.raises(UserError, match="values of 10 atoms, but the 2 structures .* have 6"):
         load_npz(tmp_path / "bad.npz")
+
+
+def test_structures_of_a_file_stand_in_any_order(tmp_path):
+    frames = springs(9, labelled=(1, 4, 8))
+    save_npz(frames, tmp_path / "few.npz")
+    arrays = open_arrays(tmp_path / "few.npz")
+    arrays["force_changes_structures"] = np.array([8, 1, 4])
+    arrays["force_changes"] = np.roll(arrays["force_changes"], int(frames.n_atoms[8]), axis=0)
+    write_arrays(tmp_path / "turned.npz", arrays)
+    again = load_npz(tmp_path / "turned.npz").frames
+    torch.testing.assert_close(
+        again.targets["force_changes"], frames.targets["force_changes"], equal_nan=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("structures", "fault"),
+    [
+        ([1, 4, 9], "names structure 9, but the data has structures 0 to 8"),
+        ([-1, 1, 4], "names structure -1, but"),
+        ([1, 4, 8, 4], "names structure 4 more than once; give each once"),
+        ([1.0, 4.0, 8.0], "is no list of row numbers"),
+    ],
+)
+def test_structures_of_a_file_that_are_none_are_refused(tmp_path, structures, fault):
+    save_npz(springs(9, labelled=(1, 4, 8)), tmp_path / "few.npz")
+    arrays = open_arrays(tmp_path / "few.npz")
+    arrays["force_changes_structures"] = np.array(structures)
+    write_arrays(tmp_path / "bad.npz", arrays)
+    with pytest.raises(UserError, match=f"'force_changes_structures' {fault}"):
+        load_npz(tmp_path / "bad.npz")
