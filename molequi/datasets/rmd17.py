@@ -1,7 +1,8 @@
 """The revised MD17: trajectories of small molecules at PBE/def2-SVP, with published splits.
 
 Files of one's own may have its layout, in units that they state (`e_unit`, `r_unit`, as sGDML
-writes them) or that a config does.
+writes them) or that a config does. There may be a `lattice`, as sGDML has it, and arrays such as
+`charge` and `multiplicity`, of all frames or of each.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import ase
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,11 +26,14 @@ from molequi.datasets.base import DatasetEntry, DatasetSpec, Request
 from molequi.datasets.formats.unit_checks import doubts_of_arrays
 from molequi.datasets.formats.units import conversion_factor
 from molequi.datasets.labelled_set import LabelledSet
-from molequi.datasets.making import make_frames
+from molequi.datasets.making import Electrons, Periodicity, make_frames
 from molequi.datasets.report import LabelReport, make_label
 from molequi.errors import UserError
+from molequi.graphs.cells import refuse_cell
 from molequi.properties import PROPERTIES
 from molequi.runtime.gate import reading
+from molequi.structures.atoms import stated_charge, stated_multiplicity
+from molequi.structures.electrons import is_electron_key
 
 _LABELS = {"energy": "E", "forces": "F"}
 _PUBLISHED = ("kcal/mol", "Å")  # units of energy and length
@@ -64,14 +69,7 @@ def load_rmd17(
 def _labelled_set(
     found: dict[str, np.ndarray], path: Path, split: int | None, given: Mapping[str, str]
 ) -> LabelledSet:
-    arrays = {_SPELLINGS.get(name, name): values for name, values in found.items()}
-    missing = [name for name in ("z", "R", "E", "F") if name not in arrays]
-    if missing:
-        raise UserError(
-            f"{path} has no array {missing[0]!r}; an npz in the layout of rMD17 has z (N), "
-            "R (B, N, 3), E (B) and F (B, N, 3) of one molecule; this one has "
-            f"{', '.join(arrays)}"
-        )
+    arrays = _by_short_names(found, path)
     n_frames, n_atoms = arrays["R"].shape[:2]
     length, used = _units(arrays, path, given)
     shapes = {"energy": (-1,), "forces": (-1, 3)}
@@ -79,6 +77,8 @@ def _labelled_set(
         torch.from_numpy(real_numbers(arrays, "R").reshape(-1, 3) * length),
         torch.from_numpy(whole_numbers(arrays, "z")).repeat(n_frames),
         torch.full((n_frames,), n_atoms),
+        periodic=_periodicity(arrays, length, path),
+        electrons=_electrons(arrays, path),
         targets={
             name: torch.from_numpy(
                 real_numbers(arrays, array).reshape(shapes[name])
@@ -95,6 +95,66 @@ def _labelled_set(
     )
     splits = {} if split is None else _published(path, arrays, split)
     return LabelledSet(frames, LabelReport(rows, (), n_frames, {}), splits)
+
+
+def _by_short_names(found: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays by the short spellings. Raises UserError where one is missing."""
+    arrays = {_SPELLINGS.get(name, name): values for name, values in found.items()}
+    missing = [name for name in ("z", "R", "E", "F") if name not in arrays]
+    if missing:
+        raise UserError(
+            f"{path} has no array {missing[0]!r}; an npz in the layout of rMD17 has z (N), "
+            "R (B, N, 3), E (B) and F (B, N, 3) of one molecule; this one has "
+            f"{', '.join(arrays)}"
+        )
+    return arrays
+
+
+def _periodicity(arrays: Mapping[str, np.ndarray], length: float, path: Path) -> Periodicity | None:
+    """Return the one cell of all frames, whose vectors sGDML writes as columns; None without it.
+
+    length: of the file's unit, Å.
+    """
+    if "lattice" not in arrays or not arrays["lattice"].any():
+        return None
+    lattice = real_numbers(arrays, "lattice") * length
+    if lattice.shape != (3, 3):
+        raise UserError(
+            f"{path}: lattice has shape {lattice.shape}; sGDML's is (3, 3), one vector a column"
+        )
+    n_frames, n_atoms = arrays["R"].shape[:2]
+    try:
+        refuse_cell(lattice.T, np.ones(3, dtype=bool), n_atoms)
+    except UserError as error:
+        raise UserError(f"{path}, lattice: {error}") from error
+    cell = torch.from_numpy(lattice.T.copy())
+    return Periodicity(cell.repeat(n_frames, 1, 1), torch.ones(n_frames, 3, dtype=torch.bool))
+
+
+def _electrons(arrays: Mapping[str, np.ndarray], path: Path) -> Electrons | None:
+    """Return what arrays such as `charge` and `multiplicity` state, of all frames or of each.
+
+    Others under these names, as the charges of atoms, state nothing. None where none does.
+    """
+    n_frames = len(arrays["R"])
+    stated = {
+        name: np.broadcast_to(values.reshape(-1), n_frames)
+        for name, values in arrays.items()
+        if is_electron_key(name) and values.size in (1, n_frames)
+    }
+    if not stated:
+        return None
+    states, place = np.unique(np.stack([*stated.values()]), axis=1, return_inverse=True)
+    found = []
+    for state in states.T:
+        atoms = ase.Atoms(whole_numbers(arrays, "z"), info=dict(zip(stated, state, strict=True)))
+        try:
+            charge = stated_charge(atoms).value
+            found.append((charge, stated_multiplicity(atoms, charge).value))
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+    charges, multiplicities = torch.tensor(found)[torch.from_numpy(place.reshape(-1))].T
+    return Electrons(charges, multiplicities)
 
 
 def _units(

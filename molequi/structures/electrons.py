@@ -117,14 +117,21 @@ def agreed(statements: list[Statement], what: str, advice: str) -> Statement | N
 
 def forget_statements(atoms: ase.Atoms) -> None:
     """Remove every statement of charge and spin from `info`, where one will be written anew."""
-    known = CHARGE_NAMES | _MULTIPLICITY_NAMES | _SPIN_NAMES | _UNPAIRED_NAMES
-    for key in [key for key in atoms.info if _plain(key) in known or key == "formal_charge"]:
+    for key in [key for key in atoms.info if is_electron_key(key) or key == "formal_charge"]:
         del atoms.info[key]
 
 
 def is_charge_key(key: object) -> bool:
     """Tell whether `info[key]` is a total charge."""
     return _plain(key) in CHARGE_NAMES
+
+
+def is_electron_key(key: object) -> bool:
+    """Tell whether `info[key]` is a total charge, a multiplicity or a number of unpaired electrons.
+
+    Of these `m`, which is one beside `q` alone, is none.
+    """
+    return is_charge_key(key) or _plain(key) in _MULTIPLICITY_NAMES | _SPIN_NAMES | _UNPAIRED_NAMES
 
 
 def whole_number(value: object, what: str) -> int:

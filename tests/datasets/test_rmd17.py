@@ -16,7 +16,7 @@ from molequi.errors import UserError
 from molequi.properties import PROPERTIES
 
 
-def save_ethanols(path: Path, structures: list[ase.Atoms], scale: float, **stated: str) -> None:
+def save_ethanols(path: Path, structures: list[ase.Atoms], scale: float, **stated: object) -> None:
     """Write labelled frames in rMD17's layout, energies and forces times `scale`."""
     np.savez(
         path,
@@ -71,3 +71,38 @@ def test_a_flat_npz_is_doubted(tmp_path: Path, labelled) -> None:
     )
     loaded = FlatNpz().load(Request(str(tmp_path / "a.npz"), (PROPERTIES["energy"],)))
     assert "fit total energies in Ha" in loaded.report.warnings[0]
+
+
+def test_the_lattice_of_an_npz_has_its_vectors_as_columns(tmp_path: Path, labelled) -> None:
+    structures = labelled()
+    cell = np.array([[9.0, 0.0, 0.0], [2.0, 8.0, 0.0], [1.0, -1.0, 7.0]])
+    bohr = {"e_unit": "eV", "r_unit": "bohr"}
+    save_ethanols(tmp_path / "a.npz", structures, 1.0, lattice=cell.T / units.Bohr, **bohr)
+    frames = load_rmd17(tmp_path / "a.npz").frames
+    assert frames.pbc.all()
+    assert len(frames.cell) == len(structures)
+    assert frames.cell[-1].numpy() == pytest.approx(cell)
+    save_ethanols(tmp_path / "a.npz", structures, 1.0, lattice=np.zeros((3, 3)))
+    assert not load_rmd17(tmp_path / "a.npz").frames.pbc.any()
+    for lattice, fault in ((np.ones(3), r"has shape \(3,\)"), (np.ones((3, 3)), "dependent")):
+        save_ethanols(tmp_path / "a.npz", structures, 1.0, lattice=lattice)
+        with pytest.raises(UserError, match=f"lattice.*{fault}"):
+            load_rmd17(tmp_path / "a.npz")
+
+
+def test_charges_that_an_npz_states(tmp_path: Path, labelled) -> None:
+    structures = labelled()
+    save_ethanols(tmp_path / "a.npz", structures, 1.0, charge=-1)
+    frames = load_rmd17(tmp_path / "a.npz").frames
+    assert frames.total_charge.tolist() == [-1] * 4
+    assert frames.spin_multiplicity.tolist() == [2] * 4
+    of_each = {"Q": np.array([0.0, 1.0, 0.0, -2.0]), "multiplicity": np.array([3, 2, 1, 1])}
+    save_ethanols(tmp_path / "a.npz", structures, 1.0, **of_each)
+    frames = load_rmd17(tmp_path / "a.npz").frames
+    assert frames.total_charge.tolist() == [0, 1, 0, -2]
+    assert frames.spin_multiplicity.tolist() == [3, 2, 1, 1]
+    save_ethanols(tmp_path / "a.npz", structures, 1.0, q=np.ones((4, 9)))
+    assert not load_rmd17(tmp_path / "a.npz").frames.total_charge.any()
+    save_ethanols(tmp_path / "a.npz", structures, 1.0, charge=-1, total_charge=1)
+    with pytest.raises(UserError, match=r"a\.npz: two places disagree about the total charge"):
+        load_rmd17(tmp_path / "a.npz")
