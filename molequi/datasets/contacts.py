@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from ase.data import covalent_radii
+from torch import Tensor
 
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
+from molequi.graphs.cells import reduced_cell
 from molequi.graphs.elements import COINCIDENT
 from molequi.graphs.neighbors import neighbor_pairs
 
@@ -19,6 +22,8 @@ _PAIRS_AT_ONCE = 250_000
 # Two atoms are bonded below so many times the sum of their covalent radii.
 _BONDED = 1.3
 _ROUNDS = 6  # of refinement: environments up to so many bonds
+# Å: an atom whose periodic images are farther away is one in a box, and no crystal.
+_ISOLATED = 8.0
 
 
 class _Pairs(NamedTuple):
@@ -77,6 +82,18 @@ def _refuse(frames: Frames, pairs: _Pairs, worst: int) -> None:
         f"{pairs.distance[worst]:.3f} Å apart; nuclei closer than {COINCIDENT} Å are a mistake in "
         "the input"
     )
+
+
+def are_isolated_atoms(frames: Frames) -> Tensor:
+    """Tell which structures are one atom without a periodic image within 8 Å: (B,)."""
+    shortest = frames.cell.norm(dim=2).masked_fill(~frames.pbc, torch.inf).amin(dim=1)
+    is_isolated = (frames.n_atoms == 1) & (shortest >= _ISOLATED)
+    # Of a skewed cell the lattice may have shorter vectors than the cell.
+    for row in torch.nonzero(is_isolated & frames.pbc.any(dim=1))[:, 0].tolist():
+        pbc = frames.pbc[row].numpy()
+        lattice = reduced_cell(frames.cell[row].numpy(), pbc).cell[pbc]
+        is_isolated[row] = bool(np.linalg.norm(lattice, axis=1).min() >= _ISOLATED)
+    return is_isolated
 
 
 def name_of(frames: Frames, row: int) -> str:

@@ -10,11 +10,12 @@ from ase.data import chemical_symbols
 from torch import Tensor
 
 from molequi.datasets.chosen_splits import fold_split, ordered_split, scaffold_groups, times
+from molequi.datasets.contacts import are_isolated_atoms
 from molequi.datasets.duplicates import molecules_of
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.settings import SplitSettings
-from molequi.datasets.splits import grouped_split, random_split
+from molequi.datasets.splits import choose, grouped_split, random_split, shrink
 from molequi.errors import UserError
 
 _LOG = logging.getLogger(__name__)
@@ -29,6 +30,35 @@ def drawn(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
     """
     needed = ("valid",) if split.folds is None else ("valid", "test")
     return all_elements_train(loaded, _without_atoms(split, loaded), needed)
+
+
+def limited(loaded: LabelledSet, limit: int, seed: int) -> Tensor:
+    """Return a seeded choice of `limit` rows, ascending, and all isolated atoms beside them.
+
+    Of whole groups, as `splits.choose`.
+    """
+    atoms, others = _atoms_and_others(loaded.frames)
+    if limit >= len(others):
+        return torch.arange(len(loaded))
+    groups = [loaded.groups[row] for row in others.tolist()] if loaded.groups else ()
+    chosen = others[choose(len(others), limit, seed, groups)]
+    return torch.cat([chosen, atoms]).sort().values
+
+
+def shrunk(
+    split: SplitSettings, loaded: LabelledSet, parts: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Keep as many rows of each part as the settings say, and isolated atoms of train beside them.
+
+    Raises UserError for a part that has fewer.
+    """
+    sizes, train = part_sizes(split), parts["train"]
+    if split.train < 1:
+        return shrink(parts, sizes, split.seed)
+    is_atom = torch.zeros(len(loaded), dtype=torch.bool)
+    is_atom[_atoms_and_others(loaded.frames)[0]] = True
+    others = shrink({**parts, "train": train[~is_atom[train]]}, sizes, split.seed)
+    return {**others, "train": torch.cat([others["train"], train[is_atom[train]]])}
 
 
 def part_sizes(split: SplitSettings) -> dict[str, float]:
@@ -70,13 +100,20 @@ def all_elements_train(
 
 def _without_atoms(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
     """Draw the parts of all but isolated atoms, which train."""
-    alone = loaded.frames.n_atoms == 1
-    atoms, others = alone.nonzero()[:, 0], (~alone).nonzero()[:, 0]
-    if not len(atoms) or not len(others):
+    atoms, others = _atoms_and_others(loaded.frames)
+    if not len(atoms):
         return _drawn_of(split, loaded)
     parts = {name: others[rows] for name, rows in _drawn_of(split, loaded.subset(others)).items()}
     _LOG.info("%d isolated atoms train, beside the split", len(atoms))
     return {**parts, "train": torch.cat([parts["train"], atoms])}
+
+
+def _atoms_and_others(frames: Frames) -> tuple[Tensor, Tensor]:
+    """Return the rows of isolated atoms and of all others; none are isolated if all are."""
+    alone = are_isolated_atoms(frames)
+    if alone.all():
+        alone = torch.zeros_like(alone)
+    return alone.nonzero()[:, 0], (~alone).nonzero()[:, 0]
 
 
 def _drawn_of(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from torch import Tensor
 
 from molequi.datasets.base import DatasetSpec, Request
-from molequi.datasets.contacts import refuse_coincident
-from molequi.datasets.drawing import all_elements_train, drawn, part_sizes
+from molequi.datasets.contacts import are_isolated_atoms, refuse_coincident
+from molequi.datasets.drawing import all_elements_train, drawn, limited, shrunk
 from molequi.datasets.duplicates import shared_with_training
 from molequi.datasets.labelled_set import LabelledSet
 from molequi.datasets.outliers import constants, outliers
@@ -24,12 +24,10 @@ from molequi.datasets.settings import DataSettings
 from molequi.datasets.splits import (
     check_groups,
     check_split,
-    choose,
     cormorant_split,
     file_split,
     official_split,
     restrict,
-    shrink,
 )
 from molequi.errors import UserError
 from molequi.properties import Property, get_property
@@ -67,7 +65,7 @@ def _doubt(loaded: LabelledSet) -> None:
         _LOG.warning("%s", line)
     for line in shared.molecules:
         _LOG.info("%s", line)
-    alone = loaded.frames.n_atoms == 1
+    alone = are_isolated_atoms(loaded.frames)
     n_lost = sum(int(alone[rows].sum()) for name, rows in loaded.splits.items() if name != "train")
     if n_lost:
         _LOG.warning(
@@ -157,12 +155,12 @@ def divide(settings: DataSettings, loaded: LabelledSet) -> LabelledSet:
     is_drawn = split.kind in {"random", "molecules", "scaffold", "size", "time"}
     fixed = None if is_drawn else _fixed_split(settings, spec, loaded)
     if limit is not None and limit < len(loaded):
-        chosen = choose(len(loaded), limit, settings.seed, loaded.groups)
+        chosen = limited(loaded, limit, settings.seed)
         fixed = None if fixed is None else restrict(fixed, chosen, len(loaded))
         loaded = loaded.subset(chosen)
     if fixed is None:
         return dataclasses.replace(loaded, splits=drawn(split, loaded))
-    parts = shrink(fixed, part_sizes(split), split.seed)
+    parts = shrunk(split, loaded, fixed)
     for name in ("train", "valid"):
         if not len(parts[name]):
             raise UserError(_nothing_left(name, settings))

@@ -102,7 +102,7 @@ class DataSettings(Settings):
     add_hydrogens: bool = False
     """Whether SDF records in space that have no hydrogens get them."""
     limit: Count | None = None
-    """Structures used at most, drawn with the seed; null is all."""
+    """Structures used at most, drawn with the seed, beside isolated atoms; null is all."""
     seed: Seed = 0
     """Of that draw, and of conformers."""
     split: SplitSettings = SplitSettings()

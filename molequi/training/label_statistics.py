@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from molequi.datasets.contacts import are_isolated_atoms
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
 from molequi.graphs.elements import MASSES, N_ELEMENTS
@@ -111,7 +112,7 @@ def _molecules_alone(frames: Frames, values: Tensor, row: Property) -> Tensor:
 
     They have nothing beyond them, and would be counted as the spread of the molecules.
     """
-    alone = frames.n_atoms == 1
+    alone = are_isolated_atoms(frames)
     if not row.has_reference or not torch.isfinite(values[~alone]).any():
         return values
     return values.masked_fill(alone, torch.nan)

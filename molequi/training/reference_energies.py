@@ -14,6 +14,7 @@ from ase import units
 from ase.data import atomic_numbers
 from torch import Tensor
 
+from molequi.datasets.contacts import are_isolated_atoms
 from molequi.datasets.in_memory import Frames
 from molequi.errors import UserError
 from molequi.graphs.elements import MAX_NUMBER, N_ELEMENTS
@@ -121,16 +122,11 @@ def nearest_prior(frames: Frames, totals: Tensor, unit: str) -> Tensor:
 
 
 def isolated_atoms(frames: Frames, totals: Tensor) -> dict[int, float]:
-    """Return the energies of the structures that are one neutral atom in open space.
+    """Return the energies of the structures that are one neutral atom, in open space or a wide box.
 
     The lowest for each element.
     """
-    alone = (
-        (frames.n_atoms == 1)
-        & ~frames.pbc.any(dim=1)
-        & (frames.total_charge == 0)
-        & torch.isfinite(totals)
-    )
+    alone = are_isolated_atoms(frames) & (frames.total_charge == 0) & torch.isfinite(totals)
     found: dict[int, float] = {}
     for index in torch.nonzero(alone)[:, 0].tolist():
         number = int(frames.atomic_numbers[int(frames.offsets[index])])

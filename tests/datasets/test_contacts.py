@@ -10,7 +10,7 @@ import pytest
 import torch
 from ase.build import bulk, molecule
 
-from molequi.datasets.contacts import fingerprints, refuse_coincident
+from molequi.datasets.contacts import are_isolated_atoms, fingerprints, refuse_coincident
 from molequi.datasets.conversion import frames_from_atoms
 from molequi.errors import UserError
 from molequi.structures.molecules import atoms_from_smiles
@@ -29,6 +29,22 @@ def test_coincident_atoms_are_named() -> None:
     crystal = ase.Atoms("H2", [[0, 0, 0], [0, 0, 2.95]], cell=[3, 3, 3], pbc=True)
     with pytest.raises(UserError, match="structure 0: atom 1 and atom 0 are closer than"):
         refuse_coincident(frames_from_atoms([crystal]))
+
+
+def test_isolated_atoms_are_far_from_their_images() -> None:
+    wide, skewed = np.eye(3) * 20.0, np.eye(3) * 20.0
+    skewed[1] = [17.0, 6.0, 0.0]  # the first vector less this one is 6.7 Å long
+    structures = [
+        ase.Atoms("H"),
+        ase.Atoms("H", cell=wide, pbc=True),
+        ase.Atoms("H", cell=skewed, pbc=True),
+        ase.Atoms("H", cell=skewed, pbc=[True, False, True]),
+        ase.Atoms("H", cell=[20, 20, 3], pbc=[True, True, False]),
+        bulk("Cu"),
+        molecule("H2"),
+    ]
+    found = are_isolated_atoms(frames_from_atoms(structures)).tolist()
+    assert found == [True, True, False, True, True, False, False]
 
 
 def test_many_structures_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import ase.io
 import numpy as np
 import pytest
 import torch
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.units import Hartree
 
 from molequi.datasets.catalog import describe_datasets, inspect, prepare
@@ -346,6 +346,34 @@ def test_isolated_atoms_always_train(tmp_path: Path, kind: str, seed: int) -> No
         }
         assert not homes["train"] & homes["valid"]
         assert not homes["train"] & homes["test"]
+
+
+@pytest.mark.parametrize("kind", ["random", "file"])
+def test_isolated_atoms_stay_beside_a_limit_and_a_size(tmp_path: Path, kind: str) -> None:
+    names = ["H", *["H2O", "CH4", "CH3OH", "C2H6"] * 6, "C", "O"]
+    path, split = written(tmp_path / "a.xyz", names), tmp_path / "split.json"
+    rows = list(range(27))
+    split.write_text(json.dumps({"train": rows[:20] + [25, 26], "valid": rows[20:25], "test": []}))
+    fields = {"kind": kind, "path": str(split) if kind == "file" else None}
+    loaded = load_dataset(
+        settings(path=str(path), targets="energy", limit=15, split={**fields, "train": 5})
+    )
+    assert len(loaded) == 15 + 3
+    train = loaded.part("train")
+    assert sorted(train.n_atoms.tolist())[:4] == [1, 1, 1, 3]
+    assert len(train) == 5 + 3
+
+
+def test_atoms_in_a_crystal_are_divided_and_those_in_a_box_train(tmp_path: Path) -> None:
+    crystals = [bulk("Cu", "fcc", a=a) for a in np.linspace(3.4, 3.8, 20)]
+    box = ase.Atoms("Cu", cell=[20, 20, 20], pbc=True)
+    frames = [*crystals, box]
+    for atoms in frames:
+        atoms.info["REF_energy"] = -3.0
+    ase.io.write(tmp_path / "a.xyz", frames)
+    loaded = load_dataset(settings(path=str(tmp_path / "a.xyz"), targets="energy"))
+    assert [len(rows) for rows in loaded.splits.values()] == [16 + 1, 2, 2]
+    assert 20 in loaded.splits["train"].tolist()
 
 
 def test_a_set_of_atoms_alone_is_divided_like_others(tmp_path: Path) -> None:

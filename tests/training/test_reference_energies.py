@@ -72,6 +72,10 @@ def test_isolated_atoms_in_the_data_fix_their_elements():
     totals = torch.tensor([-13.0, -2040.0, -2076.0, -2075.0], dtype=torch.float64)
     frames = frames_of(molecules, {"energy": totals}, {"energy": PROPERTIES["energy"]})
     assert isolated_atoms(frames, totals) == {1: -13.0, 8: -2040.0}
+    for size, found in ((20.0, {1: -13.0, 8: -2040.0}), (3.0, {1: -13.0})):
+        frames.cell[1], frames.pbc[1] = size * torch.eye(3), True
+        assert isolated_atoms(frames, totals) == found
+    frames.pbc[1] = False
     statistics = fit_statistics(frames, PROPERTIES["energy"])
     assert float(statistics.reference.values[1]) == -13.0
     assert statistics.reference.is_determined
