@@ -208,9 +208,8 @@ def _fixed_split(
                 "file or stored"
             )
         if set(loaded.splits) == {"train", "test"}:
-            return official_split(
-                loaded.splits["train"], loaded.splits["test"], valid=split.valid, seed=split.seed
-            )
+            parts = check_split(loaded.splits, len(loaded), str(settings.path))
+            return official_split(parts["train"], parts["test"], valid=split.valid, seed=split.seed)
     return _stored_split(settings, loaded)
 
 

@@ -142,7 +142,7 @@ def _labelled_set(
         )
     notes = meta["notes"] if is_complete else _plain_notes(meta)
     report = describe_frames(frames, "npz")
-    return LabelledSet(frames, report, _splits(arrays), groups, notes=notes)
+    return LabelledSet(frames, report, _splits(arrays, len(frames), path), groups, notes=notes)
 
 
 def _frames(
@@ -153,13 +153,18 @@ def _frames(
 ) -> Frames:
     names = ("pos", "z", "n_atoms", *_OPTIONAL)
     tensors = {name: torch.from_numpy(arrays[name]) for name in names if name in arrays}
+    if ("cell" in tensors) != ("pbc" in tensors):
+        given, lacking = ("cell", "pbc") if "cell" in tensors else ("pbc", "cell")
+        raise UserError(f"{path} has {given} but no {lacking}; write cell (B, 3, 3) and pbc (B, 3)")
+    n_frames = len(tensors["n_atoms"])
     return make_frames(
         tensors["pos"],
         tensors["z"],
         tensors["n_atoms"],
         periodic=Periodicity(tensors["cell"], tensors["pbc"]) if "cell" in tensors else None,
-        electrons=(
-            Electrons(tensors["charge"], tensors["multiplicity"]) if "charge" in tensors else None
+        electrons=Electrons(
+            tensors.get("charge", torch.zeros(n_frames)),
+            tensors.get("multiplicity", torch.ones(n_frames)),
         ),
         targets={name: expand(arrays, name, arrays["n_atoms"], path) for name in properties},
         properties=properties,
@@ -196,7 +201,7 @@ def _known_rows(
     return {name: row for name, row in rows.items() if name in arrays}
 
 
-def _splits(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+def _splits(arrays: Mapping[str, np.ndarray], n_frames: int, path: str | Path) -> dict[str, Tensor]:
     splits = {
         name.removeprefix("split_"): row_numbers(rows, name)
         for name, rows in arrays.items()
@@ -204,6 +209,12 @@ def _splits(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
     }
     if not splits and "split" in arrays:
         part = torch.from_numpy(whole_numbers(arrays, "split"))
+        if part.shape != (n_frames,) or bool(((part < 0) | (part > 2)).any()):
+            raise UserError(
+                f"{path}: split has {len(part.reshape(-1))} numbers from {int(part.min())} to "
+                f"{int(part.max())}; write 0, 1 or 2 (train, valid, test) for each of the "
+                f"{n_frames} structures"
+            )
         splits = {
             name: torch.nonzero(part == number)[:, 0]
             for number, name in enumerate(("train", "valid", "test"))

@@ -237,6 +237,34 @@ def test_a_file_without_rows_takes_those_of_the_table(tmp_path: Path) -> None:
     assert loaded.notes == {"note": "mine"}
 
 
+def two_structures(path: Path, **arrays: np.ndarray) -> Path:
+    """Write a flat npz by hand: an atom of hydrogen, and carbon monoxide."""
+    z, pos = np.array([1, 6, 8]), np.arange(9.0).reshape(3, 3)
+    np.savez(path, n_atoms=np.array([1, 2]), z=z, pos=pos, meta="{}", **arrays)
+    return path
+
+
+def test_charges_and_multiplicities_may_stand_alone(tmp_path: Path) -> None:
+    frames = load_npz(two_structures(tmp_path / "a.npz", charge=np.array([1, -1]))).frames
+    assert (frames.total_charge.tolist(), frames.spin_multiplicity.tolist()) == ([1, -1], [1, 1])
+    frames = load_npz(two_structures(tmp_path / "a.npz", multiplicity=np.array([2, 3]))).frames
+    assert (frames.total_charge.tolist(), frames.spin_multiplicity.tolist()) == ([0, 0], [2, 3])
+
+
+def test_a_cell_and_what_is_periodic_belong_together(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.npz has pbc but no cell; write cell"):
+        load_npz(two_structures(tmp_path / "a.npz", pbc=np.ones((2, 3), dtype=bool)))
+    with pytest.raises(UserError, match=r"a\.npz has cell but no pbc; write cell"):
+        load_npz(two_structures(tmp_path / "a.npz", cell=np.ones((2, 3, 3))))
+
+
+@pytest.mark.parametrize("split", [[0], [0, 3], [0, -1], [0, 1, 2]])
+def test_a_split_that_leaves_structures_out_is_refused(tmp_path: Path, split: list[int]) -> None:
+    path = two_structures(tmp_path / "a.npz", split=np.array(split))
+    with pytest.raises(UserError, match=r"a\.npz: split has .* for each of the 2 structures"):
+        load_npz(path)
+
+
 def test_a_file_without_rows_may_hold_declared_ones(tmp_path: Path) -> None:
     row = declare("dipole_gfn2", irreps="1o", unit="e·Å", extensive=True)
     np.savez(

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from molequi.datasets.load import load_dataset
 from molequi.datasets.rmd17 import load_rmd17
+from molequi.datasets.settings import DataSettings
 from molequi.datasets.splits import (
     check_groups,
     check_split,
@@ -180,6 +182,25 @@ def test_rmd17(tmp_path: Path, original: bool) -> None:
         load_rmd17(tmp_path / "rmd17_water.npz", split=1)
     with pytest.raises(UserError, match="splits 1 to 5; got 6"):
         load_rmd17(tmp_path / "rmd17_water.npz", split=6)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "fault"),
+    [
+        ([1, 3, 6], [0], "names row 6, lowest 0, but the data has rows 0 to 5"),
+        ([-1, 3, 4], [0], "names row 4, lowest -1"),
+        ([1, 3, 4], [0, 3], "row 3 stands in the split more than once"),
+    ],
+)
+def test_a_published_split_that_does_not_fit(
+    tmp_path: Path, train: list[int], test: list[int], fault: str
+) -> None:
+    arrays = write_rmd17(tmp_path / "a.npz", original=False)
+    np.savez(tmp_path / "a.npz", **arrays, train_01=np.array(train), test_01=np.array(test))
+    split = {"kind": "official", "valid": 1}
+    settings = DataSettings(path=str(tmp_path / "a.npz"), targets="energy,forces", split=split)
+    with pytest.raises(UserError, match=rf"a\.npz: .*{fault}"):
+        load_dataset(settings)
 
 
 def test_rmd17_reference(reference_data: Callable[[str], Path]) -> None:
