@@ -14,7 +14,18 @@ from molequi.errors import UserError
 from molequi.runtime.gate import reading
 from molequi.runtime.plain import RepeatedKeyError, parse_yaml
 
+# Groups in whose place a text stands for their kind: `data.split=size`.
+BY_KIND = frozenset({"data.split"})
 _PAIR = re.compile(r"\s*([^:=\s]+)\s*[:=]\s*(.+?)\s*")
+
+
+def apply_overrides(data: dict[str, Any], texts: Sequence[str]) -> None:
+    """Set one value after the other, as `apply_override`.
+
+    A group of `BY_KIND` as a whole comes before what is inside it, in whatever order they stand.
+    """
+    for text in sorted(texts, key=lambda text: text.partition("=")[0].strip() not in BY_KIND):
+        apply_override(data, text)
 
 
 def apply_override(data: dict[str, Any], text: str) -> None:
@@ -29,9 +40,11 @@ def apply_override(data: dict[str, Any], text: str) -> None:
         )
     *parents, last = key.strip().split(".")
     node = data
-    for parent in parents:
+    for depth, parent in enumerate(parents):
         if node.get(parent) is None:
             node[parent] = {}
+        elif isinstance(node[parent], str) and ".".join(parents[: depth + 1]) in BY_KIND:
+            node[parent] = {"kind": node[parent]}
         node = node[parent]
         if not isinstance(node, dict):
             raise UserError(
@@ -49,8 +62,7 @@ def apply_override(data: dict[str, Any], text: str) -> None:
 def read_overrides(texts: Sequence[str]) -> dict[str, Any]:
     """Return the plain settings that the texts alone give; raises UserError as `apply_override`."""
     data: dict[str, Any] = {}
-    for text in texts:
-        apply_override(data, text)
+    apply_overrides(data, texts)
     return data
 
 
@@ -68,6 +80,28 @@ def _mended(value: Any) -> Any:
         else:
             mended[key] = _mended(entry)
     return mended
+
+
+def as_written(value: Any, annotation: Any) -> Any:
+    """Return what a value of YAML stands for: a text as `from_text`, yes and no as their words.
+
+    The latter where neither is expected, for they would count as the numbers 1 and 0; in a mapping
+    too.
+    """
+    if isinstance(value, str):
+        return from_text(value, annotation)
+    choices = _choices(annotation)
+    if isinstance(value, bool):
+        return value if bool in choices else str(value).lower()
+    if isinstance(value, dict):
+        for choice in choices:
+            if typing.get_origin(choice) is dict:
+                inner = typing.get_args(choice)[1]
+                return {
+                    name: as_written(entry, inner) if isinstance(entry, bool) else entry
+                    for name, entry in value.items()
+                }
+    return value
 
 
 def from_text(text: str, annotation: Any) -> Any:

@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from molequi.errors import UserError
 from molequi.keys import meant, names_in
-from molequi.overrides import apply_override, from_text
+from molequi.overrides import apply_overrides, as_written
 from molequi.runtime import resources
 from molequi.runtime.gate import printable, reading
 from molequi.runtime.plain import RepeatedKeyError, parse_yaml
@@ -76,9 +76,7 @@ class Settings(BaseModel):
             return data
         fields = cls.model_fields
         return {
-            name: from_text(value, fields[name].annotation)
-            if isinstance(value, str) and name in fields
-            else value
+            name: as_written(value, fields[name].annotation) if name in fields else value
             for name, value in data.items()
         }
 
@@ -102,8 +100,7 @@ def read_settings(source: str | Path, overrides: Sequence[str] = ()) -> dict[str
     if not path.is_file():
         path = resources.config_path(str(source))
     data = _read_yaml(path)
-    for text in overrides:
-        apply_override(data, text)
+    apply_overrides(data, overrides)
     return data
 
 

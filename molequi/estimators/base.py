@@ -22,7 +22,7 @@ from molequi.errors import UserError
 from molequi.estimators.foreign import BaseEstimator, check_is_fitted, pandas
 from molequi.estimators.rows import conformers_of, refuse_rows
 from molequi.models.checkpoint import load_model
-from molequi.overrides import apply_override
+from molequi.overrides import apply_overrides
 from molequi.prediction.applicability import SIMILARITY, UNLIKE
 from molequi.prediction.predict import iter_predictions
 from molequi.runtime.plain import read_json
@@ -128,8 +128,7 @@ class MoleculeEstimator(BaseEstimator):
             "epochs": self.epochs, "max_minutes": self.max_minutes, "seed": self.seed,
             "device": self.device,
         }  # fmt: skip
-        for text in self.overrides:
-            apply_override(settings, text)
+        apply_overrides(settings, self.overrides)
         return make_config(settings, where)
 
     def _records(self, smiles: list[str]) -> list[dict[str, float]]:

@@ -87,9 +87,9 @@ def number_of(value: Any) -> Any:
 
 
 def _name(key: Any) -> str:
-    """Return a key as text. YAML reads NO, such as nitric oxide, as `false`."""
+    """Return a key as text. YAML reads true and false as yes and no."""
     if isinstance(key, bool):
         raise PydanticCustomError(
-            "name", "{text}", {"text": f'YAML reads this name as {key}; put it in quotes, "NO"'}
+            "name", "{text}", {"text": f"YAML reads this name as {key}; put it in quotes"}
         )
     return str(key)

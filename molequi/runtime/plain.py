@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +17,11 @@ import torch
 import yaml
 
 from molequi.runtime.gate import escaped_in_json, reading
+
+# Of the whole numbers of YAML 1.1 all but the octal ones and those to the base of 60; of its words
+# for yes and no those that YAML 1.2 has too.
+_WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0b[01_]+|0x[0-9a-fA-F_]+)\Z")
+_YES_OR_NO = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
 
 
 def json_text(document: object) -> str:
@@ -47,7 +53,10 @@ class RepeatedKeyError(yaml.MarkedYAMLError):
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, to which a key that is there twice is a mistake, as the standard says."""
+    """The safe loader, to which a key that is there twice is a mistake, as the standard says.
+
+    010 is no eight to it, 1:30 is no ninety, and no, on and a date are texts.
+    """
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         # Before `<<` is written out, which may well repeat keys.
@@ -64,6 +73,20 @@ class _Loader(yaml.SafeLoader):
                     problem_mark=key.start_mark,
                 )
         return node
+
+
+def _take_fewer_words(loader: type[_Loader]) -> None:
+    """Give a loader `_WHOLE` and `_YES_OR_NO` in place of its own words, and no dates."""
+    replaced = {f"tag:yaml.org,2002:{name}" for name in ("int", "bool", "timestamp")}
+    loader.yaml_implicit_resolvers = {
+        first: [(tag, words) for tag, words in resolvers if tag not in replaced]
+        for first, resolvers in loader.yaml_implicit_resolvers.items()
+    }
+    loader.add_implicit_resolver("tag:yaml.org,2002:int", _WHOLE, list("-+0123456789"))
+    loader.add_implicit_resolver("tag:yaml.org,2002:bool", _YES_OR_NO, list("tTfF"))
+
+
+_take_fewer_words(_Loader)
 
 
 def parse_yaml(text: str) -> Any:

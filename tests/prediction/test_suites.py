@@ -411,7 +411,7 @@ def test_yaml_of_conformers(written):
         ("1/3", "7" * 400, "reactions.1.terms.Ar3"),
         ("2 Ar -> Ar2", "1/0 Ar -> Ar2", "the coefficient of '1/0 Ar' is no number"),
         ("2 Ar -> Ar2", "7" * 400 + " Ar -> Ar2", "the coefficient of '7777.* is no number"),
-        ("  Ar2:", "  NO:", 'put it in quotes, "NO"'),
+        ("  Ar2:", "  true:", "reads this name as True; put it in quotes"),
         ('smiles: "[Ar]"', 'smiles: "[Ar]", index: 3', "system Ar: `index` is of a `file`"),
         (YAML.partition("reactions:")[2], " []\nmolecules: {a: {file: argon.xyz, energies: [1]}}",
          "give either `systems` and `reactions`, or `molecules`"),
@@ -424,6 +424,10 @@ def test_mistakes_in_yaml_are_named(written, old, new, message):
     assert old in YAML
     with pytest.raises(UserError, match=message):
         read_yaml(written, YAML.replace(old, new))
+
+
+def test_nitric_oxide_is_a_name(written):
+    assert read_yaml(written, YAML.replace("Ar2", "NO")) is not None
 
 
 @pytest.mark.parametrize("name", ["../outside", "S66/HB", "..", r"a\\b", r"a\tb"])
