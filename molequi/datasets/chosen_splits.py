@@ -95,7 +95,7 @@ def fold_split(
     """Test on fold number `fold` of `n_folds`, from 1, and train on the others but for `valid`.
 
     groups: structures of one name stay together. Every structure is tested in exactly one fold.
-    Raises UserError where there are fewer groups than folds, or no such fold.
+    Raises UserError where there are fewer groups than folds, no such fold, or nothing to train on.
     """
     members: dict[str, list[int]] = {}
     for row, name in enumerate(groups):
@@ -111,6 +111,11 @@ def fold_split(
         min(folds, key=len).extend(rows_of[number])
     test = torch.tensor(sorted(folds[fold - 1]))
     others = torch.tensor(sorted(row for one in folds if one is not folds[fold - 1] for row in one))
+    if valid >= len(others):
+        raise UserError(
+            f"data.split.valid={valid:g} leaves no structure for train: {len(others)} lie outside "
+            f"fold {fold}; give a smaller number, or a fraction below 1"
+        )
     names = [groups[row] for row in others.tolist()]
     share = {"train": 1.0 - valid if valid < 1 else len(others) - valid, "valid": valid}
     parts = grouped_split(names, share, seed)

@@ -126,6 +126,7 @@ def _drawn_of(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
     elif split.kind == "molecules" and not groups:
         groups = molecules_of(loaded.frames)
     if split.folds is not None:
+        _say_what_folds_decide(split)
         names = groups or [str(row) for row in range(len(loaded))]
         return fold_split(names, split.folds, split.fold, split.valid, split.seed)
     if groups:
@@ -143,6 +144,16 @@ def _ordered(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
         )
     values = times(loaded.cells, split.column) if split.kind == "time" else _heavy(loaded.frames)
     return ordered_split(values, part_sizes(split), split.seed)
+
+
+def _say_what_folds_decide(split: SplitSettings) -> None:
+    """Warn of sizes of train and test that are set beside folds, which give them."""
+    for name, size in part_sizes(split).items():
+        if name != "valid" and size != SplitSettings.model_fields[name].default:
+            _LOG.warning(
+                "data.split.%s=%g has no meaning beside folds: one fold is tested, and all others "
+                "train but for data.split.valid", name, size,
+            )  # fmt: skip
 
 
 def _heavy(frames: Frames) -> list[float]:

@@ -259,9 +259,8 @@ def shrink(parts: Mapping[str, Tensor], sizes: Mapping[str, float], seed: int) -
             raise UserError(
                 f"split.{name}={size:g}, but this part of the split has {len(rows)} structures"
             )
-        shrunk[name] = rows[
-            torch.from_numpy(np.random.default_rng(seed).permutation(len(rows))[: int(size)])
-        ]
+        chosen = np.random.default_rng(seed).permutation(len(rows))[: _count(size, len(rows))]
+        shrunk[name] = rows[torch.from_numpy(chosen)]
     return shrunk
 
 

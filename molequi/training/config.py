@@ -130,6 +130,11 @@ def make_config(data: Mapping[str, Any], where: str = "config") -> Config:
     _check_names(config, where)
     config.model.refuse_contradiction()
     config.data.split.refuse_contradiction()
+    if config.training.folds is not None and config.data.split.folds is not None:
+        raise UserError(
+            f"{where}: training.folds={config.training.folds} runs every fold, and "
+            f"data.split.folds={config.data.split.folds} is one of them; leave one of the two out"
+        )
     if config.freeze is not None and config.init is None:
         raise UserError(
             f"{where}: freeze is {config.freeze!r} but there is no init; name the model to start "

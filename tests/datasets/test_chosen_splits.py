@@ -9,6 +9,11 @@ from rdkit import Chem
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from molequi.datasets.chosen_splits import fold_split, ordered_split, scaffold_groups, times
+from molequi.datasets.drawing import drawn
+from molequi.datasets.labelled_set import LabelledSet
+from molequi.datasets.making import make_frames
+from molequi.datasets.report import describe_frames
+from molequi.datasets.settings import SplitSettings
 from molequi.errors import UserError
 
 SIZES = {"train": 0.6, "valid": 0.2, "test": 0.2}
@@ -67,3 +72,15 @@ def test_every_structure_is_tested_in_one_fold() -> None:
     for n_folds, fold in ((5, 6), (5, 0), (15, 1)):
         with pytest.raises(UserError, match=f"there are folds 1 to {n_folds}"):
             fold_split(groups, n_folds, fold, 0.1, seed=3)
+    with pytest.raises(UserError, match=r"data\.split\.valid=70 leaves no structure for train"):
+        fold_split(groups, 5, 1, 70, seed=3)
+
+
+def test_sizes_beside_folds_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    frames = make_frames(torch.zeros(20, 3), torch.ones(20), torch.ones(20))
+    loaded = LabelledSet(frames, describe_frames(frames, "x"))
+    words = ["data.split.train=5 has no meaning beside folds"]
+    for given, said in (({"train": 5}, words), ({}, [])):
+        caplog.clear()
+        drawn(SplitSettings(folds=4, valid=3, **given), loaded)
+        assert [text.partition(":")[0] for text in caplog.messages] == said

@@ -129,6 +129,8 @@ def test_smaller_choices_lie_within_larger_ones() -> None:
     assert torch.equal(small["valid"], parts["valid"])
     with pytest.raises(UserError, match="split.train=101"):
         shrink(parts, {"train": 101}, seed=0)
+    with pytest.raises(UserError, match="10.7 is neither a fraction below 1 nor a whole number"):
+        shrink(parts, {"train": 10.7}, seed=0)
 
 
 def test_restrict_renumbers() -> None:

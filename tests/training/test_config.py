@@ -83,13 +83,14 @@ def test_overrides_use_dotted_names_and_yaml_values(tmp_path):
         ("training.second_stage.weights.energy=-1", ["weights.energy is -1", "equal to 0"]),
         ("training.weights={energy: 0, forces: 0}", ["training.weights is zero for every target"]),
         ("epochs", ["key=value"]),
+        (("training.folds=2", "data.split.folds=3"), ["runs every fold", "leave one of the two"]),
         ("name.x=1", ["'name' is a value"]),
     ],
 )
 def test_mistakes_name_the_key_and_the_remedy(tmp_path, override, words):
     path = write(tmp_path, settings.dump_config(settings.make_config(MINIMAL)))
     with pytest.raises(UserError) as caught:
-        settings.load_config(path, [override])
+        settings.load_config(path, [override] if isinstance(override, str) else override)
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)
