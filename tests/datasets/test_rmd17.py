@@ -70,7 +70,30 @@ def test_a_flat_npz_is_doubted(tmp_path: Path, labelled) -> None:
         meta="{}",
     )
     loaded = FlatNpz().load(Request(str(tmp_path / "a.npz"), (PROPERTIES["energy"],)))
-    assert "fit total energies in Ha" in loaded.report.warnings[0]
+    words = "fit total energies in Ha; if so convert energy from Ha in the file"
+    assert words in loaded.report.warnings[0]
+
+
+@pytest.mark.parametrize("scale", [-1.0, 3.0, 500.0])
+def test_no_doubt_about_a_flat_npz_advises_units(tmp_path: Path, labelled, scale: float) -> None:
+    structures = labelled(30)
+    rng, at_rest = np.random.default_rng(0), structures[0].positions.copy()
+    for atoms in structures:
+        atoms.positions = at_rest + 0.01 * rng.normal(size=(9, 3))
+    steps = [atoms.positions - at_rest for atoms in structures]
+    np.savez(
+        tmp_path / "a.npz",
+        n_atoms=[9] * 30,
+        z=np.concatenate([atoms.numbers for atoms in structures]),
+        pos=np.concatenate([atoms.positions for atoms in structures]),
+        energy=[-4209.0 + 0.5 * 30.0 * (step**2).sum() for step in steps],
+        forces=np.concatenate([-30.0 * scale * step for step in steps]),
+        meta="{}",
+    )
+    targets = (PROPERTIES["energy"], PROPERTIES["forces"])
+    lines = FlatNpz().load(Request(str(tmp_path / "a.npz"), targets)).report.warnings
+    assert any(line.startswith("forces: ") for line in lines)
+    assert not any("data.units" in line for line in lines)
 
 
 def test_the_lattice_of_an_npz_has_its_vectors_as_columns(tmp_path: Path, labelled) -> None:
