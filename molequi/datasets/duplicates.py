@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -39,8 +40,9 @@ class Shared(NamedTuple):
 def shared_with_training(frames: Frames, parts: Mapping[str, Tensor]) -> Shared:
     """Tell what each part shares with the training part.
 
-    Structures are the same up to rotation, reflection and the order of atoms; molecules have the
-    same elements and bonds. A set of one molecule shares it of course, and nothing is said.
+    Structures are the same up to rotation, reflection and the order of atoms, periodic ones where
+    cell and coordinates are equal; molecules have the same elements and bonds. A set of one
+    molecule shares it of course, and nothing is said.
     """
     prints = fingerprints(frames)
     train = parts["train"].numpy()
@@ -71,7 +73,10 @@ class _Index:
     """Structures sorted by formula and sum over pairs, to find those of another part in them."""
 
     def __init__(self, frames: Frames, prints: Fingerprints, rows: np.ndarray) -> None:
-        rows = rows[~np.isnan(prints.inverse[rows])]
+        is_periodic = np.isnan(prints.inverse[rows])
+        # Of several the first stays.
+        self._periodic = {_written(frames, int(row)): int(row) for row in rows[is_periodic][::-1]}
+        rows = rows[~is_periodic]
         self._frames, self._prints = frames, prints
         self._rows = rows[np.lexsort((prints.inverse[rows], prints.formula[rows]))]
         self._formulas = prints.formula[self._rows]
@@ -81,7 +86,7 @@ class _Index:
         """Return the first row here that is the same structure, or None."""
         prints, found = self._prints, self._prints.inverse[row]
         if np.isnan(found):
-            return None
+            return self._periodic.get(_written(self._frames, row))
         start = self._formulas.searchsorted(prints.formula[row], "left")
         stop = self._formulas.searchsorted(prints.formula[row], "right")
         margin = _SAME * abs(found)
@@ -98,6 +103,19 @@ class _Index:
                 return False
         mine, theirs = (_distances(frames, index) for index in (row, other))
         return np.array_equal(mine[0], theirs[0]) and np.allclose(mine[1], theirs[1], atol=_NEAR)
+
+
+def _written(frames: Frames, row: int) -> bytes:
+    """Return a hash of everything that a structure is, as it stands in the file."""
+    atoms = slice(int(frames.offsets[row]), int(frames.offsets[row + 1]))
+    parts = (
+        *(frames.atomic_numbers[atoms], frames.positions[atoms], frames.cell[row], frames.pbc[row]),
+        *(frames.total_charge[row], frames.spin_multiplicity[row]),
+    )
+    whole = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        whole.update((part.numpy() + 0).tobytes())  # -0.0 is 0.0
+    return whole.digest()
 
 
 def _distances(frames: Frames, row: int) -> tuple[np.ndarray, np.ndarray]:

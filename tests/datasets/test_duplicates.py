@@ -76,3 +76,18 @@ def test_another_charge_is_no_twin() -> None:
     ion.info["charge"] = 1
     frames = frames_from_atoms([atoms, ion])
     assert shared_with_training(frames, parts(train=[0], test=[1])).structures == []
+
+
+def test_crystals_are_twins_where_cell_and_coordinates_are_equal() -> None:
+    structures = [bulk("Cu", cubic=True) for _ in range(3)]
+    for seed, atoms in enumerate(structures):
+        atoms.rattle(0.05, seed=seed)
+    wider, shifted, ion = (structures[0].copy() for _ in range(3))
+    wider.set_cell(wider.cell * 1.01)
+    shifted.positions += 0.01
+    ion.info["charge"] = 1
+    copies = [structures[1].copy(), structures[1].copy()]
+    frames = frames_from_atoms([*structures, wider, shifted, ion, *copies])
+    (line,), _ = shared_with_training(frames, parts(train=[0, 1, 6], valid=[2], test=[3, 4, 5, 7]))
+    assert line.startswith("1 of 4 structures of test stand in train too")
+    assert "first structure 7, as structure 1" in line
