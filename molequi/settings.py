@@ -162,9 +162,9 @@ def _absolute(text: str) -> str:
 
 def _absolute_part(part: str) -> str:
     """Return a path or a pattern as it is found from any folder, whatever the folder is called."""
-    if glob.has_magic(part):
-        return os.path.join(glob.escape(os.getcwd()), part)
-    return glob.escape(str(Path(part).resolve())) if part and os.path.exists(part) else part
+    if part and os.path.exists(part):
+        return glob.escape(str(Path(part).resolve()))
+    return os.path.join(glob.escape(os.getcwd()), part) if glob.has_magic(part) else part
 
 
 def _difference(old: object, new: object, key: str) -> Difference | None:

@@ -90,7 +90,8 @@ class Request:
             return [whole]
         files = []
         for part in (part.strip() for part in self.path.split(",")):
-            found = sorted(glob.glob(part)) if glob.has_magic(part) else [part]
+            is_name = not glob.has_magic(part) or os.path.exists(part)
+            found = [part] if is_name else sorted(glob.glob(part))
             if not found:
                 raise UserError(f"data.path={part} matches no file")
             files += [find_data(name) for name in found]

@@ -6,6 +6,7 @@ And the folds of a cross-validation.
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,6 +19,8 @@ from molequi.datasets.splits import NAMES, grouped_split, random_split
 from molequi.errors import UserError
 
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%Y-%m", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S")
+
+_LAST_YEAR = 9999
 
 
 def scaffold_groups(cells: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
@@ -45,7 +48,8 @@ def _scaffold(smiles: str) -> str:
 def times(cells: Sequence[Mapping[str, str]], column: str | None) -> list[float]:
     """Return the times that stand in a column: numbers such as years, or dates, as numbers.
 
-    Raises UserError for a column that is not there, and for a cell that is neither.
+    Raises UserError for a column that is not there, for a cell that is neither, and for numbers
+    beside dates that are no years.
     """
     if column is None or not any(column in entry for entry in cells):
         known = ", ".join(cells[0]) if cells else "none"
@@ -53,14 +57,29 @@ def times(cells: Sequence[Mapping[str, str]], column: str | None) -> list[float]
             "data.split.kind=time needs data.split.column=NAME of the column with dates or years; "
             f"the columns are {known}"
         )
-    return [_time(entry.get(column, ""), column) for entry in cells]
+    texts = [entry.get(column, "") for entry in cells]
+    numbers = [number for text in texts if (number := _number(text)) is not None]
+    if len(numbers) < len(texts) and max(numbers, default=0.0) > _LAST_YEAR:
+        raise UserError(
+            f"data.split.column={column}: {max(numbers):.0f} stands beside dates and is no year; "
+            "write all dates in one way, such as 2024-07-31"
+        )
+    return [_time(text, column) for text in texts]
+
+
+def _number(text: str) -> float | None:
+    """Return a finite number, None for any other text."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _time(text: str, column: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        pass
+    number = _number(text)
+    if number is not None:
+        return number
     for form in _DATES:
         try:
             date = datetime.datetime.strptime(text.strip(), form)

@@ -18,6 +18,7 @@ from molequi.runtime.gate import reading
 from molequi.runtime.plain import read_json
 
 NAMES = ("train", "valid", "test")
+_SPELLINGS = {"val": "valid", "validation": "valid"}  # of split files
 # Cormorant trains on 100,000 molecules of QM9, tests on a tenth of all, and validates on the rest.
 _CORMORANT_TRAIN = 100_000
 QM9_SIZE = 130_831
@@ -191,19 +192,20 @@ def file_split(path: str | Path, n_frames: int) -> dict[str, Tensor]:
 
 
 def _parts(data: Mapping[str, object], path: Path) -> dict[str, Tensor]:
-    data = {
-        key.removeprefix("split_").replace("validation", "valid"): value
-        for key, value in data.items()
-    }
-    if "val" in data:
-        data["valid"] = data.pop("val")
-    missing = [name for name in NAMES if name not in data]
+    keys: dict[str, list[str]] = {}
+    for key in data:
+        name = key.removeprefix("split_")
+        keys.setdefault(_SPELLINGS.get(name, name), []).append(key)
+    missing = [name for name in NAMES if name not in keys]
     if missing:
         raise UserError(
             f"{path}: the split needs train, valid and test; {missing[0]!r} is missing, found "
-            f"{', '.join(map(str, data)) or 'nothing'}"
+            f"{', '.join(keys) or 'nothing'}"
         )
-    return {name: row_numbers(data[name], f"{path}: {name}") for name in NAMES}
+    for name in NAMES:
+        if len(keys[name]) > 1:
+            raise UserError(f"{path} has {' and '.join(keys[name])}; keep one of them")
+    return {name: row_numbers(data[keys[name][0]], f"{path}: {name}") for name in NAMES}
 
 
 def check_split(parts: Mapping[str, Tensor], n_frames: int, where: str) -> dict[str, Tensor]:

@@ -21,9 +21,10 @@ _OF_FILES = frozenset(
 def check_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Return the path of a folder that may be written.
 
-    Raises UserError as `refuse_file_name` and `check_output`.
+    Raises UserError as `refuse_file_name`, `refuse_lost_link` and `check_output`.
     """
     refuse_file_name(path)
+    refuse_lost_link(path)
     return check_output(path, overwrite=overwrite)
 
 
@@ -34,6 +35,16 @@ def refuse_file_name(path: str | os.PathLike[str]) -> None:
         raise UserError(
             f"the output {path} is to be a folder, of several files; give a name without "
             f"{path.suffix}"
+        )
+
+
+def refuse_lost_link(path: str | os.PathLike[str]) -> None:
+    """Raise UserError for a link to what does not exist, in whose place no folder can be made."""
+    path = Path(path)
+    if path.is_symlink() and not path.exists():
+        raise UserError(
+            f"the output {path} is a link to {path.readlink()}, which does not exist; make that "
+            "folder, or give another name"
         )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+from ase.data import atomic_numbers
 from pydantic import Field
 
 from molequi.datasets.settings import DataSettings
@@ -194,7 +195,12 @@ def _check_ensemble(config: Config, where: str) -> None:
 
 
 def _check_names(config: Config, where: str) -> None:
-    """Refuse a level or a weight of what is not a target."""
+    """Refuse a level or a weight of what is not a target, and an atom of what is no element."""
+    for symbol in config.isolated_atoms:
+        if not atomic_numbers.get(symbol):
+            raise UserError(
+                f"{where}, isolated_atoms: {symbol!r} is no element; write such as H: -13.6"
+            )
     targets = config.data.targets
     parts = (*targets, *(part for row in config.targets() for part in part_names(row)))
     if config.init is not None or config.model.physics().is_equilibrated:

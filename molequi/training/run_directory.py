@@ -11,7 +11,7 @@ from typing import Any
 
 from molequi.errors import UserError
 from molequi.runtime.files import is_temporary, write_text
-from molequi.runtime.folders import refuse_file_name
+from molequi.runtime.folders import refuse_file_name, refuse_lost_link
 from molequi.runtime.gate import reading
 from molequi.runtime.locks import locked, refuse_locked
 from molequi.settings import (
@@ -172,6 +172,7 @@ class RunDirectory:
         if self.path.is_file():
             raise UserError(f"the output {self.path} is a file; give the name of a folder")
         refuse_file_name(self.path)
+        refuse_lost_link(self.path)
         if self.path.is_dir() and not overwrite and not self.has_just_begun():
             raise UserError(
                 f"the output {self.path} is not empty; --resume goes on with the run there, "

@@ -51,6 +51,12 @@ def test_dates_and_years_have_one_order() -> None:
     assert np.argsort(times(cells, "date")).tolist() == [2, 1, 0, 3]
     with pytest.raises(UserError, match="'soon' is no date"):
         times([{"date": "soon"}], "date")
+    with pytest.raises(UserError, match="'inf' is no date"):
+        times([{"date": "inf"}, {"date": "2023"}], "date")
+    compact = [{"date": text} for text in ("20250731", "20240731")]
+    assert np.argsort(times(compact, "date")).tolist() == [1, 0]
+    with pytest.raises(UserError, match="20250731 stands beside dates and is no year; write all"):
+        times([*cells, *compact], "date")
     for cells, column in (([{"year": "1"}], "date"), ([{"year": "1"}], None), ([], "year")):
         with pytest.raises(UserError, match="data.split.column=NAME"):
             times(cells, column)

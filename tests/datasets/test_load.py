@@ -26,6 +26,7 @@ from molequi.datasets.rmd17 import load_rmd17
 from molequi.datasets.settings import DataSettings
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, declare
+from molequi.settings import with_absolute_paths
 
 SAMPLE = "samples/qm9_sample.npz"
 
@@ -101,6 +102,12 @@ def test_frames_of_several_files(tmp_path: Path) -> None:
     assert loaded.frames.source[4:6] == ("a.xyz:4", "b.xyz:0")
     with pytest.raises(UserError, match="matches no file"):
         load_dataset(settings(kind="frames", path=str(tmp_path / "*.traj"), targets=["energy"]))
+    (tmp_path / "a.xyz").rename(tmp_path / "run[1].xyz")  # no pattern, for there is such a file
+    ase.io.write(tmp_path / "run1.xyz", structures[:1])
+    both = f"{tmp_path}/run[1].xyz, {tmp_path}/b.xyz"
+    asked = settings(kind="frames", path=both, targets="energy")
+    for found in (asked, with_absolute_paths(asked)):
+        assert load_dataset(found).frames.source[::5] == ("run[1].xyz:0", "b.xyz:0")
 
 
 @pytest.fixture

@@ -110,6 +110,9 @@ def test_wrong_split_files(tmp_path: Path) -> None:
     path.write_text(json.dumps({"train": [0], "valid": [1], "test": [4]}))
     with pytest.raises(UserError, match="names row 4.*rows 0 to 3"):
         file_split(path, 4)
+    path.write_text(json.dumps({"train": [0], "valid": [1], "validation": [2], "test": [3]}))
+    with pytest.raises(UserError, match="has valid and validation; keep one of them"):
+        file_split(path, 4)
     with pytest.raises(UserError, match="row 1 stands in the split more than once"):
         check_split({"train": torch.tensor([0, 1]), "test": torch.tensor([1])}, 4, "x")
 

@@ -83,6 +83,7 @@ def test_overrides_use_dotted_names_and_yaml_values(tmp_path):
         ("training.second_stage.weights.energy=-1", ["weights.energy is -1", "equal to 0"]),
         ("training.weights={energy: 0, forces: 0}", ["training.weights is zero for every target"]),
         ("epochs", ["key=value"]),
+        ("isolated_atoms.Xx=-1", ["isolated_atoms: 'Xx' is no element", "write such as H: -13.6"]),
         (("training.folds=2", "data.split.folds=3"), ["runs every fold", "leave one of the two"]),
         ("name.x=1", ["'name' is a value"]),
     ],

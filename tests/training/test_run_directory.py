@@ -34,6 +34,9 @@ def test_new_place_is_free_and_an_occupied_one_is_not(started, tmp_path, toy_con
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
         RunDirectory(tmp_path / "file").claim(toy_config(), resume=False, overwrite=True)
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match="link is a link to .*gone, which does not exist; make"):
+        RunDirectory(tmp_path / "link").claim(toy_config(), resume=False, overwrite=False)
     assert not (tmp_path / "new").exists()
 
 
