@@ -15,7 +15,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem.Scaffolds import MurckoScaffold
 from torch import Tensor
 
-from molequi.datasets.splits import NAMES, grouped_split, random_split
+from molequi.datasets.splits import NAMES, grouped_split, members_of, random_split
 from molequi.errors import UserError
 
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%Y-%m", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S")
@@ -116,9 +116,7 @@ def fold_split(
     groups: structures of one name stay together. Every structure is tested in exactly one fold.
     Raises UserError where there are fewer groups than folds, no such fold, or nothing to train on.
     """
-    members: dict[str, list[int]] = {}
-    for row, name in enumerate(groups):
-        members.setdefault(name, []).append(row)
+    members = members_of(groups)
     if not 1 <= fold <= n_folds or len(members) < n_folds:
         raise UserError(
             f"data.split.fold={fold} of data.split.folds={n_folds}: there are folds 1 to "

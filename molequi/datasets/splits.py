@@ -72,9 +72,7 @@ def grouped_split(
     counts = {name: len(rows) for name, rows in random_split(len(groups), sizes, seed).items()}
     if sum(counts.values()) == len(groups):
         counts["train"] = len(groups)  # what the rounding of the others leaves over
-    members: dict[str, list[int]] = {}
-    for row, name in enumerate(groups):
-        members.setdefault(name, []).append(row)
+    members = members_of(groups)
     rows_of = list(members.values())
     waiting = [rows_of[number] for number in np.random.default_rng(seed).permutation(len(rows_of))]
     parts = {part: _take_groups(waiting, counts[part]) for part in ("valid", "test", "train")}
@@ -85,6 +83,14 @@ def grouped_split(
                 f"{len(members)} groups that stay together"
             )
     return {name: parts[name] for name in NAMES}
+
+
+def members_of(groups: Sequence[str]) -> dict[str, list[int]]:
+    """Return the rows of each group, from the name of the group of each row."""
+    members: dict[str, list[int]] = {}
+    for row, name in enumerate(groups):
+        members.setdefault(name, []).append(row)
+    return members
 
 
 def _take_groups(waiting: list[list[int]], count: int) -> Tensor:

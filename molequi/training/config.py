@@ -129,6 +129,7 @@ def make_config(data: Mapping[str, Any], where: str = "config") -> Config:
     config = validate(Config, data, where)
     _check_targets(config, where)
     _check_names(config, where)
+    _check_atoms(config, where)
     config.model.refuse_contradiction()
     config.data.split.refuse_contradiction()
     if config.training.folds is not None and config.data.split.folds is not None:
@@ -195,12 +196,7 @@ def _check_ensemble(config: Config, where: str) -> None:
 
 
 def _check_names(config: Config, where: str) -> None:
-    """Refuse a level or a weight of what is not a target, and an atom of what is no element."""
-    for symbol in config.isolated_atoms:
-        if not atomic_numbers.get(symbol):
-            raise UserError(
-                f"{where}, isolated_atoms: {symbol!r} is no element; write such as H: -13.6"
-            )
+    """Refuse a level or a weight of what is not a target."""
     targets = config.data.targets
     parts = (*targets, *(part for row in config.targets() for part in part_names(row)))
     if config.init is not None or config.model.physics().is_equilibrated:
@@ -214,6 +210,15 @@ def _check_names(config: Config, where: str) -> None:
         _check_keys(weights, known, f"{where}, {group}")
         if all(weights.get(name, 1.0) == 0 for name in targets) and not any(weights.values()):
             raise UserError(f"{where}: {group} is zero for every target, so nothing is learned")
+
+
+def _check_atoms(config: Config, where: str) -> None:
+    """Refuse an isolated atom of what is no element."""
+    for symbol in config.isolated_atoms:
+        if not atomic_numbers.get(symbol):
+            raise UserError(
+                f"{where}, isolated_atoms: {symbol!r} is no element; write such as H: -13.6"
+            )
 
 
 def _check_keys(entries: Mapping[str, object], known: Sequence[str], where: str) -> None:
