@@ -196,8 +196,19 @@ def _embed_whole(molecule: Chem.Mol, n_conformers: int, settings: Any, what: str
     """Give a connected molecule up to so many conformers, at least one."""
     limits = bounds(molecule, settings.randomSeed)
     if limits is not None:
-        settings = _embedding(settings.randomSeed, settings.maxIterations)
-        settings.SetBoundsMat(limits)
+        within = _embedding(settings.randomSeed, settings.maxIterations)
+        within.SetBoundsMat(limits)
+        if _embedded(molecule, n_conformers, within):
+            return
+    if not _embedded(molecule, n_conformers, settings):
+        raise UserError(
+            f"{what} could not be placed in space (ETKDGv3, seed {settings.randomSeed}); give "
+            "coordinates in an XYZ or SDF file"
+        )
+
+
+def _embedded(molecule: Chem.Mol, n_conformers: int, settings: Any) -> bool:
+    """Give a molecule up to so many conformers; tell whether it has one."""
     settings.useRandomCoords = False
     conformers = list(rdDistGeom.EmbedMultipleConfs(molecule, n_conformers, settings))
     if len(conformers) < n_conformers:
@@ -205,11 +216,7 @@ def _embed_whole(molecule: Chem.Mol, n_conformers: int, settings: Any, what: str
         # matrix.
         settings.useRandomCoords = True
         conformers = list(rdDistGeom.EmbedMultipleConfs(molecule, n_conformers, settings))
-    if not conformers:
-        raise UserError(
-            f"{what} could not be placed in space (ETKDGv3, seed {settings.randomSeed}); give "
-            "coordinates in an XYZ or SDF file"
-        )
+    return bool(conformers)
 
 
 def _place_fragments(molecule: Chem.Mol, n_conformers: int, settings: Any, what: str) -> Placed:

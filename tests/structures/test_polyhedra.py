@@ -84,6 +84,13 @@ def test_bipyramids_have_halogens_at_the_poles_and_double_bonds_on_the_equator()
     assert placed("CP1(C)(C)OCCO1") == {"poles": ["C", "O"], "equator": ["C", "C", "O"]}
 
 
+def test_a_shape_that_does_not_fit_is_given_up() -> None:
+    """A ring of four that no embedding within the bounds closes is placed without them."""
+    atoms = atoms_from_smiles("C1CCS1C#C")
+    assert len(atoms) == 14
+    assert atoms.get_all_distances()[np.triu_indices(14, 1)].min() > 0.9
+
+
 def test_marks_that_are_kept_in_part_are_said() -> None:
     """Of @OH1 RDKit keeps what stands opposite what."""
     info = atoms_from_smiles("F[S@OH1](Cl)(Br)(F)(F)F").info
