@@ -92,6 +92,8 @@ def _print(result: dict[str, Any]) -> None:
         f"zero-point energy {result['zpe_ev']:.4f} eV; {result['n_imaginary']} imaginary; largest "
         f"force {result['fmax']:.1e} eV/Å"
     )
+    if "max_forces_std" in result:
+        line(f"the model doubts a force by {result['max_forces_std']:.3f} eV/Å at most")
     if result["n_imaginary"]:
         line("no minimum: `molequi relax --minimum` leads to one")
     _print_rotation(result)

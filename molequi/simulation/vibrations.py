@@ -28,6 +28,7 @@ from molequi.simulation.harmonic import Harmonic, harmonic
 from molequi.simulation.intensities import infrared
 from molequi.simulation.movers import as_calculator, first_computable
 from molequi.simulation.normal_modes import NormalModes
+from molequi.simulation.offers import spread_names
 from molequi.simulation.rotation import rotational_constants
 from molequi.simulation.symmetry_number import rotational_symmetry_number
 from molequi.simulation.thermochemistry import Functions, Gas, check_state, thermochemistry
@@ -48,8 +49,9 @@ def vibrations(
     their rotations. fmax: eV/Å, of the relaxation. temperature: K. pressure: bar. symmetry_number:
     read off the geometry where it is not given. films: of every mode. output: a folder.
     Returns frequencies_cm1 (imaginary ones negative), ir_km_mol (None without a dipole), zpe_ev,
-    n_imaginary, linear, masses, fmax, rotational_constants_ghz, _cm1 (None of crystals, atoms),
-    thermochemistry (None of crystals), converged (None: not relaxed), labels.
+    n_imaginary, linear, masses, fmax, max_forces_std (eV/Å, of models with doubts),
+    rotational_constants_ghz, _cm1 (None of crystals, atoms), thermochemistry (None of crystals),
+    converged (None: not relaxed), labels.
     """
     check_state(temperature, pressure, symmetry_number)
     if output is not None:
@@ -62,7 +64,7 @@ def vibrations(
         **calculator.labels(atoms),
         "energy": atoms.get_potential_energy(),
         **_summary(modes, infrared(atoms, calculator, modes)),
-        **_rotation(atoms, modes),
+        **(_rotation(atoms, modes) | _doubt(atoms, calculator)),
         "thermochemistry": gas_functions(found, calculator, temperature, pressure, symmetry_number),
         "fmax": found.fmax,
         "converged": found.converged,
@@ -135,6 +137,14 @@ def _rotation(atoms: Atoms, modes: NormalModes) -> dict[str, Any]:
         "rotational_constants_cm1": None if constants is None else constants.cm1,
         "masses": masses,
     }
+
+
+def _doubt(atoms: Atoms, calculator: Calculator) -> dict[str, float]:
+    """Return the largest error of a force that the model expects, eV/Å, where it says so."""
+    if "forces_std" not in spread_names(calculator.model):
+        return {}
+    spreads = calculator.get_property("forces_std", atoms)
+    return {"max_forces_std": float(np.max(spreads, initial=0.0))}
 
 
 def _summary(modes: NormalModes, intensities: np.ndarray | None) -> dict[str, Any]:

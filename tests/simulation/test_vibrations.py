@@ -247,3 +247,11 @@ def test_isotopes_of_an_ion_move_the_origin_of_its_dipole(network):
         masses,
     )
     assert np.abs(standard_alone - expected).max() > 1e-3 * expected.max()
+
+
+def test_a_model_with_doubts_says_the_largest():
+    atoms = molecule("H2O")
+    result = vibrations(atoms, "organic", relax_first=False)
+    atoms.calc = Calculator("organic", dtype="float64")
+    expected = atoms.calc.get_property("forces_std", atoms).max()
+    assert result["max_forces_std"] == pytest.approx(expected, rel=1e-6)
