@@ -140,14 +140,13 @@ def spectrum(
             correction=correction.value, interval=interval, temperature=temperature,
             charge=charge, unsafe=unsafe, output=output, overwrite=overwrite,
         )  # fmt: skip
-    settings = SpectrumSettings(
-        kind.value, not no_relax, 1e-3, conformers,
-        298.15 if temperature is None else temperature, gibbs, scale, seed,
-    )  # fmt: skip
+    kelvin = 298.15 if temperature is None else temperature
+    relax, sharp = not no_relax, 1e-3
+    settings = SpectrumSettings(kind.value, relax, sharp, conformers, kelvin, gibbs, scale, seed)
     structure = read_one(input_, smiles, charge, seed, add_hydrogens=add_hydrogens, as_is=as_is)
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
-    how: dict[str, Any] = {"output": output, "overwrite": overwrite}
-    how["optics"] = None if optics is None else load_network(optics, device, dtype)
+    network = None if optics is None else load_network(optics, device, dtype)
+    how = {"optics": network, "output": output, "overwrite": overwrite}
     return _shown(_run(structure, calculator, settings, bands, **how), json=json)
 
 

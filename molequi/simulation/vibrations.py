@@ -49,9 +49,8 @@ def vibrations(
     their rotations. fmax: eV/Å, of the relaxation. temperature: K. pressure: bar. symmetry_number:
     read off the geometry where it is not given. films: of every mode. output: a folder.
     Returns frequencies_cm1 (imaginary ones negative), ir_km_mol (None without a dipole), zpe_ev,
-    n_imaginary, linear, masses, fmax, max_forces_std (eV/Å, of models with doubts),
-    rotational_constants_ghz, _cm1 (None of crystals, atoms), thermochemistry (None of crystals),
-    converged (None: not relaxed), labels.
+    n_imaginary, linear, masses, fmax, max_forces_std (eV/Å, where there is doubt), converged (None:
+    not relaxed), rotational_constants_ghz, _cm1, thermochemistry (None of crystals), labels.
     """
     check_state(temperature, pressure, symmetry_number)
     if output is not None:
