@@ -142,16 +142,19 @@ def _system(name: str, entry: SystemEntry, folder: Path) -> Atoms:
             raise UserError("`index` is of a `file`; a `smiles` is one structure")
         if entry.smiles is not None:
             return _with_electrons(atoms_from_smiles(entry.smiles), entry)
-        found = _structures(folder / str(entry.file))
-        if entry.index is None and len(found) > 1:
-            raise UserError(f"{entry.file} holds {len(found)} structures; give `index`, from 0")
-        if not 0 <= (entry.index or 0) < len(found):
-            raise UserError(
-                f"{entry.file} holds {len(found)} structures; there is no {entry.index}"
-            )
-        return _with_electrons(found[entry.index or 0], entry)
+        return _with_electrons(_of_file(folder / str(entry.file), entry), entry)
     except UserError as error:
         raise UserError(f"system {name}: {error}") from error
+
+
+def _of_file(path: Path, entry: SystemEntry) -> Atoms:
+    """Return the structure of a file that the entry means."""
+    found = _structures(path)
+    if entry.index is None and len(found) > 1:
+        raise UserError(f"{entry.file} holds {len(found)} structures; give `index`, from 0")
+    if not 0 <= (entry.index or 0) < len(found):
+        raise UserError(f"{entry.file} holds {len(found)} structures; there is no {entry.index}")
+    return found[entry.index or 0]
 
 
 def _molecule(name: str, entry: MoleculeEntry, folder: Path, unit: str) -> Conformers:
