@@ -33,16 +33,14 @@ def drawn(split: SplitSettings, loaded: LabelledSet) -> dict[str, Tensor]:
 
 
 def limited(loaded: LabelledSet, limit: int, seed: int) -> Tensor:
-    """Return a seeded choice of `limit` rows, ascending, and all isolated atoms beside them.
+    """Return a seeded choice of `limit` rows, ascending, and behind it the other isolated atoms.
 
-    Of whole groups, as `splits.choose`.
+    Of whole groups, as `splits.choose`. Runs of before this kept no atoms beside the choice: where
+    these stand last, the rows that such a run has written down are still what they were.
     """
-    atoms, others = _atoms_and_others(loaded.frames)
-    if limit >= len(others):
-        return torch.arange(len(loaded))
-    groups = [loaded.groups[row] for row in others.tolist()] if loaded.groups else ()
-    chosen = others[choose(len(others), limit, seed, groups)]
-    return torch.cat([chosen, atoms]).sort().values
+    chosen = choose(len(loaded), limit, seed, loaded.groups)
+    atoms = _atoms_and_others(loaded.frames)[0]
+    return torch.cat([chosen, atoms[~torch.isin(atoms, chosen)]])
 
 
 def shrunk(

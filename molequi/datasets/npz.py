@@ -142,7 +142,7 @@ def _labelled_set(
         )
     notes = meta["notes"] if is_complete else _plain_notes(meta)
     report = describe_frames(frames, "npz")
-    return LabelledSet(frames, report, _splits(arrays, len(frames), path), groups, notes=notes)
+    return LabelledSet(frames, report, _splits(arrays, frames, path), groups, notes=notes)
 
 
 def _frames(
@@ -201,19 +201,22 @@ def _known_rows(
     return {name: row for name, row in rows.items() if name in arrays}
 
 
-def _splits(arrays: Mapping[str, np.ndarray], n_frames: int, path: str | Path) -> dict[str, Tensor]:
+def _splits(
+    arrays: Mapping[str, np.ndarray], frames: Frames, path: str | Path
+) -> dict[str, Tensor]:
     splits = {
         name.removeprefix("split_"): row_numbers(rows, name)
         for name, rows in arrays.items()
         if name.startswith("split_")
     }
-    if not splits and "split" in arrays:
-        part = torch.from_numpy(whole_numbers(arrays, "split"))
-        if part.shape != (n_frames,) or bool(((part < 0) | (part > 2)).any()):
+    # A property may be called so.
+    if not splits and "split" in arrays and "split" not in frames.properties:
+        part = torch.from_numpy(whole_numbers(arrays, "split")).reshape(-1)
+        largest = int(part.max()) if len(part) else 0
+        if len(part) != len(frames) or largest > 2:
             raise UserError(
-                f"{path}: split has {len(part.reshape(-1))} numbers from {int(part.min())} to "
-                f"{int(part.max())}; write 0, 1 or 2 (train, valid, test) for each of the "
-                f"{n_frames} structures"
+                f"{path}: split has {len(part)} numbers up to {largest}; write 0, 1 or 2 (train, "
+                f"valid, test) for each of the {len(frames)} structures, or -1 for none"
             )
         splits = {
             name: torch.nonzero(part == number)[:, 0]

@@ -200,7 +200,8 @@ def _resumable_state(
     if directory.read_split() != rows_of(splits):
         raise UserError(
             f"the data give another split than {directory.split}, so this is not the run to "
-            "resume; start again with --overwrite"
+            "resume, or another version divides them so; go on with the version and the data of "
+            "then, or start again with --overwrite"
         )
     if state.get("labels", labels) != labels:  # older runs do not know
         raise UserError(

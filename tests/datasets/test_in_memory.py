@@ -258,7 +258,31 @@ def test_a_cell_and_what_is_periodic_belong_together(tmp_path: Path) -> None:
         load_npz(two_structures(tmp_path / "a.npz", cell=np.ones((2, 3, 3))))
 
 
-@pytest.mark.parametrize("split", [[0], [0, 3], [0, -1], [0, 1, 2]])
+@pytest.mark.parametrize("split", [[0, 2], [[0], [2]], [[0, 2]]])
+def test_a_split_has_one_number_for_each_structure(tmp_path: Path, split: list) -> None:
+    loaded = load_npz(two_structures(tmp_path / "a.npz", split=np.array(split)))
+    assert {name: rows.tolist() for name, rows in loaded.splits.items()} == {
+        "train": [0], "valid": [], "test": [1],
+    }  # fmt: skip
+    unused = load_npz(two_structures(tmp_path / "b.npz", split=np.array([0, -1])))
+    assert unused.splits["train"].tolist() == [0]
+
+
+def test_a_property_may_be_called_split(tmp_path: Path) -> None:
+    """What is written is read again, whole numbers that are no parts among them."""
+    row = declare("split", irreps="0e", unit="1", extensive=False)
+    values = torch.tensor([5.0, 6.0], dtype=torch.float64)
+    frames = make_frames(
+        torch.zeros(2, 3), torch.ones(2), torch.ones(2),
+        targets={"split": values}, properties={"split": row},
+    )  # fmt: skip
+    save_npz(frames, tmp_path / "a.npz")
+    loaded = load_npz(tmp_path / "a.npz")
+    assert loaded.frames.targets["split"].tolist() == [5.0, 6.0]
+    assert not loaded.splits
+
+
+@pytest.mark.parametrize("split", [[0], [0, 3], [0, 1, 2]])
 def test_a_split_that_leaves_structures_out_is_refused(tmp_path: Path, split: list[int]) -> None:
     path = two_structures(tmp_path / "a.npz", split=np.array(split))
     with pytest.raises(UserError, match=r"a\.npz: split has .* for each of the 2 structures"):

@@ -24,6 +24,7 @@ from molequi.datasets.places import find_data
 from molequi.datasets.report import describe_frames
 from molequi.datasets.rmd17 import load_rmd17
 from molequi.datasets.settings import DataSettings
+from molequi.datasets.splits import choose
 from molequi.errors import UserError
 from molequi.properties import PROPERTIES, declare
 from molequi.settings import with_absolute_paths
@@ -363,9 +364,14 @@ def test_isolated_atoms_stay_beside_a_limit_and_a_size(tmp_path: Path, kind: str
     split.write_text(json.dumps({"train": rows[:20] + [25, 26], "valid": rows[20:25], "test": []}))
     fields = {"kind": kind, "path": str(split) if kind == "file" else None}
     loaded = load_dataset(
-        settings(path=str(path), targets="energy", limit=15, split={**fields, "train": 5})
+        settings(path=str(path), targets="energy", limit=15, seed=5, split={**fields, "train": 5})
     )
-    assert len(loaded) == 15 + 3
+    # Runs of before have the rows of this choice in their split.json: the others stand behind it.
+    chosen = choose(27, 15, 5, ()).tolist()
+    beside = [row for row in (0, 25, 26) if row not in chosen]
+    assert beside
+    expected = [names[row] for row in [*chosen, *beside]]
+    assert loaded.frames.n_atoms.tolist() == [len(molecule(name)) for name in expected]
     train = loaded.part("train")
     assert sorted(train.n_atoms.tolist())[:4] == [1, 1, 1, 3]
     assert len(train) == 5 + 3

@@ -77,9 +77,11 @@ def _read(path: str | Path) -> _Trajectory:
                 "z, R and split"
             )
     z, positions, part = arrays["z"], arrays["R"], arrays["split"]
-    n_frames = len(positions)
+    n_frames = positions.shape[0] if positions.ndim else 0
     if (
-        positions.shape != (n_frames, len(z), 3)
+        n_frames == 0
+        or positions.shape != (n_frames, z.size, 3)
+        or z.ndim != 1
         or part.shape != (n_frames,)
         or not np.isin(part, (0, 1, 2)).all()
     ):
