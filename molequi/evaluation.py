@@ -83,11 +83,12 @@ def _evaluate_dynamics(
 ) -> dict[str, dict[str, Any]]:
     """Make the data of a run again, and measure its model on a part of them."""
     trained = load_dynamics(run)
+    n_substeps = trained.config.training.substeps
     if split in {"train", "valid"}:
-        return measure_split(trained.model, trained.data, split)
+        return measure_split(trained.model, trained.data, split, n_substeps=n_substeps)
     if split not in {None, "test"}:
         raise UserError(f"split {split!r} is not known; dynamics have train, valid and test")
-    result, rollout = measure(trained.model, trained.data)
+    result, rollout = measure(trained.model, trained.data, n_substeps=n_substeps)
     if plots is not None:
         times = trained.data.rollouts.times.numpy()
         rollout_errors(times, {trained.config.model.name: rollout.curves()}, plots / "rollout.png")

@@ -107,19 +107,28 @@ def _relative_change(momentum: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def mean_error(model: nn.Module, segments: Segments, scales: Tensor) -> float:
+def mean_error(
+    model: nn.Module, segments: Segments, scales: Tensor, *, n_substeps: int = 1
+) -> float:
     """Return `segment_error` of many segments, a few at once."""
     parts = torch.arange(segments.n_systems).split(_CHUNK)
     errors = [
-        float(segment_error(model, segments.pick(rows), scales)) * len(rows) for rows in parts
+        float(segment_error(model, segments.pick(rows), scales, n_substeps=n_substeps)) * len(rows)
+        for rows in parts
     ]
     return sum(errors) / segments.n_systems
 
 
-def measure_split(model: nn.Module, data: DynamicsData, split: str) -> dict[str, dict[str, Any]]:
-    """Return the error of the states that follow on the segments of a split, model in float64."""
+def measure_split(
+    model: nn.Module, data: DynamicsData, split: str, *, n_substeps: int = 1
+) -> dict[str, dict[str, Any]]:
+    """Return the error of the states that follow on the segments of a split, model in float64.
+
+    n_substeps: those of the training, `training.substeps`.
+    """
     segments = {"train": data.train, "valid": data.valid, "test": data.test}[split]
-    return {f"{split}_mse": _row(mean_error(model, segments, data.scales))}
+    error = mean_error(model, segments, data.scales, n_substeps=n_substeps)
+    return {f"{split}_mse": _row(error)}
 
 
 class Measured(NamedTuple):
@@ -129,19 +138,24 @@ class Measured(NamedTuple):
     rollout: Rollout
 
 
-def measure(model: nn.Module, data: DynamicsData) -> Measured:
-    """Return the results of a model in float64."""
+def measure(model: nn.Module, data: DynamicsData, *, n_substeps: int = 1) -> Measured:
+    """Return the results of a model in float64.
+
+    n_substeps: those of the training, `training.substeps`: with fewer the integrator is measured
+    and not the model. Rollouts take more where they have more by themselves.
+    """
     model = model.double()
     if isinstance(model, MolecularPotential):
         model = model.frozen()
-    result = {"test_mse": _row(mean_error(model, data.test, data.scales))}
+    error = mean_error(model, data.test, data.scales, n_substeps=n_substeps)
+    result = {"test_mse": _row(error)}
     if data.truth is None:
-        return _without_teacher(model, data.rollouts, result)
+        return _without_teacher(model, data.rollouts, result, n_substeps)
     rollout = follow(
         model,
         data.truth,
         data.rollouts,
-        n_substeps=1 if isinstance(data.truth, MolecularPotential) else _SUBSTEPS,
+        n_substeps=max(n_substeps, 1 if isinstance(data.truth, MolecularPotential) else _SUBSTEPS),
     )
     if isinstance(data.truth, MolecularPotential):
         result |= _molecule_rows(model, data.truth, data.rollouts, rollout)
@@ -154,7 +168,7 @@ def measure(model: nn.Module, data: DynamicsData) -> Measured:
 
 
 def _without_teacher(
-    model: nn.Module, trajectory: Segments, result: dict[str, dict[str, Any]]
+    model: nn.Module, trajectory: Segments, result: dict[str, dict[str, Any]], n_substeps: int
 ) -> Measured:
     """Compare with the trajectory alone: forces with dp/dt by central differences.
 
@@ -167,7 +181,9 @@ def _without_teacher(
     copies = trajectory.systems.pick(torch.zeros(len(frames), dtype=torch.int64))
     with torch.no_grad():
         learned = model(frames, copies)[:, 1]
-        predicted = rk4(lambda z: model(z, trajectory.systems), states[:, 0], trajectory.times)
+        predicted = rk4(
+            lambda z: model(z, trajectory.systems), states[:, 0], trajectory.times, n_substeps
+        )
     change = predicted.new_zeros(predicted.shape[:2])
     result |= {
         "force_mae": _row((learned - true).abs().mean(), "eV/Å"),

@@ -53,7 +53,7 @@ def fit_dynamics(
         _run(run, of_data, directory, MetricsFile(directory.metrics, csv_size))
         model.load_state_dict(run.best)
         _write_model(config, model.cpu(), run, directory)
-        result, rollout = measure(model, data)
+        result, rollout = measure(model, data, n_substeps=config.training.substeps)
         _write_rollout(config, rollout, data.rollouts.times.numpy(), directory)
         _draw_history(run, directory)
         directory.write_result(result)

@@ -25,7 +25,7 @@ from molequi.hamiltonian.config import (
     make_dynamics_config,
 )
 from molequi.hamiltonian.data import make_data
-from molequi.hamiltonian.evaluation import follow, measure, segment_error
+from molequi.hamiltonian.evaluation import follow, measure, measure_split, segment_error
 from molequi.hamiltonian.loop import DynamicsRun
 from molequi.hamiltonian.molecule import cut, describe_molecule, make_teacher, run_teacher
 from molequi.hamiltonian.saved import load_dynamics
@@ -116,6 +116,21 @@ def test_molecular_configs_are_not_of_dynamics():
     assert not is_dynamics({"data": None})
     with pytest.raises(UserError, match="not one of dynamics: springs, molecule"):
         load_dynamics_config("qm9")
+
+
+def test_errors_are_measured_with_the_substeps_of_the_training():
+    """With one step between distant times the true dynamics themselves have an error."""
+    long = {**SMALL, "data": {**SMALL["data"], "n_steps": 120, "duration": 20.0}}
+    config = make_dynamics_config({**long, "training": {**SMALL["training"], "substeps": 8}})
+    data = make_data(config)
+    for split in ("train", "valid", "test"):
+        coarse, fine = (
+            measure_split(data.truth, data, split, n_substeps=n)[f"{split}_mse"]["value"]
+            for n in (1, config.training.substeps)
+        )
+        assert fine < 1e-3 * coarse
+    result = measure(data.truth, data, n_substeps=config.training.substeps).result
+    assert result["test_mse"]["value"] == pytest.approx(fine)
 
 
 @pytest.mark.usefixtures("drawn")

@@ -78,6 +78,9 @@ def test_damaged_alanine(tmp_path: Path, sample: Callable[[str], Path]) -> None:
     assert "array 'split' is missing" in complaint(split=None)
     assert "the arrays do not fit" in complaint(split=good["split"][1:])
     assert "the arrays do not fit" in complaint(split=good["split"] + 1)
+    assert "the arrays do not fit" in complaint(R=good["R"][:0], split=good["split"][:0])
+    assert "the arrays do not fit" in complaint(z=np.array(6))
+    assert "the arrays do not fit" in complaint(R=np.array(0.0))
     mixed = good["R"].copy()
     mixed[[7, 9]] *= -1
     assert "frame 7 (2 in all) is the other enantiomer than frame 0" in complaint(R=mixed)
