@@ -11,10 +11,11 @@ bonds that cannot turn (hindered biaryls), helices and planes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from rdkit import Chem
+from rdkit.Chem import rdMolDescriptors
 
 from molequi.structures.cumulenes import double_bond_rows
 
@@ -168,8 +169,13 @@ def _keeps_its_lone_pair(atom: Chem.Atom) -> bool:
     """Whether a pyramid of three neighbours does not turn over: nitrogen does, but in a cage."""
     if atom.GetAtomicNum() in _PYRAMIDAL:
         return atom.GetHybridization() == Chem.HybridizationType.SP3
+    if atom.GetAtomicNum() != 7 or atom.IsInRingSize(3):
+        return False
+    # RDKit marks no bridgehead beside an arene, as in Tröger's base.
     is_marked = atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED
-    return atom.GetAtomicNum() == 7 and is_marked and not atom.IsInRingSize(3)
+    bridgeheads: Any = []  # RDKit's stubs give it another type than it has
+    rdMolDescriptors.CalcNumBridgeheadAtoms(atom.GetOwningMol(), bridgeheads)
+    return is_marked or atom.GetIdx() in bridgeheads
 
 
 def _volume(points: np.ndarray) -> int:

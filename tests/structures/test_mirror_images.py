@@ -23,6 +23,8 @@ UNHANDED = {
     "spirohexane": "C1CC2(C1)CC2",
     "2-methyl-2,3-pentadiene": "CC=C=C(C)C",
     "quinuclidine": "C1CN2CCC1CC2",
+    "triethylenediamine": "C1CN2CCN1CC2",
+    "quinolizidine": "C1CCN2CCCCC2C1",
     "di-E-hepta-2,5-dien-4-ol": "C/C=C/C(O)/C=C/C",
     "ethyldimethylphosphine oxide": "CP(C)(=O)CC",
 }
@@ -36,6 +38,7 @@ HANDED = {
     "ethyl methyl sulfoxide": "CC[S@](C)=O",
     "E,Z-hepta-2,5-dien-4-ol": "C/C=C/[C@H](O)/C=C\\C",
     "Tröger's base without its arenes": "C1C2CCCN1CC2",
+    "Tröger's base": "Cc1ccc2c(c1)CN1CN2Cc2cc(C)ccc21",
 }
 
 
