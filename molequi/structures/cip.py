@@ -30,6 +30,8 @@ _ATROPISOMERS = tuple(
     for name in ("STEREOATROPCW", "STEREOATROPCCW")
     if (kind := Chem.BondStereo.names.get(name)) is not None
 )
+# The sine of a torsion, times those of its angles, below which ends are flat on each other.
+_PLANE = 1e-3
 _SIGNS = {"R": 1, "S": -1, "P": 1, "M": -1}
 
 
@@ -98,8 +100,8 @@ def label_molecule(molecule: Chem.Mol) -> StereoLabels:
 def axis_label(molecule: Chem.Mol, axis: Axis) -> str:
     """Return M, P, m or p of the single bond between two planar atoms as the coordinates have it.
 
-    An empty text means that the two substituents of an end rank alike. Raises UserError where the
-    atoms are no such axis.
+    An empty text means that the two substituents of an end rank alike, or that all is flat. Raises
+    UserError where the atoms are no such axis.
     """
     copy = Chem.Mol(molecule)
     bond = _mark_axis(copy, axis)
@@ -209,7 +211,7 @@ def _assign(molecule: Chem.Mol, bonds: Sequence[int] | None = None) -> None:
 
 
 def _mark_axis(molecule: Chem.Mol, axis: Axis) -> int:
-    """Mark a bond as an axis of the sense its coordinates have; return its number."""
+    """Mark a bond as an axis of the sense its coordinates have, none if flat; return its number."""
     bond = molecule.GetBondBetweenAtoms(*axis)
     ends = [molecule.GetAtomWithIdx(number) for number in axis]
     planar = all(
@@ -229,9 +231,10 @@ def _mark_axis(molecule: Chem.Mol, axis: Axis) -> int:
     points = molecule.GetConformer().GetPositions()[[left, first.GetIdx(), second.GetIdx(), right]]
     steps = np.diff(points, axis=0)
     # The triple product has the sign of the torsion; RDKit calls a positive one clockwise.
-    turn = np.linalg.det(steps)
-    bond.SetStereoAtoms(left, right)
-    bond.SetStereo(_ATROPISOMERS[0] if turn > 0 else _ATROPISOMERS[1])
+    turn = np.linalg.det(steps / np.linalg.norm(steps, axis=1, keepdims=True).clip(1e-12))
+    if abs(turn) > _PLANE:
+        bond.SetStereoAtoms(left, right)
+        bond.SetStereo(_ATROPISOMERS[0] if turn > 0 else _ATROPISOMERS[1])
     return bond.GetIdx()
 
 

@@ -210,6 +210,14 @@ def test_sense_of_an_axis_is_that_of_the_torsion_of_the_senior_ends(seed: int) -
     assert {axis_label(molecule, axis), axis_label(reflected(molecule), axis)} == {"M", "P"}
 
 
+def test_a_flat_axis_has_no_sense() -> None:
+    molecule = in_space(BIPHENYL)
+    axis, _ = axis_and_torsion(molecule)
+    conformer = molecule.GetConformer()
+    conformer.SetPositions(conformer.GetPositions() * [1.0, 1.0, 0.0])
+    assert axis_label(molecule, axis) == axis_label(reflected(molecule), axis) == ""
+
+
 def test_axes_that_are_none() -> None:
     plain = in_space("Fc1cccc(F)c1-c1c(C)cccc1F")
     match = plain.GetSubstructMatch(Chem.MolFromSmarts("c-!@c"))

@@ -121,7 +121,11 @@ def _labels(molecule: Chem.Mol, axes: Sequence[Axis], unlabelled: Counter[str]) 
     for axis in axes:
         try:
             label = axis_label(molecule, axis) if len(axis) == 2 else ""
-            reason = "substituents rank alike" if len(axis) == 2 else "an axis through one atom"
+            reason = (
+                "substituents rank alike, or are flat on each other"
+                if len(axis) == 2
+                else "an axis through one atom"
+            )
         except UserError:
             label, reason = "", "no single bond between planar atoms"
         if label:
