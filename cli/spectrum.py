@@ -140,9 +140,10 @@ def spectrum(
             correction=correction.value, interval=interval, temperature=temperature,
             charge=charge, unsafe=unsafe, output=output, overwrite=overwrite,
         )  # fmt: skip
-    kelvin = 298.15 if temperature is None else temperature
-    relax, sharp = not no_relax, 1e-3
-    settings = SpectrumSettings(kind.value, relax, sharp, conformers, kelvin, gibbs, scale, seed)
+    settings = SpectrumSettings(
+        kind.value, not no_relax, conformers=conformers, gibbs=gibbs, scale=scale, seed=seed,
+        temperature=298.15 if temperature is None else temperature,
+    )  # fmt: skip
     structure = read_one(input_, smiles, charge, seed, add_hydrogens=add_hydrogens, as_is=as_is)
     calculator = load_calculator(model, device, dtype, dispersion=dispersion, unsafe=unsafe)
     network = None if optics is None else load_network(optics, device, dtype)
