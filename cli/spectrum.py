@@ -117,10 +117,9 @@ def spectrum(
     high: High = 4200.0, correction: CorrectionOption = Correction.harmonic,
     interval: Interval = None, output: Folder = None, charge: options.Charge = None,
     add_hydrogens: options.AddHydrogens = False, as_is: options.AsIs = False,
-    json: options.Json = False, dispersion: options.Dispersion = None,
+    json: options.Json = False, dispersion: options.Dispersion = None, seed: options.Seed = 0,
     unsafe: options.Unsafe = False, device: options.DeviceOption = options.Device.cpu,
-    dtype: options.DtypeOption = options.Dtype.float64, seed: options.Seed = 0,
-    overwrite: options.Overwrite = False,
+    dtype: options.DtypeOption = options.Dtype.float64, overwrite: options.Overwrite = False,
 ) -> int:  # fmt: skip
     """Compute an infrared or Raman spectrum, as sticks and as bands.
 

@@ -110,6 +110,21 @@ def row_numbers(values: object, where: str) -> Tensor:
     return torch.from_numpy(rows.astype(np.int64))
 
 
+def check_rows(rows: Tensor, n_rows: int, where: str, *, twice: str) -> None:
+    """Refuse numbers of rows, (n,), that do not exist or stand there twice.
+
+    Raises UserError, naming `where`; `twice` says why a row may stand there once only.
+    """
+    outside = rows[(rows < 0) | (rows >= n_rows)]
+    if len(outside):
+        raise UserError(
+            f"{where} names row {int(outside[0])}, but the data has rows 0 to {n_rows - 1}"
+        )
+    numbers, counts = torch.unique(rows, return_counts=True)
+    if len(numbers) < len(rows):
+        raise UserError(f"{where} names row {int(numbers[counts > 1][0])} more than once; {twice}")
+
+
 def array_names(path: Path) -> frozenset[str]:
     """Return the names of the arrays of an npz file without reading them; none of another file."""
     try:

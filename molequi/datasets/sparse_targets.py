@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.datasets.array_files import row_numbers
+from molequi.datasets.array_files import check_rows, row_numbers
 from molequi.datasets.in_memory import Frames
 from molequi.datasets.offsets import atom_rows, offsets_of
 from molequi.errors import UserError
@@ -48,7 +48,9 @@ def expand(
     if structures_name(name) not in arrays:
         return torch.from_numpy(values)
     structures = row_numbers(arrays[structures_name(name)], f"{where}: {structures_name(name)!r}")
-    _check_structures(structures, len(n_atoms), f"{where}: {structures_name(name)!r}")
+    check_rows(
+        structures, len(n_atoms), f"{where}: {structures_name(name)!r}", twice="give each once"
+    )
     offsets = offsets_of(torch.from_numpy(n_atoms.astype(np.int64)))
     rows = atom_rows(offsets, structures).rows
     if len(rows) != len(values):
@@ -59,17 +61,3 @@ def expand(
     full = np.full((int(offsets[-1]), *values.shape[1:]), np.nan)
     full[rows.numpy()] = values
     return torch.from_numpy(full)
-
-
-def _check_structures(structures: Tensor, n_frames: int, where: str) -> None:
-    outside = structures[(structures < 0) | (structures >= n_frames)]
-    if len(outside):
-        raise UserError(
-            f"{where} names structure {int(outside[0])}, but the data has structures 0 to "
-            f"{n_frames - 1}"
-        )
-    numbers, counts = torch.unique(structures, return_counts=True)
-    if len(numbers) < len(structures):
-        raise UserError(
-            f"{where} names structure {int(numbers[counts > 1][0])} more than once; give each once"
-        )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molequi.datasets.array_files import open_arrays, row_numbers
+from molequi.datasets.array_files import check_rows, open_arrays, row_numbers
 from molequi.errors import UserError
 from molequi.runtime.gate import reading
 from molequi.runtime.plain import read_json
@@ -219,17 +219,7 @@ def check_split(parts: Mapping[str, Tensor], n_frames: int, where: str) -> dict[
     rows = (
         torch.cat([parts[name] for name in parts]) if parts else torch.zeros(0, dtype=torch.int64)
     )
-    if len(rows) and (int(rows.min()) < 0 or int(rows.max()) >= n_frames):
-        raise UserError(
-            f"{where}: the split names row {int(rows.max())}, lowest {int(rows.min())}, but the "
-            f"data has rows 0 to {n_frames - 1}"
-        )
-    values, counts = torch.unique(rows, return_counts=True)
-    if len(values) < len(rows):
-        raise UserError(
-            f"{where}: row {int(values[counts > 1][0])} stands in the split more than once; a "
-            "structure belongs to one part only"
-        )
+    check_rows(rows, n_frames, f"{where}: the split", twice="a structure belongs to one part only")
     return dict(parts)
 
 

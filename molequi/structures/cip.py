@@ -212,22 +212,9 @@ def _assign(molecule: Chem.Mol, bonds: Sequence[int] | None = None) -> None:
 
 def _mark_axis(molecule: Chem.Mol, axis: Axis) -> int:
     """Mark a bond as an axis of the sense its coordinates have, none if flat; return its number."""
-    bond = molecule.GetBondBetweenAtoms(*axis)
-    ends = [molecule.GetAtomWithIdx(number) for number in axis]
-    planar = all(
-        atom.GetHybridization() == Chem.HybridizationType.SP2 and atom.GetDegree() > 1
-        for atom in ends
-    )
-    if bond is None or bond.GetBondType() != Chem.BondType.SINGLE or not planar:
-        raise UserError(
-            f"atoms {axis[0]} and {axis[1]} are no axis: M and P belong to a single bond between "
-            "two planar (sp2) atoms"
-        )
-    if not _ATROPISOMERS:
-        raise UserError(f"M and P of an axis need a newer RDKit; {rdBase.rdkitVersion} has none")
+    bond = _axis_bond(molecule, axis)
     first, second = bond.GetBeginAtom(), bond.GetEndAtom()
-    left = min(atom.GetIdx() for atom in first.GetNeighbors() if atom.GetIdx() != second.GetIdx())
-    right = min(atom.GetIdx() for atom in second.GetNeighbors() if atom.GetIdx() != first.GetIdx())
+    left, right = _lowest_beside(first, second), _lowest_beside(second, first)
     points = molecule.GetConformer().GetPositions()[[left, first.GetIdx(), second.GetIdx(), right]]
     steps = np.diff(points, axis=0)
     # The triple product has the sign of the torsion; RDKit calls a positive one clockwise.
@@ -236,6 +223,28 @@ def _mark_axis(molecule: Chem.Mol, axis: Axis) -> int:
         bond.SetStereoAtoms(left, right)
         bond.SetStereo(_ATROPISOMERS[0] if turn > 0 else _ATROPISOMERS[1])
     return bond.GetIdx()
+
+
+def _axis_bond(molecule: Chem.Mol, axis: Axis) -> Chem.Bond:
+    """Return the single bond between two planar atoms. Raises UserError where there is none."""
+    bond = molecule.GetBondBetweenAtoms(*axis)
+    planar = all(
+        atom.GetHybridization() == Chem.HybridizationType.SP2 and atom.GetDegree() > 1
+        for atom in map(molecule.GetAtomWithIdx, axis)
+    )
+    if bond is None or bond.GetBondType() != Chem.BondType.SINGLE or not planar:
+        raise UserError(
+            f"atoms {axis[0]} and {axis[1]} are no axis: M and P belong to a single bond between "
+            "two planar (sp2) atoms"
+        )
+    if not _ATROPISOMERS:
+        raise UserError(f"M and P of an axis need a newer RDKit; {rdBase.rdkitVersion} has none")
+    return bond
+
+
+def _lowest_beside(atom: Chem.Atom, other: Chem.Atom) -> int:
+    """Return the neighbour of an atom with the lowest number, the other end left out."""
+    return min(one.GetIdx() for one in atom.GetNeighbors() if one.GetIdx() != other.GetIdx())
 
 
 def _marked_axes(molecule: Chem.Mol) -> list[Chem.Bond]:

@@ -163,9 +163,9 @@ def test_structures_of_a_file_stand_in_any_order(tmp_path):
 @pytest.mark.parametrize(
     ("structures", "fault"),
     [
-        ([1, 4, 9], "names structure 9, but the data has structures 0 to 8"),
-        ([-1, 1, 4], "names structure -1, but"),
-        ([1, 4, 8, 4], "names structure 4 more than once; give each once"),
+        ([1, 4, 9], "names row 9, but the data has rows 0 to 8"),
+        ([-1, 1, 4], "names row -1, but"),
+        ([1, 4, 8, 4], "names row 4 more than once; give each once"),
         ([1.0, 4.0, 8.0], "is no list of row numbers"),
     ],
 )

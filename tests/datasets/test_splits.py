@@ -113,7 +113,7 @@ def test_wrong_split_files(tmp_path: Path) -> None:
     path.write_text(json.dumps({"train": [0], "valid": [1], "validation": [2], "test": [3]}))
     with pytest.raises(UserError, match="has valid and validation; keep one of them"):
         file_split(path, 4)
-    with pytest.raises(UserError, match="row 1 stands in the split more than once"):
+    with pytest.raises(UserError, match="the split names row 1 more than once"):
         check_split({"train": torch.tensor([0, 1]), "test": torch.tensor([1])}, 4, "x")
 
 
@@ -192,9 +192,9 @@ def test_rmd17(tmp_path: Path, original: bool) -> None:
 @pytest.mark.parametrize(
     ("train", "test", "fault"),
     [
-        ([1, 3, 6], [0], "names row 6, lowest 0, but the data has rows 0 to 5"),
-        ([-1, 3, 4], [0], "names row 4, lowest -1"),
-        ([1, 3, 4], [0, 3], "row 3 stands in the split more than once"),
+        ([1, 3, 6], [0], "the split names row 6, but the data has rows 0 to 5"),
+        ([-1, 3, 4], [0], "the split names row -1, but"),
+        ([1, 3, 4], [0, 3], "the split names row 3 more than once"),
     ],
 )
 def test_a_published_split_that_does_not_fit(
