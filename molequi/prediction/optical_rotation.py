@@ -92,6 +92,8 @@ def _why_no_sign(atoms: Atoms, labels: GeometryLabels) -> str | None:
     """Say why a substance has no sign of which a geometry has one; None where it has."""
     if labels.is_conformer_of_image:
         return "none, for the mirror image is a conformer too: the two rotate in opposite senses"
+    if labels.is_conformer_of_image is None and labels.labels is not None:
+        return "none, for too many atoms are alike to tell whether the mirror image is a conformer"
     chosen = str(atoms.info.get("open_stereo", ""))
     if any(not _NITROGEN.fullmatch(one) for one in chosen.split(", ") if one):
         return f"none, for the input leaves configurations open (here {chosen})"

@@ -79,6 +79,7 @@ def conformer_pool(structure: Structure, count: int, seed: int, calculator: Calc
         raise UserError(structure.error)
     molecule = _molecule(structure.atoms)
     starts = conformers_from_smiles(molecule.smiles, count, seed)
+    _refuse_unmarked_hand(molecule, starts[0])
     if molecule.is_from_coordinates:
         starts = [structure.atoms, *starts]
     said = structure.atoms.info
@@ -206,6 +207,15 @@ def _refuse_open_stereo(text: str) -> None:
     problem = _open_stereo(Chem.MolFromSmiles(text))
     if problem:
         raise UserError(f"{text} {problem}")
+
+
+def _refuse_unmarked_hand(molecule: _Molecule, start: Atoms) -> None:
+    """Refuse a molecule with a hand that no stereo mark keeps, such as that of a spiro centre."""
+    if molecule.is_achiral and labels_from_geometry(start).is_conformer_of_image is False:
+        raise UserError(
+            f"{molecule.smiles} has a hand that no SMILES keeps (of a spiro centre or a cage), "
+            "so its conformers are of both; predict geometries one by one"
+        )
 
 
 def _open_stereo(molecule: Chem.Mol) -> str:

@@ -25,6 +25,7 @@ _FLAT = 0.05  # of a product of unit vectors: such an orientation is neither
 _PYRAMIDAL = (15, 16, 33, 34)
 _SP3 = 4
 _DOUBLE = Chem.BondType.DOUBLE
+_Kind = tuple[int, ...]  # atomic number, isotope, and the isotopes of the hydrogens on it
 
 
 class _Element(NamedTuple):
@@ -44,47 +45,64 @@ def has_allene(molecule: Chem.Mol) -> bool:
     return any(element.kind == "allene" for element in _elements(molecule))
 
 
-def is_conformer_of_image(molecule: Chem.Mol) -> bool:
+def is_conformer_of_image(molecule: Chem.Mol) -> bool | None:
     """Tell whether the mirror image of a molecule in space is a conformer of the same molecule.
 
-    molecule: with all hydrogens, coordinates, and stereo marks read off these. False too where so
-    many atoms are alike that not all exchanges were tried.
+    molecule: with all hydrogens, coordinates, and stereo marks read off these. None where so many
+    atoms are alike that not all exchanges were tried.
     """
     points, elements = molecule.GetConformer().GetPositions(), list(_elements(molecule))
     signs = [element.sign(points[list(element.atoms)]) for element in elements]
-    return any(
-        all(
+    if not elements:
+        return True
+    n_tried = 0
+    for exchange in _exchanges(molecule, elements):
+        n_tried += 1
+        if all(
             element.sign(points[[exchange[atom] for atom in element.atoms]])
             == element.mirror * sign
             for element, sign in zip(elements, signs, strict=True)
-        )
-        for exchange in _exchanges(molecule)
-    )
+        ):
+            return True
+    return None if n_tried >= _MOST_EXCHANGES else False
 
 
-def _exchanges(molecule: Chem.Mol) -> Iterator[Mapping[int, int]]:
-    """Yield the automorphisms of the bonds, of heavy atoms and of hydrogens that are alone."""
-    bare = Chem.Mol(molecule)
+def _exchanges(molecule: Chem.Mol, elements: Sequence[_Element]) -> Iterator[Mapping[int, int]]:
+    """Yield the automorphisms of the bonds, of the atoms that matter.
+
+    Like ends of one atom do not, nor molecules beside without an element: exchanging them changes
+    no sign, and each tert-butyl group would make the automorphisms six times as many.
+    """
+    bare = Chem.RWMol(molecule)
     Chem.RemoveStereochemistry(bare)
-    for atom in bare.GetAtoms():
-        atom.SetIntProp("place", atom.GetIdx())
-    bare = Chem.RemoveAllHs(bare, sanitize=False)
+    kinds: dict[object, int] = {}
+    for atom, kept in zip(molecule.GetAtoms(), bare.GetAtoms(), strict=True):
+        kept.SetIntProp("place", atom.GetIdx())
+        # A kind stands as isotope, which a match compares.
+        counts = sorted((kind, len(ends)) for kind, ends in _like_ends(atom).items())
+        kept.SetIsotope(kinds.setdefault((atom.GetIsotope(), *counts), len(kinds) + 1))
+    bare.BeginBatchEdit()
+    for place in _needless(molecule, elements):
+        bare.RemoveAtom(place)
+    bare.CommitBatchEdit()
     places = [atom.GetIntProp("place") for atom in bare.GetAtoms()]
-    if not places:
-        yield {}
     for match in bare.GetSubstructMatches(bare, uniquify=False, maxMatches=_MOST_EXCHANGES):
-        exchange = {places[k]: places[image] for k, image in enumerate(match)}
-        hydrogens = _exchanged_hydrogens(molecule, exchange)
-        if hydrogens is not None:
-            yield exchange | hydrogens
+        yield {places[k]: places[image] for k, image in enumerate(match)}
 
 
-def _exchanged_hydrogens(molecule: Chem.Mol, exchange: Mapping[int, int]) -> dict[int, int] | None:
-    """Return which hydrogen becomes which; None where atoms have others, or other isotopes."""
-    pairs = [(_hydrogens(molecule, k), _hydrogens(molecule, j)) for k, j in exchange.items()]
-    if not all(_are_alike(molecule, *pair) for pair in pairs):
-        return None
-    return {mine: theirs for pair in pairs for mine, theirs in zip(*pair, strict=True)}
+def _needless(molecule: Chem.Mol, elements: Sequence[_Element]) -> set[int]:
+    """Return the like ends of each atom with their hydrogens, and molecules without an element."""
+    inside = {place for element in elements for place in element.atoms}
+    needless: set[int] = set()
+    for atom in molecule.GetAtoms():
+        for ends in _like_ends(atom).values():
+            places = {*ends, *(place for end in ends for place in _hydrogens(molecule, end))}
+            if len(ends) > 1 and inside.isdisjoint(places):
+                needless.update(places)
+    for fragment in Chem.GetMolFrags(molecule):
+        if inside.isdisjoint(fragment):
+            needless.update(fragment)
+    return needless
 
 
 def _elements(molecule: Chem.Mol) -> Iterator[_Element]:
@@ -133,36 +151,31 @@ def _has_further_double_bond(first: Chem.Atom, second: Chem.Atom) -> bool:
 
 
 def _distinct_neighbours(atom: Chem.Atom, without: Sequence[int]) -> tuple[int, ...]:
-    """Return an atom's neighbours in a fixed order; none where two of them are alike ends.
-
-    An end is a hydrogen, or an atom that carries nothing else but hydrogens.
-    """
-    neighbours = [other for other in atom.GetNeighbors() if other.GetIdx() not in without]
-    n_hydrogens = [len(_hydrogens(other.GetOwningMol(), other.GetIdx())) for other in neighbours]
-    ends = [
-        (other.GetAtomicNum(), other.GetIsotope(), n)
-        for other, n in zip(neighbours, n_hydrogens, strict=True)
-        if other.GetDegree() - n <= 1
-    ]
-    if len(set(ends)) < len(ends):
+    """Return an atom's neighbours in a fixed order; none where two of them are like ends."""
+    others = [other.GetIdx() for other in atom.GetNeighbors() if other.GetIdx() not in without]
+    if any(len(set(others).intersection(ends)) > 1 for ends in _like_ends(atom).values()):
         return ()
-    return tuple(other.GetIdx() for other in neighbours)
+    return tuple(others)
+
+
+def _like_ends(atom: Chem.Atom) -> dict[_Kind, list[int]]:
+    """Return the ends among an atom's neighbours: kind -> their places.
+
+    An end is a hydrogen, or an atom that carries nothing else but hydrogens of one isotope.
+    """
+    found: dict[_Kind, list[int]] = {}
+    for other in atom.GetNeighbors():
+        hydrogens = [near for near in other.GetNeighbors() if near.GetAtomicNum() == 1]
+        isotopes = [near.GetIsotope() for near in hydrogens if near.GetIdx() != atom.GetIdx()]
+        if other.GetDegree() - len(isotopes) <= 1 and len(set(isotopes)) <= 1:
+            kind = (other.GetAtomicNum(), other.GetIsotope(), *isotopes)
+            found.setdefault(kind, []).append(other.GetIdx())
+    return found
 
 
 def _hydrogens(molecule: Chem.Mol, place: int) -> list[int]:
-    """Return the hydrogens of an atom, the lightest first."""
     neighbours = molecule.GetAtomWithIdx(place).GetNeighbors()
-    found = [atom for atom in neighbours if atom.GetAtomicNum() == 1]
-    return [atom.GetIdx() for atom in sorted(found, key=Chem.Atom.GetIsotope)]
-
-
-def _are_alike(molecule: Chem.Mol, mine: Sequence[int], theirs: Sequence[int]) -> bool:
-    """Tell whether hydrogens are as many, of the same isotopes."""
-    of_mine, of_theirs = (
-        [molecule.GetAtomWithIdx(number).GetIsotope() for number in numbers]
-        for numbers in (mine, theirs)
-    )
-    return of_mine == of_theirs
+    return [atom.GetIdx() for atom in neighbours if atom.GetAtomicNum() == 1]
 
 
 def _keeps_its_lone_pair(atom: Chem.Atom) -> bool:

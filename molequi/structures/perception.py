@@ -34,14 +34,14 @@ class GeometryLabels:
     """What a geometry says about its handedness.
 
     labels: of N atoms, or None where there are none to be had. status: `ok`, else why not. smiles:
-    with stereo marks, or empty. is_conformer_of_image: see `mirror_images`. has_allene: one that
-    may be handed, which no label and no SMILES says.
+    with stereo marks, or empty. is_conformer_of_image: see `mirror_images`, None where not known.
+    has_allene: one that may be handed, which no label and no SMILES says.
     """
 
     labels: StereoLabels | None
     status: str = "ok"
     smiles: str = ""
-    is_conformer_of_image: bool = False
+    is_conformer_of_image: bool | None = None
     has_allene: bool = False
 
     @property

@@ -122,6 +122,7 @@ def test_other_scalars_have_a_mean_and_vectors_have_none():
         ("CC[Ge](C)C", "no energies by the model organic: element Ge"),
         ("CC=C=CC", "has an allene, whose hand no SMILES keeps"),
         ("C[C@H](F)C=C=CC", "has an allene, whose hand no SMILES keeps"),
+        ("C1=CC2(C1)C=CC2", "has a hand that no SMILES keeps"),
         ("CC=C=C=CC", "has double bonds in a row, whose ends no SMILES places"),
         ("C[C@H](O)C=O |&1:1|", "states a mixture (&) or an unknown hand (o)"),
     ],
