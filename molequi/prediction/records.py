@@ -128,14 +128,18 @@ def dipole_origin(atoms: Atoms, values: Values, total_charge: int) -> dict[str, 
     return {"dipole_origin": origin_of_ions(atoms)}
 
 
-def result_labels(model: FrozenModel, atoms: Atoms, *, total_charge: int) -> dict[str, Any]:
+def result_labels(
+    model: FrozenModel, atoms: Atoms, *, total_charge: int, multiplicity: int | None = None
+) -> dict[str, Any]:
     """Return what every result says first: of which structure it is, and by which model.
 
-    The structure's charge and spin stand with the place that states them.
+    Charge and spin stand with the place that states them. multiplicity: the one that was used, if
+    it may be another than the structure's.
     """
+    used = multiplicity_of(atoms, total_charge, multiplicity)
     return {
         **size_labels(atoms),
-        **electron_labels(atoms, total_charge, multiplicity_of(atoms, total_charge)),
+        **electron_labels(atoms, total_charge, used),
         **notes_of(atoms),
         "model": model.metadata.name,
         "level": level_text(model),

@@ -253,7 +253,8 @@ class Calculator(AseCalculator):
 
     def labels(self, atoms: Atoms) -> dict[str, Any]:
         """Return the labels of a result: `records.result_labels`, and `unsafe` where it is."""
-        labels = result_labels(self.model, atoms, total_charge=self.electrons(atoms)[0])
+        charge, multiplicity = self.electrons(atoms)
+        labels = result_labels(self.model, atoms, total_charge=charge, multiplicity=multiplicity)
         return {**labels, "unsafe": self.unsafe_reason} if self.unsafe_reason else labels
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:

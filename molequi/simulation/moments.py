@@ -132,8 +132,8 @@ def summary(motion: Motion, number: int) -> dict[str, Any]:
 def _labels(motion: Motion, number: int) -> dict[str, Any]:
     """Return of which structure and model the results are, and `unsafe` where it is."""
     atoms, doubt = motion.structures[number], motion.doubts.get(number)
-    charge = motion.own.electrons(atoms).charge
-    labels = result_labels(motion.own.model, atoms, total_charge=charge)
+    charge, multiplicity = motion.own.electrons(atoms)
+    labels = result_labels(motion.own.model, atoms, total_charge=charge, multiplicity=multiplicity)
     return labels if doubt is None else {**labels, "unsafe": doubt}
 
 

@@ -217,6 +217,14 @@ def test_the_kept_structure_says_what_the_last_one_said(network):
     assert calculator.check_state(atoms) == []
 
 
+def test_labels_say_the_electrons_that_were_used(network):
+    atoms = molecule("H2O")
+    atoms.info["spin_multiplicity"] = 1
+    labels = Calculator(network, charge=2, spin_multiplicity=3, unsafe=True).labels(atoms)
+    assert (labels["total_charge"], labels["spin_multiplicity"]) == (2, 3)
+    assert labels["multiplicity_source"] == "set in the calculator"
+
+
 def test_no_dipole_where_periodic(morse):
     atoms = ice((False, True, False))
     atoms.calc = Calculator(morse())

@@ -126,7 +126,8 @@ def _electrons(data: Data | Batch, counts: Tensor) -> Electrons:
     multiplicities = _whole(data, ("spin_multiplicity", "multiplicity", "spin"), len(counts))
     if multiplicities is None:
         return Electrons(charges, lowest)
-    bad = ((multiplicities < 1) | ((multiplicities - lowest) % 2 != 0)).nonzero()[:, 0].tolist()
+    is_possible = (multiplicities >= 1) & (multiplicities <= numbers - charges + 1)
+    bad = (~is_possible | ((multiplicities - lowest) % 2 != 0)).nonzero()[:, 0].tolist()
     if bad:
         found, left = int(multiplicities[bad[0]]), int((numbers - charges)[bad[0]])
         raise UserError(

@@ -178,6 +178,7 @@ def test_charge_spin_cell_and_pbc_are_kept() -> None:
         ({"pbc": None}, "have cell but no pbc"),
         ({"cell": None}, "have pbc but no cell"),
         ({"spin": 2}, "multiplicity 2 does not go with the 10 electrons of structure 0"),
+        ({"spin": 13}, "multiplicity 13 does not go with the 10 electrons of structure 0"),
     ],
 )
 def test_fields_that_make_no_sense_are_refused(changes: dict, message: str) -> None:
