@@ -12,6 +12,7 @@ import typer
 
 from molequi.cli import completion, options
 from molequi.cli import dynamics_options as moving
+from molequi.cli.calculators import foreign_code, load_factory
 from molequi.cli.exits import ExitCode
 from molequi.cli.output import line, print_json, print_table, say
 from molequi.errors import UserError
@@ -112,7 +113,7 @@ def active(
     start = Start(model or (None if data else "organic"), data)
     if start.model is None:
         overrides = _with_members(overrides)
-    with _without_ends_of_trajectories():
+    with _without_ends_of_trajectories(), foreign_code():
         found = learn_actively(
             reading.structures(), _teacher(level, calculator, processes), output, settings,
             start=start, recipe=Recipe(config, tuple(overrides), seed=seed), overwrite=overwrite,
@@ -148,7 +149,6 @@ def _with_members(overrides: list[str]) -> list[str]:
 
 def _teacher(level: str | None, calculator: str | None, processes: int | None) -> Teacher:
     from molequi.active.teachers import CalculatorTeacher, LevelTeacher
-    from molequi.cli.calculators import load_factory
 
     if (level is None) == (calculator is None):
         raise UserError(

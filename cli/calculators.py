@@ -2,27 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from molequi.cli.output import say
 from molequi.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ase.calculators.calculator import BaseCalculator
 
+_STDOUT, _STDERR = 1, 2  # file descriptors
 _EXAMPLES = "such as ase.calculators.emt:EMT, or ./my_calculator.py:make for a file"
 # Calculators of other packages, ready to be named.
 READY = {
     "gfn1-xtb": "molequi.labeling.xtb_calculator:gfn1",
     "gfn2-xtb": "molequi.labeling.xtb_calculator:gfn2",
 }
+
+
+@contextlib.contextmanager
+def foreign_code() -> Iterator[None]:
+    """Send what calculators print to stderr, so that results stand alone on stdout.
+
+    A library that is not Python may write when the process ends: the descriptor of stdout stays
+    with stderr, and `sys.stdout` gets another one.
+    """
+    results = sys.stdout
+    if _has_descriptor(results):
+        results.flush()
+        results = os.fdopen(os.dup(_STDOUT), "w", encoding=results.encoding, errors=results.errors)
+        os.dup2(_STDERR, _STDOUT)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = results
+
+
+def _has_descriptor(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == _STDOUT
+    except OSError:  # what a test or a notebook put in its place
+        return False
 
 
 def load_calculator(text: str) -> BaseCalculator:

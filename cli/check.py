@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from molequi.cli import options
-from molequi.cli.calculators import load_calculator
+from molequi.cli.calculators import foreign_code, load_calculator
 from molequi.cli.exits import ExitCode
 from molequi.cli.idle import refuse_idle
 from molequi.cli.loading import load_network
@@ -162,11 +162,11 @@ def _check_calculator(
     from molequi.diagnostics.model_runner import ModelRunner
     from molequi.testing.calculators import as_checkable, default_structures, structure_of
 
-    foreign = load_calculator(calculator)
     given = [structure_of(atoms, f"structure {index}") for index, atoms in enumerate(structures)]
-    runner = ModelRunner(as_checkable(foreign, given))
     limits = torch.float64 if dtype is options.Dtype.float64 else torch.float32
-    return measure(runner, given or default_structures(), dtype=limits)
+    with foreign_code():
+        runner = ModelRunner(as_checkable(load_calculator(calculator), given))
+        return measure(runner, given or default_structures(), dtype=limits)
 
 
 def _structures(source: str | None, *, add_hydrogens: bool, as_is: bool) -> list[Atoms]:

@@ -10,7 +10,7 @@ import typer
 
 from molequi.cli import options
 from molequi.cli.bars import Bar
-from molequi.cli.calculators import load_factory
+from molequi.cli.calculators import foreign_code, load_factory
 from molequi.cli.exits import ExitCode
 from molequi.cli.idle import refuse_idle
 from molequi.cli.physics import check_subject
@@ -221,8 +221,9 @@ def _evaluate_suites(
             f"a suite of {', '.join(task.data)} is called {PHYSICS}, as the one without data is; "
             "evaluate them one by one"
         )
-    source, model = _energy_source(task, running)
-    with Bar("structures") as bar:
+    aside = contextlib.nullcontext() if task.calculator is None else foreign_code()
+    with aside, Bar("structures") as bar:
+        source, model = _energy_source(task, running)
         counted = kept.enter_context(
             kept_source(
                 source,

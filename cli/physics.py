@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from molequi.cli import options
-from molequi.cli.calculators import load_calculator
+from molequi.cli.calculators import foreign_code, load_calculator
 from molequi.cli.output import line, print_table
 from molequi.errors import UserError
 
@@ -28,9 +28,9 @@ def check_subject(
         return check_physics(load_network(str(model), device, dtype or options.Dtype.float64))
     from molequi.testing.calculators import CalculatorModel
 
-    return check_physics(
-        CalculatorModel(load_calculator(calculator), elements=_numbers_of(elements))
-    )
+    with foreign_code():
+        model = CalculatorModel(load_calculator(calculator), elements=_numbers_of(elements))
+        return check_physics(model)
 
 
 def as_json(report: PhysicsReport) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -102,3 +103,34 @@ def test_options_of_models_are_refused_with_a_calculator(molequi, option):
     result = molequi("check", "--calculator", "ase.calculators.emt:EMT", *option)
     assert (result.code, result.out) == (2, "")
     assert f"{option[0]} would do nothing here: it belongs to a MODEL" in result.err
+
+
+PRINTING = """
+import atexit, os
+from ase.calculators.lj import LennardJones
+
+print("imported")
+atexit.register(os.system, "echo at the end")
+
+class Talking(LennardJones):
+    def calculate(self, *arguments, **options):
+        print("SCF")
+        os.system("echo a program")
+        super().calculate(*arguments, **options)
+"""
+
+
+@pytest.mark.parametrize("command", [("check",), ("evaluate", "pair.json")])
+def test_what_a_calculator_prints_goes_to_stderr(command, tmp_path):
+    (tmp_path / "talking.py").write_text(PRINTING)
+    pair = {"numbers": [18, 18], "positions": [[0, 0, 0], [0, 0, 3.8]]}
+    reaction = {"name": "none", "terms": [[1, "Ar2"], [-1, "Ar2"]], "kcal_mol": 0.0}
+    suite = {"systems": {"Ar2": pair}, "reactions": [reaction]}
+    (tmp_path / "pair.json").write_text(json.dumps(suite))
+    ended = subprocess.run(
+        [sys.executable, "-m", "molequi", *command, "--calculator", "./talking.py:Talking",
+         "--json"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert json.loads(ended.stdout), ended.stderr
+    assert {"imported", "SCF", "a program", "at the end"} <= set(ended.stderr.splitlines())
