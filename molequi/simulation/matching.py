@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 from molequi.errors import UserError
 from molequi.simulation.coordinates import bond_matrix
 from molequi.structures.atoms import stated_charge, stated_multiplicity
+from molequi.structures.symbols import has_isotopes
 
 _STARTS, _ROUNDS = 80, 25
 _NEIGHBOUR = 1.0  # Å², for each neighbour that two atoms do not share
@@ -58,6 +59,25 @@ def require_same_state(a: Atoms, b: Atoms) -> None:
                 f"A has {what} {one.value} ({one.source}) and B {other.value} ({other.source}); a "
                 f"path needs the same electrons at both ends: write one {what} into both{remedy}"
             )
+
+
+def share_isotopes(a: Atoms, b: Atoms) -> str | None:
+    """Give both ends the isotopes that one of them names; return which one did, if it was one.
+
+    Raises UserError where both name some, and not the same ones.
+    """
+    named = [has_isotopes(atoms) for atoms in (a, b)]
+    if not any(named) or np.allclose(a.get_masses(), b.get_masses(), rtol=1e-3):
+        return None
+    if all(named):
+        atom = int(np.abs(a.get_masses() - b.get_masses()).argmax())
+        raise UserError(
+            f"atom {atom} (from 0) has mass {a.get_masses()[atom]:.3f} in A and "
+            f"{b.get_masses()[atom]:.3f} in B; name the same isotopes in both, or in one alone"
+        )
+    source, other = (a, b) if named[0] else (b, a)
+    other.set_masses(source.get_masses())
+    return "A" if named[0] else "B"
 
 
 def require_same_cell(a: Atoms, b: Atoms) -> None:

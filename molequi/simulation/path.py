@@ -34,6 +34,7 @@ from molequi.simulation.matching import (
     require_same_cell,
     require_same_formula,
     require_same_state,
+    share_isotopes,
 )
 from molequi.simulation.movers import as_calculator, fingerprint, require_computable
 from molequi.simulation.rearrangement import bonds_changed
@@ -100,6 +101,8 @@ def find_path(
     calculator = as_calculator(model, dtype=torch.float64)
     first, last = first_atoms(a), first_atoms(b)
     matched = _put_in_order(first, last, match_atoms=settings.match_atoms)
+    if (end := share_isotopes(first, last)) is not None:
+        logger.warning("%s alone names isotopes, which both ends are taken to have", end)
     for name, atoms in (("A", first), ("B", last)):
         require_computable(atoms, calculator, f"{name}: ")
     identity = _identity(first, last, calculator, settings)

@@ -36,6 +36,29 @@ def ends():
     return first, last
 
 
+@pytest.mark.parametrize("end", [0, 1])
+def test_isotopes_that_one_end_names_are_those_of_the_path(organic, ends, end, caplog, tmp_path):
+    """The imaginary mode of ND3 is slower by the root of the reduced masses: 0.766 by hand.
+
+    The mode of a flat XY3: mu = m_H m_N / (m_N + 3 m_H), so 1.008 * 14.007 / 17.031 against
+    2.014 * 14.007 / 20.049.
+    """
+    light = run_path(*ends, organic, QUICK)["saddle"]["imaginary_cm1"][0]
+    ends[end].set_masses([14.007, 2.014, 2.014, 2.014])
+    heavy = run_path(*ends, organic, QUICK, output=tmp_path / "path")["saddle"]["imaginary_cm1"][0]
+    assert heavy / light == pytest.approx(np.sqrt(0.8290 / 1.4070), rel=1e-3)
+    assert f"{'AB'[end]} alone names isotopes" in caplog.text
+    for image in ase.io.read(tmp_path / "path" / "path.xyz", ":"):
+        assert image.get_masses()[1] == pytest.approx(2.014)
+
+
+def test_two_sorts_of_isotopes_are_refused(organic, ends):
+    ends[0].set_masses([14.007, 2.014, 1.008, 1.008])
+    ends[1].set_masses([14.007, 1.008, 2.014, 1.008])
+    with pytest.raises(UserError, match=r"atom 1 \(from 0\) has mass 2\.014 in A and 1\.008 in B"):
+        run_path(*ends, organic, QUICK)
+
+
 def test_the_barrier_of_ammonia_is_that_of_its_flat_form(organic, ends, tmp_path):
     """The flat molecule is the saddle point by symmetry: the oracle is a relaxation in a plane."""
     folder = tmp_path / "path"
