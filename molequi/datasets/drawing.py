@@ -165,5 +165,5 @@ def _refuse_groups(split: SplitSettings, groups: Sequence[str]) -> None:
     if groups:
         raise UserError(
             f"data.split.kind={split.kind} would part mirror images or conformers, which stay "
-            "together in these data; take split.kind=random"
+            "together in these data; take data.split.kind=random"
         )

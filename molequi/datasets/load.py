@@ -175,7 +175,7 @@ def _nothing_left(part: str, settings: DataSettings) -> str:
     if settings.limit is None:
         return (
             f"data.split.kind={settings.split.kind} has no structure for {part} in these data; "
-            "take split.kind=random"
+            "take data.split.kind=random"
         )
     return f"no structure is left for {part} after data.limit={settings.limit}; raise the limit"
 
@@ -194,8 +194,8 @@ def _fixed_split(
     if split.kind == "file":
         if split.path is None:
             raise UserError(
-                "split.kind=file needs data.split.path=FILE (npz or JSON with the rows of train, "
-                "valid and test)"
+                "data.split.kind=file needs data.split.path=FILE (npz or JSON with the rows of "
+                "train, valid and test)"
             )
         return file_split(split.path, len(loaded))
     if split.kind == "official":
@@ -204,8 +204,8 @@ def _fixed_split(
                 name for name, one in all_datasets().items() if one.has_official_split
             )
             raise UserError(
-                f"split.kind=official belongs to data.kind={kinds}, not {spec.name}; take random, "
-                "file or stored"
+                f"data.split.kind=official belongs to data.kind={kinds}, not {spec.name}; take "
+                "random, file or stored"
             )
         if set(loaded.splits) == {"train", "test"}:
             parts = check_split(loaded.splits, len(loaded), str(settings.path))
@@ -218,6 +218,6 @@ def _stored_split(settings: DataSettings, loaded: LabelledSet) -> dict[str, Tens
     if missing:
         raise UserError(
             f"{settings.path} has no stored split (part {missing[0]!r} is missing); take "
-            "split.kind=random"
+            "data.split.kind=random"
         )
     return check_split(loaded.splits, len(loaded), str(settings.path))

@@ -196,7 +196,8 @@ def _published(path: Path, arrays: dict[str, np.ndarray], split: int) -> dict[st
                     f"an array {part}_{split:02d} nor a file index_{part}_{split:02d}.csv beside it"
                 )
                 raise UserError(
-                    f"{path}: no published split {split}: neither {names}; take split.kind=random"
+                    f"{path}: no published split {split}: neither {names}; take "
+                    "data.split.kind=random"
                 )
             rows = np.loadtxt(found[0], dtype=np.int64, ndmin=1)
         parts[part] = row_numbers(rows, f"{path}: {part}")

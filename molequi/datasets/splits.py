@@ -47,7 +47,7 @@ def random_split(n_frames: int, sizes: Mapping[str, float], seed: int) -> dict[s
         )
     for name in ("train", "valid"):
         if not counts[name]:
-            share = f"split.{name}={sizes.get(name, 0):g} of {n_frames} structures"
+            share = f"data.split.{name}={sizes.get(name, 0):g} of {n_frames} structures"
             raise UserError(
                 f"the split leaves no structure for {name}: {share}; give a larger share or more "
                 "data"
@@ -138,7 +138,7 @@ def check_groups(parts: Mapping[str, Tensor], groups: Sequence[str], where: str)
                 why = "its mirror images and conformers belong into one part"
                 raise UserError(
                     f"{where}: {groups[row]!r} stands in {home[groups[row]]} and in {part}; {why}; "
-                    "take split.kind=random"
+                    "take data.split.kind=random"
                 )
 
 
@@ -154,7 +154,7 @@ def cormorant_split(n_molecules: int = QM9_SIZE) -> dict[str, Tensor]:
     if n_molecules != QM9_SIZE:
         raise UserError(
             f"the Cormorant split belongs to the {QM9_SIZE} molecules of QM9 but the data has "
-            f"{n_molecules}; take split.kind=random"
+            f"{n_molecules}; take data.split.kind=random"
         )
     order = torch.from_numpy(
         np.random.RandomState(0).permutation(n_molecules)
@@ -177,8 +177,8 @@ def official_split(train: Tensor, test: Tensor, *, valid: float, seed: int) -> d
     n_valid = _count(valid, len(train))
     if not 0 < n_valid < len(train):
         raise UserError(
-            f"split.valid={valid} does not fit the {len(train)} published training rows; take for "
-            "example 50"
+            f"data.split.valid={valid} does not fit the {len(train)} published training rows; take "
+            "for example 50"
         )
     order = train[torch.from_numpy(np.random.default_rng(seed).permutation(len(train)))]
     return {"train": order[n_valid:], "valid": order[:n_valid], "test": test}
