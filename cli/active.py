@@ -29,6 +29,7 @@ Inputs = Annotated[
     typer.Argument(
         metavar="INPUT... [KEY=VALUE]...",
         show_default=False,
+        autocompletion=completion.settings,
         help="Files with the structures that move, and settings of the training.",
     ),
 ]

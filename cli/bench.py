@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molequi.cli import options
+from molequi.cli import completion, options
 from molequi.cli.output import STDERR, line, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ def bench(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="[MODEL]", help="A model file, a run directory, or the name of a bundled model."
+            metavar="[MODEL]",
+            autocompletion=completion.models,
+            help="A model file, a run directory, or the name of a bundled model.",
         ),
     ] = "organic",
     *,

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import TYPE_CHECKING
+
+import typer
+
+from molequi.errors import UserError
+
+if TYPE_CHECKING:
+    from molequi.settings import Settings
+
 
 def configs(incomplete: str) -> list[str]:
     """Complete the name of a bundled config; files are left to the shell."""
@@ -10,12 +20,18 @@ def configs(incomplete: str) -> list[str]:
     return [name for name in resources.config_names() if name.startswith(incomplete)]
 
 
-def settings(incomplete: str) -> list[str]:
-    """Complete the key of a setting, up to its `=`."""
+def settings(context: typer.Context, incomplete: str) -> list[str]:
+    """Complete the key of a setting of the CONFIG that stands before, up to its `=`."""
+    from molequi.experiments import load_experiment
     from molequi.keys import keys_of
     from molequi.training.config import Config
 
-    return [f"{key.name}=" for key in keys_of(Config) if key.name.startswith(incomplete)]
+    kind: type[Settings] = Config
+    named = context.params.get("config")
+    if named is not None:
+        with contextlib.suppress(UserError):  # which the command will say
+            kind = type(load_experiment(named))
+    return [f"{key.name}=" for key in keys_of(kind) if key.name.startswith(incomplete)]
 
 
 def models(incomplete: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molequi.cli import options
+from molequi.cli import completion, options
 from molequi.cli.importing import print_lines
 from molequi.cli.output import STDERR, line, print_json, print_table
 from molequi.runtime.wording import counted
@@ -135,6 +135,7 @@ def models(
         typer.Argument(
             metavar="[NAME|FILE]",
             show_default=False,
+            autocompletion=completion.models,
             help="A bundled model, or a file of `molequi import`; without it all are listed.",
         ),
     ] = None,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from molequi.cli import completion, options
 from molequi.cli import dynamics_options as moving
-from molequi.cli import options
 from molequi.cli.exits import ExitCode
 from molequi.cli.idle import refuse_idle, was_given
 from molequi.cli.loading import load_calculator, load_network, read_one
@@ -60,6 +60,7 @@ Optics = Annotated[
     typer.Option(
         "--optics",
         show_default=False,
+        autocompletion=completion.models,
         help="The model of the polarizability, for raman; MODEL where it has one, else the "
         "bundled chiroptical.",
     ),

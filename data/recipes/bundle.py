@@ -43,7 +43,7 @@ LIMITS = (
     "metals among them, and charges that were not trained are refused by name",
     "barriers and broken bonds are as poor as the teacher's, which was made for molecules near "
     "their minima",
-    "up to 64 atoms in training; larger ones are judged by size below",
+    "up to 64 atoms in training; the errors by size judge larger ones",
     "gas phase: crystals and liquids were not trained on, but as clusters of up to ten molecules",
 )
 

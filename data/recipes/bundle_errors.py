@@ -114,7 +114,7 @@ def worst(found: Mapping[str, Table], evaluation: Evaluation) -> list[str]:
         order = sorted(many, key=lambda name: -many[name][FORCE])
         if len(order) > N_WORST:
             names = ", ".join(f"{name} {many[name][FORCE]:.0f}" for name in order[:N_WORST])
-            lines.append(f"largest {FORCE} by {title}: {names}")
+            lines.append(f"largest {FORCE} by {title}, of {FEWEST} frames or more: {names}")
     off = sizes_of_errors(evaluation).energy / KCAL_MOL
     for frame in np.argsort(-off)[:N_WORST]:
         charge = int(evaluation.frames.total_charge[frame])

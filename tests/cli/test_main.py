@@ -94,7 +94,16 @@ def test_the_shell_completes_names_and_keys():
     assert "vibrations" in completed("vib")
     assert completed("train", "rmd1") == ["rmd17"]
     assert completed("train", "rmd17", "training.ep") == ["training.epochs="]
-    assert "organic" in completed("predict", "a.xyz", "--model", "org")
+    assert completed("active", "a.xyz", "training.ep") == ["training.epochs="]
+    assert "model.width=" in completed("train", "spring", "model.w")
+    assert completed("train", "spring", "model.pr") == []
+    for words in (
+        ("predict", "a.xyz", "--model"),
+        ("models",),
+        ("bench",),
+        ("spectrum", "--optics"),
+    ):
+        assert "organic" in completed(*words, "org")
 
 
 def test_version(molequi):

@@ -150,8 +150,8 @@ def test_the_worst_are_named(evaluation, loaded, monkeypatch):
     monkeypatch.setattr(errors, "N_WORST", 2)
     evaluation.predictions["energy"][1] += 2 * KCAL_MOL
     lines = errors.worst(errors.tables(evaluation, loaded.notes["counts"]), evaluation)
-    assert "largest force MAE (meV/Å) by element: O 100, " in "\n".join(lines)
-    assert "largest force MAE (meV/Å) by category: ion 60, drug 33" in lines
+    assert "largest force MAE (meV/Å) by element, of 1 frames or more: O 100, " in "\n".join(lines)
+    assert "largest force MAE (meV/Å) by category, of 1 frames or more: ion 60, drug 33" in lines
     assert lines[-2] == "energy off by 1.5 kcal/mol, charge +0: qm9 relaxed C"
     monkeypatch.setattr(errors, "FEWEST", 4)
     assert not [line for line in errors.worst(
