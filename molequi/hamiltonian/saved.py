@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from molequi.errors import UserError
 from molequi.hamiltonian.config import DynamicsConfig, is_dynamics, make_dynamics_config
-from molequi.hamiltonian.data import DynamicsData, make_data
+from molequi.hamiltonian.data import DynamicsData, digest_of, make_data
 from molequi.hamiltonian.potential import MolecularPotential
 from molequi.hamiltonian.setup import build
 from molequi.models.checkpoint import DYNAMICS
@@ -21,9 +21,12 @@ from molequi.runtime.plain import parse_json
 from molequi.runtime.tensors import read_tensors, read_texts, write_tensors
 from molequi.training.older_runs import present_settings
 from molequi.training.run_directory import RunDirectory
+from molequi.training.state import read_state
 
 # Files of format 1 name the kind of the model alone; their run directory has the config.
 FORMAT = 2
+# Of last.ckpt.
+STATE_FORMAT = 2
 
 
 class TrainedDynamics(NamedTuple):
@@ -55,10 +58,11 @@ def is_run_of_dynamics(place: str | os.PathLike[str]) -> bool:
 def load_dynamics(place: str | os.PathLike[str]) -> TrainedDynamics:
     """Load the model of a finished run, from its directory or from its file of `save_dynamics`.
 
-    Raises UserError where there is none.
+    Raises UserError where there is none, or where the data are others than the run's.
     """
     config = _config_of_run(RunDirectory(place)) if Path(place).is_dir() else _config_in(place)
     data = make_data(config)
+    _refuse_other_data(Path(place), data)
     on_cpu = config.training.model_copy(update={"device": "cpu"})
     model = build(config.model_copy(update={"training": on_cpu}), data)
     file = read_tensors(_file(place))
@@ -81,6 +85,19 @@ def _config_of_run(run: RunDirectory) -> DynamicsConfig:
             "--resume first"
         )
     return make_dynamics_config(run.read_settings(), str(run.config))
+
+
+def _refuse_other_data(place: Path, data: DynamicsData) -> None:
+    """Compare with what last.ckpt, if it is there, says of the data: a file may have changed."""
+    state = RunDirectory(place).state
+    if not (place.is_dir() and state.is_file()):
+        return
+    found = digest_of(data)
+    if read_state(state, version=STATE_FORMAT).get("data", found) != found:
+        raise UserError(
+            f"the trajectory, or the teacher, is not the one that {place} learned from; give it "
+            "the data of then"
+        )
 
 
 def _config_in(path: str | os.PathLike[str]) -> DynamicsConfig:

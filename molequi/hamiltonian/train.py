@@ -17,7 +17,7 @@ from molequi.hamiltonian.data import DynamicsData, digest_of
 from molequi.hamiltonian.evaluation import Rollout, measure
 from molequi.hamiltonian.loop import DynamicsRun
 from molequi.hamiltonian.potential import MolecularPotential
-from molequi.hamiltonian.saved import save_dynamics
+from molequi.hamiltonian.saved import STATE_FORMAT, save_dynamics
 from molequi.hamiltonian.setup import build
 from molequi.models.checkpoint import save_model
 from molequi.plots import learning_curve, rollout_errors
@@ -29,9 +29,6 @@ from molequi.training.metrics_file import MetricsFile
 from molequi.training.run_directory import RunDirectory
 from molequi.training.saved_state import refuse_unlike
 from molequi.training.state import read_state, write_state
-
-# Of last.ckpt.
-STATE_FORMAT = 2
 
 
 def fit_dynamics(

@@ -88,6 +88,8 @@ def test_another_trajectory_is_not_that_of_the_run(frames, tmp_path):
     ase.io.write(path, frames)
     with pytest.raises(UserError, match="is not the one that the run began with"):
         fit(config, run, resume=True)
+    with pytest.raises(UserError, match="is not the one that .*run learned from"):
+        molequi.evaluate(run)
 
 
 def test_atoms_without_forces_are_refused(frames, tmp_path):
