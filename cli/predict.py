@@ -31,7 +31,8 @@ Conformers = Annotated[
     typer.Option(
         "--conformers",
         min=1,
-        help="Conformers to make of each SMILES, with the seeds SEED, SEED + 1, ...",
+        help="Conformers to make of each SMILES, with the seeds SEED, SEED + 1, ...; with "
+        "--temperature up to so many different ones.",
     ),
 ]
 Temperature = Annotated[

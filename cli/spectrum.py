@@ -67,7 +67,9 @@ Optics = Annotated[
 ]
 Conformers = Annotated[
     int,
-    typer.Option("--conformers", min=1, help="Make so many, and take their Boltzmann mean."),
+    typer.Option(
+        "--conformers", min=1, help="Relax up to so many different ones, and take their mean."
+    ),
 ]
 Temperature = Annotated[
     float | None,

@@ -6,6 +6,7 @@ or stereocentres change on the way is of another molecule, and left out by name.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +21,11 @@ from molequi.simulation.symmetry_number import rotational_symmetry_number
 from molequi.structures.cip import StereoLabels, constitution_of, label_molecule
 from molequi.structures.cumulenes import handed_rows
 from molequi.structures.electrons import MAIN_KEYS, SOURCE_KEYS
-from molequi.structures.molecules import conformers_from_smiles
+from molequi.structures.molecules import (
+    MOST_CONFORMERS,
+    check_conformers,
+    conformers_from_smiles,
+)
 from molequi.structures.open_stereo import open_elements
 from molequi.structures.perception import labels_from_geometry
 from molequi.structures.structure import Structure
@@ -32,6 +37,9 @@ _FMAX, _STEPS = 0.02, 500
 # this. Triple products of mirror images differ by twice their size, 2e-3 and more for gauche
 # chains; what relaxation leaves of a torsion moves them by 3e-4.
 _SAME_ENERGY, _SAME_DISTANCE, _SAME_PRODUCTS, _NO_PRODUCTS = 0.002, 0.1, 0.2, 5e-4
+# Geometries that are made for each one that is relaxed: ETKDG makes some seldom, such as anti
+# ethanol once in eight times.
+_TRIES = 4
 _SAME_PLACE = 0.15  # Å, of atoms that a rotation exchanges
 _NITROGEN = 7
 
@@ -70,7 +78,7 @@ class _LeftOutError(Exception):
 
 
 def conformer_pool(structure: Structure, count: int, seed: int, calculator: Calculator) -> Pool:
-    """Make, relax and count the conformers of a structure.
+    """Make conformers of a structure, relax up to `count` different ones, and count these.
 
     Those of an achiral molecule come each with its mirror image. Raises UserError where the bonds
     or stereocentres are not known, or no conformer is left.
@@ -78,7 +86,9 @@ def conformer_pool(structure: Structure, count: int, seed: int, calculator: Calc
     if structure.atoms is None:
         raise UserError(structure.error)
     molecule = _molecule(structure.atoms)
-    starts = conformers_from_smiles(molecule.smiles, count, seed)
+    check_conformers(count)
+    tried = conformers_from_smiles(molecule.smiles, min(_TRIES * count, MOST_CONFORMERS), seed)
+    starts = _different(tried, count, with_images=molecule.is_achiral)
     _refuse_unmarked_hand(molecule, starts[0])
     if molecule.is_from_coordinates:
         starts = [structure.atoms, *starts]
@@ -127,12 +137,25 @@ def is_same_conformer(first: Atoms, second: Atoms) -> bool:
 
     Mirror images are not the same.
     """
-    for a, b in zip(_distances(first), _distances(second), strict=True):
-        if np.abs(a - b).max(initial=0.0) > _SAME_DISTANCE:
-            return False
-    a, b = _triple_products(first), _triple_products(second)
-    largest = max(np.abs(a).max(initial=0.0), np.abs(b).max(initial=0.0))
-    return bool(np.abs(a - b).max(initial=0.0) <= max(_NO_PRODUCTS, _SAME_PRODUCTS * largest))
+    return _have_one_shape(_shape(first), _shape(second))
+
+
+def _different(tried: Iterable[Atoms], count: int, *, with_images: bool) -> list[Atoms]:
+    """Return the first `count` geometries that are no conformer of those before.
+
+    with_images: nor the mirror image of one.
+    """
+    kept: list[Atoms] = []
+    shapes: list[_Shape] = []
+    for atoms in tried:
+        shape = _shape(atoms)
+        if any(_have_one_shape(shape, known) for known in shapes):
+            continue
+        kept.append(atoms)
+        if len(kept) == count:
+            break
+        shapes += [shape, *([_shape(mirrored(atoms))] if with_images else [])]
+    return kept
 
 
 def mirrored(atoms: Atoms) -> Atoms:
@@ -279,15 +302,31 @@ def _changed(start: Atoms, relaxed: Atoms, wanted: list[str]) -> str:
     return f"its stereocentres became {now} in place of {then}"
 
 
-def _distances(atoms: Atoms) -> list[np.ndarray]:
-    """Return the sorted distances of every pair of kinds of atoms, Å."""
+class _Shape(NamedTuple):
+    """What does not change with a rotation and the names of equal atoms.
+
+    distances: (K,), Å, sorted within each pair of kinds of atoms. products: (N,), see
+    `_triple_products`.
+    """
+
+    distances: np.ndarray
+    products: np.ndarray
+
+
+def _shape(atoms: Atoms) -> _Shape:
     distances, kinds = atoms.get_all_distances(), _kinds(atoms)
-    return [
-        np.sort(distances[np.ix_(kinds == a, kinds == b)], axis=None)
-        for a in np.unique(kinds)
-        for b in np.unique(kinds)
-        if a <= b
-    ]
+    pairs = itertools.combinations_with_replacement(np.unique(kinds), 2)
+    sorted_ = [np.sort(distances[np.ix_(kinds == a, kinds == b)], axis=None) for a, b in pairs]
+    return _Shape(np.concatenate(sorted_), _triple_products(atoms))
+
+
+def _have_one_shape(first: _Shape, second: _Shape) -> bool:
+    apart = np.abs(first.distances - second.distances).max(initial=0.0)
+    if apart > _SAME_DISTANCE:
+        return False
+    largest = max(np.abs(shape.products).max(initial=0.0) for shape in (first, second))
+    turned = np.abs(first.products - second.products).max(initial=0.0)
+    return bool(turned <= max(_NO_PRODUCTS, _SAME_PRODUCTS * largest))
 
 
 def _kinds(atoms: Atoms) -> np.ndarray:

@@ -23,7 +23,7 @@ from molequi.structures.symbols import set_isotopes
 # Embedding and relaxing take some 10 s of a processor for 300 atoms and rise with the cube of their
 # number; nothing stops them meanwhile, not even Ctrl-C.
 _MOST_ATOMS = 1000
-_MOST_CONFORMERS = 10_000
+MOST_CONFORMERS = 10_000
 _INCHI = "InChI="
 _NO_ORDER = (Chem.BondType.UNSPECIFIED, Chem.BondType.OTHER, Chem.BondType.ZERO)
 _SHOWN = 60  # characters of a long SMILES
@@ -155,8 +155,8 @@ def place(
 
 def check_conformers(n_conformers: int) -> None:
     """Raise UserError for a number of conformers that cannot be made."""
-    if not 1 <= n_conformers <= _MOST_CONFORMERS:
-        raise UserError(f"conformers is {n_conformers}; from 1 to {_MOST_CONFORMERS:,} can be made")
+    if not 1 <= n_conformers <= MOST_CONFORMERS:
+        raise UserError(f"conformers is {n_conformers}; from 1 to {MOST_CONFORMERS:,} can be made")
 
 
 def bond_without_order(molecule: Chem.Mol) -> str:

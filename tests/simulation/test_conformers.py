@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
+from molequi.models.zoo import load
 from molequi.simulation.calculator import Calculator
 from molequi.simulation.conformers import (
     _changed,
@@ -16,6 +17,7 @@ from molequi.simulation.conformers import (
     is_same_conformer,
     mirrored,
 )
+from molequi.simulation.relaxation import relax_atoms
 from molequi.structures.inputs import read_inputs
 from molequi.structures.molecules import atoms_from_smiles
 
@@ -40,6 +42,22 @@ def test_a_conformer_that_became_another_molecule_is_named():
     assert _changed(hand, hand, ["S"]) == ""
     mirror = ase.Atoms(hand.numbers, -hand.positions)
     assert _changed(hand, mirror, ["S"]) == "its stereocentres became R in place of S"
+
+
+def test_a_form_that_is_seldom_made_is_found():
+    """Eight geometries of ethanol by ETKDG were gauche, all of them; anti lies lower in energy."""
+    calculator = Calculator(load("organic"))
+    ethanol = molecule("CH3CH2OH")  # anti
+    ethanol.calc = calculator
+    lowest = relax_atoms(ethanol, fmax=0.02).atoms.get_potential_energy()
+    (structure,) = read_inputs(smiles="CCO")
+    pool = conformer_pool(structure, 8, 0, calculator)
+    assert len(pool.energies) == 3
+    assert pool.energies[0] == pytest.approx(lowest, abs=1e-4)
+    assert pool.energies[1] == pytest.approx(pool.energies[2], abs=1e-4)
+    assert pool.energies[1] - lowest > 0.003
+    (only,) = conformer_pool(structure, 1, 0, calculator).atoms[:1]
+    assert is_same_conformer(only, pool.atoms[1]) or is_same_conformer(only, pool.atoms[2])
 
 
 def test_conformers_keep_isotopes(morse):
