@@ -159,7 +159,7 @@ def _times(film: Film) -> tuple[np.ndarray, str]:
     return (times / 1000.0, "ps") if times.max() >= 2000.0 else (times, "fs")
 
 
-def _drift(film: Film) -> float | None:
+def _slope(film: Film) -> float | None:
     """Return the slope of a straight line through the total energy of the frames, meV/atom/ps."""
     times, total = film.values.get(_FS), _total(film)
     if times is None or total is None:
@@ -187,19 +187,20 @@ def _total(film: Film) -> np.ndarray | None:
 def _facts(film: Film, n_frames: int) -> Markup:
     atoms, values = film.first.require_atoms(), film.values
     times, heat = values.get(_FS), values.get("temperature")
-    ensemble = info_of(film.first, "ensemble")
-    is_kept = ensemble is None or str(ensemble) == "nve"
+    found = info_of(film.first, "ensemble")
+    ensemble = "" if found is None else str(found)
+    # A thermostat moves the energy; where nobody tells, there may have been one.
+    slope = _slope(film) if ensemble in {"", "nve"} else None
+    what = "drift" if ensemble else "change"
     return facts(
         [
             ("structure", f"{formula(atoms)}, {counted(len(atoms), 'atom')}"),
             ("model", model_of(film.first)),
-            ("ensemble", None if ensemble is None else str(ensemble)),
+            ("ensemble", ensemble),
             ("frames", n_frames),
             ("length", None if times is None else length_text(times[-1] / 1000.0, "ps")),
             ("mean temperature", None if heat is None else f"{np.nanmean(heat):.1f} K"),
-            ("drift of the total energy", length_text(_drift(film), "meV/atom/ps"))
-            if is_kept
-            else ("", None),
+            (f"{what} of the total energy", length_text(slope, "meV/atom/ps")),
         ]
     )
 

@@ -23,6 +23,8 @@ from molequi.report.predicted import Predictions
 from molequi.report.tables import Digits
 from molequi.report.trajectory import read_film
 from molequi.report.vibrations import broadened
+from molequi.simulation.md import run_md
+from molequi.simulation.md_settings import MDSettings
 from molequi.simulation.scan import run_scan
 from molequi.simulation.scan_points import ScanSettings
 from molequi.simulation.vibrations import vibrations
@@ -120,6 +122,26 @@ def test_a_trajectory_is_measured(trajectory: Path, tmp_path: Path) -> None:
     slope = np.polyfit(5e-4 * np.arange(12), 1000 * total / 9, 1)[0]
     assert f"{slope:.4g} meV/atom/ps".replace("-", "−") in said(page)
     assert len(scenes(page)[0]["frames"]) == 12
+
+
+def test_only_energies_of_an_nve_run_drift(trajectory: Path, tmp_path: Path) -> None:
+    """A thermostat changes the energy; of a file that names no ensemble one says no more."""
+    text = said(write_report(trajectory, tmp_path / "nve.html"))
+    assert re.search(r"ensemble\s+nve", text)
+    assert "drift of the total energy" in text
+    held = tmp_path / "held.xyz"
+    run_md(molecule("H2O"), "organic", MDSettings("nvt", steps=5, interval=1), output=held)
+    text = said(write_report(held))
+    assert re.search(r"ensemble\s+nvt", text)
+    assert re.search(r"model\s+organic, ωB97M", text)
+    assert "meV/atom/ps" not in text
+    frames = ase.io.read(held, index=":")
+    for frame in frames:
+        del frame.info["molequi_ensemble"]
+    ase.io.write(tmp_path / "silent.xyz", frames, format="extxyz")
+    text = said(write_report(tmp_path / "silent.xyz"))
+    assert "change of the total energy" in text
+    assert "drift of the total energy" not in text
 
 
 def test_a_trajectory_of_ase_is_as_hot_as_its_momenta(trajectory: Path, tmp_path: Path) -> None:
