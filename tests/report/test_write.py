@@ -235,6 +235,11 @@ def test_scans_and_paths_show_their_energies_and_geometries(tmp_path: Path) -> N
     text = said(write_report(path, tmp_path / "path.html"))
     for words in ("12.50 kJ/mol", "895i", "did not come to rest", "place along the path (Å)"):
         assert words in text
+    (path / "result.json").write_text(json.dumps({**result, "saddle": None}))
+    text = said(write_report(path, tmp_path / "slope.html"))
+    for words in ("there is no barrier on this path", "B above A", "place along the path (Å)"):
+        assert words in text
+    assert "barrier backwards" not in text
     (path / "result.json").write_text(json.dumps({"formula": "H2O"}))
     with pytest.raises(UserError, match="damaged or holds no path"):
         write_report(path, tmp_path / "broken.html")
