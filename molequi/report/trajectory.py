@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from molequi.prediction.records import PREFIX, max_force
+from molequi.prediction.records import max_force
 from molequi.properties import DEBYE
 from molequi.report.charts import Labels, Series, chart
 from molequi.report.markup import Markup
@@ -16,7 +16,9 @@ from molequi.report.molecules import Scene, Snapshot, viewer, with_room
 from molequi.report.page import Section, figures, paragraph
 from molequi.report.structures import (
     FORCE_UNIT,
+    doubt_of,
     info_of,
+    is_number,
     length_text,
     model_of,
     results_of,
@@ -132,19 +134,18 @@ def _measured(structure: Structure) -> dict[str, float]:
         "temperature": info_of(structure, "temperature"),
         "energy_std": info_of(structure, "energy_std"),
         "potential": results.get("energy"),
+        "forces_std": doubt_of(structure),
     }
     if "momenta" in atoms.arrays:
         found["kinetic"] = atoms.get_kinetic_energy()
         if found["temperature"] is None:  # another program's file
             found["temperature"] = atoms.get_temperature()
     if "forces" in results:
-        found["force"] = max_force(np.asarray(results["forces"]))
-    if f"{PREFIX}forces_std" in atoms.arrays:
-        found["forces_std"] = np.max(atoms.arrays[f"{PREFIX}forces_std"], initial=0.0)
-    if results.get("dipole") is not None:
+        found["force"] = max_force(results["forces"])
+    if "dipole" in results:
         found["dipole"] = np.linalg.norm(results["dipole"]) / DEBYE
-    numbers = {name: value for name, value in found.items() if isinstance(value, float | int)}
-    return {"frame": float(structure.index), **{name: float(v) for name, v in numbers.items()}}
+    numbers = {name: float(value) for name, value in found.items() if is_number(value)}
+    return {"frame": float(structure.index), **numbers}
 
 
 def _moment(row: Mapping[str, float], number: int) -> str:

@@ -174,6 +174,70 @@ def test_a_frame_without_energy_leaves_the_others_their_charts(
     assert Digits.of(np.nan, 4) == "–"
 
 
+def test_whole_numbers_of_a_file_are_numbers(tmp_path: Path) -> None:
+    """As a writer leaves them that drops the point."""
+    frame = (
+        "2\nProperties=species:S:1:pos:R:3 energy={} molequi_time_fs={} molequi_temperature={} "
+        'molequi_energy_std=1 pbc="F F F"\nH 0 0 0\nH 0 0 0.7\n'
+    )
+    text = "".join(frame.format(-30 + k % 2, 10 * k, 300 + k) for k in range(6))
+    (tmp_path / "whole.xyz").write_text(text)
+    film = read_film(read_inputs(tmp_path / "whole.xyz", as_is=True))
+    assert film.values["potential"].tolist() == [-30, -29, -30, -29, -30, -29]
+    assert film.values["time_fs"].tolist() == [0, 10, 20, 30, 40, 50]
+    assert film.values["temperature"].tolist() == [300, 301, 302, 303, 304, 305]
+    (tmp_path / "one.xyz").write_text(frame.format(-30, 0, 300))
+    text = said(write_report(tmp_path / "one.xyz"))
+    assert re.search(r"energy ±\s+\(meV\).* 1000\b", text, re.DOTALL)
+
+
+def test_the_length_of_a_dipole_alone_is_no_dipole(tmp_path: Path) -> None:
+    frame = (
+        '3\nProperties=species:S:1:pos:R:3 energy=-5 dipole=1.85 {}pbc="F F F"\nO 0 0 0\n'
+        "H 0 0 1\nH 0 1 0\n"
+    )
+    (tmp_path / "one.xyz").write_text(frame.format(""))
+    page = write_report(tmp_path / "one.xyz")
+    assert "dipole" not in said(page)
+    assert "dipole" not in scenes(page)[0]["frames"][0]
+    moving = "".join(frame.format(f"molequi_time_fs={k} ") for k in range(3))
+    (tmp_path / "film.xyz").write_text(moving)
+    page = write_report(tmp_path / "film.xyz")
+    assert "Dipole moment" not in said(page)
+    assert not any("dipole" in one for one in scenes(page)[0]["frames"])
+
+
+@pytest.mark.parametrize(
+    ("heading", "atom", "message"),
+    [
+        ('energy="1 2 3"', "", r"structure 0 of .*odd.xyz: energy is \[1 2 3\]; .* one number"),
+        ("energy=low", "", "energy is low; it must be one number"),
+        ("energy=-5", " low", "molequi_forces_std is .*; it must be 3 numbers"),
+    ],
+)
+@pytest.mark.parametrize("n_frames", [1, 2])
+def test_results_that_are_no_numbers_are_named(
+    heading: str, atom: str, message: str, n_frames: int, tmp_path: Path
+) -> None:
+    """Of structures, and of a trajectory."""
+    columns = "species:S:1:pos:R:3" + (":molequi_forces_std:S:1" if atom else "")
+    atoms = "".join(f"{place}{atom}\n" for place in ("O 0 0 0", "H 0 0 1", "H 0 1 0"))
+    frames = (
+        f'3\nProperties={columns} {heading} molequi_time_fs={k}.0 pbc="F F F"\n{atoms}'
+        for k in range(n_frames)
+    )
+    (tmp_path / "odd.xyz").write_text("".join(frames))
+    with pytest.raises(UserError, match=message):
+        write_report(tmp_path / "odd.xyz")
+    assert not (tmp_path / "odd.xyz.html").exists()
+
+
+def test_names_and_models_of_a_file_may_be_numbers(tmp_path: Path) -> None:
+    heading = 'Properties=species:S:1:pos:R:3 name="1 2" molequi_model="3 4" pbc="F F F"'
+    (tmp_path / "odd.xyz").write_text(f"2\n{heading}\nH 0 0 0\nH 0 0 0.7\n")
+    assert "1 structure, computed by [3 4]." in said(write_report(tmp_path / "odd.xyz"))
+
+
 def test_a_long_trajectory_leaves_some_frames_out(trajectory: Path) -> None:
     frames = list(read_inputs(trajectory))
     film = read_film(frames[0] for _ in range(1000))
