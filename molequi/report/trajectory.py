@@ -40,7 +40,7 @@ class Film:
     values: by name a number of every frame, NaN where a frame has none: time_fs (fs), potential and
     kinetic (eV), temperature (K), force and forces_std (eV/Å, the largest), energy_std (eV), dipole
     (D). snapshots: some frames, evenly. first, last: the structures themselves. n_failed: frames
-    that could not be read.
+    that could not be read. n_other: frames of other atoms than the first, which are left out.
     """
 
     values: Mapping[str, np.ndarray]
@@ -48,6 +48,7 @@ class Film:
     first: Structure
     last: Structure
     n_failed: int
+    n_other: int
 
 
 def is_trajectory(first: Sequence[Structure], suffix: str) -> bool:
@@ -70,10 +71,13 @@ def read_film(structures: Iterable[Structure]) -> Film:
     rows: list[dict[str, float]] = []
     kept = _Some()
     ends: list[Structure] = []
-    n_failed = 0
+    n_failed = n_other = 0
     for structure in structures:
         if structure.atoms is None:
             n_failed += 1
+            continue
+        if ends and not np.array_equal(structure.atoms.numbers, ends[0].require_atoms().numbers):
+            n_other += 1
             continue
         ends = [*ends[:1], structure]
         rows.append(_measured(structure))
@@ -82,7 +86,7 @@ def read_film(structures: Iterable[Structure]) -> Film:
         raise ValueError("a trajectory has frames")
     names = list(dict.fromkeys(name for row in rows for name in row))
     values = {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
-    return Film(values, kept.snapshots(), ends[0], ends[-1], n_failed)
+    return Film(values, kept.snapshots(), ends[0], ends[-1], n_failed, n_other)
 
 
 class _Some:
@@ -115,6 +119,9 @@ def trajectory_section(title: str, film: Film, name: str) -> Section:
         paragraph(str(stopped), "warning") if stopped else None,
         paragraph(f"{counted(film.n_failed, 'frame')} cannot be read.", "warning")
         if film.n_failed
+        else None,
+        paragraph(f"{counted(film.n_other, 'frame')} of other atoms left out.", "warning")
+        if film.n_other
         else None,
         _facts(film, n_frames),
         figures(*_charts(film, x, f"time ({unit})" if unit else "frame")),

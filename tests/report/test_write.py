@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from molequi.errors import UserError
 from molequi.models.checkpoint import read_description
@@ -172,6 +173,18 @@ def test_a_frame_without_energy_leaves_the_others_their_charts(
     first, second = scenes(page)[0]["frames"][:2]
     assert (first["notes"], second["notes"][0][0]) == ([], "energy")
     assert Digits.of(np.nan, 4) == "–"
+
+
+def test_frames_of_other_atoms_are_left_out_and_counted(tmp_path: Path) -> None:
+    """Between their energies nothing happened."""
+    frames = [molecule("H2O") for _ in range(6)] + [molecule("CH4")]
+    for atoms in frames:
+        atoms.calc = SinglePointCalculator(atoms, energy=-10.0 * len(atoms))
+    ase.io.write(tmp_path / "two.traj", frames)
+    assert read_film(read_inputs(tmp_path / "two.traj")).values["potential"].tolist() == [-30] * 6
+    page = write_report(tmp_path / "two.traj")
+    assert "1 frame of other atoms left out." in said(page)
+    assert len(scenes(page)[0]["frames"]) == 6
 
 
 def test_whole_numbers_of_a_file_are_numbers(tmp_path: Path) -> None:
