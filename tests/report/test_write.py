@@ -15,12 +15,14 @@ import pytest
 from ase import Atoms, units
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from matplotlib.figure import Figure
 
 from molequi.errors import UserError
 from molequi.models.checkpoint import read_description
 from molequi.properties import declare
 from molequi.report import write_report
 from molequi.report.predicted import Predictions
+from molequi.report.runs import pictures
 from molequi.report.tables import Digits
 from molequi.report.trajectory import read_film
 from molequi.report.vibrations import broadened
@@ -94,6 +96,21 @@ def test_where_it_is_most_wrong_it_says_probabilities_and_all_digits_that_tell(
     page.write_text(str(Predictions(tmp_path / "found.npz", description).worst("scene")))
     notes = [["toxic", "0.8808, label 0"], ["rate", "−1234.5679, label 1.23·10⁻⁶"]]
     assert scenes(page)[0]["frames"][0]["notes"] == notes
+
+
+def test_headings_keep_the_capitals_of_names(tmp_path: Path) -> None:
+    np.savez(
+        tmp_path / "found.npz", n_atoms=[1, 2], atomic_numbers=[1, 6, 8], logP=[0.0, 1.0],
+        logP_predicted=[0.5, 2.0],
+    )  # fmt: skip
+    description = {
+        "metadata": {"training": {"baseline": {}}},
+        "properties": [dataclasses.asdict(declare("logP", unit="1"))],
+    }
+    found = Predictions(tmp_path / "found.npz", description)
+    assert "<h4>LogP by element</h4>" in str(found.by_element()[0])
+    Figure(figsize=(1, 1)).savefig(tmp_path / "error_of_logP.png")
+    assert "<h4>Error of logP</h4>" in str(pictures(tmp_path))
 
 
 def test_structures_are_in_the_viewer_and_in_the_table(structures: Path, tmp_path: Path) -> None:
