@@ -82,8 +82,9 @@ def results_of(structure: Structure) -> dict[str, Any]:
     }
     if "energy" in found:
         found["energy"] = float(found["energy"])
-    if np.shape(results.get("dipole")) == (3,):
-        found["dipole"] = _numbers(structure, "dipole", results["dipole"], (3,))
+    dipole = results.get("dipole")
+    if dipole is not None and np.shape(dipole) == (3,):
+        found["dipole"] = _numbers(structure, "dipole", dipole, (3,))
     return found
 
 
@@ -198,7 +199,7 @@ def _values(structure: Structure) -> dict[str, Cell]:
         "charge": int(atoms.info["charge"]) if "charge" in atoms.info else None,
         "energy": Digits.of(results["energy"], 4) if "energy" in results else None,
         "force": max_force(results["forces"]) if "forces" in results else None,
-        "dipole": np.linalg.norm(results["dipole"]) / DEBYE if "dipole" in results else None,
+        "dipole": float(np.linalg.norm(results["dipole"])) / DEBYE if "dipole" in results else None,
         "energy_std": None if "energy_std" not in marks else 1000.0 * marks["energy_std"],
         "forces_std": doubt_of(structure),
     }
