@@ -5,14 +5,23 @@ Learning curves, parity plots, errors of learned dynamics.
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import (
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+    ScalarFormatter,
+)
 
 from molequi.runtime.files import written_by_rename
 
@@ -29,6 +38,9 @@ _PANELS = (
 # Up to this many points each is drawn; beyond it a histogram shows where they lie.
 _SCATTER_LIMIT = 5000
 _BLUE, _ORANGE = "#1f5fa8", "#d9822b"
+# Letters in a line along an axis of a square, names in a legend, and letters in each.
+_ALONG, _MOST_NAMES, _NAME = 34, 8, 40
+_LINE = 14.0  # points, from one line of a label to the next
 
 
 def learning_curve(
@@ -40,37 +52,78 @@ def learning_curve(
     """Draw training losses (left, pure numbers) and validation errors (right) over the epochs.
 
     Both are logarithmic. losses: by target. errors: by name with unit, such as `forces MAE (eV/Å)`.
-    Values that are None or not positive are left out.
+    Values that are None or not positive are left out. Of many lines the first are named.
     """
     figure = Figure(figsize=(2 * _SIZE[0], _SIZE[1]))
     # Fixed margins: a layout engine measures every tick label, which takes longer than the drawing.
     left, right = figure.subplots(
-        1, 2, gridspec_kw={"left": 0.07, "right": 0.98, "bottom": 0.13, "top": 0.91, "wspace": 0.18}
+        1, 2, gridspec_kw={"left": 0.08, "right": 0.98, "bottom": 0.13, "top": 0.9, "wspace": 0.2}
     )
     for axes, series, title in (
         (left, losses, "training loss (in units of each target's scale)"),
         (right, errors, "validation"),
     ):
         for name, values in series.items():
-            y = np.array(
-                [np.nan if value is None or value <= 0 else value for value in values], dtype=float
-            )
-            if np.isfinite(y).any():
-                axes.plot(
-                    np.asarray(epochs, dtype=float) + 1,
-                    y,
-                    label=name,
-                    linewidth=1.5,
-                    marker="o" if len(y) < 20 else None,
-                    markersize=3,
-                )
+            _curve(axes, epochs, values, name)
         axes.set(xlabel="epoch", title=title)
         axes.set_yscale("log")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(epochs) == 1:
+            axes.set_xlim(epochs[0] + 0.5, epochs[0] + 1.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        _mark_logarithmic(axes.yaxis)
         axes.grid(visible=True, which="both", alpha=0.25)
-        if axes.lines:
-            axes.legend(fontsize=8)
+        _name_lines(axes)
     save_figure(figure, path)
+
+
+def _curve(axes: Axes, epochs: Sequence[float], values: Sequence[float | None], name: str) -> None:
+    """Draw what is positive of values over the epochs, counted from 1."""
+    y = np.array(
+        [np.nan if value is None or value <= 0 else value for value in values], dtype=float
+    )
+    if np.isfinite(y).any():
+        axes.plot(
+            np.asarray(epochs, dtype=float) + 1,
+            y,
+            label=name,
+            linewidth=1.5,
+            marker="o" if len(y) < 20 else None,
+            markersize=3,
+        )
+
+
+def _name_lines(axes: Axes) -> None:
+    """Name the lines of a panel, as many as leave the lines to be seen."""
+    lines, names = axes.get_legend_handles_labels()
+    if not lines:
+        axes.text(0.5, 0.5, "no values above zero", transform=axes.transAxes, ha="center")
+        return
+    shown = [_shortened(name, _NAME) for name in names[:_MOST_NAMES]]
+    title = f"the first {_MOST_NAMES} of {len(names)}" if len(names) > _MOST_NAMES else None
+    axes.legend(lines[:_MOST_NAMES], shown, fontsize=8, title=title, title_fontsize=8)
+
+
+def _mark_logarithmic(axis: Axis) -> None:
+    """Write a few round numbers beside a logarithmic axis on which everything is drawn."""
+    low, high = axis.get_view_interval()
+    decades = np.log10(high / low)
+    axis.set_minor_formatter(NullFormatter())
+    if decades > 2.4:
+        axis.set_major_locator(LogLocator(numticks=7))
+        return
+    if decades > 0.5:
+        few = (1.0, 2.0, 5.0) if decades > 1.0 else (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+        axis.set_major_locator(LogLocator(subs=few))
+    else:
+        axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_minor_locator(NullLocator())
+    if decades > 0.5 and low > 0.005 and high < 1e4:
+        axis.set_major_formatter("{x:g}")
+        return
+    # What all numbers share stands once, at the end of the axis: there is room for a few letters.
+    shared = ScalarFormatter()
+    shared.set_powerlimits((0, 0) if decades > 1.0 else (-2, 4))
+    axis.set_major_formatter(shared)
 
 
 def parity(
@@ -90,8 +143,10 @@ def parity(
     x, y = np.ravel(reference), np.ravel(predicted)
     known = np.isfinite(x) & np.isfinite(y)
     x, y = x[known], y[known]
+    suffix = "" if unit == "1" else f" ({unit})"
+    name = _shortened(label, _NAME)
     figure = Figure(figsize=_SQUARE)
-    axes = figure.add_axes((0.17, 0.13, 0.79, 0.83))
+    axes = _only_axes(figure, f"reference {name}{suffix}", f"predicted {name}{suffix}", left=0.17)
     if len(x):
         _points(axes, x, y)
         low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
@@ -107,8 +162,6 @@ def parity(
     axes.set_aspect("equal")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(5))
-    suffix = "" if unit == "1" else f" ({unit})"
-    axes.set(xlabel=f"reference {label}{suffix}", ylabel=f"predicted {label}{suffix}")
     axes.grid(visible=True, alpha=0.25)
     axes.text(0.04, 0.96, note, transform=axes.transAxes, va="top", fontsize=8)
     save_figure(figure, path)
@@ -129,8 +182,9 @@ def reliability(
     Both (n,), logarithmic; a point holds as many errors as any other. On the line the spreads are
     right; a flat row of points would say that they tell nothing.
     """
+    below = f"{100 * share:.0f} % of the errors below ({unit})"
     figure = Figure(figsize=_SQUARE)
-    axes = figure.add_axes((0.17, 0.13, 0.79, 0.83))
+    axes = _only_axes(figure, f"{_shortened(label, _NAME)} ({unit})", below, left=0.2)
     order = np.argsort(spreads)
     bins = [part for part in np.array_split(order, n_bins) if len(part)]
     x = np.array([np.median(spreads[part]) for part in bins])
@@ -141,11 +195,8 @@ def reliability(
         axes.plot(ends, ends, color=_ORANGE, linewidth=1.0)
         axes.plot(x[is_drawn], y[is_drawn], color=_BLUE, marker="o", markersize=4, linewidth=1.0)
         axes.set(xscale="log", yscale="log")
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            axis.set_major_formatter("{x:g}")
-            axis.set_minor_formatter(NullFormatter())
-    axes.set(xlabel=f"{label} ({unit})", ylabel=f"{100 * share:.0f} % of the errors below ({unit})")
+        _mark_logarithmic(axes.xaxis)
+        _mark_logarithmic(axes.yaxis)
     axes.grid(visible=True, which="both", alpha=0.25)
     save_figure(figure, path)
 
@@ -170,6 +221,38 @@ def coverage(shares: Sequence[float], held: Mapping[str, Sequence[float]], path:
     axes.grid(visible=True, alpha=0.25)
     axes.legend(frameon=False, loc="upper left")
     save_figure(figure, path)
+
+
+class _Lines(textwrap.TextWrapper):
+    """Breaks a text at spaces and behind the signs that join the words of names and paths."""
+
+    wordsep_simple_re = re.compile(r"(\s+|(?<=[_/]))")
+
+
+def wrapped(text: str, width: int) -> str:
+    """Break a text into lines of at most `width` letters."""
+    return _Lines(width, break_on_hyphens=False).fill(text)
+
+
+def _shortened(name: str, most: int) -> str:
+    """Leave out the middle of a name of more than `most` letters."""
+    half = most // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
+
+
+def _only_axes(figure: Figure, across: str, up: str, *, left: float) -> Axes:
+    """Return the axes of a square figure, with room for the lines of both labels.
+
+    left: the share of the width beside it, where a label has one line.
+    """
+    across, up = wrapped(across, _ALONG), wrapped(up, _ALONG)
+    left, bottom = (
+        part + text.count("\n") * _LINE / (72.0 * size)
+        for part, text, size in zip((left, 0.13), (up, across), _SQUARE, strict=True)
+    )
+    axes = figure.add_axes((left, bottom, 0.95 - left, 0.96 - bottom))
+    axes.set(xlabel=across, ylabel=up)
+    return axes
 
 
 def _points(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:

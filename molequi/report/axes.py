@@ -13,6 +13,9 @@ _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _FEW_DECADES = 1.5
 # Numbers of at least this many digits, or as small, are written with a power of ten.
 _LARGE, _SMALL = 1e5, 1e-3
+# Letters for which there is room beside an axis; raised ones are half as wide.
+_ROOM = 8.0
+_HIGH = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +42,40 @@ class Axis:
         return _log_ticks(self, most) if self.is_log else _linear_ticks(self, most)
 
     def texts(self, ticks: Sequence[float]) -> list[str]:
-        """Write what stands beside the ticks."""
+        """Write what stands beside the ticks, without what `beyond` says."""
+        step, shared = self._step(ticks), self._shared(ticks)
+        if shared:
+            return [written(round((value - shared) / step) * step, step) for value in ticks]
+        return [written(value, step) for value in ticks]
+
+    def beyond(self) -> str:
+        """Write what all texts beside the axis leave out, to stand behind its words: ` − 1000`.
+
+        Empty where they are short enough as they are.
+        """
+        ticks = self.ticks()
+        shared = self._shared(ticks)
+        if not shared:
+            return ""
+        return f" {'−' if shared > 0 else '+'} {_exact(abs(shared), self._step(ticks))}"
+
+    def _step(self, ticks: Sequence[float]) -> float:
+        """Return the distance of the ticks; 0 where there is no single one."""
         step = 0.0 if len(ticks) < 2 else ticks[1] - ticks[0]
         if self.is_log and not np.allclose(np.diff(ticks), step):
-            step = 0.0
-        return [written(value, step) for value in ticks]
+            return 0.0
+        return float(f"{step:.3g}")  # of large values the last digits are rounding
+
+    def _shared(self, ticks: Sequence[float]) -> float:
+        """Return a round value that long texts share, such as 1,000,000 of 1,000,005; else 0."""
+        step = self._step(ticks)
+        if not step or max(map(_letters, (written(one, step) for one in ticks))) <= _ROOM:
+            return 0.0
+        span = ticks[-1] - ticks[0]
+        if min(map(abs, ticks)) < 5 * span:
+            return 0.0
+        unit = 10.0 ** math.ceil(math.log10(span) - 1e-9)
+        return math.floor(ticks[0] / unit + 1e-9) * unit
 
 
 def axis_over(
@@ -101,8 +133,22 @@ def _with_power(value: float, step: float) -> str:
     return f"{text}·10{_raised(power)}".removeprefix("1·").replace("-", "−")
 
 
+def _exact(value: float, step: float) -> str:
+    """Write a value with all its digits down to a step."""
+    power = 0 if _SMALL <= value < 1e9 else math.floor(math.log10(value) + 1e-9)
+    text = f"{value / 10.0**power:,.{_digits(step / 10.0**power)}f}".replace(",", "\u202f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return f"{text}·10{_raised(power)}" if power else text
+
+
+def _letters(text: str) -> float:
+    """Return how wide a text is, in letters."""
+    return sum(0.5 if letter in _HIGH else 1.0 for letter in text)
+
+
 def _raised(power: int) -> str:
-    return str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return str(power).translate(str.maketrans("-0123456789", _HIGH))
 
 
 def _linear_ticks(axis: Axis, most: int) -> list[float]:

@@ -14,7 +14,7 @@ from molequi.report import comparisons
 from molequi.report.markup import Markup, element, joined
 from molequi.report.page import Section, paragraph
 from molequi.report.tables import Cell, facts, table
-from molequi.runtime.wording import counted
+from molequi.runtime.wording import capital, counted
 from molequi.training.judged import judged, misjudged_lines
 from molequi.training.log import beaten_lines, error_columns, yes_no_lines
 
@@ -101,7 +101,7 @@ def error_table(result: Mapping[str, Mapping[str, Any]]) -> Markup:
     headings = [heading.replace("R2", "R²") for heading in columns.values()]
     notes = (paragraph(text) for text in yes_no_lines(result))
     warnings = (
-        paragraph(text[:1].upper() + text[1:] + ".", "warning")
+        paragraph(f"{capital(text)}.", "warning")
         for text in (*beaten_lines(result), *misjudged_lines(result))
     )
     head = ["property", "unit", "count", *headings]
@@ -225,5 +225,4 @@ def _table_of(groups: Mapping[str, Mapping[str, Any]]) -> Markup:
 
 
 def _heading(name: str) -> str:
-    words = name.replace("_", " ")
-    return words[:1].upper() + words[1:]
+    return capital(name.replace("_", " "))

@@ -7,6 +7,7 @@ large as those of the page wherever it is shown.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -18,6 +19,7 @@ from molequi.report.markup import Markup, element, joined
 
 WIDTH, HEIGHT = 360.0, 270.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60.0, 12.0, 10.0, 46.0
+_LETTER = 7.0  # how wide a letter is
 # Beyond this many points squares show how many there are.
 _MOST_POINTS = 1500
 _SQUARES = 48
@@ -145,13 +147,7 @@ class _Frame:
             lines += [
                 f"M{place:.1f} {_TOP:g}V{bottom:g}" for place in self.across(np.array(across))
             ]
-        every = math.ceil(len(names) / 12) if names else 1
-        beside = zip(names or self.x.texts(across), self.across(np.array(across)), strict=True)
-        texts = [
-            element("text", text, x=f"{place:.1f}", y=f"{bottom + 19:g}", class_="middle")
-            for number, (text, place) in enumerate(beside)
-            if number % every == 0
-        ]
+        texts = self._below(names or self.x.texts(across), across, in_rows=bool(names))
         texts += [
             element("text", text, x=f"{_LEFT - 6:g}", y=f"{place + 4:.1f}", class_="end")
             for text, place in zip(self.y.texts(down), self.down(np.array(down)), strict=True)
@@ -163,13 +159,36 @@ class _Frame:
             *texts,
         )
 
+    def _below(
+        self, texts: Sequence[str], values: Sequence[float], *, in_rows: bool
+    ) -> list[Markup]:
+        """Return texts below the axis. in_rows: where one has no room for them, in two rows.
+
+        Of names nobody can tell what stands between two of them: some are left out only where two
+        rows have no room either.
+        """
+        room = (WIDTH - _LEFT - _RIGHT) / max(len(texts), 1)
+        wide = _LETTER * (0.5 + max(map(len, texts), default=0)) if in_rows else 0.0
+        rows = (13, 25) if wide > room else (19,)
+        every = max(math.ceil(wide / (len(rows) * room)), 1)
+        places = self.across(np.array(values))
+        return [
+            element(
+                "text", text, x=f"{place:.1f}", y=f"{HEIGHT - _BOTTOM + row:g}", class_="middle"
+            )
+            for text, place, row in zip(
+                texts[::every], places[::every], itertools.cycle(rows), strict=False
+            )
+        ]
+
     def words(self, labels: Labels) -> Markup:
         """Return what stands along the axes."""
         middle, height = (_LEFT + WIDTH - _RIGHT) / 2, (_TOP + HEIGHT - _BOTTOM) / 2
         turned = f"rotate(-90 13 {height:g})"
+        across, up = labels.x + self.x.beyond(), labels.y + self.y.beyond()
         return joined(
-            element("text", labels.x, x=f"{middle:g}", y=f"{HEIGHT - 6:g}", class_="middle"),
-            element("text", labels.y, x="13", y=f"{height:g}", class_="middle", transform=turned),
+            element("text", across, x=f"{middle:g}", y=f"{HEIGHT - 6:g}", class_="middle"),
+            element("text", up, x="13", y=f"{height:g}", class_="middle", transform=turned),
         )
 
     def inside(self, *marks: Markup | None) -> Markup:

@@ -12,6 +12,7 @@ from molequi.properties import Property
 from molequi.report.charts import Labels, Series, chart
 from molequi.report.markup import Markup
 from molequi.report.tables import number
+from molequi.runtime.wording import capital
 
 _RELIABILITY_BINS = 12
 
@@ -90,7 +91,7 @@ def parity(one: Compared) -> Markup:
     ends = np.array([min(x.min(), y.min()), max(x.max(), y.max())]) if len(x) else np.zeros(2)
     margin = np.array([-1.0, 1.0]) * np.ptp(ends)
     return chart(
-        Labels(what[:1].upper() + what[1:], f"label{suffix}", f"prediction{suffix}", caption),
+        Labels(capital(what), f"label{suffix}", f"prediction{suffix}", caption),
         [
             Series("", x, y, "points"),
             Series("", ends + margin, ends + margin, "guide", tone=1),

@@ -16,6 +16,7 @@ from molequi.report.markup import Markup
 from molequi.report.molecules import Scene, Snapshot, viewer, with_room
 from molequi.report.tables import Digits, number
 from molequi.runtime.gate import reading
+from molequi.runtime.wording import capital
 
 _END = "_predicted"
 _MOST_WORST = 12
@@ -144,7 +145,7 @@ class Predictions:
         whose = "atoms of the element" if one.row.per_atom else "molecules that hold the element"
         names = [chemical_symbols[element] for element in elements]
         return comparisons.bars(
-            one, names, groups, f"{one.words} by element".capitalize(), "element", whose
+            one, names, groups, capital(f"{one.words} by element"), "element", whose
         )
 
     def _by_size(self, one: Compared) -> Markup | None:
@@ -154,7 +155,7 @@ class Predictions:
         sizes = self.n_atoms[self.owners] if one.row.per_atom else self.n_atoms
         groups = [one.errors[(sizes >= low) & (sizes <= high)] for low, high in bins]
         names = [str(low) if low == high else f"{low}–{high}" for low, high in bins]
-        heading = f"{one.words} by size".capitalize()
+        heading = capital(f"{one.words} by size")
         return comparisons.bars(
             one, names, groups, heading, "atoms in the molecule", "molecules of that size"
         )

@@ -56,22 +56,32 @@ def path_section(title: str, folder: Path, name: str) -> Section:
     with reading(folder / _RESULT, "path"):
         x = np.array([image["place"] for image in found["images"]], dtype=float)
         y = np.array([image["relative_ev"] for image in found["images"]], dtype=float)
-        saddle = found["saddle"]
-        modes = ", ".join(f"{-value:.0f}i" for value in saddle["imaginary_cm1"])
-        heights = {"barrier": "barrier", "barrier backwards": "reverse_barrier",
-                   "B above A": "reaction"}  # fmt: skip
-        told = _facts(found, heights, [("imaginary modes of the top (cm⁻¹)", modes or "none")])
+        told = _of_path(found)
         lost = found["converged"] is False
     content = [
         paragraph("The band did not come to rest.", "warning") if lost else None,
-        None if saddle["is_first_order"] else paragraph(_NO_SADDLE, "warning"),
-        told,
+        *told,
         *_shown("place along the path (Å)", x, y, folder / _PATH, name),
     ]
     return Section(title, "", content)
 
 
+_NO_BARRIER = "No image lies above both ends: there is no barrier on this path."
 _NO_SADDLE = "The top of the band is no saddle point of first order."
+
+
+def _of_path(found: dict[str, Any]) -> list[Markup | None]:
+    """Return what is said of a path: its energies, and of a barrier whether its top is one."""
+    saddle = found["saddle"]
+    if saddle is None:
+        return [paragraph(_NO_BARRIER), _facts(found, {"B above A": "reaction"})]
+    modes = ", ".join(f"{-value:.0f}i" for value in saddle["imaginary_cm1"])
+    heights = {"barrier": "barrier", "barrier backwards": "reverse_barrier",
+               "B above A": "reaction"}  # fmt: skip
+    return [
+        None if saddle["is_first_order"] else paragraph(_NO_SADDLE, "warning"),
+        _facts(found, heights, [("imaginary modes of the top (cm⁻¹)", modes or "none")]),
+    ]
 
 
 def _facts(

@@ -16,6 +16,7 @@ from molequi.report.predicted import Predictions
 from molequi.report.tables import Cell, facts, table
 from molequi.runtime.gate import reading
 from molequi.runtime.plain import read_json
+from molequi.runtime.wording import capital
 from molequi.training.log import error_columns
 from molequi.training.metrics_file import read_metrics
 from molequi.training.run_directory import RunDirectory
@@ -185,4 +186,4 @@ def pictures(folder: Path) -> Markup | None:
 def _picture(path: Path) -> Markup:
     data = base64.b64encode(path.read_bytes()).decode()
     image = element("img", src=f"data:image/png;base64,{data}", alt=in_words(path.stem))
-    return element("figure", element("h4", in_words(path.stem).capitalize()), image)
+    return element("figure", element("h4", capital(in_words(path.stem))), image)

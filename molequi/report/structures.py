@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from molequi.errors import UserError
 from molequi.prediction.records import PREFIX, max_force
 from molequi.properties import DEBYE, PROPERTIES
 from molequi.report.markup import Markup
@@ -21,6 +23,8 @@ MOST_ROWS, MOST_VIEWS = 500, 100
 FORCE_UNIT = "eV/Å"
 # Scalars of a file beside energy, forces and dipole that a table has room for.
 _MOST_SCALARS = 6
+# Letters of a value that is refused.
+_LONGEST = 40
 
 
 def structures_section(
@@ -55,17 +59,60 @@ def snapshot_of(structure: Structure, title: str | None = None) -> Snapshot:
         title if title is not None else _title(structure),
         atoms.numbers,
         atoms.positions,
-        {"forces": np.asarray(values["forces"])} if "forces" in values else {},
-        None if values.get("dipole") is None else np.asarray(values["dipole"]),
+        {"forces": values["forces"]} if "forces" in values else {},
+        values.get("dipole"),
         atoms.cell.array if atoms.pbc.any() else None,
         notes,
     )
 
 
 def results_of(structure: Structure) -> dict[str, Any]:
-    """Return what the file's calculator holds of a structure, by ASE's names."""
+    """Return what the file's calculator holds of a structure, as far as it is there.
+
+    energy: eV. forces: (N, 3), eV/Å. dipole: (3,), e·Å; a length alone, of no known unit, is left
+    out. Raises UserError where energy or forces are no numbers of that shape.
+    """
     atoms = structure.require_atoms()
-    return {} if atoms.calc is None else dict(atoms.calc.results)
+    results = {} if atoms.calc is None else atoms.calc.results
+    shapes = {"energy": (), "forces": (len(atoms), 3)}
+    found: dict[str, Any] = {
+        name: _numbers(structure, name, results[name], shape)
+        for name, shape in shapes.items()
+        if results.get(name) is not None
+    }
+    if "energy" in found:
+        found["energy"] = float(found["energy"])
+    dipole = results.get("dipole")
+    if dipole is not None and np.shape(dipole) == (3,):
+        found["dipole"] = _numbers(structure, "dipole", dipole, (3,))
+    return found
+
+
+def doubt_of(structure: Structure) -> float | None:
+    """Return the largest doubt about a force of a structure, eV/Å, None where nothing tells it.
+
+    Raises UserError where the file holds something else than a number for each atom.
+    """
+    atoms, name = structure.require_atoms(), f"{PREFIX}forces_std"
+    if name not in atoms.arrays:
+        return None
+    spread = _numbers(structure, name, atoms.arrays[name], (len(atoms),))
+    return float(np.max(spread, initial=0.0))
+
+
+def _numbers(structure: Structure, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Return what a file says as numbers of that shape; UserError where it is something else."""
+    found = np.asarray(value)
+    if found.dtype.kind in "fiu" and found.shape == shape:
+        return found
+    said = " ".join(str(value).split())[:_LONGEST]
+    wanted = f"{' x '.join(map(str, shape))} numbers" if shape else "one number"
+    raise UserError(f"{structure}: {name} is {said}; it must be {wanted}")
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value of a file is a single number, whole or not."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def info_of(structure: Structure, name: str) -> Any:
@@ -75,14 +122,21 @@ def info_of(structure: Structure, name: str) -> Any:
 
 def model_of(structure: Structure) -> str:
     """Say which model and level of theory computed a structure; empty where nothing tells."""
-    model, level = info_of(structure, "model"), info_of(structure, "level")
-    return f"{model}, {level}" if model and level else str(model or "")
+    model, level = (_text(info_of(structure, name)) for name in ("model", "level"))
+    return f"{model}, {level}" if model and level else model
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _name(structure: Structure) -> str:
+    info = structure.require_atoms().info
+    return _text(info.get("name")) or _text(info.get("smiles"))
 
 
 def _title(structure: Structure) -> str:
-    atoms = structure.require_atoms()
-    name = atoms.info.get("name") or atoms.info.get("smiles") or ""
-    return f"{structure.index} {formula(atoms)} {name}".strip()
+    return f"{structure.index} {formula(structure.require_atoms())} {_name(structure)}".strip()
 
 
 def _by_model(structures: Sequence[Structure]) -> str:
@@ -115,7 +169,7 @@ def _scalars(structures: Sequence[Structure]) -> list[str]:
         name.removeprefix(PREFIX)
         for structure in structures
         for name, value in structure.require_atoms().info.items()
-        if name.startswith(PREFIX) and isinstance(value, float)
+        if name.startswith(PREFIX) and is_number(value)
     )
     return [name for name in names if name in PROPERTIES]
 
@@ -135,26 +189,20 @@ def _values(structure: Structure) -> dict[str, Cell]:
     marks = {
         name.removeprefix(PREFIX): float(value)
         for name, value in atoms.info.items()
-        if name.startswith(PREFIX) and isinstance(value, float)
+        if name.startswith(PREFIX) and is_number(value)
     }
-    spread = atoms.arrays.get(f"{PREFIX}forces_std")
-    given = atoms.info.get("name") or atoms.info.get("smiles")
     return {
         **marks,
         "index": structure.index,
         "formula": formula(atoms),
-        "name": None if given is None else str(given),
+        "name": _name(structure) or None,
         "charge": int(atoms.info["charge"]) if "charge" in atoms.info else None,
         "energy": Digits.of(results["energy"], 4) if "energy" in results else None,
-        "force": max_force(np.asarray(results["forces"])) if "forces" in results else None,
-        "dipole": _debye(results.get("dipole")),
+        "force": max_force(results["forces"]) if "forces" in results else None,
+        "dipole": float(np.linalg.norm(results["dipole"])) / DEBYE if "dipole" in results else None,
         "energy_std": None if "energy_std" not in marks else 1000.0 * marks["energy_std"],
-        "forces_std": None if spread is None else float(np.max(spread, initial=0.0)),
+        "forces_std": doubt_of(structure),
     }
-
-
-def _debye(dipole: Any) -> float | None:
-    return None if dipole is None else float(np.linalg.norm(dipole)) / DEBYE
 
 
 def _caption(shown: Sequence[Structure], good: Sequence[Structure]) -> str:

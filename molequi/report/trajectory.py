@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from molequi.prediction.records import PREFIX, max_force
+from molequi.prediction.records import max_force
 from molequi.properties import DEBYE
 from molequi.report.charts import Labels, Series, chart
 from molequi.report.markup import Markup
@@ -16,7 +16,9 @@ from molequi.report.molecules import Scene, Snapshot, viewer, with_room
 from molequi.report.page import Section, figures, paragraph
 from molequi.report.structures import (
     FORCE_UNIT,
+    doubt_of,
     info_of,
+    is_number,
     length_text,
     model_of,
     results_of,
@@ -38,7 +40,7 @@ class Film:
     values: by name a number of every frame, NaN where a frame has none: time_fs (fs), potential and
     kinetic (eV), temperature (K), force and forces_std (eV/Å, the largest), energy_std (eV), dipole
     (D). snapshots: some frames, evenly. first, last: the structures themselves. n_failed: frames
-    that could not be read.
+    that could not be read. n_other: frames of other atoms than the first, which are left out.
     """
 
     values: Mapping[str, np.ndarray]
@@ -46,6 +48,7 @@ class Film:
     first: Structure
     last: Structure
     n_failed: int
+    n_other: int
 
 
 def is_trajectory(first: Sequence[Structure], suffix: str) -> bool:
@@ -68,10 +71,13 @@ def read_film(structures: Iterable[Structure]) -> Film:
     rows: list[dict[str, float]] = []
     kept = _Some()
     ends: list[Structure] = []
-    n_failed = 0
+    n_failed = n_other = 0
     for structure in structures:
         if structure.atoms is None:
             n_failed += 1
+            continue
+        if ends and not np.array_equal(structure.atoms.numbers, ends[0].require_atoms().numbers):
+            n_other += 1
             continue
         ends = [*ends[:1], structure]
         rows.append(_measured(structure))
@@ -80,7 +86,7 @@ def read_film(structures: Iterable[Structure]) -> Film:
         raise ValueError("a trajectory has frames")
     names = list(dict.fromkeys(name for row in rows for name in row))
     values = {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
-    return Film(values, kept.snapshots(), ends[0], ends[-1], n_failed)
+    return Film(values, kept.snapshots(), ends[0], ends[-1], n_failed, n_other)
 
 
 class _Some:
@@ -114,6 +120,9 @@ def trajectory_section(title: str, film: Film, name: str) -> Section:
         paragraph(f"{counted(film.n_failed, 'frame')} cannot be read.", "warning")
         if film.n_failed
         else None,
+        paragraph(f"{counted(film.n_other, 'frame')} of other atoms left out.", "warning")
+        if film.n_other
+        else None,
         _facts(film, n_frames),
         figures(*_charts(film, x, f"time ({unit})" if unit else "frame")),
     ]
@@ -132,19 +141,18 @@ def _measured(structure: Structure) -> dict[str, float]:
         "temperature": info_of(structure, "temperature"),
         "energy_std": info_of(structure, "energy_std"),
         "potential": results.get("energy"),
+        "forces_std": doubt_of(structure),
     }
     if "momenta" in atoms.arrays:
         found["kinetic"] = atoms.get_kinetic_energy()
         if found["temperature"] is None:  # another program's file
             found["temperature"] = atoms.get_temperature()
     if "forces" in results:
-        found["force"] = max_force(np.asarray(results["forces"]))
-    if f"{PREFIX}forces_std" in atoms.arrays:
-        found["forces_std"] = np.max(atoms.arrays[f"{PREFIX}forces_std"], initial=0.0)
-    if results.get("dipole") is not None:
+        found["force"] = max_force(results["forces"])
+    if "dipole" in results:
         found["dipole"] = np.linalg.norm(results["dipole"]) / DEBYE
-    numbers = {name: value for name, value in found.items() if isinstance(value, float | int)}
-    return {"frame": float(structure.index), **{name: float(v) for name, v in numbers.items()}}
+    numbers = {name: float(value) for name, value in found.items() if is_number(value)}
+    return {"frame": float(structure.index), **numbers}
 
 
 def _moment(row: Mapping[str, float], number: int) -> str:
@@ -159,7 +167,7 @@ def _times(film: Film) -> tuple[np.ndarray, str]:
     return (times / 1000.0, "ps") if times.max() >= 2000.0 else (times, "fs")
 
 
-def _drift(film: Film) -> float | None:
+def _slope(film: Film) -> float | None:
     """Return the slope of a straight line through the total energy of the frames, meV/atom/ps."""
     times, total = film.values.get(_FS), _total(film)
     if times is None or total is None:
@@ -187,19 +195,20 @@ def _total(film: Film) -> np.ndarray | None:
 def _facts(film: Film, n_frames: int) -> Markup:
     atoms, values = film.first.require_atoms(), film.values
     times, heat = values.get(_FS), values.get("temperature")
-    ensemble = info_of(film.first, "ensemble")
-    is_kept = ensemble is None or str(ensemble) == "nve"
+    found = info_of(film.first, "ensemble")
+    ensemble = "" if found is None else str(found)
+    # A thermostat moves the energy; where nobody tells, there may have been one.
+    slope = _slope(film) if ensemble in {"", "nve"} else None
+    what = "drift" if ensemble else "change"
     return facts(
         [
             ("structure", f"{formula(atoms)}, {counted(len(atoms), 'atom')}"),
             ("model", model_of(film.first)),
-            ("ensemble", None if ensemble is None else str(ensemble)),
+            ("ensemble", ensemble),
             ("frames", n_frames),
             ("length", None if times is None else length_text(times[-1] / 1000.0, "ps")),
             ("mean temperature", None if heat is None else f"{np.nanmean(heat):.1f} K"),
-            ("drift of the total energy", length_text(_drift(film), "meV/atom/ps"))
-            if is_kept
-            else ("", None),
+            (f"{what} of the total energy", length_text(slope, "meV/atom/ps")),
         ]
     )
 

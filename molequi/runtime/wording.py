@@ -13,6 +13,11 @@ def all_of(number: int, noun: str) -> str:
     return f"the only {noun} is" if number == 1 else f"all {number} {noun}s are"
 
 
+def capital(text: str) -> str:
+    """Begin a text with a capital letter; the others stay as they are, those of `logP` too."""
+    return text[:1].upper() + text[1:]
+
+
 def named_error(name: str, source: str, error: str) -> str:
     """Say which structure an error is of; that of a whole file names the file itself."""
     return error if error.startswith(f"{source} ") else f"{name}: {error}"

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from molequi.plots import save_figure
+from molequi.plots import save_figure, wrapped
 from molequi.simulation.bands import Spectrum
 
 _BLUE, _ORANGE = "#1f5fa8", "#d9822b"
 _WIDE = (8.0, 4.2)
+_TITLE = 90  # letters in a line
 
 
 def draw_spectrum(
@@ -30,7 +31,7 @@ def draw_spectrum(
     axes = figure.subplots()
     axes.plot(spectrum.wavenumbers, spectrum.values, color=_BLUE, linewidth=1.2)
     axes.set(xlabel="wavenumber (cm⁻¹)", ylabel=of_curve)
-    axes.set_title(title, fontsize=10)
+    axes.set_title(wrapped(title, _TITLE), fontsize=10)
     axes.set_xlim(spectrum.wavenumbers[-1], spectrum.wavenumbers[0])
     axes.set_ylim(bottom=0.0)
     axes.grid(visible=True, alpha=0.25)
@@ -56,7 +57,7 @@ def draw_profile(
     )  # fmt: skip
     title, across, up = labels
     axes.set(xlabel=across, ylabel=up)
-    axes.set_title(title, fontsize=10)
+    axes.set_title(wrapped(title, _TITLE), fontsize=10)
     axes.margins(y=0.12)
     axes.grid(visible=True, alpha=0.25)
     save_figure(figure, path)

@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.constraints import FixBondLengths, FixInternals
 
-from molequi.prediction.records import labelled_atoms, max_force, result_labels
+from molequi.prediction.records import labelled_atoms, level_text, max_force, result_labels
 from molequi.simulation.motion import Motion
 from molequi.simulation.velocities import angular_momentum
 
@@ -33,8 +33,10 @@ def frame(motion: Motion, place: int, stopped: str | None = None) -> Atoms:
         "step": motion.state.step,
         "time_fs": motion.time,
         "temperature": float(motion.temperatures()[place]),
+        "ensemble": motion.settings.ensemble,
         "stopped": stopped,
         "model": calculator.model.metadata.name,
+        "level": level_text(calculator.model),
         "unsafe": calculator.each[place].doubt,
     }
     made = labelled_atoms(

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from ase.data import chemical_symbols
 
 from molequi.report.axes import Axis, axis_over
 from molequi.report.charts import Labels, Series, chart
@@ -88,6 +89,55 @@ def test_many_points_become_squares_that_hold_all_of_them() -> None:
 )
 def test_what_stands_beside_an_axis(axis: Axis, expected: list[str]) -> None:
     assert axis.texts(axis.ticks()) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "beyond"),
+    [
+        ((1e6, 1e6 + 5), ["0", "2", "4"], " − 1 000 000"),
+        ((999_998, 1_000_003), ["8", "10", "12"], " − 999 990"),
+        ((-76000.123, -76000.1229), ["0", "2.5·10⁻⁵", "5.0·10⁻⁵", "7.5·10⁻⁵", "1.00·10⁻⁴"],
+         " + 76 000.123"),
+        ((1e9, 1e9 + 1000), ["0", "250", "500", "750", "1000"], " − 1·10⁹"),
+        ((1000.2, 1001.1), ["1000.2", "1000.4", "1000.6", "1000.8", "1001.0"], ""),
+        ((1e-5, 9e-5), ["2·10⁻⁵", "4·10⁻⁵", "6·10⁻⁵", "8·10⁻⁵"], ""),
+    ],
+)  # fmt: skip
+def test_what_long_numbers_share_is_written_once(
+    values: tuple[float, float], expected: list[str], beyond: str
+) -> None:
+    axis = axis_over(np.array(values))
+    assert axis.texts(axis.ticks()) == expected
+    assert axis.beyond().replace("\u202f", " ") == beyond
+
+
+def test_points_far_from_zero_lie_where_their_axis_says() -> None:
+    x = 1e6 + np.array([0.0, 2.0, 4.0, 5.0])
+    svg = drawing(chart(LABELS, [Series("", x, x, "points")]))
+    across, down = numbers_beside(svg, "middle"), numbers_beside(svg, "end")
+    for value, (a, b) in zip(("0", "2", "4"), points_of(svg, "points"), strict=False):
+        assert a == pytest.approx(across[value], abs=0.1)
+        assert b == pytest.approx(down[value] - 4, abs=0.1)
+    assert {"time (fs) − 1\u202f000\u202f000", "energy (eV) − 1\u202f000\u202f000"} < set(across)
+
+
+@pytest.mark.parametrize("n_names", [5, 14, 15, 30])
+def test_no_element_is_left_out_below_bars(n_names: int) -> None:
+    """One cannot guess which stands between two others."""
+    names = chemical_symbols[1 : n_names + 1]
+    bars = Series("", np.arange(n_names), np.ones(n_names), "bars")
+    svg = drawing(chart(LABELS, [bars], names=names))
+    texts = [text for text in svg.iter("text") if text.text in names]
+    assert [text.text for text in texts] == names
+    for row in {text.get("y") for text in texts}:
+        places = [float(str(text.get("x"))) for text in texts if text.get("y") == row]
+        assert min(np.diff(places)) > 17  # two letters of 12 px
+
+
+def test_names_without_room_are_thinned() -> None:
+    names = [f"element {k}" for k in range(40)]
+    svg = drawing(chart(LABELS, [Series("", np.arange(40), np.ones(40), "bars")], names=names))
+    assert 4 <= len([text for text in svg.iter("text") if text.text in names]) <= 8
 
 
 def test_a_square_chart_far_from_zero_is_filled_by_its_values() -> None:

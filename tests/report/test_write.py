@@ -14,15 +14,20 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+from matplotlib.figure import Figure
 
 from molequi.errors import UserError
 from molequi.models.checkpoint import read_description
 from molequi.properties import declare
 from molequi.report import write_report
 from molequi.report.predicted import Predictions
+from molequi.report.runs import pictures
 from molequi.report.tables import Digits
 from molequi.report.trajectory import read_film
 from molequi.report.vibrations import broadened
+from molequi.simulation.md import run_md
+from molequi.simulation.md_settings import MDSettings
 from molequi.simulation.scan import run_scan
 from molequi.simulation.scan_points import ScanSettings
 from molequi.simulation.vibrations import vibrations
@@ -93,6 +98,21 @@ def test_where_it_is_most_wrong_it_says_probabilities_and_all_digits_that_tell(
     assert scenes(page)[0]["frames"][0]["notes"] == notes
 
 
+def test_headings_keep_the_capitals_of_names(tmp_path: Path) -> None:
+    np.savez(
+        tmp_path / "found.npz", n_atoms=[1, 2], atomic_numbers=[1, 6, 8], logP=[0.0, 1.0],
+        logP_predicted=[0.5, 2.0],
+    )  # fmt: skip
+    description = {
+        "metadata": {"training": {"baseline": {}}},
+        "properties": [dataclasses.asdict(declare("logP", unit="1"))],
+    }
+    found = Predictions(tmp_path / "found.npz", description)
+    assert "<h4>LogP by element</h4>" in str(found.by_element()[0])
+    Figure(figsize=(1, 1)).savefig(tmp_path / "error_of_logP.png")
+    assert "<h4>Error of logP</h4>" in str(pictures(tmp_path))
+
+
 def test_structures_are_in_the_viewer_and_in_the_table(structures: Path, tmp_path: Path) -> None:
     page = write_report(structures, tmp_path / "page.html")
     (scene,) = scenes(page)
@@ -120,6 +140,26 @@ def test_a_trajectory_is_measured(trajectory: Path, tmp_path: Path) -> None:
     slope = np.polyfit(5e-4 * np.arange(12), 1000 * total / 9, 1)[0]
     assert f"{slope:.4g} meV/atom/ps".replace("-", "−") in said(page)
     assert len(scenes(page)[0]["frames"]) == 12
+
+
+def test_only_energies_of_an_nve_run_drift(trajectory: Path, tmp_path: Path) -> None:
+    """A thermostat changes the energy; of a file that names no ensemble one says no more."""
+    text = said(write_report(trajectory, tmp_path / "nve.html"))
+    assert re.search(r"ensemble\s+nve", text)
+    assert "drift of the total energy" in text
+    held = tmp_path / "held.xyz"
+    run_md(molecule("H2O"), "organic", MDSettings("nvt", steps=5, interval=1), output=held)
+    text = said(write_report(held))
+    assert re.search(r"ensemble\s+nvt", text)
+    assert re.search(r"model\s+organic, ωB97M", text)
+    assert "meV/atom/ps" not in text
+    frames = ase.io.read(held, index=":")
+    for frame in frames:
+        del frame.info["molequi_ensemble"]
+    ase.io.write(tmp_path / "silent.xyz", frames, format="extxyz")
+    text = said(write_report(tmp_path / "silent.xyz"))
+    assert "change of the total energy" in text
+    assert "drift of the total energy" not in text
 
 
 def test_a_trajectory_of_ase_is_as_hot_as_its_momenta(trajectory: Path, tmp_path: Path) -> None:
@@ -150,6 +190,82 @@ def test_a_frame_without_energy_leaves_the_others_their_charts(
     first, second = scenes(page)[0]["frames"][:2]
     assert (first["notes"], second["notes"][0][0]) == ([], "energy")
     assert Digits.of(np.nan, 4) == "–"
+
+
+def test_frames_of_other_atoms_are_left_out_and_counted(tmp_path: Path) -> None:
+    """Between their energies nothing happened."""
+    frames = [molecule("H2O") for _ in range(6)] + [molecule("CH4")]
+    for atoms in frames:
+        atoms.calc = SinglePointCalculator(atoms, energy=-10.0 * len(atoms))
+    ase.io.write(tmp_path / "two.traj", frames)
+    assert read_film(read_inputs(tmp_path / "two.traj")).values["potential"].tolist() == [-30] * 6
+    page = write_report(tmp_path / "two.traj")
+    assert "1 frame of other atoms left out." in said(page)
+    assert len(scenes(page)[0]["frames"]) == 6
+
+
+def test_whole_numbers_of_a_file_are_numbers(tmp_path: Path) -> None:
+    """As a writer leaves them that drops the point."""
+    frame = (
+        "2\nProperties=species:S:1:pos:R:3 energy={} molequi_time_fs={} molequi_temperature={} "
+        'molequi_energy_std=1 pbc="F F F"\nH 0 0 0\nH 0 0 0.7\n'
+    )
+    text = "".join(frame.format(-30 + k % 2, 10 * k, 300 + k) for k in range(6))
+    (tmp_path / "whole.xyz").write_text(text)
+    film = read_film(read_inputs(tmp_path / "whole.xyz", as_is=True))
+    assert film.values["potential"].tolist() == [-30, -29, -30, -29, -30, -29]
+    assert film.values["time_fs"].tolist() == [0, 10, 20, 30, 40, 50]
+    assert film.values["temperature"].tolist() == [300, 301, 302, 303, 304, 305]
+    (tmp_path / "one.xyz").write_text(frame.format(-30, 0, 300))
+    text = said(write_report(tmp_path / "one.xyz"))
+    assert re.search(r"energy ±\s+\(meV\).* 1000\b", text, re.DOTALL)
+
+
+def test_the_length_of_a_dipole_alone_is_no_dipole(tmp_path: Path) -> None:
+    frame = (
+        '3\nProperties=species:S:1:pos:R:3 energy=-5 dipole=1.85 {}pbc="F F F"\nO 0 0 0\n'
+        "H 0 0 1\nH 0 1 0\n"
+    )
+    (tmp_path / "one.xyz").write_text(frame.format(""))
+    page = write_report(tmp_path / "one.xyz")
+    assert "dipole" not in said(page)
+    assert "dipole" not in scenes(page)[0]["frames"][0]
+    moving = "".join(frame.format(f"molequi_time_fs={k} ") for k in range(3))
+    (tmp_path / "film.xyz").write_text(moving)
+    page = write_report(tmp_path / "film.xyz")
+    assert "Dipole moment" not in said(page)
+    assert not any("dipole" in one for one in scenes(page)[0]["frames"])
+
+
+@pytest.mark.parametrize(
+    ("heading", "atom", "message"),
+    [
+        ('energy="1 2 3"', "", r"structure 0 of .*odd.xyz: energy is \[1 2 3\]; .* one number"),
+        ("energy=low", "", "energy is low; it must be one number"),
+        ("energy=-5", " low", "molequi_forces_std is .*; it must be 3 numbers"),
+    ],
+)
+@pytest.mark.parametrize("n_frames", [1, 2])
+def test_results_that_are_no_numbers_are_named(
+    heading: str, atom: str, message: str, n_frames: int, tmp_path: Path
+) -> None:
+    """Of structures, and of a trajectory."""
+    columns = "species:S:1:pos:R:3" + (":molequi_forces_std:S:1" if atom else "")
+    atoms = "".join(f"{place}{atom}\n" for place in ("O 0 0 0", "H 0 0 1", "H 0 1 0"))
+    frames = (
+        f'3\nProperties={columns} {heading} molequi_time_fs={k}.0 pbc="F F F"\n{atoms}'
+        for k in range(n_frames)
+    )
+    (tmp_path / "odd.xyz").write_text("".join(frames))
+    with pytest.raises(UserError, match=message):
+        write_report(tmp_path / "odd.xyz")
+    assert not (tmp_path / "odd.xyz.html").exists()
+
+
+def test_names_and_models_of_a_file_may_be_numbers(tmp_path: Path) -> None:
+    heading = 'Properties=species:S:1:pos:R:3 name="1 2" molequi_model="3 4" pbc="F F F"'
+    (tmp_path / "odd.xyz").write_text(f"2\n{heading}\nH 0 0 0\nH 0 0 0.7\n")
+    assert "1 structure, computed by [3 4]." in said(write_report(tmp_path / "odd.xyz"))
 
 
 def test_a_long_trajectory_leaves_some_frames_out(trajectory: Path) -> None:
@@ -213,6 +329,11 @@ def test_scans_and_paths_show_their_energies_and_geometries(tmp_path: Path) -> N
     text = said(write_report(path, tmp_path / "path.html"))
     for words in ("12.50 kJ/mol", "895i", "did not come to rest", "place along the path (Å)"):
         assert words in text
+    (path / "result.json").write_text(json.dumps({**result, "saddle": None}))
+    text = said(write_report(path, tmp_path / "slope.html"))
+    for words in ("there is no barrier on this path", "B above A", "place along the path (Å)"):
+        assert words in text
+    assert "barrier backwards" not in text
     (path / "result.json").write_text(json.dumps({"formula": "H2O"}))
     with pytest.raises(UserError, match="damaged or holds no path"):
         write_report(path, tmp_path / "broken.html")

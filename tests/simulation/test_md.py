@@ -118,6 +118,7 @@ def test_thermostat_holds_temperature_and_centre(morse, water, tmp_path):
     assert result["temperature_mean"] == pytest.approx(300.0, rel=0.25)
     assert result["drift_mev_atom_ps"] is None
     last = ase.io.read(output, "-1")
+    assert last.info["molequi_ensemble"] == "nvt"
     np.testing.assert_allclose(last.get_center_of_mass(), centre, atol=1e-6)
     assert last.constraints == []
 
