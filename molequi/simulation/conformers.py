@@ -20,8 +20,8 @@ from molequi.simulation.symmetry_number import rotational_symmetry_number
 from molequi.structures.cip import StereoLabels, constitution_of, label_molecule
 from molequi.structures.cumulenes import handed_rows
 from molequi.structures.electrons import MAIN_KEYS, SOURCE_KEYS
-from molequi.structures.molecules import conformers_from_smiles
-from molequi.structures.open_stereo import open_elements
+from molequi.structures.molecules import conformers_from_smiles, is_from_smiles
+from molequi.structures.open_stereo import chosen_for_good, open_elements
 from molequi.structures.perception import labels_from_geometry
 from molequi.structures.structure import Structure
 
@@ -140,11 +140,6 @@ def mirrored(atoms: Atoms) -> Atoms:
     return _with_notes(atoms, -atoms.positions, atoms.info)
 
 
-def is_from_smiles(atoms: Atoms) -> bool:
-    """Whether a geometry was made from a SMILES, of which more conformers are made as well."""
-    return "ETKDG" in str(atoms.info.get("geometry")) and "smiles" in atoms.info
-
-
 def _with_notes(atoms: Atoms, positions: np.ndarray, info: Mapping[str, Any]) -> Atoms:
     """Return the same atoms, isotopes too, elsewhere and with these notes alone."""
     masses = atoms.get_masses() if atoms.has("masses") else None
@@ -197,6 +192,8 @@ def _molecule(atoms: Atoms) -> _Molecule:
             raise UserError(f"no conformers without bonds: {read.status}")
         text = read.smiles
     _refuse_open_stereo(text)
+    if not is_drawn:
+        _refuse_chosen(atoms)
     molecule = Chem.MolFromSmiles(text)
     labels = label_molecule(molecule)
     centres = _centres([atom.GetAtomicNum() for atom in molecule.GetAtoms()], labels)
@@ -207,6 +204,16 @@ def _refuse_open_stereo(text: str) -> None:
     problem = _open_stereo(Chem.MolFromSmiles(text))
     if problem:
         raise UserError(f"{text} {problem}")
+
+
+def _refuse_chosen(atoms: Atoms) -> None:
+    """Refuse coordinates made from a drawing that leaves open what they have."""
+    chosen = chosen_for_good(atoms)
+    if chosen:
+        raise UserError(
+            f"the input leaves configurations open (here {chosen}), so its conformers are of "
+            "several molecules; mark them there"
+        )
 
 
 def _refuse_unmarked_hand(molecule: _Molecule, start: Atoms) -> None:

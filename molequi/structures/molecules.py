@@ -25,6 +25,7 @@ from molequi.structures.symbols import set_isotopes
 _MOST_ATOMS = 1000
 _MOST_CONFORMERS = 10_000
 _INCHI = "InChI="
+_METHOD = "ETKDG"
 _NO_ORDER = (Chem.BondType.UNSPECIFIED, Chem.BondType.OTHER, Chem.BondType.ZERO)
 _SHOWN = 60  # characters of a long SMILES
 
@@ -101,6 +102,16 @@ def marked_allenes(smiles: str) -> list[int]:
     ]
 
 
+def is_made(atoms: ase.Atoms) -> bool:
+    """Whether a geometry was made by `embed`, of a SMILES or a drawing, rather than given."""
+    return _METHOD in str(atoms.info.get("geometry"))
+
+
+def is_from_smiles(atoms: ase.Atoms) -> bool:
+    """Whether a geometry was made from a SMILES, of which more conformers are made as well."""
+    return is_made(atoms) and "smiles" in atoms.info
+
+
 def embed(
     molecule: Chem.Mol, n_conformers: int, seed: int, what: str, info: dict[str, object]
 ) -> list[ase.Atoms]:
@@ -113,7 +124,7 @@ def embed(
     how = "; configurations that are left open are random" if left_open.is_random else ""
     if left_open.mixed:
         how += "; of a mixture (&) or an unknown hand (o) the one that is drawn"
-    note = {**info, "geometry": f"ETKDGv3 + {method}, seed {seed}{how}"}
+    note = {**info, "geometry": f"{_METHOD}v3 + {method}, seed {seed}{how}"}
     found = []
     for conformer in placed.GetConformers():
         atoms = atoms_from_molecule(placed, conformer.GetId(), note)

@@ -8,6 +8,8 @@ import ase
 import numpy as np
 import pytest
 from ase.build import molecule
+from rdkit import Chem
+from rdkit.Chem import AllChem
 
 from molequi.models.making import make_model
 from molequi.models.metadata import ModelMetadata, TrainingRecord
@@ -107,6 +109,26 @@ def test_no_sign_where_the_smiles_leaves_the_hand_open(chiral, text, reason):
         (record,) = predict(ase.Atoms(drawn.numbers, image * drawn.positions), chiral)
         assert record["rotation_sign"] == ("+" if record["specific_rotation"] > 0 else "-")
         assert record["rotation_note"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("CC(O)C=O", r"leaves configurations open \(here C2 [RS]\)"),
+        ("C[C@H](O)C=O |&1:1|", r"leaves configurations open \(here C2 S\)"),
+        ("C1=CC2(C1)C=CC2", "nor does a flat drawing"),
+        ("C/C=C\\[C@@H](O)C#C", None),
+    ],
+)
+def test_no_sign_where_a_drawing_leaves_the_hand_open(chiral, tmp_path, text, reason):
+    """Written to a file and read again, the geometry is still one that was made."""
+    drawn = Chem.MolFromSmiles(text)
+    AllChem.Compute2DCoords(drawn)
+    (tmp_path / "a.sdf").write_text(Chem.MolToV3KMolBlock(drawn))
+    for path in (tmp_path / "a.sdf", tmp_path / "b.xyz"):
+        (record,) = predict(path, chiral, output=tmp_path / "b.xyz", overwrite=True)
+        assert (record["rotation_sign"] is None) == (reason is not None)
+        assert reason is None or re.search(reason, record["rotation_note"])
 
 
 def test_a_sign_needs_more_than_mirror_error_and_rounding():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ase
 import numpy as np
 import pytest
+from rdkit import Chem
+from rdkit.Chem import AllChem
 from scipy import constants
 
 from molequi.errors import UserError
@@ -130,6 +132,15 @@ def test_other_scalars_have_a_mean_and_vectors_have_none():
 def test_what_has_no_mean_is_said(chiral, smiles, said):
     (record,) = predict_means(smiles=smiles, model=chiral, conformers=2, temperature=298.15)
     assert said in record["error"]
+
+
+@pytest.mark.parametrize("smiles", ["CC(O)C=O", "C[C@H](O)C=O |&1:1|"])
+def test_a_drawing_of_several_molecules_has_no_mean(chiral, tmp_path, smiles):
+    drawn = Chem.MolFromSmiles(smiles)
+    AllChem.Compute2DCoords(drawn)
+    (tmp_path / "a.sdf").write_text(Chem.MolToV3KMolBlock(drawn))
+    (record,) = predict_means(tmp_path / "a.sdf", chiral, conformers=2, temperature=298.15)
+    assert "the input leaves configurations open (here C2 " in record["error"]
 
 
 def test_wrong_settings_are_refused(chiral, tmp_path):
