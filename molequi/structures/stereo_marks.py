@@ -9,10 +9,12 @@ from rdkit import Chem, rdBase
 # of sulfur and selenium off coordinates, theirs only from SMILES.
 _PYRAMIDAL = (15, 33)
 _FLAT = 0.1  # of a product of unit vectors
+_EITHER = (Chem.BondDir.UNKNOWN, Chem.BondDir.EITHERDOUBLE)
 
 
 def marks_from_coordinates(molecule: Chem.Mol) -> None:
     """Replace the marks of centres and double bonds by those of the coordinates, in place."""
+    _forget_either(molecule)
     with rdBase.BlockLogs():
         Chem.AssignAtomChiralTagsFromStructure(molecule, replaceExistingTags=True)
         for atom in molecule.GetAtoms():
@@ -21,6 +23,16 @@ def marks_from_coordinates(molecule: Chem.Mol) -> None:
         Chem.DetectBondStereochemistry(molecule)
         # Which marks mean something: those of like neighbours are taken away again.
         Chem.AssignStereochemistry(molecule, cleanIt=True, force=True)
+
+
+def _forget_either(molecule: Chem.Mol) -> None:
+    """Take away marks for either configuration, wavy and crossed bonds: RDKit reads none there."""
+    for bond in molecule.GetBonds():
+        bond.ClearProp("_UnknownStereo")
+        if bond.GetStereo() == Chem.BondStereo.STEREOANY:
+            bond.SetStereo(Chem.BondStereo.STEREONONE)
+        if bond.GetBondDir() in _EITHER:
+            bond.SetBondDir(Chem.BondDir.NONE)
 
 
 def is_pyramid(atom: Chem.Atom) -> bool:
